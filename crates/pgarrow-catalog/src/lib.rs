@@ -1,0 +1,1 @@
+//! The queries that resolve relations, columns, types and rights.

@@ -1,0 +1,2 @@
+//! The `pgarrow` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Finds values in COPY binary streams and hands them to columns.

@@ -1,0 +1,1 @@
+//! PostgreSQL's wire protocol, as much of it as COPY needs.

@@ -1,0 +1,1 @@
+//! Record batches to an Arrow IPC file or stream.

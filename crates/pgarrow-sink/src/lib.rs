@@ -1,0 +1,1 @@
+//! Where batches go: Sink, Part, Written, and publishing a file atomically.

@@ -1,0 +1,1 @@
+//! PostgreSQL types, what they become in Arrow, and the policies between.

@@ -1,0 +1,1 @@
+//! The embedded library: PostgreSQL in, a stream of record batches out.
