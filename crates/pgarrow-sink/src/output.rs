@@ -1,0 +1,190 @@
+//! The bytes of one output: a file that appears all at once, stdout, or an embedder's writer.
+//!
+//! ```text
+//! Output::file ─▶ write … write ─▶ publish: flush ─▶ fsync ─▶ rename ─▶ fsync of the folder
+//!       │                             └ any failure: error, and the temporary file is removed
+//!       └ `.<name>.pgarrow-XXXXXX` beside the target, O_EXCL, removed on drop
+//! ```
+//!
+//! Buffering is done here and not by `BufWriter`, which writes on drop and swallows the error.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::SinkError;
+use crate::target::Target;
+
+/// Bytes gathered before the system is asked to write. Larger writes pass through.
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// Where the bytes of a format go, with a count of them.
+///
+/// After a failed write an output refuses everything: what has reached the file is unknown then, and a file
+/// with a hole must not be published.
+pub struct Output {
+    place: Place,
+    buffer: Vec<u8>,
+    bytes: u64,
+    failed: bool,
+}
+
+enum Place {
+    File(File, Target),
+    Writer(Box<dyn Write + Send>),
+}
+
+/// What [`Output::publish`] came to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Published {
+    /// The file's name as it was given; none for stdout and for an embedder's writer.
+    pub path: Option<PathBuf>,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+impl Output {
+    /// Starts a file that will appear at `path` when it is published.
+    ///
+    /// The bytes go to a hidden temporary file in the same folder. A file that exists already is refused
+    /// now, before anything was read, and again when publishing. With `overwrite` it is replaced at that
+    /// moment and not earlier; it keeps its other hard links, and a symbolic link is itself replaced, not
+    /// what it points to. The file's mode is 0666 less the umask.
+    ///
+    /// # Errors
+    ///
+    /// [`Exists`](crate::SinkErrorKind::Exists), [`NotAFile`](crate::SinkErrorKind::NotAFile) for a folder,
+    /// FIFO, device or socket, and what the system says when it cannot make a file in that folder.
+    pub fn file(path: impl AsRef<Path>, overwrite: bool) -> Result<Self, SinkError> {
+        let (target, file) = Target::create(path.as_ref(), overwrite)?;
+        Ok(Self::new(Place::File(file, target)))
+    }
+
+    /// Writes to this process's stdout, past the line buffer of [`std::io::stdout`].
+    ///
+    /// Bytes that went out cannot be taken back: an export that fails has written part of its output, and
+    /// only the exit code tells.
+    ///
+    /// # Errors
+    ///
+    /// Stdout is closed.
+    pub fn stdout() -> Result<Self, SinkError> {
+        let stdout = raw_stdout().map_err(|e| SinkError::io("open", None, e))?;
+        Ok(Self::writer(stdout))
+    }
+
+    /// Writes to what the embedding program gives. It is flushed at the end and then dropped.
+    pub fn writer(writer: impl Write + Send + 'static) -> Self {
+        Self::new(Place::Writer(Box::new(writer)))
+    }
+
+    fn new(place: Place) -> Self {
+        Self { place, buffer: Vec::with_capacity(BUFFER_BYTES), bytes: 0, failed: false }
+    }
+
+    /// The name the output will have; none for stdout and for an embedder's writer.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(_, target) => Some(target.given()),
+            Place::Writer(_) => None,
+        }
+    }
+
+    /// Bytes written so far, buffered ones included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Completes the output: everything is flushed, and a file is made durable and given its name.
+    ///
+    /// # Errors
+    ///
+    /// Any failure on the way, an earlier failed write included. A file is not published then and its
+    /// temporary file is removed, with one exception: when only the sync of the folder fails, the complete
+    /// file is in place and a power failure may undo the rename.
+    pub fn publish(mut self) -> Result<Published, SinkError> {
+        self.flush().map_err(|e| SinkError::io("write", self.path(), e))?;
+        let path = match self.place {
+            Place::File(file, target) => Some(target.publish(&file)?),
+            Place::Writer(_) => None,
+        };
+        Ok(Published { path, bytes: self.bytes })
+    }
+
+    fn inner(&mut self) -> &mut dyn Write {
+        match &mut self.place {
+            Place::File(file, _) => file,
+            Place::Writer(writer) => writer,
+        }
+    }
+
+    /// Runs one step of writing; the first failure is the last step.
+    fn step(&mut self, step: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        let result = step(self);
+        self.failed = result.is_err();
+        result
+    }
+
+    fn write_buffer(&mut self) -> io::Result<()> {
+        // Taken out so that a failure in the middle can never write the same bytes twice.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.inner().write_all(&buffer)?;
+        buffer.clear();
+        self.buffer = buffer;
+        Ok(())
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.step(|output| {
+            if output.buffer.len() + bytes.len() > BUFFER_BYTES {
+                output.write_buffer()?;
+            }
+            if bytes.len() >= BUFFER_BYTES {
+                output.inner().write_all(bytes)?;
+            } else {
+                output.buffer.extend_from_slice(bytes);
+            }
+            output.bytes += bytes.len() as u64;
+            Ok(())
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.step(|output| {
+            output.write_buffer()?;
+            output.inner().flush()
+        })
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("path", &self.path())
+            .field("bytes", &self.bytes)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(unix)]
+fn raw_stdout() -> io::Result<File> {
+    use std::os::fd::AsFd;
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+#[cfg(not(unix))]
+fn raw_stdout() -> io::Result<io::Stdout> {
+    Ok(io::stdout())
+}

@@ -1,0 +1,87 @@
+//! The contract between the run loop and a format.
+
+use std::path::PathBuf;
+
+use arrow_array::RecordBatch;
+
+use crate::error::SinkError;
+
+/// Where the batches of one run go: one output.
+///
+/// A sink dropped without [`commit`](Self::commit) leaves nothing behind that could be mistaken for a
+/// complete output.
+pub trait Sink: Send + Sync {
+    /// Opens the part of one reader. `index` counts from 0 and names the part in errors and file names.
+    ///
+    /// Every part that was opened has to be finished before the commit; a part that was dropped instead
+    /// makes the commit fail, because nobody can know which of its rows are missing.
+    ///
+    /// # Errors
+    ///
+    /// What the format needs for a part could not be made.
+    fn open_part(&self, index: usize) -> Result<Box<dyn Part>, SinkError>;
+
+    /// Completes the output, publishes it atomically and says what it came to.
+    ///
+    /// Call it after every part is finished and after the rows were compared with the server's count.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkErrorKind::Incomplete`](crate::SinkErrorKind::Incomplete) if a part was not finished or rows do
+    /// not add up; otherwise whatever stopped the last bytes from being written and made durable. Nothing is
+    /// published then.
+    fn commit(self: Box<Self>) -> Result<Written, SinkError>;
+}
+
+/// One reader's share of an output.
+///
+/// A part encodes by itself and takes the sink's lock only to append what is encoded. After an error it is
+/// of no further use: drop it, and drop the sink.
+pub trait Part: Send {
+    /// Writes one batch. All batches have the schema the sink was made for.
+    ///
+    /// # Errors
+    ///
+    /// The batch could not be encoded, or what is encoded could not be written.
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError>;
+
+    /// Bytes held in memory by this part: encoded or buffered, and not yet appended to the output.
+    fn held_bytes(&self) -> usize;
+
+    /// Appends what is still held and returns the number of rows this part has written.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    fn finish(self: Box<Self>) -> Result<u64, SinkError>;
+}
+
+/// What a committed output came to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Written {
+    /// Rows in all files together.
+    pub rows: u64,
+    /// Bytes of all files together, as they are on disk or went to stdout.
+    pub bytes: u64,
+    /// The files, in the order they were published.
+    pub files: Vec<WrittenFile>,
+}
+
+/// One file of a committed output.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WrittenFile {
+    /// The file's name as it was given; none for stdout and for an embedder's writer.
+    pub path: Option<PathBuf>,
+    /// Rows in this file.
+    pub rows: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Row groups, for formats that have them.
+    pub row_groups: Option<usize>,
+}
+
+impl From<WrittenFile> for Written {
+    fn from(file: WrittenFile) -> Self {
+        Self { rows: file.rows, bytes: file.bytes, files: vec![file] }
+    }
+}

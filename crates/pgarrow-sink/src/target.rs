@@ -1,0 +1,179 @@
+//! The file an output will become: which names are refused, the temporary file, and the rename.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{self, Path, PathBuf};
+
+use tempfile::{NamedTempFile, TempPath};
+
+use crate::error::{SinkError, SinkErrorKind};
+
+/// A file under a hidden temporary name beside the place it will be published at.
+///
+/// Dropping it removes the temporary file.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// As the caller gave it: for messages and the report.
+    given: PathBuf,
+    /// Absolute, so that a change of the working folder during the run changes nothing.
+    place: PathBuf,
+    folder: PathBuf,
+    overwrite: bool,
+    temp: TempPath,
+}
+
+impl Target {
+    /// Checks the name and makes the temporary file, new (`O_EXCL`) and with the mode the umask allows.
+    pub(crate) fn create(given: &Path, overwrite: bool) -> Result<(Self, File), SinkError> {
+        let refuse = |why: &str| {
+            let text = format!("output {given:?} {why}; give the name of a file, or use `-o -` for stdout");
+            Err(SinkError::new(SinkErrorKind::NotAFile, text).with_path(given))
+        };
+        if given.as_os_str().is_empty() {
+            return refuse("has no name");
+        }
+        if given.as_os_str().to_string_lossy().ends_with(path::is_separator) {
+            return refuse("names a folder");
+        }
+        let place = path::absolute(given).map_err(|e| SinkError::io("find", Some(given), e))?;
+        let (Some(name), Some(folder)) = (place.file_name(), place.parent()) else {
+            return refuse("names a folder");
+        };
+        check_place(given, &place, overwrite)?;
+
+        let mut builder = tempfile::Builder::new();
+        let prefix = temp_prefix(&name.to_string_lossy());
+        builder.prefix(&prefix);
+        // The default is 0600, which suits a secret. An export is published under this very inode, so it
+        // gets what any other program would give it: 0666 less the umask.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let temp = builder.tempfile_in(folder).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                let text = format!(
+                    "output {given:?} is in folder {folder:?}, which does not exist; create it first"
+                );
+                SinkError::new(SinkErrorKind::Io, text).with_path(given)
+            }
+            _ => SinkError::io("create", Some(given), e),
+        })?;
+        let (file, temp) = NamedTempFile::into_parts(temp);
+        let folder = folder.to_owned();
+        Ok((Self { given: given.to_owned(), place, folder, overwrite, temp }, file))
+    }
+
+    pub(crate) fn given(&self) -> &Path {
+        &self.given
+    }
+
+    /// Makes `file` durable and gives it its name. Everything was written and flushed before.
+    ///
+    /// The order is that of PostgreSQL's `durable_rename` (`src/common/file_utils.c`). Each sync is tried
+    /// once: after a failed fsync the kernel may have dropped the pages and a second one would succeed
+    /// without them.
+    pub(crate) fn publish(self, file: &File) -> Result<PathBuf, SinkError> {
+        let Self { given, place, folder, overwrite, temp } = self;
+        file.sync_all().map_err(|e| SinkError::io("sync", Some(&given), e))?;
+        // Opened before the rename, so that a failure to open still leaves nothing behind.
+        let folder =
+            open_folder(&folder).map_err(|e| SinkError::io("open the folder of", Some(&given), e))?;
+        check_place(&given, &place, overwrite)?;
+        let renamed = if overwrite { temp.persist(&place) } else { temp.persist_noclobber(&place) };
+        renamed.map_err(|refused| match refused.error.kind() {
+            io::ErrorKind::AlreadyExists => exists(&given),
+            _ => SinkError::io("rename the finished", Some(&given), refused.error),
+        })?;
+        if let Some(folder) = folder {
+            sync_folder(&folder).map_err(|e| SinkError::io("sync the folder of", Some(&given), e))?;
+        }
+        Ok(given)
+    }
+}
+
+/// Refuses a place that cannot become the output.
+///
+/// With `overwrite`, a symbolic link is not followed: the rename replaces the link itself and leaves alone
+/// what it points to. A link to something that is no file, such as `/dev/stdout`, is refused all the same:
+/// whoever names it means the thing behind it.
+fn check_place(given: &Path, place: &Path, overwrite: bool) -> Result<(), SinkError> {
+    let kind = match fs::symlink_metadata(place) {
+        Ok(metadata) => metadata.file_type(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Not a folder on the way there: creating the temporary file says so in better words.
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+        Err(e) => return Err(SinkError::io("look at", Some(given), e)),
+    };
+    let behind = if kind.is_symlink() {
+        if points_into_the_system(place) {
+            return Err(not_a_file(given, "a link to an open file or a device"));
+        }
+        // A dangling link has nothing behind it.
+        fs::metadata(place).ok().map(|metadata| metadata.file_type())
+    } else {
+        Some(kind)
+    };
+    match behind {
+        Some(behind) if behind.is_dir() => Err(not_a_file(given, "a folder")),
+        Some(behind) if !behind.is_file() => Err(not_a_file(given, "a pipe, device or socket")),
+        _ if overwrite => Ok(()),
+        _ => Err(exists(given)),
+    }
+}
+
+/// `/dev/stdout` is a link into `/proc`, and redirected it leads to a plain file; replacing the link would
+/// take it away from every other program.
+fn points_into_the_system(link: &Path) -> bool {
+    fs::read_link(link).is_ok_and(|to| to.starts_with("/proc") || to.starts_with("/dev"))
+}
+
+fn exists(given: &Path) -> SinkError {
+    let text = format!("output {given:?} exists; choose another name or allow overwriting (--overwrite)");
+    SinkError::new(SinkErrorKind::Exists, text).with_path(given)
+}
+
+fn not_a_file(given: &Path, what: &str) -> SinkError {
+    let text =
+        format!("output {given:?} is {what}, not a file; give the name of a file, or use `-o -` for stdout");
+    SinkError::new(SinkErrorKind::NotAFile, text).with_path(given)
+}
+
+/// `.<name>.pgarrow-`: hidden, and a person who finds one after a crash knows whose it was.
+fn temp_prefix(name: &str) -> String {
+    // File systems allow 255 bytes; the dot, our mark and the random end take 16.
+    let mut end = name.len().min(200);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!(".{}.pgarrow-", &name[..end])
+}
+
+/// Opens a folder to sync it; none where the system does not let folders be opened.
+fn open_folder(folder: &Path) -> io::Result<Option<File>> {
+    match File::open(folder) {
+        Ok(folder) => Ok(Some(folder)),
+        // A folder may be writable without being readable, and Windows opens none at all.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn sync_folder(folder: &File) -> io::Result<()> {
+    match folder.sync_all() {
+        // Some file systems cannot sync a folder (EINVAL, ENOTSUP); there is nothing more to do there.
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temp_prefix_of_long_names() {
+        assert_eq!(temp_prefix("a.parquet"), ".a.parquet.pgarrow-");
+        let long = "ü".repeat(120);
+        let prefix = temp_prefix(&long);
+        assert!(prefix.len() <= 220 && prefix.starts_with(".ü"), "{prefix}");
+    }
+}
