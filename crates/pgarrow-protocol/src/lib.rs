@@ -1,1 +1,3 @@
 //! PostgreSQL's wire protocol, as much of it as COPY needs.
+mod skeleton;
+pub use skeleton::*;
