@@ -1,0 +1,109 @@
+//! `bool`: one byte, 0 or 1.
+//!
+//! Source: `boolsend` in PostgreSQL's `src/backend/utils/adt/bool.c`.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray};
+use arrow_buffer::BooleanBufferBuilder;
+
+use crate::chunk::{CHUNK_ROWS, Chunk, take_value};
+use crate::column::Column;
+use crate::column::fixed::Wire;
+use crate::error::{RowError, ValueError};
+use crate::nulls::Nulls;
+
+/// Arrow keeps booleans as bits; a chunk is decoded to bytes and packed at once.
+#[derive(Debug)]
+pub(crate) struct BoolColumn {
+    bits: BooleanBufferBuilder,
+    nulls: Nulls,
+    scratch: [bool; CHUNK_ROWS],
+    expect_nulls: bool,
+    rows: usize,
+}
+
+impl BoolColumn {
+    pub(crate) fn new(rows: usize) -> Self {
+        Self {
+            bits: BooleanBufferBuilder::new(0),
+            nulls: Nulls::new(),
+            scratch: [false; CHUNK_ROWS],
+            expect_nulls: false,
+            rows,
+        }
+    }
+
+    /// As `FixedColumn::decode_all_valid`: one loop without an exit, or everything put back.
+    fn decode_all_valid(&mut self, bytes: &[u8], cursors: &mut [u32]) -> bool {
+        let mut wrong = 0;
+        for (cursor, slot) in cursors.iter_mut().zip(&mut self.scratch) {
+            let (length, [byte]) = <[u8; 1]>::framed(bytes, *cursor as usize).unwrap_or((0, [0]));
+            *cursor = cursor.wrapping_add(5);
+            wrong |= (length ^ 1) | u32::from(byte & !1);
+            *slot = byte & 1 == 1;
+        }
+        if wrong != 0 {
+            for cursor in cursors {
+                *cursor = cursor.wrapping_sub(5);
+            }
+        }
+        wrong == 0
+    }
+
+    fn decode_nullable(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<bool, RowError> {
+        let mut any_null = false;
+        let slots = self.scratch.iter_mut().zip(self.nulls.scratch());
+        for (row, (cursor, (slot, valid))) in cursors.iter_mut().zip(slots).enumerate() {
+            let value = take_value(bytes, cursor)
+                .and_then(|value| value.map(decode_bool).transpose())
+                .map_err(|cause| RowError { row, cause })?;
+            *slot = value.unwrap_or_default();
+            *valid = value.is_some();
+            any_null |= value.is_none();
+        }
+        Ok(any_null)
+    }
+}
+
+fn decode_bool(value: &[u8]) -> Result<bool, ValueError> {
+    match value {
+        [0] => Ok(false),
+        [1] => Ok(true),
+        [_] => Err(ValueError::Malformed("a bool that is neither 0 nor 1")),
+        _ => Err(ValueError::Width { expected: 1, found: value.len() }),
+    }
+}
+
+impl Column for BoolColumn {
+    fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
+        let (bytes, cursors) = chunk.parts();
+        if self.bits.is_empty() {
+            self.bits.reserve(self.rows);
+        }
+        if self.expect_nulls || !self.decode_all_valid(bytes, cursors) {
+            self.expect_nulls = self.decode_nullable(bytes, cursors)?;
+        }
+        if self.expect_nulls {
+            self.nulls.commit(cursors.len());
+        } else {
+            self.nulls.append_valid(cursors.len());
+        }
+        self.bits.append_slice(self.scratch.get(..cursors.len()).unwrap_or_default());
+        Ok(())
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.bits.truncate(rows);
+        self.nulls.truncate(rows);
+    }
+
+    fn bytes(&self) -> usize {
+        self.bits.len().div_ceil(8)
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        self.rows = self.bits.len();
+        Ok(Arc::new(BooleanArray::new(self.bits.finish(), self.nulls.finish())))
+    }
+}

@@ -1,0 +1,223 @@
+//! Values whose bytes are taken as they are: text, json, bytea; and jsonb behind a version byte.
+//!
+//! Source: `textsend`, `varcharsend`, `bpcharsend` (padding included), `namesend`, `json_send`,
+//! `byteasend`, `jsonb_send` (version 1) in PostgreSQL's `src/backend/utils/adt/`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BinaryArray};
+use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+
+use crate::chunk::{Chunk, NULL, take_value};
+use crate::column::Column;
+use crate::error::{RowError, ValueError};
+use crate::nulls::Nulls;
+use crate::raw;
+
+/// What stands around the bytes, and what they have to be.
+pub(crate) trait BytesForm: fmt::Debug + Send + 'static {
+    /// Bytes before the value proper, each of which must be 1.
+    const VERSION_BYTES: u32;
+
+    fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError>;
+}
+
+/// Must be UTF-8, which is proven once per batch.
+#[derive(Debug)]
+pub(crate) struct Text;
+
+impl BytesForm for Text {
+    const VERSION_BYTES: u32 = 0;
+
+    fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError> {
+        Ok(Arc::new(raw::utf8_array(offsets, values, nulls)?))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Jsonb;
+
+impl BytesForm for Jsonb {
+    const VERSION_BYTES: u32 = 1;
+
+    fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError> {
+        Text::array(offsets, values, nulls)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Bytea;
+
+impl BytesForm for Bytea {
+    const VERSION_BYTES: u32 = 0;
+
+    fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError> {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        Ok(Arc::new(BinaryArray::new(offsets, Buffer::from_vec(values), nulls)))
+    }
+}
+
+/// A column of variable-width values that are copied as they are.
+///
+/// Most values are short, and a copy of a constant size is a few instructions where one of the
+/// value's own size is a call. So 16, 32 or 64 bytes are copied whatever the value's length, and the
+/// next value overwrites what was too much. The size follows the longest value of the chunk before.
+pub(crate) struct BytesColumn<F: BytesForm> {
+    form: F,
+    /// One more than there are rows; starts at 0.
+    offsets: Vec<i32>,
+    /// Longer than the values: room for a chunk, zeroed once. The values end at the last offset.
+    values: Vec<u8>,
+    nulls: Nulls,
+    /// Of the last chunk; chooses how much is copied at once.
+    longest: u32,
+    /// Rows and bytes of the last batch: how much to have room for.
+    rows: usize,
+    batch_bytes: usize,
+}
+
+impl<F: BytesForm> fmt::Debug for BytesColumn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BytesColumn({:?}, {} rows)", self.form, self.offsets.len().saturating_sub(1))
+    }
+}
+
+impl<F: BytesForm> BytesColumn<F> {
+    pub(crate) fn new(form: F) -> Self {
+        Self {
+            form,
+            offsets: vec![0],
+            values: Vec::new(),
+            nulls: Nulls::new(),
+            longest: 0,
+            rows: 0,
+            batch_bytes: 0,
+        }
+    }
+
+    /// Where the values end.
+    fn end(&self) -> usize {
+        self.offsets.last().and_then(|end| usize::try_from(*end).ok()).unwrap_or(0)
+    }
+
+    /// One loop over the chunk, copying `N` bytes of every value. Returns whether there was a NULL.
+    fn copy_chunk<const N: usize>(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<bool, RowError> {
+        let mut end = self.end();
+        let mut any_null = false;
+        let mut longest = 0;
+        let valid = self.nulls.scratch();
+        let values = self.values.as_mut_slice();
+        let mut failed = None;
+        let rows = cursors.iter_mut().zip(valid).enumerate().map(|(row, (cursor, valid))| {
+            let at = *cursor as usize;
+            let header = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>);
+            // Without a header the length is one that no value has.
+            let length = header.map_or(NULL - 1, |header| u32::from_be_bytes(*header));
+            let is_null = length == NULL;
+            let length = if is_null { 0 } else { length };
+            let from = at + 4 + F::VERSION_BYTES as usize;
+            let source = bytes.get(from..from + N);
+            let target = values.get_mut(end..end + N);
+            let copied = length.wrapping_sub(F::VERSION_BYTES) as usize <= N
+                && (F::VERSION_BYTES == 0 || bytes.get(at + 4) == Some(&1));
+            if let (Some(source), Some(target), true) = (source, target, copied) {
+                target.copy_from_slice(source);
+                let length = length - F::VERSION_BYTES;
+                end += length as usize;
+                longest = longest.max(length);
+                *valid = !is_null;
+                any_null |= is_null;
+                *cursor += 4 + F::VERSION_BYTES + length;
+            } else if failed.is_none() {
+                match copy_carefully::<F>(bytes, cursor, values, end) {
+                    Ok(copied) => {
+                        *valid = copied.is_some();
+                        any_null |= copied.is_none();
+                        let length = copied.unwrap_or(0);
+                        end += length;
+                        longest = longest.max(u32::try_from(length).unwrap_or(u32::MAX));
+                    }
+                    Err(cause) => failed = Some(RowError { row, cause }),
+                }
+            }
+            // `decode` made sure that the end of the chunk fits an i32.
+            i32::try_from(end).unwrap_or(i32::MAX)
+        });
+        self.offsets.extend(rows);
+        self.longest = longest;
+        failed.map_or(Ok(any_null), Err)
+    }
+}
+
+/// A value that is long, NULL, or near the end of the bytes. Its length; `None` for NULL.
+#[cold]
+fn copy_carefully<F: BytesForm>(
+    bytes: &[u8],
+    cursor: &mut u32,
+    values: &mut [u8],
+    end: usize,
+) -> Result<Option<usize>, ValueError> {
+    let Some(value) = take_value(bytes, cursor)? else {
+        return Ok(None);
+    };
+    let value = if F::VERSION_BYTES == 0 {
+        value
+    } else {
+        match value.split_first() {
+            Some((1, value)) => value,
+            _ => return Err(ValueError::Malformed("a jsonb of another version than 1")),
+        }
+    };
+    let target = values.get_mut(end..end + value.len()).ok_or(ValueError::BatchTooLarge)?;
+    target.copy_from_slice(value);
+    Ok(Some(value.len()))
+}
+
+impl<F: BytesForm> Column for BytesColumn<F> {
+    fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
+        let (bytes, cursors) = chunk.parts();
+        let end = self.end();
+        if end == 0 {
+            self.offsets.reserve(self.rows);
+            self.values.reserve(self.batch_bytes);
+        }
+        // No chunk holds more value bytes than wire bytes; 64 more for the last copy.
+        let room = end + bytes.len() + 64;
+        if i32::try_from(room).is_err() {
+            return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
+        }
+        if self.values.len() < room {
+            self.values.resize(room, 0);
+        }
+        let any_null = match self.longest {
+            0..=16 => self.copy_chunk::<16>(bytes, cursors),
+            17..=32 => self.copy_chunk::<32>(bytes, cursors),
+            _ => self.copy_chunk::<64>(bytes, cursors),
+        }?;
+        if any_null {
+            self.nulls.commit(cursors.len());
+        } else {
+            self.nulls.append_valid(cursors.len());
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.offsets.truncate(rows + 1);
+        self.nulls.truncate(rows);
+    }
+
+    fn bytes(&self) -> usize {
+        self.end() + size_of_val(self.offsets.as_slice())
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        self.rows = self.offsets.len();
+        self.batch_bytes = self.end() + 64;
+        let mut values = std::mem::take(&mut self.values);
+        values.truncate(self.end());
+        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
+        F::array(offsets, values, self.nulls.finish())
+    }
+}

@@ -1,0 +1,33 @@
+//! `date`: days since 2000 on the wire, since 1970 in Arrow.
+//!
+//! Source: `date_send` in PostgreSQL's `src/backend/utils/adt/date.c`; the infinities are
+//! `DATEVAL_NOBEGIN` and `DATEVAL_NOEND` in `src/include/utils/date.h`.
+
+use arrow_array::types::Date32Type;
+
+use crate::column::fixed::FixedWidth;
+use crate::error::ValueError;
+
+/// |            | PostgreSQL             | Arrow               |
+/// |------------|------------------------|---------------------|
+/// | width      | 4 bytes, big-endian    | 4 bytes             |
+/// | unit, zero | days since 2000-01-01  | days since 1970-01-01 |
+/// | range      | 4714-11-24 BC to 5874897-12-31 | more        |
+/// | infinities | `i32::MIN`, `i32::MAX` | none                |
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Date;
+
+const DAYS_1970_TO_2000: i32 = 10_957;
+
+impl FixedWidth for Date {
+    type Wire = [u8; 4];
+    type Arrow = Date32Type;
+
+    #[inline(always)]
+    fn decode(self, wire: [u8; 4]) -> Result<i32, ValueError> {
+        match i32::from_be_bytes(wire) {
+            i32::MIN | i32::MAX => Err(ValueError::Infinite),
+            since_2000 => since_2000.checked_add(DAYS_1970_TO_2000).ok_or(ValueError::OutOfRange),
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! `numeric(p, s)` to a decimal: an integer count of 10^-s.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::types::{Decimal128Type, Decimal256Type};
+use arrow_array::{ArrayRef, PrimitiveArray};
+use arrow_buffer::i256;
+use arrow_schema::DataType;
+
+use crate::chunk::{Chunk, NULL, take_value};
+use crate::column::Column;
+use crate::column::numeric::{DEC_DIGITS, Digits, Numeric};
+use crate::error::{RowError, ValueError};
+use crate::nulls::Nulls;
+
+/// An integer that holds scaled values: i128 or i256.
+trait Unscaled: Copy + Default + PartialOrd {
+    fn checked_mul_add(self, factor: u32, addend: u32) -> Option<Self>;
+    fn negate(self) -> Self;
+    fn ten_to(exponent: u8) -> Option<Self>;
+}
+
+impl Unscaled for i128 {
+    #[inline]
+    fn checked_mul_add(self, factor: u32, addend: u32) -> Option<Self> {
+        self.checked_mul(factor.into())?.checked_add(addend.into())
+    }
+    fn negate(self) -> Self {
+        -self
+    }
+    fn ten_to(exponent: u8) -> Option<Self> {
+        10_i128.checked_pow(exponent.into())
+    }
+}
+
+impl Unscaled for i256 {
+    #[inline]
+    fn checked_mul_add(self, factor: u32, addend: u32) -> Option<Self> {
+        self.checked_mul(Self::from(i64::from(factor)))?.checked_add(Self::from(i64::from(addend)))
+    }
+    fn negate(self) -> Self {
+        self.wrapping_neg()
+    }
+    fn ten_to(exponent: u8) -> Option<Self> {
+        Self::from(10_i64).checked_pow(exponent.into())
+    }
+}
+
+/// The value × 10^`scale`, exactly; `limit` is 10^precision.
+///
+/// # Errors
+///
+/// [`ValueError::OutOfRange`] if the value has more digits than that, before or after the point.
+fn unscaled<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> Result<N, ValueError> {
+    let n_digits = digits.iter().len();
+    let trailing_zeros = digits.iter().rev().take_while(|digit| *digit == 0).count();
+    let n_significant = n_digits - trailing_zeros;
+    let mut value = N::default();
+    // The exponent of 10 that each digit is to be multiplied with. Above zero, the digits that follow
+    // are zeros that were not sent; below, the digit has to be divided, and zeros come out.
+    let mut exponent = DEC_DIGITS * digits.weight + i32::from(scale);
+    for digit in digits.iter().take(n_significant) {
+        let digit = u32::from(digit);
+        value = match exponent {
+            0.. => value.checked_mul_add(10_000, digit),
+            // 10^4 × 10^exponent more digits fit; the others of this base-10000 digit must be zero.
+            -3..=-1 => {
+                let divisor = 10_u32.pow(exponent.unsigned_abs());
+                if digit % divisor == 0 {
+                    value.checked_mul_add(10_000 / divisor, digit / divisor)
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        }
+        .ok_or(ValueError::OutOfRange)?;
+        exponent -= DEC_DIGITS;
+    }
+    if n_significant > 0 {
+        // What the last digit is still to be multiplied with. A value of 0 is done at any exponent.
+        for power in std::iter::repeat_n(4, usize::try_from((exponent + DEC_DIGITS) / 4).unwrap_or(0))
+            .chain(std::iter::once(u32::try_from((exponent + DEC_DIGITS).max(0) % 4).unwrap_or(0)))
+        {
+            value = value.checked_mul_add(10_u32.pow(power), 0).ok_or(ValueError::OutOfRange)?;
+        }
+    }
+    if value >= limit {
+        return Err(ValueError::OutOfRange);
+    }
+    Ok(if digits.is_negative { value.negate() } else { value })
+}
+
+fn decode<N: Unscaled>(wire: &[u8], scale: u8, limit: N) -> Result<N, ValueError> {
+    match Numeric::parse(wire)? {
+        Numeric::Finite(digits) => unscaled(&digits, scale, limit),
+        Numeric::NotANumber => Err(ValueError::NotANumber),
+        Numeric::Infinity { .. } => Err(ValueError::Infinite),
+    }
+}
+
+/// The quick way for values of at most four base-10000 digits that fit 64 bits.
+///
+/// The digits are one 8-byte load. Shifted so that the lowest base-10000 digit the scale needs is
+/// last, they are combined by two multiplications; what the last one has below the scale (always
+/// zeros) goes by an exact division, which is a multiplication with the inverse modulo 2^64.
+#[derive(Clone, Copy, Debug)]
+struct Quick {
+    /// Base-10000 digits after the point: ⌈scale / 4⌉.
+    fraction_digits: i32,
+    /// Decimal digits below the scale in the last of them: 0 to 3.
+    below_scale: u32,
+    /// 5^-below_scale modulo 2^64.
+    inverse: u64,
+    /// Quotients above it had a remainder, or more digits than the precision.
+    quotient_max: u64,
+}
+
+impl Quick {
+    fn new(precision: u8, scale: u8) -> Self {
+        let fraction_digits = i32::from(scale.div_ceil(4));
+        let below_scale = u32::from(scale).next_multiple_of(4) - u32::from(scale);
+        let five_to = 5_u64.pow(below_scale);
+        // Newton's iteration doubles the correct low bits: 5 × 5 = 25 ≡ 1 (mod 8) starts with 3.
+        let mut inverse = five_to;
+        for _ in 0..5 {
+            inverse = inverse.wrapping_mul(2_u64.wrapping_sub(five_to.wrapping_mul(inverse)));
+        }
+        let limit = 10_u64.checked_pow(precision.into()).unwrap_or(u64::MAX);
+        Self { fraction_digits, below_scale, inverse, quotient_max: (u64::MAX / five_to).min(limit - 1) }
+    }
+
+    /// `framed` is a value's length, header and first four digits (or what stands behind the value).
+    #[inline(always)]
+    fn decode(self, framed: &[u8; 20]) -> Option<(u32, i128)> {
+        const LOW_LANES: u64 = 0x0000_ffff_0000_ffff;
+        let [l0, l1, l2, l3, n0, n1, w0, w1, s0, s1, dscale, _, digits @ ..] = *framed;
+        let length = u32::from_be_bytes([l0, l1, l2, l3]);
+        let n_digits = u32::from(u16::from_be_bytes([n0, n1]));
+        let weight = i32::from(i16::from_be_bytes([w0, w1]));
+        let sign = u16::from_be_bytes([s0, s1]);
+        // Base-10000 digits from the first one stored to the last one the scale needs.
+        let n_needed = weight + self.fraction_digits + 1;
+        let fits = n_digits <= 4
+            && length == 8 + 2 * n_digits
+            && sign & !0x4000 == 0
+            && dscale & 0xc0 == 0
+            && (0..=4).contains(&n_needed)
+            && n_digits <= n_needed.unsigned_abs();
+        if !fits {
+            return None;
+        }
+        // Shifts by up to 64 bits, in halves: 64 at once is not a shift.
+        let unused = 8 * (4 - n_digits);
+        let digits = u64::from_be_bytes(digits) >> unused >> unused << unused << unused;
+        let unneeded = 8 * (4 - n_needed.unsigned_abs());
+        let lanes = digits >> unneeded >> unneeded;
+        // A digit above 9999 sets a lane's top bit here.
+        if (lanes | lanes.wrapping_add(0x58f0_58f0_58f0_58f0)) & 0x8000_8000_8000_8000 != 0 {
+            return None;
+        }
+        let pairs = (lanes & LOW_LANES) + (lanes >> 16 & LOW_LANES) * 10_000;
+        let all = (pairs >> 32) * 100_000_000 + (pairs & 0xffff_ffff);
+        let quotient = (all >> self.below_scale).wrapping_mul(self.inverse);
+        if all & ((1 << self.below_scale) - 1) != 0 || quotient > self.quotient_max {
+            return None;
+        }
+        let magnitude = i128::from(quotient);
+        Some((4 + length, if sign == 0 { magnitude } else { -magnitude }))
+    }
+}
+
+/// To `Decimal128(precision, scale)`.
+pub(crate) struct Decimal128Column {
+    precision: u8,
+    scale: u8,
+    limit: i128,
+    quick: Quick,
+    values: Vec<i128>,
+    nulls: Nulls,
+    rows: usize,
+}
+
+impl fmt::Debug for Decimal128Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Decimal128Column({}, {}, {} rows)", self.precision, self.scale, self.values.len())
+    }
+}
+
+impl Decimal128Column {
+    /// 1 ≤ `precision` ≤ 38, 0 ≤ `scale` ≤ `precision`.
+    pub(crate) fn new(precision: u8, scale: i8, rows: usize) -> Self {
+        let scale = scale.unsigned_abs();
+        Self {
+            precision,
+            scale,
+            limit: i128::ten_to(precision).unwrap_or(i128::MAX),
+            quick: Quick::new(precision, scale),
+            values: Vec::new(),
+            nulls: Nulls::new(),
+            rows,
+        }
+    }
+}
+
+impl Column for Decimal128Column {
+    fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
+        let (bytes, cursors) = chunk.parts();
+        if self.values.is_empty() {
+            self.values.reserve(self.rows);
+        }
+        let (quick, scale, limit) = (self.quick, self.scale, self.limit);
+        let mut any_null = false;
+        let mut failed = None;
+        let valid = self.nulls.scratch();
+        let values = cursors.iter_mut().zip(valid).enumerate().map(|(row, (cursor, valid))| {
+            let at = *cursor as usize;
+            *valid = true;
+            if let Some(framed) = bytes.get(at..at + 20).and_then(|framed| framed.try_into().ok()) {
+                if let Some((used, value)) = quick.decode(framed) {
+                    *cursor += used;
+                    return value;
+                }
+                if framed.first_chunk() == Some(&NULL.to_be_bytes()) {
+                    *cursor += 4;
+                    *valid = false;
+                    any_null = true;
+                    return 0;
+                }
+            }
+            let value = take_value(bytes, cursor)
+                .and_then(|value| value.map(|value| decode(value, scale, limit)).transpose());
+            match value {
+                Ok(value) => {
+                    *valid = value.is_some();
+                    any_null |= value.is_none();
+                    value.unwrap_or_default()
+                }
+                Err(cause) => {
+                    failed = failed.or(Some(RowError { row, cause }));
+                    0
+                }
+            }
+        });
+        self.values.extend(values);
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if any_null {
+            self.nulls.commit(cursors.len());
+        } else {
+            self.nulls.append_valid(cursors.len());
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.values.truncate(rows);
+        self.nulls.truncate(rows);
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(self.values.as_slice())
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        self.rows = self.values.len();
+        let values = std::mem::take(&mut self.values);
+        let array = PrimitiveArray::<Decimal128Type>::new(values.into(), self.nulls.finish());
+        let data_type = DataType::Decimal128(self.precision, self.scale.cast_signed());
+        Ok(Arc::new(array.with_data_type(data_type)))
+    }
+}
+
+/// To `Decimal256(precision, scale)`.
+pub(crate) struct Decimal256Column {
+    precision: u8,
+    scale: u8,
+    limit: i256,
+    values: Vec<i256>,
+    nulls: Nulls,
+}
+
+impl fmt::Debug for Decimal256Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Decimal256Column({}, {}, {} rows)", self.precision, self.scale, self.values.len())
+    }
+}
+
+impl Decimal256Column {
+    /// 39 ≤ `precision` ≤ 76, 0 ≤ `scale` ≤ `precision`.
+    pub(crate) fn new(precision: u8, scale: i8) -> Self {
+        let limit = i256::ten_to(precision).unwrap_or(i256::MAX);
+        Self { precision, scale: scale.unsigned_abs(), limit, values: Vec::new(), nulls: Nulls::new() }
+    }
+}
+
+impl Column for Decimal256Column {
+    fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
+        let (bytes, cursors) = chunk.parts();
+        let valid = self.nulls.scratch();
+        for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
+            let value = take_value(bytes, cursor)
+                .and_then(|value| value.map(|value| decode(value, self.scale, self.limit)).transpose())
+                .map_err(|cause| RowError { row, cause })?;
+            *valid = value.is_some();
+            self.values.push(value.unwrap_or_default());
+        }
+        self.nulls.commit(cursors.len());
+        Ok(())
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.values.truncate(rows);
+        self.nulls.truncate(rows);
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(self.values.as_slice())
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        let values = std::mem::take(&mut self.values);
+        let array = PrimitiveArray::<Decimal256Type>::new(values.into(), self.nulls.finish());
+        let data_type = DataType::Decimal256(self.precision, self.scale.cast_signed());
+        Ok(Arc::new(array.with_data_type(data_type)))
+    }
+}

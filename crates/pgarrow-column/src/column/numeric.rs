@@ -1,0 +1,131 @@
+//! `numeric` on the wire, and its text.
+//!
+//! ```text
+//! u16 n_digits │ i16 weight │ u16 sign │ u16 dscale │ n_digits × u16 digit
+//! ```
+//!
+//! The value is the sum of `digit[i] × 10000^(weight − i)`; `dscale` digits are printed after the
+//! point, and at most that many are there. Sign: 0 plus, 0x4000 minus, 0xC000 NaN, 0xD000 Infinity,
+//! 0xF000 −Infinity (the infinities since PostgreSQL 14, with any dscale).
+//!
+//! Source: `numeric_send`, `get_str_from_var` and the `NUMERIC_*` constants in PostgreSQL's
+//! `src/backend/utils/adt/numeric.c`.
+
+use crate::column::text_form::TextForm;
+use crate::error::ValueError;
+
+/// Decimal digits in one digit of the wire.
+pub(crate) const DEC_DIGITS: i32 = 4;
+const NBASE: u16 = 10_000;
+const MINUS: u16 = 0x4000;
+const NAN: u16 = 0xc000;
+const INFINITY: u16 = 0xd000;
+const MINUS_INFINITY: u16 = 0xf000;
+/// `NUMERIC_DSCALE_MAX`.
+const DSCALE_MAX: u16 = 0x3fff;
+
+/// A parsed value.
+#[derive(Debug)]
+pub(crate) enum Numeric<'a> {
+    Finite(Digits<'a>),
+    NotANumber,
+    Infinity { is_negative: bool },
+}
+
+/// A finite value: base-10000 digits, most significant first, big-endian pairs of bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Digits<'a> {
+    pub(crate) is_negative: bool,
+    /// Of the first digit, in powers of 10000.
+    pub(crate) weight: i32,
+    pub(crate) dscale: u16,
+    digits: &'a [[u8; 2]],
+}
+
+impl<'a> Numeric<'a> {
+    pub(crate) fn parse(wire: &'a [u8]) -> Result<Self, ValueError> {
+        let (header, digits) =
+            wire.split_first_chunk::<8>().ok_or(ValueError::Malformed("a numeric without its header"))?;
+        let [n0, n1, w0, w1, s0, s1, d0, d1] = *header;
+        let (digits, odd) = digits.as_chunks::<2>();
+        if !odd.is_empty() || digits.len() != usize::from(u16::from_be_bytes([n0, n1])) {
+            return Err(ValueError::Malformed("a numeric with another number of digits than it says"));
+        }
+        let is_negative = match u16::from_be_bytes([s0, s1]) {
+            0 => false,
+            MINUS => true,
+            NAN => return Ok(Self::NotANumber),
+            INFINITY => return Ok(Self::Infinity { is_negative: false }),
+            MINUS_INFINITY => return Ok(Self::Infinity { is_negative: true }),
+            _ => return Err(ValueError::Malformed("a numeric with an unknown sign")),
+        };
+        if digits.iter().any(|digit| u16::from_be_bytes(*digit) >= NBASE) {
+            return Err(ValueError::Malformed("a numeric with a digit above 9999"));
+        }
+        let dscale = u16::from_be_bytes([d0, d1]);
+        if dscale > DSCALE_MAX {
+            return Err(ValueError::Malformed("a numeric with too large a scale"));
+        }
+        let weight = i32::from(i16::from_be_bytes([w0, w1]));
+        Ok(Self::Finite(Digits { is_negative, weight, dscale, digits }))
+    }
+}
+
+impl Digits<'_> {
+    /// Base-10000 digits, most significant first.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = u16> + ExactSizeIterator {
+        self.digits.iter().map(|digit| u16::from_be_bytes(*digit))
+    }
+
+    /// The digit of this weight; zero where none is stored.
+    fn at_weight(&self, weight: i32) -> u16 {
+        let index = usize::try_from(self.weight - weight).ok();
+        index.and_then(|index| self.digits.get(index)).map_or(0, |digit| u16::from_be_bytes(*digit))
+    }
+
+    fn print(&self, text: &mut Vec<u8>) {
+        if self.is_negative {
+            text.push(b'-');
+        }
+        if self.weight < 0 {
+            text.push(b'0');
+        }
+        for weight in (0..=self.weight).rev() {
+            let four = decimal_digits(self.at_weight(weight));
+            let leading_zeros = if weight == self.weight {
+                four.iter().take(3).take_while(|d| **d == b'0').count()
+            } else {
+                0
+            };
+            text.extend(four.iter().skip(leading_zeros));
+        }
+        if self.dscale > 0 {
+            text.push(b'.');
+            let end = text.len() + usize::from(self.dscale);
+            for index in 0..i32::from(self.dscale.div_ceil(4)) {
+                text.extend(decimal_digits(self.at_weight(-1 - index)));
+            }
+            text.truncate(end);
+        }
+    }
+}
+
+fn decimal_digits(digit: u16) -> [u8; 4] {
+    [1000, 100, 10, 1].map(|unit| b'0' + u8::try_from(digit / unit % 10).unwrap_or(0))
+}
+
+/// A numeric as PostgreSQL prints it: nothing is rounded, trailing zeros are kept.
+#[derive(Debug)]
+pub(crate) struct NumericText;
+
+impl TextForm for NumericText {
+    fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError> {
+        match Numeric::parse(wire)? {
+            Numeric::Finite(digits) => digits.print(text),
+            Numeric::NotANumber => text.extend_from_slice(b"NaN"),
+            Numeric::Infinity { is_negative: false } => text.extend_from_slice(b"Infinity"),
+            Numeric::Infinity { is_negative: true } => text.extend_from_slice(b"-Infinity"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! Types that become the text PostgreSQL prints for them, written here from their binary form.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+
+use crate::chunk::{Chunk, take_value};
+use crate::column::Column;
+use crate::error::{RowError, ValueError};
+use crate::nulls::Nulls;
+use crate::raw;
+
+/// A type and how PostgreSQL prints it.
+pub(crate) trait TextForm: fmt::Debug + Send + 'static {
+    /// Appends the text of the value with these bytes.
+    fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError>;
+}
+
+/// A column of printed values.
+#[derive(Debug)]
+pub(crate) struct TextFormColumn<T: TextForm> {
+    form: T,
+    offsets: Vec<i32>,
+    text: Vec<u8>,
+    nulls: Nulls,
+}
+
+impl<T: TextForm> TextFormColumn<T> {
+    pub(crate) fn new(form: T) -> Self {
+        Self { form, offsets: vec![0], text: Vec::new(), nulls: Nulls::new() }
+    }
+}
+
+impl<T: TextForm> Column for TextFormColumn<T> {
+    fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
+        let (bytes, cursors) = chunk.parts();
+        let valid = self.nulls.scratch();
+        for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
+            let at_row = |cause| RowError { row, cause };
+            let value = take_value(bytes, cursor).map_err(at_row)?;
+            *valid = value.is_some();
+            if let Some(value) = value {
+                self.form.print(value, &mut self.text).map_err(at_row)?;
+            }
+            let end = i32::try_from(self.text.len()).map_err(|_| at_row(ValueError::BatchTooLarge))?;
+            self.offsets.push(end);
+        }
+        self.nulls.commit(cursors.len());
+        Ok(())
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.offsets.truncate(rows + 1);
+        let end = self.offsets.last().and_then(|end| usize::try_from(*end).ok()).unwrap_or(0);
+        self.text.truncate(end);
+        self.nulls.truncate(rows);
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.len() + size_of_val(self.offsets.as_slice())
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
+        let text = std::mem::take(&mut self.text);
+        Ok(Arc::new(raw::utf8_array(offsets, text, self.nulls.finish())?))
+    }
+}

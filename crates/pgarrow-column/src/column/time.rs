@@ -1,0 +1,95 @@
+//! `time`: microseconds since midnight. `timetz`: that, and a zone.
+//!
+//! Source: `time_send`, `timetz_send` in PostgreSQL's `src/backend/utils/adt/date.c`.
+
+use std::sync::Arc;
+
+use arrow_array::types::Time64MicrosecondType;
+use arrow_array::{ArrayRef, Int32Array, StructArray, Time64MicrosecondArray};
+use arrow_schema::{DataType, Fields};
+
+use crate::chunk::{Chunk, take_value};
+use crate::column::Column;
+use crate::column::fixed::FixedWidth;
+use crate::error::{RowError, ValueError};
+use crate::nulls::Nulls;
+
+/// 24:00:00 is a legal time of PostgreSQL and kept, although Arrow's own range ends just before it.
+const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// 8 bytes, big-endian: microseconds since midnight, 0 to 86,400,000,000.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time;
+
+impl FixedWidth for Time {
+    type Wire = [u8; 8];
+    type Arrow = Time64MicrosecondType;
+
+    #[inline(always)]
+    fn decode(self, wire: [u8; 8]) -> Result<i64, ValueError> {
+        let micros = i64::from_be_bytes(wire);
+        if (0..=MICROS_PER_DAY).contains(&micros) { Ok(micros) } else { Err(ValueError::OutOfRange) }
+    }
+}
+
+/// `Struct{time, offset}`. On the wire: 8 bytes of time, then the zone as seconds *west* of UTC.
+#[derive(Debug)]
+pub(crate) struct TimetzColumn {
+    fields: Fields,
+    micros: Vec<i64>,
+    offsets: Vec<i32>,
+    nulls: Nulls,
+}
+
+impl TimetzColumn {
+    pub(crate) fn new(data_type: DataType) -> Self {
+        let fields = match data_type {
+            DataType::Struct(fields) => fields,
+            _ => Fields::empty(),
+        };
+        Self { fields, micros: Vec::new(), offsets: Vec::new(), nulls: Nulls::new() }
+    }
+}
+
+fn decode_timetz(value: &[u8]) -> Result<(i64, i32), ValueError> {
+    let wire: [u8; 12] =
+        value.try_into().map_err(|_| ValueError::Width { expected: 12, found: value.len() })?;
+    let [t0, t1, t2, t3, t4, t5, t6, t7, z0, z1, z2, z3] = wire;
+    let micros = Time.decode([t0, t1, t2, t3, t4, t5, t6, t7])?;
+    let west = i32::from_be_bytes([z0, z1, z2, z3]);
+    Ok((micros, west.checked_neg().ok_or(ValueError::OutOfRange)?))
+}
+
+impl Column for TimetzColumn {
+    fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
+        let (bytes, cursors) = chunk.parts();
+        let valid = self.nulls.scratch();
+        for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
+            let value = take_value(bytes, cursor).map_err(|cause| RowError { row, cause })?;
+            *valid = value.is_some();
+            let decoded = value.map(decode_timetz).transpose().map_err(|cause| RowError { row, cause })?;
+            let (micros, offset) = decoded.unwrap_or_default();
+            self.micros.push(micros);
+            self.offsets.push(offset);
+        }
+        self.nulls.commit(cursors.len());
+        Ok(())
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.micros.truncate(rows);
+        self.offsets.truncate(rows);
+        self.nulls.truncate(rows);
+    }
+
+    fn bytes(&self) -> usize {
+        self.micros.len() * 12
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        let micros = Time64MicrosecondArray::from(std::mem::take(&mut self.micros));
+        let offsets = Int32Array::from(std::mem::take(&mut self.offsets));
+        let children: Vec<ArrayRef> = vec![Arc::new(micros), Arc::new(offsets)];
+        Ok(Arc::new(StructArray::new(self.fields.clone(), children, self.nulls.finish())))
+    }
+}

@@ -1,0 +1,59 @@
+//! Why a value could not become Arrow. Says what, never where it came from: the caller knows.
+
+use std::fmt;
+
+/// Why one value could not be decoded. Holds no data from the table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// A value has another width than its type's send function writes. Sizes in bytes.
+    Width {
+        /// What the type's send function writes.
+        expected: usize,
+        /// What arrived.
+        found: usize,
+    },
+    /// A length below -1, or one that runs past the bytes of its tuple.
+    Length,
+    /// The bytes contradict the type's wire format; what about them is said by the text.
+    Malformed(&'static str),
+    /// `infinity` or `-infinity` where the Arrow type has none.
+    Infinite,
+    /// `NaN` in a `numeric` that becomes a decimal.
+    NotANumber,
+    /// A legal PostgreSQL value outside the range of the Arrow type.
+    OutOfRange,
+    /// Text that is not UTF-8.
+    Utf8,
+    /// More than 2 GiB of text or bytes in one batch: its offsets have 32 bits.
+    BatchTooLarge,
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Width { expected, found } => {
+                write!(f, "a value of {found} bytes where the type has {expected}")
+            }
+            Self::Length => f.write_str("a value's length runs past the end of its row"),
+            Self::Malformed(what) => write!(f, "malformed value: {what}"),
+            Self::Infinite => f.write_str("an infinite value, which the Arrow type cannot hold"),
+            Self::NotANumber => f.write_str("NaN, which a decimal cannot hold"),
+            Self::OutOfRange => f.write_str("a value outside the range of the Arrow type"),
+            Self::Utf8 => f.write_str("text that is not valid UTF-8"),
+            Self::BatchTooLarge => f.write_str("a batch with more than 2 GiB in one column"),
+        }
+    }
+}
+
+impl std::error::Error for ValueError {}
+
+/// A [`ValueError`] and its row.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RowError {
+    /// Counts from 0: in the chunk for [`Column::decode`](crate::Column::decode), in the batch for
+    /// [`Column::finish`](crate::Column::finish).
+    pub row: usize,
+    /// What is wrong with the value.
+    pub cause: ValueError,
+}
