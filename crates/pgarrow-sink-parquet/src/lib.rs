@@ -1,1 +1,24 @@
 //! Record batches to a Parquet file.
+//!
+//! ```text
+//! part: batches ─▶ row group in progress ─▶ encoded column chunks ─┐ lock: append, nothing else
+//! part: batches ─▶ row group in progress ─▶ encoded column chunks ─┴────▶ file ──▶ footer, publish
+//! ```
+//!
+//! Every part encodes whole row groups by itself. That was faster than encoding columns side by side, and
+//! than one writer behind all readers. Row groups of several parts land in the order in which they are done.
+//!
+//! Start at [`ParquetSink`], then `row_group` for the encoding and `dictionary` for how a column's encoding
+//! is chosen from its data.
+#![forbid(unsafe_code)]
+
+mod compression;
+mod dictionary;
+mod options;
+mod row_group;
+mod schema;
+mod sink;
+
+pub use compression::Compression;
+pub use options::ParquetOptions;
+pub use sink::ParquetSink;

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 
-use crate::error::SinkError;
+use crate::error::{SinkError, SinkErrorKind};
 
 /// Where the batches of one run go: one output.
 ///
@@ -84,4 +85,36 @@ impl From<WrittenFile> for Written {
     fn from(file: WrittenFile) -> Self {
         Self { rows: file.rows, bytes: file.bytes, files: vec![file] }
     }
+}
+
+/// Checks that a batch has the columns a sink was made for: number, types and nullability. Names and metadata
+/// are the sink's business, since a format may have had to change them.
+///
+/// Writers of formats trust a field that says "never null"; a batch that does not promise it would be
+/// written wrongly and without an error.
+///
+/// # Errors
+///
+/// [`SinkErrorKind::Encode`], with the first column that differs.
+pub fn check_batch(schema: &Schema, batch: &RecordBatch) -> Result<(), SinkError> {
+    let found = batch.schema_ref();
+    let refuse = |text: String| Err(SinkError::new(SinkErrorKind::Encode, text));
+    if std::ptr::eq(schema, found.as_ref()) {
+        return Ok(());
+    }
+    if schema.fields().len() != found.fields().len() {
+        let (expected, found) = (schema.fields().len(), found.fields().len());
+        return refuse(format!("a batch has {found} columns, the output {expected}"));
+    }
+    for (expected, found) in schema.fields().iter().zip(found.fields()) {
+        let name = expected.name();
+        if !expected.data_type().equals_datatype(found.data_type()) {
+            let (expected, found) = (expected.data_type(), found.data_type());
+            return refuse(format!("column {name:?} of a batch is {found}, in the output it is {expected}"));
+        }
+        if found.is_nullable() && !expected.is_nullable() {
+            return refuse(format!("column {name:?} of a batch may be null, in the output it may not"));
+        }
+    }
+    Ok(())
 }

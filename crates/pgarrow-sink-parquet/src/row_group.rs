@@ -1,0 +1,115 @@
+//! One row group in progress: column writers that belong to one part and need no lock.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::add_encoded_arrow_schema_to_metadata;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::SchemaDescriptor;
+use pgarrow_sink::SinkError;
+
+use crate::dictionary;
+use crate::options::ParquetOptions;
+
+/// What all row groups of a file have in common.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) arrow: SchemaRef,
+    pub(crate) parquet: SchemaDescriptor,
+    pub(crate) properties: WriterPropertiesPtr,
+}
+
+impl Layout {
+    /// # Errors
+    ///
+    /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported): a type or a compression level that Parquet
+    /// does not have.
+    pub(crate) fn new(arrow: SchemaRef, options: &ParquetOptions) -> Result<Self, SinkError> {
+        let parquet = ArrowSchemaConverter::new().convert(&arrow).map_err(|e| {
+            let text = format!("this schema cannot be written to parquet: {e}");
+            SinkError::new(pgarrow_sink::SinkErrorKind::Unsupported, text)
+        })?;
+        // Sorted: the order of a hash map would differ from run to run, and with it the file.
+        let mut metadata: Vec<_> = arrow.metadata().iter().collect();
+        metadata.sort();
+        let metadata = metadata.into_iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+        let mut properties = WriterProperties::builder()
+            .set_created_by(concat!("pgarrow version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_compression(options.compression.codec()?)
+            .set_data_page_size_limit(options.data_page_bytes)
+            // Row groups are cut by us: these limits are `ArrowWriter`'s.
+            .set_max_row_group_row_count(None)
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_key_value_metadata(Some(metadata.collect()))
+            .build();
+        // So that uuid, enum, time zone and extension types come back as they were.
+        add_encoded_arrow_schema_to_metadata(&arrow, &mut properties);
+        Ok(Self { arrow, parquet, properties: Arc::new(properties) })
+    }
+
+    /// The properties for a row group that begins with `batch`.
+    fn properties_for(&self, batch: &RecordBatch) -> WriterProperties {
+        let columns = self.parquet.columns();
+        let choices = dictionary::choose(batch);
+        let mut properties = self.properties.as_ref().clone().into_builder();
+        if choices.len() == columns.len() {
+            for (column, dictionary) in columns.iter().zip(choices) {
+                properties = properties.set_column_dictionary_enabled(column.path().clone(), dictionary);
+            }
+        }
+        properties.build()
+    }
+}
+
+/// A row group in progress.
+pub(crate) struct RowGroup {
+    columns: Vec<ArrowColumnWriter>,
+    rows: usize,
+}
+
+impl RowGroup {
+    /// Begins a row group whose first rows are those of `batch`, which is not yet written.
+    pub(crate) fn begin(layout: &Layout, batch: &RecordBatch) -> Result<Self, ParquetError> {
+        let properties = Arc::new(layout.properties_for(batch));
+        // Column writers take their properties from a file writer. The file's own was made before anybody had
+        // seen a row, so each row group brings one of its own that writes nowhere.
+        let nowhere = SerializedFileWriter::new(io::sink(), layout.parquet.root_schema_ptr(), properties)?;
+        let factory = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&layout.arrow));
+        Ok(Self { columns: factory.create_column_writers(0)?, rows: 0 })
+    }
+
+    pub(crate) fn write(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), ParquetError> {
+        let mut columns = self.columns.iter_mut();
+        for (field, array) in layout.arrow.fields().iter().zip(batch.columns()) {
+            for leaf in compute_leaves(field, array)? {
+                let missing = || ParquetError::General("fewer column writers than leaf columns".to_owned());
+                columns.next().ok_or_else(missing)?.write(&leaf)?;
+            }
+        }
+        self.rows += batch.num_rows();
+        Ok(())
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes held in memory, encoded or buffered.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.columns.iter().map(ArrowColumnWriter::memory_size).sum()
+    }
+
+    /// Encodes what is left, column by column.
+    pub(crate) fn close(self) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        self.columns.into_iter().map(ArrowColumnWriter::close).collect()
+    }
+}
