@@ -1,1 +1,49 @@
 //! For tests only: scripted servers, a fault proxy, a COPY byte writer, batch comparison, real servers.
+//!
+//! ```text
+//! TestServer   a real PostgreSQL, one for each test process, and an independent client to prepare tables with
+//! Capability   what a server or a machine may lack; what is left out is printed and counted
+//! CopyWriter   COPY binary streams, in every packing the protocol allows
+//! Script       an in-process server that plays bytes
+//! Proxy        a faulty network between a client and a server
+//! compare      batches as sequences of rows
+//! Python       pyarrow and duckdb, as readers of what we wrote
+//! ```
+//!
+//! Environment:
+//!
+//! | variable                | meaning                                                                     |
+//! |-------------------------|-----------------------------------------------------------------------------|
+//! | `PGARROW_TEST_DB_URL`   | use this server (a superuser's URL) instead of a private one                |
+//! | `PGARROW_PG_BIN`        | the programs of the private server                                          |
+//! | `PGARROW_TEST_REQUIRE`  | `all`: a test that is left out fails                                        |
+//! | `PGARROW_TEST_LEFT_OUT` | the file that lists what was left out; default `left-out.txt` in target/tmp |
+//! | `PGARROW_TEST_VENV`     | a Python environment to use or to make; default in target/tmp               |
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "this is test code: it fails by panicking and speaks to whoever runs the tests"
+)]
+
+pub mod capability;
+pub mod compare;
+pub mod copy;
+pub mod messages;
+pub mod proxy;
+pub mod python;
+pub mod script;
+pub mod server;
+pub mod target;
+
+pub use capability::Capability;
+pub use compare::assert_batches_equal;
+pub use copy::{CopyWriter, Packing};
+pub use proxy::{Fault, Proxy};
+pub use python::Python;
+pub use script::{Script, ScriptedServer, Step};
+pub use server::{Database, TestServer};
+
+/// The independent client, so that tests need no dependency of their own for it.
+pub use postgres;

@@ -1,0 +1,224 @@
+//! What a server or a machine may lack, and how a test says that it needs it.
+//!
+//! Servers differ: one was built without TLS, another without XML, a third is not ours to crash. A test names
+//! what it needs, in its first line:
+//!
+//! ```no_run
+//! use pgarrow_testkit::{Capability, require};
+//!
+//! fn xml_is_text() {
+//!     require!(Capability::Xml, Capability::VersionAtLeast(140_000));
+//!     // …
+//! }
+//! ```
+//!
+//! A test that is left out says so on stderr, adds a line to the list that the project's checks count and print,
+//! and fails when `PGARROW_TEST_REQUIRE=all`.
+
+use std::env;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::{Ipv6Addr, TcpListener};
+use std::path::PathBuf;
+use std::thread;
+
+use crate::python::Python;
+use crate::server::TestServer;
+use crate::target::target_tmp;
+
+/// Something a test needs and cannot take for granted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Capability {
+    /// A PostgreSQL at all: found, fetched, or named by `PGARROW_TEST_DB_URL`.
+    Server,
+    /// A server of our own, which a test may crash, configure and look into.
+    PrivateServer,
+    /// The user of [`TestServer::url`] is a superuser.
+    Superuser,
+    /// This `server_version_num` or a higher one: 160000 is 16.0.
+    VersionAtLeast(u32),
+    /// The server was built with TLS.
+    Tls,
+    /// The server was built with libxml.
+    Xml,
+    /// The server was built with ICU.
+    Icu,
+    /// The server can compress stored values with lz4.
+    LzCompression,
+    /// This extension can be created.
+    Extension(&'static str),
+    /// This machine has an IPv6 loopback address.
+    Ipv6,
+    /// Python with pyarrow and duckdb; see [`Python`].
+    Python,
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server => f.write_str("a PostgreSQL server"),
+            Self::PrivateServer => f.write_str("a private server"),
+            Self::Superuser => f.write_str("a superuser"),
+            Self::VersionAtLeast(num) => write!(f, "PostgreSQL {}.{} or newer", num / 10_000, num % 10_000),
+            Self::Tls => f.write_str("a server with TLS"),
+            Self::Xml => f.write_str("a server with XML"),
+            Self::Icu => f.write_str("a server with ICU"),
+            Self::LzCompression => f.write_str("a server with lz4"),
+            Self::Extension(name) => write!(f, "the extension {name}"),
+            Self::Ipv6 => f.write_str("IPv6"),
+            Self::Python => f.write_str("Python with pyarrow and duckdb"),
+        }
+    }
+}
+
+impl Capability {
+    /// Looks whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub fn probe(self) -> Result<(), String> {
+        match self {
+            Self::Server => TestServer::try_shared().map(|_| ()),
+            Self::PrivateServer => match TestServer::try_shared()?.private() {
+                Some(_) => Ok(()),
+                None => Err("PGARROW_TEST_DB_URL names another one".to_owned()),
+            },
+            Self::VersionAtLeast(num) => match TestServer::try_shared()?.version_num() {
+                found if found >= num => Ok(()),
+                found => Err(format!("it is {}.{}", found / 10_000, found % 10_000)),
+            },
+            Self::Superuser => {
+                holds("SELECT rolsuper FROM pg_roles WHERE rolname = current_user", "the user is not one")
+            }
+            Self::Tls => holds(
+                "SELECT setting <> '' FROM pg_settings WHERE name = 'ssl_library'",
+                "it was built without a TLS library",
+            ),
+            Self::Xml => holds("SELECT xmlparse(document '<a/>') IS NOT NULL", "it was built without libxml"),
+            Self::Icu => holds(
+                "SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')",
+                "it has no collation of ICU",
+            ),
+            Self::LzCompression => holds(
+                "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'",
+                "it was built without lz4",
+            ),
+            Self::Extension(name) => holds(
+                &format!("SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = '{name}')"),
+                "the server does not have it",
+            ),
+            Self::Ipv6 => {
+                TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).map(|_| ()).map_err(|cause| cause.to_string())
+            }
+            Self::Python => Python::try_shared().map(|_| ()),
+        }
+    }
+}
+
+/// Whether a query's one value is true.
+fn holds(sql: &str, reason: &str) -> Result<(), String> {
+    let row = TestServer::try_shared()?.client().query_opt(sql, &[]).map_err(|cause| {
+        match cause.as_db_error() {
+            Some(error) => error.message().to_owned(),
+            None => cause.to_string(),
+        }
+    })?;
+    match row.and_then(|row| row.get::<_, Option<bool>>(0)) {
+        Some(true) => Ok(()),
+        _ => Err(reason.to_owned()),
+    }
+}
+
+/// Returns from the calling test when a capability is missing. See the [module](crate::capability).
+#[macro_export]
+macro_rules! require {
+    ($($capability:expr),+ $(,)?) => {
+        let test = $crate::capability::test_name(concat!(module_path!(), ", line ", line!()));
+        if !($($crate::capability::require($capability, &test))&&+) {
+            return;
+        }
+    };
+}
+
+/// Whether a test can run. When not, that is printed, written down, and a failure if everything is required.
+///
+/// # Panics
+///
+/// When the capability is missing and `PGARROW_TEST_REQUIRE=all`.
+#[must_use = "a test whose needs are not met has to return"]
+pub fn require(capability: Capability, test: &str) -> bool {
+    let Err(reason) = capability.probe() else { return true };
+    // One line, whatever the reason contains: lines are counted.
+    let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = format!("left out: {test} needs {capability}: {reason}");
+    eprintln!("{line}");
+    write_down(&line);
+    if env::var_os("PGARROW_TEST_REQUIRE").is_some_and(|value| value == "all") {
+        panic!("PGARROW_TEST_REQUIRE=all, but {line}");
+    }
+    false
+}
+
+/// The name of the running test, or `place` when the test harness runs tests on its main thread.
+pub fn test_name(place: &str) -> String {
+    match thread::current().name() {
+        Some(name) if name != "main" => name.to_owned(),
+        _ => place.to_owned(),
+    }
+}
+
+/// The file that lists what was left out, one line for each test. Removing it before a run is the caller's work.
+pub fn left_out_file() -> PathBuf {
+    env::var_os("PGARROW_TEST_LEFT_OUT").map_or_else(|| target_tmp().join("left-out.txt"), PathBuf::from)
+}
+
+fn write_down(line: &str) {
+    let path = left_out_file();
+    // One write to a file opened for appending: lines of several test processes do not mix.
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+        .unwrap_or_else(|cause| panic!("cannot write {}: {cause}", path.display()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_has_what_every_server_has() {
+        require!(Capability::Server);
+        assert_eq!(Capability::VersionAtLeast(100_000).probe(), Ok(()));
+        assert_eq!(Capability::Extension("plpgsql").probe(), Ok(()));
+        assert!(Capability::Extension("no such extension").probe().is_err());
+        assert!(Capability::VersionAtLeast(9_990_000).probe().unwrap_err().starts_with("it is "));
+    }
+
+    #[test]
+    fn every_probe_ends_with_an_answer() {
+        require!(Capability::Server);
+        for capability in [
+            Capability::PrivateServer,
+            Capability::Superuser,
+            Capability::Tls,
+            Capability::Xml,
+            Capability::Icu,
+            Capability::LzCompression,
+            Capability::Ipv6,
+        ] {
+            let answer = capability.probe();
+            assert!(answer.is_ok() || !answer.unwrap_err().is_empty(), "{capability}");
+        }
+    }
+
+    #[test]
+    fn a_test_knows_its_name() {
+        let name = test_name("elsewhere");
+        assert!(name.ends_with("a_test_knows_its_name") || name == "elsewhere", "{name}");
+    }
+}
