@@ -1,1 +1,19 @@
 //! Record batches to an Arrow IPC file or stream.
+//!
+//! ```text
+//! stream = schema batch* end                        read front to back, fit for a pipe
+//! file   = "ARROW1" stream footer "ARROW1"          the footer has the place of each batch
+//! ```
+//!
+//! Parts hold nothing: a batch is written when it arrives, behind the lock. The batches of several parts land
+//! in the order in which they arrive.
+//!
+//! A stream that was cut between two batches looks complete to many readers. On a file that cannot happen,
+//! since it has no name before it is complete; behind a pipe only the exit code tells.
+#![forbid(unsafe_code)]
+
+mod options;
+mod sink;
+
+pub use options::{IpcCompression, IpcFormat, IpcOptions};
+pub use sink::IpcSink;
