@@ -1,3 +1,65 @@
 //! PostgreSQL's wire protocol, as much of it as COPY needs.
-mod skeleton;
-pub use skeleton::*;
+//!
+//! ```text
+//!  Config ──connect──▶ Session ─┬─ execute, query, describe     small answers, whole
+//!                               ├─ copy_out ──▶ CopyOut         rows as bytes, in place
+//!                               ├─ copy_in  ──▶ CopyIn
+//!                               └─ canceller, interrupter       handles for other threads
+//! ```
+//!
+//! Spoken: protocol 3.0 over TCP, Unix sockets and TLS (rustls); trust, password, md5 and
+//! SCRAM-SHA-256; the simple and the extended query protocol; COPY in both directions. Not spoken:
+//! GSSAPI, client certificates, channel binding, replication, pipelining.
+//!
+//! The crate blocks: one [`Session`] belongs to one thread. It knows nothing of Arrow.
+//!
+//! Nothing a server sends can make it panic or allocate more than the server really sent. Messages
+//! are cut by rules of our own and read through a cursor that cannot overrun; only
+//! what is sent is encoded by `pgwire`.
+//!
+//! Start reading at `session.rs`, then `copy_out.rs`.
+//!
+//! Source: <https://www.postgresql.org/docs/current/protocol.html>.
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
+
+mod auth;
+mod backend;
+mod cancel;
+mod config;
+mod connect;
+mod copy_in;
+mod copy_out;
+mod cursor;
+mod describe;
+mod error;
+mod frame;
+mod frontend;
+mod query;
+mod receive;
+mod server_error;
+mod session;
+mod socket;
+mod sys;
+mod text;
+mod tls;
+mod wire;
+
+pub use cancel::{Canceller, Interrupter};
+pub use config::{Config, SslMode};
+pub use copy_in::CopyIn;
+pub use copy_out::{CopyOut, CopyOutStep};
+pub use describe::{ColumnDescription, Description};
+pub use error::{Error, ErrorKind};
+pub use query::Row;
+pub use server_error::ServerError;
+pub use session::{Session, TransactionStatus};
+pub use text::escape_control;

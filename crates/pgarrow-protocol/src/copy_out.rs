@@ -1,0 +1,203 @@
+//! `COPY … TO STDOUT (FORMAT binary)`: the rows of an export on their way in.
+//!
+//! ```text
+//!  advance ─┬─ CopyData at the head, whole ───────▶ Data      the caller reads buffered(), consumes
+//!           ├─ CopyDone, CommandComplete, … ──────▶ Machine   decides (machine.rs)
+//!           └─ nothing whole ─────────────────────▶ read, and look again
+//! ```
+//!
+//! The caller walks the CopyData messages in [`CopyOut::buffered`] itself: between the socket and
+//! the decoder there is this one buffer and no copy.
+//!
+//! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY>.
+
+mod machine;
+
+use self::machine::{Machine, Step};
+use crate::error::{Error, ErrorKind};
+use crate::frame;
+use crate::session::Session;
+
+const PHASE: &str = "COPY TO STDOUT";
+
+/// A COPY that streams. Borrows its session until it is done.
+///
+/// Dropping it before [`CopyOutStep::Done`] leaves the session unusable, since the rest of the
+/// stream is still to come: cancel the statement and close the session.
+#[derive(Debug)]
+pub struct CopyOut<'a> {
+    session: &'a mut Session,
+    machine: Machine,
+    n_columns: usize,
+    bytes_before: u64,
+}
+
+/// What one call of [`CopyOut::advance`] came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CopyOutStep {
+    /// There is at least one whole CopyData message at the head of [`CopyOut::buffered`].
+    Data,
+    /// The COPY is over and the session is ready. `rows` is what the server counted: the caller
+    /// compares it with the rows it has decoded.
+    Done {
+        /// From the tag `COPY <rows>`.
+        rows: u64,
+    },
+}
+
+impl Session {
+    /// Starts a `COPY … TO STDOUT` in binary format. `sql` is that one statement.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Server`] if the server refuses; the session can be used afterwards.
+    /// [`ErrorKind::Config`] if `sql` is something else than a binary COPY TO STDOUT.
+    pub fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>, Error> {
+        self.begin()?;
+        self.check_encoding(PHASE)?;
+        let mut machine = Machine::new(self.transaction_status());
+        self.outgoing.query(sql)?;
+        let bytes_before = self.bytes_received();
+        self.send(PHASE)?;
+        let message = self.receive_or_fail(PHASE)?;
+        match machine.step(message.tag, &message.body) {
+            Ok(Step::Started { n_columns, is_binary: true }) => {
+                self.wire.start_streaming().map_err(|cause| self.io_error(&cause, PHASE))?;
+                Ok(CopyOut { session: self, machine, n_columns, bytes_before })
+            }
+            Ok(Step::Started { .. }) => {
+                self.abandon("a COPY in text format was left before its end");
+                Err(self.not_a_copy("the format is not binary: write WITH (FORMAT binary)"))
+            }
+            Ok(_) => Err(self.unexpected(PHASE, message.tag)),
+            Err(_) if matches!(message.tag, b'C' | b'I') => {
+                self.expect_ready(PHASE)?;
+                Err(self.not_a_copy("the statement was run, but it is no COPY TO STDOUT"))
+            }
+            Err(_) if matches!(message.tag, b'T' | b'G') => {
+                self.abandon("a statement that is no COPY TO STDOUT was left before its end");
+                Err(self.not_a_copy("the statement is no COPY TO STDOUT"))
+            }
+            Err(violation) => Err(self.violation(PHASE, &violation.to_string())),
+        }
+    }
+
+    fn not_a_copy(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Config, format!("{} ({PHASE}): {what}", self.endpoint))
+    }
+}
+
+impl CopyOut<'_> {
+    /// How many columns the server announced.
+    pub fn column_count(&self) -> usize {
+        self.n_columns
+    }
+
+    /// What is received and not consumed. Starts at a message boundary: tag, `u32` length, body.
+    ///
+    /// The caller decodes the whole CopyData messages (`d`) at its head and
+    /// [`consume`](Self::consume)s them; at any other tag, and at a message that is cut off, it
+    /// calls [`advance`](Self::advance). Lengths are not checked yet.
+    pub fn buffered(&self) -> &[u8] {
+        self.session.wire.unread()
+    }
+
+    /// States that the first `n_bytes` of [`buffered`](Self::buffered) are dealt with: whole
+    /// CopyData messages, with their headers.
+    pub fn consume(&mut self, n_bytes: usize) {
+        self.session.wire.consume(n_bytes);
+    }
+
+    /// Bytes received since the statement was sent.
+    pub fn bytes_received(&self) -> u64 {
+        self.session.bytes_received().saturating_sub(self.bytes_before)
+    }
+
+    /// Goes on: deals with messages other than CopyData, and reads until a whole CopyData is there
+    /// or the COPY is over.
+    ///
+    /// A whole CopyData at the head of the buffer is the caller's to consume: with one there, this
+    /// returns [`CopyOutStep::Data`] at once and does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Server`] if the server breaks the COPY off; the session can be used afterwards
+    /// unless the error is fatal. Anything else than `CopyDone`, `COPY <rows>`, ReadyForQuery in the
+    /// transaction state the COPY began in and with `client_encoding` still UTF8 is no success. After
+    /// an error, and after `Done`, the COPY stays as it is.
+    pub fn advance(&mut self) -> Result<CopyOutStep, Error> {
+        if let Some(rows) = self.machine.done() {
+            return Ok(CopyOutStep::Done { rows });
+        }
+        if self.machine.is_failed() {
+            let message = format!("{} ({PHASE}): the COPY has failed before", self.session.endpoint);
+            return Err(Error::new(ErrorKind::Protocol, message));
+        }
+        let result = self.advance_unchecked();
+        if result.is_err() {
+            self.machine.fail();
+        }
+        if self.machine.is_over() {
+            // Only comfort is lost if this fails, and the next read says so.
+            let _ = self.session.wire.stop_streaming();
+        }
+        result
+    }
+
+    fn advance_unchecked(&mut self) -> Result<CopyOutStep, Error> {
+        loop {
+            let header = match self.session.header(PHASE)? {
+                Some(header) if header.frame_bytes() <= self.session.wire.unread().len() => header,
+                _ => {
+                    self.session.read_more(PHASE)?;
+                    continue;
+                }
+            };
+            match header.tag {
+                b'd' if self.machine.is_streaming() => return Ok(CopyOutStep::Data),
+                b'N' | b'S' | b'A' => {
+                    self.session.absorb_head(PHASE)?;
+                }
+                b'Z' => return self.finish(),
+                b'E' => return Err(self.server_error()),
+                tag => {
+                    let body = self.session.wire.unread().get(frame::HEADER_BYTES..header.frame_bytes());
+                    let step = self.machine.step(tag, body.unwrap_or_default());
+                    if let Err(violation) = step {
+                        return Err(self.session.violation(PHASE, &violation.to_string()));
+                    }
+                    self.session.wire.consume(header.frame_bytes());
+                }
+            }
+        }
+    }
+
+    fn server_error(&mut self) -> Error {
+        self.machine.fail();
+        match self.session.receive_or_fail(PHASE) {
+            Err(error) => error,
+            Ok(message) => self.session.unexpected(PHASE, message.tag),
+        }
+    }
+
+    /// ReadyForQuery: the last check of all.
+    fn finish(&mut self) -> Result<CopyOutStep, Error> {
+        let message = self.session.receive(PHASE)?;
+        self.session.ready(PHASE, &message)?;
+        match self.machine.ready(self.session.transaction_status()) {
+            Ok(rows) => {
+                self.session.check_encoding(PHASE)?;
+                Ok(CopyOutStep::Done { rows })
+            }
+            Err(violation) => Err(self.session.violation(PHASE, &violation.to_string())),
+        }
+    }
+}
+
+impl Drop for CopyOut<'_> {
+    fn drop(&mut self) {
+        if !self.machine.is_over() {
+            self.session.abandon("a COPY was left before its end");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a statement would return, without running it.
+//!
+//! ```text
+//!  P D(statement) S ──▶ 1 ──▶ t ──▶ ( T │ n ) ──▶ Z
+//! ```
+//!
+//! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY>.
+
+use crate::backend;
+use crate::error::Error;
+use crate::session::Session;
+
+const PHASE: &str = "describe";
+
+/// Parameters and columns of a statement.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Description {
+    /// OIDs of the types of `$1`, `$2`, …
+    pub parameters: Vec<u32>,
+    /// `None` if the statement returns no rows.
+    pub columns: Option<Vec<ColumnDescription>>,
+}
+
+/// One column of a result.
+///
+/// Source: "RowDescription" in
+/// <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ColumnDescription {
+    /// As the server calls it; may repeat, may be empty, and may hold control characters.
+    pub name: String,
+    /// The table it comes from straight away; 0 if it is computed.
+    pub table_oid: u32,
+    /// Its number in that table, from 1; 0 if it is computed.
+    pub attribute_number: i16,
+    /// OID of its type; for a column of a domain type, that of the type below.
+    pub type_oid: u32,
+    /// `pg_type.typlen`; negative for types of variable width.
+    pub type_length: i16,
+    /// `pg_attribute.atttypmod`; -1 if the type has none.
+    pub type_modifier: i32,
+}
+
+impl Session {
+    /// Lets the server parse `sql` and describe its parameters and columns. Nothing is run.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Server`](crate::ErrorKind::Server) if the statement is wrong; the session can be
+    /// used afterwards.
+    pub fn describe(&mut self, sql: &str) -> Result<Description, Error> {
+        self.begin()?;
+        self.outgoing.parse(sql)?;
+        self.outgoing.describe_statement()?;
+        self.outgoing.sync()?;
+        self.send(PHASE)?;
+        let message = self.receive_or_fail(PHASE)?;
+        if message.tag != b'1' {
+            return Err(self.unexpected(PHASE, message.tag));
+        }
+        let message = self.receive_or_fail(PHASE)?;
+        if message.tag != b't' {
+            return Err(self.unexpected(PHASE, message.tag));
+        }
+        let parameters = backend::parameter_description(&message.body)
+            .map_err(|cause| self.malformed(PHASE, b't', cause))?;
+        let message = self.receive_or_fail(PHASE)?;
+        let columns = match message.tag {
+            b'T' => {
+                let columns = backend::row_description(&message.body);
+                Some(columns.map_err(|cause| self.malformed(PHASE, b'T', cause))?)
+            }
+            b'n' => None,
+            tag => return Err(self.unexpected(PHASE, tag)),
+        };
+        self.expect_ready(PHASE)?;
+        Ok(Description { parameters, columns })
+    }
+}

@@ -1,0 +1,100 @@
+//! What went wrong, and who has to act.
+
+use crate::server_error::ServerError;
+
+/// Why a call of this crate did not succeed. One pointer wide.
+///
+/// The message names the server and the phase and never holds a password or a value from a table.
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    server: Option<ServerError>,
+}
+
+/// Who has to act on an [`Error`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The connection string, an environment variable or an option cannot be used. Change it.
+    Config,
+    /// No connection could be made. Trying again may help.
+    Connect,
+    /// TLS could not be set up as asked for.
+    Tls,
+    /// The server asked for something else than we can give to prove who we are.
+    Auth,
+    /// PostgreSQL said no. [`Error::sqlstate`] says why.
+    Server,
+    /// The server, or something between, broke the protocol; or the session cannot be used any more.
+    Protocol,
+    /// The server closed the connection. Trying again may help.
+    Closed,
+    /// The deadline passed.
+    Timeout,
+    /// An [`Interrupter`](crate::Interrupter) of the session was used.
+    Interrupted,
+    /// The operating system reported an error on the connection, or memory ran out.
+    Io,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), server: None }))
+    }
+
+    /// The server's own words. `context` names the server and the phase.
+    pub(crate) fn server(context: &str, report: ServerError) -> Self {
+        let message = format!("{context}: {report}");
+        Self::new(ErrorKind::Server, message).with_server(report)
+    }
+
+    pub(crate) fn with_server(mut self, report: ServerError) -> Self {
+        self.0.server = Some(report);
+        self
+    }
+
+    /// Who has to act.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What the server said, if it said something.
+    ///
+    /// Set for [`ErrorKind::Server`], and for [`ErrorKind::Closed`] if the server announced a crash.
+    pub fn server_error(&self) -> Option<&ServerError> {
+        self.0.server.as_ref()
+    }
+
+    /// The five characters of PostgreSQL's error code, if the server sent one.
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.server_error().map(|report| report.sqlstate.as_str())
+    }
+}
+
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pointer_wide() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+        assert_eq!(size_of::<Result<(), Error>>(), size_of::<usize>());
+    }
+}

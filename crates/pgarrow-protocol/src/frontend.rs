@@ -1,0 +1,205 @@
+//! The messages we send, encoded by pgwire.
+//!
+//! ```text
+//! Outgoing   message · message · message      one buffer, sent as a whole
+//! ```
+//!
+//! pgwire refuses a message above its type's limit (1 GiB at most), so no length field can wrap
+//! around and smuggle a second message in (CVE-2024-27304). What it does not see, a zero byte inside
+//! a string, which would end the string early, is refused here.
+//!
+//! Source: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+
+use bytes::{Bytes, BytesMut};
+use pgwire::messages::Message;
+use pgwire::messages::cancel::CancelRequest;
+use pgwire::messages::copy::{CopyData, CopyDone, CopyFail};
+use pgwire::messages::extendedquery::{Bind, Describe, Execute, Parse, Sync};
+use pgwire::messages::simplequery::Query;
+use pgwire::messages::startup::{
+    Password, SASLInitialResponse, SASLResponse, SecretKey, SslRequest, Startup,
+};
+use pgwire::messages::terminate::Terminate;
+
+use crate::backend::BackendKey;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+
+/// Messages on their way out.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    bytes: BytesMut,
+}
+
+impl Outgoing {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    fn push(&mut self, message: &impl Message) -> Result<(), Error> {
+        let end = self.bytes.len();
+        message.encode(&mut self.bytes).map_err(|cause| {
+            self.bytes.truncate(end);
+            Error::new(ErrorKind::Config, format!("message not sent: {cause}"))
+        })
+    }
+
+    /// Protocol 3.0 and nothing but what the session needs.
+    pub(crate) fn startup(&mut self, config: &Config) -> Result<(), Error> {
+        let mut startup = Startup::new();
+        let mut set = |name: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                startup.parameters.insert(name.to_owned(), value.to_owned());
+            }
+        };
+        set("user", Some(config.user()));
+        set("database", Some(config.dbname()));
+        set("client_encoding", Some("UTF8"));
+        set("application_name", Some(config.application_name()));
+        set("options", config.options());
+        set("TimeZone", config.timezone());
+        self.push(&startup)
+    }
+
+    pub(crate) fn ssl_request(&mut self) -> Result<(), Error> {
+        self.push(&SslRequest::new())
+    }
+
+    pub(crate) fn cancel_request(&mut self, key: BackendKey) -> Result<(), Error> {
+        self.push(&CancelRequest::new(key.pid, SecretKey::I32(key.secret)))
+    }
+
+    pub(crate) fn password(&mut self, password: &str) -> Result<(), Error> {
+        no_zero_byte("password", password)?;
+        self.push(&Password::new(password.to_owned()))
+    }
+
+    pub(crate) fn sasl_initial_response(&mut self, mechanism: &str, data: &[u8]) -> Result<(), Error> {
+        self.push(&SASLInitialResponse::new(mechanism.to_owned(), Some(Bytes::copy_from_slice(data))))
+    }
+
+    pub(crate) fn sasl_response(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.push(&SASLResponse::new(Bytes::copy_from_slice(data)))
+    }
+
+    pub(crate) fn query(&mut self, sql: &str) -> Result<(), Error> {
+        no_zero_byte("statement", sql)?;
+        self.push(&Query::new(sql.to_owned()))
+    }
+
+    /// Parse of the unnamed statement; the server infers the types of the parameters.
+    pub(crate) fn parse(&mut self, sql: &str) -> Result<(), Error> {
+        no_zero_byte("statement", sql)?;
+        self.push(&Parse::new(None, sql.to_owned(), Vec::new()))
+    }
+
+    /// Bind to the unnamed portal: text in, text out.
+    pub(crate) fn bind(&mut self, parameters: &[Option<&str>]) -> Result<(), Error> {
+        if u16::try_from(parameters.len()).is_err() {
+            return Err(Error::new(ErrorKind::Config, "a statement takes at most 65,535 parameters"));
+        }
+        let parameters =
+            parameters.iter().map(|value| value.map(|text| Bytes::copy_from_slice(text.as_bytes())));
+        self.push(&Bind::new(None, None, Vec::new(), parameters.collect(), Vec::new()))
+    }
+
+    pub(crate) fn describe_statement(&mut self) -> Result<(), Error> {
+        self.push(&Describe::new(b'S', None))
+    }
+
+    pub(crate) fn describe_portal(&mut self) -> Result<(), Error> {
+        self.push(&Describe::new(b'P', None))
+    }
+
+    /// All rows of the unnamed portal.
+    pub(crate) fn execute(&mut self) -> Result<(), Error> {
+        self.push(&Execute::new(None, 0))
+    }
+
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        self.push(&Sync::new())
+    }
+
+    pub(crate) fn copy_data(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.push(&CopyData::new(Bytes::copy_from_slice(payload)))
+    }
+
+    pub(crate) fn copy_done(&mut self) -> Result<(), Error> {
+        self.push(&CopyDone::new())
+    }
+
+    pub(crate) fn copy_fail(&mut self, reason: &str) -> Result<(), Error> {
+        self.push(&CopyFail::new(reason.to_owned()))
+    }
+
+    pub(crate) fn terminate(&mut self) -> Result<(), Error> {
+        self.push(&Terminate::new())
+    }
+}
+
+fn no_zero_byte(what: &str, text: &str) -> Result<(), Error> {
+    if text.contains('\0') {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("the {what} holds a zero byte, which PostgreSQL cannot take"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(push: impl FnOnce(&mut Outgoing) -> Result<(), Error>) -> Vec<u8> {
+        let mut outgoing = Outgoing::new();
+        push(&mut outgoing).unwrap();
+        outgoing.bytes().to_vec()
+    }
+
+    #[test]
+    fn startup_sends_protocol_3_0_and_utf8() {
+        let config = Config::parse_with(Some("user=u dbname=d host=h"), &|_| None).unwrap();
+        let bytes = sent(|outgoing| outgoing.startup(&config));
+        assert_eq!(&bytes[4..8], [0, 3, 0, 0]);
+        assert_eq!(
+            String::from_utf8_lossy(&bytes[8..]),
+            "application_name\0pgarrow\0client_encoding\0UTF8\0database\0d\0user\0u\0\0"
+        );
+    }
+
+    #[test]
+    fn small_messages_byte_for_byte() {
+        assert_eq!(sent(Outgoing::ssl_request), b"\0\0\0\x08\x04\xd2\x16\x2f");
+        let key = BackendKey { pid: 1, secret: -2 };
+        assert_eq!(
+            sent(|outgoing| outgoing.cancel_request(key)),
+            b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x01\xff\xff\xff\xfe"
+        );
+        assert_eq!(sent(|outgoing| outgoing.query("select")), b"Q\0\0\0\x0bselect\0");
+        assert_eq!(sent(|outgoing| outgoing.copy_data(b"xy")), b"d\0\0\0\x06xy");
+        assert_eq!(sent(|outgoing| outgoing.copy_done()), b"c\0\0\0\x04");
+        assert_eq!(sent(Outgoing::terminate), b"X\0\0\0\x04");
+        assert_eq!(
+            sent(|outgoing| outgoing.bind(&[Some("a"), None])),
+            b"B\0\0\0\x15\0\0\0\0\0\x02\0\0\0\x01a\xff\xff\xff\xff\0\0"
+        );
+    }
+
+    #[test]
+    fn zero_bytes_do_not_reach_the_wire() {
+        let mut outgoing = Outgoing::new();
+        assert!(outgoing.query("select '\0'").is_err());
+        assert!(outgoing.parse("select '\0'").is_err());
+        assert!(outgoing.password("a\0b").is_err());
+        assert!(outgoing.bytes().is_empty());
+    }
+}

@@ -1,0 +1,348 @@
+//! The socket, TLS if there is any, and the receive buffer: bytes in, bytes out, no meaning.
+//!
+//! ```text
+//!  socket ──read──▶ (ciphertext 64 KiB ──rustls──▶) free tail of the receive buffer
+//!
+//!  pace        SO_RCVLOWAT   timeout   when
+//!  Idle        1             100 ms    outside a COPY, and on Unix sockets and TLS
+//!  Streaming   128 KiB       2 ms      while a COPY streams over TCP
+//!  Waiting     1             100 ms    in a COPY when nothing came for some timeouts
+//! ```
+//!
+//! A low-water mark of 128 KiB wakes us once for sixteen of the server's 8 KiB writes. The end of
+//! the stream is shorter than the mark, so a read must also return after a short time with what is
+//! there; and a mark above the free tail would wait for bytes that have no place to go.
+
+use std::io::{self, Read as _, Write as _};
+use std::time::Duration;
+
+use rustls::ClientConnection;
+
+use crate::receive::ReceiveBuffer;
+use crate::socket::{Readiness, Socket};
+
+/// How often a blocked call looks at the clock and at the interrupt flag.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+const STREAMING_TIMEOUT: Duration = Duration::from_millis(2);
+const STREAMING_LOW_WATER: usize = 128 * 1024;
+/// Empty timeouts before a stream is waited for at leisure.
+const QUIET_READS: u32 = 25;
+const CIPHERTEXT_BYTES: usize = 64 * 1024;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Pace {
+    Idle,
+    Streaming,
+    Waiting,
+}
+
+/// What one read came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fill {
+    /// Bytes were added to the buffer.
+    Bytes,
+    /// None came in time.
+    Nothing,
+    /// There will be no more.
+    Eof,
+    /// The buffer takes no more until something is consumed.
+    Full,
+}
+
+#[derive(Debug)]
+pub(crate) struct Wire {
+    socket: Socket,
+    tls: Option<Box<Tls>>,
+    buffer: ReceiveBuffer,
+    bytes_received: u64,
+    pace: Pace,
+    low_water: usize,
+    quiet_reads: u32,
+}
+
+impl Wire {
+    pub(crate) fn new(socket: Socket) -> io::Result<Self> {
+        socket.set_read_timeout(TICK)?;
+        Ok(Self {
+            socket,
+            tls: None,
+            buffer: ReceiveBuffer::new(),
+            bytes_received: 0,
+            pace: Pace::Idle,
+            low_water: 1,
+            quiet_reads: 0,
+        })
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    pub(crate) fn bytes_received(&self) -> u64 {
+        self.bytes_received
+    }
+
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.buffer.unread()
+    }
+
+    pub(crate) fn consume(&mut self, n_bytes: usize) {
+        self.buffer.consume(n_bytes);
+    }
+
+    pub(crate) fn wait(&self, for_write: bool, timeout: Duration) -> io::Result<Readiness> {
+        self.socket.wait(for_write, timeout)
+    }
+
+    /// Reads one byte that is not encrypted, and not one more: what follows belongs to TLS.
+    pub(crate) fn read_single_byte(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let n_bytes = self.socket.read(&mut byte)?;
+        let [byte] = byte;
+        Ok((n_bytes == 1).then_some(byte))
+    }
+
+    /// Reads once into the free tail, waiting as long as the pace says.
+    pub(crate) fn fill(&mut self) -> io::Result<Fill> {
+        if self.buffer.make_room().is_err() {
+            return Ok(Fill::Full);
+        }
+        self.adjust_low_water()?;
+        let result = match &mut self.tls {
+            None => self.socket.read(self.buffer.free_tail()),
+            Some(tls) => tls.read(&self.socket, true, self.buffer.free_tail()),
+        };
+        let filled = self.note(result)?;
+        if self.pace != Pace::Idle {
+            self.adjust_pace(filled)?;
+        }
+        Ok(filled)
+    }
+
+    /// Reads once into the free tail, without waiting.
+    pub(crate) fn fill_now(&mut self) -> io::Result<Fill> {
+        if self.buffer.make_room().is_err() {
+            return Ok(Fill::Full);
+        }
+        let result = match &mut self.tls {
+            None => self.socket.read_now(self.buffer.free_tail()),
+            Some(tls) => tls.read(&self.socket, false, self.buffer.free_tail()),
+        };
+        self.note(result)
+    }
+
+    fn note(&mut self, result: io::Result<usize>) -> io::Result<Fill> {
+        match result {
+            Ok(0) => Ok(Fill::Eof),
+            Ok(n_bytes) => {
+                self.buffer.commit(n_bytes);
+                self.bytes_received = self.bytes_received.saturating_add(n_bytes as u64);
+                Ok(Fill::Bytes)
+            }
+            Err(cause) if is_nothing(&cause) => Ok(Fill::Nothing),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Sets the socket up for a long stream; back with [`stop_streaming`](Self::stop_streaming).
+    pub(crate) fn start_streaming(&mut self) -> io::Result<()> {
+        if self.socket.is_tcp() && self.tls.is_none() {
+            self.set_pace(Pace::Streaming)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stop_streaming(&mut self) -> io::Result<()> {
+        if self.pace != Pace::Idle {
+            self.set_pace(Pace::Idle)?;
+        }
+        self.buffer.shrink();
+        Ok(())
+    }
+
+    fn set_pace(&mut self, pace: Pace) -> io::Result<()> {
+        self.quiet_reads = 0;
+        self.pace = pace;
+        self.socket.set_read_timeout(if pace == Pace::Streaming { STREAMING_TIMEOUT } else { TICK })?;
+        self.adjust_low_water()
+    }
+
+    fn adjust_pace(&mut self, filled: Fill) -> io::Result<()> {
+        match (filled, self.pace) {
+            (Fill::Bytes, Pace::Waiting) => self.set_pace(Pace::Streaming),
+            (Fill::Nothing, Pace::Streaming) => {
+                self.quiet_reads += 1;
+                if self.quiet_reads >= QUIET_READS { self.set_pace(Pace::Waiting) } else { Ok(()) }
+            }
+            _ => {
+                self.quiet_reads = 0;
+                Ok(())
+            }
+        }
+    }
+
+    fn adjust_low_water(&mut self) -> io::Result<()> {
+        let low_water = match self.pace {
+            // A power of two, so that it rarely changes: each change is a system call.
+            Pace::Streaming => {
+                let n_free = self.buffer.free_tail().len().min(STREAMING_LOW_WATER);
+                n_free.checked_ilog2().map_or(1, |exponent| 1 << exponent)
+            }
+            Pace::Idle | Pace::Waiting => 1,
+        };
+        if low_water != self.low_water {
+            self.socket.set_receive_low_water(low_water)?;
+            self.low_water = low_water;
+        }
+        Ok(())
+    }
+
+    /// Writes as much of `bytes` as there is room for and returns how much that was; all of it is on
+    /// its way once `is_flushed`.
+    pub(crate) fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = match &mut self.tls {
+            None if bytes.is_empty() => Ok(0),
+            None => self.socket.write_now(bytes),
+            Some(tls) => tls.write(&self.socket, bytes),
+        };
+        match result {
+            Err(cause) if is_nothing(&cause) => Ok(0),
+            result => result,
+        }
+    }
+
+    /// True if nothing is held back between [`write_now`](Self::write_now) and the socket.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.tls.as_ref().is_none_or(|tls| !tls.connection.wants_write())
+    }
+
+    /// From here on, everything goes through TLS.
+    pub(crate) fn start_tls(&mut self, connection: ClientConnection) {
+        self.tls =
+            Some(Box::new(Tls { connection, ciphertext: vec![0; CIPHERTEXT_BYTES], start: 0, end: 0 }));
+    }
+
+    /// Sends and receives what the handshake has to; true once it is complete.
+    pub(crate) fn handshake_step(&mut self) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else { return Ok(true) };
+        tls.flush(&self.socket)?;
+        if tls.connection.is_handshaking() {
+            match tls.receive(&self.socket, true) {
+                Err(cause) if is_nothing(&cause) => {}
+                Err(cause) => {
+                    let _ = tls.flush(&self.socket); // the alert that says why
+                    return Err(cause);
+                }
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+            }
+            tls.flush(&self.socket)?;
+        }
+        Ok(!tls.connection.is_handshaking() && !tls.connection.wants_write())
+    }
+
+    /// Says goodbye on the TLS level and shuts the socket down.
+    pub(crate) fn close(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.connection.send_close_notify();
+            let _ = tls.flush(&self.socket); // courtesy only
+        }
+        self.socket.shutdown();
+    }
+}
+
+#[derive(Debug)]
+struct Tls {
+    connection: ClientConnection,
+    /// rustls asks for 4 KiB at a time, which would be a system call for each.
+    ciphertext: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Tls {
+    /// Decrypted bytes, as many as one read of the socket brings.
+    fn read(&mut self, socket: &Socket, may_wait: bool, mut free: &mut [u8]) -> io::Result<usize> {
+        let mut n_read = 0;
+        loop {
+            match self.connection.reader().read(free) {
+                Ok(0) => return Ok(n_read), // closed in order, or no room
+                Ok(n_bytes) => {
+                    n_read += n_bytes;
+                    free = free.get_mut(n_bytes..).unwrap_or_default();
+                    if free.is_empty() {
+                        return Ok(n_read);
+                    }
+                }
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
+                    if n_read > 0 && self.start == self.end {
+                        return Ok(n_read);
+                    }
+                    self.receive(socket, may_wait)?;
+                }
+                // Cut off without a close_notify. Whether that was the end is said by the messages.
+                Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return Ok(n_read),
+                Err(cause) => return Err(cause),
+            }
+        }
+    }
+
+    /// Hands ciphertext to rustls, from the socket if none is at hand; 0 at its end.
+    fn receive(&mut self, socket: &Socket, may_wait: bool) -> io::Result<usize> {
+        if self.start == self.end {
+            let n_bytes = if may_wait {
+                socket.read(&mut self.ciphertext)?
+            } else {
+                socket.read_now(&mut self.ciphertext)?
+            };
+            self.start = 0;
+            self.end = n_bytes;
+        }
+        let mut rest = self.ciphertext.get(self.start..self.end).unwrap_or_default();
+        let n_bytes = self.connection.read_tls(&mut rest)?;
+        self.start += n_bytes;
+        self.connection
+            .process_new_packets()
+            .map_err(|cause| io::Error::new(io::ErrorKind::InvalidData, cause))?;
+        if self.connection.wants_write() && !self.connection.is_handshaking() {
+            self.flush(socket)?; // an answer to a key update
+        }
+        Ok(n_bytes)
+    }
+
+    fn write(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+        // rustls holds 64 KiB at most, so a slow peer is felt here as a short write.
+        let n_bytes = self.connection.writer().write(bytes)?;
+        self.flush(socket)?;
+        Ok(n_bytes)
+    }
+
+    fn flush(&mut self, socket: &Socket) -> io::Result<()> {
+        while self.connection.wants_write() {
+            match self.connection.write_tls(&mut WriteNow(socket)) {
+                Ok(_) => {}
+                Err(cause) if is_nothing(&cause) => return Ok(()),
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct WriteNow<'a>(&'a Socket);
+
+impl io::Write for WriteNow<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_now(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A timeout, a socket without room, or a signal: no error, just nothing yet.
+pub(crate) fn is_nothing(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
