@@ -1,1 +1,48 @@
-//! Finds values in COPY binary streams and hands them to columns.
+//! Finds values in `COPY … (FORMAT binary)` and hands them to columns: bytes in, batches out.
+//!
+//! ```text
+//! stream  = signature flags extension tuple* trailer
+//!
+//! signature  "PGCOPY\n" FF 0D 0A 00                         11 bytes
+//! flags      u32; bits 16 to 31 must be zero or we stop      4 bytes
+//! extension  u32 length, then that many bytes to skip        4 + n bytes
+//! tuple      i16 number of values, then the values           2 + ... bytes
+//! value      i32 length, then that many bytes; -1 is null    4 + n bytes
+//! trailer    i16 = -1                                        2 bytes
+//! ```
+//!
+//! The stream arrives cut into `CopyData` messages: tag `d`, u32 length (itself included), payload.
+//! PostgreSQL puts one tuple into each, and the header before the first one. That is its habit, not
+//! the protocol's promise, so there are two ways to the same rows:
+//!
+//! - *framed*: as long as every message is exactly one tuple, rows are found by their messages, and
+//!   columns read them where they lie ([`CopyDecoder`]'s fast way);
+//! - *stitched*: payloads are put together in a buffer and rows are found by walking the lengths of
+//!   their values. Nothing about message boundaries matters. Whatever the framed way does not like is
+//!   decoded again this way, which says exactly what is wrong, if anything is.
+//!
+//! The crate does no IO, spawns nothing and reads no clock. Bytes are read with checked slices only.
+//!
+//! Source: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format"; `copyto.c` in
+//! PostgreSQL's `src/backend/commands/`.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        clippy::indexing_slicing
+    )
+)]
+
+mod batch;
+mod decoder;
+mod error;
+mod frame;
+mod stitch;
+
+pub use batch::BatchLimits;
+pub use decoder::{CopyDecoder, Progress, Stop};
+pub use error::{DecodeError, FramingError};

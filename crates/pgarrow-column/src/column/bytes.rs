@@ -174,6 +174,22 @@ fn copy_carefully<F: BytesForm>(
     Ok(Some(value.len()))
 }
 
+/// At most as many bytes as the chunk's values of this column have.
+///
+/// No chunk has more than its wire bytes, which is all that is asked of the usual small chunk. In a
+/// large one most bytes may belong to another column, so this column's are counted.
+fn value_bytes_at_most(bytes: &[u8], cursors: &[u32]) -> usize {
+    const SMALL: usize = 128 << 10;
+    if bytes.len() <= SMALL {
+        return bytes.len();
+    }
+    let value_bytes = |cursor: &u32| {
+        let mut cursor = *cursor;
+        take_value(bytes, &mut cursor).ok().flatten().map_or(0, <[u8]>::len)
+    };
+    cursors.iter().map(value_bytes).sum()
+}
+
 impl<F: BytesForm> Column for BytesColumn<F> {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
@@ -182,8 +198,7 @@ impl<F: BytesForm> Column for BytesColumn<F> {
             self.offsets.reserve(self.rows);
             self.values.reserve(self.batch_bytes);
         }
-        // No chunk holds more value bytes than wire bytes; 64 more for the last copy.
-        let room = end + bytes.len() + 64;
+        let room = end + value_bytes_at_most(bytes, cursors) + 64; // 64 more for the last copy
         if i32::try_from(room).is_err() {
             return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
         }

@@ -1,0 +1,157 @@
+//! The batch under construction: its columns, and when it is full.
+
+use arrow_array::{Array, RecordBatch, RecordBatchOptions};
+use arrow_schema::SchemaRef;
+use pgarrow_column::{Chunk, Column, RowError};
+
+use crate::error::DecodeError;
+
+/// When a batch ends. Whichever is reached first; looked at between chunks of at most 256 rows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BatchLimits {
+    /// Rows at most; at least 1.
+    pub rows: usize,
+    /// Bytes of Arrow data from which on the batch is full. A row larger than this still forms a
+    /// batch. At most 1 GiB: text and bytea columns have 32-bit offsets.
+    pub bytes: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { rows: 65_536, bytes: 8 << 20 }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Batch {
+    schema: SchemaRef,
+    columns: Vec<Box<dyn Column>>,
+    limits: BatchLimits,
+    rows: usize,
+    bytes: usize,
+    /// Rows of the batches before.
+    rows_before: u64,
+}
+
+/// A chunk's columns did not all end where its rows end.
+#[derive(Debug)]
+pub(crate) enum ChunkError {
+    Value { column_index: usize, error: RowError },
+    RowEnds,
+}
+
+impl Batch {
+    pub(crate) fn new(schema: SchemaRef, columns: Vec<Box<dyn Column>>, limits: BatchLimits) -> Self {
+        let limits = BatchLimits { rows: limits.rows.max(1), bytes: limits.bytes.min(1 << 30) };
+        Self { schema, columns, limits, rows: 0, bytes: 0, rows_before: 0 }
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(crate) fn n_columns(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Rows decoded, of this batch and all before it.
+    pub(crate) fn total_rows(&self) -> u64 {
+        self.rows_before + self.rows as u64
+    }
+
+    /// Rows that still fit.
+    pub(crate) fn room(&self) -> usize {
+        self.limits.rows - self.rows
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows >= self.limits.rows || (self.rows > 0 && self.bytes >= self.limits.bytes)
+    }
+
+    /// Decodes rows whose first values are at `cursors` and which end at `ends`.
+    ///
+    /// All or nothing: after an error the batch is as it was before.
+    pub(crate) fn decode(
+        &mut self,
+        bytes: &[u8],
+        cursors: &mut [u32],
+        ends: &[u32],
+    ) -> Result<(), ChunkError> {
+        let decoded = self
+            .decode_columns(bytes, cursors)
+            .and_then(|()| if cursors == ends { Ok(()) } else { Err(ChunkError::RowEnds) });
+        match decoded {
+            Ok(()) => {
+                self.rows += ends.len();
+                self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
+            }
+            Err(_) => self.columns.iter_mut().for_each(|column| column.truncate(self.rows)),
+        }
+        decoded
+    }
+
+    fn decode_columns(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<(), ChunkError> {
+        for (column_index, column) in self.columns.iter_mut().enumerate() {
+            let mut chunk = Chunk::new(bytes, cursors);
+            column.decode(&mut chunk).map_err(|error| ChunkError::Value { column_index, error })?;
+        }
+        Ok(())
+    }
+
+    /// Hands out the batch; `None` if it has no rows.
+    pub(crate) fn finish(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+        if self.rows == 0 {
+            return Ok(None);
+        }
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for column_index in 0..self.columns.len() {
+            let Some(column) = self.columns.get_mut(column_index) else { break };
+            let array = column.finish().map_err(|error| self.value_error(column_index, error))?;
+            if let Some(row) = self.forbidden_null(column_index, &array) {
+                let column = self.column_name(column_index);
+                return Err(DecodeError::UnexpectedNull { column_index, column, row: self.row_number(row) });
+            }
+            arrays.push(array);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+            .map_err(|error| DecodeError::Arrow(error.to_string()))?;
+        self.rows_before += self.rows as u64;
+        self.rows = 0;
+        self.bytes = 0;
+        Ok(Some(batch))
+    }
+
+    /// The first NULL of a column whose field allows none.
+    fn forbidden_null(&self, column_index: usize, array: &dyn Array) -> Option<usize> {
+        let field = self.schema.fields().get(column_index)?;
+        if field.is_nullable() || array.null_count() == 0 {
+            return None;
+        }
+        (0..array.len()).find(|row| array.is_null(*row))
+    }
+
+    /// `error.row` counts in the batch.
+    pub(crate) fn value_error(&self, column_index: usize, error: RowError) -> DecodeError {
+        DecodeError::Value {
+            column_index,
+            column: self.column_name(column_index),
+            row: self.row_number(error.row),
+            cause: error.cause,
+        }
+    }
+
+    /// A row of the batch as a row of the stream, counted from 1.
+    fn row_number(&self, row: usize) -> u64 {
+        self.rows_before + row as u64 + 1
+    }
+
+    /// Rows of the batch so far.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn column_name(&self, column_index: usize) -> String {
+        self.schema.fields().get(column_index).map(|field| field.name().clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,276 @@
+//! `CopyDecoder`: received bytes in, batches out.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use pgarrow_column::{CHUNK_ROWS, Column, RowError};
+
+use crate::batch::{Batch, BatchLimits, ChunkError};
+use crate::error::{DecodeError, FramingError};
+use crate::frame::{Frame, HEADER_BYTES, first_frame};
+use crate::stitch::Stitch;
+
+/// Wire bytes of a chunk: what fits the second-level cache beside the columns' own buffers.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Chunks that may turn out not to be one tuple a message before the framed way is given up.
+const MISSES_MAX: u32 = 8;
+
+/// Decodes one COPY stream.
+///
+/// ```text
+///  received bytes ─▶ framed: rows by their messages ──────────────┐
+///                 └▶ stitched: rows by walking their values ──────┴▶ columns ─▶ batch
+/// ```
+#[derive(Debug)]
+pub struct CopyDecoder {
+    batch: Batch,
+    stitch: Stitch,
+    /// Messages to stitch before the framed way is tried again.
+    n_to_stitch: usize,
+    /// Chunks that were decoded the framed way in vain.
+    n_misses: u32,
+    cursors: Box<[u32; CHUNK_ROWS]>,
+    ends: Box<[u32; CHUNK_ROWS]>,
+    failed: Option<DecodeError>,
+}
+
+/// What one call of [`CopyDecoder::decode`] came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Progress {
+    /// Bytes used: whole `CopyData` messages.
+    pub used_bytes: usize,
+    /// Why it stopped there.
+    pub stop: Stop,
+}
+
+/// Why the decoder stopped before the end of the bytes it was given, or at it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stop {
+    /// The rest is the beginning of a message. Receive more and call again.
+    NeedMore,
+    /// The rest begins with another message than `CopyData`, which is not the decoder's.
+    OtherMessage,
+    /// The batch is full: [`CopyDecoder::flush`], then call again with the rest.
+    BatchFull,
+}
+
+impl CopyDecoder {
+    /// `columns` are those of `schema`, in its order.
+    pub fn new(schema: SchemaRef, columns: Vec<Box<dyn Column>>, limits: BatchLimits) -> Self {
+        Self {
+            batch: Batch::new(schema, columns, limits),
+            stitch: Stitch::new(),
+            n_to_stitch: 0,
+            n_misses: 0,
+            cursors: Box::new([0; CHUNK_ROWS]),
+            ends: Box::new([0; CHUNK_ROWS]),
+            failed: None,
+        }
+    }
+
+    /// The schema of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        self.batch.schema()
+    }
+
+    /// Rows decoded so far, flushed or not. Compare it with the server's `COPY n`.
+    pub fn rows(&self) -> u64 {
+        self.batch.total_rows()
+    }
+
+    /// Whether the trailer has been decoded. A stream without it was cut off.
+    pub fn is_complete(&self) -> bool {
+        self.stitch.is_complete()
+    }
+
+    /// Decodes whole `CopyData` messages from `bytes` and says how many bytes were used.
+    ///
+    /// Shape: `bytes` are messages as they came from the socket, less than 4 GiB, starting where the
+    /// last call stopped. A message that is cut off at the end stays with the caller, who passes it
+    /// again with more behind it.
+    ///
+    /// Nothing is visible of a tuple until all of it is decoded.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the stream is broken or a value cannot be represented. The decoder is then
+    /// finished: later calls, also of [`flush`](Self::flush), give the same error.
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<Progress, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.decode_messages(bytes).inspect_err(|error| self.failed = Some(error.clone()))
+    }
+
+    /// Hands out the decoded rows as a batch; `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// What is checked once per batch: UTF-8, and NULL in columns declared NOT NULL.
+    pub fn flush(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.batch.finish().inspect_err(|error| self.failed = Some(error.clone()))
+    }
+
+    fn decode_messages(&mut self, bytes: &[u8]) -> Result<Progress, DecodeError> {
+        let mut used_bytes = 0;
+        loop {
+            // What is already here comes first: a message may hold more rows than a batch.
+            self.decode_stitched()?;
+            if self.batch.is_full() {
+                return Ok(Progress { used_bytes, stop: Stop::BatchFull });
+            }
+            let rest = bytes.get(used_bytes..).unwrap_or_default();
+            if self.n_to_stitch == 0 && self.stitch.is_at_tuple() {
+                let framed_bytes = self.decode_framed(rest);
+                if framed_bytes > 0 {
+                    used_bytes += framed_bytes;
+                    continue;
+                }
+            }
+            let (stitched_bytes, stop) = self.push_messages(rest)?;
+            if stitched_bytes == 0 {
+                return Ok(Progress { used_bytes, stop });
+            }
+            used_bytes += stitched_bytes;
+        }
+    }
+
+    /// The fast way: decodes a chunk of messages, each of which is exactly one tuple. Bytes used; 0 if
+    /// there is no such message, or the chunk has to be decoded the stitched way.
+    fn decode_framed(&mut self, bytes: &[u8]) -> usize {
+        let (n_rows, end) = self.find_rows(bytes);
+        let (Some(cursors), Some(ends)) = (self.cursors.get_mut(..n_rows), self.ends.get(..n_rows)) else {
+            return 0;
+        };
+        if n_rows == 0 {
+            return 0;
+        }
+        // To here, so that no value can be read from what may still change behind it.
+        let chunk = bytes.get(..end).unwrap_or_default();
+        match self.batch.decode(chunk, cursors, ends) {
+            Ok(()) => end,
+            // Either not one tuple a message, or a value to be refused. The other way will tell.
+            Err(_) => {
+                self.n_misses += 1;
+                self.n_to_stitch = if self.n_misses > MISSES_MAX { usize::MAX } else { n_rows };
+                0
+            }
+        }
+    }
+
+    /// Pass 0: walks messages that may each be one tuple and notes where their values start and end.
+    /// How many there are, and where the last one ends.
+    fn find_rows(&mut self, bytes: &[u8]) -> (usize, usize) {
+        let Ok(n_columns) = u16::try_from(self.batch.n_columns()) else {
+            return (0, 0);
+        };
+        let n_max = self.batch.room().min(CHUNK_ROWS);
+        let mut at = 0;
+        let mut n_rows = 0;
+        for (cursor, end) in self.cursors.iter_mut().zip(self.ends.iter_mut()).take(n_max) {
+            let Some([b'd', l0, l1, l2, l3, c0, c1]) = bytes.get(at..).and_then(<[u8]>::first_chunk::<7>)
+            else {
+                break;
+            };
+            let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
+            let next = at + 1 + length;
+            // The trailer is a tuple of another count, too.
+            if length < 6 || next > bytes.len() || u16::from_be_bytes([*c0, *c1]) != n_columns {
+                break;
+            }
+            let (Ok(first_value), Ok(row_end)) = (u32::try_from(at + HEADER_BYTES + 2), u32::try_from(next))
+            else {
+                break;
+            };
+            *cursor = first_value;
+            *end = row_end;
+            n_rows += 1;
+            at = next;
+            if at >= CHUNK_BYTES {
+                break;
+            }
+        }
+        (n_rows, at)
+    }
+
+    /// The careful way, first half: takes payloads until there is a chunk of them. Bytes used, and
+    /// why no more were.
+    fn push_messages(&mut self, bytes: &[u8]) -> Result<(usize, Stop), DecodeError> {
+        let mut used_bytes = 0;
+        loop {
+            let rest = bytes.get(used_bytes..).unwrap_or_default();
+            let payload = match first_frame(rest).map_err(|cause| self.framing_error(cause))? {
+                Frame::Payload(payload) => payload,
+                Frame::Partial => return Ok((used_bytes, Stop::NeedMore)),
+                Frame::Other => return Ok((used_bytes, Stop::OtherMessage)),
+            };
+            self.stitch.push(payload).map_err(|cause| self.framing_error(cause))?;
+            used_bytes += HEADER_BYTES + payload.len();
+            self.n_to_stitch = self.n_to_stitch.saturating_sub(usize::from(self.n_to_stitch != usize::MAX));
+            if self.n_to_stitch == 0 || self.stitch.held_bytes() >= CHUNK_BYTES {
+                return Ok((used_bytes, Stop::NeedMore));
+            }
+        }
+    }
+
+    /// The careful way, second half: decodes the whole rows that were put together.
+    fn decode_stitched(&mut self) -> Result<(), DecodeError> {
+        while !self.batch.is_full() {
+            let n_max = self.batch.room().min(CHUNK_ROWS);
+            let mut n_rows = 0;
+            let mut end = 0;
+            let mut broken = None;
+            for (cursor, row_end) in self.cursors.iter_mut().zip(self.ends.iter_mut()).take(n_max) {
+                let row = match self.stitch.next_row(end, self.batch.n_columns()) {
+                    Ok(Some(row)) => row,
+                    Ok(None) => break,
+                    Err(cause) => {
+                        broken = Some(cause);
+                        break;
+                    }
+                };
+                let (Ok(first_value), Ok(at_end)) = (u32::try_from(row.first_value), u32::try_from(row.end))
+                else {
+                    break;
+                };
+                *cursor = first_value;
+                *row_end = at_end;
+                end = row.end;
+                n_rows += 1;
+                if end >= CHUNK_BYTES {
+                    break;
+                }
+            }
+            if let (Some(cursors), Some(ends)) = (self.cursors.get_mut(..n_rows), self.ends.get(..n_rows)) {
+                let chunk = self.stitch.bytes().get(..end).unwrap_or_default();
+                let before = self.batch.rows();
+                self.batch.decode(chunk, cursors, ends).map_err(|error| match error {
+                    ChunkError::Value { column_index, error } => {
+                        let row = before + error.row;
+                        self.batch.value_error(column_index, RowError { row, ..error })
+                    }
+                    // The values were walked: a column that ends elsewhere is a bug of ours.
+                    ChunkError::RowEnds => DecodeError::Arrow("a column ended inside a value".to_owned()),
+                })?;
+            }
+            self.stitch.consume(end);
+            if let Some(cause) = broken {
+                return Err(self.framing_error(cause));
+            }
+            if n_rows == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn framing_error(&self, cause: FramingError) -> DecodeError {
+        DecodeError::Framing { row: self.rows() + 1, cause }
+    }
+}
+
+#[cfg(test)]
+mod tests;

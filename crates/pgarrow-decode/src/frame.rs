@@ -1,0 +1,37 @@
+//! The one message that belongs to the stream: `CopyData`.
+//!
+//! ```text
+//! 'd' │ u32 length, itself included │ payload
+//! ```
+
+use crate::error::FramingError;
+
+/// Bytes before a payload.
+pub(crate) const HEADER_BYTES: usize = 5;
+
+/// What stands at the head of the received bytes.
+#[derive(Debug)]
+pub(crate) enum Frame<'a> {
+    /// A whole CopyData message.
+    Payload(&'a [u8]),
+    /// The beginning of a message, or nothing.
+    Partial,
+    /// A message with another tag.
+    Other,
+}
+
+/// Looks at the first message of `bytes`.
+pub(crate) fn first_frame(bytes: &[u8]) -> Result<Frame<'_>, FramingError> {
+    let Some((tag, rest)) = bytes.split_first() else {
+        return Ok(Frame::Partial);
+    };
+    if *tag != b'd' {
+        return Ok(Frame::Other);
+    }
+    let Some((length, rest)) = rest.split_first_chunk::<4>() else {
+        return Ok(Frame::Partial);
+    };
+    let length = u32::from_be_bytes(*length);
+    let payload_bytes = length.checked_sub(4).ok_or(FramingError::MessageLength(length))?;
+    Ok(rest.get(..payload_bytes as usize).map_or(Frame::Partial, Frame::Payload))
+}
