@@ -1,0 +1,116 @@
+//! The columns of a relation or of a query, with everything their decoders need.
+
+use pgarrow_protocol::{ColumnDescription, Session};
+use pgarrow_types::PgColumn;
+
+use crate::error::CatalogError;
+use crate::relation::{Relation, RelationKind, parsed, text};
+use crate::types::{TypeRef, array_of, resolve_types};
+
+/// `pg_constraint` knows since PostgreSQL 18 whether NOT NULL was ever checked.
+const NOT_NULL_CONSTRAINTS: u32 = 180_000;
+
+/// The relation's columns in their order, dropped ones left out, generated ones included.
+///
+/// A column is not nullable only if the catalog proves it for every row a SELECT can return: declared in
+/// the table and in every child of it (a child may drop it before PostgreSQL 18), validated, and no
+/// foreign table among them. A domain's NOT NULL proves nothing.
+///
+/// # Errors
+///
+/// The server's.
+pub fn table_columns(session: &mut Session, relation: &Relation) -> Result<Vec<PgColumn>, CatalogError> {
+    let not_validated = if session.server_version_num() >= NOT_NULL_CONSTRAINTS {
+        "OR EXISTS (SELECT FROM pg_catalog.pg_constraint k \
+           WHERE k.conrelid OPERATOR(pg_catalog.=) b.attrelid AND k.contype OPERATOR(pg_catalog.=) 'n' \
+           AND k.conkey[1] OPERATOR(pg_catalog.=) b.attnum AND NOT k.convalidated)"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "WITH RECURSIVE tree(oid) AS ( \
+           SELECT $1::pg_catalog.oid \
+           UNION \
+           SELECT i.inhrelid FROM tree t \
+           JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid) \
+         SELECT a.attname, a.atttypid::pg_catalog.text, a.atttypmod::pg_catalog.text, \
+           pg_catalog.format_type(a.atttypid, a.atttypmod), \
+           NOT EXISTS (SELECT FROM tree t \
+             JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid \
+             JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) t.oid \
+               AND b.attname OPERATOR(pg_catalog.=) a.attname \
+             WHERE NOT b.attnotnull OR c.relkind OPERATOR(pg_catalog.=) 'f' {not_validated}), \
+           pg_catalog.col_description(a.attrelid, a.attnum::pg_catalog.int4) \
+         FROM pg_catalog.pg_attribute a \
+         WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+           AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
+         ORDER BY a.attnum"
+    );
+    let rows = session.query(&sql, &[Some(&relation.oid.to_string())])?;
+    let types = rows
+        .iter()
+        .map(|row| Ok(TypeRef { oid: parsed(row, 1)?, type_modifier: parsed(row, 2)? }))
+        .collect::<Result<Vec<_>, CatalogError>>()?;
+    let pg_types = resolve_types(session, &types)?;
+    let may_prove = matches!(relation.kind, RelationKind::Table | RelationKind::PartitionedTable);
+    rows.iter()
+        .zip(types)
+        .zip(pg_types)
+        .map(|((row, ty), pg_type)| {
+            Ok(PgColumn {
+                name: text(row, 0)?,
+                pg_type,
+                type_oid: ty.oid,
+                type_modifier: ty.type_modifier,
+                type_name: text(row, 3)?,
+                nullable: !(may_prove && row.text(4) == Some("t")),
+                comment: row.text(5).map(str::to_owned),
+            })
+        })
+        .collect()
+}
+
+/// The columns of a query, from its description. All are nullable: nothing proves otherwise.
+///
+/// # Errors
+///
+/// The server's.
+pub fn query_columns(
+    session: &mut Session,
+    described: &[ColumnDescription],
+) -> Result<Vec<PgColumn>, CatalogError> {
+    let types: Vec<TypeRef> = described
+        .iter()
+        .map(|column| TypeRef { oid: column.type_oid, type_modifier: column.type_modifier })
+        .collect();
+    let pg_types = resolve_types(session, &types)?;
+    let names = type_names(session, &types)?;
+    let columns = described.iter().zip(types).zip(pg_types).zip(names);
+    let columns = columns.map(|(((column, ty), pg_type), type_name)| PgColumn {
+        name: column.name.clone(),
+        pg_type,
+        type_oid: ty.oid,
+        type_modifier: ty.type_modifier,
+        type_name,
+        nullable: true,
+        comment: None,
+    });
+    Ok(columns.collect())
+}
+
+/// Each type as `format_type` prints it.
+fn type_names(session: &mut Session, types: &[TypeRef]) -> Result<Vec<String>, CatalogError> {
+    if types.is_empty() {
+        return Ok(Vec::new());
+    }
+    let oids: Vec<u32> = types.iter().map(|ty| ty.oid).collect();
+    let modifiers: Vec<i32> = types.iter().map(|ty| ty.type_modifier).collect();
+    let sql = "SELECT pg_catalog.format_type(($1::pg_catalog.oid[])[i], ($2::pg_catalog.int4[])[i]) \
+               FROM pg_catalog.generate_series(1, $3::pg_catalog.int4) AS s(i) ORDER BY i";
+    let count = types.len().to_string();
+    let rows = session.query(sql, &[Some(&array_of(&oids)), Some(&array_of(&modifiers)), Some(&count)])?;
+    if rows.len() != types.len() {
+        return Err(CatalogError::Unexpected("another number of types than was asked about"));
+    }
+    rows.iter().map(|row| text(row, 0)).collect()
+}

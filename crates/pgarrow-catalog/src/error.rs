@@ -1,0 +1,65 @@
+//! What the catalog could not tell.
+
+use std::fmt;
+
+use pgarrow_protocol::{Error, escape_control};
+
+/// Why a name or a type could not be resolved.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CatalogError {
+    /// The server, or the connection to it.
+    Protocol(Error),
+    /// There is no such relation, or the role may not see its schema.
+    UnknownRelation {
+        /// The name as it was resolved, quoted.
+        name: String,
+    },
+    /// The relation's kind cannot be read: an index, a sequence, a composite type.
+    NotReadable {
+        /// The relation's name, quoted.
+        name: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The statement returns no rows, so there is nothing to export.
+    ReturnsNothing,
+    /// The catalog said something it never says.
+    Unexpected(&'static str),
+}
+
+impl fmt::Display for CatalogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(error) => error.fmt(f),
+            Self::UnknownRelation { name } => write!(
+                f,
+                "there is no table {}; check the spelling and the schema (names are folded to lower case \
+                 unless they are quoted, as in psql)",
+                escape_control(name)
+            ),
+            Self::NotReadable { name, what } => {
+                write!(f, "{} is {what}, which has no rows to export", escape_control(name))
+            }
+            Self::ReturnsNothing => f.write_str(
+                "the statement returns no rows, so there is nothing to export; give a SELECT, VALUES, TABLE or WITH",
+            ),
+            Self::Unexpected(what) => write!(f, "the catalog's answer cannot be used: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for CatalogError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Protocol(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for CatalogError {
+    fn from(error: Error) -> Self {
+        Self::Protocol(error)
+    }
+}
