@@ -142,13 +142,13 @@ impl CopyIn<'_> {
     fn send_data_unchecked(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.session.outgoing.clear();
         self.session.outgoing.copy_data(payload)?;
-        if self.session.poll_for_error(PHASE)? || !self.session.send(PHASE)? {
+        if self.session.poll_for_error(PHASE)? {
             return Err(match self.session.receive_or_fail(PHASE) {
                 Err(error) => error,
                 Ok(message) => self.session.unexpected(PHASE, message.tag),
             });
         }
-        Ok(())
+        self.session.send(PHASE)
     }
 
     /// CopyFail, and what comes of it.

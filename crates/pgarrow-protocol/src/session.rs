@@ -219,9 +219,9 @@ impl Session {
     /// Sends what is in `outgoing`.
     ///
     /// Never waits with its eyes closed: what the server says meanwhile is received, so that two
-    /// full sockets cannot block each other, and an error in it ends the sending early. The error
-    /// itself is left for [`receive`](Self::receive). Returns false in that case.
-    pub(crate) fn send(&mut self, phase: &'static str) -> Result<bool, Error> {
+    /// full sockets cannot block each other. A message that was begun is sent to its end even if the
+    /// server has reported an error by then, for it waits for that end.
+    pub(crate) fn send(&mut self, phase: &'static str) -> Result<(), Error> {
         let outgoing = std::mem::take(&mut self.outgoing);
         let result = self.send_bytes(outgoing.bytes(), phase);
         self.outgoing = outgoing;
@@ -229,19 +229,19 @@ impl Session {
         result
     }
 
-    fn send_bytes(&mut self, mut rest: &[u8], phase: &'static str) -> Result<bool, Error> {
+    fn send_bytes(&mut self, mut rest: &[u8], phase: &'static str) -> Result<(), Error> {
         loop {
             match self.wire.write_now(rest) {
                 Ok(n_bytes) => rest = rest.get(n_bytes..).unwrap_or_default(),
                 Err(cause) => return Err(self.sending_failed(&cause, phase)),
             }
             if rest.is_empty() && self.wire.is_flushed() {
-                return Ok(true);
+                return Ok(());
             }
             self.check_time(phase)?;
             let ready = self.wire.wait(true, TICK).map_err(|cause| self.io_error(&cause, phase))?;
-            if ready.readable && self.error_is_waiting(phase)? {
-                return Ok(false);
+            if ready.readable && !ready.writable {
+                self.error_is_waiting(phase)?;
             }
         }
     }

@@ -69,7 +69,7 @@ pub(crate) fn explain(cause: &io::Error) -> String {
         return "the server closed the connection".to_owned();
     }
     let cause = cause.to_string();
-    if cause.contains("UnknownIssuer") {
+    if cause.contains("UnknownIssuer") || cause.contains("CaUsedAsEndEntity") {
         format!("{cause}: the certificate does not lead to a trusted root; see sslrootcert")
     } else {
         cause
