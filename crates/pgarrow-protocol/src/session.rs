@@ -449,11 +449,6 @@ impl Session {
         self.unusable.get_or_insert_with(|| reason.to_owned());
     }
 
-    #[cfg(test)]
-    pub(crate) fn is_usable(&self) -> bool {
-        self.unusable.is_none()
-    }
-
     fn closed(&mut self, phase: &'static str) -> Error {
         match self.last_words.take() {
             Some(report) if report.is_crash_warning() => {
@@ -497,6 +492,9 @@ fn version_num(text: &str) -> u32 {
     let mut parts = digits.split('.').map(|part| part.parse::<u32>().unwrap_or(0).min(9_999));
     let (major, minor, patch) =
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if major == 0 {
+        return 0;
+    }
     if major >= 10 { major * 10_000 + minor } else { major * 10_000 + minor.min(99) * 100 + patch.min(99) }
 }
 
@@ -520,7 +518,7 @@ mod tests {
             ("10", 100_000),
             ("", 0),
             ("PostgreSQL", 0),
-            ("99999999999.1", 1),
+            ("99999999999.1", 0),
         ] {
             assert_eq!(version_num(text), number, "{text}");
         }

@@ -1,0 +1,246 @@
+//! COPY against a server that does it right, and against one that does not.
+
+use pgarrow_protocol::{CopyOut, CopyOutStep, Error, ErrorKind, Session};
+
+use crate::script::{Server, Step, logged_in, message, ready};
+
+fn start() -> Vec<u8> {
+    message(b'H', &[1, 0, 1, 0, 1])
+}
+
+fn data(payload: &[u8]) -> Vec<u8> {
+    message(b'd', payload)
+}
+
+fn end(rows: &str) -> Vec<u8> {
+    [message(b'c', b""), message(b'C', format!("COPY {rows}\0").as_bytes()), ready(b'I')].concat()
+}
+
+/// Consumes the whole CopyData messages, as a decoder does.
+fn drain(copy: &mut CopyOut<'_>, payload: &mut Vec<u8>) {
+    loop {
+        let [b'd', a, b, c, d, rest @ ..] = copy.buffered() else { return };
+        let n_bytes = u32::from_be_bytes([*a, *b, *c, *d]) as usize - 4;
+        let Some(body) = rest.get(..n_bytes) else { return };
+        payload.extend_from_slice(body);
+        copy.consume(5 + n_bytes);
+    }
+}
+
+/// Payload and rows.
+type Copied = Result<(Vec<u8>, u64), Error>;
+
+/// What came of the COPY, and of a statement after it.
+fn run(steps: Vec<Step>) -> (Copied, Result<(), Error>) {
+    let mut script = vec![Step::Expect(b'Q')];
+    script.extend(steps);
+    let server = Server::start(vec![logged_in(script)]);
+    let mut session = Session::connect(&server.config()).unwrap();
+    let result = copy(&mut session);
+    let after = session.execute("select 1");
+    drop(session);
+    server.join();
+    (result, after)
+}
+
+fn copy(session: &mut Session) -> Copied {
+    let mut copy = session.copy_out("copy t to stdout (format binary)")?;
+    assert_eq!(copy.column_count(), 1);
+    let mut payload = Vec::new();
+    loop {
+        drain(&mut copy, &mut payload);
+        if let CopyOutStep::Done { rows } = copy.advance()? {
+            assert_eq!(copy.advance().unwrap(), CopyOutStep::Done { rows });
+            return Ok((payload, rows));
+        }
+    }
+}
+
+#[test]
+fn a_copy_in_any_slices() {
+    let stream = [
+        start(),
+        data(b"one"),
+        message(b'N', b"SNOTICE\0Mhello\0\0"),
+        data(b""),
+        message(b'S', b"TimeZone\0UTC\0"),
+        data(b"two"),
+        message(b'A', b"\0\0\0\x01channel\0payload\0"),
+        end("2"),
+    ]
+    .concat();
+    for n_bytes in [1, 2, 3, 7, usize::MAX] {
+        let again = [message(b'C', b"SELECT 1\0"), ready(b'I')].concat();
+        let (result, after) =
+            run(vec![Step::Slices(n_bytes, stream.clone()), Step::Expect(b'Q'), Step::Send(again)]);
+        assert_eq!(result.unwrap(), (b"onetwo".to_vec(), 2));
+        after.unwrap();
+    }
+}
+
+#[test]
+fn a_large_message_that_arrives_in_pieces() {
+    let payload: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let stream = [start(), data(b"x"), data(&payload), data(b"y"), end("3")].concat();
+    let (result, _) = run(vec![Step::Slices(10_007, stream)]);
+    let (received, rows) = result.unwrap();
+    assert_eq!((received.len(), rows), (5_000_002, 3));
+    assert_eq!(received[1..5_000_001], payload);
+}
+
+#[test]
+fn endings_that_are_no_success() {
+    let complete = message(b'C', b"COPY 1\0");
+    let done = message(b'c', b"");
+    let error = message(b'E', b"SERROR\0VERROR\0C22012\0Mdivision by zero\0\0");
+    let latin1 = message(b'S', b"client_encoding\0LATIN1\0");
+    for (name, stream, kind) in [
+        ("missing CopyDone", [complete.clone(), ready(b'I')].concat(), ErrorKind::Protocol),
+        ("missing CommandComplete", [done.clone(), ready(b'I')].concat(), ErrorKind::Protocol),
+        ("ready at once", ready(b'I'), ErrorKind::Protocol),
+        ("error after CopyDone", [done.clone(), error.clone(), ready(b'I')].concat(), ErrorKind::Server),
+        ("error while streaming", [error, ready(b'I')].concat(), ErrorKind::Server),
+        ("data after CopyDone", [done.clone(), data(b"x"), complete.clone()].concat(), ErrorKind::Protocol),
+        ("CopyDone twice", [done.clone(), done.clone()].concat(), ErrorKind::Protocol),
+        (
+            "CommandComplete twice",
+            [done.clone(), complete.clone(), complete.clone()].concat(),
+            ErrorKind::Protocol,
+        ),
+        ("a second COPY", [done.clone(), complete.clone(), start()].concat(), ErrorKind::Protocol),
+        ("transaction failed", [done.clone(), complete.clone(), ready(b'E')].concat(), ErrorKind::Protocol),
+        ("transaction begun", [done.clone(), complete.clone(), ready(b'T')].concat(), ErrorKind::Protocol),
+        (
+            "encoding changed",
+            [done.clone(), complete.clone(), latin1, ready(b'I')].concat(),
+            ErrorKind::Protocol,
+        ),
+        ("end of file", Vec::new(), ErrorKind::Closed),
+        ("end of file in a message", vec![b'd', 0, 0, 1, 0, 7], ErrorKind::Closed),
+        ("end of file after CopyDone", done.clone(), ErrorKind::Closed),
+        ("end of file after CommandComplete", [done.clone(), complete].concat(), ErrorKind::Closed),
+    ] {
+        let (result, _) = run(vec![Step::Send([start(), data(b"row"), stream].concat())]);
+        assert_eq!(result.expect_err(name).kind(), kind, "{name}");
+    }
+    for tag in ["COPY", "COPY ", "COPY x", "COPY -1", "COPY 18446744073709551616", "SELECT 5", ""] {
+        let complete = message(b'C', format!("{tag}\0").as_bytes());
+        let (result, _) = run(vec![Step::Send([start(), done.clone(), complete, ready(b'I')].concat())]);
+        assert_eq!(result.expect_err(tag).kind(), ErrorKind::Protocol, "{tag}");
+    }
+    for body in [&b""[..], b"COPY 1"] {
+        let complete = message(b'C', body);
+        let (result, _) = run(vec![Step::Send([start(), done.clone(), complete, ready(b'I')].concat())]);
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Protocol);
+    }
+}
+
+#[test]
+fn beginnings_that_are_no_binary_copy() {
+    for (name, bytes, kind) in [
+        ("text", message(b'H', &[0, 0, 1, 0, 0]), ErrorKind::Config),
+        ("mixed", message(b'H', &[1, 0, 2, 0, 1, 0, 0]), ErrorKind::Config),
+        ("count of -1", message(b'H', &[1, 0xff, 0xff]), ErrorKind::Protocol),
+        ("too short", message(b'H', &[1]), ErrorKind::Protocol),
+        ("COPY FROM", message(b'G', &[1, 0, 0]), ErrorKind::Config),
+        ("a query", message(b'T', &[0, 0]), ErrorKind::Config),
+        ("no COPY", [message(b'C', b"SET\0"), ready(b'I')].concat(), ErrorKind::Config),
+        ("data first", data(b"x"), ErrorKind::Protocol),
+        ("CopyBoth", message(b'W', &[1, 0, 0]), ErrorKind::Protocol),
+        ("refused", [message(b'E', b"C42P01\0Mno table\0\0"), ready(b'I')].concat(), ErrorKind::Server),
+    ] {
+        let (result, _) = run(vec![Step::Send(bytes)]);
+        assert_eq!(result.expect_err(name).kind(), kind, "{name}");
+    }
+}
+
+#[test]
+fn a_failed_copy_leaves_a_session_that_works() {
+    let failed = [start(), data(b"x"), message(b'E', b"C57014\0Mcanceled\0\0"), ready(b'I')].concat();
+    let answer = [message(b'C', b"SELECT 1\0"), ready(b'I')].concat();
+    let (result, after) = run(vec![Step::Send(failed), Step::Expect(b'Q'), Step::Send(answer)]);
+    assert_eq!(result.unwrap_err().sqlstate(), Some("57014"));
+    after.unwrap();
+}
+
+#[test]
+fn what_the_server_says_before_it_closes_is_reported() {
+    let fatal = message(b'E', b"SFATAL\0VFATAL\0C57P01\0Mterminating\0\0");
+    let (result, after) = run(vec![Step::Send([start(), data(b"x"), fatal].concat())]);
+    assert_eq!(result.unwrap_err().sqlstate(), Some("57P01"));
+    assert_eq!(after.unwrap_err().kind(), ErrorKind::Protocol);
+
+    let crash = message(b'N', b"SWARNING\0VWARNING\0C57P02\0Mcrash of another process\0\0");
+    let (result, _) = run(vec![Step::Send([start(), data(b"x"), crash].concat())]);
+    let error = result.unwrap_err();
+    assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Closed, Some("57P02")));
+    assert!(error.to_string().contains("crashed"), "{error}");
+}
+
+#[test]
+fn a_copy_left_early_makes_the_session_unusable() {
+    let server = Server::start(vec![logged_in(vec![
+        Step::Expect(b'Q'),
+        Step::Send([start(), data(b"x")].concat()),
+        Step::AwaitClose,
+    ])]);
+    let mut session = Session::connect(&server.config()).unwrap();
+    drop(session.copy_out("copy t to stdout (format binary)").unwrap());
+    let error = session.execute("select 1").unwrap_err();
+    assert!(error.to_string().contains("left before its end"), "{error}");
+    drop(session);
+    server.join();
+}
+
+/// Both sides used to wait if the server reported an error in the middle of a message.
+#[test]
+fn copy_in_hears_an_early_error() {
+    fn refuse(stream: &mut std::net::TcpStream) {
+        use std::io::Write as _;
+        crate::script::read_message(stream).unwrap();
+        let error = [message(b'E', b"C22P02\0Mbad\0\0"), ready(b'I')].concat();
+        stream.write_all(&error).unwrap();
+        // As a server does: data that is on its way is read and dropped.
+        while crate::script::read_message(stream).is_ok_and(|(tag, _)| tag == b'd') {}
+        let answer = [message(b'C', b"SELECT 1\0"), ready(b'I')].concat();
+        stream.write_all(&answer).unwrap();
+    }
+    let server = Server::start(vec![logged_in(vec![
+        Step::Expect(b'Q'),
+        Step::Send(message(b'G', &[0, 0, 0])),
+        Step::Run(refuse),
+    ])]);
+    let mut session = Session::connect(&server.config()).unwrap();
+    let mut copy = session.copy_in("copy t from stdin").unwrap();
+    let chunk = vec![b'x'; 3_000_000];
+    let error = (0..10_000).find_map(|_| copy.write(&chunk).err()).unwrap();
+    assert_eq!(error.sqlstate(), Some("22P02"));
+    assert!(copy.write(b"more").is_err());
+    drop(copy);
+    session.execute("select 1").unwrap();
+    drop(session);
+    server.join();
+}
+
+#[test]
+fn copy_in_ends_with_a_row_count_or_breaks_off() {
+    let server = Server::start(vec![logged_in(vec![
+        Step::Expect(b'Q'),
+        Step::Send(message(b'G', &[0, 0, 0])),
+        Step::ExpectBytes([data(b"ab"), message(b'c', b"")].concat()),
+        Step::Send([message(b'C', b"COPY 2\0"), ready(b'I')].concat()),
+        Step::Expect(b'Q'),
+        Step::Send(message(b'G', &[0, 0, 0])),
+        Step::Expect(b'f'),
+        Step::Send([message(b'E', b"C57014\0Mfailed\0\0"), ready(b'I')].concat()),
+        Step::Expect(b'X'),
+    ])]);
+    let mut session = Session::connect(&server.config()).unwrap();
+    let mut copy = session.copy_in("copy t from stdin").unwrap();
+    copy.write(b"a").unwrap();
+    copy.write(b"b").unwrap();
+    assert_eq!(copy.finish().unwrap(), 2);
+    drop(session.copy_in("copy t from stdin").unwrap());
+    session.close();
+    server.join();
+}

@@ -1,0 +1,9 @@
+//! The protocol against scripted servers: what is legal, and above all what is not.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which are meant to panic")]
+
+mod copy;
+mod login;
+mod script;
+mod statements;
+mod tls;
