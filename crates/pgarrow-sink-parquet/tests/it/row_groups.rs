@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use parquet::basic::Encoding;
+use parquet::basic::{Encoding, Type as PhysicalType};
 use pgarrow_sink::{Output, Sink, SinkErrorKind};
 use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
 
@@ -96,7 +98,23 @@ fn dictionaries_where_they_pay() {
     for (column, (name, _, expected)) in metadata.row_group(0).columns().iter().zip(columns) {
         let found = column.encodings().any(|encoding| encoding == Encoding::RLE_DICTIONARY);
         assert_eq!(found, expected, "{name}");
+        let delta = column.encodings().any(|encoding| encoding == Encoding::DELTA_BINARY_PACKED);
+        assert_eq!(delta, !expected && column.column_type() == PhysicalType::INT64, "{name}");
     }
+}
+
+#[test]
+fn pages_without_values_in_columns_without_a_dictionary() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nulls.parquet");
+    // The sample finds no dictionary worth it; later pages of 20,000 rows have no value at all.
+    let value = |i: i64| (!(30_000..90_000).contains(&i)).then_some(i * i);
+    let column: ArrayRef = Arc::new((0..100_000).map(value).collect::<Int64Array>());
+    let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+    write(&path, std::slice::from_ref(&batch), ParquetOptions::default());
+    let found: Vec<_> = read(&path).1;
+    let found = found.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().iter());
+    assert!(found.eq((0..100_000).map(value)));
 }
 
 #[test]
