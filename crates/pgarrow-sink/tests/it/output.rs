@@ -155,3 +155,24 @@ impl Write for FailsOnce {
         Ok(())
     }
 }
+
+#[test]
+fn stdout_gets_the_bytes() {
+    // Runs itself again: only another process has a stdout that can be looked at.
+    const CHILD: &str = "PGARROW_SINK_TEST_STDOUT";
+    const BYTES: &[u8] = b"first\x00\xff line\nsecond";
+    if std::env::var_os(CHILD).is_some() {
+        let mut output = Output::stdout().unwrap();
+        assert_eq!(output.path(), None);
+        output.write_all(BYTES).unwrap();
+        assert_eq!(output.publish().unwrap().bytes, BYTES.len() as u64);
+        return;
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "output::stdout_gets_the_bytes", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert!(child.status.success());
+    assert!(child.stdout.windows(BYTES.len()).any(|window| window == BYTES));
+}
