@@ -84,7 +84,8 @@ pub fn query_columns(
         .map(|column| TypeRef { oid: column.type_oid, type_modifier: column.type_modifier })
         .collect();
     let pg_types = resolve_types(session, &types)?;
-    let names = type_names(session, &types)?;
+    let names =
+        format_types(session, &types.iter().map(|ty| (ty.oid, ty.type_modifier)).collect::<Vec<_>>())?;
     let columns = described.iter().zip(types).zip(pg_types).zip(names);
     let columns = columns.map(|(((column, ty), pg_type), type_name)| PgColumn {
         name: column.name.clone(),
@@ -98,13 +99,17 @@ pub fn query_columns(
     Ok(columns.collect())
 }
 
-/// Each type as `format_type` prints it.
-fn type_names(session: &mut Session, types: &[TypeRef]) -> Result<Vec<String>, CatalogError> {
+/// Each type, an OID and a type modifier, as `format_type` prints it: the name that SQL takes on the session's
+/// search path.
+///
+/// # Errors
+///
+/// The server's.
+pub fn format_types(session: &mut Session, types: &[(u32, i32)]) -> Result<Vec<String>, CatalogError> {
     if types.is_empty() {
         return Ok(Vec::new());
     }
-    let oids: Vec<u32> = types.iter().map(|ty| ty.oid).collect();
-    let modifiers: Vec<i32> = types.iter().map(|ty| ty.type_modifier).collect();
+    let (oids, modifiers): (Vec<u32>, Vec<i32>) = types.iter().copied().unzip();
     let sql = "SELECT pg_catalog.format_type(($1::pg_catalog.oid[])[i], ($2::pg_catalog.int4[])[i]) \
                FROM pg_catalog.generate_series(1, $3::pg_catalog.int4) AS s(i) ORDER BY i";
     let count = types.len().to_string();

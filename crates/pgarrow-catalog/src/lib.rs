@@ -17,7 +17,7 @@ mod name;
 mod relation;
 mod types;
 
-pub use columns::{query_columns, table_columns};
+pub use columns::{format_types, query_columns, table_columns};
 pub use error::CatalogError;
 pub use name::{NameError, RelationName, parse_column_list, quote_identifier, quote_literal};
 pub use relation::{Relation, RelationKind, estimated_rows, relation, resolve};

@@ -1,5 +1,7 @@
 //! Which relation a name means, and what it is.
 
+use std::fmt;
+
 use pgarrow_protocol::{Row, Session};
 
 use crate::error::CatalogError;
@@ -37,6 +39,18 @@ impl Relation {
     /// Schema and name in SQL, quoted.
     pub fn quoted(&self) -> String {
         format!("{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
+    }
+}
+
+impl fmt::Display for Relation {
+    /// Schema and name as one would type them: quoted only where that is needed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let typed = |name: &str| {
+            let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            let needs_quotes = name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_plain);
+            if needs_quotes { quote_identifier(name) } else { name.to_owned() }
+        };
+        write!(f, "{}.{}", typed(&self.schema), typed(&self.name))
     }
 }
 

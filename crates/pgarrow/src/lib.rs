@@ -1,1 +1,42 @@
-//! The embedded library: PostgreSQL in, a stream of record batches out.
+//! Data out of PostgreSQL into Arrow: a table or a query in, record batches out.
+//!
+//! ```text
+//!  Source ──table(), query()──▶ Extract ──open()──▶ Run ──write_to(sink)──▶ Report
+//!                                  │                 └──for_each(batch)───▶ Report
+//!                                  ├──stream()──▶ BatchStream   (async, any runtime)
+//!                                  └──reader()──▶ BatchReader   (blocking)
+//! ```
+//!
+//! An export runs in one read-only transaction with one snapshot, and it has succeeded only when the server has
+//! confirmed the number of rows that were decoded. No value changes silently: what Arrow cannot hold stops the
+//! export with an error that names table, column and row.
+
+#![forbid(unsafe_code)]
+
+mod background;
+mod cancel;
+mod error;
+mod extract;
+mod keeper;
+mod options;
+mod plan;
+mod reader;
+mod report;
+mod run;
+mod source;
+mod statement;
+mod stream;
+
+pub use cancel::Cancel;
+pub use error::{Error, ErrorKind, Result};
+pub use extract::Extract;
+pub use options::ExportOptions;
+pub use pgarrow_catalog::{parse_column_list, quote_identifier};
+pub use pgarrow_protocol::{Config, SslMode, escape_control};
+pub use pgarrow_types::{IntervalForm, PgColumn, PgType};
+pub use plan::Plan;
+pub use reader::Progress;
+pub use report::{ColumnReport, FileReport, Report, ServerReport};
+pub use run::Run;
+pub use source::Source;
+pub use stream::{BatchReader, BatchStream};

@@ -1,0 +1,105 @@
+//! Stopping an export from another thread.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pgarrow_protocol::{Canceller, Interrupter, Session};
+
+/// How long a cancel request may take, and how long the server may take to obey it.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Stops an export: cancels what its sessions run on the server, and interrupts them if that does not help.
+///
+/// Clones stop the same export.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    is_requested: AtomicBool,
+    next_id: AtomicU64,
+    sessions: Mutex<Vec<Attached>>,
+}
+
+#[derive(Clone, Debug)]
+struct Attached {
+    id: u64,
+    canceller: Canceller,
+    interrupter: Interrupter,
+}
+
+impl Cancel {
+    /// Nothing to stop yet: pass it to [`Source::connect_blocking_with`](crate::Source::connect_blocking_with).
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called.
+    pub fn is_requested(&self) -> bool {
+        self.0.is_requested.load(Ordering::SeqCst)
+    }
+
+    /// Stops the export. Returns at once; the export ends with
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) soon after, at the latest when the server has
+    /// neither answered the cancel request nor finished for five seconds.
+    pub fn cancel(&self) {
+        if self.0.is_requested.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        for attached in self.sessions().iter().cloned() {
+            self.stop(attached);
+        }
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<Attached>> {
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the session one that is stopped, until the guard is dropped.
+    pub(crate) fn attach(&self, session: &Session) -> AttachedSession {
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let attached = Attached { id, canceller: session.canceller(), interrupter: session.interrupter() };
+        self.sessions().push(attached.clone());
+        if self.is_requested() {
+            self.stop(attached);
+        }
+        AttachedSession { cancel: self.clone(), id }
+    }
+
+    /// In a thread of its own, since both steps wait for the network.
+    fn stop(&self, attached: Attached) {
+        let cancel = self.clone();
+        let interrupter = attached.interrupter.clone();
+        let stopping = std::thread::Builder::new().name("pgarrow-cancel".to_owned()).spawn(move || {
+            if attached.canceller.cancel(GRACE).is_ok() {
+                let deadline = std::time::Instant::now() + GRACE;
+                while cancel.is_attached(attached.id) && std::time::Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+            attached.interrupter.interrupt();
+        });
+        if stopping.is_err() {
+            // No thread to be had: the session is at least interrupted on this side.
+            interrupter.interrupt();
+        }
+    }
+
+    fn is_attached(&self, id: u64) -> bool {
+        self.sessions().iter().any(|attached| attached.id == id)
+    }
+}
+
+/// Keeps a session among those that a [`Cancel`] stops.
+#[derive(Debug)]
+pub(crate) struct AttachedSession {
+    cancel: Cancel,
+    id: u64,
+}
+
+impl Drop for AttachedSession {
+    fn drop(&mut self) {
+        self.cancel.sessions().retain(|attached| attached.id != self.id);
+    }
+}

@@ -1,0 +1,107 @@
+//! `Source`: a PostgreSQL database that exports are made of.
+
+use std::sync::{Mutex, PoisonError};
+
+use pgarrow_protocol::{Config, Session};
+
+use crate::background;
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::extract::Extract;
+use crate::reader::cancelled;
+
+/// A PostgreSQL database.
+///
+/// Holds one session, which was opened to see that the database can be reached; the first export uses it,
+/// later ones open their own. Cheap to keep; dropping it closes the session.
+#[derive(Debug)]
+pub struct Source {
+    config: Config,
+    cancel: Cancel,
+    idle: Mutex<Option<Session>>,
+}
+
+impl Source {
+    /// Connects, from async code of any runtime.
+    ///
+    /// `conninfo` is what psql takes: a URI (`postgres://user@host/db`), or `key=value` pairs. What it leaves out
+    /// comes from the `PG*` environment variables and `~/.pgpass`; an empty text leaves out everything.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for a text that cannot be used,
+    /// [`ErrorKind::Connection`](crate::ErrorKind::Connection) if the server cannot be reached or refuses.
+    pub async fn connect(conninfo: &str) -> Result<Self> {
+        let config = parse(conninfo)?;
+        let cancel = Cancel::new();
+        background::run(&cancel.clone(), move || Self::connect_blocking_with(config, cancel)).await
+    }
+
+    /// Connects, waiting. Otherwise as [`connect`](Self::connect).
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect).
+    pub fn connect_blocking(conninfo: &str) -> Result<Self> {
+        Self::connect_blocking_with(parse(conninfo)?, Cancel::new())
+    }
+
+    /// Connects as configured. `cancel` stops whatever is done with the source, from now on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect).
+    pub fn connect_blocking_with(config: Config, cancel: Cancel) -> Result<Self> {
+        let session = Session::connect(&config)?;
+        if cancel.is_requested() {
+            return Err(cancelled());
+        }
+        Ok(Self { config: session.config().clone(), cancel, idle: Mutex::new(Some(session)) })
+    }
+
+    /// An export of a table, view or whatever else a SELECT reads. `name` is taken as psql takes it: folded to
+    /// lower case unless it is quoted, looked up on the search path unless it has a schema.
+    pub fn table(&self, name: impl Into<String>) -> Extract<'_> {
+        Extract::of_table(self, name.into())
+    }
+
+    /// An export of a query: one SELECT, VALUES, TABLE or WITH.
+    pub fn query(&self, sql: impl Into<String>) -> Extract<'_> {
+        Extract::of_query(self, sql.into())
+    }
+
+    /// What stops the exports of this source.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// How it connects, pinned to the address that answered.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The idle session, or a new one.
+    pub(crate) fn session(&self) -> Result<Session> {
+        match self.idle_session() {
+            Some(session) => Ok(session),
+            None => Ok(Session::connect(&self.config)?),
+        }
+    }
+
+    /// The same, from async code.
+    pub(crate) async fn session_in_background(&self) -> Result<Session> {
+        if let Some(session) = self.idle_session() {
+            return Ok(session);
+        }
+        let config = self.config.clone();
+        background::run(&self.cancel, move || Ok(Session::connect(&config)?)).await
+    }
+
+    fn idle_session(&self) -> Option<Session> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+fn parse(conninfo: &str) -> Result<Config> {
+    Ok(Config::parse(Some(conninfo).filter(|text| !text.trim().is_empty()))?)
+}
