@@ -24,6 +24,7 @@ mod reader;
 mod report;
 mod run;
 mod source;
+mod sql;
 mod statement;
 mod stream;
 

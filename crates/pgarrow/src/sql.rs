@@ -1,0 +1,92 @@
+//! Plain SQL on a source: statements, small answers, and rows on their way in.
+//!
+//! What prepares and checks an export, next to the export itself. Every call has a session of its own, which is
+//! closed afterwards: settings, temporary tables and transactions do not carry over to the next call.
+
+use std::io::{ErrorKind as IoErrorKind, Read};
+
+use pgarrow_protocol::Session;
+
+use crate::cancel::AttachedSession;
+use crate::error::{Error, ErrorKind, Result};
+use crate::reader::cancelled;
+use crate::source::Source;
+
+/// Bytes that are asked of the reader of [`Source::copy_in`] at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+impl Source {
+    /// Runs one or several statements and throws their rows away. Waits.
+    ///
+    /// Several statements in one call are one transaction, unless they say otherwise.
+    ///
+    /// # Errors
+    ///
+    /// What the server refuses, [`ErrorKind::Cancelled`] after [`cancel`](Self::cancel), or what breaks the
+    /// connection.
+    pub fn execute(&self, sql: &str) -> Result<()> {
+        self.with_session(|session| Ok(session.execute(sql)?))
+    }
+
+    /// Runs one statement and returns its rows: every value as the text that PostgreSQL prints, `None` for NULL.
+    ///
+    /// For small answers; one above 256 MiB is an error.
+    ///
+    /// # Errors
+    ///
+    /// As for [`execute`](Self::execute).
+    pub fn query_text(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        self.with_session(|session| {
+            let rows = session.query(sql, &[])?;
+            let texts = |row: &pgarrow_protocol::Row| {
+                (0..row.len()).map(|index| row.text(index).map(str::to_owned)).collect()
+            };
+            Ok(rows.iter().map(texts).collect())
+        })
+    }
+
+    /// Sends all of `data` to a `COPY … FROM STDIN`; the number of rows that the server loaded. Waits.
+    ///
+    /// `data` is in the format that the statement names. It is read and sent in pieces, so it may be larger than
+    /// memory. Nothing is loaded unless all of it is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`execute`](Self::execute); [`ErrorKind::Options`] for a statement that is no COPY FROM STDIN and
+    /// for `data` that cannot be read.
+    pub fn copy_in(&self, sql: &str, mut data: impl Read) -> Result<u64> {
+        self.with_session(|session| {
+            let mut copy = session.copy_in(sql)?;
+            let mut chunk = vec![0; CHUNK_BYTES];
+            loop {
+                if self.cancel().is_requested() {
+                    return Err(cancelled());
+                }
+                let n_bytes = match data.read(&mut chunk) {
+                    Ok(0) => return Ok(copy.finish()?),
+                    Ok(n_bytes) => n_bytes,
+                    Err(error) if error.kind() == IoErrorKind::Interrupted => continue,
+                    Err(error) => {
+                        let text = format!("the data for COPY cannot be read: {error}");
+                        return Err(Error::new(ErrorKind::Options, text));
+                    }
+                };
+                copy.write(chunk.get(..n_bytes).unwrap_or_default())?;
+            }
+        })
+    }
+
+    /// Runs `work` in a new session, within reach of a cancel.
+    fn with_session<T>(&self, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        let mut session = Session::connect(self.config())?;
+        let attached: AttachedSession = self.cancel().attach(&session);
+        let result = work(&mut session);
+        drop(attached);
+        session.close();
+        // Whatever went wrong after a cancel went wrong because of it.
+        match result {
+            Err(_) if self.cancel().is_requested() => Err(cancelled()),
+            result => result,
+        }
+    }
+}
