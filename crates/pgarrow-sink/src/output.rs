@@ -91,6 +91,16 @@ impl Output {
         }
     }
 
+    /// The hidden file that holds the bytes until they are published; none where there is no such file.
+    ///
+    /// For programs that may have to end without dropping the output, as at a second Ctrl-C: they remove it.
+    pub fn temporary_path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(_, target) => Some(target.temporary()),
+            Place::Writer(_) => None,
+        }
+    }
+
     /// Bytes written so far, buffered ones included.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -66,6 +66,10 @@ impl Target {
         &self.given
     }
 
+    pub(crate) fn temporary(&self) -> &Path {
+        &self.temp
+    }
+
     /// Makes `file` durable and gives it its name. Everything was written and flushed before.
     ///
     /// The order is that of PostgreSQL's `durable_rename` (`src/common/file_utils.c`). Each sync is tried
