@@ -1,0 +1,60 @@
+//! What is said to a person: all of it on stderr, past the progress bar, and nothing when asked to be quiet.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indicatif::ProgressBar;
+use pgarrow::escape_control;
+
+/// stderr, as one voice. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Console(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    is_quiet: bool,
+    /// Drawn on the same lines, so it has to step aside.
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Console {
+    pub(crate) fn new(is_quiet: bool) -> Self {
+        Self(Arc::new(Shared { is_quiet, bar: Mutex::default() }))
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.is_quiet
+    }
+
+    /// One line, unless quiet. Whatever comes from outside in it is escaped.
+    pub(crate) fn say(&self, line: &str) {
+        if !self.is_quiet() {
+            self.write(&escape_control(line));
+        }
+    }
+
+    /// A warning, unless quiet.
+    pub(crate) fn warn(&self, warning: &str) {
+        self.say(&format!("pgarrow: warning: {warning}"));
+    }
+
+    /// An error, always. The text is escaped where it was made.
+    pub(crate) fn error(&self, text: impl std::fmt::Display) {
+        self.write(&format!("pgarrow: {text}"));
+    }
+
+    /// The bar that lines have to make way for, or none.
+    pub(crate) fn set_bar(&self, bar: Option<ProgressBar>) {
+        *self.0.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+    }
+
+    fn write(&self, text: &str) {
+        let bar = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody can be told that stderr is gone.
+        let write = || drop(writeln!(io::stderr(), "{text}"));
+        match bar.as_ref() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}

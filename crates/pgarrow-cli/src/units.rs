@@ -1,0 +1,97 @@
+//! Numbers as people write and read them.
+
+/// Reads a size in bytes: a number and, if any, a unit of 1024, as in `65536`, `512K`, `8M`, `8MiB`, `1G`.
+pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err("write a number and K, M or G, as in 8M".to_owned()),
+    };
+    let number: usize = number.parse().map_err(|_| "write a number and K, M or G, as in 8M".to_owned())?;
+    match number.checked_mul(factor) {
+        Some(bytes @ 1..=MAX_BYTES) => Ok(bytes),
+        _ => Err("sizes go from 1 byte to 1G".to_owned()),
+    }
+}
+
+/// Buffers of Arrow text have 32-bit offsets, and batches stay well below.
+const MAX_BYTES: usize = 1 << 30;
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1` as `1 row`, `2000` as `2,000 rows`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// Bytes in units of 1000, as disks and networks count: `5.8 MB`.
+pub(crate) fn bytes(number: u64) -> String {
+    scaled(number as f64, 1000.0, ["B", "kB", "MB", "GB", "TB"])
+}
+
+/// Bytes in units of 1024, as memory counts: `61.2 MiB`.
+pub(crate) fn memory(number: u64) -> String {
+    scaled(number as f64, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB"])
+}
+
+fn scaled(mut value: f64, step: f64, units: [&str; 5]) -> String {
+    let mut unit = 0;
+    // At 999.95 one decimal would already print 1000.0.
+    while value >= step - 0.05 && unit + 1 < units.len() {
+        value /= step;
+        unit += 1;
+    }
+    let unit_name = units.get(unit).copied().unwrap_or_default();
+    if unit == 0 { format!("{value:.0} {unit_name}") } else { format!("{value:.1} {unit_name}") }
+}
+
+/// How many in a second; zero when there was no time.
+pub(crate) fn per_second(number: u64, seconds: f64) -> u64 {
+    if seconds > 0.0 { (number as f64 / seconds) as u64 } else { 0 }
+}
+
+/// `0.41 s`, `75.3 s`.
+pub(crate) fn seconds(seconds: f64) -> String {
+    if seconds < 10.0 { format!("{seconds:.2} s") } else { format!("{seconds:.1} s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        for (text, bytes) in
+            [("1", 1), ("65536", 65536), ("512K", 512 << 10), ("8M", 8 << 20), ("8MiB", 8 << 20), ("1g", 1 << 30)]
+        {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "M", "-1", "1.5M", "8 M", "8X", "2G", "99999999999999999999", "9999999999999G"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_as_people_read_them() {
+        assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([counted(1, "row"), counted(0, "row")], ["1 row", "0 rows"]);
+        assert_eq!([bytes(0), bytes(999), bytes(1000), bytes(5_849_999)], ["0 B", "999 B", "1.0 kB", "5.8 MB"]);
+        assert_eq!([bytes(999_990), memory(64 << 20)], ["1.0 MB", "64.0 MiB"]);
+        assert_eq!(per_second(10, 0.0), 0);
+    }
+}
