@@ -6,6 +6,7 @@
 //! CopyWriter   COPY binary streams, in every packing the protocol allows
 //! Script       an in-process server that plays bytes
 //! Proxy        a faulty network between a client and a server
+//! fuzz         what must hold for any bytes, on seeds and on what chance makes of them
 //! compare      batches as sequences of rows
 //! Python       pyarrow and duckdb, as readers of what we wrote
 //! ```
@@ -18,6 +19,7 @@
 //! | `PGARROW_PG_BIN`        | the programs of the private server                                          |
 //! | `PGARROW_TEST_REQUIRE`  | `all`: a test that is left out fails                                        |
 //! | `PGARROW_TEST_LEFT_OUT` | the file that lists what was left out; default `left-out.txt` in target/tmp |
+//! | `PGARROW_FUZZ_INPUTS`   | how many inputs chance makes for each fuzz target; default 20,000           |
 //! | `PGARROW_TEST_VENV`     | a Python environment to use or to make; default in target/tmp               |
 #![forbid(unsafe_code)]
 #![expect(
@@ -30,6 +32,7 @@
 pub mod capability;
 pub mod compare;
 pub mod copy;
+pub mod fuzz;
 pub mod messages;
 pub mod proxy;
 pub mod python;

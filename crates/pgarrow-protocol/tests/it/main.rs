@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which are meant to panic")]
 
 mod copy;
+mod fuzz;
 mod login;
 mod script;
 mod statements;

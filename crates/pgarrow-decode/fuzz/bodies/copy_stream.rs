@@ -1,0 +1,143 @@
+//! A COPY stream, cut in two ways: the rows are the same, or both are refused.
+//!
+//! ```text
+//! input = plan (1 byte) batch rows (1 byte) mode (1 byte) n (1 byte) cuts (n × u16, big-endian) bytes
+//! mode    0: the bytes are messages; cuts are where the socket had no more
+//!         1: the bytes are the stream behind its header; cuts are where messages end
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::{Array, RecordBatch};
+use pgarrow_column::make_column;
+use pgarrow_decode::{BatchLimits, CopyDecoder, DecodeError, Stop};
+use pgarrow_types::{NumericType, PgColumn, PgType, TypeOptions, schema};
+
+use crate::types;
+
+const HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// What became of a stream: the batches before its end or its error, and which of the two it was.
+struct Outcome {
+    batches: Vec<RecordBatch>,
+    end: Result<bool, DecodeError>,
+}
+
+pub(crate) fn check(data: &[u8]) {
+    let Some(([plan, batch_rows, mode, n_cuts], rest)) = data.split_first_chunk::<4>() else { return };
+    let (cuts, bytes) = rest.split_at(rest.len().min(2 * usize::from(*n_cuts)));
+    let columns = plan_of(*plan);
+    let limits = BatchLimits { rows: usize::from(*batch_rows), bytes: 1 << 30 };
+    let mut cuts: Vec<usize> = cuts
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|cut| usize::from(u16::from_be_bytes(*cut)) % (bytes.len() + 1))
+        .collect();
+    cuts.sort_unstable();
+    let pieces = pieces(bytes, &cuts);
+
+    let (whole, cut) = if mode % 2 == 0 {
+        (run(&columns, limits, &[bytes]), run(&columns, limits, &pieces))
+    } else {
+        let whole = frame(&[&HEADER, bytes].concat());
+        let messages: Vec<u8> = [&HEADER[..]].into_iter().chain(pieces).flat_map(frame).collect();
+        let bytewise: Vec<&[u8]> = messages.chunks(7).collect();
+        (run(&columns, limits, &[&whole]), run(&columns, limits, &bytewise))
+    };
+
+    // An error in a message may be seen before or after the rows in front of it were handed out.
+    let n_common = whole.batches.len().min(cut.batches.len());
+    assert_eq!(whole.batches.get(..n_common), cut.batches.get(..n_common));
+    match (whole.end, cut.end) {
+        (Ok(whole_is_complete), Ok(cut_is_complete)) => {
+            assert_eq!(whole.batches.len(), cut.batches.len());
+            assert_eq!(whole_is_complete, cut_is_complete);
+        }
+        (Err(_), Err(_)) => {}
+        (whole, cut) => panic!("whole: {whole:?}, cut: {cut:?}"),
+    }
+    for column in whole.batches.iter().flat_map(RecordBatch::columns) {
+        column.to_data().validate_full().expect("sound arrays");
+    }
+}
+
+/// 0 is a table as there are many; the rest are two columns of every type.
+fn plan_of(plan: u8) -> Vec<PgColumn> {
+    let column = |name: &str, pg_type, nullable| PgColumn {
+        name: name.to_owned(),
+        pg_type,
+        type_oid: 0,
+        type_modifier: -1,
+        type_name: String::new(),
+        nullable,
+        comment: None,
+    };
+    if plan == 0 {
+        return vec![
+            column("id", PgType::Int4, false),
+            column("name", PgType::Text, true),
+            column("price", PgType::Numeric(NumericType::Declared { precision: 15, scale: 2 }), true),
+            column("flag", PgType::Bool, true),
+        ];
+    }
+    let types = types::all();
+    let pg_type = types.get(usize::from(plan) % types.len()).map(|(pg_type, _)| pg_type.clone());
+    let pg_type = pg_type.unwrap_or(PgType::Text);
+    vec![column("a", pg_type.clone(), true), column("b", pg_type, false)]
+}
+
+fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let ends = cuts.iter().copied().chain([bytes.len()]);
+    let mut start = 0;
+    let pieces = ends.filter_map(|end| {
+        let piece = bytes.get(start..end);
+        start = end;
+        piece
+    });
+    pieces.collect()
+}
+
+fn frame(payload: &[u8]) -> Vec<u8> {
+    [&b"d"[..], &(payload.len() as u32 + 4).to_be_bytes(), payload].concat()
+}
+
+/// Feeds pieces as a socket does: what was not used comes again with more behind it.
+fn run(columns: &[PgColumn], limits: BatchLimits, pieces: &[&[u8]]) -> Outcome {
+    let options = TypeOptions::default();
+    let schema = Arc::new(schema(columns, &options, HashMap::new()));
+    let columns = columns.iter().map(|column| make_column(&column.pg_type, &options, 0)).collect();
+    let mut decoder = CopyDecoder::new(schema, columns, limits);
+    let mut batches = Vec::new();
+    let end = feed(&mut decoder, pieces, &mut batches);
+    if end.is_err() {
+        assert!(decoder.decode(&[]).is_err() && decoder.flush().is_err(), "an error is the end");
+    } else {
+        let n_rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        assert_eq!(decoder.rows(), n_rows as u64);
+    }
+    Outcome { batches, end }
+}
+
+fn feed(
+    decoder: &mut CopyDecoder,
+    pieces: &[&[u8]],
+    batches: &mut Vec<RecordBatch>,
+) -> Result<bool, DecodeError> {
+    let mut received = Vec::new();
+    for piece in pieces {
+        received.extend_from_slice(piece);
+        loop {
+            let progress = decoder.decode(&received)?;
+            assert!(progress.used_bytes <= received.len());
+            received.drain(..progress.used_bytes);
+            match progress.stop {
+                Stop::BatchFull => batches.extend(decoder.flush()?),
+                Stop::NeedMore | Stop::OtherMessage => break,
+            }
+        }
+    }
+    batches.extend(decoder.flush()?);
+    Ok(decoder.is_complete())
+}

@@ -1,0 +1,110 @@
+//! Values of one type: whatever they are, they are decoded or refused, and what comes out is sound Arrow.
+//!
+//! ```text
+//! input = type (1 byte, modulo the number of types) value*
+//! value = 255: NULL │ 254, i32: a length that lies │ n < 254, n bytes
+//! ```
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Decimal128Type, Decimal256Type};
+use arrow_array::{Array, ArrayRef};
+use pgarrow_column::{CHUNK_ROWS, Chunk, Column, RowError, ValueError, make_column};
+use pgarrow_types::{PgType, TypeOptions};
+
+use crate::types;
+
+/// The values as they lie in a chunk.
+#[derive(Default)]
+struct Wire {
+    bytes: Vec<u8>,
+    cursors: Vec<u32>,
+    ends: Vec<u32>,
+    /// Some length is not that of its value, so that what follows it depends on where chunks end.
+    has_lie: bool,
+}
+
+pub(crate) fn check(data: &[u8]) {
+    let Some((index, values)) = data.split_first() else { return };
+    let types = types::all();
+    let Some((pg_type, options)) = types.get(usize::from(*index) % types.len()) else { return };
+    let wire = wire(values);
+
+    let whole = decode(pg_type, options, &wire, CHUNK_ROWS);
+    for chunk_rows in [1, 3] {
+        let in_chunks = decode(pg_type, options, &wire, chunk_rows);
+        if !wire.has_lie {
+            assert_eq!(in_chunks, whole, "{pg_type:?}, {chunk_rows} at a time");
+        }
+    }
+    if let Ok(array) = whole {
+        assert_eq!(array.len(), wire.cursors.len());
+        assert_eq!(array.data_type(), &pg_type.data_type(options));
+        array.to_data().validate_full().expect("sound arrays");
+        if let Some(array) = array.as_primitive_opt::<Decimal128Type>() {
+            array.validate_decimal_precision(array.precision()).expect("digits as declared");
+        }
+        if let Some(array) = array.as_primitive_opt::<Decimal256Type>() {
+            array.validate_decimal_precision(array.precision()).expect("digits as declared");
+        }
+    }
+}
+
+fn wire(mut values: &[u8]) -> Wire {
+    let mut wire = Wire::default();
+    while let Some((n_bytes, rest)) = values.split_first() {
+        if wire.cursors.len() == CHUNK_ROWS {
+            break;
+        }
+        let start = wire.bytes.len() as u32;
+        let (length, value, rest) = match *n_bytes {
+            255 => ([0xff; 4], &[][..], rest),
+            254 => {
+                let Some((length, rest)) = rest.split_first_chunk::<4>() else { break };
+                wire.has_lie = true;
+                (*length, &[][..], rest)
+            }
+            n_bytes => {
+                let (value, rest) = rest.split_at(rest.len().min(usize::from(n_bytes)));
+                ((value.len() as u32).to_be_bytes(), value, rest)
+            }
+        };
+        wire.cursors.push(start);
+        wire.bytes.extend(length);
+        wire.bytes.extend(value);
+        wire.ends.push(wire.bytes.len() as u32);
+        values = rest;
+    }
+    wire
+}
+
+/// Every chunk is decoded, taken back, and decoded again. The row of an error counts over all of them.
+fn decode(
+    pg_type: &PgType,
+    options: &TypeOptions,
+    wire: &Wire,
+    chunk_rows: usize,
+) -> Result<ArrayRef, RowError> {
+    let mut column: Box<dyn Column> = make_column(pg_type, options, 0);
+    let mut before = 0;
+    for (cursors, ends) in wire.cursors.chunks(chunk_rows).zip(wire.ends.chunks(chunk_rows)) {
+        for is_second in [false, true] {
+            let mut cursors = cursors.to_vec();
+            let decoded = column.decode(&mut Chunk::new(&wire.bytes, &mut cursors));
+            // A length that lies may lead to the bytes of another row: the decoder refuses the chunk then.
+            if decoded.is_ok() && cursors != ends {
+                let row = cursors.iter().zip(ends).position(|(cursor, end)| cursor != end).unwrap_or(0);
+                return Err(RowError { row: before + row, cause: ValueError::Length });
+            }
+            if let Err(error) = decoded {
+                assert!(error.row < cursors.len(), "{error:?} in a chunk of {}", cursors.len());
+                assert!(!is_second, "refused the second time: {error:?}");
+                return Err(RowError { row: before + error.row, ..error });
+            }
+            if !is_second {
+                column.truncate(before);
+            }
+        }
+        before += cursors.len();
+    }
+    column.finish()
+}
