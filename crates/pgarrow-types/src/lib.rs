@@ -8,6 +8,8 @@
 //! The mapping is the project's fidelity contract: a value reaches Arrow exactly, or the run stops.
 //! Start at [`PgType`], then [`PgColumn`].
 
+#![forbid(unsafe_code)]
+
 mod column;
 mod numeric;
 pub mod oid;

@@ -1,0 +1,10 @@
+//! Rules of the whole project that no compiler checks: who imports whom, where unsafe code may stand, what the lock
+//! file may hold, and that the documents say what is so.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "test code, which fails by panicking")]
+
+mod documents;
+mod layering;
+mod lock_file;
+mod project;
+mod sources;

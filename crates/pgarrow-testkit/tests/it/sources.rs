@@ -1,0 +1,77 @@
+//! What sources may not contain: unsafe code, an allocator in a library, IO in a decoder.
+
+use std::fs;
+
+use crate::project::{packages, read, relative, root, rust_files};
+
+/// The modules that may hold unsafe code.
+const UNSAFE_MODULES: [&str; 2] = ["crates/pgarrow-column/src/raw.rs", "crates/pgarrow-protocol/src/sys.rs"];
+
+/// Crates that are bytes in, arrays out.
+const PURE: [&str; 3] =
+    ["crates/pgarrow-types/src", "crates/pgarrow-column/src", "crates/pgarrow-decode/src"];
+
+/// What such a crate has no use for.
+const IMPURE: [&str; 9] = [
+    "std::fs",
+    "std::thread",
+    "std::time",
+    "std::env",
+    "std::process",
+    "TcpStream",
+    "UnixStream",
+    "Instant::",
+    "SystemTime",
+];
+
+#[test]
+fn unsafe_code_stands_in_two_modules() {
+    let manifest = read("Cargo.toml");
+    assert!(manifest.contains("\nunsafe_code = \"deny\""), "the workspace denies unsafe code");
+    for package in packages() {
+        let manifest = read(package.folder.join("Cargo.toml"));
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{} takes the workspace's lints",
+            package.name
+        );
+        if !package.folder.starts_with(root().join("crates")) {
+            continue;
+        }
+        let may_opt_out = UNSAFE_MODULES.iter().any(|path| root().join(path).starts_with(&package.folder));
+        for path in &package.roots {
+            let is_forbidden = read(path).lines().any(|line| line == "#![forbid(unsafe_code)]");
+            assert!(is_forbidden || may_opt_out, "{} says #![forbid(unsafe_code)]", relative(path));
+        }
+        for path in rust_files(&package.folder.join("src")) {
+            let name = relative(&path);
+            let opts_out = read(&path).lines().any(|line| {
+                let line = line.trim();
+                line.contains("unsafe_code") && !line.starts_with("//") && line != "#![forbid(unsafe_code)]"
+            });
+            let is_allowed = UNSAFE_MODULES.contains(&name.as_str());
+            assert_eq!(opts_out, is_allowed, "{name}: unsafe code is for {UNSAFE_MODULES:?}");
+        }
+    }
+}
+
+#[test]
+fn only_programs_choose_an_allocator() {
+    for package in packages() {
+        for path in rust_files(&package.folder.join("src")) {
+            let chooses = read(&path).lines().any(|line| line.trim() == "#[global_allocator]");
+            let is_program = !package.has_library && package.roots.contains(&path);
+            assert!(!chooses || is_program, "{} chooses an allocator for whoever uses it", relative(&path));
+        }
+    }
+}
+
+#[test]
+fn decoders_do_no_io_spawn_nothing_and_read_no_clock() {
+    for path in PURE.iter().flat_map(|folder| rust_files(&root().join(folder))) {
+        let text = fs::read_to_string(&path).expect("a file");
+        for word in IMPURE {
+            assert!(!text.contains(word), "{} uses {word}", relative(&path));
+        }
+    }
+}
