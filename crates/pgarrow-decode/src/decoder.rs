@@ -244,7 +244,9 @@ impl CopyDecoder {
                     break;
                 }
             }
-            if let (Some(cursors), Some(ends)) = (self.cursors.get_mut(..n_rows), self.ends.get(..n_rows)) {
+            if let (Some(cursors), Some(ends), 1..) =
+                (self.cursors.get_mut(..n_rows), self.ends.get(..n_rows), n_rows)
+            {
                 let chunk = self.stitch.bytes().get(..end).unwrap_or_default();
                 let before = self.batch.rows();
                 self.batch.decode(chunk, cursors, ends).map_err(|error| match error {

@@ -110,25 +110,16 @@ impl<F: BytesForm> BytesColumn<F> {
         let values = self.values.as_mut_slice();
         let mut failed = None;
         let rows = cursors.iter_mut().zip(valid).enumerate().map(|(row, (cursor, valid))| {
-            let at = *cursor as usize;
-            let header = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>);
-            // Without a header the length is one that no value has.
-            let length = header.map_or(NULL - 1, |header| u32::from_be_bytes(*header));
-            let is_null = length == NULL;
-            let length = if is_null { 0 } else { length };
-            let from = at + 4 + F::VERSION_BYTES as usize;
-            let source = bytes.get(from..from + N);
-            let target = values.get_mut(end..end + N);
-            let copied = length.wrapping_sub(F::VERSION_BYTES) as usize <= N
-                && (F::VERSION_BYTES == 0 || bytes.get(at + 4) == Some(&1));
-            if let (Some(source), Some(target), true) = (source, target, copied) {
-                target.copy_from_slice(source);
-                let length = length - F::VERSION_BYTES;
-                end += length as usize;
-                longest = longest.max(length);
+            if let Some(length) = copy_quickly::<F, N>(bytes, *cursor, values, end) {
+                // A NULL is a length of -1: as a text it is empty.
+                let is_null = length == NULL;
+                let length = if is_null { 0 } else { length };
+                let value_bytes = length.wrapping_sub(F::VERSION_BYTES * u32::from(!is_null));
+                *cursor = cursor.wrapping_add(4).wrapping_add(length);
                 *valid = !is_null;
                 any_null |= is_null;
-                *cursor += 4 + F::VERSION_BYTES + length;
+                longest = longest.max(value_bytes);
+                end += value_bytes as usize;
             } else if failed.is_none() {
                 match copy_carefully::<F>(bytes, cursor, values, end) {
                     Ok(copied) => {
@@ -148,6 +139,32 @@ impl<F: BytesForm> BytesColumn<F> {
         self.longest = longest;
         failed.map_or(Ok(any_null), Err)
     }
+}
+
+/// Copies `N` bytes of a value that has no more (or is NULL) and says its length. `None` if it has more, if there
+/// are not so many bytes behind it, or if its version is unknown.
+#[inline(always)]
+fn copy_quickly<F: BytesForm, const N: usize>(
+    bytes: &[u8],
+    cursor: u32,
+    values: &mut [u8],
+    end: usize,
+) -> Option<u32> {
+    let (length, value) = bytes.get(cursor as usize..)?.split_first_chunk::<4>()?;
+    let length = u32::from_be_bytes(*length);
+    let value = match F::VERSION_BYTES {
+        0 => value,
+        _ => value.split_first().filter(|(version, _)| **version == 1 || length == NULL)?.1,
+    };
+    let source = value.first_chunk::<N>()?;
+    let target = values.get_mut(end..)?.first_chunk_mut::<N>()?;
+    // -1 becomes 0, and so the smallest length of all.
+    let is_short = length.wrapping_add(1) as usize <= N + 1 + F::VERSION_BYTES as usize;
+    if !is_short || (F::VERSION_BYTES > 0 && length == 0) {
+        return None;
+    }
+    *target = *source;
+    Some(length)
 }
 
 /// A value that is long, NULL, or near the end of the bytes. Its length; `None` for NULL.
