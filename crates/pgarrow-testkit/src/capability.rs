@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A test that is left out says so on stderr, adds a line to the list that the project's checks count and print,
-//! and fails when `PGARROW_TEST_REQUIRE=all`.
+//! and fails when `PGARROW_TEST_REQUIRE=all`. No server is of every version: with `PGARROW_TEST_NEWER=apart`,
+//! tests that need a newer one may be left out, and whoever says so runs them with another server.
 
 use std::env;
 use std::fmt;
@@ -49,6 +50,8 @@ pub enum Capability {
     LzCompression,
     /// This extension can be created.
     Extension(&'static str),
+    /// The server's system has this locale.
+    Locale(&'static str),
     /// This machine has an IPv6 loopback address.
     Ipv6,
     /// Python with pyarrow and duckdb; see [`Python`].
@@ -67,6 +70,7 @@ impl fmt::Display for Capability {
             Self::Icu => f.write_str("a server with ICU"),
             Self::LzCompression => f.write_str("a server with lz4"),
             Self::Extension(name) => write!(f, "the extension {name}"),
+            Self::Locale(name) => write!(f, "the locale {name}"),
             Self::Ipv6 => f.write_str("IPv6"),
             Self::Python => f.write_str("Python with pyarrow and duckdb"),
         }
@@ -108,6 +112,10 @@ impl Capability {
             ),
             Self::Extension(name) => holds(
                 &format!("SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = '{name}')"),
+                "the server does not have it",
+            ),
+            Self::Locale(name) => holds(
+                &format!("SELECT set_config('lc_monetary', '{name}', true) <> ''"),
                 "the server does not have it",
             ),
             Self::Ipv6 => {
@@ -156,7 +164,9 @@ pub fn require(capability: Capability, test: &str) -> bool {
     let line = format!("left out: {test} needs {capability}: {reason}");
     eprintln!("{line}");
     write_down(&line);
-    if env::var_os("PGARROW_TEST_REQUIRE").is_some_and(|value| value == "all") {
+    let is = |name, wanted: &str| env::var_os(name).is_some_and(|value| value == wanted);
+    let is_for_newer = matches!(capability, Capability::VersionAtLeast(_));
+    if is("PGARROW_TEST_REQUIRE", "all") && !(is_for_newer && is("PGARROW_TEST_NEWER", "apart")) {
         panic!("PGARROW_TEST_REQUIRE=all, but {line}");
     }
     false
