@@ -28,6 +28,7 @@ use crate::job::Format;
 use crate::signals::Signals;
 use crate::{summary, units};
 use files::{ARROW, Files, PARQUET};
+use tables::Words;
 
 /// How long a cancelled demo may take to end by itself: a server has to be stopped.
 const GRACE: Duration = Duration::from_secs(20);
@@ -107,7 +108,8 @@ impl Demo<'_> {
     fn load(&self, source: &Source) -> Result<(), Failure> {
         let started = Instant::now();
         let mut rows = 0;
-        for table in tables::all(self.flags.scale) {
+        let words = Words::new();
+        for table in tables::all(self.flags.scale, &words) {
             source.execute(table.create)?;
             rows += source.copy_in(&table.copy_statement(), table.rows)?;
         }

@@ -133,7 +133,8 @@ mod tests {
             ErrorKind::Cancelled,
         ];
         let exports = kinds.map(|kind| Failure::Export(Error::new(kind, "")));
-        let others = [Failure::Check(String::new()), Failure::Signal(1), Failure::Signal(2), Failure::Signal(15)];
+        let others =
+            [Failure::Check(String::new()), Failure::Signal(1), Failure::Signal(2), Failure::Signal(15)];
         for failure in exports.into_iter().chain(others) {
             let code = failure.code();
             assert!(CODES.iter().any(|(known, _)| *known == code), "{failure:?}: {code}");

@@ -35,7 +35,8 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
         Destination::Output(Place::Stdout, _) => Some(Output::stdout().map_err(Error::from)?),
         Destination::Output(Place::File(path), _) => Some(open_file(path, job.overwrite, signals)?),
     };
-    let report_file = job.report.as_deref().map(|path| open_file(path, job.overwrite, signals)).transpose()?;
+    let report_file =
+        job.report.as_deref().map(|path| open_file(path, job.overwrite, signals)).transpose()?;
 
     let source = Source::connect_blocking_with(job.connection.clone(), cancel)?;
     signals.be_orderly();

@@ -97,14 +97,15 @@ impl TryFrom<ExportFlags> for Job {
 }
 
 fn subject(flags: &ExportFlags) -> Result<Subject, Failure> {
-    let sql = match (&flags.query, &flags.query_file) {
-        (Some(_), Some(_)) => return Err(Failure::options("give --query or --query-file, not both")),
-        (Some(sql), None) => Some(sql.clone()),
-        (None, Some(path)) => Some(fs::read_to_string(path).map_err(|error| {
-            Failure::options(format!("the query cannot be read from {path:?}: {error}"))
-        })?),
-        (None, None) => None,
-    };
+    let sql =
+        match (&flags.query, &flags.query_file) {
+            (Some(_), Some(_)) => return Err(Failure::options("give --query or --query-file, not both")),
+            (Some(sql), None) => Some(sql.clone()),
+            (None, Some(path)) => Some(fs::read_to_string(path).map_err(|error| {
+                Failure::options(format!("the query cannot be read from {path:?}: {error}"))
+            })?),
+            (None, None) => None,
+        };
     match (&flags.table, sql) {
         (Some(_), Some(_)) => Err(Failure::options("give --table or a query, not both")),
         (None, None) => Err(Failure::options("nothing to export; give --table NAME or --query SQL")),
@@ -159,7 +160,9 @@ fn destination(flags: &ExportFlags) -> Result<Destination, Failure> {
         (FormatName::IpcStream, Some(place)) => (place, Format::Ipc(ipc_options(flags, IpcFormat::Stream)?)),
     };
     if place == Place::Stdout && io::stdout().is_terminal() {
-        return Err(Failure::options("binary data would go to the terminal; redirect stdout, or give -o PATH"));
+        return Err(Failure::options(
+            "binary data would go to the terminal; redirect stdout, or give -o PATH",
+        ));
     }
     Ok(Destination::Output(place, format))
 }

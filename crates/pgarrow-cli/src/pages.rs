@@ -43,8 +43,9 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
 /// The manual: one page on stdout, or a page for every command in a folder.
 pub(crate) fn manual(dir: Option<&Path>) -> Result<(), Failure> {
     match dir {
-        Some(dir) => clap_mangen::generate_to(Flags::command(), dir)
-            .map_err(|error| Failure::output(format!("the manual pages cannot be written to {dir:?}: {error}"))),
+        Some(dir) => clap_mangen::generate_to(Flags::command(), dir).map_err(|error| {
+            Failure::output(format!("the manual pages cannot be written to {dir:?}: {error}"))
+        }),
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Flags::command())

@@ -99,7 +99,11 @@ fn show_bar(
         bar.set_position(rows);
         let seconds = started.elapsed().as_secs_f64();
         let rate = units::count(units::per_second(rows, seconds));
-        bar.set_message(format!("{}, {}, {rate} rows/s", units::counted(rows, "row"), units::bytes(wire_bytes)));
+        bar.set_message(format!(
+            "{}, {}, {rate} rows/s",
+            units::counted(rows, "row"),
+            units::bytes(wire_bytes)
+        ));
         bar.tick();
     }
     console.set_bar(None);
@@ -141,10 +145,7 @@ mod tests {
     #[test]
     fn a_line_with_and_without_a_denominator() {
         let with = line(1_234_567, 250_100_000, 3.0, Estimate(Some(10_000_000)));
-        assert_eq!(
-            with,
-            "1,234,567 rows (12 % of about 10,000,000), 250.1 MB, 411,522 rows/s, 83.4 MB/s"
-        );
+        assert_eq!(with, "1,234,567 rows (12 % of about 10,000,000), 250.1 MB, 411,522 rows/s, 83.4 MB/s");
         assert_eq!(line(0, 0, 0.0, Estimate(None)), "0 rows, 0 B, 0 rows/s, 0 B/s");
     }
 }

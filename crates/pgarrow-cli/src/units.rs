@@ -76,12 +76,18 @@ mod tests {
 
     #[test]
     fn sizes_as_people_write_them() {
-        for (text, bytes) in
-            [("1", 1), ("65536", 65536), ("512K", 512 << 10), ("8M", 8 << 20), ("8MiB", 8 << 20), ("1g", 1 << 30)]
-        {
+        for (text, bytes) in [
+            ("1", 1),
+            ("65536", 65536),
+            ("512K", 512 << 10),
+            ("8M", 8 << 20),
+            ("8MiB", 8 << 20),
+            ("1g", 1 << 30),
+        ] {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
-        for text in ["", "0", "M", "-1", "1.5M", "8 M", "8X", "2G", "99999999999999999999", "9999999999999G"] {
+        for text in ["", "0", "M", "-1", "1.5M", "8 M", "8X", "2G", "99999999999999999999", "9999999999999G"]
+        {
             assert!(parse_bytes(text).is_err(), "{text}");
         }
     }
@@ -90,7 +96,10 @@ mod tests {
     fn numbers_as_people_read_them() {
         assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([counted(1, "row"), counted(0, "row")], ["1 row", "0 rows"]);
-        assert_eq!([bytes(0), bytes(999), bytes(1000), bytes(5_849_999)], ["0 B", "999 B", "1.0 kB", "5.8 MB"]);
+        assert_eq!(
+            [bytes(0), bytes(999), bytes(1000), bytes(5_849_999)],
+            ["0 B", "999 B", "1.0 kB", "5.8 MB"]
+        );
         assert_eq!([bytes(999_990), memory(64 << 20)], ["1.0 MB", "64.0 MiB"]);
         assert_eq!(per_second(10, 0.0), 0);
     }

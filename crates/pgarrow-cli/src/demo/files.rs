@@ -35,7 +35,8 @@ impl Files {
     /// Makes the folder if there is none, and the hidden one in it. `None`: the demo's own.
     pub(crate) fn prepare(dir: Option<&Path>, overwrite: bool, signals: &Signals) -> Result<Self, Failure> {
         let path = dir.unwrap_or(Path::new(OWN_FOLDER)).to_owned();
-        let failed = |error: io::Error| Failure::output(format!("the folder {path:?} cannot be used: {error}"));
+        let failed =
+            |error: io::Error| Failure::output(format!("the folder {path:?} cannot be used: {error}"));
         let is_new = match fs::create_dir(&path) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
@@ -82,7 +83,9 @@ impl Folder {
             let path = self.path.join(name);
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
             if !metadata.is_file() {
-                return Err(Failure::output(format!("{path:?} is not a file; choose another folder (--dir)")));
+                return Err(Failure::output(format!(
+                    "{path:?} is not a file; choose another folder (--dir)"
+                )));
             }
             if !may_replace {
                 return Err(Failure::output(format!(

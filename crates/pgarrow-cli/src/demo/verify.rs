@@ -47,7 +47,9 @@ impl Totals {
     fn empty(schema: &Schema) -> Self {
         let columns = schema.fields().iter().filter_map(|field| {
             let total = match field.data_type() {
-                DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(..) => Total::Sum(0),
+                DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(..) => {
+                    Total::Sum(0)
+                }
                 DataType::Date32 => Total::Range(None),
                 _ => return None,
             };
@@ -94,7 +96,9 @@ pub(crate) fn ask_server(source: &Source, table: &str, like: &Path) -> Result<To
         let column = quote_identifier(name);
         match total {
             Total::Sum(_) => items.push(format!("sum({column})")),
-            Total::Range(_) => items.extend(["min", "max"].map(|end| format!("{end}({column}) - date '1970-01-01'"))),
+            Total::Range(_) => {
+                items.extend(["min", "max"].map(|end| format!("{end}({column}) - date '1970-01-01'")))
+            }
         }
     }
     let rows = source.query_text(&format!("SELECT {} FROM {table}", items.join(", ")))?;
@@ -148,7 +152,9 @@ pub(crate) fn check(expected: &Totals, path: &Path, name: &str) -> Result<(), Fa
     }
     if found.rows != expected.rows {
         let (found, expected) = (found.rows, expected.rows);
-        return Err(Failure::Check(format!("{name} has {found} rows, the server {expected}; please report it")));
+        return Err(Failure::Check(format!(
+            "{name} has {found} rows, the server {expected}; please report it"
+        )));
     }
     let different = found.columns.iter().zip(&expected.columns).find(|(found, expected)| found != expected);
     let column = different.map_or("?", |((column, _), _)| column.as_str());
@@ -160,7 +166,8 @@ type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
 fn read(path: &Path) -> Result<(Schema, Batches), Failure> {
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
     if path.extension().is_some_and(|extension| extension == "parquet") {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(path, &error))?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(path, &error))?;
         let schema = builder.schema().as_ref().clone();
         let reader = builder.build().map_err(|error| unreadable(path, &error))?;
         Ok((schema, Box::new(reader)))
@@ -195,7 +202,8 @@ mod tests {
     #[test]
     fn a_file_that_differs_by_a_cent_is_noticed() {
         let batch = |cents: i128| {
-            let total = Decimal128Array::from(vec![Some(cents), None]).with_precision_and_scale(15, 2).unwrap();
+            let total =
+                Decimal128Array::from(vec![Some(cents), None]).with_precision_and_scale(15, 2).unwrap();
             let columns: [(&str, Arc<dyn Array>); 4] = [
                 ("id", Arc::new(Int64Array::from(vec![i64::MAX, i64::MAX]))),
                 ("total", Arc::new(total)),
