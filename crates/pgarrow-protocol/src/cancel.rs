@@ -90,7 +90,9 @@ impl fmt::Debug for Canceller {
 /// [`ErrorKind::Interrupted`]. For good: the session cannot be used afterwards.
 ///
 /// The server is not told; see [`Canceller`].
-#[derive(Clone, Debug)]
+///
+/// A session's own, or made first and given to [`Session::connect_interruptible`].
+#[derive(Clone, Debug, Default)]
 pub struct Interrupter {
     interrupted: Arc<AtomicBool>,
 }
@@ -98,6 +100,10 @@ pub struct Interrupter {
 impl Interrupter {
     pub(crate) fn new(interrupted: Arc<AtomicBool>) -> Self {
         Self { interrupted }
+    }
+
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.interrupted)
     }
 
     /// Sets the flag.

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, ClientConnection};
 
+use crate::cancel::Interrupter;
 use crate::config::{Config, SslMode};
 use crate::error::{Error, ErrorKind};
 use crate::session::{Session, is_not_yet};
@@ -45,22 +46,32 @@ impl Session {
     ///
     /// Any [`ErrorKind`] but `Interrupted`; `Server` if the server refused the login.
     pub fn connect(config: &Config) -> Result<Session, Error> {
+        Self::connect_interruptible(config, &Interrupter::default())
+    }
+
+    /// As [`connect`](Self::connect), and `interrupter`, which is then the session's own, stops it: as soon as
+    /// the operating system has looked up the name and opened the connection.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect), and [`ErrorKind::Interrupted`].
+    pub fn connect_interruptible(config: &Config, interrupter: &Interrupter) -> Result<Session, Error> {
         config.check()?;
         let deadline = config.connect_timeout().and_then(|time| Instant::now().checked_add(time));
         let config = &config.clone().with_pinned(config.pinned(), config.resolved_password());
         let sslmode = config.effective_sslmode();
         if config.is_unix_socket() || sslmode == SslMode::Disable {
-            return attempt(config, None, deadline);
+            return attempt(config, None, deadline, interrupter);
         }
         let tls = tls::client_config(config, sslmode)?;
-        let with_tls = |is_required| attempt(config, Some((&tls, is_required)), deadline);
+        let with_tls = |is_required| attempt(config, Some((&tls, is_required)), deadline, interrupter);
         match sslmode {
-            SslMode::Allow => match attempt(config, None, deadline) {
+            SslMode::Allow => match attempt(config, None, deadline, interrupter) {
                 Err(error) if error.kind() == ErrorKind::Server => with_tls(true),
                 result => result,
             },
             SslMode::Prefer => match with_tls(false) {
-                Err(error) if error.kind() == ErrorKind::Tls => attempt(config, None, deadline),
+                Err(error) if error.kind() == ErrorKind::Tls => attempt(config, None, deadline, interrupter),
                 result => result,
             },
             _ => with_tls(true),
@@ -72,10 +83,12 @@ fn attempt(
     config: &Config,
     tls: Option<(&Arc<ClientConfig>, bool)>,
     deadline: Option<Instant>,
+    interrupter: &Interrupter,
 ) -> Result<Session, Error> {
     let (wire, pinned) = open(config, deadline)?;
     let password = config.resolved_password();
     let mut session = Session::new(wire, config.clone().with_pinned(pinned, password), deadline);
+    session.interrupted = interrupter.flag();
     if let Some((tls, is_required)) = tls {
         encrypt(&mut session, tls, is_required)?;
     }

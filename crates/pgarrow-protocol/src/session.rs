@@ -56,7 +56,7 @@ pub struct Session {
     pub(crate) warnings: Vec<String>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) backend_key: Option<BackendKey>,
-    interrupted: Arc<AtomicBool>,
+    pub(crate) interrupted: Arc<AtomicBool>,
     parameters: BTreeMap<String, String>,
     transaction_status: TransactionStatus,
     notices: VecDeque<ServerError>,

@@ -4,19 +4,25 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pgarrow_protocol::{Canceller, Interrupter, Session};
+use pgarrow_protocol::{Canceller, Config, Interrupter, Session};
+
+use crate::error::Result;
+use crate::reader::cancelled;
 
 /// How long a cancel request may take, and how long the server may take to obey it.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Stops an export: cancels what its sessions run on the server, and interrupts them if that does not help.
 ///
-/// Clones stop the same export.
+/// Clones stop the same export. That of a [`Source`](crate::Source) stops all its exports, now and later; each
+/// export has its own, which stops no other.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// Stops this one, too.
+    parent: Option<Cancel>,
     is_requested: AtomicBool,
     next_id: AtomicU64,
     sessions: Mutex<Vec<Attached>>,
@@ -25,7 +31,8 @@ struct Shared {
 #[derive(Clone, Debug)]
 struct Attached {
     id: u64,
-    canceller: Canceller,
+    /// None while it is connecting: there is nothing to cancel on the server yet.
+    canceller: Option<Canceller>,
     interrupter: Interrupter,
 }
 
@@ -35,9 +42,14 @@ impl Cancel {
         Self::default()
     }
 
+    /// One that this stops, and that does not stop this.
+    pub(crate) fn child(&self) -> Self {
+        Self(Arc::new(Shared { parent: Some(self.clone()), ..Shared::default() }))
+    }
+
     /// Whether [`cancel`](Self::cancel) was called.
     pub fn is_requested(&self) -> bool {
-        self.0.is_requested.load(Ordering::SeqCst)
+        self.0.is_requested.load(Ordering::SeqCst) || self.0.parent.as_ref().is_some_and(Self::is_requested)
     }
 
     /// Stops the export. Returns at once; the export ends with
@@ -58,27 +70,49 @@ impl Cancel {
 
     /// Makes the session one that is stopped, until the guard is dropped.
     pub(crate) fn attach(&self, session: &Session) -> AttachedSession {
-        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
-        let attached = Attached { id, canceller: session.canceller(), interrupter: session.interrupter() };
-        self.sessions().push(attached.clone());
+        self.attach_with(Some(&session.canceller()), &session.interrupter())
+    }
+
+    /// Connects, unless it is stopped.
+    pub(crate) fn connect(&self, config: &Config) -> Result<Session> {
+        let interrupter = Interrupter::default();
+        let _attached = self.attach_with(None, &interrupter);
+        let session = Session::connect_interruptible(config, &interrupter);
         if self.is_requested() {
+            return Err(cancelled());
+        }
+        Ok(session?)
+    }
+
+    fn attach_with(&self, canceller: Option<&Canceller>, interrupter: &Interrupter) -> AttachedSession {
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let attached = Attached { id, canceller: canceller.cloned(), interrupter: interrupter.clone() };
+        self.sessions().push(attached.clone());
+        if self.0.is_requested.load(Ordering::SeqCst) {
             self.stop(attached);
         }
-        AttachedSession { cancel: self.clone(), id }
+        let of_parent =
+            self.0.parent.as_ref().map(|parent| Box::new(parent.attach_with(canceller, interrupter)));
+        AttachedSession { cancel: self.clone(), id, of_parent }
     }
 
     /// In a thread of its own, since both steps wait for the network.
     fn stop(&self, attached: Attached) {
         let cancel = self.clone();
-        let interrupter = attached.interrupter.clone();
+        let interrupter = attached.interrupter;
+        let Some(canceller) = attached.canceller else {
+            interrupter.interrupt();
+            return;
+        };
+        let (id, of_thread) = (attached.id, interrupter.clone());
         let stopping = std::thread::Builder::new().name("pgarrow-cancel".to_owned()).spawn(move || {
-            if attached.canceller.cancel(GRACE).is_ok() {
+            if canceller.cancel(GRACE).is_ok() {
                 let deadline = std::time::Instant::now() + GRACE;
-                while cancel.is_attached(attached.id) && std::time::Instant::now() < deadline {
+                while cancel.is_attached(id) && std::time::Instant::now() < deadline {
                     std::thread::sleep(Duration::from_millis(20));
                 }
             }
-            attached.interrupter.interrupt();
+            of_thread.interrupt();
         });
         if stopping.is_err() {
             // No thread to be had: the session is at least interrupted on this side.
@@ -96,6 +130,8 @@ impl Cancel {
 pub(crate) struct AttachedSession {
     cancel: Cancel,
     id: u64,
+    #[expect(dead_code, reason = "held for its drop")]
+    of_parent: Option<Box<AttachedSession>>,
 }
 
 impl Drop for AttachedSession {

@@ -98,7 +98,7 @@ impl<'a> Extract<'a> {
     /// As for [`open`](Self::open).
     pub async fn stream(self) -> Result<BatchStream> {
         let Self { source, request } = self;
-        let (session, cancel) = (source.session_in_background().await?, source.cancel().clone());
+        let (session, cancel) = (source.session_in_background().await?, source.cancel().child());
         let run = background::run(&cancel.clone(), move || request.open(session, &cancel)).await?;
         BatchStream::start(run)
     }
@@ -119,7 +119,7 @@ impl<'a> Extract<'a> {
     /// [`ErrorKind::Options`] for names that do not exist and options that contradict each other; what the server
     /// refuses; what breaks the connection.
     pub fn open(self) -> Result<Run> {
-        self.request.open(self.source.session()?, self.source.cancel())
+        self.request.open(self.source.session()?, &self.source.cancel().child())
     }
 }
 

@@ -8,7 +8,6 @@ use crate::background;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::extract::Extract;
-use crate::reader::cancelled;
 
 /// A PostgreSQL database.
 ///
@@ -52,10 +51,7 @@ impl Source {
     ///
     /// As for [`connect`](Self::connect).
     pub fn connect_blocking_with(config: Config, cancel: Cancel) -> Result<Self> {
-        let session = Session::connect(&config)?;
-        if cancel.is_requested() {
-            return Err(cancelled());
-        }
+        let session = cancel.connect(&config)?;
         Ok(Self { config: session.config().clone(), cancel, idle: Mutex::new(Some(session)) })
     }
 
@@ -84,7 +80,7 @@ impl Source {
     pub(crate) fn session(&self) -> Result<Session> {
         match self.idle_session() {
             Some(session) => Ok(session),
-            None => Ok(Session::connect(&self.config)?),
+            None => self.cancel.connect(&self.config),
         }
     }
 
@@ -93,8 +89,8 @@ impl Source {
         if let Some(session) = self.idle_session() {
             return Ok(session);
         }
-        let config = self.config.clone();
-        background::run(&self.cancel, move || Ok(Session::connect(&config)?)).await
+        let (config, cancel) = (self.config.clone(), self.cancel.child());
+        background::run(&cancel.clone(), move || cancel.connect(&config)).await
     }
 
     fn idle_session(&self) -> Option<Session> {
