@@ -21,9 +21,10 @@ use crate::cancel::{AttachedSession, Cancel};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::ExportOptions;
 
-/// Parameters that decide how values look on the wire or in text: ours alone.
-const FIXED: [&str; 6] = [
+/// Parameters that decide how values look on the wire or in text, and how a statement is read: ours alone.
+const FIXED: [&str; 7] = [
     "client_encoding",
+    "standard_conforming_strings",
     "datestyle",
     "intervalstyle",
     "extra_float_digits",
@@ -73,8 +74,9 @@ pub(crate) fn prepare(session: &mut Session, options: &ExportOptions) -> Result<
     }
     for (name, value) in &options.settings {
         if FIXED.iter().any(|fixed| fixed.eq_ignore_ascii_case(name.trim())) {
-            let text =
-                format!("the setting {name} is fixed by pgarrow, since it changes how values are sent");
+            let text = format!(
+                "the setting {name} is fixed by pgarrow, since it changes how values are sent or read"
+            );
             return Err(Error::new(ErrorKind::Options, text));
         }
         // As a function, it takes lists such as search_path's as one text.
@@ -189,6 +191,8 @@ fn begin_statements(session: &mut Session, options: &ExportOptions, restrict: bo
         ("IntervalStyle", "postgres"),
         ("extra_float_digits", "3"),
         ("bytea_output", "hex"),
+        // Where strings end is decided here as the server decides it.
+        ("standard_conforming_strings", "on"),
         // Rows come in the order of the table's pages, from its first one.
         ("synchronize_seqscans", "off"),
     ];
@@ -196,20 +200,20 @@ fn begin_statements(session: &mut Session, options: &ExportOptions, restrict: bo
         settings.push(("transaction_timeout", "0"));
     }
     // Where a table is read, no view may stand in for it and run functions of its owner (CVE-2024-7348).
-    // The setting came with minor releases, so the server is asked.
+    // A foreign table may be one of its partitions. The setting came with minor releases, so the server is asked.
     if restrict {
         let sql = "SELECT pg_catalog.current_setting('restrict_nonsystem_relation_kind', true)";
         let rows = session.query(sql, &[])?;
         if rows.first().is_some_and(|row| row.text(0).is_some()) {
-            settings.push(("restrict_nonsystem_relation_kind", "view, foreign-table"));
+            settings.push(("restrict_nonsystem_relation_kind", "view"));
         }
     }
     let mut statements = String::from("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     for (name, value) in settings {
         let is_users = options.settings.iter().any(|(users, _)| users.trim().eq_ignore_ascii_case(name));
         if !is_users {
-            // Ours are words, numbers and lists, which SET takes without quotes.
-            statements.push_str(&format!("; SET LOCAL {name} = {value}"));
+            // A list may be one literal, as long as it has no names in it; a word with a hyphen must be.
+            statements.push_str(&format!("; SET LOCAL {name} = '{value}'"));
         }
     }
     Ok(statements)
@@ -222,8 +226,9 @@ fn hold(
     options: &ExportOptions,
     cancel: &Cancel,
 ) -> Result<(Session, AttachedSession)> {
-    let mut session = Session::connect(keeper.config()).map_err(|error| {
-        Error::from(error).context("a second connection, which holds what cannot be locked")
+    let mut session = cancel.connect(keeper.config()).map_err(|error| match error.kind() {
+        ErrorKind::Cancelled => error,
+        _ => error.context("a second connection, which holds what cannot be locked"),
     })?;
     let attached = cancel.attach(&session);
     prepare(&mut session, options)?;

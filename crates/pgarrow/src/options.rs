@@ -48,7 +48,7 @@ impl ExportOptions {
     /// Sets a parameter of the server's session, such as `work_mem` or `search_path`.
     ///
     /// What would change values (`client_encoding`, `DateStyle`, `IntervalStyle`, `extra_float_digits`,
-    /// `bytea_output`) is refused when the export is planned.
+    /// `bytea_output`, `standard_conforming_strings`) is refused when the export is planned.
     pub fn with_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
