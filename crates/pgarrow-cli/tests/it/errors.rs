@@ -1,0 +1,229 @@
+//! What a user reads when something is wrong.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+
+use pgarrow_server::{Server, ServerOptions};
+use pgarrow_testkit::{Capability, TestServer, require};
+use tempfile::TempDir;
+
+use crate::support::{ENDLESS, Place, Ran, command, end_of, run};
+
+#[test]
+fn a_table_that_is_not_there() {
+    require!(Capability::Server);
+    let place = Place::new("unknown_table");
+    for (name, says) in [("ordres", "\"ordres\""), ("\"Ordres\"", "\"Ordres\""), ("s.t", "s")] {
+        place.export(&["-t", name, "-o", "x.parquet"]).assert_refused(2, &["there is no", says]);
+    }
+    place.export(&["-t", "a.b.c", "-o", "x.parquet"]).assert_refused(2, &["more than two parts"]);
+    assert!(place.names().is_empty());
+}
+
+#[test]
+fn a_column_that_is_not_there() {
+    require!(Capability::Server);
+    let place = Place::new("unknown_column");
+    place.database.execute("CREATE TABLE t (a int, \"B\" int)");
+    let ran = place.export(&["-t", "t", "--columns", "a,b", "-o", "x.parquet"]);
+    ran.assert_refused(2, &["public.t has no column \"b\"", "it has \"a\", \"B\""]);
+    assert!(place.names().is_empty());
+}
+
+#[test]
+fn rights_that_are_not_there_and_those_of_columns() {
+    require!(Capability::Server, Capability::Superuser);
+    let place = Place::new("rights");
+    let role = format!("role_of_{}", place.database.name());
+    place.database.execute(&format!(
+        "CREATE ROLE {role}; CREATE TABLE t AS SELECT 1 AS a, 2 AS secret; \
+         CREATE TABLE closed AS SELECT 1 AS a; GRANT SELECT (a) ON t TO {role}"
+    ));
+    let export = |table, columns: &[&str]| {
+        let args = ["-t", table, "--role", &role, "-o", "x.parquet", "--overwrite"];
+        place.export(&[&args, columns].concat())
+    };
+    let says = ["permission denied for table", "SQLSTATE 42501", "grant SELECT"];
+    export("closed", &[]).assert_refused(4, &says);
+    export("t", &[]).assert_refused(4, &says);
+    export("t", &["--columns", "a,secret"]).assert_refused(4, &says);
+    assert!(place.names().is_empty());
+    export("t", &["--columns", "a"]).assert_success();
+    place.database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    export("t", &[]).assert_refused(4, &["role", "does not exist"]);
+}
+
+#[test]
+fn a_wrong_password_is_said_and_not_repeated() {
+    require!(Capability::Server);
+    let server = Server::start(ServerOptions::new().password("right-canary")).unwrap();
+    let folder = TempDir::new().unwrap();
+    let export = |connection: &str, args: &[&str]| {
+        run(command(folder.path()).args(["export", connection, "--to", "none", "-q", "select 1"]).args(args))
+    };
+    let wrong = server.url().replace("right-canary", "wrong-canary");
+    let ran = export(&wrong, &[]);
+    ran.assert_refused(4, &["password authentication failed for user \"postgres\"", "28P01"]);
+    assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
+
+    export(&server.url(), &[]).assert_success();
+    assert!(!export(&server.url(), &[]).stderr.contains("canary"));
+    // A connection where none is expected is not repeated either.
+    for args in
+        [vec![wrong.as_str()], vec!["--to", &wrong], vec!["--batch-rows", &wrong], vec!["--set", &wrong]]
+    {
+        let ran = export(&server.url(), &args);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
+    }
+    // No password at all, and one from the environment.
+    let without = server.url().replace(":right-canary", "");
+    let ran = export(&without, &[]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.stderr.contains("password"), "{}", ran.stderr);
+    let mut with_environment = command(folder.path());
+    with_environment.env("PGPASSWORD", "right-canary").args(["export", &without]);
+    run(with_environment.args(["--to", "none", "-q", "select 1"])).assert_success();
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    let folder = TempDir::new().unwrap();
+    // Bound and closed again: a port that nobody listens to.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("postgres://u:canary@127.0.0.1:{port}/d");
+    let ran = run(command(folder.path()).args(["export", &url, "-t", "t", "-o", "x.parquet"]));
+    ran.assert_refused(3, &[&format!("cannot connect to 127.0.0.1:{port}"), "refused"]);
+    assert!(!ran.stderr.contains("canary"));
+    let ran = run(command(folder.path()).args(["export", "host=/nowhere", "-t", "t", "--to", "none"]));
+    ran.assert_refused(3, &["/nowhere/.s.PGSQL.5432"]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_output_that_cannot_be_is_found_out_before_connecting() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("there.parquet"), "mine").unwrap();
+    fs::create_dir(folder.path().join("folder.parquet")).unwrap();
+    let export = |args: &[&str]| {
+        run(command(folder.path()).args(["export", "postgres://u@127.0.0.1:1/d", "-t", "t"]).args(args))
+    };
+    export(&["-o", "there.parquet"]).assert_refused(7, &["\"there.parquet\" exists", "--overwrite"]);
+    export(&["-o", "folder.parquet"]).assert_refused(7, &["is a folder"]);
+    export(&["-o", "no/x.parquet"]).assert_refused(7, &["does not exist", "create it first"]);
+    export(&["-o", "x.parquet", "--report", "there.parquet"]).assert_refused(7, &["exists"]);
+    // The connection comes after that, and the file is still what it was.
+    export(&["-o", "there.parquet", "--overwrite"]).assert_refused(3, &["cannot connect"]);
+    assert_eq!(fs::read_to_string(folder.path().join("there.parquet")).unwrap(), "mine");
+    assert_eq!(crate::support::names(folder.path()), ["folder.parquet", "there.parquet"]);
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    require!(Capability::Server);
+    let place = Place::new("disk_full");
+    // Random, so that no codec makes it small.
+    let query = "select md5(g::text) from generate_series(1, 20000) g";
+    for to in ["parquet", "ipc", "ipc-stream"] {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" > /dev/full", "sh", env!("CARGO_BIN_EXE_pgarrow"), "export"]);
+        command.args([place.database.url(), "-q", query, "--to", to, "-o", "-"]);
+        run(&mut command).assert_refused(7, &["No space left on device", "free some space"]);
+
+        // A limit on the size of files stands for a disk that fills up; its signal must not be the end.
+        let mut command = Command::new("sh");
+        command.current_dir(place.folder.path());
+        command.args(["-c", "ulimit -f 8; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_pgarrow"), "export"]);
+        command.args([place.database.url(), "-q", query, "--to", to, "-o", "x"]);
+        run(&mut command).assert_refused(7, &["\"x\"", "File too large"]);
+        assert!(place.names().is_empty(), "{to}: {:?}", place.names());
+    }
+}
+
+#[test]
+fn statements_that_cannot_be_exported() {
+    require!(Capability::Server);
+    let place = Place::new("statements");
+    place.database.execute("CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 10) g");
+    let refused = |sql: &str, code: i32, says: &[&str]| {
+        place.export(&["-q", sql, "-o", "x.parquet"]).assert_refused(code, says);
+        assert!(place.names().is_empty());
+    };
+    refused("create table u ()", 2, &["returns no rows", "give a SELECT"]);
+    refused("", 2, &["empty"]);
+    refused("select 1; select 2", 2, &["more than one statement"]);
+    refused("show all", 4, &["only what can stand in COPY", "SELECT, VALUES, TABLE, WITH"]);
+    refused("insert into t values (1) returning a", 4, &["read-only transaction", "25006"]);
+    refused("selec 1", 4, &["syntax error at or near \"selec\""]);
+    refused("select 'a", 2, &["quote that is not closed"]);
+    refused("select $1", 2, &["takes 1 parameters", "0 were given"]);
+    refused("select 1 / (7 - a) from t", 4, &["division by zero", "22012"]);
+    refused("select 'infinity'::timestamp as t", 6, &["the query", "\"t\"", "row 1", "cast"]);
+    let ran = place.export(&["-t", "t", "--where", "b > 1", "-o", "x.parquet"]);
+    ran.assert_refused(4, &["the filter cannot be used", "column \"b\" does not exist"]);
+    let ran = place.export(&["-t", "t", "--set", "no_such=1", "-o", "x.parquet"]);
+    ran.assert_refused(4, &["unrecognized configuration parameter"]);
+    assert!(place.names().is_empty());
+}
+
+#[test]
+fn a_query_that_fails_when_most_is_read() {
+    require!(Capability::Server);
+    let place = Place::new("fails_late");
+    let query = "select 1 / (300000 - g) from generate_series(1, 400000) g";
+    for to in ["parquet", "ipc", "ipc-stream"] {
+        let ran = place.export(&["-q", query, "--to", to, "-o", "x"]);
+        ran.assert_refused(4, &["division by zero"]);
+        assert!(place.names().is_empty());
+    }
+    // What went to stdout cannot be taken back; the code tells.
+    let ran = place.export(&["-q", query, "--to", "ipc-stream", "-o", "-"]);
+    assert_eq!(ran.code, Some(4));
+    assert!(!ran.stdout.is_empty());
+}
+
+#[test]
+fn a_backend_that_is_terminated_in_the_middle() {
+    require!(Capability::Server);
+    let place = Place::new("terminated");
+    let child = place.start_copy(&["-q", ENDLESS, "-o", "x.parquet"]);
+    place.database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND application_name = 'pgarrow'",
+    );
+    let ran: Ran = end_of(child, 20);
+    assert!(matches!(ran.code, Some(3 | 4)), "{ran:?}");
+    assert!(ran.stderr.contains("terminating connection"), "{}", ran.stderr);
+    assert!(place.names().is_empty());
+}
+
+#[test]
+fn names_that_would_steer_a_terminal() {
+    require!(Capability::Server);
+    let place = Place::new("hostile");
+    let name = "\"\u{1b}]0;owned\u{7}\u{202e}\nt\"";
+    place.database.execute(&format!("CREATE TABLE {name} (\"c\u{9b}31m\" tsvector)"));
+    for args in [["-t", name, "--to", "none"], ["-t", "\"\u{1b}[2J\"", "--to", "none"]] {
+        let ran = place.export(&args);
+        assert!(!ran.stderr.replace('\n', "").contains(char::is_control), "{:?}", ran.stderr);
+        assert!(!ran.stderr.contains('\u{202e}'), "{:?}", ran.stderr);
+        assert!(ran.stderr.contains("\\u{1b}"), "{:?}", ran.stderr);
+    }
+    let raise = "select 1 / 0 as \"\u{1b}[31m\"";
+    let ran = place.export(&["-q", raise, "-o", "\u{1b}[31m.parquet", "--columns", "\u{1b}"]);
+    assert!(!ran.stderr.replace('\n', "").contains(char::is_control), "{:?}", ran.stderr);
+}
+
+#[test]
+fn another_server_than_the_one_that_was_named_is_never_used() {
+    require!(Capability::Server);
+    let folder = TempDir::new().unwrap();
+    let ran = run(command(folder.path())
+        .env("PGHOST", "/nowhere")
+        .args(["export", "-q", "select 1", "--to", "none"]));
+    ran.assert_refused(3, &["/nowhere"]);
+    let url = format!("{}?gssencmode=require", TestServer::shared().url());
+    let ran = run(command(folder.path()).args(["export", &url, "-q", "select 1", "--to", "none"]));
+    ran.assert_refused(2, &["gssencmode"]);
+}

@@ -1,0 +1,150 @@
+//! Runs the command and waits for things to happen.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pgarrow_testkit::{Database, TestServer};
+use tempfile::TempDir;
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        Self { code: output.status.code(), stdout: output.stdout, stderr }
+    }
+}
+
+impl Ran {
+    pub(crate) fn stdout_text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+
+    /// Failed with this code, one line on stderr that has all of this, and nothing on stdout.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, code: i32, says: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
+        assert!(self.stderr.starts_with("pgarrow: "), "{}", self.stderr);
+        for part in says {
+            assert!(self.stderr.contains(part), "{part:?} is not in {}", self.stderr);
+        }
+        assert!(self.stdout.is_empty());
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_success(&self) {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+    }
+}
+
+/// A database and an empty folder to work in.
+pub(crate) struct Place {
+    pub(crate) database: Database,
+    pub(crate) folder: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new(hint: &str) -> Self {
+        Self { database: TestServer::shared().fresh_database(hint), folder: TempDir::new().unwrap() }
+    }
+
+    /// `pgarrow export URL …` in the folder.
+    pub(crate) fn export_command(&self, args: &[&str]) -> Command {
+        let mut command = command(self.folder.path());
+        command.args(["export", self.database.url()]).args(args);
+        command
+    }
+
+    pub(crate) fn export(&self, args: &[&str]) -> Ran {
+        run(&mut self.export_command(args))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Hidden files too.
+    pub(crate) fn names(&self) -> Vec<String> {
+        names(self.folder.path())
+    }
+
+    /// Starts an export and waits until the server is sending it.
+    pub(crate) fn start_copy(&self, args: &[&str]) -> Child {
+        let child = start(&mut self.export_command(args));
+        eventually("the COPY runs", || self.counts("state = 'active' AND query LIKE 'COPY%'") == 1);
+        child
+    }
+
+    /// Sessions of pgarrow in the database for which a condition on `pg_stat_activity` holds.
+    pub(crate) fn counts(&self, condition: &str) -> i64 {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name = 'pgarrow' AND ({condition})"
+        );
+        self.database.client().query_one(&sql, &[]).unwrap().get(0)
+    }
+}
+
+/// An export that takes longer than any test. In FROM, the server would first write all the numbers to its disk.
+pub(crate) const ENDLESS: &str = "select generate_series(1, 1000000000) as g, repeat('x', 100) as x";
+
+/// The command, in a folder, without the connection that this process may have been given.
+pub(crate) fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgarrow"));
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PG") && !name.as_encoded_bytes().starts_with(b"PGARROW_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(folder).env("HOME", folder).stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn run(command: &mut Command) -> Ran {
+    command.output().unwrap().into()
+}
+
+pub(crate) fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits for the end, which has to come within `seconds`.
+#[track_caller]
+pub(crate) fn end_of(mut child: Child, seconds: u64) -> Ran {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("still running after {seconds} s: {:?}", Ran::from(child.wait_with_output().unwrap()));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap().into()
+}
+
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

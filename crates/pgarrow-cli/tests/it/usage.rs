@@ -1,0 +1,114 @@
+//! What can be found out before anything is connected to.
+
+use tempfile::TempDir;
+
+use crate::support::{Ran, command, names, run};
+
+fn pgarrow(args: &[&str]) -> Ran {
+    let folder = TempDir::new().unwrap();
+    let ran = run(command(folder.path()).args(args));
+    assert!(names(folder.path()).is_empty());
+    ran
+}
+
+/// Nothing listens there: whoever gets that far fails with 3.
+const NOWHERE: &str = "postgres://u@127.0.0.1:1/d";
+
+#[test]
+fn options_that_contradict_each_other_or_do_nothing() {
+    for (args, says) in [
+        (&["--to", "none"][..], "give --table NAME or --query SQL"),
+        (&["-t", "t", "-q", "select 1", "--to", "none"], "not both"),
+        (&["-q", "select 1", "--query-file", "f", "--to", "none"], "not both"),
+        (&["--query-file", "no-such-file", "--to", "none"], "no-such-file"),
+        (&["-q", "select 1", "--columns", "a", "--to", "none"], "--columns is for --table"),
+        (&["-q", "select 1", "--where", "a", "--to", "none"], "--where is for --table"),
+        (&["-t", "t", "--param", "1", "--to", "none"], "--param is for queries"),
+        (&["-t", "t"], "no output"),
+        (&["-t", "t", "--to", "parquet"], "no output; give -o"),
+        (&["-t", "t", "-o", "-"], "stdout needs a format"),
+        (&["-t", "t", "-o", "x.csv"], "\"x.csv\" says no format"),
+        (&["-t", "t", "-o", "x"], "says no format"),
+        (&["-t", "t", "--to", "none", "-o", "x.parquet"], "--to none writes nothing"),
+        (&["-t", "t", "--to", "none", "--compression", "zstd"], "leave out --compression"),
+        (&["-t", "t", "--to", "none", "--row-group-rows", "5"], "--row-group-rows is for --to parquet"),
+        (&["-t", "t", "-o", "x.arrow", "--row-group-rows", "5"], "--row-group-rows is for --to parquet"),
+        (&["-t", "t", "-o", "x.arrow", "--compression", "gzip"], "choose none, lz4 or zstd"),
+        (&["-t", "t", "-o", "x.parquet", "--compression", "lzo"], "choose zstd, snappy"),
+        (&["-t", "t", "-o", "x.parquet", "--compression", "zstd:99"], "levels 1 to 22"),
+        (&["-t", "t", "--to", "none", "--overwrite"], "--overwrite is for files"),
+        (&["-t", "t", "-o", "x.parquet", "--report", "x.parquet"], "the same file"),
+        (&["-t", "t", "-o", "x.parquet", "--columns", "a,,b"], "a,,b"),
+    ] {
+        let ran = pgarrow(&[&["export", NOWHERE], args].concat());
+        ran.assert_refused(2, &[says]);
+    }
+}
+
+#[test]
+fn values_that_cannot_be_read() {
+    for (args, says) in [
+        (&["--batch-rows", "0"][..], "from 1 on"),
+        (&["--batch-bytes", "8X"], "as in 8M"),
+        (&["--batch-bytes", "2G"], "1 byte to 1G"),
+        (&["--row-group-rows", "many"], "from 1 on"),
+        (&["--set", "work_mem"], "NAME=VALUE"),
+        (&["--to", "csv"], "parquet, ipc, ipc-stream, none"),
+        (&["--frobnicate"], "--frobnicate"),
+    ] {
+        let ran = pgarrow(&[&["export", NOWHERE, "-t", "t"], args].concat());
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(says), "{says:?} is not in {}", ran.stderr);
+    }
+    for scale in ["0", "-1", "1e9", "NaN", "x"] {
+        assert_eq!(pgarrow(&["demo", "--scale", scale]).code, Some(2));
+    }
+}
+
+#[test]
+fn a_connection_that_cannot_be_read() {
+    let secret = "postgres://u:canary@h:notaport/d";
+    let ran = pgarrow(&["export", secret, "-t", "t", "--to", "none"]);
+    ran.assert_refused(2, &["port is not a number"]);
+    assert!(!ran.stderr.contains("canary"));
+    pgarrow(&["export", "krbsrvname=x", "-t", "t", "--to", "none"]).assert_refused(2, &["krbsrvname"]);
+}
+
+#[test]
+fn help_lists_every_exit_code_and_gives_examples() {
+    for args in [&["--help"][..], &["export", "--help"], &["demo", "--help"], &["export", "-h"]] {
+        let ran = pgarrow(args);
+        ran.assert_success();
+        let codes = ran.stdout_text().split("Exit codes:").nth(1).unwrap();
+        let listed: Vec<u8> =
+            codes.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+        assert_eq!(listed, [0, 1, 2, 3, 4, 5, 6, 7, 129, 130, 141, 143], "{args:?}");
+    }
+    let help = pgarrow(&["export", "--help"]);
+    for part in ["Examples:", "postgres://", "PGHOST", "~/.pgpass", "--row-group-rows", "[SCHEMA.]TABLE"] {
+        assert!(help.stdout_text().contains(part), "{part}");
+    }
+    assert!(pgarrow(&["--version"]).stdout_text().starts_with("pgarrow "));
+    assert_eq!(pgarrow(&[]).code, Some(2));
+}
+
+#[test]
+fn completions_and_manual_pages() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = pgarrow(&["completions", shell]);
+        ran.assert_success();
+        assert!(ran.stdout_text().contains("row-group-rows"), "{shell}");
+    }
+    let ran = pgarrow(&["man"]);
+    ran.assert_success();
+    assert!(ran.stdout_text().contains(".TH pgarrow"));
+
+    let folder = TempDir::new().unwrap();
+    run(command(folder.path()).args(["man", "."])).assert_success();
+    let pages = names(folder.path());
+    for page in ["pgarrow.1", "pgarrow-export.1", "pgarrow-demo.1"] {
+        assert!(pages.iter().any(|name| name == page), "{pages:?}");
+    }
+    let ran = run(command(folder.path()).args(["man", "no/such/folder"]));
+    ran.assert_refused(7, &["no/such/folder"]);
+}
