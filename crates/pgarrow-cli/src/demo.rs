@@ -82,7 +82,8 @@ impl Demo<'_> {
     }
 
     fn with_server(&self, server: &Server, files: &Files) -> Result<(), Failure> {
-        let config = Config::parse(Some(&server.url())).map_err(Error::from)?;
+        // The environment's PGSSLMODE or PGOPTIONS are meant for other servers.
+        let config = Config::parse_with(Some(&server.url()), &|_| None).map_err(Error::from)?;
         let source = Source::connect_blocking_with(config, self.cancel.clone())?;
         self.load(&source)?;
 

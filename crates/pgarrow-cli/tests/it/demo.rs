@@ -17,7 +17,12 @@ const SCALE: [&str; 3] = ["demo", "--scale", "0.001"];
 fn a_demo_and_the_same_again() {
     require!(Capability::Server);
     let (folder, temp) = (TempDir::new().unwrap(), shared_temp());
-    let demo = |args: &[&str]| run(command(folder.path()).env("TMPDIR", temp.path()).args(SCALE).args(args));
+    let demo = |args: &[&str]| {
+        let mut demo = command(folder.path());
+        // What is meant for other servers must not reach the demo's.
+        demo.env("PGSSLMODE", "verify-full").env("PGPORT", "1").env("TMPDIR", temp.path());
+        run(demo.args(SCALE).args(args))
+    };
     // Twice the same command: the second replaces what the first has made.
     for _ in 0..2 {
         let ran = demo(&[]);
