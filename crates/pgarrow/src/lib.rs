@@ -10,7 +10,12 @@
 //! An export runs in one read-only transaction with one snapshot, and it has succeeded only when the server has
 //! confirmed the number of rows that were decoded. No value changes silently: what Arrow cannot hold stops the
 //! export with an error that names table, column and row.
-
+//!
+//! Reading a table (`examples/read_table.rs`):
+//!
+#![doc = "```no_run"]
+#![doc = include_str!("../examples/read_table.rs")]
+#![doc = "```"]
 #![forbid(unsafe_code)]
 
 mod background;
@@ -27,6 +32,7 @@ mod source;
 mod sql;
 mod statement;
 mod stream;
+mod usage;
 
 pub use cancel::Cancel;
 pub use error::{Error, ErrorKind, Result};
@@ -41,3 +47,4 @@ pub use report::{ColumnReport, FileReport, Report, ServerReport};
 pub use run::Run;
 pub use source::Source;
 pub use stream::{BatchReader, BatchStream};
+pub use usage::ProcessUsage;
