@@ -1,0 +1,6 @@
+SELECT v
+FROM (VALUES
+    ('true'::bool),
+    ('false'::bool),
+    (NULL::bool)
+) AS x(v)

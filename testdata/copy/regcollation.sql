@@ -1,0 +1,6 @@
+SELECT v
+FROM (VALUES
+    ('"C"'::regcollation),
+    ('-'::regcollation),
+    (NULL::regcollation)
+) AS x(v)

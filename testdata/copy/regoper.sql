@@ -1,0 +1,6 @@
+SELECT v
+FROM (VALUES
+    ('|/'::regoper),
+    ('0'::regoper),
+    (NULL::regoper)
+) AS x(v)

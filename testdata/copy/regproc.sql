@@ -1,0 +1,6 @@
+SELECT v
+FROM (VALUES
+    ('now'::regproc),
+    ('-'::regproc),
+    (NULL::regproc)
+) AS x(v)

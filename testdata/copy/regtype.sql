@@ -1,0 +1,6 @@
+SELECT v
+FROM (VALUES
+    ('int4'::regtype),
+    ('-'::regtype),
+    (NULL::regtype)
+) AS x(v)
