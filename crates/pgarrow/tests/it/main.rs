@@ -1,0 +1,30 @@
+//! The library against real PostgreSQL servers, and against ones that break.
+//!
+//! ```text
+//! support   a Source in a database of its own, exports collected, polling with a deadline
+//! render    Arrow values back into PostgreSQL's text, written without a look at the decoders
+//! liar      a relay in front of a real server that changes its messages
+//! ```
+//!
+//! The oracle of every value is the text that the server itself prints for it.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests, which fail by panicking"
+)]
+
+mod example;
+mod faults;
+mod golden;
+mod liar;
+mod params;
+mod relations;
+mod render;
+mod schema;
+mod sinks;
+mod snapshot;
+mod stream;
+mod support;
+mod types;

@@ -1,0 +1,162 @@
+//! One moment: what others do while an export runs neither changes it nor gets past it.
+
+use pgarrow::{ErrorKind, Run};
+use pgarrow_testkit::{Capability, Database, require};
+
+use crate::support::{
+    assert_error, database, query_lines, read, refusal, source, url, wait_until, with_parameter,
+};
+
+const TEN: &str = "CREATE TABLE e AS SELECT g AS a FROM generate_series(1, 10) AS g";
+
+fn n_rows(run: Run) -> u64 {
+    run.for_each(|_| Ok(())).unwrap().rows
+}
+
+/// What the server says to somebody who will not wait.
+#[track_caller]
+fn assert_locked_out(database: &Database, sql: &str) {
+    let error = database.client().batch_execute(&format!("SET lock_timeout = '50ms'; {sql}")).unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "55P03", "{sql}");
+}
+
+#[test]
+fn rows_that_come_and_go_later_are_not_seen() {
+    require!(Capability::Server);
+    let database = database("later", TEN);
+    let run = source(&database).table("e").open().unwrap();
+    database.execute("DELETE FROM e WHERE a <= 5; INSERT INTO e SELECT 11; UPDATE e SET a = -a");
+    assert_eq!(n_rows(run), 10);
+    assert_eq!(read(source(&database).table("e")).unwrap().n_rows(), 6);
+}
+
+#[test]
+fn nobody_truncates_rewrites_or_drops_what_is_read() {
+    require!(Capability::Server);
+    let database = database("ddl", TEN);
+    let run = source(&database).table("e").open().unwrap();
+    for sql in [
+        "TRUNCATE e",
+        "DROP TABLE e",
+        "ALTER TABLE e ADD COLUMN b int4",
+        "ALTER TABLE e RENAME TO f",
+        "ALTER TABLE e ALTER a TYPE int8",
+    ] {
+        assert_locked_out(&database, sql);
+    }
+    assert_eq!(n_rows(run), 10);
+    database.execute("TRUNCATE e");
+}
+
+#[test]
+fn partitions_are_locked_with_their_parent() {
+    require!(Capability::Server);
+    let database = database(
+        "leaves",
+        "CREATE TABLE e (a int4) PARTITION BY RANGE (a); CREATE TABLE e1 PARTITION OF e FOR VALUES FROM (0) TO (99); \
+         INSERT INTO e SELECT generate_series(1, 10)",
+    );
+    let run = source(&database).table("e").open().unwrap();
+    assert_locked_out(&database, "TRUNCATE e1");
+    assert_eq!(n_rows(run), 10);
+}
+
+#[test]
+fn what_a_view_reads_is_locked_too() {
+    require!(Capability::Server);
+    let database = database("under", &format!("{TEN}; CREATE VIEW v AS SELECT * FROM e"));
+    let run = source(&database).table("v").open().unwrap();
+    assert_locked_out(&database, "TRUNCATE e");
+    assert_locked_out(&database, "CREATE OR REPLACE VIEW v AS SELECT 1 AS a");
+    assert_eq!(n_rows(run), 10);
+}
+
+#[test]
+fn a_writer_that_was_there_first_is_waited_for_and_seen() {
+    require!(Capability::Server);
+    let database = database("first", TEN);
+    let mut writer = database.client();
+    writer.batch_execute("BEGIN; TRUNCATE e; INSERT INTO e VALUES (1), (2), (3)").unwrap();
+    let source = source(&database);
+    let rows = std::thread::scope(|scope| {
+        let export = scope.spawn(|| read(source.table("e")).unwrap().lines());
+        wait_for_lock(&database);
+        writer.batch_execute("COMMIT").unwrap();
+        export.join().unwrap()
+    });
+    // With a snapshot from before the lock, the truncated table would have been empty.
+    assert_eq!(rows, ["1", "2", "3"]);
+}
+
+#[test]
+fn a_table_that_is_replaced_while_its_lock_is_waited_for() {
+    require!(Capability::Server);
+    let database = database("replaced", TEN);
+    let mut other = database.client();
+    other.batch_execute("BEGIN; ALTER TABLE e RENAME TO old; CREATE TABLE e AS SELECT 'other' AS a").unwrap();
+    let source = source(&database);
+    let error = std::thread::scope(|scope| {
+        let export = scope.spawn(|| refusal(source.table("e")));
+        wait_for_lock(&database);
+        other.batch_execute("COMMIT").unwrap();
+        export.join().unwrap()
+    });
+    assert_error(&error, ErrorKind::Server, None, &["public.e", "changed", "run it again"]);
+}
+
+#[test]
+fn a_table_that_is_dropped_while_its_lock_is_waited_for() {
+    require!(Capability::Server);
+    let database = database("vanished", TEN);
+    let mut other = database.client();
+    other.batch_execute("BEGIN; DROP TABLE e").unwrap();
+    let source = source(&database);
+    let error = std::thread::scope(|scope| {
+        let export = scope.spawn(|| refusal(source.table("e")));
+        wait_for_lock(&database);
+        other.batch_execute("COMMIT").unwrap();
+        export.join().unwrap()
+    });
+    assert_error(&error, ErrorKind::Server, Some("42P01"), &["public.e"]);
+}
+
+fn wait_for_lock(database: &Database) {
+    let mut client = database.client();
+    let sql = "SELECT count(*) FROM pg_stat_activity \
+               WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    wait_until("the export waits for its lock", || client.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1);
+}
+
+#[test]
+fn the_transaction_is_read_only_and_repeatable_read() {
+    require!(Capability::Server);
+    let database = database("transaction", TEN);
+    let sql = "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only')";
+    assert_eq!(query_lines(&database, sql), ["repeatable read|on"]);
+    database.execute("CREATE FUNCTION f() RETURNS int4 LANGUAGE sql AS $$ DELETE FROM e RETURNING 1 $$");
+    let error = refusal(source(&database).query("SELECT f()"));
+    assert_error(&error, ErrorKind::Server, Some("25006"), &["read-only transaction"]);
+    assert_eq!(read(source(&database).table("e")).unwrap().n_rows(), 10);
+}
+
+#[test]
+fn a_default_of_the_connection_does_not_weaken_the_transaction() {
+    require!(Capability::Server);
+    let database = database("weak", "");
+    let options = "options=-cdefault_transaction_isolation%3Dread%5C%20committed";
+    let source = pgarrow::Source::connect_blocking(&with_parameter(&url(&database), options)).unwrap();
+    let sql = "SELECT current_setting('transaction_isolation')";
+    assert_eq!(read(source.query(sql)).unwrap().lines(), ["repeatable read"]);
+}
+
+#[test]
+fn the_report_names_the_snapshot_and_counts_the_rows() {
+    require!(Capability::Server);
+    let database = database("report", &format!("{TEN}; ANALYZE e"));
+    let run = source(&database).table("e").open().unwrap();
+    assert_eq!(run.plan().estimated_rows(), Some(10));
+    let report = run.for_each(|_| Ok(())).unwrap();
+    assert_eq!((report.rows, report.batches, report.subject.as_str()), (10, 1, "public.e"));
+    assert_eq!(report.snapshot.split(':').count(), 3, "{}", report.snapshot);
+    assert!(report.wire_bytes > 10 * 10 && report.server.database == database.name());
+}
