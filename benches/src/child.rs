@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
-use pgarrow::{ExportOptions, IntervalForm, Source};
+use pgarrow::{ExportOptions, IntervalForm, ProcessUsage, Source};
 use pgarrow_protocol::Config;
 use pgarrow_sink::Output;
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
@@ -92,20 +90,18 @@ struct Clock {
 
 impl Clock {
     fn start() -> Self {
-        Self { started: Instant::now(), cpu_seconds: usage().0 }
+        Self { started: Instant::now(), cpu_seconds: ProcessUsage::now().cpu_seconds }
     }
 
     fn stop(self, rows: u64, bytes: u64) -> Outcome {
         let wall_seconds = self.started.elapsed().as_secs_f64();
-        let (cpu_seconds, peak_bytes) = usage();
-        Outcome { rows, wall_seconds, cpu_seconds: cpu_seconds - self.cpu_seconds, peak_bytes, bytes }
+        let ProcessUsage { cpu_seconds, peak_memory_bytes } = ProcessUsage::now();
+        Outcome {
+            rows,
+            wall_seconds,
+            cpu_seconds: cpu_seconds - self.cpu_seconds,
+            peak_bytes: peak_memory_bytes,
+            bytes,
+        }
     }
-}
-
-fn usage() -> (f64, u64) {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
-        return (0.0, 0);
-    };
-    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    (micros as f64 / 1e6, u64::try_from(usage.max_rss()).unwrap_or(0) * 1024)
 }

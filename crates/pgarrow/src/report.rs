@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::keeper::Facts;
 use crate::plan::Plan;
 use crate::reader::Progress;
+use crate::usage::ProcessUsage;
 
 /// What an export came to. Serialises to the JSON that `pgarrow export --report` writes.
 #[derive(Clone, Debug, Serialize)]
@@ -94,7 +95,7 @@ impl Report {
         rows: u64,
         written: Written,
     ) -> Self {
-        let (cpu_seconds, peak_memory_bytes) = resources();
+        let ProcessUsage { cpu_seconds, peak_memory_bytes } = ProcessUsage::now();
         let fields = plan.schema().fields().iter().zip(plan.columns());
         let columns = fields.map(|(field, column)| ColumnReport {
             name: column.name.clone(),
@@ -130,17 +131,4 @@ impl Report {
             warnings: plan.warnings().to_vec(),
         }
     }
-}
-
-/// CPU seconds and peak memory of this process; zeros where the system does not tell.
-fn resources() -> (f64, u64) {
-    use nix::sys::resource::{UsageWho, getrusage};
-    use nix::sys::time::TimeValLike;
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
-        return (0.0, 0);
-    };
-    let cpu_micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    // Linux counts in KiB, macOS in bytes.
-    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    (cpu_micros as f64 / 1e6, u64::try_from(usage.max_rss()).unwrap_or(0) * unit)
 }

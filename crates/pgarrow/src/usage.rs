@@ -1,0 +1,36 @@
+//! What this process has used: CPU time and memory.
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+/// CPU time and memory of this process since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ProcessUsage {
+    /// User and system time of all threads, in seconds.
+    pub cpu_seconds: f64,
+    /// The most memory it has had at once (resident set), in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+impl ProcessUsage {
+    /// As of now; zeros where the system does not tell.
+    pub fn now() -> Self {
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
+            return Self::default();
+        };
+        let cpu_micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+        // macOS counts in bytes, the others in KiB.
+        let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+        let peak_memory_bytes =
+            high_water_mark().unwrap_or(u64::try_from(usage.max_rss()).unwrap_or(0) * unit);
+        Self { cpu_seconds: cpu_micros as f64 / 1e6, peak_memory_bytes }
+    }
+}
+
+/// Linux' `VmHWM`. The maximum that `getrusage` knows starts with that of the program which started this one, which
+/// may have been much larger.
+fn high_water_mark() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix("kB")?;
+    kib.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
