@@ -1,25 +1,20 @@
-//! Reads a table as Arrow record batches.
-#![expect(clippy::print_stdout, reason = "an example shows what it reads")]
+//! Reads a table in batches: `cargo run --example read_table -- postgres://me@localhost/shop orders`
 
-use futures_util::TryStreamExt;
-use pgarrow::Source;
+#![expect(clippy::print_stdout, reason = "an example")]
 
-async fn read_table(conninfo: &str, table: &str) -> pgarrow::Result<()> {
-    let source = Source::connect(conninfo).await?;
-    let mut stream = source.table(table).stream().await?;
-    println!("{}", stream.schema());
-    // The table was read as a whole only if this ends without an error.
-    while let Some(batch) = stream.try_next().await? {
-        println!("{} rows", batch.num_rows());
-    }
-    Ok(())
-}
+use pgarrow::{Result, Source};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let (conninfo, table) =
-        arguments.next().zip(arguments.next()).ok_or("usage: read_table CONNECTION TABLE")?;
-    // Any executor does: pgarrow needs none of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    Ok(runtime.block_on(read_table(&conninfo, &table))?)
+    let connection = arguments.next().unwrap_or_default();
+    let table = arguments.next().unwrap_or_else(|| "pg_catalog.pg_class".to_owned());
+
+    let source = Source::connect_blocking(&connection)?;
+    let mut rows = 0;
+    for batch in source.table(table).reader()? {
+        let batch = batch?; // an arrow RecordBatch
+        rows += batch.num_rows();
+    }
+    println!("{rows} rows");
+    Ok(())
 }

@@ -11,10 +11,10 @@
 //! confirmed the number of rows that were decoded. No value changes silently: what Arrow cannot hold stops the
 //! export with an error that names table, column and row.
 //!
-//! Reading a table (`examples/read_table.rs`):
+//! A table as a stream of batches (`examples/stream_table.rs`; `examples/read_table.rs` does without async):
 //!
 #![doc = "```no_run"]
-#![doc = include_str!("../examples/read_table.rs")]
+#![doc = include_str!("../examples/stream_table.rs")]
 #![doc = "```"]
 #![forbid(unsafe_code)]
 
