@@ -12,7 +12,6 @@ use pgarrow_sink::{SinkError, SinkErrorKind};
 /// table. What the server itself says (message, detail, hint) is shown, control characters escaped.
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -79,9 +78,10 @@ impl Error {
     }
 }
 
+/// What a `main` that returns it shows: kind and text.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{:?}: {}", self.0.kind, self.0.message)
     }
 }
 

@@ -170,7 +170,7 @@ impl Keeper {
     }
 }
 
-/// Materialized views only since they can be the target of COPY, and foreign tables never.
+/// LOCK TABLE takes tables and views, and neither materialized views nor foreign tables.
 fn is_lockable(kind: RelationKind) -> bool {
     match kind {
         RelationKind::Table | RelationKind::PartitionedTable | RelationKind::View => true,
