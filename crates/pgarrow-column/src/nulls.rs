@@ -27,6 +27,15 @@ impl Nulls {
         &mut self.valid
     }
 
+    /// Appends a chunk of `rows`: from the scratch if any of them is NULL.
+    pub(crate) fn append_chunk(&mut self, rows: usize, any_null: bool) {
+        if any_null {
+            self.commit(rows);
+        } else {
+            self.append_valid(rows);
+        }
+    }
+
     /// Appends the first `rows` of the scratch.
     pub(crate) fn commit(&mut self, rows: usize) {
         let rows = rows.min(CHUNK_ROWS);

@@ -84,11 +84,7 @@ impl Column for BoolColumn {
         if self.expect_nulls || !self.decode_all_valid(bytes, cursors) {
             self.expect_nulls = self.decode_nullable(bytes, cursors)?;
         }
-        if self.expect_nulls {
-            self.nulls.commit(cursors.len());
-        } else {
-            self.nulls.append_valid(cursors.len());
-        }
+        self.nulls.append_chunk(cursors.len(), self.expect_nulls);
         self.bits.append_slice(self.scratch.get(..cursors.len()).unwrap_or_default());
         Ok(())
     }

@@ -227,11 +227,7 @@ impl<F: BytesForm> Column for BytesColumn<F> {
             17..=32 => self.copy_chunk::<32>(bytes, cursors),
             _ => self.copy_chunk::<64>(bytes, cursors),
         }?;
-        if any_null {
-            self.nulls.commit(cursors.len());
-        } else {
-            self.nulls.append_valid(cursors.len());
-        }
+        self.nulls.append_chunk(cursors.len(), any_null);
         Ok(())
     }
 

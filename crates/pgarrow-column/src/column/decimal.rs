@@ -247,11 +247,7 @@ impl Column for Decimal128Column {
         if let Some(error) = failed {
             return Err(error);
         }
-        if any_null {
-            self.nulls.commit(cursors.len());
-        } else {
-            self.nulls.append_valid(cursors.len());
-        }
+        self.nulls.append_chunk(cursors.len(), any_null);
         Ok(())
     }
 

@@ -161,11 +161,7 @@ impl<T: FixedWidth> Column for FixedColumn<T> {
             return Ok(());
         }
         self.expect_nulls = self.decode_nullable(bytes, cursors)?;
-        if self.expect_nulls {
-            self.nulls.commit(cursors.len());
-        } else {
-            self.nulls.append_valid(cursors.len());
-        }
+        self.nulls.append_chunk(cursors.len(), self.expect_nulls);
         Ok(())
     }
 

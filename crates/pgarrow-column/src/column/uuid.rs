@@ -48,11 +48,7 @@ impl Column for UuidColumn {
             };
             self.values.extend_from_slice(value);
         }
-        if any_null {
-            self.nulls.commit(cursors.len());
-        } else {
-            self.nulls.append_valid(cursors.len());
-        }
+        self.nulls.append_chunk(cursors.len(), any_null);
         Ok(())
     }
 
