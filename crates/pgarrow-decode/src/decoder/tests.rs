@@ -390,3 +390,38 @@ proptest! {
         prop_assert!(n_rows <= 30);
     }
 }
+
+/// A column that writes down how many rows each chunk has.
+#[derive(Debug)]
+struct ChunkSizes(Arc<std::sync::Mutex<Vec<usize>>>);
+
+impl Column for ChunkSizes {
+    fn decode(&mut self, chunk: &mut pgarrow_column::Chunk<'_>) -> Result<(), RowError> {
+        self.0.lock().unwrap().push(chunk.rows());
+        Ok(())
+    }
+    fn truncate(&mut self, _rows: usize) {}
+    fn bytes(&self) -> usize {
+        0
+    }
+    fn finish(&mut self) -> Result<arrow_array::ArrayRef, RowError> {
+        Ok(arrow_array::new_empty_array(&arrow_schema::DataType::Int32))
+    }
+}
+
+/// Between the framed chunks, columns used to be given one of no rows. They learn from each chunk how the next
+/// will be (how long its texts are, whether there are NULLs), so they forgot it and took their slowest loop.
+#[test]
+fn no_column_is_given_a_chunk_without_rows() {
+    let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let columns: Vec<Box<dyn Column>> = vec![Box::new(ChunkSizes(Arc::clone(&sizes)))];
+    let plan = [column("id", PgType::Int4, false)];
+    let schema = Arc::new(schema(&plan, &TypeOptions::default(), HashMap::new()));
+    let mut decoder = CopyDecoder::new(schema, columns, limits(100_000));
+    let writer = (0..2000).fold(CopyWriter::new(), |writer, _| writer.tuple([Some(&[0, 0, 0, 1][..])]));
+    // The column moves no cursor, so every chunk is refused: what counts is what it was asked for.
+    let _ = decoder.decode(&writer.frames(Packing::PerTuple));
+    let sizes = sizes.lock().unwrap();
+    assert!(!sizes.is_empty());
+    assert!(sizes.iter().all(|rows| *rows > 0), "{sizes:?}");
+}
