@@ -24,7 +24,7 @@ use arrow_array::ArrayRef;
 use pgarrow_types::{DecimalForm, IntervalForm, PgType, TypeOptions};
 
 use crate::chunk::Chunk;
-use crate::error::RowError;
+use crate::error::{RowError, ValueError};
 
 /// Decodes one column's values into the batch under construction.
 ///
@@ -43,6 +43,40 @@ pub trait Column: fmt::Debug + Send {
 
     /// Bytes of Arrow data in the batch so far.
     fn bytes(&self) -> usize;
+
+    /// Bytes allocated for the batch so far and for what comes: at least [`bytes`](Self::bytes).
+    fn allocated_bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    /// Takes back an array that this column has handed out, to build the next batch in its buffers.
+    ///
+    /// Buffers that somebody else still holds are left alone, and so is an array of another type.
+    fn recycle(&mut self, array: ArrayRef) {
+        drop(array);
+    }
+
+    /// Room for the next row's value, of `length` bytes on the wire, which is received straight into it.
+    ///
+    /// `None`: values of this type have to be decoded, so the value has to be whole in a chunk. The caller fills all
+    /// of the room and then calls [`end_large`](Self::end_large); [`truncate`](Self::truncate) gives it up.
+    ///
+    /// # Errors
+    ///
+    /// [`ValueError::BatchTooLarge`](crate::ValueError::BatchTooLarge) if the batch cannot take it any more.
+    fn begin_large(&mut self, length: usize) -> Result<Option<&mut [u8]>, ValueError> {
+        let _ = length;
+        Ok(None)
+    }
+
+    /// The value that [`begin_large`](Self::begin_large) made room for is there: makes it a row.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the value.
+    fn end_large(&mut self) -> Result<(), ValueError> {
+        Err(ValueError::Malformed("no large value was begun"))
+    }
 
     /// Hands out the batch's array and starts the next.
     ///

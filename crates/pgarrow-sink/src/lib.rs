@@ -25,5 +25,5 @@ pub mod conformance;
 
 pub use error::{SinkError, SinkErrorKind};
 pub use output::{Output, Published};
-pub use sink::{Part, Sink, Written, WrittenFile, check_batch};
+pub use sink::{Part, Sink, SinkTimes, Written, WrittenFile, check_batch};
 pub use tally::PartTally;

@@ -1,6 +1,7 @@
 //! The contract between the run loop and a format.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
@@ -49,12 +50,56 @@ pub trait Part: Send {
     /// Bytes held in memory by this part: encoded or buffered, and not yet appended to the output.
     fn held_bytes(&self) -> usize;
 
+    /// Bytes that [`write`](Self::write) needs at most for as long as it runs, for a batch of `batch_bytes`: on
+    /// top of the batch and of what is held before.
+    fn working_bytes(&self, batch_bytes: usize) -> usize {
+        batch_bytes
+    }
+
+    /// Ends early what is being gathered, such as a row group, so that as little as possible is held.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Whether it is this part's turn to append to the output. From the start it is.
+    ///
+    /// An export that keeps its order has one part for each slice, several of them at work at once; those whose
+    /// turn has not come encode, and hold what is encoded. Getting the turn appends it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    fn set_turn(&mut self, is_turn: bool) -> Result<(), SinkError> {
+        let _ = is_turn;
+        Ok(())
+    }
+
+    /// What this part has spent its time on so far.
+    fn times(&self) -> SinkTimes {
+        SinkTimes::default()
+    }
+
     /// Appends what is still held and returns the number of rows this part has written.
     ///
     /// # Errors
     ///
     /// As for [`write`](Self::write).
     fn finish(self: Box<Self>) -> Result<u64, SinkError>;
+}
+
+/// What a part has spent its time on. What is left of a [`Part::write`] is its own overhead.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SinkTimes {
+    /// Encoding and compressing.
+    pub encode: Duration,
+    /// Waiting for another part to finish appending.
+    pub wait: Duration,
+    /// Appending: handing bytes to the system.
+    pub write: Duration,
 }
 
 /// What a committed output came to.

@@ -37,7 +37,7 @@ mod usage;
 pub use cancel::Cancel;
 pub use error::{Error, ErrorKind, Result};
 pub use extract::Extract;
-pub use options::ExportOptions;
+pub use options::{ExportOptions, ReadMode};
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_types::{IntervalForm, PgColumn, PgType};

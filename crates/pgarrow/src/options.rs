@@ -2,6 +2,23 @@
 
 use pgarrow_decode::BatchLimits;
 use pgarrow_types::{IntervalForm, TypeOptions};
+use serde::{Deserialize, Serialize};
+
+/// How rows are asked for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ReadMode {
+    /// COPY, or SELECT where the server refuses COPY.
+    #[default]
+    Auto,
+    /// `COPY … TO STDOUT (FORMAT binary)`.
+    Copy,
+    /// One SELECT, its rows in binary.
+    Select,
+    /// A cursor: some thousand rows at a time, so that the server never runs far ahead.
+    Cursor,
+}
 
 /// How an export is cut into batches, how types are mapped, and what its session is set to.
 ///
