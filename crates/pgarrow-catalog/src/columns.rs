@@ -20,6 +20,23 @@ const NOT_NULL_CONSTRAINTS: u32 = 180_000;
 ///
 /// The server's.
 pub fn table_columns(session: &mut Session, relation: &Relation) -> Result<Vec<PgColumn>, CatalogError> {
+    let mut columns = table_columns_of_many(session, std::slice::from_ref(relation))?;
+    Ok(columns.pop().unwrap_or_default())
+}
+
+/// The columns of each of these relations, as [`table_columns`] has them. A few queries, however many relations
+/// there are.
+///
+/// # Errors
+///
+/// The server's.
+pub fn table_columns_of_many(
+    session: &mut Session,
+    relations: &[Relation],
+) -> Result<Vec<Vec<PgColumn>>, CatalogError> {
+    if relations.is_empty() {
+        return Ok(Vec::new());
+    }
     let not_validated = if session.server_version_num() >= NOT_NULL_CONSTRAINTS {
         "OR EXISTS (SELECT FROM pg_catalog.pg_constraint k \
            WHERE k.conrelid OPERATOR(pg_catalog.=) b.attrelid AND k.contype OPERATOR(pg_catalog.=) 'n' \
@@ -27,47 +44,58 @@ pub fn table_columns(session: &mut Session, relation: &Relation) -> Result<Vec<P
     } else {
         ""
     };
+    // `nullable` is made once for all relations: asked for each column, it would read the tree again each time.
     let sql = format!(
-        "WITH RECURSIVE tree(oid) AS ( \
-           SELECT $1::pg_catalog.oid \
+        "WITH RECURSIVE tree(root, oid) AS ( \
+           SELECT r.oid, r.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) \
            UNION \
-           SELECT i.inhrelid FROM tree t \
-           JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid) \
-         SELECT a.attname, a.atttypid::pg_catalog.text, a.atttypmod::pg_catalog.text, \
-           pg_catalog.format_type(a.atttypid, a.atttypmod), \
-           NOT EXISTS (SELECT FROM tree t \
-             JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid \
-             JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) t.oid \
-               AND b.attname OPERATOR(pg_catalog.=) a.attname \
-             WHERE NOT b.attnotnull OR c.relkind OPERATOR(pg_catalog.=) 'f' {not_validated}), \
-           pg_catalog.col_description(a.attrelid, a.attnum::pg_catalog.int4) \
-         FROM pg_catalog.pg_attribute a \
-         WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
-           AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
-         ORDER BY a.attnum"
+           SELECT t.root, i.inhrelid FROM tree t \
+           JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid), \
+         nullable(root, attname) AS ( \
+           SELECT DISTINCT t.root, b.attname FROM tree t \
+           JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid \
+           JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) t.oid \
+           WHERE b.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT b.attisdropped \
+             AND (NOT b.attnotnull OR c.relkind OPERATOR(pg_catalog.=) 'f' {not_validated})) \
+         SELECT r.n::pg_catalog.text, a.attname, a.atttypid::pg_catalog.text, a.atttypmod::pg_catalog.text, \
+           pg_catalog.format_type(a.atttypid, a.atttypmod), x.attname IS NULL, d.description \
+         FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.oid \
+         LEFT JOIN nullable x ON x.root OPERATOR(pg_catalog.=) a.attrelid \
+           AND x.attname OPERATOR(pg_catalog.=) a.attname \
+         LEFT JOIN pg_catalog.pg_description d ON d.objoid OPERATOR(pg_catalog.=) a.attrelid \
+           AND d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
+           AND d.objsubid OPERATOR(pg_catalog.=) a.attnum::pg_catalog.int4 \
+         WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
+         ORDER BY r.n, a.attnum"
     );
-    let rows = session.query(&sql, &[Some(&relation.oid.to_string())])?;
+    let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
+    let rows = session.query(&sql, &[Some(&array_of(&oids))])?;
     let types = rows
         .iter()
-        .map(|row| Ok(TypeRef { oid: parsed(row, 1)?, type_modifier: parsed(row, 2)? }))
+        .map(|row| Ok(TypeRef { oid: parsed(row, 2)?, type_modifier: parsed(row, 3)? }))
         .collect::<Result<Vec<_>, CatalogError>>()?;
     let pg_types = resolve_types(session, &types)?;
-    let may_prove = matches!(relation.kind, RelationKind::Table | RelationKind::PartitionedTable);
-    rows.iter()
-        .zip(types)
-        .zip(pg_types)
-        .map(|((row, ty), pg_type)| {
-            Ok(PgColumn {
-                name: text(row, 0)?,
+    let mut columns = vec![Vec::new(); relations.len()];
+    for ((row, ty), pg_type) in rows.iter().zip(types).zip(pg_types) {
+        let number: usize = parsed(row, 0)?;
+        let index = number.checked_sub(1).filter(|index| *index < relations.len());
+        let index = index.ok_or(CatalogError::Unexpected("a relation that was not asked about"))?;
+        let kind = relations.get(index).map(|relation| relation.kind);
+        let may_prove = matches!(kind, Some(RelationKind::Table | RelationKind::PartitionedTable));
+        if let Some(columns) = columns.get_mut(index) {
+            columns.push(PgColumn {
+                name: text(row, 1)?,
                 pg_type,
                 type_oid: ty.oid,
                 type_modifier: ty.type_modifier,
-                type_name: text(row, 3)?,
-                nullable: !(may_prove && row.text(4) == Some("t")),
-                comment: row.text(5).map(str::to_owned),
-            })
-        })
-        .collect()
+                type_name: text(row, 4)?,
+                nullable: !(may_prove && row.text(5) == Some("t")),
+                comment: row.text(6).map(str::to_owned),
+            });
+        }
+    }
+    Ok(columns)
 }
 
 /// The columns of a query, from its description. All are nullable: nothing proves otherwise.

@@ -3,6 +3,9 @@
 //! ```text
 //!  "name as psql takes it" ──RelationName──▶ resolve ──▶ Relation ──▶ table_columns ─┐
 //!   free query ───────────────── Session::describe ─────────────────▶ query_columns ─┴▶ Vec<PgColumn>
+//!
+//!   Relation ──leaves──▶ Vec<Leaf> ──relation_sizes──▶ Vec<RelationSize>     what slices of a table are made of
+//!   key column ──statistic_bounds, quantile_bounds──▶ KeyBounds              what ranges of a key are made of
 //! ```
 //!
 //! Every statement here names its schema, operators included, so that no `search_path` changes what
@@ -13,11 +16,21 @@
 
 mod columns;
 mod error;
+mod explain;
+mod key;
+mod leaves;
 mod name;
 mod relation;
+mod server;
 mod types;
 
-pub use columns::{format_types, query_columns, table_columns};
+pub use columns::{format_types, query_columns, table_columns, table_columns_of_many};
 pub use error::CatalogError;
+pub use explain::explained_relations;
+pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
+pub use leaves::{Leaf, RelationSize, leaves, relation_sizes, row_security_applies};
 pub use name::{NameError, RelationName, parse_column_list, quote_identifier, quote_literal};
-pub use relation::{Relation, RelationKind, estimated_rows, relation, resolve};
+pub use relation::{
+    Relation, RelationKind, estimated_rows, relation, relations, relations_of_schema, resolve, resolve_many,
+};
+pub use server::{ServerTraits, server_traits};

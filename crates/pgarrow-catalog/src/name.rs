@@ -75,6 +75,15 @@ pub fn quote_literal(text: &str) -> Option<String> {
     (!text.contains('\0')).then(|| escape_literal(text))
 }
 
+/// An array of texts, as text.
+///
+/// Source: <https://www.postgresql.org/docs/current/arrays.html>, "Array Input and Output Syntax".
+pub(crate) fn text_array<S: AsRef<str>>(values: &[S]) -> String {
+    let escaped = |value: &S| value.as_ref().replace('\\', "\\\\").replace('"', "\\\"");
+    let values: Vec<String> = values.iter().map(|value| format!("\"{}\"", escaped(value))).collect();
+    format!("{{{}}}", values.join(","))
+}
+
 struct Parser<'a> {
     text: &'a str,
     rest: std::iter::Peekable<std::str::Chars<'a>>,
@@ -167,6 +176,12 @@ mod tests {
         assert_eq!(parse_column_list("A, \"B,c\" ,d").unwrap(), ["a", "B,c", "d"]);
         parse_column_list("a,,b").unwrap_err();
         parse_column_list("a,").unwrap_err();
+    }
+
+    #[test]
+    fn arrays_of_texts() {
+        assert_eq!(text_array::<&str>(&[]), "{}");
+        assert_eq!(text_array(&["a", "", "NULL", "b\"\\,{}"]), r#"{"a","","NULL","b\"\\,{}"}"#);
     }
 
     #[test]

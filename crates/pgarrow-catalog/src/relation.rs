@@ -5,7 +5,8 @@ use std::fmt;
 use pgarrow_protocol::{Row, Session};
 
 use crate::error::CatalogError;
-use crate::name::{RelationName, quote_identifier};
+use crate::name::{RelationName, quote_identifier, text_array};
+use crate::types::array_of;
 
 /// A relation that can be read with a SELECT.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,15 +74,36 @@ impl RelationKind {
 ///
 /// [`CatalogError::UnknownRelation`], [`CatalogError::NotReadable`], or the server's.
 pub fn resolve(session: &mut Session, name: &RelationName) -> Result<Relation, CatalogError> {
-    let quoted = name.quoted();
-    // to_regclass follows the search path as FROM would.
-    let sql = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid::pg_catalog.text";
-    let rows = session.query(sql, &[Some(&quoted)])?;
-    let oid = rows.first().and_then(|row| row.text(0)).and_then(|oid| oid.parse().ok());
-    match oid {
-        Some(oid) => relation(session, oid)?.ok_or(CatalogError::UnknownRelation { name: quoted }),
-        None => Err(CatalogError::UnknownRelation { name: quoted }),
+    let unknown = || CatalogError::UnknownRelation { name: name.quoted() };
+    resolve_many(session, std::slice::from_ref(name))?.pop().ok_or_else(unknown)
+}
+
+/// Finds the relations that these names mean on the session's search path, in the same order. One query.
+///
+/// # Errors
+///
+/// As for [`resolve`], for the first name that cannot be read.
+pub fn resolve_many(session: &mut Session, names: &[RelationName]) -> Result<Vec<Relation>, CatalogError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
     }
+    // to_regclass follows the search path as FROM would.
+    let sql = "SELECT c.oid::pg_catalog.text, s.nspname, c.relname, c.relkind \
+               FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS r(name, n) \
+               LEFT JOIN pg_catalog.pg_class c \
+                 ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(r.name)::pg_catalog.oid \
+               LEFT JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace \
+               ORDER BY r.n";
+    let quoted: Vec<String> = names.iter().map(RelationName::quoted).collect();
+    let rows = session.query(sql, &[Some(&text_array(&quoted))])?;
+    if rows.len() != names.len() {
+        return Err(CatalogError::Unexpected("another number of relations than was asked about"));
+    }
+    let relation = |(row, name): (&Row, String)| match row.text(0) {
+        Some(_) => relation_of(row),
+        None => Err(CatalogError::UnknownRelation { name }),
+    };
+    rows.iter().zip(quoted).map(relation).collect()
 }
 
 /// The relation with this OID, as it is in the current snapshot; `None` if it is gone.
@@ -90,20 +112,53 @@ pub fn resolve(session: &mut Session, name: &RelationName) -> Result<Relation, C
 ///
 /// [`CatalogError::NotReadable`] for indexes, sequences and the like, or the server's.
 pub fn relation(session: &mut Session, oid: u32) -> Result<Option<Relation>, CatalogError> {
-    let sql = "SELECT n.nspname, c.relname, c.relkind \
+    Ok(relations(session, &[oid])?.pop())
+}
+
+/// The relations with these OIDs, as they are in the current snapshot, by OID; those that are gone are left out.
+///
+/// # Errors
+///
+/// As for [`relation`].
+pub fn relations(session: &mut Session, oids: &[u32]) -> Result<Vec<Relation>, CatalogError> {
+    let sql = "SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind \
                FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-               WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
-    let rows = session.query(sql, &[Some(&oid.to_string())])?;
-    let Some(row) = rows.first() else {
-        return Ok(None);
-    };
-    let (schema, name) = (text(row, 0)?, text(row, 1)?);
+               WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) \
+               ORDER BY c.oid";
+    let rows = session.query(sql, &[Some(&array_of(oids))])?;
+    rows.iter().map(relation_of).collect()
+}
+
+/// The relations of a schema that hold rows of their own, by name: tables, partitioned tables, materialized views.
+///
+/// Partitions are left out, since their parent reads them. A child of an inheritance tree is a table of its own
+/// and is not: to read every row once, read each with `ONLY`. Views and foreign tables hold nothing here, and
+/// temporary tables belong to their session.
+///
+/// # Errors
+///
+/// The server's.
+pub fn relations_of_schema(session: &mut Session, schema: &str) -> Result<Vec<Relation>, CatalogError> {
+    let sql = "SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind \
+               FROM pg_catalog.pg_namespace n \
+               JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid \
+               WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name \
+                 AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,m}'::pg_catalog.\"char\"[]) \
+                 AND NOT c.relispartition AND c.relpersistence OPERATOR(pg_catalog.<>) 't' \
+               ORDER BY c.relname";
+    let rows = session.query(sql, &[Some(schema)])?;
+    rows.iter().map(relation_of).collect()
+}
+
+/// A row's relation: OID, schema, name and `relkind` are its first values.
+pub(crate) fn relation_of(row: &Row) -> Result<Relation, CatalogError> {
+    let (oid, schema, name) = (parsed(row, 0)?, text(row, 1)?, text(row, 2)?);
     let not_readable = |what| {
         let name = format!("{}.{}", quote_identifier(&schema), quote_identifier(&name));
         CatalogError::NotReadable { name, what }
     };
-    let kind = match row.text(2) {
+    let kind = match row.text(3) {
         Some("r") => RelationKind::Table,
         Some("p") => RelationKind::PartitionedTable,
         Some("v") => RelationKind::View,
@@ -114,7 +169,7 @@ pub fn relation(session: &mut Session, oid: u32) -> Result<Option<Relation>, Cat
         Some("c") => return Err(not_readable("a composite type")),
         _ => return Err(not_readable("a relation of a kind we do not know")),
     };
-    Ok(Some(Relation { oid, schema, name, kind }))
+    Ok(Relation { oid, schema, name, kind })
 }
 
 /// How many rows the relation has, from its size now and the density that ANALYZE saw, its partitions and

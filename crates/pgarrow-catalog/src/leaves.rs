@@ -1,0 +1,166 @@
+//! The physical relations behind a relation, and how large they are.
+
+use pgarrow_protocol::{Row, Session};
+
+use crate::error::CatalogError;
+use crate::name::text_array;
+use crate::relation::{Relation, parsed, relation_of};
+use crate::types::array_of;
+
+/// `pg_inherits.inhdetachpending`: a partition that is being detached, since PostgreSQL 14.
+const DETACH_PENDING: u32 = 140_000;
+
+/// A relation with rows of its own, which reading its parent reads too.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Leaf {
+    /// Which one. Its own rows, without those of its children: `ONLY`.
+    pub relation: Relation,
+    /// Whether the current role may name it and read the columns that were asked about.
+    pub is_readable: bool,
+    /// Whether the current role may name it and read all of it, system columns included: `ctid` needs the
+    /// privilege on the table, not on columns.
+    pub is_wholly_readable: bool,
+    /// Whether policies of row security apply to the current role when it is named, whatever the parameter
+    /// `row_security` says.
+    pub row_security: bool,
+    /// Whether its rows are in a heap of this server, where `ctid` says the page.
+    pub is_heap: bool,
+}
+
+/// What `SELECT … FROM relation` reads: the relation itself if it has rows of its own, then every table below
+/// it in its tree, by OID. A view has one leaf, itself. A partitioned table without partitions has none.
+///
+/// As the server does it, partitions that are being detached are left out, and so are temporary tables of other
+/// sessions. One query, however many leaves there are.
+///
+/// Source: `find_all_inheritors` in PostgreSQL's `src/backend/catalog/pg_inherits.c`, `expand_inherited_rtentry`
+/// in `src/backend/optimizer/util/inherit.c`.
+///
+/// # Errors
+///
+/// The server's.
+pub fn leaves(
+    session: &mut Session,
+    relation: &Relation,
+    columns: &[String],
+) -> Result<Vec<Leaf>, CatalogError> {
+    let sees_detached = session.server_version_num() >= DETACH_PENDING;
+    let not_detached = if sees_detached { "AND NOT i.inhdetachpending" } else { "" };
+    // 2 is HEAP_TABLE_AM_OID of src/include/catalog/pg_am.dat, which cannot be changed.
+    let sql = format!(
+        "WITH RECURSIVE tree(oid) AS ( \
+           SELECT $1::pg_catalog.oid \
+           UNION \
+           SELECT i.inhrelid FROM tree t \
+           JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid {not_detached}), \
+         leaf AS ( \
+           SELECT c.*, n.nspname, \
+             pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS is_named, \
+             pg_catalog.has_table_privilege(c.oid, 'SELECT') AS is_whole \
+           FROM tree t \
+           JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid \
+           JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+           WHERE c.relkind OPERATOR(pg_catalog.<>) 'p' AND (c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+             OR c.relpersistence OPERATOR(pg_catalog.<>) 't' \
+             OR c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())) \
+         SELECT l.oid::pg_catalog.text, l.nspname, l.relname, l.relkind, \
+           l.is_named AND (l.is_whole OR (pg_catalog.has_any_column_privilege(l.oid, 'SELECT') \
+             AND NOT EXISTS (SELECT FROM pg_catalog.unnest($2::pg_catalog.text[]) AS k(name) \
+               WHERE NOT pg_catalog.has_column_privilege(l.oid, k.name, 'SELECT')))), \
+           l.is_named AND l.is_whole, \
+           pg_catalog.row_security_active(l.oid), \
+           l.relkind OPERATOR(pg_catalog.=) ANY ('{{r,m}}'::pg_catalog.\"char\"[]) \
+             AND l.relam OPERATOR(pg_catalog.=) 2::pg_catalog.oid \
+         FROM leaf l \
+         ORDER BY l.oid OPERATOR(pg_catalog.<>) $1::pg_catalog.oid, l.oid"
+    );
+    let rows = session.query(&sql, &[Some(&relation.oid.to_string()), Some(&text_array(columns))])?;
+    rows.iter()
+        .map(|row| {
+            let is = |index| row.text(index) == Some("t");
+            Ok(Leaf {
+                relation: relation_of(row)?,
+                is_readable: is(4),
+                is_wholly_readable: is(5),
+                row_security: is(6),
+                is_heap: is(7),
+            })
+        })
+        .collect()
+}
+
+/// Whether policies of row security apply to the current role when it reads the relation, whatever the parameter
+/// `row_security` says.
+///
+/// # Errors
+///
+/// The server's.
+pub fn row_security_applies(session: &mut Session, relation: &Relation) -> Result<bool, CatalogError> {
+    let sql = "SELECT pg_catalog.row_security_active($1::pg_catalog.oid)";
+    let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
+    Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
+}
+
+/// How large a relation is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RelationSize {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// Pages of its main fork now.
+    pub pages: u64,
+    /// Bytes of heap and TOAST now.
+    pub bytes: u64,
+    /// Rows, from the pages now and the density that ANALYZE saw; `None` if it was never analysed.
+    pub estimated_rows: Option<u64>,
+}
+
+/// The sizes of these relations as they are now, in the same order. What has no storage, or is gone, has size 0.
+///
+/// A page is counted when the file has it: called after a snapshot was taken, no row of the snapshot is on a
+/// page that is not counted.
+///
+/// # Errors
+///
+/// The server's.
+pub fn relation_sizes(session: &mut Session, oids: &[u32]) -> Result<Vec<RelationSize>, CatalogError> {
+    if oids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT r.oid::pg_catalog.text, COALESCE(pg_catalog.pg_relation_size(c.oid), 0)::pg_catalog.text, \
+                 CASE WHEN c.reltoastrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
+                   THEN COALESCE(pg_catalog.pg_relation_size(c.reltoastrelid), 0) ELSE 0 END::pg_catalog.text, \
+                 c.reltuples::pg_catalog.text, c.relpages::pg_catalog.text, \
+                 pg_catalog.current_setting('block_size'), c.relkind \
+               FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
+               LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.oid \
+               ORDER BY r.n";
+    let rows = session.query(sql, &[Some(&array_of(oids))])?;
+    if rows.len() != oids.len() {
+        return Err(CatalogError::Unexpected("another number of relations than was asked about"));
+    }
+    rows.iter().map(size).collect()
+}
+
+fn size(row: &Row) -> Result<RelationSize, CatalogError> {
+    let (heap_bytes, toast_bytes): (u64, u64) = (parsed(row, 1)?, parsed(row, 2)?);
+    let block_bytes: u64 = parsed(row, 5)?;
+    let pages = heap_bytes.checked_div(block_bytes).ok_or(CatalogError::Unexpected("pages of no bytes"))?;
+    let has_storage = matches!(row.text(6), Some("r" | "m"));
+    let number = |index| row.text(index).and_then(|text| text.parse::<f64>().ok());
+    let estimated_rows = match (number(3), number(4)) {
+        (Some(tuples), _) if row.text(6) == Some("f") && tuples >= 0.0 => Some(tuples),
+        _ if has_storage && pages == 0 => Some(0.0),
+        // -1: never vacuumed or analysed (0 before PostgreSQL 14).
+        (Some(tuples), Some(pages_then)) if has_storage && tuples >= 0.0 && pages_then > 0.0 => {
+            Some(tuples / pages_then * pages as f64)
+        }
+        _ => None,
+    };
+    Ok(RelationSize {
+        oid: parsed(row, 0)?,
+        pages,
+        bytes: heap_bytes.saturating_add(toast_bytes),
+        // Estimates are positive and far below 2^53.
+        estimated_rows: estimated_rows.map(|rows| rows.round() as u64),
+    })
+}
