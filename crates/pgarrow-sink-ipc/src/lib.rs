@@ -5,13 +5,15 @@
 //! file   = "ARROW1" stream footer "ARROW1"          the footer has the place of each batch
 //! ```
 //!
-//! Parts hold nothing: a batch is written when it arrives, behind the lock. The batches of several parts land
-//! in the order in which they arrive.
+//! Parts encode their batches by themselves, and hold them only while they wait for their turn: only appending
+//! needs the lock. The batches of several parts land in the order in which they arrive.
 //!
 //! A stream that was cut between two batches looks complete to many readers. On a file that cannot happen,
 //! since it has no name before it is complete; behind a pipe only the exit code tells.
 #![forbid(unsafe_code)]
 
+mod encode;
+mod file;
 mod options;
 mod sink;
 

@@ -15,6 +15,7 @@
 mod compression;
 mod dictionary;
 mod options;
+mod part;
 mod row_group;
 mod schema;
 mod sink;

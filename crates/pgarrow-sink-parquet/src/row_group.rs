@@ -119,7 +119,18 @@ impl RowGroup {
     }
 
     /// Encodes what is left, column by column.
-    pub(crate) fn close(self) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
-        self.columns.into_iter().map(ArrowColumnWriter::close).collect()
+    pub(crate) fn close(self) -> Result<Encoded, ParquetError> {
+        let chunks: Vec<_> =
+            self.columns.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?;
+        let bytes =
+            chunks.iter().map(|chunk| usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX));
+        Ok(Encoded { bytes: bytes.fold(0, usize::saturating_add), chunks })
     }
+}
+
+/// An encoded row group that is not yet appended to a file.
+pub(crate) struct Encoded {
+    pub(crate) chunks: Vec<ArrowColumnChunk>,
+    /// Bytes of all its pages.
+    pub(crate) bytes: usize,
 }

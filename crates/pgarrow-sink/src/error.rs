@@ -25,7 +25,8 @@ struct Inner {
 pub enum SinkErrorKind {
     /// There is something under the output's name already, and overwriting was not allowed.
     Exists,
-    /// The output's name cannot be a file: a folder, FIFO, device or socket, or no name at all.
+    /// The output's name cannot be a file: a folder, FIFO, device or socket, or no name at all. Of a folder of
+    /// files: it cannot be a folder.
     NotAFile,
     /// No space left, or over the quota.
     DiskFull,

@@ -10,12 +10,21 @@
 //! batches, and only what is encoded crosses a lock. This crate holds the contract and the file handling
 //! that all sinks share; the formats are crates of their own (`pgarrow-sink-parquet`, `pgarrow-sink-ipc`).
 //!
+//! A sink writes to [`Outputs`]: one [`Output`], or a series of files in an [`OutputFolder`]. [`Lanes`] is what
+//! sinks share of that: which part appends to which file, and when a file ends.
+//!
 //! **Invariant:** an output that was not committed is never mistaken for a complete one. A file exists under
-//! a hidden temporary name until [`Output::publish`] has made it durable.
+//! a hidden temporary name, or in a hidden folder, until [`Output::publish`] or [`OutputFolder::publish`] has made
+//! it durable.
 #![forbid(unsafe_code)]
 
 mod error;
+mod file_name;
+mod folder;
+mod lanes;
 mod output;
+mod outputs;
+mod replace;
 mod sink;
 mod tally;
 mod target;
@@ -24,6 +33,10 @@ mod target;
 pub mod conformance;
 
 pub use error::{SinkError, SinkErrorKind};
+pub use file_name::file_name_for;
+pub use folder::OutputFolder;
+pub use lanes::{FileEnd, FileFormat, FileWriter, Lanes};
 pub use output::{Output, Published};
+pub use outputs::{FolderOptions, Outputs};
 pub use sink::{Part, Sink, SinkTimes, Written, WrittenFile, check_batch};
 pub use tally::PartTally;

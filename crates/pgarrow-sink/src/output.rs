@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::SinkError;
+use crate::folder::Entry;
 use crate::target::Target;
 
 /// Bytes gathered before the system is asked to write. Larger writes pass through.
@@ -32,6 +33,7 @@ pub struct Output {
 
 enum Place {
     File(File, Target),
+    InFolder(File, Entry),
     Writer(Box<dyn Write + Send>),
 }
 
@@ -79,25 +81,33 @@ impl Output {
         Self::new(Place::Writer(Box::new(writer)))
     }
 
+    /// A file in a folder that is published as a whole.
+    pub(crate) fn in_folder(file: File, entry: Entry) -> Self {
+        Self::new(Place::InFolder(file, entry))
+    }
+
     fn new(place: Place) -> Self {
-        Self { place, buffer: Vec::with_capacity(BUFFER_BYTES), bytes: 0, failed: false }
+        // The buffer grows with what is written: most of a thousand small files never need all of it.
+        Self { place, buffer: Vec::new(), bytes: 0, failed: false }
     }
 
     /// The name the output will have; none for stdout and for an embedder's writer.
     pub fn path(&self) -> Option<&Path> {
         match &self.place {
             Place::File(_, target) => Some(target.given()),
+            Place::InFolder(_, entry) => Some(entry.given()),
             Place::Writer(_) => None,
         }
     }
 
-    /// The hidden file that holds the bytes until they are published; none where there is no such file.
+    /// The hidden file that holds the bytes until they are published; none where there is no such file, or where
+    /// its folder is hidden ([`OutputFolder::temporary_path`](crate::OutputFolder::temporary_path)).
     ///
     /// For programs that may have to end without dropping the output, as at a second Ctrl-C: they remove it.
     pub fn temporary_path(&self) -> Option<&Path> {
         match &self.place {
             Place::File(_, target) => Some(target.temporary()),
-            Place::Writer(_) => None,
+            Place::InFolder(..) | Place::Writer(_) => None,
         }
     }
 
@@ -106,7 +116,8 @@ impl Output {
         self.bytes
     }
 
-    /// Completes the output: everything is flushed, and a file is made durable and given its name.
+    /// Completes the output: everything is flushed, and a file is made durable and given its name. A file of an
+    /// [`OutputFolder`](crate::OutputFolder) is only closed: the rest is done for all of the folder at once.
     ///
     /// # Errors
     ///
@@ -117,6 +128,7 @@ impl Output {
         self.flush().map_err(|e| SinkError::io("write", self.path(), e))?;
         let path = match self.place {
             Place::File(file, target) => Some(target.publish(&file)?),
+            Place::InFolder(_, entry) => Some(entry.complete()),
             Place::Writer(_) => None,
         };
         Ok(Published { path, bytes: self.bytes })
@@ -124,7 +136,7 @@ impl Output {
 
     fn inner(&mut self) -> &mut dyn Write {
         match &mut self.place {
-            Place::File(file, _) => file,
+            Place::File(file, _) | Place::InFolder(file, _) => file,
             Place::Writer(writer) => writer,
         }
     }

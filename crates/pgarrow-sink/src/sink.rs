@@ -8,12 +8,14 @@ use arrow_schema::Schema;
 
 use crate::error::{SinkError, SinkErrorKind};
 
-/// Where the batches of one run go: one output.
+/// Where the batches of one run or of one table go: one file, or a series of files.
 ///
 /// A sink dropped without [`commit`](Self::commit) leaves nothing behind that could be mistaken for a
 /// complete output.
 pub trait Sink: Send + Sync {
-    /// Opens the part of one reader. `index` counts from 0 and names the part in errors and file names.
+    /// Opens the part of one reader, or of one slice of an export that keeps its order. `index` counts from 0; it
+    /// decides which lane of files the part appends to, see
+    /// [`FolderOptions::lanes`](crate::FolderOptions::lanes).
     ///
     /// Every part that was opened has to be finished before the commit; a part that was dropped instead
     /// makes the commit fail, because nobody can know which of its rows are missing.
@@ -23,7 +25,9 @@ pub trait Sink: Send + Sync {
     /// What the format needs for a part could not be made.
     fn open_part(&self, index: usize) -> Result<Box<dyn Part>, SinkError>;
 
-    /// Completes the output, publishes it atomically and says what it came to.
+    /// Completes the output, publishes it atomically and says what it came to. Files in an
+    /// [`OutputFolder`](crate::OutputFolder) of somebody else are completed only, see
+    /// [`Outputs`](crate::Outputs).
     ///
     /// Call it after every part is finished and after the rows were compared with the server's count.
     ///
@@ -47,23 +51,21 @@ pub trait Part: Send {
     /// The batch could not be encoded, or what is encoded could not be written.
     fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError>;
 
-    /// Bytes held in memory by this part: encoded or buffered, and not yet appended to the output.
+    /// Bytes held in memory by this part: buffered, or encoded and not yet appended to the output. What waits
+    /// for its turn is part of it.
     fn held_bytes(&self) -> usize;
 
     /// Bytes that [`write`](Self::write) needs at most for as long as it runs, for a batch of `batch_bytes`: on
-    /// top of the batch and of what is held before.
-    fn working_bytes(&self, batch_bytes: usize) -> usize {
-        batch_bytes
-    }
+    /// top of the batch and of what is held before. An estimate for the worst batch of that size, which is one
+    /// with a single value; what it adds to the held bytes is part of it.
+    fn working_bytes(&self, batch_bytes: usize) -> usize;
 
     /// Ends early what is being gathered, such as a row group, so that as little as possible is held.
     ///
     /// # Errors
     ///
     /// As for [`write`](Self::write).
-    fn flush(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
+    fn flush(&mut self) -> Result<(), SinkError>;
 
     /// Whether it is this part's turn to append to the output. From the start it is.
     ///
@@ -73,21 +75,17 @@ pub trait Part: Send {
     /// # Errors
     ///
     /// As for [`write`](Self::write).
-    fn set_turn(&mut self, is_turn: bool) -> Result<(), SinkError> {
-        let _ = is_turn;
-        Ok(())
-    }
+    fn set_turn(&mut self, is_turn: bool) -> Result<(), SinkError>;
 
-    /// What this part has spent its time on so far.
-    fn times(&self) -> SinkTimes {
-        SinkTimes::default()
-    }
+    /// What this part has spent its time on so far. Call [`flush`](Self::flush) before, to have the time in it
+    /// that [`finish`](Self::finish) would need.
+    fn times(&self) -> SinkTimes;
 
     /// Appends what is still held and returns the number of rows this part has written.
     ///
     /// # Errors
     ///
-    /// As for [`write`](Self::write).
+    /// As for [`write`](Self::write), and [`SinkErrorKind::Incomplete`] while it is not this part's turn.
     fn finish(self: Box<Self>) -> Result<u64, SinkError>;
 }
 
@@ -109,7 +107,7 @@ pub struct Written {
     pub rows: u64,
     /// Bytes of all files together, as they are on disk or went to stdout.
     pub bytes: u64,
-    /// The files, in the order they were published.
+    /// The files, in the order of their names.
     pub files: Vec<WrittenFile>,
 }
 

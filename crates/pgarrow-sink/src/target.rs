@@ -48,15 +48,7 @@ impl Target {
         // gets what any other program would give it: 0666 less the umask.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let temp = builder.tempfile_in(folder).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                let text = format!(
-                    "output {given:?} is in folder {folder:?}, which does not exist; create it first"
-                );
-                SinkError::new(SinkErrorKind::Io, text).with_path(given)
-            }
-            _ => SinkError::io("create", Some(given), e),
-        })?;
+        let temp = builder.tempfile_in(folder).map_err(|e| cannot_create(given, folder, e))?;
         let (file, temp) = NamedTempFile::into_parts(temp);
         let folder = folder.to_owned();
         Ok((Self { given: given.to_owned(), place, folder, overwrite, temp }, file))
@@ -141,8 +133,20 @@ fn not_a_file(given: &Path, what: &str) -> SinkError {
     SinkError::new(SinkErrorKind::NotAFile, text).with_path(given)
 }
 
+/// The temporary file or folder for `given` could not be made in `folder`.
+pub(crate) fn cannot_create(given: &Path, folder: &Path, error: io::Error) -> SinkError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            let text =
+                format!("output {given:?} is in folder {folder:?}, which does not exist; create it first");
+            SinkError::new(SinkErrorKind::Io, text).with_path(given)
+        }
+        _ => SinkError::io("create", Some(given), error),
+    }
+}
+
 /// `.<name>.pgarrow-`: hidden, and a person who finds one after a crash knows whose it was.
-fn temp_prefix(name: &str) -> String {
+pub(crate) fn temp_prefix(name: &str) -> String {
     // File systems allow 255 bytes; the dot, our mark and the random end take 16.
     let mut end = name.len().min(200);
     while !name.is_char_boundary(end) {
@@ -152,7 +156,7 @@ fn temp_prefix(name: &str) -> String {
 }
 
 /// Opens a folder to sync it; none where the system does not let folders be opened.
-fn open_folder(folder: &Path) -> io::Result<Option<File>> {
+pub(crate) fn open_folder(folder: &Path) -> io::Result<Option<File>> {
     match File::open(folder) {
         Ok(folder) => Ok(Some(folder)),
         // A folder may be writable without being readable, and Windows opens none at all.
@@ -161,7 +165,7 @@ fn open_folder(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn sync_folder(folder: &File) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &File) -> io::Result<()> {
     match folder.sync_all() {
         // Some file systems cannot sync a folder (EINVAL, ENOTSUP); there is nothing more to do there.
         Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),

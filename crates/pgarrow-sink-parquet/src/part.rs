@@ -1,0 +1,143 @@
+//! [`ParquetPart`]: encodes whole row groups, and appends them when it is its turn.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow_array::{Array, RecordBatch};
+use pgarrow_sink::{Lanes, Part, SinkError, SinkErrorKind, SinkTimes, check_batch};
+
+use crate::row_group::{Encoded, RowGroup};
+use crate::sink::Format;
+
+pub(crate) struct ParquetPart {
+    lanes: Arc<Lanes<Format>>,
+    index: usize,
+    group: Option<RowGroup>,
+    is_turn: bool,
+    /// Row groups that are encoded and wait for this part's turn.
+    waiting: Vec<Encoded>,
+    rows: u64,
+    times: SinkTimes,
+}
+
+impl ParquetPart {
+    pub(crate) fn open(lanes: Arc<Lanes<Format>>, index: usize) -> Self {
+        lanes.opened_part();
+        Self {
+            lanes,
+            index,
+            group: None,
+            is_turn: true,
+            waiting: Vec::new(),
+            rows: 0,
+            times: SinkTimes::default(),
+        }
+    }
+
+    fn encode(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        let lanes = Arc::clone(&self.lanes);
+        let format = lanes.format();
+        let failed = |e| SinkError::encode("encode a batch for", lanes.path(), e);
+        let step_rows = step_rows(batch, format.row_group_bytes);
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let begun = Instant::now();
+            let rest = batch.num_rows() - start;
+            let group = match &mut self.group {
+                Some(group) => group,
+                none => {
+                    none.insert(RowGroup::begin(&format.layout, &batch.slice(start, rest)).map_err(failed)?)
+                }
+            };
+            let rows = rest.min(step_rows).min(format.row_group_rows - group.rows());
+            group.write(&format.layout, &batch.slice(start, rows)).map_err(failed)?;
+            start += rows;
+            self.rows += rows as u64;
+            let is_full =
+                group.rows() >= format.row_group_rows || group.held_bytes() >= format.row_group_bytes;
+            self.times.encode += begun.elapsed();
+            if is_full {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, group: Encoded) -> Result<(), SinkError> {
+        self.lanes.append(self.index, &mut self.times, |file| file.append(group))
+    }
+}
+
+impl Part for ParquetPart {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        check_batch(&self.lanes.format().layout.arrow, batch)?;
+        self.encode(batch)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.group.as_ref().map_or(0, RowGroup::held_bytes)
+            + self.waiting.iter().map(|group| group.bytes).sum::<usize>()
+    }
+
+    /// The batch once more as encoded values, and a page of it four times: as it is gathered, joined with its
+    /// levels, and compressed into a buffer that may double. No page is longer than a data page and one value.
+    fn working_bytes(&self, batch_bytes: usize) -> usize {
+        let page_bytes = self.lanes.format().data_page_bytes.saturating_add(batch_bytes);
+        batch_bytes.saturating_add(page_bytes.saturating_mul(4))
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        let Some(group) = self.group.take() else { return Ok(()) };
+        let begun = Instant::now();
+        let encoded = group.close();
+        self.times.encode += begun.elapsed();
+        let encoded =
+            encoded.map_err(|e| SinkError::encode("encode a row group for", self.lanes.path(), e))?;
+        if !self.is_turn {
+            self.waiting.push(encoded);
+            return Ok(());
+        }
+        self.append(encoded)
+    }
+
+    fn set_turn(&mut self, is_turn: bool) -> Result<(), SinkError> {
+        self.is_turn = is_turn;
+        if is_turn {
+            for group in mem::take(&mut self.waiting) {
+                self.append(group)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn times(&self) -> SinkTimes {
+        self.times
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<u64, SinkError> {
+        if !self.is_turn {
+            let text = "a part of the output was finished before its turn";
+            return Err(SinkError::new(SinkErrorKind::Incomplete, text));
+        }
+        self.flush()?;
+        self.lanes.finished_part(self.rows);
+        Ok(self.rows)
+    }
+}
+
+/// How many rows of a batch to encode before looking at the size of the row group again.
+///
+/// So many that a quarter of `row_group_bytes` is not passed at one go, however wide the rows are.
+fn step_rows(batch: &RecordBatch, row_group_bytes: usize) -> usize {
+    const STEP_ROWS_MAX: usize = 64 * 1024;
+    let bytes: usize = batch
+        .columns()
+        .iter()
+        .map(|column| {
+            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+        })
+        .sum();
+    let row_bytes = (bytes / batch.num_rows().max(1)).max(1);
+    (row_group_bytes / 4 / row_bytes).clamp(1, STEP_ROWS_MAX)
+}

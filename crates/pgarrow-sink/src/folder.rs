@@ -1,0 +1,256 @@
+//! A folder of files that appears all at once.
+//!
+//! ```text
+//! OutputFolder::create ─▶ file, file, … ─▶ publish: sync files ─▶ rename the folder ─▶ sync its parent
+//!       └ `.<name>.pgarrow-XXXXXX` beside the target, removed when the last handle is dropped
+//! ```
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{self, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tempfile::TempDir;
+
+use crate::error::{SinkError, SinkErrorKind};
+use crate::output::Output;
+use crate::replace::{self, Replace};
+use crate::target;
+
+/// Files synced one by one, at most. With more of them one `syncfs` is cheaper: it also waits for what others
+/// have written to the file system, and an fsync of each of a thousand small files is a thousand journal commits.
+const FILES_SYNCED_SINGLY_MAX: usize = 32;
+
+/// A folder of files that will appear, with all of them, when it is published.
+///
+/// A handle: clones stand for the same folder. Files are made by several sinks, and the owner publishes once.
+/// The folder is removed when the last handle and the last file are dropped before that.
+#[derive(Clone)]
+pub struct OutputFolder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// As the caller gave it: for messages and the report.
+    given: PathBuf,
+    /// Absolute, and without a separator at its end, which would follow a symbolic link.
+    place: PathBuf,
+    parent: PathBuf,
+    overwrite: bool,
+    temporary: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Taken out by publishing.
+    temp: Option<TempDir>,
+    /// In lower case: there are file systems that do not tell `A` from `a`.
+    names: HashSet<String>,
+    /// Files that are neither complete nor dropped.
+    n_open: usize,
+}
+
+impl OutputFolder {
+    /// Starts a folder that will appear at `path` when it is published.
+    ///
+    /// There must be nothing at `path`, or an empty folder. With `overwrite` a folder of files is replaced, by
+    /// one step where the system has that (Linux), and not before publishing. A folder with folders inside is
+    /// never replaced: no export made it. The folder's mode is 0777 less the umask, that of its files 0666 less
+    /// the umask.
+    ///
+    /// # Errors
+    ///
+    /// [`Exists`](SinkErrorKind::Exists), [`NotAFile`](SinkErrorKind::NotAFile) for what is no folder or a link
+    /// to one, and what the system says when it cannot make a folder there.
+    pub fn create(path: impl AsRef<Path>, overwrite: bool) -> Result<Self, SinkError> {
+        let given = path.as_ref();
+        let unnamed = || {
+            let text =
+                format!("output folder {given:?} has no name of its own; give the name of a new folder");
+            SinkError::new(SinkErrorKind::NotAFile, text).with_path(given)
+        };
+        if given.as_os_str().is_empty() {
+            return Err(unnamed());
+        }
+        let absolute = path::absolute(given).map_err(|e| SinkError::io("find", Some(given), e))?;
+        let (Some(name), Some(parent)) = (absolute.file_name(), absolute.parent()) else {
+            return Err(unnamed());
+        };
+        let place = parent.join(name);
+        replace::check_place(given, &place, overwrite)?;
+
+        let mut builder = tempfile::Builder::new();
+        let prefix = target::temp_prefix(&name.to_string_lossy());
+        builder.prefix(&prefix);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let temp = builder.tempdir_in(parent).map_err(|e| target::cannot_create(given, parent, e))?;
+        let temporary = temp.path().to_owned();
+        let (given, parent) = (given.to_owned(), parent.to_owned());
+        let state = Mutex::new(State { temp: Some(temp), names: HashSet::new(), n_open: 0 });
+        Ok(Self { shared: Arc::new(Shared { given, place, parent, overwrite, temporary, state }) })
+    }
+
+    /// The name the folder will have, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.shared.given
+    }
+
+    /// The hidden folder that holds the files until they are published.
+    ///
+    /// For programs that may have to end without dropping the handles, as at a second Ctrl-C: they remove it.
+    pub fn temporary_path(&self) -> &Path {
+        &self.shared.temporary
+    }
+
+    /// Starts a file in the folder. Publishing it closes it, without a sync of its own; dropping it removes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Exists`](SinkErrorKind::Exists) for a name that the folder has already, in upper or lower case;
+    /// [`Unsupported`](SinkErrorKind::Unsupported) for what is no plain file name;
+    /// [`Incomplete`](SinkErrorKind::Incomplete) when the folder was published; or what the system says.
+    pub fn file(&self, name: &str) -> Result<Output, SinkError> {
+        let shared = &self.shared;
+        let path = shared.given.join(name);
+        let error = |kind, text: &str| {
+            let text = format!("output folder {:?}: a file named {name:?} {text}", shared.given);
+            Err(SinkError::new(kind, text).with_path(&path))
+        };
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+            return error(SinkErrorKind::Unsupported, "cannot be made; choose a name without separators");
+        }
+        let mut state = shared.state();
+        if state.temp.is_none() {
+            return error(SinkErrorKind::Incomplete, "came after the folder was published");
+        }
+        if !state.names.insert(name.to_lowercase()) {
+            let text = "is in it already (upper and lower case count as the same)";
+            return error(SinkErrorKind::Exists, text);
+        }
+        let temporary = shared.temporary.join(name);
+        let file = OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(|e| {
+            state.names.remove(&name.to_lowercase());
+            SinkError::io("create", Some(&path), e)
+        })?;
+        state.n_open += 1;
+        drop(state);
+        let entry =
+            Entry { folder: self.clone(), name: name.to_owned(), given: path, temporary, complete: false };
+        Ok(Output::in_folder(file, entry))
+    }
+
+    /// Makes the files durable and gives the folder its name. Once, by its owner, when all files are complete.
+    ///
+    /// # Errors
+    ///
+    /// [`Incomplete`](SinkErrorKind::Incomplete) while a file is being written, or for a second time; or what
+    /// the system says. The folder is not published then and is removed, with two exceptions that the text
+    /// names: the new folder is in place, but the replaced one could not be removed; and a failed sync of the
+    /// parent folder, after which a power failure may undo the rename.
+    pub fn publish(&self) -> Result<(), SinkError> {
+        let shared = &self.shared;
+        let given = &shared.given;
+        let incomplete = |what: &str| {
+            let text = format!("output folder {given:?} {what}; nothing was published");
+            Err(SinkError::new(SinkErrorKind::Incomplete, text).with_path(given))
+        };
+        let mut state = shared.state();
+        let n_open = state.n_open;
+        if n_open > 0 {
+            return incomplete(&format!("has {n_open} unfinished files"));
+        }
+        let Some(temp) = state.temp.take() else { return incomplete("was published or given up before") };
+        sync_files(temp.path()).map_err(|e| SinkError::io("sync", Some(given), e))?;
+        // Opened before the rename, so that a failure to open still leaves nothing behind.
+        let parent = target::open_folder(&shared.parent)
+            .map_err(|e| SinkError::io("open the folder of", Some(given), e))?;
+        let replaced = match replace::check_place(given, &shared.place, shared.overwrite)? {
+            Replace::Nothing => replace::rename_new(given, temp, &shared.place)?,
+            Replace::Folder => replace::exchange(given, temp, &shared.place)?,
+        };
+        if let Some(parent) = parent {
+            target::sync_folder(&parent).map_err(|e| SinkError::io("sync the folder of", Some(given), e))?;
+        }
+        if let Some(replaced) = replaced {
+            let folder = replaced.path().to_owned();
+            replaced.close().map_err(|e| {
+                let doing = format!("remove {folder:?}, which was replaced by the complete");
+                SinkError::io(&doing, Some(given), e)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Each change is complete or was not begun.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the files of a folder durable, and their names.
+///
+/// Each sync is tried once: after a failed one the kernel may have dropped the pages. Errors of writing back
+/// that came before belong to the first sync after them, by whatever handle (Linux 4.13; for `syncfs` 5.8).
+fn sync_files(folder: &Path) -> io::Result<()> {
+    let handle = target::open_folder(folder)?;
+    let files =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    #[cfg(target_os = "linux")]
+    if let (Some(handle), true) = (&handle, files.len() > FILES_SYNCED_SINGLY_MAX) {
+        return Ok(nix::unistd::syncfs(handle)?);
+    }
+    for file in files {
+        // Windows flushes only what may be written to.
+        File::options().write(true).open(file)?.sync_all()?;
+    }
+    handle.map_or(Ok(()), |handle| target::sync_folder(&handle))
+}
+
+/// A file in an [`OutputFolder`], until it is complete.
+pub(crate) struct Entry {
+    folder: OutputFolder,
+    name: String,
+    given: PathBuf,
+    temporary: PathBuf,
+    complete: bool,
+}
+
+impl Entry {
+    /// The name the file will have.
+    pub(crate) fn given(&self) -> &Path {
+        &self.given
+    }
+
+    /// Notes that everything was written.
+    pub(crate) fn complete(mut self) -> PathBuf {
+        self.complete = true;
+        self.given.clone()
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut state = self.folder.shared.state();
+        state.n_open -= 1;
+        if !self.complete {
+            // What cannot be removed blocks its name, so that nothing incomplete is published as another file.
+            if fs::remove_file(&self.temporary).is_ok() {
+                state.names.remove(&self.name.to_lowercase());
+            }
+        }
+    }
+}
+
+impl fmt::Debug for OutputFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutputFolder")
+            .field("path", &self.shared.given)
+            .field("temporary_path", &self.shared.temporary)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,252 @@
+//! What sinks of every format share: which part appends to which file, when a file ends, and the commit.
+//!
+//! ```text
+//! part 0 ─┬─▶ lane 0 ─▶ part-00000 │ part-00002 │ …      a file ends when it has reached `file_bytes`
+//! part 2 ─┘
+//! part 1 ───▶ lane 1 ─▶ part-00001 │ …
+//! ```
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::error::{SinkError, SinkErrorKind};
+use crate::output::{Output, Published};
+use crate::outputs::{Kind, Outputs, Series};
+use crate::sink::{SinkTimes, Written, WrittenFile};
+use crate::tally::PartTally;
+
+/// A format: how its files begin.
+pub trait FileFormat: Send + Sync {
+    /// A file that was begun.
+    type Writer: FileWriter;
+
+    /// The end of the files' names, without a dot.
+    fn extension(&self) -> &str;
+
+    /// Begins a file: what stands in front of its first row.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written.
+    fn begin(&self, output: Output) -> Result<Self::Writer, SinkError>;
+}
+
+/// A file of some format, in progress.
+pub trait FileWriter: Send {
+    /// Rows appended.
+    fn rows(&self) -> u64;
+
+    /// Bytes written.
+    fn bytes(&self) -> u64;
+
+    /// Ends the file: what stands behind its last row.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written.
+    fn end(self) -> Result<FileEnd, SinkError>;
+}
+
+/// A file of which everything was written.
+#[derive(Debug)]
+pub struct FileEnd {
+    /// The output, to be published.
+    pub output: Output,
+    /// Rows in the file.
+    pub rows: u64,
+    /// Row groups, for formats that have them.
+    pub row_groups: Option<usize>,
+}
+
+/// The files of one sink. Shared by the sink and its parts.
+pub struct Lanes<F: FileFormat> {
+    format: F,
+    /// The one output's name; none for a series, for stdout and for an embedder's writer.
+    path: Option<PathBuf>,
+    /// None: there is one output, and its file is begun already.
+    series: Option<Series>,
+    lanes: Vec<Mutex<Lane<F::Writer>>>,
+    files: Mutex<Files>,
+    tally: PartTally,
+}
+
+enum Lane<W> {
+    /// The next append begins a file.
+    Idle,
+    Open(Numbered<W>),
+    /// An append failed and what has reached the file is unknown, or the sink was committed.
+    Closed,
+}
+
+/// A file in progress and its number in the series.
+struct Numbered<W> {
+    number: usize,
+    writer: W,
+}
+
+/// The files so far.
+#[derive(Default)]
+struct Files {
+    n_begun: usize,
+    /// Complete ones, with their numbers.
+    complete: Vec<(usize, WrittenFile)>,
+}
+
+impl<F: FileFormat> Lanes<F> {
+    /// A single output is begun at once, the files of a series when there is something to append.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FileFormat::begin`].
+    pub fn new(outputs: Outputs, format: F) -> Result<Self, SinkError> {
+        let mut files = Files::default();
+        let (path, series, lanes) = match outputs.kind {
+            Kind::Single(output) => {
+                let path = output.path().map(ToOwned::to_owned);
+                files.n_begun = 1;
+                let writer = format.begin(output)?;
+                (path, None, vec![Mutex::new(Lane::Open(Numbered { number: 0, writer }))])
+            }
+            Kind::Series(series) => {
+                let n_lanes = series.options.lanes.max(1);
+                (None, Some(series), (0..n_lanes).map(|_| Mutex::new(Lane::Idle)).collect())
+            }
+        };
+        Ok(Self { format, path, series, lanes, files: Mutex::new(files), tally: PartTally::default() })
+    }
+
+    /// The format the files were made with.
+    pub fn format(&self) -> &F {
+        &self.format
+    }
+
+    /// The output these files are: one file, or a folder; none for stdout and for an embedder's writer.
+    pub fn path(&self) -> Option<&Path> {
+        let folder = || self.series.as_ref().map(|series| series.folder.path());
+        self.path.as_deref().or_else(folder)
+    }
+
+    /// Notes that a part was opened.
+    pub fn opened_part(&self) {
+        self.tally.opened();
+    }
+
+    /// Notes that a part has appended everything it held, `rows` rows in all.
+    pub fn finished_part(&self, rows: u64) {
+        self.tally.finished(rows);
+    }
+
+    /// Appends something encoded to the lane of the part with index `index`, behind the lane's lock.
+    ///
+    /// # Errors
+    ///
+    /// That of `append`; [`Incomplete`](SinkErrorKind::Incomplete) if an append to this lane has failed before;
+    /// or a file could not be begun or ended.
+    pub fn append(
+        &self,
+        index: usize,
+        times: &mut SinkTimes,
+        append: impl FnOnce(&mut F::Writer) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError> {
+        let begun = Instant::now();
+        let lane = self.lanes.get(index % self.lanes.len()).ok_or_else(|| self.given_up())?;
+        let mut lane = lane.lock().map_err(|_| self.given_up())?;
+        let locked = Instant::now();
+        times.wait += locked - begun;
+        // Whatever fails leaves the lane closed.
+        let mut file = match std::mem::replace(&mut *lane, Lane::Closed) {
+            Lane::Open(file) => file,
+            Lane::Idle => self.begin()?,
+            Lane::Closed => return Err(self.given_up()),
+        };
+        append(&mut file.writer)?;
+        let file_bytes = self.series.as_ref().and_then(|series| series.options.file_bytes);
+        *lane = if file_bytes.is_some_and(|file_bytes| file.writer.bytes() >= file_bytes) {
+            self.end(file)?;
+            Lane::Idle
+        } else {
+            Lane::Open(file)
+        };
+        times.write += locked.elapsed();
+        Ok(())
+    }
+
+    /// Completes all files and publishes what is to be published here.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sink::commit`](crate::Sink::commit).
+    pub fn commit(&self) -> Result<Written, SinkError> {
+        let mut open = Vec::new();
+        for lane in &self.lanes {
+            let mut lane = lane.lock().map_err(|_| self.given_up())?;
+            match std::mem::replace(&mut *lane, Lane::Closed) {
+                Lane::Open(file) => open.push(file),
+                Lane::Idle => {}
+                Lane::Closed => return Err(self.given_up()),
+            }
+        }
+        let complete: u64 = self.files().complete.iter().map(|(_, file)| file.rows).sum();
+        self.tally.check(complete + open.iter().map(|file| file.writer.rows()).sum::<u64>())?;
+        for file in open {
+            self.end(file)?;
+        }
+        // A result without rows still has a schema.
+        if self.files().n_begun == 0 {
+            self.end(self.begin()?)?;
+        }
+        if let Some(series) = self.series.as_ref().filter(|series| series.is_owned) {
+            series.folder.publish()?;
+        }
+        let mut files = std::mem::take(&mut self.files().complete);
+        files.sort_by_key(|(number, _)| *number);
+        let files: Vec<_> = files.into_iter().map(|(_, file)| file).collect();
+        let (rows, bytes) =
+            files.iter().fold((0, 0), |(rows, bytes), file| (rows + file.rows, bytes + file.bytes));
+        Ok(Written { rows, bytes, files })
+    }
+
+    fn begin(&self) -> Result<Numbered<F::Writer>, SinkError> {
+        let series = self.series.as_ref().ok_or_else(|| self.given_up())?;
+        let number = {
+            let mut files = self.files();
+            files.n_begun += 1;
+            files.n_begun - 1
+        };
+        let output = series.file(number, self.format.extension())?;
+        Ok(Numbered { number, writer: self.format.begin(output)? })
+    }
+
+    fn end(&self, file: Numbered<F::Writer>) -> Result<(), SinkError> {
+        let FileEnd { output, rows, row_groups } = file.writer.end()?;
+        let Published { path, bytes } = output.publish()?;
+        self.files().complete.push((file.number, WrittenFile { path, rows, bytes, row_groups }));
+        Ok(())
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        // Each change is complete or was not begun.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An append failed before, another part panicked in the middle of one, or the sink was committed already.
+    fn given_up(&self) -> SinkError {
+        let text = "the output was given up after an earlier failure, or is closed";
+        let error = SinkError::new(SinkErrorKind::Incomplete, text);
+        match self.path() {
+            Some(path) => error.with_path(path),
+            None => error,
+        }
+    }
+}
+
+impl<F: FileFormat> fmt::Debug for Lanes<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lanes")
+            .field("path", &self.path())
+            .field("lanes", &self.lanes.len())
+            .finish_non_exhaustive()
+    }
+}
