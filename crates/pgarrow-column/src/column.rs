@@ -25,6 +25,7 @@ use pgarrow_types::{DecimalForm, IntervalForm, PgType, TypeOptions};
 
 use crate::chunk::Chunk;
 use crate::error::{RowError, ValueError};
+use crate::spare::BufferReuse;
 
 /// Decodes one column's values into the batch under construction.
 ///
@@ -54,6 +55,12 @@ pub trait Column: fmt::Debug + Send {
     /// Buffers that somebody else still holds are left alone, and so is an array of another type.
     fn recycle(&mut self, array: ArrayRef) {
         drop(array);
+    }
+
+    /// How often batches were built in buffers that came back by [`recycle`](Self::recycle). Stays zero for columns
+    /// that do not reuse any.
+    fn reuse(&self) -> BufferReuse {
+        BufferReuse::default()
     }
 
     /// Room for the next row's value, of `length` bytes on the wire, which is received straight into it.

@@ -34,7 +34,9 @@ mod column;
 mod error;
 mod nulls;
 mod raw;
+mod spare;
 
 pub use chunk::{CHUNK_ROWS, Chunk};
 pub use column::{Column, make_column};
 pub use error::{RowError, ValueError};
+pub use spare::BufferReuse;

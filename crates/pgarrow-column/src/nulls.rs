@@ -46,6 +46,10 @@ impl Nulls {
         self.bits.truncate(rows);
     }
 
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.bits.allocated_size() + size_of_val(&self.valid)
+    }
+
     pub(crate) fn finish(&mut self) -> Option<NullBuffer> {
         self.bits.finish()
     }

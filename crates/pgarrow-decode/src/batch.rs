@@ -2,9 +2,12 @@
 
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use pgarrow_column::{Chunk, Column, RowError};
+use pgarrow_column::{BufferReuse, CHUNK_ROWS, Chunk, Column, RowError};
 
 use crate::error::DecodeError;
+
+/// Wire bytes of an exact batch at most, in multiples of its limit of Arrow bytes.
+const WIRE_BYTES_FACTOR: usize = 2;
 
 /// When a batch ends. Whichever is reached first; looked at between chunks of at most 256 rows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,11 +17,15 @@ pub struct BatchLimits {
     /// Bytes of Arrow data from which on the batch is full. A row larger than this still forms a
     /// batch. At most 1 GiB: text and bytea columns have 32-bit offsets.
     pub bytes: usize,
+    /// Batches end at rows that depend on the rows alone, never on how their bytes arrived: Arrow bytes are looked
+    /// at after every 256th row of the batch only, and the batch also ends with the row with which its tuples have
+    /// twice as many bytes on the wire as `bytes`.
+    pub exact: bool,
 }
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        Self { rows: 65_536, bytes: 8 << 20 }
+        Self { rows: 65_536, bytes: 8 << 20, exact: false }
     }
 }
 
@@ -29,6 +36,8 @@ pub(crate) struct Batch {
     limits: BatchLimits,
     rows: usize,
     bytes: usize,
+    /// Bytes of its tuples on the wire: their count of values and what follows. Counted for exact batches only.
+    wire_bytes: usize,
     /// Rows of the batches before.
     rows_before: u64,
 }
@@ -42,8 +51,21 @@ pub(crate) enum ChunkError {
 
 impl Batch {
     pub(crate) fn new(schema: SchemaRef, columns: Vec<Box<dyn Column>>, limits: BatchLimits) -> Self {
-        let limits = BatchLimits { rows: limits.rows.max(1), bytes: limits.bytes.min(1 << 30) };
-        Self { schema, columns, limits, rows: 0, bytes: 0, rows_before: 0 }
+        let limits = BatchLimits { rows: limits.rows.max(1), ..limits };
+        let mut batch = Self { schema, columns, limits, rows: 0, bytes: 0, wire_bytes: 0, rows_before: 0 };
+        batch.set_bytes(limits.bytes);
+        batch
+    }
+
+    /// Changes the limit of Arrow bytes.
+    pub(crate) fn set_bytes(&mut self, bytes: usize) {
+        self.limits.bytes = bytes.min(1 << 30);
+    }
+
+    /// Forgets the rows that were not handed out, and how many there were before.
+    pub(crate) fn restart(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.truncate(0));
+        (self.rows, self.bytes, self.wire_bytes, self.rows_before) = (0, 0, 0, 0);
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -59,16 +81,52 @@ impl Batch {
         self.rows_before + self.rows as u64
     }
 
-    /// Rows that still fit.
-    pub(crate) fn room(&self) -> usize {
-        self.limits.rows - self.rows
+    /// Rows that the next chunk may have.
+    pub(crate) fn chunk_rows(&self) -> usize {
+        let room = self.limits.rows.saturating_sub(self.rows);
+        room.min(if self.limits.exact { CHUNK_ROWS - self.rows % CHUNK_ROWS } else { CHUNK_ROWS })
+    }
+
+    pub(crate) fn is_exact(&self) -> bool {
+        self.limits.exact
+    }
+
+    /// The batch ends with the row with which a chunk's tuples have as many bytes.
+    pub(crate) fn wire_room(&self) -> usize {
+        match self.limits.exact {
+            true => self.limits.bytes.saturating_mul(WIRE_BYTES_FACTOR).saturating_sub(self.wire_bytes),
+            false => usize::MAX,
+        }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.rows >= self.limits.rows || (self.rows > 0 && self.bytes >= self.limits.bytes)
+        if self.rows == 0 {
+            return false;
+        }
+        let is_looked_at = !self.limits.exact || self.rows.is_multiple_of(CHUNK_ROWS);
+        self.rows >= self.limits.rows
+            || (is_looked_at && self.bytes >= self.limits.bytes)
+            || self.wire_room() == 0
     }
 
-    /// Decodes rows whose first values are at `cursors` and which end at `ends`.
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.allocated_bytes()).sum()
+    }
+
+    pub(crate) fn reuse(&self) -> BufferReuse {
+        let mut reuse = BufferReuse::default();
+        self.columns.iter().for_each(|column| reuse += column.reuse());
+        reuse
+    }
+
+    pub(crate) fn recycle(&mut self, batch: RecordBatch) {
+        let (_, arrays, _) = batch.into_parts();
+        for (column, array) in self.columns.iter_mut().zip(arrays) {
+            column.recycle(array);
+        }
+    }
+
+    /// Decodes rows whose first values are at `cursors` and which end at `ends`; their tuples have `wire_bytes`.
     ///
     /// All or nothing: after an error the batch is as it was before.
     pub(crate) fn decode(
@@ -76,6 +134,7 @@ impl Batch {
         bytes: &[u8],
         cursors: &mut [u32],
         ends: &[u32],
+        wire_bytes: usize,
     ) -> Result<(), ChunkError> {
         let decoded = self
             .decode_columns(bytes, cursors)
@@ -83,6 +142,7 @@ impl Batch {
         match decoded {
             Ok(()) => {
                 self.rows += ends.len();
+                self.wire_bytes += wire_bytes;
                 self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
             }
             Err(_) => self.columns.iter_mut().for_each(|column| column.truncate(self.rows)),
@@ -117,8 +177,7 @@ impl Batch {
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map_err(|error| DecodeError::Arrow(error.to_string()))?;
         self.rows_before += self.rows as u64;
-        self.rows = 0;
-        self.bytes = 0;
+        (self.rows, self.bytes, self.wire_bytes) = (0, 0, 0);
         Ok(Some(batch))
     }
 

@@ -2,11 +2,11 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use pgarrow_column::{CHUNK_ROWS, Column, RowError};
+use pgarrow_column::{BufferReuse, CHUNK_ROWS, Column, RowError};
 
 use crate::batch::{Batch, BatchLimits, ChunkError};
 use crate::error::{DecodeError, FramingError};
-use crate::frame::{Frame, HEADER_BYTES, first_frame};
+use crate::frame::{COPY_DATA, Frame, HEADER_BYTES, first_frame};
 use crate::stitch::Stitch;
 
 /// Wire bytes of a chunk: what fits the second-level cache beside the columns' own buffers.
@@ -29,6 +29,8 @@ pub struct CopyDecoder {
     n_to_stitch: usize,
     /// Chunks that were decoded the framed way in vain.
     n_misses: u32,
+    /// The tag of the messages that hold the rows.
+    tag: u8,
     cursors: Box<[u32; CHUNK_ROWS]>,
     ends: Box<[u32; CHUNK_ROWS]>,
     failed: Option<DecodeError>,
@@ -57,11 +59,16 @@ pub enum Stop {
 impl CopyDecoder {
     /// `columns` are those of `schema`, in its order.
     pub fn new(schema: SchemaRef, columns: Vec<Box<dyn Column>>, limits: BatchLimits) -> Self {
+        Self::with_stitch(Stitch::copy(), COPY_DATA, Batch::new(schema, columns, limits))
+    }
+
+    fn with_stitch(stitch: Stitch, tag: u8, batch: Batch) -> Self {
         Self {
-            batch: Batch::new(schema, columns, limits),
-            stitch: Stitch::new(),
+            batch,
+            stitch,
             n_to_stitch: 0,
             n_misses: 0,
+            tag,
             cursors: Box::new([0; CHUNK_ROWS]),
             ends: Box::new([0; CHUNK_ROWS]),
             failed: None,
@@ -76,6 +83,39 @@ impl CopyDecoder {
     /// Rows decoded so far, flushed or not. Compare it with the server's `COPY n`.
     pub fn rows(&self) -> u64 {
         self.batch.total_rows()
+    }
+
+    /// Begins another stream of the same columns, in the buffers and with the sizes they have learnt.
+    ///
+    /// Rows that were not flushed are dropped, and after an error the decoder can be used again.
+    pub fn restart(&mut self) {
+        self.batch.restart();
+        self.stitch.restart();
+        (self.n_to_stitch, self.n_misses) = (0, 0);
+        self.failed = None;
+    }
+
+    /// Changes the limit of Arrow bytes from here on, as in [`BatchLimits::bytes`]. The batch under construction may
+    /// be full at once. Where an exact batch ends then also depends on when this was called.
+    pub fn set_batch_bytes(&mut self, bytes: usize) {
+        self.batch.set_bytes(bytes);
+    }
+
+    /// Bytes of memory that the decoder holds: the batch under construction, spare buffers, and what was received
+    /// and not decoded.
+    pub fn allocated_bytes(&self) -> usize {
+        self.batch.allocated_bytes() + self.stitch.allocated_bytes() + 2 * size_of::<[u32; CHUNK_ROWS]>()
+    }
+
+    /// Takes a batch of this decoder back, to build others in its buffers. What somebody else still holds of it is
+    /// left alone.
+    pub fn recycle(&mut self, batch: RecordBatch) {
+        self.batch.recycle(batch);
+    }
+
+    /// How often batches were built in buffers that came back.
+    pub fn reuse(&self) -> BufferReuse {
+        self.batch.reuse()
     }
 
     /// Whether the trailer has been decoded. A stream without it was cut off.
@@ -141,7 +181,10 @@ impl CopyDecoder {
     /// The fast way: decodes a chunk of messages, each of which is exactly one tuple. Bytes used; 0 if
     /// there is no such message, or the chunk has to be decoded the stitched way.
     fn decode_framed(&mut self, bytes: &[u8]) -> usize {
-        let (n_rows, end) = self.find_rows(bytes);
+        let (mut n_rows, mut end) = self.find_rows(bytes);
+        if self.batch.is_exact() {
+            (n_rows, end) = self.cut_exactly(n_rows, end);
+        }
         let (Some(cursors), Some(ends)) = (self.cursors.get_mut(..n_rows), self.ends.get(..n_rows)) else {
             return 0;
         };
@@ -150,7 +193,7 @@ impl CopyDecoder {
         }
         // To here, so that no value can be read from what may still change behind it.
         let chunk = bytes.get(..end).unwrap_or_default();
-        match self.batch.decode(chunk, cursors, ends) {
+        match self.batch.decode(chunk, cursors, ends, end - n_rows * HEADER_BYTES) {
             Ok(()) => end,
             // Either not one tuple a message, or a value to be refused. The other way will tell.
             Err(_) => {
@@ -167,18 +210,23 @@ impl CopyDecoder {
         let Ok(n_columns) = u16::try_from(self.batch.n_columns()) else {
             return (0, 0);
         };
-        let n_max = self.batch.room().min(CHUNK_ROWS);
+        let n_max = self.batch.chunk_rows();
+        let tag = self.tag;
         let mut at = 0;
         let mut n_rows = 0;
         for (cursor, end) in self.cursors.iter_mut().zip(self.ends.iter_mut()).take(n_max) {
-            let Some([b'd', l0, l1, l2, l3, c0, c1]) = bytes.get(at..).and_then(<[u8]>::first_chunk::<7>)
+            let Some([found, l0, l1, l2, l3, c0, c1]) = bytes.get(at..).and_then(<[u8]>::first_chunk::<7>)
             else {
                 break;
             };
             let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
             let next = at + 1 + length;
             // The trailer is a tuple of another count, too.
-            if length < 6 || next > bytes.len() || u16::from_be_bytes([*c0, *c1]) != n_columns {
+            if *found != tag
+                || length < 6
+                || next > bytes.len()
+                || u16::from_be_bytes([*c0, *c1]) != n_columns
+            {
                 break;
             }
             let (Ok(first_value), Ok(row_end)) = (u32::try_from(at + HEADER_BYTES + 2), u32::try_from(next))
@@ -196,13 +244,21 @@ impl CopyDecoder {
         (n_rows, at)
     }
 
+    /// Cuts a chunk behind the row with which an exact batch is full of wire bytes.
+    fn cut_exactly(&self, n_rows: usize, end: usize) -> (usize, usize) {
+        let wire_room = self.batch.wire_room();
+        let ends = self.ends.iter().take(n_rows).map(|end| *end as usize).zip(1..);
+        let mut full = ends.filter(|(end, n_rows)| end - n_rows * HEADER_BYTES >= wire_room);
+        full.next().map_or((n_rows, end), |(end, n_rows)| (n_rows, end))
+    }
+
     /// The careful way, first half: takes payloads until there is a chunk of them. Bytes used, and
     /// why no more were.
     fn push_messages(&mut self, bytes: &[u8]) -> Result<(usize, Stop), DecodeError> {
         let mut used_bytes = 0;
         loop {
             let rest = bytes.get(used_bytes..).unwrap_or_default();
-            let payload = match first_frame(rest).map_err(|cause| self.framing_error(cause))? {
+            let payload = match first_frame(rest, self.tag).map_err(|cause| self.framing_error(cause))? {
                 Frame::Payload(payload) => payload,
                 Frame::Partial => return Ok((used_bytes, Stop::NeedMore)),
                 Frame::Other => return Ok((used_bytes, Stop::OtherMessage)),
@@ -219,7 +275,8 @@ impl CopyDecoder {
     /// The careful way, second half: decodes the whole rows that were put together.
     fn decode_stitched(&mut self) -> Result<(), DecodeError> {
         while !self.batch.is_full() {
-            let n_max = self.batch.room().min(CHUNK_ROWS);
+            let n_max = self.batch.chunk_rows();
+            let end_min = self.batch.wire_room().min(CHUNK_BYTES);
             let mut n_rows = 0;
             let mut end = 0;
             let mut broken = None;
@@ -240,7 +297,7 @@ impl CopyDecoder {
                 *row_end = at_end;
                 end = row.end;
                 n_rows += 1;
-                if end >= CHUNK_BYTES {
+                if end >= end_min {
                     break;
                 }
             }
@@ -249,7 +306,7 @@ impl CopyDecoder {
             {
                 let chunk = self.stitch.bytes().get(..end).unwrap_or_default();
                 let before = self.batch.rows();
-                self.batch.decode(chunk, cursors, ends).map_err(|error| match error {
+                self.batch.decode(chunk, cursors, ends, end).map_err(|error| match error {
                     ChunkError::Value { column_index, error } => {
                         let row = before + error.row;
                         self.batch.value_error(column_index, RowError { row, ..error })

@@ -6,13 +6,16 @@
 
 use crate::error::FramingError;
 
+/// The tag of CopyData.
+pub(crate) const COPY_DATA: u8 = b'd';
+
 /// Bytes before a payload.
 pub(crate) const HEADER_BYTES: usize = 5;
 
 /// What stands at the head of the received bytes.
 #[derive(Debug)]
 pub(crate) enum Frame<'a> {
-    /// A whole CopyData message.
+    /// A whole message of the stream.
     Payload(&'a [u8]),
     /// The beginning of a message, or nothing.
     Partial,
@@ -20,12 +23,12 @@ pub(crate) enum Frame<'a> {
     Other,
 }
 
-/// Looks at the first message of `bytes`.
-pub(crate) fn first_frame(bytes: &[u8]) -> Result<Frame<'_>, FramingError> {
+/// Looks at the first message of `bytes`; `data` is the tag of those that hold the stream.
+pub(crate) fn first_frame(bytes: &[u8], data: u8) -> Result<Frame<'_>, FramingError> {
     let Some((tag, rest)) = bytes.split_first() else {
         return Ok(Frame::Partial);
     };
-    if *tag != b'd' {
+    if *tag != data {
         return Ok(Frame::Other);
     }
     let Some((length, rest)) = rest.split_first_chunk::<4>() else {

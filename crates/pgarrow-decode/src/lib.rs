@@ -46,3 +46,4 @@ mod stitch;
 pub use batch::BatchLimits;
 pub use decoder::{CopyDecoder, Progress, Stop};
 pub use error::{DecodeError, FramingError};
+pub use pgarrow_column::BufferReuse;

@@ -19,6 +19,8 @@ pub(crate) struct Stitch {
     bytes: Vec<u8>,
     /// Where the first row that was not handed out starts.
     start: usize,
+    /// Where streams begin.
+    begins_at: Position,
     position: Position,
 }
 
@@ -45,8 +47,21 @@ pub(crate) struct StitchedRow {
 }
 
 impl Stitch {
-    pub(crate) fn new() -> Self {
-        Self { bytes: Vec::new(), start: 0, position: Position::Header }
+    /// For a COPY stream.
+    pub(crate) fn copy() -> Self {
+        Self { bytes: Vec::new(), start: 0, begins_at: Position::Header, position: Position::Header }
+    }
+
+    /// Forgets what it holds: another stream begins.
+    pub(crate) fn restart(&mut self) {
+        self.bytes.clear();
+        self.start = 0;
+        self.position = self.begins_at;
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Takes the bytes of one payload.

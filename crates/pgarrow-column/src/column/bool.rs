@@ -4,14 +4,16 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, BooleanArray};
-use arrow_buffer::BooleanBufferBuilder;
+use arrow_buffer::{BooleanBufferBuilder, Buffer, MutableBuffer};
 
 use crate::chunk::{CHUNK_ROWS, Chunk, take_value};
 use crate::column::Column;
 use crate::column::fixed::Wire;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
+use crate::spare::{self, BufferReuse};
 
 /// Arrow keeps booleans as bits; a chunk is decoded to bytes and packed at once.
 #[derive(Debug)]
@@ -20,7 +22,10 @@ pub(crate) struct BoolColumn {
     nulls: Nulls,
     scratch: [bool; CHUNK_ROWS],
     expect_nulls: bool,
+    /// Rows of the last batch: how many to have room for.
     rows: usize,
+    spare: Option<MutableBuffer>,
+    reuse: BufferReuse,
 }
 
 impl BoolColumn {
@@ -31,7 +36,22 @@ impl BoolColumn {
             scratch: [false; CHUNK_ROWS],
             expect_nulls: false,
             rows,
+            spare: None,
+            reuse: BufferReuse::default(),
         }
+    }
+
+    /// A buffer for the next batch.
+    fn begin(&mut self) {
+        match self.spare.take() {
+            Some(mut bits) => {
+                bits.clear();
+                self.bits = BooleanBufferBuilder::new_from_buffer(bits, 0);
+                self.reuse.reused += 1;
+            }
+            None => self.reuse.allocated += 1,
+        }
+        self.bits.reserve(self.rows);
     }
 
     /// As `FixedColumn::decode_all_valid`: one loop without an exit, or everything put back.
@@ -78,8 +98,8 @@ fn decode_bool(value: &[u8]) -> Result<bool, ValueError> {
 impl Column for BoolColumn {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
-        if self.bits.is_empty() {
-            self.bits.reserve(self.rows);
+        if self.bits.capacity() == 0 {
+            self.begin();
         }
         if self.expect_nulls || !self.decode_all_valid(bytes, cursors) {
             self.expect_nulls = self.decode_nullable(bytes, cursors)?;
@@ -98,8 +118,27 @@ impl Column for BoolColumn {
         self.bits.len().div_ceil(8)
     }
 
+    fn allocated_bytes(&self) -> usize {
+        let spare_bytes = self.spare.as_ref().map_or(0, MutableBuffer::capacity);
+        self.bits.capacity() / 8 + spare_bytes + self.nulls.allocated_bytes() + size_of_val(&self.scratch)
+    }
+
+    fn recycle(&mut self, array: ArrayRef) {
+        let buffer = array.as_boolean_opt().map(|array| array.values().inner().clone());
+        drop(array);
+        if let Some(Ok(bits)) = buffer.map(Buffer::into_mutable)
+            && spare::is_fitting(bits.capacity(), self.rows.div_ceil(8))
+        {
+            self.spare = Some(bits);
+        }
+    }
+
+    fn reuse(&self) -> BufferReuse {
+        self.reuse
+    }
+
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.rows = self.bits.len();
+        self.rows = self.bits.len().max(self.rows / 2);
         Ok(Arc::new(BooleanArray::new(self.bits.finish(), self.nulls.finish())))
     }
 }

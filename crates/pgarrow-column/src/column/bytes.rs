@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{BinaryType, ByteArrayType, Utf8Type};
 use arrow_array::{ArrayRef, BinaryArray};
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
@@ -14,11 +16,16 @@ use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::raw;
+use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
+
+/// Bytes behind the values, for the last copy of a constant size.
+const SLACK: usize = 64;
 
 /// What stands around the bytes, and what they have to be.
 pub(crate) trait BytesForm: fmt::Debug + Send + 'static {
     /// Bytes before the value proper, each of which must be 1.
     const VERSION_BYTES: u32;
+    type Arrow: ByteArrayType<Offset = i32>;
 
     fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError>;
 }
@@ -29,6 +36,7 @@ pub(crate) struct Text;
 
 impl BytesForm for Text {
     const VERSION_BYTES: u32 = 0;
+    type Arrow = Utf8Type;
 
     fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError> {
         Ok(Arc::new(raw::utf8_array(offsets, values, nulls)?))
@@ -40,6 +48,7 @@ pub(crate) struct Jsonb;
 
 impl BytesForm for Jsonb {
     const VERSION_BYTES: u32 = 1;
+    type Arrow = Utf8Type;
 
     fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError> {
         Text::array(offsets, values, nulls)
@@ -51,6 +60,7 @@ pub(crate) struct Bytea;
 
 impl BytesForm for Bytea {
     const VERSION_BYTES: u32 = 0;
+    type Arrow = BinaryType;
 
     fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
@@ -72,9 +82,8 @@ pub(crate) struct BytesColumn<F: BytesForm> {
     nulls: Nulls,
     /// Of the last chunk; chooses how much is copied at once.
     longest: u32,
-    /// Rows and bytes of the last batch: how much to have room for.
-    rows: usize,
-    batch_bytes: usize,
+    spare_offsets: Spare<i32>,
+    spare_values: Spare<u8>,
 }
 
 impl<F: BytesForm> fmt::Debug for BytesColumn<F> {
@@ -91,14 +100,32 @@ impl<F: BytesForm> BytesColumn<F> {
             values: Vec::new(),
             nulls: Nulls::new(),
             longest: 0,
-            rows: 0,
-            batch_bytes: 0,
+            spare_offsets: Spare::new(0),
+            spare_values: Spare::new(0),
         }
     }
 
     /// Where the values end.
     fn end(&self) -> usize {
         self.offsets.last().and_then(|end| usize::try_from(*end).ok()).unwrap_or(0)
+    }
+
+    fn begin_batch(&mut self) {
+        self.offsets = self.spare_offsets.take();
+        self.offsets.clear();
+        self.offsets.push(0);
+        // What is in it is as good as zeros: it is overwritten before it is read.
+        self.values = self.spare_values.take();
+    }
+
+    /// Makes `values` at least this long.
+    #[cold]
+    fn grow(&mut self, length: usize) {
+        let additional = length.saturating_sub(self.values.len());
+        make_room(&mut self.values, additional);
+        // All that is allocated, up to twice what is asked for: zeroed once, not again for every chunk.
+        let length = self.values.capacity().min(length.saturating_mul(2)).max(length);
+        self.values.resize(length, 0);
     }
 
     /// One loop over the chunk, copying `N` bytes of every value. Returns whether there was a NULL.
@@ -132,7 +159,7 @@ impl<F: BytesForm> BytesColumn<F> {
                     Err(cause) => failed = Some(RowError { row, cause }),
                 }
             }
-            // `decode` made sure that the end of the chunk fits an i32.
+            // `decode` made sure that there is room up to the end of the chunk, and `grow` that this fits an i32.
             i32::try_from(end).unwrap_or(i32::MAX)
         });
         self.offsets.extend(rows);
@@ -191,15 +218,8 @@ fn copy_carefully<F: BytesForm>(
     Ok(Some(value.len()))
 }
 
-/// At most as many bytes as the chunk's values of this column have.
-///
-/// No chunk has more than its wire bytes, which is all that is asked of the usual small chunk. In a
-/// large one most bytes may belong to another column, so this column's are counted.
-fn value_bytes_at_most(bytes: &[u8], cursors: &[u32]) -> usize {
-    const SMALL: usize = 128 << 10;
-    if bytes.len() <= SMALL {
-        return bytes.len();
-    }
+/// Bytes of the chunk's values of this column.
+fn value_bytes(bytes: &[u8], cursors: &[u32]) -> usize {
     let value_bytes = |cursor: &u32| {
         let mut cursor = *cursor;
         take_value(bytes, &mut cursor).ok().flatten().map_or(0, <[u8]>::len)
@@ -211,16 +231,20 @@ impl<F: BytesForm> Column for BytesColumn<F> {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
         let end = self.end();
-        if end == 0 {
-            self.offsets.reserve(self.rows);
-            self.values.reserve(self.batch_bytes);
+        if self.values.capacity() == 0 {
+            self.begin_batch();
         }
-        let room = end + value_bytes_at_most(bytes, cursors) + 64; // 64 more for the last copy
-        if i32::try_from(room).is_err() {
-            return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
-        }
-        if self.values.len() < room {
-            self.values.resize(room, 0);
+        make_room(&mut self.offsets, cursors.len());
+        // No chunk has more values than bytes, which is all that is asked while there is room for that. Otherwise
+        // this column's are counted: most bytes may belong to others.
+        if self.values.len() < end + bytes.len() + SLACK {
+            let room = end + value_bytes(bytes, cursors) + SLACK;
+            if i32::try_from(room).is_err() {
+                return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
+            }
+            if self.values.len() < room {
+                self.grow(room);
+            }
         }
         let any_null = match self.longest {
             0..=16 => self.copy_chunk::<16>(bytes, cursors),
@@ -240,9 +264,32 @@ impl<F: BytesForm> Column for BytesColumn<F> {
         self.end() + size_of_val(self.offsets.as_slice())
     }
 
+    fn allocated_bytes(&self) -> usize {
+        capacity_bytes(&self.values)
+            + capacity_bytes(&self.offsets)
+            + self.nulls.allocated_bytes()
+            + self.spare_offsets.allocated_bytes()
+            + self.spare_values.allocated_bytes()
+    }
+
+    fn recycle(&mut self, array: ArrayRef) {
+        let buffers = array
+            .as_bytes_opt::<F::Arrow>()
+            .map(|array| (array.offsets().inner().inner().clone(), array.values().clone()));
+        if let Some((offsets, values)) = buffers {
+            drop(array);
+            self.spare_offsets.give(offsets);
+            self.spare_values.give(values);
+        }
+    }
+
+    fn reuse(&self) -> BufferReuse {
+        self.spare_values.reuse()
+    }
+
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.rows = self.offsets.len();
-        self.batch_bytes = self.end() + 64;
+        self.spare_offsets.learn(self.offsets.len());
+        self.spare_values.learn(self.end() + SLACK);
         let mut values = std::mem::take(&mut self.values);
         values.truncate(self.end());
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Decimal128Type, Decimal256Type};
 use arrow_array::{ArrayRef, PrimitiveArray};
 use arrow_buffer::i256;
@@ -13,6 +14,7 @@ use crate::column::Column;
 use crate::column::numeric::{DEC_DIGITS, Digits, Numeric};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
+use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 /// An integer that holds scaled values: i128 or i256.
 trait Unscaled: Copy + Default + PartialOrd {
@@ -179,7 +181,7 @@ pub(crate) struct Decimal128Column {
     quick: Quick,
     values: Vec<i128>,
     nulls: Nulls,
-    rows: usize,
+    spare: Spare<i128>,
 }
 
 impl fmt::Debug for Decimal128Column {
@@ -199,7 +201,7 @@ impl Decimal128Column {
             quick: Quick::new(precision, scale),
             values: Vec::new(),
             nulls: Nulls::new(),
-            rows,
+            spare: Spare::new(rows),
         }
     }
 }
@@ -207,9 +209,11 @@ impl Decimal128Column {
 impl Column for Decimal128Column {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
-        if self.values.is_empty() {
-            self.values.reserve(self.rows);
+        if self.values.capacity() == 0 {
+            self.values = self.spare.take();
+            self.values.clear();
         }
+        make_room(&mut self.values, cursors.len());
         let (quick, scale, limit) = (self.quick, self.scale, self.limit);
         let mut any_null = false;
         let mut failed = None;
@@ -260,8 +264,24 @@ impl Column for Decimal128Column {
         size_of_val(self.values.as_slice())
     }
 
+    fn allocated_bytes(&self) -> usize {
+        capacity_bytes(&self.values) + self.nulls.allocated_bytes() + self.spare.allocated_bytes()
+    }
+
+    fn recycle(&mut self, array: ArrayRef) {
+        let buffer = array.as_primitive_opt::<Decimal128Type>().map(|array| array.values().inner().clone());
+        if let Some(buffer) = buffer {
+            drop(array);
+            self.spare.give(buffer);
+        }
+    }
+
+    fn reuse(&self) -> BufferReuse {
+        self.spare.reuse()
+    }
+
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.rows = self.values.len();
+        self.spare.learn(self.values.len());
         let values = std::mem::take(&mut self.values);
         let array = PrimitiveArray::<Decimal128Type>::new(values.into(), self.nulls.finish());
         let data_type = DataType::Decimal128(self.precision, self.scale.cast_signed());
@@ -276,6 +296,7 @@ pub(crate) struct Decimal256Column {
     limit: i256,
     values: Vec<i256>,
     nulls: Nulls,
+    spare: Spare<i256>,
 }
 
 impl fmt::Debug for Decimal256Column {
@@ -288,13 +309,25 @@ impl Decimal256Column {
     /// 39 ≤ `precision` ≤ 76, 0 ≤ `scale` ≤ `precision`.
     pub(crate) fn new(precision: u8, scale: i8) -> Self {
         let limit = i256::ten_to(precision).unwrap_or(i256::MAX);
-        Self { precision, scale: scale.unsigned_abs(), limit, values: Vec::new(), nulls: Nulls::new() }
+        Self {
+            precision,
+            scale: scale.unsigned_abs(),
+            limit,
+            values: Vec::new(),
+            nulls: Nulls::new(),
+            spare: Spare::new(0),
+        }
     }
 }
 
 impl Column for Decimal256Column {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
+        if self.values.capacity() == 0 {
+            self.values = self.spare.take();
+            self.values.clear();
+        }
+        make_room(&mut self.values, cursors.len());
         let valid = self.nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
             let value = take_value(bytes, cursor)
@@ -316,7 +349,24 @@ impl Column for Decimal256Column {
         size_of_val(self.values.as_slice())
     }
 
+    fn allocated_bytes(&self) -> usize {
+        capacity_bytes(&self.values) + self.nulls.allocated_bytes() + self.spare.allocated_bytes()
+    }
+
+    fn recycle(&mut self, array: ArrayRef) {
+        let buffer = array.as_primitive_opt::<Decimal256Type>().map(|array| array.values().inner().clone());
+        if let Some(buffer) = buffer {
+            drop(array);
+            self.spare.give(buffer);
+        }
+    }
+
+    fn reuse(&self) -> BufferReuse {
+        self.spare.reuse()
+    }
+
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        self.spare.learn(self.values.len());
         let values = std::mem::take(&mut self.values);
         let array = PrimitiveArray::<Decimal256Type>::new(values.into(), self.nulls.finish());
         let data_type = DataType::Decimal256(self.precision, self.scale.cast_signed());

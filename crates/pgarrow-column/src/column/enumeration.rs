@@ -13,6 +13,10 @@ use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
+use crate::spare::capacity_bytes;
+
+/// Bytes of memory of a label beside its text, which is there twice: the string, the map's entry, its key.
+const LABEL_BYTES: usize = 64;
 
 /// To `Dictionary(Int32, Utf8)`. Keys are the labels' places in sort order when the run was planned.
 ///
@@ -49,7 +53,7 @@ impl EnumColumn {
 impl Column for EnumColumn {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
-        if self.keys.is_empty() {
+        if self.keys.capacity() == 0 {
             self.keys.reserve(self.rows);
         }
         // Neighbouring rows often have the same label.
@@ -85,6 +89,11 @@ impl Column for EnumColumn {
 
     fn bytes(&self) -> usize {
         size_of_val(self.keys.as_slice())
+    }
+
+    fn allocated_bytes(&self) -> usize {
+        let labels: usize = self.labels.iter().map(|label| 2 * label.capacity() + LABEL_BYTES).sum();
+        capacity_bytes(&self.keys) + labels + self.nulls.allocated_bytes()
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::types::ArrowPrimitiveType;
 use arrow_array::{ArrayRef, PrimitiveArray};
 use arrow_schema::DataType;
@@ -11,6 +12,7 @@ use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
+use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 /// A PostgreSQL type of one fixed width that maps onto one Arrow primitive type.
 pub(crate) trait FixedWidth: Copy + fmt::Debug + Send + 'static {
@@ -55,8 +57,7 @@ pub(crate) struct FixedColumn<T: FixedWidth> {
     nulls: Nulls,
     /// The last chunk had NULLs: start the next with the loop that expects them.
     expect_nulls: bool,
-    /// Rows of the last batch: how many to have room for.
-    rows: usize,
+    spare: Spare<Native<T>>,
 }
 
 impl<T: FixedWidth> fmt::Debug for FixedColumn<T> {
@@ -67,7 +68,14 @@ impl<T: FixedWidth> fmt::Debug for FixedColumn<T> {
 
 impl<T: FixedWidth> FixedColumn<T> {
     pub(crate) fn new(decoder: T, data_type: DataType, rows: usize) -> Self {
-        Self { decoder, data_type, values: Vec::new(), nulls: Nulls::new(), expect_nulls: false, rows }
+        Self {
+            decoder,
+            data_type,
+            values: Vec::new(),
+            nulls: Nulls::new(),
+            expect_nulls: false,
+            spare: Spare::new(rows),
+        }
     }
 
     /// Decodes the chunk if no value is NULL and none needs a second look. Otherwise puts
@@ -153,9 +161,11 @@ fn decode_carefully<T: FixedWidth>(
 impl<T: FixedWidth> Column for FixedColumn<T> {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
-        if self.values.is_empty() {
-            self.values.reserve(self.rows);
+        if self.values.capacity() == 0 {
+            self.values = self.spare.take();
+            self.values.clear();
         }
+        make_room(&mut self.values, cursors.len());
         if !self.expect_nulls && self.decode_all_valid(bytes, cursors) {
             self.nulls.append_valid(cursors.len());
             return Ok(());
@@ -174,8 +184,24 @@ impl<T: FixedWidth> Column for FixedColumn<T> {
         size_of_val(self.values.as_slice())
     }
 
+    fn allocated_bytes(&self) -> usize {
+        capacity_bytes(&self.values) + self.nulls.allocated_bytes() + self.spare.allocated_bytes()
+    }
+
+    fn recycle(&mut self, array: ArrayRef) {
+        let buffer = array.as_primitive_opt::<T::Arrow>().map(|array| array.values().inner().clone());
+        if let Some(buffer) = buffer {
+            drop(array);
+            self.spare.give(buffer);
+        }
+    }
+
+    fn reuse(&self) -> BufferReuse {
+        self.spare.reuse()
+    }
+
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.rows = self.values.len();
+        self.spare.learn(self.values.len());
         let values = std::mem::take(&mut self.values);
         let array = PrimitiveArray::<T::Arrow>::new(values.into(), self.nulls.finish());
         Ok(Arc::new(array.with_data_type(self.data_type.clone())))

@@ -21,6 +21,7 @@ use crate::column::Column;
 use crate::column::fixed::FixedWidth;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
+use crate::spare::{capacity_bytes, make_room};
 
 struct Parts {
     months: i32,
@@ -78,6 +79,9 @@ impl IntervalStructColumn {
 impl Column for IntervalStructColumn {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
+        make_room(&mut self.months, cursors.len());
+        make_room(&mut self.days, cursors.len());
+        make_room(&mut self.micros, cursors.len());
         let valid = self.nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
             let at_row = |cause| RowError { row, cause };
@@ -107,6 +111,13 @@ impl Column for IntervalStructColumn {
 
     fn bytes(&self) -> usize {
         self.micros.len() * 16
+    }
+
+    fn allocated_bytes(&self) -> usize {
+        capacity_bytes(&self.months)
+            + capacity_bytes(&self.days)
+            + capacity_bytes(&self.micros)
+            + self.nulls.allocated_bytes()
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {

@@ -10,6 +10,7 @@ use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::raw;
+use crate::spare::capacity_bytes;
 
 /// A type and how PostgreSQL prints it.
 pub(crate) trait TextForm: fmt::Debug + Send + 'static {
@@ -59,6 +60,10 @@ impl<T: TextForm> Column for TextFormColumn<T> {
 
     fn bytes(&self) -> usize {
         self.text.len() + size_of_val(self.offsets.as_slice())
+    }
+
+    fn allocated_bytes(&self) -> usize {
+        capacity_bytes(&self.text) + capacity_bytes(&self.offsets) + self.nulls.allocated_bytes()
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {

@@ -13,6 +13,7 @@ use crate::column::Column;
 use crate::column::fixed::FixedWidth;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
+use crate::spare::{capacity_bytes, make_room};
 
 /// 24:00:00 is a legal time of PostgreSQL and kept, although Arrow's own range ends just before it.
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
@@ -63,6 +64,8 @@ fn decode_timetz(value: &[u8]) -> Result<(i64, i32), ValueError> {
 impl Column for TimetzColumn {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
+        make_room(&mut self.micros, cursors.len());
+        make_room(&mut self.offsets, cursors.len());
         let valid = self.nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
             let value = take_value(bytes, cursor).map_err(|cause| RowError { row, cause })?;
@@ -84,6 +87,10 @@ impl Column for TimetzColumn {
 
     fn bytes(&self) -> usize {
         self.micros.len() * 12
+    }
+
+    fn allocated_bytes(&self) -> usize {
+        capacity_bytes(&self.micros) + capacity_bytes(&self.offsets) + self.nulls.allocated_bytes()
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, FixedSizeBinaryArray};
 use arrow_buffer::Buffer;
 
@@ -11,6 +12,7 @@ use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
+use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 const WIDTH: usize = 16;
 
@@ -19,19 +21,23 @@ const WIDTH: usize = 16;
 pub(crate) struct UuidColumn {
     values: Vec<u8>,
     nulls: Nulls,
-    rows: usize,
+    spare: Spare<u8>,
 }
 
 impl UuidColumn {
     pub(crate) fn new(rows: usize) -> Self {
-        Self { values: Vec::new(), nulls: Nulls::new(), rows }
+        Self { values: Vec::new(), nulls: Nulls::new(), spare: Spare::new(rows * WIDTH) }
     }
 }
 
 impl Column for UuidColumn {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
-        self.values.reserve(if self.values.is_empty() { self.rows } else { cursors.len() } * WIDTH);
+        if self.values.capacity() == 0 {
+            self.values = self.spare.take();
+            self.values.clear();
+        }
+        make_room(&mut self.values, cursors.len() * WIDTH);
         let mut any_null = false;
         let valid = self.nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
@@ -61,8 +67,24 @@ impl Column for UuidColumn {
         self.values.len()
     }
 
+    fn allocated_bytes(&self) -> usize {
+        capacity_bytes(&self.values) + self.nulls.allocated_bytes() + self.spare.allocated_bytes()
+    }
+
+    fn recycle(&mut self, array: ArrayRef) {
+        let buffer = array.as_fixed_size_binary_opt().map(|array| array.values().clone());
+        if let Some(buffer) = buffer {
+            drop(array);
+            self.spare.give(buffer);
+        }
+    }
+
+    fn reuse(&self) -> BufferReuse {
+        self.spare.reuse()
+    }
+
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.rows = self.values.len() / WIDTH;
+        self.spare.learn(self.values.len());
         let values = Buffer::from_vec(std::mem::take(&mut self.values));
         Ok(Arc::new(FixedSizeBinaryArray::new(16, values, self.nulls.finish())))
     }

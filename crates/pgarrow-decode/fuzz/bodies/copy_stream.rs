@@ -28,7 +28,7 @@ pub(crate) fn check(data: &[u8]) {
     let Some(([plan, batch_rows, mode, n_cuts], rest)) = data.split_first_chunk::<4>() else { return };
     let (cuts, bytes) = rest.split_at(rest.len().min(2 * usize::from(*n_cuts)));
     let columns = plan_of(*plan);
-    let limits = BatchLimits { rows: usize::from(*batch_rows), bytes: 1 << 30 };
+    let limits = BatchLimits { rows: usize::from(*batch_rows), bytes: 1 << 30, exact: false };
     let mut cuts: Vec<usize> = cuts
         .as_chunks::<2>()
         .0

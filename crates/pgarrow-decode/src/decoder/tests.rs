@@ -14,6 +14,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod batches;
+
 fn column(name: &str, pg_type: PgType, nullable: bool) -> PgColumn {
     PgColumn {
         name: name.to_owned(),
@@ -43,7 +45,7 @@ fn decoder_of(columns: &[PgColumn], limits: BatchLimits) -> CopyDecoder {
 }
 
 fn limits(rows: usize) -> BatchLimits {
-    BatchLimits { rows, bytes: 1 << 20 }
+    BatchLimits { rows, bytes: 1 << 20, exact: false }
 }
 
 /// `n_rows` rows of [`plan`], with NULLs and text of many lengths.
@@ -175,7 +177,7 @@ fn messages_that_are_not_ours_are_left_alone() {
 
 #[test]
 fn a_batch_ends_at_its_bytes() {
-    let limits = BatchLimits { rows: 100_000, bytes: 4096 };
+    let limits = BatchLimits { rows: 100_000, bytes: 4096, exact: false };
     let writer = rows(5000);
     let (batches, _) =
         decode_in_pieces(decoder_of(&plan(), limits), &writer.frames(Packing::PerTuple), usize::MAX).unwrap();
@@ -193,7 +195,7 @@ fn a_row_larger_than_a_batch() {
     let id = 1_i32.to_be_bytes();
     let writer = CopyWriter::new().tuple([Some(&id[..]), Some(large.as_bytes()), None, None]);
     for packing in [Packing::PerTuple, Packing::Split(1000)] {
-        let decoder = decoder_of(&plan(), BatchLimits { rows: 10, bytes: 1 });
+        let decoder = decoder_of(&plan(), BatchLimits { rows: 10, bytes: 1, exact: false });
         let (batches, _) = decode_in_pieces(decoder, &writer.frames(packing), 100_000).unwrap();
         assert_eq!(batches[0].column(1).as_string::<i32>().value(0), large);
     }
