@@ -138,7 +138,12 @@ pub(crate) fn command_complete(body: &[u8]) -> Result<&[u8], BodyError> {
 
 /// The rows in a tag that is exactly `COPY <u64>`.
 pub(crate) fn copy_rows(tag: &[u8]) -> Option<u64> {
-    let digits = tag.strip_prefix(b"COPY ")?;
+    tagged_rows(tag, b"COPY ")
+}
+
+/// The rows in a tag that is exactly `command`, with its space, and a `u64`.
+pub(crate) fn tagged_rows(tag: &[u8], command: &[u8]) -> Option<u64> {
+    let digits = tag.strip_prefix(command)?;
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None; // `parse` would take a sign
     }
@@ -146,6 +151,18 @@ pub(crate) fn copy_rows(tag: &[u8]) -> Option<u64> {
 }
 
 pub(crate) fn row_description(body: &[u8]) -> Result<Vec<ColumnDescription>, BodyError> {
+    // Without the formats: what was asked for, or 0 if nothing was bound yet.
+    described_row(body).map(|(columns, _)| columns)
+}
+
+/// How many columns a RowDescription has, and whether all of them come in binary.
+pub(crate) fn row_formats(body: &[u8]) -> Result<CopyFormats, BodyError> {
+    let (columns, is_binary) = described_row(body)?;
+    Ok(CopyFormats { n_columns: columns.len(), is_binary })
+}
+
+fn described_row(body: &[u8]) -> Result<(Vec<ColumnDescription>, bool), BodyError> {
+    let mut is_binary = true;
     let mut cursor = Cursor::new(body);
     let n_columns = cursor.count(19)?; // an empty name and six numbers
     let mut columns = Vec::with_capacity(n_columns);
@@ -158,10 +175,10 @@ pub(crate) fn row_description(body: &[u8]) -> Result<Vec<ColumnDescription>, Bod
             type_length: cursor.i16()?,
             type_modifier: cursor.i32()?,
         });
-        cursor.i16()?; // format: what was asked for, or 0 if nothing was bound yet
+        is_binary &= cursor.i16()? == 1;
     }
     cursor.finish()?;
-    Ok(columns)
+    Ok((columns, is_binary))
 }
 
 pub(crate) fn parameter_description(body: &[u8]) -> Result<Vec<u32>, BodyError> {
@@ -194,7 +211,7 @@ pub(crate) fn data_row(body: &[u8]) -> Result<Vec<Option<&[u8]>>, BodyError> {
     Ok(values)
 }
 
-/// Formats in a CopyInResponse or CopyOutResponse.
+/// Formats of columns.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct CopyFormats {
     pub(crate) n_columns: usize,

@@ -16,6 +16,7 @@ mod machine;
 use self::machine::{Machine, Step};
 use crate::error::{Error, ErrorKind};
 use crate::frame;
+use crate::row_stream::RowStream;
 use crate::session::Session;
 
 const PHASE: &str = "COPY TO STDOUT";
@@ -30,6 +31,8 @@ pub struct CopyOut<'a> {
     machine: Machine,
     n_columns: usize,
     bytes_before: u64,
+    /// Bytes of the message that [`RowStream::receive`] is in.
+    left: usize,
 }
 
 /// What one call of [`CopyOut::advance`] came to.
@@ -63,7 +66,7 @@ impl Session {
         match machine.step(message.tag, &message.body) {
             Ok(Step::Started { n_columns, is_binary: true }) => {
                 self.wire.start_streaming().map_err(|cause| self.io_error(&cause, PHASE))?;
-                Ok(CopyOut { session: self, machine, n_columns, bytes_before })
+                Ok(CopyOut { session: self, machine, n_columns, bytes_before, left: 0 })
             }
             Ok(Step::Started { .. }) => {
                 self.abandon("a COPY in text format was left before its end");
@@ -129,11 +132,20 @@ impl CopyOut<'_> {
         if let Some(rows) = self.machine.done() {
             return Ok(CopyOutStep::Done { rows });
         }
+        self.check_going_on()?;
+        let result = self.advance_unchecked();
+        self.after(result)
+    }
+
+    fn check_going_on(&self) -> Result<(), Error> {
         if self.machine.is_failed() {
             let message = format!("{} ({PHASE}): the COPY has failed before", self.session.endpoint);
             return Err(Error::new(ErrorKind::Protocol, message));
         }
-        let result = self.advance_unchecked();
+        Ok(())
+    }
+
+    fn after<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         if result.is_err() {
             self.machine.fail();
         }
@@ -145,6 +157,9 @@ impl CopyOut<'_> {
     }
 
     fn advance_unchecked(&mut self) -> Result<CopyOutStep, Error> {
+        if self.left > 0 {
+            return Err(self.session.violation(PHASE, "a message was left before its end"));
+        }
         loop {
             let header = match self.session.header(PHASE)? {
                 Some(header) if header.frame_bytes() <= self.session.wire.unread().len() => header,
@@ -191,6 +206,37 @@ impl CopyOut<'_> {
             }
             Err(violation) => Err(self.session.violation(PHASE, &violation.to_string())),
         }
+    }
+}
+
+impl RowStream for CopyOut<'_> {
+    fn column_count(&self) -> usize {
+        self.column_count()
+    }
+
+    fn buffered(&self) -> &[u8] {
+        self.buffered()
+    }
+
+    fn consume(&mut self, n_bytes: usize) {
+        self.consume(n_bytes);
+    }
+
+    fn bytes_received(&self) -> u64 {
+        self.bytes_received()
+    }
+
+    fn advance(&mut self) -> Result<CopyOutStep, Error> {
+        self.advance()
+    }
+
+    fn receive(&mut self, target: &mut [u8]) -> Result<(), Error> {
+        self.check_going_on()?;
+        if !self.machine.is_streaming() {
+            return Err(self.session.violation(PHASE, "there are no rows to be received"));
+        }
+        let result = self.session.receive_data(PHASE, b'd', &mut self.left, target);
+        self.after(result)
     }
 }
 

@@ -111,6 +111,11 @@ impl Outgoing {
         self.push(&Bind::new(None, None, Vec::new(), parameters.collect(), Vec::new()))
     }
 
+    /// Bind to the unnamed portal: no parameters in, all columns out in binary.
+    pub(crate) fn bind_binary(&mut self) -> Result<(), Error> {
+        self.push(&Bind::new(None, None, Vec::new(), Vec::new(), vec![1]))
+    }
+
     pub(crate) fn describe_statement(&mut self) -> Result<(), Error> {
         self.push(&Describe::new(b'S', None))
     }
@@ -192,6 +197,7 @@ mod tests {
             sent(|outgoing| outgoing.bind(&[Some("a"), None])),
             b"B\0\0\0\x15\0\0\0\0\0\x02\0\0\0\x01a\xff\xff\xff\xff\0\0"
         );
+        assert_eq!(sent(Outgoing::bind_binary), b"B\0\0\0\x0e\0\0\0\0\0\0\0\x01\0\x01");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  Config ──connect──▶ Session ─┬─ execute, query, describe     small answers, whole
-//!                               ├─ copy_out ──▶ CopyOut         rows as bytes, in place
+//!                               ├─ copy_out ──▶ CopyOut         rows as bytes, in place: a RowStream
+//!                               ├─ select_out, cursor_out ──▶ RowsOut     the same where COPY is refused
 //!                               ├─ copy_in  ──▶ CopyIn
 //!                               └─ canceller, interrupter       handles for other threads
 //! ```
@@ -45,6 +46,8 @@ mod frame;
 mod frontend;
 mod query;
 mod receive;
+mod row_stream;
+mod rows_out;
 mod server_error;
 mod session;
 mod socket;
@@ -60,6 +63,8 @@ pub use copy_out::{CopyOut, CopyOutStep};
 pub use describe::{ColumnDescription, Description};
 pub use error::{Error, ErrorKind};
 pub use query::Row;
+pub use row_stream::RowStream;
+pub use rows_out::RowsOut;
 pub use server_error::ServerError;
 pub use session::{Session, TransactionStatus};
 pub use text::escape_control;

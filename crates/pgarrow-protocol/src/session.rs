@@ -375,6 +375,19 @@ impl Session {
         }
     }
 
+    /// As [`read_more`](Self::read_more), but straight into `target`, when nothing is buffered. Bytes read.
+    pub(crate) fn read_into(&mut self, target: &mut [u8], phase: &'static str) -> Result<usize, Error> {
+        loop {
+            self.check_time(phase)?;
+            match self.wire.read_into(target) {
+                Ok(Some(0)) => return Err(self.closed(phase)),
+                Ok(Some(n_bytes)) => return Ok(n_bytes),
+                Ok(None) => {}
+                Err(cause) => return Err(self.io_error(&cause, phase)),
+            }
+        }
+    }
+
     pub(crate) fn check_time(&mut self, phase: &'static str) -> Result<(), Error> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(self.fail(ErrorKind::Interrupted, phase, "interrupted"));

@@ -108,7 +108,8 @@ impl Wire {
         if self.buffer.make_room().is_err() {
             return Ok(Fill::Full);
         }
-        self.adjust_low_water()?;
+        let n_free = self.buffer.free_tail().len();
+        self.adjust_low_water(n_free)?;
         let result = match &mut self.tls {
             None => self.socket.read(self.buffer.free_tail()),
             Some(tls) => tls.read(&self.socket, true, self.buffer.free_tail()),
@@ -118,6 +119,28 @@ impl Wire {
             self.adjust_pace(filled)?;
         }
         Ok(filled)
+    }
+
+    /// Reads once into `target` instead, as [`fill`](Self::fill) does; the buffer has to be empty. Bytes read, 0 if
+    /// there will be no more; `None` if none came in time.
+    pub(crate) fn read_into(&mut self, target: &mut [u8]) -> io::Result<Option<usize>> {
+        debug_assert!(self.buffer.unread().is_empty());
+        self.adjust_low_water(target.len())?;
+        let result = match &mut self.tls {
+            None => self.socket.read(target),
+            Some(tls) => tls.read(&self.socket, true, target),
+        };
+        let (n_bytes, filled) = match result {
+            Ok(0) => return Ok(Some(0)),
+            Ok(n_bytes) => (Some(n_bytes), Fill::Bytes),
+            Err(cause) if is_nothing(&cause) => (None, Fill::Nothing),
+            Err(cause) => return Err(cause),
+        };
+        self.bytes_received = self.bytes_received.saturating_add(n_bytes.unwrap_or(0) as u64);
+        if self.pace != Pace::Idle {
+            self.adjust_pace(filled)?;
+        }
+        Ok(n_bytes)
     }
 
     /// Reads once into the free tail, without waiting.
@@ -165,7 +188,8 @@ impl Wire {
         self.quiet_reads = 0;
         self.pace = pace;
         self.socket.set_read_timeout(if pace == Pace::Streaming { STREAMING_TIMEOUT } else { TICK })?;
-        self.adjust_low_water()
+        let n_free = self.buffer.free_tail().len();
+        self.adjust_low_water(n_free)
     }
 
     fn adjust_pace(&mut self, filled: Fill) -> io::Result<()> {
@@ -182,12 +206,12 @@ impl Wire {
         }
     }
 
-    fn adjust_low_water(&mut self) -> io::Result<()> {
+    /// `n_free`: bytes that the next read has room for.
+    fn adjust_low_water(&mut self, n_free: usize) -> io::Result<()> {
         let low_water = match self.pace {
             // A power of two, so that it rarely changes: each change is a system call.
             Pace::Streaming => {
-                let n_free = self.buffer.free_tail().len().min(STREAMING_LOW_WATER);
-                n_free.checked_ilog2().map_or(1, |exponent| 1 << exponent)
+                n_free.min(STREAMING_LOW_WATER).checked_ilog2().map_or(1, |exponent| 1 << exponent)
             }
             Pace::Idle | Pace::Waiting => 1,
         };

@@ -5,6 +5,8 @@
 mod copy;
 mod fuzz;
 mod login;
+mod rows;
 mod script;
+mod server;
 mod statements;
 mod tls;

@@ -1,0 +1,87 @@
+//! What all ways to read rows have in common: data messages in one buffer, and an end that says how many rows.
+
+use crate::copy_out::CopyOutStep;
+use crate::error::Error;
+use crate::session::Session;
+
+/// Below this a read goes through the receive buffer: reading what is left of a message straight into its place is
+/// worth a system call only for large values.
+const DIRECT_BYTES: usize = 32 * 1024;
+
+/// Rows on their way in: [`CopyOut`](crate::CopyOut) or [`RowsOut`](crate::RowsOut).
+pub trait RowStream {
+    /// How many columns the server announced.
+    fn column_count(&self) -> usize;
+
+    /// What is received and not consumed. Starts at a message boundary: tag, `u32` length, body.
+    ///
+    /// The caller decodes the whole data messages at its head (CopyData `d` of a COPY, DataRow `D` otherwise) and
+    /// [`consume`](Self::consume)s them; at any other tag, and at a message that is cut off, it calls
+    /// [`advance`](Self::advance). Lengths are not checked yet.
+    fn buffered(&self) -> &[u8];
+
+    /// States that the first `n_bytes` of [`buffered`](Self::buffered) are dealt with: whole data messages, with
+    /// their headers.
+    fn consume(&mut self, n_bytes: usize);
+
+    /// Bytes received since the statement was sent.
+    fn bytes_received(&self) -> u64;
+
+    /// Goes on: deals with other messages, and reads until a whole data message is there or the stream is over.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Server`](crate::ErrorKind::Server) if the server breaks the stream off. Anything else than the one end that means success
+    /// is an error, too; after it, and after [`CopyOutStep::Done`], the stream stays as it is.
+    fn advance(&mut self) -> Result<CopyOutStep, Error>;
+
+    /// Fills `target` with the next bytes of the stream: what is buffered, then straight from the socket.
+    ///
+    /// For data messages that are too large to be held twice. It starts at the head of
+    /// [`buffered`](Self::buffered), which has to be a data message, with the message's header; the caller goes on,
+    /// with targets of any sizes, to the end of that message and not beyond it. In between, no other method but
+    /// [`bytes_received`](Self::bytes_received) is of use.
+    ///
+    /// # Errors
+    ///
+    /// As [`advance`](Self::advance). [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) also if there is no data message at the head, or
+    /// `target` is larger than what is left of it.
+    fn receive(&mut self, target: &mut [u8]) -> Result<(), Error>;
+}
+
+impl Session {
+    /// [`RowStream::receive`] of messages tagged `tag`; `left` counts what is left of the one that was begun.
+    pub(crate) fn receive_data(
+        &mut self,
+        phase: &'static str,
+        tag: u8,
+        left: &mut usize,
+        mut target: &mut [u8],
+    ) -> Result<(), Error> {
+        if *left == 0 && !target.is_empty() {
+            *left = loop {
+                match self.header(phase)? {
+                    Some(header) if header.tag == tag => break header.frame_bytes(),
+                    Some(_) => return Err(self.violation(phase, "there is no data message to be received")),
+                    None => self.read_more(phase)?,
+                }
+            };
+        }
+        *left = left
+            .checked_sub(target.len())
+            .ok_or_else(|| self.violation(phase, "more was to be received than the message has"))?;
+        while !target.is_empty() {
+            let (place, rest) = target.split_at_mut(self.wire.unread().len().min(target.len()));
+            place.copy_from_slice(self.wire.unread().get(..place.len()).unwrap_or_default());
+            self.wire.consume(place.len());
+            target = rest;
+            if target.len() >= DIRECT_BYTES {
+                let n_bytes = self.read_into(target, phase)?;
+                target = target.get_mut(n_bytes..).unwrap_or_default();
+            } else if !target.is_empty() {
+                self.read_more(phase)?;
+            }
+        }
+        Ok(())
+    }
+}
