@@ -112,7 +112,8 @@ impl FileWriter for File {
     }
 
     fn bytes(&self) -> u64 {
-        self.writer.inner().bytes()
+        // The parquet crate has a buffer of its own in front of the output.
+        self.writer.bytes_written() as u64
     }
 
     fn end(self) -> Result<FileEnd, SinkError> {

@@ -12,10 +12,14 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use crate::error::{SinkError, SinkErrorKind};
 use crate::output::Output;
+use crate::outputs::Outputs;
 use crate::sink::{Sink, Written};
 
-/// Makes a sink for an output and a schema.
-pub type Make<'a> = &'a dyn Fn(Output, SchemaRef) -> Result<Box<dyn Sink>, SinkError>;
+mod folders;
+mod turns;
+
+/// Makes a sink for outputs and a schema.
+pub type Make<'a> = &'a dyn Fn(Outputs, SchemaRef) -> Result<Box<dyn Sink>, SinkError>;
 /// Reads a published file back: its schema and its batches.
 pub type Read<'a> = &'a dyn Fn(&Path) -> (SchemaRef, Vec<RecordBatch>);
 
@@ -34,12 +38,14 @@ pub fn check_sink(make: Make<'_>, read: Read<'_>) {
     overwriting_happens_at_the_commit(make, read);
     a_name_taken_during_the_run_is_refused(make);
     a_stream_gets_the_same_bytes(make);
+    turns::check(make, read);
+    folders::check(make, read);
 }
 
 fn written_rows_come_back(make: Make<'_>, read: Read<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
-    let sink = make(Output::file(&path, false).unwrap(), schema()).unwrap();
+    let sink = make_file(make, &path);
     let mut part = sink.open_part(0).unwrap();
     for start in [0, 1000, 2000] {
         part.write(&batch(start, 1000)).unwrap();
@@ -57,7 +63,7 @@ fn written_rows_come_back(make: Make<'_>, read: Read<'_>) {
 fn parts_write_side_by_side(make: Make<'_>, read: Read<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
-    let sink = make(Output::file(&path, false).unwrap(), schema()).unwrap();
+    let sink = make_file(make, &path);
     std::thread::scope(|scope| {
         for index in 0..2_usize {
             let sink = &sink;
@@ -80,7 +86,7 @@ fn an_empty_output_has_a_schema(make: Make<'_>, read: Read<'_>) {
     for parts in [0, 1] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let sink = make(Output::file(&path, false).unwrap(), schema()).unwrap();
+        let sink = make_file(make, &path);
         for index in 0..parts {
             assert_eq!(sink.open_part(index).unwrap().finish().unwrap(), 0);
         }
@@ -94,7 +100,7 @@ fn an_empty_output_has_a_schema(make: Make<'_>, read: Read<'_>) {
 fn dropped_without_commit_leaves_nothing(make: Make<'_>) {
     for finish in [false, true] {
         let folder = tempfile::tempdir().unwrap();
-        let sink = make(Output::file(folder.path().join("out"), false).unwrap(), schema()).unwrap();
+        let sink = make_file(make, &folder.path().join("out"));
         let mut part = sink.open_part(0).unwrap();
         part.write(&batch(0, 1000)).unwrap();
         if finish {
@@ -112,7 +118,7 @@ fn dropped_without_commit_leaves_nothing(make: Make<'_>) {
 fn an_unfinished_part_fails_the_commit(make: Make<'_>) {
     for dropped in [false, true] {
         let folder = tempfile::tempdir().unwrap();
-        let sink = make(Output::file(folder.path().join("out"), false).unwrap(), schema()).unwrap();
+        let sink = make_file(make, &folder.path().join("out"));
         let mut part = sink.open_part(0).unwrap();
         part.write(&batch(0, 10)).unwrap();
         let part = (!dropped).then_some(part);
@@ -127,7 +133,7 @@ fn an_existing_file_is_refused(make: Make<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
     fs::write(&path, "theirs").unwrap();
-    let made = Output::file(&path, false).and_then(|output| make(output, schema()));
+    let made = Output::file(&path, false).and_then(|output| make(output.into(), schema()));
     let Err(error) = made else { panic!("an existing file was accepted") };
     assert_eq!(error.kind(), SinkErrorKind::Exists, "{error:?}");
     assert_eq!(fs::read(&path).unwrap(), b"theirs");
@@ -138,7 +144,7 @@ fn overwriting_happens_at_the_commit(make: Make<'_>, read: Read<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
     fs::write(&path, "old").unwrap();
-    let sink = make(Output::file(&path, true).unwrap(), schema()).unwrap();
+    let sink = make(Output::file(&path, true).unwrap().into(), schema()).unwrap();
     let mut part = sink.open_part(0).unwrap();
     part.write(&batch(0, 10)).unwrap();
     part.finish().unwrap();
@@ -151,7 +157,7 @@ fn overwriting_happens_at_the_commit(make: Make<'_>, read: Read<'_>) {
 fn a_name_taken_during_the_run_is_refused(make: Make<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
-    let sink = make(Output::file(&path, false).unwrap(), schema()).unwrap();
+    let sink = make_file(make, &path);
     fs::write(&path, "theirs").unwrap();
     let Err(error) = sink.commit() else { panic!("another program's file was replaced") };
     assert_eq!(error.kind(), SinkErrorKind::Exists, "{error:?}");
@@ -165,7 +171,7 @@ fn a_stream_gets_the_same_bytes(make: Make<'_>) {
     let copy = folder.path().join("copy");
     let stream = fs::File::create(&copy).unwrap();
     for output in [Output::file(&path, false).unwrap(), Output::writer(stream)] {
-        let sink = make(output, schema()).unwrap();
+        let sink = make(output.into(), schema()).unwrap();
         let mut part = sink.open_part(0).unwrap();
         part.write(&batch(0, 10)).unwrap();
         part.finish().unwrap();
@@ -174,6 +180,10 @@ fn a_stream_gets_the_same_bytes(make: Make<'_>) {
         assert_eq!(written.bytes, fs::metadata(&path).unwrap().len());
     }
     assert_eq!(fs::read(&path).unwrap(), fs::read(&copy).unwrap());
+}
+
+fn make_file(make: Make<'_>, path: &Path) -> Box<dyn Sink> {
+    make(Output::file(path, false).unwrap().into(), schema()).unwrap()
 }
 
 fn check_written(written: &Written, path: &Path, rows: u64) {
@@ -207,16 +217,24 @@ fn expected(ids: std::ops::Range<i64>) -> Vec<(i64, Option<String>)> {
 
 /// The rows of a file, sorted by id: parts may append in any order.
 fn rows(read: Read<'_>, path: &Path) -> Vec<(i64, Option<String>)> {
+    let mut rows = rows_in_order(read, path);
+    rows.sort_unstable();
+    rows
+}
+
+fn rows_in_order(read: Read<'_>, path: &Path) -> Vec<(i64, Option<String>)> {
     let mut rows = Vec::new();
     for batch in read(path).1 {
         let ids = batch.column(0).as_primitive::<Int64Type>();
         let names = batch.column(1).as_string::<i32>();
         rows.extend(ids.values().iter().zip(names).map(|(id, name)| (*id, name.map(str::to_owned))));
     }
-    rows.sort_unstable();
     rows
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }

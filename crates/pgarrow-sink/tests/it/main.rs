@@ -1,6 +1,7 @@
 //! Tests of the file handling that all sinks share.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod folder;
 mod output;
 mod targets;
 
