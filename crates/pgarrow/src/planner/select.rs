@@ -1,0 +1,200 @@
+//! The SELECT of a slice.
+//!
+//! ```text
+//!  a table           SELECT list FROM "s"."t" WHERE (filter)
+//!  some pages        SELECT list FROM ONLY "s"."leaf" AS "t" WHERE ctid >= … AND ctid < … AND (filter)
+//!  small leaves      SELECT … UNION ALL SELECT …
+//!  a range of a key  SELECT list FROM "s"."t" WHERE (key >= … AND key < …) AND (filter)
+//!  a query           the query, or SELECT list FROM (query) AS q (c1, c2, …) WHERE (c1 >= … AND c1 < …)
+//! ```
+//!
+//! Operators name their schema, since the search path is the user's: his filter needs it. A filter and a query
+//! stand on lines of their own, since they may end in a comment.
+
+use pgarrow_catalog::{Relation, quote_identifier, quote_literal};
+use pgarrow_types::PgColumn;
+
+use crate::planner::PlannedSlice;
+use crate::slice::{KeyType, SliceRange, SliceRead, SliceSubject};
+
+/// What is read, as SQL: what all slices of an export have in common.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Selection {
+    columns: Vec<Item>,
+    from: Origin,
+}
+
+/// A column of the result.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Item {
+    name: String,
+    is_cast_to_text: bool,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Origin {
+    Table { relation: Relation, filter: Option<String> },
+    Query(String),
+}
+
+impl Selection {
+    /// Columns of a table, and a condition for its rows.
+    pub(crate) fn of_table(relation: &Relation, columns: &[PgColumn], filter: Option<&str>) -> Self {
+        let from = Origin::Table { relation: relation.clone(), filter: filter.map(str::to_owned) };
+        Self { columns: items(columns), from }
+    }
+
+    /// A query, and the columns of its result.
+    pub(crate) fn of_query(query: &str, columns: &[PgColumn]) -> Self {
+        Self { columns: items(columns), from: Origin::Query(query.to_owned()) }
+    }
+
+    /// The SELECT of a slice, without a COPY around it.
+    pub(crate) fn select(&self, slice: &PlannedSlice) -> String {
+        match &self.from {
+            Origin::Table { relation, filter } => {
+                let list = self.list();
+                let selects = slice.relations.iter().map(|(leaf, only)| {
+                    let rows = rows_of_leaf(relation, filter.as_deref(), leaf, *only, &slice.range);
+                    format!("SELECT {list} FROM {rows}")
+                });
+                selects.collect::<Vec<_>>().join(" UNION ALL ")
+            }
+            Origin::Query(query) => self.select_of_query(query, &slice.range),
+        }
+    }
+
+    /// The SELECT list for columns of a table.
+    pub(crate) fn list(&self) -> String {
+        let items = self.columns.iter().map(|item| item.sql(&quote_identifier(&item.name)));
+        items.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The condition for the rows of a table, if there is one.
+    pub(crate) fn filter(&self) -> Option<&str> {
+        match &self.from {
+            Origin::Table { filter, .. } => filter.as_deref(),
+            Origin::Query(_) => None,
+        }
+    }
+
+    /// What a slice of it is a part of.
+    pub(crate) fn subject(&self, slice: &PlannedSlice) -> SliceSubject {
+        match &self.from {
+            Origin::Table { relation, .. } => {
+                let read = |(relation, only): &(Relation, bool)| SliceRead {
+                    relation: relation.into(),
+                    only: *only,
+                };
+                SliceSubject::Relations {
+                    table: relation.into(),
+                    reads: slice.relations.iter().map(read).collect(),
+                }
+            }
+            Origin::Query(query) => SliceSubject::Query(query.clone()),
+        }
+    }
+
+    fn select_of_query(&self, query: &str, range: &SliceRange) -> String {
+        // The columns get names of ours: theirs may be equal, or none.
+        let name_of = |index: usize| format!("c{}", index + 1);
+        let key = match range {
+            SliceRange::Key { column, .. } => self.columns.iter().position(|item| item.name == *column),
+            _ => None,
+        };
+        let conditions = match key {
+            Some(index) => conditions(range, &name_of(index)),
+            None => Vec::new(),
+        };
+        if conditions.is_empty() && !self.columns.iter().any(|item| item.is_cast_to_text) {
+            return format!("\n{query}\n");
+        }
+        let names: Vec<String> = (0..self.columns.len()).map(name_of).collect();
+        let items: Vec<String> = names.iter().zip(&self.columns).map(|(name, item)| item.sql(name)).collect();
+        format!(
+            "SELECT {} FROM (\n{query}\n) AS q ({}){}",
+            items.join(", "),
+            names.join(", "),
+            where_clause(&conditions)
+        )
+    }
+}
+
+impl Item {
+    /// The column: as it is, or as the text that stands for it.
+    fn sql(&self, expression: &str) -> String {
+        let cast = if self.is_cast_to_text { "::pg_catalog.text" } else { "" };
+        format!("{expression}{cast}")
+    }
+}
+
+fn items(columns: &[PgColumn]) -> Vec<Item> {
+    let item = |column: &PgColumn| Item {
+        name: column.name.clone(),
+        is_cast_to_text: column.pg_type.is_cast_to_text(),
+    };
+    columns.iter().map(item).collect()
+}
+
+/// What stands behind FROM for one of the relations of a slice.
+fn rows_of_leaf(
+    relation: &Relation,
+    filter: Option<&str>,
+    leaf: &Relation,
+    only: bool,
+    range: &SliceRange,
+) -> String {
+    let mut conditions = match range {
+        SliceRange::Key { column, .. } => conditions(range, &quote_identifier(column)),
+        _ => conditions(range, "ctid"),
+    };
+    conditions.extend(filter.map(|filter| format!("(\n{filter}\n)")));
+    let only = if only { "ONLY " } else { "" };
+    // The filter may use the name of what the user asked for.
+    let alias = match leaf.oid == relation.oid {
+        true => String::new(),
+        false => format!(" AS {}", quote_identifier(&relation.name)),
+    };
+    format!("{only}{}{alias}{}", leaf.quoted(), where_clause(&conditions))
+}
+
+fn where_clause(conditions: &[String]) -> String {
+    match conditions {
+        [] => String::new(),
+        _ => format!(" WHERE {}", conditions.join(" AND ")),
+    }
+}
+
+/// What a row has to fulfil to be in the range. `expression` is what the range is of.
+fn conditions(range: &SliceRange, expression: &str) -> Vec<String> {
+    match range {
+        SliceRange::Whole => Vec::new(),
+        SliceRange::Pages { from, to } => {
+            // Comparisons of this form, and only ctid with a constant, become a TID range scan.
+            let bound = |operator: &str, page: u64| {
+                format!("{expression} OPERATOR(pg_catalog.{operator}) '({page},0)'::pg_catalog.tid")
+            };
+            let from = (*from > 0).then(|| bound(">=", *from));
+            from.into_iter().chain(to.map(|to| bound("<", to))).collect()
+        }
+        SliceRange::Key { pg_type, from, to, nulls, .. } => {
+            let from = from.as_deref().map(|value| compare(expression, ">=", value, *pg_type));
+            let to = to.as_deref().map(|value| compare(expression, "<", value, *pg_type));
+            let bounds: Vec<String> = from.into_iter().chain(to).collect();
+            let condition = match (bounds.is_empty(), nulls) {
+                (false, true) => format!("({} OR {expression} IS NULL)", bounds.join(" AND ")),
+                (false, false) => format!("({})", bounds.join(" AND ")),
+                (true, _) => format!("({expression} IS NULL)"),
+            };
+            vec![condition]
+        }
+    }
+}
+
+/// A comparison with a value. Text compares in the column's own collation, since a literal brings none.
+fn compare(expression: &str, operator: &str, value: &str, pg_type: KeyType) -> String {
+    // No bound has a NUL byte: the server cannot send one, and a token with one is refused. If it had, the
+    // statement would be wrong, not another.
+    let literal = quote_literal(value).unwrap_or_default();
+    format!("{expression} OPERATOR(pg_catalog.{operator}) ({literal}::{})", pg_type.sql())
+}

@@ -1,0 +1,480 @@
+//! A slice as a token: a part of an export that any process can read on its own.
+//!
+//! ```text
+//!  plan ──▶ Slice ──to_json──▶ another process, another machine ──from_json──▶ Slice ──▶ its rows
+//! ```
+//!
+//! A token says what to read and under which snapshot, and nothing about who may: it holds no password. It does
+//! hold what was asked for (filter, query) and, for ranges of a key, values of that key.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use pgarrow_catalog::{Relation, RelationKind};
+use pgarrow_types::{PgColumn, PgType};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::ReadMode;
+use crate::planner::PlannedSlice;
+use crate::planner::select::Selection;
+
+/// Bytes of a token at most. Queries may be long.
+const TOKEN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a name at most; servers cut names at 63 unless they were built otherwise.
+const NAME_BYTES_MAX: usize = 1024;
+/// Columns of a result at most: `MaxTupleAttributeNumber` of PostgreSQL's `src/include/access/htup_details.h`.
+const COLUMNS_MAX: usize = 1664;
+/// Relations of a slice at most.
+const RELATIONS_MAX: usize = 65_536;
+
+/// One slice of an export, as another process can read it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slice {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// Where it was planned.
+    pub source: SliceSource,
+    /// The snapshot it belongs to; `None` if every slice has its own.
+    pub snapshot: Option<SliceSnapshot>,
+    /// What is read.
+    pub subject: SliceSubject,
+    /// The columns, by name, in the order of the result.
+    pub columns: Vec<String>,
+    /// A condition for the rows of a table, in SQL.
+    pub filter: Option<String>,
+    /// Which part of the subject.
+    pub range: SliceRange,
+    /// How rows are asked for.
+    pub read_mode: ReadMode,
+    /// What the columns were when this was planned; see [`schema_fingerprint`].
+    pub schema_fingerprint: String,
+    /// Bytes on the server's disk, about.
+    pub estimated_bytes: u64,
+    /// Rows, about, if that is known.
+    pub estimated_rows: Option<u64>,
+    /// Which slice of the plan this is, from 0.
+    pub index: u32,
+    /// How many slices the plan has.
+    pub of: u32,
+}
+
+/// The server that a slice was planned on.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SliceSource {
+    /// `host:port`, or the socket's path.
+    pub endpoint: String,
+    /// The database's name.
+    pub database: String,
+    /// `pg_postmaster_start_time()`: a server that was started anew does not have the snapshot.
+    pub server_started: String,
+}
+
+/// A snapshot that some session holds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SliceSnapshot {
+    /// What `pg_export_snapshot()` returned.
+    pub exported: String,
+    /// `pg_current_snapshot()`, which whoever imports it compares with its own.
+    pub current: String,
+}
+
+/// What a slice is a part of.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SliceSubject {
+    /// A table, view or the like.
+    Relations {
+        /// What was asked for: its name is the one that a filter uses.
+        table: SliceRelation,
+        /// What is read for it.
+        reads: Vec<SliceRead>,
+    },
+    /// A free query, its values already bound.
+    Query(String),
+}
+
+/// A relation.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SliceRelation {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// Its schema's name.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: SliceRelationKind,
+}
+
+/// A relation that is read, with or without those below it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SliceRead {
+    /// Which one.
+    pub relation: SliceRelation,
+    /// Its own rows only, not those of its children.
+    pub only: bool,
+}
+
+/// What a relation is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SliceRelationKind {
+    /// An ordinary table.
+    Table,
+    /// A partitioned table.
+    PartitionedTable,
+    /// A view.
+    View,
+    /// A materialized view.
+    MaterializedView,
+    /// A foreign table.
+    ForeignTable,
+}
+
+/// Which part of its subject a slice reads.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SliceRange {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Pages of one heap.
+    Pages {
+        /// The first page.
+        from: u64,
+        /// The page after the last one; `None`: to the end, wherever that is.
+        to: Option<u64>,
+    },
+    /// Values of one column.
+    Key {
+        /// The column: of the relation, or of the query's result.
+        column: String,
+        /// Its type.
+        pg_type: KeyType,
+        /// The first value; `None`: from the lowest. With neither `from` nor `to`, only NULL keys are read.
+        from: Option<String>,
+        /// The value after the last one; `None`: to the highest.
+        to: Option<String>,
+        /// Rows whose key is NULL belong to this slice.
+        nulls: bool,
+    },
+}
+
+/// A type whose values can be cut into ranges.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyType {
+    /// smallint.
+    Int2,
+    /// integer.
+    Int4,
+    /// bigint.
+    Int8,
+    /// date.
+    Date,
+    /// timestamp without time zone.
+    Timestamp,
+    /// timestamp with time zone.
+    Timestamptz,
+    /// uuid.
+    Uuid,
+    /// text and varchar, in the column's collation.
+    Text,
+}
+
+impl KeyType {
+    /// The type of a column, if it can be cut into ranges.
+    pub fn of(column: &PgColumn) -> Option<Self> {
+        match column.pg_type {
+            PgType::Int2 => Some(Self::Int2),
+            PgType::Int4 => Some(Self::Int4),
+            PgType::Int8 => Some(Self::Int8),
+            PgType::Date => Some(Self::Date),
+            PgType::Timestamp => Some(Self::Timestamp),
+            PgType::Timestamptz => Some(Self::Timestamptz),
+            PgType::Uuid => Some(Self::Uuid),
+            // char(n), name and citext compare in ways of their own.
+            PgType::Text
+                if matches!(column.type_oid, pgarrow_types::oid::TEXT | pgarrow_types::oid::VARCHAR) =>
+            {
+                Some(Self::Text)
+            }
+            _ => None,
+        }
+    }
+
+    /// The type in SQL, schema-qualified.
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Int2 => "pg_catalog.int2",
+            Self::Int4 => "pg_catalog.int4",
+            Self::Int8 => "pg_catalog.int8",
+            Self::Date => "pg_catalog.date",
+            Self::Timestamp => "pg_catalog.timestamp",
+            Self::Timestamptz => "pg_catalog.timestamptz",
+            Self::Uuid => "pg_catalog.uuid",
+            Self::Text => "pg_catalog.text",
+        }
+    }
+}
+
+impl From<&Relation> for SliceRelation {
+    fn from(relation: &Relation) -> Self {
+        let kind = match relation.kind {
+            RelationKind::Table => SliceRelationKind::Table,
+            RelationKind::PartitionedTable => SliceRelationKind::PartitionedTable,
+            RelationKind::View => SliceRelationKind::View,
+            RelationKind::MaterializedView => SliceRelationKind::MaterializedView,
+            RelationKind::ForeignTable => SliceRelationKind::ForeignTable,
+        };
+        Self { oid: relation.oid, schema: relation.schema.clone(), name: relation.name.clone(), kind }
+    }
+}
+
+impl From<&SliceRelation> for Relation {
+    fn from(relation: &SliceRelation) -> Self {
+        let kind = match relation.kind {
+            SliceRelationKind::Table => RelationKind::Table,
+            SliceRelationKind::PartitionedTable => RelationKind::PartitionedTable,
+            SliceRelationKind::View => RelationKind::View,
+            SliceRelationKind::MaterializedView => RelationKind::MaterializedView,
+            SliceRelationKind::ForeignTable => RelationKind::ForeignTable,
+        };
+        Self { oid: relation.oid, schema: relation.schema.clone(), name: relation.name.clone(), kind }
+    }
+}
+
+impl Slice {
+    /// The version of the token's form. Another one is refused.
+    pub const VERSION: u32 = 1;
+
+    /// Reads a token.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`] for what is no token, for one of another version, and for one that contradicts
+    /// itself. Nothing in it reaches SQL unchecked but the filter and the query, which are the user's own.
+    pub fn from_json(json: &str) -> Result<Self> {
+        if json.len() > TOKEN_BYTES_MAX {
+            return Err(refused("it is larger than 16 MiB"));
+        }
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let versioned: Versioned = serde_json::from_str(json).map_err(|error| refused(&error.to_string()))?;
+        if versioned.version != Self::VERSION {
+            let text = format!("its version is {}, this program knows {}", versioned.version, Self::VERSION);
+            return Err(refused(&text));
+        }
+        let slice: Self = serde_json::from_str(json).map_err(|error| refused(&error.to_string()))?;
+        slice.check()?;
+        Ok(slice)
+    }
+
+    /// The token as one line of JSON.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_json`](Self::from_json): what could not be read is not written.
+    pub fn to_json(&self) -> Result<String> {
+        self.check()?;
+        let json = serde_json::to_string(self).map_err(|error| refused(&error.to_string()))?;
+        match json.len() > TOKEN_BYTES_MAX {
+            true => Err(refused("it is larger than 16 MiB")),
+            false => Ok(json),
+        }
+    }
+
+    /// The relation that was asked for, if it is one.
+    pub(crate) fn relation(&self) -> Option<Relation> {
+        match &self.subject {
+            SliceSubject::Relations { table, .. } => Some(table.into()),
+            SliceSubject::Query(_) => None,
+        }
+    }
+
+    /// The slice as a planned one.
+    pub(crate) fn planned(&self) -> PlannedSlice {
+        let relations = match &self.subject {
+            SliceSubject::Relations { reads, .. } => {
+                reads.iter().map(|read| (Relation::from(&read.relation), read.only)).collect()
+            }
+            SliceSubject::Query(_) => Vec::new(),
+        };
+        PlannedSlice {
+            relations,
+            range: self.range.clone(),
+            estimated_bytes: self.estimated_bytes,
+            estimated_rows: self.estimated_rows,
+        }
+    }
+
+    /// Every relation it names: the one that was asked for, and those that are read for it.
+    pub(crate) fn relations(&self) -> Vec<Relation> {
+        let SliceSubject::Relations { table, reads } = &self.subject else {
+            return Vec::new();
+        };
+        let others = reads.iter().map(|read| &read.relation).filter(|relation| relation.oid != table.oid);
+        std::iter::once(table).chain(others).map(Relation::from).collect()
+    }
+
+    /// What reads it, given its columns as they are now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`] if the columns are not what they were when the slice was planned.
+    pub(crate) fn selection(&self, columns: &[PgColumn]) -> Result<Selection> {
+        if schema_fingerprint(columns) != self.schema_fingerprint {
+            let text = "the columns are not what they were when the slice was planned; plan again";
+            return Err(Error::new(ErrorKind::Options, text));
+        }
+        Ok(match &self.subject {
+            SliceSubject::Relations { table, .. } => {
+                Selection::of_table(&table.into(), columns, self.filter.as_deref())
+            }
+            SliceSubject::Query(sql) => Selection::of_query(sql, columns),
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.version != Self::VERSION {
+            return Err(refused("its version is not 1"));
+        }
+        if self.index >= self.of {
+            return Err(refused("its index is not below the number of slices"));
+        }
+        if self.columns.len() > COLUMNS_MAX || self.columns.iter().any(|name| !is_text(name, NAME_BYTES_MAX))
+        {
+            return Err(refused("its columns cannot be columns"));
+        }
+        let source = &self.source;
+        let texts = [&source.endpoint, &source.database, &source.server_started, &self.schema_fingerprint];
+        if texts.iter().any(|text| !is_text(text, NAME_BYTES_MAX)) {
+            return Err(refused("a text in it is too long or has a NUL byte"));
+        }
+        if self.filter.as_ref().is_some_and(|filter| !is_text(filter, TOKEN_BYTES_MAX)) {
+            return Err(refused("its filter has a NUL byte"));
+        }
+        if let Some(snapshot) = &self.snapshot {
+            if !is_snapshot_id(&snapshot.exported) {
+                return Err(refused("its snapshot is not one that pg_export_snapshot() returns"));
+            }
+            // Its length has no bound: a snapshot lists the transactions that were running.
+            if !snapshot.current.chars().all(|c| c.is_ascii_digit() || c == ':' || c == ',') {
+                return Err(refused("its snapshot is not one that pg_current_snapshot() returns"));
+            }
+        }
+        self.check_subject()?;
+        self.check_range()
+    }
+
+    fn check_subject(&self) -> Result<()> {
+        let is_relation = |relation: &SliceRelation| {
+            relation.oid != 0 && is_name(&relation.schema) && is_name(&relation.name)
+        };
+        match &self.subject {
+            SliceSubject::Relations { table, reads } => {
+                let is_one = is_relation(table) && reads.iter().all(|read| is_relation(&read.relation));
+                match is_one && (1..=RELATIONS_MAX).contains(&reads.len()) {
+                    true => Ok(()),
+                    false => Err(refused("it names no relation, too many, or one that cannot be")),
+                }
+            }
+            SliceSubject::Query(_) if self.filter.is_some() => Err(refused("a query has no filter")),
+            SliceSubject::Query(sql) if !is_text(sql, TOKEN_BYTES_MAX) => {
+                Err(refused("its query has a NUL byte"))
+            }
+            SliceSubject::Query(_) => Ok(()),
+        }
+    }
+
+    fn check_range(&self) -> Result<()> {
+        let is_of_one = match &self.subject {
+            SliceSubject::Relations { reads, .. } => reads.len() == 1,
+            SliceSubject::Query(_) => true,
+        };
+        match &self.range {
+            SliceRange::Whole => Ok(()),
+            SliceRange::Pages { from, to } => {
+                // A block number has 32 bits. `ctid` is unique in one heap only.
+                let is_heap = match &self.subject {
+                    SliceSubject::Relations { reads, .. } => reads.iter().all(|read| read.only),
+                    SliceSubject::Query(_) => false,
+                };
+                let is_ascending = to.is_none_or(|to| *from < to && to <= u64::from(u32::MAX));
+                match is_of_one && is_heap && is_ascending && *from <= u64::from(u32::MAX) {
+                    true => Ok(()),
+                    false => Err(refused("its pages are not pages of one table")),
+                }
+            }
+            SliceRange::Key { column, from, to, nulls, .. } => {
+                let is_bound = |bound: &Option<String>| {
+                    bound.as_ref().is_none_or(|text| is_text(text, 64 * NAME_BYTES_MAX))
+                };
+                if !is_of_one || !is_name(column) || !is_bound(from) || !is_bound(to) {
+                    return Err(refused("its key or a bound of it cannot be one"));
+                }
+                if from.is_none() && to.is_none() && !nulls {
+                    return Err(refused("its range has neither bounds nor NULL keys"));
+                }
+                let is_named = || self.columns.iter().filter(|name| *name == column).count() == 1;
+                match &self.subject {
+                    SliceSubject::Query(_) if !is_named() => {
+                        Err(refused("its key is not exactly one column of the query"))
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// A hash of the columns: names, types, type modifiers, nullability and the labels of enums, in order. Equal
+/// columns have the same hash in every process and version.
+pub fn schema_fingerprint(columns: &[PgColumn]) -> String {
+    let mut hash = Sha256::new();
+    let mut text = |text: &str| {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    };
+    for column in columns {
+        text(&column.name);
+        text(&format!("{} {} {}", column.type_oid, column.type_modifier, column.nullable));
+        if let PgType::Enum(of) = &column.pg_type {
+            text(&of.labels.len().to_string());
+            of.labels.iter().for_each(|label| text(label));
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether it has the form of what `pg_export_snapshot()` returns: two groups of eight hexadecimal digits and a
+/// number. A server takes such a text as the name of a file.
+///
+/// Source: `ExportSnapshot` in PostgreSQL's `src/backend/utils/time/snapmgr.c`.
+pub(crate) fn is_snapshot_id(text: &str) -> bool {
+    let is_group = |group: &str| group.len() == 8 && group.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_number =
+        |group: &str| (1..=20).contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_digit());
+    let mut groups = text.split('-');
+    let found = (groups.next(), groups.next(), groups.next(), groups.next());
+    matches!(found, (Some(a), Some(b), Some(c), None) if is_group(a) && is_group(b) && is_number(c))
+}
+
+fn is_text(text: &str, bytes_max: usize) -> bool {
+    text.len() <= bytes_max && !text.contains('\0')
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && is_text(text, NAME_BYTES_MAX)
+}
+
+fn refused(why: &str) -> Error {
+    Error::new(ErrorKind::Options, format!("this is not a slice that can be read: {why}"))
+}
