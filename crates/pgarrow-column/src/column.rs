@@ -63,10 +63,12 @@ pub trait Column: fmt::Debug + Send {
         BufferReuse::default()
     }
 
-    /// Room for the next row's value, of `length` bytes on the wire, which is received straight into it.
+    /// Room for the next `length` bytes of the next row's value, as they are on the wire: they are received straight
+    /// into it.
     ///
     /// `None`: values of this type have to be decoded, so the value has to be whole in a chunk. The caller fills all
-    /// of the room and then calls [`end_large`](Self::end_large); [`truncate`](Self::truncate) gives it up.
+    /// of the room, asks for more of it as the value arrives, and then calls [`end_large`](Self::end_large);
+    /// [`truncate`](Self::truncate) gives the value up. No more than that room is allocated.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use pgarrow_column::{BufferReuse, CHUNK_ROWS, Chunk, Column, RowError};
+use pgarrow_column::{BufferReuse, CHUNK_ROWS, Chunk, Column, RowError, ValueError};
 
 use crate::error::DecodeError;
 
@@ -109,6 +109,12 @@ impl Batch {
             || self.wire_room() == 0
     }
 
+    /// Whether the batch should rather end than take a row of so many bytes.
+    pub(crate) fn ends_before(&self, row_bytes: usize) -> bool {
+        // Where an exact batch ends must not depend on which rows are received in place.
+        !self.limits.exact && self.rows > 0 && self.bytes.saturating_add(row_bytes) > self.limits.bytes
+    }
+
     pub(crate) fn allocated_bytes(&self) -> usize {
         self.columns.iter().map(|column| column.allocated_bytes()).sum()
     }
@@ -145,7 +151,7 @@ impl Batch {
                 self.wire_bytes += wire_bytes;
                 self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
             }
-            Err(_) => self.columns.iter_mut().for_each(|column| column.truncate(self.rows)),
+            Err(_) => self.take_back(),
         }
         decoded
     }
@@ -156,6 +162,31 @@ impl Batch {
             column.decode(&mut chunk).map_err(|error| ChunkError::Value { column_index, error })?;
         }
         Ok(())
+    }
+
+    /// Decodes the value of one column of the next row: its length and its bytes.
+    pub(crate) fn decode_value(&mut self, column_index: usize, framed: &[u8]) -> Result<(), ValueError> {
+        let column = self.column_mut(column_index)?;
+        let mut cursors = [0];
+        column.decode(&mut Chunk::new(framed, &mut cursors)).map_err(|error| error.cause)?;
+        let [cursor] = cursors;
+        if cursor as usize == framed.len() { Ok(()) } else { Err(ValueError::Length) }
+    }
+
+    pub(crate) fn column_mut(&mut self, column_index: usize) -> Result<&mut Box<dyn Column>, ValueError> {
+        self.columns.get_mut(column_index).ok_or(ValueError::Length)
+    }
+
+    /// Every column has its value of the next row, whose tuple has `wire_bytes`.
+    pub(crate) fn end_row(&mut self, wire_bytes: usize) {
+        self.rows += 1;
+        self.wire_bytes += wire_bytes;
+        self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
+    }
+
+    /// Forgets what columns already have behind the rows of the batch.
+    pub(crate) fn take_back(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.truncate(self.rows));
     }
 
     /// Hands out the batch; `None` if it has no rows.

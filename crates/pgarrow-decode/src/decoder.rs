@@ -6,8 +6,8 @@ use pgarrow_column::{BufferReuse, CHUNK_ROWS, Column, RowError};
 
 use crate::batch::{Batch, BatchLimits, ChunkError};
 use crate::error::{DecodeError, FramingError};
-use crate::frame::{COPY_DATA, Frame, HEADER_BYTES, first_frame};
-use crate::stitch::Stitch;
+use crate::frame::{COPY_DATA, DATA_ROW, Frame, HEADER_BYTES, first_frame};
+use crate::stitch::{Stitch, check_tuple};
 
 /// Wire bytes of a chunk: what fits the second-level cache beside the columns' own buffers.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -23,23 +23,27 @@ const MISSES_MAX: u32 = 8;
 /// ```
 #[derive(Debug)]
 pub struct CopyDecoder {
-    batch: Batch,
-    stitch: Stitch,
+    pub(crate) batch: Batch,
+    pub(crate) stitch: Stitch,
     /// Messages to stitch before the framed way is tried again.
     n_to_stitch: usize,
     /// Chunks that were decoded the framed way in vain.
-    n_misses: u32,
+    pub(crate) n_misses: u32,
     /// The tag of the messages that hold the rows.
-    tag: u8,
+    pub(crate) tag: u8,
     cursors: Box<[u32; CHUNK_ROWS]>,
     ends: Box<[u32; CHUNK_ROWS]>,
-    failed: Option<DecodeError>,
+    pub(crate) failed: Option<DecodeError>,
+    /// Values of a large row that have to be decoded.
+    pub(crate) scratch: Vec<u8>,
+    /// The last call of `decode` stopped for a large row.
+    pub(crate) is_large_next: bool,
 }
 
 /// What one call of [`CopyDecoder::decode`] came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Progress {
-    /// Bytes used: whole `CopyData` messages.
+    /// Bytes used: whole messages.
     pub used_bytes: usize,
     /// Why it stopped there.
     pub stop: Stop,
@@ -50,16 +54,28 @@ pub struct Progress {
 pub enum Stop {
     /// The rest is the beginning of a message. Receive more and call again.
     NeedMore,
-    /// The rest begins with another message than `CopyData`, which is not the decoder's.
+    /// The rest begins with another message than those of the stream, which is not the decoder's.
     OtherMessage,
     /// The batch is full: [`CopyDecoder::flush`], then call again with the rest.
     BatchFull,
+    /// The rest is the beginning of a message larger than [`LARGE_FRAME_BYTES`](crate::LARGE_FRAME_BYTES). Either
+    /// receive all of it and call again, or let [`CopyDecoder::decode_large`] receive it into its columns.
+    LargeRow {
+        /// Bytes of the message, its header included, as it claims.
+        bytes: usize,
+    },
 }
 
 impl CopyDecoder {
     /// `columns` are those of `schema`, in its order.
     pub fn new(schema: SchemaRef, columns: Vec<Box<dyn Column>>, limits: BatchLimits) -> Self {
         Self::with_stitch(Stitch::copy(), COPY_DATA, Batch::new(schema, columns, limits))
+    }
+
+    /// For rows that come as DataRow messages (tag `D`), as a SELECT or a cursor sends them: a message is exactly one
+    /// row, and there is neither header nor trailer.
+    pub fn for_rows(schema: SchemaRef, columns: Vec<Box<dyn Column>>, limits: BatchLimits) -> Self {
+        Self::with_stitch(Stitch::rows(), DATA_ROW, Batch::new(schema, columns, limits))
     }
 
     fn with_stitch(stitch: Stitch, tag: u8, batch: Batch) -> Self {
@@ -72,6 +88,8 @@ impl CopyDecoder {
             cursors: Box::new([0; CHUNK_ROWS]),
             ends: Box::new([0; CHUNK_ROWS]),
             failed: None,
+            scratch: Vec::new(),
+            is_large_next: false,
         }
     }
 
@@ -93,6 +111,7 @@ impl CopyDecoder {
         self.stitch.restart();
         (self.n_to_stitch, self.n_misses) = (0, 0);
         self.failed = None;
+        self.is_large_next = false;
     }
 
     /// Changes the limit of Arrow bytes from here on, as in [`BatchLimits::bytes`]. The batch under construction may
@@ -104,7 +123,10 @@ impl CopyDecoder {
     /// Bytes of memory that the decoder holds: the batch under construction, spare buffers, and what was received
     /// and not decoded.
     pub fn allocated_bytes(&self) -> usize {
-        self.batch.allocated_bytes() + self.stitch.allocated_bytes() + 2 * size_of::<[u32; CHUNK_ROWS]>()
+        self.batch.allocated_bytes()
+            + self.stitch.allocated_bytes()
+            + self.scratch.capacity()
+            + 2 * size_of::<[u32; CHUNK_ROWS]>()
     }
 
     /// Takes a batch of this decoder back, to build others in its buffers. What somebody else still holds of it is
@@ -118,12 +140,13 @@ impl CopyDecoder {
         self.batch.reuse()
     }
 
-    /// Whether the trailer has been decoded. A stream without it was cut off.
+    /// Whether the trailer has been decoded. A stream without it was cut off. Without trailers
+    /// ([`for_rows`](Self::for_rows)): whether all that was given is decoded.
     pub fn is_complete(&self) -> bool {
         self.stitch.is_complete()
     }
 
-    /// Decodes whole `CopyData` messages from `bytes` and says how many bytes were used.
+    /// Decodes whole messages of the stream from `bytes` and says how many bytes were used.
     ///
     /// Shape: `bytes` are messages as they came from the socket, less than 4 GiB, starting where the
     /// last call stopped. A message that is cut off at the end stays with the caller, who passes it
@@ -139,6 +162,7 @@ impl CopyDecoder {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        self.is_large_next = false;
         self.decode_messages(bytes).inspect_err(|error| self.failed = Some(error.clone()))
     }
 
@@ -163,6 +187,9 @@ impl CopyDecoder {
                 return Ok(Progress { used_bytes, stop: Stop::BatchFull });
             }
             let rest = bytes.get(used_bytes..).unwrap_or_default();
+            if let Some(stop) = self.large_row(rest) {
+                return Ok(Progress { used_bytes, stop });
+            }
             if self.n_to_stitch == 0 && self.stitch.is_at_tuple() {
                 let framed_bytes = self.decode_framed(rest);
                 if framed_bytes > 0 {
@@ -263,6 +290,16 @@ impl CopyDecoder {
                 Frame::Partial => return Ok((used_bytes, Stop::NeedMore)),
                 Frame::Other => return Ok((used_bytes, Stop::OtherMessage)),
             };
+            if self.tag == DATA_ROW
+                && let Err(cause) = check_tuple(payload, self.batch.n_columns())
+            {
+                // The rows before it are decoded first.
+                return if used_bytes > 0 {
+                    Ok((used_bytes, Stop::NeedMore))
+                } else {
+                    Err(self.framing_error(cause))
+                };
+            }
             self.stitch.push(payload).map_err(|cause| self.framing_error(cause))?;
             used_bytes += HEADER_BYTES + payload.len();
             self.n_to_stitch = self.n_to_stitch.saturating_sub(usize::from(self.n_to_stitch != usize::MAX));
@@ -326,7 +363,7 @@ impl CopyDecoder {
         Ok(())
     }
 
-    fn framing_error(&self, cause: FramingError) -> DecodeError {
+    pub(crate) fn framing_error(&self, cause: FramingError) -> DecodeError {
         DecodeError::Framing { row: self.rows() + 1, cause }
     }
 }

@@ -60,6 +60,8 @@ pub enum FramingError {
     ValueLength(i32),
     /// Bytes behind the trailer.
     AfterTrailer,
+    /// A message that should be exactly one row and is less or more.
+    RowMessage,
     /// A message whose length is below the four bytes of the length itself.
     MessageLength(u32),
 }
@@ -89,6 +91,7 @@ impl fmt::Display for FramingError {
                 write!(f, "a row of {found} values where {expected} columns were planned")
             }
             Self::ValueLength(length) => write!(f, "a value of length {length}"),
+            Self::RowMessage => f.write_str("a message that is not exactly one row"),
             Self::AfterTrailer => f.write_str("data behind its trailer"),
             Self::MessageLength(length) => write!(f, "a message of length {length}"),
         }

@@ -1,13 +1,16 @@
-//! The one message that belongs to the stream: `CopyData`.
+//! The one message that belongs to the stream: CopyData, or DataRow.
 //!
 //! ```text
-//! 'd' │ u32 length, itself included │ payload
+//! 'd' or 'D' │ u32 length, itself included │ payload
 //! ```
 
 use crate::error::FramingError;
 
 /// The tag of CopyData.
 pub(crate) const COPY_DATA: u8 = b'd';
+
+/// The tag of DataRow.
+pub(crate) const DATA_ROW: u8 = b'D';
 
 /// Bytes before a payload.
 pub(crate) const HEADER_BYTES: usize = 5;
@@ -37,4 +40,11 @@ pub(crate) fn first_frame(bytes: &[u8], data: u8) -> Result<Frame<'_>, FramingEr
     let length = u32::from_be_bytes(*length);
     let payload_bytes = length.checked_sub(4).ok_or(FramingError::MessageLength(length))?;
     Ok(rest.get(..payload_bytes as usize).map_or(Frame::Partial, Frame::Payload))
+}
+
+/// Bytes of the message at the head of `bytes`, if it belongs to the stream and is cut off.
+pub(crate) fn cut_off_frame(bytes: &[u8], data: u8) -> Option<usize> {
+    let [tag, length @ ..] = bytes.first_chunk::<HEADER_BYTES>()?;
+    let frame_bytes = 1 + u32::from_be_bytes(*length) as usize;
+    (*tag == data && bytes.len() < frame_bytes).then_some(frame_bytes)
 }

@@ -21,6 +21,12 @@
 //!   their values. Nothing about message boundaries matters. Whatever the framed way does not like is
 //!   decoded again this way, which says exactly what is wrong, if anything is.
 //!
+//! Rows of a SELECT or a cursor come as DataRow messages, tag `D`, whose bodies are tuples of COPY, without header
+//! and trailer. There, a message *is* a row ([`CopyDecoder::for_rows`]).
+//!
+//! A message too large for the receive buffer need not be put together at all: its values are received into their
+//! columns ([`CopyDecoder::decode_large`]).
+//!
 //! The crate does no IO, spawns nothing and reads no clock. Bytes are read with checked slices only.
 //!
 //! Source: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format"; `copyto.c` in
@@ -41,9 +47,11 @@ mod batch;
 mod decoder;
 mod error;
 mod frame;
+mod large;
 mod stitch;
 
 pub use batch::BatchLimits;
 pub use decoder::{CopyDecoder, Progress, Stop};
 pub use error::{DecodeError, FramingError};
+pub use large::{LARGE_FRAME_BYTES, LargeError, LargeSource};
 pub use pgarrow_column::BufferReuse;

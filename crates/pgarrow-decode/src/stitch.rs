@@ -5,7 +5,7 @@ use crate::error::FramingError;
 /// `PGCOPY\n\377\r\n\0`.
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 /// Signature, flags and the extension's length.
-const HEADER_BYTES: usize = 19;
+pub(crate) const COPY_HEADER_BYTES: usize = 19;
 /// Bits 16 to 31 change how the rest is to be read; 0 to 15 may be ignored.
 const CRITICAL_FLAGS: u32 = 0xffff_0000;
 /// Nobody has ever written one.
@@ -52,6 +52,11 @@ impl Stitch {
         Self { bytes: Vec::new(), start: 0, begins_at: Position::Header, position: Position::Header }
     }
 
+    /// For rows that are messages of their own: no header, no trailer.
+    pub(crate) fn rows() -> Self {
+        Self { begins_at: Position::Tuple, position: Position::Tuple, ..Self::copy() }
+    }
+
     /// Forgets what it holds: another stream begins.
     pub(crate) fn restart(&mut self) {
         self.bytes.clear();
@@ -83,9 +88,21 @@ impl Stitch {
         self.position == Position::Tuple && self.start == self.bytes.len()
     }
 
-    /// The trailer has been seen.
+    /// Whether nothing of a COPY stream has been seen.
+    pub(crate) fn is_at_header(&self) -> bool {
+        self.position == Position::Header && self.start == self.bytes.len()
+    }
+
+    /// Takes a COPY stream's header that was received apart; bytes of its extension, which follow it.
+    pub(crate) fn take_header(&mut self, header: [u8; COPY_HEADER_BYTES]) -> Result<usize, FramingError> {
+        let extension_bytes = extension_bytes(header)?;
+        self.position = Position::Tuple;
+        Ok(extension_bytes)
+    }
+
+    /// The trailer has been seen, or the last row where there is none.
     pub(crate) fn is_complete(&self) -> bool {
-        self.position == Position::Trailer
+        self.position == Position::Trailer || (self.begins_at == Position::Tuple && self.is_at_tuple())
     }
 
     /// Bytes held.
@@ -103,7 +120,7 @@ impl Stitch {
         loop {
             match self.position {
                 Position::Header => {
-                    let Some(header) = self.bytes().first_chunk::<HEADER_BYTES>() else {
+                    let Some(header) = self.bytes().first_chunk::<COPY_HEADER_BYTES>() else {
                         // A stream that cannot become one is refused at its first wrong byte.
                         return match self.bytes().iter().zip(SIGNATURE).all(|(a, b)| a == b) {
                             true => Ok(None),
@@ -111,7 +128,7 @@ impl Stitch {
                         };
                     };
                     self.position = Position::Extension(extension_bytes(*header)?);
-                    self.start += HEADER_BYTES;
+                    self.start += COPY_HEADER_BYTES;
                 }
                 Position::Extension(to_skip) => {
                     let skipped = to_skip.min(self.held_bytes());
@@ -148,14 +165,7 @@ impl Stitch {
                     let Some(length) = self.bytes().get(at..).and_then(<[u8]>::first_chunk::<4>) else {
                         return Ok(None);
                     };
-                    let end = match i32::from_be_bytes(*length) {
-                        -1 => at + 4,
-                        length => {
-                            let bytes =
-                                usize::try_from(length).map_err(|_| FramingError::ValueLength(length))?;
-                            at + 4 + bytes
-                        }
-                    };
+                    let end = at + 4 + value_bytes(*length)?.unwrap_or(0);
                     if end > self.held_bytes() {
                         return Ok(None);
                     }
@@ -187,8 +197,33 @@ impl Stitch {
     }
 }
 
+/// Checks that a message is exactly one tuple.
+pub(crate) fn check_tuple(message: &[u8], n_columns: usize) -> Result<(), FramingError> {
+    let (count, mut rest) = message.split_first_chunk::<2>().ok_or(FramingError::RowMessage)?;
+    let found = i16::from_be_bytes(*count);
+    if usize::try_from(found) != Ok(n_columns) {
+        return Err(FramingError::ValueCount { expected: n_columns, found });
+    }
+    for _ in 0..n_columns {
+        let (length, after) = rest.split_first_chunk::<4>().ok_or(FramingError::RowMessage)?;
+        rest = match value_bytes(*length)? {
+            None => after,
+            Some(n_bytes) => after.get(n_bytes..).ok_or(FramingError::RowMessage)?,
+        };
+    }
+    if rest.is_empty() { Ok(()) } else { Err(FramingError::RowMessage) }
+}
+
+/// A value's length; `None` if it is NULL.
+pub(crate) fn value_bytes(length: [u8; 4]) -> Result<Option<usize>, FramingError> {
+    match i32::from_be_bytes(length) {
+        -1 => Ok(None),
+        length => usize::try_from(length).map(Some).map_err(|_| FramingError::ValueLength(length)),
+    }
+}
+
 /// Checks a header; bytes of its extension.
-fn extension_bytes(header: [u8; HEADER_BYTES]) -> Result<usize, FramingError> {
+fn extension_bytes(header: [u8; COPY_HEADER_BYTES]) -> Result<usize, FramingError> {
     let (signature, rest) = header.split_at(SIGNATURE.len());
     if signature != SIGNATURE {
         return Err(FramingError::Signature);

@@ -21,6 +21,11 @@ use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 /// Bytes behind the values, for the last copy of a constant size.
 const SLACK: usize = 64;
 
+/// Values end here at most: offsets have 32 bits.
+const END_MAX: usize = 0x7fff_ffff;
+
+const UNKNOWN_VERSION: ValueError = ValueError::Malformed("a jsonb of another version than 1");
+
 /// What stands around the bytes, and what they have to be.
 pub(crate) trait BytesForm: fmt::Debug + Send + 'static {
     /// Bytes before the value proper, each of which must be 1.
@@ -84,6 +89,10 @@ pub(crate) struct BytesColumn<F: BytesForm> {
     longest: u32,
     spare_offsets: Spare<i32>,
     spare_values: Spare<u8>,
+    /// Bytes of the large value that is being received.
+    large: Option<usize>,
+    /// Bytes of the batch's large values, from which nothing is to be learnt.
+    large_bytes: usize,
 }
 
 impl<F: BytesForm> fmt::Debug for BytesColumn<F> {
@@ -102,6 +111,8 @@ impl<F: BytesForm> BytesColumn<F> {
             longest: 0,
             spare_offsets: Spare::new(0),
             spare_values: Spare::new(0),
+            large: None,
+            large_bytes: 0,
         }
     }
 
@@ -124,7 +135,7 @@ impl<F: BytesForm> BytesColumn<F> {
         let additional = length.saturating_sub(self.values.len());
         make_room(&mut self.values, additional);
         // All that is allocated, up to twice what is asked for: zeroed once, not again for every chunk.
-        let length = self.values.capacity().min(length.saturating_mul(2)).max(length);
+        let length = self.values.capacity().min(length.saturating_mul(2)).min(END_MAX).max(length);
         self.values.resize(length, 0);
     }
 
@@ -210,7 +221,7 @@ fn copy_carefully<F: BytesForm>(
     } else {
         match value.split_first() {
             Some((1, value)) => value,
-            _ => return Err(ValueError::Malformed("a jsonb of another version than 1")),
+            _ => return Err(UNKNOWN_VERSION),
         }
     };
     let target = values.get_mut(end..end + value.len()).ok_or(ValueError::BatchTooLarge)?;
@@ -239,7 +250,7 @@ impl<F: BytesForm> Column for BytesColumn<F> {
         // this column's are counted: most bytes may belong to others.
         if self.values.len() < end + bytes.len() + SLACK {
             let room = end + value_bytes(bytes, cursors) + SLACK;
-            if i32::try_from(room).is_err() {
+            if room > END_MAX {
                 return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
             }
             if self.values.len() < room {
@@ -258,6 +269,7 @@ impl<F: BytesForm> Column for BytesColumn<F> {
     fn truncate(&mut self, rows: usize) {
         self.offsets.truncate(rows + 1);
         self.nulls.truncate(rows);
+        self.large = None;
     }
 
     fn bytes(&self) -> usize {
@@ -287,9 +299,46 @@ impl<F: BytesForm> Column for BytesColumn<F> {
         self.spare_values.reuse()
     }
 
+    fn begin_large(&mut self, length: usize) -> Result<Option<&mut [u8]>, ValueError> {
+        if self.values.capacity() == 0 {
+            self.begin_batch();
+        }
+        let start = self.end() + self.large.unwrap_or(0);
+        let end = start.saturating_add(length);
+        if end > END_MAX - SLACK {
+            return Err(ValueError::BatchTooLarge);
+        }
+        if self.values.len() < end {
+            self.values.reserve_exact(end - self.values.len());
+            self.values.resize(end, 0);
+        }
+        self.large = Some(end - self.end());
+        Ok(self.values.get_mut(start..end))
+    }
+
+    fn end_large(&mut self) -> Result<(), ValueError> {
+        let start = self.end();
+        let received = self.large.take().ok_or(ValueError::Malformed("no large value was begun"))?;
+        let version_bytes = F::VERSION_BYTES as usize;
+        let mut end = start + received;
+        if version_bytes > 0 {
+            if self.values.get(start) != Some(&1) || received == 0 {
+                return Err(UNKNOWN_VERSION);
+            }
+            self.values.copy_within(start + version_bytes..end, start);
+            end -= version_bytes;
+        }
+        make_room(&mut self.offsets, 1);
+        self.offsets.push(i32::try_from(end).map_err(|_| ValueError::BatchTooLarge)?);
+        self.nulls.append_valid(1);
+        self.large_bytes += end - start;
+        Ok(())
+    }
+
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
         self.spare_offsets.learn(self.offsets.len());
-        self.spare_values.learn(self.end() + SLACK);
+        self.spare_values.learn(self.end().saturating_sub(std::mem::take(&mut self.large_bytes)) + SLACK);
+        self.large = None;
         let mut values = std::mem::take(&mut self.values);
         values.truncate(self.end());
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);

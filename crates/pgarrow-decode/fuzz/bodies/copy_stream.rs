@@ -4,13 +4,17 @@
 //! input = plan (1 byte) batch rows (1 byte) mode (1 byte) n (1 byte) cuts (n × u16, big-endian) bytes
 //! mode    0: the bytes are messages; cuts are where the socket had no more
 //!         1: the bytes are the stream behind its header; cuts are where messages end
+//!         2: as 0, for rows that are messages of their own
+//!         3: as 1, but the bytes are the body of one such row, with a message after it
+//! + 4     the batches are exact
 //! ```
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
-use pgarrow_column::make_column;
+use arrow_schema::SchemaRef;
+use pgarrow_column::{Column, make_column};
 use pgarrow_decode::{BatchLimits, CopyDecoder, DecodeError, Stop};
 use pgarrow_types::{NumericType, PgColumn, PgType, TypeOptions, schema};
 
@@ -28,7 +32,9 @@ pub(crate) fn check(data: &[u8]) {
     let Some(([plan, batch_rows, mode, n_cuts], rest)) = data.split_first_chunk::<4>() else { return };
     let (cuts, bytes) = rest.split_at(rest.len().min(2 * usize::from(*n_cuts)));
     let columns = plan_of(*plan);
-    let limits = BatchLimits { rows: usize::from(*batch_rows), bytes: 1 << 30, exact: false };
+    let exact = mode & 4 != 0;
+    let limits =
+        BatchLimits { rows: usize::from(*batch_rows), bytes: if exact { 64 } else { 1 << 30 }, exact };
     let mut cuts: Vec<usize> = cuts
         .as_chunks::<2>()
         .0
@@ -38,13 +44,21 @@ pub(crate) fn check(data: &[u8]) {
     cuts.sort_unstable();
     let pieces = pieces(bytes, &cuts);
 
-    let (whole, cut) = if mode % 2 == 0 {
-        (run(&columns, limits, &[bytes]), run(&columns, limits, &pieces))
-    } else {
-        let whole = frame(&[&HEADER, bytes].concat());
-        let messages: Vec<u8> = [&HEADER[..]].into_iter().chain(pieces).flat_map(frame).collect();
-        let bytewise: Vec<&[u8]> = messages.chunks(7).collect();
-        (run(&columns, limits, &[&whole]), run(&columns, limits, &bytewise))
+    let make = if mode & 2 == 0 { CopyDecoder::new } else { CopyDecoder::for_rows };
+    let (whole, cut) = match mode & 3 {
+        0 | 2 => (run(make, &columns, limits, &[bytes]), run(make, &columns, limits, &pieces)),
+        1 => {
+            let whole = frame(b"d", &[&HEADER, bytes].concat());
+            let messages = [&HEADER[..]].into_iter().chain(pieces).flat_map(|payload| frame(b"d", payload));
+            let messages: Vec<u8> = messages.collect();
+            let bytewise: Vec<&[u8]> = messages.chunks(7).collect();
+            (run(make, &columns, limits, &[&whole]), run(make, &columns, limits, &bytewise))
+        }
+        _ => {
+            let messages = [frame(b"D", bytes), b"C\0\0\0\x05\0".to_vec()].concat();
+            let pieces: Vec<&[u8]> = messages.chunks(usize::from(*n_cuts) + 1).collect();
+            (run(make, &columns, limits, &[&messages]), run(make, &columns, limits, &pieces))
+        }
     };
 
     // An error in a message may be seen before or after the rows in front of it were handed out.
@@ -99,16 +113,18 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     pieces.collect()
 }
 
-fn frame(payload: &[u8]) -> Vec<u8> {
-    [&b"d"[..], &(payload.len() as u32 + 4).to_be_bytes(), payload].concat()
+fn frame(tag: &[u8], payload: &[u8]) -> Vec<u8> {
+    [tag, &(payload.len() as u32 + 4).to_be_bytes(), payload].concat()
 }
 
+type Make = fn(SchemaRef, Vec<Box<dyn Column>>, BatchLimits) -> CopyDecoder;
+
 /// Feeds pieces as a socket does: what was not used comes again with more behind it.
-fn run(columns: &[PgColumn], limits: BatchLimits, pieces: &[&[u8]]) -> Outcome {
+fn run(make: Make, columns: &[PgColumn], limits: BatchLimits, pieces: &[&[u8]]) -> Outcome {
     let options = TypeOptions::default();
     let schema = Arc::new(schema(columns, &options, HashMap::new()));
     let columns = columns.iter().map(|column| make_column(&column.pg_type, &options, 0)).collect();
-    let mut decoder = CopyDecoder::new(schema, columns, limits);
+    let mut decoder = make(schema, columns, limits);
     let mut batches = Vec::new();
     let end = feed(&mut decoder, pieces, &mut batches);
     if end.is_err() {
@@ -134,7 +150,7 @@ fn feed(
             received.drain(..progress.used_bytes);
             match progress.stop {
                 Stop::BatchFull => batches.extend(decoder.flush()?),
-                Stop::NeedMore | Stop::OtherMessage => break,
+                Stop::NeedMore | Stop::OtherMessage | Stop::LargeRow { .. } => break,
             }
         }
     }

@@ -15,6 +15,8 @@ use proptest::prelude::*;
 use super::*;
 
 mod batches;
+mod large;
+mod rows;
 
 fn column(name: &str, pg_type: PgType, nullable: bool) -> PgColumn {
     PgColumn {
