@@ -56,8 +56,9 @@ pub fn statistic_bounds(
     // histogram has none.
     let sql = format!(
         "WITH s AS (SELECT s.* {from}), point(v, w) AS ( \
-           SELECT m.v, m.w FROM s, pg_catalog.unnest(s.most_common_vals::pg_catalog.text::pg_catalog.text[], \
-             s.most_common_freqs::pg_catalog.float8[]) AS m(v, w) \
+           SELECT m.v, m.w FROM s, ROWS FROM ( \
+             pg_catalog.unnest(s.most_common_vals::pg_catalog.text::pg_catalog.text[]), \
+             pg_catalog.unnest(s.most_common_freqs::pg_catalog.float8[])) AS m(v, w) \
            UNION ALL \
            SELECT h.v, NULL FROM s, \
              pg_catalog.unnest(s.histogram_bounds::pg_catalog.text::pg_catalog.text[]) AS h(v)) \

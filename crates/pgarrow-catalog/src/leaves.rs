@@ -112,6 +112,8 @@ pub struct RelationSize {
     pub bytes: u64,
     /// Rows, from the pages now and the density that ANALYZE saw; `None` if it was never analysed.
     pub estimated_rows: Option<u64>,
+    /// It has children or partitions, or had some: their rows are not counted here.
+    pub has_children: bool,
 }
 
 /// The sizes of these relations as they are now, in the same order. What has no storage, or is gone, has size 0.
@@ -130,7 +132,7 @@ pub fn relation_sizes(session: &mut Session, oids: &[u32]) -> Result<Vec<Relatio
                  CASE WHEN c.reltoastrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
                    THEN COALESCE(pg_catalog.pg_relation_size(c.reltoastrelid), 0) ELSE 0 END::pg_catalog.text, \
                  c.reltuples::pg_catalog.text, c.relpages::pg_catalog.text, \
-                 pg_catalog.current_setting('block_size'), c.relkind \
+                 pg_catalog.current_setting('block_size'), c.relkind, c.relhassubclass \
                FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
                LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.oid \
                ORDER BY r.n";
@@ -162,5 +164,6 @@ fn size(row: &Row) -> Result<RelationSize, CatalogError> {
         bytes: heap_bytes.saturating_add(toast_bytes),
         // Estimates are positive and far below 2^53.
         estimated_rows: estimated_rows.map(|rows| rows.round() as u64),
+        has_children: row.text(7) == Some("t"),
     })
 }

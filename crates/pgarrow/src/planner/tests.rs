@@ -1,0 +1,5 @@
+//! Sizes to slices, and slices to rows of real servers.
+
+mod on_servers;
+mod sizes;
+mod tokens;
