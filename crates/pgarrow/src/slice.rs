@@ -47,7 +47,7 @@ pub struct Slice {
     pub range: SliceRange,
     /// How rows are asked for.
     pub read_mode: ReadMode,
-    /// What the columns were when this was planned; see [`schema_fingerprint`].
+    /// A hash of what the columns were when this was planned: names, types, nullability.
     pub schema_fingerprint: String,
     /// Bytes on the server's disk, about.
     pub estimated_bytes: u64,
@@ -437,7 +437,7 @@ impl Slice {
 
 /// A hash of the columns: names, types, type modifiers, nullability and the labels of enums, in order. Equal
 /// columns have the same hash in every process and version.
-pub fn schema_fingerprint(columns: &[PgColumn]) -> String {
+pub(crate) fn schema_fingerprint(columns: &[PgColumn]) -> String {
     let mut hash = Sha256::new();
     let mut text = |text: &str| {
         hash.update((text.len() as u64).to_be_bytes());

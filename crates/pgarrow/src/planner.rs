@@ -1,0 +1,216 @@
+//! How an export is cut into slices: many and small, so that readers who take them from a queue end together.
+//!
+//! ```text
+//!  table ──leaves──▶ may each leaf be read by itself? ──yes──▶ sizes ──cut──▶ ranges of pages, small leaves together
+//!                                 └──no──▶ one slice, and the reason
+//!  view, query, foreign table ──split_on──▶ bounds of a key ──▶ ranges of the key
+//! ```
+//!
+//! Reading the leaves is reading the parent only where no policy and no privilege says otherwise, and a filter
+//! means the same on a leaf: [`table_slices`] holds the rules.
+
+pub(crate) mod cut;
+mod filter;
+mod key;
+pub(crate) mod select;
+#[cfg(test)]
+mod tests;
+
+use pgarrow_catalog::{
+    Leaf, Relation, RelationKind, RelationSize, ServerTraits, relation_sizes, row_security_applies,
+};
+use pgarrow_protocol::Session;
+
+pub(crate) use key::{KeySource, key_slices};
+
+use crate::error::Result;
+use crate::slice::SliceRange;
+use cut::{Cut, Piece, cut};
+
+/// Since PostgreSQL 14 a range of `ctid` is read without reading the whole table.
+const TID_RANGE_SCAN: u32 = 140_000;
+
+/// What to cut into, and how.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Slicing {
+    /// How many connections will read.
+    pub(crate) readers: usize,
+    /// Bytes of a slice on the server's disk. Without it the size suits the number of readers.
+    pub(crate) slice_bytes: Option<u64>,
+    /// Slices are handed out in their order, so they are of one size and in the order of pages.
+    pub(crate) ordered: bool,
+    /// The column whose values are cut into ranges, instead of pages.
+    pub(crate) split_on: Option<String>,
+    /// The relation's own rows, without those of its children.
+    pub(crate) only: bool,
+}
+
+/// A part of an export that is read by one statement.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PlannedSlice {
+    /// What is read, and whether without its children. Empty for a query.
+    pub(crate) relations: Vec<(Relation, bool)>,
+    /// Which part of it. Of several relations, the whole.
+    pub(crate) range: SliceRange,
+    /// Bytes on the server's disk, about; 0 if that is not known.
+    pub(crate) estimated_bytes: u64,
+    /// Rows, about. A filter is not considered.
+    pub(crate) estimated_rows: Option<u64>,
+}
+
+/// All slices of an export: every row is in exactly one of them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Slices {
+    pub(crate) slices: Vec<PlannedSlice>,
+    /// How it was cut, or why not. One sentence without its full stop.
+    pub(crate) note: String,
+}
+
+impl Slices {
+    /// One slice that is all there is, and why.
+    pub(crate) fn one(relations: Vec<(Relation, bool)>, why: &str) -> Self {
+        let slice =
+            PlannedSlice { relations, range: SliceRange::Whole, estimated_bytes: 0, estimated_rows: None };
+        Self { slices: vec![slice], note: format!("one stream: {why}") }
+    }
+
+    fn with_sizes(mut self, sizes: &[RelationSize]) -> Self {
+        if let [slice] = self.slices.as_mut_slice() {
+            slice.estimated_bytes = total(sizes.iter().map(|size| size.bytes));
+            slice.estimated_rows = sizes.iter().map(|size| size.estimated_rows).sum();
+        }
+        self
+    }
+}
+
+/// A relation in one slice, as it was asked for.
+pub(crate) fn whole(relation: &Relation, only: bool, why: &str) -> Slices {
+    Slices::one(vec![(relation.clone(), only)], why)
+}
+
+/// The slices of a relation. `leaves` is what the catalog says is read for it.
+///
+/// In the keeper's transaction, after its snapshot: pages are counted here, and no row of the snapshot is on a
+/// page that is not there yet.
+///
+/// # Errors
+///
+/// The server's.
+pub(crate) fn table_slices(
+    session: &mut Session,
+    relation: &Relation,
+    leaves: &[Leaf],
+    traits: &ServerTraits,
+    filter: Option<&str>,
+    slicing: &Slicing,
+) -> Result<Slices> {
+    // Without its children, a relation is read from its own leaf or from none.
+    let leaves: Vec<&Leaf> =
+        leaves.iter().filter(|leaf| !slicing.only || leaf.relation.oid == relation.oid).collect();
+    let oids: Vec<u32> = leaves.iter().map(|leaf| leaf.relation.oid).collect();
+    let sizes = relation_sizes(session, &oids)?;
+    let one = |why: &str| Ok(whole(relation, slicing.only, why).with_sizes(&sizes));
+    if slicing.readers <= 1 && slicing.slice_bytes.is_none() {
+        return one("there is one reader");
+    }
+    if let Some(why) = refusal(session.server_version_num(), relation, &leaves, traits, filter) {
+        return one(&why);
+    }
+    // A partitioned table has no leaf that is the table itself, but may have policies.
+    let is_leaf = leaves.iter().any(|leaf| leaf.relation.oid == relation.oid);
+    if !is_leaf && row_security_applies(session, relation)? {
+        return one(&format!("row security applies to {relation}"));
+    }
+    let has_ranges = session.server_version_num() >= TID_RANGE_SCAN;
+    let pieces = leaves.iter().zip(&sizes).map(|(leaf, size)| Piece {
+        pages: size.pages,
+        bytes: size.bytes,
+        rows: size.estimated_rows,
+        by_pages: has_ranges && leaf.is_heap && leaf.is_wholly_readable,
+    });
+    let cuts = cut(&pieces.collect::<Vec<_>>(), slicing);
+    if cuts.len() <= 1 {
+        return one(&format!("{relation} is small"));
+    }
+    let slices: Vec<PlannedSlice> = cuts.into_iter().map(|cut| planned(cut, &leaves)).collect();
+    let by_pages = slices.iter().any(|slice| matches!(slice.range, SliceRange::Pages { .. }));
+    let what = match (is_leaf && leaves.len() == 1, by_pages) {
+        (true, _) => format!("ranges of pages of {relation}"),
+        (false, true) => format!("ranges of pages of the {} tables of {relation}", leaves.len()),
+        (false, false) => format!("the {} tables of {relation}", leaves.len()),
+    };
+    Ok(Slices { note: format!("{} slices: {what}", slices.len()), slices })
+}
+
+/// Why a relation cannot be read in parts by several connections; from what is known without asking.
+fn refusal(
+    server_version_num: u32,
+    relation: &Relation,
+    leaves: &[&Leaf],
+    traits: &ServerTraits,
+    filter: Option<&str>,
+) -> Option<String> {
+    let split_on = "name a column to split on (--split-on)";
+    match relation.kind {
+        RelationKind::View => return Some(format!("{relation} is a view; {split_on}")),
+        RelationKind::ForeignTable if leaves.len() <= 1 => {
+            return Some(format!("{relation} is a foreign table; {split_on}"));
+        }
+        _ => {}
+    }
+    if !traits.is_plain_postgres {
+        return Some(format!("{} is not plain PostgreSQL; {split_on}", traits.product));
+    }
+    if let Some(extension) = &traits.foreign_slicing_extension {
+        return Some(format!("tables of the extension {extension} keep rows elsewhere; {split_on}"));
+    }
+    if let Some(leaf) = leaves.iter().find(|leaf| leaf.row_security) {
+        return Some(format!("row security applies to {}", leaf.relation));
+    }
+    match leaves {
+        [] => Some(format!("{relation} has no rows of its own")),
+        [leaf] if leaf.relation.oid == relation.oid => {
+            if !leaf.is_wholly_readable {
+                return Some(format!("the role may read only columns of {relation}; {split_on}"));
+            }
+            if !leaf.is_heap {
+                return Some(format!("{relation} is not stored in a heap; {split_on}"));
+            }
+            (server_version_num < TID_RANGE_SCAN)
+                .then(|| format!("the server is older than PostgreSQL 14; {split_on}"))
+        }
+        _ => {
+            // The columns of a filter are not known, so it needs them all.
+            let may_read = |leaf: &Leaf| match filter {
+                Some(_) => leaf.is_wholly_readable,
+                None => leaf.is_readable,
+            };
+            if let Some(leaf) = leaves.iter().find(|leaf| !may_read(leaf)) {
+                return Some(format!("the role may not read {} by itself", leaf.relation));
+            }
+            let whole_row = filter.is_some_and(|filter| filter::may_name_whole_row(filter, &relation.name));
+            whole_row.then(|| {
+                format!("the filter names {relation} other than for a column, and its tables' rows differ")
+            })
+        }
+    }
+}
+
+fn planned(cut: Cut, leaves: &[&Leaf]) -> PlannedSlice {
+    let relations = cut.pieces.iter().filter_map(|index| leaves.get(*index));
+    let range = match cut.pages {
+        Some((from, to)) => SliceRange::Pages { from, to },
+        None => SliceRange::Whole,
+    };
+    PlannedSlice {
+        relations: relations.map(|leaf| (leaf.relation.clone(), true)).collect(),
+        range,
+        estimated_bytes: cut.bytes,
+        estimated_rows: cut.rows,
+    }
+}
+
+/// A sum that stays where it is when it cannot grow.
+fn total(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
+}
