@@ -4,7 +4,8 @@ use pgarrow_types::{PgColumn, PgType};
 use serde_json::{Value, json};
 
 use crate::error::ErrorKind;
-use crate::slice::{Slice, is_snapshot_id, schema_fingerprint};
+use crate::slice::check::is_snapshot_id;
+use crate::slice::{Slice, schema_fingerprint};
 
 fn token() -> Value {
     json!({
