@@ -63,6 +63,14 @@ impl Error {
         self.0.is_broken_pipe
     }
 
+    /// Whether the connection was lost, or the server is on its way down or up: trying again may help.
+    pub fn is_transient(&self) -> bool {
+        match self.sqlstate() {
+            Some(state) => state.starts_with("08") || ["57P01", "57P02", "57P03", "53300"].contains(&state),
+            None => self.kind() == ErrorKind::Connection,
+        }
+    }
+
     /// The same, with what was being done in front.
     #[must_use]
     pub(crate) fn context(mut self, doing: impl fmt::Display) -> Self {

@@ -5,8 +5,8 @@
 //!  BEGIN … REPEATABLE READ     takes no snapshot yet
 //!  SET LOCAL …                 nor does this (SELECT set_config would)
 //!  LOCK TABLE … ACCESS SHARE   nor this; from here on nobody rewrites, truncates or drops what is read
-//!  first query                 takes the snapshot
-//!  the relation again          must be what was resolved
+//!  first query                 takes the snapshot, and exports it if others are to read
+//!  the relations again         must be what was resolved
 //! ```
 //!
 //! The other way round, a TRUNCATE between snapshot and lock makes the export empty without an error.
@@ -14,7 +14,7 @@
 //! What LOCK refuses (materialized views, foreign tables, tables of which the role may read only some columns)
 //! is held by a second session, whose open transaction has read no row of it before the snapshot is taken.
 
-use pgarrow_catalog::{Relation, RelationKind, quote_identifier, quote_literal, relation};
+use pgarrow_catalog::{Relation, RelationKind, quote_identifier, quote_literal};
 use pgarrow_protocol::Session;
 
 use crate::cancel::{AttachedSession, Cancel};
@@ -32,11 +32,15 @@ const FIXED: [&str; 7] = [
     "transaction_isolation",
 ];
 
-/// The session that reads, in its transaction; and the one that holds what cannot be locked.
+/// The session that holds the snapshot, in its transaction; and the one that holds what cannot be locked.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     pub(crate) session: Session,
     pub(crate) facts: Facts,
+    /// BEGIN and the settings, for the readers too.
+    pub(crate) begin: String,
+    /// What LOCK has locked, quoted: readers lock it again.
+    pub(crate) locked: Vec<String>,
     holder: Option<Session>,
     /// Keep the sessions within reach of a cancel.
     attached: Vec<AttachedSession>,
@@ -51,6 +55,8 @@ pub(crate) struct Facts {
     pub(crate) database: String,
     /// `pg_current_snapshot()`.
     pub(crate) snapshot: String,
+    /// `pg_export_snapshot()`, once others are to read.
+    pub(crate) exported: Option<String>,
     /// `pg_postmaster_start_time()`.
     pub(crate) server_start: String,
     /// `server_version`.
@@ -58,13 +64,29 @@ pub(crate) struct Facts {
 }
 
 /// What has to stay as it is until the export is done.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Subject<'a> {
-    pub(crate) relation: &'a Relation,
-    /// The SELECT list, for a relation of which only some columns may be read.
-    pub(crate) select_list: &'a str,
-    /// Nothing but the relation is read: no filter that might use a view.
-    pub(crate) is_plain: bool,
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// Schema and name, quoted.
+    pub(crate) quoted: String,
+    /// LOCK TABLE takes it.
+    pub(crate) is_lockable: bool,
+    /// What opens it in a transaction without reading it, where LOCK is refused.
+    pub(crate) statement: String,
+}
+
+impl Held {
+    /// A relation of which `select_list` is read.
+    pub(crate) fn relation(relation: &Relation, select_list: &str) -> Self {
+        let quoted = relation.quoted();
+        let statement = format!("SELECT {select_list} FROM {quoted} LIMIT 0");
+        Self { statement, is_lockable: is_lockable(relation.kind), quoted }
+    }
+
+    /// A relation that a query reads.
+    pub(crate) fn of_query(relation: &Relation, query: &str) -> Self {
+        let statement = format!("EXPLAIN (COSTS OFF)\n{query}");
+        Self { statement, is_lockable: is_lockable(relation.kind), quoted: relation.quoted() }
+    }
 }
 
 /// Applies role and settings to a session, for good. Outside of a transaction.
@@ -86,45 +108,92 @@ pub(crate) fn prepare(session: &mut Session, options: &ExportOptions) -> Result<
 }
 
 impl Keeper {
-    /// Begins the transaction, locks the subject if it is a relation, and takes the snapshot.
+    /// Begins the transaction, locks what is to be held, and takes the snapshot.
+    ///
+    /// `is_plain`: nothing but tables is read, by statements of ours without a user's filter.
     pub(crate) fn begin(
         mut session: Session,
-        subject: Option<Subject<'_>>,
+        held: &[Held],
+        is_plain: bool,
         options: &ExportOptions,
         cancel: &Cancel,
     ) -> Result<Self> {
         let mut attached = vec![cancel.attach(&session)];
-        let restrict = subject.is_some_and(|subject| {
-            subject.is_plain
-                && matches!(subject.relation.kind, RelationKind::Table | RelationKind::PartitionedTable)
-        });
-        let begin = begin_statements(&mut session, options, restrict)?;
+        let begin = begin_statements(&mut session, options, is_plain)?;
         session.execute(&begin)?;
+        let (locked, refused) = lock(&mut session, held)?;
         let mut holder = None;
-        if let Some(subject) = subject {
-            let quoted = subject.relation.quoted();
-            let is_locked = is_lockable(subject.relation.kind)
-                && match session.execute(&format!("LOCK TABLE {quoted} IN ACCESS SHARE MODE")) {
-                    Ok(()) => true,
-                    Err(error) if error.sqlstate() == Some("42501") => {
-                        session.execute("ROLLBACK")?;
-                        session.execute(&begin)?;
-                        false
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-            if !is_locked {
-                let (session, attachment) = hold(&session, subject, options, cancel)?;
-                holder = Some(session);
-                attached.push(attachment);
-            }
+        if !refused.is_empty() {
+            let (session, attachment) = hold(&session, &refused, options, cancel)?;
+            holder = Some(session);
+            attached.push(attachment);
         }
-        let mut keeper = Self { session, facts: Facts::default(), holder, attached };
+        let mut keeper = Self { session, facts: Facts::default(), begin, locked, holder, attached };
         keeper.take_snapshot()?;
-        if let Some(subject) = subject {
-            keeper.check_unchanged(subject.relation)?;
-        }
         Ok(keeper)
+    }
+
+    /// Begins the transaction under a snapshot that somebody else holds, and shows that it is that one.
+    ///
+    /// `facts` are the holder's.
+    pub(crate) fn import(
+        mut session: Session,
+        facts: &Facts,
+        begin: &str,
+        locked: &[String],
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let attached = vec![cancel.attach(&session)];
+        let exported = facts.exported.as_deref().unwrap_or_default();
+        // A reader that waits for a lock waits for somebody who waits for the keeper: nobody would ever see it.
+        let begin_import = format!(
+            "{begin}; SET LOCAL lock_timeout = '10s'; SET LOCAL max_parallel_workers_per_gather = 0; \
+             SET TRANSACTION SNAPSHOT {}",
+            literal(exported)?
+        );
+        session.execute(&begin_import).map_err(|error| {
+            let error = Error::from(error);
+            match error.kind() {
+                ErrorKind::Server => error.context(
+                    "a reader cannot take over the snapshot, which this server or pooler does not share",
+                ),
+                _ => error,
+            }
+        })?;
+        let begin = begin.to_owned();
+        let mut reader =
+            Self { session, facts: Facts::default(), begin, locked: Vec::new(), holder: None, attached };
+        reader.take_snapshot()?;
+        let same = reader.facts.snapshot == facts.snapshot && reader.facts.server_start == facts.server_start;
+        if !same {
+            let text = "a reader has another snapshot than the export, or is on another server: \
+                        a pooler or load balancer sends connections to several servers; connect to one of them";
+            return Err(Error::new(ErrorKind::Server, text));
+        }
+        if !locked.is_empty() {
+            let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", "));
+            reader.session.execute(&sql)?;
+        }
+        Ok(reader)
+    }
+
+    /// Begins a transaction with a snapshot of its own. What it reads may be of another moment.
+    pub(crate) fn begin_inconsistent(
+        mut session: Session,
+        begin: &str,
+        locked: &[String],
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let attached = vec![cancel.attach(&session)];
+        session.execute(begin)?;
+        if !locked.is_empty() {
+            session.execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", ")))?;
+        }
+        let begin = begin.to_owned();
+        let mut reader =
+            Self { session, facts: Facts::default(), begin, locked: Vec::new(), holder: None, attached };
+        reader.take_snapshot()?;
+        Ok(reader)
     }
 
     fn take_snapshot(&mut self) -> Result<()> {
@@ -143,19 +212,44 @@ impl Keeper {
             endpoint: self.session.endpoint().to_owned(),
             database: self.session.config().dbname().to_owned(),
             snapshot: text(0),
+            exported: None,
             server_start: text(1),
             server_version: text(2),
         };
         Ok(())
     }
 
-    /// Between resolving the name and locking it, somebody may have put another relation in its place.
-    fn check_unchanged(&mut self, planned: &Relation) -> Result<()> {
-        if relation(&mut self.session, planned.oid)?.as_ref() == Some(planned) {
-            return Ok(());
+    /// Makes the snapshot one that other sessions can take over, as long as this transaction is open.
+    pub(crate) fn export_snapshot(&mut self) -> Result<()> {
+        if self.facts.exported.is_none() {
+            let rows = self.session.query("SELECT pg_catalog.pg_export_snapshot()", &[])?;
+            self.facts.exported = rows.first().and_then(|row| row.text(0)).map(str::to_owned);
         }
-        let text = format!("{planned} was changed while the export was planned; run it again");
-        Err(Error::new(ErrorKind::Server, text))
+        Ok(())
+    }
+
+    /// Begins the transaction anew, after the server has aborted it. Another snapshot, the same locks.
+    pub(crate) fn begin_again(&mut self) -> Result<()> {
+        self.session.execute("ROLLBACK")?;
+        self.session.execute(&self.begin)?;
+        if !self.locked.is_empty() {
+            self.session.execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", self.locked.join(", ")))?;
+        }
+        self.take_snapshot()
+    }
+
+    /// The backends that hold locks for the export.
+    pub(crate) fn backend_pids(&self) -> Vec<i32> {
+        std::iter::once(&self.session).chain(&self.holder).filter_map(Session::backend_pid).collect()
+    }
+
+    /// Ends the transaction without a word, so that it can be begun again on the same session.
+    pub(crate) fn give_up(mut self) -> Result<Session> {
+        self.session.execute("ROLLBACK")?;
+        if let Some(holder) = self.holder {
+            holder.close();
+        }
+        Ok(self.session)
     }
 
     /// Ends the transaction and the sessions. What is known of them stays.
@@ -178,8 +272,53 @@ fn is_lockable(kind: RelationKind) -> bool {
     }
 }
 
+/// Locks what can be locked, descendants included. What was locked, and the statements that open the rest.
+fn lock(session: &mut Session, held: &[Held]) -> Result<(Vec<String>, Vec<String>)> {
+    let (lockable, others): (Vec<&Held>, Vec<&Held>) = held.iter().partition(|held| held.is_lockable);
+    let mut refused: Vec<&Held> = others;
+    let mut locked: Vec<String> = Vec::new();
+    // All at once; and where that is refused, one by one.
+    let names: Vec<String> = lockable.iter().map(|held| held.quoted.clone()).collect();
+    if !names.is_empty() {
+        if try_lock(session, &names.join(", "))? {
+            locked = names;
+        } else {
+            for held in lockable {
+                match names.len() > 1 && try_lock(session, &held.quoted)? {
+                    true => locked.push(held.quoted.clone()),
+                    false => refused.push(held),
+                }
+            }
+        }
+    }
+    let mut statements: Vec<String> = refused.into_iter().map(|held| held.statement.clone()).collect();
+    statements.dedup();
+    Ok((locked, statements))
+}
+
+/// Whether the lock was had. False if the role may not.
+fn try_lock(session: &mut Session, names: &str) -> Result<bool> {
+    // A savepoint takes no snapshot, and outlives the refusal.
+    session.execute("SAVEPOINT pgarrow_lock")?;
+    match session.execute(&format!("LOCK TABLE {names} IN ACCESS SHARE MODE")) {
+        Ok(()) => {
+            session.execute("RELEASE SAVEPOINT pgarrow_lock")?;
+            Ok(true)
+        }
+        Err(error) if error.sqlstate() == Some("42501") => {
+            session.execute("ROLLBACK TO SAVEPOINT pgarrow_lock; RELEASE SAVEPOINT pgarrow_lock")?;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// BEGIN and the settings that hold for the transaction. The user's own settings come first.
-fn begin_statements(session: &mut Session, options: &ExportOptions, restrict: bool) -> Result<String> {
+pub(crate) fn begin_statements(
+    session: &mut Session,
+    options: &ExportOptions,
+    is_plain: bool,
+) -> Result<String> {
     let mut settings = vec![
         ("statement_timeout", "0"),
         ("lock_timeout", "0"),
@@ -201,7 +340,7 @@ fn begin_statements(session: &mut Session, options: &ExportOptions, restrict: bo
     }
     // Where a table is read, no view may stand in for it and run functions of its owner (CVE-2024-7348).
     // A foreign table may be one of its partitions. The setting came with minor releases, so the server is asked.
-    if restrict {
+    if is_plain {
         let sql = "SELECT pg_catalog.current_setting('restrict_nonsystem_relation_kind', true)";
         let rows = session.query(sql, &[])?;
         if rows.first().is_some_and(|row| row.text(0).is_some()) {
@@ -219,10 +358,10 @@ fn begin_statements(session: &mut Session, options: &ExportOptions, restrict: bo
     Ok(statements)
 }
 
-/// Opens a second session whose transaction has the relation open, and leaves it so.
+/// Opens a second session whose transaction has these relations open, and leaves it so.
 fn hold(
     keeper: &Session,
-    subject: Subject<'_>,
+    statements: &[String],
     options: &ExportOptions,
     cancel: &Cancel,
 ) -> Result<(Session, AttachedSession)> {
@@ -234,8 +373,9 @@ fn hold(
     prepare(&mut session, options)?;
     let begin = begin_statements(&mut session, options, false)?;
     session.execute(&begin)?;
-    let (list, relation) = (subject.select_list, subject.relation.quoted());
-    session.execute(&format!("SELECT {list} FROM {relation} LIMIT 0"))?;
+    for statement in statements {
+        session.execute(statement)?;
+    }
     Ok((session, attached))
 }
 

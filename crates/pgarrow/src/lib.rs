@@ -19,32 +19,46 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod budget;
 mod cancel;
+mod crew;
+mod engine;
 mod error;
 mod extract;
 mod keeper;
+mod open;
 mod options;
+mod outlet;
+mod phases;
 mod plan;
+mod planner;
 mod reader;
 mod report;
 mod run;
+mod slice;
 mod source;
 mod sql;
 mod statement;
 mod stream;
+mod tables;
 mod usage;
 
 pub use cancel::Cancel;
 pub use error::{Error, ErrorKind, Result};
-pub use extract::Extract;
+pub use extract::{Extract, Tables};
 pub use options::{ExportOptions, ReadMode};
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_types::{IntervalForm, PgColumn, PgType};
-pub use plan::Plan;
+pub use phases::{Limit, Phases};
+pub use plan::{Plan, PlanColumn, PlanReport, PlanSlice};
 pub use reader::Progress;
-pub use report::{ColumnReport, FileReport, Report, ServerReport};
-pub use run::Run;
+pub use report::{ColumnReport, FileReport, MemoryReport, ReaderReport, Report, ServerReport, TableReport};
+pub use run::{Run, TablesRun};
+pub use slice::{
+    KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,
+    SliceSubject,
+};
 pub use source::Source;
 pub use stream::{BatchReader, BatchStream};
 pub use usage::ProcessUsage;

@@ -1,4 +1,4 @@
-//! How an export is made: batches, types, and the session it runs in.
+//! How an export is made: batches, types, readers, memory, and the session it runs in.
 
 use pgarrow_decode::BatchLimits;
 use pgarrow_types::{IntervalForm, TypeOptions};
@@ -20,16 +20,52 @@ pub enum ReadMode {
     Cursor,
 }
 
-/// How an export is cut into batches, how types are mapped, and what its session is set to.
+/// Readers by default, where the machine has as many cores.
+const READERS_MAX: usize = 8;
+
+/// The least memory an export can be asked to do with.
+pub(crate) const MEMORY_MIN: usize = 16 << 20;
+
+/// The least memory for each reader: with less, there are fewer readers.
+pub(crate) const READER_MEMORY_MIN: usize = 8 << 20;
+
+/// How an export is cut into batches, how types are mapped, who reads, and what its sessions are set to.
 ///
 /// Every option has a default that suits an export of a table into Arrow in memory.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct ExportOptions {
     pub(crate) limits: BatchLimits,
     pub(crate) types: TypeOptions,
+    pub(crate) readers: Option<usize>,
+    pub(crate) memory: Option<usize>,
+    pub(crate) ordered: bool,
+    pub(crate) slice_bytes: Option<u64>,
+    pub(crate) split_on: Option<String>,
+    pub(crate) read_mode: ReadMode,
+    pub(crate) inconsistent: bool,
+    pub(crate) retries: u32,
     pub(crate) role: Option<String>,
     pub(crate) settings: Vec<(String, String)>,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self {
+            limits: BatchLimits::default(),
+            types: TypeOptions::default(),
+            readers: None,
+            memory: None,
+            ordered: false,
+            slice_bytes: None,
+            split_on: None,
+            read_mode: ReadMode::default(),
+            inconsistent: false,
+            retries: 3,
+            role: None,
+            settings: Vec::new(),
+        }
+    }
 }
 
 impl ExportOptions {
@@ -43,7 +79,8 @@ impl ExportOptions {
 
     /// Bytes of Arrow data from which on a batch is full. Default: 8 MiB; at most 1 GiB.
     ///
-    /// Looked at every 256 rows. A single row larger than this still forms a batch.
+    /// Looked at every 256 rows. A single row larger than this still forms a batch. With little memory for each reader,
+    /// batches are smaller.
     pub fn with_batch_bytes(mut self, batch_bytes: usize) -> Self {
         self.limits.bytes = batch_bytes;
         self
@@ -53,6 +90,65 @@ impl ExportOptions {
     /// [`IntervalForm::Struct`].
     pub fn with_interval(mut self, interval: IntervalForm) -> Self {
         self.types.interval = interval;
+        self
+    }
+
+    /// Connections that read at once, at least 1. Default: as many as this machine has cores, at most 8.
+    ///
+    /// All of them read under one snapshot, which one more connection holds. There are never more of them than slices.
+    /// With 1, the connection that holds the snapshot reads.
+    pub fn with_readers(mut self, readers: usize) -> Self {
+        self.readers = Some(readers.max(1));
+        self
+    }
+
+    /// Bytes of memory for receive buffers, batches under construction, queues and row groups together. Default: a
+    /// quarter of the machine's memory, at most 1 GiB; at least 16 MiB.
+    ///
+    /// Not counted: code, stacks, what the allocator keeps, and batches that the caller has.
+    pub fn with_memory(mut self, bytes: usize) -> Self {
+        self.memory = Some(bytes.max(MEMORY_MIN));
+        self
+    }
+
+    /// Hands out slices in their order: that of the table's pages, or of the column it is split on. Default: as they come.
+    ///
+    /// The same rows then make the same batches, and the same file.
+    pub fn with_order(mut self, ordered: bool) -> Self {
+        self.ordered = ordered;
+        self
+    }
+
+    /// Bytes of a slice, as the table has them on disk. Default: from 64 MiB down to 4 MiB towards the end; 32 MiB in order.
+    pub fn with_slice_bytes(mut self, slice_bytes: u64) -> Self {
+        self.slice_bytes = Some(slice_bytes.max(1));
+        self
+    }
+
+    /// Cuts the rows by this column, for views, foreign tables and queries, which have no pages. The exact name; its
+    /// type is an integer, date, timestamp, uuid or text.
+    pub fn with_split_on(mut self, column: impl Into<String>) -> Self {
+        self.split_on = Some(column.into());
+        self
+    }
+
+    /// How rows are asked for. Default: [`ReadMode::Auto`].
+    pub fn with_read_mode(mut self, read_mode: ReadMode) -> Self {
+        self.read_mode = read_mode;
+        self
+    }
+
+    /// Lets readers have snapshots of their own where one cannot be shared. Default: that is an error.
+    ///
+    /// Rows that change meanwhile may then be of different moments, missing, or there twice.
+    pub fn with_inconsistent(mut self, inconsistent: bool) -> Self {
+        self.inconsistent = inconsistent;
+        self
+    }
+
+    /// How often a slice is read again, under the same snapshot, after its reader has lost its connection. Default: 3.
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
         self
     }
 
@@ -70,4 +166,36 @@ impl ExportOptions {
         self.settings.push((name.into(), value.into()));
         self
     }
+
+    /// The limit of memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory.unwrap_or_else(|| (machine_memory() / 4).clamp(MEMORY_MIN, 1 << 30))
+    }
+
+    /// How many may read, before it is known how many slices there are.
+    pub(crate) fn readers_wanted(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let wanted = self.readers.unwrap_or_else(|| cores.min(READERS_MAX));
+        wanted.clamp(1, (self.memory_bytes() / READER_MEMORY_MIN).max(1))
+    }
+}
+
+/// Bytes of memory that this process may use: the machine's, or its control group's if that is less.
+fn machine_memory() -> usize {
+    let of_machine = of_machine().unwrap_or(2 << 30);
+    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let of_group =
+        limits.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok()).min();
+    of_group.map_or(of_machine, |of_group: usize| of_group.min(of_machine))
+}
+
+#[cfg(target_os = "linux")]
+fn of_machine() -> Option<usize> {
+    let info = nix::sys::sysinfo::sysinfo().ok()?;
+    usize::try_from(info.ram_total()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn of_machine() -> Option<usize> {
+    None
 }

@@ -1,24 +1,63 @@
-//! What will be read: columns resolved, schema known, nothing run yet.
+//! What will be read: columns resolved, schema known, cut into slices, nothing run yet.
 
 use std::collections::HashMap;
 
 use arrow_schema::{Schema, SchemaRef};
-use pgarrow_catalog::{Relation, quote_identifier};
+use pgarrow_catalog::Relation;
 use pgarrow_types::{PgColumn, TypeOptions, schema};
+use serde::Serialize;
 
-/// A planned export: what is read, as what, and the statement that reads it.
+use crate::keeper::Facts;
+use crate::options::ReadMode;
+use crate::planner::select::Selection;
+use crate::planner::{PlannedSlice, Slices};
+use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource, schema_fingerprint};
+
+/// A planned export: what is read, as what, and in which slices.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(crate) subject: String,
     pub(crate) relation: Option<Relation>,
     pub(crate) columns: Vec<PgColumn>,
     pub(crate) schema: SchemaRef,
-    pub(crate) copy_statement: String,
+    /// The condition for the rows of a relation.
+    pub(crate) filter: Option<String>,
+    /// What all slices have in common. May hold values that were bound to a query.
+    selection: Selection,
+    pub(crate) slices: Vec<PlannedSlice>,
+    /// How it was cut into slices, or why not.
+    pub(crate) slicing: String,
     pub(crate) estimated_rows: Option<u64>,
     pub(crate) warnings: Vec<String>,
 }
 
 impl Plan {
+    pub(crate) fn new(
+        subject: String,
+        relation: Option<Relation>,
+        columns: Vec<PgColumn>,
+        schema: SchemaRef,
+        selection: Selection,
+        slices: Slices,
+        warnings: Vec<String>,
+    ) -> Self {
+        let Slices { slices, note: slicing } = slices;
+        let estimated_rows = slices.iter().map(|slice| slice.estimated_rows).sum();
+        let filter = selection.filter().map(str::to_owned);
+        Self {
+            subject,
+            relation,
+            columns,
+            schema,
+            filter,
+            selection,
+            slices,
+            slicing,
+            estimated_rows,
+            warnings,
+        }
+    }
+
     /// What is read, in words: `public.orders`, or `the query`.
     pub fn subject(&self) -> &str {
         &self.subject
@@ -39,9 +78,14 @@ impl Plan {
         &self.schema
     }
 
-    /// The statement that is sent. May hold values that were bound to a query.
-    pub fn copy_statement(&self) -> &str {
-        &self.copy_statement
+    /// How many slices there are. Each is read by one statement.
+    pub fn n_slices(&self) -> usize {
+        self.slices.len()
+    }
+
+    /// How the rows were cut into slices; or why not, and what to do about it. One sentence without its full stop.
+    pub fn slicing(&self) -> &str {
+        &self.slicing
     }
 
     /// How many rows there will be, for a whole table that was analysed.
@@ -53,6 +97,125 @@ impl Plan {
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+
+    /// The plan as it is printed. `snapshot` is `pg_current_snapshot()`, if one was taken.
+    pub fn report(&self, snapshot: Option<&str>) -> PlanReport {
+        let columns = self.columns.iter().zip(self.schema.fields()).map(|(column, field)| PlanColumn {
+            name: column.name.clone(),
+            pg_type: column.type_name.clone(),
+            arrow_type: field.data_type().to_string(),
+            nullable: column.nullable,
+        });
+        let slices = self.slices.iter().enumerate().map(|(index, slice)| PlanSlice {
+            index,
+            relations: slice.relations.iter().map(|(relation, _)| relation.to_string()).collect(),
+            range: slice.range.clone(),
+            estimated_bytes: slice.estimated_bytes,
+            estimated_rows: slice.estimated_rows,
+        });
+        PlanReport {
+            subject: self.subject.clone(),
+            columns: columns.collect(),
+            snapshot: snapshot.map(str::to_owned),
+            slicing: self.slicing.clone(),
+            slices: slices.collect(),
+            estimated_rows: self.estimated_rows,
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    /// The slices, in the order in which readers take them.
+    pub(crate) fn slices(&self) -> &[PlannedSlice] {
+        &self.slices
+    }
+
+    /// The SELECT of a slice, without a COPY around it.
+    pub(crate) fn select(&self, slice: &PlannedSlice) -> String {
+        self.selection.select(slice)
+    }
+
+    /// Every slice as a token, for other processes; with the snapshot, if it was exported.
+    pub(crate) fn tokens(&self, facts: &Facts, read_mode: ReadMode) -> Vec<Slice> {
+        let source = SliceSource {
+            endpoint: facts.endpoint.clone(),
+            database: facts.database.clone(),
+            server_started: facts.server_start.clone(),
+        };
+        let snapshot = facts
+            .exported
+            .as_ref()
+            .map(|exported| SliceSnapshot { exported: exported.clone(), current: facts.snapshot.clone() });
+        let schema_fingerprint = schema_fingerprint(&self.columns);
+        let columns: Vec<String> = self.columns.iter().map(|column| column.name.clone()).collect();
+        // There are at most some hundred thousand: see `cut`.
+        let of = u32::try_from(self.slices.len()).unwrap_or(u32::MAX);
+        let tokens = (0..of).zip(&self.slices).map(|(index, slice)| Slice {
+            version: Slice::VERSION,
+            source: source.clone(),
+            snapshot: snapshot.clone(),
+            subject: self.selection.subject(slice),
+            columns: columns.clone(),
+            filter: self.filter.clone(),
+            range: slice.range.clone(),
+            read_mode,
+            schema_fingerprint: schema_fingerprint.clone(),
+            estimated_bytes: slice.estimated_bytes,
+            estimated_rows: slice.estimated_rows,
+            index,
+            of,
+        });
+        tokens.collect()
+    }
+}
+
+/// A plan as it is printed, and what `pgarrow plan` writes as JSON.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PlanReport {
+    /// What is read, in words.
+    pub subject: String,
+    /// The columns in their order.
+    pub columns: Vec<PlanColumn>,
+    /// `pg_current_snapshot()`, if one was taken.
+    pub snapshot: Option<String>,
+    /// How the rows were cut into slices, or why not.
+    pub slicing: String,
+    /// The slices, in the order in which readers take them.
+    pub slices: Vec<PlanSlice>,
+    /// How many rows there will be, about, if that is known.
+    pub estimated_rows: Option<u64>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// A column of a [`PlanReport`].
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PlanColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type in PostgreSQL.
+    pub pg_type: String,
+    /// What it becomes.
+    pub arrow_type: String,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+}
+
+/// A slice of a [`PlanReport`].
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PlanSlice {
+    /// Which one, from 0.
+    pub index: usize,
+    /// The relations that it reads. None for a query.
+    pub relations: Vec<String>,
+    /// Which part of them.
+    pub range: SliceRange,
+    /// Bytes on the server's disk, about; 0 if that is not known.
+    pub estimated_bytes: u64,
+    /// Rows, about, if that is known. A filter is not considered.
+    pub estimated_rows: Option<u64>,
 }
 
 /// The Arrow schema, with the metadata that is the same for every run of the export.
@@ -67,41 +230,6 @@ pub(crate) fn arrow_schema(
         metadata.insert("pg.table".to_owned(), relation.to_string());
     }
     schema(columns, types, metadata)
-}
-
-/// The SELECT list for columns of a table.
-pub(crate) fn select_list(columns: &[PgColumn]) -> String {
-    let items = columns.iter().map(|column| select_item(&quote_identifier(&column.name), column));
-    items.collect::<Vec<_>>().join(", ")
-}
-
-/// One column: as it is, or as the text that stands for it.
-fn select_item(expression: &str, column: &PgColumn) -> String {
-    let cast = if column.pg_type.is_cast_to_text() { "::pg_catalog.text" } else { "" };
-    format!("{expression}{cast}")
-}
-
-/// The statement that reads a table. The filter stands on lines of its own, since it may end in a comment.
-pub(crate) fn copy_of_table(relation: &Relation, columns: &[PgColumn], filter: Option<&str>) -> String {
-    let (list, relation) = (select_list(columns), relation.quoted());
-    let filter = filter.map(|filter| format!(" WHERE (\n{filter}\n)")).unwrap_or_default();
-    copy_statement(&format!("SELECT {list} FROM {relation}{filter}"))
-}
-
-/// The statement that reads a query: as it is, or inside another that casts some of its columns.
-pub(crate) fn copy_of_query(query: &str, columns: &[PgColumn]) -> String {
-    if !columns.iter().any(|column| column.pg_type.is_cast_to_text()) {
-        return copy_statement(&format!("\n{query}\n"));
-    }
-    // The columns get names of ours: theirs may be equal, or none.
-    let names: Vec<String> = (1..=columns.len()).map(|number| format!("c{number}")).collect();
-    let items: Vec<String> =
-        names.iter().zip(columns).map(|(name, column)| select_item(name, column)).collect();
-    copy_statement(&format!("SELECT {} FROM (\n{query}\n) AS q ({})", items.join(", "), names.join(", ")))
-}
-
-fn copy_statement(query: &str) -> String {
-    format!("COPY ({query}) TO STDOUT (FORMAT binary)")
 }
 
 /// One warning for every column that is read as text because nothing better is known.

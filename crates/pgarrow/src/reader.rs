@@ -1,16 +1,34 @@
-//! The loop that reads one COPY: receive, decode, hand out; and what makes its end one.
+//! The loop that reads one slice: receive, decode, hand out; and what makes its end one.
+//!
+//! ```text
+//!  stream.buffered ─▶ decode ─┬─ BatchFull ─▶ hand out ─▶ outlet ─▶ the batch's buffers come back
+//!                             ├─ LargeRow ──▶ ask for memory ─▶ received straight into its column
+//!                             └─ NeedMore ──▶ memory tight? give away, wait ─▶ stream.advance
+//! ```
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use pgarrow_column::{ValueError, make_column};
-use pgarrow_decode::{BatchLimits, CopyDecoder, DecodeError, Stop};
-use pgarrow_protocol::{CopyOutStep, Session};
-use pgarrow_types::TypeOptions;
+use pgarrow_decode::{BatchLimits, CopyDecoder, DecodeError, LargeError, LargeSource, Stop};
+use pgarrow_protocol::{CopyOutStep, RowStream, Session};
 
+use crate::budget::{Budget, Lease, Level, NoRoom};
 use crate::cancel::Cancel;
+use crate::crew::Task;
 use crate::error::{Error, ErrorKind, Result};
+use crate::options::{ExportOptions, ReadMode};
+use crate::outlet::Outlet;
+use crate::phases::{Moment, Phases};
 use crate::plan::Plan;
+
+/// Of one session: it is there all the time.
+const RECEIVE_BYTES: usize = 256 << 10;
+
+/// Rows that a cursor fetches at a time.
+const FETCH_ROWS: u32 = 10_000;
 
 /// How far an export is. Read it from any thread.
 #[derive(Debug, Default)]
@@ -18,6 +36,7 @@ pub struct Progress {
     rows: AtomicU64,
     wire_bytes: AtomicU64,
     batches: AtomicU64,
+    slices: AtomicU64,
 }
 
 impl Progress {
@@ -26,7 +45,7 @@ impl Progress {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the COPY stream received, message headers included.
+    /// Bytes received for rows, message headers included.
     pub fn wire_bytes(&self) -> u64 {
         self.wire_bytes.load(Ordering::Relaxed)
     }
@@ -35,55 +54,169 @@ impl Progress {
     pub fn batches(&self) -> u64 {
         self.batches.load(Ordering::Relaxed)
     }
+
+    /// Slices completed.
+    pub fn slices(&self) -> u64 {
+        self.slices.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn slice_ended(&self) {
+        self.slices.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
-/// What is read, how, and who watches.
+/// What the readers of a run have in common.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading<'a> {
-    pub(crate) plan: &'a Plan,
+pub(crate) struct Shared<'a> {
+    pub(crate) plans: &'a [Arc<Plan>],
+    pub(crate) options: &'a ExportOptions,
+    pub(crate) read_mode: ReadMode,
     pub(crate) limits: BatchLimits,
-    pub(crate) types: &'a TypeOptions,
     pub(crate) progress: &'a Progress,
     pub(crate) cancel: &'a Cancel,
+    pub(crate) budget: &'a Arc<Budget>,
+    /// Where row groups may end early, one part holds this much at most once memory is half used.
+    pub(crate) held_bytes_early: usize,
 }
 
-impl Reading<'_> {
-    /// Reads the whole COPY and hands every batch to `consume`. Rows read.
+/// What one reader has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) phases: Phases,
+    pub(crate) rows: u64,
+    pub(crate) wire_bytes: u64,
+    pub(crate) slices: u64,
+    pub(crate) redone: u64,
+    pub(crate) buffers_allocated: u64,
+    pub(crate) buffers_reused: u64,
+}
+
+/// One reader's decoder, memory and time.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    shared: Shared<'a>,
+    lease: Lease,
+    /// Of the plan that was read last.
+    decoder: Option<(usize, CopyDecoder)>,
+    held_bytes: usize,
+    pub(crate) tally: Tally,
+}
+
+/// A slice being read.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) task: Task,
+    /// Rows that went out in an earlier attempt, and are not to go out again.
+    skip_rows: u64,
+    /// Rows that went out, in all attempts.
+    pub(crate) delivered_rows: u64,
+    /// What this attempt has added to the run's progress.
+    rows: u64,
+    wire_bytes: u64,
+}
+
+impl Attempt {
+    pub(crate) fn new(task: Task) -> Self {
+        Self { task, skip_rows: 0, delivered_rows: 0, rows: 0, wire_bytes: 0 }
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(shared: Shared<'a>) -> Self {
+        let lease = shared.budget.reader();
+        Self { shared, lease, decoder: None, held_bytes: 0, tally: Tally::default() }
+    }
+
+    fn plan(&self, task: Task) -> Result<&'a Arc<Plan>> {
+        let plan = self.shared.plans.get(task.plan_index);
+        plan.ok_or_else(|| Error::new(ErrorKind::Protocol, "a slice of no plan; please report it"))
+    }
+
+    /// Reads one slice to its confirmed end and hands every batch to `outlet`. Rows read.
     ///
-    /// Returns `Ok` only after the stream's trailer, CopyDone, a tag `COPY n` with as many rows as were
-    /// decoded, and ReadyForQuery. A batch that was handed out before an error is part of nothing.
+    /// Returns `Ok` only after the stream's own end, a tag with as many rows as were decoded, and ReadyForQuery. A
+    /// batch that was handed out before an error is part of nothing, until the slice is read again.
     pub(crate) fn read(
-        self,
+        &mut self,
         session: &mut Session,
-        mut consume: impl FnMut(RecordBatch) -> Result<()>,
+        attempt: &mut Attempt,
+        outlet: &mut dyn Outlet,
     ) -> Result<u64> {
-        let columns = self.plan.columns.iter().map(|column| make_column(&column.pg_type, self.types, 0));
-        let mut decoder = CopyDecoder::new(self.plan.schema.clone(), columns.collect(), self.limits);
-        let read = self.read_stream(session, &mut decoder, &mut consume);
+        let plan = self.plan(attempt.task)?;
+        // What a failed attempt has counted is counted anew.
+        self.shared.progress.rows.fetch_sub(attempt.rows, Ordering::Relaxed);
+        self.shared.progress.wire_bytes.fetch_sub(attempt.wire_bytes, Ordering::Relaxed);
+        (attempt.rows, attempt.wire_bytes, attempt.skip_rows) = (0, 0, attempt.delivered_rows);
+
+        let mut decoder = self.take_decoder(plan, attempt.task.plan_index);
+        let read = self.read_stream(session, plan, &mut decoder, attempt, outlet);
         // Whatever went wrong after a cancel went wrong because of it.
-        let n_server_rows = read.map_err(|error| match self.cancel.is_requested() {
+        let n_server_rows = read.map_err(|error| match self.shared.cancel.is_requested() {
             true => cancelled(),
             false => error,
         })?;
         let n_rows = decoder.rows();
         if !decoder.is_complete() {
-            return Err(self.broken("the COPY stream ended without its trailer"));
+            return Err(broken(plan, "the COPY stream ended without its trailer"));
         }
         if n_rows != n_server_rows {
-            return Err(
-                self.broken(&format!("{n_rows} rows were decoded, but the server sent {n_server_rows}"))
-            );
+            let what = format!("{n_rows} rows were decoded, but the server sent {n_server_rows}");
+            return Err(broken(plan, &what));
         }
+        if attempt.skip_rows > 0 {
+            return Err(broken(plan, "a slice that was read again has fewer rows than before"));
+        }
+        self.tally.rows += n_rows;
+        self.tally.wire_bytes += attempt.wire_bytes;
+        self.tally.slices += 1;
+        let reuse = decoder.reuse();
+        (self.tally.buffers_allocated, self.tally.buffers_reused) = (reuse.allocated, reuse.reused);
+        self.decoder = Some((attempt.task.plan_index, decoder));
         Ok(n_rows)
     }
 
+    /// The decoder of the slice before, if it was of the same plan: it knows the sizes of values.
+    fn take_decoder(&mut self, plan: &Plan, plan_index: usize) -> CopyDecoder {
+        match self.decoder.take() {
+            Some((before, mut decoder)) if before == plan_index => {
+                decoder.restart();
+                decoder
+            }
+            _ => {
+                let types = &self.shared.options.types;
+                let columns = plan.columns.iter().map(|column| make_column(&column.pg_type, types, 0));
+                let new = match self.shared.read_mode {
+                    ReadMode::Select | ReadMode::Cursor => CopyDecoder::for_rows,
+                    ReadMode::Auto | ReadMode::Copy => CopyDecoder::new,
+                };
+                new(plan.schema.clone(), columns.collect(), self.shared.limits)
+            }
+        }
+    }
+
     fn read_stream(
-        &self,
+        &mut self,
         session: &mut Session,
+        plan: &Plan,
         decoder: &mut CopyDecoder,
-        consume: &mut impl FnMut(RecordBatch) -> Result<()>,
+        attempt: &mut Attempt,
+        outlet: &mut dyn Outlet,
     ) -> Result<u64> {
-        let mut copy = session.copy_out(&self.plan.copy_statement).map_err(|error| {
+        let select = plan
+            .slices
+            .get(attempt.task.slice_index)
+            .map(|slice| plan.select(slice))
+            .ok_or_else(|| broken(plan, "a slice that was not planned"))?;
+        let started = Moment::now();
+        let opened: Result<Box<dyn RowStream + '_>, pgarrow_protocol::Error> = match self.shared.read_mode {
+            ReadMode::Auto | ReadMode::Copy => {
+                let sql = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
+                session.copy_out(&sql).map(|stream| Box::new(stream) as _)
+            }
+            ReadMode::Select => session.select_out(&select).map(|stream| Box::new(stream) as _),
+            ReadMode::Cursor => session.cursor_out(&select, FETCH_ROWS).map(|stream| Box::new(stream) as _),
+        };
+        let mut stream = opened.map_err(|error| {
             let is_syntax = error.sqlstate() == Some("42601");
             let error = Error::from(error);
             match is_syntax {
@@ -92,72 +225,226 @@ impl Reading<'_> {
                 false => error,
             }
         })?;
-        if copy.column_count() != self.plan.columns.len() {
-            return Err(self.broken("the COPY stream has another number of columns than the plan"));
+        started.add_receiving(&mut self.tally.phases);
+        if stream.column_count() != plan.columns.len() {
+            return Err(broken(plan, "the COPY stream has another number of columns than the plan"));
         }
+        let stream = stream.as_mut();
         loop {
-            let decoded = decoder.decode(copy.buffered()).map_err(|error| self.decode_error(error))?;
-            copy.consume(decoded.used_bytes);
-            if decoded.stop == Stop::BatchFull {
-                self.hand_out(decoder, consume)?;
-                continue;
+            let started = Instant::now();
+            let decoded = decoder.decode(stream.buffered()).map_err(|error| decode_error(plan, error))?;
+            self.tally.phases.decode += started.elapsed().as_secs_f64();
+            stream.consume(decoded.used_bytes);
+            match decoded.stop {
+                Stop::BatchFull => {
+                    self.hand_out(plan, decoder, attempt, outlet)?;
+                    continue;
+                }
+                Stop::LargeRow { bytes } => {
+                    self.receive_large(plan, stream, decoder, bytes, outlet)?;
+                    continue;
+                }
+                Stop::NeedMore | Stop::OtherMessage => {}
             }
-            self.progress.rows.store(decoder.rows(), Ordering::Relaxed);
-            let step = copy.advance()?;
-            self.progress.wire_bytes.store(copy.bytes_received(), Ordering::Relaxed);
+            self.note(decoder, stream, attempt);
+            self.lease.set(RECEIVE_BYTES + decoder.allocated_bytes() + self.held_bytes);
+            let started = Moment::now();
+            let step = stream.advance()?;
+            started.add_receiving(&mut self.tally.phases);
             if let CopyOutStep::Done { rows } = step {
+                self.note(decoder, stream, attempt);
                 // Only now: the last batch is handed out when it is certain that it is the last.
-                self.hand_out(decoder, consume)?;
+                self.hand_out(plan, decoder, attempt, outlet)?;
                 return Ok(rows);
             }
         }
     }
 
+    /// Brings the run's progress up to date.
+    fn note(&self, decoder: &CopyDecoder, stream: &dyn RowStream, attempt: &mut Attempt) {
+        let (rows, wire_bytes) = (decoder.rows(), stream.bytes_received());
+        self.shared.progress.rows.fetch_add(rows - attempt.rows, Ordering::Relaxed);
+        self.shared.progress.wire_bytes.fetch_add(wire_bytes - attempt.wire_bytes, Ordering::Relaxed);
+        (attempt.rows, attempt.wire_bytes) = (rows, wire_bytes);
+    }
+
     fn hand_out(
-        &self,
+        &mut self,
+        plan: &Plan,
         decoder: &mut CopyDecoder,
-        consume: &mut impl FnMut(RecordBatch) -> Result<()>,
+        attempt: &mut Attempt,
+        outlet: &mut dyn Outlet,
     ) -> Result<()> {
-        if self.cancel.is_requested() {
+        if self.shared.cancel.is_requested() {
             return Err(cancelled());
         }
-        let Some(batch) = decoder.flush().map_err(|error| self.decode_error(error))? else {
+        let started = Instant::now();
+        let batch = decoder.flush().map_err(|error| decode_error(plan, error))?;
+        self.tally.phases.decode += started.elapsed().as_secs_f64();
+        let Some(batch) = batch else { return Ok(()) };
+        let n_rows = batch.num_rows() as u64;
+        if attempt.skip_rows >= n_rows {
+            attempt.skip_rows -= n_rows;
+            decoder.recycle(batch);
             return Ok(());
-        };
-        self.progress.rows.store(decoder.rows(), Ordering::Relaxed);
-        self.progress.batches.fetch_add(1, Ordering::Relaxed);
-        consume(batch)
-    }
-
-    fn broken(&self, what: &str) -> Error {
-        Error::new(ErrorKind::Protocol, format!("{}: {what}; the export is not complete", self.plan.subject))
-    }
-
-    /// Says where: table, column, type and row; and what to do.
-    fn decode_error(&self, error: DecodeError) -> Error {
-        let subject = &self.plan.subject;
-        let type_of =
-            |index: usize| self.plan.columns.get(index).map_or("", |column| column.type_name.as_str());
-        match error {
-            DecodeError::Value { column_index, column, row, cause } => {
-                let pg_type = type_of(column_index);
-                let text = format!("{subject}, column {column:?} ({pg_type}), row {row}: {cause}");
-                let error = Error::new(ErrorKind::Value, text);
-                match cause {
-                    ValueError::Infinite | ValueError::NotANumber | ValueError::OutOfRange => {
-                        error.advice("cast the column to text in a query to keep every value")
-                    }
-                    ValueError::Utf8 => error.advice("read the column as bytea in a query (convert_to)"),
-                    ValueError::BatchTooLarge => error.advice("make batches smaller (--batch-bytes)"),
-                    _ => error.advice(
-                        "the server, or something between, broke the binary format; please report it",
-                    ),
-                }
-            }
-            DecodeError::UnexpectedNull { .. } => Error::new(ErrorKind::Value, format!("{subject}: {error}"))
-                .advice("read the table with a query"),
-            _ => Error::new(ErrorKind::Protocol, format!("{subject}: {error}")),
         }
+        let batch = match usize::try_from(attempt.skip_rows) {
+            Ok(skip @ 1..) => batch.slice(skip, batch.num_rows() - skip),
+            _ => batch,
+        };
+        attempt.skip_rows = 0;
+        attempt.delivered_rows += batch.num_rows() as u64;
+
+        let batch_bytes = batch.get_array_memory_size();
+        let base = RECEIVE_BYTES + decoder.allocated_bytes() + batch_bytes;
+        self.make_room(plan, base + outlet.working_bytes(batch_bytes), base, outlet)?;
+        let (started, before) = (Instant::now(), outlet.times());
+        self.shared.progress.batches.fetch_add(1, Ordering::Relaxed);
+        let returned = outlet.write(batch)?;
+        self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
+        if let Some(batch) = returned {
+            decoder.recycle(batch);
+        }
+        self.held_bytes = outlet.held_bytes();
+        self.lease.set(RECEIVE_BYTES + decoder.allocated_bytes() + self.held_bytes);
+        self.relieve(decoder, outlet)
+    }
+
+    /// Feels the pressure: smaller batches, row groups that end early, waiting.
+    fn relieve(&mut self, decoder: &mut CopyDecoder, outlet: &mut dyn Outlet) -> Result<()> {
+        let level = self.shared.budget.level();
+        if !self.shared.limits.exact {
+            let shrink = if level == Level::Calm { 1 } else { 4 };
+            decoder.set_batch_bytes(self.shared.limits.bytes / shrink);
+        }
+        if level == Level::Calm {
+            return Ok(());
+        }
+        if !outlet.is_turn() {
+            // Those before are to have the rest of the memory.
+            let (started, before) = (Instant::now(), outlet.times());
+            outlet.wait_for_turn()?;
+            self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
+        } else if level == Level::Stop || self.held_bytes > self.shared.held_bytes_early {
+            self.flush(outlet)?;
+        }
+        self.held_bytes = outlet.held_bytes();
+        self.lease.set(RECEIVE_BYTES + decoder.allocated_bytes() + self.held_bytes);
+        let started = Instant::now();
+        if self.lease.wait_for_calm(self.shared.cancel) {
+            self.tally.phases.wait_for_memory += started.elapsed().as_secs_f64();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, outlet: &mut dyn Outlet) -> Result<()> {
+        let (started, before) = (Instant::now(), outlet.times());
+        outlet.flush()?;
+        self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
+        self.held_bytes = outlet.held_bytes();
+        Ok(())
+    }
+
+    /// Makes sure of `needed` bytes beside what the outlet holds; that goes first if there is not enough.
+    fn make_room(&mut self, plan: &Plan, needed: usize, base: usize, outlet: &mut dyn Outlet) -> Result<()> {
+        if !self.lease.fits(needed + self.held_bytes) {
+            if !outlet.is_turn() {
+                let (started, before) = (Instant::now(), outlet.times());
+                outlet.wait_for_turn()?;
+                self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
+            }
+            self.flush(outlet)?;
+            // While it waits, it has what it has and not what it asks for.
+            self.lease.set(base + self.held_bytes);
+        }
+        let started = Instant::now();
+        let grown = self.lease.grow(needed + self.held_bytes, self.shared.cancel);
+        self.tally.phases.wait_for_memory += started.elapsed().as_secs_f64();
+        grown.map_err(|why| match why {
+            NoRoom::Cancelled => cancelled(),
+            NoRoom::TooLarge => {
+                let (needed, limit) = (mib(needed + self.held_bytes), mib(self.shared.budget.limit()));
+                let text = format!(
+                    "{}: the next rows need {needed} MiB of memory at once, and the limit is {limit} MiB",
+                    plan.subject
+                );
+                Error::new(ErrorKind::Options, text)
+                    .advice("allow more memory (--memory), or leave out the largest columns")
+            }
+        })
+    }
+
+    fn receive_large(
+        &mut self,
+        plan: &Plan,
+        stream: &mut dyn RowStream,
+        decoder: &mut CopyDecoder,
+        bytes: usize,
+        outlet: &mut dyn Outlet,
+    ) -> Result<()> {
+        let base = RECEIVE_BYTES + decoder.allocated_bytes();
+        self.make_room(plan, base + bytes + outlet.working_bytes(bytes), base, outlet)?;
+        let mut source = Source { stream, phases: &mut self.tally.phases };
+        decoder.decode_large(&mut source).map_err(|error| match error {
+            LargeError::Decode(error) => decode_error(plan, error),
+            LargeError::Source(error) => error.into(),
+        })
+    }
+}
+
+/// What is received straight into its column.
+struct Source<'a, 'b> {
+    stream: &'a mut dyn RowStream,
+    phases: &'b mut Phases,
+}
+
+impl LargeSource for Source<'_, '_> {
+    type Error = pgarrow_protocol::Error;
+
+    fn receive(&mut self, target: &mut [u8]) -> Result<(), Self::Error> {
+        let started = Moment::now();
+        let received = self.stream.receive(target);
+        started.add_receiving(self.phases);
+        received
+    }
+}
+
+fn mib(bytes: usize) -> usize {
+    bytes.div_ceil(1 << 20)
+}
+
+fn broken(plan: &Plan, what: &str) -> Error {
+    Error::new(ErrorKind::Protocol, format!("{}: {what}; the export is not complete", plan.subject))
+}
+
+/// Says where: table, column, type and row; and what to do.
+fn decode_error(plan: &Plan, error: DecodeError) -> Error {
+    let subject = &plan.subject;
+    let type_of = |index: usize| plan.columns.get(index).map_or("", |column| column.type_name.as_str());
+    match error {
+        DecodeError::Value { column_index, column, row, cause } => {
+            let pg_type = type_of(column_index);
+            let row = match plan.slices.len() {
+                0 | 1 => format!("row {row}"),
+                // Rows are counted in the stream, and there are several.
+                _ => format!("row {row} of its slice"),
+            };
+            let text = format!("{subject}, column {column:?} ({pg_type}), {row}: {cause}");
+            let error = Error::new(ErrorKind::Value, text);
+            match cause {
+                ValueError::Infinite | ValueError::NotANumber | ValueError::OutOfRange => {
+                    error.advice("cast the column to text in a query to keep every value")
+                }
+                ValueError::Utf8 => error.advice("read the column as bytea in a query (convert_to)"),
+                ValueError::BatchTooLarge => error.advice("make batches smaller (--batch-bytes)"),
+                _ => error
+                    .advice("the server, or something between, broke the binary format; please report it"),
+            }
+        }
+        DecodeError::UnexpectedNull { .. } => {
+            Error::new(ErrorKind::Value, format!("{subject}: {error}")).advice("read the table with a query")
+        }
+        _ => Error::new(ErrorKind::Protocol, format!("{subject}: {error}")),
     }
 }
 
@@ -165,3 +452,6 @@ impl Reading<'_> {
 pub(crate) fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "the export was cancelled")
 }
+
+/// A batch with its memory, on its way to another thread.
+pub(crate) type Queued = (RecordBatch, Lease);

@@ -1,13 +1,18 @@
 //! `Report`: what an export came to, for people and as JSON.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pgarrow_sink::Written;
 use serde::Serialize;
 
+use crate::budget::Budget;
+use crate::crew::Done;
 use crate::keeper::Facts;
+use crate::options::ReadMode;
+use crate::phases::{Limit, Phases};
 use crate::plan::Plan;
-use crate::reader::Progress;
+use crate::reader::{Progress, Tally};
 use crate::usage::ProcessUsage;
 
 /// What an export came to. Serialises to the JSON that `pgarrow export --report` writes.
@@ -18,7 +23,7 @@ pub struct Report {
     pub report_version: u32,
     /// The version of pgarrow.
     pub pgarrow_version: &'static str,
-    /// What was read: `public.orders`, or `the query`.
+    /// What was read: `public.orders`, `the query`, or `12 tables`.
     pub subject: String,
     /// Where from.
     pub server: ServerReport,
@@ -36,10 +41,29 @@ pub struct Report {
     pub cpu_seconds: f64,
     /// The most memory this process has had, in bytes.
     pub peak_memory_bytes: u64,
+    /// How rows were asked for.
+    pub read_mode: ReadMode,
+    /// Slices.
+    pub slices: u64,
+    /// Slices that were read again after a connection was lost.
+    pub slices_redone: u64,
+    /// Why there were as many slices.
+    pub slicing: String,
+    /// Where the time went, all readers together.
+    pub phases: Phases,
+    /// What a faster run would have to change.
+    pub limit: Limit,
+    /// Every reader by itself.
+    pub readers: Vec<ReaderReport>,
+    /// Memory within the limit.
+    pub memory: MemoryReport,
     /// What was written.
     pub files: Vec<FileReport>,
-    /// What was read as what.
+    /// What was read as what. Empty for many tables.
     pub columns: Vec<ColumnReport>,
+    /// The tables, where there are many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TableReport>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -86,33 +110,89 @@ pub struct ColumnReport {
     pub nullable: bool,
 }
 
+/// A reader of a [`Report`].
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ReaderReport {
+    /// Slices it read.
+    pub slices: u64,
+    /// Rows it read.
+    pub rows: u64,
+    /// Bytes it received for them.
+    pub wire_bytes: u64,
+    /// Where its time went.
+    pub phases: Phases,
+}
+
+/// The memory of a [`Report`]: what was counted against the limit, and what it took to stay within.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct MemoryReport {
+    /// The limit, in bytes.
+    pub limit_bytes: u64,
+    /// The most that was used at once.
+    pub peak_bytes: u64,
+    /// How often pressure rose or fell by a level.
+    pub level_changes: u64,
+    /// How often a reader waited for memory.
+    pub waits: u64,
+    /// Value buffers that were allocated for batches.
+    pub buffers_allocated: u64,
+    /// Value buffers that were used again.
+    pub buffers_reused: u64,
+}
+
+/// A table of a [`Report`] of many.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct TableReport {
+    /// `public.orders`.
+    pub table: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its slices.
+    pub slices: usize,
+}
+
+/// What a report is made of.
+#[derive(Debug)]
+pub(crate) struct Summary<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) plans: &'a [Arc<Plan>],
+    pub(crate) progress: &'a Progress,
+    pub(crate) elapsed: Duration,
+    pub(crate) done: &'a Done,
+    pub(crate) phases: Phases,
+    pub(crate) budget: &'a Budget,
+    pub(crate) read_mode: ReadMode,
+    pub(crate) written: Vec<Written>,
+}
+
 impl Report {
-    pub(crate) fn new(
-        facts: &Facts,
-        plan: &Plan,
-        progress: &Progress,
-        elapsed: Duration,
-        rows: u64,
-        written: Written,
-    ) -> Self {
+    pub(crate) fn new(summary: Summary<'_>) -> Self {
+        let Summary { facts, plans, progress, elapsed, done, phases, budget, read_mode, written } = summary;
         let ProcessUsage { cpu_seconds, peak_memory_bytes } = ProcessUsage::now();
-        let fields = plan.schema().fields().iter().zip(plan.columns());
-        let columns = fields.map(|(field, column)| ColumnReport {
-            name: column.name.clone(),
-            pg_type: column.type_name.clone(),
-            arrow_type: field.data_type().to_string(),
-            nullable: column.nullable,
-        });
-        let files = written.files.into_iter().map(|file| FileReport {
+        let files = written.into_iter().flat_map(|written| written.files).map(|file| FileReport {
             path: file.path.map(|path| path.display().to_string()),
             rows: file.rows,
             bytes: file.bytes,
             row_groups: file.row_groups,
         });
-        Self {
-            report_version: 1,
+        let (subject, slicing, columns, tables) = match plans {
+            [plan] => (plan.subject().to_owned(), plan.slicing().to_owned(), columns(plan), Vec::new()),
+            plans => {
+                let tables: Vec<TableReport> = plans.iter().zip(&done.rows).map(table).collect();
+                let n_slices: usize = tables.iter().map(|table| table.slices).sum();
+                let slicing = format!("{n_slices} slices of {} tables", plans.len());
+                (format!("{} tables", plans.len()), slicing, Vec::new(), tables)
+            }
+        };
+        let sum = |of: fn(&Tally) -> u64| done.tallies.iter().map(of).sum::<u64>();
+        let warnings = plans.iter().flat_map(|plan| plan.warnings()).chain(&done.warnings);
+        let mut report = Self {
+            report_version: 2,
             pgarrow_version: env!("CARGO_PKG_VERSION"),
-            subject: plan.subject().to_owned(),
+            subject,
             server: ServerReport {
                 endpoint: facts.endpoint.clone(),
                 database: facts.database.clone(),
@@ -120,15 +200,57 @@ impl Report {
                 started: facts.server_start.clone(),
             },
             snapshot: facts.snapshot.clone(),
-            rows,
+            rows: done.rows.iter().sum(),
             wire_bytes: progress.wire_bytes(),
             batches: progress.batches(),
             seconds: elapsed.as_secs_f64(),
             cpu_seconds,
             peak_memory_bytes,
+            read_mode,
+            slices: sum(|tally| tally.slices),
+            slices_redone: sum(|tally| tally.redone),
+            slicing,
+            phases,
+            limit: phases.limit(done.server_waits_for_us),
+            readers: done.tallies.iter().map(reader).collect(),
+            memory: MemoryReport {
+                limit_bytes: budget.limit() as u64,
+                peak_bytes: budget.peak() as u64,
+                level_changes: budget.level_changes(),
+                waits: budget.waits(),
+                buffers_allocated: sum(|tally| tally.buffers_allocated),
+                buffers_reused: sum(|tally| tally.buffers_reused),
+            },
             files: files.collect(),
-            columns: columns.collect(),
-            warnings: plan.warnings().to_vec(),
+            columns,
+            tables,
+            warnings: Vec::new(),
+        };
+        for warning in warnings {
+            if !report.warnings.contains(warning) {
+                report.warnings.push(warning.clone());
+            }
         }
+        report
     }
+}
+
+fn columns(plan: &Plan) -> Vec<ColumnReport> {
+    let fields = plan.schema().fields().iter().zip(plan.columns());
+    let column = fields.map(|(field, column)| ColumnReport {
+        name: column.name.clone(),
+        pg_type: column.type_name.clone(),
+        arrow_type: field.data_type().to_string(),
+        nullable: column.nullable,
+    });
+    column.collect()
+}
+
+fn reader(tally: &Tally) -> ReaderReport {
+    let Tally { phases, rows, wire_bytes, slices, .. } = *tally;
+    ReaderReport { slices, rows, wire_bytes, phases }
+}
+
+fn table((plan, rows): (&Arc<Plan>, &u64)) -> TableReport {
+    TableReport { table: plan.subject().to_owned(), rows: *rows, slices: plan.slices.len() }
 }

@@ -1,35 +1,35 @@
 //! `Run`: a planned export in its transaction, ready to be read.
 
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use pgarrow_sink::{Sink, Written};
+use pgarrow_sink::{Sink, SinkError};
 
+use crate::budget::Lease;
 use crate::cancel::Cancel;
+use crate::engine::{Engine, Job};
 use crate::error::{Error, ErrorKind, Result};
-use crate::keeper::Keeper;
-use crate::options::ExportOptions;
+use crate::outlet::{CallOutlet, QueueOutlet, SinkOutlet, SinkSet};
 use crate::plan::Plan;
-use crate::reader::{Progress, Reading};
+use crate::reader::{Progress, Queued, cancelled};
 use crate::report::Report;
+use crate::slice::Slice;
 
 /// An export that is planned: its transaction is open, its snapshot taken, nothing read yet.
 ///
 /// Dropping it ends the transaction.
 #[derive(Debug)]
 pub struct Run {
-    keeper: Keeper,
+    engine: Engine,
     plan: Arc<Plan>,
-    options: ExportOptions,
-    cancel: Cancel,
-    progress: Arc<Progress>,
 }
 
 impl Run {
-    pub(crate) fn new(keeper: Keeper, plan: Plan, options: ExportOptions, cancel: Cancel) -> Self {
-        Self { keeper, plan: Arc::new(plan), options, cancel, progress: Arc::default() }
+    pub(crate) fn new(engine: Engine, plan: Arc<Plan>) -> Self {
+        Self { engine, plan }
     }
 
     /// What will be read.
@@ -44,12 +44,37 @@ impl Run {
 
     /// How far it is; to be watched from another thread.
     pub fn progress(&self) -> &Arc<Progress> {
-        &self.progress
+        &self.engine.job.progress
     }
 
     /// What stops it.
     pub fn cancel(&self) -> &Cancel {
-        &self.cancel
+        &self.engine.job.cancel
+    }
+
+    /// How many connections will read at once.
+    pub fn readers(&self) -> usize {
+        self.engine.job.n_readers()
+    }
+
+    /// The slices as tokens, which [`Source::slice`](crate::Source::slice) reads, in other processes too: as long as
+    /// this run is [held](Self::hold).
+    ///
+    /// # Errors
+    ///
+    /// The server exports no snapshot.
+    pub fn slices(&mut self) -> Result<Vec<Slice>> {
+        self.engine.slices()
+    }
+
+    /// Keeps transaction, locks and snapshot until `until` returns, and looks once a second whether they are still
+    /// there. `until` is called again and again, a few times a second; it says whether to go on.
+    ///
+    /// # Errors
+    ///
+    /// The connection was lost, and with it the snapshot; or the run was cancelled.
+    pub fn hold(self, until: impl FnMut() -> bool) -> Result<()> {
+        self.engine.hold(until)
     }
 
     /// Reads everything and hands every batch to `consume`, in the calling thread.
@@ -57,11 +82,70 @@ impl Run {
     /// # Errors
     ///
     /// Whatever stops the reading, or `consume`. Batches handed out before are then not the whole result.
-    pub fn for_each(mut self, consume: impl FnMut(RecordBatch) -> Result<()>) -> Result<Report> {
-        let started = Instant::now();
-        let rows = self.read(consume)?;
-        let facts = self.keeper.finish()?;
-        Ok(Report::new(&facts, &self.plan, &self.progress, started.elapsed(), rows, Written::default()))
+    pub fn for_each(self, mut consume: impl FnMut(RecordBatch) -> Result<()>) -> Result<Report> {
+        let Engine { keeper, job } = self.engine;
+        let setup = job.setup();
+        if setup.n_readers == 1 {
+            let mut outlet = CallOutlet::new(&mut consume);
+            return job.read_alone(keeper, &setup, &mut outlet)?.report(&job, Vec::new());
+        }
+        // A batch for each reader may wait; its memory counts until it is taken.
+        let (sender, receiver) = mpsc::sync_channel::<Option<Queued>>(setup.n_readers);
+        let send = |batch, lease| sender.send(Some((batch, lease))).map_err(|_| cancelled());
+        let make = |_| QueueOutlet::new(&send, &setup.budget, setup.order());
+        let mut keeper = keeper;
+        job.share_snapshot(&mut keeper)?;
+        let crew = job.crew(&setup);
+        let ran = crew.run(
+            keeper,
+            setup.n_readers,
+            &make,
+            || {
+                // Nobody listens any more if `consume` has failed.
+                let _ = sender.send(None);
+            },
+            || {
+                while let Ok(Some((batch, lease))) = receiver.recv() {
+                    if let Err(error) = consume(batch) {
+                        crew.fail(error);
+                        break;
+                    }
+                    drop(lease);
+                }
+                drop(receiver);
+            },
+        );
+        let (mut keeper, watched) = ran?;
+        if crew.has_rest() {
+            let mut outlet = CallOutlet::new(&mut consume);
+            crew.work_alone(&mut keeper, &mut outlet);
+        }
+        job.finish(keeper, crew.done(watched)?, &setup)?.report(&job, Vec::new())
+    }
+
+    /// Reads everything and hands every batch to `consume`, in the thread of the reader that has decoded it: several
+    /// at once, so no batch crosses from one thread to another.
+    ///
+    /// # Errors
+    ///
+    /// As for [`for_each`](Self::for_each).
+    pub fn for_each_concurrently(self, consume: impl Fn(RecordBatch) -> Result<()> + Sync) -> Result<Report> {
+        let Engine { keeper, job } = self.engine;
+        if job.options.ordered {
+            let refused = "batches in order come one after another: use for_each";
+            return Err(Error::new(ErrorKind::Options, refused));
+        }
+        let setup = job.setup();
+        let make = |_| CallOutlet::new(&consume);
+        job.read(keeper, &setup, &make)?.report(&job, Vec::new())
+    }
+
+    /// Reads everything and sends every batch with its share of the memory, from the readers' threads.
+    pub(crate) fn send_each(self, send: impl Fn(RecordBatch, Lease) -> Result<()> + Sync) -> Result<Report> {
+        let Engine { keeper, job } = self.engine;
+        let setup = job.setup();
+        let make = |_| QueueOutlet::new(&send, &setup.budget, setup.order());
+        job.read(keeper, &setup, &make)?.report(&job, Vec::new())
     }
 
     /// Reads everything into a sink and commits it. The sink's schema must be [`schema`](Self::schema).
@@ -71,31 +155,94 @@ impl Run {
     /// # Errors
     ///
     /// Whatever stops the reading or the writing. Nothing is left behind then.
-    pub fn write_to(mut self, sink: Box<dyn Sink>) -> Result<Report> {
-        let started = Instant::now();
-        let mut part = sink.open_part(0)?;
-        let rows = self.read(|batch| Ok(part.write(&batch)?))?;
-        let rows_written = part.finish()?;
-        if rows_written != rows {
-            let text = format!("{rows} rows were read, but {rows_written} written; please report it");
-            return Err(Error::new(ErrorKind::Sink, text));
-        }
-        if self.cancel.is_requested() {
-            return Err(crate::reader::cancelled());
-        }
-        let facts = self.keeper.finish()?;
-        let written = sink.commit()?;
-        Ok(Report::new(&facts, &self.plan, &self.progress, started.elapsed(), rows, written))
+    pub fn write_to(self, sink: Box<dyn Sink>) -> Result<Report> {
+        let Engine { keeper, job } = self.engine;
+        let set = SinkSet::one(&job.plans, sink);
+        write(&job, keeper, set)
+    }
+}
+
+/// Many tables under one snapshot, ready to be read. See [`Source::tables`](crate::Source::tables).
+#[derive(Debug)]
+pub struct TablesRun {
+    engine: Engine,
+}
+
+impl TablesRun {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine }
     }
 
-    fn read(&mut self, consume: impl FnMut(RecordBatch) -> Result<()>) -> Result<u64> {
-        let reading = Reading {
-            plan: &self.plan,
-            limits: self.options.limits,
-            types: &self.options.types,
-            progress: &self.progress,
-            cancel: &self.cancel,
-        };
-        reading.read(&mut self.keeper.session, consume)
+    /// What will be read, table by table.
+    pub fn plans(&self) -> &[Arc<Plan>] {
+        &self.engine.job.plans
     }
+
+    /// How far it is; to be watched from another thread.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.engine.job.progress
+    }
+
+    /// What stops it.
+    pub fn cancel(&self) -> &Cancel {
+        &self.engine.job.cancel
+    }
+
+    /// How many connections will read at once.
+    pub fn readers(&self) -> usize {
+        self.engine.job.n_readers()
+    }
+
+    /// Reads every table into the sink that `make` makes for it, when its first slice begins; a sink is committed when its
+    /// last slice is there.
+    ///
+    /// Where all outputs are to appear at once, their sinks belong to one
+    /// [`OutputFolder`](pgarrow_sink::OutputFolder), which the caller publishes afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stops the reading or the writing. Sinks that were committed before are complete.
+    pub fn write_each(
+        self,
+        make: impl Fn(&Plan) -> Result<Box<dyn Sink>, SinkError> + Sync,
+    ) -> Result<Report> {
+        let Engine { keeper, job } = self.engine;
+        let set = SinkSet::many(&job.plans, &make);
+        write(&job, keeper, set)
+    }
+
+    /// Reads everything and hands every batch to `consume`, with the index of its plan in [`plans`](Self::plans), in
+    /// the thread of the reader that has decoded it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Run::for_each_concurrently`].
+    pub fn for_each_concurrently(
+        self,
+        consume: impl Fn(usize, RecordBatch) -> Result<()> + Sync,
+    ) -> Result<Report> {
+        let Engine { keeper, job } = self.engine;
+        let setup = job.setup();
+        let make = |_| CallOutlet::of_plans(&consume);
+        job.read(keeper, &setup, &make)?.report(&job, Vec::new())
+    }
+}
+
+fn write(job: &Job, keeper: crate::keeper::Keeper, set: SinkSet<'_>) -> Result<Report> {
+    let setup = job.setup();
+    let make = |reader_index| SinkOutlet::new(&set, setup.order(), reader_index);
+    let mut finished = job.read(keeper, &setup, &make)?;
+    if job.cancel.is_requested() {
+        return Err(cancelled());
+    }
+    let written_rows = set.rows()?;
+    if written_rows != finished.done.rows {
+        let (read, written) = (finished.done.rows.iter().sum::<u64>(), written_rows.iter().sum::<u64>());
+        let text = format!("{read} rows were read, but {written} written; please report it");
+        return Err(Error::new(ErrorKind::Sink, text));
+    }
+    let started = Instant::now();
+    let written = set.commit()?;
+    finished.phases.commit += started.elapsed().as_secs_f64();
+    finished.report(job, written)
 }

@@ -7,7 +7,8 @@ use pgarrow_protocol::{Config, Session};
 use crate::background;
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::extract::Extract;
+use crate::extract::{Extract, Tables};
+use crate::slice::Slice;
 
 /// A PostgreSQL database.
 ///
@@ -64,6 +65,18 @@ impl Source {
     /// An export of a query: one SELECT, VALUES, TABLE or WITH.
     pub fn query(&self, sql: impl Into<String>) -> Extract<'_> {
         Extract::of_query(self, sql.into())
+    }
+
+    /// An export of many tables under one snapshot. Names are taken as for [`table`](Self::table); see
+    /// [`Tables::schema`] for all tables of a schema.
+    pub fn tables<S: Into<String>>(&self, names: impl IntoIterator<Item = S>) -> Tables<'_> {
+        Tables::new(self, names.into_iter().map(Into::into).collect())
+    }
+
+    /// An export of one slice, which another run has planned and holds the snapshot for
+    /// ([`Run::slices`](crate::Run::slices), [`Run::hold`](crate::Run::hold)).
+    pub fn slice(&self, slice: Slice) -> Extract<'_> {
+        Extract::of_slice(self, slice)
     }
 
     /// What stops the exports of this source.

@@ -1,7 +1,7 @@
 //! Batches for embedders: an async `Stream` and a blocking `RecordBatchReader`.
 //!
 //! ```text
-//!  reader thread: receive, decode ──▶ channel of one batch ──▶ the caller
+//!  reader threads: receive, decode ──▶ channel of one batch each ──▶ the caller
 //! ```
 
 use std::pin::Pin;
@@ -17,15 +17,16 @@ use crate::background;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Plan;
-use crate::reader::{Progress, cancelled};
+use crate::reader::{Progress, Queued, cancelled};
 use crate::run::Run;
 
-/// Batches waiting for the caller. With the one being built and the one the caller has: three in memory.
+/// Batches of each reader waiting for the caller. With the one being built: two for each reader in memory.
 const QUEUED_BATCHES: usize = 1;
 
-/// The batches of an export, in the order of the COPY.
+/// The batches of an export: as they come, or in the order of their slices
+/// ([`with_order`](crate::ExportOptions::with_order)).
 ///
-/// **A slow consumer stops the reading**: at most one batch waits. **Dropping the stream cancels the COPY** on the
+/// **A slow consumer stops the reading**: at most one batch waits for each reader. **Dropping the stream cancels the COPY** on the
 /// server; the session is closed within seconds. The stream has ended well only if it ends without an `Err`: only
 /// then did the server confirm that the rows are all there are.
 #[derive(Debug)]
@@ -33,19 +34,20 @@ pub struct BatchStream {
     plan: Arc<Plan>,
     progress: Arc<Progress>,
     cancel: Cancel,
-    receiver: mpsc::Receiver<Result<RecordBatch>>,
+    receiver: mpsc::Receiver<Result<Queued>>,
     is_finished: bool,
 }
 
 impl BatchStream {
     /// Starts reading, in a thread of its own.
     pub(crate) fn start(run: Run) -> Result<Self> {
-        let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
+        let (sender, receiver) = mpsc::channel(QUEUED_BATCHES * run.readers());
         let (plan, progress) = (Arc::clone(run.plan()), Arc::clone(run.progress()));
         let cancel = run.cancel().clone();
         background::spawn("pgarrow-reader", move || {
             let batches = sender.clone();
-            let read = run.for_each(|batch| batches.blocking_send(Ok(batch)).map_err(|_| cancelled()));
+            let read = run
+                .send_each(|batch, lease| batches.blocking_send(Ok((batch, lease))).map_err(|_| cancelled()));
             if let Err(error) = read {
                 // The caller may have left.
                 let _ = sender.blocking_send(Err(error));
@@ -69,9 +71,10 @@ impl BatchStream {
         &self.progress
     }
 
-    fn received(&mut self, item: Option<Result<RecordBatch>>) -> Option<Result<RecordBatch>> {
+    fn received(&mut self, item: Option<Result<Queued>>) -> Option<Result<RecordBatch>> {
         self.is_finished |= !matches!(item, Some(Ok(_)));
-        item
+        // From here on its memory is the caller's.
+        item.map(|item| item.map(|(batch, _lease)| batch))
     }
 }
 

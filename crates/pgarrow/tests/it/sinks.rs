@@ -79,7 +79,9 @@ fn two_million_rows_through_every_sink_and_back() {
     let folder = tempfile::tempdir().unwrap();
     for kind in ["parquet", "file", "stream"] {
         let path = folder.path().join(format!("big.{kind}"));
-        let run = source(&database).table("big").options(ExportOptions::default()).open().unwrap();
+        let options = ExportOptions::default().with_readers(3).with_order(true);
+        let run = source(&database).table("big").options(options).open().unwrap();
+        assert!(run.plan().n_slices() > 3);
         let (output, schema) = (Output::file(&path, false).unwrap(), run.schema().clone());
         let ipc = |format| IpcOptions::default().with_format(format);
         let sink: Box<dyn Sink> = match kind {

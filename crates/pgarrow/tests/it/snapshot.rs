@@ -95,13 +95,14 @@ fn a_table_that_is_replaced_while_its_lock_is_waited_for() {
     let mut other = database.client();
     other.batch_execute("BEGIN; ALTER TABLE e RENAME TO old; CREATE TABLE e AS SELECT 'other' AS a").unwrap();
     let source = source(&database);
-    let error = std::thread::scope(|scope| {
-        let export = scope.spawn(|| refusal(source.table("e")));
+    let export = std::thread::scope(|scope| {
+        let export = scope.spawn(|| read(source.table("e")).unwrap());
         wait_for_lock(&database);
         other.batch_execute("COMMIT").unwrap();
         export.join().unwrap()
     });
-    assert_error(&error, ErrorKind::Server, None, &["public.e", "changed", "run it again"]);
+    // The lock was on the old one: it was given up, and planning began again.
+    assert_eq!(export.lines(), ["other"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::SchemaRef;
-use pgarrow::{Error, ErrorKind, Extract, Source};
+use pgarrow::{Error, ErrorKind, ExportOptions, Extract, Source};
 use pgarrow_testkit::postgres::{Client, SimpleQueryMessage};
 use pgarrow_testkit::{Database, TestServer};
 
@@ -182,7 +182,9 @@ pub(crate) fn oracle(database: &Database) -> Client {
 #[track_caller]
 pub(crate) fn assert_table(database: &Database, table: &str, list: &str) -> Export {
     let expected = server_text(&mut oracle(database), &format!("SELECT {list} FROM {table}"));
-    let export = read(source(database).table(table)).unwrap();
+    // The oracle's rows come in the order of the table's pages.
+    let options = ExportOptions::default().with_order(true);
+    let export = read(source(database).table(table).options(options)).unwrap();
     export.assert_is(&expected);
     export
 }

@@ -1,0 +1,355 @@
+//! The memory of one run: a number of bytes that all its readers share.
+//!
+//! ```text
+//!  reader ── Lease ──┐  receive buffer, batch under construction, what its part holds
+//!  reader ── Lease ──┼──▶ Budget: used, peak, level        0 % ─ Calm ─ 50 % ─ Early ─ 80 % ─ Stop ─ 100 %
+//!  batch in a queue ─┘
+//! ```
+//!
+//! Counted is what exists, not what was asked for: a reader says again and again how much it has. Pressure is felt
+//! in levels: from half of the limit on, batches and row groups end early; from four fifths on, a reader gives
+//! away what it holds and waits, and the socket with it, until others have given back. Whoever needs much at
+//! once (a large row) asks before it receives it.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::cancel::Cancel;
+
+/// How often somebody who waits for memory looks whether the run was stopped.
+const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How full the memory is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Level {
+    /// Everything at its usual size.
+    Calm,
+    /// Batches and row groups end early.
+    Early,
+    /// Whoever can wait waits.
+    Stop,
+}
+
+/// The memory of one run.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+    peak: AtomicUsize,
+    n_level_changes: AtomicU64,
+    n_waits: AtomicU64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Leases that belong to readers at work.
+    n_readers: usize,
+    /// Readers that cannot go on: they wait for room, or for their turn.
+    n_waiting: usize,
+    /// Readers that could go on, and wait so that others have an easier time.
+    n_patient: usize,
+    /// Bytes in queues, which somebody else will give back.
+    queued: usize,
+}
+
+/// Why there is no room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NoRoom {
+    /// Nobody will ever give back enough.
+    TooLarge,
+    /// The run was stopped while it waited.
+    Cancelled,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            used: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            n_level_changes: AtomicU64::new(0),
+            n_waits: AtomicU64::new(0),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The most that was used at once.
+    pub(crate) fn peak(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// How often the level went up or down.
+    pub(crate) fn level_changes(&self) -> u64 {
+        self.n_level_changes.load(Ordering::Relaxed)
+    }
+
+    /// How often a reader had to wait for memory.
+    pub(crate) fn waits(&self) -> u64 {
+        self.n_waits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.level_of(self.used.load(Ordering::Relaxed))
+    }
+
+    fn level_of(&self, used: usize) -> Level {
+        if used >= self.limit / 5 * 4 {
+            Level::Stop
+        } else if used >= self.limit / 2 {
+            Level::Early
+        } else {
+            Level::Calm
+        }
+    }
+
+    /// A reader's share, nothing in it yet.
+    pub(crate) fn reader(self: &Arc<Self>) -> Lease {
+        self.state().n_readers += 1;
+        Lease { budget: Arc::clone(self), bytes: 0, of: Holder::Reader }
+    }
+
+    /// The share of a batch that leaves its reader for a queue.
+    pub(crate) fn queued(self: &Arc<Self>, bytes: usize) -> Lease {
+        self.state().queued += bytes;
+        self.change(0, bytes);
+        Lease { budget: Arc::clone(self), bytes, of: Holder::Queue }
+    }
+
+    /// While the guard lives, a reader waits for something else than memory: its turn.
+    pub(crate) fn waiting(&self) -> Waiting<'_> {
+        self.state().n_waiting += 1;
+        self.changed.notify_all();
+        Waiting(self)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, before: usize, after: usize) {
+        let used_before = if after >= before {
+            self.used.fetch_add(after - before, Ordering::Relaxed)
+        } else {
+            self.used.fetch_sub(before - after, Ordering::Relaxed)
+        };
+        let used = (used_before + after).saturating_sub(before);
+        self.peak.fetch_max(used, Ordering::Relaxed);
+        if self.level_of(used_before) != self.level_of(used) {
+            self.n_level_changes.fetch_add(1, Ordering::Relaxed);
+        }
+        if after < before {
+            // The lock, so that nobody who is about to wait misses it.
+            drop(self.state());
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// See [`Budget::waiting`].
+#[derive(Debug)]
+pub(crate) struct Waiting<'a>(&'a Budget);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().n_waiting -= 1;
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Holder {
+    Reader,
+    Queue,
+}
+
+/// Some bytes of the [`Budget`], given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    budget: Arc<Budget>,
+    bytes: usize,
+    of: Holder,
+}
+
+impl Lease {
+    /// States how much there is now. Never waits.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        if bytes != self.bytes {
+            let before = std::mem::replace(&mut self.bytes, bytes);
+            self.budget.change(before, bytes);
+        }
+    }
+
+    /// Whether there is room to have `bytes` in all.
+    pub(crate) fn fits(&self, bytes: usize) -> bool {
+        let others = self.budget.used.load(Ordering::Relaxed).saturating_sub(self.bytes);
+        others.saturating_add(bytes) <= self.budget.limit
+    }
+
+    /// Waits until there is room to have `bytes` in all, and has them.
+    pub(crate) fn grow(&mut self, bytes: usize, cancel: &Cancel) -> Result<(), NoRoom> {
+        if self.fits(bytes) {
+            self.set(bytes);
+            return Ok(());
+        }
+        let budget = Arc::clone(&self.budget);
+        budget.n_waits.fetch_add(1, Ordering::Relaxed);
+        let mut state = budget.state();
+        state.n_waiting += 1;
+        budget.changed.notify_all();
+        let result = loop {
+            if self.fits(bytes) {
+                // Still behind the lock, so that two who wait do not both take the same room.
+                let before = std::mem::replace(&mut self.bytes, bytes);
+                budget.used.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
+                budget.used.fetch_sub(before.saturating_sub(bytes), Ordering::Relaxed);
+                budget.peak.fetch_max(budget.used.load(Ordering::Relaxed), Ordering::Relaxed);
+                break Ok(());
+            }
+            if cancel.is_requested() {
+                break Err(NoRoom::Cancelled);
+            }
+            // Everybody waits, and nothing is on its way out.
+            if bytes > budget.limit || (state.n_waiting >= state.n_readers && state.queued == 0) {
+                break Err(NoRoom::TooLarge);
+            }
+            state = budget
+                .changed
+                .wait_timeout(state, CANCEL_INTERVAL)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        };
+        state.n_waiting -= 1;
+        result
+    }
+
+    /// Waits until the level is below [`Level::Stop`], as long as somebody else can bring it there.
+    pub(crate) fn wait_for_calm(&mut self, cancel: &Cancel) -> bool {
+        let budget = Arc::clone(&self.budget);
+        if budget.level() < Level::Stop {
+            return false;
+        }
+        budget.n_waits.fetch_add(1, Ordering::Relaxed);
+        let mut state = budget.state();
+        state.n_patient += 1;
+        budget.changed.notify_all();
+        while budget.level() == Level::Stop
+            && !cancel.is_requested()
+            && (state.n_waiting + state.n_patient < state.n_readers || state.queued > 0)
+        {
+            state = budget
+                .changed
+                .wait_timeout(state, CANCEL_INTERVAL)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        }
+        state.n_patient -= 1;
+        true
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.budget.change(self.bytes, 0);
+        let mut state = self.budget.state();
+        match self.of {
+            Holder::Reader => state.n_readers -= 1,
+            Holder::Queue => state.queued -= self.bytes,
+        }
+        self.budget.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_peak() {
+        let budget = Budget::new(1000);
+        let mut lease = budget.reader();
+        assert_eq!(budget.level(), Level::Calm);
+        lease.set(500);
+        assert_eq!(budget.level(), Level::Early);
+        lease.set(800);
+        assert_eq!(budget.level(), Level::Stop);
+        lease.set(100);
+        drop(lease);
+        assert_eq!((budget.peak(), budget.level_changes(), budget.level()), (800, 3, Level::Calm));
+    }
+
+    #[test]
+    fn what_is_more_than_the_limit_is_refused_and_not_waited_for() {
+        let budget = Budget::new(1000);
+        let mut lease = budget.reader();
+        assert_eq!(lease.grow(1001, &Cancel::new()), Err(NoRoom::TooLarge));
+        assert_eq!(lease.grow(1000, &Cancel::new()), Ok(()));
+    }
+
+    #[test]
+    fn who_waits_gets_what_another_gives_back() {
+        let budget = Budget::new(1000);
+        let (mut one, mut two) = (budget.reader(), budget.reader());
+        one.set(600);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(move || two.grow(500, &Cancel::new()).map(|()| two));
+            while budget.state().n_waiting == 0 {
+                std::thread::yield_now();
+            }
+            one.set(500);
+            assert_eq!(waiting.join().unwrap().unwrap().bytes, 500);
+        });
+        assert_eq!((budget.waits(), budget.peak()), (1, 1000));
+    }
+
+    #[test]
+    fn nobody_waits_when_everybody_would() {
+        let budget = Budget::new(1000);
+        let (mut one, mut two) = (budget.reader(), budget.reader());
+        one.set(600);
+        two.set(300);
+        let results = std::thread::scope(|scope| {
+            let waiting = scope.spawn(move || {
+                let result = two.grow(500, &Cancel::new());
+                (two, result)
+            });
+            while budget.state().n_waiting == 0 {
+                std::thread::yield_now();
+            }
+            let second = one.grow(900, &Cancel::new());
+            drop(one);
+            (second, waiting.join().unwrap().1)
+        });
+        // The second to wait is told; the first then gets what the second gave back.
+        assert_eq!(results.0, Err(NoRoom::TooLarge));
+        assert_eq!(results.1, Ok(()));
+    }
+
+    #[test]
+    fn a_batch_in_a_queue_is_waited_for() {
+        let budget = Budget::new(1000);
+        let mut reader = budget.reader();
+        let queued = budget.queued(900);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(move || reader.grow(200, &Cancel::new()));
+            while budget.state().n_waiting == 0 {
+                std::thread::yield_now();
+            }
+            drop(queued);
+            assert_eq!(waiting.join().unwrap(), Ok(()));
+        });
+    }
+
+    #[test]
+    fn a_cancel_ends_the_waiting() {
+        let budget = Budget::new(1000);
+        let (mut one, mut two, cancel) = (budget.reader(), budget.reader(), Cancel::new());
+        one.set(900);
+        cancel.cancel();
+        assert_eq!(two.grow(200, &cancel), Err(NoRoom::Cancelled));
+    }
+}

@@ -1,0 +1,441 @@
+//! Several readers under one snapshot: the queue of slices, who takes them, and what happens when one fails.
+//!
+//! ```text
+//!  keeper ── holds snapshot and locks; looks once a second what the readers' backends wait for
+//!    │ snapshot id
+//!    ├──▶ reader 0 ─┐
+//!    ├──▶ reader 1 ─┼── take slices from one queue until it is empty
+//!    └──▶ reader n ─┘      connection lost: connect again, same snapshot, same slice, from the row after the last
+//!                          anything else:   the first failure stops all others, and is the one reported
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pgarrow_protocol::Config;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::keeper::{Facts, Keeper, prepare};
+use crate::outlet::Outlet;
+use crate::reader::{Attempt, Reader, Shared, Tally, cancelled};
+use crate::slice::SliceRange;
+
+/// One slice of one plan.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Task {
+    pub(crate) plan_index: usize,
+    pub(crate) slice_index: usize,
+}
+
+/// The readers of a run.
+#[derive(Debug)]
+pub(crate) struct Crew<'a> {
+    shared: Shared<'a>,
+    queue: Mutex<VecDeque<Task>>,
+    failure: Mutex<Option<Error>>,
+    warnings: Mutex<Vec<String>>,
+    /// Rows read, by plan.
+    rows: Vec<AtomicU64>,
+    tallies: Mutex<Vec<Tally>>,
+    /// Backends of the readers, for the keeper to look at.
+    backend_pids: Mutex<Vec<i32>>,
+}
+
+/// What a crew has done.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// Rows read, by plan.
+    pub(crate) rows: Vec<u64>,
+    /// By reader.
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) warnings: Vec<String>,
+    /// Of the moments at which a backend was looked at, those at which it waited to send.
+    pub(crate) server_waits_for_us: Option<f64>,
+}
+
+/// How readers open their sessions.
+#[derive(Debug)]
+struct Opening {
+    config: Config,
+    facts: Facts,
+    begin: String,
+    locked: Vec<String>,
+}
+
+/// What the keeper saw while the readers read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Watched {
+    n_looks: u64,
+    n_waiting_to_send: u64,
+}
+
+impl Watched {
+    fn share_of_waiting(self) -> Option<f64> {
+        (self.n_looks > 0).then(|| self.n_waiting_to_send as f64 / self.n_looks as f64)
+    }
+}
+
+/// A reader that could not begin, though the others can go on.
+struct Retired(String);
+
+impl<'a> Crew<'a> {
+    /// All slices of all plans, in their order.
+    pub(crate) fn new(shared: Shared<'a>) -> Self {
+        let tasks = shared.plans.iter().enumerate().flat_map(|(plan_index, plan)| {
+            (0..plan.slices.len()).map(move |slice_index| Task { plan_index, slice_index })
+        });
+        Self {
+            queue: Mutex::new(tasks.collect()),
+            failure: Mutex::default(),
+            warnings: Mutex::default(),
+            rows: shared.plans.iter().map(|_| AtomicU64::new(0)).collect(),
+            tallies: Mutex::default(),
+            backend_pids: Mutex::default(),
+            shared,
+        }
+    }
+
+    /// Reads everything with `n_readers` sessions besides the keeper's. The keeper comes back, and what it saw.
+    ///
+    /// `meanwhile` runs in this thread; `when_done` in another, once the last reader has ended. What no reader could
+    /// begin with is left for [`work_alone`](Self::work_alone).
+    pub(crate) fn run<O: Outlet>(
+        &self,
+        keeper: Keeper,
+        n_readers: usize,
+        make_outlet: &(impl Fn(usize) -> O + Sync),
+        when_done: impl FnOnce() + Send,
+        meanwhile: impl FnOnce(),
+    ) -> Result<(Keeper, Watched)> {
+        let opening = Opening {
+            config: keeper.session.config().clone(),
+            facts: keeper.facts.clone(),
+            begin: keeper.begin.clone(),
+            locked: keeper.locked.clone(),
+        };
+        let (stop_watching, stopped) = mpsc::channel::<()>();
+        let watching = thread::scope(|scope| {
+            let watcher = scope.spawn(move || self.watch(keeper, &stopped));
+            let opening = &opening;
+            let readers: Vec<_> = (0..n_readers)
+                .map(|reader_index| {
+                    let name = format!("pgarrow-reader-{reader_index}");
+                    let work = move || self.work(opening, &mut make_outlet(reader_index));
+                    thread::Builder::new().name(name).spawn_scoped(scope, work)
+                })
+                .collect();
+            scope.spawn(move || {
+                for reader in readers {
+                    let ended = match reader {
+                        Ok(reader) => reader.join().map_err(|_| panicked()),
+                        Err(error) => Err(no_thread(&error)),
+                    };
+                    if let Err(failure) = ended {
+                        self.fail(failure);
+                    }
+                }
+                when_done();
+                drop(stop_watching);
+            });
+            meanwhile();
+            watcher.join()
+        });
+        if let Some(error) = lock(&self.failure).take() {
+            return Err(error);
+        }
+        match watching {
+            Ok((Some(keeper), watched)) => Ok((keeper, watched)),
+            _ => Err(Error::new(
+                ErrorKind::Protocol,
+                "the thread that holds the snapshot ended; please report it",
+            )),
+        }
+    }
+
+    /// Whether slices are left that no reader could begin with.
+    pub(crate) fn has_rest(&self) -> bool {
+        !lock(&self.queue).is_empty()
+    }
+
+    /// Stops everybody, for this reason if it is the first.
+    pub(crate) fn fail(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+        self.shared.cancel.cancel();
+    }
+
+    /// What was done, or why it failed.
+    pub(crate) fn done(self, watched: Watched) -> Result<Done> {
+        if let Some(error) = lock(&self.failure).take() {
+            return Err(error);
+        }
+        if self.shared.cancel.is_requested() {
+            return Err(cancelled());
+        }
+        Ok(Done {
+            rows: self.rows.into_iter().map(AtomicU64::into_inner).collect(),
+            tallies: self.tallies.into_inner().unwrap_or_else(PoisonError::into_inner),
+            warnings: self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner),
+            server_waits_for_us: watched.share_of_waiting(),
+        })
+    }
+
+    fn next(&self) -> Option<Task> {
+        if self.shared.cancel.is_requested() {
+            return None;
+        }
+        lock(&self.queue).pop_front()
+    }
+
+    fn warn(&self, warning: String) {
+        let mut warnings = lock(&self.warnings);
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    fn slice_ended(&self, task: Task, rows: u64) {
+        if let Some(sum) = self.rows.get(task.plan_index) {
+            sum.fetch_add(rows, Ordering::Relaxed);
+        }
+        self.shared.progress.slice_ended();
+    }
+
+    /// Reads what is left on the keeper's own session, in this thread: it has the locks.
+    pub(crate) fn work_alone(&self, keeper: &mut Keeper, outlet: &mut dyn Outlet) {
+        let mut reader = Reader::new(self.shared);
+        while let Some(task) = self.next() {
+            let mut attempt = Attempt::new(task);
+            let read = outlet.begin(task).and_then(|()| {
+                let rows = reader.read(&mut keeper.session, &mut attempt, outlet)?;
+                outlet.end()?;
+                Ok(rows)
+            });
+            match read {
+                Ok(rows) => self.slice_ended(task, rows),
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
+            }
+        }
+        self.finish(reader, outlet);
+    }
+
+    fn finish(&self, mut reader: Reader<'_>, outlet: &mut dyn Outlet) {
+        if !self.shared.cancel.is_requested() {
+            let (started, before) = (Instant::now(), outlet.times());
+            if let Err(error) = outlet.finish() {
+                self.fail(error);
+            }
+            reader.tally.phases.add_sink(started.elapsed(), before, outlet.times());
+        }
+        lock(&self.tallies).push(reader.tally);
+    }
+
+    /// One reader's life.
+    fn work(&self, opening: &Opening, outlet: &mut dyn Outlet) {
+        let mut reader = Reader::new(self.shared);
+        let mut session = None;
+        // Nobody connects for a queue that others have emptied.
+        while !lock(&self.queue).is_empty() && !self.shared.cancel.is_requested() {
+            if session.is_none() {
+                match self.open(opening, &mut reader.tally) {
+                    Ok(Ok(opened)) => session = Some(opened),
+                    Ok(Err(Retired(why))) => {
+                        self.warn(why);
+                        break;
+                    }
+                    Err(error) => {
+                        self.fail(error);
+                        break;
+                    }
+                }
+            }
+            let Some(task) = self.next() else { break };
+            let read = outlet.begin(task).and_then(|()| {
+                let rows = self.read_again_and_again(&mut session, opening, task, &mut reader, outlet)?;
+                outlet.end()?;
+                Ok(rows)
+            });
+            match read {
+                Ok(rows) => self.slice_ended(task, rows),
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
+            }
+        }
+        self.finish(reader, outlet);
+        if let Some(session) = session
+            && !self.shared.cancel.is_requested()
+        {
+            // All rows are here and confirmed: how the reader's own transaction ends changes nothing.
+            let _ = session.finish();
+        }
+    }
+
+    /// Reads a slice; after a lost connection once more, as long as the snapshot can be had.
+    fn read_again_and_again(
+        &self,
+        session: &mut Option<Keeper>,
+        opening: &Opening,
+        task: Task,
+        reader: &mut Reader<'_>,
+        outlet: &mut dyn Outlet,
+    ) -> Result<u64> {
+        let mut attempt = Attempt::new(task);
+        let mut n_retries = 0;
+        loop {
+            let read = match session.as_mut() {
+                Some(opened) => reader.read(&mut opened.session, &mut attempt, outlet),
+                None => match self.open(opening, &mut reader.tally) {
+                    Ok(Ok(opened)) => {
+                        *session = Some(opened);
+                        continue;
+                    }
+                    Ok(Err(Retired(why))) => Err(Error::new(ErrorKind::Connection, why)),
+                    Err(error) => Err(error),
+                },
+            };
+            let error = match read {
+                Ok(rows) => return Ok(rows),
+                Err(error) => error,
+            };
+            let can_repeat = attempt.delivered_rows == 0 || self.has_fixed_order(task);
+            if !error.is_transient() || !can_repeat || n_retries >= self.shared.options.retries {
+                return Err(error);
+            }
+            *session = None;
+            let pause = Duration::from_millis(100) * 4_u32.saturating_pow(n_retries.min(5));
+            n_retries += 1;
+            reader.tally.redone += 1;
+            tracing::warn!(
+                slice = task.slice_index,
+                attempt = n_retries,
+                "a reader lost its connection: {error}"
+            );
+            self.warn(
+                "a reader lost its connection; its slice was read again under the same snapshot".to_owned(),
+            );
+            self.pause(pause)?;
+        }
+    }
+
+    /// Whether reading the slice again under the same snapshot gives the same rows in the same order.
+    ///
+    /// A scan of a range of pages does: what the snapshot sees stays where it is, since nobody can rewrite the table
+    /// and VACUUM keeps what we see. A filter may call what it likes, and other ranges come as the server finds them.
+    fn has_fixed_order(&self, task: Task) -> bool {
+        let plan = self.shared.plans.get(task.plan_index);
+        plan.is_some_and(|plan| {
+            let slice = plan.slices.get(task.slice_index);
+            plan.filter.is_none()
+                && slice.is_some_and(|slice| {
+                    slice.relations.len() == 1 && matches!(slice.range, SliceRange::Pages { .. })
+                })
+        })
+    }
+
+    fn pause(&self, pause: Duration) -> Result<()> {
+        let deadline = Instant::now() + pause;
+        while Instant::now() < deadline {
+            if self.shared.cancel.is_requested() {
+                return Err(cancelled());
+            }
+            thread::sleep(Duration::from_millis(20).min(pause));
+        }
+        Ok(())
+    }
+
+    /// Opens a reader's session under the keeper's snapshot.
+    fn open(&self, opening: &Opening, tally: &mut Tally) -> Result<std::result::Result<Keeper, Retired>> {
+        let started = Instant::now();
+        let opened = self.open_session(opening);
+        tally.phases.connect += started.elapsed().as_secs_f64();
+        let error = match opened {
+            Ok(opened) => {
+                lock(&self.backend_pids).extend(opened.session.backend_pid());
+                return Ok(Ok(opened));
+            }
+            Err(_) if self.shared.cancel.is_requested() => return Err(cancelled()),
+            Err(error) => error,
+        };
+        match error.sqlstate() {
+            Some("53300") => Ok(Err(Retired(format!("fewer connections than asked for: {error}")))),
+            Some("55P03") => Ok(Err(Retired(
+                "somebody waits to lock a table exclusively, so that no further reader can; its slices were left to others"
+                    .to_owned(),
+            ))),
+            _ => Err(error),
+        }
+    }
+
+    fn open_session(&self, opening: &Opening) -> Result<Keeper> {
+        let Opening { config, facts, begin, locked } = opening;
+        let (options, cancel) = (self.shared.options, self.shared.cancel);
+        let mut session = cancel.connect(config)?;
+        prepare(&mut session, options)?;
+        if facts.exported.is_some() {
+            match Keeper::import(session, facts, begin, locked, cancel) {
+                Err(error) if options.inconsistent && error.kind() == ErrorKind::Server => {}
+                opened => return opened,
+            }
+            session = cancel.connect(config)?;
+            prepare(&mut session, options)?;
+        }
+        self.warn(INCONSISTENT.to_owned());
+        Keeper::begin_inconsistent(session, begin, locked, cancel)
+    }
+
+    /// Holds the keeper while the readers read, and looks at them.
+    fn watch(&self, mut keeper: Keeper, stopped: &mpsc::Receiver<()>) -> (Option<Keeper>, Watched) {
+        let mut watched = Watched::default();
+        let mut interval = Duration::from_millis(100);
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(interval) {
+            interval = Duration::from_secs(1);
+            if let Err(error) = self.look(&mut keeper, &mut watched) {
+                let error = error.context("the connection that holds the snapshot was lost");
+                self.fail(error.advice("run the export again"));
+                return (None, watched);
+            }
+        }
+        (Some(keeper), watched)
+    }
+
+    fn look(&self, keeper: &mut Keeper, watched: &mut Watched) -> Result<()> {
+        let pids: Vec<String> = lock(&self.backend_pids).iter().map(i32::to_string).collect();
+        let pids = format!("{{{}}}", pids.join(","));
+        // Without this the view shows for ever what it showed first in this transaction.
+        let sql = "SELECT pg_catalog.pg_stat_clear_snapshot()";
+        keeper.session.query(sql, &[])?;
+        let sql = "SELECT pg_catalog.count(*)::pg_catalog.text, \
+                   pg_catalog.count(*) FILTER (WHERE wait_event OPERATOR(pg_catalog.=) 'ClientWrite')::pg_catalog.text \
+                   FROM pg_catalog.pg_stat_activity WHERE state OPERATOR(pg_catalog.=) 'active' \
+                   AND pid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[])";
+        let rows = keeper.session.query(sql, &[Some(&pids)])?;
+        let number = |index| rows.first().and_then(|row| row.text(index)).and_then(|text| text.parse().ok());
+        watched.n_looks += number(0).unwrap_or(0);
+        watched.n_waiting_to_send += number(1).unwrap_or(0);
+        Ok(())
+    }
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Protocol, "a reader panicked; please report it")
+}
+
+fn no_thread(error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Connection, format!("no thread could be started: {error}"))
+}
+
+const INCONSISTENT: &str =
+    "the readers have snapshots of their own: rows may be of different moments, missing or twice";
+
+/// What is behind a lock is complete or was not begun, also after a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

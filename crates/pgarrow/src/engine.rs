@@ -1,0 +1,253 @@
+//! What turns a planned export into a finished one: the keeper, the job, and the readers' common ground.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pgarrow_decode::BatchLimits;
+use pgarrow_sink::Written;
+
+use crate::budget::Budget;
+use crate::cancel::Cancel;
+use crate::crew::{Crew, Done, Watched};
+use crate::error::Result;
+use crate::keeper::{Facts, Keeper};
+use crate::options::{ExportOptions, READER_MEMORY_MIN, ReadMode};
+use crate::outlet::{Order, Outlet, Turns};
+use crate::phases::Phases;
+use crate::plan::Plan;
+use crate::reader::{Progress, Shared, cancelled};
+use crate::report::{Report, Summary};
+use crate::slice::Slice;
+
+/// From here on people should know how long a snapshot was held: VACUUM cannot remove what it still sees.
+const LONG_SNAPSHOT: Duration = Duration::from_secs(30 * 60);
+
+/// A planned export: who holds the snapshot, and what is to be done.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) keeper: Keeper,
+    pub(crate) job: Job,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) plans: Vec<Arc<Plan>>,
+    pub(crate) options: ExportOptions,
+    pub(crate) read_mode: ReadMode,
+    pub(crate) cancel: Cancel,
+    pub(crate) progress: Arc<Progress>,
+    /// Connecting and planning.
+    pub(crate) phases: Phases,
+    pub(crate) snapshot_taken: Instant,
+}
+
+/// What the readers of one run share.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) n_readers: usize,
+    pub(crate) budget: Arc<Budget>,
+    limits: BatchLimits,
+    turns: Vec<Turns>,
+    is_ordered: bool,
+    /// Stops the readers; the run's own cancel stops it too.
+    cancel: Cancel,
+    started: Instant,
+}
+
+impl Setup {
+    /// The order of slices, if it is to be kept.
+    pub(crate) fn order(&self) -> Option<Order<'_>> {
+        self.is_ordered.then_some(Order { turns: &self.turns, budget: &self.budget, cancel: &self.cancel })
+    }
+}
+
+/// Everything was read, and the transaction is over.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) done: Done,
+    pub(crate) phases: Phases,
+    facts: Facts,
+    started: Instant,
+    budget: Arc<Budget>,
+}
+
+impl Job {
+    fn n_slices(&self) -> usize {
+        self.plans.iter().map(|plan| plan.slices.len()).sum()
+    }
+
+    pub(crate) fn n_readers(&self) -> usize {
+        self.options.readers_wanted().min(self.n_slices()).max(1)
+    }
+
+    /// Shares out memory among the readers.
+    pub(crate) fn setup(&self) -> Setup {
+        let n_readers = self.n_readers();
+        let budget = Budget::new(self.options.memory_bytes());
+        let bytes = self.options.limits.bytes;
+        // In order, nothing may depend on how many readers there happen to be.
+        let share = if self.options.ordered { budget.limit() / 16 } else { budget.limit() / n_readers / 8 };
+        let limits = BatchLimits {
+            bytes: bytes.min(share.max(READER_MEMORY_MIN / 32)),
+            exact: self.options.ordered,
+            ..self.options.limits
+        };
+        Setup {
+            n_readers,
+            limits,
+            turns: self.plans.iter().map(|_| Turns::default()).collect(),
+            is_ordered: self.options.ordered,
+            cancel: self.cancel.child(),
+            started: Instant::now(),
+            budget,
+        }
+    }
+
+    pub(crate) fn crew<'a>(&'a self, setup: &'a Setup) -> Crew<'a> {
+        Crew::new(Shared {
+            plans: &self.plans,
+            options: &self.options,
+            read_mode: self.read_mode,
+            limits: setup.limits,
+            progress: &self.progress,
+            cancel: &setup.cancel,
+            budget: &setup.budget,
+            held_bytes_early: setup.budget.limit() / setup.n_readers / 4,
+        })
+    }
+
+    /// Reads everything, with as many readers as there are, and ends the transaction.
+    pub(crate) fn read<O: Outlet>(
+        &self,
+        mut keeper: Keeper,
+        setup: &Setup,
+        make_outlet: &(impl Fn(usize) -> O + Sync),
+    ) -> Result<Finished> {
+        if setup.n_readers == 1 {
+            return self.read_alone(keeper, setup, &mut make_outlet(0));
+        }
+        self.share_snapshot(&mut keeper)?;
+        let crew = self.crew(setup);
+        let (mut keeper, watched) = crew.run(keeper, setup.n_readers, make_outlet, || {}, || {})?;
+        if crew.has_rest() {
+            crew.work_alone(&mut keeper, &mut make_outlet(setup.n_readers));
+        }
+        self.finish(keeper, crew.done(watched)?, setup)
+    }
+
+    /// Makes the snapshot one that readers can take over.
+    pub(crate) fn share_snapshot(&self, keeper: &mut Keeper) -> Result<()> {
+        match keeper.export_snapshot() {
+            // Where it cannot be shared, readers have their own, if that was asked for.
+            Err(error) if self.options.inconsistent && error.sqlstate().is_some() => keeper.begin_again(),
+            exported => exported,
+        }
+    }
+
+    /// Reads everything on the keeper's session, and ends the transaction.
+    pub(crate) fn read_alone(
+        &self,
+        mut keeper: Keeper,
+        setup: &Setup,
+        outlet: &mut dyn Outlet,
+    ) -> Result<Finished> {
+        let crew = self.crew(setup);
+        crew.work_alone(&mut keeper, outlet);
+        self.finish(keeper, crew.done(Watched::default())?, setup)
+    }
+
+    /// Ends the transaction: only now is it certain that the snapshot was held all the time.
+    pub(crate) fn finish(&self, keeper: Keeper, mut done: Done, setup: &Setup) -> Result<Finished> {
+        let committing = Instant::now();
+        let facts = keeper.finish()?;
+        done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()));
+        let mut phases = self.phases;
+        for tally in &done.tallies {
+            phases.add(&tally.phases);
+        }
+        phases.commit += committing.elapsed().as_secs_f64();
+        Ok(Finished { done, phases, facts, started: setup.started, budget: Arc::clone(&setup.budget) })
+    }
+}
+
+impl Finished {
+    pub(crate) fn report(self, job: &Job, written: Vec<Written>) -> Result<Report> {
+        let report = Report::new(Summary {
+            facts: &self.facts,
+            plans: &job.plans,
+            progress: &job.progress,
+            elapsed: self.started.elapsed(),
+            done: &self.done,
+            phases: self.phases,
+            budget: &self.budget,
+            read_mode: job.read_mode,
+            written,
+        });
+        tracing::info!(
+            target: "pgarrow",
+            rows = report.rows,
+            wire_bytes = report.wire_bytes,
+            seconds = report.seconds,
+            wait_for_server = report.phases.wait_for_server,
+            receive = report.phases.receive,
+            decode = report.phases.decode,
+            encode = report.phases.encode,
+            write = report.phases.write,
+            commit = report.phases.commit,
+            "export finished"
+        );
+        Ok(report)
+    }
+}
+
+fn long_snapshot(held: Duration) -> Option<String> {
+    (held >= LONG_SNAPSHOT).then(|| {
+        let minutes = held.as_secs() / 60;
+        format!(
+            "the snapshot was held for {minutes} minutes; meanwhile VACUUM could not remove what it still saw"
+        )
+    })
+}
+
+impl Engine {
+    /// The slices as tokens.
+    pub(crate) fn slices(&mut self) -> Result<Vec<Slice>> {
+        self.keeper.export_snapshot()?;
+        let facts = &self.keeper.facts;
+        let tokens = self.job.plans.iter().flat_map(|plan| plan.tokens(facts, self.job.read_mode));
+        Ok(tokens.collect())
+    }
+
+    /// Keeps the transaction open while `go_on` says so.
+    pub(crate) fn hold(mut self, mut go_on: impl FnMut() -> bool) -> Result<()> {
+        let mut looked = Instant::now();
+        while go_on() {
+            if self.job.cancel.is_requested() {
+                return Err(cancelled());
+            }
+            if looked.elapsed() >= Duration::from_secs(1) {
+                looked = Instant::now();
+                self.keeper
+                    .session
+                    .query("SELECT 1", &[])
+                    .map_err(|error| crate::Error::from(error).context("the held snapshot was lost"))?;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.keeper.finish()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_held_long_is_mentioned() {
+        assert_eq!(long_snapshot(Duration::from_secs(60)), None);
+        let warning = long_snapshot(Duration::from_secs(7_200)).unwrap();
+        assert!(warning.starts_with("the snapshot was held for 120 minutes"), "{warning}");
+    }
+}

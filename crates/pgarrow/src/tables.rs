@@ -1,0 +1,97 @@
+//! Many tables under one snapshot: asked for, locked and planned together, a few queries for all of them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pgarrow_catalog::{
+    Relation, RelationKind, RelationName, RelationSize, leaves, relation_sizes, relations_of_schema,
+    resolve_many, table_columns_of_many,
+};
+use pgarrow_protocol::Session;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::TablesRequest;
+use crate::keeper::{Held, Keeper};
+use crate::open::{Opening, are_held, is_table, plan, refused};
+use crate::planner::select::Selection;
+use crate::planner::{table_slices, whole};
+use crate::run::TablesRun;
+
+/// A table of less than this is one slice, without a look at what it consists of.
+const SMALL_BYTES: u64 = 8 << 20;
+
+impl TablesRequest {
+    pub(crate) fn open(self, session: Session, connect: Duration, cancel: &Cancel) -> Result<TablesRun> {
+        let attached = cancel.attach(&session);
+        let mut opening = Opening::new(session, &self.options, connect, cancel)?;
+        if self.options.split_on.is_some() {
+            return Err(refused("a column to split on belongs to one table"));
+        }
+        let relations = self.relations(&mut opening.session)?;
+        if relations.is_empty() {
+            return Err(refused("there are no tables to export"));
+        }
+        let (slicing, traits) = (opening.slicing(), opening.traits.clone());
+        let held: Vec<Held> = relations.iter().map(|relation| Held::relation(relation, "*")).collect();
+        let is_plain = relations.iter().all(|relation| is_table(relation.kind));
+        let (session, opened) = opening.split();
+        let mut keeper = Keeper::begin(session, &held, is_plain, &opened.options, opened.cancel)?;
+        if self.relations(&mut keeper.session)? != relations {
+            let text = "tables were changed while the export was planned; run it again";
+            return Err(Error::new(ErrorKind::Server, text));
+        }
+        let columns = table_columns_of_many(&mut keeper.session, &relations)?;
+        let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
+        let sizes: HashMap<u32, RelationSize> =
+            relation_sizes(&mut keeper.session, &oids)?.into_iter().map(|size| (size.oid, size)).collect();
+        let mut plans = Vec::with_capacity(relations.len());
+        for (relation, columns) in relations.iter().zip(columns) {
+            let size = sizes.get(&relation.oid);
+            let is_small = relation.kind != RelationKind::PartitionedTable
+                && size.is_some_and(|size| size.bytes < SMALL_BYTES && !size.has_children);
+            let slices = if is_small {
+                let mut slices = whole(relation, false, &format!("{relation} is small"));
+                if let ([slice], Some(size)) = (slices.slices.as_mut_slice(), size) {
+                    slice.estimated_bytes = size.bytes;
+                    slice.estimated_rows = size.estimated_rows;
+                }
+                slices
+            } else {
+                let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+                let leaves = leaves(&mut keeper.session, relation, &names)?;
+                if !are_held(&mut keeper, &leaves)? {
+                    let text = format!("{relation} was changed while the export was planned; run it again");
+                    return Err(Error::new(ErrorKind::Server, text));
+                }
+                table_slices(&mut keeper.session, relation, &leaves, &traits, None, &slicing)?
+            };
+            let selection = Selection::of_table(relation, &columns, None);
+            let subject = relation.to_string();
+            plans.push(plan(
+                subject,
+                Some(relation),
+                columns,
+                selection,
+                slices,
+                &opened.options,
+                &keeper.facts,
+            ));
+        }
+        drop(attached);
+        Ok(TablesRun::new(Opening::engine(keeper, plans, opened)))
+    }
+
+    /// What was asked for, each once, in the order of asking.
+    fn relations(&self, session: &mut Session) -> Result<Vec<Relation>> {
+        let names = self.names.iter().map(|name| RelationName::parse(name));
+        let names = names.collect::<std::result::Result<Vec<_>, _>>()?;
+        let mut relations = resolve_many(session, &names)?;
+        for schema in &self.schemas {
+            relations.extend(relations_of_schema(session, schema)?);
+        }
+        let mut seen = std::collections::HashSet::new();
+        relations.retain(|relation| seen.insert(relation.oid));
+        Ok(relations)
+    }
+}
