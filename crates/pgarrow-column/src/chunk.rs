@@ -13,6 +13,7 @@ pub(crate) const NULL: u32 = u32::MAX;
 pub struct Chunk<'a> {
     bytes: &'a [u8],
     cursors: &'a mut [u32],
+    room: usize,
 }
 
 impl<'a> Chunk<'a> {
@@ -20,7 +21,23 @@ impl<'a> Chunk<'a> {
     /// of the row's next value. Offsets outside `bytes` are found and refused when they are read.
     pub fn new(bytes: &'a [u8], cursors: &'a mut [u32]) -> Self {
         debug_assert!(cursors.len() <= CHUNK_ROWS);
-        Self { bytes, cursors }
+        Self { bytes, cursors, room: usize::MAX }
+    }
+
+    /// Limits what values that are much larger in Arrow than on the wire may add, in bytes. A column whose values
+    /// pass it stops the chunk there, with [`ValueError::ChunkFull`].
+    #[must_use]
+    pub fn with_room(self, room: usize) -> Self {
+        Self { room, ..self }
+    }
+
+    /// What is left of [`with_room`](Self::with_room) for the columns that come.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+
+    pub(crate) fn use_room(&mut self, n_bytes: usize) {
+        self.room = self.room.saturating_sub(n_bytes);
     }
 
     /// Rows in the chunk.

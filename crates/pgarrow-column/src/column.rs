@@ -35,7 +35,8 @@ pub trait Column: fmt::Debug + Send {
     ///
     /// # Errors
     ///
-    /// The first row of the chunk whose value cannot be decoded. The rows and cursors of the chunk
+    /// The first row of the chunk whose value cannot be decoded; or, with [`ValueError::ChunkFull`], the last row for
+    /// which there is room in it, if that is not its last. The rows and cursors of the chunk
     /// are then unspecified: [`truncate`](Self::truncate) back to where the chunk began.
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError>;
 
@@ -48,6 +49,13 @@ pub trait Column: fmt::Debug + Send {
     /// Bytes allocated for the batch so far and for what comes: at least [`bytes`](Self::bytes).
     fn allocated_bytes(&self) -> usize {
         self.bytes()
+    }
+
+    /// Bytes of the values of the first `rows` rows of the batch, for types whose values can be much larger in Arrow
+    /// than on the wire; 0 for all others.
+    fn expanded_bytes(&self, rows: usize) -> usize {
+        let _ = rows;
+        0
     }
 
     /// Takes back an array that this column has handed out, to build the next batch in its buffers.

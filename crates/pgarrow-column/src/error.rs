@@ -27,6 +27,9 @@ pub enum ValueError {
     Utf8,
     /// More than 2 GiB of text or bytes in one batch: its offsets have 32 bits.
     BatchTooLarge,
+    /// Nothing is wrong with the value, but values up to here are so much larger than on the wire that the rows
+    /// behind it belong into another chunk.
+    ChunkFull,
 }
 
 impl fmt::Display for ValueError {
@@ -41,6 +44,7 @@ impl fmt::Display for ValueError {
             Self::NotANumber => f.write_str("NaN, which a decimal cannot hold"),
             Self::OutOfRange => f.write_str("a value outside the range of the Arrow type"),
             Self::Utf8 => f.write_str("text that is not valid UTF-8"),
+            Self::ChunkFull => f.write_str("a chunk whose values take too much room"),
             Self::BatchTooLarge => f.write_str("a batch with more than 2 GiB in one column"),
         }
     }

@@ -9,6 +9,13 @@ use crate::error::DecodeError;
 /// Wire bytes of an exact batch at most, in multiples of its limit of Arrow bytes.
 const WIRE_BYTES_FACTOR: usize = 2;
 
+/// What values that are much larger than on the wire may add to the batch in one chunk, unless it has one row only:
+/// sixteen times the wire bytes of a usual chunk. What a chunk in vain has allocated stays allocated.
+const EXPANSION_BYTES: usize = 1 << 20;
+
+/// A tuple's count of values.
+const COUNT_BYTES: usize = 2;
+
 /// When a batch ends. Whichever is reached first; looked at between chunks of at most 256 rows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BatchLimits {
@@ -19,7 +26,8 @@ pub struct BatchLimits {
     pub bytes: usize,
     /// Batches end at rows that depend on the rows alone, never on how their bytes arrived: Arrow bytes are looked
     /// at after every 256th row of the batch only, and the batch also ends with the row with which its tuples have
-    /// twice as many bytes on the wire as `bytes`.
+    /// twice as many bytes on the wire as `bytes`, or values of types that may be much larger than on the wire have
+    /// `bytes`.
     pub exact: bool,
 }
 
@@ -38,6 +46,10 @@ pub(crate) struct Batch {
     bytes: usize,
     /// Bytes of its tuples on the wire: their count of values and what follows. Counted for exact batches only.
     wire_bytes: usize,
+    /// Bytes of values that are much larger than on the wire. Counted for exact batches only.
+    expanded_bytes: usize,
+    /// Rows that a chunk may have, since more had too many of those.
+    chunk_rows_max: usize,
     /// Rows of the batches before.
     rows_before: u64,
 }
@@ -52,7 +64,17 @@ pub(crate) enum ChunkError {
 impl Batch {
     pub(crate) fn new(schema: SchemaRef, columns: Vec<Box<dyn Column>>, limits: BatchLimits) -> Self {
         let limits = BatchLimits { rows: limits.rows.max(1), ..limits };
-        let mut batch = Self { schema, columns, limits, rows: 0, bytes: 0, wire_bytes: 0, rows_before: 0 };
+        let mut batch = Self {
+            schema,
+            columns,
+            limits,
+            rows: 0,
+            bytes: 0,
+            wire_bytes: 0,
+            expanded_bytes: 0,
+            chunk_rows_max: CHUNK_ROWS,
+            rows_before: 0,
+        };
         batch.set_bytes(limits.bytes);
         batch
     }
@@ -65,7 +87,12 @@ impl Batch {
     /// Forgets the rows that were not handed out, and how many there were before.
     pub(crate) fn restart(&mut self) {
         self.columns.iter_mut().for_each(|column| column.truncate(0));
-        (self.rows, self.bytes, self.wire_bytes, self.rows_before) = (0, 0, 0, 0);
+        self.begin();
+        self.rows_before = 0;
+    }
+
+    fn begin(&mut self) {
+        (self.rows, self.bytes, self.wire_bytes, self.expanded_bytes) = (0, 0, 0, 0);
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -84,7 +111,11 @@ impl Batch {
     /// Rows that the next chunk may have.
     pub(crate) fn chunk_rows(&self) -> usize {
         let room = self.limits.rows.saturating_sub(self.rows);
-        room.min(if self.limits.exact { CHUNK_ROWS - self.rows % CHUNK_ROWS } else { CHUNK_ROWS })
+        room.min(self.chunk_rows_max).min(if self.limits.exact {
+            CHUNK_ROWS - self.rows % CHUNK_ROWS
+        } else {
+            CHUNK_ROWS
+        })
     }
 
     pub(crate) fn is_exact(&self) -> bool {
@@ -107,6 +138,7 @@ impl Batch {
         self.rows >= self.limits.rows
             || (is_looked_at && self.bytes >= self.limits.bytes)
             || self.wire_room() == 0
+            || self.expanded_bytes >= self.limits.bytes.max(1)
     }
 
     /// Whether the batch should rather end than take a row of so many bytes.
@@ -132,36 +164,81 @@ impl Batch {
         }
     }
 
-    /// Decodes rows whose first values are at `cursors` and which end at `ends`; their tuples have `wire_bytes`.
+    /// Decodes rows whose first values are at `cursors` and which end at `ends`; each has `header_bytes` before its
+    /// tuple. Rows decoded: all, or the first of them if more would be much larger in Arrow than on the wire.
     ///
-    /// All or nothing: after an error the batch is as it was before.
+    /// After an error the batch is as it was before.
     pub(crate) fn decode(
         &mut self,
         bytes: &[u8],
         cursors: &mut [u32],
         ends: &[u32],
-        wire_bytes: usize,
-    ) -> Result<(), ChunkError> {
-        let decoded = self
-            .decode_columns(bytes, cursors)
-            .and_then(|()| if cursors == ends { Ok(()) } else { Err(ChunkError::RowEnds) });
-        match decoded {
-            Ok(()) => {
-                self.rows += ends.len();
-                self.wire_bytes += wire_bytes;
-                self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
+        header_bytes: usize,
+    ) -> Result<usize, ChunkError> {
+        let mut n_rows = ends.len();
+        let mut is_cut = false;
+        loop {
+            let cursors = cursors.get_mut(..n_rows).unwrap_or_default();
+            let ends = ends.get(..n_rows).unwrap_or_default();
+            let decoded = self
+                .decode_columns(bytes, cursors)
+                .and_then(|()| if cursors == ends { Ok(()) } else { Err(ChunkError::RowEnds) });
+            match decoded {
+                Ok(()) => {
+                    if !is_cut && n_rows == self.chunk_rows_max {
+                        self.chunk_rows_max = (2 * n_rows).min(CHUNK_ROWS);
+                    }
+                    return Ok(self.take(ends, header_bytes));
+                }
+                Err(ChunkError::Value { error: RowError { row, cause: ValueError::ChunkFull }, .. }) => {
+                    self.take_back();
+                    n_rows = (row + 1).min(n_rows - 1);
+                    (self.chunk_rows_max, is_cut) = (n_rows, true);
+                    set_cursors(cursors, ends, header_bytes);
+                }
+                Err(error) => {
+                    self.take_back();
+                    return Err(error);
+                }
             }
-            Err(_) => self.take_back(),
         }
-        decoded
     }
 
     fn decode_columns(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<(), ChunkError> {
+        let mut room = self.limits.bytes.saturating_sub(self.bytes).min(EXPANSION_BYTES);
         for (column_index, column) in self.columns.iter_mut().enumerate() {
-            let mut chunk = Chunk::new(bytes, cursors);
+            let mut chunk = Chunk::new(bytes, cursors).with_room(room);
             column.decode(&mut chunk).map_err(|error| ChunkError::Value { column_index, error })?;
+            room = chunk.room();
         }
         Ok(())
+    }
+
+    /// Takes the rows that every column has decoded, or as many of them as an exact batch has. How many.
+    fn take(&mut self, ends: &[u32], header_bytes: usize) -> usize {
+        let mut n_rows = ends.len();
+        if self.limits.exact {
+            self.expanded_bytes = self.expanded_bytes_of(n_rows);
+            if self.expanded_bytes >= self.limits.bytes.max(1) {
+                // The row with which the values reach the limit is the last one.
+                let is_below = |n: usize| self.expanded_bytes_of(n) < self.limits.bytes.max(1);
+                n_rows = (1..n_rows).find(|n| !is_below(*n)).unwrap_or(n_rows);
+                self.expanded_bytes = self.expanded_bytes_of(n_rows);
+            }
+            let end = n_rows.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(0);
+            self.wire_bytes += end as usize - n_rows * header_bytes;
+        }
+        self.rows += n_rows;
+        if n_rows < ends.len() {
+            self.take_back();
+        }
+        self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
+        n_rows
+    }
+
+    /// Of the batch and the next `n_rows` rows.
+    fn expanded_bytes_of(&self, n_rows: usize) -> usize {
+        self.columns.iter().map(|column| column.expanded_bytes(self.rows + n_rows)).sum()
     }
 
     /// Decodes the value of one column of the next row: its length and its bytes.
@@ -181,6 +258,9 @@ impl Batch {
     pub(crate) fn end_row(&mut self, wire_bytes: usize) {
         self.rows += 1;
         self.wire_bytes += wire_bytes;
+        if self.limits.exact {
+            self.expanded_bytes = self.expanded_bytes_of(0);
+        }
         self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
     }
 
@@ -208,7 +288,7 @@ impl Batch {
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map_err(|error| DecodeError::Arrow(error.to_string()))?;
         self.rows_before += self.rows as u64;
-        (self.rows, self.bytes, self.wire_bytes) = (0, 0, 0);
+        self.begin();
         Ok(Some(batch))
     }
 
@@ -243,5 +323,14 @@ impl Batch {
 
     fn column_name(&self, column_index: usize) -> String {
         self.schema.fields().get(column_index).map(|field| field.name().clone()).unwrap_or_default()
+    }
+}
+
+/// Sets cursors to where the first values of rows are that follow one another and end at `ends`.
+fn set_cursors(cursors: &mut [u32], ends: &[u32], header_bytes: usize) {
+    let to_first_value = u32::try_from(header_bytes + COUNT_BYTES).unwrap_or(0);
+    let starts = [0].into_iter().chain(ends.iter().copied());
+    for (cursor, start) in cursors.iter_mut().zip(starts) {
+        *cursor = start + to_first_value;
     }
 }

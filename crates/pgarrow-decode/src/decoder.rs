@@ -220,8 +220,9 @@ impl CopyDecoder {
         }
         // To here, so that no value can be read from what may still change behind it.
         let chunk = bytes.get(..end).unwrap_or_default();
-        match self.batch.decode(chunk, cursors, ends, end - n_rows * HEADER_BYTES) {
-            Ok(()) => end,
+        match self.batch.decode(chunk, cursors, ends, HEADER_BYTES) {
+            Ok(n_taken) if n_taken < n_rows => ends.get(n_taken - 1).map_or(0, |end| *end as usize),
+            Ok(_) => end,
             // Either not one tuple a message, or a value to be refused. The other way will tell.
             Err(_) => {
                 self.n_misses += 1;
@@ -343,7 +344,7 @@ impl CopyDecoder {
             {
                 let chunk = self.stitch.bytes().get(..end).unwrap_or_default();
                 let before = self.batch.rows();
-                self.batch.decode(chunk, cursors, ends, end).map_err(|error| match error {
+                let n_taken = self.batch.decode(chunk, cursors, ends, 0).map_err(|error| match error {
                     ChunkError::Value { column_index, error } => {
                         let row = before + error.row;
                         self.batch.value_error(column_index, RowError { row, ..error })
@@ -351,6 +352,12 @@ impl CopyDecoder {
                     // The values were walked: a column that ends elsewhere is a bug of ours.
                     ChunkError::RowEnds => DecodeError::Arrow("a column ended inside a value".to_owned()),
                 })?;
+                if n_taken < n_rows {
+                    // What was found behind these rows is found again.
+                    end = ends.get(n_taken - 1).map_or(0, |end| *end as usize);
+                    broken = None;
+                    self.stitch.go_back();
+                }
             }
             self.stitch.consume(end);
             if let Some(cause) = broken {

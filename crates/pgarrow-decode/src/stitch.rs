@@ -176,6 +176,11 @@ impl Stitch {
         }
     }
 
+    /// Looks for rows from a row's end on that was found before the last one.
+    pub(crate) fn go_back(&mut self) {
+        self.position = Position::Tuple;
+    }
+
     /// Forgets the first `n_bytes` of [`bytes`](Self::bytes): rows that are decoded.
     pub(crate) fn consume(&mut self, n_bytes: usize) {
         if let Position::Values { at, n_left } = self.position {

@@ -10,6 +10,10 @@ use crate::error::ValueError;
 pub(crate) struct Bit;
 
 impl TextForm for Bit {
+    fn text_bytes_at_most(&self, wire: &[u8]) -> usize {
+        wire.len().saturating_mul(8)
+    }
+
     fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError> {
         let (bits, bytes) =
             wire.split_first_chunk::<4>().ok_or(ValueError::Malformed("a bit string without its length"))?;

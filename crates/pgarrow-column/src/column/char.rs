@@ -11,6 +11,10 @@ use crate::error::ValueError;
 pub(crate) struct Char;
 
 impl TextForm for Char {
+    fn text_bytes_at_most(&self, _wire: &[u8]) -> usize {
+        4
+    }
+
     fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError> {
         match *wire {
             [0] => {}

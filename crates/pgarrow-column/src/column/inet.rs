@@ -23,6 +23,10 @@ const FAMILY_IPV6: u8 = 3;
 pub(crate) struct Inet;
 
 impl TextForm for Inet {
+    fn text_bytes_at_most(&self, _wire: &[u8]) -> usize {
+        48 // eight words of four digits, or an IPv4 address behind six of them; and the bits
+    }
+
     fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError> {
         let ([family, bits, is_cidr, n_bytes], address) = wire
             .split_first_chunk::<4>()

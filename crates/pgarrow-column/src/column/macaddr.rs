@@ -11,6 +11,10 @@ use crate::error::ValueError;
 pub(crate) struct Macaddr<const BYTES: usize>;
 
 impl<const BYTES: usize> TextForm for Macaddr<BYTES> {
+    fn text_bytes_at_most(&self, _wire: &[u8]) -> usize {
+        3 * BYTES
+    }
+
     fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError> {
         if wire.len() != BYTES {
             return Err(ValueError::Width { expected: BYTES, found: wire.len() });

@@ -119,6 +119,14 @@ fn decimal_digits(digit: u16) -> [u8; 4] {
 pub(crate) struct NumericText;
 
 impl TextForm for NumericText {
+    fn text_bytes_at_most(&self, wire: &[u8]) -> usize {
+        let Some([_, _, w0, w1, _, _, d0, d1]) = wire.first_chunk::<8>() else { return 0 };
+        let weight = usize::try_from(i16::from_be_bytes([*w0, *w1])).unwrap_or(0);
+        let dscale = usize::from(u16::from_be_bytes([*d0, *d1]).min(DSCALE_MAX));
+        // Sign, point, and the digits of a last group that are cut off again.
+        4 * (weight + 1) + dscale + 8
+    }
+
     fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError> {
         match Numeric::parse(wire)? {
             Numeric::Finite(digits) => digits.print(text),

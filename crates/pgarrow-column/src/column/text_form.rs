@@ -10,10 +10,25 @@ use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::raw;
-use crate::spare::capacity_bytes;
+use crate::spare::{capacity_bytes, make_room};
+
+/// Bytes of text that a chunk may always have: far above what values of ordinary size come to.
+const ROOM_MIN: usize = 16 << 10;
+
+/// The least that text grows by, so that short values do not make it grow each time.
+const TEXT_STEP_BYTES: usize = 1 << 10;
+
+fn make_text_room(text: &mut Vec<u8>, additional: usize) {
+    if text.capacity() - text.len() < additional {
+        make_room(text, additional.max(TEXT_STEP_BYTES));
+    }
+}
 
 /// A type and how PostgreSQL prints it.
 pub(crate) trait TextForm: fmt::Debug + Send + 'static {
+    /// Bytes of the text at most, or somewhat more.
+    fn text_bytes_at_most(&self, wire: &[u8]) -> usize;
+
     /// Appends the text of the value with these bytes.
     fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError>;
 }
@@ -35,19 +50,28 @@ impl<T: TextForm> TextFormColumn<T> {
 
 impl<T: TextForm> Column for TextFormColumn<T> {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
+        let room = chunk.room().max(ROOM_MIN);
         let (bytes, cursors) = chunk.parts();
+        let (start, n_rows) = (self.text.len(), cursors.len());
+        make_room(&mut self.offsets, n_rows);
         let valid = self.nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
             let at_row = |cause| RowError { row, cause };
             let value = take_value(bytes, cursor).map_err(at_row)?;
             *valid = value.is_some();
             if let Some(value) = value {
+                // Not by doubling: one numeric may have 131,072 digits.
+                make_text_room(&mut self.text, self.form.text_bytes_at_most(value));
                 self.form.print(value, &mut self.text).map_err(at_row)?;
             }
             let end = i32::try_from(self.text.len()).map_err(|_| at_row(ValueError::BatchTooLarge))?;
             self.offsets.push(end);
+            if self.text.len() - start > room && row + 1 < n_rows {
+                return Err(at_row(ValueError::ChunkFull));
+            }
         }
-        self.nulls.commit(cursors.len());
+        self.nulls.commit(n_rows);
+        chunk.use_room(self.text.len() - start);
         Ok(())
     }
 
@@ -60,6 +84,10 @@ impl<T: TextForm> Column for TextFormColumn<T> {
 
     fn bytes(&self) -> usize {
         self.text.len() + size_of_val(self.offsets.as_slice())
+    }
+
+    fn expanded_bytes(&self, rows: usize) -> usize {
+        self.offsets.get(rows).and_then(|end| usize::try_from(*end).ok()).unwrap_or(0)
     }
 
     fn allocated_bytes(&self) -> usize {
