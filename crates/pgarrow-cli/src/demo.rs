@@ -14,17 +14,18 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pgarrow::{Cancel, Config, Error, ExportOptions, IntervalForm, Report, Source};
+use pgarrow::{Cancel, Config, Error, ExportOptions, IntervalForm, Source};
 use pgarrow_server::{Installation, Origin, Server, ServerOptions};
 use pgarrow_sink::Output;
 use pgarrow_sink_ipc::IpcOptions;
 use pgarrow_sink_parquet::ParquetOptions;
 
 use crate::console::Console;
+use crate::destination::Format;
 use crate::exit::Failure;
-use crate::export;
+use crate::export::watch_one;
 use crate::flags::DemoFlags;
-use crate::job::Format;
+use crate::outputs::{Opened, write_one};
 use crate::signals::Signals;
 use crate::{summary, units};
 use files::{ARROW, Files, PARQUET};
@@ -89,7 +90,13 @@ impl Demo<'_> {
 
         let parquet = Format::Parquet(ParquetOptions::default());
         self.export(&source, files, PARQUET, parquet, IntervalForm::Struct)?;
-        self.export(&source, files, ARROW, Format::Ipc(IpcOptions::default()), IntervalForm::MonthDayNano)?;
+        self.export(
+            &source,
+            files,
+            ARROW,
+            Format::IpcFile(IpcOptions::default()),
+            IntervalForm::MonthDayNano,
+        )?;
 
         let expected = verify::ask_server(&source, "public.lineitem", &files.temporary(PARQUET))?;
         for name in [PARQUET, ARROW] {
@@ -134,8 +141,10 @@ impl Demo<'_> {
     ) -> Result<(), Failure> {
         let options = ExportOptions::default().with_interval(interval);
         let run = source.table("public.lineitem").options(options).open()?;
-        let output = Output::file(files.temporary(name), false).map_err(Error::from)?;
-        let report: Report = export::write(run, format, output, self.console)?;
+        let output = Opened::File(Output::file(files.temporary(name), false).map_err(Error::from)?);
+        let watch = watch_one(&run, self.console);
+        let report = write_one(run, &format, output, false, self.console)?;
+        drop(watch);
         tell(&format!("exported {}: {}", report.subject, summary::reading(&report)));
         for mut file in report.files {
             file.path = Some(files.published(name).display().to_string());

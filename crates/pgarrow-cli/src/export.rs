@@ -1,24 +1,24 @@
 //! `pgarrow export`: a job, run.
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgarrow::{Cancel, Error, Report, Run, Source};
-use pgarrow_sink::{Output, Sink};
-use pgarrow_sink_ipc::IpcSink;
-use pgarrow_sink_parquet::ParquetSink;
+use pgarrow::{Cancel, Report, Run, Source};
+use pgarrow_sink::Output;
 
 use crate::console::Console;
+use crate::destination::Destination;
 use crate::exit::Failure;
-use crate::job::{Destination, Format, Job, Place};
+use crate::job::Job;
+use crate::outputs::{Opened, open_file, write_many, write_one};
 use crate::progress::Watch;
 use crate::signals::Signals;
+use crate::subject::Planned;
 use crate::summary;
 
 /// How long a cancelled export may take to end by itself.
-const GRACE: Duration = Duration::from_millis(4500);
+pub(crate) const GRACE: Duration = Duration::from_millis(4500);
 
 /// Runs the job, with all that is said and shown.
 pub(crate) fn export(job: Job, console: &Console) -> Result<(), Failure> {
@@ -29,28 +29,33 @@ pub(crate) fn export(job: Job, console: &Console) -> Result<(), Failure> {
 }
 
 fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result<(), Failure> {
+    let Job { reading, destination, report, overwrite, is_ordered } = job;
     // What cannot be written is found out before anything is read.
-    let output = match &job.destination {
+    let output = match destination {
         Destination::Nowhere => None,
-        Destination::Output(Place::Stdout, _) => Some(Output::stdout().map_err(Error::from)?),
-        Destination::Output(Place::File(path), _) => Some(open_file(path, job.overwrite, signals)?),
+        Destination::Output(place, format) => Some((Opened::open(&place, overwrite, signals)?, format)),
     };
-    let report_file =
-        job.report.as_deref().map(|path| open_file(path, job.overwrite, signals)).transpose()?;
+    let report_file = report.as_deref().map(|path| open_file(path, overwrite, signals)).transpose()?;
 
-    let source = Source::connect_blocking_with(job.connection.clone(), cancel)?;
+    let source = Source::connect_blocking_with(reading.connection, cancel)?;
     signals.be_orderly();
-    let run = job.extract(&source).open()?;
-    for warning in run.plan().warnings() {
-        console.warn(warning);
-    }
-    let report = match (job.destination, output) {
-        (Destination::Output(_, format), Some(output)) => write(run, format, output, console)?,
-        _ => {
-            let _watch = watch(&run, console);
-            run.for_each(|_| Ok(()))?
+    let planned = reading.subject.open(&source, reading.options)?;
+    say_warnings(&planned, console);
+    let watch = watch(&planned, console);
+    let report = match (planned, output) {
+        (Planned::One(run), Some((output, format))) => write_one(*run, &format, output, is_ordered, console)?,
+        (Planned::Many(run), Some((Opened::Folder { folder, file_bytes }, format))) => {
+            write_many(run, &format, &folder, file_bytes, console, signals)?
         }
+        // `Destination` lets no such job pass.
+        (Planned::Many(_), Some(_)) => {
+            return Err(Failure::options("several tables need a folder, as in -o shop/"));
+        }
+        (Planned::One(run), None) if is_ordered => run.for_each(|_| Ok(()))?,
+        (Planned::One(run), None) => run.for_each_concurrently(|_| Ok(()))?,
+        (Planned::Many(run), None) => run.for_each_concurrently(|_, _| Ok(()))?,
     };
+    drop(watch);
     if let Some(file) = report_file {
         write_report(&report, file)?;
     }
@@ -58,37 +63,27 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
     Ok(())
 }
 
-fn open_file(path: &Path, overwrite: bool, signals: &Signals) -> Result<Output, Failure> {
-    let output = Output::file(path, overwrite).map_err(Error::from)?;
-    if let Some(temporary) = output.temporary_path() {
-        signals.remove_at_exit(temporary);
+/// What planning found, each once: tables of a schema often have the same to say.
+pub(crate) fn say_warnings(planned: &Planned, console: &Console) {
+    let mut said: Vec<String> = Vec::new();
+    for plan in planned.plans() {
+        for warning in plan.warnings() {
+            if !said.contains(warning) {
+                console.warn(warning);
+                said.push(warning.clone());
+            }
+        }
     }
-    Ok(output)
 }
 
-/// Runs a planned export into an output of a format. Says what the format had to change.
-pub(crate) fn write(run: Run, format: Format, output: Output, console: &Console) -> Result<Report, Failure> {
-    let schema = Arc::clone(run.schema());
-    let (sink, warnings): (Box<dyn Sink>, Vec<String>) = match format {
-        Format::Parquet(options) => {
-            let sink = ParquetSink::create(output, schema, options).map_err(Error::from)?;
-            let warnings = sink.warnings();
-            (Box::new(sink), warnings)
-        }
-        Format::Ipc(options) => {
-            (Box::new(IpcSink::create(output, schema, options).map_err(Error::from)?), Vec::new())
-        }
-    };
-    warnings.iter().for_each(|warning| console.warn(warning));
-    let watch = watch(&run, console);
-    let mut report = run.write_to(sink)?;
-    drop(watch);
-    report.warnings.extend(warnings);
-    Ok(report)
+/// Shows how far an export is, until it is dropped.
+fn watch(planned: &Planned, console: &Console) -> Watch {
+    Watch::start(console, Arc::clone(planned.progress()), &planned.plans())
 }
 
-fn watch(run: &Run, console: &Console) -> Watch {
-    Watch::start(console, Arc::clone(run.progress()), run.plan().estimated_rows())
+/// The same, of one table.
+pub(crate) fn watch_one(run: &Run, console: &Console) -> Watch {
+    Watch::start(console, Arc::clone(run.progress()), std::slice::from_ref(run.plan()))
 }
 
 fn write_report(report: &Report, mut file: Output) -> Result<(), Failure> {

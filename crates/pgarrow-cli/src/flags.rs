@@ -1,16 +1,20 @@
 //! What was typed.
 
+mod shared;
+
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::exit;
-use crate::units::parse_bytes;
+use crate::units::{parse_batch_bytes, parse_duration, parse_size};
+pub(crate) use shared::{ReadModeName, ReadingFlags, SessionFlags, WhatFlags};
 
 /// Data out of PostgreSQL into Arrow: Parquet files, Arrow IPC files and streams.
 ///
-/// pgarrow reads a table or a query through COPY in one read-only transaction with one snapshot, and decodes it
+/// pgarrow reads tables or a query through COPY, by several connections under one snapshot, and decodes the rows
 /// straight into Arrow. An output appears only when all of it is there: an export that fails leaves no file behind.
 #[derive(Debug, Parser)]
 #[command(name = "pgarrow", version, max_term_width = 100, after_help = exit::help())]
@@ -21,9 +25,19 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Export a table or a query
-    #[command(after_help = exit::help(), after_long_help = after_export())]
+    /// Export tables or a query
+    #[command(after_help = exit::help(), after_long_help = after(EXPORT_EXAMPLES))]
     Export(Box<ExportFlags>),
+    /// Show what an export would read, in which slices and why, without reading it
+    #[command(after_help = exit::help(), after_long_help = after(PLAN_EXAMPLES))]
+    Plan(Box<PlanFlags>),
+    /// Hold a snapshot and hand out slices of it, for exports in other processes
+    ///
+    /// Plans a table or a query, writes a token for every slice, and keeps the snapshot until it is told to let go.
+    /// Meanwhile `pgarrow export --slice` reads one slice each: in any number of processes, on any machine that reaches
+    /// the server, and all of the same moment. A held snapshot keeps VACUUM from removing rows, so let go soon.
+    #[command(after_help = exit::help(), after_long_help = after(HOLD_EXAMPLES))]
+    Hold(Box<HoldFlags>),
     /// Show it on data made here: start a private PostgreSQL, load TPC-H, export it, check the files
     #[command(after_help = exit::help())]
     Demo(DemoFlags),
@@ -41,44 +55,27 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct ExportFlags {
-    /// Where from: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
+    #[command(flatten)]
+    pub(crate) what: WhatFlags,
+
+    /// Export one slice of a table or query whose snapshot `pgarrow hold` holds: its token, a file with it, or -
+    #[arg(long, value_name = "FILE|-|JSON", help_heading = "What")]
+    pub(crate) slice: Option<String>,
+
+    /// Where to: a file, a folder if it ends in /, or - for stdout
     ///
-    /// A URI, key=value pairs or the name of a database, as psql takes them. What it leaves out comes from PGHOST,
-    /// PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE and the other variables that psql knows, passwords also
-    /// from ~/.pgpass. A password in a command line is visible to other users of this machine.
-    pub(crate) connection: Option<String>,
-
-    /// Export this table or view; a name is folded to lower case unless it is "quoted"
-    #[arg(long, short, value_name = "[SCHEMA.]TABLE", help_heading = "What")]
-    pub(crate) table: Option<String>,
-
-    /// Export the rows of this query: one SELECT, VALUES, TABLE or WITH
-    #[arg(long, short, value_name = "SQL", allow_hyphen_values = true, help_heading = "What")]
-    pub(crate) query: Option<String>,
-
-    /// Read the query from a file
-    #[arg(long, value_name = "FILE", help_heading = "What")]
-    pub(crate) query_file: Option<PathBuf>,
-
-    /// Only these columns of the table, in this order, as in a,"B". Default: all
-    #[arg(long, value_name = "LIST", help_heading = "What")]
-    pub(crate) columns: Option<String>,
-
-    /// Only the rows of the table for which this SQL condition holds
-    #[arg(long = "where", value_name = "CONDITION", allow_hyphen_values = true, help_heading = "What")]
-    pub(crate) filter: Option<String>,
-
-    /// The value of the query's next parameter: the first is $1. Repeatable
-    #[arg(long = "param", value_name = "VALUE", allow_hyphen_values = true, help_heading = "What")]
-    pub(crate) params: Vec<String>,
-
-    /// Where to: a file, or - for stdout
+    /// A folder must be new or empty, and appears with all its files at once: part-00000.parquet and so on, from each
+    /// reader files of its own; with several tables a file for each, named SCHEMA.TABLE.parquet.
     #[arg(long, short, value_name = "PATH", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 
-    /// The format. Default: by the ending of PATH (.parquet; .arrow, .feather, .ipc; .arrows)
+    /// The format. Default: by the ending of PATH (.parquet; .arrow, .feather, .ipc; .arrows); parquet in a folder
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) to: Option<FormatName>,
+
+    /// Begin another file of a folder once one has this size, as in 256M. Default: never
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
+    pub(crate) file_size: Option<u64>,
 
     /// zstd, snappy, gzip, brotli, lz4, none; with a level as in zstd:3. Default: parquet zstd:1, ipc none
     ///
@@ -95,7 +92,7 @@ pub(crate) struct ExportFlags {
     pub(crate) batch_rows: Option<usize>,
 
     /// Bytes of Arrow data from which on a batch is full, as in 512K or 8M. Default: 8M
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, help_heading = "Output")]
+    #[arg(long, value_name = "BYTES", value_parser = parse_batch_bytes, help_heading = "Output")]
     pub(crate) batch_bytes: Option<usize>,
 
     /// Replace the output if it exists, at the end and at once; the report too
@@ -106,17 +103,82 @@ pub(crate) struct ExportFlags {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
 
+    /// Print the plan, as `pgarrow plan` does, and write nothing
+    #[arg(long, help_heading = "Output")]
+    pub(crate) dry_run: bool,
+
     /// Say nothing but errors
     #[arg(long, short = 'Q', help_heading = "Output")]
     pub(crate) quiet: bool,
 
-    /// Run as this role (SET ROLE); the exact name
-    #[arg(long, value_name = "NAME", help_heading = "Session")]
-    pub(crate) role: Option<String>,
+    #[command(flatten)]
+    pub(crate) reading: ReadingFlags,
 
-    /// Set a parameter of the server's session, such as work_mem=256MB. Repeatable
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting, help_heading = "Session")]
-    pub(crate) settings: Vec<(String, String)>,
+    /// How often a slice is read again, under the same snapshot, when its reader loses the connection. Default: 3
+    #[arg(long, value_name = "N", help_heading = "Reading")]
+    pub(crate) retries: Option<u32>,
+
+    #[command(flatten)]
+    pub(crate) session: SessionFlags,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanFlags {
+    #[command(flatten)]
+    pub(crate) what: WhatFlags,
+
+    #[command(flatten)]
+    pub(crate) reading: ReadingFlags,
+
+    #[command(flatten)]
+    pub(crate) session: SessionFlags,
+
+    /// Print JSON: an object for one table or query, an array for several tables
+    #[arg(long, help_heading = "Output", conflicts_with = "all")]
+    pub(crate) json: bool,
+
+    /// Leave nothing out of long lists
+    #[arg(long, help_heading = "Output")]
+    pub(crate) all: bool,
+
+    /// What people look for here; only a snapshot that is held makes tokens of slices.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) tokens: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HoldFlags {
+    #[command(flatten)]
+    pub(crate) what: WhatFlags,
+
+    #[command(flatten)]
+    pub(crate) reading: ReadingFlags,
+
+    #[command(flatten)]
+    pub(crate) session: SessionFlags,
+
+    /// Write the tokens to this file, which appears when they are all in it. Default: stdout, which is then closed
+    ///
+    /// A line of JSON for each slice. A token holds no password, but what was asked for: a query's values, a
+    /// condition, and with --split-on some values of that column.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) tokens: Option<PathBuf>,
+
+    /// Replace the file of tokens if it exists
+    #[arg(long, requires = "tokens", help_heading = "Output")]
+    pub(crate) overwrite: bool,
+
+    /// Say nothing but errors
+    #[arg(long, short = 'Q', help_heading = "Output")]
+    pub(crate) quiet: bool,
+
+    /// Let go after this time, as in 30s, 10m or 2h. Default: at Ctrl-C or SIGTERM
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Holding")]
+    pub(crate) at_most: Option<Duration>,
+
+    /// Let go when stdin ends, for a program that holds the other end of it
+    #[arg(long, help_heading = "Holding")]
+    pub(crate) until_eof: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -160,18 +222,11 @@ fn parse_scale(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_setting(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE, as in work_mem=256MB".to_owned()),
-    }
+fn after(examples: &str) -> String {
+    format!("{examples}\n\n{}", exit::help())
 }
 
-fn after_export() -> String {
-    format!("{EXAMPLES}\n\n{}", exit::help())
-}
-
-const EXAMPLES: &str = "\
+const EXPORT_EXAMPLES: &str = "\
 Examples:
   A table to Parquet, and to an Arrow file:
     pgarrow export postgres://me@localhost/shop --table orders -o orders.parquet
@@ -180,9 +235,35 @@ Examples:
   Some of it, with a connection from PGHOST, PGDATABASE and PGUSER:
     pgarrow export --table orders --columns 'id,\"orderDate\",total' --where 'total > 100' -o some.parquet
 
+  A large table to a folder of files, by four connections within 256 MiB:
+    pgarrow export shop --table orders -o orders/ --file-size 512M --readers 4 --memory 256M
+
+  All tables of a schema, of one moment:
+    pgarrow export shop --schema public -o shop/
+
   A query with a parameter, to another program:
     pgarrow export mydb --query 'select * from orders where placed >= $1' --param 2026-01-01 \\
         --to ipc-stream -o - | python3 -c 'import sys, pyarrow as pa; print(pa.ipc.open_stream(sys.stdin.buffer).read_all())'
 
+  A view by several connections:
+    pgarrow export mydb --table open_orders --split-on id -o open.parquet
+
   How fast is it without an output:
     pgarrow export mydb --table orders --to none";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  How a table would be cut into slices, and what its columns become:
+    pgarrow plan postgres://me@localhost/shop --table orders
+
+  The tables of a schema with their sizes:
+    pgarrow plan shop --schema public --all";
+
+const HOLD_EXAMPLES: &str = "\
+Examples:
+  Slices of a table, read by two processes:
+    pgarrow hold shop --table orders --tokens orders.jsonl &
+    (until test -e orders.jsonl; do sleep 0.1; done)
+    sed -n 1p orders.jsonl | pgarrow export shop --slice - -o orders-1.parquet
+    sed -n 2p orders.jsonl | pgarrow export shop --slice - -o orders-2.parquet
+    kill %1";

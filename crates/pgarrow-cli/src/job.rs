@@ -1,217 +1,205 @@
 //! `Job`: what was typed, checked and ready to run. Nothing was connected to and nothing written yet.
 
-use std::fs;
-use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::{self, PathBuf};
 
-use pgarrow::{Config, Error, ExportOptions, Extract, IntervalForm, Source, parse_column_list};
-use pgarrow_sink_ipc::{IpcFormat, IpcOptions};
-use pgarrow_sink_parquet::ParquetOptions;
+use pgarrow::{Config, Error, ExportOptions, ReadMode};
 
+use crate::destination::{Destination, Place};
 use crate::exit::Failure;
-use crate::flags::{ExportFlags, FormatName};
+use crate::flags::{ExportFlags, HoldFlags, PlanFlags, ReadModeName, ReadingFlags, SessionFlags, WhatFlags};
+use crate::subject::{Single, Subject};
+
+/// What is read, from where and how: what every command has.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) connection: Config,
+    pub(crate) subject: Subject,
+    pub(crate) options: ExportOptions,
+}
 
 /// One export.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) connection: Config,
-    subject: Subject,
-    options: ExportOptions,
+    pub(crate) reading: Reading,
     pub(crate) destination: Destination,
     pub(crate) report: Option<PathBuf>,
     pub(crate) overwrite: bool,
+    pub(crate) is_ordered: bool,
 }
 
-#[derive(Debug)]
-enum Subject {
-    Table { name: String, columns: Option<Vec<String>>, filter: Option<String> },
-    Query { sql: String, params: Vec<String> },
-}
-
-/// Where batches go.
-#[derive(Debug)]
-pub(crate) enum Destination {
-    Nowhere,
-    Output(Place, Format),
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Place {
-    Stdout,
-    File(PathBuf),
-}
-
-#[derive(Debug)]
-pub(crate) enum Format {
-    Parquet(ParquetOptions),
-    Ipc(IpcOptions),
-}
-
-impl Job {
-    /// Describes the export to the library.
-    pub(crate) fn extract<'a>(&self, source: &'a Source) -> Extract<'a> {
-        let extract = match &self.subject {
-            Subject::Table { name, columns, filter } => {
-                let mut extract = source.table(name);
-                if let Some(columns) = columns {
-                    extract = extract.columns(columns);
-                }
-                match filter {
-                    Some(filter) => extract.filter(filter),
-                    None => extract,
-                }
-            }
-            Subject::Query { sql, params } => {
-                params.iter().fold(source.query(sql), |extract, value| extract.bind(Some(value)))
-            }
-        };
-        extract.options(self.options.clone())
-    }
-}
-
-impl TryFrom<ExportFlags> for Job {
-    type Error = Failure;
-
-    fn try_from(flags: ExportFlags) -> Result<Self, Failure> {
-        let connection = flags.connection.as_deref().filter(|text| !text.trim().is_empty());
-        let subject = subject(&flags)?;
-        let destination = destination(&flags)?;
-        let is_file = matches!(destination, Destination::Output(Place::File(_), _));
-        if flags.overwrite && !is_file && flags.report.is_none() {
-            return Err(Failure::options("--overwrite is for files, and none is written"));
-        }
-        if let (Some(report), Destination::Output(Place::File(output), _)) = (&flags.report, &destination)
-            && report == output
-        {
-            return Err(Failure::options("--report and --output name the same file"));
-        }
+impl Reading {
+    fn new(
+        what: &WhatFlags,
+        slice: Option<&str>,
+        reading: &ReadingFlags,
+        session: &SessionFlags,
+    ) -> Result<Self, Failure> {
+        let subject = Subject::new(what, slice)?;
+        check_reading(&subject, reading)?;
+        let connection = what.connection.as_deref().filter(|text| !text.trim().is_empty());
         Ok(Self {
             connection: Config::parse(connection).map_err(Error::from)?,
             subject,
-            options: options(&flags, &destination),
-            destination,
-            report: flags.report,
-            overwrite: flags.overwrite,
+            options: options(reading, session),
         })
     }
 }
 
-fn subject(flags: &ExportFlags) -> Result<Subject, Failure> {
-    let sql =
-        match (&flags.query, &flags.query_file) {
-            (Some(_), Some(_)) => return Err(Failure::options("give --query or --query-file, not both")),
-            (Some(sql), None) => Some(sql.clone()),
-            (None, Some(path)) => Some(fs::read_to_string(path).map_err(|error| {
-                Failure::options(format!("the query cannot be read from {path:?}: {error}"))
-            })?),
-            (None, None) => None,
-        };
-    match (&flags.table, sql) {
-        (Some(_), Some(_)) => Err(Failure::options("give --table or a query, not both")),
-        (None, None) => Err(Failure::options("nothing to export; give --table NAME or --query SQL")),
-        (Some(name), None) => {
-            if !flags.params.is_empty() {
-                return Err(Failure::options("--param is for queries; write the value into --where"));
-            }
-            let columns = flags.columns.as_deref().map(parse_column_list).transpose();
-            Ok(Subject::Table {
-                name: name.clone(),
-                columns: columns.map_err(|error| Failure::from(Error::from(error)))?,
-                filter: flags.filter.clone(),
-            })
+impl TryFrom<&PlanFlags> for Reading {
+    type Error = Failure;
+
+    fn try_from(flags: &PlanFlags) -> Result<Self, Failure> {
+        if flags.tokens.is_some() {
+            let text =
+                "tokens are read under a snapshot that somebody holds; `pgarrow hold` does, and writes them";
+            return Err(Failure::options(text));
         }
-        (None, Some(sql)) => {
-            let for_tables = [("--columns", flags.columns.is_some()), ("--where", flags.filter.is_some())];
-            if let Some((name, _)) = for_tables.into_iter().find(|(_, is_given)| *is_given) {
-                return Err(Failure::options(format!("{name} is for --table; write it into the query")));
-            }
-            Ok(Subject::Query { sql, params: flags.params.clone() })
+        Self::new(&flags.what, None, &flags.reading, &flags.session)
+    }
+}
+
+impl TryFrom<&HoldFlags> for Reading {
+    type Error = Failure;
+
+    fn try_from(flags: &HoldFlags) -> Result<Self, Failure> {
+        let reading = Self::new(&flags.what, None, &flags.reading, &flags.session)?;
+        match reading.subject.is_many() {
+            true => Err(Failure::options(
+                "hold takes one --table or query; for several tables run it several times",
+            )),
+            false => Ok(reading),
         }
     }
 }
 
-fn destination(flags: &ExportFlags) -> Result<Destination, Failure> {
-    let place = flags.output.as_ref().map(|path| match path.as_os_str() == "-" {
-        true => Place::Stdout,
-        false => Place::File(path.clone()),
-    });
-    let format = match (flags.to, &place) {
-        (Some(format), _) => format,
-        (None, Some(Place::File(path))) => by_extension(path)?,
-        (None, Some(Place::Stdout)) => {
-            return Err(Failure::options("stdout needs a format; give --to parquet, ipc or ipc-stream"));
+/// What `export --dry-run` plans: where it would go, if that is said, decides some types.
+impl TryFrom<&ExportFlags> for Reading {
+    type Error = Failure;
+
+    fn try_from(flags: &ExportFlags) -> Result<Self, Failure> {
+        if flags.report.is_some() {
+            return Err(Failure::options("--dry-run writes nothing; leave out --report"));
         }
-        (None, None) => return Err(Failure::options("no output; give -o PATH, -o - or --to none")),
-    };
-    if format != FormatName::Parquet && flags.row_group_rows.is_some() {
-        return Err(Failure::options("--row-group-rows is for --to parquet"));
-    }
-    let (place, format) = match (format, place) {
-        (FormatName::None, Some(_)) => {
-            return Err(Failure::options("--to none writes nothing; leave out -o, or choose a format"));
+        if flags.output.is_some() || flags.to.is_some() {
+            return Ok(Job::try_from(flags)?.reading);
         }
-        (FormatName::None, None) if flags.compression.is_some() => {
-            return Err(Failure::options("--to none writes nothing; leave out --compression"));
+        reading_of(flags)
+    }
+}
+
+impl TryFrom<&ExportFlags> for Job {
+    type Error = Failure;
+
+    fn try_from(flags: &ExportFlags) -> Result<Self, Failure> {
+        let mut reading = reading_of(flags)?;
+        let destination = Destination::new(flags, reading.subject.is_many())?;
+        reading.options = reading.options.with_interval(destination.interval());
+        let is_ordered = flags.reading.ordered;
+        if is_ordered && reading.subject.is_many() && matches!(destination, Destination::Nowhere) {
+            return Err(Failure::options(
+                "--ordered is for outputs; leave it out with several tables --to none",
+            ));
         }
-        (FormatName::None, None) => return Ok(Destination::Nowhere),
-        (_, None) => return Err(Failure::options("no output; give -o PATH, or -o - for stdout")),
-        (FormatName::Parquet, Some(place)) => (place, Format::Parquet(parquet_options(flags)?)),
-        (FormatName::Ipc, Some(place)) => (place, Format::Ipc(ipc_options(flags, IpcFormat::File)?)),
-        (FormatName::IpcStream, Some(place)) => (place, Format::Ipc(ipc_options(flags, IpcFormat::Stream)?)),
-    };
-    if place == Place::Stdout && io::stdout().is_terminal() {
-        return Err(Failure::options(
-            "binary data would go to the terminal; redirect stdout, or give -o PATH",
-        ));
-    }
-    Ok(Destination::Output(place, format))
-}
-
-fn by_extension(path: &Path) -> Result<FormatName, Failure> {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    match extension.as_deref() {
-        Some("parquet") => Ok(FormatName::Parquet),
-        Some("arrow" | "feather" | "ipc") => Ok(FormatName::Ipc),
-        Some("arrows") => Ok(FormatName::IpcStream),
-        _ => Err(Failure::options(format!(
-            "the ending of {path:?} says no format; give --to parquet, ipc or ipc-stream"
-        ))),
+        if flags.overwrite && destination.path().is_none() && flags.report.is_none() {
+            return Err(Failure::options("--overwrite is for files, and none is written"));
+        }
+        check_report(flags, &destination)?;
+        Ok(Self {
+            reading,
+            destination,
+            report: flags.report.clone(),
+            overwrite: flags.overwrite,
+            is_ordered,
+        })
     }
 }
 
-fn parquet_options(flags: &ExportFlags) -> Result<ParquetOptions, Failure> {
-    let mut options = ParquetOptions::default();
-    if let Some(text) = &flags.compression {
-        options = options.with_compression(text.parse().map_err(Error::from)?);
-    }
-    if let Some(rows) = flags.row_group_rows {
-        options = options.with_row_group_rows(rows);
-    }
-    Ok(options)
-}
-
-fn ipc_options(flags: &ExportFlags, format: IpcFormat) -> Result<IpcOptions, Failure> {
-    let options = IpcOptions::default().with_format(format);
-    match &flags.compression {
-        Some(text) => Ok(options.with_compression(text.parse().map_err(Error::from)?)),
-        None => Ok(options),
-    }
-}
-
-fn options(flags: &ExportFlags, destination: &Destination) -> ExportOptions {
-    let mut options = ExportOptions::default();
-    // Parquet has no type for Arrow's intervals.
-    if matches!(destination, Destination::Output(_, Format::Parquet(_))) {
-        options = options.with_interval(IntervalForm::Struct);
-    }
+fn reading_of(flags: &ExportFlags) -> Result<Reading, Failure> {
+    let mut reading = Reading::new(&flags.what, flags.slice.as_deref(), &flags.reading, &flags.session)?;
+    let options = &mut reading.options;
     if let Some(rows) = flags.batch_rows {
-        options = options.with_batch_rows(rows);
+        *options = options.clone().with_batch_rows(rows);
     }
     if let Some(bytes) = flags.batch_bytes {
-        options = options.with_batch_bytes(bytes);
+        *options = options.clone().with_batch_bytes(bytes);
     }
-    if let Some(role) = &flags.role {
+    match flags.retries {
+        Some(_) if matches!(reading.subject, Subject::One(Single::Slice(_))) => Err(for_slices("--retries")),
+        Some(retries) => {
+            *options = options.clone().with_retries(retries);
+            Ok(reading)
+        }
+        None => Ok(reading),
+    }
+}
+
+/// What cannot be together with what is read.
+fn check_reading(subject: &Subject, flags: &ReadingFlags) -> Result<(), Failure> {
+    match subject {
+        Subject::One(Single::Slice(_)) => {
+            let given = [
+                ("--readers", flags.readers.is_some()),
+                ("--ordered", flags.ordered),
+                ("--split-on", flags.split_on.is_some()),
+                ("--slice-bytes", flags.slice_bytes.is_some()),
+                ("--read-mode", flags.read_mode.is_some()),
+                ("--inconsistent", flags.inconsistent),
+            ];
+            match given.into_iter().find(|(_, is_given)| *is_given) {
+                Some((name, _)) => Err(for_slices(name)),
+                None => Ok(()),
+            }
+        }
+        Subject::Many { .. } if flags.split_on.is_some() => Err(Failure::options(
+            "--split-on names a column of one --table or query; leave it out for several",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn for_slices(name: &str) -> Failure {
+    Failure::options(format!("a slice is read as it was planned, by one connection; leave out {name}"))
+}
+
+fn check_report(flags: &ExportFlags, destination: &Destination) -> Result<(), Failure> {
+    let (Some(report), Some(output)) = (&flags.report, destination.path()) else { return Ok(()) };
+    let absolute = |path| path::absolute(path).unwrap_or_default();
+    match destination {
+        Destination::Output(Place::Folder(_), _)
+            if absolute(report.as_path()).starts_with(absolute(output)) =>
+        {
+            Err(Failure::options("--report would be in the folder of --output; put it beside"))
+        }
+        _ if report == output => Err(Failure::options("--report and --output name the same file")),
+        _ => Ok(()),
+    }
+}
+
+fn options(reading: &ReadingFlags, session: &SessionFlags) -> ExportOptions {
+    let mut options =
+        ExportOptions::default().with_order(reading.ordered).with_inconsistent(reading.inconsistent);
+    if let Some(readers) = reading.readers {
+        options = options.with_readers(readers);
+    }
+    if let Some(bytes) = reading.memory {
+        options = options.with_memory(bytes);
+    }
+    if let Some(column) = &reading.split_on {
+        options = options.with_split_on(column);
+    }
+    if let Some(bytes) = reading.slice_bytes {
+        options = options.with_slice_bytes(bytes);
+    }
+    if let Some(mode) = reading.read_mode {
+        options = options.with_read_mode(match mode {
+            ReadModeName::Auto => ReadMode::Auto,
+            ReadModeName::Copy => ReadMode::Copy,
+            ReadModeName::Select => ReadMode::Select,
+            ReadModeName::Cursor => ReadMode::Cursor,
+        });
+    }
+    if let Some(role) = &session.role {
         options = options.with_role(role);
     }
-    flags.settings.iter().fold(options, |options, (name, value)| options.with_setting(name, value))
+    session.settings.iter().fold(options, |options, (name, value)| options.with_setting(name, value))
 }

@@ -2,20 +2,27 @@
 //!
 //! ```text
 //!  flags  what was typed ─▶ job  what it means ─▶ export  it is done ─▶ summary, exit
-//!                                                   │ progress, signals, console
-//!                                  demo ────────────┘
+//!                           │ subject              │ outputs, progress, signals, console
+//!                           │ destination          ├ plan  it is shown
+//!                                                  ├ hold  others do it
+//!                                  demo ───────────┘
 //! ```
 #![forbid(unsafe_code)]
 
 mod console;
 mod demo;
+mod destination;
 mod exit;
 mod export;
 mod flags;
+mod hold;
 mod job;
+mod outputs;
 mod pages;
+mod plan;
 mod progress;
 mod signals;
+mod subject;
 mod summary;
 mod units;
 
@@ -37,7 +44,11 @@ fn main() -> ExitCode {
         Ok(flags) => flags,
         Err(error) => return pages::usage(&error),
     };
-    let is_quiet = matches!(&flags.command, Command::Export(flags) if flags.quiet);
+    let is_quiet = match &flags.command {
+        Command::Export(flags) => flags.quiet,
+        Command::Hold(flags) => flags.quiet,
+        _ => false,
+    };
     let console = Console::new(is_quiet);
     match run(flags.command, &console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,7 +63,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command, console: &Console) -> Result<(), Failure> {
     match command {
-        Command::Export(flags) => export::export(Job::try_from(*flags)?, console),
+        Command::Export(flags) if flags.dry_run => plan::dry_run(&flags, console),
+        Command::Export(flags) => export::export(Job::try_from(&*flags)?, console),
+        Command::Plan(flags) => plan::plan(&flags, console),
+        Command::Hold(flags) => hold::hold(&flags, console),
         Command::Demo(flags) => demo::demo(&flags, console),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::manual(dir.as_deref()),

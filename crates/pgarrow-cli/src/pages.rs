@@ -57,7 +57,7 @@ pub(crate) fn manual(dir: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// Bytes to stdout, with the errors that `println!` would panic at.
-fn print(page: &[u8]) -> Result<(), Failure> {
+pub(crate) fn print(page: &[u8]) -> Result<(), Failure> {
     let mut output = Output::stdout().map_err(Error::from)?;
     output.write_all(page).map_err(|error| Error::from(SinkError::io("write", None, error)))?;
     output.publish().map_err(Error::from)?;

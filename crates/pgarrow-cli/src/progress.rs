@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pgarrow::Progress;
+use pgarrow::{Plan, Progress};
 
 use crate::console::Console;
 use crate::units;
@@ -24,11 +24,14 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts to show `progress`, of `estimated_rows` if that is known; nothing at all when quiet.
-    pub(crate) fn start(console: &Console, progress: Arc<Progress>, estimated_rows: Option<u64>) -> Self {
+    /// Starts to show how far the `plans` are; nothing at all when quiet.
+    pub(crate) fn start(console: &Console, progress: Arc<Progress>, plans: &[Arc<Plan>]) -> Self {
         if console.is_quiet() {
             return Self { stop: None, thread: None };
         }
+        // One table that was never analysed, and the sum is no estimate.
+        let estimated_rows: Option<u64> = plans.iter().map(|plan| plan.estimated_rows()).sum();
+        let n_slices = plans.iter().map(|plan| plan.n_slices() as u64).sum();
         let (stop, stopped) = mpsc::channel();
         let console = console.clone();
         let estimate = Estimate(estimated_rows.filter(|rows| *rows > 0));
@@ -36,14 +39,13 @@ impl Watch {
         let watch = move || {
             let tick = |interval| stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout);
             if io::stderr().is_terminal() {
-                show_bar(&console, &progress, estimate, started, tick);
+                show_bar(&console, &progress, (estimate, n_slices), started, tick);
             } else {
                 while tick(LINE_INTERVAL) {
                     let seconds = started.elapsed().as_secs_f64();
-                    console.say(&format!(
-                        "pgarrow: {}",
-                        line(progress.rows(), progress.wire_bytes(), seconds, estimate)
-                    ));
+                    let (rows, wire_bytes) = (progress.rows(), progress.wire_bytes());
+                    let line = line(rows, wire_bytes, seconds, estimate);
+                    console.say(&format!("pgarrow: {line}{}", slices(progress.slices(), n_slices)));
                 }
             }
         };
@@ -77,7 +79,7 @@ impl Estimate {
 fn show_bar(
     console: &Console,
     progress: &Progress,
-    estimate: Estimate,
+    (estimate, n_slices): (Estimate, u64),
     started: Instant,
     tick: impl Fn(Duration) -> bool,
 ) {
@@ -100,9 +102,10 @@ fn show_bar(
         let seconds = started.elapsed().as_secs_f64();
         let rate = units::count(units::per_second(rows, seconds));
         bar.set_message(format!(
-            "{}, {}, {rate} rows/s",
+            "{}, {}, {rate} rows/s{}",
             units::counted(rows, "row"),
-            units::bytes(wire_bytes)
+            units::bytes(wire_bytes),
+            slices(progress.slices(), n_slices)
         ));
         bar.tick();
     }
@@ -123,6 +126,14 @@ fn line(rows: u64, wire_bytes: u64, seconds: f64, estimate: Estimate) -> String 
         units::count(units::per_second(rows, seconds)),
         units::bytes(units::per_second(wire_bytes, seconds)),
     )
+}
+
+/// `, 12 of 55 slices`; nothing where there is one.
+fn slices(n_done: u64, n_slices: u64) -> String {
+    match n_slices {
+        0 | 1 => String::new(),
+        _ => format!(", {} of {} slices", units::count(n_done), units::count(n_slices)),
+    }
 }
 
 fn percent(rows: u64, total: u64) -> u64 {
@@ -147,5 +158,6 @@ mod tests {
         let with = line(1_234_567, 250_100_000, 3.0, Estimate(Some(10_000_000)));
         assert_eq!(with, "1,234,567 rows (12 % of about 10,000,000), 250.1 MB, 411,522 rows/s, 83.4 MB/s");
         assert_eq!(line(0, 0, 0.0, Estimate(None)), "0 rows, 0 B, 0 rows/s, 0 B/s");
+        assert_eq!((slices(0, 1), slices(12, 1_055)), (String::new(), ", 12 of 1,055 slices".to_owned()));
     }
 }

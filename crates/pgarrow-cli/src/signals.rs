@@ -5,12 +5,14 @@
 //!                             │         └ not within the grace: clean up here, exit
 //!                             └ nothing is running yet, or second: clean up here, exit
 //!
+//!  while something is held: first: noted, and whoever holds lets go
+//!
 //!  SIGXFSZ, SIGPIPE ─▶ errors of the write that caused them
 //! ```
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -21,6 +23,13 @@ use signal_hook::iterator::Signals as Incoming;
 
 use crate::console::Console;
 use crate::exit::{Failure, code_of_signal};
+
+/// Nothing is running yet: the signal is the end.
+const AT_ONCE: u8 = 0;
+/// The run listens to its cancel.
+const CANCEL: u8 = 1;
+/// Whoever waits looks for the signal.
+const NOTE: u8 = 2;
 
 /// The signals that end a run, from [`install`](Self::install) on.
 #[derive(Debug)]
@@ -33,8 +42,8 @@ struct Shared {
     grace: Duration,
     /// The first signal, 0 before it.
     received: AtomicI32,
-    /// Whether somebody listens to `cancel`.
-    is_orderly: AtomicBool,
+    /// What the first signal is to do: [`AT_ONCE`], [`CANCEL`] or [`NOTE`].
+    manner: AtomicU8,
     leftovers: Mutex<Vec<PathBuf>>,
 }
 
@@ -46,7 +55,7 @@ impl Signals {
             console,
             grace,
             received: AtomicI32::new(0),
-            is_orderly: AtomicBool::new(false),
+            manner: AtomicU8::new(AT_ONCE),
             leftovers: Mutex::default(),
         });
         let signals: Vec<i32> =
@@ -69,7 +78,17 @@ impl Signals {
 
     /// From now on the run listens to its cancel; before, a signal is the end at once.
     pub(crate) fn be_orderly(&self) {
-        self.0.is_orderly.store(true, Ordering::SeqCst);
+        self.0.manner.store(CANCEL, Ordering::SeqCst);
+    }
+
+    /// From now on a signal is how a wait ends, and no failure: [`is_received`](Self::is_received) says so.
+    pub(crate) fn be_awaited(&self) {
+        self.0.manner.store(NOTE, Ordering::SeqCst);
+    }
+
+    /// Whether there was a signal.
+    pub(crate) fn is_received(&self) -> bool {
+        self.0.received.load(Ordering::SeqCst) != 0
     }
 
     /// The failure that a signal is, once there was one.
@@ -94,11 +113,14 @@ impl Signals {
 impl Shared {
     fn receive(self: &Arc<Self>, signal: i32) {
         let is_first = self.received.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-        if !is_first || !self.is_orderly.load(Ordering::SeqCst) {
+        let manner = self.manner.load(Ordering::SeqCst);
+        if !is_first || manner == AT_ONCE {
             self.leave();
         }
-        self.console.say("pgarrow: cancelling…");
-        self.cancel.cancel();
+        if manner == CANCEL {
+            self.console.say("pgarrow: cancelling…");
+            self.cancel.cancel();
+        }
         let shared = Arc::clone(self);
         let waiting = thread::Builder::new().name("pgarrow-grace".to_owned()).spawn(move || {
             thread::sleep(shared.grace);

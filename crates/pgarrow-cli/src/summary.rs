@@ -1,14 +1,21 @@
 //! What is said at the end of an export.
 
-use pgarrow::{FileReport, Report};
+use pgarrow::{FileReport, Phases, Report};
 
 use crate::units;
 
-/// What was read, and what was written: a line each.
+/// A shorter run is too short to say where its time went.
+const SECONDS_TO_EXPLAIN: f64 = 0.5;
+/// Files that are named one by one, at most.
+const FILES_NAMED: usize = 4;
+/// A phase that took less of the time is not worth a word.
+const SHARE_TO_NAME: f64 = 0.03;
+
+/// What was read, where the time went, and what was written: a line each.
 pub(crate) fn lines(report: &Report) -> Vec<String> {
-    std::iter::once(format!("{}: {}", report.subject, reading(report)))
-        .chain(report.files.iter().map(file))
-        .collect()
+    let read = format!("{}: {}", report.subject, reading(report));
+    let explains = report.seconds > SECONDS_TO_EXPLAIN || report.readers.len() > 1;
+    std::iter::once(read).chain(explains.then(|| explanation(report))).chain(files(&report.files)).collect()
 }
 
 /// `600,572 rows, 131.1 MB from the server in 0.81 s (741,000 rows/s, 161.9 MB/s), peak memory 61.2 MiB`.
@@ -22,6 +29,58 @@ pub(crate) fn reading(report: &Report) -> String {
         units::bytes(units::per_second(report.wire_bytes, report.seconds)),
         units::memory(report.peak_memory_bytes),
     )
+}
+
+/// `2 readers, 55 slices, 84.0 MiB of 1.0 GiB; waiting for the server 71 %, decoding 12 %; the server is the limit: …`.
+fn explanation(report: &Report) -> String {
+    let memory = &report.memory;
+    let redone = match report.slices_redone {
+        0 => String::new(),
+        n_redone => format!(" ({} read again)", units::count(n_redone)),
+    };
+    let mut parts = vec![format!(
+        "{}, {}{redone}, {} of {} of memory",
+        units::counted(report.readers.len() as u64, "reader"),
+        units::counted(report.slices, "slice"),
+        units::memory(memory.peak_bytes),
+        units::memory(memory.limit_bytes),
+    )];
+    parts.extend(shares(&report.phases));
+    parts.push(report.limit.sentence().to_owned());
+    parts.join("; ")
+}
+
+/// `waiting for the server 71 %, decoding 12 %`, the largest first.
+fn shares(phases: &Phases) -> Option<String> {
+    let mut phases = [
+        ("connecting", phases.connect),
+        ("planning", phases.plan),
+        ("waiting for the server", phases.wait_for_server),
+        ("receiving", phases.receive),
+        ("decoding", phases.decode),
+        ("encoding", phases.encode),
+        ("writing", phases.write),
+        ("waiting for the output", phases.wait_for_sink),
+        ("waiting for memory", phases.wait_for_memory),
+        ("committing", phases.commit),
+    ];
+    let total: f64 = phases.iter().map(|(_, seconds)| seconds).sum();
+    phases.sort_by(|(_, one), (_, two)| two.total_cmp(one));
+    let named = phases.iter().map(|(name, seconds)| (name, seconds / total));
+    let named = named.filter(|(_, share)| *share >= SHARE_TO_NAME);
+    let named: Vec<String> = named.map(|(name, share)| format!("{name} {:.0} %", share * 100.0)).collect();
+    (!named.is_empty()).then(|| named.join(", "))
+}
+
+/// A line for each file; of many, one for all of them.
+fn files(files: &[FileReport]) -> Vec<String> {
+    if files.len() <= FILES_NAMED {
+        return files.iter().map(file).collect();
+    }
+    let bytes = files.iter().map(|file| file.bytes).sum();
+    let folder = files.first().and_then(|file| file.path.as_deref()?.rsplit_once('/'));
+    let folder = folder.map_or(String::new(), |(folder, _)| format!("{folder}/: "));
+    vec![format!("{folder}{}, {}", units::counted(files.len() as u64, "file"), units::bytes(bytes))]
 }
 
 /// `lineitem.parquet: 21.4 MB, 1 row group`.

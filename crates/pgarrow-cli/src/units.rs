@@ -1,7 +1,32 @@
 //! Numbers as people write and read them.
 
+use std::time::Duration;
+
+/// The bytes of a batch: buffers of Arrow text have 32-bit offsets, and batches stay well below.
+pub(crate) fn parse_batch_bytes(text: &str) -> Result<usize, String> {
+    match parse_size(text)?.try_into() {
+        Ok(bytes @ ..=BATCH_BYTES_MAX) => Ok(bytes),
+        _ => Err("batches have 1 byte to 1G".to_owned()),
+    }
+}
+
+const BATCH_BYTES_MAX: usize = 1 << 30;
+
+/// A limit of memory.
+pub(crate) fn parse_memory(text: &str) -> Result<usize, String> {
+    match parse_size(text)?.try_into() {
+        Ok(bytes @ MEMORY_MIN..) => Ok(bytes),
+        Ok(_) => Err("it takes at least 16M".to_owned()),
+        Err(_) => Err("that is more than this machine can address".to_owned()),
+    }
+}
+
+/// What `ExportOptions::with_memory` takes at least.
+const MEMORY_MIN: usize = 16 << 20;
+
 /// Reads a size in bytes: a number and, if any, a unit of 1024, as in `65536`, `512K`, `8M`, `8MiB`, `1G`.
-pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let unreadable = || "write a number and K, M, G or T, as in 8M".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor = match unit.to_ascii_lowercase().as_str() {
@@ -9,17 +34,35 @@ pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
         "k" | "kb" | "kib" => 1 << 10,
         "m" | "mb" | "mib" => 1 << 20,
         "g" | "gb" | "gib" => 1 << 30,
-        _ => return Err("write a number and K, M or G, as in 8M".to_owned()),
+        "t" | "tb" | "tib" => 1 << 40,
+        _ => return Err(unreadable()),
     };
-    let number: usize = number.parse().map_err(|_| "write a number and K, M or G, as in 8M".to_owned())?;
+    let number: u64 = number.parse().map_err(|_| unreadable())?;
     match number.checked_mul(factor) {
-        Some(bytes @ 1..=MAX_BYTES) => Ok(bytes),
-        _ => Err("sizes go from 1 byte to 1G".to_owned()),
+        Some(bytes @ 1..=SIZE_MAX) => Ok(bytes),
+        _ => Err("sizes go from 1 byte to 1024T".to_owned()),
     }
 }
 
-/// Buffers of Arrow text have 32-bit offsets, and batches stay well below.
-const MAX_BYTES: usize = 1 << 30;
+const SIZE_MAX: u64 = 1 << 50;
+
+/// Reads a time as in `30s`, `10m`, `2h`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let unreadable = || "write a number and s, m or h, as in 30s, 10m or 2h".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(unreadable)?;
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(unreadable()),
+    };
+    // Six digits of hours are more than a century.
+    match number.parse::<u32>() {
+        Ok(number @ 1..=999_999) => Ok(Duration::from_secs(u64::from(number) * seconds)),
+        _ => Err(unreadable()),
+    }
+}
 
 /// `1234567` as `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
@@ -84,11 +127,27 @@ mod tests {
             ("8MiB", 8 << 20),
             ("1g", 1 << 30),
         ] {
-            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+            assert_eq!(parse_size(text), Ok(bytes as u64), "{text}");
+            assert_eq!(parse_batch_bytes(text), Ok(bytes), "{text}");
         }
-        for text in ["", "0", "M", "-1", "1.5M", "8 M", "8X", "2G", "99999999999999999999", "9999999999999G"]
+        for text in
+            ["", "0", "M", "-1", "1.5M", "8 M", "8X", "99999999999999999999", "9999999999999G", "1025T"]
         {
-            assert!(parse_bytes(text).is_err(), "{text}");
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        assert_eq!((parse_size("2G"), parse_size("1T")), (Ok(2 << 30), Ok(1 << 40)));
+        assert!(parse_batch_bytes("2G").is_err());
+        assert_eq!((parse_memory("16M"), parse_memory("3g")), (Ok(16 << 20), Ok(3 << 30)));
+        assert!(parse_memory("15M").unwrap_err().contains("at least 16M"));
+    }
+
+    #[test]
+    fn times_as_people_write_them() {
+        for (text, seconds) in [("30s", 30), ("10m", 600), ("2h", 7200)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "30", "s", "0s", "-1s", "1.5h", "1 h", "2d", "4294967297s"] {
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 

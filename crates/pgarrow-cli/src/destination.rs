@@ -1,0 +1,185 @@
+//! Where batches go, and as what: checked, and nothing made yet.
+
+use std::io::{self, IsTerminal};
+use std::path::{self, Path, PathBuf};
+
+use pgarrow::{Error, IntervalForm};
+use pgarrow_sink_ipc::{IpcFormat, IpcOptions};
+use pgarrow_sink_parquet::ParquetOptions;
+
+use crate::exit::Failure;
+use crate::flags::{ExportFlags, FormatName};
+
+/// Where batches go.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    Nowhere,
+    Output(Place, Format),
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
+    Stdout,
+    File(PathBuf),
+    Folder(Folder),
+}
+
+/// A folder of files.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    /// Bytes from which on a file is full.
+    pub(crate) file_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Format {
+    Parquet(ParquetOptions),
+    IpcFile(IpcOptions),
+    IpcStream(IpcOptions),
+}
+
+impl Destination {
+    pub(crate) fn new(flags: &ExportFlags, is_many: bool) -> Result<Self, Failure> {
+        let place = flags.output.as_deref().map(|path| place(path, flags.file_size));
+        if flags.file_size.is_some() && !matches!(place, Some(Place::Folder(_))) {
+            let text = "--file-size is for folders; end the output's path with /, as in -o orders/";
+            return Err(Failure::options(text));
+        }
+        let format = match (flags.to, &place) {
+            (Some(format), _) => format,
+            (None, Some(Place::File(path))) => by_extension(path).ok_or_else(|| no_format(path))?,
+            (None, Some(Place::Folder(folder))) => by_extension(&folder.path).unwrap_or(FormatName::Parquet),
+            (None, Some(Place::Stdout)) => {
+                return Err(Failure::options("stdout needs a format; give --to parquet, ipc or ipc-stream"));
+            }
+            (None, None) => return Err(Failure::options("no output; give -o PATH, -o - or --to none")),
+        };
+        if format != FormatName::Parquet && flags.row_group_rows.is_some() {
+            return Err(Failure::options("--row-group-rows is for --to parquet"));
+        }
+        let (place, format) = match (format, place) {
+            (FormatName::None, Some(_)) => {
+                return Err(Failure::options("--to none writes nothing; leave out -o, or choose a format"));
+            }
+            (FormatName::None, None) if flags.compression.is_some() => {
+                return Err(Failure::options("--to none writes nothing; leave out --compression"));
+            }
+            (FormatName::None, None) => return Ok(Self::Nowhere),
+            (_, None) => return Err(Failure::options("no output; give -o PATH, or -o - for stdout")),
+            (FormatName::Parquet, Some(place)) => (place, Format::Parquet(parquet_options(flags)?)),
+            (FormatName::Ipc, Some(place)) => (place, Format::IpcFile(ipc_options(flags, IpcFormat::File)?)),
+            (FormatName::IpcStream, Some(place)) => {
+                (place, Format::IpcStream(ipc_options(flags, IpcFormat::Stream)?))
+            }
+        };
+        check_place(&place, flags, is_many)?;
+        Ok(Self::Output(place, format))
+    }
+
+    /// Parquet has no type for Arrow's intervals.
+    pub(crate) fn interval(&self) -> IntervalForm {
+        match self {
+            Self::Output(_, Format::Parquet(_)) => IntervalForm::Struct,
+            _ => IntervalForm::default(),
+        }
+    }
+
+    /// What will be there under a name.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Output(Place::File(path), _) => Some(path),
+            Self::Output(Place::Folder(folder), _) => Some(&folder.path),
+            Self::Output(Place::Stdout, _) | Self::Nowhere => None,
+        }
+    }
+}
+
+impl Format {
+    /// The ending of a file's name.
+    pub(crate) fn extension(&self) -> &'static str {
+        match self {
+            Self::Parquet(_) => "parquet",
+            Self::IpcFile(_) => "arrow",
+            Self::IpcStream(_) => "arrows",
+        }
+    }
+}
+
+fn place(path: &Path, file_bytes: Option<u64>) -> Place {
+    if path.as_os_str() == "-" {
+        return Place::Stdout;
+    }
+    match path.to_string_lossy().ends_with(path::is_separator) {
+        true => Place::Folder(Folder { path: path.to_owned(), file_bytes }),
+        false => Place::File(path.to_owned()),
+    }
+}
+
+fn check_place(place: &Place, flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
+    match place {
+        Place::Folder(_) => Ok(()),
+        Place::File(path) if is_many => Err(Failure::options(format!(
+            "several tables need a folder; end {path:?} with /, or give --to none"
+        ))),
+        Place::Stdout if is_many => {
+            Err(Failure::options("several tables do not fit into stdout; give a folder, as in -o shop/"))
+        }
+        Place::File(path) if path.is_dir() => {
+            Err(Failure::output(format!("output {path:?} is a folder; end it with / for a folder of files")))
+        }
+        Place::Stdout if !flags.dry_run && io::stdout().is_terminal() => {
+            Err(Failure::options("binary data would go to the terminal; redirect stdout, or give -o PATH"))
+        }
+        Place::Stdout | Place::File(_) => Ok(()),
+    }
+}
+
+fn by_extension(path: &Path) -> Option<FormatName> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("parquet") => Some(FormatName::Parquet),
+        Some("arrow" | "feather" | "ipc") => Some(FormatName::Ipc),
+        Some("arrows") => Some(FormatName::IpcStream),
+        _ => None,
+    }
+}
+
+fn no_format(path: &Path) -> Failure {
+    Failure::options(format!("the ending of {path:?} says no format; give --to parquet, ipc or ipc-stream"))
+}
+
+fn parquet_options(flags: &ExportFlags) -> Result<ParquetOptions, Failure> {
+    let mut options = ParquetOptions::default();
+    if let Some(text) = &flags.compression {
+        options = options.with_compression(text.parse().map_err(Error::from)?);
+    }
+    if let Some(rows) = flags.row_group_rows {
+        options = options.with_row_group_rows(rows);
+    }
+    Ok(options)
+}
+
+fn ipc_options(flags: &ExportFlags, format: IpcFormat) -> Result<IpcOptions, Failure> {
+    let mut options = IpcOptions::default().with_format(format);
+    if let Some(text) = &flags.compression {
+        options = options.with_compression(text.parse().map_err(Error::from)?);
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_ends_in_a_separator_is_a_folder() {
+        let folder = |path: &str| Place::Folder(Folder { path: path.into(), file_bytes: None });
+        assert_eq!(place(Path::new("out/"), None), folder("out/"));
+        assert_eq!(place(Path::new("a/b.arrow/"), None), folder("a/b.arrow/"));
+        assert_eq!(place(Path::new("a/b.arrow"), None), Place::File("a/b.arrow".into()));
+        assert_eq!(place(Path::new("-"), None), Place::Stdout);
+        assert_eq!(by_extension(Path::new("a/b.arrow/")), Some(FormatName::Ipc));
+        assert_eq!(by_extension(Path::new("a/b/")), None);
+    }
+}

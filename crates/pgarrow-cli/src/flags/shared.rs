@@ -1,0 +1,118 @@
+//! Flags that several commands have: what is read, how it is planned, and in which session.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::units::{parse_memory, parse_size};
+
+#[derive(Args, Debug)]
+pub(crate) struct WhatFlags {
+    /// Where from: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
+    ///
+    /// A URI, key=value pairs or the name of a database, as psql takes them. What it leaves out comes from PGHOST,
+    /// PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE and the other variables that psql knows, passwords also
+    /// from ~/.pgpass. A password in a command line is visible to other users of this machine.
+    pub(crate) connection: Option<String>,
+
+    /// Export this table or view; a name is folded to lower case unless it is "quoted". Repeatable
+    #[arg(long = "table", short, value_name = "[SCHEMA.]TABLE", help_heading = "What")]
+    pub(crate) tables: Vec<String>,
+
+    /// Export all tables and materialized views of this schema; the exact name. Repeatable
+    #[arg(long = "schema", value_name = "NAME", help_heading = "What")]
+    pub(crate) schemas: Vec<String>,
+
+    /// Export the rows of this query: one SELECT, VALUES, TABLE or WITH
+    #[arg(long, short, value_name = "SQL", allow_hyphen_values = true, help_heading = "What")]
+    pub(crate) query: Option<String>,
+
+    /// Read the query from a file
+    #[arg(long, value_name = "FILE", help_heading = "What")]
+    pub(crate) query_file: Option<PathBuf>,
+
+    /// Only these columns of the table, in this order, as in a,"B". Default: all
+    #[arg(long, value_name = "LIST", help_heading = "What")]
+    pub(crate) columns: Option<String>,
+
+    /// Only the rows of the table for which this SQL condition holds
+    #[arg(long = "where", value_name = "CONDITION", allow_hyphen_values = true, help_heading = "What")]
+    pub(crate) filter: Option<String>,
+
+    /// The value of the query's next parameter: the first is $1. Repeatable
+    #[arg(long = "param", value_name = "VALUE", allow_hyphen_values = true, help_heading = "What")]
+    pub(crate) params: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReadingFlags {
+    /// Connections that read at once, under one snapshot. Default: one for each core, at most 8
+    ///
+    /// One more connection holds the snapshot, unless there is one reader only. There are never more readers than
+    /// slices, nor more than --memory allows, at 8M each; a standby is read by one.
+    #[arg(long, value_name = "N", value_parser = super::at_least_one, help_heading = "Reading")]
+    pub(crate) readers: Option<usize>,
+
+    /// Memory for buffers, batches and row groups, as in 512M; from 16M. Default: a quarter of the machine's, at most 1G
+    ///
+    /// A limit that is kept by waiting: readers stop to receive, and the server stops to send. Not counted are the
+    /// program itself and what its allocator keeps.
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory, help_heading = "Reading")]
+    pub(crate) memory: Option<usize>,
+
+    /// Keep the order of the table's pages, or of the column that is split on
+    ///
+    /// The same rows then make the same file, whatever the number of readers. Costs memory and some speed.
+    #[arg(long, help_heading = "Reading")]
+    pub(crate) ordered: bool,
+
+    /// Cut the rows by this column: for views, foreign tables and queries, which one connection reads otherwise
+    ///
+    /// An integer, date, timestamp, uuid or text, best with an index. The exact name. Rows with NULL there are read, too.
+    #[arg(long, value_name = "COLUMN", help_heading = "Reading")]
+    pub(crate) split_on: Option<String>,
+
+    /// Bytes of a slice on the server's disk, as in 32M. Default: from 64M down to 4M towards the end; 32M with --ordered
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Reading")]
+    pub(crate) slice_bytes: Option<u64>,
+
+    /// How rows are asked for. Default: auto
+    #[arg(long, value_name = "MODE", help_heading = "Reading")]
+    pub(crate) read_mode: Option<ReadModeName>,
+
+    /// Let readers have snapshots of their own where the server shares none; otherwise that is an error
+    ///
+    /// Rows that change meanwhile may then be of different moments, missing, or there twice.
+    #[arg(long, help_heading = "Reading")]
+    pub(crate) inconsistent: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SessionFlags {
+    /// Run as this role (SET ROLE); the exact name
+    #[arg(long, value_name = "NAME", help_heading = "Session")]
+    pub(crate) role: Option<String>,
+
+    /// Set a parameter of the server's session, such as work_mem=256MB. Repeatable
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting, help_heading = "Session")]
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum ReadModeName {
+    /// COPY, or SELECT where the server refuses COPY
+    Auto,
+    /// COPY in binary
+    Copy,
+    /// One SELECT, its rows in binary
+    Select,
+    /// A cursor: some thousand rows at a time
+    Cursor,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE, as in work_mem=256MB".to_owned()),
+    }
+}

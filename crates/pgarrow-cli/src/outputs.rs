@@ -1,0 +1,138 @@
+//! Outputs and sinks: opened before anything is read, and filled by a planned export.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_schema::SchemaRef;
+use pgarrow::{Error, Plan, Report, Run, TablesRun};
+use pgarrow_sink::{FolderOptions, Output, OutputFolder, Outputs, Sink, SinkError, file_name_for};
+use pgarrow_sink_ipc::IpcSink;
+use pgarrow_sink_parquet::ParquetSink;
+
+use crate::console::Console;
+use crate::destination::{Folder, Format, Place};
+use crate::exit::Failure;
+use crate::signals::Signals;
+
+/// Where files go, or stdout: begun, and not there under its name yet.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    File(Output),
+    Folder { folder: OutputFolder, file_bytes: Option<u64> },
+}
+
+impl Opened {
+    /// Begins an output. What it would leave behind is named to `signals`.
+    pub(crate) fn open(place: &Place, overwrite: bool, signals: &Signals) -> Result<Self, Failure> {
+        Ok(match place {
+            Place::Stdout => Self::File(Output::stdout().map_err(Error::from)?),
+            Place::File(path) => Self::File(open_file(path, overwrite, signals)?),
+            Place::Folder(Folder { path, file_bytes }) => {
+                let folder = OutputFolder::create(path, overwrite).map_err(Error::from)?;
+                signals.remove_at_exit(folder.temporary_path());
+                Self::Folder { folder, file_bytes: *file_bytes }
+            }
+        })
+    }
+}
+
+/// Begins a file.
+pub(crate) fn open_file(path: &Path, overwrite: bool, signals: &Signals) -> Result<Output, Failure> {
+    let output = Output::file(path, overwrite).map_err(Error::from)?;
+    if let Some(temporary) = output.temporary_path() {
+        signals.remove_at_exit(temporary);
+    }
+    Ok(output)
+}
+
+/// Reads one table, query or slice into an output. In order, a folder is one sequence of files; otherwise every reader
+/// has files of its own.
+pub(crate) fn write_one(
+    run: Run,
+    format: &Format,
+    output: Opened,
+    is_ordered: bool,
+    console: &Console,
+) -> Result<Report, Failure> {
+    let outputs = match output {
+        Opened::File(output) => Outputs::single(output),
+        Opened::Folder { folder, file_bytes } => {
+            let lanes = if is_ordered { 1 } else { run.readers() };
+            Outputs::folder(folder, FolderOptions { file_bytes, lanes })
+        }
+    };
+    let notices = Notices::new(console);
+    let sink = sink(format, outputs, Arc::clone(run.schema()), |warning| notices.add(warning));
+    let sink = sink.map_err(Error::from)?;
+    let mut report = run.write_to(sink)?;
+    report.warnings.extend(notices.take());
+    Ok(report)
+}
+
+/// Reads tables into a folder: a file for each, or a sequence of files. They appear together.
+pub(crate) fn write_many(
+    run: TablesRun,
+    format: &Format,
+    folder: &OutputFolder,
+    file_bytes: Option<u64>,
+    console: &Console,
+    signals: &Signals,
+) -> Result<Report, Failure> {
+    let notices = Notices::new(console);
+    let options = FolderOptions { file_bytes, lanes: 1 };
+    let make = |plan: &Plan| {
+        let (schema, table) = match plan.relation() {
+            Some(relation) => (relation.schema.as_str(), relation.name.as_str()),
+            None => ("", plan.subject()),
+        };
+        let name = file_name_for(schema, table, format.extension());
+        let outputs = Outputs::in_folder(folder, &name, options)?;
+        let notice = |warning: String| notices.add(format!("{}: {warning}", plan.subject()));
+        sink(format, outputs, Arc::clone(plan.schema()), notice)
+    };
+    let mut report = run.write_each(make)?;
+    signals.check()?;
+    folder.publish().map_err(Error::from)?;
+    report.warnings.extend(notices.take());
+    Ok(report)
+}
+
+/// Says what a format had to change through `notice`.
+fn sink(
+    format: &Format,
+    outputs: Outputs,
+    schema: SchemaRef,
+    notice: impl FnMut(String),
+) -> Result<Box<dyn Sink>, SinkError> {
+    Ok(match format {
+        Format::Parquet(options) => {
+            let sink = ParquetSink::create(outputs, schema, options.clone())?;
+            sink.warnings().into_iter().for_each(notice);
+            Box::new(sink)
+        }
+        Format::IpcFile(options) | Format::IpcStream(options) => {
+            Box::new(IpcSink::create(outputs, schema, options.clone())?)
+        }
+    })
+}
+
+/// Warnings of sinks: said at once, and kept for the report.
+struct Notices<'a> {
+    console: &'a Console,
+    said: Mutex<Vec<String>>,
+}
+
+impl<'a> Notices<'a> {
+    fn new(console: &'a Console) -> Self {
+        Self { console, said: Mutex::default() }
+    }
+
+    fn add(&self, warning: String) {
+        self.console.warn(&warning);
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+
+    fn take(self) -> Vec<String> {
+        self.said.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}

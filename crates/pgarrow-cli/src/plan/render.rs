@@ -1,0 +1,215 @@
+//! A plan as text: tables for people, long lists shortened in their middle.
+
+use pgarrow::{PlanReport, PlanSlice, SliceRange, escape_control};
+
+use crate::units;
+
+/// How much of a long list is shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Lists {
+    Whole,
+    Shortened,
+}
+
+/// Lines of a list that is shortened: this many in front, and fewer behind.
+const HEAD: usize = 12;
+const TAIL: usize = 4;
+/// Characters of a cell.
+const CELL_MAX: usize = 60;
+
+/// One table or query: how it is cut and why, its columns, its slices.
+pub(crate) fn one(report: &PlanReport, n_readers: usize, lists: Lists) -> String {
+    let mut text = heading(&report.subject, report.slices.len(), n_readers);
+    text.push_str(&format!("  {}\n", escape_control(&report.slicing)));
+    text.push_str("\ncolumns\n");
+    let columns = report.columns.iter().map(|column| {
+        let null = if column.nullable { "" } else { "not null" };
+        [&column.name, &column.pg_type, &column.arrow_type, null].map(cell)
+    });
+    text.push_str(&table(columns.collect(), [false; 4], Lists::Whole));
+    text.push_str("\nslices\n");
+    let slices = report.slices.iter().map(|slice| {
+        [
+            slice.index.to_string(),
+            cell(&relations(slice)),
+            cell(&range(&slice.range)),
+            size(slice.estimated_bytes),
+            rows(slice.estimated_rows),
+        ]
+    });
+    text.push_str(&table(slices.collect(), [true, false, false, true, true], lists));
+    let bytes: u64 = report.slices.iter().map(|slice| slice.estimated_bytes).sum();
+    if let Some(total) = total(report.estimated_rows, bytes) {
+        text.push_str(&format!("\n{total}\n"));
+    }
+    text
+}
+
+/// Several tables: a line for each.
+pub(crate) fn many(reports: &[PlanReport], n_readers: usize, lists: Lists) -> String {
+    let n_slices = reports.iter().map(|report| report.slices.len()).sum();
+    let bytes_of = |report: &PlanReport| report.slices.iter().map(|slice| slice.estimated_bytes).sum::<u64>();
+    let mut text = heading(&units::counted(reports.len() as u64, "table"), n_slices, n_readers);
+    text.push('\n');
+    let lines = reports.iter().map(|report| {
+        [
+            cell(&report.subject),
+            units::counted(report.slices.len() as u64, "slice"),
+            size(bytes_of(report)),
+            rows(report.estimated_rows),
+        ]
+    });
+    text.push_str(&table(lines.collect(), [false, true, true, true], lists));
+    let rows = reports.iter().map(|report| report.estimated_rows).sum();
+    if let Some(total) = total(rows, reports.iter().map(bytes_of).sum()) {
+        text.push_str(&format!("\n{total}\n"));
+    }
+    text.push_str("for the slices and columns of one: pgarrow plan … --table NAME\n");
+    text
+}
+
+/// `public.orders: 55 slices, 2 readers`.
+fn heading(subject: &str, n_slices: usize, n_readers: usize) -> String {
+    let (slices, readers) =
+        (units::counted(n_slices as u64, "slice"), units::counted(n_readers as u64, "reader"));
+    format!("{}: {slices}, {readers}\n", escape_control(subject))
+}
+
+fn total(rows: Option<u64>, bytes: u64) -> Option<String> {
+    let bytes = (bytes > 0).then(|| format!("{} on the server's disk", units::bytes(bytes)));
+    let rows = rows.map(|rows| units::counted(rows, "row"));
+    let parts: Vec<String> = [rows, bytes].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("about {}", parts.join(", ")))
+}
+
+fn relations(slice: &PlanSlice) -> String {
+    match slice.relations.as_slice() {
+        [] => "the query".to_owned(),
+        [relation] => relation.clone(),
+        [first, others @ ..] => format!("{first} and {} more", others.len()),
+    }
+}
+
+fn range(range: &SliceRange) -> String {
+    match range {
+        SliceRange::Whole => "all".to_owned(),
+        SliceRange::Pages { from, to: Some(to) } => format!("pages {from} to {}", to.saturating_sub(1)),
+        SliceRange::Pages { from, to: None } => format!("pages {from} to the end"),
+        SliceRange::Key { column, from, to, nulls, .. } => {
+            let keys = match (from, to) {
+                (Some(from), Some(to)) => Some(format!("from {from} to before {to}")),
+                (Some(from), None) => Some(format!("from {from}")),
+                (None, Some(to)) => Some(format!("before {to}")),
+                (None, None) => None,
+            };
+            match (keys, nulls) {
+                (Some(keys), false) => format!("{column} {keys}"),
+                (Some(keys), true) => format!("{column} {keys}, or null"),
+                (None, _) => format!("{column} null"),
+            }
+        }
+    }
+}
+
+/// Nothing where it is not known.
+fn size(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { units::bytes(bytes) }
+}
+
+fn rows(rows: Option<u64>) -> String {
+    rows.map(|rows| units::counted(rows, "row")).unwrap_or_default()
+}
+
+/// What may come from the server, on one line and not too long.
+fn cell(text: &str) -> String {
+    let text = escape_control(text);
+    match text.char_indices().nth(CELL_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// Lines with cells below each other, numbers to the right. Columns without any text are left out.
+fn table<const N: usize>(lines: Vec<[String; N]>, to_the_right: [bool; N], lists: Lists) -> String {
+    let n_left_out = match lists {
+        Lists::Shortened if lines.len() > HEAD + TAIL + 1 => lines.len() - HEAD - TAIL,
+        _ => 0,
+    };
+    let tail = lines.len().saturating_sub(TAIL);
+    let is_shown = |index: usize| n_left_out == 0 || index < HEAD || index >= tail;
+    let shown = || lines.iter().enumerate().filter(|(index, _)| is_shown(*index));
+    let mut widths = [0; N];
+    for (_, line) in shown() {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for (index, line) in shown() {
+        if n_left_out > 0 && index == tail {
+            text.push_str(&format!("  … {} more (--all shows them)\n", units::count(n_left_out as u64)));
+        }
+        let mut row = String::new();
+        for ((cell, width), is_right) in line.iter().zip(widths).zip(to_the_right) {
+            match (width, is_right) {
+                (0, _) => {}
+                (_, true) => row.push_str(&format!("  {cell:>width$}")),
+                (_, false) => row.push_str(&format!("  {cell:<width$}")),
+            }
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_in_words() {
+        let key = |from: Option<&str>, to: Option<&str>, nulls| SliceRange::Key {
+            column: "id".to_owned(),
+            pg_type: pgarrow::KeyType::Int8,
+            from: from.map(str::to_owned),
+            to: to.map(str::to_owned),
+            nulls,
+        };
+        for (slice_range, words) in [
+            (SliceRange::Whole, "all"),
+            (SliceRange::Pages { from: 0, to: Some(8192) }, "pages 0 to 8191"),
+            (SliceRange::Pages { from: 8192, to: None }, "pages 8192 to the end"),
+            (key(Some("1"), Some("5"), false), "id from 1 to before 5"),
+            (key(None, Some("5"), true), "id before 5, or null"),
+            (key(Some("5"), None, false), "id from 5"),
+            (key(None, None, true), "id null"),
+        ] {
+            assert_eq!(range(&slice_range), words);
+        }
+    }
+
+    #[test]
+    fn long_lists_lose_their_middle() {
+        let lines =
+            |n: usize| (0..n).map(|index| [index.to_string(), String::new(), "x".to_owned()]).collect();
+        let render = |n, lists| table(lines(n), [true, false, false], lists);
+        assert_eq!(render(2, Lists::Shortened), "  0  x\n  1  x\n");
+        assert_eq!(render(HEAD + TAIL + 1, Lists::Shortened), render(HEAD + TAIL + 1, Lists::Whole));
+        let shortened = render(1_100, Lists::Shortened);
+        assert_eq!(shortened.lines().count(), HEAD + TAIL + 1);
+        assert!(
+            shortened.contains("\n    11  x\n  … 1,084 more (--all shows them)\n  1096  x\n"),
+            "{shortened}"
+        );
+        assert_eq!(render(1_100, Lists::Whole).lines().count(), 1_100);
+    }
+
+    #[test]
+    fn cells_are_one_line_and_short() {
+        assert_eq!(cell("a\nb"), "a\\u{a}b");
+        assert_eq!(cell(&"ü".repeat(100)).chars().count(), CELL_MAX + 1);
+        assert_eq!(total(Some(1), 0).as_deref(), Some("about 1 row"));
+        assert_eq!(total(None, 0), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! `Subject`: what is read, from flags to a planned export.
+
+use std::fs;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use pgarrow::{
+    Error, ExportOptions, Extract, Plan, Progress, Run, Slice, Source, TablesRun, parse_column_list,
+};
+
+use crate::exit::Failure;
+use crate::flags::WhatFlags;
+
+/// What is read.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    One(Single),
+    /// Tables, and all tables of schemas.
+    Many {
+        names: Vec<String>,
+        schemas: Vec<String>,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) enum Single {
+    Table { name: String, columns: Option<Vec<String>>, filter: Option<String> },
+    Query { sql: String, params: Vec<String> },
+    Slice(Box<Slice>),
+}
+
+/// A planned export of whatever it is.
+#[derive(Debug)]
+pub(crate) enum Planned {
+    One(Box<Run>),
+    Many(TablesRun),
+}
+
+impl Subject {
+    /// What the flags say; an export may have a slice instead.
+    pub(crate) fn new(flags: &WhatFlags, slice: Option<&str>) -> Result<Self, Failure> {
+        let sql = query(flags)?;
+        let is_table = !flags.tables.is_empty() || !flags.schemas.is_empty();
+        match (slice, sql, is_table) {
+            (None, None, false) => {
+                Err(Failure::options("nothing to export; give --table NAME or --query SQL"))
+            }
+            (None, Some(_), true) => Err(Failure::options("give --table or a query, not both")),
+            (Some(_), sql, is_table) if is_table || sql.is_some() => {
+                Err(Failure::options("--slice says what is read; leave out --table, --schema and --query"))
+            }
+            (Some(token), ..) => {
+                check_unused(flags, "a slice brings its own; leave it out")?;
+                Ok(Self::One(Single::Slice(Box::new(read_slice(token)?))))
+            }
+            (None, Some(sql), false) => {
+                let for_tables =
+                    [("--columns", flags.columns.is_some()), ("--where", flags.filter.is_some())];
+                if let Some((name, _)) = for_tables.into_iter().find(|(_, is_given)| *is_given) {
+                    return Err(Failure::options(format!("{name} is for --table; write it into the query")));
+                }
+                Ok(Self::One(Single::Query { sql, params: flags.params.clone() }))
+            }
+            (None, None, true) => tables(flags),
+        }
+    }
+
+    pub(crate) fn is_many(&self) -> bool {
+        matches!(self, Self::Many { .. })
+    }
+
+    /// Plans it.
+    pub(crate) fn open(&self, source: &Source, options: ExportOptions) -> Result<Planned, Failure> {
+        Ok(match self {
+            Self::One(single) => Planned::One(Box::new(single.extract(source).options(options).open()?)),
+            Self::Many { names, schemas } => {
+                let tables = schemas.iter().fold(source.tables(names), |tables, name| tables.schema(name));
+                Planned::Many(tables.options(options).open()?)
+            }
+        })
+    }
+}
+
+impl Single {
+    /// Describes it to the library.
+    pub(crate) fn extract<'a>(&self, source: &'a Source) -> Extract<'a> {
+        match self {
+            Self::Table { name, columns, filter } => {
+                let mut extract = source.table(name);
+                if let Some(columns) = columns {
+                    extract = extract.columns(columns);
+                }
+                match filter {
+                    Some(filter) => extract.filter(filter),
+                    None => extract,
+                }
+            }
+            Self::Query { sql, params } => {
+                params.iter().fold(source.query(sql), |extract, value| extract.bind(Some(value)))
+            }
+            Self::Slice(slice) => source.slice(slice.as_ref().clone()),
+        }
+    }
+}
+
+impl Planned {
+    pub(crate) fn plans(&self) -> Vec<Arc<Plan>> {
+        match self {
+            Self::One(run) => vec![Arc::clone(run.plan())],
+            Self::Many(run) => run.plans().to_vec(),
+        }
+    }
+
+    pub(crate) fn progress(&self) -> &Arc<Progress> {
+        match self {
+            Self::One(run) => run.progress(),
+            Self::Many(run) => run.progress(),
+        }
+    }
+
+    /// How many connections will read at once.
+    pub(crate) fn readers(&self) -> usize {
+        match self {
+            Self::One(run) => run.readers(),
+            Self::Many(run) => run.readers(),
+        }
+    }
+}
+
+fn query(flags: &WhatFlags) -> Result<Option<String>, Failure> {
+    match (&flags.query, &flags.query_file) {
+        (Some(_), Some(_)) => Err(Failure::options("give --query or --query-file, not both")),
+        (Some(sql), None) => Ok(Some(sql.clone())),
+        (None, Some(path)) => fs::read_to_string(path)
+            .map(Some)
+            .map_err(|error| Failure::options(format!("the query cannot be read from {path:?}: {error}"))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn tables(flags: &WhatFlags) -> Result<Subject, Failure> {
+    if !flags.params.is_empty() {
+        return Err(Failure::options("--param is for queries; write the value into --where"));
+    }
+    if let ([name], []) = (flags.tables.as_slice(), flags.schemas.as_slice()) {
+        let columns = flags.columns.as_deref().map(parse_column_list).transpose();
+        return Ok(Subject::One(Single::Table {
+            name: name.clone(),
+            columns: columns.map_err(|error| Failure::from(Error::from(error)))?,
+            filter: flags.filter.clone(),
+        }));
+    }
+    check_unused(flags, "is for one --table; several are read whole")?;
+    Ok(Subject::Many { names: flags.tables.clone(), schemas: flags.schemas.clone() })
+}
+
+/// Refuses what is for one table or query.
+fn check_unused(flags: &WhatFlags, why: &str) -> Result<(), Failure> {
+    let given = [
+        ("--columns", flags.columns.is_some()),
+        ("--where", flags.filter.is_some()),
+        ("--param", !flags.params.is_empty()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(Failure::options(format!("{name}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+/// The token itself, or where it is: `-` is stdin, anything else a file.
+fn read_slice(text: &str) -> Result<Slice, Failure> {
+    if text.trim_start().starts_with('{') {
+        return parse_slice(text, "--slice");
+    }
+    if text == "-" {
+        let mut token = String::new();
+        let read = io::stdin().lock().take(TOKENS_BYTES_MAX).read_to_string(&mut token);
+        read.map_err(|error| Failure::options(format!("the slice cannot be read from stdin: {error}")))?;
+        return parse_slice(&token, "stdin");
+    }
+    let token = fs::File::open(text).and_then(|file| io::read_to_string(file.take(TOKENS_BYTES_MAX)));
+    let token = token
+        .map_err(|error| Failure::options(format!("the slice cannot be read from {text:?}: {error}")))?;
+    parse_slice(&token, &format!("{text:?}"))
+}
+
+/// More than any token; a file of them is recognised by its first lines.
+const TOKENS_BYTES_MAX: u64 = 64 << 20;
+
+fn parse_slice(text: &str, place: &str) -> Result<Slice, Failure> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).take(2).collect::<Vec<_>>();
+    match lines.as_slice() {
+        [] => Err(Failure::options(format!("{place} is empty; it should be a token of `pgarrow hold`"))),
+        [line, _] if Slice::from_json(line).is_ok() => Err(Failure::options(format!(
+            "{place} has several slices; give one, as `sed -n 1p FILE | pgarrow export … --slice -` does"
+        ))),
+        _ => Ok(Slice::from_json(text.trim())?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = r#"{"version":1,"source":{"endpoint":"h:5432","database":"d","server_started":"now"},
+        "snapshot":null,"subject":{"query":"select 1"},"columns":["a"],"filter":null,"range":"whole",
+        "read_mode":"copy","schema_fingerprint":"","estimated_bytes":0,"estimated_rows":null,"index":0,"of":1}"#;
+
+    #[test]
+    fn a_slice_may_have_any_layout_and_is_one() {
+        let slice = read_slice(TOKEN).unwrap();
+        assert_eq!(slice.columns, ["a"]);
+        let line = slice.to_json().unwrap();
+        assert_eq!(parse_slice(&format!("\n{line}\n\n"), "x").unwrap(), slice);
+        let several = parse_slice(&format!("{line}\n{line}\n"), "stdin").unwrap_err().to_string();
+        assert!(several.starts_with("stdin has several slices; give one"), "{several}");
+        assert!(parse_slice(" \n", "stdin").unwrap_err().to_string().starts_with("stdin is empty"));
+        for text in ["{", "{}", "no-such-file"] {
+            assert!(read_slice(text).is_err(), "{text}");
+        }
+    }
+}
