@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use pgarrow_protocol::{Canceller, Config, ErrorKind, Session, SslMode};
+use pgarrow_protocol::{Canceller, Config, CopyOutStep, ErrorKind, RowStream as _, Session, SslMode};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::script::welcome;
+use crate::script::{message, ready, welcome};
 
 /// A file that goes away with its test.
 struct RootFile(PathBuf);
@@ -135,5 +135,44 @@ fn the_cancel_request_uses_tls_too() {
     let (port, thread) = serve(server_config(&ours, "127.0.0.1"), vec![log_in, cancelled]);
     let session = Session::connect(&config(port, SslMode::VerifyFull, &root)).unwrap();
     session.canceller().cancel(Canceller::DEADLINE).unwrap();
+    thread.join().unwrap();
+}
+
+/// A large message goes from rustls straight into its place, with what comes before and behind it in one record.
+#[test]
+fn a_large_row_is_received_through_tls() {
+    fn copy(stream: &mut Tls) -> std::io::Result<()> {
+        log_in(stream)?;
+        let mut header = [0; 5];
+        stream.read_exact(&mut header)?;
+        stream.read_exact(&mut vec![
+            0;
+            u32::from_be_bytes([header[1], header[2], header[3], header[4]])
+                as usize
+                - 4
+        ])?;
+        let end = [message(b'c', b""), message(b'C', b"COPY 2\0"), ready(b'I')].concat();
+        let answer = [message(b'H', &[1, 0, 1, 0, 1]), message(b'd', b"small"), message(b'd', &large()), end];
+        stream.write_all(&answer.concat())?;
+        stream.flush()
+    }
+    fn large() -> Vec<u8> {
+        (0..2_000_000_u32).map(|n| (n % 241) as u8).collect()
+    }
+    let ours = authority();
+    let root = RootFile::new("large", &ours.pem());
+    let (port, thread) = serve(server_config(&ours, "127.0.0.1"), vec![copy]);
+    let mut session = Session::connect(&config(port, SslMode::VerifyFull, &root)).unwrap();
+    let mut copy = session.copy_out("copy t to stdout (format binary)").unwrap();
+    let mut small = [0; 10];
+    copy.receive(&mut small).unwrap();
+    assert_eq!(&small[5..], b"small");
+    let mut message = vec![0; 5 + 2_000_000];
+    let (front, rest) = message.split_at_mut(123_456);
+    copy.receive(front).unwrap();
+    copy.receive(rest).unwrap();
+    assert!(message[5..] == large());
+    assert_eq!(copy.advance().unwrap(), CopyOutStep::Done { rows: 2 });
+    drop(copy);
     thread.join().unwrap();
 }
