@@ -27,9 +27,44 @@ ci:
 demo *args:
     cargo run --release --locked -p pgarrow-cli -- demo {{ args }}
 
-# The benchmarks, see benches/README.md: just bench wire
-bench *args:
+# Run the benchmark suite's program
+_bench *args:
     cargo run --release --locked -p pgarrow-bench -- {{ args }}
+
+# All benchmarks in a short form, below 10 minutes on 2 cores: see benches/README.md
+bench:
+    {{ just_executable() }} --justfile {{ justfile() }} _bench decode --rows 100000 --rounds 3 --record target/bench/record
+    {{ just_executable() }} --justfile {{ justfile() }} _bench export --scale 0.1 --rounds 5 --record target/bench/record
+    {{ just_executable() }} --justfile {{ justfile() }} _bench rivals --scale 0.1 --rounds 5 --record target/bench/record
+    {{ just_executable() }} --justfile {{ justfile() }} _bench report --from target/bench/record
+
+# Decoding in memory, by workload and type: just bench-decode --instructions
+bench-decode *args:
+    {{ just_executable() }} --justfile {{ justfile() }} _bench decode --record benches/record {{ args }}
+
+# pgarrow beside the drains: just bench-export --only lineitem,five --connections 2
+bench-export *args:
+    {{ just_executable() }} --justfile {{ justfile() }} _bench export --record benches/record {{ args }}
+
+# The same beside the rivals, in a private venv: just bench-rivals --scale 0.2, just bench-rivals --python VENV/bin/python
+bench-rivals *args:
+    {{ just_executable() }} --justfile {{ justfile() }} _bench rivals --record benches/record {{ args }}
+
+# Two revisions in turn; fails if B is worse: just bench-compare main HEAD, just bench-compare v0.1.0 HEAD 6000000
+bench-compare ref_a ref_b *args:
+    {{ just_executable() }} --justfile {{ justfile() }} _bench compare {{ ref_a }} {{ ref_b }} {{ args }}
+
+# A flame graph, by perf: just bench-profile text --target parquet
+bench-profile *args:
+    RUSTFLAGS="-C force-frame-pointers=yes" cargo run --release --locked --target-dir target/frames -p pgarrow-bench -- profile {{ args }}
+
+# Markdown and charts from the recorded results
+bench-report *args:
+    {{ just_executable() }} --justfile {{ justfile() }} _bench report {{ args }}
+
+# The suite's own checks, on tiny tables: measures nothing
+bench-smoke *args:
+    {{ just_executable() }} --justfile {{ justfile() }} _bench smoke {{ args }}
 
 # libFuzzer on one target, with nightly and cargo-fuzz: just fuzz copy_stream, just fuzz value, just fuzz config protocol
 fuzz target crate="decode" seconds="60":

@@ -1,10 +1,12 @@
-"""ADBC's PostgreSQL driver to record batches, which are dropped as they come."""
+"""ADBC's PostgreSQL driver to record batches, which are dropped as they come. It has one connection."""
 
 import adbc_driver_postgresql.dbapi as adbc
 
-from common import TABLE, URL, Clock
+from common import TABLE, URL, Clock, drain
 
 with adbc.connect(URL) as connection, connection.cursor() as cursor:
     clock = Clock()
     cursor.execute(f"SELECT * FROM {TABLE}")
-    clock.stop(sum(batch.num_rows for batch in cursor.fetch_record_batch()))
+    rows, kept = drain(cursor.fetch_record_batch())
+    clock.stop(rows)
+    clock.print(kept)

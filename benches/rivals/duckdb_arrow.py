@@ -1,9 +1,10 @@
-"""DuckDB to record batches, which are dropped as they come; one thread, so one connection."""
+"""DuckDB to record batches, which are dropped as they come; a thread for each connection."""
 
-from common import Clock
+from common import CONNECTIONS, Clock, drain
 from duckdb_common import connect
 
-connection, table = connect(threads=1)
+connection, table = connect(CONNECTIONS)
 clock = Clock()
-reader = connection.execute(f"SELECT * FROM {table}").to_arrow_reader(65536)
-clock.stop(sum(batch.num_rows for batch in reader))
+rows, kept = drain(connection.execute(f"SELECT * FROM {table}").to_arrow_reader(65536))
+clock.stop(rows)
+clock.print(kept)

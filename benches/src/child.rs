@@ -1,85 +1,170 @@
-//! One run of one contender.
+//! One run of one of our contenders, in a process of its own. Everything that calls the library stands here.
 
+use std::fs::File;
+use std::path::Path;
+use std::sync::Mutex;
 use std::time::Instant;
 
-use pgarrow::{ExportOptions, IntervalForm, ProcessUsage, Source};
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
+use pgarrow::{ExportOptions, IntervalForm, Plan, ProcessUsage, Report, Run, Source, TablesRun};
 use pgarrow_protocol::Config;
-use pgarrow_sink::Output;
+use pgarrow_sink::{Output, Sink, SinkError};
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
 use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
 
 use crate::Result;
-use crate::contender::{Contender, Outcome};
-use crate::drain::Drain;
+use crate::answer::{ColumnSum, Sums};
+use crate::contender::{Ours, Outcome};
+use crate::drains::Drains;
 
 /// Which run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ChildFlags {
-    contender: Contender,
+    contender: Ours,
     #[arg(long)]
     url: String,
+    /// What is read; several in one run
+    #[arg(long, value_delimiter = ',')]
+    table: Vec<String>,
+    /// The columns that a drain reads
+    #[arg(long, default_value = "*")]
+    select: String,
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Add up every column, which takes longer than the export
     #[arg(long)]
-    table: String,
+    check: bool,
 }
 
 /// Runs it and prints its outcome as JSON.
 pub(crate) fn run(flags: &ChildFlags) -> Result<()> {
     let outcome = match flags.contender {
-        Contender::PlainDrain => drain(flags, false),
-        Contender::FairDrain => drain(flags, true),
-        Contender::Arrow => arrow(flags),
-        Contender::Parquet => parquet(flags),
-        Contender::Ipc => ipc(flags),
+        Ours::PlainDrain => drain(flags, false),
+        Ours::FairDrain => drain(flags, true),
+        Ours::Arrow | Ours::Parquet | Ours::Ipc => export(flags),
     }?;
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())
 }
 
 fn drain(flags: &ChildFlags, is_fair: bool) -> Result<Outcome> {
-    let mut drain = Drain::connect(&Config::parse(Some(&flags.url))?)?;
-    // The statement that pgarrow sends for the table names its columns; the same bytes come.
-    let sql = format!("COPY (SELECT * FROM {}) TO STDOUT (FORMAT binary)", flags.table);
+    let config = Config::parse(Some(&flags.url))?;
+    let mut drains = Drains::connect(&config, &flags.table, &flags.select, flags.connections)?;
     let clock = Clock::start();
-    let drained = drain.copy(&sql, is_fair)?;
+    let drained = drains.run(is_fair)?;
     Ok(clock.stop(drained.rows, drained.bytes))
 }
 
-fn arrow(flags: &ChildFlags) -> Result<Outcome> {
+fn export(flags: &ChildFlags) -> Result<Outcome> {
     let source = Source::connect_blocking(&flags.url)?;
-    let run = source.table(&flags.table).open()?;
-    let clock = Clock::start();
-    let mut rows = 0;
-    let report = run.for_each(|batch| {
-        rows += batch.num_rows() as u64;
-        Ok(())
-    })?;
-    if rows != report.rows {
-        return Err("the batches do not have the rows of the report".into());
+    let folder = tempfile::tempdir()?;
+    let exporting = Exporting { contender: flags.contender, folder: folder.path(), sums: Mutex::new(None) };
+    let (clock, report) = match flags.table.as_slice() {
+        [table] => {
+            // Planned before the clock starts, as the drains are; of many tables, planning is what is measured.
+            let run = source.table(table).options(exporting.options(flags.connections)).open()?;
+            exporting.begin(flags, run.schema());
+            (Clock::start(), exporting.one(run)?)
+        }
+        tables => {
+            let clock = Clock::start();
+            let run = source.tables(tables).options(exporting.options(flags.connections)).open()?;
+            exporting.begin(flags, run.plans().first().ok_or("no table")?.schema());
+            (clock, exporting.many(run)?)
+        }
+    };
+    let bytes = match flags.contender {
+        Ours::Parquet | Ours::Ipc => report.files.iter().map(|file| file.bytes).sum(),
+        _ => report.wire_bytes,
+    };
+    let mut outcome = clock.stop(report.rows, bytes);
+    if flags.check {
+        outcome.sums = Some(exporting.read_back()?);
     }
-    Ok(clock.stop(report.rows, report.wire_bytes))
+    Ok(outcome)
 }
 
-fn parquet(flags: &ChildFlags) -> Result<Outcome> {
-    let source = Source::connect_blocking(&flags.url)?;
-    let options = ExportOptions::default().with_interval(IntervalForm::Struct);
-    let run = source.table(&flags.table).options(options).open()?;
-    let folder = tempfile::tempdir()?;
-    let output = Output::file(folder.path().join("out.parquet"), false)?;
-    let sink = ParquetSink::create(output, run.schema().clone(), ParquetOptions::default())?;
-    let clock = Clock::start();
-    let report = run.write_to(Box::new(sink))?;
-    Ok(clock.stop(report.rows, report.files.iter().map(|file| file.bytes).sum()))
+/// What becomes of the batches.
+struct Exporting<'a> {
+    contender: Ours,
+    folder: &'a Path,
+    /// Added up only if the answer is to be checked.
+    sums: Mutex<Option<Sums>>,
 }
 
-fn ipc(flags: &ChildFlags) -> Result<Outcome> {
-    let source = Source::connect_blocking(&flags.url)?;
-    let run = source.table(&flags.table).open()?;
-    let folder = tempfile::tempdir()?;
-    let output = Output::file(folder.path().join("out.arrow"), false)?;
-    let sink = IpcSink::create(output, run.schema().clone(), IpcOptions::default())?;
-    let clock = Clock::start();
-    let report = run.write_to(Box::new(sink))?;
-    Ok(clock.stop(report.rows, report.files.iter().map(|file| file.bytes).sum()))
+impl Exporting<'_> {
+    fn options(&self, connections: usize) -> ExportOptions {
+        let options = ExportOptions::default().with_readers(connections);
+        if self.contender == Ours::Parquet { options.with_interval(IntervalForm::Struct) } else { options }
+    }
+
+    fn begin(&self, flags: &ChildFlags, schema: &Schema) {
+        if let (true, Ok(mut sums)) = (flags.check, self.sums.lock()) {
+            *sums = Some(Sums::new(schema));
+        }
+    }
+
+    fn one(&self, run: Run) -> Result<Report> {
+        if self.contender == Ours::Arrow {
+            return Ok(run.for_each_concurrently(|batch| self.consume(&batch))?);
+        }
+        let sink = self.sink(run.plan())?;
+        Ok(run.write_to(sink)?)
+    }
+
+    fn many(&self, run: TablesRun) -> Result<Report> {
+        if self.contender == Ours::Arrow {
+            return Ok(run.for_each_concurrently(|_, batch| self.consume(&batch))?);
+        }
+        Ok(run.write_each(|plan| self.sink(plan))?)
+    }
+
+    fn consume(&self, batch: &RecordBatch) -> pgarrow::Result<()> {
+        self.add(batch);
+        Ok(())
+    }
+
+    fn sink(&self, plan: &Plan) -> std::result::Result<Box<dyn Sink>, SinkError> {
+        let output = Output::file(self.folder.join(plan.subject()), false)?;
+        let schema = plan.schema().clone();
+        Ok(match self.contender {
+            Ours::Ipc => Box::new(IpcSink::create(output, schema, IpcOptions::default())?),
+            _ => Box::new(ParquetSink::create(output, schema, ParquetOptions::default())?),
+        })
+    }
+
+    fn add(&self, batch: &RecordBatch) {
+        if let Ok(mut sums) = self.sums.lock()
+            && let Some(sums) = sums.as_mut()
+        {
+            sums.add(batch);
+        }
+    }
+
+    /// The sums of the batches; those of files are read from the files.
+    fn read_back(self) -> Result<Vec<ColumnSum>> {
+        use arrow_ipc::reader::FileReader;
+        use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+        for entry in std::fs::read_dir(self.folder)? {
+            let file = File::open(entry?.path())?;
+            match self.contender {
+                Ours::Ipc => {
+                    for batch in FileReader::try_new_buffered(file, None)? {
+                        self.add(&batch?);
+                    }
+                }
+                _ => {
+                    for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+                        self.add(&batch?);
+                    }
+                }
+            }
+        }
+        let sums = self.sums.into_inner().map_err(|_| "a reader's thread panicked")?;
+        Ok(sums.ok_or("nothing was added up")?.finish())
+    }
 }
 
 /// Wall and CPU time since a moment: after the connection is made and the export planned.
@@ -102,6 +187,7 @@ impl Clock {
             cpu_seconds: cpu_seconds - self.cpu_seconds,
             peak_bytes: peak_memory_bytes,
             bytes,
+            sums: None,
         }
     }
 }

@@ -1,27 +1,32 @@
 //! Who runs: each in a process of its own, so that CPU time and memory are its own.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::answer::{Answer, ColumnSum};
+use crate::workloads::Prepared;
 
 /// What one run came to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Outcome {
     pub(crate) rows: u64,
     pub(crate) wall_seconds: f64,
-    /// User and system time of the client, from the start of the COPY to its end.
+    /// User and system time of the client and its children, from the start of the read to its end.
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_bytes: u64,
-    /// Bytes on the wire, or of the file that was written.
+    /// Bytes on the wire, or of the files that were written.
     pub(crate) bytes: u64,
+    /// Of every column, if that was asked for.
+    #[serde(default)]
+    pub(crate) sums: Option<Vec<ColumnSum>>,
 }
 
 /// A contender of this suite.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Contender {
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub(crate) enum Ours {
     /// The COPY, read and thrown away
     PlainDrain,
     /// The same with SO_RCVLOWAT
@@ -34,33 +39,116 @@ pub(crate) enum Contender {
     Ipc,
 }
 
-impl Contender {
-    pub(crate) fn name(self) -> &'static str {
+/// The name of the limit in results.
+pub(crate) const FAIR_DRAIN: &str = "fair drain";
+
+impl Ours {
+    fn name(self) -> &'static str {
         match self {
             Self::PlainDrain => "plain drain",
-            Self::FairDrain => "fair drain",
+            Self::FairDrain => FAIR_DRAIN,
             Self::Arrow => "pgarrow → Arrow",
             Self::Parquet => "pgarrow → Parquet",
             Self::Ipc => "pgarrow → IPC",
         }
     }
 
-    /// One run in a process of its own.
-    pub(crate) fn run(self, url: &str, table: &str) -> Result<Outcome> {
-        let value = clap::ValueEnum::to_possible_value(&self).ok_or("a contender without a name")?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["child", value.get_name(), "--url", url, "--table", table]);
-        outcome(&mut command)
+    fn is_drain(self) -> bool {
+        matches!(self, Self::PlainDrain | Self::FairDrain)
+    }
+}
+
+/// Who, with how many connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    pub(crate) connections: usize,
+    program: Program,
+}
+
+#[derive(Clone, Debug)]
+enum Program {
+    Ours(Ours),
+    Script { python: PathBuf, script: PathBuf },
+}
+
+/// What is run: one round, or the first, whose answer is checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) prepared: &'a Prepared,
+    /// Pages of the table, or of its largest partition.
+    pub(crate) pages: u64,
+    pub(crate) answer: &'a Answer,
+    pub(crate) is_checked: bool,
+}
+
+impl Contender {
+    pub(crate) fn ours(ours: Ours, connections: usize) -> Self {
+        Self { name: ours.name().to_owned(), connections, program: Program::Ours(ours) }
+    }
+
+    /// A script of `benches/rivals/`.
+    pub(crate) fn script(name: String, connections: usize, python: PathBuf, script: PathBuf) -> Self {
+        Self { name, connections, program: Program::Script { python, script } }
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.program, Program::Ours(_))
+    }
+
+    /// One run. In the first round its sums are compared with the server's: returns how many columns agreed.
+    pub(crate) fn run(&self, round: &Round<'_>) -> Result<(Outcome, usize)> {
+        let outcome = outcome(&mut self.command(round)?)?;
+        if outcome.rows != round.answer.rows {
+            return Err(format!("{} rows of {}", outcome.rows, round.answer.rows).into());
+        }
+        let n_checked = match &outcome.sums {
+            Some(sums) if round.is_checked => round.answer.check(sums, self.is_ours())?,
+            None if round.is_checked && matches!(self.program, Program::Ours(ours) if !ours.is_drain()) => {
+                return Err("the sums are missing".into());
+            }
+            _ => 0,
+        };
+        Ok((outcome, n_checked))
+    }
+
+    fn command(&self, round: &Round<'_>) -> Result<Command> {
+        let tables = &round.prepared.tables;
+        match &self.program {
+            Program::Ours(ours) => {
+                let value = clap::ValueEnum::to_possible_value(ours).ok_or("a contender without a name")?;
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["child", value.get_name(), "--url", round.url, "--table", &tables.join(",")]);
+                command.args(["--select", &round.answer.select]);
+                command.args(["--connections", &self.connections.to_string()]);
+                if round.is_checked && !ours.is_drain() {
+                    command.arg("--check");
+                }
+                Ok(command)
+            }
+            Program::Script { python, script } => {
+                let [table] = tables.as_slice() else { return Err("rivals read one table".into()) };
+                let mut command = Command::new(python);
+                command.arg(script).args([round.url, table, &self.connections.to_string()]);
+                command.arg(round.pages.to_string());
+                if round.is_checked {
+                    command.arg(round.answer.kinds()?);
+                }
+                Ok(command)
+            }
+        }
     }
 }
 
 /// Runs a program that prints an [`Outcome`] as its last line.
-pub(crate) fn outcome(command: &mut Command) -> Result<Outcome> {
+fn outcome(command: &mut Command) -> Result<Outcome> {
     let output = command.output()?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{command:?} failed: {}", stderr.trim()).into());
+        let last = stderr.trim().lines().last().unwrap_or("without a message").to_owned();
+        return Err(format!("failed with {}: {last}", output.status).into());
     }
     let last = stdout.lines().last().ok_or("a run without an outcome")?;
     Ok(serde_json::from_str(last)?)

@@ -1,15 +1,14 @@
-//! The limit: the same COPY, read and thrown away.
+//! The limit: the same COPY, read and thrown away, on one connection.
 //!
-//! Shares no code with the engine. A login without a password, one query, and `read` into one buffer until the
-//! last bytes are the server's ReadyForQuery. The *fair* drain sets `SO_RCVLOWAT`, so that it is not woken for
-//! every 8 KiB the server flushes; the *plain* one does not.
+//! Shares no code with the engine. A login without a password, simple queries, and for a COPY `read` into one buffer
+//! until the last bytes are the server's ReadyForQuery. The *fair* drain sets `SO_RCVLOWAT`, so that it is not
+//! woken for every 8 KiB the server flushes; the *plain* one does not.
 
-#![expect(unsafe_code, reason = "SO_RCVLOWAT has no safe wrapper")]
+#![expect(unsafe_code, reason = "neither SO_RCVLOWAT nor poll has a safe wrapper in the standard library")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 use pgarrow_protocol::Config;
 
@@ -17,9 +16,10 @@ use crate::Result;
 
 const BUFFER_BYTES: usize = 256 << 10;
 const LOW_WATER_BYTES: libc::c_int = 128 << 10;
+/// ReadyForQuery without its last byte, the transaction's state.
 const READY_FOR_QUERY: [u8; 5] = [b'Z', 0, 0, 0, 5];
 
-/// A connection that can do nothing but drain.
+/// A connection that can do nothing but drain, in a transaction.
 #[derive(Debug)]
 pub(crate) struct Drain {
     stream: TcpStream,
@@ -27,7 +27,7 @@ pub(crate) struct Drain {
 }
 
 /// What came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Drained {
     pub(crate) bytes: u64,
     /// As the server counted them.
@@ -35,6 +35,7 @@ pub(crate) struct Drained {
 }
 
 impl Drain {
+    /// Logs in and begins the transaction that it stays in.
     pub(crate) fn connect(config: &Config) -> Result<Self> {
         let mut stream = TcpStream::connect((config.host(), config.port()))?;
         stream.set_nodelay(true)?;
@@ -51,25 +52,57 @@ impl Drain {
         let length = u32::try_from(body.len() + 4)?;
         stream.write_all(&[&length.to_be_bytes()[..], &body].concat())?;
         let mut drain = Self { stream, buffer: vec![0; BUFFER_BYTES] };
-        drain.until_ready(true)?;
+        drain.answer()?;
+        drain.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         Ok(drain)
+    }
+
+    /// Runs a query that returns text, a small one: its rows.
+    pub(crate) fn query(&mut self, sql: &str) -> Result<Vec<Vec<String>>> {
+        self.send(sql)?;
+        self.answer()
     }
 
     /// Runs a COPY and throws its data away.
     pub(crate) fn copy(&mut self, sql: &str, is_fair: bool) -> Result<Drained> {
-        let length = u32::try_from(sql.len() + 5)?;
-        self.stream.write_all(&[b"Q", &length.to_be_bytes()[..], sql.as_bytes(), b"\0"].concat())?;
+        self.send(sql)?;
         if is_fair {
             self.low_water(LOW_WATER_BYTES)?;
-            // Below the low-water mark a read waits for this long, then takes what is there.
-            self.stream.set_read_timeout(Some(Duration::from_millis(2)))?;
+            self.stream.set_nonblocking(true)?;
         }
-        let drained = self.until_ready(false)?;
+        let drained = self.until_ready(is_fair)?;
         if is_fair {
             self.low_water(1)?;
-            self.stream.set_read_timeout(None)?;
+            self.stream.set_nonblocking(false)?;
         }
         Ok(drained)
+    }
+
+    fn send(&mut self, sql: &str) -> Result<()> {
+        let length = u32::try_from(sql.len() + 5)?;
+        Ok(self.stream.write_all(&[b"Q", &length.to_be_bytes()[..], sql.as_bytes(), b"\0"].concat())?)
+    }
+
+    /// Reads messages one by one until ReadyForQuery; the values of DataRows, as text.
+    fn answer(&mut self) -> Result<Vec<Vec<String>>> {
+        let mut rows = Vec::new();
+        let mut failure = None;
+        loop {
+            let mut head = [0; 5];
+            self.stream.read_exact(&mut head)?;
+            let [tag, length @ ..] = head;
+            let length = u32::from_be_bytes(length).checked_sub(4).ok_or("a message that is too short")?;
+            let mut body = vec![0; length as usize];
+            self.stream.read_exact(&mut body)?;
+            match tag {
+                b'D' => rows.push(values(&body).ok_or("a broken row")?),
+                // The login's failures end the connection, all others come before a ReadyForQuery.
+                b'E' => failure = Some(error_message(&body)),
+                b'R' if body != [0; 4] => return Err("the drains cannot log in with a password".into()),
+                b'Z' => return failure.map_or(Ok(rows), |failure| Err(failure.into())),
+                _ => {}
+            }
+        }
     }
 
     fn low_water(&self, n_bytes: libc::c_int) -> Result<()> {
@@ -82,29 +115,111 @@ impl Drain {
         if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().into()) }
     }
 
-    /// Reads until the last six bytes are a ReadyForQuery, and the command tag stands before it.
-    fn until_ready(&mut self, is_login: bool) -> Result<Drained> {
+    /// Waits until as much is there as the low-water mark says, or for a millisecond: the end of a stream is shorter.
+    ///
+    /// A receive timeout of the socket would do too, but lasts up to two of the kernel's ticks, which are 4 ms or more.
+    fn wait(&self) -> Result<()> {
+        let mut socket = libc::pollfd { fd: self.stream.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: the pointer is to one live pollfd, as the count says, and the descriptor is open.
+        match unsafe { libc::poll(&raw mut socket, 1, 1) } {
+            0.. => Ok(()),
+            _ => Err(std::io::Error::last_os_error().into()),
+        }
+    }
+
+    /// Reads until the last bytes are the command tag and ReadyForQuery.
+    ///
+    /// Inside a transaction a ReadyForQuery says whether the command has failed.
+    fn until_ready(&mut self, is_fair: bool) -> Result<Drained> {
         const TAIL: usize = 64;
         let mut tail: Vec<u8> = Vec::with_capacity(2 * TAIL);
         let mut bytes = 0;
         loop {
+            if is_fair {
+                self.wait()?;
+            }
             let n_read = match self.stream.read(&mut self.buffer) {
-                Ok(0) => return Err("the server closed the connection; does it want a password?".into()),
+                Ok(0) => return Err("the server closed the connection".into()),
                 Ok(n_read) => n_read,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             bytes += n_read as u64;
             let end = self.buffer.get(n_read.saturating_sub(TAIL)..n_read).unwrap_or_default();
             tail.extend_from_slice(end);
             tail.drain(..tail.len().saturating_sub(TAIL));
-            let is_ready =
-                tail.len() >= 6 && tail.get(tail.len() - 6..tail.len() - 1) == Some(&READY_FOR_QUERY);
-            if is_ready && (is_login || tail.windows(5).any(|window| window == b"COPY ")) {
-                let text = String::from_utf8_lossy(&tail);
-                let count = text.split("COPY ").last().and_then(|rest| rest.split('\0').next());
-                return Ok(Drained { bytes, rows: count.and_then(|count| count.parse().ok()).unwrap_or(0) });
+            if let Some(rows) = end_of_copy(&tail) {
+                return Ok(Drained { bytes, rows: rows? });
             }
         }
+    }
+}
+
+/// The rows of the command tag, if these are the last bytes of a COPY.
+fn end_of_copy(tail: &[u8]) -> Option<Result<u64>> {
+    let (state, rest) = tail.split_last()?;
+    let rest = rest.strip_suffix(&READY_FOR_QUERY)?;
+    if *state == b'E' {
+        let text = String::from_utf8_lossy(rest).replace('\0', " ");
+        return Some(Err(format!("the server ended the drain's COPY: … {}", text.trim()).into()));
+    }
+    let rest = rest.strip_suffix(b"\0")?;
+    let at = rest.windows(5).rposition(|window| window == b"COPY ")?;
+    let count = str::from_utf8(rest.get(at + 5..)?).ok()?;
+    count.parse().ok().map(Ok)
+}
+
+/// The values of a DataRow; NULL is empty.
+fn values(body: &[u8]) -> Option<Vec<String>> {
+    let (n_values, mut rest) = body.split_first_chunk::<2>()?;
+    let mut values = Vec::new();
+    for _ in 0..u16::from_be_bytes(*n_values) {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+        let (value, after) = after.split_at_checked(length)?;
+        values.push(String::from_utf8_lossy(value).into_owned());
+        rest = after;
+    }
+    Some(values)
+}
+
+/// The field `M` of an ErrorResponse.
+fn error_message(body: &[u8]) -> String {
+    let mut fields = body.split(|byte| *byte == 0);
+    let message = fields.find_map(|field| field.strip_prefix(b"M"));
+    String::from_utf8_lossy(message.unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_copy() {
+        let mut tail = b"\xff\xffc\0\0\0\x04C\0\0\0\x0dCOPY 1234\0Z\0\0\0\x05T".to_vec();
+        assert_eq!(end_of_copy(&tail).unwrap().unwrap(), 1234);
+        tail.pop();
+        assert!(end_of_copy(&tail).is_none());
+        assert!(end_of_copy(b"values that end as it does Z\0\0\0\x05T").is_none());
+        assert!(end_of_copy(b"").is_none());
+    }
+
+    #[test]
+    fn a_copy_that_fails() {
+        let tail = b"MCanceling statement\0\0Z\0\0\0\x05E";
+        let error = end_of_copy(tail).unwrap().unwrap_err().to_string();
+        assert!(error.contains("Canceling statement"), "{error}");
+    }
+
+    #[test]
+    fn rows_and_errors() {
+        assert_eq!(
+            values(b"\0\x02\0\0\0\x03abc\xff\xff\xff\xff"),
+            Some(vec!["abc".to_owned(), String::new()])
+        );
+        assert_eq!(values(b"\0\x01\0\0\0\x09abc"), None);
+        assert_eq!(error_message(b"SERROR\0C42P01\0Mno such table\0\0"), "no such table");
     }
 }

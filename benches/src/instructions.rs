@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::Result;
-use crate::memory::{Capture, decode_once};
+use crate::decode::{Capture, decode_once};
 
 /// Which stream, how often.
 #[derive(Debug, clap::Args)]
-pub(crate) struct DecodeFlags {
+pub(crate) struct StreamFlags {
     capture: PathBuf,
     times: u32,
 }
 
 /// Decodes a captured stream, and nothing else.
-pub(crate) fn decode(flags: &DecodeFlags) -> Result<()> {
+pub(crate) fn decode_stream(flags: &StreamFlags) -> Result<()> {
     let capture = Capture::load(&flags.capture)?;
     for _ in 0..flags.times {
         decode_once(&capture)?;
@@ -33,7 +33,7 @@ pub(crate) fn count(capture: &Capture) -> Result<f64> {
         let output = Command::new("valgrind")
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
             .arg(std::env::current_exe()?)
-            .arg("decode")
+            .arg("decode-stream")
             .arg(&path)
             .arg(times.to_string())
             .output()?;

@@ -1,10 +1,12 @@
-//! The benchmark suite: in memory, and end to end beside the wire's limit.
+//! The benchmark suite: in memory, and end to end beside the wire's limit and beside others.
 //!
 //! ```text
-//!  prepare    tables in a PostgreSQL: a private one, or --url
-//!  memory     COPY bytes in memory → batches, nanoseconds a row; with valgrind, instructions a row
-//!  wire       one connection: plain drain, fair drain and pgarrow in turn, wall and CPU as ratios
-//!  files      one connection into Parquet and IPC files, beside rivals that are installed
+//!  export     drains and pgarrow in turn, to Arrow, Parquet and IPC, by any number of connections
+//!  rivals     the same beside ADBC, DuckDB, ConnectorX, psycopg and pg2parquet
+//!  decode     COPY bytes in memory → batches, nanoseconds a row; with valgrind, instructions a row
+//!  compare    two git revisions of the command in turn, in total and by phases
+//!  profile    a flame graph of one export
+//!  report     Markdown and charts from the recorded results
 //!  smoke      all of it on tiny tables, for its checks only
 //! ```
 //!
@@ -12,17 +14,28 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
+mod answer;
+mod chart;
 mod child;
+mod compare;
 mod contender;
+mod decode;
 mod drain;
-mod files;
+mod drains;
+mod export;
+mod folders;
 mod instructions;
-mod memory;
+mod profile;
 mod record;
+mod report;
+mod revision;
+mod rivals;
+mod rounds;
 mod server;
+mod smoke;
 mod stats;
-mod verify;
-mod wire;
+mod types;
+mod verdict;
 mod workloads;
 
 use std::process::ExitCode;
@@ -43,45 +56,51 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// pgarrow to Arrow, Parquet and IPC, beside the plain and the fair drain of the same COPY
+    Export(export::ExportFlags),
+    /// The same beside the rivals that are installed
+    Rivals(rivals::RivalsFlags),
     /// In-memory decoding, by workload and by type
-    Memory(memory::MemoryFlags),
-    /// One connection end to end, beside the plain and the fair drain of the same COPY
-    Wire(wire::WireFlags),
-    /// One connection into files, beside the rivals that are installed
-    Files(files::FilesFlags),
+    Decode(decode::DecodeFlags),
+    /// Two revisions of the command in turn; fails if the second is worse
+    Compare(compare::CompareFlags),
+    /// A flame graph of one export, by perf
+    Profile(profile::ProfileFlags),
+    /// Markdown and charts from the recorded results
+    Report(report::ReportFlags),
     /// Every check of the suite on tiny tables; measures nothing
-    Smoke,
+    Smoke(smoke::SmokeFlags),
     /// One run of one contender, in a process of its own (used by the others)
     #[command(hide = true)]
     Child(child::ChildFlags),
     /// Decodes a captured stream a number of times (used for counting instructions)
     #[command(hide = true)]
-    Decode(instructions::DecodeFlags),
+    DecodeStream(instructions::StreamFlags),
 }
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let result = match Flags::parse().command {
-        Command::Memory(flags) => memory::run(&flags),
-        Command::Wire(flags) => wire::run(&flags),
-        Command::Files(flags) => files::run(&flags),
-        Command::Smoke => smoke(),
+        Command::Export(flags) => export::run(&flags),
+        Command::Rivals(flags) => rivals::run(&flags),
+        Command::Decode(flags) => decode::run(&flags),
+        Command::Compare(flags) => match compare::run(&flags) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
+        Command::Profile(flags) => profile::run(&flags),
+        Command::Report(flags) => report::run(&flags),
+        Command::Smoke(flags) => smoke::run(&flags),
         Command::Child(flags) => child::run(&flags),
-        Command::Decode(flags) => instructions::decode(&flags),
+        Command::DecodeStream(flags) => instructions::decode_stream(&flags),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("pgarrow-bench: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
-}
-
-/// Tiny tables, one round: it passes if every answer is right.
-fn smoke() -> Result<()> {
-    memory::run(&memory::MemoryFlags::smoke())?;
-    wire::run(&wire::WireFlags::smoke())?;
-    files::run(&files::FilesFlags::smoke())
 }

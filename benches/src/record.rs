@@ -1,34 +1,152 @@
-//! Results as JSON, to be kept in `benches/record/`.
+//! Results as JSON, to be kept in `benches/record/`: with the machine, the versions and the moment they belong to.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::server::Database;
+use crate::{Result, folders};
 
-/// What a result was measured on.
-#[derive(Debug, Serialize)]
-struct Record<'a, T> {
-    pgarrow_version: &'static str,
-    what: &'a str,
-    cores: usize,
-    processor: String,
-    results: &'a T,
+/// The form of a record. The report skips others.
+pub(crate) const RECORD_VERSION: u32 = 2;
+
+/// Names and versions of everything that was involved.
+pub(crate) type Versions = BTreeMap<String, String>;
+
+/// One run's results, and what they were measured on.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Record<T> {
+    pub(crate) record_version: u32,
+    /// The subcommand: `export`, `rivals` or `decode`.
+    pub(crate) kind: String,
+    /// UTC, as in `2026-11-21T14:30:00Z`.
+    pub(crate) date: String,
+    /// Of git; with `-dirty` if there were changes.
+    pub(crate) revision: String,
+    pub(crate) versions: Versions,
+    pub(crate) machine: Machine,
+    pub(crate) results: T,
 }
 
-/// Writes results, if a file was named.
-pub(crate) fn write(path: Option<&Path>, what: &str, results: &impl Serialize) -> Result<()> {
-    let Some(path) = path else { return Ok(()) };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let record =
-        Record { pgarrow_version: env!("CARGO_PKG_VERSION"), what, cores, processor: processor(), results };
-    std::fs::write(path, serde_json::to_string_pretty(&record)? + "\n")?;
-    println!("written to {}", path.display());
+/// What a result was measured on.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_mib: u64,
+    pub(crate) system: String,
+    pub(crate) kernel: String,
+}
+
+/// The versions that every record has.
+pub(crate) fn versions(database: &mut Database) -> Result<Versions> {
+    let mut versions = Versions::from([("pgarrow".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+    if let Some(version) = database.value("SHOW server_version")? {
+        versions.insert("postgresql".to_owned(), version);
+    }
+    // Of the compiler that is there now, as far as there is one: it has most likely built this program.
+    if let Ok(version) = folders::output(Command::new("rustc").arg("--version")) {
+        versions.insert("rustc".to_owned(), version.trim_start_matches("rustc ").to_owned());
+    }
+    Ok(versions)
+}
+
+/// Writes results into a folder, if one was named; the file's name is made of the moment and what was measured.
+pub(crate) fn write<T: Serialize>(
+    folder: Option<&Path>,
+    kind: &str,
+    versions: Versions,
+    results: &T,
+) -> Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    std::fs::create_dir_all(folder)?;
+    let date = utc(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
+    let name = format!("{}-{kind}.json", date.replace([':', 'Z'], "").replace('T', "-"));
+    let record = Record {
+        record_version: RECORD_VERSION,
+        kind: kind.to_owned(),
+        date,
+        revision: revision(),
+        versions,
+        machine: Machine::this(),
+        results,
+    };
+    let path = folder.join(name);
+    std::fs::write(&path, serde_json::to_string_pretty(&record)? + "\n")?;
+    println!("\nwritten to {}", path.display());
     Ok(())
 }
 
-fn processor() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
-    model.map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned()).unwrap_or_default()
+impl Machine {
+    fn this() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let memory_kib: u64 = field(&read("/proc/meminfo"), "MemTotal").parse().unwrap_or(0);
+        Self {
+            processor: field(&read("/proc/cpuinfo"), "model name"),
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_mib: memory_kib / 1024,
+            system: field(&read("/etc/os-release"), "PRETTY_NAME"),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        }
+    }
+}
+
+/// The value of a line such as `MemTotal:  1024 kB` or `NAME="value"`.
+fn field(text: &str, name: &str) -> String {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.unwrap_or_default().trim_start_matches([' ', '\t', ':', '=']);
+    value.trim_end_matches(" kB").trim_matches('"').to_owned()
+}
+
+fn revision() -> String {
+    let git =
+        |args: &[&str]| folders::output(Command::new("git").arg("-C").arg(folders::source()).args(args));
+    let Ok(revision) = git(&["rev-parse", "--short=12", "HEAD"]) else {
+        return "unknown".to_owned();
+    };
+    // Results lie in the repository too, and do not change what is measured.
+    let changes = git(&["status", "--porcelain", "--", ":/", ":(exclude)record"]);
+    let is_clean = changes.is_ok_and(|changes| changes.is_empty());
+    if is_clean { revision } else { revision + "-dirty" }
+}
+
+/// Seconds since 1970 as a date and time.
+///
+/// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`, for dates after 1970.
+fn utc(seconds: u64) -> String {
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // From March on.
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_798_761_599), "2026-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn fields_of_system_files() {
+        assert_eq!(field("MemFree: 1 kB\nMemTotal:       24576 kB\n", "MemTotal"), "24576");
+        assert_eq!(field("model name\t: Fast CPU\n", "model name"), "Fast CPU");
+        assert_eq!(field("PRETTY_NAME=\"Some Linux 12\"\n", "PRETTY_NAME"), "Some Linux 12");
+        assert_eq!(field("", "x"), "");
+    }
 }

@@ -1,47 +1,57 @@
 //! The tables: what is in them, and why they are there.
 
+use std::fmt::Write;
+
+use tpchgen::csv::LineItemCsv;
+use tpchgen::generators::LineItemGenerator;
+
 use crate::Result;
 use crate::server::Database;
 
-/// A table to export.
+/// What is exported: a table, or many.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
-    /// Rows at scale 1.
-    rows: u64,
     make: Make,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Make {
+    /// TPC-H's lineitem.
     Lineitem,
-    /// A SELECT over `generate_series(1, {rows}) i`.
-    Select(&'static str),
+    /// A quarter of it, in 16 partitions by hash.
+    Partitioned,
+    /// A SELECT over `generate_series(1, {rows}) i`, with the rows at scale 1.
+    Select(f64, &'static str),
+    /// 200,000 rows of 100 columns.
+    Wide,
+    /// A thousand tables of 100 rows.
+    Tables,
 }
 
-/// The four tables whose limits are known, and one with what they lack.
-pub(crate) const WORKLOADS: [Workload; 5] = [
-    Workload { name: "lineitem", rows: 6_001_215, make: Make::Lineitem },
+/// Those whose limits are known, and those that have what these lack.
+pub(crate) const WORKLOADS: [Workload; 10] = [
+    Workload { name: "lineitem", make: Make::Lineitem },
     Workload {
         name: "five",
-        rows: 5_000_000,
         make: Make::Select(
+            5e6,
             "SELECT i::bigint id, (random() * 1000)::float8 score, i % 2 = 0 active, 'user_' || i \"name\", \
              date '2020-01-01' + i % 1500 created",
         ),
     },
     Workload {
         name: "fixed",
-        rows: 5_000_000,
         make: Make::Select(
+            5e6,
             "SELECT i a, (i::bigint * 7 % 1000003)::int b, i::bigint * 3 c, random() d, \
              timestamptz '2026-01-01' - i * interval '1 second' e",
         ),
     },
     Workload {
         name: "text",
-        rows: 2_000_000,
         make: Make::Select(
+            2e6,
             "SELECT i id, md5(i::text) h, repeat(md5((i + 1)::text), 1 + i % 8) body, \
              CASE WHEN i % 10 = 0 THEN NULL ELSE 'tag' || i % 100 END tag",
         ),
@@ -49,8 +59,8 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
     // Not ASCII, negative and long numerics, many NULLs, scattered: real data.
     Workload {
         name: "mixed",
-        rows: 2_000_000,
         make: Make::Select(
+            2e6,
             "SELECT CASE WHEN hashint4(i) % 2 = 0 THEN i END maybe, \
              (hashint4(i)::numeric / 1000)::numeric(14, 4) delta, \
              (hashint8(i)::numeric * hashint4(i) * 1234567.8901234567)::numeric(38, 10) long, \
@@ -62,82 +72,163 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
              CASE WHEN hashint4(i + 3) % 2 = 0 THEN i % 3 = 0 END flag",
         ),
     },
+    Workload { name: "wide", make: Make::Wide },
+    // Twelve columns, four of five values NULL: what a row that is almost empty costs.
+    Workload {
+        name: "nulls",
+        make: Make::Select(
+            2e6,
+            "SELECT CASE WHEN hashint4(i) % 5 = 0 THEN i END a, \
+             CASE WHEN hashint4(i + 1) % 5 = 0 THEN i::bigint * 3 END b, \
+             CASE WHEN hashint4(i + 2) % 5 = 0 THEN (i % 30000)::int2 END c, \
+             CASE WHEN hashint4(i + 3) % 5 = 0 THEN i::float8 / 3 END d, \
+             CASE WHEN hashint4(i + 4) % 5 = 0 THEN (i * 0.01)::numeric(12, 2) END e, \
+             CASE WHEN hashint4(i + 5) % 5 = 0 THEN 'name ' || i END f, \
+             CASE WHEN hashint4(i + 6) % 5 = 0 THEN md5(i::text)::varchar(40) END g, \
+             CASE WHEN hashint4(i + 7) % 5 = 0 THEN date '2020-01-01' + i % 3000 END h, \
+             CASE WHEN hashint4(i + 8) % 5 = 0 THEN timestamptz '2026-01-01' - i * interval '1 second' END j, \
+             CASE WHEN hashint4(i + 9) % 5 = 0 THEN i % 3 = 0 END k, \
+             CASE WHEN hashint4(i + 10) % 5 = 0 THEN md5(i::text)::uuid END l, \
+             CASE WHEN hashint4(i + 11) % 5 = 0 THEN i::float4 / 7 END m",
+        ),
+    },
+    Workload {
+        name: "arrays_jsonb",
+        make: Make::Select(
+            500_000.0,
+            "SELECT i::bigint id, ARRAY[i, i * 2 % 1000, NULL, i % 7] ints, \
+             ARRAY['red', 'tag ' || i % 100, md5(i::text)] tags, \
+             jsonb_build_object('id', i, 'name', 'x' || i, 'ok', i % 2 = 0, 'list', jsonb_build_array(i, i + 1)) doc",
+        ),
+    },
+    Workload { name: "partitioned", make: Make::Partitioned },
+    Workload { name: "tables", make: Make::Tables },
 ];
 
-/// One column of one type each, for decoding in memory: name, and the value as a function of `i`.
-pub(crate) const TYPES: [(&str, &str); 26] = [
-    ("bool", "i % 3 = 0"),
-    ("int2", "(i % 30000)::int2"),
-    ("int4", "i"),
-    ("int8", "i::int8"),
-    ("int4, half NULL", "CASE WHEN hashint4(i) % 2 = 0 THEN i END"),
-    ("float4", "i::float4 / 3"),
-    ("float8", "i::float8 / 3"),
-    ("numeric(15,2)", "(i * 1.01)::numeric(15,2)"),
-    ("numeric(15,2), negative", "(i * -1.01)::numeric(15,2)"),
-    ("numeric(38,10)", "(hashint8(i)::numeric * 123456789.0123456789)::numeric(38,10)"),
-    ("numeric(50,10)", "(hashint8(i)::numeric * 123456789.0123456789)::numeric(50,10)"),
-    ("numeric", "hashint8(i)::numeric / 7"),
-    ("money", "(i * 0.01)::numeric::money"),
-    ("text, short", "'u' || i % 1000"),
-    ("text, 32 bytes", "md5(i::text)"),
-    ("text, 256 bytes", "repeat(md5(i::text), 8)"),
-    ("text, not ASCII", "'Grüße ' || i || ' 日本'"),
-    ("bytea", "decode(md5(i::text), 'hex')"),
-    ("uuid", "md5(i::text)::uuid"),
-    ("jsonb", "jsonb_build_object('id', i, 'name', 'x' || i)"),
-    ("date", "date '2020-01-01' + i % 3000"),
-    ("time", "time '00:00' + i * interval '1 second'"),
-    ("timestamptz", "timestamptz '2026-01-01' - i * interval '1 second'"),
-    ("interval", "i * interval '1 minute'"),
-    ("inet", "'10.0.0.0'::inet + i % 1000000"),
-    ("enum", "(CASE i % 3 WHEN 0 THEN 'sad' WHEN 1 THEN 'ok' ELSE 'happy' END)::bench_mood"),
-];
+/// A workload that is there, at one scale.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) workload: &'static str,
+    /// One, except for the workload of many tables.
+    pub(crate) tables: Vec<String>,
+}
 
 impl Workload {
+    /// Whether it is many tables, which no rival reads in one run.
+    pub(crate) fn is_many(&self) -> bool {
+        matches!(self.make, Make::Tables)
+    }
+
     /// The name of the table at this scale. A scale is a table of its own, so that they can stay.
     pub(crate) fn table(&self, scale: f64) -> String {
-        let per_mille = (scale * 1000.0).round();
-        format!("bench_{}_{per_mille}", self.name)
+        let millionths = (scale * 1e6).round();
+        format!("bench_{}_{millionths}", self.name)
     }
 
     /// Makes the table if it is not there. Frozen and analysed, so that reading it writes nothing.
-    pub(crate) fn prepare(&self, database: &mut Database, scale: f64) -> Result<()> {
+    pub(crate) fn prepare(&self, database: &mut Database, scale: f64) -> Result<Prepared> {
         let table = self.table(scale);
-        if database.value(&format!("SELECT to_regclass('{table}')::text"))?.is_some() {
-            return Ok(());
+        let tables = match self.make {
+            Make::Tables => (0..rows(1000.0, scale)).map(|index| format!("{table}_{index}")).collect(),
+            _ => vec![table.clone()],
+        };
+        let prepared = Prepared { workload: self.name, tables };
+        let last = prepared.tables.last().ok_or("a workload without tables")?;
+        if database.value(&format!("SELECT to_regclass('{last}')::text"))?.is_some() {
+            return Ok(prepared);
         }
         println!("making {table} …");
         match self.make {
-            Make::Lineitem => load_lineitem(database, &table, scale)?,
-            Make::Select(select) => {
-                let rows = (self.rows as f64 * scale).ceil().max(1.0);
-                database.execute(&format!(
-                    "SELECT setseed(0.5); CREATE TABLE {table} AS {select} FROM generate_series(1, {rows}) i"
-                ))?;
+            Make::Lineitem => load_lineitem(database, &table, scale, "")?,
+            Make::Partitioned => {
+                let mut partitions = " PARTITION BY HASH (l_orderkey);".to_owned();
+                for index in 0..16 {
+                    write!(
+                        partitions,
+                        "CREATE TABLE {table}_{index} PARTITION OF {table} \
+                         FOR VALUES WITH (MODULUS 16, REMAINDER {index});"
+                    )?;
+                }
+                load_lineitem(database, &table, scale / 4.0, &partitions)?;
+            }
+            Make::Select(rows_at_1, select) => {
+                create(database, &table, select, rows(rows_at_1, scale))?;
+            }
+            Make::Wide => create(database, &table, &wide_select(), rows(200_000.0, scale))?,
+            Make::Tables => {
+                for chunk in prepared.tables.chunks(100) {
+                    database.execute(&small_tables(chunk)?)?;
+                }
+                let tables = prepared.tables.join(", ");
+                database.execute(&format!("VACUUM (FREEZE, ANALYZE) {tables}"))?;
+                return Ok(prepared);
             }
         }
-        database.execute(&format!("VACUUM (FREEZE, ANALYZE) {table}"))
+        database.execute(&format!("VACUUM (FREEZE, ANALYZE) {table}"))?;
+        Ok(prepared)
     }
 }
 
-fn load_lineitem(database: &mut Database, table: &str, scale: f64) -> Result<()> {
-    use std::fmt::Write;
+/// At least one.
+fn rows(at_1: f64, scale: f64) -> u64 {
+    (at_1 * scale).ceil().max(1.0) as u64
+}
 
-    use tpchgen::csv::LineItemCsv;
-    use tpchgen::generators::LineItemGenerator;
+fn create(database: &mut Database, table: &str, select: &str, rows: u64) -> Result<()> {
+    database.execute(&format!(
+        "SELECT setseed(0.5); CREATE TABLE {table} AS {select} FROM generate_series(1, {rows}) i"
+    ))
+}
 
+/// Ten columns of ten types each.
+fn wide_select() -> String {
+    const EXPRESSIONS: [&str; 10] = [
+        "i + {k}",
+        "i::bigint * {k}",
+        "(i * 0.01 + {k})::numeric(14, 2)",
+        "'value ' || i % (100 + {k})",
+        "date '2020-01-01' + i % (1000 + {k})",
+        "timestamptz '2026-01-01' - (i + {k}) * interval '1 second'",
+        "i / ({k} + 1.5)::float8",
+        "(i + {k}) % 3 = 0",
+        "CASE WHEN hashint4(i + {k}) % 2 = 0 THEN (i % 30000)::int2 END",
+        "CASE WHEN hashint4(i + {k}) % 3 = 0 THEN left(md5((i + {k})::text), 12)::varchar(20) END",
+    ];
+    let items = (0..100).map(|k| {
+        let expression = EXPRESSIONS.get(k % 10).copied().unwrap_or_default();
+        format!("{} c{k}", expression.replace("{k}", &k.to_string()))
+    });
+    format!("SELECT {}", items.collect::<Vec<_>>().join(", "))
+}
+
+/// 100 rows of eight columns in each.
+fn small_tables(tables: &[String]) -> Result<String> {
+    let mut sql = String::new();
+    for (k, table) in tables.iter().enumerate() {
+        write!(
+            sql,
+            "CREATE TABLE {table} AS SELECT i id, i::bigint * {k} key, (i * 0.01)::numeric(12, 2) price, \
+             'name ' || i \"name\", date '2020-01-01' + i since, i % 2 = 0 active, \
+             CASE WHEN i % 3 = 0 THEN i::float8 / 7 END score, \
+             timestamptz '2026-01-01' - i * interval '1 hour' seen FROM generate_series(1, 100) i;"
+        )?;
+    }
+    Ok(sql)
+}
+
+/// `after`: what follows the list of columns. TPC-H's generator has no tables below a thousandth.
+fn load_lineitem(database: &mut Database, table: &str, scale: f64, after: &str) -> Result<()> {
     database.execute(&format!(
         "CREATE TABLE {table} (l_orderkey bigint NOT NULL, l_partkey bigint NOT NULL, l_suppkey bigint NOT NULL, \
          l_linenumber int NOT NULL, l_quantity numeric(15,2) NOT NULL, l_extendedprice numeric(15,2) NOT NULL, \
          l_discount numeric(15,2) NOT NULL, l_tax numeric(15,2) NOT NULL, l_returnflag char(1) NOT NULL, \
          l_linestatus char(1) NOT NULL, l_shipdate date NOT NULL, l_commitdate date NOT NULL, \
          l_receiptdate date NOT NULL, l_shipinstruct char(25) NOT NULL, l_shipmode char(10) NOT NULL, \
-         l_comment varchar(44) NOT NULL)"
+         l_comment varchar(44) NOT NULL){after}"
     ))?;
     let mut copy = database.copy_in(&format!("COPY {table} FROM STDIN (FORMAT csv)"))?;
     let mut rows = String::new();
-    for item in LineItemGenerator::new(scale, 1, 1).iter() {
+    for item in LineItemGenerator::new(scale.max(0.001), 1, 1).iter() {
         writeln!(rows, "{}", LineItemCsv::new(item))?;
         if rows.len() > 1 << 20 {
             copy.write(rows.as_bytes())?;

@@ -14,14 +14,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::server::{Database, ServerFlags};
-use crate::{instructions, record, workloads};
+use crate::{instructions, record, types, workloads};
 
 /// Bytes that are decoded at once, as the protocol's receive buffer holds them.
 const RECEIVE_BYTES: usize = 256 << 10;
 
+/// `TEXTOID` in PostgreSQL's `pg_type.dat`.
+const TEXT_OID: u32 = 25;
+
 /// How much is measured.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct MemoryFlags {
+pub(crate) struct DecodeFlags {
     #[command(flatten)]
     server: ServerFlags,
     /// Only workloads and types whose name contains one of these
@@ -36,15 +39,16 @@ pub(crate) struct MemoryFlags {
     /// Count instructions as well (needs valgrind)
     #[arg(long)]
     instructions: bool,
-    /// Where to write the results as JSON
+    /// Where to write the results, as JSON: a folder such as benches/record
     #[arg(long)]
     record: Option<PathBuf>,
 }
 
-impl MemoryFlags {
-    pub(crate) fn smoke() -> Self {
+impl DecodeFlags {
+    /// Short streams from a server that is there.
+    pub(crate) fn smoke(url: &str) -> Self {
         Self {
-            server: ServerFlags { url: None },
+            server: ServerFlags { url: Some(url.to_owned()) },
             only: Vec::new(),
             rows: 1000,
             rounds: 1,
@@ -54,13 +58,14 @@ impl MemoryFlags {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct MemoryResult {
-    name: String,
-    wire_bytes_a_row: f64,
-    cold_ns_a_row: f64,
-    hot_ns_a_row: f64,
-    instructions_a_row: Option<f64>,
+/// One stream's result.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Decoded {
+    pub(crate) name: String,
+    pub(crate) wire_bytes_a_row: f64,
+    pub(crate) cold_ns_a_row: f64,
+    pub(crate) hot_ns_a_row: f64,
+    pub(crate) instructions_a_row: Option<f64>,
 }
 
 /// A captured stream: everything needed to decode it again.
@@ -76,7 +81,7 @@ pub(crate) struct Capture {
     pub(crate) messages: Vec<u8>,
 }
 
-pub(crate) fn run(flags: &MemoryFlags) -> Result<()> {
+pub(crate) fn run(flags: &DecodeFlags) -> Result<()> {
     let mut database = Database::open(&flags.server)?;
     database
         .execute("DROP TYPE IF EXISTS bench_mood; CREATE TYPE bench_mood AS ENUM ('sad', 'ok', 'happy')")?;
@@ -88,22 +93,23 @@ pub(crate) fn run(flags: &MemoryFlags) -> Result<()> {
     );
     let wanted = |name: &str| flags.only.is_empty() || flags.only.iter().any(|only| name.contains(only));
     for workload in workloads::WORKLOADS {
-        if wanted(workload.name) {
+        if wanted(workload.name) && !workload.is_many() {
             workload.prepare(&mut database, scale)?;
             let sql = format!("SELECT * FROM {} LIMIT {}", workload.table(scale), flags.rows);
             results.push(measure(flags, &mut database, workload.name, &sql)?);
         }
     }
-    for (name, expression) in workloads::TYPES {
+    for (name, expression) in types::TYPES {
         if wanted(name) {
             let sql = format!("SELECT {expression} v FROM generate_series(1, {}) i", flags.rows);
             results.push(measure(flags, &mut database, name, &sql)?);
         }
     }
-    record::write(flags.record.as_deref(), "memory", &results)
+    let versions = record::versions(&mut database)?;
+    record::write(flags.record.as_deref(), "decode", versions, &results)
 }
 
-fn measure(flags: &MemoryFlags, database: &mut Database, name: &str, sql: &str) -> Result<MemoryResult> {
+fn measure(flags: &DecodeFlags, database: &mut Database, name: &str, sql: &str) -> Result<Decoded> {
     let capture = capture(database, sql)?;
     check_against_server(database, &capture, sql)?;
     let per_row = |seconds: f64, rows: u64| seconds * 1e9 / rows as f64;
@@ -117,7 +123,7 @@ fn measure(flags: &MemoryFlags, database: &mut Database, name: &str, sql: &str) 
         Ok(best)
     };
     let times = if flags.rounds > 1 { 40 } else { 2 };
-    let result = MemoryResult {
+    let result = Decoded {
         name: name.to_owned(),
         wire_bytes_a_row: capture.messages.len() as f64 / capture.rows.max(1) as f64,
         cold_ns_a_row: best(&|| decode_once(&capture))?,
@@ -137,10 +143,20 @@ fn measure(flags: &MemoryFlags, database: &mut Database, name: &str, sql: &str) 
 
 /// Takes a COPY's messages off the wire as they are.
 fn capture(database: &mut Database, sql: &str) -> Result<Capture> {
-    let session = database.session();
-    let described = session.describe(sql)?.columns.ok_or("nothing to capture")?;
-    let columns = described.iter().map(|column| (column.type_oid, column.type_modifier, true)).collect();
-    let mut copy = session.copy_out(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)"))?;
+    let plan = pgarrow::Source::connect_blocking(database.url())?.query(sql).open()?.plan().clone();
+    let columns = plan.columns().iter().map(|column| match column.pg_type.is_cast_to_text() {
+        true => (TEXT_OID, -1, true),
+        false => (column.type_oid, column.type_modifier, true),
+    });
+    let columns = columns.collect();
+    let items = plan.columns().iter().map(|column| {
+        let cast = if column.pg_type.is_cast_to_text() { "::text" } else { "" };
+        pgarrow::quote_identifier(&column.name) + cast
+    });
+    let select = items.collect::<Vec<_>>().join(", ");
+    let mut copy = database
+        .session()
+        .copy_out(&format!("COPY (SELECT {select} FROM ({sql}) t) TO STDOUT (FORMAT binary)"))?;
     let mut messages = Vec::new();
     let rows = loop {
         let mut end = 0;

@@ -1,0 +1,169 @@
+//! The limit by several connections: ctid ranges from a queue, all of one snapshot.
+//!
+//! ```text
+//!  keeper  BEGIN, pg_export_snapshot(), sizes in pages ──▶ pieces
+//!  drain 1 ─┐
+//!  drain 2 ─┼─ SET TRANSACTION SNAPSHOT, then COPY of the next piece until there is none
+//!  drain n ─┘
+//! ```
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pgarrow_protocol::Config;
+
+use crate::Result;
+use crate::drain::{Drain, Drained};
+
+/// Pieces for each connection: many enough that none waits long for the last, and few, since the fair drain takes a
+/// millisecond to see the end of each.
+const PIECES_PER_CONNECTION: u64 = 4;
+
+/// Connections that have one snapshot, and what they will read.
+#[derive(Debug)]
+pub(crate) struct Drains {
+    /// Holds the snapshot that the others have.
+    _keeper: Drain,
+    drains: Vec<Drain>,
+    /// COPY statements.
+    pieces: Vec<String>,
+}
+
+impl Drains {
+    /// Connects and cuts the tables. `select`: the list of columns that is read of each.
+    pub(crate) fn connect(config: &Config, tables: &[String], select: &str, n: usize) -> Result<Self> {
+        let mut keeper = Drain::connect(config)?;
+        let snapshot = keeper.query("SELECT pg_export_snapshot()")?;
+        let snapshot = snapshot.first().and_then(|row| row.first()).ok_or("no snapshot")?;
+        let mut drains = Vec::new();
+        for _ in 0..n.max(1) {
+            let mut drain = Drain::connect(config)?;
+            drain.query(&format!("SET TRANSACTION SNAPSHOT '{snapshot}'"))?;
+            drains.push(drain);
+        }
+        let pieces = match n {
+            0 | 1 => tables.iter().map(|table| Piece::whole(table)).collect(),
+            _ => cut(&leaves(&mut keeper, tables)?, n as u64 * PIECES_PER_CONNECTION),
+        };
+        let pieces = pieces.iter().map(|piece| piece.copy(select)).collect();
+        Ok(Self { _keeper: keeper, drains, pieces })
+    }
+
+    /// Drains all pieces, each connection in a thread of its own.
+    pub(crate) fn run(&mut self, is_fair: bool) -> Result<Drained> {
+        let next = AtomicUsize::new(0);
+        let (pieces, next) = (&self.pieces, &next);
+        let work = |drain: &mut Drain| -> std::result::Result<Drained, String> {
+            let mut sum = Drained::default();
+            while let Some(sql) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let drained = drain.copy(sql, is_fair).map_err(|error| error.to_string())?;
+                sum.rows += drained.rows;
+                sum.bytes += drained.bytes;
+            }
+            Ok(sum)
+        };
+        let results = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                self.drains.iter_mut().map(|drain| scope.spawn(move || work(drain))).collect();
+            threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+        });
+        let mut sum = Drained::default();
+        for result in results {
+            let drained = result.map_err(|_| "a drain's thread panicked")??;
+            sum.rows += drained.rows;
+            sum.bytes += drained.bytes;
+        }
+        Ok(sum)
+    }
+}
+
+/// Pages of a table; all of them, or from one on and before another.
+#[derive(Clone, Debug, PartialEq)]
+struct Piece {
+    table: String,
+    from_page: u64,
+    /// None: to the end, wherever that is.
+    to_page: Option<u64>,
+}
+
+impl Piece {
+    fn whole(table: &str) -> Self {
+        Self { table: table.to_owned(), from_page: 0, to_page: None }
+    }
+
+    fn copy(&self, select: &str) -> String {
+        let mut conditions = Vec::new();
+        if self.from_page > 0 {
+            conditions.push(format!("ctid >= '({},0)'", self.from_page));
+        }
+        if let Some(to_page) = self.to_page {
+            conditions.push(format!("ctid < '({to_page},0)'"));
+        }
+        let filter = if conditions.is_empty() { "" } else { " WHERE " };
+        let (table, conditions) = (&self.table, conditions.join(" AND "));
+        format!("COPY (SELECT {select} FROM {table}{filter}{conditions}) TO STDOUT (FORMAT binary)")
+    }
+}
+
+/// The tables, or their partitions, with how many pages each has.
+fn leaves(keeper: &mut Drain, tables: &[String]) -> Result<Vec<(String, u64)>> {
+    const PAGES: &str = "pg_relation_size(oid) / current_setting('block_size')::int";
+    let mut leaves = Vec::new();
+    for table in tables {
+        let rows = keeper.query(&format!(
+            "SELECT oid::regclass::text, {PAGES} FROM pg_class WHERE oid = '{table}'::regclass AND relkind <> 'p' \
+             UNION ALL SELECT oid::regclass::text, {PAGES} \
+             FROM (SELECT relid AS oid FROM pg_partition_tree('{table}') WHERE isleaf) leaves"
+        ))?;
+        for row in rows {
+            let [leaf, pages] = row.as_slice() else { return Err("no pages".into()) };
+            leaves.push((leaf.clone(), pages.parse()?));
+        }
+    }
+    Ok(leaves)
+}
+
+/// Cuts tables into about `n` pieces of the same size; each table has one at least. The last of a table is open-ended.
+fn cut(leaves: &[(String, u64)], n: u64) -> Vec<Piece> {
+    let pages: u64 = leaves.iter().map(|(_, pages)| pages).sum();
+    let pages_each = pages.div_ceil(n.max(1)).max(1);
+    let mut pieces = Vec::new();
+    for (table, pages) in leaves {
+        let n_pieces = pages.div_ceil(pages_each).max(1);
+        for index in 0..n_pieces {
+            let to_page = (index + 1 < n_pieces).then(|| (index + 1) * pages_each);
+            pieces.push(Piece { table: table.clone(), from_page: index * pages_each, to_page });
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(leaves: &[(&str, u64)], n: u64) -> Vec<(String, u64, Option<u64>)> {
+        let leaves: Vec<_> = leaves.iter().map(|(name, pages)| ((*name).to_owned(), *pages)).collect();
+        cut(&leaves, n).into_iter().map(|piece| (piece.table, piece.from_page, piece.to_page)).collect()
+    }
+
+    #[test]
+    fn pieces_join_and_the_last_is_open() {
+        let whole = |name: &str| (name.to_owned(), 0, None);
+        assert_eq!(pieces(&[("a", 0)], 16), [whole("a")]);
+        assert_eq!(pieces(&[("a", 1), ("b", 1)], 1), [whole("a"), whole("b")]);
+        let cut = pieces(&[("a", 100)], 16);
+        assert_eq!(cut.len(), 15);
+        for pair in cut.windows(2) {
+            assert_eq!(pair[0].2, Some(pair[1].1));
+        }
+        assert_eq!(cut.last().map(|piece| piece.2), Some(None));
+    }
+
+    #[test]
+    fn statements() {
+        assert_eq!(Piece::whole("t").copy("*"), "COPY (SELECT * FROM t) TO STDOUT (FORMAT binary)");
+        let piece = Piece { table: "t".to_owned(), from_page: 4, to_page: Some(8) };
+        let sql = "COPY (SELECT a FROM t WHERE ctid >= '(4,0)' AND ctid < '(8,0)') TO STDOUT (FORMAT binary)";
+        assert_eq!(piece.copy("a"), sql);
+    }
+}

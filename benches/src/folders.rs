@@ -1,0 +1,46 @@
+//! Where things are: the suite's sources, and a folder under `target` for what it makes. And programs that it runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+
+/// `benches/`.
+pub(crate) fn source() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder for what is made: `target/bench`, beside the profile that this program was built in.
+pub(crate) fn work() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.parent().and_then(Path::parent).ok_or("this program is in no target folder")?;
+    let folder = target.join("bench");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// Runs a program whose output the user sees.
+///
+/// # Errors
+///
+/// It cannot be run, or fails.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().map_err(|error| format!("{name}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{name} failed with {status}").into()) }
+}
+
+/// Runs a program and returns what it printed, without space at its ends.
+///
+/// # Errors
+///
+/// It cannot be run, or fails.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{name} failed with {}: {}", output.status, stderr.trim()).into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,213 @@
+//! The one loop of the suite: contenders take turns, round by round, on one workload.
+//!
+//! So whatever else the machine does meets all of them, and only what was measured in one loop is compared. The first
+//! round is not counted: in it the answers are checked, column by column.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::answer::Answer;
+use crate::contender::{Contender, FAIR_DRAIN, Outcome, Round};
+use crate::server::{Database, ServerFlags};
+use crate::stats::{median, range};
+use crate::workloads::{Prepared, WORKLOADS, Workload};
+
+/// What is measured, and how often.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RoundFlags {
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+    /// Only these workloads
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Of the tables; 1 is six million lineitems
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) scale: f64,
+    /// How many connections each contender has
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    pub(crate) connections: Vec<usize>,
+    /// Where to write the results, as JSON: a folder such as benches/record
+    #[arg(long)]
+    pub(crate) record: Option<PathBuf>,
+}
+
+impl RoundFlags {
+    /// Tiny tables on a server that is there.
+    pub(crate) fn smoke(url: &str) -> Self {
+        let server = ServerFlags { url: Some(url.to_owned()) };
+        Self { server, only: Vec::new(), scale: 0.002, connections: vec![2], record: None }
+    }
+
+    /// The workloads that were asked for, else these.
+    pub(crate) fn workloads(&self, default: &[&str]) -> Result<Vec<&'static Workload>> {
+        let is_known = |name: &str| WORKLOADS.iter().any(|workload| workload.name == name);
+        if let Some(unknown) = self.only.iter().find(|name| !is_known(name)) {
+            let names = WORKLOADS.map(|workload| workload.name).join(", ");
+            return Err(format!("there is no workload {unknown}; there are {names}").into());
+        }
+        let is_wanted = |name: &str| match self.only.as_slice() {
+            [] => default.contains(&name),
+            only => only.iter().any(|only| only == name),
+        };
+        Ok(WORKLOADS.iter().filter(|workload| is_wanted(workload.name)).collect())
+    }
+}
+
+/// What one loop came to.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Group {
+    pub(crate) workload: String,
+    pub(crate) scale: f64,
+    pub(crate) rows: u64,
+    pub(crate) tables: usize,
+    pub(crate) connections: usize,
+    pub(crate) contenders: Vec<Measured>,
+    /// Contenders that could not read the workload, and why.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// One contender's rounds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Measured {
+    pub(crate) contender: String,
+    /// Those it used: some rivals have one, whatever is asked.
+    pub(crate) connections: usize,
+    pub(crate) wall_seconds: Vec<f64>,
+    pub(crate) cpu_seconds: Vec<f64>,
+    /// The largest of all rounds.
+    pub(crate) peak_bytes: u64,
+    /// On the wire, or of the files that were written.
+    pub(crate) bytes: u64,
+    /// Columns whose sum was compared with the server's. Rows always are.
+    pub(crate) columns_checked: usize,
+}
+
+impl Group {
+    /// The fair drain's median, if it ran.
+    pub(crate) fn limit_seconds(&self) -> Option<f64> {
+        let fair = self.contenders.iter().find(|measured| measured.contender == FAIR_DRAIN)?;
+        Some(median(&fair.wall_seconds))
+    }
+}
+
+/// Measures one workload.
+pub(crate) fn measure(
+    database: &mut Database,
+    prepared: &Prepared,
+    scale: f64,
+    connections: usize,
+    mut contenders: Vec<Contender>,
+    n_rounds: usize,
+) -> Result<Group> {
+    let table = prepared.tables.first().ok_or("a workload without tables")?;
+    let plan = pgarrow::Source::connect_blocking(database.url())?.table(table).open()?.plan().clone();
+    let answer = Answer::of(database, &plan, &prepared.tables)?;
+    let pages = pages(database, table)?;
+    let url = database.url().to_owned();
+    let first = Round { url: &url, prepared, pages, answer: &answer, is_checked: true };
+    let mut left_out = Vec::new();
+    let mut measured = Vec::new();
+    let mut failure = None;
+    contenders.retain(|contender| match contender.run(&first) {
+        Ok((_, n_checked)) => {
+            measured.push(Measured::new(contender, n_checked));
+            true
+        }
+        Err(error) => {
+            let text = format!("{} on {}: {error}", contender.name, prepared.workload);
+            match contender.is_ours() {
+                true => failure = failure.take().or(Some(text)),
+                // A rival may lack a type. Its wrong answers are not measured either.
+                false => left_out.push(text),
+            }
+            false
+        }
+    });
+    if let Some(failure) = failure {
+        return Err(failure.into());
+    }
+    for _ in 0..n_rounds {
+        for (contender, measured) in contenders.iter().zip(&mut measured) {
+            let result = contender.run(&Round { is_checked: false, ..first });
+            let (outcome, _) = result.map_err(|error| format!("{}: {error}", contender.name))?;
+            measured.add(&outcome);
+        }
+    }
+    let group = Group {
+        workload: prepared.workload.to_owned(),
+        scale,
+        rows: answer.rows,
+        tables: prepared.tables.len(),
+        connections,
+        contenders: measured,
+        left_out,
+    };
+    print(&group);
+    Ok(group)
+}
+
+/// Of a table, or of the largest of its partitions: what a rival cuts into ranges.
+fn pages(database: &mut Database, table: &str) -> Result<u64> {
+    let sql = format!(
+        "SELECT (max(pg_relation_size(oid)) / current_setting('block_size')::int)::text FROM \
+         (SELECT '{table}'::regclass AS oid UNION ALL SELECT relid FROM pg_partition_tree('{table}')) parts"
+    );
+    Ok(database.value(&sql)?.ok_or("no pages")?.parse()?)
+}
+
+impl Measured {
+    fn new(contender: &Contender, columns_checked: usize) -> Self {
+        Self {
+            contender: contender.name.clone(),
+            connections: contender.connections,
+            wall_seconds: Vec::new(),
+            cpu_seconds: Vec::new(),
+            peak_bytes: 0,
+            bytes: 0,
+            columns_checked,
+        }
+    }
+
+    fn add(&mut self, outcome: &Outcome) {
+        self.wall_seconds.push(outcome.wall_seconds);
+        self.cpu_seconds.push(outcome.cpu_seconds);
+        self.peak_bytes = self.peak_bytes.max(outcome.peak_bytes);
+        self.bytes = outcome.bytes;
+    }
+}
+
+fn print(group: &Group) {
+    let limit = group.limit_seconds();
+    let unit = if group.tables > 1 { "ms/table" } else { "µs/row" };
+    println!("\n{}: {} rows, connections: {}", group.workload, group.rows, group.connections);
+    println!(
+        "{:<22} {:>5} {:>9} {:>15} {:>8} {:>9} {:>10} {:>9} {:>9}",
+        "", "conn.", "wall s", "min … max", "÷ fair", "cpu s", unit, "peak MiB", "MB"
+    );
+    for measured in &group.contenders {
+        let (low, high) = range(&measured.wall_seconds);
+        let wall = median(&measured.wall_seconds);
+        let cpu = median(&measured.cpu_seconds);
+        println!(
+            "{:<22} {:>5} {:>9.3} {:>15} {:>8.3} {:>9.3} {:>10.3} {:>9.1} {:>9.1}",
+            measured.contender,
+            measured.connections,
+            wall,
+            format!("{low:.2} … {high:.2}"),
+            limit.map_or(f64::NAN, |limit| wall / limit),
+            cpu,
+            match group.tables {
+                // Beyond what the server itself needs.
+                2.. => (wall - limit.unwrap_or(f64::NAN)) * 1e3 / group.tables as f64,
+                _ => cpu * 1e6 / group.rows.max(1) as f64,
+            },
+            measured.peak_bytes as f64 / f64::from(1 << 20),
+            measured.bytes as f64 / 1e6,
+        );
+    }
+    for text in &group.left_out {
+        println!("left out: {text}");
+    }
+}

@@ -1,0 +1,65 @@
+//! All of the suite on tiny tables: it passes if every answer is right.
+
+use std::path::PathBuf;
+
+use crate::compare::{Side, measure};
+use crate::decode::{self, DecodeFlags};
+use crate::export::{self, ExportFlags, Target};
+use crate::report::{self, ReportFlags};
+use crate::rivals::{self, RivalsFlags};
+use crate::rounds::RoundFlags;
+use crate::server::{Database, ServerFlags};
+use crate::{Result, workloads};
+
+/// What is there to be tried.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SmokeFlags {
+    #[command(flatten)]
+    server: ServerFlags,
+    /// A Python with the rivals' packages; without it they are not tried
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// A pgarrow command to compare with itself; without it nothing is compared
+    #[arg(long)]
+    program: Option<PathBuf>,
+}
+
+pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
+    // One server for all, with tables that later steps find.
+    let mut database = Database::open(&flags.server)?;
+    let url = database.url().to_owned();
+    let records = tempfile::tempdir()?;
+    let mut rounds = RoundFlags::smoke(&url);
+    rounds.record = Some(records.path().to_owned());
+
+    decode::run(&DecodeFlags::smoke(&url))?;
+    export::run(&ExportFlags { rounds: rounds.clone(), n_rounds: 1, target: Target::ALL.to_vec() })?;
+    if let Some(python) = &flags.python {
+        let all = workloads::WORKLOADS.iter().filter(|workload| !workload.is_many());
+        rounds.only = all.map(|workload| workload.name.to_owned()).collect();
+        rivals::run(&RivalsFlags { rounds, n_rounds: 1, python: Some(python.clone()) })?;
+    }
+    if let Some(program) = &flags.program {
+        let workloads = RoundFlags::smoke(&url).workloads(&["five"])?;
+        let workload = workloads.first().ok_or("no workload")?;
+        let prepared = workload.prepare(&mut database, 0.002)?;
+        let table = prepared.tables.first().ok_or("a workload without tables")?;
+        let side = Side { program, flags: &[] };
+        for to in ["none", "parquet"] {
+            let changes = measure(&mut database, table, to, [side; 2], 2)?;
+            // How long tiny exports take says nothing; that they were found and timed is what counts.
+            if changes.iter().all(|change| change.a_seconds <= 0.0 || change.b_seconds <= 0.0) {
+                return Err(format!("nothing was timed: {changes:?}").into());
+            }
+        }
+    }
+    let to = records.path().join("report");
+    report::run(&ReportFlags { from: Some(records.path().to_owned()), to: Some(to.clone()) })?;
+    let text = std::fs::read_to_string(to.join("RESULTS.md"))?;
+    for workload in workloads::WORKLOADS {
+        if !text.contains(&format!("export: {}, 2 connections", workload.name)) {
+            return Err(format!("the report has no {}", workload.name).into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Types one by one.
+
+/// One column of one type each, for decoding in memory: name, and the value as a function of `i`.
+pub(crate) const TYPES: [(&str, &str); 26] = [
+    ("bool", "i % 3 = 0"),
+    ("int2", "(i % 30000)::int2"),
+    ("int4", "i"),
+    ("int8", "i::int8"),
+    ("int4, half NULL", "CASE WHEN hashint4(i) % 2 = 0 THEN i END"),
+    ("float4", "i::float4 / 3"),
+    ("float8", "i::float8 / 3"),
+    ("numeric(15,2)", "(i * 1.01)::numeric(15,2)"),
+    ("numeric(15,2), negative", "(i * -1.01)::numeric(15,2)"),
+    ("numeric(38,10)", "(hashint8(i)::numeric * 123456789.0123456789)::numeric(38,10)"),
+    ("numeric(50,10)", "(hashint8(i)::numeric * 123456789.0123456789)::numeric(50,10)"),
+    ("numeric", "hashint8(i)::numeric / 7"),
+    ("money", "(i * 0.01)::numeric::money"),
+    ("text, short", "'u' || i % 1000"),
+    ("text, 32 bytes", "md5(i::text)"),
+    ("text, 256 bytes", "repeat(md5(i::text), 8)"),
+    ("text, not ASCII", "'Grüße ' || i || ' 日本'"),
+    ("bytea", "decode(md5(i::text), 'hex')"),
+    ("uuid", "md5(i::text)::uuid"),
+    ("jsonb", "jsonb_build_object('id', i, 'name', 'x' || i)"),
+    ("date", "date '2020-01-01' + i % 3000"),
+    ("time", "time '00:00' + i * interval '1 second'"),
+    ("timestamptz", "timestamptz '2026-01-01' - i * interval '1 second'"),
+    ("interval", "i * interval '1 minute'"),
+    ("inet", "'10.0.0.0'::inet + i % 1000000"),
+    ("enum", "(CASE i % 3 WHEN 0 THEN 'sad' WHEN 1 THEN 'ok' ELSE 'happy' END)::bench_mood"),
+];
