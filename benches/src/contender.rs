@@ -41,11 +41,14 @@ pub(crate) enum Ours {
 
 /// The name of the limit in results.
 pub(crate) const FAIR_DRAIN: &str = "fair drain";
+const PLAIN_DRAIN: &str = "plain drain";
+/// Those that only read.
+pub(crate) const DRAINS: [&str; 2] = [PLAIN_DRAIN, FAIR_DRAIN];
 
 impl Ours {
     fn name(self) -> &'static str {
         match self {
-            Self::PlainDrain => "plain drain",
+            Self::PlainDrain => PLAIN_DRAIN,
             Self::FairDrain => FAIR_DRAIN,
             Self::Arrow => "pgarrow → Arrow",
             Self::Parquet => "pgarrow → Parquet",
