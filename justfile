@@ -34,8 +34,8 @@ _bench *args:
 # All benchmarks in a short form, below 10 minutes on 2 cores: see benches/README.md
 bench:
     {{ just_executable() }} --justfile {{ justfile() }} _bench decode --rows 100000 --rounds 3 --record target/bench/record
-    {{ just_executable() }} --justfile {{ justfile() }} _bench export --scale 0.1 --rounds 5 --record target/bench/record
-    {{ just_executable() }} --justfile {{ justfile() }} _bench rivals --scale 0.1 --rounds 5 --record target/bench/record
+    {{ just_executable() }} --justfile {{ justfile() }} _bench export --scale 0.1 --rounds 5 --connections 2 --record target/bench/record
+    {{ just_executable() }} --justfile {{ justfile() }} _bench rivals --scale 0.1 --rounds 5 --connections 2 --record target/bench/record
     {{ just_executable() }} --justfile {{ justfile() }} _bench report --from target/bench/record
 
 # Decoding in memory, by workload and type: just bench-decode --instructions

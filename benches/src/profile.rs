@@ -59,7 +59,7 @@ pub(crate) fn run(flags: &ProfileFlags) -> Result<()> {
     perf.arg(&samples).arg("--").arg(std::env::current_exe()?);
     perf.args(["child", target, "--url", database.url(), "--table", &prepared.tables.join(",")]);
     perf.args(["--connections", &flags.connections.to_string()]);
-    folders::succeed(&mut perf)?;
+    folders::succeed(perf.stdout(Stdio::null()))?;
 
     let text = folder.path().join("perf.txt");
     let mut script = Command::new("perf");

@@ -25,7 +25,7 @@ pub(crate) struct Change {
     /// Medians.
     pub(crate) a_seconds: f64,
     pub(crate) b_seconds: f64,
-    /// The larger spread of the two, in seconds.
+    /// The spreads of both together, in seconds.
     pub(crate) noise_seconds: f64,
     pub(crate) verdict: Verdict,
 }
@@ -86,7 +86,7 @@ pub(crate) fn changes(a: &[Times], b: &[Times]) -> Vec<Change> {
     let changes = names.into_iter().map(|name| {
         let (a, b) = (of(a, name), of(b, name));
         let (a_seconds, b_seconds) = (median(&a), median(&b));
-        let noise_seconds = spread(&a).max(spread(&b));
+        let noise_seconds = spread(&a) + spread(&b);
         let threshold = match name == TOTAL {
             true => TOTAL_THRESHOLD * a_seconds,
             false => (PHASE_THRESHOLD * a_seconds).max(PHASE_SHARE_MIN * total_seconds),
