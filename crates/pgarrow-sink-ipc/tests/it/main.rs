@@ -1,6 +1,8 @@
 //! Tests of the Arrow IPC sink, read back with arrow's readers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod readers;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
