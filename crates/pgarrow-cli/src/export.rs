@@ -45,7 +45,7 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
     let report = match (planned, output) {
         (Planned::One(run), Some((output, format))) => write_one(*run, &format, output, is_ordered, console)?,
         (Planned::Many(run), Some((Opened::Folder { folder, file_bytes }, format))) => {
-            write_many(run, &format, &folder, file_bytes, console, signals)?
+            write_many(*run, &format, &folder, file_bytes, console, signals)?
         }
         // `Destination` lets no such job pass.
         (Planned::Many(_), Some(_)) => {

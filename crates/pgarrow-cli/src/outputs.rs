@@ -111,7 +111,7 @@ fn sink(
             Box::new(sink)
         }
         Format::IpcFile(options) | Format::IpcStream(options) => {
-            Box::new(IpcSink::create(outputs, schema, options.clone())?)
+            Box::new(IpcSink::create(outputs, schema, *options)?)
         }
     })
 }

@@ -33,7 +33,7 @@ pub(crate) enum Single {
 #[derive(Debug)]
 pub(crate) enum Planned {
     One(Box<Run>),
-    Many(TablesRun),
+    Many(Box<TablesRun>),
 }
 
 impl Subject {
@@ -75,7 +75,7 @@ impl Subject {
             Self::One(single) => Planned::One(Box::new(single.extract(source).options(options).open()?)),
             Self::Many { names, schemas } => {
                 let tables = schemas.iter().fold(source.tables(names), |tables, name| tables.schema(name));
-                Planned::Many(tables.options(options).open()?)
+                Planned::Many(Box::new(tables.options(options).open()?))
             }
         })
     }

@@ -19,8 +19,9 @@ const CELL_MAX: usize = 60;
 
 /// One table or query: how it is cut and why, its columns, its slices.
 pub(crate) fn one(report: &PlanReport, n_readers: usize, lists: Lists) -> String {
-    let mut text = heading(&report.subject, report.slices.len(), n_readers);
-    text.push_str(&format!("  {}\n", escape_control(&report.slicing)));
+    let readers = units::counted(n_readers as u64, "connection");
+    let (subject, slicing) = (escape_control(&report.subject), escape_control(&report.slicing));
+    let mut text = format!("{subject}, read by {readers}\n  {slicing}\n");
     text.push_str("\ncolumns\n");
     let columns = report.columns.iter().map(|column| {
         let null = if column.nullable { "" } else { "not null" };
@@ -47,10 +48,12 @@ pub(crate) fn one(report: &PlanReport, n_readers: usize, lists: Lists) -> String
 
 /// Several tables: a line for each.
 pub(crate) fn many(reports: &[PlanReport], n_readers: usize, lists: Lists) -> String {
-    let n_slices = reports.iter().map(|report| report.slices.len()).sum();
     let bytes_of = |report: &PlanReport| report.slices.iter().map(|slice| slice.estimated_bytes).sum::<u64>();
-    let mut text = heading(&units::counted(reports.len() as u64, "table"), n_slices, n_readers);
-    text.push('\n');
+    let n_slices = reports.iter().map(|report| report.slices.len() as u64).sum();
+    let [tables, slices, readers] =
+        [(reports.len() as u64, "table"), (n_slices, "slice"), (n_readers as u64, "connection")]
+            .map(|(number, noun)| units::counted(number, noun));
+    let mut text = format!("{tables} in {slices}, read by {readers}\n\n");
     let lines = reports.iter().map(|report| {
         [
             cell(&report.subject),
@@ -66,13 +69,6 @@ pub(crate) fn many(reports: &[PlanReport], n_readers: usize, lists: Lists) -> St
     }
     text.push_str("for the slices and columns of one: pgarrow plan … --table NAME\n");
     text
-}
-
-/// `public.orders: 55 slices, 2 readers`.
-fn heading(subject: &str, n_slices: usize, n_readers: usize) -> String {
-    let (slices, readers) =
-        (units::counted(n_slices as u64, "slice"), units::counted(n_readers as u64, "reader"));
-    format!("{}: {slices}, {readers}\n", escape_control(subject))
 }
 
 fn total(rows: Option<u64>, bytes: u64) -> Option<String> {

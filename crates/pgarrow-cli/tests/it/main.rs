@@ -3,7 +3,11 @@
 
 mod demo;
 mod errors;
+mod folders;
+mod holds;
 mod output;
+mod plans;
+mod readers;
 mod signals;
 mod support;
 mod usage;

@@ -1,27 +1,16 @@
 //! What comes out, and where.
 
 use std::fs::{self, File};
-use std::io::{Cursor, Read};
+use std::io::Read;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
-use arrow_ipc::reader::{FileReader, StreamReader};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use arrow_ipc::reader::FileReader;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use pgarrow_testkit::{Capability, TestServer, require};
 
-use crate::support::{Place, command, end_of, run};
-
-fn parquet_rows(path: &std::path::Path) -> usize {
-    let reader =
-        ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
-    reader.map(|batch| batch.unwrap().num_rows()).sum()
-}
-
-fn stream(bytes: &[u8]) -> Vec<RecordBatch> {
-    StreamReader::try_new(Cursor::new(bytes), None).unwrap().map(Result::unwrap).collect()
-}
+use crate::support::{Place, command, end_of, parquet_rows, run, stream};
 
 #[test]
 fn the_ending_of_the_name_says_the_format() {

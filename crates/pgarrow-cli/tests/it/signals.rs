@@ -67,11 +67,11 @@ fn a_signal_while_a_server_takes_its_time_to_let_us_in() {
 fn a_signal_while_the_network_is_dead_and_a_second_one() {
     require!(Capability::PrivateServer);
     let server_port = TestServer::shared().private().unwrap().port();
-    for is_sent_twice in [false, true] {
+    for (is_sent_twice, output) in [(false, "x.parquet"), (true, "x.parquet"), (true, "out/")] {
         let place = Place::new("frozen");
         let proxy = Proxy::start(server_port, Fault::FreezeAfterServerBytes(1_000_000));
         let url = proxy.url_of(place.database.url());
-        let args = ["export", &url, "-q", ENDLESS, "-o", "x.parquet"];
+        let args = ["export", &url, "-q", ENDLESS, "-o", output];
         let mut child = start(command(place.folder.path()).args(args));
         eventually("it is frozen", || proxy.from_server_bytes() >= 1_000_000);
         send(&child, Signal::SIGINT);

@@ -1,11 +1,15 @@
 //! Runs the command and waits for things to happen.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamReader;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pgarrow_testkit::{Database, TestServer};
 use tempfile::TempDir;
 
@@ -98,6 +102,10 @@ impl Place {
 /// An export that takes longer than any test. In FROM, the server would first write all the numbers to its disk.
 pub(crate) const ENDLESS: &str = "select generate_series(1, 1000000000) as g, repeat('x', 100) as x";
 
+/// A table `t` of several MB: `id` from 1 to 20,000 in the order of its pages, `down` the other way round.
+pub(crate) const NUMBERS: &str = "CREATE TABLE t (id int8 NOT NULL, down int8, text text); \
+     INSERT INTO t SELECT g, 20000 - g, repeat(md5(g::text), 4) FROM generate_series(1, 20000) g; ANALYZE t";
+
 /// The command, in a folder, without the connection that this process may have been given.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pgarrow"));
@@ -139,6 +147,17 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within 30 s: {what}");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+pub(crate) fn parquet_rows(path: &Path) -> usize {
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    reader.map(|batch| batch.unwrap().num_rows()).sum()
+}
+
+/// The batches of an IPC stream.
+pub(crate) fn stream(bytes: &[u8]) -> Vec<RecordBatch> {
+    StreamReader::try_new(Cursor::new(bytes), None).unwrap().map(Result::unwrap).collect()
 }
 
 pub(crate) fn names(folder: &Path) -> Vec<String> {

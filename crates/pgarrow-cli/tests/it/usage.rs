@@ -39,9 +39,61 @@ fn options_that_contradict_each_other_or_do_nothing() {
         (&["-t", "t", "--to", "none", "--overwrite"], "--overwrite is for files"),
         (&["-t", "t", "-o", "x.parquet", "--report", "x.parquet"], "the same file"),
         (&["-t", "t", "-o", "x.parquet", "--columns", "a,,b"], "a,,b"),
+        (&["-t", "t", "-o", "x.parquet", "--file-size", "1M"], "end the output's path with /"),
+        (&["-t", "t", "--to", "none", "--file-size", "1M"], "--file-size is for folders"),
+        (&["-t", "t", "-o", "out/", "--report", "out/r.json"], "--report would be in the folder"),
+        (&["-t", "t", "-o", "out/", "--report", "./out/sub/r.json"], "--report would be in the folder"),
+        (&["-t", "t", "-t", "u", "-o", "x.parquet"], "several tables need a folder"),
+        (&["--schema", "s", "--to", "parquet", "-o", "-"], "several tables do not fit into stdout"),
+        (&["-t", "t", "--schema", "s", "-q", "select 1", "--to", "none"], "not both"),
+        (&["-t", "t", "-t", "u", "--to", "none", "--columns", "a"], "--columns: is for one --table"),
+        (&["--schema", "s", "--to", "none", "--where", "a"], "--where: is for one --table"),
+        (&["--schema", "s", "--to", "none", "--split-on", "a"], "--split-on names a column of one"),
+        (&["--schema", "s", "--to", "none", "--ordered"], "--ordered is for outputs"),
+        (&["--schema", "s", "--to", "none", "--param", "1"], "--param is for queries"),
+        (&["--slice", "{}", "-t", "t", "--to", "none"], "--slice says what is read"),
+        (&["--slice", "{}", "-q", "select 1", "--to", "none"], "--slice says what is read"),
+        (&["--slice", "{}", "--columns", "a", "--to", "none"], "--columns: a slice brings its own"),
+        (&["--slice", "{}", "--to", "none"], "this is not a slice that can be read"),
+        (&["--slice", "-", "--to", "none"], "stdin is empty"),
+        (&["--slice", "no-such-file", "--to", "none"], "no-such-file"),
+        (&["--slice", SLICE, "--to", "none", "--readers", "2"], "leave out --readers"),
+        (&["--slice", SLICE, "--to", "none", "--ordered"], "leave out --ordered"),
+        (&["--slice", SLICE, "--to", "none", "--split-on", "a"], "leave out --split-on"),
+        (&["--slice", SLICE, "--to", "none", "--slice-bytes", "1M"], "leave out --slice-bytes"),
+        (&["--slice", SLICE, "--to", "none", "--read-mode", "copy"], "leave out --read-mode"),
+        (&["--slice", SLICE, "--to", "none", "--inconsistent"], "leave out --inconsistent"),
+        (&["--slice", SLICE, "--to", "none", "--retries", "1"], "leave out --retries"),
+        (&["-t", "t", "--dry-run", "--report", "r.json"], "--dry-run writes nothing"),
+        (&["-t", "t", "--dry-run", "-o", "x.csv"], "says no format"),
     ] {
         let ran = pgarrow(&[&["export", NOWHERE], args].concat());
         ran.assert_refused(2, &[says]);
+    }
+}
+
+/// A token of a query.
+const SLICE: &str = r#"{"version":1,"source":{"endpoint":"h:5432","database":"d","server_started":"now"},
+    "snapshot":null,"subject":{"query":"select 1"},"columns":["a"],"filter":null,"range":"whole",
+    "read_mode":"copy","schema_fingerprint":"","estimated_bytes":0,"estimated_rows":null,"index":0,"of":1}"#;
+
+#[test]
+fn plans_and_holds_that_cannot_be() {
+    for (args, says) in [
+        (&["plan", NOWHERE][..], "nothing to export"),
+        (&["plan", NOWHERE, "-t", "t", "--tokens", "x"], "`pgarrow hold` does"),
+        (&["hold", NOWHERE], "nothing to export"),
+        (&["hold", NOWHERE, "-t", "t", "-t", "u"], "hold takes one --table or query"),
+        (&["hold", NOWHERE, "--schema", "s"], "hold takes one --table or query"),
+    ] {
+        pgarrow(args).assert_refused(2, &[says]);
+    }
+    pgarrow(&["plan", NOWHERE, "-t", "t"]).assert_refused(3, &["cannot connect"]);
+    pgarrow(&["hold", NOWHERE, "-t", "t", "--tokens", "x"]).assert_refused(3, &["cannot connect"]);
+    for args in [["-t", "t", "--for", "2 days"], ["-t", "t", "--for", "0s"]] {
+        let ran = pgarrow(&[&["hold", NOWHERE], &args[..]].concat());
+        assert_eq!(ran.code, Some(2));
+        assert!(ran.stderr.contains("as in 30s, 10m or 2h"), "{}", ran.stderr);
     }
 }
 
@@ -52,6 +104,12 @@ fn values_that_cannot_be_read() {
         (&["--batch-bytes", "8X"], "as in 8M"),
         (&["--batch-bytes", "2G"], "1 byte to 1G"),
         (&["--row-group-rows", "many"], "from 1 on"),
+        (&["--readers", "0"], "from 1 on"),
+        (&["--memory", "15M"], "at least 16M"),
+        (&["--file-size", "0"], "1 byte to 1024T"),
+        (&["--slice-bytes", "x"], "as in 8M"),
+        (&["--read-mode", "psychic"], "auto, copy, select, cursor"),
+        (&["--retries", "often"], "--retries"),
         (&["--set", "work_mem"], "NAME=VALUE"),
         (&["--to", "csv"], "parquet, ipc, ipc-stream, none"),
         (&["--frobnicate"], "--frobnicate"),
@@ -76,7 +134,14 @@ fn a_connection_that_cannot_be_read() {
 
 #[test]
 fn help_lists_every_exit_code_and_gives_examples() {
-    for args in [&["--help"][..], &["export", "--help"], &["demo", "--help"], &["export", "-h"]] {
+    for args in [
+        &["--help"][..],
+        &["export", "--help"],
+        &["demo", "--help"],
+        &["export", "-h"],
+        &["plan", "--help"],
+        &["hold", "-h"],
+    ] {
         let ran = pgarrow(args);
         ran.assert_success();
         let codes = ran.stdout_text().split("Exit codes:").nth(1).unwrap();
@@ -98,6 +163,7 @@ fn completions_and_manual_pages() {
         let ran = pgarrow(&["completions", shell]);
         ran.assert_success();
         assert!(ran.stdout_text().contains("row-group-rows"), "{shell}");
+        assert!(ran.stdout_text().contains("until-eof"), "{shell}");
     }
     let ran = pgarrow(&["man"]);
     ran.assert_success();
@@ -106,7 +172,7 @@ fn completions_and_manual_pages() {
     let folder = TempDir::new().unwrap();
     run(command(folder.path()).args(["man", "."])).assert_success();
     let pages = names(folder.path());
-    for page in ["pgarrow.1", "pgarrow-export.1", "pgarrow-demo.1"] {
+    for page in ["pgarrow.1", "pgarrow-export.1", "pgarrow-plan.1", "pgarrow-hold.1", "pgarrow-demo.1"] {
         assert!(pages.iter().any(|name| name == page), "{pages:?}");
     }
     let ran = run(command(folder.path()).args(["man", "no/such/folder"]));

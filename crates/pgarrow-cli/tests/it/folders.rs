@@ -1,0 +1,167 @@
+//! Folders of files: one table or several, there with all their files or not at all.
+
+use std::fs;
+
+use pgarrow_testkit::{Capability, Python, require};
+
+use crate::support::{NUMBERS, Place, names};
+
+const PYARROW: &str = "
+import sys, pyarrow.dataset as ds
+table = ds.dataset(sys.argv[1], format=sys.argv[2]).to_table()
+print(table.num_rows, sum(table['id'].to_pylist()))
+";
+
+const DUCKDB: &str = "
+import sys, duckdb
+print(*duckdb.sql(f\"select count(*), sum(id), count(distinct text) from '{sys.argv[1]}/*.parquet'\").fetchall()[0])
+";
+
+const PARTS: [&str; 7] = ["-t", "t", "--slice-bytes", "64K", "--readers", "3", "-o"];
+
+#[test]
+fn a_folder_is_read_by_pyarrow_and_duckdb() {
+    require!(Capability::Server, Capability::Python);
+    let place = Place::new("folder");
+    place.database.execute(NUMBERS);
+    for (args, kind, at_least) in [
+        (&["a/"][..], "parquet", 1),
+        (&["b/", "--file-size", "30K", "--row-group-rows", "1000"], "parquet", 5),
+        (&["c/", "--file-size", "100K", "--to", "ipc", "--batch-rows", "1000"], "ipc", 5),
+        (&["d.arrow/", "--ordered"], "ipc", 1),
+        (&["e/", "--ordered", "--file-size", "30K", "--row-group-rows", "1000"], "parquet", 5),
+    ] {
+        let ran = place.export(&[&PARTS[..], args].concat());
+        ran.assert_success();
+        let folder = place.path(args[0]);
+        let files = names(&folder);
+        assert!(files.len() >= at_least, "{args:?}: {files:?}");
+        // In order there is one sequence of files; otherwise as many at a time as readers.
+        let is_one = args.contains(&"--ordered") && at_least == 1;
+        assert!(!is_one || files.len() == 1, "{args:?}: {files:?}");
+        for (number, name) in files.iter().enumerate() {
+            let extension = if kind == "ipc" { "arrow" } else { "parquet" };
+            assert_eq!(*name, format!("part-{number:05}.{extension}"));
+        }
+        let folder = folder.to_str().unwrap().trim_end_matches('/');
+        assert_eq!(Python::shared().run(PYARROW, &[folder, kind]).trim_end(), "20000 200010000", "{args:?}");
+        if kind == "parquet" {
+            assert_eq!(
+                Python::shared().run(DUCKDB, &[folder]).trim_end(),
+                "20000 200010000 20000",
+                "{args:?}"
+            );
+        }
+        if files.len() > 4 {
+            let all = format!("{}: {} files, ", args[0], files.len());
+            assert!(ran.stderr.contains(&all), "{all:?} is not in {}", ran.stderr);
+        }
+    }
+    // In order: the same rows in the same files, by any number of readers.
+    let again = ["-t", "t", "--slice-bytes", "64K", "--readers", "1", "-o", "f/", "--ordered"];
+    place
+        .export(&[&again[..], &["--file-size", "30K", "--row-group-rows", "1000"]].concat())
+        .assert_success();
+    let files = names(&place.path("f"));
+    assert_eq!(files, names(&place.path("e")));
+    for name in files {
+        assert!(
+            fs::read(place.path("e").join(&name)).unwrap() == fs::read(place.path("f").join(&name)).unwrap()
+        );
+    }
+}
+
+#[test]
+fn a_folder_that_is_there_and_one_that_fails() {
+    require!(Capability::Server);
+    let place = Place::new("folder_there");
+    place.database.execute(NUMBERS);
+    fs::create_dir(place.path("out")).unwrap();
+    // An empty folder is as good as none.
+    place.export(&[&PARTS[..], &["out/"]].concat()).assert_success();
+    let before = names(&place.path("out"));
+    place.export(&[&PARTS[..], &["out/"]].concat()).assert_refused(7, &["\"out/\"", "--overwrite"]);
+    // A run that fails leaves what was there, and nothing else.
+    let fails =
+        ["-q", "select 1 / (90000 - g) from generate_series(1, 100000) g", "-o", "out/", "--overwrite"];
+    assert_eq!(place.export(&fails).code, Some(4));
+    assert_eq!((place.names(), names(&place.path("out"))), (vec!["out".to_owned()], before));
+    let fails = ["-q", "select 1 / (90000 - g) from generate_series(1, 100000) g", "-o", "new/"];
+    assert_eq!(place.export(&fails).code, Some(4));
+    assert_eq!(place.names(), ["out"]);
+    // One that succeeds replaces all of it.
+    fs::write(place.path("out/stale.parquet"), "stale").unwrap();
+    place.export(&["-q", "select 1 as a", "-o", "out/", "--overwrite"]).assert_success();
+    assert_eq!(names(&place.path("out")), ["part-00000.parquet"]);
+    place.export(&["-t", "t", "-o", "out"]).assert_refused(2, &["\"out\" says no format"]);
+    place
+        .export(&["-t", "t", "--to", "parquet", "-o", "out"])
+        .assert_refused(7, &["is a folder", "end it with /"]);
+}
+
+#[test]
+fn tables_come_together() {
+    require!(Capability::Server, Capability::Python);
+    let place = Place::new("tables");
+    place.database.execute(NUMBERS);
+    place.database.execute(
+        "CREATE SCHEMA \"S\"; CREATE TABLE \"S\".\"a/b\" AS SELECT g::int8 AS id FROM generate_series(1, 10) g; \
+         CREATE TABLE \"S\".empty (id int8); \
+         CREATE MATERIALIZED VIEW \"S\".m AS SELECT 5::int8 AS id; \
+         CREATE VIEW \"S\".left_out AS SELECT 1 AS id; \
+         CREATE TABLE \"S\".p (id int8) PARTITION BY RANGE (id); \
+         CREATE TABLE \"S\".p1 PARTITION OF \"S\".p FOR VALUES FROM (0) TO (10); \
+         INSERT INTO \"S\".p SELECT g FROM generate_series(0, 9) g",
+    );
+    let args = ["--schema", "S", "-t", "T", "--slice-bytes", "64K", "--readers", "3"];
+    let ran = place.export(&[&args[..], &["-o", "all/", "--report", "r.json"]].concat());
+    ran.assert_success();
+    let files = ["S.a%2Fb.parquet", "S.empty.parquet", "S.m.parquet", "S.p.parquet", "public.t.parquet"];
+    assert_eq!(names(&place.path("all")), files);
+    assert!(ran.stderr.contains("5 tables: 20,021 rows, "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("all/: 5 files, "), "{}", ran.stderr);
+    for (name, totals) in files.iter().zip(["10 55", "0 0", "1 5", "10 45", "20000 200010000"]) {
+        let path = place.path("all").join(name);
+        assert_eq!(
+            Python::shared().run(PYARROW, &[path.to_str().unwrap(), "parquet"]).trim_end(),
+            totals,
+            "{name}"
+        );
+    }
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(place.path("r.json")).unwrap()).unwrap();
+    assert_eq!((&report["subject"], &report["rows"]), (&"5 tables".into(), &20_021.into()));
+    let tables = report["tables"].as_array().unwrap();
+    let large = tables.iter().find(|table| table["table"] == "public.t").unwrap();
+    assert_eq!(large["rows"], 20_000);
+    assert_eq!(tables.len(), 5);
+
+    let ran = place.export(&[&args[..], &["--to", "none"]].concat());
+    ran.assert_success();
+    assert!(ran.stderr.contains("5 tables: 20,021 rows, "), "{}", ran.stderr);
+    // In other files and formats.
+    let sized = [
+        "-t",
+        "t",
+        "-t",
+        "\"S\".p",
+        "-o",
+        "sized/",
+        "--to",
+        "ipc-stream",
+        "--batch-rows",
+        "1000",
+        "--file-size",
+    ];
+    place.export(&[&sized[..], &["100K", "--quiet"]].concat()).assert_success();
+    let files = names(&place.path("sized"));
+    assert!(files.len() > 3, "{files:?}");
+    assert_eq!((files[0].as_str(), files[1].as_str()), ("S.p-00000.arrows", "public.t-00000.arrows"));
+
+    // One that fails takes all with it.
+    place.database.execute("CREATE TABLE \"S\".z AS SELECT 'infinity'::timestamp AS at");
+    let ran = place.export(&[&args[..], &["-o", "none/"]].concat());
+    ran.assert_refused(6, &["\"S\".z", "\"at\""]);
+    assert_eq!(place.names(), ["all", "r.json", "sized"]);
+    place.export(&["--schema", "s", "--to", "none"]).assert_refused(2, &["s"]);
+    place.export(&["-t", "t", "-t", "u", "--to", "none"]).assert_refused(2, &["there is no table \"u\""]);
+}

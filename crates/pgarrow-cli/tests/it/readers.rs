@@ -1,0 +1,195 @@
+//! Several readers: the flags that say how rows are read, and what a run says about it.
+
+use std::fs;
+use std::process::Command;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use nix::sys::signal::Signal;
+use pgarrow_testkit::{Capability, require};
+
+use crate::signals::send;
+use crate::support::{NUMBERS, Place, Ran, end_of, eventually, run, start, stream};
+
+/// The number of rows and the sum of their `id`, of an IPC stream on stdout.
+#[track_caller]
+fn totals(ran: &Ran) -> (usize, i64) {
+    ran.assert_success();
+    let ids: Vec<i64> = ids(ran);
+    (ids.len(), ids.iter().sum())
+}
+
+fn ids(ran: &Ran) -> Vec<i64> {
+    let batches = stream(&ran.stdout);
+    let columns = batches.iter().map(|batch| batch.column_by_name("id").unwrap().as_primitive::<Int64Type>());
+    columns.flat_map(|ids| ids.values().to_vec()).collect()
+}
+
+fn report(place: &Place) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(place.path("r.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn every_number_of_readers_and_every_way_to_read_finds_the_same_rows() {
+    require!(Capability::Server);
+    let place = Place::new("readers");
+    place.database.execute(NUMBERS);
+    place.database.execute("CREATE VIEW v AS SELECT * FROM t");
+    let to_stdout = ["--to", "ipc-stream", "-o", "-", "--report", "r.json", "--overwrite"];
+    for (args, n_readers) in [
+        (&["-t", "t", "--readers", "1"][..], 1),
+        (&["-t", "t", "--readers", "3", "--slice-bytes", "64K"], 3),
+        (&["-t", "t", "--readers", "3", "--slice-bytes", "64K", "--memory", "24M"], 3),
+        // A reader takes 8M at least.
+        (&["-t", "t", "--readers", "9", "--slice-bytes", "64K", "--memory", "16M"], 2),
+        (&["-t", "t", "--readers", "3", "--slice-bytes", "64K", "--read-mode", "copy"], 3),
+        (&["-t", "t", "--readers", "3", "--slice-bytes", "64K", "--read-mode", "select"], 3),
+        (&["-t", "t", "--readers", "3", "--slice-bytes", "64K", "--read-mode", "cursor"], 3),
+        (&["-t", "t", "--readers", "3", "--slice-bytes", "64K", "--inconsistent"], 3),
+        (&["-t", "t", "--readers", "3", "--slice-bytes", "64K", "--retries", "0"], 3),
+        // One stream, unless there is a column to split on.
+        (&["-t", "v", "--readers", "3"], 1),
+        (&["-t", "v", "--readers", "3", "--split-on", "id"], 3),
+        (&["-q", "select * from t where $1 > 0", "--param", "1", "--readers", "2", "--split-on", "id"], 2),
+    ] {
+        let ran = place.export(&[args, &to_stdout].concat());
+        assert_eq!(totals(&ran), (20_000, 200_010_000), "{args:?}");
+        let report = report(&place);
+        assert_eq!(report["readers"].as_array().unwrap().len(), n_readers, "{args:?}");
+        let rows =
+            report["readers"].as_array().unwrap().iter().map(|reader| reader["rows"].as_u64().unwrap());
+        assert_eq!(rows.sum::<u64>(), 20_000, "{args:?}");
+        let mode = args.iter().position(|arg| *arg == "--read-mode").map_or("copy", |index| args[index + 1]);
+        assert_eq!(report["read_mode"], mode);
+        let has_explanation = ran.stderr.contains(&format!("{n_readers} readers, "));
+        assert_eq!(has_explanation, n_readers > 1, "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_run_says_where_its_time_went() {
+    require!(Capability::Server);
+    let place = Place::new("phases");
+    place.database.execute(NUMBERS);
+    let args = ["-t", "t", "--readers", "2", "--slice-bytes", "64K", "--memory", "32M", "-o", "x.parquet"];
+    let ran = place.export(&[&args[..], &["--report", "r.json"]].concat());
+    ran.assert_success();
+    let line = ran.stderr.lines().find(|line| line.starts_with("2 readers, ")).unwrap();
+    for part in [" slices, ", " of 32.0 MiB of memory; ", " %", " is the limit: "] {
+        assert!(line.contains(part), "{part:?} is not in {line}");
+    }
+    let report = report(&place);
+    assert!(report["slices"].as_u64().unwrap() > 4, "{report}");
+    assert_eq!(report["memory"]["limit_bytes"], 32 << 20);
+    assert!(report["memory"]["peak_bytes"].as_u64().unwrap() <= 32 << 20);
+    assert!(report["memory"]["peak_bytes"].as_u64().unwrap() > 0);
+    let phases = ["connect", "plan", "decode", "encode", "commit"];
+    for phase in phases {
+        assert!(report["phases"][phase].as_f64().unwrap() > 0.0, "{phase}");
+    }
+    let of_readers = report["readers"].as_array().unwrap().iter();
+    let decode: f64 = of_readers.map(|reader| reader["phases"]["decode"].as_f64().unwrap()).sum();
+    assert!((decode - report["phases"]["decode"].as_f64().unwrap()).abs() < 1e-6);
+    let limits = ["server", "network", "pgarrow", "output", "consumer", "memory"];
+    assert!(limits.contains(&report["limit"].as_str().unwrap()), "{report}");
+    // One reader and no time: nothing to explain.
+    let ran = place.export(&["-q", "select 1", "--to", "none"]);
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+}
+
+#[test]
+fn an_order_that_is_asked_for_is_kept_and_makes_the_same_file() {
+    require!(Capability::Server);
+    let place = Place::new("ordered");
+    place.database.execute(NUMBERS);
+    let slices = ["-t", "t", "--ordered", "--slice-bytes", "64K"];
+    for readers in ["1", "3"] {
+        let args = [&slices[..], &["--readers", readers, "--to", "ipc-stream", "-o", "-"]].concat();
+        let ran = place.export(&args);
+        ran.assert_success();
+        assert_eq!(ids(&ran), (1..=20_000).collect::<Vec<i64>>());
+        let name = format!("{readers}.parquet");
+        place.export(&[&slices[..], &["--readers", readers, "-o", &name]].concat()).assert_success();
+        place.export(&[&slices[..], &["--readers", readers, "--to", "none"]].concat()).assert_success();
+    }
+    assert!(fs::read(place.path("1.parquet")).unwrap() == fs::read(place.path("3.parquet")).unwrap());
+    // Of the column that is split on, too.
+    let args =
+        ["-t", "t", "--ordered", "--split-on", "down", "--readers", "3", "--to", "ipc-stream", "-o", "-"];
+    let ran = place.export(&args);
+    ran.assert_success();
+    let (ids, n_rows) = (ids(&ran), 20_000);
+    assert_eq!(ids.len(), n_rows);
+    assert!(ids[0] > ids[n_rows - 1], "slices go up by `down`, so `id` goes down from slice to slice");
+}
+
+#[test]
+fn a_reader_that_loses_its_connection() {
+    require!(Capability::Server, Capability::Superuser);
+    let place = Place::new("retries");
+    place.database.execute(NUMBERS);
+    // Some seconds: the filter waits at every row.
+    let slow = ["-t", "t", "--where", "id > 3000 or pg_sleep(0.001) is not null", "--slice-bytes", "64K"];
+    let export = |retries: &[&str]| {
+        let args =
+            [&slow[..], &["--readers", "2", "--to", "none", "--report", "r.json", "--overwrite"], retries];
+        let child = start(&mut place.export_command(&args.concat()));
+        let is_reading = "state = 'active' AND query LIKE 'COPY%pg_sleep%'";
+        eventually("a reader reads", || place.counts(is_reading) > 0);
+        place.database.execute(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name = 'pgarrow' AND {is_reading} LIMIT 1"
+        ));
+        end_of(child, 60)
+    };
+    let ran = export(&[]);
+    ran.assert_success();
+    let report = report(&place);
+    assert_eq!((&report["rows"], &report["slices_redone"]), (&20_000.into(), &1.into()));
+    assert!(ran.stderr.contains("(1 read again)"), "{}", ran.stderr);
+    let ran = export(&["--retries", "0"]);
+    assert!(matches!(ran.code, Some(3 | 4)), "{ran:?}");
+}
+
+#[test]
+fn rows_of_30_mb_under_a_hard_limit_of_the_process() {
+    require!(Capability::Server);
+    let place = Place::new("hard_limit");
+    place.database.execute(
+        "CREATE TABLE t AS SELECT g AS id, repeat(md5(g::text), 1000000) AS x FROM generate_series(1, 12) g",
+    );
+    // Rows of 32 MB, 384 MB in all. The limit is one of address space, in KiB: with what a program needs besides.
+    let export = |memory: &str, args: &[&str]| {
+        let mut bash = Command::new("bash");
+        bash.current_dir(place.folder.path());
+        bash.args(["-c", "ulimit -v 400000; exec \"$@\"", "bash", env!("CARGO_BIN_EXE_pgarrow"), "export"]);
+        run(bash.arg(place.database.url()).args(["-t", "t", "--memory", memory]).args(args))
+    };
+    let ran = export("128M", &["-o", "x.arrow", "--report", "r.json"]);
+    ran.assert_success();
+    let report = report(&place);
+    assert_eq!(report["rows"], 12);
+    assert!(report["memory"]["peak_bytes"].as_u64().unwrap() <= 128 << 20, "{}", report["memory"]);
+    assert!(fs::metadata(place.path("x.arrow")).unwrap().len() > 380_000_000);
+    // What does not fit is said, with what would do.
+    let ran = export("64M", &["-o", "x.parquet"]);
+    ran.assert_refused(2, &["of memory at once", "--memory"]);
+    assert_eq!(place.names(), ["r.json", "x.arrow"]);
+}
+
+#[test]
+fn a_signal_while_several_read() {
+    require!(Capability::Server);
+    let place = Place::new("several_interrupted");
+    place.database.execute(NUMBERS);
+    let filter = "pg_sleep(0.01) is not null";
+    let args = ["-t", "t", "--where", filter, "--slice-bytes", "64K", "--readers", "3", "-o", "out/"];
+    let child = start(&mut place.export_command(&args));
+    eventually("all read", || place.counts("state = 'active' AND query LIKE 'COPY%pg_sleep%'") == 3);
+    assert_eq!(place.names().len(), 1, "a temporary folder");
+    send(&child, Signal::SIGINT);
+    let ran = end_of(child, 5);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(130), "pgarrow: cancelling…\npgarrow: cancelled\n"));
+    assert!(place.names().is_empty(), "{:?}", place.names());
+    eventually("the server has stopped", || place.database.n_sessions("pgarrow") == 0);
+}
