@@ -124,7 +124,7 @@ impl<'a> Crew<'a> {
             let readers: Vec<_> = (0..n_readers)
                 .map(|reader_index| {
                     let name = format!("pgarrow-reader-{reader_index}");
-                    let work = move || self.work(opening, &mut make_outlet(reader_index));
+                    let work = move || self.work(opening, reader_index, &mut make_outlet(reader_index));
                     thread::Builder::new().name(name).spawn_scoped(scope, work)
                 })
                 .collect();
@@ -206,16 +206,22 @@ impl<'a> Crew<'a> {
 
     /// Reads what is left on the keeper's own session, in this thread: it has the locks.
     pub(crate) fn work_alone(&self, keeper: &mut Keeper, outlet: &mut dyn Outlet) {
+        let span = reader_span(0);
+        let _entered = span.enter();
         let mut reader = Reader::new(self.shared);
         while let Some(task) = self.next() {
-            let mut attempt = Attempt::new(task);
-            let read = outlet.begin(task).and_then(|()| {
-                let rows = reader.read(&mut keeper.session, &mut attempt, outlet)?;
+            let slice = slice_span(task);
+            let read = slice.in_scope(|| {
+                outlet.begin(task)?;
+                let rows = reader.read(&mut keeper.session, &mut Attempt::new(task), outlet)?;
                 outlet.end()?;
                 Ok(rows)
             });
             match read {
-                Ok(rows) => self.slice_ended(task, rows),
+                Ok(rows) => {
+                    slice.record("rows", rows);
+                    self.slice_ended(task, rows);
+                }
                 Err(error) => {
                     self.fail(error);
                     break;
@@ -233,11 +239,28 @@ impl<'a> Crew<'a> {
             }
             reader.tally.phases.add_sink(started.elapsed(), before, outlet.times());
         }
+        let Tally { phases, rows, slices, .. } = reader.tally;
+        tracing::info!(
+            target: "pgarrow",
+            rows,
+            slices,
+            connect = phases.connect,
+            wait_for_server = phases.wait_for_server,
+            receive = phases.receive,
+            decode = phases.decode,
+            encode = phases.encode,
+            write = phases.write,
+            wait_for_sink = phases.wait_for_sink,
+            wait_for_memory = phases.wait_for_memory,
+            "reader finished"
+        );
         lock(&self.tallies).push(reader.tally);
     }
 
     /// One reader's life.
-    fn work(&self, opening: &Opening, outlet: &mut dyn Outlet) {
+    fn work(&self, opening: &Opening, reader_index: usize, outlet: &mut dyn Outlet) {
+        let span = reader_span(reader_index);
+        let _entered = span.enter();
         let mut reader = Reader::new(self.shared);
         let mut session = None;
         // Nobody connects for a queue that others have emptied.
@@ -256,13 +279,18 @@ impl<'a> Crew<'a> {
                 }
             }
             let Some(task) = self.next() else { break };
-            let read = outlet.begin(task).and_then(|()| {
+            let slice = slice_span(task);
+            let read = slice.in_scope(|| {
+                outlet.begin(task)?;
                 let rows = self.read_again_and_again(&mut session, opening, task, &mut reader, outlet)?;
                 outlet.end()?;
                 Ok(rows)
             });
             match read {
-                Ok(rows) => self.slice_ended(task, rows),
+                Ok(rows) => {
+                    slice.record("rows", rows);
+                    self.slice_ended(task, rows);
+                }
                 Err(error) => {
                     self.fail(error);
                     break;
@@ -422,6 +450,17 @@ impl<'a> Crew<'a> {
         watched.n_waiting_to_send += number(1).unwrap_or(0);
         Ok(())
     }
+}
+
+/// From connecting to the last slice.
+fn reader_span(reader_index: usize) -> tracing::Span {
+    tracing::info_span!(target: "pgarrow", "reader", reader_index)
+}
+
+/// From the statement to its confirmed end.
+fn slice_span(task: Task) -> tracing::Span {
+    let Task { plan_index, slice_index } = task;
+    tracing::debug_span!(target: "pgarrow", "slice", plan_index, slice_index, rows = tracing::field::Empty)
 }
 
 fn panicked() -> Error {

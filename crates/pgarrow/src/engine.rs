@@ -159,6 +159,7 @@ impl Job {
 
     /// Ends the transaction: only now is it certain that the snapshot was held all the time.
     pub(crate) fn finish(&self, keeper: Keeper, mut done: Done, setup: &Setup) -> Result<Finished> {
+        let _committing = tracing::info_span!(target: "pgarrow", "commit").entered();
         let committing = Instant::now();
         let facts = keeper.finish()?;
         done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()));

@@ -154,6 +154,7 @@ fn probe(session: &mut Session) -> Result<ReadMode> {
 
 impl Request {
     pub(crate) fn open(self, session: Session, connect: Duration, cancel: &Cancel) -> Result<Run> {
+        let _planning = tracing::info_span!(target: "pgarrow", "plan").entered();
         let attached = cancel.attach(&session);
         let opening = Opening::new(session, &self.options, connect, cancel)?;
         let engine = match &self.what {

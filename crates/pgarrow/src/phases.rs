@@ -72,11 +72,13 @@ impl Phases {
         let largest = candidates.into_iter().max_by(|(one, _), (two, _)| one.total_cmp(two));
         match largest {
             // Backends that wait for their client while we wait for them: it is what lies between.
-            Some((_, Limit::Server)) if server_waits_for_us.is_some_and(|share| share > 0.5) => {
-                Limit::Network
-            }
+            Some((_, Limit::Server)) => match server_waits_for_us {
+                Some(share) if share > 0.5 => Limit::Network,
+                Some(_) => Limit::Server,
+                None => Limit::ServerOrNetwork,
+            },
             Some((_, limit)) => limit,
-            None => Limit::Server,
+            None => Limit::ServerOrNetwork,
         }
     }
 }
@@ -90,6 +92,8 @@ pub enum Limit {
     Server,
     /// The server waits to send: the network is the limit.
     Network,
+    /// One of the two: with one reader, nobody looks at what its backend waits for.
+    ServerOrNetwork,
     /// Receiving, decoding and encoding on this machine.
     Pgarrow,
     /// Writing the output: the disk, or the pipe.
@@ -106,6 +110,7 @@ impl Limit {
         match self {
             Self::Server => "the server is the limit: it sends rows no faster",
             Self::Network => "the network is the limit: the server waits to send",
+            Self::ServerOrNetwork => "the server, or the network to it, is the limit: rows come no faster",
             Self::Pgarrow => "this machine's CPU is the limit: decoding and encoding",
             Self::Output => "the output is the limit: the disk or pipe takes bytes no faster",
             Self::Consumer => "the consumer is the limit: reading waited for it, or for the order",
@@ -145,7 +150,7 @@ mod tests {
     fn the_limit_is_where_the_time_went() {
         let base =
             Phases { wait_for_server: 3.0, receive: 0.5, decode: 1.0, encode: 1.0, ..Phases::default() };
-        assert_eq!(base.limit(None), Limit::Server);
+        assert_eq!(base.limit(None), Limit::ServerOrNetwork);
         assert_eq!(base.limit(Some(0.1)), Limit::Server);
         assert_eq!(base.limit(Some(0.9)), Limit::Network);
         assert_eq!(Phases { encode: 4.0, ..base }.limit(Some(0.9)), Limit::Pgarrow);

@@ -521,3 +521,46 @@ fn the_report_says_where_the_time_went() {
     let json = serde_json::to_value(&report).unwrap();
     assert!(json["phases"]["decode"].as_f64().unwrap() > 0.0 && json["limit"].is_string());
 }
+
+/// What a subscriber of an embedding program hears.
+#[derive(Clone, Default)]
+struct Heard(std::sync::Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Heard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_embedding_program_sees_spans() {
+    require!(Capability::Server);
+    // The subscriber belongs to the whole process: readers have threads of their own.
+    if !crate::support::is_alone("readers::an_embedding_program_sees_spans") {
+        return;
+    }
+    let heard = Heard::default();
+    let writer = heard.clone();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .init();
+    let database = database("spans", TABLE);
+    let run = source(&database).table("e").options(pages(2)).open().unwrap();
+    let n_slices = run.plan().n_slices();
+    collect(run).unwrap();
+    let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    let of_slices =
+        |line: &&str| line.contains(":slice{") && line.contains("close") && line.contains("rows=");
+    assert_eq!(text.lines().filter(of_slices).count(), n_slices, "{text:.2000}");
+    for part in ["plan: ", "reader{reader_index=1}", "reader finished", "decode=", "export finished"] {
+        assert!(text.contains(part), "{part}: {text:.2000}");
+    }
+}
