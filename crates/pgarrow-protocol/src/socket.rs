@@ -7,8 +7,7 @@
 //! wait          until readable or writable, or the timeout
 //! ```
 //!
-//! The descriptor itself stays in blocking mode: a blocking read with `SO_RCVLOWAT` is one system
-//! call for many messages, which a poll before each read would double.
+//! The descriptor itself stays in blocking mode.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};

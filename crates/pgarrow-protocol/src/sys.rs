@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-/// Lets a blocking read wait until `n_bytes` have arrived (or its timeout has passed).
+/// Lets a blocking read, or a poll, wait until `n_bytes` have arrived (or its timeout has passed).
 pub(crate) fn set_receive_low_water(socket: BorrowedFd<'_>, n_bytes: usize) -> io::Result<()> {
     let value = libc::c_int::try_from(n_bytes).unwrap_or(libc::c_int::MAX);
     let value_bytes = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(4);

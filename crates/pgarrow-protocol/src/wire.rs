@@ -3,15 +3,17 @@
 //! ```text
 //!  socket ──read──▶ (ciphertext 64 KiB ──rustls──▶) free tail of the receive buffer
 //!
-//!  pace        SO_RCVLOWAT   timeout   when
+//!  pace        SO_RCVLOWAT   waits     when
 //!  Idle        1             100 ms    outside a COPY, and on Unix sockets and TLS
-//!  Streaming   128 KiB       2 ms      while a COPY streams over TCP
-//!  Waiting     1             100 ms    in a COPY when nothing came for some timeouts
+//!  Waiting     1             100 ms    at the beginning of a COPY, and when nothing came for some waits
+//!  Streaming   128 KiB       1 ms      while a COPY streams over TCP
 //! ```
 //!
 //! A low-water mark of 128 KiB wakes us once for sixteen of the server's 8 KiB writes. The end of
-//! the stream is shorter than the mark, so a read must also return after a short time with what is
-//! there; and a mark above the free tail would wait for bytes that have no place to go.
+//! the stream is shorter than the mark, so after a short time what is there is taken; and a mark above
+//! the free tail would wait for bytes that have no place to go. The short wait is a poll, which looks at
+//! the mark too: a receive timeout of the socket lasts up to two of the kernel's ticks of 4 ms or more,
+//! at the end of every slice. Short streams are over before any of this begins.
 
 use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
@@ -24,9 +26,11 @@ use crate::socket::{Readiness, Socket};
 /// How often a blocked call looks at the clock and at the interrupt flag.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-const STREAMING_TIMEOUT: Duration = Duration::from_millis(2);
+const STREAMING_WAIT: Duration = Duration::from_millis(1);
+/// Bytes of a stream that come before it is one.
+const STREAMING_FROM: u64 = 256 * 1024;
 const STREAMING_LOW_WATER: usize = 128 * 1024;
-/// Empty timeouts before a stream is waited for at leisure.
+/// Empty waits before a stream is waited for at leisure.
 const QUIET_READS: u32 = 25;
 const CIPHERTEXT_BYTES: usize = 64 * 1024;
 
@@ -59,6 +63,8 @@ pub(crate) struct Wire {
     pace: Pace,
     low_water: usize,
     quiet_reads: u32,
+    /// `bytes_received` from which on a COPY is a stream.
+    streaming_from: u64,
 }
 
 impl Wire {
@@ -72,6 +78,7 @@ impl Wire {
             pace: Pace::Idle,
             low_water: 1,
             quiet_reads: 0,
+            streaming_from: 0,
         })
     }
 
@@ -111,6 +118,10 @@ impl Wire {
         let n_free = self.buffer.free_tail().len();
         self.adjust_low_water(n_free)?;
         let result = match &mut self.tls {
+            None if self.pace == Pace::Streaming => self
+                .socket
+                .wait(false, STREAMING_WAIT)
+                .and_then(|_| self.socket.read_now(self.buffer.free_tail())),
             None => self.socket.read(self.buffer.free_tail()),
             Some(tls) => tls.read(&self.socket, true, self.buffer.free_tail()),
         };
@@ -127,6 +138,9 @@ impl Wire {
         debug_assert!(self.buffer.unread().is_empty());
         self.adjust_low_water(target.len())?;
         let result = match &mut self.tls {
+            None if self.pace == Pace::Streaming => {
+                self.socket.wait(false, STREAMING_WAIT).and_then(|_| self.socket.read_now(target))
+            }
             None => self.socket.read(target),
             Some(tls) => tls.read(&self.socket, true, target),
         };
@@ -171,7 +185,8 @@ impl Wire {
     /// Sets the socket up for a long stream; back with [`stop_streaming`](Self::stop_streaming).
     pub(crate) fn start_streaming(&mut self) -> io::Result<()> {
         if self.socket.is_tcp() && self.tls.is_none() {
-            self.set_pace(Pace::Streaming)?;
+            self.streaming_from = self.bytes_received.saturating_add(STREAMING_FROM);
+            self.set_pace(Pace::Waiting)?;
         }
         Ok(())
     }
@@ -187,14 +202,15 @@ impl Wire {
     fn set_pace(&mut self, pace: Pace) -> io::Result<()> {
         self.quiet_reads = 0;
         self.pace = pace;
-        self.socket.set_read_timeout(if pace == Pace::Streaming { STREAMING_TIMEOUT } else { TICK })?;
         let n_free = self.buffer.free_tail().len();
         self.adjust_low_water(n_free)
     }
 
     fn adjust_pace(&mut self, filled: Fill) -> io::Result<()> {
         match (filled, self.pace) {
-            (Fill::Bytes, Pace::Waiting) => self.set_pace(Pace::Streaming),
+            (Fill::Bytes, Pace::Waiting) if self.bytes_received >= self.streaming_from => {
+                self.set_pace(Pace::Streaming)
+            }
             (Fill::Nothing, Pace::Streaming) => {
                 self.quiet_reads += 1;
                 if self.quiet_reads >= QUIET_READS { self.set_pace(Pace::Waiting) } else { Ok(()) }
