@@ -37,6 +37,7 @@ pub(crate) enum Command {
     /// Meanwhile `pgarrow export --slice` reads one slice each: in any number of processes, on any machine that reaches
     /// the server, and all of the same moment. A held snapshot keeps VACUUM from removing rows, so let go soon.
     #[command(after_help = exit::help(), after_long_help = after(HOLD_EXAMPLES))]
+    #[command(mut_arg("schemas", |schemas| schemas.hide(true)))]
     Hold(Box<HoldFlags>),
     /// Show it on data made here: start a private PostgreSQL, load TPC-H, export it, check the files
     #[command(after_help = exit::help())]

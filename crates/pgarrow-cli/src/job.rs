@@ -64,9 +64,7 @@ impl TryFrom<&HoldFlags> for Reading {
     fn try_from(flags: &HoldFlags) -> Result<Self, Failure> {
         let reading = Self::new(&flags.what, None, &flags.reading, &flags.session)?;
         match reading.subject.is_many() {
-            true => Err(Failure::options(
-                "hold takes one --table or query; for several tables run it several times",
-            )),
+            true => Err(Failure::options("hold takes one --table or query, not several tables")),
             false => Ok(reading),
         }
     }

@@ -90,3 +90,18 @@ pub(crate) fn file(file: &FileReport) -> String {
     let name = file.path.as_deref().unwrap_or("stdout");
     format!("{name}: {}{}", units::bytes(file.bytes), groups.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_the_time_the_largest_first() {
+        let mut phases = Phases::default();
+        assert_eq!(shares(&phases), None);
+        phases.decode = 12.0;
+        phases.wait_for_server = 86.0;
+        phases.plan = 2.0;
+        assert_eq!(shares(&phases).as_deref(), Some("waiting for the server 86 %, decoding 12 %"));
+    }
+}

@@ -90,7 +90,7 @@ fn a_run_says_where_its_time_went() {
     let of_readers = report["readers"].as_array().unwrap().iter();
     let decode: f64 = of_readers.map(|reader| reader["phases"]["decode"].as_f64().unwrap()).sum();
     assert!((decode - report["phases"]["decode"].as_f64().unwrap()).abs() < 1e-6);
-    let limits = ["server", "network", "pgarrow", "output", "consumer", "memory"];
+    let limits = ["server", "network", "server_or_network", "pgarrow", "output", "consumer", "memory"];
     assert!(limits.contains(&report["limit"].as_str().unwrap()), "{report}");
     // One reader and no time: nothing to explain.
     let ran = place.export(&["-q", "select 1", "--to", "none"]);
