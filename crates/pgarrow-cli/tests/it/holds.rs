@@ -68,11 +68,7 @@ fn two_processes_at_a_time_read_what_was_there() {
     send(&holder, Signal::SIGTERM);
     let ran = end_of(holder, 5);
     ran.assert_success();
-    assert!(
-        ran.stderr.contains("; 5 slices, ") || ran.stderr.contains(" slices, a token a line"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains(&format!("; {} slices, a token a line", tokens.len())), "{}", ran.stderr);
     assert!(ran.stderr.contains("let go of the snapshot of public.t after "), "{}", ran.stderr);
     // Gone with its holder.
     let ran = place.export(&["--slice", &tokens[0], "-o", "late.parquet"]);
@@ -101,7 +97,7 @@ fn a_hold_ends_as_it_was_told() {
     // After a time. /dev/null on stdin is no end of it, unless that is asked for.
     let ran = end_of(start(&mut place.hold_command(&["-t", "t", "--for", "1s"])), 20);
     ran.assert_success();
-    assert!(ran.stderr.contains("for 1 s") && ran.stderr.contains("after 1.0"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(" for 1 s, ") && ran.stderr.contains("let go of "), "{}", ran.stderr);
     let ran = end_of(start(&mut place.hold_command(&["-t", "t", "--until-eof", "--quiet"])), 20);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
     // When the program that holds the other end of stdin ends.
@@ -114,7 +110,7 @@ fn a_hold_ends_as_it_was_told() {
     assert!(holder.try_wait().unwrap().is_none());
     drop(holder.stdin.take());
     end_of(holder, 5).assert_success();
-    assert_eq!(place.database.n_sessions("pgarrow"), 0);
+    eventually("no session is left", || place.database.n_sessions("pgarrow") == 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use pgarrow_testkit::{Capability, require};
 
-use crate::support::{NUMBERS, Place, Ran, command, run};
+use crate::support::{NUMBERS, Place, Ran, command, eventually, run};
 
 impl Place {
     fn plan(&self, args: &[&str]) -> Ran {
@@ -38,7 +38,7 @@ fn a_plan_for_people() {
     assert!(ran.stderr.contains("warning: column \"b\" (aclitem) is read as text"), "{}", ran.stderr);
     let ran = place.plan(&["-q", "select * from t", "--split-on", "id"]);
     assert!(ran.stdout_text().contains("  id before "), "{}", ran.stdout_text());
-    assert_eq!(place.database.n_sessions("pgarrow"), 0);
+    eventually("no session is left", || place.database.n_sessions("pgarrow") == 0);
 }
 
 #[test]
