@@ -30,8 +30,29 @@ const SAMPLE_VALUES_MIN: usize = 256;
 /// New values among a hundred rows of the second half, from which on a dictionary is off.
 const NEW_VALUES_PERCENT_MAX: usize = 10;
 
+/// Bytes of a value, on average, from which on values are large: a dictionary, a smallest and a largest value would each
+/// be a copy of some.
+const LARGE_VALUE_BYTES: usize = 64 * 1024;
+
+/// What suits a column.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Choice {
+    pub(crate) dictionary: bool,
+    pub(crate) statistics: bool,
+}
+
+/// Whether a column of the batch has large values.
+pub(crate) fn has_large_values(batch: &RecordBatch) -> bool {
+    batch.columns().iter().any(is_large)
+}
+
+fn is_large(array: &ArrayRef) -> bool {
+    let bytes = array.to_data().get_slice_memory_size().unwrap_or(0);
+    bytes / array.len().max(1) >= LARGE_VALUE_BYTES
+}
+
 /// For each leaf column of a batch, in the order of Parquet's columns: does a dictionary pay?
-pub(crate) fn choose(batch: &RecordBatch) -> Vec<bool> {
+pub(crate) fn choose(batch: &RecordBatch) -> Vec<Choice> {
     let sample = batch.slice(0, batch.num_rows().min(SAMPLE_ROWS));
     let mut choices = Vec::new();
     for column in sample.columns() {
@@ -41,7 +62,7 @@ pub(crate) fn choose(batch: &RecordBatch) -> Vec<bool> {
 }
 
 /// Visits the leaves of an array in the order in which the parquet crate makes their columns.
-fn walk(array: &ArrayRef, choices: &mut Vec<bool>) {
+fn walk(array: &ArrayRef, choices: &mut Vec<Choice>) {
     match array.data_type() {
         DataType::Struct(_) => array.as_struct().columns().iter().for_each(|child| walk(child, choices)),
         DataType::List(_) => {
@@ -65,7 +86,8 @@ fn walk(array: &ArrayRef, choices: &mut Vec<bool>) {
             walk(&slice(map.keys(), start as usize, end as usize), choices);
             walk(&slice(map.values(), start as usize, end as usize), choices);
         }
-        _ => choices.push(pays(array)),
+        _ if is_large(array) => choices.push(Choice { dictionary: false, statistics: false }),
+        _ => choices.push(Choice { dictionary: pays(array), statistics: true }),
     }
 }
 
@@ -138,5 +160,29 @@ impl Hasher for AlreadyHashed {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{BinaryArray, Int32Array};
+
+    use super::*;
+
+    fn batch(value_bytes: usize) -> RecordBatch {
+        let value = vec![7_u8; value_bytes];
+        let values: ArrayRef = Arc::new(BinaryArray::from_iter_values([&value, &value]));
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+        RecordBatch::try_from_iter([("v", values), ("n", numbers)]).unwrap()
+    }
+
+    #[test]
+    fn large_values_are_kept_once() {
+        let both = Choice { dictionary: true, statistics: true };
+        assert_eq!(choose(&batch(1000)), [both, both]);
+        assert_eq!(choose(&batch(100_000)), [Choice { dictionary: false, statistics: false }, both]);
+        assert!(has_large_values(&batch(100_000)) && !has_large_values(&batch(1000)));
     }
 }

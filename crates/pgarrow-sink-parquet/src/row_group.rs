@@ -76,8 +76,12 @@ impl Layout {
         let choices = dictionary::choose(batch);
         let mut properties = self.properties.as_ref().clone().into_builder();
         if choices.len() == columns.len() {
-            for (column, dictionary) in columns.iter().zip(choices) {
-                properties = properties.set_column_dictionary_enabled(column.path().clone(), dictionary);
+            for (column, choice) in columns.iter().zip(choices) {
+                let path = column.path().clone();
+                properties = properties.set_column_dictionary_enabled(path.clone(), choice.dictionary);
+                if !choice.statistics {
+                    properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+                }
             }
         }
         properties.build()
@@ -88,6 +92,8 @@ impl Layout {
 pub(crate) struct RowGroup {
     columns: Vec<ArrowColumnWriter>,
     rows: usize,
+    /// It was begun for large values.
+    is_large: bool,
 }
 
 impl RowGroup {
@@ -98,7 +104,8 @@ impl RowGroup {
         // seen a row, so each row group brings one of its own that writes nowhere.
         let nowhere = SerializedFileWriter::new(io::sink(), layout.parquet.root_schema_ptr(), properties)?;
         let factory = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&layout.arrow));
-        Ok(Self { columns: factory.create_column_writers(0)?, rows: 0 })
+        let is_large = dictionary::has_large_values(batch);
+        Ok(Self { columns: factory.create_column_writers(0)?, rows: 0, is_large })
     }
 
     pub(crate) fn write(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), ParquetError> {
@@ -115,6 +122,11 @@ impl RowGroup {
 
     pub(crate) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Whether what was chosen for this row group suits the batch too: large values want other columns.
+    pub(crate) fn suits(&self, batch: &RecordBatch) -> bool {
+        self.is_large == dictionary::has_large_values(batch)
     }
 
     /// Bytes held in memory, encoded or buffered.

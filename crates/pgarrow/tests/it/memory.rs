@@ -66,7 +66,7 @@ fn rows_of_a_hundred_megabytes() {
          INSERT INTO e SELECT g, decode(repeat(md5(g::text), 3125000), 'hex') || \
            decode(repeat(md5((g + 1)::text), 3125000), 'hex') FROM generate_series(1, 6) AS g",
     );
-    assert_bounded(&database, "e", 512 * MIB, 6);
+    assert_bounded(&database, "e", 448 * MIB, 6);
     let run = source(&database).table("e").options(options(64 * MIB)).open().unwrap();
     let error = run.for_each(|_| Ok(())).unwrap_err();
     assert_error(&error, ErrorKind::Options, None, &["public.e", "MiB of memory", "64 MiB", "--memory"]);
