@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pgarrow::{Cancel, Error, Run, Slice, Source};
 use pgarrow_sink::{Output, SinkError};
@@ -23,6 +23,9 @@ use crate::outputs::open_file;
 use crate::signals::Signals;
 use crate::subject::Planned;
 use crate::units;
+
+/// From here on, and again after as long, people are reminded of a snapshot that is held.
+const LONG: Duration = Duration::from_secs(30 * 60);
 
 /// Holds until it is told to let go, which is a success.
 pub(crate) fn hold(flags: &HoldFlags, console: &Console) -> Result<(), Failure> {
@@ -75,7 +78,11 @@ impl Holder<'_> {
         self.publish(&tokens, output)?;
         self.say_how(&subject, tokens.len());
         let stdin = self.flags.until_eof.then(watch_stdin).transpose()?;
-        let is_over = || {
+        let mut reminder = Reminder::default();
+        let mut is_over = || {
+            if let Some(warning) = reminder.due(started.elapsed()) {
+                self.console.warn(&warning);
+            }
             self.signals.is_received()
                 || self.flags.at_most.is_some_and(|at_most| started.elapsed() >= at_most)
                 || stdin.as_ref().is_some_and(|has_ended| has_ended.load(Ordering::SeqCst))
@@ -116,6 +123,26 @@ impl Holder<'_> {
     }
 }
 
+/// Warnings of a snapshot that is held long.
+#[derive(Debug, Default)]
+struct Reminder {
+    n_said: u32,
+}
+
+impl Reminder {
+    /// The warning for a snapshot that is held for so long, if it is time for one.
+    fn due(&mut self, held: Duration) -> Option<String> {
+        if held < LONG * (self.n_said + 1) {
+            return None;
+        }
+        self.n_said += 1;
+        let minutes = held.as_secs() / 60;
+        Some(format!(
+            "the snapshot has been held for {minutes} minutes; VACUUM cannot remove what it still sees"
+        ))
+    }
+}
+
 /// Sees stdin end. A thread of its own, which the end of the process ends.
 fn watch_stdin() -> Result<Arc<AtomicBool>, Failure> {
     let has_ended = Arc::new(AtomicBool::new(false));
@@ -144,4 +171,19 @@ fn watch_stdin() -> Result<Arc<AtomicBool>, Failure> {
 fn close_stdout() -> io::Result<()> {
     let nothing = OpenOptions::new().write(true).open("/dev/null")?;
     Ok(nix::unistd::dup2_stdout(nothing)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_held_long_is_mentioned_now_and_then() {
+        let mut reminder = Reminder::default();
+        let mut due = |minutes: u64| reminder.due(Duration::from_secs(minutes * 60)).is_some();
+        assert_eq!(
+            [0, 29, 30, 31, 59, 60, 61].map(&mut due),
+            [false, false, true, false, false, true, false]
+        );
+    }
 }
