@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pgarrow_protocol::{Canceller, Config, Interrupter, Session};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::reader::cancelled;
 
 /// How long a cancel request may take, and how long the server may take to obey it.
@@ -62,6 +62,11 @@ impl Cancel {
         for attached in self.sessions().iter().cloned() {
             self.stop(attached);
         }
+    }
+
+    /// What the caller is told: after a cancel, everything that goes wrong goes wrong because of it.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        if self.is_requested() { cancelled() } else { error }
     }
 
     fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<Attached>> {

@@ -8,16 +8,26 @@
 //!    └──▶ reader n ─┘      connection lost: connect again, same snapshot, same slice, from the row after the last
 //!                          anything else:   the first failure stops all others, and is the one reported
 //! ```
+//!
+//! A panic, of ours or of a callback, stops all others as well; it goes on in the caller's thread.
 
+mod watch;
+
+use std::any::Any;
 use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pgarrow_protocol::Config;
 
+pub(crate) use watch::Watched;
+
+use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::{Facts, Keeper, prepare};
 use crate::outlet::Outlet;
@@ -36,7 +46,10 @@ pub(crate) struct Task {
 pub(crate) struct Crew<'a> {
     shared: Shared<'a>,
     queue: Mutex<VecDeque<Task>>,
+    /// Stops those who still connect when there is nothing left to read.
+    joining: Cancel,
     failure: Mutex<Option<Error>>,
+    panic: Mutex<Option<Payload>>,
     warnings: Mutex<Vec<String>>,
     /// Rows read, by plan.
     rows: Vec<AtomicU64>,
@@ -66,16 +79,12 @@ struct Opening {
     locked: Vec<String>,
 }
 
-/// What the keeper saw while the readers read.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Watched {
-    n_looks: u64,
-    n_waiting_to_send: u64,
-}
+/// What a thread panicked with.
+struct Payload(Box<dyn Any + Send>);
 
-impl Watched {
-    fn share_of_waiting(self) -> Option<f64> {
-        (self.n_looks > 0).then(|| self.n_waiting_to_send as f64 / self.n_looks as f64)
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payload")
     }
 }
 
@@ -90,7 +99,9 @@ impl<'a> Crew<'a> {
         });
         Self {
             queue: Mutex::new(tasks.collect()),
+            joining: shared.cancel.child(),
             failure: Mutex::default(),
+            panic: Mutex::default(),
             warnings: Mutex::default(),
             rows: shared.plans.iter().map(|_| AtomicU64::new(0)).collect(),
             tallies: Mutex::default(),
@@ -117,42 +128,67 @@ impl<'a> Crew<'a> {
             begin: keeper.begin.clone(),
             locked: keeper.locked.clone(),
         };
+        // A keeper that does not answer is not waited for once the readers have failed.
+        let attached = self.shared.cancel.attach(&keeper.session);
         let (stop_watching, stopped) = mpsc::channel::<()>();
         let watching = thread::scope(|scope| {
-            let watcher = scope.spawn(move || self.watch(keeper, &stopped));
+            let watch = move || self.watch(keeper, &stopped);
+            let watcher = thread::Builder::new().name("pgarrow-keeper".to_owned()).spawn_scoped(scope, watch);
             let opening = &opening;
-            let readers: Vec<_> = (0..n_readers)
-                .map(|reader_index| {
-                    let name = format!("pgarrow-reader-{reader_index}");
-                    let work = move || self.work(opening, reader_index, &mut make_outlet(reader_index));
-                    thread::Builder::new().name(name).spawn_scoped(scope, work)
-                })
-                .collect();
-            scope.spawn(move || {
+            let mut readers = Vec::with_capacity(n_readers);
+            for reader_index in 0..n_readers {
+                let name = format!("pgarrow-reader-{reader_index}");
+                let work = move || {
+                    self.catch(|| self.work(opening, reader_index, &mut make_outlet(reader_index)));
+                };
+                match thread::Builder::new().name(name).spawn_scoped(scope, work) {
+                    Ok(reader) => readers.push(reader),
+                    Err(error) => self.warn(format!("fewer readers than asked for: {error}")),
+                }
+            }
+            let join = move || {
                 for reader in readers {
-                    let ended = match reader {
-                        Ok(reader) => reader.join().map_err(|_| panicked()),
-                        Err(error) => Err(no_thread(&error)),
-                    };
-                    if let Err(failure) = ended {
-                        self.fail(failure);
-                    }
+                    // A panic was caught and kept.
+                    let _ = reader.join();
                 }
                 when_done();
                 drop(stop_watching);
-            });
-            meanwhile();
-            watcher.join()
+            };
+            let joiner = thread::Builder::new().name("pgarrow-readers".to_owned()).spawn_scoped(scope, join);
+            match (watcher, joiner) {
+                (Ok(watcher), Ok(_)) => {
+                    self.catch(meanwhile);
+                    watcher.join().ok()
+                }
+                (Err(error), _) | (_, Err(error)) => {
+                    self.fail(no_thread(&error));
+                    // Readers that wait for it to take a batch are not to wait.
+                    drop(meanwhile);
+                    None
+                }
+            }
         });
+        drop(attached);
+        if let Some(Payload(payload)) = lock(&self.panic).take() {
+            resume_unwind(payload);
+        }
         if let Some(error) = lock(&self.failure).take() {
             return Err(error);
         }
         match watching {
-            Ok((Some(keeper), watched)) => Ok((keeper, watched)),
+            Some((Some(keeper), watched)) => Ok((keeper, watched)),
             _ => Err(Error::new(
                 ErrorKind::Protocol,
                 "the thread that holds the snapshot ended; please report it",
             )),
+        }
+    }
+
+    /// Runs `work`; if it panics, everybody stops.
+    fn catch(&self, work: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
+            lock(&self.panic).get_or_insert(Payload(payload));
+            self.shared.cancel.cancel();
         }
     }
 
@@ -163,7 +199,11 @@ impl<'a> Crew<'a> {
 
     /// Stops everybody, for this reason if it is the first.
     pub(crate) fn fail(&self, error: Error) {
-        lock(&self.failure).get_or_insert(error);
+        let mut failure = lock(&self.failure);
+        if failure.is_none() {
+            *failure = Some(self.shared.cancel.told(error));
+        }
+        drop(failure);
         self.shared.cancel.cancel();
     }
 
@@ -261,24 +301,16 @@ impl<'a> Crew<'a> {
     fn work(&self, opening: &Opening, reader_index: usize, outlet: &mut dyn Outlet) {
         let span = reader_span(reader_index);
         let _entered = span.enter();
+        let mut tally = Tally::default();
+        let mut session = self.join(opening, &mut tally);
+        // Only now: nobody is to wait for the memory of one who is still connecting.
         let mut reader = Reader::new(self.shared);
-        let mut session = None;
-        // Nobody connects for a queue that others have emptied.
-        while !lock(&self.queue).is_empty() && !self.shared.cancel.is_requested() {
-            if session.is_none() {
-                match self.open(opening, &mut reader.tally) {
-                    Ok(Ok(opened)) => session = Some(opened),
-                    Ok(Err(Retired(why))) => {
-                        self.warn(why);
-                        break;
-                    }
-                    Err(error) => {
-                        self.fail(error);
-                        break;
-                    }
-                }
-            }
-            let Some(task) = self.next() else { break };
+        reader.tally = tally;
+        while session.is_some() {
+            let Some(task) = self.next() else {
+                self.joining.cancel();
+                break;
+            };
             let slice = slice_span(task);
             let read = slice.in_scope(|| {
                 outlet.begin(task)?;
@@ -306,6 +338,32 @@ impl<'a> Crew<'a> {
         }
     }
 
+    /// A session for a reader that has read nothing yet. None if it is not needed, or not to be had.
+    fn join(&self, opening: &Opening, tally: &mut Tally) -> Option<Keeper> {
+        let mut n_retries = 0;
+        // Nobody connects for a queue that others have emptied.
+        while !lock(&self.queue).is_empty() && !self.joining.is_requested() {
+            match self.open(opening, &self.joining, tally) {
+                Ok(Ok(opened)) => return Some(opened),
+                Ok(Err(Retired(why))) => {
+                    self.warn(why);
+                    break;
+                }
+                Err(_) if self.joining.is_requested() => break,
+                Err(error) if error.is_transient() && n_retries < self.shared.options.retries => {
+                    tracing::warn!(target: "pgarrow", attempt = n_retries + 1, "a reader could not connect: {error}");
+                    self.pause(n_retries);
+                    n_retries += 1;
+                }
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
+            }
+        }
+        None
+    }
+
     /// Reads a slice; after a lost connection once more, as long as the snapshot can be had.
     fn read_again_and_again(
         &self,
@@ -320,7 +378,7 @@ impl<'a> Crew<'a> {
         loop {
             let read = match session.as_mut() {
                 Some(opened) => reader.read(&mut opened.session, &mut attempt, outlet),
-                None => match self.open(opening, &mut reader.tally) {
+                None => match self.open(opening, self.shared.cancel, &mut reader.tally) {
                     Ok(Ok(opened)) => {
                         *session = Some(opened);
                         continue;
@@ -333,23 +391,28 @@ impl<'a> Crew<'a> {
                 Ok(rows) => return Ok(rows),
                 Err(error) => error,
             };
+            // An error of whoever takes the batches is not one of our connection, whatever it looks like.
+            let is_transient = error.is_transient() && !outlet.has_failed();
             let can_repeat = attempt.delivered_rows == 0 || self.has_fixed_order(task);
-            if !error.is_transient() || !can_repeat || n_retries >= self.shared.options.retries {
+            if !is_transient || !can_repeat || n_retries >= self.shared.options.retries {
                 return Err(error);
             }
             *session = None;
-            let pause = Duration::from_millis(100) * 4_u32.saturating_pow(n_retries.min(5));
-            n_retries += 1;
             reader.tally.redone += 1;
             tracing::warn!(
+                target: "pgarrow",
                 slice = task.slice_index,
-                attempt = n_retries,
+                attempt = n_retries + 1,
                 "a reader lost its connection: {error}"
             );
             self.warn(
                 "a reader lost its connection; its slice was read again under the same snapshot".to_owned(),
             );
-            self.pause(pause)?;
+            self.pause(n_retries);
+            if self.shared.cancel.is_requested() {
+                return Err(cancelled());
+            }
+            n_retries += 1;
         }
     }
 
@@ -362,35 +425,39 @@ impl<'a> Crew<'a> {
         plan.is_some_and(|plan| {
             let slice = plan.slices.get(task.slice_index);
             plan.filter.is_none()
+                // The snapshot may then be another one.
+                && !self.shared.options.inconsistent
                 && slice.is_some_and(|slice| {
                     slice.relations.len() == 1 && matches!(slice.range, SliceRange::Pages { .. })
                 })
         })
     }
 
-    fn pause(&self, pause: Duration) -> Result<()> {
+    /// Waits a while, longer each time, unless everybody stops.
+    fn pause(&self, n_retries: u32) {
+        let pause = Duration::from_millis(100) * 4_u32.saturating_pow(n_retries.min(5));
         let deadline = Instant::now() + pause;
-        while Instant::now() < deadline {
-            if self.shared.cancel.is_requested() {
-                return Err(cancelled());
-            }
-            thread::sleep(Duration::from_millis(20).min(pause));
+        while Instant::now() < deadline && !self.shared.cancel.is_requested() {
+            thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
     }
 
-    /// Opens a reader's session under the keeper's snapshot.
-    fn open(&self, opening: &Opening, tally: &mut Tally) -> Result<std::result::Result<Keeper, Retired>> {
+    /// Opens a reader's session under the keeper's snapshot. `cancel` stops that.
+    fn open(
+        &self,
+        opening: &Opening,
+        cancel: &Cancel,
+        tally: &mut Tally,
+    ) -> Result<std::result::Result<Keeper, Retired>> {
         let started = Instant::now();
-        let opened = self.open_session(opening);
+        let opened = self.open_session(opening, cancel);
         tally.phases.connect += started.elapsed().as_secs_f64();
         let error = match opened {
             Ok(opened) => {
                 lock(&self.backend_pids).extend(opened.session.backend_pid());
                 return Ok(Ok(opened));
             }
-            Err(_) if self.shared.cancel.is_requested() => return Err(cancelled()),
-            Err(error) => error,
+            Err(error) => cancel.told(error),
         };
         match error.sqlstate() {
             Some("53300") => Ok(Err(Retired(format!("fewer connections than asked for: {error}")))),
@@ -402,53 +469,24 @@ impl<'a> Crew<'a> {
         }
     }
 
-    fn open_session(&self, opening: &Opening) -> Result<Keeper> {
+    fn open_session(&self, opening: &Opening, cancel: &Cancel) -> Result<Keeper> {
         let Opening { config, facts, begin, locked } = opening;
-        let (options, cancel) = (self.shared.options, self.shared.cancel);
-        let mut session = cancel.connect(config)?;
-        prepare(&mut session, options)?;
-        if facts.exported.is_some() {
-            match Keeper::import(session, facts, begin, locked, cancel) {
+        let (options, of_all) = (self.shared.options, self.shared.cancel);
+        // Without a snapshot to take over, only who has asked for it reads under another one.
+        if facts.exported.is_some() || !options.inconsistent {
+            let mut session = cancel.connect(config)?;
+            let _attached = cancel.attach(&session);
+            prepare(&mut session, options)?;
+            match Keeper::import(session, facts, begin, locked, of_all) {
                 Err(error) if options.inconsistent && error.kind() == ErrorKind::Server => {}
                 opened => return opened,
             }
-            session = cancel.connect(config)?;
-            prepare(&mut session, options)?;
         }
+        let mut session = cancel.connect(config)?;
+        let _attached = cancel.attach(&session);
+        prepare(&mut session, options)?;
         self.warn(INCONSISTENT.to_owned());
-        Keeper::begin_inconsistent(session, begin, locked, cancel)
-    }
-
-    /// Holds the keeper while the readers read, and looks at them.
-    fn watch(&self, mut keeper: Keeper, stopped: &mpsc::Receiver<()>) -> (Option<Keeper>, Watched) {
-        let mut watched = Watched::default();
-        let mut interval = Duration::from_millis(100);
-        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(interval) {
-            interval = Duration::from_secs(1);
-            if let Err(error) = self.look(&mut keeper, &mut watched) {
-                let error = error.context("the connection that holds the snapshot was lost");
-                self.fail(error.advice("run the export again"));
-                return (None, watched);
-            }
-        }
-        (Some(keeper), watched)
-    }
-
-    fn look(&self, keeper: &mut Keeper, watched: &mut Watched) -> Result<()> {
-        let pids: Vec<String> = lock(&self.backend_pids).iter().map(i32::to_string).collect();
-        let pids = format!("{{{}}}", pids.join(","));
-        // Without this the view shows for ever what it showed first in this transaction.
-        let sql = "SELECT pg_catalog.pg_stat_clear_snapshot()";
-        keeper.session.query(sql, &[])?;
-        let sql = "SELECT pg_catalog.count(*)::pg_catalog.text, \
-                   pg_catalog.count(*) FILTER (WHERE wait_event OPERATOR(pg_catalog.=) 'ClientWrite')::pg_catalog.text \
-                   FROM pg_catalog.pg_stat_activity WHERE state OPERATOR(pg_catalog.=) 'active' \
-                   AND pid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[])";
-        let rows = keeper.session.query(sql, &[Some(&pids)])?;
-        let number = |index| rows.first().and_then(|row| row.text(index)).and_then(|text| text.parse().ok());
-        watched.n_looks += number(0).unwrap_or(0);
-        watched.n_waiting_to_send += number(1).unwrap_or(0);
-        Ok(())
+        Keeper::begin_inconsistent(session, begin, locked, of_all)
     }
 }
 
@@ -461,10 +499,6 @@ fn reader_span(reader_index: usize) -> tracing::Span {
 fn slice_span(task: Task) -> tracing::Span {
     let Task { plan_index, slice_index } = task;
     tracing::debug_span!(target: "pgarrow", "slice", plan_index, slice_index, rows = tracing::field::Empty)
-}
-
-fn panicked() -> Error {
-    Error::new(ErrorKind::Protocol, "a reader panicked; please report it")
 }
 
 fn no_thread(error: &std::io::Error) -> Error {

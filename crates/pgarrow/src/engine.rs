@@ -9,7 +9,7 @@ use pgarrow_sink::Written;
 use crate::budget::Budget;
 use crate::cancel::Cancel;
 use crate::crew::{Crew, Done, Watched};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::{Facts, Keeper};
 use crate::options::{ExportOptions, READER_MEMORY_MIN, ReadMode};
 use crate::outlet::{Order, Outlet, Turns};
@@ -37,6 +37,8 @@ pub(crate) struct Job {
     pub(crate) read_mode: ReadMode,
     pub(crate) cancel: Cancel,
     pub(crate) progress: Arc<Progress>,
+    /// The server is a standby, whose snapshots are not for others.
+    pub(crate) in_recovery: bool,
     /// Connecting and planning.
     pub(crate) phases: Phases,
     pub(crate) snapshot_taken: Instant,
@@ -138,11 +140,16 @@ impl Job {
 
     /// Makes the snapshot one that readers can take over.
     pub(crate) fn share_snapshot(&self, keeper: &mut Keeper) -> Result<()> {
-        match keeper.export_snapshot() {
+        // Nobody gets here on a standby but with readers that may have snapshots of their own.
+        if self.in_recovery && self.options.inconsistent {
+            return Ok(());
+        }
+        let shared = match keeper.export_snapshot() {
             // Where it cannot be shared, readers have their own, if that was asked for.
             Err(error) if self.options.inconsistent && error.sqlstate().is_some() => keeper.begin_again(),
             exported => exported,
-        }
+        };
+        shared.map_err(|error| self.cancel.told(error))
     }
 
     /// Reads everything on the keeper's session, and ends the transaction.
@@ -161,7 +168,7 @@ impl Job {
     pub(crate) fn finish(&self, keeper: Keeper, mut done: Done, setup: &Setup) -> Result<Finished> {
         let _committing = tracing::info_span!(target: "pgarrow", "commit").entered();
         let committing = Instant::now();
-        let facts = keeper.finish()?;
+        let facts = keeper.finish().map_err(|error| self.cancel.told(error))?;
         done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()));
         let mut phases = self.phases;
         for tally in &done.tallies {
@@ -214,7 +221,11 @@ fn long_snapshot(held: Duration) -> Option<String> {
 impl Engine {
     /// The slices as tokens.
     pub(crate) fn slices(&mut self) -> Result<Vec<Slice>> {
-        self.keeper.export_snapshot()?;
+        if self.job.in_recovery && !self.job.options.inconsistent {
+            let text = "the server is a standby, whose snapshots are not shared; plan on the primary, or read with one connection";
+            return Err(Error::new(ErrorKind::Options, text));
+        }
+        self.job.share_snapshot(&mut self.keeper)?;
         let facts = &self.keeper.facts;
         let tokens = self.job.plans.iter().flat_map(|plan| plan.tokens(facts, self.job.read_mode));
         Ok(tokens.collect())
@@ -229,14 +240,14 @@ impl Engine {
             }
             if looked.elapsed() >= Duration::from_secs(1) {
                 looked = Instant::now();
-                self.keeper
-                    .session
-                    .query("SELECT 1", &[])
-                    .map_err(|error| crate::Error::from(error).context("the held snapshot was lost"))?;
+                let looked = self.keeper.session.query("SELECT 1", &[]);
+                looked.map_err(|error| {
+                    self.job.cancel.told(Error::from(error).context("the held snapshot was lost"))
+                })?;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        self.keeper.finish()?;
+        self.keeper.finish().map_err(|error| self.job.cancel.told(error))?;
         Ok(())
     }
 }

@@ -153,8 +153,12 @@ impl Keeper {
         );
         session.execute(&begin_import).map_err(|error| {
             let error = Error::from(error);
-            match error.kind() {
-                ErrorKind::Server => error.context(
+            match (error.kind(), error.sqlstate()) {
+                // No such snapshot; since PostgreSQL 17, an undefined object.
+                (ErrorKind::Server, Some("22023" | "42704")) => error.context(
+                    "a reader cannot take over the snapshot: whoever held it is gone, or this is another server",
+                ),
+                (ErrorKind::Server, _) => error.context(
                     "a reader cannot take over the snapshot, which this server or pooler does not share",
                 ),
                 _ => error,
@@ -185,7 +189,7 @@ impl Keeper {
         cancel: &Cancel,
     ) -> Result<Self> {
         let attached = vec![cancel.attach(&session)];
-        session.execute(begin)?;
+        session.execute(&format!("{begin}; SET LOCAL max_parallel_workers_per_gather = 0"))?;
         if !locked.is_empty() {
             session.execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", ")))?;
         }
@@ -208,6 +212,13 @@ impl Keeper {
         );
         let rows = self.session.query(&sql, &[])?;
         let text = |index| rows.first().and_then(|row| row.text(index)).unwrap_or_default().to_owned();
+        // Readers prove by these that they read what the keeper holds.
+        if text(0).is_empty() || text(1).is_empty() {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the server does not say which snapshot it has taken",
+            ));
+        }
         self.facts = Facts {
             endpoint: self.session.endpoint().to_owned(),
             database: self.session.config().dbname().to_owned(),
@@ -223,7 +234,9 @@ impl Keeper {
     pub(crate) fn export_snapshot(&mut self) -> Result<()> {
         if self.facts.exported.is_none() {
             let rows = self.session.query("SELECT pg_catalog.pg_export_snapshot()", &[])?;
-            self.facts.exported = rows.first().and_then(|row| row.text(0)).map(str::to_owned);
+            let exported = rows.first().and_then(|row| row.text(0)).map(str::to_owned);
+            let nothing = || Error::new(ErrorKind::Protocol, "the server has exported no snapshot");
+            self.facts.exported = Some(exported.ok_or_else(nothing)?);
         }
         Ok(())
     }
@@ -354,6 +367,10 @@ pub(crate) fn begin_statements(
             // A list may be one literal, as long as it has no names in it; a word with a hyphen must be.
             statements.push_str(&format!("; SET LOCAL {name} = '{value}'"));
         }
+    }
+    if options.ordered {
+        // Rows of several workers come in no order.
+        statements.push_str("; SET LOCAL max_parallel_workers_per_gather = 0");
     }
     Ok(statements)
 }

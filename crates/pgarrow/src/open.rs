@@ -30,7 +30,7 @@ use crate::slice::{Slice, SliceSubject};
 use crate::statement::Statement;
 
 /// How often planning begins again because tables were attached or replaced meanwhile.
-const PLANNINGS_MAX: u32 = 5;
+pub(crate) const PLANNINGS_MAX: u32 = 5;
 
 /// A session on which nothing was begun, and what is known of its server.
 pub(crate) struct Opening<'a> {
@@ -59,12 +59,9 @@ impl<'a> Opening<'a> {
         // A snapshot of a standby that was handed on could show transactions as finished that are running: see the
         // fix of PostgreSQL's src/test/recovery/t/056_standby_snapshot_export.pl, which no version number tells.
         if traits.in_recovery && options.readers_wanted() > 1 && !options.inconsistent {
-            if options.readers.is_some() {
-                warnings.push(
-                    "the server is a standby, so one connection reads: snapshots are not shared there"
-                        .to_owned(),
-                );
-            }
+            warnings.push(
+                "the server is a standby, so one connection reads: snapshots are not shared there".to_owned(),
+            );
             options.readers = Some(1);
         }
         let read_mode = match options.read_mode {
@@ -87,7 +84,7 @@ impl<'a> Opening<'a> {
 
     /// Everything is known.
     pub(crate) fn engine(keeper: Keeper, plans: Vec<Plan>, opened: Opened<'_>) -> Engine {
-        let Opened { options, read_mode, cancel, warnings, connect, planning } = opened;
+        let Opened { options, read_mode, in_recovery, cancel, warnings, connect, planning } = opened;
         let mut plans = plans;
         if let Some(first) = plans.first_mut() {
             first.warnings.splice(0..0, warnings);
@@ -102,6 +99,7 @@ impl<'a> Opening<'a> {
             plans,
             options,
             read_mode,
+            in_recovery,
             cancel: cancel.clone(),
             progress: Arc::default(),
             phases,
@@ -112,8 +110,9 @@ impl<'a> Opening<'a> {
 
     /// What is left of this once the keeper has the session.
     pub(crate) fn split(self) -> (Session, Opened<'a>) {
-        let Self { session, options, read_mode, cancel, warnings, connect, planning, .. } = self;
-        (session, Opened { options, read_mode, cancel, warnings, connect, planning })
+        let Self { session, options, traits, read_mode, cancel, warnings, connect, planning } = self;
+        let in_recovery = traits.in_recovery;
+        (session, Opened { options, read_mode, in_recovery, cancel, warnings, connect, planning })
     }
 }
 
@@ -121,6 +120,7 @@ impl<'a> Opening<'a> {
 pub(crate) struct Opened<'a> {
     pub(crate) options: ExportOptions,
     read_mode: ReadMode,
+    in_recovery: bool,
     pub(crate) cancel: &'a Cancel,
     warnings: Vec<String>,
     connect: Duration,
@@ -156,13 +156,14 @@ impl Request {
     pub(crate) fn open(self, session: Session, connect: Duration, cancel: &Cancel) -> Result<Run> {
         let _planning = tracing::info_span!(target: "pgarrow", "plan").entered();
         let attached = cancel.attach(&session);
-        let opening = Opening::new(session, &self.options, connect, cancel)?;
-        let engine = match &self.what {
-            What::Table(name) => self.open_table(opening, name)?,
-            What::Query(sql) => self.open_query(opening, sql)?,
-            What::Slice(slice) => self.open_slice(opening, slice)?,
-        };
+        let opened =
+            Opening::new(session, &self.options, connect, cancel).and_then(|opening| match &self.what {
+                What::Table(name) => self.open_table(opening, name),
+                What::Query(sql) => self.open_query(opening, sql),
+                What::Slice(slice) => self.open_slice(opening, slice),
+            });
         drop(attached);
+        let engine = opened.map_err(|error| cancel.told(error))?;
         match engine.job.plans.first().map(Arc::clone) {
             Some(plan) => Ok(Run::new(engine, plan)),
             None => Err(refused("nothing was planned; please report it")),
@@ -398,8 +399,8 @@ impl Request {
 
 impl<'a> Opened<'a> {
     /// Back to the start, on the same session.
-    fn reopen(self, session: Session, traits: ServerTraits) -> Opening<'a> {
-        let Self { options, read_mode, cancel, warnings, connect, planning } = self;
+    pub(crate) fn reopen(self, session: Session, traits: ServerTraits) -> Opening<'a> {
+        let Self { options, read_mode, cancel, warnings, connect, planning, .. } = self;
         Opening { session, options, traits, read_mode, cancel, warnings, connect, planning }
     }
 }

@@ -29,6 +29,11 @@ pub(crate) trait Outlet {
         Ok(())
     }
 
+    /// Whether whoever takes the batches has failed: what it was given is lost, and reading again brings back nothing.
+    fn has_failed(&self) -> bool {
+        false
+    }
+
     /// Bytes held here.
     fn held_bytes(&self) -> usize {
         0
@@ -122,11 +127,14 @@ impl Order<'_> {
     }
 }
 
+/// Makes a plan's sink.
+type MakeSink<'a> = dyn Fn(&Plan) -> Result<Box<dyn Sink>, SinkError> + Sync + 'a;
+
 /// The sinks of a run: one for each plan.
 pub(crate) struct SinkSet<'a> {
     slots: Vec<Mutex<Slot>>,
     /// Makes a sink when the first of its slices begins; none if all are there from the start.
-    make: Option<&'a (dyn Fn(&Plan) -> Result<Box<dyn Sink>, SinkError> + Sync)>,
+    make: Option<&'a MakeSink<'a>>,
     plans: &'a [std::sync::Arc<Plan>],
 }
 
@@ -148,10 +156,7 @@ impl<'a> SinkSet<'a> {
     }
 
     /// Many plans: each sink is made when it is needed, and completed when its last slice is there.
-    pub(crate) fn many(
-        plans: &'a [std::sync::Arc<Plan>],
-        make: &'a (dyn Fn(&Plan) -> Result<Box<dyn Sink>, SinkError> + Sync),
-    ) -> Self {
+    pub(crate) fn many(plans: &'a [std::sync::Arc<Plan>], make: &'a MakeSink<'a>) -> Self {
         let slot = |plan: &std::sync::Arc<Plan>| {
             Mutex::new(Slot { n_slices_left: plan.slices().len(), ..Slot::default() })
         };
@@ -286,8 +291,9 @@ impl Outlet for SinkOutlet<'_> {
         let Some(task) = self.task else { return Ok(()) };
         if let Some(order) = self.order {
             self.wait_for_turn()?;
-            self.finish_part()?;
+            // Before the part is finished: with the last one, the output is completed.
             self.set.slice_ended(task.plan_index)?;
+            self.finish_part()?;
             order.advance(task);
             return Ok(());
         }
@@ -433,6 +439,7 @@ pub(crate) struct CallOutlet<F> {
     call: F,
     plan_index: usize,
     waited: Duration,
+    has_failed: bool,
 }
 
 impl<'a, F: FnMut(RecordBatch) -> Result<()> + 'a> CallOutlet<F> {
@@ -444,7 +451,7 @@ impl<'a, F: FnMut(RecordBatch) -> Result<()> + 'a> CallOutlet<F> {
 impl<F: FnMut(usize, RecordBatch) -> Result<()>> CallOutlet<F> {
     /// The callback is told the plan's index.
     pub(crate) fn of_plans(call: F) -> Self {
-        Self { call, plan_index: 0, waited: Duration::ZERO }
+        Self { call, plan_index: 0, waited: Duration::ZERO, has_failed: false }
     }
 }
 
@@ -457,13 +464,18 @@ impl<F: FnMut(usize, RecordBatch) -> Result<()>> Outlet for CallOutlet<F> {
     fn write(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>> {
         let started = Instant::now();
         // A second handle: if the callback keeps none, the buffers come back.
-        (self.call)(self.plan_index, batch.clone())?;
+        let called = (self.call)(self.plan_index, batch.clone());
         self.waited += started.elapsed();
-        Ok(Some(batch))
+        self.has_failed |= called.is_err();
+        called.map(|()| Some(batch))
     }
 
     fn end(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     fn times(&self) -> SinkTimes {

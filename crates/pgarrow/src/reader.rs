@@ -237,6 +237,8 @@ impl<'a> Reader<'a> {
             stream.consume(decoded.used_bytes);
             match decoded.stop {
                 Stop::BatchFull => {
+                    // Before: who has a batch finds it counted.
+                    self.note(decoder, stream, attempt);
                     self.hand_out(plan, decoder, attempt, outlet)?;
                     continue;
                 }

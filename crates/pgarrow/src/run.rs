@@ -77,7 +77,8 @@ impl Run {
         self.engine.hold(until)
     }
 
-    /// Reads everything and hands every batch to `consume`, in the calling thread.
+    /// Reads everything and hands every batch to `consume`, in the calling thread. If `consume` panics, the panic
+    /// goes on here once all readers have ended.
     ///
     /// # Errors
     ///
@@ -124,7 +125,8 @@ impl Run {
     }
 
     /// Reads everything and hands every batch to `consume`, in the thread of the reader that has decoded it: several
-    /// at once, so no batch crosses from one thread to another.
+    /// at once, so no batch crosses from one thread to another. If `consume` panics, the panic goes on in the calling
+    /// thread once all readers have ended.
     ///
     /// # Errors
     ///
@@ -132,8 +134,7 @@ impl Run {
     pub fn for_each_concurrently(self, consume: impl Fn(RecordBatch) -> Result<()> + Sync) -> Result<Report> {
         let Engine { keeper, job } = self.engine;
         if job.options.ordered {
-            let refused = "batches in order come one after another: use for_each";
-            return Err(Error::new(ErrorKind::Options, refused));
+            return Err(no_order("batches in order come one after another: use for_each"));
         }
         let setup = job.setup();
         let make = |_| CallOutlet::new(&consume);
@@ -222,10 +223,17 @@ impl TablesRun {
         consume: impl Fn(usize, RecordBatch) -> Result<()> + Sync,
     ) -> Result<Report> {
         let Engine { keeper, job } = self.engine;
+        if job.options.ordered {
+            return Err(no_order("batches of many tables come as they are read: leave out the order"));
+        }
         let setup = job.setup();
         let make = |_| CallOutlet::of_plans(&consume);
         job.read(keeper, &setup, &make)?.report(&job, Vec::new())
     }
+}
+
+fn no_order(why: &str) -> Error {
+    Error::new(ErrorKind::Options, why)
 }
 
 fn write(job: &Job, keeper: crate::keeper::Keeper, set: SinkSet<'_>) -> Result<Report> {

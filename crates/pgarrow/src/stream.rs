@@ -4,6 +4,7 @@
 //!  reader threads: receive, decode ──▶ channel of one batch each ──▶ the caller
 //! ```
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -46,8 +47,10 @@ impl BatchStream {
         let cancel = run.cancel().clone();
         background::spawn("pgarrow-reader", move || {
             let batches = sender.clone();
-            let read = run
-                .send_each(|batch, lease| batches.blocking_send(Ok((batch, lease))).map_err(|_| cancelled()));
+            let send = |batch, lease| batches.blocking_send(Ok((batch, lease))).map_err(|_| cancelled());
+            // A thread that just ended would look like the end of the rows.
+            let read =
+                catch_unwind(AssertUnwindSafe(|| run.send_each(send))).unwrap_or_else(|_| Err(panicked()));
             if let Err(error) = read {
                 // The caller may have left.
                 let _ = sender.blocking_send(Err(error));
@@ -76,6 +79,10 @@ impl BatchStream {
         // From here on its memory is the caller's.
         item.map(|item| item.map(|(batch, _lease)| batch))
     }
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Protocol, "a reader panicked; please report it")
 }
 
 impl Stream for BatchStream {

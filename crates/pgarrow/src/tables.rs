@@ -4,18 +4,21 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pgarrow_catalog::{
-    Relation, RelationKind, RelationName, RelationSize, leaves, relation_sizes, relations_of_schema,
-    resolve_many, table_columns_of_many,
+    Relation, RelationKind, RelationName, RelationSize, ServerTraits, leaves, relation_sizes,
+    relations_of_schema, resolve_many, table_columns_of_many,
 };
 use pgarrow_protocol::Session;
 
 use crate::cancel::Cancel;
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::TablesRequest;
 use crate::keeper::{Held, Keeper};
-use crate::open::{Opening, are_held, is_table, plan, refused};
+use crate::open::{Opening, PLANNINGS_MAX, are_held, is_table, plan, refused};
+use crate::options::ExportOptions;
+use crate::plan::Plan;
 use crate::planner::select::Selection;
-use crate::planner::{table_slices, whole};
+use crate::planner::{Slicing, table_slices, whole};
 use crate::run::TablesRun;
 
 /// A table of less than this is one slice, without a look at what it consists of.
@@ -23,25 +26,57 @@ const SMALL_BYTES: u64 = 8 << 20;
 
 impl TablesRequest {
     pub(crate) fn open(self, session: Session, connect: Duration, cancel: &Cancel) -> Result<TablesRun> {
+        let _planning = tracing::info_span!(target: "pgarrow", "plan").entered();
         let attached = cancel.attach(&session);
-        let mut opening = Opening::new(session, &self.options, connect, cancel)?;
+        let opening = Opening::new(session, &self.options, connect, cancel);
+        let opened = opening.and_then(|opening| self.open_tables(opening));
+        drop(attached);
+        Ok(TablesRun::new(opened.map_err(|error| cancel.told(error))?))
+    }
+
+    fn open_tables(&self, mut opening: Opening<'_>) -> Result<Engine> {
         if self.options.split_on.is_some() {
             return Err(refused("a column to split on belongs to one table"));
         }
-        let relations = self.relations(&mut opening.session)?;
-        if relations.is_empty() {
-            return Err(refused("there are no tables to export"));
-        }
         let (slicing, traits) = (opening.slicing(), opening.traits.clone());
-        let held: Vec<Held> = relations.iter().map(|relation| Held::relation(relation, "*")).collect();
-        let is_plain = relations.iter().all(|relation| is_table(relation.kind));
-        let (session, opened) = opening.split();
-        let mut keeper = Keeper::begin(session, &held, is_plain, &opened.options, opened.cancel)?;
-        if self.relations(&mut keeper.session)? != relations {
-            let text = "tables were changed while the export was planned; run it again";
-            return Err(Error::new(ErrorKind::Server, text));
+        let mut n_plannings = 0;
+        loop {
+            n_plannings += 1;
+            let relations = self.relations(&mut opening.session)?;
+            if relations.is_empty() {
+                return Err(refused("there are no tables to export"));
+            }
+            let held: Vec<Held> = relations.iter().map(|relation| Held::relation(relation, "*")).collect();
+            let is_plain = relations.iter().all(|relation| is_table(relation.kind));
+            let (session, opened) = opening.split();
+            let mut keeper = Keeper::begin(session, &held, is_plain, &opened.options, opened.cancel)?;
+            match self.plan_tables(&mut keeper, &relations, &slicing, &traits, &opened.options)? {
+                Some(plans) => return Ok(Opening::engine(keeper, plans, opened)),
+                None if n_plannings < PLANNINGS_MAX => {
+                    opening = opened.reopen(keeper.give_up()?, traits.clone());
+                }
+                None => {
+                    let text =
+                        "tables were changed again and again while the export was planned; run it again";
+                    return Err(Error::new(ErrorKind::Server, text));
+                }
+            }
         }
-        let columns = table_columns_of_many(&mut keeper.session, &relations)?;
+    }
+
+    /// Plans tables that are locked. `None` if they, or what they consist of, are no longer what was locked.
+    fn plan_tables(
+        &self,
+        keeper: &mut Keeper,
+        relations: &[Relation],
+        slicing: &Slicing,
+        traits: &ServerTraits,
+        options: &ExportOptions,
+    ) -> Result<Option<Vec<Plan>>> {
+        if self.relations(&mut keeper.session)? != relations {
+            return Ok(None);
+        }
+        let columns = table_columns_of_many(&mut keeper.session, relations)?;
         let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
         let sizes: HashMap<u32, RelationSize> =
             relation_sizes(&mut keeper.session, &oids)?.into_iter().map(|size| (size.oid, size)).collect();
@@ -60,26 +95,16 @@ impl TablesRequest {
             } else {
                 let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
                 let leaves = leaves(&mut keeper.session, relation, &names)?;
-                if !are_held(&mut keeper, &leaves)? {
-                    let text = format!("{relation} was changed while the export was planned; run it again");
-                    return Err(Error::new(ErrorKind::Server, text));
+                if !are_held(keeper, &leaves)? {
+                    return Ok(None);
                 }
-                table_slices(&mut keeper.session, relation, &leaves, &traits, None, &slicing)?
+                table_slices(&mut keeper.session, relation, &leaves, traits, None, slicing)?
             };
             let selection = Selection::of_table(relation, &columns, None);
             let subject = relation.to_string();
-            plans.push(plan(
-                subject,
-                Some(relation),
-                columns,
-                selection,
-                slices,
-                &opened.options,
-                &keeper.facts,
-            ));
+            plans.push(plan(subject, Some(relation), columns, selection, slices, options, &keeper.facts));
         }
-        drop(attached);
-        Ok(TablesRun::new(Opening::engine(keeper, plans, opened)))
+        Ok(Some(plans))
     }
 
     /// What was asked for, each once, in the order of asking.
