@@ -165,16 +165,18 @@ fn rows_of_30_mb_under_a_hard_limit_of_the_process() {
         bash.args(["-c", "ulimit -v 400000; exec \"$@\"", "bash", env!("CARGO_BIN_EXE_pgarrow"), "export"]);
         run(bash.arg(place.database.url()).args(["-t", "t", "--memory", memory]).args(args))
     };
-    let ran = export("128M", &["-o", "x.arrow", "--report", "r.json"]);
-    ran.assert_success();
-    let report = report(&place);
-    assert_eq!(report["rows"], 12);
-    assert!(report["memory"]["peak_bytes"].as_u64().unwrap() <= 128 << 20, "{}", report["memory"]);
+    for name in ["x.arrow", "x.parquet"] {
+        let ran = export("128M", &["-o", name, "--report", "r.json", "--overwrite"]);
+        ran.assert_success();
+        let report = report(&place);
+        assert_eq!(report["rows"], 12);
+        assert!(report["memory"]["peak_bytes"].as_u64().unwrap() <= 128 << 20, "{}", report["memory"]);
+    }
     assert!(fs::metadata(place.path("x.arrow")).unwrap().len() > 380_000_000);
     // What does not fit is said, with what would do.
-    let ran = export("64M", &["-o", "x.parquet"]);
+    let ran = export("32M", &["-o", "y.parquet"]);
     ran.assert_refused(2, &["of memory at once", "--memory"]);
-    assert_eq!(place.names(), ["r.json", "x.arrow"]);
+    assert_eq!(place.names(), ["r.json", "x.arrow", "x.parquet"]);
 }
 
 #[test]
