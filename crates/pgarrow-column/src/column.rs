@@ -43,6 +43,13 @@ pub trait Column: fmt::Debug + Send {
     /// Forgets all rows behind the first `rows`.
     fn truncate(&mut self, rows: usize);
 
+    /// The batch is likely to become `rows` long: makes room for that at once, judging by the rows that are there.
+    ///
+    /// A hint. Growing step by step copies, and touches fresh memory, several times over.
+    fn expect_rows(&mut self, rows: usize) {
+        let _ = rows;
+    }
+
     /// Bytes of Arrow data in the batch so far.
     fn bytes(&self) -> usize;
 

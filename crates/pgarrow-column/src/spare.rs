@@ -52,9 +52,10 @@ impl<T: ArrowNativeType> Spare<T> {
         values
     }
 
-    /// A batch has needed `elements`. After a smaller one (the last of a stream) less than half is not forgotten.
+    /// A batch has needed `elements`, so the next may need a little more. After a smaller one (the last of a stream)
+    /// less than half is not forgotten.
     pub(crate) fn learn(&mut self, elements: usize) {
-        self.needed = elements.max(self.needed / 2);
+        self.needed = (elements + elements / 32).max(self.needed / 2);
     }
 
     /// Keeps the memory of `buffer` if nobody else holds it.
@@ -95,13 +96,24 @@ pub(crate) fn make_room<T>(values: &mut Vec<T>, additional: usize) {
     }
 }
 
+/// Makes room for `length` elements in all.
+pub(crate) fn make_room_in_all<T>(values: &mut Vec<T>, length: usize) {
+    values.reserve_exact(length.saturating_sub(values.len()));
+}
+
+/// How much a batch of `rows` will need of what `n_rows` needed `used` of, and a little more: rows differ.
+pub(crate) fn extrapolate(used: usize, n_rows: usize, rows: usize) -> usize {
+    let needed = used as u64 * rows as u64 / n_rows.max(1) as u64;
+    usize::try_from(needed + needed / 32).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn spare(needed: usize) -> Spare<i32> {
         let mut spare = Spare::new(0);
-        spare.learn(needed);
+        spare.needed = needed;
         spare
     }
 

@@ -13,6 +13,9 @@ const WIRE_BYTES_FACTOR: usize = 2;
 /// sixteen times the wire bytes of a usual chunk. What a chunk in vain has allocated stays allocated.
 const EXPANSION_BYTES: usize = 1 << 20;
 
+/// Rows from which on is said how many the batch is likely to have.
+const FORESEEN_FROM_ROWS: usize = 1024;
+
 /// A tuple's count of values.
 const COUNT_BYTES: usize = 2;
 
@@ -48,6 +51,8 @@ pub(crate) struct Batch {
     wire_bytes: usize,
     /// Bytes of values that are much larger than on the wire. Counted for exact batches only.
     expanded_bytes: usize,
+    /// The columns know how many rows to expect.
+    is_foreseen: bool,
     /// Rows that a chunk may have, since more had too many of those.
     chunk_rows_max: usize,
     /// Rows of the batches before.
@@ -72,6 +77,7 @@ impl Batch {
             bytes: 0,
             wire_bytes: 0,
             expanded_bytes: 0,
+            is_foreseen: false,
             chunk_rows_max: CHUNK_ROWS,
             rows_before: 0,
         };
@@ -93,6 +99,7 @@ impl Batch {
 
     fn begin(&mut self) {
         (self.rows, self.bytes, self.wire_bytes, self.expanded_bytes) = (0, 0, 0, 0);
+        self.is_foreseen = false;
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -233,7 +240,21 @@ impl Batch {
             self.take_back();
         }
         self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
+        if self.rows >= FORESEEN_FROM_ROWS && !self.is_foreseen {
+            self.foresee();
+        }
         n_rows
+    }
+
+    /// Tells the columns how many rows the batch will have if it goes on as it began.
+    fn foresee(&mut self) {
+        self.is_foreseen = true;
+        let rows_of_bytes = self.limits.bytes as u64 * self.rows as u64 / self.bytes.max(1) as u64;
+        let rows = usize::try_from(rows_of_bytes).unwrap_or(usize::MAX).saturating_add(CHUNK_ROWS);
+        let rows = rows.min(self.limits.rows);
+        if rows > self.rows {
+            self.columns.iter_mut().for_each(|column| column.expect_rows(rows));
+        }
     }
 
     /// Of the batch and the next `n_rows` rows.

@@ -14,7 +14,7 @@ use crate::column::Column;
 use crate::column::numeric::{DEC_DIGITS, Digits, Numeric};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
+use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room, make_room_in_all};
 
 /// An integer that holds scaled values: i128 or i256.
 trait Unscaled: Copy + Default + PartialOrd {
@@ -260,6 +260,10 @@ impl Column for Decimal128Column {
         self.nulls.truncate(rows);
     }
 
+    fn expect_rows(&mut self, rows: usize) {
+        make_room_in_all(&mut self.values, rows);
+    }
+
     fn bytes(&self) -> usize {
         size_of_val(self.values.as_slice())
     }
@@ -343,6 +347,10 @@ impl Column for Decimal256Column {
     fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
         self.nulls.truncate(rows);
+    }
+
+    fn expect_rows(&mut self, rows: usize) {
+        make_room_in_all(&mut self.values, rows);
     }
 
     fn bytes(&self) -> usize {

@@ -13,7 +13,7 @@ use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::capacity_bytes;
+use crate::spare::{capacity_bytes, make_room_in_all};
 
 /// Bytes of memory of a label beside its text, which is there twice: the string, the map's entry, its key.
 const LABEL_BYTES: usize = 64;
@@ -85,6 +85,10 @@ impl Column for EnumColumn {
     fn truncate(&mut self, rows: usize) {
         self.keys.truncate(rows);
         self.nulls.truncate(rows);
+    }
+
+    fn expect_rows(&mut self, rows: usize) {
+        make_room_in_all(&mut self.keys, rows);
     }
 
     fn bytes(&self) -> usize {

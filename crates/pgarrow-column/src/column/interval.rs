@@ -21,7 +21,7 @@ use crate::column::Column;
 use crate::column::fixed::FixedWidth;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::{capacity_bytes, make_room};
+use crate::spare::{capacity_bytes, make_room, make_room_in_all};
 
 struct Parts {
     months: i32,
@@ -107,6 +107,12 @@ impl Column for IntervalStructColumn {
         self.days.truncate(rows);
         self.micros.truncate(rows);
         self.nulls.truncate(rows);
+    }
+
+    fn expect_rows(&mut self, rows: usize) {
+        make_room_in_all(&mut self.months, rows);
+        make_room_in_all(&mut self.days, rows);
+        make_room_in_all(&mut self.micros, rows);
     }
 
     fn bytes(&self) -> usize {

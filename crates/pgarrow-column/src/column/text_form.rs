@@ -10,7 +10,7 @@ use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::raw;
-use crate::spare::{capacity_bytes, make_room};
+use crate::spare::{capacity_bytes, extrapolate, make_room, make_room_in_all};
 
 /// Bytes of text that a chunk may always have: far above what values of ordinary size come to.
 const ROOM_MIN: usize = 16 << 10;
@@ -80,6 +80,13 @@ impl<T: TextForm> Column for TextFormColumn<T> {
         let end = self.offsets.last().and_then(|end| usize::try_from(*end).ok()).unwrap_or(0);
         self.text.truncate(end);
         self.nulls.truncate(rows);
+    }
+
+    fn expect_rows(&mut self, rows: usize) {
+        let n_rows = self.offsets.len() - 1;
+        let text_bytes = extrapolate(self.text.len(), n_rows, rows);
+        make_room_in_all(&mut self.text, text_bytes);
+        make_room_in_all(&mut self.offsets, rows + 1);
     }
 
     fn bytes(&self) -> usize {

@@ -13,7 +13,7 @@ use crate::column::Column;
 use crate::column::fixed::FixedWidth;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::{capacity_bytes, make_room};
+use crate::spare::{capacity_bytes, make_room, make_room_in_all};
 
 /// 24:00:00 is a legal time of PostgreSQL and kept, although Arrow's own range ends just before it.
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
@@ -83,6 +83,11 @@ impl Column for TimetzColumn {
         self.micros.truncate(rows);
         self.offsets.truncate(rows);
         self.nulls.truncate(rows);
+    }
+
+    fn expect_rows(&mut self, rows: usize) {
+        make_room_in_all(&mut self.micros, rows);
+        make_room_in_all(&mut self.offsets, rows);
     }
 
     fn bytes(&self) -> usize {

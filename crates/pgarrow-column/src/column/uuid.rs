@@ -12,7 +12,7 @@ use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
+use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room, make_room_in_all};
 
 const WIDTH: usize = 16;
 
@@ -61,6 +61,10 @@ impl Column for UuidColumn {
     fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows * WIDTH);
         self.nulls.truncate(rows);
+    }
+
+    fn expect_rows(&mut self, rows: usize) {
+        make_room_in_all(&mut self.values, rows * WIDTH);
     }
 
     fn bytes(&self) -> usize {
