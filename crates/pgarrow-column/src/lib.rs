@@ -29,6 +29,7 @@
     )
 )]
 
+mod bits;
 mod chunk;
 mod column;
 mod error;

@@ -1,25 +1,32 @@
 //! Validity of a column's rows: nothing is stored until the first NULL.
 
-use arrow_buffer::{NullBuffer, NullBufferBuilder};
+use arrow_buffer::NullBuffer;
 
+use crate::bits::Bits;
 use crate::chunk::CHUNK_ROWS;
 
 /// Which rows of the batch under construction are NULL.
 #[derive(Debug)]
 pub(crate) struct Nulls {
-    bits: NullBufferBuilder,
+    /// Rows before the first chunk with a NULL; all there are as long as there is none.
+    n_valid: usize,
+    /// Those of all rows from then on, a one where there is a value.
+    bits: Bits,
     /// One byte per row of the current chunk: cheaper to write in a loop than bits.
     valid: [bool; CHUNK_ROWS],
 }
 
 impl Nulls {
     pub(crate) fn new() -> Self {
-        Self { bits: NullBufferBuilder::new(0), valid: [true; CHUNK_ROWS] }
+        Self { n_valid: 0, bits: Bits::default(), valid: [true; CHUNK_ROWS] }
     }
 
     /// A chunk without NULLs.
     pub(crate) fn append_valid(&mut self, rows: usize) {
-        self.bits.append_n_non_nulls(rows);
+        match self.bits.len() {
+            0 => self.n_valid += rows,
+            _ => self.bits.append_ones(rows),
+        }
     }
 
     /// Scratch for one chunk, to be filled and then committed.
@@ -38,19 +45,29 @@ impl Nulls {
 
     /// Appends the first `rows` of the scratch.
     pub(crate) fn commit(&mut self, rows: usize) {
-        let rows = rows.min(CHUNK_ROWS);
-        self.bits.append_slice(self.valid.get(..rows).unwrap_or_default());
+        let valid = self.valid.get(..rows.min(CHUNK_ROWS)).unwrap_or_default();
+        if self.bits.len() == 0 {
+            if !valid.contains(&false) {
+                self.n_valid += valid.len();
+                return;
+            }
+            self.bits.append_ones(self.n_valid);
+        }
+        self.bits.append_slice(valid);
     }
 
     pub(crate) fn truncate(&mut self, rows: usize) {
+        self.n_valid = self.n_valid.min(rows);
         self.bits.truncate(rows);
     }
 
     pub(crate) fn allocated_bytes(&self) -> usize {
-        self.bits.allocated_size() + size_of_val(&self.valid)
+        self.bits.capacity_bytes() + size_of_val(&self.valid)
     }
 
     pub(crate) fn finish(&mut self) -> Option<NullBuffer> {
-        self.bits.finish()
+        self.n_valid = 0;
+        let nulls = NullBuffer::new(self.bits.finish());
+        (nulls.null_count() > 0).then_some(nulls)
     }
 }

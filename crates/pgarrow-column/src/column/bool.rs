@@ -6,52 +6,34 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, BooleanArray};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, MutableBuffer};
 
+use crate::bits::Bits;
 use crate::chunk::{CHUNK_ROWS, Chunk, take_value};
 use crate::column::Column;
 use crate::column::fixed::Wire;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::{self, BufferReuse};
+use crate::spare::{BufferReuse, Spare};
 
 /// Arrow keeps booleans as bits; a chunk is decoded to bytes and packed at once.
 #[derive(Debug)]
 pub(crate) struct BoolColumn {
-    bits: BooleanBufferBuilder,
+    bits: Bits,
     nulls: Nulls,
     scratch: [bool; CHUNK_ROWS],
     expect_nulls: bool,
-    /// Rows of the last batch: how many to have room for.
-    rows: usize,
-    spare: Option<MutableBuffer>,
-    reuse: BufferReuse,
+    spare: Spare<u8>,
 }
 
 impl BoolColumn {
     pub(crate) fn new(rows: usize) -> Self {
         Self {
-            bits: BooleanBufferBuilder::new(0),
+            bits: Bits::default(),
             nulls: Nulls::new(),
             scratch: [false; CHUNK_ROWS],
             expect_nulls: false,
-            rows,
-            spare: None,
-            reuse: BufferReuse::default(),
+            spare: Spare::new(rows.div_ceil(8)),
         }
-    }
-
-    /// A buffer for the next batch.
-    fn begin(&mut self) {
-        match self.spare.take() {
-            Some(mut bits) => {
-                bits.clear();
-                self.bits = BooleanBufferBuilder::new_from_buffer(bits, 0);
-                self.reuse.reused += 1;
-            }
-            None => self.reuse.allocated += 1,
-        }
-        self.bits.reserve(self.rows);
     }
 
     /// As `FixedColumn::decode_all_valid`: one loop without an exit, or everything put back.
@@ -98,8 +80,8 @@ fn decode_bool(value: &[u8]) -> Result<bool, ValueError> {
 impl Column for BoolColumn {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
-        if self.bits.capacity() == 0 {
-            self.begin();
+        if self.bits.capacity_bytes() == 0 {
+            self.bits = Bits::in_buffer(self.spare.take());
         }
         if self.expect_nulls || !self.decode_all_valid(bytes, cursors) {
             self.expect_nulls = self.decode_nullable(bytes, cursors)?;
@@ -119,26 +101,26 @@ impl Column for BoolColumn {
     }
 
     fn allocated_bytes(&self) -> usize {
-        let spare_bytes = self.spare.as_ref().map_or(0, MutableBuffer::capacity);
-        self.bits.capacity() / 8 + spare_bytes + self.nulls.allocated_bytes() + size_of_val(&self.scratch)
+        self.bits.capacity_bytes()
+            + self.spare.allocated_bytes()
+            + self.nulls.allocated_bytes()
+            + size_of_val(&self.scratch)
     }
 
     fn recycle(&mut self, array: ArrayRef) {
         let buffer = array.as_boolean_opt().map(|array| array.values().inner().clone());
-        drop(array);
-        if let Some(Ok(bits)) = buffer.map(Buffer::into_mutable)
-            && spare::is_fitting(bits.capacity(), self.rows.div_ceil(8))
-        {
-            self.spare = Some(bits);
+        if let Some(buffer) = buffer {
+            drop(array);
+            self.spare.give(buffer);
         }
     }
 
     fn reuse(&self) -> BufferReuse {
-        self.reuse
+        self.spare.reuse()
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.rows = self.bits.len().max(self.rows / 2);
+        self.spare.learn(self.bits.len().div_ceil(8));
         Ok(Arc::new(BooleanArray::new(self.bits.finish(), self.nulls.finish())))
     }
 }
