@@ -16,6 +16,7 @@ mod numeric;
 mod text_form;
 mod time;
 mod timestamp;
+mod unscaled;
 mod uuid;
 
 use std::fmt;

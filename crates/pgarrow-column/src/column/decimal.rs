@@ -11,88 +11,11 @@ use arrow_schema::DataType;
 
 use crate::chunk::{Chunk, NULL, take_value};
 use crate::column::Column;
-use crate::column::numeric::{DEC_DIGITS, Digits, Numeric};
+use crate::column::numeric::Numeric;
+use crate::column::unscaled::{Unscaled, unscaled};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room, make_room_in_all};
-
-/// An integer that holds scaled values: i128 or i256.
-trait Unscaled: Copy + Default + PartialOrd {
-    fn checked_mul_add(self, factor: u32, addend: u32) -> Option<Self>;
-    fn negate(self) -> Self;
-    fn ten_to(exponent: u8) -> Option<Self>;
-}
-
-impl Unscaled for i128 {
-    #[inline]
-    fn checked_mul_add(self, factor: u32, addend: u32) -> Option<Self> {
-        self.checked_mul(factor.into())?.checked_add(addend.into())
-    }
-    fn negate(self) -> Self {
-        -self
-    }
-    fn ten_to(exponent: u8) -> Option<Self> {
-        10_i128.checked_pow(exponent.into())
-    }
-}
-
-impl Unscaled for i256 {
-    #[inline]
-    fn checked_mul_add(self, factor: u32, addend: u32) -> Option<Self> {
-        self.checked_mul(Self::from(i64::from(factor)))?.checked_add(Self::from(i64::from(addend)))
-    }
-    fn negate(self) -> Self {
-        self.wrapping_neg()
-    }
-    fn ten_to(exponent: u8) -> Option<Self> {
-        Self::from(10_i64).checked_pow(exponent.into())
-    }
-}
-
-/// The value × 10^`scale`, exactly; `limit` is 10^precision.
-///
-/// # Errors
-///
-/// [`ValueError::OutOfRange`] if the value has more digits than that, before or after the point.
-fn unscaled<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> Result<N, ValueError> {
-    let n_digits = digits.iter().len();
-    let trailing_zeros = digits.iter().rev().take_while(|digit| *digit == 0).count();
-    let n_significant = n_digits - trailing_zeros;
-    let mut value = N::default();
-    // The exponent of 10 that each digit is to be multiplied with. Above zero, the digits that follow
-    // are zeros that were not sent; below, the digit has to be divided, and zeros come out.
-    let mut exponent = DEC_DIGITS * digits.weight + i32::from(scale);
-    for digit in digits.iter().take(n_significant) {
-        let digit = u32::from(digit);
-        value = match exponent {
-            0.. => value.checked_mul_add(10_000, digit),
-            // 10^4 × 10^exponent more digits fit; the others of this base-10000 digit must be zero.
-            -3..=-1 => {
-                let divisor = 10_u32.pow(exponent.unsigned_abs());
-                if digit % divisor == 0 {
-                    value.checked_mul_add(10_000 / divisor, digit / divisor)
-                } else {
-                    None
-                }
-            }
-            _ => None,
-        }
-        .ok_or(ValueError::OutOfRange)?;
-        exponent -= DEC_DIGITS;
-    }
-    if n_significant > 0 {
-        // What the last digit is still to be multiplied with. A value of 0 is done at any exponent.
-        for power in std::iter::repeat_n(4, usize::try_from((exponent + DEC_DIGITS) / 4).unwrap_or(0))
-            .chain(std::iter::once(u32::try_from((exponent + DEC_DIGITS).max(0) % 4).unwrap_or(0)))
-        {
-            value = value.checked_mul_add(10_u32.pow(power), 0).ok_or(ValueError::OutOfRange)?;
-        }
-    }
-    if value >= limit {
-        return Err(ValueError::OutOfRange);
-    }
-    Ok(if digits.is_negative { value.negate() } else { value })
-}
 
 fn decode<N: Unscaled>(wire: &[u8], scale: u8, limit: N) -> Result<N, ValueError> {
     match Numeric::parse(wire)? {

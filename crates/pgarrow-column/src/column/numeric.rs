@@ -72,6 +72,22 @@ impl<'a> Numeric<'a> {
 }
 
 impl Digits<'_> {
+    /// The digits as one integer, without the last `n_left_out`. `None` if there are so many that they might not fit.
+    pub(crate) fn integer(&self, n_left_out: usize) -> Option<u128> {
+        const DIGITS_MAX: usize = 9;
+        let digits = self.digits.get(..self.digits.len().checked_sub(n_left_out)?)?;
+        if digits.len() > DIGITS_MAX {
+            return None;
+        }
+        let digit = |digit: &[u8; 2]| u64::from(u16::from_be_bytes(*digit));
+        let combine =
+            |digits: &[[u8; 2]]| digits.iter().fold(0, |all, next| all * u64::from(NBASE) + digit(next));
+        // Four fit 64 bits, whose multiplication is cheaper.
+        let (first, fours) = digits.as_rchunks::<4>();
+        let first = u128::from(combine(first));
+        Some(fours.iter().fold(first, |all, four| all * 10_000_000_000_000_000 + u128::from(combine(four))))
+    }
+
     /// Base-10000 digits, most significant first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = u16> + ExactSizeIterator {
         self.digits.iter().map(|digit| u16::from_be_bytes(*digit))
@@ -91,27 +107,34 @@ impl Digits<'_> {
             text.push(b'0');
         }
         for weight in (0..=self.weight).rev() {
-            let four = decimal_digits(self.at_weight(weight));
-            let leading_zeros = if weight == self.weight {
-                four.iter().take(3).take_while(|d| **d == b'0').count()
-            } else {
-                0
+            let digit = self.at_weight(weight);
+            let four = decimal_digits(digit);
+            let leading_zeros = match digit {
+                _ if weight < self.weight => 0,
+                1000.. => 0,
+                100.. => 1,
+                10.. => 2,
+                _ => 3,
             };
-            text.extend(four.iter().skip(leading_zeros));
+            text.extend_from_slice(four.get(leading_zeros..).unwrap_or_default());
         }
         if self.dscale > 0 {
             text.push(b'.');
             let end = text.len() + usize::from(self.dscale);
             for index in 0..i32::from(self.dscale.div_ceil(4)) {
-                text.extend(decimal_digits(self.at_weight(-1 - index)));
+                text.extend_from_slice(&decimal_digits(self.at_weight(-1 - index)));
             }
             text.truncate(end);
         }
     }
 }
 
+/// The four decimal digits of a base-10000 digit.
 fn decimal_digits(digit: u16) -> [u8; 4] {
-    [1000, 100, 10, 1].map(|unit| b'0' + u8::try_from(digit / unit % 10).unwrap_or(0))
+    [digit / 1000, digit / 100 % 10, digit / 10 % 10, digit % 10].map(|digit| {
+        let [digit, _] = digit.to_le_bytes();
+        b'0' + digit
+    })
 }
 
 /// A numeric as PostgreSQL prints it: nothing is rounded, trailing zeros are kept.
