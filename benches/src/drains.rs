@@ -18,52 +18,45 @@ use crate::drain::{Drain, Drained};
 /// millisecond to see the end of each.
 const PIECES_PER_CONNECTION: u64 = 4;
 
-/// Connections that have one snapshot, and what they will read.
+/// What several connections will read under one snapshot.
 #[derive(Debug)]
 pub(crate) struct Drains {
-    /// Holds the snapshot that the others have.
-    _keeper: Drain,
-    drains: Vec<Drain>,
+    config: Config,
+    /// Holds the snapshot that the others have; if there are no others, it reads.
+    keeper: Drain,
+    snapshot: String,
+    n: usize,
     /// COPY statements.
     pieces: Vec<String>,
 }
 
 impl Drains {
-    /// Connects and cuts the tables. `select`: the list of columns that is read of each.
+    /// Connects the keeper and cuts the tables. `select`: the list of columns that is read of each.
     pub(crate) fn connect(config: &Config, tables: &[String], select: &str, n: usize) -> Result<Self> {
         let mut keeper = Drain::connect(config)?;
         let snapshot = keeper.query("SELECT pg_export_snapshot()")?;
-        let snapshot = snapshot.first().and_then(|row| row.first()).ok_or("no snapshot")?;
-        let mut drains = Vec::new();
-        for _ in 0..n.max(1) {
-            let mut drain = Drain::connect(config)?;
-            drain.query(&format!("SET TRANSACTION SNAPSHOT '{snapshot}'"))?;
-            drains.push(drain);
-        }
+        let snapshot = snapshot.first().and_then(|row| row.first()).ok_or("no snapshot")?.clone();
         let pieces = match n {
             0 | 1 => tables.iter().map(|table| Piece::whole(table)).collect(),
             _ => cut(&leaves(&mut keeper, tables)?, n as u64 * PIECES_PER_CONNECTION),
         };
         let pieces = pieces.iter().map(|piece| piece.copy(select)).collect();
-        Ok(Self { _keeper: keeper, drains, pieces })
+        Ok(Self { config: config.clone(), keeper, snapshot, n, pieces })
     }
 
-    /// Drains all pieces, each connection in a thread of its own.
+    /// Drains all pieces. Several connections are made here, each in a thread of its own: whoever reads with several has
+    /// to connect them.
     pub(crate) fn run(&mut self, is_fair: bool) -> Result<Drained> {
         let next = AtomicUsize::new(0);
-        let (pieces, next) = (&self.pieces, &next);
-        let work = |drain: &mut Drain| -> std::result::Result<Drained, String> {
-            let mut sum = Drained::default();
-            while let Some(sql) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let drained = drain.copy(sql, is_fair).map_err(|error| error.to_string())?;
-                sum.rows += drained.rows;
-                sum.bytes += drained.bytes;
-            }
-            Ok(sum)
+        if self.n <= 1 {
+            return drain(&mut self.keeper, &self.pieces, &next, is_fair);
+        }
+        let connect_and_drain = || -> std::result::Result<Drained, String> {
+            let mut connected = self.connect_another().map_err(|error| error.to_string())?;
+            drain(&mut connected, &self.pieces, &next, is_fair).map_err(|error| error.to_string())
         };
         let results = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                self.drains.iter_mut().map(|drain| scope.spawn(move || work(drain))).collect();
+            let threads: Vec<_> = (0..self.n).map(|_| scope.spawn(connect_and_drain)).collect();
             threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
         });
         let mut sum = Drained::default();
@@ -74,6 +67,23 @@ impl Drains {
         }
         Ok(sum)
     }
+
+    fn connect_another(&self) -> Result<Drain> {
+        let mut drain = Drain::connect(&self.config)?;
+        drain.query(&format!("SET TRANSACTION SNAPSHOT '{}'", self.snapshot))?;
+        Ok(drain)
+    }
+}
+
+/// Drains pieces until there is none.
+fn drain(drain: &mut Drain, pieces: &[String], next: &AtomicUsize, is_fair: bool) -> Result<Drained> {
+    let mut sum = Drained::default();
+    while let Some(sql) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let drained = drain.copy(sql, is_fair)?;
+        sum.rows += drained.rows;
+        sum.bytes += drained.bytes;
+    }
+    Ok(sum)
 }
 
 /// Pages of a table; all of them, or from one on and before another.
