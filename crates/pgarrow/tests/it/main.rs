@@ -27,6 +27,7 @@ mod render;
 mod schema;
 mod sinks;
 mod snapshot;
+mod standby;
 mod stream;
 mod support;
 mod types;
