@@ -237,13 +237,11 @@ impl<'a> SinkOutlet<'a> {
     }
 
     fn finish_part(&mut self) -> Result<()> {
-        let (Some(part), Some(task)) = (self.part.take(), self.task) else { return Ok(()) };
-        let before = part.times();
-        self.times = add(self.times, before);
-        let started = Instant::now();
+        let (Some(mut part), Some(task)) = (self.part.take(), self.task) else { return Ok(()) };
+        // A finished part cannot say any more how long its last row group took.
+        part.flush()?;
+        self.times = add(self.times, part.times());
         let rows = part.finish()?;
-        // What the end of a part took it cannot say any more; most of it is encoding its last row group.
-        self.times.encode += started.elapsed();
         self.set.part_finished(task.plan_index, rows)
     }
 }
