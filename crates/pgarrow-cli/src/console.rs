@@ -15,11 +15,13 @@ struct Shared {
     is_quiet: bool,
     /// Drawn on the same lines, so it has to step aside.
     bar: Mutex<Option<ProgressBar>>,
+    /// Planning, reading and the report may all know of the same.
+    warned: Mutex<Vec<String>>,
 }
 
 impl Console {
     pub(crate) fn new(is_quiet: bool) -> Self {
-        Self(Arc::new(Shared { is_quiet, bar: Mutex::default() }))
+        Self(Arc::new(Shared { is_quiet, bar: Mutex::default(), warned: Mutex::default() }))
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
@@ -33,8 +35,14 @@ impl Console {
         }
     }
 
-    /// A warning, unless quiet.
+    /// A warning, unless quiet, and each only once.
     pub(crate) fn warn(&self, warning: &str) {
+        let mut warned = self.0.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.iter().any(|said| said == warning) {
+            return;
+        }
+        warned.push(warning.to_owned());
+        drop(warned);
         self.say(&format!("pgarrow: warning: {warning}"));
     }
 

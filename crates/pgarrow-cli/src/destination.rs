@@ -48,8 +48,8 @@ impl Destination {
         }
         let format = match (flags.to, &place) {
             (Some(format), _) => format,
-            (None, Some(Place::File(path))) => by_extension(path).ok_or_else(|| no_format(path))?,
-            (None, Some(Place::Folder(folder))) => by_extension(&folder.path).unwrap_or(FormatName::Parquet),
+            (None, Some(Place::File(path))) => format_of(path).ok_or_else(|| no_format(path))?,
+            (None, Some(Place::Folder(folder))) => format_of(&folder.path).unwrap_or(FormatName::Parquet),
             (None, Some(Place::Stdout)) => {
                 return Err(Failure::options("stdout needs a format; give --to parquet, ipc or ipc-stream"));
             }
@@ -135,7 +135,8 @@ fn check_place(place: &Place, flags: &ExportFlags, is_many: bool) -> Result<(), 
     }
 }
 
-fn by_extension(path: &Path) -> Option<FormatName> {
+/// By the ending of its name.
+pub(crate) fn format_of(path: &Path) -> Option<FormatName> {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     match extension.as_deref() {
         Some("parquet") => Some(FormatName::Parquet),
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!(place(Path::new("a/b.arrow/"), None), folder("a/b.arrow/"));
         assert_eq!(place(Path::new("a/b.arrow"), None), Place::File("a/b.arrow".into()));
         assert_eq!(place(Path::new("-"), None), Place::Stdout);
-        assert_eq!(by_extension(Path::new("a/b.arrow/")), Some(FormatName::Ipc));
-        assert_eq!(by_extension(Path::new("a/b/")), None);
+        assert_eq!(format_of(Path::new("a/b.arrow/")), Some(FormatName::Ipc));
+        assert_eq!(format_of(Path::new("a/b/")), None);
     }
 }

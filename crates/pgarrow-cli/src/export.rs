@@ -41,6 +41,8 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
     signals.be_orderly();
     let planned = reading.subject.open(&source, reading.options)?;
     say_warnings(&planned, console);
+    let n_readers = planned.readers();
+    reading.asked.fewer_readers(n_readers).iter().for_each(|warning| console.warn(warning));
     let watch = watch(&planned, console);
     let report = match (planned, output) {
         (Planned::One(run), Some((output, format))) => write_one(*run, &format, output, is_ordered, console)?,
@@ -56,23 +58,16 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
         (Planned::Many(run), None) => run.for_each_concurrently(|_, _| Ok(()))?,
     };
     drop(watch);
-    if let Some(file) = report_file {
-        write_report(&report, file)?;
-    }
-    summary::lines(&report).iter().for_each(|line| console.say(line));
-    Ok(())
+    // Such as connections that were not to be had.
+    report.warnings.iter().for_each(|warning| console.warn(warning));
+    summary::lines(&report, n_readers).iter().for_each(|line| console.say(line));
+    report_file.map_or(Ok(()), |file| write_report(&report, file))
 }
 
-/// What planning found, each once: tables of a schema often have the same to say.
+/// What planning found.
 pub(crate) fn say_warnings(planned: &Planned, console: &Console) {
-    let mut said: Vec<String> = Vec::new();
     for plan in planned.plans() {
-        for warning in plan.warnings() {
-            if !said.contains(warning) {
-                console.warn(warning);
-                said.push(warning.clone());
-            }
-        }
+        plan.warnings().iter().for_each(|warning| console.warn(warning));
     }
 }
 
@@ -87,7 +82,9 @@ pub(crate) fn watch_one(run: &Run, console: &Console) -> Watch {
 }
 
 fn write_report(report: &Report, mut file: Output) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::output(format!("the report: {error}"));
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::output(format!("the export is complete, but its report is not: {error}"))
+    };
     let mut json = serde_json::to_vec_pretty(report).map_err(|error| failed(&error))?;
     json.push(b'\n');
     file.write_all(&json).map_err(|error| failed(&error))?;

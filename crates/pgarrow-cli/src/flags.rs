@@ -75,6 +75,8 @@ pub(crate) struct ExportFlags {
     pub(crate) to: Option<FormatName>,
 
     /// Begin another file of a folder once one has this size, as in 256M. Default: never
+    ///
+    /// Files are somewhat larger: a file ends where a row group or a batch does.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
     pub(crate) file_size: Option<u64>,
 
@@ -145,6 +147,10 @@ pub(crate) struct PlanFlags {
     /// What people look for here; only a snapshot that is held makes tokens of slices.
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) tokens: Option<PathBuf>,
+
+    /// The same: a slice is planned already.
+    #[arg(long, value_name = "FILE|-|JSON", hide = true)]
+    pub(crate) slice: Option<String>,
 }
 
 #[derive(Args, Debug)]

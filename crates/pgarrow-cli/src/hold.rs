@@ -109,8 +109,10 @@ impl Holder<'_> {
     fn say_how(&self, subject: &str, n_slices: usize) {
         let slices = units::counted(n_slices as u64, "slice");
         let end = match (self.flags.at_most, self.flags.until_eof) {
-            (Some(at_most), false) => format!("for {} s, or until Ctrl-C", at_most.as_secs()),
-            (Some(at_most), true) => format!("for {} s, or until stdin ends or Ctrl-C", at_most.as_secs()),
+            (Some(at_most), false) => format!("for {}, or until Ctrl-C", units::duration(at_most)),
+            (Some(at_most), true) => {
+                format!("for {}, or until stdin ends or Ctrl-C", units::duration(at_most))
+            }
             (None, true) => "until stdin ends or Ctrl-C".to_owned(),
             (None, false) => "until Ctrl-C or SIGTERM".to_owned(),
         };

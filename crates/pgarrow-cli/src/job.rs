@@ -8,6 +8,7 @@ use crate::destination::{Destination, Place};
 use crate::exit::Failure;
 use crate::flags::{ExportFlags, HoldFlags, PlanFlags, ReadModeName, ReadingFlags, SessionFlags, WhatFlags};
 use crate::subject::{Single, Subject};
+use crate::units;
 
 /// What is read, from where and how: what every command has.
 #[derive(Debug)]
@@ -15,6 +16,14 @@ pub(crate) struct Reading {
     pub(crate) connection: Config,
     pub(crate) subject: Subject,
     pub(crate) options: ExportOptions,
+    pub(crate) asked: Asked,
+}
+
+/// What was asked for, and may not be had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    readers: Option<usize>,
+    memory: Option<usize>,
 }
 
 /// One export.
@@ -41,9 +50,25 @@ impl Reading {
             connection: Config::parse(connection).map_err(Error::from)?,
             subject,
             options: options(reading, session),
+            asked: Asked { readers: reading.readers, memory: reading.memory },
         })
     }
 }
+
+impl Asked {
+    /// What is to be said if there are so few readers because of the memory.
+    pub(crate) fn fewer_readers(self, n_readers: usize) -> Option<String> {
+        let (asked, memory) = (self.readers?, self.memory?);
+        (n_readers < asked && n_readers == memory / READER_MEMORY).then(|| {
+            let (memory, needed) = (units::size(memory as u64), units::size((asked * READER_MEMORY) as u64));
+            let readers = units::counted(n_readers as u64, "reader");
+            format!("{readers} instead of {asked}: that is what --memory {memory} is enough for; {asked} need {needed}")
+        })
+    }
+}
+
+/// What a reader takes at least.
+const READER_MEMORY: usize = 8 << 20;
 
 impl TryFrom<&PlanFlags> for Reading {
     type Error = Failure;
@@ -52,6 +77,10 @@ impl TryFrom<&PlanFlags> for Reading {
         if flags.tokens.is_some() {
             let text =
                 "tokens are read under a snapshot that somebody holds; `pgarrow hold` does, and writes them";
+            return Err(Failure::options(text));
+        }
+        if flags.slice.is_some() {
+            let text = "a slice is planned already; `pgarrow export --slice … --dry-run` shows it";
             return Err(Failure::options(text));
         }
         Self::new(&flags.what, None, &flags.reading, &flags.session)

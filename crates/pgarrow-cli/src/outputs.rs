@@ -1,6 +1,7 @@
 //! Outputs and sinks: opened before anything is read, and filled by a planned export.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
@@ -10,7 +11,7 @@ use pgarrow_sink_ipc::IpcSink;
 use pgarrow_sink_parquet::ParquetSink;
 
 use crate::console::Console;
-use crate::destination::{Folder, Format, Place};
+use crate::destination::{Folder, Format, Place, format_of};
 use crate::exit::Failure;
 use crate::signals::Signals;
 
@@ -28,11 +29,27 @@ impl Opened {
             Place::Stdout => Self::File(Output::stdout().map_err(Error::from)?),
             Place::File(path) => Self::File(open_file(path, overwrite, signals)?),
             Place::Folder(Folder { path, file_bytes }) => {
+                check_files(path)?;
                 let folder = OutputFolder::create(path, overwrite).map_err(Error::from)?;
                 signals.remove_at_exit(folder.temporary_path());
                 Self::Folder { folder, file_bytes: *file_bytes }
             }
         })
+    }
+}
+
+/// Refuses a folder with other files than exports write: `--overwrite` would remove them.
+fn check_files(folder: &Path) -> Result<(), Failure> {
+    // What is no folder, or cannot be read, is refused where the folder is begun.
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let is_other = |path: &PathBuf| path.is_file() && format_of(path).is_none();
+    match entries.filter_map(Result::ok).map(|entry| entry.path()).find(is_other) {
+        Some(path) => Err(Failure::output(format!(
+            "output folder {folder:?} has a file that no export has made, {:?}, and is never replaced; \
+             give the name of a new folder",
+            path.file_name().unwrap_or_default(),
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -78,6 +95,14 @@ pub(crate) fn write_many(
     console: &Console,
     signals: &Signals,
 ) -> Result<Report, Failure> {
+    for plan in run.plans() {
+        if matches!(format, Format::Parquet(_)) && plan.schema().fields().is_empty() {
+            return Err(Failure::options(format!(
+                "{} has no columns, and Parquet no rows without columns; name the --table to export each, or write --to ipc",
+                plan.subject()
+            )));
+        }
+    }
     let notices = Notices::new(console);
     let options = FolderOptions { file_bytes, lanes: 1 };
     let make = |plan: &Plan| {

@@ -45,7 +45,7 @@ impl Shown {
 }
 
 fn open(reading: Reading, console: &Console) -> Result<Shown, Failure> {
-    let cancel = Cancel::new();
+    let (cancel, asked) = (Cancel::new(), reading.asked);
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
     let planned =
         Source::connect_blocking_with(reading.connection, cancel).map_err(Failure::from).and_then(|source| {
@@ -54,6 +54,7 @@ fn open(reading: Reading, console: &Console) -> Result<Shown, Failure> {
         });
     let planned = planned.map_err(|failure| signals.check().err().unwrap_or(failure))?;
     say_warnings(&planned, console);
+    asked.fewer_readers(planned.readers()).iter().for_each(|warning| console.warn(warning));
     // The snapshot ends here, so none is named.
     let reports = planned.plans().iter().map(|plan| plan.report(None)).collect();
     Ok(Shown { reports, n_readers: planned.readers() })

@@ -11,11 +11,14 @@ const FILES_NAMED: usize = 4;
 /// A phase that took less of the time is not worth a word.
 const SHARE_TO_NAME: f64 = 0.03;
 
-/// What was read, where the time went, and what was written: a line each.
-pub(crate) fn lines(report: &Report) -> Vec<String> {
+/// What was read, where the time went, and what was written: a line each. `n_readers` were to read it.
+pub(crate) fn lines(report: &Report, n_readers: usize) -> Vec<String> {
     let read = format!("{}: {}", report.subject, reading(report));
     let explains = report.seconds > SECONDS_TO_EXPLAIN || report.readers.len() > 1;
-    std::iter::once(read).chain(explains.then(|| explanation(report))).chain(files(&report.files)).collect()
+    std::iter::once(read)
+        .chain(explains.then(|| explanation(report, n_readers)))
+        .chain(files(&report.files))
+        .collect()
 }
 
 /// `600,572 rows, 131.1 MB from the server in 0.81 s (741,000 rows/s, 161.9 MB/s), peak memory 61.2 MiB`.
@@ -32,15 +35,16 @@ pub(crate) fn reading(report: &Report) -> String {
 }
 
 /// `2 readers, 55 slices, 84.0 MiB of 1.0 GiB; waiting for the server 71 %, decoding 12 %; the server is the limit: …`.
-fn explanation(report: &Report) -> String {
+fn explanation(report: &Report, n_readers: usize) -> String {
     let memory = &report.memory;
+    let at_work = report.readers.iter().filter(|reader| reader.slices > 0).count();
     let redone = match report.slices_redone {
         0 => String::new(),
         n_redone => format!(" ({} read again)", units::count(n_redone)),
     };
     let mut parts = vec![format!(
         "{}, {}{redone}, {} of {} of memory",
-        units::counted(report.readers.len() as u64, "reader"),
+        readers(at_work, n_readers),
         units::counted(report.slices, "slice"),
         units::memory(memory.peak_bytes),
         units::memory(memory.limit_bytes),
@@ -48,6 +52,12 @@ fn explanation(report: &Report) -> String {
     parts.extend(shares(&report.phases));
     parts.push(report.limit.sentence().to_owned());
     parts.join("; ")
+}
+
+/// `2 readers`; `1 of 4 readers` where others could not connect, or came too late.
+fn readers(at_work: usize, planned: usize) -> String {
+    let of = if at_work < planned { format!("{at_work} of ") } else { String::new() };
+    format!("{of}{}", units::counted(at_work.max(planned) as u64, "reader"))
 }
 
 /// `waiting for the server 71 %, decoding 12 %`, the largest first.
@@ -103,5 +113,13 @@ mod tests {
         phases.wait_for_server = 86.0;
         phases.plan = 2.0;
         assert_eq!(shares(&phases).as_deref(), Some("waiting for the server 86 %, decoding 12 %"));
+    }
+
+    #[test]
+    fn readers_that_read_nothing_are_not_counted() {
+        assert_eq!(
+            [readers(1, 1), readers(4, 4), readers(1, 4)],
+            ["1 reader", "4 readers", "1 of 4 readers"]
+        );
     }
 }

@@ -64,6 +64,24 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A size as people write it: `512M`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    match units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
+/// A time as people write it: `2h`.
+pub(crate) fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds > 0 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        seconds if seconds > 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
 /// `1234567` as `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -129,7 +147,9 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Ok(bytes as u64), "{text}");
             assert_eq!(parse_batch_bytes(text), Ok(bytes), "{text}");
+            assert_eq!(parse_size(&size(bytes as u64)), Ok(bytes as u64));
         }
+        assert_eq!([size(1000), size(3 << 20), size(1 << 40)], ["1000", "3M", "1T"]);
         for text in
             ["", "0", "M", "-1", "1.5M", "8 M", "8X", "99999999999999999999", "9999999999999G", "1025T"]
         {
@@ -143,8 +163,9 @@ mod tests {
 
     #[test]
     fn times_as_people_write_them() {
-        for (text, seconds) in [("30s", 30), ("10m", 600), ("2h", 7200)] {
+        for (text, seconds) in [("30s", 30), ("90s", 90), ("10m", 600), ("2h", 7200)] {
             assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)));
+            assert_eq!(duration(Duration::from_secs(seconds)), text);
         }
         for text in ["", "30", "s", "0s", "-1s", "1.5h", "1 h", "2d", "4294967297s"] {
             assert!(parse_duration(text).is_err(), "{text}");

@@ -93,6 +93,12 @@ fn a_folder_that_is_there_and_one_that_fails() {
     fs::write(place.path("out/stale.parquet"), "stale").unwrap();
     place.export(&["-q", "select 1 as a", "-o", "out/", "--overwrite"]).assert_success();
     assert_eq!(names(&place.path("out")), ["part-00000.parquet"]);
+    // But not a folder with files of somebody else.
+    fs::write(place.path("out/notes.txt"), "mine").unwrap();
+    place
+        .export(&["-q", "select 1 as a", "-o", "out/", "--overwrite"])
+        .assert_refused(7, &["\"out/\"", "\"notes.txt\"", "new folder"]);
+    assert_eq!(names(&place.path("out")), ["notes.txt", "part-00000.parquet"]);
     place.export(&["-t", "t", "-o", "out"]).assert_refused(2, &["\"out\" says no format"]);
     place
         .export(&["-t", "t", "--to", "parquet", "-o", "out"])
@@ -164,4 +170,16 @@ fn tables_come_together() {
     assert_eq!(place.names(), ["all", "r.json", "sized"]);
     place.export(&["--schema", "s", "--to", "none"]).assert_refused(2, &["s"]);
     place.export(&["-t", "t", "-t", "u", "--to", "none"]).assert_refused(2, &["there is no table \"u\""]);
+}
+
+#[test]
+fn a_table_without_columns_is_named() {
+    require!(Capability::Server);
+    let place = Place::new("no_columns");
+    place.database.execute("CREATE TABLE t (a int4); CREATE TABLE without ()");
+    place
+        .export(&["--schema", "public", "-o", "all/"])
+        .assert_refused(2, &["public.without has no columns", "--table", "--to ipc"]);
+    place.export(&["--schema", "public", "-o", "all/", "--to", "ipc"]).assert_success();
+    assert_eq!(names(&place.path("all")), ["public.t.arrow", "public.without.arrow"]);
 }

@@ -97,7 +97,7 @@ fn a_hold_ends_as_it_was_told() {
     // After a time. /dev/null on stdin is no end of it, unless that is asked for.
     let ran = end_of(start(&mut place.hold_command(&["-t", "t", "--for", "1s"])), 20);
     ran.assert_success();
-    assert!(ran.stderr.contains(" for 1 s, ") && ran.stderr.contains("let go of "), "{}", ran.stderr);
+    assert!(ran.stderr.contains(" for 1s, ") && ran.stderr.contains("let go of "), "{}", ran.stderr);
     let ran = end_of(start(&mut place.hold_command(&["-t", "t", "--until-eof", "--quiet"])), 20);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
     // When the program that holds the other end of stdin ends.

@@ -31,6 +31,9 @@ fn a_plan_for_people() {
     assert!(!all.stdout_text().contains("--all"), "{}", all.stdout_text());
     assert!(all.stdout_text().lines().count() > text.lines().count());
 
+    let refused = place.plan(&["--slice", "token.json"]);
+    refused.assert_refused(2, &["a slice is planned already", "--dry-run"]);
+
     // One stream, and why; warnings are not part of it.
     let ran = place.plan(&["-q", "select 1 as a, null::aclitem as b"]);
     ran.assert_success();

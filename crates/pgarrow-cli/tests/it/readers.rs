@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use pgarrow_testkit::{Capability, require};
 
 use crate::signals::send;
-use crate::support::{NUMBERS, Place, Ran, end_of, eventually, run, start, stream};
+use crate::support::{NUMBERS, Place, Ran, command, end_of, eventually, run, start, stream};
 
 /// The number of rows and the sum of their `id`, of an IPC stream on stdout.
 #[track_caller]
@@ -64,6 +64,36 @@ fn every_number_of_readers_and_every_way_to_read_finds_the_same_rows() {
         let has_explanation = ran.stderr.contains(&format!("{n_readers} readers, "));
         assert_eq!(has_explanation, n_readers > 1, "{}", ran.stderr);
     }
+}
+
+#[test]
+fn fewer_readers_than_asked_for_are_said() {
+    require!(Capability::Server, Capability::Superuser);
+    let place = Place::new("fewer");
+    place.database.execute(NUMBERS);
+    let args = ["-t", "t", "--slice-bytes", "64K", "--readers", "3"];
+    let ran = place.export(&[&args[..], &["--memory", "16M", "--to", "none"]].concat());
+    ran.assert_success();
+    let warning = "warning: 2 readers instead of 3: that is what --memory 16M is enough for; 3 need 24M\n";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+
+    // Two connections: one holds the snapshot, one reads.
+    let role = format!("role_of_{}", place.database.name());
+    place
+        .database
+        .execute(&format!("CREATE ROLE {role} LOGIN CONNECTION LIMIT 2; GRANT SELECT ON t TO {role}"));
+    let url = place.database.url();
+    let url = format!("{url}{}user={role}", if url.contains('?') { '&' } else { '?' });
+    let args = [&["export", &url], &args[..], &["--to", "none"]].concat();
+    let ran = run(command(place.folder.path()).args(args));
+    place.database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    ran.assert_success();
+    assert_eq!(
+        ran.stderr.matches("pgarrow: warning: fewer connections than asked for: ").count(),
+        1,
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("\n1 of 3 readers, "), "{}", ran.stderr);
 }
 
 #[test]
