@@ -150,6 +150,11 @@ fn no_format(path: &Path) -> Failure {
     Failure::options(format!("the ending of {path:?} says no format; give --to parquet, ipc or ipc-stream"))
 }
 
+/// Where the order is kept, this many row groups fit into the memory.
+const ORDERED_GROUPS: usize = 16;
+/// A row group's bytes of Arrow data, with as much memory as one wants.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
 fn parquet_options(flags: &ExportFlags) -> Result<ParquetOptions, Failure> {
     let mut options = ParquetOptions::default();
     if let Some(text) = &flags.compression {
@@ -157,6 +162,10 @@ fn parquet_options(flags: &ExportFlags) -> Result<ParquetOptions, Failure> {
     }
     if let Some(rows) = flags.row_group_rows {
         options = options.with_row_group_rows(rows);
+    }
+    // In order, a row group is not ended early for want of memory: its end is to depend on the rows alone.
+    if let (true, Some(memory)) = (flags.reading.ordered, flags.reading.memory) {
+        options = options.with_row_group_bytes((memory / ORDERED_GROUPS).min(ROW_GROUP_BYTES));
     }
     Ok(options)
 }

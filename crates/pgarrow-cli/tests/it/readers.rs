@@ -154,6 +154,22 @@ fn an_order_that_is_asked_for_is_kept_and_makes_the_same_file() {
 }
 
 #[test]
+fn an_order_is_kept_within_little_memory() {
+    require!(Capability::Server);
+    let place = Place::new("ordered_memory");
+    place.database.execute(
+        "CREATE TABLE t AS SELECT g::int8 AS id, repeat(md5(g::text), 4) AS text FROM generate_series(1, 200000) g",
+    );
+    // More Arrow data than memory.
+    let args = ["-t", "t", "--ordered", "--slice-bytes", "8M", "--memory", "16M"];
+    for readers in ["1", "2"] {
+        let name = format!("{readers}.parquet");
+        place.export(&[&args[..], &["--readers", readers, "-o", &name]].concat()).assert_success();
+    }
+    assert!(fs::read(place.path("1.parquet")).unwrap() == fs::read(place.path("2.parquet")).unwrap());
+}
+
+#[test]
 fn a_reader_that_loses_its_connection() {
     require!(Capability::Server, Capability::Superuser);
     let place = Place::new("retries");
