@@ -174,15 +174,7 @@ impl Request {
         if !self.parameters.is_empty() {
             return Err(refused("parameters are for queries; a table's filter takes none"));
         }
-        // Checked as a statement of its own would be, and in parentheses it can only be a condition.
-        let filter = self
-            .filter
-            .as_deref()
-            .map(|filter| Statement::parse(filter).map_err(|e| e.context("the filter")));
-        let filter = filter.transpose()?;
-        if filter.as_ref().is_some_and(|filter| filter.n_parameters() > 0) {
-            return Err(refused("the filter has a placeholder; only queries take parameters"));
-        }
+        let filter = self.filter.as_deref().map(Statement::parse_condition).transpose()?;
         let filter = filter.as_ref().map(Statement::text);
         let name = RelationName::parse(name)?;
         let names = self
@@ -232,14 +224,8 @@ impl Request {
         let all = table_columns(&mut keeper.session, relation)?;
         let columns = self.chosen(relation, all)?;
         let selection = Selection::of_table(relation, &columns, filter);
-        // A filter's errors should name the filter, not COPY.
         if let Some(filter) = filter {
-            let (list, from) = (selection.list(), relation.quoted());
-            let sql = format!("SELECT {list} FROM {from} WHERE (\n{filter}\n)");
-            keeper
-                .session
-                .describe(&sql)
-                .map_err(|error| Error::from(error).context("the filter cannot be used"))?;
+            check_filter(&mut keeper.session, &selection, relation, filter)?;
         }
         let slices = match &slicing.split_on {
             Some(_) => {
@@ -347,6 +333,9 @@ impl Request {
         if self.columns.is_some() || self.filter.is_some() || !self.parameters.is_empty() {
             return Err(refused("a slice brings its own columns, filter and parameters"));
         }
+        slice.check()?;
+        // A token may come from anywhere: its filter is held to what a filter that was typed is held to.
+        let filter = slice.filter.as_deref().map(Statement::parse_condition).transpose()?;
         let read_mode = slice.read_mode;
         let (mut session, mut opened) = opening.split();
         if read_mode != ReadMode::Auto {
@@ -366,7 +355,16 @@ impl Request {
                 };
                 Keeper::import(session, &facts, &begin, &locked, opened.cancel)?
             }
-            None => Keeper::begin_inconsistent(session, &begin, &locked, opened.cancel)?,
+            None => {
+                let keeper = Keeper::begin_inconsistent(session, &begin, &locked, opened.cancel)?;
+                let (facts, source) = (&keeper.facts, &slice.source);
+                // Where there is a snapshot to take over, the server sees to this.
+                if facts.server_start != source.server_started || facts.database != source.database {
+                    let text = "the slice was planned on another server, or before it was started anew, or in another database; plan again";
+                    return Err(Error::new(ErrorKind::Options, text));
+                }
+                keeper
+            }
         };
         for relation in &relations {
             if !is_unchanged(&mut keeper.session, relation)? {
@@ -376,6 +374,9 @@ impl Request {
         }
         let (columns, subject) = match (&slice.subject, slice.relation()) {
             (SliceSubject::Query(sql), _) => {
+                if Statement::parse(sql)?.n_parameters() > 0 {
+                    return Err(refused("the slice's query has a parameter without a value"));
+                }
                 let description = keeper.session.describe(sql)?;
                 let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
                 (query_columns(&mut keeper.session, &described)?, "the query".to_owned())
@@ -388,6 +389,9 @@ impl Request {
             (SliceSubject::Relations { .. }, None) => return Err(refused("the slice names no relation")),
         };
         let selection = slice.selection(&columns)?;
+        if let (Some(relation), Some(filter)) = (slice.relation(), &filter) {
+            check_filter(&mut keeper.session, &selection, &relation, filter.text())?;
+        }
         let note = format!("slice {} of {}", slice.index.saturating_add(1), slice.of);
         let slices = Slices { slices: vec![slice.planned()], note };
         let relation = slice.relation();
@@ -418,6 +422,19 @@ pub(crate) fn plan(
     let schema = Arc::new(arrow_schema(&columns, &options.types, relation, &facts.server_version));
     let warnings = type_warnings(&columns);
     Plan::new(subject, relation.cloned(), columns, schema, selection, slices, warnings)
+}
+
+/// Asks the server whether a filter is one of this relation. Its errors should name the filter, not COPY.
+fn check_filter(
+    session: &mut Session,
+    selection: &Selection,
+    relation: &Relation,
+    filter: &str,
+) -> Result<()> {
+    let sql = format!("SELECT {} FROM {} WHERE (\n{filter}\n)", selection.list(), relation.quoted());
+    let described = session.describe(&sql);
+    described.map_err(|error| Error::from(error).context("the filter cannot be used"))?;
+    Ok(())
 }
 
 /// Between resolving a name and locking it, somebody may have put another relation in its place.

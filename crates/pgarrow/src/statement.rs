@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) struct Statement {
     text: String,
     placeholders: Vec<Placeholder>,
+    /// Every parenthesis in it has its other one in it.
+    is_enclosed: bool,
 }
 
 /// `$n` outside of strings, names and comments.
@@ -34,6 +36,7 @@ impl Statement {
         let mut placeholders = Vec::new();
         let mut first_semicolon = None;
         let mut has_statement = false;
+        let (mut depth, mut is_enclosed) = (0_usize, true);
         while let Some(token) = scanner.next_token()? {
             match token.kind {
                 TokenKind::Blank => continue,
@@ -50,6 +53,11 @@ impl Statement {
                 TokenKind::Placeholder(number) => {
                     placeholders.push(Placeholder { range: token.range, number })
                 }
+                TokenKind::Open => depth += 1,
+                TokenKind::Close => match depth.checked_sub(1) {
+                    Some(outer) => depth = outer,
+                    None => is_enclosed = false,
+                },
                 TokenKind::Other => {}
             }
             has_statement = true;
@@ -58,7 +66,25 @@ impl Statement {
             return Err(refused("the statement is empty; give a SELECT"));
         }
         let text = sql.get(..first_semicolon.unwrap_or(sql.len())).unwrap_or_default();
-        Ok(Self { text: text.to_owned(), placeholders })
+        Ok(Self { text: text.to_owned(), placeholders, is_enclosed: is_enclosed && depth == 0 })
+    }
+
+    /// Reads a condition for the rows of a table, which will stand in parentheses, next to conditions of ours.
+    ///
+    /// # Errors
+    ///
+    /// As for [`parse`](Self::parse), named as those of the filter; a placeholder; a parenthesis that closes ours.
+    pub(crate) fn parse_condition(sql: &str) -> Result<Self> {
+        let condition = Self::parse(sql).map_err(|error| error.context("the filter"))?;
+        if condition.n_parameters() > 0 {
+            return Err(refused("the filter has a placeholder; only queries take parameters"));
+        }
+        if !condition.is_enclosed {
+            return Err(refused(
+                "the filter has a parenthesis that is not closed, or closes none of its own",
+            ));
+        }
+        Ok(condition)
     }
 
     /// The statement's text.
@@ -81,7 +107,7 @@ impl Statement {
             from = range.end;
         }
         text.push_str(self.text.get(from..).unwrap_or_default());
-        Self { text, placeholders: Vec::new() }
+        Self { text, placeholders: Vec::new(), is_enclosed: self.is_enclosed }
     }
 }
 
@@ -95,6 +121,8 @@ enum TokenKind {
     Blank,
     Semicolon,
     Placeholder(usize),
+    Open,
+    Close,
     Other,
 }
 
@@ -122,6 +150,8 @@ impl<'a> Scanner<'a> {
         let (length, kind) = match first {
             '\0' => return Err(refused("the statement has a NUL byte")),
             ';' => (1, TokenKind::Semicolon),
+            '(' => (1, TokenKind::Open),
+            ')' => (1, TokenKind::Close),
             c if c.is_ascii_whitespace() => (1, TokenKind::Blank),
             '-' if rest.starts_with("--") => (rest.find('\n').unwrap_or(rest.len()), TokenKind::Blank),
             '/' if rest.starts_with("/*") => (comment_length(rest)?, TokenKind::Blank),
@@ -262,6 +292,20 @@ mod tests {
         assert_eq!(bound.text(), "select (x), '$2', \"$3\", a$4, $$ $5 $$, (y)::int -- $6");
         Statement::parse("select $0").unwrap_err();
         Statement::parse("select $99999999999999999999").unwrap_err();
+    }
+
+    #[test]
+    fn a_condition_stays_within_its_parentheses() {
+        for sql in ["a = (1)", "(a) OR (b)", "a = ')' AND \")(\" /* ) */ -- (", "a IN (SELECT f($$)$$))"] {
+            Statement::parse_condition(sql).unwrap();
+        }
+        for sql in ["true) OR (true", "a = 1)", "(a = 1", "true) UNION ALL (SELECT 1", ")("] {
+            let error = Statement::parse_condition(sql).unwrap_err();
+            assert!(error.to_string().contains("parenthesis"), "{sql}");
+        }
+        for sql in ["a = $1", "true; DROP TABLE e", "", "'open"] {
+            assert!(Statement::parse_condition(sql).unwrap_err().to_string().contains("the filter"), "{sql}");
+        }
     }
 
     proptest! {

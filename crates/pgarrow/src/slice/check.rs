@@ -12,7 +12,7 @@ const RELATIONS_MAX: usize = 65_536;
 
 impl Slice {
     /// Whether it can be a slice.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.version != Self::VERSION {
             return Err(refused("its version is not 1"));
         }
