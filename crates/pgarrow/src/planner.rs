@@ -30,6 +30,8 @@ use cut::{Cut, Piece, cut};
 /// Since PostgreSQL 14 a range of `ctid` is read without reading the whole table.
 const TID_RANGE_SCAN: u32 = 140_000;
 
+const ONE_READER: &str = "there is one reader";
+
 /// What to cut into, and how.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Slicing {
@@ -88,6 +90,13 @@ pub(crate) fn whole(relation: &Relation, only: bool, why: &str) -> Slices {
     Slices::one(vec![(relation.clone(), only)], why)
 }
 
+/// Whether a table that has no children is read as `ONLY`, so that none is read that becomes its child after the snapshot.
+pub(crate) fn can_be_read_alone(relation: &Relation, traits: &ServerTraits) -> bool {
+    relation.kind == RelationKind::Table
+        && traits.is_plain_postgres
+        && traits.foreign_slicing_extension.is_none()
+}
+
 /// The slices of a relation. `leaves` is what the catalog says is read for it.
 ///
 /// In the keeper's transaction, after its snapshot: pages are counted here, and no row of the snapshot is on a
@@ -109,9 +118,12 @@ pub(crate) fn table_slices(
         leaves.iter().filter(|leaf| !slicing.only || leaf.relation.oid == relation.oid).collect();
     let oids: Vec<u32> = leaves.iter().map(|leaf| leaf.relation.oid).collect();
     let sizes = relation_sizes(session, &oids)?;
-    let one = |why: &str| Ok(whole(relation, slicing.only, why).with_sizes(&sizes));
-    if slicing.readers <= 1 && slicing.slice_bytes.is_none() {
-        return one("there is one reader");
+    let is_childless = matches!(leaves.as_slice(), [leaf] if leaf.relation.oid == relation.oid);
+    let only = slicing.only || (is_childless && can_be_read_alone(relation, traits));
+    let one = |why: &str| Ok(whole(relation, only, why).with_sizes(&sizes));
+    let is_for_one = slicing.readers <= 1 && slicing.slice_bytes.is_none();
+    if is_for_one && is_childless {
+        return one(ONE_READER);
     }
     if let Some(why) = refusal(session.server_version_num(), relation, &leaves, traits, filter) {
         return one(&why);
@@ -126,13 +138,15 @@ pub(crate) fn table_slices(
         pages: size.pages,
         bytes: size.bytes,
         rows: size.estimated_rows,
-        by_pages: has_ranges && leaf.is_heap && leaf.is_wholly_readable,
+        by_pages: has_ranges && leaf.is_heap && leaf.is_wholly_readable && !is_for_one,
     });
     let cuts = cut(&pieces.collect::<Vec<_>>(), slicing);
-    if cuts.len() <= 1 {
-        return one(&format!("{relation} is small"));
-    }
+    // One slice, too, reads the leaves that there are: one that is attached after the snapshot is not in it.
     let slices: Vec<PlannedSlice> = cuts.into_iter().map(|cut| planned(cut, &leaves)).collect();
+    if slices.len() <= 1 {
+        let why = if is_for_one { ONE_READER.to_owned() } else { format!("{relation} is small") };
+        return Ok(Slices { slices, note: format!("one stream: {why}") });
+    }
     let by_pages = slices.iter().any(|slice| matches!(slice.range, SliceRange::Pages { .. }));
     let what = match (is_leaf && leaves.len() == 1, by_pages) {
         (true, _) => format!("ranges of pages of {relation}"),

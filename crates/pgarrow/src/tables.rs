@@ -18,7 +18,7 @@ use crate::open::{Opening, PLANNINGS_MAX, are_held, is_table, plan, refused};
 use crate::options::ExportOptions;
 use crate::plan::Plan;
 use crate::planner::select::Selection;
-use crate::planner::{Slicing, table_slices, whole};
+use crate::planner::{Slicing, can_be_read_alone, table_slices, whole};
 use crate::run::TablesRun;
 
 /// A table of less than this is one slice, without a look at what it consists of.
@@ -86,7 +86,8 @@ impl TablesRequest {
             let is_small = relation.kind != RelationKind::PartitionedTable
                 && size.is_some_and(|size| size.bytes < SMALL_BYTES && !size.has_children);
             let slices = if is_small {
-                let mut slices = whole(relation, false, &format!("{relation} is small"));
+                let only = can_be_read_alone(relation, traits);
+                let mut slices = whole(relation, only, &format!("{relation} is small"));
                 if let ([slice], Some(size)) = (slices.slices.as_mut_slice(), size) {
                     slice.estimated_bytes = size.bytes;
                     slice.estimated_rows = size.estimated_rows;
