@@ -57,7 +57,7 @@ pub(crate) struct Facts {
     pub(crate) snapshot: String,
     /// `pg_export_snapshot()`, once others are to read.
     pub(crate) exported: Option<String>,
-    /// `pg_postmaster_start_time()`.
+    /// `pg_postmaster_start_time()` in UTC, whatever the session's time zone.
     pub(crate) server_start: String,
     /// `server_version`.
     pub(crate) server_version: String,
@@ -207,7 +207,8 @@ impl Keeper {
             "pg_catalog.txid_current_snapshot()"
         };
         let sql = format!(
-            "SELECT {snapshot}::pg_catalog.text, pg_catalog.pg_postmaster_start_time()::pg_catalog.text, \
+            "SELECT {snapshot}::pg_catalog.text, \
+             pg_catalog.concat(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), '+00'), \
              pg_catalog.current_setting('server_version')"
         );
         let rows = self.session.query(&sql, &[])?;
