@@ -21,6 +21,7 @@ mod golden;
 mod liar;
 mod memory;
 mod params;
+mod planning;
 mod readers;
 mod relations;
 mod render;
