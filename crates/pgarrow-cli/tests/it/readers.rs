@@ -158,10 +158,10 @@ fn an_order_is_kept_within_little_memory() {
     require!(Capability::Server);
     let place = Place::new("ordered_memory");
     place.database.execute(
-        "CREATE TABLE t AS SELECT g::int8 AS id, repeat(md5(g::text), 4) AS text FROM generate_series(1, 200000) g",
+        "CREATE TABLE t AS SELECT g::int8 AS id, repeat(md5(g::text), 4) AS text FROM generate_series(1, 250000) g",
     );
-    // More Arrow data than memory.
-    let args = ["-t", "t", "--ordered", "--slice-bytes", "8M", "--memory", "16M"];
+    // More Arrow data than memory, in more than one slice, whoever reads.
+    let args = ["-t", "t", "--ordered", "--memory", "16M"];
     for readers in ["1", "2"] {
         let name = format!("{readers}.parquet");
         place.export(&[&args[..], &["--readers", readers, "-o", &name]].concat()).assert_success();
