@@ -28,6 +28,7 @@ mod render;
 mod schema;
 mod sinks;
 mod snapshot;
+mod soak;
 mod standby;
 mod stream;
 mod support;
