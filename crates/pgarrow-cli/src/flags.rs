@@ -35,7 +35,8 @@ pub(crate) enum Command {
     ///
     /// Plans a table or a query, writes a token for every slice, and keeps the snapshot until it is told to let go.
     /// Meanwhile `pgarrow export --slice` reads one slice each: in any number of processes, on any machine that reaches
-    /// the server, and all of the same moment. A held snapshot keeps VACUUM from removing rows, so let go soon.
+    /// the server, and all of the same moment. `--readers` says for how many readers it is cut, `--slice-bytes` into
+    /// pieces of which size. A held snapshot keeps VACUUM from removing rows, so let go soon.
     #[command(after_help = exit::help(), after_long_help = after(HOLD_EXAMPLES))]
     #[command(mut_arg("schemas", |schemas| schemas.hide(true)))]
     Hold(Box<HoldFlags>),
