@@ -227,19 +227,17 @@ impl Request {
         if let Some(filter) = filter {
             check_filter(&mut keeper.session, &selection, relation, filter)?;
         }
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        let leaves = leaves(&mut keeper.session, relation, &names)?;
+        if !are_held(keeper, relation, &leaves)? {
+            return Ok(None);
+        }
         let slices = match &slicing.split_on {
             Some(_) => {
                 let source = KeySource::Relation { relation, only: false, filter };
                 key_slices(&mut keeper.session, source, slicing)?
             }
-            None => {
-                let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-                let leaves = leaves(&mut keeper.session, relation, &names)?;
-                if !are_held(keeper, &leaves)? {
-                    return Ok(None);
-                }
-                table_slices(&mut keeper.session, relation, &leaves, traits, filter, slicing)?
-            }
+            None => table_slices(&mut keeper.session, relation, &leaves, traits, filter, slicing)?,
         };
         let subject = relation.to_string();
         let mut plan = plan(subject, Some(relation), columns, selection, slices, options, &keeper.facts);
@@ -444,8 +442,8 @@ pub(crate) fn is_unchanged(session: &mut Session, planned: &Relation) -> Result<
 
 /// Whether all tables that belong to a relation in this snapshot were locked before it was taken: one that was attached
 /// between the two may have been rewritten since.
-pub(crate) fn are_held(keeper: &mut Keeper, leaves: &[Leaf]) -> Result<bool> {
-    if leaves.len() <= 1 {
+pub(crate) fn are_held(keeper: &mut Keeper, relation: &Relation, leaves: &[Leaf]) -> Result<bool> {
+    if leaves.iter().all(|leaf| leaf.relation.oid == relation.oid) {
         return Ok(true);
     }
     let pids: Vec<String> = keeper.backend_pids().iter().map(i32::to_string).collect();

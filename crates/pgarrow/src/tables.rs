@@ -96,7 +96,7 @@ impl TablesRequest {
             } else {
                 let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
                 let leaves = leaves(&mut keeper.session, relation, &names)?;
-                if !are_held(keeper, &leaves)? {
+                if !are_held(keeper, relation, &leaves)? {
                     return Ok(None);
                 }
                 table_slices(&mut keeper.session, relation, &leaves, traits, None, slicing)?

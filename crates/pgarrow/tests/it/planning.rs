@@ -9,12 +9,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_array::RecordBatch;
-use pgarrow::{Error, ErrorKind, ExportOptions, Run};
+use pgarrow::{Error, ErrorKind, ExportOptions, Run, TablesRun};
 use pgarrow_testkit::postgres::Client;
 use pgarrow_testkit::{Capability, require};
 
 use crate::render;
-use crate::support::{Role, assert_error, database, oracle, refusal, server_text, source, source_as};
+use crate::support::{
+    Role, assert_error, database, oracle, refusal, server_text, source, source_as, wait_until,
+};
 
 type Row = Vec<Option<String>>;
 
@@ -192,6 +194,66 @@ fn a_leaf_that_is_attached_after_the_snapshot_is_not_read() {
             };
             database.execute(&format!("{undo} {detach}"));
         }
+    }
+}
+
+/// The export has its lock on the parent, and waits for another one, when the leaf is attached.
+#[test]
+fn a_leaf_that_is_attached_between_lock_and_snapshot_is_locked_too() {
+    require!(Capability::Server);
+    let database = database(
+        "between",
+        "CREATE TABLE p (a int4) PARTITION BY RANGE (a); CREATE TABLE q AS SELECT 1 AS a; \
+         CREATE TABLE late AS SELECT g AS a FROM generate_series(1, 1000) AS g",
+    );
+    let attach = "ALTER TABLE p ATTACH PARTITION late FOR VALUES FROM (0) TO (2000)";
+    let source = source(&database);
+    let while_waiting_for = |table: &str, open: &(dyn Fn() -> Held + Sync)| {
+        let mut other = database.client();
+        other.batch_execute(&format!("BEGIN; LOCK TABLE {table}")).unwrap();
+        let opened = std::thread::scope(|scope| {
+            let opening = scope.spawn(open);
+            let mut client = database.client();
+            let sql =
+                format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass");
+            wait_until("the export waits", || server_text(&mut client, &sql)[0][0].as_deref() == Some("1"));
+            client.batch_execute(attach).unwrap();
+            other.batch_execute("COMMIT").unwrap();
+            opening.join().unwrap()
+        });
+        let truncate =
+            database.client().batch_execute("SET lock_timeout = '50ms'; TRUNCATE late").unwrap_err();
+        assert_eq!(truncate.code().unwrap().code(), "55P03", "{table}");
+        opened
+    };
+
+    // Of many tables, one that had no leaf yet.
+    let opened = while_waiting_for("q", &|| Held::Tables(source.tables(["p", "q"]).open().unwrap()));
+    assert_eq!(opened.n_rows(), 1001);
+    // A table with another leaf, by pages and by a key.
+    database.execute(
+        "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (2000) TO (9000); INSERT INTO p VALUES (3000)",
+    );
+    for options in [pages(2), ExportOptions::default().with_readers(2).with_split_on("a")] {
+        database.execute("ALTER TABLE p DETACH PARTITION late");
+        let open = || Held::Table(source.table("p").options(options.clone()).open().unwrap());
+        assert_eq!(while_waiting_for("p1", &open).n_rows(), 1001);
+    }
+}
+
+/// A planned export, of one table or of many.
+enum Held {
+    Table(Run),
+    Tables(TablesRun),
+}
+
+impl Held {
+    fn n_rows(self) -> u64 {
+        let report = match self {
+            Self::Table(run) => run.for_each(|_| Ok(())),
+            Self::Tables(run) => run.for_each_concurrently(|_, _| Ok(())),
+        };
+        report.unwrap().rows
     }
 }
 
