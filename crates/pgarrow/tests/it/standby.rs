@@ -273,6 +273,26 @@ fn rows_that_are_removed_before_the_first_is_read() {
 }
 
 #[test]
+fn a_standby_that_becomes_a_primary_in_the_middle() {
+    require!(Capability::PrivateServer);
+    // A pair of its own: the others need their standby.
+    let pair = Pair::start();
+    pair.database("promoted", TABLE);
+    let options = ExportOptions::default().with_batch_rows(100);
+    let mut reader = pair.source("promoted").table("e").options(options).reader().unwrap();
+    let mut batches = vec![reader.next().unwrap().unwrap()];
+    let mut client = connect(&pair.standby, "promoted");
+    assert_eq!(server_text(&mut client, "SELECT pg_promote()")[0][0].as_deref(), Some("t"));
+    client.batch_execute("INSERT INTO e VALUES (0, 'after', 0)").unwrap();
+    batches.extend(reader.map(Result::unwrap));
+    pair.assert_rows("promoted", "SELECT * FROM e WHERE id > 0", &batches);
+    // From now on its snapshots are for others, too.
+    let mut run = pair.source("promoted").table("e").options(pages(3)).open().unwrap();
+    assert!(run.slices().unwrap().iter().all(|slice| slice.snapshot.is_some()));
+    assert_eq!((run.readers(), run.for_each(|_| Ok(())).unwrap().rows), (3, 20_001));
+}
+
+#[test]
 fn an_unlogged_table_has_no_rows_there() {
     require!(Capability::PrivateServer);
     let pair = Pair::shared();
