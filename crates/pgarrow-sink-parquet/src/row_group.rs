@@ -80,7 +80,10 @@ impl Layout {
                 let path = column.path().clone();
                 properties = properties.set_column_dictionary_enabled(path.clone(), choice.dictionary);
                 if !choice.statistics {
-                    properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+                    // Plain values are taken as they are; behind their lengths they would be copied once more.
+                    properties = properties
+                        .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
+                        .set_column_encoding(path, Encoding::PLAIN);
                 }
             }
         }
