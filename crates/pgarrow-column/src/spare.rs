@@ -29,13 +29,15 @@ pub(crate) struct Spare<T> {
     values: Option<Vec<T>>,
     /// Elements that recent batches needed.
     needed: usize,
+    /// Elements that there was room for, since a batch was expected to need so many.
+    foreseen: usize,
     reuse: BufferReuse,
 }
 
 impl<T: ArrowNativeType> Spare<T> {
     /// `needed`: elements that the first batch is expected to need.
     pub(crate) fn new(needed: usize) -> Self {
-        Self { values: None, needed, reuse: BufferReuse::default() }
+        Self { values: None, needed, foreseen: 0, reuse: BufferReuse::default() }
     }
 
     /// A buffer for the next batch. One that was used before still has its values, for those who overwrite them
@@ -58,12 +60,19 @@ impl<T: ArrowNativeType> Spare<T> {
         self.needed = (elements + elements / 32).max(self.needed / 2);
     }
 
+    /// Makes room for as many `elements` as the batch is expected to need.
+    pub(crate) fn foresee(&mut self, values: &mut Vec<T>, elements: usize) {
+        // So that streams of less than a batch, one after the other, do not allocate it each time.
+        self.foreseen = elements;
+        make_room_in_all(values, elements);
+    }
+
     /// Keeps the memory of `buffer` if nobody else holds it.
     pub(crate) fn give(&mut self, buffer: Buffer) {
         let Ok(values) = buffer.into_vec::<T>() else { return };
         let is_useful = self.values.as_ref().is_none_or(|spare| spare.capacity() < values.capacity());
         let is_fitting = is_fitting(capacity_bytes(&values), self.needed.saturating_mul(size_of::<T>()));
-        if is_useful && is_fitting && values.capacity() > 0 {
+        if is_useful && (is_fitting || values.capacity() <= self.foreseen) && values.capacity() > 0 {
             self.values = Some(values);
         }
     }
@@ -144,6 +153,18 @@ mod tests {
         assert_eq!(give(&mut spare, 40_000), 160_000);
         // The larger of two is kept.
         assert_eq!(give(&mut spare, 20_000), 160_000);
+    }
+
+    #[test]
+    fn room_that_was_foreseen_is_kept_although_little_of_it_was_needed() {
+        let mut spare: Spare<i32> = Spare::new(0);
+        let mut values = spare.take();
+        spare.foresee(&mut values, 100_000);
+        spare.learn(2000);
+        let capacity = values.capacity();
+        spare.give(Buffer::from_vec(values));
+        assert_eq!(spare.take().capacity(), capacity);
+        assert_eq!(spare.reuse(), BufferReuse { allocated: 1, reused: 1 });
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::raw;
-use crate::spare::{BufferReuse, Spare, capacity_bytes, extrapolate, make_room, make_room_in_all};
+use crate::spare::{BufferReuse, Spare, capacity_bytes, extrapolate, make_room};
 
 /// Bytes behind the values, for the last copy of a constant size.
 const SLACK: usize = 64;
@@ -275,8 +275,8 @@ impl<F: BytesForm> Column for BytesColumn<F> {
     fn expect_rows(&mut self, rows: usize) {
         let n_rows = self.offsets.len() - 1;
         let value_bytes = extrapolate(self.end().saturating_sub(self.large_bytes), n_rows, rows);
-        make_room_in_all(&mut self.values, value_bytes.min(END_MAX - SLACK) + SLACK);
-        make_room_in_all(&mut self.offsets, rows + 1);
+        self.spare_values.foresee(&mut self.values, value_bytes.min(END_MAX - SLACK) + SLACK);
+        self.spare_offsets.foresee(&mut self.offsets, rows + 1);
     }
 
     fn bytes(&self) -> usize {

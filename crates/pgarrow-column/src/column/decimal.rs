@@ -15,7 +15,7 @@ use crate::column::numeric::Numeric;
 use crate::column::unscaled::{Unscaled, unscaled};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room, make_room_in_all};
+use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 fn decode<N: Unscaled>(wire: &[u8], scale: u8, limit: N) -> Result<N, ValueError> {
     match Numeric::parse(wire)? {
@@ -184,7 +184,7 @@ impl Column for Decimal128Column {
     }
 
     fn expect_rows(&mut self, rows: usize) {
-        make_room_in_all(&mut self.values, rows);
+        self.spare.foresee(&mut self.values, rows);
     }
 
     fn bytes(&self) -> usize {
@@ -273,7 +273,7 @@ impl Column for Decimal256Column {
     }
 
     fn expect_rows(&mut self, rows: usize) {
-        make_room_in_all(&mut self.values, rows);
+        self.spare.foresee(&mut self.values, rows);
     }
 
     fn bytes(&self) -> usize {

@@ -12,7 +12,7 @@ use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room, make_room_in_all};
+use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 /// A PostgreSQL type of one fixed width that maps onto one Arrow primitive type.
 pub(crate) trait FixedWidth: Copy + fmt::Debug + Send + 'static {
@@ -181,7 +181,7 @@ impl<T: FixedWidth> Column for FixedColumn<T> {
     }
 
     fn expect_rows(&mut self, rows: usize) {
-        make_room_in_all(&mut self.values, rows);
+        self.spare.foresee(&mut self.values, rows);
     }
 
     fn bytes(&self) -> usize {

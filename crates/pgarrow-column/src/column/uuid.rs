@@ -12,7 +12,7 @@ use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room, make_room_in_all};
+use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 const WIDTH: usize = 16;
 
@@ -64,7 +64,7 @@ impl Column for UuidColumn {
     }
 
     fn expect_rows(&mut self, rows: usize) {
-        make_room_in_all(&mut self.values, rows * WIDTH);
+        self.spare.foresee(&mut self.values, rows * WIDTH);
     }
 
     fn bytes(&self) -> usize {
