@@ -168,8 +168,13 @@ impl Job {
     pub(crate) fn finish(&self, keeper: Keeper, mut done: Done, setup: &Setup) -> Result<Finished> {
         let _committing = tracing::info_span!(target: "pgarrow", "commit").entered();
         let committing = Instant::now();
-        let facts = keeper.finish().map_err(|error| self.cancel.told(error))?;
+        let facts = keeper.finish().map_err(|error| self.cancel.told(lost_snapshot(error)))?;
         done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()));
+        if done.tallies.iter().any(|tally| tally.ended_early > 0) {
+            let warning = "memory was short, so row groups ended early: with the rows in the same order, the \
+                           file may differ from that of another run; allow more memory (--memory)";
+            done.warnings.push(warning.to_owned());
+        }
         let mut phases = self.phases;
         for tally in &done.tallies {
             phases.add(&tally.phases);
@@ -207,6 +212,11 @@ impl Finished {
         );
         Ok(report)
     }
+}
+
+/// The connection that holds the snapshot broke before all was certain.
+pub(crate) fn lost_snapshot(error: Error) -> Error {
+    error.context("the connection that holds the snapshot was lost").advice("run the export again")
 }
 
 fn long_snapshot(held: Duration) -> Option<String> {

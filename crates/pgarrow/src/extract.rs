@@ -112,8 +112,8 @@ impl<'a> Extract<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for names that do not exist and options that contradict each other; what the server
-    /// refuses; what breaks the connection.
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for names that do not exist and options that contradict each
+    /// other; what the server refuses; what breaks the connection.
     pub fn open(self) -> Result<Run> {
         let connecting = std::time::Instant::now();
         let session = self.source.session()?;

@@ -46,7 +46,10 @@ pub(crate) trait Outlet {
     }
 
     /// Gives away what is held, if that is possible.
-    fn flush(&mut self) -> Result<()> {
+    ///
+    /// `is_needed`: there is no other way of going on.
+    fn flush(&mut self, is_needed: bool) -> Result<()> {
+        let _ = is_needed;
         Ok(())
     }
 
@@ -310,10 +313,10 @@ impl Outlet for SinkOutlet<'_> {
         self.part.as_ref().map_or(0, |part| part.working_bytes(batch_bytes))
     }
 
-    fn flush(&mut self) -> Result<()> {
-        // Where row groups end is part of what stays the same from run to run.
+    fn flush(&mut self, is_needed: bool) -> Result<()> {
+        // Where row groups end is part of what stays the same from run to run, as long as that is possible.
         match (&mut self.part, self.order) {
-            (Some(part), None) => Ok(part.flush()?),
+            (Some(part), order) if order.is_none() || is_needed => Ok(part.flush()?),
             _ => Ok(()),
         }
     }

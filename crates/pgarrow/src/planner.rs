@@ -97,6 +97,16 @@ pub(crate) fn can_be_read_alone(relation: &Relation, traits: &ServerTraits) -> b
         && traits.foreign_slicing_extension.is_none()
 }
 
+/// Why there is nothing to cut.
+fn few_pages(relation: &Relation, slices: &[PlannedSlice]) -> String {
+    /// Of all that is read, rows stored out of line included.
+    const SMALL_BYTES: u64 = 8 << 20;
+    match slices.iter().map(|slice| slice.estimated_bytes).sum::<u64>() {
+        0..SMALL_BYTES => format!("{relation} is small"),
+        _ => format!("{relation} has too few pages to be cut, since most of it is stored out of line"),
+    }
+}
+
 /// The slices of a relation. `leaves` is what the catalog says is read for it.
 ///
 /// In the keeper's transaction, after its snapshot: pages are counted here, and no row of the snapshot is on a
@@ -121,7 +131,7 @@ pub(crate) fn table_slices(
     let is_childless = matches!(leaves.as_slice(), [leaf] if leaf.relation.oid == relation.oid);
     let only = slicing.only || (is_childless && can_be_read_alone(relation, traits));
     let one = |why: &str| Ok(whole(relation, only, why).with_sizes(&sizes));
-    let is_for_one = slicing.readers <= 1 && slicing.slice_bytes.is_none();
+    let is_for_one = slicing.readers <= 1 && slicing.slice_bytes.is_none() && !slicing.ordered;
     if is_for_one && is_childless {
         return one(ONE_READER);
     }
@@ -144,7 +154,7 @@ pub(crate) fn table_slices(
     // One slice, too, reads the leaves that there are: one that is attached after the snapshot is not in it.
     let slices: Vec<PlannedSlice> = cuts.into_iter().map(|cut| planned(cut, &leaves)).collect();
     if slices.len() <= 1 {
-        let why = if is_for_one { ONE_READER.to_owned() } else { format!("{relation} is small") };
+        let why = if is_for_one { ONE_READER.to_owned() } else { few_pages(relation, &slices) };
         return Ok(Slices { slices, note: format!("one stream: {why}") });
     }
     let by_pages = slices.iter().any(|slice| matches!(slice.range, SliceRange::Pages { .. }));

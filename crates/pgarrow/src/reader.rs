@@ -87,6 +87,8 @@ pub(crate) struct Tally {
     pub(crate) wire_bytes: u64,
     pub(crate) slices: u64,
     pub(crate) redone: u64,
+    /// Row groups that ended early although the order was to be kept.
+    pub(crate) ended_early: u64,
     pub(crate) buffers_allocated: u64,
     pub(crate) buffers_reused: u64,
 }
@@ -153,6 +155,10 @@ impl<'a> Reader<'a> {
         // Whatever went wrong after a cancel went wrong because of it.
         let n_server_rows = read.map_err(|error| match self.shared.cancel.is_requested() {
             true => cancelled(),
+            // The server does not say which of many tables it speaks of.
+            false if self.shared.plans.len() > 1 && error.kind() == ErrorKind::Server => {
+                error.context(&plan.subject)
+            }
             false => error,
         })?;
         let n_rows = decoder.rows();
@@ -328,7 +334,7 @@ impl<'a> Reader<'a> {
             outlet.wait_for_turn()?;
             self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
         } else if level == Level::Stop || self.held_bytes > self.shared.held_bytes_early {
-            self.flush(outlet)?;
+            self.flush(outlet, false)?;
         }
         self.held_bytes = outlet.held_bytes();
         self.lease.set(RECEIVE_BYTES + decoder.allocated_bytes() + self.held_bytes);
@@ -339,9 +345,9 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn flush(&mut self, outlet: &mut dyn Outlet) -> Result<()> {
+    fn flush(&mut self, outlet: &mut dyn Outlet, is_needed: bool) -> Result<()> {
         let (started, before) = (Instant::now(), outlet.times());
-        outlet.flush()?;
+        outlet.flush(is_needed)?;
         self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
         self.held_bytes = outlet.held_bytes();
         Ok(())
@@ -355,7 +361,8 @@ impl<'a> Reader<'a> {
                 outlet.wait_for_turn()?;
                 self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
             }
-            self.flush(outlet)?;
+            self.tally.ended_early += u64::from(self.shared.options.ordered && self.held_bytes > 0);
+            self.flush(outlet, true)?;
             // While it waits, it has what it has and not what it asks for.
             self.lease.set(base + self.held_bytes);
         }

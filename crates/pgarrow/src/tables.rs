@@ -114,7 +114,12 @@ impl TablesRequest {
         let names = names.collect::<std::result::Result<Vec<_>, _>>()?;
         let mut relations = resolve_many(session, &names)?;
         for schema in &self.schemas {
-            relations.extend(relations_of_schema(session, schema)?);
+            let of_schema = relations_of_schema(session, schema)?;
+            if of_schema.is_empty() {
+                let text = format!("there is no table in a schema {schema:?} that could be exported");
+                return Err(refused(&text));
+            }
+            relations.extend(of_schema);
         }
         let mut seen = std::collections::HashSet::new();
         relations.retain(|relation| seen.insert(relation.oid));

@@ -4,8 +4,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use super::{Crew, lock};
+use crate::engine::lost_snapshot;
 use crate::error::Result;
 use crate::keeper::Keeper;
+
+/// Backends that were seen at work, from which on it is said what they waited for.
+const LOOKS_MIN: u64 = 10;
 
 /// What the keeper saw while the readers read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,8 +19,9 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
+    /// `None` if that was seen too seldom to say anything.
     pub(super) fn share_of_waiting(self) -> Option<f64> {
-        (self.n_looks > 0).then(|| self.n_waiting_to_send as f64 / self.n_looks as f64)
+        (self.n_looks >= LOOKS_MIN).then(|| self.n_waiting_to_send as f64 / self.n_looks as f64)
     }
 }
 
@@ -33,8 +38,7 @@ impl Crew<'_> {
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(interval) {
             interval = Duration::from_secs(1);
             if let Err(error) = self.look(&mut keeper, &mut can_look, &mut watched) {
-                let error = error.context("the connection that holds the snapshot was lost");
-                self.fail(error.advice("run the export again"));
+                self.fail(lost_snapshot(error));
                 return (None, watched);
             }
         }

@@ -17,6 +17,8 @@ use crate::slice::{KeyType, SliceRange};
 
 /// Ranges for each reader: each runs the whole view or query, which may cost as much as all of it.
 const RANGES_PER_READER: usize = 2;
+/// Ranges where their order matters.
+const RANGES_ORDERED: usize = 8;
 /// Ranges of a key at most. Statistics have about a hundred bounds.
 const RANGES_MAX: u64 = 1000;
 
@@ -123,6 +125,8 @@ impl Slices {
 /// As many ranges as readers need to end about together, or as slices of the size that was asked for.
 fn n_ranges(slicing: &Slicing, size: &Size) -> usize {
     let by_readers = match slicing.readers {
+        // An order is the same with any number of readers, and so are the files.
+        _ if slicing.ordered => RANGES_ORDERED,
         0 | 1 => 1,
         readers => readers.saturating_mul(RANGES_PER_READER),
     };
