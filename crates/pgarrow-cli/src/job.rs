@@ -202,9 +202,6 @@ fn check_report(flags: &ExportFlags, destination: &Destination) -> Result<(), Fa
     }
 }
 
-/// Slices in order, unless another size is asked for.
-const ORDERED_SLICE_BYTES: u64 = 32 << 20;
-
 fn options(reading: &ReadingFlags, session: &SessionFlags) -> ExportOptions {
     let mut options =
         ExportOptions::default().with_order(reading.ordered).with_inconsistent(reading.inconsistent);
@@ -217,9 +214,7 @@ fn options(reading: &ReadingFlags, session: &SessionFlags) -> ExportOptions {
     if let Some(column) = &reading.split_on {
         options = options.with_split_on(column);
     }
-    // Without a size, one reader would read a table as one slice, whose row groups end elsewhere.
-    let in_order = (reading.ordered && reading.split_on.is_none()).then_some(ORDERED_SLICE_BYTES);
-    if let Some(bytes) = reading.slice_bytes.or(in_order) {
+    if let Some(bytes) = reading.slice_bytes {
         options = options.with_slice_bytes(bytes);
     }
     if let Some(mode) = reading.read_mode {
