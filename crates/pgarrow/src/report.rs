@@ -211,7 +211,7 @@ impl Report {
             slices_redone: sum(|tally| tally.redone),
             slicing,
             phases,
-            limit: phases.limit(done.server_waits_for_us),
+            limit: phases.limit(waits_for_us(&facts.endpoint, done.server_waits_for_us)),
             readers: done.tallies.iter().map(reader).collect(),
             memory: MemoryReport {
                 limit_bytes: budget.limit() as u64,
@@ -253,4 +253,33 @@ fn reader(tally: &Tally) -> ReaderReport {
 
 fn table((plan, rows): (&Arc<Plan>, &u64)) -> TableReport {
     TableReport { table: plan.subject().to_owned(), rows: *rows, slices: plan.slices.len() }
+}
+
+/// The share of time in which backends waited for us. None of it is the network's if there is none between.
+fn waits_for_us(endpoint: &str, share: Option<f64>) -> Option<f64> {
+    let is_local =
+        ["/", "@", "127.", "localhost:", "[::1]", "::1"].iter().any(|local| endpoint.starts_with(local));
+    if is_local { Some(0.0) } else { share }
+}
+
+#[cfg(test)]
+mod waiting {
+    use super::waits_for_us;
+
+    /// It said that the network was the limit where there was none.
+    #[test]
+    fn there_is_no_network_to_a_local_server() {
+        for local in
+            ["/run/postgresql/.s.PGSQL.5432", "@abstract", "127.0.0.1:5432", "localhost:5432", "[::1]:5432"]
+        {
+            assert_eq!(waits_for_us(local, Some(0.9)), Some(0.0), "{local}");
+        }
+        for other in ["10.0.0.1:5432", "db.example:5432", "localhost.example:5432", "[2001:db8::1]:5432"] {
+            assert_eq!(
+                (waits_for_us(other, Some(0.9)), waits_for_us(other, None)),
+                (Some(0.9), None),
+                "{other}"
+            );
+        }
+    }
 }
