@@ -103,7 +103,7 @@ impl Capability {
             ),
             Self::Xml => holds("SELECT xmlparse(document '<a/>') IS NOT NULL", "it was built without libxml"),
             Self::Icu => holds(
-                "SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')",
+                "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu')",
                 "it has no collation of ICU",
             ),
             Self::LzCompression => holds(
