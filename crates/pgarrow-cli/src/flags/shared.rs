@@ -62,8 +62,8 @@ pub(crate) struct ReadingFlags {
 
     /// Keep the order of the table's pages, or of the column that is split on
     ///
-    /// The same rows then make the same file, whatever the number of readers (with --split-on, for the same number;
-    /// and with the same --memory). Costs memory and some speed.
+    /// The same rows then make the same file, whatever the number of readers (but with the same --memory). Costs memory
+    /// and some speed.
     #[arg(long, help_heading = "Reading")]
     pub(crate) ordered: bool,
 
