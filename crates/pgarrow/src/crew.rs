@@ -11,6 +11,7 @@
 //!
 //! A panic, of ours or of a callback, stops all others as well; it goes on in the caller's thread.
 
+mod opening;
 mod watch;
 
 use std::any::Any;
@@ -23,13 +24,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pgarrow_protocol::Config;
-
+use opening::{Opening, Retired};
 pub(crate) use watch::Watched;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::keeper::{Facts, Keeper, prepare};
+use crate::keeper::Keeper;
 use crate::outlet::Outlet;
 use crate::reader::{Attempt, Reader, Shared, Tally, cancelled};
 use crate::slice::SliceRange;
@@ -70,15 +70,6 @@ pub(crate) struct Done {
     pub(crate) server_waits_for_us: Option<f64>,
 }
 
-/// How readers open their sessions.
-#[derive(Debug)]
-struct Opening {
-    config: Config,
-    facts: Facts,
-    begin: String,
-    locked: Vec<String>,
-}
-
 /// What a thread panicked with.
 struct Payload(Box<dyn Any + Send>);
 
@@ -87,9 +78,6 @@ impl fmt::Debug for Payload {
         f.write_str("Payload")
     }
 }
-
-/// A reader that could not begin, though the others can go on.
-struct Retired(String);
 
 impl<'a> Crew<'a> {
     /// All slices of all plans, in their order.
@@ -237,11 +225,34 @@ impl<'a> Crew<'a> {
         }
     }
 
-    fn slice_ended(&self, task: Task, rows: u64) {
-        if let Some(sum) = self.rows.get(task.plan_index) {
-            sum.fetch_add(rows, Ordering::Relaxed);
+    /// Reads one slice into the outlet. Whether that went well: a failure stops everybody.
+    fn slice(
+        &self,
+        task: Task,
+        outlet: &mut dyn Outlet,
+        read: impl FnOnce(&mut dyn Outlet) -> Result<u64>,
+    ) -> bool {
+        let span = slice_span(task);
+        let rows = span.in_scope(|| {
+            outlet.begin(task)?;
+            let rows = read(outlet)?;
+            outlet.end()?;
+            Ok(rows)
+        });
+        match rows {
+            Ok(rows) => {
+                span.record("rows", rows);
+                if let Some(sum) = self.rows.get(task.plan_index) {
+                    sum.fetch_add(rows, Ordering::Relaxed);
+                }
+                self.shared.progress.slice_ended();
+                true
+            }
+            Err(error) => {
+                self.fail(error);
+                false
+            }
         }
-        self.shared.progress.slice_ended();
     }
 
     /// Reads what is left on the keeper's own session, in this thread: it has the locks.
@@ -250,22 +261,10 @@ impl<'a> Crew<'a> {
         let _entered = span.enter();
         let mut reader = Reader::new(self.shared);
         while let Some(task) = self.next() {
-            let slice = slice_span(task);
-            let read = slice.in_scope(|| {
-                outlet.begin(task)?;
-                let rows = reader.read(&mut keeper.session, &mut Attempt::new(task), outlet)?;
-                outlet.end()?;
-                Ok(rows)
-            });
-            match read {
-                Ok(rows) => {
-                    slice.record("rows", rows);
-                    self.slice_ended(task, rows);
-                }
-                Err(error) => {
-                    self.fail(error);
-                    break;
-                }
+            let read =
+                |outlet: &mut dyn Outlet| reader.read(&mut keeper.session, &mut Attempt::new(task), outlet);
+            if !self.slice(task, outlet, read) {
+                break;
             }
         }
         self.finish(reader, outlet);
@@ -311,22 +310,11 @@ impl<'a> Crew<'a> {
                 self.joining.cancel();
                 break;
             };
-            let slice = slice_span(task);
-            let read = slice.in_scope(|| {
-                outlet.begin(task)?;
-                let rows = self.read_again_and_again(&mut session, opening, task, &mut reader, outlet)?;
-                outlet.end()?;
-                Ok(rows)
-            });
-            match read {
-                Ok(rows) => {
-                    slice.record("rows", rows);
-                    self.slice_ended(task, rows);
-                }
-                Err(error) => {
-                    self.fail(error);
-                    break;
-                }
+            let read = |outlet: &mut dyn Outlet| {
+                self.read_again_and_again(&mut session, opening, task, &mut reader, outlet)
+            };
+            if !self.slice(task, outlet, read) {
+                break;
             }
         }
         self.finish(reader, outlet);
@@ -336,32 +324,6 @@ impl<'a> Crew<'a> {
             // All rows are here and confirmed: how the reader's own transaction ends changes nothing.
             let _ = session.finish();
         }
-    }
-
-    /// A session for a reader that has read nothing yet. None if it is not needed, or not to be had.
-    fn join(&self, opening: &Opening, tally: &mut Tally) -> Option<Keeper> {
-        let mut n_retries = 0;
-        // Nobody connects for a queue that others have emptied.
-        while !lock(&self.queue).is_empty() && !self.joining.is_requested() {
-            match self.open(opening, &self.joining, tally) {
-                Ok(Ok(opened)) => return Some(opened),
-                Ok(Err(Retired(why))) => {
-                    self.warn(why);
-                    break;
-                }
-                Err(_) if self.joining.is_requested() => break,
-                Err(error) if error.is_transient() && n_retries < self.shared.options.retries => {
-                    tracing::warn!(target: "pgarrow", attempt = n_retries + 1, "a reader could not connect: {error}");
-                    self.pause(n_retries);
-                    n_retries += 1;
-                }
-                Err(error) => {
-                    self.fail(error);
-                    break;
-                }
-            }
-        }
-        None
     }
 
     /// Reads a slice; after a lost connection once more, as long as the snapshot can be had.
@@ -441,53 +403,6 @@ impl<'a> Crew<'a> {
             thread::sleep(Duration::from_millis(20));
         }
     }
-
-    /// Opens a reader's session under the keeper's snapshot. `cancel` stops that.
-    fn open(
-        &self,
-        opening: &Opening,
-        cancel: &Cancel,
-        tally: &mut Tally,
-    ) -> Result<std::result::Result<Keeper, Retired>> {
-        let started = Instant::now();
-        let opened = self.open_session(opening, cancel);
-        tally.phases.connect += started.elapsed().as_secs_f64();
-        let error = match opened {
-            Ok(opened) => {
-                lock(&self.backend_pids).extend(opened.session.backend_pid());
-                return Ok(Ok(opened));
-            }
-            Err(error) => cancel.told(error),
-        };
-        match error.sqlstate() {
-            Some("53300") => Ok(Err(Retired(format!("fewer connections than asked for: {error}")))),
-            Some("55P03") => Ok(Err(Retired(
-                "somebody waits to lock a table exclusively, so that no further reader can; its slices were left to others"
-                    .to_owned(),
-            ))),
-            _ => Err(error),
-        }
-    }
-
-    fn open_session(&self, opening: &Opening, cancel: &Cancel) -> Result<Keeper> {
-        let Opening { config, facts, begin, locked } = opening;
-        let (options, of_all) = (self.shared.options, self.shared.cancel);
-        // Without a snapshot to take over, only who has asked for it reads under another one.
-        if facts.exported.is_some() || !options.inconsistent {
-            let mut session = cancel.connect(config)?;
-            let _attached = cancel.attach(&session);
-            prepare(&mut session, options)?;
-            match Keeper::import(session, facts, begin, locked, of_all) {
-                Err(error) if options.inconsistent && error.kind() == ErrorKind::Server => {}
-                opened => return opened,
-            }
-        }
-        let mut session = cancel.connect(config)?;
-        let _attached = cancel.attach(&session);
-        prepare(&mut session, options)?;
-        self.warn(INCONSISTENT.to_owned());
-        Keeper::begin_inconsistent(session, begin, locked, of_all)
-    }
 }
 
 /// From connecting to the last slice.
@@ -504,9 +419,6 @@ fn slice_span(task: Task) -> tracing::Span {
 fn no_thread(error: &std::io::Error) -> Error {
     Error::new(ErrorKind::Connection, format!("no thread could be started: {error}"))
 }
-
-const INCONSISTENT: &str =
-    "the readers have snapshots of their own: rows may be of different moments, missing or twice";
 
 /// What is behind a lock is complete or was not begun, also after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
