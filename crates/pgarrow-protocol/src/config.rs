@@ -428,7 +428,8 @@ impl Config {
         }
     }
 
-    fn is_remote(&self) -> bool {
+    /// Whether there is a network between here and the server: no Unix socket, `localhost` or loopback address.
+    pub fn is_remote(&self) -> bool {
         if self.is_unix_socket() || self.host == "localhost" {
             return false;
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! OutputFolder::create ─▶ file, file, … ─▶ publish: sync files ─▶ rename the folder ─▶ sync its parent
-//!       └ `.<name>.pgarrow-XXXXXX` beside the target, removed when the last handle is dropped
+//!       └ `.<name>.pgarrow-…` beside the target, removed when the last handle is dropped
 //! ```
 
 use std::collections::HashSet;

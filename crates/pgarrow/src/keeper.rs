@@ -51,6 +51,8 @@ pub(crate) struct Keeper {
 pub(crate) struct Facts {
     /// `host:port`, or the socket's path.
     pub(crate) endpoint: String,
+    /// There is a network in between.
+    pub(crate) is_remote: bool,
     /// The database's name.
     pub(crate) database: String,
     /// `pg_current_snapshot()`.
@@ -222,6 +224,7 @@ impl Keeper {
         }
         self.facts = Facts {
             endpoint: self.session.endpoint().to_owned(),
+            is_remote: self.session.config().is_remote(),
             database: self.session.config().dbname().to_owned(),
             snapshot: text(0),
             exported: None,

@@ -51,7 +51,7 @@ pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_types::{IntervalForm, PgColumn, PgType};
 pub use phases::{Limit, Phases};
-pub use plan::{Plan, PlanColumn, PlanReport, PlanSlice};
+pub use plan::{Plan, PlanReport, PlanSlice};
 pub use reader::Progress;
 pub use report::{ColumnReport, FileReport, MemoryReport, ReaderReport, Report, ServerReport, TableReport};
 pub use run::{Run, TablesRun};

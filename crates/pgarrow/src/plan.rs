@@ -11,6 +11,7 @@ use crate::keeper::Facts;
 use crate::options::ReadMode;
 use crate::planner::select::Selection;
 use crate::planner::{PlannedSlice, Slices};
+use crate::report::ColumnReport;
 use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource, schema_fingerprint};
 
 /// A planned export: what is read, as what, and in which slices.
@@ -100,12 +101,6 @@ impl Plan {
 
     /// The plan as it is printed. `snapshot` is `pg_current_snapshot()`, if one was taken.
     pub fn report(&self, snapshot: Option<&str>) -> PlanReport {
-        let columns = self.columns.iter().zip(self.schema.fields()).map(|(column, field)| PlanColumn {
-            name: column.name.clone(),
-            pg_type: column.type_name.clone(),
-            arrow_type: field.data_type().to_string(),
-            nullable: column.nullable,
-        });
         let slices = self.slices.iter().enumerate().map(|(index, slice)| PlanSlice {
             index,
             relations: slice.relations.iter().map(|(relation, _)| relation.to_string()).collect(),
@@ -115,7 +110,7 @@ impl Plan {
         });
         PlanReport {
             subject: self.subject.clone(),
-            columns: columns.collect(),
+            columns: ColumnReport::of(self),
             snapshot: snapshot.map(str::to_owned),
             slicing: self.slicing.clone(),
             slices: slices.collect(),
@@ -175,7 +170,7 @@ pub struct PlanReport {
     /// What is read, in words.
     pub subject: String,
     /// The columns in their order.
-    pub columns: Vec<PlanColumn>,
+    pub columns: Vec<ColumnReport>,
     /// `pg_current_snapshot()`, if one was taken.
     pub snapshot: Option<String>,
     /// How the rows were cut into slices, or why not.
@@ -186,20 +181,6 @@ pub struct PlanReport {
     pub estimated_rows: Option<u64>,
     /// What the user should know.
     pub warnings: Vec<String>,
-}
-
-/// A column of a [`PlanReport`].
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct PlanColumn {
-    /// Its name.
-    pub name: String,
-    /// Its type in PostgreSQL.
-    pub pg_type: String,
-    /// What it becomes.
-    pub arrow_type: String,
-    /// Whether it may be NULL.
-    pub nullable: bool,
 }
 
 /// A slice of a [`PlanReport`].
