@@ -113,8 +113,8 @@ impl Answer {
             });
         }
         let items = plan.columns().iter().map(|column| {
-            let cast = if column.pg_type.is_cast_to_text() { "::text" } else { "" };
-            quote_identifier(&column.name) + cast
+            let cast = column.pg_type.server_cast().map(|cast| format!("::{cast}"));
+            quote_identifier(&column.name) + &cast.unwrap_or_default()
         });
         Ok(Self { rows: rows.parse()?, select: items.collect::<Vec<_>>().join(", "), columns })
     }

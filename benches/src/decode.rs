@@ -19,9 +19,6 @@ use crate::{instructions, record, types, workloads};
 /// Bytes that are decoded at once, as the protocol's receive buffer holds them.
 const RECEIVE_BYTES: usize = 256 << 10;
 
-/// `TEXTOID` in PostgreSQL's `pg_type.dat`.
-const TEXT_OID: u32 = 25;
-
 /// How much is measured.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DecodeFlags {
@@ -71,10 +68,8 @@ pub(crate) struct Decoded {
 /// A captured stream: everything needed to decode it again.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Capture {
-    /// OID, type modifier, nullable: enough for built-in types.
-    pub(crate) columns: Vec<(u32, i32, bool)>,
-    /// Labels of the one enum.
-    pub(crate) labels: Vec<String>,
+    /// The types of its columns.
+    pub(crate) columns: Vec<pgarrow::PgType>,
     pub(crate) rows: u64,
     /// CopyData messages, the first with the header.
     #[serde(skip)]
@@ -144,14 +139,10 @@ fn measure(flags: &DecodeFlags, database: &mut Database, name: &str, sql: &str) 
 /// Takes a COPY's messages off the wire as they are.
 fn capture(database: &mut Database, sql: &str) -> Result<Capture> {
     let plan = pgarrow::Source::connect_blocking(database.url())?.query(sql).open()?.plan().clone();
-    let columns = plan.columns().iter().map(|column| match column.pg_type.is_cast_to_text() {
-        true => (TEXT_OID, -1, true),
-        false => (column.type_oid, column.type_modifier, true),
-    });
-    let columns = columns.collect();
+    let columns = plan.columns().iter().map(|column| column.pg_type.clone()).collect();
     let items = plan.columns().iter().map(|column| {
-        let cast = if column.pg_type.is_cast_to_text() { "::text" } else { "" };
-        pgarrow::quote_identifier(&column.name) + cast
+        let cast = column.pg_type.server_cast().map(|cast| format!("::{cast}"));
+        pgarrow::quote_identifier(&column.name) + &cast.unwrap_or_default()
     });
     let select = items.collect::<Vec<_>>().join(", ");
     let mut copy = database
@@ -174,8 +165,7 @@ fn capture(database: &mut Database, sql: &str) -> Result<Capture> {
             break rows;
         }
     };
-    let labels = ["sad", "ok", "happy"].map(str::to_owned).to_vec();
-    Ok(Capture { columns, labels, rows, messages })
+    Ok(Capture { columns, rows, messages })
 }
 
 /// The rows of the captured stream are those of the same query through the library, to the last value.
@@ -203,22 +193,19 @@ impl Capture {
             .columns
             .iter()
             .enumerate()
-            .map(|(index, (type_oid, type_modifier, nullable))| PgColumn {
+            .map(|(index, pg_type)| PgColumn {
                 name: format!("c{index}"),
-                pg_type: pgarrow::PgType::from_builtin_oid(*type_oid, *type_modifier, 2).unwrap_or_else(
-                    || {
-                        let labels = self.labels.clone();
-                        pgarrow::PgType::Enum(std::sync::Arc::new(pgarrow_types::EnumType { labels }))
-                    },
-                ),
-                type_oid: *type_oid,
-                type_modifier: *type_modifier,
+                pg_type: pg_type.clone(),
+                type_oid: 0,
+                type_modifier: -1,
                 type_name: String::new(),
-                nullable: *nullable,
+                nullable: true,
                 comment: None,
+                number: 0,
+                options,
             })
             .collect();
-        let schema = pgarrow_types::schema(&pg_columns, &options, std::collections::HashMap::new());
+        let schema = pgarrow_types::schema(&pg_columns, std::collections::HashMap::new());
         let columns =
             pg_columns.iter().map(|column| pgarrow_column::make_column(&column.pg_type, &options, 0));
         CopyDecoder::new(std::sync::Arc::new(schema), columns.collect(), BatchLimits::default())

@@ -1,7 +1,7 @@
 //! The columns of a relation or of a query, with everything their decoders need.
 
 use pgarrow_protocol::{ColumnDescription, Session};
-use pgarrow_types::PgColumn;
+use pgarrow_types::{PgColumn, TypeOptions};
 
 use crate::error::CatalogError;
 use crate::relation::{Relation, RelationKind, parsed, text};
@@ -58,7 +58,8 @@ pub fn table_columns_of_many(
            WHERE b.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT b.attisdropped \
              AND (NOT b.attnotnull OR c.relkind OPERATOR(pg_catalog.=) 'f' {not_validated})) \
          SELECT r.n::pg_catalog.text, a.attname, a.atttypid::pg_catalog.text, a.atttypmod::pg_catalog.text, \
-           pg_catalog.format_type(a.atttypid, a.atttypmod), x.attname IS NULL, d.description \
+           pg_catalog.format_type(a.atttypid, a.atttypmod), x.attname IS NULL, d.description, \
+           a.attnum::pg_catalog.text \
          FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
          JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.oid \
          LEFT JOIN nullable x ON x.root OPERATOR(pg_catalog.=) a.attrelid \
@@ -92,6 +93,8 @@ pub fn table_columns_of_many(
                 type_name: text(row, 4)?,
                 nullable: !(may_prove && row.text(5) == Some("t")),
                 comment: row.text(6).map(str::to_owned),
+                number: parsed(row, 7)?,
+                options: TypeOptions::default(),
             });
         }
     }
@@ -114,8 +117,8 @@ pub fn query_columns(
     let pg_types = resolve_types(session, &types)?;
     let names =
         format_types(session, &types.iter().map(|ty| (ty.oid, ty.type_modifier)).collect::<Vec<_>>())?;
-    let columns = described.iter().zip(types).zip(pg_types).zip(names);
-    let columns = columns.map(|(((column, ty), pg_type), type_name)| PgColumn {
+    let columns = described.iter().zip(types).zip(pg_types).zip(names).zip(1..);
+    let columns = columns.map(|((((column, ty), pg_type), type_name), number)| PgColumn {
         name: column.name.clone(),
         pg_type,
         type_oid: ty.oid,
@@ -123,6 +126,8 @@ pub fn query_columns(
         type_name,
         nullable: true,
         comment: None,
+        number,
+        options: TypeOptions::default(),
     });
     Ok(columns.collect())
 }

@@ -8,6 +8,11 @@ pub const CHUNK_ROWS: usize = 256;
 /// The length that stands for NULL.
 pub(crate) const NULL: u32 = u32::MAX;
 
+/// A cursor at no value: that of a row whose value is missing because what it would be a part of is NULL, or has no
+/// such part. It reads as NULL, and stays where it is. No slice is so long, so quick loops find nothing there and leave
+/// it to [`take_value`].
+pub(crate) const ABSENT: u32 = u32::MAX;
+
 /// Some rows of a stream, being decoded column by column.
 #[derive(Debug)]
 pub struct Chunk<'a> {
@@ -55,6 +60,9 @@ impl<'a> Chunk<'a> {
 /// The careful way, which every fast loop falls back to.
 #[inline]
 pub(crate) fn take_value<'b>(bytes: &'b [u8], cursor: &mut u32) -> Result<Option<&'b [u8]>, ValueError> {
+    if *cursor == ABSENT {
+        return Ok(None);
+    }
     let at = *cursor as usize;
     let (length, rest) =
         bytes.get(at..).and_then(<[u8]>::split_first_chunk::<4>).ok_or(ValueError::Length)?;

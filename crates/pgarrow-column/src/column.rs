@@ -25,6 +25,7 @@ use arrow_array::ArrayRef;
 use pgarrow_types::{DecimalForm, IntervalForm, PgType, TypeOptions};
 
 use crate::chunk::Chunk;
+use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::spare::BufferReuse;
 
@@ -64,6 +65,16 @@ pub trait Column: fmt::Debug + Send {
     fn expanded_bytes(&self, rows: usize) -> usize {
         let _ = rows;
         0
+    }
+
+    /// Bytes of Arrow data that one more NULL takes. For types of which a NULL is much larger than on the wire.
+    fn null_bytes(&self) -> usize {
+        0
+    }
+
+    /// Adds what policies did to values of the batches that were handed out since this was last asked.
+    fn take_effects(&mut self, effects: &mut Effects) {
+        let _ = effects;
     }
 
     /// Takes back an array that this column has handed out, to build the next batch in its buffers.
@@ -137,16 +148,18 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
         },
         PgType::Timetz => Box::new(time::TimetzColumn::new(data_type)),
         PgType::Uuid => Box::new(uuid::UuidColumn::new(rows)),
-        PgType::Numeric(numeric) => match numeric.decimal_form() {
+        PgType::Numeric(numeric) => match numeric.form(options.numeric) {
             DecimalForm::Decimal128 { precision, scale } => {
                 Box::new(decimal::Decimal128Column::new(precision, scale, rows))
             }
             DecimalForm::Decimal256 { precision, scale } => {
                 Box::new(decimal::Decimal256Column::new(precision, scale))
             }
-            DecimalForm::Text => Box::new(text_form::TextFormColumn::new(numeric::NumericText)),
+            DecimalForm::Float64 | DecimalForm::Text => {
+                Box::new(text_form::TextFormColumn::new(numeric::NumericText))
+            }
         },
-        PgType::Text | PgType::Json | PgType::ServerText { .. } => {
+        PgType::Text | PgType::Bpchar | PgType::Json | PgType::ServerText { .. } => {
             Box::new(bytes::BytesColumn::new(bytes::Text))
         }
         PgType::Jsonb => Box::new(bytes::BytesColumn::new(bytes::Jsonb)),

@@ -23,6 +23,17 @@ pub enum ValueError {
     NotANumber,
     /// A legal PostgreSQL value outside the range of the Arrow type.
     OutOfRange,
+    /// A legal value with more digits behind the point than the Arrow type has.
+    LostDigits,
+    /// An array of another number of dimensions than its Arrow type has.
+    Dimensions {
+        /// What the Arrow type has.
+        expected: u8,
+        /// What arrived.
+        found: u8,
+    },
+    /// A geometry of another SRID than its column declares.
+    Srid,
     /// Text that is not UTF-8.
     Utf8,
     /// More than 2 GiB of text or bytes in one batch: its offsets have 32 bits.
@@ -43,6 +54,14 @@ impl fmt::Display for ValueError {
             Self::Infinite => f.write_str("an infinite value, which the Arrow type cannot hold"),
             Self::NotANumber => f.write_str("NaN, which a decimal cannot hold"),
             Self::OutOfRange => f.write_str("a value outside the range of the Arrow type"),
+            Self::LostDigits => f.write_str("a value with more fractional digits than the Arrow type has"),
+            Self::Dimensions { expected: 1, found } => {
+                write!(f, "an array of {found} dimensions, which a list cannot hold")
+            }
+            Self::Dimensions { expected, found } => {
+                write!(f, "an array of {found} dimensions where lists are {expected} deep")
+            }
+            Self::Srid => f.write_str("a geometry of another SRID than the column declares"),
             Self::Utf8 => f.write_str("text that is not valid UTF-8"),
             Self::ChunkFull => f.write_str("a chunk whose values take too much room"),
             Self::BatchTooLarge => f.write_str("a batch with more than 2 GiB in one column"),

@@ -32,6 +32,7 @@
 mod bits;
 mod chunk;
 mod column;
+mod effect;
 mod error;
 mod nulls;
 mod raw;
@@ -39,5 +40,6 @@ mod spare;
 
 pub use chunk::{CHUNK_ROWS, Chunk};
 pub use column::{Column, make_column};
+pub use effect::{Effect, Effects};
 pub use error::{RowError, ValueError};
 pub use spare::BufferReuse;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use arrow_schema::{Field, Schema};
 
-use crate::pg_type::{PgType, TypeOptions};
+use crate::choices::TypeOptions;
+use crate::pg_type::PgType;
 
 /// A column of a table or query, resolved against the catalog.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,31 +24,35 @@ pub struct PgColumn {
     pub nullable: bool,
     /// The column's comment.
     pub comment: Option<String>,
+    /// `pg_attribute.attnum`, or the place in the result of a query; from 1.
+    pub number: u16,
+    /// The choices for this column.
+    pub options: TypeOptions,
 }
 
 impl PgColumn {
     /// The column's Arrow field: type, nullability, `pg.*` metadata and extension type.
-    pub fn field(&self, options: &TypeOptions) -> Field {
-        let mut metadata = HashMap::from([
-            ("pg.type".to_owned(), self.type_name.clone()),
-            ("pg.oid".to_owned(), self.type_oid.to_string()),
-        ]);
+    ///
+    /// Nullable also where a policy may write NULL.
+    pub fn field(&self) -> Field {
+        let nullable = self.nullable || self.pg_type.may_become_null(&self.options);
+        let mut field = self.pg_type.item_field(&self.name, nullable, &self.options);
+        let mut metadata = field.metadata().clone();
+        metadata.insert("pg.type".to_owned(), self.type_name.clone());
+        metadata.insert("pg.oid".to_owned(), self.type_oid.to_string());
         if self.type_modifier >= 0 {
             metadata.insert("pg.typmod".to_owned(), self.type_modifier.to_string());
         }
         if let Some(comment) = &self.comment {
             metadata.insert("pg.comment".to_owned(), comment.clone());
         }
-        if let Some((name, parameters)) = self.pg_type.extension() {
-            metadata.insert("ARROW:extension:name".to_owned(), name.to_owned());
-            metadata.insert("ARROW:extension:metadata".to_owned(), parameters.to_owned());
-        }
-        Field::new(&self.name, self.pg_type.data_type(options), self.nullable).with_metadata(metadata)
+        field.set_metadata(metadata);
+        field
     }
 }
 
 /// The schema of a result. `metadata` is the schema's own (`pg.table`, `pg.server_version`).
-pub fn schema(columns: &[PgColumn], options: &TypeOptions, metadata: HashMap<String, String>) -> Schema {
-    let fields: Vec<Field> = columns.iter().map(|column| column.field(options)).collect();
+pub fn schema(columns: &[PgColumn], metadata: HashMap<String, String>) -> Schema {
+    let fields: Vec<Field> = columns.iter().map(PgColumn::field).collect();
     Schema::new_with_metadata(fields, metadata)
 }

@@ -10,11 +10,18 @@
 
 #![forbid(unsafe_code)]
 
+mod choices;
 mod column;
+mod nested;
 mod numeric;
 pub mod oid;
 mod pg_type;
 
+pub use choices::{
+    ArrayForm, ChoiceError, Decimal, EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy, IntervalForm,
+    NanPolicy, NumericForm, OutOfRangePolicy, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
+};
 pub use column::{PgColumn, schema};
+pub use nested::{ArrayType, Attribute, CompositeType, DEPTH_MAX, RangeType};
 pub use numeric::{DecimalForm, NumericType};
-pub use pg_type::{EnumType, IntervalForm, PgType, TypeOptions};
+pub use pg_type::{EnumType, GeometryType, PgType};

@@ -1,12 +1,15 @@
 //! `numeric`'s type modifier, and the decimal that holds every value it allows.
 
-use arrow_schema::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType};
+use arrow_schema::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION};
+
+use crate::choices::NumericForm;
 
 /// A `numeric` column's declared precision and scale.
 ///
 /// Source: `make_numeric_typmod`, `numeric_typmod_precision` and `numeric_typmod_scale` in
 /// PostgreSQL's `src/backend/utils/adt/numeric.c`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum NumericType {
     /// No type modifier: up to 131,072 digits before the point and 16,383 after it.
     Unconstrained,
@@ -36,7 +39,9 @@ pub enum DecimalForm {
         /// 0 to `precision`.
         scale: i8,
     },
-    /// No decimal of Arrow holds every value of the type: the text PostgreSQL prints.
+    /// The nearest double.
+    Float64,
+    /// The text PostgreSQL prints: no decimal of Arrow holds every value of the type.
     Text,
 }
 
@@ -51,6 +56,20 @@ impl NumericType {
         // An 11-bit two's complement number since PostgreSQL 15; before, 0 to 1,000: the same bits.
         let scale = ((packed & 0x7ff) ^ 1024) - 1024;
         Self::Declared { precision, scale: scale as i16 }
+    }
+
+    /// Where values of the type go if this is the choice.
+    pub fn form(self, choice: NumericForm) -> DecimalForm {
+        match (choice, self.decimal_form()) {
+            (NumericForm::Text, _) => DecimalForm::Text,
+            (NumericForm::Float64, _) => DecimalForm::Float64,
+            (NumericForm::Decimal(decimal), DecimalForm::Text) => {
+                Self::Declared { precision: decimal.precision().into(), scale: decimal.scale().into() }
+                    .decimal_form()
+            }
+            // A scan that found something has become a decimal by now.
+            (NumericForm::Exact | NumericForm::Scan | NumericForm::Decimal(_), own) => own,
+        }
     }
 
     /// The smallest decimal that holds every finite value of the type.
@@ -72,17 +91,6 @@ impl NumericType {
                 DecimalForm::Decimal256 { precision, scale }
             }
             _ => DecimalForm::Text,
-        }
-    }
-}
-
-impl DecimalForm {
-    /// The Arrow type of the column.
-    pub fn data_type(self) -> DataType {
-        match self {
-            Self::Decimal128 { precision, scale } => DataType::Decimal128(precision, scale),
-            Self::Decimal256 { precision, scale } => DataType::Decimal256(precision, scale),
-            Self::Text => DataType::Utf8,
         }
     }
 }

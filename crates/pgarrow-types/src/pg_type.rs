@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
-use crate::numeric::NumericType;
+use crate::choices::{
+    EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy, IntervalForm, NanPolicy, OutOfRangePolicy,
+    StringForm, TimestampUnit, TypeOptions,
+};
+use crate::nested::{self, ArrayType, CompositeType, RangeType};
+use crate::numeric::{DecimalForm, NumericType};
 use crate::oid;
 
 /// A PostgreSQL type as pgarrow reads it: domains resolved to their base, type modifiers parsed.
 ///
 /// Each variant names the `typsend` function whose output it stands for.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum PgType {
     /// `boolsend`.
@@ -38,8 +44,10 @@ pub enum PgType {
         /// Digits after the point in that locale.
         fraction_digits: u8,
     },
-    /// `textsend`, `varcharsend`, `bpcharsend`, `namesend`, `unknownsend`, `citextsend`.
+    /// `textsend`, `varcharsend`, `namesend`, `unknownsend`, `citextsend`, `xml_send` inside of other types.
     Text,
+    /// `bpcharsend`: padded with blanks.
+    Bpchar,
     /// `charsend`: the one-byte `"char"`.
     Char,
     /// `byteasend`.
@@ -72,6 +80,48 @@ pub enum PgType {
     Macaddr8,
     /// `enum_send`: the label.
     Enum(Arc<EnumType>),
+    /// `tidsend`.
+    Tid,
+    /// `point_send`.
+    Point,
+    /// `line_send`.
+    Line,
+    /// `lseg_send`.
+    Lseg,
+    /// `box_send`: the upper right corner first.
+    Box,
+    /// `path_send`.
+    Path,
+    /// `poly_send`.
+    Polygon,
+    /// `circle_send`.
+    Circle,
+    /// `hstore_send`.
+    Hstore,
+    /// `ltree_send`, `lquery_send`, `ltxtq_send`: a version byte, then text.
+    Ltree,
+    /// pgvector's `vector_send`.
+    Vector {
+        /// As the column declares them.
+        dimensions: Option<u16>,
+    },
+    /// pgvector's `halfvec_send`.
+    Halfvec {
+        /// As the column declares them.
+        dimensions: Option<u16>,
+    },
+    /// pgvector's `sparsevec_send`.
+    Sparsevec,
+    /// PostGIS's `geometry_send`, `geography_send`: EWKB.
+    Geometry(Arc<GeometryType>),
+    /// `array_send`, `int2vectorsend`, `oidvectorsend`.
+    Array(Arc<ArrayType>),
+    /// `record_send` of a named type.
+    Composite(Arc<CompositeType>),
+    /// `range_send`.
+    Range(Arc<RangeType>),
+    /// `multirange_send`.
+    Multirange(Arc<RangeType>),
     /// The server's text form: the SELECT list casts the column to `text`.
     ServerText {
         /// Whether a warning should say so. Not for xml, whose text form *is* its value.
@@ -81,29 +131,22 @@ pub enum PgType {
 
 /// An enum type's labels, in the order in which they sort, read when the run was planned.
 #[derive(Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct EnumType {
     /// `pg_enum.enumlabel` by `enumsortorder`.
     pub labels: Vec<String>,
 }
 
-/// Choices of a run about how types are mapped. The default suits Arrow in memory and Arrow IPC.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[must_use]
-pub struct TypeOptions {
-    /// What an interval becomes.
-    pub interval: IntervalForm,
-}
-
-/// What `interval` becomes.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum IntervalForm {
-    /// `Interval(MonthDayNano)`. A time part beyond ±292 years is out of range.
-    #[default]
-    MonthDayNano,
-    /// `Struct{months: Int32, days: Int32, microseconds: Int64}`: PostgreSQL's own three parts.
-    /// For Parquet, whose interval has milliseconds.
-    Struct,
+/// What the catalog says of a column of geometries.
+#[derive(Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+pub struct GeometryType {
+    /// The SRID that the column declares; 0 if it declares none.
+    pub srid: i32,
+    /// Authority and code of that SRID in `spatial_ref_sys`, as in `EPSG:4326`.
+    pub crs: Option<String>,
+    /// Edges are great circles: `geography`.
+    pub is_geography: bool,
 }
 
 impl PgType {
@@ -135,7 +178,8 @@ impl PgType {
             oid::FLOAT8 => Self::Float8,
             oid::NUMERIC => Self::Numeric(NumericType::from_type_modifier(type_modifier)),
             oid::MONEY => Self::Money { fraction_digits: money_fraction_digits },
-            oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN => Self::Text,
+            oid::TEXT | oid::VARCHAR | oid::NAME | oid::UNKNOWN => Self::Text,
+            oid::BPCHAR => Self::Bpchar,
             oid::CHAR => Self::Char,
             oid::BYTEA => Self::Bytea,
             oid::UUID => Self::Uuid,
@@ -151,15 +195,29 @@ impl PgType {
             oid::INET | oid::CIDR => Self::Inet,
             oid::MACADDR => Self::Macaddr,
             oid::MACADDR8 => Self::Macaddr8,
+            oid::TID => Self::Tid,
+            oid::POINT => Self::Point,
+            oid::LINE => Self::Line,
+            oid::LSEG => Self::Lseg,
+            oid::BOX => Self::Box,
+            oid::PATH => Self::Path,
+            oid::POLYGON => Self::Polygon,
+            oid::CIRCLE => Self::Circle,
             // xml_send may write another encoding declaration than the stored text has.
             oid::XML => Self::ServerText { warn: false },
             _ => return None,
         })
     }
 
-    /// Whether the SELECT list has to cast the column to `text`.
-    pub fn is_cast_to_text(&self) -> bool {
-        matches!(self, Self::ServerText { .. })
+    /// What the SELECT list has to cast the column to, so that it arrives as this type says.
+    pub fn server_cast(&self) -> Option<&'static str> {
+        match self {
+            Self::ServerText { .. } => Some("pg_catalog.text"),
+            Self::Array(array) if matches!(array.element, Self::ServerText { .. }) => {
+                Some("pg_catalog.text[]")
+            }
+            _ => None,
+        }
     }
 
     /// The Arrow type of the column.
@@ -173,39 +231,150 @@ impl PgType {
             Self::Xid8 | Self::PgLsn => DataType::UInt64,
             Self::Float4 => DataType::Float32,
             Self::Float8 => DataType::Float64,
-            Self::Numeric(numeric) => numeric.decimal_form().data_type(),
+            Self::Numeric(numeric) => match numeric.form(options.numeric) {
+                DecimalForm::Decimal128 { precision, scale } => DataType::Decimal128(precision, scale),
+                DecimalForm::Decimal256 { precision, scale } => DataType::Decimal256(precision, scale),
+                DecimalForm::Float64 => DataType::Float64,
+                DecimalForm::Text => string_type(options),
+            },
             Self::Money { fraction_digits } => DataType::Decimal128(19, *fraction_digits as i8),
-            Self::Text
-            | Self::Char
-            | Self::Json
-            | Self::Jsonb
-            | Self::Bit
-            | Self::Inet
-            | Self::Macaddr
-            | Self::Macaddr8
-            | Self::ServerText { .. } => DataType::Utf8,
-            Self::Bytea => DataType::Binary,
+            Self::Text | Self::Bpchar | Self::Json | Self::Jsonb | Self::ServerText { .. } => {
+                match options.encoding {
+                    EncodingPolicy::Binary => bytes_type(options),
+                    EncodingPolicy::Error | EncodingPolicy::Replace => string_type(options),
+                }
+            }
+            Self::Char | Self::Bit | Self::Inet | Self::Macaddr | Self::Macaddr8 | Self::Ltree => {
+                string_type(options)
+            }
+            Self::Bytea | Self::Geometry(_) => bytes_type(options),
             Self::Uuid => DataType::FixedSizeBinary(16),
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::Timetz => DataType::Struct(timetz_fields()),
-            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-            Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Timestamp => DataType::Timestamp(time_unit(options), None),
+            Self::Timestamptz => DataType::Timestamp(time_unit(options), Some("UTC".into())),
             Self::Interval => match options.interval {
                 IntervalForm::MonthDayNano => DataType::Interval(IntervalUnit::MonthDayNano),
                 IntervalForm::Struct => DataType::Struct(interval_fields()),
+                IntervalForm::Text => string_type(options),
             },
-            Self::Enum(_) => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+            Self::Enum(_) => match options.enums {
+                EnumForm::Dictionary => {
+                    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+                }
+                EnumForm::Text => string_type(options),
+            },
+            Self::Tid => nested::tid_type(),
+            Self::Point => nested::point_type(),
+            Self::Line => nested::line_type(),
+            Self::Lseg => nested::points_type(["start", "end"]),
+            Self::Box => nested::points_type(["high", "low"]),
+            Self::Path => nested::path_type(),
+            Self::Polygon => nested::polygon_type(),
+            Self::Circle => nested::circle_type(),
+            Self::Hstore => nested::hstore_type(options),
+            Self::Vector { dimensions } => nested::vector_type(DataType::Float32, *dimensions),
+            Self::Halfvec { dimensions } => nested::vector_type(DataType::Float16, *dimensions),
+            Self::Sparsevec => nested::sparsevec_type(),
+            Self::Array(array) => array.data_type(options),
+            Self::Composite(composite) => DataType::Struct(composite.fields(options)),
+            Self::Range(range) => DataType::Struct(range.fields(options)),
+            Self::Multirange(range) => {
+                let item = Field::new("item", DataType::Struct(range.fields(options)), false);
+                DataType::List(Arc::new(item))
+            }
         }
     }
 
-    /// The canonical Arrow extension of the column: its name and its serialised parameters.
-    pub fn extension(&self) -> Option<(&'static str, &'static str)> {
+    /// The Arrow extension of the column: its name and its serialised parameters.
+    ///
+    /// Source: Arrow's canonical extension types; `geoarrow.wkb` at <https://geoarrow.org/extension-types>.
+    pub fn extension(&self, options: &TypeOptions) -> Option<(&'static str, String)> {
         match self {
-            Self::Uuid => Some(("arrow.uuid", "")),
-            Self::Json | Self::Jsonb => Some(("arrow.json", "")),
+            Self::Uuid => Some(("arrow.uuid", String::new())),
+            Self::Json | Self::Jsonb if options.encoding != EncodingPolicy::Binary => {
+                Some(("arrow.json", String::new()))
+            }
+            Self::Geometry(geometry) if options.geometry == GeometryForm::Wkb => {
+                Some(("geoarrow.wkb", geometry.extension_metadata()))
+            }
             _ => None,
         }
+    }
+
+    /// Whether a policy may write NULL where PostgreSQL has a value.
+    pub fn may_become_null(&self, options: &TypeOptions) -> bool {
+        let of_infinity = options.infinity == InfinityPolicy::Null;
+        let of_range = options.out_of_range == OutOfRangePolicy::Null;
+        match self {
+            Self::Date => of_infinity,
+            Self::Timestamp | Self::Timestamptz => of_infinity || of_range,
+            Self::Interval => match options.interval {
+                IntervalForm::MonthDayNano => of_infinity || of_range,
+                IntervalForm::Struct => of_infinity,
+                IntervalForm::Text => false,
+            },
+            Self::Numeric(numeric) => match numeric.form(options.numeric) {
+                DecimalForm::Decimal128 { .. } | DecimalForm::Decimal256 { .. } => {
+                    of_range || options.nan == NanPolicy::Null
+                }
+                DecimalForm::Float64 => of_range,
+                DecimalForm::Text => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// A field of this type with its extension, for a column or inside of another type.
+    pub(crate) fn item_field(&self, name: &str, nullable: bool, options: &TypeOptions) -> Field {
+        let field = Field::new(name, self.data_type(options), nullable);
+        match self.extension(options) {
+            None => field,
+            Some((name, parameters)) => field.with_metadata(
+                [("ARROW:extension:name", name.to_owned()), ("ARROW:extension:metadata", parameters)]
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .into(),
+            ),
+        }
+    }
+}
+
+impl GeometryType {
+    /// As JSON.
+    fn extension_metadata(&self) -> String {
+        let crs = self.crs.as_ref().map(|crs| {
+            // An authority's name is not ours: only what needs no escape is taken over.
+            let crs: String =
+                crs.chars().filter(|c| c.is_ascii_alphanumeric() || ":._-".contains(*c)).collect();
+            format!(r#""crs":"{crs}","crs_type":"authority_code""#)
+        });
+        let edges = self.is_geography.then(|| r#""edges":"spherical""#.to_owned());
+        format!("{{{}}}", crs.into_iter().chain(edges).collect::<Vec<_>>().join(","))
+    }
+}
+
+fn string_type(options: &TypeOptions) -> DataType {
+    match options.strings {
+        StringForm::Utf8 => DataType::Utf8,
+        StringForm::Large => DataType::LargeUtf8,
+        StringForm::View => DataType::Utf8View,
+    }
+}
+
+fn bytes_type(options: &TypeOptions) -> DataType {
+    match options.strings {
+        StringForm::Utf8 => DataType::Binary,
+        StringForm::Large => DataType::LargeBinary,
+        StringForm::View => DataType::BinaryView,
+    }
+}
+
+fn time_unit(options: &TypeOptions) -> TimeUnit {
+    match options.timestamp_unit {
+        TimestampUnit::Microsecond => TimeUnit::Microsecond,
+        TimestampUnit::Millisecond => TimeUnit::Millisecond,
+        TimestampUnit::Nanosecond => TimeUnit::Nanosecond,
     }
 }
 

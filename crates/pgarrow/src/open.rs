@@ -417,7 +417,9 @@ pub(crate) fn plan(
     options: &ExportOptions,
     facts: &Facts,
 ) -> Plan {
-    let schema = Arc::new(arrow_schema(&columns, &options.types, relation, &facts.server_version));
+    let mut columns = columns;
+    columns.iter_mut().for_each(|column| column.options = options.types);
+    let schema = Arc::new(arrow_schema(&columns, relation, &facts.server_version));
     let warnings = type_warnings(&columns);
     Plan::new(subject, relation.cloned(), columns, schema, selection, slices, warnings)
 }

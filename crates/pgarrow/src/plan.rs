@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow_schema::{Schema, SchemaRef};
 use pgarrow_catalog::Relation;
-use pgarrow_types::{PgColumn, TypeOptions, schema};
+use pgarrow_types::{PgColumn, schema};
 use serde::Serialize;
 
 use crate::keeper::Facts;
@@ -202,7 +202,6 @@ pub struct PlanSlice {
 /// The Arrow schema, with the metadata that is the same for every run of the export.
 pub(crate) fn arrow_schema(
     columns: &[PgColumn],
-    types: &TypeOptions,
     relation: Option<&Relation>,
     server_version: &str,
 ) -> Schema {
@@ -210,7 +209,7 @@ pub(crate) fn arrow_schema(
     if let Some(relation) = relation {
         metadata.insert("pg.table".to_owned(), relation.to_string());
     }
-    schema(columns, types, metadata)
+    schema(columns, metadata)
 }
 
 /// One warning for every column that is read as text because nothing better is known.

@@ -189,8 +189,8 @@ impl<'a> Reader<'a> {
                 decoder
             }
             _ => {
-                let types = &self.shared.options.types;
-                let columns = plan.columns.iter().map(|column| make_column(&column.pg_type, types, 0));
+                let columns =
+                    plan.columns.iter().map(|column| make_column(&column.pg_type, &column.options, 0));
                 let new = match self.shared.read_mode {
                     ReadMode::Select | ReadMode::Cursor => CopyDecoder::for_rows,
                     ReadMode::Auto | ReadMode::Copy => CopyDecoder::new,

@@ -298,7 +298,7 @@ fn intervals_are_not_normalised_and_do_not_wrap() {
 
 #[test]
 fn an_interval_as_a_struct_holds_every_finite_one() {
-    let options = TypeOptions { interval: IntervalForm::Struct };
+    let options = TypeOptions { interval: IntervalForm::Struct, ..TypeOptions::default() };
     let mut column = make_column(&PgType::Interval, &options, 0);
     let mut bytes = 16_i32.to_be_bytes().to_vec();
     bytes.extend(interval(i64::MAX, i32::MIN, i32::MAX).unwrap());

@@ -87,6 +87,8 @@ fn plan_of(plan: u8) -> Vec<PgColumn> {
         type_name: String::new(),
         nullable,
         comment: None,
+        number: 1,
+        options: TypeOptions::default(),
     };
     if plan == 0 {
         return vec![
@@ -122,7 +124,7 @@ type Make = fn(SchemaRef, Vec<Box<dyn Column>>, BatchLimits) -> CopyDecoder;
 /// Feeds pieces as a socket does: what was not used comes again with more behind it.
 fn run(make: Make, columns: &[PgColumn], limits: BatchLimits, pieces: &[&[u8]]) -> Outcome {
     let options = TypeOptions::default();
-    let schema = Arc::new(schema(columns, &options, HashMap::new()));
+    let schema = Arc::new(schema(columns, HashMap::new()));
     let columns = columns.iter().map(|column| make_column(&column.pg_type, &options, 0)).collect();
     let mut decoder = make(schema, columns, limits);
     let mut batches = Vec::new();

@@ -47,6 +47,6 @@ pub(crate) fn all() -> Vec<(PgType, TypeOptions)> {
         PgType::ServerText { warn: true },
     ];
     let mut all: Vec<_> = types.into_iter().map(|pg_type| (pg_type, TypeOptions::default())).collect();
-    all.push((PgType::Interval, TypeOptions { interval: IntervalForm::Struct }));
+    all.push((PgType::Interval, TypeOptions { interval: IntervalForm::Struct, ..TypeOptions::default() }));
     all
 }

@@ -28,6 +28,8 @@ fn column(name: &str, pg_type: PgType, nullable: bool) -> PgColumn {
         type_name: String::new(),
         nullable,
         comment: None,
+        number: 1,
+        options: TypeOptions::default(),
     }
 }
 
@@ -42,7 +44,7 @@ fn plan() -> Vec<PgColumn> {
 
 fn decoder_of(columns: &[PgColumn], limits: BatchLimits) -> CopyDecoder {
     let options = TypeOptions::default();
-    let schema = Arc::new(schema(columns, &options, HashMap::new()));
+    let schema = Arc::new(schema(columns, HashMap::new()));
     let columns = columns.iter().map(|column| make_column(&column.pg_type, &options, 0)).collect();
     CopyDecoder::new(schema, columns, limits)
 }
@@ -421,7 +423,7 @@ fn no_column_is_given_a_chunk_without_rows() {
     let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
     let columns: Vec<Box<dyn Column>> = vec![Box::new(ChunkSizes(Arc::clone(&sizes)))];
     let plan = [column("id", PgType::Int4, false)];
-    let schema = Arc::new(schema(&plan, &TypeOptions::default(), HashMap::new()));
+    let schema = Arc::new(schema(&plan, HashMap::new()));
     let mut decoder = CopyDecoder::new(schema, columns, limits(100_000));
     let writer = (0..2000).fold(CopyWriter::new(), |writer, _| writer.tuple([Some(&[0, 0, 0, 1][..])]));
     // The column moves no cursor, so every chunk is refused: what counts is what it was asked for.

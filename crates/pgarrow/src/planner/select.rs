@@ -28,7 +28,8 @@ pub(crate) struct Selection {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Item {
     name: String,
-    is_cast_to_text: bool,
+    /// A type, in SQL.
+    cast: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -106,7 +107,7 @@ impl Selection {
             Some(index) => conditions(range, &name_of(index)),
             None => Vec::new(),
         };
-        if conditions.is_empty() && !self.columns.iter().any(|item| item.is_cast_to_text) {
+        if conditions.is_empty() && !self.columns.iter().any(|item| item.cast.is_some()) {
             return format!("\n{query}\n");
         }
         let names: Vec<String> = (0..self.columns.len()).map(name_of).collect();
@@ -121,18 +122,17 @@ impl Selection {
 }
 
 impl Item {
-    /// The column: as it is, or as the text that stands for it.
+    /// The column: as it is, or as what stands for it.
     fn sql(&self, expression: &str) -> String {
-        let cast = if self.is_cast_to_text { "::pg_catalog.text" } else { "" };
-        format!("{expression}{cast}")
+        match self.cast {
+            Some(cast) => format!("{expression}::{cast}"),
+            None => expression.to_owned(),
+        }
     }
 }
 
 fn items(columns: &[PgColumn]) -> Vec<Item> {
-    let item = |column: &PgColumn| Item {
-        name: column.name.clone(),
-        is_cast_to_text: column.pg_type.is_cast_to_text(),
-    };
+    let item = |column: &PgColumn| Item { name: column.name.clone(), cast: column.pg_type.server_cast() };
     columns.iter().map(item).collect()
 }
 

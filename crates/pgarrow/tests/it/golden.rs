@@ -63,7 +63,17 @@ fn column(header: &str) -> PgColumn {
         labels => PgType::Enum(Arc::new(EnumType { labels: serde_json::from_str(labels).unwrap() })),
     };
     let (name, type_name) = (name.to_owned(), type_name.to_owned());
-    PgColumn { name, pg_type, type_oid, type_modifier, type_name, nullable: true, comment: None }
+    PgColumn {
+        name,
+        pg_type,
+        type_oid,
+        type_modifier,
+        type_name,
+        nullable: true,
+        comment: None,
+        number: 1,
+        options: TypeOptions::default(),
+    }
 }
 
 /// Columns and rows as text.
@@ -85,7 +95,7 @@ fn expectation(columns: &[PgColumn], batches: &[RecordBatch]) -> String {
 /// Decodes a stream that comes in pieces of so many bytes, into batches of so many rows.
 fn decode(columns: &[PgColumn], stream: &[u8], piece_bytes: usize, batch_rows: usize) -> Vec<RecordBatch> {
     let options = TypeOptions::default();
-    let schema = Arc::new(schema(columns, &options, Default::default()));
+    let schema = Arc::new(schema(columns, Default::default()));
     let decoders = columns.iter().map(|column| make_column(&column.pg_type, &options, 0)).collect();
     let limits = BatchLimits { rows: batch_rows, ..BatchLimits::default() };
     let mut decoder = CopyDecoder::new(schema, decoders, limits);

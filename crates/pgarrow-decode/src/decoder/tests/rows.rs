@@ -17,7 +17,7 @@ fn data_rows(writer: &CopyWriter) -> Vec<u8> {
 fn rows_decoder(limits: BatchLimits) -> CopyDecoder {
     let options = TypeOptions::default();
     let columns = plan().iter().map(|column| make_column(&column.pg_type, &options, 0)).collect();
-    CopyDecoder::for_rows(Arc::new(schema(&plan(), &options, HashMap::new())), columns, limits)
+    CopyDecoder::for_rows(Arc::new(schema(&plan(), HashMap::new())), columns, limits)
 }
 
 fn decode_rows(bytes: &[u8]) -> Result<(Vec<RecordBatch>, CopyDecoder), DecodeError> {

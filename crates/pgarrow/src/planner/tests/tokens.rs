@@ -1,6 +1,6 @@
 //! Slices as tokens: written, read, and refused.
 
-use pgarrow_types::{PgColumn, PgType};
+use pgarrow_types::{PgColumn, PgType, TypeOptions};
 use serde_json::{Value, json};
 
 use crate::error::ErrorKind;
@@ -126,6 +126,8 @@ fn fingerprints_differ_where_columns_do() {
         type_name: "integer".to_owned(),
         nullable,
         comment: None,
+        number: 1,
+        options: TypeOptions::default(),
     };
     let of = |columns: &[PgColumn]| schema_fingerprint(columns);
     let one = of(&[column("a", true), column("b", true)]);
