@@ -12,6 +12,7 @@
 
 mod choices;
 mod column;
+mod column_options;
 mod nested;
 mod numeric;
 pub mod oid;
@@ -22,6 +23,7 @@ pub use choices::{
     NanPolicy, NumericForm, OutOfRangePolicy, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
 };
 pub use column::{PgColumn, schema};
+pub use column_options::{ColumnForm, ColumnOptions};
 pub use nested::{ArrayType, Attribute, CompositeType, DEPTH_MAX, RangeType};
 pub use numeric::{DecimalForm, NumericType};
 pub use pg_type::{EnumType, GeometryType, PgType};
