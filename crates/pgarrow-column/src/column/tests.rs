@@ -12,18 +12,19 @@ use arrow_schema::DataType;
 use pgarrow_types::{EnumType, IntervalForm, NumericType, PgType, TypeOptions};
 
 use super::*;
-use crate::chunk::CHUNK_ROWS;
+use crate::chunk::{ABSENT, CHUNK_ROWS};
 use crate::error::ValueError;
 
 type Wire = Option<Vec<u8>>;
 
 fn decode_in_chunks(
     pg_type: &PgType,
+    options: &TypeOptions,
     values: &[Wire],
     chunk_rows: usize,
     padding: usize,
 ) -> Result<ArrayRef, RowError> {
-    let mut column = make_column(pg_type, &TypeOptions::default(), 0);
+    let mut column = make_column(pg_type, options, 0);
     for (index, rows) in values.chunks(chunk_rows).enumerate() {
         let mut bytes = vec![0xaa; 3];
         let mut cursors = Vec::new();
@@ -53,13 +54,18 @@ fn decode_in_chunks(
     column.finish()
 }
 
-/// Decodes `values` in every awkward way; all ways must agree.
 #[track_caller]
 fn decode(pg_type: &PgType, values: &[Wire]) -> Result<ArrayRef, RowError> {
-    let whole = decode_in_chunks(pg_type, values, CHUNK_ROWS, 0);
+    decode_with(pg_type, &TypeOptions::default(), values)
+}
+
+/// Decodes `values` in every awkward way; all ways must agree.
+#[track_caller]
+fn decode_with(pg_type: &PgType, options: &TypeOptions, values: &[Wire]) -> Result<ArrayRef, RowError> {
+    let whole = decode_in_chunks(pg_type, options, values, CHUNK_ROWS, 0);
     for chunk_rows in [1, 2, 3, 7] {
         for padding in [0, 1, 30, 100] {
-            let cut = decode_in_chunks(pg_type, values, chunk_rows, padding);
+            let cut = decode_in_chunks(pg_type, options, values, chunk_rows, padding);
             match (&whole, &cut) {
                 (Ok(whole), Ok(cut)) => assert_eq!(whole, cut),
                 (Err(whole), Err(cut)) => assert_eq!(whole.cause, cut.cause),
@@ -69,10 +75,10 @@ fn decode(pg_type: &PgType, values: &[Wire]) -> Result<ArrayRef, RowError> {
     }
     if let Ok(array) = &whole {
         array.to_data().validate_full().unwrap();
-        assert_eq!(array.data_type(), &pg_type.data_type(&TypeOptions::default()));
+        assert_eq!(array.data_type(), &pg_type.data_type(options));
         // The same values with NULLs between them: the valid ones stay as they are.
         let with_nulls: Vec<Wire> = values.iter().flat_map(|value| [value.clone(), None]).collect();
-        let nullable = decode_in_chunks(pg_type, &with_nulls, CHUNK_ROWS, 0).unwrap();
+        let nullable = decode_in_chunks(pg_type, options, &with_nulls, CHUNK_ROWS, 0).unwrap();
         nullable.to_data().validate_full().unwrap();
         for row in 0..values.len() {
             assert_eq!(nullable.slice(row * 2, 1).as_ref(), array.slice(row, 1).as_ref());
@@ -215,8 +221,22 @@ fn a_length_that_runs_past_the_bytes_is_refused_for_every_type() {
             let bytes = vec![0; cut];
             let mut column = make_column(&pg_type, &TypeOptions::default(), 0);
             assert!(column.decode(&mut Chunk::new(&bytes, &mut [0])).is_err(), "{pg_type:?}");
-            assert!(column.decode(&mut Chunk::new(&bytes, &mut [u32::MAX])).is_err(), "{pg_type:?}");
+            assert!(column.decode(&mut Chunk::new(&bytes, &mut [u32::MAX - 1])).is_err(), "{pg_type:?}");
         }
+    }
+}
+
+/// The parts of a NULL composite, and its elements: no bytes stand for them.
+#[test]
+fn what_is_absent_is_null_for_every_type() {
+    for pg_type in all_types() {
+        let mut column = make_column(&pg_type, &TypeOptions::default(), 0);
+        let bytes = [0xff; 40];
+        let mut cursors = [ABSENT, 0, ABSENT];
+        column.decode(&mut Chunk::new(&bytes, &mut cursors)).unwrap();
+        assert_eq!(cursors, [ABSENT, 4, ABSENT], "{pg_type:?}");
+        let array = column.finish().unwrap();
+        assert_eq!((array.len(), array.null_count()), (3, 3), "{pg_type:?}");
     }
 }
 
@@ -535,7 +555,7 @@ fn text_of_every_length_and_script() {
 #[test]
 fn text_that_is_not_utf8_names_its_row() {
     let values = [b"ok".to_vec(), "é".into(), b"\xe9".to_vec(), b"\xff".to_vec()].map(Some);
-    let error = decode_in_chunks(&PgType::Text, &values, 2, 0).unwrap_err();
+    let error = decode_in_chunks(&PgType::Text, &TypeOptions::default(), &values, 2, 0).unwrap_err();
     assert_eq!(error, RowError { row: 2, cause: ValueError::Utf8 });
     decode(&PgType::Bytea, &values).unwrap();
 }
