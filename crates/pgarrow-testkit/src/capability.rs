@@ -13,8 +13,9 @@
 //! ```
 //!
 //! A test that is left out says so on stderr, adds a line to the list that the project's checks count and print,
-//! and fails when `PGARROW_TEST_REQUIRE=all`. No server is of every version: with `PGARROW_TEST_NEWER=apart`,
-//! tests that need a newer one may be left out, and whoever says so runs them with another server.
+//! and fails when `PGARROW_TEST_REQUIRE=all`. No server is of every version, and pgvector comes with the newest only:
+//! with `PGARROW_TEST_NEWER=apart`, tests that need either may be left out, and whoever says so runs them with another
+//! server.
 
 use std::env;
 use std::fmt;
@@ -165,7 +166,7 @@ pub fn require(capability: Capability, test: &str) -> bool {
     eprintln!("{line}");
     write_down(&line);
     let is = |name, wanted: &str| env::var_os(name).is_some_and(|value| value == wanted);
-    let is_for_newer = matches!(capability, Capability::VersionAtLeast(_));
+    let is_for_newer = matches!(capability, Capability::VersionAtLeast(_) | Capability::Extension("vector"));
     if is("PGARROW_TEST_REQUIRE", "all") && !(is_for_newer && is("PGARROW_TEST_NEWER", "apart")) {
         panic!("PGARROW_TEST_REQUIRE=all, but {line}");
     }

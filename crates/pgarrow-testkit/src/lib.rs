@@ -18,7 +18,7 @@
 //! | `PGARROW_TEST_DB_URL`   | use this server (a superuser's URL) instead of a private one                |
 //! | `PGARROW_PG_BIN`        | the programs of the private server                                          |
 //! | `PGARROW_TEST_REQUIRE`  | `all`: a test that is left out fails                                        |
-//! | `PGARROW_TEST_NEWER`    | `apart`: except tests for a newer server, which then run with another one   |
+//! | `PGARROW_TEST_NEWER`    | `apart`: except tests for a newer server or pgvector: they run with another |
 //! | `PGARROW_TEST_LEFT_OUT` | the file that lists what was left out; default `left-out.txt` in target/tmp |
 //! | `PGARROW_FUZZ_INPUTS`   | how many inputs chance makes for each fuzz target; default 20,000           |
 //! | `PGARROW_TEST_VENV`     | a Python environment to use or to make; default in target/tmp               |
