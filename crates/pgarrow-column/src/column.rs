@@ -8,16 +8,20 @@ mod date;
 mod decimal;
 mod enumeration;
 mod fixed;
+mod geometric;
 mod inet;
 mod int;
 mod interval;
 mod macaddr;
 mod numeric;
+mod parts;
 mod text_form;
+mod tid;
 mod time;
 mod timestamp;
 mod unscaled;
 mod uuid;
+mod vector;
 
 use std::fmt;
 
@@ -170,6 +174,19 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
         PgType::Macaddr => Box::new(text_form::TextFormColumn::new(macaddr::Macaddr::<6>)),
         PgType::Macaddr8 => Box::new(text_form::TextFormColumn::new(macaddr::Macaddr::<8>)),
         PgType::Enum(labels) => Box::new(enumeration::EnumColumn::new(labels)),
+        PgType::Tid => Box::new(parts::PartsColumn::new(tid::Tid::new(data_type))),
+        PgType::Point => Box::new(parts::PartsColumn::new(geometric::Doubles::<2>::new(data_type))),
+        PgType::Line | PgType::Circle => {
+            Box::new(parts::PartsColumn::new(geometric::Doubles::<3>::new(data_type)))
+        }
+        PgType::Lseg | PgType::Box => {
+            Box::new(parts::PartsColumn::new(geometric::Doubles::<4>::new(data_type)))
+        }
+        PgType::Path => Box::new(parts::PartsColumn::new(geometric::Path::new(&data_type))),
+        PgType::Polygon => Box::new(parts::PartsColumn::new(geometric::Polygon::new(&data_type))),
+        PgType::Vector { dimensions } => vector::column::<vector::Single>(&data_type, *dimensions),
+        PgType::Halfvec { dimensions } => vector::column::<vector::Half>(&data_type, *dimensions),
+        PgType::Sparsevec => Box::new(parts::PartsColumn::new(vector::Sparse::new(data_type))),
         // The enum is closed to us but open to others; a new variant is added here in the same change.
         _ => Box::new(bytes::BytesColumn::new(bytes::Text)),
     }

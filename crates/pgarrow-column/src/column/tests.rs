@@ -15,6 +15,9 @@ use super::*;
 use crate::chunk::{ABSENT, CHUNK_ROWS};
 use crate::error::ValueError;
 
+mod geometric;
+mod vector;
+
 type Wire = Option<Vec<u8>>;
 
 fn decode_in_chunks(
@@ -137,6 +140,19 @@ fn all_types() -> Vec<PgType> {
         PgType::Macaddr8,
         PgType::Enum(EnumType { labels: vec!["a".into()] }.into()),
         PgType::ServerText { warn: true },
+        PgType::Tid,
+        PgType::Point,
+        PgType::Line,
+        PgType::Lseg,
+        PgType::Box,
+        PgType::Path,
+        PgType::Polygon,
+        PgType::Circle,
+        PgType::Vector { dimensions: Some(3) },
+        PgType::Vector { dimensions: None },
+        PgType::Halfvec { dimensions: Some(3) },
+        PgType::Halfvec { dimensions: None },
+        PgType::Sparsevec,
     ]
 }
 
