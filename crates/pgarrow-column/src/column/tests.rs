@@ -421,16 +421,17 @@ fn numerics_without_a_type_modifier_are_the_text_postgres_prints() {
     assert_eq!(text_of(&pg_type, &numeric_wire(&[], 0, 0xf000, 0x20)), "-Infinity");
 }
 
-/// The integer that a decimal of this scale stores; `None` if digits would be lost.
-fn unscaled_slowly(number: &str, precision: usize, scale: usize) -> Option<i256> {
+/// The integer that a decimal of this scale stores, or why it does not.
+fn unscaled_slowly(number: &str, precision: usize, scale: usize) -> Result<i256, ValueError> {
     let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let kept = fraction.trim_end_matches('0');
-    if kept.len() > scale {
-        return None;
-    }
+    let significant = fraction.trim_end_matches('0');
+    let kept = &significant[..significant.len().min(scale)];
     let text = format!("{integer}{kept:0<scale$}");
-    let significant = text.trim_start_matches('-').trim_start_matches('0').len();
-    (significant <= precision).then(|| i256::from_string(&text).unwrap())
+    if text.trim_start_matches('-').trim_start_matches('0').len() > precision {
+        return Err(ValueError::OutOfRange);
+    }
+    let is_whole = kept == significant;
+    is_whole.then(|| i256::from_string(&text).unwrap()).ok_or(ValueError::LostDigits)
 }
 
 #[test]
@@ -453,12 +454,10 @@ fn decimals_are_exact_or_refused_at_every_precision_and_scale() {
                 let mut column = make_column(&pg_type, &TypeOptions::default(), 0);
                 let decoded = column.decode(&mut Chunk::new(&bytes, &mut [0]));
                 match expected {
-                    None => assert_eq!(
-                        decoded.unwrap_err().cause,
-                        ValueError::OutOfRange,
-                        "{number} {precision},{scale}"
-                    ),
-                    Some(expected) => {
+                    Err(cause) => {
+                        assert_eq!(decoded.unwrap_err().cause, cause, "{number} {precision},{scale}");
+                    }
+                    Ok(expected) => {
                         decoded.unwrap();
                         for row in 0..2 {
                             let value = if precision <= 38 {
@@ -490,7 +489,7 @@ fn the_longest_decimals_of_each_width() {
             } else {
                 array.as_primitive::<Decimal256Type>().value(0)
             };
-            assert_eq!(Some(found), unscaled_slowly(&number, precision, scale));
+            assert_eq!(Ok(found), unscaled_slowly(&number, precision, scale));
         }
     }
 }
@@ -502,10 +501,19 @@ fn numerics_that_a_decimal_cannot_hold() {
         assert_eq!(fails(&pg_type, &numeric_wire(&[], 0, 0xc000, 0)), ValueError::NotANumber);
         assert_eq!(fails(&pg_type, &numeric_wire(&[], 0, 0xd000, 0x20)), ValueError::Infinite);
         assert_eq!(fails(&pg_type, &numeric_wire(&[], 0, 0xf000, 0)), ValueError::Infinite);
-        assert_eq!(fails(&pg_type, &numeric("0.001")), ValueError::OutOfRange);
+        assert_eq!(fails(&pg_type, &numeric("0.001")), ValueError::LostDigits);
+        assert_eq!(fails(&pg_type, &numeric("-0.00000000001")), ValueError::LostDigits);
+        assert_eq!(
+            fails(&pg_type, &numeric(&format!("{}.001", "9".repeat(precision as usize - 2)))),
+            ValueError::LostDigits
+        );
+        assert_eq!(
+            fails(&pg_type, &numeric(&format!("{}.001", "9".repeat(precision as usize - 1)))),
+            ValueError::OutOfRange
+        );
         assert_eq!(fails(&pg_type, &numeric(&"9".repeat(75))), ValueError::OutOfRange);
         assert_eq!(fails(&pg_type, &numeric_wire(&[1], i16::MAX, 0, 0)), ValueError::OutOfRange);
-        assert_eq!(fails(&pg_type, &numeric_wire(&[1], i16::MIN, 0, 0)), ValueError::OutOfRange);
+        assert_eq!(fails(&pg_type, &numeric_wire(&[1], i16::MIN, 0, 0)), ValueError::LostDigits);
     }
 }
 

@@ -90,13 +90,14 @@ impl Unscaled for i256 {
 ///
 /// # Errors
 ///
-/// [`ValueError::OutOfRange`] if the value has more digits than that, before or after the point.
+/// [`ValueError::OutOfRange`] if the value is too large, [`ValueError::LostDigits`] if it is not, but has digits behind
+/// the last one that the scale keeps.
 pub(crate) fn unscaled<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> Result<N, ValueError> {
     let n_digits = i32::try_from(digits.iter().len()).unwrap_or(i32::MAX);
     let last_exponent = DEC_DIGITS * (digits.weight - n_digits + 1) + i32::from(scale);
     let value = match N::quickly(digits, last_exponent) {
         Some(value) => value,
-        None => digit_by_digit(digits, scale)?,
+        None => digit_by_digit(digits, scale, limit)?,
     };
     if value >= limit {
         return Err(ValueError::OutOfRange);
@@ -104,8 +105,10 @@ pub(crate) fn unscaled<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) ->
     Ok(if digits.is_negative { value.negate() } else { value })
 }
 
-/// As [`unscaled`], without sign and limit, for all values.
-fn digit_by_digit<N: Unscaled>(digits: &Digits<'_>, scale: u8) -> Result<N, ValueError> {
+/// As [`unscaled`], without sign, for all values; the limit only tells one error from the other.
+fn digit_by_digit<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> Result<N, ValueError> {
+    // What is kept of a value that has more digits is complete when they come: digits are taken from the largest on.
+    let lost = |kept: N| if kept >= limit { ValueError::OutOfRange } else { ValueError::LostDigits };
     let n_digits = digits.iter().len();
     let trailing_zeros = digits.iter().rev().take_while(|digit| *digit == 0).count();
     let n_significant = n_digits - trailing_zeros;
@@ -120,13 +123,13 @@ fn digit_by_digit<N: Unscaled>(digits: &Digits<'_>, scale: u8) -> Result<N, Valu
             // 10^4 × 10^exponent more digits fit; the others of this base-10000 digit must be zero.
             -3..=-1 => {
                 let divisor = 10_u32.pow(exponent.unsigned_abs());
-                if digit % divisor == 0 {
-                    value.checked_mul_add(10_000 / divisor, digit / divisor)
-                } else {
-                    None
+                let kept = value.checked_mul_add(10_000 / divisor, digit / divisor);
+                if let (Some(kept), 1..) = (kept, digit % divisor) {
+                    return Err(lost(kept));
                 }
+                kept
             }
-            _ => None,
+            _ => return Err(lost(value)),
         }
         .ok_or(ValueError::OutOfRange)?;
         exponent -= DEC_DIGITS;
@@ -163,7 +166,7 @@ mod tests {
             let Numeric::Finite(parsed) = Numeric::parse(&wire).unwrap() else { panic!("not finite") };
             let exponent = DEC_DIGITS * (i32::from(weight) - digits.len() as i32 + 1) + i32::from(scale);
             if let Some(quick) = i128::quickly(&parsed, exponent) {
-                prop_assert_eq!(digit_by_digit::<i128>(&parsed, scale).unwrap(), quick);
+                prop_assert_eq!(digit_by_digit(&parsed, scale, i128::MAX).unwrap(), quick);
             } else if digits.len() <= 8 && (0..=4).contains(&exponent) {
                 prop_assert!(false, "no quick way");
             }
