@@ -16,10 +16,13 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
+
+use crate::size;
 
 /// Rows looked at. With half of it, the 2,500 dates of TPC-H would still be coming.
 const SAMPLE_ROWS: usize = 16 * 1024;
@@ -41,59 +44,38 @@ pub(crate) struct Choice {
     pub(crate) statistics: bool,
 }
 
-/// Whether a column of the batch has large values.
+/// Whether a leaf column of the batch has large values.
 pub(crate) fn has_large_values(batch: &RecordBatch) -> bool {
-    batch.columns().iter().any(is_large)
+    batch.columns().iter().flat_map(leaves).any(|leaf| is_large(&leaf))
 }
 
-fn is_large(array: &ArrayRef) -> bool {
-    let bytes = array.to_data().get_slice_memory_size().unwrap_or(0);
-    bytes / array.len().max(1) >= LARGE_VALUE_BYTES
+fn is_large(leaf: &ArrayRef) -> bool {
+    size::bytes(leaf) / leaf.len().max(1) >= LARGE_VALUE_BYTES
 }
 
 /// For each leaf column of a batch, in the order of Parquet's columns: does a dictionary pay?
 pub(crate) fn choose(batch: &RecordBatch) -> Vec<Choice> {
     let sample = batch.slice(0, batch.num_rows().min(SAMPLE_ROWS));
-    let mut choices = Vec::new();
-    for column in sample.columns() {
-        walk(column, &mut choices);
-    }
-    choices
+    sample.columns().iter().flat_map(leaves).map(|leaf| choose_for(&leaf)).collect()
 }
 
-/// Visits the leaves of an array in the order in which the parquet crate makes their columns.
-fn walk(array: &ArrayRef, choices: &mut Vec<Choice>) {
+/// A list may have many items in a row: no more of them are looked at than of rows.
+fn choose_for(leaf: &ArrayRef) -> Choice {
+    match is_large(leaf) {
+        true => Choice { dictionary: false, statistics: false },
+        false => Choice { dictionary: pays(&leaf.slice(0, leaf.len().min(SAMPLE_ROWS))), statistics: true },
+    }
+}
+
+/// The leaves of an array, in the order in which the parquet crate makes their columns.
+fn leaves(array: &ArrayRef) -> Vec<ArrayRef> {
     match array.data_type() {
-        DataType::Struct(_) => array.as_struct().columns().iter().for_each(|child| walk(child, choices)),
-        DataType::List(_) => {
-            let list = array.as_list::<i32>();
-            let (start, end) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
-            walk(&slice(list.values(), start as usize, end as usize), choices);
+        DataType::Struct(_) => array.as_struct().columns().iter().flat_map(leaves).collect(),
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::Map(..) => {
+            size::items(array).iter().flat_map(leaves).collect()
         }
-        DataType::LargeList(_) => {
-            let list = array.as_list::<i64>();
-            let (start, end) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
-            walk(&slice(list.values(), start as usize, end as usize), choices);
-        }
-        DataType::FixedSizeList(_, size) => {
-            let list = array.as_fixed_size_list();
-            let start = list.value_offset(0) as usize;
-            walk(&slice(list.values(), start, start + list.len() * *size as usize), choices);
-        }
-        DataType::Map(_, _) => {
-            let map = array.as_map();
-            let (start, end) = (map.value_offsets()[0], map.value_offsets()[map.len()]);
-            walk(&slice(map.keys(), start as usize, end as usize), choices);
-            walk(&slice(map.values(), start as usize, end as usize), choices);
-        }
-        _ if is_large(array) => choices.push(Choice { dictionary: false, statistics: false }),
-        _ => choices.push(Choice { dictionary: pays(array), statistics: true }),
+        _ => vec![Arc::clone(array)],
     }
-}
-
-/// A stretch of an array, no longer than a sample: a list may have many items in a row.
-fn slice(array: &ArrayRef, start: usize, end: usize) -> ArrayRef {
-    array.slice(start, (end - start).min(SAMPLE_ROWS))
 }
 
 fn pays(array: &ArrayRef) -> bool {
@@ -165,9 +147,8 @@ impl Hasher for AlreadyHashed {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{BinaryArray, Int32Array};
+    use arrow_array::builder::{Int32Builder, ListBuilder};
+    use arrow_array::{BinaryArray, Int32Array, StringArray, StructArray};
 
     use super::*;
 
@@ -184,5 +165,31 @@ mod tests {
         assert_eq!(choose(&batch(1000)), [both, both]);
         assert_eq!(choose(&batch(100_000)), [Choice { dictionary: false, statistics: false }, both]);
         assert!(has_large_values(&batch(100_000)) && !has_large_values(&batch(1000)));
+    }
+    #[test]
+    fn leaves_of_nested_columns_are_looked_at_one_by_one() {
+        let mut lists = ListBuilder::new(Int32Builder::new());
+        for row in 0..1000 {
+            lists.append_value([Some(row), Some(row + 1_000_000)]);
+        }
+        let lists: ArrayRef = Arc::new(lists.finish());
+        let flags: ArrayRef =
+            Arc::new(StringArray::from_iter_values((0..1000).map(|row| ["a", "b"][row % 2])));
+        let structs = StructArray::try_from(vec![("keys", lists), ("flag", flags)]).unwrap();
+        let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(0..1000));
+        let batch =
+            RecordBatch::try_from_iter([("s", Arc::new(structs) as ArrayRef), ("n", numbers)]).unwrap();
+        let dictionaries = |batch: &RecordBatch| -> Vec<bool> {
+            choose(batch).iter().map(|choice| choice.dictionary).collect()
+        };
+        assert_eq!(dictionaries(&batch), [false, true, false]);
+        assert_eq!(dictionaries(&batch.slice(500, 400)), [false, true, false]);
+        // One row of a long list is not a large value, and neither is the rest of a batch that was cut.
+        let mut long = ListBuilder::new(Int32Builder::new());
+        (0..100).for_each(|_| long.append_value((0..100_000).map(Some)));
+        let long: ArrayRef = Arc::new(long.finish());
+        let batch = RecordBatch::try_from_iter([("long", long)]).unwrap();
+        assert!(!has_large_values(&batch) && !has_large_values(&batch.slice(99, 1)));
+        assert_eq!(dictionaries(&batch), [false]);
     }
 }

@@ -9,17 +9,21 @@
 //! than one writer behind all readers. Row groups of several parts land in the order in which they are done.
 //!
 //! Start at [`ParquetSink`], then `row_group` for the encoding and `dictionary` for how a column's encoding
-//! is chosen from its data.
+//! is chosen from its data. `describe` has the types, `schema` and `geo` what Parquet asks for beyond Arrow.
 #![forbid(unsafe_code)]
 
 mod compression;
+mod describe;
 mod dictionary;
+mod geo;
 mod options;
 mod part;
 mod row_group;
 mod schema;
 mod sink;
+mod size;
 
 pub use compression::Compression;
+pub use describe::{parquet_types, parquet_warnings};
 pub use options::ParquetOptions;
 pub use sink::ParquetSink;

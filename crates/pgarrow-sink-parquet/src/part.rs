@@ -4,11 +4,12 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::RecordBatch;
 use pgarrow_sink::{Lanes, Part, SinkError, SinkErrorKind, SinkTimes, check_batch};
 
 use crate::row_group::{Encoded, RowGroup};
 use crate::sink::Format;
+use crate::size;
 
 pub(crate) struct ParquetPart {
     lanes: Arc<Lanes<Format>>,
@@ -134,13 +135,7 @@ impl Part for ParquetPart {
 /// So many that a quarter of `row_group_bytes` is not passed at one go, however wide the rows are.
 fn step_rows(batch: &RecordBatch, row_group_bytes: usize) -> usize {
     const STEP_ROWS_MAX: usize = 64 * 1024;
-    let bytes: usize = batch
-        .columns()
-        .iter()
-        .map(|column| {
-            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
-        })
-        .sum();
+    let bytes = size::batch_bytes(batch);
     let row_bytes = (bytes / batch.num_rows().max(1)).max(1);
     (row_group_bytes / 4 / row_bytes).clamp(1, STEP_ROWS_MAX)
 }

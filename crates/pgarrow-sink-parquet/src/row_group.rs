@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
@@ -18,7 +17,9 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 use pgarrow_sink::SinkError;
 
+use crate::describe;
 use crate::dictionary;
+use crate::geo;
 use crate::options::ParquetOptions;
 
 /// What all row groups of a file have in common.
@@ -34,15 +35,17 @@ impl Layout {
     ///
     /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported): a type or a compression level that Parquet
     /// does not have.
-    pub(crate) fn new(arrow: SchemaRef, options: &ParquetOptions) -> Result<Self, SinkError> {
-        let parquet = ArrowSchemaConverter::new().convert(&arrow).map_err(|e| {
-            let text = format!("this schema cannot be written to parquet: {e}");
-            SinkError::new(pgarrow_sink::SinkErrorKind::Unsupported, text)
-        })?;
+    pub(crate) fn new(
+        arrow: SchemaRef,
+        geo: Option<String>,
+        options: &ParquetOptions,
+    ) -> Result<Self, SinkError> {
+        let parquet = describe::convert(&arrow)?;
         // Sorted: the order of a hash map would differ from run to run, and with it the file.
         let mut metadata: Vec<_> = arrow.metadata().iter().collect();
         metadata.sort();
         let metadata = metadata.into_iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+        let metadata = geo.map(|geo| KeyValue::new(geo::KEY.to_owned(), geo)).into_iter().chain(metadata);
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("pgarrow version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(options.compression.codec()?)

@@ -1,4 +1,5 @@
-//! What Parquet asks of a schema that Arrow does not: unique names, at least one column, no intervals.
+//! What Parquet asks of a schema that Arrow does not: unique names, at least one column, no intervals, and a word about
+//! geometries in the footer.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,10 +7,14 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Schema, SchemaRef};
 use pgarrow_sink::{SinkError, SinkErrorKind};
 
+use crate::geo::{self, Geo};
+
 /// A schema as it is written, and what people should know about the difference.
 #[derive(Debug)]
 pub(crate) struct Adapted {
     pub(crate) schema: SchemaRef,
+    /// What the footer says about geometries.
+    pub(crate) geo: Option<String>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -34,10 +39,17 @@ pub(crate) fn adapt(schema: &SchemaRef) -> Result<Adapted, SinkError> {
         }
     }
 
-    // A name that is there once, anywhere, stays as it is: suffixes go around it.
+    let (schema, mut warnings) = with_unique_names(schema);
+    let Geo { json: geo, warning } = geo::metadata(&schema);
+    warnings.extend(warning);
+    Ok(Adapted { schema, geo, warnings })
+}
+
+/// A name that is there once, anywhere, stays as it is: suffixes go around it.
+fn with_unique_names(schema: &SchemaRef) -> (SchemaRef, Vec<String>) {
     let mut taken: HashSet<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     if taken.len() == schema.fields().len() {
-        return Ok(Adapted { schema: Arc::clone(schema), warnings: Vec::new() });
+        return (Arc::clone(schema), Vec::new());
     }
     let mut seen = HashSet::new();
     let mut warnings = Vec::new();
@@ -61,7 +73,7 @@ pub(crate) fn adapt(schema: &SchemaRef) -> Result<Adapted, SinkError> {
     });
     let fields = fields.collect::<Vec<_>>();
     let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
-    Ok(Adapted { schema, warnings })
+    (schema, warnings)
 }
 
 /// Why a type cannot be written, if it cannot.
@@ -91,7 +103,7 @@ mod tests {
 
     fn names_of(names: &[&str]) -> (Vec<String>, Vec<String>) {
         let fields: Vec<_> = names.iter().map(|name| Field::new(*name, DataType::Int32, true)).collect();
-        let Adapted { schema, warnings } = adapt(&Arc::new(Schema::new(fields))).unwrap();
+        let Adapted { schema, warnings, .. } = adapt(&Arc::new(Schema::new(fields))).unwrap();
         (schema.fields().iter().map(|field| field.name().clone()).collect(), warnings)
     }
 

@@ -15,7 +15,9 @@ use crate::schema::{self, Adapted};
 /// Writes Parquet: one file, or a series of files in a folder.
 ///
 /// Repeated column names get a suffix, see [`warnings`](Self::warnings). The Arrow schema is embedded, so
-/// that types without a counterpart in Parquet come back; the schema's metadata becomes the file's.
+/// that types without a counterpart in Parquet come back; the schema's metadata becomes the file's. Columns of
+/// `geoarrow.wkb` are described as GeoParquet wants it. A field's metadata `PARQUET:field_id`, also inside of lists, structs
+/// and maps, becomes its field id.
 pub struct ParquetSink {
     lanes: Arc<Lanes<Format>>,
     warnings: Vec<String>,
@@ -41,9 +43,9 @@ impl ParquetSink {
         schema: SchemaRef,
         options: ParquetOptions,
     ) -> Result<Self, SinkError> {
-        let Adapted { schema, warnings } = schema::adapt(&schema)?;
+        let Adapted { schema, geo, warnings } = schema::adapt(&schema)?;
         let format = Format {
-            layout: Layout::new(schema, &options)?,
+            layout: Layout::new(schema, geo, &options)?,
             row_group_rows: options.row_group_rows.max(1),
             row_group_bytes: options.row_group_bytes.max(1),
             data_page_bytes: options.data_page_bytes,
@@ -51,7 +53,8 @@ impl ParquetSink {
         Ok(Self { lanes: Arc::new(Lanes::new(outputs.into(), format)?), warnings })
     }
 
-    /// What people should know about the files: columns that had to be renamed. One sentence each.
+    /// What people should know about the files: columns that had to be renamed, coordinate systems that GeoParquet cannot
+    /// be told. One sentence each.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
     }

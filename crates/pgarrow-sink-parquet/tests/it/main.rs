@@ -1,6 +1,8 @@
 //! Tests of the Parquet sink, read back with the parquet crate's reader.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod geo;
+mod nested;
 mod readers;
 mod round_trip;
 mod row_groups;

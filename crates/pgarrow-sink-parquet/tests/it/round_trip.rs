@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{Int32Builder, ListBuilder, MapBuilder, StringBuilder};
+use arrow_array::builder::{Int32Builder, ListBuilder, MapBuilder, MapFieldNames, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Int32Type, Time64MicrosecondType};
 use arrow_array::*;
@@ -106,11 +106,16 @@ fn enums_come_back_as_dictionaries() {
 
 #[test]
 fn nested_types() {
-    let mut list = ListBuilder::new(Int32Builder::new());
+    // Named as they are in Parquet: see `nested` for others.
+    let item = |data_type| Arc::new(Field::new("element", data_type, true));
+    let mut list = ListBuilder::new(Int32Builder::new()).with_field(item(DataType::Int32));
     list.append_value([Some(1), None, Some(3)]);
     list.append_null();
     list.append_value([]);
-    let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+    let names = ["key_value", "key", "value"].map(str::to_owned);
+    let [entry, key, value] = names;
+    let names = Some(MapFieldNames { entry, key, value });
+    let mut map = MapBuilder::new(names, StringBuilder::new(), StringBuilder::new());
     map.keys().append_value("k");
     map.values().append_null();
     map.append(true).unwrap();
@@ -128,10 +133,9 @@ fn nested_types() {
         Arc::new(StringArray::from(vec![None, None, Some("x")])),
     ];
     let nulls = Some(NullBuffer::from(vec![true, false, true]));
-    let vectors = FixedSizeListArray::from_iter_primitive::<types::Float32Type, _, _>(
-        [Some([Some(1.0), Some(2.0)]), None, Some([Some(3.0), None])],
-        2,
-    );
+    let numbers = Float32Array::from(vec![Some(1.0), Some(2.0), None, None, Some(3.0), None]);
+    let nulls_of_vectors = Some(NullBuffer::from(vec![true, false, true]));
+    let vectors = FixedSizeListArray::new(item(DataType::Float32), 2, Arc::new(numbers), nulls_of_vectors);
     check(vec![
         ("list", Arc::new(list.finish())),
         ("map", Arc::new(map.finish())),
