@@ -1,6 +1,7 @@
 //! Tests of the Arrow IPC sink, read back with arrow's readers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod nested;
 mod readers;
 
 use std::fs::File;
