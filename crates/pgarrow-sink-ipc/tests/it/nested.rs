@@ -43,18 +43,23 @@ fn batch(labels: &[&str]) -> RecordBatch {
     let keys = [Some(1), None, Some(0)];
     let nulls = || Some(NullBuffer::from(vec![true, false, true]));
     let child = |index: usize| match schema.field(index).data_type() {
-        DataType::List(child) | DataType::Map(child, _) => Arc::clone(child),
-        other => panic!("{other}"),
+        DataType::List(child) | DataType::Map(child, _) => Some(Arc::clone(child)),
+        _ => None,
     };
+    let fields = |data_type: &DataType| match data_type {
+        DataType::Struct(fields) => Some(fields.clone()),
+        _ => None,
+    };
+    let [item, entry] = [0, 2].map(|index| child(index).unwrap());
     let offsets = || OffsetBuffer::from_lengths([3, 0, 0]);
-    let list = ListArray::new(child(0), offsets(), moods(labels, &keys), nulls());
-    let DataType::Struct(fields) = schema.field(1).data_type() else { panic!("no struct") };
+    let list = ListArray::new(item, offsets(), moods(labels, &keys), nulls());
+    let pair = fields(schema.field(1).data_type()).unwrap();
     let numbers = Arc::new(Int32Array::from(vec![1, 2, 3]));
-    let structs = StructArray::new(fields.clone(), vec![moods(labels, &keys), numbers], nulls());
-    let DataType::Struct(fields) = child(2).data_type().clone() else { panic!("no entries") };
+    let structs = StructArray::new(pair, vec![moods(labels, &keys), numbers], nulls());
+    let pair = fields(entry.data_type()).unwrap();
     let names = Arc::new(StringArray::from(vec!["a", "b", "c"]));
-    let entries = StructArray::new(fields, vec![names, moods(labels, &keys)], None);
-    let map = MapArray::new(child(2), offsets(), entries, nulls(), false);
+    let entries = StructArray::new(pair, vec![names, moods(labels, &keys)], None);
+    let map = MapArray::new(entry, offsets(), entries, nulls(), false);
     let flag = moods(&["no", "yes"], &[Some(1), None, Some(0)]);
     let columns: Vec<ArrayRef> = vec![Arc::new(list), Arc::new(structs), Arc::new(map), flag];
     RecordBatch::try_new(schema, columns).unwrap()
