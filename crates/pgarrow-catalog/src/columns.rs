@@ -5,10 +5,21 @@ use pgarrow_types::{PgColumn, TypeOptions};
 
 use crate::error::CatalogError;
 use crate::relation::{Relation, RelationKind, parsed, text};
-use crate::types::{TypeRef, array_of, resolve_types};
+use crate::types::{ResolvedType, TypeNote, TypeRef, array_of, dimensions, resolve_types};
 
 /// `pg_constraint` knows since PostgreSQL 18 whether NOT NULL was ever checked.
 const NOT_NULL_CONSTRAINTS: u32 = 180_000;
+
+/// A column, and what else the catalog says of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ResolvedColumn {
+    /// The column, with the default choices.
+    pub column: PgColumn,
+    /// The declared type of an array's elements, also where the column's type is a domain.
+    pub element_oid: Option<u32>,
+    /// Why it is not read as its type.
+    pub note: Option<TypeNote>,
+}
 
 /// The relation's columns in their order, dropped ones left out, generated ones included.
 ///
@@ -16,11 +27,17 @@ const NOT_NULL_CONSTRAINTS: u32 = 180_000;
 /// the table and in every child of it (a child may drop it before PostgreSQL 18), validated, and no
 /// foreign table among them. A domain's NOT NULL proves nothing.
 ///
+/// `only`: of the relation's own rows, whatever the tables that inherit from it say.
+///
 /// # Errors
 ///
 /// The server's.
-pub fn table_columns(session: &mut Session, relation: &Relation) -> Result<Vec<PgColumn>, CatalogError> {
-    let mut columns = table_columns_of_many(session, std::slice::from_ref(relation))?;
+pub fn table_columns(
+    session: &mut Session,
+    relation: &Relation,
+    only: bool,
+) -> Result<Vec<ResolvedColumn>, CatalogError> {
+    let mut columns = table_columns_of_many(session, std::slice::from_ref(relation), only)?;
     Ok(columns.pop().unwrap_or_default())
 }
 
@@ -33,7 +50,8 @@ pub fn table_columns(session: &mut Session, relation: &Relation) -> Result<Vec<P
 pub fn table_columns_of_many(
     session: &mut Session,
     relations: &[Relation],
-) -> Result<Vec<Vec<PgColumn>>, CatalogError> {
+    only: bool,
+) -> Result<Vec<Vec<ResolvedColumn>>, CatalogError> {
     if relations.is_empty() {
         return Ok(Vec::new());
     }
@@ -44,13 +62,21 @@ pub fn table_columns_of_many(
     } else {
         ""
     };
+    // A partitioned table has no rows but those of its partitions.
+    let no_children = match only {
+        true => {
+            "JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) t.oid \
+               AND p.relkind OPERATOR(pg_catalog.=) 'p'"
+        }
+        false => "",
+    };
     // `nullable` is made once for all relations: asked for each column, it would read the tree again each time.
     let sql = format!(
         "WITH RECURSIVE tree(root, oid) AS ( \
            SELECT r.oid, r.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) \
            UNION \
            SELECT t.root, i.inhrelid FROM tree t \
-           JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid), \
+           JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid {no_children}), \
          nullable(root, attname) AS ( \
            SELECT DISTINCT t.root, b.attname FROM tree t \
            JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid \
@@ -59,7 +85,7 @@ pub fn table_columns_of_many(
              AND (NOT b.attnotnull OR c.relkind OPERATOR(pg_catalog.=) 'f' {not_validated})) \
          SELECT r.n::pg_catalog.text, a.attname, a.atttypid::pg_catalog.text, a.atttypmod::pg_catalog.text, \
            pg_catalog.format_type(a.atttypid, a.atttypmod), x.attname IS NULL, d.description, \
-           a.attnum::pg_catalog.text \
+           a.attnum::pg_catalog.text, a.attndims::pg_catalog.text \
          FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
          JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.oid \
          LEFT JOIN nullable x ON x.root OPERATOR(pg_catalog.=) a.attrelid \
@@ -74,18 +100,22 @@ pub fn table_columns_of_many(
     let rows = session.query(&sql, &[Some(&array_of(&oids))])?;
     let types = rows
         .iter()
-        .map(|row| Ok(TypeRef { oid: parsed(row, 2)?, type_modifier: parsed(row, 3)? }))
+        .map(|row| {
+            let dimensions = dimensions(row, 8)?;
+            Ok(TypeRef { oid: parsed(row, 2)?, type_modifier: parsed(row, 3)?, dimensions })
+        })
         .collect::<Result<Vec<_>, CatalogError>>()?;
-    let pg_types = resolve_types(session, &types)?;
+    let resolved = resolve_types(session, &types)?;
     let mut columns = vec![Vec::new(); relations.len()];
-    for ((row, ty), pg_type) in rows.iter().zip(types).zip(pg_types) {
+    for ((row, ty), resolved) in rows.iter().zip(types).zip(resolved) {
         let number: usize = parsed(row, 0)?;
         let index = number.checked_sub(1).filter(|index| *index < relations.len());
         let index = index.ok_or(CatalogError::Unexpected("a relation that was not asked about"))?;
         let kind = relations.get(index).map(|relation| relation.kind);
         let may_prove = matches!(kind, Some(RelationKind::Table | RelationKind::PartitionedTable));
         if let Some(columns) = columns.get_mut(index) {
-            columns.push(PgColumn {
+            let ResolvedType { pg_type, element_oid, note } = resolved;
+            let column = PgColumn {
                 name: text(row, 1)?,
                 pg_type,
                 type_oid: ty.oid,
@@ -95,7 +125,8 @@ pub fn table_columns_of_many(
                 comment: row.text(6).map(str::to_owned),
                 number: parsed(row, 7)?,
                 options: TypeOptions::default(),
-            });
+            };
+            columns.push(ResolvedColumn { column, element_oid, note });
         }
     }
     Ok(columns)
@@ -109,25 +140,29 @@ pub fn table_columns_of_many(
 pub fn query_columns(
     session: &mut Session,
     described: &[ColumnDescription],
-) -> Result<Vec<PgColumn>, CatalogError> {
+) -> Result<Vec<ResolvedColumn>, CatalogError> {
     let types: Vec<TypeRef> = described
         .iter()
-        .map(|column| TypeRef { oid: column.type_oid, type_modifier: column.type_modifier })
+        .map(|column| TypeRef { oid: column.type_oid, type_modifier: column.type_modifier, dimensions: 0 })
         .collect();
-    let pg_types = resolve_types(session, &types)?;
+    let resolved = resolve_types(session, &types)?;
     let names =
         format_types(session, &types.iter().map(|ty| (ty.oid, ty.type_modifier)).collect::<Vec<_>>())?;
-    let columns = described.iter().zip(types).zip(pg_types).zip(names).zip(1..);
-    let columns = columns.map(|((((column, ty), pg_type), type_name), number)| PgColumn {
-        name: column.name.clone(),
-        pg_type,
-        type_oid: ty.oid,
-        type_modifier: ty.type_modifier,
-        type_name,
-        nullable: true,
-        comment: None,
-        number,
-        options: TypeOptions::default(),
+    let columns = described.iter().zip(types).zip(resolved).zip(names).zip(1..);
+    let columns = columns.map(|((((column, ty), resolved), type_name), number)| {
+        let ResolvedType { pg_type, element_oid, note } = resolved;
+        let column = PgColumn {
+            name: column.name.clone(),
+            pg_type,
+            type_oid: ty.oid,
+            type_modifier: ty.type_modifier,
+            type_name,
+            nullable: true,
+            comment: None,
+            number,
+            options: TypeOptions::default(),
+        };
+        ResolvedColumn { column, element_oid, note }
     });
     Ok(columns.collect())
 }

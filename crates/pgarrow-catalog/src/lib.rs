@@ -24,7 +24,7 @@ mod relation;
 mod server;
 mod types;
 
-pub use columns::{format_types, query_columns, table_columns, table_columns_of_many};
+pub use columns::{ResolvedColumn, format_types, query_columns, table_columns, table_columns_of_many};
 pub use error::CatalogError;
 pub use explain::explained_relations;
 pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
@@ -34,3 +34,4 @@ pub use relation::{
     Relation, RelationKind, estimated_rows, relation, relations, relations_of_schema, resolve, resolve_many,
 };
 pub use server::{ServerTraits, server_traits};
+pub use types::{PARTS_MAX, TypeNote};

@@ -26,6 +26,7 @@ pub(crate) struct Request {
     pub(crate) columns: Option<Vec<String>>,
     pub(crate) filter: Option<String>,
     pub(crate) parameters: Vec<Option<String>>,
+    pub(crate) only: bool,
     pub(crate) options: ExportOptions,
 }
 
@@ -53,7 +54,14 @@ impl<'a> Extract<'a> {
         let options = ExportOptions::default();
         Self {
             source,
-            request: Request { what, columns: None, filter: None, parameters: Vec::new(), options },
+            request: Request {
+                what,
+                columns: None,
+                filter: None,
+                parameters: Vec::new(),
+                only: false,
+                options,
+            },
         }
     }
 
@@ -67,6 +75,14 @@ impl<'a> Extract<'a> {
     /// search path and time zone.
     pub fn filter(mut self, condition: impl Into<String>) -> Self {
         self.request.filter = Some(condition.into());
+        self
+    }
+
+    /// Reads only the table's own rows, not those of the tables that inherit from it (`ONLY`). Default: all.
+    ///
+    /// For tables; a partitioned table has no rows of its own, so that is an error.
+    pub fn only(mut self, only: bool) -> Self {
+        self.request.only = only;
         self
     }
 
@@ -133,18 +149,26 @@ pub struct Tables<'a> {
 pub(crate) struct TablesRequest {
     pub(crate) names: Vec<String>,
     pub(crate) schemas: Vec<String>,
+    pub(crate) only: bool,
     pub(crate) options: ExportOptions,
 }
 
 impl<'a> Tables<'a> {
     pub(crate) fn new(source: &'a Source, names: Vec<String>) -> Self {
         let options = ExportOptions::default();
-        Self { source, request: TablesRequest { names, schemas: Vec::new(), options } }
+        Self { source, request: TablesRequest { names, schemas: Vec::new(), only: false, options } }
     }
 
     /// Adds all tables and materialized views of a schema: partitioned ones as a whole. The exact name.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.request.schemas.push(name.into());
+        self
+    }
+
+    /// Reads of each table only its own rows, not those of the tables that inherit from it (`ONLY`), so that every row
+    /// of a schema is read once. Partitioned tables are read as a whole all the same. Default: no.
+    pub fn only(mut self, only: bool) -> Self {
+        self.request.only = only;
         self
     }
 

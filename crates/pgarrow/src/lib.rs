@@ -21,10 +21,12 @@
 mod background;
 mod budget;
 mod cancel;
+mod choose;
 mod crew;
 mod engine;
 mod error;
 mod extract;
+mod field_ids;
 mod keeper;
 mod open;
 mod options;
@@ -35,6 +37,7 @@ mod planner;
 mod reader;
 mod report;
 mod run;
+mod scan;
 mod slice;
 mod source;
 mod sql;
@@ -49,7 +52,11 @@ pub use extract::{Extract, Tables};
 pub use options::{ExportOptions, ReadMode};
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
-pub use pgarrow_types::{IntervalForm, PgColumn, PgType};
+pub use pgarrow_types::{
+    ArrayForm, ChoiceError, ColumnForm, ColumnOptions, Decimal, EncodingPolicy, EnumForm, GeometryForm,
+    InfinityPolicy, IntervalForm, NanPolicy, NumericForm, OutOfRangePolicy, PgColumn, PgType, StringForm,
+    TimestampUnit, TypeOptions, UnknownTypes,
+};
 pub use phases::{Limit, Phases};
 pub use plan::{Plan, PlanReport, PlanSlice};
 pub use reader::Progress;

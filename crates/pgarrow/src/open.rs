@@ -9,23 +9,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgarrow_catalog::{
-    CatalogError, Leaf, Relation, RelationKind, RelationName, ServerTraits, explained_relations,
-    format_types, leaves, query_columns, quote_identifier, relation, resolve, server_traits, table_columns,
+    CatalogError, Leaf, Relation, RelationKind, RelationName, ResolvedColumn, ServerTraits,
+    explained_relations, format_types, leaves, query_columns, quote_identifier, relation, resolve,
+    server_traits, table_columns,
 };
 use pgarrow_protocol::{CopyOutStep, Session};
 use pgarrow_types::PgColumn;
 
 use crate::cancel::Cancel;
+use crate::choose::{Chosen, all_exist, choose};
 use crate::engine::{Engine, Job};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Request, What};
 use crate::keeper::{Facts, Held, Keeper, begin_statements, literal, prepare};
 use crate::options::{ExportOptions, ReadMode};
 use crate::phases::Phases;
-use crate::plan::{Plan, arrow_schema, type_warnings};
+use crate::plan::{Plan, arrow_schema};
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, Slices, Slicing, key_slices, table_slices};
 use crate::run::Run;
+use crate::scan::{self, scan};
 use crate::slice::{Slice, SliceSubject};
 use crate::statement::Statement;
 
@@ -182,11 +185,19 @@ impl Request {
             .as_ref()
             .map(|names| names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", "));
         let select_list_to_hold = names.unwrap_or_else(|| "*".to_owned());
-        let (slicing, traits) = (opening.slicing(), opening.traits.clone());
+        let slicing = Slicing { only: self.only, ..opening.slicing() };
+        let traits = opening.traits.clone();
         let mut n_plannings = 0;
         loop {
             n_plannings += 1;
             let relation = resolve(&mut opening.session, &name)?;
+            if self.only && relation.kind == RelationKind::PartitionedTable {
+                let text = format!(
+                    "{relation} is a partitioned table, which has no rows of its own: all are in its partitions; \
+                     leave out --only, or name a partition"
+                );
+                return Err(refused(&text));
+            }
             let held = Held::relation(&relation, &select_list_to_hold);
             let is_plain = filter.is_none() && is_table(relation.kind);
             let (session, opened) = opening.split();
@@ -221,26 +232,30 @@ impl Request {
         if !is_unchanged(&mut keeper.session, relation)? {
             return Ok(None);
         }
-        let all = table_columns(&mut keeper.session, relation)?;
+        let all = table_columns(&mut keeper.session, relation, slicing.only)?;
         let columns = self.chosen(relation, all)?;
-        let selection = Selection::of_table(relation, &columns, filter);
+        let subject = relation.to_string();
+        all_exist(options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
+        let mut chosen = choose(&mut keeper.session, &subject, columns, options)?;
+        let selection = Selection::of_table(relation, &chosen.columns, filter);
         if let Some(filter) = filter {
             check_filter(&mut keeper.session, &selection, relation, filter)?;
         }
-        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-        let leaves = leaves(&mut keeper.session, relation, &names)?;
+        let names: Vec<String> = chosen.columns.iter().map(|column| column.name.clone()).collect();
+        let mut leaves = leaves(&mut keeper.session, relation, &names)?;
+        leaves.retain(|leaf| !slicing.only || leaf.relation.oid == relation.oid);
         if !are_held(keeper, relation, &leaves)? {
             return Ok(None);
         }
         let slices = match &slicing.split_on {
             Some(_) => {
-                let source = KeySource::Relation { relation, only: false, filter };
+                let source = KeySource::Relation { relation, only: slicing.only, filter };
                 key_slices(&mut keeper.session, source, slicing)?
             }
             None => table_slices(&mut keeper.session, relation, &leaves, traits, filter, slicing)?,
         };
-        let subject = relation.to_string();
-        let mut plan = plan(subject, Some(relation), columns, selection, slices, options, &keeper.facts);
+        scan(&mut keeper.session, &mut chosen, &selection, slicing.only)?;
+        let mut plan = plan(subject, Some(relation), chosen, selection, slices, options, &keeper.facts);
         if filter.is_some() {
             plan.estimated_rows = None;
         }
@@ -248,20 +263,21 @@ impl Request {
     }
 
     /// The columns that were asked for, in that order.
-    fn chosen(&self, relation: &Relation, mut all: Vec<PgColumn>) -> Result<Vec<PgColumn>> {
+    fn chosen(&self, relation: &Relation, mut all: Vec<ResolvedColumn>) -> Result<Vec<ResolvedColumn>> {
         let Some(names) = &self.columns else {
             return Ok(all);
         };
         if names.is_empty() {
             return Err(refused("the list of columns is empty; leave it out to read all"));
         }
-        let known = all.iter().map(|column| quote_identifier(&column.name)).collect::<Vec<_>>().join(", ");
+        let known =
+            all.iter().map(|column| quote_identifier(&column.column.name)).collect::<Vec<_>>().join(", ");
         let mut chosen = Vec::with_capacity(names.len());
         for name in names {
-            if chosen.iter().any(|column: &PgColumn| column.name == *name) {
+            if chosen.iter().any(|column: &ResolvedColumn| column.column.name == *name) {
                 return Err(refused(&format!("column {name:?} is named twice")));
             }
-            let Some(index) = all.iter().position(|column| column.name == *name) else {
+            let Some(index) = all.iter().position(|column| column.column.name == *name) else {
                 return Err(refused(&format!("{relation} has no column {name:?}; it has {known}")));
             };
             chosen.push(all.remove(index));
@@ -272,6 +288,9 @@ impl Request {
     fn open_query(&self, mut opening: Opening<'_>, sql: &str) -> Result<Engine> {
         if self.columns.is_some() || self.filter.is_some() {
             return Err(refused("columns and filter are for tables; put them into the query"));
+        }
+        if self.only {
+            return Err(refused("--only is for tables; write ONLY in the query"));
         }
         let statement = Statement::parse(sql)?;
         let statement = self.bound(&mut opening.session, statement)?;
@@ -290,16 +309,19 @@ impl Request {
         let description = keeper.session.describe(statement.text())?;
         let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
         let columns = query_columns(&mut keeper.session, &described)?;
+        let subject = "the query".to_owned();
+        all_exist(&opened.options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
+        let mut chosen = choose(&mut keeper.session, &subject, columns, &opened.options)?;
         let slices = match slicing.split_on {
             Some(_) => {
-                let source = KeySource::Query { sql: statement.text(), columns: &columns };
+                let source = KeySource::Query { sql: statement.text(), columns: &chosen.columns };
                 key_slices(&mut keeper.session, source, &slicing)?
             }
             None => Slices::one(Vec::new(), "it is a query; name a column of it to split on (--split-on)"),
         };
-        let selection = Selection::of_query(statement.text(), &columns);
-        let subject = "the query".to_owned();
-        let plan = plan(subject, None, columns, selection, slices, &opened.options, &keeper.facts);
+        let selection = Selection::of_query(statement.text(), &chosen.columns);
+        scan(&mut keeper.session, &mut chosen, &selection, false)?;
+        let plan = plan(subject, None, chosen, selection, slices, &opened.options, &keeper.facts);
         Ok(Opening::engine(keeper, vec![plan], opened))
     }
 
@@ -328,8 +350,10 @@ impl Request {
     }
 
     fn open_slice(&self, opening: Opening<'_>, slice: &Slice) -> Result<Engine> {
-        if self.columns.is_some() || self.filter.is_some() || !self.parameters.is_empty() {
-            return Err(refused("a slice brings its own columns, filter and parameters"));
+        if self.columns.is_some() || self.filter.is_some() || !self.parameters.is_empty() || self.only {
+            return Err(refused(
+                "a slice brings its own columns, filter and parameters, and whether it is ONLY",
+            ));
         }
         slice.check()?;
         // A token may come from anywhere: its filter is held to what a filter that was typed is held to.
@@ -380,13 +404,24 @@ impl Request {
                 (query_columns(&mut keeper.session, &described)?, "the query".to_owned())
             }
             (SliceSubject::Relations { .. }, Some(relation)) => {
-                let all = table_columns(&mut keeper.session, &relation)?;
-                let request = Self { columns: Some(slice.columns.clone()), ..self.clone() };
-                (request.chosen(&relation, all)?, relation.to_string())
+                (self.columns_of_slice(&mut keeper.session, slice, &relation)?, relation.to_string())
             }
             (SliceSubject::Relations { .. }, None) => return Err(refused("the slice names no relation")),
         };
-        let selection = slice.selection(&columns)?;
+        let planned: Vec<&PgColumn> = columns.iter().map(|column| &column.column).collect();
+        slice.check_columns(&planned)?;
+        all_exist(&opened.options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
+        let chosen = choose(&mut keeper.session, &subject, columns, &opened.options)?;
+        if let Some(column) = chosen.columns.iter().find(|column| scan::is_wanted(column)) {
+            // Every slice would find something else.
+            let text = format!(
+                "{subject}, column {:?}: a slice cannot be scanned for precision and scale, since the others may have \
+                 more digits; give the column a decimal (--column {}:decimal(P,S))",
+                column.name, column.name
+            );
+            return Err(refused(&text));
+        }
+        let selection = slice.selection(&chosen.columns);
         if let (Some(relation), Some(filter)) = (slice.relation(), &filter) {
             check_filter(&mut keeper.session, &selection, &relation, filter.text())?;
         }
@@ -394,8 +429,28 @@ impl Request {
         let slices = Slices { slices: vec![slice.planned()], note };
         let relation = slice.relation();
         let plan =
-            plan(subject, relation.as_ref(), columns, selection, slices, &opened.options, &keeper.facts);
+            plan(subject, relation.as_ref(), chosen, selection, slices, &opened.options, &keeper.facts);
         Ok(Opening::engine(keeper, vec![plan], opened))
+    }
+}
+
+impl Request {
+    /// The columns of a slice of a table: as the whole table has them, or, if they were planned so, its own rows alone.
+    fn columns_of_slice(
+        &self,
+        session: &mut Session,
+        slice: &Slice,
+        relation: &Relation,
+    ) -> Result<Vec<ResolvedColumn>> {
+        let request = Self { columns: Some(slice.columns.clone()), ..self.clone() };
+        let of_tree = request.chosen(relation, table_columns(session, relation, false)?)?;
+        let is_planned = |columns: &[ResolvedColumn]| {
+            slice.check_columns(&columns.iter().map(|column| &column.column).collect::<Vec<_>>()).is_ok()
+        };
+        if is_planned(&of_tree) || !slice.is_of_one_alone() {
+            return Ok(of_tree);
+        }
+        request.chosen(relation, table_columns(session, relation, true)?)
     }
 }
 
@@ -411,17 +466,14 @@ impl<'a> Opened<'a> {
 pub(crate) fn plan(
     subject: String,
     relation: Option<&Relation>,
-    columns: Vec<PgColumn>,
+    chosen: Chosen,
     selection: Selection,
     slices: Slices,
     options: &ExportOptions,
     facts: &Facts,
 ) -> Plan {
-    let mut columns = columns;
-    columns.iter_mut().for_each(|column| column.options = options.types);
-    let schema = Arc::new(arrow_schema(&columns, relation, &facts.server_version));
-    let warnings = type_warnings(&columns);
-    Plan::new(subject, relation.cloned(), columns, schema, selection, slices, warnings)
+    let schema = Arc::new(arrow_schema(&chosen.columns, relation, &facts.server_version, options.field_ids));
+    Plan::new(subject, relation.cloned(), chosen, schema, selection, slices)
 }
 
 /// Asks the server whether a filter is one of this relation. Its errors should name the filter, not COPY.

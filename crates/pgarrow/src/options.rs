@@ -1,7 +1,9 @@
 //! How an export is made: batches, types, readers, memory, and the session it runs in.
 
+use std::collections::BTreeMap;
+
 use pgarrow_decode::BatchLimits;
-use pgarrow_types::{IntervalForm, TypeOptions};
+use pgarrow_types::{ColumnOptions, IntervalForm, TypeOptions};
 use serde::{Deserialize, Serialize};
 
 /// How rows are asked for.
@@ -37,6 +39,9 @@ pub(crate) const READER_MEMORY_MIN: usize = 8 << 20;
 pub struct ExportOptions {
     pub(crate) limits: BatchLimits,
     pub(crate) types: TypeOptions,
+    /// By column.
+    pub(crate) columns: BTreeMap<String, ColumnOptions>,
+    pub(crate) field_ids: bool,
     pub(crate) readers: Option<usize>,
     pub(crate) memory: Option<usize>,
     pub(crate) ordered: bool,
@@ -54,6 +59,8 @@ impl Default for ExportOptions {
         Self {
             limits: BatchLimits::default(),
             types: TypeOptions::default(),
+            columns: BTreeMap::new(),
+            field_ids: false,
             readers: None,
             memory: None,
             ordered: false,
@@ -90,6 +97,31 @@ impl ExportOptions {
     /// [`IntervalForm::Struct`].
     pub fn with_interval(mut self, interval: IntervalForm) -> Self {
         self.types.interval = interval;
+        self
+    }
+
+    /// How types are mapped, for all columns. Replaces what was chosen before, [`with_interval`](Self::with_interval)
+    /// included.
+    pub fn with_types(mut self, types: TypeOptions) -> Self {
+        self.types = types;
+        self
+    }
+
+    /// Choices for the column of this name, which stand above those of the run. The exact name.
+    ///
+    /// A column that is not read, and a choice that means nothing for its type, are errors when the export is planned.
+    /// Of many tables, the choices are for every column of this name.
+    pub fn with_column(mut self, name: impl Into<String>, options: ColumnOptions) -> Self {
+        self.columns.insert(name.into(), options);
+        self
+    }
+
+    /// Puts a number into every field's metadata, as `PARQUET:field_id`: the number of a table's column in
+    /// `pg_attribute`, which stays when other columns come and go, or a column's place in a query. Default: no.
+    ///
+    /// A field inside of a column has the column's number times 100,000 and its own place in it, depth first, from 1.
+    pub fn with_field_ids(mut self, field_ids: bool) -> Self {
+        self.field_ids = field_ids;
         self
     }
 

@@ -7,12 +7,14 @@ use pgarrow_catalog::Relation;
 use pgarrow_types::{PgColumn, schema};
 use serde::Serialize;
 
+use crate::choose::Chosen;
+use crate::field_ids::numbered;
 use crate::keeper::Facts;
 use crate::options::ReadMode;
 use crate::planner::select::Selection;
 use crate::planner::{PlannedSlice, Slices};
 use crate::report::ColumnReport;
-use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource, schema_fingerprint};
+use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource};
 
 /// A planned export: what is read, as what, and in which slices.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct Plan {
     pub(crate) subject: String,
     pub(crate) relation: Option<Relation>,
     pub(crate) columns: Vec<PgColumn>,
+    /// Of the columns as the catalog has them.
+    fingerprint: String,
     pub(crate) schema: SchemaRef,
     /// The condition for the rows of a relation.
     pub(crate) filter: Option<String>,
@@ -36,12 +40,12 @@ impl Plan {
     pub(crate) fn new(
         subject: String,
         relation: Option<Relation>,
-        columns: Vec<PgColumn>,
+        chosen: Chosen,
         schema: SchemaRef,
         selection: Selection,
         slices: Slices,
-        warnings: Vec<String>,
     ) -> Self {
+        let Chosen { columns, warnings, fingerprint } = chosen;
         let Slices { slices, note: slicing } = slices;
         let estimated_rows = slices.iter().map(|slice| slice.estimated_rows).sum();
         let filter = selection.filter().map(str::to_owned);
@@ -49,6 +53,7 @@ impl Plan {
             subject,
             relation,
             columns,
+            fingerprint,
             schema,
             filter,
             selection,
@@ -140,7 +145,6 @@ impl Plan {
             .exported
             .as_ref()
             .map(|exported| SliceSnapshot { exported: exported.clone(), current: facts.snapshot.clone() });
-        let schema_fingerprint = schema_fingerprint(&self.columns);
         let columns: Vec<String> = self.columns.iter().map(|column| column.name.clone()).collect();
         // There are at most some hundred thousand: see `cut`.
         let of = u32::try_from(self.slices.len()).unwrap_or(u32::MAX);
@@ -153,7 +157,7 @@ impl Plan {
             filter: self.filter.clone(),
             range: slice.range.clone(),
             read_mode,
-            schema_fingerprint: schema_fingerprint.clone(),
+            schema_fingerprint: self.fingerprint.clone(),
             estimated_bytes: slice.estimated_bytes,
             estimated_rows: slice.estimated_rows,
             index,
@@ -204,17 +208,15 @@ pub(crate) fn arrow_schema(
     columns: &[PgColumn],
     relation: Option<&Relation>,
     server_version: &str,
+    field_ids: bool,
 ) -> Schema {
     let mut metadata = HashMap::from([("pg.server_version".to_owned(), server_version.to_owned())]);
     if let Some(relation) = relation {
         metadata.insert("pg.table".to_owned(), relation.to_string());
     }
-    schema(columns, metadata)
-}
-
-/// One warning for every column that is read as text because nothing better is known.
-pub(crate) fn type_warnings(columns: &[PgColumn]) -> Vec<String> {
-    use pgarrow_types::PgType;
-    let unknown = columns.iter().filter(|column| column.pg_type == PgType::ServerText { warn: true });
-    unknown.map(|column| format!("column {:?} ({}) is read as text", column.name, column.type_name)).collect()
+    let schema = schema(columns, metadata);
+    match field_ids {
+        true => Schema::new_with_metadata(numbered(&schema.fields, columns), schema.metadata),
+        false => schema,
+    }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use pgarrow_catalog::{Relation, RelationKind};
-use pgarrow_types::{PgColumn, PgType};
+use pgarrow_types::{NumericType, PgColumn, PgType};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::ReadMode;
@@ -319,28 +319,45 @@ impl Slice {
         std::iter::once(table).chain(others).map(Relation::from).collect()
     }
 
-    /// What reads it, given its columns as they are now.
+    /// Whether the columns are what they were when the slice was planned.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] if the columns are not what they were when the slice was planned.
-    pub(crate) fn selection(&self, columns: &[PgColumn]) -> Result<Selection> {
-        if schema_fingerprint(columns) != self.schema_fingerprint {
-            let text = "the columns are not what they were when the slice was planned; plan again";
-            return Err(Error::new(ErrorKind::Options, text));
+    /// [`ErrorKind::Options`] if they are not.
+    pub(crate) fn check_columns(&self, columns: &[&PgColumn]) -> Result<()> {
+        match schema_fingerprint(columns.iter().copied()) == self.schema_fingerprint {
+            true => Ok(()),
+            false => {
+                let text = "the columns are not what they were when the slice was planned; plan again";
+                Err(Error::new(ErrorKind::Options, text))
+            }
         }
-        Ok(match &self.subject {
+    }
+
+    /// Whether it reads a table's own rows and nothing else.
+    pub(crate) fn is_of_one_alone(&self) -> bool {
+        match &self.subject {
+            SliceSubject::Relations { table, reads } => {
+                matches!(reads.as_slice(), [read] if read.only && read.relation.oid == table.oid)
+            }
+            SliceSubject::Query(_) => false,
+        }
+    }
+
+    /// What reads it, given its columns as they are now.
+    pub(crate) fn selection(&self, columns: &[PgColumn]) -> Selection {
+        match &self.subject {
             SliceSubject::Relations { table, .. } => {
                 Selection::of_table(&table.into(), columns, self.filter.as_deref())
             }
             SliceSubject::Query(sql) => Selection::of_query(sql, columns),
-        })
+        }
     }
 }
 
-/// A hash of the columns: names, types, type modifiers, nullability and the labels of enums, in order. Equal
-/// columns have the same hash in every process and version.
-pub(crate) fn schema_fingerprint(columns: &[PgColumn]) -> String {
+/// A hash of the columns as the catalog has them: names, types, type modifiers, nullability, attributes and the labels
+/// of enums, in order. Equal columns have the same hash in every process and version; choices have no part in it.
+pub(crate) fn schema_fingerprint<'a>(columns: impl Iterator<Item = &'a PgColumn>) -> String {
     let mut hash = Sha256::new();
     let mut text = |text: &str| {
         hash.update((text.len() as u64).to_be_bytes());
@@ -349,12 +366,36 @@ pub(crate) fn schema_fingerprint(columns: &[PgColumn]) -> String {
     for column in columns {
         text(&column.name);
         text(&format!("{} {} {}", column.type_oid, column.type_modifier, column.nullable));
-        if let PgType::Enum(of) = &column.pg_type {
+        hash_parts(&column.pg_type, &mut text);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a type's OID does not say: it may be altered.
+fn hash_parts(pg_type: &PgType, text: &mut impl FnMut(&str)) {
+    match pg_type {
+        PgType::Enum(of) => {
             text(&of.labels.len().to_string());
             of.labels.iter().for_each(|label| text(label));
         }
+        PgType::Array(array) => hash_parts(&array.element, text),
+        PgType::Range(range) | PgType::Multirange(range) => hash_parts(&range.subtype, text),
+        PgType::Composite(composite) => {
+            text(&composite.attributes.len().to_string());
+            for attribute in &composite.attributes {
+                text(&attribute.name);
+                text(&attribute.type_oid.to_string());
+                if let PgType::Numeric(numeric) = &attribute.pg_type {
+                    text(&match numeric {
+                        NumericType::Unconstrained => String::new(),
+                        NumericType::Declared { precision, scale } => format!("{precision} {scale}"),
+                    });
+                }
+                hash_parts(&attribute.pg_type, text);
+            }
+        }
+        _ => {}
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn refused(why: &str) -> Error {

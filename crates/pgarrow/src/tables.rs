@@ -10,6 +10,7 @@ use pgarrow_catalog::{
 use pgarrow_protocol::Session;
 
 use crate::cancel::Cancel;
+use crate::choose::{all_exist, choose};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::TablesRequest;
@@ -20,6 +21,7 @@ use crate::plan::Plan;
 use crate::planner::select::Selection;
 use crate::planner::{Slicing, can_be_read_alone, table_slices, whole};
 use crate::run::TablesRun;
+use crate::scan::scan;
 
 /// A table of less than this is one slice, without a look at what it consists of.
 const SMALL_BYTES: u64 = 8 << 20;
@@ -76,17 +78,23 @@ impl TablesRequest {
         if self.relations(&mut keeper.session)? != relations {
             return Ok(None);
         }
-        let columns = table_columns_of_many(&mut keeper.session, relations)?;
+        let columns = table_columns_of_many(&mut keeper.session, relations, self.only)?;
+        let names = columns.iter().flatten().map(|column| column.column.name.as_str());
+        all_exist(options, "these tables", names)?;
         let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
         let sizes: HashMap<u32, RelationSize> =
             relation_sizes(&mut keeper.session, &oids)?.into_iter().map(|size| (size.oid, size)).collect();
         let mut plans = Vec::with_capacity(relations.len());
         for (relation, columns) in relations.iter().zip(columns) {
+            let subject = relation.to_string();
+            let mut chosen = choose(&mut keeper.session, &subject, columns, options)?;
+            let selection = Selection::of_table(relation, &chosen.columns, None);
+            let only = self.only && relation.kind != RelationKind::PartitionedTable;
             let size = sizes.get(&relation.oid);
             let is_small = relation.kind != RelationKind::PartitionedTable
-                && size.is_some_and(|size| size.bytes < SMALL_BYTES && !size.has_children);
+                && size.is_some_and(|size| size.bytes < SMALL_BYTES && (only || !size.has_children));
             let slices = if is_small {
-                let only = can_be_read_alone(relation, traits);
+                let only = only || can_be_read_alone(relation, traits);
                 let mut slices = whole(relation, only, &format!("{relation} is small"));
                 if let ([slice], Some(size)) = (slices.slices.as_mut_slice(), size) {
                     slice.estimated_bytes = size.bytes;
@@ -94,16 +102,17 @@ impl TablesRequest {
                 }
                 slices
             } else {
-                let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-                let leaves = leaves(&mut keeper.session, relation, &names)?;
+                let names: Vec<String> = chosen.columns.iter().map(|column| column.name.clone()).collect();
+                let mut leaves = leaves(&mut keeper.session, relation, &names)?;
+                leaves.retain(|leaf| !only || leaf.relation.oid == relation.oid);
                 if !are_held(keeper, relation, &leaves)? {
                     return Ok(None);
                 }
-                table_slices(&mut keeper.session, relation, &leaves, traits, None, slicing)?
+                let slicing = Slicing { only, ..slicing.clone() };
+                table_slices(&mut keeper.session, relation, &leaves, traits, None, &slicing)?
             };
-            let selection = Selection::of_table(relation, &columns, None);
-            let subject = relation.to_string();
-            plans.push(plan(subject, Some(relation), columns, selection, slices, options, &keeper.facts));
+            scan(&mut keeper.session, &mut chosen, &selection, only)?;
+            plans.push(plan(subject, Some(relation), chosen, selection, slices, options, &keeper.facts));
         }
         Ok(Some(plans))
     }

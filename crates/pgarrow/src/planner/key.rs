@@ -43,8 +43,8 @@ pub(crate) fn key_slices(session: &mut Session, source: KeySource<'_>, slicing: 
     let name = slicing.split_on.as_deref().ok_or_else(|| refused("no column is named to split on"))?;
     let (key, relations) = match source {
         KeySource::Relation { relation, only, .. } => {
-            let columns = table_columns(session, relation)?;
-            let key = columns.into_iter().find(|column| column.name == name);
+            let columns = table_columns(session, relation, only)?;
+            let key = columns.into_iter().map(|column| column.column).find(|column| column.name == name);
             let key =
                 key.ok_or_else(|| refused(&format!("{relation} has no column {name:?} to split on")))?;
             (key, vec![(relation.clone(), only)])

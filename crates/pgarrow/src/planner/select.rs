@@ -65,6 +65,26 @@ impl Selection {
         }
     }
 
+    /// What `of` makes of some columns, over all rows. `only`: over the relation's own.
+    pub(crate) fn aggregate(&self, indices: &[usize], only: bool, of: impl Fn(&str) -> String) -> String {
+        let named = |name_of: &dyn Fn(usize, &Item) -> String| {
+            let columns = indices.iter().filter_map(|index| Some((*index, self.columns.get(*index)?)));
+            columns.map(|(index, item)| of(&name_of(index, item))).collect::<Vec<_>>().join(", ")
+        };
+        match &self.from {
+            Origin::Table { relation, filter } => {
+                let list = named(&|_, item| quote_identifier(&item.name));
+                let rows = rows_of_leaf(relation, filter.as_deref(), relation, only, &SliceRange::Whole);
+                format!("SELECT {list} FROM {rows}")
+            }
+            Origin::Query(query) => {
+                let list = named(&|index, _| name_of(index));
+                let names: Vec<String> = (0..self.columns.len()).map(name_of).collect();
+                format!("SELECT {list} FROM (\n{query}\n) AS q ({})", names.join(", "))
+            }
+        }
+    }
+
     /// The SELECT list for columns of a table.
     pub(crate) fn list(&self) -> String {
         let items = self.columns.iter().map(|item| item.sql(&quote_identifier(&item.name)));
@@ -97,8 +117,6 @@ impl Selection {
     }
 
     fn select_of_query(&self, query: &str, range: &SliceRange) -> String {
-        // The columns get names of ours: theirs may be equal, or none.
-        let name_of = |index: usize| format!("c{}", index + 1);
         let key = match range {
             SliceRange::Key { column, .. } => self.columns.iter().position(|item| item.name == *column),
             _ => None,
@@ -119,6 +137,11 @@ impl Selection {
             where_clause(&conditions)
         )
     }
+}
+
+/// The columns of a query get names of ours: theirs may be equal, or none.
+fn name_of(index: usize) -> String {
+    format!("c{}", index + 1)
 }
 
 impl Item {

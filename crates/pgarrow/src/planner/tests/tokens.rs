@@ -129,7 +129,7 @@ fn fingerprints_differ_where_columns_do() {
         number: 1,
         options: TypeOptions::default(),
     };
-    let of = |columns: &[PgColumn]| schema_fingerprint(columns);
+    let of = |columns: &[PgColumn]| schema_fingerprint(columns.iter());
     let one = of(&[column("a", true), column("b", true)]);
     assert_eq!(one.len(), 64);
     let commented = PgColumn { comment: Some("x".into()), type_name: "int4".into(), ..column("a", true) };

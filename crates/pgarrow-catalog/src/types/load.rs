@@ -1,0 +1,229 @@
+//! The queries that read types, with everything they consist of.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use pgarrow_protocol::{Row, Session};
+use pgarrow_types::{EnumType, PgType, oid};
+
+use super::{AttributeRow, Shape, TypeRef, TypeRow, Types, array_of};
+use crate::error::CatalogError;
+use crate::name::quote_identifier;
+use crate::relation::{parsed, text};
+
+/// Multiranges, and `pg_range.rngmultitypid`.
+const MULTIRANGES: u32 = 140_000;
+
+/// Reads what these types consist of, level by level, and what else has to be known of them.
+pub(super) fn load(session: &mut Session, types: &[TypeRef]) -> Result<Types, CatalogError> {
+    let mut loaded = Types::default();
+    let mut seen: HashSet<TypeRef> = HashSet::new();
+    let mut level: Vec<TypeRef> = types.to_vec();
+    loop {
+        level.retain(|ty| seen.insert(*ty));
+        if level.is_empty() {
+            break;
+        }
+        loaded.add_rows(session, &level)?;
+        loaded.add_attributes(session, &level)?;
+        level = level.iter().flat_map(|ty| loaded.parts(*ty)).collect();
+    }
+    loaded.add_enums(session)?;
+    if seen.iter().any(|ty| ty.oid == oid::MONEY) {
+        loaded.money_fraction_digits = money_fraction_digits(session)?;
+    }
+    loaded.add_crs(session, &seen)?;
+    Ok(loaded)
+}
+
+impl Types {
+    /// What a type directly consists of.
+    fn parts(&self, ty: TypeRef) -> Vec<TypeRef> {
+        let plain = |oid| TypeRef { oid, type_modifier: -1, dimensions: 0 };
+        match self.rows.get(&ty.oid).map(|row| &row.shape) {
+            Some(Shape::Domain(base)) => vec![*base],
+            Some(Shape::Array(element)) => {
+                vec![TypeRef { type_modifier: ty.type_modifier, ..plain(*element) }]
+            }
+            Some(Shape::Range(subtype) | Shape::Multirange(subtype)) => vec![plain(*subtype)],
+            Some(Shape::Composite(relation)) => {
+                self.attributes.get(relation).into_iter().flatten().map(|row| row.ty).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn add_rows(&mut self, session: &mut Session, level: &[TypeRef]) -> Result<(), CatalogError> {
+        let is_unknown =
+            |oid: &u32| PgType::from_builtin_oid(*oid, -1, 0).is_none() && !self.rows.contains_key(oid);
+        let oids = distinct(level.iter().map(|ty| ty.oid).filter(is_unknown));
+        if oids.is_empty() {
+            return Ok(());
+        }
+        let is_range_of = match session.server_version_num() >= MULTIRANGES {
+            true => "t.oid OPERATOR(pg_catalog.=) ANY (ARRAY[r.rngtypid, r.rngmultitypid])",
+            false => "t.oid OPERATOR(pg_catalog.=) r.rngtypid",
+        };
+        let sql = format!(
+            "SELECT t.oid::pg_catalog.text, t.typtype, t.typbasetype::pg_catalog.text, \
+               t.typtypmod::pg_catalog.text, t.typndims::pg_catalog.text, t.typelem::pg_catalog.text, \
+               t.typrelid::pg_catalog.text, r.rngsubtype::pg_catalog.text, \
+               pg_catalog.format_type(t.oid, NULL), l.lanname, p.prosrc, e.extname \
+             FROM pg_catalog.pg_type t \
+             LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.typsend::pg_catalog.oid \
+             LEFT JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
+             LEFT JOIN pg_catalog.pg_range r ON {is_range_of} \
+             LEFT JOIN pg_catalog.pg_depend d \
+               ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid \
+               AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' \
+             LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid \
+             WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])"
+        );
+        for row in &session.query(&sql, &[Some(&array_of(&oids))])? {
+            self.rows.insert(parsed(row, 0)?, TypeRow { name: text(row, 8)?, shape: shape(row)? });
+        }
+        Ok(())
+    }
+
+    fn add_attributes(&mut self, session: &mut Session, level: &[TypeRef]) -> Result<(), CatalogError> {
+        let relation = |ty: &TypeRef| match self.rows.get(&ty.oid)?.shape {
+            Shape::Composite(relation) if !self.attributes.contains_key(&relation) => Some(relation),
+            _ => None,
+        };
+        let oids = distinct(level.iter().filter_map(relation));
+        if oids.is_empty() {
+            return Ok(());
+        }
+        let sql = "SELECT a.attrelid::pg_catalog.text, a.attname, a.atttypid::pg_catalog.text, \
+                     a.atttypmod::pg_catalog.text, a.attndims::pg_catalog.text, \
+                     pg_catalog.format_type(a.atttypid, a.atttypmod) \
+                   FROM pg_catalog.pg_attribute a \
+                   WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) \
+                     AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
+                   ORDER BY a.attrelid, a.attnum";
+        let rows = session.query(sql, &[Some(&array_of(&oids))])?;
+        self.attributes.extend(oids.into_iter().map(|oid| (oid, Vec::new())));
+        for row in &rows {
+            let ty = TypeRef {
+                oid: parsed(row, 2)?,
+                type_modifier: parsed(row, 3)?,
+                dimensions: dimensions(row, 4)?,
+            };
+            let attribute = AttributeRow { name: text(row, 1)?, ty, type_name: text(row, 5)? };
+            self.attributes.entry(parsed(row, 0)?).or_default().push(attribute);
+        }
+        Ok(())
+    }
+
+    fn add_enums(&mut self, session: &mut Session) -> Result<(), CatalogError> {
+        let enums = self.rows.iter().filter(|(_, row)| matches!(row.shape, Shape::Enum));
+        let oids = distinct(enums.map(|(oid, _)| *oid));
+        if oids.is_empty() {
+            return Ok(());
+        }
+        let sql = "SELECT e.enumtypid::pg_catalog.text, e.enumlabel FROM pg_catalog.pg_enum e \
+                   WHERE e.enumtypid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) \
+                   ORDER BY e.enumtypid, e.enumsortorder";
+        let rows = session.query(sql, &[Some(&array_of(&oids))])?;
+        // An enum may have no labels at all.
+        let mut labels: HashMap<u32, Vec<String>> = oids.into_iter().map(|oid| (oid, Vec::new())).collect();
+        for row in &rows {
+            labels.entry(parsed(row, 0)?).or_default().push(text(row, 1)?);
+        }
+        self.enums = labels.into_iter().map(|(oid, labels)| (oid, Arc::new(EnumType { labels }))).collect();
+        Ok(())
+    }
+
+    /// What the SRIDs of geometries mean, as far as this role may know it.
+    fn add_crs(&mut self, session: &mut Session, seen: &HashSet<TypeRef>) -> Result<(), CatalogError> {
+        let srids = distinct(seen.iter().filter_map(|ty| self.srid(*ty)).filter(|srid| *srid != 0));
+        if srids.is_empty() {
+            return Ok(());
+        }
+        let sql = "SELECT n.nspname, c.relname FROM pg_catalog.pg_extension e \
+                   JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) e.oid \
+                     AND d.refclassid OPERATOR(pg_catalog.=) \
+                       'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid \
+                     AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
+                     AND d.deptype OPERATOR(pg_catalog.=) 'e' \
+                   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.objid \
+                   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+                   WHERE e.extname OPERATOR(pg_catalog.=) 'postgis' \
+                     AND c.relname OPERATOR(pg_catalog.=) 'spatial_ref_sys' \
+                     AND c.relkind OPERATOR(pg_catalog.=) 'r' \
+                     AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+                     AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+                     AND NOT pg_catalog.row_security_active(c.oid)";
+        let rows = session.query(sql, &[])?;
+        let Some(table) = rows.first() else {
+            return Ok(());
+        };
+        let sql = format!(
+            "SELECT srid::pg_catalog.text, auth_name, auth_srid::pg_catalog.text FROM {}.{} \
+             WHERE srid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[])",
+            quote_identifier(&text(table, 0)?),
+            quote_identifier(&text(table, 1)?),
+        );
+        for row in &session.query(&sql, &[Some(&array_of(&srids))])? {
+            if let (Some(authority), Some(code)) = (row.text(1), row.text(2)) {
+                self.crs.insert(parsed(row, 0)?, format!("{authority}:{code}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of the columns that `add_rows` asks for.
+fn shape(row: &Row) -> Result<Shape, CatalogError> {
+    let element: u32 = parsed(row, 5)?;
+    let subtype = || parsed(row, 7);
+    let (language, send) = (row.text(9).unwrap_or_default(), row.text(10).unwrap_or_default());
+    Ok(match row.text(1) {
+        Some("d") => Shape::Domain(TypeRef {
+            oid: parsed(row, 2)?,
+            type_modifier: parsed(row, 3)?,
+            dimensions: dimensions(row, 4)?,
+        }),
+        Some("c") => Shape::Composite(parsed(row, 6)?),
+        Some("e") => Shape::Enum,
+        Some("r") => Shape::Range(subtype()?),
+        Some("m") => Shape::Multirange(subtype()?),
+        // Only some types with elements are arrays on the wire: a point has two, too.
+        _ if language == "internal"
+            && element != 0
+            && matches!(send, "array_send" | "int2vectorsend" | "oidvectorsend") =>
+        {
+            Shape::Array(element)
+        }
+        Some("b") if language == "internal" => Shape::Internal(send.to_owned()),
+        Some("b") if language == "c" => match row.text(11) {
+            Some(extension) => {
+                Shape::OfExtension { extension: extension.to_owned(), symbol: send.to_owned() }
+            }
+            None => Shape::Opaque,
+        },
+        _ => Shape::Opaque,
+    })
+}
+
+/// Declared dimensions. Nothing enforces them, so a number that cannot be one is none.
+pub(crate) fn dimensions(row: &Row, index: usize) -> Result<u8, CatalogError> {
+    let dimensions: i32 = parsed(row, index)?;
+    // MAXDIM of PostgreSQL's src/include/utils/array.h.
+    Ok(u8::try_from(dimensions).ok().filter(|dimensions| *dimensions <= 6).unwrap_or(0))
+}
+
+/// Digits after the point of the session's `lc_monetary`, by which `money` is scaled.
+fn money_fraction_digits(session: &mut Session) -> Result<u8, CatalogError> {
+    let sql = "SELECT pg_catalog.scale((1::pg_catalog.int4)::pg_catalog.money::pg_catalog.numeric)::pg_catalog.text";
+    let rows = session.query(sql, &[])?;
+    let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
+    parsed(row, 0)
+}
+
+fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}

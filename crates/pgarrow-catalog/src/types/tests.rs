@@ -1,0 +1,147 @@
+//! Resolving rows that a server would have: what no server can be asked for, too.
+
+use super::*;
+use pgarrow_types::{ArrayType, NumericType, oid};
+
+const OWN: u32 = 20_000;
+
+fn ty(oid: u32) -> TypeRef {
+    TypeRef { oid, type_modifier: -1, dimensions: 0 }
+}
+
+fn types(shapes: Vec<Shape>) -> Types {
+    let rows = shapes.into_iter().zip(OWN..).map(|(shape, oid)| {
+        let name = format!("type_{oid}");
+        (oid, TypeRow { name, shape })
+    });
+    Types { rows: rows.collect(), ..Types::default() }
+}
+
+fn attribute(name: &str, oid: u32) -> AttributeRow {
+    AttributeRow { name: name.to_owned(), ty: ty(oid), type_name: format!("type_{oid}") }
+}
+
+fn text_of(because: &str) -> Option<TypeNote> {
+    Some(TypeNote::Text { because: because.to_owned() })
+}
+
+#[test]
+fn an_array_keeps_its_domain_and_its_dimensions() {
+    // A domain on an array of a domain on numeric(5,2).
+    let array = TypeRef { dimensions: 2, ..ty(OWN + 1) };
+    let numeric = TypeRef { type_modifier: ((5 << 16) | 2) + 4, ..ty(oid::NUMERIC) };
+    let types = types(vec![Shape::Domain(array), Shape::Array(OWN + 2), Shape::Domain(numeric)]);
+    let expected = ArrayType {
+        element: PgType::Numeric(NumericType::Declared { precision: 5, scale: 2 }),
+        element_oid: OWN + 2,
+        dimensions: 2,
+        is_vector: false,
+    };
+    let resolved = types.resolve(ty(OWN));
+    assert_eq!(resolved.pg_type, PgType::Array(Arc::new(expected)));
+    assert_eq!((resolved.element_oid, resolved.note), (Some(OWN + 2), None));
+}
+
+#[test]
+fn an_array_of_what_is_unknown_becomes_texts() {
+    let types = types(vec![Shape::Array(OWN + 1), Shape::Opaque, Shape::Array(oid::XML)]);
+    let resolved = types.resolve(TypeRef { dimensions: 3, ..ty(OWN) });
+    let PgType::Array(array) = &resolved.pg_type else { panic!("{resolved:?}") };
+    assert_eq!((array.element_oid, array.dimensions), (oid::TEXT, 3));
+    assert_eq!(resolved.pg_type.server_cast(), Some("pg_catalog.text[]"));
+    assert_eq!((resolved.element_oid, resolved.note), (Some(OWN + 1), text_of("type_20001")));
+    // xml is unknown to nobody, but a column of it is cast all the same.
+    let xml = types.resolve(ty(oid::XML));
+    assert_eq!((xml.pg_type, xml.note), (PgType::ServerText { warn: false }, None));
+    let PgType::Array(array) = types.resolve(ty(OWN + 2)).pg_type else { panic!("no array") };
+    assert_eq!((&array.element, array.element_oid), (&PgType::Text, oid::XML));
+}
+
+#[test]
+fn what_has_something_unknown_inside_is_text_and_says_what() {
+    let mut types = types(vec![
+        Shape::Composite(1),
+        Shape::Opaque,
+        Shape::Array(OWN),
+        Shape::Range(OWN + 1),
+        Shape::Multirange(OWN + 1),
+        Shape::Composite(2),
+    ]);
+    types.attributes.insert(1, vec![attribute("a", oid::INT4), attribute("b", OWN + 1)]);
+    types.attributes.insert(2, vec![]);
+    for oid in [OWN, OWN + 3, OWN + 4] {
+        let resolved = types.resolve(ty(oid));
+        assert_eq!(resolved.pg_type, PgType::ServerText { warn: true });
+        assert_eq!(resolved.note, text_of("type_20001"));
+    }
+    assert_eq!(types.resolve(ty(OWN + 2)).pg_type.server_cast(), Some("pg_catalog.text[]"));
+    // A composite type without attributes.
+    assert_eq!(types.resolve(ty(OWN + 5)).note, text_of("type_20005"));
+}
+
+#[test]
+fn types_that_contain_themselves_end() {
+    let mut types = types(vec![Shape::Composite(1), Shape::Array(OWN), Shape::Domain(ty(OWN + 2))]);
+    types.attributes.insert(1, vec![attribute("a", oid::INT4), attribute("kids", OWN + 1)]);
+    assert_eq!(types.resolve(ty(OWN)).note, text_of("type_20000"));
+    assert_eq!(types.resolve(ty(OWN)).pg_type, PgType::ServerText { warn: true });
+    assert_eq!(types.resolve(ty(OWN + 2)).note, text_of("type_20002"));
+}
+
+#[test]
+fn depth_and_breadth_end() {
+    // Composites in composites: so many, the innermost of an integer.
+    let nested = |n: u32, copies: usize| {
+        let mut types = types((0..n).map(Shape::Composite).collect());
+        for relation in 0..n {
+            let inner = if relation + 1 == n { oid::INT4 } else { OWN + relation + 1 };
+            types.attributes.insert(relation, vec![attribute("a", inner); copies]);
+        }
+        types.resolve(ty(OWN))
+    };
+    let deepest = u32::try_from(DEPTH_MAX).unwrap();
+    assert_eq!(nested(deepest, 1).note, None);
+    let too_deep = nested(deepest + 1, 1);
+    assert_eq!(
+        (too_deep.pg_type, too_deep.note),
+        (PgType::ServerText { warn: true }, Some(TypeNote::TooDeep))
+    );
+    assert_eq!(nested(15, 2).note, None);
+    assert_eq!(nested(60, 2).note, Some(TypeNote::TooManyParts));
+}
+
+#[test]
+fn only_an_extensions_own_type_is_taken_for_it() {
+    let of = |extension: &str, symbol: &str| Shape::OfExtension {
+        extension: extension.to_owned(),
+        symbol: symbol.to_owned(),
+    };
+    let types = types(vec![
+        of("hstore", "hstore_send"),
+        of("mine", "hstore_send"),
+        of("vector", "vector_send"),
+        of("ltree", "ltxtq_send"),
+    ]);
+    assert_eq!(types.resolve(ty(OWN)).pg_type, PgType::Hstore);
+    assert_eq!(types.resolve(ty(OWN + 1)).note, text_of("type_20001"));
+    let with = |type_modifier| types.resolve(TypeRef { type_modifier, ..ty(OWN + 2) }).pg_type;
+    assert_eq!(with(3), PgType::Vector { dimensions: Some(3) });
+    assert_eq!(with(-1), PgType::Vector { dimensions: None });
+    assert_eq!(types.resolve(ty(OWN + 3)).pg_type, PgType::Ltree);
+}
+
+#[test]
+fn srids_of_type_modifiers() {
+    let of = |symbol: &str| Shape::OfExtension { extension: "postgis".to_owned(), symbol: symbol.to_owned() };
+    let mut types = types(vec![of("LWGEOM_send"), of("geography_send"), Shape::Opaque]);
+    types.crs.insert(4326, "EPSG:4326".to_owned());
+    let geometry = |type_modifier| types.srid(TypeRef { type_modifier, ..ty(OWN) });
+    // As `postgis_typmod_in` packs it: the SRID's 21 bits from bit 8 on, the type's below.
+    assert_eq!(geometry((4326 << 8) | (1 << 2)), Some(4326));
+    assert_eq!(geometry(0x1fff_ff00 | (1 << 2)), Some(-1));
+    assert_eq!((geometry(4), geometry(-1)), (Some(0), Some(0)));
+    assert_eq!(types.srid(ty(OWN + 1)), Some(4326));
+    assert_eq!(types.srid(ty(OWN + 2)), None);
+    let PgType::Geometry(geometry) = types.resolve(ty(OWN + 1)).pg_type else { panic!("no geometry") };
+    assert_eq!((geometry.crs.as_deref(), geometry.is_geography), (Some("EPSG:4326"), true));
+}

@@ -1,0 +1,171 @@
+//! The choices about types, applied to the columns that the catalog has resolved.
+//!
+//! ```text
+//!  ResolvedColumn ──┬─ choices of the run ──────┬──▶ PgColumn, and warnings
+//!                   └─ choices for this column ─┘
+//! ```
+//!
+//! A choice for one column that has no meaning for its type is refused: nobody should believe that it did something.
+
+mod meaning;
+
+use std::sync::Arc;
+
+use pgarrow_catalog::{ResolvedColumn, TypeNote};
+use pgarrow_protocol::Session;
+use pgarrow_types::{
+    ArrayType, ColumnForm, ColumnOptions, Decimal, NumericForm, NumericType, PgColumn, PgType, UnknownTypes,
+};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::ExportOptions;
+use crate::slice::schema_fingerprint;
+
+/// Columns as they are read, and what the user should know of them.
+#[derive(Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) columns: Vec<PgColumn>,
+    pub(crate) warnings: Vec<String>,
+    /// Of the columns before any choice.
+    pub(crate) fingerprint: String,
+}
+
+/// Applies the choices to the columns of `subject`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Options`] for choices that the columns' types do not have, for types that nest too deep, and for
+/// unknown types where that is to be one; the server's.
+pub(crate) fn choose(
+    session: &mut Session,
+    subject: &str,
+    resolved: Vec<ResolvedColumn>,
+    options: &ExportOptions,
+) -> Result<Chosen> {
+    let fingerprint = schema_fingerprint(resolved.iter().map(|column| &column.column));
+    let mut chosen = Chosen { fingerprint, ..Chosen::default() };
+    for column in resolved {
+        let of_column = options.columns.get(&column.column.name);
+        let choice = Choice { subject, name: column.column.name.clone(), resolved: column };
+        let (column, warning) = choice.apply(session, of_column, options)?;
+        chosen.columns.push(column);
+        chosen.warnings.extend(warning);
+    }
+    Ok(chosen)
+}
+
+/// Refuses choices for columns that nobody has.
+pub(crate) fn all_exist<'a>(
+    options: &ExportOptions,
+    subject: &str,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Result<()> {
+    let missing = options.columns.keys().find(|name| !names.clone().any(|has| has == *name));
+    match missing {
+        None => Ok(()),
+        Some(name) => {
+            let text =
+                format!("there is a choice for column {name:?}, but no such column of {subject} is read");
+            Err(Error::new(ErrorKind::Options, text))
+        }
+    }
+}
+
+/// One column, on its way.
+struct Choice<'a> {
+    subject: &'a str,
+    name: String,
+    resolved: ResolvedColumn,
+}
+
+impl Choice<'_> {
+    fn apply(
+        self,
+        session: &mut Session,
+        of_column: Option<&ColumnOptions>,
+        options: &ExportOptions,
+    ) -> Result<(PgColumn, Option<String>)> {
+        let mut column = self.resolved.column.clone();
+        column.options = of_column.map_or(options.types, |of_column| of_column.apply(options.types));
+        let is_text = of_column.is_some_and(|of_column| of_column.form == Some(ColumnForm::Text));
+        let mut warning = None;
+        if is_text {
+            column.pg_type = PgType::ServerText { warn: false };
+        } else if let Some(note) = &self.resolved.note {
+            warning = Some(self.noted(note, column.options.unknown_types)?);
+        }
+        if let Some(of_column) = of_column {
+            if let Some(ColumnForm::Array { element, .. }) = &of_column.form {
+                self.check_element(session, element)?;
+            }
+            if let Some(NumericForm::Decimal(decimal)) = of_column.numeric {
+                column.pg_type = with_decimal(&column.pg_type, decimal).ok_or_else(|| {
+                    self.refused(&format!(
+                        "is neither numeric nor an array of it, so it cannot be {}",
+                        NumericForm::Decimal(decimal)
+                    ))
+                })?;
+            }
+            meaning::check(of_column, &column).map_err(|why| self.refused(&why))?;
+        }
+        Ok((column, warning))
+    }
+
+    /// What is said of a column that is not read as its type, if that is allowed.
+    fn noted(&self, note: &TypeNote, unknown_types: UnknownTypes) -> Result<String> {
+        let type_name = &self.resolved.column.type_name;
+        match note {
+            TypeNote::Text { .. } if unknown_types == UnknownTypes::Error => Err(self.refused(&format!(
+                "cannot be decoded, since {note}; leave the column out, or read it as text (--column {}:text)",
+                self.name
+            ))),
+            TypeNote::Text { because } => {
+                let why = if because == type_name { String::new() } else { format!(", since {note}") };
+                Ok(format!("column {:?} ({type_name}) is read as text{why}", self.name))
+            }
+            _ => Err(self.refused(&format!(
+                "cannot be decoded: {note}; leave the column out, or read it as text (--column {}:text)",
+                self.name
+            ))),
+        }
+    }
+
+    /// Whether the column is an array of this type. The server reads the name, as it would in a cast.
+    fn check_element(&self, session: &mut Session, element: &str) -> Result<()> {
+        let Some(element_oid) = self.resolved.element_oid else {
+            return Err(self.refused(&format!("is no array, so it cannot be an array of {element}")));
+        };
+        let sql = "SELECT pg_catalog.to_regtype($1)::pg_catalog.oid::pg_catalog.text, \
+                   pg_catalog.format_type($2::pg_catalog.oid, NULL)";
+        let rows = session
+            .query(sql, &[Some(element), Some(&element_oid.to_string())])
+            .map_err(|error| Error::from(error).context(format!("the choice for column {:?}", self.name)))?;
+        let text = |index| rows.first().and_then(|row| row.text(index)).unwrap_or_default();
+        match text(0) == element_oid.to_string() {
+            true => Ok(()),
+            false => Err(self.refused(&format!("is an array of {}, not of {element}", text(1)))),
+        }
+    }
+
+    /// `public.orders, column "total" (numeric): …`.
+    fn refused(&self, why: &str) -> Error {
+        let type_name = &self.resolved.column.type_name;
+        let text = format!("{}, column {:?} of type {type_name} {why}", self.subject, self.name);
+        Error::new(ErrorKind::Options, text)
+    }
+}
+
+/// The numeric type, or the array of it, as this decimal.
+fn with_decimal(pg_type: &PgType, decimal: Decimal) -> Option<PgType> {
+    let (precision, scale) = (decimal.precision().into(), decimal.scale().into());
+    match pg_type {
+        PgType::Numeric(_) => Some(PgType::Numeric(NumericType::Declared { precision, scale })),
+        PgType::Array(array) => Some(PgType::Array(Arc::new(ArrayType {
+            element: with_decimal(&array.element, decimal)?,
+            element_oid: array.element_oid,
+            dimensions: array.dimensions,
+            is_vector: array.is_vector,
+        }))),
+        _ => None,
+    }
+}
