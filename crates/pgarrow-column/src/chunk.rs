@@ -50,6 +50,10 @@ impl<'a> Chunk<'a> {
         self.cursors.len()
     }
 
+    pub(crate) fn set_room(&mut self, n_bytes: usize) {
+        self.room = n_bytes;
+    }
+
     pub(crate) fn parts(&mut self) -> (&'a [u8], &mut [u32]) {
         (self.bytes, self.cursors)
     }

@@ -1,20 +1,29 @@
 //! What decodes one column, and the one place that chooses it.
 
+mod array;
 mod bit;
 mod bool;
+mod bpchar;
 mod bytes;
 mod char;
+mod composite;
 mod date;
 mod decimal;
+mod elements;
 mod enumeration;
 mod fixed;
 mod geometric;
 mod inet;
 mod int;
 mod interval;
+mod list;
 mod macaddr;
+mod map;
 mod numeric;
 mod parts;
+mod policy;
+mod range;
+mod shaped;
 mod text_form;
 mod tid;
 mod time;
@@ -26,12 +35,19 @@ mod vector;
 use std::fmt;
 
 use arrow_array::ArrayRef;
-use pgarrow_types::{DecimalForm, IntervalForm, PgType, TypeOptions};
+use arrow_array::types::{TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType};
+use arrow_schema::DataType;
+use pgarrow_types::{
+    ArrayForm, ArrayType, Attribute, DecimalForm, EncodingPolicy, EnumForm, IntervalForm, PgType, RangeType,
+    TimestampUnit, TypeOptions,
+};
 
 use crate::chunk::Chunk;
+use crate::column::policy::Policies;
 use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::spare::BufferReuse;
+use crate::strings::Output;
 
 /// Decodes one column's values into the batch under construction.
 ///
@@ -131,6 +147,8 @@ pub trait Column: fmt::Debug + Send {
 /// The arrays it hands out have the type [`PgType::data_type`] says.
 pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<dyn Column> {
     let data_type = pg_type.data_type(options);
+    let policies = Policies::from(options);
+    let (text, stored_text) = (Output::text(options), Output::stored_text(options));
     match pg_type {
         PgType::Bool => Box::new(bool::BoolColumn::new(rows)),
         PgType::Int2 => Box::new(fixed::FixedColumn::new(int::Int2, data_type, rows)),
@@ -141,39 +159,73 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
         PgType::Float4 => Box::new(fixed::FixedColumn::new(int::Float4, data_type, rows)),
         PgType::Float8 => Box::new(fixed::FixedColumn::new(int::Float8, data_type, rows)),
         PgType::Money { .. } => Box::new(fixed::FixedColumn::new(int::Money, data_type, rows)),
-        PgType::Date => Box::new(fixed::FixedColumn::new(date::Date, data_type, rows)),
+        PgType::Date => Box::new(fixed::FixedColumn::new(date::Date(policies), data_type, rows)),
         PgType::Time => Box::new(fixed::FixedColumn::new(time::Time, data_type, rows)),
-        PgType::Timestamp | PgType::Timestamptz => {
-            Box::new(fixed::FixedColumn::new(timestamp::Timestamp, data_type, rows))
-        }
+        PgType::Timestamp | PgType::Timestamptz => match options.timestamp_unit {
+            TimestampUnit::Microsecond => timestamps::<TimestampMicrosecondType>(policies, data_type, rows),
+            TimestampUnit::Millisecond => timestamps::<TimestampMillisecondType>(policies, data_type, rows),
+            TimestampUnit::Nanosecond => timestamps::<TimestampNanosecondType>(policies, data_type, rows),
+        },
         PgType::Interval => match options.interval {
-            IntervalForm::Struct => Box::new(interval::IntervalStructColumn::new(data_type)),
-            _ => Box::new(fixed::FixedColumn::new(interval::MonthDayNano, data_type, rows)),
+            IntervalForm::Struct => Box::new(interval::IntervalStructColumn::new(data_type, policies)),
+            IntervalForm::MonthDayNano => {
+                Box::new(fixed::FixedColumn::new(interval::MonthDayNano(policies), data_type, rows))
+            }
+            IntervalForm::Text => Box::new(text_form::TextFormColumn::new(
+                numeric::NumericText, /* LEAF: interval_text::IntervalText */
+                text,
+            )),
         },
         PgType::Timetz => Box::new(time::TimetzColumn::new(data_type)),
         PgType::Uuid => Box::new(uuid::UuidColumn::new(rows)),
         PgType::Numeric(numeric) => match numeric.form(options.numeric) {
             DecimalForm::Decimal128 { precision, scale } => {
-                Box::new(decimal::Decimal128Column::new(precision, scale, rows))
+                Box::new(decimal::Decimal128Column::new(precision, scale, policies, rows))
             }
             DecimalForm::Decimal256 { precision, scale } => {
-                Box::new(decimal::Decimal256Column::new(precision, scale))
+                Box::new(decimal::Decimal256Column::new(precision, scale, policies))
             }
+            // LEAF: Float64 => float64::Float64Column::new(options, rows)
             DecimalForm::Float64 | DecimalForm::Text => {
-                Box::new(text_form::TextFormColumn::new(numeric::NumericText))
+                Box::new(text_form::TextFormColumn::new(numeric::NumericText, text))
             }
         },
-        PgType::Text | PgType::Bpchar | PgType::Json | PgType::ServerText { .. } => {
-            Box::new(bytes::BytesColumn::new(bytes::Text))
+        PgType::Bpchar if options.trim => {
+            Box::new(text_form::TextFormColumn::new(bpchar::Trimmed, stored_text))
         }
-        PgType::Jsonb => Box::new(bytes::BytesColumn::new(bytes::Jsonb)),
-        PgType::Bytea => Box::new(bytes::BytesColumn::new(bytes::Bytea)),
-        PgType::Char => Box::new(text_form::TextFormColumn::new(char::Char)),
-        PgType::Bit => Box::new(text_form::TextFormColumn::new(bit::Bit)),
-        PgType::Inet => Box::new(text_form::TextFormColumn::new(inet::Inet)),
-        PgType::Macaddr => Box::new(text_form::TextFormColumn::new(macaddr::Macaddr::<6>)),
-        PgType::Macaddr8 => Box::new(text_form::TextFormColumn::new(macaddr::Macaddr::<8>)),
-        PgType::Enum(labels) => Box::new(enumeration::EnumColumn::new(labels)),
+        PgType::Text | PgType::Bpchar | PgType::Json | PgType::ServerText { .. } => {
+            Box::new(bytes::BytesColumn::new(bytes::Plain, stored_text))
+        }
+        PgType::Jsonb => Box::new(bytes::BytesColumn::new(bytes::Versioned, stored_text)),
+        PgType::Ltree => Box::new(bytes::BytesColumn::new(bytes::Versioned, text)),
+        PgType::Bytea => Box::new(bytes::BytesColumn::new(bytes::Plain, Output::bytes(options))),
+        PgType::Char => Box::new(text_form::TextFormColumn::new(char::Char, text)),
+        PgType::Bit => Box::new(text_form::TextFormColumn::new(bit::Bit, text)),
+        PgType::Inet => Box::new(text_form::TextFormColumn::new(inet::Inet, text)),
+        PgType::Macaddr => Box::new(text_form::TextFormColumn::new(macaddr::Macaddr::<6>, text)),
+        PgType::Macaddr8 => Box::new(text_form::TextFormColumn::new(macaddr::Macaddr::<8>, text)),
+        PgType::Enum(labels) => match options.enums {
+            EnumForm::Dictionary => Box::new(enumeration::EnumColumn::new(labels)),
+            EnumForm::Text => Box::new(bytes::BytesColumn::new(bytes::Plain, text)),
+        },
+        PgType::Array(array) => array_column(array, data_type, options),
+        PgType::Composite(composite) => {
+            let attributes = composite.attributes.iter();
+            let attribute =
+                |attribute: &Attribute| (attribute.type_oid, make_column(&attribute.pg_type, options, rows));
+            Box::new(composite::CompositeColumn::new(data_type, attributes.map(attribute).collect()))
+        }
+        PgType::Range(range) => range_column(range, options, rows),
+        PgType::Multirange(range) => {
+            let ranges = range_column(range, options, 0);
+            Box::new(list::ListColumn::new(list::ListForm::Multirange, &data_type, 1, ranges))
+        }
+        PgType::Hstore => {
+            let texts = || {
+                make_column(&PgType::Text, &TypeOptions { encoding: EncodingPolicy::Error, ..*options }, 0)
+            };
+            Box::new(map::MapColumn::new(data_type, texts(), texts()))
+        }
         PgType::Tid => Box::new(parts::PartsColumn::new(tid::Tid::new(data_type))),
         PgType::Point => Box::new(parts::PartsColumn::new(geometric::Doubles::<2>::new(data_type))),
         PgType::Line | PgType::Circle => {
@@ -188,8 +240,30 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
         PgType::Halfvec { dimensions } => vector::column::<vector::Half>(&data_type, *dimensions),
         PgType::Sparsevec => Box::new(parts::PartsColumn::new(vector::Sparse::new(data_type))),
         // The enum is closed to us but open to others; a new variant is added here in the same change.
-        _ => Box::new(bytes::BytesColumn::new(bytes::Text)),
+        _ => Box::new(bytes::BytesColumn::new(bytes::Plain, stored_text)),
     }
+}
+
+fn timestamps<U: timestamp::Unit>(policies: Policies, data_type: DataType, rows: usize) -> Box<dyn Column> {
+    Box::new(fixed::FixedColumn::new(timestamp::Timestamp::<U>::new(policies), data_type, rows))
+}
+
+fn array_column(array: &ArrayType, data_type: DataType, options: &TypeOptions) -> Box<dyn Column> {
+    let elements = make_column(&array.element, options, 0);
+    let element_oid = array.element_oid;
+    let form = list::ListForm::Array { element_oid, counts_lower_bounds: !array.is_vector };
+    match array.form(options) {
+        ArrayForm::List => Box::new(list::ListColumn::new(form, &data_type, 1, elements)),
+        ArrayForm::Nested => {
+            Box::new(list::ListColumn::new(form, &data_type, array.depth(options), elements))
+        }
+        ArrayForm::Shaped => Box::new(shaped::ShapedColumn::new(element_oid, data_type, elements)),
+    }
+}
+
+fn range_column(range: &RangeType, options: &TypeOptions, rows: usize) -> Box<dyn Column> {
+    let bound = || make_column(&range.subtype, options, rows);
+    Box::new(range::RangeColumn::new(DataType::Struct(range.fields(options)), bound(), bound()))
 }
 
 #[cfg(test)]

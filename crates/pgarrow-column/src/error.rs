@@ -19,7 +19,7 @@ pub enum ValueError {
     Malformed(&'static str),
     /// `infinity` or `-infinity` where the Arrow type has none.
     Infinite,
-    /// `NaN` in a `numeric` that becomes a decimal.
+    /// `NaN`, `Infinity` or `-Infinity` in a `numeric` that becomes a decimal.
     NotANumber,
     /// A legal PostgreSQL value outside the range of the Arrow type.
     OutOfRange,
@@ -52,7 +52,7 @@ impl fmt::Display for ValueError {
             Self::Length => f.write_str("a value's length runs past the end of its row"),
             Self::Malformed(what) => write!(f, "malformed value: {what}"),
             Self::Infinite => f.write_str("an infinite value, which the Arrow type cannot hold"),
-            Self::NotANumber => f.write_str("NaN, which a decimal cannot hold"),
+            Self::NotANumber => f.write_str("NaN or an infinity, which a decimal cannot hold"),
             Self::OutOfRange => f.write_str("a value outside the range of the Arrow type"),
             Self::LostDigits => f.write_str("a value with more fractional digits than the Arrow type has"),
             Self::Dimensions { expected: 1, found } => {

@@ -37,6 +37,7 @@ mod error;
 mod nulls;
 mod raw;
 mod spare;
+mod strings;
 
 pub use chunk::{CHUNK_ROWS, Chunk};
 pub use column::{Column, make_column};

@@ -1,22 +1,22 @@
-//! Values whose bytes are taken as they are: text, json, bytea; and jsonb behind a version byte.
+//! Values whose bytes are taken as they are: text, json, bytea, labels; and jsonb and ltree behind a version byte.
 //!
 //! Source: `textsend`, `varcharsend`, `bpcharsend` (padding included), `namesend`, `json_send`,
-//! `byteasend`, `jsonb_send` (version 1) in PostgreSQL's `src/backend/utils/adt/`.
+//! `byteasend`, `enum_send`, `jsonb_send` (version 1) in PostgreSQL's `src/backend/utils/adt/`; `ltree_send` (version 1)
+//! in `contrib/ltree/ltree_io.c`.
 
 use std::fmt;
-use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{BinaryType, ByteArrayType, Utf8Type};
-use arrow_array::{ArrayRef, BinaryArray};
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_array::types::{BinaryType, Utf8Type};
 
 use crate::chunk::{Chunk, NULL, take_value};
 use crate::column::Column;
+use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::raw;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, extrapolate, make_room};
+use crate::strings::Output;
 
 /// Bytes behind the values, for the last copy of a constant size.
 const SLACK: usize = 64;
@@ -24,53 +24,28 @@ const SLACK: usize = 64;
 /// Values end here at most: offsets have 32 bits.
 const END_MAX: usize = 0x7fff_ffff;
 
-const UNKNOWN_VERSION: ValueError = ValueError::Malformed("a jsonb of another version than 1");
+const UNKNOWN_VERSION: ValueError = ValueError::Malformed("a value of another version than 1");
 
-/// What stands around the bytes, and what they have to be.
+/// What stands before the bytes.
 pub(crate) trait BytesForm: fmt::Debug + Send + 'static {
     /// Bytes before the value proper, each of which must be 1.
     const VERSION_BYTES: u32;
-    type Arrow: ByteArrayType<Offset = i32>;
-
-    fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError>;
 }
 
-/// Must be UTF-8, which is proven once per batch.
+/// Nothing.
 #[derive(Debug)]
-pub(crate) struct Text;
+pub(crate) struct Plain;
 
-impl BytesForm for Text {
+impl BytesForm for Plain {
     const VERSION_BYTES: u32 = 0;
-    type Arrow = Utf8Type;
-
-    fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError> {
-        Ok(Arc::new(raw::utf8_array(offsets, values, nulls)?))
-    }
 }
 
+/// A version byte, as jsonb and ltree have it.
 #[derive(Debug)]
-pub(crate) struct Jsonb;
+pub(crate) struct Versioned;
 
-impl BytesForm for Jsonb {
+impl BytesForm for Versioned {
     const VERSION_BYTES: u32 = 1;
-    type Arrow = Utf8Type;
-
-    fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError> {
-        Text::array(offsets, values, nulls)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Bytea;
-
-impl BytesForm for Bytea {
-    const VERSION_BYTES: u32 = 0;
-    type Arrow = BinaryType;
-
-    fn array(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, RowError> {
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        Ok(Arc::new(BinaryArray::new(offsets, Buffer::from_vec(values), nulls)))
-    }
 }
 
 /// A column of variable-width values that are copied as they are.
@@ -80,6 +55,8 @@ impl BytesForm for Bytea {
 /// next value overwrites what was too much. The size follows the longest value of the chunk before.
 pub(crate) struct BytesColumn<F: BytesForm> {
     form: F,
+    output: Output,
+    effects: Effects,
     /// One more than there are rows; starts at 0.
     offsets: Vec<i32>,
     /// Longer than the values: room for a chunk, zeroed once. The values end at the last offset.
@@ -102,9 +79,12 @@ impl<F: BytesForm> fmt::Debug for BytesColumn<F> {
 }
 
 impl<F: BytesForm> BytesColumn<F> {
-    pub(crate) fn new(form: F) -> Self {
+    /// The values must be UTF-8 if that is the output, which is proven once per batch.
+    pub(crate) fn new(form: F, output: Output) -> Self {
         Self {
             form,
+            output,
+            effects: Effects::default(),
             offsets: vec![0],
             values: Vec::new(),
             nulls: Nulls::new(),
@@ -292,14 +272,19 @@ impl<F: BytesForm> Column for BytesColumn<F> {
     }
 
     fn recycle(&mut self, array: ArrayRef) {
-        let buffers = array
-            .as_bytes_opt::<F::Arrow>()
-            .map(|array| (array.offsets().inner().inner().clone(), array.values().clone()));
+        let text = array.as_bytes_opt::<Utf8Type>().map(|array| (array.offsets(), array.values()));
+        let bytes = || array.as_bytes_opt::<BinaryType>().map(|array| (array.offsets(), array.values()));
+        let buffers = text.or_else(bytes);
+        let buffers = buffers.map(|(offsets, values)| (offsets.inner().inner().clone(), values.clone()));
         if let Some((offsets, values)) = buffers {
             drop(array);
             self.spare_offsets.give(offsets);
             self.spare_values.give(values);
         }
+    }
+
+    fn take_effects(&mut self, effects: &mut Effects) {
+        *effects += std::mem::take(&mut self.effects);
     }
 
     fn reuse(&self) -> BufferReuse {
@@ -349,6 +334,6 @@ impl<F: BytesForm> Column for BytesColumn<F> {
         let mut values = std::mem::take(&mut self.values);
         values.truncate(self.end());
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);
-        F::array(offsets, values, self.nulls.finish())
+        self.output.array(offsets, values, self.nulls.finish(), &mut self.effects)
     }
 }

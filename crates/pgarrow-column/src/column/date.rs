@@ -6,6 +6,8 @@
 use arrow_array::types::Date32Type;
 
 use crate::column::fixed::FixedWidth;
+use crate::column::policy::Policies;
+use crate::effect::Effect;
 use crate::error::ValueError;
 
 /// |            | PostgreSQL             | Arrow               |
@@ -15,7 +17,7 @@ use crate::error::ValueError;
 /// | range      | 4714-11-24 BC to 5874897-12-31 | more        |
 /// | infinities | `i32::MIN`, `i32::MAX` | none                |
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Date;
+pub(crate) struct Date(pub(crate) Policies);
 
 const DAYS_1970_TO_2000: i32 = 10_957;
 
@@ -29,5 +31,10 @@ impl FixedWidth for Date {
             i32::MIN | i32::MAX => Err(ValueError::Infinite),
             since_2000 => since_2000.checked_add(DAYS_1970_TO_2000).ok_or(ValueError::OutOfRange),
         }
+    }
+
+    fn reconsider(self, wire: [u8; 4], cause: ValueError) -> Result<(Option<i32>, Effect), ValueError> {
+        let nearest = || if i32::from_be_bytes(wire) < 0 { i32::MIN } else { i32::MAX };
+        self.0.resolve(cause, nearest)
     }
 }

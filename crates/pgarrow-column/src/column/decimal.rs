@@ -12,7 +12,9 @@ use arrow_schema::DataType;
 use crate::chunk::{Chunk, NULL, take_value};
 use crate::column::Column;
 use crate::column::numeric::Numeric;
+use crate::column::policy::Policies;
 use crate::column::unscaled::{Unscaled, unscaled};
+use crate::effect::{Effect, EffectLog, Effects};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
@@ -20,9 +22,23 @@ use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 fn decode<N: Unscaled>(wire: &[u8], scale: u8, limit: N) -> Result<N, ValueError> {
     match Numeric::parse(wire)? {
         Numeric::Finite(digits) => unscaled(&digits, scale, limit),
-        Numeric::NotANumber => Err(ValueError::NotANumber),
-        Numeric::Infinity { .. } => Err(ValueError::Infinite),
+        // The infinities have no policy of their own here: a decimal has as little room for them as for NaN.
+        Numeric::NotANumber | Numeric::Infinity { .. } => Err(ValueError::NotANumber),
     }
+}
+
+/// What becomes of a value that was refused: NULL, or the largest or smallest of the precision.
+#[cold]
+fn reconsider<N: Unscaled>(
+    wire: &[u8],
+    cause: ValueError,
+    largest: N,
+    policies: Policies,
+) -> Result<(Option<N>, Effect), ValueError> {
+    policies.resolve(cause, || match Numeric::parse(wire) {
+        Ok(Numeric::Finite(digits)) if digits.is_negative => largest.negate(),
+        _ => largest,
+    })
 }
 
 /// The quick way for values of at most four base-10000 digits that fit 64 bits.
@@ -104,6 +120,8 @@ pub(crate) struct Decimal128Column {
     quick: Quick,
     values: Vec<i128>,
     nulls: Nulls,
+    policies: Policies,
+    effects: EffectLog,
     spare: Spare<i128>,
 }
 
@@ -115,7 +133,7 @@ impl fmt::Debug for Decimal128Column {
 
 impl Decimal128Column {
     /// 1 ≤ `precision` ≤ 38, 0 ≤ `scale` ≤ `precision`.
-    pub(crate) fn new(precision: u8, scale: i8, rows: usize) -> Self {
+    pub(crate) fn new(precision: u8, scale: i8, policies: Policies, rows: usize) -> Self {
         let scale = scale.unsigned_abs();
         Self {
             precision,
@@ -124,6 +142,8 @@ impl Decimal128Column {
             quick: Quick::new(precision, scale),
             values: Vec::new(),
             nulls: Nulls::new(),
+            policies,
+            effects: EffectLog::default(),
             spare: Spare::new(rows),
         }
     }
@@ -137,7 +157,8 @@ impl Column for Decimal128Column {
             self.values.clear();
         }
         make_room(&mut self.values, cursors.len());
-        let (quick, scale, limit) = (self.quick, self.scale, self.limit);
+        let (quick, scale, limit, policies) = (self.quick, self.scale, self.limit, self.policies);
+        let (before, effects) = (self.values.len(), &mut self.effects);
         let mut any_null = false;
         let mut failed = None;
         let valid = self.nulls.scratch();
@@ -156,8 +177,14 @@ impl Column for Decimal128Column {
                     return 0;
                 }
             }
-            let value = take_value(bytes, cursor)
-                .and_then(|value| value.map(|value| decode(value, scale, limit)).transpose());
+            let value = take_value(bytes, cursor).and_then(|value| {
+                let Some(value) = value else { return Ok(None) };
+                decode(value, scale, limit).map(Some).or_else(|cause| {
+                    let (instead, effect) = reconsider(value, cause, limit - 1, policies)?;
+                    effects.note(before + row, effect);
+                    Ok(instead)
+                })
+            });
             match value {
                 Ok(value) => {
                     *valid = value.is_some();
@@ -181,6 +208,7 @@ impl Column for Decimal128Column {
     fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
         self.nulls.truncate(rows);
+        self.effects.truncate(rows);
     }
 
     fn expect_rows(&mut self, rows: usize) {
@@ -192,7 +220,18 @@ impl Column for Decimal128Column {
     }
 
     fn allocated_bytes(&self) -> usize {
-        capacity_bytes(&self.values) + self.nulls.allocated_bytes() + self.spare.allocated_bytes()
+        capacity_bytes(&self.values)
+            + self.nulls.allocated_bytes()
+            + self.effects.allocated_bytes()
+            + self.spare.allocated_bytes()
+    }
+
+    fn null_bytes(&self) -> usize {
+        size_of_val(&self.limit)
+    }
+
+    fn take_effects(&mut self, effects: &mut Effects) {
+        self.effects.take(effects);
     }
 
     fn recycle(&mut self, array: ArrayRef) {
@@ -209,6 +248,7 @@ impl Column for Decimal128Column {
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
         self.spare.learn(self.values.len());
+        self.effects.finish();
         let values = std::mem::take(&mut self.values);
         let array = PrimitiveArray::<Decimal128Type>::new(values.into(), self.nulls.finish());
         let data_type = DataType::Decimal128(self.precision, self.scale.cast_signed());
@@ -223,6 +263,8 @@ pub(crate) struct Decimal256Column {
     limit: i256,
     values: Vec<i256>,
     nulls: Nulls,
+    policies: Policies,
+    effects: EffectLog,
     spare: Spare<i256>,
 }
 
@@ -234,7 +276,7 @@ impl fmt::Debug for Decimal256Column {
 
 impl Decimal256Column {
     /// 39 ≤ `precision` ≤ 76, 0 ≤ `scale` ≤ `precision`.
-    pub(crate) fn new(precision: u8, scale: i8) -> Self {
+    pub(crate) fn new(precision: u8, scale: i8, policies: Policies) -> Self {
         let limit = i256::ten_to(precision).unwrap_or(i256::MAX);
         Self {
             precision,
@@ -242,6 +284,8 @@ impl Decimal256Column {
             limit,
             values: Vec::new(),
             nulls: Nulls::new(),
+            policies,
+            effects: EffectLog::default(),
             spare: Spare::new(0),
         }
     }
@@ -257,9 +301,20 @@ impl Column for Decimal256Column {
         make_room(&mut self.values, cursors.len());
         let valid = self.nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
-            let value = take_value(bytes, cursor)
-                .and_then(|value| value.map(|value| decode(value, self.scale, self.limit)).transpose())
-                .map_err(|cause| RowError { row, cause })?;
+            let here = |cause| RowError { row, cause };
+            let mut value = None;
+            if let Some(wire) = take_value(bytes, cursor).map_err(here)? {
+                value = match decode(wire, self.scale, self.limit) {
+                    Ok(value) => Some(value),
+                    Err(cause) => {
+                        let largest = self.limit.wrapping_sub(i256::ONE);
+                        let (instead, effect) =
+                            reconsider(wire, cause, largest, self.policies).map_err(here)?;
+                        self.effects.note(self.values.len(), effect);
+                        instead
+                    }
+                };
+            }
             *valid = value.is_some();
             self.values.push(value.unwrap_or_default());
         }
@@ -270,6 +325,7 @@ impl Column for Decimal256Column {
     fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
         self.nulls.truncate(rows);
+        self.effects.truncate(rows);
     }
 
     fn expect_rows(&mut self, rows: usize) {
@@ -281,7 +337,18 @@ impl Column for Decimal256Column {
     }
 
     fn allocated_bytes(&self) -> usize {
-        capacity_bytes(&self.values) + self.nulls.allocated_bytes() + self.spare.allocated_bytes()
+        capacity_bytes(&self.values)
+            + self.nulls.allocated_bytes()
+            + self.effects.allocated_bytes()
+            + self.spare.allocated_bytes()
+    }
+
+    fn null_bytes(&self) -> usize {
+        size_of_val(&self.limit)
+    }
+
+    fn take_effects(&mut self, effects: &mut Effects) {
+        self.effects.take(effects);
     }
 
     fn recycle(&mut self, array: ArrayRef) {
@@ -298,6 +365,7 @@ impl Column for Decimal256Column {
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
         self.spare.learn(self.values.len());
+        self.effects.finish();
         let values = std::mem::take(&mut self.values);
         let array = PrimitiveArray::<Decimal256Type>::new(values.into(), self.nulls.finish());
         let data_type = DataType::Decimal256(self.precision, self.scale.cast_signed());

@@ -10,6 +10,7 @@ use arrow_schema::DataType;
 
 use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
+use crate::effect::{Effect, EffectLog, Effects};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
@@ -22,12 +23,22 @@ pub(crate) trait FixedWidth: Copy + fmt::Debug + Send + 'static {
 
     /// Turns one value into its Arrow form.
     fn decode(self, wire: Self::Wire) -> Result<Native<Self>, ValueError>;
+
+    /// What becomes of a value that [`decode`](Self::decode) refused: NULL or another value, and what is told.
+    fn reconsider(
+        self,
+        wire: Self::Wire,
+        cause: ValueError,
+    ) -> Result<(Option<Native<Self>>, Effect), ValueError> {
+        let _ = wire;
+        Err(cause)
+    }
 }
 
-type Native<T> = <<T as FixedWidth>::Arrow as ArrowPrimitiveType>::Native;
+pub(crate) type Native<T> = <<T as FixedWidth>::Arrow as ArrowPrimitiveType>::Native;
 
 /// A value's bytes, read together with the length before them: one bounds check for both.
-pub(crate) trait Wire: Sized + for<'a> TryFrom<&'a [u8]> {
+pub(crate) trait Wire: Copy + Sized + for<'a> TryFrom<&'a [u8]> {
     const WIDTH: u32;
     /// The length and the bytes at `at`; `None` past the end.
     fn framed(bytes: &[u8], at: usize) -> Option<(u32, Self)>;
@@ -57,6 +68,7 @@ pub(crate) struct FixedColumn<T: FixedWidth> {
     nulls: Nulls,
     /// The last chunk had NULLs: start the next with the loop that expects them.
     expect_nulls: bool,
+    effects: EffectLog,
     spare: Spare<Native<T>>,
 }
 
@@ -74,6 +86,7 @@ impl<T: FixedWidth> FixedColumn<T> {
             values: Vec::new(),
             nulls: Nulls::new(),
             expect_nulls: false,
+            effects: EffectLog::default(),
             spare: Spare::new(rows),
         }
     }
@@ -135,7 +148,11 @@ impl<T: FixedWidth> FixedColumn<T> {
                 }
             }
             // The end of the bytes, another width, or a value that is refused.
-            let value = decode_carefully(decoder, bytes, cursor).map_err(|cause| RowError { row, cause })?;
+            let (value, effect) =
+                decode_carefully(decoder, bytes, cursor).map_err(|cause| RowError { row, cause })?;
+            if let Some(effect) = effect {
+                self.effects.note(self.values.len(), effect);
+            }
             *valid = value.is_some();
             any_null |= value.is_none();
             self.values.push(value.unwrap_or_default());
@@ -149,13 +166,19 @@ fn decode_carefully<T: FixedWidth>(
     decoder: T,
     bytes: &[u8],
     cursor: &mut u32,
-) -> Result<Option<Native<T>>, ValueError> {
+) -> Result<(Option<Native<T>>, Option<Effect>), ValueError> {
     let Some(value) = take_value(bytes, cursor)? else {
-        return Ok(None);
+        return Ok((None, None));
     };
     let wire = T::Wire::try_from(value)
         .map_err(|_| ValueError::Width { expected: T::Wire::WIDTH as usize, found: value.len() })?;
-    decoder.decode(wire).map(Some)
+    match decoder.decode(wire) {
+        Ok(value) => Ok((Some(value), None)),
+        Err(cause) => {
+            let (value, effect) = decoder.reconsider(wire, cause)?;
+            Ok((value, Some(effect)))
+        }
+    }
 }
 
 impl<T: FixedWidth> Column for FixedColumn<T> {
@@ -178,6 +201,7 @@ impl<T: FixedWidth> Column for FixedColumn<T> {
     fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
         self.nulls.truncate(rows);
+        self.effects.truncate(rows);
     }
 
     fn expect_rows(&mut self, rows: usize) {
@@ -189,7 +213,18 @@ impl<T: FixedWidth> Column for FixedColumn<T> {
     }
 
     fn allocated_bytes(&self) -> usize {
-        capacity_bytes(&self.values) + self.nulls.allocated_bytes() + self.spare.allocated_bytes()
+        capacity_bytes(&self.values)
+            + self.nulls.allocated_bytes()
+            + self.effects.allocated_bytes()
+            + self.spare.allocated_bytes()
+    }
+
+    fn null_bytes(&self) -> usize {
+        size_of::<Native<T>>()
+    }
+
+    fn take_effects(&mut self, effects: &mut Effects) {
+        self.effects.take(effects);
     }
 
     fn recycle(&mut self, array: ArrayRef) {
@@ -206,6 +241,7 @@ impl<T: FixedWidth> Column for FixedColumn<T> {
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
         self.spare.learn(self.values.len());
+        self.effects.finish();
         let values = std::mem::take(&mut self.values);
         let array = PrimitiveArray::<T::Arrow>::new(values.into(), self.nulls.finish());
         Ok(Arc::new(array.with_data_type(self.data_type.clone())))

@@ -19,17 +19,30 @@ use arrow_schema::{DataType, Fields};
 use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::column::fixed::FixedWidth;
+use crate::column::policy::Policies;
+use crate::effect::{Effect, EffectLog, Effects};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{capacity_bytes, make_room, make_room_in_all};
 
-struct Parts {
-    months: i32,
-    days: i32,
-    micros: i64,
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) months: i32,
+    pub(crate) days: i32,
+    pub(crate) micros: i64,
 }
 
-fn parts(wire: [u8; 16]) -> Result<Parts, ValueError> {
+impl Parts {
+    /// The smallest or the largest, which PostgreSQL itself takes for the infinities.
+    fn extreme(is_negative: bool) -> Self {
+        match is_negative {
+            true => Self { months: i32::MIN, days: i32::MIN, micros: i64::MIN },
+            false => Self { months: i32::MAX, days: i32::MAX, micros: i64::MAX },
+        }
+    }
+}
+
+pub(crate) fn parts(wire: [u8; 16]) -> Result<Parts, ValueError> {
     let all = u128::from_be_bytes(wire);
     // The casts cut the three parts out of the 128 bits.
     #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "cuts the parts out")]
@@ -42,7 +55,7 @@ fn parts(wire: [u8; 16]) -> Result<Parts, ValueError> {
 
 /// To `Interval(MonthDayNano)`: the time part has to fit nanoseconds, ±292 years.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MonthDayNano;
+pub(crate) struct MonthDayNano(pub(crate) Policies);
 
 impl FixedWidth for MonthDayNano {
     type Wire = [u8; 16];
@@ -54,6 +67,19 @@ impl FixedWidth for MonthDayNano {
         let nanos = micros.checked_mul(1_000).ok_or(ValueError::OutOfRange)?;
         Ok(IntervalMonthDayNano::new(months, days, nanos))
     }
+
+    fn reconsider(
+        self,
+        wire: [u8; 16],
+        cause: ValueError,
+    ) -> Result<(Option<IntervalMonthDayNano>, Effect), ValueError> {
+        let is_negative = i8::from_be_bytes([wire[0]]) < 0;
+        let Parts { months, days, micros } = match parts(wire) {
+            Ok(parts) => Parts { micros: if is_negative { i64::MIN } else { i64::MAX }, ..parts },
+            Err(_) => Parts::extreme(is_negative),
+        };
+        self.0.resolve(cause, || IntervalMonthDayNano::new(months, days, micros))
+    }
 }
 
 /// To `Struct{months, days, microseconds}`, which holds every finite interval.
@@ -64,15 +90,25 @@ pub(crate) struct IntervalStructColumn {
     days: Vec<i32>,
     micros: Vec<i64>,
     nulls: Nulls,
+    policies: Policies,
+    effects: EffectLog,
 }
 
 impl IntervalStructColumn {
-    pub(crate) fn new(data_type: DataType) -> Self {
+    pub(crate) fn new(data_type: DataType, policies: Policies) -> Self {
         let fields = match data_type {
             DataType::Struct(fields) => fields,
             _ => Fields::empty(),
         };
-        Self { fields, months: Vec::new(), days: Vec::new(), micros: Vec::new(), nulls: Nulls::new() }
+        Self {
+            fields,
+            months: Vec::new(),
+            days: Vec::new(),
+            micros: Vec::new(),
+            nulls: Nulls::new(),
+            policies,
+            effects: EffectLog::default(),
+        }
     }
 }
 
@@ -86,14 +122,24 @@ impl Column for IntervalStructColumn {
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
             let at_row = |cause| RowError { row, cause };
             let value = take_value(bytes, cursor).map_err(at_row)?;
-            *valid = value.is_some();
             let decoded = match value {
-                None => Parts { months: 0, days: 0, micros: 0 },
+                None => None,
                 Some(value) => {
                     let width = ValueError::Width { expected: 16, found: value.len() };
-                    parts(value.try_into().map_err(|_| at_row(width))?).map_err(at_row)?
+                    let wire: [u8; 16] = value.try_into().map_err(|_| at_row(width))?;
+                    match parts(wire) {
+                        Ok(parts) => Some(parts),
+                        Err(cause) => {
+                            let nearest = || Parts::extreme(i8::from_be_bytes([wire[0]]) < 0);
+                            let (parts, effect) = self.policies.resolve(cause, nearest).map_err(at_row)?;
+                            self.effects.note(self.months.len(), effect);
+                            parts
+                        }
+                    }
                 }
             };
+            *valid = decoded.is_some();
+            let decoded = decoded.unwrap_or_default();
             self.months.push(decoded.months);
             self.days.push(decoded.days);
             self.micros.push(decoded.micros);
@@ -107,6 +153,7 @@ impl Column for IntervalStructColumn {
         self.days.truncate(rows);
         self.micros.truncate(rows);
         self.nulls.truncate(rows);
+        self.effects.truncate(rows);
     }
 
     fn expect_rows(&mut self, rows: usize) {
@@ -124,9 +171,19 @@ impl Column for IntervalStructColumn {
             + capacity_bytes(&self.days)
             + capacity_bytes(&self.micros)
             + self.nulls.allocated_bytes()
+            + self.effects.allocated_bytes()
+    }
+
+    fn null_bytes(&self) -> usize {
+        16
+    }
+
+    fn take_effects(&mut self, effects: &mut Effects) {
+        self.effects.take(effects);
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        self.effects.finish();
         let children: Vec<ArrayRef> = vec![
             Arc::new(Int32Array::from(std::mem::take(&mut self.months))),
             Arc::new(Int32Array::from(std::mem::take(&mut self.days))),

@@ -1,16 +1,16 @@
 //! Types that become the text PostgreSQL prints for them, written here from their binary form.
 
 use std::fmt;
-use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 
 use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
+use crate::effect::{Effect, EffectLog, Effects};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::raw;
 use crate::spare::{capacity_bytes, extrapolate, make_room, make_room_in_all};
+use crate::strings::Output;
 
 /// Bytes of text that a chunk may always have: far above what values of ordinary size come to.
 const ROOM_MIN: usize = 16 << 10;
@@ -31,20 +31,39 @@ pub(crate) trait TextForm: fmt::Debug + Send + 'static {
 
     /// Appends the text of the value with these bytes.
     fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError>;
+
+    /// What is to be told about the text of this value.
+    fn effect(&self, wire: &[u8]) -> Option<Effect> {
+        let _ = wire;
+        None
+    }
 }
 
 /// A column of printed values.
 #[derive(Debug)]
 pub(crate) struct TextFormColumn<T: TextForm> {
     form: T,
+    output: Output,
     offsets: Vec<i32>,
     text: Vec<u8>,
     nulls: Nulls,
+    effects: EffectLog,
+    /// Of arrays that were handed out.
+    finished: Effects,
 }
 
 impl<T: TextForm> TextFormColumn<T> {
-    pub(crate) fn new(form: T) -> Self {
-        Self { form, offsets: vec![0], text: Vec::new(), nulls: Nulls::new() }
+    /// `output` may also be bytes.
+    pub(crate) fn new(form: T, output: Output) -> Self {
+        Self {
+            form,
+            output,
+            offsets: vec![0],
+            text: Vec::new(),
+            nulls: Nulls::new(),
+            effects: EffectLog::default(),
+            finished: Effects::default(),
+        }
     }
 }
 
@@ -63,6 +82,9 @@ impl<T: TextForm> Column for TextFormColumn<T> {
                 // Not by doubling: one numeric may have 131,072 digits.
                 make_text_room(&mut self.text, self.form.text_bytes_at_most(value));
                 self.form.print(value, &mut self.text).map_err(at_row)?;
+                if let Some(effect) = self.form.effect(value) {
+                    self.effects.note(self.offsets.len() - 1, effect);
+                }
             }
             let end = i32::try_from(self.text.len()).map_err(|_| at_row(ValueError::BatchTooLarge))?;
             self.offsets.push(end);
@@ -80,6 +102,7 @@ impl<T: TextForm> Column for TextFormColumn<T> {
         let end = self.offsets.last().and_then(|end| usize::try_from(*end).ok()).unwrap_or(0);
         self.text.truncate(end);
         self.nulls.truncate(rows);
+        self.effects.truncate(rows);
     }
 
     fn expect_rows(&mut self, rows: usize) {
@@ -98,12 +121,21 @@ impl<T: TextForm> Column for TextFormColumn<T> {
     }
 
     fn allocated_bytes(&self) -> usize {
-        capacity_bytes(&self.text) + capacity_bytes(&self.offsets) + self.nulls.allocated_bytes()
+        capacity_bytes(&self.text)
+            + capacity_bytes(&self.offsets)
+            + self.nulls.allocated_bytes()
+            + self.effects.allocated_bytes()
+    }
+
+    fn take_effects(&mut self, effects: &mut Effects) {
+        self.effects.take(effects);
+        *effects += std::mem::take(&mut self.finished);
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);
         let text = std::mem::take(&mut self.text);
-        Ok(Arc::new(raw::utf8_array(offsets, text, self.nulls.finish())?))
+        self.effects.finish();
+        self.output.array(offsets, text, self.nulls.finish(), &mut self.finished)
     }
 }

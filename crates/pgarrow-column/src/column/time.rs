@@ -11,6 +11,7 @@ use arrow_schema::{DataType, Fields};
 use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::column::fixed::FixedWidth;
+use crate::effect::{Effect, EffectLog, Effects};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{capacity_bytes, make_room, make_room_in_all};
@@ -29,7 +30,14 @@ impl FixedWidth for Time {
     #[inline(always)]
     fn decode(self, wire: [u8; 8]) -> Result<i64, ValueError> {
         let micros = i64::from_be_bytes(wire);
-        if (0..=MICROS_PER_DAY).contains(&micros) { Ok(micros) } else { Err(ValueError::OutOfRange) }
+        if (0..MICROS_PER_DAY).contains(&micros) { Ok(micros) } else { Err(ValueError::OutOfRange) }
+    }
+
+    fn reconsider(self, wire: [u8; 8], _: ValueError) -> Result<(Option<i64>, Effect), ValueError> {
+        match i64::from_be_bytes(wire) {
+            MICROS_PER_DAY => Ok((Some(MICROS_PER_DAY), Effect::EndOfDay)),
+            _ => Err(ValueError::Malformed("a time that is not within a day")),
+        }
     }
 }
 
@@ -40,6 +48,7 @@ pub(crate) struct TimetzColumn {
     micros: Vec<i64>,
     offsets: Vec<i32>,
     nulls: Nulls,
+    effects: EffectLog,
 }
 
 impl TimetzColumn {
@@ -48,7 +57,13 @@ impl TimetzColumn {
             DataType::Struct(fields) => fields,
             _ => Fields::empty(),
         };
-        Self { fields, micros: Vec::new(), offsets: Vec::new(), nulls: Nulls::new() }
+        Self {
+            fields,
+            micros: Vec::new(),
+            offsets: Vec::new(),
+            nulls: Nulls::new(),
+            effects: EffectLog::default(),
+        }
     }
 }
 
@@ -56,7 +71,10 @@ fn decode_timetz(value: &[u8]) -> Result<(i64, i32), ValueError> {
     let wire: [u8; 12] =
         value.try_into().map_err(|_| ValueError::Width { expected: 12, found: value.len() })?;
     let [t0, t1, t2, t3, t4, t5, t6, t7, z0, z1, z2, z3] = wire;
-    let micros = Time.decode([t0, t1, t2, t3, t4, t5, t6, t7])?;
+    let time = [t0, t1, t2, t3, t4, t5, t6, t7];
+    let micros = Time
+        .decode(time)
+        .or_else(|cause| Time.reconsider(time, cause).map(|(micros, _)| micros.unwrap_or_default()))?;
     let west = i32::from_be_bytes([z0, z1, z2, z3]);
     Ok((micros, west.checked_neg().ok_or(ValueError::OutOfRange)?))
 }
@@ -72,6 +90,9 @@ impl Column for TimetzColumn {
             *valid = value.is_some();
             let decoded = value.map(decode_timetz).transpose().map_err(|cause| RowError { row, cause })?;
             let (micros, offset) = decoded.unwrap_or_default();
+            if micros == MICROS_PER_DAY {
+                self.effects.note(self.micros.len(), Effect::EndOfDay);
+            }
             self.micros.push(micros);
             self.offsets.push(offset);
         }
@@ -83,6 +104,7 @@ impl Column for TimetzColumn {
         self.micros.truncate(rows);
         self.offsets.truncate(rows);
         self.nulls.truncate(rows);
+        self.effects.truncate(rows);
     }
 
     fn expect_rows(&mut self, rows: usize) {
@@ -95,10 +117,22 @@ impl Column for TimetzColumn {
     }
 
     fn allocated_bytes(&self) -> usize {
-        capacity_bytes(&self.micros) + capacity_bytes(&self.offsets) + self.nulls.allocated_bytes()
+        capacity_bytes(&self.micros)
+            + capacity_bytes(&self.offsets)
+            + self.nulls.allocated_bytes()
+            + self.effects.allocated_bytes()
+    }
+
+    fn null_bytes(&self) -> usize {
+        12
+    }
+
+    fn take_effects(&mut self, effects: &mut Effects) {
+        self.effects.take(effects);
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        self.effects.finish();
         let micros = Time64MicrosecondArray::from(std::mem::take(&mut self.micros));
         let offsets = Int32Array::from(std::mem::take(&mut self.offsets));
         let children: Vec<ArrayRef> = vec![Arc::new(micros), Arc::new(offsets)];

@@ -75,6 +75,10 @@ impl Column for UuidColumn {
         capacity_bytes(&self.values) + self.nulls.allocated_bytes() + self.spare.allocated_bytes()
     }
 
+    fn null_bytes(&self) -> usize {
+        WIDTH
+    }
+
     fn recycle(&mut self, array: ArrayRef) {
         let buffer = array.as_fixed_size_binary_opt().map(|array| array.values().clone());
         if let Some(buffer) = buffer {

@@ -1,0 +1,173 @@
+//! Values inside of values: elements of arrays, keys of maps.
+
+use arrow_array::ArrayRef;
+
+use crate::chunk::{ABSENT, CHUNK_ROWS, Chunk, NULL};
+use crate::column::Column;
+use crate::effect::Effects;
+use crate::error::{RowError, ValueError};
+use crate::spare::{BufferReuse, extrapolate};
+
+/// Offsets have 32 bits, and one value must not take more than this for NULLs that are 4 bytes on the wire.
+const NULLS_BYTES_MAX: usize = 1 << 30;
+
+/// NULLs up to this size in Arrow are no more than twice what they are on the wire.
+const NULL_BYTES_SMALL: usize = 8;
+
+/// The column of the values inside, and those that wait until they are a chunk of it.
+///
+/// Errors name the element: its number in the batch.
+#[derive(Debug)]
+pub(crate) struct Elements {
+    column: Box<dyn Column>,
+    waiting: [u32; CHUNK_ROWS],
+    n_waiting: usize,
+    n_decoded: usize,
+}
+
+impl Elements {
+    pub(crate) fn new(column: Box<dyn Column>) -> Self {
+        Self { column, waiting: [ABSENT; CHUNK_ROWS], n_waiting: 0, n_decoded: 0 }
+    }
+
+    /// Those that were pushed.
+    pub(crate) fn len(&self) -> usize {
+        self.n_decoded + self.n_waiting
+    }
+
+    /// Takes the element whose length is at `cursor`.
+    #[inline]
+    pub(crate) fn push(&mut self, chunk: &mut Inside<'_>, cursor: u32) -> Result<(), RowError> {
+        if self.n_waiting == CHUNK_ROWS {
+            self.flush(chunk)?;
+        }
+        if let Some(slot) = self.waiting.get_mut(self.n_waiting) {
+            *slot = cursor;
+            self.n_waiting += 1;
+        }
+        Ok(())
+    }
+
+    /// Decodes those that wait.
+    pub(crate) fn flush(&mut self, chunk: &mut Inside<'_>) -> Result<(), RowError> {
+        let cursors = self.waiting.get_mut(..self.n_waiting).unwrap_or_default();
+        if cursors.is_empty() {
+            return Ok(());
+        }
+        let n_decoded = self.n_decoded;
+        let at_element = |error: RowError| RowError { row: n_decoded + error.row, ..error };
+        let null_bytes = self.column.null_bytes();
+        if null_bytes > NULL_BYTES_SMALL {
+            let is_null = |cursor: &&u32| {
+                let length = chunk.bytes.get(**cursor as usize..).and_then(<[u8]>::first_chunk::<4>);
+                length.is_none_or(|length| u32::from_be_bytes(*length) == NULL)
+            };
+            let n_nulls = cursors.iter().filter(is_null).count();
+            chunk.use_room(n_nulls * null_bytes).map_err(|cause| at_element(RowError { row: 0, cause }))?;
+        }
+        let mut elements = Chunk::new(chunk.bytes, cursors).with_room(chunk.room);
+        self.column.decode(&mut elements).map_err(at_element)?;
+        chunk.room = elements.room();
+        self.n_decoded += self.n_waiting;
+        self.n_waiting = 0;
+        Ok(())
+    }
+
+    pub(crate) fn truncate(&mut self, n_elements: usize) {
+        self.column.truncate(n_elements);
+        self.n_decoded = n_elements;
+        self.n_waiting = 0;
+    }
+
+    /// `rows` rows are expected where there are `n_rows`.
+    pub(crate) fn expect(&mut self, n_rows: usize, rows: usize) {
+        self.column.expect_rows(extrapolate(self.n_decoded, n_rows, rows));
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.column.bytes()
+    }
+
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.column.allocated_bytes() + size_of_val(&self.waiting)
+    }
+
+    pub(crate) fn expanded_bytes(&self, n_elements: usize) -> usize {
+        self.column.expanded_bytes(n_elements)
+    }
+
+    pub(crate) fn take_effects(&mut self, effects: &mut Effects) {
+        self.column.take_effects(effects);
+    }
+
+    pub(crate) fn recycle(&mut self, array: ArrayRef) {
+        self.column.recycle(array);
+    }
+
+    pub(crate) fn reuse(&self) -> BufferReuse {
+        self.column.reuse()
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        self.n_decoded = 0;
+        self.column.finish()
+    }
+}
+
+/// The bytes of a chunk, and what its values may still add.
+#[derive(Debug)]
+pub(crate) struct Inside<'b> {
+    pub(crate) bytes: &'b [u8],
+    pub(crate) room: usize,
+    /// A single row is decoded whatever it takes.
+    is_single_row: bool,
+    nulls_bytes: usize,
+}
+
+impl<'b> Inside<'b> {
+    pub(crate) fn new(bytes: &'b [u8], n_rows: usize, room: usize) -> Self {
+        let is_single_row = n_rows <= 1;
+        let room = if is_single_row { usize::MAX } else { room };
+        Self { bytes, room, is_single_row, nulls_bytes: 0 }
+    }
+
+    /// `n_bytes` are needed for NULLs.
+    fn use_room(&mut self, n_bytes: usize) -> Result<(), ValueError> {
+        self.nulls_bytes = self.nulls_bytes.saturating_add(n_bytes);
+        if self.nulls_bytes > NULLS_BYTES_MAX {
+            return Err(ValueError::BatchTooLarge);
+        }
+        if !self.is_single_row && n_bytes > self.room {
+            return Err(ValueError::ChunkFull);
+        }
+        self.room = self.room.saturating_sub(n_bytes);
+        Ok(())
+    }
+}
+
+/// The value whose length is at `cursor`, which must end at `end` or before: where it is, or `None` for NULL; and
+/// where the next one begins.
+#[inline]
+pub(crate) fn value_within(
+    bytes: &[u8],
+    cursor: usize,
+    end: usize,
+) -> Result<(Option<std::ops::Range<usize>>, usize), ValueError> {
+    let length = bytes.get(cursor..end).and_then(<[u8]>::first_chunk::<4>).ok_or(ValueError::Length)?;
+    let length = u32::from_be_bytes(*length);
+    let start = cursor + 4;
+    if length == NULL {
+        return Ok((None, start));
+    }
+    let next = start + length as usize;
+    if next > end {
+        return Err(ValueError::Length);
+    }
+    Ok((Some(start..next), next))
+}
+
+/// A place in a chunk as a cursor: chunks are shorter than 4 GiB.
+#[inline]
+pub(crate) fn cursor_at(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(ABSENT)
+}
