@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     Day,
     /// Microseconds, since 1970 or midnight.
     Micros,
+    /// Elements of arrays.
+    Items,
     /// Nothing: only NULLs are counted.
     Nulls,
 }
@@ -100,7 +102,7 @@ impl Answer {
             let sum = sum.clone().unwrap_or_else(|| "0".to_owned());
             let is_rivals_own = match column.pg_type {
                 PgType::Numeric(_) => kind == Kind::Length,
-                PgType::Json | PgType::Jsonb => true,
+                PgType::Json | PgType::Jsonb | PgType::Array(_) => true,
                 _ => false,
             };
             columns.push(Expected {
@@ -168,6 +170,7 @@ impl Kind {
             DataType::Boolean => Self::Flag,
             DataType::Utf8 | DataType::Binary => Self::Length,
             DataType::Date32 => Self::Day,
+            DataType::List(_) => Self::Items,
             DataType::Timestamp(..) | DataType::Time64(_) => Self::Micros,
             _ => Self::Nulls,
         }
@@ -178,10 +181,12 @@ fn sum_of(name: &str, kind: Kind, pg_type: &PgType, data_type: &DataType) -> Str
     let sum = match (kind, data_type) {
         (Kind::Nulls, _) => return "NULL::text".to_owned(),
         (Kind::Flag, _) => format!("count(*) FILTER (WHERE {name})"),
+        (Kind::Items, _) if matches!(pg_type, PgType::Array(_)) => format!("sum(cardinality({name}))"),
+        (Kind::Items, _) => return "NULL::text".to_owned(),
         (Kind::Day, _) => format!("sum({name} - date '1970-01-01')"),
         (Kind::Micros, _) => format!("sum(trunc(extract(epoch FROM {name}) * 1000000))"),
         // Cast to text, a char(n) would lose the padding that is sent.
-        (Kind::Length, _) if matches!(pg_type, PgType::Text | PgType::Bytea) => {
+        (Kind::Length, _) if matches!(pg_type, PgType::Text | PgType::Bpchar | PgType::Bytea) => {
             format!("sum(octet_length({name}))")
         }
         (Kind::Length, _) => format!("sum(octet_length({name}::text))"),
@@ -285,6 +290,10 @@ impl Sum {
             DataType::Boolean => sum(&mut std::iter::once(length(array.as_boolean().true_count()))),
             DataType::Utf8 => sum(&mut array.as_string::<i32>().iter().flatten().map(|v| length(v.len()))),
             DataType::Binary => sum(&mut array.as_binary::<i32>().iter().flatten().map(|v| length(v.len()))),
+            DataType::List(_) => {
+                let list = array.as_list::<i32>();
+                sum(&mut list.iter().flatten().map(|items| length(items.len())));
+            }
             DataType::Float32 => {
                 *rough += array.as_primitive::<Float32Type>().iter().flatten().map(f64::from).sum::<f64>();
             }

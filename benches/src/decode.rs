@@ -78,8 +78,11 @@ pub(crate) struct Capture {
 
 pub(crate) fn run(flags: &DecodeFlags) -> Result<()> {
     let mut database = Database::open(&flags.server)?;
-    database
-        .execute("DROP TYPE IF EXISTS bench_mood; CREATE TYPE bench_mood AS ENUM ('sad', 'ok', 'happy')")?;
+    database.execute(
+        "DROP TYPE IF EXISTS bench_mood, bench_pair CASCADE; \
+             CREATE TYPE bench_mood AS ENUM ('sad', 'ok', 'happy'); \
+             CREATE TYPE bench_pair AS (id int, name text, price numeric(15,2))",
+    )?;
     let scale = flags.rows as f64 / 6_000_000.0 * 1.2;
     let mut results = Vec::new();
     println!(

@@ -1,7 +1,7 @@
 //! Types one by one.
 
 /// One column of one type each, for decoding in memory: name, and the value as a function of `i`.
-pub(crate) const TYPES: [(&str, &str); 26] = [
+pub(crate) const TYPES: [(&str, &str); 43] = [
     ("bool", "i % 3 = 0"),
     ("int2", "(i % 30000)::int2"),
     ("int4", "i"),
@@ -28,4 +28,21 @@ pub(crate) const TYPES: [(&str, &str); 26] = [
     ("interval", "i * interval '1 minute'"),
     ("inet", "'10.0.0.0'::inet + i % 1000000"),
     ("enum", "(CASE i % 3 WHEN 0 THEN 'sad' WHEN 1 THEN 'ok' ELSE 'happy' END)::bench_mood"),
+    ("bpchar", "('u' || i % 1000)::char(8)"),
+    ("bit(16)", "i::bit(16)"),
+    ("macaddr", "'08:00:2b:01:02:03'::macaddr"),
+    ("timetz", "timetz '00:00+02' + i * interval '1 second'"),
+    ("tid", "('(' || i || ',' || i % 200 || ')')::tid"),
+    ("point", "point(i, -i)"),
+    ("polygon, 4 points", "polygon(box(point(i, i), point(0, 0)))"),
+    ("int4[], 8", "ARRAY[i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7]"),
+    ("float8[], 64", "(SELECT array_agg(i::float8 / x) FROM generate_series(1, 64) x)"),
+    ("numeric(15,2)[], 8", "ARRAY[i * 1.01, 2, 3, i, 5, 6, 7.5, 8]::numeric(15,2)[]"),
+    ("text[], 4", "ARRAY['u' || i % 1000, 'abc', '', md5(i::text)]"),
+    ("enum[], 3", "ARRAY['sad', 'ok', 'happy']::bench_mood[]"),
+    ("composite", "ROW(i, 'u' || i % 1000, i * 1.01)::bench_pair"),
+    ("composite[], 3", "ARRAY[ROW(i, 'a', 1), ROW(2, 'b', 2), NULL]::bench_pair[]"),
+    ("int4range", "int4range(i, i + 10)"),
+    ("int4multirange", "int4multirange(int4range(i, i + 10), int4range(i + 20, i + 30))"),
+    ("oidvector", "'23 25 1700'::oidvector"),
 ];
