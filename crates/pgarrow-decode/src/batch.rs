@@ -1,9 +1,10 @@
 //! The batch under construction: its columns, and when it is full.
 
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
-use arrow_schema::SchemaRef;
-use pgarrow_column::{BufferReuse, CHUNK_ROWS, Chunk, Column, RowError, ValueError};
+use arrow_schema::{ArrowError, SchemaRef};
+use pgarrow_column::{BufferReuse, CHUNK_ROWS, Chunk, Column, Effects, RowError, ValueError};
 
+use crate::conform::conform;
 use crate::error::DecodeError;
 
 /// Wire bytes of an exact batch at most, in multiples of its limit of Arrow bytes.
@@ -164,6 +165,16 @@ impl Batch {
         reuse
     }
 
+    /// What policies did to values of each column, in batches that were handed out since this was last asked.
+    pub(crate) fn take_effects(&mut self) -> Vec<Effects> {
+        let of_column = |column: &mut Box<dyn Column>| {
+            let mut effects = Effects::default();
+            column.take_effects(&mut effects);
+            effects
+        };
+        self.columns.iter_mut().map(of_column).collect()
+    }
+
     pub(crate) fn recycle(&mut self, batch: RecordBatch) {
         let (_, arrays, _) = batch.into_parts();
         for (column, array) in self.columns.iter_mut().zip(arrays) {
@@ -303,11 +314,15 @@ impl Batch {
                 let column = self.column_name(column_index);
                 return Err(DecodeError::UnexpectedNull { column_index, column, row: self.row_number(row) });
             }
+            let array = match self.schema.fields().get(column_index) {
+                Some(field) => conform(array, field.data_type()).map_err(of_arrow)?,
+                None => array,
+            };
             arrays.push(array);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| DecodeError::Arrow(error.to_string()))?;
+        let batch =
+            RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options).map_err(of_arrow)?;
         self.rows_before += self.rows as u64;
         self.begin();
         Ok(Some(batch))
@@ -345,6 +360,10 @@ impl Batch {
     fn column_name(&self, column_index: usize) -> String {
         self.schema.fields().get(column_index).map(|field| field.name().clone()).unwrap_or_default()
     }
+}
+
+fn of_arrow(error: ArrowError) -> DecodeError {
+    DecodeError::Arrow(error.to_string())
 }
 
 /// Sets cursors to where the first values of rows are that follow one another and end at `ends`.

@@ -2,7 +2,7 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use pgarrow_column::{BufferReuse, CHUNK_ROWS, Column, RowError};
+use pgarrow_column::{BufferReuse, CHUNK_ROWS, Column, Effects, RowError};
 
 use crate::batch::{Batch, BatchLimits, ChunkError};
 use crate::error::{DecodeError, FramingError};
@@ -138,6 +138,12 @@ impl CopyDecoder {
     /// How often batches were built in buffers that came back.
     pub fn reuse(&self) -> BufferReuse {
         self.batch.reuse()
+    }
+
+    /// What policies did to values of each column, in its order: of batches that were handed out since this was last
+    /// asked.
+    pub fn take_effects(&mut self) -> Vec<Effects> {
+        self.batch.take_effects()
     }
 
     /// Whether the trailer has been decoded. A stream without it was cut off. Without trailers

@@ -44,6 +44,7 @@
 )]
 
 mod batch;
+mod conform;
 mod decoder;
 mod error;
 mod frame;
@@ -54,4 +55,4 @@ pub use batch::BatchLimits;
 pub use decoder::{CopyDecoder, Progress, Stop};
 pub use error::{DecodeError, FramingError};
 pub use large::{LARGE_FRAME_BYTES, LargeError, LargeSource};
-pub use pgarrow_column::BufferReuse;
+pub use pgarrow_column::{BufferReuse, Effect, Effects};

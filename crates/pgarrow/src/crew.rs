@@ -25,13 +25,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use opening::{Opening, Retired};
+use pgarrow_decode::Effects;
 pub(crate) use watch::Watched;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::Keeper;
 use crate::outlet::Outlet;
-use crate::reader::{Attempt, Reader, Shared, Tally, cancelled};
+use crate::reader::{Attempt, Reader, Shared, Tally, add_effects, cancelled};
 use crate::slice::SliceRange;
 
 /// One slice of one plan.
@@ -54,6 +55,8 @@ pub(crate) struct Crew<'a> {
     /// Rows read, by plan.
     rows: Vec<AtomicU64>,
     tallies: Mutex<Vec<Tally>>,
+    /// By plan, then by column.
+    effects: Mutex<Vec<Vec<Effects>>>,
     /// Backends of the readers, for the keeper to look at.
     backend_pids: Mutex<Vec<i32>>,
 }
@@ -65,6 +68,8 @@ pub(crate) struct Done {
     pub(crate) rows: Vec<u64>,
     /// By reader.
     pub(crate) tallies: Vec<Tally>,
+    /// What policies did to values, by plan, then by column.
+    pub(crate) effects: Vec<Vec<Effects>>,
     pub(crate) warnings: Vec<String>,
     /// Of the moments at which a backend was looked at, those at which it waited to send.
     pub(crate) server_waits_for_us: Option<f64>,
@@ -93,6 +98,7 @@ impl<'a> Crew<'a> {
             warnings: Mutex::default(),
             rows: shared.plans.iter().map(|_| AtomicU64::new(0)).collect(),
             tallies: Mutex::default(),
+            effects: Mutex::new(vec![Vec::new(); shared.plans.len()]),
             backend_pids: Mutex::default(),
             shared,
         }
@@ -206,6 +212,7 @@ impl<'a> Crew<'a> {
         Ok(Done {
             rows: self.rows.into_iter().map(AtomicU64::into_inner).collect(),
             tallies: self.tallies.into_inner().unwrap_or_else(PoisonError::into_inner),
+            effects: self.effects.into_inner().unwrap_or_else(PoisonError::into_inner),
             warnings: self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner),
             server_waits_for_us: watched.share_of_waiting(),
         })
@@ -294,6 +301,12 @@ impl<'a> Crew<'a> {
             "reader finished"
         );
         lock(&self.tallies).push(reader.tally);
+        let mut sums = lock(&self.effects);
+        for (plan_index, effects) in reader.effects {
+            if let Some(sum) = sums.get_mut(plan_index) {
+                add_effects(sum, effects);
+            }
+        }
     }
 
     /// One reader's life.

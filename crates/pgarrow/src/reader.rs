@@ -6,13 +6,14 @@
 //!                             └─ NeedMore ──▶ memory tight? give away, wait ─▶ stream.advance
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use pgarrow_column::{ValueError, make_column};
-use pgarrow_decode::{BatchLimits, CopyDecoder, DecodeError, LargeError, LargeSource, Stop};
+use pgarrow_decode::{BatchLimits, CopyDecoder, DecodeError, Effects, LargeError, LargeSource, Stop};
 use pgarrow_protocol::{CopyOutStep, RowStream, Session};
 
 use crate::budget::{Budget, Lease, Level, NoRoom};
@@ -102,6 +103,8 @@ pub(crate) struct Reader<'a> {
     decoder: Option<(usize, CopyDecoder)>,
     held_bytes: usize,
     pub(crate) tally: Tally,
+    /// What policies did to values in slices that were read whole: by plan, then by column.
+    pub(crate) effects: BTreeMap<usize, Vec<Effects>>,
 }
 
 /// A slice being read.
@@ -126,7 +129,14 @@ impl Attempt {
 impl<'a> Reader<'a> {
     pub(crate) fn new(shared: Shared<'a>) -> Self {
         let lease = shared.budget.reader();
-        Self { shared, lease, decoder: None, held_bytes: 0, tally: Tally::default() }
+        Self {
+            shared,
+            lease,
+            decoder: None,
+            held_bytes: 0,
+            tally: Tally::default(),
+            effects: BTreeMap::new(),
+        }
     }
 
     fn plan(&self, task: Task) -> Result<&'a Arc<Plan>> {
@@ -177,6 +187,8 @@ impl<'a> Reader<'a> {
         self.tally.slices += 1;
         let reuse = decoder.reuse();
         (self.tally.buffers_allocated, self.tally.buffers_reused) = (reuse.allocated, reuse.reused);
+        let of_plan = self.effects.entry(attempt.task.plan_index).or_default();
+        add_effects(of_plan, decoder.take_effects());
         self.decoder = Some((attempt.task.plan_index, decoder));
         Ok(n_rows)
     }
@@ -399,6 +411,12 @@ impl<'a> Reader<'a> {
             LargeError::Source(error) => error.into(),
         })
     }
+}
+
+/// Adds those of some columns to those of the same columns.
+pub(crate) fn add_effects(sums: &mut Vec<Effects>, effects: Vec<Effects>) {
+    sums.resize(sums.len().max(effects.len()), Effects::default());
+    sums.iter_mut().zip(effects).for_each(|(sum, more)| *sum += more);
 }
 
 /// What is received straight into its column.

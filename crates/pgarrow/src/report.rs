@@ -1,8 +1,12 @@
 //! `Report`: what an export came to, for people and as JSON.
 
+mod effects;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgarrow_decode::Effects;
 use pgarrow_sink::Written;
 use serde::Serialize;
 
@@ -59,7 +63,7 @@ pub struct Report {
     pub memory: MemoryReport,
     /// What was written.
     pub files: Vec<FileReport>,
-    /// What was read as what. Empty for many tables.
+    /// What was read as what, and what policies did to it. Empty for many tables, which have their own.
     pub columns: Vec<ColumnReport>,
     /// The tables, where there are many.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -106,8 +110,13 @@ pub struct ColumnReport {
     pub pg_type: String,
     /// Its Arrow type.
     pub arrow_type: String,
-    /// Whether it may be NULL, as far as the catalog proves it.
+    /// Whether it may be NULL, as far as the catalog proves it, or because a policy may write NULL.
     pub nullable: bool,
+    /// How many of its values a policy changed, or readers should know of: `infinity_nulled`, `infinity_saturated`,
+    /// `nan_nulled`, `out_of_range_nulled`, `out_of_range_saturated`, `text_replaced`, `trimmed`,
+    /// `lower_bound_dropped`, `end_of_day`; those that are not 0.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub effects: BTreeMap<String, u64>,
 }
 
 impl ColumnReport {
@@ -117,9 +126,19 @@ impl ColumnReport {
             name: column.name.clone(),
             pg_type: column.type_name.clone(),
             arrow_type: field.data_type().to_string(),
-            nullable: column.nullable,
+            nullable: field.is_nullable(),
+            effects: BTreeMap::new(),
         });
         column.collect()
+    }
+
+    /// The same, once it was read.
+    fn read(plan: &Plan, effects: &[Effects]) -> Vec<Self> {
+        let mut columns = Self::of(plan);
+        for (column, effects) in columns.iter_mut().zip(effects) {
+            column.effects = effects::counts(effects);
+        }
+        columns
     }
 }
 
@@ -165,6 +184,9 @@ pub struct TableReport {
     pub rows: u64,
     /// Its slices.
     pub slices: usize,
+    /// Its columns with values that a policy changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnReport>,
 }
 
 /// What a report is made of.
@@ -193,10 +215,14 @@ impl Report {
         });
         let (subject, slicing, columns, tables) = match plans {
             [plan] => {
-                (plan.subject().to_owned(), plan.slicing().to_owned(), ColumnReport::of(plan), Vec::new())
+                let effects = done.effects.first().map_or(&[][..], Vec::as_slice);
+                let columns = ColumnReport::read(plan, effects);
+                (plan.subject().to_owned(), plan.slicing().to_owned(), columns, Vec::new())
             }
             plans => {
-                let tables: Vec<TableReport> = plans.iter().zip(&done.rows).map(table).collect();
+                let read = plans.iter().zip(&done.rows).zip(&done.effects);
+                let tables: Vec<TableReport> =
+                    read.map(|((plan, rows), effects)| table(plan, *rows, effects)).collect();
                 let n_slices: usize = tables.iter().map(|table| table.slices).sum();
                 let slicing = format!("{n_slices} slices of {} tables", plans.len());
                 (format!("{} tables", plans.len()), slicing, Vec::new(), tables)
@@ -255,8 +281,10 @@ fn reader(tally: &Tally) -> ReaderReport {
     ReaderReport { slices, rows, wire_bytes, phases }
 }
 
-fn table((plan, rows): (&Arc<Plan>, &u64)) -> TableReport {
-    TableReport { table: plan.subject().to_owned(), rows: *rows, slices: plan.slices.len() }
+fn table(plan: &Plan, rows: u64, effects: &[Effects]) -> TableReport {
+    let mut columns = ColumnReport::read(plan, effects);
+    columns.retain(|column| !column.effects.is_empty());
+    TableReport { table: plan.subject().to_owned(), rows, slices: plan.slices.len(), columns }
 }
 
 /// The share of time in which backends waited for us. None of it is the network's if there is none between.

@@ -284,7 +284,7 @@ fn large_rows_that_are_broken() {
     );
     assert_eq!(error_of(&patched(0, &[0xff, 0xff])), framing(2, FramingError::AfterTrailer));
     // Values that are refused.
-    let version = ValueError::Malformed("a jsonb of another version than 1");
+    let version = ValueError::Malformed("a value of another version than 1");
     assert_eq!(error_of(&patched(json_at + 4, &[2])), value(3, "json", version));
     let width = ValueError::Width { expected: 4, found: 100_000 };
     let wide =

@@ -1,0 +1,403 @@
+//! What there is to know of a column before it is read: which of its values would stop an export or change, and which
+//! option decides it.
+
+use pgarrow_types::{
+    ArrayForm, ArrayType, DecimalForm, EncodingPolicy, EnumForm, GeometryForm, GeometryType, InfinityPolicy,
+    IntervalForm, NanPolicy, NumericForm, NumericType, OutOfRangePolicy, PgColumn, PgType, TimestampUnit,
+    TypeOptions,
+};
+use serde::Serialize;
+
+/// One thing to know of a column.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Note {
+    /// What it comes to.
+    pub kind: NoteKind,
+    /// In words: the end of a sentence about the column, without its full stop.
+    pub what: String,
+    /// The option of the command that decides it, as in `--nan null`; a column alone takes the same without its hyphens,
+    /// as in `--column NAME:nan=null`. None where there is nothing to decide.
+    pub option: Option<String>,
+}
+
+/// What a [`Note`] comes to.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum NoteKind {
+    /// Such a value stops the export.
+    Stops,
+    /// Such a value is not what it was, or is not there any more; values are counted in the report.
+    Changes,
+    /// Nothing is lost, but somebody may be surprised.
+    Tells,
+}
+
+/// What there is to know of a column, given the choices that hold for it. What stands inside of arrays, composites and
+/// ranges is looked at, too. Each thing once, what stops an export first.
+pub fn notes(column: &PgColumn) -> Vec<Note> {
+    let declared = NumericType::from_type_modifier(column.type_modifier);
+    let mut notes = Notes { options: &column.options, declared, notes: Vec::new() };
+    // The names of reg* types are known to the server only.
+    if column.pg_type == PgType::Oid && column.type_name.starts_with("reg") {
+        notes.tell("is a number; the server prints it as a name", Some("--column NAME:text"));
+    }
+    notes.of(&column.pg_type);
+    if !column.nullable && column.pg_type.may_become_null(&column.options) {
+        notes.tell("becomes nullable, since a policy may write NULL", None);
+    }
+    let mut notes = notes.notes;
+    notes.sort_by_key(|note| note.kind);
+    notes
+}
+
+struct Notes<'a> {
+    options: &'a TypeOptions,
+    /// What the column declares, if it is a numeric or an array of it.
+    declared: NumericType,
+    notes: Vec<Note>,
+}
+
+impl Notes<'_> {
+    fn add(&mut self, kind: NoteKind, what: impl Into<String>, option: Option<&str>) {
+        let note = Note { kind, what: what.into(), option: option.map(str::to_owned) };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    fn stop(&mut self, what: impl Into<String>, option: &str) {
+        self.add(NoteKind::Stops, what, Some(option));
+    }
+
+    fn change(&mut self, what: impl Into<String>, option: &str) {
+        self.add(NoteKind::Changes, what, Some(option));
+    }
+
+    fn tell(&mut self, what: impl Into<String>, option: Option<&str>) {
+        self.add(NoteKind::Tells, what, option);
+    }
+
+    fn of(&mut self, pg_type: &PgType) {
+        match pg_type {
+            PgType::Numeric(numeric) => self.of_numeric(*numeric),
+            PgType::Bpchar if self.options.trim => self.change("loses the blanks that pad it", "--trim"),
+            PgType::Bpchar => self.tell("keeps the blanks that pad it", Some("--trim")),
+            PgType::Date => self.of_infinity(),
+            PgType::Time => self.of_end_of_day(),
+            PgType::Timetz => {
+                self.of_end_of_day();
+                self.tell("is a struct of the time and its offset from UTC", Some("--column NAME:text"));
+            }
+            PgType::Timestamp | PgType::Timestamptz => self.of_timestamp(),
+            PgType::Interval => self.of_interval(),
+            PgType::Enum(of) => self.of_enum(of.labels.len()),
+            PgType::Geometry(geometry) => self.of_geometry(geometry),
+            PgType::Array(array) => self.of_array(array),
+            PgType::Composite(composite) => {
+                composite.attributes.iter().for_each(|attribute| self.of(&attribute.pg_type));
+            }
+            PgType::Range(range) | PgType::Multirange(range) => self.of(&range.subtype),
+            PgType::ServerText { warn: true } => {
+                self.tell("is not decoded: it is the server's text", Some("--unknown-types error"));
+            }
+            _ => {}
+        }
+        if is_text(pg_type) {
+            self.of_encoding();
+        }
+    }
+
+    fn of_infinity(&mut self) {
+        match self.options.infinity {
+            InfinityPolicy::Error => {
+                self.stop("infinity and -infinity stop the export", "--infinity null|saturate");
+            }
+            InfinityPolicy::Null => self.change("infinity and -infinity become NULL", "--infinity"),
+            InfinityPolicy::Saturate => {
+                self.change("infinity and -infinity become the largest and the smallest value", "--infinity");
+            }
+        }
+    }
+
+    /// `which` values are out of range, and another option that helps.
+    fn of_range(&mut self, which: &str, other: &str) {
+        match self.options.out_of_range {
+            OutOfRangePolicy::Error => {
+                let or = if other.is_empty() { String::new() } else { format!(" or {other}") };
+                self.stop(format!("{which} stop the export"), &format!("--out-of-range null|saturate{or}"));
+            }
+            OutOfRangePolicy::Null => self.change(format!("{which} become NULL"), "--out-of-range"),
+            OutOfRangePolicy::Saturate => {
+                self.change(format!("{which} become the largest or the smallest value"), "--out-of-range");
+            }
+        }
+    }
+
+    fn of_numeric(&mut self, numeric: NumericType) {
+        let form = numeric.form(self.options.numeric);
+        match form {
+            DecimalForm::Decimal128 { .. } | DecimalForm::Decimal256 { .. } => {}
+            DecimalForm::Float64 => {
+                self.change("is rounded to the nearest double", "--numeric exact|text");
+                self.of_range("values that no double is near to", "");
+                return;
+            }
+            DecimalForm::Text if self.options.numeric == NumericForm::Text => return,
+            DecimalForm::Text => {
+                let why = match numeric {
+                    NumericType::Unconstrained => "is text, since no precision is declared",
+                    NumericType::Declared { .. } => "is text, since no decimal of Arrow has so many digits",
+                };
+                self.tell(why, Some("--numeric 'decimal(P,S)'|float64|scan"));
+                return;
+            }
+        }
+        match self.options.nan {
+            NanPolicy::Error => self.stop("NaN stops the export", "--nan null or --numeric text"),
+            NanPolicy::Null => self.change("NaN becomes NULL", "--nan"),
+        }
+        if let DecimalForm::Decimal256 { .. } = form {
+            self.tell("has more than 38 digits, which many readers do not have", Some("--numeric text"));
+        }
+        if !self.holds_all(numeric) {
+            self.of_range("values with more digits before the point", "--numeric text");
+            self.stop("values with more digits behind the point stop the export", "--numeric text");
+        }
+    }
+
+    /// Whether the decimal holds every finite value: that of a declared type does, and one that was scanned; one that was
+    /// chosen may not.
+    fn holds_all(&self, numeric: NumericType) -> bool {
+        let NumericForm::Decimal(chosen) = self.options.numeric else { return true };
+        let (precision, scale) = (i32::from(chosen.precision()), i32::from(chosen.scale()));
+        let is_chosen = match numeric {
+            NumericType::Unconstrained => true,
+            NumericType::Declared { precision: p, scale: s } => {
+                (i32::from(p), i32::from(s)) == (precision, scale)
+            }
+        };
+        match self.declared {
+            _ if !is_chosen => numeric.decimal_form() != DecimalForm::Text,
+            NumericType::Unconstrained => false,
+            NumericType::Declared { precision: p, scale: s } => {
+                scale >= i32::from(s) && precision - scale >= i32::from(p) - i32::from(s)
+            }
+        }
+    }
+
+    fn of_end_of_day(&mut self) {
+        self.tell(
+            "24:00:00 stays what it is, 86400000000 microseconds, which strict readers refuse",
+            Some("--column NAME:text"),
+        );
+    }
+
+    fn of_timestamp(&mut self) {
+        self.of_infinity();
+        match self.options.timestamp_unit {
+            TimestampUnit::Microsecond => {
+                self.of_range("times after 294247-01-10 04:00:54.775807", "--timestamp-unit ms");
+            }
+            TimestampUnit::Millisecond => {
+                self.stop("times with a fraction of a millisecond stop the export", "--timestamp-unit us");
+            }
+            TimestampUnit::Nanosecond => {
+                self.of_range("times outside of 1677-09-21 to 2262-04-11", "--timestamp-unit us");
+            }
+        }
+    }
+
+    fn of_interval(&mut self) {
+        match self.options.interval {
+            IntervalForm::MonthDayNano => {
+                self.of_infinity();
+                self.of_range("hours, minutes and seconds beyond 292 years", "--interval struct|text");
+                self.tell("is a struct in Parquet, which has no such type", Some("--interval struct|text"));
+            }
+            IntervalForm::Struct => self.of_infinity(),
+            IntervalForm::Text => {}
+        }
+    }
+
+    fn of_enum(&mut self, n_labels: usize) {
+        if self.options.enums == EnumForm::Dictionary {
+            self.tell(
+                format!("has {n_labels} labels; one that is added while an Arrow IPC file is written stops the export"),
+                Some("--enum text"),
+            );
+        }
+    }
+
+    fn of_geometry(&mut self, geometry: &GeometryType) {
+        if self.options.geometry == GeometryForm::Wkb {
+            let which = match geometry.srid {
+                0 => "geometries with an SRID stop the export, since the column declares none".to_owned(),
+                srid => format!("geometries of another SRID than {srid} stop the export"),
+            };
+            self.stop(which, "--geometry ewkb");
+            if geometry.srid != 0 && geometry.crs.is_none() {
+                let text =
+                    format!("SRID {} has no name in spatial_ref_sys, so the field has none", geometry.srid);
+                self.tell(text, None);
+            }
+        }
+    }
+
+    fn of_array(&mut self, array: &ArrayType) {
+        match array.form(self.options) {
+            _ if array.is_vector => {}
+            ArrayForm::List => {
+                self.stop("arrays of more than one dimension stop the export", "--arrays nested|shaped");
+                self.change("lower bounds other than 1 are forgotten", "--arrays shaped");
+            }
+            ArrayForm::Nested => {
+                let depth = array.depth(self.options);
+                let dimensions =
+                    if depth == 1 { "one dimension".to_owned() } else { format!("{depth} dimensions") };
+                self.stop(
+                    format!("arrays of another depth than {dimensions} stop the export"),
+                    "--arrays shaped or --column NAME:TYPE[][]",
+                );
+                self.change("lower bounds other than 1 are forgotten", "--arrays shaped");
+            }
+            ArrayForm::Shaped => {}
+        }
+        self.of(&array.element);
+    }
+
+    /// Databases that check what is stored have nothing but UTF-8 for us; what the policy is for is said if it was chosen.
+    fn of_encoding(&mut self) {
+        match self.options.encoding {
+            EncodingPolicy::Error => {}
+            EncodingPolicy::Replace => {
+                self.change("bytes that are not UTF-8 become U+FFFD", "--encoding-policy")
+            }
+            EncodingPolicy::Binary => {
+                self.tell("is binary, in whatever encoding it has", Some("--encoding-policy"))
+            }
+        }
+    }
+}
+
+/// Text as the server has it.
+fn is_text(pg_type: &PgType) -> bool {
+    matches!(
+        pg_type,
+        PgType::Text
+            | PgType::Bpchar
+            | PgType::Json
+            | PgType::Jsonb
+            | PgType::Hstore
+            | PgType::ServerText { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pgarrow_types::{Attribute, CompositeType, Decimal, EnumType, RangeType};
+
+    use super::*;
+
+    fn column(pg_type: PgType, options: TypeOptions) -> PgColumn {
+        PgColumn {
+            name: "c".to_owned(),
+            pg_type,
+            type_oid: 0,
+            type_modifier: -1,
+            type_name: "a type".to_owned(),
+            nullable: true,
+            comment: None,
+            number: 1,
+            options,
+        }
+    }
+
+    /// `stops: …` and so on, a line each.
+    fn said(column: &PgColumn) -> Vec<String> {
+        let kind = |note: &Note| format!("{:?}", note.kind).to_lowercase();
+        notes(column).iter().map(|note| format!("{}: {}", kind(note), note.what)).collect()
+    }
+
+    fn array(element: PgType) -> PgType {
+        PgType::Array(Arc::new(ArrayType { element, element_oid: 0, dimensions: 1, is_vector: false }))
+    }
+
+    #[test]
+    fn what_stops_and_what_changes() {
+        let default = TypeOptions::default();
+        let null = TypeOptions {
+            infinity: InfinityPolicy::Null,
+            nan: NanPolicy::Null,
+            out_of_range: OutOfRangePolicy::Null,
+            ..default
+        };
+        let decimal = PgType::Numeric(NumericType::Declared { precision: 15, scale: 2 });
+        assert_eq!(said(&column(PgType::Int4, default)), Vec::<String>::new());
+        assert_eq!(said(&column(PgType::Date, default)), ["stops: infinity and -infinity stop the export"]);
+        assert_eq!(said(&column(PgType::Date, null)), ["changes: infinity and -infinity become NULL"]);
+        assert_eq!(said(&column(decimal.clone(), default)), ["stops: NaN stops the export"]);
+        let not_null = PgColumn { nullable: false, ..column(decimal, null) };
+        assert_eq!(
+            said(&not_null),
+            ["changes: NaN becomes NULL", "tells: becomes nullable, since a policy may write NULL"]
+        );
+        let text = PgType::Numeric(NumericType::Unconstrained);
+        assert_eq!(said(&column(text, default)), ["tells: is text, since no precision is declared"]);
+        let moods = PgType::Enum(Arc::new(EnumType { labels: vec!["sad".to_owned(), "ok".to_owned()] }));
+        assert!(said(&column(moods, default))[0].starts_with("tells: has 2 labels;"));
+        let regclass = PgColumn { type_name: "regclass".to_owned(), ..column(PgType::Oid, default) };
+        assert_eq!(notes(&regclass)[0].option.as_deref(), Some("--column NAME:text"));
+    }
+
+    #[test]
+    fn decimals_that_were_chosen() {
+        let stops = |decimal: Decimal, declared: (i32, i32)| {
+            let pg_type = PgType::Numeric(NumericType::Declared {
+                precision: decimal.precision().into(),
+                scale: decimal.scale().into(),
+            });
+            let options = TypeOptions { numeric: NumericForm::Decimal(decimal), ..TypeOptions::default() };
+            let type_modifier = if declared.0 == 0 { -1 } else { (declared.0 << 16 | declared.1) + 4 };
+            let notes = notes(&PgColumn { type_modifier, ..column(pg_type, options) });
+            notes.iter().any(|note| note.what.contains("more digits"))
+        };
+        let decimal = Decimal::new(20, 4).unwrap();
+        // Not declared; fewer digits than declared behind the point, and before it; enough of both.
+        assert!(stops(decimal, (0, 0)) && stops(decimal, (20, 5)) && stops(decimal, (21, 4)));
+        assert!(!stops(decimal, (20, 4)) && !stops(decimal, (15, 2)));
+    }
+
+    #[test]
+    fn what_stands_inside_is_looked_at_once() {
+        let range = PgType::Range(Arc::new(RangeType { subtype: PgType::Timestamptz }));
+        let attribute = |pg_type| Attribute {
+            name: "a".to_owned(),
+            pg_type,
+            type_oid: 0,
+            type_name: "a type".to_owned(),
+        };
+        let attributes = vec![attribute(range), attribute(PgType::Timestamp), attribute(PgType::Time)];
+        let composites = array(PgType::Composite(Arc::new(CompositeType { attributes })));
+        let default = TypeOptions::default();
+        assert_eq!(
+            said(&column(composites.clone(), default)),
+            [
+                "stops: arrays of more than one dimension stop the export",
+                "stops: infinity and -infinity stop the export",
+                "stops: times after 294247-01-10 04:00:54.775807 stop the export",
+                "changes: lower bounds other than 1 are forgotten",
+                "tells: 24:00:00 stays what it is, 86400000000 microseconds, which strict readers refuse",
+            ]
+        );
+        let shaped = TypeOptions { arrays: ArrayForm::Shaped, ..default };
+        assert_eq!(said(&column(array(PgType::Text), shaped)), Vec::<String>::new());
+        let nested = TypeOptions { arrays: ArrayForm::Nested, array_depth: Some(2), ..default };
+        let found = notes(&column(array(PgType::Int4), nested));
+        assert_eq!(found[0].what, "arrays of another depth than 2 dimensions stop the export");
+        assert!(notes(&column(composites, default)).iter().all(|note| note.option.is_some()));
+    }
+}
