@@ -150,7 +150,7 @@ impl Notes<'_> {
                     NumericType::Unconstrained => "is text, since no precision is declared",
                     NumericType::Declared { .. } => "is text, since no decimal of Arrow has so many digits",
                 };
-                self.tell(why, Some("--numeric 'decimal(P,S)'|float64|scan"));
+                self.tell(why, Some("--numeric decimal(P,S)|float64|scan"));
                 return;
             }
         }

@@ -36,6 +36,7 @@ mod phases;
 mod plan;
 mod planner;
 mod reader;
+mod refusal;
 mod report;
 mod run;
 mod scan;
