@@ -12,10 +12,13 @@ mod decimal;
 mod elements;
 mod enumeration;
 mod fixed;
+mod float64;
 mod geometric;
+mod geometry;
 mod inet;
 mod int;
 mod interval;
+mod interval_text;
 mod list;
 mod macaddr;
 mod map;
@@ -171,10 +174,7 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
             IntervalForm::MonthDayNano => {
                 Box::new(fixed::FixedColumn::new(interval::MonthDayNano(policies), data_type, rows))
             }
-            IntervalForm::Text => Box::new(text_form::TextFormColumn::new(
-                numeric::NumericText, /* LEAF: interval_text::IntervalText */
-                text,
-            )),
+            IntervalForm::Text => Box::new(text_form::TextFormColumn::new(interval_text::IntervalText, text)),
         },
         PgType::Timetz => Box::new(time::TimetzColumn::new(data_type)),
         PgType::Uuid => Box::new(uuid::UuidColumn::new(rows)),
@@ -185,10 +185,8 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
             DecimalForm::Decimal256 { precision, scale } => {
                 Box::new(decimal::Decimal256Column::new(precision, scale, policies))
             }
-            // LEAF: Float64 => float64::Float64Column::new(options, rows)
-            DecimalForm::Float64 | DecimalForm::Text => {
-                Box::new(text_form::TextFormColumn::new(numeric::NumericText, text))
-            }
+            DecimalForm::Float64 => Box::new(float64::Float64Column::new(policies, rows)),
+            DecimalForm::Text => Box::new(text_form::TextFormColumn::new(numeric::NumericText, text)),
         },
         PgType::Bpchar if options.trim => {
             Box::new(text_form::TextFormColumn::new(bpchar::Trimmed, stored_text))
@@ -239,6 +237,10 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
         PgType::Vector { dimensions } => vector::column::<vector::Single>(&data_type, *dimensions),
         PgType::Halfvec { dimensions } => vector::column::<vector::Half>(&data_type, *dimensions),
         PgType::Sparsevec => Box::new(parts::PartsColumn::new(vector::Sparse::new(data_type))),
+        PgType::Geometry(geometry) => {
+            let geometry = geometry::Geometry::new(geometry, options.geometry);
+            Box::new(text_form::TextFormColumn::new(geometry, Output::bytes(options)))
+        }
         // The enum is closed to us but open to others; a new variant is added here in the same change.
         _ => Box::new(bytes::BytesColumn::new(bytes::Plain, stored_text)),
     }

@@ -72,6 +72,10 @@ impl<const N: usize> Parts for Doubles<N> {
         self.parts.iter().map(capacity_bytes).sum()
     }
 
+    fn null_bytes(&self) -> usize {
+        8 * N
+    }
+
     fn finish(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
         let mut leaves = self.parts.iter_mut().map(std::mem::take);
         assemble(&self.data_type, &mut leaves, nulls)
@@ -197,6 +201,10 @@ impl Parts for Polygon {
         self.0.allocated_bytes()
     }
 
+    fn null_bytes(&self) -> usize {
+        size_of::<i32>()
+    }
+
     fn finish(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
         self.0.finish(nulls)
     }
@@ -255,6 +263,10 @@ impl Parts for Path {
 
     fn allocated_bytes(&self) -> usize {
         capacity_bytes(&self.is_closed) + self.points.allocated_bytes()
+    }
+
+    fn null_bytes(&self) -> usize {
+        1 + size_of::<i32>()
     }
 
     fn finish(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {

@@ -14,6 +14,9 @@ use crate::spare::{capacity_bytes, extrapolate, make_room, make_room_in_all};
 /// Bytes of NULLs that a chunk may always have.
 const ROOM_MIN: usize = 16 << 10;
 
+/// A NULL of more than this, in bytes of Arrow, is counted against the room of the chunk.
+const NULL_BYTES_SMALL: usize = 64;
+
 /// The buffers of a type, and how a value is taken apart into them.
 pub(crate) trait Parts: fmt::Debug + Send + 'static {
     /// Appends a row; of a NULL what stands where the parent's validity says that nothing does. After an error the
@@ -32,10 +35,8 @@ pub(crate) trait Parts: fmt::Debug + Send + 'static {
     /// Bytes allocated.
     fn allocated_bytes(&self) -> usize;
 
-    /// Bytes that a row has of which nothing but a NULL need stand on the wire.
-    fn null_bytes(&self) -> usize {
-        0
-    }
+    /// Bytes of Arrow data of a NULL.
+    fn null_bytes(&self) -> usize;
 
     /// Hands out the rows and starts anew.
     fn finish(&mut self, nulls: Option<NullBuffer>) -> ArrayRef;
@@ -52,6 +53,11 @@ impl<P: Parts> PartsColumn<P> {
     pub(crate) fn new(parts: P) -> Self {
         Self { parts, nulls: Nulls::new() }
     }
+
+    /// Bytes of a NULL that are much more than it has on the wire, or 0.
+    fn expanded_null_bytes(&self) -> usize {
+        Some(self.parts.null_bytes()).filter(|n_bytes| *n_bytes > NULL_BYTES_SMALL).unwrap_or(0)
+    }
 }
 
 impl<P: Parts> Column for PartsColumn<P> {
@@ -59,7 +65,7 @@ impl<P: Parts> Column for PartsColumn<P> {
         let room = chunk.room().max(ROOM_MIN);
         let (bytes, cursors) = chunk.parts();
         let n_rows = cursors.len();
-        let null_bytes = self.parts.null_bytes();
+        let null_bytes = self.expanded_null_bytes();
         let mut nulls_bytes = 0;
         let valid = self.nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
@@ -97,7 +103,7 @@ impl<P: Parts> Column for PartsColumn<P> {
     }
 
     fn expanded_bytes(&self, rows: usize) -> usize {
-        rows * self.parts.null_bytes()
+        rows * self.expanded_null_bytes()
     }
 
     fn null_bytes(&self) -> usize {

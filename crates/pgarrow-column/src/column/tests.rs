@@ -9,12 +9,13 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::i256;
 use arrow_schema::DataType;
-use pgarrow_types::{EnumType, IntervalForm, NumericType, PgType, TypeOptions};
+use pgarrow_types::{EnumType, GeometryType, IntervalForm, NumericType, PgType, TypeOptions};
 
 use super::*;
 use crate::chunk::{ABSENT, CHUNK_ROWS};
 use crate::error::ValueError;
 
+mod forms;
 mod geometric;
 mod nested;
 mod policies;
@@ -155,6 +156,9 @@ fn all_types() -> Vec<PgType> {
         PgType::Halfvec { dimensions: Some(3) },
         PgType::Halfvec { dimensions: None },
         PgType::Sparsevec,
+        PgType::Geometry(GeometryType { srid: 0, crs: None, is_geography: false }.into()),
+        PgType::Ltree,
+        PgType::Hstore,
     ]
 }
 

@@ -67,6 +67,10 @@ impl Parts for Tid {
         capacity_bytes(&self.blocks) + capacity_bytes(&self.offsets)
     }
 
+    fn null_bytes(&self) -> usize {
+        6
+    }
+
     fn finish(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
         let children: Vec<ArrayRef> = vec![
             Arc::new(UInt32Array::from(std::mem::take(&mut self.blocks))),

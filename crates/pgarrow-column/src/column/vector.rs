@@ -144,6 +144,10 @@ impl<E: Element> Parts for Vectors<E> {
         self.offsets.allocated_bytes() + capacity_bytes(&self.values)
     }
 
+    fn null_bytes(&self) -> usize {
+        size_of::<i32>()
+    }
+
     fn finish(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
         let values = array_of::<E>(&mut self.values);
         Arc::new(ListArray::new(Arc::clone(&self.item), self.offsets.finish(), values, nulls))
@@ -300,6 +304,10 @@ impl Parts for Sparse {
             + self.offsets.allocated_bytes()
             + capacity_bytes(&self.indices)
             + capacity_bytes(&self.values)
+    }
+
+    fn null_bytes(&self) -> usize {
+        3 * size_of::<i32>()
     }
 
     fn finish(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
