@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
 use arrow_array::{Array, ArrayRef, DictionaryArray, Int32Array, StringArray};
 use pgarrow_types::EnumType;
@@ -13,10 +14,37 @@ use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::{capacity_bytes, make_room_in_all};
+use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 /// Bytes of memory of a label beside its text, which is there twice: the string, the map's entry, its key.
 const LABEL_BYTES: usize = 64;
+
+/// Labels that are found without hashing their bytes: as many as most enums have, several times over.
+const SHORT_LABELS: usize = 64;
+
+/// A label of at most 15 bytes as one number, with its length; different labels have different numbers.
+///
+/// `framed` is its length and 16 bytes: the label, and what stands behind it.
+#[inline(always)]
+fn short_label(framed: &[u8; 20]) -> Option<(u128, u32)> {
+    let (length, label) = framed.split_first_chunk::<4>()?;
+    let length = u32::from_be_bytes(*length);
+    if length > 15 {
+        return None;
+    }
+    let label = u128::from_le_bytes(label.try_into().ok()?);
+    let mask = (1_u128 << (8 * length)) - 1;
+    Some(((label & mask) | u128::from(length) << 120, length))
+}
+
+/// Where a short label would stand.
+#[inline(always)]
+fn place(label: u128) -> usize {
+    // The halves, mixed by the golden ratio; the upper bits are the best mixed.
+    #[expect(clippy::cast_possible_truncation, reason = "takes the halves")]
+    let mixed = ((label as u64) ^ (label >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 58) as usize % SHORT_LABELS
+}
 
 /// To `Dictionary(Int32, Utf8)`. Keys are the labels' places in sort order when the run was planned.
 ///
@@ -29,7 +57,9 @@ pub(crate) struct EnumColumn {
     dictionary: Arc<StringArray>,
     keys: Vec<i32>,
     nulls: Nulls,
-    rows: usize,
+    spare: Spare<i32>,
+    /// Short labels that were met, and their keys. None has the number 0 but the empty label, whose key is looked up.
+    short_labels: [(u128, i32); SHORT_LABELS],
 }
 
 impl EnumColumn {
@@ -38,7 +68,22 @@ impl EnumColumn {
         let keys_by_label =
             labels.iter().zip(0..).map(|(label, key)| (Box::from(label.as_bytes()), key)).collect();
         let dictionary = Arc::new(StringArray::from_iter_values(&labels));
-        Self { keys_by_label, labels, dictionary, keys: Vec::new(), nulls: Nulls::new(), rows: 0 }
+        Self {
+            keys_by_label,
+            labels,
+            dictionary,
+            keys: Vec::new(),
+            nulls: Nulls::new(),
+            spare: Spare::new(0),
+            short_labels: [(0, -1); SHORT_LABELS],
+        }
+    }
+
+    fn key_of(&mut self, label: &[u8]) -> Result<i32, ValueError> {
+        match self.keys_by_label.get(label) {
+            Some(key) => Ok(*key),
+            None => self.add_label(label),
+        }
     }
 
     fn add_label(&mut self, label: &[u8]) -> Result<i32, ValueError> {
@@ -54,28 +99,38 @@ impl Column for EnumColumn {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
         if self.keys.capacity() == 0 {
-            self.keys.reserve(self.rows);
+            self.keys = self.spare.take();
+            self.keys.clear();
         }
-        // Neighbouring rows often have the same label.
-        let mut last: (&[u8], i32) = (&[], -1);
+        make_room(&mut self.keys, cursors.len());
         for (row, cursor) in cursors.iter_mut().enumerate() {
-            let at_row = |cause| RowError { row, cause };
-            let label = take_value(bytes, cursor).map_err(at_row)?;
+            let at = *cursor as usize;
+            let framed = bytes.get(at..at + 20).and_then(|framed| framed.try_into().ok());
+            let short = framed.and_then(short_label);
+            if let Some((label, length)) = short {
+                let known = self.short_labels.get(place(label)).filter(|(known, _)| *known == label);
+                if let Some((_, key @ 0..)) = known {
+                    *cursor += 4 + length;
+                    self.keys.push(*key);
+                    if let Some(valid) = self.nulls.scratch().get_mut(row) {
+                        *valid = true;
+                    }
+                    continue;
+                }
+            }
+            let label = take_value(bytes, cursor).map_err(|cause| RowError { row, cause })?;
             if let Some(valid) = self.nulls.scratch().get_mut(row) {
                 *valid = label.is_some();
             }
             let key = match label {
                 None => 0,
-                Some(label) if label == last.0 && last.1 >= 0 => last.1,
-                Some(label) => {
-                    let key = match self.keys_by_label.get(label) {
-                        Some(key) => *key,
-                        None => self.add_label(label).map_err(at_row)?,
-                    };
-                    last = (label, key);
-                    key
-                }
+                Some(label) => self.key_of(label).map_err(|cause| RowError { row, cause })?,
             };
+            if let (Some((short, _)), Some(_)) = (short, label)
+                && let Some(slot) = self.short_labels.get_mut(place(short))
+            {
+                *slot = (short, key);
+            }
             self.keys.push(key);
         }
         self.nulls.commit(cursors.len());
@@ -88,7 +143,7 @@ impl Column for EnumColumn {
     }
 
     fn expect_rows(&mut self, rows: usize) {
-        make_room_in_all(&mut self.keys, rows);
+        self.spare.foresee(&mut self.keys, rows);
     }
 
     fn bytes(&self) -> usize {
@@ -97,11 +152,23 @@ impl Column for EnumColumn {
 
     fn allocated_bytes(&self) -> usize {
         let labels: usize = self.labels.iter().map(|label| 2 * label.capacity() + LABEL_BYTES).sum();
-        capacity_bytes(&self.keys) + labels + self.nulls.allocated_bytes()
+        capacity_bytes(&self.keys) + labels + self.nulls.allocated_bytes() + self.spare.allocated_bytes()
+    }
+
+    fn recycle(&mut self, array: ArrayRef) {
+        let keys = array.as_dictionary_opt::<Int32Type>().map(|array| array.keys().values().inner().clone());
+        if let Some(keys) = keys {
+            drop(array);
+            self.spare.give(keys);
+        }
+    }
+
+    fn reuse(&self) -> BufferReuse {
+        self.spare.reuse()
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.rows = self.keys.len();
+        self.spare.learn(self.keys.len());
         if self.dictionary.len() != self.labels.len() {
             self.dictionary = Arc::new(StringArray::from_iter_values(&self.labels));
         }

@@ -15,6 +15,7 @@ use super::*;
 use crate::chunk::{ABSENT, CHUNK_ROWS};
 use crate::error::ValueError;
 
+mod enums;
 mod forms;
 mod geometric;
 mod nested;
