@@ -169,17 +169,6 @@ impl Session {
         }
         self.check_encoding(STARTUP_PHASE)
     }
-
-    /// The server must talk UTF-8 to us; a server that reports no encoding at all is believed.
-    pub(crate) fn check_encoding(&mut self, phase: &'static str) -> Result<(), Error> {
-        match self.parameter("client_encoding") {
-            None | Some("UTF8") => Ok(()),
-            Some(other) => {
-                let what = format!("client_encoding is {} and no longer UTF8", escape_control(other));
-                Err(self.fail(ErrorKind::Protocol, phase, &what))
-            }
-        }
-    }
 }
 
 /// Source: `AUTH_REQ_*` in PostgreSQL's `src/include/libpq/protocol.h`.

@@ -29,6 +29,7 @@ use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Tag};
 use crate::frontend::Outgoing;
 use crate::server_error::ServerError;
+use crate::text::escape_control;
 use crate::wire::{Fill, TICK, Wire, is_nothing};
 
 /// Notices that are kept for [`Session::take_notices`]; older ones are dropped.
@@ -37,6 +38,11 @@ const NOTICES_MAX: usize = 64;
 const PARAMETERS_MAX: usize = 256;
 /// How long a server may take from its error to being ready again.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// How text is sent in both directions.
+const UTF8: &str = "UTF8";
+/// How text is sent that nobody has checked.
+const RAW: &str = "SQL_ASCII";
 
 /// The phase in which nothing was asked.
 const IDLE: &str = "idle";
@@ -65,6 +71,8 @@ pub struct Session {
     last_words: Option<ServerError>,
     unusable: Option<String>,
     is_started: bool,
+    /// The `client_encoding` that the server is to have.
+    encoding: &'static str,
 }
 
 /// Whether the session is in a transaction, as of the last ReadyForQuery.
@@ -104,6 +112,7 @@ impl Session {
             last_words: None,
             unusable: None,
             is_started: false,
+            encoding: UTF8,
         }
     }
 
@@ -182,6 +191,35 @@ impl Session {
     /// What is weak about this connection, one sentence each, for a person to read.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// From now on the server sends text as it has it, not checked and not converted. For databases of encoding
+    /// SQL_ASCII, whose text may be in any encoding, or in several; of any other it would be in that one.
+    ///
+    /// In a transaction, for that transaction.
+    ///
+    /// # Errors
+    ///
+    /// As for [`execute`](Self::execute).
+    pub fn receive_raw_text(&mut self) -> Result<(), Error> {
+        if self.encoding != RAW {
+            self.execute("SET client_encoding = 'SQL_ASCII'")?;
+            self.encoding = RAW;
+        }
+        Ok(())
+    }
+
+    /// The encoding that the server is to have for us; a server that reports none at all is believed.
+    pub(crate) fn check_encoding(&mut self, phase: &'static str) -> Result<(), Error> {
+        match self.parameter("client_encoding") {
+            None => Ok(()),
+            Some(encoding) if encoding == self.encoding => Ok(()),
+            Some(other) => {
+                let other = escape_control(other);
+                let what = format!("client_encoding is {other} and no longer {}", self.encoding);
+                Err(self.fail(ErrorKind::Protocol, phase, &what))
+            }
+        }
     }
 
     /// Tells the server that the session is over and closes the connection.

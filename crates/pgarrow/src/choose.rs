@@ -9,9 +9,11 @@
 
 mod meaning;
 
+pub(crate) use meaning::has;
+
 use std::sync::Arc;
 
-use pgarrow_catalog::{ResolvedColumn, TypeNote};
+use pgarrow_catalog::{ResolvedColumn, TypeNote, quote_identifier};
 use pgarrow_protocol::Session;
 use pgarrow_types::{
     ArrayType, ColumnForm, ColumnOptions, Decimal, NumericForm, NumericType, PgColumn, PgType, UnknownTypes,
@@ -117,7 +119,7 @@ impl Choice<'_> {
         match note {
             TypeNote::Text { .. } if unknown_types == UnknownTypes::Error => Err(self.refused(&format!(
                 "cannot be decoded, since {note}; leave the column out, or read it as text (--column {}:text)",
-                self.name
+                typed(&self.name)
             ))),
             TypeNote::Text { because } => {
                 let why = if because == type_name { String::new() } else { format!(", since {note}") };
@@ -125,7 +127,7 @@ impl Choice<'_> {
             }
             _ => Err(self.refused(&format!(
                 "cannot be decoded: {note}; leave the column out, or read it as text (--column {}:text)",
-                self.name
+                typed(&self.name)
             ))),
         }
     }
@@ -168,4 +170,12 @@ fn with_decimal(pg_type: &PgType, decimal: Decimal) -> Option<PgType> {
         }))),
         _ => None,
     }
+}
+
+/// A name as one would type it: quoted only where that is needed.
+pub(crate) fn typed(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let needs_quotes =
+        name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_plain);
+    if needs_quotes { quote_identifier(name) } else { name.to_owned() }
 }

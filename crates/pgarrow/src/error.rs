@@ -31,7 +31,7 @@ pub enum ErrorKind {
     Server,
     /// PostgreSQL, or something between us, broke the protocol. Please report it.
     Protocol,
-    /// A value does not fit the Arrow type of its column. Cast it in a query.
+    /// A value does not fit the Arrow type of its column. The message names the choices that let it.
     Value,
     /// The output could not be written.
     Sink,
@@ -138,9 +138,9 @@ fn advice(server: &ServerError) -> Option<&'static str> {
         "42501" => Some("grant SELECT on it to this role, or name only columns that the role may read"),
         "53300" => Some("close other connections, or raise max_connections or the role's limit"),
         "25006" => Some("an export runs in a read-only transaction"),
-        "22021" | "22P05" => {
-            Some("the database holds text that is not valid in UTF-8; read such columns as bytea")
-        }
+        "22021" | "22P05" => Some(
+            "the database holds text that is not valid in UTF-8; choose --encoding-policy replace|binary where the database's encoding is SQL_ASCII, or read such columns as bytea",
+        ),
         "54000" => Some("a row of more than 1 GiB cannot be sent; leave out its largest columns"),
         "40001" => Some("on a standby, raise max_standby_streaming_delay or set hot_standby_feedback"),
         _ => None,
@@ -150,6 +150,13 @@ fn advice(server: &ServerError) -> Option<&'static str> {
 impl From<CatalogError> for Error {
     fn from(error: CatalogError) -> Self {
         match error {
+            CatalogError::Protocol(error) if matches!(error.sqlstate(), Some("22021" | "22P05")) => {
+                // What is proposed for values is no help for the catalog.
+                let text = format!("a name, a comment or a label in the catalog is not UTF-8: {error}");
+                let mut converted = Self::new(ErrorKind::Server, text);
+                converted.0.sqlstate = error.sqlstate().map(str::to_owned);
+                converted.advice("rename it, or drop the comment")
+            }
             CatalogError::Protocol(error) => error.into(),
             CatalogError::Unexpected(_) => Self::new(ErrorKind::Protocol, error.to_string()),
             _ => Self::new(ErrorKind::Options, error.to_string()),

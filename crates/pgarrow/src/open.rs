@@ -17,7 +17,7 @@ use pgarrow_protocol::{CopyOutStep, Session};
 use pgarrow_types::PgColumn;
 
 use crate::cancel::Cancel;
-use crate::choose::{Chosen, all_exist, choose};
+use crate::choose::{Chosen, all_exist, choose, typed};
 use crate::engine::{Engine, Job};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Request, What};
@@ -417,7 +417,8 @@ impl Request {
             let text = format!(
                 "{subject}, column {:?}: a slice cannot be scanned for precision and scale, since the others may have \
                  more digits; give the column a decimal (--column {}:decimal(P,S))",
-                column.name, column.name
+                column.name,
+                typed(&column.name)
             );
             return Err(refused(&text));
         }

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
-use pgarrow_column::{ValueError, make_column};
-use pgarrow_decode::{BatchLimits, CopyDecoder, DecodeError, Effects, LargeError, LargeSource, Stop};
+use pgarrow_column::make_column;
+use pgarrow_decode::{BatchLimits, CopyDecoder, Effects, LargeError, LargeSource, Stop};
 use pgarrow_protocol::{CopyOutStep, RowStream, Session};
+use pgarrow_types::EncodingPolicy;
 
 use crate::budget::{Budget, Lease, Level, NoRoom};
 use crate::cancel::Cancel;
@@ -24,6 +25,7 @@ use crate::options::{ExportOptions, ReadMode};
 use crate::outlet::Outlet;
 use crate::phases::{Moment, Phases};
 use crate::plan::Plan;
+use crate::refusal::decode_error;
 
 /// Of one session: it is there all the time.
 const RECEIVE_BYTES: usize = 256 << 10;
@@ -225,6 +227,7 @@ impl<'a> Reader<'a> {
             .get(attempt.task.slice_index)
             .map(|slice| plan.select(slice))
             .ok_or_else(|| broken(plan, "a slice that was not planned"))?;
+        self.receive_as_chosen(session)?;
         let started = Moment::now();
         let opened: Result<Box<dyn RowStream + '_>, pgarrow_protocol::Error> = match self.shared.read_mode {
             ReadMode::Auto | ReadMode::Copy => {
@@ -269,7 +272,7 @@ impl<'a> Reader<'a> {
             self.note(decoder, stream, attempt);
             self.lease.set(RECEIVE_BYTES + decoder.allocated_bytes() + self.held_bytes);
             let started = Moment::now();
-            let step = stream.advance()?;
+            let step = stream.advance().map_err(|error| not_utf8(decoder.rows(), error))?;
             started.add_receiving(&mut self.tally.phases);
             if let CopyOutStep::Done { rows } = step {
                 self.note(decoder, stream, attempt);
@@ -278,6 +281,17 @@ impl<'a> Reader<'a> {
                 return Ok(rows);
             }
         }
+    }
+
+    /// Where text may be in any encoding, and somebody has said what becomes of it, it comes as it is.
+    fn receive_as_chosen(&self, session: &mut Session) -> Result<()> {
+        let columns = || self.shared.plans.iter().flat_map(|plan| &plan.columns);
+        let is_raw = session.parameter("server_encoding") == Some("SQL_ASCII")
+            && columns().any(|column| column.options.encoding != EncodingPolicy::Error);
+        if is_raw {
+            session.receive_raw_text()?;
+        }
+        Ok(())
     }
 
     /// Brings the run's progress up to date.
@@ -413,6 +427,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// An error of the stream. Text that the server cannot convert ends it with the row in question, all before it having
+/// been sent.
+fn not_utf8(n_rows: u64, error: pgarrow_protocol::Error) -> Error {
+    let is_of_text = matches!(error.sqlstate(), Some("22021" | "22P05"));
+    let error = Error::from(error);
+    match is_of_text {
+        true => error.context(format!("row {} of its slice", n_rows + 1)),
+        false => error,
+    }
+}
+
 /// Adds those of some columns to those of the same columns.
 pub(crate) fn add_effects(sums: &mut Vec<Effects>, effects: Vec<Effects>) {
     sums.resize(sums.len().max(effects.len()), Effects::default());
@@ -442,37 +467,6 @@ fn mib(bytes: usize) -> usize {
 
 fn broken(plan: &Plan, what: &str) -> Error {
     Error::new(ErrorKind::Protocol, format!("{}: {what}; the export is not complete", plan.subject))
-}
-
-/// Says where: table, column, type and row; and what to do.
-fn decode_error(plan: &Plan, error: DecodeError) -> Error {
-    let subject = &plan.subject;
-    let type_of = |index: usize| plan.columns.get(index).map_or("", |column| column.type_name.as_str());
-    match error {
-        DecodeError::Value { column_index, column, row, cause } => {
-            let pg_type = type_of(column_index);
-            let row = match plan.slices.len() {
-                0 | 1 => format!("row {row}"),
-                // Rows are counted in the stream, and there are several.
-                _ => format!("row {row} of its slice"),
-            };
-            let text = format!("{subject}, column {column:?} ({pg_type}), {row}: {cause}");
-            let error = Error::new(ErrorKind::Value, text);
-            match cause {
-                ValueError::Infinite | ValueError::NotANumber | ValueError::OutOfRange => {
-                    error.advice("cast the column to text in a query to keep every value")
-                }
-                ValueError::Utf8 => error.advice("read the column as bytea in a query (convert_to)"),
-                ValueError::BatchTooLarge => error.advice("make batches smaller (--batch-bytes)"),
-                _ => error
-                    .advice("the server, or something between, broke the binary format; please report it"),
-            }
-        }
-        DecodeError::UnexpectedNull { .. } => {
-            Error::new(ErrorKind::Value, format!("{subject}: {error}")).advice("read the table with a query")
-        }
-        _ => Error::new(ErrorKind::Protocol, format!("{subject}: {error}")),
-    }
 }
 
 /// The caller's own wish.

@@ -84,7 +84,7 @@ pub(super) fn check(of_column: &ColumnOptions, column: &PgColumn) -> Result<(), 
 }
 
 /// Whether a type, or anything inside of it, is so.
-fn has(pg_type: &PgType, is: &dyn Fn(&PgType) -> bool) -> bool {
+pub(crate) fn has(pg_type: &PgType, is: &dyn Fn(&PgType) -> bool) -> bool {
     is(pg_type)
         || match pg_type {
             PgType::Array(array) => has(&array.element, is),
