@@ -1,0 +1,157 @@
+//! Why a row could not become Arrow: where it is, and which choice lets the export go on.
+
+use pgarrow_column::ValueError;
+use pgarrow_decode::DecodeError;
+use pgarrow_types::{DecimalForm, IntervalForm, PgColumn, PgType, TimestampUnit};
+
+use crate::choose::{has, typed};
+use crate::error::{Error, ErrorKind};
+use crate::plan::Plan;
+
+/// Says where: table, column, type and row; and what to do.
+pub(crate) fn decode_error(plan: &Plan, error: DecodeError) -> Error {
+    let subject = &plan.subject;
+    match error {
+        DecodeError::Value { column_index, column, row, cause } => {
+            let planned = plan.columns.get(column_index);
+            let pg_type = planned.map_or("", |column| column.type_name.as_str());
+            let row = match plan.slices.len() {
+                0 | 1 => format!("row {row}"),
+                // Rows are counted in the stream, and there are several.
+                _ => format!("row {row} of its slice"),
+            };
+            let text = format!("{subject}, column {column:?} ({pg_type}), {row}: {cause}");
+            let advice = planned.and_then(|column| advice(column, cause));
+            Error::new(ErrorKind::Value, text).advice(advice.unwrap_or_else(|| {
+                "the server, or something between, broke the binary format; please report it".to_owned()
+            }))
+        }
+        DecodeError::UnexpectedNull { .. } => {
+            Error::new(ErrorKind::Value, format!("{subject}: {error}")).advice("read the table with a query")
+        }
+        _ => Error::new(ErrorKind::Protocol, format!("{subject}: {error}")),
+    }
+}
+
+/// The choices with which the export would not stop at such a value; `None` if the value is not the user's.
+fn advice(column: &PgColumn, cause: ValueError) -> Option<String> {
+    let name = typed(&column.name);
+    let any = |is: &dyn Fn(&PgType) -> bool| has(&column.pg_type, is);
+    let has_decimals = any(&|pg_type| is_decimal(pg_type, column));
+    let has_intervals = any(&|pg_type| matches!(pg_type, PgType::Interval));
+    let has_timestamps = any(&|pg_type| matches!(pg_type, PgType::Timestamp | PgType::Timestamptz));
+    let decimal = format!("a larger decimal (--column {name}:decimal(P,S))");
+    let mut choices: Vec<String> = Vec::new();
+    match cause {
+        ValueError::Infinite | ValueError::NotANumber => {
+            let has_times =
+                has_timestamps || has_intervals || any(&|pg_type| matches!(pg_type, PgType::Date));
+            choices.extend(has_times.then(|| "--infinity null|saturate".to_owned()));
+            choices.extend(has_decimals.then(|| "--nan null".to_owned()));
+        }
+        ValueError::OutOfRange => {
+            if column.options.timestamp_unit == TimestampUnit::Nanosecond && has_timestamps {
+                choices.push("--timestamp-unit us".to_owned());
+            }
+            if has_intervals && column.options.interval == IntervalForm::MonthDayNano {
+                choices.push("--interval struct".to_owned());
+            }
+            choices.extend(has_decimals.then_some(decimal));
+            choices.push("--out-of-range null|saturate".to_owned());
+        }
+        ValueError::LostDigits => {
+            choices.extend(has_timestamps.then(|| "--timestamp-unit us".to_owned()));
+            choices.extend(has_decimals.then_some(decimal));
+        }
+        ValueError::Dimensions { expected, found } => {
+            choices.push("--arrays shaped".to_owned());
+            // What an array of arrays is, is said for the column as a whole.
+            if let (PgType::Array(_), 1) = (&column.pg_type, expected) {
+                let element = column.type_name.strip_suffix("[]").unwrap_or("TYPE");
+                let brackets = "[]".repeat(found.into());
+                choices
+                    .push(format!("lists in lists (--arrays nested, --column {name}:{element}{brackets})"));
+            }
+        }
+        ValueError::Srid => {
+            choices.push(format!("--column {name}:geometry=ewkb"));
+            choices.push("a cast to geometry(…, SRID) in a query".to_owned());
+        }
+        ValueError::Utf8 => choices.push("--encoding-policy replace|binary".to_owned()),
+        ValueError::BatchTooLarge => return Some("make batches smaller (--batch-bytes)".to_owned()),
+        _ => return None,
+    }
+    if !matches!(column.pg_type, PgType::ServerText { .. }) {
+        choices.push(format!("--column {name}:text, which keeps every value"));
+    }
+    Some(format!("choose {}", choices.join(", or ")))
+}
+
+fn is_decimal(pg_type: &PgType, column: &PgColumn) -> bool {
+    match pg_type {
+        PgType::Numeric(numeric) => numeric.form(column.options.numeric) != DecimalForm::Text,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgarrow_types::{ArrayType, NumericType, TypeOptions};
+    use std::sync::Arc;
+
+    fn column(pg_type: PgType, type_name: &str, options: TypeOptions) -> PgColumn {
+        PgColumn {
+            name: "Of It".to_owned(),
+            pg_type,
+            type_oid: 1,
+            type_modifier: -1,
+            type_name: type_name.to_owned(),
+            nullable: true,
+            comment: None,
+            number: 1,
+            options,
+        }
+    }
+
+    #[test]
+    fn every_refused_value_has_a_way_out() {
+        let decimal = PgType::Numeric(NumericType::Declared { precision: 5, scale: 2 });
+        let array = PgType::Array(Arc::new(ArrayType {
+            element: PgType::Int4,
+            element_oid: 23,
+            dimensions: 1,
+            is_vector: false,
+        }));
+        let ns = TypeOptions { timestamp_unit: TimestampUnit::Nanosecond, ..TypeOptions::default() };
+        let run = TypeOptions::default();
+        for (pg_type, type_name, options, cause, ways) in [
+            (PgType::Date, "date", run, ValueError::Infinite, vec!["--infinity null|saturate"]),
+            (decimal.clone(), "numeric(5,2)", run, ValueError::NotANumber, vec!["--nan null"]),
+            (
+                PgType::Timestamp,
+                "timestamp",
+                ns,
+                ValueError::OutOfRange,
+                vec!["--timestamp-unit us", "--out-of-range"],
+            ),
+            (PgType::Interval, "interval", run, ValueError::OutOfRange, vec!["--interval struct"]),
+            (decimal, "numeric(5,2)", run, ValueError::LostDigits, vec!["decimal(P,S)"]),
+            (
+                array,
+                "integer[]",
+                run,
+                ValueError::Dimensions { expected: 1, found: 3 },
+                vec!["--arrays shaped", "--column \"Of It\":integer[][][]"],
+            ),
+            (PgType::Text, "text", run, ValueError::Utf8, vec!["--encoding-policy replace|binary"]),
+        ] {
+            let text = advice(&column(pg_type, type_name, options), cause).unwrap();
+            for way in ways.into_iter().chain(["--column \"Of It\":text"]) {
+                assert!(text.contains(way), "{cause:?}: {text}");
+            }
+        }
+        // Nobody's choice.
+        assert_eq!(advice(&column(PgType::Int4, "integer", run), ValueError::Length), None);
+    }
+}
