@@ -15,6 +15,7 @@
     reason = "helpers of tests, which fail by panicking"
 )]
 
+mod choices;
 mod example;
 mod faults;
 mod golden;
