@@ -58,6 +58,9 @@ impl Destination {
         if format != FormatName::Parquet && flags.row_group_rows.is_some() {
             return Err(Failure::options("--row-group-rows is for --to parquet"));
         }
+        if format != FormatName::Parquet && flags.field_ids {
+            return Err(Failure::options("--field-ids is for --to parquet"));
+        }
         let (place, format) = match (format, place) {
             (FormatName::None, Some(_)) => {
                 return Err(Failure::options("--to none writes nothing; leave out -o, or choose a format"));
@@ -77,7 +80,7 @@ impl Destination {
         Ok(Self::Output(place, format))
     }
 
-    /// Parquet has no type for Arrow's intervals.
+    /// What an interval becomes if nobody says it: Parquet has no type for Arrow's intervals.
     pub(crate) fn interval(&self) -> IntervalForm {
         match self {
             Self::Output(_, Format::Parquet(_)) => IntervalForm::Struct,

@@ -1,6 +1,7 @@
 //! What was typed.
 
 mod shared;
+mod types;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 use crate::exit;
 use crate::units::{parse_batch_bytes, parse_duration, parse_size};
 pub(crate) use shared::{ReadModeName, ReadingFlags, SessionFlags, WhatFlags};
+pub(crate) use types::TypeFlags;
 
 /// Data out of PostgreSQL into Arrow: Parquet files, Arrow IPC files and streams.
 ///
@@ -31,6 +33,11 @@ pub(crate) enum Command {
     /// Show what an export would read, in which slices and why, without reading it
     #[command(after_help = exit::help(), after_long_help = after(PLAN_EXAMPLES))]
     Plan(Box<PlanFlags>),
+    /// Show what the columns become in Arrow and Parquet, what could stop an export, and which option decides it
+    ///
+    /// Reads no rows, with one exception: --numeric scan asks for the digits of numerics.
+    #[command(after_help = exit::help(), after_long_help = after(INSPECT_EXAMPLES))]
+    Inspect(Box<InspectFlags>),
     /// Hold a snapshot and hand out slices of it, for exports in other processes
     ///
     /// Plans a table or a query, writes a token for every slice, and keeps the snapshot until it is told to let go.
@@ -75,6 +82,13 @@ pub(crate) struct ExportFlags {
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) to: Option<FormatName>,
 
+    /// Give every field its number in PostgreSQL as field id, for readers that go by it; for Parquet
+    ///
+    /// The column's attnum, or its place in a query. A field inside of a column has the column's number times 100000 and
+    /// its own place in it, from 1.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) field_ids: bool,
+
     /// Begin another file of a folder once one has this size, as in 256M. Default: never
     ///
     /// Files are somewhat larger: a file ends where a row group or a batch does.
@@ -116,6 +130,9 @@ pub(crate) struct ExportFlags {
     pub(crate) quiet: bool,
 
     #[command(flatten)]
+    pub(crate) types: TypeFlags,
+
+    #[command(flatten)]
     pub(crate) reading: ReadingFlags,
 
     /// How often a slice is read again, under the same snapshot, when its reader loses the connection. Default: 3
@@ -130,6 +147,9 @@ pub(crate) struct ExportFlags {
 pub(crate) struct PlanFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
+
+    #[command(flatten)]
+    pub(crate) types: TypeFlags,
 
     #[command(flatten)]
     pub(crate) reading: ReadingFlags,
@@ -152,6 +172,25 @@ pub(crate) struct PlanFlags {
     /// The same: a slice is planned already.
     #[arg(long, value_name = "FILE|-|JSON", hide = true)]
     pub(crate) slice: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectFlags {
+    #[command(flatten)]
+    pub(crate) what: WhatFlags,
+
+    #[command(flatten)]
+    pub(crate) types: TypeFlags,
+
+    #[command(flatten)]
+    pub(crate) reading: ReadingFlags,
+
+    #[command(flatten)]
+    pub(crate) session: SessionFlags,
+
+    /// Print JSON, with types as a whole
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -246,6 +285,10 @@ Examples:
   A large table to a folder of files, by four connections within 256 MiB:
     pgarrow export shop --table orders -o orders/ --file-size 512M --readers 4 --memory 256M
 
+  Values that Arrow does not have become NULL, and are counted; one column as text, one as another decimal:
+    pgarrow export shop --table orders --infinity null --nan null --column note:text \\
+        --column 'total:decimal(20,4)' -o orders.parquet
+
   All tables of a schema, of one moment:
     pgarrow export shop --schema public -o shop/
 
@@ -266,6 +309,17 @@ Examples:
 
   The tables of a schema with their sizes:
     pgarrow plan shop --schema public --all";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  What a table's columns become, and what to look out for:
+    pgarrow inspect postgres://me@localhost/shop --table orders
+
+  The same with other choices, for a program:
+    pgarrow inspect shop --query 'select * from orders' --arrays shaped --column 'total:decimal(20,4)' --json
+
+  All tables of a schema:
+    pgarrow inspect shop --schema public";
 
 const HOLD_EXAMPLES: &str = "\
 Examples:

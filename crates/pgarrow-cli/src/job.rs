@@ -2,11 +2,14 @@
 
 use std::path::{self, PathBuf};
 
-use pgarrow::{Config, Error, ExportOptions, ReadMode};
+use pgarrow::{Config, Error, ExportOptions, IntervalForm, ReadMode};
 
 use crate::destination::{Destination, Place};
 use crate::exit::Failure;
-use crate::flags::{ExportFlags, HoldFlags, PlanFlags, ReadModeName, ReadingFlags, SessionFlags, WhatFlags};
+use crate::flags::{
+    ExportFlags, HoldFlags, InspectFlags, PlanFlags, ReadModeName, ReadingFlags, SessionFlags, TypeFlags,
+    WhatFlags,
+};
 use crate::subject::{Single, Subject};
 use crate::units;
 
@@ -53,6 +56,19 @@ impl Reading {
             asked: Asked { readers: reading.readers, memory: reading.memory },
         })
     }
+
+    /// With the choices about types. `interval` is what an interval becomes if they do not say it.
+    fn with_types(mut self, types: &TypeFlags, interval: IntervalForm) -> Result<Self, Failure> {
+        if let Some(name) = types.repeated_column() {
+            let text =
+                format!("--column names {name:?} twice; give its choices together, separated by commas");
+            return Err(Failure::options(text));
+        }
+        let options = self.options.with_types(types.options(interval));
+        let columns = types.by_column.iter().cloned();
+        self.options = columns.fold(options, |options, (name, column)| options.with_column(name, column));
+        Ok(self)
+    }
 }
 
 impl Asked {
@@ -83,7 +99,17 @@ impl TryFrom<&PlanFlags> for Reading {
             let text = "a slice is planned already; `pgarrow export --slice … --dry-run` shows it";
             return Err(Failure::options(text));
         }
-        Self::new(&flags.what, None, &flags.reading, &flags.session)
+        let reading = Self::new(&flags.what, None, &flags.reading, &flags.session)?;
+        reading.with_types(&flags.types, IntervalForm::default())
+    }
+}
+
+impl TryFrom<&InspectFlags> for Reading {
+    type Error = Failure;
+
+    fn try_from(flags: &InspectFlags) -> Result<Self, Failure> {
+        let reading = Self::new(&flags.what, None, &flags.reading, &flags.session)?;
+        reading.with_types(&flags.types, IntervalForm::default())
     }
 }
 
@@ -110,7 +136,7 @@ impl TryFrom<&ExportFlags> for Reading {
         if flags.output.is_some() || flags.to.is_some() {
             return Ok(Job::try_from(flags)?.reading);
         }
-        reading_of(flags)
+        reading_of(flags)?.with_types(&flags.types, IntervalForm::default())
     }
 }
 
@@ -118,9 +144,9 @@ impl TryFrom<&ExportFlags> for Job {
     type Error = Failure;
 
     fn try_from(flags: &ExportFlags) -> Result<Self, Failure> {
-        let mut reading = reading_of(flags)?;
+        let reading = reading_of(flags)?;
         let destination = Destination::new(flags, reading.subject.is_many())?;
-        reading.options = reading.options.with_interval(destination.interval());
+        let reading = reading.with_types(&flags.types, destination.interval())?;
         let is_ordered = flags.reading.ordered;
         if is_ordered && reading.subject.is_many() && matches!(destination, Destination::Nowhere) {
             return Err(Failure::options(
@@ -141,8 +167,10 @@ impl TryFrom<&ExportFlags> for Job {
     }
 }
 
+/// All but the types, which the destination has a say in.
 fn reading_of(flags: &ExportFlags) -> Result<Reading, Failure> {
     let mut reading = Reading::new(&flags.what, flags.slice.as_deref(), &flags.reading, &flags.session)?;
+    reading.options = reading.options.with_field_ids(flags.field_ids);
     let options = &mut reading.options;
     if let Some(rows) = flags.batch_rows {
         *options = options.clone().with_batch_rows(rows);

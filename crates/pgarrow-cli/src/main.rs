@@ -3,7 +3,7 @@
 //! ```text
 //!  flags  what was typed ─▶ job  what it means ─▶ export  it is done ─▶ summary, exit
 //!                           │ subject              │ outputs, progress, signals, console
-//!                           │ destination          ├ plan  it is shown
+//!                           │ destination          ├ plan, inspect  it is shown
 //!                                                  ├ hold  others do it
 //!                                  demo ───────────┘
 //! ```
@@ -16,6 +16,7 @@ mod exit;
 mod export;
 mod flags;
 mod hold;
+mod inspect;
 mod job;
 mod outputs;
 mod pages;
@@ -24,6 +25,7 @@ mod progress;
 mod signals;
 mod subject;
 mod summary;
+mod table;
 mod units;
 
 use std::process::ExitCode;
@@ -66,6 +68,7 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Export(flags) if flags.dry_run => plan::dry_run(&flags, console),
         Command::Export(flags) => export::export(Job::try_from(&*flags)?, console),
         Command::Plan(flags) => plan::plan(&flags, console),
+        Command::Inspect(flags) => inspect::inspect(&flags, console),
         Command::Hold(flags) => hold::hold(&flags, console),
         Command::Demo(flags) => demo::demo(&flags, console),
         Command::Completions { shell } => pages::completions(shell),

@@ -1,6 +1,6 @@
 //! `pgarrow plan`, and `export --dry-run`: what would be read, printed.
 
-mod render;
+pub(crate) mod render;
 
 use pgarrow::{Cancel, PlanReport, Source};
 
@@ -11,7 +11,7 @@ use crate::flags::{ExportFlags, PlanFlags};
 use crate::job::Reading;
 use crate::pages;
 use crate::signals::Signals;
-use render::Lists;
+use crate::table::Lists;
 
 /// Plans, and prints the plan.
 pub(crate) fn plan(flags: &PlanFlags, console: &Console) -> Result<(), Failure> {

@@ -19,13 +19,23 @@ pub(crate) enum Subject {
     Many {
         names: Vec<String>,
         schemas: Vec<String>,
+        only: bool,
     },
 }
 
 #[derive(Debug)]
 pub(crate) enum Single {
-    Table { name: String, columns: Option<Vec<String>>, filter: Option<String> },
-    Query { sql: String, params: Vec<String> },
+    Table {
+        name: String,
+        columns: Option<Vec<String>>,
+        filter: Option<String>,
+        /// Its own rows, without those of its children.
+        only: bool,
+    },
+    Query {
+        sql: String,
+        params: Vec<String>,
+    },
     Slice(Box<Slice>),
 }
 
@@ -51,11 +61,17 @@ impl Subject {
             }
             (Some(token), ..) => {
                 check_unused(flags, "a slice brings its own; leave it out")?;
+                if flags.only {
+                    return Err(Failure::options("--only: a slice says which tables it reads; leave it out"));
+                }
                 Ok(Self::One(Single::Slice(Box::new(read_slice(token)?))))
             }
             (None, Some(sql), false) => {
                 let for_tables =
                     [("--columns", flags.columns.is_some()), ("--where", flags.filter.is_some())];
+                if flags.only {
+                    return Err(Failure::options("--only is for --table; write ONLY into the query"));
+                }
                 if let Some((name, _)) = for_tables.into_iter().find(|(_, is_given)| *is_given) {
                     return Err(Failure::options(format!("{name} is for --table; write it into the query")));
                 }
@@ -73,8 +89,9 @@ impl Subject {
     pub(crate) fn open(&self, source: &Source, options: ExportOptions) -> Result<Planned, Failure> {
         Ok(match self {
             Self::One(single) => Planned::One(Box::new(single.extract(source).options(options).open()?)),
-            Self::Many { names, schemas } => {
-                let tables = schemas.iter().fold(source.tables(names), |tables, name| tables.schema(name));
+            Self::Many { names, schemas, only } => {
+                let tables = source.tables(names).only(*only);
+                let tables = schemas.iter().fold(tables, |tables, name| tables.schema(name));
                 Planned::Many(Box::new(tables.options(options).open()?))
             }
         })
@@ -85,8 +102,8 @@ impl Single {
     /// Describes it to the library.
     pub(crate) fn extract<'a>(&self, source: &'a Source) -> Extract<'a> {
         match self {
-            Self::Table { name, columns, filter } => {
-                let mut extract = source.table(name);
+            Self::Table { name, columns, filter, only } => {
+                let mut extract = source.table(name).only(*only);
                 if let Some(columns) = columns {
                     extract = extract.columns(columns);
                 }
@@ -148,10 +165,11 @@ fn tables(flags: &WhatFlags) -> Result<Subject, Failure> {
             name: name.clone(),
             columns: columns.map_err(|error| Failure::from(Error::from(error)))?,
             filter: flags.filter.clone(),
+            only: flags.only,
         }));
     }
     check_unused(flags, "is for one --table; several are read whole")?;
-    Ok(Subject::Many { names: flags.tables.clone(), schemas: flags.schemas.clone() })
+    Ok(Subject::Many { names: flags.tables.clone(), schemas: flags.schemas.clone(), only: flags.only })
 }
 
 /// Refuses what is for one table or query.

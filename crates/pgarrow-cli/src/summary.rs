@@ -8,17 +8,34 @@ use crate::units;
 const SECONDS_TO_EXPLAIN: f64 = 0.5;
 /// Files that are named one by one, at most.
 const FILES_NAMED: usize = 4;
+/// Columns and what policies did to them, a line each, at most.
+const EFFECTS_NAMED: usize = 20;
 /// A phase that took less of the time is not worth a word.
 const SHARE_TO_NAME: f64 = 0.03;
 
-/// What was read, where the time went, and what was written: a line each. `n_readers` were to read it.
+/// What was read, where the time went, what policies did to values, and what was written: a line each. `n_readers` were to
+/// read it.
 pub(crate) fn lines(report: &Report, n_readers: usize) -> Vec<String> {
     let read = format!("{}: {}", report.subject, reading(report));
     let explains = report.seconds > SECONDS_TO_EXPLAIN || report.readers.len() > 1;
     std::iter::once(read)
         .chain(explains.then(|| explanation(report, n_readers)))
+        .chain(effects(report.effects_text()))
         .chain(files(&report.files))
         .collect()
+}
+
+/// What policies did to values; of very many columns, the first ones.
+fn effects(mut lines: Vec<String>) -> Vec<String> {
+    let n_more = lines.len().saturating_sub(EFFECTS_NAMED);
+    if n_more > 1 {
+        lines.truncate(EFFECTS_NAMED);
+        lines.push(format!(
+            "{} more like these are in the report (--report FILE)",
+            units::count(n_more as u64)
+        ));
+    }
+    lines
 }
 
 /// `600,572 rows, 131.1 MB from the server in 0.81 s (741,000 rows/s, 161.9 MB/s), peak memory 61.2 MiB`.
@@ -113,6 +130,15 @@ mod tests {
         phases.wait_for_server = 86.0;
         phases.plan = 2.0;
         assert_eq!(shares(&phases).as_deref(), Some("waiting for the server 86 %, decoding 12 %"));
+    }
+
+    #[test]
+    fn of_many_effects_the_first_ones() {
+        let lines = |n: usize| (0..n).map(|index| index.to_string()).collect::<Vec<_>>();
+        assert_eq!(effects(lines(EFFECTS_NAMED + 1)), lines(EFFECTS_NAMED + 1));
+        let many = effects(lines(1600));
+        assert_eq!(many.len(), EFFECTS_NAMED + 1);
+        assert_eq!(many[EFFECTS_NAMED], "1,580 more like these are in the report (--report FILE)");
     }
 
     #[test]

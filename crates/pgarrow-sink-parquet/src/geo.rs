@@ -49,8 +49,8 @@ pub(crate) fn metadata(schema: &Schema) -> Geo {
     let json = json!({ "version": "1.1.0", "primary_column": primary, "columns": columns });
     let warning = (!unnamed.is_empty()).then(|| {
         format!(
-            "GeoParquet takes coordinate reference systems as whole definitions, which PostgreSQL does not have: that of {} \
-             is null there, and named in the Arrow schema only",
+            "GeoParquet takes coordinate reference systems as whole definitions, and only names are known: that of {} is null \
+             in its metadata, and named in the Arrow schema",
             unnamed.join(", ")
         )
     });
@@ -133,7 +133,7 @@ mod tests {
             })
         );
         let warning = geo.warning.unwrap();
-        assert!(warning.contains("that of \"web\" (EPSG:3857) is null there"), "{warning}");
+        assert!(warning.contains("that of \"web\" (EPSG:3857) is null"), "{warning}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What there is to know of a column before it is read: which of its values would stop an export or change, and which
 //! option decides it.
 
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef};
 use pgarrow_types::{
     ArrayForm, ArrayType, DecimalForm, EncodingPolicy, EnumForm, GeometryForm, GeometryType, InfinityPolicy,
     IntervalForm, NanPolicy, NumericForm, NumericType, OutOfRangePolicy, PgColumn, PgType, TimestampUnit,
@@ -52,6 +55,25 @@ pub fn notes(column: &PgColumn) -> Vec<Note> {
     notes
 }
 
+/// An Arrow type in words, without the metadata of the fields inside of it.
+pub fn arrow_type(data_type: &DataType) -> String {
+    without_metadata(data_type).to_string()
+}
+
+fn without_metadata(data_type: &DataType) -> DataType {
+    let plain = |field: &FieldRef| -> FieldRef {
+        Arc::new(Field::new(field.name(), without_metadata(field.data_type()), field.is_nullable()))
+    };
+    match data_type {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
+        DataType::List(item) => DataType::List(plain(item)),
+        DataType::LargeList(item) => DataType::LargeList(plain(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(plain(item), *size),
+        DataType::Map(entries, is_sorted) => DataType::Map(plain(entries), *is_sorted),
+        other => other.clone(),
+    }
+}
+
 struct Notes<'a> {
     options: &'a TypeOptions,
     /// What the column declares, if it is a numeric or an array of it.
@@ -98,7 +120,17 @@ impl Notes<'_> {
             PgType::Composite(composite) => {
                 composite.attributes.iter().for_each(|attribute| self.of(&attribute.pg_type));
             }
-            PgType::Range(range) | PgType::Multirange(range) => self.of(&range.subtype),
+            PgType::Range(range) | PgType::Multirange(range) => {
+                self.of(&range.subtype);
+                if self.options.infinity == InfinityPolicy::Null
+                    && range.subtype.may_become_null(self.options)
+                {
+                    self.change(
+                        "an infinite bound can no longer be told from a missing one",
+                        "--infinity saturate",
+                    );
+                }
+            }
             PgType::ServerText { warn: true } => {
                 self.tell("is not decoded: it is the server's text", Some("--unknown-types error"));
             }
@@ -296,8 +328,6 @@ fn is_text(pg_type: &PgType) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use pgarrow_types::{Attribute, CompositeType, Decimal, EnumType, RangeType};
 
     use super::*;
@@ -351,6 +381,19 @@ mod tests {
         assert!(said(&column(moods, default))[0].starts_with("tells: has 2 labels;"));
         let regclass = PgColumn { type_name: "regclass".to_owned(), ..column(PgType::Oid, default) };
         assert_eq!(notes(&regclass)[0].option.as_deref(), Some("--column NAME:text"));
+    }
+
+    #[test]
+    fn arrow_types_without_metadata() {
+        let attribute = Attribute {
+            name: "a".to_owned(),
+            pg_type: PgType::Uuid,
+            type_oid: 0,
+            type_name: "uuid".to_owned(),
+        };
+        let composite = PgType::Composite(Arc::new(CompositeType { attributes: vec![attribute] }));
+        let field = column(array(composite), TypeOptions::default()).field();
+        assert_eq!(arrow_type(field.data_type()), r#"List(Struct("a": FixedSizeBinary(16)))"#);
     }
 
     #[test]

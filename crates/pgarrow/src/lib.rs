@@ -51,7 +51,7 @@ mod usage;
 pub use cancel::Cancel;
 pub use error::{Error, ErrorKind, Result};
 pub use extract::{Extract, Tables};
-pub use inspect::{Note, NoteKind, notes};
+pub use inspect::{Note, NoteKind, arrow_type, notes};
 pub use options::{ExportOptions, ReadMode};
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};

@@ -35,6 +35,10 @@ pub(crate) struct WhatFlags {
     #[arg(long, value_name = "LIST", help_heading = "What")]
     pub(crate) columns: Option<String>,
 
+    /// Of a table only its own rows, not those of the tables that inherit from it
+    #[arg(long, help_heading = "What")]
+    pub(crate) only: bool,
+
     /// Only the rows of the table for which this SQL condition holds
     #[arg(long = "where", value_name = "CONDITION", allow_hyphen_values = true, help_heading = "What")]
     pub(crate) filter: Option<String>,

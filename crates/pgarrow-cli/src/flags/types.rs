@@ -1,0 +1,203 @@
+//! Flags about types: what they become, and what becomes of values that do not fit.
+
+use std::str::FromStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Args};
+use pgarrow::{
+    ArrayForm, ChoiceError, ColumnOptions, EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy,
+    IntervalForm, NanPolicy, NumericForm, OutOfRangePolicy, StringForm, TimestampUnit, TypeOptions,
+    UnknownTypes, parse_column_list,
+};
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TypeFlags {
+    /// What becomes of infinite dates, timestamps and intervals. Default: error, which stops the export
+    #[arg(long, value_name = "POLICY", value_parser = words(InfinityPolicy::ALL, InfinityPolicy::as_str), help_heading = "Types")]
+    pub(crate) infinity: Option<InfinityPolicy>,
+
+    /// What becomes of NaN and infinities in numerics that become decimals. Default: error
+    #[arg(long, value_name = "POLICY", value_parser = words(NanPolicy::ALL, NanPolicy::as_str), help_heading = "Types")]
+    pub(crate) nan: Option<NanPolicy>,
+
+    /// What becomes of values outside the range of their Arrow type. Default: error
+    #[arg(long, value_name = "POLICY", value_parser = words(OutOfRangePolicy::ALL, OutOfRangePolicy::as_str), help_heading = "Types")]
+    pub(crate) out_of_range: Option<OutOfRangePolicy>,
+
+    /// What numeric becomes: exact, text, float64, decimal(P,S) or scan. Default: exact, and text if none is declared
+    ///
+    /// decimal(P,S) is for numerics that declare no precision, or one of more than 76 digits. scan asks the server, by a
+    /// query that reads the table, for the smallest decimal that holds every value of such a column.
+    #[arg(long, value_name = "FORM", value_parser = NumericParser, help_heading = "Types")]
+    #[arg(hide_possible_values = true)]
+    pub(crate) numeric: Option<NumericForm>,
+
+    /// What interval becomes. Default: month-day-nano; struct in Parquet, which has no such type
+    #[arg(long, value_name = "FORM", value_parser = words(IntervalForm::ALL, IntervalForm::as_str), help_heading = "Types")]
+    pub(crate) interval: Option<IntervalForm>,
+
+    /// What arrays become. Default: list, which stops at a value of more than one dimension
+    ///
+    /// nested: lists in lists, as deep as the column is declared. shaped: a struct of values, dimensions and lower bounds,
+    /// which loses nothing.
+    #[arg(long, value_name = "FORM", value_parser = words(ArrayForm::ALL, ArrayForm::as_str), help_heading = "Types")]
+    pub(crate) arrays: Option<ArrayForm>,
+
+    /// What enums become. Default: dictionary
+    #[arg(long = "enum", value_name = "FORM", value_parser = words(EnumForm::ALL, EnumForm::as_str), help_heading = "Types")]
+    pub(crate) enums: Option<EnumForm>,
+
+    /// Drop the blanks that char(n) is padded with. Default: they are kept
+    #[arg(long, help_heading = "Types")]
+    pub(crate) trim: bool,
+
+    /// Which of Arrow's forms strings and bytes have. Default: utf8
+    #[arg(long, value_name = "FORM", value_parser = words(StringForm::ALL, StringForm::as_str), help_heading = "Types")]
+    pub(crate) strings: Option<StringForm>,
+
+    /// The unit of timestamps. Default: us, PostgreSQL's own; a value that another one does not hold stops the export
+    #[arg(long, value_name = "UNIT", value_parser = words(TimestampUnit::ALL, TimestampUnit::as_str), help_heading = "Types")]
+    pub(crate) timestamp_unit: Option<TimestampUnit>,
+
+    /// What becomes of text that is not valid UTF-8, as SQL_ASCII databases have it. Default: error
+    #[arg(long, value_name = "POLICY", value_parser = words(EncodingPolicy::ALL, EncodingPolicy::as_str), help_heading = "Types")]
+    pub(crate) encoding_policy: Option<EncodingPolicy>,
+
+    /// What becomes of types that are not decoded. Default: text, the server's own, with a warning
+    #[arg(long, value_name = "POLICY", value_parser = words(UnknownTypes::ALL, UnknownTypes::as_str), help_heading = "Types")]
+    pub(crate) unknown_types: Option<UnknownTypes>,
+
+    /// What PostGIS geometries become: ISO WKB with one SRID a column, or EWKB. Default: wkb
+    #[arg(long, value_name = "FORM", value_parser = words(GeometryForm::ALL, GeometryForm::as_str), help_heading = "Types")]
+    pub(crate) geometry: Option<GeometryForm>,
+
+    /// Choices for one column: text, float64, decimal(P,S), int4[][], or KEY=VALUE as in nan=null. Repeatable
+    ///
+    /// They stand above the other options, and several are separated by commas. text is the server's text, for any type.
+    /// int4[][] reads an array as lists in lists of this depth. Keys are the names of the options above, as in
+    /// at:infinity=null,timestamp-unit=ms. A name is folded to lower case unless it is "quoted", as it has to be with a
+    /// colon in it.
+    #[arg(long = "column", value_name = "NAME:TYPE", value_parser = parse_column, help_heading = "Types")]
+    pub(crate) by_column: Vec<(String, ColumnOptions)>,
+}
+
+impl TypeFlags {
+    /// The choices for all columns. `interval` is what an interval becomes if the flags do not say it.
+    pub(crate) fn options(&self, interval: IntervalForm) -> TypeOptions {
+        TypeOptions {
+            infinity: self.infinity.unwrap_or_default(),
+            nan: self.nan.unwrap_or_default(),
+            out_of_range: self.out_of_range.unwrap_or_default(),
+            numeric: self.numeric.unwrap_or_default(),
+            interval: self.interval.unwrap_or(interval),
+            arrays: self.arrays.unwrap_or_default(),
+            array_depth: None,
+            enums: self.enums.unwrap_or_default(),
+            trim: self.trim,
+            strings: self.strings.unwrap_or_default(),
+            timestamp_unit: self.timestamp_unit.unwrap_or_default(),
+            encoding: self.encoding_policy.unwrap_or_default(),
+            unknown_types: self.unknown_types.unwrap_or_default(),
+            geometry: self.geometry.unwrap_or_default(),
+        }
+    }
+
+    /// Whether it was chosen what intervals in this column become.
+    pub(crate) fn say_interval(&self, column: &str) -> bool {
+        let of_column = self.by_column.iter().find(|(name, _)| name == column);
+        self.interval.is_some() || of_column.is_some_and(|(_, options)| options.interval.is_some())
+    }
+
+    /// The name of a column that has choices twice.
+    pub(crate) fn repeated_column(&self) -> Option<&str> {
+        let names = || self.by_column.iter().map(|(name, _)| name.as_str());
+        names()
+            .enumerate()
+            .find(|(index, name)| names().take(*index).any(|earlier| earlier == *name))
+            .map(|(_, name)| name)
+    }
+}
+
+/// The words of a choice, as help and completions show them.
+fn words<T>(all: &'static [T], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + FromStr<Err = ChoiceError> + Send + Sync,
+{
+    PossibleValuesParser::new(all.iter().map(|choice| word(*choice))).try_map(|word| word.parse::<T>())
+}
+
+/// A numeric form: some words, and decimals.
+#[derive(Clone, Copy, Debug)]
+struct NumericParser;
+
+impl TypedValueParser for NumericParser {
+    type Value = NumericForm;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<NumericForm, clap::Error> {
+        let parse = |text: &str| text.parse::<NumericForm>();
+        parse.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(["exact", "text", "float64", "scan"].into_iter().map(PossibleValue::new)))
+    }
+}
+
+/// `NAME:TYPE`, up to the first colon that is not quoted.
+fn parse_column(text: &str) -> Result<(String, ColumnOptions), String> {
+    let form = "write NAME:TYPE, as in total:decimal(20,4)";
+    let mut is_quoted = false;
+    let colon = text.char_indices().find(|(_, c)| {
+        is_quoted ^= *c == '"';
+        *c == ':' && !is_quoted
+    });
+    let (name, options) = colon.and_then(|(colon, _)| text.split_at_checked(colon)).ok_or(form)?;
+    let names = parse_column_list(name).map_err(|error| error.to_string())?;
+    let [name] = <[String; 1]>::try_from(names).map_err(|_| format!("{name:?} is not one column; {form}"))?;
+    let options = options
+        .strip_prefix(':')
+        .unwrap_or_default()
+        .parse::<ColumnOptions>()
+        .map_err(|error| error.to_string())?;
+    Ok((name, options))
+}
+
+#[cfg(test)]
+mod tests {
+    use pgarrow::ColumnForm;
+
+    use super::*;
+
+    #[test]
+    fn columns_and_their_choices() {
+        for (text, name) in [
+            ("a:text", "a"),
+            ("Total : text", "total"),
+            (r#""Total":text"#, "Total"),
+            (r#""a:b,""c":text"#, "a:b,\"c"),
+        ] {
+            let (found, options) = parse_column(text).unwrap();
+            assert_eq!((found.as_str(), options.form), (name, Some(ColumnForm::Text)), "{text}");
+        }
+        let (_, options) = parse_column("at:infinity=null,timestamp-unit=ms").unwrap();
+        assert_eq!(options.infinity, Some(InfinityPolicy::Null));
+        assert_eq!(options.timestamp_unit, Some(TimestampUnit::Millisecond));
+        for (text, why) in [
+            ("a", "write NAME:TYPE"),
+            (":text", "empty"),
+            ("a,b:text", "is not one column"),
+            ("\"a:text", "NAME:TYPE"),
+            ("a:txt", "no choice for a column"),
+            ("a::text", "no choice for a column"),
+            ("a:nan=zero", "nan: write one of error, null"),
+        ] {
+            let error = parse_column(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `pgarrow inspect`: what columns become, what could stop an export, and which option decides it.
+
+mod render;
+
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+use pgarrow::{Cancel, IntervalForm, Note, PgColumn, Plan, Source, arrow_type, notes};
+use pgarrow_sink_parquet::{parquet_types, parquet_warnings};
+use serde::Serialize;
+
+use crate::console::Console;
+use crate::exit::Failure;
+use crate::export::GRACE;
+use crate::flags::{InspectFlags, TypeFlags};
+use crate::job::Reading;
+use crate::pages;
+use crate::signals::Signals;
+
+/// Of the JSON's form. Fields may be added within a version.
+const VERSION: u32 = 1;
+
+/// What is printed, and what `--json` writes.
+#[derive(Debug, Serialize)]
+struct Inspection {
+    inspect_version: u32,
+    /// Connections that would read.
+    connections: usize,
+    /// A table or a query each.
+    subjects: Vec<Subject>,
+}
+
+#[derive(Debug, Serialize)]
+struct Subject {
+    /// `public.orders`, or `the query`.
+    subject: String,
+    columns: Vec<Column>,
+    /// Why Parquet cannot hold it, if it cannot.
+    parquet_error: Option<String>,
+    /// Rows, about, if that is known.
+    estimated_rows: Option<u64>,
+    /// Bytes on the server's disk, about; 0 if that is not known.
+    estimated_bytes: u64,
+    /// How many slices it would be read in.
+    slices: usize,
+    /// Why so many.
+    slicing: String,
+    /// What the user should know.
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Column {
+    name: String,
+    /// As `format_type` prints it.
+    pg_type: String,
+    arrow_type: String,
+    /// `null` where Parquet cannot hold it.
+    parquet_type: Option<String>,
+    /// Whether the output may have NULL there: a policy may write it where the catalog proves that there is none.
+    nullable: bool,
+    notes: Vec<Note>,
+}
+
+/// Plans, and prints what is planned.
+pub(crate) fn inspect(flags: &InspectFlags, console: &Console) -> Result<(), Failure> {
+    let reading = Reading::try_from(flags)?;
+    let (cancel, asked) = (Cancel::new(), reading.asked);
+    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    let planned =
+        Source::connect_blocking_with(reading.connection, cancel).map_err(Failure::from).and_then(|source| {
+            signals.be_orderly();
+            reading.subject.open(&source, reading.options)
+        });
+    let planned = planned.map_err(|failure| signals.check().err().unwrap_or(failure))?;
+    asked.fewer_readers(planned.readers()).iter().for_each(|warning| console.warn(warning));
+    let subjects = planned.plans().iter().map(|plan| Subject::new(plan, &flags.types)).collect();
+    let inspection = Inspection { inspect_version: VERSION, connections: planned.readers(), subjects };
+    if !flags.json {
+        return pages::print(render::text(&inspection).as_bytes());
+    }
+    let json = serde_json::to_vec_pretty(&inspection);
+    let mut json = json.map_err(|error| Failure::output(format!("what was inspected: {error}")))?;
+    json.push(b'\n');
+    pages::print(&json)
+}
+
+impl Subject {
+    fn new(plan: &Plan, types: &TypeFlags) -> Self {
+        let report = plan.report(None);
+        let fields = plan.schema().fields().iter().zip(plan.columns());
+        let columns = fields.map(|(field, column)| Column {
+            name: column.name.clone(),
+            pg_type: column.type_name.clone(),
+            arrow_type: arrow_type(field.data_type()),
+            parquet_type: parquet_type(column, types),
+            nullable: field.is_nullable(),
+            notes: notes(column),
+        });
+        let in_parquet = plan.columns().iter().map(|column| for_parquet(column, types).field());
+        let in_parquet: SchemaRef = Arc::new(Schema::new(in_parquet.collect::<Vec<_>>()));
+        let (of_parquet, parquet_error) = match parquet_warnings(&in_parquet) {
+            Ok(warnings) => (warnings, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        Self {
+            subject: report.subject,
+            columns: columns.collect(),
+            parquet_error,
+            estimated_rows: report.estimated_rows,
+            estimated_bytes: report.slices.iter().map(|slice| slice.estimated_bytes).sum(),
+            slices: report.slices.len(),
+            slicing: report.slicing,
+            warnings: report.warnings.into_iter().chain(of_parquet).collect(),
+        }
+    }
+}
+
+/// The column as an export to Parquet has it: it chooses another form of intervals than others do, unless it was chosen.
+fn for_parquet(column: &PgColumn, types: &TypeFlags) -> PgColumn {
+    let mut column = column.clone();
+    if !types.say_interval(&column.name) {
+        column.options.interval = IntervalForm::Struct;
+    }
+    column
+}
+
+fn parquet_type(column: &PgColumn, types: &TypeFlags) -> Option<String> {
+    let field = for_parquet(column, types).field();
+    parquet_types(&Arc::new(Schema::new(vec![field]))).ok()?.pop()
+}
