@@ -65,6 +65,11 @@ impl<'a> Extract<'a> {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_request(self) -> Request {
+        self.request
+    }
+
     /// Reads only these columns of a table, in this order. Exact names. Default: all.
     pub fn columns<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.request.columns = Some(names.into_iter().map(Into::into).collect());

@@ -4,32 +4,32 @@
 //!  Request ─▶ prepare session ─▶ resolve names ─▶ Keeper: lock, snapshot ─▶ columns, slices ─▶ Engine
 //! ```
 
+mod query;
+mod slice;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgarrow_catalog::{
-    CatalogError, Leaf, Relation, RelationKind, RelationName, ResolvedColumn, ServerTraits,
-    explained_relations, format_types, leaves, query_columns, quote_identifier, relation, resolve,
-    server_traits, table_columns,
+    Leaf, Relation, RelationKind, RelationName, ResolvedColumn, ServerTraits, leaves, quote_identifier,
+    relation, resolve, server_traits, table_columns,
 };
 use pgarrow_protocol::{CopyOutStep, Session};
-use pgarrow_types::PgColumn;
 
 use crate::cancel::Cancel;
-use crate::choose::{Chosen, all_exist, choose, typed};
+use crate::choose::{Chosen, all_exist, choose};
 use crate::engine::{Engine, Job};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Request, What};
-use crate::keeper::{Facts, Held, Keeper, begin_statements, literal, prepare};
+use crate::keeper::{Facts, Held, Keeper, prepare};
 use crate::options::{ExportOptions, ReadMode};
 use crate::phases::Phases;
 use crate::plan::{Plan, arrow_schema};
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, Slices, Slicing, key_slices, table_slices};
 use crate::run::Run;
-use crate::scan::{self, scan};
-use crate::slice::{Slice, SliceSubject};
+use crate::scan::scan;
 use crate::statement::Statement;
 
 /// How often planning begins again because tables were attached or replaced meanwhile.
@@ -185,12 +185,13 @@ impl Request {
             .as_ref()
             .map(|names| names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", "));
         let select_list_to_hold = names.unwrap_or_else(|| "*".to_owned());
-        let slicing = Slicing { only: self.only, ..opening.slicing() };
         let traits = opening.traits.clone();
         let mut n_plannings = 0;
         loop {
             n_plannings += 1;
             let relation = resolve(&mut opening.session, &name)?;
+            opening.options.readers = readers_of(&relation, opening.options.readers);
+            let slicing = Slicing { only: self.only, ..opening.slicing() };
             if self.only && relation.kind == RelationKind::PartitionedTable {
                 let text = format!(
                     "{relation} is a partitioned table, which has no rows of its own: all are in its partitions; \
@@ -284,175 +285,6 @@ impl Request {
         }
         Ok(chosen)
     }
-
-    fn open_query(&self, mut opening: Opening<'_>, sql: &str) -> Result<Engine> {
-        if self.columns.is_some() || self.filter.is_some() {
-            return Err(refused("columns and filter are for tables; put them into the query"));
-        }
-        if self.only {
-            return Err(refused("--only is for tables; write ONLY in the query"));
-        }
-        let statement = Statement::parse(sql)?;
-        let statement = self.bound(&mut opening.session, statement)?;
-        // What it reads is locked before the snapshot, as far as the server says what that is.
-        let held: Vec<Held> = match explained_relations(&mut opening.session, statement.text()) {
-            Ok(relations) => {
-                relations.iter().map(|relation| Held::of_query(relation, statement.text())).collect()
-            }
-            Err(CatalogError::Protocol(error)) if error.server_error().is_none() => return Err(error.into()),
-            // Describing it says in better words what is wrong with it.
-            Err(_) => Vec::new(),
-        };
-        let slicing = opening.slicing();
-        let (session, opened) = opening.split();
-        let mut keeper = Keeper::begin(session, &held, false, &opened.options, opened.cancel)?;
-        let description = keeper.session.describe(statement.text())?;
-        let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
-        let columns = query_columns(&mut keeper.session, &described)?;
-        let subject = "the query".to_owned();
-        all_exist(&opened.options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
-        let mut chosen = choose(&mut keeper.session, &subject, columns, &opened.options)?;
-        let slices = match slicing.split_on {
-            Some(_) => {
-                let source = KeySource::Query { sql: statement.text(), columns: &chosen.columns };
-                key_slices(&mut keeper.session, source, &slicing)?
-            }
-            None => Slices::one(Vec::new(), "it is a query; name a column of it to split on (--split-on)"),
-        };
-        let selection = Selection::of_query(statement.text(), &chosen.columns);
-        scan(&mut keeper.session, &mut chosen, &selection, false)?;
-        let plan = plan(subject, None, chosen, selection, slices, &opened.options, &keeper.facts);
-        Ok(Opening::engine(keeper, vec![plan], opened))
-    }
-
-    /// The statement with its parameters as literals of the types that the server gives them.
-    fn bound(&self, session: &mut Session, statement: Statement) -> Result<Statement> {
-        let (n_expected, n_bound) = (statement.n_parameters(), self.parameters.len());
-        if n_expected != n_bound {
-            let text =
-                format!("the query takes {n_expected} parameters ($1, $2, …), but {n_bound} were given");
-            return Err(refused(&text));
-        }
-        if n_expected == 0 {
-            return Ok(statement);
-        }
-        let types = session.describe(statement.text())?.parameters;
-        if types.len() != n_expected {
-            return Err(refused("the query's parameters are not numbered from $1 without a gap"));
-        }
-        let types = types.into_iter().map(|oid| (oid, -1)).collect::<Vec<_>>();
-        let names = format_types(session, &types)?;
-        let expressions = self.parameters.iter().zip(names).map(|(value, pg_type)| {
-            let literal = value.as_deref().map_or(Ok("NULL".to_owned()), literal)?;
-            Ok(format!("({literal}::{pg_type})"))
-        });
-        Ok(statement.with_parameters(&expressions.collect::<Result<Vec<_>>>()?))
-    }
-
-    fn open_slice(&self, opening: Opening<'_>, slice: &Slice) -> Result<Engine> {
-        if self.columns.is_some() || self.filter.is_some() || !self.parameters.is_empty() || self.only {
-            return Err(refused(
-                "a slice brings its own columns, filter and parameters, and whether it is ONLY",
-            ));
-        }
-        slice.check()?;
-        // A token may come from anywhere: its filter is held to what a filter that was typed is held to.
-        let filter = slice.filter.as_deref().map(Statement::parse_condition).transpose()?;
-        let read_mode = slice.read_mode;
-        let (mut session, mut opened) = opening.split();
-        if read_mode != ReadMode::Auto {
-            opened.read_mode = read_mode;
-        }
-        let begin = begin_statements(&mut session, &opened.options, false)?;
-        let relations = slice.relations();
-        let lockable = relations.iter().map(|relation| Held::relation(relation, "*"));
-        let locked: Vec<String> = lockable.filter(|held| held.is_lockable).map(|held| held.quoted).collect();
-        let mut keeper = match &slice.snapshot {
-            Some(snapshot) => {
-                let facts = Facts {
-                    snapshot: snapshot.current.clone(),
-                    exported: Some(snapshot.exported.clone()),
-                    server_start: slice.source.server_started.clone(),
-                    ..Facts::default()
-                };
-                Keeper::import(session, &facts, &begin, &locked, opened.cancel)?
-            }
-            None => {
-                let keeper = Keeper::begin_inconsistent(session, &begin, &locked, opened.cancel)?;
-                let (facts, source) = (&keeper.facts, &slice.source);
-                // Where there is a snapshot to take over, the server sees to this.
-                if facts.server_start != source.server_started || facts.database != source.database {
-                    let text = "the slice was planned on another server, or before it was started anew, or in another database; plan again";
-                    return Err(Error::new(ErrorKind::Options, text));
-                }
-                keeper
-            }
-        };
-        for relation in &relations {
-            if !is_unchanged(&mut keeper.session, relation)? {
-                let text = format!("{relation} is not what it was when the slice was planned; plan again");
-                return Err(Error::new(ErrorKind::Options, text));
-            }
-        }
-        let (columns, subject) = match (&slice.subject, slice.relation()) {
-            (SliceSubject::Query(sql), _) => {
-                if Statement::parse(sql)?.n_parameters() > 0 {
-                    return Err(refused("the slice's query has a parameter without a value"));
-                }
-                let description = keeper.session.describe(sql)?;
-                let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
-                (query_columns(&mut keeper.session, &described)?, "the query".to_owned())
-            }
-            (SliceSubject::Relations { .. }, Some(relation)) => {
-                (self.columns_of_slice(&mut keeper.session, slice, &relation)?, relation.to_string())
-            }
-            (SliceSubject::Relations { .. }, None) => return Err(refused("the slice names no relation")),
-        };
-        let planned: Vec<&PgColumn> = columns.iter().map(|column| &column.column).collect();
-        slice.check_columns(&planned)?;
-        all_exist(&opened.options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
-        let chosen = choose(&mut keeper.session, &subject, columns, &opened.options)?;
-        if let Some(column) = chosen.columns.iter().find(|column| scan::is_wanted(column)) {
-            // Every slice would find something else.
-            let text = format!(
-                "{subject}, column {:?}: a slice cannot be scanned for precision and scale, since the others may have \
-                 more digits; give the column a decimal (--column {}:decimal(P,S))",
-                column.name,
-                typed(&column.name)
-            );
-            return Err(refused(&text));
-        }
-        let selection = slice.selection(&chosen.columns);
-        if let (Some(relation), Some(filter)) = (slice.relation(), &filter) {
-            check_filter(&mut keeper.session, &selection, &relation, filter.text())?;
-        }
-        let note = format!("slice {} of {}", slice.index.saturating_add(1), slice.of);
-        let slices = Slices { slices: vec![slice.planned()], note };
-        let relation = slice.relation();
-        let plan =
-            plan(subject, relation.as_ref(), chosen, selection, slices, &opened.options, &keeper.facts);
-        Ok(Opening::engine(keeper, vec![plan], opened))
-    }
-}
-
-impl Request {
-    /// The columns of a slice of a table: as the whole table has them, or, if they were planned so, its own rows alone.
-    fn columns_of_slice(
-        &self,
-        session: &mut Session,
-        slice: &Slice,
-        relation: &Relation,
-    ) -> Result<Vec<ResolvedColumn>> {
-        let request = Self { columns: Some(slice.columns.clone()), ..self.clone() };
-        let of_tree = request.chosen(relation, table_columns(session, relation, false)?)?;
-        let is_planned = |columns: &[ResolvedColumn]| {
-            slice.check_columns(&columns.iter().map(|column| &column.column).collect::<Vec<_>>()).is_ok()
-        };
-        if is_planned(&of_tree) || !slice.is_of_one_alone() {
-            return Ok(of_tree);
-        }
-        request.chosen(relation, table_columns(session, relation, true)?)
-    }
 }
 
 impl<'a> Opened<'a> {
@@ -508,6 +340,12 @@ pub(crate) fn are_held(keeper: &mut Keeper, relation: &Relation, leaves: &[Leaf]
     let rows = keeper.session.query(sql, &[Some(&format!("{{{}}}", pids.join(",")))])?;
     let held: HashSet<u32> = rows.iter().filter_map(|row| row.text(0)?.parse().ok()).collect();
     Ok(leaves.iter().all(|leaf| held.contains(&leaf.relation.oid)))
+}
+
+/// How many may read a relation: a temporary table is there for its own session only.
+pub(crate) fn readers_of(relation: &Relation, wanted: Option<usize>) -> Option<usize> {
+    // get_namespace_name_or_temp of PostgreSQL's src/backend/utils/cache/lsyscache.c: the rest of it is a number.
+    if relation.schema.starts_with("pg_temp_") { Some(1) } else { wanted }
 }
 
 pub(crate) fn is_table(kind: RelationKind) -> bool {

@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::TablesRequest;
 use crate::keeper::{Held, Keeper};
-use crate::open::{Opening, PLANNINGS_MAX, are_held, is_table, plan, refused};
+use crate::open::{Opening, PLANNINGS_MAX, are_held, is_table, plan, readers_of, refused};
 use crate::options::ExportOptions;
 use crate::plan::Plan;
 use crate::planner::select::Selection;
@@ -40,7 +40,7 @@ impl TablesRequest {
         if self.options.split_on.is_some() {
             return Err(refused("a column to split on belongs to one table"));
         }
-        let (slicing, traits) = (opening.slicing(), opening.traits.clone());
+        let traits = opening.traits.clone();
         let mut n_plannings = 0;
         loop {
             n_plannings += 1;
@@ -48,6 +48,10 @@ impl TablesRequest {
             if relations.is_empty() {
                 return Err(refused("there are no tables to export"));
             }
+            opening.options.readers = relations
+                .iter()
+                .fold(opening.options.readers, |wanted, relation| readers_of(relation, wanted));
+            let slicing = opening.slicing();
             let held: Vec<Held> = relations.iter().map(|relation| Held::relation(relation, "*")).collect();
             let is_plain = relations.iter().all(|relation| is_table(relation.kind));
             let (session, opened) = opening.split();

@@ -1,5 +1,7 @@
 //! The union of the slices is the table: count and rows, duplicates included.
 
+use std::time::Duration;
+
 use pgarrow_catalog::{
     Relation, RelationName, ResolvedColumn, explained_relations, leaves, query_columns, relations_of_schema,
     resolve, resolve_many, server_traits, table_columns, table_columns_of_many,
@@ -8,9 +10,11 @@ use pgarrow_protocol::{Config, Session};
 use pgarrow_testkit::{Capability, Database, TestServer, require};
 use pgarrow_types::PgColumn;
 
+use crate::options::ExportOptions;
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, Slices, Slicing, key_slices, table_slices};
 use crate::slice::SliceRange;
+use crate::source::Source;
 
 fn database(sql: &str) -> Database {
     let database = TestServer::shared().fresh_database("planning");
@@ -385,4 +389,23 @@ fn what_queries_and_schemas_read() {
     assert_eq!(names(&found), ["m", "a", "m"]);
     let error = resolve_many(&mut session, &[parse("a"), parse("nowhere")]).unwrap_err();
     assert!(error.to_string().contains("nowhere"), "{error}");
+}
+
+#[test]
+fn a_temporary_table_is_read_by_its_own_session() {
+    require!(Capability::Server);
+    let database = database("CREATE TABLE plain AS SELECT 1 AS a");
+    let source = Source::connect_blocking(database.url()).unwrap();
+    // As a pooler hands a session on.
+    let rows = |name: &str| {
+        let mut session = session(&database);
+        session
+            .execute("CREATE TEMPORARY TABLE mine AS SELECT g AS a FROM generate_series(1, 5000) g")
+            .unwrap();
+        let options = ExportOptions::default().with_readers(4).with_slice_bytes(8192);
+        let extract = source.table(name).options(options);
+        let run = extract.into_request().open(session, Duration::ZERO, source.cancel()).unwrap();
+        (run.readers(), run.for_each(|_| Ok(())).unwrap().rows)
+    };
+    assert_eq!((rows("mine"), rows("plain")), ((1, 5000), (1, 1)));
 }

@@ -1,0 +1,122 @@
+//! From a token to an export of its slice, under the snapshot that somebody else holds.
+
+use pgarrow_catalog::{CatalogError, Relation, ResolvedColumn, query_columns, table_columns};
+use pgarrow_protocol::Session;
+use pgarrow_types::PgColumn;
+
+use super::{Opening, check_filter, is_unchanged, plan, refused};
+use crate::choose::{all_exist, choose, typed};
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::Request;
+use crate::keeper::{Facts, Held, Keeper, begin_statements};
+use crate::options::ReadMode;
+use crate::planner::Slices;
+use crate::scan;
+use crate::slice::{Slice, SliceSubject};
+use crate::statement::Statement;
+
+impl Request {
+    pub(super) fn open_slice(&self, opening: Opening<'_>, slice: &Slice) -> Result<Engine> {
+        if self.columns.is_some() || self.filter.is_some() || !self.parameters.is_empty() || self.only {
+            return Err(refused(
+                "a slice brings its own columns, filter and parameters, and whether it is ONLY",
+            ));
+        }
+        slice.check()?;
+        // A token may come from anywhere: its filter is held to what a filter that was typed is held to.
+        let filter = slice.filter.as_deref().map(Statement::parse_condition).transpose()?;
+        let read_mode = slice.read_mode;
+        let (mut session, mut opened) = opening.split();
+        if read_mode != ReadMode::Auto {
+            opened.read_mode = read_mode;
+        }
+        let begin = begin_statements(&mut session, &opened.options, false)?;
+        let relations = slice.relations();
+        let lockable = relations.iter().map(|relation| Held::relation(relation, "*"));
+        let locked: Vec<String> = lockable.filter(|held| held.is_lockable).map(|held| held.quoted).collect();
+        let mut keeper = match &slice.snapshot {
+            Some(snapshot) => {
+                let facts = Facts {
+                    snapshot: snapshot.current.clone(),
+                    exported: Some(snapshot.exported.clone()),
+                    server_start: slice.source.server_started.clone(),
+                    ..Facts::default()
+                };
+                Keeper::import(session, &facts, &begin, &locked, opened.cancel)?
+            }
+            None => {
+                let keeper = Keeper::begin_inconsistent(session, &begin, &locked, opened.cancel)?;
+                let (facts, source) = (&keeper.facts, &slice.source);
+                // Where there is a snapshot to take over, the server sees to this.
+                if facts.server_start != source.server_started || facts.database != source.database {
+                    let text = "the slice was planned on another server, or before it was started anew, or in another database; plan again";
+                    return Err(Error::new(ErrorKind::Options, text));
+                }
+                keeper
+            }
+        };
+        for relation in &relations {
+            if !is_unchanged(&mut keeper.session, relation)? {
+                let text = format!("{relation} is not what it was when the slice was planned; plan again");
+                return Err(Error::new(ErrorKind::Options, text));
+            }
+        }
+        let (columns, subject) = match (&slice.subject, slice.relation()) {
+            (SliceSubject::Query(sql), _) => {
+                if Statement::parse(sql)?.n_parameters() > 0 {
+                    return Err(refused("the slice's query has a parameter without a value"));
+                }
+                let description = keeper.session.describe(sql)?;
+                let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
+                (query_columns(&mut keeper.session, &described)?, "the query".to_owned())
+            }
+            (SliceSubject::Relations { .. }, Some(relation)) => {
+                (self.columns_of_slice(&mut keeper.session, slice, &relation)?, relation.to_string())
+            }
+            (SliceSubject::Relations { .. }, None) => return Err(refused("the slice names no relation")),
+        };
+        let planned: Vec<&PgColumn> = columns.iter().map(|column| &column.column).collect();
+        slice.check_columns(&planned)?;
+        all_exist(&opened.options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
+        let chosen = choose(&mut keeper.session, &subject, columns, &opened.options)?;
+        if let Some(column) = chosen.columns.iter().find(|column| scan::is_wanted(column)) {
+            // Every slice would find something else.
+            let text = format!(
+                "{subject}, column {:?}: a slice cannot be scanned for precision and scale, since the others may have \
+                 more digits; give the column a decimal (--column {}:decimal(P,S))",
+                column.name,
+                typed(&column.name)
+            );
+            return Err(refused(&text));
+        }
+        let selection = slice.selection(&chosen.columns);
+        if let (Some(relation), Some(filter)) = (slice.relation(), &filter) {
+            check_filter(&mut keeper.session, &selection, &relation, filter.text())?;
+        }
+        let note = format!("slice {} of {}", slice.index.saturating_add(1), slice.of);
+        let slices = Slices { slices: vec![slice.planned()], note };
+        let relation = slice.relation();
+        let plan =
+            plan(subject, relation.as_ref(), chosen, selection, slices, &opened.options, &keeper.facts);
+        Ok(Opening::engine(keeper, vec![plan], opened))
+    }
+
+    /// The columns of a slice of a table: as the whole table has them, or, if they were planned so, its own rows alone.
+    fn columns_of_slice(
+        &self,
+        session: &mut Session,
+        slice: &Slice,
+        relation: &Relation,
+    ) -> Result<Vec<ResolvedColumn>> {
+        let request = Self { columns: Some(slice.columns.clone()), ..self.clone() };
+        let of_tree = request.chosen(relation, table_columns(session, relation, false)?)?;
+        let is_planned = |columns: &[ResolvedColumn]| {
+            slice.check_columns(&columns.iter().map(|column| &column.column).collect::<Vec<_>>()).is_ok()
+        };
+        if is_planned(&of_tree) || !slice.is_of_one_alone() {
+            return Ok(of_tree);
+        }
+        request.chosen(relation, table_columns(session, relation, true)?)
+    }
+}
