@@ -79,11 +79,11 @@ fn with_unique_names(schema: &SchemaRef) -> (SchemaRef, Vec<String>) {
 /// Why a type cannot be written, if it cannot.
 fn unsupported(data_type: &DataType) -> Option<&'static str> {
     match data_type {
-        DataType::Interval(_) => {
-            Some("its interval type keeps milliseconds only; choose the struct or the text form of intervals")
-        }
+        DataType::Interval(_) => Some(
+            "its interval type keeps milliseconds only; choose the struct or the text form (--interval struct, --interval text)",
+        ),
         DataType::Struct(fields) if fields.is_empty() => {
-            Some("it has no type without fields; choose the text form of this column")
+            Some("it has no type without fields; read the column as text (--column NAME:text)")
         }
         DataType::Struct(fields) => fields.iter().find_map(|field| unsupported(field.data_type())),
         DataType::List(field)

@@ -64,6 +64,11 @@ fn options_that_contradict_each_other_or_do_nothing() {
         (&["--slice", SLICE, "--to", "none", "--read-mode", "copy"], "leave out --read-mode"),
         (&["--slice", SLICE, "--to", "none", "--inconsistent"], "leave out --inconsistent"),
         (&["--slice", SLICE, "--to", "none", "--retries", "1"], "leave out --retries"),
+        (&["--slice", SLICE, "--to", "none", "--only"], "--only: a slice says which tables it reads"),
+        (&["-q", "select 1", "--to", "none", "--only"], "--only is for --table"),
+        (&["-t", "t", "--to", "none", "--field-ids"], "--field-ids is for --to parquet"),
+        (&["-t", "t", "-o", "x.arrow", "--field-ids"], "--field-ids is for --to parquet"),
+        (&["-t", "t", "--to", "none", "--column", "a:text", "--column", "A:trim=true"], "names \"a\" twice"),
         (&["-t", "t", "--dry-run", "--report", "r.json"], "--dry-run writes nothing"),
         (&["-t", "t", "--dry-run", "-o", "x.csv"], "says no format"),
     ] {
@@ -82,6 +87,8 @@ fn plans_and_holds_that_cannot_be() {
     for (args, says) in [
         (&["plan", NOWHERE][..], "nothing to export"),
         (&["plan", NOWHERE, "-t", "t", "--tokens", "x"], "`pgarrow hold` does"),
+        (&["inspect", NOWHERE], "nothing to export"),
+        (&["inspect", NOWHERE, "-t", "t", "--column", "a:text", "--column", "a:scan"], "names \"a\" twice"),
         (&["hold", NOWHERE], "nothing to export"),
         (&["hold", NOWHERE, "-t", "t", "-t", "u"], "hold takes one --table or query"),
         (&["hold", NOWHERE, "--schema", "s"], "hold takes one --table or query"),
@@ -111,6 +118,20 @@ fn values_that_cannot_be_read() {
         (&["--read-mode", "psychic"], "auto, copy, select, cursor"),
         (&["--retries", "often"], "--retries"),
         (&["--set", "work_mem"], "NAME=VALUE"),
+        (&["--infinity", "zero"], "error, null, saturate"),
+        (&["--nan", "saturate"], "error, null"),
+        (&["--out-of-range", "wrap"], "error, null, saturate"),
+        (&["--numeric", "decimal(77,0)"], "write exact, text, float64, scan or decimal(P,S)"),
+        (&["--interval", "iso"], "month-day-nano, struct, text"),
+        (&["--arrays", "flat"], "list, nested, shaped"),
+        (&["--enum", "int"], "dictionary, text"),
+        (&["--strings", "utf16"], "utf8, large, view"),
+        (&["--timestamp-unit", "s"], "us, ms, ns"),
+        (&["--encoding-policy", "guess"], "error, replace, binary"),
+        (&["--unknown-types", "skip"], "text, error"),
+        (&["--geometry", "json"], "wkb, ewkb"),
+        (&["--column", "a"], "write NAME:TYPE, as in total:decimal(20,4)"),
+        (&["--column", "a:txt"], "no choice for a column"),
         (&["--to", "csv"], "parquet, ipc, ipc-stream, none"),
         (&["--frobnicate"], "--frobnicate"),
     ] {
@@ -141,6 +162,7 @@ fn help_lists_every_exit_code_and_gives_examples() {
         &["export", "-h"],
         &["plan", "--help"],
         &["hold", "-h"],
+        &["inspect", "-h"],
     ] {
         let ran = pgarrow(args);
         ran.assert_success();
@@ -151,6 +173,10 @@ fn help_lists_every_exit_code_and_gives_examples() {
     }
     let help = pgarrow(&["export", "--help"]);
     for part in ["Examples:", "postgres://", "PGHOST", "~/.pgpass", "--row-group-rows", "[SCHEMA.]TABLE"] {
+        assert!(help.stdout_text().contains(part), "{part}");
+    }
+    for part in ["\nTypes:\n", "--numeric <FORM>", "decimal(P,S)", "[possible values: error, null, saturate]"]
+    {
         assert!(help.stdout_text().contains(part), "{part}");
     }
     assert!(pgarrow(&["--version"]).stdout_text().starts_with("pgarrow "));
@@ -164,6 +190,7 @@ fn completions_and_manual_pages() {
         ran.assert_success();
         assert!(ran.stdout_text().contains("row-group-rows"), "{shell}");
         assert!(ran.stdout_text().contains("until-eof"), "{shell}");
+        assert!(ran.stdout_text().contains("month-day-nano"), "{shell}");
     }
     let ran = pgarrow(&["man"]);
     ran.assert_success();
@@ -172,7 +199,14 @@ fn completions_and_manual_pages() {
     let folder = TempDir::new().unwrap();
     run(command(folder.path()).args(["man", "."])).assert_success();
     let pages = names(folder.path());
-    for page in ["pgarrow.1", "pgarrow-export.1", "pgarrow-plan.1", "pgarrow-hold.1", "pgarrow-demo.1"] {
+    for page in [
+        "pgarrow.1",
+        "pgarrow-export.1",
+        "pgarrow-plan.1",
+        "pgarrow-inspect.1",
+        "pgarrow-hold.1",
+        "pgarrow-demo.1",
+    ] {
         assert!(pages.iter().any(|name| name == page), "{pages:?}");
     }
     let ran = run(command(folder.path()).args(["man", "no/such/folder"]));
