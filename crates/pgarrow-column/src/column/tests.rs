@@ -19,6 +19,7 @@ mod enums;
 mod forms;
 mod geometric;
 mod nested;
+mod oracle;
 mod policies;
 mod vector;
 
