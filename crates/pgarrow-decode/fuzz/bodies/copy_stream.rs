@@ -99,7 +99,7 @@ fn plan_of(plan: u8) -> Vec<PgColumn> {
         ];
     }
     let types = types::all();
-    let pg_type = types.get(usize::from(plan) % types.len()).map(|(pg_type, _)| pg_type.clone());
+    let pg_type = types.get(usize::from(plan) % types.len()).cloned();
     let pg_type = pg_type.unwrap_or(PgType::Text);
     vec![column("a", pg_type.clone(), true), column("b", pg_type, false)]
 }
