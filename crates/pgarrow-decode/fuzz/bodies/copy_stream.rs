@@ -7,6 +7,7 @@
 //!         2: as 0, for rows that are messages of their own
 //!         3: as 1, but the bytes are the body of one such row, with a message after it
 //! + 4     the batches are exact
+//! + 8 × k choices about types, see `types::options`; 0 is the default
 //! ```
 
 use std::collections::HashMap;
@@ -22,6 +23,9 @@ use crate::types;
 
 const HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
+/// Large and odd: the few combinations of choices that there is room for differ in all of them.
+const CHOICES_STEP: u32 = 0x9e37_79b9;
+
 /// What became of a stream: the batches before its end or its error, and which of the two it was.
 struct Outcome {
     batches: Vec<RecordBatch>,
@@ -31,7 +35,7 @@ struct Outcome {
 pub(crate) fn check(data: &[u8]) {
     let Some(([plan, batch_rows, mode, n_cuts], rest)) = data.split_first_chunk::<4>() else { return };
     let (cuts, bytes) = rest.split_at(rest.len().min(2 * usize::from(*n_cuts)));
-    let columns = plan_of(*plan);
+    let columns = plan_of(*plan, types::options(u32::from(mode >> 3).wrapping_mul(CHOICES_STEP)));
     let exact = mode & 4 != 0;
     let limits =
         BatchLimits { rows: usize::from(*batch_rows), bytes: if exact { 64 } else { 1 << 30 }, exact };
@@ -78,7 +82,7 @@ pub(crate) fn check(data: &[u8]) {
 }
 
 /// 0 is a table as there are many; the rest are two columns of every type.
-fn plan_of(plan: u8) -> Vec<PgColumn> {
+fn plan_of(plan: u8, options: TypeOptions) -> Vec<PgColumn> {
     let column = |name: &str, pg_type, nullable| PgColumn {
         name: name.to_owned(),
         pg_type,
@@ -88,7 +92,7 @@ fn plan_of(plan: u8) -> Vec<PgColumn> {
         nullable,
         comment: None,
         number: 1,
-        options: TypeOptions::default(),
+        options,
     };
     if plan == 0 {
         return vec![
@@ -123,9 +127,8 @@ type Make = fn(SchemaRef, Vec<Box<dyn Column>>, BatchLimits) -> CopyDecoder;
 
 /// Feeds pieces as a socket does: what was not used comes again with more behind it.
 fn run(make: Make, columns: &[PgColumn], limits: BatchLimits, pieces: &[&[u8]]) -> Outcome {
-    let options = TypeOptions::default();
     let schema = Arc::new(schema(columns, HashMap::new()));
-    let columns = columns.iter().map(|column| make_column(&column.pg_type, &options, 0)).collect();
+    let columns = columns.iter().map(|column| make_column(&column.pg_type, &column.options, 0)).collect();
     let mut decoder = make(schema, columns, limits);
     let mut batches = Vec::new();
     let end = feed(&mut decoder, pieces, &mut batches);

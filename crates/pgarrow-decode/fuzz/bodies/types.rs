@@ -136,14 +136,6 @@ fn range(subtype: PgType) -> PgType {
     PgType::Range(Arc::new(RangeType { subtype }))
 }
 
-/// What is inside of other values is decoded later than they are.
-pub(crate) fn is_nested(pg_type: &PgType) -> bool {
-    matches!(
-        pg_type,
-        PgType::Array(_) | PgType::Composite(_) | PgType::Range(_) | PgType::Multirange(_) | PgType::Hstore
-    )
-}
-
 /// Every combination of choices that decide how values are decoded has numbers; 0 is the default.
 pub(crate) fn options(mut number: u32) -> TypeOptions {
     let decimal =
