@@ -136,7 +136,9 @@ fn sink(
             Box::new(sink)
         }
         Format::IpcFile(options) | Format::IpcStream(options) => {
-            Box::new(IpcSink::create(outputs, schema, *options)?)
+            let sink = IpcSink::create(outputs, schema, *options)?;
+            sink.warnings().into_iter().for_each(notice);
+            Box::new(sink)
         }
     })
 }

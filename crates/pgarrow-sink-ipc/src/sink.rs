@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use pgarrow_sink::{Lanes, Outputs, Part, Sink, SinkError, SinkErrorKind, SinkTimes, Written, check_batch};
 
 use crate::encode::{Encoded, Encoder};
@@ -33,6 +33,38 @@ impl IpcSink {
     ) -> Result<Self, SinkError> {
         let format = Format::new(schema, options)?;
         Ok(Self { lanes: Arc::new(Lanes::new(outputs.into(), format)?) })
+    }
+
+    /// What people should know about the files: columns that some readers refuse. One sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let fields = self.lanes.format().schema.fields();
+        let deep = fields.iter().filter_map(|field| {
+            let depth = depth(field.data_type());
+            (depth > DEPTH_READ).then(|| {
+                let name = field.name();
+                format!(
+                    "column {name:?}: types stand in one another {depth} deep, and readers of arrow ipc stop at {DEPTH_READ}"
+                )
+            })
+        });
+        deep.collect()
+    }
+}
+
+/// How deep types may stand in one another for the readers of the arrow crate; those of Arrow C++ take 63.
+const DEPTH_READ: usize = 60;
+
+/// Lists, structs and maps around the innermost type.
+fn depth(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Struct(fields) => {
+            1 + fields.iter().map(|field| depth(field.data_type())).max().unwrap_or_default()
+        }
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => 1 + depth(item.data_type()),
+        _ => 0,
     }
 }
 

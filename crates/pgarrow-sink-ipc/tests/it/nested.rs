@@ -144,6 +144,23 @@ fn what_has_no_dictionary_comes_back() {
     }
 }
 
+#[test]
+fn types_that_are_too_deep_for_readers_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    for (depth, is_read) in [(60, true), (61, false)] {
+        let wrapped = |inner, _| DataType::Struct(vec![field("a", inner)].into());
+        let data_type = (0..depth).fold(DataType::Int32, wrapped);
+        let schema = Arc::new(Schema::new(vec![field("x", data_type)]));
+        let path = folder.path().join(depth.to_string());
+        write(&path, schema.clone(), &[RecordBatch::new_empty(schema.clone())], IpcFormat::File).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        assert_eq!(arrow_ipc::reader::FileReader::try_new_buffered(file, None).is_ok(), is_read, "{depth}");
+        let output = Output::file(folder.path().join("other"), false).unwrap();
+        let sink = IpcSink::create(output, schema, IpcOptions::default()).unwrap();
+        assert_eq!(sink.warnings().is_empty(), is_read, "{:?}", sink.warnings());
+    }
+}
+
 const PYARROW: &str = r#"
 import sys, pyarrow as pa
 kind, path = sys.argv[1:]
