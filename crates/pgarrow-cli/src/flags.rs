@@ -189,6 +189,11 @@ pub(crate) struct InspectFlags {
     pub(crate) session: SessionFlags,
 
     /// Print JSON, with types as a whole
+    ///
+    /// An object with inspect_version (1), connections and subjects. A subject has subject, columns, parquet_error,
+    /// estimated_rows, estimated_bytes, slices, slicing and warnings; a column has name, pg_type, arrow_type, parquet_type,
+    /// nullable and notes; a note has kind (stops, changes or tells), what and option. What is not known or not possible is
+    /// null. Fields may be added within a version.
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 }

@@ -205,6 +205,30 @@ fn field_ids(field: &Type, found: &mut Vec<(String, i32)>) {
 }
 
 #[test]
+fn geometries_make_geoparquet() {
+    require!(Capability::Server, Capability::Extension("postgis"));
+    let place = Place::new("geometries");
+    place.database.execute(
+        "CREATE EXTENSION postgis; CREATE TABLE g (at geometry(Point, 4326), web geometry(Point, 3857));
+         INSERT INTO g VALUES ('SRID=4326;POINT(9 48)', 'SRID=3857;POINT(1 2)')",
+    );
+    let ran = place.export(&["-t", "g", "-o", "x.parquet"]);
+    ran.assert_success();
+    assert!(ran.stderr.contains("warning: GeoParquet takes"), "{}", ran.stderr);
+    let file = fs::File::open(place.path("x.parquet")).unwrap();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let footer = builder.metadata().file_metadata().key_value_metadata().unwrap();
+    let geo = footer.iter().find(|pair| pair.key == "geo").and_then(|pair| pair.value.as_deref()).unwrap();
+    let geo: serde_json::Value = serde_json::from_str(geo).unwrap();
+    assert_eq!(geo["columns"]["at"], serde_json::json!({ "encoding": "WKB", "geometry_types": [] }));
+    assert_eq!(geo["columns"]["web"]["crs"], serde_json::Value::Null);
+    // EWKB is no WKB for others: no metadata claims it.
+    place.export(&["-t", "g", "--geometry", "ewkb", "-o", "y.parquet"]).assert_success();
+    let bytes = fs::read(place.path("y.parquet")).unwrap();
+    assert!(!bytes.windows(16).any(|window| window == b"\"primary_column\""));
+}
+
+#[test]
 fn readers_of_slices_choose_their_types() {
     require!(Capability::Server);
     let place = Place::new("slice_types");

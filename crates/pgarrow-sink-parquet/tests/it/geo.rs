@@ -22,11 +22,12 @@ fn point(x: f64, y: f64) -> Vec<u8> {
 }
 
 const SCRIPT: &str = r#"
-import json, sys, pyarrow.parquet as pq
+import json, sys, duckdb, pyarrow.parquet as pq
 metadata = pq.read_metadata(sys.argv[1]).metadata
 geo = json.loads(metadata[b"geo"])
 print(geo["version"], geo["primary_column"], sorted(geo["columns"]), geo["columns"]["at"].get("crs", "default"))
 print(geo["columns"]["web"]["crs"], sorted(metadata))
+print(*duckdb.sql(f"SELECT typeof(\"at\"), typeof(web) FROM '{sys.argv[1]}'").fetchone())
 "#;
 
 #[test]
@@ -61,6 +62,10 @@ fn the_footer_describes_geometries() {
     let printed = Python::shared().run(SCRIPT, &[path.to_str().unwrap()]);
     assert_eq!(
         printed.lines().collect::<Vec<_>>(),
-        ["1.1.0 at ['at', 'web'] default", "None [b'ARROW:schema', b'geo', b'pg.table']"]
+        [
+            "1.1.0 at ['at', 'web'] default",
+            "None [b'ARROW:schema', b'geo', b'pg.table']",
+            "GEOMETRY('OGC:CRS84') GEOMETRY"
+        ]
     );
 }
