@@ -27,7 +27,7 @@ metadata = pq.read_metadata(sys.argv[1]).metadata
 geo = json.loads(metadata[b"geo"])
 print(geo["version"], geo["primary_column"], sorted(geo["columns"]), geo["columns"]["at"].get("crs", "default"))
 print(geo["columns"]["web"]["crs"], sorted(metadata))
-print(*duckdb.sql(f"SELECT typeof(\"at\"), typeof(web) FROM '{sys.argv[1]}'").fetchone())
+print(*duckdb.sql(f"SELECT typeof(\"at\"), typeof(web) FROM '{sys.argv[1]}'").fetchall()[0])
 "#;
 
 #[test]
