@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use crate::column::elements::{Elements, Inside, cursor_at, value_within};
+use crate::column::elements::{Elements, Inside};
 use crate::error::{RowError, ValueError};
 
 /// `MAXDIM`.
@@ -75,6 +75,26 @@ impl Shape {
         Ok((shape, start))
     }
 
+    /// The same for an array of one dimension, as most are; `None` says nothing of others.
+    #[inline]
+    pub(crate) fn parse_flat(bytes: &[u8], value: &Range<usize>, element_oid: u32) -> Option<(Self, usize)> {
+        let (header, rest) = bytes.get(value.clone())?.split_first_chunk::<20>()?;
+        let (words, _) = header.as_chunks::<4>();
+        let [n_dimensions, flags, oid, length, lower] = *words else { return None };
+        let (length, lower) = (i32::from_be_bytes(length), i32::from_be_bytes(lower));
+        let flags = u32::from_be_bytes(flags);
+        let n_elements = usize::try_from(length).ok()?;
+        let is_plain = u32::from_be_bytes(n_dimensions) == 1
+            && flags <= 1
+            && u32::from_be_bytes(oid) == element_oid
+            && (1..=i32::MAX - length).contains(&lower)
+            && n_elements <= rest.len() / 4;
+        let mut dimensions = [(0, 0); DIMENSIONS_MAX];
+        dimensions[0] = (length, lower);
+        let shape = Self { n_dimensions: 1, dimensions, may_have_nulls: flags == 1, n_elements };
+        is_plain.then_some((shape, value.start + header.len()))
+    }
+
     /// Length and lower bound of each dimension.
     pub(crate) fn dimensions(&self) -> &[(i32, i32)] {
         self.dimensions.get(..self.n_dimensions).unwrap_or_default()
@@ -93,24 +113,16 @@ impl Shape {
         start: usize,
         end: usize,
     ) -> Result<(), RowError> {
-        let mut at = start;
-        for _ in 0..self.n_elements {
-            let here = |cause| RowError { row: elements.len(), cause };
-            let (value, next) = value_within(chunk.bytes, at, end).map_err(here)?;
-            if value.is_none() && !self.may_have_nulls {
-                return Err(here(ValueError::Malformed(
-                    "an array with a NULL where it says that it has none",
-                )));
-            }
-            elements.push(chunk, cursor_at(at))?;
-            at = next;
+        // Of an array without elements it is the one that comes next.
+        let first = elements.len();
+        let (behind, any_null) = elements.push_all(chunk, start, end, self.n_elements)?;
+        let malformed = |what| Err(RowError { row: first, cause: ValueError::Malformed(what) });
+        if any_null && !self.may_have_nulls {
+            return malformed("an array with a NULL where it says that it has none");
         }
-        match at == end {
-            true => Ok(()),
-            false => {
-                let cause = ValueError::Malformed("an array with bytes behind its last element");
-                Err(RowError { row: elements.len(), cause })
-            }
+        if behind != end {
+            return malformed("an array with bytes behind its last element");
         }
+        Ok(())
     }
 }

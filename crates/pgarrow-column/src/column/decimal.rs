@@ -149,6 +149,31 @@ impl Decimal128Column {
     }
 }
 
+/// Decodes values that the quick way leaves, of a chunk in front of which there are `before` rows. In one place, so that
+/// the quick loop has no more to keep in registers than a reference.
+struct Careful<'a> {
+    scale: u8,
+    limit: i128,
+    policies: Policies,
+    effects: &'a mut EffectLog,
+    before: usize,
+}
+
+impl Careful<'_> {
+    #[inline(never)]
+    fn decode(&mut self, bytes: &[u8], cursor: &mut u32, row: usize) -> Result<Option<i128>, ValueError> {
+        let Some(value) = take_value(bytes, cursor)? else { return Ok(None) };
+        match decode(value, self.scale, self.limit) {
+            Ok(value) => Ok(Some(value)),
+            Err(cause) => {
+                let (instead, effect) = reconsider(value, cause, self.limit - 1, self.policies)?;
+                self.effects.note(self.before + row, effect);
+                Ok(instead)
+            }
+        }
+    }
+}
+
 impl Column for Decimal128Column {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
@@ -157,8 +182,14 @@ impl Column for Decimal128Column {
             self.values.clear();
         }
         make_room(&mut self.values, cursors.len());
-        let (quick, scale, limit, policies) = (self.quick, self.scale, self.limit, self.policies);
-        let (before, effects) = (self.values.len(), &mut self.effects);
+        let quick = self.quick;
+        let mut careful = Careful {
+            scale: self.scale,
+            limit: self.limit,
+            policies: self.policies,
+            effects: &mut self.effects,
+            before: self.values.len(),
+        };
         let mut any_null = false;
         let mut failed = None;
         let valid = self.nulls.scratch();
@@ -177,15 +208,7 @@ impl Column for Decimal128Column {
                     return 0;
                 }
             }
-            let value = take_value(bytes, cursor).and_then(|value| {
-                let Some(value) = value else { return Ok(None) };
-                decode(value, scale, limit).map(Some).or_else(|cause| {
-                    let (instead, effect) = reconsider(value, cause, limit - 1, policies)?;
-                    effects.note(before + row, effect);
-                    Ok(instead)
-                })
-            });
-            match value {
+            match careful.decode(bytes, cursor, row) {
                 Ok(value) => {
                     *valid = value.is_some();
                     any_null |= value.is_none();

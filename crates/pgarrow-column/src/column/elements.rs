@@ -48,6 +48,45 @@ impl Elements {
         Ok(())
     }
 
+    /// Takes `n` elements that follow one another from `at` on and must not go past `end`. Where they end, and whether
+    /// one of them is NULL.
+    #[inline]
+    pub(crate) fn push_all(
+        &mut self,
+        chunk: &mut Inside<'_>,
+        mut at: usize,
+        end: usize,
+        n: usize,
+    ) -> Result<(usize, bool), RowError> {
+        let bytes = chunk.bytes.get(..end).unwrap_or_default();
+        let mut any_null = false;
+        let mut n_left = n;
+        while n_left > 0 {
+            if self.n_waiting == CHUNK_ROWS {
+                self.flush(chunk)?;
+            }
+            let slots = self.waiting.get_mut(self.n_waiting..).unwrap_or_default();
+            let n_now = n_left.min(slots.len());
+            // Past the end the loop reads nothing more; that it came there is asked behind it.
+            let mut is_past = false;
+            for slot in slots.iter_mut().take(n_now) {
+                *slot = cursor_at(at);
+                let length = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>);
+                is_past |= length.is_none();
+                let length = length.map_or(NULL, |length| u32::from_be_bytes(*length));
+                any_null |= length == NULL;
+                // A NULL's length of -1 becomes 0.
+                at += 4 + (length.wrapping_add(1) as usize).saturating_sub(1);
+            }
+            if is_past || at > end {
+                return Err(RowError { row: self.len(), cause: ValueError::Length });
+            }
+            self.n_waiting += n_now;
+            n_left -= n_now;
+        }
+        Ok((at, any_null))
+    }
+
     /// Decodes those that wait.
     pub(crate) fn flush(&mut self, chunk: &mut Inside<'_>) -> Result<(), RowError> {
         let cursors = self.waiting.get_mut(..self.n_waiting).unwrap_or_default();

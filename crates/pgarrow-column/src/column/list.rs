@@ -79,8 +79,18 @@ impl ListColumn {
             ListForm::Array { element_oid, counts_lower_bounds } => {
                 let row = self.elements.len();
                 let here = |cause| RowError { row, cause };
-                let (shape, start) = Shape::parse(chunk.bytes, &value, element_oid).map_err(here)?;
-                self.push_shape(&shape).map_err(here)?;
+                let flat = match self.inner.is_empty() {
+                    true => Shape::parse_flat(chunk.bytes, &value, element_oid),
+                    false => None,
+                };
+                let (shape, start) = match flat {
+                    Some(flat) => flat,
+                    None => {
+                        let (shape, start) = Shape::parse(chunk.bytes, &value, element_oid).map_err(here)?;
+                        self.push_shape(&shape).map_err(here)?;
+                        (shape, start)
+                    }
+                };
                 if counts_lower_bounds && !shape.counts_from_one() {
                     self.effects.note(self.rows(), Effect::LowerBoundDropped);
                 }
@@ -182,10 +192,12 @@ impl Column for ListColumn {
             row: (column.row_of(error.row) - before).min(n_rows - 1),
             ..error
         };
+        let mut any_null = false;
         for (row, cursor) in cursors.iter_mut().enumerate() {
             let value = take_value(bytes, cursor).map_err(|cause| RowError { row, cause })?;
             if let Some(valid) = self.nulls.scratch().get_mut(row) {
                 *valid = value.is_some();
+                any_null |= value.is_none();
             }
             if let Some(value) = value {
                 let end = *cursor as usize;
@@ -195,7 +207,7 @@ impl Column for ListColumn {
             self.offsets.push(end.map_err(|_| RowError { row, cause: ValueError::BatchTooLarge })?);
         }
         self.elements.flush(&mut inside).map_err(|error| at_row(self, error))?;
-        self.nulls.commit(n_rows);
+        self.nulls.append_chunk(n_rows, any_null);
         chunk.set_room(inside.room);
         Ok(())
     }

@@ -10,11 +10,14 @@ use arrow_buffer::Buffer;
 
 use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
+use crate::column::fixed::Wire;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 const WIDTH: usize = 16;
+/// What stands before a value.
+const LENGTH: u32 = 16;
 
 /// To `FixedSizeBinary(16)`.
 #[derive(Debug)]
@@ -41,6 +44,12 @@ impl Column for UuidColumn {
         let mut any_null = false;
         let valid = self.nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
+            if let Some((LENGTH, value)) = <[u8; WIDTH]>::framed(bytes, *cursor as usize) {
+                *cursor += 4 + LENGTH;
+                *valid = true;
+                self.values.extend_from_slice(&value);
+                continue;
+            }
             let value = take_value(bytes, cursor).map_err(|cause| RowError { row, cause })?;
             *valid = value.is_some();
             any_null |= value.is_none();
