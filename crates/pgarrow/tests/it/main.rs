@@ -16,6 +16,7 @@
 )]
 
 mod choices;
+mod differential;
 mod example;
 mod faults;
 mod golden;

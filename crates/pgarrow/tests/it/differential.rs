@@ -1,0 +1,296 @@
+//! Every type that a server has: thousands of values, each compared with the server's own text, alone, in arrays, in
+//! composites and as the bounds of ranges.
+//!
+//! A type that nothing here makes values of fails the test, so that none is forgotten.
+
+mod generators;
+
+use std::fmt::Write as _;
+
+use pgarrow::{ArrayForm, EnumForm, ExportOptions, GeometryForm, IntervalForm, StringForm, TypeOptions};
+use pgarrow_testkit::postgres::Client;
+use pgarrow_testkit::{Capability, Database, TestServer, require};
+
+use crate::render::Renderer;
+use crate::support::{Export, oracle, read, server_text, source};
+use generators::{EXTENSIONS, GENERATORS, Generator, NULL_ONLY, TYPES};
+
+/// Random values of each type.
+const N_VALUES: u32 = 150;
+
+/// What the expressions of generators are made of.
+fn chance(n_values: u32) -> String {
+    format!(
+        r#"(SELECT g, h, ('x' || h)::bit(64)::int8 AS n,
+              translate(h || md5((g + 1)::text) || md5((g + 2)::text), 'abcdef', '012345') AS d,
+              translate(left(h, g % 33), '0123456789abcdef', E'aé\u0001\t\\🦀''"€ ,({{}})[') AS t
+            FROM (SELECT g, md5(g::text) AS h FROM generate_series(1, {n_values}) AS g) AS s) AS chance"#
+    )
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A database with the extensions that the server has and with types of every kind.
+fn database_of_types() -> Database {
+    let database = TestServer::shared().fresh_database("everytype");
+    for extension in available(&mut database.client()) {
+        database.execute(&format!("CREATE EXTENSION {extension}"));
+    }
+    database.execute(TYPES);
+    database
+}
+
+fn available(client: &mut Client) -> Vec<&'static str> {
+    let rows = server_text(client, "SELECT name FROM pg_available_extensions");
+    let has = |name: &&str| rows.iter().any(|row| row[0].as_deref() == Some(*name));
+    EXTENSIONS.iter().copied().filter(has).collect()
+}
+
+/// The generators whose types the server has, numbered.
+fn known(database: &Database) -> Vec<(usize, &'static Generator)> {
+    let extensions = available(&mut database.client());
+    let is_known =
+        |generator: &Generator| generator.extension.is_empty() || extensions.contains(&generator.extension);
+    GENERATORS.iter().enumerate().filter(|(_, generator)| is_known(generator)).collect()
+}
+
+/// Those of them whose values the server can make.
+fn usable(database: &Database) -> Vec<(usize, &'static Generator)> {
+    let mut known = known(database);
+    if Capability::Xml.probe().is_err() {
+        known.retain(|(_, generator)| generator.pg_type != "xml");
+    }
+    known
+}
+
+/// A table `v{number}` of values, in an order that has extremes first.
+fn create_values(number: usize, generator: &Generator) -> String {
+    let Generator { pg_type, random, extremes, .. } = generator;
+    let mut sql = format!("CREATE TABLE v{number} (g int4, v {pg_type}); ");
+    for (place, text) in extremes.iter().enumerate() {
+        write!(sql, "INSERT INTO v{number} VALUES (-{place}, {}::{pg_type}); ", literal(text)).unwrap();
+    }
+    let chance = chance(N_VALUES);
+    // The name of no object is read from a number as text.
+    let via = if pg_type.starts_with("reg") { "oid" } else { "text" };
+    write!(
+        sql,
+        "INSERT INTO v{number} SELECT g, CASE WHEN g % 7 <> 3 THEN (({random})::{via})::{pg_type} END FROM {chance}; "
+    )
+    .unwrap();
+    sql
+}
+
+/// A table `e{number}` in which the values stand in arrays, in composites and as bounds; and `s{number}` with arrays of more
+/// than one dimension, and such that are not counted from 1.
+fn create_nested(number: usize, pg_type: &str, range: Option<&str>) -> String {
+    let array = |place: &str, shape: &str| format!("array_fill({place}, {shape})");
+    let item = |place: &str| array(place, "'{1}'");
+    let null = item(&format!("NULL::{pg_type}"));
+    let three = format!("array_cat(array_cat({}, {null}), {})::{pg_type}[]", item("v"), item("u"));
+    let bounds = match range {
+        None => String::new(),
+        Some(range) => format!(
+            ", {range}(least(v, u), greatest(v, u), (ARRAY['[)', '()', '[]', '(]'])[1 + abs(g) % 4]) AS r"
+        ),
+    };
+    let square = format!("array_cat({}, {})::{pg_type}[]", array("v", "'{1,2}'"), array("u", "'{1,2}'"));
+    let moved = format!("{}::{pg_type}[]", array("v", "'{2,1}', '{0,-7}'"));
+    format!(
+        "CREATE TYPE c{number} AS (i int4, v {pg_type}, a {pg_type}[]); \
+         CREATE TABLE e{number} AS SELECT *, CASE abs(g) % 4 WHEN 1 THEN NULL WHEN 2 THEN '{{}}' \
+             ELSE ARRAY[w, NULL, row(NULL, NULL, NULL)::c{number}] END AS ca \
+           FROM (SELECT *, CASE WHEN g % 5 <> 1 THEN row(g, v, a)::c{number} END AS w \
+             FROM (SELECT g, v, CASE abs(g) % 7 WHEN 2 THEN NULL WHEN 5 THEN '{{}}' ELSE {three} END AS a {bounds} \
+               FROM (SELECT *, lag(v) OVER (ORDER BY g) AS u FROM v{number}) AS x) AS y) AS z ORDER BY g; \
+         CREATE TABLE s{number} AS SELECT *, row(1, v, m)::c{number} AS w FROM (SELECT g, v, {square} AS m, {moved} AS l \
+           {bounds} FROM (SELECT *, lag(v) OVER (ORDER BY g) AS u FROM v{number}) AS x) AS y ORDER BY g; "
+    )
+}
+
+/// The first difference in each column between what was exported and what the server prints.
+fn differences(renderer: &Renderer, export: &Export, expected: &[Vec<Option<String>>]) -> Vec<String> {
+    if export.n_rows() != expected.len() {
+        return vec![format!("{} rows, not {}", export.n_rows(), expected.len())];
+    }
+    let mut found = Vec::new();
+    for (number, field) in export.schema.fields().iter().enumerate() {
+        let mut rows = expected.iter();
+        'column: for batch in &export.batches {
+            for row in 0..batch.num_rows() {
+                let server = &rows.next().unwrap()[number];
+                let ours = renderer.text(field, batch.column(number), row);
+                if ours != *server {
+                    let what = field.metadata().get("pg.type");
+                    found.push(format!(
+                        "{} {what:?}: {server:.300?} is {ours:.300?} ({:.200})",
+                        field.name(),
+                        field.data_type()
+                    ));
+                    break 'column;
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Exports a table and compares. What is wrong is added to `failures`.
+fn check(
+    database: &Database,
+    renderer: &Renderer,
+    table: &str,
+    types: TypeOptions,
+    about: &str,
+    failures: &mut Vec<String>,
+) {
+    let expected = server_text(&mut oracle(database), &format!("SELECT * FROM {table}"));
+    let options = ExportOptions::default().with_types(types).with_batch_rows(61).with_order(true);
+    match read(source(database).table(table).options(options)) {
+        Ok(export) => {
+            let found = differences(renderer, &export, &expected);
+            failures.extend(found.into_iter().map(|text| format!("{about}, {table}, {text}")));
+        }
+        Err(error) => failures.push(format!("{about}, {table}: {error}")),
+    }
+}
+
+#[track_caller]
+fn assert_none(failures: &[String]) {
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Choices that change the Arrow types and no value.
+fn variants() -> [TypeOptions; 2] {
+    let default = TypeOptions { geometry: GeometryForm::Ewkb, ..TypeOptions::default() };
+    let other = TypeOptions {
+        arrays: ArrayForm::Shaped,
+        strings: StringForm::View,
+        interval: IntervalForm::Struct,
+        enums: EnumForm::Text,
+        ..default
+    };
+    [default, other]
+}
+
+#[test]
+fn every_type_alone_in_arrays_in_composites_and_in_ranges_is_what_the_server_prints() {
+    require!(Capability::Server);
+    let database = database_of_types();
+    let mut client = oracle(&database);
+    assert_none(&forgotten(&database));
+    let usable = usable(&database);
+    for (number, generator) in &usable {
+        let mut sql = create_values(*number, generator);
+        let range = range_over(&mut client, generator.pg_type);
+        if let Some(range) = &range {
+            write!(sql, "CREATE TYPE {range} AS RANGE (subtype = {}); ", generator.pg_type).unwrap();
+        }
+        sql += &create_nested(*number, generator.pg_type, range.as_deref());
+        client.batch_execute(&sql).unwrap_or_else(|cause| panic!("{}: {cause:?}\n{sql}", generator.pg_type));
+    }
+    let renderer = Renderer::of(&database);
+    let mut failures = Vec::new();
+    for (number, generator) in &usable {
+        let [default, other] = variants();
+        check(&database, &renderer, &format!("e{number}"), default, generator.pg_type, &mut failures);
+        check(&database, &renderer, &format!("s{number}"), other, generator.pg_type, &mut failures);
+    }
+    assert_none(&failures);
+}
+
+/// The name of a range type over a type that can be ordered, where the test makes one.
+fn range_over(client: &mut Client, pg_type: &str) -> Option<String> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM pg_opclass AS c JOIN pg_am AS m ON m.oid = c.opcmethod \
+           WHERE m.amname = 'btree' AND c.opcdefault AND c.opcintype = {}::regtype)",
+        literal(pg_type)
+    );
+    let has_order = client.query_one(&sql, &[]).unwrap().get::<_, bool>(0);
+    let is_new = !pg_type.contains('(') && !pg_type.contains("range");
+    (has_order && is_new).then(|| format!("range_of_{}", pg_type.trim_matches('"')))
+}
+
+/// The types of a database that no generator makes values of.
+fn forgotten(database: &Database) -> Vec<String> {
+    let known = known(database).into_iter().map(|(_, generator)| generator.pg_type);
+    let known: Vec<_> = known.map(|name| format!("{}::regtype", literal(name))).collect();
+    let null_only: Vec<_> = NULL_ONLY.iter().map(|name| literal(name)).collect();
+    // An array type is what its element says; a table's row type has a test of its own.
+    let sql = format!(
+        "SELECT t.oid::regtype::text FROM pg_catalog.pg_type AS t \
+           LEFT JOIN pg_catalog.pg_type AS element ON element.oid = t.typelem AND element.typarray = t.oid \
+           LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.typrelid \
+         WHERE t.typtype IN ('b', 'e', 'c', 'r', 'm', 'd') AND element.oid IS NULL \
+           AND (c.oid IS NULL OR c.relkind = 'c') AND t.typname <> ALL (ARRAY[{}]) AND t.oid <> ALL (ARRAY[{}]::oid[])",
+        null_only.join(", "),
+        known.join(", ")
+    );
+    let rows = server_text(&mut database.client(), &sql);
+    rows.into_iter().map(|row| format!("nothing makes values of {}", row[0].as_deref().unwrap())).collect()
+}
+
+#[test]
+fn types_whose_values_no_sql_can_make_are_there_as_null() {
+    require!(Capability::Server);
+    let database = database_of_types();
+    let mut columns = Vec::new();
+    for name in NULL_ONLY {
+        let row = database.client().query_one(&format!("SELECT to_regtype('{name}') IS NOT NULL"), &[]);
+        if row.unwrap().get::<_, bool>(0) {
+            columns.push(format!("{name}_ {name}"));
+        }
+    }
+    assert!(columns.len() > 6, "{columns:?}");
+    database.execute(&format!("CREATE TABLE e ({}); INSERT INTO e DEFAULT VALUES", columns.join(", ")));
+    let export = read(source(&database).table("e")).unwrap();
+    assert_eq!(export.lines(), [vec!["∅"; columns.len()].join("|")]);
+}
+
+#[test]
+fn whole_rows_of_the_catalogs() {
+    require!(Capability::Server);
+    let database = database_of_types();
+    database.execute(
+        "CREATE TABLE measured AS SELECT g % 3 AS a, g % 7 AS b, g::text AS c FROM generate_series(1, 500) AS g; \
+         CREATE STATISTICS s ON a, b FROM measured; ANALYZE measured; CREATE INDEX ON measured ((a + b)) WHERE b > 1; \
+         CREATE VIEW seen AS SELECT * FROM measured; ALTER TABLE measured ALTER a SET DEFAULT 4",
+    );
+    let mut client = oracle(&database);
+    let sql = "SELECT relname FROM pg_catalog.pg_class \
+               WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' ORDER BY relname";
+    let catalogs: Vec<_> =
+        server_text(&mut client, sql).into_iter().map(|row| row[0].clone().unwrap()).collect();
+    // What has a pseudo-type in it cannot be a column's type: its rows are read where they are.
+    let (pseudo, catalogs): (Vec<_>, Vec<_>) = catalogs
+        .into_iter()
+        .partition(|name| ["pg_attribute", "pg_statistic", "pg_statistic_ext_data"].contains(&name.as_str()));
+    assert!(catalogs.len() > 50 && pseudo.len() == 3, "{catalogs:?}");
+    for name in &catalogs {
+        let sql = format!(
+            "CREATE TABLE e_{name} AS SELECT t AS v FROM pg_catalog.{name} AS t ORDER BY t.ctid DESC LIMIT 60"
+        );
+        client.batch_execute(&sql).unwrap_or_else(|cause| panic!("{sql}: {cause:?}"));
+    }
+    let renderer = Renderer::of(&database);
+    let mut failures = Vec::new();
+    for name in &catalogs {
+        check(&database, &renderer, &format!("e_{name}"), TypeOptions::default(), name, &mut failures);
+    }
+    for name in &pseudo {
+        let sql = format!(
+            "SELECT t AS v, t.* FROM pg_catalog.{name} AS t \
+             WHERE t::text LIKE '(' || CASE '{name}' WHEN 'pg_statistic_ext_data' THEN \
+               (SELECT max(oid) FROM pg_catalog.pg_statistic_ext) ELSE 'measured'::regclass::oid END || ',%'"
+        );
+        let expected = server_text(&mut client, &sql);
+        assert!(!expected.is_empty(), "{name}");
+        match read(source(&database).query(&sql)) {
+            Ok(export) => failures.extend(differences(&renderer, &export, &expected)),
+            Err(error) => failures.push(format!("{name}: {error}")),
+        }
+    }
+    assert_none(&failures);
+}
