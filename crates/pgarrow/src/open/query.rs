@@ -2,6 +2,7 @@
 
 use pgarrow_catalog::{CatalogError, explained_relations, format_types, query_columns};
 use pgarrow_protocol::Session;
+use pgarrow_types::PgColumn;
 
 use super::{Opening, plan, refused};
 use crate::choose::{all_exist, choose};
@@ -41,10 +42,12 @@ impl Request {
         let columns = query_columns(&mut keeper.session, &described)?;
         let subject = "the query".to_owned();
         all_exist(&opened.options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
+        // A key is compared as what it is, whatever it is read as.
+        let keys: Vec<PgColumn> = columns.iter().map(|column| column.column.clone()).collect();
         let mut chosen = choose(&mut keeper.session, &subject, columns, &opened.options)?;
         let slices = match slicing.split_on {
             Some(_) => {
-                let source = KeySource::Query { sql: statement.text(), columns: &chosen.columns };
+                let source = KeySource::Query { sql: statement.text(), columns: &keys };
                 key_slices(&mut keeper.session, source, &slicing)?
             }
             None => Slices::one(Vec::new(), "it is a query; name a column of it to split on (--split-on)"),

@@ -12,7 +12,7 @@
 //! stand on lines of their own, since they may end in a comment.
 
 use pgarrow_catalog::{Relation, quote_identifier, quote_literal};
-use pgarrow_types::PgColumn;
+use pgarrow_types::{PgColumn, PgType, oid};
 
 use crate::planner::PlannedSlice;
 use crate::slice::{KeyType, SliceRange, SliceRead, SliceSubject};
@@ -28,8 +28,19 @@ pub(crate) struct Selection {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Item {
     name: String,
-    /// A type, in SQL.
-    cast: Option<&'static str>,
+    form: Form,
+}
+
+/// How a column is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    /// As it is.
+    Plain,
+    /// Cast to a type, in SQL.
+    Cast(&'static str),
+    /// As its type's output function prints it. A cast to text is something else for some types: for `inet`, `bool`,
+    /// `char(n)`, and for those whose owner has made a cast.
+    Printed,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -125,7 +136,7 @@ impl Selection {
             Some(index) => conditions(range, &name_of(index)),
             None => Vec::new(),
         };
-        if conditions.is_empty() && !self.columns.iter().any(|item| item.cast.is_some()) {
+        if conditions.is_empty() && !self.columns.iter().any(|item| item.form != Form::Plain) {
             return format!("\n{query}\n");
         }
         let names: Vec<String> = (0..self.columns.len()).map(name_of).collect();
@@ -147,15 +158,24 @@ fn name_of(index: usize) -> String {
 impl Item {
     /// The column: as it is, or as what stands for it.
     fn sql(&self, expression: &str) -> String {
-        match self.cast {
-            Some(cast) => format!("{expression}::{cast}"),
-            None => expression.to_owned(),
+        match self.form {
+            Form::Plain => expression.to_owned(),
+            Form::Cast(to) => format!("{expression}::{to}"),
+            // IS NULL is true for a composite of nothing but NULLs, too; IS NOT DISTINCT FROM is not.
+            Form::Printed => format!(
+                "CASE WHEN {expression} IS DISTINCT FROM NULL THEN pg_catalog.concat({expression}) END"
+            ),
         }
     }
 }
 
 fn items(columns: &[PgColumn]) -> Vec<Item> {
-    let item = |column: &PgColumn| Item { name: column.name.clone(), cast: column.pg_type.server_cast() };
+    let form = |column: &PgColumn| match column.pg_type {
+        // Its text form is the one it was stored in.
+        PgType::ServerText { .. } if column.type_oid != oid::XML => Form::Printed,
+        _ => column.pg_type.server_cast().map_or(Form::Plain, Form::Cast),
+    };
+    let item = |column: &PgColumn| Item { name: column.name.clone(), form: form(column) };
     columns.iter().map(item).collect()
 }
 

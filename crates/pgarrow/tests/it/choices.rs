@@ -99,14 +99,19 @@ fn text_can_be_chosen_for_every_type() {
         "as_text",
         "CREATE TYPE pair AS (a int4, b date); \
          CREATE TABLE e AS SELECT 1::int4 AS i, 1.50::numeric(5,2) AS n, '{1,2}'::int4[] AS a, \
-           ROW(1, 'infinity')::pair AS p, '[1,3)'::int4range AS r, 'infinity'::date AS d, 'x'::char(3) AS c",
+           ROW(1, 'infinity')::pair AS p, '[1,3)'::int4range AS r, 'infinity'::date AS d, 'x'::char(3) AS c, \
+           '10.0.0.1'::inet AS net, true AS b, ROW(NULL, NULL)::pair AS nothing, NULL::pair AS absent",
     );
-    let names = ["i", "n", "a", "p", "r", "d", "c"];
+    let names = ["i", "n", "a", "p", "r", "d", "c", "net", "b", "nothing", "absent"];
     let columns: Vec<(&str, &str)> = names.iter().map(|name| (*name, "text")).collect();
     let export = export(&database, &columns);
-    assert_eq!(export.lines(), ["1|1.50|{1,2}|(1,infinity)|[1,3)|infinity|x"]);
+    assert_eq!(export.lines(), ["1|1.50|{1,2}|(1,infinity)|[1,3)|infinity|x  |10.0.0.1|t|(,)|∅"]);
     assert!(export.warnings.is_empty(), "{:?}", export.warnings);
     assert_eq!(export.schema.field(0).metadata()["pg.type"], "integer");
+    // A query can be split on a column that is read as text.
+    let split = options(&[("i", "text")]).with_split_on("i").with_readers(2);
+    let query = read(source(&database).query("SELECT generate_series(1, 100) AS i").options(split)).unwrap();
+    assert_eq!((query.n_rows(), data_type(&query, "i")), (100, DataType::Utf8));
 }
 
 #[test]
