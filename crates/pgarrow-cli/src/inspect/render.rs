@@ -11,12 +11,19 @@ use crate::units;
 const TYPE_MAX: usize = 48;
 
 pub(crate) fn text(inspection: &Inspection) -> String {
-    let subjects: Vec<String> =
-        inspection.subjects.iter().map(|subject| one(subject, inspection.connections)).collect();
-    subjects.join("\n")
+    let readers = units::counted(inspection.connections as u64, "connection");
+    match inspection.subjects.as_slice() {
+        [subject] => one(subject, &format!(", read by {readers}")),
+        subjects => {
+            let tables = units::counted(subjects.len() as u64, "table");
+            let each = subjects.iter().map(|subject| one(subject, ""));
+            format!("{tables}, read by {readers}\n\n{}", each.collect::<Vec<_>>().join("\n"))
+        }
+    }
 }
 
-fn one(subject: &Subject, connections: usize) -> String {
+/// `readers` of this table alone, in words.
+fn one(subject: &Subject, readers: &str) -> String {
     let name = escape_control(&subject.subject);
     let size = total(subject.estimated_rows, subject.estimated_bytes);
     let mut text = match size {
@@ -24,8 +31,7 @@ fn one(subject: &Subject, connections: usize) -> String {
         None => format!("{name}\n"),
     };
     let slices = units::counted(subject.slices as u64, "slice");
-    let readers = units::counted(connections as u64, "connection");
-    text.push_str(&format!("  {slices}, read by {readers}; {}\n\n", escape_control(&subject.slicing)));
+    text.push_str(&format!("  {slices}{readers}; {}\n\n", escape_control(&subject.slicing)));
 
     let header = ["column", "PostgreSQL", "Arrow", "Parquet", ""].map(str::to_owned);
     let columns = subject.columns.iter().map(|column| {

@@ -108,8 +108,10 @@ fn the_same_as_json() {
     let inspected = place.inspect_json(&["--schema", "public"]);
     let names: Vec<_> = inspected["subjects"].as_array().unwrap().iter().map(|of| &of["subject"]).collect();
     assert_eq!(names, ["public.t", "public.u"]);
-    let ran = place.inspect(&["--schema", "public"]);
-    assert!(ran.stdout_text().contains("\n\npublic.u\n") || ran.stdout_text().contains("\n\npublic.u, "));
+    let ran = place.inspect(&["--schema", "public", "--readers", "1"]);
+    let text = ran.stdout_text();
+    assert!(text.starts_with("2 tables, read by 1 connection\n\npublic.t, about 1,000 rows, "), "{text}");
+    assert!(text.contains("\n\npublic.u"), "{text}");
 }
 
 #[test]
