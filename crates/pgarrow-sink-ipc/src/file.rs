@@ -142,7 +142,8 @@ impl File {
         let enums: Vec<_> = fields.map(|field| format!("{:?}", field.name())).collect();
         let text = format!(
             "a label was added to the enum of a column ({}) while the export ran, and an arrow ipc file \
-             cannot take it; use the stream format or Parquet, or run the export again",
+             cannot take it; use the stream format or Parquet, read enums as text (--enum text), or run the \
+             export again",
             enums.join(", ")
         );
         let error = SinkError::new(SinkErrorKind::Encode, text);
