@@ -67,18 +67,21 @@ impl Elements {
             }
             let slots = self.waiting.get_mut(self.n_waiting..).unwrap_or_default();
             let n_now = n_left.min(slots.len());
-            // Past the end the loop reads nothing more; that it came there is asked behind it.
-            let mut is_past = false;
             for slot in slots.iter_mut().take(n_now) {
-                *slot = cursor_at(at);
-                let length = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>);
-                is_past |= length.is_none();
-                let length = length.map_or(NULL, |length| u32::from_be_bytes(*length));
-                any_null |= length == NULL;
-                // A NULL's length of -1 becomes 0.
-                at += 4 + (length.wrapping_add(1) as usize).saturating_sub(1);
+                let Some(length) = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) else {
+                    return Err(RowError { row: self.len(), cause: ValueError::Length });
+                };
+                // It lies in the chunk, which is shorter than 4 GiB.
+                #[expect(clippy::cast_possible_truncation, reason = "an offset in a chunk")]
+                let cursor = at as u32;
+                *slot = cursor;
+                at += 4;
+                match u32::from_be_bytes(*length) {
+                    NULL => any_null = true,
+                    length => at += length as usize,
+                }
             }
-            if is_past || at > end {
+            if at > end {
                 return Err(RowError { row: self.len(), cause: ValueError::Length });
             }
             self.n_waiting += n_now;
