@@ -27,6 +27,7 @@ mod planning;
 mod readers;
 mod relations;
 mod render;
+mod resolving;
 mod schema;
 mod sinks;
 mod snapshot;

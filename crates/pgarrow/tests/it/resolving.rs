@@ -1,0 +1,106 @@
+//! What the catalog says of types: extensions, depth, breadth.
+
+use std::fmt::Write;
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_schema::DataType;
+use pgarrow::{ColumnOptions, ErrorKind, ExportOptions};
+use pgarrow_testkit::{Capability, require};
+
+use crate::support::{Role, assert_error, database, read, refusal, source, source_as};
+
+/// The table `e` with its column `v` as text.
+fn as_text() -> ExportOptions {
+    ExportOptions::default().with_column("v", "text".parse::<ColumnOptions>().unwrap())
+}
+
+#[test]
+fn types_of_contrib_are_read_as_what_they_are() {
+    require!(Capability::Server, Capability::Extension("hstore"), Capability::Extension("ltree"));
+    let database = database(
+        "contrib",
+        "CREATE SCHEMA ext; CREATE EXTENSION hstore SCHEMA ext; CREATE EXTENSION ltree SCHEMA ext; \
+         CREATE DOMAIN pairs AS ext.hstore; CREATE TYPE item AS (h ext.hstore, path ext.ltree); \
+         CREATE TABLE e AS SELECT 'a=>1,b=>NULL'::ext.hstore AS h, '\"k\"=>\"v\"'::ext.hstore::pairs AS d, \
+           'a.b'::ext.ltree AS l, 'a.*{1}'::ext.lquery AS q, 'a & b'::ext.ltxtquery AS t, \
+           ARRAY[ROW('x=>y', 'x.y')::item] AS items",
+    );
+    let export = read(source(&database).table("e")).unwrap();
+    assert!(export.warnings.is_empty(), "{:?}", export.warnings);
+    let batch = &export.batches[0];
+    for name in ["h", "d"] {
+        assert!(matches!(batch.column_by_name(name).unwrap().data_type(), DataType::Map(..)), "{name}");
+    }
+    let text = |name: &str| batch.column_by_name(name).unwrap().as_string::<i32>().value(0).to_owned();
+    assert_eq!([text("l"), text("q"), text("t")], ["a.b", "a.*{1}", "a & b"]);
+    let items = batch.column_by_name("items").unwrap().as_list::<i32>().value(0);
+    assert_eq!(items.as_struct().column(1).as_string::<i32>().value(0), "x.y");
+    assert_eq!(items.as_struct().column(0).as_map().value_length(0), 1);
+}
+
+#[test]
+fn geometries_bring_their_reference_system() {
+    require!(Capability::Server, Capability::Extension("postgis"));
+    let database = database(
+        "geometries",
+        "CREATE SCHEMA gis; CREATE EXTENSION postgis SCHEMA gis; SET search_path = gis, public; \
+         CREATE TABLE public.e (g gis.geometry(Point, 4326), n gis.geometry, y gis.geography, \
+           a gis.geometry(Point, 3857)[]); \
+         INSERT INTO public.e VALUES (ST_SetSRID(ST_MakePoint(1, 2), 4326), ST_MakePoint(1, 2), \
+           'POINT(1 2)', ARRAY[ST_SetSRID(ST_MakePoint(1, 2), 3857)])",
+    );
+    let crs = |source: &pgarrow::Source| {
+        let export = read(source.table("e")).unwrap();
+        assert!(export.warnings.is_empty(), "{:?}", export.warnings);
+        let DataType::List(item) = export.schema.field(3).data_type() else { panic!("no list") };
+        let fields = [export.schema.field(0), export.schema.field(1), export.schema.field(2), &**item];
+        fields.map(|field| {
+            assert_eq!(field.extension_type_name(), Some("geoarrow.wkb"));
+            field.extension_type_metadata().unwrap_or_default().to_owned()
+        })
+    };
+    let found = crs(&source(&database));
+    assert!(found[0].contains("\"EPSG:4326\""), "{found:?}");
+    assert!(!found[1].contains("EPSG"), "{found:?}");
+    assert!(found[2].contains("\"EPSG:4326\"") && found[2].contains("spherical"), "{found:?}");
+    assert!(found[3].contains("\"EPSG:3857\""), "{found:?}");
+    // Who may not read the systems is not told of them, and reads all the same.
+    let role = Role::new(&database);
+    database.execute(&format!(
+        "REVOKE ALL ON gis.spatial_ref_sys FROM PUBLIC; GRANT USAGE ON SCHEMA gis TO \"{0}\"; \
+         GRANT SELECT ON e TO \"{0}\"",
+        role.name
+    ));
+    let found = crs(&source_as(&database, &role.name));
+    assert!(found.iter().all(|metadata| !metadata.contains("EPSG")), "{found:?}");
+}
+
+#[test]
+fn types_deeper_than_any_reader_and_wider_than_any_memory() {
+    require!(Capability::Server);
+    // Composites in composites: `deep` has one of them inside, `wide` has two. The server, too, looks at every part.
+    let mut sql = String::from("CREATE TYPE deep0 AS (a int4); CREATE TYPE wide0 AS (a int4); ");
+    for level in 1..=64 {
+        let _ = write!(sql, "CREATE TYPE deep{level} AS (a deep{}); ", level - 1);
+    }
+    for level in 1..=16 {
+        let _ = write!(sql, "CREATE TYPE wide{level} AS (a wide{0}, b wide{0}); ", level - 1);
+    }
+    sql.push_str("CREATE TABLE legal (v deep63); INSERT INTO legal VALUES (NULL); ");
+    for (table, kind) in [("deep", "deep64"), ("wide", "wide16")] {
+        let _ = write!(sql, "CREATE TABLE {table} (v {kind}); INSERT INTO {table} VALUES (NULL); ");
+    }
+    let database = database("depth", &sql);
+    let source = source(&database);
+    for (table, why) in [("deep", "more than 64 deep"), ("wide", "more than 65536 parts")] {
+        let error = refusal(source.table(table));
+        assert_error(&error, ErrorKind::Options, None, &[why, "column \"v\"", "--column v:text"]);
+        let export = read(source.table(table).options(as_text())).unwrap();
+        assert_eq!((export.n_rows(), export.schema.field(0).data_type()), (1, &DataType::Utf8));
+        // Arrow's own text of the types of a plan is not made of it either.
+        assert_eq!(source.table(table).options(as_text()).open().unwrap().plan().warnings(), [""; 0]);
+    }
+    let export = read(source.table("legal")).unwrap();
+    assert!(export.batches[0].column(0).is_null(0));
+}
