@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod batches;
+mod effects;
 mod expansion;
 mod large;
 mod rows;

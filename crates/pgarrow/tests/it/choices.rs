@@ -5,12 +5,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int32Type};
 use arrow_schema::{DataType, Field};
 use pgarrow::{
-    ColumnOptions, EncodingPolicy, ErrorKind, ExportOptions, InfinityPolicy, NumericForm, OutOfRangePolicy,
-    Report, Source, TypeOptions, UnknownTypes,
+    ColumnOptions, ErrorKind, ExportOptions, NumericForm, OutOfRangePolicy, Report, Source, TypeOptions,
+    UnknownTypes,
 };
-use pgarrow_testkit::{Capability, Database, TestServer, require};
+use pgarrow_testkit::{Capability, Database, require};
 
-use crate::support::{Export, assert_error, database, query_lines, read, refusal, server_text, source};
+use crate::support::{Export, assert_error, database, query_lines, read, refusal, source};
 
 /// The table `e` with choices for columns, as in `--column`.
 #[track_caller]
@@ -18,20 +18,21 @@ fn export(database: &Database, columns: &[(&str, &str)]) -> Export {
     read(source(database).table("e").options(options(columns))).unwrap()
 }
 
+/// Choices for columns, as in `--column`.
 #[track_caller]
-fn options(columns: &[(&str, &str)]) -> ExportOptions {
+pub(crate) fn options(columns: &[(&str, &str)]) -> ExportOptions {
     let parsed = |text: &str| text.parse::<ColumnOptions>().unwrap();
     columns
         .iter()
         .fold(ExportOptions::default(), |options, (name, text)| options.with_column(*name, parsed(text)))
 }
 
-fn data_type(export: &Export, name: &str) -> DataType {
+pub(crate) fn data_type(export: &Export, name: &str) -> DataType {
     export.schema.field_with_name(name).unwrap().data_type().clone()
 }
 
 /// The report of an export of `e`.
-fn report(source: &Source, options: ExportOptions) -> Report {
+pub(crate) fn report(source: &Source, options: ExportOptions) -> Report {
     source.table("e").options(options).open().unwrap().for_each(|_| Ok(())).unwrap()
 }
 
@@ -228,72 +229,6 @@ fn fields_have_ids_that_stay() {
 }
 
 #[test]
-fn what_policies_did_is_counted_as_the_server_counts_it() {
-    require!(Capability::Server);
-    let database = database(
-        "counted",
-        "CREATE TABLE e AS SELECT g AS id, \
-           CASE g % 7 WHEN 0 THEN 'infinity'::date WHEN 1 THEN '-infinity' WHEN 2 THEN NULL ELSE 'today' END AS d, \
-           ARRAY['infinity'::timestamp, now()::timestamp] AS ts, \
-           CASE WHEN g % 5 = 0 THEN 'NaN' ELSE '1.5' END::numeric(5,2) AS n, \
-           CASE WHEN g % 3 = 0 THEN time '24:00' ELSE time '12:00' END AS t, \
-           CASE WHEN g % 4 = 0 THEN '[0:1]={1,2}' ELSE '{1}' END::int4[] AS a \
-         FROM generate_series(1, 3000) AS g; \
-         CREATE TABLE f AS SELECT 'infinity'::date AS d; CREATE TABLE none AS SELECT 1 AS one",
-    );
-    let run = TypeOptions { infinity: InfinityPolicy::Null, ..TypeOptions::default() };
-    let columns = [("n", "nan=null"), ("ts", "infinity=saturate")];
-    let all = options(&columns).with_types(run);
-    let expected = server_text(
-        &mut database.client(),
-        "SELECT count(*) FILTER (WHERE NOT isfinite(d)), count(*) FILTER (WHERE n = 'NaN'), \
-           count(*) FILTER (WHERE t = '24:00'), count(*) FILTER (WHERE array_lower(a, 1) <> 1), count(*) FROM e",
-    );
-    let number = |index: usize| expected[0][index].clone().unwrap().parse::<u64>().unwrap();
-    // With one reader and with several, whose slices are summed up.
-    for options in [all.clone().with_readers(1), all.clone().with_readers(3).with_slice_bytes(16 << 10)] {
-        let report = report(&source(&database), options);
-        let effects = |name: &str| {
-            let column = report.columns.iter().find(|column| column.name == name).unwrap();
-            column.effects.iter().map(|(key, count)| (key.as_str(), *count)).collect::<Vec<_>>()
-        };
-        assert_eq!(effects("id"), []);
-        assert_eq!(effects("d"), [("infinity_nulled", number(0))]);
-        assert_eq!(effects("ts"), [("infinity_saturated", number(4))]);
-        assert_eq!(effects("n"), [("nan_nulled", number(1))]);
-        assert_eq!(effects("t"), [("end_of_day", number(2))]);
-        assert_eq!(effects("a"), [("lower_bound_dropped", number(3))]);
-        let text = report.effects_text();
-        assert_eq!(text[0], format!("column \"d\": {} infinities became NULL", number(0)));
-        assert_eq!(text.len(), 5, "{text:?}");
-        let json = serde_json::to_value(&report).unwrap();
-        assert_eq!(json["columns"][1]["effects"]["infinity_nulled"], number(0));
-        assert!(json["columns"][0].get("effects").is_none());
-        let nullable: Vec<bool> = report.columns.iter().map(|column| column.nullable).collect();
-        assert_eq!(nullable, [true; 6]);
-    }
-    // Of many tables, those with something to say.
-    let options = ExportOptions::default().with_types(run);
-    let source = source(&database);
-    let report = source
-        .tables(["f", "none"])
-        .options(options)
-        .open()
-        .unwrap()
-        .for_each_concurrently(|_, _| Ok(()))
-        .unwrap();
-    assert_eq!(report.effects_text(), ["public.f, column \"d\": 1 infinity became NULL"]);
-    assert!(report.tables[1].columns.is_empty());
-    // A choice for one column is for every table that has it; no table has the other.
-    let of = |name: &str| {
-        let options = ExportOptions::default().with_column(name, "infinity=null".parse().unwrap());
-        source.tables(["f", "none"]).options(options).open().map(drop)
-    };
-    of("d").unwrap();
-    assert_error(&of("x").unwrap_err(), ErrorKind::Options, None, &["column \"x\""]);
-}
-
-#[test]
 fn errors_of_values_name_the_way_out() {
     require!(Capability::Server);
     for (value, ways) in [
@@ -312,66 +247,6 @@ fn errors_of_values_name_the_way_out() {
     let run = TypeOptions { out_of_range: OutOfRangePolicy::Null, ..TypeOptions::default() };
     let options = ExportOptions::default().with_types(run);
     assert_eq!(read(source(&database).table("e").options(options)).unwrap().lines(), ["∅"]);
-}
-
-/// A database of encoding SQL_ASCII, which goes with this guard.
-struct Ascii {
-    name: String,
-    maintenance: Database,
-}
-
-impl Ascii {
-    fn new(sql: &str) -> Self {
-        let maintenance = TestServer::shared().fresh_database("ascii");
-        let name = format!("{}_raw", maintenance.name());
-        maintenance.execute(&format!(
-            "CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
-        ));
-        let ascii = Self { name, maintenance };
-        ascii.source().execute(sql).unwrap();
-        ascii
-    }
-
-    fn source(&self) -> Source {
-        Source::connect_blocking(&TestServer::shared().url_for(&self.name)).unwrap()
-    }
-}
-
-impl Drop for Ascii {
-    fn drop(&mut self) {
-        self.maintenance.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
-    }
-}
-
-#[test]
-fn text_of_no_encoding() {
-    require!(Capability::Server);
-    // The bytes of "café" in Latin-1, and a clean column.
-    let ascii = Ascii::new(
-        "CREATE TABLE e (id int4, v text, clean text); \
-         INSERT INTO e VALUES (1, 'ok', 'a'), (2, convert_from('\\x636166e9', 'SQL_ASCII'), 'b')",
-    );
-    let source = ascii.source();
-    // The server itself refuses to send it as UTF-8.
-    let error = refusal(source.table("e"));
-    assert_error(&error, ErrorKind::Server, Some("22021"), &["row 2", "--encoding-policy"]);
-    assert_eq!(read(source.table("e").columns(["clean"])).unwrap().lines(), ["a", "b"]);
-    let replaced = read(source.table("e").options(options(&[("v", "encoding-policy=replace")]))).unwrap();
-    assert_eq!(replaced.lines(), ["1|ok|a", "2|caf\u{fffd}|b"]);
-    let run = TypeOptions { encoding: EncodingPolicy::Binary, ..TypeOptions::default() };
-    let binary = read(source.table("e").options(ExportOptions::default().with_types(run))).unwrap();
-    assert_eq!(data_type(&binary, "v"), DataType::Binary);
-    assert_eq!(binary.batches[0].column(1).as_binary::<i32>().value(1), b"caf\xe9");
-    let report =
-        report(&source, options(&[("v", "encoding-policy=replace")]).with_readers(2).with_slice_bytes(1));
-    assert_eq!(report.columns[1].effects["text_replaced"], 1);
-    // Who has not chosen for a column is told by us, since the server does not look any more.
-    let error = refusal(source.table("e").options(options(&[("clean", "encoding-policy=replace")])));
-    assert_error(&error, ErrorKind::Value, None, &["column \"v\"", "row 2", "--encoding-policy"]);
-    // A name in the catalog that is no text.
-    source.execute("DO $$ BEGIN EXECUTE 'COMMENT ON COLUMN e.v IS ' || quote_literal(convert_from('\\xe9', 'SQL_ASCII')); END $$").unwrap();
-    let error = refusal(source.table("e"));
-    assert_error(&error, ErrorKind::Server, Some("22021"), &["comment", "catalog is not UTF-8"]);
 }
 
 #[test]

@@ -16,7 +16,9 @@
 )]
 
 mod choices;
+mod counts;
 mod differential;
+mod encodings;
 mod example;
 mod faults;
 mod golden;

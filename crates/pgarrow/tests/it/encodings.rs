@@ -1,0 +1,84 @@
+//! Databases of other encodings than UTF-8, and of none.
+
+use arrow_array::cast::AsArray;
+use arrow_schema::DataType;
+use pgarrow::{EncodingPolicy, ErrorKind, ExportOptions, Source, TypeOptions};
+use pgarrow_testkit::{Capability, Database, TestServer, require};
+
+use crate::choices::{data_type, options, report};
+use crate::support::{assert_error, read, refusal};
+
+/// A database of another encoding than UTF-8, which goes with this guard.
+struct Encoded {
+    name: String,
+    maintenance: Database,
+}
+
+impl Encoded {
+    fn new(encoding: &str, sql: &str) -> Self {
+        let maintenance = TestServer::shared().fresh_database("encoded");
+        let name = format!("{}_x", maintenance.name());
+        maintenance.execute(&format!(
+            "CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        ));
+        let encoded = Self { name, maintenance };
+        encoded.source().execute(sql).unwrap();
+        encoded
+    }
+
+    fn source(&self) -> Source {
+        Source::connect_blocking(&TestServer::shared().url_for(&self.name)).unwrap()
+    }
+}
+
+impl Drop for Encoded {
+    fn drop(&mut self) {
+        self.maintenance.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+    }
+}
+
+#[test]
+fn text_of_no_encoding() {
+    require!(Capability::Server);
+    // The bytes of "café" in Latin-1, and a clean column.
+    let ascii = Encoded::new(
+        "SQL_ASCII",
+        "CREATE TABLE e (id int4, v text, clean text); \
+         INSERT INTO e VALUES (1, 'ok', 'a'), (2, convert_from('\\x636166e9', 'SQL_ASCII'), 'b')",
+    );
+    let source = ascii.source();
+    // The server itself refuses to send it as UTF-8.
+    let error = refusal(source.table("e"));
+    assert_error(&error, ErrorKind::Server, Some("22021"), &["row 2", "--encoding-policy"]);
+    assert_eq!(read(source.table("e").columns(["clean"])).unwrap().lines(), ["a", "b"]);
+    let replaced = read(source.table("e").options(options(&[("v", "encoding-policy=replace")]))).unwrap();
+    assert_eq!(replaced.lines(), ["1|ok|a", "2|caf\u{fffd}|b"]);
+    let run = TypeOptions { encoding: EncodingPolicy::Binary, ..TypeOptions::default() };
+    let binary = read(source.table("e").options(ExportOptions::default().with_types(run))).unwrap();
+    assert_eq!(data_type(&binary, "v"), DataType::Binary);
+    assert_eq!(binary.batches[0].column(1).as_binary::<i32>().value(1), b"caf\xe9");
+    let report =
+        report(&source, options(&[("v", "encoding-policy=replace")]).with_readers(2).with_slice_bytes(1));
+    assert_eq!(report.columns[1].effects["text_replaced"], 1);
+    // Who has not chosen for a column is told by us, since the server does not look any more.
+    let error = refusal(source.table("e").options(options(&[("clean", "encoding-policy=replace")])));
+    assert_error(&error, ErrorKind::Value, None, &["column \"v\"", "row 2", "--encoding-policy"]);
+    // A name in the catalog that is no text.
+    source.execute("DO $$ BEGIN EXECUTE 'COMMENT ON COLUMN e.v IS ' || quote_literal(convert_from('\\xe9', 'SQL_ASCII')); END $$").unwrap();
+    let error = refusal(source.table("e"));
+    assert_error(&error, ErrorKind::Server, Some("22021"), &["comment", "catalog is not UTF-8"]);
+}
+
+#[test]
+fn text_that_the_server_cannot_convert_is_told_with_its_row() {
+    require!(Capability::Server);
+    let raw = Encoded::new(
+        "EUC_JP",
+        "CREATE TABLE e (v text); INSERT INTO e VALUES ('ok'), \
+       (convert_from('\\xa4a2', 'EUC_JP')), (convert_from('\\x8fa2a1', 'EUC_JP'))",
+    );
+    let source = raw.source();
+    let error = refusal(source.table("e"));
+    assert_error(&error, ErrorKind::Server, Some("22P05"), &["row 3"]);
+    assert_eq!(read(source.query("SELECT v FROM e LIMIT 2")).unwrap().lines(), ["ok", "あ"]);
+}
