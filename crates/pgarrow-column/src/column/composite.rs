@@ -189,10 +189,11 @@ impl Column for CompositeColumn {
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.rows = 0;
+        let rows = std::mem::take(&mut self.rows);
         let children = self.attributes.iter_mut().map(|(_, column)| column.finish());
         let children = children.collect::<Result<Vec<_>, _>>()?;
-        let array = StructArray::try_new(self.fields.clone(), children, self.nulls.finish());
+        let array =
+            StructArray::try_new_with_length(self.fields.clone(), children, self.nulls.finish(), rows);
         let other = RowError { row: 0, cause: ValueError::Malformed("a composite of other attributes") };
         Ok(Arc::new(array.map_err(|_| other)?))
     }

@@ -29,7 +29,9 @@ impl FixedWidth for Date {
     fn decode(self, wire: [u8; 4]) -> Result<i32, ValueError> {
         match i32::from_be_bytes(wire) {
             i32::MIN | i32::MAX => Err(ValueError::Infinite),
-            since_2000 => since_2000.checked_add(DAYS_1970_TO_2000).ok_or(ValueError::OutOfRange),
+            since_2000 => since_2000
+                .checked_add(DAYS_1970_TO_2000)
+                .ok_or(ValueError::Malformed("a date after the last one of PostgreSQL")),
         }
     }
 

@@ -378,6 +378,13 @@ fn everything_stands_in_everything() {
     assert_eq!(display(&decode(&deep, &[Some(value)]).unwrap()), [text]);
 }
 
+/// `CREATE TYPE nothing AS ()` is legal.
+#[test]
+fn a_composite_without_attributes_still_has_rows() {
+    let array = decode(&composite_of(&[]), &[Some(composite(&[])), None, Some(composite(&[]))]);
+    assert_eq!(array.unwrap().len(), 3);
+}
+
 /// The row that is named is the one whose element is wrong, also where text is only looked at in the end.
 #[test]
 fn errors_name_the_row_of_the_value() {
