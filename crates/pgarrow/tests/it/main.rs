@@ -19,6 +19,7 @@ mod choices;
 mod counts;
 mod differential;
 mod encodings;
+mod every_type;
 mod example;
 mod faults;
 mod golden;
