@@ -202,7 +202,7 @@ pub enum NumericForm {
     /// Where no decimal holds every value of the declared type: this one. A value that does not fit stops the export.
     Decimal(Decimal),
     /// The same, with a precision and scale that hold every value that is there: asked by one aggregate query when the
-    /// export is planned.
+    /// export is planned. A column without values becomes `decimal(38,10)`, one with too many digits stays text.
     Scan,
 }
 

@@ -122,7 +122,8 @@ pub enum PgType {
     Range(Arc<RangeType>),
     /// `multirange_send`.
     Multirange(Arc<RangeType>),
-    /// The server's text form: the SELECT list casts the column to `text`.
+    /// The server's text form: the SELECT list asks for what the type's output function prints, and of xml for the text
+    /// that was stored.
     ServerText {
         /// Whether a warning should say so. Not for xml, whose text form *is* its value.
         warn: bool,

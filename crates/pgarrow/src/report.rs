@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::budget::Budget;
 use crate::crew::Done;
+use crate::inspect::arrow_type;
 use crate::keeper::Facts;
 use crate::options::ReadMode;
 use crate::phases::{Limit, Phases};
@@ -125,7 +126,7 @@ impl ColumnReport {
         let column = fields.map(|(field, column)| Self {
             name: column.name.clone(),
             pg_type: column.type_name.clone(),
-            arrow_type: field.data_type().to_string(),
+            arrow_type: arrow_type(field.data_type()),
             nullable: field.is_nullable(),
             effects: BTreeMap::new(),
         });

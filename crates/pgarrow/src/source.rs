@@ -75,6 +75,9 @@ impl Source {
 
     /// An export of one slice, which another run has planned and holds the snapshot for
     /// ([`Run::slices`](crate::Run::slices), [`Run::hold`](crate::Run::hold)).
+    ///
+    /// A token does not say how types are mapped: batches of several slices fit together if all are read with the same
+    /// [options](Extract::options).
     pub fn slice(&self, slice: Slice) -> Extract<'_> {
         Extract::of_slice(self, slice)
     }

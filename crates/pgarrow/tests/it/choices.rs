@@ -156,6 +156,22 @@ fn decimals_that_are_given_and_found() {
 }
 
 #[test]
+fn as_many_decimals_as_a_table_can_have() {
+    require!(Capability::Server);
+    let list = |of: &dyn Fn(usize) -> String| (1..=1600).map(of).collect::<Vec<_>>().join(", ");
+    let columns = list(&|number| format!("c{number} numeric"));
+    let values = list(&|number| format!("{number}"));
+    let database = database("wide", &format!("CREATE TABLE e ({columns}); INSERT INTO e VALUES ({values})"));
+    let run = TypeOptions { numeric: NumericForm::Scan, ..TypeOptions::default() };
+    let export =
+        read(source(&database).table("e").options(ExportOptions::default().with_types(run))).unwrap();
+    for (index, precision) in [(0, 1), (9, 2), (799, 3), (800, 3), (1599, 4)] {
+        assert_eq!(export.schema.field(index).data_type(), &DataType::Decimal128(precision, 0), "{index}");
+    }
+    assert_eq!(export.lines(), [(1..=1600).map(|number| number.to_string()).collect::<Vec<_>>().join("|")]);
+}
+
+#[test]
 fn choices_that_mean_nothing_are_refused() {
     require!(Capability::Server);
     let database = database(
