@@ -12,7 +12,7 @@ use crate::stream::{BatchReader, BatchStream};
 ///
 /// Built with consuming methods; started by [`stream`](Self::stream), [`reader`](Self::reader) or
 /// [`open`](Self::open).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct Extract<'a> {
     source: &'a Source,
@@ -143,7 +143,7 @@ impl<'a> Extract<'a> {
 }
 
 /// An export of many tables under one snapshot, not started yet. See [`Source::tables`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct Tables<'a> {
     source: &'a Source,

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
 use arrow_schema::DataType;
 use pgarrow::{ColumnOptions, ErrorKind, ExportOptions};
 use pgarrow_testkit::{Capability, require};
@@ -37,6 +38,29 @@ fn types_of_contrib_are_read_as_what_they_are() {
     let items = batch.column_by_name("items").unwrap().as_list::<i32>().value(0);
     assert_eq!(items.as_struct().column(1).as_string::<i32>().value(0), "x.y");
     assert_eq!(items.as_struct().column(0).as_map().value_length(0), 1);
+}
+
+#[test]
+fn vectors_have_the_size_that_is_declared() {
+    require!(Capability::Server, Capability::Extension("vector"));
+    let database = database(
+        "vectors",
+        "CREATE EXTENSION vector; CREATE TABLE e AS SELECT '[1,2,3]'::vector(3) AS v, '[1,2]'::vector AS any, \
+           '[1,2]'::halfvec(2) AS h, '{1:1.5,3:2}/5'::sparsevec(5) AS s, ARRAY['[1]'::vector(1)] AS vs",
+    );
+    let export = read(source(&database).table("e")).unwrap();
+    assert!(export.warnings.is_empty(), "{:?}", export.warnings);
+    let sizes = |data_type: &DataType| match data_type {
+        DataType::FixedSizeList(item, size) => (item.data_type().clone(), Some(*size)),
+        DataType::List(item) => (item.data_type().clone(), None),
+        other => panic!("{other:?}"),
+    };
+    let of = |index: usize| sizes(export.schema.field(index).data_type());
+    assert_eq!([of(0), of(1)], [(DataType::Float32, Some(3)), (DataType::Float32, None)]);
+    assert_eq!(of(2), (DataType::Float16, Some(2)));
+    assert!(matches!(export.schema.field(3).data_type(), DataType::Struct(_)));
+    let vector = export.batches[0].column(0).as_fixed_size_list().value(0);
+    assert_eq!(vector.as_primitive::<Float32Type>().values(), &[1.0, 2.0, 3.0]);
 }
 
 #[test]
