@@ -38,4 +38,5 @@ mod soak;
 mod standby;
 mod stream;
 mod support;
+mod type_table;
 mod types;
