@@ -9,7 +9,7 @@
 
 mod meaning;
 
-pub(crate) use meaning::has;
+pub(crate) use meaning::{has, is_text};
 
 use std::sync::Arc;
 

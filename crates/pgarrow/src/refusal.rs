@@ -4,7 +4,7 @@ use pgarrow_column::ValueError;
 use pgarrow_decode::DecodeError;
 use pgarrow_types::{DecimalForm, IntervalForm, PgColumn, PgType, TimestampUnit};
 
-use crate::choose::{has, typed};
+use crate::choose::{has, is_text, typed};
 use crate::error::{Error, ErrorKind};
 use crate::plan::Plan;
 
@@ -77,7 +77,13 @@ fn advice(column: &PgColumn, cause: ValueError) -> Option<String> {
             choices.push(format!("--column {name}:geometry=ewkb"));
             choices.push("a cast to geometry(…, SRID) in a query".to_owned());
         }
-        ValueError::Utf8 => choices.push("--encoding-policy replace|binary".to_owned()),
+        ValueError::Utf8 => {
+            choices.extend(any(&is_text).then(|| "--encoding-policy replace|binary".to_owned()));
+            if !matches!(column.pg_type, PgType::Text | PgType::ServerText { .. }) {
+                choices.push(format!("--column {name}:text,encoding-policy=binary"));
+            }
+            return Some(format!("choose {}", choices.join(", or ")));
+        }
         ValueError::BatchTooLarge => return Some("make batches smaller (--batch-bytes)".to_owned()),
         _ => return None,
     }
@@ -144,13 +150,15 @@ mod tests {
                 ValueError::Dimensions { expected: 1, found: 3 },
                 vec!["--arrays shaped", "--column \"Of It\":integer[][][]"],
             ),
-            (PgType::Text, "text", run, ValueError::Utf8, vec!["--encoding-policy replace|binary"]),
         ] {
             let text = advice(&column(pg_type, type_name, options), cause).unwrap();
             for way in ways.into_iter().chain(["--column \"Of It\":text"]) {
                 assert!(text.contains(way), "{cause:?}: {text}");
             }
         }
+        let utf8 = |pg_type| advice(&column(pg_type, "of it", run), ValueError::Utf8).unwrap();
+        assert_eq!(utf8(PgType::Text), "choose --encoding-policy replace|binary");
+        assert_eq!(utf8(PgType::Ltree), "choose --column \"Of It\":text,encoding-policy=binary");
         // Nobody's choice.
         assert_eq!(advice(&column(PgType::Int4, "integer", run), ValueError::Length), None);
     }

@@ -115,8 +115,8 @@ fn has_range(pg_type: &PgType, options: &TypeOptions) -> bool {
     }
 }
 
-/// Text as the server has it, which may be in any encoding.
-fn is_text(pg_type: &PgType) -> bool {
+/// Text that is kept as the server sends it, in whatever encoding.
+pub(crate) fn is_text(pg_type: &PgType) -> bool {
     matches!(
         pg_type,
         PgType::Text
@@ -124,8 +124,6 @@ fn is_text(pg_type: &PgType) -> bool {
             | PgType::Json
             | PgType::Jsonb
             | PgType::Hstore
-            | PgType::Ltree
-            | PgType::Enum(_)
             | PgType::ServerText { .. }
     )
 }

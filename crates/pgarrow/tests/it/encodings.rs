@@ -82,3 +82,38 @@ fn text_that_the_server_cannot_convert_is_told_with_its_row() {
     assert_error(&error, ErrorKind::Server, Some("22P05"), &["row 3"]);
     assert_eq!(read(source.query("SELECT v FROM e LIMIT 2")).unwrap().lines(), ["ok", "あ"]);
 }
+
+#[test]
+fn every_text_inside_of_a_type_follows_the_policy() {
+    require!(Capability::Server);
+    let raw = Encoded::new(
+        "SQL_ASCII",
+        "CREATE TYPE pair AS (a text, b varchar[]); CREATE TABLE e AS \
+         SELECT ARRAY[ROW(convert_from('\\xe9', 'SQL_ASCII'), ARRAY[convert_from('\\xe9e9', 'SQL_ASCII')])::pair] AS p",
+    );
+    let source = raw.source();
+    for policy in [EncodingPolicy::Replace, EncodingPolicy::Binary] {
+        let run = TypeOptions { encoding: policy, ..TypeOptions::default() };
+        let options = ExportOptions::default().with_types(run);
+        let export = read(source.table("e").options(options.clone())).unwrap();
+        let pairs = export.batches[0].column(0).as_list::<i32>().value(0);
+        let (a, b) = (pairs.as_struct().column(0), pairs.as_struct().column(1).as_list::<i32>().value(0));
+        match policy {
+            EncodingPolicy::Binary => {
+                assert_eq!(
+                    (a.as_binary::<i32>().value(0), b.as_binary::<i32>().value(0)),
+                    (&b"\xe9"[..], &b"\xe9\xe9"[..])
+                );
+            }
+            _ => {
+                assert_eq!(
+                    (a.as_string::<i32>().value(0), b.as_string::<i32>().value(0)),
+                    ("\u{fffd}", "\u{fffd}\u{fffd}")
+                );
+            }
+        }
+        let report = source.table("e").options(options).open().unwrap().for_each(|_| Ok(())).unwrap();
+        let replaced = report.columns[0].effects.get("text_replaced").copied();
+        assert_eq!(replaced, (policy == EncodingPolicy::Replace).then_some(2));
+    }
+}
