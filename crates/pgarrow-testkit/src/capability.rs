@@ -19,7 +19,7 @@
 
 use std::env;
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::{Ipv6Addr, TcpListener};
 use std::path::PathBuf;
@@ -55,6 +55,8 @@ pub enum Capability {
     Locale(&'static str),
     /// This machine has an IPv6 loopback address.
     Ipv6,
+    /// So many GiB of memory are free, for the server and the test together.
+    MemoryGib(u64),
     /// Python with pyarrow and duckdb; see [`Python`].
     Python,
 }
@@ -73,6 +75,7 @@ impl fmt::Display for Capability {
             Self::Extension(name) => write!(f, "the extension {name}"),
             Self::Locale(name) => write!(f, "the locale {name}"),
             Self::Ipv6 => f.write_str("IPv6"),
+            Self::MemoryGib(gib) => write!(f, "{gib} GiB of memory"),
             Self::Python => f.write_str("Python with pyarrow and duckdb"),
         }
     }
@@ -122,9 +125,21 @@ impl Capability {
             Self::Ipv6 => {
                 TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).map(|_| ()).map_err(|cause| cause.to_string())
             }
+            Self::MemoryGib(gib) => match available_kib() {
+                Some(kib) if kib >> 20 >= gib => Ok(()),
+                Some(kib) => Err(format!("{} GiB are free", kib >> 20)),
+                None => Err("/proc/meminfo does not tell how much is free".to_owned()),
+            },
             Self::Python => Python::try_shared().map(|_| ()),
         }
     }
+}
+
+/// `MemAvailable` of Linux, in KiB.
+fn available_kib() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// Whether a query's one value is true.
@@ -221,6 +236,8 @@ mod tests {
             Capability::Icu,
             Capability::LzCompression,
             Capability::Ipv6,
+            Capability::MemoryGib(1),
+            Capability::MemoryGib(1 << 20),
         ] {
             let answer = capability.probe();
             assert!(answer.is_ok() || !answer.unwrap_err().is_empty(), "{capability}");

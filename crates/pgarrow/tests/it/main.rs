@@ -18,6 +18,7 @@
 mod choices;
 mod counts;
 mod differential;
+mod edges;
 mod encodings;
 mod every_type;
 mod example;
