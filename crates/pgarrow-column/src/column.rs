@@ -41,8 +41,8 @@ use arrow_array::ArrayRef;
 use arrow_array::types::{TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType};
 use arrow_schema::DataType;
 use pgarrow_types::{
-    ArrayForm, ArrayType, Attribute, DecimalForm, EncodingPolicy, EnumForm, IntervalForm, PgType, RangeType,
-    TimestampUnit, TypeOptions,
+    ArrayForm, ArrayType, Attribute, DecimalForm, EnumForm, IntervalForm, PgType, RangeType, TimestampUnit,
+    TypeOptions,
 };
 
 use crate::chunk::Chunk;
@@ -219,9 +219,7 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
             Box::new(list::ListColumn::new(list::ListForm::Multirange, &data_type, 1, ranges))
         }
         PgType::Hstore => {
-            let texts = || {
-                make_column(&PgType::Text, &TypeOptions { encoding: EncodingPolicy::Error, ..*options }, 0)
-            };
+            let texts = || make_column(&PgType::Text, options, 0);
             Box::new(map::MapColumn::new(data_type, texts(), texts()))
         }
         PgType::Tid => Box::new(parts::PartsColumn::new(tid::Tid::new(data_type))),
@@ -256,9 +254,7 @@ fn array_column(array: &ArrayType, data_type: DataType, options: &TypeOptions) -
     let form = list::ListForm::Array { element_oid, counts_lower_bounds: !array.is_vector };
     match array.form(options) {
         ArrayForm::List => Box::new(list::ListColumn::new(form, &data_type, 1, elements)),
-        ArrayForm::Nested => {
-            Box::new(list::ListColumn::new(form, &data_type, array.depth(options), elements))
-        }
+        ArrayForm::Nested => Box::new(list::ListColumn::new(form, &data_type, array.depth(), elements)),
         ArrayForm::Shaped => Box::new(shaped::ShapedColumn::new(element_oid, data_type, elements)),
     }
 }

@@ -287,8 +287,6 @@ pub struct TypeOptions {
     pub interval: IntervalForm,
     /// What an array becomes.
     pub arrays: ArrayForm,
-    /// How deep [`ArrayForm::Nested`] is, where the column's declaration does not say it.
-    pub array_depth: Option<u8>,
     /// What an enum becomes.
     pub enums: EnumForm,
     /// Drops the padding of `char(n)`.

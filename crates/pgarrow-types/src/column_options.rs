@@ -58,9 +58,10 @@ pub enum ColumnForm {
 impl ColumnOptions {
     /// The choices that hold for the column, given those of the run.
     pub fn apply(&self, run: TypeOptions) -> TypeOptions {
-        let (arrays, array_depth) = match &self.form {
-            Some(ColumnForm::Array { depth, .. }) => (ArrayForm::Nested, Some(*depth)),
-            Some(ColumnForm::Text) | None => (self.arrays.unwrap_or(run.arrays), run.array_depth),
+        // How deep its own arrays are belongs to its type: those inside of its elements are as deep as they declare.
+        let arrays = match &self.form {
+            Some(ColumnForm::Array { .. }) => ArrayForm::Nested,
+            Some(ColumnForm::Text) | None => self.arrays.unwrap_or(run.arrays),
         };
         TypeOptions {
             infinity: self.infinity.unwrap_or(run.infinity),
@@ -69,7 +70,6 @@ impl ColumnOptions {
             numeric: self.numeric.unwrap_or(run.numeric),
             interval: self.interval.unwrap_or(run.interval),
             arrays,
-            array_depth,
             enums: self.enums.unwrap_or(run.enums),
             trim: self.trim.unwrap_or(run.trim),
             strings: run.strings,
@@ -250,7 +250,7 @@ mod tests {
         let back = parsed("trim=false,enum=dictionary").apply(expected);
         assert_eq!(back, TypeOptions { trim: false, enums: EnumForm::Dictionary, ..expected });
         let nested = parsed("int4[][]").apply(expected);
-        assert_eq!((nested.arrays, nested.array_depth), (ArrayForm::Nested, Some(2)));
+        assert_eq!(nested.arrays, ArrayForm::Nested);
     }
 
     #[test]

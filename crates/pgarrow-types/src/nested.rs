@@ -18,7 +18,8 @@ pub struct ArrayType {
     pub element: PgType,
     /// `pg_type.typelem`, which stands in every value: of a domain's elements the domain's.
     pub element_oid: u32,
-    /// `attndims` or `typndims`: dimensions as declared, which nothing enforces. 0 where nothing is declared.
+    /// `attndims` or `typndims`: dimensions as declared, which nothing enforces; or as the user says they are. 0 where
+    /// nobody says it.
     pub dimensions: u8,
     /// `int2vector` and `oidvector`: one dimension, counted from 0. Always a list.
     pub is_vector: bool,
@@ -56,11 +57,8 @@ pub struct RangeType {
 
 impl ArrayType {
     /// Lists in lists, in the nested form; at least 1.
-    pub fn depth(&self, options: &TypeOptions) -> u8 {
-        if self.is_vector {
-            return 1;
-        }
-        options.array_depth.unwrap_or(self.dimensions).max(1)
+    pub fn depth(&self) -> u8 {
+        if self.is_vector { 1 } else { self.dimensions.max(1) }
     }
 
     /// What its values become.
@@ -75,7 +73,7 @@ impl ArrayType {
             ArrayForm::List => DataType::List(item),
             ArrayForm::Nested => {
                 let of_lists = |list, _| DataType::List(Arc::new(Field::new("item", list, true)));
-                (1..self.depth(options)).fold(DataType::List(item), of_lists)
+                (1..self.depth()).fold(DataType::List(item), of_lists)
             }
             ArrayForm::Shaped => DataType::Struct(shaped_fields(item)),
         }

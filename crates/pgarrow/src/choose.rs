@@ -97,8 +97,9 @@ impl Choice<'_> {
             warning = Some(self.noted(note, column.options.unknown_types)?);
         }
         if let Some(of_column) = of_column {
-            if let Some(ColumnForm::Array { element, .. }) = &of_column.form {
+            if let Some(ColumnForm::Array { element, depth }) = &of_column.form {
                 self.check_element(session, element)?;
+                column.pg_type = with_depth(&column.pg_type, *depth);
             }
             if let Some(NumericForm::Decimal(decimal)) = of_column.numeric {
                 column.pg_type = with_decimal(&column.pg_type, decimal).ok_or_else(|| {
@@ -154,6 +155,19 @@ impl Choice<'_> {
         let type_name = &self.resolved.column.type_name;
         let text = format!("{}, column {:?} of type {type_name} {why}", self.subject, self.name);
         Error::new(ErrorKind::Options, text)
+    }
+}
+
+/// The array type, as if it were declared with so many dimensions. Arrays inside of its elements keep their own.
+fn with_depth(pg_type: &PgType, depth: u8) -> PgType {
+    match pg_type {
+        PgType::Array(array) => PgType::Array(Arc::new(ArrayType {
+            element: array.element.clone(),
+            element_oid: array.element_oid,
+            dimensions: depth,
+            is_vector: array.is_vector,
+        })),
+        other => other.clone(),
     }
 }
 

@@ -285,7 +285,7 @@ impl Notes<'_> {
                 self.change("lower bounds other than 1 are forgotten", "--arrays shaped");
             }
             ArrayForm::Nested => {
-                let depth = array.depth(self.options);
+                let depth = array.depth();
                 let dimensions =
                     if depth == 1 { "one dimension".to_owned() } else { format!("{depth} dimensions") };
                 self.stop(

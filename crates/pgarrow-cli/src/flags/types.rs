@@ -91,7 +91,6 @@ impl TypeFlags {
             numeric: self.numeric.unwrap_or_default(),
             interval: self.interval.unwrap_or(interval),
             arrays: self.arrays.unwrap_or_default(),
-            array_depth: None,
             enums: self.enums.unwrap_or_default(),
             trim: self.trim,
             strings: self.strings.unwrap_or_default(),

@@ -146,7 +146,6 @@ pub(crate) fn options(mut number: u32) -> TypeOptions {
     TypeOptions {
         interval: pick(number, IntervalForm::ALL),
         arrays: pick(number, ArrayForm::ALL),
-        array_depth: pick(number, &[None, Some(1), Some(2), Some(3)]),
         numeric: pick(number, &numerics),
         infinity: pick(number, InfinityPolicy::ALL),
         nan: pick(number, NanPolicy::ALL),

@@ -23,7 +23,11 @@ fn said(column: &PgColumn) -> Vec<String> {
 }
 
 fn array(element: PgType) -> PgType {
-    PgType::Array(Arc::new(ArrayType { element, element_oid: 0, dimensions: 1, is_vector: false }))
+    array_of(element, 1)
+}
+
+fn array_of(element: PgType, dimensions: u8) -> PgType {
+    PgType::Array(Arc::new(ArrayType { element, element_oid: 0, dimensions, is_vector: false }))
 }
 
 #[test]
@@ -100,8 +104,8 @@ fn what_stands_inside_is_looked_at_once() {
     );
     let shaped = TypeOptions { arrays: ArrayForm::Shaped, ..default };
     assert_eq!(said(&column(array(PgType::Text), shaped)), Vec::<String>::new());
-    let nested = TypeOptions { arrays: ArrayForm::Nested, array_depth: Some(2), ..default };
-    let found = notes(&column(array(PgType::Int4), nested));
+    let nested = TypeOptions { arrays: ArrayForm::Nested, ..default };
+    let found = notes(&column(array_of(PgType::Int4, 2), nested));
     assert_eq!(found[0].what, "arrays of another depth than 2 dimensions stop the export");
     assert!(notes(&column(composites, default)).iter().all(|note| note.option.is_some()));
 }

@@ -348,3 +348,22 @@ fn pseudo_types_of_queries_are_text() {
     assert!(export.batches[0].column(4).is_null(0));
     assert_eq!(query_lines(&database, "SELECT pg_sleep(0)"), [""]);
 }
+
+/// The depth that was given for a column was that of the arrays inside of its elements, too, so that no depth was right.
+#[test]
+fn the_depth_of_a_column_is_not_that_of_the_arrays_inside_of_it() {
+    require!(Capability::Server);
+    let database = database(
+        "depths",
+        "CREATE TYPE c2 AS (x int4[], y int4); CREATE DOMAIN da AS int4[]; CREATE TABLE e (ca c2[], dda da[]); \
+         INSERT INTO e VALUES (ARRAY[[ROW('{1}', 1)::c2], [ROW('{2,3}', 2)::c2]], '{{\"{1}\"},{\"{2}\"}}'::da[])",
+    );
+    let export = export(&database, &[("ca", "c2[][]"), ("dda", "da[][]")]);
+    let inner = |name| {
+        let column = export.batches[0].column_by_name(name).unwrap();
+        column.as_list::<i32>().values().as_list::<i32>().values().clone()
+    };
+    let xs = inner("ca").as_struct().column(0).clone();
+    assert_eq!(xs.as_list::<i32>().values().as_primitive::<Int32Type>().values(), &[1, 2, 3]);
+    assert_eq!(inner("dda").as_list::<i32>().values().as_primitive::<Int32Type>().values(), &[1, 2]);
+}

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::types::Int64Type;
-use pgarrow_types::{ArrayForm, ArrayType, Attribute, CompositeType, InfinityPolicy, NanPolicy, RangeType};
+use pgarrow_types::{
+    ArrayForm, ArrayType, Attribute, CompositeType, EncodingPolicy, InfinityPolicy, NanPolicy, RangeType,
+};
 
 use super::*;
 use crate::effect::{Effect, Effects};
@@ -87,8 +89,12 @@ fn shaped() -> TypeOptions {
     with(|options| options.arrays = ArrayForm::Shaped)
 }
 
-fn nested(depth: u8) -> TypeOptions {
-    with(|options| (options.arrays, options.array_depth) = (ArrayForm::Nested, Some(depth)))
+fn nested() -> TypeOptions {
+    with(|options| options.arrays = ArrayForm::Nested)
+}
+
+fn ints_of(dimensions: u8) -> PgType {
+    array_of(PgType::Int4, INT4, dimensions)
 }
 
 /// A value as Arrow's own display has it.
@@ -172,12 +178,12 @@ fn arrays_of_more_dimensions_need_a_form_that_has_them() {
     let square = ints_array(&[(2, -2), (2, 3)], &[Some(1), Some(2), None, Some(4)]);
     assert_eq!(fails(&int_array(), &square), ValueError::Dimensions { expected: 1, found: 2 });
     let empty = ints_array(&[], &[]);
-    check(&int_array(), &nested(2), &[square.clone(), empty.clone()], &["[[1, 2], [NULL, 4]]", "[]"]);
+    check(&ints_of(2), &nested(), &[square.clone(), empty.clone()], &["[[1, 2], [NULL, 4]]", "[]"]);
     let deep = ints_array(&[(1, 1); 6], &[Some(1)]);
-    check(&int_array(), &nested(6), &[deep.clone(), empty.clone()], &["[[[[[[1]]]]]]", "[]"]);
+    check(&ints_of(6), &nested(), &[deep.clone(), empty.clone()], &["[[[[[[1]]]]]]", "[]"]);
     let box_of_six = ints_array(&[(2, 1), (1, 1), (3, 1)], &[1, 2, 3, 4, 5, 6].map(Some));
-    check(&int_array(), &nested(3), &[box_of_six], &["[[[1, 2, 3]], [[4, 5, 6]]]"]);
-    let error = decode_with(&int_array(), &nested(3), &[Some(square.clone())]).unwrap_err();
+    check(&ints_of(3), &nested(), &[box_of_six], &["[[[1, 2, 3]], [[4, 5, 6]]]"]);
+    let error = decode_with(&ints_of(3), &nested(), &[Some(square.clone())]).unwrap_err();
     assert_eq!(error.cause, ValueError::Dimensions { expected: 3, found: 2 });
     check(
         &int_array(),
@@ -214,8 +220,8 @@ fn arrays_that_lie_are_refused() {
         ("an empty second dimension", array(INT4, &[(i32::MAX, 1), (0, 1)], &[])),
         ("65536 squared", array(INT4, &[(65536, 1), (65536, 1)], &[])),
     ] {
-        for options in [TypeOptions::default(), shaped(), nested(2)] {
-            assert!(decode_with(&int_array(), &options, &[Some(wire.clone())]).is_err(), "{what}");
+        for options in [TypeOptions::default(), shaped(), nested()] {
+            assert!(decode_with(&ints_of(2), &options, &[Some(wire.clone())]).is_err(), "{what}");
         }
     }
     // The last place that a lower bound leaves.
@@ -339,7 +345,16 @@ fn hstore_is_a_map() {
     {
         assert!(matches!(fails(&PgType::Hstore, &wire), ValueError::Malformed(_)));
     }
-    assert_eq!(fails(&PgType::Hstore, &hstore(&[(b"\xff", None)])), ValueError::Utf8);
+    let latin = hstore(&[(b"\xe9", Some(b"\xff"))]);
+    assert_eq!(fails(&PgType::Hstore, &latin), ValueError::Utf8);
+    // Binary was planned and text was made, which no value survived.
+    for (encoding, n_replaced) in [(EncodingPolicy::Binary, 0), (EncodingPolicy::Replace, 2)] {
+        let options = with(|options| options.encoding = encoding);
+        let array = decode_with(&PgType::Hstore, &options, &[Some(latin.clone())]).unwrap();
+        assert_eq!(array.as_map().keys().len(), 1);
+        let effects = effects_of(&PgType::Hstore, &options, &[Some(latin.clone())]);
+        assert_eq!(effects.count(Effect::TextReplaced), n_replaced);
+    }
 }
 
 /// An array of composites of ranges and arrays, among them NULLs on every level.
