@@ -3,6 +3,7 @@
 //!
 //! A type that nothing here makes values of fails the test, so that none is forgotten.
 
+mod extensions;
 mod generators;
 
 use std::fmt::Write as _;
@@ -13,7 +14,8 @@ use pgarrow_testkit::{Capability, Database, TestServer, require};
 
 use crate::render::Renderer;
 use crate::support::{Export, oracle, read, server_text, source};
-use generators::{EXTENSIONS, GENERATORS, Generator, NULL_ONLY, TYPES};
+use extensions::EXTENSIONS;
+use generators::{GENERATORS, Generator, NULL_ONLY, TYPES};
 
 /// Random values of each type.
 const N_VALUES: u32 = 150;
@@ -53,7 +55,8 @@ fn known(database: &Database) -> Vec<(usize, &'static Generator)> {
     let extensions = available(&mut database.client());
     let is_known =
         |generator: &Generator| generator.extension.is_empty() || extensions.contains(&generator.extension);
-    GENERATORS.iter().enumerate().filter(|(_, generator)| is_known(generator)).collect()
+    let all = GENERATORS.iter().chain(extensions::GENERATORS);
+    all.enumerate().filter(|(_, generator)| is_known(generator)).collect()
 }
 
 /// Those of them whose values the server can make.
@@ -290,6 +293,100 @@ fn whole_rows_of_the_catalogs() {
         match read(source(&database).query(&sql)) {
             Ok(export) => failures.extend(differences(&renderer, &export, &expected)),
             Err(error) => failures.push(format!("{name}: {error}")),
+        }
+    }
+    assert_none(&failures);
+}
+
+/// What the server makes of a value where a choice gives it another form.
+const CHOICES: &[(&str, &str, &str, &str)] = &[
+    // Type, choice, values by chance, and the server's form.
+    (
+        "numeric",
+        "float64",
+        "CASE WHEN g % 2 = 0 THEN '-' ELSE '' END || left(d, 1 + g % 60) || '.' || right(d, g % 36) || 'e' || g % 180 - 90",
+        "v::float8",
+    ),
+    ("numeric", "text", "(left(d, 1 + g % 60) || '.' || right(d, g % 36))", "v"),
+    ("numeric", "decimal(38,9)", "n / (10 ^ (g % 9 + 1))::numeric(12,0)", "round(v, 9)"),
+    ("numeric", "decimal(70,30)", "(left(d, 1 + g % 40) || '.' || right(d, g % 30))", "round(v, 30)"),
+    ("numeric", "scan", "(left(d, 1 + g % 30) || '.' || right(d, g % 8))", "round(v, 7)"),
+    ("numeric(20,3)", "float64", "n / 1000.0", "v::float8"),
+    (
+        "numeric(100,50)",
+        "decimal(60,10)",
+        "(left(d, 1 + g % 50) || '.' || right(d, 5))",
+        "v::numeric(100,10)",
+    ),
+    (
+        "timestamp",
+        "timestamp-unit=ns",
+        "'1700-01-01'::timestamp + (abs(n) % 17000000000000000) * interval '1 microsecond'",
+        "v",
+    ),
+    (
+        "timestamptz",
+        "timestamp-unit=ms",
+        "date_trunc('milliseconds', '2000-01-01'::timestamptz + (n % 100000000000000) * interval '1 millisecond')",
+        "v",
+    ),
+    (
+        "interval",
+        "interval=text",
+        "make_interval(months => (n % 2000000)::int4, days => g, secs => n % 100000)",
+        "v",
+    ),
+    (
+        "interval",
+        "interval=struct",
+        "make_interval(months => (n % 2000000)::int4, secs => n % 100000000000)",
+        "v",
+    ),
+    ("char(40)", "trim=true", "t", "rtrim(v::text, ' ')"),
+    ("mood", "enum=text", "(enum_range(NULL::mood))[1 + g % 6]", "v"),
+    ("int4[]", "int4[][]", "array_fill(g, ARRAY[1 + g % 5, 1 + g % 3])", "v"),
+    ("text[]", "text[][][]", "array_fill(t, ARRAY[1 + g % 3, 2, 1 + g % 4])", "v"),
+    (
+        "date[]",
+        "infinity=null",
+        "ARRAY['infinity', NULL, '2000-01-01'::date + g, '-infinity']",
+        "array_replace(array_replace(v, 'infinity', NULL), '-infinity', NULL)",
+    ),
+    (
+        "date",
+        "infinity=saturate",
+        "CASE g % 3 WHEN 0 THEN 'infinity'::date WHEN 1 THEN '2000-01-01'::date + g ELSE '-infinity' END",
+        "CASE WHEN v IS NULL OR isfinite(v) THEN v::text WHEN v > '2000-01-01' THEN '5881580-07-11' ELSE '5877642-06-23 BC' END",
+    ),
+    ("tsvector", "text", "to_tsvector('simple', h)", "v"),
+    ("pairs", "text", "row(row(g, t, n, NULL)::pair, '{}', '[1,5)', 'a')::pairs", "v"),
+    ("bytea", "text", "decode(h, 'hex')", "v"),
+];
+
+#[test]
+fn values_in_other_forms_are_what_the_server_makes_of_them() {
+    require!(Capability::Server);
+    let database = TestServer::shared().fresh_database("choices");
+    database.execute(TYPES);
+    let mut client = oracle(&database);
+    let mut failures = Vec::new();
+    for (number, (pg_type, choice, values, form)) in CHOICES.iter().enumerate() {
+        let table = format!("e{number}");
+        let sql = format!(
+            "CREATE TABLE {table} AS SELECT CASE WHEN g % 7 <> 3 THEN (({values})::text)::{pg_type} END AS v FROM {}",
+            chance(500)
+        );
+        client.batch_execute(&sql).unwrap_or_else(|cause| panic!("{sql}: {cause:?}"));
+        let expected = server_text(&mut client, &format!("SELECT {form} FROM {table}"));
+        let options = ExportOptions::default().with_order(true).with_column("v", choice.parse().unwrap());
+        let mut renderer = Renderer::default();
+        renderer.lists_are_dimensions = choice.contains("[][]");
+        match read(source(&database).table(&*table).options(options)) {
+            Ok(export) => {
+                let found = differences(&renderer, &export, &expected);
+                failures.extend(found.into_iter().map(|text| format!("{choice}: {text}")));
+            }
+            Err(error) => failures.push(format!("{choice}: {error}")),
         }
     }
     assert_none(&failures);

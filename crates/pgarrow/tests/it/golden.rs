@@ -40,7 +40,9 @@ struct Sql {
     setup: String,
     /// What comes behind the last empty line.
     query: String,
-    /// The choices behind `-- choices:`, as `--column` has them.
+    /// The choices behind `-- choices:`, as `--column v:` has them.
+    choices: ColumnOptions,
+    /// The same, in force.
     types: TypeOptions,
 }
 
@@ -48,9 +50,9 @@ fn sql(name: &Path) -> Sql {
     let text = fs::read_to_string(name.with_extension("sql")).unwrap();
     let (setup, query) = text.trim().rsplit_once("\n\n").unwrap_or(("", text.trim()));
     let choices = setup.lines().find_map(|line| line.strip_prefix("-- choices: "));
-    let types = TypeOptions::default();
-    let types = choices.map_or(types, |choices| choices.parse::<ColumnOptions>().unwrap().apply(types));
-    Sql { setup: setup.to_owned(), query: query.to_owned(), types }
+    let choices = choices.map_or_else(ColumnOptions::default, |choices| choices.parse().unwrap());
+    let types = choices.apply(TypeOptions::default());
+    Sql { setup: setup.to_owned(), query: query.to_owned(), choices, types }
 }
 
 /// Whether the server can make a stream's values.
@@ -220,7 +222,10 @@ fn every_golden_stream_is_what_the_server_sends() {
         }
         database.execute(&sql.setup);
         let stream = database.copy_binary(&sql.query);
-        let options = ExportOptions::default().with_types(sql.types);
+        let mut options = ExportOptions::default();
+        if sql.choices != ColumnOptions::default() {
+            options = options.with_column("v", sql.choices.clone());
+        }
         let run = source(&database).query(&sql.query).options(options).open().unwrap();
         let theirs = run.plan().columns().to_vec();
         if bless {

@@ -111,8 +111,19 @@ impl Renderer {
             DataType::Time64(TimeUnit::Microsecond) => {
                 time(array.as_primitive::<Time64MicrosecondType>().value(row))
             }
-            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-                let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            DataType::Timestamp(unit, zone) => {
+                let micros = match unit {
+                    TimeUnit::Second => panic!("PostgreSQL has fractions of seconds"),
+                    TimeUnit::Millisecond => {
+                        array.as_primitive::<TimestampMillisecondType>().value(row) * 1000
+                    }
+                    TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().value(row),
+                    TimeUnit::Nanosecond => {
+                        let nanos = array.as_primitive::<TimestampNanosecondType>().value(row);
+                        assert_eq!(nanos % 1000, 0, "PostgreSQL has no nanoseconds");
+                        nanos / 1000
+                    }
+                };
                 let zone = zone.as_deref().map_or("", |zone| if zone == "UTC" { "+00" } else { "?" });
                 let (day, of_day) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
                 date(day, &format!(" {}{zone}", time(of_day)))
