@@ -17,6 +17,8 @@ pub struct ResolvedColumn {
     pub column: PgColumn,
     /// The declared type of an array's elements, also where the column's type is a domain.
     pub element_oid: Option<u32>,
+    /// The same as `format_type` prints it: the name that SQL takes on the session's search path.
+    pub element_name: Option<String>,
     /// Why it is not read as its type.
     pub note: Option<TypeNote>,
 }
@@ -114,7 +116,7 @@ pub fn table_columns_of_many(
         let kind = relations.get(index).map(|relation| relation.kind);
         let may_prove = matches!(kind, Some(RelationKind::Table | RelationKind::PartitionedTable));
         if let Some(columns) = columns.get_mut(index) {
-            let ResolvedType { pg_type, element_oid, note } = resolved;
+            let ResolvedType { pg_type, element_oid, element_name, note } = resolved;
             let column = PgColumn {
                 name: text(row, 1)?,
                 pg_type,
@@ -126,7 +128,7 @@ pub fn table_columns_of_many(
                 number: parsed(row, 7)?,
                 options: TypeOptions::default(),
             };
-            columns.push(ResolvedColumn { column, element_oid, note });
+            columns.push(ResolvedColumn { column, element_oid, element_name, note });
         }
     }
     Ok(columns)
@@ -150,7 +152,7 @@ pub fn query_columns(
         format_types(session, &types.iter().map(|ty| (ty.oid, ty.type_modifier)).collect::<Vec<_>>())?;
     let columns = described.iter().zip(types).zip(resolved).zip(names).zip(1..);
     let columns = columns.map(|((((column, ty), resolved), type_name), number)| {
-        let ResolvedType { pg_type, element_oid, note } = resolved;
+        let ResolvedType { pg_type, element_oid, element_name, note } = resolved;
         let column = PgColumn {
             name: column.name.clone(),
             pg_type,
@@ -162,7 +164,7 @@ pub fn query_columns(
             number,
             options: TypeOptions::default(),
         };
-        ResolvedColumn { column, element_oid, note }
+        ResolvedColumn { column, element_oid, element_name, note }
     });
     Ok(columns.collect())
 }

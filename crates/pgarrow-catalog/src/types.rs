@@ -12,7 +12,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -68,6 +68,8 @@ pub(crate) struct ResolvedType {
     pub(crate) pg_type: PgType,
     /// The declared type of an array's elements, wherever it stands on domains.
     pub(crate) element_oid: Option<u32>,
+    /// The same as `format_type` prints it.
+    pub(crate) element_name: Option<String>,
     pub(crate) note: Option<TypeNote>,
 }
 
@@ -76,6 +78,8 @@ pub(crate) struct ResolvedType {
 struct TypeRow {
     /// As `format_type` prints it.
     name: String,
+    /// The type of its elements, as `format_type` prints it; of no use where it has none.
+    element_name: String,
     shape: Shape,
 }
 
@@ -116,6 +120,8 @@ struct Types {
     /// By relation.
     attributes: HashMap<u32, Vec<AttributeRow>>,
     enums: HashMap<u32, Arc<EnumType>>,
+    /// Types of elements with a cast to text of their own, which need not be what the type prints.
+    casts: HashSet<u32>,
     /// Digits after the point of the session's `lc_monetary`.
     money_fraction_digits: u8,
     /// `EPSG:4326`, by SRID.

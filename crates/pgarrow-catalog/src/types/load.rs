@@ -29,6 +29,7 @@ pub(super) fn load(session: &mut Session, types: &[TypeRef]) -> Result<Types, Ca
         level = level.iter().flat_map(|ty| loaded.parts(*ty)).collect();
     }
     loaded.add_enums(session)?;
+    loaded.add_casts(session)?;
     if seen.iter().any(|ty| ty.oid == oid::MONEY) {
         loaded.money_fraction_digits = money_fraction_digits(session)?;
     }
@@ -68,7 +69,8 @@ impl Types {
             "SELECT t.oid::pg_catalog.text, t.typtype, t.typbasetype::pg_catalog.text, \
                t.typtypmod::pg_catalog.text, t.typndims::pg_catalog.text, t.typelem::pg_catalog.text, \
                t.typrelid::pg_catalog.text, r.rngsubtype::pg_catalog.text, \
-               pg_catalog.format_type(t.oid, NULL), l.lanname, p.prosrc, e.extname \
+               pg_catalog.format_type(t.oid, NULL), l.lanname, p.prosrc, e.extname, \
+               pg_catalog.format_type(t.typelem, NULL) \
              FROM pg_catalog.pg_type t \
              LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.typsend::pg_catalog.oid \
              LEFT JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
@@ -80,7 +82,9 @@ impl Types {
              WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])"
         );
         for row in &session.query(&sql, &[Some(&array_of(&oids))])? {
-            self.rows.insert(parsed(row, 0)?, TypeRow { name: text(row, 8)?, shape: shape(row)? });
+            let element_name = row.text(12).unwrap_or_default().to_owned();
+            let row_of_type = TypeRow { name: text(row, 8)?, element_name, shape: shape(row)? };
+            self.rows.insert(parsed(row, 0)?, row_of_type);
         }
         Ok(())
     }
@@ -131,6 +135,29 @@ impl Types {
             labels.entry(parsed(row, 0)?).or_default().push(text(row, 1)?);
         }
         self.enums = labels.into_iter().map(|(oid, labels)| (oid, Arc::new(EnumType { labels }))).collect();
+        Ok(())
+    }
+
+    /// Which types of elements become text by a cast of their own, and not as they are printed.
+    ///
+    /// Source: `find_coercion_pathway` in PostgreSQL's `src/backend/parser/parse_coerce.c`: a cast of an array is that of
+    /// its elements, and one of a domain that of its base type.
+    fn add_casts(&mut self, session: &mut Session) -> Result<(), CatalogError> {
+        let elements = self.rows.values().filter_map(|row| match row.shape {
+            Shape::Array(element) => Some(self.element_base(element)),
+            _ => None,
+        });
+        let oids = distinct(elements);
+        if oids.is_empty() {
+            return Ok(());
+        }
+        let sql = "SELECT c.castsource::pg_catalog.text FROM pg_catalog.pg_cast c \
+                   WHERE c.casttarget OPERATOR(pg_catalog.=) 'pg_catalog.text'::pg_catalog.regtype::pg_catalog.oid \
+                     AND c.castmethod OPERATOR(pg_catalog.<>) 'i' \
+                     AND c.castsource OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])";
+        for row in &session.query(sql, &[Some(&array_of(&oids))])? {
+            self.casts.insert(parsed(row, 0)?);
+        }
         Ok(())
     }
 

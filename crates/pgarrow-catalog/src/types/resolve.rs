@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pgarrow_types::{ArrayType, Attribute, CompositeType, DEPTH_MAX, GeometryType, PgType, RangeType, oid};
 
-use super::{PARTS_MAX, ResolvedType, Shape, TypeNote, TypeRef, Types};
+use super::{PARTS_MAX, ResolvedType, Shape, TypeNote, TypeRef, TypeRow, Types};
 
 /// The SRID of geographies that declare none: `SRID_DEFAULT` in PostGIS's `liblwgeom/liblwgeom.h.in`.
 const GEOGRAPHY_SRID: i32 = 4326;
@@ -14,31 +14,40 @@ impl Types {
     pub(super) fn resolve(&self, ty: TypeRef) -> ResolvedType {
         let base = self.base(ty);
         let mut walk = Walk { types: self, path: Vec::new(), n_parts: 0 };
-        let element_oid = match self.rows.get(&base.oid).map(|row| &row.shape) {
-            Some(Shape::Array(element)) => Some(*element),
-            _ => None,
-        };
-        match walk.resolve(base) {
-            // As a column, its text is its value: the server casts it.
-            Ok(PgType::Text) if base.oid == oid::XML => {
-                let pg_type = PgType::ServerText { warn: false };
-                ResolvedType { pg_type, element_oid, note: None }
+        let (element_oid, element_name) = match self.rows.get(&base.oid) {
+            Some(TypeRow { shape: Shape::Array(element), element_name, .. }) => {
+                (Some(*element), Some(element_name.clone()))
             }
-            Ok(pg_type) => ResolvedType { pg_type, element_oid, note: None },
+            _ => (None, None),
+        };
+        let (pg_type, note) = match walk.resolve(base) {
+            // As a column, its text is its value: the server casts it.
+            Ok(PgType::Text) if base.oid == oid::XML => (PgType::ServerText { warn: false }, None),
+            Ok(pg_type) => (pg_type, None),
             Err(note) => {
-                // The server casts every array to one of texts, element by element.
+                let is_castable = |element| !self.casts.contains(&self.element_base(element));
                 let pg_type = match element_oid {
-                    Some(_) if matches!(note, TypeNote::Text { .. }) => PgType::Array(Arc::new(ArrayType {
-                        element: PgType::ServerText { warn: true },
-                        element_oid: oid::TEXT,
-                        dimensions: base.dimensions,
-                        is_vector: false,
-                    })),
+                    // The server casts every array to one of texts, element by element: as each is printed, unless
+                    // somebody has made a cast that does something else.
+                    Some(element) if matches!(note, TypeNote::Text { .. }) && is_castable(element) => {
+                        PgType::Array(Arc::new(ArrayType {
+                            element: PgType::ServerText { warn: true },
+                            element_oid: oid::TEXT,
+                            dimensions: base.dimensions,
+                            is_vector: false,
+                        }))
+                    }
                     _ => PgType::ServerText { warn: true },
                 };
-                ResolvedType { pg_type, element_oid, note: Some(note) }
+                (pg_type, Some(note))
             }
-        }
+        };
+        ResolvedType { pg_type, element_oid, element_name, note }
+    }
+
+    /// The type by whose casts elements of this type are cast.
+    pub(super) fn element_base(&self, element: u32) -> u32 {
+        self.base(TypeRef { oid: element, type_modifier: -1, dimensions: 0 }).oid
     }
 
     /// Follows domains down to what they stand on. A cycle, which no server allows, ends at some type of it.

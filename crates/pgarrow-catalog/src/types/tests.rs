@@ -12,7 +12,7 @@ fn ty(oid: u32) -> TypeRef {
 fn types(shapes: Vec<Shape>) -> Types {
     let rows = shapes.into_iter().zip(OWN..).map(|(shape, oid)| {
         let name = format!("type_{oid}");
-        (oid, TypeRow { name, shape })
+        (oid, TypeRow { name, element_name: "of_it".to_owned(), shape })
     });
     Types { rows: rows.collect(), ..Types::default() }
 }
@@ -40,6 +40,8 @@ fn an_array_keeps_its_domain_and_its_dimensions() {
     let resolved = types.resolve(ty(OWN));
     assert_eq!(resolved.pg_type, PgType::Array(Arc::new(expected)));
     assert_eq!((resolved.element_oid, resolved.note), (Some(OWN + 2), None));
+    assert_eq!(resolved.element_name.as_deref(), Some("of_it"));
+    assert_eq!(types.resolve(ty(OWN + 2)).element_name, None);
 }
 
 #[test]
@@ -55,6 +57,20 @@ fn an_array_of_what_is_unknown_becomes_texts() {
     assert_eq!((xml.pg_type, xml.note), (PgType::ServerText { warn: false }, None));
     let PgType::Array(array) = types.resolve(ty(OWN + 2)).pg_type else { panic!("no array") };
     assert_eq!((&array.element, array.element_oid), (&PgType::Text, oid::XML));
+}
+
+/// The cast of an array calls the cast of its elements, which somebody may have made a function for: what arrived was
+/// what that function made of them, not what the type prints.
+#[test]
+fn an_array_whose_elements_have_a_cast_of_their_own_is_printed() {
+    let mut types =
+        types(vec![Shape::Array(OWN + 1), Shape::Domain(ty(OWN + 2)), Shape::Opaque, Shape::Array(OWN + 2)]);
+    assert_eq!(types.resolve(ty(OWN)).pg_type.server_cast(), Some("pg_catalog.text[]"));
+    types.casts.insert(OWN + 2);
+    for oid in [OWN, OWN + 3] {
+        let resolved = types.resolve(ty(oid));
+        assert_eq!((resolved.pg_type, resolved.note), (PgType::ServerText { warn: true }, text_of("type_20002")));
+    }
 }
 
 #[test]
