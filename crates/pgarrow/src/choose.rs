@@ -99,7 +99,9 @@ impl Choice<'_> {
         if let Some(of_column) = of_column {
             if let Some(ColumnForm::Array { element, depth }) = &of_column.form {
                 self.check_element(session, element)?;
-                column.pg_type = with_depth(&column.pg_type, *depth);
+                column.pg_type = with_depth(&column.pg_type, *depth).ok_or_else(|| {
+                    self.refused(&format!("has one dimension always, so it cannot have {depth}"))
+                })?;
             }
             if let Some(NumericForm::Decimal(decimal)) = of_column.numeric {
                 column.pg_type = with_decimal(&column.pg_type, decimal).ok_or_else(|| {
@@ -158,16 +160,17 @@ impl Choice<'_> {
     }
 }
 
-/// The array type, as if it were declared with so many dimensions. Arrays inside of its elements keep their own.
-fn with_depth(pg_type: &PgType, depth: u8) -> PgType {
+/// The array type, as if it were declared with so many dimensions; `None` if it cannot be. Arrays inside of its elements
+/// keep their own.
+fn with_depth(pg_type: &PgType, depth: u8) -> Option<PgType> {
     match pg_type {
-        PgType::Array(array) => PgType::Array(Arc::new(ArrayType {
+        PgType::Array(array) if !array.is_vector || depth == 1 => Some(PgType::Array(Arc::new(ArrayType {
             element: array.element.clone(),
             element_oid: array.element_oid,
             dimensions: depth,
             is_vector: array.is_vector,
-        })),
-        other => other.clone(),
+        }))),
+        _ => None,
     }
 }
 

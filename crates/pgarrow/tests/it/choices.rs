@@ -200,6 +200,7 @@ fn choices_that_mean_nothing_are_refused() {
         ("i", "nothing[][]", "is an array of integer, not of nothing"),
         ("t", "int4[][]", "is no array"),
         ("v", "arrays=shaped", "arrays means nothing"),
+        ("v", "int2[][]", "one dimension always"),
         ("d", "text,infinity=null", "read as text"),
         ("d", "out-of-range=null", "out-of-range means nothing"),
         ("d", "timestamp-unit=ns", "timestamp-unit means nothing"),
