@@ -1,12 +1,13 @@
 //! A database with every type (`testdata/every_type.sql`) to Parquet and Arrow IPC, read back by pyarrow, and compared with
-//! the server's text, column by column.
+//! the server's text, column by column. DuckDB reads the Parquet files, too.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_ipc::reader::FileReader;
+use arrow_schema::Schema;
 use pgarrow::{
     ArrayForm, ErrorKind, ExportOptions, InfinityPolicy, IntervalForm, NanPolicy, OutOfRangePolicy, Plan,
     Report, TypeOptions,
@@ -73,11 +74,28 @@ for path in sorted(folder.iterdir()):
 print("read")
 "#;
 
+/// Reads every value of every Parquet file with DuckDB, and prints how many of each column are not NULL.
+const DUCKDB: &str = r#"
+import json, pathlib, sys, duckdb
+duckdb.sql("SET TimeZone = 'UTC'")
+found = {}
+for path in pathlib.Path(sys.argv[1]).iterdir():
+    names = [d[0] for d in duckdb.execute("SELECT * FROM read_parquet(?) LIMIT 0", [str(path)]).description]
+    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    # A text of each value is made, so that none is passed over.
+    items = ", ".join(f"count({name}), max(length({name}::VARCHAR))" for name in quoted)
+    found[path.stem] = duckdb.execute(f"SELECT {items} FROM read_parquet(?)", [str(path)]).fetchone()[::2]
+print(json.dumps(found))
+"#;
+
 /// Compares what pyarrow found in a table with what the server prints.
-fn differences(database: &Database, renderer: &Renderer, table: &str, found: &Path) -> Vec<String> {
-    let reader = FileReader::try_new(File::open(found).unwrap(), None).unwrap();
-    let schema = reader.schema();
-    let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+fn differences(
+    database: &Database,
+    renderer: &Renderer,
+    table: &str,
+    schema: &Schema,
+    batches: &[RecordBatch],
+) -> Vec<String> {
     let mut client = oracle(database);
     // A column's comment has the SQL of what the choices leave of it.
     let expressions = server_text(
@@ -94,7 +112,7 @@ fn differences(database: &Database, renderer: &Renderer, table: &str, found: &Pa
     let mut differences = Vec::new();
     for (number, field) in schema.fields().iter().enumerate() {
         let mut rows = expected.iter();
-        for batch in &batches {
+        for batch in batches {
             for row in 0..batch.num_rows() {
                 let server = &rows.next().unwrap()[number];
                 let ours = renderer.text(field, batch.column(number), row);
@@ -150,11 +168,23 @@ fn every_type_to_parquet_and_ipc_is_read_by_pyarrow_as_the_server_prints_it() {
         assert_eq!(counted_by_us(&report), counted_by_sql(&database), "{extension}");
         let arguments = [folder.path().to_str().unwrap(), found.path().to_str().unwrap()];
         assert_eq!(Python::shared().run(PYARROW, &arguments), "read\n");
+        let mut n_values = BTreeMap::new();
         for table in &report.tables {
             let name = table.table.strip_prefix("every_type.").unwrap();
-            let found = found.path().join(name).with_extension("arrow");
-            let differences = differences(&database, &renderer, name, &found);
+            let found = File::open(found.path().join(name).with_extension("arrow")).unwrap();
+            let reader = FileReader::try_new(found, None).unwrap();
+            let schema = reader.schema();
+            let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+            let differences = differences(&database, &renderer, name, &schema, &batches);
             failures.extend(differences.into_iter().map(|difference| format!("{extension}: {difference}")));
+            let n_valid = |column: &ArrayRef| column.len() - column.null_count();
+            let of_column = |column: usize| batches.iter().map(|batch| n_valid(batch.column(column))).sum();
+            n_values.insert(name.to_owned(), (0..schema.fields().len()).map(of_column).collect());
+        }
+        if extension == "parquet" {
+            let by_duckdb = Python::shared().run(DUCKDB, &[arguments[0]]);
+            let by_duckdb: BTreeMap<String, Vec<usize>> = serde_json::from_str(&by_duckdb).unwrap();
+            assert_eq!(by_duckdb, n_values, "DuckDB and pyarrow");
         }
     }
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
