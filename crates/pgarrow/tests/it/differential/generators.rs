@@ -44,6 +44,12 @@ macro_rules! points {
 const TIMESTAMP: &str = "'2000-01-01'::timestamp + ((n % 4000000)::text || ' days')::interval * \
     (CASE WHEN n < 0 THEN 0.5 ELSE 1 END) + (n & 4294967295) * interval '1 microsecond'";
 
+/// Ranges of composites in arrays, domains over arrays of domains over ranges, and more of that kind, in one composite.
+const DEEP: &str = "row(ARRAY[pair_span(row(g, h, 1, NULL)::pair, row(g + 1, t, 2.5, 'a')::pair), NULL, 'empty'], \
+    list_span_multirange(list_span(ARRAY[g], ARRAY[g, NULL])), ARRAY[span(g, g + 1), NULL]::some_spans, \
+    ARRAY[row(row(g, t, n, NULL)::pair, ARRAY[row(g, t, 0.10, 'a')::pair, NULL], '[1,5)', 'a')::pairs, NULL], \
+    span(g, g + 1))::deep";
+
 pub(super) const TEXTS: &[&str] = &[
     "",
     " ",
@@ -375,6 +381,32 @@ pub(crate) const GENERATORS: &[Generator] = &[
     of("span_multirange", "span_multirange(span(g, g + 0.5, '[]'), span(g + 1, NULL))", &["{}"]),
     of("stretch", "stretch(least(t, h), greatest(t, h), '[]')", &["empty", "(,)", "[\"\",\"a,b\")"]),
     of("stretch_multirange", "stretch_multirange(stretch(least(t, h), greatest(t, h), '[]'))", &["{}"]),
+    of(
+        "pair_span",
+        "pair_span(row(g, h, 1, NULL)::pair, row(g + 1, t, 2.5, 'a')::pair, '[]')",
+        &["empty", "(,)"],
+    ),
+    of(
+        "pair_span_multirange",
+        "pair_span_multirange(pair_span(row(g, h, 1, NULL)::pair, row(g + 1, t, 2.5, 'a')::pair))",
+        &["{}"],
+    ),
+    of(
+        "mood_span",
+        "mood_span('a', (enum_range(NULL::mood))[1 + g % 6], '[]')",
+        &["empty", "[\"q\"\"uote\",]", "[é,\"\"]"],
+    ),
+    of(
+        "mood_span_multirange",
+        "mood_span_multirange(mood_span('a', (enum_range(NULL::mood))[1 + g % 6], '[]'))",
+        &["{}"],
+    ),
+    of("list_span", "list_span(ARRAY[g, NULL], ARRAY[g, NULL, 5])", &["empty", "[\"{}\",\"{NULL}\")"]),
+    of("list_span_multirange", "list_span_multirange(list_span(ARRAY[g], ARRAY[g, NULL]))", &["{}"]),
+    of("some_span", "span(g, g + 1)", &["(,)"]),
+    of("some_spans", "ARRAY[span(g, g + 1), NULL, '(,)']::some_span[]", &["{}"]),
+    of("deep", DEEP, &["(,,,,)", "({},{},{},{},)"]),
+    of("deeper", DEEP, &["(,,,,)"]),
 ];
 
 /// Types that a column may have and whose values cannot be made by SQL: keys of indexes and statistics. Some of their values
@@ -414,4 +446,11 @@ pub(crate) const TYPES: &str = r#"
     CREATE TYPE pairs AS (x pair, y pair[], z int4range, "W w" letter);
     CREATE TYPE span AS RANGE (subtype = float8);
     CREATE TYPE stretch AS RANGE (subtype = text);
+    CREATE TYPE pair_span AS RANGE (subtype = pair);
+    CREATE TYPE mood_span AS RANGE (subtype = mood);
+    CREATE TYPE list_span AS RANGE (subtype = int4[]);
+    CREATE DOMAIN some_span AS span CHECK (NOT isempty(value));
+    CREATE DOMAIN some_spans AS some_span[];
+    CREATE TYPE deep AS (a pair_span[], b list_span_multirange, c some_spans, d pairs[], e some_span);
+    CREATE DOMAIN deeper AS deep;
 "#;
