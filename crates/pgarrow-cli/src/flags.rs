@@ -31,11 +31,17 @@ pub(crate) enum Command {
     #[command(after_help = exit::help(), after_long_help = after(EXPORT_EXAMPLES))]
     Export(Box<ExportFlags>),
     /// Show what an export would read, in which slices and why, without reading it
+    ///
+    /// Reads no rows, with two exceptions: scan (--numeric scan, --column NAME:scan) reads all of them for the digits of
+    /// numerics, and --split-on reads the keys once where the server has no statistics of them: of views, of queries, and
+    /// of tables that nobody has analysed.
     #[command(after_help = exit::help(), after_long_help = after(PLAN_EXAMPLES))]
     Plan(Box<PlanFlags>),
     /// Show what the columns become in Arrow and Parquet, what could stop an export, and which option decides it
     ///
-    /// Reads no rows, with one exception: --numeric scan asks for the digits of numerics.
+    /// Reads no rows, with two exceptions: scan (--numeric scan, --column NAME:scan) reads all of them for the digits of
+    /// numerics, and --split-on reads the keys once where the server has no statistics of them: of views, of queries, and
+    /// of tables that nobody has analysed.
     #[command(after_help = exit::help(), after_long_help = after(INSPECT_EXAMPLES))]
     Inspect(Box<InspectFlags>),
     /// Hold a snapshot and hand out slices of it, for exports in other processes
