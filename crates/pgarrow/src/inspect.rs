@@ -41,7 +41,8 @@ pub enum NoteKind {
 /// ranges is looked at, too. Each thing once, what stops an export first.
 pub fn notes(column: &PgColumn) -> Vec<Note> {
     let declared = NumericType::from_type_modifier(column.type_modifier);
-    let mut notes = Notes { options: &column.options, declared, notes: Vec::new() };
+    let is_numeric = matches!(column.pg_type, PgType::Numeric(_));
+    let mut notes = Notes { options: &column.options, declared, is_numeric, notes: Vec::new() };
     // The names of reg* types are known to the server only.
     if column.pg_type == PgType::Oid && column.type_name.starts_with("reg") {
         notes.tell("is a number; the server prints it as a name", Some("--column NAME:text"));
@@ -78,6 +79,8 @@ struct Notes<'a> {
     options: &'a TypeOptions,
     /// What the column declares, if it is a numeric or an array of it.
     declared: NumericType,
+    /// The column itself is a numeric: not one inside of it.
+    is_numeric: bool,
     notes: Vec<Note>,
 }
 
@@ -178,11 +181,21 @@ impl Notes<'_> {
             }
             DecimalForm::Text if self.options.numeric == NumericForm::Text => return,
             DecimalForm::Text => {
-                let why = match numeric {
-                    NumericType::Unconstrained => "is text, since no precision is declared",
-                    NumericType::Declared { .. } => "is text, since no decimal of Arrow has so many digits",
+                let is_scanned = self.options.numeric == NumericForm::Scan;
+                let why = match (self.is_numeric, is_scanned, numeric) {
+                    (true, true, _) => "is text, since it has values of too many digits for a decimal",
+                    (false, true, _) => "is text: it is not scanned, since the column is not numeric itself",
+                    (_, false, NumericType::Unconstrained) => "is text, since no precision is declared",
+                    (_, false, NumericType::Declared { .. }) => {
+                        "is text, since no decimal of Arrow has so many digits"
+                    }
                 };
-                self.tell(why, Some("--numeric decimal(P,S)|float64|scan"));
+                // A scan is one of columns, and one that has been made has told all that it can.
+                let option = match self.is_numeric && !is_scanned {
+                    true => "--numeric decimal(P,S)|float64|scan",
+                    false => "--numeric decimal(P,S)|float64",
+                };
+                self.tell(why, Some(option));
                 return;
             }
         }

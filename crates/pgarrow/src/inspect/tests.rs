@@ -84,6 +84,37 @@ fn decimals_that_were_chosen() {
     assert!(!stops(decimal, (20, 4)) && !stops(decimal, (15, 2)));
 }
 
+/// A scan was recommended where it had been chosen, and for numerics inside of other types, which it does not look at.
+#[test]
+fn a_scan_is_recommended_where_it_helps() {
+    let numeric = PgType::Numeric(NumericType::Unconstrained);
+    let said = |pg_type: PgType, form| {
+        let options = TypeOptions { numeric: form, arrays: ArrayForm::Shaped, ..TypeOptions::default() };
+        let [note] = &notes(&column(pg_type, options))[..] else { panic!("one note") };
+        (note.what.clone(), note.option.clone().unwrap())
+    };
+    let (all, without) = ("--numeric decimal(P,S)|float64|scan", "--numeric decimal(P,S)|float64");
+    let undeclared = "is text, since no precision is declared";
+    for (pg_type, form, what, option) in [
+        (numeric.clone(), NumericForm::Exact, undeclared, all),
+        (array(numeric.clone()), NumericForm::Exact, undeclared, without),
+        (
+            numeric.clone(),
+            NumericForm::Scan,
+            "is text, since it has values of too many digits for a decimal",
+            without,
+        ),
+        (
+            array(numeric),
+            NumericForm::Scan,
+            "is text: it is not scanned, since the column is not numeric itself",
+            without,
+        ),
+    ] {
+        assert_eq!(said(pg_type, form), (what.to_owned(), option.to_owned()));
+    }
+}
+
 #[test]
 fn what_stands_inside_is_looked_at_once() {
     let range = PgType::Range(Arc::new(RangeType { subtype: PgType::Timestamptz }));
