@@ -69,7 +69,10 @@ fn an_array_whose_elements_have_a_cast_of_their_own_is_printed() {
     types.casts.insert(OWN + 2);
     for oid in [OWN, OWN + 3] {
         let resolved = types.resolve(ty(oid));
-        assert_eq!((resolved.pg_type, resolved.note), (PgType::ServerText { warn: true }, text_of("type_20002")));
+        assert_eq!(
+            (resolved.pg_type, resolved.note),
+            (PgType::ServerText { warn: true }, text_of("type_20002"))
+        );
     }
 }
 

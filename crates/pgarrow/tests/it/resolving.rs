@@ -100,6 +100,40 @@ fn geometries_bring_their_reference_system() {
     assert!(found.iter().all(|metadata| !metadata.contains("EPSG")), "{found:?}");
 }
 
+/// Arrays of what is not decoded are cast to arrays of texts, which called the function of a cast that somebody had made
+/// for the type of the elements, on the search path of the user: its result arrived, and not what the type prints.
+#[test]
+fn arrays_whose_elements_have_a_cast_of_their_own_are_printed() {
+    require!(Capability::Server);
+    let database = database(
+        "casts",
+        "CREATE TYPE words AS (a int4, w tsvector); CREATE TYPE plain AS (a int4, w tsvector); \
+         CREATE FUNCTION other(words) RETURNS text LANGUAGE sql AS $$SELECT 'another'$$; \
+         CREATE CAST (words AS text) WITH FUNCTION other(words); CREATE DOMAIN of_words AS words; \
+         CREATE TABLE e AS SELECT ARRAY[ROW(1, 'b a')::words, NULL] AS own, ARRAY[ROW(1, 'b a')::words]::of_words[] AS under, \
+           ARRAY[ROW(1, 'b a')::plain, NULL] AS plain, ROW(1, 'b a')::words AS one",
+    );
+    let source = source(&database);
+    let export = read(source.table("e")).unwrap();
+    let batch = &export.batches[0];
+    let text = |name: &str| batch.column_by_name(name).unwrap().as_string::<i32>().value(0).to_owned();
+    assert_eq!(text("own"), r#"{"(1,\"'a' 'b'\")",NULL}"#);
+    assert_eq!(
+        (text("under"), text("one")),
+        (r#"{"(1,\"'a' 'b'\")"}"#.to_owned(), "(1,\"'a' 'b'\")".to_owned())
+    );
+    let plain = batch.column_by_name("plain").unwrap().as_list::<i32>().value(0);
+    assert_eq!((plain.as_string::<i32>().value(0), plain.is_null(1)), ("(1,\"'a' 'b'\")", true));
+    let depth = ExportOptions::default().with_column("own", "words[][]".parse::<ColumnOptions>().unwrap());
+    let error = refusal(source.table("e").options(depth));
+    assert_error(
+        &error,
+        ErrorKind::Options,
+        None,
+        &["column \"own\"", "read as text as a whole, so it cannot have 2"],
+    );
+}
+
 #[test]
 fn types_deeper_than_any_reader_and_wider_than_any_memory() {
     require!(Capability::Server);
