@@ -16,7 +16,8 @@ use std::sync::Arc;
 use pgarrow_catalog::{ResolvedColumn, TypeNote, quote_identifier};
 use pgarrow_protocol::Session;
 use pgarrow_types::{
-    ArrayType, ColumnForm, ColumnOptions, Decimal, NumericForm, NumericType, PgColumn, PgType, UnknownTypes,
+    ArrayType, ColumnForm, ColumnOptions, Decimal, DecimalForm, NumericForm, NumericType, PgColumn, PgType,
+    UnknownTypes,
 };
 
 use crate::error::{Error, ErrorKind, Result};
@@ -28,6 +29,8 @@ use crate::slice::schema_fingerprint;
 pub(crate) struct Chosen {
     pub(crate) columns: Vec<PgColumn>,
     pub(crate) warnings: Vec<String>,
+    /// For each column the type of its elements, if it is an array: its name as SQL takes it.
+    pub(crate) element_names: Vec<Option<String>>,
     /// Of the columns before any choice.
     pub(crate) fingerprint: String,
 }
@@ -46,7 +49,8 @@ pub(crate) fn choose(
 ) -> Result<Chosen> {
     let fingerprint = schema_fingerprint(resolved.iter().map(|column| &column.column));
     let mut chosen = Chosen { fingerprint, ..Chosen::default() };
-    for column in resolved {
+    for mut column in resolved {
+        chosen.element_names.push(column.element_name.take());
         let of_column = options.columns.get(&column.column.name);
         let choice = Choice { subject, name: column.column.name.clone(), resolved: column };
         let (column, warning) = choice.apply(session, of_column, options)?;
@@ -100,16 +104,26 @@ impl Choice<'_> {
             if let Some(ColumnForm::Array { element, depth }) = &of_column.form {
                 self.check_element(session, element)?;
                 column.pg_type = with_depth(&column.pg_type, *depth).ok_or_else(|| {
-                    self.refused(&format!("has one dimension always, so it cannot have {depth}"))
+                    let why = match column.pg_type {
+                        PgType::ServerText { .. } => "is read as text as a whole",
+                        _ => "has one dimension always",
+                    };
+                    self.refused(&format!("{why}, so it cannot have {depth}"))
                 })?;
             }
             if let Some(NumericForm::Decimal(decimal)) = of_column.numeric {
+                let is_numeric = |pg_type: &PgType| matches!(pg_type, PgType::Numeric(_));
+                let what = match has(&column.pg_type, &is_numeric) {
+                    true => "has no numeric in it whose decimal is not declared",
+                    false => "is neither numeric nor has any in it",
+                };
                 column.pg_type = with_decimal(&column.pg_type, decimal).ok_or_else(|| {
-                    self.refused(&format!(
-                        "is neither numeric nor an array of it, so it cannot be {}",
-                        NumericForm::Decimal(decimal)
-                    ))
+                    self.refused(&format!("{what}, so it cannot be {}", NumericForm::Decimal(decimal)))
                 })?;
+            }
+            if of_column.unknown_types.is_some() && (is_text || self.resolved.note.is_none()) {
+                let what = if is_text { "is read as text anyway" } else { "is of a type that is decoded" };
+                return Err(self.refused(&format!("{what}, so unknown-types means nothing for it")));
             }
             meaning::check(of_column, &column).map_err(|why| self.refused(&why))?;
         }
@@ -174,7 +188,8 @@ fn with_depth(pg_type: &PgType, depth: u8) -> Option<PgType> {
     }
 }
 
-/// The numeric type, or the array of it, as this decimal.
+/// The numeric type, or the array of it, as this decimal, whatever it declares. What stands inside of other types keeps
+/// what it declares, and the choice itself makes a decimal of the rest. `None` if there is nothing to make one of.
 fn with_decimal(pg_type: &PgType, decimal: Decimal) -> Option<PgType> {
     let (precision, scale) = (decimal.precision().into(), decimal.scale().into());
     match pg_type {
@@ -185,8 +200,13 @@ fn with_decimal(pg_type: &PgType, decimal: Decimal) -> Option<PgType> {
             dimensions: array.dimensions,
             is_vector: array.is_vector,
         }))),
-        _ => None,
+        other => has(other, &is_without_decimal).then(|| other.clone()),
     }
+}
+
+/// A numeric whose declaration says no decimal that holds all of its values.
+fn is_without_decimal(pg_type: &PgType) -> bool {
+    matches!(pg_type, PgType::Numeric(numeric) if numeric.decimal_form() == DecimalForm::Text)
 }
 
 /// A name as one would type it: quoted only where that is needed.

@@ -6,6 +6,8 @@ use pgarrow_catalog::{CatalogError, NameError};
 use pgarrow_protocol::{ServerError, escape_control};
 use pgarrow_sink::{SinkError, SinkErrorKind};
 
+use crate::refusal::is_of_text;
+
 /// What went wrong with an export. One pointer wide; cheap to return from hot code.
 ///
 /// Its text says what, where, and what to do next; it never holds a password or a value that we read from a
@@ -150,7 +152,7 @@ fn advice(server: &ServerError) -> Option<&'static str> {
 impl From<CatalogError> for Error {
     fn from(error: CatalogError) -> Self {
         match error {
-            CatalogError::Protocol(error) if matches!(error.sqlstate(), Some("22021" | "22P05")) => {
+            CatalogError::Protocol(error) if is_of_text(error.sqlstate()) => {
                 // What is proposed for values is no help for the catalog.
                 let text = format!("a name, a comment or a label in the catalog is not UTF-8: {error}");
                 let mut converted = Self::new(ErrorKind::Server, text);

@@ -22,6 +22,8 @@ pub struct Plan {
     pub(crate) subject: String,
     pub(crate) relation: Option<Relation>,
     pub(crate) columns: Vec<PgColumn>,
+    /// For each column the type of its elements, if it is an array: its name as SQL takes it.
+    pub(crate) element_names: Vec<Option<String>>,
     /// Of the columns as the catalog has them.
     fingerprint: String,
     pub(crate) schema: SchemaRef,
@@ -45,7 +47,7 @@ impl Plan {
         selection: Selection,
         slices: Slices,
     ) -> Self {
-        let Chosen { columns, warnings, fingerprint } = chosen;
+        let Chosen { columns, warnings, element_names, fingerprint } = chosen;
         let Slices { slices, note: slicing } = slices;
         let estimated_rows = slices.iter().map(|slice| slice.estimated_rows).sum();
         let filter = selection.filter().map(str::to_owned);
@@ -53,6 +55,7 @@ impl Plan {
             subject,
             relation,
             columns,
+            element_names,
             fingerprint,
             schema,
             filter,

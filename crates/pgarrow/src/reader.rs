@@ -25,7 +25,7 @@ use crate::options::{ExportOptions, ReadMode};
 use crate::outlet::Outlet;
 use crate::phases::{Moment, Phases};
 use crate::plan::Plan;
-use crate::refusal::decode_error;
+use crate::refusal::{decode_error, is_of_text, stream_error};
 
 /// Of one session: it is there all the time.
 const RECEIVE_BYTES: usize = 256 << 10;
@@ -167,8 +167,11 @@ impl<'a> Reader<'a> {
         // Whatever went wrong after a cancel went wrong because of it.
         let n_server_rows = read.map_err(|error| match self.shared.cancel.is_requested() {
             true => cancelled(),
-            // The server does not say which of many tables it speaks of.
-            false if self.shared.plans.len() > 1 && error.kind() == ErrorKind::Server => {
+            // The server does not say which of many tables it speaks of, and of a value not even that of one.
+            false
+                if error.kind() == ErrorKind::Server
+                    && (self.shared.plans.len() > 1 || is_of_text(error.sqlstate())) =>
+            {
                 error.context(&plan.subject)
             }
             false => error,
@@ -272,7 +275,7 @@ impl<'a> Reader<'a> {
             self.note(decoder, stream, attempt);
             self.lease.set(RECEIVE_BYTES + decoder.allocated_bytes() + self.held_bytes);
             let started = Moment::now();
-            let step = stream.advance().map_err(|error| not_utf8(decoder.rows(), error))?;
+            let step = stream.advance().map_err(|error| stream_error(plan, decoder.rows(), error))?;
             started.add_receiving(&mut self.tally.phases);
             if let CopyOutStep::Done { rows } = step {
                 self.note(decoder, stream, attempt);
@@ -424,17 +427,6 @@ impl<'a> Reader<'a> {
             LargeError::Decode(error) => decode_error(plan, error),
             LargeError::Source(error) => error.into(),
         })
-    }
-}
-
-/// An error of the stream. Text that the server cannot convert ends it with the row in question, all before it having
-/// been sent.
-fn not_utf8(n_rows: u64, error: pgarrow_protocol::Error) -> Error {
-    let is_of_text = matches!(error.sqlstate(), Some("22021" | "22P05"));
-    let error = Error::from(error);
-    match is_of_text {
-        true => error.context(format!("row {} of its slice", n_rows + 1)),
-        false => error,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pgarrow_column::ValueError;
 use pgarrow_decode::DecodeError;
-use pgarrow_types::{DecimalForm, IntervalForm, PgColumn, PgType, TimestampUnit};
+use pgarrow_types::{DecimalForm, IntervalForm, NumericForm, PgColumn, PgType, TimestampUnit};
 
 use crate::choose::{has, is_text, typed};
 use crate::error::{Error, ErrorKind};
@@ -15,13 +15,10 @@ pub(crate) fn decode_error(plan: &Plan, error: DecodeError) -> Error {
         DecodeError::Value { column_index, column, row, cause } => {
             let planned = plan.columns.get(column_index);
             let pg_type = planned.map_or("", |column| column.type_name.as_str());
-            let row = match plan.slices.len() {
-                0 | 1 => format!("row {row}"),
-                // Rows are counted in the stream, and there are several.
-                _ => format!("row {row} of its slice"),
-            };
+            let row = row_of(plan, row);
             let text = format!("{subject}, column {column:?} ({pg_type}), {row}: {cause}");
-            let advice = planned.and_then(|column| advice(column, cause));
+            let element = plan.element_names.get(column_index).and_then(Option::as_deref);
+            let advice = planned.and_then(|column| advice(column, element, cause));
             Error::new(ErrorKind::Value, text).advice(advice.unwrap_or_else(|| {
                 "the server, or something between, broke the binary format; please report it".to_owned()
             }))
@@ -33,8 +30,33 @@ pub(crate) fn decode_error(plan: &Plan, error: DecodeError) -> Error {
     }
 }
 
-/// The choices with which the export would not stop at such a value; `None` if the value is not the user's.
-fn advice(column: &PgColumn, cause: ValueError) -> Option<String> {
+/// An error of the server while it sends rows, of which so many have come. Text that it cannot convert ends them with the
+/// row in question, all before it having been sent.
+pub(crate) fn stream_error(plan: &Plan, n_rows: u64, error: pgarrow_protocol::Error) -> Error {
+    let error = Error::from(error);
+    match is_of_text(error.sqlstate()) {
+        true => error.context(row_of(plan, n_rows + 1)),
+        false => error,
+    }
+}
+
+/// Whether the server could not convert text to UTF-8: invalid in its encoding, or without a counterpart.
+pub(crate) fn is_of_text(sqlstate: Option<&str>) -> bool {
+    matches!(sqlstate, Some("22021" | "22P05"))
+}
+
+/// A row, counted from 1 in the stream.
+fn row_of(plan: &Plan, row: u64) -> String {
+    match plan.slices.len() {
+        0 | 1 => format!("row {row}"),
+        // There are several.
+        _ => format!("row {row} of its slice"),
+    }
+}
+
+/// The choices with which the export would not stop at such a value; `None` if the value is not the user's. `element`: the
+/// name of the type of an array's elements.
+fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option<String> {
     let name = typed(&column.name);
     let any = |is: &dyn Fn(&PgType) -> bool| has(&column.pg_type, is);
     let has_decimals = any(&|pg_type| is_decimal(pg_type, column));
@@ -43,12 +65,8 @@ fn advice(column: &PgColumn, cause: ValueError) -> Option<String> {
     let decimal = format!("a larger decimal (--column {name}:decimal(P,S))");
     let mut choices: Vec<String> = Vec::new();
     match cause {
-        ValueError::Infinite | ValueError::NotANumber => {
-            let has_times =
-                has_timestamps || has_intervals || any(&|pg_type| matches!(pg_type, PgType::Date));
-            choices.extend(has_times.then(|| "--infinity null|saturate".to_owned()));
-            choices.extend(has_decimals.then(|| "--nan null".to_owned()));
-        }
+        ValueError::Infinite => choices.push("--infinity null|saturate".to_owned()),
+        ValueError::NotANumber => choices.push("--nan null".to_owned()),
         ValueError::OutOfRange => {
             if column.options.timestamp_unit == TimestampUnit::Nanosecond && has_timestamps {
                 choices.push("--timestamp-unit us".to_owned());
@@ -57,6 +75,10 @@ fn advice(column: &PgColumn, cause: ValueError) -> Option<String> {
                 choices.push("--interval struct".to_owned());
             }
             choices.extend(has_decimals.then_some(decimal));
+            // What no double is near to has too many digits for a decimal, too.
+            let has_doubles = column.options.numeric == NumericForm::Float64
+                && any(&|pg_type| matches!(pg_type, PgType::Numeric(_)));
+            choices.extend(has_doubles.then(|| format!("--column {name}:numeric=text")));
             choices.push("--out-of-range null|saturate".to_owned());
         }
         ValueError::LostDigits => {
@@ -67,7 +89,7 @@ fn advice(column: &PgColumn, cause: ValueError) -> Option<String> {
             choices.push("--arrays shaped".to_owned());
             // What an array of arrays is, is said for the column as a whole.
             if let (PgType::Array(_), 1) = (&column.pg_type, expected) {
-                let element = column.type_name.strip_suffix("[]").unwrap_or("TYPE");
+                let element = element.unwrap_or("TYPE");
                 let brackets = "[]".repeat(found.into());
                 choices
                     .push(format!("lists in lists (--arrays nested, --column {name}:{element}{brackets})"));
@@ -95,7 +117,10 @@ fn advice(column: &PgColumn, cause: ValueError) -> Option<String> {
 
 fn is_decimal(pg_type: &PgType, column: &PgColumn) -> bool {
     match pg_type {
-        PgType::Numeric(numeric) => numeric.form(column.options.numeric) != DecimalForm::Text,
+        PgType::Numeric(numeric) => matches!(
+            numeric.form(column.options.numeric),
+            DecimalForm::Decimal128 { .. } | DecimalForm::Decimal256 { .. }
+        ),
         _ => false,
     }
 }
@@ -103,7 +128,7 @@ fn is_decimal(pg_type: &PgType, column: &PgColumn) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pgarrow_types::{ArrayType, NumericType, TypeOptions};
+    use pgarrow_types::{ArrayType, Attribute, CompositeType, Decimal, NumericType, RangeType, TypeOptions};
     use std::sync::Arc;
 
     fn column(pg_type: PgType, type_name: &str, options: TypeOptions) -> PgColumn {
@@ -129,6 +154,19 @@ mod tests {
             dimensions: 1,
             is_vector: false,
         }));
+        let numeric = PgType::Numeric(NumericType::Unconstrained);
+        let composite = |types: Vec<PgType>| {
+            let attribute = |pg_type| Attribute {
+                name: "a".to_owned(),
+                pg_type,
+                type_oid: 1,
+                type_name: "a type".to_owned(),
+            };
+            let attributes = types.into_iter().map(attribute).collect();
+            PgType::Composite(Arc::new(CompositeType { attributes }))
+        };
+        let chosen = NumericForm::Decimal(Decimal::new(5, 2).unwrap());
+        let decimals = TypeOptions { numeric: chosen, ..TypeOptions::default() };
         let ns = TypeOptions { timestamp_unit: TimestampUnit::Nanosecond, ..TypeOptions::default() };
         let run = TypeOptions::default();
         for (pg_type, type_name, options, cause, ways) in [
@@ -145,21 +183,41 @@ mod tests {
             (decimal, "numeric(5,2)", run, ValueError::LostDigits, vec!["decimal(P,S)"]),
             (
                 array,
-                "integer[]",
+                "a_domain",
                 run,
                 ValueError::Dimensions { expected: 1, found: 3 },
                 vec!["--arrays shaped", "--column \"Of It\":integer[][][]"],
             ),
         ] {
-            let text = advice(&column(pg_type, type_name, options), cause).unwrap();
+            let text = advice(&column(pg_type, type_name, options), Some("integer"), cause).unwrap();
             for way in ways.into_iter().chain(["--column \"Of It\":text"]) {
                 assert!(text.contains(way), "{cause:?}: {text}");
             }
         }
-        let utf8 = |pg_type| advice(&column(pg_type, "of it", run), ValueError::Utf8).unwrap();
+        let utf8 = |pg_type| advice(&column(pg_type, "of it", run), None, ValueError::Utf8).unwrap();
         assert_eq!(utf8(PgType::Text), "choose --encoding-policy replace|binary");
         assert_eq!(utf8(PgType::Ltree), "choose --column \"Of It\":text,encoding-policy=binary");
+        // Other policies than that of the value do nothing to it: --infinity was named for NaN, first of all.
+        let range = PgType::Range(Arc::new(RangeType { subtype: PgType::Date }));
+        let both = column(composite(vec![numeric.clone(), range]), "pair", decimals);
+        let ways = |cause| advice(&both, None, cause).unwrap();
+        assert_eq!(
+            ways(ValueError::NotANumber),
+            "choose --nan null, or --column \"Of It\":text, which keeps every value"
+        );
+        assert_eq!(
+            ways(ValueError::Infinite),
+            "choose --infinity null|saturate, or --column \"Of It\":text, which keeps every value"
+        );
+        // No decimal holds what no double is near to.
+        let doubles = TypeOptions { numeric: NumericForm::Float64, ..run };
+        let text =
+            advice(&column(composite(vec![numeric]), "one", doubles), None, ValueError::OutOfRange).unwrap();
+        assert!(
+            text.starts_with("choose --column \"Of It\":numeric=text, or --out-of-range null|saturate"),
+            "{text}"
+        );
         // Nobody's choice.
-        assert_eq!(advice(&column(PgType::Int4, "integer", run), ValueError::Length), None);
+        assert_eq!(advice(&column(PgType::Int4, "integer", run), None, ValueError::Length), None);
     }
 }

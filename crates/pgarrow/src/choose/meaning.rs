@@ -77,10 +77,16 @@ pub(super) fn check(of_column: &ColumnOptions, column: &PgColumn) -> Result<(), 
     if of_column.encoding.is_some() && !any(&is_text) {
         return Err("is read with no text in it, so encoding-policy means nothing for it".to_owned());
     }
-    if of_column.numeric == Some(NumericForm::Scan) && !matches!(column.pg_type, PgType::Numeric(_)) {
-        return Err("is not numeric itself, so it cannot be scanned; give decimal(P,S)".to_owned());
+    match (&column.pg_type, of_column.numeric) {
+        (PgType::Numeric(numeric), Some(NumericForm::Scan)) => match numeric.decimal_form() {
+            DecimalForm::Text => Ok(()),
+            _ => Err("declares how many digits it has, so scan means nothing for it".to_owned()),
+        },
+        (_, Some(NumericForm::Scan)) => {
+            Err("is not numeric itself, so it cannot be scanned; give decimal(P,S)".to_owned())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether a type, or anything inside of it, is so.

@@ -13,6 +13,7 @@ use pgarrow_types::PgColumn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planner::select::Selection;
 use crate::planner::{PlannedSlice, Slices, Slicing, total};
+use crate::refusal::is_of_text;
 use crate::slice::{KeyType, SliceRange};
 
 /// Ranges for each reader: each runs the whole view or query, which may cost as much as all of it.
@@ -63,7 +64,14 @@ pub(crate) fn key_slices(session: &mut Session, source: KeySource<'_>, slicing: 
     if n_ranges <= 1 {
         return Ok(Slices::one(relations, "there is one reader").with_size(&size));
     }
-    let (bounds, how) = bounds(session, source, &key, key_type, n_ranges)?;
+    let (bounds, how) =
+        bounds(session, source, &key, key_type, n_ranges).map_err(|error| match is_of_text(error.sqlstate()) {
+            // The bounds are its values, and they come as text.
+            true => refused(&format!(
+                "column {name:?} holds text that is not valid in UTF-8, so it cannot be split on; split on another column"
+            )),
+            false => error,
+        })?;
     let ranges = ranges(&bounds, key.nullable, n_ranges, name, key_type);
     if ranges.len() <= 1 {
         let why = format!("column {name:?} has too few values to split on");

@@ -189,13 +189,15 @@ fn choices_that_mean_nothing_are_refused() {
     let database = database(
         "meaning",
         "CREATE TYPE stamped AS (at timestamptz, by text); \
-         CREATE TABLE e (t text, i int4[], n numeric(5,2), v int2vector, s stamped[], d date, w tsvector)",
+         CREATE TYPE mood AS ENUM ('a'); CREATE TYPE priced AS (a numeric(5,2)); \
+         CREATE TABLE e (t text, i int4[], n numeric(5,2), v int2vector, s stamped[], d date, w tsvector, m mood, \
+           p priced, r numrange)",
     );
     for (name, choice, why) in [
         ("t", "infinity=null", "infinity means nothing"),
         ("t", "nan=null", "nan means nothing"),
-        ("t", "decimal(5,2)", "neither numeric nor an array of it"),
-        ("i", "decimal(5,2)", "neither numeric nor an array of it"),
+        ("t", "decimal(5,2)", "neither numeric nor has any in it"),
+        ("i", "decimal(5,2)", "neither numeric nor has any in it"),
         ("i", "int8[][]", "is an array of integer, not of int8"),
         ("i", "nothing[][]", "is an array of integer, not of nothing"),
         ("t", "int4[][]", "is no array"),
@@ -211,6 +213,13 @@ fn choices_that_mean_nothing_are_refused() {
         ("i", "geometry=ewkb", "geometry means nothing"),
         ("i", "scan", "numeric means nothing"),
         ("w", "unknown-types=error", "cannot be decoded"),
+        // These were accepted and did nothing.
+        ("n", "scan", "declares how many digits it has"),
+        ("r", "scan", "is not numeric itself"),
+        ("i", "unknown-types=error", "unknown-types means nothing"),
+        ("w", "text,unknown-types=error", "unknown-types means nothing"),
+        ("m", "encoding-policy=replace", "encoding-policy means nothing"),
+        ("p", "decimal(7,3)", "no numeric in it whose decimal is not declared"),
         ("T", "text", "no such column of public.e"),
     ] {
         let error = refusal(source(&database).table("e").options(options(&[(name, choice)])));

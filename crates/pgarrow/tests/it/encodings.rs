@@ -49,7 +49,14 @@ fn text_of_no_encoding() {
     let source = ascii.source();
     // The server itself refuses to send it as UTF-8.
     let error = refusal(source.table("e"));
-    assert_error(&error, ErrorKind::Server, Some("22021"), &["row 2", "--encoding-policy"]);
+    assert_error(&error, ErrorKind::Server, Some("22021"), &["public.e: row 2:", "--encoding-policy"]);
+    // It was a name in the catalog that was said not to be UTF-8; and there are no statistics, or there are.
+    for sql in ["SELECT 1", "ANALYZE e"] {
+        source.execute(sql).unwrap();
+        let split = ExportOptions::default().with_split_on("v").with_readers(2);
+        let error = refusal(source.table("e").columns(["id"]).options(split));
+        assert_error(&error, ErrorKind::Options, None, &["column \"v\" holds text", "another column"]);
+    }
     assert_eq!(read(source.table("e").columns(["clean"])).unwrap().lines(), ["a", "b"]);
     let replaced = read(source.table("e").options(options(&[("v", "encoding-policy=replace")]))).unwrap();
     assert_eq!(replaced.lines(), ["1|ok|a", "2|caf\u{fffd}|b"]);
@@ -79,7 +86,8 @@ fn text_that_the_server_cannot_convert_is_told_with_its_row() {
     );
     let source = raw.source();
     let error = refusal(source.table("e"));
-    assert_error(&error, ErrorKind::Server, Some("22P05"), &["row 3"]);
+    // It had no table, and a slice where there was only one.
+    assert_error(&error, ErrorKind::Server, Some("22P05"), &["public.e: row 3:"]);
     assert_eq!(read(source.query("SELECT v FROM e LIMIT 2")).unwrap().lines(), ["ok", "あ"]);
 }
 

@@ -15,6 +15,7 @@
     reason = "helpers of tests, which fail by panicking"
 )]
 
+mod advice;
 mod choices;
 mod counts;
 mod differential;

@@ -1,0 +1,86 @@
+//! What is said of a value that stops an export works when it is followed.
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Decimal128Type;
+use arrow_schema::DataType;
+use pgarrow::{ErrorKind, ExportOptions, NumericForm, TypeOptions};
+use pgarrow_testkit::{Capability, require};
+
+use crate::choices::{data_type, options};
+use crate::support::{assert_error, database, read, refusal, source};
+
+/// All choices of a run for numerics.
+fn numerics(form: &str) -> ExportOptions {
+    let numeric: NumericForm = form.parse().unwrap();
+    ExportOptions::default().with_types(TypeOptions { numeric, ..TypeOptions::default() })
+}
+
+/// A larger decimal was proposed for them, and then refused.
+#[test]
+fn a_decimal_for_numerics_inside_of_other_types() {
+    require!(Capability::Server);
+    let database = database(
+        "insides",
+        "CREATE TYPE priced AS (price numeric, fee numeric(5,2), at int4); CREATE DOMAIN span AS numrange; \
+         CREATE TABLE e (c priced, r numrange, d span, cs priced[], ms nummultirange); \
+         INSERT INTO e VALUES (ROW(123456.789, 1.5, 1), '[123456.789,)', '(,123456.789]', \
+           ARRAY[ROW(123456.789, 2.5, 2)::priced], '{[123456.789,200000]}')",
+    );
+    let source = source(&database);
+    for name in ["c", "r", "d", "cs", "ms"] {
+        let table = || source.table("e").columns([name]).options(numerics("decimal(5,1)"));
+        let way = format!("--column {name}:decimal(P,S)");
+        assert_error(&refusal(table()), ErrorKind::Value, None, &[&way]);
+        let export = read(table().options(options(&[(name, "decimal(20,3)")]))).unwrap();
+        assert_eq!(export.n_rows(), 1, "{name}");
+        let decimals = data_type(&export, name).to_string();
+        assert!(decimals.contains("Decimal128(20, 3)"), "{name}: {decimals}");
+        // What declares its own keeps it.
+        assert_eq!(decimals.contains("Decimal128(5, 2)"), name.starts_with('c'), "{name}: {decimals}");
+        if name == "c" {
+            let prices = export.batches[0].column(0).as_struct().column(0).clone();
+            assert_eq!(prices.as_primitive::<Decimal128Type>().value(0), 123_456_789);
+        }
+    }
+}
+
+/// No decimal has so many digits, but a larger one was proposed.
+#[test]
+fn what_no_double_is_near_to_inside_of_a_composite() {
+    require!(Capability::Server);
+    let database = database(
+        "doubles",
+        "CREATE TYPE priced AS (price numeric); CREATE TABLE e AS SELECT ROW('1e400')::priced AS c",
+    );
+    let error = refusal(source(&database).table("e").options(numerics("float64")));
+    assert_error(
+        &error,
+        ErrorKind::Value,
+        None,
+        &["--column c:numeric=text", "--out-of-range null|saturate"],
+    );
+    assert!(!error.to_string().contains("decimal("), "{error}");
+    for choice in ["numeric=text", "out-of-range=null", "out-of-range=saturate", "text"] {
+        let followed = ExportOptions::default().with_column("c", choice.parse().unwrap());
+        let followed =
+            followed.with_types(TypeOptions { numeric: NumericForm::Float64, ..TypeOptions::default() });
+        assert_eq!(read(source(&database).table("e").options(followed)).unwrap().n_rows(), 1, "{choice}");
+    }
+}
+
+/// The type of the elements was `TYPE`, since the column's own name does not tell it.
+#[test]
+fn the_depth_of_arrays_that_stand_under_a_domain() {
+    require!(Capability::Server);
+    let database = database(
+        "domains",
+        "CREATE SCHEMA \"A b\"; CREATE DOMAIN \"A b\".amount AS numeric(5,2); CREATE DOMAIN grid AS \"A b\".amount[]; \
+         CREATE DOMAIN grids AS grid; CREATE TABLE e AS SELECT '{{1,2},{3,4}}'::grids AS v",
+    );
+    let error = refusal(source(&database).table("e"));
+    assert_error(&error, ErrorKind::Value, None, &["--column v:\"A b\".amount[][])"]);
+    let export = read(source(&database).table("e").options(options(&[("v", "\"A b\".amount[][]")]))).unwrap();
+    assert!(matches!(data_type(&export, "v"), DataType::List(_)));
+    assert_eq!(export.batches[0].column(0).as_list::<i32>().value(0).len(), 2);
+}
