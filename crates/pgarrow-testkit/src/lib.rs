@@ -21,6 +21,7 @@
 //! | `PGARROW_TEST_NEWER`    | `apart`: except tests for a newer server or pgvector: they run with another |
 //! | `PGARROW_TEST_LEFT_OUT` | the file that lists what was left out; default `left-out.txt` in target/tmp |
 //! | `PGARROW_FUZZ_INPUTS`   | how many inputs chance makes for each fuzz target; default 20,000           |
+//! | `PGARROW_TEST_SEED`     | any text: other random values in the differential test of types             |
 //! | `PGARROW_TEST_VENV`     | a Python environment to use or to make; default in target/tmp               |
 #![forbid(unsafe_code)]
 #![expect(

@@ -20,13 +20,14 @@ use generators::{GENERATORS, Generator, NULL_ONLY, TYPES};
 /// Random values of each type.
 const N_VALUES: u32 = 150;
 
-/// What the expressions of generators are made of.
+/// What the expressions of generators are made of. The same in every run, unless `PGARROW_TEST_SEED` is set.
 fn chance(n_values: u32) -> String {
+    let seed = literal(&std::env::var("PGARROW_TEST_SEED").unwrap_or_default());
     format!(
         r#"(SELECT g, h, ('x' || h)::bit(64)::int8 AS n,
-              translate(h || md5((g + 1)::text) || md5((g + 2)::text), 'abcdef', '012345') AS d,
+              translate(h || md5(h) || md5(md5(h)), 'abcdef', '012345') AS d,
               translate(left(h, g % 33), '0123456789abcdef', E'aé\u0001\t\\🦀''"€ ,({{}})[') AS t
-            FROM (SELECT g, md5(g::text) AS h FROM generate_series(1, {n_values}) AS g) AS s) AS chance"#
+            FROM (SELECT g, md5(g || {seed}) AS h FROM generate_series(1, {n_values}) AS g) AS s) AS chance"#
     )
 }
 
