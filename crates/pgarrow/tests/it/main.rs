@@ -1,9 +1,13 @@
 //! The library against real PostgreSQL servers, and against ones that break.
 //!
 //! ```text
-//! support   a Source in a database of its own, exports collected, polling with a deadline
-//! render    Arrow values back into PostgreSQL's text, written without a look at the decoders
-//! liar      a relay in front of a real server that changes its messages
+//! support       a Source in a database of its own, exports collected, polling with a deadline
+//! render        Arrow values back into PostgreSQL's text, written without a look at the decoders
+//! liar          a relay in front of a real server that changes its messages
+//! golden        recorded streams of every type: see testdata/README.md
+//! differential  values of every type that the server has, in every nesting
+//! every_type    a database with every type to files, read back by others
+//! type_table    the README's table of types
 //! ```
 //!
 //! The oracle of every value is the text that the server itself prints for it.
