@@ -13,6 +13,16 @@ pub(crate) const NULL: u32 = u32::MAX;
 /// it to [`take_value`].
 pub(crate) const ABSENT: u32 = u32::MAX;
 
+/// What a chunk may always add, in bytes: far above what values of ordinary size come to. So that the last rows of a
+/// batch are not decoded one by one.
+pub(crate) const ROOM_MIN: usize = 16 << 10;
+
+/// What values of a chunk may add at most, in bytes, however few they are: as much as the largest batch.
+pub const ROOM_MAX: usize = 1 << 30;
+
+/// A NULL of more than this, in bytes of Arrow, is counted against the room of the chunk.
+pub(crate) const NULL_BYTES_SMALL: usize = 64;
+
 /// Some rows of a stream, being decoded column by column.
 #[derive(Debug)]
 pub struct Chunk<'a> {
@@ -26,11 +36,12 @@ impl<'a> Chunk<'a> {
     /// of the row's next value. Offsets outside `bytes` are found and refused when they are read.
     pub fn new(bytes: &'a [u8], cursors: &'a mut [u32]) -> Self {
         debug_assert!(cursors.len() <= CHUNK_ROWS);
-        Self { bytes, cursors, room: usize::MAX }
+        Self { bytes, cursors, room: ROOM_MAX }
     }
 
     /// Limits what values that are much larger in Arrow than on the wire may add, in bytes. A column whose values
-    /// pass it stops the chunk there, with [`ValueError::ChunkFull`].
+    /// pass it stops the chunk there, with [`ValueError::ChunkFull`]; so it may with the only row of a chunk. Without
+    /// a limit it is [`ROOM_MAX`].
     #[must_use]
     pub fn with_room(self, room: usize) -> Self {
         Self { room, ..self }

@@ -41,8 +41,8 @@ use arrow_array::ArrayRef;
 use arrow_array::types::{TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType};
 use arrow_schema::DataType;
 use pgarrow_types::{
-    ArrayForm, ArrayType, Attribute, DecimalForm, EnumForm, IntervalForm, PgType, RangeType, TimestampUnit,
-    TypeOptions,
+    ArrayForm, ArrayType, Attribute, DecimalForm, EncodingPolicy, EnumForm, IntervalForm, PgType, RangeType,
+    TimestampUnit, TypeOptions,
 };
 
 use crate::chunk::Chunk;
@@ -60,7 +60,7 @@ pub trait Column: fmt::Debug + Send {
     ///
     /// # Errors
     ///
-    /// The first row of the chunk whose value cannot be decoded; or, with [`ValueError::ChunkFull`], the last row for
+    /// A row of the chunk whose value cannot be decoded, of several usually the first; or, with [`ValueError::ChunkFull`], the last row for
     /// which there is room in it, if that is not its last. The rows and cursors of the chunk
     /// are then unspecified: [`truncate`](Self::truncate) back to where the chunk began.
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError>;
@@ -90,9 +90,9 @@ pub trait Column: fmt::Debug + Send {
         0
     }
 
-    /// Bytes of Arrow data that one more NULL takes. For types of which a NULL is much larger than on the wire.
+    /// Bytes of Arrow data that one more NULL takes: those of an offset, where the type has offsets.
     fn null_bytes(&self) -> usize {
-        0
+        size_of::<i32>()
     }
 
     /// Adds what policies did to values of the batches that were handed out since this was last asked.
@@ -219,8 +219,13 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
             Box::new(list::ListColumn::new(list::ListForm::Multirange, &data_type, 1, ranges))
         }
         PgType::Hstore => {
-            let texts = || make_column(&PgType::Text, options, 0);
-            Box::new(map::MapColumn::new(data_type, texts(), texts()))
+            // Two keys of which something was replaced could become one.
+            let encoding = match options.encoding {
+                EncodingPolicy::Replace => EncodingPolicy::Error,
+                kept => kept,
+            };
+            let keys = make_column(&PgType::Text, &TypeOptions { encoding, ..*options }, 0);
+            Box::new(map::MapColumn::new(data_type, keys, make_column(&PgType::Text, options, 0)))
         }
         PgType::Tid => Box::new(parts::PartsColumn::new(tid::Tid::new(data_type))),
         PgType::Point => Box::new(parts::PartsColumn::new(geometric::Doubles::<2>::new(data_type))),

@@ -16,7 +16,7 @@ pub enum Effect {
     OutOfRangeNulled,
     /// A value out of range became the largest or smallest value.
     OutOfRangeSaturated,
-    /// Text had bytes replaced by U+FFFD.
+    /// Text had bytes that are not UTF-8, in whose place other characters stand.
     TextReplaced,
     /// A `char(n)` lost its padding.
     Trimmed,

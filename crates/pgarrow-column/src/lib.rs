@@ -39,7 +39,7 @@ mod raw;
 mod spare;
 mod strings;
 
-pub use chunk::{CHUNK_ROWS, Chunk};
+pub use chunk::{CHUNK_ROWS, Chunk, ROOM_MAX};
 pub use column::{Column, make_column};
 pub use effect::{Effect, Effects};
 pub use error::{RowError, ValueError};

@@ -1,5 +1,6 @@
 //! Offsets and bytes to Arrow's string and binary arrays, in the form that was chosen.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::{
@@ -17,8 +18,29 @@ use crate::raw;
 pub(crate) struct Output {
     form: StringForm,
     is_binary: bool,
-    /// What is not UTF-8 becomes U+FFFD.
-    replaces: bool,
+    /// What becomes of a value that is not UTF-8, if it does not stop the export.
+    replacement: Option<Replacement>,
+}
+
+/// What becomes of a value that is not UTF-8.
+#[derive(Clone, Copy, Debug)]
+enum Replacement {
+    /// U+FFFD for what is not, as `String::from_utf8_lossy` has it.
+    Lossy,
+    /// All of it is read as ISO 8859-1.
+    Latin1,
+}
+
+impl Replacement {
+    /// The value as text; borrowed if it is text already.
+    fn text(self, value: &[u8]) -> Cow<'_, str> {
+        match (self, simdutf8::basic::from_utf8(value)) {
+            (_, Ok(text)) => Cow::Borrowed(text),
+            (Self::Lossy, Err(_)) => Cow::Owned(String::from_utf8_lossy(value).into_owned()),
+            // The first 256 characters of Unicode are those of ISO 8859-1.
+            (Self::Latin1, Err(_)) => Cow::Owned(value.iter().map(|byte| char::from(*byte)).collect()),
+        }
+    }
 }
 
 impl Output {
@@ -27,17 +49,21 @@ impl Output {
         Self {
             form: options.strings,
             is_binary: options.encoding == EncodingPolicy::Binary,
-            replaces: options.encoding == EncodingPolicy::Replace,
+            replacement: match options.encoding {
+                EncodingPolicy::Replace => Some(Replacement::Lossy),
+                EncodingPolicy::Latin1 => Some(Replacement::Latin1),
+                EncodingPolicy::Error | EncodingPolicy::Binary => None,
+            },
         }
     }
 
     /// Text that is written here.
     pub(crate) fn text(options: &TypeOptions) -> Self {
-        Self { form: options.strings, is_binary: false, replaces: false }
+        Self { form: options.strings, is_binary: false, replacement: None }
     }
 
     pub(crate) fn bytes(options: &TypeOptions) -> Self {
-        Self { form: options.strings, is_binary: true, replaces: false }
+        Self { form: options.strings, is_binary: true, replacement: None }
     }
 
     /// The array of `values`, cut at `offsets`. What was replaced in it is counted.
@@ -64,9 +90,9 @@ impl Output {
                 }
             });
         }
-        let (offsets, values) = match self.replaces {
-            true => replaced(offsets, values, effects)?,
-            false => (offsets, values),
+        let (offsets, values) = match self.replacement {
+            Some(replacement) => replaced(replacement, offsets, values, effects)?,
+            None => (offsets, values),
         };
         let array = raw::utf8_array(offsets, values, nulls)?;
         Ok(match self.form {
@@ -86,8 +112,9 @@ fn large(offsets: &OffsetBuffer<i32>) -> OffsetBuffer<i64> {
     OffsetBuffer::new(offsets.iter().map(|offset| i64::from(*offset)).collect())
 }
 
-/// The same with U+FFFD for what is not UTF-8, as `String::from_utf8_lossy` has it.
+/// The same with other text for values that are not UTF-8.
 fn replaced(
+    replacement: Replacement,
     offsets: Vec<i32>,
     values: Vec<u8>,
     effects: &mut Effects,
@@ -107,8 +134,8 @@ fn replaced(
     new_values.extend_from_slice(values.get(..kept).unwrap_or_default());
     for row in first..n_rows {
         let value = value(row).unwrap_or_default();
-        let text = String::from_utf8_lossy(value);
-        if matches!(text, std::borrow::Cow::Owned(_)) {
+        let text = replacement.text(value);
+        if matches!(text, Cow::Owned(_)) {
             effects.add(Effect::TextReplaced, 1);
         }
         new_values.extend_from_slice(text.as_bytes());
@@ -166,6 +193,19 @@ mod tests {
     }
 
     #[test]
+    fn latin_1_has_every_byte() {
+        // Also those of C1, which Windows-1252 has other characters for; and UTF-8 in what is not UTF-8 as a whole.
+        let every: Vec<u8> = (0..=255).collect();
+        let options = TypeOptions { encoding: EncodingPolicy::Latin1, ..TypeOptions::default() };
+        let (text, effects) = array(Output::stored_text(&options), &[&every, b"\xc3\xa9\xe9"]);
+        let text = text.unwrap();
+        let text = text.as_string::<i32>();
+        let found: Vec<u32> = text.value(0).chars().map(u32::from).collect();
+        assert_eq!(found, (0..256).collect::<Vec<_>>());
+        assert_eq!((text.value(1), effects.count(Effect::TextReplaced)), ("Ã©é", 2));
+    }
+
+    #[test]
     fn what_is_not_utf8_is_an_error_or_replaced_or_binary() {
         let values = [&b"ok"[..], b"caf\xe9", b"NULL", b"\xff\xfe", "é".as_bytes()];
         let with = |encoding| {
@@ -174,11 +214,17 @@ mod tests {
         };
         let error = with(EncodingPolicy::Error).0.unwrap_err();
         assert_eq!(error, RowError { row: 1, cause: ValueError::Utf8 });
-        let (replaced, effects) = with(EncodingPolicy::Replace);
-        let replaced = replaced.unwrap();
-        let found: Vec<_> = replaced.as_bytes::<Utf8Type>().iter().collect();
-        assert_eq!(found, [Some("ok"), Some("caf\u{fffd}"), None, Some("\u{fffd}\u{fffd}"), Some("é")]);
-        assert_eq!(effects.count(Effect::TextReplaced), 2);
+        // What is UTF-8 stays, with bytes above 0x7f, too.
+        for (encoding, coffee, marks) in [
+            (EncodingPolicy::Replace, "caf\u{fffd}", "\u{fffd}\u{fffd}"),
+            (EncodingPolicy::Latin1, "café", "ÿþ"),
+        ] {
+            let (replaced, effects) = with(encoding);
+            let replaced = replaced.unwrap();
+            let found: Vec<_> = replaced.as_bytes::<Utf8Type>().iter().collect();
+            assert_eq!(found, [Some("ok"), Some(coffee), None, Some(marks), Some("é")]);
+            assert_eq!(effects.count(Effect::TextReplaced), 2);
+        }
         let (binary, effects) = with(EncodingPolicy::Binary);
         assert_eq!(binary.unwrap().as_binary::<i32>().value(1), b"caf\xe9");
         assert_eq!(effects, Effects::default());

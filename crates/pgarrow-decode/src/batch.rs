@@ -2,7 +2,7 @@
 
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_schema::{ArrowError, SchemaRef};
-use pgarrow_column::{BufferReuse, CHUNK_ROWS, Chunk, Column, Effects, RowError, ValueError};
+use pgarrow_column::{BufferReuse, CHUNK_ROWS, Chunk, Column, Effects, ROOM_MAX, RowError, ValueError};
 
 use crate::conform::conform;
 use crate::error::DecodeError;
@@ -208,6 +208,16 @@ impl Batch {
                     }
                     return Ok(self.take(ends, header_bytes));
                 }
+                Err(ChunkError::Value {
+                    column_index,
+                    error: RowError { row, cause: ValueError::ChunkFull },
+                }) if n_rows == 1 => {
+                    self.take_back();
+                    return Err(ChunkError::Value {
+                        column_index,
+                        error: RowError { row, cause: ValueError::BatchTooLarge },
+                    });
+                }
                 Err(ChunkError::Value { error: RowError { row, cause: ValueError::ChunkFull }, .. }) => {
                     self.take_back();
                     n_rows = (row + 1).min(n_rows - 1);
@@ -223,7 +233,11 @@ impl Batch {
     }
 
     fn decode_columns(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<(), ChunkError> {
-        let mut room = self.limits.bytes.saturating_sub(self.bytes).min(EXPANSION_BYTES);
+        let mut room = match cursors.len() {
+            // A row is decoded whole, whatever it takes.
+            1 => ROOM_MAX,
+            _ => self.limits.bytes.saturating_sub(self.bytes).min(EXPANSION_BYTES),
+        };
         for (column_index, column) in self.columns.iter_mut().enumerate() {
             let mut chunk = Chunk::new(bytes, cursors).with_room(room);
             column.decode(&mut chunk).map_err(|error| ChunkError::Value { column_index, error })?;
@@ -277,7 +291,11 @@ impl Batch {
     pub(crate) fn decode_value(&mut self, column_index: usize, framed: &[u8]) -> Result<(), ValueError> {
         let column = self.column_mut(column_index)?;
         let mut cursors = [0];
-        column.decode(&mut Chunk::new(framed, &mut cursors)).map_err(|error| error.cause)?;
+        let mut chunk = Chunk::new(framed, &mut cursors);
+        column.decode(&mut chunk).map_err(|error| match error.cause {
+            ValueError::ChunkFull => ValueError::BatchTooLarge,
+            cause => cause,
+        })?;
         let [cursor] = cursors;
         if cursor as usize == framed.len() { Ok(()) } else { Err(ValueError::Length) }
     }

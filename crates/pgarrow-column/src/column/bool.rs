@@ -107,6 +107,10 @@ impl Column for BoolColumn {
             + size_of_val(&self.scratch)
     }
 
+    fn null_bytes(&self) -> usize {
+        1
+    }
+
     fn recycle(&mut self, array: ArrayRef) {
         let buffer = array.as_boolean_opt().map(|array| array.values().inner().clone());
         if let Some(buffer) = buffer {

@@ -17,6 +17,8 @@ fn trimmed(wire: &[u8]) -> &[u8] {
 }
 
 impl TextForm for Trimmed {
+    const EXPANDS: bool = false;
+
     fn text_bytes_at_most(&self, wire: &[u8]) -> usize {
         wire.len()
     }

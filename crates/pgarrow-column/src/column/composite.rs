@@ -14,16 +14,13 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, StructArray};
 use arrow_schema::{DataType, Fields};
 
-use crate::chunk::{ABSENT, CHUNK_ROWS, Chunk, NULL};
+use crate::chunk::{ABSENT, CHUNK_ROWS, Chunk, NULL, NULL_BYTES_SMALL, ROOM_MIN};
 use crate::column::Column;
 use crate::column::elements::{cursor_at, value_within};
 use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::BufferReuse;
-
-/// A NULL of more than this, in bytes of Arrow, is counted against the room of the chunk.
-const NULL_BYTES_SMALL: usize = 64;
 
 /// To `Struct`. Each attribute has a column, which decodes its value in all rows of the chunk, as if it were a column
 /// of the table. Of a NULL composite every attribute is NULL: their cursors stand at its own length, which says so.
@@ -110,12 +107,13 @@ impl Column for CompositeColumn {
         let n_rows = cursors.len();
         let n_nulls = self.find(bytes, cursors)?;
         let null_bytes = self.null_bytes();
-        if null_bytes > NULL_BYTES_SMALL && n_rows > 1 {
-            if n_nulls * null_bytes > room {
-                let row = (room / null_bytes).min(n_rows - 2);
+        if null_bytes > NULL_BYTES_SMALL {
+            if n_nulls * null_bytes > room.max(ROOM_MIN) {
+                // As if all before were NULL, too: rather one row less than one more.
+                let row = (room / null_bytes).min(n_rows - 1);
                 return Err(RowError { row, cause: ValueError::ChunkFull });
             }
-            room -= n_nulls * null_bytes;
+            room = room.saturating_sub(n_nulls * null_bytes);
         }
         for (type_oid, column) in &mut self.attributes {
             let places = self.next.iter_mut().zip(&self.ends).zip(&self.null_at);

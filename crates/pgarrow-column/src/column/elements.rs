@@ -8,12 +8,6 @@ use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::spare::{BufferReuse, extrapolate};
 
-/// Offsets have 32 bits, and one value must not take more than this for NULLs that are 4 bytes on the wire.
-const NULLS_BYTES_MAX: usize = 1 << 30;
-
-/// NULLs up to this size in Arrow are no more than twice what they are on the wire.
-const NULL_BYTES_SMALL: usize = 8;
-
 /// The column of the values inside, and those that wait until they are a chunk of it.
 ///
 /// Errors name the element: its number in the batch.
@@ -98,15 +92,6 @@ impl Elements {
         }
         let n_decoded = self.n_decoded;
         let at_element = |error: RowError| RowError { row: n_decoded + error.row, ..error };
-        let null_bytes = self.column.null_bytes();
-        if null_bytes > NULL_BYTES_SMALL {
-            let is_null = |cursor: &&u32| {
-                let length = chunk.bytes.get(**cursor as usize..).and_then(<[u8]>::first_chunk::<4>);
-                length.is_none_or(|length| u32::from_be_bytes(*length) == NULL)
-            };
-            let n_nulls = cursors.iter().filter(is_null).count();
-            chunk.use_room(n_nulls * null_bytes).map_err(|cause| at_element(RowError { row: 0, cause }))?;
-        }
         let mut elements = Chunk::new(chunk.bytes, cursors).with_room(chunk.room);
         self.column.decode(&mut elements).map_err(at_element)?;
         chunk.room = elements.room();
@@ -161,30 +146,6 @@ impl Elements {
 pub(crate) struct Inside<'b> {
     pub(crate) bytes: &'b [u8],
     pub(crate) room: usize,
-    /// A single row is decoded whatever it takes.
-    is_single_row: bool,
-    nulls_bytes: usize,
-}
-
-impl<'b> Inside<'b> {
-    pub(crate) fn new(bytes: &'b [u8], n_rows: usize, room: usize) -> Self {
-        let is_single_row = n_rows <= 1;
-        let room = if is_single_row { usize::MAX } else { room };
-        Self { bytes, room, is_single_row, nulls_bytes: 0 }
-    }
-
-    /// `n_bytes` are needed for NULLs.
-    fn use_room(&mut self, n_bytes: usize) -> Result<(), ValueError> {
-        self.nulls_bytes = self.nulls_bytes.saturating_add(n_bytes);
-        if self.nulls_bytes > NULLS_BYTES_MAX {
-            return Err(ValueError::BatchTooLarge);
-        }
-        if !self.is_single_row && n_bytes > self.room {
-            return Err(ValueError::ChunkFull);
-        }
-        self.room = self.room.saturating_sub(n_bytes);
-        Ok(())
-    }
 }
 
 /// The value whose length is at `cursor`, which must end at `end` or before: where it is, or `None` for NULL; and

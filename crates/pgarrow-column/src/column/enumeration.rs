@@ -19,6 +19,12 @@ use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 /// Bytes of memory of a label beside its text, which is there twice: the string, the map's entry, its key.
 const LABEL_BYTES: usize = 64;
 
+/// Bytes of a label at most: many times what PostgreSQL allows (`NAMEDATALEN`), which can be changed when it is built.
+const LABEL_LENGTH_MAX: usize = 1 << 10;
+
+/// Labels that may be added while an export runs, at most. Each is kept for all of it.
+const LABELS_ADDED_MAX: usize = 10_000;
+
 /// Labels that are found without hashing their bytes: as many as most enums have, several times over.
 const SHORT_LABELS: usize = 64;
 
@@ -54,6 +60,7 @@ fn place(label: u128) -> usize {
 pub(crate) struct EnumColumn {
     keys_by_label: HashMap<Box<[u8]>, i32>,
     labels: Vec<String>,
+    labels_max: usize,
     dictionary: Arc<StringArray>,
     keys: Vec<i32>,
     nulls: Nulls,
@@ -70,6 +77,7 @@ impl EnumColumn {
         let dictionary = Arc::new(StringArray::from_iter_values(&labels));
         Self {
             keys_by_label,
+            labels_max: labels.len() + LABELS_ADDED_MAX,
             labels,
             dictionary,
             keys: Vec::new(),
@@ -87,6 +95,9 @@ impl EnumColumn {
     }
 
     fn add_label(&mut self, label: &[u8]) -> Result<i32, ValueError> {
+        if label.len() > LABEL_LENGTH_MAX || self.labels.len() >= self.labels_max {
+            return Err(ValueError::Malformed("labels that no enum of PostgreSQL has"));
+        }
         let text = std::str::from_utf8(label).map_err(|_| ValueError::Utf8)?;
         let key = i32::try_from(self.labels.len()).map_err(|_| ValueError::OutOfRange)?;
         self.labels.push(text.to_owned());

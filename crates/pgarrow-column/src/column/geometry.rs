@@ -56,6 +56,8 @@ impl Geometry {
 }
 
 impl TextForm for Geometry {
+    const EXPANDS: bool = false;
+
     fn text_bytes_at_most(&self, wire: &[u8]) -> usize {
         wire.len()
     }

@@ -180,8 +180,9 @@ impl Column for ListColumn {
         let before = self.rows();
         let room = chunk.room();
         let (bytes, cursors) = chunk.parts();
-        let mut inside = Inside::new(bytes, cursors.len(), room);
-        if self.offsets.capacity() == 0 {
+        let mut inside = Inside { bytes, room };
+        // As `finish` leaves them.
+        if self.offsets.len() == 1 && self.offsets.capacity() == 1 {
             self.offsets = self.spare_offsets.take();
             self.offsets.clear();
             self.offsets.push(0);

@@ -100,7 +100,7 @@ impl Column for MapColumn {
         let room = chunk.room();
         let (bytes, cursors) = chunk.parts();
         let n_rows = cursors.len();
-        let mut inside = Inside::new(bytes, n_rows, room);
+        let mut inside = Inside { bytes, room };
         make_room(&mut self.offsets, n_rows);
         let at_row = |column: &Self, error: RowError| RowError {
             row: (column.row_of(error.row) - before).min(n_rows - 1),

@@ -5,17 +5,11 @@ use std::fmt;
 use arrow_array::ArrayRef;
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 
-use crate::chunk::{Chunk, take_value};
+use crate::chunk::{Chunk, NULL_BYTES_SMALL, ROOM_MIN, take_value};
 use crate::column::Column;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{capacity_bytes, extrapolate, make_room, make_room_in_all};
-
-/// Bytes of NULLs that a chunk may always have.
-const ROOM_MIN: usize = 16 << 10;
-
-/// A NULL of more than this, in bytes of Arrow, is counted against the room of the chunk.
-const NULL_BYTES_SMALL: usize = 64;
 
 /// The buffers of a type, and how a value is taken apart into them.
 pub(crate) trait Parts: fmt::Debug + Send + 'static {
@@ -75,7 +69,7 @@ impl<P: Parts> Column for PartsColumn<P> {
             self.parts.append(value).map_err(at_row)?;
             if value.is_none() {
                 nulls_bytes += null_bytes;
-                if nulls_bytes > room && row + 1 < n_rows {
+                if nulls_bytes > room {
                     return Err(at_row(ValueError::ChunkFull));
                 }
             }

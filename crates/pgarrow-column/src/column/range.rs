@@ -16,7 +16,7 @@ use arrow_array::{ArrayRef, BooleanArray, StructArray};
 use arrow_schema::{DataType, Fields};
 
 use crate::bits::Bits;
-use crate::chunk::{ABSENT, CHUNK_ROWS, Chunk, take_value};
+use crate::chunk::{ABSENT, CHUNK_ROWS, Chunk, NULL_BYTES_SMALL, ROOM_MIN, take_value};
 use crate::column::Column;
 use crate::column::elements::{cursor_at, value_within};
 use crate::effect::Effects;
@@ -119,6 +119,15 @@ impl Column for RangeColumn {
             *empty = flags & EMPTY != 0;
         }
         for (column, cursors) in self.bounds.iter_mut().zip(&mut self.cursors) {
+            let null_bytes = column.null_bytes();
+            if null_bytes > NULL_BYTES_SMALL {
+                let n_absent = cursors.iter().take(n_rows).filter(|cursor| **cursor == ABSENT).count();
+                if n_absent * null_bytes > room.max(ROOM_MIN) {
+                    let row = (room / null_bytes).min(n_rows - 1);
+                    return Err(RowError { row, cause: ValueError::ChunkFull });
+                }
+                room = room.saturating_sub(n_absent * null_bytes);
+            }
             let mut bounds = Chunk::new(bytes, cursors.get_mut(..n_rows).unwrap_or_default()).with_room(room);
             column.decode(&mut bounds)?;
             room = bounds.room();

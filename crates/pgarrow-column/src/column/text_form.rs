@@ -4,16 +4,13 @@ use std::fmt;
 
 use arrow_array::ArrayRef;
 
-use crate::chunk::{Chunk, take_value};
+use crate::chunk::{Chunk, ROOM_MIN, take_value};
 use crate::column::Column;
 use crate::effect::{Effect, EffectLog, Effects};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{capacity_bytes, extrapolate, make_room, make_room_in_all};
 use crate::strings::Output;
-
-/// Bytes of text that a chunk may always have: far above what values of ordinary size come to.
-const ROOM_MIN: usize = 16 << 10;
 
 /// The least that text grows by, so that short values do not make it grow each time.
 const TEXT_STEP_BYTES: usize = 1 << 10;
@@ -26,6 +23,9 @@ fn make_text_room(text: &mut Vec<u8>, additional: usize) {
 
 /// A type and how PostgreSQL prints it.
 pub(crate) trait TextForm: fmt::Debug + Send + 'static {
+    /// Whether values may be much longer than on the wire.
+    const EXPANDS: bool = true;
+
     /// Bytes of the text at most, or somewhat more.
     fn text_bytes_at_most(&self, wire: &[u8]) -> usize;
 
@@ -69,7 +69,7 @@ impl<T: TextForm> TextFormColumn<T> {
 
 impl<T: TextForm> Column for TextFormColumn<T> {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
-        let room = chunk.room().max(ROOM_MIN);
+        let room = if T::EXPANDS { chunk.room().max(ROOM_MIN) } else { usize::MAX };
         let (bytes, cursors) = chunk.parts();
         let (start, n_rows) = (self.text.len(), cursors.len());
         make_room(&mut self.offsets, n_rows);
@@ -88,12 +88,14 @@ impl<T: TextForm> Column for TextFormColumn<T> {
             }
             let end = i32::try_from(self.text.len()).map_err(|_| at_row(ValueError::BatchTooLarge))?;
             self.offsets.push(end);
-            if self.text.len() - start > room && row + 1 < n_rows {
+            if self.text.len() - start > room {
                 return Err(at_row(ValueError::ChunkFull));
             }
         }
         self.nulls.commit(n_rows);
-        chunk.use_room(self.text.len() - start);
+        if T::EXPANDS {
+            chunk.use_room(self.text.len() - start);
+        }
         Ok(())
     }
 
@@ -117,7 +119,10 @@ impl<T: TextForm> Column for TextFormColumn<T> {
     }
 
     fn expanded_bytes(&self, rows: usize) -> usize {
-        self.offsets.get(rows).and_then(|end| usize::try_from(*end).ok()).unwrap_or(0)
+        match T::EXPANDS {
+            true => self.offsets.get(rows).and_then(|end| usize::try_from(*end).ok()).unwrap_or(0),
+            false => 0,
+        }
     }
 
     fn allocated_bytes(&self) -> usize {

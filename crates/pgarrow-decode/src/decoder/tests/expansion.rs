@@ -64,6 +64,20 @@ fn many_columns_of_nulls() {
     }
 }
 
+/// Four bytes each, and 64,000 in Arrow. A chunk ends before there are too many of them, be it with its only row.
+#[test]
+fn nulls_of_wide_vectors() {
+    let vector = PgType::Vector { dimensions: Some(16_000) };
+    let writer = (0..500).fold(CopyWriter::new(), |writer, _| writer.tuple([None, None]));
+    for limit in [LIMIT, 1] {
+        let limits = BatchLimits { bytes: limit, ..BatchLimits::default() };
+        let plan = columns_of(2, &vector);
+        let (n_rows, most) = allocated_at_most(&plan, limits, &writer.frames(Packing::PerTuple));
+        assert_eq!(n_rows, 500);
+        assert!(most < limit + (4 << 20), "{most}");
+    }
+}
+
 /// Large numerics among small ones, so that chunks are cut and grow again.
 fn uneven(n_columns: usize, n_rows: usize) -> CopyWriter {
     let small = [0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
