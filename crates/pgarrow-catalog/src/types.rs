@@ -124,6 +124,9 @@ struct Types {
     casts: HashSet<u32>,
     /// Digits after the point of the session's `lc_monetary`.
     money_fraction_digits: u8,
+    /// Text of this database is converted on its way to us. `hstore_send` counts bytes before that, so nobody could
+    /// find its values.
+    is_converted: bool,
     /// `EPSG:4326`, by SRID.
     crs: HashMap<i32, String>,
 }

@@ -16,7 +16,9 @@ const MULTIRANGES: u32 = 140_000;
 
 /// Reads what these types consist of, level by level, and what else has to be known of them.
 pub(super) fn load(session: &mut Session, types: &[TypeRef]) -> Result<Types, CatalogError> {
-    let mut loaded = Types::default();
+    let is_converted =
+        session.parameter("server_encoding").is_some_and(|name| !matches!(name, "UTF8" | "SQL_ASCII"));
+    let mut loaded = Types { is_converted, ..Types::default() };
     let mut seen: HashSet<TypeRef> = HashSet::new();
     let mut level: Vec<TypeRef> = types.to_vec();
     loop {

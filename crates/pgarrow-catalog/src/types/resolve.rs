@@ -195,7 +195,7 @@ impl Walk<'_> {
         // pgvector's typmod is the number of dimensions: `vector_typmod_in` in its src/vector.c.
         let dimensions = u16::try_from(ty.type_modifier).ok().filter(|dimensions| *dimensions > 0);
         Some(match (extension, symbol) {
-            ("hstore", "hstore_send") => PgType::Hstore,
+            ("hstore", "hstore_send") if !self.types.is_converted => PgType::Hstore,
             ("ltree", "ltree_send" | "lquery_send" | "ltxtq_send") => PgType::Ltree,
             ("vector", "vector_send") => PgType::Vector { dimensions },
             ("vector", "halfvec_send") => PgType::Halfvec { dimensions },
