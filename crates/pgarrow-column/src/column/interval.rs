@@ -4,7 +4,8 @@
 //! i64 microseconds │ i32 days │ i32 months        16 bytes, big-endian
 //! ```
 //!
-//! Since PostgreSQL 17 all three at their minimum or maximum mean ∓infinity.
+//! Since PostgreSQL 17 all three at their minimum or maximum mean ∓infinity. Before, these two were finite; nothing in
+//! the value tells, so they are taken for infinite there, too.
 //!
 //! Source: `interval_send` in PostgreSQL's `src/backend/utils/adt/timestamp.c`;
 //! `INTERVAL_NOBEGIN`, `INTERVAL_NOEND` in `src/include/datatype/timestamp.h`.

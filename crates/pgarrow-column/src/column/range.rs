@@ -4,7 +4,8 @@
 //! u8 flags │ lower bound, if it has one: i32 length, value │ upper bound, if it has one: i32 length, value
 //! ```
 //!
-//! A bound that is missing is NULL; one that is infinite (of a range of dates, say) is a value.
+//! A bound that is missing is NULL; one that is infinite (of a range of dates, say) is a value, and so is treated like
+//! any other. Where a policy makes NULL of it, the two look alike in Arrow, and only the count tells that there was one.
 //!
 //! Source: `range_send` in PostgreSQL's `src/backend/utils/adt/rangetypes.c`; the `RANGE_*` flags in
 //! `src/include/utils/rangetypes.h`.
