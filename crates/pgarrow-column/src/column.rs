@@ -221,7 +221,7 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
         PgType::Hstore => {
             // Two keys of which something was replaced could become one.
             let encoding = match options.encoding {
-                EncodingPolicy::Replace => EncodingPolicy::Error,
+                EncodingPolicy::Replace | EncodingPolicy::Latin1 => EncodingPolicy::Error,
                 kept => kept,
             };
             let keys = make_column(&PgType::Text, &TypeOptions { encoding, ..*options }, 0);

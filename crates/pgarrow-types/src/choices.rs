@@ -162,6 +162,8 @@ choice! {
         Error = "error",
         /// What is not valid becomes U+FFFD, and is counted.
         Replace = "replace",
+        /// What is not valid UTF-8 is read as Latin-1 (every byte is a character), and counted.
+        Latin1 = "latin1",
         /// Text columns become `Binary`, their bytes as they are.
         Binary = "binary",
     }

@@ -242,7 +242,9 @@ impl PgType {
             Self::Text | Self::Bpchar | Self::Json | Self::Jsonb | Self::ServerText { .. } => {
                 match options.encoding {
                     EncodingPolicy::Binary => bytes_type(options),
-                    EncodingPolicy::Error | EncodingPolicy::Replace => string_type(options),
+                    EncodingPolicy::Error | EncodingPolicy::Replace | EncodingPolicy::Latin1 => {
+                        string_type(options)
+                    }
                 }
             }
             Self::Char | Self::Bit | Self::Inet | Self::Macaddr | Self::Macaddr8 | Self::Ltree => {

@@ -141,7 +141,7 @@ fn advice(server: &ServerError) -> Option<&'static str> {
         "53300" => Some("close other connections, or raise max_connections or the role's limit"),
         "25006" => Some("an export runs in a read-only transaction"),
         "22021" | "22P05" => Some(
-            "the database holds text that is not valid in UTF-8; choose --encoding-policy replace|binary where the database's encoding is SQL_ASCII, or read such columns as bytea",
+            "the database holds text that is not valid in UTF-8; choose --encoding-policy replace|latin1|binary where the database's encoding is SQL_ASCII, or read such columns as bytea",
         ),
         "54000" => Some("a row of more than 1 GiB cannot be sent; leave out its largest columns"),
         "40001" => Some("on a standby, raise max_standby_streaming_delay or set hot_standby_feedback"),

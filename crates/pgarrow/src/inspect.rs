@@ -319,6 +319,9 @@ impl Notes<'_> {
             EncodingPolicy::Replace => {
                 self.change("bytes that are not UTF-8 become U+FFFD", "--encoding-policy")
             }
+            EncodingPolicy::Latin1 => {
+                self.change("text that is not UTF-8 is read as Latin-1", "--encoding-policy");
+            }
             EncodingPolicy::Binary => {
                 self.tell("is binary, in whatever encoding it has", Some("--encoding-policy"))
             }

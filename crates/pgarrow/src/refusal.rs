@@ -2,7 +2,9 @@
 
 use pgarrow_column::ValueError;
 use pgarrow_decode::DecodeError;
-use pgarrow_types::{DecimalForm, IntervalForm, NumericForm, PgColumn, PgType, TimestampUnit};
+use pgarrow_types::{
+    DecimalForm, EncodingPolicy, IntervalForm, NumericForm, PgColumn, PgType, TimestampUnit,
+};
 
 use crate::choose::{has, is_text, typed};
 use crate::error::{Error, ErrorKind};
@@ -100,7 +102,12 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
             choices.push("a cast to geometry(…, SRID) in a query".to_owned());
         }
         ValueError::Utf8 => {
-            choices.extend(any(&is_text).then(|| "--encoding-policy replace|binary".to_owned()));
+            let policies = match column.options.encoding {
+                EncodingPolicy::Error => "replace|latin1|binary",
+                // It is a key of hstore, of which nothing is replaced.
+                _ => "binary",
+            };
+            choices.extend(any(&is_text).then(|| format!("--encoding-policy {policies}")));
             if !matches!(column.pg_type, PgType::Text | PgType::ServerText { .. }) {
                 choices.push(format!("--column {name}:text,encoding-policy=binary"));
             }
@@ -195,7 +202,10 @@ mod tests {
             }
         }
         let utf8 = |pg_type| advice(&column(pg_type, "of it", run), None, ValueError::Utf8).unwrap();
-        assert_eq!(utf8(PgType::Text), "choose --encoding-policy replace|binary");
+        assert_eq!(utf8(PgType::Text), "choose --encoding-policy replace|latin1|binary");
+        let replaced = TypeOptions { encoding: EncodingPolicy::Replace, ..run };
+        let key = advice(&column(PgType::Hstore, "hstore", replaced), None, ValueError::Utf8).unwrap();
+        assert!(key.starts_with("choose --encoding-policy binary, or "), "{key}");
         assert_eq!(utf8(PgType::Ltree), "choose --column \"Of It\":text,encoding-policy=binary");
         // Other policies than that of the value do nothing to it: --infinity was named for NaN, first of all.
         let range = PgType::Range(Arc::new(RangeType { subtype: PgType::Date }));

@@ -60,6 +60,9 @@ pub(crate) struct TypeFlags {
     pub(crate) timestamp_unit: Option<TimestampUnit>,
 
     /// What becomes of text that is not valid UTF-8, as SQL_ASCII databases have it. Default: error
+    ///
+    /// replace: U+FFFD for what is not valid. latin1: such a value is read as Latin-1. binary: columns of text become
+    /// binary, their bytes as they are.
     #[arg(long, value_name = "POLICY", value_parser = words(EncodingPolicy::ALL, EncodingPolicy::as_str), help_heading = "Types")]
     pub(crate) encoding_policy: Option<EncodingPolicy>,
 

@@ -60,13 +60,16 @@ fn text_of_no_encoding() {
     assert_eq!(read(source.table("e").columns(["clean"])).unwrap().lines(), ["a", "b"]);
     let replaced = read(source.table("e").options(options(&[("v", "encoding-policy=replace")]))).unwrap();
     assert_eq!(replaced.lines(), ["1|ok|a", "2|caf\u{fffd}|b"]);
+    let latin = read(source.table("e").options(options(&[("v", "encoding-policy=latin1")]))).unwrap();
+    assert_eq!(latin.lines(), ["1|ok|a", "2|café|b"]);
     let run = TypeOptions { encoding: EncodingPolicy::Binary, ..TypeOptions::default() };
     let binary = read(source.table("e").options(ExportOptions::default().with_types(run))).unwrap();
     assert_eq!(data_type(&binary, "v"), DataType::Binary);
     assert_eq!(binary.batches[0].column(1).as_binary::<i32>().value(1), b"caf\xe9");
-    let report =
-        report(&source, options(&[("v", "encoding-policy=replace")]).with_readers(2).with_slice_bytes(1));
-    assert_eq!(report.columns[1].effects["text_replaced"], 1);
+    for policy in ["encoding-policy=replace", "encoding-policy=latin1"] {
+        let report = report(&source, options(&[("v", policy)]).with_readers(2).with_slice_bytes(1));
+        assert_eq!(report.columns[1].effects["text_replaced"], 1);
+    }
     // Who has not chosen for a column is told by us, since the server does not look any more.
     let error = refusal(source.table("e").options(options(&[("clean", "encoding-policy=replace")])));
     assert_error(&error, ErrorKind::Value, None, &["column \"v\"", "row 2", "--encoding-policy"]);

@@ -352,11 +352,14 @@ fn hstore_is_a_map() {
     let array = decode_with(&PgType::Hstore, &binary, &[Some(latin.clone())]).unwrap();
     assert_eq!(array.as_map().keys().as_binary::<i32>().value(0), b"\xe9");
     // Values are replaced and keys are not: two of them could become one.
-    let replace = with(|options| options.encoding = EncodingPolicy::Replace);
     let latin_value = hstore(&[(b"a", Some(b"\xff"))]);
-    let effects = effects_of(&PgType::Hstore, &replace, &[Some(latin_value)]);
-    assert_eq!(effects.count(Effect::TextReplaced), 1);
-    assert_eq!(decode_with(&PgType::Hstore, &replace, &[Some(latin)]).unwrap_err().cause, ValueError::Utf8);
+    for encoding in [EncodingPolicy::Replace, EncodingPolicy::Latin1] {
+        let replace = with(|options| options.encoding = encoding);
+        let effects = effects_of(&PgType::Hstore, &replace, &[Some(latin_value.clone())]);
+        assert_eq!(effects.count(Effect::TextReplaced), 1);
+        let refused = decode_with(&PgType::Hstore, &replace, &[Some(latin.clone())]).unwrap_err();
+        assert_eq!(refused.cause, ValueError::Utf8);
+    }
 }
 
 /// An array of composites of ranges and arrays, among them NULLs on every level.
