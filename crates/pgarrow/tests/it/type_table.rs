@@ -167,7 +167,6 @@ fn line(row: &Row, plan: impl Fn(ExportOptions) -> Vec<Field>) -> String {
         // A padding that is dropped and bytes that are replaced are no other type.
         let may_be_same = choice.starts_with("trim")
             || (choice.starts_with("encoding") && !choice.ends_with("binary"))
-            || choice.ends_with("latin1")
             || choice.starts_with("geometry")
             || *choice == "arrays=nested"
             || *choice == "scan";
