@@ -116,6 +116,9 @@ impl TablesRequest {
                 table_slices(&mut keeper.session, relation, &leaves, traits, None, &slicing)?
             };
             scan(&mut keeper.session, &mut chosen, &selection, only)?;
+            if relations.len() > 1 {
+                chosen.warnings.iter_mut().for_each(|warning| *warning = format!("{relation}: {warning}"));
+            }
             plans.push(plan(subject, Some(relation), chosen, selection, slices, options, &keeper.facts));
         }
         Ok(Some(plans))

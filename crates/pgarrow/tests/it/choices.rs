@@ -377,3 +377,19 @@ fn the_depth_of_a_column_is_not_that_of_the_arrays_inside_of_it() {
     assert_eq!(xs.as_list::<i32>().values().as_primitive::<Int32Type>().values(), &[1, 2, 3]);
     assert_eq!(inner("dda").as_list::<i32>().values().as_primitive::<Int32Type>().values(), &[1, 2]);
 }
+
+/// It was said twice that column "e" is read as text, and of which tables nobody knew.
+#[test]
+fn warnings_of_many_tables_name_the_table() {
+    require!(Capability::Server);
+    let database = database("warned", "CREATE TABLE e (w tsvector); CREATE TABLE f (w tsvector)");
+    let run = source(&database).tables(["e", "f"]).open().unwrap();
+    let report = run.for_each_concurrently(|_, _| Ok(())).unwrap();
+    assert_eq!(
+        report.warnings,
+        [
+            "public.e: column \"w\" (tsvector) is read as text",
+            "public.f: column \"w\" (tsvector) is read as text",
+        ]
+    );
+}
