@@ -104,6 +104,18 @@ fn plans_and_holds_that_cannot_be() {
     }
 }
 
+/// Both said that they read no rows, or none but for --numeric scan.
+#[test]
+fn help_says_what_reads_rows() {
+    for command in ["plan", "inspect"] {
+        let ran = pgarrow(&[command, "--help"]);
+        let help = ran.stdout_text().split_whitespace().collect::<Vec<_>>().join(" ");
+        for what in ["--numeric scan, --column NAME:scan", "--split-on reads the keys once"] {
+            assert!(help.contains(what), "{command}: {help}");
+        }
+    }
+}
+
 #[test]
 fn values_that_cannot_be_read() {
     for (args, says) in [
@@ -127,7 +139,7 @@ fn values_that_cannot_be_read() {
         (&["--enum", "int"], "dictionary, text"),
         (&["--strings", "utf16"], "utf8, large, view"),
         (&["--timestamp-unit", "s"], "us, ms, ns"),
-        (&["--encoding-policy", "guess"], "error, replace, binary"),
+        (&["--encoding-policy", "guess"], "error, replace, latin1, binary"),
         (&["--unknown-types", "skip"], "text, error"),
         (&["--geometry", "json"], "wkb, ewkb"),
         (&["--column", "a"], "write NAME:TYPE, as in total:decimal(20,4)"),
