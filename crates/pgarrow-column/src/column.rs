@@ -25,6 +25,7 @@ mod map;
 mod numeric;
 mod parts;
 mod policy;
+mod primitive;
 mod range;
 mod shaped;
 mod text_form;
@@ -47,6 +48,7 @@ use pgarrow_types::{
 
 use crate::chunk::Chunk;
 use crate::column::policy::Policies;
+use crate::column::primitive::PrimitiveColumn;
 use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::spare::BufferReuse;
@@ -154,16 +156,16 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
     let (text, stored_text) = (Output::text(options), Output::stored_text(options));
     match pg_type {
         PgType::Bool => Box::new(bool::BoolColumn::new(rows)),
-        PgType::Int2 => Box::new(fixed::FixedColumn::new(int::Int2, data_type, rows)),
-        PgType::Int4 => Box::new(fixed::FixedColumn::new(int::Int4, data_type, rows)),
-        PgType::Int8 => Box::new(fixed::FixedColumn::new(int::Int8, data_type, rows)),
-        PgType::Oid => Box::new(fixed::FixedColumn::new(int::Unsigned4, data_type, rows)),
-        PgType::Xid8 | PgType::PgLsn => Box::new(fixed::FixedColumn::new(int::Unsigned8, data_type, rows)),
-        PgType::Float4 => Box::new(fixed::FixedColumn::new(int::Float4, data_type, rows)),
-        PgType::Float8 => Box::new(fixed::FixedColumn::new(int::Float8, data_type, rows)),
-        PgType::Money { .. } => Box::new(fixed::FixedColumn::new(int::Money, data_type, rows)),
-        PgType::Date => Box::new(fixed::FixedColumn::new(date::Date(policies), data_type, rows)),
-        PgType::Time => Box::new(fixed::FixedColumn::new(time::Time, data_type, rows)),
+        PgType::Int2 => fixed_column(int::Int2, data_type, rows),
+        PgType::Int4 => fixed_column(int::Int4, data_type, rows),
+        PgType::Int8 => fixed_column(int::Int8, data_type, rows),
+        PgType::Oid => fixed_column(int::Unsigned4, data_type, rows),
+        PgType::Xid8 | PgType::PgLsn => fixed_column(int::Unsigned8, data_type, rows),
+        PgType::Float4 => fixed_column(int::Float4, data_type, rows),
+        PgType::Float8 => fixed_column(int::Float8, data_type, rows),
+        PgType::Money { .. } => fixed_column(int::Money, data_type, rows),
+        PgType::Date => fixed_column(date::Date(policies), data_type, rows),
+        PgType::Time => fixed_column(time::Time, data_type, rows),
         PgType::Timestamp | PgType::Timestamptz => match options.timestamp_unit {
             TimestampUnit::Microsecond => timestamps::<TimestampMicrosecondType>(policies, data_type, rows),
             TimestampUnit::Millisecond => timestamps::<TimestampMillisecondType>(policies, data_type, rows),
@@ -171,21 +173,25 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
         },
         PgType::Interval => match options.interval {
             IntervalForm::Struct => Box::new(interval::IntervalStructColumn::new(data_type, policies)),
-            IntervalForm::MonthDayNano => {
-                Box::new(fixed::FixedColumn::new(interval::MonthDayNano(policies), data_type, rows))
-            }
+            IntervalForm::MonthDayNano => fixed_column(interval::MonthDayNano(policies), data_type, rows),
             IntervalForm::Text => Box::new(text_form::TextFormColumn::new(interval_text::IntervalText, text)),
         },
         PgType::Timetz => Box::new(time::TimetzColumn::new(data_type)),
         PgType::Uuid => Box::new(uuid::UuidColumn::new(rows)),
         PgType::Numeric(numeric) => match numeric.form(options.numeric) {
-            DecimalForm::Decimal128 { precision, scale } => {
-                Box::new(decimal::Decimal128Column::new(precision, scale, policies, rows))
+            DecimalForm::Decimal128 { precision, scale } => Box::new(PrimitiveColumn::new(
+                decimal::Decimal128::new(precision, scale, policies),
+                data_type,
+                rows,
+            )),
+            DecimalForm::Decimal256 { precision, scale } => Box::new(PrimitiveColumn::new(
+                decimal::Decimal256::new(precision, scale, policies),
+                data_type,
+                0,
+            )),
+            DecimalForm::Float64 => {
+                Box::new(PrimitiveColumn::new(float64::Float64::new(policies), data_type, rows))
             }
-            DecimalForm::Decimal256 { precision, scale } => {
-                Box::new(decimal::Decimal256Column::new(precision, scale, policies))
-            }
-            DecimalForm::Float64 => Box::new(float64::Float64Column::new(policies, rows)),
             DecimalForm::Text => Box::new(text_form::TextFormColumn::new(numeric::NumericText, text)),
         },
         PgType::Bpchar if options.trim => {
@@ -249,8 +255,12 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
     }
 }
 
+fn fixed_column<T: fixed::FixedWidth>(decoder: T, data_type: DataType, rows: usize) -> Box<dyn Column> {
+    Box::new(PrimitiveColumn::new(fixed::Fixed::new(decoder), data_type, rows))
+}
+
 fn timestamps<U: timestamp::Unit>(policies: Policies, data_type: DataType, rows: usize) -> Box<dyn Column> {
-    Box::new(fixed::FixedColumn::new(timestamp::Timestamp::<U>::new(policies), data_type, rows))
+    fixed_column(timestamp::Timestamp::<U>::new(policies), data_type, rows)
 }
 
 fn array_column(array: &ArrayType, data_type: DataType, options: &TypeOptions) -> Box<dyn Column> {

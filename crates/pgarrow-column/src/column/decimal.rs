@@ -1,23 +1,15 @@
 //! `numeric(p, s)` to a decimal: an integer count of 10^-s.
 
-use std::fmt;
-use std::sync::Arc;
-
-use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Decimal128Type, Decimal256Type};
-use arrow_array::{ArrayRef, PrimitiveArray};
 use arrow_buffer::i256;
-use arrow_schema::DataType;
 
-use crate::chunk::{Chunk, NULL, take_value};
-use crate::column::Column;
+use crate::chunk::{NULL, take_value};
 use crate::column::numeric::Numeric;
 use crate::column::policy::Policies;
+use crate::column::primitive::{Decode, Rows};
 use crate::column::unscaled::{Unscaled, unscaled};
-use crate::effect::{Effect, EffectLog, Effects};
+use crate::effect::{Effect, EffectLog};
 use crate::error::{RowError, ValueError};
-use crate::nulls::Nulls;
-use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 fn decode<N: Unscaled>(wire: &[u8], scale: u8, limit: N) -> Result<N, ValueError> {
     match Numeric::parse(wire)? {
@@ -112,61 +104,43 @@ impl Quick {
     }
 }
 
-/// To `Decimal128(precision, scale)`.
-pub(crate) struct Decimal128Column {
-    precision: u8,
+/// To `Decimal128(precision, scale)`: the quick way, and a careful one for what that leaves.
+#[derive(Debug)]
+pub(crate) struct Decimal128 {
     scale: u8,
     limit: i128,
     quick: Quick,
-    values: Vec<i128>,
-    nulls: Nulls,
     policies: Policies,
-    effects: EffectLog,
-    spare: Spare<i128>,
 }
 
-impl fmt::Debug for Decimal128Column {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Decimal128Column({}, {}, {} rows)", self.precision, self.scale, self.values.len())
-    }
-}
-
-impl Decimal128Column {
+impl Decimal128 {
     /// 1 ≤ `precision` ≤ 38, 0 ≤ `scale` ≤ `precision`.
-    pub(crate) fn new(precision: u8, scale: i8, policies: Policies, rows: usize) -> Self {
+    pub(crate) fn new(precision: u8, scale: i8, policies: Policies) -> Self {
         let scale = scale.unsigned_abs();
-        Self {
-            precision,
-            scale,
-            limit: i128::ten_to(precision).unwrap_or(i128::MAX),
-            quick: Quick::new(precision, scale),
-            values: Vec::new(),
-            nulls: Nulls::new(),
-            policies,
-            effects: EffectLog::default(),
-            spare: Spare::new(rows),
-        }
+        let limit = i128::ten_to(precision).unwrap_or(i128::MAX);
+        Self { scale, limit, quick: Quick::new(precision, scale), policies }
     }
 }
 
 /// Decodes values that the quick way leaves, of a chunk in front of which there are `before` rows. In one place, so that
 /// the quick loop has no more to keep in registers than a reference.
-struct Careful<'a> {
+struct Careful<'a, N> {
     scale: u8,
-    limit: i128,
+    limit: N,
+    largest: N,
     policies: Policies,
     effects: &'a mut EffectLog,
     before: usize,
 }
 
-impl Careful<'_> {
+impl<N: Unscaled> Careful<'_, N> {
     #[inline(never)]
-    fn decode(&mut self, bytes: &[u8], cursor: &mut u32, row: usize) -> Result<Option<i128>, ValueError> {
+    fn decode(&mut self, bytes: &[u8], cursor: &mut u32, row: usize) -> Result<Option<N>, ValueError> {
         let Some(value) = take_value(bytes, cursor)? else { return Ok(None) };
         match decode(value, self.scale, self.limit) {
             Ok(value) => Ok(Some(value)),
             Err(cause) => {
-                let (instead, effect) = reconsider(value, cause, self.limit - 1, self.policies)?;
+                let (instead, effect) = reconsider(value, cause, self.largest, self.policies)?;
                 self.effects.note(self.before + row, effect);
                 Ok(instead)
             }
@@ -174,26 +148,18 @@ impl Careful<'_> {
     }
 }
 
-impl Column for Decimal128Column {
-    fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
-        let (bytes, cursors) = chunk.parts();
-        if self.values.capacity() == 0 {
-            self.values = self.spare.take();
-            self.values.clear();
-        }
-        make_room(&mut self.values, cursors.len());
-        let quick = self.quick;
-        let mut careful = Careful {
-            scale: self.scale,
-            limit: self.limit,
-            policies: self.policies,
-            effects: &mut self.effects,
-            before: self.values.len(),
-        };
+impl Decode for Decimal128 {
+    type Arrow = Decimal128Type;
+
+    fn decode(&mut self, bytes: &[u8], cursors: &mut [u32], rows: &mut Rows<i128>) -> Result<(), RowError> {
+        let Rows { values, nulls, effects } = rows;
+        let (quick, before) = (self.quick, values.len());
+        let Self { scale, limit, policies, .. } = *self;
+        let mut careful = Careful { scale, limit, largest: limit - 1, policies, effects, before };
         let mut any_null = false;
         let mut failed = None;
-        let valid = self.nulls.scratch();
-        let values = cursors.iter_mut().zip(valid).enumerate().map(|(row, (cursor, valid))| {
+        let valid = nulls.scratch();
+        let decoded = cursors.iter_mut().zip(valid).enumerate().map(|(row, (cursor, valid))| {
             let at = *cursor as usize;
             *valid = true;
             if let Some(framed) = bytes.get(at..at + 20).and_then(|framed| framed.try_into().ok()) {
@@ -220,178 +186,45 @@ impl Column for Decimal128Column {
                 }
             }
         });
-        self.values.extend(values);
+        values.extend(decoded);
         if let Some(error) = failed {
             return Err(error);
         }
-        self.nulls.append_chunk(cursors.len(), any_null);
+        nulls.append_chunk(cursors.len(), any_null);
         Ok(())
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        self.values.truncate(rows);
-        self.nulls.truncate(rows);
-        self.effects.truncate(rows);
-    }
-
-    fn expect_rows(&mut self, rows: usize) {
-        self.spare.foresee(&mut self.values, rows);
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(self.values.as_slice())
-    }
-
-    fn allocated_bytes(&self) -> usize {
-        capacity_bytes(&self.values)
-            + self.nulls.allocated_bytes()
-            + self.effects.allocated_bytes()
-            + self.spare.allocated_bytes()
-    }
-
-    fn null_bytes(&self) -> usize {
-        size_of_val(&self.limit)
-    }
-
-    fn take_effects(&mut self, effects: &mut Effects) {
-        self.effects.take(effects);
-    }
-
-    fn recycle(&mut self, array: ArrayRef) {
-        let buffer = array.as_primitive_opt::<Decimal128Type>().map(|array| array.values().inner().clone());
-        if let Some(buffer) = buffer {
-            drop(array);
-            self.spare.give(buffer);
-        }
-    }
-
-    fn reuse(&self) -> BufferReuse {
-        self.spare.reuse()
-    }
-
-    fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.spare.learn(self.values.len());
-        self.effects.finish();
-        let values = std::mem::take(&mut self.values);
-        let array = PrimitiveArray::<Decimal128Type>::new(values.into(), self.nulls.finish());
-        let data_type = DataType::Decimal128(self.precision, self.scale.cast_signed());
-        Ok(Arc::new(array.with_data_type(data_type)))
     }
 }
 
 /// To `Decimal256(precision, scale)`.
-pub(crate) struct Decimal256Column {
-    precision: u8,
+#[derive(Debug)]
+pub(crate) struct Decimal256 {
     scale: u8,
     limit: i256,
-    values: Vec<i256>,
-    nulls: Nulls,
     policies: Policies,
-    effects: EffectLog,
-    spare: Spare<i256>,
 }
 
-impl fmt::Debug for Decimal256Column {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Decimal256Column({}, {}, {} rows)", self.precision, self.scale, self.values.len())
-    }
-}
-
-impl Decimal256Column {
+impl Decimal256 {
     /// 39 ≤ `precision` ≤ 76, 0 ≤ `scale` ≤ `precision`.
     pub(crate) fn new(precision: u8, scale: i8, policies: Policies) -> Self {
         let limit = i256::ten_to(precision).unwrap_or(i256::MAX);
-        Self {
-            precision,
-            scale: scale.unsigned_abs(),
-            limit,
-            values: Vec::new(),
-            nulls: Nulls::new(),
-            policies,
-            effects: EffectLog::default(),
-            spare: Spare::new(0),
-        }
+        Self { scale: scale.unsigned_abs(), limit, policies }
     }
 }
 
-impl Column for Decimal256Column {
-    fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
-        let (bytes, cursors) = chunk.parts();
-        if self.values.capacity() == 0 {
-            self.values = self.spare.take();
-            self.values.clear();
-        }
-        make_room(&mut self.values, cursors.len());
-        let valid = self.nulls.scratch();
-        for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
-            let here = |cause| RowError { row, cause };
-            let mut value = None;
-            if let Some(wire) = take_value(bytes, cursor).map_err(here)? {
-                value = match decode(wire, self.scale, self.limit) {
-                    Ok(value) => Some(value),
-                    Err(cause) => {
-                        let largest = self.limit.wrapping_sub(i256::ONE);
-                        let (instead, effect) =
-                            reconsider(wire, cause, largest, self.policies).map_err(here)?;
-                        self.effects.note(self.values.len(), effect);
-                        instead
-                    }
-                };
-            }
+impl Decode for Decimal256 {
+    type Arrow = Decimal256Type;
+
+    fn decode(&mut self, bytes: &[u8], cursors: &mut [u32], rows: &mut Rows<i256>) -> Result<(), RowError> {
+        let Rows { values, nulls, effects } = rows;
+        let Self { scale, limit, policies } = *self;
+        let largest = limit.wrapping_sub(i256::ONE);
+        let mut careful = Careful { scale, limit, largest, policies, effects, before: values.len() };
+        for (row, (cursor, valid)) in cursors.iter_mut().zip(nulls.scratch()).enumerate() {
+            let value = careful.decode(bytes, cursor, row).map_err(|cause| RowError { row, cause })?;
             *valid = value.is_some();
-            self.values.push(value.unwrap_or_default());
+            values.push(value.unwrap_or_default());
         }
-        self.nulls.commit(cursors.len());
+        nulls.commit(cursors.len());
         Ok(())
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        self.values.truncate(rows);
-        self.nulls.truncate(rows);
-        self.effects.truncate(rows);
-    }
-
-    fn expect_rows(&mut self, rows: usize) {
-        self.spare.foresee(&mut self.values, rows);
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(self.values.as_slice())
-    }
-
-    fn allocated_bytes(&self) -> usize {
-        capacity_bytes(&self.values)
-            + self.nulls.allocated_bytes()
-            + self.effects.allocated_bytes()
-            + self.spare.allocated_bytes()
-    }
-
-    fn null_bytes(&self) -> usize {
-        size_of_val(&self.limit)
-    }
-
-    fn take_effects(&mut self, effects: &mut Effects) {
-        self.effects.take(effects);
-    }
-
-    fn recycle(&mut self, array: ArrayRef) {
-        let buffer = array.as_primitive_opt::<Decimal256Type>().map(|array| array.values().inner().clone());
-        if let Some(buffer) = buffer {
-            drop(array);
-            self.spare.give(buffer);
-        }
-    }
-
-    fn reuse(&self) -> BufferReuse {
-        self.spare.reuse()
-    }
-
-    fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.spare.learn(self.values.len());
-        self.effects.finish();
-        let values = std::mem::take(&mut self.values);
-        let array = PrimitiveArray::<Decimal256Type>::new(values.into(), self.nulls.finish());
-        let data_type = DataType::Decimal256(self.precision, self.scale.cast_signed());
-        Ok(Arc::new(array.with_data_type(data_type)))
     }
 }

@@ -1,19 +1,13 @@
 //! Types of one fixed width that become one Arrow primitive.
 
 use std::fmt;
-use std::sync::Arc;
 
-use arrow_array::cast::AsArray as _;
 use arrow_array::types::ArrowPrimitiveType;
-use arrow_array::{ArrayRef, PrimitiveArray};
-use arrow_schema::DataType;
 
-use crate::chunk::{Chunk, take_value};
-use crate::column::Column;
-use crate::effect::{Effect, EffectLog, Effects};
+use crate::chunk::take_value;
+use crate::column::primitive::{Decode, Rows};
+use crate::effect::Effect;
 use crate::error::{RowError, ValueError};
-use crate::nulls::Nulls;
-use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 /// A PostgreSQL type of one fixed width that maps onto one Arrow primitive type.
 pub(crate) trait FixedWidth: Copy + fmt::Debug + Send + 'static {
@@ -60,35 +54,17 @@ macro_rules! wire {
 }
 wire!(1 + 4 = 5, 2 + 4 = 6, 4 + 4 = 8, 8 + 4 = 12, 12 + 4 = 16, 16 + 4 = 20);
 
-/// A column of fixed-width values.
-pub(crate) struct FixedColumn<T: FixedWidth> {
+/// Decodes values of one width, one after the other.
+#[derive(Debug)]
+pub(crate) struct Fixed<T> {
     decoder: T,
-    data_type: DataType,
-    values: Vec<Native<T>>,
-    nulls: Nulls,
     /// The last chunk had NULLs: start the next with the loop that expects them.
     expect_nulls: bool,
-    effects: EffectLog,
-    spare: Spare<Native<T>>,
 }
 
-impl<T: FixedWidth> fmt::Debug for FixedColumn<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FixedColumn({:?}, {} rows)", self.decoder, self.values.len())
-    }
-}
-
-impl<T: FixedWidth> FixedColumn<T> {
-    pub(crate) fn new(decoder: T, data_type: DataType, rows: usize) -> Self {
-        Self {
-            decoder,
-            data_type,
-            values: Vec::new(),
-            nulls: Nulls::new(),
-            expect_nulls: false,
-            effects: EffectLog::default(),
-            spare: Spare::new(rows),
-        }
+impl<T: FixedWidth> Fixed<T> {
+    pub(crate) fn new(decoder: T) -> Self {
+        Self { decoder, expect_nulls: false }
     }
 
     /// Decodes the chunk if no value is NULL and none needs a second look. Otherwise puts
@@ -96,12 +72,12 @@ impl<T: FixedWidth> FixedColumn<T> {
     ///
     /// Without an exit from the loop the processor overlaps its rounds; what is wrong is asked
     /// once, at the end.
-    fn decode_all_valid(&mut self, bytes: &[u8], cursors: &mut [u32]) -> bool {
+    fn decode_all_valid(&self, bytes: &[u8], cursors: &mut [u32], values: &mut Vec<Native<T>>) -> bool {
         let framed = 4 + T::Wire::WIDTH;
         let mut wrong = 0;
-        let before = self.values.len();
+        let before = values.len();
         let decoder = self.decoder;
-        self.values.extend(cursors.iter_mut().map(|cursor| {
+        values.extend(cursors.iter_mut().map(|cursor| {
             let at = *cursor as usize;
             *cursor = cursor.wrapping_add(framed);
             let Some((length, wire)) = T::Wire::framed(bytes, at) else {
@@ -118,17 +94,23 @@ impl<T: FixedWidth> FixedColumn<T> {
             for cursor in cursors {
                 *cursor = cursor.wrapping_sub(framed);
             }
-            self.values.truncate(before);
+            values.truncate(before);
             return false;
         }
         true
     }
 
     /// Decodes a chunk in which values may be NULL, without branching on which are.
-    fn decode_nullable(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<bool, RowError> {
+    fn decode_nullable(
+        &self,
+        bytes: &[u8],
+        cursors: &mut [u32],
+        rows: &mut Rows<Native<T>>,
+    ) -> Result<bool, RowError> {
         let mut any_null = false;
         let decoder = self.decoder;
-        let valid = self.nulls.scratch();
+        let Rows { values, nulls, effects } = rows;
+        let valid = nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
             let at = *cursor as usize;
             if let Some((length, wire)) = T::Wire::framed(bytes, at) {
@@ -139,7 +121,7 @@ impl<T: FixedWidth> FixedColumn<T> {
                     let decoded = decoder.decode(wire);
                     if decoded.is_ok() || !is_valid {
                         let value = if is_valid { decoded.unwrap_or_default() } else { Default::default() };
-                        self.values.push(value);
+                        values.push(value);
                         *valid = is_valid;
                         any_null |= !is_valid;
                         *cursor += 4 + u32::from(is_valid) * T::Wire::WIDTH;
@@ -151,11 +133,11 @@ impl<T: FixedWidth> FixedColumn<T> {
             let (value, effect) =
                 decode_carefully(decoder, bytes, cursor).map_err(|cause| RowError { row, cause })?;
             if let Some(effect) = effect {
-                self.effects.note(self.values.len(), effect);
+                effects.note(values.len(), effect);
             }
             *valid = value.is_some();
             any_null |= value.is_none();
-            self.values.push(value.unwrap_or_default());
+            values.push(value.unwrap_or_default());
         }
         Ok(any_null)
     }
@@ -181,69 +163,21 @@ fn decode_carefully<T: FixedWidth>(
     }
 }
 
-impl<T: FixedWidth> Column for FixedColumn<T> {
-    fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
-        let (bytes, cursors) = chunk.parts();
-        if self.values.capacity() == 0 {
-            self.values = self.spare.take();
-            self.values.clear();
-        }
-        make_room(&mut self.values, cursors.len());
-        if !self.expect_nulls && self.decode_all_valid(bytes, cursors) {
-            self.nulls.append_valid(cursors.len());
+impl<T: FixedWidth> Decode for Fixed<T> {
+    type Arrow = T::Arrow;
+
+    fn decode(
+        &mut self,
+        bytes: &[u8],
+        cursors: &mut [u32],
+        rows: &mut Rows<Native<T>>,
+    ) -> Result<(), RowError> {
+        if !self.expect_nulls && self.decode_all_valid(bytes, cursors, &mut rows.values) {
+            rows.nulls.append_valid(cursors.len());
             return Ok(());
         }
-        self.expect_nulls = self.decode_nullable(bytes, cursors)?;
-        self.nulls.append_chunk(cursors.len(), self.expect_nulls);
+        self.expect_nulls = self.decode_nullable(bytes, cursors, rows)?;
+        rows.nulls.append_chunk(cursors.len(), self.expect_nulls);
         Ok(())
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        self.values.truncate(rows);
-        self.nulls.truncate(rows);
-        self.effects.truncate(rows);
-    }
-
-    fn expect_rows(&mut self, rows: usize) {
-        self.spare.foresee(&mut self.values, rows);
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(self.values.as_slice())
-    }
-
-    fn allocated_bytes(&self) -> usize {
-        capacity_bytes(&self.values)
-            + self.nulls.allocated_bytes()
-            + self.effects.allocated_bytes()
-            + self.spare.allocated_bytes()
-    }
-
-    fn null_bytes(&self) -> usize {
-        size_of::<Native<T>>()
-    }
-
-    fn take_effects(&mut self, effects: &mut Effects) {
-        self.effects.take(effects);
-    }
-
-    fn recycle(&mut self, array: ArrayRef) {
-        let buffer = array.as_primitive_opt::<T::Arrow>().map(|array| array.values().inner().clone());
-        if let Some(buffer) = buffer {
-            drop(array);
-            self.spare.give(buffer);
-        }
-    }
-
-    fn reuse(&self) -> BufferReuse {
-        self.spare.reuse()
-    }
-
-    fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.spare.learn(self.values.len());
-        self.effects.finish();
-        let values = std::mem::take(&mut self.values);
-        let array = PrimitiveArray::<T::Arrow>::new(values.into(), self.nulls.finish());
-        Ok(Arc::new(array.with_data_type(self.data_type.clone())))
     }
 }

@@ -3,20 +3,15 @@
 //! The wire format stands in `numeric.rs`.
 
 use std::io::Write as _;
-use std::sync::Arc;
 
-use arrow_array::cast::AsArray as _;
 use arrow_array::types::Float64Type;
-use arrow_array::{ArrayRef, Float64Array};
 
-use crate::chunk::{Chunk, take_value};
-use crate::column::Column;
+use crate::chunk::take_value;
 use crate::column::numeric::{DEC_DIGITS, Digits, Numeric};
 use crate::column::policy::Policies;
-use crate::effect::{EffectLog, Effects};
+use crate::column::primitive::{Decode, Rows};
+use crate::effect::Effect;
 use crate::error::{RowError, ValueError};
-use crate::nulls::Nulls;
-use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
 /// Every integer up to here is a double.
 const EXACT_MAX: u64 = 1 << 53;
@@ -77,110 +72,54 @@ fn nearest(numeric: &Numeric<'_>, text: &mut Vec<u8>) -> Result<f64, ValueError>
 
 /// To `Float64`. NaN and the infinities are what they are.
 #[derive(Debug)]
-pub(crate) struct Float64Column {
+pub(crate) struct Float64 {
     policies: Policies,
-    values: Vec<f64>,
-    nulls: Nulls,
-    effects: EffectLog,
-    spare: Spare<f64>,
     text: Vec<u8>,
 }
 
-impl Float64Column {
-    pub(crate) fn new(policies: Policies, rows: usize) -> Self {
-        Self {
-            policies,
-            values: Vec::new(),
-            nulls: Nulls::new(),
-            effects: EffectLog::default(),
-            spare: Spare::new(rows),
-            text: Vec::new(),
-        }
+impl Float64 {
+    pub(crate) fn new(policies: Policies) -> Self {
+        Self { policies, text: Vec::new() }
     }
 
-    /// The value for the next row; `None` if a policy makes it NULL.
-    fn value(&mut self, wire: &[u8]) -> Result<Option<f64>, ValueError> {
+    /// A value; `None` if a policy makes it NULL. And what the policy did, if it was asked.
+    fn value(&mut self, wire: &[u8]) -> Result<(Option<f64>, Option<Effect>), ValueError> {
         let numeric = Numeric::parse(wire)?;
-        nearest(&numeric, &mut self.text).map(Some).or_else(|cause| {
-            let is_negative = matches!(numeric, Numeric::Finite(digits) if digits.is_negative);
-            let largest = || if is_negative { f64::MIN } else { f64::MAX };
-            let (instead, effect) = self.policies.resolve(cause, largest)?;
-            self.effects.note(self.values.len(), effect);
-            Ok(instead)
-        })
+        match nearest(&numeric, &mut self.text) {
+            Ok(value) => Ok((Some(value), None)),
+            Err(cause) => {
+                let is_negative = matches!(numeric, Numeric::Finite(digits) if digits.is_negative);
+                let largest = || if is_negative { f64::MIN } else { f64::MAX };
+                let (instead, effect) = self.policies.resolve(cause, largest)?;
+                Ok((instead, Some(effect)))
+            }
+        }
     }
 }
 
-impl Column for Float64Column {
-    fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
-        let (bytes, cursors) = chunk.parts();
-        if self.values.capacity() == 0 {
-            self.values = self.spare.take();
-            self.values.clear();
-        }
-        make_room(&mut self.values, cursors.len());
-        for (row, cursor) in cursors.iter_mut().enumerate() {
+impl Decode for Float64 {
+    type Arrow = Float64Type;
+
+    fn decode(&mut self, bytes: &[u8], cursors: &mut [u32], rows: &mut Rows<f64>) -> Result<(), RowError> {
+        let Rows { values, nulls, effects } = rows;
+        for (row, (cursor, valid)) in cursors.iter_mut().zip(nulls.scratch()).enumerate() {
             let at_row = |cause| RowError { row, cause };
-            let value = match take_value(bytes, cursor).map_err(at_row)? {
-                None => None,
+            let (value, effect) = match take_value(bytes, cursor).map_err(at_row)? {
+                None => (None, None),
                 Some(wire) => self.value(wire).map_err(at_row)?,
             };
-            if let Some(valid) = self.nulls.scratch().get_mut(row) {
-                *valid = value.is_some();
+            if let Some(effect) = effect {
+                effects.note(values.len(), effect);
             }
-            self.values.push(value.unwrap_or_default());
+            *valid = value.is_some();
+            values.push(value.unwrap_or_default());
         }
-        self.nulls.commit(cursors.len());
+        nulls.commit(cursors.len());
         Ok(())
     }
 
-    fn truncate(&mut self, rows: usize) {
-        self.values.truncate(rows);
-        self.nulls.truncate(rows);
-        self.effects.truncate(rows);
-    }
-
-    fn expect_rows(&mut self, rows: usize) {
-        self.spare.foresee(&mut self.values, rows);
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(self.values.as_slice())
-    }
-
     fn allocated_bytes(&self) -> usize {
-        capacity_bytes(&self.values)
-            + self.nulls.allocated_bytes()
-            + self.effects.allocated_bytes()
-            + self.spare.allocated_bytes()
-            + self.text.capacity()
-    }
-
-    fn null_bytes(&self) -> usize {
-        size_of::<f64>()
-    }
-
-    fn take_effects(&mut self, effects: &mut Effects) {
-        self.effects.take(effects);
-    }
-
-    fn recycle(&mut self, array: ArrayRef) {
-        let buffer = array.as_primitive_opt::<Float64Type>().map(|array| array.values().inner().clone());
-        if let Some(buffer) = buffer {
-            drop(array);
-            self.spare.give(buffer);
-        }
-    }
-
-    fn reuse(&self) -> BufferReuse {
-        self.spare.reuse()
-    }
-
-    fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.spare.learn(self.values.len());
-        self.effects.finish();
-        let values = std::mem::take(&mut self.values);
-        Ok(Arc::new(Float64Array::new(values.into(), self.nulls.finish())))
+        self.text.capacity()
     }
 }
 
