@@ -210,6 +210,14 @@ impl PgType {
         })
     }
 
+    /// Text that is kept as the server sends it, in whatever encoding: what [`EncodingPolicy`] is about.
+    pub fn is_stored_text(&self) -> bool {
+        matches!(
+            self,
+            Self::Text | Self::Bpchar | Self::Json | Self::Jsonb | Self::Hstore | Self::ServerText { .. }
+        )
+    }
+
     /// What the SELECT list has to cast the column to, so that it arrives as this type says.
     pub fn server_cast(&self) -> Option<&'static str> {
         match self {

@@ -9,7 +9,7 @@
 
 mod meaning;
 
-pub(crate) use meaning::{has, is_text};
+pub(crate) use meaning::has;
 
 use std::sync::Arc;
 

@@ -139,7 +139,7 @@ impl Notes<'_> {
             }
             _ => {}
         }
-        if is_text(pg_type) {
+        if pg_type.is_stored_text() {
             self.of_encoding();
         }
     }
@@ -327,19 +327,6 @@ impl Notes<'_> {
             }
         }
     }
-}
-
-/// Text as the server has it.
-fn is_text(pg_type: &PgType) -> bool {
-    matches!(
-        pg_type,
-        PgType::Text
-            | PgType::Bpchar
-            | PgType::Json
-            | PgType::Jsonb
-            | PgType::Hstore
-            | PgType::ServerText { .. }
-    )
 }
 
 #[cfg(test)]

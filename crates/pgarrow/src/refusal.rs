@@ -6,7 +6,7 @@ use pgarrow_types::{
     DecimalForm, EncodingPolicy, IntervalForm, NumericForm, PgColumn, PgType, TimestampUnit,
 };
 
-use crate::choose::{has, is_text, typed};
+use crate::choose::{has, typed};
 use crate::error::{Error, ErrorKind};
 use crate::plan::Plan;
 
@@ -107,7 +107,7 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
                 // It is a key of hstore, of which nothing is replaced.
                 _ => "binary",
             };
-            choices.extend(any(&is_text).then(|| format!("--encoding-policy {policies}")));
+            choices.extend(any(&PgType::is_stored_text).then(|| format!("--encoding-policy {policies}")));
             if !matches!(column.pg_type, PgType::Text | PgType::ServerText { .. }) {
                 choices.push(format!("--column {name}:text,encoding-policy=binary"));
             }

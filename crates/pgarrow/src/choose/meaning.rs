@@ -74,7 +74,7 @@ pub(super) fn check(of_column: &ColumnOptions, column: &PgColumn) -> Result<(), 
             return Err(format!("is read{read} with {what} in it, so {key} means nothing for it"));
         }
     }
-    if of_column.encoding.is_some() && !any(&is_text) {
+    if of_column.encoding.is_some() && !any(&PgType::is_stored_text) {
         return Err("is read with no text in it, so encoding-policy means nothing for it".to_owned());
     }
     match (&column.pg_type, of_column.numeric) {
@@ -119,17 +119,4 @@ fn has_range(pg_type: &PgType, options: &TypeOptions) -> bool {
         PgType::Numeric(numeric) => numeric.form(options.numeric) == DecimalForm::Float64,
         _ => false,
     }
-}
-
-/// Text that is kept as the server sends it, in whatever encoding.
-pub(crate) fn is_text(pg_type: &PgType) -> bool {
-    matches!(
-        pg_type,
-        PgType::Text
-            | PgType::Bpchar
-            | PgType::Json
-            | PgType::Jsonb
-            | PgType::Hstore
-            | PgType::ServerText { .. }
-    )
 }
