@@ -113,7 +113,11 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
             }
             return Some(format!("choose {}", choices.join(", or ")));
         }
-        ValueError::BatchTooLarge => return Some("make batches smaller (--batch-bytes)".to_owned()),
+        ValueError::BatchTooLarge => {
+            return Some(format!(
+                "make batches smaller (--batch-bytes), or read the column as text (--column {name}:text)"
+            ));
+        }
         _ => return None,
     }
     if !matches!(column.pg_type, PgType::ServerText { .. }) {
