@@ -87,7 +87,7 @@ impl Shape {
         let is_plain = u32::from_be_bytes(n_dimensions) == 1
             && flags <= 1
             && u32::from_be_bytes(oid) == element_oid
-            && (1..=i32::MAX - length).contains(&lower)
+            && lower <= i32::MAX - length
             && n_elements <= rest.len() / 4;
         let mut dimensions = [(0, 0); DIMENSIONS_MAX];
         dimensions[0] = (length, lower);
