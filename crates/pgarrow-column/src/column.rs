@@ -62,9 +62,9 @@ pub trait Column: fmt::Debug + Send {
     ///
     /// # Errors
     ///
-    /// A row of the chunk whose value cannot be decoded, of several usually the first; or, with [`ValueError::ChunkFull`], the last row for
-    /// which there is room in it, if that is not its last. The rows and cursors of the chunk
-    /// are then unspecified: [`truncate`](Self::truncate) back to where the chunk began.
+    /// A row of the chunk whose value cannot be decoded, of several usually the first; or, with
+    /// [`ValueError::ChunkFull`], the row with which its room was used up. The rows and cursors of the chunk are then
+    /// unspecified: [`truncate`](Self::truncate) back to where the chunk began.
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError>;
 
     /// Forgets all rows behind the first `rows`.

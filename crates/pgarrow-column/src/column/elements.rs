@@ -169,6 +169,13 @@ pub(crate) fn value_within(
     Ok((Some(start..next), next))
 }
 
+/// The row that has this element, of rows whose elements end at `offsets`: one more than there are rows. Elements of the
+/// row under construction come last.
+pub(crate) fn row_of(offsets: &[i32], element: usize) -> usize {
+    let is_before = |end: &i32| usize::try_from(*end).is_ok_and(|end| end <= element);
+    offsets.partition_point(is_before).saturating_sub(1)
+}
+
 /// A place in a chunk as a cursor: chunks are shorter than 4 GiB.
 #[inline]
 pub(crate) fn cursor_at(place: usize) -> u32 {

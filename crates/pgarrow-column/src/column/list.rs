@@ -291,10 +291,7 @@ impl Column for ListColumn {
         let nulls = self.nulls.finish();
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);
         match self.items.first() {
-            Some(item) => {
-                let array = list_array(item, offsets, values, nulls)?;
-                Ok(array)
-            }
+            Some(item) => list_array(item, offsets, values, nulls),
             None => Err(RowError { row: 0, cause: ValueError::Malformed("an array of no list type") }),
         }
     }

@@ -18,7 +18,7 @@ use arrow_schema::{DataType, Field, FieldRef, Fields};
 
 use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
-use crate::column::elements::{Elements, Inside, cursor_at, value_within};
+use crate::column::elements::{Elements, Inside, cursor_at, row_of, value_within};
 use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
@@ -61,8 +61,7 @@ impl MapColumn {
     }
 
     fn row_of(&self, pair: usize) -> usize {
-        let is_before = |end: &i32| usize::try_from(*end).is_ok_and(|end| end <= pair);
-        self.offsets.partition_point(is_before).saturating_sub(1)
+        row_of(&self.offsets, pair)
     }
 
     fn push_value(&mut self, inside: &mut Inside<'_>, value: Range<usize>) -> Result<(), RowError> {

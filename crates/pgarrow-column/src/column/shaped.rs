@@ -8,7 +8,7 @@ use arrow_schema::{DataType, Fields};
 use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
 use crate::column::array::Shape;
-use crate::column::elements::{Elements, Inside};
+use crate::column::elements::{Elements, Inside, row_of};
 use crate::column::list::list_array;
 use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
@@ -53,8 +53,7 @@ impl ShapedColumn {
     }
 
     fn row_of(&self, element: usize) -> usize {
-        let is_before = |end: &i32| usize::try_from(*end).is_ok_and(|end| end <= element);
-        self.offsets.partition_point(is_before).saturating_sub(1)
+        row_of(&self.offsets, element)
     }
 
     fn list(&self, index: usize, offsets: Vec<i32>, values: ArrayRef) -> Result<ArrayRef, RowError> {
