@@ -17,6 +17,7 @@ mod nested;
 mod numeric;
 pub mod oid;
 mod pg_type;
+mod stored;
 
 pub use choices::{
     ArrayForm, ChoiceError, Decimal, EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy, IntervalForm,
@@ -27,3 +28,4 @@ pub use column_options::{ColumnForm, ColumnOptions};
 pub use nested::{ArrayType, Attribute, CompositeType, DEPTH_MAX, RangeType};
 pub use numeric::{DecimalForm, NumericType};
 pub use pg_type::{EnumType, GeometryType, PgType};
+pub use stored::{EnumLabels, HeapLayout, StoredAttribute, StoredForm};

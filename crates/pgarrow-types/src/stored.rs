@@ -1,0 +1,156 @@
+//! How PostgreSQL keeps values in the pages of a heap, as far as that is stable and known.
+//!
+//! Source: `attlen`, `attalign` in `pg_attribute`; `heap_deform_tuple` in `src/backend/access/common/heaptuple.c`;
+//! `src/include/varatt.h`; each type's own header.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::oid;
+use crate::pg_type::PgType;
+
+/// The labels of an enum by `pg_enum.oid`: a heap has the OIDs.
+pub type EnumLabels = Arc<BTreeMap<u32, String>>;
+
+/// The attributes of a heap, and which of them are wanted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HeapLayout {
+    /// All of `pg_attribute` with `attnum > 0`, in that order, dropped ones included.
+    pub attributes: Vec<StoredAttribute>,
+    /// For each column of the result, its place in `attributes`, from 0.
+    pub columns: Vec<usize>,
+}
+
+/// An attribute of a heap.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredAttribute {
+    /// `attlen`: bytes; -1 for values with a length of their own (varlena). -2 (C strings) is never stored.
+    pub length: i16,
+    /// `attalign` in bytes: 1, 2, 4 or 8.
+    pub align: u8,
+    /// How its values are kept. `None` for an attribute that is not wanted, or was dropped.
+    pub form: Option<StoredForm>,
+    /// The value of tuples that are older than the attribute (`attmissingval`), as COPY sends it, without its length;
+    /// `None` is NULL.
+    pub missing: Option<Vec<u8>>,
+}
+
+/// How a value is kept; of varlena what stands behind the header. Integers are little-endian.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum StoredForm {
+    /// The bytes that COPY sends, too: text, varchar, bpchar, json, bytea; and of fixed width bool, "char", uuid, macaddr.
+    Bytes {
+        /// `typlen`.
+        length: i16,
+        /// `typalign` in bytes.
+        align: u8,
+    },
+    /// One integer or floating-point number of 2, 4 or 8 bytes, or what is kept as one: date, time, timestamp, money …
+    Number {
+        /// Its bytes, which are its alignment, too.
+        width: u8,
+    },
+    /// `NameData`: 64 bytes, up to the first NUL.
+    Name,
+    /// `TimeTzADT`: i64 microseconds, i32 seconds west of UTC.
+    Timetz,
+    /// `Interval`: i64 microseconds, i32 days, i32 months.
+    Interval,
+    /// `NumericData`, in its short or long form, or one of the special values.
+    Numeric,
+    /// `JsonbContainer`. COPY sends its text behind a version byte.
+    Jsonb,
+    /// `inet_struct`: family, bits, address.
+    Inet {
+        /// `cidr`: COPY sends that, too.
+        is_cidr: bool,
+    },
+    /// `VarBit`: i32 bits, then bytes.
+    Bits,
+    /// The OID of a label.
+    Enum(EnumLabels),
+    /// `ItemPointerData`: block in two halves of 16 bits, the higher first; offset.
+    Tid,
+    /// Some doubles: point (2), line and circle (3), lseg and box (4).
+    Doubles {
+        /// How many.
+        count: u8,
+    },
+    /// `PATH`: i32 points, i32 closed, 4 bytes of nothing, points.
+    Path,
+    /// `POLYGON`: i32 points, a box, points.
+    Polygon,
+    /// `ArrayType`: i32 dimensions, i32 offset of the values (0: no NULL bitmap), OID of elements, lengths, lower bounds,
+    /// bitmap, values.
+    Array {
+        /// How elements are kept.
+        element: Box<StoredForm>,
+        /// `typelem`, which stands in the value.
+        element_oid: u32,
+    },
+}
+
+impl StoredForm {
+    /// How values of a type are kept; `None` if that is not known or not decoded.
+    ///
+    /// `base_oid` is the type's, or that of the base type of a domain; of an array, that of the base type of its
+    /// elements. `labels` gives the labels of an enum by the type's OID.
+    pub fn of(pg_type: &PgType, base_oid: u32, labels: &dyn Fn(u32) -> Option<EnumLabels>) -> Option<Self> {
+        Some(match pg_type {
+            PgType::Bool | PgType::Char => Self::Bytes { length: 1, align: 1 },
+            PgType::Int2 => Self::Number { width: 2 },
+            PgType::Int4 | PgType::Oid | PgType::Float4 | PgType::Date => Self::Number { width: 4 },
+            PgType::Int8
+            | PgType::Xid8
+            | PgType::PgLsn
+            | PgType::Float8
+            | PgType::Money { .. }
+            | PgType::Time
+            | PgType::Timestamp
+            | PgType::Timestamptz => Self::Number { width: 8 },
+            PgType::Timetz => Self::Timetz,
+            PgType::Interval => Self::Interval,
+            PgType::Numeric(_) => Self::Numeric,
+            PgType::Text if base_oid == oid::NAME => Self::Name,
+            PgType::Text | PgType::Bpchar | PgType::Json | PgType::Bytea => {
+                Self::Bytes { length: -1, align: 4 }
+            }
+            PgType::Jsonb => Self::Jsonb,
+            PgType::Uuid => Self::Bytes { length: 16, align: 1 },
+            PgType::Macaddr => Self::Bytes { length: 6, align: 4 },
+            PgType::Macaddr8 => Self::Bytes { length: 8, align: 4 },
+            PgType::Inet => Self::Inet { is_cidr: base_oid == oid::CIDR },
+            PgType::Bit => Self::Bits,
+            PgType::Enum(_) => Self::Enum(labels(base_oid)?),
+            PgType::Tid => Self::Tid,
+            PgType::Point => Self::Doubles { count: 2 },
+            PgType::Line | PgType::Circle => Self::Doubles { count: 3 },
+            PgType::Lseg | PgType::Box => Self::Doubles { count: 4 },
+            PgType::Path => Self::Path,
+            PgType::Polygon => Self::Polygon,
+            PgType::Array(array) => match Self::of(&array.element, base_oid, labels)? {
+                Self::Array { .. } => return None,
+                element => Self::Array { element: Box::new(element), element_oid: array.element_oid },
+            },
+            _ => return None,
+        })
+    }
+
+    /// `typlen` and `typalign` in bytes, which the catalog must agree with.
+    pub fn length_and_align(&self) -> (i16, u8) {
+        match self {
+            Self::Bytes { length, align } => (*length, *align),
+            Self::Number { width } => (i16::from(*width), *width),
+            Self::Name => (64, 1),
+            Self::Timetz => (12, 8),
+            Self::Interval => (16, 8),
+            Self::Numeric | Self::Jsonb | Self::Inet { .. } | Self::Bits => (-1, 4),
+            Self::Enum(_) => (4, 4),
+            Self::Tid => (6, 2),
+            Self::Doubles { count } => (8 * i16::from(*count), 8),
+            Self::Path | Self::Polygon => (-1, 8),
+            Self::Array { element, .. } => (-1, element.length_and_align().1.max(4)),
+        }
+    }
+}
