@@ -182,31 +182,26 @@ impl Batch {
         }
     }
 
-    /// Decodes rows whose first values are at `cursors` and which end at `ends`; each has `header_bytes` before its
-    /// tuple. Rows decoded: all, or the first of them if more would be much larger in Arrow than on the wire.
+    /// Decodes the first `n_rows` rows of a chunk. Rows decoded: all, or the first of them if more would be much larger
+    /// in Arrow than on the wire, or than an exact batch has.
     ///
     /// After an error the batch is as it was before.
     pub(crate) fn decode(
         &mut self,
-        bytes: &[u8],
-        cursors: &mut [u32],
-        ends: &[u32],
-        header_bytes: usize,
+        n_rows: usize,
+        source: &mut impl ChunkSource,
     ) -> Result<usize, ChunkError> {
-        let mut n_rows = ends.len();
-        let mut is_cut = false;
+        let (mut n_rows, mut is_cut) = (n_rows, false);
         loop {
-            let cursors = cursors.get_mut(..n_rows).unwrap_or_default();
-            let ends = ends.get(..n_rows).unwrap_or_default();
             let decoded = self
-                .decode_columns(bytes, cursors)
-                .and_then(|()| if cursors == ends { Ok(()) } else { Err(ChunkError::RowEnds) });
+                .decode_columns(n_rows, source)
+                .and_then(|()| if source.is_at_end() { Ok(()) } else { Err(ChunkError::RowEnds) });
             match decoded {
                 Ok(()) => {
                     if !is_cut && n_rows == self.chunk_rows_max {
                         self.chunk_rows_max = (2 * n_rows).min(CHUNK_ROWS);
                     }
-                    return Ok(self.take(ends, header_bytes));
+                    return Ok(self.take(n_rows, source));
                 }
                 Err(ChunkError::Value {
                     column_index,
@@ -222,7 +217,6 @@ impl Batch {
                     self.take_back();
                     n_rows = (row + 1).min(n_rows - 1);
                     (self.chunk_rows_max, is_cut) = (n_rows, true);
-                    set_cursors(cursors, ends, header_bytes);
                 }
                 Err(error) => {
                     self.take_back();
@@ -232,24 +226,29 @@ impl Batch {
         }
     }
 
-    fn decode_columns(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<(), ChunkError> {
-        let mut room = match cursors.len() {
+    fn decode_columns(&mut self, n_rows: usize, source: &mut impl ChunkSource) -> Result<(), ChunkError> {
+        let mut room = match n_rows {
             // A row is decoded whole, whatever it takes.
             1 => ROOM_MAX,
             _ => self.limits.bytes.saturating_sub(self.bytes).min(EXPANSION_BYTES),
         };
+        source.begin(n_rows);
         for (column_index, column) in self.columns.iter_mut().enumerate() {
-            let mut chunk = Chunk::new(bytes, cursors).with_room(room);
-            column.decode(&mut chunk).map_err(|error| ChunkError::Value { column_index, error })?;
-            room = chunk.room();
+            room = source
+                .decode(column_index, column.as_mut(), room)
+                .map_err(|error| ChunkError::Value { column_index, error })?;
         }
         Ok(())
     }
 
     /// Takes the rows that every column has decoded, or as many of them as an exact batch has. How many.
-    fn take(&mut self, ends: &[u32], header_bytes: usize) -> usize {
-        let mut n_rows = ends.len();
+    fn take(&mut self, n_decoded: usize, source: &impl ChunkSource) -> usize {
+        let mut n_rows = n_decoded;
         if self.limits.exact {
+            let wire_room = self.wire_room();
+            if source.wire_bytes(n_rows) > wire_room {
+                n_rows = (1..n_rows).find(|n| source.wire_bytes(*n) >= wire_room).unwrap_or(n_rows);
+            }
             self.expanded_bytes = self.expanded_bytes_of(n_rows);
             if self.expanded_bytes >= self.limits.bytes.max(1) {
                 // The row with which the values reach the limit is the last one.
@@ -257,11 +256,10 @@ impl Batch {
                 n_rows = (1..n_rows).find(|n| !is_below(*n)).unwrap_or(n_rows);
                 self.expanded_bytes = self.expanded_bytes_of(n_rows);
             }
-            let end = n_rows.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(0);
-            self.wire_bytes += end as usize - n_rows * header_bytes;
+            self.wire_bytes += source.wire_bytes(n_rows);
         }
         self.rows += n_rows;
-        if n_rows < ends.len() {
+        if n_rows < n_decoded {
             self.take_back();
         }
         self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
@@ -384,11 +382,84 @@ fn of_arrow(error: ArrowError) -> DecodeError {
     DecodeError::Arrow(error.to_string())
 }
 
-/// Sets cursors to where the first values of rows are that follow one another and end at `ends`.
-fn set_cursors(cursors: &mut [u32], ends: &[u32], header_bytes: usize) {
-    let to_first_value = u32::try_from(header_bytes + COUNT_BYTES).unwrap_or(0);
-    let starts = [0].into_iter().chain(ends.iter().copied());
-    for (cursor, start) in cursors.iter_mut().zip(starts) {
-        *cursor = start + to_first_value;
+/// Rows of which a batch decodes one column after the other, wherever their values lie.
+pub trait ChunkSource {
+    /// Begins with the first column of the first `n_rows` rows, for the first time or again.
+    fn begin(&mut self, n_rows: usize);
+
+    /// Decodes the column's values of these rows. Columns are asked for in their order.
+    ///
+    /// `room`: see [`Chunk::with_room`]. Returns what is left of it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Column::decode`].
+    fn decode(
+        &mut self,
+        column_index: usize,
+        column: &mut dyn Column,
+        room: usize,
+    ) -> Result<usize, RowError>;
+
+    /// Whether the last column ended where the rows end.
+    fn is_at_end(&self) -> bool;
+
+    /// Bytes of the first `n_rows` rows as tuples of COPY, their counts of values included. Asked of decoded rows,
+    /// where batches are exact.
+    fn wire_bytes(&self, n_rows: usize) -> usize;
+}
+
+/// Rows of a COPY stream, one behind the other.
+#[derive(Debug)]
+pub(crate) struct WireRows<'a> {
+    bytes: &'a [u8],
+    cursors: &'a mut [u32],
+    /// Where each row ends.
+    ends: &'a [u32],
+    /// Bytes before each row's tuple.
+    header_bytes: usize,
+    n_rows: usize,
+    has_begun: bool,
+}
+
+impl<'a> WireRows<'a> {
+    /// Rows that end at `ends`, and a cursor at the first value of each.
+    pub(crate) fn new(
+        bytes: &'a [u8],
+        cursors: &'a mut [u32],
+        ends: &'a [u32],
+        header_bytes: usize,
+    ) -> Self {
+        Self { bytes, cursors, ends, header_bytes, n_rows: 0, has_begun: false }
+    }
+}
+
+impl ChunkSource for WireRows<'_> {
+    fn begin(&mut self, n_rows: usize) {
+        self.n_rows = n_rows;
+        if !std::mem::replace(&mut self.has_begun, true) {
+            return;
+        }
+        let to_first_value = u32::try_from(self.header_bytes + COUNT_BYTES).unwrap_or(0);
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        for (cursor, start) in self.cursors.iter_mut().zip(starts).take(n_rows) {
+            *cursor = start + to_first_value;
+        }
+    }
+
+    fn decode(&mut self, _: usize, column: &mut dyn Column, room: usize) -> Result<usize, RowError> {
+        let cursors = self.cursors.get_mut(..self.n_rows).unwrap_or_default();
+        let mut chunk = Chunk::new(self.bytes, cursors).with_room(room);
+        column.decode(&mut chunk)?;
+        Ok(chunk.room())
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.cursors.get(..self.n_rows) == self.ends.get(..self.n_rows)
+    }
+
+    fn wire_bytes(&self, n_rows: usize) -> usize {
+        let end = n_rows.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(0);
+        (end as usize).saturating_sub(n_rows * self.header_bytes)
     }
 }

@@ -4,8 +4,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use pgarrow_column::{BufferReuse, CHUNK_ROWS, Column, Effects, RowError};
 
-use crate::batch::{Batch, BatchLimits, ChunkError};
-use crate::error::{DecodeError, FramingError};
+use crate::batch::{Batch, BatchLimits, ChunkError, ChunkSource, WireRows};
+use crate::error::{ChunkRefused, DecodeError, FramingError};
 use crate::frame::{COPY_DATA, DATA_ROW, Frame, HEADER_BYTES, first_frame};
 use crate::stitch::{Stitch, check_tuple};
 
@@ -112,6 +112,46 @@ impl CopyDecoder {
         (self.n_to_stitch, self.n_misses) = (0, 0);
         self.failed = None;
         self.is_large_next = false;
+    }
+
+    /// Begins another stream whose rows follow those that are there, flushed or not.
+    pub fn continue_with_stream(&mut self) {
+        self.stitch.restart();
+        (self.n_to_stitch, self.n_misses) = (0, 0);
+        self.is_large_next = false;
+    }
+
+    /// Whether the batch is full: to be flushed before anything else is decoded.
+    pub fn is_full(&self) -> bool {
+        self.batch.is_full()
+    }
+
+    /// Whether batches are exact, as in [`BatchLimits::exact`].
+    pub fn is_exact(&self) -> bool {
+        self.batch.is_exact()
+    }
+
+    /// Rows that the next chunk may have; 0 if the batch is full.
+    pub fn chunk_rows(&self) -> usize {
+        if self.batch.is_full() { 0 } else { self.batch.chunk_rows() }
+    }
+
+    /// Decodes rows that come from elsewhere than the stream, `n_rows` of them and at most
+    /// [`chunk_rows`](Self::chunk_rows). How many were taken: at least one, fewer than all if the others do not fit the
+    /// batch.
+    ///
+    /// # Errors
+    ///
+    /// A value was refused. None of the rows was taken, and the decoder can go on.
+    pub fn decode_chunk(
+        &mut self,
+        n_rows: usize,
+        source: &mut impl ChunkSource,
+    ) -> Result<usize, ChunkRefused> {
+        if self.failed.is_some() || n_rows == 0 {
+            return Err(ChunkRefused);
+        }
+        self.batch.decode(n_rows, source).map_err(|_| ChunkRefused)
     }
 
     /// Changes the limit of Arrow bytes from here on, as in [`BatchLimits::bytes`]. The batch under construction may
@@ -226,7 +266,7 @@ impl CopyDecoder {
         }
         // To here, so that no value can be read from what may still change behind it.
         let chunk = bytes.get(..end).unwrap_or_default();
-        match self.batch.decode(chunk, cursors, ends, HEADER_BYTES) {
+        match self.batch.decode(n_rows, &mut WireRows::new(chunk, cursors, ends, HEADER_BYTES)) {
             Ok(n_taken) if n_taken < n_rows => ends.get(n_taken - 1).map_or(0, |end| *end as usize),
             Ok(_) => end,
             // Either not one tuple a message, or a value to be refused. The other way will tell.
@@ -350,7 +390,8 @@ impl CopyDecoder {
             {
                 let chunk = self.stitch.bytes().get(..end).unwrap_or_default();
                 let before = self.batch.rows();
-                let n_taken = self.batch.decode(chunk, cursors, ends, 0).map_err(|error| match error {
+                let mut rows = WireRows::new(chunk, cursors, ends, 0);
+                let n_taken = self.batch.decode(n_rows, &mut rows).map_err(|error| match error {
                     ChunkError::Value { column_index, error } => {
                         let row = before + error.row;
                         self.batch.value_error(column_index, RowError { row, ..error })

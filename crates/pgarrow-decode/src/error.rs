@@ -97,3 +97,15 @@ impl fmt::Display for FramingError {
         }
     }
 }
+
+/// A chunk was not decoded: see [`CopyDecoder::decode_chunk`](crate::CopyDecoder::decode_chunk).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ChunkRefused;
+
+impl fmt::Display for ChunkRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of the chunk was refused")
+    }
+}
+
+impl std::error::Error for ChunkRefused {}

@@ -51,8 +51,8 @@ mod frame;
 mod large;
 mod stitch;
 
-pub use batch::BatchLimits;
+pub use batch::{BatchLimits, ChunkSource};
 pub use decoder::{CopyDecoder, Progress, Stop};
-pub use error::{DecodeError, FramingError};
+pub use error::{ChunkRefused, DecodeError, FramingError};
 pub use large::{LARGE_FRAME_BYTES, LargeError, LargeSource};
 pub use pgarrow_column::{BufferReuse, Effect, Effects};
