@@ -52,6 +52,7 @@ use crate::column::primitive::PrimitiveColumn;
 use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::spare::BufferReuse;
+use crate::stored::StoredChunk;
 use crate::strings::Output;
 
 /// Decodes one column's values into the batch under construction.
@@ -66,6 +67,17 @@ pub trait Column: fmt::Debug + Send {
     /// [`ValueError::ChunkFull`], the row with which its room was used up. The rows and cursors of the chunk are then
     /// unspecified: [`truncate`](Self::truncate) back to where the chunk began.
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError>;
+
+    /// Decodes the values of these rows from the form in which they are stored. False, and nothing done, by a column that
+    /// only knows the form in which they are sent.
+    ///
+    /// # Errors
+    ///
+    /// As for [`decode`](Self::decode).
+    fn decode_stored(&mut self, chunk: &StoredChunk<'_>) -> Result<bool, RowError> {
+        let _ = chunk;
+        Ok(false)
+    }
 
     /// Forgets all rows behind the first `rows`.
     fn truncate(&mut self, rows: usize);

@@ -37,6 +37,7 @@ mod error;
 mod nulls;
 mod raw;
 mod spare;
+mod stored;
 mod strings;
 
 pub use chunk::{CHUNK_ROWS, Chunk, ROOM_MAX};
@@ -44,3 +45,4 @@ pub use column::{Column, make_column};
 pub use effect::{Effect, Effects};
 pub use error::{RowError, ValueError};
 pub use spare::BufferReuse;
+pub use stored::{STORED_NULL, StoredChunk};

@@ -14,6 +14,7 @@ use crate::column::fixed::Wire;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare};
+use crate::stored::{STORED_NULL, StoredChunk};
 
 /// Arrow keeps booleans as bits; a chunk is decoded to bytes and packed at once.
 #[derive(Debug)]
@@ -33,6 +34,12 @@ impl BoolColumn {
             scratch: [false; CHUNK_ROWS],
             expect_nulls: false,
             spare: Spare::new(rows.div_ceil(8)),
+        }
+    }
+
+    fn begin_batch(&mut self) {
+        if self.bits.capacity_bytes() == 0 {
+            self.bits = Bits::in_buffer(self.spare.take());
         }
     }
 
@@ -80,15 +87,33 @@ fn decode_bool(value: &[u8]) -> Result<bool, ValueError> {
 impl Column for BoolColumn {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
-        if self.bits.capacity_bytes() == 0 {
-            self.bits = Bits::in_buffer(self.spare.take());
-        }
+        self.begin_batch();
         if self.expect_nulls || !self.decode_all_valid(bytes, cursors) {
             self.expect_nulls = self.decode_nullable(bytes, cursors)?;
         }
         self.nulls.append_chunk(cursors.len(), self.expect_nulls);
         self.bits.append_slice(self.scratch.get(..cursors.len()).unwrap_or_default());
         Ok(())
+    }
+
+    fn decode_stored(&mut self, chunk: &StoredChunk<'_>) -> Result<bool, RowError> {
+        self.begin_batch();
+        let mut wrong = 0;
+        let values = self.scratch.iter_mut().zip(self.nulls.scratch());
+        for (start, (slot, valid)) in chunk.starts.iter().zip(values) {
+            *valid = *start != STORED_NULL;
+            let byte = chunk.bytes.get(*start as usize).copied();
+            let byte = if *valid { byte.unwrap_or(u8::MAX) } else { 0 };
+            wrong |= byte & !1;
+            *slot = byte == 1;
+        }
+        if wrong != 0 {
+            let cause = ValueError::Malformed("a bool that is neither 0 nor 1");
+            return Err(RowError { row: 0, cause });
+        }
+        self.nulls.append_chunk(chunk.rows(), chunk.has_nulls);
+        self.bits.append_slice(self.scratch.get(..chunk.rows()).unwrap_or_default());
+        Ok(true)
     }
 
     fn truncate(&mut self, rows: usize) {

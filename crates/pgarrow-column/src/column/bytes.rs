@@ -16,6 +16,7 @@ use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, extrapolate, make_room};
+use crate::stored::{STORED_NULL, StoredChunk};
 use crate::strings::Output;
 
 /// Bytes behind the values, for the last copy of a constant size.
@@ -159,6 +160,52 @@ impl<F: BytesForm> BytesColumn<F> {
     }
 }
 
+impl<F: BytesForm> BytesColumn<F> {
+    /// As `copy_chunk`, of values as they are stored, whose lengths are known.
+    fn copy_stored<const N: usize>(&mut self, chunk: &StoredChunk<'_>) -> Result<(), RowError> {
+        let mut end = self.end();
+        let mut longest = 0;
+        let values = self.values.as_mut_slice();
+        let mut failed = None;
+        let places = chunk.starts.iter().zip(chunk.lengths).zip(self.nulls.scratch()).enumerate();
+        self.offsets.extend(places.map(|(row, ((start, length), valid))| {
+            *valid = *start != STORED_NULL;
+            let length = if *valid { *length } else { 0 };
+            let source = chunk.bytes.get(*start as usize..).and_then(<[u8]>::first_chunk::<N>);
+            let target = values.get_mut(end..).and_then(<[u8]>::first_chunk_mut::<N>);
+            match (source, target) {
+                (Some(source), Some(target)) if length as usize <= N => *target = *source,
+                _ if !*valid => {}
+                _ => {
+                    let cause = copy_stored_carefully(chunk.bytes, *start, length, values, end).err();
+                    failed = failed.or(cause.map(|cause| RowError { row, cause }));
+                }
+            }
+            end += length as usize;
+            longest = longest.max(length);
+            // `decode_stored` made sure that there is room up to the end of the chunk, which fits an i32.
+            i32::try_from(end).unwrap_or(i32::MAX)
+        }));
+        self.longest = longest;
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+#[cold]
+fn copy_stored_carefully(
+    bytes: &[u8],
+    start: u32,
+    length: u32,
+    values: &mut [u8],
+    end: usize,
+) -> Result<(), ValueError> {
+    let (start, length) = (start as usize, length as usize);
+    let value = bytes.get(start..start.saturating_add(length)).ok_or(ValueError::Length)?;
+    let target = values.get_mut(end..end.saturating_add(length)).ok_or(ValueError::BatchTooLarge)?;
+    target.copy_from_slice(value);
+    Ok(())
+}
+
 /// Copies `N` bytes of a value that has no more (or is NULL) and says its length. `None` if it has more, if there
 /// are not so many bytes behind it, or if its version is unknown.
 #[inline(always)]
@@ -244,6 +291,32 @@ impl<F: BytesForm> Column for BytesColumn<F> {
         }?;
         self.nulls.append_chunk(cursors.len(), any_null);
         Ok(())
+    }
+
+    fn decode_stored(&mut self, chunk: &StoredChunk<'_>) -> Result<bool, RowError> {
+        if F::VERSION_BYTES > 0 || chunk.lengths.len() != chunk.rows() {
+            return Ok(false);
+        }
+        if self.values.capacity() == 0 {
+            self.begin_batch();
+        }
+        make_room(&mut self.offsets, chunk.rows());
+        // Those of NULLs are counted, too: they are 0.
+        let value_bytes: usize = chunk.lengths.iter().map(|length| *length as usize).sum();
+        let room = self.end() + value_bytes + SLACK;
+        if room > END_MAX {
+            return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
+        }
+        if self.values.len() < room {
+            self.grow(room);
+        }
+        match self.longest {
+            0..=16 => self.copy_stored::<16>(chunk),
+            17..=32 => self.copy_stored::<32>(chunk),
+            _ => self.copy_stored::<64>(chunk),
+        }?;
+        self.nulls.append_chunk(chunk.rows(), chunk.has_nulls);
+        Ok(true)
     }
 
     fn truncate(&mut self, rows: usize) {

@@ -10,6 +10,7 @@ use crate::column::primitive::{Decode, Rows};
 use crate::column::unscaled::{Unscaled, unscaled};
 use crate::effect::{Effect, EffectLog};
 use crate::error::{RowError, ValueError};
+use crate::stored::{STORED_NULL, StoredChunk};
 
 fn decode<N: Unscaled>(wire: &[u8], scale: u8, limit: N) -> Result<N, ValueError> {
     match Numeric::parse(wire)? {
@@ -64,29 +65,56 @@ impl Quick {
         Self { fraction_digits, below_scale, inverse, quotient_max: (u64::MAX / five_to).min(limit - 1) }
     }
 
+    /// A value as it is stored, in the short form: `n_header` and the first four digits (or what stands behind the value).
+    ///
+    /// Source: `NumericShort` in PostgreSQL's `src/backend/utils/adt/numeric.c`.
+    #[inline(always)]
+    fn decode_stored(self, stored: &[u8; 10], length: u32) -> Option<i128> {
+        const EVEN_BYTES: u64 = 0x00ff_00ff_00ff_00ff;
+        let [h0, h1, digits @ ..] = *stored;
+        let header = u16::from_le_bytes([h0, h1]);
+        // Seven bits with a sign.
+        let weight = i32::from(header & 0x3f) - i32::from(header & 0x40);
+        let n_digits = length.wrapping_sub(2) / 2;
+        // The first digit is to be the highest, its bytes swapped.
+        let digits = u64::from_be_bytes(digits);
+        let digits = (digits & EVEN_BYTES) << 8 | digits >> 8 & EVEN_BYTES;
+        if header & 0xc000 != 0x8000 || length & 1 != 0 || length < 2 {
+            return None;
+        }
+        let magnitude = self.combine(n_digits, weight, digits)?;
+        Some(if header & 0x2000 == 0 { magnitude } else { -magnitude })
+    }
+
     /// `framed` is a value's length, header and first four digits (or what stands behind the value).
     #[inline(always)]
     fn decode(self, framed: &[u8; 20]) -> Option<(u32, i128)> {
-        const LOW_LANES: u64 = 0x0000_ffff_0000_ffff;
         let [l0, l1, l2, l3, n0, n1, w0, w1, s0, s1, dscale, _, digits @ ..] = *framed;
         let length = u32::from_be_bytes([l0, l1, l2, l3]);
         let n_digits = u32::from(u16::from_be_bytes([n0, n1]));
         let weight = i32::from(i16::from_be_bytes([w0, w1]));
         let sign = u16::from_be_bytes([s0, s1]);
+        if length != 8 + 2 * n_digits || sign & !0x4000 != 0 || dscale & 0xc0 != 0 {
+            return None;
+        }
+        let magnitude = self.combine(n_digits, weight, u64::from_be_bytes(digits))?;
+        Some((4 + length, if sign == 0 { magnitude } else { -magnitude }))
+    }
+
+    /// The value of `n_digits` digits, the first in the highest 16 bits of `digits`; what stands behind them is not
+    /// looked at.
+    #[inline(always)]
+    fn combine(self, n_digits: u32, weight: i32, digits: u64) -> Option<i128> {
+        const LOW_LANES: u64 = 0x0000_ffff_0000_ffff;
         // Base-10000 digits from the first one stored to the last one the scale needs.
         let n_needed = weight + self.fraction_digits + 1;
-        let fits = n_digits <= 4
-            && length == 8 + 2 * n_digits
-            && sign & !0x4000 == 0
-            && dscale & 0xc0 == 0
-            && (0..=4).contains(&n_needed)
-            && n_digits <= n_needed.unsigned_abs();
+        let fits = n_digits <= 4 && (0..=4).contains(&n_needed) && n_digits <= n_needed.unsigned_abs();
         if !fits {
             return None;
         }
         // Shifts by up to 64 bits, in halves: 64 at once is not a shift.
         let unused = 8 * (4 - n_digits);
-        let digits = u64::from_be_bytes(digits) >> unused >> unused << unused << unused;
+        let digits = digits >> unused >> unused << unused << unused;
         let unneeded = 8 * (4 - n_needed.unsigned_abs());
         let lanes = digits >> unneeded >> unneeded;
         // A digit above 9999 sets a lane's top bit here.
@@ -99,8 +127,7 @@ impl Quick {
         if all & ((1 << self.below_scale) - 1) != 0 || quotient > self.quotient_max {
             return None;
         }
-        let magnitude = i128::from(quotient);
-        Some((4 + length, if sign == 0 { magnitude } else { -magnitude }))
+        Some(i128::from(quotient))
     }
 }
 
@@ -192,6 +219,28 @@ impl Decode for Decimal128 {
         }
         nulls.append_chunk(cursors.len(), any_null);
         Ok(())
+    }
+
+    /// Only what the quick way takes. For the rest there is the form in which it is sent.
+    fn decode_stored(&mut self, chunk: &StoredChunk<'_>, rows: &mut Rows<i128>) -> Result<bool, RowError> {
+        let Rows { values, nulls, .. } = rows;
+        let (quick, before) = (self.quick, values.len());
+        let mut is_left = chunk.lengths.len() != chunk.rows();
+        let places = chunk.starts.iter().zip(chunk.lengths).zip(nulls.scratch());
+        values.extend(places.map(|((start, length), valid)| {
+            *valid = *start != STORED_NULL;
+            let at = *start as usize;
+            let stored = chunk.bytes.get(at..at.wrapping_add(10)).and_then(|stored| stored.try_into().ok());
+            let value = stored.and_then(|stored| quick.decode_stored(stored, *length));
+            is_left |= value.is_none() && *valid;
+            value.unwrap_or_default()
+        }));
+        if is_left {
+            values.truncate(before);
+            return Ok(false);
+        }
+        nulls.append_chunk(chunk.rows(), chunk.has_nulls);
+        Ok(true)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::chunk::take_value;
 use crate::column::primitive::{Decode, Rows};
 use crate::effect::Effect;
 use crate::error::{RowError, ValueError};
+use crate::stored::{STORED_NULL, StoredChunk};
 
 /// A PostgreSQL type of one fixed width that maps onto one Arrow primitive type.
 pub(crate) trait FixedWidth: Copy + fmt::Debug + Send + 'static {
@@ -17,6 +18,12 @@ pub(crate) trait FixedWidth: Copy + fmt::Debug + Send + 'static {
 
     /// Turns one value into its Arrow form.
     fn decode(self, wire: Self::Wire) -> Result<Native<Self>, ValueError>;
+
+    /// What is sent of a value that is stored like this: little-endian, unless it has parts.
+    #[inline(always)]
+    fn wire(stored: Self::Wire) -> Self::Wire {
+        stored.reversed()
+    }
 
     /// What becomes of a value that [`decode`](Self::decode) refused: NULL or another value, and what is told.
     fn reconsider(
@@ -36,6 +43,10 @@ pub(crate) trait Wire: Copy + Sized + for<'a> TryFrom<&'a [u8]> {
     const WIDTH: u32;
     /// The length and the bytes at `at`; `None` past the end.
     fn framed(bytes: &[u8], at: usize) -> Option<(u32, Self)>;
+    /// The bytes at `at`, as they are stored; `None` past the end.
+    fn stored(bytes: &[u8], at: usize) -> Option<Self>;
+    /// The last byte first.
+    fn reversed(self) -> Self;
 }
 
 macro_rules! wire {
@@ -48,6 +59,17 @@ macro_rules! wire {
                 let framed: &[u8; $framed] = bytes.get(at..at + $framed)?.try_into().ok()?;
                 let (length, value) = framed.split_first_chunk::<4>()?;
                 Some((u32::from_be_bytes(*length), value.try_into().ok()?))
+            }
+
+            #[inline(always)]
+            fn stored(bytes: &[u8], at: usize) -> Option<Self> {
+                bytes.get(at..at.wrapping_add($width))?.try_into().ok()
+            }
+
+            #[inline(always)]
+            fn reversed(mut self) -> Self {
+                self.reverse();
+                self
             }
         }
     )*};
@@ -98,6 +120,53 @@ impl<T: FixedWidth> Fixed<T> {
             return false;
         }
         true
+    }
+
+    /// The same of values as they are stored.
+    fn decode_all_stored(&self, chunk: &StoredChunk<'_>, values: &mut Vec<Native<T>>) -> bool {
+        let mut wrong = false;
+        let before = values.len();
+        let (decoder, bytes) = (self.decoder, chunk.bytes);
+        values.extend(chunk.starts.iter().map(|start| {
+            let stored = T::Wire::stored(bytes, *start as usize);
+            stored.and_then(|stored| decoder.decode(T::wire(stored)).ok()).unwrap_or_else(|| {
+                wrong = true;
+                Native::<T>::default()
+            })
+        }));
+        if wrong {
+            values.truncate(before);
+        }
+        !wrong
+    }
+
+    /// The same where some are NULL, or need a second look.
+    fn decode_stored_nullable(
+        &self,
+        chunk: &StoredChunk<'_>,
+        rows: &mut Rows<Native<T>>,
+    ) -> Result<bool, RowError> {
+        let mut any_null = false;
+        let Rows { values, nulls, effects } = rows;
+        for (row, (start, valid)) in chunk.starts.iter().zip(nulls.scratch()).enumerate() {
+            let value = match T::Wire::stored(chunk.bytes, *start as usize).map(T::wire) {
+                _ if *start == STORED_NULL => None,
+                None => return Err(RowError { row, cause: ValueError::Length }),
+                Some(wire) => match self.decoder.decode(wire) {
+                    Ok(value) => Some(value),
+                    Err(cause) => {
+                        let reconsidered = self.decoder.reconsider(wire, cause);
+                        let (value, effect) = reconsidered.map_err(|cause| RowError { row, cause })?;
+                        effects.note(values.len(), effect);
+                        value
+                    }
+                },
+            };
+            *valid = value.is_some();
+            any_null |= value.is_none();
+            values.push(value.unwrap_or_default());
+        }
+        Ok(any_null)
     }
 
     /// Decodes a chunk in which values may be NULL, without branching on which are.
@@ -179,5 +248,19 @@ impl<T: FixedWidth> Decode for Fixed<T> {
         self.expect_nulls = self.decode_nullable(bytes, cursors, rows)?;
         rows.nulls.append_chunk(cursors.len(), self.expect_nulls);
         Ok(())
+    }
+
+    fn decode_stored(
+        &mut self,
+        chunk: &StoredChunk<'_>,
+        rows: &mut Rows<Native<T>>,
+    ) -> Result<bool, RowError> {
+        if !chunk.has_nulls && self.decode_all_stored(chunk, &mut rows.values) {
+            rows.nulls.append_valid(chunk.rows());
+            return Ok(true);
+        }
+        let any_null = self.decode_stored_nullable(chunk, rows)?;
+        rows.nulls.append_chunk(chunk.rows(), any_null);
+        Ok(true)
     }
 }

@@ -69,6 +69,10 @@ impl FixedWidth for MonthDayNano {
         Ok(IntervalMonthDayNano::new(months, days, nanos))
     }
 
+    fn wire([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]: [u8; 16]) -> [u8; 16] {
+        [h, g, f, e, d, c, b, a, l, k, j, i, p, o, n, m]
+    }
+
     fn reconsider(
         self,
         wire: [u8; 16],

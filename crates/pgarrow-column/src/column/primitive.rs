@@ -14,6 +14,7 @@ use crate::effect::{EffectLog, Effects};
 use crate::error::RowError;
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
+use crate::stored::StoredChunk;
 
 /// The rows of the batch under construction.
 pub(crate) struct Rows<N> {
@@ -37,6 +38,16 @@ pub(crate) trait Decode: fmt::Debug + Send + 'static {
         cursors: &mut [u32],
         rows: &mut Rows<<Self::Arrow as ArrowPrimitiveType>::Native>,
     ) -> Result<(), RowError>;
+
+    /// The same of values as they are stored. False if it does not know that form.
+    fn decode_stored(
+        &mut self,
+        chunk: &StoredChunk<'_>,
+        rows: &mut Rows<<Self::Arrow as ArrowPrimitiveType>::Native>,
+    ) -> Result<bool, RowError> {
+        let _ = (chunk, rows);
+        Ok(false)
+    }
 
     /// Bytes that it keeps allocated itself.
     fn allocated_bytes(&self) -> usize {
@@ -66,17 +77,26 @@ impl<D: Decode> PrimitiveColumn<D> {
         let rows = Rows { values: Vec::new(), nulls: Nulls::new(), effects: EffectLog::default() };
         Self { decoder, data_type, rows, spare }
     }
+
+    fn make_room(&mut self, rows: usize) {
+        if self.rows.values.capacity() == 0 {
+            self.rows.values = self.spare.take();
+            self.rows.values.clear();
+        }
+        make_room(&mut self.rows.values, rows);
+    }
 }
 
 impl<D: Decode> Column for PrimitiveColumn<D> {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
-        if self.rows.values.capacity() == 0 {
-            self.rows.values = self.spare.take();
-            self.rows.values.clear();
-        }
-        make_room(&mut self.rows.values, cursors.len());
+        self.make_room(cursors.len());
         self.decoder.decode(bytes, cursors, &mut self.rows)
+    }
+
+    fn decode_stored(&mut self, chunk: &StoredChunk<'_>) -> Result<bool, RowError> {
+        self.make_room(chunk.rows());
+        self.decoder.decode_stored(chunk, &mut self.rows)
     }
 
     fn truncate(&mut self, rows: usize) {

@@ -14,6 +14,7 @@ use crate::column::fixed::Wire;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
+use crate::stored::{STORED_NULL, StoredChunk};
 
 const WIDTH: usize = 16;
 /// What stands before a value.
@@ -31,16 +32,20 @@ impl UuidColumn {
     pub(crate) fn new(rows: usize) -> Self {
         Self { values: Vec::new(), nulls: Nulls::new(), spare: Spare::new(rows * WIDTH) }
     }
+
+    fn make_room(&mut self, rows: usize) {
+        if self.values.capacity() == 0 {
+            self.values = self.spare.take();
+            self.values.clear();
+        }
+        make_room(&mut self.values, rows * WIDTH);
+    }
 }
 
 impl Column for UuidColumn {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
-        if self.values.capacity() == 0 {
-            self.values = self.spare.take();
-            self.values.clear();
-        }
-        make_room(&mut self.values, cursors.len() * WIDTH);
+        self.make_room(cursors.len());
         let mut any_null = false;
         let valid = self.nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
@@ -65,6 +70,21 @@ impl Column for UuidColumn {
         }
         self.nulls.append_chunk(cursors.len(), any_null);
         Ok(())
+    }
+
+    fn decode_stored(&mut self, chunk: &StoredChunk<'_>) -> Result<bool, RowError> {
+        self.make_room(chunk.rows());
+        for (row, (start, valid)) in chunk.starts.iter().zip(self.nulls.scratch()).enumerate() {
+            *valid = *start != STORED_NULL;
+            let value = match *valid {
+                true => <[u8; WIDTH]>::stored(chunk.bytes, *start as usize),
+                false => Some([0; WIDTH]),
+            };
+            let value = value.ok_or(RowError { row, cause: ValueError::Length })?;
+            self.values.extend_from_slice(&value);
+        }
+        self.nulls.append_chunk(chunk.rows(), chunk.has_nulls);
+        Ok(true)
     }
 
     fn truncate(&mut self, rows: usize) {

@@ -1,0 +1,31 @@
+//! Some rows of a heap, and where in its pages one column's values lie.
+
+use crate::chunk::{ABSENT, CHUNK_ROWS};
+
+/// The start of a value that is NULL.
+pub const STORED_NULL: u32 = ABSENT;
+
+/// One column's values of some rows, as PostgreSQL keeps them in pages: integers little-endian, nothing aligned, of
+/// varlena what stands behind the header, neither compressed nor out of line.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredChunk<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) starts: &'a [u32],
+    pub(crate) lengths: &'a [u32],
+    pub(crate) has_nulls: bool,
+}
+
+impl<'a> StoredChunk<'a> {
+    /// `starts` has one offset in `bytes` per row, at most [`CHUNK_ROWS`], or [`STORED_NULL`]; `lengths` as many lengths in
+    /// bytes, or none for types of one fixed width. Without `has_nulls` no start is [`STORED_NULL`]. Offsets and lengths
+    /// outside of `bytes` are found and refused when they are read.
+    pub fn new(bytes: &'a [u8], starts: &'a [u32], lengths: &'a [u32], has_nulls: bool) -> Self {
+        debug_assert!(starts.len() <= CHUNK_ROWS);
+        Self { bytes, starts, lengths, has_nulls }
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.starts.len()
+    }
+}
