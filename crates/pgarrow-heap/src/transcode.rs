@@ -1,1 +1,57 @@
 //! From the form in which a value is stored to the one in which COPY sends it.
+//!
+//! Source: the send function of each type in `src/backend/utils/adt`, named where it is done.
+
+use pgarrow_types::StoredForm;
+
+use crate::compressed::Corrupt;
+
+mod array;
+mod jsonb;
+mod numeric;
+mod simple;
+
+/// The most that is made of one value: a jsonb can be 10,000 times as large as text. Larger ones are left to the server.
+const VALUE_BYTES_MAX: usize = 64 << 20;
+
+/// Appends what COPY sends for a value of this form, without its length; nothing, if the value is corrupt.
+///
+/// `stored` has the bytes in the page: of varlena those behind the header, decompressed; of other types `attlen` bytes.
+pub(crate) fn transcode(form: &StoredForm, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
+    let start = out.len();
+    let done = append(form, stored, out).and_then(|()| check_bytes(start, out));
+    if done.is_err() {
+        out.truncate(start);
+    }
+    done
+}
+
+/// As [`transcode`], but leaves what it made of a corrupt value.
+fn append(form: &StoredForm, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
+    match form {
+        StoredForm::Bytes { length, .. } => simple::bytes(*length, stored, out),
+        StoredForm::Number { width } => simple::number(*width, stored, out),
+        StoredForm::Name => simple::name(stored, out),
+        StoredForm::Timetz => simple::timetz(stored, out),
+        StoredForm::Interval => simple::interval(stored, out),
+        StoredForm::Numeric => numeric::send(stored, out),
+        StoredForm::Jsonb => jsonb::send(stored, out),
+        StoredForm::Inet { is_cidr } => simple::inet(*is_cidr, stored, out),
+        StoredForm::Bits => simple::bits(stored, out),
+        StoredForm::Enum(labels) => simple::label(labels, stored, out),
+        StoredForm::Tid => simple::tid(stored, out),
+        StoredForm::Doubles { count } => simple::doubles(usize::from(*count), stored, out),
+        StoredForm::Path => simple::path(stored, out),
+        StoredForm::Polygon => simple::polygon(stored, out),
+        StoredForm::Array { element, element_oid } => array::send(element, *element_oid, stored, out),
+        _ => Err(Corrupt("a value of an unknown form")),
+    }
+}
+
+/// Refuses what has become too large since `start`.
+fn check_bytes(start: usize, out: &[u8]) -> Result<(), Corrupt> {
+    if out.len() - start > VALUE_BYTES_MAX {
+        return Err(Corrupt("a value that is too large to be made here"));
+    }
+    Ok(())
+}

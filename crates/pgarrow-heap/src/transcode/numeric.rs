@@ -1,0 +1,144 @@
+//! `numeric` as it is stored.
+//!
+//! ```text
+//! short:   u16 1 0 sign 6 bits dscale, 7 bits weight │ digits
+//! long:    u16 0 sign 14 bits dscale │ i16 weight    │ digits
+//! special: u16 0xC000 NaN, 0xD000 Infinity, 0xF000 -Infinity
+//! ```
+//!
+//! The value is the sum of `digit[i] × 10000^(weight − i)`.
+//!
+//! Source: `NumericData`, `numeric_send`, `get_str_from_var` in `src/backend/utils/adt/numeric.c`.
+
+use crate::compressed::Corrupt;
+
+/// `NUMERIC_SIGN_MASK`: which of the forms it is, and of the long one the sign.
+const FORM: u16 = 0xc000;
+const SHORT: u16 = 0x8000;
+const SPECIAL: u16 = 0xc000;
+const MINUS: u16 = 0x4000;
+const INFINITY: u16 = 0xd000;
+const MINUS_INFINITY: u16 = 0xf000;
+const SHORT_MINUS: u16 = 0x2000;
+const SHORT_DSCALE: u16 = 0x1f80;
+const SHORT_DSCALE_SHIFT: u32 = 7;
+/// The weight's 7 bits, of which the highest is its sign.
+const SHORT_WEIGHT_BITS: u32 = 7;
+const LONG_DSCALE: u16 = 0x3fff;
+/// `NBASE`: what a digit stays below.
+const BASE: u16 = 10_000;
+
+/// A stored value.
+#[derive(Debug)]
+pub(super) struct Numeric<'a> {
+    /// 0, [`MINUS`], or the whole of a special value.
+    sign: u16,
+    /// Of the first digit, in powers of 10000.
+    weight: i16,
+    /// Decimal digits behind the point.
+    dscale: u16,
+    /// Most significant first, little-endian.
+    digits: &'a [[u8; 2]],
+}
+
+/// `numeric_send`: u16 digits, i16 weight, u16 sign, u16 dscale, digits.
+pub(super) fn send(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
+    let numeric = Numeric::parse(stored)?;
+    let n_digits =
+        u16::try_from(numeric.digits.len()).map_err(|_| Corrupt("a numeric of too many digits"))?;
+    out.reserve(8 + 2 * numeric.digits.len());
+    out.extend_from_slice(&n_digits.to_be_bytes());
+    out.extend_from_slice(&numeric.weight.to_be_bytes());
+    out.extend_from_slice(&numeric.sign.to_be_bytes());
+    out.extend_from_slice(&numeric.dscale.to_be_bytes());
+    for digit in numeric.digits {
+        out.extend_from_slice(&u16::from_le_bytes(*digit).to_be_bytes());
+    }
+    Ok(())
+}
+
+impl<'a> Numeric<'a> {
+    /// `stored` is what stands behind the varlena header.
+    pub(super) fn parse(stored: &'a [u8]) -> Result<Self, Corrupt> {
+        let (header, rest) = stored.split_first_chunk().ok_or(Corrupt("a numeric without its header"))?;
+        let header = u16::from_le_bytes(*header);
+        // The scale of a special value is what stands at its place: 32, of the infinities.
+        let short_dscale = (header & SHORT_DSCALE) >> SHORT_DSCALE_SHIFT;
+        let (sign, weight, dscale, digits) = match header & FORM {
+            SHORT => {
+                let sign = if header & SHORT_MINUS == 0 { 0 } else { MINUS };
+                let unused = u16::BITS - SHORT_WEIGHT_BITS;
+                let weight = (header << unused).cast_signed() >> unused;
+                (sign, weight, short_dscale, rest)
+            }
+            SPECIAL => match (header, rest) {
+                (SPECIAL | INFINITY | MINUS_INFINITY, []) => (header, 0, short_dscale, rest),
+                _ => return Err(Corrupt("a special numeric that is none of the known ones")),
+            },
+            sign => {
+                let (weight, rest) =
+                    rest.split_first_chunk().ok_or(Corrupt("a numeric without its weight"))?;
+                (sign, i16::from_le_bytes(*weight), header & LONG_DSCALE, rest)
+            }
+        };
+        let (digits, odd) = digits.as_chunks();
+        if !odd.is_empty() {
+            return Err(Corrupt("a numeric with half of a digit"));
+        }
+        if digits.iter().any(|digit| u16::from_le_bytes(*digit) >= BASE) {
+            return Err(Corrupt("a numeric with a digit above 9999"));
+        }
+        Ok(Self { sign, weight, dscale, digits })
+    }
+
+    /// Whether it is NaN or an infinity.
+    pub(super) fn is_special(&self) -> bool {
+        self.sign & FORM == SPECIAL
+    }
+
+    /// Appends what `numeric_out` prints of a value that is not special.
+    pub(super) fn print(&self, out: &mut Vec<u8>) {
+        if self.sign == MINUS {
+            out.push(b'-');
+        }
+        if self.weight < 0 {
+            out.push(b'0');
+        }
+        let first = i32::from(self.weight);
+        for weight in (0..=first).rev() {
+            let digit = self.at_weight(weight);
+            let four = four(digit);
+            let leading_zeros = match digit {
+                _ if weight < first => 0,
+                1000.. => 0,
+                100.. => 1,
+                10.. => 2,
+                _ => 3,
+            };
+            out.extend(four.iter().skip(leading_zeros));
+        }
+        if self.dscale == 0 {
+            return;
+        }
+        out.push(b'.');
+        let mut left = usize::from(self.dscale);
+        let mut weight = -1;
+        while left > 0 {
+            let n = left.min(4);
+            out.extend(four(self.at_weight(weight)).iter().take(n));
+            left -= n;
+            weight -= 1;
+        }
+    }
+
+    /// The digit of this weight; zero where none is stored.
+    fn at_weight(&self, weight: i32) -> u16 {
+        let index = usize::try_from(i32::from(self.weight) - weight).ok();
+        index.and_then(|index| self.digits.get(index)).map_or(0, |digit| u16::from_le_bytes(*digit))
+    }
+}
+
+/// A digit as four decimal ones.
+fn four(digit: u16) -> [u8; 4] {
+    [1000, 100, 10, 1].map(|unit| b'0' + u8::try_from(digit / unit % 10).unwrap_or_default())
+}
