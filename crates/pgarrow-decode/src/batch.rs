@@ -424,12 +424,7 @@ pub(crate) struct WireRows<'a> {
 
 impl<'a> WireRows<'a> {
     /// Rows that end at `ends`, and a cursor at the first value of each.
-    pub(crate) fn new(
-        bytes: &'a [u8],
-        cursors: &'a mut [u32],
-        ends: &'a [u32],
-        header_bytes: usize,
-    ) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], cursors: &'a mut [u32], ends: &'a [u32], header_bytes: usize) -> Self {
         Self { bytes, cursors, ends, header_bytes, n_rows: 0, has_begun: false }
     }
 }

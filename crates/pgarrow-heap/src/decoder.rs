@@ -1,0 +1,209 @@
+//! `PageDecoder`: pages in, rows of a batch out.
+
+use std::sync::Arc;
+
+use pgarrow_column::CHUNK_ROWS;
+use pgarrow_decode::CopyDecoder;
+use pgarrow_types::HeapLayout;
+
+use crate::locate::{PageAt, Places, Tuples, Wanted};
+use crate::page::Refusal;
+use crate::rows::{PageRows, Scratch};
+
+/// What is said of a page of which a value was refused.
+const VALUE: Refusal = Refusal::Unverified("a value that is not as PostgreSQL stores it, or is refused");
+
+/// Decodes pages of one heap into the batches of a [`CopyDecoder`].
+///
+/// ```text
+///  pages ─▶ tuples ─▶ places of values, attribute by attribute ─┬─▶ stored: the column reads them where they are ─┬─▶ batch
+///                                                               └─▶ written as they would be sent ─▶ column ─────┘
+/// ```
+#[derive(Debug)]
+pub struct PageDecoder {
+    layout: Arc<HeapLayout>,
+    wanted: Wanted,
+    tuples: Tuples,
+    places: Vec<Places>,
+    scratch: Scratch,
+    /// Of the pages that are decoded together, where the rows of each end.
+    ends: Vec<usize>,
+    /// Rows of the next page that are in the batch, or went out with one, already,
+    n_taken: usize,
+    /// and the line pointer of the one behind them.
+    next_number: u16,
+}
+
+/// What a call of [`PageDecoder::decode`] came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Decoded {
+    /// Pages that are done.
+    pub pages: usize,
+    /// Why it stopped there.
+    pub stop: PageStop,
+}
+
+/// Why the decoder stopped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PageStop {
+    /// All pages are done.
+    Done,
+    /// The batch is full: flush it, and call again with the pages that are not done.
+    BatchFull,
+    /// The next page is not decoded: read its rows in another way, from this line pointer on (0: all of them), and go on
+    /// behind it.
+    Refused {
+        /// The line pointer of the first row that was not taken.
+        from: u16,
+        /// Why.
+        why: Refusal,
+    },
+}
+
+impl PageDecoder {
+    /// For the heap that the layout describes; the columns of the decoder are those of the layout.
+    pub fn new(layout: Arc<HeapLayout>) -> Self {
+        let wanted = Wanted::of(&layout);
+        let places = layout.columns.iter().map(|_| Places::default()).collect();
+        Self {
+            wanted,
+            tuples: Tuples::default(),
+            places,
+            scratch: Scratch::default(),
+            ends: Vec::new(),
+            n_taken: 0,
+            next_number: 0,
+            layout,
+        }
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn allocated_bytes(&self) -> usize {
+        let places: usize = self.places.iter().map(Places::allocated_bytes).sum();
+        self.tuples.allocated_bytes() + places + self.scratch.allocated_bytes()
+    }
+
+    /// Forgets what it knows of pages that were not done, before it decodes others.
+    pub fn restart(&mut self) {
+        self.n_taken = 0;
+    }
+
+    /// Decodes `pages`, which lie in `bytes`, in their order.
+    ///
+    /// After [`PageStop::BatchFull`] the pages that are not done are to be passed again, and no others before them.
+    pub fn decode(&mut self, bytes: &[u8], pages: &[PageAt], decoder: &mut CopyDecoder) -> Decoded {
+        let mut done = 0;
+        // Up to there, pages are decoded one by one.
+        let mut one_by_one = 0;
+        while let Some(rest) = pages.get(done..)
+            && !rest.is_empty()
+        {
+            if decoder.is_full() {
+                return Decoded { pages: done, stop: PageStop::BatchFull };
+            }
+            let n_max = if done < one_by_one { 1 } else { usize::MAX };
+            let n_pages = match self.gather(bytes, rest, n_max) {
+                Ok(n_pages) => n_pages,
+                Err(why) => return self.refused(done, why),
+            };
+            if let Err(why) = self.tuples.locate(bytes, &self.wanted, &mut self.places) {
+                if n_pages == 1 {
+                    return self.refused(done, why);
+                }
+                one_by_one = done + n_pages;
+                continue;
+            }
+            match self.take(bytes, decoder) {
+                Taken::All => {
+                    done += n_pages;
+                    self.n_taken = 0;
+                }
+                Taken::Full(n_rows) => {
+                    done += self.pages_of(n_rows);
+                    return Decoded { pages: done, stop: PageStop::BatchFull };
+                }
+                Taken::Refused(n_rows) => {
+                    let n_done = self.pages_of(n_rows);
+                    if n_pages == 1 {
+                        return self.refused(done, VALUE);
+                    }
+                    one_by_one = done + n_pages;
+                    done += n_done;
+                }
+            }
+        }
+        Decoded { pages: done, stop: PageStop::Done }
+    }
+
+    /// Finds the tuples of the first pages: of as many as make a chunk. How many pages.
+    fn gather(&mut self, bytes: &[u8], pages: &[PageAt], n_max: usize) -> Result<usize, Refusal> {
+        self.tuples.clear();
+        self.ends.clear();
+        for page in pages.iter().take(n_max) {
+            let before = self.tuples.len();
+            let added = self.tuples.add(bytes, *page, &self.layout);
+            if self.ends.is_empty() {
+                added?;
+            } else if added.is_err() {
+                break;
+            } else if self.tuples.len() > CHUNK_ROWS {
+                self.tuples.truncate(before);
+                break;
+            }
+            self.ends.push(self.tuples.len());
+        }
+        Ok(self.ends.len())
+    }
+
+    /// Lets the batch take the rows whose values were found.
+    fn take(&mut self, bytes: &[u8], decoder: &mut CopyDecoder) -> Taken {
+        let n_rows = self.tuples.len();
+        let mut first = self.n_taken;
+        let is_exact = decoder.is_exact();
+        while first < n_rows {
+            let n_chunk = (n_rows - first).min(decoder.chunk_rows());
+            if n_chunk == 0 {
+                return Taken::Full(first);
+            }
+            let mut rows = PageRows {
+                bytes,
+                layout: &self.layout,
+                places: &self.places,
+                first,
+                scratch: &mut self.scratch,
+                is_exact,
+                n_rows: 0,
+            };
+            let taken = decoder.decode_chunk(n_chunk, &mut rows);
+            self.scratch.shrink();
+            match taken {
+                Ok(n_taken) => first += n_taken,
+                Err(_) => return Taken::Refused(first),
+            }
+        }
+        Taken::All
+    }
+
+    /// Pages of which all of the first `n_rows` rows are taken; what is taken of the next one is remembered.
+    fn pages_of(&mut self, n_rows: usize) -> usize {
+        let n_pages = self.ends.iter().take_while(|end| **end <= n_rows).count();
+        let before = n_pages.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(0);
+        self.n_taken = n_rows - before;
+        self.next_number = self.tuples.number(n_rows).unwrap_or(0);
+        n_pages
+    }
+
+    fn refused(&mut self, pages: usize, why: Refusal) -> Decoded {
+        let n_taken = std::mem::take(&mut self.n_taken);
+        let from = if n_taken > 0 { self.next_number } else { 0 };
+        Decoded { pages, stop: PageStop::Refused { from, why } }
+    }
+}
+
+enum Taken {
+    All,
+    /// The batch is full after so many rows.
+    Full(usize),
+    /// A value behind so many rows was refused.
+    Refused(usize),
+}

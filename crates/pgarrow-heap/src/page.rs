@@ -1,0 +1,195 @@
+//! A page of a heap: its header, its line pointers, and the tuples they lead to.
+//!
+//! ```text
+//! header          24 bytes   LSN, checksum, flags, lower, upper, special, size │ version, oldest prunable xid
+//! line pointers    4 bytes each, up to `lower`: offset (15 bits), state (2), length (15)
+//! hole             up to `upper`
+//! tuples           each aligned to 8: header of 23 bytes, NULL bitmap, data from `t_hoff` on
+//! ```
+//!
+//! Checksums are not looked at: of a page that was changed since it was last written they are stale. What is looked at
+//! instead is whether everything is where it can be, and whether the tuples say that they are on this page.
+//!
+//! Source: `PageHeaderData` in PostgreSQL's `src/include/storage/bufpage.h`, `ItemIdData` in `itemid.h`, `heapgetpage` in
+//! `src/backend/access/heap/heapam.c`, `HeapTupleHeaderData` in `src/include/access/htup_details.h`.
+
+use std::fmt;
+
+/// Bytes of a page. Servers that were built with another size are not read by pages.
+pub const PAGE_BYTES: usize = 8192;
+
+/// Bytes of a page's header, which is all that is asked for of a page that is not all-visible.
+pub const PAGE_HEADER_BYTES: usize = 24;
+
+/// `PD_ALL_VISIBLE`.
+const ALL_VISIBLE: u16 = 0x0004;
+/// `PD_VALID_FLAG_BITS`.
+const KNOWN_FLAGS: u16 = 0x0007;
+/// A page of 8,192 bytes in layout 4, little-endian.
+const SIZE_AND_VERSION: u16 = 0x2004;
+
+const LINE_POINTER_BYTES: usize = 4;
+const LP_UNUSED: u32 = 0;
+const LP_NORMAL: u32 = 1;
+const LP_REDIRECT: u32 = 2;
+
+/// `SizeofHeapTupleHeader`.
+const TUPLE_HEADER_BYTES: usize = 23;
+
+const HAS_NULL: u16 = 0x0001;
+const HAS_OID_OLD: u16 = 0x0008;
+const XMAX_LOCK_ONLY: u16 = 0x0080;
+const XMIN_COMMITTED: u16 = 0x0100;
+const XMAX_INVALID: u16 = 0x0800;
+/// `HEAP_MOVED_OFF` and `HEAP_MOVED_IN`: VACUUM FULL before PostgreSQL 9.0.
+const MOVED: u16 = 0xc000;
+/// `HEAP_NATTS_MASK` of `t_infomask2`.
+const ATTRIBUTES: u16 = 0x07ff;
+
+/// Why a page is to be read in another way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It is not all-visible: which of its rows belong to the snapshot only the server can tell.
+    NotAllVisible,
+    /// A wanted value is stored out of line.
+    OutOfLine,
+    /// Something is not as it should be on a page of this table: what.
+    Unverified(&'static str),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAllVisible => f.write_str("the page is not all-visible"),
+            Self::OutOfLine => f.write_str("a value is stored out of line"),
+            Self::Unverified(what) => f.write_str(what),
+        }
+    }
+}
+
+/// A tuple of a page. Offsets count from the start of the page.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Tuple {
+    /// Its line pointer's number, from 1.
+    pub(crate) number: u16,
+    /// Where its data starts; a multiple of 8.
+    pub(crate) start: u16,
+    /// Where it ends.
+    pub(crate) end: u16,
+    /// Where its NULL bitmap is; 0 if it has none.
+    pub(crate) bitmap: u16,
+    /// How many attributes it has. Those that the table has beyond are missing.
+    pub(crate) attributes: u16,
+}
+
+/// Finds the tuples of a page, in the order of their line pointers: those that a sequential scan returns.
+///
+/// `block` is the page's number, `attributes_max` how many attributes the table has.
+///
+/// # Errors
+///
+/// The page is not all-visible, or not as it should be. What was found so far is then of no use.
+pub(crate) fn tuples(
+    page: &[u8],
+    block: u32,
+    attributes_max: usize,
+    mut found: impl FnMut(Tuple),
+) -> Result<(), Refusal> {
+    let header = page.first_chunk::<PAGE_HEADER_BYTES>();
+    let header = header.ok_or(Refusal::Unverified("a page without a header"))?;
+    let [.., f0, f1, l0, l1, u0, u1, s0, s1, v0, v1, _, _, _, _] = *header;
+    let [flags, lower, upper, special, version] =
+        [[f0, f1], [l0, l1], [u0, u1], [s0, s1], [v0, v1]].map(u16::from_le_bytes);
+    let (lower, upper) = (usize::from(lower), usize::from(upper));
+    if upper == 0 {
+        // A page that was added and never used. No row can have been on it when the snapshot was taken.
+        return match page.iter().all(|byte| *byte == 0) {
+            true => Ok(()),
+            false => Err(Refusal::Unverified("a page whose header is not set")),
+        };
+    }
+    if flags & ALL_VISIBLE == 0 {
+        return Err(Refusal::NotAllVisible);
+    }
+    let is_sound = page.len() == PAGE_BYTES
+        && version == SIZE_AND_VERSION
+        && usize::from(special) == PAGE_BYTES
+        && flags & !KNOWN_FLAGS == 0
+        && (PAGE_HEADER_BYTES..=upper).contains(&lower)
+        && upper <= PAGE_BYTES
+        && lower.is_multiple_of(LINE_POINTER_BYTES);
+    if !is_sound {
+        return Err(Refusal::Unverified("a page whose header is not one of a heap"));
+    }
+    let pointers = page.get(PAGE_HEADER_BYTES..lower).unwrap_or_default();
+    let (mut n_tuples, mut n_own) = (0, 0);
+    for (pointer, number) in pointers.as_chunks::<LINE_POINTER_BYTES>().0.iter().zip(1_u16..) {
+        let pointer = u32::from_le_bytes(*pointer);
+        match pointer >> 15 & 3 {
+            LP_NORMAL => {}
+            // A redirection leads to a tuple of a HOT chain that has a line pointer of its own.
+            LP_UNUSED | LP_REDIRECT => continue,
+            _ => return Err(Refusal::Unverified("a dead line pointer on a page that is all-visible")),
+        }
+        let offset = (pointer & 0x7fff) as usize;
+        let length = (pointer >> 17) as usize;
+        if offset < upper || !offset.is_multiple_of(8) {
+            return Err(Refusal::Unverified("a line pointer that leads to no tuple"));
+        }
+        let (tuple, is_own) = tuple(page, offset, length, number, block)?;
+        if usize::from(tuple.attributes) > attributes_max {
+            return Err(Refusal::Unverified("a tuple with more attributes than the table has"));
+        }
+        (n_tuples, n_own) = (n_tuples + 1, n_own + usize::from(is_own));
+        found(tuple);
+    }
+    // Some may have been updated by a transaction that was rolled back; not all.
+    match n_own == 0 && n_tuples > 0 {
+        true => Err(Refusal::Unverified("a page whose tuples are of another page")),
+        false => Ok(()),
+    }
+}
+
+/// The tuple at `offset`, and whether it says that it is the one that its line pointer and page say.
+#[inline]
+fn tuple(
+    page: &[u8],
+    offset: usize,
+    length: usize,
+    number: u16,
+    block: u32,
+) -> Result<(Tuple, bool), Refusal> {
+    const UNSOUND: Refusal = Refusal::Unverified("a tuple that does not fit its line pointer");
+    let end = offset + length;
+    let header = page.get(offset..end).and_then(<[u8]>::first_chunk::<TUPLE_HEADER_BYTES>).ok_or(UNSOUND)?;
+    let [_, _, _, _, _, _, _, _, _, _, _, _, h0, h1, b0, b1, n0, n1, a0, a1, i0, i1, data_offset] = *header;
+    let [high, low, own_number, attributes, flags] =
+        [[h0, h1], [b0, b1], [n0, n1], [a0, a1], [i0, i1]].map(u16::from_le_bytes);
+    let attributes = attributes & ATTRIBUTES;
+    // On an all-visible page a tuple's inserter has committed, and nobody has deleted it: who waits for that at most
+    // holds a lock.
+    let is_visible = flags & XMIN_COMMITTED != 0 && flags & (XMAX_INVALID | XMAX_LOCK_ONLY) != 0;
+    if !is_visible || flags & (HAS_OID_OLD | MOVED) != 0 {
+        return Err(Refusal::Unverified("a tuple that is not visible to all on a page that is"));
+    }
+    let has_null = flags & HAS_NULL != 0;
+    let bitmap_bytes = if has_null { usize::from(attributes).div_ceil(8) } else { 0 };
+    let data_offset = usize::from(data_offset);
+    if data_offset < TUPLE_HEADER_BYTES + bitmap_bytes
+        || data_offset > length
+        || !data_offset.is_multiple_of(8)
+    {
+        return Err(UNSOUND);
+    }
+    let within = |offset: usize| u16::try_from(offset).map_err(|_| UNSOUND);
+    let tuple = Tuple {
+        number,
+        start: within(offset + data_offset)?,
+        end: within(end)?,
+        bitmap: if has_null { within(offset + TUPLE_HEADER_BYTES)? } else { 0 },
+        attributes,
+    };
+    let own_block = u32::from(high) << 16 | u32::from(low);
+    Ok((tuple, own_block == block && own_number == number))
+}
