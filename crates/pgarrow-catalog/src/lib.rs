@@ -5,6 +5,7 @@
 //!   free query ───────────────── Session::describe ─────────────────▶ query_columns ─┴▶ Vec<PgColumn>
 //!
 //!   Relation ──leaves──▶ Vec<Leaf> ──relation_sizes──▶ Vec<RelationSize>     what slices of a table are made of
+//!   leaves ──heap_tables──▶ Vec<HeapTable>                                    how pages keep the columns
 //!   key column ──statistic_bounds, quantile_bounds──▶ KeyBounds              what ranges of a key are made of
 //! ```
 //!
@@ -20,6 +21,7 @@ mod explain;
 mod key;
 mod leaves;
 mod name;
+mod pages;
 mod relation;
 mod server;
 mod types;
@@ -30,6 +32,7 @@ pub use explain::explained_relations;
 pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
 pub use leaves::{Leaf, RelationSize, leaves, relation_sizes, row_security_applies};
 pub use name::{NameError, RelationName, parse_column_list, quote_identifier, quote_literal};
+pub use pages::{HeapTable, NEWEST_KNOWN, PageAccess, PageSource, heap_tables, page_access};
 pub use relation::{
     Relation, RelationKind, estimated_rows, relation, relations, relations_of_schema, resolve, resolve_many,
 };

@@ -63,7 +63,9 @@ pub use pgarrow_types::{
 pub use phases::{Limit, Phases};
 pub use plan::{Plan, PlanReport, PlanSlice};
 pub use reader::Progress;
-pub use report::{ColumnReport, FileReport, MemoryReport, ReaderReport, Report, ServerReport, TableReport};
+pub use report::{
+    ColumnReport, FileReport, MemoryReport, PagesReport, ReaderReport, Report, ServerReport, TableReport,
+};
 pub use run::{Run, TablesRun};
 pub use slice::{
     KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,

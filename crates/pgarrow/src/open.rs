@@ -27,7 +27,7 @@ use crate::options::{ExportOptions, ReadMode};
 use crate::phases::Phases;
 use crate::plan::{Plan, arrow_schema};
 use crate::planner::select::Selection;
-use crate::planner::{KeySource, Slices, Slicing, key_slices, table_slices};
+use crate::planner::{KeySource, PageWish, Slices, Slicing, key_slices, table_slices};
 use crate::run::Run;
 use crate::scan::scan;
 use crate::statement::Statement;
@@ -69,6 +69,8 @@ impl<'a> Opening<'a> {
         }
         let read_mode = match options.read_mode {
             ReadMode::Auto => probe(&mut session)?,
+            // What is not read by pages comes by COPY.
+            ReadMode::Pages => ReadMode::Copy,
             asked_for => asked_for,
         };
         Ok(Self { session, options, traits, read_mode, cancel, warnings, connect, planning })
@@ -83,6 +85,15 @@ impl<'a> Opening<'a> {
             split_on: options.split_on.clone(),
             only: false,
         }
+    }
+
+    /// What the read mode wishes for. Before the transaction begins.
+    pub(crate) fn pages(&mut self) -> Result<PageWish> {
+        let read_mode = match (self.options.read_mode, self.read_mode) {
+            (ReadMode::Auto, ReadMode::Select) => ReadMode::Select,
+            (asked_for, _) => asked_for,
+        };
+        PageWish::of(&mut self.session, &self.traits, &self.options, read_mode)
     }
 
     /// Everything is known.
@@ -186,6 +197,7 @@ impl Request {
             .map(|names| names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", "));
         let select_list_to_hold = names.unwrap_or_else(|| "*".to_owned());
         let traits = opening.traits.clone();
+        let pages = opening.pages()?;
         let mut n_plannings = 0;
         loop {
             n_plannings += 1;
@@ -206,7 +218,10 @@ impl Request {
             let planned =
                 self.plan_table(&mut keeper, &relation, filter, &slicing, &traits, &opened.options)?;
             match planned {
-                Some(plan) => return Ok(Opening::engine(keeper, vec![plan], opened)),
+                Some(mut plan) => {
+                    plan.add_pages(&mut keeper.session, &pages)?;
+                    return Ok(Opening::engine(keeper, vec![plan], opened));
+                }
                 None if n_plannings < PLANNINGS_MAX => {
                     opening = opened.reopen(keeper.give_up()?, traits.clone());
                 }

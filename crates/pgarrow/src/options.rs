@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ReadMode {
-    /// COPY, or SELECT where the server refuses COPY.
+    /// Pages of the table's heap where that is possible and pays, COPY for the rest; SELECT where the server refuses
+    /// COPY.
     #[default]
     Auto,
     /// `COPY … TO STDOUT (FORMAT binary)`.
@@ -20,6 +21,9 @@ pub enum ReadMode {
     Select,
     /// A cursor: some thousand rows at a time, so that the server never runs far ahead.
     Cursor,
+    /// Pages of the table's heap as they are stored, decoded here, where that is possible, COPY for the rest. An error
+    /// where the server or the role cannot hand out pages at all. The same rows in the same order as by COPY.
+    Pages,
 }
 
 /// Readers by default, where the machine has as many cores.

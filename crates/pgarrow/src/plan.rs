@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use arrow_schema::{Schema, SchemaRef};
 use pgarrow_catalog::Relation;
+use pgarrow_protocol::Session;
 use pgarrow_types::{PgColumn, schema};
 use serde::Serialize;
 
 use crate::choose::Chosen;
+use crate::error::Result;
 use crate::field_ids::numbered;
 use crate::keeper::Facts;
 use crate::options::ReadMode;
 use crate::planner::select::Selection;
-use crate::planner::{PlannedSlice, Slices};
+use crate::planner::{PageWish, PlanPages, PlannedSlice, Slices};
 use crate::report::ColumnReport;
 use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource};
 
@@ -36,6 +38,8 @@ pub struct Plan {
     pub(crate) slicing: String,
     pub(crate) estimated_rows: Option<u64>,
     pub(crate) warnings: Vec<String>,
+    /// What is read by pages.
+    pub(crate) pages: PlanPages,
 }
 
 impl Plan {
@@ -64,6 +68,7 @@ impl Plan {
             slicing,
             estimated_rows,
             warnings,
+            pages: PlanPages::default(),
         }
     }
 
@@ -123,6 +128,8 @@ impl Plan {
             slicing: self.slicing.clone(),
             slices: slices.collect(),
             estimated_rows: self.estimated_rows,
+            pages: self.pages.names(),
+            page_notes: self.pages.why_not.clone(),
             warnings: self.warnings.clone(),
         }
     }
@@ -135,6 +142,18 @@ impl Plan {
     /// The SELECT of a slice, without a COPY around it.
     pub(crate) fn select(&self, slice: &PlannedSlice) -> String {
         self.selection.select(slice)
+    }
+
+    /// The SELECT of a relation's own rows from a line pointer of a page to before another page, without a COPY around it.
+    pub(crate) fn select_tids(&self, relation: &Relation, from: (u64, u16), to: u64) -> String {
+        self.selection.select_tids(relation, from, to)
+    }
+
+    /// Decides what is read by pages. In the keeper's transaction, after its locks.
+    pub(crate) fn add_pages(&mut self, session: &mut Session, wish: &PageWish) -> Result<()> {
+        let filter = self.filter.as_deref();
+        self.pages = PlanPages::plan(session, wish, &self.subject, &self.columns, filter, &self.slices)?;
+        Ok(())
     }
 
     /// Every slice as a token, for other processes; with the snapshot, if it was exported.
@@ -159,7 +178,7 @@ impl Plan {
             columns: columns.clone(),
             filter: self.filter.clone(),
             range: slice.range.clone(),
-            read_mode,
+            read_mode: if self.pages.has_some_of(slice) { ReadMode::Pages } else { read_mode },
             schema_fingerprint: self.fingerprint.clone(),
             estimated_bytes: slice.estimated_bytes,
             estimated_rows: slice.estimated_rows,
@@ -186,6 +205,10 @@ pub struct PlanReport {
     pub slices: Vec<PlanSlice>,
     /// How many rows there will be, about, if that is known.
     pub estimated_rows: Option<u64>,
+    /// The tables that are read by pages of their heaps.
+    pub pages: Vec<String>,
+    /// Why tables are not, where pages would be read if possible.
+    pub page_notes: Vec<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }

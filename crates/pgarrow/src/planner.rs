@@ -12,6 +12,7 @@
 pub(crate) mod cut;
 mod filter;
 mod key;
+mod pages;
 pub(crate) mod select;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use pgarrow_catalog::{
 use pgarrow_protocol::Session;
 
 pub(crate) use key::{KeySource, key_slices};
+pub(crate) use pages::{PageTable, PageWish, PlanPages};
 
 use crate::error::Result;
 use crate::slice::SliceRange;

@@ -26,6 +26,7 @@ use crate::outlet::Outlet;
 use crate::phases::{Moment, Phases};
 use crate::plan::Plan;
 use crate::refusal::{decode_error, is_of_text, stream_error};
+use crate::report::PagesTally;
 
 /// Of one session: it is there all the time.
 const RECEIVE_BYTES: usize = 256 << 10;
@@ -94,6 +95,7 @@ pub(crate) struct Tally {
     pub(crate) ended_early: u64,
     pub(crate) buffers_allocated: u64,
     pub(crate) buffers_reused: u64,
+    pub(crate) pages: PagesTally,
 }
 
 /// One reader's decoder, memory and time.
@@ -210,7 +212,7 @@ impl<'a> Reader<'a> {
                     plan.columns.iter().map(|column| make_column(&column.pg_type, &column.options, 0));
                 let new = match self.shared.read_mode {
                     ReadMode::Select | ReadMode::Cursor => CopyDecoder::for_rows,
-                    ReadMode::Auto | ReadMode::Copy => CopyDecoder::new,
+                    ReadMode::Auto | ReadMode::Copy | ReadMode::Pages => CopyDecoder::new,
                 };
                 new(plan.schema.clone(), columns.collect(), self.shared.limits)
             }
@@ -233,7 +235,7 @@ impl<'a> Reader<'a> {
         self.receive_as_chosen(session)?;
         let started = Moment::now();
         let opened: Result<Box<dyn RowStream + '_>, pgarrow_protocol::Error> = match self.shared.read_mode {
-            ReadMode::Auto | ReadMode::Copy => {
+            ReadMode::Auto | ReadMode::Copy | ReadMode::Pages => {
                 let sql = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
                 session.copy_out(&sql).map(|stream| Box::new(stream) as _)
             }

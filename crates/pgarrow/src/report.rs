@@ -1,6 +1,7 @@
 //! `Report`: what an export came to, for people and as JSON.
 
 mod effects;
+mod pages;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use crate::phases::{Limit, Phases};
 use crate::plan::Plan;
 use crate::reader::{Progress, Tally};
 use crate::usage::ProcessUsage;
+
+pub use pages::PagesReport;
+pub(crate) use pages::PagesTally;
 
 /// What an export came to. Serialises to the JSON that `pgarrow export --report` writes.
 #[derive(Clone, Debug, Serialize)]
@@ -46,8 +50,14 @@ pub struct Report {
     pub cpu_seconds: f64,
     /// The most memory this process has had, in bytes.
     pub peak_memory_bytes: u64,
-    /// How rows were asked for.
+    /// How rows were asked for: `pages` if any page was read as it is stored.
     pub read_mode: ReadMode,
+    /// Pages of heaps, if any were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages: Option<PagesReport>,
+    /// Why tables were read by COPY altogether, where pages would have been read if possible.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub page_notes: Vec<String>,
     /// Slices.
     pub slices: u64,
     /// Slices that were read again after a connection was lost.
@@ -230,6 +240,10 @@ impl Report {
             }
         };
         let sum = |of: fn(&Tally) -> u64| done.tallies.iter().map(of).sum::<u64>();
+        let pages = done.tallies.iter().fold(PagesTally::default(), |mut sum, tally| {
+            sum += tally.pages;
+            sum
+        });
         let warnings = plans.iter().flat_map(|plan| plan.warnings()).chain(&done.warnings);
         let mut report = Self {
             report_version: 2,
@@ -248,7 +262,9 @@ impl Report {
             seconds: elapsed.as_secs_f64(),
             cpu_seconds,
             peak_memory_bytes,
-            read_mode,
+            read_mode: if pages.read > 0 { ReadMode::Pages } else { read_mode },
+            pages: pages.report(),
+            page_notes: page_notes(plans),
             slices: sum(|tally| tally.slices),
             slices_redone: sum(|tally| tally.redone),
             slicing,
@@ -275,6 +291,17 @@ impl Report {
         }
         report
     }
+}
+
+/// Why tables are read by COPY, each reason once.
+fn page_notes(plans: &[Arc<Plan>]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for note in plans.iter().flat_map(|plan| &plan.pages.why_not) {
+        if !notes.contains(note) {
+            notes.push(note.clone());
+        }
+    }
+    notes
 }
 
 fn reader(tally: &Tally) -> ReaderReport {

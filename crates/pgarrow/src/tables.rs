@@ -41,6 +41,7 @@ impl TablesRequest {
             return Err(refused("a column to split on belongs to one table"));
         }
         let traits = opening.traits.clone();
+        let pages = opening.pages()?;
         let mut n_plannings = 0;
         loop {
             n_plannings += 1;
@@ -57,7 +58,12 @@ impl TablesRequest {
             let (session, opened) = opening.split();
             let mut keeper = Keeper::begin(session, &held, is_plain, &opened.options, opened.cancel)?;
             match self.plan_tables(&mut keeper, &relations, &slicing, &traits, &opened.options)? {
-                Some(plans) => return Ok(Opening::engine(keeper, plans, opened)),
+                Some(mut plans) => {
+                    for plan in &mut plans {
+                        plan.add_pages(&mut keeper.session, &pages)?;
+                    }
+                    return Ok(Opening::engine(keeper, plans, opened));
+                }
                 None if n_plannings < PLANNINGS_MAX => {
                     opening = opened.reopen(keeper.give_up()?, traits.clone());
                 }

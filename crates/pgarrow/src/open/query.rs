@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::extract::Request;
 use crate::keeper::{Held, Keeper, literal};
+use crate::options::ReadMode;
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, Slices, key_slices};
 use crate::scan::scan;
@@ -19,6 +20,11 @@ impl Request {
     pub(super) fn open_query(&self, mut opening: Opening<'_>, sql: &str) -> Result<Engine> {
         if self.columns.is_some() || self.filter.is_some() {
             return Err(refused("columns and filter are for tables; put them into the query"));
+        }
+        if opening.options.read_mode == ReadMode::Pages {
+            return Err(refused(
+                "pages are those of tables; leave --read-mode out, since a query's rows come by COPY",
+            ));
         }
         if self.only {
             return Err(refused("--only is for tables; write ONLY in the query"));

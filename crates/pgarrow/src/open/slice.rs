@@ -11,13 +11,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::Request;
 use crate::keeper::{Facts, Held, Keeper, begin_statements};
 use crate::options::ReadMode;
-use crate::planner::Slices;
+use crate::planner::{PageWish, Slices};
 use crate::scan;
 use crate::slice::{Slice, SliceSubject};
 use crate::statement::Statement;
 
 impl Request {
-    pub(super) fn open_slice(&self, opening: Opening<'_>, slice: &Slice) -> Result<Engine> {
+    pub(super) fn open_slice(&self, mut opening: Opening<'_>, slice: &Slice) -> Result<Engine> {
         if self.columns.is_some() || self.filter.is_some() || !self.parameters.is_empty() || self.only {
             return Err(refused(
                 "a slice brings its own columns, filter and parameters, and whether it is ONLY",
@@ -27,9 +27,16 @@ impl Request {
         // A token may come from anywhere: its filter is held to what a filter that was typed is held to.
         let filter = slice.filter.as_deref().map(Statement::parse_condition).transpose()?;
         let read_mode = slice.read_mode;
+        let pages = match read_mode {
+            ReadMode::Auto => opening.pages()?,
+            ReadMode::Pages => PageWish::of_token(&mut opening.session, &opening.traits)?,
+            ReadMode::Copy | ReadMode::Select | ReadMode::Cursor => PageWish::default(),
+        };
         let (mut session, mut opened) = opening.split();
-        if read_mode != ReadMode::Auto {
-            opened.read_mode = read_mode;
+        match read_mode {
+            ReadMode::Auto => {}
+            ReadMode::Pages => opened.read_mode = ReadMode::Copy,
+            asked_for => opened.read_mode = asked_for,
         }
         let begin = begin_statements(&mut session, &opened.options, false)?;
         let relations = slice.relations();
@@ -97,8 +104,18 @@ impl Request {
         let note = format!("slice {} of {}", slice.index.saturating_add(1), slice.of);
         let slices = Slices { slices: vec![slice.planned()], note };
         let relation = slice.relation();
-        let plan =
+        let mut plan =
             plan(subject, relation.as_ref(), chosen, selection, slices, &opened.options, &keeper.facts);
+        // Without a snapshot of the plan's, each slice has another one.
+        if slice.snapshot.is_some() {
+            plan.add_pages(&mut keeper.session, &pages)?;
+        }
+        if read_mode == ReadMode::Pages && plan.pages.names().is_empty() {
+            let why_not = plan.pages.why_not.join("; ");
+            plan.warnings.push(format!(
+                "the slice was planned to be read by pages of the heap, and is read by COPY: {why_not}"
+            ));
+        }
         Ok(Opening::engine(keeper, vec![plan], opened))
     }
 

@@ -76,6 +76,13 @@ impl Selection {
         }
     }
 
+    /// The SELECT of a relation's own rows from a line pointer of a page to before another page. Of no filter: pages are
+    /// read without one.
+    pub(crate) fn select_tids(&self, relation: &Relation, from: (u64, u16), to: u64) -> String {
+        let bounds = [tid_bound("ctid", ">=", from), tid_bound("ctid", "<", (to, 0))];
+        format!("SELECT {} FROM ONLY {}{}", self.list(), relation.quoted(), where_clause(&bounds))
+    }
+
     /// What `of` makes of some columns, over all rows. `only`: over the relation's own.
     pub(crate) fn aggregate(&self, indices: &[usize], only: bool, of: impl Fn(&str) -> String) -> String {
         let named = |name_of: &dyn Fn(usize, &Item) -> String| {
@@ -213,10 +220,7 @@ fn conditions(range: &SliceRange, expression: &str) -> Vec<String> {
     match range {
         SliceRange::Whole => Vec::new(),
         SliceRange::Pages { from, to } => {
-            // Comparisons of this form, and only ctid with a constant, become a TID range scan.
-            let bound = |operator: &str, page: u64| {
-                format!("{expression} OPERATOR(pg_catalog.{operator}) '({page},0)'::pg_catalog.tid")
-            };
+            let bound = |operator: &str, page: u64| tid_bound(expression, operator, (page, 0));
             let from = (*from > 0).then(|| bound(">=", *from));
             from.into_iter().chain(to.map(|to| bound("<", to))).collect()
         }
@@ -232,6 +236,12 @@ fn conditions(range: &SliceRange, expression: &str) -> Vec<String> {
             vec![condition]
         }
     }
+}
+
+/// A comparison with a place in a heap, a page and a line pointer. Comparisons of this form, and only ctid with a
+/// constant, become a TID range scan.
+fn tid_bound(expression: &str, operator: &str, (page, offset): (u64, u16)) -> String {
+    format!("{expression} OPERATOR(pg_catalog.{operator}) '({page},{offset})'::pg_catalog.tid")
 }
 
 /// A comparison with a value. Text compares in the column's own collation, since a literal brings none.

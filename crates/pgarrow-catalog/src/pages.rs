@@ -1,0 +1,266 @@
+//! What hands out pages of heaps to this session, and what they are asked for with.
+//!
+//! ```text
+//!  superuser, extension pageinspect ──▶ get_raw_page ──────┐
+//!                                                          ├──▶ PageAccess ──select──▶ the SELECT of a range of pages
+//!  anybody, function of an administrator ──▶ heap_page ────┘
+//! ```
+
+mod layout;
+
+use pgarrow_protocol::Session;
+
+use crate::error::CatalogError;
+use crate::name::{quote_identifier, quote_literal};
+use crate::relation::Relation;
+use crate::server::ServerTraits;
+
+pub use layout::{HeapTable, heap_tables};
+
+/// The first version whose pages are read: earlier ones have no scan of a range of `ctid` for the rest.
+const OLDEST: u32 = 140_000;
+
+/// The newest version whose pages and stored values we know.
+pub const NEWEST_KNOWN: u32 = 189_999;
+
+/// Bytes of a page. Others have other limits, and nobody has them.
+pub(crate) const BLOCK_BYTES: u32 = 8192;
+
+/// Bytes of a page's header: `SizeOfPageHeaderData` of PostgreSQL's `src/include/storage/bufpage.h`.
+const HEADER_BYTES: u32 = 24;
+/// Where the lower half of `pd_flags` stands on a little-endian server; same place.
+const FLAGS_AT: u32 = 10;
+/// `PD_ALL_VISIBLE`; same place.
+const ALL_VISIBLE: u32 = 0x0004;
+
+/// What hands out pages to this session.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PageSource {
+    /// `get_raw_page` of the extension pageinspect, for a superuser.
+    Inspect {
+        /// The schema that it is in.
+        schema: String,
+    },
+    /// `pgarrow.heap_page`, which an administrator has installed.
+    Function,
+}
+
+/// How this session can read pages of heaps.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PageAccess {
+    /// What hands them out.
+    pub source: PageSource,
+}
+
+impl PageAccess {
+    /// The SQL expression for a page of a relation's heap. `block` is an expression of type `int8`: its number.
+    ///
+    /// Arguments have exactly the types of the function's: no other function of that name and schema is meant.
+    pub fn page_sql(&self, relation: &Relation, block: &str) -> String {
+        match &self.source {
+            PageSource::Inspect { schema } => {
+                // A name with a NUL byte does not exist.
+                let name = quote_literal(&relation.quoted()).unwrap_or_default();
+                format!(
+                    "{}.get_raw_page({name}::pg_catalog.text, 'main'::pg_catalog.text, {block})",
+                    quote_identifier(schema)
+                )
+            }
+            PageSource::Function => {
+                format!("pgarrow.heap_page({}::pg_catalog.oid, {block})", relation.oid)
+            }
+        }
+    }
+
+    /// The SELECT of the pages `from..to` of a relation's heap, in their order: one column of type `bytea`, with the
+    /// whole page if it is all-visible, and otherwise with its header alone.
+    pub fn select(&self, relation: &Relation, from: u64, to: u64) -> String {
+        let page = self.page_sql(relation, "b.block");
+        // A block number has 32 bits.
+        let last = i128::from(to) - 1;
+        // Without OFFSET, the page would be read once for each place where it is named.
+        format!(
+            "SELECT CASE WHEN (pg_catalog.get_byte(p.page, {FLAGS_AT}) OPERATOR(pg_catalog.&) {ALL_VISIBLE}) \
+             OPERATOR(pg_catalog.<>) 0 THEN p.page \
+             ELSE pg_catalog.substring(p.page, 1, {HEADER_BYTES}) END \
+             FROM (SELECT {page} AS page FROM pg_catalog.generate_series(\
+             {from}::pg_catalog.int8, ({last})::pg_catalog.int8) AS b(block) OFFSET 0) AS p"
+        )
+    }
+
+    /// What hands out pages, in a word: `pageinspect` or `function`.
+    pub fn as_str(&self) -> &'static str {
+        match self.source {
+            PageSource::Inspect { .. } => "pageinspect",
+            PageSource::Function => "function",
+        }
+    }
+}
+
+/// How this role can read pages of heaps on this server, or why it cannot: every reason, in words.
+///
+/// Outside of a transaction: what a role may not ask aborts it.
+///
+/// # Errors
+///
+/// The server's.
+pub fn page_access(
+    session: &mut Session,
+    traits: &ServerTraits,
+) -> Result<Result<PageAccess, Vec<String>>, CatalogError> {
+    let mut why_not = of_server(session, traits);
+    if !traits.is_plain_postgres || session.server_version_num() < OLDEST {
+        // Its catalogs may be others.
+        return Ok(Err(why_not));
+    }
+    why_not.extend(of_build(session)?);
+    let source = source(session)?;
+    Ok(match source {
+        Ok(source) if why_not.is_empty() => Ok(PageAccess { source }),
+        Ok(_) => Err(why_not),
+        Err(missing) => {
+            why_not.push(missing);
+            Err(why_not)
+        }
+    })
+}
+
+/// What speaks against pages, from what is known without asking.
+fn of_server(session: &Session, traits: &ServerTraits) -> Vec<String> {
+    let mut why_not = Vec::new();
+    if !traits.is_plain_postgres {
+        why_not.push(format!("{} is not plain PostgreSQL", traits.product));
+    }
+    if session.server_version_num() < OLDEST {
+        why_not.push("the server is older than PostgreSQL 14".to_owned());
+    }
+    if let Some(extension) = &traits.foreign_slicing_extension {
+        why_not.push(format!("tables of the extension {extension} keep rows elsewhere"));
+    }
+    if traits.in_recovery {
+        why_not.push("the server is a standby, where pages do not say what a snapshot sees".to_owned());
+    }
+    if traits.block_bytes != BLOCK_BYTES {
+        why_not.push(format!("the server's pages have {} bytes, not {BLOCK_BYTES}", traits.block_bytes));
+    }
+    match session.parameter("server_encoding") {
+        Some("UTF8") => {}
+        encoding => {
+            why_not.push(format!("the database's encoding is {}, not UTF8", encoding.unwrap_or("unknown")));
+        }
+    }
+    why_not
+}
+
+/// What speaks against pages, by how the server was built and is set.
+fn of_build(session: &mut Session) -> Result<Vec<String>, CatalogError> {
+    let mut why_not = Vec::new();
+    // Where it is set, VACUUM may make a page all-visible that our snapshot sees otherwise. Gone in PostgreSQL 17.
+    let sql = "SELECT pg_catalog.current_setting('old_snapshot_threshold', true), \
+                 pg_catalog.has_function_privilege('pg_catalog.pg_control_init()', 'EXECUTE')";
+    let rows = session.query(sql, &[])?;
+    let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
+    if let Some(threshold) = row.text(0).filter(|threshold| *threshold != "-1") {
+        why_not.push(format!("old_snapshot_threshold is {threshold}, not -1"));
+    }
+    if row.text(1) != Some("t") {
+        why_not.push("the role may not ask how the server was built (pg_control_init)".to_owned());
+        return Ok(why_not);
+    }
+    let sql = "SELECT c.max_data_alignment::pg_catalog.text FROM pg_catalog.pg_control_init() AS c";
+    match session.query(sql, &[])?.first().and_then(|row| row.text(0)) {
+        Some("8") => {}
+        alignment => {
+            let alignment = alignment.unwrap_or("unknown");
+            why_not.push(format!("the server aligns values to {alignment} bytes, not 8"));
+        }
+    }
+    Ok(why_not)
+}
+
+/// What would hand out pages, or what is missing.
+fn source(session: &mut Session) -> Result<Result<PageSource, String>, CatalogError> {
+    // Of the extension's own function, only the one with these arguments: since version 1.9. Ours is trusted as far as a
+    // superuser owns it, and never in a superuser's session, whose rights it does not need.
+    let sql = "SELECT pg_catalog.current_setting('is_superuser'), \
+                 (SELECT r.rolsuper FROM pg_catalog.pg_roles r \
+                  WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER), \
+                 EXISTS (SELECT FROM pg_catalog.pg_extension e \
+                   WHERE e.extname OPERATOR(pg_catalog.=) 'pageinspect'), \
+                 (SELECT n.nspname FROM pg_catalog.pg_extension e \
+                  JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) e.oid \
+                    AND d.refclassid OPERATOR(pg_catalog.=) \
+                      'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid \
+                    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid \
+                    AND d.deptype OPERATOR(pg_catalog.=) 'e' \
+                  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid \
+                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
+                  WHERE e.extname OPERATOR(pg_catalog.=) 'pageinspect' \
+                    AND p.proname OPERATOR(pg_catalog.=) 'get_raw_page' \
+                    AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '25 25 20' \
+                    AND p.prorettype OPERATOR(pg_catalog.=) 17::pg_catalog.oid), \
+                 f.prosecdef, f.rolsuper, f.is_usable \
+               FROM (SELECT 1) AS one \
+               LEFT JOIN (SELECT p.prosecdef, r.rolsuper, \
+                   pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+                     AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AS is_usable \
+                 FROM pg_catalog.pg_namespace n \
+                 JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid \
+                 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner \
+                 WHERE n.nspname OPERATOR(pg_catalog.=) 'pgarrow' \
+                   AND p.proname OPERATOR(pg_catalog.=) 'heap_page' \
+                   AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '26 20' \
+                   AND p.prorettype OPERATOR(pg_catalog.=) 17::pg_catalog.oid \
+                   AND p.prokind OPERATOR(pg_catalog.=) 'f' AND NOT p.proretset) AS f ON true";
+    let rows = session.query(sql, &[])?;
+    let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
+    let is_superuser = row.text(0) == Some("on");
+    let may_be_superuser = is_superuser || row.text(1) != Some("f");
+    let missing = if is_superuser {
+        match (row.text(3), row.text(2)) {
+            (Some(schema), _) => return Ok(Ok(PageSource::Inspect { schema: schema.to_owned() })),
+            (None, Some("t")) => {
+                "the extension pageinspect is older than 1.9 (ALTER EXTENSION pageinspect UPDATE)"
+            }
+            (None, _) => "the extension pageinspect is not installed (CREATE EXTENSION pageinspect)",
+        }
+    } else if may_be_superuser {
+        "the role is none of a superuser, but the session's user is: the function pgarrow.heap_page is not for him"
+    } else {
+        match (row.text(4), row.text(5), row.text(6)) {
+            (Some("t"), Some("t"), Some("t")) => return Ok(Ok(PageSource::Function)),
+            (None, ..) => {
+                "the role is no superuser, and the function pgarrow.heap_page is not installed (pgarrow pages install)"
+            }
+            (Some("t"), Some("t"), _) => "the role may not execute the function pgarrow.heap_page",
+            (Some("t"), ..) => {
+                "the function pgarrow.heap_page is not owned by a superuser, so it is not used"
+            }
+            (Some(_), ..) => "the function pgarrow.heap_page is not SECURITY DEFINER, so it is not used",
+        }
+    };
+    Ok(Err(missing.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relation::RelationKind;
+
+    #[test]
+    fn no_name_breaks_out_of_its_quotes() {
+        let relation = Relation {
+            oid: 16_400,
+            schema: "it's \"s\"".to_owned(),
+            name: "t\\".to_owned(),
+            kind: RelationKind::Table,
+        };
+        let inspect = PageAccess { source: PageSource::Inspect { schema: "ex\"t".to_owned() } };
+        let page = inspect.page_sql(&relation, "b");
+        assert!(page.starts_with("\"ex\"\"t\".get_raw_page("), "{page}");
+        assert!(page.contains("\"it''s \"\"s\"\"\""), "{page}");
+        let function = PageAccess { source: PageSource::Function };
+        assert_eq!(function.page_sql(&relation, "b"), "pgarrow.heap_page(16400::pg_catalog.oid, b)");
+        assert!(function.select(&relation, 7, 9).contains("generate_series(7::pg_catalog.int8, (8)::"));
+    }
+}

@@ -1,0 +1,83 @@
+//! Pages of heaps in a report: how many were read as such, and why the others were not.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use serde::Serialize;
+
+/// Pages of heaps that slices came to, all readers together.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PagesReport {
+    /// Pages that were decoded as they are stored.
+    pub read: u64,
+    /// Pages that were asked for as pages, but whose rows came by COPY.
+    pub copied: u64,
+    /// Why they did, in pages: `not_all_visible` (rows of other snapshots may be on them), `out_of_line` (a value is
+    /// stored elsewhere), `unverified` (something on them is not what we know), `with_others` (it is quicker beside
+    /// pages that had to); those that are not 0.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// What one reader has done with pages, in pages.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct PagesTally {
+    /// Decoded as they are stored.
+    pub(crate) read: u64,
+    /// By COPY: not all-visible.
+    pub(crate) copied_not_visible: u64,
+    /// By COPY: a wanted value is stored out of line.
+    pub(crate) copied_out_of_line: u64,
+    /// By COPY: could not be verified.
+    pub(crate) copied_unverified: u64,
+    /// By COPY: without a look at them, since those around had to.
+    pub(crate) copied_with_others: u64,
+}
+
+impl PagesTally {
+    /// The report of it; `None` if no page was asked for.
+    pub(crate) fn report(&self) -> Option<PagesReport> {
+        let Self { read, copied_not_visible, copied_out_of_line, copied_unverified, copied_with_others } =
+            *self;
+        let reasons = [
+            ("not_all_visible", copied_not_visible),
+            ("out_of_line", copied_out_of_line),
+            ("unverified", copied_unverified),
+            ("with_others", copied_with_others),
+        ];
+        let copied = reasons.iter().map(|(_, pages)| pages).sum();
+        let reasons = reasons.into_iter().filter(|(_, pages)| *pages > 0);
+        let reasons = reasons.map(|(reason, pages)| (reason.to_owned(), pages)).collect();
+        (read + copied > 0).then_some(PagesReport { read, copied, reasons })
+    }
+}
+
+impl AddAssign for PagesTally {
+    fn add_assign(&mut self, other: Self) {
+        let Self { read, copied_not_visible, copied_out_of_line, copied_unverified, copied_with_others } =
+            other;
+        self.read += read;
+        self.copied_not_visible += copied_not_visible;
+        self.copied_out_of_line += copied_out_of_line;
+        self.copied_unverified += copied_unverified;
+        self.copied_with_others += copied_with_others;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_those_that_there_were() {
+        let mut tally = PagesTally { read: 5, copied_unverified: 2, ..PagesTally::default() };
+        tally += PagesTally { read: 1, copied_with_others: 3, ..PagesTally::default() };
+        let report = tally.report().unwrap();
+        assert_eq!((report.read, report.copied), (6, 5));
+        assert_eq!(
+            report.reasons,
+            BTreeMap::from([("unverified".to_owned(), 2), ("with_others".to_owned(), 3)])
+        );
+        assert!(PagesTally::default().report().is_none());
+    }
+}
