@@ -54,6 +54,38 @@ pub fn first_difference(expected: &[RecordBatch], found: &[RecordBatch]) -> Opti
     }
 }
 
+/// The first difference where the order of rows means nothing, in words. `None` when there is none.
+///
+/// Rows are compared as text, which does not tell one NaN from another.
+pub fn first_difference_in_any_order(expected: &[RecordBatch], found: &[RecordBatch]) -> Option<String> {
+    let lines = |batches: &[RecordBatch]| {
+        let mut lines: Vec<String> = batches.iter().flat_map(lines).collect();
+        lines.sort_unstable();
+        lines
+    };
+    if let (Some(expected), Some(found)) = (expected.first(), found.first())
+        && let Some(difference) = schema_difference(&expected.schema(), &found.schema())
+    {
+        return Some(difference);
+    }
+    let (expected, found) = (lines(expected), lines(found));
+    if expected.len() != found.len() {
+        return Some(format!("{} rows expected, {} found", expected.len(), found.len()));
+    }
+    let differ = expected.iter().zip(&found).find(|(expected, found)| expected != found);
+    differ.map(|(expected, found)| format!("rows in order: expected {expected:.500}, found {found:.500}"))
+}
+
+/// Every row as text, its values told apart.
+fn lines(batch: &RecordBatch) -> Vec<String> {
+    let value = |column: usize, row: usize| text(batch.column(column).as_ref(), row);
+    let line = |row| {
+        let values = (0..batch.num_columns()).map(|column| format!("{:?}", value(column, row)));
+        values.collect::<Vec<_>>().join(" | ")
+    };
+    (0..batch.num_rows()).map(line).collect()
+}
+
 /// A place in a sequence of batches.
 struct Cut<'a> {
     batches: &'a [RecordBatch],
@@ -160,6 +192,18 @@ mod tests {
         assert_batches_equal(&whole, &cut);
         assert_batches_equal(&cut, &whole);
         assert_batches_equal(&[], &[batch(vec![])]);
+    }
+
+    #[test]
+    fn in_any_order_every_row_counts_once() {
+        let rows = [batch(vec![Some(1), None, Some(3), Some(3)])];
+        let same = [batch(vec![Some(3), Some(1)]), batch(vec![Some(3), None])];
+        assert_eq!(first_difference_in_any_order(&rows, &same), None);
+        let other = [batch(vec![Some(3), Some(1)]), batch(vec![None, None])];
+        let difference = first_difference_in_any_order(&rows, &other).unwrap();
+        assert_eq!(difference, r#"rows in order: expected "3" | "w3", found "null" | "null""#);
+        let fewer = first_difference_in_any_order(&rows, &same[..1]).unwrap();
+        assert_eq!(fewer, "4 rows expected, 2 found");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! CopyWriter   COPY binary streams, in every packing the protocol allows
 //! Script       an in-process server that plays bytes
 //! Proxy        a faulty network between a client and a server
+//! Chance       numbers that depend on nothing but a seed
 //! fuzz         what must hold for any bytes, on seeds and on what chance makes of them
 //! compare      batches as sequences of rows
 //! Python       pyarrow and duckdb, as readers of what we wrote
@@ -21,7 +22,7 @@
 //! | `PGARROW_TEST_NEWER`    | `apart`: except tests for a newer server or pgvector: they run with another |
 //! | `PGARROW_TEST_LEFT_OUT` | the file that lists what was left out; default `left-out.txt` in target/tmp |
 //! | `PGARROW_FUZZ_INPUTS`   | how many inputs chance makes for each fuzz target; default 20,000           |
-//! | `PGARROW_TEST_SEED`     | any text: other random values in the differential test of types             |
+//! | `PGARROW_TEST_SEED`     | any text: other random values in the differential test of types; a number: the first of the histories of heap pages |
 //! | `PGARROW_TEST_VENV`     | a Python environment to use or to make; default in target/tmp               |
 #![forbid(unsafe_code)]
 #![expect(
@@ -32,6 +33,7 @@
 )]
 
 pub mod capability;
+pub mod chance;
 pub mod compare;
 pub mod copy;
 pub mod fuzz;
@@ -43,6 +45,7 @@ pub mod server;
 pub mod target;
 
 pub use capability::Capability;
+pub use chance::Chance;
 pub use compare::assert_batches_equal;
 pub use copy::{CopyWriter, Packing};
 pub use proxy::{Fault, Proxy};
