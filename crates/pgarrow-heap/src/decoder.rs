@@ -88,6 +88,17 @@ impl PageDecoder {
         self.n_taken = 0;
     }
 
+    /// Whether a page can be decoded, as far as can be said without its values. Between calls of
+    /// [`decode`](Self::decode) that did not end with [`PageStop::BatchFull`].
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn check(&mut self, bytes: &[u8], page: PageAt) -> Result<(), Refusal> {
+        self.gather(bytes, &[page], 1)?;
+        self.tuples.locate(bytes, &self.wanted, &mut self.places)
+    }
+
     /// Decodes `pages`, which lie in `bytes`, in their order.
     ///
     /// After [`PageStop::BatchFull`] the pages that are not done are to be passed again, and no others before them.

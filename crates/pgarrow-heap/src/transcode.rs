@@ -55,3 +55,6 @@ fn check_bytes(start: usize, out: &[u8]) -> Result<(), Corrupt> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,10 @@
 //!                             ├─ LargeRow ──▶ ask for memory ─▶ received straight into its column
 //!                             └─ NeedMore ──▶ memory tight? give away, wait ─▶ stream.advance
 //! ```
+//!
+//! Where a slice is read by pages of a heap, several such streams follow one another: see [`pages`].
+
+mod pages;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,6 +110,10 @@ pub(crate) struct Reader<'a> {
     /// Of the plan that was read last.
     decoder: Option<(usize, CopyDecoder)>,
     held_bytes: usize,
+    /// How the pages of the table that was read last are read,
+    pages: Option<pages::PageReading>,
+    /// and what it holds of memory.
+    page_bytes: usize,
     pub(crate) tally: Tally,
     /// What policies did to values in slices that were read whole: by plan, then by column.
     pub(crate) effects: BTreeMap<usize, Vec<Effects>>,
@@ -122,11 +130,13 @@ pub(crate) struct Attempt {
     /// What this attempt has added to the run's progress.
     rows: u64,
     wire_bytes: u64,
+    /// Of these, those of the stream that is being read.
+    stream_bytes: u64,
 }
 
 impl Attempt {
     pub(crate) fn new(task: Task) -> Self {
-        Self { task, skip_rows: 0, delivered_rows: 0, rows: 0, wire_bytes: 0 }
+        Self { task, skip_rows: 0, delivered_rows: 0, rows: 0, wire_bytes: 0, stream_bytes: 0 }
     }
 }
 
@@ -138,6 +148,8 @@ impl<'a> Reader<'a> {
             lease,
             decoder: None,
             held_bytes: 0,
+            pages: None,
+            page_bytes: 0,
             tally: Tally::default(),
             effects: BTreeMap::new(),
         }
@@ -165,9 +177,10 @@ impl<'a> Reader<'a> {
         (attempt.rows, attempt.wire_bytes, attempt.skip_rows) = (0, 0, attempt.delivered_rows);
 
         let mut decoder = self.take_decoder(plan, attempt.task.plan_index);
-        let read = self.read_stream(session, plan, &mut decoder, attempt, outlet);
+        let read = self.read_slice(session, plan, &mut decoder, attempt, outlet);
+        self.page_bytes = 0;
         // Whatever went wrong after a cancel went wrong because of it.
-        let n_server_rows = read.map_err(|error| match self.shared.cancel.is_requested() {
+        read.map_err(|error| match self.shared.cancel.is_requested() {
             true => cancelled(),
             // The server does not say which of many tables it speaks of, and of a value not even that of one.
             false
@@ -179,13 +192,6 @@ impl<'a> Reader<'a> {
             false => error,
         })?;
         let n_rows = decoder.rows();
-        if !decoder.is_complete() {
-            return Err(broken(plan, "the COPY stream ended without its trailer"));
-        }
-        if n_rows != n_server_rows {
-            let what = format!("{n_rows} rows were decoded, but the server sent {n_server_rows}");
-            return Err(broken(plan, &what));
-        }
         if attempt.skip_rows > 0 {
             return Err(broken(plan, "a slice that was read again has fewer rows than before"));
         }
@@ -219,28 +225,46 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn read_stream(
+    fn read_slice(
         &mut self,
         session: &mut Session,
         plan: &Plan,
         decoder: &mut CopyDecoder,
         attempt: &mut Attempt,
         outlet: &mut dyn Outlet,
-    ) -> Result<u64> {
-        let select = plan
-            .slices
-            .get(attempt.task.slice_index)
-            .map(|slice| plan.select(slice))
-            .ok_or_else(|| broken(plan, "a slice that was not planned"))?;
+    ) -> Result<()> {
+        let slice = plan.slices.get(attempt.task.slice_index);
+        let slice = slice.ok_or_else(|| broken(plan, "a slice that was not planned"))?;
         self.receive_as_chosen(session)?;
+        match slice.relations.iter().any(|(relation, _)| plan.pages.of(relation).is_some()) {
+            true => self.read_pages(session, plan, slice, decoder, attempt, outlet)?,
+            false => self.read_stream(session, plan, &plan.select(slice), decoder, attempt, outlet)?,
+        }
+        // Only now: the last batch is handed out when it is certain that it is the last.
+        self.hand_out(plan, decoder, attempt, outlet)
+    }
+
+    /// Reads the rows of one SELECT behind those that are there, to their confirmed end.
+    fn read_stream(
+        &mut self,
+        session: &mut Session,
+        plan: &Plan,
+        select: &str,
+        decoder: &mut CopyDecoder,
+        attempt: &mut Attempt,
+        outlet: &mut dyn Outlet,
+    ) -> Result<()> {
+        decoder.continue_with_stream();
+        let n_rows_before = decoder.rows();
+        attempt.stream_bytes = 0;
         let started = Moment::now();
         let opened: Result<Box<dyn RowStream + '_>, pgarrow_protocol::Error> = match self.shared.read_mode {
             ReadMode::Auto | ReadMode::Copy | ReadMode::Pages => {
                 let sql = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
                 session.copy_out(&sql).map(|stream| Box::new(stream) as _)
             }
-            ReadMode::Select => session.select_out(&select).map(|stream| Box::new(stream) as _),
-            ReadMode::Cursor => session.cursor_out(&select, FETCH_ROWS).map(|stream| Box::new(stream) as _),
+            ReadMode::Select => session.select_out(select).map(|stream| Box::new(stream) as _),
+            ReadMode::Cursor => session.cursor_out(select, FETCH_ROWS).map(|stream| Box::new(stream) as _),
         };
         let mut stream = opened.map_err(|error| {
             let is_syntax = error.sqlstate() == Some("42601");
@@ -264,7 +288,7 @@ impl<'a> Reader<'a> {
             match decoded.stop {
                 Stop::BatchFull => {
                     // Before: who has a batch finds it counted.
-                    self.note(decoder, stream, attempt);
+                    self.note(decoder, stream.bytes_received(), attempt);
                     self.hand_out(plan, decoder, attempt, outlet)?;
                     continue;
                 }
@@ -274,16 +298,22 @@ impl<'a> Reader<'a> {
                 }
                 Stop::NeedMore | Stop::OtherMessage => {}
             }
-            self.note(decoder, stream, attempt);
-            self.lease.set(RECEIVE_BYTES + decoder.allocated_bytes() + self.held_bytes);
+            self.note(decoder, stream.bytes_received(), attempt);
+            self.lease.set(self.base_bytes(decoder) + self.held_bytes);
             let started = Moment::now();
             let step = stream.advance().map_err(|error| stream_error(plan, decoder.rows(), error))?;
             started.add_receiving(&mut self.tally.phases);
             if let CopyOutStep::Done { rows } = step {
-                self.note(decoder, stream, attempt);
-                // Only now: the last batch is handed out when it is certain that it is the last.
-                self.hand_out(plan, decoder, attempt, outlet)?;
-                return Ok(rows);
+                self.note(decoder, stream.bytes_received(), attempt);
+                if !decoder.is_complete() {
+                    return Err(broken(plan, "the COPY stream ended without its trailer"));
+                }
+                let n_rows = decoder.rows() - n_rows_before;
+                if n_rows != rows {
+                    let what = format!("{n_rows} rows were decoded, but the server sent {rows}");
+                    return Err(broken(plan, &what));
+                }
+                return Ok(());
             }
         }
     }
@@ -299,12 +329,18 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Brings the run's progress up to date.
-    fn note(&self, decoder: &CopyDecoder, stream: &dyn RowStream, attempt: &mut Attempt) {
-        let (rows, wire_bytes) = (decoder.rows(), stream.bytes_received());
+    /// Brings the run's progress up to date. `stream_bytes` were received of the stream that is being read.
+    fn note(&self, decoder: &CopyDecoder, stream_bytes: u64, attempt: &mut Attempt) {
+        let (rows, wire_bytes) = (decoder.rows(), stream_bytes - attempt.stream_bytes);
         self.shared.progress.rows.fetch_add(rows - attempt.rows, Ordering::Relaxed);
-        self.shared.progress.wire_bytes.fetch_add(wire_bytes - attempt.wire_bytes, Ordering::Relaxed);
-        (attempt.rows, attempt.wire_bytes) = (rows, wire_bytes);
+        self.shared.progress.wire_bytes.fetch_add(wire_bytes, Ordering::Relaxed);
+        attempt.wire_bytes += wire_bytes;
+        (attempt.rows, attempt.stream_bytes) = (rows, stream_bytes);
+    }
+
+    /// What is there beside batches that were handed out.
+    fn base_bytes(&self, decoder: &CopyDecoder) -> usize {
+        RECEIVE_BYTES + decoder.allocated_bytes() + self.page_bytes
     }
 
     fn hand_out(
@@ -335,7 +371,7 @@ impl<'a> Reader<'a> {
         attempt.delivered_rows += batch.num_rows() as u64;
 
         let batch_bytes = batch.get_array_memory_size();
-        let base = RECEIVE_BYTES + decoder.allocated_bytes() + batch_bytes;
+        let base = self.base_bytes(decoder) + batch_bytes;
         self.make_room(plan, base + outlet.working_bytes(batch_bytes), base, outlet)?;
         let (started, before) = (Instant::now(), outlet.times());
         self.shared.progress.batches.fetch_add(1, Ordering::Relaxed);
@@ -345,7 +381,7 @@ impl<'a> Reader<'a> {
             decoder.recycle(batch);
         }
         self.held_bytes = outlet.held_bytes();
-        self.lease.set(RECEIVE_BYTES + decoder.allocated_bytes() + self.held_bytes);
+        self.lease.set(self.base_bytes(decoder) + self.held_bytes);
         self.relieve(decoder, outlet)
     }
 
@@ -368,7 +404,7 @@ impl<'a> Reader<'a> {
             self.flush(outlet, false)?;
         }
         self.held_bytes = outlet.held_bytes();
-        self.lease.set(RECEIVE_BYTES + decoder.allocated_bytes() + self.held_bytes);
+        self.lease.set(self.base_bytes(decoder) + self.held_bytes);
         let started = Instant::now();
         if self.lease.wait_for_calm(self.shared.cancel) {
             self.tally.phases.wait_for_memory += started.elapsed().as_secs_f64();
@@ -422,7 +458,7 @@ impl<'a> Reader<'a> {
         bytes: usize,
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
-        let base = RECEIVE_BYTES + decoder.allocated_bytes();
+        let base = self.base_bytes(decoder);
         self.make_room(plan, base + bytes + outlet.working_bytes(bytes), base, outlet)?;
         let mut source = Source { stream, phases: &mut self.tally.phases };
         decoder.decode_large(&mut source).map_err(|error| match error {
