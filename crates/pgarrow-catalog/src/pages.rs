@@ -6,7 +6,9 @@
 //!  anybody, function of an administrator ──▶ heap_page ────┘
 //! ```
 
+mod forms;
 mod layout;
+mod missing;
 
 use pgarrow_protocol::Session;
 

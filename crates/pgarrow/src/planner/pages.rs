@@ -156,7 +156,7 @@ impl PlanPages {
         let (candidates, why_not) = candidates(slices, wish.all);
         pages.why_not = why_not.into_iter().map(|why| format!("{subject}: {why}")).collect();
         let oids: Vec<u32> = candidates.iter().map(|relation| relation.oid).collect();
-        let tables = heap_tables(session, access, &oids, columns)?;
+        let tables = heap_tables(session, Some(access), &oids, columns)?;
         for (relation, table) in candidates.iter().zip(tables) {
             let visible_share = table.visible_share();
             let HeapTable { oid, layout, .. } = table;

@@ -1,0 +1,122 @@
+//! Whether tables can be read by pages of their heaps: what a plan would decide, for people and as JSON.
+
+use pgarrow_catalog::{
+    HeapTable, NEWEST_KNOWN, PageAccess, Relation, RelationName, heap_tables, leaves, page_access, resolve,
+    server_traits, table_columns,
+};
+use pgarrow_protocol::Session;
+use pgarrow_types::PgColumn;
+use serde::Serialize;
+
+use crate::error::Result;
+
+/// What is possible for this role on this server, and why not more. See
+/// [`Source::pages_status`](crate::Source::pages_status).
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PagesStatus {
+    /// Whether this role can read pages on this server at all.
+    pub possible: bool,
+    /// What hands them out: `pageinspect`, or the installed `function`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Whether [`ReadMode::Auto`](crate::ReadMode::Auto) reads them, too: of servers that are newer than those we know
+    /// it does not.
+    pub automatic: bool,
+    /// Every reason why they are not possible, or not automatic.
+    pub why_not: Vec<String>,
+    /// The tables that were asked about.
+    pub tables: Vec<TablePages>,
+}
+
+/// A table of a [`PagesStatus`].
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct TablePages {
+    /// `public.orders`.
+    pub table: String,
+    /// Whether pages of it can be read, all its columns wanted; of a table with partitions or children, of all of them.
+    /// What speaks against pages of any table is told once, above.
+    pub possible: bool,
+    /// Every reason why not.
+    pub why_not: Vec<String>,
+    /// The heaps that it consists of: partitions and children.
+    pub heaps: u64,
+    /// Those of which pages can be read.
+    pub heaps_possible: u64,
+    /// Pages of all its heaps now.
+    pub pages: u64,
+    /// Those that were all-visible when VACUUM or ANALYZE looked.
+    pub all_visible: u64,
+}
+
+/// Looks at server, role and tables. Outside of a transaction.
+pub(crate) fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<PagesStatus> {
+    let traits = server_traits(session)?;
+    let (access, mut why_not) = match page_access(session, &traits)? {
+        Ok(access) => (Some(access), Vec::new()),
+        Err(why_not) => (None, why_not),
+    };
+    let is_known = session.server_version_num() <= NEWEST_KNOWN;
+    if !is_known {
+        why_not.push(format!(
+            "the server is newer than PostgreSQL {}, so its pages are read only if they are asked for",
+            NEWEST_KNOWN / 10_000
+        ));
+    }
+    let mut of_tables = Vec::with_capacity(tables.len());
+    for name in tables {
+        let relation = resolve(session, &RelationName::parse(name.as_ref())?)?;
+        of_tables.push(match traits.is_plain_postgres {
+            true => of_table(session, access.as_ref(), &relation)?,
+            false => TablePages::none(&relation, why_not.clone()),
+        });
+    }
+    Ok(PagesStatus {
+        possible: access.is_some(),
+        source: access.as_ref().map(|access| access.as_str().to_owned()),
+        automatic: access.is_some() && is_known,
+        why_not,
+        tables: of_tables,
+    })
+}
+
+fn of_table(session: &mut Session, access: Option<&PageAccess>, relation: &Relation) -> Result<TablePages> {
+    let columns = table_columns(session, relation, false)?;
+    let columns: Vec<PgColumn> = columns.into_iter().map(|column| column.column).collect();
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let leaves = leaves(session, relation, &names)?;
+    if leaves.is_empty() {
+        return Ok(TablePages::none(relation, vec!["it has no rows of its own".to_owned()]));
+    }
+    let oids: Vec<u32> = leaves.iter().map(|leaf| leaf.relation.oid).collect();
+    let heaps = heap_tables(session, access, &oids, &columns)?;
+    let mut status = TablePages::none(relation, Vec::new());
+    for (leaf, heap) in leaves.iter().zip(heaps) {
+        let HeapTable { pages, all_visible, layout, .. } = heap;
+        status.heaps += 1;
+        status.pages = status.pages.saturating_add(pages);
+        status.all_visible = status.all_visible.saturating_add(all_visible);
+        match layout {
+            Ok(_) => status.heaps_possible += 1,
+            Err(why_not) if leaves.len() == 1 => status.why_not.extend(why_not),
+            Err(why_not) => status.why_not.push(format!("{}: {}", leaf.relation, why_not.join("; "))),
+        }
+    }
+    status.possible = status.heaps_possible == status.heaps;
+    Ok(status)
+}
+
+impl TablePages {
+    fn none(relation: &Relation, why_not: Vec<String>) -> Self {
+        Self {
+            table: relation.to_string(),
+            possible: false,
+            why_not,
+            heaps: 0,
+            heaps_possible: 0,
+            pages: 0,
+            all_visible: 0,
+        }
+    }
+}
