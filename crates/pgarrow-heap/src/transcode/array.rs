@@ -139,8 +139,8 @@ struct Values<'a> {
 
 impl<'a> Values<'a> {
     fn aligned(&mut self) -> Result<&'a [u8], Corrupt> {
-        self.position = self.position.next_multiple_of(self.align);
-        self.bytes.get(self.position - HEADER_BYTES..).ok_or(SHORT)
+        self.position = align_up(self.position, self.align);
+        self.position.checked_sub(HEADER_BYTES).and_then(|at| self.bytes.get(at..)).ok_or(SHORT)
     }
 
     fn fixed(&mut self, width: usize) -> Result<&'a [u8], Corrupt> {
@@ -158,12 +158,17 @@ impl<'a> Values<'a> {
     /// Nothing but what aligns the last value may be left.
     fn check_end(self) -> Result<(), Corrupt> {
         let end = self.bytes.len() + HEADER_BYTES;
-        if self.position == end || self.position.next_multiple_of(self.align) == end {
+        if self.position == end || align_up(self.position, self.align) == end {
             Ok(())
         } else {
             Err(Corrupt("an array that is longer than it says"))
         }
     }
+}
+
+/// `TYPEALIGN`: alignments are powers of two.
+fn align_up(position: usize, align: usize) -> usize {
+    (position + (align - 1)) & !(align - 1)
 }
 
 /// The value of an uncompressed varlena at the start of `bytes`, and the bytes of it with its header.

@@ -101,40 +101,39 @@ impl<'a> Numeric<'a> {
         if self.sign == MINUS {
             out.push(b'-');
         }
-        if self.weight < 0 {
-            out.push(b'0');
+        let n_whole = usize::try_from(i32::from(self.weight) + 1).unwrap_or_default();
+        let (whole, fraction) = self.digits.split_at(n_whole.min(self.digits.len()));
+        let (first, rest) = whole.split_first().unwrap_or((&[0, 0], &[]));
+        let first = u16::from_le_bytes(*first);
+        let leading_zeros = match first {
+            1000.. => 0,
+            100.. => 1,
+            10.. => 2,
+            _ => 3,
+        };
+        out.extend(four(first).iter().skip(leading_zeros));
+        for digit in rest {
+            out.extend_from_slice(&four(u16::from_le_bytes(*digit)));
         }
-        let first = i32::from(self.weight);
-        for weight in (0..=first).rev() {
-            let digit = self.at_weight(weight);
-            let four = four(digit);
-            let leading_zeros = match digit {
-                _ if weight < first => 0,
-                1000.. => 0,
-                100.. => 1,
-                10.. => 2,
-                _ => 3,
-            };
-            out.extend(four.iter().skip(leading_zeros));
-        }
+        let n_zeros = 4 * n_whole.saturating_sub(whole.len().max(1));
+        out.resize(out.len() + n_zeros, b'0');
+
         if self.dscale == 0 {
             return;
         }
         out.push(b'.');
-        let mut left = usize::from(self.dscale);
-        let mut weight = -1;
-        while left > 0 {
-            let n = left.min(4);
-            out.extend(four(self.at_weight(weight)).iter().take(n));
-            left -= n;
-            weight -= 1;
+        let dscale = usize::from(self.dscale);
+        let start = out.len();
+        // Digits that are not stored, between the point and the first one.
+        let n_zeros = 4 * usize::try_from(-1 - i32::from(self.weight)).unwrap_or_default();
+        out.resize(start + n_zeros.min(dscale), b'0');
+        for digit in fraction {
+            if out.len() - start >= dscale {
+                break;
+            }
+            out.extend_from_slice(&four(u16::from_le_bytes(*digit)));
         }
-    }
-
-    /// The digit of this weight; zero where none is stored.
-    fn at_weight(&self, weight: i32) -> u16 {
-        let index = usize::try_from(i32::from(self.weight) - weight).ok();
-        index.and_then(|index| self.digits.get(index)).map_or(0, |digit| u16::from_le_bytes(*digit))
+        out.resize(start + dscale, b'0');
     }
 }
 

@@ -53,7 +53,10 @@ fn pairs() -> Vec<Pair> {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    hex.as_bytes().chunks(2).map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap()).collect()
+    hex.as_bytes()
+        .chunks(2)
+        .map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect()
 }
 
 fn form(name: &str, element_oid: u32, labels: &Arc<BTreeMap<u32, String>>) -> StoredForm {
@@ -70,9 +73,8 @@ fn form(name: &str, element_oid: u32, labels: &Arc<BTreeMap<u32, String>>) -> St
         "boolean" | "\"char\"" => StoredForm::Bytes { length: 1, align: 1 },
         "smallint" => StoredForm::Number { width: 2 },
         "integer" | "oid" | "real" | "date" => StoredForm::Number { width: 4 },
-        "bigint" | "xid8" | "pg_lsn" | "double precision" | "money" | "time" | "timestamp" | "timestamptz" => {
-            StoredForm::Number { width: 8 }
-        }
+        "bigint" | "xid8" | "pg_lsn" | "double precision" | "money" | "time" | "timestamp"
+        | "timestamptz" => StoredForm::Number { width: 8 },
         "timetz" => StoredForm::Timetz,
         "interval" => StoredForm::Interval,
         "uuid" => StoredForm::Bytes { length: 16, align: 1 },
@@ -126,7 +128,8 @@ fn the_values_of_the_server_are_of_every_kind() {
             _ => None,
         })
         .collect();
-    let forms = "Array Bits Bytes Doubles Enum Inet Interval Jsonb Name Number Numeric Path Polygon Tid Timetz";
+    let forms =
+        "Array Bits Bytes Doubles Enum Inet Interval Jsonb Name Number Numeric Path Polygon Tid Timetz";
     assert_eq!(scalars, forms.split(' ').map(str::to_owned).collect());
     assert_eq!(elements, scalars.iter().filter(|name| *name != "Array").cloned().collect());
 
@@ -143,9 +146,12 @@ fn the_values_of_the_server_are_of_every_kind() {
 fn a_value_that_was_cut_is_refused_or_shorter() {
     for pair in pairs() {
         let stored = pair.stored();
-        for n in (0..stored.len()).rev() {
+        // Of long values at some places, since each costs as much as there is in front of it.
+        for n in (0..stored.len()).step_by(1 + stored.len() / 300) {
             if let Ok(became) = transcoded(&pair.form, &stored[..n]) {
-                assert!(became.len() < pair.sent.len(), "{} bytes of {}", n, pair.line);
+                // An array may end with what would align its next value.
+                let whole = matches!(pair.form, StoredForm::Array { .. }) && became == pair.sent;
+                assert!(whole || became.len() < pair.sent.len(), "{n} bytes of {}", pair.line);
             }
         }
         if let Ok(became) = transcoded(&pair.form, &[stored.as_slice(), &[0; 9]].concat()) {
@@ -159,7 +165,7 @@ fn a_value_that_was_cut_is_refused_or_shorter() {
 fn a_value_with_any_bit_wrong_is_refused_or_another() {
     for pair in pairs() {
         let mut stored = pair.stored();
-        for bit in 0..8 * stored.len().min(200) {
+        for bit in 0..8 * stored.len().min(60) {
             stored[bit / 8] ^= 1 << (bit % 8);
             transcoded(&pair.form, &stored).ok();
             stored[bit / 8] ^= 1 << (bit % 8);
@@ -193,7 +199,10 @@ fn refused(form: &StoredForm, stored: &[u8]) -> &'static str {
 #[test]
 fn values_that_postgresql_does_not_write_are_refused() {
     let labels = Arc::new(BTreeMap::from([(7, "seven".to_owned())]));
-    assert_eq!(refused(&StoredForm::Enum(labels), &8_u32.to_le_bytes()), "a label of an enum that is not known");
+    assert_eq!(
+        refused(&StoredForm::Enum(labels), &8_u32.to_le_bytes()),
+        "a label of an enum that is not known"
+    );
     assert_eq!(refused(&StoredForm::Name, &[b'a'; 64]), "a name without its end");
     assert_eq!(refused(&StoredForm::Numeric, &[0, 0x80, 0x10, 0x27]), "a numeric with a digit above 9999");
     assert_eq!(refused(&StoredForm::Numeric, &[0, 0x80, 1]), "a numeric with half of a digit");
@@ -233,11 +242,15 @@ fn counts_are_held_against_what_there_is() {
     assert_eq!(array(&[1], 0, 23, &[0; 4]).map(|became| became.len()), Ok(28));
     assert_eq!(array(&[i32::MAX], 0, 23, &[0; 4]), short);
     assert_eq!(array(&[i32::MAX], 32, 23, &[0; 4]), short);
-    assert_eq!(array(&[i32::MAX; 6], 0, 23, &[0; 4]).map_err(|corrupt| corrupt.0.len()), Err(55));
-    assert_eq!(array(&[-1], 0, 23, &[0; 4]).map_err(|corrupt| corrupt.0.len()), Err(55));
+    let count = Err(Corrupt("an array of too many elements, or of fewer than none"));
+    assert_eq!(array(&[i32::MAX; 6], 0, 23, &[0; 4]), count);
+    assert_eq!(array(&[-1], 0, 23, &[0; 4]), count);
     assert_eq!(array(&[1; 7], 0, 23, &[0; 4]), Err(Corrupt("an array of too many dimensions")));
     assert_eq!(array(&[1], 0, 25, &[0; 4]), Err(Corrupt("an array of elements of another type")));
-    assert_eq!(array(&[1], 40, 23, &[1; 20]), Err(Corrupt("an array whose values are not behind its bitmap")));
+    assert_eq!(
+        array(&[1], 40, 23, &[1; 20]),
+        Err(Corrupt("an array whose values are not behind its bitmap"))
+    );
     assert_eq!(array(&[1], 0, 23, &[0; 12]), Err(Corrupt("an array that is longer than it says")));
 
     let jsonb = |words: &[u32]| {
@@ -289,15 +302,15 @@ fn jsonb_of_too_many_levels_is_refused() {
 proptest! {
     #[test]
     fn any_bytes_become_something_or_are_refused(stored in prop::collection::vec(any::<u8>(), 0..200)) {
-        for pair in pairs_of_forms() {
-            transcoded(pair, &stored).ok();
+        for form in forms() {
+            transcoded(form, &stored).ok();
         }
         decompress(&stored, &mut Vec::new()).ok();
     }
 }
 
-/// One value's form of each kind.
-fn pairs_of_forms() -> &'static [StoredForm] {
+/// Those of `stored.tsv`.
+fn forms() -> &'static [StoredForm] {
     static FORMS: std::sync::OnceLock<Vec<StoredForm>> = std::sync::OnceLock::new();
     FORMS.get_or_init(|| {
         let mut forms = Vec::new();
