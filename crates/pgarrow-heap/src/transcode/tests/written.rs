@@ -27,7 +27,7 @@ fn numbers(weights: std::ops::Range<i16>, dscales: std::ops::Range<u16>) -> impl
 
 impl Number {
     fn long(&self) -> Vec<u8> {
-        let mut stored = (u16::from(self.is_negative) * 0x4000 | self.dscale).to_le_bytes().to_vec();
+        let mut stored = ((u16::from(self.is_negative) * 0x4000) | self.dscale).to_le_bytes().to_vec();
         stored.extend(self.weight.to_le_bytes());
         stored.extend(self.digits.iter().flat_map(|digit| digit.to_le_bytes()));
         stored
@@ -36,7 +36,7 @@ impl Number {
     fn short(&self) -> Option<Vec<u8>> {
         let fits = self.dscale < 64 && (-64..64).contains(&self.weight);
         let weight = u16::from_le_bytes(self.weight.to_le_bytes()) & 0x7f;
-        let header = 0x8000 | u16::from(self.is_negative) * 0x2000 | self.dscale.wrapping_shl(7) | weight;
+        let header = 0x8000 | (u16::from(self.is_negative) * 0x2000) | self.dscale.wrapping_shl(7) | weight;
         let digits = self.digits.iter().flat_map(|digit| digit.to_le_bytes());
         fits.then(|| header.to_le_bytes().into_iter().chain(digits).collect())
     }
