@@ -32,6 +32,7 @@ mod keeper;
 mod open;
 mod options;
 mod outlet;
+mod pages;
 mod pages_status;
 mod phases;
 mod plan;
@@ -61,6 +62,7 @@ pub use pgarrow_types::{
     InfinityPolicy, IntervalForm, NanPolicy, NumericForm, OutOfRangePolicy, PgColumn, PgType, StringForm,
     TimestampUnit, TypeOptions, UnknownTypes,
 };
+pub use pages::{install_pages_sql, remove_pages_sql};
 pub use pages_status::{PagesStatus, TablePages};
 pub use phases::{Limit, Phases};
 pub use plan::{Plan, PlanReport, PlanSlice};

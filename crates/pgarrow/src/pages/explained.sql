@@ -1,0 +1,37 @@
+-- pgarrow.heap_page: pages of tables for roles that are no superusers, so that pgarrow can read tables by pages.
+--
+-- Run this as a superuser, in the database whose tables are to be read; psql runs it as it is. Running it again replaces
+-- the function and keeps what was granted.
+--
+-- What it makes: the schema pgarrow; in it the extension pageinspect, unless the database has that already; the function
+-- pgarrow.heap_page(oid, int8) in PL/pgSQL, which every database has unless somebody has dropped that language; and
+-- pgarrow.raw_page, which nobody may call and which calls get_raw_page of pageinspect. All of it belongs to the superuser
+-- who installs it.
+--
+-- To whom: to nobody, until a superuser says
+--     GRANT USAGE ON SCHEMA pgarrow TO reader;
+--     GRANT EXECUTE ON FUNCTION pgarrow.heap_page(oid, int8) TO reader;
+-- pgarrow pages install --to reader says it, too.
+--
+-- What it gives: one page of an ordinary table or a materialized view, as it is stored, if the user of the session, and
+-- also the role that SET ROLE has set, may SELECT all of its columns (a right to some columns is not enough) and use
+-- its schema. Never of a table with row security, whoever asks; never of catalogs, indexes, sequences, toast relations,
+-- partitioned or temporary tables, other relations or other access methods; never in the session of a superuser;
+-- and only if the statement that the client has sent names the function and the table, so that no view, trigger
+-- or function of somebody else can call it by stealth. A page is given out only if all of its rows are visible to
+-- everybody, so that none of them is deleted; of any other page, only the header without rows. The free space of a
+-- page, where rows may have been, is overwritten with zeros.
+--
+-- What remains visible, beyond what SELECT shows, to who may SELECT the whole table: values of columns that were dropped,
+-- in rows that are older than that; which transactions wrote a row (xmin, xmax, cmin, as SELECT shows them, too); up to
+-- seven bytes of former content behind a row, where it is filled up to a multiple of eight bytes; and how values are
+-- stored, compressed or not. (VACUUM FULL of a table ends the first and the third.)
+--
+-- What it passes by: extensions that audit, mask or label what SELECT reads, since no SELECT of the table takes place. An
+-- audit sees the COPY with the function's name and the table's OID. A column's masks and labels are not looked at: do not
+-- grant it to roles that they are for.
+--
+-- A GRANT or any other change of a table's or a schema's definition makes the pages of that table come empty in transactions
+-- that began before it: the rows are then read by COPY.
+--
+-- How to remove it: pgarrow pages install --remove, which is
