@@ -19,9 +19,9 @@ impl fmt::Display for Corrupt {
 
 /// `VARLENA_EXTSIZE_BITS`: bits of `va_tcinfo` that say the size, below those of the method.
 const SIZE_BITS: u32 = 30;
-/// Fewer than `PGLZ_MATCH_MAX` bytes become of each byte of a tag, which takes 3 for so many.
+/// A tag of 3 bytes makes at most `PGLZ_MATCH_MAX` bytes; nothing else makes more of a byte.
 const PGLZ_RATIO_MAX: usize = 273 / 3;
-/// A byte of lz4 says at most that a match is longer by so many.
+/// By so many at most does a byte of lz4 lengthen a match.
 const LZ4_RATIO_MAX: usize = 255;
 
 /// `ToastCompressionId`.

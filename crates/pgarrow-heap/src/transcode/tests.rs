@@ -191,6 +191,20 @@ fn compressed_values_with_any_bit_wrong_are_refused_or_of_the_length_they_say() 
     }
 }
 
+/// What is reserved for a value is bounded by what there is of it.
+#[test]
+fn compressed_values_that_claim_more_than_can_be_are_refused() {
+    let claim =
+        |method: u32, raw: u32| raw_bytes(&[&((method << 30) | raw).to_le_bytes()[..], &[0; 10]].concat());
+    let too_large = Err(Corrupt("a compressed value that claims to be larger than it can be"));
+    assert_eq!(claim(0, 910), Ok(910));
+    assert_eq!(claim(0, 911), too_large);
+    assert_eq!(claim(1, 2550), Ok(2550));
+    assert_eq!(claim(1, 2551), too_large);
+    assert_eq!(claim(2, 1), Err(Corrupt("a value that is compressed by an unknown method")));
+    assert_eq!(raw_bytes(&[0; 3]), Err(Corrupt("a compressed value without its size")));
+}
+
 fn refused(form: &StoredForm, stored: &[u8]) -> &'static str {
     transcoded(form, stored).expect_err("refused").0
 }

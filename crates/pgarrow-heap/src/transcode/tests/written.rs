@@ -314,7 +314,7 @@ proptest! {
     #[test]
     fn what_was_compressed_comes_back(raw in prop::collection::vec(0_u8..3, 1..900), n in 1_usize..8) {
         let raw = raw.repeat(n);
-        let lz4_info = (1 << 30 | u32::try_from(raw.len()).unwrap()).to_le_bytes();
+        let lz4_info = ((1 << 30) | u32::try_from(raw.len()).unwrap()).to_le_bytes();
         for value in [pglz(&raw), [&lz4_info[..], &lz4_flex::block::compress(&raw)].concat()] {
             let mut out = b"before".to_vec();
             prop_assert_eq!(decompress(&value, &mut out), Ok(()));
