@@ -8,7 +8,7 @@ DECLARE
     taken regprocedure;
     granted record;
 BEGIN
-    IF NOT (SELECT a.rolsuper FROM pg_authid AS a WHERE a.rolname = current_user) THEN
+    IF NOT (SELECT a.rolsuper FROM pg_roles AS a WHERE a.rolname = current_user) THEN
         RAISE EXCEPTION 'only a superuser can install pgarrow.heap_page, and % is none', current_user
             USING ERRCODE = 'insufficient_privilege';
     END IF;
