@@ -48,6 +48,7 @@ fn split(value: &[u8]) -> Result<(Method, usize, &[u8]), Corrupt> {
 }
 
 /// Bytes that [`decompress`] makes of a value. It is a claim, but never above 255 times what there is.
+#[cfg(test)]
 pub(crate) fn raw_bytes(value: &[u8]) -> Result<usize, Corrupt> {
     split(value).map(|(_, raw, _)| raw)
 }

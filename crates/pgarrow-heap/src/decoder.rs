@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use pgarrow_column::CHUNK_ROWS;
 use pgarrow_decode::CopyDecoder;
 use pgarrow_types::HeapLayout;
 
@@ -151,17 +150,11 @@ impl PageDecoder {
         self.tuples.clear();
         self.ends.clear();
         for page in pages.iter().take(n_max) {
-            let before = self.tuples.len();
-            let added = self.tuples.add(bytes, *page, &self.layout);
-            if self.ends.is_empty() {
-                added?;
-            } else if added.is_err() {
-                break;
-            } else if self.tuples.len() > CHUNK_ROWS {
-                self.tuples.truncate(before);
-                break;
+            match self.tuples.add(bytes, *page, &self.layout) {
+                Ok(true) => self.ends.push(self.tuples.len()),
+                Err(why) if self.ends.is_empty() => return Err(why),
+                Ok(false) | Err(_) => break,
             }
-            self.ends.push(self.tuples.len());
         }
         Ok(self.ends.len())
     }

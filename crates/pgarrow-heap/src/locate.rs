@@ -4,10 +4,10 @@
 //! the other, each aligned, NULLs take no room, and a short varlena is not aligned at all. As long as no tuple has a NULL
 //! and all attributes so far are of fixed width, every value is at the same place in each tuple.
 
-use pgarrow_column::STORED_NULL;
+use pgarrow_column::{CHUNK_ROWS, STORED_NULL};
 use pgarrow_types::{HeapLayout, StoredAttribute};
 
-use crate::page::{Refusal, tuples};
+use crate::page::{Refusal, TUPLES_MAX, line_pointers, tuples};
 
 /// The start of a value that its tuple does not have, since it is older than the attribute.
 pub(crate) const MISSING: u32 = STORED_NULL - 1;
@@ -33,23 +33,30 @@ pub struct PageAt {
     pub block: u32,
 }
 
-/// The tuples of some pages.
-#[derive(Debug, Default)]
+/// The tuples of some pages, as many as make a chunk, or those of one page.
+#[derive(Debug)]
 pub(crate) struct Tuples {
-    /// Where each one's data starts in the bytes, and where it ends.
+    n_tuples: usize,
+    /// Where each one's data starts in the bytes, and where it ends. Longer than there are tuples, as are all of these.
     bases: Vec<u32>,
     ends: Vec<u32>,
-    /// Where its NULL bitmap is; 0: there is none.
-    bitmaps: Vec<u32>,
-    attributes: Vec<u16>,
-    /// Line pointers.
-    numbers: Vec<u16>,
+    others: Vec<Other>,
+    /// Where each one's next value is looked for.
+    cursors: Vec<u32>,
     has_bitmaps: bool,
     attributes_min: u16,
     /// Of the shortest tuple, bytes of data.
     data_min: u32,
-    /// Offsets from the base at which the next value is looked for.
-    offsets: Vec<u32>,
+}
+
+/// What is seldom asked of a tuple.
+#[derive(Clone, Copy, Debug, Default)]
+struct Other {
+    /// Where its NULL bitmap is; 0: there is none.
+    bitmap: u32,
+    attributes: u16,
+    /// Its line pointer.
+    number: u16,
 }
 
 /// Where one column's values are.
@@ -64,39 +71,46 @@ pub(crate) struct Places {
     pub(crate) is_special: bool,
 }
 
+impl Default for Tuples {
+    fn default() -> Self {
+        // With those of a page that is the last of a chunk, and those of one page.
+        let n_max = CHUNK_ROWS.max(TUPLES_MAX);
+        Self {
+            n_tuples: 0,
+            bases: vec![0; n_max],
+            ends: vec![0; n_max],
+            others: vec![Other::default(); n_max],
+            cursors: vec![0; n_max],
+            has_bitmaps: false,
+            attributes_min: u16::MAX,
+            data_min: u32::MAX,
+        }
+    }
+}
+
 impl Tuples {
     pub(crate) fn len(&self) -> usize {
-        self.bases.len()
+        self.n_tuples
     }
 
     pub(crate) fn clear(&mut self) {
-        self.truncate(0);
-        self.has_bitmaps = false;
+        (self.n_tuples, self.has_bitmaps) = (0, false);
         (self.attributes_min, self.data_min) = (u16::MAX, u32::MAX);
-    }
-
-    /// Forgets the last ones. What was seen of them is still assumed of the others, which costs time at most.
-    pub(crate) fn truncate(&mut self, n_tuples: usize) {
-        self.bases.truncate(n_tuples);
-        self.ends.truncate(n_tuples);
-        self.bitmaps.truncate(n_tuples);
-        self.attributes.truncate(n_tuples);
-        self.numbers.truncate(n_tuples);
     }
 
     /// The line pointer of a tuple.
     pub(crate) fn number(&self, index: usize) -> Option<u16> {
-        self.numbers.get(index).copied()
+        self.others.get(..self.n_tuples)?.get(index).map(|other| other.number)
     }
 
     /// Bytes allocated.
     pub(crate) fn allocated_bytes(&self) -> usize {
-        4 * (self.bases.capacity() + self.ends.capacity() + self.bitmaps.capacity() + self.offsets.capacity())
-            + 2 * (self.attributes.capacity() + self.numbers.capacity())
+        4 * (self.bases.capacity() + self.ends.capacity() + self.cursors.capacity())
+            + self.others.capacity() * size_of::<Other>()
     }
 
-    /// Adds those of a page.
-    pub(crate) fn add(&mut self, bytes: &[u8], at: PageAt, layout: &HeapLayout) -> Result<(), Refusal> {
+    /// Adds those of a page. False, and nothing done, if with the others they might be more than make a chunk.
+    pub(crate) fn add(&mut self, bytes: &[u8], at: PageAt, layout: &HeapLayout) -> Result<bool, Refusal> {
         const TOO_FAR: Refusal = Refusal::Unverified("a page behind the bytes");
         let page = bytes.get(at.start..at.start.saturating_add(at.length)).ok_or(TOO_FAR)?;
         let start = u32::try_from(at.start).map_err(|_| TOO_FAR)?;
@@ -104,21 +118,29 @@ impl Tuples {
         if start > u32::MAX / 2 {
             return Err(TOO_FAR);
         }
-        let before = self.len();
-        let found = tuples(page, at.block, layout.attributes.len(), |tuple| {
-            self.bases.push(start + u32::from(tuple.start));
-            self.ends.push(start + u32::from(tuple.end));
-            self.bitmaps.push(if tuple.bitmap > 0 { start + u32::from(tuple.bitmap) } else { 0 });
-            self.attributes.push(tuple.attributes);
-            self.numbers.push(tuple.number);
-            self.has_bitmaps |= tuple.bitmap > 0;
-            self.attributes_min = self.attributes_min.min(tuple.attributes);
-            self.data_min = self.data_min.min(u32::from(tuple.end - tuple.start));
-        });
-        if found.is_err() {
-            self.truncate(before);
+        if self.n_tuples > 0 && self.n_tuples + line_pointers(page) > CHUNK_ROWS {
+            return Ok(false);
         }
-        found
+        let mut n_tuples = self.n_tuples;
+        let (mut any_bitmap, mut attributes_min, mut data_min) = (0, u16::MAX, u32::MAX);
+        tuples(page, at.block, layout.attributes.len(), |tuple| {
+            let slots =
+                (self.bases.get_mut(n_tuples), self.ends.get_mut(n_tuples), self.others.get_mut(n_tuples));
+            let (Some(base), Some(end), Some(other)) = slots else { return };
+            (*base, *end) = (start + tuple.start, start + tuple.end);
+            // No bitmap is at the start of a page.
+            let bitmap = if tuple.bitmap > 0 { start + tuple.bitmap } else { 0 };
+            *other = Other { bitmap, attributes: tuple.attributes, number: tuple.number };
+            n_tuples += 1;
+            any_bitmap |= tuple.bitmap;
+            attributes_min = attributes_min.min(tuple.attributes);
+            data_min = data_min.min(tuple.end - tuple.start);
+        })?;
+        self.n_tuples = n_tuples;
+        self.has_bitmaps |= any_bitmap > 0;
+        self.attributes_min = self.attributes_min.min(attributes_min);
+        self.data_min = self.data_min.min(data_min);
+        Ok(true)
     }
 
     /// Finds the values of the wanted attributes. `places` has one entry for each column of the layout.
@@ -128,18 +150,27 @@ impl Tuples {
         wanted: &Wanted,
         places: &mut [Places],
     ) -> Result<(), Refusal> {
-        let n_tuples = self.len();
-        // The place of the next value in all tuples, as long as it is the same.
+        let mut tuples = Located {
+            bytes,
+            bases: self.bases.get(..self.n_tuples).unwrap_or_default(),
+            ends: self.ends.get(..self.n_tuples).unwrap_or_default(),
+            others: self.others.get(..self.n_tuples).unwrap_or_default(),
+            cursors: self.cursors.get_mut(..self.n_tuples).unwrap_or_default(),
+        };
+        // The offset of the next value in all tuples, as long as it is the same.
         let mut same = (!self.has_bitmaps).then_some(0_u32);
+        if self.has_bitmaps {
+            tuples.set_cursors(0);
+        }
+        let mut ignored = Places::default();
         for (index, attribute) in wanted.attributes.iter().enumerate() {
-            let mut ignored = Places::default();
+            let is_everywhere = usize::from(self.attributes_min) > index;
             let found = attribute.column.and_then(|column| places.get_mut(column));
             let is_wanted = found.is_some();
             let places = found.unwrap_or(&mut ignored);
             places.clear();
-            let is_everywhere = usize::from(self.attributes_min) > index;
-            match (same, attribute.fixed()) {
-                (Some(offset), Some(length)) if is_everywhere => {
+            if let Some(offset) = same {
+                if let (Some(length), true) = (attribute.fixed(), is_everywhere) {
                     let start = attribute.aligned(offset);
                     let next = start + length;
                     if next > self.data_min {
@@ -147,28 +178,35 @@ impl Tuples {
                     }
                     same = Some(next);
                     if is_wanted {
-                        places.starts.extend(self.bases.iter().map(|base| base + start));
+                        places.starts.extend(tuples.bases.iter().map(|base| base + start));
                     }
                     continue;
                 }
-                (Some(offset), _) => {
-                    self.offsets.clear();
-                    self.offsets.resize(n_tuples, offset);
-                    same = None;
-                }
-                (None, _) if index == 0 => {
-                    self.offsets.clear();
-                    self.offsets.resize(n_tuples, 0);
-                }
-                (None, _) => {}
+                tuples.set_cursors(offset);
+                same = None;
             }
             match (attribute.fixed(), is_everywhere && !self.has_bitmaps) {
-                (Some(length), true) => self.fixed(attribute, length, is_wanted, places)?,
-                (None, true) => self.varlena(bytes, attribute, is_wanted, places)?,
-                (_, false) => self.careful(bytes, index, attribute, is_wanted, places)?,
+                (Some(length), true) => tuples.fixed(attribute, length, is_wanted, places)?,
+                (None, true) => tuples.varlena(attribute, places)?,
+                (_, false) => tuples.careful(index, attribute, is_wanted, places)?,
             }
         }
         Ok(())
+    }
+}
+
+/// The tuples, while their values are located.
+struct Located<'a> {
+    bytes: &'a [u8],
+    bases: &'a [u32],
+    ends: &'a [u32],
+    others: &'a [Other],
+    cursors: &'a mut [u32],
+}
+
+impl Located<'_> {
+    fn set_cursors(&mut self, offset: u32) {
+        self.cursors.iter_mut().zip(self.bases).for_each(|(cursor, base)| *cursor = base + offset);
     }
 
     /// An attribute of fixed width that every tuple has.
@@ -180,12 +218,12 @@ impl Tuples {
         places: &mut Places,
     ) -> Result<(), Refusal> {
         let mut is_over = false;
-        let tuples = self.offsets.iter_mut().zip(self.bases.iter().zip(&self.ends));
-        let starts = tuples.map(|(offset, (base, end))| {
-            let start = attribute.aligned(*offset);
-            *offset = start + length;
-            is_over |= base + *offset > *end;
-            base + start
+        let tuples = self.cursors.iter_mut().zip(self.bases.iter().zip(self.ends));
+        let starts = tuples.map(|(cursor, (base, end))| {
+            let start = base + attribute.aligned(*cursor - base);
+            *cursor = start + length;
+            is_over |= *cursor > *end;
+            start
         });
         match is_wanted {
             true => places.starts.extend(starts),
@@ -195,77 +233,58 @@ impl Tuples {
     }
 
     /// An attribute of variable width that every tuple has.
-    fn varlena(
-        &mut self,
-        bytes: &[u8],
-        attribute: &WantedAttribute,
-        is_wanted: bool,
-        places: &mut Places,
-    ) -> Result<(), Refusal> {
-        if is_wanted {
-            places.starts.reserve(self.bases.len());
-            places.lengths.reserve(self.bases.len());
-        }
-        for (offset, (base, end)) in self.offsets.iter_mut().zip(self.bases.iter().zip(&self.ends)) {
-            let header = bytes.get((base + *offset) as usize).copied().unwrap_or(0);
+    fn varlena(&mut self, attribute: &WantedAttribute, places: &mut Places) -> Result<(), Refusal> {
+        // Zeroed for nothing, which costs less than to look for room at each value.
+        places.starts.resize(self.bases.len(), 0);
+        places.lengths.resize(self.bases.len(), 0);
+        let (mut is_over, mut flags) = (false, 0);
+        let tuples = self.cursors.iter_mut().zip(self.bases.iter().zip(self.ends));
+        let found = places.starts.iter_mut().zip(places.lengths.iter_mut());
+        for ((cursor, (base, end)), (start, length)) in tuples.zip(found) {
+            let header = self.bytes.get(*cursor as usize).copied().unwrap_or(0);
             // Almost all: a short header, which is not aligned.
-            let (start, length) = if header & 1 == 1 && header != 1 {
-                let length = u32::from(header >> 1);
-                let start = base + *offset + 1;
-                *offset += length;
-                (start, length - 1)
+            if header & 1 == 1 && header != 1 {
+                *start = *cursor + 1;
+                *length = u32::from(header >> 1) - 1;
+                *cursor += u32::from(header >> 1);
             } else {
-                long(bytes, *base, *end, offset, attribute, is_wanted)?
-            };
-            if base + *offset > *end {
-                return Err(OVERRUN);
+                (*start, *length) = long(self.bytes, *base, *end, cursor, attribute)?;
+                flags |= *length;
             }
-            if is_wanted {
-                places.is_special |= length & COMPRESSED != 0;
-                places.starts.push(start);
-                places.lengths.push(length);
-            }
+            is_over |= *cursor > *end;
         }
-        Ok(())
+        places.is_special |= flags & COMPRESSED != 0;
+        if is_over { Err(OVERRUN) } else { Ok(()) }
     }
 
     /// An attribute that is NULL in some tuples, or missing.
     fn careful(
         &mut self,
-        bytes: &[u8],
         index: usize,
         attribute: &WantedAttribute,
         is_wanted: bool,
         places: &mut Places,
     ) -> Result<(), Refusal> {
         let fixed = attribute.fixed();
-        for tuple in 0..self.bases.len() {
-            let (Some(base), Some(end), Some(bitmap), Some(attributes), Some(offset)) = (
-                self.bases.get(tuple).copied(),
-                self.ends.get(tuple).copied(),
-                self.bitmaps.get(tuple).copied(),
-                self.attributes.get(tuple).copied(),
-                self.offsets.get_mut(tuple),
-            ) else {
-                return Err(OVERRUN);
-            };
-            let (start, length) = if usize::from(attributes) <= index {
+        let tuples = self.cursors.iter_mut().zip(self.bases.iter().zip(self.ends)).zip(self.others);
+        for ((cursor, (base, end)), other) in tuples {
+            let (start, length) = if usize::from(other.attributes) <= index {
                 places.is_special |= attribute.has_missing;
                 places.has_nulls |= !attribute.has_missing;
                 (if attribute.has_missing { MISSING } else { STORED_NULL }, 0)
-            } else if bitmap > 0 && is_null(bytes, bitmap, index) {
+            } else if other.bitmap > 0 && is_null(self.bytes, other.bitmap, index) {
                 places.has_nulls = true;
                 (STORED_NULL, 0)
             } else {
                 let (start, length) = match fixed {
                     Some(length) => {
-                        let start = attribute.aligned(*offset);
-                        *offset = start + length;
-                        (base + start, length)
+                        let start = base + attribute.aligned(*cursor - base);
+                        *cursor = start + length;
+                        (start, length)
                     }
-                    None => one_varlena(bytes, base, end, offset, attribute, is_wanted)?,
+                    None => one_varlena(self.bytes, *base, *end, cursor, attribute)?,
                 };
-                if base + *offset > end {
+                if *cursor > *end {
                     return Err(OVERRUN);
                 }
                 places.is_special |= length & COMPRESSED != 0;
@@ -305,17 +324,16 @@ fn one_varlena(
     bytes: &[u8],
     base: u32,
     end: u32,
-    offset: &mut u32,
+    cursor: &mut u32,
     attribute: &WantedAttribute,
-    is_wanted: bool,
 ) -> Result<(u32, u32), Refusal> {
-    let header = bytes.get((base + *offset) as usize).copied().unwrap_or(0);
+    let header = bytes.get(*cursor as usize).copied().unwrap_or(0);
     if header & 1 == 1 && header != 1 {
-        let start = base + *offset + 1;
-        *offset += u32::from(header >> 1);
+        let start = *cursor + 1;
+        *cursor += u32::from(header >> 1);
         return Ok((start, u32::from(header >> 1) - 1));
     }
-    long(bytes, base, end, offset, attribute, is_wanted)
+    long(bytes, base, end, cursor, attribute)
 }
 
 /// A varlena whose header is not the short one: where its bytes are, and how many.
@@ -326,37 +344,36 @@ fn long(
     bytes: &[u8],
     base: u32,
     end: u32,
-    offset: &mut u32,
+    cursor: &mut u32,
     attribute: &WantedAttribute,
-    is_wanted: bool,
 ) -> Result<(u32, u32), Refusal> {
-    let first = bytes.get((base + *offset) as usize).copied().ok_or(OVERRUN)?;
+    let first = bytes.get(*cursor as usize).copied().ok_or(OVERRUN)?;
     if first == 1 {
-        let tag = bytes.get((base + *offset) as usize + 1).copied();
+        let tag = bytes.get(*cursor as usize + 1).copied();
         if tag != Some(TAG_ON_DISK) {
             return Err(HEADER);
         }
-        if is_wanted {
+        if attribute.column.is_some() {
             return Err(Refusal::OutOfLine);
         }
-        *offset += POINTER_BYTES;
+        *cursor += POINTER_BYTES;
         return Ok((base, 0));
     }
     // Padding is zero, and so may be the first byte of a header, which then is where it has to be.
-    let at = attribute.aligned(*offset);
-    if first != 0 && at != *offset {
+    let at = base + attribute.aligned(*cursor - base);
+    if first != 0 && at != *cursor {
         return Err(HEADER);
     }
-    let header = bytes.get((base + at) as usize..).and_then(<[u8]>::first_chunk::<4>).ok_or(OVERRUN)?;
+    let header = bytes.get(at as usize..).and_then(<[u8]>::first_chunk::<4>).ok_or(OVERRUN)?;
     let header = u32::from_le_bytes(*header);
     let (total, flags) = (header >> 2, header & 3);
-    if total < 4 || total > end.saturating_sub(base) {
+    if total < 4 || total > end.saturating_sub(at) {
         return Err(HEADER);
     }
-    *offset = at + total;
+    *cursor = at + total;
     match flags {
-        0 => Ok((base + at + 4, total - 4)),
-        2 => Ok((base + at + 4, (total - 4) | COMPRESSED)),
+        0 => Ok((at + 4, total - 4)),
+        2 => Ok((at + 4, (total - 4) | COMPRESSED)),
         _ => Err(HEADER),
     }
 }

@@ -34,7 +34,9 @@ const LP_NORMAL: u32 = 1;
 const LP_REDIRECT: u32 = 2;
 
 /// `SizeofHeapTupleHeader`.
-const TUPLE_HEADER_BYTES: usize = 23;
+const TUPLE_HEADER_BYTES: u32 = 23;
+/// The same, aligned: no tuple is shorter.
+const TUPLE_BYTES_MIN: usize = 24;
 
 const HAS_NULL: u16 = 0x0001;
 const HAS_OID_OLD: u16 = 0x0008;
@@ -45,6 +47,10 @@ const XMAX_INVALID: u16 = 0x0800;
 const MOVED: u16 = 0xc000;
 /// `HEAP_NATTS_MASK` of `t_infomask2`.
 const ATTRIBUTES: u16 = 0x07ff;
+
+/// `MaxHeapTuplesPerPage`: a tuple takes 24 bytes at least, and a line pointer.
+pub(crate) const TUPLES_MAX: usize =
+    (PAGE_BYTES - PAGE_HEADER_BYTES) / (TUPLE_BYTES_MIN + LINE_POINTER_BYTES);
 
 /// Why a page is to be read in another way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,14 +79,20 @@ impl fmt::Display for Refusal {
 pub(crate) struct Tuple {
     /// Its line pointer's number, from 1.
     pub(crate) number: u16,
-    /// Where its data starts; a multiple of 8.
-    pub(crate) start: u16,
-    /// Where it ends.
-    pub(crate) end: u16,
-    /// Where its NULL bitmap is; 0 if it has none.
-    pub(crate) bitmap: u16,
     /// How many attributes it has. Those that the table has beyond are missing.
     pub(crate) attributes: u16,
+    /// Where its data starts; a multiple of 8.
+    pub(crate) start: u32,
+    /// Where it ends.
+    pub(crate) end: u32,
+    /// Where its NULL bitmap is; 0 if it has none.
+    pub(crate) bitmap: u32,
+}
+
+/// How many line pointers a page says it has. It is not checked yet.
+pub(crate) fn line_pointers(page: &[u8]) -> usize {
+    let lower = page.get(12..14).and_then(|lower| lower.try_into().ok()).map_or(0, u16::from_le_bytes);
+    usize::from(lower).saturating_sub(PAGE_HEADER_BYTES) / LINE_POINTER_BYTES
 }
 
 /// Finds the tuples of a page, in the order of their line pointers: those that a sequential scan returns.
@@ -132,9 +144,8 @@ pub(crate) fn tuples(
             LP_UNUSED | LP_REDIRECT => continue,
             _ => return Err(Refusal::Unverified("a dead line pointer on a page that is all-visible")),
         }
-        let offset = (pointer & 0x7fff) as usize;
-        let length = (pointer >> 17) as usize;
-        if offset < upper || !offset.is_multiple_of(8) {
+        let (offset, length) = (pointer & 0x7fff, pointer >> 17);
+        if (offset as usize) < upper || offset & 7 != 0 {
             return Err(Refusal::Unverified("a line pointer that leads to no tuple"));
         }
         let (tuple, is_own) = tuple(page, offset, length, number, block)?;
@@ -142,6 +153,9 @@ pub(crate) fn tuples(
             return Err(Refusal::Unverified("a tuple with more attributes than the table has"));
         }
         (n_tuples, n_own) = (n_tuples + 1, n_own + usize::from(is_own));
+        if n_tuples > TUPLES_MAX {
+            return Err(Refusal::Unverified("a page with more tuples than fit"));
+        }
         found(tuple);
     }
     // Some may have been updated by a transaction that was rolled back; not all.
@@ -152,20 +166,19 @@ pub(crate) fn tuples(
 }
 
 /// The tuple at `offset`, and whether it says that it is the one that its line pointer and page say.
-#[inline]
-fn tuple(
-    page: &[u8],
-    offset: usize,
-    length: usize,
-    number: u16,
-    block: u32,
-) -> Result<(Tuple, bool), Refusal> {
+#[inline(always)]
+fn tuple(page: &[u8], offset: u32, length: u32, number: u16, block: u32) -> Result<(Tuple, bool), Refusal> {
     const UNSOUND: Refusal = Refusal::Unverified("a tuple that does not fit its line pointer");
     let end = offset + length;
-    let header = page.get(offset..end).and_then(<[u8]>::first_chunk::<TUPLE_HEADER_BYTES>).ok_or(UNSOUND)?;
-    let [_, _, _, _, _, _, _, _, _, _, _, _, h0, h1, b0, b1, n0, n1, a0, a1, i0, i1, data_offset] = *header;
-    let [high, low, own_number, attributes, flags] =
-        [[h0, h1], [b0, b1], [n0, n1], [a0, a1], [i0, i1]].map(u16::from_le_bytes);
+    let header = page.get(offset as usize..end as usize).and_then(<[u8]>::first_chunk::<TUPLE_BYTES_MIN>);
+    // `t_xmin`, `t_xmax` │ `t_cid`, block in two halves │ its own number, `t_infomask2`, `t_infomask`, `t_hoff`, a byte.
+    let [_, _, _, _, _, _, _, _, _, _, _, _, own_block @ .., c0, c1, c2, c3, c4, c5, c6, c7] =
+        header.ok_or(UNSOUND)?;
+    let own_block = u32::from_le_bytes(*own_block).rotate_left(16);
+    let fields = u64::from_le_bytes([*c0, *c1, *c2, *c3, *c4, *c5, *c6, *c7]);
+    #[expect(clippy::cast_possible_truncation, reason = "cuts the parts out")]
+    let [own_number, attributes, flags] = [fields as u16, (fields >> 16) as u16, (fields >> 32) as u16];
+    let data_offset = (fields >> 48 & 0xff) as u32;
     let attributes = attributes & ATTRIBUTES;
     // On an all-visible page a tuple's inserter has committed, and nobody has deleted it: who waits for that at most
     // holds a lock.
@@ -174,22 +187,16 @@ fn tuple(
         return Err(Refusal::Unverified("a tuple that is not visible to all on a page that is"));
     }
     let has_null = flags & HAS_NULL != 0;
-    let bitmap_bytes = if has_null { usize::from(attributes).div_ceil(8) } else { 0 };
-    let data_offset = usize::from(data_offset);
-    if data_offset < TUPLE_HEADER_BYTES + bitmap_bytes
-        || data_offset > length
-        || !data_offset.is_multiple_of(8)
-    {
+    let bitmap_bytes = if has_null { u32::from(attributes).div_ceil(8) } else { 0 };
+    if data_offset < TUPLE_HEADER_BYTES + bitmap_bytes || data_offset > length || data_offset & 7 != 0 {
         return Err(UNSOUND);
     }
-    let within = |offset: usize| u16::try_from(offset).map_err(|_| UNSOUND);
     let tuple = Tuple {
         number,
-        start: within(offset + data_offset)?,
-        end: within(end)?,
-        bitmap: if has_null { within(offset + TUPLE_HEADER_BYTES)? } else { 0 },
         attributes,
+        start: offset + data_offset,
+        end,
+        bitmap: if has_null { offset + TUPLE_HEADER_BYTES } else { 0 },
     };
-    let own_block = u32::from(high) << 16 | u32::from(low);
     Ok((tuple, own_block == block && own_number == number))
 }

@@ -88,10 +88,9 @@ impl ChunkSource for PageRows<'_> {
     ) -> Result<usize, RowError> {
         let unknown = RowError { row: 0, cause: UNREADABLE };
         let attribute = self.layout.columns.get(column_index);
-        let attribute =
-            attribute.and_then(|index| self.layout.attributes.get(*index)).ok_or(unknown.clone())?;
-        let form = attribute.form.as_ref().ok_or(unknown.clone())?;
-        let places = self.places.get(column_index).ok_or(unknown.clone())?;
+        let attribute = attribute.and_then(|index| self.layout.attributes.get(*index)).ok_or(unknown)?;
+        let form = attribute.form.as_ref().ok_or(unknown)?;
+        let places = self.places.get(column_index).ok_or(unknown)?;
         let rows = self.first..self.first + self.n_rows;
         let starts = places.starts.get(rows.clone()).ok_or(unknown)?;
         let lengths = places.lengths.get(rows).unwrap_or_default();
@@ -146,7 +145,7 @@ impl PageRows<'_> {
                 return Err(RowError { row, cause: ValueError::ChunkFull });
             }
             let too_large = RowError { row, cause: ValueError::BatchTooLarge };
-            *cursor = u32::try_from(before).map_err(|_| too_large.clone())?;
+            *cursor = u32::try_from(before).map_err(|_| too_large)?;
             *end = u32::try_from(sent.len()).map_err(|_| too_large)?;
             *wire = wire.saturating_add(*end - *cursor);
         }
