@@ -42,7 +42,8 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
     let planned = reading.subject.open(&source, reading.options)?;
     say_warnings(&planned, console);
     let n_readers = planned.readers();
-    reading.asked.fewer_readers(n_readers).iter().for_each(|warning| console.warn(warning));
+    let asked = reading.asked;
+    asked.fewer_readers(n_readers).iter().for_each(|warning| console.warn(warning));
     let watch = watch(&planned, console);
     let report = match (planned, output) {
         (Planned::One(run), Some((output, format))) => write_one(*run, &format, output, is_ordered, console)?,
@@ -60,7 +61,7 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
     drop(watch);
     // Such as connections that were not to be had.
     report.warnings.iter().for_each(|warning| console.warn(warning));
-    summary::lines(&report, n_readers).iter().for_each(|line| console.say(line));
+    summary::lines(&report, n_readers, asked.for_pages()).iter().for_each(|line| console.say(line));
     report_file.map_or(Ok(()), |file| write_report(&report, file))
 }
 

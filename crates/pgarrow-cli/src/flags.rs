@@ -1,5 +1,6 @@
 //! What was typed.
 
+mod pages;
 mod shared;
 mod types;
 
@@ -11,13 +12,14 @@ use clap_complete::Shell;
 
 use crate::exit;
 use crate::units::{parse_batch_bytes, parse_duration, parse_size};
+pub(crate) use pages::{PagesCommand, PagesInstallFlags, PagesStatusFlags};
 pub(crate) use shared::{ReadModeName, ReadingFlags, SessionFlags, WhatFlags};
 pub(crate) use types::TypeFlags;
 
 /// Data out of PostgreSQL into Arrow: Parquet files, Arrow IPC files and streams.
 ///
-/// pgarrow reads tables or a query through COPY, by several connections under one snapshot, and decodes the rows
-/// straight into Arrow. An output appears only when all of it is there: an export that fails leaves no file behind.
+/// pgarrow reads tables or a query through COPY, or tables by their pages, by several connections under one snapshot,
+/// and decodes the rows straight into Arrow. An output appears only when all of it is there: an export that fails leaves no file behind.
 #[derive(Debug, Parser)]
 #[command(name = "pgarrow", version, max_term_width = 100, after_help = exit::help())]
 pub(crate) struct Flags {
@@ -53,6 +55,13 @@ pub(crate) enum Command {
     #[command(after_help = exit::help(), after_long_help = after(HOLD_EXAMPLES))]
     #[command(mut_arg("schemas", |schemas| schemas.hide(true)))]
     Hold(Box<HoldFlags>),
+    /// Read tables by their pages: whether that is possible, and the function for roles that are no superusers
+    ///
+    /// A server hands out pages of a table's heap several times faster than rows. `--read-mode auto` reads them where the
+    /// role is a superuser and the database has the extension pageinspect, or where an administrator has installed
+    /// the function and granted it; the rest comes by COPY.
+    #[command(subcommand, after_help = exit::help())]
+    Pages(PagesCommand),
     /// Show it on data made here: start a private PostgreSQL, load TPC-H, export it, check the files
     #[command(after_help = exit::help())]
     Demo(DemoFlags),

@@ -27,6 +27,7 @@ pub(crate) struct Reading {
 pub(crate) struct Asked {
     readers: Option<usize>,
     memory: Option<usize>,
+    pages: bool,
 }
 
 /// One export.
@@ -53,7 +54,11 @@ impl Reading {
             connection: Config::parse(connection).map_err(Error::from)?,
             subject,
             options: options(reading, session),
-            asked: Asked { readers: reading.readers, memory: reading.memory },
+            asked: Asked {
+                readers: reading.readers,
+                memory: reading.memory,
+                pages: reading.read_mode == Some(ReadModeName::Pages),
+            },
         })
     }
 
@@ -72,6 +77,11 @@ impl Reading {
 }
 
 impl Asked {
+    /// Whether pages were asked for, and not only allowed.
+    pub(crate) fn for_pages(self) -> bool {
+        self.pages
+    }
+
     /// What is to be said if there are so few readers because of the memory.
     pub(crate) fn fewer_readers(self, n_readers: usize) -> Option<String> {
         let (asked, memory) = (self.readers?, self.memory?);
@@ -251,6 +261,7 @@ fn options(reading: &ReadingFlags, session: &SessionFlags) -> ExportOptions {
             ReadModeName::Copy => ReadMode::Copy,
             ReadModeName::Select => ReadMode::Select,
             ReadModeName::Cursor => ReadMode::Cursor,
+            ReadModeName::Pages => ReadMode::Pages,
         });
     }
     if let Some(role) = &session.role {

@@ -5,6 +5,7 @@
 //!                           │ subject              │ outputs, progress, signals, console
 //!                           │ destination          ├ plan, inspect  it is shown
 //!                                                  ├ hold  others do it
+//!                                                  ├ heap_pages  what makes it faster
 //!                                  demo ───────────┘
 //! ```
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ mod destination;
 mod exit;
 mod export;
 mod flags;
+mod heap_pages;
 mod hold;
 mod inspect;
 mod job;
@@ -70,6 +72,7 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Plan(flags) => plan::plan(&flags, console),
         Command::Inspect(flags) => inspect::inspect(&flags, console),
         Command::Hold(flags) => hold::hold(&flags, console),
+        Command::Pages(command) => heap_pages::run(&command, console),
         Command::Demo(flags) => demo::demo(&flags, console),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::manual(dir.as_deref()),

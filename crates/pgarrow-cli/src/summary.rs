@@ -1,6 +1,6 @@
 //! What is said at the end of an export.
 
-use pgarrow::{FileReport, Phases, Report};
+use pgarrow::{FileReport, PagesReport, Phases, Report};
 
 use crate::units;
 
@@ -10,15 +10,18 @@ const SECONDS_TO_EXPLAIN: f64 = 0.5;
 const FILES_NAMED: usize = 4;
 /// Columns and what policies did to them, a line each, at most.
 const EFFECTS_NAMED: usize = 20;
+/// Tables that were not read by pages, a line each, at most.
+const NOTES_NAMED: usize = 4;
 /// A phase that took less of the time is not worth a word.
 const SHARE_TO_NAME: f64 = 0.03;
 
-/// What was read, where the time went, what policies did to values, and what was written: a line each. `n_readers` were to
-/// read it.
-pub(crate) fn lines(report: &Report, n_readers: usize) -> Vec<String> {
+/// What was read, by pages or not, where the time went, what policies did to values, and what was written: a line each.
+/// `n_readers` were to read it; `wants_pages` if pages were asked for.
+pub(crate) fn lines(report: &Report, n_readers: usize, wants_pages: bool) -> Vec<String> {
     let read = format!("{}: {}", report.subject, reading(report));
     let explains = report.seconds > SECONDS_TO_EXPLAIN || report.readers.len() > 1;
     std::iter::once(read)
+        .chain(by_pages(report.pages.as_ref(), &report.page_notes, wants_pages))
         .chain(explains.then(|| explanation(report, n_readers)))
         .chain(effects(report.effects_text()))
         .chain(files(&report.files))
@@ -36,6 +39,41 @@ fn effects(mut lines: Vec<String>) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// `pages: 7,935 as they are stored, 65 by COPY (32 not all-visible, 33 with values out of line)`, and why tables came by
+/// COPY altogether. Without pages the latter is only said to those who asked for them: most servers hand out none.
+fn by_pages(pages: Option<&PagesReport>, notes: &[String], wants_pages: bool) -> Vec<String> {
+    let mut lines: Vec<String> = pages.map(pages_line).into_iter().collect();
+    if pages.is_none() && !wants_pages {
+        return lines;
+    }
+    lines.extend(notes.iter().take(NOTES_NAMED).map(|note| format!("not by pages: {note}")));
+    let n_more = notes.len().saturating_sub(NOTES_NAMED);
+    if n_more > 0 {
+        let n_more = units::count(n_more as u64);
+        lines.push(format!("not by pages: {n_more} more are in the report (--report FILE)"));
+    }
+    lines
+}
+
+fn pages_line(pages: &PagesReport) -> String {
+    let mut line = format!("pages: {} as they are stored", units::count(pages.read));
+    if pages.copied > 0 {
+        let reasons = pages.reasons.iter().map(|(reason, pages)| {
+            let reason = match reason.as_str() {
+                "not_all_visible" => "not all-visible",
+                "out_of_line" => "with values out of line",
+                "unverified" => "not verified",
+                "with_others" => "among those",
+                other => other,
+            };
+            format!("{} {reason}", units::count(*pages))
+        });
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        line.push_str(&format!(", {} by COPY ({reasons})", units::count(pages.copied)));
+    }
+    line
 }
 
 /// `600,572 rows, 131.1 MB from the server in 0.81 s (741,000 rows/s, 161.9 MB/s), peak memory 61.2 MiB`.

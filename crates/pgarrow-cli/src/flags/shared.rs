@@ -82,6 +82,9 @@ pub(crate) struct ReadingFlags {
     pub(crate) slice_bytes: Option<u64>,
 
     /// How rows are asked for. Default: auto
+    ///
+    /// Pages are for servers that one runs oneself: see pgarrow pages --help. The summary, the report and pgarrow plan say
+    /// what was read by pages, and why the rest was not.
     #[arg(long, value_name = "MODE", help_heading = "Reading")]
     pub(crate) read_mode: Option<ReadModeName>,
 
@@ -105,7 +108,7 @@ pub(crate) struct SessionFlags {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum ReadModeName {
-    /// COPY, or SELECT where the server refuses COPY
+    /// Pages where the server hands them out and it pays, otherwise COPY; SELECT where the server refuses COPY
     Auto,
     /// COPY in binary
     Copy,
@@ -113,6 +116,8 @@ pub(crate) enum ReadModeName {
     Select,
     /// A cursor: some thousand rows at a time
     Cursor,
+    /// Pages of tables as they are stored, COPY for the rest; an error where the server hands out none
+    Pages,
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

@@ -5,11 +5,15 @@ use pgarrow::{PlanReport, PlanSlice, SliceRange, escape_control};
 use crate::table::{Lists, cell, table};
 use crate::units;
 
+/// Tables that are not read by pages, a line each, at most.
+const NOTES_NAMED: usize = 4;
+
 /// One table or query: how it is cut and why, its columns, its slices.
 pub(crate) fn one(report: &PlanReport, n_readers: usize, lists: Lists) -> String {
     let readers = units::counted(n_readers as u64, "connection");
     let (subject, slicing) = (escape_control(&report.subject), escape_control(&report.slicing));
     let mut text = format!("{subject}, read by {readers}\n  {slicing}\n");
+    text.push_str(&by_pages(report));
     text.push_str("\ncolumns\n");
     let columns = report.columns.iter().map(|column| {
         let null = if column.nullable { "" } else { "not null" };
@@ -34,6 +38,21 @@ pub(crate) fn one(report: &PlanReport, n_readers: usize, lists: Lists) -> String
     text
 }
 
+/// Which tables are read by pages, and why others are not; nothing where nobody would want to know.
+fn by_pages(report: &PlanReport) -> String {
+    let read = match report.pages.as_slice() {
+        [] => None,
+        [table] if *table == report.subject => Some("by pages".to_owned()),
+        [table] => Some(format!("by pages: {table}")),
+        [table, others @ ..] => Some(format!("by pages: {table} and {} more", others.len())),
+    };
+    let notes = report.page_notes.iter().take(NOTES_NAMED).map(|note| format!("not by pages: {note}"));
+    let n_more = report.page_notes.len().saturating_sub(NOTES_NAMED);
+    let more = (n_more > 0).then(|| format!("not by pages: {n_more} more (--json shows them)"));
+    let lines = read.into_iter().chain(notes).chain(more);
+    lines.map(|line| format!("  {}\n", escape_control(&line))).collect()
+}
+
 /// Several tables: a line for each.
 pub(crate) fn many(reports: &[PlanReport], n_readers: usize, lists: Lists) -> String {
     let bytes_of = |report: &PlanReport| report.slices.iter().map(|slice| slice.estimated_bytes).sum::<u64>();
@@ -41,7 +60,11 @@ pub(crate) fn many(reports: &[PlanReport], n_readers: usize, lists: Lists) -> St
     let [tables, slices, readers] =
         [(reports.len() as u64, "table"), (n_slices, "slice"), (n_readers as u64, "connection")]
             .map(|(number, noun)| units::counted(number, noun));
-    let mut text = format!("{tables} in {slices}, read by {readers}\n\n");
+    let by_pages = match reports.iter().filter(|report| !report.pages.is_empty()).count() {
+        0 => String::new(),
+        n_tables => format!(", {} by pages", units::count(n_tables as u64)),
+    };
+    let mut text = format!("{tables}{by_pages} in {slices}, read by {readers}\n\n");
     let lines = reports.iter().map(|report| {
         [
             cell(&report.subject),

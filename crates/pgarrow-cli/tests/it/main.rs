@@ -7,6 +7,7 @@ mod folders;
 mod holds;
 mod inspects;
 mod output;
+mod pages;
 mod plans;
 mod readers;
 mod signals;

@@ -127,7 +127,7 @@ fn values_that_cannot_be_read() {
         (&["--memory", "15M"], "at least 16M"),
         (&["--file-size", "0"], "1 byte to 1024T"),
         (&["--slice-bytes", "x"], "as in 8M"),
-        (&["--read-mode", "psychic"], "auto, copy, select, cursor"),
+        (&["--read-mode", "psychic"], "auto, copy, select, cursor, pages"),
         (&["--retries", "often"], "--retries"),
         (&["--set", "work_mem"], "NAME=VALUE"),
         (&["--infinity", "zero"], "error, null, saturate"),

@@ -1,0 +1,86 @@
+//! `pgarrow pages`: what is possible, and the function that makes it possible.
+
+mod render;
+
+use pgarrow::{Cancel, Config, Error, PagesStatus, Source, install_pages_sql, remove_pages_sql};
+use serde::Serialize;
+
+use crate::console::Console;
+use crate::exit::Failure;
+use crate::export::GRACE;
+use crate::flags::{PagesCommand, PagesInstallFlags, PagesStatusFlags};
+use crate::pages;
+use crate::signals::Signals;
+
+/// Of the JSON's form. Fields may be added within a version.
+const VERSION: u32 = 1;
+
+/// What `--json` writes.
+#[derive(Debug, Serialize)]
+struct Status {
+    status_version: u32,
+    #[serde(flatten)]
+    status: PagesStatus,
+}
+
+pub(crate) fn run(command: &PagesCommand, console: &Console) -> Result<(), Failure> {
+    match command {
+        PagesCommand::Status(flags) => status(flags, console),
+        PagesCommand::Install(flags) => install(flags, console),
+    }
+}
+
+fn status(flags: &PagesStatusFlags, console: &Console) -> Result<(), Failure> {
+    let status =
+        on_source(flags.connection.as_deref(), console, |source| Ok(source.pages_status(&flags.tables)?))?;
+    if !flags.json {
+        return pages::print(render::text(&status).as_bytes());
+    }
+    let json = serde_json::to_vec_pretty(&Status { status_version: VERSION, status });
+    let mut json = json.map_err(|error| Failure::output(format!("the status: {error}")))?;
+    json.push(b'\n');
+    pages::print(&json)
+}
+
+fn install(flags: &PagesInstallFlags, console: &Console) -> Result<(), Failure> {
+    let sql = match flags.remove {
+        true => remove_pages_sql().to_owned(),
+        false => install_pages_sql(&flags.roles),
+    };
+    if flags.print {
+        return pages::print(sql.as_bytes());
+    }
+    let database = on_source(flags.connection.as_deref(), console, |source| {
+        source.execute(&sql)?;
+        let rows = source.query_text("SELECT pg_catalog.current_database()")?;
+        Ok(rows.into_iter().flatten().flatten().next().unwrap_or_default())
+    })?;
+    if flags.remove {
+        console.say(&format!("pgarrow.heap_page is removed from the database {database}"));
+        return Ok(());
+    }
+    console.say(&format!("pgarrow.heap_page is installed in the database {database}"));
+    if flags.roles.is_empty() {
+        console.say(
+            "it is for those who were granted it: pgarrow pages install --to ROLE; --print says what it gives",
+        );
+    }
+    Ok(())
+}
+
+/// Connects, and does something that a signal cancels.
+fn on_source<T>(
+    connection: Option<&str>,
+    console: &Console,
+    work: impl FnOnce(&Source) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let connection = connection.filter(|text| !text.trim().is_empty());
+    let config = Config::parse(connection).map_err(Error::from)?;
+    let cancel = Cancel::new();
+    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    let done = Source::connect_blocking_with(config, cancel).map_err(Failure::from).and_then(|source| {
+        signals.be_orderly();
+        work(&source)
+    });
+    done.map_err(|failure| signals.check().err().unwrap_or(failure))
+}

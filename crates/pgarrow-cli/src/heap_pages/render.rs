@@ -1,0 +1,72 @@
+//! What is possible, as text: a line for each table, and below it why not.
+
+use std::fmt::Write;
+
+use pgarrow::{PagesStatus, TablePages, escape_control};
+
+use crate::units;
+
+pub(crate) fn text(status: &PagesStatus) -> String {
+    let source = match status.source.as_deref() {
+        Some("function") => "the function pgarrow.heap_page",
+        Some("pageinspect") => "the extension pageinspect",
+        Some(source) => source,
+        None => "what this server has",
+    };
+    let mut text = match (status.possible, status.automatic) {
+        (true, true) => format!("pages can be read here, by {source}\n"),
+        (true, false) => format!("pages can be read here, by {source}, if asked for: --read-mode pages\n"),
+        (false, _) => "pages cannot be read here\n".to_owned(),
+    };
+    reasons(&mut text, &status.why_not);
+    status.tables.iter().for_each(|table| of_table(&mut text, table, status.possible));
+    text
+}
+
+/// `is_possible` to read pages at all: otherwise it is said what would be.
+fn of_table(text: &mut String, table: &TablePages, is_possible: bool) {
+    let name = escape_control(&table.table);
+    let (can, cannot) = if is_possible { ("can", "cannot") } else { ("could", "could not") };
+    let possible = match (table.possible, table.heaps_possible) {
+        (true, _) => format!("{can} be read by pages"),
+        (false, 0) => format!("{cannot} be read by pages"),
+        (false, possible) => format!(
+            "{} of {} {can} be read by pages",
+            units::count(possible),
+            units::counted(table.heaps, "partition")
+        ),
+    };
+    // Writing to a text does not fail.
+    let _ = write!(text, "\n{name}: {possible}");
+    if table.pages > 0 {
+        let _ = write!(
+            text,
+            "; {}, {} % all-visible",
+            units::counted(table.pages, "page"),
+            percent(table.all_visible, table.pages)
+        );
+    }
+    text.push('\n');
+    reasons(text, &table.why_not);
+}
+
+fn reasons(text: &mut String, why_not: &[String]) {
+    why_not.iter().for_each(|reason| text.extend(["  ", &escape_control(reason), "\n"]));
+}
+
+/// Down, so that 100 means all.
+fn percent(part: u64, whole: u64) -> u64 {
+    let percent = u128::from(part) * 100 / u128::from(whole.max(1));
+    u64::try_from(percent).unwrap_or(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_but_one_is_not_all() {
+        assert_eq!([percent(999, 1000), percent(1000, 1000), percent(0, 7), percent(0, 0)], [99, 100, 0, 0]);
+        assert_eq!(percent(u64::MAX, u64::MAX), 100);
+    }
+}
