@@ -25,7 +25,8 @@
 -- What remains visible, beyond what SELECT shows, to who may SELECT the whole table: values of columns that were dropped,
 -- in rows that are older than that; which transactions wrote a row (xmin, xmax, cmin, as SELECT shows them, too); up to
 -- seven bytes of former content behind a row, where it is filled up to a multiple of eight bytes; and how values are
--- stored, compressed or not. (VACUUM FULL of a table ends the first and the third.)
+-- stored, compressed or not; where somebody used the extension pg_surgery, also rows that it has killed. (VACUUM FULL of a
+-- table ends all of this but the second and the fourth.)
 --
 -- What it passes by: extensions that audit, mask or label what SELECT reads, since no SELECT of the table takes place. An
 -- audit sees the COPY with the function's name and the table's OID. A column's masks and labels are not looked at: do not

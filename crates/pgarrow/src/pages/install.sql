@@ -10,7 +10,7 @@ DECLARE
 BEGIN
     IF NOT (SELECT a.rolsuper FROM pg_roles AS a WHERE a.rolname = current_user) THEN
         RAISE EXCEPTION 'only a superuser can install pgarrow.heap_page, and % is none', current_user
-            USING ERRCODE = 'insufficient_privilege';
+            USING ERRCODE = 'invalid_role_specification';
     END IF;
     IF current_setting('server_version_num')::int4 < 140000 THEN
         RAISE EXCEPTION 'pages are read from PostgreSQL 14 on' USING ERRCODE = 'feature_not_supported';
@@ -21,7 +21,7 @@ BEGIN
     IF NOT (SELECT a.rolsuper FROM pg_namespace AS n JOIN pg_authid AS a ON a.oid = n.nspowner
             WHERE n.nspname = 'pgarrow') THEN
         RAISE EXCEPTION 'there is a schema pgarrow whose owner is no superuser'
-            USING ERRCODE = 'insufficient_privilege',
+            USING ERRCODE = 'duplicate_schema',
                   HINT = 'Look what is in it; then drop it, or give it to a superuser: ALTER SCHEMA pgarrow OWNER TO …';
     END IF;
     REVOKE ALL ON SCHEMA pgarrow FROM PUBLIC;

@@ -345,3 +345,23 @@ fn a_table_is_read_by_pages_and_what_others_have_made_is_not_used() {
     assert_eq!(place.database.client().query_one(sql, &[]).unwrap().get::<_, i64>(0), 0);
     assert_eq!(read(reader().table("t")).unwrap().n_rows(), 500);
 }
+
+/// The function cannot see whether what has changed since the snapshot concerns it, and must not end the transaction.
+#[test]
+fn a_grant_during_an_export_makes_it_slower_and_no_other() {
+    require_function!();
+    let place = Place::new("pages_grant", "");
+    let source = source_as(&place.database, &place.reader);
+    let options = || ExportOptions::default().with_read_mode(ReadMode::Pages);
+    for (grant, is_read) in [("SELECT 1", true), ("GRANT SELECT ON t TO \"STRANGER\"", false)] {
+        let run = source.table("t").options(options()).open().unwrap();
+        place.execute(grant);
+        let mut n_rows = 0;
+        let report = run.for_each(|batch| {
+            n_rows += batch.num_rows();
+            Ok(())
+        });
+        let pages = report.unwrap().pages.unwrap();
+        assert_eq!((n_rows, pages.read > 0, pages.copied > 0), (500, is_read, !is_read), "{pages:?}");
+    }
+}
