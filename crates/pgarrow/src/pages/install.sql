@@ -146,8 +146,9 @@ BEGIN
         ELSIF found_relation.relrowsecurity OR found_relation.relforcerowsecurity THEN
             RAISE EXCEPTION 'relation % has row security', relation USING ERRCODE = 'insufficient_privilege';
         ELSIF NOT found_relation.is_same OR NOT found_relation.is_unchanged THEN
-            -- A GRANT is enough. No error, which would end the caller's transaction: a page without anything in it.
-            RETURN decode(repeat('00', 24), 'hex');
+            -- A GRANT is enough. No error, which would end the caller's transaction: the header of a page that is not
+            -- all-visible, with nothing of this one. (Zeros alone would be a page that was never used.)
+            RETURN decode('000000000000000000000000180000200020042000000000', 'hex');
         END IF;
         schema := found_relation.relnamespace;
     END IF;
@@ -167,7 +168,7 @@ BEGIN
     -- one that looks as pages of 8 KiB and layout 4 do, little-endian.
     lower := get_byte(page, 12) + get_byte(page, 13) * 256;
     upper := get_byte(page, 14) + get_byte(page, 15) * 256;
-    IF get_byte(page, 10) & 4 = 0 OR length(page) <> 8192 OR substring(page FROM 17 FOR 4) <> '\x00200420'
+    IF get_byte(page, 10) & 4 = 0 OR length(page) <> 8192 OR substring(page FROM 17 FOR 4) <> decode('00200420', 'hex')
         OR lower < 24 OR upper < lower OR upper > 8192
     THEN
         RETURN substring(page FROM 1 FOR 24);

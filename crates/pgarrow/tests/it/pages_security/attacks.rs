@@ -103,7 +103,8 @@ fn names_on_the_search_path_change_nothing() {
              CREATE TEMP TABLE pg_namespace AS SELECT * FROM pg_catalog.pg_namespace; \
              CREATE TEMP TABLE pg_authid (rolname name, rolsuper bool); CREATE TEMP TABLE text (a int); \
              UPDATE pg_temp.pg_class SET relrowsecurity = false; SET search_path = pg_temp, evil, pg_catalog; \
-             SET quote_all_identifiers = on; SET plpgsql.variable_conflict = use_variable",
+             SET quote_all_identifiers = on; SET standard_conforming_strings = off; \
+             SET transform_null_equals = on; SET plpgsql.variable_conflict = use_variable",
         )
         .unwrap();
     for table in ["t", "secret"] {
@@ -152,7 +153,7 @@ fn a_name_that_becomes_that_of_another_table_shows_nothing_of_it() {
             place.database.client().query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
         });
         renaming.commit().unwrap();
-        assert_eq!(waiting.join().unwrap(), Ok(vec![0; 24]), "{isolation}");
+        assert_eq!(waiting.join().unwrap(), Ok(KEPT_BACK.to_vec()), "{isolation}");
         // The next statement has its right name.
         let call = format!("SELECT {}", place.call("gone.t", 0));
         assert!(has(&page(&mut place.stranger(), &call).unwrap(), b"mine"));
