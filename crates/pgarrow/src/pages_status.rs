@@ -9,6 +9,7 @@ use pgarrow_types::PgColumn;
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::source::Source;
 
 /// What is possible for this role on this server, and why not more. See
 /// [`Source::pages_status`](crate::Source::pages_status).
@@ -50,8 +51,20 @@ pub struct TablePages {
     pub all_visible: u64,
 }
 
+impl Source {
+    /// Whether this role can read pages of heaps on this server ([`ReadMode::Pages`](crate::ReadMode::Pages)), and
+    /// whether those of these tables; and every reason why not. Names are taken as for [`table`](Self::table). Waits.
+    ///
+    /// # Errors
+    ///
+    /// A name that cannot be read, or the server's.
+    pub fn pages_status<S: AsRef<str>>(&self, tables: &[S]) -> Result<PagesStatus> {
+        self.with_session(|session| pages_status(session, tables))
+    }
+}
+
 /// Looks at server, role and tables. Outside of a transaction.
-pub(crate) fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<PagesStatus> {
+fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<PagesStatus> {
     let traits = server_traits(session)?;
     let (access, mut why_not) = match page_access(session, &traits)? {
         Ok(access) => (Some(access), Vec::new()),

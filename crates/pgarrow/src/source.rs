@@ -8,7 +8,6 @@ use crate::background;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::extract::{Extract, Tables};
-use crate::pages_status::{PagesStatus, pages_status};
 use crate::slice::Slice;
 
 /// A PostgreSQL database.
@@ -81,22 +80,6 @@ impl Source {
     /// [options](Extract::options).
     pub fn slice(&self, slice: Slice) -> Extract<'_> {
         Extract::of_slice(self, slice)
-    }
-
-    /// Whether this role can read pages of heaps on this server ([`ReadMode::Pages`](crate::ReadMode::Pages)), and
-    /// whether those of these tables; and every reason why not. Names are taken as for [`table`](Self::table). Waits.
-    ///
-    /// # Errors
-    ///
-    /// A name that cannot be read, or the server's.
-    pub fn pages_status<S: AsRef<str>>(&self, tables: &[S]) -> Result<PagesStatus> {
-        let mut session = self.session()?;
-        let attached = self.cancel.attach(&session);
-        let status = pages_status(&mut session, tables);
-        drop(attached);
-        let status = status.map_err(|error| self.cancel.told(error))?;
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
-        Ok(status)
     }
 
     /// What stops the exports of this source.

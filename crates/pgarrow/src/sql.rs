@@ -77,7 +77,7 @@ impl Source {
     }
 
     /// Runs `work` in a new session, within reach of a cancel.
-    fn with_session<T>(&self, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_session<T>(&self, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         let mut session = Session::connect(self.config())?;
         let attached: AttachedSession = self.cancel().attach(&session);
         let result = work(&mut session);

@@ -31,6 +31,7 @@ mod faults;
 mod golden;
 mod liar;
 mod memory;
+mod pages_planning;
 mod pages_security;
 mod params;
 mod planning;
