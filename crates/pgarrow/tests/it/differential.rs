@@ -4,7 +4,7 @@
 //! A type that nothing here makes values of fails the test, so that none is forgotten.
 
 mod extensions;
-mod generators;
+pub(crate) mod generators;
 
 use std::fmt::Write as _;
 
@@ -36,7 +36,7 @@ fn literal(text: &str) -> String {
 }
 
 /// A database with the extensions that the server has and with types of every kind.
-fn database_of_types() -> Database {
+pub(crate) fn database_of_types() -> Database {
     let database = TestServer::shared().fresh_database("everytype");
     for extension in available(&mut database.client()) {
         database.execute(&format!("CREATE EXTENSION {extension}"));
@@ -61,7 +61,7 @@ fn known(database: &Database) -> Vec<(usize, &'static Generator)> {
 }
 
 /// Those of them whose values the server can make.
-fn usable(database: &Database) -> Vec<(usize, &'static Generator)> {
+pub(crate) fn usable(database: &Database) -> Vec<(usize, &'static Generator)> {
     let mut known = known(database);
     if Capability::Xml.probe().is_err() {
         known.retain(|(_, generator)| generator.pg_type != "xml");
@@ -70,7 +70,7 @@ fn usable(database: &Database) -> Vec<(usize, &'static Generator)> {
 }
 
 /// A table `v{number}` of values, in an order that has extremes first.
-fn create_values(number: usize, generator: &Generator) -> String {
+pub(crate) fn create_values(number: usize, generator: &Generator) -> String {
     let Generator { pg_type, random, extremes, .. } = generator;
     let mut sql = format!("CREATE TABLE v{number} (g int4, v {pg_type}); ");
     for (place, text) in extremes.iter().enumerate() {

@@ -23,7 +23,7 @@ fn folder() -> PathBuf {
 }
 
 /// The paths of all streams, without their endings.
-fn names() -> Vec<PathBuf> {
+pub(crate) fn names() -> Vec<PathBuf> {
     let files = fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path());
     let mut names: Vec<_> = files
         .filter(|path| path.extension().is_some_and(|ending| ending == "sql"))
@@ -35,18 +35,18 @@ fn names() -> Vec<PathBuf> {
 }
 
 /// What stands in `.sql`.
-struct Sql {
+pub(crate) struct Sql {
     /// What has to be executed first.
-    setup: String,
+    pub(crate) setup: String,
     /// What comes behind the last empty line.
-    query: String,
+    pub(crate) query: String,
     /// The choices behind `-- choices:`, as `--column v:` has them.
-    choices: ColumnOptions,
+    pub(crate) choices: ColumnOptions,
     /// The same, in force.
     types: TypeOptions,
 }
 
-fn sql(name: &Path) -> Sql {
+pub(crate) fn sql(name: &Path) -> Sql {
     let text = fs::read_to_string(name.with_extension("sql")).unwrap();
     let (setup, query) = text.trim().rsplit_once("\n\n").unwrap_or(("", text.trim()));
     let choices = setup.lines().find_map(|line| line.strip_prefix("-- choices: "));
@@ -56,7 +56,7 @@ fn sql(name: &Path) -> Sql {
 }
 
 /// Whether the server can make a stream's values.
-fn can_make(sql: &Sql, test: &str) -> bool {
+pub(crate) fn can_make(sql: &Sql, test: &str) -> bool {
     let known = ["hstore", "ltree", "citext", "postgis", "vector"];
     let created = sql.setup.lines().filter(|line| line.starts_with("CREATE EXTENSION")).map(|line| {
         let name = line.trim_end_matches(';').rsplit(' ').next().unwrap();

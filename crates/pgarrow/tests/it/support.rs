@@ -12,8 +12,9 @@ use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::SchemaRef;
 use pgarrow::{Error, ErrorKind, ExportOptions, Extract, Source};
 use pgarrow_testkit::postgres::{Client, SimpleQueryMessage};
-use pgarrow_testkit::{Database, TestServer};
+use pgarrow_testkit::{Capability, Database, TestServer};
 
+use crate::pages_equality::assert_same;
 use crate::render;
 
 /// How long anything may take that is waited for.
@@ -178,7 +179,8 @@ pub(crate) fn oracle(database: &Database) -> Client {
     client
 }
 
-/// Asserts that a table arrives as the server prints it. `list` is the SELECT list of the oracle.
+/// Asserts that a table arrives as the server prints it. `list` is the SELECT list of the oracle. Then, that its pages
+/// are read as COPY reads them.
 #[track_caller]
 pub(crate) fn assert_table(database: &Database, table: &str, list: &str) -> Export {
     let expected = server_text(&mut oracle(database), &format!("SELECT {list} FROM {table}"));
@@ -186,6 +188,9 @@ pub(crate) fn assert_table(database: &Database, table: &str, list: &str) -> Expo
     let options = ExportOptions::default().with_order(true);
     let export = read(source(database).table(table).options(options)).unwrap();
     export.assert_is(&expected);
+    if Capability::Superuser.probe().is_ok() && Capability::Extension("pageinspect").probe().is_ok() {
+        assert_same(database, table);
+    }
     export
 }
 
