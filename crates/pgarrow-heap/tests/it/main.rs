@@ -3,6 +3,7 @@
 #![expect(clippy::cast_possible_truncation, clippy::unwrap_used, reason = "in tests; pages are small")]
 
 mod pages;
+mod stored;
 
 use pages::{Page, Table, VISIBLE, attribute, number, short, text};
 use pgarrow_types::{PgType, StoredForm};
