@@ -203,7 +203,7 @@ impl Heap<'_, '_> {
         let select = self.table.access.select(self.relation, from, to);
         let Self { reader, relation, session, decoder, attempt, outlet, .. } = self;
         let of_pages =
-            |error: pgarrow_protocol::Error| Error::from(error).context(&format!("pages of {relation}"));
+            |error: pgarrow_protocol::Error| Error::from(error).context(format!("pages of {relation}"));
         attempt.stream_bytes = 0;
         let started = Moment::now();
         let sql = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
