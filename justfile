@@ -66,7 +66,7 @@ bench-report *args:
 bench-smoke *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench smoke {{ args }}
 
-# libFuzzer on one target, with nightly and cargo-fuzz: just fuzz copy_stream, just fuzz value, just fuzz config protocol
+# libFuzzer on one target, with nightly and cargo-fuzz: just fuzz copy_stream, just fuzz value, just fuzz pages heap, just fuzz config protocol
 fuzz target crate="decode" seconds="60":
     cd crates/pgarrow-{{ crate }} && mkdir -p fuzz/corpus/{{ target }} && cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }}
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::cast_possible_truncation, clippy::unwrap_used, reason = "in tests; pages are small")]
 
+mod fuzz;
 mod pages;
 mod stored;
 

@@ -9,8 +9,12 @@ const ARROW_MAJOR: &str = "59.";
 
 const REFUSED: [&str; 6] = ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys", "cmake"];
 
-const LOCK_FILES: [&str; 3] =
-    ["Cargo.lock", "crates/pgarrow-decode/fuzz/Cargo.lock", "crates/pgarrow-protocol/fuzz/Cargo.lock"];
+const LOCK_FILES: [&str; 4] = [
+    "Cargo.lock",
+    "crates/pgarrow-decode/fuzz/Cargo.lock",
+    "crates/pgarrow-heap/fuzz/Cargo.lock",
+    "crates/pgarrow-protocol/fuzz/Cargo.lock",
+];
 
 #[test]
 fn there_is_one_arrow() {

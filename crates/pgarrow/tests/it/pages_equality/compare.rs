@@ -188,7 +188,8 @@ impl Held {
 fn compared(copy: &Taken, pages: &Taken, way: &Way) -> Result<Compared, String> {
     let error = match (&copy.end, &pages.end) {
         (Ok(_), Ok(_)) => None,
-        (Err(copy), Err(pages)) if copy == pages || !way.is_exact() => Some(copy.clone()),
+        // Of several readers' errors, one is told: whose comes first is chance.
+        (Err(copy), Err(pages)) if copy == pages || way.readers > 1 => Some(copy.clone()),
         (copy, pages) => {
             let said = |end: &Result<Report, String>| match end {
                 Ok(report) => format!("{} rows", report.rows),
