@@ -32,7 +32,9 @@ pub use explain::explained_relations;
 pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
 pub use leaves::{Leaf, RelationSize, leaves, relation_sizes, row_security_applies};
 pub use name::{NameError, RelationName, parse_column_list, quote_identifier, quote_literal};
-pub use pages::{HeapTable, NEWEST_KNOWN, PageAccess, PageSource, heap_tables, page_access};
+pub use pages::{
+    HeapTable, NEWEST_KNOWN, PageAccess, PageSource, heap_tables, large_heap_pages, page_access,
+};
 pub use relation::{
     Relation, RelationKind, estimated_rows, relation, relations, relations_of_schema, resolve, resolve_many,
 };

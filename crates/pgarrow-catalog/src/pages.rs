@@ -13,8 +13,8 @@ mod missing;
 use pgarrow_protocol::Session;
 
 use crate::error::CatalogError;
-use crate::name::{quote_identifier, quote_literal};
-use crate::relation::Relation;
+use crate::name::quote_identifier;
+use crate::relation::{Relation, parsed};
 use crate::server::ServerTraits;
 
 pub use layout::{HeapTable, heap_tables};
@@ -61,11 +61,13 @@ impl PageAccess {
     pub fn page_sql(&self, relation: &Relation, block: &str) -> String {
         match &self.source {
             PageSource::Inspect { schema } => {
-                // A name with a NUL byte does not exist.
-                let name = quote_literal(&relation.quoted()).unwrap_or_default();
+                // It takes a name, which is the relation's when the statement begins: a schema may be renamed although
+                // the relation is locked.
                 format!(
-                    "{}.get_raw_page({name}::pg_catalog.text, 'main'::pg_catalog.text, {block})",
-                    quote_identifier(schema)
+                    "{}.get_raw_page((SELECT {}::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text), \
+                     'main'::pg_catalog.text, {block})",
+                    quote_identifier(schema),
+                    relation.oid
                 )
             }
             PageSource::Function => {
@@ -97,6 +99,23 @@ impl PageAccess {
             PageSource::Function => "function",
         }
     }
+}
+
+/// Pages of a heap from which on a sequential scan reads it through a ring of few buffers, so that it displaces nothing
+/// else from the server's cache: a quarter of `shared_buffers`.
+///
+/// Source: `initscan` in PostgreSQL's `src/backend/access/heap/heapam.c`.
+///
+/// # Errors
+///
+/// The server's.
+pub fn large_heap_pages(session: &mut Session) -> Result<u64, CatalogError> {
+    let sql = format!(
+        "SELECT (pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) \
+         OPERATOR(pg_catalog./) (4 OPERATOR(pg_catalog.*) {BLOCK_BYTES}))::pg_catalog.text"
+    );
+    let rows = session.query(&sql, &[])?;
+    parsed(rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?, 0)
 }
 
 /// How this role can read pages of heaps on this server, or why it cannot: every reason, in words.
@@ -260,7 +279,7 @@ mod tests {
         let inspect = PageAccess { source: PageSource::Inspect { schema: "ex\"t".to_owned() } };
         let page = inspect.page_sql(&relation, "b");
         assert!(page.starts_with("\"ex\"\"t\".get_raw_page("), "{page}");
-        assert!(page.contains("\"it''s \"\"s\"\"\""), "{page}");
+        assert!(page.contains("(SELECT 16400::pg_catalog.oid::"), "{page}");
         let function = PageAccess { source: PageSource::Function };
         assert_eq!(function.page_sql(&relation, "b"), "pgarrow.heap_page(16400::pg_catalog.oid, b)");
         assert!(function.select(&relation, 7, 9).contains("generate_series(7::pg_catalog.int8, (8)::"));

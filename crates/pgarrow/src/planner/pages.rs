@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pgarrow_catalog::{
-    HeapTable, NEWEST_KNOWN, PageAccess, Relation, RelationKind, ServerTraits, heap_tables, page_access,
+    HeapTable, NEWEST_KNOWN, PageAccess, Relation, RelationKind, ServerTraits, heap_tables,
+    large_heap_pages, page_access,
 };
 use pgarrow_protocol::Session;
 use pgarrow_types::{HeapLayout, PgColumn};
@@ -157,10 +158,21 @@ impl PlanPages {
         pages.why_not = why_not.into_iter().map(|why| format!("{subject}: {why}")).collect();
         let oids: Vec<u32> = candidates.iter().map(|relation| relation.oid).collect();
         let tables = heap_tables(session, Some(access), &oids, columns)?;
+        let large_pages = match wish.all || oids.is_empty() {
+            true => u64::MAX,
+            false => large_heap_pages(session)?,
+        };
         for (relation, table) in candidates.iter().zip(tables) {
             let visible_share = table.visible_share();
-            let HeapTable { oid, layout, .. } = table;
+            let HeapTable { oid, layout, pages: n_pages, .. } = table;
             match layout {
+                // Measured (benches/README.md): a range of pages displaces as much as a range of ctid does, and only a
+                // scan of the whole nothing.
+                Ok(_) if n_pages > large_pages && is_read_at_once(slices, relation) => {
+                    let why = "it is larger than a quarter of shared_buffers, and one connection that reads all of it \
+                               by COPY leaves the server's cache as it is";
+                    pages.why_not.push(format!("{relation}: {why} (--read-mode pages, or more --readers)"));
+                }
                 Ok(layout) => {
                     let heap = PlannedHeap { name: relation.to_string(), layout, visible_share };
                     pages.heaps.insert(oid, heap);
@@ -187,6 +199,12 @@ impl PlanPages {
     pub(crate) fn names(&self) -> Vec<String> {
         self.heaps.values().map(|heap| heap.name.clone()).collect()
     }
+}
+
+/// Whether one statement reads all of a relation.
+fn is_read_at_once(slices: &[PlannedSlice], relation: &Relation) -> bool {
+    let is_of = |slice: &&PlannedSlice| slice.relations.iter().any(|(of_slice, _)| of_slice.oid == relation.oid);
+    slices.iter().filter(is_of).all(|slice| slice.range == SliceRange::Whole)
 }
 
 /// The relations of these slices that may be heaps of which every row is read; and why others are none.

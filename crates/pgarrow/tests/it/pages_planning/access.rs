@@ -1,6 +1,6 @@
 //! Who may ask for pages, of which server and of which table.
 
-use pgarrow::{ErrorKind, ReadMode, Source};
+use pgarrow::{ErrorKind, ExportOptions, ReadMode, Source};
 use pgarrow_server::{Server, ServerOptions};
 use pgarrow_testkit::{Capability, TestServer, require};
 
@@ -343,4 +343,41 @@ fn a_server_with_old_snapshot_threshold() {
     source.execute("CREATE EXTENSION pageinspect").unwrap();
     let status = source.pages_status::<&str>(&[]).unwrap();
     assert_eq!(status.why_not, ["old_snapshot_threshold is 1h, not -1"]);
+}
+
+/// One connection that scans a large table leaves the server's cache as it is, which pages do not: they are not chosen then.
+#[test]
+fn a_large_table_is_scanned_by_one_reader_and_read_by_pages_by_several() {
+    require_pages!();
+    let database = inspected(
+        "large",
+        "CREATE TABLE large AS SELECT g, repeat('x', 1900) AS t FROM generate_series(1, 17000) AS g; \
+         CREATE TABLE small AS SELECT * FROM large LIMIT 5000",
+    );
+    vacuum(&database, "large, small");
+    let source = superuser(&database);
+    let auto = |table, readers| {
+        let options = ExportOptions::default().with_readers(readers);
+        let mut rows = std::sync::atomic::AtomicU64::new(0);
+        let extract = source.table(table).options(options);
+        let report = extract
+            .open()
+            .unwrap()
+            .for_each_concurrently(|batch| {
+                rows.fetch_add(batch.num_rows() as u64, std::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(report.rows, *rows.get_mut());
+        report
+    };
+    let report = auto("large", 1);
+    assert_eq!((report.rows, pages(&report)), (17_000, (0, 0)));
+    assert!(report.page_notes.join("\n").contains("larger than a quarter of shared_buffers"), "{report:?}");
+    let report = auto("large", 2);
+    assert_eq!((report.rows, all_pages(&report)), (17_000, 4_250));
+    assert_eq!(all_pages(&auto("small", 1)), 1_250);
+    // It is possible, if that is wanted.
+    let (rows, report) = read(source.table("large").options(by(ReadMode::Pages))).unwrap();
+    assert_eq!((rows.len(), all_pages(&report)), (17_000, 4_250));
 }
