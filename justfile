@@ -50,6 +50,10 @@ bench-export *args:
 bench-rivals *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench rivals --record benches/record {{ args }}
 
+# Heap pages beside COPY, the drains and DuckDB: just bench-pages --only lineitem, just bench-pages --no-rivals
+bench-pages *args:
+    {{ just_executable() }} --justfile {{ justfile() }} _bench pages --record benches/record {{ args }}
+
 # Two revisions in turn; fails if B is worse: just bench-compare main HEAD, just bench-compare v0.1.0 HEAD 6000000
 bench-compare ref_a ref_b *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench compare {{ ref_a }} {{ ref_b }} {{ args }}

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
-use pgarrow::{ExportOptions, IntervalForm, Plan, ProcessUsage, Report, Run, Source, TablesRun};
+use pgarrow::{ExportOptions, IntervalForm, Plan, ProcessUsage, ReadMode, Report, Run, Source, TablesRun};
 use pgarrow_protocol::Config;
 use pgarrow_sink::{Output, Sink, SinkError};
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
@@ -42,7 +42,7 @@ pub(crate) fn run(flags: &ChildFlags) -> Result<()> {
     let outcome = match flags.contender {
         Ours::PlainDrain => drain(flags, false),
         Ours::FairDrain => drain(flags, true),
-        Ours::Arrow | Ours::Parquet | Ours::Ipc => export(flags),
+        _ => export(flags),
     }?;
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())
@@ -74,15 +74,26 @@ fn export(flags: &ChildFlags) -> Result<Outcome> {
             (clock, exporting.many(run)?)
         }
     };
-    let bytes = match flags.contender {
-        Ours::Parquet | Ours::Ipc => report.files.iter().map(|file| file.bytes).sum(),
-        _ => report.wire_bytes,
+    if flags.contender.read_mode() == ReadMode::Pages {
+        check_pages(&report)?;
+    }
+    let bytes = match flags.contender.is_arrow() {
+        false => report.files.iter().map(|file| file.bytes).sum(),
+        true => report.wire_bytes,
     };
     let mut outcome = clock.stop(report.rows, bytes);
     if flags.check {
         outcome.sums = Some(exporting.read_back()?);
     }
     Ok(outcome)
+}
+
+/// What is called pages has to be that: tables are all-visible, and some pages are out of line at most.
+fn check_pages(report: &Report) -> Result<()> {
+    match &report.pages {
+        Some(pages) if pages.read >= 9 * pages.copied => Ok(()),
+        pages => Err(format!("the table was not read by pages: {pages:?}").into()),
+    }
 }
 
 /// What becomes of the batches.
@@ -95,8 +106,13 @@ struct Exporting<'a> {
 
 impl Exporting<'_> {
     fn options(&self, connections: usize) -> ExportOptions {
-        let options = ExportOptions::default().with_readers(connections);
-        if self.contender == Ours::Parquet { options.with_interval(IntervalForm::Struct) } else { options }
+        let mode = self.contender.read_mode();
+        let options = ExportOptions::default().with_readers(connections).with_read_mode(mode);
+        if self.is_parquet() { options.with_interval(IntervalForm::Struct) } else { options }
+    }
+
+    fn is_parquet(&self) -> bool {
+        matches!(self.contender, Ours::Parquet | Ours::PagesParquet)
     }
 
     fn begin(&self, flags: &ChildFlags, schema: &Schema) {
@@ -106,7 +122,7 @@ impl Exporting<'_> {
     }
 
     fn one(&self, run: Run) -> Result<Report> {
-        if self.contender == Ours::Arrow {
+        if self.contender.is_arrow() {
             return Ok(run.for_each_concurrently(|batch| self.consume(&batch))?);
         }
         let sink = self.sink(run.plan())?;
@@ -114,7 +130,7 @@ impl Exporting<'_> {
     }
 
     fn many(&self, run: TablesRun) -> Result<Report> {
-        if self.contender == Ours::Arrow {
+        if self.contender.is_arrow() {
             return Ok(run.for_each_concurrently(|_, batch| self.consume(&batch))?);
         }
         Ok(run.write_each(|plan| self.sink(plan))?)

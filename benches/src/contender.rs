@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use pgarrow::ReadMode;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -31,17 +32,29 @@ pub(crate) enum Ours {
     PlainDrain,
     /// The same with SO_RCVLOWAT
     FairDrain,
-    /// pgarrow to record batches, which are dropped
+    /// pgarrow by COPY to record batches, which are dropped
     Arrow,
-    /// pgarrow to a Parquet file (zstd 1)
+    /// pgarrow by COPY to a Parquet file (zstd 1)
     Parquet,
-    /// pgarrow to an Arrow IPC file
+    /// pgarrow by COPY to an Arrow IPC file
     Ipc,
+    /// pgarrow to record batches, in the way that it chooses
+    Auto,
+    /// pgarrow by heap pages to record batches
+    Pages,
+    /// The same over the server's Unix socket
+    PagesSocket,
+    /// pgarrow by heap pages to a Parquet file
+    PagesParquet,
 }
 
 /// The name of the limit in results.
 pub(crate) const FAIR_DRAIN: &str = "fair drain";
-const PLAIN_DRAIN: &str = "plain drain";
+pub(crate) const PLAIN_DRAIN: &str = "plain drain";
+/// What pages are compared with, and what they are called.
+pub(crate) const COPY: &str = "pgarrow → Arrow";
+pub(crate) const PAGES: &str = "pages → Arrow";
+pub(crate) const PAGES_PARQUET: &str = "pages → Parquet";
 /// Those that only read.
 pub(crate) const DRAINS: [&str; 2] = [PLAIN_DRAIN, FAIR_DRAIN];
 
@@ -50,9 +63,27 @@ impl Ours {
         match self {
             Self::PlainDrain => PLAIN_DRAIN,
             Self::FairDrain => FAIR_DRAIN,
-            Self::Arrow => "pgarrow → Arrow",
+            Self::Arrow => COPY,
             Self::Parquet => "pgarrow → Parquet",
             Self::Ipc => "pgarrow → IPC",
+            Self::Auto => "auto → Arrow",
+            Self::Pages => PAGES,
+            Self::PagesSocket => "pages → Arrow, socket",
+            Self::PagesParquet => PAGES_PARQUET,
+        }
+    }
+
+    /// Whether the output is batches that are dropped.
+    pub(crate) fn is_arrow(self) -> bool {
+        matches!(self, Self::Arrow | Self::Auto | Self::Pages | Self::PagesSocket)
+    }
+
+    /// How rows are asked for.
+    pub(crate) fn read_mode(self) -> ReadMode {
+        match self {
+            Self::Auto => ReadMode::Auto,
+            Self::Pages | Self::PagesSocket | Self::PagesParquet => ReadMode::Pages,
+            _ => ReadMode::Copy,
         }
     }
 
@@ -79,6 +110,8 @@ enum Program {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round<'a> {
     pub(crate) url: &'a str,
+    /// The same server over its socket, if that is known.
+    pub(crate) socket_url: Option<&'a str>,
     pub(crate) prepared: &'a Prepared,
     /// Pages of the table, or of its largest partition.
     pub(crate) pages: u64,
@@ -122,7 +155,11 @@ impl Contender {
             Program::Ours(ours) => {
                 let value = clap::ValueEnum::to_possible_value(ours).ok_or("a contender without a name")?;
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(["child", value.get_name(), "--url", round.url, "--table", &tables.join(",")]);
+                let url = match ours {
+                    Ours::PagesSocket => round.socket_url.ok_or("the server's socket is not known")?,
+                    _ => round.url,
+                };
+                command.args(["child", value.get_name(), "--url", url, "--table", &tables.join(",")]);
                 command.args(["--select", &round.answer.select]);
                 command.args(["--connections", &self.connections.to_string()]);
                 if round.is_checked && !ours.is_drain() {

@@ -3,6 +3,7 @@
 //! ```text
 //!  export     drains and pgarrow in turn, to Arrow, Parquet and IPC, by any number of connections
 //!  rivals     the same beside ADBC, DuckDB, ConnectorX, psycopg and pg2parquet
+//!  pages      heap pages beside COPY, the drains and DuckDB
 //!  decode     COPY bytes in memory → batches, nanoseconds a row; with valgrind, instructions a row
 //!  compare    two git revisions of the command in turn, in total and by phases
 //!  profile    a flame graph of one export
@@ -25,6 +26,7 @@ mod drains;
 mod export;
 mod folders;
 mod instructions;
+mod pages;
 mod profile;
 mod record;
 mod report;
@@ -60,6 +62,8 @@ enum Command {
     Export(export::ExportFlags),
     /// The same beside the rivals that are installed
     Rivals(rivals::RivalsFlags),
+    /// Heap pages beside COPY, the drains and DuckDB, with the server's CPU; and a table of which no page is all-visible
+    Pages(pages::PagesFlags),
     /// In-memory decoding, by workload and by type
     Decode(decode::DecodeFlags),
     /// Two revisions of the command in turn; fails if the second is worse
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
     let result = match Flags::parse().command {
         Command::Export(flags) => export::run(&flags),
         Command::Rivals(flags) => rivals::run(&flags),
+        Command::Pages(flags) => pages::run(&flags),
         Command::Decode(flags) => decode::run(&flags),
         Command::Compare(flags) => match compare::run(&flags) {
             Ok(true) => Ok(()),

@@ -73,6 +73,13 @@ pub(crate) fn run(flags: &RivalsFlags) -> Result<()> {
     record::write(flags.record.as_deref(), "rivals", versions, &groups)
 }
 
+/// DuckDB alone, to Arrow and to Parquet.
+pub(crate) fn duckdb(python: &Path, connections: usize) -> Vec<Contender> {
+    let mut all = rivals(python, connections);
+    all.retain(|rival| rival.name.starts_with("DuckDB"));
+    all
+}
+
 /// Those that are installed.
 fn rivals(python: &Path, connections: usize) -> Vec<Contender> {
     let is_there = |rival: &&Rival| {
@@ -93,7 +100,7 @@ fn rivals(python: &Path, connections: usize) -> Vec<Contender> {
 }
 
 /// The interpreter of a virtual environment with the pinned packages, made when they have changed.
-fn venv() -> Result<PathBuf> {
+pub(crate) fn venv() -> Result<PathBuf> {
     let requirements = folders::source().join("rivals/requirements.txt");
     let venv = folders::work()?.join("rivals-venv");
     let python = venv.join("bin/python");
@@ -120,7 +127,7 @@ fn venv() -> Result<PathBuf> {
 }
 
 /// Names and versions of what is pinned, as installed.
-fn packages(python: &Path) -> Result<Vec<(String, String)>> {
+pub(crate) fn packages(python: &Path) -> Result<Vec<(String, String)>> {
     const SCRIPT: &str = "import importlib.metadata as m, platform, re, sys\n\
         print('python', platform.python_version())\n\
         for line in open(sys.argv[1]):\n    \

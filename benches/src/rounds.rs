@@ -76,6 +76,9 @@ pub(crate) struct Measured {
     pub(crate) connections: usize,
     pub(crate) wall_seconds: Vec<f64>,
     pub(crate) cpu_seconds: Vec<f64>,
+    /// Of the server's backends; none if the server is not the suite's own.
+    #[serde(default)]
+    pub(crate) server_cpu_seconds: Vec<f64>,
     /// The largest of all rounds.
     pub(crate) peak_bytes: u64,
     /// On the wire, or of the files that were written.
@@ -112,7 +115,15 @@ pub(crate) fn measure(
     let answer = Answer::of(database, &plan, &prepared.tables)?;
     let pages = pages(database, table)?;
     let url = database.url().to_owned();
-    let first = Round { url: &url, prepared, pages, answer: &answer, is_checked: true };
+    let socket_url = database.socket_url();
+    let first = Round {
+        url: &url,
+        socket_url: socket_url.as_deref(),
+        prepared,
+        pages,
+        answer: &answer,
+        is_checked: true,
+    };
     let mut left_out = Vec::new();
     let mut measured = Vec::new();
     let mut failure = None;
@@ -136,9 +147,13 @@ pub(crate) fn measure(
     }
     for _ in 0..n_rounds {
         for (contender, measured) in contenders.iter().zip(&mut measured) {
+            let before = database.backends_cpu_seconds()?;
             let result = contender.run(&Round { is_checked: false, ..first });
             let (outcome, _) = result.map_err(|error| format!("{}: {error}", contender.name))?;
             measured.add(&outcome);
+            if let (Some(before), Some(after)) = (before, database.backends_cpu_seconds()?) {
+                measured.server_cpu_seconds.push(after - before);
+            }
         }
     }
     let group = Group {
@@ -170,6 +185,7 @@ impl Measured {
             connections: contender.connections,
             wall_seconds: Vec::new(),
             cpu_seconds: Vec::new(),
+            server_cpu_seconds: Vec::new(),
             peak_bytes: 0,
             bytes: 0,
             columns_checked,

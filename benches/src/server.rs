@@ -1,9 +1,14 @@
 //! The server the suite runs against: a private one, or the user's.
 
+use std::time::{Duration, Instant};
+
 use pgarrow_protocol::{Config, CopyIn, Session};
 use pgarrow_server::{Server, ServerOptions};
 
 use crate::Result;
+
+/// `USER_HZ`, which is 100 on every architecture that Linux still has, whatever the kernel's own clock.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Where the tables are.
 #[derive(Clone, Debug, clap::Args)]
@@ -20,7 +25,7 @@ pub(crate) struct Database {
     session: Session,
     url: String,
     /// Stops with this.
-    _server: Option<Server>,
+    server: Option<Server>,
 }
 
 impl Database {
@@ -38,11 +43,40 @@ impl Database {
         };
         let mut session = Session::connect(&Config::parse(Some(&url))?)?;
         session.execute("SET client_min_messages = warning; SET TIME ZONE 'UTC'")?;
-        Ok(Self { session, url, _server: server })
+        Ok(Self { session, url, server })
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The URL of the server's Unix socket, if the server is our own.
+    pub(crate) fn socket_url(&self) -> Option<String> {
+        let server = self.server.as_ref()?;
+        let (folder, port) = (server.socket_dir().display(), server.port());
+        let database = self.url.rsplit('/').next()?.split('?').next()?;
+        Some(format!("postgres://postgres@/{database}?host={folder}&port={port}"))
+    }
+
+    /// CPU time, in seconds, of all backends that have ended, once there is none but ours; if the server is our own.
+    ///
+    /// Source: `cutime` and `cstime` of the postmaster, which waits for them, in proc(5).
+    pub(crate) fn backends_cpu_seconds(&mut self) -> Result<Option<f64>> {
+        let Some(pid) = self.server.as_ref().and_then(Server::postmaster_pid) else { return Ok(None) };
+        const OTHERS: &str = "SELECT count(*)::text FROM pg_stat_activity \
+            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.value(OTHERS)?.is_none_or(|others| others != "0") {
+            if Instant::now() > deadline {
+                return Err("a session of the last run does not end".into());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The second field is a name in parentheses, in which anything may stand; cutime is the 16th.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |index: usize| -> Result<f64> { Ok(fields.get(index).ok_or("no such field")?.parse()?) };
+        Ok(Some((ticks(13)? + ticks(14)?) / TICKS_PER_SECOND))
     }
 
     pub(crate) fn execute(&mut self, sql: &str) -> Result<()> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::compare::{Side, measure};
 use crate::decode::{self, DecodeFlags};
 use crate::export::{self, ExportFlags, Target};
+use crate::pages::{self, PagesFlags};
 use crate::report::{self, ReportFlags};
 use crate::rivals::{self, RivalsFlags};
 use crate::rounds::RoundFlags;
@@ -34,6 +35,8 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
 
     decode::run(&DecodeFlags::smoke(&url))?;
     export::run(&ExportFlags { rounds: rounds.clone(), n_rounds: 1, target: Target::ALL.to_vec() })?;
+    let only = PagesFlags::smoke(rounds.clone(), flags.python.as_deref());
+    pages::run(&only)?;
     if let Some(python) = &flags.python {
         let all = workloads::WORKLOADS.iter().filter(|workload| !workload.is_many());
         rounds.only = all.map(|workload| workload.name.to_owned()).collect();
