@@ -150,6 +150,9 @@ impl Tuples {
         wanted: &Wanted,
         places: &mut [Places],
     ) -> Result<(), Refusal> {
+        if wanted.is_unknown {
+            return Err(Refusal::Unverified("an attribute that is kept in an unknown way"));
+        }
         let mut tuples = Located {
             bytes,
             bases: self.bases.get(..self.n_tuples).unwrap_or_default(),
@@ -382,6 +385,8 @@ fn long(
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) attributes: Vec<WantedAttribute>,
+    /// An attribute is kept in a way that is not known: C strings, which columns that were dropped may have had once.
+    is_unknown: bool,
 }
 
 #[derive(Debug)]
@@ -418,6 +423,10 @@ impl Wanted {
             column: column_of(index),
             has_missing: attribute.missing.is_some(),
         };
-        Self { attributes: layout.attributes.iter().take(n_walked).enumerate().map(wanted).collect() }
+        let walked = || layout.attributes.iter().take(n_walked);
+        Self {
+            attributes: walked().enumerate().map(wanted).collect(),
+            is_unknown: walked().any(|attribute| attribute.length < -1 || attribute.length == 0),
+        }
     }
 }

@@ -12,7 +12,7 @@ mod numeric;
 mod simple;
 
 /// The most that is made of one value: a jsonb can be 10,000 times as large as text. Larger ones are left to the server.
-const VALUE_BYTES_MAX: usize = 64 << 20;
+const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Appends what COPY sends for a value of this form, without its length; nothing, if the value is corrupt.
 ///

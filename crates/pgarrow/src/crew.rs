@@ -300,6 +300,7 @@ impl<'a> Crew<'a> {
             wait_for_memory = phases.wait_for_memory,
             "reader finished"
         );
+        reader.warnings.drain(..).for_each(|warning| self.warn(warning));
         lock(&self.tallies).push(reader.tally);
         let mut sums = lock(&self.effects);
         for (plan_index, effects) in reader.effects {

@@ -117,6 +117,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) tally: Tally,
     /// What policies did to values in slices that were read whole: by plan, then by column.
     pub(crate) effects: BTreeMap<usize, Vec<Effects>>,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A slice being read.
@@ -152,6 +154,7 @@ impl<'a> Reader<'a> {
             page_bytes: 0,
             tally: Tally::default(),
             effects: BTreeMap::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -177,8 +180,12 @@ impl<'a> Reader<'a> {
         (attempt.rows, attempt.wire_bytes, attempt.skip_rows) = (0, 0, attempt.delivered_rows);
 
         let mut decoder = self.take_decoder(plan, attempt.task.plan_index);
+        let pages_before = self.tally.pages;
         let read = self.read_slice(session, plan, &mut decoder, attempt, outlet);
         self.page_bytes = 0;
+        if read.is_err() {
+            self.tally.pages = pages_before;
+        }
         // Whatever went wrong after a cancel went wrong because of it.
         read.map_err(|error| match self.shared.cancel.is_requested() {
             true => cancelled(),

@@ -181,6 +181,19 @@ fn moved(page: Page) -> Page {
     other
 }
 
+/// Columns of type unknown were C strings before PostgreSQL 10. Where one was dropped, it was walked over as a varlena, and
+/// the columns behind it had other values.
+#[test]
+fn attributes_of_unknown_length_are_not_walked_over() {
+    let mut page = Page::new(0);
+    page.tuple(2, None, &[&b"abc\0"[..], &5_i32.to_le_bytes()].concat());
+    for (length, rows) in [(-2, 0), (0, 0), (4, 1)] {
+        let table = Table::new(vec![attribute(length, 1, None), number(4)], vec![(1, PgType::Int4)]);
+        let read = table.read(&[page_of(&page, 0)], 0);
+        assert_eq!((read.rows.len(), read.refused.len()), (rows, 1 - rows), "{length}");
+    }
+}
+
 #[test]
 fn what_is_not_wanted_may_be_out_of_line() {
     let table = Table::new(vec![text(), number(4)], vec![(1, PgType::Int4)]);

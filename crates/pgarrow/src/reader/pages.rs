@@ -10,15 +10,14 @@
 //! same rows. A page is judged when it is here: those that were all-visible when they were planned need not be.
 
 mod kept;
+mod reading;
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use pgarrow_catalog::{Relation, relation_sizes};
+use pgarrow_catalog::{Relation, RelationKind, relation_sizes};
 use pgarrow_decode::CopyDecoder;
 use pgarrow_heap::{FoundPages, PAGE_BYTES, PageAt, PageDecoder, PageStop, PageStream, Refusal};
-use pgarrow_protocol::{CopyOutStep, Session};
-use pgarrow_types::HeapLayout;
+use pgarrow_protocol::{CopyOutStep, Session, TransactionStatus};
 
 use crate::error::{Error, Result};
 use crate::outlet::Outlet;
@@ -29,60 +28,18 @@ use crate::reader::{Attempt, Reader, broken, cancelled};
 use crate::report::PagesTally;
 use crate::slice::SliceRange;
 use kept::KeptPages;
+pub(crate) use reading::PageReading;
+use reading::{SPAN_MAX, WINDOW_MAX, WINDOW_MIN};
 
-/// Pages that are asked for at once, at most: a statement costs as much as some ten of them, and all of them may have to
-/// be kept.
-const WINDOW_MAX: u64 = 1024;
-/// The same where memory is short, and where it is not known whether pages are good.
-const WINDOW_MIN: u64 = 32;
+/// A page that waits for a lock waits for somebody who waits for the keeper: nobody would ever see it.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
 
-/// Pages whose rows come by COPY unseen, after a window that was mostly bad; twice as many after each such window.
-const SPAN_MIN: u64 = 256;
-const SPAN_MAX: u64 = 1 << 20;
-
-/// Below this share of all-visible pages, nobody looks at the first pages of a table.
-const VISIBLE_SHARE_MIN: f64 = 0.02;
+const SAVEPOINT: &str = "SAVEPOINT pgarrow_pages";
+const RELEASE: &str = "RELEASE SAVEPOINT pgarrow_pages";
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pgarrow_pages; RELEASE SAVEPOINT pgarrow_pages";
 
 /// Pages that are looked for at once among received bytes: no more of them fit the buffer.
 const FOUND_MAX: usize = 64;
-
-/// How the pages of one heap are read, across slices.
-#[derive(Debug)]
-pub(super) struct PageReading {
-    oid: u32,
-    layout: Arc<HeapLayout>,
-    decoder: PageDecoder,
-    /// Pages to ask for next.
-    window: u64,
-    /// Pages whose rows come by COPY before pages are asked for again.
-    span: u64,
-    /// The last window was mostly bad, or the next one is thought to be.
-    is_bad: bool,
-}
-
-impl PageReading {
-    fn new(relation: &Relation, table: PageTable<'_>, window_max: u64) -> Self {
-        Self {
-            oid: relation.oid,
-            layout: Arc::clone(table.layout),
-            decoder: PageDecoder::new(Arc::clone(table.layout)),
-            window: WINDOW_MIN.max(window_max / 8),
-            span: SPAN_MIN,
-            is_bad: table.visible_share < VISIBLE_SHARE_MIN,
-        }
-    }
-
-    /// Learns from a window of `n_pages`, of which so many came by COPY.
-    fn learn(&mut self, n_pages: u64, n_copied: u64, window_max: u64) {
-        self.is_bad = 2 * n_copied > n_pages;
-        if n_copied == 0 {
-            self.window = (2 * self.window).min(window_max);
-            self.span = SPAN_MIN;
-        } else if self.is_bad {
-            self.window = WINDOW_MIN;
-        }
-    }
-}
 
 impl Reader<'_> {
     /// Reads a slice of relations of which some, at least, are read by pages.
@@ -101,6 +58,17 @@ impl Reader<'_> {
                 self.read_stream(session, plan, &plan.select(&alone), decoder, attempt, outlet)?;
                 continue;
             };
+            let mut reading = match self.pages.take() {
+                Some(reading) if reading.oid == relation.oid && reading.layout == *table.layout => reading,
+                _ => PageReading::new(relation, table, self.window_max()),
+            };
+            if relation.kind == RelationKind::MaterializedView && reading.locked_by != session.backend_pid() {
+                // LOCK takes none. A page is locked only while it is read, and somebody who waits to refresh the view
+                // would come in between.
+                session.execute(LOCK_TIMEOUT)?;
+                session.query(&format!("SELECT FROM ONLY {} LIMIT 0", relation.quoted()), &[])?;
+                reading.locked_by = session.backend_pid();
+            }
             let (from, to) = match slice.range {
                 SliceRange::Pages { from, to } => (from, to),
                 SliceRange::Whole | SliceRange::Key { .. } => (0, None),
@@ -110,13 +78,11 @@ impl Reader<'_> {
                 Some(to) => to,
                 None => relation_sizes(session, &[relation.oid])?.first().map_or(0, |size| size.pages),
             };
-            let mut reading = match self.pages.take() {
-                Some(reading) if reading.oid == relation.oid && reading.layout == *table.layout => reading,
-                _ => PageReading::new(relation, table, self.window_max()),
-            };
             reading.decoder.restart();
             let mut heap = Heap { plan, relation, table, session, decoder, attempt, outlet, reader: self };
+            heap.session.execute(SAVEPOINT)?;
             heap.read(&mut reading, from, to)?;
+            heap.session.execute(RELEASE)?;
             self.pages = Some(reading);
         }
         Ok(())
@@ -127,6 +93,15 @@ impl Reader<'_> {
         let kept_bytes = self.shared.held_bytes_early / 2;
         ((kept_bytes / PAGE_BYTES) as u64).clamp(WINDOW_MIN, WINDOW_MAX)
     }
+}
+
+/// A window whose pages were received.
+struct Window {
+    /// The block behind the last page that was.
+    next: u64,
+    end: u64,
+    /// What the server, or the connection, has said instead of more.
+    failed: Option<pgarrow_protocol::Error>,
 }
 
 /// A heap that is being read, and with what.
@@ -150,6 +125,11 @@ impl Heap<'_, '_> {
             if self.reader.shared.cancel.is_requested() {
                 return Err(cancelled());
             }
+            if reading.is_refused {
+                self.copy((block, 0), to)?;
+                self.tally().copied_with_others += to - block;
+                return Ok(());
+            }
             if reading.is_bad {
                 let end = block.saturating_add(reading.span).min(to);
                 self.copy((block, 0), end)?;
@@ -168,6 +148,38 @@ impl Heap<'_, '_> {
         Ok(())
     }
 
+    /// Goes on by COPY after the server has refused to hand out a page: in the transaction as it was before.
+    fn go_on_without(
+        &mut self,
+        reading: &mut PageReading,
+        kept: &KeptPages,
+        (next, end): (u64, u64),
+        error: pgarrow_protocol::Error,
+    ) -> Result<()> {
+        let relation = self.relation;
+        // By the user, or by a timeout that holds for COPY, too.
+        const QUERY_CANCELED: &str = "57014";
+        let is_of_pages = error.kind() == pgarrow_protocol::ErrorKind::Server
+            && error.sqlstate() != Some(QUERY_CANCELED)
+            && self.session.transaction_status() == TransactionStatus::Failed;
+        if !is_of_pages {
+            return Err(Error::from(error).context(format!("pages of {relation}")));
+        }
+        self.session.execute(ROLLBACK)?;
+        self.session.execute(SAVEPOINT)?;
+        reading.is_refused = true;
+        self.reader.warnings.push(format!(
+            "{relation}: the server handed out no more pages, so the rest came by COPY: {error}"
+        ));
+        let from = match kept.page(0) {
+            Some(page) => (u64::from(page.at.block), page.refused.map_or(0, |(from, _)| from)),
+            None => (next, 0),
+        };
+        self.copy(from, end)?;
+        self.tally().copied_with_others += end - from.0;
+        Ok(())
+    }
+
     fn tally(&mut self) -> &mut PagesTally {
         &mut self.reader.tally.pages
     }
@@ -182,9 +194,14 @@ impl Heap<'_, '_> {
     /// Reads a window of blocks. Of how many the rows came by COPY.
     fn read_window(&mut self, reading: &mut PageReading, from: u64, to: u64) -> Result<u64> {
         let mut kept = KeptPages::default();
-        self.receive_window(&mut reading.decoder, from, to, &mut kept)?;
+        let window = self.receive_window(reading, from, to, &mut kept)?;
+        if let Some(error) = window.failed {
+            self.go_on_without(reading, &kept, (window.next, window.end), error)?;
+            return Ok(0);
+        }
         kept.check(&mut reading.decoder);
-        let n_copied = self.read_kept(&mut reading.decoder, kept);
+        let gap = reading.gap();
+        let n_copied = self.read_kept(&mut reading.decoder, kept, gap);
         self.reader.page_bytes = reading.decoder.allocated_bytes();
         n_copied
     }
@@ -192,23 +209,27 @@ impl Heap<'_, '_> {
     /// Receives the pages of a window, and decodes those before the first bad one.
     fn receive_window(
         &mut self,
-        pages: &mut PageDecoder,
+        reading: &mut PageReading,
         from: u64,
         to: u64,
         kept: &mut KeptPages,
-    ) -> Result<()> {
+    ) -> Result<Window> {
+        let PageReading { decoder: pages, statement, .. } = reading;
         let plan = self.plan;
         let block = |block: u64| u32::try_from(block).map_err(|_| broken(plan, "a heap of too many pages"));
         let mut found = PageStream::new(block(from)?, block(to)?);
         let select = self.table.access.select(self.relation, from, to);
-        let Self { reader, relation, session, decoder, attempt, outlet, .. } = self;
-        let of_pages =
-            |error: pgarrow_protocol::Error| Error::from(error).context(format!("pages of {relation}"));
+        let Self { reader, session, decoder, attempt, outlet, .. } = self;
         attempt.stream_bytes = 0;
-        let started = Moment::now();
+        let (started, began) = (Moment::now(), Instant::now());
         let sql = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
-        let mut stream = session.copy_out(&sql).map_err(of_pages)?;
+        let opened = session.copy_out(&sql);
         started.add_receiving(&mut reader.tally.phases);
+        *statement = (*statement).min(began.elapsed());
+        let mut stream = match opened {
+            Ok(stream) => stream,
+            Err(error) => return Ok(Window { next: from, end: to, failed: Some(error) }),
+        };
         let mut places = Vec::with_capacity(FOUND_MAX);
         loop {
             loop {
@@ -252,25 +273,31 @@ impl Heap<'_, '_> {
             reader.page_bytes = pages.allocated_bytes() + kept.allocated_bytes();
             reader.lease.set(reader.base_bytes(decoder) + reader.held_bytes);
             let started = Moment::now();
-            let step = stream.advance().map_err(of_pages)?;
+            let step = stream.advance();
             started.add_receiving(&mut reader.tally.phases);
-            if let CopyOutStep::Done { rows } = step {
-                reader.note(decoder, stream.bytes_received(), attempt);
-                if !found.is_complete() || rows != to - from {
-                    return Err(broken(plan, "the server sent other pages than were asked for"));
+            match step {
+                Ok(CopyOutStep::Data) => {}
+                Ok(CopyOutStep::Done { rows }) => {
+                    reader.note(decoder, stream.bytes_received(), attempt);
+                    if !found.is_complete() || rows != to - from {
+                        return Err(broken(plan, "the server sent other pages than were asked for"));
+                    }
+                    return Ok(Window { next: to, end: to, failed: None });
                 }
-                return Ok(());
+                Err(error) => {
+                    return Ok(Window { next: found.next_block().into(), end: to, failed: Some(error) });
+                }
             }
         }
     }
 
     /// Reads the pages that were kept, in their order. Of how many the rows came by COPY.
-    fn read_kept(&mut self, pages: &mut PageDecoder, mut kept: KeptPages) -> Result<u64> {
+    fn read_kept(&mut self, pages: &mut PageDecoder, mut kept: KeptPages, gap: usize) -> Result<u64> {
         let mut n_copied = 0;
         let mut first = 0;
         while let Some(page) = kept.page(first) {
             if let Some((from, why)) = page.refused {
-                let end = kept.run_end(first);
+                let end = kept.run_end(first, gap);
                 let n_pages = (end - first) as u64;
                 for why in kept.refusals(first, end) {
                     self.count(why);

@@ -33,6 +33,7 @@ mod liar;
 mod memory;
 mod pages_concurrency;
 mod pages_equality;
+mod pages_faults;
 mod pages_history;
 mod pages_planning;
 mod pages_security;

@@ -2,9 +2,6 @@
 
 use pgarrow_heap::{PageAt, PageDecoder, Refusal};
 
-/// Good pages between bad ones that are read by COPY, too: a statement of its own costs more.
-const GAP: usize = 4;
-
 /// A page that waits until the COPY of pages is over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
@@ -72,14 +69,14 @@ impl KeptPages {
         pages.iter().map(|page| page.refused.map(|(_, why)| why)).collect()
     }
 
-    /// The pages from a bad one on that are read by one COPY: up to the last one that has to be, with the few between.
-    /// The index behind them.
-    pub(super) fn run_end(&self, first: usize) -> usize {
+    /// The pages from a bad one on that are read by one COPY: up to the last one that has to be, with those between as long
+    /// as there are no more than `gap` in a row. The index behind them.
+    pub(super) fn run_end(&self, first: usize, gap: usize) -> usize {
         let mut end = first + 1;
         for (index, page) in self.pages.iter().enumerate().skip(first + 1) {
             match page.refused {
-                Some((0, _)) if index - end <= GAP => end = index + 1,
-                None if index - end < GAP => {}
+                Some((0, _)) if index - end <= gap => end = index + 1,
+                None if index - end < gap => {}
                 _ => break,
             }
         }
@@ -113,8 +110,10 @@ mod tests {
             ("x....x....x.", 11),
             ("xx..........x", 2),
         ] {
-            assert_eq!(kept(pages).run_end(0), end, "{pages}");
+            assert_eq!(kept(pages).run_end(0, 4), end, "{pages}");
         }
+        assert_eq!(kept("x.....x").run_end(0, 5), 7);
+        assert_eq!(kept("x.x").run_end(0, 0), 1);
     }
 
     #[test]
