@@ -45,7 +45,7 @@ fn status(flags: &PagesStatusFlags, console: &Console) -> Result<(), Failure> {
 fn install(flags: &PagesInstallFlags, console: &Console) -> Result<(), Failure> {
     let sql = match flags.remove {
         true => remove_pages_sql().to_owned(),
-        false => install_pages_sql(&flags.roles),
+        false => install_pages_sql(&flags.roles)?,
     };
     if flags.print {
         return pages::print(sql.as_bytes());

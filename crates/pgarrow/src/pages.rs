@@ -6,21 +6,41 @@ use std::fmt::Write;
 
 use pgarrow_catalog::quote_identifier;
 
+use crate::error::{Error, ErrorKind, Result};
+
 const EXPLAINED: &str = include_str!("pages/explained.sql");
 const INSTALL: &str = include_str!("pages/install.sql");
 const REMOVE: &str = include_str!("pages/remove.sql");
+
+/// Names that GRANT takes for something else than a role, in quotes, too: everybody, and nobody. No role can have them.
+///
+/// Source: `RoleSpec` in PostgreSQL's `src/backend/parser/gram.y`.
+const RESERVED: [&str; 2] = ["public", "none"];
 
 /// The SQL that installs `pgarrow.heap_page`, with which roles that are no superusers read tables by pages
 /// ([`ReadMode::Pages`](crate::ReadMode::Pages)). `roles` may use it then; their exact names.
 ///
 /// One transaction, for a superuser, from PostgreSQL 14 on. Its comments say what it gives, to whom, what remains visible, and
 /// how to remove it. Running it again replaces the function, its owner and its rights for PUBLIC; other grants stay.
-pub fn install_pages_sql<S: AsRef<str>>(roles: &[S]) -> String {
+///
+/// # Errors
+///
+/// [`ErrorKind::Options`] for `public` and `none`, which are no roles: nothing of it is for everybody.
+pub fn install_pages_sql<S: AsRef<str>>(roles: &[S]) -> Result<String> {
     let mut sql = EXPLAINED.to_owned();
     REMOVE.lines().for_each(|line| sql.extend(["--     ", line, "\n"]));
     sql.push('\n');
     sql.push_str(INSTALL);
     for role in roles {
+        if RESERVED.contains(&role.as_ref()) {
+            let text = format!(
+                "\"{}\" is not the name of a role: PostgreSQL takes it for {}, in quotes, too; name the roles that may \
+                 read tables by pages",
+                role.as_ref(),
+                if role.as_ref() == "public" { "everybody" } else { "nobody" }
+            );
+            return Err(Error::new(ErrorKind::Options, text));
+        }
         let role = quote_identifier(role.as_ref());
         // Writing to a text does not fail.
         let _ = write!(
@@ -30,7 +50,7 @@ pub fn install_pages_sql<S: AsRef<str>>(roles: &[S]) -> String {
         );
     }
     sql.push_str("COMMIT;\n");
-    sql
+    Ok(sql)
 }
 
 /// The SQL that removes what [`install_pages_sql`] has installed; the extension pageinspect too, if it was made with it.
@@ -46,16 +66,26 @@ mod tests {
 
     #[test]
     fn names_of_roles_stay_names() {
-        let sql = install_pages_sql(&["reader", "a\"; DROP TABLE t; --", "public"]);
+        let sql = install_pages_sql(&["reader", "a\"; DROP TABLE t; --", "PUBLIC"]).unwrap();
         assert!(sql.contains(" TO \"a\"\"; DROP TABLE t; --\";"), "{sql}");
-        // PUBLIC is no role: it has to be written without quotes, and nobody can.
-        assert!(sql.contains("TO \"public\";") && !sql.contains("TO public"), "{sql}");
+        // A role, if there is one of that name.
+        assert!(sql.contains(" TO \"PUBLIC\";"), "{sql}");
         assert!(sql.trim_end().ends_with("COMMIT;"), "{sql}");
+    }
+
+    /// `TO "public"` granted it to everybody.
+    #[test]
+    fn nothing_is_granted_to_everybody() {
+        for name in RESERVED {
+            let error = install_pages_sql(&["reader", name]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Options);
+            assert!(error.to_string().starts_with(&format!("\"{name}\" is not the name of a role")), "{error}");
+        }
     }
 
     #[test]
     fn the_explanation_is_all_comments_and_says_how_to_remove_it() {
-        let sql = install_pages_sql::<&str>(&[]);
+        let sql = install_pages_sql::<&str>(&[]).unwrap();
         let (explanation, rest) = sql.split_once("\n\n").unwrap();
         assert!(explanation.lines().all(|line| line.starts_with("--")), "{explanation}");
         assert!(explanation.ends_with("--     COMMIT;"), "{explanation}");

@@ -43,7 +43,7 @@ pub(crate) struct PagesInstallFlags {
     /// Where: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
     pub(crate) connection: Option<String>,
 
-    /// Let this role use the function; the exact name. Repeatable. Default: nobody more than before
+    /// Let this role use the function; the exact name, and not public. Repeatable. Default: nobody more than before
     #[arg(long = "to", value_name = "ROLE", conflicts_with = "remove")]
     pub(crate) roles: Vec<String>,
 

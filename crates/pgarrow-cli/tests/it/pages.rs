@@ -92,6 +92,8 @@ fn what_would_be_installed_is_printed_without_a_server() {
     let text = ran.stdout_text();
     assert!(text.starts_with("BEGIN;\n") && text.contains("\nDROP SCHEMA IF EXISTS pgarrow;\n"), "{text}");
     assert_eq!(pages(&["--remove", "--to", "a"]).code, Some(2));
+    // It was granted to everybody.
+    pages(&["--print", "--to", "public"]).assert_refused(2, &["\"public\" is not the name of a role"]);
     pages(&["postgres://u@127.0.0.1:1/d"]).assert_refused(3, &["cannot connect"]);
 }
 

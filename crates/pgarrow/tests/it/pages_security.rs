@@ -39,7 +39,7 @@ impl Place {
         );
         place.execute(sql);
         place.vacuum("t");
-        place.database.execute(&install_pages_sql(&[&place.reader, &place.stranger]));
+        place.database.execute(&install_pages_sql(&[&place.reader, &place.stranger]).unwrap());
         place
     }
 
@@ -337,7 +337,7 @@ fn a_table_is_read_by_pages_and_what_others_have_made_is_not_used() {
     let refusal = read(reader().table("t").options(options())).map(|export| export.lines()).unwrap_err();
     assert_error(&refusal, pgarrow::ErrorKind::Options, None, &["pages"]);
     // Installing again repairs it.
-    place.database.execute(&install_pages_sql(&[&place.reader]));
+    place.database.execute(&install_pages_sql(&[&place.reader]).unwrap());
     assert!(n_read(&reader()) > 0);
     let refusal = read(source_as(&place.database, &place.stranger).table("t").options(options()));
     assert_eq!(refusal.unwrap_err().kind(), pgarrow::ErrorKind::Options);

@@ -206,7 +206,7 @@ fn only_superusers_install_it_and_nobody_has_it_by_default() {
         "permission denied for function raw_page",
     );
 
-    let (code, message) = sqlstate(place.stranger().batch_execute(&install_pages_sql(&none)));
+    let (code, message) = sqlstate(place.stranger().batch_execute(&install_pages_sql(&none).unwrap()));
     assert!(code == "0P000" && message.contains("only a superuser"), "{message}");
 
     // Rights that somebody gave to all, and owners that are none, are repaired; other grants stay.
@@ -214,7 +214,7 @@ fn only_superusers_install_it_and_nobody_has_it_by_default() {
         "GRANT ALL ON ALL FUNCTIONS IN SCHEMA pgarrow TO PUBLIC; GRANT ALL ON SCHEMA pgarrow TO PUBLIC; \
          GRANT CREATE ON SCHEMA pgarrow TO \"STRANGER\"; ALTER FUNCTION pgarrow.raw_page OWNER TO \"STRANGER\"",
     );
-    place.database.execute(&install_pages_sql(&none));
+    place.database.execute(&install_pages_sql(&none).unwrap());
     assert_eq!(rights(&mut superuser), [false; 4]);
     let sql = "SELECT count(*) FROM pg_proc JOIN pg_roles r ON r.oid = proowner \
                WHERE pronamespace = 'pgarrow'::regnamespace AND rolsuper AND proname IN ('heap_page', 'raw_page')";
@@ -227,6 +227,6 @@ fn only_superusers_install_it_and_nobody_has_it_by_default() {
     // A schema of that name, made by somebody who waits for it to be used.
     place.database.execute(remove_pages_sql());
     place.execute("CREATE SCHEMA pgarrow AUTHORIZATION \"STRANGER\"");
-    let (code, message) = sqlstate(superuser.batch_execute(&install_pages_sql(&none)));
+    let (code, message) = sqlstate(superuser.batch_execute(&install_pages_sql(&none).unwrap()));
     assert!(code == "42P06" && message.contains("whose owner is no superuser"), "{message}");
 }
