@@ -83,6 +83,15 @@ mod tests {
         }
     }
 
+    /// Databases of other encodings could not read it, and said so in their own words.
+    #[test]
+    fn all_of_it_is_ascii() {
+        let sql = install_pages_sql(&["reader"]).unwrap();
+        for line in sql.lines().chain(remove_pages_sql().lines()) {
+            assert!(line.is_ascii(), "{line}");
+        }
+    }
+
     #[test]
     fn the_explanation_is_all_comments_and_says_how_to_remove_it() {
         let sql = install_pages_sql::<&str>(&[]).unwrap();

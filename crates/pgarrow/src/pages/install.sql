@@ -8,12 +8,20 @@ DECLARE
     taken regprocedure;
     granted record;
 BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'this server is a standby: install pgarrow.heap_page on its primary'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     IF NOT (SELECT a.rolsuper FROM pg_roles AS a WHERE a.rolname = current_user) THEN
         RAISE EXCEPTION 'only a superuser can install pgarrow.heap_page, and % is none', current_user
             USING ERRCODE = 'invalid_role_specification';
     END IF;
     IF current_setting('server_version_num')::int4 < 140000 THEN
         RAISE EXCEPTION 'pages are read from PostgreSQL 14 on' USING ERRCODE = 'feature_not_supported';
+    END IF;
+    IF current_setting('server_encoding') <> 'UTF8' THEN
+        RAISE EXCEPTION 'pages are read in databases with the encoding UTF8, and this one has %',
+            current_setting('server_encoding') USING ERRCODE = 'feature_not_supported';
     END IF;
 
     CREATE SCHEMA IF NOT EXISTS pgarrow;
@@ -22,7 +30,7 @@ BEGIN
             WHERE n.nspname = 'pgarrow') THEN
         RAISE EXCEPTION 'there is a schema pgarrow whose owner is no superuser'
             USING ERRCODE = 'duplicate_schema',
-                  HINT = 'Look what is in it; then drop it, or give it to a superuser: ALTER SCHEMA pgarrow OWNER TO …';
+                  HINT = 'Look what is in it; then drop it, or give it to a superuser: ALTER SCHEMA pgarrow OWNER TO postgres';
     END IF;
     REVOKE ALL ON SCHEMA pgarrow FROM PUBLIC;
     FOR granted IN

@@ -2,7 +2,7 @@
 
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
-use pgarrow::{EncodingPolicy, ErrorKind, ExportOptions, Source, TypeOptions};
+use pgarrow::{EncodingPolicy, ErrorKind, ExportOptions, Source, TypeOptions, install_pages_sql};
 use pgarrow_testkit::{Capability, Database, TestServer, require};
 
 use crate::choices::{data_type, options, report};
@@ -127,5 +127,16 @@ fn every_text_inside_of_a_type_follows_the_policy() {
         let replaced = |index: usize| report.columns[index].effects.get("text_replaced").copied();
         let expected = if policy == EncodingPolicy::Replace { [Some(1), Some(2)] } else { [None; 2] };
         assert_eq!([replaced(0), replaced(1)], expected);
+    }
+}
+
+/// The SQL had a character that is not in every encoding, and what was said was of that.
+#[test]
+fn pages_are_not_installed_where_they_are_not_read() {
+    require!(Capability::Server, Capability::Superuser, Capability::VersionAtLeast(140_000));
+    let sql = install_pages_sql::<&str>(&[]).unwrap();
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let error = Encoded::new(encoding, "SELECT 1").source().execute(&sql).unwrap_err();
+        assert_error(&error, ErrorKind::Server, Some("0A000"), &["encoding UTF8, and this one has", encoding]);
     }
 }

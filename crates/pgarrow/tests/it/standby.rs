@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use pgarrow::{Error, ErrorKind, ExportOptions, Slice, Source};
+use pgarrow::{Error, ErrorKind, ExportOptions, Slice, Source, install_pages_sql, remove_pages_sql};
 use pgarrow_server::{Server, ServerOptions};
 use pgarrow_testkit::postgres::{Client, NoTls};
 use pgarrow_testkit::{Capability, require};
@@ -299,4 +299,17 @@ fn an_unlogged_table_has_no_rows_there() {
     pair.database("unlogged", "CREATE UNLOGGED TABLE e AS SELECT 1 AS a");
     let error = refusal(pair.source("unlogged").table("e"));
     assert_error(&error, ErrorKind::Server, Some("0A000"), &["unlogged"]);
+}
+
+/// It was said that an export runs in a read-only transaction.
+#[test]
+fn what_hands_out_pages_is_installed_on_the_primary() {
+    require!(Capability::PrivateServer, Capability::VersionAtLeast(140_000));
+    let pair = Pair::shared();
+    pair.database("installs", "SELECT 1");
+    for sql in [install_pages_sql::<&str>(&[]).unwrap().as_str(), remove_pages_sql()] {
+        let error = pair.source("installs").execute(sql).unwrap_err();
+        assert_error(&error, ErrorKind::Server, Some("55000"), &["this server is a standby", "on its primary"]);
+        assert!(!error.to_string().contains("read-only"), "{error}");
+    }
 }
