@@ -301,7 +301,7 @@ fn slices_as_tokens_while_rows_change() {
     for is_whole in [false, true] {
         let held = Held::new(&source, "e", &Way { slice_bytes: Some(128 << 10), readers: 3, ..Way::plain() })
             .unwrap();
-        let held = if is_whole { held.as_whole() } else { held };
+        let held = if is_whole { held.into_whole() } else { held };
         let before = held.compare(&source, false).unwrap();
         assert_eq!(before.rows, 20_000);
         if !is_whole {

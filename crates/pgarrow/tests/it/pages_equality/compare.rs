@@ -174,7 +174,7 @@ impl Held {
     }
 
     /// The same slices, the first of them up to the end of the table and the others gone, where that is one table.
-    pub(crate) fn as_whole(mut self) -> Self {
+    pub(crate) fn into_whole(mut self) -> Self {
         let is_of_pages = |slice: &Slice| matches!(slice.range, SliceRange::Pages { .. });
         if self.slices.iter().all(is_of_pages)
             && self.slices.windows(2).all(|pair| pair[0].subject == pair[1].subject)

@@ -429,7 +429,7 @@ impl<'a> History<'a> {
         let held = Held::new(&self.source, &self.table, &way);
         let mut held = self.told(held);
         if self.chance.is(30) {
-            held = held.as_whole();
+            held = held.into_whole();
         }
         for _ in 0..self.chance.within(1, 2) {
             for _ in 0..self.chance.within(0, 3) {
