@@ -28,6 +28,23 @@ pub enum CatalogError {
     Unexpected(&'static str),
 }
 
+/// `query_canceled` of <https://www.postgresql.org/docs/current/errcodes-appendix.html>: by somebody, or by a timeout.
+const QUERY_CANCELED: &str = "57014";
+
+impl CatalogError {
+    /// Whether the server gives no answer to this question, while the session goes on and nobody has cancelled it:
+    /// it refused the statement, or said something it never says.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Protocol(error) => error
+                .server_error()
+                .is_some_and(|error| error.severity == "ERROR" && error.sqlstate != QUERY_CANCELED),
+            Self::Unexpected(_) => true,
+            Self::UnknownRelation { .. } | Self::NotReadable { .. } | Self::ReturnsNothing => false,
+        }
+    }
+}
+
 impl fmt::Display for CatalogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

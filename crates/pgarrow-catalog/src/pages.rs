@@ -17,7 +17,7 @@ use crate::name::quote_identifier;
 use crate::relation::{Relation, parsed};
 use crate::server::ServerTraits;
 
-pub use layout::{HeapTable, heap_tables};
+pub use layout::{HeapGroup, HeapTable, heap_tables, heap_tables_of_many};
 
 /// The first version whose pages are read: earlier ones have no scan of a range of `ctid` for the rest.
 const OLDEST: u32 = 140_000;
@@ -34,6 +34,11 @@ const HEADER_BYTES: u32 = 24;
 const FLAGS_AT: u32 = 10;
 /// `PD_ALL_VISIBLE`; same place.
 const ALL_VISIBLE: u32 = 0x0004;
+
+/// Where `pd_pagesize_version` stands; same place.
+const LAYOUT_AT: u32 = 18;
+/// What it is: 8192 bytes, with `PG_PAGE_LAYOUT_VERSION` 4 in the last byte, little-endian; same place.
+const LAYOUT: [u32; 2] = [0x04, 0x20];
 
 /// What hands out pages to this session.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -120,7 +125,7 @@ pub fn large_heap_pages(session: &mut Session) -> Result<u64, CatalogError> {
 
 /// How this role can read pages of heaps on this server, or why it cannot: every reason, in words.
 ///
-/// Outside of a transaction: what a role may not ask aborts it.
+/// Outside of a transaction, or behind a savepoint: what a role may not ask aborts it, whatever is returned.
 ///
 /// # Errors
 ///
@@ -134,16 +139,28 @@ pub fn page_access(
         // Its catalogs may be others.
         return Ok(Err(why_not));
     }
-    why_not.extend(of_build(session)?);
-    let source = source(session)?;
-    Ok(match source {
-        Ok(source) if why_not.is_empty() => Ok(PageAccess { source }),
-        Ok(_) => Err(why_not),
-        Err(missing) => {
-            why_not.push(missing);
-            Err(why_not)
-        }
-    })
+    let (is_superuser, of_build) = of_build(session)?;
+    why_not.extend(of_build);
+    // Each asks the catalogs that it needs: whoever hardens a server takes rights to others away.
+    let source = match is_superuser {
+        true => inspect(session)?,
+        false => function(session)?,
+    };
+    match source {
+        // The schema of an extension may be there without its library.
+        Ok(PageSource::Inspect { schema }) if why_not.is_empty() => match page_of_catalog(session, &schema) {
+            Ok(None) => return Ok(Ok(PageAccess { source: PageSource::Inspect { schema } })),
+            Ok(Some(why)) => why_not.push(why),
+            Err(error) if error.is_refusal() => {
+                why_not.push(format!("the extension pageinspect hands out no page: {error}"));
+            }
+            Err(error) => return Err(error),
+        },
+        Ok(source) if why_not.is_empty() => return Ok(Ok(PageAccess { source })),
+        Ok(_) => {}
+        Err(missing) => why_not.push(missing),
+    }
+    Ok(Err(why_not))
 }
 
 /// What speaks against pages, from what is known without asking.
@@ -173,20 +190,22 @@ fn of_server(session: &Session, traits: &ServerTraits) -> Vec<String> {
     why_not
 }
 
-/// What speaks against pages, by how the server was built and is set.
-fn of_build(session: &mut Session) -> Result<Vec<String>, CatalogError> {
+/// Whether the role is a superuser, and what speaks against pages by how the server was built and is set.
+fn of_build(session: &mut Session) -> Result<(bool, Vec<String>), CatalogError> {
     let mut why_not = Vec::new();
     // Where it is set, VACUUM may make a page all-visible that our snapshot sees otherwise. Gone in PostgreSQL 17.
     let sql = "SELECT pg_catalog.current_setting('old_snapshot_threshold', true), \
-                 pg_catalog.has_function_privilege('pg_catalog.pg_control_init()', 'EXECUTE')";
+                 pg_catalog.has_function_privilege('pg_catalog.pg_control_init()', 'EXECUTE'), \
+                 pg_catalog.current_setting('is_superuser')";
     let rows = session.query(sql, &[])?;
     let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
+    let is_superuser = row.text(2) == Some("on");
     if let Some(threshold) = row.text(0).filter(|threshold| *threshold != "-1") {
         why_not.push(format!("old_snapshot_threshold is {threshold}, not -1"));
     }
     if row.text(1) != Some("t") {
         why_not.push("the role may not ask how the server was built (pg_control_init)".to_owned());
-        return Ok(why_not);
+        return Ok((is_superuser, why_not));
     }
     let sql = "SELECT c.max_data_alignment::pg_catalog.text FROM pg_catalog.pg_control_init() AS c";
     match session.query(sql, &[])?.first().and_then(|row| row.text(0)) {
@@ -196,17 +215,13 @@ fn of_build(session: &mut Session) -> Result<Vec<String>, CatalogError> {
             why_not.push(format!("the server aligns values to {alignment} bytes, not 8"));
         }
     }
-    Ok(why_not)
+    Ok((is_superuser, why_not))
 }
 
-/// What would hand out pages, or what is missing.
-fn source(session: &mut Session) -> Result<Result<PageSource, String>, CatalogError> {
-    // Of the extension's own function, only the one with these arguments: since version 1.9. Ours is trusted as far as a
-    // superuser owns it, and never in a superuser's session, whose rights it does not need.
-    let sql = "SELECT pg_catalog.current_setting('is_superuser'), \
-                 (SELECT r.rolsuper FROM pg_catalog.pg_roles r \
-                  WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER), \
-                 EXISTS (SELECT FROM pg_catalog.pg_extension e \
+/// Where a superuser's source of pages is, or what is missing.
+fn inspect(session: &mut Session) -> Result<Result<PageSource, String>, CatalogError> {
+    // Of the extension's own function, only the one with these arguments: since version 1.9.
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension e \
                    WHERE e.extname OPERATOR(pg_catalog.=) 'pageinspect'), \
                  (SELECT n.nspname FROM pg_catalog.pg_extension e \
                   JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) e.oid \
@@ -219,7 +234,48 @@ fn source(session: &mut Session) -> Result<Result<PageSource, String>, CatalogEr
                   WHERE e.extname OPERATOR(pg_catalog.=) 'pageinspect' \
                     AND p.proname OPERATOR(pg_catalog.=) 'get_raw_page' \
                     AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '25 25 20' \
-                    AND p.prorettype OPERATOR(pg_catalog.=) 17::pg_catalog.oid), \
+                    AND p.prorettype OPERATOR(pg_catalog.=) 17::pg_catalog.oid)";
+    let rows = session.query(sql, &[])?;
+    let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
+    let missing = match (row.text(1), row.text(0)) {
+        (Some(schema), _) => return Ok(Ok(PageSource::Inspect { schema: schema.to_owned() })),
+        (None, Some("t")) => {
+            "the extension pageinspect is older than 1.9 (ALTER EXTENSION pageinspect UPDATE)"
+        }
+        (None, _) => "the extension pageinspect is not installed (CREATE EXTENSION pageinspect)",
+    };
+    Ok(Err(missing.to_owned()))
+}
+
+/// Looks at a page that is always there. Why its like cannot be read, if so.
+fn page_of_catalog(session: &mut Session, schema: &str) -> Result<Option<String>, CatalogError> {
+    let sql = format!(
+        "SELECT pg_catalog.length(p.page)::pg_catalog.text, \
+           pg_catalog.get_byte(p.page, {LAYOUT_AT})::pg_catalog.text, \
+           pg_catalog.get_byte(p.page, {LAYOUT_AT} OPERATOR(pg_catalog.+) 1)::pg_catalog.text \
+         FROM (SELECT {}.get_raw_page('pg_catalog.pg_class'::pg_catalog.text, 'main'::pg_catalog.text, \
+           0::pg_catalog.int8) AS page OFFSET 0) AS p",
+        quote_identifier(schema)
+    );
+    let rows = session.query(&sql, &[])?;
+    let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
+    let bytes: u32 = parsed(row, 0)?;
+    let layout = [parsed(row, 1)?, parsed(row, 2)?];
+    Ok(match (bytes, layout) {
+        (BLOCK_BYTES, LAYOUT) => None,
+        (BLOCK_BYTES, [high, low]) if [low, high] == LAYOUT => {
+            Some("the server is big-endian, and pages are as its memory is".to_owned())
+        }
+        (BLOCK_BYTES, _) => Some("the server's pages have another layout than version 4".to_owned()),
+        (bytes, _) => Some(format!("pages come with {bytes} bytes, not {BLOCK_BYTES}")),
+    })
+}
+
+/// Whether the function of an administrator can be used, or what is missing.
+fn function(session: &mut Session) -> Result<Result<PageSource, String>, CatalogError> {
+    // It is trusted as far as a superuser owns it, and never in a superuser's session, whose rights it does not need.
+    let sql = "SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r \
+                  WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER), \
                  f.prosecdef, f.rolsuper, f.is_usable \
                FROM (SELECT 1) AS one \
                LEFT JOIN (SELECT p.prosecdef, r.rolsuper, \
@@ -235,29 +291,18 @@ fn source(session: &mut Session) -> Result<Result<PageSource, String>, CatalogEr
                    AND p.prokind OPERATOR(pg_catalog.=) 'f' AND NOT p.proretset) AS f ON true";
     let rows = session.query(sql, &[])?;
     let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
-    let is_superuser = row.text(0) == Some("on");
-    let may_be_superuser = is_superuser || row.text(1) != Some("f");
-    let missing = if is_superuser {
-        match (row.text(3), row.text(2)) {
-            (Some(schema), _) => return Ok(Ok(PageSource::Inspect { schema: schema.to_owned() })),
-            (None, Some("t")) => {
-                "the extension pageinspect is older than 1.9 (ALTER EXTENSION pageinspect UPDATE)"
-            }
-            (None, _) => "the extension pageinspect is not installed (CREATE EXTENSION pageinspect)",
+    let missing = match (row.text(0), row.text(1), row.text(2), row.text(3)) {
+        (Some("f"), Some("t"), Some("t"), Some("t")) => return Ok(Ok(PageSource::Function)),
+        (Some("f"), None, ..) => {
+            "the role is no superuser, and the function pgarrow.heap_page is not installed (pgarrow pages install)"
         }
-    } else if may_be_superuser {
-        "the role is none of a superuser, but the session's user is: the function pgarrow.heap_page is not for him"
-    } else {
-        match (row.text(4), row.text(5), row.text(6)) {
-            (Some("t"), Some("t"), Some("t")) => return Ok(Ok(PageSource::Function)),
-            (None, ..) => {
-                "the role is no superuser, and the function pgarrow.heap_page is not installed (pgarrow pages install)"
-            }
-            (Some("t"), Some("t"), _) => "the role may not execute the function pgarrow.heap_page",
-            (Some("t"), ..) => {
-                "the function pgarrow.heap_page is not owned by a superuser, so it is not used"
-            }
-            (Some(_), ..) => "the function pgarrow.heap_page is not SECURITY DEFINER, so it is not used",
+        (Some("f"), Some("t"), Some("t"), _) => "the role may not execute the function pgarrow.heap_page",
+        (Some("f"), Some("t"), ..) => {
+            "the function pgarrow.heap_page is not owned by a superuser, so it is not used"
+        }
+        (Some("f"), ..) => "the function pgarrow.heap_page is not SECURITY DEFINER, so it is not used",
+        _ => {
+            "the role is none of a superuser, but the session's user is: the function pgarrow.heap_page is not for him"
         }
     };
     Ok(Err(missing.to_owned()))

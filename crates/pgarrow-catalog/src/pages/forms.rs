@@ -14,11 +14,11 @@ use crate::types::array_of;
 /// How each column's values are kept; `None` if that is not known.
 pub(super) fn forms(
     session: &mut Session,
-    columns: &[PgColumn],
+    columns: &[&PgColumn],
 ) -> Result<Vec<Option<StoredForm>>, CatalogError> {
     let bases = bases(session, columns)?;
     let labels = labels(session, columns, &bases)?;
-    let form = |(column, base): (&PgColumn, Option<&Base>)| {
+    let form = |(column, base): (&&PgColumn, Option<&Base>)| {
         let base = base.filter(|base| base.oid != oid::XML)?;
         let form = StoredForm::of(&column.pg_type, base.oid, &|oid| labels.get(&oid).cloned())?;
         // The column's own length and alignment are compared where the attribute is known.
@@ -40,7 +40,7 @@ struct Base {
     align: u8,
 }
 
-fn bases(session: &mut Session, columns: &[PgColumn]) -> Result<Vec<Option<Base>>, CatalogError> {
+fn bases(session: &mut Session, columns: &[&PgColumn]) -> Result<Vec<Option<Base>>, CatalogError> {
     // One array, one element: an array of domains over arrays ends at the second one.
     let sql = "WITH RECURSIVE walk(n, oid, depth, in_array) AS ( \
                  SELECT r.n, r.oid, 0, false \
@@ -77,7 +77,7 @@ fn bases(session: &mut Session, columns: &[PgColumn]) -> Result<Vec<Option<Base>
 /// The labels of the columns' enums, by the type's OID and the label's.
 fn labels(
     session: &mut Session,
-    columns: &[PgColumn],
+    columns: &[&PgColumn],
     bases: &[Option<Base>],
 ) -> Result<HashMap<u32, EnumLabels>, CatalogError> {
     let is_enum = |pg_type: &PgType| match pg_type {

@@ -23,7 +23,7 @@ use crate::types::array_of;
 const FIRST_NORMAL_OID: u32 = 16_384;
 
 /// A relation that somebody wants to read by pages.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HeapTable {
     /// `pg_class.oid`.
     pub oid: u32,
@@ -31,6 +31,11 @@ pub struct HeapTable {
     pub pages: u64,
     /// `relallvisible`: how many pages were all-visible when VACUUM or ANALYZE looked.
     pub all_visible: u64,
+    /// Rows of a page, as VACUUM or ANALYZE last counted them (`reltuples`, `relpages`). None if none has, or there were
+    /// none.
+    pub rows_per_page: Option<f64>,
+    /// Columns that are not dropped.
+    pub n_columns: usize,
     /// How it keeps the columns, or every reason why its pages are not read.
     pub layout: Result<Arc<HeapLayout>, Vec<String>>,
 }
@@ -46,11 +51,7 @@ impl HeapTable {
     }
 }
 
-/// How each of these relations keeps the columns, which are found by name, or why its pages are not read. In the
-/// order of `relations`. Some queries, however many relations there are.
-///
-/// In the keeper's transaction, after its locks: what is asked here holds as long as they do. Without `access`, what
-/// hands out the pages has nothing to say.
+/// How each of these relations keeps the columns: [`heap_tables_of_many`] for one group, in its order.
 ///
 /// # Errors
 ///
@@ -61,33 +62,68 @@ pub fn heap_tables(
     relations: &[u32],
     columns: &[PgColumn],
 ) -> Result<Vec<HeapTable>, CatalogError> {
+    let group = HeapGroup { relations: relations.to_vec(), columns };
+    Ok(heap_tables_of_many(session, access, &[group])?.pop().unwrap_or_default())
+}
+
+/// Relations of which the same columns are wanted.
+#[derive(Clone, Debug)]
+pub struct HeapGroup<'a> {
+    /// Their `pg_class.oid`.
+    pub relations: Vec<u32>,
+    /// The columns, which are found by name.
+    pub columns: &'a [PgColumn],
+}
+
+/// How the relations of each group keep its columns, or why their pages are not read: in the order of the groups, and in
+/// each in that of its relations. Some queries, however many groups there are.
+///
+/// In the keeper's transaction, after its locks: what is asked here holds as long as they do. Without `access`, what
+/// hands out the pages has nothing to say.
+///
+/// # Errors
+///
+/// The server's.
+pub fn heap_tables_of_many(
+    session: &mut Session,
+    access: Option<&PageAccess>,
+    groups: &[HeapGroup<'_>],
+) -> Result<Vec<Vec<HeapTable>>, CatalogError> {
+    let relations: Vec<u32> = groups.iter().flat_map(|group| group.relations.iter().copied()).collect();
     if relations.is_empty() {
-        return Ok(Vec::new());
+        return Ok(groups.iter().map(|_| Vec::new()).collect());
     }
-    let forms = forms(session, columns)?;
-    let mut heaps = heaps(session, relations)?;
-    let attributes = attributes(session, relations)?;
-    let mut found: Vec<Found> = heaps
-        .iter_mut()
-        .zip(attributes)
-        .map(|(heap, attributes)| {
-            let mut found = Found::new(&attributes, columns, &forms);
+    // Columns are asked about once for each group that has relations.
+    let wanted = groups.iter().filter(|group| !group.relations.is_empty());
+    let columns: Vec<&PgColumn> = wanted.flat_map(|group| group.columns).collect();
+    let mut forms = forms(session, &columns)?.into_iter();
+    let mut heaps = heaps(session, &relations)?.into_iter();
+    let mut attributes = attributes(session, &relations)?.into_iter();
+    let mut tables: Vec<(Heap, usize, Found)> = Vec::with_capacity(relations.len());
+    for group in groups.iter().filter(|group| !group.relations.is_empty()) {
+        let forms: Vec<Option<StoredForm>> = forms.by_ref().take(group.columns.len()).collect();
+        let of_group = heaps.by_ref().zip(attributes.by_ref()).take(group.relations.len());
+        tables.extend(of_group.map(|(mut heap, attributes)| {
+            let found = Found::new(&attributes, group.columns, &forms);
             let mut why_not = heap.why_not(access);
-            why_not.append(&mut found.why_not);
-            Found { why_not, ..found }
-        })
-        .collect();
-    add_missing(session, relations, &mut found)?;
-    let tables = heaps.into_iter().zip(found).map(|(heap, found)| HeapTable {
+            why_not.extend(found.why_not);
+            let n_columns = attributes.iter().filter(|attribute| !attribute.is_dropped).count();
+            (heap, n_columns, Found { why_not, ..found })
+        }));
+    }
+    add_missing(session, &relations, tables.iter_mut().map(|(.., found)| found).collect())?;
+    let mut tables = tables.into_iter().map(|(heap, n_columns, found)| HeapTable {
         oid: heap.oid,
         pages: heap.pages,
         all_visible: heap.all_visible,
+        rows_per_page: heap.rows_per_page,
+        n_columns,
         layout: match found.why_not.is_empty() {
             true => Ok(Arc::new(found.layout)),
             false => Err(found.why_not),
         },
     });
-    Ok(tables.collect())
+    Ok(groups.iter().map(|group| tables.by_ref().take(group.relations.len()).collect()).collect())
 }
 
 /// `pg_class`, as much of it as decides whether pages are read.
@@ -96,6 +132,7 @@ struct Heap {
     oid: u32,
     pages: u64,
     all_visible: u64,
+    rows_per_page: Option<f64>,
     /// Why not, whoever hands out the pages.
     why_not: Vec<String>,
     /// What the function of an administrator refuses beside that.
@@ -134,7 +171,8 @@ impl Heap {
             function_why_not.push("the session's user may not read all of it".to_owned());
         }
         let pages: u64 = parsed(row, 9)?;
-        Ok(Self { oid, pages, all_visible: parsed(row, 10)?, why_not, function_why_not })
+        let rows_per_page = row.text(11).map(|_| parsed(row, 11)).transpose()?;
+        Ok(Self { oid, pages, all_visible: parsed(row, 10)?, rows_per_page, why_not, function_why_not })
     }
 
     fn why_not(&mut self, access: Option<&PageAccess>) -> Vec<String> {
@@ -160,7 +198,11 @@ fn heaps(session: &mut Session, relations: &[u32]) -> Result<Vec<Heap>, CatalogE
            (CASE WHEN c.relkind OPERATOR(pg_catalog.=) ANY ('{{r,m}}'::pg_catalog.\"char\"[]) \
              THEN COALESCE(pg_catalog.pg_relation_size(c.oid), 0) ELSE 0 END \
              OPERATOR(pg_catalog./) {BLOCK_BYTES})::pg_catalog.text, \
-           COALESCE(c.relallvisible, 0)::pg_catalog.text \
+           COALESCE(c.relallvisible, 0)::pg_catalog.text, \
+           CASE WHEN c.reltuples OPERATOR(pg_catalog.>) 0::pg_catalog.float4 \
+               AND c.relpages OPERATOR(pg_catalog.>) 0 \
+             THEN (c.reltuples::pg_catalog.float8 OPERATOR(pg_catalog./) c.relpages::pg_catalog.float8) \
+               ::pg_catalog.text END \
          FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
          LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.oid \
          ORDER BY r.n"

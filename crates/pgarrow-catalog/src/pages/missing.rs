@@ -11,9 +11,9 @@ use crate::types::array_of;
 pub(super) fn add_missing(
     session: &mut Session,
     relations: &[u32],
-    found: &mut [Found],
+    mut found: Vec<&mut Found>,
 ) -> Result<(), CatalogError> {
-    let of_heap = |(relation, found): (usize, &Found)| -> Vec<(usize, usize)> {
+    let of_heap = |(relation, found): (usize, &&mut Found)| -> Vec<(usize, usize)> {
         match found.why_not.is_empty() {
             true => found.missing.iter().map(|index| (relation, *index)).collect(),
             false => Vec::new(),
