@@ -25,7 +25,7 @@ use crate::extract::{Request, What};
 use crate::keeper::{Facts, Held, Keeper, prepare};
 use crate::options::{ExportOptions, ReadMode};
 use crate::phases::Phases;
-use crate::plan::{Plan, arrow_schema};
+use crate::plan::{Plan, add_pages, arrow_schema};
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, PageWish, Slices, Slicing, key_slices, table_slices};
 use crate::run::Run;
@@ -218,9 +218,10 @@ impl Request {
             let planned =
                 self.plan_table(&mut keeper, &relation, filter, &slicing, &traits, &opened.options)?;
             match planned {
-                Some(mut plan) => {
-                    plan.add_pages(&mut keeper.session, &pages)?;
-                    return Ok(Opening::engine(keeper, vec![plan], opened));
+                Some(plan) => {
+                    let mut plans = vec![plan];
+                    add_pages(&mut keeper.session, &pages, &mut plans)?;
+                    return Ok(Opening::engine(keeper, plans, opened));
                 }
                 None if n_plannings < PLANNINGS_MAX => {
                     opening = opened.reopen(keeper.give_up()?, traits.clone());

@@ -14,7 +14,7 @@ use crate::field_ids::numbered;
 use crate::keeper::Facts;
 use crate::options::ReadMode;
 use crate::planner::select::Selection;
-use crate::planner::{PageWish, PlanPages, PlannedSlice, Slices};
+use crate::planner::{PageWish, PlanPages, PlannedSlice, Slices, WantedPages};
 use crate::report::ColumnReport;
 use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource};
 
@@ -149,13 +149,6 @@ impl Plan {
         self.selection.select_tids(relation, from, to)
     }
 
-    /// Decides what is read by pages. In the keeper's transaction, after its locks.
-    pub(crate) fn add_pages(&mut self, session: &mut Session, wish: &PageWish) -> Result<()> {
-        let filter = self.filter.as_deref();
-        self.pages = PlanPages::plan(session, wish, &self.subject, &self.columns, filter, &self.slices)?;
-        Ok(())
-    }
-
     /// Every slice as a token, for other processes; with the snapshot, if it was exported.
     pub(crate) fn tokens(&self, facts: &Facts, read_mode: ReadMode) -> Vec<Slice> {
         let source = SliceSource {
@@ -187,6 +180,21 @@ impl Plan {
         });
         tokens.collect()
     }
+}
+
+/// Decides for all plans of a run what is read by pages. In the keeper's transaction, after its locks.
+pub(crate) fn add_pages(session: &mut Session, wish: &PageWish, plans: &mut [Plan]) -> Result<()> {
+    let wanted = plans.iter().map(|plan| WantedPages {
+        subject: &plan.subject,
+        columns: &plan.columns,
+        filter: plan.filter.as_deref(),
+        slices: &plan.slices,
+    });
+    let pages = PlanPages::plan(session, wish, &wanted.collect::<Vec<_>>())?;
+    for (plan, pages) in plans.iter_mut().zip(pages) {
+        plan.pages = pages;
+    }
+    Ok(())
 }
 
 /// A plan as it is printed, and what `pgarrow plan` writes as JSON.

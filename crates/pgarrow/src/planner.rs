@@ -23,7 +23,7 @@ use pgarrow_catalog::{
 use pgarrow_protocol::Session;
 
 pub(crate) use key::{KeySource, key_slices};
-pub(crate) use pages::{PageTable, PageWish, PlanPages};
+pub(crate) use pages::{PageTable, PageWish, PlanPages, WantedPages};
 
 use crate::error::Result;
 use crate::slice::SliceRange;

@@ -17,7 +17,7 @@ use crate::extract::TablesRequest;
 use crate::keeper::{Held, Keeper};
 use crate::open::{Opening, PLANNINGS_MAX, are_held, is_table, plan, readers_of, refused};
 use crate::options::ExportOptions;
-use crate::plan::Plan;
+use crate::plan::{Plan, add_pages};
 use crate::planner::select::Selection;
 use crate::planner::{Slicing, can_be_read_alone, table_slices, whole};
 use crate::run::TablesRun;
@@ -59,9 +59,7 @@ impl TablesRequest {
             let mut keeper = Keeper::begin(session, &held, is_plain, &opened.options, opened.cancel)?;
             match self.plan_tables(&mut keeper, &relations, &slicing, &traits, &opened.options)? {
                 Some(mut plans) => {
-                    for plan in &mut plans {
-                        plan.add_pages(&mut keeper.session, &pages)?;
-                    }
+                    add_pages(&mut keeper.session, &pages, &mut plans)?;
                     return Ok(Opening::engine(keeper, plans, opened));
                 }
                 None if n_plannings < PLANNINGS_MAX => {

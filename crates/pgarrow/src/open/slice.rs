@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::Request;
 use crate::keeper::{Facts, Held, Keeper, begin_statements};
 use crate::options::ReadMode;
+use crate::plan::add_pages;
 use crate::planner::{PageWish, Slices};
 use crate::scan;
 use crate::slice::{Slice, SliceSubject};
@@ -29,7 +30,7 @@ impl Request {
         let read_mode = slice.read_mode;
         let pages = match read_mode {
             ReadMode::Auto => opening.pages()?,
-            ReadMode::Pages => PageWish::of_token(&mut opening.session, &opening.traits)?,
+            ReadMode::Pages => PageWish::of_token(&opening.traits),
             ReadMode::Copy | ReadMode::Select | ReadMode::Cursor => PageWish::default(),
         };
         let (mut session, mut opened) = opening.split();
@@ -108,7 +109,7 @@ impl Request {
             plan(subject, relation.as_ref(), chosen, selection, slices, &opened.options, &keeper.facts);
         // Without a snapshot of the plan's, each slice has another one.
         if slice.snapshot.is_some() {
-            plan.add_pages(&mut keeper.session, &pages)?;
+            add_pages(&mut keeper.session, &pages, std::slice::from_mut(&mut plan))?;
         }
         if read_mode == ReadMode::Pages && plan.pages.names().is_empty() {
             let why_not = plan.pages.why_not.join("; ");

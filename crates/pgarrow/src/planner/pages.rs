@@ -1,19 +1,22 @@
 //! Which heaps of a plan are read by pages, and why the others are not.
 //!
 //! ```text
-//!  read mode, server, role ──wish──▶ PageWish ─┐
-//!                                              ├─plan──▶ PlanPages ──of(relation)──▶ PageTable
-//!  slices, columns, catalog ───────────────────┘
+//!  read mode, options ──▶ PageWish ─┐
+//!                                   ├──candidates──▶ access, layouts, cost ──▶ PlanPages ──of(relation)──▶ PageTable
+//!  slices, columns ────▶ WantedPages┘
 //! ```
 //!
 //! Whether a page is read as such is decided when it is there, by the reader; here it is decided whom to ask for them.
+//! The server is asked only where what is known already leaves something to ask for, and once for all plans of a run.
+
+mod worth;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pgarrow_catalog::{
-    HeapTable, NEWEST_KNOWN, PageAccess, Relation, RelationKind, ServerTraits, heap_tables,
-    large_heap_pages, page_access,
+    CatalogError, HeapGroup, HeapTable, NEWEST_KNOWN, PageAccess, Relation, RelationKind, ServerTraits,
+    heap_tables_of_many, large_heap_pages, page_access,
 };
 use pgarrow_protocol::Session;
 use pgarrow_types::{HeapLayout, PgColumn};
@@ -22,19 +25,32 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::{ExportOptions, ReadMode};
 use crate::planner::PlannedSlice;
 use crate::slice::SliceRange;
+use worth::is_worth_it;
 
 /// Bytes below which it is not worth while to ask for pages, unless that was asked for.
 const SMALL_BYTES: u64 = 1 << 20;
 
-/// Whether pages are wanted, and what hands them out; known before the transaction begins.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PageWish {
-    /// None if they are not wanted or not to be had.
-    access: Option<PageAccess>,
-    /// Small heaps, too.
-    all: bool,
-    /// Why they are not to be had.
-    why_not: Vec<String>,
+/// What schemas of temporary tables begin with: `get_namespace_name_or_temp` of PostgreSQL's
+/// `src/backend/utils/cache/lsyscache.c`.
+const TEMPORARY: &str = "pg_temp_";
+
+/// Whether pages are wanted; known before the transaction begins.
+#[derive(Clone, Debug)]
+pub(crate) enum PageWish {
+    /// They are not wished for, or cannot be had for this reason.
+    No(Option<String>),
+    /// Those of large heaps, where they cost less than COPY, if they can be had.
+    Cheaper(Box<ServerTraits>),
+    /// Those of every heap, if they can be had: a slice was planned so.
+    Planned(Box<ServerTraits>),
+    /// Those of every heap. They can be had.
+    All(PageAccess),
+}
+
+impl Default for PageWish {
+    fn default() -> Self {
+        Self::No(None)
+    }
 }
 
 impl PageWish {
@@ -64,7 +80,7 @@ impl PageWish {
                 let text = format!("pages cannot be read: {why}; leave it out, or read by COPY");
                 return Err(Error::new(ErrorKind::Options, text));
             }
-            return Ok(Self::without(why));
+            return Ok(Self::No(Some(why)));
         }
         let version = session.server_version_num();
         if !is_asked_for && version > NEWEST_KNOWN {
@@ -72,25 +88,20 @@ impl PageWish {
                 "the server is newer than PostgreSQL {}, the last that is known",
                 NEWEST_KNOWN / 10_000
             );
-            return Ok(Self::without(text));
+            return Ok(Self::No(Some(text)));
+        }
+        if !is_asked_for {
+            return Ok(Self::Cheaper(Box::new(traits.clone())));
         }
         match page_access(session, traits)? {
-            Ok(access) => Ok(Self { access: Some(access), all: is_asked_for, why_not: Vec::new() }),
-            Err(why_not) if is_asked_for => Err(not_to_be_had(&why_not)),
-            Err(why_not) => Ok(Self { why_not, ..Self::default() }),
+            Ok(access) => Ok(Self::All(access)),
+            Err(why_not) => Err(not_to_be_had(&why_not)),
         }
     }
 
-    /// For a slice that was planned to be read by pages: the same, but what is not possible is no error.
-    pub(crate) fn of_token(session: &mut Session, traits: &ServerTraits) -> Result<Self> {
-        Ok(match page_access(session, traits)? {
-            Ok(access) => Self { access: Some(access), all: true, why_not: Vec::new() },
-            Err(why_not) => Self { why_not, ..Self::default() },
-        })
-    }
-
-    fn without(why: String) -> Self {
-        Self { why_not: vec![why], ..Self::default() }
+    /// For a slice that was planned to be read by pages: what is not possible is no error.
+    pub(crate) fn of_token(traits: &ServerTraits) -> Self {
+        Self::Planned(Box::new(traits.clone()))
     }
 }
 
@@ -130,57 +141,79 @@ pub(crate) struct PageTable<'a> {
     pub(crate) visible_share: f64,
 }
 
+/// A plan whose heaps may be read by pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WantedPages<'a> {
+    /// What was asked for, in words.
+    pub(crate) subject: &'a str,
+    pub(crate) columns: &'a [PgColumn],
+    pub(crate) filter: Option<&'a str>,
+    pub(crate) slices: &'a [PlannedSlice],
+}
+
 impl PlanPages {
-    /// Decides for each heap of these slices. `subject` is what was asked for.
+    /// Decides for each heap of these plans, which belong to one run; in their order.
     ///
     /// In the keeper's transaction, after its locks.
     ///
     /// # Errors
     ///
-    /// The server's.
+    /// The server's; where pages were not asked for, only those that end the session, and a cancellation.
     pub(crate) fn plan(
         session: &mut Session,
         wish: &PageWish,
-        subject: &str,
-        columns: &[PgColumn],
-        filter: Option<&str>,
-        slices: &[PlannedSlice],
-    ) -> Result<Self> {
-        let Some(access) = &wish.access else {
-            return Ok(Self { why_not: wish.why_not.clone(), ..Self::default() });
-        };
-        let mut pages = Self { access: Some(access.clone()), ..Self::default() };
-        if filter.is_some() {
-            pages.why_not.push(format!("{subject}: the server applies the filter, so rows come by COPY"));
-            return Ok(pages);
+        wanted: &[WantedPages<'_>],
+    ) -> Result<Vec<Self>> {
+        let (candidates, mut plans): (Vec<Vec<&Relation>>, Vec<Self>) =
+            wanted.iter().map(|wanted| wanted.candidates(wish)).unzip();
+        if candidates.iter().all(Vec::is_empty) {
+            return Ok(plans);
         }
-        let (candidates, why_not) = candidates(slices, wish.all);
-        pages.why_not = why_not.into_iter().map(|why| format!("{subject}: {why}")).collect();
-        let oids: Vec<u32> = candidates.iter().map(|relation| relation.oid).collect();
-        let tables = heap_tables(session, Some(access), &oids, columns)?;
-        let large_pages = match wish.all || oids.is_empty() {
-            true => u64::MAX,
-            false => large_heap_pages(session)?,
+        let is_weighed = matches!(wish, PageWish::Cheaper(_));
+        let found = match wish {
+            PageWish::No(_) => return Ok(plans),
+            PageWish::All(access) => Ok(Found::of(session, access.clone(), is_weighed, wanted, &candidates)?),
+            PageWish::Cheaper(traits) | PageWish::Planned(traits) => unless_refused(session, |session| {
+                Ok(match page_access(session, traits)? {
+                    Ok(access) => Ok(Found::of(session, access, is_weighed, wanted, &candidates)?),
+                    Err(why_not) => Err(why_not),
+                })
+            })?,
         };
-        for (relation, table) in candidates.iter().zip(tables) {
-            let visible_share = table.visible_share();
-            let HeapTable { oid, layout, pages: n_pages, .. } = table;
-            match layout {
-                // Measured (benches/README.md): a range of pages displaces as much as a range of ctid does, and only a
-                // scan of the whole nothing.
-                Ok(_) if n_pages > large_pages && is_read_at_once(slices, relation) => {
-                    let why = "it is larger than a quarter of shared_buffers, and one connection that reads all of it \
-                               by COPY leaves the server's cache as it is";
-                    pages.why_not.push(format!("{relation}: {why} (--read-mode pages, or more --readers)"));
+        let with_candidates = plans.iter_mut().zip(wanted).zip(candidates).filter(|(_, of)| !of.is_empty());
+        match found {
+            Err(why_not) => {
+                with_candidates.for_each(|((plan, _), _)| plan.why_not.extend(why_not.iter().cloned()));
+            }
+            Ok(Found { access, tables, large_pages }) => {
+                let tables = tables.into_iter().filter(|tables| !tables.is_empty());
+                let is_remote = session.config().is_remote();
+                for (((plan, wanted), candidates), tables) in with_candidates.zip(tables) {
+                    for (relation, table) in candidates.into_iter().zip(tables) {
+                        let by_copy = match is_weighed {
+                            true => wanted.why_copy(relation, &table, &access, large_pages, is_remote),
+                            false => None,
+                        };
+                        plan.add(relation, table, by_copy);
+                    }
+                    plan.access = Some(access.clone());
                 }
-                Ok(layout) => {
-                    let heap = PlannedHeap { name: relation.to_string(), layout, visible_share };
-                    pages.heaps.insert(oid, heap);
-                }
-                Err(why_not) => pages.why_not.push(format!("{relation}: {}", why_not.join("; "))),
             }
         }
-        Ok(pages)
+        Ok(plans)
+    }
+
+    /// Adds a heap; unless its pages cannot be read, or `by_copy` says why they are not.
+    fn add(&mut self, relation: &Relation, table: HeapTable, by_copy: Option<&str>) {
+        let visible_share = table.visible_share();
+        match (table.layout, by_copy) {
+            (Err(why_not), _) => self.why_not.push(format!("{relation}: {}", why_not.join("; "))),
+            (Ok(_), Some(why)) => self.why_not.push(format!("{relation}: {why}")),
+            (Ok(layout), None) => {
+                let heap = PlannedHeap { name: relation.to_string(), layout, visible_share };
+                self.heaps.insert(table.oid, heap);
+            }
+        }
     }
 
     /// The relation as one that is read by pages, if it is.
@@ -201,9 +234,101 @@ impl PlanPages {
     }
 }
 
+/// What the server says of candidates.
+struct Found {
+    access: PageAccess,
+    /// For each plan those of its candidates.
+    tables: Vec<Vec<HeapTable>>,
+    /// Pages from which on a heap is large for the server's cache, if pages are weighed against COPY.
+    large_pages: u64,
+}
+
+impl Found {
+    fn of(
+        session: &mut Session,
+        access: PageAccess,
+        is_weighed: bool,
+        wanted: &[WantedPages<'_>],
+        candidates: &[Vec<&Relation>],
+    ) -> Result<Self, CatalogError> {
+        let groups = wanted.iter().zip(candidates).map(|(wanted, candidates)| HeapGroup {
+            relations: candidates.iter().map(|relation| relation.oid).collect(),
+            columns: wanted.columns,
+        });
+        let tables = heap_tables_of_many(session, Some(&access), &groups.collect::<Vec<_>>())?;
+        let large_pages = if is_weighed { large_heap_pages(session)? } else { u64::MAX };
+        Ok(Self { access, tables, large_pages })
+    }
+}
+
+/// What `ask` finds out, or why it does not; the transaction goes on either way.
+fn unless_refused<T>(
+    session: &mut Session,
+    ask: impl FnOnce(&mut Session) -> Result<Result<T, Vec<String>>, CatalogError>,
+) -> Result<Result<T, Vec<String>>> {
+    session.execute("SAVEPOINT pgarrow_pages")?;
+    let answer = match ask(session) {
+        Ok(answer) => answer,
+        Err(error) if error.is_refusal() => {
+            Err(vec![format!("the server does not say whether pages can be read: {error}")])
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match &answer {
+        Ok(_) => session.execute("RELEASE SAVEPOINT pgarrow_pages")?,
+        Err(_) => {
+            session.execute("ROLLBACK TO SAVEPOINT pgarrow_pages; RELEASE SAVEPOINT pgarrow_pages")?;
+        }
+    }
+    Ok(answer)
+}
+
+impl<'a> WantedPages<'a> {
+    /// The relations that may be read by pages, from what is known without asking; and a plan with why the others are not.
+    fn candidates(&self, wish: &PageWish) -> (Vec<&'a Relation>, PlanPages) {
+        let (candidates, why_not) = match (wish, self.filter) {
+            (PageWish::No(why), _) => (Vec::new(), why.iter().cloned().collect()),
+            (_, Some(_)) => {
+                let why = format!("{}: the server applies the filter, so rows come by COPY", self.subject);
+                (Vec::new(), vec![why])
+            }
+            (wish, None) => {
+                let (candidates, why_not) = candidates(self.slices, !matches!(wish, PageWish::Cheaper(_)));
+                let why_not = why_not.into_iter().map(|why| format!("{}: {why}", self.subject));
+                (candidates, why_not.collect())
+            }
+        };
+        (candidates, PlanPages { why_not, ..PlanPages::default() })
+    }
+
+    /// Why COPY is better for a heap, if it is.
+    fn why_copy(
+        &self,
+        relation: &Relation,
+        table: &HeapTable,
+        access: &PageAccess,
+        large_pages: u64,
+        is_remote: bool,
+    ) -> Option<&'static str> {
+        // Measured (benches/README.md): a range of pages displaces as much as a range of ctid does, and only a scan of the
+        // whole nothing.
+        if table.pages > large_pages && is_read_at_once(self.slices, relation) {
+            return Some(
+                "it is larger than a quarter of shared_buffers, and one connection that reads all of it by COPY leaves \
+                 the server's cache as it is (--read-mode pages, or more --readers)",
+            );
+        }
+        let is_worth_it = is_worth_it(table, self.columns.len(), &access.source, is_remote);
+        (!is_worth_it).then_some(
+            "its pages hold too little of what is wanted to be worth it (--read-mode pages reads them all the same)",
+        )
+    }
+}
+
 /// Whether one statement reads all of a relation.
 fn is_read_at_once(slices: &[PlannedSlice], relation: &Relation) -> bool {
-    let is_of = |slice: &&PlannedSlice| slice.relations.iter().any(|(of_slice, _)| of_slice.oid == relation.oid);
+    let is_of =
+        |slice: &&PlannedSlice| slice.relations.iter().any(|(of_slice, _)| of_slice.oid == relation.oid);
     slices.iter().filter(is_of).all(|slice| slice.range == SliceRange::Whole)
 }
 
@@ -223,6 +348,10 @@ fn candidates(slices: &[PlannedSlice], all: bool) -> (Vec<&Relation>, Vec<String
         }
         for (relation, only) in &slice.relations {
             match relation.kind {
+                _ if relation.schema.starts_with(TEMPORARY) => {
+                    note(format!("{relation} is a temporary table"));
+                    continue;
+                }
                 RelationKind::Table if !only => {
                     note(format!("{relation} is read together with its children"));
                     continue;

@@ -3,6 +3,8 @@
 
 mod access;
 mod layouts;
+mod refusals;
+mod worth;
 
 use pgarrow::{Error, ExportOptions, Extract, ReadMode, Report, Source, TablePages};
 use pgarrow_testkit::Database;

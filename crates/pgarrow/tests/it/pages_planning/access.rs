@@ -28,8 +28,10 @@ pub(crate) use require_pages;
 #[test]
 fn a_superuser_needs_the_extension() {
     require_pages!();
-    let database = database("inspect", TABLE);
-    vacuum(&database, "e");
+    let large =
+        "CREATE TABLE large AS SELECT g AS id, repeat('x', 100) AS t FROM generate_series(1, 20000) AS g";
+    let database = database("inspect", &format!("{TABLE}; {large}"));
+    vacuum(&database, "e, large");
     let source = superuser(&database);
     let status = source.pages_status::<&str>(&[]).unwrap();
     assert!(!status.possible && !status.automatic && status.source.is_none());
@@ -37,9 +39,12 @@ fn a_superuser_needs_the_extension() {
     let error = read(source.table("e").options(by(ReadMode::Pages))).unwrap_err();
     assert_error(&error, ErrorKind::Options, None, &["CREATE EXTENSION pageinspect", "pgarrow pages status"]);
     // Without being asked for, it says so and reads by COPY.
-    let (_, report) = read(source.table("e").options(by(ReadMode::Auto))).unwrap();
+    let (_, report) = read(source.table("large").options(by(ReadMode::Auto))).unwrap();
     assert_eq!((pages(&report), report.read_mode), ((0, 0), ReadMode::Copy));
     assert_eq!(report.page_notes, status.why_not);
+    // Nobody asks where they would not be read anyway.
+    let (_, report) = read(source.table("e").options(by(ReadMode::Auto))).unwrap();
+    assert_eq!(report.page_notes, ["public.e: it is small"]);
     // And where COPY was asked for, nobody wants to know.
     let (_, report) = read(source.table("e").options(by(ReadMode::Copy))).unwrap();
     assert!(report.page_notes.is_empty());
@@ -351,11 +356,12 @@ fn a_large_table_is_scanned_by_one_reader_and_read_by_pages_by_several() {
     require_pages!();
     let database = inspected(
         "large",
-        "CREATE TABLE large AS SELECT g, repeat('x', 1900) AS t FROM generate_series(1, 17000) AS g; \
-         CREATE TABLE small AS SELECT * FROM large LIMIT 5000",
+        "CREATE TABLE large AS SELECT g, repeat('x', 100) AS t FROM generate_series(1, 250000) AS g; \
+         CREATE TABLE small AS SELECT * FROM large LIMIT 75000",
     );
     vacuum(&database, "large, small");
     let source = superuser(&database);
+    let n_pages = status(&source, "large").pages;
     let auto = |table, readers| {
         let options = ExportOptions::default().with_readers(readers);
         let mut rows = std::sync::atomic::AtomicU64::new(0);
@@ -372,12 +378,12 @@ fn a_large_table_is_scanned_by_one_reader_and_read_by_pages_by_several() {
         report
     };
     let report = auto("large", 1);
-    assert_eq!((report.rows, pages(&report)), (17_000, (0, 0)));
+    assert_eq!((report.rows, pages(&report)), (250_000, (0, 0)));
     assert!(report.page_notes.join("\n").contains("larger than a quarter of shared_buffers"), "{report:?}");
     let report = auto("large", 2);
-    assert_eq!((report.rows, all_pages(&report)), (17_000, 4_250));
-    assert_eq!(all_pages(&auto("small", 1)), 1_250);
+    assert_eq!((report.rows, all_pages(&report)), (250_000, n_pages));
+    assert_eq!(all_pages(&auto("small", 1)), status(&source, "small").pages);
     // It is possible, if that is wanted.
     let (rows, report) = read(source.table("large").options(by(ReadMode::Pages))).unwrap();
-    assert_eq!((rows.len(), all_pages(&report)), (17_000, 4_250));
+    assert_eq!((rows.len(), all_pages(&report)), (250_000, n_pages));
 }

@@ -1,0 +1,92 @@
+//! What pages cost is weighed against COPY, and what it costs to find that out.
+
+use pgarrow::{ReadMode, Source};
+use pgarrow_testkit::{Capability, Fault, Proxy, TestServer, require};
+
+use super::access::require_pages;
+use super::{FUNCTION, all_pages, by, grant, inspected, pages, read, superuser, vacuum};
+use crate::support::{Role, source_as, url};
+
+const NOT_WORTH_IT: &str = "its pages hold too little of what is wanted to be worth it";
+
+/// Reads these columns without asking for pages: whether by pages, and every reason why not.
+#[track_caller]
+fn auto(source: &Source, table: &str, columns: &[&str]) -> (bool, String) {
+    let mut extract = source.table(table);
+    if !columns.is_empty() {
+        extract = extract.columns(columns.iter().copied());
+    }
+    let (_, report) = read(extract.options(by(ReadMode::Auto))).unwrap();
+    (pages(&report).0 > 0, report.page_notes.join("\n"))
+}
+
+#[test]
+fn pages_that_hold_little_of_what_is_wanted_are_not_read() {
+    require_pages!();
+    let columns: Vec<String> = (0..121).map(|index| format!("g + {index} AS c{index}")).collect();
+    let database = inspected(
+        "worth",
+        &format!(
+            "CREATE TABLE wide AS SELECT {} FROM generate_series(1, 4000) AS g; \
+             CREATE TABLE bloated AS SELECT g AS id, repeat('x', 100) AS t FROM generate_series(1, 20000) AS g; \
+             CREATE TABLE counted AS SELECT * FROM bloated; CREATE TABLE uncounted AS SELECT * FROM wide; \
+             DELETE FROM bloated WHERE id % 60 <> 0; {FUNCTION}",
+            columns.join(", ")
+        ),
+    );
+    vacuum(&database, "wide, bloated, counted");
+    let source = superuser(&database);
+    // One column of 121, a few of them, all.
+    let (is_by_pages, why_not) = auto(&source, "wide", &["c7"]);
+    assert!(!is_by_pages && why_not.starts_with(&format!("public.wide: {NOT_WORTH_IT}")), "{why_not}");
+    assert_eq!(auto(&source, "wide", &[]), (true, String::new()));
+    // Rows are few since a DELETE.
+    let (is_by_pages, why_not) = auto(&source, "bloated", &[]);
+    assert!(!is_by_pages && why_not.contains(NOT_WORTH_IT), "{why_not}");
+    assert_eq!(auto(&source, "counted", &[]), (true, String::new()));
+    // Who asks for them gets them.
+    let (rows, report) = read(source.table("wide").columns(["c7"]).options(by(ReadMode::Pages))).unwrap();
+    assert!(rows.len() == 4000 && all_pages(&report) > 128);
+    // Where nobody has counted, pages are asked for; that they are not all-visible is another matter.
+    let run = source.table("uncounted").columns(["c7"]).options(by(ReadMode::Auto)).open().unwrap();
+    assert_eq!(run.plan().report(None).pages, ["public.uncounted"]);
+    // The function costs more.
+    let role = Role::new(&database);
+    database.execute(&format!("GRANT SELECT ON counted, wide TO \"{}\"", role.name));
+    grant(&database, &role);
+    let source = source_as(&database, &role.name);
+    let (is_by_pages, why_not) = auto(&source, "counted", &[]);
+    assert!(!is_by_pages && why_not.contains(NOT_WORTH_IT), "{why_not}");
+    assert_eq!(auto(&source, "wide", &[]), (true, String::new()));
+}
+
+/// What is asked for pages is asked once, and not for each table; and not where it does not matter.
+#[test]
+fn many_tables_are_asked_about_together() {
+    require_pages!();
+    require!(Capability::PrivateServer);
+    let tables: Vec<String> = (0..20).map(|index| format!("t{index}")).collect();
+    let create = tables.iter().map(|table| format!("CREATE TABLE {table} AS SELECT 1 AS id, 'x' AS t"));
+    let database = inspected("many", &create.collect::<Vec<_>>().join("; "));
+    let server = ([127, 0, 0, 1], TestServer::shared().private().unwrap().port()).into();
+    let proxy = Proxy::start_with(server, |_| Fault::None);
+    let source = Source::connect_blocking(&proxy.url_of(&url(&database))).unwrap();
+    // Bytes that are sent to plan an export of so many of them.
+    let planning = |n_tables: usize, read_mode| {
+        let before = proxy.from_client_bytes();
+        let run = source.tables(&tables[..n_tables]).options(by(read_mode)).open().unwrap();
+        let bytes = proxy.from_client_bytes() - before;
+        assert_eq!(run.plans().len(), n_tables);
+        drop(run);
+        bytes
+    };
+    // What pages add to that.
+    let of_pages = |n_tables, read_mode| planning(n_tables, read_mode) - planning(n_tables, ReadMode::Copy);
+    let (of_one, of_many) = (of_pages(1, ReadMode::Pages), of_pages(20, ReadMode::Pages));
+    assert!(of_one > 3000, "{of_one}");
+    // Some numbers for each, and no statements.
+    assert!(of_many < of_one + 20 * 100, "{of_one} bytes for one, {of_many} for many");
+    // They are small.
+    let of_small = of_pages(20, ReadMode::Auto);
+    assert!(of_small < 200, "{of_small}");
+}
