@@ -156,7 +156,7 @@ pub(crate) fn tuples(
         }
         found(tuple);
     }
-    // Some may have been updated by a transaction that was rolled back; not all.
+    // Those that were updated by a transaction that was rolled back point elsewhere. If all were, COPY reads them.
     match n_own == 0 && n_tuples > 0 {
         true => Err(Refusal::Unverified("a page whose tuples are of another page")),
         false => Ok(()),
