@@ -57,9 +57,10 @@ pub(crate) enum Command {
     Hold(Box<HoldFlags>),
     /// Read tables by their pages: whether that is possible, and the function for roles that are no superusers
     ///
-    /// A server hands out pages of a table's heap several times faster than rows. `--read-mode auto` reads them where the
-    /// role is a superuser and the database has the extension pageinspect, or where an administrator has installed
-    /// the function and granted it; the rest comes by COPY.
+    /// A server can hand out pages of a table's heap as they are stored, without formatting rows. `--read-mode auto` reads
+    /// them, where that costs less, if the role is a superuser and the database has the extension pageinspect, or if an
+    /// administrator has installed the function and granted it; the rest comes by COPY, as does all that VACUUM has not
+    /// marked as all-visible.
     #[command(subcommand, after_help = exit::help())]
     Pages(PagesCommand),
     /// Show it on data made here: start a private PostgreSQL, load TPC-H, export it, check the files
