@@ -79,7 +79,10 @@ mod tests {
         for name in RESERVED {
             let error = install_pages_sql(&["reader", name]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Options);
-            assert!(error.to_string().starts_with(&format!("\"{name}\" is not the name of a role")), "{error}");
+            assert!(
+                error.to_string().starts_with(&format!("\"{name}\" is not the name of a role")),
+                "{error}"
+            );
         }
     }
 

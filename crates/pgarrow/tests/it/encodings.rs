@@ -137,6 +137,11 @@ fn pages_are_not_installed_where_they_are_not_read() {
     let sql = install_pages_sql::<&str>(&[]).unwrap();
     for encoding in ["LATIN1", "SQL_ASCII"] {
         let error = Encoded::new(encoding, "SELECT 1").source().execute(&sql).unwrap_err();
-        assert_error(&error, ErrorKind::Server, Some("0A000"), &["encoding UTF8, and this one has", encoding]);
+        assert_error(
+            &error,
+            ErrorKind::Server,
+            Some("0A000"),
+            &["encoding UTF8, and this one has", encoding],
+        );
     }
 }

@@ -309,7 +309,12 @@ fn what_hands_out_pages_is_installed_on_the_primary() {
     pair.database("installs", "SELECT 1");
     for sql in [install_pages_sql::<&str>(&[]).unwrap().as_str(), remove_pages_sql()] {
         let error = pair.source("installs").execute(sql).unwrap_err();
-        assert_error(&error, ErrorKind::Server, Some("55000"), &["this server is a standby", "on its primary"]);
+        assert_error(
+            &error,
+            ErrorKind::Server,
+            Some("55000"),
+            &["this server is a standby", "on its primary"],
+        );
         assert!(!error.to_string().contains("read-only"), "{error}");
     }
 }
