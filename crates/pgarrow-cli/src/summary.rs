@@ -10,7 +10,7 @@ const SECONDS_TO_EXPLAIN: f64 = 0.5;
 const FILES_NAMED: usize = 4;
 /// Columns and what policies did to them, a line each, at most.
 const EFFECTS_NAMED: usize = 20;
-/// Tables that were not read by pages, a line each, at most.
+/// Reasons why tables were not read by pages, a line each, at most.
 const NOTES_NAMED: usize = 4;
 /// A phase that took less of the time is not worth a word.
 const SHARE_TO_NAME: f64 = 0.03;

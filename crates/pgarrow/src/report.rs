@@ -1,6 +1,7 @@
 //! `Report`: what an export came to, for people and as JSON.
 
 mod effects;
+mod notes;
 mod pages;
 
 use std::collections::BTreeMap;
@@ -55,7 +56,8 @@ pub struct Report {
     /// Pages of heaps, if any were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pages: Option<PagesReport>,
-    /// Why tables were read by COPY altogether, where pages would have been read if possible.
+    /// Why tables were read by COPY altogether, where pages would have been read if possible; each reason once:
+    /// `public.orders: it is small`, `12 of 40 tables (public.orders and 11 more): it is small`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub page_notes: Vec<String>,
     /// Slices.
@@ -264,7 +266,7 @@ impl Report {
             peak_memory_bytes,
             read_mode: if pages.read > 0 { ReadMode::Pages } else { read_mode },
             pages: pages.report(),
-            page_notes: page_notes(plans),
+            page_notes: notes::of_plans(plans),
             slices: sum(|tally| tally.slices),
             slices_redone: sum(|tally| tally.redone),
             slicing,
@@ -291,17 +293,6 @@ impl Report {
         }
         report
     }
-}
-
-/// Why tables are read by COPY, each reason once.
-fn page_notes(plans: &[Arc<Plan>]) -> Vec<String> {
-    let mut notes: Vec<String> = Vec::new();
-    for note in plans.iter().flat_map(|plan| &plan.pages.why_not) {
-        if !notes.contains(note) {
-            notes.push(note.clone());
-        }
-    }
-    notes
 }
 
 fn reader(tally: &Tally) -> ReaderReport {

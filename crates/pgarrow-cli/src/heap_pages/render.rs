@@ -6,6 +6,9 @@ use pgarrow::{PagesStatus, TablePages, escape_control};
 
 use crate::units;
 
+/// Reasons of a table, a line each, at most.
+const REASONS_NAMED: usize = 8;
+
 pub(crate) fn text(status: &PagesStatus) -> String {
     let source = match status.source.as_deref() {
         Some("function") => "the function pgarrow.heap_page",
@@ -47,7 +50,17 @@ fn of_table(text: &mut String, table: &TablePages, is_possible: bool) {
         );
     }
     text.push('\n');
-    reasons(text, &table.why_not);
+    reasons(text, &shortened(table.why_not_text()));
+}
+
+/// The first ones. A table with many partitions may have one for each.
+fn shortened(mut reasons: Vec<String>) -> Vec<String> {
+    let n_more = reasons.len().saturating_sub(REASONS_NAMED);
+    if n_more > 1 {
+        reasons.truncate(REASONS_NAMED);
+        reasons.push(format!("{} more (--json shows them)", units::count(n_more as u64)));
+    }
+    reasons
 }
 
 fn reasons(text: &mut String, why_not: &[String]) {
@@ -63,6 +76,16 @@ fn percent(part: u64, whole: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// There was no end of them.
+    #[test]
+    fn of_many_reasons_the_first_ones() {
+        let reasons = |n: usize| (0..n).map(|index| index.to_string()).collect::<Vec<_>>();
+        assert_eq!(shortened(reasons(REASONS_NAMED + 1)), reasons(REASONS_NAMED + 1));
+        let many = shortened(reasons(1600));
+        assert_eq!(many.len(), REASONS_NAMED + 1);
+        assert_eq!(many[REASONS_NAMED], "1,592 more (--json shows them)");
+    }
 
     #[test]
     fn all_but_one_is_not_all() {

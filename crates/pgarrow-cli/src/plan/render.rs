@@ -5,7 +5,7 @@ use pgarrow::{PlanReport, PlanSlice, SliceRange, escape_control};
 use crate::table::{Lists, cell, table};
 use crate::units;
 
-/// Tables that are not read by pages, a line each, at most.
+/// Reasons why tables are not read by pages, a line each, at most.
 const NOTES_NAMED: usize = 4;
 
 /// One table or query: how it is cut and why, its columns, its slices.
@@ -46,8 +46,9 @@ fn by_pages(report: &PlanReport) -> String {
         [table] => Some(format!("by pages: {table}")),
         [table, others @ ..] => Some(format!("by pages: {table} and {} more", others.len())),
     };
-    let notes = report.page_notes.iter().take(NOTES_NAMED).map(|note| format!("not by pages: {note}"));
-    let n_more = report.page_notes.len().saturating_sub(NOTES_NAMED);
+    let notes = report.page_notes_text();
+    let n_more = notes.len().saturating_sub(NOTES_NAMED);
+    let notes = notes.into_iter().take(NOTES_NAMED).map(|note| format!("not by pages: {note}"));
     let more = (n_more > 0).then(|| format!("not by pages: {n_more} more (--json shows them)"));
     let lines = read.into_iter().chain(notes).chain(more);
     lines.map(|line| format!("  {}\n", escape_control(&line))).collect()

@@ -170,3 +170,34 @@ fn from_not_possible_to_installed_and_back() {
     assert!(ran.stderr.contains("is removed from the database"), "{}", ran.stderr);
     assert_eq!(pages.status()["possible"], false);
 }
+
+/// Each had a line of its own, in the status, the plan, the summary and the report.
+#[test]
+fn a_reason_of_many_partitions_is_said_once() {
+    require_pages!();
+    let pages = Pages::new("pages_parts");
+    pages.install(&["--to", &pages.name]).assert_success();
+    pages.place.database.execute(&format!(
+        "CREATE TABLE parts (id int, w tsvector) PARTITION BY HASH (id); \
+         DO $$ BEGIN FOR i IN 0..5 LOOP \
+           EXECUTE format('CREATE TABLE parts_%s PARTITION OF parts FOR VALUES WITH (MODULUS 6, REMAINDER %s)', i, i); \
+         END LOOP; END $$; \
+         INSERT INTO parts SELECT g, to_tsvector('simple', g::text) FROM generate_series(1, 600) AS g; \
+         GRANT SELECT ON ALL TABLES IN SCHEMA public TO \"{}\"",
+        pages.name
+    ));
+    let note = "6 of 6 tables of public.parts: column \"w\" ";
+    let status = pages.run(&["pages", "status"], &["-t", "parts"]).stdout_text().to_owned();
+    assert_eq!(status.matches("column \"w\"").count(), 1, "{status}");
+    assert!(status.contains(&format!("\n  {note}")), "{status}");
+    let by_pages = ["-t", "parts", "--read-mode", "pages"];
+    let plan = pages.run(&["plan"], &by_pages).stdout_text().to_owned();
+    assert!(plan.contains(&format!("\n  not by pages: {note}")), "{plan}");
+    assert!(!plan.contains("parts_3: column"), "{plan}");
+    let ran = pages.run(&["export"], &[&by_pages[..], &["--to", "none", "--report", "r.json"]].concat());
+    assert!(ran.stderr.contains(&format!("\nnot by pages: {note}")), "{}", ran.stderr);
+    let report = std::fs::read(pages.place.path("r.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    let notes = report["page_notes"].as_array().unwrap();
+    assert!(notes.len() == 1 && notes[0].as_str().unwrap().starts_with(note), "{notes:?}");
+}
