@@ -11,6 +11,10 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::source::Source;
 
+/// The first version whose tables are asked about: what `page_access` says of earlier ones holds for all their tables, and
+/// they lack catalogs that it takes to say more.
+const OLDEST: u32 = 140_000;
+
 /// What is possible for this role on this server, and why not more. See
 /// [`Source::pages_status`](crate::Source::pages_status).
 #[derive(Clone, Debug, Serialize)]
@@ -80,7 +84,7 @@ fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<Pa
     let mut of_tables = Vec::with_capacity(tables.len());
     for name in tables {
         let relation = resolve(session, &RelationName::parse(name.as_ref())?)?;
-        of_tables.push(match traits.is_plain_postgres {
+        of_tables.push(match tells_of_tables(traits.is_plain_postgres, session.server_version_num()) {
             true => of_table(session, access.as_ref(), &relation)?,
             false => TablePages::none(&relation, why_not.clone()),
         });
@@ -92,6 +96,11 @@ fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<Pa
         why_not,
         tables: of_tables,
     })
+}
+
+/// Whether the server has the catalogs that say what is possible for a table.
+fn tells_of_tables(is_plain_postgres: bool, version: u32) -> bool {
+    is_plain_postgres && version >= OLDEST
 }
 
 fn of_table(session: &mut Session, access: Option<&PageAccess>, relation: &Relation) -> Result<TablePages> {
@@ -131,5 +140,20 @@ impl TablePages {
             pages: 0,
             all_visible: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tells_of_tables;
+
+    /// Servers before 14 were asked, and refused in words that helped nobody.
+    #[test]
+    fn tables_of_servers_that_are_too_old_or_none_are_not_asked_about() {
+        let servers = [(true, 140_000), (true, 139_999), (true, 120_022), (false, 150_000)];
+        assert_eq!(
+            servers.map(|(plain, version)| tells_of_tables(plain, version)),
+            [true, false, false, false]
+        );
     }
 }
