@@ -41,6 +41,12 @@ impl Relation {
     pub fn quoted(&self) -> String {
         format!("{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
     }
+
+    /// Whether it is a temporary table, of this session or another.
+    pub fn is_temporary(&self) -> bool {
+        // get_namespace_name_or_temp of PostgreSQL's src/backend/utils/cache/lsyscache.c: the rest of it is a number.
+        self.schema.starts_with("pg_temp_")
+    }
 }
 
 impl fmt::Display for Relation {

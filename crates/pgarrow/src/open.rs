@@ -360,8 +360,7 @@ pub(crate) fn are_held(keeper: &mut Keeper, relation: &Relation, leaves: &[Leaf]
 
 /// How many may read a relation: a temporary table is there for its own session only.
 pub(crate) fn readers_of(relation: &Relation, wanted: Option<usize>) -> Option<usize> {
-    // get_namespace_name_or_temp of PostgreSQL's src/backend/utils/cache/lsyscache.c: the rest of it is a number.
-    if relation.schema.starts_with("pg_temp_") { Some(1) } else { wanted }
+    if relation.is_temporary() { Some(1) } else { wanted }
 }
 
 pub(crate) fn is_table(kind: RelationKind) -> bool {

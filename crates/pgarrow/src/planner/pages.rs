@@ -30,10 +30,6 @@ use worth::is_worth_it;
 /// Bytes below which it is not worth while to ask for pages, unless that was asked for.
 const SMALL_BYTES: u64 = 1 << 20;
 
-/// What schemas of temporary tables begin with: `get_namespace_name_or_temp` of PostgreSQL's
-/// `src/backend/utils/cache/lsyscache.c`.
-const TEMPORARY: &str = "pg_temp_";
-
 /// Whether pages are wanted; known before the transaction begins.
 #[derive(Clone, Debug)]
 pub(crate) enum PageWish {
@@ -348,7 +344,7 @@ fn candidates(slices: &[PlannedSlice], all: bool) -> (Vec<&Relation>, Vec<String
         }
         for (relation, only) in &slice.relations {
             match relation.kind {
-                _ if relation.schema.starts_with(TEMPORARY) => {
+                _ if relation.is_temporary() => {
                     note(format!("{relation} is a temporary table"));
                     continue;
                 }

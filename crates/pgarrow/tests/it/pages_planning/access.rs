@@ -45,6 +45,12 @@ fn a_superuser_needs_the_extension() {
     // Nobody asks where they would not be read anyway.
     let (_, report) = read(source.table("e").options(by(ReadMode::Auto))).unwrap();
     assert_eq!(report.page_notes, ["public.e: it is small"]);
+    let filtered = source.table("large").filter("id > 4").options(by(ReadMode::Auto));
+    let notes = read(filtered).unwrap().1.page_notes;
+    assert_eq!(notes, ["public.large: the server applies the filter, so rows come by COPY"]);
+    database.execute("CREATE VIEW v AS SELECT * FROM large");
+    let (_, report) = read(source.table("v").options(by(ReadMode::Auto))).unwrap();
+    assert_eq!(report.page_notes, ["public.v: public.v is a view"]);
     // And where COPY was asked for, nobody wants to know.
     let (_, report) = read(source.table("e").options(by(ReadMode::Copy))).unwrap();
     assert!(report.page_notes.is_empty());

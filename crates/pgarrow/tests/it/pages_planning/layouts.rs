@@ -99,14 +99,14 @@ fn rows_that_are_older_than_a_column_have_its_default() {
     };
     assert!(!is_visible || n_read > n_copied, "{:?}", report.pages);
     // Each column by itself: the others' defaults are not looked for.
-    for index in 0..ADDED.len() {
+    for (index, added) in ADDED.iter().enumerate() {
         let column = format!("c{index}");
         let by_mode =
             |mode| read(source.table("e").columns([column.as_str(), "id"]).options(by(mode))).unwrap();
         let ((by_copy, _), (by_pages, report)) = (by_mode(ReadMode::Copy), by_mode(ReadMode::Pages));
-        assert_eq!(by_pages, by_copy, "{:?}", ADDED[index]);
+        assert_eq!(by_pages, by_copy, "{:?}", added);
         let (n_read, n_copied) = pages(&report);
-        assert!(!is_visible || n_read > n_copied, "{:?}: {:?}", ADDED[index], report.pages);
+        assert!(!is_visible || n_read > n_copied, "{:?}: {:?}", added, report.pages);
     }
 }
 
