@@ -55,6 +55,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use extract::{Extract, Tables};
 pub use inspect::{Note, NoteKind, arrow_type, notes};
 pub use options::{ExportOptions, ReadMode};
+pub use pages::{install_pages_sql, remove_pages_sql};
+pub use pages_status::{PagesStatus, TablePages};
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_types::{
@@ -62,8 +64,6 @@ pub use pgarrow_types::{
     InfinityPolicy, IntervalForm, NanPolicy, NumericForm, OutOfRangePolicy, PgColumn, PgType, StringForm,
     TimestampUnit, TypeOptions, UnknownTypes,
 };
-pub use pages::{install_pages_sql, remove_pages_sql};
-pub use pages_status::{PagesStatus, TablePages};
 pub use phases::{Limit, Phases};
 pub use plan::{Plan, PlanReport, PlanSlice};
 pub use reader::Progress;
