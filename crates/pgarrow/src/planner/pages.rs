@@ -3,7 +3,7 @@
 //! ```text
 //!  read mode, options ──▶ PageWish ─┐
 //!                                   ├──candidates──▶ access, layouts, cost ──▶ PlanPages ──of(relation)──▶ PageTable
-//!  slices, columns ────▶ WantedPages┘
+//!  slices, columns ──▶ WantedPages ─┘
 //! ```
 //!
 //! Whether a page is read as such is decided when it is there, by the reader; here it is decided whom to ask for them.
@@ -86,12 +86,14 @@ impl PageWish {
             );
             return Ok(Self::No(Some(text)));
         }
-        if !is_asked_for {
+        if !is_asked_for && traits.is_plain_postgres {
             return Ok(Self::Cheaper(Box::new(traits.clone())));
         }
+        // Other servers are asked nothing, and may know no savepoints.
         match page_access(session, traits)? {
             Ok(access) => Ok(Self::All(access)),
-            Err(why_not) => Err(not_to_be_had(&why_not)),
+            Err(why_not) if is_asked_for => Err(not_to_be_had(&why_not)),
+            Err(why_not) => Ok(Self::No(Some(why_not.join("; ")))),
         }
     }
 
