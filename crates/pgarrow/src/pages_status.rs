@@ -70,9 +70,13 @@ impl Source {
 /// Looks at server, role and tables. Outside of a transaction.
 fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<PagesStatus> {
     let traits = server_traits(session)?;
-    let (access, mut why_not) = match page_access(session, &traits)? {
-        Ok(access) => (Some(access), Vec::new()),
-        Err(why_not) => (None, why_not),
+    let (access, mut why_not) = match page_access(session, &traits) {
+        Ok(Ok(access)) => (Some(access), Vec::new()),
+        Ok(Err(why_not)) => (None, why_not),
+        Err(error) if error.is_refusal() => {
+            (None, vec![format!("the server does not say whether pages can be read: {error}")])
+        }
+        Err(error) => return Err(error.into()),
     };
     let is_known = session.server_version_num() <= NEWEST_KNOWN;
     if !is_known {

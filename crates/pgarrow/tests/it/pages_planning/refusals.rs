@@ -76,6 +76,11 @@ fn a_server_that_does_not_say_is_read_by_copy() {
         // Who asks for pages is told.
         let error = read(source.table("e").options(by(ReadMode::Pages))).unwrap_err();
         assert_error(&error, ErrorKind::Server, Some("42501"), &[object]);
+        // The status was this error, and not what it is there to say.
+        if !right.contains("array_send") {
+            let status = source.pages_status::<&str>(&[]).unwrap();
+            assert!(!status.possible && status.why_not[0].contains(object), "{status:?}");
+        }
         database.execute(&format!("GRANT {right} TO PUBLIC"));
     }
     // What only a superuser needs.
