@@ -247,6 +247,8 @@ pub(crate) struct Heaps {
     pub(crate) blocks: u64,
     /// Those whose header has `PD_ALL_VISIBLE`.
     pub(crate) all_visible: u64,
+    /// Those that were never used.
+    pub(crate) unused: u64,
     /// Everything is stored in a form that is decoded, nothing is stored out of line, and all relations are heaps.
     pub(crate) are_plain: bool,
 }
@@ -261,6 +263,7 @@ impl Heaps {
             blocks: value(0).parse().unwrap(),
             all_visible: value(1).parse().unwrap(),
             are_plain: value(2) == "t",
+            unused: value(3).parse().unwrap(),
         }
     }
 
@@ -297,4 +300,8 @@ const HEAPS: &str = "
         bool_and(relkind IN ('r', 'm') AND relam = 2 AND relpersistence <> 't' AND leaf.oid >= 16384
             AND NOT relrowsecurity AND (reltoastrelid = 0 OR pg_relation_size(reltoastrelid) = 0))
         AND NOT EXISTS (SELECT FROM other)
+        AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid IN (SELECT l.oid FROM leaf AS l) AND attgenerated = 'v'),
+        coalesce(sum((SELECT count(*) FILTER (WHERE get_byte(get_raw_page(leaf.oid::regclass::text, 'main', block), 14) = 0
+                AND get_byte(get_raw_page(leaf.oid::regclass::text, 'main', block), 15) = 0)
+            FROM generate_series(0, blocks - 1) AS block)) FILTER (WHERE relkind IN ('r', 'm')), 0)
     FROM leaf";
