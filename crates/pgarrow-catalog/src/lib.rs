@@ -33,8 +33,8 @@ pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
 pub use leaves::{Leaf, RelationSize, leaves, relation_sizes, row_security_applies};
 pub use name::{NameError, RelationName, parse_column_list, quote_identifier, quote_literal};
 pub use pages::{
-    HeapGroup, HeapTable, NEWEST_KNOWN, PageAccess, PageSource, heap_tables, heap_tables_of_many,
-    large_heap_pages, page_access,
+    HeapGroup, HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, PageSource, heap_tables,
+    heap_tables_of_many, large_heap_pages, page_access,
 };
 pub use relation::{
     Relation, RelationKind, estimated_rows, relation, relations, relations_of_schema, resolve, resolve_many,

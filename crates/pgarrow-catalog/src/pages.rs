@@ -20,7 +20,7 @@ use crate::server::ServerTraits;
 pub use layout::{HeapGroup, HeapTable, heap_tables, heap_tables_of_many};
 
 /// The first version whose pages are read: earlier ones have no scan of a range of `ctid` for the rest.
-const OLDEST: u32 = 140_000;
+pub const OLDEST_BY_PAGES: u32 = 140_000;
 
 /// The newest version whose pages and stored values we know.
 pub const NEWEST_KNOWN: u32 = 189_999;
@@ -135,7 +135,7 @@ pub fn page_access(
     traits: &ServerTraits,
 ) -> Result<Result<PageAccess, Vec<String>>, CatalogError> {
     let mut why_not = of_server(session, traits);
-    if !traits.is_plain_postgres || session.server_version_num() < OLDEST {
+    if !traits.is_plain_postgres || session.server_version_num() < OLDEST_BY_PAGES {
         // Its catalogs may be others.
         return Ok(Err(why_not));
     }
@@ -169,7 +169,7 @@ fn of_server(session: &Session, traits: &ServerTraits) -> Vec<String> {
     if !traits.is_plain_postgres {
         why_not.push(format!("{} is not plain PostgreSQL", traits.product));
     }
-    if session.server_version_num() < OLDEST {
+    if session.server_version_num() < OLDEST_BY_PAGES {
         why_not.push("the server is older than PostgreSQL 14".to_owned());
     }
     if let Some(extension) = &traits.foreign_slicing_extension {

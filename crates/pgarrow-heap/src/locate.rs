@@ -73,7 +73,7 @@ pub(crate) struct Places {
 
 impl Default for Tuples {
     fn default() -> Self {
-        // With those of a page that is the last of a chunk, and those of one page.
+        // Pages are added as long as they make a chunk, and one page may have more.
         let n_max = CHUNK_ROWS.max(TUPLES_MAX);
         Self {
             n_tuples: 0,

@@ -1,8 +1,8 @@
 //! Whether tables can be read by pages of their heaps: what a plan would decide, for people and as JSON.
 
 use pgarrow_catalog::{
-    HeapTable, NEWEST_KNOWN, PageAccess, Relation, RelationName, heap_tables, leaves, page_access, resolve,
-    server_traits, table_columns,
+    HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, Relation, RelationName, heap_tables, leaves,
+    page_access, resolve, server_traits, table_columns,
 };
 use pgarrow_protocol::Session;
 use pgarrow_types::PgColumn;
@@ -10,10 +10,6 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::source::Source;
-
-/// The first version whose tables are asked about: what `page_access` says of earlier ones holds for all their tables, and
-/// they lack catalogs that it takes to say more.
-const OLDEST: u32 = 140_000;
 
 /// What is possible for this role on this server, and why not more. See
 /// [`Source::pages_status`](crate::Source::pages_status).
@@ -104,7 +100,7 @@ fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<Pa
 
 /// Whether the server has the catalogs that say what is possible for a table.
 fn tells_of_tables(is_plain_postgres: bool, version: u32) -> bool {
-    is_plain_postgres && version >= OLDEST
+    is_plain_postgres && version >= OLDEST_BY_PAGES
 }
 
 fn of_table(session: &mut Session, access: Option<&PageAccess>, relation: &Relation) -> Result<TablePages> {

@@ -36,7 +36,8 @@ const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
 
 const SAVEPOINT: &str = "SAVEPOINT pgarrow_pages";
 const RELEASE: &str = "RELEASE SAVEPOINT pgarrow_pages";
-const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pgarrow_pages; RELEASE SAVEPOINT pgarrow_pages";
+/// The savepoint stays where it is.
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pgarrow_pages";
 
 /// Pages that are looked for at once among received bytes: no more of them fit the buffer.
 const FOUND_MAX: usize = 64;
@@ -166,7 +167,6 @@ impl Heap<'_, '_> {
             return Err(Error::from(error).context(format!("pages of {relation}")));
         }
         self.session.execute(ROLLBACK)?;
-        self.session.execute(SAVEPOINT)?;
         reading.is_refused = true;
         self.reader.warnings.push(format!(
             "{relation}: the server handed out no more pages, so the rest came by COPY: {error}"

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use pgarrow::{ErrorKind, ExportOptions, ReadMode};
 use pgarrow_testkit::{Capability, require};
 
-use crate::pages_planning::{all_pages, by, inspected, pages, read, vacuum};
+use crate::pages_planning::{all_pages, by, inspected, pages, read, require_pages, vacuum};
 use crate::render;
 use crate::support::{Role, server_text, source, source_as};
 
@@ -18,17 +18,6 @@ const FUNCTION: &str = "CREATE SCHEMA pgarrow; \
       RETURN public.get_raw_page(relation::regclass::text, 'main', block); \
     END $$; \
     REVOKE EXECUTE ON FUNCTION pgarrow.heap_page FROM PUBLIC";
-
-macro_rules! require_pages {
-    () => {
-        require!(
-            Capability::Server,
-            Capability::Superuser,
-            Capability::VersionAtLeast(140_000),
-            Capability::Extension("pageinspect")
-        )
-    };
-}
 
 /// An export failed once when the function was removed, or failed, in its middle, although COPY could go on.
 #[test]

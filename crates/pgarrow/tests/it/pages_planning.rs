@@ -6,6 +6,7 @@ mod layouts;
 mod refusals;
 mod worth;
 
+pub(crate) use access::require_pages;
 use pgarrow::{Error, ExportOptions, Extract, ReadMode, Report, Source, TablePages};
 use pgarrow_testkit::Database;
 
