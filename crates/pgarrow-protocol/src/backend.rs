@@ -3,7 +3,7 @@
 //! ```text
 //! R  Authentication     i32 method, then what the method needs
 //! S  ParameterStatus    name\0 value\0
-//! K  BackendKeyData     i32 pid, i32 secret
+//! K  BackendKeyData     i32 pid, 4 bytes of secret; 4 to 256 since protocol 3.2
 //! v  NegotiateProtocol  i32 version, i32 n, n × option\0
 //! Z  ReadyForQuery      u8: I, T or E
 //! C  CommandComplete    tag\0
@@ -16,6 +16,7 @@
 //! All of it goes through [`Cursor`]. Source:
 //! <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 
+use crate::config::ProtocolVersion;
 use crate::cursor::{BodyError, Cursor};
 use crate::describe::ColumnDescription;
 use crate::session::TransactionStatus;
@@ -74,10 +75,10 @@ pub(crate) fn parameter_status(body: &[u8]) -> Result<(String, String), BodyErro
 }
 
 /// What a cancel request has to show: the process and its secret.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub(crate) struct BackendKey {
     pub(crate) pid: i32,
-    pub(crate) secret: i32,
+    pub(crate) secret: Vec<u8>,
 }
 
 impl std::fmt::Debug for BackendKey {
@@ -86,24 +87,41 @@ impl std::fmt::Debug for BackendKey {
     }
 }
 
-/// Exactly four bytes of secret, as in protocol 3.0.
-pub(crate) fn backend_key(body: &[u8]) -> Result<BackendKey, BodyError> {
+/// Exactly four bytes of secret in protocol 3.0, four to 256 since 3.2.
+pub(crate) fn backend_key(body: &[u8], protocol: ProtocolVersion) -> Result<BackendKey, BodyError> {
+    let secret_bytes_max = match protocol {
+        ProtocolVersion::V3_0 => 4,
+        ProtocolVersion::V3_2 => 256,
+    };
     let mut cursor = Cursor::new(body);
-    let key = BackendKey { pid: cursor.i32()?, secret: cursor.i32()? };
-    cursor.finish()?;
-    Ok(key)
+    let pid = cursor.i32()?;
+    let secret = cursor.take_rest();
+    if secret.len() < 4 {
+        return Err(BodyError::Short);
+    }
+    match secret.len().checked_sub(secret_bytes_max) {
+        None | Some(0) => Ok(BackendKey { pid, secret: secret.to_vec() }),
+        Some(n_bytes) => Err(BodyError::Trailing(n_bytes)),
+    }
 }
 
-/// Checks a NegotiateProtocolVersion and says how many of our options the server does not know.
-///
-/// The version comes as a minor number or, from servers up to 17, as the full one. Protocol 3.0 has
-/// nothing below it to fall back to, so any other version is nonsense.
-pub(crate) fn negotiate(body: &[u8]) -> Result<usize, BodyError> {
+/// What a NegotiateProtocolVersion says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Negotiation {
+    /// The server speaks protocol 3 with this minor version.
+    pub(crate) minor: i32,
+    /// Options of ours that it does not know.
+    pub(crate) n_options: usize,
+}
+
+/// The version comes as the full one or, as the documentation of servers up to 17 has it, as the minor version only.
+pub(crate) fn negotiation(body: &[u8]) -> Result<Negotiation, BodyError> {
     let mut cursor = Cursor::new(body);
-    match cursor.i32()? {
-        0 | PROTOCOL_3_0 => {}
-        other => return Err(BodyError::Value(other)),
-    }
+    let version = cursor.i32()?;
+    let minor = match (version >> 16, version & 0xffff) {
+        (0 | 3, minor) => minor,
+        _ => return Err(BodyError::Value(version)),
+    };
     let count = cursor.i32()?;
     let n_options =
         usize::try_from(count).ok().filter(|&n| n <= cursor.remaining()).ok_or(BodyError::Count(count))?;
@@ -111,10 +129,8 @@ pub(crate) fn negotiate(body: &[u8]) -> Result<usize, BodyError> {
         cursor.cstring()?;
     }
     cursor.finish()?;
-    Ok(n_options)
+    Ok(Negotiation { minor, n_options })
 }
-
-const PROTOCOL_3_0: i32 = 3 << 16;
 
 pub(crate) fn ready_for_query(body: &[u8]) -> Result<TransactionStatus, BodyError> {
     let mut cursor = Cursor::new(body);
@@ -144,10 +160,30 @@ pub(crate) fn copy_rows(tag: &[u8]) -> Option<u64> {
 /// The rows in a tag that is exactly `command`, with its space, and a `u64`.
 pub(crate) fn tagged_rows(tag: &[u8], command: &[u8]) -> Option<u64> {
     let digits = tag.strip_prefix(command)?;
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None; // `parse` would take a sign
+    if digits.is_empty()
+        || !digits.iter().all(u8::is_ascii_digit)
+        || (digits.len() > 1 && digits.starts_with(b"0"))
+    {
+        return None; // `parse` would take a sign and zeros in front
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The rows that a statement has counted by its tag, 0 if it is one that counts nothing; `None` for a tag of a statement
+/// that counts without a number.
+///
+/// Source: "CommandComplete" in <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+pub(crate) fn counted_rows(tag: &[u8]) -> Option<u64> {
+    const COUNTING: [&[u8]; 7] = [b"DELETE", b"UPDATE", b"MERGE", b"SELECT", b"MOVE", b"FETCH", b"COPY"];
+    let command = tag.split(|byte| *byte == b' ').next().unwrap_or_default();
+    match command {
+        // The number in between was an OID once.
+        b"INSERT" => tagged_rows(tag, b"INSERT 0 "),
+        _ if COUNTING.contains(&command) => {
+            tag.strip_prefix(command).and_then(|rest| tagged_rows(rest, b" "))
+        }
+        _ => Some(0),
+    }
 }
 
 pub(crate) fn row_description(body: &[u8]) -> Result<Vec<ColumnDescription>, BodyError> {
@@ -239,141 +275,4 @@ pub(crate) fn copy_response(body: &[u8]) -> Result<CopyFormats, BodyError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_exact_copy_tag_counts() {
-        for (tag, rows) in [
-            (&b"COPY 0"[..], Some(0)),
-            (b"COPY 7", Some(7)),
-            (b"COPY 18446744073709551615", Some(u64::MAX)),
-            (b"COPY 18446744073709551616", None),
-            (b"COPY", None),
-            (b"COPY ", None),
-            (b"COPY x", None),
-            (b"COPY +5", None),
-            (b"COPY -5", None),
-            (b"COPY 5 ", None),
-            (b"COPY  5", None),
-            (b"copy 5", None),
-            (b"SELECT 5", None),
-            (b"", None),
-        ] {
-            assert_eq!(copy_rows(tag), rows, "{:?}", String::from_utf8_lossy(tag));
-        }
-    }
-
-    #[test]
-    fn row_descriptions_that_lie() {
-        let one = b"\0\x01a\0\0\0\0\x05\0\x02\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0";
-        let columns = row_description(one).unwrap();
-        assert_eq!(columns.len(), 1);
-        assert_eq!((columns[0].name.as_str(), columns[0].table_oid, columns[0].type_oid), ("a", 5, 23));
-        assert_eq!(columns[0].type_modifier, -1);
-        for n_bytes in 0..one.len() {
-            assert!(row_description(&one[..n_bytes]).is_err(), "{n_bytes}");
-        }
-        assert!(row_description(b"\xff\xff").is_err());
-        assert!(row_description(b"\x7f\xff").is_err());
-        let mut trailing = one.to_vec();
-        trailing.push(0);
-        assert_eq!(row_description(&trailing), Err(BodyError::Trailing(1)));
-    }
-
-    #[test]
-    fn data_rows_that_lie() {
-        assert_eq!(data_row(b"\0\x02\xff\xff\xff\xff\0\0\0\x01x"), Ok(vec![None, Some(&b"x"[..])]));
-        for body in [
-            &b""[..],
-            b"\0",
-            b"\0\x01",
-            b"\xff\xff",
-            b"\0\x01\xff\xff\xff\xfe",
-            b"\0\x01\x7f\xff\xff\xff",
-            b"\0\x01\0\0\0\x02x",
-            b"\0\x01\0\0\0\x01xy",
-        ] {
-            assert!(data_row(body).is_err(), "{body:?}");
-        }
-    }
-
-    #[test]
-    fn copy_responses_that_lie() {
-        assert_eq!(
-            copy_response(b"\x01\0\x02\0\x01\0\x01"),
-            Ok(CopyFormats { n_columns: 2, is_binary: true })
-        );
-        assert_eq!(copy_response(b"\x01\0\0"), Ok(CopyFormats { n_columns: 0, is_binary: true }));
-        assert!(!copy_response(b"\0\0\x01\0\0").unwrap().is_binary);
-        assert!(!copy_response(b"\x01\0\x02\0\x01\0\0").unwrap().is_binary);
-        for body in [
-            &b""[..],
-            b"\x01",
-            b"\x01\xff\xff",
-            b"\x01\0\x01",
-            b"\x01\0\x01\0\x02",
-            b"\x02\0\0",
-            b"\x01\0\0\0",
-        ] {
-            assert!(copy_response(body).is_err(), "{body:?}");
-        }
-    }
-
-    #[test]
-    fn protocol_negotiation_is_bounded() {
-        assert_eq!(negotiate(b"\0\0\0\0\0\0\0\x01_pq_.x\0"), Ok(1));
-        assert_eq!(negotiate(b"\0\x03\0\0\0\0\0\0"), Ok(0));
-        for body in [
-            &b"\0\0\0\0\x7f\xff\xff\xff"[..],
-            b"\0\0\0\0\xff\xff\xff\xff",
-            b"\0\0\0\0\0\0\0\x01open",
-            b"\0\x03\0\x02\0\0\0\0",
-            b"\0\x02\0\0\0\0\0\0",
-            b"\0\0\0",
-        ] {
-            assert!(negotiate(body).is_err(), "{body:?}");
-        }
-    }
-
-    #[test]
-    fn authentication_requests() {
-        assert_eq!(authentication(b"\0\0\0\0"), Ok(Authentication::Ok));
-        assert_eq!(authentication(b"\0\0\0\x05abcd"), Ok(Authentication::Md5 { salt: *b"abcd" }));
-        assert_eq!(authentication(b"\0\0\0\x07"), Ok(Authentication::Other(7)));
-        assert_eq!(
-            authentication(b"\0\0\0\x0aSCRAM-SHA-256\0\0"),
-            Ok(Authentication::Sasl { mechanisms: vec!["SCRAM-SHA-256".to_owned()] })
-        );
-        for body in [
-            &b""[..],
-            b"\0\0\0",
-            b"\0\0\0\0x",
-            b"\0\0\0\x05abc",
-            b"\0\0\0\x0aSCRAM",
-            b"\0\0\0\x0aSCRAM\0",
-            b"\0\0\0\x0a\0x",
-        ] {
-            assert!(authentication(body).is_err(), "{body:?}");
-        }
-    }
-
-    #[test]
-    fn small_bodies() {
-        assert_eq!(parameter_status(b"a\0b\0"), Ok(("a".to_owned(), "b".to_owned())));
-        assert!(parameter_status(b"a\0b").is_err());
-        assert!(backend_key(b"\0\0\0\x01\0\0\0\x02").is_ok());
-        assert!(backend_key(b"\0\0\0\x01\0\0\0").is_err());
-        assert!(backend_key(b"\0\0\0\x01\0\0\0\x02\0").is_err());
-        assert_eq!(ready_for_query(b"I"), Ok(TransactionStatus::Idle));
-        assert!(ready_for_query(b"").is_err());
-        assert!(ready_for_query(b"X").is_err());
-        assert!(ready_for_query(b"II").is_err());
-        assert_eq!(parameter_description(b"\0\x01\0\0\0\x17"), Ok(vec![23]));
-        assert!(parameter_description(b"\xff\xff\0\0\0\x17").is_err());
-        assert_eq!(command_complete(b"COPY 1\0"), Ok(&b"COPY 1"[..]));
-        assert!(command_complete(b"COPY 1").is_err());
-        assert!(command_complete(b"").is_err());
-        assert!(command_complete(b"COPY 1\0\0").is_err());
-    }
-}
+mod tests;

@@ -13,13 +13,15 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::backend::BackendKey;
 use crate::config::Config;
-use crate::connect;
+use crate::dial::{Patience, check_peer, dial};
+use crate::encrypt::encrypt;
 use crate::error::{Error, ErrorKind};
 use crate::session::Session;
+use crate::tls::TlsClient;
 
 const PHASE: &str = "cancel request";
 
@@ -35,7 +37,7 @@ pub(crate) struct Target {
     pub(crate) config: Config,
     pub(crate) endpoint: String,
     /// Set if the session is encrypted.
-    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    pub(crate) tls: Option<Arc<TlsClient>>,
     pub(crate) backend_key: Option<BackendKey>,
 }
 
@@ -56,16 +58,18 @@ impl Canceller {
     /// may then still be running.
     pub fn cancel(&self, deadline: Duration) -> Result<(), Error> {
         let target = &*self.target;
-        let Some(backend_key) = target.backend_key else {
+        let Some(backend_key) = &target.backend_key else {
             let message =
                 format!("{}: cancel is not available, the server gave no key for it", target.endpoint);
             return Err(Error::new(ErrorKind::Protocol, message));
         };
-        let deadline = Instant::now().checked_add(deadline);
-        let mut session =
-            Session::new(connect::open(&target.config, deadline)?.0, target.config.clone(), deadline);
+        let patience = Patience::new(Some(deadline), &Interrupter::default());
+        // The session's own address: the name may stand for another server by now.
+        let wire = dial(&target.config, target.config.pinned(), &patience)?;
+        check_peer(&wire, &target.config)?;
+        let mut session = Session::new(wire, target.config.clone(), patience.deadline);
         if let Some(tls) = &target.tls {
-            connect::encrypt(&mut session, tls, true)?;
+            encrypt(&mut session, tls, true)?;
         }
         session.outgoing.cancel_request(backend_key)?;
         session.send(PHASE)?;
@@ -95,11 +99,16 @@ impl fmt::Debug for Canceller {
 #[derive(Clone, Debug, Default)]
 pub struct Interrupter {
     interrupted: Arc<AtomicBool>,
+    committing: Arc<AtomicBool>,
 }
 
 impl Interrupter {
-    pub(crate) fn new(interrupted: Arc<AtomicBool>) -> Self {
-        Self { interrupted }
+    pub(crate) fn new(interrupted: Arc<AtomicBool>, committing: Arc<AtomicBool>) -> Self {
+        Self { interrupted, committing }
+    }
+
+    pub(crate) fn committing(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.committing)
     }
 
     pub(crate) fn flag(&self) -> Arc<AtomicBool> {
@@ -114,5 +123,11 @@ impl Interrupter {
     /// True once [`interrupt`](Self::interrupt) was called on this handle or a clone of it.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// True from the moment [`Session::commit`] begins to send COMMIT until the server has said what became of it; for good
+    /// if it never does. A process that ends meanwhile leaves it open whether the transaction is committed.
+    pub fn is_committing(&self) -> bool {
+        self.committing.load(Ordering::SeqCst)
     }
 }

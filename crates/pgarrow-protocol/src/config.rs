@@ -2,38 +2,49 @@
 //!
 //! ```text
 //!  conninfo: URI │ key=value … │ database name     conninfo.rs ─┐
-//!  environment: PGHOST, PGPORT, …               environment.rs ─┤ earlier wins
+//!  service file                                     service.rs ─┤ earlier wins
+//!  environment: PGHOST, PGPORT, …                 parameter.rs ─┤
 //!  defaults: OS user, socket or localhost, 5432, prefer         ─┘
 //!                                 │
 //!                                 ▼
-//!                              Config ──at connect──▶ password file (passfile.rs), root certificates
+//!                              Config ──at connect──▶ host by host: password file (passfile.rs), certificates
 //! ```
 //!
-//! A parameter of libpq that is not supported here is an error that names it, in the string as well
-//! as in the environment: dropping `sslcert` or `target_session_attrs` silently would connect to the
-//! wrong place, or less carefully than asked for.
+//! A parameter of libpq that is not supported here (GSSAPI, OAuth) is an error that names it, in the string as
+//! well as in the environment: dropping one silently would connect to the wrong place, or less carefully than
+//! asked for.
 //!
-//! What differs from libpq on purpose: one host only; `dbname` is never expanded as a connection
-//! string of its own; `prefer` does not try again without TLS after the server has refused the user.
+//! What differs from libpq on purpose:
+//!
+//! - Text always comes as UTF-8, whatever `client_encoding` says; a warning says so.
+//! - Keepalives begin after a minute instead of two hours: a server that is gone is noticed within four minutes.
+//! - Without a host, `localhost` is tried where there is no socket.
+//! - A `dbname` within a string is never expanded as a connection string of its own.
 //!
 //! Source: <https://www.postgresql.org/docs/current/libpq-connect.html> and
 //! <https://www.postgresql.org/docs/current/libpq-envars.html>.
 
+mod choice;
 mod conninfo;
-mod environment;
+mod hosts;
 mod parameter;
 mod passfile;
-mod sslmode;
+mod read;
+mod security;
+mod service;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::parameter::Parameter;
+pub use self::choice::SslMode;
+pub(crate) use self::choice::{ChannelBinding, ProtocolVersion, SslCertMode, TlsVersion};
+pub(crate) use self::choice::{LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
+pub(crate) use self::hosts::Host;
 use self::passfile::Passfile;
-pub use self::sslmode::SslMode;
+pub(crate) use self::security::AuthMethod;
+pub(crate) use self::security::{AuthSettings, RootCert, TlsSettings};
 use crate::error::{Error, ErrorKind};
 
 /// Where and how to connect. Made from a connection string and the environment, as psql does it.
@@ -50,9 +61,10 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Eq, PartialEq)]
 #[must_use]
 pub struct Config {
-    /// A name, an address, or the directory of a Unix socket (starts with `/`).
-    host: String,
-    port: u16,
+    /// At least one; of a session, the one that answered.
+    hosts: Vec<Host>,
+    target_session_attrs: TargetSessionAttrs,
+    load_balance_hosts: LoadBalanceHosts,
     /// `None` means: as the user.
     dbname: Option<String>,
     user: String,
@@ -62,28 +74,40 @@ pub struct Config {
     connect_timeout: Option<Duration>,
     application_name: String,
     options: Option<String>,
-    timezone: Option<String>,
-    sslmode: SslMode,
-    sslrootcert: RootCert,
-    keepalives: bool,
-    /// The address that answered, for cancel requests and further sessions.
-    pinned: Option<SocketAddr>,
+    /// Parameters of the server's session besides, sent at startup.
+    session_parameters: Vec<(&'static str, String)>,
+    tls: TlsSettings,
+    auth: AuthSettings,
+    keepalives: Keepalives,
+    /// What was given and has no effect here, one sentence each.
+    without_effect: Vec<String>,
 }
 
-/// Where trusted certificates come from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum RootCert {
-    /// `~/.postgresql/root.crt`
-    Home,
-    File(PathBuf),
-    /// What the operating system trusts.
-    System,
+/// How a connection over TCP is seen to be dead.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Keepalives {
+    pub(crate) is_on: bool,
+    /// Of silence, before the first probe.
+    pub(crate) idle: Duration,
+    pub(crate) interval: Duration,
+    /// Probes without an answer.
+    pub(crate) count: u32,
+    /// For which what was sent may stay unacknowledged. `None`: as the system has it.
+    pub(crate) user_timeout: Option<Duration>,
 }
 
-const APPLICATION_NAME: &str = "pgarrow";
-const PORT: u16 = 5432;
-/// Debian's directory for sockets, then PostgreSQL's own default.
-const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+impl Default for Keepalives {
+    fn default() -> Self {
+        Self {
+            is_on: true,
+            idle: Duration::from_secs(60),
+            interval: Duration::from_secs(15),
+            count: 12,
+            user_timeout: Some(Duration::from_secs(240)),
+        }
+    }
+}
+
 /// `MAX_STARTUP_PACKET_LENGTH` in PostgreSQL's `src/include/libpq/pqcomm.h`.
 const STARTUP_BYTES_MAX: usize = 10_000;
 
@@ -117,78 +141,41 @@ impl Config {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Config, Error> {
         let mut values = conninfo::read(conninfo.unwrap_or_default())?;
-        for (parameter, value) in environment::read(environment)? {
-            values.entry(parameter).or_insert(value);
-        }
-        // As in libpq, an empty value means the default, and still hides the environment's.
-        values.retain(|_, value| !value.is_empty());
-        Self::from_values(values, environment)
-    }
-
-    fn from_values(
-        mut values: BTreeMap<Parameter, String>,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Config, Error> {
-        let mut take = |parameter| values.remove(&parameter);
-        if let Some(encoding) = take(Parameter::ClientEncoding) {
-            check_encoding(&encoding)?;
-        }
-        let port = take(Parameter::Port).map_or(Ok(PORT), |text| parse_port(&text))?;
-        let connect_timeout =
-            take(Parameter::ConnectTimeout).map_or(Ok(None), |text| parse_timeout(&text))?;
-        let keepalives = take(Parameter::Keepalives).map_or(Ok(true), |text| parse_keepalives(&text))?;
-        let sslmode = take(Parameter::Sslmode).map(|text| text.parse::<SslMode>()).transpose()?;
-        let sslrootcert = match take(Parameter::Sslrootcert) {
-            None => RootCert::Home,
-            Some(system) if system == "system" => RootCert::System,
-            Some(path) => RootCert::File(path.into()),
+        let home =
+            environment("HOME").filter(|home| !home.is_empty()).map(PathBuf::from).or_else(read::os_home);
+        let with_service = |values: &mut parameter::Values| -> Result<(), Error> {
+            for (name, variable) in [("service", "PGSERVICE"), ("servicefile", "PGSERVICEFILE")] {
+                if let Some(value) = environment(variable) {
+                    values.entry(name).or_insert(value);
+                }
+            }
+            service::add_service(values, home.as_deref(), environment)
         };
-        let user = match take(Parameter::User) {
-            Some(user) => user,
-            None => os_user()?,
-        };
-        let home = environment("HOME").filter(|home| !home.is_empty()).map(PathBuf::from).or_else(os_home);
-        let application_name = take(Parameter::ApplicationName);
-        let fallback_application_name = take(Parameter::FallbackApplicationName);
-        let config = Config {
-            host: take(Parameter::Host).unwrap_or_else(|| default_host(port, Path::exists)),
-            port,
-            dbname: take(Parameter::Dbname),
-            user,
-            password: take(Parameter::Password),
-            passfile: take(Parameter::Passfile).map(PathBuf::from),
-            home,
-            connect_timeout,
-            application_name: application_name
-                .or(fallback_application_name)
-                .unwrap_or_else(|| APPLICATION_NAME.to_owned()),
-            options: take(Parameter::Options),
-            timezone: take(Parameter::Timezone),
-            sslmode: match (sslmode, &sslrootcert) {
-                (Some(sslmode), _) => sslmode,
-                (None, RootCert::System) => SslMode::VerifyFull,
-                (None, _) => SslMode::Prefer,
-            },
-            sslrootcert,
-            keepalives,
-            pinned: None,
-        };
+        with_service(&mut values)?;
+        parameter::add_environment(&mut values, environment);
+        // The environment's service was looked at above.
+        values.retain(|name, value| {
+            !parameter::is_default(name, value) && !matches!(*name, "service" | "servicefile")
+        });
+        parameter::check_support(&values)?;
+        let config = read::config(values, home, environment)?;
         config.check()?;
         Ok(config)
     }
 
     /// What the setters do not check because they cannot fail.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        self.hosts.iter().try_for_each(Host::check)?;
         let fields = [
-            ("host", Some(self.host.as_str())),
             ("dbname", self.dbname.as_deref()),
             ("user", Some(self.user.as_str())),
             ("password", self.password.as_deref()),
             ("application_name", Some(self.application_name.as_str())),
             ("options", self.options.as_deref()),
-            ("timezone", self.timezone.as_deref()),
         ];
-        for (name, value) in fields {
+        let session = self.session_parameters.iter().map(|(name, value)| (*name, Some(value.as_str())));
+        let fields: Vec<_> = fields.into_iter().chain(session).collect();
+        for (name, value) in &fields {
             if value.is_some_and(|value| value.contains('\0')) {
                 return Err(refuse(format!(
                     "{name} holds a zero byte, which would end it early on the wire"
@@ -202,41 +189,32 @@ impl Config {
                 "the connection parameters are longer than the 10,000 bytes a server accepts",
             ));
         }
-        if self.host.is_empty() {
-            return Err(refuse("host is empty"));
-        }
         if self.user.is_empty() {
             return Err(refuse("user is empty"));
         }
-        if !self.is_unix_socket() && self.host.contains(',') {
-            return Err(refuse("host is a list: several hosts are not supported yet, give one"));
-        }
-        if !self.is_unix_socket() && self.host.contains(|c: char| c == '@' || c == '/' || c.is_control()) {
-            return Err(refuse(
-                "host holds a character that no host name has; in a URI, characters such as @, / and : in a \
-                 user name or password must be percent-encoded",
-            ));
-        }
-        if self.port == 0 {
-            return Err(refuse("port is 0, use 1 to 65535"));
-        }
-        if self.sslrootcert == RootCert::System && self.sslmode != SslMode::VerifyFull {
+        if self.tls.root_cert == RootCert::System && self.tls.mode != SslMode::VerifyFull {
             return Err(refuse(format!(
                 "sslmode={} is too weak for sslrootcert=system, use sslmode=verify-full",
-                self.sslmode
+                self.tls.mode
+            )));
+        }
+        if self.tls.negotiation == SslNegotiation::Direct && self.tls.mode < SslMode::Require {
+            return Err(refuse(format!(
+                "sslmode={} is too weak for sslnegotiation=direct, use sslmode=require or stronger",
+                self.tls.mode
             )));
         }
         Ok(())
     }
 
-    /// The host name, the address, or the directory of the Unix socket, as given.
+    /// The host name, the address, or the directory of the Unix socket, as given; the first of several.
     pub fn host(&self) -> &str {
-        &self.host
+        self.hosts.first().map_or("", |host| host.name.as_str())
     }
 
-    /// The TCP port; it is also part of a Unix socket's name.
+    /// The TCP port; it is also part of a Unix socket's name. Of the first of several hosts.
     pub fn port(&self) -> u16 {
-        self.port
+        self.hosts.first().map_or(hosts::PORT, |host| host.port)
     }
 
     /// The database; the user's name if none was given.
@@ -263,39 +241,35 @@ impl Config {
     ///
     /// `require` turns into `verify-ca` when a root certificate is there, as in libpq.
     pub fn sslmode(&self) -> SslMode {
-        self.sslmode
+        self.tls.mode
     }
 
-    /// The time for TCP, TLS and authentication together. `None`: as long as it takes.
+    /// The time for the TCP connection, TLS and authentication together, for each address that is tried. `None`: as
+    /// long as it takes.
     pub fn connect_timeout(&self) -> Option<Duration> {
         self.connect_timeout
     }
 
     /// True if [`host`](Self::host) is the directory of a Unix socket.
     pub fn is_unix_socket(&self) -> bool {
-        self.host.starts_with('/')
+        self.hosts.first().is_some_and(Host::is_unix_socket)
     }
 
-    /// `host:port`, or the path of the socket. For messages.
+    /// `host:port`, or the path of the socket; several with commas between. For messages.
     pub fn endpoint(&self) -> String {
-        if self.is_unix_socket() {
-            self.socket_path().display().to_string()
-        } else if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        self.hosts.iter().map(Host::endpoint).collect::<Vec<_>>().join(",")
     }
 
     /// What is weak about these settings, one sentence each, for a person to read.
     ///
     /// Reads the password file's permissions if it is going to be used.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.without_effect.clone();
         if self.is_remote() && self.effective_sslmode() < SslMode::Require {
             warnings.push(format!(
                 "sslmode={} does not enforce TLS to {}: use sslmode=verify-full, or at least require",
-                self.sslmode, self.host
+                self.tls.mode,
+                self.host()
             ));
         }
         if self.password.is_none() {
@@ -304,14 +278,17 @@ impl Config {
         warnings
     }
 
-    /// Another host: a name, an address, or the directory of a Unix socket.
+    /// Another host, in place of all: a name, an address, or the directory of a Unix socket.
     pub fn with_host(self, host: impl Into<String>) -> Self {
-        Self { host: host.into(), pinned: None, ..self }
+        Self { hosts: vec![Host::new(host.into(), self.port())], ..self }
     }
 
-    /// Another port. A default host that was found by its socket stays.
-    pub fn with_port(self, port: u16) -> Self {
-        Self { port, pinned: None, ..self }
+    /// Another port, for all hosts. A default host that was found by its socket stays.
+    pub fn with_port(mut self, port: u16) -> Self {
+        for host in &mut self.hosts {
+            *host = Host { port, pinned: None, ..host.clone() };
+        }
+        self
     }
 
     /// Another database.
@@ -345,46 +322,93 @@ impl Config {
     }
 
     /// The session's time zone, sent at startup.
-    pub fn with_timezone(self, timezone: impl Into<String>) -> Self {
-        Self { timezone: Some(timezone.into()), ..self }
+    pub fn with_timezone(mut self, timezone: impl Into<String>) -> Self {
+        self.session_parameters.retain(|(name, _)| *name != "TimeZone");
+        self.session_parameters.push(("TimeZone", timezone.into()));
+        self
     }
 
     /// How TLS is used.
-    pub fn with_sslmode(self, sslmode: SslMode) -> Self {
-        Self { sslmode, ..self }
+    pub fn with_sslmode(mut self, sslmode: SslMode) -> Self {
+        self.tls.mode = sslmode;
+        self
     }
 
     /// The file with trusted certificates, in PEM; the path `system` stands for what the operating
     /// system trusts and needs [`SslMode::VerifyFull`].
-    pub fn with_sslrootcert(self, path: impl Into<PathBuf>) -> Self {
+    pub fn with_sslrootcert(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let sslrootcert = if path == Path::new("system") { RootCert::System } else { RootCert::File(path) };
-        Self { sslrootcert, ..self }
+        self.tls.root_cert =
+            if path == Path::new("system") { RootCert::System } else { RootCert::File(path) };
+        self
     }
 
-    /// The time for TCP, TLS and authentication together. `None`: as long as it takes.
+    /// The time for the TCP connection, TLS and authentication together, for each address that is tried. `None`: as
+    /// long as it takes.
     pub fn with_connect_timeout(self, connect_timeout: Option<Duration>) -> Self {
         Self { connect_timeout, ..self }
     }
 
-    pub(crate) fn with_pinned(self, pinned: Option<SocketAddr>, password: Option<String>) -> Self {
-        Self { pinned, password, ..self }
+    /// Each host alone. A password from the file is looked up when it is asked for, so that it goes to no other host.
+    pub(crate) fn each_host(&self) -> Vec<Self> {
+        self.hosts.iter().map(|host| Self { hosts: vec![host.clone()], ..self.clone() }).collect()
+    }
+
+    /// The first host, at this address from now on.
+    pub(crate) fn with_pinned(mut self, pinned: Option<SocketAddr>) -> Self {
+        self.hosts.truncate(1);
+        if let Some(host) = self.hosts.first_mut() {
+            host.pinned = pinned;
+        }
+        self
+    }
+
+    /// The only host, or the first.
+    pub(crate) fn first_host(&self) -> Option<&Host> {
+        self.hosts.first()
+    }
+
+    /// The name that was given, which a certificate can be checked for; none if there is only an address.
+    pub(crate) fn host_name(&self) -> Option<&str> {
+        self.hosts.first().filter(|host| host.has_name).map(|host| host.name.as_str())
     }
 
     pub(crate) fn pinned(&self) -> Option<SocketAddr> {
-        self.pinned
+        self.hosts.first()?.pinned
     }
 
-    pub(crate) fn keepalives(&self) -> bool {
+    pub(crate) fn target_session_attrs(&self) -> TargetSessionAttrs {
+        self.target_session_attrs
+    }
+
+    pub(crate) fn load_balance_hosts(&self) -> LoadBalanceHosts {
+        self.load_balance_hosts
+    }
+
+    pub(crate) fn keepalives(&self) -> Keepalives {
         self.keepalives
     }
 
-    pub(crate) fn timezone(&self) -> Option<&str> {
-        self.timezone.as_deref()
+    /// Parameters of the server's session, by the server's names.
+    pub(crate) fn session_parameters(&self) -> &[(&'static str, String)] {
+        &self.session_parameters
+    }
+
+    pub(crate) fn tls(&self) -> &TlsSettings {
+        &self.tls
+    }
+
+    pub(crate) fn auth(&self) -> &AuthSettings {
+        &self.auth
+    }
+
+    /// A file of `~/.postgresql`, if there is a home.
+    pub(crate) fn tls_file(&self, name: &str) -> Option<PathBuf> {
+        self.home.as_ref().map(|home| home.join(".postgresql").join(name))
     }
 
     pub(crate) fn socket_path(&self) -> PathBuf {
-        Path::new(&self.host).join(socket_name(self.port))
+        self.hosts.first().map(Host::socket_path).unwrap_or_default()
     }
 
     /// The password: given, or from the password file.
@@ -399,7 +423,7 @@ impl Config {
             (None, None) => return (None, None),
         };
         match Passfile::read(&path) {
-            Ok(passfile) => (passfile.password(&self.host, self.port, self.dbname(), &self.user), None),
+            Ok(passfile) => (passfile.password(self.host(), self.port(), self.dbname(), &self.user), None),
             Err(warning) => (None, warning),
         }
     }
@@ -408,45 +432,45 @@ impl Config {
     ///
     /// Source: <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBQ-SSL-CERTIFICATES>.
     pub(crate) fn effective_sslmode(&self) -> SslMode {
-        if self.sslmode == SslMode::Require && self.root_file().is_some_and(|path| path.exists()) {
+        if self.tls.mode == SslMode::Require && self.root_file().is_some_and(|path| path.exists()) {
             SslMode::VerifyCa
         } else {
-            self.sslmode
+            self.tls.mode
         }
-    }
-
-    pub(crate) fn sslrootcert(&self) -> &RootCert {
-        &self.sslrootcert
     }
 
     /// The file with trusted certificates; `None` for the system's or if there is no home.
     pub(crate) fn root_file(&self) -> Option<PathBuf> {
-        match &self.sslrootcert {
+        match &self.tls.root_cert {
             RootCert::System => None,
             RootCert::File(path) => Some(path.clone()),
-            RootCert::Home => self.home.as_ref().map(|home| home.join(".postgresql/root.crt")),
+            RootCert::Home => self.tls_file("root.crt"),
         }
     }
 
-    /// Whether there is a network between here and the server: no Unix socket, `localhost` or loopback address.
+    /// Whether there is a network between here and the server: no Unix socket, `localhost` or loopback address. Of
+    /// several hosts, the first.
     pub fn is_remote(&self) -> bool {
-        if self.is_unix_socket() || self.host == "localhost" {
+        let Some(host) = self.hosts.first() else { return false };
+        if host.is_unix_socket() || (host.name == "localhost" && host.address.is_none()) {
             return false;
         }
-        !self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        let address = host.address.or_else(|| host.name.parse::<IpAddr>().ok());
+        !address.is_some_and(|address| address.is_loopback())
     }
 }
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |part: fn(&Host) -> String| self.hosts.iter().map(part).collect::<Vec<_>>().join(",");
         write!(
             f,
             "host={} port={} dbname={} user={} sslmode={}",
-            self.host,
-            self.port,
+            list(|host| host.name.clone()),
+            list(|host| host.port.to_string()),
             self.dbname(),
             self.user,
-            self.sslmode
+            self.tls.mode
         )
     }
 }
@@ -454,85 +478,20 @@ impl fmt::Display for Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("host", &self.host)
-            .field("port", &self.port)
+            .field("hosts", &self.hosts)
             .field("dbname", &self.dbname)
             .field("user", &self.user)
             .field("password", &self.password.as_ref().map(|_| "(hidden)"))
             .field("application_name", &self.application_name)
-            .field("sslmode", &self.sslmode)
-            .field("sslrootcert", &self.sslrootcert)
+            .field("sslmode", &self.tls.mode)
+            .field("root_cert", &self.tls.root_cert)
             .field("connect_timeout", &self.connect_timeout)
-            .field("pinned", &self.pinned)
             .finish_non_exhaustive()
     }
 }
 
 fn refuse(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Config, message)
-}
-
-fn parse_port(text: &str) -> Result<u16, Error> {
-    if text.contains(',') {
-        return Err(refuse("port is a list: several hosts are not supported yet, give one"));
-    }
-    match text.trim().parse() {
-        Ok(port @ 1..) => Ok(port),
-        _ => Err(refuse(
-            "port is not a number from 1 to 65535; in a URI, characters such as @, / and : in a user name or \
-             password must be percent-encoded",
-        )),
-    }
-}
-
-/// Seconds; as in libpq, 0 and less mean no limit.
-fn parse_timeout(text: &str) -> Result<Option<Duration>, Error> {
-    match text.trim().parse::<i32>() {
-        Ok(seconds) => Ok(u64::try_from(seconds).ok().filter(|&n| n > 0).map(Duration::from_secs)),
-        Err(_) => Err(refuse("connect_timeout is not a whole number of seconds")),
-    }
-}
-
-fn parse_keepalives(text: &str) -> Result<bool, Error> {
-    match text.trim() {
-        "0" => Ok(false),
-        "1" => Ok(true),
-        _ => Err(refuse("keepalives is neither 0 nor 1")),
-    }
-}
-
-fn check_encoding(text: &str) -> Result<(), Error> {
-    if ["utf8", "utf-8", "unicode", "auto"].iter().any(|name| text.eq_ignore_ascii_case(name)) {
-        Ok(())
-    } else {
-        Err(refuse("client_encoding can only be UTF8: Arrow text is UTF-8, the server converts"))
-    }
-}
-
-fn os_user() -> Result<String, Error> {
-    match nix::unistd::User::from_uid(nix::unistd::geteuid()) {
-        Ok(Some(user)) => Ok(user.name),
-        _ => Err(refuse(
-            "no user given, and the operating system has no name for this one: set user or PGUSER",
-        )),
-    }
-}
-
-fn os_home() -> Option<PathBuf> {
-    nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir)
-}
-
-fn default_host(port: u16, exists: impl Fn(&Path) -> bool) -> String {
-    SOCKET_DIRECTORIES
-        .iter()
-        .find(|directory| exists(&Path::new(directory).join(socket_name(port))))
-        .unwrap_or(&"localhost")
-        .to_string()
-}
-
-/// Source: `UNIXSOCK_PATH` in PostgreSQL's `src/include/libpq/pqcomm.h`.
-fn socket_name(port: u16) -> String {
-    format!(".s.PGSQL.{port}")
 }
 
 #[cfg(test)]

@@ -1,46 +1,42 @@
 //! From a [`Config`] to a [`Session`] that is logged in.
 //!
 //! ```text
-//!  address ─▶ TCP or Unix socket ─▶ SSLRequest ─▶ one byte: S ─▶ TLS handshake ─┐
-//!                    │                             │                            ├─▶ startup ─▶ auth.rs
-//!                    └── disable, Unix socket      └ N (allow, prefer) ─────────┘
+//!  hosts ─▶ addresses ─▶ TCP or Unix socket ─▶ TLS (encrypt.rs) ─▶ startup ─▶ auth.rs ─▶ the session that is wanted
+//!    ▲          ▲                 │                   │               │                          │
+//!    │          └─ refused, timed out ┘               │               │                          │
+//!    └───────────── no address left, 57P03, not what target_session_attrs asks for ──────────────┘
 //!
 //!  allow    plaintext; if the server refuses, all over again with TLS
-//!  prefer   TLS; on N go on in plaintext; if the handshake fails, all over again in plaintext
+//!  prefer   TLS; on N go on in plaintext; if the handshake fails or the server refuses, all over again in plaintext
 //!  require… TLS or an error
 //! ```
 //!
-//! One deadline covers all of it except the name lookup, which the operating system limits. After
-//! the request for TLS exactly one byte is read: whatever a man in the middle appends is fed to the
-//! handshake, which fails on it (CVE-2021-23222), and an error in place of the byte is not from
-//! somebody we know yet, so its text is not shown (CVE-2024-10977).
+//! `connect_timeout` covers everything from the lookup of the name to the login, and begins anew for each address,
+//! as in libpq. Another host is tried where libpq tries one: not after a wrong password, nor when TLS is not had.
 //!
-//! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>.
+//! Source: <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS>; `PQconnectPoll` in
+//! PostgreSQL's `src/interfaces/libpq/fe-connect.c`.
 
-use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use rustls::{ClientConfig, ClientConnection};
+use std::time::Duration;
 
 use crate::cancel::Interrupter;
-use crate::config::{Config, SslMode};
+use crate::config::{Config, LoadBalanceHosts, SslMode, TargetSessionAttrs};
+use crate::dial::{Patience, addresses, check_peer, dial};
+use crate::encrypt::encrypt;
 use crate::error::{Error, ErrorKind};
-use crate::session::{Session, is_not_yet};
-use crate::socket::Socket;
-use crate::tls;
-use crate::wire::{TICK, Wire};
+use crate::session::Session;
+use crate::tls::TlsClient;
 
-const TLS_PHASE: &str = "TLS handshake";
 const STARTUP_PHASE: &str = "startup";
 
 impl Session {
     /// Connects and logs in.
     ///
-    /// All addresses of the host are tried in turn; the first one that accepts a connection is the
-    /// one that counts.
+    /// All hosts, and all addresses of each, are tried in turn, or in an order of chance if `load_balance_hosts` says
+    /// so, until one accepts the connection and is what `target_session_attrs` asks for. The session's
+    /// [`config`](Self::config) has only that one.
     ///
     /// # Errors
     ///
@@ -49,167 +45,258 @@ impl Session {
         Self::connect_interruptible(config, &Interrupter::default())
     }
 
-    /// As [`connect`](Self::connect), and `interrupter`, which is then the session's own, stops it: as soon as
-    /// the operating system has looked up the name and opened the connection.
+    /// How long whoever connects with [`config`](Self::config) from now on may take: one that was given less, because
+    /// others had tried before it, hands on what they were given.
+    pub fn set_connect_timeout(&mut self, connect_timeout: Option<Duration>) {
+        self.config = self.config.clone().with_connect_timeout(connect_timeout);
+    }
+
+    /// As [`connect`](Self::connect), and `interrupter`, which is then the session's own, stops it within about
+    /// 100 ms.
     ///
     /// # Errors
     ///
     /// As for [`connect`](Self::connect), and [`ErrorKind::Interrupted`].
     pub fn connect_interruptible(config: &Config, interrupter: &Interrupter) -> Result<Session, Error> {
         config.check()?;
-        let deadline = config.connect_timeout().and_then(|time| Instant::now().checked_add(time));
-        let config = &config.clone().with_pinned(config.pinned(), config.resolved_password());
-        let sslmode = config.effective_sslmode();
-        if config.is_unix_socket() || sslmode == SslMode::Disable {
-            return attempt(config, None, deadline, interrupter);
+        let mut hosts = config.each_host();
+        let is_random = config.load_balance_hosts() == LoadBalanceHosts::Random;
+        if is_random {
+            shuffle(&mut hosts);
         }
-        let tls = tls::client_config(config, sslmode)?;
-        let with_tls = |is_required| attempt(config, Some((&tls, is_required)), deadline, interrupter);
-        match sslmode {
-            SslMode::Allow => match attempt(config, None, deadline, interrupter) {
-                Err(error) if error.kind() == ErrorKind::Server => with_tls(true),
-                result => result,
-            },
-            SslMode::Prefer => match with_tls(false) {
-                Err(error) if error.kind() == ErrorKind::Tls => attempt(config, None, deadline, interrupter),
-                result => result,
-            },
-            _ => with_tls(true),
+        let passes = match config.target_session_attrs() {
+            TargetSessionAttrs::PreferStandby => vec![TargetSessionAttrs::Standby, TargetSessionAttrs::Any],
+            wanted => vec![wanted],
+        };
+        let mut failures = Vec::new();
+        for wanted in passes {
+            for host in &hosts {
+                match connect_host(host, wanted, is_random, interrupter) {
+                    Ok(session) => return Ok(session),
+                    Err(error) if is_about_this_host(&error) => failures.push(error),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Err(all_of(failures))
+    }
+}
+
+/// An answer to a question of ours that was no answer: another host may have one, as in libpq.
+fn about_this_host(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Interrupted | ErrorKind::Connect | ErrorKind::Timeout => error,
+        _ => Error::new(ErrorKind::Connect, format!("{error}, when asked for target_session_attrs")),
+    }
+}
+
+/// Whether another host may do better.
+fn is_about_this_host(error: &Error) -> bool {
+    // 57P03, cannot_connect_now: it starts up, shuts down or recovers.
+    matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) || error.sqlstate() == Some("57P03")
+}
+
+/// One error that tells of all.
+fn all_of(mut failures: Vec<Error>) -> Error {
+    let Some(last) = failures.pop() else {
+        return Error::new(ErrorKind::Connect, "there is no host to connect to");
+    };
+    if failures.is_empty() {
+        return last;
+    }
+    let mut texts: Vec<String> = failures.iter().chain([&last]).map(ToString::to_string).collect();
+    texts.dedup();
+    let error = Error::new(last.kind(), texts.join("; "));
+    match last.server_error() {
+        Some(report) => error.with_server(report.clone()),
+        None => error,
+    }
+}
+
+/// `config` has one host.
+fn connect_host(
+    config: &Config,
+    wanted: TargetSessionAttrs,
+    is_random: bool,
+    interrupter: &Interrupter,
+) -> Result<Session, Error> {
+    let patience = Patience::new(config.connect_timeout(), interrupter);
+    let mut addresses: Vec<Option<SocketAddr>> =
+        addresses(config, &patience)?.into_iter().map(Some).collect();
+    if is_random {
+        shuffle(&mut addresses);
+    }
+    if addresses.is_empty() {
+        addresses.push(None);
+    }
+    let mut failures = Vec::new();
+    for (index, address) in addresses.into_iter().enumerate() {
+        let patience = match index {
+            0 => patience.clone(),
+            _ => Patience::new(config.connect_timeout(), interrupter),
+        };
+        match connect_address(config, address, &patience) {
+            Ok(mut session) => {
+                check_attributes(&mut session, wanted).map_err(about_this_host)?;
+                session.deadline = None;
+                return Ok(session);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) => {
+                failures.push(error)
+            }
+            Err(error) => return Err(error),
         }
     }
+    Err(all_of(failures))
+}
+
+fn connect_address(
+    config: &Config,
+    address: Option<SocketAddr>,
+    patience: &Patience,
+) -> Result<Session, Error> {
+    let sslmode = config.effective_sslmode();
+    let in_plaintext = || attempt(config, address, None, patience);
+    if config.is_unix_socket() || sslmode == SslMode::Disable {
+        return in_plaintext().map_err(|failed| failed.error);
+    }
+    let with_tls = |is_required| {
+        let client = TlsClient::new(config, sslmode)?;
+        attempt(config, address, Some((&client, is_required)), patience)
+    };
+    match sslmode {
+        SslMode::Allow => match in_plaintext() {
+            Err(failed) if failed.is_refusal => with_tls(true).map_err(|second| first_of(failed, second)),
+            result => result,
+        },
+        SslMode::Prefer => match with_tls(false) {
+            Err(failed) if failed.error.kind() == ErrorKind::Tls => in_plaintext(),
+            Err(failed) if failed.is_refusal => in_plaintext().map_err(|second| first_of(failed, second)),
+            result => result,
+        },
+        _ => with_tls(true),
+    }
+    .map_err(|failed| failed.error)
+}
+
+/// Why an attempt did not lead to a session.
+struct Failed {
+    error: Error,
+    /// The server does not let this user in this way, and may in another.
+    is_refusal: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, is_refusal: false }
+    }
+}
+
+/// A server that has no line for the other way says nothing that helps; anything else it says may.
+fn first_of(first: Failed, second: Failed) -> Failed {
+    let says_nothing = |Failed { error, is_refusal }: &Failed| {
+        error.kind() == ErrorKind::Tls || (*is_refusal && error.sqlstate() != Some("28P01"))
+    };
+    if says_nothing(&first) && !says_nothing(&second) { second } else { first }
 }
 
 fn attempt(
     config: &Config,
-    tls: Option<(&Arc<ClientConfig>, bool)>,
-    deadline: Option<Instant>,
-    interrupter: &Interrupter,
-) -> Result<Session, Error> {
-    let (wire, pinned) = open(config, deadline)?;
-    let password = config.resolved_password();
-    let mut session = Session::new(wire, config.clone().with_pinned(pinned, password), deadline);
-    session.interrupted = interrupter.flag();
+    address: Option<SocketAddr>,
+    tls: Option<(&Arc<TlsClient>, bool)>,
+    patience: &Patience,
+) -> Result<Session, Failed> {
+    let wire = dial(config, address, patience)?;
+    check_peer(&wire, config)?;
+    let mut session = Session::new(wire, config.clone().with_pinned(address), patience.deadline);
+    session.interrupted = patience.interrupter.flag();
+    session.committing = patience.interrupter.committing();
     if let Some((tls, is_required)) = tls {
         encrypt(&mut session, tls, is_required)?;
     }
     session.outgoing.startup(&session.config)?;
     session.send(STARTUP_PHASE)?;
-    session.authenticate()?;
-    session.deadline = None;
-    Ok(session)
-}
-
-/// Opens the connection; and the address that answered, if it is one of several possible ones.
-pub(crate) fn open(config: &Config, deadline: Option<Instant>) -> Result<(Wire, Option<SocketAddr>), Error> {
-    let endpoint = config.endpoint();
-    let refused =
-        |cause: &io::Error| Error::new(ErrorKind::Connect, format!("cannot connect to {endpoint}: {cause}"));
-    if config.is_unix_socket() {
-        let stream = UnixStream::connect(config.socket_path()).map_err(|cause| refused(&cause))?;
-        return Ok((Wire::new(Socket::Unix(stream)).map_err(|cause| refused(&cause))?, None));
-    }
-    let addresses: Vec<SocketAddr> = match config.pinned() {
-        Some(address) => vec![address],
-        None => match (config.host(), config.port()).to_socket_addrs() {
-            Ok(addresses) => addresses.collect(),
-            Err(cause) => return Err(refused(&cause)),
-        },
-    };
-    let mut causes = Vec::new();
-    for address in &addresses {
-        let opened = match time_left(deadline) {
-            Some(Duration::ZERO) => {
-                let message = format!("cannot connect to {endpoint}: timed out");
-                return Err(Error::new(ErrorKind::Timeout, message));
-            }
-            Some(left) => TcpStream::connect_timeout(address, left),
-            None => TcpStream::connect(address),
-        };
-        match opened.and_then(|stream| prepare(stream, config.keepalives())) {
-            Ok(wire) => return Ok((wire, Some(*address))),
-            Err(cause) if addresses.len() == 1 => {
-                if cause.kind() == io::ErrorKind::TimedOut && time_left(deadline) == Some(Duration::ZERO) {
-                    let message = format!("cannot connect to {endpoint}: timed out");
-                    return Err(Error::new(ErrorKind::Timeout, message));
-                }
-                return Err(refused(&cause));
-            }
-            Err(cause) => causes.push(format!("{address}: {cause}")),
+    match session.authenticate() {
+        Ok(()) => Ok(session),
+        Err(error) => {
+            // As in libpq: whatever a server or pooler says before it has let somebody in, but that it is not ready yet.
+            let is_refusal = error.kind() == ErrorKind::Server
+                && !session.is_authenticated
+                && error.sqlstate() != Some("57P03");
+            Err(Failed { error, is_refusal })
         }
     }
-    if causes.is_empty() {
-        causes.push("the name has no address".to_owned());
-    }
-    Err(Error::new(ErrorKind::Connect, format!("cannot connect to {endpoint}: {}", causes.join("; "))))
 }
 
-fn prepare(stream: TcpStream, keepalives: bool) -> io::Result<Wire> {
-    stream.set_nodelay(true)?;
-    nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::KeepAlive, &keepalives)?;
-    Wire::new(Socket::Tcp(stream))
-}
-
-fn time_left(deadline: Option<Instant>) -> Option<Duration> {
-    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
-}
-
-/// Asks for TLS and sets it up. Without `is_required`, a server that has none is taken as it is.
+/// Whether the session is what `target_session_attrs` asks for.
 ///
-/// [`ErrorKind::Tls`] always means that TLS itself did not come about.
-pub(crate) fn encrypt(
-    session: &mut Session,
-    tls: &Arc<ClientConfig>,
-    is_required: bool,
-) -> Result<(), Error> {
-    session.outgoing.ssl_request()?;
-    session.send(TLS_PHASE)?;
-    match read_answer(session)? {
-        b'S' => {}
-        b'N' if is_required => {
-            let what = format!(
-                "the server does not offer TLS, and sslmode={} does not go on without",
-                session.config.sslmode()
-            );
-            return Err(session.fail(ErrorKind::Tls, TLS_PHASE, &what));
-        }
-        b'N' => return Ok(()),
-        b'E' => {
-            let what = "the server answered the request for TLS with an error; its text cannot be trusted and was \
-                        not read";
-            return Err(session.violation(TLS_PHASE, what));
-        }
-        _ => return Err(session.violation(TLS_PHASE, "the answer to the request for TLS is neither S nor N")),
+/// Since PostgreSQL 14 the server says so at login; an older one is asked, as libpq does.
+fn check_attributes(session: &mut Session, wanted: TargetSessionAttrs) -> Result<(), Error> {
+    let (is_wanted, what) = match wanted {
+        TargetSessionAttrs::Any | TargetSessionAttrs::PreferStandby => return Ok(()),
+        TargetSessionAttrs::ReadWrite => (!is_read_only(session)?, "its sessions are read-only"),
+        TargetSessionAttrs::ReadOnly => (is_read_only(session)?, "its sessions are not read-only"),
+        TargetSessionAttrs::Primary => (!is_standby(session)?, "the server is a standby"),
+        TargetSessionAttrs::Standby => (is_standby(session)?, "the server is no standby"),
+    };
+    if is_wanted {
+        return Ok(());
     }
-    let name = tls::server_name(&session.config)?;
-    match ClientConnection::new(Arc::clone(tls), name) {
-        Ok(connection) => session.wire.start_tls(connection),
-        Err(cause) => return Err(session.fail(ErrorKind::Tls, TLS_PHASE, &cause.to_string())),
-    }
-    session.tls = Some(Arc::clone(tls));
-    loop {
-        session.check_time(TLS_PHASE)?;
-        match session.wire.handshake_step() {
-            Ok(true) => return Ok(()),
-            Ok(false) if session.wire.is_flushed() => {}
-            Ok(false) => {
-                session.wire.wait(true, TICK).map_err(|cause| session.io_error(&cause, TLS_PHASE))?;
-            }
-            Err(cause) => return Err(session.fail(ErrorKind::Tls, TLS_PHASE, &tls::explain(&cause))),
-        }
+    let message = format!("{}: {what}, and target_session_attrs is {wanted}", session.endpoint());
+    // Said before it is dropped, as a courtesy to the server's log.
+    session.say_goodbye();
+    Err(Error::new(ErrorKind::Connect, message))
+}
+
+fn is_standby(session: &mut Session) -> Result<bool, Error> {
+    match session.parameter("in_hot_standby") {
+        Some(value) => Ok(value == "on"),
+        None => answer(session, "SELECT pg_catalog.pg_is_in_recovery()", "t"),
     }
 }
 
-fn read_answer(session: &mut Session) -> Result<u8, Error> {
-    loop {
-        session.check_time(TLS_PHASE)?;
-        match session.wire.read_single_byte() {
-            Ok(Some(byte)) => return Ok(byte),
-            Ok(None) => {
-                let what = "the server closed the connection";
-                return Err(session.fail(ErrorKind::Closed, TLS_PHASE, what));
-            }
-            Err(cause) if is_not_yet(&cause) => {}
-            Err(cause) => return Err(session.io_error(&cause, TLS_PHASE)),
+fn is_read_only(session: &mut Session) -> Result<bool, Error> {
+    match (session.parameter("default_transaction_read_only"), session.parameter("in_hot_standby")) {
+        (Some(read_only), Some(standby)) => Ok(read_only == "on" || standby == "on"),
+        _ => answer(session, "SHOW transaction_read_only", "on"),
+    }
+}
+
+fn answer(session: &mut Session, sql: &str, yes: &str) -> Result<bool, Error> {
+    let rows = session.query(sql, &[])?;
+    Ok(rows.first().and_then(|row| row.text(0)) == Some(yes))
+}
+
+/// Fisher and Yates' shuffle. Chance for spreading load, not for secrets: the hasher's keys are random enough.
+fn shuffle<T>(items: &mut [T]) {
+    use std::hash::{BuildHasher as _, RandomState};
+    for last in (1..items.len()).rev() {
+        let chance = RandomState::new().hash_one(last);
+        let other = usize::try_from(chance % (last as u64 + 1)).unwrap_or(0);
+        items.swap(last, other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_comes_first_sometimes() {
+        let mut firsts = [0; 3];
+        for _ in 0..300 {
+            let mut items = [0, 1, 2];
+            shuffle(&mut items);
+            firsts[items[0]] += 1;
         }
+        assert!(firsts.iter().all(|&count| count > 30), "{firsts:?}");
+    }
+
+    #[test]
+    fn the_error_that_helps_is_told() {
+        let tls = || Failed::from(Error::new(ErrorKind::Tls, "tls"));
+        let closed = || Failed::from(Error::new(ErrorKind::Closed, "closed"));
+        assert_eq!(first_of(tls(), closed()).error.kind(), ErrorKind::Closed);
+        assert_eq!(first_of(closed(), tls()).error.kind(), ErrorKind::Closed);
     }
 }

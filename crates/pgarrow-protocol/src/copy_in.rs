@@ -1,9 +1,15 @@
 //! `COPY … FROM STDIN`: rows on their way out.
 //!
 //! ```text
-//!  Q ──▶ G ──▶ write: d d d … ──▶ finish: c ──▶ C "COPY n" ──▶ Z
+//!  Q ──▶ G ──▶ send: d d d … ──▶ finish: c ──▶ C "COPY n" ──▶ Z
 //!                 │  E from the server at any time: nothing more is sent, drained to Z
-//!                 └─ dropped: f ──▶ E ──▶ Z, nothing was loaded
+//!                 └─ fail, or dropped: f ──▶ E ──▶ Z, nothing was loaded
+//! ```
+//!
+//! Rows are made straight in the message that takes them away:
+//!
+//! ```text
+//!  buffer   ┌ header, 5 bytes, filled in by send ┬ payload: what the caller appends … ┐
 //! ```
 //!
 //! Before each message the socket is looked at, and while it takes nothing it is read: a server that
@@ -11,18 +17,23 @@
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY>.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::backend;
+use crate::backend::{self, CopyFormats};
 use crate::error::{Error, ErrorKind};
-use crate::session::{DRAIN_TIME, Session};
+use crate::frame::{self, HEADER_BYTES};
+use crate::session::{DRAIN_TIME, Session, TransactionStatus};
 
 const PHASE: &str = "COPY FROM STDIN";
 
-/// Small writes are gathered up to this size.
-const GATHERED_BYTES: usize = 64 * 1024;
-/// The largest single message.
+/// The largest single message. What was begun has to be sent to its end, even if the server has refused what came before.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// A buffer that a large row has made larger is not kept.
+const KEPT_BYTES_MAX: usize = 1024 * 1024;
+/// A server takes CopyFail up to 10,000 bytes: `PQ_SMALL_MESSAGE_LIMIT` in PostgreSQL's `src/include/libpq/libpq.h`.
+const REASON_CHARS_MAX: usize = 2000;
+/// CopyDone.
+const DONE: [u8; HEADER_BYTES] = *b"c\0\0\0\x04";
 
 /// A COPY that takes data. Borrows its session until [`finish`](Self::finish).
 ///
@@ -30,8 +41,23 @@ const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct CopyIn<'a> {
     session: &'a mut Session,
-    gathered: Vec<u8>,
+    /// Place for the header, and the payload.
+    message: Message,
+    formats: CopyFormats,
+    /// A COPY can neither begin nor end a transaction block.
+    began_in: TransactionStatus,
+    sent_before: u64,
+    waited_before: Duration,
     is_over: bool,
+}
+
+/// Without the bytes, which are of tables.
+struct Message(Vec<u8>);
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 impl Session {
@@ -43,15 +69,30 @@ impl Session {
     /// [`ErrorKind::Config`] if `sql` is something else than a COPY FROM STDIN.
     pub fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>, Error> {
         self.begin()?;
+        self.check_encoding(PHASE)?;
+        let began_in = self.transaction_status();
+        let (sent_before, waited_before) = (self.bytes_sent(), self.waited_to_send());
         self.outgoing.query(sql)?;
         self.send(PHASE)?;
         let message = self.receive_or_fail(PHASE)?;
         let not_a_copy = format!("{} ({PHASE}): the statement is no COPY FROM STDIN", self.endpoint);
         match message.tag {
-            b'G' => match backend::copy_response(&message.body) {
-                Ok(_) => Ok(CopyIn { session: self, gathered: Vec::new(), is_over: false }),
-                Err(cause) => Err(self.malformed(PHASE, b'G', cause)),
-            },
+            b'G' => {
+                let formats = backend::copy_response(&message.body)
+                    .map_err(|cause| self.malformed(PHASE, b'G', cause))?;
+                let message = Message(Vec::new());
+                let mut copy = CopyIn {
+                    session: self,
+                    message,
+                    formats,
+                    began_in,
+                    sent_before,
+                    waited_before,
+                    is_over: false,
+                };
+                copy.clear();
+                Ok(copy)
+            }
             b'C' | b'I' => {
                 self.expect_ready(PHASE)?;
                 Err(Error::new(ErrorKind::Config, not_a_copy))
@@ -66,37 +107,127 @@ impl Session {
 }
 
 impl CopyIn<'_> {
-    /// Sends `bytes`, or keeps them until there are 64 KiB. Where they are cut means nothing.
+    /// How large a message is meant to be, in bytes: an end for whoever fills [`buffer`](Self::buffer).
+    ///
+    /// A system call for 64 KiB is nothing beside making them, and they still are in the cache when they are sent.
+    pub const MESSAGE_BYTES: usize = 64 * 1024;
+
+    /// What [`send_rows`](Self::send_rows) needs in front of rows, in bytes.
+    pub const PLACE_BYTES: usize = HEADER_BYTES;
+
+    /// How many columns the server expects.
+    pub fn columns(&self) -> usize {
+        self.formats.n_columns
+    }
+
+    /// Whether the server expects the binary format.
+    pub fn is_binary(&self) -> bool {
+        self.formats.is_binary
+    }
+
+    /// Bytes sent since the statement, itself included.
+    pub fn bytes_sent(&self) -> u64 {
+        self.session.bytes_sent().saturating_sub(self.sent_before)
+    }
+
+    /// How long sending has waited so far for the server to take what was there to be sent.
+    pub fn waited(&self) -> Duration {
+        self.session.waited_to_send().saturating_sub(self.waited_before)
+    }
+
+    /// Where the caller appends rows, of any size: cut into messages, they are sent by [`send`](Self::send).
+    ///
+    /// What is in it already, the place of a header among it, is to be left as it is; what was appended may be taken
+    /// away again. It has reached the size of a message when its length is [`MESSAGE_BYTES`](Self::MESSAGE_BYTES).
+    #[inline]
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.message.0
+    }
+
+    /// Whether there is enough in [`buffer`](Self::buffer) to be sent.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.message.0.len() >= Self::MESSAGE_BYTES
+    }
+
+    /// Sends what is in [`buffer`](Self::buffer), which is empty then. Where the bytes are cut means nothing.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Server`] as soon as the server has reported an error; nothing is loaded then, and
     /// the session can be used again.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub fn send(&mut self) -> Result<(), Error> {
         self.check_open()?;
-        if self.gathered.len().saturating_add(bytes.len()) < GATHERED_BYTES {
-            self.gathered.extend_from_slice(bytes);
-            return Ok(());
-        }
-        self.flush()?;
-        for chunk in bytes.chunks(MESSAGE_BYTES_MAX) {
-            self.send_data(chunk)?;
+        let result = send_messages(self.session, &mut self.message.0);
+        self.is_over = result.is_err();
+        self.clear();
+        result
+    }
+
+    /// Sends rows that were made elsewhere, after what is in [`buffer`](Self::buffer), without copying them: the first
+    /// [`PLACE_BYTES`](Self::PLACE_BYTES) of `rows` are no rows, but where a header goes. Afterwards `rows` holds nothing
+    /// else.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub fn send_rows(&mut self, rows: &mut Vec<u8>) -> Result<(), Error> {
+        self.send()?;
+        let result = send_messages(self.session, rows);
+        rows.truncate(HEADER_BYTES);
+        self.is_over = result.is_err();
+        result
+    }
+
+    /// Appends `bytes` to the buffer, and sends whenever it is full.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        self.check_open()?;
+        while !bytes.is_empty() {
+            let n_room = Self::MESSAGE_BYTES.saturating_sub(self.message.0.len()).max(1);
+            let (fitting, rest) = bytes.split_at(n_room.min(bytes.len()));
+            self.message.0.extend_from_slice(fitting);
+            bytes = rest;
+            if self.is_full() {
+                self.send()?;
+            }
         }
         Ok(())
     }
 
-    /// Ends the COPY; the number of rows that the server loaded.
+    /// Sends what is left and ends the COPY; the number of rows that the server loaded, for the caller to compare with
+    /// the rows that it has sent.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Server`] if the server refuses what it got.
     pub fn finish(mut self) -> Result<u64, Error> {
         self.check_open()?;
-        self.flush()?;
+        let result = self.finish_unchecked();
         self.is_over = true;
-        self.session.outgoing.clear();
-        self.session.outgoing.copy_done()?;
-        self.session.send(PHASE)?;
+        result
+    }
+
+    /// Breaks the COPY off: the server loads nothing, and the session can be used again. `reason` goes into the
+    /// server's log: no data of the table.
+    ///
+    /// # Errors
+    ///
+    /// The server does not say within ten seconds that it has given up, or says something else. The session cannot be
+    /// used any more then, and nothing is loaded once it is closed.
+    pub fn fail(mut self, reason: &str) -> Result<(), Error> {
+        self.check_open()?;
+        self.is_over = true;
+        self.break_off(reason)
+    }
+
+    fn finish_unchecked(&mut self) -> Result<u64, Error> {
+        send_messages(self.session, &mut self.message.0)?;
+        look(self.session)?;
+        self.session.send_bytes(&DONE, PHASE)?;
         let message = self.session.receive_or_fail(PHASE)?;
         if message.tag != b'C' {
             return Err(self.session.unexpected(PHASE, message.tag));
@@ -109,6 +240,11 @@ impl CopyIn<'_> {
             return Err(self.session.violation(PHASE, "the COPY was completed without a number of rows"));
         };
         self.session.expect_ready(PHASE)?;
+        if self.session.transaction_status() != self.began_in {
+            return Err(self
+                .session
+                .violation(PHASE, "the transaction is in another state than before the COPY"));
+        }
         Ok(rows)
     }
 
@@ -120,61 +256,85 @@ impl CopyIn<'_> {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
-        if self.gathered.is_empty() {
-            return Ok(());
+    /// An empty message of the usual size.
+    fn clear(&mut self) {
+        let message = &mut self.message.0;
+        message.clear();
+        if message.capacity() > KEPT_BYTES_MAX {
+            *message = Vec::new();
         }
-        let gathered = std::mem::take(&mut self.gathered);
-        let result = self.send_data(&gathered);
-        self.gathered = gathered;
-        self.gathered.clear();
-        result
-    }
-
-    fn send_data(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let result = self.send_data_unchecked(payload);
-        if result.is_err() {
-            self.is_over = true;
+        if message.capacity() < Self::MESSAGE_BYTES {
+            // The row that fills it goes beyond it.
+            message.reserve_exact(Self::MESSAGE_BYTES + Self::MESSAGE_BYTES / 8);
         }
-        result
-    }
-
-    fn send_data_unchecked(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.session.outgoing.clear();
-        self.session.outgoing.copy_data(payload)?;
-        if self.session.poll_for_error(PHASE)? {
-            return Err(match self.session.receive_or_fail(PHASE) {
-                Err(error) => error,
-                Ok(message) => self.session.unexpected(PHASE, message.tag),
-            });
-        }
-        self.session.send(PHASE)
+        message.extend_from_slice(&[0; HEADER_BYTES]);
     }
 
     /// CopyFail, and what comes of it.
-    fn break_off(&mut self) -> Result<(), Error> {
+    fn break_off(&mut self, reason: &str) -> Result<(), Error> {
+        let deadline = self.session.deadline.replace(Instant::now() + DRAIN_TIME);
+        let result = self.break_off_unchecked(reason);
+        if result.is_err() {
+            self.session.abandon("a COPY could not be broken off");
+        }
+        self.session.deadline = deadline;
+        result
+    }
+
+    fn break_off_unchecked(&mut self, reason: &str) -> Result<(), Error> {
         self.session.outgoing.clear();
-        self.session.outgoing.copy_fail("the sender broke the COPY off")?;
+        let reason: String = reason.chars().filter(|char| *char != '\0').take(REASON_CHARS_MAX).collect();
+        self.session.outgoing.copy_fail(&reason)?;
         self.session.send(PHASE)?;
         let message = self.session.receive(PHASE)?;
         if message.tag != b'E' {
             return Err(self.session.unexpected(PHASE, message.tag));
         }
         // 57014 is what we asked for; any other report is as good as it.
-        let _ = self.session.fail_with_report(PHASE, &message.body);
-        Ok(())
+        let error = self.session.fail_with_report(PHASE, &message.body);
+        if self.session.is_broken() { Err(error) } else { Ok(()) }
     }
+}
+
+/// Sends what is behind the place of a header as it is, in one message or, if it is too large, in several: the header of
+/// the next one takes the place of bytes that are gone.
+fn send_messages(session: &mut Session, mut rest: &mut [u8]) -> Result<(), Error> {
+    if rest.len() < HEADER_BYTES {
+        let message =
+            format!("{} ({PHASE}): there is no place for a header in front of the rows", session.endpoint);
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    while rest.len() > HEADER_BYTES {
+        let end_bytes = rest.len().min(HEADER_BYTES + MESSAGE_BYTES_MAX);
+        if let (Some(place), Some(header)) =
+            (rest.first_chunk_mut(), frame::sent_header(b'd', end_bytes - HEADER_BYTES))
+        {
+            *place = header;
+        }
+        look(session)?;
+        session.send_bytes(rest.get(..end_bytes).unwrap_or_default(), PHASE)?;
+        // Data has moved: what the server says beside it is no flood that never ends.
+        session.talk_bytes = 0;
+        rest = rest.get_mut(end_bytes - HEADER_BYTES..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Anything that the server says by itself during a COPY ends it, and so do the clock and an interrupter.
+fn look(session: &mut Session) -> Result<(), Error> {
+    session.check_time(PHASE)?;
+    if session.poll_for_answer(PHASE)? {
+        let message = session.receive_or_fail(PHASE)?;
+        return Err(session.unexpected(PHASE, message.tag));
+    }
+    Ok(())
 }
 
 impl Drop for CopyIn<'_> {
     fn drop(&mut self) {
-        if self.is_over {
-            return;
+        if !self.is_over {
+            // Nothing is loaded, whatever comes of it: a session that is left in doubt says so itself.
+            let _ = self.break_off("the sender broke the COPY off");
         }
-        let deadline = self.session.deadline.replace(Instant::now() + DRAIN_TIME);
-        if self.break_off().is_err() {
-            self.session.abandon("a COPY could not be broken off");
-        }
-        self.session.deadline = deadline;
     }
 }

@@ -15,7 +15,7 @@ mod machine;
 
 use self::machine::{Machine, Step};
 use crate::error::{Error, ErrorKind};
-use crate::frame;
+use crate::frame::{self, Header};
 use crate::row_stream::RowStream;
 use crate::session::Session;
 
@@ -163,13 +163,20 @@ impl CopyOut<'_> {
         loop {
             let header = match self.session.header(PHASE)? {
                 Some(header) if header.frame_bytes() <= self.session.wire.unread().len() => header,
+                // Nothing is received of a long message that cannot come now.
+                Some(Header { tag, .. }) if matches!(tag, b'd' | b'D' | b'T') && !self.may_come(tag) => {
+                    return Err(self.session.unexpected(PHASE, tag));
+                }
                 _ => {
                     self.session.read_more(PHASE)?;
                     continue;
                 }
             };
             match header.tag {
-                b'd' if self.machine.is_streaming() => return Ok(CopyOutStep::Data),
+                b'd' if self.machine.is_streaming() => {
+                    self.session.talk_bytes = 0;
+                    return Ok(CopyOutStep::Data);
+                }
                 b'N' | b'S' | b'A' => {
                     self.session.absorb_head(PHASE)?;
                 }
@@ -185,6 +192,10 @@ impl CopyOut<'_> {
                 }
             }
         }
+    }
+
+    fn may_come(&self, tag: u8) -> bool {
+        tag == b'd' && self.machine.is_streaming()
     }
 
     fn server_error(&mut self) -> Error {

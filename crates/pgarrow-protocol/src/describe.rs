@@ -54,10 +54,7 @@ impl Session {
         self.outgoing.describe_statement()?;
         self.outgoing.sync()?;
         self.send(PHASE)?;
-        let message = self.receive_or_fail(PHASE)?;
-        if message.tag != b'1' {
-            return Err(self.unexpected(PHASE, message.tag));
-        }
+        self.expect_empty(PHASE, b'1')?;
         let message = self.receive_or_fail(PHASE)?;
         if message.tag != b't' {
             return Err(self.unexpected(PHASE, message.tag));
@@ -70,7 +67,7 @@ impl Session {
                 let columns = backend::row_description(&message.body);
                 Some(columns.map_err(|cause| self.malformed(PHASE, b'T', cause))?)
             }
-            b'n' => None,
+            b'n' if message.body.is_empty() => None,
             tag => return Err(self.unexpected(PHASE, tag)),
         };
         self.expect_ready(PHASE)?;

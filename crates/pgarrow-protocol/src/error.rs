@@ -12,6 +12,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     server: Option<ServerError>,
+    execution: Option<u64>,
 }
 
 /// Who has to act on an [`Error`].
@@ -36,13 +37,18 @@ pub enum ErrorKind {
     Timeout,
     /// An [`Interrupter`](crate::Interrupter) of the session was used.
     Interrupted,
+    /// [`Session::commit`](crate::Session::commit) was sent, and no answer came that says what became of it. Trying again
+    /// may do everything twice: look at the tables first.
+    CommitUnknown,
+    /// The transaction had failed before it was to be committed: nothing of it stays.
+    RolledBack,
     /// The operating system reported an error on the connection, or memory ran out.
     Io,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), server: None }))
+        Self(Box::new(Inner { kind, message: message.into(), server: None, execution: None }))
     }
 
     /// The server's own words. `context` names the server and the phase.
@@ -54,6 +60,17 @@ impl Error {
     pub(crate) fn with_server(mut self, report: ServerError) -> Self {
         self.0.server = Some(report);
         self
+    }
+
+    pub(crate) fn with_execution(mut self, execution: Option<u64>) -> Self {
+        self.0.execution = execution;
+        self
+    }
+
+    /// Of a statement that is executed many times by a [`Bulk`](crate::Bulk), which execution the server refused, from 0.
+    /// `None` if it refused the statement, or all executions together, as a constraint that is checked at their end does.
+    pub fn failed_execution(&self) -> Option<u64> {
+        self.0.execution
     }
 
     /// Who has to act.

@@ -16,6 +16,8 @@
 //! | `E` ErrorResponse, `N` NoticeResponse, `A` NotificationResponse | 1 MiB |
 //! | all others | 30,000, as in libpq |
 //!
+//! Of a server that has not let us in yet, no message is longer than 30,000 bytes, whatever its tag.
+//!
 //! Source: <https://www.postgresql.org/docs/current/protocol-message-formats.html>;
 //! `VALID_LONG_MESSAGE_TYPE` in PostgreSQL's `src/interfaces/libpq/fe-protocol3.c`.
 
@@ -43,6 +45,19 @@ impl Header {
     pub(crate) fn frame_bytes(self) -> usize {
         HEADER_BYTES + self.body_bytes
     }
+
+    /// A notice, a parameter or a notification: it may come at any time, and answers nothing.
+    pub(crate) fn is_talk(self) -> bool {
+        matches!(self.tag, b'N' | b'S' | b'A')
+    }
+}
+
+/// The header of a message that is sent; `None` if a server would not take a body of this size: `PQ_LARGE_MESSAGE_LIMIT`
+/// in PostgreSQL's `src/include/libpq/libpq.h`.
+pub(crate) fn sent_header(tag: u8, body_bytes: usize) -> Option<[u8; HEADER_BYTES]> {
+    let length = u32::try_from(body_bytes).ok()?.checked_add(4).filter(|length| *length < LONG_MAX)?;
+    let [a, b, c, d] = length.to_be_bytes();
+    Some([tag, a, b, c, d])
 }
 
 /// A length that cannot be true.
@@ -50,6 +65,16 @@ impl Header {
 pub(crate) struct FrameError {
     pub(crate) tag: u8,
     pub(crate) length: u32,
+    /// What it could have been at most.
+    pub(crate) length_max: u32,
+}
+
+impl FrameError {
+    /// Whether this is no length at all, but letters: an error of the oldest form, `E` and a text.
+    pub(crate) fn is_text(self) -> bool {
+        self.tag == b'E'
+            && self.length.to_be_bytes().iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
+    }
 }
 
 impl std::fmt::Display for FrameError {
@@ -59,7 +84,7 @@ impl std::fmt::Display for FrameError {
             "lost sync with the server: message {} claims a length of {} bytes (4 to {} are possible)",
             Tag(self.tag),
             self.length,
-            length_max(self.tag)
+            self.length_max
         )
     }
 }
@@ -79,16 +104,26 @@ impl std::fmt::Display for Tag {
 
 /// Reads the header at the front of `bytes`; `None` if fewer than five bytes are there.
 pub(crate) fn header(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
+    bounded_header(bytes, LONG_MAX)
+}
+
+/// As [`header`], of a server that has not let us in yet: nothing it has to say until then is long.
+pub(crate) fn startup_header(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
+    bounded_header(bytes, SHORT_MAX)
+}
+
+fn bounded_header(bytes: &[u8], bound: u32) -> Result<Option<Header>, FrameError> {
     let Some(&[tag, a, b, c, d]) = bytes.first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };
     let length = u32::from_be_bytes([a, b, c, d]);
-    if length > length_max(tag) {
-        return Err(FrameError { tag, length });
+    let length_max = length_max(tag).min(bound);
+    let error = FrameError { tag, length, length_max };
+    if length > length_max {
+        return Err(error);
     }
-    let body_bytes = length.checked_sub(4).ok_or(FrameError { tag, length })?;
-    let body_bytes = usize::try_from(body_bytes).map_err(|_| FrameError { tag, length })?;
-    Ok(Some(Header { tag, body_bytes }))
+    let body_bytes = length.checked_sub(4).and_then(|n_bytes| usize::try_from(n_bytes).ok());
+    Ok(Some(Header { tag, body_bytes: body_bytes.ok_or(error)? }))
 }
 
 fn length_max(tag: u8) -> u32 {
@@ -113,7 +148,10 @@ mod tests {
     fn lengths_that_cannot_be_true_for_any_tag() {
         for tag in 0..=u8::MAX {
             for length in [0, 1, 2, 3, 0x4000_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff] {
-                assert_eq!(header(&bytes(tag, length)), Err(FrameError { tag, length }));
+                for read in [header, startup_header] {
+                    let error = read(&bytes(tag, length)).unwrap_err();
+                    assert_eq!((error.tag, error.length), (tag, length));
+                }
             }
             assert_eq!(header(&bytes(tag, 4)), Ok(Some(Header { tag, body_bytes: 0 })));
         }
@@ -134,6 +172,15 @@ mod tests {
         for tag in (0..=u8::MAX).filter(|tag| !b"dDTENA".contains(tag)) {
             assert!(header(&bytes(tag, 30_000)).is_ok());
             assert!(header(&bytes(tag, 30_001)).is_err());
+        }
+    }
+
+    #[test]
+    fn before_the_login_nothing_is_long() {
+        for tag in 0..=u8::MAX {
+            assert!(startup_header(&bytes(tag, 30_000)).is_ok());
+            let error = startup_header(&bytes(tag, 30_001)).unwrap_err();
+            assert!(error.to_string().contains("4 to 30000 are possible"), "{error}");
         }
     }
 

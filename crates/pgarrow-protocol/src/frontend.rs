@@ -13,7 +13,7 @@
 use bytes::{Bytes, BytesMut};
 use pgwire::messages::Message;
 use pgwire::messages::cancel::CancelRequest;
-use pgwire::messages::copy::{CopyData, CopyDone, CopyFail};
+use pgwire::messages::copy::CopyFail;
 use pgwire::messages::extendedquery::{Bind, Describe, Execute, Parse, Sync};
 use pgwire::messages::simplequery::Query;
 use pgwire::messages::startup::{
@@ -22,13 +22,20 @@ use pgwire::messages::startup::{
 use pgwire::messages::terminate::Terminate;
 
 use crate::backend::BackendKey;
-use crate::config::Config;
+use crate::config::{Config, ProtocolVersion};
 use crate::error::{Error, ErrorKind};
 
 /// Messages on their way out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outgoing {
     bytes: BytesMut,
+}
+
+/// Without the bytes, which may hold a password.
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outgoing").field("n_bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
 }
 
 impl Outgoing {
@@ -52,9 +59,13 @@ impl Outgoing {
         })
     }
 
-    /// Protocol 3.0 and nothing but what the session needs.
+    /// The newest protocol that may be spoken, and nothing but what the session needs.
     pub(crate) fn startup(&mut self, config: &Config) -> Result<(), Error> {
         let mut startup = Startup::new();
+        startup.protocol_number_minor = match config.auth().max_protocol {
+            ProtocolVersion::V3_0 => 0,
+            ProtocolVersion::V3_2 => 2,
+        };
         let mut set = |name: &str, value: Option<&str>| {
             if let Some(value) = value {
                 startup.parameters.insert(name.to_owned(), value.to_owned());
@@ -65,7 +76,9 @@ impl Outgoing {
         set("client_encoding", Some("UTF8"));
         set("application_name", Some(config.application_name()));
         set("options", config.options());
-        set("TimeZone", config.timezone());
+        for (name, value) in config.session_parameters() {
+            set(name, Some(value));
+        }
         self.push(&startup)
     }
 
@@ -73,8 +86,9 @@ impl Outgoing {
         self.push(&SslRequest::new())
     }
 
-    pub(crate) fn cancel_request(&mut self, key: BackendKey) -> Result<(), Error> {
-        self.push(&CancelRequest::new(key.pid, SecretKey::I32(key.secret)))
+    pub(crate) fn cancel_request(&mut self, key: &BackendKey) -> Result<(), Error> {
+        let secret = SecretKey::Bytes(Bytes::copy_from_slice(&key.secret));
+        self.push(&CancelRequest::new(key.pid, secret))
     }
 
     pub(crate) fn password(&mut self, password: &str) -> Result<(), Error> {
@@ -97,8 +111,13 @@ impl Outgoing {
 
     /// Parse of the unnamed statement; the server infers the types of the parameters.
     pub(crate) fn parse(&mut self, sql: &str) -> Result<(), Error> {
+        self.parse_typed(sql, &[])
+    }
+
+    /// As [`parse`](Self::parse), with the OIDs of the parameters' types, at most 65,535 of them.
+    pub(crate) fn parse_typed(&mut self, sql: &str, types: &[u32]) -> Result<(), Error> {
         no_zero_byte("statement", sql)?;
-        self.push(&Parse::new(None, sql.to_owned(), Vec::new()))
+        self.push(&Parse::new(None, sql.to_owned(), types.to_vec()))
     }
 
     /// Bind to the unnamed portal: text in, text out.
@@ -133,15 +152,8 @@ impl Outgoing {
         self.push(&Sync::new())
     }
 
-    pub(crate) fn copy_data(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.push(&CopyData::new(Bytes::copy_from_slice(payload)))
-    }
-
-    pub(crate) fn copy_done(&mut self) -> Result<(), Error> {
-        self.push(&CopyDone::new())
-    }
-
     pub(crate) fn copy_fail(&mut self, reason: &str) -> Result<(), Error> {
+        no_zero_byte("reason", reason)?;
         self.push(&CopyFail::new(reason.to_owned()))
     }
 
@@ -182,16 +194,26 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_protocol_that_may_be_spoken_is_asked_for() {
+        let conninfo = "user=u host=h max_protocol_version=3.2";
+        let config = Config::parse_with(Some(conninfo), &|_| None).unwrap();
+        assert_eq!(&sent(|outgoing| outgoing.startup(&config))[4..8], [0, 3, 0, 2]);
+    }
+
+    #[test]
     fn small_messages_byte_for_byte() {
         assert_eq!(sent(Outgoing::ssl_request), b"\0\0\0\x08\x04\xd2\x16\x2f");
-        let key = BackendKey { pid: 1, secret: -2 };
+        let key = BackendKey { pid: 1, secret: b"\xff\xff\xff\xfe".to_vec() };
         assert_eq!(
-            sent(|outgoing| outgoing.cancel_request(key)),
+            sent(|outgoing| outgoing.cancel_request(&key)),
             b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x01\xff\xff\xff\xfe"
         );
+        let key = BackendKey { pid: 1, secret: vec![7; 256] };
+        let request = sent(|outgoing| outgoing.cancel_request(&key));
+        assert_eq!(&request[..12], b"\0\0\x01\x0c\x04\xd2\x16\x2e\0\0\0\x01");
+        assert_eq!(request[12..], [7; 256]);
         assert_eq!(sent(|outgoing| outgoing.query("select")), b"Q\0\0\0\x0bselect\0");
-        assert_eq!(sent(|outgoing| outgoing.copy_data(b"xy")), b"d\0\0\0\x06xy");
-        assert_eq!(sent(|outgoing| outgoing.copy_done()), b"c\0\0\0\x04");
+        assert_eq!(sent(|outgoing| outgoing.copy_fail("why")), b"f\0\0\0\x08why\0");
         assert_eq!(sent(Outgoing::terminate), b"X\0\0\0\x04");
         assert_eq!(
             sent(|outgoing| outgoing.bind(&[Some("a"), None])),

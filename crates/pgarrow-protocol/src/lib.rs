@@ -4,13 +4,15 @@
 //!  Config ──connect──▶ Session ─┬─ execute, query, describe     small answers, whole
 //!                               ├─ copy_out ──▶ CopyOut         rows as bytes, in place: a RowStream
 //!                               ├─ select_out, cursor_out ──▶ RowsOut     the same where COPY is refused
-//!                               ├─ copy_in  ──▶ CopyIn
+//!                               ├─ copy_in  ──▶ CopyIn          rows as bytes, on their way out
+//!                               ├─ bulk     ──▶ Bulk            one statement many times, parameters in binary
+//!                               ├─ commit                       with an outcome that is known, or known to be unknown
 //!                               └─ canceller, interrupter       handles for other threads
 //! ```
 //!
-//! Spoken: protocol 3.0 over TCP, Unix sockets and TLS (rustls); trust, password, md5 and
-//! SCRAM-SHA-256; the simple and the extended query protocol; COPY in both directions. Not spoken:
-//! GSSAPI, client certificates, channel binding, replication, pipelining.
+//! Spoken: protocols 3.0 and 3.2 over TCP, Unix sockets and TLS (rustls); trust, password, md5,
+//! SCRAM-SHA-256 and -PLUS, client certificates; the simple and the extended query protocol; COPY in
+//! both directions. Not spoken: GSSAPI, SSPI, OAuth, replication.
 //!
 //! The crate blocks: one [`Session`] belongs to one thread. It knows nothing of Arrow.
 //!
@@ -34,20 +36,26 @@
 
 mod auth;
 mod backend;
+mod bulk;
 mod cancel;
+mod commit;
 mod config;
 mod connect;
 mod copy_in;
 mod copy_out;
 mod cursor;
 mod describe;
+mod dial;
+mod encrypt;
 mod error;
+mod file;
 mod frame;
 mod frontend;
 mod query;
 mod receive;
 mod row_stream;
 mod rows_out;
+mod scram;
 mod server_error;
 mod session;
 mod socket;
@@ -56,6 +64,7 @@ mod text;
 mod tls;
 mod wire;
 
+pub use bulk::Bulk;
 pub use cancel::{Canceller, Interrupter};
 pub use config::{Config, SslMode};
 pub use copy_in::CopyIn;

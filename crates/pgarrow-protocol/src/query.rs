@@ -1,7 +1,7 @@
 //! Statements whose answer is small: the simple and the extended query protocol.
 //!
 //! ```text
-//!  execute  Q ──▶ ( T D* C │ C │ I )* ──▶ Z                       rows are thrown away
+//!  execute  Q ──▶ ( T D* C │ C │ I )+ ──▶ Z                       rows are thrown away
 //!  query    P B D E S ──▶ 1 ──▶ 2 ──▶ ( T │ n ) ──▶ D* ──▶ C │ I ──▶ Z
 //!           E at any place ──▶ Z: the statement failed, the session goes on
 //! ```
@@ -10,13 +10,17 @@
 //! "Extended Query".
 
 use crate::backend;
+use crate::cursor::BodyError;
 use crate::error::{Error, ErrorKind};
-use crate::session::Session;
+use crate::session::{Message, Session};
 
 const PHASE: &str = "query";
 
 /// Bytes of one answer of [`Session::query`] at most. Catalogs are small; tables go through COPY.
-const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub(crate) const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What a row and a value take beside their text: a value of 4 bytes on the wire is one of 24 here.
+const ROW_BYTES: usize = size_of::<Row>() + 16;
+const VALUE_BYTES: usize = size_of::<Option<String>>() + 16;
 
 /// One row of [`Session::query`]: texts as PostgreSQL prints them, or null.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,6 +59,7 @@ impl Session {
         self.outgoing.query(sql)?;
         self.send(PHASE)?;
         let mut in_rows = false;
+        let mut n_complete = 0_usize;
         let mut refused = None;
         loop {
             let message = match self.receive_or_fail(PHASE) {
@@ -65,8 +70,12 @@ impl Session {
             match message.tag {
                 b'T' if !in_rows => in_rows = true,
                 b'D' if in_rows => {}
-                b'C' => in_rows = false,
-                b'I' if !in_rows => {}
+                b'C' => {
+                    self.completed(&message)?;
+                    in_rows = false;
+                    n_complete += 1;
+                }
+                b'I' if !in_rows => n_complete += 1,
                 b'G' if !in_rows => {
                     refused = Some(self.refuse_copy("COPY FROM STDIN", "copy_in"));
                     self.outgoing.copy_fail("COPY FROM STDIN is not expected here")?;
@@ -76,12 +85,14 @@ impl Session {
                     self.abandon("a COPY was started where none was expected");
                     return Err(self.refuse_copy("COPY TO STDOUT", "copy_out"));
                 }
-                b'Z' if !in_rows => {
+                // Ready without a word about the statement is no success: it may not have been run.
+                b'Z' if !in_rows && (n_complete > 0 || refused.is_some()) => {
                     self.ready(PHASE, &message)?;
                     return refused.map_or(Ok(()), Err);
                 }
                 tag => return Err(self.unexpected(PHASE, tag)),
             }
+            self.takes_rows = in_rows;
         }
     }
 
@@ -95,6 +106,46 @@ impl Session {
     /// [`ErrorKind::Server`] if the statement fails; the session can be used afterwards.
     /// [`ErrorKind::Protocol`] for a value that is not UTF-8.
     pub fn query(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<Vec<Row>, Error> {
+        let n_columns = self.ask(sql, parameters)?;
+        let rows = self.receive_rows(n_columns)?;
+        self.expect_ready(PHASE)?;
+        Ok(rows)
+    }
+
+    /// Runs one statement with parameters, as [`query`](Self::query) does; how many rows it says that it has inserted,
+    /// updated, deleted, merged or copied. 0 for a statement that counts nothing, such as CREATE TABLE. Rows that it
+    /// returns are thrown away, and counted.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Server`] if the statement fails; the session can be used afterwards.
+    pub fn execute_counted(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<u64, Error> {
+        self.takes_rows = self.ask(sql, parameters)?.is_some();
+        let rows = loop {
+            let message = self.receive_or_fail(PHASE)?;
+            match message.tag {
+                b'D' if self.takes_rows => {}
+                b'C' => {
+                    let tag = self.completed(&message)?;
+                    match backend::counted_rows(tag) {
+                        Some(rows) => break rows,
+                        None => {
+                            return Err(
+                                self.violation(PHASE, "a statement that counts rows does not say how many")
+                            );
+                        }
+                    }
+                }
+                b'I' if !self.takes_rows => break 0,
+                tag => return Err(self.not_an_end(tag)),
+            }
+        };
+        self.expect_ready(PHASE)?;
+        Ok(rows)
+    }
+
+    /// Sends a statement, and receives how many columns its rows have; `None` if it returns no rows.
+    fn ask(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<Option<usize>, Error> {
         self.begin()?;
         self.outgoing.parse(sql)?;
         self.outgoing.bind(parameters)?;
@@ -102,23 +153,21 @@ impl Session {
         self.outgoing.execute()?;
         self.outgoing.sync()?;
         self.send(PHASE)?;
-        self.expect(b'1')?;
-        self.expect(b'2')?;
+        self.expect_empty(PHASE, b'1')?;
+        self.expect_empty(PHASE, b'2')?;
         let message = self.receive_or_fail(PHASE)?;
-        let n_columns = match message.tag {
+        match message.tag {
             b'T' => match backend::row_description(&message.body) {
-                Ok(columns) => Some(columns.len()),
-                Err(cause) => return Err(self.malformed(PHASE, b'T', cause)),
+                Ok(columns) => Ok(Some(columns.len())),
+                Err(cause) => Err(self.malformed(PHASE, b'T', cause)),
             },
-            b'n' => None,
-            tag => return Err(self.unexpected(PHASE, tag)),
-        };
-        let rows = self.receive_rows(n_columns)?;
-        self.expect_ready(PHASE)?;
-        Ok(rows)
+            b'n' if message.body.is_empty() => Ok(None),
+            tag => Err(self.unexpected(PHASE, tag)),
+        }
     }
 
     fn receive_rows(&mut self, n_columns: Option<usize>) -> Result<Vec<Row>, Error> {
+        self.takes_rows = n_columns.is_some();
         let mut rows = Vec::new();
         let mut answer_bytes = 0_usize;
         loop {
@@ -132,7 +181,8 @@ impl Session {
                             format!("a row of {} values where {n_columns} were announced", values.len());
                         return Err(self.violation(PHASE, &what));
                     }
-                    answer_bytes = answer_bytes.saturating_add(message.body.len()).saturating_add(64);
+                    let kept_bytes = message.body.len() + ROW_BYTES + VALUE_BYTES * values.len();
+                    answer_bytes = answer_bytes.saturating_add(kept_bytes);
                     if answer_bytes > ANSWER_BYTES_MAX {
                         return Err(self.violation(PHASE, "the answer is larger than 256 MiB, use COPY"));
                     }
@@ -142,23 +192,49 @@ impl Session {
                     };
                     rows.push(Row { values });
                 }
-                (b'C' | b'I', _) => return Ok(rows),
-                (b'G', None) => {
-                    self.abandon("a COPY was started where none was expected");
-                    return Err(self.refuse_copy("COPY FROM STDIN", "copy_in"));
+                (b'C', _) => {
+                    let tag = self.completed(&message)?;
+                    if backend::tagged_rows(tag, b"SELECT ").is_some_and(|n_rows| n_rows != rows.len() as u64)
+                    {
+                        return Err(
+                            self.violation(PHASE, "the answer has another number of rows than its tag")
+                        );
+                    }
+                    return Ok(rows);
                 }
-                (b'H', None) => {
-                    self.abandon("a COPY was started where none was expected");
-                    return Err(self.refuse_copy("COPY TO STDOUT", "copy_out"));
-                }
-                (tag, _) => return Err(self.unexpected(PHASE, tag)),
+                (b'I', None) => return Ok(rows),
+                (tag, None) => return Err(self.not_an_end(tag)),
+                (tag, Some(_)) => return Err(self.unexpected(PHASE, tag)),
             }
         }
     }
 
-    fn expect(&mut self, tag: u8) -> Result<(), Error> {
-        let message = self.receive_or_fail(PHASE)?;
-        if message.tag == tag { Ok(()) } else { Err(self.unexpected(PHASE, message.tag)) }
+    /// What can come in the place of a CommandComplete, where there are no rows: a COPY, and nothing else.
+    fn not_an_end(&mut self, tag: u8) -> Error {
+        let (statement, instead) = match tag {
+            b'G' if !self.takes_rows => ("COPY FROM STDIN", "copy_in"),
+            b'H' if !self.takes_rows => ("COPY TO STDOUT", "copy_out"),
+            _ => return self.unexpected(PHASE, tag),
+        };
+        self.abandon("a COPY was started where none was expected");
+        self.refuse_copy(statement, instead)
+    }
+
+    /// A message without a body must come now.
+    pub(crate) fn expect_empty(&mut self, phase: &'static str, tag: u8) -> Result<(), Error> {
+        let message = self.receive_or_fail(phase)?;
+        if message.tag != tag {
+            return Err(self.unexpected(phase, message.tag));
+        }
+        match message.body.len() {
+            0 => Ok(()),
+            n_bytes => Err(self.malformed(phase, tag, BodyError::Trailing(n_bytes))),
+        }
+    }
+
+    /// The tag of a CommandComplete.
+    fn completed<'m>(&mut self, message: &'m Message) -> Result<&'m [u8], Error> {
+        backend::command_complete(&message.body).map_err(|cause| self.malformed(PHASE, b'C', cause))
     }
 
     fn refuse_copy(&self, statement: &str, instead: &str) -> Error {

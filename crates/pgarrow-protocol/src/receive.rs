@@ -19,12 +19,21 @@ pub(crate) const RESTING_BYTES: usize = 256 * 1024;
 /// Reads in a row that a large buffer must have been unnecessary for before it is given back.
 const CALM_READS: u32 = 64;
 
-#[derive(Debug)]
 pub(crate) struct ReceiveBuffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
     calm_reads: u32,
+}
+
+/// Without the bytes, which are of tables, or a key.
+impl std::fmt::Debug for ReceiveBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReceiveBuffer")
+            .field("start", &self.start)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The buffer cannot grow: it is full of bytes that somebody has to consume first, or memory is out.

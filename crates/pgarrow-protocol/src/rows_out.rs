@@ -16,7 +16,7 @@ mod machine;
 use self::machine::{Machine, Mode, Next, Violation};
 use crate::copy_out::CopyOutStep;
 use crate::error::{Error, ErrorKind};
-use crate::frame;
+use crate::frame::{self, Header};
 use crate::row_stream::RowStream;
 use crate::session::{Session, TransactionStatus};
 
@@ -108,7 +108,7 @@ impl<'a> RowsOut<'a> {
                 self.session.ready(self.phase, &message)?;
                 self.on_ready().map(drop)
             }
-            b'n' if self.machine.is_describing() => Err(self.not_rows()),
+            b'n' if self.machine.is_describing() && message.body.is_empty() => Err(self.not_rows()),
             tag => self.machine.step(tag, &message.body).map_err(|violation| self.violation(&violation)),
         }
     }
@@ -139,13 +139,20 @@ impl<'a> RowsOut<'a> {
         loop {
             let header = match self.session.header(self.phase)? {
                 Some(header) if header.frame_bytes() <= self.session.wire.unread().len() => header,
+                // Nothing is received of a long message that cannot come now.
+                Some(Header { tag, .. }) if tag == b'd' || (tag == b'D' && !self.machine.is_streaming()) => {
+                    return Err(self.session.unexpected(self.phase, tag));
+                }
                 _ => {
                     self.session.read_more(self.phase)?;
                     continue;
                 }
             };
             match header.tag {
-                b'D' if self.machine.is_streaming() => return Ok(CopyOutStep::Data),
+                b'D' if self.machine.is_streaming() => {
+                    self.session.talk_bytes = 0;
+                    return Ok(CopyOutStep::Data);
+                }
                 b'N' | b'S' | b'A' => {
                     self.session.absorb_head(self.phase)?;
                 }

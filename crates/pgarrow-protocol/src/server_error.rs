@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Read leniently: a report with a missing code, a missing terminator or repeated fields is still a
-//! report, and its text is worth more than the complaint about its form.
+//! report, and its text is worth more than the complaint about its form. Only its size is bounded, since 64 notices
+//! are kept, and since an error may come from a server that nobody has authenticated.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-error-fields.html>.
 
@@ -16,8 +17,9 @@ use crate::text::escape_control;
 /// An error or a notice from the server, field by field.
 ///
 /// The texts are as the server sent them, in the language of its `lc_messages`, with bytes that are
-/// not UTF-8 replaced. They may hold control characters; [`Display`](std::fmt::Display) escapes
-/// them, so pass a field through [`escape_control`] before you show it yourself.
+/// not UTF-8 replaced and cut after 16 KiB. They may hold control characters; [`Display`](std::fmt::Display)
+/// escapes them and shows 2,000 characters of each, so pass a field through [`escape_control`] before you show it
+/// yourself.
 ///
 /// `detail` and `where_` can quote values from the table ("Key (id)=(5) already exists"), which is
 /// why `Display` leaves them out.
@@ -39,6 +41,8 @@ pub struct ServerError {
     pub hint: Option<String>,
     /// Where in the statement, in characters from 1.
     pub position: Option<u32>,
+    /// Where in a statement that the server has made itself, such as that of a function, in characters from 1.
+    pub internal_position: Option<u32>,
     /// The context the error happened in, such as the call stack. May hold values from the table.
     pub where_: Option<String>,
     /// Name of the schema it is about.
@@ -51,6 +55,8 @@ pub struct ServerError {
     pub datatype: Option<String>,
     /// Name of the constraint it is about.
     pub constraint: Option<String>,
+    /// Name of the function in the server's source that has reported it; never translated.
+    pub routine: Option<String>,
 }
 
 impl ServerError {
@@ -67,7 +73,7 @@ impl ServerError {
         while let Ok(field_type @ 1..) = cursor.u8() {
             // Without a terminator the rest of the body is the text.
             let bytes = cursor.cstring().unwrap_or_else(|_| cursor.take_rest());
-            let text = String::from_utf8_lossy(bytes).into_owned();
+            let text = String::from_utf8_lossy(bytes.get(..FIELD_BYTES_MAX).unwrap_or(bytes)).into_owned();
             match field_type {
                 b'S' => localized_severity = Some(text),
                 b'V' => report.severity = text,
@@ -76,12 +82,14 @@ impl ServerError {
                 b'D' => report.detail = Some(text),
                 b'H' => report.hint = Some(text),
                 b'P' => report.position = text.parse().ok(),
+                b'p' => report.internal_position = text.parse().ok(),
                 b'W' => report.where_ = Some(text),
                 b's' => report.schema = Some(text),
                 b't' => report.table = Some(text),
                 b'c' => report.column = Some(text),
                 b'd' => report.datatype = Some(text),
                 b'n' => report.constraint = Some(text),
+                b'R' => report.routine = Some(text),
                 _ => {}
             }
         }
@@ -91,6 +99,11 @@ impl ServerError {
             report.severity = severity;
         }
         report
+    }
+
+    /// True if it is about the text of a statement, ours or one inside of the server.
+    pub fn is_about_statement(&self) -> bool {
+        self.position.is_some() || self.internal_position.is_some()
     }
 
     /// True if the server ends the session after this.
@@ -105,6 +118,11 @@ impl ServerError {
     }
 }
 
+/// Bytes of a field that are kept.
+const FIELD_BYTES_MAX: usize = 16 * 1024;
+/// Characters of a field that are shown.
+const SHOWN_MAX: usize = 2_000;
+
 const UNKNOWN: &str = "unknown";
 /// `crash_shutdown`, <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 const CRASH_SHUTDOWN: &str = "57P02";
@@ -114,14 +132,22 @@ impl std::fmt::Display for ServerError {
         write!(
             f,
             "{}: {} (SQLSTATE {})",
-            escape_control(&self.severity),
-            escape_control(&self.message),
-            escape_control(&self.sqlstate)
+            shown(&self.severity),
+            shown(&self.message),
+            shown(&self.sqlstate)
         )?;
         if let Some(hint) = &self.hint {
-            write!(f, "; hint: {}", escape_control(hint))?;
+            write!(f, "; hint: {}", shown(hint))?;
         }
         Ok(())
+    }
+}
+
+/// For a terminal: without control characters, and no longer than anybody reads.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => escape_control(text.get(..end).unwrap_or_default()) + "…",
+        None => escape_control(text),
     }
 }
 
@@ -134,17 +160,19 @@ mod tests {
     #[test]
     fn all_fields() {
         let body =
-            b"SFEHLER\0VERROR\0C23505\0Mdup\0Dkey\0Hhint\0P7\0Wwhere\0spublic\0tt\0cc\0dint4\0npk\0Ffile\0L1\0Rr\0\0";
+            b"SFEHLER\0VERROR\0C23505\0Mdup\0Dkey\0Hhint\0P7\0Wwhere\0spublic\0tt\0cc\0dint4\0npk\0Ffile\0L1\0Rr\0p8\0\0";
         let report = ServerError::decode(body);
         assert_eq!(report.severity, "ERROR");
         assert_eq!(report.sqlstate, "23505");
         assert_eq!(report.message, "dup");
         assert_eq!(report.position, Some(7));
+        assert_eq!(report.internal_position, Some(8));
         assert_eq!(report.schema.as_deref(), Some("public"));
         assert_eq!(report.table.as_deref(), Some("t"));
         assert_eq!(report.column.as_deref(), Some("c"));
         assert_eq!(report.datatype.as_deref(), Some("int4"));
         assert_eq!(report.constraint.as_deref(), Some("pk"));
+        assert_eq!(report.routine.as_deref(), Some("r"));
         assert_eq!(report.to_string(), "ERROR: dup (SQLSTATE 23505); hint: hint");
     }
 
@@ -177,5 +205,18 @@ mod tests {
             report.to_string(),
             "ERROR: red \\u{1b}[31m (SQLSTATE 42\\u{1b}01); hint: line\\u{a}break"
         );
+    }
+
+    #[test]
+    fn a_flood_of_text_is_cut() {
+        let flood = "é\u{1b}".repeat(300_000);
+        let body = [b"M", flood.as_bytes(), b"\0C42601\0\0"].concat();
+        let report = ServerError::decode(&body);
+        assert!(report.message.len() <= FIELD_BYTES_MAX + 3, "{}", report.message.len());
+        // What comes behind a field that is cut is still read.
+        assert_eq!(report.sqlstate, "42601");
+        let shown = report.to_string();
+        assert!(shown.chars().count() < 8 * SHOWN_MAX && !shown.contains('\u{1b}'), "{}", shown.len());
+        assert!(shown.contains('…'), "{shown}");
     }
 }

@@ -1,11 +1,11 @@
 //! One connection to one server process.
 //!
 //! ```text
-//!  execute  query  describe  copy_out  copy_in        query.rs describe.rs copy_out.rs copy_in.rs
+//!  execute  query  describe  copy_out  copy_in  bulk      one file each
 //!      │      │       │         │         │
 //!      ▼      ▼       ▼         ▼         ▼
 //!    send ───────────────────────────▶ receive        whole messages; N, S and A are kept aside here
-//!      │                                  │
+//!      │ sending.rs                       │ receiving.rs
 //!      └────────────── Wire ──────────────┘           bytes, TLS, receive buffer (wire.rs)
 //! ```
 //!
@@ -15,27 +15,36 @@
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html>.
 
+mod receiving;
+mod sending;
+mod version;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, BackendKey};
+use self::version::version_num;
+use crate::backend::BackendKey;
 use crate::cancel::{Canceller, Interrupter, Target};
-use crate::config::Config;
+use crate::config::{Config, ProtocolVersion};
 use crate::cursor::BodyError;
 use crate::error::{Error, ErrorKind};
-use crate::frame::{self, Tag};
+use crate::frame::Tag;
 use crate::frontend::Outgoing;
 use crate::server_error::ServerError;
 use crate::text::escape_control;
-use crate::wire::{Fill, TICK, Wire, is_nothing};
+use crate::tls::{self, CertificateUse, TlsClient};
+use crate::wire::{TICK, Wire, is_nothing};
 
 /// Notices that are kept for [`Session::take_notices`]; older ones are dropped.
 const NOTICES_MAX: usize = 64;
 /// Distinct parameters that are remembered. PostgreSQL 18 reports 15.
 const PARAMETERS_MAX: usize = 256;
+/// Notices, parameters and notifications between two other messages, in bytes. None of it is kept for long, but a
+/// server that says nothing else would never be done, and is not silent either.
+const TALK_BYTES_MAX: u64 = 1 << 30;
 /// How long a server may take from its error to being ready again.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(10);
 
@@ -57,12 +66,21 @@ pub struct Session {
     pub(crate) wire: Wire,
     pub(crate) outgoing: Outgoing,
     pub(crate) config: Config,
-    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    pub(crate) tls: Option<Arc<TlsClient>>,
+    /// What became of the client certificate, once there is TLS.
+    pub(crate) certificate_use: Option<Arc<CertificateUse>>,
+    /// What is spoken, or asked for until the server has answered.
+    pub(crate) protocol: ProtocolVersion,
     pub(crate) endpoint: String,
     pub(crate) warnings: Vec<String>,
     pub(crate) deadline: Option<Instant>,
+    /// How long the server may say nothing while it is waited for.
+    read_timeout: Option<Duration>,
+    waited_to_send: Duration,
     pub(crate) backend_key: Option<BackendKey>,
     pub(crate) interrupted: Arc<AtomicBool>,
+    /// COMMIT is on its way, or what became of it is not known.
+    pub(crate) committing: Arc<AtomicBool>,
     parameters: BTreeMap<String, String>,
     transaction_status: TransactionStatus,
     notices: VecDeque<ServerError>,
@@ -71,6 +89,12 @@ pub struct Session {
     last_words: Option<ServerError>,
     unusable: Option<String>,
     is_started: bool,
+    /// The server has let the user in.
+    pub(crate) is_authenticated: bool,
+    /// A statement's rows may come now.
+    pub(crate) takes_rows: bool,
+    /// Bytes of notices, parameters and notifications since the last other message.
+    pub(crate) talk_bytes: u64,
     /// The `client_encoding` that the server is to have.
     encoding: &'static str,
 }
@@ -99,12 +123,17 @@ impl Session {
             wire,
             outgoing: Outgoing::new(),
             tls: None,
+            certificate_use: None,
+            protocol: config.auth().max_protocol,
             endpoint: config.endpoint(),
             warnings: config.warnings(),
             config,
             deadline,
+            read_timeout: None,
+            waited_to_send: Duration::ZERO,
             backend_key: None,
             interrupted: Arc::new(AtomicBool::new(false)),
+            committing: Arc::new(AtomicBool::new(false)),
             parameters: BTreeMap::new(),
             transaction_status: TransactionStatus::Idle,
             notices: VecDeque::new(),
@@ -112,6 +141,9 @@ impl Session {
             last_words: None,
             unusable: None,
             is_started: false,
+            is_authenticated: false,
+            takes_rows: false,
+            talk_bytes: 0,
             encoding: UTF8,
         }
     }
@@ -142,7 +174,7 @@ impl Session {
 
     /// The process that serves this session.
     pub fn backend_pid(&self) -> Option<i32> {
-        self.backend_key.map(|key| key.pid)
+        self.backend_key.as_ref().map(|key| key.pid)
     }
 
     /// Whether the session is in a transaction.
@@ -168,14 +200,51 @@ impl Session {
             config: self.config.clone(),
             endpoint: self.endpoint.clone(),
             tls: self.tls.clone().filter(|_| self.wire.is_encrypted()),
-            backend_key: self.backend_key,
+            backend_key: self.backend_key.clone(),
         })
     }
 
     /// A handle that makes a call that waits for the server return with
     /// [`ErrorKind::Interrupted`].
     pub fn interrupter(&self) -> Interrupter {
-        Interrupter::new(Arc::clone(&self.interrupted))
+        Interrupter::new(Arc::clone(&self.interrupted), Arc::clone(&self.committing))
+    }
+
+    /// How long nothing at all may move while something is waited for: no byte comes, or none of what is to be sent is
+    /// taken. Default: for ever.
+    ///
+    /// After that the call fails with [`ErrorKind::Timeout`], once the server was asked to cancel what it is doing; the
+    /// session cannot be used any more. The time in which nothing was asked does not count.
+    pub fn set_read_timeout(&mut self, read_timeout: Option<Duration>) {
+        self.read_timeout = read_timeout;
+    }
+
+    /// What [`set_read_timeout`](Self::set_read_timeout) was given last.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.read_timeout
+    }
+
+    /// Whether the session can be used for a new statement, as far as that shows without asking the server: one that
+    /// is shut down says so, and closes.
+    pub fn is_usable(&mut self) -> bool {
+        if self.unusable.is_some() || self.transaction_status != TransactionStatus::Idle {
+            return false;
+        }
+        // Notices and parameters are kept; an error is the last that a server says.
+        matches!(self.poll_for_answer(IDLE), Ok(false)) && matches!(self.header(IDLE), Ok(None))
+    }
+
+    /// Asks the server for nothing, and waits at most `timeout` for its answer. Afterwards, the session is known to work.
+    ///
+    /// # Errors
+    ///
+    /// It does not: the session cannot be used.
+    pub fn check(&mut self, timeout: Duration) -> Result<(), Error> {
+        let deadline = self.deadline;
+        self.deadline = Instant::now().checked_add(timeout);
+        let answered = self.execute("");
+        self.deadline = deadline;
+        answered
     }
 
     /// Bytes received so far, after decryption.
@@ -196,14 +265,14 @@ impl Session {
     /// From now on the server sends text as it has it, not checked and not converted. For databases of encoding
     /// SQL_ASCII, whose text may be in any encoding, or in several; of any other it would be in that one.
     ///
-    /// In a transaction, for that transaction.
+    /// For the transaction that the session is in.
     ///
     /// # Errors
     ///
     /// As for [`execute`](Self::execute).
     pub fn receive_raw_text(&mut self) -> Result<(), Error> {
         if self.encoding != RAW {
-            self.execute("SET client_encoding = 'SQL_ASCII'")?;
+            self.execute("SET LOCAL client_encoding = 'SQL_ASCII'")?;
             self.encoding = RAW;
         }
         Ok(())
@@ -224,6 +293,14 @@ impl Session {
 
     /// Tells the server that the session is over and closes the connection.
     pub fn close(mut self) {
+        self.say_goodbye();
+    }
+}
+
+/// What the modules beside this one build on.
+impl Session {
+    /// As [`close`](Self::close), for a session that is still borrowed.
+    pub(crate) fn say_goodbye(&mut self) {
         self.outgoing.clear();
         if self.unusable.is_none() && self.outgoing.terminate().is_ok() {
             // One attempt: a server that does not read notices the closed socket instead.
@@ -231,16 +308,14 @@ impl Session {
         }
         self.wire.close();
     }
-}
 
-/// What the modules beside this one build on.
-impl Session {
     /// Checks that a new statement may be sent.
     ///
     /// A message that came while nobody asked is looked at here: the server announces its shutdown
     /// that way.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
         self.outgoing.clear();
+        self.takes_rows = false;
         if let Some(reason) = &self.unusable {
             let message = format!("session to {} cannot be used any more: {reason}", self.endpoint);
             return Err(Error::new(ErrorKind::Protocol, message));
@@ -254,178 +329,6 @@ impl Session {
         Ok(())
     }
 
-    /// Sends what is in `outgoing`.
-    ///
-    /// Never waits with its eyes closed: what the server says meanwhile is received, so that two
-    /// full sockets cannot block each other. A message that was begun is sent to its end even if the
-    /// server has reported an error by then, for it waits for that end.
-    pub(crate) fn send(&mut self, phase: &'static str) -> Result<(), Error> {
-        let outgoing = std::mem::take(&mut self.outgoing);
-        let result = self.send_bytes(outgoing.bytes(), phase);
-        self.outgoing = outgoing;
-        self.outgoing.clear();
-        result
-    }
-
-    fn send_bytes(&mut self, mut rest: &[u8], phase: &'static str) -> Result<(), Error> {
-        loop {
-            match self.wire.write_now(rest) {
-                Ok(n_bytes) => rest = rest.get(n_bytes..).unwrap_or_default(),
-                Err(cause) => return Err(self.sending_failed(&cause, phase)),
-            }
-            if rest.is_empty() && self.wire.is_flushed() {
-                return Ok(());
-            }
-            self.check_time(phase)?;
-            let ready = self.wire.wait(true, TICK).map_err(|cause| self.io_error(&cause, phase))?;
-            if ready.readable && !ready.writable {
-                self.error_is_waiting(phase)?;
-            }
-        }
-    }
-
-    /// True if the server has sent an error that is not received yet. Looks without waiting.
-    pub(crate) fn poll_for_error(&mut self, phase: &'static str) -> Result<bool, Error> {
-        let ready = self.wire.wait(false, Duration::ZERO).map_err(|cause| self.io_error(&cause, phase))?;
-        if ready.readable || !self.wire.unread().is_empty() {
-            self.error_is_waiting(phase)
-        } else {
-            Ok(false)
-        }
-    }
-
-    fn error_is_waiting(&mut self, phase: &'static str) -> Result<bool, Error> {
-        let filled = self.wire.fill_now();
-        let is_error = loop {
-            match self.header(phase)? {
-                Some(header) if matches!(header.tag, b'N' | b'S' | b'A') => {
-                    if !self.absorb_head(phase)? {
-                        break false;
-                    }
-                }
-                Some(header) => break header.tag == b'E',
-                None => break false,
-            }
-        };
-        match filled {
-            // What the server said before it closed says more than that it closed.
-            _ if is_error => Ok(true),
-            // A full buffer stays full until the message at its head is received.
-            Ok(Fill::Bytes | Fill::Nothing | Fill::Full) => Ok(false),
-            Ok(Fill::Eof) => Err(self.closed(phase)),
-            Err(cause) => Err(self.io_error(&cause, phase)),
-        }
-    }
-
-    /// The next message that is not a notice, a parameter or a notification.
-    pub(crate) fn receive(&mut self, phase: &'static str) -> Result<Message, Error> {
-        loop {
-            if let Some(message) = self.take_message(phase)? {
-                return Ok(message);
-            }
-            self.read_more(phase)?;
-        }
-    }
-
-    /// As [`receive`](Self::receive), with an ErrorResponse turned into an error: the rest of the
-    /// answer is waited for, so that the session can be used again.
-    pub(crate) fn receive_or_fail(&mut self, phase: &'static str) -> Result<Message, Error> {
-        let message = self.receive(phase)?;
-        if message.tag == b'E' { Err(self.fail_with_report(phase, &message.body)) } else { Ok(message) }
-    }
-
-    /// The next whole message in the buffer, without reading.
-    fn take_message(&mut self, phase: &'static str) -> Result<Option<Message>, Error> {
-        loop {
-            let Some(header) = self.header(phase)? else { return Ok(None) };
-            if matches!(header.tag, b'N' | b'S' | b'A') {
-                if self.absorb_head(phase)? {
-                    continue;
-                }
-                return Ok(None);
-            }
-            let Some(body) = self.wire.unread().get(frame::HEADER_BYTES..header.frame_bytes()) else {
-                return Ok(None);
-            };
-            let message = Message { tag: header.tag, body: body.to_vec() };
-            self.wire.consume(header.frame_bytes());
-            return Ok(Some(message));
-        }
-    }
-
-    /// The header at the head of the buffer, if five bytes are there.
-    pub(crate) fn header(&mut self, phase: &'static str) -> Result<Option<frame::Header>, Error> {
-        match frame::header(self.wire.unread()) {
-            Ok(header) => Ok(header),
-            Err(cause) => Err(self.violation(phase, &cause.to_string())),
-        }
-    }
-
-    /// Takes the notice, parameter or notification at the head of the buffer, if all of it is there.
-    pub(crate) fn absorb_head(&mut self, phase: &'static str) -> Result<bool, Error> {
-        let Some(header) = self.header(phase)? else { return Ok(false) };
-        let Some(body) = self.wire.unread().get(frame::HEADER_BYTES..header.frame_bytes()) else {
-            return Ok(false);
-        };
-        match header.tag {
-            b'N' => {
-                let notice = ServerError::decode(body);
-                if notice.is_crash_warning() {
-                    self.last_words = Some(notice.clone());
-                }
-                if self.notices.len() == NOTICES_MAX {
-                    self.notices.pop_front();
-                    self.notices_dropped += 1;
-                }
-                self.notices.push_back(notice);
-            }
-            b'S' => match backend::parameter_status(body) {
-                Ok((name, value)) => {
-                    if self.parameters.len() < PARAMETERS_MAX || self.parameters.contains_key(&name) {
-                        self.parameters.insert(name, value);
-                    }
-                }
-                Err(cause) => return Err(self.malformed(phase, b'S', cause)),
-            },
-            _ => {} // a notification: nothing here listens
-        }
-        self.wire.consume(header.frame_bytes());
-        Ok(true)
-    }
-
-    /// Waits until more bytes are there.
-    pub(crate) fn read_more(&mut self, phase: &'static str) -> Result<(), Error> {
-        loop {
-            self.check_time(phase)?;
-            match self.wire.fill() {
-                Ok(Fill::Bytes) => return Ok(()),
-                Ok(Fill::Nothing) => {}
-                Ok(Fill::Eof) => return Err(self.closed(phase)),
-                Ok(Fill::Full) => {
-                    return Err(self.fail(
-                        ErrorKind::Io,
-                        phase,
-                        "no memory for a message of the size the server announced",
-                    ));
-                }
-                Err(cause) => return Err(self.io_error(&cause, phase)),
-            }
-        }
-    }
-
-    /// As [`read_more`](Self::read_more), but straight into `target`, when nothing is buffered. Bytes read.
-    pub(crate) fn read_into(&mut self, target: &mut [u8], phase: &'static str) -> Result<usize, Error> {
-        loop {
-            self.check_time(phase)?;
-            match self.wire.read_into(target) {
-                Ok(Some(0)) => return Err(self.closed(phase)),
-                Ok(Some(n_bytes)) => return Ok(n_bytes),
-                Ok(None) => {}
-                Err(cause) => return Err(self.io_error(&cause, phase)),
-            }
-        }
-    }
-
     pub(crate) fn check_time(&mut self, phase: &'static str) -> Result<(), Error> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(self.fail(ErrorKind::Interrupted, phase, "interrupted"));
@@ -434,46 +337,6 @@ impl Session {
             return Err(self.fail(ErrorKind::Timeout, phase, "timed out"));
         }
         Ok(())
-    }
-
-    /// ReadyForQuery, and nothing else, must come now.
-    pub(crate) fn expect_ready(&mut self, phase: &'static str) -> Result<(), Error> {
-        let message = self.receive_or_fail(phase)?;
-        self.ready(phase, &message)
-    }
-
-    /// Takes `message` as ReadyForQuery.
-    pub(crate) fn ready(&mut self, phase: &'static str, message: &Message) -> Result<(), Error> {
-        if message.tag != b'Z' {
-            return Err(self.unexpected(phase, message.tag));
-        }
-        match backend::ready_for_query(&message.body) {
-            Ok(status) => {
-                self.transaction_status = status;
-                self.is_started = true;
-                Ok(())
-            }
-            Err(cause) => Err(self.malformed(phase, b'Z', cause)),
-        }
-    }
-
-    /// Makes an error of an ErrorResponse and waits, within limits, for the session to be ready again.
-    pub(crate) fn fail_with_report(&mut self, phase: &'static str, body: &[u8]) -> Error {
-        let report = ServerError::decode(body);
-        let error = Error::server(&format!("{} ({phase})", self.endpoint), report.clone());
-        if report.is_fatal() || !self.is_started || phase == IDLE {
-            self.unusable = Some("the server ended it".to_owned());
-            self.last_words = Some(report);
-            return error;
-        }
-        let deadline = self.deadline;
-        self.deadline = Some(deadline.unwrap_or_else(|| Instant::now() + DRAIN_TIME));
-        // A second error, or anything but ReadyForQuery, makes the session unusable by itself.
-        if let Ok(message) = self.receive(phase) {
-            let _ = self.ready(phase, &message);
-        }
-        self.deadline = deadline;
-        error
     }
 
     pub(crate) fn unexpected(&mut self, phase: &'static str, tag: u8) -> Error {
@@ -493,6 +356,11 @@ impl Session {
     pub(crate) fn fail(&mut self, kind: ErrorKind, phase: &'static str, what: &str) -> Error {
         self.unusable.get_or_insert_with(|| format!("{what} ({phase})"));
         Error::new(kind, format!("{} ({phase}): {what}", self.endpoint))
+    }
+
+    /// Whether no statement can be sent any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.unusable.is_some()
     }
 
     /// Remembers why later calls cannot work.
@@ -515,63 +383,15 @@ impl Session {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
                 self.closed(phase)
             }
-            _ => self.fail(ErrorKind::Io, phase, &cause.to_string()),
+            _ => match tls::refused_certificate(cause) {
+                Some(what) => self.fail(ErrorKind::Auth, phase, &what),
+                None => self.fail(ErrorKind::Io, phase, &cause.to_string()),
+            },
         }
     }
-
-    /// A server that closes a connection says why first; a broken write hides that.
-    fn sending_failed(&mut self, cause: &io::Error, phase: &'static str) -> Error {
-        let deadline = self.deadline;
-        self.deadline = Some(Instant::now() + TICK);
-        let reason = loop {
-            match self.receive(phase) {
-                Ok(message) if message.tag == b'E' => break self.fail_with_report(phase, &message.body),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Closed => break error,
-                Err(_) => break self.io_error(cause, phase),
-            }
-        };
-        self.deadline = deadline;
-        self.abandon("the connection broke while sending");
-        reason
-    }
-}
-
-/// `15.18 (Debian 15.18-0+deb12u1)` → 150018.
-fn version_num(text: &str) -> u32 {
-    let digits = text.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
-    let mut parts = digits.split('.').map(|part| part.parse::<u32>().unwrap_or(0).min(9_999));
-    let (major, minor, patch) =
-        (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    if major == 0 {
-        return 0;
-    }
-    if major >= 10 { major * 10_000 + minor } else { major * 10_000 + minor.min(99) * 100 + patch.min(99) }
 }
 
 /// True for errors of the operating system that only mean "not yet".
 pub(crate) fn is_not_yet(cause: &io::Error) -> bool {
     is_nothing(cause)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions() {
-        for (text, number) in [
-            ("15.18 (Debian 15.18-0+deb12u1)", 150_018),
-            ("18.1", 180_001),
-            ("19beta1", 190_000),
-            ("19devel", 190_000),
-            ("9.6.24", 90_624),
-            ("10", 100_000),
-            ("", 0),
-            ("PostgreSQL", 0),
-            ("99999999999.1", 0),
-        ] {
-            assert_eq!(version_num(text), number, "{text}");
-        }
-    }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
+use socket2::SockRef;
 
 #[derive(Debug)]
 pub(crate) enum Socket {
@@ -32,6 +33,13 @@ pub(crate) struct Readiness {
 }
 
 impl Socket {
+    pub(crate) fn as_unix(&self) -> Option<&UnixStream> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(stream) => Some(stream),
+        }
+    }
+
     pub(crate) fn is_tcp(&self) -> bool {
         matches!(self, Self::Tcp(_))
     }
@@ -49,12 +57,17 @@ impl Socket {
         Ok(send(self.as_fd().as_raw_fd(), bytes, flags)?)
     }
 
-    /// Waits until something can be read, or written if `for_write`, or `timeout` has passed.
-    pub(crate) fn wait(&self, for_write: bool, timeout: Duration) -> io::Result<Readiness> {
-        let mut interest = PollFlags::POLLIN;
-        if for_write {
-            interest |= PollFlags::POLLOUT;
-        }
+    /// As [`write_now`](Self::write_now), of several pieces one after the other.
+    pub(crate) fn write_pieces_now(&self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        SockRef::from(&self.as_fd()).send_vectored_with_flags(pieces, flags.bits())
+    }
+
+    /// Waits until something can be read, if `for_read`, or written, if `for_write`, or `timeout` has passed.
+    pub(crate) fn wait(&self, for_read: bool, for_write: bool, timeout: Duration) -> io::Result<Readiness> {
+        let mut interest = PollFlags::empty();
+        interest.set(PollFlags::POLLIN, for_read);
+        interest.set(PollFlags::POLLOUT, for_write);
         let mut descriptors = [PollFd::new(self.as_fd(), interest)];
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
         match poll(&mut descriptors, timeout) {

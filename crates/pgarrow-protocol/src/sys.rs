@@ -24,3 +24,45 @@ pub(crate) fn set_receive_low_water(socket: BorrowedFd<'_>, n_bytes: usize) -> i
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd as _;
+
+    use nix::sys::socket::{getsockopt, setsockopt};
+    use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
+
+    use super::*;
+
+    sockopt_impl!(
+        /// The same option by the code that nix has for options of its own.
+        LowWater,
+        Both,
+        libc::SOL_SOCKET,
+        libc::SO_RCVLOWAT,
+        libc::c_int
+    );
+
+    /// Ours on one socket, the twin on another: the kernel answers the same for both.
+    #[test]
+    fn the_option_is_set_as_by_code_that_is_not_ours() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, twin) = (connect(), connect());
+        for n_bytes in [1, 0, 2, 4096, 65_536, 131_072, 1, 1 << 30, i32::MAX as usize, 1 << 40, usize::MAX, 1]
+        {
+            set_receive_low_water(ours.as_fd(), n_bytes).unwrap();
+            setsockopt(&twin, LowWater, &i32::try_from(n_bytes).unwrap_or(i32::MAX)).unwrap();
+            let values = (getsockopt(&ours, LowWater).unwrap(), getsockopt(&twin, LowWater).unwrap());
+            assert_eq!(values.0, values.1, "{n_bytes}");
+            assert!(n_bytes > 65_536 || values.0 == n_bytes.max(1) as i32, "{n_bytes}: {values:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_socket_is_an_error() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(set_receive_low_water(file.as_fd(), 1).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
+    }
+}

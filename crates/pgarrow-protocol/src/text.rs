@@ -26,6 +26,15 @@ pub fn escape_control(text: &str) -> String {
     escaped
 }
 
+/// As [`escape_control`], and no more than a line of it: for words of a peer that nobody has authenticated.
+pub(crate) fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{} …", escape_control(text.get(..end).unwrap_or_default())),
+        None => escape_control(text),
+    }
+}
+
 fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -57,5 +66,11 @@ mod tests {
         ] {
             assert_eq!(escape_control(text), escaped);
         }
+    }
+
+    #[test]
+    fn long_words_of_strangers_are_cut() {
+        assert_eq!(shortened("a\u{1b}b"), "a\\u{1b}b");
+        assert!(shortened(&"é".repeat(10_000)).chars().count() < 210);
     }
 }

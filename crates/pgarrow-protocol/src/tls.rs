@@ -1,188 +1,246 @@
-//! How much of a server's certificate is checked.
+//! TLS as `sslmode` and its relatives ask for it.
 //!
 //! ```text
-//!                             handshake    chain to a     name in
-//!  sslmode                    signatures   trusted root   subjectAltName
-//!  allow, prefer, require     yes          no             no
+//!                             handshake    chain to a     name in the
+//!  sslmode                    signatures   trusted root   certificate
+//!  allow, prefer, require     yes          if there is    no
+//!                                          a root file
 //!  verify-ca                  yes          yes            no
 //!  verify-full                yes          yes            yes
+//!
+//!  tls.rs           the settings, and one connection with them
+//!  ├─ trust.rs        roots, revocation lists, and the check of a chain
+//!  ├─ verifier.rs     rustls asks, the others answer
+//!  ├─ direct.rs       certificates that webpki does not take and OpenSSL does
+//!  ├─ names.rs        whether a certificate is for a host
+//!  ├─ identity.rs     the client's certificate and key
+//!  └─ certificate.rs  what is read in certificates; the hash that SCRAM is bound to
 //! ```
 //!
-//! The trusted roots are in `sslrootcert`, by default `~/.postgresql/root.crt`, or the operating
-//! system's with `sslrootcert=system`. Always through `builder_with_provider`: without it rustls
-//! panics in programs that contain two providers.
+//! Always through `builder_with_provider`: without it rustls panics in programs that contain two providers. Every
+//! connection shakes hands anew; none is resumed, so that certificates are always shown.
 //!
-//! A certificate that signs itself and stands in the root file is trusted as such: that is how
-//! servers set up by hand look, and how OpenSSL treats them. Unlike libpq, the subject's common name
-//! is not looked at.
+//! What OpenSSL, and so libpq, takes and this does not, on purpose or because rustls does not:
+//!
+//! - TLS 1.0 and 1.1; RSA keys below 2048 bits; DSA; elliptic curves other than P-256, P-384, X25519 and Ed25519;
+//!   signatures with MD5, SHA-1 or SHA-224 in a chain that is checked.
+//! - Certificates of version 1, or of an authority, as a server's own: only if a root itself has signed them, and not
+//!   together with revocation lists.
+//! - Revocation lists of version 1, delta and indirect ones; a revocation list that exists and cannot be read is an
+//!   error, where libpq goes on without.
+//! - Private keys encrypted in the old way ("Proc-Type: 4,ENCRYPTED"), and keys in hardware.
 //!
 //! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>.
 
+mod certificate;
+mod direct;
+mod identity;
+mod names;
+mod trust;
+mod verifier;
+
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::client::Resumption;
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, SupportedProtocolVersion};
 
-use crate::config::{Config, RootCert, SslMode};
+pub(crate) use self::certificate::end_point_hash;
+pub(crate) use self::identity::CertificateUse;
+use self::identity::Resolver;
+use self::trust::Trust;
+use self::verifier::{Distrust, Verifier};
+use crate::config::{Config, SslMode, SslNegotiation, TlsVersion};
 use crate::error::{Error, ErrorKind};
 
-pub(crate) fn client_config(config: &Config, sslmode: SslMode) -> Result<Arc<ClientConfig>, Error> {
-    let provider = Arc::new(ring::default_provider());
-    let trust = match sslmode {
-        SslMode::VerifyCa | SslMode::VerifyFull => Some(Trust::read(config)?),
-        SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require => None,
-    };
-    let verifier =
-        Verifier { provider: Arc::clone(&provider), trust, checks_name: sslmode == SslMode::VerifyFull };
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|cause| Error::new(ErrorKind::Tls, format!("TLS cannot be set up: {cause}")))?;
-    let client_config = builder
-        .dangerous() // the verifier below does what sslmode says
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(Arc::new(client_config))
+/// The protocol of ALPN, from PostgreSQL's `src/include/libpq/pqcomm.h`.
+const ALPN: &[u8] = b"postgresql";
+
+/// Everything that TLS to one host needs, read once; for a session and its cancel requests.
+#[derive(Debug)]
+pub(crate) struct TlsClient {
+    config: ClientConfig,
+    identity: Option<Arc<CertifiedKey>>,
+    name: ServerName<'static>,
+    is_direct: bool,
+    warnings: Vec<String>,
 }
 
-/// The name to announce and, with `verify-full`, to check.
-pub(crate) fn server_name(config: &Config) -> Result<ServerName<'static>, Error> {
-    match (ServerName::try_from(config.host().to_owned()), config.pinned()) {
-        (Ok(name), _) => Ok(name),
-        // A name that no certificate can hold; an address instead announces nothing.
-        (Err(_), Some(address)) if config.sslmode() != SslMode::VerifyFull => Ok(address.ip().into()),
-        (Err(_), _) => {
-            let message = format!("host {} is no name that a certificate can be checked for", config.host());
-            Err(Error::new(ErrorKind::Tls, message))
-        }
+impl TlsClient {
+    /// Reads the files that `config` names. `sslmode` is the one that acts.
+    pub(crate) fn new(config: &Config, sslmode: SslMode) -> Result<Arc<Self>, Error> {
+        let settings = config.tls();
+        let provider = Arc::new(ring::default_provider());
+        let is_checked = sslmode >= SslMode::VerifyCa;
+        // As in libpq, a root file that is there is used by every sslmode.
+        let has_roots = config.root_file().is_some_and(|path| path.exists());
+        let (trust, warnings) = if is_checked || has_roots {
+            Trust::read(config).map(|(trust, warnings)| (Some(trust), warnings))?
+        } else {
+            (None, Vec::new())
+        };
+        let host = match (sslmode, config.host_name()) {
+            (SslMode::VerifyFull, Some(host)) => Some(host.to_owned()),
+            (SslMode::VerifyFull, None) => {
+                return Err(refuse(
+                    "sslmode=verify-full needs a host name to check, and there is only an address: set host",
+                ));
+            }
+            _ => None,
+        };
+        let verifier = Verifier::new(Arc::clone(&provider), trust, host);
+        let identity = identity::read(config, &provider)?;
+        let versions = versions(settings.min_version, settings.max_version)?;
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&versions)
+            .map_err(|cause| refuse(format!("TLS cannot be set up: {cause}")))?
+            .dangerous() // the verifier does what sslmode says
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth(); // set for each connection
+        client.alpn_protocols = vec![ALPN.to_vec()];
+        client.resumption = Resumption::disabled();
+        client.enable_sni = settings.sni;
+        let is_direct = settings.negotiation == SslNegotiation::Direct;
+        Ok(Arc::new(Self { config: client, identity, name: server_name(config), is_direct, warnings }))
+    }
+
+    /// A connection that has not begun, and what will become of our certificate there.
+    pub(crate) fn connection(&self) -> Result<(ClientConnection, Arc<CertificateUse>), rustls::Error> {
+        let certificate_use = Arc::new(CertificateUse::default());
+        let mut config = self.config.clone();
+        config.client_auth_cert_resolver =
+            Arc::new(Resolver::new(self.identity.clone(), Arc::clone(&certificate_use)));
+        Ok((ClientConnection::new(Arc::new(config), self.name.clone())?, certificate_use))
+    }
+
+    /// TLS begins with the first byte; the server must agree to speak PostgreSQL in it.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.is_direct
+    }
+
+    /// What is weak, for a person to read.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }
 
-/// A failed handshake in words.
+fn refuse(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Tls, message)
+}
+
+/// The name to announce. An address is never announced; nor is a name that no certificate can hold.
+fn server_name(config: &Config) -> ServerName<'static> {
+    let name = config.host_name().and_then(|host| ServerName::try_from(host.to_owned()).ok());
+    name.unwrap_or_else(|| ServerName::from(IpAddr::from(Ipv4Addr::UNSPECIFIED)))
+}
+
+/// The versions between the two, which libpq begins at 1.2 if nothing is said.
+fn versions(
+    min: Option<TlsVersion>,
+    max: Option<TlsVersion>,
+) -> Result<Vec<&'static SupportedProtocolVersion>, Error> {
+    let min = min.unwrap_or(TlsVersion::V1_2);
+    let is_in = |version| min <= version && max.is_none_or(|max| version <= max);
+    let versions: Vec<_> = [(TlsVersion::V1_2, &TLS12), (TlsVersion::V1_3, &TLS13)]
+        .into_iter()
+        .filter(|(version, _)| is_in(*version))
+        .map(|(_, version)| version)
+        .collect();
+    if versions.is_empty() {
+        let message = "ssl_min_protocol_version and ssl_max_protocol_version leave no version of TLS: 1.2 and 1.3 are \
+                       supported";
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    Ok(versions)
+}
+
+/// A failed handshake in words; none of them are the other side's.
 pub(crate) fn explain(cause: &io::Error) -> String {
     if cause.kind() == io::ErrorKind::UnexpectedEof {
         return "the server closed the connection".to_owned();
     }
-    let cause = cause.to_string();
-    if cause.contains("UnknownIssuer") || cause.contains("CaUsedAsEndEntity") {
-        format!("{cause}: the certificate does not lead to a trusted root; see sslrootcert")
-    } else {
-        cause
+    if let Some(what) = refused_certificate(cause) {
+        return what;
     }
-}
-
-#[derive(Debug)]
-struct Trust {
-    roots: RootCertStore,
-    /// The same certificates as they are, to recognise one that is also the server's own.
-    certificates: Vec<CertificateDer<'static>>,
-}
-
-impl Trust {
-    fn read(config: &Config) -> Result<Self, Error> {
-        let refuse = |message: String| Error::new(ErrorKind::Tls, message);
-        let certificates = if *config.sslrootcert() == RootCert::System {
-            rustls_native_certs::load_native_certs().certs
-        } else {
-            let Some(path) = config.root_file() else {
-                return Err(refuse(
-                    "no root certificates: there is no home directory, set sslrootcert".to_owned(),
-                ));
-            };
-            if !path.exists() {
-                return Err(refuse(format!(
-                    "root certificate file {} does not exist: provide it, use the system's with \
-                     sslrootcert=system, or choose an sslmode that does not verify",
-                    path.display()
-                )));
+    match cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) => {
+            match other.0.downcast_ref::<Distrust>() {
+                Some(distrust) => distrust.to_string(),
+                None => cause.to_string(),
             }
-            CertificateDer::pem_file_iter(&path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|cause| refuse(format!("root certificate file {}: {cause}", path.display())))?
-        };
-        let mut roots = RootCertStore::empty();
-        // A system's store may hold what webpki cannot read; the rest is still good.
-        let (n_added, _) = roots.add_parsable_certificates(certificates.iter().cloned());
-        if n_added == 0 {
-            return Err(refuse("no root certificate could be read".to_owned()));
         }
-        Ok(Self { roots, certificates })
+        Some(
+            rustls::Error::NoApplicationProtocol
+            | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol),
+        ) => "the server does not agree to speak PostgreSQL (by ALPN) on this port".to_owned(),
+        Some(rustls::Error::AlertReceived(alert)) => format!("the server ended the handshake ({alert:?})"),
+        Some(rustls::Error::InvalidMessage(_)) => format!("the server does not speak TLS here ({cause})"),
+        _ => cause.to_string(),
     }
 }
 
-#[derive(Debug)]
-struct Verifier {
-    provider: Arc<CryptoProvider>,
-    trust: Option<Trust>,
-    checks_name: bool,
+/// Whether the server ended TLS because of our certificate. With TLS 1.3 that is learned only after the handshake.
+pub(crate) fn refused_certificate(cause: &io::Error) -> Option<String> {
+    use AlertDescription::{
+        BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown,
+        DecryptError, UnknownCA, UnsupportedCertificate,
+    };
+    let rustls::Error::AlertReceived(alert) = cause.get_ref()?.downcast_ref::<rustls::Error>()? else {
+        return None;
+    };
+    let is_about_it = matches!(
+        alert,
+        BadCertificate
+            | CertificateExpired
+            | CertificateRequired
+            | CertificateRevoked
+            | CertificateUnknown
+            | DecryptError
+            | UnknownCA
+            | UnsupportedCertificate
+    );
+    is_about_it.then(|| {
+        format!("the server refuses the client certificate, or that there is none ({alert:?}): see sslcert and sslkey")
+    })
 }
 
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(trust) = &self.trust else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        match verify_server_cert_signed_by_trust_anchor(
-            &certificate,
-            &trust.roots,
-            intermediates,
-            now,
-            algorithms,
-        ) {
-            Ok(()) => {}
-            // webpki looks at the dates before it complains about this.
-            Err(cause) if is_authority_as_server(&cause) && trust.certificates.contains(end_entity) => {}
-            Err(cause) => return Err(cause),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_versions() {
+        use TlsVersion::{V1_0, V1_1, V1_2, V1_3};
+        for (min, max, n_versions) in [
+            (None, None, 2),
+            (Some(V1_0), None, 2),
+            (Some(V1_2), Some(V1_2), 1),
+            (Some(V1_3), None, 1),
+            (None, Some(V1_3), 2),
+        ] {
+            assert_eq!(versions(min, max).unwrap().len(), n_versions, "{min:?} {max:?}");
         }
-        if self.checks_name {
-            verify_server_name(&certificate, server_name)?;
+        for (min, max) in [(None, Some(V1_1)), (Some(V1_0), Some(V1_1)), (Some(V1_3), Some(V1_2))] {
+            assert_eq!(versions(min, max).unwrap_err().kind(), ErrorKind::Config, "{min:?} {max:?}");
         }
-        Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// webpki's `CaUsedAsEndEntity`, which rustls has no name of its own for.
-fn is_authority_as_server(cause: &rustls::Error) -> bool {
-    match cause {
-        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
-            format!("{other:?}").contains("CaUsedAsEndEntity")
+    #[test]
+    fn addresses_are_not_announced() {
+        for (host, is_announced) in [
+            ("db.example", true),
+            ("under_score", true),
+            ("127.0.0.1", false),
+            ("::1", false),
+            ("no name at all", false),
+        ] {
+            let config = Config::parse_with(Some(&format!("host='{host}' user=u")), &|_| None).unwrap();
+            assert_eq!(matches!(server_name(&config), ServerName::DnsName(_)), is_announced, "{host}");
         }
-        _ => false,
     }
 }

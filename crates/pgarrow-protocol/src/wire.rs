@@ -15,11 +15,15 @@
 //! the mark too: a receive timeout of the socket lasts up to two of the kernel's ticks of 4 ms or more,
 //! at the end of every slice. Short streams are over before any of this begins.
 
-use std::io::{self, Read as _, Write as _};
+mod tls;
+
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustls::ClientConnection;
 
+use self::tls::Tls;
 use crate::receive::ReceiveBuffer;
 use crate::socket::{Readiness, Socket};
 
@@ -32,7 +36,6 @@ const STREAMING_FROM: u64 = 256 * 1024;
 const STREAMING_LOW_WATER: usize = 128 * 1024;
 /// Empty waits before a stream is waited for at leisure.
 const QUIET_READS: u32 = 25;
-const CIPHERTEXT_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Pace {
@@ -60,6 +63,7 @@ pub(crate) struct Wire {
     tls: Option<Box<Tls>>,
     buffer: ReceiveBuffer,
     bytes_received: u64,
+    bytes_sent: u64,
     pace: Pace,
     low_water: usize,
     quiet_reads: u32,
@@ -75,11 +79,17 @@ impl Wire {
             tls: None,
             buffer: ReceiveBuffer::new(),
             bytes_received: 0,
+            bytes_sent: 0,
             pace: Pace::Idle,
             low_water: 1,
             quiet_reads: 0,
             streaming_from: 0,
         })
+    }
+
+    /// The socket itself, if it is a Unix socket.
+    pub(crate) fn unix_socket(&self) -> Option<&UnixStream> {
+        self.socket.as_unix()
     }
 
     pub(crate) fn is_encrypted(&self) -> bool {
@@ -90,6 +100,16 @@ impl Wire {
         self.bytes_received
     }
 
+    /// What [`write_now`](Self::write_now) has taken.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.bytes_sent
+    }
+
+    /// What the socket has taken, to see whether anything moves: with TLS, its records.
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.tls.as_ref().map_or(self.bytes_sent, |tls| tls.written)
+    }
+
     pub(crate) fn unread(&self) -> &[u8] {
         self.buffer.unread()
     }
@@ -98,8 +118,14 @@ impl Wire {
         self.buffer.consume(n_bytes);
     }
 
+    /// Until there is something to read or, if `for_write`, room to write.
     pub(crate) fn wait(&self, for_write: bool, timeout: Duration) -> io::Result<Readiness> {
-        self.socket.wait(for_write, timeout)
+        self.socket.wait(true, for_write, timeout)
+    }
+
+    /// Until there is room to write or, if `or_read`, something to read.
+    pub(crate) fn wait_for_room(&self, or_read: bool, timeout: Duration) -> io::Result<Readiness> {
+        self.socket.wait(or_read, true, timeout)
     }
 
     /// Reads one byte that is not encrypted, and not one more: what follows belongs to TLS.
@@ -120,7 +146,7 @@ impl Wire {
         let result = match &mut self.tls {
             None if self.pace == Pace::Streaming => self
                 .socket
-                .wait(false, STREAMING_WAIT)
+                .wait(true, false, STREAMING_WAIT)
                 .and_then(|_| self.socket.read_now(self.buffer.free_tail())),
             None => self.socket.read(self.buffer.free_tail()),
             Some(tls) => tls.read(&self.socket, true, self.buffer.free_tail()),
@@ -139,7 +165,7 @@ impl Wire {
         self.adjust_low_water(target.len())?;
         let result = match &mut self.tls {
             None if self.pace == Pace::Streaming => {
-                self.socket.wait(false, STREAMING_WAIT).and_then(|_| self.socket.read_now(target))
+                self.socket.wait(true, false, STREAMING_WAIT).and_then(|_| self.socket.read_now(target))
             }
             None => self.socket.read(target),
             Some(tls) => tls.read(&self.socket, true, target),
@@ -247,8 +273,12 @@ impl Wire {
             Some(tls) => tls.write(&self.socket, bytes),
         };
         match result {
+            Ok(n_bytes) => {
+                self.bytes_sent += n_bytes as u64;
+                Ok(n_bytes)
+            }
             Err(cause) if is_nothing(&cause) => Ok(0),
-            result => result,
+            Err(cause) => Err(cause),
         }
     }
 
@@ -259,26 +289,30 @@ impl Wire {
 
     /// From here on, everything goes through TLS.
     pub(crate) fn start_tls(&mut self, connection: ClientConnection) {
-        self.tls =
-            Some(Box::new(Tls { connection, ciphertext: vec![0; CIPHERTEXT_BYTES], start: 0, end: 0 }));
+        self.tls = Some(Box::new(Tls::new(connection)));
+    }
+
+    /// The certificate that the server has shown, in DER; `None` without TLS.
+    pub(crate) fn server_certificate(&self) -> Option<&[u8]> {
+        let certificates = self.tls.as_ref()?.connection.peer_certificates()?;
+        certificates.first().map(AsRef::as_ref)
+    }
+
+    /// The server has chosen the one protocol that was offered by ALPN.
+    pub(crate) fn has_application_protocol(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.connection.alpn_protocol().is_some())
     }
 
     /// Sends and receives what the handshake has to; true once it is complete.
     pub(crate) fn handshake_step(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
-        tls.flush(&self.socket)?;
-        if tls.connection.is_handshaking() {
-            match tls.receive(&self.socket, true) {
-                Err(cause) if is_nothing(&cause) => {}
-                Err(cause) => {
-                    let _ = tls.flush(&self.socket); // the alert that says why
-                    return Err(cause);
-                }
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
+        tls.shake_hands(&self.socket).map_err(|cause| match cause.kind() {
+            // Why it was closed on us may have come before.
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                tls.last_words(&self.socket).unwrap_or(cause)
             }
-            tls.flush(&self.socket)?;
-        }
+            _ => cause,
+        })?;
         Ok(!tls.connection.is_handshaking() && !tls.connection.wants_write())
     }
 
@@ -289,96 +323,6 @@ impl Wire {
             let _ = tls.flush(&self.socket); // courtesy only
         }
         self.socket.shutdown();
-    }
-}
-
-#[derive(Debug)]
-struct Tls {
-    connection: ClientConnection,
-    /// rustls asks for 4 KiB at a time, which would be a system call for each.
-    ciphertext: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Tls {
-    /// Decrypted bytes, as many as one read of the socket brings.
-    fn read(&mut self, socket: &Socket, may_wait: bool, mut free: &mut [u8]) -> io::Result<usize> {
-        let mut n_read = 0;
-        loop {
-            match self.connection.reader().read(free) {
-                Ok(0) => return Ok(n_read), // closed in order, or no room
-                Ok(n_bytes) => {
-                    n_read += n_bytes;
-                    free = free.get_mut(n_bytes..).unwrap_or_default();
-                    if free.is_empty() {
-                        return Ok(n_read);
-                    }
-                }
-                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
-                    if n_read > 0 && self.start == self.end {
-                        return Ok(n_read);
-                    }
-                    self.receive(socket, may_wait)?;
-                }
-                // Cut off without a close_notify. Whether that was the end is said by the messages.
-                Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return Ok(n_read),
-                Err(cause) => return Err(cause),
-            }
-        }
-    }
-
-    /// Hands ciphertext to rustls, from the socket if none is at hand; 0 at its end.
-    fn receive(&mut self, socket: &Socket, may_wait: bool) -> io::Result<usize> {
-        if self.start == self.end {
-            let n_bytes = if may_wait {
-                socket.read(&mut self.ciphertext)?
-            } else {
-                socket.read_now(&mut self.ciphertext)?
-            };
-            self.start = 0;
-            self.end = n_bytes;
-        }
-        let mut rest = self.ciphertext.get(self.start..self.end).unwrap_or_default();
-        let n_bytes = self.connection.read_tls(&mut rest)?;
-        self.start += n_bytes;
-        self.connection
-            .process_new_packets()
-            .map_err(|cause| io::Error::new(io::ErrorKind::InvalidData, cause))?;
-        if self.connection.wants_write() && !self.connection.is_handshaking() {
-            self.flush(socket)?; // an answer to a key update
-        }
-        Ok(n_bytes)
-    }
-
-    fn write(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
-        // rustls holds 64 KiB at most, so a slow peer is felt here as a short write.
-        let n_bytes = self.connection.writer().write(bytes)?;
-        self.flush(socket)?;
-        Ok(n_bytes)
-    }
-
-    fn flush(&mut self, socket: &Socket) -> io::Result<()> {
-        while self.connection.wants_write() {
-            match self.connection.write_tls(&mut WriteNow(socket)) {
-                Ok(_) => {}
-                Err(cause) if is_nothing(&cause) => return Ok(()),
-                Err(cause) => return Err(cause),
-            }
-        }
-        Ok(())
-    }
-}
-
-struct WriteNow<'a>(&'a Socket);
-
-impl io::Write for WriteNow<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_now(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

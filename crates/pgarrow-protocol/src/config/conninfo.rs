@@ -1,7 +1,7 @@
 //! The connection string: three forms of it.
 //!
 //! ```text
-//! uri        postgres[ql]://[user[:password]@][host][:port][/dbname][?name=value&…]
+//! uri        postgres[ql]://[user[:password]@][host][:port][,…][/dbname][?name=value&…]
 //! key/value  name = value  name = 'value with spaces'  …     \ quotes one character
 //! database   anything without `=`, as psql reads its first argument
 //! ```
@@ -12,13 +12,9 @@
 //! Source: <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING>;
 //! `conninfo_parse` and `conninfo_uri_parse_options` in `src/interfaces/libpq/fe-connect.c`.
 
-use std::collections::BTreeMap;
-
-use super::parameter::Parameter;
+use super::parameter::{Values, from_name};
 use super::refuse;
 use crate::error::Error;
-
-pub(super) type Values = BTreeMap<Parameter, String>;
 
 pub(super) fn read(conninfo: &str) -> Result<Values, Error> {
     if let Some(rest) = without_scheme(conninfo) {
@@ -26,8 +22,13 @@ pub(super) fn read(conninfo: &str) -> Result<Values, Error> {
     } else if conninfo.contains('=') {
         read_key_values(conninfo)
     } else {
-        let dbname = Some(conninfo.trim()).filter(|name| !name.is_empty());
-        Ok(dbname.map(|name| (Parameter::Dbname, name.to_owned())).into_iter().collect())
+        if conninfo.contains("://") {
+            return Err(refuse(
+                "the connection string begins like a URI of another kind: write postgres:// or postgresql://",
+            ));
+        }
+        let dbname = Some(conninfo).filter(|name| !name.is_empty());
+        Ok(dbname.map(|name| ("dbname", name.to_owned())).into_iter().collect())
     }
 }
 
@@ -37,61 +38,88 @@ fn without_scheme(text: &str) -> Option<&str> {
 
 fn read_uri(rest: &str) -> Result<Values, Error> {
     let mut values = Values::new();
-    let (rest, query) = match rest.split_once('?') {
-        Some((rest, query)) => (rest, query),
-        None => (rest, ""),
-    };
-    let (authority, dbname) = match rest.split_once('/') {
-        Some((authority, dbname)) => (authority, dbname),
-        None => (rest, ""),
-    };
-    let address = match authority.split_once('@') {
-        Some((login, address)) => {
-            let (user, password) = login.split_once(':').unwrap_or((login, ""));
-            insert(&mut values, Parameter::User, user)?;
-            insert(&mut values, Parameter::Password, password)?;
-            address
+    // As in libpq, a user name or password ends at the first @, and may hold anything but a slash.
+    let head = rest.split('/').next().unwrap_or_default();
+    let rest = match head.split_once('@') {
+        // Not as in libpq, which takes it for a long user name and the rest of the password for the host.
+        Some((login, _)) if has_parameter(login) => {
+            return Err(refuse(
+                "the URI has an @ behind its parameters: in a value, @ must be percent-encoded as %40",
+            ));
         }
-        None => authority,
+        Some((login, _)) => {
+            let (user, password) = login.split_once(':').unwrap_or((login, ""));
+            insert(&mut values, "user", user)?;
+            insert(&mut values, "password", password)?;
+            rest.get(login.len() + 1..).unwrap_or_default()
+        }
+        None => rest,
     };
-    if dbname.contains('@') || address.contains('@') {
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (addresses, dbname) = rest.split_once('/').unwrap_or((rest, ""));
+    if dbname.contains('@') || addresses.contains('@') {
         return Err(refuse(
             "the URI has an @ too many: characters such as @, / and : in a user name or password must be \
              percent-encoded",
         ));
     }
-    let (host, port) = split_address(address)?;
-    insert(&mut values, Parameter::Host, host)?;
-    insert(&mut values, Parameter::Port, port)?;
-    insert(&mut values, Parameter::Dbname, dbname)?;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+    let addresses = addresses.split(',').map(split_address).collect::<Result<Vec<_>, _>>()?;
+    let (hosts, ports): (Vec<&str>, Vec<&str>) = addresses.into_iter().unzip();
+    insert(&mut values, "host", &hosts.join(","))?;
+    insert(&mut values, "port", &ports.join(","))?;
+    insert(&mut values, "dbname", dbname)?;
+    // As in libpq, one & may stand at the end, and nowhere else without a parameter before it.
+    let mut query = query;
+    while !query.is_empty() {
+        let (pair, more) = query.split_once('&').unwrap_or((query, ""));
+        query = more;
         let Some((name, value)) = pair.split_once('=') else {
             return Err(refuse("a parameter in the URI has no value: write ?name=value"));
         };
+        if value.contains('=') {
+            return Err(refuse("a parameter in the URI has a second =: write it as %3D"));
+        }
         let (name, value) = (decode(name)?, decode(value)?);
         // For the sake of URIs made for JDBC, as in libpq.
         let (name, value) = match (name.as_str(), value.as_str()) {
             ("ssl", "true") => ("sslmode", "require"),
             (name, value) => (name, value),
         };
-        values.insert(Parameter::from_name(name)?, value.to_owned());
+        store(&mut values, name, value.to_owned())?;
     }
     Ok(values)
 }
 
+/// Stores a parameter by its name; the last one of a name counts.
+fn store(values: &mut Values, name: &str, value: String) -> Result<(), Error> {
+    // Older than sslmode, and still taken by libpq, as this.
+    if name == "requiressl" {
+        let mode = if value.starts_with('1') { "require" } else { "prefer" };
+        values.insert("sslmode", mode.to_owned());
+    } else {
+        values.insert(from_name(name)?, value);
+    }
+    Ok(())
+}
+
+/// Whether there is something like `?user=` in it.
+fn has_parameter(login: &str) -> bool {
+    login
+        .split(['?', '&'])
+        .skip(1)
+        .any(|pair| pair.split_once('=').is_some_and(|(name, _)| from_name(name).is_ok()))
+}
+
 /// Stores a part of a URI; as in libpq, a part that is empty is as good as left out.
-fn insert(values: &mut Values, parameter: Parameter, encoded: &str) -> Result<(), Error> {
+fn insert(values: &mut Values, name: &'static str, encoded: &str) -> Result<(), Error> {
     if !encoded.is_empty() {
-        values.insert(parameter, decode(encoded)?);
+        values.insert(name, decode(encoded)?);
     }
     Ok(())
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`.
 fn split_address(address: &str) -> Result<(&str, &str), Error> {
-    if address.contains(',') {
-        return Err(refuse("the URI names several hosts, which is not supported yet: give one"));
-    }
     let Some(bracketed) = address.strip_prefix('[') else {
         return Ok(address.split_once(':').unwrap_or((address, "")));
     };
@@ -148,11 +176,10 @@ fn read_key_values(text: &str) -> Result<Values, Error> {
         while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
         let value =
             if chars.next_if_eq(&'\'').is_some() { quoted(&mut chars)? } else { unquoted(&mut chars) };
-        let parameter = Parameter::from_name(&name)?;
-        if parameter == Parameter::Dbname && without_scheme(&value).is_some() {
+        if name == "dbname" && without_scheme(&value).is_some() {
             return Err(refuse("dbname is a URI: give the URI alone instead"));
         }
-        values.insert(parameter, value);
+        store(&mut values, &name, value)?;
     }
 }
 

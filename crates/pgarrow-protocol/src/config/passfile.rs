@@ -12,6 +12,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use super::hosts::SOCKET_DIRECTORIES;
+
 pub(super) struct Passfile {
     text: String,
 }
@@ -54,15 +56,16 @@ impl Passfile {
                 && is_match(port_field, &port)
                 && is_match(dbname_field, dbname)
                 && is_match(user_field, user);
-            let password = unescape(password);
+            // As in libpq, what follows another colon is not part of it.
+            let password = unescape(field(password).map_or(password, |(password, _)| password));
             (matches && !password.is_empty()).then_some(password)
         })
     }
 }
 
-/// A Unix socket goes by `localhost` or by its directory.
+/// A Unix socket goes by its directory, and by `localhost` where sockets are by default.
 fn host_matches(field: &str, host: &str) -> bool {
-    is_match(field, host) || (host.starts_with('/') && is_match(field, "localhost"))
+    is_match(field, host) || (SOCKET_DIRECTORIES.contains(&host) && is_match(field, "localhost"))
 }
 
 fn is_match(field: &str, value: &str) -> bool {
@@ -109,6 +112,7 @@ mod tests {
                 "/run/pg:5433:*:*:socket",
                 "too:few:fields",
                 "db:5432:empty:ann:",
+                "db:5432:more:ann:secret:more",
                 "",
             ]
             .join("\n"),
@@ -121,6 +125,8 @@ mod tests {
             ("localhost", 5432, "x", "y", Some("local")),
             ("/var/run/postgresql", 5432, "x", "y", Some("local")),
             ("/run/pg", 5433, "x", "y", Some("socket")),
+            ("/elsewhere", 5432, "x", "y", None),
+            ("db", 5432, "more", "ann", Some("secret")),
             ("127.0.0.1", 5432, "x", "y", None),
             ("db", 5432, "empty", "ann", None),
         ] {

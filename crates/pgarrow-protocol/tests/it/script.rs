@@ -1,6 +1,6 @@
 //! A server that plays a script: one connection after the other, step by step, legal or not.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
@@ -48,8 +48,13 @@ impl Server {
     }
 
     pub(crate) fn config(&self) -> Config {
+        self.config_with("sslmode=disable")
+    }
+
+    /// With these parameters, too.
+    pub(crate) fn config_with(&self, parameters: &str) -> Config {
         let conninfo =
-            format!("host=127.0.0.1 port={} user=u dbname=d password=pencil sslmode=disable", self.port);
+            format!("host=127.0.0.1 port={} user=u dbname=d password=pencil {parameters}", self.port);
         Config::parse_with(Some(&conninfo), &|_| None).unwrap()
     }
 
@@ -86,13 +91,13 @@ fn play(stream: &mut TcpStream, step: Step) -> std::io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn read_message(stream: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
+pub(crate) fn read_message(stream: &mut impl Read) -> std::io::Result<(u8, Vec<u8>)> {
     let mut tag = [0];
     stream.read_exact(&mut tag)?;
     Ok((tag[0], read_body(stream)?))
 }
 
-fn read_body(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+fn read_body(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];

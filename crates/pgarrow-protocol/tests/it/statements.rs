@@ -30,14 +30,18 @@ fn query(answer: &[&[u8]]) -> Result<usize, Error> {
 
 #[test]
 fn answers_to_a_query() {
-    let complete = message(b'C', b"SELECT 1\0");
+    let complete = message(b'C', b"SELECT 2\0");
+    let none = message(b'C', b"SET\0");
     let description = row_description();
     let row = message(b'D', b"\0\x01\0\0\0\x01x");
     let idle = ready(b'I');
     assert_eq!(query(&[&description, &row, &row, &complete, &idle]).unwrap(), 2);
-    assert_eq!(query(&[&message(b'n', b""), &complete, &idle]).unwrap(), 0);
+    assert_eq!(query(&[&message(b'n', b""), &none, &idle]).unwrap(), 0);
     for (name, answer) in [
         ("row without description", [&row[..], &complete, &idle].concat()),
+        ("a row that its tag does not count", [&description[..], &row, &complete, &idle].concat()),
+        ("a tag without an end", [&description[..], &row, &row, &message(b'C', b"SELECT 2"), &idle].concat()),
+        ("no statement at all", [&description[..], &row, &message(b'I', b""), &idle].concat()),
         ("row after no data", [&message(b'n', b"")[..], &row, &complete, &idle].concat()),
         ("fewer values", [&description[..], &message(b'D', b"\0\0")].concat()),
         (

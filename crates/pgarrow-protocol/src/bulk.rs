@@ -1,0 +1,330 @@
+//! One statement many times over, with parameters in binary, and no waiting in between.
+//!
+//! ```text
+//!  P   B E   B E   B E  …  S ──▶ 1   2 C   2 C   2 C  …  Z
+//!              │ E from the server: it passes over everything up to S, then Z
+//! ```
+//!
+//! Values are made straight in the message that takes them away, and what the server says is received while it takes
+//! nothing, so that its answers cannot block both sides.
+//!
+//! Statement and portal are the unnamed ones, which every pooler lets through: a pooler that changes servers between
+//! transactions does not change them before S. Outside a transaction block the statement is parsed again after each S.
+//!
+//! Source: "Pipelining" and "Extended Query" in <https://www.postgresql.org/docs/current/protocol-flow.html>.
+
+mod answers;
+
+use std::time::{Duration, Instant};
+
+use self::answers::Answers;
+use crate::error::{Error, ErrorKind};
+use crate::frame::{self, HEADER_BYTES};
+use crate::session::{DRAIN_TIME, Session, TransactionStatus};
+use crate::wire::Fill;
+
+const PHASE: &str = "bulk statement";
+
+/// Whole messages are sent when there are so many bytes of them.
+const SENT_FROM_BYTES: usize = 64 * 1024;
+/// A buffer that large parameters have made larger is not kept.
+const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bind before its values: header, no names, one format for all parameters, their number.
+const BIND_BYTES: usize = HEADER_BYTES + 8;
+/// The end of Bind, no formats of results, and Execute of the unnamed portal without a limit.
+const EXECUTE: [u8; 12] = *b"\0\0E\0\0\0\x09\0\0\0\0\0";
+const SYNC: [u8; HEADER_BYTES] = *b"S\0\0\0\x04";
+
+/// A statement that is run many times. Borrows its session until [`finish`](Self::finish).
+///
+/// All executions up to [`sync`](Self::sync) or [`finish`](Self::finish) are one transaction, if none is open. Dropping
+/// it before leaves an open transaction with what was executed, for the caller to roll back; without one, nothing of it is
+/// committed and the session cannot be used any more.
+#[derive(Debug)]
+pub struct Bulk<'a> {
+    session: &'a mut Session,
+    outgoing: Messages,
+    parse: Vec<u8>,
+    n_parameters: u16,
+    answers: Answers,
+    began_in: TransactionStatus,
+    /// Parse is in front of the first Bind in the buffer.
+    has_parse: bool,
+    /// Nothing was sent since the last Sync.
+    is_synced: bool,
+    sent_before: u64,
+    waited_before: Duration,
+    is_over: bool,
+}
+
+/// Whole messages, and the beginning of a Bind.
+struct Messages {
+    bytes: Vec<u8>,
+    /// Where that Bind begins.
+    bind: usize,
+}
+
+/// Without the bytes, which are of tables.
+impl std::fmt::Debug for Messages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.bytes.len())
+    }
+}
+
+impl Session {
+    /// Prepares `sql` to be run many times, with `$1`, `$2`, … of these types (OIDs; 0 lets the server infer one). It
+    /// has to be one statement that returns no rows. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] for more than 65,535 parameters or a statement with a zero byte.
+    pub fn bulk(&mut self, sql: &str, parameter_types: &[u32]) -> Result<Bulk<'_>, Error> {
+        self.begin()?;
+        self.check_encoding(PHASE)?;
+        let Ok(n_parameters) = u16::try_from(parameter_types.len()) else {
+            return Err(Error::new(ErrorKind::Config, "a statement takes at most 65,535 parameters"));
+        };
+        self.outgoing.parse_typed(sql, parameter_types)?;
+        let parse = self.outgoing.bytes().to_vec();
+        self.outgoing.clear();
+        let mut bulk = Bulk {
+            outgoing: Messages { bytes: Vec::with_capacity(SENT_FROM_BYTES + SENT_FROM_BYTES / 8), bind: 0 },
+            parse,
+            n_parameters,
+            answers: Answers::default(),
+            began_in: self.transaction_status(),
+            has_parse: false,
+            is_synced: true,
+            sent_before: self.bytes_sent(),
+            waited_before: self.waited_to_send(),
+            is_over: false,
+            session: self,
+        };
+        bulk.begin();
+        Ok(bulk)
+    }
+}
+
+impl Bulk<'_> {
+    /// Where the caller appends the parameters of the next execution: of each its length as `i32` and its bytes, or a
+    /// length of -1 for null.
+    ///
+    /// What is in it already is to be left as it is; what was appended may be taken away again.
+    #[inline]
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.outgoing.bytes
+    }
+
+    /// Runs the statement with the parameters in [`buffer`](Self::buffer), which holds none then. Its outcome is not
+    /// waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Server`] as soon as the server has refused this or an earlier execution, which
+    /// [`Error::failed_execution`] tells: all that was executed since the last [`sync`](Self::sync) is undone, or the
+    /// open transaction has failed, and the session can be used again. [`ErrorKind::Config`] if the buffer does not hold as
+    /// many values as there are parameters, or more than a gigabyte of them; they are taken out of it.
+    pub fn execute(&mut self) -> Result<(), Error> {
+        self.check_open()?;
+        self.end_bind()?;
+        self.answers.expect_execution(std::mem::take(&mut self.has_parse));
+        if self.outgoing.bytes.len() >= SENT_FROM_BYTES {
+            self.send(false)?;
+        }
+        self.begin_bind();
+        Ok(())
+    }
+
+    /// Sends what is left and waits until all of it was executed; how many rows the statements have counted since the
+    /// last call.
+    ///
+    /// # Errors
+    ///
+    /// As for [`execute`](Self::execute). [`ErrorKind::Config`] if there are parameters that were not executed.
+    pub fn sync(&mut self) -> Result<u64, Error> {
+        self.check_open()?;
+        if self.outgoing.bytes.len() != self.outgoing.bind + BIND_BYTES {
+            return Err(self.misuse("there are parameters in the buffer that were not executed"));
+        }
+        if self.answers.are_synced() {
+            return Ok(0);
+        }
+        let result = self.sync_unchecked();
+        self.is_over |= result.is_err();
+        result
+    }
+
+    /// As [`sync`](Self::sync), and gives the session back; how many rows the statements have counted in all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sync`](Self::sync).
+    pub fn finish(mut self) -> Result<u64, Error> {
+        self.sync()?;
+        self.is_over = true;
+        Ok(self.answers.rows())
+    }
+
+    /// Bytes sent since the beginning.
+    pub fn bytes_sent(&self) -> u64 {
+        self.session.bytes_sent().saturating_sub(self.sent_before)
+    }
+
+    /// How long sending has waited so far for the server to take what was there to be sent.
+    pub fn waited(&self) -> Duration {
+        self.session.waited_to_send().saturating_sub(self.waited_before)
+    }
+
+    fn sync_unchecked(&mut self) -> Result<u64, Error> {
+        self.outgoing.bytes.truncate(self.outgoing.bind);
+        self.outgoing.bytes.extend_from_slice(&SYNC);
+        self.send(true)?;
+        loop {
+            let message = self.session.receive(PHASE)?;
+            match message.tag {
+                b'E' => return Err(self.refused(&message.body)),
+                b'Z' if self.answers.is_complete() => {
+                    self.session.ready(PHASE, &message)?;
+                    break;
+                }
+                tag => {
+                    let step = self.answers.step(tag, &message.body);
+                    step.map_err(|what| self.session.violation(PHASE, &what))?;
+                }
+            }
+        }
+        if self.session.transaction_status() != self.began_in {
+            return Err(self.session.violation(PHASE, "the transaction is in another state than before"));
+        }
+        self.begin();
+        Ok(self.answers.synced())
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.is_over { Err(self.misuse("an execution has failed before")) } else { Ok(()) }
+    }
+
+    fn misuse(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Config, format!("{} ({PHASE}): {what}", self.session.endpoint))
+    }
+
+    /// At the beginning, and after a Sync.
+    fn begin(&mut self) {
+        let is_kept = self.answers.was_parsed() && self.began_in == TransactionStatus::InTransaction;
+        if !is_kept {
+            self.outgoing.bytes.extend_from_slice(&self.parse);
+            self.has_parse = true;
+        }
+        self.begin_bind();
+    }
+
+    fn begin_bind(&mut self) {
+        let [high, low] = self.n_parameters.to_be_bytes();
+        self.outgoing.bind = self.outgoing.bytes.len();
+        self.outgoing.bytes.extend_from_slice(&[b'B', 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, high, low]);
+    }
+
+    fn end_bind(&mut self) -> Result<(), Error> {
+        let Messages { bytes, bind } = &mut self.outgoing;
+        let values_start = *bind + BIND_BYTES;
+        let values = bytes.get(values_start..).unwrap_or_default();
+        let problem = if holds_values(values, self.n_parameters) {
+            // What belongs to Execute is no part of the length.
+            match frame::sent_header(b'B', BIND_BYTES - HEADER_BYTES + values.len() + 2) {
+                Some(header) => {
+                    if let Some(place) = bytes.get_mut(*bind..).and_then(|bind| bind.first_chunk_mut()) {
+                        *place = header;
+                    }
+                    bytes.extend_from_slice(&EXECUTE);
+                    return Ok(());
+                }
+                None => {
+                    "the parameters of one execution take more than 1 GiB: have fewer rows in one statement"
+                }
+            }
+        } else {
+            "the buffer does not hold one value for each parameter"
+        };
+        bytes.truncate(values_start);
+        Err(self.misuse(problem))
+    }
+
+    /// Sends all there is, which is whole messages, the last one a Sync or not, and takes what has been answered.
+    fn send(&mut self, with_sync: bool) -> Result<(), Error> {
+        let result = self.send_unchecked(with_sync);
+        let bytes = &mut self.outgoing.bytes;
+        bytes.clear();
+        if bytes.capacity() > KEPT_BYTES_MAX {
+            *bytes = Vec::with_capacity(SENT_FROM_BYTES + SENT_FROM_BYTES / 8);
+        }
+        self.is_over |= result.is_err();
+        result
+    }
+
+    fn send_unchecked(&mut self, with_sync: bool) -> Result<(), Error> {
+        self.session.check_time(PHASE)?;
+        if self.session.poll_for_answer(PHASE)? {
+            self.answers.take(self.session, PHASE)?;
+        }
+        if !self.answers.are_refused() {
+            self.is_synced = false;
+            let answers = &mut self.answers;
+            self.session.send_hearing(&self.outgoing.bytes, PHASE, &mut |session| {
+                let filled = session.hear(PHASE)?;
+                answers.take(session, PHASE)?;
+                // What was taken makes room.
+                Ok(if filled == Fill::Full && !answers.are_refused() { Fill::Bytes } else { filled })
+            })?;
+            self.is_synced = with_sync;
+        }
+        if self.answers.are_refused() {
+            let message = self.session.receive(PHASE)?;
+            return Err(self.refused(&message.body));
+        }
+        Ok(())
+    }
+
+    /// The server has refused an execution: Sync, unless it was sent, and what comes of it.
+    fn refused(&mut self, report: &[u8]) -> Error {
+        self.is_over = true;
+        if !self.is_synced {
+            // What the server says of its own accord tells more than what becomes of this.
+            self.session.outgoing.clear();
+            let _ = self.session.outgoing.sync().and_then(|()| self.session.send(PHASE));
+        }
+        self.session.fail_with_report(PHASE, report).with_execution(self.answers.failed_execution())
+    }
+}
+
+/// Whether `bytes` are so many values with their lengths, and nothing else.
+fn holds_values(mut bytes: &[u8], n_values: u16) -> bool {
+    for _ in 0..n_values {
+        let Some((length, rest)) = bytes.split_first_chunk() else { return false };
+        let n_bytes = match i32::from_be_bytes(*length) {
+            -1 => 0,
+            length => match usize::try_from(length) {
+                Ok(n_bytes) => n_bytes,
+                Err(_) => return false,
+            },
+        };
+        let Some(rest) = rest.get(n_bytes..) else { return false };
+        bytes = rest;
+    }
+    bytes.is_empty()
+}
+
+impl Drop for Bulk<'_> {
+    fn drop(&mut self) {
+        if self.is_over || self.is_synced {
+            return;
+        }
+        if self.began_in == TransactionStatus::Idle {
+            // Sync would commit what was executed, and closing the connection does not.
+            return self.session.abandon("a bulk statement was left before its end");
+        }
+        let deadline = self.session.deadline.replace(Instant::now() + DRAIN_TIME);
+        // A refusal is for the caller's ROLLBACK, and after anything else the session says so itself.
+        let _ = self.sync_unchecked();
+        self.session.deadline = deadline;
+    }
+}
