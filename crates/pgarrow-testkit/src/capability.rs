@@ -23,6 +23,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::{Ipv6Addr, TcpListener};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::python::Python;
@@ -59,6 +60,18 @@ pub enum Capability {
     MemoryGib(u64),
     /// Python with pyarrow and duckdb; see [`Python`].
     Python,
+    /// strace, and leave to use it on our own processes.
+    Strace,
+    /// Leave to mount file systems where nobody else sees them (`unshare`).
+    MountNamespace,
+    /// This program on the PATH.
+    Program(&'static str),
+    /// PostgreSQL 17 with TLS and psql, whatever the server of the tests is; fetched when it is not in the cache.
+    Psql,
+    /// The newest PostgreSQL, whatever the server of the tests is; fetched when it is not in the cache.
+    Newest,
+    /// The program PgBouncer, a pooler.
+    PgBouncer,
 }
 
 impl fmt::Display for Capability {
@@ -77,6 +90,12 @@ impl fmt::Display for Capability {
             Self::Ipv6 => f.write_str("IPv6"),
             Self::MemoryGib(gib) => write!(f, "{gib} GiB of memory"),
             Self::Python => f.write_str("Python with pyarrow and duckdb"),
+            Self::Strace => f.write_str("strace"),
+            Self::MountNamespace => f.write_str("a mount namespace"),
+            Self::Program(name) => write!(f, "the program {name}"),
+            Self::Psql => f.write_str("the wheel with psql 17"),
+            Self::Newest => f.write_str("the wheel with the newest PostgreSQL"),
+            Self::PgBouncer => f.write_str("PgBouncer"),
         }
     }
 }
@@ -131,7 +150,30 @@ impl Capability {
                 None => Err("/proc/meminfo does not tell how much is free".to_owned()),
             },
             Self::Python => Python::try_shared().map(|_| ()),
+            Self::Strace => {
+                runs("strace", &["-f", "-o", "/dev/null", "--seccomp-bpf", "-e", "trace=fsync", "true"])
+            }
+            Self::MountNamespace => runs("unshare", &["-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]),
+            Self::Program(name) => {
+                let path = env::var_os("PATH").unwrap_or_default();
+                match env::split_paths(&path).any(|folder| folder.join(name).is_file()) {
+                    true => Ok(()),
+                    false => Err("it is not on the PATH".to_owned()),
+                }
+            }
+            Self::Psql => pgarrow_server::fetch_with_tls().map(|_| ()).map_err(|cause| cause.to_string()),
+            Self::Newest => pgarrow_server::fetch().map(|_| ()).map_err(|cause| cause.to_string()),
+            Self::PgBouncer => crate::pgbouncer::program().map(|_| ()),
         }
+    }
+}
+
+/// Whether a program can be run and succeeds.
+fn runs(program: &str, args: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output();
+    match output.map_err(|cause| format!("{program} cannot be run: {cause}"))? {
+        output if output.status.success() => Ok(()),
+        output => Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())),
     }
 }
 
@@ -238,6 +280,10 @@ mod tests {
             Capability::Ipv6,
             Capability::MemoryGib(1),
             Capability::MemoryGib(1 << 20),
+            Capability::Strace,
+            Capability::MountNamespace,
+            Capability::Program("sh"),
+            Capability::Program("no-such-program"),
         ] {
             let answer = capability.probe();
             assert!(answer.is_ok() || !answer.unwrap_err().is_empty(), "{capability}");

@@ -6,6 +6,7 @@
 //! CopyWriter   COPY binary streams, in every packing the protocol allows
 //! Script       an in-process server that plays bytes
 //! Proxy        a faulty network between a client and a server
+//! PgBouncer    a connection pooler in front of a server
 //! Chance       numbers that depend on nothing but a seed
 //! fuzz         what must hold for any bytes, on seeds and on what chance makes of them
 //! compare      batches as sequences of rows
@@ -21,7 +22,9 @@
 //! | `PGARROW_TEST_REQUIRE`  | `all`: a test that is left out fails                                        |
 //! | `PGARROW_TEST_NEWER`    | `apart`: except tests for a newer server or pgvector: they run with another |
 //! | `PGARROW_TEST_LEFT_OUT` | the file that lists what was left out; default `left-out.txt` in target/tmp |
+//! | `PGARROW_TEST_CELLS`    | of the table of connections, the cells with this in their names             |
 //! | `PGARROW_FUZZ_INPUTS`   | how many inputs chance makes for each fuzz target; default 20,000           |
+//! | `PGARROW_TEST_FAULTS`   | `all`: sweeps of faults try every place, and not a sample                   |
 //! | `PGARROW_TEST_SEED`     | any text: other random values in the differential test of types; a number: the first of the histories of heap pages |
 //! | `PGARROW_TEST_VENV`     | a Python environment to use or to make; default in target/tmp               |
 #![forbid(unsafe_code)]
@@ -38,6 +41,7 @@ pub mod compare;
 pub mod copy;
 pub mod fuzz;
 pub mod messages;
+pub mod pgbouncer;
 pub mod proxy;
 pub mod python;
 pub mod script;
@@ -48,10 +52,13 @@ pub use capability::Capability;
 pub use chance::Chance;
 pub use compare::assert_batches_equal;
 pub use copy::{CopyWriter, Packing};
+pub use pgbouncer::PgBouncer;
 pub use proxy::{Fault, Proxy};
 pub use python::Python;
 pub use script::{Script, ScriptedServer, Step};
 pub use server::{Database, TestServer};
 
+/// Servers beside the shared one, for tests that need several.
+pub use pgarrow_server;
 /// The independent client, so that tests need no dependency of their own for it.
 pub use postgres;

@@ -26,6 +26,14 @@ pub enum Fault {
     ResetAfterServerBytes(u64),
     /// After exactly so many bytes from the client, both sides see an orderly end.
     CloseAfterClientBytes(u64),
+    /// After exactly so many bytes from the client, the client sees a reset.
+    ResetAfterClientBytes(u64),
+    /// After exactly so many bytes from the server, what it sends is accepted and lost. The other direction works.
+    MuteServerAfter(u64),
+    /// After exactly so many bytes from the client, what it sends is accepted and lost. The other direction works.
+    MuteClientAfter(u64),
+    /// The server's byte with this number, counted from 0, arrives with one of its bits turned over.
+    FlipServerByte(u64),
     /// Bytes from the server are passed on so many at a time, with a short pause after each piece.
     Slice(usize),
     /// After exactly so many bytes from the server, nothing moves any more in either direction; no end is seen.
@@ -268,6 +276,7 @@ impl Pump {
                 self.wait_until_over();
                 return Ok(());
             }
+            self.flip(n_passed, &mut buffer[..n_read]);
             let mut rest = &buffer[..n_read];
             while !rest.is_empty() {
                 match to.write(rest) {
@@ -288,6 +297,16 @@ impl Pump {
         }
     }
 
+    /// Turns one bit over, if the byte is among these, which come after `n_passed` others.
+    fn flip(&self, n_passed: u64, bytes: &mut [u8]) {
+        if let (Direction::FromServer, Fault::FlipServerByte(number)) = (self.direction, self.fault) {
+            let index = number.checked_sub(n_passed).and_then(|index| usize::try_from(index).ok());
+            if let Some(byte) = index.and_then(|index| bytes.get_mut(index)) {
+                *byte ^= 1 << (number % 8);
+            }
+        }
+    }
+
     /// After how many bytes of this direction the fault strikes.
     fn limit(&self) -> u64 {
         match (self.direction, self.fault) {
@@ -295,9 +314,13 @@ impl Pump {
                 Direction::FromServer,
                 Fault::CloseAfterServerBytes(n)
                 | Fault::ResetAfterServerBytes(n)
-                | Fault::FreezeAfterServerBytes(n),
+                | Fault::FreezeAfterServerBytes(n)
+                | Fault::MuteServerAfter(n),
             )
-            | (Direction::FromClient, Fault::CloseAfterClientBytes(n)) => n,
+            | (
+                Direction::FromClient,
+                Fault::CloseAfterClientBytes(n) | Fault::ResetAfterClientBytes(n) | Fault::MuteClientAfter(n),
+            ) => n,
             _ => u64::MAX,
         }
     }
@@ -332,27 +355,36 @@ impl Pump {
     }
 
     /// Does what the fault says.
-    fn strike(&self, mut from: &TcpStream) -> io::Result<()> {
+    fn strike(&self, from: &TcpStream) -> io::Result<()> {
         match self.fault {
-            Fault::ResetAfterServerBytes(_) => self.connection.reset(),
+            Fault::ResetAfterServerBytes(_) | Fault::ResetAfterClientBytes(_) => self.connection.reset(),
             Fault::FreezeAfterServerBytes(_) => {
                 self.connection.is_frozen.store(true, Ordering::Release);
+                self.wait_until_over();
+            }
+            Fault::MuteServerAfter(_) | Fault::MuteClientAfter(_) => {
+                self.drain(from);
                 self.wait_until_over();
             }
             _ => {
                 self.connection.close();
                 // Closing a socket with unread bytes would reset it, and the client could lose what it was sent.
-                let mut nowhere = [0; 4096];
-                while !self.must_stop() {
-                    match from.read(&mut nowhere) {
-                        Ok(0) => break,
-                        Err(cause) if !is_timeout(&cause) => break,
-                        _ => {}
-                    }
-                }
+                self.drain(from);
             }
         }
         Ok(())
+    }
+
+    /// Reads to the end, for nobody.
+    fn drain(&self, mut from: &TcpStream) {
+        let mut nowhere = [0; 4096];
+        while !self.must_stop() {
+            match from.read(&mut nowhere) {
+                Ok(0) => break,
+                Err(cause) if !is_timeout(&cause) => break,
+                _ => {}
+            }
+        }
     }
 
     fn must_stop(&self) -> bool {
@@ -445,6 +477,18 @@ mod tests {
         let (bytes, end) = fetch(&proxy);
         assert_eq!(bytes.len(), 4);
         assert!(matches!(end, Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)));
+    }
+
+    #[test]
+    fn a_direction_that_is_mute_and_a_bit_that_turns_over() {
+        let proxy = Proxy::start(sender(10), Fault::MuteServerAfter(4));
+        assert_eq!(fetch(&proxy).0.len(), 4);
+        let proxy = Proxy::start(sender(10), Fault::MuteClientAfter(0));
+        assert_eq!((fetch(&proxy).0.len(), proxy.from_client_bytes()), (0, 0));
+        let proxy = Proxy::start(sender(10), Fault::FlipServerByte(3));
+        assert_eq!(fetch(&proxy).0, [7, 7, 7, 15, 7, 7, 7, 7, 7, 7]);
+        let proxy = Proxy::start(sender(10), Fault::ResetAfterClientBytes(0));
+        assert_eq!(fetch(&proxy).1, Some(io::ErrorKind::ConnectionReset));
     }
 
     #[test]

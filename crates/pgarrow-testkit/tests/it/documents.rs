@@ -1,6 +1,6 @@
 //! The documents, held against what they describe.
 
-use crate::project::{packages, read};
+use crate::project::{named_tests, packages, read};
 
 /// The README's example is a program that the tests compile and run.
 #[test]
@@ -29,4 +29,25 @@ fn the_readme_names_the_rust_version() {
     let manifest = read("Cargo.toml");
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a version");
     assert!(read("README.md").contains(&format!("Rust {}", version.trim_matches('"'))));
+}
+
+/// What is promised is held by tests that exist.
+#[test]
+fn the_guarantees_name_tests() {
+    let text = read("crates/pgarrow/docs/guarantees.md");
+    let (n_named, missing) = named_tests(&text);
+    assert!(n_named > 50, "only {n_named} tests are named");
+    assert!(missing.is_empty(), "tests that are not there: {missing:#?}");
+    let promises = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise"));
+    for promise in promises {
+        assert!(promise.contains(".rs::"), "no test holds: {promise}");
+    }
+}
+
+#[test]
+fn a_test_that_is_not_there_is_found_out() {
+    let here = "pgarrow-testkit/tests/it/documents.rs";
+    let text = format!("`{here}::the_map_has_every_crate`, `{here}::no_such_test`, `{here}::read`");
+    let (n_named, missing) = named_tests(&text);
+    assert_eq!((n_named, missing.len()), (3, 2));
 }

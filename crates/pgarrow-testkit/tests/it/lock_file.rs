@@ -9,9 +9,10 @@ const ARROW_MAJOR: &str = "59.";
 
 const REFUSED: [&str; 6] = ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys", "cmake"];
 
-const LOCK_FILES: [&str; 4] = [
+const LOCK_FILES: [&str; 5] = [
     "Cargo.lock",
     "crates/pgarrow-decode/fuzz/Cargo.lock",
+    "crates/pgarrow-encode/fuzz/Cargo.lock",
     "crates/pgarrow-heap/fuzz/Cargo.lock",
     "crates/pgarrow-protocol/fuzz/Cargo.lock",
 ];

@@ -7,4 +7,5 @@ mod documents;
 mod layering;
 mod lock_file;
 mod project;
+mod reliability;
 mod sources;

@@ -85,6 +85,27 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Of the tests that a document names as `folder/file.rs::name`, below `crates/`: how many, and those that are not there.
+pub(crate) fn named_tests(document: &str) -> (usize, Vec<String>) {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "_-./:".contains(c);
+    let words = document.split(|c: char| !is_part(c));
+    let names: BTreeSet<&str> = words.filter(|word| word.contains(".rs::")).collect();
+    let missing = names.iter().filter(|name| !is_test(name)).map(|name| (*name).to_owned()).collect();
+    (names.len(), missing)
+}
+
+/// Whether a file has a function of this name, with `#[test]` above it.
+fn is_test(name: &str) -> bool {
+    let Some((path, function)) = name.split_once("::") else { return false };
+    let Ok(text) = fs::read_to_string(root().join("crates").join(path)) else { return false };
+    let start = format!("fn {function}(");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.iter().enumerate().any(|(index, line)| {
+        let above = lines.get(index.saturating_sub(4)..index).unwrap_or_default();
+        line.starts_with(&start) && above.contains(&"#[test]")
+    })
+}
+
 /// The path inside the project, for messages.
 pub(crate) fn relative(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
