@@ -96,6 +96,12 @@ impl SinkError {
         }
     }
 
+    /// Makes an error from what a sink's own destination reported, such as a server. Its text is this one's.
+    pub fn of(kind: SinkErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let source = source.into();
+        Self(Box::new(Inner { kind, text: source.to_string(), path: None, source: Some(source) }))
+    }
+
     /// Adds the output this is about.
     #[must_use]
     pub fn with_path(mut self, path: &Path) -> Self {

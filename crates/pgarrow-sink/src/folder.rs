@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::error::{SinkError, SinkErrorKind};
 use crate::output::Output;
 use crate::replace::{self, Replace};
-use crate::target;
+use crate::{stale, target};
 
 /// Files synced one by one, at most. With more of them one `syncfs` is cheaper: it also waits for what others
 /// have written to the file system, and an fsync of each of a thousand small files is a thousand journal commits.
@@ -44,10 +44,14 @@ struct Shared {
 }
 
 struct State {
+    /// Holds the lock that says that the temporary folder has an owner.
+    claim: Option<File>,
     /// Taken out by publishing.
     temp: Option<TempDir>,
     /// In lower case: there are file systems that do not tell `A` from `a`.
     names: HashSet<String>,
+    /// Names and sizes of the complete files.
+    complete: Vec<(String, u64)>,
     /// Files that are neither complete nor dropped.
     n_open: usize,
 }
@@ -59,6 +63,8 @@ impl OutputFolder {
     /// one step where the system has that (Linux), and not before publishing. A folder with folders inside is
     /// never replaced: no export made it. The folder's mode is 0777 less the umask, that of its files 0666 less
     /// the umask.
+    ///
+    /// Temporary folders that killed processes left for the same name are removed; those of living ones are locked.
     ///
     /// # Errors
     ///
@@ -81,15 +87,21 @@ impl OutputFolder {
         let place = parent.join(name);
         replace::check_place(given, &place, overwrite)?;
 
-        let mut builder = tempfile::Builder::new();
         let prefix = target::temp_prefix(&name.to_string_lossy());
-        builder.prefix(&prefix);
+        stale::sweep(parent, &prefix);
+        if place.exists() {
+            // A run that died in the middle of replacing has left the older folder, perhaps as the only one.
+            stale::sweep(parent, &replace::aside_prefix(&name.to_string_lossy()));
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).rand_bytes(stale::RANDOM_CHARS);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-        let temp = builder.tempdir_in(parent).map_err(|e| target::cannot_create(given, parent, e))?;
+        let (temp, claim) = claimed(&builder, parent).map_err(|e| target::cannot_create(given, parent, e))?;
         let temporary = temp.path().to_owned();
         let (given, parent) = (given.to_owned(), parent.to_owned());
-        let state = Mutex::new(State { temp: Some(temp), names: HashSet::new(), n_open: 0 });
+        let state = State { claim, temp: Some(temp), names: HashSet::new(), complete: Vec::new(), n_open: 0 };
+        let state = Mutex::new(state);
         Ok(Self { shared: Arc::new(Shared { given, place, parent, overwrite, temporary, state }) })
     }
 
@@ -144,13 +156,15 @@ impl OutputFolder {
 
     /// Makes the files durable and gives the folder its name. Once, by its owner, when all files are complete.
     ///
+    /// Returns warnings about what is complete: that the parent's file system cannot make names durable.
+    ///
     /// # Errors
     ///
-    /// [`Incomplete`](SinkErrorKind::Incomplete) while a file is being written, or for a second time; or what
-    /// the system says. The folder is not published then and is removed, with two exceptions that the text
+    /// [`Incomplete`](SinkErrorKind::Incomplete) while a file is being written, for a second time, or when another
+    /// program has changed or removed a complete file; or what the system says. The folder is not published then and is removed, with two exceptions that the text
     /// names: the new folder is in place, but the replaced one could not be removed; and a failed sync of the
     /// parent folder, after which a power failure may undo the rename.
-    pub fn publish(&self) -> Result<(), SinkError> {
+    pub fn publish(&self) -> Result<Vec<String>, SinkError> {
         let shared = &self.shared;
         let given = &shared.given;
         let incomplete = |what: &str| {
@@ -163,7 +177,14 @@ impl OutputFolder {
             return incomplete(&format!("has {n_open} unfinished files"));
         }
         let Some(temp) = state.temp.take() else { return incomplete("was published or given up before") };
-        sync_files(temp.path()).map_err(|e| SinkError::io("sync", Some(given), e))?;
+        let synced = sync_files(temp.path());
+        // Where locks are known to one host only, a sweeper on another one may have been here.
+        if let Some(name) = find_changed(temp.path(), &state.complete)
+            .map_err(|e| SinkError::io("look at the files of", Some(given), e))?
+        {
+            return incomplete(&format!("lost its file {name:?}, or that has another size now: {CHANGED}"));
+        }
+        synced.map_err(|e| SinkError::io("sync", Some(given), e))?;
         // Opened before the rename, so that a failure to open still leaves nothing behind.
         let parent = target::open_folder(&shared.parent)
             .map_err(|e| SinkError::io("open the folder of", Some(given), e))?;
@@ -171,17 +192,22 @@ impl OutputFolder {
             Replace::Nothing => replace::rename_new(given, temp, &shared.place)?,
             Replace::Folder => replace::exchange(given, temp, &shared.place)?,
         };
-        if let Some(parent) = parent {
-            target::sync_folder(&parent).map_err(|e| SinkError::io("sync the folder of", Some(given), e))?;
-        }
+        let unsynced = target::sync_folder(parent.as_ref())
+            .map_err(|e| SinkError::io("sync the folder of", Some(given), e))?;
         if let Some(replaced) = replaced {
             let folder = replaced.path().to_owned();
-            replaced.close().map_err(|e| {
-                let doing = format!("remove {folder:?}, which was replaced by the complete");
-                SinkError::io(&doing, Some(given), e)
-            })?;
+            match replaced.close() {
+                // Another export to the same name found it without an owner.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => {
+                    let doing = format!("remove {folder:?}, which was replaced by the complete");
+                    return Err(SinkError::io(&doing, Some(given), e));
+                }
+                Ok(()) => {}
+            }
         }
-        Ok(())
+        state.claim = None;
+        Ok(unsynced.map(|why| target::unsynced_warning(&why)).into_iter().collect())
     }
 }
 
@@ -190,6 +216,55 @@ impl Shared {
         // Each change is complete or was not begun.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(temp) = &self.state().temp {
+            // What is not complete has been removed. To look for more needs a file descriptor, and there may be none left;
+            // this needs none. Where there are complete files it fails, and dropping the rest removes them.
+            let _ = fs::remove_dir(temp.path());
+        }
+    }
+}
+
+/// Who it may have been, and what to do.
+const CHANGED: &str =
+    "another program changed the hidden folder; let only one export at a time write to a name";
+
+/// The first of the complete files that is not there with its size.
+fn find_changed<'a>(folder: &Path, complete: &'a [(String, u64)]) -> io::Result<Option<&'a str>> {
+    for (name, bytes) in complete {
+        match fs::symlink_metadata(folder.join(name)) {
+            Ok(metadata) if metadata.is_file() && metadata.len() == *bytes => {}
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => return Ok(Some(name)),
+        }
+    }
+    Ok(None)
+}
+
+/// Makes a temporary folder and locks it, where folders can be opened and locked.
+fn claimed(builder: &tempfile::Builder<'_, '_>, parent: &Path) -> io::Result<(TempDir, Option<File>)> {
+    for _ in 0..stale::NAMES_TRIED {
+        let temp = builder.tempdir_in(parent)?;
+        let claimed = File::open(temp.path())
+            .and_then(|file| stale::claim(&file, temp.path()).map(|is_ours| is_ours.then_some(file)));
+        match claimed {
+            Ok(Some(file)) => return Ok((temp, Some(file))),
+            // A sweeper has it; dropping it changes nothing.
+            Ok(None) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            // A sweeper cannot open it either: a umask may forbid it, and Windows opens no folder.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok((temp, None)),
+            Err(e) => {
+                // To drop it needs a file descriptor, and there may be none left.
+                let _ = fs::remove_dir(temp.path());
+                return Err(e);
+            }
+        }
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
 }
 
 /// Makes the files of a folder durable, and their names.
@@ -208,7 +283,8 @@ fn sync_files(folder: &Path) -> io::Result<()> {
         // Windows flushes only what may be written to.
         File::options().write(true).open(file)?.sync_all()?;
     }
-    handle.map_or(Ok(()), |handle| target::sync_folder(&handle))
+    // That a file system cannot do so is told of the parent, which is on the same one.
+    target::sync_folder(handle.as_ref()).map(drop)
 }
 
 /// A file in an [`OutputFolder`], until it is complete.
@@ -226,9 +302,10 @@ impl Entry {
         &self.given
     }
 
-    /// Notes that everything was written.
-    pub(crate) fn complete(mut self) -> PathBuf {
+    /// Notes that everything was written, and how much that is.
+    pub(crate) fn complete(mut self, bytes: u64) -> PathBuf {
         self.complete = true;
+        self.folder.shared.state().complete.push((self.name.clone(), bytes));
         self.given.clone()
     }
 }

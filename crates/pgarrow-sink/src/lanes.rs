@@ -92,6 +92,8 @@ struct Files {
     n_begun: usize,
     /// Complete ones, with their numbers.
     complete: Vec<(usize, WrittenFile)>,
+    /// Of publishing them.
+    warnings: Vec<String>,
 }
 
 impl<F: FileFormat> Lanes<F> {
@@ -197,15 +199,16 @@ impl<F: FileFormat> Lanes<F> {
         if self.files().n_begun == 0 {
             self.end(self.begin()?)?;
         }
+        let mut warnings = std::mem::take(&mut self.files().warnings);
         if let Some(series) = self.series.as_ref().filter(|series| series.is_owned) {
-            series.folder.publish()?;
+            warnings.extend(series.folder.publish()?);
         }
         let mut files = std::mem::take(&mut self.files().complete);
         files.sort_by_key(|(number, _)| *number);
         let files: Vec<_> = files.into_iter().map(|(_, file)| file).collect();
         let (rows, bytes) =
             files.iter().fold((0, 0), |(rows, bytes), file| (rows + file.rows, bytes + file.bytes));
-        Ok(Written { rows, bytes, files })
+        Ok(Written { rows, bytes, files, warnings })
     }
 
     fn begin(&self) -> Result<Numbered<F::Writer>, SinkError> {
@@ -221,8 +224,10 @@ impl<F: FileFormat> Lanes<F> {
 
     fn end(&self, file: Numbered<F::Writer>) -> Result<(), SinkError> {
         let FileEnd { output, rows, row_groups } = file.writer.end()?;
-        let Published { path, bytes } = output.publish()?;
-        self.files().complete.push((file.number, WrittenFile { path, rows, bytes, row_groups }));
+        let Published { path, bytes, warnings } = output.publish()?;
+        let mut files = self.files();
+        files.complete.push((file.number, WrittenFile { path, rows, bytes, row_groups }));
+        files.warnings.extend(warnings);
         Ok(())
     }
 

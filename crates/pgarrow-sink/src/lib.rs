@@ -26,6 +26,7 @@ mod output;
 mod outputs;
 mod replace;
 mod sink;
+mod stale;
 mod tally;
 mod target;
 
@@ -38,5 +39,5 @@ pub use folder::OutputFolder;
 pub use lanes::{FileEnd, FileFormat, FileWriter, Lanes};
 pub use output::{Output, Published};
 pub use outputs::{FolderOptions, Outputs};
-pub use sink::{Part, Sink, SinkTimes, Written, WrittenFile, check_batch};
+pub use sink::{Part, Sink, SinkTimes, Stop, Written, WrittenFile, check_batch};
 pub use tally::PartTally;

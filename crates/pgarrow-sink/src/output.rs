@@ -44,6 +44,8 @@ pub struct Published {
     pub path: Option<PathBuf>,
     /// Bytes written.
     pub bytes: u64,
+    /// What should be known although the output is complete: that the folder's file system cannot make names durable.
+    pub warnings: Vec<String>,
 }
 
 impl Output {
@@ -53,6 +55,8 @@ impl Output {
     /// now, before anything was read, and again when publishing. With `overwrite` it is replaced at that
     /// moment and not earlier; it keeps its other hard links, and a symbolic link is itself replaced, not
     /// what it points to. The file's mode is 0666 less the umask.
+    ///
+    /// Temporary files that killed processes left for the same name are removed; those of living ones are locked.
     ///
     /// # Errors
     ///
@@ -126,12 +130,15 @@ impl Output {
     /// file is in place and a power failure may undo the rename.
     pub fn publish(mut self) -> Result<Published, SinkError> {
         self.flush().map_err(|e| SinkError::io("write", self.path(), e))?;
-        let path = match self.place {
-            Place::File(file, target) => Some(target.publish(&file)?),
-            Place::InFolder(_, entry) => Some(entry.complete()),
-            Place::Writer(_) => None,
+        let (path, warning) = match self.place {
+            Place::File(file, target) => {
+                let (path, warning) = target.publish(&file)?;
+                (Some(path), warning)
+            }
+            Place::InFolder(_, entry) => (Some(entry.complete(self.bytes)), None),
+            Place::Writer(_) => (None, None),
         };
-        Ok(Published { path, bytes: self.bytes })
+        Ok(Published { path, bytes: self.bytes, warnings: warning.into_iter().collect() })
     }
 
     fn inner(&mut self) -> &mut dyn Write {

@@ -1,6 +1,8 @@
 //! The contract between the run loop and a format.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -77,6 +79,13 @@ pub trait Part: Send {
     /// As for [`write`](Self::write).
     fn set_turn(&mut self, is_turn: bool) -> Result<(), SinkError>;
 
+    /// Tells the part how it can see that the run was stopped, before anything else is done with it. A part that waits
+    /// for others, such as a server that takes no more, looks at it several times a second and fails if it was; a part
+    /// that never waits so need not know.
+    fn watch(&mut self, stop: Stop) {
+        let _ = stop;
+    }
+
     /// What this part has spent its time on so far. Call [`flush`](Self::flush) before, to have the time in it
     /// that [`finish`](Self::finish) would need.
     fn times(&self) -> SinkTimes;
@@ -87,6 +96,30 @@ pub trait Part: Send {
     ///
     /// As for [`write`](Self::write), and [`SinkErrorKind::Incomplete`] while it is not this part's turn.
     fn finish(self: Box<Self>) -> Result<u64, SinkError>;
+}
+
+/// Whether a run was stopped: it has failed elsewhere, or somebody has cancelled it. The default never is.
+#[derive(Clone, Default)]
+pub struct Stop(Option<Arc<IsStopped>>);
+
+type IsStopped = dyn Fn() -> bool + Send + Sync;
+
+impl Stop {
+    /// Stopped when `is_stopped` says so, which has to be cheap.
+    pub fn new(is_stopped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(is_stopped)))
+    }
+
+    /// Whether it is time to give up.
+    pub fn is_requested(&self) -> bool {
+        self.0.as_ref().is_some_and(|is_stopped| is_stopped())
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stop").field(&self.is_requested()).finish()
+    }
 }
 
 /// What a part has spent its time on. What is left of a [`Part::write`] is its own overhead.
@@ -109,6 +142,8 @@ pub struct Written {
     pub bytes: u64,
     /// The files, in the order of their names.
     pub files: Vec<WrittenFile>,
+    /// What should be known although the output is complete, such as a folder that cannot be synced.
+    pub warnings: Vec<String>,
 }
 
 /// One file of a committed output.
@@ -126,7 +161,7 @@ pub struct WrittenFile {
 
 impl From<WrittenFile> for Written {
     fn from(file: WrittenFile) -> Self {
-        Self { rows: file.rows, bytes: file.bytes, files: vec![file] }
+        Self { rows: file.rows, bytes: file.bytes, files: vec![file], warnings: Vec::new() }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{self, Path, PathBuf};
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::error::{SinkError, SinkErrorKind};
+use crate::stale;
 
 /// A file under a hidden temporary name beside the place it will be published at.
 ///
@@ -23,7 +24,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Checks the name and makes the temporary file, new (`O_EXCL`) and with the mode the umask allows.
+    /// Checks the name, removes what earlier processes died over, and makes the temporary file: new (`O_EXCL`), locked,
+    /// and with the mode the umask allows.
     pub(crate) fn create(given: &Path, overwrite: bool) -> Result<(Self, File), SinkError> {
         let refuse = |why: &str| {
             let text = format!("output {given:?} {why}; give the name of a file, or use `-o -` for stdout");
@@ -41,14 +43,15 @@ impl Target {
         };
         check_place(given, &place, overwrite)?;
 
-        let mut builder = tempfile::Builder::new();
         let prefix = temp_prefix(&name.to_string_lossy());
-        builder.prefix(&prefix);
+        stale::sweep(folder, &prefix);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).rand_bytes(stale::RANDOM_CHARS);
         // The default is 0600, which suits a secret. An export is published under this very inode, so it
         // gets what any other program would give it: 0666 less the umask.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let temp = builder.tempfile_in(folder).map_err(|e| cannot_create(given, folder, e))?;
+        let temp = claimed(&builder, folder).map_err(|e| cannot_create(given, folder, e))?;
         let (file, temp) = NamedTempFile::into_parts(temp);
         let folder = folder.to_owned();
         Ok((Self { given: given.to_owned(), place, folder, overwrite, temp }, file))
@@ -67,7 +70,9 @@ impl Target {
     /// The order is that of PostgreSQL's `durable_rename` (`src/common/file_utils.c`). Each sync is tried
     /// once: after a failed fsync the kernel may have dropped the pages and a second one would succeed
     /// without them.
-    pub(crate) fn publish(self, file: &File) -> Result<PathBuf, SinkError> {
+    ///
+    /// Returns the name, and a warning if the folder cannot be synced.
+    pub(crate) fn publish(self, file: &File) -> Result<(PathBuf, Option<String>), SinkError> {
         let Self { given, place, folder, overwrite, temp } = self;
         file.sync_all().map_err(|e| SinkError::io("sync", Some(&given), e))?;
         // Opened before the rename, so that a failure to open still leaves nothing behind.
@@ -79,11 +84,21 @@ impl Target {
             io::ErrorKind::AlreadyExists => exists(&given),
             _ => SinkError::io("rename the finished", Some(&given), refused.error),
         })?;
-        if let Some(folder) = folder {
-            sync_folder(&folder).map_err(|e| SinkError::io("sync the folder of", Some(&given), e))?;
-        }
-        Ok(given)
+        let unsynced =
+            sync_folder(folder.as_ref()).map_err(|e| SinkError::io("sync the folder of", Some(&given), e))?;
+        Ok((given, unsynced.map(|why| unsynced_warning(&why))))
     }
+}
+
+/// Makes a temporary file and locks it, where files can be locked.
+fn claimed(builder: &tempfile::Builder<'_, '_>, folder: &Path) -> io::Result<NamedTempFile> {
+    for _ in 0..stale::NAMES_TRIED {
+        let temp = builder.tempfile_in(folder)?;
+        if stale::claim(temp.as_file(), temp.path())? {
+            return Ok(temp);
+        }
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
 }
 
 /// Refuses a place that cannot become the output.
@@ -165,12 +180,24 @@ pub(crate) fn open_folder(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-pub(crate) fn sync_folder(folder: &File) -> io::Result<()> {
+/// Makes the names in a folder durable. Returns why not, where its system has no way to do so.
+pub(crate) fn sync_folder(folder: Option<&File>) -> io::Result<Option<String>> {
+    let Some(folder) = folder else { return Ok(Some("it may not be opened".to_owned())) };
     match folder.sync_all() {
+        Ok(()) => Ok(None),
         // Some file systems cannot sync a folder (EINVAL, ENOTSUP); there is nothing more to do there.
-        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-        result => result,
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(Some(e.to_string()))
+        }
+        Err(e) => Err(e),
     }
+}
+
+/// What is said of an output that is complete and in place, in a folder that was not synced.
+pub(crate) fn unsynced_warning(why: &str) -> String {
+    format!(
+        "the folder of the output cannot be synced ({why}): a power failure soon may take the output's name away"
+    )
 }
 
 #[cfg(test)]

@@ -82,6 +82,44 @@ fn what_is_unfinished_is_not_published() {
 }
 
 #[test]
+fn what_somebody_else_has_changed_is_not_published() {
+    // As a sweeper does that sees no lock: one that runs on another host, perhaps.
+    type Change = fn(&Path);
+    let changes: [Change; 5] = [
+        |folder| fs::remove_file(folder.join("a")).unwrap(),
+        |folder| fs::write(folder.join("b"), b"shorter").unwrap(),
+        |folder| fs::write(folder.join("b"), b"it is longer now").unwrap(),
+        |folder| {
+            fs::remove_file(folder.join("b")).unwrap();
+            fs::create_dir(folder.join("b")).unwrap();
+        },
+        |folder| fs::remove_dir_all(folder).unwrap(),
+    ];
+    for change in changes {
+        for is_replacing in [false, true] {
+            let parent = tempfile::tempdir().unwrap();
+            let path = parent.path().join("out");
+            if is_replacing {
+                publish(&path, false).unwrap();
+            }
+            let folder = OutputFolder::create(&path, true).unwrap();
+            write(&folder, "a", b"").unwrap();
+            write(&folder, "b", b"12345678").unwrap();
+            change(folder.temporary_path());
+            let error = folder.publish().unwrap_err();
+            assert_eq!(error.kind(), SinkErrorKind::Incomplete, "{error}");
+            assert!(error.to_string().contains("lost its file"), "{error}");
+            drop(folder);
+            let expected: &[&str] = if is_replacing { &["out"] } else { &[] };
+            assert_eq!(names(parent.path()), expected);
+            if is_replacing {
+                assert_eq!(names(&path), ["ours"]);
+            }
+        }
+    }
+}
+
+#[test]
 fn names_that_a_folder_refuses() {
     let parent = tempfile::tempdir().unwrap();
     let folder = OutputFolder::create(parent.path().join("out"), false).unwrap();
@@ -199,10 +237,28 @@ fn write(folder: &OutputFolder, name: &str, bytes: &[u8]) -> Result<(), SinkErro
 fn publish(path: &Path, overwrite: bool) -> Result<(), SinkError> {
     let folder = OutputFolder::create(path, overwrite)?;
     write(&folder, "ours", b"ours")?;
-    folder.publish()
+    folder.publish().map(drop)
 }
 
 #[track_caller]
 fn refused(path: &Path, overwrite: bool) -> SinkError {
     OutputFolder::create(path, overwrite).unwrap_err()
+}
+
+#[test]
+fn a_folder_that_a_killed_process_left_is_removed_and_that_of_a_living_one_is_not() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("out");
+    let alive = OutputFolder::create(&path, false).unwrap();
+    write(&alive, "a", b"a").unwrap();
+    let dead = parent.path().join(".out.pgarrow-dead01");
+    fs::create_dir(&dead).unwrap();
+    fs::write(dead.join("part-00000.parquet"), "half").unwrap();
+    let other = OutputFolder::create(&path, false).unwrap();
+    assert!(!dead.exists());
+    assert!(alive.temporary_path().exists() && other.temporary_path().exists());
+    drop(other);
+    alive.publish().unwrap();
+    assert_eq!(names(&path), ["a"]);
+    assert_eq!(names(parent.path()), ["out"]);
 }

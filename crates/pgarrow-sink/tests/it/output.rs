@@ -176,3 +176,40 @@ fn stdout_gets_the_bytes() {
     assert!(child.status.success());
     assert!(child.stdout.windows(BYTES.len()).any(|window| window == BYTES));
 }
+
+#[test]
+fn what_a_killed_process_left_is_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    let alive = Output::file(&path, false).unwrap();
+    let of_alive = alive.temporary_path().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    // Forgotten, but for the lock, as if its process had been killed.
+    for name in [".x.parquet.pgarrow-dead01", ".y.parquet.pgarrow-dead02", ".x.parquet.pgarrow-dead", "mine"]
+    {
+        fs::write(folder.path().join(name), "left").unwrap();
+    }
+    let elsewhere = folder.path().join("elsewhere");
+    fs::write(&elsewhere, "mine").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.path().join(".x.parquet.pgarrow-link01")).unwrap();
+    nix::unistd::mkfifo(&folder.path().join(".x.parquet.pgarrow-fifo01"), nix::sys::stat::Mode::S_IRWXU)
+        .unwrap();
+
+    let mut output = Output::file(&path, false).unwrap();
+    let found = names(folder.path());
+    assert!(!found.contains(&".x.parquet.pgarrow-dead01".to_owned()), "{found:?}");
+    for name in [
+        of_alive.as_str(),
+        ".y.parquet.pgarrow-dead02",
+        ".x.parquet.pgarrow-dead",
+        ".x.parquet.pgarrow-link01",
+        ".x.parquet.pgarrow-fifo01",
+        "elsewhere",
+        "mine",
+    ] {
+        assert!(found.iter().any(|found| found == name), "{name} is not in {found:?}");
+    }
+    output.write_all(b"whole").unwrap();
+    output.publish().unwrap();
+    drop(alive);
+    assert_eq!(fs::read(&path).unwrap(), b"whole");
+}
