@@ -61,8 +61,56 @@ fn check_utf8(offsets: &[i32], values: &[u8]) -> Result<(), RowError> {
 #[cfg(test)]
 mod tests {
     use arrow_array::Array;
+    use proptest::prelude::*;
 
     use super::*;
+
+    /// The same without unsafe code: the constructor that checks everything.
+    fn twin(offsets: Vec<i32>, values: Vec<u8>, nulls: Option<NullBuffer>) -> Option<StringArray> {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        StringArray::try_new(offsets, Buffer::from_vec(values), nulls).ok()
+    }
+
+    /// Pieces of text and of what is none, cut between and inside of characters.
+    fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let text = "[ -~]{0,40}|[a-zäß日本🦀\u{0}\u{7f}\u{80}\u{7ff}\u{800}\u{ffff}\u{10000}]{0,20}";
+        let text = text.prop_map(String::into_bytes);
+        let half = proptest::sample::select(vec![
+            b"\xc3".to_vec(),
+            b"\xa9".to_vec(),
+            b"\xe2\x82".to_vec(),
+            b"\xac".to_vec(),
+            b"\xf0\x9f".to_vec(),
+            b"\xa6\x80".to_vec(),
+            b"\xc0\x80".to_vec(),
+            b"\xed\xa0\x80".to_vec(),
+            b"\xf4\x90\x80\x80".to_vec(),
+            b"\xff".to_vec(),
+        ]);
+        proptest::collection::vec(prop_oneof![8 => text, 1 => half], 0..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_not_checked_again_is_what_the_checking_twin_makes(
+            pieces in pieces(),
+            n_together in 1..4_usize,
+            nulls in proptest::collection::vec(any::<bool>(), 40),
+        ) {
+            let mut offsets = vec![0];
+            let mut bytes = Vec::new();
+            for together in pieces.chunks(n_together) {
+                bytes.extend(together.concat());
+                offsets.push(bytes.len() as i32);
+            }
+            let nulls = NullBuffer::from(nulls[..offsets.len() - 1].to_vec());
+            let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
+            let ours = utf8_array(offsets.clone(), bytes.clone(), nulls.clone());
+            prop_assert_eq!(ours.ok(), twin(offsets, bytes, nulls));
+        }
+    }
 
     fn array(values: &[&[u8]]) -> Result<StringArray, RowError> {
         let mut offsets = vec![0];

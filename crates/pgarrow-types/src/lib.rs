@@ -13,9 +13,11 @@
 mod choices;
 mod column;
 mod column_options;
+mod declared;
 mod nested;
 mod numeric;
 pub mod oid;
+mod opaque;
 mod pg_type;
 mod stored;
 
@@ -25,7 +27,9 @@ pub use choices::{
 };
 pub use column::{PgColumn, schema};
 pub use column_options::{ColumnForm, ColumnOptions};
+pub use declared::DeclaredType;
 pub use nested::{ArrayType, Attribute, CompositeType, DEPTH_MAX, RangeType};
 pub use numeric::{DecimalForm, NumericType};
+pub use opaque::{ColumnType, OpaqueColumns, PORTABLE};
 pub use pg_type::{EnumType, GeometryType, PgType};
 pub use stored::{EnumLabels, HeapLayout, StoredAttribute, StoredForm};

@@ -21,7 +21,7 @@ use pgarrow_types::{NumericType, PgColumn, PgType, TypeOptions, schema};
 
 use crate::types;
 
-const HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(crate) const HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// Large and odd: the few combinations of choices that there is room for differ in all of them.
 const CHOICES_STEP: u32 = 0x9e37_79b9;
@@ -82,7 +82,7 @@ pub(crate) fn check(data: &[u8]) {
 }
 
 /// 0 is a table as there are many; the rest are two columns of every type.
-fn plan_of(plan: u8, options: TypeOptions) -> Vec<PgColumn> {
+pub(crate) fn plan_of(plan: u8, options: TypeOptions) -> Vec<PgColumn> {
     let column = |name: &str, pg_type, nullable| PgColumn {
         name: name.to_owned(),
         pg_type,

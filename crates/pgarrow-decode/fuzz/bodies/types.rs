@@ -123,13 +123,15 @@ fn vector(element: PgType, element_oid: u32) -> PgType {
 }
 
 fn composite<const N: usize>(attributes: [(PgType, u32); N]) -> PgType {
-    let attribute = |(pg_type, type_oid): (PgType, u32)| Attribute {
-        name: "a".to_owned(),
+    let attribute = |(name, (pg_type, type_oid)): (char, (PgType, u32))| Attribute {
+        name: name.to_string(),
         pg_type,
         type_oid,
         type_name: String::new(),
     };
-    PgType::Composite(Arc::new(CompositeType { attributes: attributes.map(attribute).into() }))
+    PgType::Composite(Arc::new(CompositeType {
+        attributes: ('a'..).zip(attributes).map(attribute).collect(),
+    }))
 }
 
 fn range(subtype: PgType) -> PgType {

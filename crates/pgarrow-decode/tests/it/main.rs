@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use pgarrow_testkit::fuzz;
 
+mod hostile;
+
 #[path = "../../fuzz/bodies/copy_stream.rs"]
 mod copy_stream;
 #[path = "../../fuzz/bodies/types.rs"]

@@ -1,0 +1,167 @@
+//! Columns that travel undecoded between two servers, and what makes that safe.
+//!
+//! The bytes of a type's send function are what the same type's receive function of another server takes, if the type is
+//! built in (its OID means the same everywhere), is read the same by every version, and stands for nothing that only
+//! one of the two servers knows: no OIDs of objects, no enum's labels, no attributes of composites, no currency.
+
+use std::collections::BTreeMap;
+
+/// A type as a column declares it: its OID and its modifier (`atttypid`, `atttypmod`; -1 is no modifier).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ColumnType {
+    /// `pg_type.oid`.
+    pub oid: u32,
+    /// The type modifier.
+    pub modifier: i32,
+}
+
+impl ColumnType {
+    /// Whether a column of this other type takes the bytes of this one's values as they are: the type is portable and the
+    /// same, and the other's modifier is the same, or none.
+    ///
+    /// A receive function applies the modifier without a word (`numeric_recv` rounds), so that another one needs the
+    /// value looked at.
+    pub fn goes_into(self, target: Self) -> bool {
+        is_portable(self.oid)
+            && target.oid == self.oid
+            && (target.modifier == self.modifier || target.modifier == -1)
+    }
+}
+
+/// Which columns may travel undecoded, by name.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct OpaqueColumns {
+    by_name: BTreeMap<String, ColumnType>,
+    /// The table will be made of what arrives, so that it has the same types.
+    all: bool,
+}
+
+impl OpaqueColumns {
+    /// Every column whose type is portable: for a table that is made as the source's columns are.
+    pub fn all() -> Self {
+        Self { by_name: BTreeMap::new(), all: true }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.by_name.is_empty()
+    }
+
+    /// The type of the column of this name, if it is one of them.
+    pub fn get(&self, name: &str) -> Option<ColumnType> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Whether a column of this name and type may travel undecoded into these.
+    pub fn takes(&self, name: &str, source: ColumnType) -> bool {
+        source.goes_into(if self.all { source } else { self.get(name).unwrap_or(NO_TYPE) })
+    }
+}
+
+/// `InvalidOid`.
+const NO_TYPE: ColumnType = ColumnType { oid: 0, modifier: -1 };
+
+impl FromIterator<(String, ColumnType)> for OpaqueColumns {
+    fn from_iter<T: IntoIterator<Item = (String, ColumnType)>>(columns: T) -> Self {
+        Self { by_name: columns.into_iter().collect(), all: false }
+    }
+}
+
+/// Whether a type's binary form means the same on every server.
+fn is_portable(type_oid: u32) -> bool {
+    PORTABLE.iter().any(|(oid, array_oid, _)| [*oid, *array_oid].contains(&type_oid))
+}
+
+/// The portable types: OID, OID of their array, name.
+///
+/// Left out: `money` (its digits are the locale's), `xml` (its declaration of an encoding is obeyed), `aclitem` and `reg…`
+/// (they name objects), `interval` (infinite ones are numbers to servers before 17), `int2vector`, `oidvector` and
+/// `tsquery` (their receive functions refuse empty ones, which they send), and whatever is not built in.
+///
+/// Sources: `src/include/catalog/pg_type.dat`; the types' receive functions in `src/backend/utils/adt`.
+pub const PORTABLE: [(u32, u32, &str); 55] = [
+    (16, 1000, "bool"),
+    (17, 1001, "bytea"),
+    (18, 1002, "char"),
+    (19, 1003, "name"),
+    (20, 1016, "int8"),
+    (21, 1005, "int2"),
+    (23, 1007, "int4"),
+    (25, 1009, "text"),
+    (26, 1028, "oid"),
+    (27, 1010, "tid"),
+    (28, 1011, "xid"),
+    (29, 1012, "cid"),
+    (114, 199, "json"),
+    (600, 1017, "point"),
+    (601, 1018, "lseg"),
+    (602, 1019, "path"),
+    (603, 1020, "box"),
+    (604, 1027, "polygon"),
+    (628, 629, "line"),
+    (650, 651, "cidr"),
+    (700, 1021, "float4"),
+    (701, 1022, "float8"),
+    (718, 719, "circle"),
+    (774, 775, "macaddr8"),
+    (829, 1040, "macaddr"),
+    (869, 1041, "inet"),
+    (1042, 1014, "bpchar"),
+    (1043, 1015, "varchar"),
+    (1082, 1182, "date"),
+    (1083, 1183, "time"),
+    (1114, 1115, "timestamp"),
+    (1184, 1185, "timestamptz"),
+    (1266, 1270, "timetz"),
+    (1560, 1561, "bit"),
+    (1562, 1563, "varbit"),
+    (1700, 1231, "numeric"),
+    (2950, 2951, "uuid"),
+    (3220, 3221, "pg_lsn"),
+    (3614, 3643, "tsvector"),
+    (3802, 3807, "jsonb"),
+    (3904, 3905, "int4range"),
+    (3906, 3907, "numrange"),
+    (3908, 3909, "tsrange"),
+    (3910, 3911, "tstzrange"),
+    (3912, 3913, "daterange"),
+    (3926, 3927, "int8range"),
+    (4072, 4073, "jsonpath"),
+    (4451, 6150, "int4multirange"),
+    (4532, 6151, "nummultirange"),
+    (4533, 6152, "tsmultirange"),
+    (4534, 6153, "tstzmultirange"),
+    (4535, 6155, "datemultirange"),
+    (4536, 6157, "int8multirange"),
+    (5038, 5039, "pg_snapshot"),
+    (5069, 271, "xid8"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NUMERIC_10_2: ColumnType = ColumnType { oid: 1700, modifier: (10 << 16 | 2) + 4 };
+
+    #[test]
+    fn the_same_type_with_the_same_modifier_or_none() {
+        let any = ColumnType { modifier: -1, ..NUMERIC_10_2 };
+        let columns: OpaqueColumns =
+            [("same".to_owned(), NUMERIC_10_2), ("any".to_owned(), any)].into_iter().collect();
+        assert!(columns.takes("same", NUMERIC_10_2) && columns.takes("any", NUMERIC_10_2));
+        // It would round without a word.
+        assert!(!columns.takes("same", any));
+        assert!(!columns.takes("same", ColumnType { oid: 701, modifier: -1 }));
+        assert!(!columns.takes("missing", any));
+    }
+
+    #[test]
+    fn what_means_something_on_one_server_only_is_decoded() {
+        // money, xml, aclitem, regclass, interval, int2vector, oidvector, and what is made on a server.
+        for oid in [790, 142, 1033, 2205, 1186, 22, 30, 16_384, 0] {
+            assert!(!OpaqueColumns::all().takes("a", ColumnType { oid, modifier: -1 }), "{oid}");
+        }
+        assert!(OpaqueColumns::all().takes("a", NUMERIC_10_2));
+        assert!(OpaqueColumns::default().is_empty() && !OpaqueColumns::all().is_empty());
+    }
+}
