@@ -1,7 +1,7 @@
 //! The columns of a relation or of a query, with everything their decoders need.
 
 use pgarrow_protocol::{ColumnDescription, Session};
-use pgarrow_types::{PgColumn, TypeOptions};
+use pgarrow_types::{DeclaredType, PgColumn, TypeOptions};
 
 use crate::error::CatalogError;
 use crate::relation::{Relation, RelationKind, parsed, text};
@@ -15,6 +15,8 @@ const NOT_NULL_CONSTRAINTS: u32 = 180_000;
 pub struct ResolvedColumn {
     /// The column, with the default choices.
     pub column: PgColumn,
+    /// The modifiers of its type and of the parts of it, domains followed.
+    pub declared: DeclaredType,
     /// The declared type of an array's elements, also where the column's type is a domain.
     pub element_oid: Option<u32>,
     /// The same as `format_type` prints it: the name that SQL takes on the session's search path.
@@ -116,7 +118,7 @@ pub fn table_columns_of_many(
         let kind = relations.get(index).map(|relation| relation.kind);
         let may_prove = matches!(kind, Some(RelationKind::Table | RelationKind::PartitionedTable));
         if let Some(columns) = columns.get_mut(index) {
-            let ResolvedType { pg_type, element_oid, element_name, note } = resolved;
+            let ResolvedType { pg_type, declared, element_oid, element_name, note } = resolved;
             let column = PgColumn {
                 name: text(row, 1)?,
                 pg_type,
@@ -128,7 +130,7 @@ pub fn table_columns_of_many(
                 number: parsed(row, 7)?,
                 options: TypeOptions::default(),
             };
-            columns.push(ResolvedColumn { column, element_oid, element_name, note });
+            columns.push(ResolvedColumn { column, declared, element_oid, element_name, note });
         }
     }
     Ok(columns)
@@ -152,7 +154,7 @@ pub fn query_columns(
         format_types(session, &types.iter().map(|ty| (ty.oid, ty.type_modifier)).collect::<Vec<_>>())?;
     let columns = described.iter().zip(types).zip(resolved).zip(names).zip(1..);
     let columns = columns.map(|((((column, ty), resolved), type_name), number)| {
-        let ResolvedType { pg_type, element_oid, element_name, note } = resolved;
+        let ResolvedType { pg_type, declared, element_oid, element_name, note } = resolved;
         let column = PgColumn {
             name: column.name.clone(),
             pg_type,
@@ -164,7 +166,7 @@ pub fn query_columns(
             number,
             options: TypeOptions::default(),
         };
-        ResolvedColumn { column, element_oid, element_name, note }
+        ResolvedColumn { column, declared, element_oid, element_name, note }
     });
     Ok(columns.collect())
 }

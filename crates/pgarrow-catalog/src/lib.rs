@@ -6,6 +6,7 @@
 //!
 //!   Relation ──leaves──▶ Vec<Leaf> ──relation_sizes──▶ Vec<RelationSize>     what slices of a table are made of
 //!   leaves ──heap_tables──▶ Vec<HeapTable>                                    how pages keep the columns
+//!   Relation ──target_columns, unique_keys, write_access──▶ …                 what a table takes
 //!   key column ──statistic_bounds, quantile_bounds──▶ KeyBounds              what ranges of a key are made of
 //! ```
 //!
@@ -24,7 +25,9 @@ mod name;
 mod pages;
 mod relation;
 mod server;
+mod target;
 mod types;
+mod unique;
 
 pub use columns::{ResolvedColumn, format_types, query_columns, table_columns, table_columns_of_many};
 pub use error::CatalogError;
@@ -40,4 +43,6 @@ pub use relation::{
     Relation, RelationKind, estimated_rows, relation, relations, relations_of_schema, resolve, resolve_many,
 };
 pub use server::{ServerTraits, server_traits};
+pub use target::{Identity, TargetColumn, WriteAccess, target_columns, type_by_name, write_access};
 pub use types::{PARTS_MAX, TypeNote};
+pub use unique::{UniqueKey, unique_keys};

@@ -6,6 +6,7 @@
 //!
 //! A level costs one query, or two if there are composite types in it, however many types there are.
 
+mod declared;
 mod load;
 mod resolve;
 
@@ -17,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use pgarrow_protocol::Session;
-use pgarrow_types::{DEPTH_MAX, EnumType, PgType};
+use pgarrow_types::{DEPTH_MAX, DeclaredType, EnumType, PgType};
 
 use crate::error::CatalogError;
 
@@ -62,10 +63,15 @@ impl fmt::Display for TypeNote {
 /// double with every level, in few lines of SQL.
 pub const PARTS_MAX: usize = 65_536;
 
+/// How deep types are looked at, domains counted too, which [`DEPTH_MAX`] does not. A level costs a query, so that a
+/// server that always has one more would never be done with.
+const LEVELS_MAX: usize = 4 * DEPTH_MAX;
+
 /// A type, resolved.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ResolvedType {
     pub(crate) pg_type: PgType,
+    pub(crate) declared: DeclaredType,
     /// The declared type of an array's elements, wherever it stands on domains.
     pub(crate) element_oid: Option<u32>,
     /// The same as `format_type` prints it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pgarrow_protocol::{Row, Session};
 use pgarrow_types::{EnumType, PgType, oid};
 
-use super::{AttributeRow, Shape, TypeRef, TypeRow, Types, array_of};
+use super::{AttributeRow, LEVELS_MAX, Shape, TypeRef, TypeRow, Types, array_of};
 use crate::error::CatalogError;
 use crate::name::quote_identifier;
 use crate::relation::{parsed, text};
@@ -21,7 +21,8 @@ pub(super) fn load(session: &mut Session, types: &[TypeRef]) -> Result<Types, Ca
     let mut loaded = Types { is_converted, ..Types::default() };
     let mut seen: HashSet<TypeRef> = HashSet::new();
     let mut level: Vec<TypeRef> = types.to_vec();
-    loop {
+    // What lies deeper stays unknown, and what consists of it is read as text.
+    for _ in 0..LEVELS_MAX {
         level.retain(|ty| seen.insert(*ty));
         if level.is_empty() {
             break;

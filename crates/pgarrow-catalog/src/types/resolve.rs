@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pgarrow_types::{ArrayType, Attribute, CompositeType, DEPTH_MAX, GeometryType, PgType, RangeType, oid};
 
-use super::{PARTS_MAX, ResolvedType, Shape, TypeNote, TypeRef, TypeRow, Types};
+use super::{LEVELS_MAX, PARTS_MAX, ResolvedType, Shape, TypeNote, TypeRef, TypeRow, Types};
 
 /// The SRID of geographies that declare none: `SRID_DEFAULT` in PostGIS's `liblwgeom/liblwgeom.h.in`.
 const GEOGRAPHY_SRID: i32 = 4326;
@@ -42,7 +42,8 @@ impl Types {
                 (pg_type, Some(note))
             }
         };
-        ResolvedType { pg_type, element_oid, element_name, note }
+        let declared = self.declared(base, &pg_type);
+        ResolvedType { pg_type, declared, element_oid, element_name, note }
     }
 
     /// The type by whose casts elements of this type are cast.
@@ -50,12 +51,13 @@ impl Types {
         self.base(TypeRef { oid: element, type_modifier: -1, dimensions: 0 }).oid
     }
 
-    /// Follows domains down to what they stand on. A cycle, which no server allows, ends at some type of it.
+    /// Follows domains down to what they stand on. A cycle, which no server allows, ends at some type of it, and so
+    /// does a chain that was not loaded to its end.
     ///
     /// Source: `getBaseTypeAndTypmod` in PostgreSQL's `src/backend/utils/cache/lsyscache.c`.
     pub(super) fn base(&self, ty: TypeRef) -> TypeRef {
         let mut ty = ty;
-        for _ in 0..self.rows.len() {
+        for _ in 0..LEVELS_MAX {
             match self.rows.get(&ty.oid).map(|row| &row.shape) {
                 Some(Shape::Domain(base)) => {
                     let dimensions = if ty.dimensions > 0 { ty.dimensions } else { base.dimensions };

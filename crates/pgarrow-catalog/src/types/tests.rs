@@ -1,7 +1,7 @@
 //! Resolving rows that a server would have: what no server can be asked for, too.
 
 use super::*;
-use pgarrow_types::{ArrayType, NumericType, oid};
+use pgarrow_types::{ArrayType, DeclaredType, NumericType, oid};
 
 const OWN: u32 = 20_000;
 
@@ -125,8 +125,23 @@ fn depth_and_breadth_end() {
         (too_deep.pg_type, too_deep.note),
         (PgType::ServerText { warn: true }, Some(TypeNote::TooDeep))
     );
+    assert_eq!(nested(10_000, 1).note, Some(TypeNote::TooDeep));
     assert_eq!(nested(15, 2).note, None);
     assert_eq!(nested(60, 2).note, Some(TypeNote::TooManyParts));
+}
+
+/// Domains on domains are no depth, and a chain that nobody loads to its end is not followed to it either.
+#[test]
+fn domains_end() {
+    let chain = |n: u32| {
+        let mut shapes: Vec<Shape> = (1..n).map(|next| Shape::Domain(ty(OWN + next))).collect();
+        shapes.push(Shape::Domain(ty(oid::INT4)));
+        types(shapes).resolve(ty(OWN))
+    };
+    assert_eq!(chain(200).pg_type, PgType::Int4);
+    assert_eq!(chain(10_000).pg_type, PgType::ServerText { warn: true });
+    let circle = types(vec![Shape::Domain(ty(OWN + 1)), Shape::Domain(ty(OWN))]);
+    assert!(circle.resolve(ty(OWN)).note.is_some());
 }
 
 #[test]
@@ -163,4 +178,43 @@ fn srids_of_type_modifiers() {
     assert_eq!(types.srid(ty(OWN + 2)), None);
     let PgType::Geometry(geometry) = types.resolve(ty(OWN + 1)).pg_type else { panic!("no geometry") };
     assert_eq!((geometry.crs.as_deref(), geometry.is_geography), (Some("EPSG:4326"), true));
+}
+
+#[test]
+fn modifiers_of_domains_elements_attributes_and_bounds() {
+    let numeric = |precision: i32, scale: i32| ((precision << 16) | scale) + 4;
+    // 0: a domain on 1; 1: an array of 2; 2: a composite of timestamp(3), a domain 3 on numeric(5,2), a range 4 of 3.
+    let array = TypeRef { type_modifier: -1, dimensions: 1, oid: OWN + 1 };
+    let decimal = TypeRef { type_modifier: numeric(5, 2), ..ty(oid::NUMERIC) };
+    let mut types = types(vec![
+        Shape::Domain(array),
+        Shape::Array(OWN + 2),
+        Shape::Composite(1),
+        Shape::Domain(decimal),
+        Shape::Range(OWN + 3),
+        Shape::Array(oid::NUMERIC),
+        Shape::Opaque,
+        Shape::Array(OWN + 6),
+    ]);
+    let mut time = attribute("a", oid::TIMESTAMP);
+    time.ty.type_modifier = 3;
+    types.attributes.insert(1, vec![time, attribute("b", OWN + 3), attribute("c", OWN + 4)]);
+    let with = |base_oid, type_modifier, parts| DeclaredType { base_oid, type_modifier, parts };
+    let of_domain = || DeclaredType::new(oid::NUMERIC, numeric(5, 2));
+    let composite = with(
+        OWN + 2,
+        -1,
+        vec![DeclaredType::new(oid::TIMESTAMP, 3), of_domain(), with(OWN + 4, -1, vec![of_domain()])],
+    );
+    assert_eq!(types.resolve(ty(OWN)).declared, with(OWN + 1, -1, vec![composite]));
+    // numeric(7,1)[]: the array has its element's modifier.
+    let of_numerics = TypeRef { type_modifier: numeric(7, 1), ..ty(OWN + 5) };
+    let element = DeclaredType::new(oid::NUMERIC, numeric(7, 1));
+    assert_eq!(types.resolve(of_numerics).declared, with(OWN + 5, numeric(7, 1), vec![element]));
+    let timestamp = TypeRef { type_modifier: 0, ..ty(oid::TIMESTAMPTZ) };
+    assert_eq!(types.resolve(timestamp).declared, DeclaredType::new(oid::TIMESTAMPTZ, 0));
+    // Of what is read as text, only its own.
+    assert_eq!(types.resolve(ty(OWN + 6)).declared, DeclaredType::new(OWN + 6, -1));
+    let texts = types.resolve(ty(OWN + 7)).declared;
+    assert_eq!(texts, with(OWN + 7, -1, vec![DeclaredType::new(OWN + 6, -1)]));
 }

@@ -1,0 +1,175 @@
+//! What a relation takes: its columns as INSERT and COPY FROM see them, and whether they can write to it at all.
+
+use std::collections::HashMap;
+
+use pgarrow_protocol::{Error, Session, TransactionStatus};
+
+use crate::columns::{ResolvedColumn, table_columns};
+use crate::error::CatalogError;
+use crate::relation::{Relation, RelationKind, parsed, text};
+
+/// A column of a table that is written to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TargetColumn {
+    /// The column. Its `nullable` is about reading: see [`is_not_null`](Self::is_not_null).
+    pub column: ResolvedColumn,
+    /// The table refuses NULL: by the column's own NOT NULL, or by that of a domain it is of. (A CHECK may, too.)
+    pub is_not_null: bool,
+    /// A row without this column has a value in it: by a default of its own, or by that of its type. Neither identities
+    /// nor generated columns.
+    pub has_default: bool,
+    /// `GENERATED … AS IDENTITY`.
+    pub identity: Option<Identity>,
+    /// `GENERATED ALWAYS AS (…)`, stored or virtual: it takes no value.
+    pub is_generated: bool,
+    /// Whether the current role may write to this column.
+    pub may_insert: bool,
+}
+
+/// When an identity column numbers its rows itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Identity {
+    /// Always. INSERT refuses values unless it says OVERRIDING SYSTEM VALUE; COPY FROM takes them.
+    Always,
+    /// Where no value is given.
+    ByDefault,
+}
+
+/// Which commands write to a relation, whatever the rights of the current role are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct WriteAccess {
+    /// `COPY … FROM` does, row security aside: it is a table or foreign table, or a view with an INSTEAD OF INSERT
+    /// trigger for each row.
+    pub copy: bool,
+    /// INSERT does.
+    pub insert: bool,
+    /// Policies of row security apply to the current role, with which `COPY … FROM` refuses to work.
+    pub row_security: bool,
+}
+
+/// The relation's columns in their order, dropped ones left out, as it would be written to.
+///
+/// # Errors
+///
+/// The server's.
+pub fn target_columns(session: &mut Session, relation: &Relation) -> Result<Vec<TargetColumn>, CatalogError> {
+    let columns = table_columns(session, relation, true)?;
+    // A domain takes its default over from the type that it stands on, and not its NOT NULL. What is virtual has
+    // attgenerated 'v', since PostgreSQL 18.
+    let sql = "WITH RECURSIVE domain(attnum, basetype, is_not_null) AS ( \
+                 SELECT a.attnum, t.typbasetype, t.typnotnull FROM pg_catalog.pg_attribute a \
+                 JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid \
+                 WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+                   AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
+                   AND t.typtype OPERATOR(pg_catalog.=) 'd'::pg_catalog.\"char\" \
+                 UNION ALL \
+                 SELECT d.attnum, t.typbasetype, t.typnotnull FROM domain d \
+                 JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) d.basetype \
+                 WHERE t.typtype OPERATOR(pg_catalog.=) 'd'::pg_catalog.\"char\") \
+               SELECT a.attnum::pg_catalog.text, \
+                 a.attnotnull OR EXISTS (SELECT FROM domain d \
+                   WHERE d.attnum OPERATOR(pg_catalog.=) a.attnum AND d.is_not_null), \
+                 a.atthasdef OR t.typdefault IS NOT NULL, a.attidentity, a.attgenerated, \
+                 pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'INSERT') \
+               FROM pg_catalog.pg_attribute a \
+               JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid \
+               WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+                 AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped";
+    let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
+    let by_number = rows.iter().map(|row| Ok((parsed(row, 0)?, row)));
+    let by_number = by_number.collect::<Result<HashMap<u16, _>, CatalogError>>()?;
+    let target = |column: ResolvedColumn| {
+        let row = by_number.get(&column.column.number);
+        let row = row.ok_or(CatalogError::Unexpected("columns that change while they are read"))?;
+        let is = |index| row.text(index) == Some("t");
+        let identity = match row.text(3) {
+            Some("a") => Some(Identity::Always),
+            Some("d") => Some(Identity::ByDefault),
+            _ => None,
+        };
+        let is_generated = row.text(4).is_some_and(|kind| !kind.is_empty());
+        Ok(TargetColumn {
+            column,
+            is_not_null: is(1),
+            has_default: is(2) && identity.is_none() && !is_generated,
+            identity,
+            is_generated,
+            may_insert: is(5),
+        })
+    };
+    columns.into_iter().map(target).collect()
+}
+
+/// Which commands write to the relation.
+///
+/// Source: `CopyFrom` in PostgreSQL's `src/backend/commands/copyfrom.c`, `relation_is_updatable` in
+/// `src/backend/rewrite/rewriteHandler.c`; of the bits, 3 is `CMD_INSERT` of `src/include/nodes/nodes.h`, and of
+/// `tgtype` 69 is for each row, INSERT and INSTEAD OF, of `src/include/catalog/pg_trigger.h`.
+///
+/// # Errors
+///
+/// The server's.
+pub fn write_access(session: &mut Session, relation: &Relation) -> Result<WriteAccess, CatalogError> {
+    let sql = "SELECT (pg_catalog.pg_relation_is_updatable($1::pg_catalog.oid::pg_catalog.regclass, true) \
+                   OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.<>) 0, \
+                 EXISTS (SELECT FROM pg_catalog.pg_trigger g \
+                   WHERE g.tgrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+                     AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 69) OPERATOR(pg_catalog.=) 69), \
+                 pg_catalog.row_security_active($1::pg_catalog.oid)";
+    let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
+    let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
+    let is = |index| row.text(index) == Some("t");
+    let copy = match relation.kind {
+        RelationKind::Table | RelationKind::PartitionedTable => true,
+        RelationKind::ForeignTable => is(0),
+        RelationKind::View => is(1),
+        RelationKind::MaterializedView => false,
+    };
+    Ok(WriteAccess { copy, insert: is(0), row_security: is(2) })
+}
+
+/// The type that a name means on the session's search path, and how `format_type` prints it with this modifier. `None`
+/// if there is none, or the name cannot be one: names come from files of others.
+///
+/// In a transaction, this stands in a savepoint: the server raises an error for some names that cannot be types, and the
+/// transaction goes on.
+///
+/// # Errors
+///
+/// The server's, where it is not about the name.
+pub fn type_by_name(
+    session: &mut Session,
+    name: &str,
+    type_modifier: i32,
+) -> Result<Option<(u32, String)>, CatalogError> {
+    if name.contains('\0') {
+        return Ok(None);
+    }
+    let in_transaction = session.transaction_status() == TransactionStatus::InTransaction;
+    if in_transaction {
+        session.execute("SAVEPOINT pgarrow_type_by_name")?;
+    }
+    // PostgreSQL 16 no longer raises errors for most of such names.
+    let sql = "SELECT t.oid::pg_catalog.text, pg_catalog.format_type(t.oid, $2::pg_catalog.int4) \
+               FROM pg_catalog.pg_type t \
+               WHERE t.oid OPERATOR(pg_catalog.=) pg_catalog.to_regtype($1::pg_catalog.text)::pg_catalog.oid";
+    let answer = session.query(sql, &[Some(name), Some(&type_modifier.to_string())]);
+    if in_transaction && (answer.is_ok() || session.transaction_status() == TransactionStatus::Failed) {
+        session
+            .execute("ROLLBACK TO SAVEPOINT pgarrow_type_by_name; RELEASE SAVEPOINT pgarrow_type_by_name")?;
+    }
+    match answer {
+        Ok(rows) => rows.first().map(|row| Ok((parsed(row, 0)?, text(row, 1)?))).transpose(),
+        Err(error) if is_about_the_name(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>; `parseTypeString` and the functions that read
+/// type modifiers, which answer with whatever is wrong with them. `XX000` is what functions that print modifiers raise.
+fn is_about_the_name(error: &Error) -> bool {
+    let is_of = |sqlstate: &str| {
+        ["22", "42", "0A", "54"].iter().any(|class| sqlstate.starts_with(class)) || sqlstate == "XX000"
+    };
+    error.server_error().is_some_and(|error| error.severity == "ERROR" && is_of(&error.sqlstate))
+}

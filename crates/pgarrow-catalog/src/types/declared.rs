@@ -1,0 +1,34 @@
+//! From `pg_type` rows to the modifiers that a receive function is told: pure.
+
+use pgarrow_types::{DeclaredType, PgType};
+
+use super::{Shape, TypeRef, Types};
+
+impl Types {
+    /// The modifiers of a type and of its parts, where it was resolved to this.
+    ///
+    /// It is what was resolved that limits how deep and how wide this goes: parts of a type that is read as text are
+    /// left out, and so is all of a type that stands in itself.
+    pub(super) fn declared(&self, ty: TypeRef, pg_type: &PgType) -> DeclaredType {
+        let base = self.base(ty);
+        let plain = |oid| TypeRef { oid, type_modifier: -1, dimensions: 0 };
+        let shape = self.rows.get(&base.oid).map(|row| &row.shape);
+        let parts = match (pg_type, shape) {
+            (PgType::Array(array), Some(Shape::Array(element))) => {
+                let element = TypeRef { type_modifier: base.type_modifier, ..plain(*element) };
+                vec![self.declared(element, &array.element)]
+            }
+            (PgType::Composite(composite), Some(Shape::Composite(relation))) => {
+                let rows = self.attributes.get(relation).into_iter().flatten();
+                let pairs = rows.zip(&composite.attributes);
+                pairs.map(|(row, attribute)| self.declared(row.ty, &attribute.pg_type)).collect()
+            }
+            (PgType::Range(range), Some(Shape::Range(subtype)))
+            | (PgType::Multirange(range), Some(Shape::Multirange(subtype))) => {
+                vec![self.declared(plain(*subtype), &range.subtype)]
+            }
+            _ => Vec::new(),
+        };
+        DeclaredType { base_oid: base.oid, type_modifier: base.type_modifier, parts }
+    }
+}
