@@ -1,0 +1,17 @@
+//! `bytearecv`: bytes as they are.
+
+use arrow_schema::DataType;
+
+use super::each::each_bytes;
+use super::{Encoder, refuse};
+use crate::access::Bytes;
+use crate::error::Refusal;
+use crate::target::TypeTarget;
+use crate::write;
+
+pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
+    match Bytes::is(source) {
+        true => Ok(each_bytes(|value, out| write::bytes(out, value))),
+        false => Err(refuse(source, target)),
+    }
+}
