@@ -16,12 +16,12 @@ use std::sync::Arc;
 use pgarrow_catalog::{ResolvedColumn, TypeNote, quote_identifier};
 use pgarrow_protocol::Session;
 use pgarrow_types::{
-    ArrayType, ColumnForm, ColumnOptions, Decimal, DecimalForm, NumericForm, NumericType, PgColumn, PgType,
-    UnknownTypes,
+    ArrayType, ColumnForm, ColumnOptions, ColumnType, Decimal, DecimalForm, NumericForm, NumericType,
+    OpaqueColumns, PgColumn, PgType, TypeOptions, UnknownTypes,
 };
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::ExportOptions;
+use crate::options::{ExportOptions, ReadMode};
 use crate::slice::schema_fingerprint;
 
 /// Columns as they are read, and what the user should know of them.
@@ -31,6 +31,8 @@ pub(crate) struct Chosen {
     pub(crate) warnings: Vec<String>,
     /// For each column the type of its elements, if it is an array: its name as SQL takes it.
     pub(crate) element_names: Vec<Option<String>>,
+    /// Those that are not decoded.
+    pub(crate) opaque: OpaqueColumns,
     /// Of the columns before any choice.
     pub(crate) fingerprint: String,
 }
@@ -49,7 +51,14 @@ pub(crate) fn choose(
 ) -> Result<Chosen> {
     let fingerprint = schema_fingerprint(resolved.iter().map(|column| &column.column));
     let mut chosen = Chosen { fingerprint, ..Chosen::default() };
+    let mut opaque = Vec::new();
     for mut column in resolved {
+        if let Some(as_is) = undecoded(&column.column, options) {
+            opaque.push((as_is.name.clone(), column_type(&as_is)));
+            chosen.element_names.push(None);
+            chosen.columns.push(as_is);
+            continue;
+        }
         chosen.element_names.push(column.element_name.take());
         let of_column = options.columns.get(&column.column.name);
         let choice = Choice { subject, name: column.column.name.clone(), resolved: column };
@@ -57,7 +66,28 @@ pub(crate) fn choose(
         chosen.columns.push(column);
         chosen.warnings.extend(warning);
     }
+    chosen.opaque = opaque.into_iter().collect();
     Ok(chosen)
+}
+
+/// The column as bytes, if it may be left as it comes: nothing was chosen that would change its values.
+fn undecoded(column: &PgColumn, options: &ExportOptions) -> Option<PgColumn> {
+    let TypeOptions { infinity, nan, out_of_range, trim, encoding, .. } = options.types;
+    let plain = TypeOptions::default();
+    let is_plain = infinity == plain.infinity
+        && nan == plain.nan
+        && out_of_range == plain.out_of_range
+        && trim == plain.trim
+        && encoding == plain.encoding
+        && !options.columns.contains_key(&column.name);
+    let may_be = is_plain
+        && options.read_mode != ReadMode::Pages
+        && options.opaque.takes(&column.name, column_type(column));
+    may_be.then(|| PgColumn { pg_type: PgType::Bytea, options: options.types, ..column.clone() })
+}
+
+fn column_type(column: &PgColumn) -> ColumnType {
+    ColumnType { oid: column.type_oid, modifier: column.type_modifier }
 }
 
 /// Refuses choices for columns that nobody has.

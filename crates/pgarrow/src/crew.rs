@@ -6,6 +6,7 @@
 //!    ├──▶ reader 0 ─┐
 //!    ├──▶ reader 1 ─┼── take slices from one queue until it is empty
 //!    └──▶ reader n ─┘      connection lost: connect again, same snapshot, same slice, from the row after the last
+//!                          refused:         the keeper is looked at first; if it is lost, that is the failure
 //!                          anything else:   the first failure stops all others, and is the one reported
 //! ```
 //!
@@ -28,6 +29,7 @@ use opening::{Opening, Retired};
 use pgarrow_decode::Effects;
 pub(crate) use watch::Watched;
 
+use crate::backoff::Backoff;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::Keeper;
@@ -59,6 +61,8 @@ pub(crate) struct Crew<'a> {
     effects: Mutex<Vec<Vec<Effects>>>,
     /// Backends of the readers, for the keeper to look at.
     backend_pids: Mutex<Vec<i32>>,
+    /// When it was last said that somebody tries again.
+    retry_told: Mutex<Option<Instant>>,
 }
 
 /// What a crew has done.
@@ -100,6 +104,7 @@ impl<'a> Crew<'a> {
             tallies: Mutex::default(),
             effects: Mutex::new(vec![Vec::new(); shared.plans.len()]),
             backend_pids: Mutex::default(),
+            retry_told: Mutex::default(),
             shared,
         }
     }
@@ -116,24 +121,25 @@ impl<'a> Crew<'a> {
         when_done: impl FnOnce() + Send,
         meanwhile: impl FnOnce(),
     ) -> Result<(Keeper, Watched)> {
+        let (to_keeper, asked) = mpsc::channel();
         let opening = Opening {
-            config: keeper.session.config().clone(),
+            to_keeper,
+            config: keeper.facts.pooled.impatient(keeper.session.config()),
             facts: keeper.facts.clone(),
             begin: keeper.begin.clone(),
             locked: keeper.locked.clone(),
         };
         // A keeper that does not answer is not waited for once the readers have failed.
-        let attached = self.shared.cancel.attach(&keeper.session);
-        let (stop_watching, stopped) = mpsc::channel::<()>();
+        let attached = self.shared.cancel.attach_last(&keeper.session);
         let watching = thread::scope(|scope| {
-            let watch = move || self.watch(keeper, &stopped);
+            let watch = move || self.watch(keeper, &asked);
             let watcher = thread::Builder::new().name("pgarrow-keeper".to_owned()).spawn_scoped(scope, watch);
-            let opening = &opening;
             let mut readers = Vec::with_capacity(n_readers);
             for reader_index in 0..n_readers {
                 let name = format!("pgarrow-reader-{reader_index}");
+                let opening = opening.clone();
                 let work = move || {
-                    self.catch(|| self.work(opening, reader_index, &mut make_outlet(reader_index)));
+                    self.catch(|| self.work(&opening, reader_index, &mut make_outlet(reader_index)));
                 };
                 match thread::Builder::new().name(name).spawn_scoped(scope, work) {
                     Ok(reader) => readers.push(reader),
@@ -146,7 +152,8 @@ impl<'a> Crew<'a> {
                     let _ = reader.join();
                 }
                 when_done();
-                drop(stop_watching);
+                // With the readers' own, the last way to ask the keeper: it is watched no more.
+                drop(opening);
             };
             let joiner = thread::Builder::new().name("pgarrow-readers".to_owned()).spawn_scoped(scope, join);
             match (watcher, joiner) {
@@ -195,7 +202,7 @@ impl<'a> Crew<'a> {
     pub(crate) fn fail(&self, error: Error) {
         let mut failure = lock(&self.failure);
         if failure.is_none() {
-            *failure = Some(self.shared.cancel.told(error));
+            *failure = Some(self.shared.cancel.told(self.shared.pooled.explain_end(error)));
         }
         drop(failure);
         self.shared.cancel.cancel();
@@ -246,7 +253,7 @@ impl<'a> Crew<'a> {
             outlet.end()?;
             Ok(rows)
         });
-        match rows {
+        match rows.map_err(|error| self.with_lock_explained(error, outlet)) {
             Ok(rows) => {
                 span.record("rows", rows);
                 if let Some(sum) = self.rows.get(task.plan_index) {
@@ -260,6 +267,21 @@ impl<'a> Crew<'a> {
                 false
             }
         }
+    }
+
+    /// A lock that was given up since whoever takes the rows may have it.
+    fn with_lock_explained(&self, error: Error, outlet: &dyn Outlet) -> Error {
+        match self.is_own_lock(&error, outlet) {
+            true => error.advice(
+                "what the query reads inside a function may be the very table that its rows go into, which is locked until \
+                 they are there: export to a file, and load that; --lock-timeout says how long to wait for others",
+            ),
+            false => error,
+        }
+    }
+
+    fn is_own_lock(&self, error: &Error, outlet: &dyn Outlet) -> bool {
+        self.shared.is_impatient && error.sqlstate() == Some("55P03") && !outlet.has_failed()
     }
 
     /// Reads what is left on the keeper's own session, in this thread: it has the locks.
@@ -350,7 +372,7 @@ impl<'a> Crew<'a> {
         outlet: &mut dyn Outlet,
     ) -> Result<u64> {
         let mut attempt = Attempt::new(task);
-        let mut n_retries = 0;
+        let (mut n_retries, mut backoff) = (0, Backoff::default());
         loop {
             let read = match session.as_mut() {
                 Some(opened) => reader.read(&mut opened.session, &mut attempt, outlet),
@@ -368,24 +390,20 @@ impl<'a> Crew<'a> {
                 Err(error) => error,
             };
             // An error of whoever takes the batches is not one of our connection, whatever it looks like.
-            let is_transient = error.is_transient() && !outlet.has_failed();
+            let is_transient =
+                error.is_transient() && !outlet.has_failed() && !self.is_own_lock(&error, outlet);
             let can_repeat = attempt.delivered_rows == 0 || self.has_fixed_order(task);
             if !is_transient || !can_repeat || n_retries >= self.shared.options.retries {
                 return Err(error);
             }
             *session = None;
             reader.tally.redone += 1;
-            tracing::warn!(
-                target: "pgarrow",
-                slice = task.slice_index,
-                attempt = n_retries + 1,
-                "a reader lost its connection: {error}"
-            );
+            reader.tally.retries += 1;
+            self.tell_of_retry(n_retries + 1, &error);
             self.warn(
                 "a reader lost its connection; its slice was read again under the same snapshot".to_owned(),
             );
-            self.pause(n_retries);
-            if self.shared.cancel.is_requested() {
+            if !self.shared.cancel.pause(backoff.next()) {
                 return Err(cancelled());
             }
             n_retries += 1;
@@ -409,12 +427,12 @@ impl<'a> Crew<'a> {
         })
     }
 
-    /// Waits a while, longer each time, unless everybody stops.
-    fn pause(&self, n_retries: u32) {
-        let pause = Duration::from_millis(100) * 4_u32.saturating_pow(n_retries.min(5));
-        let deadline = Instant::now() + pause;
-        while Instant::now() < deadline && !self.shared.cancel.is_requested() {
-            thread::sleep(Duration::from_millis(20));
+    /// A line a second at most, however many readers try again.
+    fn tell_of_retry(&self, attempt: u32, error: &Error) {
+        let mut told = lock(&self.retry_told);
+        if told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
+            *told = Some(Instant::now());
+            tracing::warn!(target: "pgarrow", attempt, "a reader has no connection, and tries again: {error}");
         }
     }
 }

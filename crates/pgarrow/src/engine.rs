@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgarrow_decode::BatchLimits;
-use pgarrow_sink::Written;
+use pgarrow_sink::{Stop, Written};
 
 use crate::budget::Budget;
 use crate::cancel::Cancel;
 use crate::crew::{Crew, Done, Watched};
 use crate::error::{Error, ErrorKind, Result};
+use crate::holders::Impatient;
 use crate::keeper::{Facts, Keeper};
 use crate::options::{ExportOptions, READER_MEMORY_MIN, ReadMode};
 use crate::outlet::{Order, Outlet, Turns};
 use crate::phases::Phases;
 use crate::plan::Plan;
+use crate::pooler::Pooled;
 use crate::reader::{Progress, Shared, cancelled};
 use crate::report::{Report, Summary};
 use crate::slice::Slice;
@@ -37,8 +39,12 @@ pub(crate) struct Job {
     pub(crate) read_mode: ReadMode,
     pub(crate) cancel: Cancel,
     pub(crate) progress: Arc<Progress>,
+    /// Set before it is read, if at all.
+    pub(crate) impatient: Impatient,
     /// The server is a standby, whose snapshots are not for others.
     pub(crate) in_recovery: bool,
+    /// Whether a pooler is in between.
+    pub(crate) pooled: Pooled,
     /// Connecting and planning.
     pub(crate) phases: Phases,
     pub(crate) snapshot_taken: Instant,
@@ -58,6 +64,12 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// Whether the readers are to stop, for those who take their batches.
+    pub(crate) fn stop(&self) -> Stop {
+        let cancel = self.cancel.clone();
+        Stop::new(move || cancel.is_requested())
+    }
+
     /// The order of slices, if it is to be kept.
     pub(crate) fn order(&self) -> Option<Order<'_>> {
         self.is_ordered.then_some(Order { turns: &self.turns, budget: &self.budget, cancel: &self.cancel })
@@ -114,6 +126,8 @@ impl Job {
             limits: setup.limits,
             progress: &self.progress,
             cancel: &setup.cancel,
+            pooled: self.pooled,
+            is_impatient: self.is_impatient(),
             budget: &setup.budget,
             held_bytes_early: setup.budget.limit() / setup.n_readers / 4,
         })
@@ -138,8 +152,16 @@ impl Job {
         self.finish(keeper, crew.done(watched)?, setup)
     }
 
-    /// Makes the snapshot one that readers can take over.
+    /// Whether a lock is given up that somebody else has, who may wait for these rows. What the user says goes first.
+    fn is_impatient(&self) -> bool {
+        let ExportOptions { lock_timeout, settings, .. } = &self.options;
+        let is_users = |name: &str| name.trim().eq_ignore_ascii_case("lock_timeout");
+        self.impatient.is_set() && lock_timeout.is_none() && !settings.iter().any(|(name, _)| is_users(name))
+    }
+
+    /// Makes the snapshot one that readers can take over. Their own sessions wait for no lock for long anyway.
     pub(crate) fn share_snapshot(&self, keeper: &mut Keeper) -> Result<()> {
+        self.prepare(keeper)?;
         // Nobody gets here on a standby but with readers that may have snapshots of their own.
         if self.in_recovery && self.options.inconsistent {
             return Ok(());
@@ -149,7 +171,22 @@ impl Job {
             Err(error) if self.options.inconsistent && error.sqlstate().is_some() => keeper.begin_again(),
             exported => exported,
         };
-        shared.map_err(|error| self.cancel.told(error))
+        shared.map_err(|error| {
+            let error = match error.sqlstate() {
+                Some(_) => error.context("the server hands out no snapshot for several readers").advice(
+                    "use one (--readers 1), or let each have its own, of different moments (--inconsistent)",
+                ),
+                None => error,
+            };
+            self.cancel.told(error)
+        })
+    }
+
+    fn prepare(&self, keeper: &mut Keeper) -> Result<()> {
+        match self.is_impatient() {
+            true => keeper.wait_less().map_err(|error| self.cancel.told(error)),
+            false => Ok(()),
+        }
     }
 
     /// Reads everything on the keeper's session, and ends the transaction.
@@ -159,6 +196,7 @@ impl Job {
         setup: &Setup,
         outlet: &mut dyn Outlet,
     ) -> Result<Finished> {
+        self.prepare(&mut keeper)?;
         let crew = self.crew(setup);
         crew.work_alone(&mut keeper, outlet);
         self.finish(keeper, crew.done(Watched::default())?, setup)
@@ -214,7 +252,7 @@ impl Finished {
     }
 }
 
-/// The connection that holds the snapshot broke before all was certain.
+/// The connection that holds the snapshot, or that which holds what cannot be locked, broke before all was certain.
 pub(crate) fn lost_snapshot(error: Error) -> Error {
     error.context("the connection that holds the snapshot was lost").advice("run the export again")
 }
@@ -243,6 +281,8 @@ impl Engine {
 
     /// Keeps the transaction open while `go_on` says so.
     pub(crate) fn hold(mut self, mut go_on: impl FnMut() -> bool) -> Result<()> {
+        let cancel = self.job.cancel.clone();
+        let lost = |error: Error| cancel.told(error.context("the held snapshot was lost"));
         let mut looked = Instant::now();
         while go_on() {
             if self.job.cancel.is_requested() {
@@ -250,14 +290,12 @@ impl Engine {
             }
             if looked.elapsed() >= Duration::from_secs(1) {
                 looked = Instant::now();
-                let looked = self.keeper.session.query("SELECT 1", &[]);
-                looked.map_err(|error| {
-                    self.job.cancel.told(Error::from(error).context("the held snapshot was lost"))
-                })?;
+                self.keeper.session.query("SELECT 1", &[]).map_err(|error| lost(error.into()))?;
+                self.keeper.check_holder().map_err(&lost)?;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        self.keeper.finish().map_err(|error| self.job.cancel.told(error))?;
+        self.keeper.finish().map_err(lost)?;
         Ok(())
     }
 }

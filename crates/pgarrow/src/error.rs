@@ -14,11 +14,15 @@ use crate::refusal::is_of_text;
 /// table. What the server itself says (message, detail, hint) is shown, control characters escaped.
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
     sqlstate: Option<String>,
     is_broken_pipe: bool,
+    /// No server said why, but the connection was lost, or none was had.
+    is_lost: bool,
+    is_timeout: bool,
 }
 
 /// Who has to act on an [`Error`].
@@ -37,9 +41,30 @@ pub enum ErrorKind {
     Value,
     /// The output could not be written.
     Sink,
+    /// What is to be loaded cannot be read: not there, damaged, not all of it, or of several schemas.
+    Input,
     /// The caller stopped the export.
     Cancelled,
+    /// A load was being committed when the connection broke: its rows may be there or not. Look before loading again.
+    OutcomeUnknown,
 }
+
+/// Classes of errors after which trying again may help: `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`,
+/// `too_many_connections`, `lock_not_available`. Besides class 08, connection exceptions.
+///
+/// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+const TRANSIENT: [&str; 5] = ["57P01", "57P02", "57P03", "53300", "55P03"];
+
+/// What PgBouncer says when a server connection is gone; it gives all its errors the code 08P01, protocol_violation.
+///
+/// Source: `disconnect_client` and `disconnect_server` in PgBouncer's `src/`.
+const LOST_BY_POOLER: [&str; 5] = [
+    "server conn crashed?",
+    "server login failed",
+    "pgbouncer cannot connect to server",
+    "server connection closed",
+    "database removed",
+];
 
 /// The result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -47,7 +72,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of this kind. For embedders whose callbacks can fail.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), sqlstate: None, is_broken_pipe: false }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            sqlstate: None,
+            is_broken_pipe: false,
+            is_lost: kind == ErrorKind::Connection,
+            is_timeout: false,
+        }))
     }
 
     /// Who has to act.
@@ -65,24 +97,67 @@ impl Error {
         self.0.is_broken_pipe
     }
 
-    /// Whether the connection was lost, or the server is on its way down or up: trying again may help.
+    /// Whether trying again may help: the connection was lost, or the server is on its way down or up, has no
+    /// connection left, or would have to wait for a lock.
+    ///
+    /// Not after a timeout, a refused password, a broken protocol, or anything that the server says about the statement.
     pub fn is_transient(&self) -> bool {
         match self.sqlstate() {
-            Some(state) => state.starts_with("08") || ["57P01", "57P02", "57P03", "53300"].contains(&state),
-            None => self.kind() == ErrorKind::Connection,
+            Some("08P01") => self.0.is_lost,
+            Some(state) => state.starts_with("08") || TRANSIENT.contains(&state),
+            None => self.0.is_lost,
         }
+    }
+
+    /// The same error once more, for somebody else who has to be told.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(Box::new(self.0.as_ref().clone()))
+    }
+
+    /// Whether somebody was waited for in vain: connecting, or for the next byte of the server.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.0.is_timeout
+    }
+
+    /// What the wire or the server said, and no advice: that of the conversion is for exports.
+    pub fn without_advice(error: pgarrow_protocol::Error) -> Self {
+        use pgarrow_protocol::ErrorKind as Wire;
+        let kind = match error.kind() {
+            Wire::Config => ErrorKind::Options,
+            Wire::Server | Wire::RolledBack => ErrorKind::Server,
+            Wire::CommitUnknown => ErrorKind::OutcomeUnknown,
+            Wire::Protocol => ErrorKind::Protocol,
+            Wire::Interrupted => ErrorKind::Cancelled,
+            _ => ErrorKind::Connection,
+        };
+        let mut message = error.to_string();
+        if let Some(detail) = error.server_error().and_then(|server| server.detail.as_deref()) {
+            message = format!("{message}; detail: {}", escape_control(detail));
+        }
+        let mut converted = Self::new(kind, message);
+        converted.0.sqlstate = error.sqlstate().map(str::to_owned);
+        converted.0.is_lost = match (error.kind(), error.server_error()) {
+            (Wire::Connect | Wire::Closed | Wire::Io, _) => true,
+            (Wire::Server, Some(server)) => {
+                server.is_fatal() && LOST_BY_POOLER.iter().any(|text| server.message.starts_with(text))
+            }
+            _ => false,
+        };
+        converted.0.is_timeout = error.kind() == Wire::Timeout;
+        converted
     }
 
     /// The same, with what was being done in front.
     #[must_use]
-    pub(crate) fn context(mut self, doing: impl fmt::Display) -> Self {
+    pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.0.message = format!("{doing}: {}", self.0.message);
         self
     }
 
     /// The same, with what to do next behind.
     #[must_use]
-    pub(crate) fn advice(mut self, advice: impl fmt::Display) -> Self {
+    pub fn advice(mut self, advice: impl fmt::Display) -> Self {
         self.0.message = format!("{}; {advice}", self.0.message);
         self
     }
@@ -105,21 +180,8 @@ impl std::error::Error for Error {}
 
 impl From<pgarrow_protocol::Error> for Error {
     fn from(error: pgarrow_protocol::Error) -> Self {
-        use pgarrow_protocol::ErrorKind as Wire;
-        let kind = match error.kind() {
-            Wire::Config => ErrorKind::Options,
-            Wire::Server => ErrorKind::Server,
-            Wire::Protocol => ErrorKind::Protocol,
-            Wire::Interrupted => ErrorKind::Cancelled,
-            _ => ErrorKind::Connection,
-        };
-        let mut message = error.to_string();
-        if let Some(detail) = error.server_error().and_then(|server| server.detail.as_deref()) {
-            message = format!("{message}; detail: {}", escape_control(detail));
-        }
         let advice = error.server_error().and_then(advice);
-        let mut converted = Self::new(kind, message);
-        converted.0.sqlstate = error.sqlstate().map(str::to_owned);
+        let converted = Self::without_advice(error);
         match advice {
             Some(advice) => converted.advice(advice),
             None => converted,
@@ -138,6 +200,18 @@ fn advice(server: &ServerError) -> Option<&'static str> {
             )
         }
         "42501" => Some("grant SELECT on it to this role, or name only columns that the role may read"),
+        "08P01" if server.message.starts_with("unsupported startup parameter") => Some(
+            "the pooler refuses it when a session begins; leave it out of the connection string and PGOPTIONS, and set it for the export (--set NAME=VALUE)",
+        ),
+        "08P01" if server.message.starts_with("query_wait_timeout") => Some(
+            "the pooler had no server connection to give; raise its pool_size, or use fewer readers (--readers)",
+        ),
+        "08P01" if server.message.starts_with("query timeout") => {
+            Some("the pooler's query_timeout ended it; raise that for exports, or connect past the pooler")
+        }
+        "57014" if server.message.contains("statement timeout") => Some(
+            "statement_timeout is 0 in an export, unless it is set with --set: a pooler or an extension may have one of its own",
+        ),
         "53300" => Some("close other connections, or raise max_connections or the role's limit"),
         "25006" => Some("an export runs in a read-only transaction"),
         "22021" | "22P05" => Some(
@@ -174,6 +248,11 @@ impl From<NameError> for Error {
 
 impl From<SinkError> for Error {
     fn from(error: SinkError) -> Self {
+        // A sink that is a server, too: what it says is as good as what the source says.
+        if let Some(cause) = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Self>())
+        {
+            return cause.again();
+        }
         let kind = match error.kind() {
             SinkErrorKind::Unsupported => ErrorKind::Options,
             _ => ErrorKind::Sink,
@@ -181,5 +260,81 @@ impl From<SinkError> for Error {
         let mut converted = Self::new(kind, error.to_string());
         converted.0.is_broken_pipe = error.kind() == SinkErrorKind::BrokenPipe;
         converted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error of the server with this code.
+    fn of_server(sqlstate: &str) -> Error {
+        let mut error = Error::new(ErrorKind::Server, "");
+        (error.0.sqlstate, error.0.is_lost) = (Some(sqlstate.to_owned()), false);
+        error
+    }
+
+    #[test]
+    fn what_is_tried_again_and_what_is_not() {
+        for (sqlstate, is_transient) in [
+            // Connection exceptions; a broken protocol is not the connection's fault.
+            ("08000", true),
+            ("08001", true),
+            ("08003", true),
+            ("08004", true),
+            ("08006", true),
+            ("08P01", false),
+            ("57P01", true),
+            ("57P02", true),
+            ("57P03", true),
+            ("53300", true),
+            ("55P03", true),
+            // Somebody asked to stop.
+            ("57014", false),
+            ("57P04", false),
+            ("57P05", false),
+            ("22012", false),
+            ("22021", false),
+            ("22023", false),
+            ("25P03", false),
+            ("28000", false),
+            ("28P01", false),
+            ("40001", false),
+            ("40P01", false),
+            ("42501", false),
+            ("42704", false),
+            ("42P01", false),
+            ("0A000", false),
+            ("53100", false),
+            ("53200", false),
+            ("53400", false),
+            ("54000", false),
+            ("54001", false),
+            ("55000", false),
+            ("58030", false),
+            ("72000", false),
+            ("P0001", false),
+            ("XX000", false),
+            ("XX001", false),
+            ("XX002", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(of_server(sqlstate).is_transient(), is_transient, "{sqlstate}");
+        }
+        for (kind, is_transient) in [
+            (ErrorKind::Connection, true),
+            (ErrorKind::Options, false),
+            (ErrorKind::Protocol, false),
+            (ErrorKind::Value, false),
+            (ErrorKind::Sink, false),
+            (ErrorKind::Cancelled, false),
+        ] {
+            assert_eq!(Error::new(kind, "").is_transient(), is_transient, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn still_one_pointer() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
     }
 }

@@ -14,23 +14,17 @@
 //! What LOCK refuses (materialized views, foreign tables, tables of which the role may read only some columns)
 //! is held by a second session, whose open transaction has read no row of it before the snapshot is taken.
 
-use pgarrow_catalog::{Relation, RelationKind, quote_identifier, quote_literal};
 use pgarrow_protocol::Session;
 
 use crate::cancel::{AttachedSession, Cancel};
 use crate::error::{Error, ErrorKind, Result};
+use crate::locks::{Held, Locked, hold, lock, without_read_timeout};
 use crate::options::ExportOptions;
+use crate::pooler::Pooled;
+use crate::settings::{begin_anew, begin_statements, literal};
 
-/// Parameters that decide how values look on the wire or in text, and how a statement is read: ours alone.
-const FIXED: [&str; 7] = [
-    "client_encoding",
-    "standard_conforming_strings",
-    "datestyle",
-    "intervalstyle",
-    "extra_float_digits",
-    "bytea_output",
-    "transaction_isolation",
-];
+/// For whoever may wait for somebody who waits for the export.
+const WAIT_LESS: &str = "SET LOCAL lock_timeout = '10s'";
 
 /// The session that holds the snapshot, in its transaction; and the one that holds what cannot be locked.
 #[derive(Debug)]
@@ -41,7 +35,11 @@ pub(crate) struct Keeper {
     pub(crate) begin: String,
     /// What LOCK has locked, quoted: readers lock it again.
     pub(crate) locked: Vec<String>,
+    /// The server knows no LOCK TABLE: the tables are held by a second session instead.
+    pub(crate) is_lock_unknown: bool,
     holder: Option<Session>,
+    /// The holder's process.
+    holder_pid: Option<i32>,
     /// Keep the sessions within reach of a cancel.
     attached: Vec<AttachedSession>,
 }
@@ -63,50 +61,10 @@ pub(crate) struct Facts {
     pub(crate) server_start: String,
     /// `server_version`.
     pub(crate) server_version: String,
-}
-
-/// What has to stay as it is until the export is done.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    /// Schema and name, quoted.
-    pub(crate) quoted: String,
-    /// LOCK TABLE takes it.
-    pub(crate) is_lockable: bool,
-    /// What opens it in a transaction without reading it, where LOCK is refused.
-    pub(crate) statement: String,
-}
-
-impl Held {
-    /// A relation of which `select_list` is read.
-    pub(crate) fn relation(relation: &Relation, select_list: &str) -> Self {
-        let quoted = relation.quoted();
-        let statement = format!("SELECT {select_list} FROM {quoted} LIMIT 0");
-        Self { statement, is_lockable: is_lockable(relation.kind), quoted }
-    }
-
-    /// A relation that a query reads.
-    pub(crate) fn of_query(relation: &Relation, query: &str) -> Self {
-        let statement = format!("EXPLAIN (COSTS OFF)\n{query}");
-        Self { statement, is_lockable: is_lockable(relation.kind), quoted: relation.quoted() }
-    }
-}
-
-/// Applies role and settings to a session, for good. Outside of a transaction.
-pub(crate) fn prepare(session: &mut Session, options: &ExportOptions) -> Result<()> {
-    if let Some(role) = &options.role {
-        session.execute(&format!("SET ROLE {}", quote_identifier(role)))?;
-    }
-    for (name, value) in &options.settings {
-        if FIXED.iter().any(|fixed| fixed.eq_ignore_ascii_case(name.trim())) {
-            let text = format!(
-                "the setting {name} is fixed by pgarrow, since it changes how values are sent or read"
-            );
-            return Err(Error::new(ErrorKind::Options, text));
-        }
-        // As a function, it takes lists such as search_path's as one text.
-        session.query("SELECT pg_catalog.set_config($1, $2, false)", &[Some(name), Some(value)])?;
-    }
-    Ok(())
+    /// `pg_backend_pid()`: behind a pooler, not what the session was told when it began.
+    pub(crate) backend_pid: Option<i32>,
+    /// Whether a pooler is in between.
+    pub(crate) pooled: Pooled,
 }
 
 impl Keeper {
@@ -118,19 +76,29 @@ impl Keeper {
         held: &[Held],
         is_plain: bool,
         options: &ExportOptions,
+        pooled: Pooled,
         cancel: &Cancel,
     ) -> Result<Self> {
-        let mut attached = vec![cancel.attach(&session)];
+        let mut attached = vec![cancel.attach_last(&session)];
         let begin = begin_statements(&mut session, options, is_plain)?;
-        session.execute(&begin)?;
-        let (locked, refused) = lock(&mut session, held)?;
-        let mut holder = None;
-        if !refused.is_empty() {
-            let (session, attachment) = hold(&session, &refused, options, cancel)?;
-            holder = Some(session);
+        begin_anew(&mut session, &begin)?;
+        let Locked { names, statements, is_unknown } = lock(&mut session, &begin, held)?;
+        let (mut holder, mut holder_pid) = (None, None);
+        if !statements.is_empty() {
+            let (session, attachment, pid) = hold(&session, &statements, options, pooled, cancel)?;
+            (holder, holder_pid) = (Some(session), pid);
             attached.push(attachment);
         }
-        let mut keeper = Self { session, facts: Facts::default(), begin, locked, holder, attached };
+        let mut keeper = Self {
+            session,
+            facts: Facts::default(),
+            begin,
+            locked: names,
+            is_lock_unknown: is_unknown,
+            holder,
+            holder_pid,
+            attached,
+        };
         keeper.take_snapshot()?;
         Ok(keeper)
     }
@@ -149,12 +117,11 @@ impl Keeper {
         let exported = facts.exported.as_deref().unwrap_or_default();
         // A reader that waits for a lock waits for somebody who waits for the keeper: nobody would ever see it.
         let begin_import = format!(
-            "{begin}; SET LOCAL lock_timeout = '10s'; SET LOCAL max_parallel_workers_per_gather = 0; \
+            "{begin}; {WAIT_LESS}; SET LOCAL max_parallel_workers_per_gather = 0; \
              SET TRANSACTION SNAPSHOT {}",
             literal(exported)?
         );
-        session.execute(&begin_import).map_err(|error| {
-            let error = Error::from(error);
+        begin_anew(&mut session, &begin_import).map_err(|error| {
             match (error.kind(), error.sqlstate()) {
                 // No such snapshot; since PostgreSQL 17, an undefined object.
                 (ErrorKind::Server, Some("22023" | "42704")) => error.context(
@@ -166,9 +133,7 @@ impl Keeper {
                 _ => error,
             }
         })?;
-        let begin = begin.to_owned();
-        let mut reader =
-            Self { session, facts: Facts::default(), begin, locked: Vec::new(), holder: None, attached };
+        let mut reader = Self::reader(session, begin, attached);
         reader.take_snapshot()?;
         let same = reader.facts.snapshot == facts.snapshot && reader.facts.server_start == facts.server_start;
         if !same {
@@ -191,15 +156,26 @@ impl Keeper {
         cancel: &Cancel,
     ) -> Result<Self> {
         let attached = vec![cancel.attach(&session)];
-        session.execute(&format!("{begin}; SET LOCAL max_parallel_workers_per_gather = 0"))?;
+        begin_anew(&mut session, &format!("{begin}; SET LOCAL max_parallel_workers_per_gather = 0"))?;
         if !locked.is_empty() {
             session.execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", ")))?;
         }
-        let begin = begin.to_owned();
-        let mut reader =
-            Self { session, facts: Facts::default(), begin, locked: Vec::new(), holder: None, attached };
+        let mut reader = Self::reader(session, begin, attached);
         reader.take_snapshot()?;
         Ok(reader)
+    }
+
+    fn reader(session: Session, begin: &str, attached: Vec<AttachedSession>) -> Self {
+        Self {
+            session,
+            facts: Facts::default(),
+            begin: begin.to_owned(),
+            locked: Vec::new(),
+            is_lock_unknown: false,
+            holder: None,
+            holder_pid: None,
+            attached,
+        }
     }
 
     fn take_snapshot(&mut self) -> Result<()> {
@@ -211,9 +187,17 @@ impl Keeper {
         let sql = format!(
             "SELECT {snapshot}::pg_catalog.text, \
              pg_catalog.concat(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), '+00'), \
-             pg_catalog.current_setting('server_version')"
+             pg_catalog.current_setting('server_version'), pg_catalog.pg_backend_pid(), \
+             pg_catalog.current_setting('transaction_isolation')"
         );
-        let rows = self.session.query(&sql, &[])?;
+        let rows = self.session.query(&sql, &[]).map_err(|error| match error.sqlstate() {
+            // What is not there cannot be replaced: the end of a run is only as certain as the snapshot.
+            Some("0A000" | "42601" | "42703" | "42704" | "42883") => Error::from(error).context(
+                "the server does not say which snapshot it has taken and since when it runs, so that an export \
+                 cannot be shown to be of one moment",
+            ),
+            _ => error.into(),
+        })?;
         let text = |index| rows.first().and_then(|row| row.text(index)).unwrap_or_default().to_owned();
         // Readers prove by these that they read what the keeper holds.
         if text(0).is_empty() || text(1).is_empty() {
@@ -222,6 +206,12 @@ impl Keeper {
                 "the server does not say which snapshot it has taken",
             ));
         }
+        if !matches!(text(4).as_str(), "repeatable read" | "serializable") {
+            let text = "the server has begun a transaction of another kind than REPEATABLE READ, in which rows would \
+                        be of different moments; nothing was read";
+            return Err(Error::new(ErrorKind::Server, text));
+        }
+        let backend_pid = text(3).parse().ok();
         self.facts = Facts {
             endpoint: self.session.endpoint().to_owned(),
             is_remote: self.session.config().is_remote(),
@@ -230,6 +220,8 @@ impl Keeper {
             exported: None,
             server_start: text(1),
             server_version: text(2),
+            backend_pid,
+            pooled: Pooled::of(&self.session, backend_pid),
         };
         Ok(())
     }
@@ -245,19 +237,37 @@ impl Keeper {
         Ok(())
     }
 
+    /// From here on, a lock that somebody else has is given up after a while, in other sessions that begin like this one
+    /// too.
+    pub(crate) fn wait_less(&mut self) -> Result<()> {
+        self.session.execute(WAIT_LESS)?;
+        self.begin.push_str("; ");
+        self.begin.push_str(WAIT_LESS);
+        Ok(())
+    }
+
     /// Begins the transaction anew, after the server has aborted it. Another snapshot, the same locks.
     pub(crate) fn begin_again(&mut self) -> Result<()> {
         self.session.execute("ROLLBACK")?;
         self.session.execute(&self.begin)?;
         if !self.locked.is_empty() {
-            self.session.execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", self.locked.join(", ")))?;
+            let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", self.locked.join(", "));
+            without_read_timeout(&mut self.session, |session| session.execute(&sql))?;
         }
         self.take_snapshot()
     }
 
+    /// Whether the session that holds what LOCK refuses is there, and with it what it holds.
+    pub(crate) fn check_holder(&mut self) -> Result<()> {
+        match &mut self.holder {
+            Some(holder) => holder.query("SELECT 1", &[]).map(drop).map_err(lost_holder),
+            None => Ok(()),
+        }
+    }
+
     /// The backends that hold locks for the export.
     pub(crate) fn backend_pids(&self) -> Vec<i32> {
-        std::iter::once(&self.session).chain(&self.holder).filter_map(Session::backend_pid).collect()
+        self.facts.backend_pid.into_iter().chain(self.holder_pid).collect()
     }
 
     /// Ends the transaction without a word, so that it can be begun again on the same session.
@@ -269,8 +279,16 @@ impl Keeper {
         Ok(self.session)
     }
 
-    /// Ends the transaction and the sessions. What is known of them stays.
+    /// Ends the transactions and the sessions. What is known of them stays.
+    ///
+    /// # Errors
+    ///
+    /// One of them was lost before: what was read since then may be something else than what was planned.
     pub(crate) fn finish(mut self) -> Result<Facts> {
+        // First: as long as the snapshot is held, what was held with it must have been.
+        if let Some(holder) = &mut self.holder {
+            holder.execute("COMMIT").map_err(lost_holder)?;
+        }
         self.session.execute("COMMIT")?;
         drop(self.attached);
         self.session.close();
@@ -281,128 +299,7 @@ impl Keeper {
     }
 }
 
-/// LOCK TABLE takes tables and views, and neither materialized views nor foreign tables.
-fn is_lockable(kind: RelationKind) -> bool {
-    match kind {
-        RelationKind::Table | RelationKind::PartitionedTable | RelationKind::View => true,
-        RelationKind::MaterializedView | RelationKind::ForeignTable => false,
-    }
-}
-
-/// Locks what can be locked, descendants included. What was locked, and the statements that open the rest.
-fn lock(session: &mut Session, held: &[Held]) -> Result<(Vec<String>, Vec<String>)> {
-    let (lockable, others): (Vec<&Held>, Vec<&Held>) = held.iter().partition(|held| held.is_lockable);
-    let mut refused: Vec<&Held> = others;
-    let mut locked: Vec<String> = Vec::new();
-    // All at once; and where that is refused, one by one.
-    let names: Vec<String> = lockable.iter().map(|held| held.quoted.clone()).collect();
-    if !names.is_empty() {
-        if try_lock(session, &names.join(", "))? {
-            locked = names;
-        } else {
-            for held in lockable {
-                match names.len() > 1 && try_lock(session, &held.quoted)? {
-                    true => locked.push(held.quoted.clone()),
-                    false => refused.push(held),
-                }
-            }
-        }
-    }
-    let mut statements: Vec<String> = refused.into_iter().map(|held| held.statement.clone()).collect();
-    statements.dedup();
-    Ok((locked, statements))
-}
-
-/// Whether the lock was had. False if the role may not.
-fn try_lock(session: &mut Session, names: &str) -> Result<bool> {
-    // A savepoint takes no snapshot, and outlives the refusal.
-    session.execute("SAVEPOINT pgarrow_lock")?;
-    match session.execute(&format!("LOCK TABLE {names} IN ACCESS SHARE MODE")) {
-        Ok(()) => {
-            session.execute("RELEASE SAVEPOINT pgarrow_lock")?;
-            Ok(true)
-        }
-        Err(error) if error.sqlstate() == Some("42501") => {
-            session.execute("ROLLBACK TO SAVEPOINT pgarrow_lock; RELEASE SAVEPOINT pgarrow_lock")?;
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// BEGIN and the settings that hold for the transaction. The user's own settings come first.
-pub(crate) fn begin_statements(
-    session: &mut Session,
-    options: &ExportOptions,
-    is_plain: bool,
-) -> Result<String> {
-    let mut settings = vec![
-        ("statement_timeout", "0"),
-        ("lock_timeout", "0"),
-        ("idle_in_transaction_session_timeout", "0"),
-        // Off: a policy that would filter rows is an error, not a silent subset.
-        ("row_security", "off"),
-        // Values in text, the server's own, are the same whatever role or database are set to.
-        ("DateStyle", "ISO, YMD"),
-        ("IntervalStyle", "postgres"),
-        ("extra_float_digits", "3"),
-        ("bytea_output", "hex"),
-        // Where strings end is decided here as the server decides it.
-        ("standard_conforming_strings", "on"),
-        // Rows come in the order of the table's pages, from its first one.
-        ("synchronize_seqscans", "off"),
-    ];
-    if session.server_version_num() >= 170_000 {
-        settings.push(("transaction_timeout", "0"));
-    }
-    // Where a table is read, no view may stand in for it and run functions of its owner (CVE-2024-7348).
-    // A foreign table may be one of its partitions. The setting came with minor releases, so the server is asked.
-    if is_plain {
-        let sql = "SELECT pg_catalog.current_setting('restrict_nonsystem_relation_kind', true)";
-        let rows = session.query(sql, &[])?;
-        if rows.first().is_some_and(|row| row.text(0).is_some()) {
-            settings.push(("restrict_nonsystem_relation_kind", "view"));
-        }
-    }
-    let mut statements = String::from("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    for (name, value) in settings {
-        let is_users = options.settings.iter().any(|(users, _)| users.trim().eq_ignore_ascii_case(name));
-        if !is_users {
-            // A list may be one literal, as long as it has no names in it; a word with a hyphen must be.
-            statements.push_str(&format!("; SET LOCAL {name} = '{value}'"));
-        }
-    }
-    if options.ordered {
-        // Rows of several workers come in no order.
-        statements.push_str("; SET LOCAL max_parallel_workers_per_gather = 0");
-    }
-    Ok(statements)
-}
-
-/// Opens a second session whose transaction has these relations open, and leaves it so.
-fn hold(
-    keeper: &Session,
-    statements: &[String],
-    options: &ExportOptions,
-    cancel: &Cancel,
-) -> Result<(Session, AttachedSession)> {
-    let mut session = cancel.connect(keeper.config()).map_err(|error| match error.kind() {
-        ErrorKind::Cancelled => error,
-        _ => error.context("a second connection, which holds what cannot be locked"),
-    })?;
-    let attached = cancel.attach(&session);
-    prepare(&mut session, options)?;
-    let begin = begin_statements(&mut session, options, false)?;
-    session.execute(&begin)?;
-    for statement in statements {
-        session.execute(statement)?;
-    }
-    Ok((session, attached))
-}
-
-/// A string literal, or why there is none.
-pub(crate) fn literal(text: &str) -> Result<String> {
-    quote_literal(text).ok_or_else(|| {
-        Error::new(ErrorKind::Options, "a value has a NUL byte, which PostgreSQL's text cannot hold")
-    })
+/// The session that holds what LOCK refuses does not answer, or says that it is over.
+fn lost_holder(error: pgarrow_protocol::Error) -> Error {
+    Error::from(error).context("the second connection, which holds what cannot be locked")
 }

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod backoff;
 mod budget;
 mod cancel;
 mod choose;
@@ -27,8 +28,10 @@ mod engine;
 mod error;
 mod extract;
 mod field_ids;
+mod holders;
 mod inspect;
 mod keeper;
+mod locks;
 mod open;
 mod options;
 mod outlet;
@@ -37,11 +40,13 @@ mod pages_status;
 mod phases;
 mod plan;
 mod planner;
+mod pooler;
 mod reader;
 mod refusal;
 mod report;
 mod run;
 mod scan;
+mod settings;
 mod slice;
 mod source;
 mod sql;
@@ -50,19 +55,21 @@ mod stream;
 mod tables;
 mod usage;
 
-pub use cancel::Cancel;
+pub use cancel::{AttachedSession, Cancel};
 pub use error::{Error, ErrorKind, Result};
 pub use extract::{Extract, Tables};
+pub use holders::Holders;
 pub use inspect::{Note, NoteKind, arrow_type, notes};
+pub use locks::without_read_timeout;
 pub use options::{ExportOptions, ReadMode};
 pub use pages::{install_pages_sql, remove_pages_sql};
 pub use pages_status::{PagesStatus, TablePages};
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_types::{
-    ArrayForm, ChoiceError, ColumnForm, ColumnOptions, Decimal, EncodingPolicy, EnumForm, GeometryForm,
-    InfinityPolicy, IntervalForm, NanPolicy, NumericForm, OutOfRangePolicy, PgColumn, PgType, StringForm,
-    TimestampUnit, TypeOptions, UnknownTypes,
+    ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
+    GeometryForm, InfinityPolicy, IntervalForm, NanPolicy, NumericForm, OpaqueColumns, OutOfRangePolicy,
+    PgColumn, PgType, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
 };
 pub use phases::{Limit, Phases};
 pub use plan::{Plan, PlanReport, PlanSlice};
@@ -71,6 +78,7 @@ pub use report::{
     ColumnReport, FileReport, MemoryReport, PagesReport, ReaderReport, Report, ServerReport, TableReport,
 };
 pub use run::{Run, TablesRun};
+pub use settings::{server_timeout, session_settings};
 pub use slice::{
     KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,
     SliceSubject,

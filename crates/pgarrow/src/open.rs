@@ -22,26 +22,31 @@ use crate::choose::{Chosen, all_exist, choose};
 use crate::engine::{Engine, Job};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Request, What};
-use crate::keeper::{Facts, Held, Keeper, prepare};
+use crate::holders::Impatient;
+use crate::keeper::{Facts, Keeper};
+use crate::locks::Held;
 use crate::options::{ExportOptions, ReadMode};
 use crate::phases::Phases;
 use crate::plan::{Plan, add_pages, arrow_schema};
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, PageWish, Slices, Slicing, key_slices, table_slices};
+use crate::pooler::Pooled;
 use crate::run::Run;
 use crate::scan::scan;
+use crate::settings::look_up;
 use crate::statement::Statement;
 
 /// How often planning begins again because tables were attached or replaced meanwhile.
 pub(crate) const PLANNINGS_MAX: u32 = 5;
 
-/// A session on which nothing was begun, and what is known of its server.
+/// A session on which nothing lasting was begun, and what is known of its server.
 pub(crate) struct Opening<'a> {
-    pub(crate) session: Session,
+    session: Session,
     pub(crate) options: ExportOptions,
     pub(crate) traits: ServerTraits,
     pub(crate) read_mode: ReadMode,
     pub(crate) cancel: &'a Cancel,
+    pooled: Pooled,
     warnings: Vec<String>,
     connect: Duration,
     planning: Instant,
@@ -57,8 +62,13 @@ impl<'a> Opening<'a> {
         let planning = Instant::now();
         let mut warnings = session.warnings().to_vec();
         let mut options = options.clone();
-        prepare(&mut session, &options)?;
+        session.set_read_timeout(options.read_timeout);
+        look_up(&mut session, &options)?;
         let traits = server_traits(&mut session)?;
+        let pooled = Pooled::of(&session, traits.backend_pid);
+        if pooled.is_pooled() {
+            check_pooler(&mut session, &traits)?;
+        }
         // A snapshot of a standby that was handed on could show transactions as finished that are running: see the
         // fix of PostgreSQL's src/test/recovery/t/056_standby_snapshot_export.pl, which no version number tells.
         if traits.in_recovery && options.readers_wanted() > 1 && !options.inconsistent {
@@ -67,13 +77,30 @@ impl<'a> Opening<'a> {
             );
             options.readers = Some(1);
         }
+        // Where several were asked for, and there is something for several, that is an error: later.
+        if options.readers.is_none()
+            && options.readers_wanted() > 1
+            && let Some(why_not) = why_not_shared(&mut session)?
+        {
+            warnings.push(format!("one connection reads, since the server hands out no snapshot: {why_not}"));
+            options.readers = Some(1);
+        }
         let read_mode = match options.read_mode {
-            ReadMode::Auto => probe(&mut session)?,
+            ReadMode::Auto => {
+                look_up(&mut session, &options)?;
+                probe(&mut session)?
+            }
             // What is not read by pages comes by COPY.
             ReadMode::Pages => ReadMode::Copy,
             asked_for => asked_for,
         };
-        Ok(Self { session, options, traits, read_mode, cancel, warnings, connect, planning })
+        Ok(Self { session, options, traits, read_mode, cancel, pooled, warnings, connect, planning })
+    }
+
+    /// The session, in a transaction to look things up in. What fails there leaves it for another one.
+    pub(crate) fn session(&mut self) -> Result<&mut Session> {
+        look_up(&mut self.session, &self.options)?;
+        Ok(&mut self.session)
     }
 
     pub(crate) fn slicing(&self) -> Slicing {
@@ -91,14 +118,24 @@ impl<'a> Opening<'a> {
     pub(crate) fn pages(&mut self) -> Result<PageWish> {
         let read_mode = match (self.options.read_mode, self.read_mode) {
             (ReadMode::Auto, ReadMode::Select) => ReadMode::Select,
+            // What is not decoded has to be what the type's send function sends.
+            (ReadMode::Auto, _) if !self.options.opaque.is_empty() => ReadMode::Copy,
             (asked_for, _) => asked_for,
         };
+        look_up(&mut self.session, &self.options)?;
         PageWish::of(&mut self.session, &self.traits, &self.options, read_mode)
     }
 
     /// Everything is known.
     pub(crate) fn engine(keeper: Keeper, plans: Vec<Plan>, opened: Opened<'_>) -> Engine {
-        let Opened { options, read_mode, in_recovery, cancel, warnings, connect, planning } = opened;
+        let Opened { options, read_mode, in_recovery, cancel, pooled, mut warnings, connect, planning } =
+            opened;
+        if keeper.is_lock_unknown {
+            warnings.push(
+                "the server knows no LOCK TABLE: a second connection has what is read open in a transaction instead"
+                    .to_owned(),
+            );
+        }
         let mut plans = plans;
         if let Some(first) = plans.first_mut() {
             first.warnings.splice(0..0, warnings);
@@ -114,8 +151,10 @@ impl<'a> Opening<'a> {
             options,
             read_mode,
             in_recovery,
+            pooled,
             cancel: cancel.clone(),
             progress: Arc::default(),
+            impatient: Impatient::default(),
             phases,
             snapshot_taken: Instant::now(),
         };
@@ -124,9 +163,9 @@ impl<'a> Opening<'a> {
 
     /// What is left of this once the keeper has the session.
     pub(crate) fn split(self) -> (Session, Opened<'a>) {
-        let Self { session, options, traits, read_mode, cancel, warnings, connect, planning } = self;
+        let Self { session, options, traits, read_mode, cancel, pooled, warnings, connect, planning } = self;
         let in_recovery = traits.in_recovery;
-        (session, Opened { options, read_mode, in_recovery, cancel, warnings, connect, planning })
+        (session, Opened { options, read_mode, in_recovery, cancel, pooled, warnings, connect, planning })
     }
 }
 
@@ -136,9 +175,32 @@ pub(crate) struct Opened<'a> {
     read_mode: ReadMode,
     in_recovery: bool,
     pub(crate) cancel: &'a Cancel,
+    pub(crate) pooled: Pooled,
     warnings: Vec<String>,
     connect: Duration,
     planning: Instant,
+}
+
+/// Statements of one transaction have to reach one server process.
+fn check_pooler(session: &mut Session, traits: &ServerTraits) -> Result<()> {
+    let rows = session.query("SELECT pg_catalog.pg_backend_pid()", &[])?;
+    let now: Option<i32> = rows.first().and_then(|row| row.text(0)?.parse().ok());
+    if now == traits.backend_pid {
+        return Ok(());
+    }
+    let text = "the pooler sends the statements of one transaction to several server processes, so that nothing that \
+                is read would be of one moment; use its session or transaction mode, or connect past it";
+    Err(Error::new(ErrorKind::Server, text))
+}
+
+/// Why the server hands out no snapshots. Afterwards, the transaction may have failed.
+fn why_not_shared(session: &mut Session) -> Result<Option<pgarrow_protocol::Error>> {
+    match session.query("SELECT pg_catalog.pg_export_snapshot()", &[]) {
+        Ok(_) => Ok(None),
+        // A session that has ended is another matter.
+        Err(error) if error.server_error().is_some_and(|report| !report.is_fatal()) => Ok(Some(error)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// COPY where the server knows it, SELECT where it does not.
@@ -201,7 +263,7 @@ impl Request {
         let mut n_plannings = 0;
         loop {
             n_plannings += 1;
-            let relation = resolve(&mut opening.session, &name)?;
+            let relation = resolve(opening.session()?, &name)?;
             opening.options.readers = readers_of(&relation, opening.options.readers);
             let slicing = Slicing { only: self.only, ..opening.slicing() };
             if self.only && relation.kind == RelationKind::PartitionedTable {
@@ -214,7 +276,8 @@ impl Request {
             let held = Held::relation(&relation, &select_list_to_hold);
             let is_plain = filter.is_none() && is_table(relation.kind);
             let (session, opened) = opening.split();
-            let mut keeper = Keeper::begin(session, &[held], is_plain, &opened.options, opened.cancel)?;
+            let Opened { options, pooled, cancel, .. } = &opened;
+            let mut keeper = Keeper::begin(session, &[held], is_plain, options, *pooled, cancel)?;
             let planned =
                 self.plan_table(&mut keeper, &relation, filter, &slicing, &traits, &opened.options)?;
             match planned {
@@ -306,8 +369,8 @@ impl Request {
 impl<'a> Opened<'a> {
     /// Back to the start, on the same session.
     pub(crate) fn reopen(self, session: Session, traits: ServerTraits) -> Opening<'a> {
-        let Self { options, read_mode, cancel, warnings, connect, planning, .. } = self;
-        Opening { session, options, traits, read_mode, cancel, warnings, connect, planning }
+        let Self { options, read_mode, cancel, pooled, warnings, connect, planning, .. } = self;
+        Opening { session, options, traits, read_mode, cancel, pooled, warnings, connect, planning }
     }
 }
 

@@ -1,9 +1,10 @@
 //! How an export is made: batches, types, readers, memory, and the session it runs in.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pgarrow_decode::BatchLimits;
-use pgarrow_types::{ColumnOptions, IntervalForm, TypeOptions};
+use pgarrow_types::{ColumnOptions, IntervalForm, OpaqueColumns, TypeOptions};
 use serde::{Deserialize, Serialize};
 
 /// How rows are asked for.
@@ -45,6 +46,7 @@ pub struct ExportOptions {
     pub(crate) types: TypeOptions,
     /// By column.
     pub(crate) columns: BTreeMap<String, ColumnOptions>,
+    pub(crate) opaque: OpaqueColumns,
     pub(crate) field_ids: bool,
     pub(crate) readers: Option<usize>,
     pub(crate) memory: Option<usize>,
@@ -54,6 +56,8 @@ pub struct ExportOptions {
     pub(crate) read_mode: ReadMode,
     pub(crate) inconsistent: bool,
     pub(crate) retries: u32,
+    pub(crate) read_timeout: Option<Duration>,
+    pub(crate) lock_timeout: Option<Duration>,
     pub(crate) role: Option<String>,
     pub(crate) settings: Vec<(String, String)>,
 }
@@ -64,6 +68,7 @@ impl Default for ExportOptions {
             limits: BatchLimits::default(),
             types: TypeOptions::default(),
             columns: BTreeMap::new(),
+            opaque: OpaqueColumns::default(),
             field_ids: false,
             readers: None,
             memory: None,
@@ -73,6 +78,8 @@ impl Default for ExportOptions {
             read_mode: ReadMode::default(),
             inconsistent: false,
             retries: 3,
+            read_timeout: None,
+            lock_timeout: None,
             role: None,
             settings: Vec::new(),
         }
@@ -117,6 +124,17 @@ impl ExportOptions {
     /// Of many tables, the choices are for every column of this name.
     pub fn with_column(mut self, name: impl Into<String>, options: ColumnOptions) -> Self {
         self.columns.insert(name.into(), options);
+        self
+    }
+
+    /// Leaves these columns undecoded, where their types are such that another server takes the same bytes, and no
+    /// choice about values was made for them: as Binary, with what the type's send function sends. Default: none.
+    ///
+    /// For rows that go into another server (`pgarrow-load` says into which columns); see [`OpaqueColumns`].
+    /// [`Plan::opaque`](crate::Plan::opaque) tells which of them are read so. There are none where pages are asked for
+    /// ([`ReadMode::Pages`]), since a heap has another form.
+    pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
+        self.opaque = columns;
         self
     }
 
@@ -182,9 +200,31 @@ impl ExportOptions {
         self
     }
 
-    /// How often a slice is read again, under the same snapshot, after its reader has lost its connection. Default: 3.
+    /// How often a reader connects again, or reads a slice again under the same snapshot, after it has lost its connection
+    /// or was refused one for a while ([`Error::is_transient`](crate::Error::is_transient)). Default: 3.
+    ///
+    /// The pauses between grow from a tenth of a second to ten seconds, and differ by chance.
     pub fn with_retries(mut self, retries: u32) -> Self {
         self.retries = retries;
+        self
+    }
+
+    /// How long the server may say nothing at all, not one byte, while it is waited for. Default: for ever, since a
+    /// query that sorts says nothing for long.
+    ///
+    /// After that the server is asked to cancel what it does, and the export ends with
+    /// [`ErrorKind::Connection`](crate::ErrorKind::Connection). Waiting for a lock does not count; see
+    /// [`with_lock_timeout`](Self::with_lock_timeout).
+    pub fn with_read_timeout(mut self, read_timeout: Duration) -> Self {
+        self.read_timeout = Some(read_timeout);
+        self
+    }
+
+    /// How long an export waits for the locks that keep its tables as they are. Default: for ever, as other readers do.
+    ///
+    /// After that it ends with SQLSTATE 55P03, and names the processes that have the tables locked.
+    pub fn with_lock_timeout(mut self, lock_timeout: Duration) -> Self {
+        self.lock_timeout = Some(lock_timeout);
         self
     }
 
@@ -197,7 +237,8 @@ impl ExportOptions {
     /// Sets a parameter of the server's session, such as `work_mem` or `search_path`.
     ///
     /// What would change values (`client_encoding`, `DateStyle`, `IntervalStyle`, `extra_float_digits`,
-    /// `bytea_output`, `standard_conforming_strings`) is refused when the export is planned.
+    /// `bytea_output`, `standard_conforming_strings`) is refused when the export is planned. It is set for the transactions
+    /// of the export (`SET LOCAL`), and for nothing behind them.
     pub fn with_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self

@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
-use pgarrow_sink::{Part, Sink, SinkError, SinkTimes, Written};
+use pgarrow_sink::{Part, Sink, SinkError, SinkTimes, Stop, Written};
 
 use crate::budget::{Budget, Lease};
 use crate::cancel::Cancel;
@@ -226,17 +226,25 @@ pub(crate) struct SinkOutlet<'a> {
     set: &'a SinkSet<'a>,
     order: Option<Order<'a>>,
     reader_index: usize,
+    /// For parts that wait.
+    stop: Stop,
     task: Option<Task>,
     part: Option<Box<dyn Part>>,
+    has_failed: bool,
     /// Of the parts before.
     times: SinkTimes,
     waited: Duration,
 }
 
 impl<'a> SinkOutlet<'a> {
-    pub(crate) fn new(set: &'a SinkSet<'a>, order: Option<Order<'a>>, reader_index: usize) -> Self {
+    pub(crate) fn new(
+        set: &'a SinkSet<'a>,
+        order: Option<Order<'a>>,
+        reader_index: usize,
+        stop: Stop,
+    ) -> Self {
         let (times, waited) = (SinkTimes::default(), Duration::ZERO);
-        Self { set, order, reader_index, task: None, part: None, times, waited }
+        Self { set, order, reader_index, stop, task: None, part: None, has_failed: false, times, waited }
     }
 
     fn finish_part(&mut self) -> Result<()> {
@@ -246,6 +254,16 @@ impl<'a> SinkOutlet<'a> {
         self.times = add(self.times, part.times());
         let rows = part.finish()?;
         self.set.part_finished(task.plan_index, rows)
+    }
+
+    /// What the part says. Once it has failed, reading the slice again would bring back nothing.
+    fn of_part<T>(
+        &mut self,
+        ask: impl FnOnce(&mut (dyn Part + 'static)) -> std::result::Result<T, SinkError>,
+    ) -> Result<Option<T>> {
+        let answer = self.part.as_deref_mut().map(ask).transpose();
+        self.has_failed |= answer.is_err();
+        Ok(answer?)
     }
 }
 
@@ -264,6 +282,7 @@ impl Outlet for SinkOutlet<'_> {
                 (None, Some(_)) => None,
             };
             let mut part = self.set.open_part(task.plan_index, index)?;
+            part.watch(self.stop.clone());
             if let Some(order) = self.order
                 && !order.is_turn(task)
             {
@@ -276,16 +295,18 @@ impl Outlet for SinkOutlet<'_> {
     }
 
     fn write(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>> {
-        let (Some(part), Some(task)) = (&mut self.part, self.task) else {
-            return Err(Error::new(ErrorKind::Sink, "a batch before its slice; please report it"));
-        };
-        if let Some(order) = self.order
-            && order.is_turn(task)
-        {
-            part.set_turn(true)?;
+        let is_turn = self.is_turn();
+        let has_turns = self.order.is_some();
+        let written = self.of_part(|part| {
+            if has_turns && is_turn {
+                part.set_turn(true)?;
+            }
+            part.write(&batch)
+        })?;
+        match written {
+            Some(()) => Ok(Some(batch)),
+            None => Err(Error::new(ErrorKind::Sink, "a batch before its slice; please report it")),
         }
-        part.write(&batch)?;
-        Ok(Some(batch))
     }
 
     fn end(&mut self) -> Result<()> {
@@ -305,6 +326,10 @@ impl Outlet for SinkOutlet<'_> {
         self.finish_part()
     }
 
+    fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
     fn held_bytes(&self) -> usize {
         self.part.as_ref().map_or(0, |part| part.held_bytes())
     }
@@ -315,10 +340,10 @@ impl Outlet for SinkOutlet<'_> {
 
     fn flush(&mut self, is_needed: bool) -> Result<()> {
         // Where row groups end is part of what stays the same from run to run, as long as that is possible.
-        match (&mut self.part, self.order) {
-            (Some(part), order) if order.is_none() || is_needed => Ok(part.flush()?),
-            _ => Ok(()),
+        if self.order.is_none() || is_needed {
+            self.of_part(|part| part.flush())?;
         }
+        Ok(())
     }
 
     fn is_turn(&self) -> bool {
@@ -329,13 +354,14 @@ impl Outlet for SinkOutlet<'_> {
     }
 
     fn wait_for_turn(&mut self) -> Result<()> {
-        let (Some(order), Some(task), Some(part)) = (self.order, self.task, &mut self.part) else {
+        let (Some(order), Some(task), true) = (self.order, self.task, self.part.is_some()) else {
             return Ok(());
         };
         let started = Instant::now();
         order.wait(task)?;
         self.waited += started.elapsed();
-        Ok(part.set_turn(true)?)
+        self.of_part(|part| part.set_turn(true))?;
+        Ok(())
     }
 
     fn times(&self) -> SinkTimes {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arrow_schema::{Schema, SchemaRef};
 use pgarrow_catalog::Relation;
 use pgarrow_protocol::Session;
-use pgarrow_types::{PgColumn, schema};
+use pgarrow_types::{OpaqueColumns, PgColumn, schema};
 use serde::Serialize;
 
 use crate::choose::Chosen;
@@ -26,6 +26,8 @@ pub struct Plan {
     pub(crate) columns: Vec<PgColumn>,
     /// For each column the type of its elements, if it is an array: its name as SQL takes it.
     pub(crate) element_names: Vec<Option<String>>,
+    /// Those of the columns that are not decoded.
+    opaque: OpaqueColumns,
     /// Of the columns as the catalog has them.
     fingerprint: String,
     pub(crate) schema: SchemaRef,
@@ -51,7 +53,7 @@ impl Plan {
         selection: Selection,
         slices: Slices,
     ) -> Self {
-        let Chosen { columns, warnings, element_names, fingerprint } = chosen;
+        let Chosen { columns, warnings, element_names, opaque, fingerprint } = chosen;
         let Slices { slices, note: slicing } = slices;
         let estimated_rows = slices.iter().map(|slice| slice.estimated_rows).sum();
         let filter = selection.filter().map(str::to_owned);
@@ -60,6 +62,7 @@ impl Plan {
             relation,
             columns,
             element_names,
+            opaque,
             fingerprint,
             schema,
             filter,
@@ -85,6 +88,12 @@ impl Plan {
     /// The columns in their order.
     pub fn columns(&self) -> &[PgColumn] {
         &self.columns
+    }
+
+    /// The columns that are left undecoded ([`ExportOptions::with_opaque`](crate::ExportOptions::with_opaque)), with the
+    /// types that their bytes are of.
+    pub fn opaque(&self) -> &OpaqueColumns {
+        &self.opaque
     }
 
     /// The schema of the batches.

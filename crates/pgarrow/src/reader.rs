@@ -29,7 +29,8 @@ use crate::options::{ExportOptions, ReadMode};
 use crate::outlet::Outlet;
 use crate::phases::{Moment, Phases};
 use crate::plan::Plan;
-use crate::refusal::{decode_error, is_of_text, stream_error};
+use crate::pooler::Pooled;
+use crate::refusal::{decode_error, is_of_damage, is_of_text, stream_error};
 use crate::report::PagesTally;
 
 /// Of one session: it is there all the time.
@@ -82,6 +83,9 @@ pub(crate) struct Shared<'a> {
     pub(crate) limits: BatchLimits,
     pub(crate) progress: &'a Progress,
     pub(crate) cancel: &'a Cancel,
+    pub(crate) pooled: Pooled,
+    /// A lock is given up after a while, since whoever takes the rows may have it.
+    pub(crate) is_impatient: bool,
     pub(crate) budget: &'a Arc<Budget>,
     /// Where row groups may end early, one part holds this much at most once memory is half used.
     pub(crate) held_bytes_early: usize,
@@ -95,6 +99,8 @@ pub(crate) struct Tally {
     pub(crate) wire_bytes: u64,
     pub(crate) slices: u64,
     pub(crate) redone: u64,
+    /// Attempts to connect or to read that were made again.
+    pub(crate) retries: u64,
     /// Row groups that ended early although the order was to be kept.
     pub(crate) ended_early: u64,
     pub(crate) buffers_allocated: u64,
@@ -192,7 +198,9 @@ impl<'a> Reader<'a> {
             // The server does not say which of many tables it speaks of, and of a value not even that of one.
             false
                 if error.kind() == ErrorKind::Server
-                    && (self.shared.plans.len() > 1 || is_of_text(error.sqlstate())) =>
+                    && (self.shared.plans.len() > 1
+                        || is_of_text(error.sqlstate())
+                        || is_of_damage(error.sqlstate())) =>
             {
                 error.context(&plan.subject)
             }

@@ -47,6 +47,11 @@ pub(crate) fn is_of_text(sqlstate: Option<&str>) -> bool {
     matches!(sqlstate, Some("22021" | "22P05"))
 }
 
+/// Whether the server found a page or an index damaged; it then names a file, and no table.
+pub(crate) fn is_of_damage(sqlstate: Option<&str>) -> bool {
+    matches!(sqlstate, Some("XX001" | "XX002"))
+}
+
 /// A row, counted from 1 in the stream.
 fn row_of(plan: &Plan, row: u64) -> String {
     match plan.slices.len() {

@@ -64,6 +64,9 @@ pub struct Report {
     pub slices: u64,
     /// Slices that were read again after a connection was lost.
     pub slices_redone: u64,
+    /// Attempts of readers to connect or to read that were made again: `slices_redone`, and connections that were not to
+    /// be had at once.
+    pub retries: u64,
     /// Why there were as many slices.
     pub slicing: String,
     /// Where the time went, all readers together.
@@ -97,6 +100,8 @@ pub struct ServerReport {
     pub version: String,
     /// `pg_postmaster_start_time()`.
     pub started: String,
+    /// Whether a connection pooler was in between: the server's process was another one than the connection was told of.
+    pub through_pooler: bool,
 }
 
 /// A file of a [`Report`].
@@ -256,6 +261,7 @@ impl Report {
                 database: facts.database.clone(),
                 version: facts.server_version.clone(),
                 started: facts.server_start.clone(),
+                through_pooler: facts.pooled.is_pooled(),
             },
             snapshot: facts.snapshot.clone(),
             rows: done.rows.iter().sum(),
@@ -269,6 +275,7 @@ impl Report {
             page_notes: notes::of_plans(plans),
             slices: sum(|tally| tally.slices),
             slices_redone: sum(|tally| tally.redone),
+            retries: sum(|tally| tally.retries),
             slicing,
             phases,
             limit: phases.limit(waits_for_us(facts.is_remote, done.server_waits_for_us)),

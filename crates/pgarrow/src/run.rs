@@ -12,6 +12,7 @@ use crate::budget::Lease;
 use crate::cancel::Cancel;
 use crate::engine::{Engine, Job};
 use crate::error::{Error, ErrorKind, Result};
+use crate::holders::Holders;
 use crate::outlet::{CallOutlet, QueueOutlet, SinkOutlet, SinkSet};
 use crate::plan::Plan;
 use crate::reader::{Progress, Queued, cancelled};
@@ -55,6 +56,11 @@ impl Run {
     /// How many connections will read at once.
     pub fn readers(&self) -> usize {
         self.engine.job.n_readers()
+    }
+
+    /// Who holds what is read.
+    pub fn holders(&self) -> Holders {
+        Holders::of(&self.engine.keeper, &self.engine.job.impatient)
     }
 
     /// The slices as tokens, which [`Source::slice`](crate::Source::slice) reads, in other processes too: as long as
@@ -238,7 +244,7 @@ fn no_order(why: &str) -> Error {
 
 fn write(job: &Job, keeper: crate::keeper::Keeper, set: SinkSet<'_>) -> Result<Report> {
     let setup = job.setup();
-    let make = |reader_index| SinkOutlet::new(&set, setup.order(), reader_index);
+    let make = |reader_index| SinkOutlet::new(&set, setup.order(), reader_index, setup.stop());
     let mut finished = job.read(keeper, &setup, &make)?;
     if job.cancel.is_requested() {
         return Err(cancelled());
@@ -251,6 +257,7 @@ fn write(job: &Job, keeper: crate::keeper::Keeper, set: SinkSet<'_>) -> Result<R
     }
     let started = Instant::now();
     let written = set.commit()?;
+    finished.done.warnings.extend(written.iter().flat_map(|written| written.warnings.iter().cloned()));
     finished.phases.commit += started.elapsed().as_secs_f64();
     finished.report(job, written)
 }

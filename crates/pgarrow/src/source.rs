@@ -1,6 +1,7 @@
 //! `Source`: a PostgreSQL database that exports are made of.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use pgarrow_protocol::{Config, Session};
 
@@ -10,15 +11,23 @@ use crate::error::Result;
 use crate::extract::{Extract, Tables};
 use crate::slice::Slice;
 
+/// A session that was idle for less than this is taken as it is, if it looks well.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How long an idle session may take to show that it works.
+const CHECK_TIME: Duration = Duration::from_secs(5);
+
 /// A PostgreSQL database.
 ///
 /// Holds one session, which was opened to see that the database can be reached; the first export uses it,
-/// later ones open their own. Cheap to keep; dropping it closes the session.
+/// later ones open their own, and so does the first if that session does not work any more. Cheap to keep; dropping it
+/// closes the session.
 #[derive(Debug)]
 pub struct Source {
     config: Config,
     cancel: Cancel,
-    idle: Mutex<Option<Session>>,
+    /// And since when it is.
+    idle: Mutex<Option<(Session, Instant)>>,
 }
 
 impl Source {
@@ -48,12 +57,16 @@ impl Source {
 
     /// Connects as configured. `cancel` stops whatever is done with the source, from now on.
     ///
+    /// With a [connect timeout](Config::with_connect_timeout), a server that is starting up or has no connection left is
+    /// asked again until it has passed.
+    ///
     /// # Errors
     ///
     /// As for [`connect`](Self::connect).
     pub fn connect_blocking_with(config: Config, cancel: Cancel) -> Result<Self> {
-        let session = cancel.connect(&config)?;
-        Ok(Self { config: session.config().clone(), cancel, idle: Mutex::new(Some(session)) })
+        let session = cancel.connect_patiently(&config)?;
+        let config = session.config().clone();
+        Ok(Self { config, cancel, idle: Mutex::new(Some((session, Instant::now()))) })
     }
 
     /// An export of a table, view or whatever else a SELECT reads. `name` is taken as psql takes it: folded to
@@ -92,26 +105,55 @@ impl Source {
         &self.config
     }
 
-    /// The idle session, or a new one.
+    /// The idle session, if it works, or a new one.
     pub(crate) fn session(&self) -> Result<Session> {
-        match self.idle_session() {
-            Some(session) => Ok(session),
-            None => self.cancel.connect(&self.config),
+        match self.idle() {
+            Idle::Fresh(session) => Ok(session),
+            Idle::Old(session) => working_or_new(&self.cancel, &self.config, Some(session)),
+            Idle::None => working_or_new(&self.cancel, &self.config, None),
         }
     }
 
     /// The same, from async code.
     pub(crate) async fn session_in_background(&self) -> Result<Session> {
-        if let Some(session) = self.idle_session() {
-            return Ok(session);
-        }
+        let old = match self.idle() {
+            Idle::Fresh(session) => return Ok(session),
+            Idle::Old(session) => Some(session),
+            Idle::None => None,
+        };
         let (config, cancel) = (self.config.clone(), self.cancel.child());
-        background::run(&cancel.clone(), move || cancel.connect(&config)).await
+        background::run(&cancel.clone(), move || working_or_new(&cancel, &config, old)).await
     }
 
-    fn idle_session(&self) -> Option<Session> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn idle(&self) -> Idle {
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((mut session, since)) = kept else { return Idle::None };
+        match (session.is_usable(), since.elapsed() < FRESH) {
+            (true, true) => Idle::Fresh(session),
+            (true, false) => Idle::Old(session),
+            (false, _) => Idle::None,
+        }
     }
+}
+
+/// The session that a source has kept.
+enum Idle {
+    /// Nothing shows that it does not work.
+    Fresh(Session),
+    /// The same, but much may have happened.
+    Old(Session),
+    None,
+}
+
+/// The session, unless it does not work any more: nothing was begun on it, so nothing is lost with it.
+fn working_or_new(cancel: &Cancel, config: &Config, old: Option<Session>) -> Result<Session> {
+    if let Some(mut session) = old {
+        let _attached = cancel.attach(&session);
+        if session.check(CHECK_TIME).is_ok() {
+            return Ok(session);
+        }
+    }
+    cancel.connect_patiently(config)
 }
 
 fn parse(conninfo: &str) -> Result<Config> {

@@ -14,7 +14,8 @@ use crate::choose::{all_exist, choose};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::TablesRequest;
-use crate::keeper::{Held, Keeper};
+use crate::keeper::Keeper;
+use crate::locks::Held;
 use crate::open::{Opening, PLANNINGS_MAX, are_held, is_table, plan, readers_of, refused};
 use crate::options::ExportOptions;
 use crate::plan::{Plan, add_pages};
@@ -45,7 +46,7 @@ impl TablesRequest {
         let mut n_plannings = 0;
         loop {
             n_plannings += 1;
-            let relations = self.relations(&mut opening.session)?;
+            let relations = self.relations(opening.session()?)?;
             if relations.is_empty() {
                 return Err(refused("there are no tables to export"));
             }
@@ -56,7 +57,8 @@ impl TablesRequest {
             let held: Vec<Held> = relations.iter().map(|relation| Held::relation(relation, "*")).collect();
             let is_plain = relations.iter().all(|relation| is_table(relation.kind));
             let (session, opened) = opening.split();
-            let mut keeper = Keeper::begin(session, &held, is_plain, &opened.options, opened.cancel)?;
+            let mut keeper =
+                Keeper::begin(session, &held, is_plain, &opened.options, opened.pooled, opened.cancel)?;
             match self.plan_tables(&mut keeper, &relations, &slicing, &traits, &opened.options)? {
                 Some(mut plans) => {
                     add_pages(&mut keeper.session, &pages, &mut plans)?;

@@ -1,18 +1,23 @@
 //! How readers get their sessions: under the keeper's snapshot, or not at all.
 
+use std::sync::mpsc;
 use std::time::Instant;
 
-use pgarrow_protocol::Config;
+use pgarrow_protocol::{Config, Session};
 
+use super::watch::{Ask, have_looked_at};
 use super::{Crew, lock};
+use crate::backoff::Backoff;
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, Result};
-use crate::keeper::{Facts, Keeper, prepare};
+use crate::keeper::{Facts, Keeper};
 use crate::reader::Tally;
 
-/// How readers open their sessions.
-#[derive(Debug)]
+/// How a reader opens its sessions.
+#[derive(Clone, Debug)]
 pub(super) struct Opening {
+    /// Has the keeper looked at.
+    pub(super) to_keeper: mpsc::Sender<Ask>,
     pub(super) config: Config,
     pub(super) facts: Facts,
     pub(super) begin: String,
@@ -28,7 +33,7 @@ const INCONSISTENT: &str =
 impl Crew<'_> {
     /// A session for a reader that has read nothing yet. None if it is not needed, or not to be had.
     pub(super) fn join(&self, opening: &Opening, tally: &mut Tally) -> Option<Keeper> {
-        let mut n_retries = 0;
+        let (mut n_retries, mut backoff) = (0, Backoff::default());
         // Nobody connects for a queue that others have emptied.
         while !lock(&self.queue).is_empty() && !self.joining.is_requested() {
             match self.open(opening, &self.joining, tally) {
@@ -39,8 +44,9 @@ impl Crew<'_> {
                 }
                 Err(_) if self.joining.is_requested() => break,
                 Err(error) if error.is_transient() && n_retries < self.shared.options.retries => {
-                    tracing::warn!(target: "pgarrow", attempt = n_retries + 1, "a reader could not connect: {error}");
-                    self.pause(n_retries);
+                    tally.retries += 1;
+                    self.tell_of_retry(n_retries + 1, &error);
+                    self.joining.pause(backoff.next());
                     n_retries += 1;
                 }
                 Err(error) => {
@@ -64,38 +70,61 @@ impl Crew<'_> {
         tally.phases.connect += started.elapsed().as_secs_f64();
         let error = match opened {
             Ok(opened) => {
-                lock(&self.backend_pids).extend(opened.session.backend_pid());
+                lock(&self.backend_pids).extend(opened.facts.backend_pid);
                 return Ok(Ok(opened));
             }
             Err(error) => cancel.told(error),
         };
+        let is_pooled = opening.facts.pooled.is_pooled();
         match error.sqlstate() {
+            // No connection to be had: the pooler's own limit, or ours.
+            _ if is_pooled && error.is_timeout() => {
+                let error = opening.facts.pooled.explain(error);
+                Ok(Err(Retired(format!("fewer connections than asked for: {error}"))))
+            }
+            Some("08P01") if is_pooled && error.to_string().contains("query_wait_timeout") => {
+                Ok(Err(Retired(format!("fewer connections than asked for: {error}"))))
+            }
             Some("53300") => Ok(Err(Retired(format!("fewer connections than asked for: {error}")))),
             Some("55P03") => Ok(Err(Retired(
                 "somebody waits to lock a table exclusively, so that no further reader can; its slices were left to others"
                     .to_owned(),
             ))),
+            // Such as a snapshot that is not there any more. What else may be wrong, without its keeper the run has failed.
+            _ if error.kind() == ErrorKind::Server && !error.is_transient() => {
+                have_looked_at(&opening.to_keeper, cancel);
+                Err(cancel.told(error))
+            }
             _ => Err(error),
         }
     }
 
     fn open_session(&self, opening: &Opening, cancel: &Cancel) -> Result<Keeper> {
-        let Opening { config, facts, begin, locked } = opening;
+        let Opening { config, facts, begin, locked, .. } = opening;
         let (options, of_all) = (self.shared.options, self.shared.cancel);
+        let connect = || -> Result<Session> {
+            let mut session = cancel.connect(config)?;
+            session.set_read_timeout(facts.pooled.first_answer(options));
+            Ok(session)
+        };
         // Without a snapshot to take over, only who has asked for it reads under another one.
         if facts.exported.is_some() || !options.inconsistent {
-            let mut session = cancel.connect(config)?;
+            let session = connect()?;
             let _attached = cancel.attach(&session);
-            prepare(&mut session, options)?;
             match Keeper::import(session, facts, begin, locked, of_all) {
                 Err(error) if options.inconsistent && error.kind() == ErrorKind::Server => {}
-                opened => return opened,
+                Err(error) => return Err(error),
+                Ok(mut opened) => {
+                    opened.session.set_read_timeout(options.read_timeout);
+                    return Ok(opened);
+                }
             }
         }
-        let mut session = cancel.connect(config)?;
+        let session = connect()?;
         let _attached = cancel.attach(&session);
-        prepare(&mut session, options)?;
         self.warn(INCONSISTENT.to_owned());
-        Keeper::begin_inconsistent(session, begin, locked, of_all)
+        let mut opened = Keeper::begin_inconsistent(session, begin, locked, of_all)?;
+        opened.session.set_read_timeout(options.read_timeout);
+        Ok(opened)
     }
 }

@@ -1,15 +1,27 @@
-//! The keeper while others read: it holds the snapshot, and looks once a second what the readers' backends wait for.
+//! The keeper while others read: it holds the snapshot, and looks once a second what the readers' backends wait for;
+//! at once if the server refuses a reader, for that may be because the keeper is gone.
 
+use std::convert::Infallible;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Crew, lock};
+use crate::cancel::Cancel;
 use crate::engine::lost_snapshot;
 use crate::error::Result;
 use crate::keeper::Keeper;
 
 /// Backends that were seen at work, from which on it is said what they waited for.
 const LOOKS_MIN: u64 = 10;
+
+/// How long a reader waits for the keeper to be looked at. Without an answer, it says what it knows itself.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How often a reader that waits for that notices a cancel.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Asks for a look at the keeper. It is dropped after the look, and nothing is ever sent.
+pub(super) type Ask = mpsc::Sender<Infallible>;
 
 /// What the keeper saw while the readers read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,28 +37,45 @@ impl Watched {
     }
 }
 
+/// Returns once the keeper was looked at: if it is lost, that is the run's failure from then on. At the latest after
+/// [`ANSWER`], or a cancel.
+pub(super) fn have_looked_at(to_keeper: &mpsc::Sender<Ask>, cancel: &Cancel) {
+    let (ask, looked) = mpsc::channel();
+    // If nobody takes it, the keeper was lost before.
+    let _ = to_keeper.send(ask);
+    let deadline = Instant::now() + ANSWER;
+    while looked.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout)
+        && !cancel.is_requested()
+        && Instant::now() < deadline
+    {}
+}
+
 impl Crew<'_> {
-    /// Holds the keeper while the readers read, and looks at them. None if its connection was lost.
-    pub(super) fn watch(
-        &self,
-        mut keeper: Keeper,
-        stopped: &mpsc::Receiver<()>,
-    ) -> (Option<Keeper>, Watched) {
+    /// Holds the keeper while the readers read, and looks at them; also whenever one of them asks. None if its
+    /// connection was lost.
+    pub(super) fn watch(&self, mut keeper: Keeper, asked: &mpsc::Receiver<Ask>) -> (Option<Keeper>, Watched) {
         let mut watched = Watched::default();
-        let mut can_look = true;
+        // Who has no LOCK TABLE may have no savepoints, and views of other processes least of all.
+        let mut can_look = !keeper.is_lock_unknown;
         let mut interval = Duration::from_millis(100);
-        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(interval) {
+        loop {
+            let ask = match asked.recv_timeout(interval) {
+                Ok(ask) => Some(ask),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return (Some(keeper), watched),
+            };
             interval = Duration::from_secs(1);
             if let Err(error) = self.look(&mut keeper, &mut can_look, &mut watched) {
                 self.fail(lost_snapshot(error));
                 return (None, watched);
             }
+            drop(ask);
         }
-        (Some(keeper), watched)
     }
 
-    /// Looks whether the keeper's connection is there, and at the readers as long as the server lets it.
+    /// Looks whether the keeper's connections are there, and at the readers as long as the server lets it.
     fn look(&self, keeper: &mut Keeper, can_look: &mut bool, watched: &mut Watched) -> Result<()> {
+        keeper.check_holder()?;
         if !*can_look {
             keeper.session.query("SELECT 1", &[])?;
             return Ok(());

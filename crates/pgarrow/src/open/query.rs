@@ -1,19 +1,20 @@
 //! From a query to a planned export in its transaction.
 
 use pgarrow_catalog::{CatalogError, explained_relations, format_types, query_columns};
-use pgarrow_protocol::Session;
 use pgarrow_types::PgColumn;
 
 use super::{Opening, plan, refused};
 use crate::choose::{all_exist, choose};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::extract::Request;
-use crate::keeper::{Held, Keeper, literal};
+use crate::keeper::Keeper;
+use crate::locks::{Held, in_the_way, without_read_timeout};
 use crate::options::ReadMode;
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, Slices, key_slices};
 use crate::scan::scan;
+use crate::settings::literal;
 use crate::statement::Statement;
 
 impl Request {
@@ -30,19 +31,21 @@ impl Request {
             return Err(refused("--only is for tables; write ONLY in the query"));
         }
         let statement = Statement::parse(sql)?;
-        let statement = self.bound(&mut opening.session, statement)?;
+        let statement = self.bound(&mut opening, statement)?;
         // What it reads is locked before the snapshot, as far as the server says what that is.
-        let held: Vec<Held> = match explained_relations(&mut opening.session, statement.text()) {
-            Ok(relations) => {
-                relations.iter().map(|relation| Held::of_query(relation, statement.text())).collect()
-            }
-            Err(CatalogError::Protocol(error)) if error.server_error().is_none() => return Err(error.into()),
-            // Describing it says in better words what is wrong with it.
-            Err(_) => Vec::new(),
-        };
+        let session = opening.session()?;
+        let held: Vec<Held> =
+            match without_read_timeout(session, |session| explained_relations(session, statement.text())) {
+                Ok(relations) => {
+                    relations.iter().map(|relation| Held::of_query(relation, statement.text())).collect()
+                }
+                // Describing it says in better words what is wrong with it.
+                Err(error) if is_of_statement(&error) => Vec::new(),
+                Err(error) => return Err(opening.not_waited(error)),
+            };
         let slicing = opening.slicing();
         let (session, opened) = opening.split();
-        let mut keeper = Keeper::begin(session, &held, false, &opened.options, opened.cancel)?;
+        let mut keeper = Keeper::begin(session, &held, false, &opened.options, opened.pooled, opened.cancel)?;
         let description = keeper.session.describe(statement.text())?;
         let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
         let columns = query_columns(&mut keeper.session, &described)?;
@@ -65,7 +68,7 @@ impl Request {
     }
 
     /// The statement with its parameters as literals of the types that the server gives them.
-    fn bound(&self, session: &mut Session, statement: Statement) -> Result<Statement> {
+    fn bound(&self, opening: &mut Opening<'_>, statement: Statement) -> Result<Statement> {
         let (n_expected, n_bound) = (statement.n_parameters(), self.parameters.len());
         if n_expected != n_bound {
             let text =
@@ -75,16 +78,46 @@ impl Request {
         if n_expected == 0 {
             return Ok(statement);
         }
-        let types = session.describe(statement.text())?.parameters;
+        let described =
+            without_read_timeout(opening.session()?, |session| session.describe(statement.text()));
+        let types = described.map_err(|error| opening.not_waited(error.into()))?.parameters;
         if types.len() != n_expected {
             return Err(refused("the query's parameters are not numbered from $1 without a gap"));
         }
         let types = types.into_iter().map(|oid| (oid, -1)).collect::<Vec<_>>();
-        let names = format_types(session, &types)?;
+        let names = format_types(opening.session()?, &types)?;
         let expressions = self.parameters.iter().zip(names).map(|(value, pg_type)| {
             let literal = value.as_deref().map_or(Ok("NULL".to_owned()), literal)?;
             Ok(format!("({literal}::{pg_type})"))
         });
         Ok(statement.with_parameters(&expressions.collect::<Result<Vec<_>>>()?))
+    }
+}
+
+impl Opening<'_> {
+    /// The error of a statement that had to wait for locks.
+    fn not_waited(&mut self, error: CatalogError) -> Error {
+        match error {
+            CatalogError::Protocol(error) if error.sqlstate() == Some("55P03") => {
+                in_the_way(self.session().ok(), error)
+            }
+            error => error.into(),
+        }
+    }
+}
+
+/// Whether it is the statement that is wrong, or a server that explains nothing: trying once more changes neither.
+///
+/// A lock that was not had is none of these: whoever has it may end in the next moment, and a snapshot that was
+/// taken before that would not show what they have done.
+fn is_of_statement(error: &CatalogError) -> bool {
+    match error {
+        // Class 42, syntax error or access rule violation; feature_not_supported.
+        CatalogError::Protocol(error) => {
+            error.server_error().is_some_and(|report| !report.is_fatal())
+                && error.sqlstate().is_some_and(|state| state.starts_with("42") || state == "0A000")
+        }
+        CatalogError::Unexpected(_) => true,
+        _ => false,
     }
 }

@@ -9,11 +9,13 @@ use crate::choose::{all_exist, choose, typed};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::Request;
-use crate::keeper::{Facts, Held, Keeper, begin_statements};
+use crate::keeper::{Facts, Keeper};
+use crate::locks::Held;
 use crate::options::ReadMode;
 use crate::plan::add_pages;
 use crate::planner::{PageWish, Slices};
 use crate::scan;
+use crate::settings::begin_statements;
 use crate::slice::{Slice, SliceSubject};
 use crate::statement::Statement;
 

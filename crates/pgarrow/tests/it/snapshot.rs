@@ -1,10 +1,13 @@
 //! One moment: what others do while an export runs neither changes it nor gets past it.
 
-use pgarrow::{ErrorKind, Run};
+use std::time::Instant;
+
+use pgarrow::{ErrorKind, ExportOptions, Run};
 use pgarrow_testkit::{Capability, Database, require};
 
 use crate::support::{
-    assert_error, database, query_lines, read, refusal, source, url, wait_until, with_parameter,
+    APPLICATION, PATIENCE, assert_error, database, query_lines, read, refusal, source, url, wait_until,
+    wait_until_no_sessions, with_parameter,
 };
 
 const TEN: &str = "CREATE TABLE e AS SELECT g AS a FROM generate_series(1, 10) AS g";
@@ -160,4 +163,62 @@ fn the_report_names_the_snapshot_and_counts_the_rows() {
     assert_eq!((report.rows, report.batches, report.subject.as_str()), (10, 1, "public.e"));
     assert_eq!(report.snapshot.split(':').count(), 3, "{}", report.snapshot);
     assert!(report.wire_bytes > 10 * 10 && report.server.database == database.name());
+}
+
+/// Ends the backend of the session that holds what LOCK refuses, and waits until its locks are gone.
+fn end_holder(database: &Database) {
+    let mut client = database.client();
+    // Nothing else of the library has said that, until the reading begins.
+    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1 \
+               AND query LIKE 'SELECT % LIMIT 0'";
+    let pid: i32 = client.query_one(sql, &[&APPLICATION]).unwrap().get(0);
+    client.execute("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
+    wait_until("it is gone", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1";
+        client.query_one(sql, &[&pid]).unwrap().get::<_, i64>(0) == 0
+    });
+}
+
+const MATERIALIZED: &str = "CREATE MATERIALIZED VIEW m AS \
+                            SELECT g AS a, repeat('x', 100) AS b FROM generate_series(1, 20000) AS g";
+
+#[test]
+fn an_export_whose_second_session_was_lost_is_an_error() {
+    require!(Capability::PrivateServer);
+    let database = database("holder", MATERIALIZED);
+    for n_readers in [1, 2] {
+        let options = ExportOptions::default().with_readers(n_readers).with_slice_bytes(128 << 10);
+        let run = source(&database).table("m").options(options).open().unwrap();
+        assert_eq!(run.readers(), n_readers);
+        end_holder(&database);
+        // All rows arrive: only the end shows it.
+        let error = run.for_each(|_| Ok(())).unwrap_err();
+        let words = ["second connection", "the snapshot was lost", "run the export again"];
+        assert_error(&error, ErrorKind::Server, Some("57P01"), &words);
+        wait_until_no_sessions(&database);
+    }
+}
+
+#[test]
+fn a_second_session_that_is_lost_ends_an_export_at_once() {
+    require!(Capability::PrivateServer);
+    let database = database("holder watched", MATERIALIZED);
+    let options = ExportOptions::default().with_readers(2).with_slice_bytes(128 << 10);
+    // Without anybody who looks at it, that takes an hour.
+    let source = source(&database);
+    let run = source.table("m").filter("pg_sleep(3600) IS NOT NULL").options(options.clone()).open().unwrap();
+    assert_eq!(run.readers(), 2);
+    end_holder(&database);
+    let error = run.for_each(|_| Ok(())).unwrap_err();
+    assert_error(&error, ErrorKind::Server, Some("57P01"), &["second connection"]);
+    // Where the slices are read by others.
+    let mut run = source.table("m").options(options).open().unwrap();
+    run.slices().unwrap();
+    end_holder(&database);
+    let since = Instant::now();
+    let error = run.hold(|| since.elapsed() < PATIENCE).unwrap_err();
+    assert_error(&error, ErrorKind::Server, Some("57P01"), &["the held snapshot was lost"]);
+    assert!(since.elapsed() < PATIENCE);
+    drop(source);
+    wait_until_no_sessions(&database);
 }
