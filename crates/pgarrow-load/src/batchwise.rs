@@ -1,0 +1,443 @@
+//! Loads that are committed again and again, that leave a restart mark, or that leave out bad rows.
+//!
+//! ```text
+//!  Idle ──begin──▶ Begun ──rows──▶ Copying ──settle──▶ Begun ──mark, COMMIT──▶ Idle
+//!                    └─── rows, by a sieve ───┘
+//! ```
+//!
+//! Between two transactions others may change the table: each one looks again at what it has.
+
+mod allowed;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use pgarrow::{Cancel, Error, ErrorKind, Result};
+use pgarrow_catalog::RelationName;
+use pgarrow_protocol::Session;
+use pgarrow_sink::check_batch;
+
+pub(crate) use allowed::restarted;
+
+use crate::end::bring_on;
+use crate::lane::{Lane, LaneTally, Shared};
+use crate::marks::Mark;
+use crate::options::{LoadMode, LoadOptions};
+use crate::pipe::{Pipe, ended_before};
+use crate::plan::Plan;
+use crate::reject::{Sieve, not_final};
+use crate::target::{self, Target};
+use crate::transaction::{begin, commit, outcome, roll_back, server_error_after, with_outcome};
+use crate::writers::Outlet;
+
+/// A load that ends its transactions itself.
+#[derive(Debug)]
+pub(crate) struct Batchwise {
+    plan: Arc<Plan>,
+    schema: SchemaRef,
+    name: RelationName,
+    options: LoadOptions,
+    target: Target,
+    state: State,
+    mark: Option<Mark>,
+    cancel: Cancel,
+    pub(crate) sieve: Option<Sieve>,
+    /// Rows of the data that were given, those that are skipped among them.
+    given: u64,
+    /// Rows that loads before have dealt with.
+    pub(crate) skipped: u64,
+    /// Rows of the data since the last commit.
+    uncommitted: u64,
+    /// Rows that the server has counted.
+    pub(crate) loaded: u64,
+    pub(crate) tally: LaneTally,
+    pub(crate) send: Duration,
+    pub(crate) blocked: Duration,
+    pub(crate) wait: Duration,
+    pub(crate) commit: Duration,
+}
+
+/// Where the session is.
+#[derive(Debug)]
+enum State {
+    /// In no transaction.
+    Idle(Session),
+    /// In one, and nothing goes on.
+    Begun(Session),
+    /// Rows are being sent.
+    Copying(Arc<Shared>, Lane),
+    /// It is gone.
+    Ended,
+}
+
+impl Batchwise {
+    /// In the transaction that target and plan were made in.
+    pub(crate) fn new(
+        session: Session,
+        schema: SchemaRef,
+        name: RelationName,
+        mut options: LoadOptions,
+        (target, plan): (Target, Arc<Plan>),
+        mark: Option<Mark>,
+        cancel: Cancel,
+    ) -> Result<Self> {
+        let skipped = mark.as_ref().map_or(0, |mark| mark.rows);
+        let sieve = options.reject.then(|| {
+            let (shown, limit) = (target.shown.clone(), options.reject_limit);
+            let mut sieve = Sieve::new(Arc::clone(&plan), shown, target.may_leave_out, &schema, limit);
+            sieve.committed = skipped;
+            sieve
+        });
+        // Of the first transaction alone.
+        if matches!(options.mode, LoadMode::Truncate | LoadMode::Create) {
+            options.mode = LoadMode::Append;
+        }
+        options.add_columns = false;
+        let mut load = Self {
+            plan,
+            schema,
+            name,
+            options,
+            target,
+            state: State::Begun(session),
+            mark,
+            cancel,
+            sieve,
+            given: 0,
+            skipped,
+            uncommitted: 0,
+            loaded: 0,
+            tally: LaneTally::default(),
+            send: Duration::ZERO,
+            blocked: Duration::ZERO,
+            wait: Duration::ZERO,
+            commit: Duration::ZERO,
+        };
+        load.prepare()?;
+        Ok(load)
+    }
+
+    /// Whether loads before have loaded all of it.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.is_complete)
+    }
+
+    /// Rows that were given so far, those that were skipped among them.
+    pub(crate) fn rows(&self) -> u64 {
+        self.given
+    }
+
+    /// Bytes of rows that were sent so far.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        match &self.state {
+            State::Copying(_, lane) => self.tally.bytes + lane.tally.bytes,
+            _ => self.tally.bytes,
+        }
+    }
+
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let started = Instant::now();
+        let written = self.write_rows(batch);
+        self.tally.times.add(started.elapsed());
+        written.map_err(|error| self.give_up(error))
+    }
+
+    fn write_rows(&mut self, batch: &RecordBatch) -> Result<()> {
+        if matches!(self.state, State::Ended) {
+            return Err(ended_before());
+        }
+        check_batch(&self.schema, batch)?;
+        let rows_before = self.given;
+        let n_rows = batch.num_rows();
+        let skipped = self.skipped.saturating_sub(self.given).min(n_rows as u64);
+        self.given += skipped;
+        let mut row = usize::try_from(skipped).unwrap_or(n_rows);
+        if row < n_rows && self.is_complete() {
+            let text = format!(
+                "{}: the load of this restart key was completed with {} rows, and the data has more: it is not the same",
+                self.target.shown, self.skipped
+            );
+            return Err(Error::new(ErrorKind::Input, text).advice(self.advice()));
+        }
+        while row < n_rows {
+            if matches!(self.state, State::Idle(_)) {
+                self.begin()?;
+            }
+            let room = self.options.commit_every.map_or(u64::MAX, |every| every - self.uncommitted);
+            let end = n_rows.min(row.saturating_add(usize::try_from(room).unwrap_or(usize::MAX)));
+            let taken = match self.sieve {
+                Some(_) => self.sift(&batch.slice(0, end), row, rows_before)?,
+                None => {
+                    self.copy(&batch.slice(row, end - row))?;
+                    end
+                }
+            };
+            let n_taken = (taken - row) as u64;
+            self.given += n_taken;
+            self.uncommitted += n_taken;
+            row = taken;
+            if self.options.commit_every == Some(self.uncommitted) {
+                self.commit(false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends these rows.
+    fn copy(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Begun(session) => {
+                let (committed, target) = (self.committed(), self.target.shown.clone());
+                let pipe = Pipe::start(session, self.plan.way(), target.clone())?.after(committed);
+                let (plan, schema) = (Arc::clone(&self.plan), Arc::clone(&self.schema));
+                let shared = Arc::new(Shared { plan, schema, pipe: Outlet::One(pipe), target, committed });
+                State::Copying(Arc::clone(&shared), Lane::new(shared))
+            }
+            state => state,
+        };
+        match &mut self.state {
+            State::Copying(_, lane) => lane.write(rows),
+            _ => Err(ended_before()),
+        }
+    }
+
+    /// Gathers rows from this one on, and loads them if they are enough. The row behind the last that was taken.
+    fn sift(&mut self, batch: &RecordBatch, row: usize, rows_before: u64) -> Result<usize> {
+        let started = Instant::now();
+        let sieve = self.sieve.as_mut().ok_or_else(ended_before)?;
+        let row = sieve.gather(batch, row, rows_before)?;
+        let is_full = sieve.is_full();
+        self.tally.encode += started.elapsed();
+        if is_full {
+            self.settle()?;
+        }
+        Ok(row)
+    }
+
+    /// Waits until all that was given is in the target, in the open transaction.
+    fn settle(&mut self) -> Result<()> {
+        let started = Instant::now();
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Copying(shared, mut lane) => {
+                lane.send()?;
+                let (session, copied) = shared.pipe.finish()?;
+                let sent = lane.tally.rows;
+                self.state = State::Begun(session);
+                let may_leave_out = self.target.may_leave_out;
+                let session = self.session()?;
+                self.loaded += bring_on(
+                    session,
+                    &shared.plan,
+                    &shared.target,
+                    copied.rows,
+                    sent,
+                    may_leave_out,
+                    shared.committed,
+                )?;
+                self.tally.rows += sent;
+                self.tally.bytes += lane.tally.bytes;
+                self.tally.encode += lane.tally.encode;
+                self.tally.wait += lane.tally.wait;
+                self.send += copied.send;
+                self.blocked += copied.blocked;
+                self.wait += started.elapsed();
+                Ok(())
+            }
+            State::Begun(session) => {
+                let mut session = Some(session);
+                let flushed = match &mut self.sieve {
+                    Some(sieve) => sieve.flush(&mut session),
+                    None => Ok(Default::default()),
+                };
+                if let Some(session) = session {
+                    self.state = State::Begun(session);
+                }
+                let flushed = flushed?;
+                self.loaded += flushed.rows;
+                self.tally.rows += flushed.sent;
+                self.tally.bytes += flushed.bytes;
+                self.send += flushed.copied.send;
+                self.blocked += flushed.copied.blocked;
+                self.wait += started.elapsed().saturating_sub(flushed.copied.send);
+                Ok(())
+            }
+            state => {
+                self.state = state;
+                Ok(())
+            }
+        }
+    }
+
+    /// Begins a transaction in which the table is what it was planned for.
+    fn begin(&mut self) -> Result<()> {
+        let State::Idle(session) = std::mem::replace(&mut self.state, State::Ended) else {
+            return Err(ended_before());
+        };
+        self.state = State::Begun(session);
+        let (name, schema, options) = (self.name.clone(), Arc::clone(&self.schema), self.options.clone());
+        let committed = self.committed();
+        let session = self.session()?;
+        begin(session, &options).map_err(|error| error.advice(outcome(committed)))?;
+        let now = target::open_again(session, &name, &schema, &options, committed)?;
+        if now.relation.oid != self.target.relation.oid || now.columns != self.target.columns {
+            let text = format!("{} was changed by somebody else while it was loaded", self.target.shown);
+            return Err(Error::new(ErrorKind::Server, text).advice(outcome(self.committed())));
+        }
+        self.target.may_leave_out = now.may_leave_out;
+        if let Some(sieve) = &mut self.sieve {
+            sieve.may_leave_out = now.may_leave_out;
+            sieve.committed = committed;
+        }
+        self.prepare()
+    }
+
+    /// What each transaction begins with.
+    fn prepare(&mut self) -> Result<()> {
+        let (plan, target, committed) = (Arc::clone(&self.plan), self.target.shown.clone(), self.committed());
+        let is_sifting = self.sieve.is_some();
+        let session = self.session()?;
+        let failed = |error| server_error_after(error, &target, None, committed);
+        if let Some(staging) = &plan.staging {
+            staging.set_zone(session).and_then(|()| session.execute(&staging.create)).map_err(failed)?;
+        }
+        if is_sifting {
+            // What is found at COMMIT is found too late to be left out.
+            session.execute("SET CONSTRAINTS ALL IMMEDIATE").map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Settles, moves the mark, and commits.
+    fn commit(&mut self, is_complete: bool) -> Result<()> {
+        self.settle()?;
+        let started = Instant::now();
+        let (rows, committed, shown) = (self.given, self.committed(), self.target.shown.clone());
+        let advice = self
+            .mark
+            .is_some()
+            .then_some("start the load again with the same restart key: its mark says what was committed");
+        let mut mark = self.mark.clone();
+        let (session, replacement) = match &mut self.state {
+            State::Begun(session) => (session, &self.target.replacement),
+            _ => return Err(ended_before()),
+        };
+        if let Some(replacement) = replacement {
+            replacement.finish(session)?;
+        }
+        if let Some(mark) = &mut mark {
+            mark.advance(session, &shown, rows, is_complete)
+                .map_err(|error| error.advice(outcome(committed)))?;
+        }
+        // However late the server hears of it.
+        if self.cancel.is_requested() {
+            return Err(self.cancel.told(ended_before()));
+        }
+        commit(session).map_err(|error| {
+            let error = server_error_after(error, &shown, None, committed);
+            match (error.kind(), advice) {
+                (ErrorKind::OutcomeUnknown, Some(advice)) => error.advice(advice),
+                _ => error,
+            }
+        })?;
+        self.mark = mark;
+        self.uncommitted = 0;
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Begun(session) => State::Idle(session),
+            state => state,
+        };
+        self.commit += started.elapsed();
+        Ok(())
+    }
+
+    /// Loads what is left, commits it, and says that it was all.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.settle_all().map_err(|error| self.give_up(error))?;
+        let rejected = self.sieve.as_ref().map_or(0, |sieve| sieve.rejected);
+        if rejected > 0 && rejected == self.given && self.committed() == 0 {
+            // Whoever wanted the table emptied, made or replaced wanted rows in it.
+            self.end();
+            let text = format!("{}: none of the {rejected} rows could be loaded", self.target.shown);
+            return Err(Error::new(ErrorKind::Server, text).advice(outcome(0)));
+        }
+        self.commit_all().map_err(|error| self.give_up(error))
+    }
+
+    fn settle_all(&mut self) -> Result<()> {
+        // Whoever knows that all was loaded need not read the data again.
+        let is_left_out = self.is_complete() && self.given == 0;
+        if self.given < self.skipped && !is_left_out {
+            let text = format!(
+                "{}: {} rows were loaded under this restart key, and the data has {}: it is not the same",
+                self.target.shown, self.skipped, self.given
+            );
+            return Err(Error::new(ErrorKind::Input, text).advice(self.advice()));
+        }
+        if matches!(self.state, State::Idle(_)) && !self.is_complete() {
+            self.begin()?;
+        }
+        self.settle()
+    }
+
+    fn commit_all(&mut self) -> Result<()> {
+        if !self.is_complete() {
+            self.commit(true)?;
+        }
+        self.end();
+        Ok(())
+    }
+
+    /// Rows of the data that stay whatever happens.
+    pub(crate) fn committed(&self) -> u64 {
+        self.mark.as_ref().map_or(0, |mark| mark.rows)
+    }
+
+    fn session(&mut self) -> Result<&mut Session> {
+        match &mut self.state {
+            State::Idle(session) | State::Begun(session) => Ok(session),
+            State::Copying(..) | State::Ended => Err(ended_before()),
+        }
+    }
+
+    fn advice(&self) -> String {
+        self.mark.as_ref().map(Mark::advice).unwrap_or_default()
+    }
+
+    /// Sends no row, and takes back all that this does.
+    pub(crate) fn rehearse(&mut self) -> Result<()> {
+        let rehearsed = match self.is_complete() {
+            true => Ok(()),
+            false => {
+                self.copy(&RecordBatch::new_empty(Arc::clone(&self.schema))).and_then(|()| self.settle())
+            }
+        };
+        self.end();
+        rehearsed
+    }
+
+    /// Takes back what is not committed.
+    fn give_up(&mut self, error: Error) -> Error {
+        self.end();
+        match (&self.sieve, self.committed()) {
+            (Some(sieve), committed) if sieve.rejected > 0 => not_final(error, committed),
+            (_, 0) => error,
+            (_, committed) => with_outcome(error, committed),
+        }
+    }
+
+    fn end(&mut self) {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Idle(session) => session.close(),
+            State::Begun(session) => roll_back(session),
+            // Dropping both breaks it off.
+            State::Copying(..) | State::Ended => {}
+        }
+    }
+}
+
+impl Drop for Batchwise {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

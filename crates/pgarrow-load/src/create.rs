@@ -1,0 +1,317 @@
+//! Tables and columns that a load makes: of the types that the metadata names, or of those that hold the Arrow types.
+
+use std::fmt::Write;
+
+use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
+use pgarrow::{Error, ErrorKind, Result, quote_identifier};
+use pgarrow_catalog::{Relation, RelationName, quote_literal, relation, resolve, type_by_name};
+use pgarrow_protocol::Session;
+
+use crate::options::{LoadOptions, TypesFrom};
+use crate::transaction::server_error;
+
+/// What PostgreSQL keeps of a name: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Makes the table: each field a column, of its type, NOT NULL and commented as the field says.
+pub(crate) fn create(
+    session: &mut Session,
+    name: &RelationName,
+    schema: &Schema,
+    types_from: TypesFrom,
+    warnings: &mut Vec<String>,
+) -> Result<Relation> {
+    check_name(&name.name)?;
+    let mut columns = Vec::new();
+    for field in schema.fields() {
+        columns.push(definition(session, field, types_from, true, warnings)?);
+    }
+    let table = name.quoted();
+    let sql = format!("CREATE TABLE {table} ({})", columns.join(", "));
+    session.execute(&sql).map_err(|error| server_error(error, &table))?;
+    comment(session, &table, schema.fields())?;
+    let made = resolve(session, name)?;
+    // Without a schema, a name may mean a table in a schema before the one that tables are made in.
+    relation(session, made.oid)?.ok_or_else(|| {
+        Error::new(ErrorKind::Server, format!("{table} was made, and is not there; name its schema"))
+    })
+}
+
+/// Adds these columns to the table. All may be NULL: there are rows without them.
+pub(crate) fn add_columns(
+    session: &mut Session,
+    target: &Relation,
+    fields: &[FieldRef],
+    types_from: TypesFrom,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let mut actions = Vec::new();
+    for field in fields {
+        actions.push(format!("ADD COLUMN {}", definition(session, field, types_from, false, warnings)?));
+    }
+    let table = target.quoted();
+    let sql = format!("ALTER TABLE {table} {}", actions.join(", "));
+    session.execute(&sql).map_err(|error| server_error(error, &target.to_string()))?;
+    comment(session, &table, fields)
+}
+
+/// `"name" type NOT NULL`.
+fn definition(
+    session: &mut Session,
+    field: &Field,
+    types_from: TypesFrom,
+    may_refuse_null: bool,
+    warnings: &mut Vec<String>,
+) -> Result<String> {
+    check_name(field.name())?;
+    let name = quote_identifier(field.name());
+    let named = match types_from {
+        TypesFrom::Metadata => of_metadata(session, field)?,
+        TypesFrom::Arrow => None,
+    };
+    let type_name = match named {
+        Some(type_name) => type_name,
+        None => {
+            let type_name = of_arrow(field).map_err(|why| {
+                let text = format!("column {:?} cannot be made: {why}", field.name());
+                Error::new(ErrorKind::Options, text).advice("make the table first, and load into it")
+            })?;
+            let (name, data_type) = (field.name(), field.data_type());
+            if is_json(data_type) {
+                warnings.push(format!("column {name:?} ({data_type}) becomes jsonb"));
+            } else if may_be_ragged(data_type) {
+                warnings.push(format!(
+                    "column {name:?} ({data_type}) becomes {type_name}: all lists in a list must have one length, and none may \
+                     be empty or NULL; a column of jsonb, in a table that is made first, takes any"
+                ));
+            }
+            type_name
+        }
+    };
+    let not_null = if may_refuse_null && !field.is_nullable() { " NOT NULL" } else { "" };
+    Ok(format!("{name} {type_name}{not_null}"))
+}
+
+/// The type that the field says to be of, as this server prints it: what a file says is never SQL.
+fn of_metadata(session: &mut Session, field: &Field) -> Result<Option<String>> {
+    let metadata = field.metadata();
+    let Some(name) = metadata.get("pg.type") else { return Ok(None) };
+    let type_modifier = metadata.get("pg.typmod").and_then(|text| text.parse().ok()).unwrap_or(-1);
+    match type_by_name(session, name, type_modifier)? {
+        Some((_, printed)) => Ok(Some(printed)),
+        None => {
+            let text = format!(
+                "column {:?} is of type {name:?} by its metadata, which the target does not have",
+                field.name()
+            );
+            let advice = "make the type there first (an extension may have it), put its schema on the search path \
+                          (--set search_path=…), or let Arrow's types decide (--types-from arrow)";
+            Err(Error::new(ErrorKind::Options, text).advice(advice))
+        }
+    }
+}
+
+fn comment(session: &mut Session, table: &str, fields: &[FieldRef]) -> Result<()> {
+    let mut sql = String::new();
+    for field in fields {
+        let Some(comment) = field.metadata().get("pg.comment") else { continue };
+        let literal = quote_literal(comment).ok_or_else(|| {
+            let text = format!("the comment of column {:?} has a zero byte", field.name());
+            Error::new(ErrorKind::Options, text)
+        })?;
+        let _ = write!(sql, "COMMENT ON COLUMN {table}.{} IS {literal}; ", quote_identifier(field.name()));
+    }
+    match sql.is_empty() {
+        true => Ok(()),
+        false => session.execute(&sql).map_err(|error| server_error(error, table)),
+    }
+}
+
+/// The server would cut a longer name, and two columns might become one.
+fn check_name(name: &str) -> Result<()> {
+    let why = match name.len() {
+        0 => "is empty",
+        1..=NAME_BYTES_MAX if name.contains('\0') => "has a zero byte",
+        1..=NAME_BYTES_MAX => return Ok(()),
+        _ => "has more than 63 bytes",
+    };
+    Err(Error::new(ErrorKind::Options, format!("the name {name:?} {why}, which PostgreSQL does not take")))
+}
+
+/// Whether it is the type that the field's Arrow type becomes, in a load that makes tables or columns of those: then a value
+/// that has more digits than PostgreSQL's type is looked at, since who has not chosen the type cannot have chosen one that
+/// holds all of them.
+pub(crate) fn is_made_of(field: &Field, type_name: &str, options: &LoadOptions) -> bool {
+    let plain = |name: &str| name.strip_prefix("pg_catalog.").unwrap_or(name).to_owned();
+    let makes = options.mode.makes_tables() || options.was_made || options.add_columns;
+    makes && of_arrow(field).is_ok_and(|made| plain(&made) == plain(type_name))
+}
+
+/// The type that holds every value of the field's Arrow type, but for nanoseconds.
+///
+/// Names of types are those of pg_catalog, whatever the search path says; what the grammar itself knows needs no schema.
+fn of_arrow(field: &Field) -> std::result::Result<String, String> {
+    let extension = field.metadata().get("ARROW:extension:name").map(String::as_str);
+    Ok(match (extension, field.data_type()) {
+        (Some("arrow.uuid"), DataType::FixedSizeBinary(16)) => "pg_catalog.uuid".to_owned(),
+        (Some("arrow.json"), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
+            "pg_catalog.json".to_owned()
+        }
+        (_, data_type) => of_data_type(data_type)?,
+    })
+}
+
+fn of_data_type(data_type: &DataType) -> std::result::Result<String, String> {
+    Ok(match data_type {
+        DataType::Null => "pg_catalog.text",
+        DataType::Boolean => "boolean",
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint",
+        DataType::Int32 | DataType::UInt16 => "integer",
+        DataType::Int64 | DataType::UInt32 => "bigint",
+        DataType::UInt64 => "numeric(20,0)",
+        DataType::Float16 | DataType::Float32 => "real",
+        DataType::Float64 => "double precision",
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => {
+            return Ok(numeric(*p, *s));
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "pg_catalog.text",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            "pg_catalog.bytea"
+        }
+        DataType::Date32 | DataType::Date64 => "pg_catalog.date",
+        DataType::Time32(_) | DataType::Time64(_) => "time without time zone",
+        DataType::Timestamp(_, None) => "timestamp without time zone",
+        DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
+        DataType::Duration(
+            TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond,
+        )
+        | DataType::Interval(_) => "interval",
+        DataType::Dictionary(_, values) => return of_data_type(values),
+        DataType::RunEndEncoded(_, values) => return of_arrow(values),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => return of_items(item),
+        DataType::Struct(_) | DataType::Map(..) => "pg_catalog.jsonb",
+        DataType::Union(..) => return Err("PostgreSQL has no type for unions".to_owned()),
+    }
+    .to_owned())
+}
+
+/// An array; of lists, one of more dimensions; of structs, JSON.
+fn of_items(item: &Field) -> std::result::Result<String, String> {
+    if is_json(item.data_type()) {
+        return Ok("pg_catalog.jsonb".to_owned());
+    }
+    let of_item = of_arrow(item)?;
+    Ok(match of_item.ends_with("[]") {
+        true => of_item,
+        false => format!("{of_item}[]"),
+    })
+}
+
+/// Whether it becomes JSON, since PostgreSQL's own types would have to be made first.
+fn is_json(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(_) | DataType::Map(..) => true,
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => is_json(item.data_type()),
+        _ => false,
+    }
+}
+
+/// Whether it is lists of lists that may differ in length, or be NULL.
+fn may_be_ragged(data_type: &DataType) -> bool {
+    let item = |data_type: &DataType| match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => Some(FieldRef::clone(item)),
+        _ => None,
+    };
+    let mut list = item(data_type);
+    while let Some(inner) = list {
+        let is_even = match inner.data_type() {
+            DataType::FixedSizeList(_, length) => *length > 0 && !inner.is_nullable(),
+            other => item(other).is_none(),
+        };
+        if !is_even {
+            return true;
+        }
+        list = item(inner.data_type());
+    }
+    false
+}
+
+/// A decimal's type; a negative scale is one of PostgreSQL's only since version 15, so it is widened.
+fn numeric(precision: u8, scale: i8) -> String {
+    let precision = i32::from(precision) - i32::from(scale).min(0);
+    format!("numeric({},{})", precision.max(i32::from(scale)), scale.max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn arrow_types_as_columns() {
+        let list = |item| DataType::List(Arc::new(Field::new("item", item, true)));
+        for (data_type, expected) in [
+            (DataType::UInt8, "smallint"),
+            (DataType::UInt64, "numeric(20,0)"),
+            (DataType::Decimal128(10, 2), "numeric(10,2)"),
+            (DataType::Decimal256(3, -4), "numeric(7,0)"),
+            (DataType::Decimal128(2, 5), "numeric(5,5)"),
+            (DataType::Timestamp(TimeUnit::Second, Some("Asia/Tokyo".into())), "timestamp with time zone"),
+            (list(DataType::Int32), "integer[]"),
+            (list(list(DataType::Utf8View)), "pg_catalog.text[]"),
+            (list(DataType::Struct(Vec::<Field>::new().into())), "pg_catalog.jsonb"),
+            (
+                DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::LargeUtf8)),
+                "pg_catalog.text",
+            ),
+        ] {
+            assert_eq!(of_data_type(&data_type).unwrap(), expected, "{data_type}");
+        }
+    }
+
+    #[test]
+    fn lists_that_may_differ() {
+        let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, true)));
+        let fixed = |item: DataType, nullable, length| {
+            DataType::FixedSizeList(Arc::new(Field::new("item", item, nullable)), length)
+        };
+        let of_fixed = |nullable, length| {
+            DataType::List(Arc::new(Field::new("item", fixed(DataType::Int8, true, length), nullable)))
+        };
+        for (data_type, expected) in [
+            (DataType::Int8, false),
+            (list(DataType::Int8), false),
+            (list(list(DataType::Int8)), true),
+            (of_fixed(false, 3), false),
+            (of_fixed(true, 3), true),
+            (of_fixed(false, 0), true),
+            (fixed(list(DataType::Int8), false, 2), true),
+        ] {
+            assert_eq!(may_be_ragged(&data_type), expected, "{data_type}");
+        }
+    }
+
+    #[test]
+    fn names_that_the_server_would_change() {
+        assert!(check_name("ä").is_ok() && check_name(&"a".repeat(63)).is_ok());
+        for name in ["", "a\0b", &"a".repeat(64), &"ä".repeat(32)] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! How values reach types that have no binary form here: as text that the server reads, in the table in between or by a cast.
+
+use arrow_schema::{DataType, Field};
+use pgarrow_encode::{Conversions, Encoder, TypeTarget, make_encoder};
+use pgarrow_types::{ArrayType, DeclaredType, PgType, oid};
+
+/// How a value reaches a type that cannot be sent to.
+#[derive(Clone, Copy)]
+pub(crate) enum Detour {
+    /// Text that the type's input function reads.
+    Text,
+    /// Texts that its elements' input function reads.
+    Texts,
+    /// An array of these numbers: `int2vectorrecv` and `oidvectorrecv` refuse an empty vector, which they send themselves.
+    Numbers(&'static str),
+}
+
+impl Detour {
+    /// The column's type in the table in between.
+    pub(crate) fn type_name(self) -> &'static str {
+        match self {
+            Self::Text => "pg_catalog.text",
+            Self::Texts => "pg_catalog.text[]",
+            Self::Numbers(type_name) => type_name,
+        }
+    }
+
+    /// What makes the value of the column of that name.
+    pub(crate) fn expression(self, name: &str, type_name: &str) -> String {
+        match self {
+            Self::Text | Self::Texts => format!("CAST({name} AS {type_name})"),
+            Self::Numbers(_) => format!("CAST(pg_catalog.array_to_string({name}, ' ') AS {type_name})"),
+        }
+    }
+
+    /// What stands before and behind a parameter to make the value.
+    pub(crate) fn around(self, type_name: &str) -> (String, String) {
+        let parameter_type = self.type_name();
+        match self {
+            Self::Text | Self::Texts => ("CAST(".to_owned(), format!("::{parameter_type} AS {type_name})")),
+            Self::Numbers(_) => (
+                "CAST(pg_catalog.array_to_string(".to_owned(),
+                format!("::{parameter_type}, ' ') AS {type_name})"),
+            ),
+        }
+    }
+}
+
+/// Text, or an array of texts, for the server to read.
+pub(crate) fn as_text(field: &Field) -> Option<(Box<dyn Encoder>, Detour)> {
+    let (pg_type, detour) = match field.data_type() {
+        DataType::List(_)
+        | DataType::LargeList(_)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_)
+        // An array with its shape.
+        | DataType::Struct(_) => {
+            let (element, element_oid) = (PgType::Text, oid::TEXT);
+            let array = ArrayType { element, element_oid, dimensions: 0, is_vector: false };
+            (PgType::Array(array.into()), Detour::Texts)
+        }
+        _ => (PgType::Text, Detour::Text),
+    };
+    let declared = DeclaredType::new(0, -1);
+    let target = TypeTarget { pg_type: &pg_type, declared: &declared, conversions: Conversions::default() };
+    Some((make_encoder(field, target).ok()?, detour))
+}

@@ -1,0 +1,255 @@
+//! The end of a load: what the server has counted is compared, committed, and told.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, ProcessUsage, Result};
+use pgarrow_protocol::Session;
+
+use crate::batchwise::Batchwise;
+use crate::lane::{LaneTally, Shared};
+use crate::options::{LoadMethod, LoadMode};
+use crate::pipe::{Copied, ended_before};
+use crate::plan::{Plan, Staging};
+use crate::report::{LoadPhases, LoadReport};
+use crate::transaction::{commit, outcome, roll_back, server_error, server_error_after};
+use crate::writers::Outlet;
+
+/// What is needed to end a load.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) started: Instant,
+    pub(crate) mode: LoadMode,
+    pub(crate) may_leave_out: bool,
+    pub(crate) endpoint: String,
+    pub(crate) database: String,
+    pub(crate) server_version: String,
+    pub(crate) phases: LoadPhases,
+    pub(crate) tallies: Mutex<LaneTally>,
+    pub(crate) attached: Option<AttachedSession>,
+    pub(crate) cancel: Cancel,
+}
+
+impl End {
+    /// Of a load that this session begins.
+    pub(crate) fn of(session: &Session, mode: LoadMode, cancel: Cancel) -> Self {
+        Self {
+            started: Instant::now(),
+            mode,
+            may_leave_out: false,
+            endpoint: session.endpoint().to_owned(),
+            database: session.config().dbname().to_owned(),
+            server_version: session.parameter("server_version").unwrap_or_default().to_owned(),
+            phases: LoadPhases::default(),
+            tallies: Mutex::default(),
+            attached: None,
+            cancel,
+        }
+    }
+
+    /// Everything is planned.
+    pub(crate) fn begun(&mut self, started: Instant, connected: Instant, may_leave_out: bool) {
+        self.started = started;
+        self.may_leave_out = may_leave_out;
+        self.phases.connect = connected.saturating_duration_since(started).as_secs_f64();
+        self.phases.plan = connected.elapsed().as_secs_f64();
+    }
+
+    pub(crate) fn merge(&self, tally: &LaneTally) {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).merge(tally);
+    }
+
+    /// Rows of the lanes that have ended.
+    pub(crate) fn rows_sent(&self) -> u64 {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).rows
+    }
+
+    /// What the lanes that have ended have done.
+    pub(crate) fn take_tally(&self) -> LaneTally {
+        std::mem::take(&mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Nothing is committed once it was cancelled, however late the server hears of that.
+    pub(crate) fn unless_cancelled(&self) -> Result<()> {
+        match self.cancel.is_requested() {
+            true => Err(self.cancel.told(ended_before())),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the COPY, compares what the server has counted, and commits.
+    pub(crate) fn commit(mut self, shared: &Shared) -> Result<LoadReport> {
+        let pipe = match &shared.pipe {
+            Outlet::One(pipe) => pipe,
+            Outlet::Many(writers) => return self.commit_writers(shared, writers),
+        };
+        let (mut session, copied) = pipe.finish().map_err(|error| self.cancel.told(error))?;
+        let completed = self.complete(shared, &mut session, &copied);
+        let (rows, phases, warnings) = match completed {
+            Ok(completed) => completed,
+            Err(error) => {
+                roll_back(session);
+                return Err(self.cancel.told(error));
+            }
+        };
+        drop(self.attached.take());
+        session.close();
+        let tally = self.take_tally();
+        let phases =
+            LoadPhases { send: copied.send.as_secs_f64(), blocked: copied.blocked.as_secs_f64(), ..phases };
+        Ok(self.report(&shared.plan, shared.target.clone(), rows, &tally, phases, warnings))
+    }
+
+    /// The same for a load that ends its transactions itself.
+    pub(crate) fn finish(self, mut load: Batchwise, plan: &Plan, target: String) -> Result<LoadReport> {
+        load.finish().map_err(|error| self.cancel.told(error))?;
+        let mut warnings = plan.warnings.clone();
+        warnings.extend(left_out(plan, load.tally.rows, load.loaded));
+        let phases = LoadPhases {
+            send: load.send.as_secs_f64(),
+            blocked: load.blocked.as_secs_f64(),
+            wait_for_server: load.wait.as_secs_f64(),
+            commit: load.commit.as_secs_f64(),
+            ..self.phases
+        };
+        let report = self.report(plan, target, load.loaded, &load.tally, phases, warnings);
+        let rows_rejected = load.sieve.as_ref().map_or(0, |sieve| sieve.rejected);
+        Ok(LoadReport { rows_before: load.skipped, rows_rejected, ..report })
+    }
+
+    pub(crate) fn report(
+        mut self,
+        plan: &Plan,
+        target: String,
+        rows: u64,
+        tally: &LaneTally,
+        phases: LoadPhases,
+        warnings: Vec<String>,
+    ) -> LoadReport {
+        drop(self.attached.take());
+        let usage = ProcessUsage::now();
+        let seconds = self.started.elapsed().as_secs_f64();
+        LoadReport {
+            report_version: 1,
+            pgarrow_version: env!("CARGO_PKG_VERSION"),
+            target,
+            endpoint: self.endpoint,
+            database: self.database,
+            server_version: self.server_version,
+            mode: self.mode,
+            method: match plan.inserts {
+                Some(_) => LoadMethod::Insert,
+                None => LoadMethod::Copy,
+            },
+            rows,
+            rows_before: 0,
+            rows_rejected: 0,
+            rows_sent: tally.rows,
+            wire_bytes: tally.bytes,
+            batches: tally.times.count(),
+            seconds,
+            rows_per_second: tally.rows as f64 / seconds,
+            bytes_per_second: tally.bytes as f64 / seconds,
+            cpu_seconds: usage.cpu_seconds,
+            peak_memory_bytes: usage.peak_memory_bytes,
+            phases: LoadPhases {
+                encode: tally.encode.as_secs_f64(),
+                wait_for_send: tally.wait.as_secs_f64(),
+                ..phases
+            },
+            batch_times: tally.times.summary(),
+            rows_per_batch: per_batch(tally.rows, tally.times.count()),
+            bytes_per_batch: per_batch(tally.bytes, tally.times.count()),
+            writers: Vec::new(),
+            columns: plan.columns.clone(),
+            warnings,
+        }
+    }
+
+    fn complete(
+        &self,
+        shared: &Shared,
+        session: &mut Session,
+        copied: &Copied,
+    ) -> Result<(u64, LoadPhases, Vec<String>)> {
+        let started = Instant::now();
+        let mut warnings = shared.plan.warnings.clone();
+        let sent = self.rows_sent();
+        let rows = bring_on(
+            session,
+            &shared.plan,
+            &shared.target,
+            copied.rows,
+            sent,
+            self.may_leave_out,
+            shared.committed,
+        )?;
+        warnings.extend(left_out(&shared.plan, sent, rows));
+        if let Some(replacement) = &shared.plan.replacement {
+            replacement.finish(session)?;
+        }
+        let waited = copied.wait + started.elapsed();
+        self.unless_cancelled()?;
+        let started = Instant::now();
+        commit(session).map_err(|error| server_error(error, &shared.target))?;
+        let phases = LoadPhases {
+            wait_for_server: waited.as_secs_f64(),
+            commit: started.elapsed().as_secs_f64(),
+            ..self.phases
+        };
+        Ok((rows, phases, warnings))
+    }
+}
+
+/// Mean of a batch.
+fn per_batch(sum: u64, batches: u64) -> f64 {
+    sum as f64 / batches.max(1) as f64
+}
+
+/// What is said of rows that the server has left out.
+pub(crate) fn left_out(plan: &Plan, sent: u64, rows: u64) -> Option<String> {
+    let why = match plan.staging {
+        Some(Staging { skips: true, .. }) => "since their key is there, or by a trigger or rule",
+        _ => "by a trigger or rule",
+    };
+    (rows < sent).then(|| format!("{} of {sent} rows were left out {why}", sent - rows))
+}
+
+/// Brings rows on from the table in between, if there is one. How many the table has been given, which has to be what was
+/// sent.
+pub(crate) fn bring_on(
+    session: &mut Session,
+    plan: &Plan,
+    target: &str,
+    copied: u64,
+    sent: u64,
+    may_leave_out: bool,
+    committed: u64,
+) -> Result<u64> {
+    let mut rows = copied;
+    if let Some(staging) = &plan.staging {
+        // Nothing can leave rows out of the table in between.
+        check_count(target, sent, rows, false, committed)?;
+        rows = staging
+            .set_zone(session)
+            .and_then(|()| staging.bring_on(session))
+            .map_err(|error| server_error_after(error, target, None, committed))?;
+    }
+    check_count(target, sent, rows, may_leave_out, committed)?;
+    Ok(rows)
+}
+
+/// The server has to have counted what was sent.
+pub(crate) fn check_count(
+    target: &str,
+    sent: u64,
+    rows: u64,
+    may_leave_out: bool,
+    committed: u64,
+) -> Result<()> {
+    if rows == sent || (may_leave_out && rows < sent) {
+        return Ok(());
+    }
+    let text = format!("{target}: {sent} rows were sent, and the server has counted {rows}");
+    Err(Error::new(ErrorKind::Protocol, text).advice(outcome(committed)))
+}

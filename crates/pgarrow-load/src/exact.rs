@@ -1,0 +1,191 @@
+//! Text that the server reads, and how the server looks whether its value says all that the text said.
+//!
+//! Input functions round to the type's digits, cut blanks and keep one of two keys, without a word. So, unless values may be
+//! rounded, the table in between has a CHECK: what the type prints of its value has to be the text again. It fails as COPY
+//! fills the table, with the row's number. Of money and intervals there are more ways to write them, and these are looked
+//! at in themselves.
+
+use pgarrow::{Result, quote_identifier};
+use pgarrow_protocol::Session;
+use pgarrow_types::{DeclaredType, NumericType, PgType};
+
+/// What the CHECKs' names begin with.
+const NAME: &str = "text that would change";
+/// What PostgreSQL keeps of a name: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
+const NAME_BYTES_MAX: usize = 63;
+
+/// How it is looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Look {
+    /// The value, printed, is the text.
+    Printed,
+    /// Each element, printed, is its text.
+    PrintedElements,
+    /// The same, or it is a plain number, and that of the value.
+    Money,
+    /// It has no digits that an interval does not have, and the type's modifier takes none away.
+    Interval,
+    /// As [`Printed`](Self::Printed), if a type that is made of others is behind it. Of others, nothing is known but what their
+    /// input function makes of the text.
+    IfMadeOfOthers,
+}
+
+impl Look {
+    /// Of text for a column of this type; `None` if its input function takes all of the text or refuses it.
+    pub(crate) fn at(pg_type: &PgType, declared: &DeclaredType, by_element: bool) -> Option<Self> {
+        match pg_type {
+            PgType::ServerText { .. } => Some(Self::IfMadeOfOthers),
+            PgType::Array(array) if matches!(array.element, PgType::ServerText { .. }) => {
+                Some(Self::IfMadeOfOthers)
+            }
+            _ if reads_all(pg_type, declared) => None,
+            _ if by_element => Some(Self::PrintedElements),
+            PgType::Money { .. } => Some(Self::Money),
+            PgType::Interval => Some(Self::Interval),
+            _ => Some(Self::Printed),
+        }
+    }
+
+    /// What has to be true of the text in the column of this name. `plain` is the type without its modifier.
+    pub(crate) fn condition(self, column: &str, type_name: &str, plain: &str) -> String {
+        let printed = |type_name: &str| format!("pg_catalog.format('%s', CAST({column} AS {type_name}))");
+        let is_printed = || format!("{} OPERATOR(pg_catalog.=) {column}", printed(type_name));
+        match self {
+            Self::Printed | Self::IfMadeOfOthers => is_printed(),
+            Self::PrintedElements => format!(
+                "CAST(CAST({column} AS {type_name}) AS pg_catalog.text[]) OPERATOR(pg_catalog.=) {column}"
+            ),
+            Self::Money => format!(
+                "CASE WHEN {column} OPERATOR(pg_catalog.~) '{NUMBER}' \
+                 THEN CAST(CAST({column} AS {type_name}) AS pg_catalog.numeric) \
+                   OPERATOR(pg_catalog.=) CAST({column} AS pg_catalog.numeric) \
+                 ELSE {} END",
+                is_printed()
+            ),
+            Self::Interval => format!(
+                "{column} OPERATOR(pg_catalog.~) '{INTERVAL}' AND {} OPERATOR(pg_catalog.=) {}",
+                printed(type_name),
+                printed(plain)
+            ),
+        }
+    }
+
+    /// The column's CHECK. `index` tells names apart that are too long.
+    pub(crate) fn check(self, index: usize, name: &str, type_name: &str, plain: &str) -> String {
+        let constraint = format!("{NAME} ({}): {name}", index.saturating_add(1));
+        let end = constraint.floor_char_boundary(NAME_BYTES_MAX);
+        let constraint = quote_identifier(constraint.get(..end).unwrap_or(NAME));
+        format!(
+            " CONSTRAINT {constraint} CHECK ({})",
+            self.condition(&quote_identifier(name), type_name, plain)
+        )
+    }
+}
+
+/// Whether an error is about one of the CHECKs, whose name it has in any language.
+pub(crate) fn is_broken(message: &str) -> bool {
+    message.contains(NAME)
+}
+
+/// What to do then.
+pub(crate) const ADVICE: &str = "the server would keep another value than the text says: write it as PostgreSQL prints it (what \
+    has a time zone, in UTC or in that of --set TimeZone=…), or --convert round takes what the server makes of it";
+
+const NUMBER: &str = "^[+-]?[0-9]+([.][0-9]+)?$";
+
+/// Fractions of a second alone, since others are spread over smaller units, and those of a year are rounded to months.
+const INTERVAL: &str = "^(-?infinity\
+    |(([+-]?[0-9]+ *(year|mon|month|week|day|hour|hr|minute|min|second|sec|millisecond|microsecond)s?\
+    |[+-]?[0-9]+[.][0-9]{1,6}0* *(second|sec)s?) *)*([+-]?[0-9]+:[0-9]{2}:[0-9]{2}([.][0-9]{1,6}0*)?)?\
+    |P([+-]?[0-9]+[YMWD])*(T([+-]?[0-9]+[HM])*([+-]?[0-9]+([.][0-9]{1,6}0*)?S)?)?)$";
+
+/// Whether the input function of the type, which may be one of a part, refuses what its value would not have.
+fn reads_all(pg_type: &PgType, declared: &DeclaredType) -> bool {
+    match pg_type {
+        PgType::Bool | PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::PgLsn => true,
+        PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Bit | PgType::Enum(_) | PgType::Ltree => true,
+        PgType::Inet | PgType::Macaddr | PgType::Macaddr8 => true,
+        PgType::Numeric(NumericType::Unconstrained) => true,
+        // Without a modifier, blanks are not cut.
+        PgType::Text => declared.type_modifier < 0,
+        PgType::Array(array) => reads_all(&array.element, declared.part(0)),
+        PgType::Range(range) | PgType::Multirange(range) => reads_all(&range.subtype, declared.part(0)),
+        PgType::Composite(composite) => {
+            let mut parts = composite.attributes.iter().enumerate();
+            parts.all(|(index, part)| reads_all(&part.pg_type, declared.part(index)))
+        }
+        _ => false,
+    }
+}
+
+/// Whether what text means as a value of the type, or how it is printed, may depend on the session's time zone.
+pub(crate) fn needs_zone(pg_type: &PgType, type_oid: u32) -> bool {
+    /// `FirstGenbkiObjectId` in PostgreSQL's `src/include/access/transam.h`: none below it that is only known by its text
+    /// has a time.
+    const MADE_BY_HAND: u32 = 10_000;
+    match pg_type {
+        PgType::Timestamptz | PgType::Timetz => true,
+        PgType::ServerText { .. } => type_oid >= MADE_BY_HAND,
+        PgType::Array(array) => needs_zone(&array.element, type_oid),
+        PgType::Range(range) | PgType::Multirange(range) => needs_zone(&range.subtype, type_oid),
+        PgType::Composite(composite) => {
+            composite.attributes.iter().any(|part| needs_zone(&part.pg_type, type_oid))
+        }
+        _ => false,
+    }
+}
+
+/// Which of these types are composites, ranges or multiranges, arrays of them, or domains over one.
+pub(crate) fn made_of_others(session: &mut Session, types: &[u32]) -> Result<Vec<u32>> {
+    if types.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "WITH RECURSIVE part(whole, oid) AS ( \
+                 SELECT t.oid, t.oid FROM pg_catalog.pg_type t \
+                 WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) \
+                 UNION \
+                 SELECT p.whole, CASE t.typtype WHEN 'd'::pg_catalog.\"char\" THEN t.typbasetype ELSE t.typelem END \
+                 FROM part p JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.oid \
+                 WHERE t.typtype OPERATOR(pg_catalog.=) 'd'::pg_catalog.\"char\" \
+                   OR t.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid) \
+               SELECT DISTINCT p.whole::pg_catalog.text FROM part p \
+               JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.oid \
+               WHERE t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'r', 'm']::pg_catalog.\"char\"[])";
+    let list: Vec<String> = types.iter().map(u32::to_string).collect();
+    let rows = session.query(sql, &[Some(&format!("{{{}}}", list.join(",")))])?;
+    Ok(rows.iter().filter_map(|row| row.text(0)?.parse().ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pgarrow_types::ArrayType;
+
+    use super::*;
+
+    #[test]
+    fn what_is_looked_at() {
+        let plain = DeclaredType::new(0, -1);
+        let array = |element: PgType| {
+            PgType::Array(Arc::new(ArrayType { element, element_oid: 0, dimensions: 1, is_vector: false }))
+        };
+        let of_two = PgType::Numeric(NumericType::Declared { precision: 10, scale: 2 });
+        assert_eq!(Look::at(&PgType::Int4, &plain, false), None);
+        assert_eq!(Look::at(&array(PgType::Bytea), &plain, true), None);
+        assert_eq!(Look::at(&array(of_two), &plain, false), Some(Look::Printed));
+        assert_eq!(Look::at(&array(PgType::Point), &plain, true), Some(Look::PrintedElements));
+        assert_eq!(Look::at(&PgType::Interval, &plain, false), Some(Look::Interval));
+        let cut = DeclaredType { parts: vec![DeclaredType::new(1043, 7)], ..plain.clone() };
+        assert_eq!(Look::at(&array(PgType::Text), &cut, false), Some(Look::Printed));
+        assert_eq!(Look::at(&array(PgType::Text), &plain, false), None);
+    }
+
+    #[test]
+    fn names_of_checks() {
+        let check = Look::Printed.check(0, &"ä".repeat(31), "box", "box");
+        let name = check.split('"').nth(1).unwrap();
+        assert!(name.len() <= NAME_BYTES_MAX && name.starts_with("text that would change (1): ä"), "{check}");
+        assert!(is_broken(name) && !is_broken("t_check"));
+    }
+}

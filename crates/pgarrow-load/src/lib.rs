@@ -1,0 +1,51 @@
+//! Arrow into PostgreSQL: record batches become binary `COPY … FROM STDIN`.
+//!
+//! ```text
+//!  Load ──open(schema)──▶ Loading ──write(batch)…──▶ finish() ──▶ LoadReport
+//!      └fed_by(run)           └──into_sink()──▶ LoadSink, for pgarrow::Run::write_to: from server to server
+//!  input::Input::open(files): schema, batches
+//! ```
+//!
+//! Tables and servers that COPY cannot load are loaded by INSERT of many rows at once.
+//!
+//! What columns the target has is read from its catalog, and how each of them is made from Arrow is decided before the
+//! first byte is sent. All of a load is one transaction: what fails, or is killed, leaves the target as it was. If it is
+//! wanted, it is committed in parts, each with a mark that a second start goes on from; and rows that cannot be loaded are
+//! left out, one by one.
+//!
+#![doc = "```no_run"]
+#![doc = include_str!("../examples/load_batches.rs")]
+#![doc = "```"]
+#![forbid(unsafe_code)]
+
+mod batchwise;
+mod conflict;
+mod create;
+mod detour;
+mod end;
+mod exact;
+pub mod input;
+mod insert;
+mod lane;
+mod load;
+mod loading;
+mod marks;
+mod options;
+mod own_locks;
+mod pipe;
+mod plan;
+mod queue;
+mod reject;
+mod replace;
+mod report;
+mod sink;
+mod target;
+mod transaction;
+mod writers;
+
+pub use load::Load;
+pub use loading::Loading;
+pub use options::{IdentityValues, LoadMethod, LoadMode, LoadOptions, OnConflict, TypesFrom};
+pub use pgarrow_encode::Conversions;
+pub use report::{BatchTimes, LoadColumnReport, LoadPhases, LoadReport, WriterReport};
+pub use sink::{LoadSink, LoadedReport};

@@ -1,0 +1,112 @@
+//! `Load`: where batches are to go, and how.
+
+use std::time::Instant;
+
+use arrow_schema::SchemaRef;
+use pgarrow::{Cancel, Config, OpaqueColumns, Result, Run};
+use pgarrow_catalog::RelationName;
+
+use crate::loading::Loading;
+use crate::options::{LoadMode, LoadOptions, TypesFrom};
+use crate::target;
+use crate::transaction::roll_back;
+
+/// A load that nothing was done for yet.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Load {
+    pub(crate) config: Config,
+    pub(crate) cancel: Cancel,
+    pub(crate) name: RelationName,
+    pub(crate) options: LoadOptions,
+}
+
+impl Load {
+    /// Into the table of this name, on the server that `conninfo` names.
+    ///
+    /// `conninfo` is what psql takes: a URI (`postgres://user@host/db`), or `key=value` pairs; what it leaves out comes from
+    /// the `PG*` environment variables and `~/.pgpass`. `table` is taken as psql takes a name: folded to lower case unless
+    /// it is quoted, looked up on the search path unless it has a schema.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`](pgarrow::ErrorKind::Options) for texts that cannot be used.
+    pub fn into(conninfo: &str, table: &str) -> Result<Self> {
+        let config = Config::parse(Some(conninfo).filter(|text| !text.trim().is_empty()))?;
+        Self::with_config(config, table, Cancel::new())
+    }
+
+    /// The same, connecting as configured. `cancel` stops it, from another thread.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`](pgarrow::ErrorKind::Options) for a name that cannot be used.
+    pub fn with_config(config: Config, table: &str, cancel: Cancel) -> Result<Self> {
+        Ok(Self { config, cancel, name: RelationName::parse(table)?, options: LoadOptions::default() })
+    }
+
+    /// How it is made.
+    pub fn options(mut self, options: LoadOptions) -> Self {
+        let holders = self.options.holders.take();
+        self.options = LoadOptions { holders, ..options };
+        self
+    }
+
+    /// Which columns of an export into this table need not be decoded, since the table has the same types and takes the
+    /// same bytes: for [`ExportOptions::with_opaque`](pgarrow::ExportOptions::with_opaque). Connects, looks at the
+    /// table, and leaves.
+    ///
+    /// None for a table that is made of Arrow's types, and where rejected rows are to be read by somebody.
+    ///
+    /// # Errors
+    ///
+    /// No connection; a table that is not there, or cannot be looked at.
+    pub fn opaque_columns(&self) -> Result<OpaqueColumns> {
+        let Self { config, cancel, name, options } = self;
+        let is_made = match options.mode {
+            LoadMode::Create => true,
+            LoadMode::Append | LoadMode::Truncate | LoadMode::Upsert | LoadMode::Replace => false,
+        };
+        let of_made = || match options.types_from {
+            TypesFrom::Metadata => OpaqueColumns::all(),
+            TypesFrom::Arrow => OpaqueColumns::default(),
+        };
+        if options.reject {
+            return Ok(OpaqueColumns::default());
+        }
+        if is_made {
+            return Ok(of_made());
+        }
+        let mut session = cancel.connect_patiently(config)?;
+        let _attached = cancel.attach(&session);
+        session.set_read_timeout(options.read_timeout);
+        let types = target::column_types(&mut session, name, options);
+        roll_back(session);
+        Ok(types.map_err(|error| cancel.told(error))?.unwrap_or_else(of_made))
+    }
+
+    /// The columns of the batches hold the binary form of values of these types, where another server sent it: what
+    /// [`Plan::opaque`](pgarrow::Plan::opaque) says of an export that was told [`opaque_columns`](Self::opaque_columns).
+    /// Nothing that a schema says makes a column one of them.
+    pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
+        self.options.opaque = columns;
+        self
+    }
+
+    /// Of the rows of this export, which may read the very table that they go into. Where such a load would wait for a lock
+    /// of the export itself, it is refused when it is opened.
+    pub fn fed_by(mut self, run: &Run) -> Self {
+        self.options.holders = Some(run.holders());
+        self
+    }
+
+    /// Connects, finds or makes the table, and plans how batches of this schema become its rows.
+    ///
+    /// # Errors
+    ///
+    /// No connection; a table that is not there, or is and must not be; a schema that does not fit it, with all that does
+    /// not. Nothing is changed then.
+    pub fn open(self, schema: SchemaRef) -> Result<Loading> {
+        Loading::open(self, schema, Instant::now())
+    }
+}

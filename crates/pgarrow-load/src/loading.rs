@@ -1,0 +1,341 @@
+//! `Loading`: a load in its transaction.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Schema, SchemaRef};
+use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, Result};
+use pgarrow_catalog::RelationName;
+use pgarrow_protocol::Session;
+
+use crate::batchwise::{Batchwise, restarted};
+use crate::end::{End, bring_on};
+use crate::lane::{Lane, Shared};
+use crate::load::Load;
+use crate::marks::{self, Mark};
+use crate::options::{LoadMode, LoadOptions};
+use crate::pipe::Pipe;
+use crate::plan::{self, Plan};
+use crate::reject::Sieve;
+use crate::report::{LoadColumnReport, LoadReport};
+use crate::sink::LoadSink;
+use crate::target::{self, Target};
+use crate::transaction::{begin, roll_back, server_error};
+use crate::writers::{self, Opened, Outlet, sweep};
+
+/// A load that is planned: its transaction is open, the table locked, COPY begun (or INSERT possible).
+///
+/// Dropping it leaves the target as it was.
+#[derive(Debug)]
+pub struct Loading {
+    plan: Arc<Plan>,
+    /// Schema and name of the table.
+    target: String,
+    work: Work,
+    /// When the last batch was taken.
+    idle_since: Instant,
+    read: Duration,
+    pub(crate) end: End,
+}
+
+/// How batches become rows of the table.
+#[derive(Debug)]
+enum Work {
+    /// In one COPY of one transaction, by the lane of [`write`](Loading::write).
+    Streaming(Arc<Shared>, Lane),
+    Batchwise(Box<Batchwise>),
+}
+
+impl Loading {
+    pub(crate) fn open(load: Load, schema: SchemaRef, started: Instant) -> Result<Self> {
+        let Load { config, cancel, name, options } = load;
+        options.check()?;
+        let mut session = cancel.connect_patiently(&config)?;
+        let connected = Instant::now();
+        let attached = cancel.attach(&session);
+        session.set_read_timeout(options.read_timeout);
+        if options.has_writers() {
+            let began = (started, connected);
+            return Self::open_writers(session, attached, cancel, &name, schema, &options, began);
+        }
+        let planned = plan_all(&mut session, &name, &schema, options);
+        let (options, target, plan, mark) = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                roll_back(session);
+                return Err(cancel.told(error));
+            }
+        };
+        let plan = Arc::new(plan);
+        let mut end = End::of(&session, options.mode, cancel);
+        end.begun(started, connected, target.may_leave_out);
+        end.attached = Some(attached);
+        let shown = target.shown.clone();
+        let work = match options.is_batchwise() {
+            true => {
+                let (of_load, cancel) = ((target, Arc::clone(&plan)), end.cancel.clone());
+                let load = Batchwise::new(session, schema, name, options, of_load, mark, cancel);
+                Work::Batchwise(Box::new(load.map_err(|error| end.cancel.told(error))?))
+            }
+            false => {
+                let mut session = session;
+                if let Some(staging) = &plan.staging
+                    && let Err(error) =
+                        staging.set_zone(&mut session).and_then(|()| session.execute(&staging.create))
+                {
+                    roll_back(session);
+                    return Err(end.cancel.told(server_error(error, &shown)));
+                }
+                let pipe = Pipe::start(session, plan.way(), shown.clone())?;
+                let of_lanes = Arc::clone(&plan);
+                let pipe = Outlet::One(pipe);
+                let shared = Shared { plan: of_lanes, schema, pipe, target: shown.clone(), committed: 0 };
+                let shared = Arc::new(shared);
+                Work::Streaming(Arc::clone(&shared), Lane::new(shared))
+            }
+        };
+        Ok(Self { plan, target: shown, work, idle_since: Instant::now(), read: Duration::ZERO, end })
+    }
+
+    /// The same with several connections.
+    fn open_writers(
+        session: Session,
+        attached: AttachedSession,
+        cancel: Cancel,
+        name: &RelationName,
+        schema: SchemaRef,
+        options: &LoadOptions,
+        (started, connected): (Instant, Instant),
+    ) -> Result<Self> {
+        let mut end = End::of(&session, options.mode, cancel);
+        let opened = writers::open(session, attached, &end.cancel, name, &schema, options);
+        let Opened { target, plan, writers } = opened.map_err(|error| end.cancel.told(error))?;
+        end.begun(started, connected, target.may_leave_out);
+        let (pipe, of_lanes, shown) =
+            (Outlet::Many(Box::new(writers)), Arc::clone(&plan), target.shown.clone());
+        let shared = Arc::new(Shared { plan: of_lanes, schema, pipe, target: shown, committed: 0 });
+        let work = Work::Streaming(Arc::clone(&shared), Lane::new(shared));
+        let (idle_since, read) = (Instant::now(), Duration::ZERO);
+        Ok(Self { plan, target: target.shown, work, idle_since, read, end })
+    }
+
+    /// Schema and name of the table.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// What the user should know before anything is loaded.
+    pub fn warnings(&self) -> &[String] {
+        &self.plan.warnings
+    }
+
+    /// What would be made of what.
+    pub fn columns(&self) -> &[LoadColumnReport] {
+        &self.plan.columns
+    }
+
+    /// Bytes of rows that were sent so far.
+    pub fn wire_bytes(&self) -> u64 {
+        match &self.work {
+            Work::Streaming(_, lane) => lane.tally.bytes,
+            Work::Batchwise(load) => load.wire_bytes(),
+        }
+    }
+
+    /// Rows that were given so far; those that were skipped, or are rejected, too.
+    pub fn rows(&self) -> u64 {
+        match &self.work {
+            Work::Streaming(_, lane) => lane.tally.rows,
+            Work::Batchwise(load) => load.rows(),
+        }
+    }
+
+    /// Rows of the data that loads before with the same restart key have dealt with: [`write`](Self::write) skips them.
+    pub fn rows_to_skip(&self) -> u64 {
+        match &self.work {
+            Work::Streaming(..) => 0,
+            Work::Batchwise(load) => load.skipped,
+        }
+    }
+
+    /// Rows of the data, from the first one on, that stay whatever happens: they were committed by this load, or by loads
+    /// before with the same restart key. Rejected rows are among them. Also after an error.
+    pub fn rows_committed(&self) -> u64 {
+        match &self.work {
+            Work::Streaming(..) => 0,
+            Work::Batchwise(load) => load.committed(),
+        }
+    }
+
+    /// Whether loads before with the same restart key have loaded all: there is nothing to do, and nothing to read.
+    pub fn is_complete(&self) -> bool {
+        matches!(&self.work, Work::Batchwise(load) if load.is_complete())
+    }
+
+    /// The schema of rejected rows: that of the data, and behind it `pgarrow_row` (UInt64, the row's number in the data,
+    /// from 1), `pgarrow_sqlstate` (Utf8; null if the row was not sent) and `pgarrow_reason` (Utf8), with `_` behind
+    /// these names if the data has such columns. `None` if the load rejects no rows.
+    pub fn reject_schema(&self) -> Option<&SchemaRef> {
+        match &self.work {
+            Work::Batchwise(load) => load.sieve.as_ref().map(Sieve::schema),
+            Work::Streaming(..) => None,
+        }
+    }
+
+    /// Who receives rejected rows, in the order of the data. To be called before the first batch; without a receiver,
+    /// they are counted. An error of the receiver fails the load.
+    ///
+    /// What was received is final once the transaction is committed that the rows around it are of: a load that fails
+    /// may find other rows bad when it is started again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`] if the load rejects no rows ([`with_reject`](crate::LoadOptions::with_reject)).
+    pub fn on_reject(
+        &mut self,
+        receiver: impl FnMut(&RecordBatch) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        if let Work::Batchwise(load) = &mut self.work
+            && let Some(sieve) = &mut load.sieve
+        {
+            sieve.set_receiver(Box::new(receiver));
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Options, "this load rejects no rows"))
+    }
+
+    /// Loads one batch, of the schema that the load was opened with. Waits while the server takes no more.
+    ///
+    /// # Errors
+    ///
+    /// A value that its column cannot hold, with row and column; or whatever the server refuses, which may be about rows
+    /// that were given before. The load has failed then: whatever else is asked of it fails, too.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.read += self.idle_since.elapsed();
+        self.end.unless_cancelled()?;
+        let written = match &mut self.work {
+            Work::Streaming(_, lane) => lane.write(batch),
+            Work::Batchwise(load) => load.write(batch),
+        };
+        self.idle_since = Instant::now();
+        written.map_err(|error| self.end.cancel.told(error))
+    }
+
+    /// Ends the COPY and commits.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the server refuses: the target is as it was, or as the last commit has left it. Only if the connection is
+    /// lost while the transaction is being committed, nobody can know, and the error says so.
+    pub fn finish(mut self) -> Result<LoadReport> {
+        self.read += self.idle_since.elapsed();
+        self.end.phases.read = self.read.as_secs_f64();
+        self.end.unless_cancelled()?;
+        match self.work {
+            Work::Streaming(shared, mut lane) => {
+                lane.send().map_err(|error| self.end.cancel.told(error))?;
+                self.end.merge(&lane.tally);
+                self.end.commit(&shared)
+            }
+            Work::Batchwise(load) => self.end.finish(*load, &self.plan, self.target),
+        }
+    }
+
+    /// Takes back what is not committed, as dropping it does, and says what could not be.
+    ///
+    /// # Errors
+    ///
+    /// The table in between of several writers that could not be dropped, with why. The target is as it was, or as the last
+    /// commit has left it.
+    pub fn abandon(self) -> Result<()> {
+        match &self.work {
+            Work::Streaming(shared, _) => shared.pipe.abandon(),
+            Work::Batchwise(_) => Ok(()),
+        }
+    }
+
+    /// Does with no row what would be done with many, and takes all of it back: what the server has against the COPY
+    /// itself, or a trigger against any statement, is told. By INSERT, which is nothing without rows, there is nothing of
+    /// this kind.
+    ///
+    /// # Errors
+    ///
+    /// As for [`finish`](Self::finish), but for the commit, which is not tried.
+    pub fn rehearse(self) -> Result<()> {
+        let rehearsed = match self.work {
+            Work::Streaming(shared, _) => match &shared.pipe {
+                Outlet::One(pipe) => pipe.finish().and_then(|(mut session, copied)| {
+                    let (plan, target) = (&shared.plan, &shared.target);
+                    let brought = bring_on(&mut session, plan, target, copied.rows, 0, false, 0);
+                    roll_back(session);
+                    brought.map(drop)
+                }),
+                Outlet::Many(writers) => self.end.rehearse_writers(&shared, writers),
+            },
+            Work::Batchwise(mut load) => load.rehearse(),
+        };
+        rehearsed.map_err(|error| self.end.cancel.told(error))
+    }
+
+    /// The sink of an export: each reader's batches go into the table as they come, in one transaction, behind those that
+    /// were written.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`] for a load that is committed in parts, has a restart key or rejects rows: rows of several
+    /// readers have no order in which they could be skipped or numbered. What [`write`](Self::write) has failed with.
+    pub fn into_sink(self) -> Result<LoadSink> {
+        match self.work {
+            Work::Streaming(shared, mut lane) => {
+                lane.send().map_err(|error| self.end.cancel.told(error))?;
+                self.end.merge(&lane.tally);
+                Ok(LoadSink::new(shared, self.end))
+            }
+            Work::Batchwise(_) => {
+                let text = "the rows of an export come in no order that a restart mark or the number of a rejected row \
+                            could rely on";
+                let error = Error::new(ErrorKind::Options, text);
+                Err(error
+                    .advice("export to a file and load that, or load in one transaction without rejects"))
+            }
+        }
+    }
+}
+
+/// What a load is planned with: its options, with what an earlier start has done already taken off.
+type Planned = (LoadOptions, Target, Plan, Option<Mark>);
+
+/// Reads the mark, finds or makes the table, and plans the columns; the transaction is open then.
+fn plan_all(
+    session: &mut Session,
+    name: &RelationName,
+    schema: &Schema,
+    options: LoadOptions,
+) -> Result<Planned> {
+    // What a load has left that was killed may need the very table that is to be replaced.
+    let swept = match options.mode {
+        LoadMode::Replace => sweep(session, name, &options)?,
+        _ => Vec::new(),
+    };
+    let key = options.restart_key.as_deref();
+    let mark = key.map(|key| marks::open(session, name, key, &options)).transpose()?;
+    let options = restarted(options, mark.as_ref());
+    begin(session, &options)?;
+    let committed = mark.as_ref().map_or(0, |mark| mark.rows);
+    let found = match committed {
+        0 => target::open(session, name, schema, &options),
+        _ => target::open_again(session, name, schema, &options, committed),
+    };
+    let planned = found.and_then(|target| {
+        mark.as_ref().map_or(Ok(()), |mark| mark.check_target(&target.shown))?;
+        let mut plan = plan::plan(session, &target, schema, &options)?;
+        plan.warnings.extend(swept);
+        Ok((target, plan))
+    });
+    match (planned, mark) {
+        (Ok((target, plan)), mark) => Ok((options, target, plan, mark)),
+        (Err(error), Some(mark)) if !mark.is_new() => Err(error.advice(mark.advice())),
+        (Err(error), _) => Err(error),
+    }
+}

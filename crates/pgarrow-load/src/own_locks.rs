@@ -1,0 +1,113 @@
+//! Locks of the export whose rows are loaded: it holds them until its rows are taken, so that a load that waits for them
+//! waits for itself. No server sees that: to it, the two are strangers.
+
+use pgarrow::{Error, ErrorKind, Holders, Result};
+use pgarrow_catalog::{Relation, relation as relation_of};
+use pgarrow_protocol::Session;
+
+use crate::options::LoadOptions;
+
+/// How long to wait for a lock that others wait for, too, who wait for the export.
+const LOCK_TIMEOUT: &str = "10s";
+
+/// Which of the relation and what is beneath it the export has locked.
+///
+/// A process's number alone says little on another server, the moment it was started says which one it is.
+fn held(session: &mut Session, relation: &Relation, options: &LoadOptions) -> Result<Option<Relation>> {
+    let Some(holders) = &options.holders else { return Ok(None) };
+    let sql = "WITH RECURSIVE tree(oid) AS ( \
+                 SELECT $1::pg_catalog.oid \
+                 UNION \
+                 SELECT i.inhrelid FROM tree t \
+                 JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid) \
+               SELECT l.relation::pg_catalog.text FROM pg_catalog.pg_locks l \
+               JOIN tree t ON t.oid OPERATOR(pg_catalog.=) l.relation \
+               WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.granted \
+                 AND l.pid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.int4[]) \
+                 AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d \
+                   WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
+                 AND pg_catalog.concat(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), '+00') \
+                   OPERATOR(pg_catalog.=) $3 \
+               ORDER BY l.relation OPERATOR(pg_catalog.<>) $1::pg_catalog.oid, 1 LIMIT 1";
+    let parameters =
+        [Some(relation.oid.to_string()), Some(pids(holders)), Some(holders.server_start().to_owned())];
+    let parameters = parameters.each_ref().map(Option::as_deref);
+    let rows = session.query(sql, &parameters).map_err(Error::without_advice)?;
+    match rows.first().and_then(|row| row.text(0)?.parse().ok()) {
+        Some(oid) => Ok(relation_of(session, oid)?),
+        None => Ok(None),
+    }
+}
+
+/// Whether the export reads from this very database.
+fn is_of_here(session: &mut Session, holders: &Holders) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a \
+                 WHERE a.pid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[]) \
+                   AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
+                   AND pg_catalog.concat(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), '+00') \
+                     OPERATOR(pg_catalog.=) $2)";
+    let parameters = [pids(holders), holders.server_start().to_owned()];
+    let parameters = parameters.each_ref().map(|parameter| Some(parameter.as_str()));
+    let rows = session.query(sql, &parameters).map_err(Error::without_advice)?;
+    Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
+}
+
+/// The holders' processes, as an array.
+fn pids(holders: &Holders) -> String {
+    let pids: Vec<String> = holders.backend_pids().iter().map(i32::to_string).collect();
+    format!("{{{}}}", pids.join(","))
+}
+
+/// Refuses what needs the table for itself, such as "to empty", if the export reads it. What a function of its query reads
+/// is not known: if that turns out to be the table, the export does not wait for it for long.
+pub(crate) fn refuse_exclusive(
+    session: &mut Session,
+    relation: &Relation,
+    options: &LoadOptions,
+    what: &str,
+) -> Result<()> {
+    let Some(held) = held(session, relation, options)? else {
+        if let Some(holders) = &options.holders
+            && is_of_here(session, holders)?
+        {
+            holders.give_up_waiting();
+        }
+        return Ok(());
+    };
+    let of_it = if held.oid == relation.oid { String::new() } else { format!(" (of it, {held})") };
+    let text = format!(
+        "{relation} is read by this very export{of_it}, until all of its rows are loaded: {what} would wait for that for ever"
+    );
+    Err(Error::new(ErrorKind::Options, text).advice(
+        "--mode replace makes the table anew and takes its place when all was read; --mode append and upsert go beside what \
+         is read; or export to a file, and load that",
+    ))
+}
+
+/// Runs what takes locks that an export of the same table lets pass. Others may wait in front of it for the export: that is
+/// waited for within bounds.
+pub(crate) fn within_bounds<T>(
+    session: &mut Session,
+    relation: &Relation,
+    options: &LoadOptions,
+    lock: impl FnOnce(&mut Session) -> Result<T>,
+) -> Result<T> {
+    let is_users = |name: &str| name.trim().eq_ignore_ascii_case("lock_timeout");
+    let is_bounded =
+        options.lock_timeout.is_some() || options.settings.iter().any(|(name, _)| is_users(name));
+    if is_bounded || held(session, relation, options)?.is_none() {
+        return lock(session);
+    }
+    let set = |session: &mut Session, time: &str| {
+        session.execute(&format!("SET LOCAL lock_timeout = '{time}'")).map_err(Error::without_advice)
+    };
+    set(session, LOCK_TIMEOUT)?;
+    let locked = lock(session).map_err(|error| match error.sqlstate() {
+        Some("55P03") => error.advice(
+            "the export reads this very table, and somebody waits for its end before this load: load it when they are done",
+        ),
+        _ => error,
+    })?;
+    set(session, "0")?;
+    Ok(locked)
+}

@@ -1,0 +1,415 @@
+//! The thread that sends: rows are encoded while others are on their way.
+//!
+//! ```text
+//!  lanes ── buffer of whole rows ──▶ Queue ──▶ thread: CopyIn, or Bulk ──▶ socket
+//!    ▲                                │
+//!    └─────── buffer, empty again ◀───┘
+//! ```
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, Result};
+use pgarrow_encode::{HEADER, TRAILER};
+use pgarrow_protocol::Session;
+use pgarrow_sink::Stop;
+
+use crate::insert::{Inserts, insert};
+use crate::queue::{Buffer, Next, NotTaken, OnTheWay, Queue};
+use crate::report::Times;
+use crate::transaction::{outcome, roll_back, server_error_after, server_error_of_any_row};
+
+/// How long a server may go on taking what nobody wants any more, before it is told to stop.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How rows reach the table.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// By this COPY, of rows with so many values.
+    Copy { sql: String, n_columns: usize },
+    /// By INSERT.
+    Insert(Inserts),
+}
+
+impl Way {
+    /// Loads what the queue has, until its end. Without an end that was asked for, nothing is to stay.
+    pub(crate) fn load(&self, session: &mut Session, queue: &Queue) -> std::result::Result<Copied, Failed> {
+        match self {
+            Self::Copy { sql, n_columns } => copy(session, sql, *n_columns, queue),
+            Self::Insert(inserts) => insert(session, inserts, queue),
+        }
+    }
+}
+
+/// A COPY of one session, or its INSERTs, which a thread feeds.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    queue: Arc<Queue>,
+    state: Mutex<State>,
+    /// Stops the session of a pipe that was abandoned, and no other.
+    stop: Cancel,
+    attached: Option<AttachedSession>,
+    target: String,
+    /// Rows of the data that were committed before.
+    committed: u64,
+    /// Rows come from several readers, and have no numbers that anybody knows.
+    is_unnumbered: AtomicBool,
+}
+
+#[derive(Debug)]
+enum State {
+    Running(JoinHandle<Ended>),
+    /// The first failure, which everybody is told, and the session, to be ended in order.
+    Failed(Error, Option<Box<Session>>),
+    Over,
+}
+
+/// What came of it.
+#[derive(Debug)]
+struct Ended {
+    session: Session,
+    result: std::result::Result<Copied, Failed>,
+}
+
+/// Why it came to nothing.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// The server, or the connection to it.
+    Refused {
+        error: pgarrow_protocol::Error,
+        /// Which rows, if the server does not say it itself.
+        place: Option<String>,
+        /// It was the statement itself, not what came with it.
+        at_start: bool,
+    },
+    /// The server expects something else than was planned.
+    Unexpected(String),
+}
+
+impl From<pgarrow_protocol::Error> for Failed {
+    fn from(error: pgarrow_protocol::Error) -> Self {
+        Self::Refused { error, place: None, at_start: false }
+    }
+}
+
+impl Failed {
+    /// With where it was, and what is in the table. `is_unnumbered`: the server's numbers of rows are none of the data's.
+    pub(crate) fn told(self, target: &str, committed: u64, is_unnumbered: bool) -> Error {
+        match self {
+            Self::Refused { error, place, at_start } => {
+                let is_refused = at_start && error.sqlstate().is_some_and(is_about_copy);
+                let error = match is_unnumbered {
+                    true => server_error_of_any_row(error, target),
+                    false => server_error_after(error, target, place, committed),
+                };
+                match is_refused {
+                    true => error.advice("where COPY is not possible, --method insert is"),
+                    false => error,
+                }
+            }
+            Self::Unexpected(what) => {
+                Error::new(ErrorKind::Protocol, format!("{target}: {what}")).advice(outcome(committed))
+            }
+        }
+    }
+}
+
+/// What a server says that knows no such COPY: `feature_not_supported`, `syntax_error`.
+fn is_about_copy(sqlstate: &str) -> bool {
+    matches!(sqlstate, "0A000" | "42601")
+}
+
+/// Rows that the server has confirmed.
+#[derive(Debug, Default)]
+pub(crate) struct Copied {
+    pub(crate) rows: u64,
+    /// Of rows that were sent.
+    pub(crate) bytes: u64,
+    /// How long each buffer took until it was with the system.
+    pub(crate) times: Times,
+    /// Handing bytes to the system.
+    pub(crate) send: Duration,
+    /// While sending, until they were taken.
+    pub(crate) blocked: Duration,
+    /// Afterwards, until the server had loaded them.
+    pub(crate) wait: Duration,
+}
+
+/// Nobody waits for a thread that is not there any more, whatever has ended it.
+struct Closing(Arc<Queue>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Pipe {
+    /// Starts the COPY, or the INSERTs.
+    pub(crate) fn start(session: Session, way: Way, target: String) -> Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let stop = Cancel::new();
+        let attached = stop.attach(&session);
+        let closing = Closing(Arc::clone(&queue));
+        let work = move || {
+            let mut session = session;
+            let queue = &closing.0;
+            let result = way.load(&mut session, queue);
+            Ended { session, result }
+        };
+        let thread = thread::Builder::new().name("pgarrow-load".to_owned()).spawn(work);
+        let thread = thread.map_err(|error| {
+            Error::new(ErrorKind::Connection, format!("no thread could be started: {error}"))
+        })?;
+        Ok(Self {
+            queue,
+            state: Mutex::new(State::Running(thread)),
+            stop,
+            attached: Some(attached),
+            target,
+            committed: 0,
+            is_unnumbered: AtomicBool::new(false),
+        })
+    }
+
+    /// The same in a transaction that comes after so many rows of the data, for what errors say.
+    pub(crate) fn after(mut self, committed: u64) -> Self {
+        self.committed = committed;
+        self
+    }
+
+    /// From now on, rows come from several readers: their numbers say nothing.
+    pub(crate) fn set_unnumbered(&self) {
+        self.is_unnumbered.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_unnumbered(&self) -> bool {
+        self.is_unnumbered.load(Ordering::Relaxed)
+    }
+
+    /// Sends all there is and ends it. The session, and what came of it in the server's own words.
+    pub(crate) fn run(self, rows: Buffer) -> Option<(Session, std::result::Result<Copied, Failed>)> {
+        // Whoever takes nothing more says why.
+        let _ = self.queue.push(rows, &OnTheWay::default(), &Stop::default());
+        self.queue.finish();
+        self.join().map(|ended| (ended.session, ended.result))
+    }
+
+    /// Sends whole rows. Gives back an empty buffer.
+    ///
+    /// # Errors
+    ///
+    /// What it has failed with, however often it was told; or that the run was stopped.
+    pub(crate) fn send(&self, rows: Buffer, of: &OnTheWay, stop: &Stop) -> Result<Buffer> {
+        self.queue.push(rows, of, stop).map_err(|why| self.not_taken(why))
+    }
+
+    /// Waits until all that a lane has sent is with the system.
+    pub(crate) fn drain(&self, of: &OnTheWay, stop: &Stop) -> Result<()> {
+        match of.bytes() {
+            0 => Ok(()),
+            _ => self.queue.drain(of, stop).map_err(|why| self.not_taken(why)),
+        }
+    }
+
+    /// Ends it; the session, and what the server has confirmed.
+    pub(crate) fn finish(&self) -> Result<(Session, Copied)> {
+        if !self.queue.finish() {
+            return Err(self.failure());
+        }
+        match self.join() {
+            Some(Ended { session, result: Ok(copied) }) => Ok((session, copied)),
+            ended => Err(self.fail(&mut lock(&self.state), ended)),
+        }
+    }
+
+    /// Breaks it off, if it goes on. The session, as far as there is one.
+    fn abandon(&self) -> Option<Session> {
+        let state = self.take_state();
+        match state {
+            State::Running(thread) => {
+                if !self.queue.abandon(PATIENCE) {
+                    // It waits for a server that takes nothing, such as one that waits for a lock.
+                    self.stop.cancel();
+                }
+                thread.join().ok().map(|ended| ended.session)
+            }
+            State::Failed(_, session) => session.map(|session| *session),
+            State::Over => None,
+        }
+    }
+
+    fn not_taken(&self, why: NotTaken) -> Error {
+        match why {
+            NotTaken::Closed => self.failure(),
+            NotTaken::Stopped => Error::new(ErrorKind::Cancelled, "the load was stopped"),
+        }
+    }
+
+    /// What it has failed with.
+    fn failure(&self) -> Error {
+        let mut state = lock(&self.state);
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Running(thread) => self.fail(&mut state, thread.join().ok()),
+            State::Failed(error, session) => {
+                let again = error.again();
+                *state = State::Failed(error, session);
+                again
+            }
+            State::Over => ended_before(),
+        }
+    }
+
+    fn fail(&self, state: &mut State, ended: Option<Ended>) -> Error {
+        let (error, session) = match ended {
+            Some(Ended { session, result: Err(failed) }) => (self.told(failed), Some(session)),
+            Some(Ended { session, result: Ok(_) }) => (ended_before(), Some(session)),
+            None => {
+                let text = "the thread that sends rows has panicked; please report it";
+                (Error::new(ErrorKind::Protocol, text).advice(outcome(self.committed)), None)
+            }
+        };
+        let again = error.again();
+        *state = State::Failed(error, session.map(Box::new));
+        again
+    }
+
+    fn told(&self, failed: Failed) -> Error {
+        failed.told(&self.target, self.committed, self.is_unnumbered())
+    }
+
+    /// Nothing is locked afterwards; in the head of a `match`, it would be for all of its arms.
+    fn take_state(&self) -> State {
+        std::mem::replace(&mut *lock(&self.state), State::Over)
+    }
+
+    fn join(&self) -> Option<Ended> {
+        let state = self.take_state();
+        match state {
+            State::Running(thread) => thread.join().ok(),
+            state => {
+                *lock(&self.state) = state;
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        if let Some(session) = self.abandon() {
+            roll_back(session);
+        }
+        // Only now: until then, a server that keeps silent may have to be left.
+        drop(self.attached.take());
+    }
+}
+
+/// The thread's work. Without an end that was asked for, the COPY is broken off and nothing is loaded.
+fn copy(
+    session: &mut Session,
+    sql: &str,
+    n_columns: usize,
+    queue: &Queue,
+) -> std::result::Result<Copied, Failed> {
+    let started = session.copy_in(sql);
+    let mut copy = started.map_err(|error| Failed::Refused { error, place: None, at_start: true })?;
+    if !copy.is_binary() || copy.columns() != n_columns {
+        // Not even the server's own words would say what these rows become.
+        let what = format!(
+            "the server expects rows of {} columns in {} form, and {n_columns} in binary form were planned; please \
+             report it",
+            copy.columns(),
+            if copy.is_binary() { "binary" } else { "text" }
+        );
+        copy.fail("the rows have another number of columns")?;
+        return Err(Failed::Unexpected(what));
+    }
+    let (mut send, mut bytes, mut times) = (Duration::ZERO, 0, Times::default());
+    copy.write(HEADER)?;
+    loop {
+        match queue.next() {
+            Next::Rows(mut rows) => {
+                let started = Instant::now();
+                bytes += rows.buffer.rows().len() as u64;
+                copy.send_rows(rows.buffer.bytes_mut())?;
+                let took = started.elapsed();
+                send += took;
+                times.add(took);
+                queue.sent(rows);
+            }
+            Next::Finish => break,
+            // Dropped: CopyFail.
+            Next::Abandon => return Ok(Copied::default()),
+        }
+    }
+    let blocked = copy.waited();
+    let started = Instant::now();
+    copy.write(&TRAILER)?;
+    let rows = copy.finish()?;
+    let (send, wait) = (send.saturating_sub(blocked), started.elapsed());
+    Ok(Copied { rows, bytes, times, send, blocked, wait })
+}
+
+pub(crate) fn ended_before() -> Error {
+    Error::new(ErrorKind::Sink, "the load has failed before")
+}
+
+/// What is behind a lock is complete or was not begun, also after a panic.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use pgarrow_protocol::Config;
+    use pgarrow_testkit::{Script, messages};
+
+    use super::*;
+
+    /// The reason was thrown away, and what users saw was "the load has failed before".
+    #[test]
+    fn a_server_that_expects_other_rows_than_were_planned() {
+        // In binary form, of three columns.
+        let begun = b"G\0\0\0\x0d\x01\0\x03\0\x01\0\x01\0\x01".to_vec();
+        let broken_off = [messages::error_response("ERROR", "57014", "bad"), messages::ready_for_query()];
+        let rolled_back = [messages::command_complete("ROLLBACK"), messages::ready_for_query()];
+        let server = Script::new()
+            .login()
+            .expect_message(b'Q')
+            .send(begun)
+            .expect_message(b'f')
+            .send(broken_off.concat())
+            .expect_message(b'Q')
+            .send(rolled_back.concat())
+            .expect_message(b'X')
+            .start();
+        let session = Session::connect(&Config::parse(Some(&server.url())).unwrap()).unwrap();
+        let way = Way::Copy { sql: "COPY t FROM STDIN (FORMAT binary)".to_owned(), n_columns: 2 };
+        let pipe = Pipe::start(session, way, "public.t".to_owned()).unwrap();
+        // However often it is asked.
+        for _ in 0..2 {
+            let error = pipe.finish().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+            let text = error.to_string();
+            assert!(
+                text.starts_with("public.t: the server expects rows of 3 columns in binary form"),
+                "{text}"
+            );
+            assert!(text.contains("nothing was loaded"), "{text}");
+        }
+        // Whoever waited for a thread that had been waited for locked itself out.
+        let pipe = Arc::new(pipe);
+        let (joined, is_joined) = mpsc::channel();
+        let again = Arc::clone(&pipe);
+        thread::spawn(move || joined.send(again.join().is_none()));
+        assert!(is_joined.recv_timeout(Duration::from_secs(60)).expect("it waits for itself"));
+        assert_eq!(pipe.finish().unwrap_err().kind(), ErrorKind::Protocol);
+        drop(pipe);
+        server.finish();
+    }
+}

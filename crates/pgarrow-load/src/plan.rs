@@ -1,0 +1,401 @@
+//! What becomes of each field: which column, how it is made, and the statements for that.
+
+use arrow_schema::{Field, Schema};
+use pgarrow::{Error, ErrorKind, Result, quote_identifier, without_read_timeout};
+use pgarrow_catalog::{TargetColumn, format_types};
+use pgarrow_encode::{
+    Conversions, EncodeError, Encoder, RefusalKind, RowEncoder, Target as ColumnTarget, TypeTarget,
+    make_encoder,
+};
+use pgarrow_protocol::Session;
+use pgarrow_types::{ColumnType, DeclaredType, PgType, oid};
+
+use crate::conflict;
+use crate::create::is_made_of;
+use crate::detour::{Detour, as_text};
+use crate::exact::{Look, made_of_others, needs_zone};
+use crate::insert::{InsertColumn, Inserts};
+use crate::options::{IdentityValues, LoadMethod, LoadOptions};
+use crate::pipe::Way;
+use crate::replace::Replacement;
+use crate::report::LoadColumnReport;
+use crate::target::Target;
+
+/// A planned load: all that is decided before the first byte.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) encoder: RowEncoder,
+    /// Of the encoder's columns: name and type, for errors.
+    pub(crate) names: Vec<(String, String)>,
+    /// `COPY … FROM STDIN`.
+    pub(crate) copy: String,
+    /// What does the same by INSERT, if that is wanted.
+    pub(crate) inserts: Option<Inserts>,
+    /// The table in between, if the server has to read text: how it is made, and what brings its rows on.
+    pub(crate) staging: Option<Staging>,
+    /// The table is a new one, which takes another's place at the end.
+    pub(crate) replacement: Option<Replacement>,
+    pub(crate) columns: Vec<LoadColumnReport>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Which column a value was for, with its type, and never the value.
+    pub(crate) fn place(&self, error: &EncodeError) -> String {
+        match self.names.get(error.column) {
+            Some((name, type_name)) => format!("column {name:?} ({type_name})"),
+            None => "a column".to_owned(),
+        }
+    }
+
+    /// How rows reach the table, or the one in between.
+    pub(crate) fn way(&self) -> Way {
+        match &self.inserts {
+            Some(inserts) => Way::Insert(inserts.clone()),
+            None => Way::Copy { sql: self.copy.clone(), n_columns: self.encoder.columns() },
+        }
+    }
+}
+
+/// A table that holds text where the target's types are not known here, or rows whose key may be there, or what several
+/// connections have written.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    /// Quoted, with its schema.
+    table: String,
+    pub(crate) create: String,
+    /// Text is read in UTC.
+    in_utc: bool,
+    insert: String,
+    /// Rows whose key is there are left out.
+    pub(crate) skips: bool,
+}
+
+impl Staging {
+    /// Has the session's transaction read and print text in the zone that it is meant in. Only where text decides: defaults
+    /// and triggers see the zone, too.
+    pub(crate) fn set_zone(&self, session: &mut Session) -> std::result::Result<(), pgarrow_protocol::Error> {
+        if self.in_utc { session.execute("SET LOCAL TimeZone = 'UTC'") } else { Ok(()) }
+    }
+
+    /// Inserts its rows into the target. How many: one statement for all of them, in which the server has nothing to say for as
+    /// long as it takes, which is none of the read timeout's business.
+    pub(crate) fn bring_on(
+        &self,
+        session: &mut Session,
+    ) -> std::result::Result<u64, pgarrow_protocol::Error> {
+        without_read_timeout(session, |session| session.execute_counted(&self.insert, &[]))
+    }
+}
+
+/// A column that is sent.
+struct Sent {
+    name: String,
+    type_name: String,
+    index: usize,
+    encoder: Box<dyn Encoder>,
+    /// What it is sent as, if it is not sent as what it is.
+    detour: Option<Detour>,
+    /// How text is looked at that might say more than the type keeps.
+    look: Option<Look>,
+    /// How text is read, or printed again, depends on the session's time zone.
+    needs_zone: bool,
+    type_oid: u32,
+}
+
+/// The name of the table in between. It is of this session alone.
+pub(crate) const STAGING: &str = "pg_temp.pgarrow_load_staging";
+
+/// Plans the load of such batches.
+///
+/// # Errors
+///
+/// [`ErrorKind::Options`] with all that does not fit: fields without a column, columns without values that need some, types
+/// that cannot be made of one another.
+pub(crate) fn plan(
+    session: &mut Session,
+    target: &Target,
+    schema: &Schema,
+    options: &LoadOptions,
+) -> Result<Plan> {
+    let relation = &target.relation;
+    let mut troubles = unknown_fields(schema, &target.columns);
+    let (mut sent, mut columns, mut warnings) = (Vec::new(), Vec::new(), target.warnings.clone());
+    for column in &target.columns {
+        let found =
+            schema.fields().iter().enumerate().find(|(_, field)| *field.name() == column.column.column.name);
+        let report = |how, field: Option<&Field>| LoadColumnReport {
+            name: column.column.column.name.clone(),
+            pg_type: column.column.column.type_name.clone(),
+            arrow_type: field.map(|field| pgarrow::arrow_type(field.data_type())),
+            how,
+        };
+        match found {
+            Some((_, field)) if column.is_generated => {
+                warnings.push(format!(
+                    "column {:?} is generated by the server; its values are left out",
+                    field.name()
+                ));
+                columns.push(report("generated", None));
+            }
+            Some(_) if column.identity.is_some() && options.identity == IdentityValues::Generate => {
+                columns.push(report("generated", None));
+            }
+            Some((index, field)) => match send(index, field, column, options) {
+                Ok(column_sent) => {
+                    if column.identity.is_some() {
+                        warnings.push(format!(
+                            "identity column {:?} has the values of the data; its sequence does not know of them \
+                             (setval does that, or --identity generate)",
+                            field.name()
+                        ));
+                    }
+                    let how = match column_sent.detour {
+                        Some(_) => "text",
+                        None if options.opaque.get(field.name()).is_some() => "undecoded",
+                        None => "binary",
+                    };
+                    columns.push(report(how, Some(field)));
+                    sent.push(column_sent);
+                }
+                Err(trouble) => troubles.push(trouble),
+            },
+            None => {
+                let name = &column.column.column.name;
+                let is_filled = column.has_default || column.identity.is_some() || column.is_generated;
+                if column.is_not_null && !is_filled {
+                    troubles
+                        .push(format!("column {name:?} must not be NULL, and the data has no such column"));
+                }
+                let how = if column.is_generated { "generated" } else { "default" };
+                columns.push(report(how, None));
+            }
+        }
+    }
+    if !troubles.is_empty() {
+        let text = format!("this cannot be loaded into {}: {}", target.shown, troubles.join("; "));
+        return Err(Error::new(ErrorKind::Options, text));
+    }
+    look_closer(session, &mut sent)?;
+    let names: Vec<&str> = sent.iter().map(|sent| sent.name.as_str()).collect();
+    let clause = conflict::clause(session, target, &names, options)?;
+    let staging = staging(session, target, &sent, &clause, options)?;
+    let copied = match &staging {
+        Some(staging) => staging.table.clone(),
+        None => relation.quoted(),
+    };
+    let list: Vec<String> = sent.iter().map(|sent| quote_identifier(&sent.name)).collect();
+    // A list of no columns is no SQL; a row without columns is one of defaults.
+    let list = if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) };
+    if list.is_empty() && !target.columns.is_empty() {
+        let text = format!("the data has no column of {}", target.shown);
+        return Err(Error::new(ErrorKind::Options, text));
+    }
+    let inserts = match options.method {
+        LoadMethod::Copy => None,
+        LoadMethod::Insert => Some(inserts(session, &copied, &sent, staging.is_some())?),
+    };
+    let names = sent.iter().map(|sent| (sent.name.clone(), sent.type_name.clone())).collect();
+    let encoders = sent.into_iter().map(|sent| (sent.index, sent.encoder)).collect();
+    let encoder = RowEncoder::new(encoders)
+        .map_err(|refusal| Error::new(ErrorKind::Options, format!("{}: {refusal}", target.shown)))?;
+    let copy = format!("COPY {copied}{list} FROM STDIN (FORMAT binary)");
+    Ok(Plan {
+        encoder,
+        names,
+        copy,
+        inserts,
+        staging,
+        replacement: target.replacement.clone(),
+        columns,
+        warnings,
+    })
+}
+
+fn unknown_fields(schema: &Schema, columns: &[TargetColumn]) -> Vec<String> {
+    let mut troubles = Vec::new();
+    for (index, field) in schema.fields().iter().enumerate() {
+        let name = field.name();
+        let names = || columns.iter().map(|column| &column.column.column.name);
+        if schema.fields().iter().take(index).any(|before| before.name() == name) {
+            troubles.push(format!("the data has two columns {name:?}"));
+        } else if !names().any(|has| has == name) {
+            let similar = names().find(|has| has.to_lowercase() == name.to_lowercase());
+            let hint = match similar {
+                Some(similar) => {
+                    format!(" (it has {similar:?}: names must be equal, upper and lower case too)")
+                }
+                None => " (--add-columns adds it)".to_owned(),
+            };
+            troubles.push(format!("the table has no column {name:?}{hint}"));
+        }
+    }
+    troubles
+}
+
+/// How a field becomes a column's values.
+fn send(
+    index: usize,
+    field: &Field,
+    column: &TargetColumn,
+    options: &LoadOptions,
+) -> std::result::Result<Sent, String> {
+    let resolved = &column.column;
+    let (name, type_name) = (&resolved.column.name, &resolved.column.type_name);
+    if !column.may_insert {
+        return Err(format!("the role may not INSERT into column {name:?}"));
+    }
+    let target = ColumnTarget {
+        name: name.clone(),
+        pg_type: resolved.column.pg_type.clone(),
+        declared: resolved.declared.clone(),
+        type_name: type_name.clone(),
+    };
+    let conversions = match is_made_of(field, type_name, options) {
+        true => options.conversions.max(Conversions::Check),
+        false => options.conversions,
+    };
+    let sent = |encoder, detour| Sent {
+        name: name.clone(),
+        type_name: type_name.clone(),
+        index,
+        encoder,
+        detour,
+        look: None,
+        needs_zone: false,
+        type_oid: resolved.column.type_oid,
+    };
+    if let Some(source) = options.opaque.get(name) {
+        let here = ColumnType { oid: resolved.column.type_oid, modifier: resolved.column.type_modifier };
+        let encoder = as_is(field).filter(|_| source.goes_into(here));
+        // It was another one when the export was planned.
+        let changed =
+            || format!("column {name:?} became another type while the load was planned; start again");
+        return Ok(sent(encoder.ok_or_else(changed)?, None));
+    }
+    if let PgType::Array(array) = &target.pg_type
+        && array.is_vector
+    {
+        // Arrays of numbers are read from the same bytes, an empty one too; without NULL, and of one dimension, as text
+        // that has no other cannot tell.
+        if let Ok(encoder) = target.encoder(field, conversions) {
+            let numbers =
+                if array.element == PgType::Int2 { "pg_catalog.int2[]" } else { "pg_catalog.oid[]" };
+            return Ok(sent(encoder, Some(Detour::Numbers(numbers))));
+        }
+    }
+    let refusal = match target.encoder(field, conversions) {
+        Ok(encoder) => return Ok(sent(encoder, None)),
+        Err(refusal) => refusal,
+    };
+    let arrow_type = pgarrow::arrow_type(field.data_type());
+    let advice = match refusal.kind {
+        RefusalKind::NeedsServer => match as_text(field) {
+            Some((encoder, detour)) => {
+                let is_exact = target.type_target(field, conversions).conversions < Conversions::Round;
+                let by_element = matches!(detour, Detour::Texts);
+                let look = Look::at(&target.pg_type, &target.declared, by_element).filter(|_| is_exact);
+                let needs_zone = needs_zone(&target.pg_type, resolved.column.type_oid);
+                return Ok(Sent { look, needs_zone, ..sent(encoder, Some(detour)) });
+            }
+            None => "",
+        },
+        RefusalKind::NeedsCheck => " (--convert check allows it, and looks at every value)",
+        RefusalKind::NeedsRound => " (--convert round allows it, and rounds)",
+        _ => "",
+    };
+    Err(format!("column {name:?} is {type_name}, and {arrow_type} in the data: {refusal}{advice}"))
+}
+
+/// The bytes that another server's send function made, for the same type's receive function.
+fn as_is(field: &Field) -> Option<Box<dyn Encoder>> {
+    let (pg_type, declared) = (PgType::Bytea, DeclaredType::new(oid::BYTEA, -1));
+    let target = TypeTarget { pg_type: &pg_type, declared: &declared, conversions: Conversions::default() };
+    make_encoder(field, target).ok()
+}
+
+/// Of types that are only known by their text, those that are made of others are looked at.
+fn look_closer(session: &mut Session, sent: &mut [Sent]) -> Result<()> {
+    let unknown =
+        sent.iter().filter(|sent| sent.look == Some(Look::IfMadeOfOthers)).map(|sent| sent.type_oid);
+    let made = made_of_others(session, &unknown.collect::<Vec<_>>())?;
+    for sent in sent.iter_mut().filter(|sent| sent.look == Some(Look::IfMadeOfOthers)) {
+        sent.look = match sent.detour {
+            _ if !made.contains(&sent.type_oid) => None,
+            Some(Detour::Texts) => Some(Look::PrintedElements),
+            _ => Some(Look::Printed),
+        };
+    }
+    Ok(())
+}
+
+/// The table in between, if any column is sent as text, or rows may be there already, or several connections load.
+fn staging(
+    session: &mut Session,
+    target: &Target,
+    sent: &[Sent],
+    on_conflict: &str,
+    options: &LoadOptions,
+) -> Result<Option<Staging>> {
+    let needs_zone = sent.iter().any(|sent| sent.needs_zone);
+    // INSERT casts without one, unless what it casts is looked at, or read in a zone.
+    let is_direct = match options.method {
+        LoadMethod::Insert => !needs_zone && sent.iter().all(|sent| sent.look.is_none()),
+        LoadMethod::Copy => sent.iter().all(|sent| sent.detour.is_none()),
+    };
+    if is_direct && on_conflict.is_empty() && target.stage.is_none() {
+        return Ok(None);
+    }
+    let names = plain_types(session, sent)?;
+    let (mut columns, mut values) = (Vec::new(), Vec::new());
+    for (index, (sent, plain)) in sent.iter().zip(names).enumerate() {
+        let name = quote_identifier(&sent.name);
+        match sent.detour {
+            Some(detour) => {
+                let check = sent.look.map(|look| look.check(index, &sent.name, &sent.type_name, &plain));
+                columns.push(format!("{name} {}{}", detour.type_name(), check.unwrap_or_default()));
+                values.push(detour.expression(&name, &plain));
+            }
+            None => {
+                columns.push(format!("{name} {}", sent.type_name));
+                values.push(name);
+            }
+        }
+    }
+    let list: Vec<String> = sent.iter().map(|sent| quote_identifier(&sent.name)).collect();
+    let columns = columns.join(", ");
+    let (table, create) = match &target.stage {
+        Some(stage) => (stage.quoted(), format!("CREATE UNLOGGED TABLE {} ({columns})", stage.quoted())),
+        None => (STAGING.to_owned(), format!("CREATE TEMPORARY TABLE {STAGING} ({columns}) ON COMMIT DROP")),
+    };
+    let is_users = |(name, _): &(String, _)| name.trim().eq_ignore_ascii_case("TimeZone");
+    let in_utc = needs_zone && !options.settings.iter().any(is_users);
+    // As COPY does it: what is given for an identity column is taken.
+    let insert = format!(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}{on_conflict}",
+        target.relation.quoted(),
+        list.join(", "),
+        values.join(", ")
+    );
+    Ok(Some(Staging { table, create, in_utc, insert, skips: on_conflict.ends_with("DO NOTHING") }))
+}
+
+/// The types' names without modifiers: a cast to varchar(3) would cut, the assignment behind it refuses.
+fn plain_types(session: &mut Session, sent: &[Sent]) -> Result<Vec<String>> {
+    let types: Vec<(u32, i32)> = sent.iter().map(|sent| (sent.type_oid, -1)).collect();
+    Ok(format_types(session, &types)?)
+}
+
+/// INSERT into the table, or into the one in between, which casts nothing.
+fn inserts(session: &mut Session, table: &str, sent: &[Sent], is_staged: bool) -> Result<Inserts> {
+    let mut columns = Vec::new();
+    for (sent, plain) in sent.iter().zip(plain_types(session, sent)?) {
+        let (type_oid, around) = match sent.detour {
+            Some(detour) if is_staged => (0, (String::new(), format!("::{}", detour.type_name()))),
+            Some(detour) => (0, detour.around(&plain)),
+            None => (sent.type_oid, Default::default()),
+        };
+        columns.push(InsertColumn { name: quote_identifier(&sent.name), type_oid, around });
+    }
+    Ok(Inserts { table: table.to_owned(), columns })
+}

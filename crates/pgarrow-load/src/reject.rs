@@ -1,0 +1,350 @@
+//! Rows that cannot be loaded: found, left out, and handed on with the reason.
+//!
+//! ```text
+//!  batches ─▶ rows, encoded ─▶ 4,096 of them: SAVEPOINT, COPY ─▶ loaded
+//!               │                    └ refused: ROLLBACK TO, halves, … ─▶ single rows
+//!               └ a value that its column cannot hold ─────────────────────┴▶ rejects, in the order of the data
+//! ```
+//!
+//! One bad row costs two COPYs for each halving. Halves keep their order, so that of two rows with one key the first is
+//! loaded.
+
+mod reason;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow_schema::{Schema, SchemaRef};
+use arrow_select::interleave::interleave_record_batch;
+use pgarrow::{Error, ErrorKind, Result};
+use pgarrow_encode::ValueError;
+use pgarrow_protocol::{ServerError, Session};
+
+use crate::pipe::{Copied, Failed, Pipe, ended_before};
+use crate::plan::{Plan, STAGING};
+use crate::queue::Buffer;
+use crate::transaction::{server_error_after, with_outcome};
+use reason::{is_about_data, reason, reject_schema};
+
+/// Rows of one COPY, at most.
+const ROWS_MAX: usize = 4096;
+
+/// Bytes of rows after which a COPY begins, too.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Who receives rejected rows.
+pub(crate) type Receiver = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send>;
+
+/// Rows that wait to be loaded, and what becomes of them.
+pub(crate) struct Sieve {
+    plan: Arc<Plan>,
+    target: String,
+    /// A trigger, or the choice for rows whose key is there, may leave rows out.
+    pub(crate) may_leave_out: bool,
+    schema: SchemaRef,
+    receiver: Option<Receiver>,
+    limit: Option<u64>,
+    batches: Vec<Gathered>,
+    bytes: Vec<u8>,
+    rows: Vec<Row>,
+    rejects: Vec<Reject>,
+    /// Rows that were rejected, in all.
+    pub(crate) rejected: u64,
+    /// Rows of the data that are committed.
+    pub(crate) committed: u64,
+}
+
+/// A batch some of whose rows wait.
+struct Gathered {
+    batch: RecordBatch,
+    /// Rows of the data before its first one.
+    rows_before: u64,
+}
+
+/// An encoded row.
+#[derive(Clone, Copy)]
+struct Row {
+    place: Place,
+    /// Where it ends in the bytes.
+    end: usize,
+}
+
+/// Index of the batch, and row in it.
+type Place = (usize, usize);
+
+struct Reject {
+    place: Place,
+    sqlstate: Option<String>,
+    reason: String,
+}
+
+/// What was loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    /// By the server's count.
+    pub(crate) rows: u64,
+    pub(crate) sent: u64,
+    pub(crate) bytes: u64,
+    pub(crate) copied: Copied,
+}
+
+/// Without the rows, which are of tables.
+impl fmt::Debug for Sieve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sieve of {}: {} rows wait, {} were rejected", self.target, self.rows.len(), self.rejected)
+    }
+}
+
+impl Sieve {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        target: String,
+        may_leave_out: bool,
+        schema: &Schema,
+        limit: Option<u64>,
+    ) -> Self {
+        Self {
+            plan,
+            target,
+            may_leave_out,
+            schema: reject_schema(schema),
+            receiver: None,
+            limit,
+            batches: Vec::new(),
+            bytes: Vec::new(),
+            rows: Vec::new(),
+            rejects: Vec::new(),
+            rejected: 0,
+            committed: 0,
+        }
+    }
+
+    /// Of rejected rows.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(crate) fn set_receiver(&mut self, receiver: Receiver) {
+        self.receiver = Some(receiver);
+    }
+
+    /// Takes rows of the batch, from `first` on, until it is full. The row behind the last that was taken.
+    ///
+    /// `rows_before` are the rows of the data before the batch's first one.
+    pub(crate) fn gather(&mut self, batch: &RecordBatch, first: usize, rows_before: u64) -> Result<usize> {
+        let plan = Arc::clone(&self.plan);
+        let refuse = |error| {
+            Error::new(ErrorKind::Value, format!("{}, {}: {}", self.target, plan.place(&error), error.cause))
+        };
+        let bound = plan.encoder.bind(batch).map_err(refuse)?;
+        let index = self.batches.len();
+        self.batches.push(Gathered { batch: batch.clone(), rows_before });
+        let mut row = first;
+        while row < bound.rows() && !self.is_full() {
+            let place = (index, row);
+            match bound.write_row(row, &mut self.bytes) {
+                Ok(()) => self.rows.push(Row { place, end: self.bytes.len() }),
+                Err(error) => {
+                    let advice = match error.cause {
+                        ValueError::LostDigits => "; --convert round rounds them away",
+                        ValueError::LostBlanks => "; --convert round lets it",
+                        _ => "",
+                    };
+                    let reason = format!("{}: {}{advice}", plan.place(&error), error.cause);
+                    self.reject(Reject { place, sqlstate: None, reason })?;
+                }
+            }
+            row += 1;
+        }
+        Ok(row)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows.len() + self.rejects.len() >= ROWS_MAX || self.bytes.len() >= BYTES_MAX
+    }
+
+    /// Loads what waits. The session, whose transaction has failed for good with an error, is rolled back by the caller.
+    pub(crate) fn flush(&mut self, session: &mut Option<Session>) -> Result<Loaded> {
+        let mut loaded = Loaded::default();
+        if !self.rows.is_empty() {
+            self.sift(session, 0..self.rows.len(), false, &mut loaded)?;
+        }
+        self.hand_out()?;
+        self.batches.clear();
+        self.bytes.clear();
+        self.rows.clear();
+        Ok(loaded)
+    }
+
+    /// Loads these rows, or those of their halves. Whether any was rejected.
+    ///
+    /// `is_bad`: they cannot all be good.
+    fn sift(
+        &mut self,
+        session: &mut Option<Session>,
+        range: Range<usize>,
+        is_bad: bool,
+        loaded: &mut Loaded,
+    ) -> Result<bool> {
+        let n_rows = range.len();
+        if n_rows == 1 || !is_bad {
+            match self.attempt(session, range.clone(), loaded)? {
+                None => return Ok(false),
+                Some(refused) if n_rows == 1 => {
+                    let row = self.rows.get(range.start).ok_or_else(ended_before)?;
+                    let reason = reason(&refused);
+                    self.reject(Reject { place: row.place, sqlstate: Some(refused.sqlstate), reason })?;
+                    return Ok(true);
+                }
+                Some(_) => {}
+            }
+        }
+        let middle = range.start + n_rows / 2;
+        let is_left_bad = self.sift(session, range.start..middle, false, loaded)?;
+        let is_right_bad = self.sift(session, middle..range.end, !is_left_bad, loaded)?;
+        Ok(is_left_bad || is_right_bad)
+    }
+
+    /// Loads these rows under a savepoint. What the server has against their data, if it has.
+    fn attempt(
+        &self,
+        session: &mut Option<Session>,
+        range: Range<usize>,
+        loaded: &mut Loaded,
+    ) -> Result<Option<ServerError>> {
+        let sent = range.len() as u64;
+        let mut own = session.take().ok_or_else(ended_before)?;
+        let begun = own.execute("SAVEPOINT pgarrow_load");
+        if let Err(error) = begun {
+            *session = Some(own);
+            return Err(self.failed(error, &range));
+        }
+        let pipe = Pipe::start(own, self.plan.way(), self.target.clone())?;
+        let rows = self.bytes_of(&range);
+        let bytes = rows.len() as u64;
+        let (own, result) = pipe.run(Buffer::of(rows)).ok_or_else(ended_before)?;
+        let own = session.insert(own);
+        let result = match result {
+            Ok(copied) => self.bring_on(own, sent, copied.rows).map(|rows| (rows, copied)),
+            Err(Failed::Refused { error, .. }) => Err(error),
+            Err(Failed::Unexpected(what)) => {
+                return Err(Error::new(ErrorKind::Protocol, format!("{}: {what}", self.target)));
+            }
+        };
+        match result {
+            Ok((rows, copied)) => {
+                if rows != sent && !(self.may_leave_out && rows < sent) {
+                    let text =
+                        format!("{}: {sent} rows were sent, and the server has counted {rows}", self.target);
+                    return Err(Error::new(ErrorKind::Protocol, text));
+                }
+                loaded.rows += rows;
+                loaded.sent += sent;
+                loaded.bytes += bytes;
+                loaded.copied.send += copied.send;
+                loaded.copied.blocked += copied.blocked;
+                loaded.copied.wait += copied.wait;
+                Ok(None)
+            }
+            Err(error) if error.server_error().is_some_and(is_about_data) => {
+                let undo = "ROLLBACK TO SAVEPOINT pgarrow_load; RELEASE SAVEPOINT pgarrow_load";
+                own.execute(undo).map_err(|error| self.failed(error, &range))?;
+                Ok(error.server_error().cloned())
+            }
+            Err(error) => Err(self.failed(error, &range)),
+        }
+    }
+
+    /// From the table in between to the target, if there is one; it is empty then. The rows that the server has counted.
+    fn bring_on(
+        &self,
+        session: &mut Session,
+        sent: u64,
+        copied: u64,
+    ) -> std::result::Result<u64, pgarrow_protocol::Error> {
+        let release = "RELEASE SAVEPOINT pgarrow_load";
+        match &self.plan.staging {
+            // Rows are missing already: their number tells.
+            Some(_) if copied != sent => Ok(copied),
+            Some(staging) => {
+                let rows = staging.bring_on(session)?;
+                session.execute(&format!("TRUNCATE TABLE {STAGING}; {release}"))?;
+                Ok(rows)
+            }
+            None => session.execute(release).map(|()| copied),
+        }
+    }
+
+    fn bytes_of(&self, range: &Range<usize>) -> &[u8] {
+        let end_of = |index: usize| self.rows.get(index).map_or(0, |row| row.end);
+        let start = range.start.checked_sub(1).map_or(0, end_of);
+        let end = range.end.checked_sub(1).map_or(0, end_of);
+        self.bytes.get(start..end).unwrap_or_default()
+    }
+
+    /// An error that is about no row's data.
+    fn failed(&self, error: pgarrow_protocol::Error, range: &Range<usize>) -> Error {
+        let number = |index: usize| self.rows.get(index).map_or(0, |row| self.number(row.place));
+        let (first, last) = (number(range.start), number(range.end.saturating_sub(1)));
+        let place = format!("{}, rows {first} to {last} of the data", self.target);
+        server_error_after(error, &place, None, self.committed)
+    }
+
+    /// The row's number in the data, from 1.
+    fn number(&self, (batch, row): Place) -> u64 {
+        self.batches.get(batch).map_or(0, |gathered| gathered.rows_before) + row as u64 + 1
+    }
+
+    fn reject(&mut self, reject: Reject) -> Result<()> {
+        self.rejected += 1;
+        if let Some(limit) = self.limit.filter(|limit| self.rejected > *limit) {
+            let row = self.number(reject.place);
+            let text = format!(
+                "{}: more than {limit} rows cannot be loaded; row {row} of the data is the next",
+                self.target
+            );
+            let mut error = Error::new(ErrorKind::Value, text);
+            if let Some(sqlstate) = &reject.sqlstate {
+                error = error.advice(format_args!("SQLSTATE {sqlstate}"));
+            }
+            return Err(error);
+        }
+        self.rejects.push(reject);
+        Ok(())
+    }
+
+    /// Gives what was rejected to the receiver, in the order of the data.
+    fn hand_out(&mut self) -> Result<()> {
+        let mut rejects = std::mem::take(&mut self.rejects);
+        let Some(receiver) = self.receiver.as_mut().filter(|_| !rejects.is_empty()) else { return Ok(()) };
+        rejects.sort_by_key(|reject| reject.place);
+        let batches: Vec<&RecordBatch> = self.batches.iter().map(|gathered| &gathered.batch).collect();
+        let places: Vec<Place> = rejects.iter().map(|reject| reject.place).collect();
+        let number = |&(batch, row): &Place| {
+            self.batches.get(batch).map_or(0, |gathered| gathered.rows_before) + row as u64 + 1
+        };
+        let numbers = UInt64Array::from_iter_values(places.iter().map(number));
+        let sqlstates: StringArray = rejects.iter().map(|reject| reject.sqlstate.as_deref()).collect();
+        let reasons = StringArray::from_iter_values(rejects.iter().map(|reject| &reject.reason));
+        let rows = interleave_record_batch(&batches, &places).and_then(|rows| {
+            let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
+            columns.extend([Arc::new(numbers) as ArrayRef, Arc::new(sqlstates), Arc::new(reasons)]);
+            RecordBatch::try_new(Arc::clone(&self.schema), columns)
+        });
+        let rows = rows.map_err(|error| {
+            Error::new(
+                ErrorKind::Value,
+                format!("{}: rejected rows cannot be gathered: {error}", self.target),
+            )
+        })?;
+        receiver(&rows)
+    }
+}
+
+/// What a failed load says of rows that were rejected.
+pub(crate) fn not_final(error: Error, committed: u64) -> Error {
+    with_outcome(error, committed)
+        .advice("of the rows that were handed out as rejected, those behind are not final")
+}

@@ -1,0 +1,283 @@
+//! The table that is loaded: found or made, locked, and what its catalog says of its columns.
+
+use arrow_schema::Schema;
+use pgarrow::{ColumnType, Error, ErrorKind, OpaqueColumns, PgColumn, Result, without_read_timeout};
+use pgarrow_catalog::{
+    CatalogError, Relation, RelationKind, RelationName, TargetColumn, WriteAccess, resolve, target_columns,
+    write_access,
+};
+use pgarrow_protocol::Session;
+
+use crate::create::{add_columns, create};
+use crate::options::{LoadMethod, LoadMode, LoadOptions, OnConflict};
+use crate::own_locks::{refuse_exclusive, within_bounds};
+use crate::replace::Replacement;
+use crate::transaction::{begin, server_error, server_error_after, with_outcome};
+
+/// A table that is ready to be loaded, in the session's transaction.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) relation: Relation,
+    /// Schema and name as the user knows them.
+    pub(crate) shown: String,
+    /// The table is a new one, which takes another's place at the end.
+    pub(crate) replacement: Option<Replacement>,
+    /// The table in between that several writers fill, if there is one.
+    pub(crate) stage: Option<RelationName>,
+    pub(crate) columns: Vec<TargetColumn>,
+    /// A trigger, or the choice for rows whose key is there, may leave rows out.
+    pub(crate) may_leave_out: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Finds or makes the table, and locks it: its columns are what they are until the transaction ends.
+pub(crate) fn open(
+    session: &mut Session,
+    name: &RelationName,
+    schema: &Schema,
+    options: &LoadOptions,
+) -> Result<Target> {
+    let mut warnings = Vec::new();
+    let mode = match options.mode {
+        // There is nothing whose place it would take.
+        LoadMode::Replace if is_missing(session, name)? => LoadMode::Create,
+        mode => mode,
+    };
+    let relation = match mode {
+        LoadMode::Create => create(session, name, schema, options.types_from, &mut warnings)?,
+        LoadMode::Append | LoadMode::Truncate | LoadMode::Upsert | LoadMode::Replace => find(session, name)?,
+    };
+    let shown = relation.to_string();
+    // What is not read by the export itself is waited for as long as the user says.
+    let replacement = within_bounds(session, &relation, options, |session| {
+        without_read_timeout(session, |session| take(session, &relation, mode, options))
+    })?;
+    let relation = replacement.as_ref().map_or(relation, |replacement| replacement.table().clone());
+    let target = Target {
+        relation,
+        shown,
+        replacement,
+        stage: None,
+        columns: Vec::new(),
+        may_leave_out: false,
+        warnings,
+    };
+    target.with_columns(session, name, schema, options)
+}
+
+/// Sees that the relation can be written to, and locks it; empties it, or makes the table that will take its place. All of
+/// that may wait for others.
+fn take(
+    session: &mut Session,
+    relation: &Relation,
+    mode: LoadMode,
+    options: &LoadOptions,
+) -> Result<Option<Replacement>> {
+    let failed = |error| server_error(error, &relation.to_string());
+    if mode == LoadMode::Replace {
+        return Replacement::begin(session, relation.clone()).map(Some);
+    }
+    check_access(relation, write_access(session, relation)?, options.method)?;
+    match mode {
+        LoadMode::Truncate => {
+            refuse_exclusive(session, relation, options, "--mode truncate")?;
+            let sql = format!("TRUNCATE TABLE {}", relation.quoted());
+            session.execute(&sql).map_err(|error| match error.sqlstate() {
+                Some("0A000") => failed(error)
+                    .advice("tables that refer to it would have to be emptied, too: load by another mode"),
+                _ => failed(error),
+            })?;
+        }
+        LoadMode::Append | LoadMode::Upsert if relation.kind != RelationKind::ForeignTable => {
+            lock(session, relation).map_err(failed)?;
+        }
+        LoadMode::Append | LoadMode::Upsert | LoadMode::Create | LoadMode::Replace => {}
+    }
+    Ok(None)
+}
+
+/// The types of the table's columns, by name; `None` if it will be made. In a transaction that is to be rolled back.
+pub(crate) fn column_types(
+    session: &mut Session,
+    name: &RelationName,
+    options: &LoadOptions,
+) -> Result<Option<OpaqueColumns>> {
+    begin(session, options)?;
+    if options.mode == LoadMode::Replace && is_missing(session, name)? {
+        return Ok(None);
+    }
+    let relation = find(session, name)?;
+    let columns = target_columns(session, &relation)?.into_iter().map(|target| {
+        let PgColumn { name, type_oid, type_modifier, .. } = target.column.column;
+        (name, ColumnType { oid: type_oid, modifier: type_modifier })
+    });
+    Ok(Some(columns.collect()))
+}
+
+/// Finds and locks a table that has been loaded into, in a transaction that goes on with that. So many rows of the data are
+/// committed.
+pub(crate) fn open_again(
+    session: &mut Session,
+    name: &RelationName,
+    schema: &Schema,
+    options: &LoadOptions,
+    committed: u64,
+) -> Result<Target> {
+    look_again(session, name, schema, options, committed).map_err(|error| with_outcome(error, committed))
+}
+
+fn look_again(
+    session: &mut Session,
+    name: &RelationName,
+    schema: &Schema,
+    options: &LoadOptions,
+    committed: u64,
+) -> Result<Target> {
+    let relation = resolve(session, name).map_err(|error| match error {
+        CatalogError::UnknownRelation { .. } => {
+            Error::from(error).advice("it was dropped or renamed after rows were loaded into it")
+        }
+        _ => error.into(),
+    })?;
+    let shown = relation.to_string();
+    check_access(&relation, write_access(session, &relation)?, options.method)?;
+    if relation.kind != RelationKind::ForeignTable {
+        let locked = without_read_timeout(session, |session| lock(session, &relation));
+        locked.map_err(|error| server_error_after(error, &shown, None, committed))?;
+    }
+    let target = Target {
+        relation,
+        shown,
+        replacement: None,
+        stage: None,
+        columns: Vec::new(),
+        may_leave_out: false,
+        warnings: Vec::new(),
+    };
+    target.with_columns(session, name, schema, options)
+}
+
+impl Target {
+    /// Reads the columns, and adds those that are missing if that is wanted.
+    fn with_columns(
+        mut self,
+        session: &mut Session,
+        name: &RelationName,
+        schema: &Schema,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        // Between its name and its lock, another table may have taken its name.
+        let named = self.replacement.as_ref().map_or(&self.relation, Replacement::replaced);
+        if find(session, name)?.oid != named.oid {
+            let text =
+                format!("{} was replaced by another table while it was looked up; start again", self.shown);
+            return Err(Error::new(ErrorKind::Server, text));
+        }
+        let relation = &self.relation;
+        self.columns = target_columns(session, relation)?;
+        if options.add_columns {
+            let is_there = |name: &str| self.columns.iter().any(|column| column.column.column.name == name);
+            let missing: Vec<_> =
+                schema.fields().iter().filter(|field| !is_there(field.name())).cloned().collect();
+            if !missing.is_empty() {
+                refuse_exclusive(session, relation, options, "--add-columns")?;
+                let warnings = &mut self.warnings;
+                without_read_timeout(session, |session| {
+                    add_columns(session, relation, &missing, options.types_from, warnings)
+                })?;
+                self.columns = target_columns(session, relation)?;
+            }
+        }
+        self.may_leave_out =
+            has_row_triggers(session, relation)? || options.on_conflict()? != OnConflict::Error;
+        if options.method == LoadMethod::Insert {
+            // Behind a view, there may be a table with triggers.
+            self.may_leave_out |= relation.kind == RelationKind::View || has_insert_rules(session, relation)?;
+        }
+        Ok(self)
+    }
+}
+
+/// Whether no relation has this name.
+pub(crate) fn is_missing(session: &mut Session, name: &RelationName) -> Result<bool> {
+    match resolve(session, name) {
+        Ok(_) => Ok(false),
+        Err(CatalogError::UnknownRelation { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn find(session: &mut Session, name: &RelationName) -> Result<Relation> {
+    resolve(session, name).map_err(|error| match error {
+        CatalogError::UnknownRelation { .. } => Error::from(error).advice("--mode create makes it"),
+        _ => error.into(),
+    })
+}
+
+/// What COPY takes anyway, before the columns are read: nobody can change them in between.
+fn lock(session: &mut Session, relation: &Relation) -> std::result::Result<(), pgarrow_protocol::Error> {
+    let sql = "SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')";
+    let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
+    let table = relation.quoted();
+    match rows.first().is_some_and(|row| row.text(0) == Some("t")) {
+        true => session.execute(&format!("LOCK TABLE {table} IN ROW EXCLUSIVE MODE")),
+        // LOCK is for those who may write to all columns. What is planned is locked, and is not run.
+        false => session.query(&format!("EXPLAIN INSERT INTO {table} DEFAULT VALUES"), &[]).map(drop),
+    }
+}
+
+fn check_access(relation: &Relation, access: WriteAccess, method: LoadMethod) -> Result<()> {
+    let refuse = |why: &str| Err(Error::new(ErrorKind::Options, format!("{relation} {why}")));
+    let copies = method == LoadMethod::Copy;
+    match (access, relation.kind) {
+        (WriteAccess { insert: true, .. }, _) if !copies => Ok(()),
+        (WriteAccess { row_security: true, .. }, _) if copies => refuse(
+            "has row security, with which COPY does not work; load by INSERT (--method insert), as its owner, or as a \
+             role with BYPASSRLS",
+        ),
+        (WriteAccess { copy: true, .. }, _) if copies => Ok(()),
+        (_, RelationKind::MaterializedView) => {
+            refuse("is a materialized view: load the tables that it is made of, and refresh it")
+        }
+        (WriteAccess { insert: true, .. }, RelationKind::View) => refuse(
+            "is a view without an INSTEAD OF INSERT trigger: load it by INSERT (--method insert), or the table behind it",
+        ),
+        (_, RelationKind::View) => refuse(
+            "is a view that takes no INSERT, and has no INSTEAD OF trigger for it: load the table behind it",
+        ),
+        (_, kind) if copies => refuse(&format!("is a {}, which COPY cannot load", kind.as_str())),
+        (_, kind) => refuse(&format!("is a {}, which INSERT cannot load", kind.as_str())),
+    }
+}
+
+/// Rules that stand for an INSERT, or come with it: what the server then counts are the rows of one of their statements.
+/// COPY knows no rules.
+///
+/// Source: "Rules and Command Status" in <https://www.postgresql.org/docs/current/rules-status.html>; `ev_type` is a
+/// `CmdType` of `src/include/nodes/nodes.h`.
+pub(crate) fn has_insert_rules(session: &mut Session, relation: &Relation) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_rewrite r \
+                 WHERE r.ev_class OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+                   AND r.ev_type OPERATOR(pg_catalog.=) '3'::pg_catalog.\"char\")";
+    let rows = session.query(sql, &[Some(&relation.oid.to_string())]).map_err(Error::without_advice)?;
+    Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
+}
+
+/// Triggers before or instead of an INSERT of a row: they may return nothing, and the row is left out. Those of partitions
+/// count, too.
+///
+/// Source: `CopyFrom` in PostgreSQL's `src/backend/commands/copyfrom.c`; `tgtype` as in
+/// `src/include/catalog/pg_trigger.h`: 1 for each row, 2 before, 4 on INSERT, 64 instead of.
+fn has_row_triggers(session: &mut Session, relation: &Relation) -> Result<bool> {
+    let sql = "WITH RECURSIVE tree(oid) AS ( \
+                 SELECT $1::pg_catalog.oid \
+                 UNION \
+                 SELECT i.inhrelid FROM tree t \
+                 JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid) \
+               SELECT EXISTS (SELECT FROM tree t \
+                 JOIN pg_catalog.pg_trigger g ON g.tgrelid OPERATOR(pg_catalog.=) t.oid \
+                 WHERE (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 5) OPERATOR(pg_catalog.=) 5 \
+                   AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 66) OPERATOR(pg_catalog.<>) 0)";
+    let rows = session.query(sql, &[Some(&relation.oid.to_string())]).map_err(Error::without_advice)?;
+    Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
+}

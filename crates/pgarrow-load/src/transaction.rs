@@ -1,0 +1,237 @@
+//! The transaction of a load: how it begins, and what is said about what ends it.
+
+use std::time::Duration;
+
+use pgarrow::{Error, ErrorKind, Result, server_timeout, session_settings, without_read_timeout};
+use pgarrow_protocol::{Session, TransactionStatus};
+
+use crate::exact;
+use crate::options::LoadOptions;
+
+/// Begins a transaction that writes.
+///
+/// Everything is SET LOCAL: behind a pooler a session's settings would stay with a server process that somebody else
+/// gets next.
+pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> {
+    let users = session_settings(options.role.as_deref(), &options.settings)?;
+    let lock_timeout = server_timeout(options.lock_timeout);
+    let mut settings = vec![
+        ("statement_timeout", "0"),
+        ("lock_timeout", lock_timeout.as_str()),
+        ("idle_in_transaction_session_timeout", "0"),
+        // How the text of values is read that the server has to cast, and printed to be compared: as exports have it.
+        ("DateStyle", "ISO, YMD"),
+        ("IntervalStyle", "postgres"),
+        ("extra_float_digits", "3"),
+        ("bytea_output", "hex"),
+        ("standard_conforming_strings", "on"),
+        ("xmloption", "content"),
+    ];
+    if session.server_version_num() >= 170_000 {
+        settings.push(("transaction_timeout", "0"));
+    }
+    let mut sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{users}");
+    for (name, value) in settings {
+        let is_users = options.settings.iter().any(|(users, _)| users.trim().eq_ignore_ascii_case(name));
+        if !is_users {
+            sql.push_str(&format!("; SET LOCAL {name} = '{value}'"));
+        }
+    }
+    let was_usable = session.is_usable();
+    session.execute(&sql).map_err(|error| match error.sqlstate() {
+        // After the last COMMIT, which was known to have succeeded, the connection was lost.
+        _ if !was_usable => Error::new(ErrorKind::Connection, error.to_string()),
+        Some("25006") => Error::without_advice(error)
+            .context("the target cannot be written to")
+            .advice("name a server that is no standby (target_session_attrs=read-write finds it)"),
+        _ => Error::without_advice(error),
+    })?;
+    if session.transaction_status() != TransactionStatus::InTransaction {
+        let text = "the server was told to begin a transaction, and is in none: \
+                    a load needs one; if this is a pooler, connect past it";
+        return Err(Error::new(ErrorKind::Server, text));
+    }
+    Ok(())
+}
+
+/// Commits. What takes long there, such as constraints that are checked late, or a standby that is waited for, is none of
+/// the read timeout's business: giving up would only mean that nobody knows what became of the rows.
+pub(crate) fn commit(session: &mut Session) -> std::result::Result<(), pgarrow_protocol::Error> {
+    without_read_timeout(session, Session::commit)
+}
+
+/// How long a session may take to take back what it has done.
+pub(crate) const ROLLBACK_TIME: Duration = Duration::from_secs(5);
+
+/// Ends a session whose transaction has failed. When this returns, the target is as it was, unless the server keeps
+/// silent; then it is as soon as the server sees that the connection has ended.
+pub(crate) fn roll_back(mut session: Session) {
+    session.set_read_timeout(Some(ROLLBACK_TIME));
+    let _ = session.execute("ROLLBACK");
+    session.close();
+}
+
+/// An error of the target's server in a load's first transaction, with where in the data it was.
+pub(crate) fn server_error(error: pgarrow_protocol::Error, target: &str) -> Error {
+    server_error_after(error, target, None, 0)
+}
+
+/// The same in a transaction that comes after so many rows of the data, which are committed. `known`: where in the data it
+/// was, if the server does not say it.
+pub(crate) fn server_error_after(
+    error: pgarrow_protocol::Error,
+    target: &str,
+    known: Option<String>,
+    committed: u64,
+) -> Error {
+    let place = told_place(&error).or(known).map(|place| shifted(&place, committed));
+    told(error, target, place, committed)
+}
+
+/// The same for rows of several readers, whose numbers in the COPY are none of the data.
+pub(crate) fn server_error_of_any_row(error: pgarrow_protocol::Error, target: &str) -> Error {
+    let place = column(&error);
+    told(error, target, place, 0)
+}
+
+/// Of the place that the server has told, what is no number of a row.
+fn column(error: &pgarrow_protocol::Error) -> Option<String> {
+    let place = told_place(error)?;
+    place.split_once(", ").map(|(_, column)| column.to_owned())
+}
+
+/// The same where only writers of this very load can be in one another's way, by the keys of their rows.
+pub(crate) fn server_error_of_writer(error: pgarrow_protocol::Error, target: &str) -> Error {
+    let place = column(&error);
+    match error.sqlstate() {
+        Some("40P01" | "55P03") => told_with(error, target, None, 0, Some(SAME_KEY)),
+        _ => told(error, target, place, 0),
+    }
+}
+
+/// What makes one writer wait for another one.
+const SAME_KEY: &str = "a writer has waited for another one that had the same key, which is in the data twice; with one writer \
+                        (--writers 1), the server names it";
+
+fn told(error: pgarrow_protocol::Error, target: &str, place: Option<String>, committed: u64) -> Error {
+    let advice = error.server_error().and_then(|server| advice(&server.sqlstate, &server.message));
+    told_with(error, target, place, committed, advice)
+}
+
+fn told_with(
+    error: pgarrow_protocol::Error,
+    target: &str,
+    place: Option<String>,
+    committed: u64,
+    advice: Option<&str>,
+) -> Error {
+    let error = match place {
+        Some(place) => Error::without_advice(error).context(format!("{target} ({place})")),
+        None => Error::without_advice(error).context(target),
+    };
+    if error.kind() == ErrorKind::OutcomeUnknown {
+        return error;
+    }
+    let error = error.advice(outcome(committed));
+    match advice {
+        Some(advice) => error.advice(advice),
+        None => error,
+    }
+}
+
+fn told_place(error: &pgarrow_protocol::Error) -> Option<String> {
+    error.server_error().and_then(|server| server.where_.as_deref()).and_then(place)
+}
+
+/// With what is in the table and what to do, unless the error says it.
+pub(crate) fn with_outcome(error: Error, committed: u64) -> Error {
+    let outcome = outcome(committed);
+    if error.kind() == ErrorKind::OutcomeUnknown || error.to_string().contains(&outcome) {
+        return error;
+    }
+    let advice = error.sqlstate().and_then(|sqlstate| advice(sqlstate, &error.to_string()));
+    let error = error.advice(outcome);
+    match advice {
+        Some(advice) => error.advice(advice),
+        None => error,
+    }
+}
+
+/// What is in the table after a failure, if so many rows of the data were committed before.
+pub(crate) fn outcome(committed: u64) -> String {
+    match committed {
+        0 => "nothing was loaded".to_owned(),
+        _ => format!(
+            "the first {committed} rows of the data are loaded; started again with the same restart key, the load goes \
+             on behind them"
+        ),
+    }
+}
+
+/// `row 3, column c4` as a place in data that has so many rows before.
+fn shifted(place: &str, rows_before: u64) -> String {
+    let (rows, column) = place.split_at(place.find(',').unwrap_or(place.len()));
+    let shift = |word: &str| match word.parse::<u64>() {
+        Ok(row) => row.saturating_add(rows_before).to_string(),
+        Err(_) => word.to_owned(),
+    };
+    let words: Vec<String> = rows.split(' ').map(shift).collect();
+    words.join(" ") + column
+}
+
+/// `line 3, column x` of `COPY t, line 3, column x`. Behind a colon there may be a value.
+///
+/// Source: `CopyFromErrorCallback` in PostgreSQL's `src/backend/commands/copyfrom.c`; with other languages for
+/// messages, other words stand for line and column.
+fn place(context: &str) -> Option<String> {
+    let line = context.lines().find(|line| line.starts_with("COPY "))?;
+    let (_, place) = line.split_once(", ")?;
+    let place = place.split(':').next().unwrap_or(place).trim();
+    // Rows are what people count.
+    Some(match place.strip_prefix("line ") {
+        Some(rest) => format!("row {rest}"),
+        None => place.to_owned(),
+    })
+}
+
+/// `message` tells whose constraint it is.
+fn advice(sqlstate: &str, message: &str) -> Option<&'static str> {
+    Some(match sqlstate {
+        "23514" if exact::is_broken(message) => exact::ADVICE,
+        "23502" | "23503" | "23505" | "23514" | "23P01" => {
+            "a row breaks a constraint of the table: mend the data, or load it into a table without it"
+        }
+        "21000" => "the data has the same key twice: one row of a key can be loaded",
+        "22001" => "a text is longer than its column allows",
+        "25006" => "the target does not let this session write",
+        "40P01" | "40001" | "55P03" => "somebody else was in the way; the load can be started again",
+        "42501" => {
+            "grant INSERT on the table to this role; where it has policies, they decide about each row"
+        }
+        "44000" => "a row is none that the view would show: mend the data, or load another view or table",
+        "42P07" => "choose another name, or --mode append or truncate",
+        "53100" => "the server's disk is full; make room there",
+        "57014" => "somebody cancelled the statement on the server, or a timeout there did",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_has_no_value_in_it() {
+        assert_eq!(place("COPY t, line 3, column x: \"secret\"").as_deref(), Some("row 3, column x"));
+        assert_eq!(place("SQL statement \"…\"\nCOPY t, line 12").as_deref(), Some("row 12"));
+        assert_eq!(place("COPY t, Zeile 12, Spalte b").as_deref(), Some("Zeile 12, Spalte b"));
+        assert_eq!(place("PL/pgSQL function f() line 3"), None);
+    }
+
+    #[test]
+    fn a_place_is_one_of_the_data() {
+        assert_eq!(shifted("row 3, column 4", 10), "row 13, column 4");
+        assert_eq!(shifted("one of the rows 3 to 7", 10), "one of the rows 13 to 17");
+        assert_eq!(shifted("Zeile 12, Spalte b", 0), "Zeile 12, Spalte b");
+    }
+}

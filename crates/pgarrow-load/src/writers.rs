@@ -1,0 +1,254 @@
+//! Several connections that load one table, each by a COPY and in a transaction of its own; what was promised of one
+//! transaction stays true.
+//!
+//! ```text
+//!  lanes ─▶ queue ─┬─▶ writer: BEGIN, COPY, COMMIT ─┐                                  create, replace: it is renamed
+//!                  ├─▶ writer: BEGIN, COPY, COMMIT ─┼─▶ hidden table ─▶ keeper: BEGIN … it takes its place, COMMIT
+//!                  └─▶ writer: BEGIN, COPY, COMMIT ─┘                                  others: INSERT … SELECT, DROP
+//! ```
+//!
+//! Connections cannot share a transaction, so rows are committed to a table that nobody knows. The keeper's transaction
+//! is open from the beginning: it has the target locked as a load of one connection has, and alone changes it, at the
+//! end. Whatever fails before leaves the target as it was, and the hidden table is dropped.
+
+mod finish;
+mod hidden;
+mod keeper;
+mod open;
+mod start;
+mod writer;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use pgarrow::{Cancel, Error, ErrorKind, Result};
+use pgarrow_protocol::Session;
+use pgarrow_sink::Stop;
+
+pub(crate) use hidden::{name_beside, sweep};
+pub(crate) use open::{Opened, open};
+
+use self::keeper::Keeper;
+use self::writer::Written;
+use crate::options::{LoadMode, LoadOptions, OnConflict};
+use crate::pipe::{Copied, Pipe, ended_before};
+use crate::queue::{Buffer, NotTaken, OnTheWay, Queue};
+
+/// How long a lane waits at most until its rows are gone.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Where the rows of lanes go.
+#[derive(Debug)]
+pub(crate) enum Outlet {
+    /// Into the one connection that there is.
+    One(Pipe),
+    /// To whichever of several takes more.
+    Many(Box<Writers>),
+}
+
+impl Outlet {
+    /// Sends whole rows. Gives back an empty buffer.
+    ///
+    /// # Errors
+    ///
+    /// What it has failed with, however often it was told; or that the run was stopped.
+    pub(crate) fn send(&self, rows: Buffer, of: &OnTheWay, stop: &Stop) -> Result<Buffer> {
+        match self {
+            Self::One(pipe) => pipe.send(rows, of, stop),
+            Self::Many(writers) => writers.queue.push(rows, of, stop).map_err(|why| writers.not_taken(why)),
+        }
+    }
+
+    /// Waits until all that a lane has sent is with the system; with several writers, for some time at most.
+    pub(crate) fn drain(&self, of: &OnTheWay, stop: &Stop) -> Result<()> {
+        match self {
+            Self::One(pipe) => pipe.drain(of, stop),
+            Self::Many(writers) => writers.drain(of, stop),
+        }
+    }
+
+    /// From now on, rows come from several readers: their numbers say nothing.
+    pub(crate) fn set_unnumbered(&self) {
+        match self {
+            Self::One(pipe) => pipe.set_unnumbered(),
+            Self::Many(writers) => writers.is_unnumbered.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether a lane's number of a row says nothing.
+    pub(crate) fn is_unnumbered(&self) -> bool {
+        match self {
+            Self::One(pipe) => pipe.is_unnumbered(),
+            Self::Many(writers) => writers.is_unnumbered.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Breaks it off, and takes back what several connections have done. That of the one there is ends when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What is left over, and why.
+    pub(crate) fn abandon(&self) -> Result<()> {
+        match self {
+            Self::One(_) => Ok(()),
+            Self::Many(writers) => writers.abandon().map_err(|left| Error::new(ErrorKind::Connection, left)),
+        }
+    }
+
+    /// Ends the one connection that there is; the session, and what the server has confirmed.
+    pub(crate) fn finish(&self) -> Result<(Session, Copied)> {
+        match self {
+            Self::One(pipe) => pipe.finish(),
+            // They have ended their sessions themselves.
+            Self::Many(_) => Err(ended_before()),
+        }
+    }
+}
+
+/// The writers of a load, at work.
+///
+/// They take rows from one queue, each what it can: none has rows of its own waiting. One that the server lets wait, such
+/// as for a key that another one has sent, keeps nobody else from going on, and the other one's end lets it go on, too.
+///
+/// Dropping them takes back what they have done.
+#[derive(Debug)]
+pub(crate) struct Writers {
+    queue: Arc<Queue>,
+    failure: Arc<Failure>,
+    threads: Mutex<Vec<JoinHandle<Option<Written>>>>,
+    keeper: Mutex<Option<Keeper>>,
+    /// Rows come from several readers.
+    is_unnumbered: AtomicBool,
+}
+
+/// The first failure of a writer, which everybody is told.
+#[derive(Debug)]
+struct Failure {
+    error: Mutex<Option<Error>>,
+    /// Stops the writers' sessions.
+    cancel: Cancel,
+}
+
+impl Failure {
+    fn has_failed(&self) -> bool {
+        lock(&self.error).is_some()
+    }
+
+    fn set(&self, error: Error) {
+        lock(&self.error).get_or_insert(error);
+        self.cancel.cancel();
+    }
+
+    fn told(&self) -> Error {
+        lock(&self.error).as_ref().map_or_else(ended_before, Error::again)
+    }
+}
+
+impl Writers {
+    /// Waits until all have committed what they were given. The keeper, with what each has written.
+    ///
+    /// # Errors
+    ///
+    /// What the first of them has failed with; the target is as it was.
+    fn finish(&self) -> Result<(Keeper, Vec<Written>)> {
+        self.queue.finish();
+        let written = self.join();
+        let keeper = lock(&self.keeper).take().ok_or_else(ended_before)?;
+        match written {
+            Some(written) => Ok((keeper, written)),
+            None => Err(keeper.take_back(self.failure.told())),
+        }
+    }
+
+    /// Takes back what they have done, unless that was ended.
+    ///
+    /// # Errors
+    ///
+    /// What is left over, and why.
+    fn abandon(&self) -> std::result::Result<(), String> {
+        let keeper = lock(&self.keeper).take();
+        let Some(keeper) = keeper else { return Ok(()) };
+        self.failure.set(ended_before());
+        self.queue.abandon(Duration::ZERO);
+        self.join();
+        keeper.undo()
+    }
+
+    /// What each has written; none if one has not.
+    fn join(&self) -> Option<Vec<Written>> {
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let ended: Vec<_> = threads.into_iter().map(|thread| thread.join().ok().flatten()).collect();
+        ended.into_iter().collect()
+    }
+
+    /// A writer may have to wait for another one's end, which comes when all lanes have ended: so this one goes on.
+    fn drain(&self, of: &OnTheWay, stop: &Stop) -> Result<()> {
+        if of.bytes() == 0 {
+            return Ok(());
+        }
+        let (deadline, stopped) = (Instant::now() + DRAIN_TIME, stop.clone());
+        let patience = Stop::new(move || stopped.is_requested() || Instant::now() >= deadline);
+        match self.queue.drain(of, &patience) {
+            Err(NotTaken::Stopped) if !stop.is_requested() => Ok(()),
+            drained => drained.map_err(|why| self.not_taken(why)),
+        }
+    }
+
+    fn not_taken(&self, why: NotTaken) -> Error {
+        match why {
+            NotTaken::Closed => self.failure.told(),
+            NotTaken::Stopped => Error::new(ErrorKind::Cancelled, "the load was stopped"),
+        }
+    }
+}
+
+impl Drop for Writers {
+    fn drop(&mut self) {
+        // Whoever drops a load is not told what comes of it.
+        let _ = self.abandon();
+    }
+}
+
+impl LoadOptions {
+    /// Whether several connections load.
+    pub(crate) fn has_writers(&self) -> bool {
+        self.writers.is_some_and(|writers| writers > 1)
+    }
+
+    /// What several connections cannot do.
+    pub(crate) fn check_writers(&self) -> Result<()> {
+        let refuse = |text: &str, advice: &str| {
+            let error = Error::new(ErrorKind::Options, text);
+            Err(if advice.is_empty() { error } else { error.advice(advice) })
+        };
+        if self.writers == Some(0) {
+            return refuse("a load needs one writer at least", "");
+        }
+        if !self.has_writers() {
+            return Ok(());
+        }
+        if self.is_batchwise() {
+            return refuse(
+                "rows that several writers load have no order that a restart mark or the number of a rejected row could \
+                 rely on",
+                "load with one writer (--writers 1), or without --commit-every, restart key and rejects",
+            );
+        }
+        if matches!(self.mode, LoadMode::Create | LoadMode::Replace)
+            && self.on_conflict()? != OnConflict::Error
+        {
+            return refuse(
+                "in a new table, rows of several writers do not see one another's keys before they are committed",
+                "load with one writer (--writers 1), or let the same key twice be an error",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What is behind a lock is complete or was not begun, also after a panic.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

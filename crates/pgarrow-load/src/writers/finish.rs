@@ -1,0 +1,88 @@
+//! The end of a load by several connections: all have committed, and the keeper makes the target what it is to be.
+
+use std::time::{Duration, Instant};
+
+use pgarrow::{Error, ErrorKind, Result};
+
+use crate::end::{End, bring_on, check_count, left_out};
+use crate::lane::Shared;
+use crate::report::{LoadPhases, LoadReport};
+use crate::transaction::{commit, server_error};
+
+use super::Writers;
+use super::keeper::{Goal, Keeper};
+use super::writer::Written;
+
+impl End {
+    /// Waits for the writers, compares what the server has counted, and commits what they have made.
+    pub(crate) fn commit_writers(self, shared: &Shared, writers: &Writers) -> Result<LoadReport> {
+        let (mut keeper, written) = writers.finish().map_err(|error| self.cancel.told(error))?;
+        let sum = |time: fn(&Written) -> Duration| written.iter().map(time).sum::<Duration>();
+        let started = Instant::now();
+        // A cancel request that has found the keeper idle is one that the server has forgotten.
+        let settled = self.unless_cancelled().and_then(|()| self.settle(shared, &mut keeper, rows(&written)));
+        let waited = sum(|written| written.copied.wait) + started.elapsed();
+        let started = Instant::now();
+        let committed = settled.and_then(|rows| {
+            self.unless_cancelled()?;
+            let committed = commit(&mut keeper.session).map_err(|error| server_error(error, &shared.target));
+            committed.map(|()| rows)
+        });
+        let rows = match committed {
+            Ok(rows) => rows,
+            Err(error) => {
+                let error = keeper.take_back(error);
+                return Err(self.cancel.told(error));
+            }
+        };
+        let commit = sum(|written| written.commit) + started.elapsed();
+        keeper.close();
+        let mut warnings = shared.plan.warnings.clone();
+        warnings.extend(left_out(&shared.plan, self.rows_sent(), rows));
+        let phases = LoadPhases {
+            send: sum(|written| written.copied.send).as_secs_f64(),
+            blocked: sum(|written| written.copied.blocked).as_secs_f64(),
+            wait_for_server: waited.as_secs_f64(),
+            commit: commit.as_secs_f64(),
+            ..self.phases
+        };
+        let tally = self.take_tally();
+        let report = self.report(&shared.plan, shared.target.clone(), rows, &tally, phases, warnings);
+        Ok(LoadReport { writers: written.iter().map(Written::report).collect(), ..report })
+    }
+
+    /// Does without rows what would be done with many, and takes it back.
+    pub(crate) fn rehearse_writers(&self, shared: &Shared, writers: &Writers) -> Result<()> {
+        let (mut keeper, written) = writers.finish()?;
+        let settled = match keeper.goal {
+            // Its end waits for all who read the old one, such as the export whose rows these would be.
+            Goal::Replace(_) => Ok(0),
+            Goal::Create(_) | Goal::Insert => self.settle(shared, &mut keeper, rows(&written)),
+        };
+        match settled {
+            Ok(_) => keeper.undo().map_err(|left| Error::new(ErrorKind::Connection, left)),
+            Err(error) => Err(keeper.take_back(error)),
+        }
+    }
+
+    /// All rows are in the target, in the keeper's transaction. How many.
+    fn settle(&self, shared: &Shared, keeper: &mut Keeper, copied: u64) -> Result<u64> {
+        let sent = self.rows_sent();
+        let (plan, target) = (&shared.plan, &shared.target);
+        let rows = match keeper.goal {
+            Goal::Insert => bring_on(&mut keeper.session, plan, target, copied, sent, self.may_leave_out, 0)?,
+            Goal::Create(_) | Goal::Replace(_) => {
+                // A table that nobody else knows has no trigger that could leave rows out.
+                check_count(target, sent, copied, false, 0)?;
+                copied
+            }
+        };
+        keeper.settle()?;
+        Ok(rows)
+    }
+}
+
+/// What the server has counted.
+fn rows(written: &[Written]) -> u64 {
+    written.iter().map(|written| written.copied.rows).sum()
+}

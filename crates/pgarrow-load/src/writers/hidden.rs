@@ -1,0 +1,230 @@
+//! Tables under hidden names: what several connections fill, and nobody else sees as the target.
+//!
+//! Such a table is committed before its rows are, so that a process that is killed leaves it. Its comment says whose it is,
+//! and whoever works with it holds a shared advisory lock on its number: the next load into the same target removes those
+//! that nobody holds.
+
+use std::fmt::Write;
+use std::hash::{BuildHasher, RandomState};
+
+use pgarrow::{Error, Result, quote_identifier, without_read_timeout};
+use pgarrow_catalog::{CatalogError, Relation, RelationKind, RelationName, quote_literal, resolve};
+use pgarrow_protocol::Session;
+
+use crate::options::LoadOptions;
+use crate::transaction::{begin, commit, server_error};
+
+/// What stands between the target's name, or what fits of it, and a random number.
+const INFIX: &str = "_pgarrow_";
+
+/// Hexadecimal digits of the random number.
+const DIGITS: usize = 16;
+
+/// What PostgreSQL keeps of a name: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
+pub(super) const NAME_BYTES_MAX: usize = 63;
+
+/// The first half of the advisory lock's key: `pgar`, as a number. The second half is the table's OID.
+const LOCK_CLASS: i32 = 0x7067_6172;
+
+/// How long to wait for locks on a table that is removed: whoever has some is about to end.
+const REMOVE_LOCK_TIMEOUT: &str = "3s";
+
+/// A name that no other table has, beside the table of this name.
+pub(crate) fn name_beside(name: &str) -> String {
+    let room = name.floor_char_boundary(NAME_BYTES_MAX - INFIX.len() - DIGITS);
+    format!("{}{INFIX}{:016x}", name.get(..room).unwrap_or_default(), RandomState::new().hash_one(name))
+}
+
+/// A right that the schema's owner has given to others by default.
+#[derive(Clone, Debug)]
+struct Grant {
+    privilege: String,
+    /// As SQL has it.
+    grantee: String,
+    may_grant: bool,
+}
+
+/// A table under a hidden name.
+#[derive(Clone, Debug)]
+pub(crate) struct Hidden {
+    pub(crate) relation: Relation,
+    /// Whom others were to be given by default.
+    grants: Vec<Grant>,
+}
+
+impl Hidden {
+    /// Says what the table is, and takes everybody else's rights away. To be done in the transaction that makes it.
+    pub(crate) fn hide(session: &mut Session, relation: Relation, target: &str) -> Result<Self> {
+        let failed = |error| server_error(error, target);
+        let sql = "SELECT a.privilege_type, CASE WHEN a.grantee OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
+                     THEN pg_catalog.pg_get_userbyid(a.grantee) END, a.is_grantable \
+                   FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a \
+                   WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+                     AND a.grantee OPERATOR(pg_catalog.<>) c.relowner";
+        let rows = session.query(sql, &[Some(&relation.oid.to_string())]).map_err(failed)?;
+        let grant = |row: &pgarrow_protocol::Row| Grant {
+            privilege: row.text(0).unwrap_or_default().to_owned(),
+            grantee: row.text(1).map_or_else(|| "PUBLIC".to_owned(), quote_identifier),
+            may_grant: row.text(2) == Some("t"),
+        };
+        let grants: Vec<Grant> = rows.iter().map(grant).collect();
+        let table = relation.quoted();
+        let comment = quote_literal(&comment(target)).unwrap_or_default();
+        let mut statements = format!("COMMENT ON TABLE {table} IS {comment}");
+        for Grant { grantee, .. } in &grants {
+            let _ = write!(statements, "; REVOKE ALL ON {table} FROM {grantee} CASCADE");
+        }
+        session.execute(&statements).map_err(failed)?;
+        Ok(Self { relation, grants })
+    }
+
+    /// What makes it a table like any other again.
+    pub(crate) fn unhide(&self) -> String {
+        let table = self.relation.quoted();
+        let mut statements = format!("COMMENT ON TABLE {table} IS NULL");
+        for Grant { privilege, grantee, may_grant } in &self.grants {
+            let option = if *may_grant { " WITH GRANT OPTION" } else { "" };
+            let _ = write!(statements, "; GRANT {privilege} ON {table} TO {grantee}{option}");
+        }
+        statements
+    }
+
+    /// Keeps others from removing it until the session's transaction ends.
+    pub(crate) fn hold(&self, session: &mut Session) -> std::result::Result<(), pgarrow_protocol::Error> {
+        let key = key(self.relation.oid);
+        session.execute(&format!("SELECT pg_catalog.pg_advisory_xact_lock_shared({LOCK_CLASS}, {key})"))
+    }
+
+    /// Removes it, if it is there, within the session's read timeout.
+    pub(crate) fn remove(&self, session: &mut Session, options: &LoadOptions) -> Result<()> {
+        let table = self.relation.quoted();
+        begin(session, options)?;
+        let sql = format!("SET LOCAL lock_timeout = '{REMOVE_LOCK_TIMEOUT}'; DROP TABLE IF EXISTS {table}");
+        // Under the session's read timeout, which whoever takes a load back has made short.
+        session.execute(&sql).and_then(|()| session.commit()).map_err(Error::without_advice)
+    }
+}
+
+/// What a hidden table of this target says of itself. By it, it is found.
+fn comment(target: &str) -> String {
+    format!(
+        "Rows that pgarrow is loading into {target}. It is gone when the load ends; left by one that was killed, it may be \
+         dropped, which the next load into that table with several writers does, too."
+    )
+}
+
+/// The second half of a lock's key has the OID's bits.
+fn key(oid: u32) -> i32 {
+    oid.cast_signed()
+}
+
+/// Removes what loads into this target have left that were killed, in transactions of its own. What it is to be told of
+/// that.
+///
+/// # Errors
+///
+/// What the server says of the catalog. What cannot be removed is none.
+pub(crate) fn sweep(
+    session: &mut Session,
+    name: &RelationName,
+    options: &LoadOptions,
+) -> Result<Vec<String>> {
+    begin(session, options)?;
+    let Some((schema, target)) = place(session, name)? else {
+        session.execute("ROLLBACK").map_err(Error::without_advice)?;
+        return Ok(Vec::new());
+    };
+    let schema = schema.as_str();
+    let sql = "SELECT c.oid::pg_catalog.text, c.relname, pg_catalog.pg_get_userbyid(c.relowner), \
+                 pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class c \
+               JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+               WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name AND c.relkind OPERATOR(pg_catalog.=) 'r' \
+                 AND pg_catalog.strpos(c.relname::pg_catalog.text, $2) OPERATOR(pg_catalog.>) 0 \
+                 AND pg_catalog.obj_description(c.oid, 'pg_class') OPERATOR(pg_catalog.=) $3 \
+               ORDER BY c.oid";
+    let rows = session.query(sql, &[Some(schema), Some(INFIX), Some(&comment(&target))]);
+    let rows = rows.map_err(Error::without_advice)?;
+    commit(session).map_err(Error::without_advice)?;
+    let mut warnings = Vec::new();
+    for row in rows {
+        let (Some(oid), Some(name)) = (row.text(0).and_then(|oid| oid.parse().ok()), row.text(1)) else {
+            continue;
+        };
+        if row.text(3) != Some("t") {
+            let owner = row.text(2).unwrap_or_default();
+            warnings.push(format!(
+                "{schema}.{name} is of a load into this table by the role {owner}, which goes on or has left it: this role \
+                 may not remove it"
+            ));
+            continue;
+        }
+        begin(session, options)?;
+        let table = format!("{}.{}", quote_identifier(schema), quote_identifier(name));
+        match remove_left(session, oid, &table) {
+            Ok(true) => warnings.push(format!("{schema}.{name} was removed, which a load before had left")),
+            Ok(false) => warnings.push(format!(
+                "{schema}.{name} stays: a load into this table goes on, or is being taken back by the server"
+            )),
+            Err(error) => {
+                warnings.push(format!(
+                    "{schema}.{name} is left of a load before, and could not be removed: {error}"
+                ));
+                session.execute("ROLLBACK").map_err(Error::without_advice)?;
+            }
+        }
+    }
+    Ok(warnings)
+}
+
+/// Schema of the table, or the one it would be made in, and what it is called.
+fn place(session: &mut Session, name: &RelationName) -> Result<Option<(String, String)>> {
+    let schema = match (resolve(session, name), &name.schema) {
+        (Ok(relation), _) => return Ok(Some((relation.schema.clone(), relation.to_string()))),
+        (Err(CatalogError::UnknownRelation { .. }), Some(schema)) => Some(schema.clone()),
+        (Err(CatalogError::UnknownRelation { .. }), None) => {
+            let rows = session.query("SELECT pg_catalog.current_schema()", &[]);
+            let rows = rows.map_err(Error::without_advice)?;
+            rows.first().and_then(|row| row.text(0)).map(str::to_owned)
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
+    let named = |schema: String| {
+        let relation =
+            Relation { oid: 0, schema: schema.clone(), name: name.name.clone(), kind: RelationKind::Table };
+        (schema, relation.to_string())
+    };
+    Ok(schema.map(named))
+}
+
+/// Removes the table, unless a load holds it; whether it did.
+fn remove_left(
+    session: &mut Session,
+    oid: u32,
+    table: &str,
+) -> std::result::Result<bool, pgarrow_protocol::Error> {
+    let sql = format!("SELECT pg_catalog.pg_try_advisory_xact_lock({LOCK_CLASS}, {})", key(oid));
+    let rows = session.query(&sql, &[])?;
+    let is_left = rows.first().is_some_and(|row| row.text(0) == Some("t"));
+    if is_left {
+        let sql = format!("SET LOCAL lock_timeout = '{REMOVE_LOCK_TIMEOUT}'; DROP TABLE IF EXISTS {table}");
+        without_read_timeout(session, |session| session.execute(&sql))?;
+    }
+    commit(session)?;
+    Ok(is_left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_names_fit_and_differ() {
+        for name in ["t", &"a".repeat(63), &"ä".repeat(31)] {
+            let (one, two) = (name_beside(name), name_beside(name));
+            assert!(one.len() <= NAME_BYTES_MAX, "{one}");
+            assert_ne!(one, two);
+            assert!(name.starts_with(one.split(INFIX).next().unwrap()), "{one}");
+        }
+        assert!(name_beside("t").starts_with("t_pgarrow_"));
+    }
+}

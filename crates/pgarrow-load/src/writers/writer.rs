@@ -1,0 +1,149 @@
+//! One writer: a connection, its transaction, and the thread that feeds it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pgarrow::{AttachedSession, Error, ErrorKind, Result};
+use pgarrow_protocol::Session;
+
+use crate::end::check_count;
+use crate::pipe::{Copied, Failed};
+use crate::plan::Plan;
+use crate::queue::Queue;
+use crate::report::WriterReport;
+use crate::transaction::{commit, outcome, roll_back, server_error_of_any_row, server_error_of_writer};
+
+use super::Failure;
+
+/// What a writer works with, in a transaction that was begun.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) session: Session,
+    pub(super) plan: Arc<Plan>,
+    /// Schema and name of the target.
+    pub(super) target: String,
+    /// Rows go through a table of the session's own, and have to be brought on from there.
+    pub(super) brings_on: bool,
+    /// The table that it writes to has the keys of the one that is replaced.
+    pub(super) has_keys: bool,
+    pub(super) queue: Arc<Queue>,
+    pub(super) failure: Arc<Failure>,
+    /// Keep the session among those that are stopped.
+    pub(super) attached: [AttachedSession; 2],
+}
+
+/// What a writer has committed.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) copied: Copied,
+    pub(super) commit: Duration,
+    seconds: f64,
+}
+
+/// Whoever does not end as it should, by a panic too, ends the others.
+struct Guard {
+    queue: Arc<Queue>,
+    failure: Arc<Failure>,
+    has_ended: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            if !self.failure.has_failed() {
+                let text = "a thread that sends rows has panicked; please report it";
+                self.failure.set(Error::new(ErrorKind::Protocol, text).advice(outcome(0)));
+            }
+            self.queue.abandon(Duration::ZERO);
+            self.queue.close();
+        }
+    }
+}
+
+impl Writer {
+    /// Writes whatever the queue has until its end, and commits. None if that has failed, or was not wanted any more; all
+    /// others fail then, too.
+    pub(super) fn run(self) -> Option<Written> {
+        let failure = Arc::clone(&self.failure);
+        let mut guard =
+            Guard { queue: Arc::clone(&self.queue), failure: Arc::clone(&failure), has_ended: false };
+        let written = self.write().map_err(|error| failure.set(error)).ok();
+        guard.has_ended = written.is_some();
+        written
+    }
+
+    fn write(mut self) -> Result<Written> {
+        let started = Instant::now();
+        let loaded = self.plan.way().load(&mut self.session, &self.queue);
+        let waiting = Instant::now();
+        let brought = loaded.map_err(|failed| self.refused(failed)).and_then(|copied| self.bring_on(copied));
+        let copied = match brought {
+            // Without an end, it was broken off.
+            Ok(copied) if !self.failure.has_failed() => copied,
+            ended => {
+                roll_back(self.session);
+                return Err(ended.err().unwrap_or_else(|| self.failure.told()));
+            }
+        };
+        let copied = Copied { wait: copied.wait + waiting.elapsed(), ..copied };
+        let committing = Instant::now();
+        commit(&mut self.session).map_err(|error| self.not_committed(error))?;
+        let commit = committing.elapsed();
+        drop(self.attached);
+        self.session.close();
+        Ok(Written { copied, commit, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    fn bring_on(&mut self, copied: Copied) -> Result<Copied> {
+        let staging = match &self.plan.staging {
+            Some(staging) if self.brings_on => staging,
+            _ => return Ok(copied),
+        };
+        let rows = staging.bring_on(&mut self.session).map_err(|error| self.told(error))?;
+        check_count(&self.target, copied.rows, rows, false, 0)?;
+        Ok(Copied { rows, ..copied })
+    }
+
+    fn refused(&self, failed: Failed) -> Error {
+        match failed {
+            // A COPY that cannot even be begun is told with what else is possible.
+            Failed::Refused { error, at_start: false, .. } => self.told(error),
+            failed => failed.told(&self.target, 0, true),
+        }
+    }
+
+    /// Nobody else knows the table, whose keys are those of the one that it replaces.
+    fn told(&self, error: pgarrow_protocol::Error) -> Error {
+        match self.has_keys {
+            true => server_error_of_writer(error, &self.target),
+            false => server_error_of_any_row(error, &self.target),
+        }
+    }
+
+    /// Whether it was committed or not: what it has written to is dropped.
+    fn not_committed(&self, error: pgarrow_protocol::Error) -> Error {
+        let error = self.told(error);
+        match error.kind() {
+            ErrorKind::OutcomeUnknown => {
+                let text = format!("{}: the connection of a writer was lost while it committed", self.target);
+                Error::new(ErrorKind::Connection, text).advice(outcome(0))
+            }
+            _ => error,
+        }
+    }
+}
+
+impl Written {
+    pub(super) fn report(&self) -> WriterReport {
+        let Copied { rows, bytes, times, .. } = &self.copied;
+        WriterReport {
+            rows: *rows,
+            wire_bytes: *bytes,
+            buffers: times.count(),
+            seconds: self.seconds,
+            rows_per_second: *rows as f64 / self.seconds,
+            bytes_per_second: *bytes as f64 / self.seconds,
+            buffer_times: times.summary(),
+        }
+    }
+}

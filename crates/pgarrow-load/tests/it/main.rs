@@ -1,0 +1,24 @@
+//! Loads into real servers.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
+
+mod commit_every;
+mod conflict;
+mod create;
+mod every_type;
+mod exact;
+mod failures;
+mod insert;
+mod loading;
+mod marks_trust;
+mod opaque;
+mod own_locks;
+mod read_timeout;
+mod reject;
+mod replace;
+mod replace_locks;
+mod replace_meanwhile;
+mod replace_whole;
+mod restart_keys;
+mod support;
+mod writers;
