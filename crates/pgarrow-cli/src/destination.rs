@@ -3,18 +3,21 @@
 use std::io::{self, IsTerminal};
 use std::path::{self, Path, PathBuf};
 
-use pgarrow::{Error, IntervalForm};
+use pgarrow::{ArrayForm, Error, IntervalForm, TypeOptions};
 use pgarrow_sink_ipc::{IpcFormat, IpcOptions};
 use pgarrow_sink_parquet::ParquetOptions;
 
 use crate::exit::Failure;
 use crate::flags::{ExportFlags, FormatName};
+use crate::into::Into;
 
 /// Where batches go.
 #[derive(Debug)]
 pub(crate) enum Destination {
     Nowhere,
     Output(Place, Format),
+    /// Of another server, or the same one.
+    Table(Box<Into>),
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,6 +44,25 @@ pub(crate) enum Format {
 
 impl Destination {
     pub(crate) fn new(flags: &ExportFlags, is_many: bool) -> Result<Self, Failure> {
+        if flags.to == Some(FormatName::Postgres) {
+            check_table(flags, is_many)?;
+            if flags.reading.ordered && flags.into.writers.is_some_and(|writers| writers > 1) {
+                let text = "several --writers load rows in any order; leave out --ordered, or --writers";
+                return Err(Failure::options(text));
+            }
+            return Ok(Self::Table(Box::new(Into::try_from(flags)?)));
+        }
+        if let Some(name) = flags.parts.any() {
+            return Err(Failure::options(format!("{name} is for `pgarrow load`")));
+        }
+        let of_target = [
+            ("--target-role", flags.target_role.is_some()),
+            ("--target-set", !flags.target_settings.is_empty()),
+        ];
+        let of_target = of_target.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name);
+        if let Some(name) = flags.into.any().or(of_target) {
+            return Err(Failure::options(format!("{name} is for --to postgres")));
+        }
         let place = flags.output.as_deref().map(|path| place(path, flags.file_size));
         if flags.file_size.is_some() && !matches!(place, Some(Place::Folder(_))) {
             let text = "--file-size is for folders; end the output's path with /, as in -o orders/";
@@ -69,6 +91,10 @@ impl Destination {
                 return Err(Failure::options("--to none writes nothing; leave out --compression"));
             }
             (FormatName::None, None) => return Ok(Self::Nowhere),
+            // Above.
+            (FormatName::Postgres, _) => {
+                return Err(Failure::options("--to postgres needs --into SCHEMA.TABLE"));
+            }
             (_, None) => return Err(Failure::options("no output; give -o PATH, or -o - for stdout")),
             (FormatName::Parquet, Some(place)) => (place, Format::Parquet(parquet_options(flags)?)),
             (FormatName::Ipc, Some(place)) => (place, Format::IpcFile(ipc_options(flags, IpcFormat::File)?)),
@@ -80,11 +106,14 @@ impl Destination {
         Ok(Self::Output(place, format))
     }
 
-    /// What an interval becomes if nobody says it: Parquet has no type for Arrow's intervals.
-    pub(crate) fn interval(&self) -> IntervalForm {
+    /// What types become if nobody says it. Parquet has no type for Arrow's intervals; a table is to have arrays with their
+    /// dimensions and lower bounds.
+    pub(crate) fn types(&self) -> TypeOptions {
+        let types = TypeOptions::default();
         match self {
-            Self::Output(_, Format::Parquet(_)) => IntervalForm::Struct,
-            _ => IntervalForm::default(),
+            Self::Output(_, Format::Parquet(_)) => TypeOptions { interval: IntervalForm::Struct, ..types },
+            Self::Table(_) => TypeOptions { arrays: ArrayForm::Shaped, ..types },
+            _ => types,
         }
     }
 
@@ -93,7 +122,7 @@ impl Destination {
         match self {
             Self::Output(Place::File(path), _) => Some(path),
             Self::Output(Place::Folder(folder), _) => Some(&folder.path),
-            Self::Output(Place::Stdout, _) | Self::Nowhere => None,
+            Self::Output(Place::Stdout, _) | Self::Nowhere | Self::Table(_) => None,
         }
     }
 }
@@ -135,6 +164,34 @@ fn check_place(place: &Place, flags: &ExportFlags, is_many: bool) -> Result<(), 
             Err(Failure::options("binary data would go to the terminal; redirect stdout, or give -o PATH"))
         }
         Place::Stdout | Place::File(_) => Ok(()),
+    }
+}
+
+/// What cannot be together with a table as the output.
+fn check_table(flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
+    if is_many {
+        let text = "--to postgres takes one --table or query; load several tables one after the other";
+        return Err(Failure::options(text));
+    }
+    if let Some(name) = flags.parts.any() {
+        let text = format!(
+            "{name} is for `pgarrow load`: an export that is started again reads other rows in another order, and nothing \
+             could tell which of them are loaded or were rejected; export to a file, and load that"
+        );
+        return Err(Failure::options(text));
+    }
+    let for_files = [
+        ("-o", flags.output.is_some()),
+        ("--compression", flags.compression.is_some()),
+        ("--row-group-rows", flags.row_group_rows.is_some()),
+        ("--file-size", flags.file_size.is_some()),
+        ("--field-ids", flags.field_ids),
+    ];
+    match for_files.into_iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => {
+            Err(Failure::options(format!("{name} is for files, and --to postgres writes none")))
+        }
+        None => Ok(()),
     }
 }
 

@@ -7,15 +7,20 @@ use pgarrow::{Error, ErrorKind, escape_control};
 use pgarrow_server::ServerError;
 
 /// Code and meaning, as `--help` lists them.
-const CODES: [(u8, &str); 12] = [
+const CODES: [(u8, &str); 14] = [
     (0, "success"),
     (1, "anything that has no code of its own"),
     (2, "options, names or a statement that cannot be used"),
     (3, "no connection, or it broke"),
     (4, "PostgreSQL refused"),
     (5, "the protocol was broken"),
-    (6, "a value does not fit its Arrow type"),
+    (6, "a value does not fit its Arrow type, or its column"),
     (7, "the output could not be written"),
+    (8, "what is to be loaded could not be read"),
+    (
+        9,
+        "a load ended while it was committed, by a lost connection or a signal: its rows may be there or not",
+    ),
     (129, "stopped by SIGHUP"),
     (130, "stopped by SIGINT (Ctrl-C)"),
     (141, "the reader of stdout left"),
@@ -25,19 +30,21 @@ const CODES: [(u8, &str); 12] = [
 const UNEXPECTED: u8 = 1;
 const OPTIONS: u8 = 2;
 const OUTPUT: u8 = 7;
+/// Nobody knows what is in the table.
+pub(crate) const OUTCOME_UNKNOWN: u8 = 9;
 const BROKEN_PIPE: u8 = 141;
 
 /// What stopped a run.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The export, or the options.
+    /// The export or load, or the options.
     Export(Error),
     /// The demo's server.
     Server(ServerError),
     /// The demo found a difference between a file and the server.
     Check(String),
-    /// A signal, by its number.
-    Signal(i32),
+    /// A signal, by its number, and what is to be said of what it has stopped.
+    Signal(i32, Option<String>),
 }
 
 impl Failure {
@@ -56,6 +63,28 @@ impl Failure {
         matches!(self, Self::Export(error) if error.is_broken_pipe())
     }
 
+    /// What is said of this failure when there was a signal: the signal is the reason for it. But where nobody knows what is
+    /// in the table, that is what has to be said.
+    pub(crate) fn or(self, signal: Option<Self>) -> Self {
+        match &self {
+            Self::Export(error) if error.kind() == ErrorKind::OutcomeUnknown => self,
+            // That is known already, with what to say of it.
+            Self::Signal(..) => self,
+            _ => signal.unwrap_or(self),
+        }
+    }
+
+    /// With what to know besides, behind.
+    pub(crate) fn advice(self, advice: &str) -> Self {
+        match self {
+            Self::Export(error) => Self::Export(error.advice(advice)),
+            Self::Signal(number, None) => Self::Signal(number, Some(advice.to_owned())),
+            Self::Signal(number, Some(text)) => Self::Signal(number, Some(format!("{text}; {advice}"))),
+            Self::Check(text) => Self::Check(format!("{text}; {advice}")),
+            Self::Server(_) => self,
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
@@ -70,10 +99,12 @@ impl Failure {
                 ErrorKind::Protocol => 5,
                 ErrorKind::Value => 6,
                 ErrorKind::Sink => OUTPUT,
+                ErrorKind::Input => 8,
+                ErrorKind::OutcomeUnknown => OUTCOME_UNKNOWN,
                 _ => UNEXPECTED,
             },
             Self::Server(_) | Self::Check(_) => UNEXPECTED,
-            Self::Signal(number) => code_of_signal(*number),
+            Self::Signal(number, _) => code_of_signal(*number),
         }
     }
 }
@@ -106,7 +137,8 @@ impl fmt::Display for Failure {
                 f.write_str(&lines.join("\n"))
             }
             Self::Check(difference) => f.write_str(&escape_control(difference)),
-            Self::Signal(_) => f.write_str("cancelled"),
+            Self::Signal(_, None) => f.write_str("cancelled"),
+            Self::Signal(_, Some(advice)) => write!(f, "cancelled; {}", escape_control(advice)),
         }
     }
 }
@@ -122,6 +154,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_signal_does_not_hide_that_nobody_knows() {
+        let failure = |kind| Failure::Export(Error::new(kind, ""));
+        let code = |kind| failure(kind).or(Some(Failure::Signal(2, None))).code();
+        assert_eq!([code(ErrorKind::OutcomeUnknown), code(ErrorKind::Server)], [9, 130]);
+        assert_eq!(failure(ErrorKind::Server).or(None).code(), 4);
+    }
+
+    #[test]
     fn every_kind_of_failure_has_a_code_of_the_list() {
         let kinds = [
             ErrorKind::Options,
@@ -130,11 +170,17 @@ mod tests {
             ErrorKind::Protocol,
             ErrorKind::Value,
             ErrorKind::Sink,
+            ErrorKind::Input,
+            ErrorKind::OutcomeUnknown,
             ErrorKind::Cancelled,
         ];
         let exports = kinds.map(|kind| Failure::Export(Error::new(kind, "")));
-        let others =
-            [Failure::Check(String::new()), Failure::Signal(1), Failure::Signal(2), Failure::Signal(15)];
+        let others = [
+            Failure::Check(String::new()),
+            Failure::Signal(1, None),
+            Failure::Signal(2, None),
+            Failure::Signal(15, None),
+        ];
         for failure in exports.into_iter().chain(others) {
             let code = failure.code();
             assert!(CODES.iter().any(|(known, _)| *known == code), "{failure:?}: {code}");

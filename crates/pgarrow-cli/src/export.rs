@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgarrow::{Cancel, Report, Run, Source};
+use pgarrow_load::{Load, LoadReport};
 use pgarrow_sink::Output;
+use serde::Serialize;
 
 use crate::console::Console;
-use crate::destination::Destination;
+use crate::destination::{Destination, Format};
 use crate::exit::Failure;
 use crate::job::Job;
 use crate::outputs::{Opened, open_file, write_many, write_one};
@@ -24,45 +26,96 @@ pub(crate) const GRACE: Duration = Duration::from_millis(4500);
 pub(crate) fn export(job: Job, console: &Console) -> Result<(), Failure> {
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    // A signal is the reason for whatever fails after it.
-    run(job, console, cancel, &signals).map_err(|failure| signals.check().err().unwrap_or(failure))
+    run(job, console, cancel, &signals).map_err(|failure| signals.explain(failure))
 }
 
 fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result<(), Failure> {
     let Job { reading, destination, report, overwrite, is_ordered } = job;
     // What cannot be written is found out before anything is read.
     let output = match destination {
-        Destination::Nowhere => None,
-        Destination::Output(place, format) => Some((Opened::open(&place, overwrite, signals)?, format)),
+        Destination::Nowhere => Goal::Nowhere,
+        Destination::Table(into) => Goal::Table(Box::new(into.load(cancel.clone())?)),
+        Destination::Output(place, format) => Goal::Output(Opened::open(&place, overwrite, signals)?, format),
     };
     let report_file = report.as_deref().map(|path| open_file(path, overwrite, signals)).transpose()?;
 
-    let source = Source::connect_blocking_with(reading.connection, cancel)?;
+    let source = Source::connect_blocking_with(reading.connection, cancel.clone())?;
     signals.be_orderly();
-    let planned = reading.subject.open(&source, reading.options)?;
+    let options = match &output {
+        // What the target takes as the source sends it need not be decoded.
+        Goal::Table(load) => reading.options.with_opaque(load.opaque_columns()?),
+        Goal::Nowhere | Goal::Output(..) => reading.options,
+    };
+    let planned = reading.subject.open(&source, options)?;
     say_warnings(&planned, console);
     let n_readers = planned.readers();
     let asked = reading.asked;
     asked.fewer_readers(n_readers).iter().for_each(|warning| console.warn(warning));
     let watch = watch(&planned, console);
+    let mut load = None;
     let report = match (planned, output) {
-        (Planned::One(run), Some((output, format))) => write_one(*run, &format, output, is_ordered, console)?,
-        (Planned::Many(run), Some((Opened::Folder { folder, file_bytes }, format))) => {
+        (Planned::One(run), Goal::Output(output, format)) => {
+            write_one(*run, &format, output, is_ordered, console)?
+        }
+        (Planned::One(run), Goal::Table(load_into)) => {
+            let (report, loaded) = load_one(*run, *load_into, console, signals)?;
+            load = loaded;
+            report
+        }
+        (Planned::Many(run), Goal::Output(Opened::Folder { folder, file_bytes }, format)) => {
             write_many(*run, &format, &folder, file_bytes, console, signals)?
         }
         // `Destination` lets no such job pass.
-        (Planned::Many(_), Some(_)) => {
+        (Planned::Many(_), Goal::Output(..) | Goal::Table(_)) => {
             return Err(Failure::options("several tables need a folder, as in -o shop/"));
         }
-        (Planned::One(run), None) if is_ordered => run.for_each(|_| Ok(()))?,
-        (Planned::One(run), None) => run.for_each_concurrently(|_| Ok(()))?,
-        (Planned::Many(run), None) => run.for_each_concurrently(|_, _| Ok(()))?,
+        (Planned::One(run), Goal::Nowhere) if is_ordered => run.for_each(|_| Ok(()))?,
+        (Planned::One(run), Goal::Nowhere) => run.for_each_concurrently(|_| Ok(()))?,
+        (Planned::Many(run), Goal::Nowhere) => run.for_each_concurrently(|_, _| Ok(()))?,
     };
     drop(watch);
     // Such as connections that were not to be had.
     report.warnings.iter().for_each(|warning| console.warn(warning));
     summary::lines(&report, n_readers, asked.for_pages()).iter().for_each(|line| console.say(line));
-    report_file.map_or(Ok(()), |file| write_report(&report, file))
+    load.iter().flat_map(summary::load_lines).for_each(|line| console.say(&line));
+    let Some(file) = report_file else { return Ok(()) };
+    match load {
+        Some(load) => write_report(&WithLoad { report: &report, load: &load }, "export", file, console),
+        None => write_report(&report, "export", file, console),
+    }
+}
+
+/// Where batches go, begun as far as it can be before connecting.
+enum Goal {
+    Nowhere,
+    Output(Opened, Format),
+    Table(Box<Load>),
+}
+
+/// Reads one table, query or slice into a table.
+fn load_one(
+    run: Run,
+    load: Load,
+    console: &Console,
+    signals: &Signals,
+) -> Result<(Report, Option<LoadReport>), Failure> {
+    let load = load.with_opaque(run.plan().opaque().clone()).fed_by(&run);
+    let loading = load.open(Arc::clone(run.schema()))?;
+    loading.warnings().iter().for_each(|warning| console.warn(warning));
+    let sink = loading.into_sink()?;
+    let loaded = sink.report();
+    signals.be_loading();
+    let report = run.write_to(Box::new(sink))?;
+    signals.be_loaded();
+    Ok((report, loaded.take()))
+}
+
+/// What an export into a table came to, on both sides.
+#[derive(Serialize)]
+struct WithLoad<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    load: &'a LoadReport,
 }
 
 /// What planning found.
@@ -74,21 +127,27 @@ pub(crate) fn say_warnings(planned: &Planned, console: &Console) {
 
 /// Shows how far an export is, until it is dropped.
 fn watch(planned: &Planned, console: &Console) -> Watch {
-    Watch::start(console, Arc::clone(planned.progress()), &planned.plans())
+    Watch::of_export(console, Arc::clone(planned.progress()), &planned.plans())
 }
 
 /// The same, of one table.
 pub(crate) fn watch_one(run: &Run, console: &Console) -> Watch {
-    Watch::start(console, Arc::clone(run.progress()), std::slice::from_ref(run.plan()))
+    Watch::of_export(console, Arc::clone(run.progress()), std::slice::from_ref(run.plan()))
 }
 
-fn write_report(report: &Report, mut file: Output) -> Result<(), Failure> {
+pub(crate) fn write_report(
+    report: &impl Serialize,
+    what: &str,
+    mut file: Output,
+    console: &Console,
+) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
-        Failure::output(format!("the export is complete, but its report is not: {error}"))
+        Failure::output(format!("the {what} is complete, but its report is not: {error}"))
     };
     let mut json = serde_json::to_vec_pretty(report).map_err(|error| failed(&error))?;
     json.push(b'\n');
     file.write_all(&json).map_err(|error| failed(&error))?;
-    file.publish().map_err(|error| failed(&error))?;
+    let published = file.publish().map_err(|error| failed(&error))?;
+    published.warnings.iter().for_each(|warning| console.warn(warning));
     Ok(())
 }

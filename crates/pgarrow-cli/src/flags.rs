@@ -1,5 +1,7 @@
 //! What was typed.
 
+mod examples;
+mod load;
 mod pages;
 mod shared;
 mod types;
@@ -12,14 +14,23 @@ use clap_complete::Shell;
 
 use crate::exit;
 use crate::units::{parse_batch_bytes, parse_duration, parse_size};
+use examples::{
+    EXPORT_EXAMPLES, HOLD_EXAMPLES, INSPECT_EXAMPLES, LOAD_EXAMPLES, LOCK_HELP, PLAN_EXAMPLES, READ_HELP,
+};
+pub(crate) use load::{
+    ConflictName, ConvertName, IdentityName, InputFormatName, IntoFlags, LoadFlags, MethodName, ModeName,
+    NoPartFlags, PartFlags, TypesFromName,
+};
 pub(crate) use pages::{PagesCommand, PagesInstallFlags, PagesStatusFlags};
-pub(crate) use shared::{ReadModeName, ReadingFlags, SessionFlags, WhatFlags};
+use shared::parse_setting;
+pub(crate) use shared::{ConnectFlags, ReadModeName, ReadingFlags, SessionFlags, WhatFlags};
 pub(crate) use types::TypeFlags;
 
-/// Data out of PostgreSQL into Arrow: Parquet files, Arrow IPC files and streams.
+/// Data out of PostgreSQL into Arrow, and back: Parquet files, Arrow IPC files and streams, other servers.
 ///
 /// pgarrow reads tables or a query through COPY, or tables by their pages, by several connections under one snapshot,
-/// and decodes the rows straight into Arrow. An output appears only when all of it is there: an export that fails leaves no file behind.
+/// and decodes the rows straight into Arrow. An output appears only when all of it is there: an export that fails leaves no file
+/// behind. What is loaded into a table is encoded for its columns, and one transaction: a load that fails leaves it as it was.
 #[derive(Debug, Parser)]
 #[command(name = "pgarrow", version, max_term_width = 100, after_help = exit::help())]
 pub(crate) struct Flags {
@@ -32,6 +43,18 @@ pub(crate) enum Command {
     /// Export tables or a query
     #[command(after_help = exit::help(), after_long_help = after(EXPORT_EXAMPLES))]
     Export(Box<ExportFlags>),
+    /// Load files, or a stream from stdin, into a table
+    ///
+    /// What columns the table has is read from its catalog, and how each is made from Arrow is decided before the first row is
+    /// sent: what does not fit is an error, unless --convert allows it. Fields and columns go together by name; columns
+    /// that the data lack have their defaults. Rows are sent by COPY in binary, and all of a load is one transaction: if it
+    /// fails, is stopped or killed, the table is as it was. --commit-every makes it several, from the last of which the same
+    /// command goes on.
+    #[command(after_help = exit::help(), after_long_help = after(LOAD_EXAMPLES))]
+    #[command(mut_arg("into", |into| into.required(true)))]
+    #[command(mut_arg("lock_timeout", |lock| lock.help(LOCK_HELP).long_help(LOCK_HELP)))]
+    #[command(mut_arg("read_timeout", |read| read.long_help(READ_HELP)))]
+    Load(Box<LoadFlags>),
     /// Show what an export would read, in which slices and why, without reading it
     ///
     /// Reads no rows, with two exceptions: scan (--numeric scan, --column NAME:scan) reads all of them for the digits of
@@ -95,6 +118,8 @@ pub(crate) struct ExportFlags {
     pub(crate) output: Option<PathBuf>,
 
     /// The format. Default: by the ending of PATH (.parquet; .arrow, .feather, .ipc; .arrows); parquet in a folder
+    ///
+    /// Or postgres: into a table of another server, see --target and --into.
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) to: Option<FormatName>,
 
@@ -146,12 +171,29 @@ pub(crate) struct ExportFlags {
     pub(crate) quiet: bool,
 
     #[command(flatten)]
+    pub(crate) into: IntoFlags,
+
+    /// Load as this role (SET ROLE); the exact name. With --to postgres
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub(crate) target_role: Option<String>,
+
+    /// Set a parameter of the target's session. With --to postgres. Repeatable
+    #[arg(long = "target-set", value_name = "NAME=VALUE", value_parser = parse_setting, help_heading = "Target")]
+    pub(crate) target_settings: Vec<(String, String)>,
+
+    #[command(flatten)]
+    pub(crate) parts: NoPartFlags,
+
+    #[command(flatten)]
     pub(crate) types: TypeFlags,
 
     #[command(flatten)]
     pub(crate) reading: ReadingFlags,
 
-    /// How often a slice is read again, under the same snapshot, when its reader loses the connection. Default: 3
+    /// How often a reader that loses its connection connects and reads its slice again, under the same snapshot. Default: 3
+    ///
+    /// Also when the server has no connection for it, or is on its way down or up. Nothing else is tried again: what the
+    /// server refuses, values, outputs, timeouts. Pauses grow from 0.1 to 10 seconds.
     #[arg(long, value_name = "N", help_heading = "Reading")]
     pub(crate) retries: Option<u32>,
 
@@ -257,6 +299,8 @@ pub(crate) enum FormatName {
     Ipc,
     /// An Arrow IPC stream, fit for pipes
     IpcStream,
+    /// A table of a server: --target says which server, --into which table
+    Postgres,
     /// Nothing: decode and discard, to measure
     None,
 }
@@ -293,60 +337,3 @@ fn parse_scale(text: &str) -> Result<f64, String> {
 fn after(examples: &str) -> String {
     format!("{examples}\n\n{}", exit::help())
 }
-
-const EXPORT_EXAMPLES: &str = "\
-Examples:
-  A table to Parquet, and to an Arrow file:
-    pgarrow export postgres://me@localhost/shop --table orders -o orders.parquet
-    pgarrow export 'host=/var/run/postgresql dbname=shop' --table sales.orders -o orders.arrow
-
-  Some of it, with a connection from PGHOST, PGDATABASE and PGUSER:
-    pgarrow export --table orders --columns 'id,\"orderDate\",total' --where 'total > 100' -o some.parquet
-
-  A large table to a folder of files, by four connections within 256 MiB:
-    pgarrow export shop --table orders -o orders/ --file-size 512M --readers 4 --memory 256M
-
-  Values that Arrow does not have become NULL, and are counted; one column as text, one as another decimal:
-    pgarrow export shop --table orders --infinity null --nan null --column note:text \\
-        --column 'total:decimal(20,4)' -o orders.parquet
-
-  All tables of a schema, of one moment:
-    pgarrow export shop --schema public -o shop/
-
-  A query with a parameter, to another program:
-    pgarrow export mydb --query 'select * from orders where placed >= $1' --param 2026-01-01 \\
-        --to ipc-stream -o - | python3 -c 'import sys, pyarrow as pa; print(pa.ipc.open_stream(sys.stdin.buffer).read_all())'
-
-  A view by several connections:
-    pgarrow export mydb --table open_orders --split-on id -o open.parquet
-
-  How fast is it without an output:
-    pgarrow export mydb --table orders --to none";
-
-const PLAN_EXAMPLES: &str = "\
-Examples:
-  How a table would be cut into slices, and what its columns become:
-    pgarrow plan postgres://me@localhost/shop --table orders
-
-  The tables of a schema with their sizes:
-    pgarrow plan shop --schema public --all";
-
-const INSPECT_EXAMPLES: &str = "\
-Examples:
-  What a table's columns become, and what to look out for:
-    pgarrow inspect postgres://me@localhost/shop --table orders
-
-  The same with other choices, for a program:
-    pgarrow inspect shop --query 'select * from orders' --arrays shaped --column 'total:decimal(20,4)' --json
-
-  All tables of a schema:
-    pgarrow inspect shop --schema public";
-
-const HOLD_EXAMPLES: &str = "\
-Examples:
-  Slices of a table, read by two processes:
-    pgarrow hold shop --table orders --tokens orders.jsonl &
-    (until test -e orders.jsonl; do sleep 0.1; done)
-    sed -n 1p orders.jsonl | pgarrow export shop --slice - -o orders-1.parquet
-    sed -n 2p orders.jsonl | pgarrow export shop --slice - -o orders-2.parquet
-    kill %1";

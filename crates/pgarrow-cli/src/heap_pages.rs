@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::export::GRACE;
-use crate::flags::{PagesCommand, PagesInstallFlags, PagesStatusFlags};
+use crate::flags::{ConnectFlags, PagesCommand, PagesInstallFlags, PagesStatusFlags};
 use crate::pages;
 use crate::signals::Signals;
 
@@ -31,8 +31,9 @@ pub(crate) fn run(command: &PagesCommand, console: &Console) -> Result<(), Failu
 }
 
 fn status(flags: &PagesStatusFlags, console: &Console) -> Result<(), Failure> {
-    let status =
-        on_source(flags.connection.as_deref(), console, |source| Ok(source.pages_status(&flags.tables)?))?;
+    let status = on_source(flags.connection.as_deref(), &flags.connecting, console, |source| {
+        Ok(source.pages_status(&flags.tables)?)
+    })?;
     if !flags.json {
         return pages::print(render::text(&status).as_bytes());
     }
@@ -50,7 +51,7 @@ fn install(flags: &PagesInstallFlags, console: &Console) -> Result<(), Failure> 
     if flags.print {
         return pages::print(sql.as_bytes());
     }
-    let database = on_source(flags.connection.as_deref(), console, |source| {
+    let database = on_source(flags.connection.as_deref(), &flags.connecting, console, |source| {
         source.execute(&sql)?;
         let rows = source.query_text("SELECT pg_catalog.current_database()")?;
         Ok(rows.into_iter().flatten().flatten().next().unwrap_or_default())
@@ -71,11 +72,12 @@ fn install(flags: &PagesInstallFlags, console: &Console) -> Result<(), Failure> 
 /// Connects, and does something that a signal cancels.
 fn on_source<T>(
     connection: Option<&str>,
+    connecting: &ConnectFlags,
     console: &Console,
     work: impl FnOnce(&Source) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let connection = connection.filter(|text| !text.trim().is_empty());
-    let config = Config::parse(connection).map_err(Error::from)?;
+    let config = connecting.applied_to(Config::parse(connection).map_err(Error::from)?);
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
     let done = Source::connect_blocking_with(config, cancel).map_err(Failure::from).and_then(|source| {

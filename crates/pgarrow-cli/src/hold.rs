@@ -99,7 +99,8 @@ impl Holder<'_> {
             let written = output.write_all(token.as_bytes()).and_then(|()| output.write_all(b"\n"));
             written.map_err(|error| Error::from(SinkError::io("write", path.as_deref(), error)))?;
         }
-        output.publish().map_err(Error::from)?;
+        let published = output.publish().map_err(Error::from)?;
+        published.warnings.iter().for_each(|warning| self.console.warn(warning));
         if path.is_none() {
             close_stdout().map_err(|error| Failure::output(format!("stdout cannot be closed: {error}")))?;
         }

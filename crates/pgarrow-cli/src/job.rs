@@ -2,7 +2,7 @@
 
 use std::path::{self, PathBuf};
 
-use pgarrow::{Config, Error, ExportOptions, IntervalForm, ReadMode};
+use pgarrow::{Config, Error, ExportOptions, ReadMode, TypeOptions};
 
 use crate::destination::{Destination, Place};
 use crate::exit::Failure;
@@ -48,10 +48,10 @@ impl Reading {
         session: &SessionFlags,
     ) -> Result<Self, Failure> {
         let subject = Subject::new(what, slice)?;
-        check_reading(&subject, reading)?;
+        check_reading(&subject, reading, session)?;
         let connection = what.connection.as_deref().filter(|text| !text.trim().is_empty());
         Ok(Self {
-            connection: Config::parse(connection).map_err(Error::from)?,
+            connection: session.connecting.applied_to(Config::parse(connection).map_err(Error::from)?),
             subject,
             options: options(reading, session),
             asked: Asked {
@@ -62,14 +62,14 @@ impl Reading {
         })
     }
 
-    /// With the choices about types. `interval` is what an interval becomes if they do not say it.
-    fn with_types(mut self, types: &TypeFlags, interval: IntervalForm) -> Result<Self, Failure> {
+    /// With the choices about types. `unsaid` is what holds where they say nothing.
+    fn with_types(mut self, types: &TypeFlags, unsaid: TypeOptions) -> Result<Self, Failure> {
         if let Some(name) = types.repeated_column() {
             let text =
                 format!("--column names {name:?} twice; give its choices together, separated by commas");
             return Err(Failure::options(text));
         }
-        let options = self.options.with_types(types.options(interval));
+        let options = self.options.with_types(types.options(unsaid));
         let columns = types.by_column.iter().cloned();
         self.options = columns.fold(options, |options, (name, column)| options.with_column(name, column));
         Ok(self)
@@ -110,7 +110,7 @@ impl TryFrom<&PlanFlags> for Reading {
             return Err(Failure::options(text));
         }
         let reading = Self::new(&flags.what, None, &flags.reading, &flags.session)?;
-        reading.with_types(&flags.types, IntervalForm::default())
+        reading.with_types(&flags.types, TypeOptions::default())
     }
 }
 
@@ -119,7 +119,7 @@ impl TryFrom<&InspectFlags> for Reading {
 
     fn try_from(flags: &InspectFlags) -> Result<Self, Failure> {
         let reading = Self::new(&flags.what, None, &flags.reading, &flags.session)?;
-        reading.with_types(&flags.types, IntervalForm::default())
+        reading.with_types(&flags.types, TypeOptions::default())
     }
 }
 
@@ -146,7 +146,7 @@ impl TryFrom<&ExportFlags> for Reading {
         if flags.output.is_some() || flags.to.is_some() {
             return Ok(Job::try_from(flags)?.reading);
         }
-        reading_of(flags)?.with_types(&flags.types, IntervalForm::default())
+        reading_of(flags)?.with_types(&flags.types, TypeOptions::default())
     }
 }
 
@@ -156,7 +156,7 @@ impl TryFrom<&ExportFlags> for Job {
     fn try_from(flags: &ExportFlags) -> Result<Self, Failure> {
         let reading = reading_of(flags)?;
         let destination = Destination::new(flags, reading.subject.is_many())?;
-        let reading = reading.with_types(&flags.types, destination.interval())?;
+        let reading = reading.with_types(&flags.types, destination.types())?;
         let is_ordered = flags.reading.ordered;
         if is_ordered && reading.subject.is_many() && matches!(destination, Destination::Nowhere) {
             return Err(Failure::options(
@@ -199,7 +199,7 @@ fn reading_of(flags: &ExportFlags) -> Result<Reading, Failure> {
 }
 
 /// What cannot be together with what is read.
-fn check_reading(subject: &Subject, flags: &ReadingFlags) -> Result<(), Failure> {
+fn check_reading(subject: &Subject, flags: &ReadingFlags, session: &SessionFlags) -> Result<(), Failure> {
     match subject {
         Subject::One(Single::Slice(_)) => {
             let given = [
@@ -209,6 +209,8 @@ fn check_reading(subject: &Subject, flags: &ReadingFlags) -> Result<(), Failure>
                 ("--slice-bytes", flags.slice_bytes.is_some()),
                 ("--read-mode", flags.read_mode.is_some()),
                 ("--inconsistent", flags.inconsistent),
+                // Who holds the snapshot has the locks.
+                ("--lock-timeout", session.lock_timeout.is_some()),
             ];
             match given.into_iter().find(|(_, is_given)| *is_given) {
                 Some((name, _)) => Err(for_slices(name)),
@@ -263,6 +265,12 @@ fn options(reading: &ReadingFlags, session: &SessionFlags) -> ExportOptions {
             ReadModeName::Cursor => ReadMode::Cursor,
             ReadModeName::Pages => ReadMode::Pages,
         });
+    }
+    if let Some(time) = session.read_timeout {
+        options = options.with_read_timeout(time);
+    }
+    if let Some(time) = session.lock_timeout {
+        options = options.with_lock_timeout(time);
     }
     if let Some(role) = &session.role {
         options = options.with_role(role);

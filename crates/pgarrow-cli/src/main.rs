@@ -5,6 +5,7 @@
 //!                           │ subject              │ outputs, progress, signals, console
 //!                           │ destination          ├ plan, inspect  it is shown
 //!                                                  ├ hold  others do it
+//!                           ┌ into                 ├ load  the way back, with rejects beside it
 //!                                                  ├ heap_pages  what makes it faster
 //!                                  demo ───────────┘
 //! ```
@@ -19,11 +20,14 @@ mod flags;
 mod heap_pages;
 mod hold;
 mod inspect;
+mod into;
 mod job;
+mod load;
 mod outputs;
 mod pages;
 mod plan;
 mod progress;
+mod rejects;
 mod signals;
 mod subject;
 mod summary;
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
     };
     let is_quiet = match &flags.command {
         Command::Export(flags) => flags.quiet,
+        Command::Load(flags) => flags.quiet,
         Command::Hold(flags) => flags.quiet,
         _ => false,
     };
@@ -69,6 +74,7 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
     match command {
         Command::Export(flags) if flags.dry_run => plan::dry_run(&flags, console),
         Command::Export(flags) => export::export(Job::try_from(&*flags)?, console),
+        Command::Load(flags) => load::load(&flags, console),
         Command::Plan(flags) => plan::plan(&flags, console),
         Command::Inspect(flags) => inspect::inspect(&flags, console),
         Command::Hold(flags) => hold::hold(&flags, console),

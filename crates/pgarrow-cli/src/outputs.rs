@@ -117,8 +117,9 @@ pub(crate) fn write_many(
     };
     let mut report = run.write_each(make)?;
     signals.check()?;
-    folder.publish().map_err(Error::from)?;
+    let warnings = folder.publish().map_err(Error::from)?;
     report.warnings.extend(notices.take());
+    report.warnings.extend(warnings);
     Ok(report)
 }
 

@@ -2,20 +2,25 @@
 
 pub(crate) mod render;
 
+use std::sync::Arc;
+
 use pgarrow::{Cancel, PlanReport, Source};
 
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::export::{GRACE, say_warnings};
-use crate::flags::{ExportFlags, PlanFlags};
+use crate::flags::{ExportFlags, FormatName, PlanFlags};
+use crate::into::Into;
 use crate::job::Reading;
+use crate::load;
 use crate::pages;
 use crate::signals::Signals;
+use crate::subject::Planned;
 use crate::table::Lists;
 
 /// Plans, and prints the plan.
 pub(crate) fn plan(flags: &PlanFlags, console: &Console) -> Result<(), Failure> {
-    let planned = open(Reading::try_from(flags)?, console)?;
+    let planned = open(Reading::try_from(flags)?, None, console)?;
     if flags.json {
         return pages::print(&json(&planned.reports)?);
     }
@@ -23,9 +28,13 @@ pub(crate) fn plan(flags: &PlanFlags, console: &Console) -> Result<(), Failure> 
     pages::print(planned.text(lists).as_bytes())
 }
 
-/// Plans what an export would read, and prints that.
+/// Plans what an export would read, and into what, and prints that.
 pub(crate) fn dry_run(flags: &ExportFlags, console: &Console) -> Result<(), Failure> {
-    let planned = open(Reading::try_from(flags)?, console)?;
+    let into = match flags.to {
+        Some(FormatName::Postgres) => Some(Into::try_from(flags)?),
+        _ => None,
+    };
+    let planned = open(Reading::try_from(flags)?, into, console)?;
     pages::print(planned.text(Lists::Shortened).as_bytes())
 }
 
@@ -33,31 +42,65 @@ pub(crate) fn dry_run(flags: &ExportFlags, console: &Console) -> Result<(), Fail
 struct Shown {
     reports: Vec<PlanReport>,
     n_readers: usize,
+    /// What would be loaded of it.
+    load: Option<String>,
 }
 
 impl Shown {
     fn text(&self, lists: Lists) -> String {
-        match self.reports.as_slice() {
+        let mut text = match self.reports.as_slice() {
             [report] => render::one(report, self.n_readers, lists),
             reports => render::many(reports, self.n_readers, lists),
+        };
+        if let Some(load) = &self.load {
+            text.push('\n');
+            text.push_str(load);
         }
+        text
     }
 }
 
-fn open(reading: Reading, console: &Console) -> Result<Shown, Failure> {
-    let (cancel, asked) = (Cancel::new(), reading.asked);
+fn open(reading: Reading, into: Option<Into>, console: &Console) -> Result<Shown, Failure> {
+    let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    let planned =
-        Source::connect_blocking_with(reading.connection, cancel).map_err(Failure::from).and_then(|source| {
-            signals.be_orderly();
-            reading.subject.open(&source, reading.options)
-        });
-    let planned = planned.map_err(|failure| signals.check().err().unwrap_or(failure))?;
+    // A signal is the reason for whatever fails after it.
+    let shown = plan_all(reading, into, console, cancel, &signals);
+    shown.map_err(|failure| signals.check().err().unwrap_or(failure))
+}
+
+fn plan_all(
+    reading: Reading,
+    into: Option<Into>,
+    console: &Console,
+    cancel: Cancel,
+    signals: &Signals,
+) -> Result<Shown, Failure> {
+    let source = Source::connect_blocking_with(reading.connection, cancel.clone())?;
+    signals.be_orderly();
+    let load = into.map(|into| into.load(cancel)).transpose()?;
+    let options = match &load {
+        Some(load) => reading.options.with_opaque(load.opaque_columns()?),
+        None => reading.options,
+    };
+    let planned = reading.subject.open(&source, options)?;
     say_warnings(&planned, console);
-    asked.fewer_readers(planned.readers()).iter().for_each(|warning| console.warn(warning));
+    reading.asked.fewer_readers(planned.readers()).iter().for_each(|warning| console.warn(warning));
+    let plans = planned.plans();
+    let load = match (load, &planned) {
+        (Some(load), Planned::One(run)) => {
+            let plan = run.plan();
+            let load = load.with_opaque(plan.opaque().clone()).fed_by(run);
+            let loading = load.open(Arc::clone(plan.schema()))?;
+            loading.warnings().iter().for_each(|warning| console.warn(warning));
+            let text = load::planned(&loading, plan.subject(), None);
+            loading.rehearse()?;
+            Some(text)
+        }
+        _ => None,
+    };
     // The snapshot ends here, so none is named.
-    let reports = planned.plans().iter().map(|plan| plan.report(None)).collect();
-    Ok(Shown { reports, n_readers: planned.readers() })
+    let reports = plans.iter().map(|plan| plan.report(None)).collect();
+    Ok(Shown { reports, n_readers: planned.readers(), load })
 }
 
 fn json(reports: &[PlanReport]) -> Result<Vec<u8>, Failure> {

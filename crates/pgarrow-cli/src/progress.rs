@@ -1,4 +1,4 @@
-//! What is seen of an export while it runs: a bar on a terminal, a line now and then elsewhere.
+//! What is seen of an export or load while it runs: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -24,32 +24,47 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts to show how far the `plans` are; nothing at all when quiet.
-    pub(crate) fn start(console: &Console, progress: Arc<Progress>, plans: &[Arc<Plan>]) -> Self {
+    /// Starts to show how far an export of the `plans` is.
+    pub(crate) fn of_export(console: &Console, progress: Arc<Progress>, plans: &[Arc<Plan>]) -> Self {
+        // One table that was never analysed, and the sum is no estimate.
+        let estimated_rows: Option<u64> = plans.iter().map(|plan| plan.estimated_rows()).sum();
+        let total = estimated_rows.filter(|rows| *rows > 0).map_or(Total::Unknown, Total::Estimated);
+        let n_slices = plans.iter().map(|plan| plan.n_slices() as u64).sum();
+        let counts = move || Counts {
+            rows: progress.rows(),
+            bytes: progress.wire_bytes(),
+            slices: progress.slices(),
+            n_slices,
+        };
+        Self::start(console, counts, total)
+    }
+
+    /// Starts to show the counts; nothing at all when quiet.
+    pub(crate) fn start(
+        console: &Console,
+        counts: impl Fn() -> Counts + Send + 'static,
+        total: Total,
+    ) -> Self {
         if console.is_quiet() {
             return Self { stop: None, thread: None };
         }
-        // One table that was never analysed, and the sum is no estimate.
-        let estimated_rows: Option<u64> = plans.iter().map(|plan| plan.estimated_rows()).sum();
-        let n_slices = plans.iter().map(|plan| plan.n_slices() as u64).sum();
         let (stop, stopped) = mpsc::channel();
         let console = console.clone();
-        let estimate = Estimate(estimated_rows.filter(|rows| *rows > 0));
         let started = Instant::now();
         let watch = move || {
             let tick = |interval| stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout);
             if io::stderr().is_terminal() {
-                show_bar(&console, &progress, (estimate, n_slices), started, tick);
+                show_bar(&console, counts, total, started, tick);
             } else {
                 while tick(LINE_INTERVAL) {
                     let seconds = started.elapsed().as_secs_f64();
-                    let (rows, wire_bytes) = (progress.rows(), progress.wire_bytes());
-                    let line = line(rows, wire_bytes, seconds, estimate);
-                    console.say(&format!("pgarrow: {line}{}", slices(progress.slices(), n_slices)));
+                    let counts = counts();
+                    let line = line(counts.rows, counts.bytes, seconds, total);
+                    console.say(&format!("pgarrow: {line}{}", slices(counts)));
                 }
             }
         };
-        // Without a thread, the export runs all the same.
+        // Without a thread, the run goes on all the same.
         let thread = thread::Builder::new().name("pgarrow-progress".to_owned()).spawn(watch).ok();
         Self { stop: Some(stop), thread }
     }
@@ -65,26 +80,46 @@ impl Drop for Watch {
     }
 }
 
-/// How many rows there will be. The server's own guess, so it may be passed: then it grows.
-#[derive(Clone, Copy, Debug)]
-struct Estimate(Option<u64>);
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// That are done.
+    pub(crate) slices: u64,
+    /// Of so many; none where nothing is cut.
+    pub(crate) n_slices: u64,
+}
 
-impl Estimate {
-    /// The denominator when there are `rows` already: never less, and with room while they still come.
-    fn total(self, rows: u64) -> Option<u64> {
-        self.0.map(|estimate| if rows < estimate { estimate } else { rows + rows / 50 + 1 })
+/// How many rows there will be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Total {
+    Unknown,
+    /// The server's own guess, so it may be passed: then it grows.
+    Estimated(u64),
+    Exact(u64),
+}
+
+impl Total {
+    /// The denominator when there are `rows` already: never less, and of an estimate with room while they still come.
+    fn at(self, rows: u64) -> Option<u64> {
+        match self {
+            Self::Unknown => None,
+            Self::Estimated(estimate) if rows >= estimate => Some(rows + rows / 50 + 1),
+            Self::Estimated(total) | Self::Exact(total) => Some(total),
+        }
     }
 }
 
 fn show_bar(
     console: &Console,
-    progress: &Progress,
-    (estimate, n_slices): (Estimate, u64),
+    counts: impl Fn() -> Counts,
+    total: Total,
     started: Instant,
     tick: impl Fn(Duration) -> bool,
 ) {
-    let bar = ProgressBar::new(estimate.0.unwrap_or(0));
-    let template = match estimate.0 {
+    let bar = ProgressBar::new(total.at(0).unwrap_or(0));
+    let template = match total.at(0) {
         Some(_) => "{bar:20} {percent:>3}%  {msg}, {eta} left",
         None => "{spinner} {msg}",
     };
@@ -94,8 +129,9 @@ fn show_bar(
     }
     console.set_bar(Some(bar.clone()));
     while tick(BAR_INTERVAL) {
-        let (rows, wire_bytes) = (progress.rows(), progress.wire_bytes());
-        if let Some(total) = estimate.total(rows) {
+        let counts = counts();
+        let rows = counts.rows;
+        if let Some(total) = total.at(rows) {
             bar.set_length(total);
         }
         bar.set_position(rows);
@@ -104,8 +140,8 @@ fn show_bar(
         bar.set_message(format!(
             "{}, {}, {rate} rows/s{}",
             units::counted(rows, "row"),
-            units::bytes(wire_bytes),
-            slices(progress.slices(), n_slices)
+            units::bytes(counts.bytes),
+            slices(counts)
         ));
         bar.tick();
     }
@@ -114,9 +150,10 @@ fn show_bar(
 }
 
 /// `1,234,567 rows (12 % of about 10,000,000), 250.1 MB, 410,000 rows/s, 83.2 MB/s`.
-fn line(rows: u64, wire_bytes: u64, seconds: f64, estimate: Estimate) -> String {
-    let share = match estimate.total(rows) {
-        Some(total) => format!(" ({} % of about {})", percent(rows, total), units::count(total)),
+fn line(rows: u64, wire_bytes: u64, seconds: f64, total: Total) -> String {
+    let about = if matches!(total, Total::Exact(_)) { "" } else { "about " };
+    let share = match total.at(rows) {
+        Some(total) => format!(" ({} % of {about}{})", percent(rows, total), units::count(total)),
         None => String::new(),
     };
     format!(
@@ -129,10 +166,10 @@ fn line(rows: u64, wire_bytes: u64, seconds: f64, estimate: Estimate) -> String 
 }
 
 /// `, 12 of 55 slices`; nothing where there is one.
-fn slices(n_done: u64, n_slices: u64) -> String {
-    match n_slices {
+fn slices(counts: Counts) -> String {
+    match counts.n_slices {
         0 | 1 => String::new(),
-        _ => format!(", {} of {} slices", units::count(n_done), units::count(n_slices)),
+        n_slices => format!(", {} of {} slices", units::count(counts.slices), units::count(n_slices)),
     }
 }
 
@@ -147,17 +184,19 @@ mod tests {
     #[test]
     fn an_estimate_that_is_passed_grows() {
         for rows in [0, 1, 99, 100, 101, 150, 1_000_000] {
-            let total = Estimate(Some(100)).total(rows).unwrap();
+            let total = Total::Estimated(100).at(rows).unwrap();
             assert!(total > rows && percent(rows, total) < 100, "{rows} of {total}");
         }
-        assert_eq!(Estimate(None).total(5), None);
+        assert_eq!((Total::Unknown.at(5), Total::Exact(5).at(5)), (None, Some(5)));
     }
 
     #[test]
     fn a_line_with_and_without_a_denominator() {
-        let with = line(1_234_567, 250_100_000, 3.0, Estimate(Some(10_000_000)));
+        let with = line(1_234_567, 250_100_000, 3.0, Total::Estimated(10_000_000));
         assert_eq!(with, "1,234,567 rows (12 % of about 10,000,000), 250.1 MB, 411,522 rows/s, 83.4 MB/s");
-        assert_eq!(line(0, 0, 0.0, Estimate(None)), "0 rows, 0 B, 0 rows/s, 0 B/s");
-        assert_eq!((slices(0, 1), slices(12, 1_055)), (String::new(), ", 12 of 1,055 slices".to_owned()));
+        assert_eq!(line(5, 10, 1.0, Total::Exact(10)), "5 rows (50 % of 10), 10 B, 5 rows/s, 10 B/s");
+        assert_eq!(line(0, 0, 0.0, Total::Unknown), "0 rows, 0 B, 0 rows/s, 0 B/s");
+        let of = |slices, n_slices| super::slices(Counts { slices, n_slices, ..Counts::default() });
+        assert_eq!((of(0, 1), of(12, 1_055)), (String::new(), ", 12 of 1,055 slices".to_owned()));
     }
 }

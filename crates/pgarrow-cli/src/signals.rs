@@ -4,6 +4,7 @@
 //!  SIGINT, SIGTERM, SIGHUP ─▶ first: cancel ─▶ the run ends by itself, cleans up, exits with 128 + n
 //!                             │         └ not within the grace: clean up here, exit
 //!                             └ nothing is running yet, or second: clean up here, exit
+//!  (in the middle of a load's COMMIT, the exit says that nobody knows what became of it)
 //!
 //!  while something is held: first: noted, and whoever holds lets go
 //!
@@ -22,7 +23,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals as Incoming;
 
 use crate::console::Console;
-use crate::exit::{Failure, code_of_signal};
+use crate::exit::{Failure, OUTCOME_UNKNOWN, code_of_signal};
 
 /// Nothing is running yet: the signal is the end.
 const AT_ONCE: u8 = 0;
@@ -30,6 +31,10 @@ const AT_ONCE: u8 = 0;
 const CANCEL: u8 = 1;
 /// Whoever waits looks for the signal.
 const NOTE: u8 = 2;
+
+const NO_ROWS: u8 = 0;
+const LOADING: u8 = 1;
+const LOADED: u8 = 2;
 
 /// The signals that end a run, from [`install`](Self::install) on.
 #[derive(Debug)]
@@ -44,8 +49,18 @@ struct Shared {
     received: AtomicI32,
     /// What the first signal is to do: [`AT_ONCE`], [`CANCEL`] or [`NOTE`].
     manner: AtomicU8,
+    /// Whether there are rows that somebody has to be told about: [`NO_ROWS`], [`LOADING`] or [`LOADED`].
+    rows: AtomicU8,
     leftovers: Mutex<Vec<PathBuf>>,
 }
+
+/// What is said instead of an answer to COMMIT.
+const COMMITTING: &str = "stopped while COMMIT was under way: the rows may be in the table or not; \
+     look at it before you load them again, or, with --commit-every or --restart-key, start the same command again";
+
+/// What is said where only a report or rejected rows were to be written.
+const COMMITTED: &str =
+    "stopped when the rows were committed: they are in the table; what is written beside it is not complete";
 
 impl Signals {
     /// Installs the handlers. `grace` is how long a cancelled run may take to end.
@@ -56,6 +71,7 @@ impl Signals {
             grace,
             received: AtomicI32::new(0),
             manner: AtomicU8::new(AT_ONCE),
+            rows: AtomicU8::new(NO_ROWS),
             leftovers: Mutex::default(),
         });
         let signals: Vec<i32> =
@@ -81,6 +97,16 @@ impl Signals {
         self.0.manner.store(CANCEL, Ordering::SeqCst);
     }
 
+    /// From now on there are rows that a COMMIT may bring: who leaves in the middle of one has to say so.
+    pub(crate) fn be_loading(&self) {
+        self.0.rows.store(LOADING, Ordering::SeqCst);
+    }
+
+    /// From now on they are committed, whatever comes.
+    pub(crate) fn be_loaded(&self) {
+        self.0.rows.store(LOADED, Ordering::SeqCst);
+    }
+
     /// From now on a signal is how a wait ends, and no failure: [`is_received`](Self::is_received) says so.
     pub(crate) fn be_awaited(&self) {
         self.0.manner.store(NOTE, Ordering::SeqCst);
@@ -95,7 +121,16 @@ impl Signals {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self.0.received.load(Ordering::SeqCst) {
             0 => Ok(()),
-            signal => Err(Failure::Signal(signal)),
+            signal => Err(Failure::Signal(signal, None)),
+        }
+    }
+
+    /// What is said of a failure: a signal that came before is the reason for it, unless the rows are committed. Then what
+    /// has failed is something beside them, and who hears of a stopped load would load them again.
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+        match self.0.rows.load(Ordering::SeqCst) {
+            LOADED => failure,
+            _ => failure.or(self.check().err()),
         }
     }
 
@@ -137,7 +172,19 @@ impl Shared {
             // There is nobody left to tell.
             let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }
-        signal_hook::low_level::exit(i32::from(code_of_signal(self.received.load(Ordering::SeqCst))));
+        let code = code_of_signal(self.received.load(Ordering::SeqCst));
+        let code = match self.rows.load(Ordering::SeqCst) {
+            LOADING if self.cancel.is_committing() => {
+                self.console.error(COMMITTING);
+                OUTCOME_UNKNOWN
+            }
+            LOADED => {
+                self.console.error(COMMITTED);
+                code
+            }
+            _ => code,
+        };
+        signal_hook::low_level::exit(i32::from(code));
     }
 }
 

@@ -1,6 +1,7 @@
-//! What is said at the end of an export.
+//! What is said at the end of an export or load.
 
 use pgarrow::{FileReport, PagesReport, Phases, Report};
+use pgarrow_load::{LoadPhases, LoadReport, WriterReport};
 
 use crate::units;
 
@@ -12,10 +13,13 @@ const FILES_NAMED: usize = 4;
 const EFFECTS_NAMED: usize = 20;
 /// Reasons why tables were not read by pages, a line each, at most.
 const NOTES_NAMED: usize = 4;
+/// What there is to know of a pooler in between.
+const POOLER: &str =
+    "read through a connection pooler: its limits of time and connections hold for exports, too";
 /// A phase that took less of the time is not worth a word.
 const SHARE_TO_NAME: f64 = 0.03;
 
-/// What was read, by pages or not, where the time went, what policies did to values, and what was written: a line each.
+/// What was read, by pages or not, where the time went, through what, what policies did to values, and what was written: a line each.
 /// `n_readers` were to read it; `wants_pages` if pages were asked for.
 pub(crate) fn lines(report: &Report, n_readers: usize, wants_pages: bool) -> Vec<String> {
     let read = format!("{}: {}", report.subject, reading(report));
@@ -23,6 +27,7 @@ pub(crate) fn lines(report: &Report, n_readers: usize, wants_pages: bool) -> Vec
     std::iter::once(read)
         .chain(by_pages(report.pages.as_ref(), &report.page_notes, wants_pages))
         .chain(explains.then(|| explanation(report, n_readers)))
+        .chain(report.server.through_pooler.then(|| POOLER.to_owned()))
         .chain(effects(report.effects_text()))
         .chain(files(&report.files))
         .collect()
@@ -117,7 +122,7 @@ fn readers(at_work: usize, planned: usize) -> String {
 
 /// `waiting for the server 71 %, decoding 12 %`, the largest first.
 fn shares(phases: &Phases) -> Option<String> {
-    let mut phases = [
+    of_total([
         ("connecting", phases.connect),
         ("planning", phases.plan),
         ("waiting for the server", phases.wait_for_server),
@@ -128,13 +133,131 @@ fn shares(phases: &Phases) -> Option<String> {
         ("waiting for the output", phases.wait_for_sink),
         ("waiting for memory", phases.wait_for_memory),
         ("committing", phases.commit),
-    ];
+    ])
+}
+
+/// The shares of all that are worth a word.
+fn of_total<const N: usize>(mut phases: [(&'static str, f64); N]) -> Option<String> {
     let total: f64 = phases.iter().map(|(_, seconds)| seconds).sum();
     phases.sort_by(|(_, one), (_, two)| two.total_cmp(one));
     let named = phases.iter().map(|(name, seconds)| (name, seconds / total));
     let named = named.filter(|(_, share)| *share >= SHARE_TO_NAME);
     let named: Vec<String> = named.map(|(name, share)| format!("{name} {:.0} %", share * 100.0)).collect();
     (!named.is_empty()).then(|| named.join(", "))
+}
+
+/// What was loaded, where the time went, and how long batches took: a line each.
+pub(crate) fn load_lines(report: &LoadReport) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{}: {}, {} to the server in {} ({} rows/s, {}/s), peak memory {}",
+        report.target,
+        units::counted(report.rows, "row"),
+        units::bytes(report.wire_bytes),
+        units::seconds(report.seconds),
+        units::count(units::per_second(report.rows_sent, report.seconds)),
+        units::bytes(units::per_second(report.wire_bytes, report.seconds)),
+        units::memory(report.peak_memory_bytes),
+    )];
+    if report.rows_before > 0 {
+        let before = units::counted(report.rows_before, "row");
+        lines.push(format!("earlier starts of this load have dealt with the first {before} of the data"));
+    }
+    if report.seconds > SECONDS_TO_EXPLAIN {
+        let phases = &report.phases;
+        lines.extend(load_shares(phases).map(|shares| format!("{shares}; {}", load_limit(phases))));
+    }
+    if report.batches > 1 {
+        let times = report.batch_times;
+        lines.push(format!(
+            "{} batches: half of them within {}, 99 of 100 within {}, the slowest {}",
+            units::count(report.batches),
+            millis(times.p50),
+            millis(times.p99),
+            millis(times.max),
+        ));
+    }
+    lines.extend(writers(&report.writers));
+    lines
+}
+
+/// `4 writers: 14,213 to 16,002 rows each, 21.4 MB/s to 25.0 MB/s; 99 of 100 buffers sent within 3.1 ms`.
+fn writers(writers: &[WriterReport]) -> Option<String> {
+    let rows = writers.iter().map(|writer| writer.rows);
+    let (fewest, most) = (rows.clone().min()?, rows.max()?);
+    let speeds = writers.iter().map(|writer| units::per_second(writer.wire_bytes, writer.seconds));
+    let (slowest, fastest) = (speeds.clone().min()?, speeds.max()?);
+    let p99 = writers.iter().map(|writer| writer.buffer_times.p99).fold(0.0, f64::max);
+    Some(format!(
+        "{}: {} to {} rows each, {}/s to {}/s; 99 of 100 buffers sent within {}",
+        units::counted(writers.len() as u64, "writer"),
+        units::count(fewest),
+        units::count(most),
+        units::bytes(slowest),
+        units::bytes(fastest),
+        millis(p99),
+    ))
+}
+
+/// What is said of a load that was complete before it began.
+pub(crate) fn nothing_to_do(report: &LoadReport) -> String {
+    format!(
+        "{}: nothing to do, {} loaded under this restart key before; another --restart-key loads them again",
+        report.target,
+        match report.rows_before {
+            1 => "the row was".to_owned(),
+            rows => format!("all {} rows were", units::count(rows)),
+        }
+    )
+}
+
+/// What is said of rows that were left out, now and by earlier starts.
+pub(crate) fn rejected(rows: u64, earlier: u64, file: &str) -> Option<String> {
+    let were = |rows| if rows == 1 { "was" } else { "were" };
+    let now = units::counted(rows, "row");
+    match (rows, earlier) {
+        (0, 0) => None,
+        (_, 0) => {
+            Some(format!("{now} could not be loaded, and {} written to {file} with the reasons", were(rows)))
+        }
+        _ => Some(format!(
+            "{now} could not be loaded, besides {} of earlier starts; {file} has them all, with the reasons",
+            units::count(earlier)
+        )),
+    }
+}
+
+/// What is sent is sent while rows are encoded, so its time is no share of the whole.
+fn load_shares(phases: &LoadPhases) -> Option<String> {
+    of_total([
+        ("connecting", phases.connect),
+        ("planning", phases.plan),
+        ("waiting for the input", phases.read),
+        ("encoding", phases.encode),
+        ("waiting for rows to be sent", phases.wait_for_send),
+        ("waiting for the server", phases.wait_for_server),
+        ("committing", phases.commit),
+    ])
+}
+
+/// What held the load back.
+fn load_limit(phases: &LoadPhases) -> &'static str {
+    // Encoders wait for whoever sends, who sends, or waits himself.
+    let sending = phases.send / (phases.send + phases.blocked).max(f64::MIN_POSITIVE);
+    let wait_for_send = phases.wait_for_send * (1.0 - sending);
+    let limits = [
+        (phases.read, "the input is the limit: the server waits for rows to be read"),
+        (phases.encode, "this machine is the limit: the server waits for rows to be encoded"),
+        (phases.wait_for_send * sending, "this machine is the limit: the server waits for rows to be sent"),
+        (wait_for_send + phases.wait_for_server, "the server is the limit: it takes rows no faster"),
+        (phases.commit, "the server's disk is the limit: it takes its time to commit"),
+        (phases.connect + phases.plan, "the beginning took longer than the rows"),
+    ];
+    limits.into_iter().max_by(|(one, _), (two, _)| one.total_cmp(two)).map_or("", |(_, sentence)| sentence)
+}
+
+/// `1.2 ms`.
+fn millis(seconds: f64) -> String {
+    format!("{:.1} ms", seconds * 1000.0)
 }
 
 /// A line for each file; of many, one for all of them.
@@ -168,6 +291,19 @@ mod tests {
         phases.wait_for_server = 86.0;
         phases.plan = 2.0;
         assert_eq!(shares(&phases).as_deref(), Some("waiting for the server 86 %, decoding 12 %"));
+    }
+
+    /// Encoders that waited were laid to the server, whoever it was that was slow.
+    #[test]
+    fn who_holds_a_load_back() {
+        let mut phases = LoadPhases::default();
+        (phases.encode, phases.wait_for_send) = (1.0, 9.0);
+        for (send, blocked, says) in [(8.0, 2.0, "to be sent"), (2.0, 8.0, "the server is the limit")] {
+            (phases.send, phases.blocked) = (send, blocked);
+            assert!(load_limit(&phases).contains(says), "{}", load_limit(&phases));
+        }
+        phases.encode = 10.0;
+        assert!(load_limit(&phases).contains("to be encoded"), "{}", load_limit(&phases));
     }
 
     #[test]

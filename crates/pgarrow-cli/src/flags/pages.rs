@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::after;
+use super::{ConnectFlags, after};
 use crate::exit;
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +36,9 @@ pub(crate) struct PagesStatusFlags {
     /// within a version.
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) connecting: ConnectFlags,
 }
 
 #[derive(Args, Debug)]
@@ -54,6 +57,9 @@ pub(crate) struct PagesInstallFlags {
     /// Remove what was installed
     #[arg(long)]
     pub(crate) remove: bool,
+
+    #[command(flatten)]
+    pub(crate) connecting: ConnectFlags,
 }
 
 const INSTALL_EXAMPLES: &str = "\

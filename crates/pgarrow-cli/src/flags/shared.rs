@@ -1,10 +1,12 @@
 //! Flags that several commands have: what is read, how it is planned, and in which session.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use pgarrow::Config;
 
-use crate::units::{parse_memory, parse_size};
+use crate::units::{parse_duration, parse_memory, parse_size};
 
 #[derive(Args, Debug)]
 pub(crate) struct WhatFlags {
@@ -104,6 +106,44 @@ pub(crate) struct SessionFlags {
     /// Set a parameter of the server's session, such as work_mem=256MB. Repeatable
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting, help_heading = "Session")]
     pub(crate) settings: Vec<(String, String)>,
+
+    #[command(flatten)]
+    pub(crate) connecting: ConnectFlags,
+
+    /// How long the server may say nothing at all while it is waited for, as in 10m. Default: for ever
+    ///
+    /// A query that sorts says nothing for long, so choose more than that takes. After that the server is asked to
+    /// cancel, and the run fails with exit code 3. A network that is gone is noticed without this option, by TCP's
+    /// keepalives. Waiting for the locks of tables does not count; what COPY itself waits for does.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Session")]
+    pub(crate) read_timeout: Option<Duration>,
+
+    /// How long to wait for the locks that keep tables as they are, as in 30s. Default: for ever
+    ///
+    /// They are the weakest there are, which only who rewrites, truncates or drops a table excludes. After that the run
+    /// fails with exit code 4 and names the processes that have tables locked.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Session")]
+    pub(crate) lock_timeout: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConnectFlags {
+    /// How long connecting may take, as in 10s: name, TCP, TLS and login. Default: connect_timeout, PGCONNECT_TIMEOUT, or for ever
+    ///
+    /// Of several hosts and addresses, each has this time. A server that is starting up, or has no connection left, is
+    /// asked again until the time has passed; without a limit that is an error at once.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Session")]
+    pub(crate) connect_timeout: Option<Duration>,
+}
+
+impl ConnectFlags {
+    /// A connection with what was typed beside its string.
+    pub(crate) fn applied_to(&self, connection: Config) -> Config {
+        match self.connect_timeout {
+            Some(time) => connection.with_connect_timeout(Some(time)),
+            None => connection,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -120,7 +160,7 @@ pub(crate) enum ReadModeName {
     Pages,
 }
 
-fn parse_setting(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE, as in work_mem=256MB".to_owned()),

@@ -85,22 +85,22 @@ pub(crate) struct TypeFlags {
 }
 
 impl TypeFlags {
-    /// The choices for all columns. `interval` is what an interval becomes if the flags do not say it.
-    pub(crate) fn options(&self, interval: IntervalForm) -> TypeOptions {
+    /// The choices for all columns. `unsaid` is what holds where the flags say nothing.
+    pub(crate) fn options(&self, unsaid: TypeOptions) -> TypeOptions {
         TypeOptions {
-            infinity: self.infinity.unwrap_or_default(),
-            nan: self.nan.unwrap_or_default(),
-            out_of_range: self.out_of_range.unwrap_or_default(),
-            numeric: self.numeric.unwrap_or_default(),
-            interval: self.interval.unwrap_or(interval),
-            arrays: self.arrays.unwrap_or_default(),
-            enums: self.enums.unwrap_or_default(),
-            trim: self.trim,
-            strings: self.strings.unwrap_or_default(),
-            timestamp_unit: self.timestamp_unit.unwrap_or_default(),
-            encoding: self.encoding_policy.unwrap_or_default(),
-            unknown_types: self.unknown_types.unwrap_or_default(),
-            geometry: self.geometry.unwrap_or_default(),
+            infinity: self.infinity.unwrap_or(unsaid.infinity),
+            nan: self.nan.unwrap_or(unsaid.nan),
+            out_of_range: self.out_of_range.unwrap_or(unsaid.out_of_range),
+            numeric: self.numeric.unwrap_or(unsaid.numeric),
+            interval: self.interval.unwrap_or(unsaid.interval),
+            arrays: self.arrays.unwrap_or(unsaid.arrays),
+            enums: self.enums.unwrap_or(unsaid.enums),
+            trim: self.trim || unsaid.trim,
+            strings: self.strings.unwrap_or(unsaid.strings),
+            timestamp_unit: self.timestamp_unit.unwrap_or(unsaid.timestamp_unit),
+            encoding: self.encoding_policy.unwrap_or(unsaid.encoding),
+            unknown_types: self.unknown_types.unwrap_or(unsaid.unknown_types),
+            geometry: self.geometry.unwrap_or(unsaid.geometry),
         }
     }
 

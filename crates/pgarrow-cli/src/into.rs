@@ -1,0 +1,176 @@
+//! Where a load goes, and how: what was typed, checked. Nothing was connected to yet.
+
+use pgarrow::{Cancel, Config, Error, parse_column_list};
+use pgarrow_load::input::Input;
+use pgarrow_load::{
+    Conversions, IdentityValues, Load, LoadMethod, LoadMode, LoadOptions, OnConflict, TypesFrom,
+};
+
+use crate::exit::Failure;
+use crate::flags::{
+    ConflictName, ConvertName, ExportFlags, IdentityName, IntoFlags, LoadFlags, MethodName, ModeName,
+    PartFlags, SessionFlags, TypesFromName,
+};
+
+/// A table, and how it is loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Into {
+    connection: Config,
+    table: String,
+    options: LoadOptions,
+    /// The same without parts, marks and rejected rows.
+    plain: LoadOptions,
+}
+
+impl TryFrom<&LoadFlags> for Into {
+    type Error = Failure;
+
+    fn try_from(flags: &LoadFlags) -> Result<Self, Failure> {
+        let role = flags.session.role.as_deref();
+        let into = Self::new(&flags.into, &flags.session, role, &flags.session.settings)?;
+        into.with_parts(&flags.parts)
+    }
+}
+
+/// The role and the settings of an export are the source's; its timeouts are for both servers.
+impl TryFrom<&ExportFlags> for Into {
+    type Error = Failure;
+
+    fn try_from(flags: &ExportFlags) -> Result<Self, Failure> {
+        Self::new(&flags.into, &flags.session, flags.target_role.as_deref(), &flags.target_settings)
+    }
+}
+
+impl Into {
+    fn new(
+        into: &IntoFlags,
+        session: &SessionFlags,
+        role: Option<&str>,
+        settings: &[(String, String)],
+    ) -> Result<Self, Failure> {
+        let Some(table) = &into.into else {
+            return Err(Failure::options("no table to load; give --into SCHEMA.TABLE"));
+        };
+        let makes_columns =
+            into.add_columns || matches!(into.mode, Some(ModeName::Create | ModeName::Replace));
+        if into.types_from.is_some() && !makes_columns {
+            let text =
+                "--types-from is for columns that are made: with --mode create or replace, or --add-columns";
+            return Err(Failure::options(text));
+        }
+        let connection = into.target.as_deref().filter(|text| !text.trim().is_empty());
+        let connection = Config::parse(connection).map_err(Error::from)?;
+        let mut options = options(into);
+        if let Some(key) = &into.key {
+            options = options.with_key(parse_column_list(key).map_err(Error::from)?);
+        }
+        if let Some(writers) = into.writers {
+            options = options.with_writers(writers);
+        }
+        if let Some(time) = session.read_timeout {
+            options = options.with_read_timeout(time);
+        }
+        if let Some(time) = session.lock_timeout {
+            options = options.with_lock_timeout(time);
+        }
+        if let Some(role) = role {
+            options = options.with_role(role);
+        }
+        for (name, value) in settings {
+            options = options.with_setting(name, value);
+        }
+        let connection = session.connecting.applied_to(connection);
+        Ok(Self { connection, table: table.clone(), plain: options.clone(), options })
+    }
+
+    /// How it is committed, and what becomes of bad rows. Refuses what contradicts itself.
+    pub(crate) fn with_parts(mut self, flags: &PartFlags) -> Result<Self, Failure> {
+        if let Some(rows) = flags.commit_every {
+            self.options = self.options.with_commit_every(rows);
+        }
+        if let Some(key) = &flags.restart_key {
+            self.options = self.options.with_restart_key(key);
+        }
+        if let Some(rows) = flags.reject_limit {
+            self.options = self.options.with_reject_limit(rows);
+        }
+        self.options = self.options.with_reject(flags.reject.is_some());
+        // What the key will be is known when the files were looked at.
+        let keyed = match (flags.commit_every, &flags.restart_key) {
+            (Some(_), None) => self.options.clone().with_restart_key("of the files"),
+            _ => self.options.clone(),
+        };
+        keyed.check()?;
+        Ok(self)
+    }
+
+    /// With the key that the files make, if there is none and one is needed. The key.
+    pub(crate) fn with_key_of(
+        mut self,
+        input: &Input,
+        flags: &PartFlags,
+    ) -> Result<(Self, Option<String>), Failure> {
+        let key = match (&flags.restart_key, flags.commit_every) {
+            (Some(key), _) => Some(key.clone()),
+            (None, Some(_)) => Some(input.restart_key(&self.table)?),
+            (None, None) => None,
+        };
+        if let Some(key) = key.as_deref().filter(|_| flags.restart_key.is_none()) {
+            self.options = self.options.with_restart_key(key);
+        }
+        Ok((self, key))
+    }
+
+    /// Plans it and no more: without a look at marks, whose table would be made.
+    pub(crate) fn plan_only(self) -> Self {
+        Self { options: self.plain.clone(), ..self }
+    }
+
+    /// Describes it to the library.
+    pub(crate) fn load(self, cancel: Cancel) -> Result<Load, Failure> {
+        Ok(Load::with_config(self.connection, &self.table, cancel)?.options(self.options))
+    }
+}
+
+fn options(flags: &IntoFlags) -> LoadOptions {
+    let mode = flags.mode.map(|mode| match mode {
+        ModeName::Append => LoadMode::Append,
+        ModeName::Truncate => LoadMode::Truncate,
+        ModeName::Create => LoadMode::Create,
+        ModeName::Replace => LoadMode::Replace,
+        ModeName::Upsert => LoadMode::Upsert,
+    });
+    let method = flags.method.map(|method| match method {
+        MethodName::Copy => LoadMethod::Copy,
+        MethodName::Insert => LoadMethod::Insert,
+    });
+    let convert = flags.convert.map(|convert| match convert {
+        ConvertName::Widen => Conversions::Widen,
+        ConvertName::Check => Conversions::Check,
+        ConvertName::Round => Conversions::Round,
+    });
+    let types_from = flags.types_from.map(|types| match types {
+        TypesFromName::Metadata => TypesFrom::Metadata,
+        TypesFromName::Arrow => TypesFrom::Arrow,
+    });
+    let identity = flags.identity.map(|identity| match identity {
+        IdentityName::Keep => IdentityValues::Keep,
+        IdentityName::Generate => IdentityValues::Generate,
+    });
+    let on_conflict = flags.on_conflict.map(|what| match what {
+        ConflictName::Error => OnConflict::Error,
+        ConflictName::Skip => OnConflict::Skip,
+        ConflictName::Update => OnConflict::Update,
+    });
+    let options = LoadOptions::default()
+        .with_mode(mode.unwrap_or_default())
+        .with_method(method.unwrap_or_default())
+        .with_conversions(convert.unwrap_or_default())
+        .with_types_from(types_from.unwrap_or_default())
+        .with_identity(identity.unwrap_or_default())
+        .with_add_columns(flags.add_columns);
+    match on_conflict {
+        Some(on_conflict) => options.with_on_conflict(on_conflict),
+        None => options,
+    }
+}

@@ -1,0 +1,281 @@
+//! `pgarrow load`: files into a table.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{self, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pgarrow::{Cancel, Error, ErrorKind, escape_control};
+use pgarrow_load::input::{Input, InputFormat};
+use pgarrow_load::{Load, LoadReport, Loading};
+
+use crate::console::Console;
+use crate::exit::Failure;
+use crate::export::{GRACE, write_report};
+use crate::flags::{InputFormatName, LoadFlags};
+use crate::into::Into;
+use crate::outputs::open_file;
+use crate::pages;
+use crate::progress::{Counts, Total, Watch};
+use crate::rejects::{Receiving, Rejects};
+use crate::signals::Signals;
+use crate::summary;
+use crate::table::{Lists, cell, table};
+use crate::units;
+
+/// Loads what the flags name, with all that is said and shown.
+pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> {
+    let into = Into::try_from(flags)?;
+    check_files(flags)?;
+    let cancel = Cancel::new();
+    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    run(flags, into, console, cancel, &signals).map_err(|failure| signals.explain(failure))
+}
+
+/// A connection among the files would be repeated in an error, password and all; a report would replace a file.
+fn check_files(flags: &LoadFlags) -> Result<(), Failure> {
+    let absolute = |path: &PathBuf| path::absolute(path).unwrap_or_default();
+    let (report, reject) = (flags.report.as_ref().map(absolute), flags.parts.reject.as_ref().map(absolute));
+    for (option, output) in [("--report", &report), ("--reject", &reject)] {
+        if output.is_some() && flags.files.iter().any(|file| Some(absolute(file)) == *output) {
+            return Err(Failure::options(format!("{option} names a file that is loaded")));
+        }
+    }
+    if report.is_some() && report == reject {
+        return Err(Failure::options("--report and --reject are the same file"));
+    }
+    let is_connection = |path: &PathBuf| path.to_string_lossy().contains("://");
+    match flags.files.iter().any(is_connection) {
+        true => {
+            Err(Failure::options("there is a connection among the files; give it as --target CONNECTION"))
+        }
+        false => Ok(()),
+    }
+}
+
+/// The same for files that are named in another way, or are in a folder.
+fn check_outputs(flags: &LoadFlags, input: &Input) -> Result<(), Failure> {
+    let place = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    for (option, output) in [("--report", &flags.report), ("--reject", &flags.parts.reject)] {
+        let output = output.as_deref().and_then(place);
+        if output.is_some() && input.files().any(|file| place(file) == output) {
+            return Err(Failure::options(format!("{option} names a file that is loaded")));
+        }
+    }
+    let folder = flags.parts.reject.as_deref().and_then(Path::parent);
+    // A file's own name has an empty parent.
+    let folder = folder.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let folder = folder.and_then(place);
+    if folder.is_some() && flags.files.iter().any(|file| file.is_dir() && place(file) == folder) {
+        return Err(Failure::options(
+            "--reject would be in a folder that is loaded, and loaded itself by the next start",
+        ));
+    }
+    Ok(())
+}
+
+fn run(
+    flags: &LoadFlags,
+    into: Into,
+    console: &Console,
+    cancel: Cancel,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    // What cannot be read or written is found out before anything is connected to.
+    let report = flags.report.as_deref();
+    let report_file = report.map(|path| open_file(path, flags.overwrite, signals)).transpose()?;
+    let format = flags.format.map(|format| match format {
+        InputFormatName::Parquet => InputFormat::Parquet,
+        InputFormatName::Ipc => InputFormat::IpcFile,
+        InputFormatName::IpcStream => InputFormat::IpcStream,
+    });
+    let input = Input::open(&flags.files, format)?.with_cancel(cancel.clone());
+    check_outputs(flags, &input)?;
+    let (into, key) = into.with_key_of(&input, &flags.parts)?;
+    if flags.dry_run {
+        signals.be_orderly();
+        let loading = open(into.plan_only().load(cancel)?, &input, console)?;
+        let text = planned(&loading, input.name(), input.rows());
+        loading.rehearse()?;
+        return pages::print(text.as_bytes());
+    }
+    let rejects = flags.parts.reject.as_deref();
+    let rejects = rejects.map(|path| Rejects::begin(path, key, flags.overwrite, signals)).transpose()?;
+    signals.be_orderly();
+    let mut loading = open(into.load(cancel)?, &input, console)?;
+    if loading.is_complete() {
+        let report = loading.finish()?;
+        signals.be_loaded();
+        console.say(&summary::nothing_to_do(&report));
+        return report_file.map_or(Ok(()), |file| write_report(&report, "load", file, console));
+    }
+    signals.be_loading();
+    let receiving = rejects.map(|rejects| rejects.receive(&mut loading, console)).transpose()?;
+    let report = fill(loading, input, receiving, console, signals)?;
+    report.warnings.iter().for_each(|warning| console.warn(warning));
+    summary::load_lines(&report).iter().for_each(|line| console.say(line));
+    report_file.map_or(Ok(()), |file| write_report(&report, "load", file, console))
+}
+
+fn open(load: Load, input: &Input, console: &Console) -> Result<Loading, Failure> {
+    let loading = load.open(Arc::clone(input.schema()))?;
+    loading.warnings().iter().for_each(|warning| console.warn(warning));
+    Ok(loading)
+}
+
+/// Loads all batches and commits. Rejected rows are published with what is committed.
+fn fill(
+    mut loading: Loading,
+    input: Input,
+    receiving: Option<Receiving>,
+    console: &Console,
+    signals: &Signals,
+) -> Result<LoadReport, Failure> {
+    let watched = Watched::default();
+    let total = input.rows().map_or(Total::Unknown, Total::Exact);
+    let watch = Watch::start(console, watched.counts(), total);
+    let before = loading.rows_to_skip();
+    let written = write_all(&mut loading, input, &watched);
+    let (given, committed) = (loading.rows(), loading.rows_committed());
+    let (loaded, left) = match written {
+        Ok(()) => (loading.finish().map_err(Failure::from), None),
+        Err(failure) => (Err(failure), loading.abandon().err()),
+    };
+    drop(watch);
+    match loaded {
+        Ok(report) => {
+            signals.be_loaded();
+            complete(report, receiving, console)
+        }
+        Err(failure) => {
+            let failure = failed(signals.explain(failure), committed);
+            let failure = match left {
+                Some(left) => failure.advice(&left.to_string()),
+                None => failure,
+            };
+            Err(match receiving {
+                Some(receiving) => set_aside(failure, receiving, (before, committed, given), console),
+                None => failure,
+            })
+        }
+    }
+}
+
+fn write_all(loading: &mut Loading, input: Input, watched: &Watched) -> Result<(), Failure> {
+    for batch in input {
+        loading.write(&batch?)?;
+        watched.rows.store(loading.rows(), Ordering::Relaxed);
+        watched.bytes.store(loading.wire_bytes(), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// What has been given, for those who look.
+#[derive(Default)]
+struct Watched {
+    rows: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Watched {
+    fn counts(&self) -> impl Fn() -> Counts + Send + 'static {
+        let (rows, bytes) = (Arc::clone(&self.rows), Arc::clone(&self.bytes));
+        move || Counts {
+            rows: rows.load(Ordering::Relaxed),
+            bytes: bytes.load(Ordering::Relaxed),
+            ..Counts::default()
+        }
+    }
+}
+
+/// What is committed, with its rejected rows. All of them may have been rejected: then it is none of success.
+fn complete(
+    report: LoadReport,
+    receiving: Option<Receiving>,
+    console: &Console,
+) -> Result<LoadReport, Failure> {
+    let Some(receiving) = receiving else { return Ok(report) };
+    let (name, earlier, rejected) = (receiving.name(), receiving.earlier, report.rows_rejected);
+    receiving.publish(console).map_err(|failure| {
+        Failure::output(format!(
+            "the load is complete, but the file of its {rejected} rejected rows is not: {failure}"
+        ))
+    })?;
+    if let Some(warning) = summary::rejected(rejected, earlier, &name) {
+        console.warn(&warning);
+    }
+    // Of rows before, it is known only if all of them are in the file.
+    if rejected > 0 && report.rows_sent == 0 && earlier == report.rows_before {
+        let text = format!("{}: none of the {} rows could be loaded", report.target, rejected + earlier);
+        return Err(Error::new(ErrorKind::Server, text)
+            .advice(format_args!("{name} has them, with the reasons"))
+            .into());
+    }
+    Ok(report)
+}
+
+/// Whoever reads of a damaged file, or has stopped a load, wants to know what is in the table now, and what to do.
+fn failed(failure: Failure, committed: u64) -> Failure {
+    let is_input = matches!(&failure, Failure::Export(error) if error.kind() == ErrorKind::Input);
+    match (committed, &failure) {
+        (_, Failure::Export(error)) if error.kind() == ErrorKind::OutcomeUnknown => failure,
+        (0, _) if is_input => failure.advice("nothing was loaded"),
+        (0, _) => failure,
+        // The library has said how many rows there are.
+        (_, Failure::Export(error)) if error.to_string().contains("of the data are loaded") => {
+            failure.advice("the same command goes on from there")
+        }
+        _ => failure.advice(&format!(
+            "the first {committed} rows of the data are loaded, and the same command goes on behind them"
+        )),
+    }
+}
+
+/// Publishes what was rejected of rows that stay what they are: those of committed parts, and those of a load that had no
+/// others. Where nobody knows what is committed, all of them.
+fn set_aside(
+    failure: Failure,
+    receiving: Receiving,
+    (before, committed, given): (u64, u64, u64),
+    console: &Console,
+) -> Failure {
+    let kind = match &failure {
+        Failure::Export(error) => Some(error.kind()),
+        _ => None,
+    };
+    let name = receiving.name();
+    let rows = receiving.rows() + receiving.earlier;
+    let is_none_loaded = kind == Some(ErrorKind::Server) && committed == 0 && given > 0 && rows == given;
+    let published = if kind == Some(ErrorKind::OutcomeUnknown) || is_none_loaded {
+        receiving.publish(console).map(|()| rows)
+    } else if committed > before {
+        receiving.publish_until(committed, console)
+    } else {
+        return failure;
+    };
+    match published {
+        Ok(0) => failure,
+        Ok(_) if is_none_loaded => failure.advice(&format!("{name} has them, with the reasons")),
+        Ok(rows) => failure
+            .advice(&format!("{name} has the {} that were rejected so far", units::counted(rows, "row"))),
+        Err(other) => {
+            failure.advice(&format!("and the rows that were rejected so far could not be written: {other}"))
+        }
+    }
+}
+
+/// What would be made of what. `rows` are those of the input, if it says so beforehand.
+pub(crate) fn planned(loading: &Loading, input: &str, rows: Option<u64>) -> String {
+    let rows = match rows {
+        Some(rows) => units::counted(rows, "row"),
+        None => "rows that are not counted beforehand".to_owned(),
+    };
+    let (target, name) = (escape_control(loading.target()), escape_control(input));
+    let mut text = format!("{target}, from {name}: {rows}\n\ncolumns\n");
+    let columns = loading.columns().iter().map(|column| {
+        let from = column.arrow_type.as_deref().unwrap_or_default();
+        [&column.name, &column.pg_type, from, column.how].map(cell)
+    });
+    text.push_str(&table(columns.collect(), [false; 4], Lists::Whole));
+    text
+}
