@@ -183,18 +183,23 @@ impl Exporting<'_> {
     }
 }
 
-/// Wall and CPU time since a moment: after the connection is made and the export planned.
-struct Clock {
+/// Wall and CPU time since a moment: of exports, after the connection is made and the export planned.
+pub(crate) struct Clock {
     started: Instant,
     cpu_seconds: f64,
 }
 
 impl Clock {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { started: Instant::now(), cpu_seconds: ProcessUsage::now().cpu_seconds }
     }
 
-    fn stop(self, rows: u64, bytes: u64) -> Outcome {
+    /// Wall time so far.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    pub(crate) fn stop(self, rows: u64, bytes: u64) -> Outcome {
         let wall_seconds = self.started.elapsed().as_secs_f64();
         let ProcessUsage { cpu_seconds, peak_memory_bytes } = ProcessUsage::now();
         Outcome {
@@ -203,6 +208,8 @@ impl Clock {
             cpu_seconds: cpu_seconds - self.cpu_seconds,
             peak_bytes: peak_memory_bytes,
             bytes,
+            start_seconds: 0.0,
+            encode_seconds: None,
             sums: None,
         }
     }

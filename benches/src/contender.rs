@@ -20,6 +20,12 @@ pub(crate) struct Outcome {
     pub(crate) peak_bytes: u64,
     /// Bytes on the wire, or of the files that were written.
     pub(crate) bytes: u64,
+    /// What of the wall time had passed before rows could move, if starting or connecting are within.
+    #[serde(default)]
+    pub(crate) start_seconds: f64,
+    /// CPU time of encoding alone, if a thread does nothing else.
+    #[serde(default)]
+    pub(crate) encode_seconds: Option<f64>,
     /// Of every column, if that was asked for.
     #[serde(default)]
     pub(crate) sums: Option<Vec<ColumnSum>>,
@@ -182,13 +188,15 @@ impl Contender {
 }
 
 /// Runs a program that prints an [`Outcome`] as its last line.
-fn outcome(command: &mut Command) -> Result<Outcome> {
+pub(crate) fn outcome(command: &mut Command) -> Result<Outcome> {
     let output = command.output()?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let last = stderr.trim().lines().last().unwrap_or("without a message").to_owned();
-        return Err(format!("failed with {}: {last}", output.status).into());
+        // Of Python, below where it happened: what has happened. Details may follow.
+        let mut lines = stderr.trim().lines().rev();
+        let message = lines.clone().find(|line| line.contains("Error:")).or_else(|| lines.next());
+        return Err(format!("failed with {}: {}", output.status, message.unwrap_or("no message")).into());
     }
     let last = stdout.lines().last().ok_or("a run without an outcome")?;
     Ok(serde_json::from_str(last)?)

@@ -4,6 +4,7 @@
 //!  export     drains and pgarrow in turn, to Arrow, Parquet and IPC, by any number of connections
 //!  rivals     the same beside ADBC, DuckDB, ConnectorX, psycopg and pg2parquet
 //!  pages      heap pages beside COPY, the drains and DuckDB
+//!  load       rows into a table: pgarrow beside psql's \copy, ADBC, DuckDB, pgpq, INSERT; server to server
 //!  decode     COPY bytes in memory → batches, nanoseconds a row; with valgrind, instructions a row
 //!  compare    two git revisions of the command in turn, in total and by phases
 //!  profile    a flame graph of one export
@@ -26,6 +27,11 @@ mod drains;
 mod export;
 mod folders;
 mod instructions;
+mod load;
+mod load_child;
+mod load_report;
+mod load_table;
+mod loaders;
 mod pages;
 mod profile;
 mod record;
@@ -64,6 +70,8 @@ enum Command {
     Rivals(rivals::RivalsFlags),
     /// Heap pages beside COPY, the drains and DuckDB, with the server's CPU; and a table of which no page is all-visible
     Pages(pages::PagesFlags),
+    /// Rows into a table, beside psql's \copy of the same rows from a binary file, and beside others
+    Load(load::LoadFlags),
     /// In-memory decoding, by workload and by type
     Decode(decode::DecodeFlags),
     /// Two revisions of the command in turn; fails if the second is worse
@@ -77,6 +85,9 @@ enum Command {
     /// One run of one contender, in a process of its own (used by the others)
     #[command(hide = true)]
     Child(child::ChildFlags),
+    /// One load of ours, in a process of its own (used by `load`)
+    #[command(hide = true)]
+    LoadChild(load_child::LoadChildFlags),
     /// Decodes a captured stream a number of times (used for counting instructions)
     #[command(hide = true)]
     DecodeStream(instructions::StreamFlags),
@@ -89,6 +100,8 @@ fn main() -> ExitCode {
         Command::Export(flags) => export::run(&flags),
         Command::Rivals(flags) => rivals::run(&flags),
         Command::Pages(flags) => pages::run(&flags),
+        Command::Load(flags) => load::run(&flags),
+        Command::LoadChild(flags) => load_child::run(&flags),
         Command::Decode(flags) => decode::run(&flags),
         Command::Compare(flags) => match compare::run(&flags) {
             Ok(true) => Ok(()),

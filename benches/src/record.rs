@@ -20,7 +20,7 @@ pub(crate) type Versions = BTreeMap<String, String>;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Record<T> {
     pub(crate) record_version: u32,
-    /// The subcommand: `export`, `rivals` or `decode`.
+    /// The subcommand: `export`, `rivals`, `pages`, `load` or `decode`.
     pub(crate) kind: String,
     /// UTC, as in `2026-11-21T14:30:00Z`.
     pub(crate) date: String,
@@ -52,6 +52,12 @@ pub(crate) fn versions(database: &mut Database) -> Result<Versions> {
         versions.insert("rustc".to_owned(), version.trim_start_matches("rustc ").to_owned());
     }
     Ok(versions)
+}
+
+/// That of a psql.
+pub(crate) fn version_of_psql(psql: &Path) -> Result<Option<(String, String)>> {
+    let version = folders::output(Command::new(psql).arg("--version"))?;
+    Ok(version.split_whitespace().nth(2).map(|version| ("psql".to_owned(), version.to_owned())))
 }
 
 /// Writes results into a folder, if one was named; the file's name is made of the moment and what was measured.

@@ -12,7 +12,7 @@ use crate::decode::Decoded;
 use crate::record::{RECORD_VERSION, Record};
 use crate::rounds::{Group, Measured};
 use crate::stats::{median, range};
-use crate::{Result, folders};
+use crate::{Result, folders, load_report};
 
 /// Where results are, and where to write.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,6 +24,12 @@ pub(crate) struct ReportFlags {
     #[arg(long)]
     pub(crate) to: Option<PathBuf>,
 }
+
+/// What kind of record has groups of several numbers of rows.
+const LOAD: &str = "load";
+
+/// Kind, workload, and how many connections or, of loads, rows.
+type Question = (String, String, u64);
 
 /// A loop, and the record it is from.
 #[derive(Debug)]
@@ -65,7 +71,7 @@ fn read(folder: &Path) -> Result<Vec<Record<Value>>> {
 
 /// The files: names and contents.
 fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
-    let mut loops: BTreeMap<(String, String, usize), Latest> = BTreeMap::new();
+    let mut loops: BTreeMap<Question, Latest> = BTreeMap::new();
     let mut decoded = None;
     for record in records {
         if record.kind == "decode" {
@@ -75,7 +81,9 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
         }
         let groups: Vec<Group> = serde_json::from_value(record.results.clone())?;
         for group in groups {
-            let key = (record.kind.clone(), group.workload.clone(), group.connections);
+            // Loads are of several sizes; an export of another scale is another answer to the same question.
+            let size = if record.kind == LOAD { group.rows } else { group.connections as u64 };
+            let key = (record.kind.clone(), group.workload.clone(), size);
             loops.insert(key, Latest { record: without_results(record), group });
         }
     }
@@ -84,10 +92,16 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
         "# Results\n\nWritten by `just bench-report` from the records beside it; what they mean says \
                     `benches/README.md`.\n"
             .to_owned();
-    for ((kind, workload, connections), latest) in &loops {
-        let chart = format!("chart-{kind}-{workload}-{connections}.svg");
-        files.push((chart.clone(), chart_of(latest).svg()?));
-        table(&mut text, latest, &chart)?;
+    for ((kind, workload, size), latest) in &loops {
+        let chart = format!("chart-{kind}-{workload}-{size}.svg");
+        let Latest { record, group } = latest;
+        if kind == LOAD {
+            files.push((chart.clone(), load_report::chart(record, group).svg()?));
+            load_report::table(&mut text, record, group, &chart)?;
+        } else {
+            files.push((chart.clone(), chart_of(latest).svg()?));
+            table(&mut text, latest, &chart)?;
+        }
     }
     if let Some((record, results)) = decoded {
         decode_table(&mut text, &record, &results)?;
@@ -105,17 +119,15 @@ fn plural(n: usize, word: &str) -> String {
     if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
 }
 
+/// A contender's bar in a chart.
+pub(crate) fn bar(measured: &Measured, is_ours: bool) -> Bar {
+    let (low, high) = range(&measured.wall_seconds);
+    Bar { label: measured.contender.clone(), median: median(&measured.wall_seconds), low, high, is_ours }
+}
+
 fn chart_of(Latest { record, group }: &Latest) -> Chart {
-    let bars = group.contenders.iter().filter(|measured| measured.contender != FAIR_DRAIN).map(|measured| {
-        let (low, high) = range(&measured.wall_seconds);
-        Bar {
-            label: measured.contender.clone(),
-            median: median(&measured.wall_seconds),
-            low,
-            high,
-            is_ours: measured.contender.starts_with("pgarrow"),
-        }
-    });
+    let bars = group.contenders.iter().filter(|measured| measured.contender != FAIR_DRAIN);
+    let bars = bars.map(|measured| bar(measured, measured.contender.starts_with("pgarrow")));
     let rounds = group.contenders.first().map_or(0, |measured| measured.wall_seconds.len());
     let rows = thousands(group.rows);
     Chart {
@@ -189,7 +201,7 @@ fn decode_table(text: &mut String, record: &Record<()>, results: &[Decoded]) -> 
 }
 
 /// On what it was measured, in a sentence or two.
-fn facts(record: &Record<()>) -> String {
+pub(crate) fn facts(record: &Record<()>) -> String {
     let machine = &record.machine;
     let versions = record.versions.iter().map(|(name, version)| format!("{name} {version}"));
     format!(
@@ -204,7 +216,7 @@ fn facts(record: &Record<()>) -> String {
     )
 }
 
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

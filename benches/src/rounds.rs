@@ -76,6 +76,12 @@ pub(crate) struct Measured {
     pub(crate) connections: usize,
     pub(crate) wall_seconds: Vec<f64>,
     pub(crate) cpu_seconds: Vec<f64>,
+    /// What of the wall time is starting and connecting; of loads only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) start_seconds: Vec<f64>,
+    /// CPU time of encoding alone; of loads only, where a thread does nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) encode_seconds: Vec<f64>,
     /// Of the server's backends; none if the server is not the suite's own.
     #[serde(default)]
     pub(crate) server_cpu_seconds: Vec<f64>,
@@ -180,11 +186,18 @@ fn pages(database: &mut Database, table: &str) -> Result<u64> {
 
 impl Measured {
     fn new(contender: &Contender, columns_checked: usize) -> Self {
+        Self { connections: contender.connections, ..Self::named(&contender.name, columns_checked) }
+    }
+
+    /// Of a contender with one connection.
+    pub(crate) fn named(name: &str, columns_checked: usize) -> Self {
         Self {
-            contender: contender.name.clone(),
-            connections: contender.connections,
+            contender: name.to_owned(),
+            connections: 1,
             wall_seconds: Vec::new(),
             cpu_seconds: Vec::new(),
+            start_seconds: Vec::new(),
+            encode_seconds: Vec::new(),
             server_cpu_seconds: Vec::new(),
             peak_bytes: 0,
             bytes: 0,
@@ -192,9 +205,13 @@ impl Measured {
         }
     }
 
-    fn add(&mut self, outcome: &Outcome) {
+    pub(crate) fn add(&mut self, outcome: &Outcome) {
         self.wall_seconds.push(outcome.wall_seconds);
         self.cpu_seconds.push(outcome.cpu_seconds);
+        if outcome.start_seconds > 0.0 {
+            self.start_seconds.push(outcome.start_seconds);
+        }
+        self.encode_seconds.extend(outcome.encode_seconds);
         self.peak_bytes = self.peak_bytes.max(outcome.peak_bytes);
         self.bytes = outcome.bytes;
     }

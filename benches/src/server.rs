@@ -1,5 +1,6 @@
 //! The server the suite runs against: a private one, or the user's.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use pgarrow_protocol::{Config, CopyIn, Session};
@@ -44,6 +45,12 @@ impl Database {
         let mut session = Session::connect(&Config::parse(Some(&url))?)?;
         session.execute("SET client_min_messages = warning; SET TIME ZONE 'UTC'")?;
         Ok(Self { session, url, server })
+    }
+
+    /// The psql of the server's own installation, if the server is our own and has one; else that of the `PATH`.
+    pub(crate) fn psql(&self) -> PathBuf {
+        let own = self.server.as_ref().map(|server| server.installation().program("psql"));
+        own.filter(|psql| psql.is_file()).unwrap_or_else(|| PathBuf::from("psql"))
     }
 
     pub(crate) fn url(&self) -> &str {

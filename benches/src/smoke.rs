@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::compare::{Side, measure};
 use crate::decode::{self, DecodeFlags};
 use crate::export::{self, ExportFlags, Target};
+use crate::load::{self, LoadFlags};
 use crate::pages::{self, PagesFlags};
 use crate::report::{self, ReportFlags};
 use crate::rivals::{self, RivalsFlags};
@@ -37,6 +38,7 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
     export::run(&ExportFlags { rounds: rounds.clone(), n_rounds: 1, target: Target::ALL.to_vec() })?;
     let only = PagesFlags::smoke(rounds.clone(), flags.python.as_deref());
     pages::run(&only)?;
+    load::run(&LoadFlags::smoke(&url, &database.psql(), records.path(), flags.python.as_deref()))?;
     if let Some(python) = &flags.python {
         let all = workloads::WORKLOADS.iter().filter(|workload| !workload.is_many());
         rounds.only = all.map(|workload| workload.name.to_owned()).collect();
@@ -63,6 +65,9 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
         if !text.contains(&format!("export: {}, 2 connections", workload.name)) {
             return Err(format!("the report has no {}", workload.name).into());
         }
+    }
+    if !text.contains("load: five, 1,000 rows") {
+        return Err("the report has no loads".into());
     }
     Ok(())
 }

@@ -119,6 +119,17 @@ impl Workload {
         matches!(self.make, Make::Tables)
     }
 
+    /// Rows at scale 1; of lineitem, about as many.
+    pub(crate) fn rows_at_1(&self) -> f64 {
+        match self.make {
+            Make::Lineitem => 6_001_215.0,
+            Make::Partitioned => 1_500_303.0,
+            Make::Select(rows, _) => rows,
+            Make::Wide => 200_000.0,
+            Make::Tables => 100_000.0,
+        }
+    }
+
     /// The name of the table at this scale. A scale is a table of its own, so that they can stay.
     pub(crate) fn table(&self, scale: f64) -> String {
         let millionths = (scale * 1e6).round();
