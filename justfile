@@ -23,6 +23,14 @@ test *args:
 ci:
     bash .ci/run
 
+# Licences, sources, duplicates and advisories of all that we depend on, with cargo-deny
+deny *args:
+    cargo deny --locked check {{ args }}
+
+# The same connection strings to psql and to pgarrow, as a table: just connections, just connections 'URI'
+connections only="":
+    PGARROW_TEST_CELLS='{{ only }}' cargo test -p pgarrow-protocol --test connections -- --nocapture
+
 # PostgreSQL to Parquet and Arrow, on data made here: just demo --scale 1
 demo *args:
     cargo run --release --locked -p pgarrow-cli -- demo {{ args }}
@@ -54,6 +62,10 @@ bench-rivals *args:
 bench-pages *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench pages --record benches/record {{ args }}
 
+# Rows into a table, beside psql's \copy, ADBC, DuckDB, pgpq and INSERT: just bench-load --only five --rows 1000000
+bench-load *args:
+    {{ just_executable() }} --justfile {{ justfile() }} _bench load --record benches/record {{ args }}
+
 # Two revisions in turn; fails if B is worse: just bench-compare main HEAD, just bench-compare v0.1.0 HEAD 6000000
 bench-compare ref_a ref_b *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench compare {{ ref_a }} {{ ref_b }} {{ args }}
@@ -70,7 +82,7 @@ bench-report *args:
 bench-smoke *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench smoke {{ args }}
 
-# libFuzzer on one target, with nightly and cargo-fuzz: just fuzz copy_stream, just fuzz value, just fuzz pages heap, just fuzz config protocol
+# libFuzzer on one target, with nightly and cargo-fuzz: just fuzz copy_stream, just fuzz value, just fuzz encode encode, just fuzz pages heap, just fuzz config protocol
 fuzz target crate="decode" seconds="60":
     cd crates/pgarrow-{{ crate }} && mkdir -p fuzz/corpus/{{ target }} && cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }}
 
