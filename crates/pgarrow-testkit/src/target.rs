@@ -12,9 +12,14 @@ pub fn target_tmp() -> PathBuf {
     tmp
 }
 
+/// What cargo writes into a target directory: the first whenever it is missing, the other one only into those that cargo
+/// has made itself.
+const MARKS: [&str; 2] = [".rustc_info.json", "CACHEDIR.TAG"];
+
 /// `target` of `target/debug/deps/some_test-0123`, also with a profile or a platform in between.
 fn target_of(exe: &Path) -> Option<PathBuf> {
-    exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).map(Path::to_owned)
+    let is_target = |folder: &Path| MARKS.iter().any(|mark| folder.join(mark).is_file());
+    exe.ancestors().find(|folder| is_target(folder)).map(Path::to_owned)
 }
 
 #[cfg(test)]
@@ -26,5 +31,20 @@ mod tests {
         let tmp = target_tmp();
         assert!(tmp.is_dir());
         assert!(tmp.ends_with("tmp"));
+    }
+
+    /// In a folder that something else had made before cargo came, tests kept their files in the temporary folder, and
+    /// whoever looked for them in target/tmp found none.
+    #[test]
+    fn a_target_directory_that_cargo_did_not_make_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let exe = folder.path().join("some-target/debug/deps/some_test-0123");
+        for mark in MARKS {
+            let target = folder.path().join("some-target");
+            fs::create_dir_all(&target).unwrap();
+            fs::write(target.join(mark), "").unwrap();
+            assert_eq!(target_of(&exe), Some(target.clone()), "{mark}");
+            fs::remove_dir_all(target).unwrap();
+        }
     }
 }
