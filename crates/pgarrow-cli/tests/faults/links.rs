@@ -95,7 +95,7 @@ pub(crate) fn wait_until_nothing_moves(proxy: &Proxy) {
         let now = (proxy.from_server_bytes(), proxy.from_client_bytes());
         n_same = if now == last && now.1 > 0 { n_same + 1 } else { 0 };
         last = now;
-        n_same == 60
+        n_same == 250
     });
 }
 

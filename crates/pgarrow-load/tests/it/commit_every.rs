@@ -205,7 +205,7 @@ fn server() -> SocketAddr {
 fn two_loads_with_one_key_at_once() {
     let database = database("parts_two", "CREATE TABLE t (x int8, s text)");
     let first = load(&database, "t", parts(10)).open(batch(0..1).schema()).unwrap();
-    let short = parts(10).with_lock_timeout(std::time::Duration::from_millis(10));
+    let short = parts(10).with_lock_timeout(std::time::Duration::from_millis(500));
     let error = refusal(load(&database, "t", short).open(batch(0..1).schema()));
     assert_eq!(error.sqlstate(), Some("55P03"), "{error}");
     let other = parts(10).with_restart_key("other");

@@ -144,7 +144,7 @@ fn all_readers_are_told_why() {
 #[test]
 fn what_is_said_when_a_later_part_cannot_begin() {
     for reject in [false, true] {
-        let options = || parts().with_reject(reject).with_lock_timeout(Duration::from_millis(10));
+        let options = || parts().with_reject(reject).with_lock_timeout(Duration::from_millis(500));
         for (sql, sqlstate, says) in [
             ("BEGIN; LOCK TABLE t", Some("55P03"), "can be started again"),
             ("DROP TABLE t", None, "dropped or renamed"),

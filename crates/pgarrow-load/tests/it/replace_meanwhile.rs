@@ -85,7 +85,11 @@ fn a_table_that_was_changed_between_two_sessions_is_not_replaced() {
             CREATE EVENT TRIGGER e ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION f()";
         let database = database("replace_between", made);
         let eventually = |condition: &str| {
-            let sql = format!("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND {condition})::text");
+            // Of this database: tests beside this one wait for locks, too.
+            let sql = format!(
+                "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+                 WHERE d.datname = current_database() AND NOT granted AND {condition})::text"
+            );
             let deadline = Instant::now() + Duration::from_secs(60);
             while value(&database, &sql) != "true" {
                 assert!(Instant::now() < deadline, "{condition}");

@@ -444,7 +444,11 @@ fn somebody_who_waits_for_the_table_that_is_replaced() {
     let database = database("writers_waiting", sql);
     let before = fingerprint(&database, "t");
     let eventually = |condition: &str| {
-        let sql = format!("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND {condition})::text");
+        // Of this database: tests beside this one wait for locks, too.
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+             WHERE d.datname = current_database() AND NOT granted AND {condition})::text"
+        );
         let deadline = Instant::now() + Duration::from_secs(30);
         while value(&database, &sql) != "true" {
             assert!(Instant::now() < deadline, "{condition}");
