@@ -1,15 +1,17 @@
 //! `Load`: where batches are to go, and how.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arrow_schema::SchemaRef;
-use pgarrow::{Cancel, Config, OpaqueColumns, Result, Run};
+use pgarrow::{Cancel, Config, IdleSession, OpaqueColumns, Result, Run};
 use pgarrow_catalog::RelationName;
+use pgarrow_protocol::Session;
 
 use crate::loading::Loading;
 use crate::options::{LoadMode, LoadOptions, TypesFrom};
 use crate::target;
-use crate::transaction::roll_back;
+use crate::transaction::{roll_back, take_back};
 
 /// A load that nothing was done for yet.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct Load {
     pub(crate) cancel: Cancel,
     pub(crate) name: RelationName,
     pub(crate) options: LoadOptions,
+    /// Which has looked at the table.
+    idle: Arc<Mutex<Option<IdleSession>>>,
 }
 
 impl Load {
@@ -42,7 +46,8 @@ impl Load {
     ///
     /// [`ErrorKind::Options`](pgarrow::ErrorKind::Options) for a name that cannot be used.
     pub fn with_config(config: Config, table: &str, cancel: Cancel) -> Result<Self> {
-        Ok(Self { config, cancel, name: RelationName::parse(table)?, options: LoadOptions::default() })
+        let (name, options) = (RelationName::parse(table)?, LoadOptions::default());
+        Ok(Self { config, cancel, name, options, idle: Arc::default() })
     }
 
     /// How it is made.
@@ -53,8 +58,8 @@ impl Load {
     }
 
     /// Which columns of an export into this table need not be decoded, since the table has the same types and takes the
-    /// same bytes: for [`ExportOptions::with_opaque`](pgarrow::ExportOptions::with_opaque). Connects, looks at the
-    /// table, and leaves.
+    /// same bytes: for [`ExportOptions::with_opaque`](pgarrow::ExportOptions::with_opaque). Connects, and looks at the
+    /// table; [`open`](Self::open) goes on with the connection, if it still works.
     ///
     /// None for a table that is made of Arrow's types, and where rejected rows are to be read by somebody.
     ///
@@ -62,7 +67,7 @@ impl Load {
     ///
     /// No connection; a table that is not there, or cannot be looked at.
     pub fn opaque_columns(&self) -> Result<OpaqueColumns> {
-        let Self { config, cancel, name, options } = self;
+        let Self { cancel, name, options, .. } = self;
         let is_made = match options.mode {
             LoadMode::Create => true,
             LoadMode::Append | LoadMode::Truncate | LoadMode::Upsert | LoadMode::Replace => false,
@@ -77,12 +82,29 @@ impl Load {
         if is_made {
             return Ok(of_made());
         }
-        let mut session = cancel.connect_patiently(config)?;
+        let mut session = self.session()?;
         let _attached = cancel.attach(&session);
         session.set_read_timeout(options.read_timeout);
-        let types = target::column_types(&mut session, name, options);
-        roll_back(session);
-        Ok(types.map_err(|error| cancel.told(error))?.unwrap_or_else(of_made))
+        let types = match target::column_types(&mut session, name, options) {
+            Ok(types) => types,
+            Err(error) => {
+                roll_back(session);
+                return Err(cancel.told(error));
+            }
+        };
+        if let Some(session) = take_back(session) {
+            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(IdleSession::new(session));
+        }
+        Ok(types.unwrap_or_else(of_made))
+    }
+
+    /// The one that has looked at the table, or a new one.
+    pub(crate) fn session(&self) -> Result<Session> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match idle.and_then(|idle| idle.working(&self.cancel)) {
+            Some(session) => Ok(session),
+            None => self.cancel.connect_patiently(&self.config),
+        }
     }
 
     /// The columns of the batches hold the binary form of values of these types, where another server sent it: what

@@ -49,9 +49,9 @@ enum Work {
 
 impl Loading {
     pub(crate) fn open(load: Load, schema: SchemaRef, started: Instant) -> Result<Self> {
-        let Load { config, cancel, name, options } = load;
-        options.check()?;
-        let mut session = cancel.connect_patiently(&config)?;
+        load.options.check()?;
+        let mut session = load.session()?;
+        let Load { cancel, name, options, .. } = load;
         let connected = Instant::now();
         let attached = cancel.attach(&session);
         session.set_read_timeout(options.read_timeout);

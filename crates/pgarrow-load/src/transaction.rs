@@ -65,10 +65,22 @@ pub(crate) const ROLLBACK_TIME: Duration = Duration::from_secs(5);
 
 /// Ends a session whose transaction has failed. When this returns, the target is as it was, unless the server keeps
 /// silent; then it is as soon as the server sees that the connection has ended.
-pub(crate) fn roll_back(mut session: Session) {
+pub(crate) fn roll_back(session: Session) {
+    if let Some(session) = take_back(session) {
+        session.close();
+    }
+}
+
+/// Takes back what the session has done; it, unless it is lost.
+pub(crate) fn take_back(mut session: Session) -> Option<Session> {
     session.set_read_timeout(Some(ROLLBACK_TIME));
-    let _ = session.execute("ROLLBACK");
-    session.close();
+    match session.execute("ROLLBACK") {
+        Ok(()) => Some(session),
+        Err(_) => {
+            session.close();
+            None
+        }
+    }
 }
 
 /// An error of the target's server in a load's first transaction, with where in the data it was.

@@ -1,7 +1,6 @@
 //! `Source`: a PostgreSQL database that exports are made of.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use pgarrow_protocol::{Config, Session};
 
@@ -9,13 +8,8 @@ use crate::background;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::extract::{Extract, Tables};
+use crate::idle::{IdleSession, Looked, OldSession};
 use crate::slice::Slice;
-
-/// A session that was idle for less than this is taken as it is, if it looks well.
-const FRESH: Duration = Duration::from_secs(1);
-
-/// How long an idle session may take to show that it works.
-const CHECK_TIME: Duration = Duration::from_secs(5);
 
 /// A PostgreSQL database.
 ///
@@ -26,8 +20,7 @@ const CHECK_TIME: Duration = Duration::from_secs(5);
 pub struct Source {
     config: Config,
     cancel: Cancel,
-    /// And since when it is.
-    idle: Mutex<Option<(Session, Instant)>>,
+    idle: Mutex<Option<IdleSession>>,
 }
 
 impl Source {
@@ -66,7 +59,7 @@ impl Source {
     pub fn connect_blocking_with(config: Config, cancel: Cancel) -> Result<Self> {
         let session = cancel.connect_patiently(&config)?;
         let config = session.config().clone();
-        Ok(Self { config, cancel, idle: Mutex::new(Some((session, Instant::now()))) })
+        Ok(Self { config, cancel, idle: Mutex::new(Some(IdleSession::new(session))) })
     }
 
     /// An export of a table, view or whatever else a SELECT reads. `name` is taken as psql takes it: folded to
@@ -107,53 +100,35 @@ impl Source {
 
     /// The idle session, if it works, or a new one.
     pub(crate) fn session(&self) -> Result<Session> {
-        match self.idle() {
-            Idle::Fresh(session) => Ok(session),
-            Idle::Old(session) => working_or_new(&self.cancel, &self.config, Some(session)),
-            Idle::None => working_or_new(&self.cancel, &self.config, None),
+        match self.look() {
+            Looked::Fresh(session) => Ok(session),
+            Looked::Old(session) => working_or_new(&self.cancel, &self.config, Some(session)),
+            Looked::Lost => working_or_new(&self.cancel, &self.config, None),
         }
     }
 
     /// The same, from async code.
     pub(crate) async fn session_in_background(&self) -> Result<Session> {
-        let old = match self.idle() {
-            Idle::Fresh(session) => return Ok(session),
-            Idle::Old(session) => Some(session),
-            Idle::None => None,
+        let old = match self.look() {
+            Looked::Fresh(session) => return Ok(session),
+            Looked::Old(session) => Some(session),
+            Looked::Lost => None,
         };
         let (config, cancel) = (self.config.clone(), self.cancel.child());
         background::run(&cancel.clone(), move || working_or_new(&cancel, &config, old)).await
     }
 
-    fn idle(&self) -> Idle {
+    fn look(&self) -> Looked {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((mut session, since)) = kept else { return Idle::None };
-        match (session.is_usable(), since.elapsed() < FRESH) {
-            (true, true) => Idle::Fresh(session),
-            (true, false) => Idle::Old(session),
-            (false, _) => Idle::None,
-        }
+        kept.map_or(Looked::Lost, IdleSession::look)
     }
 }
 
-/// The session that a source has kept.
-enum Idle {
-    /// Nothing shows that it does not work.
-    Fresh(Session),
-    /// The same, but much may have happened.
-    Old(Session),
-    None,
-}
-
-/// The session, unless it does not work any more: nothing was begun on it, so nothing is lost with it.
-fn working_or_new(cancel: &Cancel, config: &Config, old: Option<Session>) -> Result<Session> {
-    if let Some(mut session) = old {
-        let _attached = cancel.attach(&session);
-        if session.check(CHECK_TIME).is_ok() {
-            return Ok(session);
-        }
+fn working_or_new(cancel: &Cancel, config: &Config, old: Option<OldSession>) -> Result<Session> {
+    match old.and_then(|session| session.working(cancel)) {
+        Some(session) => Ok(session),
+        None => cancel.connect_patiently(config),
     }
-    cancel.connect_patiently(config)
 }
 
 fn parse(conninfo: &str) -> Result<Config> {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BinaryArray, RecordBatch};
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use pgarrow::{
     ColumnType, ErrorKind, ExportOptions, NanPolicy, OpaqueColumns, ReadMode, Run, Source, TypeOptions,
@@ -14,7 +14,9 @@ use pgarrow_testkit::Database;
 use pgarrow_types::PORTABLE;
 
 use crate::every_type::{definition, missing, options};
-use crate::support::{creating, database, every_type, fingerprint, load, load_batches, refusal, rows, value};
+use crate::support::{
+    creating, database, eventually, every_type, fingerprint, load, load_batches, refusal, rows, value,
+};
 
 /// Exports a table, and loads it with what the target takes undecoded.
 fn move_table(database: &Database, from: &str, into: &str, options: LoadOptions) -> LoadReport {
@@ -189,4 +191,35 @@ fn no_file_makes_its_bytes_be_taken_unlooked_at() {
     // Nor does a library that says so of a type that is not portable.
     let composite = ColumnType { oid: 16_384, modifier: -1 };
     assert!(!composite.goes_into(composite));
+}
+
+/// Whoever asked what need not be decoded connected twice.
+#[test]
+fn the_connection_that_looked_at_the_table_loads_it_unless_it_is_lost() {
+    let database = database("load_opaque_session", "CREATE TABLE t (a bigint)");
+    let sessions = "SELECT COALESCE(string_agg(pid::text, ' '), '') FROM pg_stat_activity \
+                    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    let batch = RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]);
+    let batch = batch.unwrap();
+    for (writers, is_lost) in [(1, false), (1, true), (2, false)] {
+        let load = load(&database, "t", LoadOptions::default().with_writers(writers));
+        load.opaque_columns().unwrap();
+        let looked = value(&database, sessions);
+        assert_ne!(looked, "");
+        // Nothing is held meanwhile.
+        database.execute("SET lock_timeout = '20s'; ALTER TABLE t ADD b int; ALTER TABLE t DROP b");
+        if is_lost {
+            assert_eq!(
+                value(&database, &format!("SELECT pg_terminate_backend({looked}, 20000)::text")),
+                "true"
+            );
+        }
+        let mut loading = load.open(batch.schema()).unwrap();
+        let goes_on = value(&database, sessions).split(' ').any(|pid| pid == looked);
+        assert_eq!(goes_on, !is_lost, "{writers} writers");
+        loading.write(&batch).unwrap();
+        assert_eq!(loading.finish().unwrap().rows, 2);
+        eventually("its sessions are gone", || value(&database, sessions).is_empty());
+    }
+    assert_eq!(value(&database, "SELECT count(*)::text FROM t"), "6");
 }
