@@ -195,7 +195,8 @@ fn accept(listener: &TcpListener, server: SocketAddr, fault: impl Fn(usize) -> F
         let connection = Arc::new(Connection {
             client,
             server,
-            is_frozen: AtomicBool::new(false),
+            // Before either thread moves a byte.
+            is_frozen: AtomicBool::new(fault == Fault::FreezeAfterServerBytes(0)),
             is_resetting: AtomicBool::new(false),
         });
         shared.connections.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&connection));
@@ -477,6 +478,23 @@ mod tests {
         let (bytes, end) = fetch(&proxy);
         assert_eq!(bytes.len(), 4);
         assert!(matches!(end, Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)));
+    }
+
+    /// Whichever of its two threads came first decided whether a client's first bytes, such as a cancel request, went through.
+    #[test]
+    fn nothing_passes_a_connection_that_is_frozen_from_the_beginning() {
+        let proxy = Proxy::start(sender(10), Fault::FreezeAfterServerBytes(0));
+        let clients: Vec<_> = (0..100)
+            .map(|_| {
+                let mut client = TcpStream::connect(proxy.address()).unwrap();
+                client.write_all(b"?").unwrap();
+                client
+            })
+            .collect();
+        let mut last = clients.last().unwrap();
+        last.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        assert!(is_timeout(&last.read(&mut [0]).unwrap_err()));
+        assert_eq!((proxy.n_connections(), proxy.from_client_bytes()), (100, 0));
     }
 
     #[test]
