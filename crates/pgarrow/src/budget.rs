@@ -100,6 +100,11 @@ impl Budget {
         self.level_of(self.used.load(Ordering::Relaxed))
     }
 
+    /// Whether so many bytes are free.
+    pub(crate) fn has(&self, bytes: usize) -> bool {
+        self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit
+    }
+
     fn level_of(&self, used: usize) -> Level {
         if used >= self.limit / 5 * 4 {
             Level::Stop

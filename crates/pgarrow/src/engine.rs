@@ -17,7 +17,7 @@ use crate::outlet::{Order, Outlet, Turns};
 use crate::phases::Phases;
 use crate::plan::Plan;
 use crate::pooler::Pooled;
-use crate::reader::{Progress, Shared, cancelled};
+use crate::reader::{Progress, Shared, cancelled, turn_reserve};
 use crate::report::{Report, Summary};
 use crate::slice::Slice;
 
@@ -130,6 +130,7 @@ impl Job {
             is_impatient: self.is_impatient(),
             budget: &setup.budget,
             held_bytes_early: setup.budget.limit() / setup.n_readers / 4,
+            turn_reserve: turn_reserve(setup.n_readers, setup.limits.bytes),
         })
     }
 

@@ -89,6 +89,18 @@ pub(crate) struct Shared<'a> {
     pub(crate) budget: &'a Arc<Budget>,
     /// Where row groups may end early, one part holds this much at most once memory is half used.
     pub(crate) held_bytes_early: usize,
+    /// What has to stay free while readers go on whose turn it is not, see [`turn_reserve`].
+    pub(crate) turn_reserve: usize,
+}
+
+/// With an order to keep, nobody gives back memory but the reader whose turn it is: what the others may still add to theirs
+/// and what that one needs has to fit. `n_readers` with batches of `batch_bytes`.
+pub(crate) fn turn_reserve(n_readers: usize, batch_bytes: usize) -> usize {
+    // Buffers that double, and the batch that was made of them.
+    let others = 3 * n_readers.saturating_sub(1);
+    // Those, its batch on the way through a sink, and the next one.
+    let own = 5;
+    batch_bytes.saturating_mul(others + own)
 }
 
 /// What one reader has done.
@@ -407,10 +419,11 @@ impl<'a> Reader<'a> {
             let shrink = if level == Level::Calm { 1 } else { 4 };
             decoder.set_batch_bytes(self.shared.limits.bytes / shrink);
         }
-        if level == Level::Calm {
+        let is_turn = outlet.is_turn();
+        if level == Level::Calm && (is_turn || self.shared.budget.has(self.shared.turn_reserve)) {
             return Ok(());
         }
-        if !outlet.is_turn() {
+        if !is_turn {
             // Those before are to have the rest of the memory.
             let (started, before) = (Instant::now(), outlet.times());
             outlet.wait_for_turn()?;
