@@ -491,10 +491,13 @@ mod tests {
                 client
             })
             .collect();
+        while proxy.n_connections() < clients.len() {
+            thread::yield_now();
+        }
         let mut last = clients.last().unwrap();
         last.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         assert!(is_timeout(&last.read(&mut [0]).unwrap_err()));
-        assert_eq!((proxy.n_connections(), proxy.from_client_bytes()), (100, 0));
+        assert_eq!(proxy.from_client_bytes(), 0);
     }
 
     #[test]
