@@ -164,7 +164,12 @@ impl Exporting<'_> {
         use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
         for entry in std::fs::read_dir(self.folder)? {
-            let file = File::open(entry?.path())?;
+            let entry = entry?;
+            // The manifest of a folder of files.
+            if entry.file_name().as_encoded_bytes().starts_with(b"_") {
+                continue;
+            }
+            let file = File::open(entry.path())?;
             match self.contender {
                 Ours::Ipc => {
                     for batch in FileReader::try_new_buffered(file, None)? {

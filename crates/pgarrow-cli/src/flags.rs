@@ -113,7 +113,8 @@ pub(crate) struct ExportFlags {
     /// Where to: a file, a folder if it ends in /, or - for stdout
     ///
     /// A folder must be new or empty, and appears with all its files at once: part-00000.parquet and so on, from each
-    /// reader files of its own; with several tables a file for each, named SCHEMA.TABLE.parquet.
+    /// reader files of its own; with several tables a file for each, named SCHEMA.TABLE.parquet. Beside them is
+    /// _pgarrow_manifest.json, with their names and sizes.
     #[arg(long, short, value_name = "PATH", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 
@@ -155,6 +156,9 @@ pub(crate) struct ExportFlags {
     pub(crate) batch_bytes: Option<usize>,
 
     /// Replace the output if it exists, at the end and at once; the report too
+    ///
+    /// A folder is replaced only if all its files are of exports, by its manifest or by what they say themselves; names that
+    /// begin with . or _ go with it. One with anything else in it is not, and neither is the current folder.
     #[arg(long, help_heading = "Output")]
     pub(crate) overwrite: bool,
 

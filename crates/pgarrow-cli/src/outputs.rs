@@ -1,17 +1,16 @@
 //! Outputs and sinks: opened before anything is read, and filled by a planned export.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
 use pgarrow::{Error, Plan, Report, Run, TablesRun};
-use pgarrow_sink::{FolderOptions, Output, OutputFolder, Outputs, Sink, SinkError, file_name_for};
+use pgarrow_sink::{FolderOptions, NewFolder, Output, OutputFolder, Outputs, Sink, SinkError, file_name_for};
 use pgarrow_sink_ipc::IpcSink;
 use pgarrow_sink_parquet::ParquetSink;
 
 use crate::console::Console;
-use crate::destination::{Folder, Format, Place, format_of};
+use crate::destination::{Folder, Format, Place};
 use crate::exit::Failure;
 use crate::signals::Signals;
 
@@ -29,8 +28,8 @@ impl Opened {
             Place::Stdout => Self::File(Output::stdout().map_err(Error::from)?),
             Place::File(path) => Self::File(open_file(path, overwrite, signals)?),
             Place::Folder(Folder { path, file_bytes }) => {
-                check_files(path)?;
-                let folder = OutputFolder::create(path, overwrite).map_err(Error::from)?;
+                let folder = NewFolder::default().with_overwrite(overwrite).with_is_ours(is_ours);
+                let folder = folder.create(path).map_err(Error::from)?;
                 signals.remove_at_exit(folder.temporary_path());
                 Self::Folder { folder, file_bytes: *file_bytes }
             }
@@ -38,19 +37,9 @@ impl Opened {
     }
 }
 
-/// Refuses a folder with other files than exports write: `--overwrite` would remove them.
-fn check_files(folder: &Path) -> Result<(), Failure> {
-    // What is no folder, or cannot be read, is refused where the folder is begun.
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
-    let is_other = |path: &PathBuf| path.is_file() && format_of(path).is_none();
-    match entries.filter_map(Result::ok).map(|entry| entry.path()).find(is_other) {
-        Some(path) => Err(Failure::output(format!(
-            "output folder {folder:?} has a file that no export has made, {:?}, and is never replaced; \
-             give the name of a new folder",
-            path.file_name().unwrap_or_default(),
-        ))),
-        None => Ok(()),
-    }
+/// Whether an export has made a file, in any format and whatever its name: the file says so itself.
+pub(crate) fn is_ours(file: &Path) -> bool {
+    pgarrow_sink_parquet::is_ours(file) || pgarrow_sink_ipc::is_ours(file)
 }
 
 /// Begins a file.

@@ -15,7 +15,9 @@
 mod encode;
 mod file;
 mod options;
+mod ours;
 mod sink;
 
 pub use options::{IpcCompression, IpcFormat, IpcOptions};
+pub use ours::is_ours;
 pub use sink::IpcSink;

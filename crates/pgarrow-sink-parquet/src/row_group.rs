@@ -21,6 +21,7 @@ use crate::describe;
 use crate::dictionary;
 use crate::geo;
 use crate::options::ParquetOptions;
+use crate::ours;
 
 /// What all row groups of a file have in common.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Layout {
         let metadata = metadata.into_iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
         let metadata = geo.map(|geo| KeyValue::new(geo::KEY.to_owned(), geo)).into_iter().chain(metadata);
         let mut properties = WriterProperties::builder()
-            .set_created_by(concat!("pgarrow version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_created_by(ours::created_by())
             .set_compression(options.compression.codec()?)
             .set_data_page_size_limit(options.data_page_bytes)
             // Row groups are cut by us: these limits are `ArrowWriter`'s.

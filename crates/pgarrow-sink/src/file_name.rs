@@ -8,8 +8,8 @@ const NAME_BYTES_MAX: usize = 200;
 /// The file name for a table, as in `public.orders.parquet`.
 ///
 /// What is not an ASCII letter, digit, `_`, `.` or `-` becomes `%` and two hexadecimal digits for each byte; so
-/// does a `-` in front, which commands would take for an option, a `.` in front, which would hide the file, and
-/// every `.` in a schema's name, so that two tables never share a name. A name of more than 200 bytes is cut and
+/// does a `-` in front, which commands would take for an option, a `.` or `_` in front, which would hide the file from
+/// readers of whole folders, and every `.` in a schema's name, so that two tables never share a name. A name of more than 200 bytes is cut and
 /// ends in a hash of the whole.
 pub fn file_name_for(schema: &str, table: &str, extension: &str) -> String {
     let mut name = String::new();
@@ -30,8 +30,8 @@ pub fn file_name_for(schema: &str, table: &str, extension: &str) -> String {
 fn encode(text: &str, dots: bool, name: &mut String) {
     for byte in text.bytes() {
         let plain = match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => true,
-            b'-' => !name.is_empty(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
+            b'-' | b'_' => !name.is_empty(),
             b'.' => dots && !name.is_empty(),
             _ => false,
         };
@@ -63,6 +63,7 @@ mod tests {
             ("public.a", "b", "public%2Ea.b.parquet"),
             ("-rf", "-x", "%2Drf.-x.parquet"),
             (".hidden", "..", "%2Ehidden....parquet"),
+            ("_a_b", "_c", "%5Fa_b._c.parquet"),
             ("s", "100%/\\ü\n", "s.100%25%2F%5C%C3%BC%0A.parquet"),
         ] {
             assert_eq!(file_name_for(schema, table, "parquet"), expected);

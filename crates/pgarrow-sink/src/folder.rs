@@ -1,29 +1,97 @@
 //! A folder of files that appears all at once.
 //!
 //! ```text
-//! OutputFolder::create ─▶ file, file, … ─▶ publish: sync files ─▶ rename the folder ─▶ sync its parent
+//! NewFolder::create ─▶ file, file, … ─▶ publish: manifest ─▶ sync files ─▶ rename the folder ─▶ sync its parent
 //!       └ `.<name>.pgarrow-…` beside the target, removed when the last handle is dropped
 //! ```
 
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{self, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::TempDir;
 
 use crate::error::{SinkError, SinkErrorKind};
+use crate::manifest::{MANIFEST, Manifest, new_run_id};
 use crate::output::Output;
-use crate::replace::{self, Replace};
+use crate::replace::{self, IsOurs, Replace};
 use crate::{stale, target};
 
 /// Files synced one by one, at most. With more of them one `syncfs` is cheaper: it also waits for what others
 /// have written to the file system, and an fsync of each of a thousand small files is a thousand journal commits.
 const FILES_SYNCED_SINGLY_MAX: usize = 32;
 
+/// How an [`OutputFolder`] is begun. By default nothing is replaced.
+#[derive(Clone)]
+pub struct NewFolder {
+    overwrite: bool,
+    is_ours: Arc<IsOurs>,
+    run_id: Option<String>,
+}
+
+impl Default for NewFolder {
+    fn default() -> Self {
+        Self { overwrite: false, is_ours: Arc::new(|_: &Path| false), run_id: None }
+    }
+}
+
+impl NewFolder {
+    /// Whether a folder of files of exports is replaced. It is one if its manifest has all its files, with their sizes,
+    /// those aside that begin with a dot or an underscore.
+    #[must_use]
+    pub fn with_overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
+        self
+    }
+
+    /// Tells files of exports that no manifest has from those of somebody else, by what they say themselves. The sinks'
+    /// crates can: `pgarrow_sink_parquet::is_ours`, `pgarrow_sink_ipc::is_ours`. By default such a file is somebody else's.
+    #[must_use]
+    pub fn with_is_ours(mut self, is_ours: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
+        self.is_ours = Arc::new(is_ours);
+        self
+    }
+
+    /// What the manifest calls the run. By default a name by chance, see [`new_run_id`].
+    #[must_use]
+    pub fn with_run_id(mut self, run_id: impl Into<String>) -> Self {
+        self.run_id = Some(run_id.into());
+        self
+    }
+
+    /// Starts a folder that will appear at `path` when it is published.
+    ///
+    /// There must be nothing at `path`, or an empty folder; or, with
+    /// [`with_overwrite`](Self::with_overwrite), a folder of files of exports, which is replaced, by one step where the
+    /// system has that (Linux), and not before publishing. A folder with anything else inside is never replaced, and
+    /// neither is the current folder. The folder's mode is 0777 less the umask, that of its files 0666 less the umask.
+    ///
+    /// Temporary folders that killed processes left for the same name are removed; those of living ones are locked.
+    ///
+    /// # Errors
+    ///
+    /// [`Exists`](SinkErrorKind::Exists), [`NotAFile`](SinkErrorKind::NotAFile) for what is no folder, a link
+    /// to one, or a folder that is never replaced, and what the system says when it cannot make a folder there.
+    pub fn create(self, path: impl AsRef<Path>) -> Result<OutputFolder, SinkError> {
+        OutputFolder::begin(path.as_ref(), self)
+    }
+}
+
+impl fmt::Debug for NewFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewFolder")
+            .field("overwrite", &self.overwrite)
+            .field("run_id", &self.run_id)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A folder of files that will appear, with all of them, when it is published.
+///
+/// Beside them it has `_pgarrow_manifest.json`, with the run's id and the files' names and sizes.
 ///
 /// A handle: clones stand for the same folder. Files are made by several sinks, and the owner publishes once.
 /// The folder is removed when the last handle and the last file are dropped before that.
@@ -38,7 +106,9 @@ struct Shared {
     /// Absolute, and without a separator at its end, which would follow a symbolic link.
     place: PathBuf,
     parent: PathBuf,
-    overwrite: bool,
+    /// None: nothing is replaced.
+    overwrite: Option<Arc<IsOurs>>,
+    run_id: String,
     temporary: PathBuf,
     state: Mutex<State>,
 }
@@ -57,21 +127,17 @@ struct State {
 }
 
 impl OutputFolder {
-    /// Starts a folder that will appear at `path` when it is published.
-    ///
-    /// There must be nothing at `path`, or an empty folder. With `overwrite` a folder of files is replaced, by
-    /// one step where the system has that (Linux), and not before publishing. A folder with folders inside is
-    /// never replaced: no export made it. The folder's mode is 0777 less the umask, that of its files 0666 less
-    /// the umask.
-    ///
-    /// Temporary folders that killed processes left for the same name are removed; those of living ones are locked.
+    /// Starts a folder that will appear at `path` when it is published, see [`NewFolder::create`].
     ///
     /// # Errors
     ///
-    /// [`Exists`](SinkErrorKind::Exists), [`NotAFile`](SinkErrorKind::NotAFile) for what is no folder or a link
-    /// to one, and what the system says when it cannot make a folder there.
+    /// As for [`NewFolder::create`].
     pub fn create(path: impl AsRef<Path>, overwrite: bool) -> Result<Self, SinkError> {
-        let given = path.as_ref();
+        NewFolder::default().with_overwrite(overwrite).create(path)
+    }
+
+    fn begin(given: &Path, new: NewFolder) -> Result<Self, SinkError> {
+        let overwrite = new.overwrite.then_some(new.is_ours);
         let unnamed = || {
             let text =
                 format!("output folder {given:?} has no name of its own; give the name of a new folder");
@@ -85,7 +151,7 @@ impl OutputFolder {
             return Err(unnamed());
         };
         let place = parent.join(name);
-        replace::check_place(given, &place, overwrite)?;
+        replace::check_place(given, &place, overwrite.as_deref())?;
 
         let prefix = target::temp_prefix(&name.to_string_lossy());
         stale::sweep(parent, &prefix);
@@ -102,7 +168,8 @@ impl OutputFolder {
         let (given, parent) = (given.to_owned(), parent.to_owned());
         let state = State { claim, temp: Some(temp), names: HashSet::new(), complete: Vec::new(), n_open: 0 };
         let state = Mutex::new(state);
-        Ok(Self { shared: Arc::new(Shared { given, place, parent, overwrite, temporary, state }) })
+        let run_id = new.run_id.unwrap_or_else(new_run_id);
+        Ok(Self { shared: Arc::new(Shared { given, place, parent, overwrite, run_id, temporary, state }) })
     }
 
     /// The name the folder will have, as it was given.
@@ -133,6 +200,9 @@ impl OutputFolder {
         };
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
             return error(SinkErrorKind::Unsupported, "cannot be made; choose a name without separators");
+        }
+        if name.eq_ignore_ascii_case(MANIFEST) {
+            return error(SinkErrorKind::Unsupported, "would be taken for the folder's manifest");
         }
         let mut state = shared.state();
         if state.temp.is_none() {
@@ -177,6 +247,7 @@ impl OutputFolder {
             return incomplete(&format!("has {n_open} unfinished files"));
         }
         let Some(temp) = state.temp.take() else { return incomplete("was published or given up before") };
+        let described = write_manifest(temp.path(), &shared.run_id, &state.complete);
         let synced = sync_files(temp.path());
         // Where locks are known to one host only, a sweeper on another one may have been here.
         if let Some(name) = find_changed(temp.path(), &state.complete)
@@ -184,13 +255,15 @@ impl OutputFolder {
         {
             return incomplete(&format!("lost its file {name:?}, or that has another size now: {CHANGED}"));
         }
+        described.map_err(|e| SinkError::io("write the manifest of", Some(given), e))?;
         synced.map_err(|e| SinkError::io("sync", Some(given), e))?;
         // Opened before the rename, so that a failure to open still leaves nothing behind.
         let parent = target::open_folder(&shared.parent)
             .map_err(|e| SinkError::io("open the folder of", Some(given), e))?;
-        let replaced = match replace::check_place(given, &shared.place, shared.overwrite)? {
-            Replace::Nothing => replace::rename_new(given, temp, &shared.place)?,
-            Replace::Folder => replace::exchange(given, temp, &shared.place)?,
+        let overwrite = shared.overwrite.as_deref();
+        let replaced = match (replace::check_place(given, &shared.place, overwrite)?, overwrite) {
+            (Replace::Folder, Some(is_ours)) => replace::exchange(given, temp, &shared.place, is_ours)?,
+            _ => replace::rename_new(given, temp, &shared.place)?,
         };
         let unsynced = target::sync_folder(parent.as_ref())
             .map_err(|e| SinkError::io("sync the folder of", Some(given), e))?;
@@ -242,6 +315,13 @@ fn find_changed<'a>(folder: &Path, complete: &'a [(String, u64)]) -> io::Result<
         }
     }
     Ok(None)
+}
+
+/// Says in the folder what was put into it.
+fn write_manifest(folder: &Path, run_id: &str, complete: &[(String, u64)]) -> io::Result<()> {
+    let json = Manifest::new(run_id, complete).to_json()?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(folder.join(MANIFEST))?;
+    file.write_all(&json)
 }
 
 /// Makes a temporary folder and locks it, where folders can be opened and locked.

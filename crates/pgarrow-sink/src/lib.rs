@@ -22,6 +22,7 @@ mod error;
 mod file_name;
 mod folder;
 mod lanes;
+mod manifest;
 mod output;
 mod outputs;
 mod replace;
@@ -35,8 +36,9 @@ pub mod conformance;
 
 pub use error::{SinkError, SinkErrorKind};
 pub use file_name::file_name_for;
-pub use folder::OutputFolder;
+pub use folder::{NewFolder, OutputFolder};
 pub use lanes::{FileEnd, FileFormat, FileWriter, Lanes};
+pub use manifest::new_run_id;
 pub use output::{Output, Published};
 pub use outputs::{FolderOptions, Outputs};
 pub use sink::{Part, Sink, SinkTimes, Stop, Written, WrittenFile, check_batch};

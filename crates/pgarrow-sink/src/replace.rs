@@ -1,4 +1,7 @@
-//! Giving a finished folder its name, in place of nothing, of an empty folder, or of an older folder of files.
+//! Giving a finished folder its name, in place of nothing, of an empty folder, or of an older folder of an export's files.
+//!
+//! What replaces a folder removes it. So all of what is in it is looked at: before anything is read, before the folder is
+//! moved, and once more where it was moved to and nobody else finds it.
 
 use std::fs;
 use std::io;
@@ -6,25 +9,28 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use crate::error::{SinkError, SinkErrorKind};
+use crate::manifest::Manifest;
 use crate::{stale, target};
 
-use crate::error::{SinkError, SinkErrorKind};
+/// Says of a file whether an export has made it, by what the file says itself.
+pub(crate) type IsOurs = dyn Fn(&Path) -> bool + Send + Sync;
 
 /// What is in the way of an output folder.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Replace {
     /// Nothing, or an empty folder.
     Nothing,
-    /// A folder of files, which may be replaced.
+    /// A folder of files of exports, which may be replaced.
     Folder,
 }
 
-/// Refuses a place that cannot become an output folder.
-pub(crate) fn check_place(given: &Path, place: &Path, overwrite: bool) -> Result<Replace, SinkError> {
-    let refuse = |what: &str| {
-        let text = format!("output folder {given:?} is {what}; give the name of a new folder");
-        Err(SinkError::new(SinkErrorKind::NotAFile, text).with_path(given))
-    };
+/// Refuses a place that cannot become an output folder. Without `overwrite`, nothing may be in it.
+pub(crate) fn check_place(
+    given: &Path,
+    place: &Path,
+    overwrite: Option<&IsOurs>,
+) -> Result<Replace, SinkError> {
     let kind = match fs::symlink_metadata(place) {
         Ok(metadata) => metadata.file_type(),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -33,25 +39,88 @@ pub(crate) fn check_place(given: &Path, place: &Path, overwrite: bool) -> Result
         Err(e) => return Err(SinkError::io("look at", Some(given), e)),
     };
     if kind.is_symlink() {
-        return refuse("a symbolic link");
+        return Err(refused(given, "is a symbolic link"));
     }
     if !kind.is_dir() {
-        return refuse("a file, pipe, device or socket");
+        return Err(refused(given, "is a file, pipe, device or socket"));
     }
-    let failed = |e| SinkError::io("read the folder at", Some(given), e);
-    let mut is_empty = true;
-    for entry in fs::read_dir(place).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if !overwrite {
-            return Err(exists(given));
-        }
-        // An export makes files only. Whoever says `-o /home/me --overwrite` means something else.
-        if entry.file_type().map_err(failed)?.is_dir() {
-            return refuse("a folder with folders inside, which is never replaced");
-        }
-        is_empty = false;
+    if is_working_folder(place) {
+        // Whoever has started the command would be in a folder that is no longer there.
+        return Err(refused(given, "is the current folder, which is never replaced"));
     }
-    Ok(if is_empty { Replace::Nothing } else { Replace::Folder })
+    if fs::read_dir(place).map_err(|e| cannot_read(given, e))?.next().is_none() {
+        return Ok(Replace::Nothing);
+    }
+    check_contents(given, place, overwrite.ok_or_else(|| exists(given))?)?;
+    Ok(Replace::Folder)
+}
+
+#[cfg(unix)]
+fn is_working_folder(place: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let identity = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    matches!((identity(place), identity(Path::new("."))), (Ok(place), Ok(working)) if place == working)
+}
+
+#[cfg(not(unix))]
+fn is_working_folder(place: &Path) -> bool {
+    let working = std::env::current_dir().and_then(fs::canonicalize);
+    matches!((fs::canonicalize(place), working), (Ok(place), Ok(working)) if place == working)
+}
+
+/// Refuses a folder in which anything is that no export has made, and says what.
+///
+/// A visible file has to be in the folder's manifest with its size, or to say itself that it is one of an export. Names
+/// that begin with a dot or an underscore hide from readers of whole folders, and belong to whoever uses the folder
+/// (`_SUCCESS`, `.gitkeep`): they go with it. But where there is nothing else, only empty ones do.
+fn check_contents(given: &Path, folder: &Path, is_ours: &IsOurs) -> Result<(), SinkError> {
+    let manifest = Manifest::read(folder);
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut entries = entries.map_err(|e| cannot_read(given, e))?;
+    // The first one is named, and that is to be the same one each time.
+    entries.sort_unstable_by_key(fs::DirEntry::file_name);
+    let mut is_export = manifest.is_some();
+    let mut hidden = None;
+    for entry in entries {
+        let name = entry.file_name();
+        let other = |what: &str| refused(given, &format!("has {what}, {name:?}, and is never replaced"));
+        let metadata = entry.metadata().map_err(|e| cannot_read(given, e))?;
+        if metadata.is_dir() {
+            // Whoever says `-o /home/me/ --overwrite` means something else.
+            return Err(other("a folder in it"));
+        }
+        if !metadata.is_file() {
+            return Err(other("a link, pipe, device or socket in it"));
+        }
+        if matches!(name.as_encoded_bytes().first(), Some(b'.' | b'_')) {
+            if metadata.len() > 0 {
+                hidden.get_or_insert(name);
+            }
+            continue;
+        }
+        let is_listed = |manifest: &Manifest| manifest.has(&name.to_string_lossy(), metadata.len());
+        if !manifest.as_ref().is_some_and(is_listed) && !is_ours(&entry.path()) {
+            return Err(other("a file in it that no export has made"));
+        }
+        is_export = true;
+    }
+    match hidden {
+        Some(name) if !is_export => {
+            let what = format!("has no file of an export in it, but {name:?}, and is never replaced");
+            Err(refused(given, &what))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refused(given: &Path, what: &str) -> SinkError {
+    let text = format!("output folder {given:?} {what}; give the name of a new folder");
+    SinkError::new(SinkErrorKind::NotAFile, text).with_path(given)
+}
+
+fn cannot_read(given: &Path, error: io::Error) -> SinkError {
+    SinkError::io("read the folder at", Some(given), error)
 }
 
 /// Renames to a place where nothing is, or an empty folder. The system refuses anything else, so that what
@@ -73,14 +142,29 @@ pub(crate) fn rename_new(given: &Path, temp: TempDir, place: &Path) -> Result<Op
 }
 
 /// Takes the place of an older folder, which is returned under a hidden name.
-pub(crate) fn exchange(given: &Path, temp: TempDir, place: &Path) -> Result<Option<TempDir>, SinkError> {
+///
+/// If something is in it that no export has made, it keeps its place: somebody has put it there a moment ago.
+pub(crate) fn exchange(
+    given: &Path,
+    temp: TempDir,
+    place: &Path,
+    is_ours: &IsOurs,
+) -> Result<Option<TempDir>, SinkError> {
     match exchange_names(temp.path(), place) {
-        Ok(()) => return Ok(Some(temp)),
+        Ok(()) => {
+            let Err(error) = check_contents(given, temp.path(), is_ours) else { return Ok(Some(temp)) };
+            if exchange_names(temp.path(), place).is_ok() {
+                return Err(error);
+            }
+            let older = temp.keep();
+            let text = format!("{error}; it is {older:?} now, and what was exported has taken its place");
+            return Err(SinkError::new(error.kind(), text).with_path(given));
+        }
         // Not every file system can exchange, and not every system.
         Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
         Err(e) => return Err(SinkError::io("exchange the finished", Some(given), e)),
     }
-    put_aside(given, temp, place).map(Some)
+    put_aside(given, temp, place, is_ours).map(Some)
 }
 
 /// What the hidden name of a folder begins with that makes room for another one.
@@ -94,7 +178,7 @@ pub(crate) fn aside_prefix(name: &str) -> String {
 /// Renames the older folder to a hidden name, which is returned, and the new one to the place.
 ///
 /// There is a moment without any folder; if the process dies in it, both are there under hidden names.
-fn put_aside(given: &Path, temp: TempDir, place: &Path) -> Result<TempDir, SinkError> {
+fn put_aside(given: &Path, temp: TempDir, place: &Path, is_ours: &IsOurs) -> Result<TempDir, SinkError> {
     let failed = |e| SinkError::io("rename the finished", Some(given), e);
     let (Some(name), Some(parent)) = (place.file_name(), place.parent()) else { return Err(exists(given)) };
     let mut builder = tempfile::Builder::new();
@@ -108,12 +192,16 @@ fn put_aside(given: &Path, temp: TempDir, place: &Path) -> Result<TempDir, SinkE
         stale::claim(claim, place).map_err(failed)?;
     }
     fs::rename(place, aside.path()).map_err(failed)?;
-    if let Err(error) = fs::rename(temp.path(), place) {
-        if fs::rename(aside.path(), place).is_err() {
-            // Better a hidden folder than none.
-            let _ = aside.keep();
+    let renamed = check_contents(given, aside.path(), is_ours)
+        .and_then(|()| fs::rename(temp.path(), place).map_err(failed));
+    if let Err(error) = renamed {
+        if fs::rename(aside.path(), place).is_ok() {
+            return Err(error);
         }
-        return Err(failed(error));
+        // Better a hidden folder than none.
+        let older = aside.keep();
+        let text = format!("{error}; the folder that was there is {older:?} now");
+        return Err(SinkError::new(error.kind(), text).with_path(given));
     }
     let _ = temp.keep();
     // Whoever finds it now may remove it: the new folder is in place.
@@ -149,7 +237,7 @@ mod tests {
         fs::create_dir(&place).unwrap();
         fs::write(place.join("old"), "").unwrap();
         fs::write(temp.path().join("new"), "").unwrap();
-        let aside = put_aside(Path::new("d"), temp, &place).unwrap();
+        let aside = put_aside(Path::new("d"), temp, &place, &|_| true).unwrap();
         assert!(place.join("new").exists() && !place.join("old").exists());
         assert!(aside.path().join("old").exists());
         let name = aside.path().file_name().unwrap().to_str().unwrap();
@@ -179,8 +267,37 @@ mod tests {
         fs::create_dir(&place).unwrap();
         fs::write(place.join("old"), "").unwrap();
         fs::remove_dir(temp.path()).unwrap();
-        put_aside(Path::new("d"), temp, &place).unwrap_err();
+        put_aside(Path::new("d"), temp, &place, &|_| true).unwrap_err();
         assert!(place.join("old").exists());
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
+
+    /// What came between the look at the folder and its removal was removed with it.
+    #[test]
+    fn what_came_at_the_last_moment_keeps_its_place() {
+        type Publish = fn(TempDir, &Path) -> Result<(), SinkError>;
+        let ways: [Publish; 2] = [
+            |temp, place| exchange(Path::new("d"), temp, place, &is_old).map(drop),
+            |temp, place| put_aside(Path::new("d"), temp, place, &is_old).map(drop),
+        ];
+        for publish in ways {
+            let parent = tempfile::tempdir().unwrap();
+            let (place, temp) = (parent.path().join("d"), tempfile::tempdir_in(parent.path()).unwrap());
+            fs::create_dir(&place).unwrap();
+            fs::write(place.join("old"), "").unwrap();
+            fs::write(temp.path().join("new"), "").unwrap();
+            assert_eq!(check_place(Path::new("d"), &place, Some(&is_old)).unwrap(), Replace::Folder);
+            fs::write(place.join("theirs"), "").unwrap();
+            let error = publish(temp, &place).unwrap_err();
+            assert!(error.to_string().contains("\"theirs\""), "{error}");
+            assert!(
+                place.join("theirs").exists() && place.join("old").exists() && !place.join("new").exists()
+            );
+            assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
+        }
+    }
+
+    fn is_old(path: &Path) -> bool {
+        path.ends_with("old")
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::exit::Failure;
+use crate::outputs::is_ours;
 use crate::signals::Signals;
 
 pub(crate) const PARQUET: &str = "lineitem.parquet";
@@ -21,7 +22,16 @@ pub(crate) struct Files {
     // First: the folder around it can be removed only when it is empty.
     hidden: TempDir,
     folder: Folder,
-    may_replace: bool,
+    replace: Replace,
+}
+
+/// Which files make way for the demo's.
+#[derive(Clone, Copy, Debug)]
+enum Replace {
+    Any,
+    /// Those of an earlier demo, or of any export.
+    Ours,
+    None,
 }
 
 /// The place of the files; removed on drop if it was made here and is empty.
@@ -43,14 +53,18 @@ impl Files {
             Err(error) => return Err(failed(error)),
         };
         let folder = Folder { path: path.clone(), is_new };
-        let may_replace = overwrite || dir.is_none();
-        folder.check(may_replace)?;
+        let replace = match (overwrite, dir) {
+            (true, _) => Replace::Any,
+            (false, None) => Replace::Ours,
+            (false, Some(_)) => Replace::None,
+        };
+        folder.check(replace)?;
         let hidden = tempfile::Builder::new().prefix(".pgarrow-demo-").tempdir_in(&path).map_err(failed)?;
         signals.remove_at_exit(hidden.path());
         if is_new {
             signals.remove_at_exit(&path);
         }
-        Ok(Self { hidden, folder, may_replace })
+        Ok(Self { hidden, folder, replace })
     }
 
     /// Where a file is made.
@@ -65,7 +79,7 @@ impl Files {
 
     /// Gives the files their names. The folder they are in.
     pub(crate) fn publish(mut self) -> Result<PathBuf, Failure> {
-        self.folder.check(self.may_replace)?;
+        self.folder.check(self.replace)?;
         for name in [PARQUET, ARROW] {
             fs::rename(self.temporary(name), self.published(name)).map_err(|error| {
                 Failure::output(format!("{:?} cannot be put in its place: {error}", self.published(name)))
@@ -78,7 +92,7 @@ impl Files {
 
 impl Folder {
     /// Refuses to replace what may be somebody's.
-    fn check(&self, may_replace: bool) -> Result<(), Failure> {
+    fn check(&self, replace: Replace) -> Result<(), Failure> {
         for name in [PARQUET, ARROW] {
             let path = self.path.join(name);
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
@@ -87,10 +101,18 @@ impl Folder {
                     "{path:?} is not a file; choose another folder (--dir)"
                 )));
             }
-            if !may_replace {
-                return Err(Failure::output(format!(
-                    "{path:?} exists; choose another folder or allow overwriting (--overwrite)"
-                )));
+            match replace {
+                Replace::None => {
+                    return Err(Failure::output(format!(
+                        "{path:?} exists; choose another folder or allow overwriting (--overwrite)"
+                    )));
+                }
+                Replace::Ours if !is_ours(&path) => {
+                    return Err(Failure::output(format!(
+                        "{path:?} is no file of an earlier demo; choose another folder (--dir)"
+                    )));
+                }
+                Replace::Ours | Replace::Any => {}
             }
         }
         Ok(())

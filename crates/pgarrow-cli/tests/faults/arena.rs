@@ -218,7 +218,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<RecordBatch>, String> {
     if path.is_dir() {
         let mut batches = Vec::new();
         for entry in std::fs::read_dir(path).map_err(|cause| failed(&cause))? {
-            batches.extend(read(&entry.map_err(|cause| failed(&cause))?.path())?);
+            let entry = entry.map_err(|cause| failed(&cause))?;
+            // The folder's manifest.
+            if !entry.file_name().as_encoded_bytes().starts_with(b"_") {
+                batches.extend(read(&entry.path())?);
+            }
         }
         return Ok(batches);
     }

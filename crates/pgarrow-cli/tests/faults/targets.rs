@@ -12,7 +12,7 @@ use pgarrow_testkit::{Capability, require};
 
 use crate::arena::{Arena, Gate, eventually, table};
 use crate::table::{Group, name};
-use crate::trial::{Expect, KINDS, Kind, Trial};
+use crate::trial::{Expect, KINDS, Kind, Trial, older_folder};
 
 const WHAT: [&str; 5] = ["-t", "t", "--readers", "1", "--quiet"];
 
@@ -136,16 +136,18 @@ fn what_is_in_the_way_of_a_folder() {
     };
     for is_overwriting in [false, true] {
         run("an empty folder", is_overwriting, &|at| fs::create_dir(at).unwrap(), true);
-        let files = |at: &Path| {
-            fs::create_dir(at).unwrap();
-            fs::write(at.join("part-00007.parquet"), "old").unwrap();
-        };
+        let files = |at: &Path| older_folder(at, "part-00007.parquet");
         run("a folder of exports", is_overwriting, &files, is_overwriting);
         let others = |at: &Path| {
             fs::create_dir(at).unwrap();
             fs::write(at.join("thesis.tex"), "mine").unwrap();
         };
         run("a folder of other files", is_overwriting, &others, false);
+        let foreign = |at: &Path| {
+            older_folder(at, "part-00000.parquet");
+            fs::write(at.join("part-00001.parquet"), "mine").unwrap();
+        };
+        run("a folder with a file that no export made", is_overwriting, &foreign, false);
         let nested = |at: &Path| fs::create_dir_all(at.join("inside")).unwrap();
         run("a folder with folders", is_overwriting, &nested, false);
         run("a link to a folder", is_overwriting, &|at| symlink("/tmp", at).unwrap(), false);

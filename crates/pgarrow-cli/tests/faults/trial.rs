@@ -67,8 +67,7 @@ impl<'a> Trial<'a> {
         self.is_replacing = true;
         match self.kind {
             Kind::Folder => {
-                fs::create_dir(self.final_path()).unwrap();
-                fs::write(self.final_path().join("part-00000.parquet"), OLD).unwrap();
+                older_folder(&self.final_path(), "part-00000.parquet");
             }
             _ => fs::write(self.final_path(), OLD).unwrap(),
         }
@@ -305,6 +304,19 @@ impl<'a> Trial<'a> {
         names.sort();
         names
     }
+}
+
+/// A folder as an earlier export has left it, with one file.
+pub(crate) fn older_folder(folder: &Path, name: &str) {
+    fs::create_dir(folder).unwrap();
+    fs::write(folder.join(name), OLD).unwrap();
+    let manifest = serde_json::json!({
+        "manifest_version": 1,
+        "pgarrow_version": "0.1.0",
+        "run_id": "older",
+        "files": [{"name": name, "bytes": OLD.len()}],
+    });
+    fs::write(folder.join("_pgarrow_manifest.json"), manifest.to_string()).unwrap();
 }
 
 /// `.NAME.pgarrow-XXXXXX`.

@@ -46,6 +46,12 @@ fn a_demo_and_the_same_again() {
         assert!(names(temp.path()).is_empty(), "{:?}", names(temp.path()));
     }
 
+    // Its own folder too may have somebody's files.
+    let arrow = folder.path().join("pgarrow-demo/lineitem.arrow");
+    fs::write(&arrow, "mine").unwrap();
+    demo(&[]).assert_refused(7, &["lineitem.arrow\" is no file of an earlier demo", "--dir"]);
+    assert_eq!(fs::read_to_string(&arrow).unwrap(), "mine");
+
     // A folder of somebody else's: what is there stays, unless that is asked for.
     let parquet = folder.path().join("mine/lineitem.parquet");
     fs::create_dir(folder.path().join("mine")).unwrap();

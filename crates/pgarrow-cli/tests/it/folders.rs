@@ -4,7 +4,7 @@ use std::fs;
 
 use pgarrow_testkit::{Capability, Python, require};
 
-use crate::support::{NUMBERS, Place, names};
+use crate::support::{NUMBERS, Place, names, parts, run};
 
 const PYARROW: &str = "
 import sys, pyarrow.dataset as ds
@@ -34,7 +34,7 @@ fn a_folder_is_read_by_pyarrow_and_duckdb() {
         let ran = place.export(&[&PARTS[..], args].concat());
         ran.assert_success();
         let folder = place.path(args[0]);
-        let files = names(&folder);
+        let files = parts(&folder);
         assert!(files.len() >= at_least, "{args:?}: {files:?}");
         // In order there is one sequence of files; otherwise as many at a time as readers.
         let is_one = args.contains(&"--ordered") && at_least == 1;
@@ -62,8 +62,8 @@ fn a_folder_is_read_by_pyarrow_and_duckdb() {
     place
         .export(&[&again[..], &["--file-size", "30K", "--row-group-rows", "1000"]].concat())
         .assert_success();
-    let files = names(&place.path("f"));
-    assert_eq!(files, names(&place.path("e")));
+    let files = parts(&place.path("f"));
+    assert_eq!(files, parts(&place.path("e")));
     for name in files {
         assert!(
             fs::read(place.path("e").join(&name)).unwrap() == fs::read(place.path("f").join(&name)).unwrap()
@@ -85,24 +85,82 @@ fn a_folder_that_is_there_and_one_that_fails() {
     let fails =
         ["-q", "select 1 / (90000 - g) from generate_series(1, 100000) g", "-o", "out/", "--overwrite"];
     assert_eq!(place.export(&fails).code, Some(4));
-    assert_eq!((place.names(), names(&place.path("out"))), (vec!["out".to_owned()], before));
+    assert_eq!((place.names(), names(&place.path("out"))), (vec!["out".to_owned()], before.clone()));
     let fails = ["-q", "select 1 / (90000 - g) from generate_series(1, 100000) g", "-o", "new/"];
     assert_eq!(place.export(&fails).code, Some(4));
     assert_eq!(place.names(), ["out"]);
     // One that succeeds replaces all of it.
-    fs::write(place.path("out/stale.parquet"), "stale").unwrap();
+    assert!(before.len() > 2, "{before:?}");
     place.export(&["-q", "select 1 as a", "-o", "out/", "--overwrite"]).assert_success();
-    assert_eq!(names(&place.path("out")), ["part-00000.parquet"]);
-    // But not a folder with files of somebody else.
-    fs::write(place.path("out/notes.txt"), "mine").unwrap();
-    place
-        .export(&["-q", "select 1 as a", "-o", "out/", "--overwrite"])
-        .assert_refused(7, &["\"out/\"", "\"notes.txt\"", "new folder"]);
-    assert_eq!(names(&place.path("out")), ["notes.txt", "part-00000.parquet"]);
+    assert_eq!(parts(&place.path("out")), ["part-00000.parquet"]);
     place.export(&["-t", "t", "-o", "out"]).assert_refused(2, &["\"out\" says no format"]);
     place
         .export(&["-t", "t", "--to", "parquet", "-o", "out"])
         .assert_refused(7, &["is a folder", "end it with /"]);
+}
+
+const OTHERS: &str = "
+import sys, pyarrow as pa, pyarrow.parquet as pq, pyarrow.feather as feather
+table = pa.table({'a': [1, 2, 3]})
+pq.write_table(table, sys.argv[1] + '.parquet')
+feather.write_feather(table, sys.argv[1] + '.arrow')
+with pa.ipc.new_stream(sys.argv[1] + '.arrows', table.schema) as stream:
+    stream.write_table(table)
+";
+
+/// Folders were emptied if all names in them ended as an export's do: `--overwrite` took somebody's files for its own.
+#[test]
+fn a_folder_of_somebody_elses_files_is_never_replaced() {
+    require!(Capability::Server, Capability::Python);
+    let place = Place::new("folder_of_others");
+    let export = ["-q", "select 1 as a", "-o", "out/", "--overwrite"];
+    let theirs = place.path("theirs");
+    Python::shared().run(OTHERS, &[theirs.to_str().unwrap()]);
+    for extension in ["parquet", "arrow", "arrows"] {
+        // Alone; among files of ours, with a manifest and without.
+        for (n_ours, has_manifest) in [(0, false), (1, false), (1, true)] {
+            let out = place.path("out");
+            fs::create_dir(&out).unwrap();
+            if n_ours > 0 {
+                place.export(&export).assert_success();
+            }
+            if !has_manifest {
+                let _ = fs::remove_file(out.join("_pgarrow_manifest.json"));
+            }
+            fs::copy(theirs.with_extension(extension), out.join(format!("x.{extension}"))).unwrap();
+            fs::write(out.join("_SUCCESS"), "").unwrap();
+            let before = names(&out);
+            let says = ["\"out/\"", "a file in it that no export has made", &format!("\"x.{extension}\"")];
+            place.export(&export).assert_refused(7, &says);
+            assert_eq!(names(&out), before);
+            fs::remove_dir_all(&out).unwrap();
+        }
+        let _ = fs::remove_file(theirs.with_extension(extension));
+    }
+    // Ours say so themselves, in every format, whatever their names are; an export of an older version has no manifest.
+    for to in ["parquet", "ipc", "ipc-stream"] {
+        place.export(&["-q", "select 1 as a", "-o", "out/", "--to", to, "--overwrite"]).assert_success();
+        let out = place.path("out");
+        fs::remove_file(out.join("_pgarrow_manifest.json")).unwrap();
+        let [name] = &names(&out)[..] else { panic!("{:?}", names(&out)) };
+        fs::rename(out.join(name), out.join("renamed")).unwrap();
+        fs::write(out.join("_SUCCESS"), "").unwrap();
+        fs::write(out.join(".part.crc"), "crc").unwrap();
+    }
+    place.export(&export).assert_success();
+    assert_eq!(parts(&place.path("out")), ["part-00000.parquet"]);
+    // The current folder, with whatever is in it.
+    for is_empty in [true, false] {
+        let here = place.path("here");
+        if is_empty {
+            fs::create_dir(&here).unwrap();
+        } else {
+            fs::copy(place.path("out/part-00000.parquet"), here.join("part-00000.parquet")).unwrap();
+        }
+        let mut command = place.export_command(&["-q", "select 1 as a", "-o", "./", "--overwrite"]);
+        run(command.current_dir(&here)).assert_refused(7, &["\"./\"", "the current folder"]);
+        assert_eq!(names(&here).len(), usize::from(!is_empty));
+    }
 }
 
 #[test]
@@ -123,7 +181,7 @@ fn tables_come_together() {
     let ran = place.export(&[&args[..], &["-o", "all/", "--report", "r.json"]].concat());
     ran.assert_success();
     let files = ["S.a%2Fb.parquet", "S.empty.parquet", "S.m.parquet", "S.p.parquet", "public.t.parquet"];
-    assert_eq!(names(&place.path("all")), files);
+    assert_eq!(parts(&place.path("all")), files);
     assert!(ran.stderr.contains("5 tables: 20,021 rows, "), "{}", ran.stderr);
     assert!(ran.stderr.contains("all/: 5 files, "), "{}", ran.stderr);
     for (name, totals) in files.iter().zip(["10 55", "0 0", "1 5", "10 45", "20000 200010000"]) {
@@ -159,7 +217,7 @@ fn tables_come_together() {
         "--file-size",
     ];
     place.export(&[&sized[..], &["100K", "--quiet"]].concat()).assert_success();
-    let files = names(&place.path("sized"));
+    let files = parts(&place.path("sized"));
     assert!(files.len() > 3, "{files:?}");
     assert_eq!((files[0].as_str(), files[1].as_str()), ("S.p-00000.arrows", "public.t-00000.arrows"));
 
@@ -181,5 +239,5 @@ fn a_table_without_columns_is_named() {
         .export(&["--schema", "public", "-o", "all/"])
         .assert_refused(2, &["public.without has no columns", "--table", "--to ipc"]);
     place.export(&["--schema", "public", "-o", "all/", "--to", "ipc"]).assert_success();
-    assert_eq!(names(&place.path("all")), ["public.t.arrow", "public.without.arrow"]);
+    assert_eq!(parts(&place.path("all")), ["public.t.arrow", "public.without.arrow"]);
 }

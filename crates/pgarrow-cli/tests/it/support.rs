@@ -167,3 +167,25 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// The files of a folder that an export has made, which its manifest has, and only those.
+#[track_caller]
+pub(crate) fn parts(folder: &Path) -> Vec<String> {
+    const MANIFEST: &str = "_pgarrow_manifest.json";
+
+    let manifest = fs::read(folder.join(MANIFEST)).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(
+        (&manifest["manifest_version"], manifest["run_id"].as_str().map(str::len)),
+        (&1.into(), Some(32))
+    );
+    let files = manifest["files"].as_array().unwrap().iter();
+    let files =
+        files.map(|file| (file["name"].as_str().unwrap().to_owned(), file["bytes"].as_u64().unwrap()));
+    let files: Vec<_> = files.collect();
+    let there = names(folder).into_iter().filter(|name| name != MANIFEST);
+    let there: Vec<_> =
+        there.map(|name| (name.clone(), fs::metadata(folder.join(&name)).unwrap().len())).collect();
+    assert_eq!(files, there);
+    files.into_iter().map(|(name, _)| name).collect()
+}

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod nested;
+mod ours;
 mod readers;
 
 use std::fs::File;

@@ -3,6 +3,7 @@
 
 mod geo;
 mod nested;
+mod ours;
 mod readers;
 mod round_trip;
 mod row_groups;

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use pgarrow_sink::{Output, OutputFolder, SinkError, SinkErrorKind};
+use pgarrow_sink::{NewFolder, Output, OutputFolder, SinkError, SinkErrorKind};
 
-use crate::names;
+use crate::{MANIFEST, files, names};
 
 #[test]
 fn nothing_is_visible_before_publish() {
@@ -23,7 +23,7 @@ fn nothing_is_visible_before_publish() {
     assert_eq!(names(parent.path()), ["out"]);
     assert_eq!(fs::read(path.join("a")).unwrap(), b"hello");
     drop(folder);
-    assert_eq!(names(&path), ["a"], "it is not ours to remove any more");
+    assert_eq!(files(&path), ["a"], "it is not ours to remove any more");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn many_files_are_synced_at_once() {
         write(&folder, &format!("{index}"), b"x").unwrap();
     }
     folder.publish().unwrap();
-    assert_eq!(names(&path).len(), 1000);
+    assert_eq!(files(&path).len(), 1000);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn what_somebody_else_has_changed_is_not_published() {
             let expected: &[&str] = if is_replacing { &["out"] } else { &[] };
             assert_eq!(names(parent.path()), expected);
             if is_replacing {
-                assert_eq!(names(&path), ["ours"]);
+                assert_eq!(files(&path), ["ours"]);
             }
         }
     }
@@ -123,7 +123,7 @@ fn what_somebody_else_has_changed_is_not_published() {
 fn names_that_a_folder_refuses() {
     let parent = tempfile::tempdir().unwrap();
     let folder = OutputFolder::create(parent.path().join("out"), false).unwrap();
-    for name in ["", ".", "..", ".hidden", "a/b", "/a", "a\\b", "a\0b"] {
+    for name in ["", ".", "..", ".hidden", "a/b", "/a", "a\\b", "a\0b", MANIFEST, "_PGARROW_manifest.json"] {
         assert_eq!(folder.file(name).unwrap_err().kind(), SinkErrorKind::Unsupported, "{name:?}");
     }
     write(&folder, "Users.parquet", b"x").unwrap();
@@ -158,7 +158,8 @@ fn places_that_are_refused() {
     }
     assert_eq!(refused(&at("deep"), false).kind(), SinkErrorKind::Exists);
     let error = refused(&at("deep"), true);
-    assert!(error.to_string().contains("a folder with folders inside, which is never replaced"), "{error}");
+    let says = "has a folder in it, \"inner\", and is never replaced";
+    assert!(error.to_string().contains(says), "{error}");
     assert_eq!(names(parent.path()), before);
 }
 
@@ -168,24 +169,146 @@ fn an_empty_folder_is_taken_and_a_full_one_is_not() {
     let path = parent.path().join("out");
     fs::create_dir(&path).unwrap();
     publish(&path, false).unwrap();
-    assert_eq!(names(&path), ["ours"]);
+    assert_eq!(files(&path), ["ours"]);
     let error = refused(&path, false);
     assert_eq!(error.kind(), SinkErrorKind::Exists);
     assert!(error.to_string().ends_with("allow overwriting (--overwrite)"), "{error}");
 }
 
 #[test]
-fn overwriting_replaces_all_of_a_folder() {
+fn overwriting_replaces_all_of_a_folder_of_exports() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("out");
-    fs::create_dir(&path).unwrap();
-    fs::write(path.join("theirs"), "x").unwrap();
-    let folder = OutputFolder::create(&path, true).unwrap();
-    write(&folder, "ours", b"ours").unwrap();
-    assert_eq!(names(&path), ["theirs"], "not before it is published");
+    publish(&path, false).unwrap();
+    // Markers of those who use the folder, and what is known by itself.
+    fs::write(path.join("_SUCCESS"), "").unwrap();
+    fs::write(path.join(".ours.crc"), "1234").unwrap();
+    fs::write(path.join("known"), "x").unwrap();
+    let folder = NewFolder::default().with_overwrite(true).with_is_ours(|path| path.ends_with("known"));
+    let folder = folder.create(&path).unwrap();
+    write(&folder, "newer", b"newer").unwrap();
+    assert!(path.join("ours").exists(), "not before it is published");
     folder.publish().unwrap();
-    assert_eq!(names(&path), ["ours"]);
+    assert_eq!(files(&path), ["newer"]);
     assert_eq!(names(parent.path()), ["out"]);
+}
+
+#[test]
+fn the_manifest_names_the_run_and_its_files() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("out");
+    let folder = NewFolder::default().with_run_id("the run").create(&path).unwrap();
+    write(&folder, "b", b"12").unwrap();
+    write(&folder, "a \"quoted\"", b"").unwrap();
+    drop(folder.file("given up").unwrap());
+    folder.publish().unwrap();
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(path.join(MANIFEST)).unwrap()).unwrap();
+    let files = serde_json::json!([{"name": "a \"quoted\"", "bytes": 0}, {"name": "b", "bytes": 2}]);
+    assert_eq!((&manifest["manifest_version"], &manifest["run_id"]), (&1.into(), &"the run".into()));
+    assert_eq!((&manifest["files"], manifest["pgarrow_version"].is_string()), (&files, true));
+}
+
+/// Any folder without folders inside was removed, whosever files these were.
+#[test]
+fn a_folder_with_anything_else_in_it_is_never_replaced() {
+    type Put = fn(&Path);
+    let puts: [(Put, &str); 11] = [
+        (|at| fs::write(at.join("notes.txt"), "theirs").unwrap(), "\"notes.txt\""),
+        (|at| fs::write(at.join("part-00001.parquet"), "theirs").unwrap(), "\"part-00001.parquet\""),
+        (|at| fs::write(at.join("empty.parquet"), "").unwrap(), "\"empty.parquet\""),
+        (|at| fs::write(at.join("ours"), "of another size").unwrap(), "\"ours\""),
+        (|at| fs::create_dir(at.join("inner")).unwrap(), "\"inner\""),
+        (|at| fs::create_dir(at.join("_delta_log")).unwrap(), "\"_delta_log\""),
+        (|at| fs::create_dir(at.join(".git")).unwrap(), "\".git\""),
+        (|at| symlink("ours", at.join("link")).unwrap(), "\"link\""),
+        (|at| symlink("/nowhere", at.join(".link")).unwrap(), "\".link\""),
+        (|at| nix::unistd::mkfifo(&at.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap(), "\"pipe\""),
+        (
+            |at| {
+                fs::remove_file(at.join("ours")).unwrap();
+                symlink("/etc/hostname", at.join("ours")).unwrap();
+            },
+            "\"ours\"",
+        ),
+    ];
+    for (put, says) in puts {
+        // There at the beginning, or not before the end.
+        for is_late in [false, true] {
+            let parent = tempfile::tempdir().unwrap();
+            let path = parent.path().join("out");
+            publish(&path, false).unwrap();
+            fs::write(path.join("_SUCCESS"), "").unwrap();
+            let error = if is_late {
+                let folder = OutputFolder::create(&path, true).unwrap();
+                write(&folder, "newer", b"newer").unwrap();
+                put(&path);
+                folder.publish().unwrap_err()
+            } else {
+                put(&path);
+                refused(&path, true)
+            };
+            let text = error.to_string();
+            assert_eq!(error.kind(), SinkErrorKind::NotAFile, "{text}");
+            assert!(text.contains(says) && text.contains("never replaced"), "{says}: {text}");
+            let there = names(&path);
+            assert!(there.contains(&"ours".to_owned()) && !there.contains(&"newer".to_owned()), "{there:?}");
+            assert_eq!(names(parent.path()), ["out"], "{says}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_without_a_manifest_is_replaced_if_all_its_files_are_known() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("out");
+    let create = || {
+        let new = NewFolder::default().with_overwrite(true);
+        new.with_is_ours(|path| fs::read(path).is_ok_and(|bytes| bytes == b"ours")).create(&path)
+    };
+    let publish_over = || {
+        let folder = create()?;
+        write(&folder, "newer", b"newer")?;
+        folder.publish().map(drop)
+    };
+    // Hidden files alone are none of an export; that nothing is in them is another thing.
+    for (hidden, is_replaced) in [(".bashrc", false), ("_SUCCESS", true), (".gitkeep", true)] {
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(hidden), if is_replaced { "" } else { "theirs" }).unwrap();
+        match publish_over() {
+            Ok(()) => assert!(is_replaced, "{hidden}"),
+            Err(error) => assert!(!is_replaced && error.to_string().contains(hidden), "{error}"),
+        }
+        assert_eq!(
+            names(&path),
+            [if is_replaced { MANIFEST } else { hidden }, "newer"][..1 + usize::from(is_replaced)]
+        );
+        fs::remove_dir_all(&path).unwrap();
+    }
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("a"), "ours").unwrap();
+    fs::write(path.join("b"), "ours").unwrap();
+    fs::write(path.join(".c"), "theirs").unwrap();
+    fs::write(path.join(MANIFEST), "{\"files\": [").unwrap();
+    fs::write(path.join("c"), "theirs").unwrap();
+    let error = create().unwrap_err();
+    assert!(error.to_string().contains("a file in it that no export has made, \"c\""), "{error}");
+    fs::remove_file(path.join("c")).unwrap();
+    publish_over().unwrap();
+    assert_eq!(files(&path), ["newer"]);
+}
+
+/// Whoever has said `-o ./` was then in a folder that was no longer there.
+#[test]
+fn the_current_folder_is_never_replaced() {
+    // Cargo runs tests in the package's folder. Whatever is in it, it is named otherwise than for that.
+    let here = std::env::current_dir().unwrap();
+    for path in [Path::new("./"), Path::new("."), &here] {
+        for overwrite in [false, true] {
+            let error = refused(path, overwrite);
+            assert!(error.to_string().contains("is the current folder, which is never replaced"), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -259,6 +382,6 @@ fn a_folder_that_a_killed_process_left_is_removed_and_that_of_a_living_one_is_no
     assert!(alive.temporary_path().exists() && other.temporary_path().exists());
     drop(other);
     alive.publish().unwrap();
-    assert_eq!(names(&path), ["a"]);
+    assert_eq!(files(&path), ["a"]);
     assert_eq!(names(parent.path()), ["out"]);
 }

@@ -1,5 +1,5 @@
 //! Tests of the file handling that all sinks share.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod folder;
 mod output;
@@ -17,3 +17,14 @@ fn names(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// The same of a folder that was published, without its manifest.
+#[track_caller]
+fn files(folder: &Path) -> Vec<String> {
+    let mut names = names(folder);
+    let manifest = names.iter().position(|name| name == MANIFEST).expect("a manifest");
+    names.remove(manifest);
+    names
+}
+
+const MANIFEST: &str = "_pgarrow_manifest.json";

@@ -1,0 +1,122 @@
+//! `_pgarrow_manifest.json`: what an export has put into a folder.
+//!
+//! ```json
+//! {"manifest_version": 1, "pgarrow_version": "0.1.0", "run_id": "…", "files": [{"name": "part-00000.parquet", "bytes": 1234}]}
+//! ```
+//!
+//! Fields may be added within a version. The name begins with an underscore, so that readers of whole folders pass over it.
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// The manifest's name in its folder.
+pub(crate) const MANIFEST: &str = "_pgarrow_manifest.json";
+
+/// Of the manifest's form.
+const VERSION: u32 = 1;
+
+/// A larger one is none: the names of ten million files take less.
+const BYTES_MAX: u64 = 1 << 30;
+
+/// What an export has put into a folder.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Manifest {
+    manifest_version: u32,
+    pgarrow_version: String,
+    run_id: String,
+    files: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+struct Entry {
+    name: String,
+    bytes: u64,
+}
+
+impl Manifest {
+    /// Of complete files: their names and sizes.
+    pub(crate) fn new(run_id: &str, files: &[(String, u64)]) -> Self {
+        let mut files: Vec<_> =
+            files.iter().map(|(name, bytes)| Entry { name: name.clone(), bytes: *bytes }).collect();
+        files.sort_unstable();
+        Self {
+            manifest_version: VERSION,
+            pgarrow_version: env!("CARGO_PKG_VERSION").to_owned(),
+            run_id: run_id.to_owned(),
+            files,
+        }
+    }
+
+    /// That of a folder; none if it has none that can be read. A later version has what this one has.
+    pub(crate) fn read(folder: &Path) -> Option<Self> {
+        let path = folder.join(MANIFEST);
+        let metadata = fs::symlink_metadata(&path).ok()?;
+        if !metadata.is_file() || metadata.len() > BYTES_MAX {
+            return None;
+        }
+        let mut json = Vec::new();
+        File::open(path).ok()?.take(BYTES_MAX).read_to_end(&mut json).ok()?;
+        let mut manifest: Self = serde_json::from_slice(&json).ok()?;
+        manifest.files.sort_unstable();
+        Some(manifest)
+    }
+
+    /// Whether the export has made a file of this name and size.
+    pub(crate) fn has(&self, name: &str, bytes: u64) -> bool {
+        let found = self.files.binary_search_by(|file| file.name.as_str().cmp(name));
+        found.is_ok_and(|index| self.files.get(index).is_some_and(|file| file.bytes == bytes))
+    }
+
+    /// As it is written.
+    pub(crate) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+}
+
+/// A name for one run, which no other run has: 32 hexadecimal digits by chance.
+pub fn new_run_id() -> String {
+    // Every `RandomState` has other keys: randomness without a dependency.
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_knows_names_with_their_sizes() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Manifest::read(folder.path()).is_none());
+        let files = [("b".to_owned(), 2), ("a".to_owned(), 1)];
+        let json = Manifest::new("run", &files).to_json().unwrap();
+        fs::write(folder.path().join(MANIFEST), &json).unwrap();
+        let manifest = Manifest::read(folder.path()).unwrap();
+        assert!(manifest.has("a", 1) && manifest.has("b", 2));
+        assert!(!manifest.has("a", 2) && !manifest.has("c", 1));
+        // What a later version adds is passed over; what is no manifest is none.
+        let json = String::from_utf8(json).unwrap();
+        for (json, is_one) in [
+            (json.replace("\"run_id\"", "\"slices\": [1], \"run_id\""), true),
+            (json.replace("\"run_id\"", "\"id\""), false),
+            (json.get(..40).unwrap().to_owned(), false),
+            (String::new(), false),
+        ] {
+            fs::write(folder.path().join(MANIFEST), &json).unwrap();
+            assert_eq!(Manifest::read(folder.path()).is_some(), is_one, "{json}");
+        }
+    }
+
+    #[test]
+    fn runs_have_names_of_their_own() {
+        let (one, two) = (new_run_id(), new_run_id());
+        assert_ne!(one, two);
+        assert!(one.len() == 32 && one.bytes().all(|byte| byte.is_ascii_hexdigit()), "{one}");
+    }
+}
