@@ -42,6 +42,14 @@ impl Account {
         })
     }
 
+    /// The user's number. `None`: whoever we are.
+    pub(crate) fn uid(self) -> Option<u32> {
+        match self {
+            Self::Own => None,
+            Self::Dropped { uid, .. } => Some(uid),
+        }
+    }
+
     /// Makes `command` run as this user.
     pub(crate) fn run_as(self, command: &mut Command) {
         if let Self::Dropped { uid, gid } = self {

@@ -1,7 +1,8 @@
-//! Makes a data folder: `initdb`, then our settings, rules and files.
+//! Makes a data folder: `initdb`, or a copy of what it made before, then our settings, rules and files.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,6 +10,7 @@ use std::process::{Command, Stdio};
 use crate::account::Account;
 use crate::error::{Doing, ServerError};
 use crate::find::Installation;
+use crate::folder::unique_name;
 use crate::options::ServerOptions;
 
 /// Makes `folder/data`.
@@ -18,7 +20,33 @@ pub(crate) fn create(
     installation: &Installation,
     options: &ServerOptions,
 ) -> Result<(), ServerError> {
-    let pwfile = match &options.password {
+    match (&options.cluster_cache, &options.password) {
+        (Some(cache), None) => copy_or_make(cache, folder, account, installation)?,
+        _ => make(folder, account, installation, options.password.as_deref())?,
+    }
+
+    let data = folder.join("data");
+    append(&data.join("postgresql.conf"), &options.conf())?;
+    if !options.hba.is_empty() {
+        let path = data.join("pg_hba.conf");
+        let rules = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
+        // Written in place, so it keeps its owner and mode.
+        fs::write(&path, format!("{}{rules}", options.hba)).doing(|| format!("write {}", path.display()))?;
+    }
+    for (name, contents) in &options.files {
+        write_private(&data.join(name), contents, account)?;
+    }
+    Ok(())
+}
+
+/// Makes `folder/data` as `initdb` does.
+fn make(
+    folder: &Path,
+    account: Account,
+    installation: &Installation,
+    password: Option<&str>,
+) -> Result<(), ServerError> {
+    let pwfile = match password {
         Some(password) => {
             write_private(&folder.join("password"), password.as_bytes(), account)?;
             Some("password")
@@ -34,20 +62,41 @@ pub(crate) fn create(
         let password = folder.join("password");
         fs::remove_file(&password).doing(|| format!("remove {}", password.display()))?;
     }
-    created?;
+    created
+}
 
-    let data = folder.join("data");
-    append(&data.join("postgresql.conf"), &options.conf())?;
-    if !options.hba.is_empty() {
-        let path = data.join("pg_hba.conf");
-        let rules = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
-        // Written in place, so it keeps its owner and mode.
-        fs::write(&path, format!("{}{rules}", options.hba)).doing(|| format!("write {}", path.display()))?;
+/// Makes `folder/data` from the cluster that is kept in `cache`; the first time, keeps one there.
+fn copy_or_make(
+    cache: &Path,
+    folder: &Path,
+    account: Account,
+    installation: &Installation,
+) -> Result<(), ServerError> {
+    let mut programs = DefaultHasher::new();
+    (&installation.bin, account.uid()).hash(&mut programs);
+    let name = format!("cluster-{}-{:016x}", installation.version.num(), programs.finish());
+    let (data, kept) = (folder.join("data"), cache.join(name));
+    if kept.is_dir() {
+        return copy(&kept, &data);
     }
-    for (name, contents) in &options.files {
-        write_private(&data.join(name), contents, account)?;
+    make(folder, account, installation, None)?;
+    // The rename is what others see, so nobody finds half a cluster. One that cannot be kept costs time, and no more.
+    let part = cache.join(unique_name("cluster"));
+    if copy(&data, &part).is_err() || fs::rename(&part, &kept).is_err() {
+        let _ = fs::remove_dir_all(&part);
     }
     Ok(())
+}
+
+/// Copies a folder with owners and modes.
+fn copy(from: &Path, to: &Path) -> Result<(), ServerError> {
+    let doing = || format!("copy {} to {}", from.display(), to.display());
+    let output = Command::new("cp").arg("-a").args([from, to]).stdin(Stdio::null()).output().doing(doing)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(io::Error::other(reason)).doing(doing)
 }
 
 fn initdb(

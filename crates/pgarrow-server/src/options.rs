@@ -1,5 +1,7 @@
 //! What a private server is started with.
 
+use std::path::PathBuf;
+
 use crate::error::ServerError;
 use crate::find::Installation;
 
@@ -15,6 +17,7 @@ pub struct ServerOptions {
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) hba: String,
     pub(crate) files: Vec<(String, Vec<u8>)>,
+    pub(crate) cluster_cache: Option<PathBuf>,
 }
 
 impl Default for ServerOptions {
@@ -32,7 +35,16 @@ impl ServerOptions {
             settings: Vec::new(),
             hba: String::new(),
             files: Vec::new(),
+            cluster_cache: None,
         }
+    }
+
+    /// Keeps what `initdb` makes in this folder, one cluster for each PostgreSQL, and starts from a copy of it.
+    ///
+    /// For whoever starts many servers. Default: every server has an `initdb` of its own, and so has one with a
+    /// [`password`](Self::password), which is part of the cluster.
+    pub fn cluster_cache(self, folder: impl Into<PathBuf>) -> Self {
+        Self { cluster_cache: Some(folder.into()), ..self }
     }
 
     /// Runs this PostgreSQL. Default: what [`find_or_fetch`](crate::find_or_fetch) returns.

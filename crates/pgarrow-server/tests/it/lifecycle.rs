@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use pgarrow_server::{Installation, Server, ServerError, ServerOptions, find_or_fetch};
 
@@ -133,4 +134,28 @@ fn a_folder_without_postgresql_is_refused() {
     }
     let installation = find_or_fetch().unwrap();
     assert!(Installation::at(&installation.bin).is_ok());
+}
+
+/// An `initdb` gives every cluster an identifier of its own, which stands first in `pg_control`.
+#[test]
+fn servers_of_a_cache_share_one_initdb() {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("clusters-{}", std::process::id()));
+    fs::create_dir(&cache).unwrap();
+    let identifier = |server: &Server| {
+        let control = fs::read(server.data_dir().join("global/pg_control")).unwrap();
+        control[..8].to_vec()
+    };
+    let options = || ServerOptions::new().cluster_cache(&cache);
+    let first = Server::start(options()).unwrap();
+    let second = Server::start(options().setting("max_connections", "7")).unwrap();
+    assert_eq!(identifier(&first), identifier(&second));
+    assert_ne!(first.data_dir(), second.data_dir());
+    // What is set for one server is not kept for the next.
+    let conf = fs::read_to_string(first.data_dir().join("postgresql.conf")).unwrap();
+    assert!(!conf.contains("'7'"));
+
+    let with_password = Server::start(options().password("secret")).unwrap();
+    assert_ne!(identifier(&with_password), identifier(&first), "a password is part of a cluster");
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 1);
+    fs::remove_dir_all(&cache).unwrap();
 }
