@@ -18,6 +18,7 @@
 //! | variable                | meaning                                                                     |
 //! |-------------------------|-----------------------------------------------------------------------------|
 //! | `PGARROW_TEST_DB_URL`   | use this server (a superuser's URL) instead of a private one                |
+//! | `PGARROW_TEST_SERVER`   | `none`: tests that need a server are left out                               |
 //! | `PGARROW_PG_BIN`        | the programs of the private server                                          |
 //! | `PGARROW_TEST_REQUIRE`  | `all`: a test that is left out fails                                        |
 //! | `PGARROW_TEST_NEWER`    | `apart`: except tests for a newer server or pgvector: they run with another |
@@ -56,7 +57,7 @@ pub use pgbouncer::PgBouncer;
 pub use proxy::{Fault, Proxy};
 pub use python::Python;
 pub use script::{Script, ScriptedServer, Step};
-pub use server::{Database, TestServer};
+pub use server::{Database, TestServer, server_options};
 
 /// Servers beside the shared one, for tests that need several.
 pub use pgarrow_server;

@@ -12,6 +12,13 @@ use std::time::SystemTime;
 use pgarrow_server::{Server, ServerOptions};
 use postgres::{Client, NoTls};
 
+use crate::target::target_tmp;
+
+/// How a test starts a server beside the shared one: from a cluster that is kept in target/tmp, without an `initdb`.
+pub fn server_options() -> ServerOptions {
+    ServerOptions::new().cluster_cache(target_tmp())
+}
+
 /// The server of this test process.
 #[derive(Debug)]
 pub struct TestServer {
@@ -46,10 +53,13 @@ impl TestServer {
     }
 
     fn start() -> Result<Self, String> {
+        if env::var_os("PGARROW_TEST_SERVER").is_some_and(|value| value == "none") {
+            return Err("PGARROW_TEST_SERVER=none".to_owned());
+        }
         let place = match env::var("PGARROW_TEST_DB_URL") {
             Ok(url) if !url.is_empty() => Place::External(url),
             _ => Place::Private(Box::new(
-                Server::start(ServerOptions::new().setting("max_connections", "200"))
+                Server::start(server_options().setting("max_connections", "200"))
                     .map_err(|cause| cause.to_string())?,
             )),
         };
@@ -113,19 +123,24 @@ impl TestServer {
     /// When it cannot be created.
     pub fn fresh_database(&self, hint: &str) -> Database {
         let name = unique_name(hint);
+        // Files are copied in half the time where nothing has to be durable; before 15, that is the only way.
+        let strategy =
+            if self.is_private() && self.version_num >= 150_000 { " STRATEGY file_copy" } else { "" };
         // template0 is never connected to, so that it can be copied at any time.
-        let sql = format!("CREATE DATABASE \"{name}\" TEMPLATE template0");
+        let sql = format!("CREATE DATABASE \"{name}\" TEMPLATE template0{strategy}");
         self.client().batch_execute(&sql).unwrap_or_else(|cause| panic!("{sql}: {cause}"));
-        Database { url: self.url_for(&name), admin_url: self.url(), name }
+        Database { url: self.url_for(&name), admin_url: self.url(), is_kept: self.is_private(), name }
     }
 }
 
-/// A database for one test. Dropping this drops it, with whatever is still connected to it.
+/// A database for one test. Dropping this drops it, with whatever is still connected to it, where the server stays: a
+/// private one ends soon, and takes its databases along.
 #[derive(Debug)]
 pub struct Database {
     name: String,
     url: String,
     admin_url: String,
+    is_kept: bool,
 }
 
 impl Database {
@@ -187,7 +202,10 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // Best effort: a private server takes its databases along, and a test may have ended the server.
+        if self.is_kept {
+            return;
+        }
+        // Best effort: a test may have ended the server.
         if let Ok(mut client) = Client::connect(&self.admin_url, NoTls) {
             let _ = client.batch_execute(&format!("DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)", self.name));
         }
@@ -238,12 +256,13 @@ mod tests {
     fn a_database_comes_and_goes() {
         require!(Capability::Server);
         let server = TestServer::shared();
-        let database = server.fresh_database("comes and goes");
+        let mut database = server.fresh_database("comes and goes");
         database.execute("CREATE TABLE t AS SELECT 1::int4 AS a");
         let row = database.client().query_one("SELECT a, current_database() FROM t", &[]).unwrap();
         assert_eq!((row.get::<_, i32>(0), row.get::<_, &str>(1)), (1, database.name()));
         let _still_connected = database.client();
         let name = database.name().to_owned();
+        database.is_kept = false;
         drop(database);
         let sql = "SELECT count(*) FROM pg_database WHERE datname = $1";
         assert_eq!(server.client().query_one(sql, &[&name]).unwrap().get::<_, i64>(0), 0);

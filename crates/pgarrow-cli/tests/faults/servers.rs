@@ -4,8 +4,8 @@ use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pgarrow_server::{Server, ServerOptions};
-use pgarrow_testkit::{Capability, Fault, Proxy, require};
+use pgarrow_server::Server;
+use pgarrow_testkit::{Capability, Fault, Proxy, require, server_options};
 
 use crate::arena::{Arena, Gate, eventually, table};
 use crate::links::wait_until_nothing_moves;
@@ -108,7 +108,7 @@ fn a_backend_that_is_stopped_for_a_while() {
 /// A server of a test's own.
 fn server(settings: &[(&str, &str)]) -> Server {
     let options =
-        settings.iter().fold(ServerOptions::new(), |options, (name, value)| options.setting(*name, *value));
+        settings.iter().fold(server_options(), |options, (name, value)| options.setting(*name, *value));
     Server::start(options).unwrap()
 }
 

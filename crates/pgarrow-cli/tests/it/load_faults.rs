@@ -8,9 +8,9 @@ use std::process::{ChildStdin, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pgarrow_server::{Server, ServerOptions};
+use pgarrow_server::Server;
 use pgarrow_testkit::postgres::{Client, NoTls};
-use pgarrow_testkit::{Capability, Database, require};
+use pgarrow_testkit::{Capability, Database, require, server_options};
 use tempfile::TempDir;
 
 use crate::loads::{fingerprint, fingerprint_by};
@@ -180,7 +180,7 @@ fn a_backend_that_is_ended_in_the_middle() {
 fn a_server_that_crashes_in_the_middle() {
     require!(Capability::Server);
     // Otherwise what is committed just before the crash may not be in the log yet, and is lost with or without a load.
-    let options = ServerOptions::new().setting("synchronous_commit", "on");
+    let options = server_options().setting("synchronous_commit", "on");
     let server = Server::start(options).unwrap();
     let connect = || Client::connect(&server.url(), NoTls);
     connect().unwrap().batch_execute("CREATE TABLE t (id int8, note text)").unwrap();

@@ -11,9 +11,9 @@ use arrow_array::types::UInt64Type;
 use arrow_ipc::reader::FileReader;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pgarrow_server::{Server, ServerOptions};
+use pgarrow_server::Server;
 use pgarrow_testkit::postgres::{Client, NoTls};
-use pgarrow_testkit::{Capability, Python, TestServer, require};
+use pgarrow_testkit::{Capability, Python, TestServer, require, server_options};
 
 use crate::loads::{fingerprint, fingerprint_by};
 use crate::signals::send;
@@ -260,7 +260,7 @@ fn a_load_in_parts_that_is_killed_goes_on_and_doubles_nothing() {
 #[test]
 fn a_load_in_parts_whose_server_crashes_goes_on() {
     require!(Capability::Server);
-    let options = ServerOptions::new().setting("synchronous_commit", "on");
+    let options = server_options().setting("synchronous_commit", "on");
     let server = Server::start(options).unwrap();
     let connect = || Client::connect(&server.url(), NoTls);
     connect().unwrap().batch_execute(&format!("{TABLE}; {WANTED}")).unwrap();

@@ -8,10 +8,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use pgarrow_testkit::pgarrow_server::{
-    Installation, Server, ServerOptions, fetch, fetch_with_tls, find_or_fetch,
-};
+use pgarrow_testkit::pgarrow_server::{Installation, Server, fetch, fetch_with_tls, find_or_fetch};
 use pgarrow_testkit::postgres::{Client, NoTls};
+use pgarrow_testkit::server_options;
 
 use crate::cell::{HomeFile, SECRET};
 use crate::certificates::{Certificates, hashed_name};
@@ -82,7 +81,7 @@ impl World {
         let os_user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
         let os_user = os_user.trim().to_owned();
         let with_tls = |installation: Installation| {
-            let mut options = ServerOptions::new().installation(installation).hba(rules(&os_user, true));
+            let mut options = server_options().installation(installation).hba(rules(&os_user, true));
             for (name, contents) in &made.of_server {
                 options = options.file(name.as_str(), contents.as_bytes());
             }
@@ -98,8 +97,8 @@ impl World {
             Server::start(options).unwrap()
         };
         let found = find_or_fetch().unwrap();
-        let plain = ServerOptions::new().installation(eighteen.clone()).hba(rules(&os_user, false));
-        let standby = ServerOptions::new().installation(found.clone()).file("standby.signal", "");
+        let plain = server_options().installation(eighteen.clone()).hba(rules(&os_user, false));
+        let standby = server_options().installation(found.clone()).file("standby.signal", "");
         let world = Self {
             tls: with_tls(found),
             direct: with_tls(seventeen.clone()),

@@ -1,5 +1,6 @@
 //! The examples of the README and of the crate's documentation, run as a user would run them.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use pgarrow_testkit::{Capability, Database, require};
@@ -10,10 +11,13 @@ const ORDERS: &str = "CREATE TABLE orders AS SELECT g AS id, 'é' AS item, 9.99:
                       FROM generate_series(1, 70000) AS g";
 
 fn run(example: &str, database: &Database, table: &str) -> Output {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["run", "--quiet", "--package", "pgarrow", "--example", example, "--"]);
-    command.arg(url(database)).arg(table).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
+    // Of the whole workspace, as `cargo test` has built it: for one package alone the dependencies have other features,
+    // and would be built again.
+    command.args(["run", "--quiet", "--locked", "--example", example, "--"]);
+    command.arg(url(database)).arg(table).current_dir(workspace).output().unwrap()
 }
 
 /// The lines it prints for the orders; and it fails for a table that is not there, and names it.

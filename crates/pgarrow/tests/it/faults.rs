@@ -6,8 +6,10 @@ use std::task::{Context, Poll};
 use arrow_array::{RecordBatch, RecordBatchReader};
 use futures_util::StreamExt;
 use pgarrow::{Error, ErrorKind, ExportOptions, ReadMode, Result, Source};
-use pgarrow_server::{Server, ServerOptions};
-use pgarrow_testkit::{Capability, Database, Fault, Proxy, Script, Step, TestServer, require};
+use pgarrow_server::Server;
+use pgarrow_testkit::{
+    Capability, Database, Fault, Proxy, Script, Step, TestServer, require, server_options,
+};
 
 use crate::liar::{Liar, Place, Said, message};
 use crate::support::{
@@ -113,7 +115,7 @@ fn a_statement_that_somebody_else_cancels() {
 #[test]
 fn a_server_that_is_killed_in_the_middle() {
     require!(Capability::PrivateServer);
-    let mut server = Server::start(ServerOptions::new()).unwrap();
+    let mut server = Server::start(server_options()).unwrap();
     let source = Source::connect_blocking(&server.url()).unwrap();
     let options = ExportOptions::default().with_batch_rows(1000);
     let mut reader = source.query(ENDLESS).options(options).reader().unwrap();
@@ -128,7 +130,7 @@ fn a_server_that_is_killed_in_the_middle() {
 #[test]
 fn a_server_that_restarts_between_two_exports() {
     require!(Capability::PrivateServer);
-    let mut server = Server::start(ServerOptions::new()).unwrap();
+    let mut server = Server::start(server_options()).unwrap();
     let source = Source::connect_blocking(&server.url()).unwrap();
     let started = |source: &Source| {
         source.query("SELECT 1").open().unwrap().for_each(|_| Ok(())).unwrap().server.started

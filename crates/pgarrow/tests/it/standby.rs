@@ -14,9 +14,9 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use pgarrow::{Error, ErrorKind, ExportOptions, Slice, Source, install_pages_sql, remove_pages_sql};
-use pgarrow_server::{Server, ServerOptions};
+use pgarrow_server::Server;
 use pgarrow_testkit::postgres::{Client, NoTls};
-use pgarrow_testkit::{Capability, require};
+use pgarrow_testkit::{Capability, require, server_options};
 
 use crate::render;
 use crate::support::{
@@ -40,13 +40,13 @@ impl Pair {
     }
 
     fn start() -> Self {
-        let settings = ServerOptions::new()
+        let settings = server_options()
             .setting("autovacuum", "off")
             .setting("synchronous_commit", "on")
             // Who stands in the way of replay is not waited for.
             .setting("max_standby_streaming_delay", "0");
         let primary = Server::start(settings).unwrap();
-        let mut standby = Server::start(ServerOptions::new()).unwrap();
+        let mut standby = Server::start(server_options()).unwrap();
         become_standby(&mut standby, &primary);
         let pair = Self { primary, standby };
         let recovering = server_text(&mut connect(&pair.standby, "postgres"), "SELECT pg_is_in_recovery()");

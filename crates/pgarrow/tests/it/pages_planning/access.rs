@@ -1,8 +1,8 @@
 //! Who may ask for pages, of which server and of which table.
 
 use pgarrow::{ErrorKind, ExportOptions, ReadMode, Source};
-use pgarrow_server::{Server, ServerOptions};
-use pgarrow_testkit::{Capability, TestServer, require};
+use pgarrow_server::Server;
+use pgarrow_testkit::{Capability, TestServer, require, server_options};
 
 use super::{
     FUNCTION, all_pages, assert_copied, both, by, grant, inspected, pages, read, status, superuser, vacuum,
@@ -349,7 +349,7 @@ fn a_server_with_old_snapshot_threshold() {
         // It is gone: nothing can be set.
         return;
     }
-    let server = Server::start(ServerOptions::new().setting("old_snapshot_threshold", "60")).unwrap();
+    let server = Server::start(server_options().setting("old_snapshot_threshold", "60")).unwrap();
     let source = Source::connect_blocking(&server.url()).unwrap();
     source.execute("CREATE EXTENSION pageinspect").unwrap();
     let status = source.pages_status::<&str>(&[]).unwrap();
