@@ -75,3 +75,27 @@ fn decoders_do_no_io_spawn_nothing_and_read_no_clock() {
         }
     }
 }
+
+/// rustdoc builds and links a program for each crate it looks for examples in, also where there are none. Those crates say
+/// so, and must not have examples that nobody would run.
+#[test]
+fn a_crate_without_doctests_has_no_examples_to_run() {
+    for package in packages() {
+        let manifest = read(package.folder.join("Cargo.toml"));
+        if !manifest.contains("doctest = false") {
+            continue;
+        }
+        for file in rust_files(&package.folder.join("src")) {
+            let text = fs::read_to_string(&file).expect("a source file");
+            let mut is_open = false;
+            for line in text.lines().map(str::trim_start) {
+                let comment = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")).map(str::trim);
+                let Some(language) = comment.and_then(|comment| comment.strip_prefix("```")) else {
+                    continue;
+                };
+                is_open = !is_open;
+                assert!(!is_open || language == "text", "{}: an example that is not run", relative(&file));
+            }
+        }
+    }
+}
