@@ -69,6 +69,17 @@ pub trait Part: Send {
     /// As for [`write`](Self::write).
     fn flush(&mut self) -> Result<(), SinkError>;
 
+    /// Says that the rows which come next are not neighbours of those before: they are from another place of the
+    /// table. What is described by the range of its values, such as a row group, ends here; a format without such things
+    /// need not know.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    fn jump(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Whether it is this part's turn to append to the output. From the start it is.
     ///
     /// An export that keeps its order has one part for each slice, several of them at work at once; those whose

@@ -4,7 +4,7 @@
 //!  keeper ── holds snapshot and locks; looks once a second what the readers' backends wait for
 //!    │ snapshot id
 //!    ├──▶ reader 0 ─┐
-//!    ├──▶ reader 1 ─┼── take slices from one queue until it is empty
+//!    ├──▶ reader 1 ─┼── take neighbouring slices from a queue until it is empty
 //!    └──▶ reader n ─┘      connection lost: connect again, same snapshot, same slice, from the row after the last
 //!                          refused:         the keeper is looked at first; if it is lost, that is the failure
 //!                          anything else:   the first failure stops all others, and is the one reported
@@ -13,10 +13,10 @@
 //! A panic, of ours or of a callback, stops all others as well; it goes on in the caller's thread.
 
 mod opening;
+mod queue;
 mod watch;
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use opening::{Opening, Retired};
 use pgarrow_decode::Effects;
+use queue::Queue;
 pub(crate) use watch::Watched;
 
 use crate::backoff::Backoff;
@@ -48,7 +49,7 @@ pub(crate) struct Task {
 #[derive(Debug)]
 pub(crate) struct Crew<'a> {
     shared: Shared<'a>,
-    queue: Mutex<VecDeque<Task>>,
+    queue: Queue,
     /// Stops those who still connect when there is nothing left to read.
     joining: Cancel,
     failure: Mutex<Option<Error>>,
@@ -89,13 +90,14 @@ impl fmt::Debug for Payload {
 }
 
 impl<'a> Crew<'a> {
-    /// All slices of all plans, in their order.
-    pub(crate) fn new(shared: Shared<'a>) -> Self {
+    /// All slices of all plans, for so many readers.
+    pub(crate) fn new(shared: Shared<'a>, n_readers: usize) -> Self {
         let tasks = shared.plans.iter().enumerate().flat_map(|(plan_index, plan)| {
-            (0..plan.slices.len()).map(move |slice_index| Task { plan_index, slice_index })
+            let task = move |slice_index| Task { plan_index, slice_index };
+            plan.slices.iter().enumerate().map(move |(index, slice)| (task(index), slice.estimated_bytes))
         });
         Self {
-            queue: Mutex::new(tasks.collect()),
+            queue: Queue::new(tasks, n_readers, shared.options.ordered),
             joining: shared.cancel.child(),
             failure: Mutex::default(),
             panic: Mutex::default(),
@@ -195,7 +197,7 @@ impl<'a> Crew<'a> {
 
     /// Whether slices are left that no reader could begin with.
     pub(crate) fn has_rest(&self) -> bool {
-        !lock(&self.queue).is_empty()
+        self.queue.has_rest()
     }
 
     /// Stops everybody, for this reason if it is the first.
@@ -225,11 +227,11 @@ impl<'a> Crew<'a> {
         })
     }
 
-    fn next(&self) -> Option<Task> {
+    fn next(&self, reader_index: usize) -> Option<Task> {
         if self.shared.cancel.is_requested() {
             return None;
         }
-        lock(&self.queue).pop_front()
+        self.queue.next(reader_index)
     }
 
     fn warn(&self, warning: String) {
@@ -286,10 +288,11 @@ impl<'a> Crew<'a> {
 
     /// Reads what is left on the keeper's own session, in this thread: it has the locks.
     pub(crate) fn work_alone(&self, keeper: &mut Keeper, outlet: &mut dyn Outlet) {
-        let span = reader_span(0);
+        let reader_index = 0;
+        let span = reader_span(reader_index);
         let _entered = span.enter();
         let mut reader = Reader::new(self.shared);
-        while let Some(task) = self.next() {
+        while let Some(task) = self.next(reader_index) {
             let read =
                 |outlet: &mut dyn Outlet| reader.read(&mut keeper.session, &mut Attempt::new(task), outlet);
             if !self.slice(task, outlet, read) {
@@ -342,7 +345,7 @@ impl<'a> Crew<'a> {
         let mut reader = Reader::new(self.shared);
         reader.tally = tally;
         while session.is_some() {
-            let Some(task) = self.next() else {
+            let Some(task) = self.next(reader_index) else {
                 self.joining.cancel();
                 break;
             };

@@ -119,7 +119,7 @@ impl Job {
     }
 
     pub(crate) fn crew<'a>(&'a self, setup: &'a Setup) -> Crew<'a> {
-        Crew::new(Shared {
+        let shared = Shared {
             plans: &self.plans,
             options: &self.options,
             read_mode: self.read_mode,
@@ -131,7 +131,8 @@ impl Job {
             budget: &setup.budget,
             held_bytes_early: setup.budget.limit() / setup.n_readers / 4,
             turn_reserve: turn_reserve(setup.n_readers, setup.limits.bytes),
-        })
+        };
+        Crew::new(shared, setup.n_readers)
     }
 
     /// Reads everything, with as many readers as there are, and ends the transaction.

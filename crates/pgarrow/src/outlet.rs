@@ -230,6 +230,8 @@ pub(crate) struct SinkOutlet<'a> {
     stop: Stop,
     task: Option<Task>,
     part: Option<Box<dyn Part>>,
+    /// What comes next does not follow what the part was given.
+    is_jump: bool,
     has_failed: bool,
     /// Of the parts before.
     times: SinkTimes,
@@ -243,8 +245,18 @@ impl<'a> SinkOutlet<'a> {
         reader_index: usize,
         stop: Stop,
     ) -> Self {
-        let (times, waited) = (SinkTimes::default(), Duration::ZERO);
-        Self { set, order, reader_index, stop, task: None, part: None, has_failed: false, times, waited }
+        Self {
+            set,
+            order,
+            reader_index,
+            stop,
+            task: None,
+            part: None,
+            is_jump: false,
+            has_failed: false,
+            times: SinkTimes::default(),
+            waited: Duration::ZERO,
+        }
     }
 
     fn finish_part(&mut self) -> Result<()> {
@@ -289,6 +301,10 @@ impl Outlet for SinkOutlet<'_> {
                 part.set_turn(false)?;
             }
             self.part = Some(part);
+            self.is_jump = false;
+        } else {
+            // Said with the next rows, if there are any.
+            self.is_jump |= self.task.is_some_and(|before| before.slice_index + 1 != task.slice_index);
         }
         self.task = Some(task);
         Ok(())
@@ -297,9 +313,13 @@ impl Outlet for SinkOutlet<'_> {
     fn write(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>> {
         let is_turn = self.is_turn();
         let has_turns = self.order.is_some();
+        let is_jump = std::mem::take(&mut self.is_jump);
         let written = self.of_part(|part| {
             if has_turns && is_turn {
                 part.set_turn(true)?;
+            }
+            if is_jump {
+                part.jump()?;
             }
             part.write(&batch)
         })?;

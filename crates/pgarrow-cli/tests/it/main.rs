@@ -12,6 +12,7 @@ mod load_readers;
 mod load_writers;
 mod loads;
 mod loads_own;
+mod neighbours;
 mod output;
 mod pages;
 mod plans;

@@ -42,6 +42,31 @@ fn rows_end_a_row_group_exactly() {
     }
 }
 
+/// Rows from anywhere in a table shared a row group, whose smallest and largest values then said nothing.
+#[test]
+fn rows_of_another_place_begin_a_row_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("places.parquet");
+    let sink = ParquetSink::create(
+        Output::file(&path, false).unwrap(),
+        ids(0, 1).schema(),
+        ParquetOptions::default(),
+    );
+    let sink = sink.unwrap();
+    let mut part = sink.open_part(0).unwrap();
+    // Nothing before, or nothing in between, is no row group.
+    part.jump().unwrap();
+    part.write(&ids(500, 20)).unwrap();
+    part.write(&ids(520, 10)).unwrap();
+    part.jump().unwrap();
+    part.jump().unwrap();
+    part.write(&ids(0, 7)).unwrap();
+    part.jump().unwrap();
+    assert_eq!(part.finish().unwrap(), 37);
+    Box::new(sink).commit().unwrap();
+    assert_eq!(groups(&path), [30, 7]);
+}
+
 #[test]
 fn bytes_end_a_row_group_and_bound_the_memory() {
     let folder = tempfile::tempdir().unwrap();

@@ -35,7 +35,7 @@ impl Crew<'_> {
     pub(super) fn join(&self, opening: &Opening, tally: &mut Tally) -> Option<Keeper> {
         let (mut n_retries, mut backoff) = (0, Backoff::default());
         // Nobody connects for a queue that others have emptied.
-        while !lock(&self.queue).is_empty() && !self.joining.is_requested() {
+        while self.queue.has_rest() && !self.joining.is_requested() {
             match self.open(opening, &self.joining, tally) {
                 Ok(Ok(opened)) => return Some(opened),
                 Ok(Err(Retired(why))) => {

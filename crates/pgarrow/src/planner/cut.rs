@@ -1,8 +1,8 @@
 //! Sizes to slices: no catalog, no server, no SQL.
 //!
-//! Unordered slices are guided: each takes a share of what is left, so that the first are large, which is cheap,
-//! and the last are small, which lets all readers end together. Ordered ones wait for each other in memory, so they
-//! are of one size.
+//! Slices are in the order of pages, whoever reads them. Unordered ones are guided: of each reader's share of all
+//! bytes, the first slices are large, which is cheap, and the last are small, which lets all readers end together.
+//! Ordered ones wait for each other in memory, so they are of one size.
 
 use crate::planner::{Slicing, total};
 
@@ -11,6 +11,10 @@ const MIB: u64 = 1024 * 1024;
 /// Bytes of a guided slice.
 const GUIDED_BYTES_MIN: u64 = 4 * MIB;
 const GUIDED_BYTES_MAX: u64 = 64 * MIB;
+/// A guided slice is at most this part of what a reader reads, which others could not take from it,
+const GUIDED_OF_SHARE: u64 = 8;
+/// and this part of what is left of it.
+const GUIDED_OF_REST: u64 = 3;
 /// Bytes of a slice that is handed out in order.
 const ORDERED_BYTES: u64 = 32 * MIB;
 /// Below this a piece is read together with others,
@@ -50,31 +54,25 @@ pub(crate) struct Cut {
 /// no end.
 pub(crate) fn cut(pieces: &[Piece], slicing: &Slicing) -> Vec<Cut> {
     let limits = Limits::of(pieces, slicing);
-    let mut order: Vec<usize> = (0..pieces.len()).collect();
-    if !slicing.ordered {
-        order.sort_by_key(|index| std::cmp::Reverse(pieces.get(*index).map_or(0, |piece| piece.bytes)));
-    }
-    let mut remaining_bytes = total(pieces.iter().map(|piece| piece.bytes));
+    let mut cut_bytes = 0_u64;
     let mut cuts = Vec::new();
     let mut group = Group::default();
-    for index in order {
-        let Some(piece) = pieces.get(index) else { continue };
+    for (index, piece) in pieces.iter().enumerate() {
         if piece.bytes < limits.small_bytes {
+            cut_bytes = cut_bytes.saturating_add(piece.bytes);
             if !group.has_room(piece, &limits) {
                 cuts.extend(group.take());
             }
             group.add(index, piece);
             continue;
         }
-        // In order, a group ends where its neighbour is not small.
-        if slicing.ordered {
-            cuts.extend(group.take());
-        }
+        // A group ends where its neighbour is not small.
+        cuts.extend(group.take());
         let mut from = 0;
         while from < piece.pages {
-            let n_pages = limits.pages(piece, remaining_bytes);
+            let n_pages = limits.pages(piece, cut_bytes);
             let to = from.saturating_add(n_pages);
-            let is_last = !piece.by_pages || to >= piece.pages;
+            let is_last = !piece.by_pages || to >= piece.pages || limits.is_crumb(piece, piece.pages - to);
             let n_pages = if is_last { piece.pages - from } else { n_pages };
             let cut = Cut {
                 pieces: vec![index],
@@ -86,7 +84,7 @@ pub(crate) fn cut(pieces: &[Piece], slicing: &Slicing) -> Vec<Cut> {
                 bytes: share(piece.bytes, n_pages, piece.pages),
                 rows: piece.rows.map(|rows| share(rows, n_pages, piece.pages)),
             };
-            remaining_bytes = remaining_bytes.saturating_sub(cut.bytes);
+            cut_bytes = cut_bytes.saturating_add(cut.bytes);
             cuts.push(cut);
             from = from.saturating_add(n_pages);
         }
@@ -96,9 +94,6 @@ pub(crate) fn cut(pieces: &[Piece], slicing: &Slicing) -> Vec<Cut> {
         }
     }
     cuts.extend(group.take());
-    if !slicing.ordered {
-        cuts.sort_by_key(|cut| std::cmp::Reverse(cut.bytes));
-    }
     cuts
 }
 
@@ -115,8 +110,13 @@ struct Limits {
 
 #[derive(Debug)]
 enum Wanted {
-    Guided { n_shares: u64 },
-    Fixed { bytes: u64 },
+    /// Of so many bytes for each reader.
+    Guided {
+        share_bytes: u64,
+    },
+    Fixed {
+        bytes: u64,
+    },
 }
 
 impl Limits {
@@ -125,9 +125,10 @@ impl Limits {
         let wanted = match (slicing.slice_bytes, slicing.ordered) {
             (Some(bytes), _) => Wanted::Fixed { bytes },
             (None, true) => Wanted::Fixed { bytes: ORDERED_BYTES },
-            (None, false) => Wanted::Guided {
-                n_shares: u64::try_from(slicing.readers).unwrap_or(1).saturating_mul(2).max(1),
-            },
+            (None, false) => {
+                let n_readers = u64::try_from(slicing.readers).unwrap_or(u64::MAX).max(1);
+                Wanted::Guided { share_bytes: all_bytes.div_ceil(n_readers).max(1) }
+            }
         };
         let small_bytes = slicing.slice_bytes.unwrap_or(SMALL_BYTES).min(SMALL_BYTES);
         let group_bytes = slicing.slice_bytes.unwrap_or(GROUP_BYTES).clamp(small_bytes, GROUP_BYTES);
@@ -149,18 +150,30 @@ impl Limits {
         }
     }
 
-    /// Pages of the next slice of a piece.
-    fn pages(&self, piece: &Piece, remaining_bytes: u64) -> u64 {
+    /// Pages of the next slice of a piece, behind so many bytes.
+    fn pages(&self, piece: &Piece, cut_bytes: u64) -> u64 {
         let bytes = match self.wanted {
             Wanted::Fixed { bytes } => bytes,
-            Wanted::Guided { n_shares } => {
-                (remaining_bytes / n_shares).clamp(GUIDED_BYTES_MIN, GUIDED_BYTES_MAX)
+            Wanted::Guided { share_bytes } => {
+                let rest_bytes = share_bytes - cut_bytes % share_bytes;
+                (rest_bytes / GUIDED_OF_REST)
+                    .min(share_bytes / GUIDED_OF_SHARE)
+                    .clamp(GUIDED_BYTES_MIN, GUIDED_BYTES_MAX)
             }
         };
         let (pages, piece_bytes) = (u128::from(piece.pages), u128::from(piece.bytes.max(1)));
         let wanted = u128::from(bytes) * pages / piece_bytes;
         let floor = (u128::from(self.floor_bytes) * pages).div_ceil(piece_bytes);
         u64::try_from(wanted.max(floor)).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Whether so many pages at the end of a piece are too few for a slice of their own, which one reader might read with
+    /// nothing around it.
+    fn is_crumb(&self, piece: &Piece, n_pages: u64) -> bool {
+        match self.wanted {
+            Wanted::Fixed { .. } => false,
+            Wanted::Guided { .. } => share(piece.bytes, n_pages, piece.pages) < GUIDED_BYTES_MIN / 2,
+        }
     }
 }
 
