@@ -27,6 +27,7 @@ mod crew;
 mod engine;
 mod error;
 mod extract;
+mod fewer;
 mod field_ids;
 mod holders;
 mod idle;

@@ -22,6 +22,7 @@ use crate::choose::{Chosen, all_exist, choose};
 use crate::engine::{Engine, Job};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Request, What};
+use crate::fewer;
 use crate::holders::Impatient;
 use crate::keeper::{Facts, Keeper};
 use crate::locks::Held;
@@ -46,6 +47,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) traits: ServerTraits,
     pub(crate) read_mode: ReadMode,
     pub(crate) cancel: &'a Cancel,
+    /// Readers that were asked for by number.
+    asked: Option<usize>,
     pooled: Pooled,
     warnings: Vec<String>,
     connect: Duration,
@@ -62,6 +65,7 @@ impl<'a> Opening<'a> {
         let planning = Instant::now();
         let mut warnings = session.warnings().to_vec();
         let mut options = options.clone();
+        let asked = options.readers;
         session.set_read_timeout(options.read_timeout);
         look_up(&mut session, &options)?;
         let traits = server_traits(&mut session)?;
@@ -94,7 +98,7 @@ impl<'a> Opening<'a> {
             ReadMode::Pages => ReadMode::Copy,
             asked_for => asked_for,
         };
-        Ok(Self { session, options, traits, read_mode, cancel, pooled, warnings, connect, planning })
+        Ok(Self { session, options, traits, read_mode, cancel, asked, pooled, warnings, connect, planning })
     }
 
     /// The session, in a transaction to look things up in. What fails there leaves it for another one.
@@ -111,6 +115,7 @@ impl<'a> Opening<'a> {
             ordered: options.ordered,
             split_on: options.split_on.clone(),
             only: false,
+            is_of_many: false,
         }
     }
 
@@ -128,8 +133,18 @@ impl<'a> Opening<'a> {
 
     /// Everything is known.
     pub(crate) fn engine(keeper: Keeper, plans: Vec<Plan>, opened: Opened<'_>) -> Engine {
-        let Opened { options, read_mode, in_recovery, cancel, pooled, mut warnings, connect, planning } =
-            opened;
+        let Opened {
+            options,
+            read_mode,
+            in_recovery,
+            cancel,
+            asked,
+            pooled,
+            mut warnings,
+            connect,
+            planning,
+        } = opened;
+        warnings.extend(fewer::than_asked(asked, &options, &plans));
         if keeper.is_lock_unknown {
             warnings.push(
                 "the server knows no LOCK TABLE: a second connection has what is read open in a transaction instead"
@@ -163,9 +178,13 @@ impl<'a> Opening<'a> {
 
     /// What is left of this once the keeper has the session.
     pub(crate) fn split(self) -> (Session, Opened<'a>) {
-        let Self { session, options, traits, read_mode, cancel, pooled, warnings, connect, planning } = self;
+        let Self { session, options, traits, read_mode, cancel, asked, pooled, warnings, connect, planning } =
+            self;
         let in_recovery = traits.in_recovery;
-        (session, Opened { options, read_mode, in_recovery, cancel, pooled, warnings, connect, planning })
+        (
+            session,
+            Opened { options, read_mode, in_recovery, cancel, asked, pooled, warnings, connect, planning },
+        )
     }
 }
 
@@ -175,6 +194,7 @@ pub(crate) struct Opened<'a> {
     read_mode: ReadMode,
     in_recovery: bool,
     pub(crate) cancel: &'a Cancel,
+    asked: Option<usize>,
     pub(crate) pooled: Pooled,
     warnings: Vec<String>,
     connect: Duration,
@@ -369,8 +389,8 @@ impl Request {
 impl<'a> Opened<'a> {
     /// Back to the start, on the same session.
     pub(crate) fn reopen(self, session: Session, traits: ServerTraits) -> Opening<'a> {
-        let Self { options, read_mode, cancel, pooled, warnings, connect, planning, .. } = self;
-        Opening { session, options, traits, read_mode, cancel, pooled, warnings, connect, planning }
+        let Self { options, read_mode, cancel, asked, pooled, warnings, connect, planning, .. } = self;
+        Opening { session, options, traits, read_mode, cancel, asked, pooled, warnings, connect, planning }
     }
 }
 

@@ -38,6 +38,10 @@ pub struct Plan {
     pub(crate) slices: Vec<PlannedSlice>,
     /// How it was cut into slices, or why not.
     pub(crate) slicing: String,
+    /// Why there is one slice, if so.
+    pub(crate) one_stream: Option<String>,
+    /// There cannot be more as it stands, however small they were to be.
+    pub(crate) is_refused: bool,
     pub(crate) estimated_rows: Option<u64>,
     pub(crate) warnings: Vec<String>,
     /// What is read by pages.
@@ -54,7 +58,7 @@ impl Plan {
         slices: Slices,
     ) -> Self {
         let Chosen { columns, warnings, element_names, opaque, fingerprint } = chosen;
-        let Slices { slices, note: slicing } = slices;
+        let Slices { slices, note: slicing, one_stream, is_refused } = slices;
         let estimated_rows = slices.iter().map(|slice| slice.estimated_rows).sum();
         let filter = selection.filter().map(str::to_owned);
         Self {
@@ -69,6 +73,8 @@ impl Plan {
             selection,
             slices,
             slicing,
+            one_stream,
+            is_refused,
             estimated_rows,
             warnings,
             pages: PlanPages::default(),
@@ -143,7 +149,7 @@ impl Plan {
         }
     }
 
-    /// The slices, in the order in which readers take them.
+    /// The slices, in the order of their rows.
     pub(crate) fn slices(&self) -> &[PlannedSlice] {
         &self.slices
     }
@@ -218,7 +224,7 @@ pub struct PlanReport {
     pub snapshot: Option<String>,
     /// How the rows were cut into slices, or why not.
     pub slicing: String,
-    /// The slices, in the order in which readers take them.
+    /// The slices, in the order of their rows.
     pub slices: Vec<PlanSlice>,
     /// How many rows there will be, about, if that is known.
     pub estimated_rows: Option<u64>,

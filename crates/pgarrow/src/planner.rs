@@ -47,6 +47,18 @@ pub(crate) struct Slicing {
     pub(crate) split_on: Option<String>,
     /// The relation's own rows, without those of its children.
     pub(crate) only: bool,
+    /// It is one of many tables, none of which can be split on a column.
+    pub(crate) is_of_many: bool,
+}
+
+impl Slicing {
+    /// What to do about a relation that has no pages to be read by.
+    fn split_on_advice(&self) -> &'static str {
+        match self.is_of_many {
+            true => "export it by itself, and name a column to split on (--split-on)",
+            false => "name a column to split on (--split-on)",
+        }
+    }
 }
 
 /// A part of an export that is read by one statement.
@@ -68,14 +80,38 @@ pub(crate) struct Slices {
     pub(crate) slices: Vec<PlannedSlice>,
     /// How it was cut, or why not. One sentence without its full stop.
     pub(crate) note: String,
+    /// Why it is one slice, if it is; with what to do about it where [`is_refused`](Self::is_refused).
+    pub(crate) one_stream: Option<String>,
+    /// It cannot be cut as it stands, however large it is.
+    pub(crate) is_refused: bool,
 }
 
 impl Slices {
-    /// One slice that is all there is, and why.
+    /// Slices, and what they are.
+    fn several(slices: Vec<PlannedSlice>, what: &str) -> Self {
+        let note = format!("{} slices: {what}", slices.len());
+        Self { slices, note, one_stream: None, is_refused: false }
+    }
+
+    /// One slice that is all there is, since it has little in it or one reader is to read it.
     pub(crate) fn one(relations: Vec<(Relation, bool)>, why: &str) -> Self {
         let slice =
             PlannedSlice { relations, range: SliceRange::Whole, estimated_bytes: 0, estimated_rows: None };
-        Self { slices: vec![slice], note: format!("one stream: {why}") }
+        Self::only_one(slice, why)
+    }
+
+    fn only_one(slice: PlannedSlice, why: &str) -> Self {
+        Self {
+            slices: vec![slice],
+            note: format!("one stream: {why}"),
+            one_stream: Some(why.to_owned()),
+            is_refused: false,
+        }
+    }
+
+    /// The same, however large it is.
+    pub(crate) fn refused(self) -> Self {
+        Self { is_refused: true, ..self }
     }
 
     fn with_sizes(mut self, sizes: &[RelationSize]) -> Self {
@@ -137,13 +173,14 @@ pub(crate) fn table_slices(
     if is_for_one && is_childless {
         return one(ONE_READER);
     }
-    if let Some(why) = refusal(session.server_version_num(), relation, &leaves, traits, filter) {
-        return one(&why);
+    let split_on = slicing.split_on_advice();
+    if let Some(why) = refusal(session.server_version_num(), relation, &leaves, traits, filter, split_on) {
+        return Ok(one(&why)?.refused());
     }
     // A partitioned table has no leaf that is the table itself, but may have policies.
     let is_leaf = leaves.iter().any(|leaf| leaf.relation.oid == relation.oid);
     if !is_leaf && row_security_applies(session, relation)? {
-        return one(&format!("row security applies to {relation}"));
+        return Ok(one(&format!("row security applies to {relation}; {split_on}"))?.refused());
     }
     let has_ranges = session.server_version_num() >= TID_RANGE_SCAN;
     let pieces = leaves.iter().zip(&sizes).map(|(leaf, size)| Piece {
@@ -157,7 +194,10 @@ pub(crate) fn table_slices(
     let slices: Vec<PlannedSlice> = cuts.into_iter().map(|cut| planned(cut, &leaves)).collect();
     if slices.len() <= 1 {
         let why = if is_for_one { ONE_READER.to_owned() } else { few_pages(relation, &slices) };
-        return Ok(Slices { slices, note: format!("one stream: {why}") });
+        return match slices.into_iter().next() {
+            Some(slice) => Ok(Slices::only_one(slice, &why)),
+            None => one(&why),
+        };
     }
     let by_pages = slices.iter().any(|slice| matches!(slice.range, SliceRange::Pages { .. }));
     let what = match (is_leaf && leaves.len() == 1, by_pages) {
@@ -165,7 +205,7 @@ pub(crate) fn table_slices(
         (false, true) => format!("ranges of pages of the {} tables of {relation}", leaves.len()),
         (false, false) => format!("the {} tables of {relation}", leaves.len()),
     };
-    Ok(Slices { note: format!("{} slices: {what}", slices.len()), slices })
+    Ok(Slices::several(slices, &what))
 }
 
 /// Why a relation cannot be read in parts by several connections; from what is known without asking.
@@ -175,8 +215,8 @@ fn refusal(
     leaves: &[&Leaf],
     traits: &ServerTraits,
     filter: Option<&str>,
+    split_on: &str,
 ) -> Option<String> {
-    let split_on = "name a column to split on (--split-on)";
     match relation.kind {
         RelationKind::View => return Some(format!("{relation} is a view; {split_on}")),
         RelationKind::ForeignTable if leaves.len() <= 1 => {
@@ -191,7 +231,7 @@ fn refusal(
         return Some(format!("tables of the extension {extension} keep rows elsewhere; {split_on}"));
     }
     if let Some(leaf) = leaves.iter().find(|leaf| leaf.row_security) {
-        return Some(format!("row security applies to {}", leaf.relation));
+        return Some(format!("row security applies to {}; {split_on}", leaf.relation));
     }
     match leaves {
         [] => Some(format!("{relation} has no rows of its own")),
@@ -211,12 +251,24 @@ fn refusal(
                 Some(_) => leaf.is_wholly_readable,
                 None => leaf.is_readable,
             };
-            if let Some(leaf) = leaves.iter().find(|leaf| !may_read(leaf)) {
-                return Some(format!("the role may not read {} by itself", leaf.relation));
+            let mut hidden = leaves.iter().filter(|leaf| !may_read(leaf));
+            if let Some(leaf) = hidden.next() {
+                let more = match hidden.count() {
+                    0 => String::new(),
+                    n_more => format!(" and {n_more} more of the tables of {relation}"),
+                };
+                return Some(format!(
+                    "the role may not read {}{more} by itself, only through {relation}; grant it SELECT on \
+                     them, and USAGE on their schemas, or {split_on}",
+                    leaf.relation
+                ));
             }
             let whole_row = filter.is_some_and(|filter| filter::may_name_whole_row(filter, &relation.name));
             whole_row.then(|| {
-                format!("the filter names {relation} other than for a column, and its tables' rows differ")
+                format!(
+                    "the filter names {relation} other than for a column, and its tables' rows differ; name columns \
+                     in it, or {split_on}"
+                )
             })
         }
     }

@@ -96,6 +96,131 @@ fn fewer_readers_than_asked_for_are_said() {
     assert!(ran.stderr.contains("\n1 of 3 readers, "), "{}", ran.stderr);
 }
 
+/// `--readers 4` on a view, or on a partitioned table whose partitions the role may not read, gave one reader without a word.
+#[test]
+fn fewer_readers_for_what_cannot_be_cut_are_said_with_the_way_out() {
+    require!(Capability::Server, Capability::Superuser);
+    let place = Place::new("uncut");
+    let role = format!("role_of_{}", place.database.name());
+    place.database.execute(NUMBERS);
+    place.database.execute(&format!(
+        "CREATE VIEW v AS SELECT * FROM t; \
+         CREATE TABLE p (id int8, down int8, text text) PARTITION BY RANGE (id); \
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10000); \
+         CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10000) TO (30000); INSERT INTO p SELECT * FROM t; \
+         CREATE TABLE few AS SELECT 1 AS id; ALTER TABLE few ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY all_rows ON few USING (true); \
+         CREATE ROLE {role} LOGIN; GRANT SELECT ON t, v, p, few TO {role}"
+    ));
+    let url = place.database.url();
+    let url = format!("{url}{}user={role}", if url.contains('?') { '&' } else { '?' });
+    let warnings = |args: &[&str]| -> Vec<String> {
+        let args = [&["export", &url, "--memory", "1G"], args].concat();
+        let ran = run(command(place.folder.path()).args(args));
+        ran.assert_success();
+        let lines = ran.stderr.lines().filter_map(|line| line.strip_prefix("pgarrow: warning: "));
+        lines.filter(|line| line.contains("connection")).map(str::to_owned).collect()
+    };
+    let none = ["--to", "none"];
+    for (args, says) in [
+        (
+            &["-t", "v", "--readers", "4"][..],
+            &[
+                "one connection reads instead of 4: public.v is a view; name a column to split on (--split-on)",
+            ][..],
+        ),
+        (
+            &["-q", "select * from t", "--readers", "2"],
+            &[
+                "one connection reads instead of 2: it is a query; name a column of it to split on (--split-on)",
+            ],
+        ),
+        (
+            &["-t", "p", "--readers", "4", "--slice-bytes", "64K"],
+            &[
+                "one connection reads instead of 4: the role may not read public.p1 and 1 more of the tables of public.p by \
+               itself, only through public.p; grant it SELECT on them, and USAGE on their schemas, or name a column to \
+               split on (--split-on)",
+            ],
+        ),
+        (
+            &["-t", "few", "--readers", "4", "--set", "row_security=on"],
+            &[
+                "one connection reads instead of 4: row security applies to public.few; name a column to split on (--split-on)",
+            ],
+        ),
+        (
+            &["-t", "t", "--readers", "4"],
+            &[
+                "one connection reads instead of 4: public.t is small; smaller slices are for more (--slice-bytes)",
+            ],
+        ),
+        (
+            &["-t", "t", "-t", "v", "--readers", "4"],
+            &[
+                "2 connections read instead of 4: the 2 tables are cut into 2 slices",
+                "one connection reads public.v: public.v is a view; export it by itself, and name a column to split on \
+                 (--split-on)",
+            ],
+        ),
+        (
+            &["-t", "t", "-t", "p", "--readers", "4"],
+            &[
+                "2 connections read instead of 4: the 2 tables are cut into 2 slices",
+                "one connection reads public.p: the role may not read public.p1 and 1 more of the tables of public.p by \
+                 itself, only through public.p; grant it SELECT on them, and USAGE on their schemas, or export it by \
+                 itself, and name a column to split on (--split-on)",
+            ],
+        ),
+        // As many as were asked for, or as there was work for when nobody asked.
+        (&["-t", "v", "--readers", "4", "--split-on", "id"], &[]),
+        (&["-t", "t", "--readers", "4", "--slice-bytes", "64K"], &[]),
+        (&["-t", "v"], &[]),
+        (&["-t", "p"], &[]),
+        (&["-t", "v", "--readers", "1"], &[]),
+    ] {
+        assert_eq!(warnings(&[args, &none].concat()), says, "{args:?}");
+    }
+    // What was said to help helps.
+    place.database.execute(&format!("GRANT SELECT ON p1, p2 TO {role}"));
+    let granted = warnings(&[
+        "-t",
+        "p",
+        "--readers",
+        "4",
+        "--slice-bytes",
+        "64K",
+        "--to",
+        "none",
+        "--report",
+        "r.json",
+    ]);
+    place.database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    assert_eq!(granted, [""; 0]);
+    assert_eq!(report(&place)["readers"].as_array().unwrap().len(), 4);
+    // Four slices are for four.
+    let ran = place.export(&[
+        "-t",
+        "t",
+        "--readers",
+        "50",
+        "--memory",
+        "1G",
+        "--slice-bytes",
+        "1M",
+        "--to",
+        "none",
+    ]);
+    ran.assert_success();
+    let says = " connections read instead of 50: public.t is cut into ";
+    assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    // A slice is planned already.
+    let ran =
+        place.export(&["-t", "t", "--readers", "4", "--slice-bytes", "64K", "--to", "none", "--ordered"]);
+    ran.assert_success();
+    assert!(!ran.stderr.contains("instead of"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_run_says_where_its_time_went() {
     require!(Capability::Server);

@@ -59,7 +59,8 @@ impl Request {
                 let source = KeySource::Query { sql: statement.text(), columns: &keys };
                 key_slices(&mut keeper.session, source, &slicing)?
             }
-            None => Slices::one(Vec::new(), "it is a query; name a column of it to split on (--split-on)"),
+            None => Slices::one(Vec::new(), "it is a query; name a column of it to split on (--split-on)")
+                .refused(),
         };
         let selection = Selection::of_query(statement.text(), &chosen.columns);
         scan(&mut keeper.session, &mut chosen, &selection, false)?;

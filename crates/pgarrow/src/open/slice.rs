@@ -104,8 +104,14 @@ impl Request {
         if let (Some(relation), Some(filter)) = (slice.relation(), &filter) {
             check_filter(&mut keeper.session, &selection, &relation, filter.text())?;
         }
-        let note = format!("slice {} of {}", slice.index.saturating_add(1), slice.of);
-        let slices = Slices { slices: vec![slice.planned()], note };
+        let slices = Slices {
+            slices: vec![slice.planned()],
+            note: format!("slice {} of {}", slice.index.saturating_add(1), slice.of),
+            one_stream: Some(
+                "a slice is one stream; cut smaller ones where it is planned (--slice-bytes)".to_owned(),
+            ),
+            is_refused: true,
+        };
         let relation = slice.relation();
         let mut plan =
             plan(subject, relation.as_ref(), chosen, selection, slices, &opened.options, &keeper.facts);

@@ -75,7 +75,7 @@ pub(crate) fn key_slices(session: &mut Session, source: KeySource<'_>, slicing: 
     let ranges = ranges(&bounds, key.nullable, n_ranges, name, key_type);
     if ranges.len() <= 1 {
         let why = format!("column {name:?} has too few values to split on");
-        return Ok(Slices::one(relations, &why).with_size(&size));
+        return Ok(Slices::one(relations, &why).refused().with_size(&size));
     }
     let n_slices = ranges.len() as u64;
     let rows = bounds.rows.or(size.rows);
@@ -85,13 +85,13 @@ pub(crate) fn key_slices(session: &mut Session, source: KeySource<'_>, slicing: 
         estimated_bytes: size.bytes / n_slices,
         estimated_rows: rows.map(|rows| rows / n_slices),
     });
-    let mut note = format!("{n_slices} slices: ranges of column {name:?}, {how}");
+    let mut what = format!("ranges of column {name:?}, {how}");
     if let KeySource::Query { .. } = source {
-        note.push_str(
+        what.push_str(
             "; each runs the query, so its rows must not depend on chance (random(), LIMIT without a full ORDER BY)",
         );
     }
-    Ok(Slices { slices: slices.collect(), note })
+    Ok(Slices::several(slices.collect(), &what))
 }
 
 /// What is known about how much will be read.

@@ -1,0 +1,92 @@
+//! What is said where fewer connections read than were asked for, and what to do about it.
+
+use crate::options::{ExportOptions, READER_MEMORY_MIN};
+use crate::plan::Plan;
+
+/// Tables that one connection reads, a line each, at most.
+const TABLES_NAMED: usize = 4;
+
+/// Why fewer read than the `asked` that somebody named; nothing if they do, or if it was said when it was found out.
+/// Who has named no number has asked for as many as there is work for.
+pub(crate) fn than_asked(asked: Option<usize>, options: &ExportOptions, plans: &[Plan]) -> Vec<String> {
+    let Some(asked) = asked.filter(|asked| *asked > 1) else { return Vec::new() };
+    if options.readers != Some(asked) {
+        let relations = plans.iter().filter_map(Plan::relation);
+        let temporary = relations.into_iter().find(|relation| relation.is_temporary());
+        return temporary.into_iter().map(|relation| of_temporary(asked, &relation.to_string())).collect();
+    }
+    let n_slices: usize = plans.iter().map(Plan::n_slices).sum();
+    let allowed = options.readers_wanted();
+    if allowed < asked && allowed <= n_slices {
+        // What was said to be allowed is known to whoever has said it.
+        return options.memory.is_none().then(|| of_memory(asked, allowed, options)).into_iter().collect();
+    }
+    match plans {
+        [plan] if n_slices < allowed => vec![of_one(asked, plan, options)],
+        [_] => Vec::new(),
+        plans => of_many(asked, allowed, n_slices, plans),
+    }
+}
+
+fn of_temporary(asked: usize, relation: &str) -> String {
+    format!(
+        "one connection reads instead of {asked}: {relation} is a temporary table, which is there for its own session \
+         only; copy it into a table that is not, for several"
+    )
+}
+
+fn of_memory(asked: usize, allowed: usize, options: &ExportOptions) -> String {
+    let mib = |bytes: usize| bytes >> 20;
+    format!(
+        "{} instead of {asked}: each takes {} MiB of memory at least, and there are {} MiB; allow more (--memory)",
+        reads(allowed),
+        mib(READER_MEMORY_MIN),
+        mib(options.memory_bytes())
+    )
+}
+
+fn of_one(asked: usize, plan: &Plan, options: &ExportOptions) -> String {
+    let n_slices = plan.n_slices();
+    let what = match (&plan.one_stream, &options.split_on) {
+        (Some(why), _) => why.clone(),
+        (None, Some(column)) => {
+            format!("there are {n_slices} ranges of column {column:?}")
+        }
+        (None, None) => format!("{} is cut into {n_slices} slices", plan.subject()),
+    };
+    let has_way_out = plan.is_refused || options.split_on.is_some() || options.slice_bytes.is_some();
+    let way_out = if has_way_out { "" } else { "; smaller slices are for more (--slice-bytes)" };
+    format!("{} instead of {asked}: {what}{way_out}", reads(n_slices))
+}
+
+fn of_many(asked: usize, allowed: usize, n_slices: usize, plans: &[Plan]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if n_slices < allowed {
+        let n_tables = plans.len();
+        lines.push(format!(
+            "{} instead of {asked}: the {n_tables} tables are cut into {n_slices} slices",
+            reads(n_slices)
+        ));
+    }
+    // Small ones take no time.
+    let refused: Vec<&Plan> = plans.iter().filter(|plan| plan.is_refused).collect();
+    let line = |plan: &&Plan| {
+        let why = plan.one_stream.as_deref().unwrap_or_default();
+        format!("one connection reads {}: {why}", plan.subject())
+    };
+    lines.extend(refused.iter().take(TABLES_NAMED).map(line));
+    let n_more = refused.len().saturating_sub(TABLES_NAMED);
+    if n_more > 0 {
+        let tables = if n_more == 1 { "1 more table".to_owned() } else { format!("{n_more} more tables") };
+        lines.push(format!("one connection reads each of {tables}; the plan says why (`pgarrow plan`)"));
+    }
+    lines
+}
+
+/// `one connection reads`.
+fn reads(n_readers: usize) -> String {
+    match n_readers {
+        0 | 1 => "one connection reads".to_owned(),
+        n_readers => format!("{n_readers} connections read"),
+    }
+}
