@@ -40,7 +40,8 @@ pub use pages::{
     heap_tables_of_many, large_heap_pages, page_access,
 };
 pub use relation::{
-    Relation, RelationKind, estimated_rows, relation, relations, relations_of_schema, resolve, resolve_many,
+    Relation, RelationKind, estimated_rows, not_readable, relation, relations, relations_of_schema, resolve,
+    resolve_many,
 };
 pub use server::{ServerTraits, server_traits};
 pub use target::{Identity, TargetColumn, WriteAccess, target_columns, type_by_name, write_access};

@@ -112,6 +112,31 @@ pub fn resolve_many(session: &mut Session, names: &[RelationName]) -> Result<Vec
     rows.iter().zip(quoted).map(relation).collect()
 }
 
+/// Those of these relations that the role may not read, at least not as a whole, or whose schema it may not use: their OIDs,
+/// with whether it is the schema.
+///
+/// # Errors
+///
+/// The server's.
+pub fn not_readable(session: &mut Session, oids: &[u32]) -> Result<Vec<(u32, bool)>, CatalogError> {
+    let sql = "SELECT c.oid::pg_catalog.text, u.may \
+               FROM pg_catalog.pg_class c \
+               CROSS JOIN LATERAL (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS may) AS u \
+               WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) \
+                 AND NOT (u.may AND (pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+                   OR NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a \
+                     WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid \
+                       AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
+                       AND NOT pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'))))";
+    let rows = session.query(sql, &[Some(&array_of(oids))])?;
+    let refused = |row: &Row| {
+        let oid = row.text(0).and_then(|oid| oid.parse().ok());
+        let oid = oid.ok_or(CatalogError::Unexpected("an OID that is no number"))?;
+        Ok((oid, row.text(1) != Some("t")))
+    };
+    rows.iter().map(refused).collect()
+}
+
 /// The relation with this OID, as it is in the current snapshot; `None` if it is gone.
 ///
 /// # Errors

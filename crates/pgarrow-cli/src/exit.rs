@@ -130,17 +130,23 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // Names and the server's words are in it.
-            Self::Export(error) => f.write_str(&escape_control(&error.to_string())),
-            // The end of a log comes in lines.
-            Self::Server(error) => {
-                let lines: Vec<String> = error.to_string().lines().map(escape_control).collect();
-                f.write_str(&lines.join("\n"))
+            Self::Export(error) if error.problems().is_empty() => {
+                f.write_str(&escape_control(&error.to_string()))
             }
+            // A line each. The end of a log comes in lines.
+            Self::Export(error) => in_lines(&error.to_string(), f),
+            Self::Server(error) => in_lines(&error.to_string(), f),
             Self::Check(difference) => f.write_str(&escape_control(difference)),
             Self::Signal(_, None) => f.write_str("cancelled"),
             Self::Signal(_, Some(advice)) => write!(f, "cancelled; {}", escape_control(advice)),
         }
     }
+}
+
+/// The text, with its ends of lines.
+fn in_lines(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let lines: Vec<_> = text.lines().map(escape_control).collect();
+    f.write_str(&lines.join("\n"))
 }
 
 /// The list of exit codes for `--help`.

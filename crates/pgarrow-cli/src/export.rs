@@ -46,7 +46,11 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
         Goal::Table(load) => reading.options.with_opaque(load.opaque_columns()?),
         Goal::Nowhere | Goal::Output(..) => reading.options,
     };
-    let planned = reading.subject.open(&source, options)?;
+    let format = match &output {
+        Goal::Output(_, format) => Some(format),
+        Goal::Nowhere | Goal::Table(_) => None,
+    };
+    let planned = reading.subject.open(&source, options, format)?;
     say_warnings(&planned, console);
     let n_readers = planned.readers();
     let asked = reading.asked;

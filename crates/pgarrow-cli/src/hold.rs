@@ -59,7 +59,7 @@ impl Holder<'_> {
         };
         let source = Source::connect_blocking_with(reading.connection, cancel)?;
         self.signals.be_orderly();
-        let planned = reading.subject.open(&source, reading.options)?;
+        let planned = reading.subject.open(&source, reading.options, None)?;
         say_warnings(&planned, self.console);
         // `Reading` lets several tables not pass.
         let Planned::One(mut run) = planned else {

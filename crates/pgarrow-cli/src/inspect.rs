@@ -70,7 +70,7 @@ pub(crate) fn inspect(flags: &InspectFlags, console: &Console) -> Result<(), Fai
     let planned =
         Source::connect_blocking_with(reading.connection, cancel).map_err(Failure::from).and_then(|source| {
             signals.be_orderly();
-            reading.subject.open(&source, reading.options)
+            reading.subject.open(&source, reading.options, None)
         });
     let planned = planned.map_err(|failure| signals.check().err().unwrap_or(failure))?;
     asked.fewer_readers(planned.readers()).iter().for_each(|warning| console.warn(warning));

@@ -1,10 +1,12 @@
 //! Outputs and sinks: opened before anything is read, and filled by a planned export.
 
+use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
-use pgarrow::{Error, Plan, Report, Run, TablesRun};
+use pgarrow::{Error, ErrorKind, Plan, Report, Run, TablesRun};
 use pgarrow_sink::{FolderOptions, NewFolder, Output, OutputFolder, Outputs, Sink, SinkError, file_name_for};
 use pgarrow_sink_ipc::IpcSink;
 use pgarrow_sink_parquet::ParquetSink;
@@ -84,23 +86,10 @@ pub(crate) fn write_many(
     console: &Console,
     signals: &Signals,
 ) -> Result<Report, Failure> {
-    for plan in run.plans() {
-        if matches!(format, Format::Parquet(_)) && plan.schema().fields().is_empty() {
-            return Err(Failure::options(format!(
-                "{} has no columns, and Parquet no rows without columns; name the --table to export each, or write --to ipc",
-                plan.subject()
-            )));
-        }
-    }
     let notices = Notices::new(console);
     let options = FolderOptions { file_bytes, lanes: 1 };
     let make = |plan: &Plan| {
-        let (schema, table) = match plan.relation() {
-            Some(relation) => (relation.schema.as_str(), relation.name.as_str()),
-            None => ("", plan.subject()),
-        };
-        let name = file_name_for(schema, table, format.extension());
-        let outputs = Outputs::in_folder(folder, &name, options)?;
+        let outputs = Outputs::in_folder(folder, &file_name(plan, format), options)?;
         let notice = |warning: String| notices.add(format!("{}: {warning}", plan.subject()));
         sink(format, outputs, Arc::clone(plan.schema()), notice)
     };
@@ -110,6 +99,51 @@ pub(crate) fn write_many(
     report.warnings.extend(notices.take());
     report.warnings.extend(warnings);
     Ok(report)
+}
+
+/// The name of a table's file.
+fn file_name(plan: &Plan, format: &Format) -> String {
+    let (schema, table) = match plan.relation() {
+        Some(relation) => (relation.schema.as_str(), relation.name.as_str()),
+        None => ("", plan.subject()),
+    };
+    file_name_for(schema, table, format.extension())
+}
+
+/// What tables have that the format or a folder of files cannot take: found out before any of them is read.
+pub(crate) fn problems(format: &Format, plans: &[Plan]) -> Vec<Error> {
+    let mut names = HashMap::new();
+    let mut problems = Vec::new();
+    for plan in plans {
+        let subject = plan.subject();
+        if matches!(format, Format::Parquet(_)) && plan.schema().fields().is_empty() {
+            problems.push(Error::new(
+                ErrorKind::Options,
+                format!(
+                    "{subject} has no columns, and Parquet no rows without columns; name the --table to export each, or \
+                     write --to ipc"
+                ),
+            ));
+            continue;
+        }
+        // What is written goes nowhere.
+        let outputs = Outputs::single(Output::writer(io::sink()));
+        if let Err(error) = sink(format, outputs, Arc::clone(plan.schema()), drop) {
+            problems.push(Error::from(error).context(subject));
+        }
+        // There are file systems that do not tell `A` from `a`.
+        let name = file_name(plan, format);
+        if let Some(other) = names.insert(name.to_lowercase(), subject) {
+            problems.push(Error::new(
+                ErrorKind::Options,
+                format!(
+                    "{subject} and {other} would have the same file {name:?}, since upper and lower case count as the same; \
+                     export one of them into another folder"
+                ),
+            ));
+        }
+    }
+    problems
 }
 
 /// Says what a format had to change through `notice`.

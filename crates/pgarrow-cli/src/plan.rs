@@ -82,7 +82,7 @@ fn plan_all(
         Some(load) => reading.options.with_opaque(load.opaque_columns()?),
         None => reading.options,
     };
-    let planned = reading.subject.open(&source, options)?;
+    let planned = reading.subject.open(&source, options, None)?;
     say_warnings(&planned, console);
     reading.asked.fewer_readers(planned.readers()).iter().for_each(|warning| console.warn(warning));
     let plans = planned.plans();

@@ -8,8 +8,10 @@ use pgarrow::{
     Error, ExportOptions, Extract, Plan, Progress, Run, Slice, Source, TablesRun, parse_column_list,
 };
 
+use crate::destination::Format;
 use crate::exit::Failure;
 use crate::flags::WhatFlags;
+use crate::outputs;
 
 /// What is read.
 #[derive(Debug)]
@@ -86,12 +88,23 @@ impl Subject {
     }
 
     /// Plans it.
-    pub(crate) fn open(&self, source: &Source, options: ExportOptions) -> Result<Planned, Failure> {
+    ///
+    /// Many tables are held against the format that they are to be written in.
+    pub(crate) fn open(
+        &self,
+        source: &Source,
+        options: ExportOptions,
+        format: Option<&Format>,
+    ) -> Result<Planned, Failure> {
         Ok(match self {
             Self::One(single) => Planned::One(Box::new(single.extract(source).options(options).open()?)),
             Self::Many { names, schemas, only } => {
                 let tables = source.tables(names).only(*only);
                 let tables = schemas.iter().fold(tables, |tables, name| tables.schema(name));
+                let tables = match format.cloned() {
+                    Some(format) => tables.check(move |plans| outputs::problems(&format, plans)),
+                    None => tables,
+                };
                 Planned::Many(Box::new(tables.options(options).open()?))
             }
         })

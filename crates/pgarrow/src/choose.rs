@@ -11,6 +11,7 @@ mod meaning;
 
 pub(crate) use meaning::has;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pgarrow_catalog::{ResolvedColumn, TypeNote, quote_identifier};
@@ -49,6 +50,19 @@ pub(crate) fn choose(
     resolved: Vec<ResolvedColumn>,
     options: &ExportOptions,
 ) -> Result<Chosen> {
+    let mut problems = Vec::new();
+    let chosen = choose_and_say(session, subject, resolved, options, &mut problems)?;
+    Error::all(problems).map_or(Ok(chosen), Err)
+}
+
+/// The same; but what is wrong with columns goes to `problems`, and those columns are left out.
+pub(crate) fn choose_and_say(
+    session: &mut Session,
+    subject: &str,
+    resolved: Vec<ResolvedColumn>,
+    options: &ExportOptions,
+    problems: &mut Vec<Error>,
+) -> Result<Chosen> {
     let fingerprint = schema_fingerprint(resolved.iter().map(|column| &column.column));
     let mut chosen = Chosen { fingerprint, ..Chosen::default() };
     let mut opaque = Vec::new();
@@ -59,10 +73,19 @@ pub(crate) fn choose(
             chosen.columns.push(as_is);
             continue;
         }
-        chosen.element_names.push(column.element_name.take());
+        let element_name = column.element_name.take();
         let of_column = options.columns.get(&column.column.name);
         let choice = Choice { subject, name: column.column.name.clone(), resolved: column };
-        let (column, warning) = choice.apply(session, of_column, options)?;
+        let (column, warning) = match choice.apply(session, of_column, options) {
+            Ok(applied) => applied,
+            // What the server refuses ends the transaction.
+            Err(error) if error.kind() == ErrorKind::Options => {
+                problems.push(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        chosen.element_names.push(element_name);
         chosen.columns.push(column);
         chosen.warnings.extend(warning);
     }
@@ -94,17 +117,26 @@ fn column_type(column: &PgColumn) -> ColumnType {
 pub(crate) fn all_exist<'a>(
     options: &ExportOptions,
     subject: &str,
-    names: impl Iterator<Item = &'a str> + Clone,
+    names: impl Iterator<Item = &'a str>,
 ) -> Result<()> {
-    let missing = options.columns.keys().find(|name| !names.clone().any(|has| has == *name));
-    match missing {
-        None => Ok(()),
-        Some(name) => {
-            let text =
-                format!("there is a choice for column {name:?}, but no such column of {subject} is read");
-            Err(Error::new(ErrorKind::Options, text))
-        }
+    Error::all(not_there(options, subject, names)).map_or(Ok(()), Err)
+}
+
+/// What is wrong with choices for columns that nobody has.
+pub(crate) fn not_there<'a>(
+    options: &ExportOptions,
+    subject: &str,
+    names: impl Iterator<Item = &'a str>,
+) -> Vec<Error> {
+    let mut missing: BTreeSet<&str> = options.columns.keys().map(String::as_str).collect();
+    for name in names {
+        missing.remove(name);
     }
+    let error = |name| {
+        let text = format!("there is a choice for column {name:?}, but no such column of {subject} is read");
+        Error::new(ErrorKind::Options, text)
+    };
+    missing.into_iter().map(error).collect()
 }
 
 /// One column, on its way.

@@ -23,7 +23,12 @@ struct Inner {
     /// No server said why, but the connection was lost, or none was had.
     is_lost: bool,
     is_timeout: bool,
+    /// Where there are several: a line for each.
+    problems: Vec<String>,
 }
+
+/// Lines of an error about many things, at most.
+const PROBLEMS_MAX: usize = 50;
 
 /// Who has to act on an [`Error`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -79,7 +84,40 @@ impl Error {
             is_broken_pipe: false,
             is_lost: kind == ErrorKind::Connection,
             is_timeout: false,
+            problems: Vec::new(),
         }))
+    }
+
+    /// Several errors as one, with a line for each, of at most fifty; a single one as it is. `None` if there are none.
+    ///
+    /// The kind is that of the first, the server's code the one that all of them have.
+    pub fn all(errors: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut errors: Vec<Self> = errors.into_iter().collect();
+        if errors.len() <= 1 {
+            return errors.pop();
+        }
+        let (kind, sqlstate) = errors.first().map(|first| (first.kind(), first.0.sqlstate.clone()))?;
+        let mut all = Self::new(kind, format!("{} problems, and nothing was read:", errors.len()));
+        all.0.is_lost = false;
+        all.0.sqlstate = sqlstate.filter(|state| errors.iter().all(|error| error.sqlstate() == Some(state)));
+        all.0.problems =
+            errors.iter().take(PROBLEMS_MAX).map(|error| escape_control(&error.0.message)).collect();
+        if let n_more @ 1.. = errors.len().saturating_sub(PROBLEMS_MAX) {
+            all.0.problems.push(format!("and {n_more} more"));
+        }
+        Some(all)
+    }
+
+    /// What is wrong, one by one, if there are several things; its text has them too, each on a line of its own.
+    pub fn problems(&self) -> &[String] {
+        &self.0.problems
+    }
+
+    /// That the server would refuse it, found out before it is asked.
+    pub(crate) fn not_permitted(message: String) -> Self {
+        let mut error = Self::new(ErrorKind::Server, message);
+        error.0.sqlstate = Some("42501".to_owned());
+        error
     }
 
     /// Who has to act.
@@ -166,13 +204,14 @@ impl Error {
 /// What a `main` that returns it shows: kind and text.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.0.kind, self.0.message)
+        write!(f, "{:?}: {self}", self.0.kind)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.0.message)?;
+        self.0.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
 
@@ -266,6 +305,21 @@ impl From<SinkError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_errors_are_a_line_each_up_to_fifty() {
+        let options = |text: &str| Error::new(ErrorKind::Options, text);
+        assert!(Error::all([]).is_none());
+        let one = Error::all([options("a\nb")]).unwrap();
+        assert_eq!((one.to_string().as_str(), one.problems().len()), ("a\nb", 0));
+        let two = Error::all([Error::not_permitted("no\nline".to_owned()), options("c")]).unwrap();
+        assert_eq!((two.kind(), two.sqlstate()), (ErrorKind::Server, None));
+        assert_eq!(two.to_string(), "2 problems, and nothing was read:\n  no\\nline\n  c");
+        let all = Error::all((0..60).map(|n| Error::not_permitted(n.to_string()))).unwrap();
+        assert_eq!(all.sqlstate(), Some("42501"));
+        assert_eq!(all.to_string().lines().count(), 52);
+        assert!(all.to_string().ends_with("\n  49\n  and 10 more"), "{all}");
+    }
 
     /// An error of the server with this code.
     fn of_server(sqlstate: &str) -> Error {

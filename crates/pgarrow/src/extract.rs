@@ -1,8 +1,12 @@
 //! `Extract`: one export, described and then planned.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::background;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::ExportOptions;
+use crate::plan::Plan;
 use crate::run::{Run, TablesRun};
 use crate::slice::Slice;
 use crate::source::Source;
@@ -156,12 +160,26 @@ pub(crate) struct TablesRequest {
     pub(crate) schemas: Vec<String>,
     pub(crate) only: bool,
     pub(crate) options: ExportOptions,
+    pub(crate) check: Option<Check>,
+}
+
+/// What callers find wrong with planned tables.
+#[derive(Clone)]
+pub(crate) struct Check(pub(crate) Arc<CheckPlans>);
+
+type CheckPlans = dyn Fn(&[Plan]) -> Vec<Error> + Send + Sync;
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Check")
+    }
 }
 
 impl<'a> Tables<'a> {
     pub(crate) fn new(source: &'a Source, names: Vec<String>) -> Self {
         let options = ExportOptions::default();
-        Self { source, request: TablesRequest { names, schemas: Vec::new(), only: false, options } }
+        let request = TablesRequest { names, schemas: Vec::new(), only: false, options, check: None };
+        Self { source, request }
     }
 
     /// Adds all tables and materialized views of a schema: partitioned ones as a whole. The exact name.
@@ -183,11 +201,19 @@ impl<'a> Tables<'a> {
         self
     }
 
+    /// Says what is wrong with tables that could be read, such as a type that the output does not have: an error for
+    /// each, which [`open`](Self::open) reports together with its own. It may be given fewer tables than were asked for,
+    /// when something is wrong with the others.
+    pub fn check(mut self, check: impl Fn(&[Plan]) -> Vec<Error> + Send + Sync + 'static) -> Self {
+        self.request.check = Some(Check(Arc::new(check)));
+        self
+    }
+
     /// Plans the export of all tables: one transaction, one snapshot. Waits.
     ///
     /// # Errors
     ///
-    /// As for [`Extract::open`].
+    /// As for [`Extract::open`]. What is wrong with the tables is said of all of them at once ([`Error::problems`]).
     pub fn open(self) -> Result<TablesRun> {
         let connecting = std::time::Instant::now();
         let session = self.source.session()?;

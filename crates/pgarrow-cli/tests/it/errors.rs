@@ -231,3 +231,95 @@ fn another_server_than_the_one_that_was_named_is_never_used() {
     let ran = run(command(folder.path()).args(["export", &url, "-q", "select 1", "--to", "none"]));
     ran.assert_refused(2, &["gssencmode"]);
 }
+
+/// The first problem of the first table was all that was said, and what a file cannot hold was found out in the middle of the
+/// run, when that table's turn came.
+#[test]
+fn what_is_wrong_with_many_tables_is_said_at_once() {
+    require!(Capability::Server, Capability::Superuser);
+    let place = Place::new("atonce");
+    let role = format!("role_of_{}", place.database.name());
+    place.database.execute(&format!(
+        "CREATE SCHEMA s; CREATE SCHEMA hidden; CREATE TABLE hidden.h (id int); \
+         CREATE TABLE s.good AS SELECT g AS id FROM generate_series(1, 1000) g; \
+         CREATE TABLE s.secret (id int); CREATE TABLE s.secret2 (id int); \
+         CREATE TABLE s.some (id int, hidden int); \
+         CREATE TABLE s.odd (id int, a aclitem, b aclitem); CREATE TABLE s.bare (); \
+         CREATE TABLE s.upper (id int); CREATE TABLE s.\"UPPER\" (id int); \
+         CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA s TO {role}; \
+         GRANT SELECT ON ALL TABLES IN SCHEMA s TO {role}; REVOKE SELECT ON s.secret, s.secret2, s.some FROM {role}; \
+         GRANT SELECT (id) ON s.some TO {role}"
+    ));
+    let url = place.database.url();
+    let url = format!("{url}{}user={role}", if url.contains('?') { '&' } else { '?' });
+    let export = |args: &[&str]| {
+        let args = [&["export", &url, "-o", "out/"], args].concat();
+        run(command(place.folder.path()).args(args))
+    };
+    let of_schema = [
+        "permission denied for table s.secret; GRANT SELECT ON \"s\".\"secret\" to the role",
+        "permission denied for table s.secret2; GRANT SELECT ON \"s\".\"secret2\" to the role",
+        "permission denied for table s.some; GRANT SELECT ON \"s\".\"some\" to the role",
+        "there is a choice for column \"no\", but no such column of these tables is read",
+        "s.odd, column \"a\" of type aclitem cannot be decoded",
+        "s.odd, column \"b\" of type aclitem cannot be decoded",
+        "s.bare has no columns, and Parquet no rows without columns",
+        "s.upper and s.\"UPPER\" would have the same file \"s.upper.parquet\"",
+    ];
+    let choices = ["--unknown-types", "error", "--column", "no:text"];
+    let ran = export(&[&["--schema", "s"][..], &choices].concat());
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(lines[0], "pgarrow: 8 problems, and nothing was read:", "{}", ran.stderr);
+    assert_eq!(lines.len(), 9, "{}", ran.stderr);
+    for says in of_schema {
+        assert_eq!(
+            lines.iter().filter(|line| line.starts_with("  ") && line.contains(says)).count(),
+            1,
+            "{says}: {ran:?}"
+        );
+    }
+    assert_eq!((ran.code, place.names().len()), (Some(4), 0), "{:?}", place.names());
+
+    // Names that are not there, or cannot be read, are said with the rest.
+    let ran = export(&[
+        "-t",
+        "s.nowhere",
+        "-t",
+        "s.good",
+        "-t",
+        "hidden.h",
+        "-t",
+        "s.secret",
+        "-t",
+        "s.odd.too.many",
+    ]);
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(lines[0], "pgarrow: 4 problems, and nothing was read:", "{}", ran.stderr);
+    for says in [
+        "there is no table \"s\".\"nowhere\"",
+        "permission denied for schema hidden",
+        "s.secret",
+        "more than two parts",
+    ] {
+        assert!(lines.iter().any(|line| line.starts_with("  ") && line.contains(says)), "{says}: {ran:?}");
+    }
+    assert_eq!(ran.code, Some(2));
+
+    // One problem is said as ever; and all of one table's columns at once.
+    let ran = export(&["-t", "s.good", "-t", "s.secret"]);
+    ran.assert_refused(4, &["permission denied for table s.secret"]);
+    let ran = export(&["-t", "s.odd", "--unknown-types", "error"]);
+    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(2), 3), "{}", ran.stderr);
+    assert!(place.names().is_empty(), "{:?}", place.names());
+
+    // A hundred are cut short; and without any, everything is read.
+    let tables: Vec<String> =
+        (0..100).map(|number| format!("CREATE TABLE s.t{number} (a aclitem);")).collect();
+    place.database.execute(&tables.join(" "));
+    let ran = place.export(&["--schema", "s", "--unknown-types", "error", "-o", "out/"]);
+    assert_eq!(ran.stderr.lines().count(), 52, "{}", ran.stderr);
+    assert!(ran.stderr.contains("\n  and ") && ran.stderr.ends_with(" more\n"), "{}", ran.stderr);
+    export(&["-t", "s.good", "-t", "s.odd"]).assert_success();
+    assert_eq!(place.names(), ["out"]);
+    place.database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
