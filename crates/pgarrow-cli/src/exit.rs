@@ -85,6 +85,14 @@ impl Failure {
         }
     }
 
+    /// Of a load that a signal has stopped before anything of it was committed: it says so.
+    pub(crate) fn nothing_loaded(self) -> Self {
+        match self {
+            Self::Signal(_, None) => self.advice("nothing was loaded"),
+            other => other,
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }

@@ -1,11 +1,11 @@
 //! `pgarrow export`: a job, run.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pgarrow::{Cancel, Report, Run, Source};
-use pgarrow_load::{Load, LoadReport};
+use pgarrow_load::{Load, LoadProgress, LoadReport};
 use pgarrow_sink::Output;
 use serde::Serialize;
 
@@ -55,14 +55,15 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
     let n_readers = planned.readers();
     let asked = reading.asked;
     asked.fewer_readers(n_readers).iter().for_each(|warning| console.warn(warning));
-    let watch = watch(&planned, console);
+    let loading = Arc::default();
+    let watch = watch(&planned, &loading, console);
     let mut load = None;
     let report = match (planned, output) {
         (Planned::One(run), Goal::Output(output, format)) => {
             write_one(*run, &format, output, is_ordered, console)?
         }
         (Planned::One(run), Goal::Table(load_into)) => {
-            let (report, loaded) = load_one(*run, *load_into, console, signals)?;
+            let (report, loaded) = load_one(*run, *load_into, &loading, console, signals)?;
             load = loaded;
             report
         }
@@ -100,16 +101,20 @@ enum Goal {
 fn load_one(
     run: Run,
     load: Load,
+    progress: &Arc<OnceLock<Arc<LoadProgress>>>,
     console: &Console,
     signals: &Signals,
 ) -> Result<(Report, Option<LoadReport>), Failure> {
     let load = load.with_opaque(run.plan().opaque().clone()).fed_by(&run);
     let loading = load.open(Arc::clone(run.schema()))?;
     loading.warnings().iter().for_each(|warning| console.warn(warning));
+    let of_load = Arc::clone(loading.progress());
     let sink = loading.into_sink()?;
     let loaded = sink.report();
-    signals.be_loading();
-    let report = run.write_to(Box::new(sink))?;
+    signals.be_loading(&of_load);
+    let _ = progress.set(of_load);
+    let report =
+        run.write_to(Box::new(sink)).map_err(|error| signals.explain(error.into()).nothing_loaded())?;
     signals.be_loaded();
     Ok((report, loaded.take()))
 }
@@ -130,8 +135,8 @@ pub(crate) fn say_warnings(planned: &Planned, console: &Console) {
 }
 
 /// Shows how far an export is, until it is dropped.
-fn watch(planned: &Planned, console: &Console) -> Watch {
-    Watch::of_export(console, Arc::clone(planned.progress()), &planned.plans())
+fn watch(planned: &Planned, loading: &Arc<OnceLock<Arc<LoadProgress>>>, console: &Console) -> Watch {
+    Watch::of_load_from(console, Arc::clone(planned.progress()), &planned.plans(), loading)
 }
 
 /// The same, of one table.

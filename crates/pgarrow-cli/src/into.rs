@@ -27,7 +27,12 @@ impl TryFrom<&LoadFlags> for Into {
 
     fn try_from(flags: &LoadFlags) -> Result<Self, Failure> {
         let role = flags.session.role.as_deref();
-        let into = Self::new(&flags.into, &flags.session, role, &flags.session.settings)?;
+        let mut into = Self::new(&flags.into, &flags.session, role, &flags.session.settings)?;
+        if let Some(columns) = &flags.columns {
+            let columns = parse_column_list(columns).map_err(Error::from)?;
+            into.plain = into.plain.with_columns(columns.clone());
+            into.options = into.options.with_columns(columns);
+        }
         into.with_parts(&flags.parts)
     }
 }

@@ -3,11 +3,10 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgarrow::{Cancel, Error, ErrorKind, escape_control};
 use pgarrow_load::input::{Input, InputFormat};
-use pgarrow_load::{Load, LoadReport, Loading};
+use pgarrow_load::{Load, LoadProgress, LoadReport, Loading};
 
 use crate::console::Console;
 use crate::exit::Failure;
@@ -29,7 +28,8 @@ pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> 
     check_files(flags)?;
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    run(flags, into, console, cancel, &signals).map_err(|failure| signals.explain(failure))
+    // Whoever has stopped it before there was a row is told so, too.
+    run(flags, into, console, cancel, &signals).map_err(|failure| signals.explain(failure).nothing_loaded())
 }
 
 /// A connection among the files would be repeated in an error, password and all; a report would replace a file.
@@ -109,7 +109,7 @@ fn run(
         console.say(&summary::nothing_to_do(&report));
         return report_file.map_or(Ok(()), |file| write_report(&report, "load", file, console));
     }
-    signals.be_loading();
+    signals.be_loading(loading.progress());
     let receiving = rejects.map(|rejects| rejects.receive(&mut loading, console)).transpose()?;
     let report = fill(loading, input, receiving, console, signals)?;
     report.warnings.iter().for_each(|warning| console.warn(warning));
@@ -131,12 +131,12 @@ fn fill(
     console: &Console,
     signals: &Signals,
 ) -> Result<LoadReport, Failure> {
-    let watched = Watched::default();
     let total = input.rows().map_or(Total::Unknown, Total::Exact);
-    let watch = Watch::start(console, watched.counts(), total);
+    let watch = Watch::start(console, counts(loading.progress()), total);
     let before = loading.rows_to_skip();
-    let written = write_all(&mut loading, input, &watched);
+    let written = write_all(&mut loading, input);
     let (given, committed) = (loading.rows(), loading.rows_committed());
+    let progress = Arc::clone(loading.progress());
     let (loaded, left) = match written {
         Ok(()) => (loading.finish().map_err(Failure::from), None),
         Err(failure) => (Err(failure), loading.abandon().err()),
@@ -154,37 +154,32 @@ fn fill(
                 None => failure,
             };
             Err(match receiving {
-                Some(receiving) => set_aside(failure, receiving, (before, committed, given), console),
+                Some(receiving) => {
+                    let has_given_up = progress.has_given_up();
+                    set_aside(failure, receiving, (before, committed, given), has_given_up, console)
+                }
                 None => failure,
             })
         }
     }
 }
 
-fn write_all(loading: &mut Loading, input: Input, watched: &Watched) -> Result<(), Failure> {
+fn write_all(loading: &mut Loading, input: Input) -> Result<(), Failure> {
     for batch in input {
         loading.write(&batch?)?;
-        watched.rows.store(loading.rows(), Ordering::Relaxed);
-        watched.bytes.store(loading.wire_bytes(), Ordering::Relaxed);
     }
     Ok(())
 }
 
-/// What has been given, for those who look.
-#[derive(Default)]
-struct Watched {
-    rows: Arc<AtomicU64>,
-    bytes: Arc<AtomicU64>,
-}
-
-impl Watched {
-    fn counts(&self) -> impl Fn() -> Counts + Send + 'static {
-        let (rows, bytes) = (Arc::clone(&self.rows), Arc::clone(&self.bytes));
-        move || Counts {
-            rows: rows.load(Ordering::Relaxed),
-            bytes: bytes.load(Ordering::Relaxed),
-            ..Counts::default()
-        }
+/// What is shown of a load.
+fn counts(progress: &Arc<LoadProgress>) -> impl Fn() -> Counts + Send + 'static {
+    let progress = Arc::clone(progress);
+    move || Counts {
+        rows: progress.rows(),
+        bytes: progress.wire_bytes(),
+        rejected: progress.rows_rejected(),
+        stage: Some(progress.stage()),
+        ..Counts::default()
     }
 }
 
@@ -201,7 +196,8 @@ fn complete(
             "the load is complete, but the file of its {rejected} rejected rows is not: {failure}"
         ))
     })?;
-    if let Some(warning) = summary::rejected(rejected, earlier, &name) {
+    let given = report.rows_sent + report.rows_rejected;
+    if let Some(warning) = summary::rejected(rejected, given, earlier, &name) {
         console.warn(&warning);
     }
     // Of rows before, it is known only if all of them are in the file.
@@ -220,6 +216,7 @@ fn failed(failure: Failure, committed: u64) -> Failure {
     match (committed, &failure) {
         (_, Failure::Export(error)) if error.kind() == ErrorKind::OutcomeUnknown => failure,
         (0, _) if is_input => failure.advice("nothing was loaded"),
+        (0, Failure::Signal(..)) => failure.nothing_loaded(),
         (0, _) => failure,
         // The library has said how many rows there are.
         (_, Failure::Export(error)) if error.to_string().contains("of the data are loaded") => {
@@ -237,6 +234,7 @@ fn set_aside(
     failure: Failure,
     receiving: Receiving,
     (before, committed, given): (u64, u64, u64),
+    has_given_up: bool,
     console: &Console,
 ) -> Failure {
     let kind = match &failure {
@@ -245,7 +243,8 @@ fn set_aside(
     };
     let name = receiving.name();
     let rows = receiving.rows() + receiving.earlier;
-    let is_none_loaded = kind == Some(ErrorKind::Server) && committed == 0 && given > 0 && rows == given;
+    let has_all = given > 0 && rows == given;
+    let is_none_loaded = kind == Some(ErrorKind::Server) && committed == 0 && (has_all || has_given_up);
     let published = if kind == Some(ErrorKind::OutcomeUnknown) || is_none_loaded {
         receiving.publish(console).map(|()| rows)
     } else if committed > before {

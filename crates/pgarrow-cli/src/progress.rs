@@ -1,19 +1,22 @@
 //! What is seen of an export or load while it runs: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use pgarrow::{Plan, Progress};
+use pgarrow_load::{LoadProgress, LoadStage};
 
 use crate::console::Console;
 use crate::units;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is looked whether a load has come to what is said at once.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows the progress until it is dropped.
 #[derive(Debug)]
@@ -26,11 +29,24 @@ pub(crate) struct Watch {
 impl Watch {
     /// Starts to show how far an export of the `plans` is.
     pub(crate) fn of_export(console: &Console, progress: Arc<Progress>, plans: &[Arc<Plan>]) -> Self {
+        Self::of_load_from(console, progress, plans, &Arc::default())
+    }
+
+    /// The same where the rows go into a table: of a load that is `loading` once it was opened.
+    pub(crate) fn of_load_from(
+        console: &Console,
+        progress: Arc<Progress>,
+        plans: &[Arc<Plan>],
+        loading: &Arc<OnceLock<Arc<LoadProgress>>>,
+    ) -> Self {
         // One table that was never analysed, and the sum is no estimate.
         let estimated_rows: Option<u64> = plans.iter().map(|plan| plan.estimated_rows()).sum();
         let total = estimated_rows.filter(|rows| *rows > 0).map_or(Total::Unknown, Total::Estimated);
         let n_slices = plans.iter().map(|plan| plan.n_slices() as u64).sum();
+        let loading = Arc::clone(loading);
         let counts = move || Counts {
+            stage: loading.get().map(|load| load.stage()),
+            rejected: 0,
             rows: progress.rows(),
             bytes: progress.wire_bytes(),
             slices: progress.slices(),
@@ -56,11 +72,22 @@ impl Watch {
             if io::stderr().is_terminal() {
                 show_bar(&console, counts, total, started, tick);
             } else {
-                while tick(LINE_INTERVAL) {
-                    let seconds = started.elapsed().as_secs_f64();
+                let (mut said, mut was_doing) = (started, None);
+                while tick(LOOK_INTERVAL) {
                     let counts = counts();
-                    let line = line(counts.rows, counts.bytes, seconds, total);
-                    console.say(&format!("pgarrow: {line}{}", slices(counts)));
+                    let doing = doing(counts);
+                    let is_new = doing.is_some() && counts.stage != was_doing;
+                    was_doing = counts.stage;
+                    if !is_new && said.elapsed() + LOOK_INTERVAL / 2 < LINE_INTERVAL {
+                        continue;
+                    }
+                    said = Instant::now();
+                    let line = doing.unwrap_or_else(|| {
+                        let seconds = started.elapsed().as_secs_f64();
+                        let line = line(counts.rows, counts.bytes, seconds, total);
+                        format!("{line}{}{}", slices(counts), rejected(counts))
+                    });
+                    console.say(&format!("pgarrow: {line}"));
                 }
             }
         };
@@ -89,6 +116,10 @@ pub(crate) struct Counts {
     pub(crate) slices: u64,
     /// Of so many; none where nothing is cut.
     pub(crate) n_slices: u64,
+    /// Rows that a load leaves out.
+    pub(crate) rejected: u64,
+    /// Of a load.
+    pub(crate) stage: Option<LoadStage>,
 }
 
 /// How many rows there will be.
@@ -137,12 +168,15 @@ fn show_bar(
         bar.set_position(rows);
         let seconds = started.elapsed().as_secs_f64();
         let rate = units::count(units::per_second(rows, seconds));
-        bar.set_message(format!(
-            "{}, {}, {rate} rows/s{}",
-            units::counted(rows, "row"),
-            units::bytes(counts.bytes),
-            slices(counts)
-        ));
+        bar.set_message(doing(counts).unwrap_or_else(|| {
+            format!(
+                "{}, {}, {rate} rows/s{}{}",
+                units::counted(rows, "row"),
+                units::bytes(counts.bytes),
+                slices(counts),
+                rejected(counts)
+            )
+        }));
         bar.tick();
     }
     console.set_bar(None);
@@ -170,6 +204,27 @@ fn slices(counts: Counts) -> String {
     match counts.n_slices {
         0 | 1 => String::new(),
         n_slices => format!(", {} of {} slices", units::count(counts.slices), units::count(n_slices)),
+    }
+}
+
+/// `, 12 rejected (0.04 %)`; nothing where none was.
+fn rejected(counts: Counts) -> String {
+    match counts.rejected {
+        0 => String::new(),
+        rejected => {
+            format!(", {} rejected ({})", units::count(rejected), units::share(rejected, counts.rows))
+        }
+    }
+}
+
+/// What a load does when all rows are sent: no row is seen to move, however long it takes.
+fn doing(counts: Counts) -> Option<String> {
+    let rows = units::counted(counts.rows, "row");
+    match counts.stage? {
+        LoadStage::Merging => Some(format!("{rows} sent; the server merges them into the table")),
+        LoadStage::Replacing => Some(format!("{rows} sent; the new table takes the old one's place")),
+        LoadStage::Committing => Some(format!("{rows} sent; the server commits them")),
+        _ => None,
     }
 }
 

@@ -14,11 +14,12 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use pgarrow::Cancel;
+use pgarrow_load::{LoadProgress, LoadStage};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals as Incoming;
 
@@ -51,6 +52,8 @@ struct Shared {
     manner: AtomicU8,
     /// Whether there are rows that somebody has to be told about: [`NO_ROWS`], [`LOADING`] or [`LOADED`].
     rows: AtomicU8,
+    /// How far the load is that is under way.
+    load: OnceLock<Arc<LoadProgress>>,
     leftovers: Mutex<Vec<PathBuf>>,
 }
 
@@ -72,6 +75,7 @@ impl Signals {
             received: AtomicI32::new(0),
             manner: AtomicU8::new(AT_ONCE),
             rows: AtomicU8::new(NO_ROWS),
+            load: OnceLock::new(),
             leftovers: Mutex::default(),
         });
         let signals: Vec<i32> =
@@ -98,7 +102,8 @@ impl Signals {
     }
 
     /// From now on there are rows that a COMMIT may bring: who leaves in the middle of one has to say so.
-    pub(crate) fn be_loading(&self) {
+    pub(crate) fn be_loading(&self, progress: &Arc<LoadProgress>) {
+        let _ = self.0.load.set(Arc::clone(progress));
         self.0.rows.store(LOADING, Ordering::SeqCst);
     }
 
@@ -166,6 +171,11 @@ impl Shared {
         }
     }
 
+    /// What the load is doing.
+    fn stage(&self) -> Option<LoadStage> {
+        self.load.get().map(|load| load.stage())
+    }
+
     /// Ends the process without unwinding: another thread may wait for a server that does not answer.
     fn leave(&self) -> ! {
         for path in self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -174,9 +184,19 @@ impl Shared {
         }
         let code = code_of_signal(self.received.load(Ordering::SeqCst));
         let code = match self.rows.load(Ordering::SeqCst) {
-            LOADING if self.cancel.is_committing() => {
+            LOADING if self.stage() == Some(LoadStage::Committed) => {
+                self.console.error(COMMITTED);
+                code
+            }
+            // The answer may have come in this very moment.
+            LOADING if self.cancel.is_committing() || self.stage() == Some(LoadStage::Committing) => {
                 self.console.error(COMMITTING);
                 OUTCOME_UNKNOWN
+            }
+            LOADING => {
+                let committed = self.load.get().map_or(0, |load| load.rows_committed());
+                self.console.error(stopped(committed));
+                code
             }
             LOADED => {
                 self.console.error(COMMITTED);
@@ -185,6 +205,16 @@ impl Shared {
             _ => code,
         };
         signal_hook::low_level::exit(i32::from(code));
+    }
+}
+
+/// What is said of a load that is left where it is, with no COMMIT under way. The server takes back what is not committed.
+fn stopped(committed: u64) -> String {
+    match committed {
+        0 => "cancelled; nothing was loaded".to_owned(),
+        _ => format!(
+            "cancelled; the first {committed} rows of the data are loaded, and the same command goes on behind them"
+        ),
     }
 }
 

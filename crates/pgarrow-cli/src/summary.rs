@@ -210,10 +210,11 @@ pub(crate) fn nothing_to_do(report: &LoadReport) -> String {
     )
 }
 
-/// What is said of rows that were left out, now and by earlier starts.
-pub(crate) fn rejected(rows: u64, earlier: u64, file: &str) -> Option<String> {
+/// What is said of rows that were left out, of so many that were given now, and by earlier starts.
+pub(crate) fn rejected(rows: u64, given: u64, earlier: u64, file: &str) -> Option<String> {
     let were = |rows| if rows == 1 { "was" } else { "were" };
-    let now = units::counted(rows, "row");
+    let share = if rows == 0 { String::new() } else { format!(" ({})", units::share(rows, given)) };
+    let now = format!("{} of {}{share}", units::count(rows), units::counted(given, "row"));
     match (rows, earlier) {
         (0, 0) => None,
         (_, 0) => {

@@ -100,6 +100,17 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
+/// A part of a whole, with as many digits as a small one needs: `12.3 %`, `0.004 %`.
+pub(crate) fn share(part: u64, whole: u64) -> String {
+    let percent = part as f64 * 100.0 / whole.max(1) as f64;
+    let digits = match percent {
+        ..0.01 => 3,
+        ..1.0 => 2,
+        _ => 1,
+    };
+    format!("{percent:.digits$} %")
+}
+
 /// Bytes in units of 1000, as disks and networks count: `5.8 MB`.
 pub(crate) fn bytes(number: u64) -> String {
     scaled(number as f64, 1000.0, ["B", "kB", "MB", "GB", "TB"])

@@ -27,6 +27,7 @@ use crate::marks::Mark;
 use crate::options::{LoadMode, LoadOptions};
 use crate::pipe::{Pipe, ended_before};
 use crate::plan::Plan;
+use crate::progress::{LoadProgress, LoadStage};
 use crate::reject::{Sieve, not_final};
 use crate::target::{self, Target};
 use crate::transaction::{begin, commit, outcome, roll_back, server_error_after, with_outcome};
@@ -43,6 +44,7 @@ pub(crate) struct Batchwise {
     state: State,
     mark: Option<Mark>,
     cancel: Cancel,
+    progress: Arc<LoadProgress>,
     pub(crate) sieve: Option<Sieve>,
     /// Rows of the data that were given, those that are skipped among them.
     given: u64,
@@ -81,15 +83,17 @@ impl Batchwise {
         mut options: LoadOptions,
         (target, plan): (Target, Arc<Plan>),
         mark: Option<Mark>,
-        cancel: Cancel,
+        (cancel, progress): (Cancel, Arc<LoadProgress>),
     ) -> Result<Self> {
         let skipped = mark.as_ref().map_or(0, |mark| mark.rows);
         let sieve = options.reject.then(|| {
             let (shown, limit) = (target.shown.clone(), options.reject_limit);
-            let mut sieve = Sieve::new(Arc::clone(&plan), shown, target.may_leave_out, &schema, limit);
-            sieve.committed = skipped;
+            let mut sieve =
+                Sieve::new(Arc::clone(&plan), shown, target.may_leave_out, &schema, limit, skipped);
+            sieve.tell(&progress);
             sieve
         });
+        progress.set_committed(skipped);
         // Of the first transaction alone.
         if matches!(options.mode, LoadMode::Truncate | LoadMode::Create) {
             options.mode = LoadMode::Append;
@@ -104,6 +108,7 @@ impl Batchwise {
             state: State::Begun(session),
             mark,
             cancel,
+            progress,
             sieve,
             given: 0,
             skipped,
@@ -178,6 +183,7 @@ impl Batchwise {
             self.given += n_taken;
             self.uncommitted += n_taken;
             row = taken;
+            self.progress.set_rows(self.given, self.wire_bytes());
             if self.options.commit_every == Some(self.uncommitted) {
                 self.commit(false)?;
             }
@@ -226,7 +232,11 @@ impl Batchwise {
                 let sent = lane.tally.rows;
                 self.state = State::Begun(session);
                 let may_leave_out = self.target.may_leave_out;
+                let progress = Arc::clone(&self.progress);
                 let session = self.session()?;
+                if shared.plan.staging.is_some() {
+                    progress.enter(LoadStage::Merging);
+                }
                 self.loaded += bring_on(
                     session,
                     &shared.plan,
@@ -236,6 +246,7 @@ impl Batchwise {
                     may_leave_out,
                     shared.committed,
                 )?;
+                progress.enter(LoadStage::Sending);
                 self.tally.rows += sent;
                 self.tally.bytes += lane.tally.bytes;
                 self.tally.encode += lane.tally.encode;
@@ -324,6 +335,7 @@ impl Batchwise {
             _ => return Err(ended_before()),
         };
         if let Some(replacement) = replacement {
+            self.progress.enter(LoadStage::Replacing);
             replacement.finish(session)?;
         }
         if let Some(mark) = &mut mark {
@@ -334,6 +346,7 @@ impl Batchwise {
         if self.cancel.is_requested() {
             return Err(self.cancel.told(ended_before()));
         }
+        self.progress.enter(LoadStage::Committing);
         commit(session).map_err(|error| {
             let error = server_error_after(error, &shown, None, committed);
             match (error.kind(), advice) {
@@ -342,6 +355,8 @@ impl Batchwise {
             }
         })?;
         self.mark = mark;
+        self.progress.set_committed(self.committed());
+        self.progress.enter(if is_complete { LoadStage::Committed } else { LoadStage::Sending });
         self.uncommitted = 0;
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Begun(session) => State::Idle(session),
@@ -420,6 +435,7 @@ impl Batchwise {
     fn give_up(&mut self, error: Error) -> Error {
         self.end();
         match (&self.sieve, self.committed()) {
+            (Some(sieve), committed) if sieve.progress.has_given_up() => with_outcome(error, committed),
             (Some(sieve), committed) if sieve.rejected > 0 => not_final(error, committed),
             (_, 0) => error,
             (_, committed) => with_outcome(error, committed),

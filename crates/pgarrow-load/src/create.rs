@@ -18,18 +18,20 @@ pub(crate) fn create(
     session: &mut Session,
     name: &RelationName,
     schema: &Schema,
-    types_from: TypesFrom,
+    options: &LoadOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Relation> {
     check_name(&name.name)?;
     let mut columns = Vec::new();
-    for field in schema.fields() {
-        columns.push(definition(session, field, types_from, true, warnings)?);
+    let fields: Vec<FieldRef> =
+        schema.fields().iter().filter(|field| options.takes(field)).cloned().collect();
+    for field in &fields {
+        columns.push(definition(session, field, options.types_from, true, warnings)?);
     }
     let table = name.quoted();
     let sql = format!("CREATE TABLE {table} ({})", columns.join(", "));
     session.execute(&sql).map_err(|error| server_error(error, &table))?;
-    comment(session, &table, schema.fields())?;
+    comment(session, &table, &fields)?;
     let made = resolve(session, name)?;
     // Without a schema, a name may mean a table in a schema before the one that tables are made in.
     relation(session, made.oid)?.ok_or_else(|| {

@@ -1,6 +1,6 @@
 //! The end of a load: what the server has counted is compared, committed, and told.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, ProcessUsage, Result};
@@ -11,8 +11,9 @@ use crate::lane::{LaneTally, Shared};
 use crate::options::{LoadMethod, LoadMode};
 use crate::pipe::{Copied, ended_before};
 use crate::plan::{Plan, Staging};
+use crate::progress::{LoadProgress, LoadStage};
 use crate::report::{LoadPhases, LoadReport};
-use crate::transaction::{commit, outcome, roll_back, server_error, server_error_after};
+use crate::transaction::{commit, outcome, roll_back, server_error, server_error_after, with_outcome};
 use crate::writers::Outlet;
 
 /// What is needed to end a load.
@@ -28,6 +29,7 @@ pub(crate) struct End {
     pub(crate) tallies: Mutex<LaneTally>,
     pub(crate) attached: Option<AttachedSession>,
     pub(crate) cancel: Cancel,
+    pub(crate) progress: Arc<LoadProgress>,
 }
 
 impl End {
@@ -44,6 +46,7 @@ impl End {
             tallies: Mutex::default(),
             attached: None,
             cancel,
+            progress: Arc::default(),
         }
     }
 
@@ -69,10 +72,27 @@ impl End {
         std::mem::take(&mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// That a commit has failed is known to whoever looks on, unless nobody can know.
+    pub(crate) fn not_committed(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::OutcomeUnknown {
+            self.progress.enter(LoadStage::Sending);
+        }
+        error
+    }
+
+    /// What is said of an error: after a cancel, that it was one, and what is in the table.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        let told = self.cancel.told(error);
+        match told.kind() {
+            ErrorKind::Cancelled => with_outcome(told, self.progress.rows_committed()),
+            _ => told,
+        }
+    }
+
     /// Nothing is committed once it was cancelled, however late the server hears of that.
     pub(crate) fn unless_cancelled(&self) -> Result<()> {
         match self.cancel.is_requested() {
-            true => Err(self.cancel.told(ended_before())),
+            true => Err(self.told(ended_before())),
             false => Ok(()),
         }
     }
@@ -83,13 +103,13 @@ impl End {
             Outlet::One(pipe) => pipe,
             Outlet::Many(writers) => return self.commit_writers(shared, writers),
         };
-        let (mut session, copied) = pipe.finish().map_err(|error| self.cancel.told(error))?;
+        let (mut session, copied) = pipe.finish().map_err(|error| self.told(error))?;
         let completed = self.complete(shared, &mut session, &copied);
         let (rows, phases, warnings) = match completed {
             Ok(completed) => completed,
             Err(error) => {
                 roll_back(session);
-                return Err(self.cancel.told(error));
+                return Err(self.told(error));
             }
         };
         drop(self.attached.take());
@@ -102,7 +122,7 @@ impl End {
 
     /// The same for a load that ends its transactions itself.
     pub(crate) fn finish(self, mut load: Batchwise, plan: &Plan, target: String) -> Result<LoadReport> {
-        load.finish().map_err(|error| self.cancel.told(error))?;
+        load.finish().map_err(|error| self.told(error))?;
         let mut warnings = plan.warnings.clone();
         warnings.extend(left_out(plan, load.tally.rows, load.loaded));
         let phases = LoadPhases {
@@ -175,6 +195,9 @@ impl End {
         let started = Instant::now();
         let mut warnings = shared.plan.warnings.clone();
         let sent = self.rows_sent();
+        if shared.plan.staging.is_some() {
+            self.progress.enter(LoadStage::Merging);
+        }
         let rows = bring_on(
             session,
             &shared.plan,
@@ -186,12 +209,15 @@ impl End {
         )?;
         warnings.extend(left_out(&shared.plan, sent, rows));
         if let Some(replacement) = &shared.plan.replacement {
+            self.progress.enter(LoadStage::Replacing);
             replacement.finish(session)?;
         }
         let waited = copied.wait + started.elapsed();
         self.unless_cancelled()?;
         let started = Instant::now();
-        commit(session).map_err(|error| server_error(error, &shared.target))?;
+        self.progress.enter(LoadStage::Committing);
+        commit(session).map_err(|error| self.not_committed(server_error(error, &shared.target)))?;
+        self.progress.enter(LoadStage::Committed);
         let phases = LoadPhases {
             wait_for_server: waited.as_secs_f64(),
             commit: started.elapsed().as_secs_f64(),

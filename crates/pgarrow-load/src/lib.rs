@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod batchwise;
+mod choice;
 mod conflict;
 mod create;
 mod detour;
@@ -34,6 +35,7 @@ mod options;
 mod own_locks;
 mod pipe;
 mod plan;
+mod progress;
 mod queue;
 mod reject;
 mod replace;
@@ -47,5 +49,6 @@ pub use load::Load;
 pub use loading::Loading;
 pub use options::{IdentityValues, LoadMethod, LoadMode, LoadOptions, OnConflict, TypesFrom};
 pub use pgarrow_encode::Conversions;
+pub use progress::{LoadProgress, LoadStage};
 pub use report::{BatchTimes, LoadColumnReport, LoadPhases, LoadReport, WriterReport};
 pub use sink::{LoadSink, LoadedReport};

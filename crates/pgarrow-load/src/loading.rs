@@ -17,11 +17,12 @@ use crate::marks::{self, Mark};
 use crate::options::{LoadMode, LoadOptions};
 use crate::pipe::Pipe;
 use crate::plan::{self, Plan};
+use crate::progress::LoadProgress;
 use crate::reject::Sieve;
 use crate::report::{LoadColumnReport, LoadReport};
 use crate::sink::LoadSink;
 use crate::target::{self, Target};
-use crate::transaction::{begin, roll_back, server_error};
+use crate::transaction::{begin, roll_back, server_error, with_outcome};
 use crate::writers::{self, Opened, Outlet, sweep};
 
 /// A load that is planned: its transaction is open, the table locked, COPY begun (or INSERT possible).
@@ -64,7 +65,10 @@ impl Loading {
             Ok(planned) => planned,
             Err(error) => {
                 roll_back(session);
-                return Err(cancel.told(error));
+                return Err(match cancel.told(error) {
+                    told if told.kind() == ErrorKind::Cancelled => with_outcome(told, 0),
+                    told => told,
+                });
             }
         };
         let plan = Arc::new(plan);
@@ -74,9 +78,10 @@ impl Loading {
         let shown = target.shown.clone();
         let work = match options.is_batchwise() {
             true => {
-                let (of_load, cancel) = ((target, Arc::clone(&plan)), end.cancel.clone());
+                let of_load = (target, Arc::clone(&plan));
+                let cancel = (end.cancel.clone(), Arc::clone(&end.progress));
                 let load = Batchwise::new(session, schema, name, options, of_load, mark, cancel);
-                Work::Batchwise(Box::new(load.map_err(|error| end.cancel.told(error))?))
+                Work::Batchwise(Box::new(load.map_err(|error| end.told(error))?))
             }
             false => {
                 let mut session = session;
@@ -85,7 +90,7 @@ impl Loading {
                         staging.set_zone(&mut session).and_then(|()| session.execute(&staging.create))
                 {
                     roll_back(session);
-                    return Err(end.cancel.told(server_error(error, &shown)));
+                    return Err(end.told(server_error(error, &shown)));
                 }
                 let pipe = Pipe::start(session, plan.way(), shown.clone())?;
                 let of_lanes = Arc::clone(&plan);
@@ -110,7 +115,7 @@ impl Loading {
     ) -> Result<Self> {
         let mut end = End::of(&session, options.mode, cancel);
         let opened = writers::open(session, attached, &end.cancel, name, &schema, options);
-        let Opened { target, plan, writers } = opened.map_err(|error| end.cancel.told(error))?;
+        let Opened { target, plan, writers } = opened.map_err(|error| end.told(error))?;
         end.begun(started, connected, target.may_leave_out);
         let (pipe, of_lanes, shown) =
             (Outlet::Many(Box::new(writers)), Arc::clone(&plan), target.shown.clone());
@@ -173,9 +178,15 @@ impl Loading {
         matches!(&self.work, Work::Batchwise(load) if load.is_complete())
     }
 
+    /// How far it is, for other threads.
+    pub fn progress(&self) -> &Arc<LoadProgress> {
+        &self.end.progress
+    }
+
     /// The schema of rejected rows: that of the data, and behind it `pgarrow_row` (UInt64, the row's number in the data,
     /// from 1), `pgarrow_sqlstate` (Utf8; null if the row was not sent) and `pgarrow_reason` (Utf8), with `_` behind
-    /// these names if the data has such columns. `None` if the load rejects no rows.
+    /// these names if the data has such columns. `None` if the load rejects no rows. Their metadata say what they are
+    /// (`pgarrow.rejected`), so that rejected rows can be loaded into the table again as they are.
     pub fn reject_schema(&self) -> Option<&SchemaRef> {
         match &self.work {
             Work::Batchwise(load) => load.sieve.as_ref().map(Sieve::schema),
@@ -219,7 +230,8 @@ impl Loading {
             Work::Batchwise(load) => load.write(batch),
         };
         self.idle_since = Instant::now();
-        written.map_err(|error| self.end.cancel.told(error))
+        self.end.progress.set_rows(self.rows(), self.wire_bytes());
+        written.map_err(|error| self.end.told(error))
     }
 
     /// Ends the COPY and commits.
@@ -234,7 +246,7 @@ impl Loading {
         self.end.unless_cancelled()?;
         match self.work {
             Work::Streaming(shared, mut lane) => {
-                lane.send().map_err(|error| self.end.cancel.told(error))?;
+                lane.send().map_err(|error| self.end.told(error))?;
                 self.end.merge(&lane.tally);
                 self.end.commit(&shared)
             }
@@ -275,7 +287,7 @@ impl Loading {
             },
             Work::Batchwise(mut load) => load.rehearse(),
         };
-        rehearsed.map_err(|error| self.end.cancel.told(error))
+        rehearsed.map_err(|error| self.end.told(error))
     }
 
     /// The sink of an export: each reader's batches go into the table as they come, in one transaction, behind those that
@@ -288,7 +300,7 @@ impl Loading {
     pub fn into_sink(self) -> Result<LoadSink> {
         match self.work {
             Work::Streaming(shared, mut lane) => {
-                lane.send().map_err(|error| self.end.cancel.told(error))?;
+                lane.send().map_err(|error| self.end.told(error))?;
                 self.end.merge(&lane.tally);
                 Ok(LoadSink::new(shared, self.end))
             }

@@ -93,6 +93,8 @@ pub struct LoadOptions {
     pub(crate) types_from: TypesFrom,
     pub(crate) identity: IdentityValues,
     pub(crate) add_columns: bool,
+    /// The fields of the data that are loaded; all if none are named.
+    pub(crate) columns: Option<Vec<String>>,
     /// The table was made by an earlier start with the same restart key.
     pub(crate) was_made: bool,
     /// The columns that arrive in binary form, with the types that they are of.
@@ -149,6 +151,16 @@ impl LoadOptions {
         self
     }
 
+    /// Loads only these columns of the data, by name. Default: all of them.
+    ///
+    /// Others are left out, as if the data did not have them. Columns that a load has added to the rows that it has rejected
+    /// (see [`Loading::reject_schema`](crate::Loading::reject_schema)) are left out by themselves where the table has none
+    /// of their names.
+    pub fn with_columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// What becomes of rows whose key is there already. Default: [`OnConflict::Error`]; [`OnConflict::Update`] for
     /// [`LoadMode::Upsert`].
     ///
@@ -199,13 +211,15 @@ impl LoadOptions {
     /// SQLSTATE 22…, 23…, P0001, which triggers raise, 44000 of views, 42501 if a policy refuses the row, 42601 if it is text
     /// that the server cannot read, as a tsvector. They are found by halving batches under savepoints.
     /// [`Loading::on_reject`](crate::Loading::on_reject) receives them. Constraints that could be checked at COMMIT are
-    /// checked batch by batch. A load all of whose rows are rejected fails, unless parts of it are committed.
+    /// checked batch by batch. A load all of whose rows are rejected fails, unless parts of it are committed; so does one
+    /// whose first 1,000 rows are all rejected, unless it has a [limit](Self::with_reject_limit).
     pub fn with_reject(mut self, reject: bool) -> Self {
         self.reject = reject;
         self
     }
 
-    /// The load fails if more rows than these are rejected. Default: no limit.
+    /// The load fails if more rows than these are rejected. Default: no limit, but a load that finds its first 1,000 rows bad,
+    /// each of them, gives up.
     pub fn with_reject_limit(mut self, rows: u64) -> Self {
         self.reject_limit = Some(rows);
         self

@@ -1,6 +1,6 @@
 //! What becomes of each field: which column, how it is made, and the statements for that.
 
-use arrow_schema::{Field, Schema};
+use arrow_schema::{Field, FieldRef, Schema};
 use pgarrow::{Error, ErrorKind, Result, quote_identifier, without_read_timeout};
 use pgarrow_catalog::{TargetColumn, format_types};
 use pgarrow_encode::{
@@ -10,6 +10,7 @@ use pgarrow_encode::{
 use pgarrow_protocol::Session;
 use pgarrow_types::{ColumnType, DeclaredType, PgType, oid};
 
+use crate::choice::is_of_rejects;
 use crate::conflict;
 use crate::create::is_made_of;
 use crate::detour::{Detour, as_text};
@@ -119,11 +120,15 @@ pub(crate) fn plan(
     options: &LoadOptions,
 ) -> Result<Plan> {
     let relation = &target.relation;
-    let mut troubles = unknown_fields(schema, &target.columns);
     let (mut sent, mut columns, mut warnings) = (Vec::new(), Vec::new(), target.warnings.clone());
+    let mut troubles = unknown_fields(schema, &target.columns, options);
+    if let Some(name) = options.missing_column(schema) {
+        troubles.push(format!("the data has no column {name:?}"));
+    }
+    warnings.extend(reasons_left_out(schema, &target.columns, options));
     for column in &target.columns {
-        let found =
-            schema.fields().iter().enumerate().find(|(_, field)| *field.name() == column.column.column.name);
+        let is_of_it = |field: &Field| *field.name() == column.column.column.name && options.takes(field);
+        let found = schema.fields().iter().enumerate().find(|(_, field)| is_of_it(field));
         let report = |how, field: Option<&Field>| LoadColumnReport {
             name: column.column.column.name.clone(),
             pg_type: column.column.column.type_name.clone(),
@@ -212,20 +217,32 @@ pub(crate) fn plan(
     })
 }
 
-fn unknown_fields(schema: &Schema, columns: &[TargetColumn]) -> Vec<String> {
+/// What is said of columns that rejected rows have beside those of the data.
+fn reasons_left_out(schema: &Schema, columns: &[TargetColumn], options: &LoadOptions) -> Option<String> {
+    let is_there = |name: &String| columns.iter().any(|column| column.column.column.name == *name);
+    let of_rejects = |field: &&FieldRef| is_of_rejects(field) && options.takes(field);
+    let left_out = schema.fields().iter().filter(of_rejects).map(|field| field.name());
+    let names: Vec<String> =
+        left_out.filter(|name| !is_there(name)).map(|name| format!("{name:?}")).collect();
+    let names = names.join(", ");
+    (!names.is_empty())
+        .then(|| format!("the data are rows that a load has rejected; what says why is left out: {names}"))
+}
+
+fn unknown_fields(schema: &Schema, columns: &[TargetColumn], options: &LoadOptions) -> Vec<String> {
     let mut troubles = Vec::new();
-    for (index, field) in schema.fields().iter().enumerate() {
+    for (index, field) in schema.fields().iter().enumerate().filter(|(_, field)| options.takes(field)) {
         let name = field.name();
         let names = || columns.iter().map(|column| &column.column.column.name);
         if schema.fields().iter().take(index).any(|before| before.name() == name) {
             troubles.push(format!("the data has two columns {name:?}"));
-        } else if !names().any(|has| has == name) {
+        } else if !names().any(|has| has == name) && !is_of_rejects(field) {
             let similar = names().find(|has| has.to_lowercase() == name.to_lowercase());
             let hint = match similar {
                 Some(similar) => {
                     format!(" (it has {similar:?}: names must be equal, upper and lower case too)")
                 }
-                None => " (--add-columns adds it)".to_owned(),
+                None => " (--add-columns adds it, --columns leaves it out)".to_owned(),
             };
             troubles.push(format!("the table has no column {name:?}{hint}"));
         }

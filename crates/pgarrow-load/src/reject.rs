@@ -24,6 +24,7 @@ use pgarrow_protocol::{ServerError, Session};
 
 use crate::pipe::{Copied, Failed, Pipe, ended_before};
 use crate::plan::{Plan, STAGING};
+use crate::progress::LoadProgress;
 use crate::queue::Buffer;
 use crate::transaction::{server_error_after, with_outcome};
 use reason::{is_about_data, reason, reject_schema};
@@ -33,6 +34,9 @@ const ROWS_MAX: usize = 4096;
 
 /// Bytes of rows after which a COPY begins, too.
 const BYTES_MAX: usize = 4 << 20;
+
+/// A load that finds its first rows bad, so many of them and each one, gives up, unless it has a limit.
+const FIRST_ROWS: u64 = 1000;
 
 /// Who receives rejected rows.
 pub(crate) type Receiver = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send>;
@@ -54,6 +58,11 @@ pub(crate) struct Sieve {
     pub(crate) rejected: u64,
     /// Rows of the data that are committed.
     pub(crate) committed: u64,
+    /// Rows of the data that loads before have dealt with.
+    skipped: u64,
+    /// Rejected rows among the first ones behind those.
+    first_bad: u64,
+    pub(crate) progress: Arc<LoadProgress>,
 }
 
 /// A batch some of whose rows wait.
@@ -104,6 +113,7 @@ impl Sieve {
         may_leave_out: bool,
         schema: &Schema,
         limit: Option<u64>,
+        skipped: u64,
     ) -> Self {
         Self {
             plan,
@@ -117,13 +127,21 @@ impl Sieve {
             rows: Vec::new(),
             rejects: Vec::new(),
             rejected: 0,
-            committed: 0,
+            committed: skipped,
+            skipped,
+            first_bad: 0,
+            progress: Arc::default(),
         }
     }
 
     /// Of rejected rows.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Where it is said how many were rejected.
+    pub(crate) fn tell(&mut self, progress: &Arc<LoadProgress>) {
+        self.progress = Arc::clone(progress);
     }
 
     pub(crate) fn set_receiver(&mut self, receiver: Receiver) {
@@ -311,8 +329,38 @@ impl Sieve {
             }
             return Err(error);
         }
+        let number = self.number(reject.place);
+        let why = match &reject.sqlstate {
+            Some(sqlstate) => format!("SQLSTATE {sqlstate}"),
+            // Of values that were not sent, the reason names none.
+            None => reject.reason.clone(),
+        };
         self.rejects.push(reject);
+        self.progress.set_rejected(self.rejected);
+        self.first_bad += u64::from(number <= self.skipped + FIRST_ROWS);
+        if self.limit.is_none() && self.first_bad == FIRST_ROWS && number <= self.skipped + FIRST_ROWS {
+            return Err(self.give_up(number, &why));
+        }
         Ok(())
+    }
+
+    /// Whoever loads a file of bad rows alone wants to hear of it before all of them were tried, one by one. They have
+    /// been handed out then.
+    fn give_up(&mut self, number: u64, why: &str) -> Error {
+        if let Err(error) = self.hand_out() {
+            return error;
+        }
+        self.progress.give_up();
+        let behind = match self.skipped {
+            0 => String::new(),
+            skipped => format!(" behind row {skipped}"),
+        };
+        let text = format!(
+            "{}: none of the first {FIRST_ROWS} rows{behind} could be loaded (row {number}: {why})",
+            self.target
+        );
+        Error::new(ErrorKind::Server, text)
+            .advice("with --reject-limit ROWS, a load goes on until so many are bad")
     }
 
     /// Gives what was rejected to the receiver, in the order of the data.

@@ -1,6 +1,6 @@
 //! The table that is loaded: found or made, locked, and what its catalog says of its columns.
 
-use arrow_schema::Schema;
+use arrow_schema::{FieldRef, Schema};
 use pgarrow::{ColumnType, Error, ErrorKind, OpaqueColumns, PgColumn, Result, without_read_timeout};
 use pgarrow_catalog::{
     CatalogError, Relation, RelationKind, RelationName, TargetColumn, WriteAccess, resolve, target_columns,
@@ -8,6 +8,7 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 
+use crate::choice::is_of_rejects;
 use crate::create::{add_columns, create};
 use crate::options::{LoadMethod, LoadMode, LoadOptions, OnConflict};
 use crate::own_locks::{refuse_exclusive, within_bounds};
@@ -44,7 +45,7 @@ pub(crate) fn open(
         mode => mode,
     };
     let relation = match mode {
-        LoadMode::Create => create(session, name, schema, options.types_from, &mut warnings)?,
+        LoadMode::Create => create(session, name, schema, options, &mut warnings)?,
         LoadMode::Append | LoadMode::Truncate | LoadMode::Upsert | LoadMode::Replace => find(session, name)?,
     };
     let shown = relation.to_string();
@@ -177,8 +178,9 @@ impl Target {
         self.columns = target_columns(session, relation)?;
         if options.add_columns {
             let is_there = |name: &str| self.columns.iter().any(|column| column.column.column.name == name);
-            let missing: Vec<_> =
-                schema.fields().iter().filter(|field| !is_there(field.name())).cloned().collect();
+            let is_missing =
+                |field: &&FieldRef| !is_there(field.name()) && options.takes(field) && !is_of_rejects(field);
+            let missing: Vec<_> = schema.fields().iter().filter(is_missing).cloned().collect();
             if !missing.is_empty() {
                 refuse_exclusive(session, relation, options, "--add-columns")?;
                 let warnings = &mut self.warnings;

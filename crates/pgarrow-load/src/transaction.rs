@@ -210,7 +210,11 @@ fn place(context: &str) -> Option<String> {
 fn advice(sqlstate: &str, message: &str) -> Option<&'static str> {
     Some(match sqlstate {
         "23514" if exact::is_broken(message) => exact::ADVICE,
-        "23502" | "23503" | "23505" | "23514" | "23P01" => {
+        "23505" => {
+            "the table has a row with this key, or the data has it twice: --on-conflict skip leaves such a row out, and --mode \
+             upsert updates the row that is there (--key LIST names another key than the primary one)"
+        }
+        "23502" | "23503" | "23514" | "23P01" => {
             "a row breaks a constraint of the table: mend the data, or load it into a table without it"
         }
         "21000" => "the data has the same key twice: one row of a key can be loaded",

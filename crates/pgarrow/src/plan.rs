@@ -14,6 +14,7 @@ use crate::field_ids::numbered;
 use crate::keeper::Facts;
 use crate::options::ReadMode;
 use crate::planner::select::Selection;
+use crate::planner::select::find::{Mark, Part};
 use crate::planner::{PageWish, PlanPages, PlannedSlice, Slices, WantedPages};
 use crate::report::ColumnReport;
 use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource};
@@ -157,6 +158,11 @@ impl Plan {
     /// The SELECT of a slice, without a COPY around it.
     pub(crate) fn select(&self, slice: &PlannedSlice) -> String {
         self.selection.select(slice)
+    }
+
+    /// A SELECT that shows rows of a part, for people; see [`Selection::show`].
+    pub(crate) fn show(&self, part: &Part, mark: Mark<'_>, place_alone: bool) -> Option<String> {
+        self.selection.show(part, mark, place_alone)
     }
 
     /// The SELECT of a relation's own rows from a line pointer of a page to before another page, without a COPY around it.

@@ -29,6 +29,8 @@ use crate::options::{ExportOptions, ReadMode};
 use crate::outlet::Outlet;
 use crate::phases::{Moment, Phases};
 use crate::plan::Plan;
+use crate::planner::PlannedSlice;
+use crate::planner::select::find::Part;
 use crate::pooler::Pooled;
 use crate::refusal::{decode_error, is_of_damage, is_of_text, stream_error};
 use crate::report::PagesTally;
@@ -152,11 +154,20 @@ pub(crate) struct Attempt {
     wire_bytes: u64,
     /// Of these, those of the stream that is being read.
     stream_bytes: u64,
+    /// What the statement reads that was begun last.
+    part: Option<Part>,
 }
 
 impl Attempt {
     pub(crate) fn new(task: Task) -> Self {
-        Self { task, skip_rows: 0, delivered_rows: 0, rows: 0, wire_bytes: 0, stream_bytes: 0 }
+        Self { task, skip_rows: 0, delivered_rows: 0, rows: 0, wire_bytes: 0, stream_bytes: 0, part: None }
+    }
+}
+
+impl Attempt {
+    /// What the next statement reads, for what is said of its rows.
+    fn reads(&mut self, slice: &PlannedSlice, tids: Option<((u64, u16), u64)>, decoder: &CopyDecoder) {
+        self.part = Some(Part { slice: slice.clone(), tids, rows_before: decoder.rows() });
     }
 }
 
@@ -265,7 +276,10 @@ impl<'a> Reader<'a> {
         self.receive_as_chosen(session)?;
         match slice.relations.iter().any(|(relation, _)| plan.pages.of(relation).is_some()) {
             true => self.read_pages(session, plan, slice, decoder, attempt, outlet)?,
-            false => self.read_stream(session, plan, &plan.select(slice), decoder, attempt, outlet)?,
+            false => {
+                attempt.reads(slice, None, decoder);
+                self.read_stream(session, plan, &plan.select(slice), decoder, attempt, outlet)?;
+            }
         }
         // Only now: the last batch is handed out when it is certain that it is the last.
         self.hand_out(plan, decoder, attempt, outlet)
@@ -309,7 +323,8 @@ impl<'a> Reader<'a> {
         let stream = stream.as_mut();
         loop {
             let started = Instant::now();
-            let decoded = decoder.decode(stream.buffered()).map_err(|error| decode_error(plan, error))?;
+            let decoded = decoder.decode(stream.buffered());
+            let decoded = decoded.map_err(|error| decode_error(plan, attempt.part.as_ref(), error))?;
             self.tally.phases.decode += started.elapsed().as_secs_f64();
             stream.consume(decoded.used_bytes);
             match decoded.stop {
@@ -320,7 +335,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 Stop::LargeRow { bytes } => {
-                    self.receive_large(plan, stream, decoder, bytes, outlet)?;
+                    self.receive_large(plan, stream, decoder, bytes, attempt, outlet)?;
                     continue;
                 }
                 Stop::NeedMore | Stop::OtherMessage => {}
@@ -328,7 +343,9 @@ impl<'a> Reader<'a> {
             self.note(decoder, stream.bytes_received(), attempt);
             self.lease.set(self.base_bytes(decoder) + self.held_bytes);
             let started = Moment::now();
-            let step = stream.advance().map_err(|error| stream_error(plan, decoder.rows(), error))?;
+            let step = stream.advance();
+            let step =
+                step.map_err(|error| stream_error(plan, attempt.part.as_ref(), decoder.rows(), error))?;
             started.add_receiving(&mut self.tally.phases);
             if let CopyOutStep::Done { rows } = step {
                 self.note(decoder, stream.bytes_received(), attempt);
@@ -381,7 +398,7 @@ impl<'a> Reader<'a> {
             return Err(cancelled());
         }
         let started = Instant::now();
-        let batch = decoder.flush().map_err(|error| decode_error(plan, error))?;
+        let batch = decoder.flush().map_err(|error| decode_error(plan, attempt.part.as_ref(), error))?;
         self.tally.phases.decode += started.elapsed().as_secs_f64();
         let Some(batch) = batch else { return Ok(()) };
         let n_rows = batch.num_rows() as u64;
@@ -484,13 +501,14 @@ impl<'a> Reader<'a> {
         stream: &mut dyn RowStream,
         decoder: &mut CopyDecoder,
         bytes: usize,
+        attempt: &Attempt,
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
         let base = self.base_bytes(decoder);
         self.make_room(plan, base + bytes + outlet.working_bytes(bytes), base, outlet)?;
         let mut source = Source { stream, phases: &mut self.tally.phases };
         decoder.decode_large(&mut source).map_err(|error| match error {
-            LargeError::Decode(error) => decode_error(plan, error),
+            LargeError::Decode(error) => decode_error(plan, attempt.part.as_ref(), error),
             LargeError::Source(error) => error.into(),
         })
     }

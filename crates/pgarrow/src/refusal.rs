@@ -9,21 +9,33 @@ use pgarrow_types::{
 use crate::choose::{has, typed};
 use crate::error::{Error, ErrorKind};
 use crate::plan::Plan;
+use crate::planner::select::find::{Mark, Part};
 
-/// Says where: table, column, type and row; and what to do.
-pub(crate) fn decode_error(plan: &Plan, error: DecodeError) -> Error {
+/// Says where: table, column, type and row; what to do; and how to see the row. `part` is what was being read.
+pub(crate) fn decode_error(plan: &Plan, part: Option<&Part>, error: DecodeError) -> Error {
     let subject = &plan.subject;
     match error {
         DecodeError::Value { column_index, column, row, cause } => {
             let planned = plan.columns.get(column_index);
             let pg_type = planned.map_or("", |column| column.type_name.as_str());
-            let row = row_of(plan, row);
+            let number = row;
+            let row = row_of(plan, part, number);
             let text = format!("{subject}, column {column:?} ({pg_type}), {row}: {cause}");
             let element = plan.element_names.get(column_index).and_then(Option::as_deref);
             let advice = planned.and_then(|column| advice(column, element, cause));
-            Error::new(ErrorKind::Value, text).advice(advice.unwrap_or_else(|| {
-                "the server, or something between, broke the binary format; please report it".to_owned()
-            }))
+            let error = Error::new(ErrorKind::Value, text);
+            match advice {
+                Some(advice) => {
+                    let test = planned.and_then(|column| test(column, cause));
+                    let mark = match &test {
+                        Some(test) => Mark::Value { column: column_index, test },
+                        None => Mark::Behind(0),
+                    };
+                    with_select(error.advice(advice), plan, part, number, mark)
+                }
+                None => error
+                    .advice("the server, or something between, broke the binary format; please report it"),
+            }
         }
         DecodeError::UnexpectedNull { .. } => {
             Error::new(ErrorKind::Value, format!("{subject}: {error}")).advice("read the table with a query")
@@ -34,10 +46,18 @@ pub(crate) fn decode_error(plan: &Plan, error: DecodeError) -> Error {
 
 /// An error of the server while it sends rows, of which so many have come. Text that it cannot convert ends them with the
 /// row in question, all before it having been sent.
-pub(crate) fn stream_error(plan: &Plan, n_rows: u64, error: pgarrow_protocol::Error) -> Error {
+pub(crate) fn stream_error(
+    plan: &Plan,
+    part: Option<&Part>,
+    n_rows: u64,
+    error: pgarrow_protocol::Error,
+) -> Error {
     let error = Error::from(error);
     match is_of_text(error.sqlstate()) {
-        true => error.context(row_of(plan, n_rows + 1)),
+        true => {
+            let error = error.context(row_of(plan, part, n_rows + 1));
+            with_select(error, plan, part, n_rows + 1, Mark::Behind(0))
+        }
         false => error,
     }
 }
@@ -52,12 +72,48 @@ pub(crate) fn is_of_damage(sqlstate: Option<&str>) -> bool {
     matches!(sqlstate, Some("XX001" | "XX002"))
 }
 
-/// A row, counted from 1 in the stream.
-fn row_of(plan: &Plan, row: u64) -> String {
-    match plan.slices.len() {
-        0 | 1 => format!("row {row}"),
-        // There are several.
-        _ => format!("row {row} of its slice"),
+/// A row, counted from 1 in its slice: which one of the part it is, and which part that is.
+fn row_of(plan: &Plan, part: Option<&Part>, row: u64) -> String {
+    let is_all = plan.slices.len() <= 1;
+    match part {
+        Some(part) => {
+            format!("row {}{}", row.saturating_sub(part.rows_before), part.place(&plan.subject, is_all))
+        }
+        None if is_all => format!("row {row}"),
+        None => format!("row {row} of its slice"),
+    }
+}
+
+/// With a SELECT that shows the row, or, where a test tells them, rows like it. A [`Mark::Behind`] is counted here.
+fn with_select(error: Error, plan: &Plan, part: Option<&Part>, row: u64, mark: Mark<'_>) -> Error {
+    let Some(part) = part else { return error };
+    let (mark, place_alone) = match mark {
+        Mark::Value { .. } => (mark, false),
+        // Text that the server cannot convert could not be shown, either.
+        Mark::Behind(_) => {
+            let before = row.saturating_sub(part.rows_before).saturating_sub(1);
+            (Mark::Behind(before), error.kind() == ErrorKind::Server)
+        }
+    };
+    let Some(select) = plan.show(part, mark, place_alone) else { return error };
+    match mark {
+        Mark::Value { .. } => error.advice(format_args!("rows like it: {select}")),
+        Mark::Behind(_) => error.advice(format_args!("it is this row, until something is changed: {select}")),
+    }
+}
+
+/// What is true of values that are refused for this reason, with `$` for the column; `None` where only the decoder knows.
+fn test(column: &PgColumn, cause: ValueError) -> Option<String> {
+    match (cause, &column.pg_type) {
+        (ValueError::Infinite, PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Interval) => {
+            Some("NOT isfinite($)".to_owned())
+        }
+        (ValueError::Infinite, PgType::Numeric(_)) => Some("$ IN ('Infinity', '-Infinity')".to_owned()),
+        (ValueError::NotANumber, PgType::Numeric(_)) => Some("$ = 'NaN'".to_owned()),
+        (ValueError::Dimensions { expected, .. }, PgType::Array(_)) => {
+            Some(format!("array_ndims($) <> {expected}"))
+        }
+        _ => None,
     }
 }
 

@@ -16,6 +16,13 @@ pub(crate) struct LoadFlags {
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
+    /// Load only these columns of the data, as in a,"B". Default: all
+    ///
+    /// Names are as in SQL: folded to lower case unless they are "quoted". The others are left out; columns of the table
+    /// that are not named have their defaults. What a load has added to the rows of --reject is left out by itself.
+    #[arg(long, value_name = "LIST", help_heading = "What")]
+    pub(crate) columns: Option<String>,
+
     /// The format. Default: by the ending of FILE (.parquet; .arrow, .feather, .ipc; .arrows), or its first bytes
     #[arg(long, value_name = "FORMAT", help_heading = "What")]
     pub(crate) format: Option<InputFormatName>,
@@ -74,11 +81,12 @@ pub(crate) struct PartFlags {
     /// that raise, policies. The file has the columns of the data, and pgarrow_row (from 1), pgarrow_sqlstate and
     /// pgarrow_reason, which may quote values. It appears when the rows are committed, also if none was bad. If a load with
     /// --commit-every fails, it has the bad rows of the parts that are committed, and the same command adds the others.
-    /// If all rows are bad, nothing is loaded, and the exit code is 4.
+    /// If all rows are bad, or each of the first 1,000, nothing is loaded, and the exit code is 4. When they are mended, the
+    /// file is loaded as it is: the columns behind are left out.
     #[arg(long, value_name = "FILE", help_heading = "Parts and bad rows")]
     pub(crate) reject: Option<PathBuf>,
 
-    /// Fail if more rows than these are bad. Default: no limit
+    /// Fail if more rows than these are bad. Default: no limit, but for a load whose first 1,000 rows are all bad
     #[arg(long, value_name = "ROWS", requires = "reject", help_heading = "Parts and bad rows")]
     pub(crate) reject_limit: Option<u64>,
 }

@@ -114,7 +114,7 @@ fn a_signal_leaves_the_target_as_it_was() {
             send(&child, signal);
             let ran = end_of(child, 10);
             assert_eq!(ran.code, Some(code), "{ran:?}");
-            assert_eq!(ran.stderr, "pgarrow: cancelling…\npgarrow: cancelled\n");
+            assert_eq!(ran.stderr, "pgarrow: cancelling…\npgarrow: cancelled; nothing was loaded\n");
             drop(stdin);
             eventually("no session is left", || place.database.n_sessions("pgarrow") == 0);
             assert_eq!((fingerprint(&place.database, "t"), oid(&place.database)), before, "{mode}");

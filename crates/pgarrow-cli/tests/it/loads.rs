@@ -492,7 +492,7 @@ fn a_signal_in_the_middle_of_a_load() {
         send(&child, signal);
         let ran = end_of(child, 5);
         assert_eq!(ran.code, Some(code), "{ran:?}");
-        assert_eq!(ran.stderr, "pgarrow: cancelling…\npgarrow: cancelled\n");
+        assert_eq!(ran.stderr, "pgarrow: cancelling…\npgarrow: cancelled; nothing was loaded\n");
         drop(stdin);
         eventually("the server has stopped", || place.database.n_sessions("pgarrow") == 0);
         assert_eq!(fingerprint(&place.database, "t"), before);

@@ -7,6 +7,7 @@ mod folders;
 mod holds;
 mod inspects;
 mod load_faults;
+mod load_meets;
 mod load_parts;
 mod load_readers;
 mod load_writers;

@@ -1,13 +1,17 @@
 //! Which errors are about a row, and what is said of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use pgarrow::escape_control;
 use pgarrow_protocol::ServerError;
 
-/// The columns that rejected rows have besides their own.
-const COLUMNS: [&str; 3] = ["pgarrow_row", "pgarrow_sqlstate", "pgarrow_reason"];
+use crate::choice::REJECTED;
+
+/// The columns that rejected rows have besides their own, and what their metadata say of them.
+const COLUMNS: [(&str, &str); 3] =
+    [("pgarrow_row", "row"), ("pgarrow_sqlstate", "sqlstate"), ("pgarrow_reason", "reason")];
 
 /// Errors that another row would not have: data_exception, integrity_constraint_violation, raise_exception,
 /// with_check_option_violation; and cardinality_violation, by which two rows of one key are refused in an upsert, and never
@@ -45,12 +49,13 @@ pub(crate) fn reason(error: &ServerError) -> String {
 pub(crate) fn reject_schema(schema: &Schema) -> SchemaRef {
     let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
     let types = [(DataType::UInt64, false), (DataType::Utf8, true), (DataType::Utf8, false)];
-    for (name, (data_type, nullable)) in COLUMNS.iter().zip(types) {
+    for ((name, what), (data_type, nullable)) in COLUMNS.iter().zip(types) {
         let mut name = (*name).to_owned();
         while fields.iter().any(|field| *field.name() == name) {
             name.push('_');
         }
-        fields.push(Arc::new(Field::new(name, data_type, nullable)));
+        let metadata = HashMap::from([(REJECTED.to_owned(), (*what).to_owned())]);
+        fields.push(Arc::new(Field::new(name, data_type, nullable).with_metadata(metadata)));
     }
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }

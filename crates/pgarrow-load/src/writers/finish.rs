@@ -6,6 +6,7 @@ use pgarrow::{Error, ErrorKind, Result};
 
 use crate::end::{End, bring_on, check_count, left_out};
 use crate::lane::Shared;
+use crate::progress::LoadStage;
 use crate::report::{LoadPhases, LoadReport};
 use crate::transaction::{commit, server_error};
 
@@ -16,7 +17,7 @@ use super::writer::Written;
 impl End {
     /// Waits for the writers, compares what the server has counted, and commits what they have made.
     pub(crate) fn commit_writers(self, shared: &Shared, writers: &Writers) -> Result<LoadReport> {
-        let (mut keeper, written) = writers.finish().map_err(|error| self.cancel.told(error))?;
+        let (mut keeper, written) = writers.finish().map_err(|error| self.told(error))?;
         let sum = |time: fn(&Written) -> Duration| written.iter().map(time).sum::<Duration>();
         let started = Instant::now();
         // A cancel request that has found the keeper idle is one that the server has forgotten.
@@ -25,14 +26,17 @@ impl End {
         let started = Instant::now();
         let committed = settled.and_then(|rows| {
             self.unless_cancelled()?;
-            let committed = commit(&mut keeper.session).map_err(|error| server_error(error, &shared.target));
-            committed.map(|()| rows)
+            self.progress.enter(LoadStage::Committing);
+            let failed = |error| self.not_committed(server_error(error, &shared.target));
+            commit(&mut keeper.session).map_err(failed)?;
+            self.progress.enter(LoadStage::Committed);
+            Ok(rows)
         });
         let rows = match committed {
             Ok(rows) => rows,
             Err(error) => {
                 let error = keeper.take_back(error);
-                return Err(self.cancel.told(error));
+                return Err(self.told(error));
             }
         };
         let commit = sum(|written| written.commit) + started.elapsed();
@@ -69,6 +73,11 @@ impl End {
     fn settle(&self, shared: &Shared, keeper: &mut Keeper, copied: u64) -> Result<u64> {
         let sent = self.rows_sent();
         let (plan, target) = (&shared.plan, &shared.target);
+        match keeper.goal {
+            Goal::Insert => self.progress.enter(LoadStage::Merging),
+            Goal::Replace(_) => self.progress.enter(LoadStage::Replacing),
+            Goal::Create(_) => {}
+        }
         let rows = match keeper.goal {
             Goal::Insert => bring_on(&mut keeper.session, plan, target, copied, sent, self.may_leave_out, 0)?,
             Goal::Create(_) | Goal::Replace(_) => {

@@ -71,7 +71,9 @@ fn a_load_that_was_cancelled_commits_nothing() {
                 loading.write(&numbers(0..9)).unwrap();
                 cancel.cancel();
             }
-            assert_eq!(refusal(loading.finish()).kind(), ErrorKind::Cancelled);
+            let error = refusal(loading.finish());
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+            assert!(error.to_string().ends_with("; nothing was loaded"), "{error}");
             assert_eq!(value(&database, "SELECT count(*)::text FROM t"), "0");
         }
     }

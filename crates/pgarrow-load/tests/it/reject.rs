@@ -176,7 +176,7 @@ fn all_rows_bad_none_bad_first_bad_last_bad() {
     database.execute("DELETE FROM t WHERE x <> -5");
     let mut not_sent: Vec<_> = (0..9000).map(|_| (Some(1 << 40), "a")).collect();
     not_sent.push((Some(1), "a"));
-    assert_eq!(check(&database, checked(), &not_sent, 5000).len(), 9000);
+    assert_eq!(check(&database, checked().with_reject_limit(9000), &not_sent, 5000).len(), 9000);
 }
 
 /// It was a success that had emptied the table.
@@ -187,11 +187,18 @@ fn a_load_all_of_whose_rows_are_bad_has_failed() {
     let checked = || rejecting().with_conversions(Conversions::Check).with_mode(LoadMode::Truncate);
     for x in [13, 1 << 40] {
         let rows: Vec<_> = (0..5000).map(|_| (Some(x), "a")).collect();
-        for options in [checked(), checked().with_restart_key("all")] {
+        let told = || checked().with_reject_limit(5000);
+        for (options, n_rows) in [
+            (checked(), "first 1000"),
+            (told(), "5000"),
+            (checked().with_restart_key("all"), "first 1000"),
+            (told().with_restart_key("all"), "5000"),
+        ] {
             let error = refusal(sift(&database, options, &rows, 3000));
             assert_eq!(error.kind(), ErrorKind::Server);
             let text = error.to_string();
-            assert!(text.contains("none of the 5000 rows could be loaded; nothing was loaded"), "{text}");
+            assert!(text.contains(&format!("none of the {n_rows} rows could be loaded")), "{text}");
+            assert!(text.contains("; nothing was loaded"), "{text}");
             assert!(!text.contains("not final"), "{text}");
             assert_eq!(fingerprint(&database, "t"), before);
         }

@@ -63,6 +63,7 @@ impl Request {
                 .refused(),
         };
         let selection = Selection::of_query(statement.text(), &chosen.columns);
+        let selection = if self.parameters.is_empty() { selection.told() } else { selection };
         scan(&mut keeper.session, &mut chosen, &selection, false)?;
         let plan = plan(subject, None, chosen, selection, slices, &opened.options, &keeper.facts);
         Ok(Opening::engine(keeper, vec![plan], opened))

@@ -11,6 +11,8 @@
 //! Operators name their schema, since the search path is the user's: his filter needs it. A filter and a query
 //! stand on lines of their own, since they may end in a comment.
 
+pub(crate) mod find;
+
 use pgarrow_catalog::{Relation, quote_identifier, quote_literal};
 use pgarrow_types::{PgColumn, PgType, oid};
 
@@ -22,6 +24,8 @@ use crate::slice::{KeyType, SliceRange, SliceRead, SliceSubject};
 pub(crate) struct Selection {
     columns: Vec<Item>,
     from: Origin,
+    /// A query has no values in it that were bound to it.
+    may_be_told: bool,
 }
 
 /// A column of the result.
@@ -53,12 +57,12 @@ impl Selection {
     /// Columns of a table, and a condition for its rows.
     pub(crate) fn of_table(relation: &Relation, columns: &[PgColumn], filter: Option<&str>) -> Self {
         let from = Origin::Table { relation: relation.clone(), filter: filter.map(str::to_owned) };
-        Self { columns: items(columns), from }
+        Self { columns: items(columns), from, may_be_told: false }
     }
 
     /// A query, and the columns of its result.
     pub(crate) fn of_query(query: &str, columns: &[PgColumn]) -> Self {
-        Self { columns: items(columns), from: Origin::Query(query.to_owned()) }
+        Self { columns: items(columns), from: Origin::Query(query.to_owned()), may_be_told: false }
     }
 
     /// The SELECT of a slice, without a COPY around it.

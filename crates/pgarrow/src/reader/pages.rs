@@ -55,6 +55,7 @@ impl Reader<'_> {
     ) -> Result<()> {
         for (relation, only) in &slice.relations {
             let alone = PlannedSlice { relations: vec![(relation.clone(), *only)], ..slice.clone() };
+            attempt.reads(&alone, None, decoder);
             let Some(table) = plan.pages.of(relation) else {
                 self.read_stream(session, plan, &plan.select(&alone), decoder, attempt, outlet)?;
                 continue;
@@ -80,7 +81,8 @@ impl Reader<'_> {
                 None => relation_sizes(session, &[relation.oid])?.first().map_or(0, |size| size.pages),
             };
             reading.decoder.restart();
-            let mut heap = Heap { plan, relation, table, session, decoder, attempt, outlet, reader: self };
+            let mut heap =
+                Heap { plan, relation, alone, table, session, decoder, attempt, outlet, reader: self };
             heap.session.execute(SAVEPOINT)?;
             heap.read(&mut reading, from, to)?;
             heap.session.execute(RELEASE)?;
@@ -110,6 +112,8 @@ struct Heap<'h, 'r> {
     reader: &'h mut Reader<'r>,
     plan: &'h Plan,
     relation: &'h Relation,
+    /// The part of the slice that is its.
+    alone: PlannedSlice,
     table: PageTable<'h>,
     session: &'h mut Session,
     decoder: &'h mut CopyDecoder,
@@ -187,6 +191,8 @@ impl Heap<'_, '_> {
     /// Reads the rows from a line pointer of a page to before another page, by COPY.
     fn copy(&mut self, from: (u64, u16), to: u64) -> Result<()> {
         let select = self.plan.select_tids(self.relation, from, to);
+        let alone = self.alone.clone();
+        self.attempt.reads(&alone, Some((from, to)), self.decoder);
         let Self { reader, plan, session, decoder, attempt, outlet, .. } = self;
         reader.read_stream(session, plan, &select, decoder, attempt, &mut **outlet)
     }

@@ -43,6 +43,7 @@ mod params;
 mod planning;
 mod pooler;
 mod readers;
+mod refused;
 mod relations;
 mod relatives;
 mod render;

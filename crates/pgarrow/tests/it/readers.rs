@@ -219,7 +219,12 @@ fn the_first_failure_is_the_one_that_is_told() {
     );
     let run = source(&database).table("e").options(pages(4)).open().unwrap();
     let error = collect(run).unwrap_err();
-    assert_error(&error, ErrorKind::Value, None, &["public.e", "\"d\"", "date", "of its slice"]);
+    assert_error(
+        &error,
+        ErrorKind::Value,
+        None,
+        &["public.e", "\"d\"", "date", "from ctid (", "rows like it: SELECT"],
+    );
     wait_until_no_sessions(&database);
 }
 

@@ -1,0 +1,220 @@
+//! Where a row is that an export has stopped at, and a SELECT that shows it.
+//!
+//! Such a SELECT is for people: it goes into psql as it is. It names the range that was being read, and either what is
+//! special about the value, or how many rows of the range come before, in the order that COPY has sent them in.
+
+use pgarrow_catalog::{Relation, RelationKind, quote_identifier, quote_literal};
+
+use super::{Origin, Selection, name_of};
+use crate::planner::PlannedSlice;
+use crate::slice::SliceRange;
+
+/// A longer query would hide what is said about it.
+const QUERY_BYTES_MAX: usize = 2000;
+
+/// Relations of one slice that are named, at most.
+const NAMED_MAX: usize = 3;
+
+/// Rows that are shown of those that have such a value.
+const SHOWN_MAX: usize = 10;
+
+/// The part of an export that one statement reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) slice: PlannedSlice,
+    /// Of its one relation, only the rows from a line pointer of a page to before another page.
+    pub(crate) tids: Option<((u64, u16), u64)>,
+    /// Rows of the slice that other statements have read before.
+    pub(crate) rows_before: u64,
+}
+
+/// What tells rows from others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mark<'a> {
+    /// A value of the column with this index, of which this has to be true; `$` stands for the column.
+    Value { column: usize, test: &'a str },
+    /// So many rows come before.
+    Behind(u64),
+}
+
+impl Part {
+    /// The part in words that stand behind `row 5`: empty for the whole of what is read. `subject` is named already;
+    /// `is_all`: there is no other slice.
+    pub(crate) fn place(&self, subject: &str, is_all: bool) -> String {
+        let of_leaf = |relations: &[(Relation, bool)]| match relations {
+            [] => String::new(),
+            _ if is_all => String::new(),
+            [(relation, _)] if relation.to_string() == subject => String::new(),
+            [(relation, _)] => format!(" of {relation}"),
+            many => {
+                let names = many.iter().take(NAMED_MAX).map(|(relation, _)| relation.to_string());
+                let names = names.collect::<Vec<_>>().join(", ");
+                match many.len().saturating_sub(NAMED_MAX) {
+                    0 => format!(" of {names}"),
+                    n_more => format!(" of {names} and {n_more} more, in this order"),
+                }
+            }
+        };
+        let range = match (self.tids, &self.slice.range) {
+            (Some(((page, offset), _)), _) => format!(" from ctid ({page},{offset}) on"),
+            (None, SliceRange::Whole) => String::new(),
+            (None, SliceRange::Pages { from, .. }) => format!(" from ctid ({from},0) on"),
+            (None, range @ SliceRange::Key { column, .. }) => {
+                format!(" of those with {}", bounds(range, &quote_identifier(column)).join(" AND "))
+            }
+        };
+        let leaf = match self.slice.range {
+            // The key's range is of what the user has named.
+            SliceRange::Key { .. } => String::new(),
+            SliceRange::Whole | SliceRange::Pages { .. } => of_leaf(&self.slice.relations),
+        };
+        format!("{leaf}{range}")
+    }
+}
+
+impl Selection {
+    /// The same of a query without values of the user's in it: it may be repeated in messages.
+    pub(crate) fn told(mut self) -> Self {
+        self.may_be_told = true;
+        self
+    }
+
+    /// A SELECT of all columns, or of the place alone, of the rows in a part that are told from others by this. None where it
+    /// could not be put into one line, or would be too long, or tell what is nobody's business.
+    pub(crate) fn show(&self, part: &Part, mark: Mark<'_>, place_alone: bool) -> Option<String> {
+        match &self.from {
+            Origin::Table { relation, filter } => {
+                self.show_rows(relation, filter.as_deref(), part, mark, place_alone)
+            }
+            Origin::Query(_) if !self.may_be_told => None,
+            Origin::Query(query) => self.show_of_query(query, part, mark),
+        }
+    }
+
+    fn show_rows(
+        &self,
+        relation: &Relation,
+        filter: Option<&str>,
+        part: &Part,
+        mark: Mark<'_>,
+        place_alone: bool,
+    ) -> Option<String> {
+        let filter = filter.map(in_one_line);
+        let (test, end) = match mark {
+            Mark::Value { column, test } => {
+                let name = quote_identifier(&self.columns.get(column)?.name);
+                (Some(test.replace('$', &name)), format!(" LIMIT {SHOWN_MAX}"))
+            }
+            Mark::Behind(0) => (None, " LIMIT 1".to_owned()),
+            Mark::Behind(rows) => (None, format!(" OFFSET {rows} LIMIT 1")),
+        };
+        // Without the filter, rows with such a value are shown that were not read, too; by its number it would be another row.
+        let filter = match (filter, &test) {
+            (None, _) => None,
+            (Some(Some(filter)), _) => Some(format!("({filter})")),
+            (Some(None), Some(_)) => None,
+            (Some(None), None) => return None,
+        };
+        let (leaf, only) = match part.slice.relations.as_slice() {
+            [(leaf, only)] => (leaf, *only),
+            // A row by its number is one of the leaves', in their order.
+            _ if test.is_none() => return None,
+            _ => (relation, false),
+        };
+        let has_tids = matches!(
+            leaf.kind,
+            RelationKind::Table | RelationKind::MaterializedView | RelationKind::PartitionedTable
+        );
+        let mut conditions = match (part.tids, &part.slice.range) {
+            (Some((from, to)), _) => tids(from, Some((to, 0))),
+            (None, SliceRange::Pages { from, to }) => tids((*from, 0), to.map(|to| (to, 0))),
+            // Of these, rows come in the order of their places, whoever else reads the table.
+            (None, SliceRange::Whole) if has_tids && only && test.is_none() => tids((0, 0), None),
+            (None, SliceRange::Whole) => Vec::new(),
+            (None, range @ SliceRange::Key { column, .. }) => bounds(range, &quote_identifier(column)),
+        };
+        conditions.extend(test);
+        conditions.extend(filter);
+        let list = match (has_tids, only || leaf.kind == RelationKind::MaterializedView) {
+            (true, true) => "ctid",
+            (true, false) => "tableoid::regclass, ctid",
+            (false, _) => "",
+        };
+        let list = match (list, place_alone) {
+            ("", _) => "*".to_owned(),
+            (list, true) => list.to_owned(),
+            (list, false) => format!("{list}, *"),
+        };
+        let only = if only { "ONLY " } else { "" };
+        let alias = match leaf.oid == relation.oid {
+            true => String::new(),
+            false => format!(" AS {}", quote_identifier(&relation.name)),
+        };
+        let table = leaf.quoted();
+        Some(format!("SELECT {list} FROM {only}{table}{alias}{}{end}", super::where_clause(&conditions)))
+    }
+
+    fn show_of_query(&self, query: &str, part: &Part, mark: Mark<'_>) -> Option<String> {
+        let query = in_one_line(query.trim_end().trim_end_matches(';'))?;
+        let index_of_key = match &part.slice.range {
+            SliceRange::Key { column, .. } => self.columns.iter().position(|item| item.name == *column),
+            SliceRange::Whole | SliceRange::Pages { .. } => None,
+        };
+        let key = index_of_key.map(|index| bounds(&part.slice.range, &name_of(index)));
+        let mut conditions = key.unwrap_or_default();
+        let end = match mark {
+            Mark::Value { column, test } => {
+                conditions.push(test.replace('$', &name_of(column)));
+                format!(" LIMIT {SHOWN_MAX}")
+            }
+            Mark::Behind(0) => " LIMIT 1".to_owned(),
+            Mark::Behind(rows) => format!(" OFFSET {rows} LIMIT 1"),
+        };
+        // Its columns' own names may be equal, or none.
+        let names = match conditions.is_empty() {
+            true => String::new(),
+            false => {
+                let names: Vec<String> = (0..self.columns.len()).map(name_of).collect();
+                format!(" ({})", names.join(", "))
+            }
+        };
+        let text = format!("SELECT * FROM ({query}) AS q{names}{}{end}", super::where_clause(&conditions));
+        (text.len() <= QUERY_BYTES_MAX).then_some(text)
+    }
+}
+
+/// What places in a heap lie between.
+fn tids(from: (u64, u16), to: Option<(u64, u16)>) -> Vec<String> {
+    let bound = |operator: &str, (page, offset): (u64, u16)| format!("ctid {operator} '({page},{offset})'");
+    std::iter::once(bound(">=", from)).chain(to.map(|to| bound("<", to))).collect()
+}
+
+/// What keys lie between.
+fn bounds(range: &SliceRange, name: &str) -> Vec<String> {
+    let SliceRange::Key { from, to, nulls, .. } = range else { return Vec::new() };
+    let bound = |operator: &str, value: &String| {
+        format!("{name} {operator} {}", quote_literal(value).unwrap_or_default())
+    };
+    let bounds: Vec<String> =
+        from.iter().map(|from| bound(">=", from)).chain(to.iter().map(|to| bound("<", to))).collect();
+    match (bounds.is_empty(), nulls) {
+        (false, false) => bounds,
+        (false, true) => vec![format!("({} OR {name} IS NULL)", bounds.join(" AND "))],
+        (true, _) => vec![format!("{name} IS NULL")],
+    }
+}
+
+/// The same SQL without line ends; none where one of them, or of what looks like one, may mean something: it may be in a
+/// literal, or end a comment.
+fn in_one_line(sql: &str) -> Option<String> {
+    let has_lines = sql.contains(['\n', '\r', '\u{c}', '\u{b}']);
+    let may_matter = sql.contains("--") || sql.contains(['\'', '"', '$']);
+    let sql = sql.trim();
+    if sql.contains("--")
+        || (has_lines && may_matter)
+        || sql.chars().any(|c| c.is_control() && !c.is_whitespace())
+    {
+        return None;
+    }
+    Some(sql.replace(|c: char| c.is_control(), " "))
+}

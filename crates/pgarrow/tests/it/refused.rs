@@ -1,0 +1,143 @@
+//! A value that stops an export can be found: the error says where it is, and has a SELECT that shows it.
+
+use pgarrow::{ErrorKind, ExportOptions, Extract, NumericForm, ReadMode, TypeOptions};
+use pgarrow_testkit::{Capability, Database, require};
+
+use crate::pages_planning::{by, inspected, require_pages, vacuum};
+use crate::support::{database, oracle, refusal, server_text, source};
+
+/// The SELECT that an error has behind its other advice.
+fn select(text: &str) -> &str {
+    let (_, select) = text.split_once(": SELECT ").unwrap_or_else(|| panic!("no SELECT in {text}"));
+    &text[text.len() - select.len() - "SELECT ".len()..]
+}
+
+/// What the export is refused with; its SELECT shows these rows, by the text of their column `id`.
+fn finds(database: &Database, extract: Extract<'_>, ids: &[i64]) -> String {
+    let error = refusal(extract);
+    assert_eq!(error.kind(), ErrorKind::Value, "{error}");
+    let text = error.to_string();
+    assert!(!text.contains("secret"), "{text}");
+    let select = select(&text);
+    let sql = format!("SELECT id FROM ({select}) AS of_error ORDER BY id");
+    let found = server_text(&mut oracle(database), &sql);
+    let wanted: Vec<_> = ids.iter().map(|id| vec![Some(id.to_string())]).collect();
+    assert_eq!(found, wanted, "{text}");
+    text
+}
+
+fn small() -> ExportOptions {
+    ExportOptions::default().with_slice_bytes(64 << 10).with_read_mode(ReadMode::Copy)
+}
+
+/// `d` is infinite in row 15,000; `late` is beyond Arrow's years in row 17,000, and `n` has too many digits in row 18,000.
+const TABLE: &str = "CREATE TABLE \"E\" AS SELECT g::int8 AS id, date '2020-01-01' + g AS d, \
+      timestamp '2020-01-01' AS late, g::numeric AS n, 'secret' || g AS t, ARRAY[g] AS a FROM generate_series(1, 20000) AS g; \
+    UPDATE \"E\" SET d = 'infinity' WHERE id = 15000; UPDATE \"E\" SET late = '294276-12-31' WHERE id = 17000; \
+    UPDATE \"E\" SET n = 0.12345 WHERE id = 18000; UPDATE \"E\" SET a = '{{1,2},{3,4}}' WHERE id = 19000; VACUUM FULL \"E\"; ANALYZE \"E\"";
+
+/// "row 1 of its slice" was all that there was.
+#[test]
+fn a_value_in_a_slice_of_pages() {
+    require!(Capability::Server);
+    let database = database("refused_pages", "SELECT");
+    // VACUUM runs in no transaction.
+    TABLE.split("; ").for_each(|statement| database.execute(statement));
+    let source = source(&database);
+    let table = |column: &str| source.table("\"E\"").columns(["id", column]).options(small());
+    let text = finds(&database, table("d"), &[15_000]);
+    assert!(
+        text.contains(" from ctid (")
+            && text.contains("rows like it: SELECT ctid, * FROM ONLY \"public\".\"E\" WHERE ctid >= '("),
+        "{text}"
+    );
+    assert!(text.contains("row ") && text.contains("AND NOT isfinite(\"d\") LIMIT 10"), "{text}");
+    // Only the decoder knows which values do not fit: the row is told by those before.
+    let text = finds(&database, table("late"), &[17_000]);
+    assert!(
+        text.contains("it is this row, until something is changed: SELECT ctid, * FROM ONLY")
+            && text.contains(" OFFSET "),
+        "{text}"
+    );
+    let choice = NumericForm::Decimal(pgarrow::Decimal::new(10, 2).unwrap());
+    let decimals = small().with_types(TypeOptions { numeric: choice, ..TypeOptions::default() });
+    finds(&database, table("n").options(decimals), &[18_000]);
+    let text = finds(&database, table("a"), &[19_000]);
+    assert!(text.contains("array_ndims(\"a\") <> 1"), "{text}");
+    // One slice for all of it, and one for each leaf.
+    let whole = || ExportOptions::default().with_read_mode(ReadMode::Copy);
+    let text = finds(&database, table("late").options(whole()), &[17_000]);
+    assert!(text.contains("row 17000:") && text.contains(" OFFSET 16999 LIMIT 1"), "{text}");
+    for by in [ReadMode::Select, ReadMode::Cursor] {
+        finds(&database, table("late").options(small().with_read_mode(by)), &[17_000]);
+    }
+    // With a filter the row is another one; one that would not survive in a line is left out where it can be.
+    let text = finds(&database, table("late").filter("id % 2 = 0"), &[17_000]);
+    assert!(text.contains("AND (id % 2 = 0) OFFSET "), "{text}");
+    let text = finds(&database, table("d").filter("id > 5 -- of all\n"), &[15_000]);
+    assert!(!text.contains("of all"), "{text}");
+    let text = refusal(table("late").filter("id > 5 -- of all\n")).to_string();
+    assert!(!text.contains("SELECT") && text.contains(" from ctid ("), "{text}");
+}
+
+#[test]
+fn a_value_in_partitions_and_ranges_of_a_key() {
+    require!(Capability::Server);
+    let database = database(
+        "refused_leaves",
+        "CREATE TABLE p (id int8, d date, late timestamp) PARTITION BY RANGE (id); \
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (5000); \
+         CREATE TABLE \"P 2\" PARTITION OF p FOR VALUES FROM (5000) TO (100000); \
+         INSERT INTO p SELECT g, '2020-01-01', '2020-01-01' FROM generate_series(1, 9000) g; \
+         UPDATE p SET d = '-infinity' WHERE id = 7000; UPDATE p SET late = '294276-12-31' WHERE id = 8000; \
+         CREATE VIEW v AS SELECT * FROM p; ANALYZE p, p1, \"P 2\"",
+    );
+    let source = source(&database);
+    let table = |name: &str, column: &str| source.table(name).columns(["id", column]);
+    // Small ones are read together, large ones by pages.
+    let text = finds(&database, table("p", "d"), &[7000]);
+    assert!(
+        text.contains("SELECT tableoid::regclass, ctid, * FROM \"public\".\"p\" WHERE NOT isfinite"),
+        "{text}"
+    );
+    for column in ["d", "late"] {
+        let id = if column == "d" { 7000 } else { 8000 };
+        let text = finds(&database, table("p", column).options(small()), &[id]);
+        assert!(text.contains("\"public\".\"P 2\" AS \"p\" WHERE ctid >= "), "{text}");
+        let by_key = || ExportOptions::default().with_split_on("id").with_slice_bytes(20_000).with_readers(2);
+        for name in ["v", "p"] {
+            let text = finds(&database, table(name, column).options(by_key()), &[id]);
+            assert!(text.contains(" of those with \"id\" >= '"), "{text}");
+        }
+        let query = format!("select id, {column} from v order by id;");
+        finds(&database, source.query(query.as_str()), &[id]);
+        let query = format!("select id, {column} from v");
+        let error = refusal(source.query(query.as_str()).options(by_key())).to_string();
+        assert!(error.contains("c1 >= '") && error.contains(") AS q (c1, c2) WHERE"), "{error}");
+        let found = server_text(&mut oracle(&database), select(&error));
+        assert_eq!(found[0][0], Some(id.to_string()), "{error}");
+    }
+    // What was bound to a query is not told.
+    let text = refusal(source.query("select id, d, $1::text from p").bind(Some("secret"))).to_string();
+    assert!(!text.contains("SELECT"), "{text}");
+}
+
+/// What pages cannot give is read by COPY from the very line pointer on.
+#[test]
+fn a_value_on_a_page() {
+    require_pages!();
+    let database = inspected("refused_by_pages", "SELECT");
+    TABLE.split("; ").for_each(|statement| database.execute(statement));
+    vacuum(&database, "\"E\"");
+    let source = source(&database);
+    for (column, id) in [("d", 15_000), ("late", 17_000)] {
+        let table = || source.table("\"E\"").columns(["id", column]).options(by(ReadMode::Pages));
+        let text = finds(&database, table(), &[id]);
+        let found = server_text(&mut oracle(&database), &format!("SELECT ctid FROM \"E\" WHERE id = {id}"));
+        let page = found[0][0].as_deref().unwrap().split(',').next().unwrap().to_owned();
+        assert!(text.contains(&format!(" from ctid {page},")), "{text}: {page}");
+    }
+    // Of a page that is not all-visible, the row is counted from its beginning.
+    database.execute("UPDATE \"E\" SET t = t WHERE id = 17001");
+    finds(&database, source.table("\"E\"").columns(["id", "late"]).options(by(ReadMode::Pages)), &[17_000]);
+}
