@@ -24,6 +24,7 @@ pub(crate) use allowed::restarted;
 use crate::end::bring_on;
 use crate::lane::{Lane, LaneTally, Shared};
 use crate::marks::Mark;
+use crate::names::{Names, Proof};
 use crate::options::{LoadMode, LoadOptions};
 use crate::pipe::{Pipe, ended_before};
 use crate::plan::Plan;
@@ -52,6 +53,8 @@ pub(crate) struct Batchwise {
     pub(crate) skipped: u64,
     /// Rows of the data since the last commit.
     uncommitted: u64,
+    /// Rows that were rejected in the transactions before.
+    rejected_before: u64,
     /// Rows that the server has counted.
     pub(crate) loaded: u64,
     pub(crate) tally: LaneTally,
@@ -113,6 +116,7 @@ impl Batchwise {
             given: 0,
             skipped,
             uncommitted: 0,
+            rejected_before: 0,
             loaded: 0,
             tally: LaneTally::default(),
             send: Duration::ZERO,
@@ -297,6 +301,8 @@ impl Batchwise {
             return Err(Error::new(ErrorKind::Server, text).advice(outcome(self.committed())));
         }
         self.target.may_leave_out = now.may_leave_out;
+        self.target.names = now.names;
+        self.rejected_before = self.sieve.as_ref().map_or(0, |sieve| sieve.rejected);
         if let Some(sieve) = &mut self.sieve {
             sieve.may_leave_out = now.may_leave_out;
             sieve.committed = committed;
@@ -334,7 +340,15 @@ impl Batchwise {
             State::Begun(session) => (session, &self.target.replacement),
             _ => return Err(ended_before()),
         };
+        // What was rolled back for rows that were rejected has left no locks.
+        let rejected = self.sieve.as_ref().map_or(0, |sieve| sieve.rejected);
+        let proof = if rejected > self.rejected_before { Proof::Schemas } else { Proof::Locks };
+        let mut names = &self.target.names;
+        let (no_names, marks) = (Names::default(), mark.as_ref().map(|mark| mark.oid));
         if let Some(replacement) = replacement {
+            // Behind it, the names mean what it has made of them.
+            names.prove(session, proof, &shown, &[]).map_err(|error| with_outcome(error, committed))?;
+            names = &no_names;
             self.progress.enter(LoadStage::Replacing);
             replacement.finish(session)?;
         }
@@ -342,6 +356,9 @@ impl Batchwise {
             mark.advance(session, &shown, rows, is_complete)
                 .map_err(|error| error.advice(outcome(committed)))?;
         }
+        names
+            .prove(session, proof, &shown, marks.as_slice())
+            .map_err(|error| with_outcome(error, committed))?;
         // However late the server hears of it.
         if self.cancel.is_requested() {
             return Err(self.cancel.told(ended_before()));

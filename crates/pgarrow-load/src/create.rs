@@ -7,6 +7,7 @@ use pgarrow::{Error, ErrorKind, Result, quote_identifier};
 use pgarrow_catalog::{Relation, RelationName, quote_literal, relation, resolve, type_by_name};
 use pgarrow_protocol::Session;
 
+use crate::names::{is_alone_held, replaced};
 use crate::options::{LoadOptions, TypesFrom};
 use crate::transaction::server_error;
 
@@ -34,9 +35,14 @@ pub(crate) fn create(
     comment(session, &table, &fields)?;
     let made = resolve(session, name)?;
     // Without a schema, a name may mean a table in a schema before the one that tables are made in.
-    relation(session, made.oid)?.ok_or_else(|| {
+    let made = relation(session, made.oid)?.ok_or_else(|| {
         Error::new(ErrorKind::Server, format!("{table} was made, and is not there; name its schema"))
-    })
+    })?;
+    match is_alone_held(session, &made)? {
+        true => Ok(made),
+        // It would be loaded, although it was there before.
+        false => Err(replaced(&made, "made")),
+    }
 }
 
 /// Adds these columns to the table. All may be NULL: there are rows without them.

@@ -8,6 +8,7 @@ use pgarrow_protocol::Session;
 
 use crate::batchwise::Batchwise;
 use crate::lane::{LaneTally, Shared};
+use crate::names::Proof;
 use crate::options::{LoadMethod, LoadMode};
 use crate::pipe::{Copied, ended_before};
 use crate::plan::{Plan, Staging};
@@ -208,6 +209,8 @@ impl End {
             shared.committed,
         )?;
         warnings.extend(left_out(&shared.plan, sent, rows));
+        let proven = shared.plan.tables.prove(session, Proof::Locks, &shared.target, &[]);
+        proven.map_err(|error| with_outcome(error, shared.committed))?;
         if let Some(replacement) = &shared.plan.replacement {
             self.progress.enter(LoadStage::Replacing);
             replacement.finish(session)?;

@@ -31,6 +31,7 @@ mod lane;
 mod load;
 mod loading;
 mod marks;
+mod names;
 mod options;
 mod own_locks;
 mod pipe;

@@ -340,7 +340,7 @@ fn plan_all(
         _ => target::open_again(session, name, schema, &options, committed),
     };
     let planned = found.and_then(|target| {
-        mark.as_ref().map_or(Ok(()), |mark| mark.check_target(&target.shown))?;
+        mark.as_ref().map_or(Ok(()), |mark| mark.check_target(&target.shown, target.names.schema()))?;
         let mut plan = plan::plan(session, &target, schema, &options)?;
         plan.warnings.extend(swept);
         Ok((target, plan))

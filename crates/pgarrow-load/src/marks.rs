@@ -18,6 +18,7 @@ use pgarrow_protocol::Session;
 
 pub(crate) use key::{Stamp, restart_key};
 
+use crate::names::opened;
 use crate::options::LoadOptions;
 use crate::transaction::{begin, commit};
 
@@ -37,6 +38,9 @@ pub(crate) struct Mark {
     /// Rows of the data that are loaded, or were rejected.
     pub(crate) rows: u64,
     pub(crate) is_complete: bool,
+    /// The table's OID, and its schema's.
+    pub(crate) oid: u32,
+    schema: u32,
     /// The target that a mark of this key was made for.
     target: Option<String>,
 }
@@ -66,13 +70,19 @@ pub(crate) fn open(
     }
     trust::check(session, &schema, oid)?;
     lock(session, &table, key, options)?;
-    let mut mark = Mark { table, key: key.to_owned(), rows: 0, is_complete: false, target: None };
+    let key_of = key.to_owned();
+    let mut mark = Mark { table, key: key_of, rows: 0, is_complete: false, oid: 0, schema: 0, target: None };
     mark.read(session)?;
     if let Some(target) = &target
         && mark.is_new()
     {
         key::check_others(session, &mark.table, key, &target.to_string(), options)?;
     }
+    // Whatever the name means when the mark is moved.
+    (mark.oid, mark.schema) = match opened(session, TABLE)?.as_slice() {
+        [marks] => *marks,
+        _ => return Err(mark.replaced()),
+    };
     commit(session).map_err(|error| before_rows(of_marks(error, &mark.table)))?;
     Ok(mark)
 }
@@ -166,9 +176,10 @@ impl Mark {
         self.rows == 0 && !self.is_complete
     }
 
-    /// A mark is of one table.
-    pub(crate) fn check_target(&self, target: &str) -> Result<()> {
+    /// A mark is of one table, and stands beside it. `schema`: the OID of the target's.
+    pub(crate) fn check_target(&self, target: &str, schema: Option<u32>) -> Result<()> {
         match &self.target {
+            _ if schema.is_some_and(|schema| schema != self.schema) => Err(self.replaced()),
             Some(marked) if marked != target => {
                 let text = format!(
                     "this restart key is that of a load into {marked}, and this one is into {target}"
@@ -177,6 +188,11 @@ impl Mark {
             }
             _ => Ok(()),
         }
+    }
+
+    fn replaced(&self) -> Error {
+        let text = format!("{} was replaced by another table while it was looked up", self.table);
+        Error::new(ErrorKind::Server, text).advice("start again")
     }
 
     /// Says in the open transaction that so many rows of the data are done.

@@ -16,6 +16,7 @@ use crate::create::is_made_of;
 use crate::detour::{Detour, as_text};
 use crate::exact::{Look, made_of_others, needs_zone};
 use crate::insert::{InsertColumn, Inserts};
+use crate::names::Names;
 use crate::options::{IdentityValues, LoadMethod, LoadOptions};
 use crate::pipe::Way;
 use crate::replace::Replacement;
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) staging: Option<Staging>,
     /// The table is a new one, which takes another's place at the end.
     pub(crate) replacement: Option<Replacement>,
+    /// What its statements name.
+    pub(crate) tables: Names,
     pub(crate) columns: Vec<LoadColumnReport>,
     pub(crate) warnings: Vec<String>,
 }
@@ -212,6 +215,7 @@ pub(crate) fn plan(
         inserts,
         staging,
         replacement: target.replacement.clone(),
+        tables: target.names.clone(),
         columns,
         warnings,
     })

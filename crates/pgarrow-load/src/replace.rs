@@ -17,6 +17,7 @@ use pgarrow::{Error, ErrorKind, Result, quote_identifier, without_read_timeout};
 use pgarrow_catalog::{Relation, RelationKind, quote_literal, relation as relation_of};
 use pgarrow_protocol::{Row, Session};
 
+use crate::names::{Names, Proof};
 use crate::transaction::server_error;
 use crate::writers::name_beside;
 
@@ -45,6 +46,7 @@ impl Replacement {
         // Others read and write; who would change it waits.
         let lock = format!("LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE");
         session.execute(&lock).map_err(failed)?;
+        let names = Names::of(session, &[&old])?;
         obstacles::check(session, &old)?;
         let name = name_beside(&old.name);
         let new = format!("{}.{}", quote_identifier(&old.schema), quote_identifier(&name));
@@ -61,6 +63,8 @@ impl Replacement {
         replacement.try_owner(session)?;
         let counting = replacement.go_on_counting(session)?;
         session.execute(&counting).map_err(|error| server_error(error, &replacement.old.to_string()))?;
+        // It could be like another one.
+        names.prove(session, Proof::Schemas, &replacement.old.to_string(), &[])?;
         Ok(replacement)
     }
 
@@ -83,6 +87,7 @@ impl Replacement {
     fn take_place(&self, session: &mut Session) -> Result<()> {
         let Self { old, new, definition } = self;
         let failed = |error| server_error(error, &old.to_string());
+        let names = Names::of(session, &[old, new])?;
         // They take as long as the table is large. Whoever reads the tables that they refer to is not in the way.
         for statement in self.foreign_keys(session)? {
             session.execute(&statement).map_err(|error| match error.sqlstate() {
@@ -116,7 +121,10 @@ impl Replacement {
             Some("2BP01") => failed(error)
                 .advice("somebody has made something that needs this very table; --mode truncate keeps it"),
             _ => failed(error),
-        })
+        })?;
+        // Of what was dropped and renamed, locks tell no names.
+        let proven = names.prove(session, Proof::Schemas, &old.to_string(), &[]);
+        proven.map_err(|error| error.advice("nothing was loaded"))
     }
 
     /// Whether the new one can be given to the old one's owner is found out now.

@@ -10,6 +10,7 @@ use pgarrow_protocol::Session;
 
 use crate::choice::is_of_rejects;
 use crate::create::{add_columns, create};
+use crate::names::{Names, replaced};
 use crate::options::{LoadMethod, LoadMode, LoadOptions, OnConflict};
 use crate::own_locks::{refuse_exclusive, within_bounds};
 use crate::replace::Replacement;
@@ -26,6 +27,8 @@ pub(crate) struct Target {
     /// The table in between that several writers fill, if there is one.
     pub(crate) stage: Option<RelationName>,
     pub(crate) columns: Vec<TargetColumn>,
+    /// What the statements name, as it was when it was locked.
+    pub(crate) names: Names,
     /// A trigger, or the choice for rows whose key is there, may leave rows out.
     pub(crate) may_leave_out: bool,
     pub(crate) warnings: Vec<String>,
@@ -60,6 +63,7 @@ pub(crate) fn open(
         replacement,
         stage: None,
         columns: Vec::new(),
+        names: Names::default(),
         may_leave_out: false,
         warnings,
     };
@@ -152,6 +156,7 @@ fn look_again(
         replacement: None,
         stage: None,
         columns: Vec::new(),
+        names: Names::default(),
         may_leave_out: false,
         warnings: Vec::new(),
     };
@@ -170,10 +175,13 @@ impl Target {
         // Between its name and its lock, another table may have taken its name.
         let named = self.replacement.as_ref().map_or(&self.relation, Replacement::replaced);
         if find(session, name)?.oid != named.oid {
-            let text =
-                format!("{} was replaced by another table while it was looked up; start again", self.shown);
-            return Err(Error::new(ErrorKind::Server, text));
+            return Err(replaced(named, "looked up"));
         }
+        let tables: Vec<&Relation> = match &self.replacement {
+            Some(replacement) => vec![replacement.table(), replacement.replaced()],
+            None => vec![&self.relation],
+        };
+        self.names = Names::of(session, &tables)?;
         let relation = &self.relation;
         self.columns = target_columns(session, relation)?;
         if options.add_columns {

@@ -6,9 +6,10 @@ use pgarrow::{Error, ErrorKind, Result};
 
 use crate::end::{End, bring_on, check_count, left_out};
 use crate::lane::Shared;
+use crate::names::Proof;
 use crate::progress::LoadStage;
 use crate::report::{LoadPhases, LoadReport};
-use crate::transaction::{commit, server_error};
+use crate::transaction::{commit, server_error, with_outcome};
 
 use super::Writers;
 use super::keeper::{Goal, Keeper};
@@ -87,6 +88,8 @@ impl End {
             }
         };
         keeper.settle()?;
+        let proven = keeper.names.prove(&mut keeper.session, Proof::Locks, target, &[]);
+        proven.map_err(|error| with_outcome(error, 0))?;
         Ok(rows)
     }
 }

@@ -8,9 +8,12 @@ use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 
 use pgarrow::{Error, Result, quote_identifier, without_read_timeout};
-use pgarrow_catalog::{CatalogError, Relation, RelationKind, RelationName, quote_literal, resolve};
+use pgarrow_catalog::{
+    CatalogError, Relation, RelationKind, RelationName, quote_literal, relation as relation_of, resolve,
+};
 use pgarrow_protocol::Session;
 
+use crate::names::{is_alone_held, replaced};
 use crate::options::LoadOptions;
 use crate::transaction::{begin, commit, server_error};
 
@@ -97,11 +100,10 @@ impl Hidden {
 
     /// Removes it, if it is there, within the session's read timeout.
     pub(crate) fn remove(&self, session: &mut Session, options: &LoadOptions) -> Result<()> {
-        let table = self.relation.quoted();
         begin(session, options)?;
-        let sql = format!("SET LOCAL lock_timeout = '{REMOVE_LOCK_TIMEOUT}'; DROP TABLE IF EXISTS {table}");
         // Under the session's read timeout, which whoever takes a load back has made short.
-        session.execute(&sql).and_then(|()| session.commit()).map_err(Error::without_advice)
+        drop_table(session, self.relation.oid)?;
+        session.commit().map_err(Error::without_advice)
     }
 }
 
@@ -159,8 +161,7 @@ pub(crate) fn sweep(
             continue;
         }
         begin(session, options)?;
-        let table = format!("{}.{}", quote_identifier(schema), quote_identifier(name));
-        match remove_left(session, oid, &table) {
+        match remove_left(session, oid) {
             Ok(true) => warnings.push(format!("{schema}.{name} was removed, which a load before had left")),
             Ok(false) => warnings.push(format!(
                 "{schema}.{name} stays: a load into this table goes on, or is being taken back by the server"
@@ -197,20 +198,27 @@ fn place(session: &mut Session, name: &RelationName) -> Result<Option<(String, S
 }
 
 /// Removes the table, unless a load holds it; whether it did.
-fn remove_left(
-    session: &mut Session,
-    oid: u32,
-    table: &str,
-) -> std::result::Result<bool, pgarrow_protocol::Error> {
+fn remove_left(session: &mut Session, oid: u32) -> Result<bool> {
     let sql = format!("SELECT pg_catalog.pg_try_advisory_xact_lock({LOCK_CLASS}, {})", key(oid));
-    let rows = session.query(&sql, &[])?;
+    let rows = session.query(&sql, &[]).map_err(Error::without_advice)?;
     let is_left = rows.first().is_some_and(|row| row.text(0) == Some("t"));
     if is_left {
-        let sql = format!("SET LOCAL lock_timeout = '{REMOVE_LOCK_TIMEOUT}'; DROP TABLE IF EXISTS {table}");
-        without_read_timeout(session, |session| session.execute(&sql))?;
+        without_read_timeout(session, |session| drop_table(session, oid))?;
     }
-    commit(session)?;
+    commit(session).map_err(Error::without_advice)?;
     Ok(is_left)
+}
+
+/// Drops the table of this OID, if it is there, whatever its schema is called by now, and no other one.
+fn drop_table(session: &mut Session, oid: u32) -> Result<()> {
+    let Some(table) = relation_of(session, oid)? else { return Ok(()) };
+    let sql =
+        format!("SET LOCAL lock_timeout = '{REMOVE_LOCK_TIMEOUT}'; DROP TABLE IF EXISTS {}", table.quoted());
+    session.execute(&sql).map_err(Error::without_advice)?;
+    match is_alone_held(session, &table)? {
+        true => Ok(()),
+        false => Err(replaced(&table, "dropped")),
+    }
 }
 
 #[cfg(test)]

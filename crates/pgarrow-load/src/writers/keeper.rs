@@ -5,6 +5,7 @@ use std::fmt::Write;
 use pgarrow::{AttachedSession, Error, ErrorKind, Result, quote_identifier};
 use pgarrow_protocol::Session;
 
+use crate::names::{Names, Proof};
 use crate::options::LoadOptions;
 use crate::replace::Replacement;
 use crate::transaction::{ROLLBACK_TIME, roll_back, server_error};
@@ -16,6 +17,8 @@ pub(super) struct Keeper {
     pub(super) session: Session,
     pub(super) hidden: Hidden,
     pub(super) goal: Goal,
+    /// What its statements name.
+    pub(super) names: Names,
     /// Schema and name of the target.
     pub(super) target: String,
     pub(super) options: LoadOptions,
@@ -41,10 +44,12 @@ impl Keeper {
         let table = hidden.relation.quoted();
         match &self.goal {
             Goal::Create(name) => {
+                let names = Names::of(session, &[&hidden.relation])?;
                 session.execute(&hidden.unhide()).map_err(failed)?;
                 rename_not_nulls(session, hidden, name).map_err(failed)?;
                 let rename = format!("ALTER TABLE {table} RENAME TO {}", quote_identifier(name));
-                session.execute(&rename).map_err(failed)
+                session.execute(&rename).map_err(failed)?;
+                names.prove(session, Proof::Schemas, &self.target, &[])
             }
             Goal::Replace(replacement) => {
                 session.execute(&hidden.unhide()).map_err(failed)?;

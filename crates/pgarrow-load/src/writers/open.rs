@@ -8,6 +8,7 @@ use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, Result, server_timeout,
 use pgarrow_catalog::{Relation, RelationName, resolve};
 use pgarrow_protocol::Session;
 
+use crate::names::Names;
 use crate::options::{LoadMethod, LoadMode, LoadOptions};
 use crate::plan::{self, Plan};
 use crate::target::{self, Target, has_insert_rules, is_missing};
@@ -296,6 +297,11 @@ fn keeper_of(
     target: &Target,
     options: &LoadOptions,
 ) -> Keeper {
+    // Of what another session has locked, the keeper will know when it has done so, too.
+    let names = match goal {
+        Goal::Insert => target.names.clone(),
+        Goal::Create(_) | Goal::Replace(_) => Names::default(),
+    };
     let (target, options) = (target.shown.clone(), options.clone());
-    Keeper { session, hidden, goal, target, options, attached: Some(attached) }
+    Keeper { session, hidden, goal, names, target, options, attached: Some(attached) }
 }

@@ -7,6 +7,7 @@ use std::thread;
 use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, Result, without_read_timeout};
 use pgarrow_protocol::{Config, Session};
 
+use crate::names::Names;
 use crate::options::LoadOptions;
 use crate::plan::Plan;
 use crate::queue::Queue;
@@ -64,7 +65,18 @@ pub(super) fn start(
             let session = begin_writer(session, sessions.options, &keeper, plan, brings_on)?;
             let (plan, target) = (Arc::clone(plan), target.shown.clone());
             let (queue, failure) = (Arc::clone(&queue), Arc::clone(&failure));
-            writers.push(Writer { session, plan, target, brings_on, has_keys, queue, failure, attached });
+            let hidden = keeper.hidden.relation.clone();
+            writers.push(Writer {
+                session,
+                plan,
+                target,
+                hidden,
+                brings_on,
+                has_keys,
+                queue,
+                failure,
+                attached,
+            });
         }
         Ok(writers)
     });
@@ -93,7 +105,14 @@ fn lock_for_good(keeper: &mut Keeper) -> Result<()> {
     }
     let lock = format!("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE", tables.join(", "));
     without_read_timeout(&mut keeper.session, |session| session.execute(&lock))
-        .map_err(|error| server_error(error, &keeper.target))
+        .map_err(|error| server_error(error, &keeper.target))?;
+    let mut tables = vec![&keeper.hidden.relation];
+    if let Goal::Replace(replacement) = &keeper.goal {
+        tables.push(replacement.replaced());
+    }
+    let locked = Names::of(&mut keeper.session, &tables)?;
+    keeper.names = std::mem::take(&mut keeper.names).and(locked);
+    Ok(())
 }
 
 /// Begins a writer's transaction.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgarrow::{AttachedSession, Error, ErrorKind, Result};
+use pgarrow_catalog::Relation;
 use pgarrow_protocol::Session;
 
 use crate::end::check_count;
+use crate::names::{Names, Proof};
 use crate::pipe::{Copied, Failed};
 use crate::plan::Plan;
 use crate::queue::Queue;
@@ -22,6 +24,8 @@ pub(super) struct Writer {
     pub(super) plan: Arc<Plan>,
     /// Schema and name of the target.
     pub(super) target: String,
+    /// What it writes to.
+    pub(super) hidden: Relation,
     /// Rows go through a table of the session's own, and have to be brought on from there.
     pub(super) brings_on: bool,
     /// The table that it writes to has the keys of the one that is replaced.
@@ -77,6 +81,7 @@ impl Writer {
         let loaded = self.plan.way().load(&mut self.session, &self.queue);
         let waiting = Instant::now();
         let brought = loaded.map_err(|failed| self.refused(failed)).and_then(|copied| self.bring_on(copied));
+        let brought = brought.and_then(|copied| self.prove(copied));
         let copied = match brought {
             // Without an end, it was broken off.
             Ok(copied) if !self.failure.has_failed() => copied,
@@ -102,6 +107,18 @@ impl Writer {
         let rows = staging.bring_on(&mut self.session).map_err(|error| self.told(error))?;
         check_count(&self.target, copied.rows, rows, false, 0)?;
         Ok(Copied { rows, ..copied })
+    }
+
+    /// All rows are in the hidden table, and in no other one of that name.
+    fn prove(&mut self, copied: Copied) -> Result<Copied> {
+        let must_hold = [self.hidden.oid];
+        let must_hold = if copied.rows > 0 { must_hold.as_slice() } else { &[] };
+        let names = Names::unlocked(&self.hidden);
+        match self.failure.has_failed() {
+            // It is not to be committed, whatever it was.
+            true => Ok(copied),
+            false => names.prove(&mut self.session, Proof::Locks, &self.target, must_hold).map(|()| copied),
+        }
     }
 
     fn refused(&self, failed: Failed) -> Error {

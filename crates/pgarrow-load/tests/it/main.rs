@@ -21,4 +21,5 @@ mod replace_meanwhile;
 mod replace_whole;
 mod restart_keys;
 mod support;
+mod swaps;
 mod writers;
