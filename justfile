@@ -80,7 +80,7 @@ bench-compare ref_a ref_b *args:
 
 # A flame graph, by perf: just bench-profile text --target parquet
 bench-profile *args:
-    RUSTFLAGS="-C force-frame-pointers=yes" cargo run --release --locked --target-dir target/frames -p pgarrow-bench -- profile {{ args }}
+    RUSTFLAGS="-C force-frame-pointers=yes" cargo run --profile profiling --locked --target-dir target/frames -p pgarrow-bench -- profile {{ args }}
 
 # Markdown and charts from the recorded results
 bench-report *args:

@@ -14,6 +14,15 @@ pub enum CatalogError {
     UnknownRelation {
         /// The name as it was resolved, quoted.
         name: String,
+        /// What it may have meant, or what would let the role see it: of [`suggest`](crate::suggest).
+        hint: Option<String>,
+    },
+    /// The role may not use the relation's schema.
+    SchemaRefused {
+        /// The schema's name.
+        schema: String,
+        /// What the server says.
+        error: Error,
     },
     /// The relation's kind cannot be read: an index, a sequence, a composite type.
     NotReadable {
@@ -40,7 +49,10 @@ impl CatalogError {
                 .server_error()
                 .is_some_and(|error| error.severity == "ERROR" && error.sqlstate != QUERY_CANCELED),
             Self::Unexpected(_) => true,
-            Self::UnknownRelation { .. } | Self::NotReadable { .. } | Self::ReturnsNothing => false,
+            Self::UnknownRelation { .. }
+            | Self::SchemaRefused { .. }
+            | Self::NotReadable { .. }
+            | Self::ReturnsNothing => false,
         }
     }
 }
@@ -49,7 +61,11 @@ impl fmt::Display for CatalogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Protocol(error) => error.fmt(f),
-            Self::UnknownRelation { name } => write!(
+            Self::UnknownRelation { name, hint: Some(hint) } => {
+                write!(f, "there is no table {}; {}", escape_control(name), escape_control(hint))
+            }
+            Self::SchemaRefused { error, .. } => error.fmt(f),
+            Self::UnknownRelation { name, hint: None } => write!(
                 f,
                 "there is no table {}; check the spelling and the schema (names are folded to lower case \
                  unless they are quoted, as in psql)",
@@ -69,7 +85,7 @@ impl fmt::Display for CatalogError {
 impl std::error::Error for CatalogError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Protocol(error) => Some(error),
+            Self::Protocol(error) | Self::SchemaRefused { error, .. } => Some(error),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  "name as psql takes it" ──RelationName──▶ resolve ──▶ Relation ──▶ table_columns ─┐
+//!    └ suggest: what it may have meant
 //!   free query ───────────────── Session::describe ─────────────────▶ query_columns ─┴▶ Vec<PgColumn>
 //!
 //!   Relation ──leaves──▶ Vec<Leaf> ──relation_sizes──▶ Vec<RelationSize>     what slices of a table are made of
@@ -22,6 +23,7 @@ mod explain;
 mod key;
 mod leaves;
 mod name;
+mod near;
 mod pages;
 mod relation;
 mod server;
@@ -35,6 +37,7 @@ pub use explain::explained_relations;
 pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
 pub use leaves::{Leaf, RelationSize, leaves, relation_sizes, row_security_applies};
 pub use name::{NameError, RelationName, parse_column_list, quote_identifier, quote_literal};
+pub use near::{meant, near_schema, suggest};
 pub use pages::{
     HeapGroup, HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, PageSource, heap_tables,
     heap_tables_of_many, large_heap_pages, page_access,

@@ -80,7 +80,7 @@ impl RelationKind {
 ///
 /// [`CatalogError::UnknownRelation`], [`CatalogError::NotReadable`], or the server's.
 pub fn resolve(session: &mut Session, name: &RelationName) -> Result<Relation, CatalogError> {
-    let unknown = || CatalogError::UnknownRelation { name: name.quoted() };
+    let unknown = || CatalogError::UnknownRelation { name: name.quoted(), hint: None };
     resolve_many(session, std::slice::from_ref(name))?.pop().ok_or_else(unknown)
 }
 
@@ -101,13 +101,14 @@ pub fn resolve_many(session: &mut Session, names: &[RelationName]) -> Result<Vec
                LEFT JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace \
                ORDER BY r.n";
     let quoted: Vec<String> = names.iter().map(RelationName::quoted).collect();
-    let rows = session.query(sql, &[Some(&text_array(&quoted))])?;
+    let rows =
+        session.query(sql, &[Some(&text_array(&quoted))]).map_err(|error| schema_refused(error, names))?;
     if rows.len() != names.len() {
         return Err(CatalogError::Unexpected("another number of relations than was asked about"));
     }
     let relation = |(row, name): (&Row, String)| match row.text(0) {
         Some(_) => relation_of(row),
-        None => Err(CatalogError::UnknownRelation { name }),
+        None => Err(CatalogError::UnknownRelation { name, hint: None }),
     };
     rows.iter().zip(quoted).map(relation).collect()
 }
@@ -135,6 +136,19 @@ pub fn not_readable(session: &mut Session, oids: &[u32]) -> Result<Vec<(u32, boo
         Ok((oid, row.text(1) != Some("t")))
     };
     rows.iter().map(refused).collect()
+}
+
+/// To look for a name in a schema takes the right to use that, which another right does not replace. What is refused is
+/// told with the schema, where only one can be meant.
+fn schema_refused(error: pgarrow_protocol::Error, names: &[RelationName]) -> CatalogError {
+    let mut schemas: Vec<&String> = names.iter().filter_map(|name| name.schema.as_ref()).collect();
+    schemas.dedup();
+    match schemas[..] {
+        [schema] if error.sqlstate() == Some("42501") => {
+            CatalogError::SchemaRefused { schema: schema.clone(), error }
+        }
+        _ => error.into(),
+    }
 }
 
 /// The relation with this OID, as it is in the current snapshot; `None` if it is gone.

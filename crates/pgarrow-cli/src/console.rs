@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::ProgressBar;
 use pgarrow::escape_control;
 
+use crate::flags::LogFormat;
+use crate::log::SAID;
+
 /// stderr, as one voice. Clones are the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct Console(Arc<Shared>);
@@ -13,6 +16,7 @@ pub(crate) struct Console(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     is_quiet: bool,
+    form: LogFormat,
     /// Drawn on the same lines, so it has to step aside.
     bar: Mutex<Option<ProgressBar>>,
     /// Planning, reading and the report may all know of the same.
@@ -20,18 +24,27 @@ struct Shared {
 }
 
 impl Console {
-    pub(crate) fn new(is_quiet: bool) -> Self {
-        Self(Arc::new(Shared { is_quiet, bar: Mutex::default(), warned: Mutex::default() }))
+    pub(crate) fn new(is_quiet: bool, form: LogFormat) -> Self {
+        Self(Arc::new(Shared { is_quiet, form, bar: Mutex::default(), warned: Mutex::default() }))
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
         self.0.is_quiet
     }
 
+    pub(crate) fn form(&self) -> LogFormat {
+        self.0.form
+    }
+
     /// One line, unless quiet. Whatever comes from outside in it is escaped.
     pub(crate) fn say(&self, line: &str) {
-        if !self.is_quiet() {
-            self.write(&escape_control(line));
+        match self.form() {
+            _ if self.is_quiet() => {}
+            LogFormat::Text => self.write(&escape_control(line)),
+            // Whose line it is stands in its target.
+            LogFormat::Json => {
+                tracing::info!(target: SAID, "{}", line.strip_prefix("pgarrow: ").unwrap_or(line))
+            }
         }
     }
 
@@ -43,12 +56,19 @@ impl Console {
         }
         warned.push(warning.to_owned());
         drop(warned);
-        self.say(&format!("pgarrow: warning: {warning}"));
+        match self.form() {
+            LogFormat::Text => self.say(&format!("pgarrow: warning: {warning}")),
+            LogFormat::Json if self.is_quiet() => {}
+            LogFormat::Json => tracing::warn!(target: SAID, "{warning}"),
+        }
     }
 
     /// An error, always. The text is escaped where it was made.
     pub(crate) fn error(&self, text: impl std::fmt::Display) {
-        self.write(&format!("pgarrow: {text}"));
+        match self.form() {
+            LogFormat::Text => self.write(&format!("pgarrow: {text}")),
+            LogFormat::Json => tracing::error!(target: SAID, "{text}"),
+        }
     }
 
     /// The bar that lines have to make way for, or none.
@@ -56,7 +76,8 @@ impl Console {
         *self.0.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
     }
 
-    fn write(&self, text: &str) {
+    /// As it stands.
+    pub(crate) fn write(&self, text: &str) {
         let bar = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody can be told that stderr is gone.
         let write = || drop(writeln!(io::stderr(), "{text}"));

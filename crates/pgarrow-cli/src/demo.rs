@@ -12,9 +12,11 @@ mod verify;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use pgarrow::{Cancel, Config, Error, ExportOptions, IntervalForm, Source};
+use pgarrow::{Cancel, Config, Error, ExportOptions, IntervalForm, ProcessUsage, Source};
 use pgarrow_server::{Installation, Origin, Server, ServerOptions};
 use pgarrow_sink::Output;
 use pgarrow_sink_ipc::IpcOptions;
@@ -26,6 +28,7 @@ use crate::exit::Failure;
 use crate::export::watch_one;
 use crate::flags::DemoFlags;
 use crate::outputs::{Opened, write_one};
+use crate::progress::{Counts, Total, Watch};
 use crate::signals::Signals;
 use crate::{summary, units};
 use files::{ARROW, Files, PARQUET};
@@ -61,6 +64,8 @@ impl Demo<'_> {
         self.signals.check()?;
         let folder = files.publish()?;
         self.signals.keep_all();
+        // Of loading, exporting and checking together: the process has one.
+        tell(&summary::peak_memory(ProcessUsage::now().peak_memory_bytes));
         next_steps(&folder);
         Ok(())
     }
@@ -78,6 +83,7 @@ impl Demo<'_> {
         };
         tell(&format!("PostgreSQL {} {}", installation.version, origin(&installation)));
         self.signals.check()?;
+        self.console.say("starting a private server of it");
         // Other users of this machine can reach the port.
         Ok(Server::start(ServerOptions::new().installation(installation).password(new_password()?))?)
     }
@@ -98,6 +104,7 @@ impl Demo<'_> {
             IntervalForm::MonthDayNano,
         )?;
 
+        self.console.say("checking both files against the server");
         let expected = verify::ask_server(&source, "public.lineitem", &files.temporary(PARQUET))?;
         for name in [PARQUET, ARROW] {
             verify::check(&expected, &files.temporary(name), name)?;
@@ -116,11 +123,22 @@ impl Demo<'_> {
     fn load(&self, source: &Source) -> Result<(), Failure> {
         let started = Instant::now();
         let mut rows = 0;
+        let expected = tables::estimated_rows(self.flags.scale);
+        // On a terminal a bar shows the rest of it; elsewhere this may be all that is seen for minutes.
+        self.console.say(&format!(
+            "loading the eight tables of TPC-H at scale {}, about {}",
+            self.flags.scale,
+            units::counted(expected, "row")
+        ));
         let words = Words::new();
+        let made = Made::default();
+        let watch = Watch::start(self.console, made.counts(), Total::Estimated(expected));
         for table in tables::all(self.flags.scale, &words) {
             source.execute(table.create)?;
-            rows += source.copy_in(&table.copy_statement(), table.rows)?;
+            rows += source.copy_in(&table.copy_statement(), made.counting(table.rows))?;
         }
+        drop(watch);
+        self.console.say("running VACUUM (FREEZE, ANALYZE) on them");
         source.execute("VACUUM (FREEZE, ANALYZE)")?;
         tell(&format!(
             "loaded TPC-H at scale {}: {} in {}",
@@ -142,6 +160,7 @@ impl Demo<'_> {
         let options = ExportOptions::default().with_interval(interval);
         let run = source.table("public.lineitem").options(options).open()?;
         let output = Opened::File(Output::file(files.temporary(name), false).map_err(Error::from)?);
+        self.console.say(&format!("exporting public.lineitem to {name}"));
         let watch = watch_one(&run, self.console);
         let report = write_one(run, &format, output, false, self.console)?;
         drop(watch);
@@ -151,6 +170,44 @@ impl Demo<'_> {
             tell(&format!("  {}", summary::file(&file)));
         }
         Ok(())
+    }
+}
+
+/// What has been made of the tables so far, for those who look.
+#[derive(Clone, Default)]
+struct Made {
+    rows: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Made {
+    fn counts(&self) -> impl Fn() -> Counts + Send + 'static {
+        let made = self.clone();
+        move || Counts {
+            rows: made.rows.load(Ordering::Relaxed),
+            bytes: made.bytes.load(Ordering::Relaxed),
+            ..Counts::default()
+        }
+    }
+
+    /// The same text, counted while it is read: a line is a row.
+    fn counting<'a>(&'a self, text: impl Read + 'a) -> impl Read + 'a {
+        Counting { made: self, text }
+    }
+}
+
+struct Counting<'a, R> {
+    made: &'a Made,
+    text: R,
+}
+
+impl<R: Read> Read for Counting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n_bytes = self.text.read(buffer)?;
+        let rows = buffer.iter().take(n_bytes).filter(|byte| **byte == b'\n').count();
+        self.made.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        self.made.bytes.fetch_add(n_bytes as u64, Ordering::Relaxed);
+        Ok(n_bytes)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::path::{self, Path, PathBuf};
 
+use clap::ValueEnum;
 use pgarrow::{ArrayForm, Error, IntervalForm, TypeOptions};
 use pgarrow_sink_ipc::{IpcFormat, IpcOptions};
 use pgarrow_sink_parquet::ParquetOptions;
@@ -63,7 +64,7 @@ impl Destination {
         if let Some(name) = flags.into.any().or(of_target) {
             return Err(Failure::options(format!("{name} is for --to postgres")));
         }
-        let place = flags.output.as_deref().map(|path| place(path, flags.file_size));
+        let place = flags.output.as_deref().map(|path| place(path, flags.file_size)).transpose()?;
         if flags.file_size.is_some() && !matches!(place, Some(Place::Folder(_))) {
             let text = "--file-size is for folders; end the output's path with /, as in -o orders/";
             return Err(Failure::options(text));
@@ -138,14 +139,45 @@ impl Format {
     }
 }
 
-fn place(path: &Path, file_bytes: Option<u64>) -> Place {
+fn place(path: &Path, file_bytes: Option<u64>) -> Result<Place, Failure> {
     if path.as_os_str() == "-" {
-        return Place::Stdout;
+        return Ok(Place::Stdout);
     }
-    match path.to_string_lossy().ends_with(path::is_separator) {
+    check_url("-o", path)?;
+    Ok(match path.to_string_lossy().ends_with(path::is_separator) {
         true => Place::Folder(Folder { path: path.to_owned(), file_bytes }),
         false => Place::File(path.to_owned()),
+    })
+}
+
+/// Refuses a URL, which would become a folder of that name here. It may hold a secret, so it is not repeated.
+pub(crate) fn check_url(option: &str, path: &Path) -> Result<(), Failure> {
+    let text = path.to_string_lossy();
+    let Some((scheme, _)) = text.split_once("://") else { return Ok(()) };
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c));
+    match is_scheme {
+        false => Ok(()),
+        true if scheme.eq_ignore_ascii_case("file") => {
+            Err(Failure::options(format!("{option} takes a path of this machine; leave out {scheme}://")))
+        }
+        true => Err(Failure::options(format!(
+            "{option} takes a path of this machine, and {scheme}://… is none; write there with a program that can, as in \
+             `pgarrow export … --to parquet -o - | aws s3 cp - s3://BUCKET/NAME`"
+        ))),
     }
+}
+
+/// What is said where a name promises another format than is written: whoever opens it by its ending fails.
+pub(crate) fn ending_warning(flags: &ExportFlags) -> Option<String> {
+    let (format, path) = (flags.to?, flags.output.as_deref()?);
+    let promised = format_of(path).filter(|promised| *promised != format)?;
+    let name = |format: FormatName| format.to_possible_value().map(|value| value.get_name().to_owned());
+    Some(format!(
+        "{path:?} has the ending of {}, and {} is written to it, as --to says",
+        name(promised)?,
+        name(format)?
+    ))
 }
 
 fn check_place(place: &Place, flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
@@ -245,11 +277,29 @@ mod tests {
     #[test]
     fn a_path_that_ends_in_a_separator_is_a_folder() {
         let folder = |path: &str| Place::Folder(Folder { path: path.into(), file_bytes: None });
+        let place = |path: &Path, file_bytes| super::place(path, file_bytes).unwrap();
         assert_eq!(place(Path::new("out/"), None), folder("out/"));
         assert_eq!(place(Path::new("a/b.arrow/"), None), folder("a/b.arrow/"));
         assert_eq!(place(Path::new("a/b.arrow"), None), Place::File("a/b.arrow".into()));
         assert_eq!(place(Path::new("-"), None), Place::Stdout);
         assert_eq!(format_of(Path::new("a/b.arrow/")), Some(FormatName::Ipc));
         assert_eq!(format_of(Path::new("a/b/")), None);
+    }
+
+    /// They became folders of these names.
+    #[test]
+    fn urls_are_no_paths() {
+        for url in
+            ["s3://bucket/x.parquet", "S3://b/", "https://u:canary@h/x", "abfss://c@a/x", "file:///tmp/x"]
+        {
+            let error = place(Path::new(url), None).unwrap_err().to_string();
+            assert!(
+                error.starts_with("-o takes a path of this machine") && !error.contains("canary"),
+                "{error}"
+            );
+        }
+        for path in ["./s3://b/x.parquet", "a b://c.parquet", "://x.parquet", "c:/x.parquet"] {
+            assert!(place(Path::new(path), None).is_ok(), "{path}");
+        }
     }
 }

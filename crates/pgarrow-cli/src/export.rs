@@ -17,7 +17,7 @@ use crate::outputs::{Opened, open_file, write_many, write_one};
 use crate::progress::Watch;
 use crate::signals::Signals;
 use crate::subject::Planned;
-use crate::summary;
+use crate::summary::{self, Peak};
 
 /// How long a cancelled export may take to end by itself.
 pub(crate) const GRACE: Duration = Duration::from_millis(4500);
@@ -30,7 +30,8 @@ pub(crate) fn export(job: Job, console: &Console) -> Result<(), Failure> {
 }
 
 fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result<(), Failure> {
-    let Job { reading, destination, report, overwrite, is_ordered } = job;
+    let Job { reading, destination, report, overwrite, is_ordered, warning } = job;
+    warning.iter().for_each(|warning| console.warn(warning));
     // What cannot be written is found out before anything is read.
     let output = match destination {
         Destination::Nowhere => Goal::Nowhere,
@@ -81,7 +82,9 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
     drop(watch);
     // Such as connections that were not to be had.
     report.warnings.iter().for_each(|warning| console.warn(warning));
-    summary::lines(&report, n_readers, asked.for_pages()).iter().for_each(|line| console.say(line));
+    // The load behind says it of the same process.
+    let peak = if load.is_some() { Peak::Left } else { Peak::Said };
+    summary::lines(&report, n_readers, asked.for_pages(), peak).iter().for_each(|line| console.say(line));
     load.iter().flat_map(summary::load_lines).for_each(|line| console.say(&line));
     let Some(file) = report_file else { return Ok(()) };
     match load {

@@ -9,7 +9,7 @@ mod types;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::exit;
@@ -32,16 +32,38 @@ pub(crate) use types::TypeFlags;
 /// and decodes the rows straight into Arrow. An output appears only when all of it is there: an export that fails leaves no file
 /// behind. What is loaded into a table is encoded for its columns, and one transaction: a load that fails leaves it as it was.
 #[derive(Debug, Parser)]
-#[command(name = "pgarrow", version, max_term_width = 100, after_help = exit::help())]
+#[command(name = "pgarrow", version, max_term_width = 100)]
+#[command(
+    after_help = "pgarrow COMMAND -h shows what is common, pgarrow COMMAND --help all options and examples"
+)]
+#[command(after_long_help = exit::help())]
 pub(crate) struct Flags {
     #[command(subcommand)]
     pub(crate) command: Command,
+
+    /// The form of what is said on stderr. Default: text
+    ///
+    /// json: an object on each line, with timestamp, level, target and message, of all that is said, errors and warnings
+    /// too, and no progress bar. The environment's RUST_LOG adds events of the program itself, in either form, as in
+    /// RUST_LOG=pgarrow=info for one with each COPY, retry and commit; with json, that is the default.
+    #[arg(long, global = true, value_name = "FORM", help_heading = "Messages", hide_short_help = true)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// Lines of JSON
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Export tables or a query
-    #[command(after_help = exit::help(), after_long_help = after(EXPORT_EXAMPLES))]
+    #[command(after_help = short_end("export"), after_long_help = after(EXPORT_EXAMPLES))]
+    #[command(mut_args(|arg| in_short_help(arg, &EXPORT_SHORT)))]
     Export(Box<ExportFlags>),
     /// Load files, or a stream from stdin, into a table
     ///
@@ -50,7 +72,8 @@ pub(crate) enum Command {
     /// that the data lack have their defaults. Rows are sent by COPY in binary, and all of a load is one transaction: if it
     /// fails, is stopped or killed, the table is as it was. --commit-every makes it several, from the last of which the same
     /// command goes on.
-    #[command(after_help = exit::help(), after_long_help = after(LOAD_EXAMPLES))]
+    #[command(after_help = short_end("load"), after_long_help = after(LOAD_EXAMPLES))]
+    #[command(mut_args(|arg| in_short_help(arg, &LOAD_SHORT)))]
     #[command(mut_arg("into", |into| into.required(true)))]
     #[command(mut_arg("lock_timeout", |lock| lock.help(LOCK_HELP).long_help(LOCK_HELP)))]
     #[command(mut_arg("read_timeout", |read| read.long_help(READ_HELP)))]
@@ -60,14 +83,16 @@ pub(crate) enum Command {
     /// Reads no rows, with two exceptions: scan (--numeric scan, --column NAME:scan) reads all of them for the digits of
     /// numerics, and --split-on reads the keys once where the server has no statistics of them: of views, of queries, and
     /// of tables that nobody has analysed.
-    #[command(after_help = exit::help(), after_long_help = after(PLAN_EXAMPLES))]
+    #[command(after_help = short_end("plan"), after_long_help = after(PLAN_EXAMPLES))]
+    #[command(mut_args(|arg| in_short_help(arg, &READ_SHORT)))]
     Plan(Box<PlanFlags>),
     /// Show what the columns become in Arrow and Parquet, what could stop an export, and which option decides it
     ///
     /// Reads no rows, with two exceptions: scan (--numeric scan, --column NAME:scan) reads all of them for the digits of
     /// numerics, and --split-on reads the keys once where the server has no statistics of them: of views, of queries, and
     /// of tables that nobody has analysed.
-    #[command(after_help = exit::help(), after_long_help = after(INSPECT_EXAMPLES))]
+    #[command(after_help = short_end("inspect"), after_long_help = after(INSPECT_EXAMPLES))]
+    #[command(mut_args(|arg| in_short_help(arg, &READ_SHORT)))]
     Inspect(Box<InspectFlags>),
     /// Hold a snapshot and hand out slices of it, for exports in other processes
     ///
@@ -75,7 +100,8 @@ pub(crate) enum Command {
     /// Meanwhile `pgarrow export --slice` reads one slice each: in any number of processes, on any machine that reaches
     /// the server, and all of the same moment. `--readers` says for how many readers it is cut, `--slice-bytes` into
     /// pieces of which size. A held snapshot keeps VACUUM from removing rows, so let go soon.
-    #[command(after_help = exit::help(), after_long_help = after(HOLD_EXAMPLES))]
+    #[command(after_help = short_end("hold"), after_long_help = after(HOLD_EXAMPLES))]
+    #[command(mut_args(|arg| in_short_help(arg, &HOLD_SHORT)))]
     #[command(mut_arg("schemas", |schemas| schemas.hide(true)))]
     Hold(Box<HoldFlags>),
     /// Read tables by their pages: whether that is possible, and the function for roles that are no superusers
@@ -84,10 +110,10 @@ pub(crate) enum Command {
     /// them, where that costs less, if the role is a superuser and the database has the extension pageinspect, or if an
     /// administrator has installed the function and granted it; the rest comes by COPY, as does all that VACUUM has not
     /// marked as all-visible.
-    #[command(subcommand, after_help = exit::help())]
+    #[command(subcommand, after_help = short_end("pages"), after_long_help = exit::help())]
     Pages(PagesCommand),
     /// Show it on data made here: start a private PostgreSQL, load TPC-H, export it, check the files
-    #[command(after_help = exit::help())]
+    #[command(after_help = short_end("demo"), after_long_help = exit::help())]
     Demo(DemoFlags),
     /// Print the completions for a shell
     Completions {
@@ -336,6 +362,62 @@ fn parse_scale(text: &str) -> Result<f64, String> {
         Ok(scale) if (0.001..=100.0).contains(&scale) => Ok(scale),
         _ => Err("write a number from 0.001 to 100".to_owned()),
     }
+}
+
+/// What `-h` shows of `export`: what is read, where it goes, and what is asked for most. All the rest is in `--help`.
+const EXPORT_SHORT: [&str; 13] = [
+    "connection",
+    "named",
+    "tables",
+    "schemas",
+    "query",
+    "columns",
+    "filter",
+    "output",
+    "to",
+    "overwrite",
+    "readers",
+    "memory",
+    "quiet",
+];
+const LOAD_SHORT: [&str; 10] =
+    ["files", "target", "into", "mode", "key", "convert", "commit_every", "reject", "dry_run", "quiet"];
+/// Of `plan` and `inspect`.
+const READ_SHORT: [&str; 11] = [
+    "connection",
+    "named",
+    "tables",
+    "schemas",
+    "query",
+    "columns",
+    "filter",
+    "by_column",
+    "readers",
+    "json",
+    "all",
+];
+const HOLD_SHORT: [&str; 10] = [
+    "connection",
+    "named",
+    "tables",
+    "query",
+    "columns",
+    "filter",
+    "readers",
+    "tokens",
+    "at_most",
+    "until_eof",
+];
+
+/// `-h` is one screen: all but these are left to `--help`.
+fn in_short_help(arg: Arg, ids: &[&str]) -> Arg {
+    let is_common = ids.contains(&arg.get_id().as_str());
+    arg.hide_short_help(!is_common)
+}
+
+/// Where the rest of it is.
+fn short_end(command: &str) -> String {
+    format!("pgarrow {command} --help shows all options, examples and the exit codes")
 }
 
 fn after(examples: &str) -> String {

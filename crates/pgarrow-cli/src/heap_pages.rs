@@ -11,6 +11,7 @@ use crate::export::GRACE;
 use crate::flags::{ConnectFlags, PagesCommand, PagesInstallFlags, PagesStatusFlags};
 use crate::pages;
 use crate::signals::Signals;
+use crate::subject::names;
 
 /// Of the JSON's form. Fields may be added within a version.
 const VERSION: u32 = 1;
@@ -31,8 +32,9 @@ pub(crate) fn run(command: &PagesCommand, console: &Console) -> Result<(), Failu
 }
 
 fn status(flags: &PagesStatusFlags, console: &Console) -> Result<(), Failure> {
+    let tables = names(&flags.named, &flags.tables)?;
     let status = on_source(flags.connection.as_deref(), &flags.connecting, console, |source| {
-        Ok(source.pages_status(&flags.tables)?)
+        Ok(source.pages_status(&tables)?)
     })?;
     if !flags.json {
         return pages::print(render::text(&status).as_bytes());

@@ -4,7 +4,7 @@ use std::path::{self, PathBuf};
 
 use pgarrow::{Config, Error, ExportOptions, ReadMode, TypeOptions};
 
-use crate::destination::{Destination, Place};
+use crate::destination::{Destination, Place, check_url, ending_warning};
 use crate::exit::Failure;
 use crate::flags::{
     ExportFlags, HoldFlags, InspectFlags, PlanFlags, ReadModeName, ReadingFlags, SessionFlags, TypeFlags,
@@ -38,6 +38,8 @@ pub(crate) struct Job {
     pub(crate) report: Option<PathBuf>,
     pub(crate) overwrite: bool,
     pub(crate) is_ordered: bool,
+    /// What is to be said of the options themselves.
+    pub(crate) warning: Option<String>,
 }
 
 impl Reading {
@@ -130,6 +132,9 @@ impl TryFrom<&HoldFlags> for Reading {
         let reading = Self::new(&flags.what, None, &flags.reading, &flags.session)?;
         match reading.subject.is_many() {
             true => Err(Failure::options("hold takes one --table or query, not several tables")),
+            false if flags.tokens.is_some() => {
+                flags.tokens.iter().try_for_each(|path| check_url("--tokens", path)).map(|()| reading)
+            }
             false => Ok(reading),
         }
     }
@@ -167,7 +172,9 @@ impl TryFrom<&ExportFlags> for Job {
             return Err(Failure::options("--overwrite is for files, and none is written"));
         }
         check_report(flags, &destination)?;
+        let warning = ending_warning(flags);
         Ok(Self {
+            warning,
             reading,
             destination,
             report: flags.report.clone(),
@@ -229,6 +236,9 @@ fn for_slices(name: &str) -> Failure {
 }
 
 fn check_report(flags: &ExportFlags, destination: &Destination) -> Result<(), Failure> {
+    if let Some(report) = &flags.report {
+        check_url("--report", report)?;
+    }
     let (Some(report), Some(output)) = (&flags.report, destination.path()) else { return Ok(()) };
     let absolute = |path| path::absolute(path).unwrap_or_default();
     match destination {

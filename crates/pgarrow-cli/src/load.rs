@@ -9,6 +9,7 @@ use pgarrow_load::input::{Input, InputFormat};
 use pgarrow_load::{Load, LoadProgress, LoadReport, Loading};
 
 use crate::console::Console;
+use crate::destination::check_url;
 use crate::exit::Failure;
 use crate::export::{GRACE, write_report};
 use crate::flags::{InputFormatName, LoadFlags};
@@ -44,11 +45,15 @@ fn check_files(flags: &LoadFlags) -> Result<(), Failure> {
     if report.is_some() && report == reject {
         return Err(Failure::options("--report and --reject are the same file"));
     }
+    for (option, output) in [("--report", &flags.report), ("--reject", &flags.parts.reject)] {
+        output.iter().try_for_each(|path| check_url(option, path))?;
+    }
     let is_connection = |path: &PathBuf| path.to_string_lossy().contains("://");
     match flags.files.iter().any(is_connection) {
-        true => {
-            Err(Failure::options("there is a connection among the files; give it as --target CONNECTION"))
-        }
+        true => Err(Failure::options(
+            "there is a connection, or another URL, among the files; give a connection as --target CONNECTION, and files by \
+                 their paths",
+        )),
         false => Ok(()),
     }
 }

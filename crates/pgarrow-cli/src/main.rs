@@ -7,6 +7,7 @@
 //!                                                  ├ hold  others do it
 //!                           ┌ into                 ├ load  the way back, with rejects beside it
 //!                                                  ├ heap_pages  what makes it faster
+//!                           │ log  events beside what is said
 //!                                  demo ───────────┘
 //! ```
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ mod inspect;
 mod into;
 mod job;
 mod load;
+mod log;
 mod outputs;
 mod pages;
 mod plan;
@@ -58,7 +60,8 @@ fn main() -> ExitCode {
         Command::Hold(flags) => flags.quiet,
         _ => false,
     };
-    let console = Console::new(is_quiet);
+    let console = Console::new(is_quiet, flags.log_format.unwrap_or_default());
+    log::install(&console);
     match run(flags.command, &console) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pgarrow::{Cancel, PlanReport, Source};
 
 use crate::console::Console;
+use crate::destination::ending_warning;
 use crate::exit::Failure;
 use crate::export::{GRACE, say_warnings};
 use crate::flags::{ExportFlags, FormatName, PlanFlags};
@@ -34,7 +35,9 @@ pub(crate) fn dry_run(flags: &ExportFlags, console: &Console) -> Result<(), Fail
         Some(FormatName::Postgres) => Some(Into::try_from(flags)?),
         _ => None,
     };
-    let planned = open(Reading::try_from(flags)?, into, console)?;
+    let reading = Reading::try_from(flags)?;
+    ending_warning(flags).iter().for_each(|warning| console.warn(warning));
+    let planned = open(reading, into, console)?;
     pages::print(planned.text(Lists::Shortened).as_bytes())
 }
 

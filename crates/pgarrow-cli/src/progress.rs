@@ -11,6 +11,7 @@ use pgarrow::{Plan, Progress};
 use pgarrow_load::{LoadProgress, LoadStage};
 
 use crate::console::Console;
+use crate::flags::LogFormat;
 use crate::units;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
@@ -69,7 +70,7 @@ impl Watch {
         let started = Instant::now();
         let watch = move || {
             let tick = |interval| stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout);
-            if io::stderr().is_terminal() {
+            if io::stderr().is_terminal() && console.form() == LogFormat::Text {
                 show_bar(&console, counts, total, started, tick);
             } else {
                 let (mut said, mut was_doing) = (started, None);

@@ -52,11 +52,10 @@ impl Subject {
     /// What the flags say; an export may have a slice instead.
     pub(crate) fn new(flags: &WhatFlags, slice: Option<&str>) -> Result<Self, Failure> {
         let sql = query(flags)?;
-        let is_table = !flags.tables.is_empty() || !flags.schemas.is_empty();
+        let names = names(&flags.named, &flags.tables)?;
+        let is_table = !names.is_empty() || !flags.schemas.is_empty();
         match (slice, sql, is_table) {
-            (None, None, false) => {
-                Err(Failure::options("nothing to export; give --table NAME or --query SQL"))
-            }
+            (None, None, false) => Err(nothing(flags)),
             (None, Some(_), true) => Err(Failure::options("give --table or a query, not both")),
             (Some(_), sql, is_table) if is_table || sql.is_some() => {
                 Err(Failure::options("--slice says what is read; leave out --table, --schema and --query"))
@@ -79,7 +78,7 @@ impl Subject {
                 }
                 Ok(Self::One(Single::Query { sql, params: flags.params.clone() }))
             }
-            (None, None, true) => tables(flags),
+            (None, None, true) => tables(flags, names),
         }
     }
 
@@ -168,11 +167,37 @@ fn query(flags: &WhatFlags) -> Result<Option<String>, Failure> {
     }
 }
 
-fn tables(flags: &WhatFlags) -> Result<Subject, Failure> {
+/// All tables that are named, behind the connection and by --table. A connection in their place is not repeated.
+pub(crate) fn names(named: &[String], tables: &[String]) -> Result<Vec<String>, Failure> {
+    let names: Vec<String> = named.iter().chain(tables).cloned().collect();
+    let is_connection =
+        |name: &String| !name.starts_with('"') && (name.contains("://") || name.contains('='));
+    match names.iter().any(is_connection) {
+        true => Err(Failure::options(
+            "there is a connection where a table's name stands; give one connection, before the tables",
+        )),
+        false => Ok(names),
+    }
+}
+
+/// What is said when nothing was asked for. One word is a database, as psql takes it, and was perhaps meant for a table.
+fn nothing(flags: &WhatFlags) -> Failure {
+    const GIVE: &str = "give --table NAME or --query SQL";
+    let is_name = |text: &&str| !text.trim().is_empty() && !text.contains("://") && !text.contains('=');
+    match flags.connection.as_deref().filter(is_name) {
+        Some(name) => Failure::options(format!(
+            "nothing to export; {GIVE}: {name:?} was taken for a database, and the connection comes before the table, \
+             as in `pgarrow export DATABASE {name}`, or `--table {name}` with PGDATABASE"
+        )),
+        None => Failure::options(format!("nothing to export; {GIVE}")),
+    }
+}
+
+fn tables(flags: &WhatFlags, names: Vec<String>) -> Result<Subject, Failure> {
     if !flags.params.is_empty() {
         return Err(Failure::options("--param is for queries; write the value into --where"));
     }
-    if let ([name], []) = (flags.tables.as_slice(), flags.schemas.as_slice()) {
+    if let ([name], []) = (names.as_slice(), flags.schemas.as_slice()) {
         let columns = flags.columns.as_deref().map(parse_column_list).transpose();
         return Ok(Subject::One(Single::Table {
             name: name.clone(),
@@ -182,7 +207,7 @@ fn tables(flags: &WhatFlags) -> Result<Subject, Failure> {
         }));
     }
     check_unused(flags, "is for one --table; several are read whole")?;
-    Ok(Subject::Many { names: flags.tables.clone(), schemas: flags.schemas.clone(), only: flags.only })
+    Ok(Subject::Many { names, schemas: flags.schemas.clone(), only: flags.only })
 }
 
 /// Refuses what is for one table or query.

@@ -21,8 +21,14 @@ const SHARE_TO_NAME: f64 = 0.03;
 
 /// What was read, by pages or not, where the time went, through what, what policies did to values, and what was written: a line each.
 /// `n_readers` were to read it; `wants_pages` if pages were asked for.
-pub(crate) fn lines(report: &Report, n_readers: usize, wants_pages: bool) -> Vec<String> {
-    let read = format!("{}: {}", report.subject, reading(report));
+/// `peak` is left to what else is said of the same process, if anything is.
+pub(crate) fn lines(report: &Report, n_readers: usize, wants_pages: bool, peak: Peak) -> Vec<String> {
+    let read = match peak {
+        Peak::Said => {
+            format!("{}: {}, {}", report.subject, reading(report), peak_memory(report.peak_memory_bytes))
+        }
+        Peak::Left => format!("{}: {}", report.subject, reading(report)),
+    };
     let explains = report.seconds > SECONDS_TO_EXPLAIN || report.readers.len() > 1;
     std::iter::once(read)
         .chain(by_pages(report.pages.as_ref(), &report.page_notes, wants_pages))
@@ -81,34 +87,41 @@ fn pages_line(pages: &PagesReport) -> String {
     line
 }
 
-/// `600,572 rows, 131.1 MB from the server in 0.81 s (741,000 rows/s, 161.9 MB/s), peak memory 61.2 MiB`.
+/// Whether the most memory that the process has had is said, which it has only once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Peak {
+    Said,
+    /// By somebody else.
+    Left,
+}
+
+/// `peak memory 61.2 MiB`: of the whole process, as the system counts it. The one number there is; what was counted against
+/// --memory is in the report.
+pub(crate) fn peak_memory(bytes: u64) -> String {
+    format!("peak memory {}", units::memory(bytes))
+}
+
+/// `600,572 rows, 131.1 MB from the server in 0.81 s (741,000 rows/s, 161.9 MB/s)`.
 pub(crate) fn reading(report: &Report) -> String {
     format!(
-        "{}, {} from the server in {} ({} rows/s, {}/s), peak memory {}",
+        "{}, {} from the server in {} ({} rows/s, {}/s)",
         units::counted(report.rows, "row"),
         units::bytes(report.wire_bytes),
         units::seconds(report.seconds),
         units::count(units::per_second(report.rows, report.seconds)),
         units::bytes(units::per_second(report.wire_bytes, report.seconds)),
-        units::memory(report.peak_memory_bytes),
     )
 }
 
-/// `2 readers, 55 slices, 84.0 MiB of 1.0 GiB; waiting for the server 71 %, decoding 12 %; the server is the limit: …`.
+/// `2 readers, 55 slices; waiting for the server 71 %, decoding 12 %; the server is the limit: …`.
 fn explanation(report: &Report, n_readers: usize) -> String {
-    let memory = &report.memory;
     let at_work = report.readers.iter().filter(|reader| reader.slices > 0).count();
     let redone = match report.slices_redone {
         0 => String::new(),
         n_redone => format!(" ({} read again)", units::count(n_redone)),
     };
-    let mut parts = vec![format!(
-        "{}, {}{redone}, {} of {} of memory",
-        readers(at_work, n_readers),
-        units::counted(report.slices, "slice"),
-        units::memory(memory.peak_bytes),
-        units::memory(memory.limit_bytes),
-    )];
+    let mut parts =
+        vec![format!("{}, {}{redone}", readers(at_work, n_readers), units::counted(report.slices, "slice"),)];
     parts.extend(shares(&report.phases));
     parts.push(report.limit.sentence().to_owned());
     parts.join("; ")
@@ -149,14 +162,14 @@ fn of_total<const N: usize>(mut phases: [(&'static str, f64); N]) -> Option<Stri
 /// What was loaded, where the time went, and how long batches took: a line each.
 pub(crate) fn load_lines(report: &LoadReport) -> Vec<String> {
     let mut lines = vec![format!(
-        "{}: {}, {} to the server in {} ({} rows/s, {}/s), peak memory {}",
+        "{}: {}, {} to the server in {} ({} rows/s, {}/s), {}",
         report.target,
         units::counted(report.rows, "row"),
         units::bytes(report.wire_bytes),
         units::seconds(report.seconds),
         units::count(units::per_second(report.rows_sent, report.seconds)),
         units::bytes(units::per_second(report.wire_bytes, report.seconds)),
-        units::memory(report.peak_memory_bytes),
+        peak_memory(report.peak_memory_bytes),
     )];
     if report.rows_before > 0 {
         let before = units::counted(report.rows_before, "row");

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, ProcessUsage, Result};
+use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, ProcessUsage, Result, per_second};
 use pgarrow_protocol::Session;
 
 use crate::batchwise::Batchwise;
@@ -150,6 +150,17 @@ impl End {
         drop(self.attached.take());
         let usage = ProcessUsage::now();
         let seconds = self.started.elapsed().as_secs_f64();
+        tracing::info!(
+            target: "pgarrow",
+            rows,
+            wire_bytes = tally.bytes,
+            seconds,
+            encode = tally.encode.as_secs_f64(),
+            wait_for_send = tally.wait.as_secs_f64(),
+            wait_for_server = phases.wait_for_server,
+            commit = phases.commit,
+            "load finished"
+        );
         LoadReport {
             report_version: 1,
             pgarrow_version: env!("CARGO_PKG_VERSION"),
@@ -169,8 +180,8 @@ impl End {
             wire_bytes: tally.bytes,
             batches: tally.times.count(),
             seconds,
-            rows_per_second: tally.rows as f64 / seconds,
-            bytes_per_second: tally.bytes as f64 / seconds,
+            rows_per_second: per_second(tally.rows, seconds),
+            bytes_per_second: per_second(tally.bytes, seconds),
             cpu_seconds: usage.cpu_seconds,
             peak_memory_bytes: usage.peak_memory_bytes,
             phases: LoadPhases {

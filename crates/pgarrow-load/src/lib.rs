@@ -44,6 +44,7 @@ mod report;
 mod sink;
 mod target;
 mod transaction;
+mod trouble;
 mod writers;
 
 pub use load::Load;

@@ -36,10 +36,24 @@ pub(crate) enum Way {
 impl Way {
     /// Loads what the queue has, until its end. Without an end that was asked for, nothing is to stay.
     pub(crate) fn load(&self, session: &mut Session, queue: &Queue) -> std::result::Result<Copied, Failed> {
-        match self {
-            Self::Copy { sql, n_columns } => copy(session, sql, *n_columns, queue),
-            Self::Insert(inserts) => insert(session, inserts, queue),
+        let (loaded, what) = match self {
+            Self::Copy { sql, n_columns } => (copy(session, sql, *n_columns, queue), "COPY"),
+            Self::Insert(inserts) => (insert(session, inserts, queue), "INSERT"),
+        };
+        match &loaded {
+            Ok(Copied { rows, bytes, send, blocked, wait, .. }) => tracing::info!(
+                target: "pgarrow",
+                rows,
+                bytes,
+                send = send.as_secs_f64(),
+                blocked = blocked.as_secs_f64(),
+                wait = wait.as_secs_f64(),
+                "{what} ended"
+            ),
+            Err(Failed::Refused { error, .. }) => tracing::warn!(target: "pgarrow", "{what} failed: {error}"),
+            Err(Failed::Unexpected(why)) => tracing::warn!(target: "pgarrow", "{what} failed: {why}"),
         }
+        loaded
     }
 }
 
@@ -153,7 +167,9 @@ impl Pipe {
         let stop = Cancel::new();
         let attached = stop.attach(&session);
         let closing = Closing(Arc::clone(&queue));
+        let span = tracing::info_span!(target: "pgarrow", "load", table = %target);
         let work = move || {
+            let _entered = span.enter();
             let mut session = session;
             let queue = &closing.0;
             let result = way.load(&mut session, queue);

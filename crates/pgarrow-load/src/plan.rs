@@ -2,7 +2,7 @@
 
 use arrow_schema::{Field, FieldRef, Schema};
 use pgarrow::{Error, ErrorKind, Result, quote_identifier, without_read_timeout};
-use pgarrow_catalog::{TargetColumn, format_types};
+use pgarrow_catalog::{TargetColumn, format_types, meant};
 use pgarrow_encode::{
     Conversions, EncodeError, Encoder, RefusalKind, RowEncoder, Target as ColumnTarget, TypeTarget,
     make_encoder,
@@ -22,6 +22,7 @@ use crate::pipe::Way;
 use crate::replace::Replacement;
 use crate::report::LoadColumnReport;
 use crate::target::Target;
+use crate::trouble::{self, Trouble, Why};
 
 /// A planned load: all that is decided before the first byte.
 #[derive(Debug)]
@@ -126,7 +127,8 @@ pub(crate) fn plan(
     let (mut sent, mut columns, mut warnings) = (Vec::new(), Vec::new(), target.warnings.clone());
     let mut troubles = unknown_fields(schema, &target.columns, options);
     if let Some(name) = options.missing_column(schema) {
-        troubles.push(format!("the data has no column {name:?}"));
+        let column = name.to_owned();
+        troubles.push(Trouble { column, pg_type: None, arrow_type: None, why: Why::NotInData });
     }
     warnings.extend(reasons_left_out(schema, &target.columns, options));
     for column in &target.columns {
@@ -166,14 +168,23 @@ pub(crate) fn plan(
                     columns.push(report(how, Some(field)));
                     sent.push(column_sent);
                 }
-                Err(trouble) => troubles.push(trouble),
+                Err(why) => troubles.push(Trouble {
+                    column: name_of(column),
+                    pg_type: Some(column.column.column.type_name.clone()),
+                    arrow_type: Some(pgarrow::arrow_type(field.data_type())),
+                    why,
+                }),
             },
             None => {
                 let name = &column.column.column.name;
                 let is_filled = column.has_default || column.identity.is_some() || column.is_generated;
                 if column.is_not_null && !is_filled {
-                    troubles
-                        .push(format!("column {name:?} must not be NULL, and the data has no such column"));
+                    troubles.push(Trouble {
+                        column: name.clone(),
+                        pg_type: Some(column.column.column.type_name.clone()),
+                        arrow_type: None,
+                        why: Why::Missing,
+                    });
                 }
                 let how = if column.is_generated { "generated" } else { "default" };
                 columns.push(report(how, None));
@@ -181,8 +192,7 @@ pub(crate) fn plan(
         }
     }
     if !troubles.is_empty() {
-        let text = format!("this cannot be loaded into {}: {}", target.shown, troubles.join("; "));
-        return Err(Error::new(ErrorKind::Options, text));
+        return Err(trouble::told(&troubles, &target.shown));
     }
     look_closer(session, &mut sent)?;
     let names: Vec<&str> = sent.iter().map(|sent| sent.name.as_str()).collect();
@@ -233,25 +243,28 @@ fn reasons_left_out(schema: &Schema, columns: &[TargetColumn], options: &LoadOpt
         .then(|| format!("the data are rows that a load has rejected; what says why is left out: {names}"))
 }
 
-fn unknown_fields(schema: &Schema, columns: &[TargetColumn], options: &LoadOptions) -> Vec<String> {
+fn unknown_fields(schema: &Schema, columns: &[TargetColumn], options: &LoadOptions) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     for (index, field) in schema.fields().iter().enumerate().filter(|(_, field)| options.takes(field)) {
         let name = field.name();
-        let names = || columns.iter().map(|column| &column.column.column.name);
-        if schema.fields().iter().take(index).any(|before| before.name() == name) {
-            troubles.push(format!("the data has two columns {name:?}"));
+        let names = || columns.iter().map(|column| column.column.column.name.as_str());
+        let why = if schema.fields().iter().take(index).any(|before| before.name() == name) {
+            Why::Twice
         } else if !names().any(|has| has == name) && !is_of_rejects(field) {
-            let similar = names().find(|has| has.to_lowercase() == name.to_lowercase());
-            let hint = match similar {
-                Some(similar) => {
-                    format!(" (it has {similar:?}: names must be equal, upper and lower case too)")
-                }
-                None => " (--add-columns adds it, --columns leaves it out)".to_owned(),
-            };
-            troubles.push(format!("the table has no column {name:?}{hint}"));
-        }
+            // Columns that the data has, too, are not what was meant.
+            let free = names().filter(|has| schema.fields().iter().all(|field| field.name() != has));
+            Why::Unknown { meant: meant(name, free) }
+        } else {
+            continue;
+        };
+        let arrow_type = Some(pgarrow::arrow_type(field.data_type()));
+        troubles.push(Trouble { column: name.clone(), pg_type: None, arrow_type, why });
     }
     troubles
+}
+
+fn name_of(column: &TargetColumn) -> String {
+    column.column.column.name.clone()
 }
 
 /// How a field becomes a column's values.
@@ -260,11 +273,11 @@ fn send(
     field: &Field,
     column: &TargetColumn,
     options: &LoadOptions,
-) -> std::result::Result<Sent, String> {
+) -> std::result::Result<Sent, Why> {
     let resolved = &column.column;
     let (name, type_name) = (&resolved.column.name, &resolved.column.type_name);
     if !column.may_insert {
-        return Err(format!("the role may not INSERT into column {name:?}"));
+        return Err(Why::MayNotInsert);
     }
     let target = ColumnTarget {
         name: name.clone(),
@@ -290,9 +303,7 @@ fn send(
         let here = ColumnType { oid: resolved.column.type_oid, modifier: resolved.column.type_modifier };
         let encoder = as_is(field).filter(|_| source.goes_into(here));
         // It was another one when the export was planned.
-        let changed =
-            || format!("column {name:?} became another type while the load was planned; start again");
-        return Ok(sent(encoder.ok_or_else(changed)?, None));
+        return Ok(sent(encoder.ok_or(Why::Changed)?, None));
     }
     if let PgType::Array(array) = &target.pg_type
         && array.is_vector
@@ -309,7 +320,6 @@ fn send(
         Ok(encoder) => return Ok(sent(encoder, None)),
         Err(refusal) => refusal,
     };
-    let arrow_type = pgarrow::arrow_type(field.data_type());
     let advice = match refusal.kind {
         RefusalKind::NeedsServer => match as_text(field) {
             Some((encoder, detour)) => {
@@ -325,7 +335,7 @@ fn send(
         RefusalKind::NeedsRound => " (--convert round allows it, and rounds)",
         _ => "",
     };
-    Err(format!("column {name:?} is {type_name}, and {arrow_type} in the data: {refusal}{advice}"))
+    Err(Why::Type(format!("{refusal}{advice}")))
 }
 
 /// The bytes that another server's send function made, for the same type's receive function.

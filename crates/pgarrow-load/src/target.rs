@@ -3,8 +3,8 @@
 use arrow_schema::{FieldRef, Schema};
 use pgarrow::{ColumnType, Error, ErrorKind, OpaqueColumns, PgColumn, Result, without_read_timeout};
 use pgarrow_catalog::{
-    CatalogError, Relation, RelationKind, RelationName, TargetColumn, WriteAccess, resolve, target_columns,
-    write_access,
+    CatalogError, Relation, RelationKind, RelationName, TargetColumn, WriteAccess, resolve, suggest,
+    target_columns, write_access,
 };
 use pgarrow_protocol::Session;
 
@@ -219,7 +219,9 @@ pub(crate) fn is_missing(session: &mut Session, name: &RelationName) -> Result<b
 
 fn find(session: &mut Session, name: &RelationName) -> Result<Relation> {
     resolve(session, name).map_err(|error| match error {
-        CatalogError::UnknownRelation { .. } => Error::from(error).advice("--mode create makes it"),
+        CatalogError::UnknownRelation { .. } => {
+            Error::from(suggest(session, error)).advice("--mode create makes it")
+        }
         _ => error.into(),
     })
 }

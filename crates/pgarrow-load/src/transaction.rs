@@ -1,8 +1,10 @@
 //! The transaction of a load: how it begins, and what is said about what ends it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pgarrow::{Error, ErrorKind, Result, server_timeout, session_settings, without_read_timeout};
+use pgarrow::{
+    Error, ErrorKind, Result, permission_advice, server_timeout, session_settings, without_read_timeout,
+};
 use pgarrow_protocol::{Session, TransactionStatus};
 
 use crate::exact;
@@ -57,7 +59,14 @@ pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> 
 /// Commits. What takes long there, such as constraints that are checked late, or a standby that is waited for, is none of
 /// the read timeout's business: giving up would only mean that nobody knows what became of the rows.
 pub(crate) fn commit(session: &mut Session) -> std::result::Result<(), pgarrow_protocol::Error> {
-    without_read_timeout(session, Session::commit)
+    let started = Instant::now();
+    let committed = without_read_timeout(session, Session::commit);
+    let seconds = started.elapsed().as_secs_f64();
+    match &committed {
+        Ok(()) => tracing::info!(target: "pgarrow", seconds, "committed"),
+        Err(error) => tracing::warn!(target: "pgarrow", seconds, "not committed: {error}"),
+    }
+    committed
 }
 
 /// How long a session may take to take back what it has done.
@@ -208,6 +217,8 @@ fn place(context: &str) -> Option<String> {
 
 /// `message` tells whose constraint it is.
 fn advice(sqlstate: &str, message: &str) -> Option<&'static str> {
+    const OF_ROWS: &str =
+        "grant INSERT on the table to this role; where it has policies, they decide about each row";
     Some(match sqlstate {
         "23514" if exact::is_broken(message) => exact::ADVICE,
         "23505" => {
@@ -221,9 +232,7 @@ fn advice(sqlstate: &str, message: &str) -> Option<&'static str> {
         "22001" => "a text is longer than its column allows",
         "25006" => "the target does not let this session write",
         "40P01" | "40001" | "55P03" => "somebody else was in the way; the load can be started again",
-        "42501" => {
-            "grant INSERT on the table to this role; where it has policies, they decide about each row"
-        }
+        "42501" => return permission_advice(message, OF_ROWS),
         "44000" => "a row is none that the view would show: mend the data, or load another view or table",
         "42P07" => "choose another name, or --mode append or truncate",
         "53100" => "the server's disk is full; make room there",

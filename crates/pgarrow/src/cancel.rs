@@ -152,7 +152,7 @@ impl Cancel {
             if pause >= left {
                 return Err(error.context("the connect timeout has passed"));
             }
-            tracing::debug!(target: "pgarrow", "the server has no connection yet: {error}");
+            tracing::info!(target: "pgarrow", "the server has no connection yet, and is asked again: {error}");
             if !self.pause(pause) {
                 return Err(cancelled());
             }

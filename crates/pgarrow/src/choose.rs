@@ -14,7 +14,7 @@ pub(crate) use meaning::has;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pgarrow_catalog::{ResolvedColumn, TypeNote, quote_identifier};
+use pgarrow_catalog::{ResolvedColumn, TypeNote, meant, quote_identifier};
 use pgarrow_protocol::Session;
 use pgarrow_types::{
     ArrayType, ColumnForm, ColumnOptions, ColumnType, Decimal, DecimalForm, NumericForm, NumericType,
@@ -129,11 +129,14 @@ pub(crate) fn not_there<'a>(
     names: impl Iterator<Item = &'a str>,
 ) -> Vec<Error> {
     let mut missing: BTreeSet<&str> = options.columns.keys().map(String::as_str).collect();
-    for name in names {
+    let names: Vec<&str> = names.collect();
+    for name in &names {
         missing.remove(name);
     }
     let error = |name| {
-        let text = format!("there is a choice for column {name:?}, but no such column of {subject} is read");
+        let near = meant(name, names.iter().copied());
+        let text =
+            format!("there is a choice for column {name:?}, but no such column of {subject} is read{near}");
         Error::new(ErrorKind::Options, text)
     };
     missing.into_iter().map(error).collect()

@@ -248,11 +248,12 @@ impl<'a> Crew<'a> {
         outlet: &mut dyn Outlet,
         read: impl FnOnce(&mut dyn Outlet) -> Result<u64>,
     ) -> bool {
-        let span = slice_span(task);
+        let (span, started) = (slice_span(task), Instant::now());
         let rows = span.in_scope(|| {
             outlet.begin(task)?;
             let rows = read(outlet)?;
             outlet.end()?;
+            tracing::info!(target: "pgarrow", rows, seconds = started.elapsed().as_secs_f64(), "slice read");
             Ok(rows)
         });
         match rows.map_err(|error| self.with_lock_explained(error, outlet)) {
@@ -430,12 +431,14 @@ impl<'a> Crew<'a> {
         })
     }
 
-    /// A line a second at most, however many readers try again.
+    /// A warning a second at most, however many readers try again; the others are for those who look closer.
     fn tell_of_retry(&self, attempt: u32, error: &Error) {
         let mut told = lock(&self.retry_told);
         if told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
             *told = Some(Instant::now());
             tracing::warn!(target: "pgarrow", attempt, "a reader has no connection, and tries again: {error}");
+        } else {
+            tracing::debug!(target: "pgarrow", attempt, "a reader has no connection, and tries again: {error}");
         }
     }
 }

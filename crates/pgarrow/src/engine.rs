@@ -220,6 +220,7 @@ impl Job {
             phases.add(&tally.phases);
         }
         phases.commit += committing.elapsed().as_secs_f64();
+        tracing::info!(target: "pgarrow", seconds = committing.elapsed().as_secs_f64(), "transaction ended");
         Ok(Finished { done, phases, facts, started: setup.started, budget: Arc::clone(&setup.budget) })
     }
 }

@@ -108,6 +108,14 @@ impl Error {
         Some(all)
     }
 
+    /// The same with lines behind its text: a table of all that is wrong. Control characters are escaped.
+    #[must_use]
+    pub fn with_problems(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.0.message = escape_control(&self.0.message);
+        self.0.problems.extend(lines.into_iter().map(|line| escape_control(&line)));
+        self
+    }
+
     /// What is wrong, one by one, if there are several things; its text has them too, each on a line of its own.
     pub fn problems(&self) -> &[String] {
         &self.0.problems
@@ -238,7 +246,10 @@ fn advice(server: &ServerError) -> Option<&'static str> {
                 "pass row_security=on as a setting (--set row_security=on) to export only what the policies allow",
             )
         }
-        "42501" => Some("grant SELECT on it to this role, or name only columns that the role may read"),
+        "42501" => permission_advice(
+            &server.message,
+            "grant SELECT on it to this role, or name only columns that the role may read",
+        ),
         "08P01" if server.message.starts_with("unsupported startup parameter") => Some(
             "the pooler refuses it when a session begins; leave it out of the connection string and PGOPTIONS, and set it for the export (--set NAME=VALUE)",
         ),
@@ -262,6 +273,33 @@ fn advice(server: &ServerError) -> Option<&'static str> {
     }
 }
 
+/// What to do about `insufficient_privilege`, by what the server names: `of_rows` is for tables, and where it speaks another
+/// language. What is no matter of rights to a thing, such as SET ROLE, it says itself.
+///
+/// Source: `aclcheck_error` in PostgreSQL's `src/backend/catalog/aclchk.c`.
+pub fn permission_advice<'a>(message: &str, of_rows: &'a str) -> Option<&'a str> {
+    if message.contains("must be ") || message.contains("permission denied to ") {
+        return None;
+    }
+    let Some((_, what)) = message.split_once("permission denied for ") else { return Some(of_rows) };
+    let by_kind: [(&str, &'static str); 10] = [
+        ("schema ", "grant USAGE on the schema to this role"),
+        ("database ", "grant CONNECT on the database to this role"),
+        ("function ", EXECUTE),
+        ("procedure ", EXECUTE),
+        ("aggregate ", EXECUTE),
+        ("routine ", EXECUTE),
+        ("type ", "grant USAGE on the type to this role"),
+        ("language ", "grant USAGE on the language to this role"),
+        ("foreign server ", "grant USAGE on the foreign server to this role"),
+        ("foreign-data wrapper ", "grant USAGE on the foreign-data wrapper to this role"),
+    ];
+    let known = by_kind.into_iter().find(|(kind, _)| what.starts_with(kind));
+    Some(known.map_or(of_rows, |(_, advice)| advice))
+}
+
+const EXECUTE: &str = "grant EXECUTE on it to this role";
+
 impl From<CatalogError> for Error {
     fn from(error: CatalogError) -> Self {
         match error {
@@ -273,6 +311,8 @@ impl From<CatalogError> for Error {
                 converted.advice("rename it, or drop the comment")
             }
             CatalogError::Protocol(error) => error.into(),
+            CatalogError::SchemaRefused { schema, error } => Self::without_advice(error)
+                .advice(format_args!("grant USAGE on schema {schema:?} to this role")),
             CatalogError::Unexpected(_) => Self::new(ErrorKind::Protocol, error.to_string()),
             _ => Self::new(ErrorKind::Options, error.to_string()),
         }
@@ -384,6 +424,27 @@ mod tests {
             (ErrorKind::Cancelled, false),
         ] {
             assert_eq!(Error::new(kind, "").is_transient(), is_transient, "{kind:?}");
+        }
+    }
+
+    /// Whatever was denied, SELECT was what one was told to grant.
+    #[test]
+    fn what_is_granted_is_what_was_denied() {
+        for (message, advice) in [
+            ("permission denied for table t", Some("rows")),
+            ("permission denied for view v", Some("rows")),
+            ("permission denied for schema s", Some("grant USAGE on the schema to this role")),
+            ("permission denied for function f", Some(EXECUTE)),
+            ("permission denied for database d", Some("grant CONNECT on the database to this role")),
+            (
+                "permission denied for foreign server f",
+                Some("grant USAGE on the foreign server to this role"),
+            ),
+            ("keine Berechtigung für Tabelle t", Some("rows")),
+            ("permission denied to set role \"r\"", None),
+            ("must be owner of table t", None),
+        ] {
+            assert_eq!(permission_advice(message, "rows"), advice, "{message}");
         }
     }
 

@@ -58,7 +58,7 @@ mod tables;
 mod usage;
 
 pub use cancel::{AttachedSession, Cancel};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, permission_advice};
 pub use extract::{Extract, Tables};
 pub use holders::Holders;
 pub use idle::IdleSession;
@@ -79,6 +79,7 @@ pub use plan::{Plan, PlanReport, PlanSlice};
 pub use reader::Progress;
 pub use report::{
     ColumnReport, FileReport, MemoryReport, PagesReport, ReaderReport, Report, ServerReport, TableReport,
+    per_second,
 };
 pub use run::{Run, TablesRun};
 pub use settings::{server_timeout, session_settings};

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgarrow_catalog::{
-    Leaf, Relation, RelationKind, RelationName, ResolvedColumn, ServerTraits, leaves, quote_identifier,
-    relation, resolve, server_traits, table_columns,
+    Leaf, Relation, RelationKind, RelationName, ResolvedColumn, ServerTraits, leaves, meant,
+    quote_identifier, relation, resolve, server_traits, suggest, table_columns,
 };
 use pgarrow_protocol::{CopyOutStep, Session};
 
@@ -283,7 +283,7 @@ impl Request {
         let mut n_plannings = 0;
         loop {
             n_plannings += 1;
-            let relation = resolve(opening.session()?, &name)?;
+            let relation = known(opening.session()?, &name)?;
             opening.options.readers = readers_of(&relation, opening.options.readers);
             let slicing = Slicing { only: self.only, ..opening.slicing() };
             if self.only && relation.kind == RelationKind::PartitionedTable {
@@ -378,7 +378,11 @@ impl Request {
                 return Err(refused(&format!("column {name:?} is named twice")));
             }
             let Some(index) = all.iter().position(|column| column.column.name == *name) else {
-                return Err(refused(&format!("{relation} has no column {name:?}; it has {known}")));
+                let names = all.iter().map(|column| column.column.name.as_str());
+                return Err(refused(&format!(
+                    "{relation} has no column {name:?}{}; it has {known}",
+                    meant(name, names)
+                )));
             };
             chosen.push(all.remove(index));
         }
@@ -448,6 +452,11 @@ pub(crate) fn readers_of(relation: &Relation, wanted: Option<usize>) -> Option<u
 
 pub(crate) fn is_table(kind: RelationKind) -> bool {
     matches!(kind, RelationKind::Table | RelationKind::PartitionedTable)
+}
+
+/// Finds a relation, or says what its name may have meant.
+pub(crate) fn known(session: &mut Session, name: &RelationName) -> Result<Relation> {
+    Ok(resolve(session, name).map_err(|error| suggest(session, error))?)
 }
 
 pub(crate) fn refused(why: &str) -> Error {

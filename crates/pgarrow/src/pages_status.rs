@@ -2,13 +2,14 @@
 
 use pgarrow_catalog::{
     HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, Relation, RelationName, heap_tables, leaves,
-    page_access, resolve, server_traits, table_columns,
+    page_access, server_traits, table_columns,
 };
 use pgarrow_protocol::Session;
 use pgarrow_types::PgColumn;
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::open::known;
 use crate::source::Source;
 
 /// What is possible for this role on this server, and why not more. See
@@ -83,7 +84,7 @@ fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<Pa
     }
     let mut of_tables = Vec::with_capacity(tables.len());
     for name in tables {
-        let relation = resolve(session, &RelationName::parse(name.as_ref())?)?;
+        let relation = known(session, &RelationName::parse(name.as_ref())?)?;
         of_tables.push(match tells_of_tables(traits.is_plain_postgres, session.server_version_num()) {
             true => of_table(session, access.as_ref(), &relation)?,
             false => TablePages::none(&relation, why_not.clone()),

@@ -47,6 +47,10 @@ pub struct Report {
     pub batches: u64,
     /// From the start of the COPY to the end of the output, in seconds.
     pub seconds: f64,
+    /// Rows a second, over all of it.
+    pub rows_per_second: f64,
+    /// Bytes from the server a second, over all of it.
+    pub bytes_per_second: f64,
     /// CPU time of this process since it started, in seconds.
     pub cpu_seconds: f64,
     /// The most memory this process has had, in bytes.
@@ -252,6 +256,8 @@ impl Report {
             sum
         });
         let warnings = plans.iter().flat_map(|plan| plan.warnings()).chain(&done.warnings);
+        let (rows, wire_bytes, seconds) =
+            (done.rows.iter().sum(), progress.wire_bytes(), elapsed.as_secs_f64());
         let mut report = Self {
             report_version: 2,
             pgarrow_version: env!("CARGO_PKG_VERSION"),
@@ -264,10 +270,12 @@ impl Report {
                 through_pooler: facts.pooled.is_pooled(),
             },
             snapshot: facts.snapshot.clone(),
-            rows: done.rows.iter().sum(),
-            wire_bytes: progress.wire_bytes(),
+            rows,
+            wire_bytes,
             batches: progress.batches(),
-            seconds: elapsed.as_secs_f64(),
+            seconds,
+            rows_per_second: per_second(rows, seconds),
+            bytes_per_second: per_second(wire_bytes, seconds),
             cpu_seconds,
             peak_memory_bytes,
             read_mode: if pages.read > 0 { ReadMode::Pages } else { read_mode },
@@ -300,6 +308,11 @@ impl Report {
         }
         report
     }
+}
+
+/// A rate that JSON can hold: of no time at all, none.
+pub fn per_second(count: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }
 
 fn reader(tally: &Tally) -> ReaderReport {

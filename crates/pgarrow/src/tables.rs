@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pgarrow_catalog::{
-    Relation, RelationKind, RelationName, RelationSize, ServerTraits, leaves, not_readable, quote_identifier,
-    relation_sizes, relations_of_schema, resolve_many, table_columns_of_many,
+    Relation, RelationKind, RelationName, RelationSize, ServerTraits, leaves, near_schema, not_readable,
+    quote_identifier, relation_sizes, relations_of_schema, resolve_many, suggest, table_columns_of_many,
 };
 use pgarrow_protocol::Session;
 
@@ -199,11 +199,15 @@ impl TablesRequest {
     fn relations(&self, session: &mut Session) -> Result<Vec<Relation>> {
         let names = self.names.iter().map(|name| RelationName::parse(name));
         let names = names.collect::<std::result::Result<Vec<_>, _>>()?;
-        let mut relations = resolve_many(session, &names)?;
+        let mut relations = resolve_many(session, &names).map_err(|error| suggest(session, error))?;
         for schema in &self.schemas {
             let of_schema = relations_of_schema(session, schema)?;
             if of_schema.is_empty() {
-                let text = format!("there is no table in a schema {schema:?} that could be exported");
+                let near = near_schema(session, schema)?.map(|near| format!("; did you mean {near:?}?"));
+                let text = format!(
+                    "there is no table in a schema {schema:?} that could be exported{}",
+                    near.unwrap_or_default()
+                );
                 return Err(refused(&text));
             }
             relations.extend(of_schema);

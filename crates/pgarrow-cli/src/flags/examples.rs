@@ -3,47 +3,56 @@
 pub(super) const EXPORT_EXAMPLES: &str = "\
 Examples:
   A table to Parquet, and to an Arrow file:
-    pgarrow export postgres://me@localhost/shop --table orders -o orders.parquet
-    pgarrow export 'host=/var/run/postgresql dbname=shop' --table sales.orders -o orders.arrow
+    pgarrow export postgres://me@localhost/shop orders -o orders.parquet
+    pgarrow export 'host=/var/run/postgresql dbname=shop' sales.orders \\
+        -o orders.arrow
 
   Some of it, with a connection from PGHOST, PGDATABASE and PGUSER:
-    pgarrow export --table orders --columns 'id,\"orderDate\",total' --where 'total > 100' -o some.parquet
+    pgarrow export --table orders --columns 'id,\"orderDate\",total' \\
+        --where 'total > 100' -o some.parquet
 
   A large table to a folder of files, by four connections within 256 MiB:
-    pgarrow export shop --table orders -o orders/ --file-size 512M --readers 4 --memory 256M
+    pgarrow export shop orders -o orders/ --file-size 512M \\
+        --readers 4 --memory 256M
 
-  Values that Arrow does not have become NULL, and are counted; one column as text, one as another decimal:
-    pgarrow export shop --table orders --infinity null --nan null --column note:text \\
+  Values that Arrow does not have become NULL, and are counted; one column
+  as text, one as another decimal:
+    pgarrow export shop orders --infinity null --nan null --column note:text \\
         --column 'total:decimal(20,4)' -o orders.parquet
 
   All tables of a schema, of one moment:
     pgarrow export shop --schema public -o shop/
 
   A query with a parameter, to another program:
-    pgarrow export mydb --query 'select * from orders where placed >= $1' --param 2026-01-01 \\
-        --to ipc-stream -o - | python3 -c 'import sys, pyarrow as pa; print(pa.ipc.open_stream(sys.stdin.buffer).read_all())'
+    pgarrow export mydb --query 'select * from orders where placed >= $1' \\
+        --param 2026-01-01 --to ipc-stream -o - |
+        python3 -c 'import sys, pyarrow.ipc as ipc; \\
+            print(ipc.open_stream(sys.stdin.buffer).read_all())'
 
   A view by several connections:
-    pgarrow export mydb --table open_orders --split-on id -o open.parquet
+    pgarrow export mydb open_orders --split-on id -o open.parquet
 
-  From one server to another, into a table that is made like the one that is read:
-    pgarrow export postgres://me@old/shop --table orders --to postgres --target postgres://me@new/shop \\
-        --into public.orders --mode create
+  From one server to another, into a table that is made like the one read:
+    pgarrow export postgres://me@old/shop orders --to postgres \\
+        --target postgres://me@new/shop --into public.orders --mode create
 
   How fast is it without an output:
-    pgarrow export mydb --table orders --to none";
+    pgarrow export mydb orders --to none";
 
 pub(super) const LOAD_EXAMPLES: &str = "\
 Examples:
   A file into a table that is made for it, and more files into the same table:
-    pgarrow load orders.parquet --target postgres://me@localhost/shop --into public.orders --mode create
-    pgarrow load more.parquet others/ --target postgres://me@localhost/shop --into public.orders
+    pgarrow load orders.parquet --target postgres://me@localhost/shop \\
+        --into public.orders --mode create
+    pgarrow load more.parquet others/ \\
+        --target postgres://me@localhost/shop --into public.orders
 
   What would be made of what, without loading anything:
     pgarrow load orders.parquet --target shop --into orders --dry-run
 
   From another program, with a connection from PGHOST, PGDATABASE and PGUSER:
-    pgarrow export postgres://me@old/shop --query 'select * from orders where total > 100' --to ipc-stream -o - |
+    pgarrow export postgres://me@old/shop --to ipc-stream -o - \\
+        --query 'select * from orders where total > 100' |
         pgarrow load - --into large_orders --mode create
 
   New rows instead of the old ones, at once for everybody who reads:
@@ -52,11 +61,13 @@ Examples:
   New rows, and other values for rows that are there, by the primary key:
     pgarrow load changes.parquet --target shop --into orders --mode upsert
 
-  A large load in parts of a million rows, from the last of which the same command goes on:
+  A large load in parts of a million rows, from the last of which the same
+  command goes on:
     pgarrow load big/ --target shop --into orders --commit-every 1000000
 
   Rows that cannot be loaded are set aside, with the reasons:
-    pgarrow load orders.parquet --target shop --into orders --reject bad.arrow --reject-limit 1000
+    pgarrow load orders.parquet --target shop --into orders \\
+        --reject bad.arrow --reject-limit 1000
 
   A float64 column into numeric(10,2):
     pgarrow load prices.arrow --target shop --into prices --convert round";
@@ -76,7 +87,7 @@ pub(super) const READ_HELP: &str = "How long the server may say nothing at all, 
 pub(super) const PLAN_EXAMPLES: &str = "\
 Examples:
   How a table would be cut into slices, and what its columns become:
-    pgarrow plan postgres://me@localhost/shop --table orders
+    pgarrow plan postgres://me@localhost/shop orders
 
   The tables of a schema with their sizes:
     pgarrow plan shop --schema public --all";
@@ -84,10 +95,11 @@ Examples:
 pub(super) const INSPECT_EXAMPLES: &str = "\
 Examples:
   What a table's columns become, and what to look out for:
-    pgarrow inspect postgres://me@localhost/shop --table orders
+    pgarrow inspect postgres://me@localhost/shop orders
 
   The same with other choices, for a program:
-    pgarrow inspect shop --query 'select * from orders' --arrays shaped --column 'total:decimal(20,4)' --json
+    pgarrow inspect shop --query 'select * from orders' --arrays shaped \\
+        --column 'total:decimal(20,4)' --json
 
   All tables of a schema:
     pgarrow inspect shop --schema public";
@@ -95,7 +107,7 @@ Examples:
 pub(super) const HOLD_EXAMPLES: &str = "\
 Examples:
   Slices of a table, read by two processes:
-    pgarrow hold shop --table orders --tokens orders.jsonl &
+    pgarrow hold shop orders --tokens orders.jsonl &
     (until test -e orders.jsonl; do sleep 0.1; done)
     sed -n 1p orders.jsonl | pgarrow export shop --slice - -o orders-1.parquet
     sed -n 2p orders.jsonl | pgarrow export shop --slice - -o orders-2.parquet

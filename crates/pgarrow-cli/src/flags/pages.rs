@@ -2,13 +2,13 @@
 
 use clap::{Args, Subcommand};
 
-use super::{ConnectFlags, after};
+use super::{ConnectFlags, after, short_end};
 use crate::exit;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PagesCommand {
     /// Say whether this role can read pages on this server, of these tables, and every reason why not
-    #[command(after_help = exit::help())]
+    #[command(after_help = short_end("pages status"), after_long_help = exit::help())]
     Status(PagesStatusFlags),
     /// Install the function that hands out pages to roles that are no superusers; or print its SQL
     ///
@@ -16,7 +16,7 @@ pub(crate) enum PagesCommand {
     /// contrib) on the server. The SQL is one transaction; its comments say what the function gives, to whom, and what
     /// of a table's pages remains visible beyond what SELECT shows. Installing again replaces the function, its owner and
     /// its rights for PUBLIC; what roles were granted stays.
-    #[command(after_help = exit::help(), after_long_help = after(INSTALL_EXAMPLES))]
+    #[command(after_help = short_end("pages install"), after_long_help = after(INSTALL_EXAMPLES))]
     Install(PagesInstallFlags),
 }
 
@@ -24,6 +24,10 @@ pub(crate) enum PagesCommand {
 pub(crate) struct PagesStatusFlags {
     /// Where: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
     pub(crate) connection: Option<String>,
+
+    /// Also of these tables: the same as --table
+    #[arg(value_name = "TABLE")]
+    pub(crate) named: Vec<String>,
 
     /// Also of this table; a name is folded to lower case unless it is "quoted". Repeatable
     #[arg(long = "table", short, value_name = "[SCHEMA.]TABLE")]
@@ -68,7 +72,8 @@ Examples:
     pgarrow pages install --print --to reader | less
 
   Do it, for two roles:
-    pgarrow pages install postgres://postgres@localhost/shop --to reader --to etl
+    pgarrow pages install postgres://postgres@localhost/shop \\
+        --to reader --to etl
 
   See what it has changed for one of them:
-    pgarrow pages status postgres://reader@localhost/shop --table orders";
+    pgarrow pages status postgres://reader@localhost/shop orders";

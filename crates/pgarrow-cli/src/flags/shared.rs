@@ -17,6 +17,10 @@ pub(crate) struct WhatFlags {
     /// from ~/.pgpass. A password in a command line is visible to other users of this machine.
     pub(crate) connection: Option<String>,
 
+    /// What to read: tables or views, as with --table
+    #[arg(value_name = "TABLE")]
+    pub(crate) named: Vec<String>,
+
     /// Export this table or view; a name is folded to lower case unless it is "quoted". Repeatable
     #[arg(long = "table", short, value_name = "[SCHEMA.]TABLE", help_heading = "What")]
     pub(crate) tables: Vec<String>,

@@ -41,6 +41,19 @@ fn a_demo_and_the_same_again() {
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
+        // Each export had one, and both were the same process's.
+        assert_eq!(text.matches("peak memory").count(), 1, "{text}");
+        // It said nothing from the start of the server until all was loaded.
+        let doing = [
+            "starting a private server",
+            "loading the eight tables of TPC-H at scale 0.001, about ",
+            "running VACUUM",
+            "exporting public.lineitem to lineitem.parquet",
+            "checking both files",
+        ];
+        let said =
+            doing.map(|doing| ran.stderr.find(doing).unwrap_or_else(|| panic!("{doing:?}: {}", ran.stderr)));
+        assert!(said.is_sorted(), "{}", ran.stderr);
         assert_eq!(names(folder.path()), ["pgarrow-demo"]);
         assert_eq!(names(&folder.path().join("pgarrow-demo")), ["lineitem.arrow", "lineitem.parquet"]);
         assert!(names(temp.path()).is_empty(), "{:?}", names(temp.path()));

@@ -13,6 +13,8 @@ mod load_readers;
 mod load_writers;
 mod loads;
 mod loads_own;
+mod logs;
+mod names;
 mod neighbours;
 mod output;
 mod pages;

@@ -230,10 +230,21 @@ fn a_run_says_where_its_time_went() {
     let ran = place.export(&[&args[..], &["--report", "r.json"]].concat());
     ran.assert_success();
     let line = ran.stderr.lines().find(|line| line.starts_with("2 readers, ")).unwrap();
-    for part in [" slices, ", " of 32.0 MiB of memory; ", " %", " is the limit: "] {
+    for part in [" slices; ", " %", " is the limit: "] {
         assert!(line.contains(part), "{part:?} is not in {line}");
     }
+    // There were two: that of the process, and that of what is counted against --memory.
+    assert_eq!(ran.stderr.matches("iB").count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("peak memory").count(), 1, "{}", ran.stderr);
     let report = report(&place);
+    // Loads said how fast they were, and exports left that to whoever divides.
+    let (rows, bytes, seconds) =
+        (&report["rows"], &report["wire_bytes"], report["seconds"].as_f64().unwrap());
+    for (rate, of) in [("rows_per_second", rows), ("bytes_per_second", bytes)] {
+        let expected = of.as_f64().unwrap() / seconds;
+        let rate = report[rate].as_f64().unwrap();
+        assert!(rate > 0.0 && (rate - expected).abs() <= expected * 1e-9, "{rate} and not {expected}");
+    }
     assert!(report["slices"].as_u64().unwrap() > 4, "{report}");
     assert_eq!(report["memory"]["limit_bytes"], 32 << 20);
     assert!(report["memory"]["peak_bytes"].as_u64().unwrap() <= 32 << 20);

@@ -45,6 +45,13 @@ impl Ran {
         assert!(self.stdout.is_empty());
     }
 
+    /// Failed with this code, and said this among other things.
+    #[track_caller]
+    pub(crate) fn assert_said(&self, code: i32, says: &str) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert!(self.stderr.contains(says), "{says:?} is not in {}", self.stderr);
+    }
+
     #[track_caller]
     pub(crate) fn assert_success(&self) {
         assert_eq!(self.code, Some(0), "{}", self.stderr);

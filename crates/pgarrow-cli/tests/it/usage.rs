@@ -173,11 +173,13 @@ fn help_lists_every_exit_code_and_gives_examples() {
         &["--help"][..],
         &["export", "--help"],
         &["demo", "--help"],
-        &["export", "-h"],
         &["plan", "--help"],
-        &["hold", "-h"],
-        &["inspect", "-h"],
+        &["hold", "--help"],
+        &["inspect", "--help"],
         &["load", "--help"],
+        &["pages", "--help"],
+        &["pages", "status", "--help"],
+        &["pages", "install", "--help"],
     ] {
         let ran = pgarrow(args);
         ran.assert_success();
@@ -202,6 +204,107 @@ fn help_lists_every_exit_code_and_gives_examples() {
     assert!(!help.stdout_text().contains("They are the weakest there are"));
     assert!(pgarrow(&["--version"]).stdout_text().starts_with("pgarrow "));
     assert_eq!(pgarrow(&[]).code, Some(2));
+}
+
+const COMMANDS: [&[&str]; 12] = [
+    &[],
+    &["export"],
+    &["load"],
+    &["plan"],
+    &["inspect"],
+    &["hold"],
+    &["pages"],
+    &["pages", "status"],
+    &["pages", "install"],
+    &["demo"],
+    &["completions"],
+    &["man"],
+];
+
+/// It was 170 lines of `export`, exit codes and all.
+#[test]
+fn short_help_is_one_screen() {
+    for of in COMMANDS {
+        let ran = pgarrow(&[of, &["-h"]].concat());
+        ran.assert_success();
+        let (help, whole) = (ran.stdout_text(), pgarrow(&[of, &["--help"]].concat()));
+        let n_lines = help.lines().count();
+        assert!(n_lines <= 40, "{of:?}: {n_lines} lines\n{help}");
+        let widest = help.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= 100, "{of:?}: {widest} columns\n{help}");
+        assert!(help.contains("--help"), "{of:?}: {help}");
+        assert!(whole.stdout_text().lines().count() > n_lines, "{of:?}");
+    }
+    let ran = pgarrow(&["export", "-h"]);
+    for part in
+        ["[CONNECTION]", "--table", "--query", "--output", "--to", "--readers", "pgarrow export --help"]
+    {
+        assert!(ran.stdout_text().contains(part), "{part}: {}", ran.stdout_text());
+    }
+    let n_options = ran.stdout_text().lines().filter(|line| line.trim_start().starts_with('-')).count();
+    assert!((10..=14).contains(&n_options), "{n_options} options\n{}", ran.stdout_text());
+}
+
+/// Lines were up to 130 columns wide: a terminal of 80 broke them, and what was pasted from it did something else.
+#[test]
+fn examples_can_be_pasted_from_eighty_columns() {
+    let mut n_examples = 0;
+    for of in COMMANDS {
+        let ran = pgarrow(&[of, &["--help"]].concat());
+        let Some((_, examples)) = ran.stdout_text().split_once("Examples:\n") else { continue };
+        let examples = examples.split("Exit codes:").next().unwrap();
+        n_examples += 1;
+        for line in examples.lines() {
+            assert!(line.chars().count() < 80, "{of:?}: {line}");
+        }
+        // What goes on in the next line says so, and what does not is a whole command.
+        let commands = examples.lines().filter(|line| line.starts_with("    "));
+        for (line, next) in commands.clone().zip(commands.skip(1)) {
+            let goes_on = next.starts_with("        ");
+            let ends_open = line.ends_with('\\') || line.ends_with('|');
+            assert_eq!(goes_on, ends_open, "{of:?}: {line}\n{next}");
+        }
+    }
+    assert_eq!(n_examples, 6);
+}
+
+/// Options that are there only to say why they are refused were offered by every shell.
+#[test]
+fn completions_offer_what_commands_take() {
+    let fish = pgarrow(&["completions", "fish"]);
+    let offered = |command: &str, option: &str| {
+        let of = |line: &&str| {
+            line.contains(&format!("subcommand {command}\"")) && line.contains(&format!("-l {option} "))
+        };
+        fish.stdout_text().lines().filter(of).count()
+    };
+    for (command, option, is_offered) in [
+        ("export", "readers", true),
+        ("export", "target-role", true),
+        ("export", "log-format", true),
+        ("export", "commit-every", false),
+        ("export", "restart-key", false),
+        ("export", "reject", false),
+        ("export", "reject-limit", false),
+        ("load", "commit-every", true),
+        ("load", "reject", true),
+        ("plan", "tokens", false),
+        ("plan", "slice", false),
+        ("plan", "schema", true),
+        ("hold", "schema", false),
+        ("hold", "tokens", true),
+    ] {
+        let says = fish.stdout_text();
+        assert_eq!(offered(command, option) > 0, is_offered, "{command} --{option}: {says}");
+    }
+    let bash = pgarrow(&["completions", "bash"]);
+    let hold = bash
+        .stdout_text()
+        .split("pgarrow__hold)\n")
+        .nth(1)
+        .or_else(|| bash.stdout_text().split("pgarrow__subcmd__hold)\n").nth(1));
+    let hold = hold.unwrap().lines().next().unwrap();
+    assert!(hold.contains("--tokens") && !hold.contains("--schema"), "{hold}");
 }
 
 #[test]

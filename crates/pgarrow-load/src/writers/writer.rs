@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pgarrow::{AttachedSession, Error, ErrorKind, Result};
+use pgarrow::{AttachedSession, Error, ErrorKind, Result, per_second};
 use pgarrow_catalog::Relation;
 use pgarrow_protocol::Session;
 
@@ -68,6 +68,8 @@ impl Writer {
     /// Writes whatever the queue has until its end, and commits. None if that has failed, or was not wanted any more; all
     /// others fail then, too.
     pub(super) fn run(self) -> Option<Written> {
+        let span = tracing::info_span!(target: "pgarrow", "writer", table = %self.target);
+        let _entered = span.enter();
         let failure = Arc::clone(&self.failure);
         let mut guard =
             Guard { queue: Arc::clone(&self.queue), failure: Arc::clone(&failure), has_ended: false };
@@ -158,8 +160,8 @@ impl Written {
             wire_bytes: *bytes,
             buffers: times.count(),
             seconds: self.seconds,
-            rows_per_second: *rows as f64 / self.seconds,
-            bytes_per_second: *bytes as f64 / self.seconds,
+            rows_per_second: per_second(*rows, self.seconds),
+            bytes_per_second: per_second(*bytes, self.seconds),
             buffer_times: times.summary(),
         }
     }

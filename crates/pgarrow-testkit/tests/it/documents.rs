@@ -31,6 +31,26 @@ fn the_readme_names_the_rust_version() {
     assert!(read("README.md").contains(&format!("Rust {}", version.trim_matches('"'))));
 }
 
+/// A release had the lines of all functions, for profiles alone: 128 MB instead of 24.
+#[test]
+fn what_people_get_has_no_debug_information_and_profiles_have() {
+    let manifest = read("Cargo.toml");
+    let profile = |name: &str| {
+        let (_, rest) = manifest.split_once(&format!("[profile.{name}]\n")).expect("such a profile");
+        rest.split("\n[").next().unwrap_or_default().to_owned()
+    };
+    let release = profile("release");
+    assert!(release.contains("debug = false") && release.contains("strip = \"debuginfo\""), "{release}");
+    let profiling = profile("profiling");
+    for line in ["inherits = \"release\"", "debug = \"line-tables-only\"", "strip = \"none\""] {
+        assert!(profiling.contains(line), "{line} is not in {profiling}");
+    }
+    let recipe = read("justfile");
+    let (_, recipe) = recipe.split_once("bench-profile *args:\n").expect("a recipe");
+    let recipe = recipe.lines().next().unwrap_or_default();
+    assert!(recipe.contains("cargo run --profile profiling "), "{recipe}");
+}
+
 /// What is promised is held by tests that exist.
 #[test]
 fn the_guarantees_name_tests() {

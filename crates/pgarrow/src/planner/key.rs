@@ -4,7 +4,7 @@
 //! ascend in the order in which the ranges compare, the first range has no beginning and the last no end.
 
 use pgarrow_catalog::{
-    KeyBounds, Relation, RelationKind, leaves, quantile_bounds, quote_identifier, relation_sizes,
+    KeyBounds, Relation, RelationKind, leaves, meant, quantile_bounds, quote_identifier, relation_sizes,
     statistic_bounds, table_columns,
 };
 use pgarrow_protocol::Session;
@@ -45,10 +45,12 @@ pub(crate) fn key_slices(session: &mut Session, source: KeySource<'_>, slicing: 
     let (key, relations) = match source {
         KeySource::Relation { relation, only, .. } => {
             let columns = table_columns(session, relation, only)?;
-            let key = columns.into_iter().map(|column| column.column).find(|column| column.name == name);
-            let key =
-                key.ok_or_else(|| refused(&format!("{relation} has no column {name:?} to split on")))?;
-            (key, vec![(relation.clone(), only)])
+            let Some(key) = columns.iter().find(|column| column.column.name == name) else {
+                let known = columns.iter().map(|column| column.column.name.as_str());
+                let text = format!("{relation} has no column {name:?} to split on{}", meant(name, known));
+                return Err(refused(&text));
+            };
+            (key.column.clone(), vec![(relation.clone(), only)])
         }
         KeySource::Query { columns, .. } => (only_column(columns, name)?.clone(), Vec::new()),
     };
@@ -216,7 +218,9 @@ fn only_column<'a>(columns: &'a [PgColumn], name: &str) -> Result<&'a PgColumn> 
         (Some(column), None) => Ok(column),
         (None, _) => {
             let names = columns.iter().map(|column| quote_identifier(&column.name)).collect::<Vec<_>>();
-            let text = format!("the query has no column {name:?} to split on; it has {}", names.join(", "));
+            let near = meant(name, columns.iter().map(|column| column.name.as_str()));
+            let text =
+                format!("the query has no column {name:?} to split on{near}; it has {}", names.join(", "));
             Err(refused(&text))
         }
         (Some(_), Some(_)) => Err(refused(&format!("several columns of the query are named {name:?}"))),

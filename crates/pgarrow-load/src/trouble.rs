@@ -1,0 +1,156 @@
+//! What does not fit between the data and the table, for people: a line, or a table where it is much.
+
+use pgarrow::{Error, ErrorKind, escape_control};
+
+/// One thing that does not fit.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    /// The column's name, or the field's.
+    pub(crate) column: String,
+    /// What the table has there.
+    pub(crate) pg_type: Option<String>,
+    /// What the data has there.
+    pub(crate) arrow_type: Option<String>,
+    pub(crate) why: Why,
+}
+
+/// Why it does not fit.
+#[derive(Debug)]
+pub(crate) enum Why {
+    /// The data has the name twice.
+    Twice,
+    /// The table has no such column. `meant`: a remark about which was meant, if any.
+    Unknown { meant: String },
+    /// The data has no such column, which was to be loaded.
+    NotInData,
+    /// The data has no such column, which may not be NULL.
+    Missing,
+    /// The role may not write to it.
+    MayNotInsert,
+    /// It is of another type than when the load was planned.
+    Changed,
+    /// One type cannot be made of the other.
+    Type(String),
+}
+
+/// More than these are a table.
+const LINE_MAX: usize = 2;
+
+impl Trouble {
+    /// As part of a sentence.
+    fn sentence(&self) -> String {
+        let name = &self.column;
+        match &self.why {
+            Why::Twice => format!("the data has two columns {name:?}"),
+            Why::Unknown { .. } => format!("the table has no column {name:?}{}", self.remark()),
+            Why::NotInData => format!("the data has no column {name:?}"),
+            Why::Missing => format!("column {name:?} must not be NULL, and the data has no such column"),
+            Why::MayNotInsert => format!("the role may not INSERT into column {name:?}"),
+            Why::Changed => {
+                format!("column {name:?} became another type while the load was planned; start again")
+            }
+            Why::Type(why) => {
+                let [pg_type, arrow_type] =
+                    [&self.pg_type, &self.arrow_type].map(|of| of.as_deref().unwrap_or("-"));
+                format!("column {name:?} is {pg_type}, and {arrow_type} in the data: {why}")
+            }
+        }
+    }
+
+    /// As the last cell of a row that names the column and both types.
+    fn remark(&self) -> String {
+        match &self.why {
+            Why::Twice => "the data has this column twice".to_owned(),
+            Why::Unknown { meant } if !meant.is_empty() => meant.clone(),
+            Why::Unknown { .. } => " (--add-columns adds it, --columns leaves it out)".to_owned(),
+            Why::NotInData => "the data has no such column".to_owned(),
+            Why::Missing => "must not be NULL, and has no default".to_owned(),
+            Why::MayNotInsert => "the role may not INSERT into it".to_owned(),
+            Why::Changed => "became another type while the load was planned; start again".to_owned(),
+            Why::Type(why) => why.clone(),
+        }
+    }
+
+    fn cells(&self) -> [String; 4] {
+        let of = |side: &Option<String>| side.as_deref().map_or_else(|| "-".to_owned(), shortened);
+        let remark = self.remark();
+        let cells = [self.column.clone(), of(&self.pg_type), of(&self.arrow_type), remark.trim().to_owned()];
+        cells.map(|cell| escape_control(&cell))
+    }
+}
+
+/// All that does not fit.
+pub(crate) fn told(troubles: &[Trouble], target: &str) -> Error {
+    if troubles.len() <= LINE_MAX {
+        let sentences: Vec<String> = troubles.iter().map(Trouble::sentence).collect();
+        let text = format!("this cannot be loaded into {target}: {}", sentences.join("; "));
+        return Error::new(ErrorKind::Options, text);
+    }
+    let text = format!("this cannot be loaded into {target}: {} columns do not fit", troubles.len());
+    Error::new(ErrorKind::Options, text).with_problems(table(troubles))
+}
+
+/// Of a type of many parts, the beginning: the row is to fit into a line.
+fn shortened(type_name: &str) -> String {
+    const CHARS_MAX: usize = 40;
+    match type_name.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", type_name.get(..end).unwrap_or_default()),
+        None => type_name.to_owned(),
+    }
+}
+
+/// Lines of a table, with its head.
+fn table(troubles: &[Trouble]) -> Vec<String> {
+    let head = ["column", "in the table", "in the data", "what is wrong"].map(str::to_owned);
+    let rows: Vec<[String; 4]> = std::iter::once(head).chain(troubles.iter().map(Trouble::cells)).collect();
+    let width = |index: usize| rows.iter().map(|row| row[index].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    let line = |[name, pg_type, arrow_type, why]: &[String; 4]| {
+        let [first, second, third] = widths;
+        format!("{name:first$}  {pg_type:second$}  {arrow_type:third$}  {why}").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(column: &str, pg_type: Option<&str>, arrow_type: Option<&str>, why: Why) -> Trouble {
+        let [pg_type, arrow_type] = [pg_type, arrow_type].map(|of| of.map(str::to_owned));
+        Trouble { column: column.to_owned(), pg_type, arrow_type, why }
+    }
+
+    /// They were one line, however many: of three hundred columns nobody found the one.
+    #[test]
+    fn few_are_a_sentence_and_many_a_table() {
+        let unknown = || Why::Unknown { meant: " (did you mean \"name\"?)".to_owned() };
+        let mut troubles = vec![
+            trouble("nmae", None, Some("Utf8"), unknown()),
+            trouble("id", Some("integer"), Some("Utf8"), Why::Type("text is no number".to_owned())),
+        ];
+        let few = told(&troubles, "public.t");
+        assert!(few.problems().is_empty(), "{few}");
+        assert!(few.to_string().contains("no column \"nmae\" (did you mean"), "{few}");
+        assert!(
+            few.to_string().ends_with("column \"id\" is integer, and Utf8 in the data: text is no number")
+        );
+
+        assert_eq!(shortened(&"ü".repeat(41)), format!("{}…", "ü".repeat(40)));
+        assert_eq!(shortened(&"ü".repeat(40)), "ü".repeat(40));
+        troubles.push(trouble("ü\n", Some("timestamp with time zone"), None, Why::Missing));
+        let many = told(&troubles, "public.t");
+        assert!(
+            many.to_string()
+                .starts_with("this cannot be loaded into public.t: 3 columns do not fit\n  column ")
+        );
+        let expected = [
+            "column   in the table              in the data  what is wrong",
+            "nmae     -                         Utf8         (did you mean \"name\"?)",
+            "id       integer                   Utf8         text is no number",
+            "ü\\u{a}  timestamp with time zone  -            must not be NULL, and has no default",
+        ];
+        assert_eq!(many.problems(), expected, "{many}");
+        assert_eq!(many.to_string().lines().count(), 5);
+    }
+}
