@@ -22,6 +22,7 @@ use crate::dictionary;
 use crate::geo;
 use crate::options::ParquetOptions;
 use crate::ours;
+use crate::schema;
 
 /// What all row groups of a file have in common.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Layout {
         }
         let mut properties = properties.build();
         // So that uuid, enum, time zone and extension types come back as they were.
-        add_encoded_arrow_schema_to_metadata(&arrow, &mut properties);
+        add_encoded_arrow_schema_to_metadata(&schema::for_readers(&arrow), &mut properties);
         Ok(Self { arrow, parquet, properties: Arc::new(properties) })
     }
 

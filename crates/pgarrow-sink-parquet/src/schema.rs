@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
 use pgarrow_sink::{SinkError, SinkErrorKind};
 
 use crate::geo::{self, Geo};
@@ -76,6 +76,44 @@ fn with_unique_names(schema: &SchemaRef) -> (SchemaRef, Vec<String>) {
     (schema, warnings)
 }
 
+/// The schema that is embedded for readers: dictionaries inside of other types are their values.
+///
+/// A reader that finds such a dictionary makes one for each row group, and Arrow's C++ library cannot put those together
+/// inside of lists, structs and maps: `pyarrow.parquet.ParquetFile.read()` fails ("Nested data conversions not
+/// implemented for chunked array outputs"). The file's own type is the same in both cases, and so are its pages.
+pub(crate) fn for_readers(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        // One that is a column of its own may come in pieces.
+        DataType::Dictionary(..) | DataType::RunEndEncoded(..) => Arc::clone(field),
+        _ => plain(field),
+    });
+    Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
+}
+
+/// The field without dictionaries, its own included.
+fn plain(field: &FieldRef) -> FieldRef {
+    let data_type = plain_type(field.data_type());
+    match data_type == *field.data_type() {
+        true => Arc::clone(field),
+        false => Arc::new(field.as_ref().clone().with_data_type(data_type)),
+    }
+}
+
+fn plain_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => plain_type(values),
+        DataType::RunEndEncoded(_, values) => plain_type(values.data_type()),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
+        DataType::List(item) => DataType::List(plain(item)),
+        DataType::LargeList(item) => DataType::LargeList(plain(item)),
+        DataType::ListView(item) => DataType::ListView(plain(item)),
+        DataType::LargeListView(item) => DataType::LargeListView(plain(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(plain(item), *size),
+        DataType::Map(entries, is_sorted) => DataType::Map(plain(entries), *is_sorted),
+        other => other.clone(),
+    }
+}
+
 /// Why a type cannot be written, if it cannot.
 fn unsupported(data_type: &DataType) -> Option<&'static str> {
     match data_type {
@@ -97,6 +135,8 @@ fn unsupported(data_type: &DataType) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use arrow_schema::{Field, IntervalUnit};
 
     use super::*;
@@ -123,6 +163,35 @@ mod tests {
         }
         let (_, warnings) = names_of(&["a", "a"]);
         assert_eq!(warnings, ["column 2 is named \"a_2\" in parquet: the name \"a\" is taken"]);
+    }
+
+    #[test]
+    fn dictionaries_inside_of_other_types_are_their_values() {
+        let word = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let of = |word: DataType| {
+            let item = |data_type| Arc::new(Field::new_list_field(data_type, true));
+            let named = |name: &str| Field::new(name, word.clone(), true).with_metadata(known());
+            let pair = DataType::Struct(vec![named("keys"), named("values")].into());
+            vec![
+                DataType::List(item(word.clone())),
+                DataType::LargeList(item(DataType::FixedSizeList(item(pair.clone()), 2))),
+                DataType::ListView(item(word.clone())),
+                DataType::LargeListView(item(word.clone())),
+                DataType::Map(Arc::new(Field::new("entries", pair, false)), false),
+            ]
+        };
+        let schema = |types: Vec<DataType>| {
+            let fields = types.into_iter().map(|data_type| Field::new("c", data_type, true));
+            Schema::new_with_metadata(fields.collect::<Vec<_>>(), known())
+        };
+        assert_eq!(for_readers(&schema(of(word()))), schema(of(DataType::Utf8)));
+        // A column of its own stays what it is.
+        let plain = schema(vec![word(), DataType::Int32]);
+        assert_eq!(for_readers(&plain), plain);
+    }
+
+    fn known() -> HashMap<String, String> {
+        [("pg.type".to_owned(), "mood".to_owned())].into()
     }
 
     #[test]

@@ -13,7 +13,7 @@ use arrow_buffer::{NullBuffer, i256};
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema};
 use parquet::basic::{LogicalType, Repetition};
 use parquet::schema::types::Type;
-use pgarrow_sink_parquet::parquet_types;
+use pgarrow_sink_parquet::{ParquetOptions, parquet_types};
 use pgarrow_testkit::{Capability, Python, require};
 
 use crate::{metadata, read, write};
@@ -175,19 +175,37 @@ fn values_come_back() {
         write(&path, batches, Default::default());
         let (schema, found) = read(&path);
         for (field, expected) in schema.fields().iter().zip(whole.schema().fields()) {
-            assert!(field.data_type().equals_datatype(expected.data_type()), "{field:?}");
+            assert!(
+                field.data_type().equals_datatype(&without_dictionaries(expected.data_type())),
+                "{field:?}"
+            );
         }
         let found = &found[0];
         assert_eq!(found.num_rows(), whole.num_rows());
         // The same children, under Parquet's names.
-        for name in ["moods", "views", "matrix", "uuids"] {
+        for name in ["views", "matrix", "uuids"] {
             let [found, expected] =
                 [found, &whole].map(|batch| batch.column_by_name(name).unwrap().as_list::<i32>());
             assert_eq!(format!("{found:?}"), format!("{expected:?}"), "{name}");
         }
+        let moods = found.column_by_name("moods").unwrap().as_list::<i32>().values().as_string::<i32>();
+        assert_eq!(moods.iter().collect::<Vec<_>>(), [Some("sad"), None, Some("ok"), Some("sad")]);
         let map =
             |batch: &RecordBatch| format!("{:?}", batch.column_by_name("map").unwrap().as_map().values());
         assert_eq!(map(found), map(&whole));
+    }
+}
+
+/// What the file says that is inside of lists and structs.
+fn without_dictionaries(data_type: &DataType) -> DataType {
+    let plain = |field: &FieldRef| {
+        Arc::new(field.as_ref().clone().with_data_type(without_dictionaries(field.data_type())))
+    };
+    match data_type {
+        DataType::Dictionary(_, values) => values.as_ref().clone(),
+        DataType::List(item) => DataType::List(plain(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
+        other => other.clone(),
     }
 }
 
@@ -198,6 +216,10 @@ path = sys.argv[1]
 duckdb.sql("SET TimeZone = 'UTC'")
 table = pq.read_table(path)
 table.validate(full=True)
+file = pq.ParquetFile(path)
+assert file.read().equals(table)
+for column in table.column_names:
+    assert file.read(columns=[column]).equals(table.select([column]))
 for name in table.column_names:
     print(name, table[name].to_pylist())
 for name in table.column_names:
@@ -208,10 +230,15 @@ for name in table.column_names:
 fn independent_readers_agree() {
     require!(Capability::Python);
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("nested.parquet");
-    write(&path, &[batch()], Default::default());
-    let printed = Python::shared().run(SCRIPT, &[path.to_str().unwrap()]);
-    assert_eq!(printed, PRINTED.trim_start());
+    // In row groups of one row, too: of such a file `ParquetFile.read()` said "Nested data conversions not implemented for
+    // chunked array outputs", since the dictionaries of nested enums were in the embedded schema.
+    for row_group_rows in [1, 1_000] {
+        let path = folder.path().join(format!("{row_group_rows}.parquet"));
+        write(&path, &[batch()], ParquetOptions::default().with_row_group_rows(row_group_rows));
+        assert_eq!(metadata(&path).num_row_groups(), if row_group_rows == 1 { 3 } else { 1 });
+        let printed = Python::shared().run(SCRIPT, &[path.to_str().unwrap()]);
+        assert_eq!(printed, PRINTED.trim_start());
+    }
 }
 
 /// (DuckDB's decimals end at 38 digits; it reads wider ones as doubles.)
