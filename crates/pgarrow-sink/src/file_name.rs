@@ -1,5 +1,6 @@
 //! Names of files for tables: any schema and table, on any file system.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// Bytes a name may have, its extension included. File systems allow 255.
@@ -12,10 +13,35 @@ const NAME_BYTES_MAX: usize = 200;
 /// readers of whole folders, and every `.` in a schema's name, so that two tables never share a name. A name of more than 200 bytes is cut and
 /// ends in a hash of the whole.
 pub fn file_name_for(schema: &str, table: &str, extension: &str) -> String {
+    name_of(schema, table, extension, true)
+}
+
+/// The file names for tables of one folder, as [`file_name_for`] has them.
+///
+/// There are file systems that do not tell `A` from `a`. Where names would be the same but for that, capital letters become
+/// `%` and two digits, too, as in `public.%41.parquet`.
+pub fn file_names_for(tables: &[(&str, &str)], extension: &str) -> Vec<String> {
+    let names: Vec<_> =
+        tables.iter().map(|(schema, table)| file_name_for(schema, table, extension)).collect();
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for name in &names {
+        *counts.entry(name.to_lowercase()).or_default() += 1;
+    }
+    let is_alone = |name: &str| counts.get(&name.to_lowercase()).is_none_or(|count| *count == 1);
+    let pairs = tables.iter().zip(names);
+    pairs
+        .map(|((schema, table), name)| match is_alone(&name) {
+            true => name,
+            false => name_of(schema, table, extension, false),
+        })
+        .collect()
+}
+
+fn name_of(schema: &str, table: &str, extension: &str, capitals: bool) -> String {
     let mut name = String::new();
-    encode(schema, false, &mut name);
+    encode(schema, false, capitals, &mut name);
     name.push('.');
-    encode(table, true, &mut name);
+    encode(table, true, capitals, &mut name);
     let room = NAME_BYTES_MAX.saturating_sub(extension.len() + 1);
     if name.len() > room {
         let mark = format!("-{:016x}", hash(&name));
@@ -27,10 +53,11 @@ pub fn file_name_for(schema: &str, table: &str, extension: &str) -> String {
     name
 }
 
-fn encode(text: &str, dots: bool, name: &mut String) {
+fn encode(text: &str, dots: bool, capitals: bool, name: &mut String) {
     for byte in text.bytes() {
         let plain = match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
+            b'a'..=b'z' | b'0'..=b'9' => true,
+            b'A'..=b'Z' => capitals,
             b'-' | b'_' => !name.is_empty(),
             b'.' => dots && !name.is_empty(),
             _ => false,
@@ -68,6 +95,21 @@ mod tests {
         ] {
             assert_eq!(file_name_for(schema, table, "parquet"), expected);
         }
+    }
+
+    #[test]
+    fn names_that_differ_in_case_only() {
+        let names = |tables: &[(&str, &str)]| file_names_for(tables, "parquet");
+        let plain = ["S.a.parquet", "s.B.parquet"];
+        assert_eq!(names(&[("S", "a"), ("s", "B")]), plain);
+        let tables =
+            [("s", "a"), ("s", "A"), ("s", "aB"), ("s", "AB"), ("s", "ab"), ("s", "Only"), ("S", "a")];
+        let expected = ["a", "%41", "a%42", "%41%42", "ab", "Only"].map(|name| format!("s.{name}.parquet"));
+        let found = names(&tables);
+        assert_eq!(found[..6], expected);
+        assert_eq!(found[6], "%53.a.parquet");
+        // Nobody takes the names that are made.
+        assert_eq!(file_name_for("s", "%41", "parquet"), "s.%2541.parquet");
     }
 
     #[test]
