@@ -76,10 +76,11 @@ INSERT INTO texts VALUES
     (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 -- A server that was built without libxml has the type and no values.
 DO $$ BEGIN
-    UPDATE texts SET xml = CASE text WHEN '' THEN '<a/>'::xml ELSE '<?xml version="1.0"?><b c="&lt;">é</b>'::xml END;
+    UPDATE texts SET xml = CASE text WHEN '' THEN '<a/>'::xml 
+        WHEN 'é' THEN '<?xml version="1.0" encoding="ISO-8859-1" standalone="no"?><b c="&lt;">é</b>'::xml
+        ELSE '<?xml version="1.0" encoding="ISO-8859-1"?><b c="&lt;">é</b>'::xml END;
 EXCEPTION WHEN feature_not_supported THEN NULL;
 END $$;
-COMMENT ON COLUMN texts.xml IS 'xml::text'; -- with the declaration that the text form keeps
 
 CREATE TABLE networks (inet inet, cidr cidr, macaddr macaddr, macaddr8 macaddr8);
 INSERT INTO networks VALUES

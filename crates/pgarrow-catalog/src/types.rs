@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use pgarrow_protocol::Session;
-use pgarrow_types::{DEPTH_MAX, DeclaredType, EnumType, PgType};
+use pgarrow_types::{DEPTH_MAX, DeclaredType, EnumType, PgType, ServerTypes};
 
 use crate::error::CatalogError;
 
@@ -100,9 +100,9 @@ enum Shape {
     Enum,
     Range(u32),
     Multirange(u32),
-    /// Written by a function that is named like this, of PostgreSQL itself.
-    Internal(String),
-    /// Written by a function of this extension, which is named like this in its library.
+    /// Its input, output, receive and send functions are those of a built-in type that is text.
+    Text,
+    /// Its four functions are of this extension, as it is itself, and its send function is named like this in the library.
     OfExtension {
         extension: String,
         symbol: String,
@@ -128,8 +128,7 @@ struct Types {
     enums: HashMap<u32, Arc<EnumType>>,
     /// Types of elements with a cast to text of their own, which need not be what the type prints.
     casts: HashSet<u32>,
-    /// Digits after the point of the session's `lc_monetary`.
-    money_fraction_digits: u8,
+    server: ServerTypes,
     /// Text of this database is converted on its way to us. `hstore_send` counts bytes before that, so nobody could
     /// find its values.
     is_converted: bool,

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
 use pgarrow::{Error, ErrorKind, Plan, Report, Run, TablesRun};
-use pgarrow_sink::{FolderOptions, NewFolder, Output, OutputFolder, Outputs, Sink, SinkError, file_name_for};
+use pgarrow_sink::{
+    FolderOptions, NewFolder, Output, OutputFolder, Outputs, Sink, SinkError, file_name_for, file_names_for,
+};
 use pgarrow_sink_ipc::IpcSink;
 use pgarrow_sink_parquet::ParquetSink;
 
@@ -70,6 +72,7 @@ pub(crate) fn write_one(
         }
     };
     let notices = Notices::new(console);
+    numerics_as_text(run.plan()).into_iter().for_each(|warning| notices.add(warning));
     let sink = sink(format, outputs, Arc::clone(run.schema()), |warning| notices.add(warning));
     let sink = sink.map_err(Error::from)?;
     let mut report = run.write_to(sink)?;
@@ -88,9 +91,18 @@ pub(crate) fn write_many(
 ) -> Result<Report, Failure> {
     let notices = Notices::new(console);
     let options = FolderOptions { file_bytes, lanes: 1 };
+    let plans = run.plans();
+    let tables: Vec<_> = plans.iter().map(|plan| schema_and_table(plan)).collect();
+    let names = file_names_for(&tables, format.extension());
+    let names: HashMap<(String, String), String> =
+        tables.iter().map(|(schema, table)| ((*schema).to_owned(), (*table).to_owned())).zip(names).collect();
     let make = |plan: &Plan| {
-        let outputs = Outputs::in_folder(folder, &file_name(plan, format), options)?;
+        let (schema, table) = schema_and_table(plan);
+        let known = names.get(&(schema.to_owned(), table.to_owned())).cloned();
+        let name = known.unwrap_or_else(|| file_name_for(schema, table, format.extension()));
+        let outputs = Outputs::in_folder(folder, &name, options)?;
         let notice = |warning: String| notices.add(format!("{}: {warning}", plan.subject()));
+        numerics_as_text(plan).into_iter().for_each(notice);
         sink(format, outputs, Arc::clone(plan.schema()), notice)
     };
     let mut report = run.write_each(make)?;
@@ -101,18 +113,8 @@ pub(crate) fn write_many(
     Ok(report)
 }
 
-/// The name of a table's file.
-fn file_name(plan: &Plan, format: &Format) -> String {
-    let (schema, table) = match plan.relation() {
-        Some(relation) => (relation.schema.as_str(), relation.name.as_str()),
-        None => ("", plan.subject()),
-    };
-    file_name_for(schema, table, format.extension())
-}
-
-/// What tables have that the format or a folder of files cannot take: found out before any of them is read.
+/// What tables have that the format cannot take: found out before any of them is read.
 pub(crate) fn problems(format: &Format, plans: &[Plan]) -> Vec<Error> {
-    let mut names = HashMap::new();
     let mut problems = Vec::new();
     for plan in plans {
         let subject = plan.subject();
@@ -131,19 +133,34 @@ pub(crate) fn problems(format: &Format, plans: &[Plan]) -> Vec<Error> {
         if let Err(error) = sink(format, outputs, Arc::clone(plan.schema()), drop) {
             problems.push(Error::from(error).context(subject));
         }
-        // There are file systems that do not tell `A` from `a`.
-        let name = file_name(plan, format);
-        if let Some(other) = names.insert(name.to_lowercase(), subject) {
-            problems.push(Error::new(
-                ErrorKind::Options,
-                format!(
-                    "{subject} and {other} would have the same file {name:?}, since upper and lower case count as the same; \
-                     export one of them into another folder"
-                ),
-            ));
-        }
     }
     problems
+}
+
+/// What a table's file is named after.
+fn schema_and_table(plan: &Plan) -> (&str, &str) {
+    match plan.relation() {
+        Some(relation) => (&relation.schema, &relation.name),
+        None => ("", plan.subject()),
+    }
+}
+
+/// That numerics become text, in one line: whoever reads the file expects numbers. Not where rows go to a server, whose
+/// columns are numerics again.
+fn numerics_as_text(plan: &Plan) -> Option<String> {
+    const NAMES_MAX: usize = 5;
+    let names: Vec<String> = plan.numerics_as_text().map(|column| format!("{:?}", column.name)).collect();
+    let shown = names.get(..NAMES_MAX).unwrap_or(&names).join(", ");
+    let columns = match names.len() {
+        0 => return None,
+        1 => format!("column {shown} becomes"),
+        2..=NAMES_MAX => format!("columns {shown} become"),
+        n => format!("columns {shown} and {} more become", n.saturating_sub(NAMES_MAX)),
+    };
+    Some(format!(
+        "{columns} text: numeric without a precision that a decimal has; choose --numeric scan or decimal(P,S), or \
+         --column NAME:decimal(P,S), for numbers, or --numeric text"
+    ))
 }
 
 /// Says what a format had to change through `notice`.

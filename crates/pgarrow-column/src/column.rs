@@ -183,11 +183,20 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
             TimestampUnit::Millisecond => timestamps::<TimestampMillisecondType>(policies, data_type, rows),
             TimestampUnit::Nanosecond => timestamps::<TimestampNanosecondType>(policies, data_type, rows),
         },
-        PgType::Interval => match options.interval {
-            IntervalForm::Struct => Box::new(interval::IntervalStructColumn::new(data_type, policies)),
-            IntervalForm::MonthDayNano => fixed_column(interval::MonthDayNano(policies), data_type, rows),
-            IntervalForm::Text => Box::new(text_form::TextFormColumn::new(interval_text::IntervalText, text)),
-        },
+        PgType::Interval { has_infinities } => {
+            let wire = interval::IntervalWire { has_infinities: *has_infinities };
+            match options.interval {
+                IntervalForm::Struct => {
+                    Box::new(interval::IntervalStructColumn::new(wire, data_type, policies))
+                }
+                IntervalForm::MonthDayNano => {
+                    fixed_column(interval::MonthDayNano { wire, policies }, data_type, rows)
+                }
+                IntervalForm::Text => {
+                    Box::new(text_form::TextFormColumn::new(interval_text::IntervalText(wire), text))
+                }
+            }
+        }
         PgType::Timetz => Box::new(time::TimetzColumn::new(data_type)),
         PgType::Uuid => Box::new(uuid::UuidColumn::new(rows)),
         PgType::Numeric(numeric) => match numeric.form(options.numeric) {

@@ -24,11 +24,13 @@ pub enum Effect {
     LowerBoundDropped,
     /// A time is 24:00:00, which strict readers refuse.
     EndOfDay,
+    /// A numeric or a timestamp lost digits, rounded to those that are kept.
+    Rounded,
 }
 
 impl Effect {
     /// Every effect.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InfinityNulled,
         Self::InfinitySaturated,
         Self::NanNulled,
@@ -38,6 +40,7 @@ impl Effect {
         Self::Trimmed,
         Self::LowerBoundDropped,
         Self::EndOfDay,
+        Self::Rounded,
     ];
 
     fn index(self) -> usize {

@@ -172,7 +172,7 @@ pub fn make_encoder(field: &Field, target: TypeTarget<'_>) -> Result<Box<dyn Enc
         PgType::Timetz => time::make_timetz(source, target),
         PgType::Timestamp => timestamp::make(source, target, false),
         PgType::Timestamptz => timestamp::make(source, target, true),
-        PgType::Interval => interval::make(source, target),
+        PgType::Interval { has_infinities } => interval::make(source, target, *has_infinities),
         PgType::Bit => bit::make(source, target),
         PgType::Inet => inet::make(source, target),
         PgType::Macaddr => macaddr::make::<6>(source, target),

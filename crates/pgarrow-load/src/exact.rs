@@ -41,7 +41,7 @@ impl Look {
             _ if reads_all(pg_type, declared) => None,
             _ if by_element => Some(Self::PrintedElements),
             PgType::Money { .. } => Some(Self::Money),
-            PgType::Interval => Some(Self::Interval),
+            PgType::Interval { .. } => Some(Self::Interval),
             _ => Some(Self::Printed),
         }
     }
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(Look::at(&array(PgType::Bytea), &plain, true), None);
         assert_eq!(Look::at(&array(of_two), &plain, false), Some(Look::Printed));
         assert_eq!(Look::at(&array(PgType::Point), &plain, true), Some(Look::PrintedElements));
-        assert_eq!(Look::at(&PgType::Interval, &plain, false), Some(Look::Interval));
+        assert_eq!(Look::at(&PgType::Interval { has_infinities: true }, &plain, false), Some(Look::Interval));
         let cut = DeclaredType { parts: vec![DeclaredType::new(1043, 7)], ..plain.clone() };
         assert_eq!(Look::at(&array(PgType::Text), &cut, false), Some(Look::Printed));
         assert_eq!(Look::at(&array(PgType::Text), &plain, false), None);

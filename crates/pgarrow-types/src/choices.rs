@@ -90,6 +90,18 @@ choice! {
 }
 
 choice! {
+    /// What becomes of values with more digits than are kept: behind the point of a decimal that was chosen, or behind the
+    /// milliseconds of a timestamp.
+    LostDigitsPolicy {
+        /// The export stops.
+        #[default]
+        Error = "error",
+        /// Rounded as PostgreSQL rounds, half away from zero, and counted. What is out of range then, is out of range.
+        Round = "round",
+    }
+}
+
+choice! {
     /// What `interval` becomes.
     IntervalForm {
         /// `Interval(MonthDayNano)`. A time part beyond ±292 years is out of range.
@@ -201,7 +213,8 @@ pub enum NumericForm {
     Text,
     /// `Float64`, correctly rounded.
     Float64,
-    /// Where no decimal holds every value of the declared type: this one. A value that does not fit stops the export.
+    /// Where no decimal holds every value of the declared type: this one. A value that does not fit stops the export, unless
+    /// [`LostDigitsPolicy`] and [`OutOfRangePolicy`] say what becomes of it.
     Decimal(Decimal),
     /// The same, with a precision and scale that hold every value that is there: asked by one aggregate query when the
     /// export is planned. A column without values becomes `decimal(38,10)`, one with too many digits stays text.
@@ -283,6 +296,8 @@ pub struct TypeOptions {
     pub nan: NanPolicy,
     /// Values outside the range of their Arrow type.
     pub out_of_range: OutOfRangePolicy,
+    /// Digits that are not kept.
+    pub lost_digits: LostDigitsPolicy,
     /// What a numeric becomes.
     pub numeric: NumericForm,
     /// What an interval becomes.

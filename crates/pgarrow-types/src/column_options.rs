@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use crate::choices::{
-    ArrayForm, ChoiceError, EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy, IntervalForm, NanPolicy,
-    NumericForm, OutOfRangePolicy, TimestampUnit, TypeOptions, UnknownTypes,
+    ArrayForm, ChoiceError, EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy, IntervalForm,
+    LostDigitsPolicy, NanPolicy, NumericForm, OutOfRangePolicy, TimestampUnit, TypeOptions, UnknownTypes,
 };
 
 /// The choices for one column; those that are `None` are the run's.
@@ -21,6 +21,8 @@ pub struct ColumnOptions {
     pub nan: Option<NanPolicy>,
     /// Values outside the range of their Arrow type.
     pub out_of_range: Option<OutOfRangePolicy>,
+    /// Digits that are not kept.
+    pub lost_digits: Option<LostDigitsPolicy>,
     /// What a numeric becomes.
     pub numeric: Option<NumericForm>,
     /// What an interval becomes.
@@ -67,6 +69,7 @@ impl ColumnOptions {
             infinity: self.infinity.unwrap_or(run.infinity),
             nan: self.nan.unwrap_or(run.nan),
             out_of_range: self.out_of_range.unwrap_or(run.out_of_range),
+            lost_digits: self.lost_digits.unwrap_or(run.lost_digits),
             numeric: self.numeric.unwrap_or(run.numeric),
             interval: self.interval.unwrap_or(run.interval),
             arrays,
@@ -90,6 +93,7 @@ impl ColumnOptions {
             "infinity" => put(&mut self.infinity, key, value),
             "nan" => put(&mut self.nan, key, value),
             "out-of-range" => put(&mut self.out_of_range, key, value),
+            "lost-digits" => put(&mut self.lost_digits, key, value),
             "numeric" => put(&mut self.numeric, key, value),
             "interval" => put(&mut self.interval, key, value),
             "arrays" => match self.form {
@@ -107,8 +111,8 @@ impl ColumnOptions {
             "unknown-types" => put(&mut self.unknown_types, key, value),
             "geometry" => put(&mut self.geometry, key, value),
             _ => Err(ChoiceError(format!(
-                "there is no choice {key:?}; there are infinity, nan, out-of-range, numeric, interval, arrays, \
-                 enum, trim, timestamp-unit, encoding-policy, unknown-types and geometry"
+                "there is no choice {key:?}; there are infinity, nan, out-of-range, lost-digits, numeric, interval, \
+                 arrays, enum, trim, timestamp-unit, encoding-policy, unknown-types and geometry"
             ))),
         }
     }
@@ -225,7 +229,7 @@ mod tests {
     #[test]
     fn every_key() {
         let options = parsed(
-            "infinity=null, nan=null,out-of-range=saturate,numeric=text,interval=struct,arrays=shaped,enum=text,\
+            "infinity=null, nan=null,out-of-range=saturate,lost-digits=round,numeric=text,interval=struct,arrays=shaped,enum=text,\
              trim=true,timestamp-unit=ns,encoding-policy=replace,unknown-types=error,geometry=ewkb",
         );
         let applied = options.apply(TypeOptions::default());
@@ -233,6 +237,7 @@ mod tests {
             infinity: InfinityPolicy::Null,
             nan: NanPolicy::Null,
             out_of_range: OutOfRangePolicy::Saturate,
+            lost_digits: LostDigitsPolicy::Round,
             numeric: NumericForm::Text,
             interval: IntervalForm::Struct,
             arrays: ArrayForm::Shaped,

@@ -23,7 +23,8 @@ mod stored;
 
 pub use choices::{
     ArrayForm, ChoiceError, Decimal, EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy, IntervalForm,
-    NanPolicy, NumericForm, OutOfRangePolicy, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
+    LostDigitsPolicy, NanPolicy, NumericForm, OutOfRangePolicy, StringForm, TimestampUnit, TypeOptions,
+    UnknownTypes,
 };
 pub use column::{PgColumn, schema};
 pub use column_options::{ColumnForm, ColumnOptions};
@@ -31,5 +32,5 @@ pub use declared::DeclaredType;
 pub use nested::{ArrayType, Attribute, CompositeType, DEPTH_MAX, RangeType};
 pub use numeric::{DecimalForm, NumericType};
 pub use opaque::{ColumnType, OpaqueColumns, PORTABLE};
-pub use pg_type::{EnumType, GeometryType, PgType};
+pub use pg_type::{EnumType, GeometryType, PgType, ServerTypes};
 pub use stored::{EnumLabels, HeapLayout, StoredAttribute, StoredForm};

@@ -44,7 +44,8 @@ pub enum PgType {
         /// Digits after the point in that locale.
         fraction_digits: u8,
     },
-    /// `textsend`, `varcharsend`, `namesend`, `unknownsend`, `citextsend`, `xml_send` inside of other types.
+    /// `textsend`, `varcharsend`, `namesend`, `unknownsend`, `citextsend`, `xml_send` inside of other types (to a client of UTF-8 it sends what
+    /// `xml_out` prints).
     Text,
     /// `bpcharsend`: padded with blanks.
     Bpchar,
@@ -69,7 +70,11 @@ pub enum PgType {
     /// `timestamptz_send`.
     Timestamptz,
     /// `interval_send`.
-    Interval,
+    Interval {
+        /// All three parts at their minimum or maximum are the infinities: since PostgreSQL 17. Before, they are the smallest
+        /// and the largest interval, finite as any other.
+        has_infinities: bool,
+    },
     /// `bit_send`, `varbit_send`.
     Bit,
     /// `inet_send`, `cidr_send`.
@@ -122,12 +127,20 @@ pub enum PgType {
     Range(Arc<RangeType>),
     /// `multirange_send`.
     Multirange(Arc<RangeType>),
-    /// The server's text form: the SELECT list asks for what the type's output function prints, and of xml for the text
-    /// that was stored.
+    /// The server's text form: the SELECT list asks for what the type's output function prints.
     ServerText {
         /// Whether a warning should say so. Not for xml, whose text form *is* its value.
         warn: bool,
     },
+}
+
+/// What is not the same for the built-in types of every server.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ServerTypes {
+    /// Digits behind the point of its `lc_monetary`.
+    pub money_fraction_digits: u8,
+    /// It is PostgreSQL 17 or newer.
+    pub has_infinite_intervals: bool,
 }
 
 /// An enum type's labels, in the order in which they sort, read when the run was planned.
@@ -152,8 +165,8 @@ pub struct GeometryType {
 
 impl PgType {
     /// The built-in scalar type of this OID that is decoded from its binary form; `None` for any
-    /// other, which the catalog has to be asked about. Money needs to know the server's locale.
-    pub fn from_builtin_oid(type_oid: u32, type_modifier: i32, money_fraction_digits: u8) -> Option<Self> {
+    /// other, which the catalog has to be asked about.
+    pub fn from_builtin_oid(type_oid: u32, type_modifier: i32, server: ServerTypes) -> Option<Self> {
         Some(match type_oid {
             oid::BOOL => Self::Bool,
             oid::INT2 => Self::Int2,
@@ -178,7 +191,7 @@ impl PgType {
             oid::FLOAT4 => Self::Float4,
             oid::FLOAT8 => Self::Float8,
             oid::NUMERIC => Self::Numeric(NumericType::from_type_modifier(type_modifier)),
-            oid::MONEY => Self::Money { fraction_digits: money_fraction_digits },
+            oid::MONEY => Self::Money { fraction_digits: server.money_fraction_digits },
             oid::TEXT | oid::VARCHAR | oid::NAME | oid::UNKNOWN => Self::Text,
             oid::BPCHAR => Self::Bpchar,
             oid::CHAR => Self::Char,
@@ -191,7 +204,7 @@ impl PgType {
             oid::TIMETZ => Self::Timetz,
             oid::TIMESTAMP => Self::Timestamp,
             oid::TIMESTAMPTZ => Self::Timestamptz,
-            oid::INTERVAL => Self::Interval,
+            oid::INTERVAL => Self::Interval { has_infinities: server.has_infinite_intervals },
             oid::BIT | oid::VARBIT => Self::Bit,
             oid::INET | oid::CIDR => Self::Inet,
             oid::MACADDR => Self::Macaddr,
@@ -204,7 +217,7 @@ impl PgType {
             oid::PATH => Self::Path,
             oid::POLYGON => Self::Polygon,
             oid::CIRCLE => Self::Circle,
-            // xml_send may write another encoding declaration than the stored text has.
+            // As xml_out prints it: without a declaration of an encoding, which the text no longer has.
             oid::XML => Self::ServerText { warn: false },
             _ => return None,
         })
@@ -265,7 +278,7 @@ impl PgType {
             Self::Timetz => DataType::Struct(timetz_fields()),
             Self::Timestamp => DataType::Timestamp(time_unit(options), None),
             Self::Timestamptz => DataType::Timestamp(time_unit(options), Some("UTC".into())),
-            Self::Interval => match options.interval {
+            Self::Interval { .. } => match options.interval {
                 IntervalForm::MonthDayNano => DataType::Interval(IntervalUnit::MonthDayNano),
                 IntervalForm::Struct => DataType::Struct(interval_fields()),
                 IntervalForm::Text => string_type(options),
@@ -321,9 +334,9 @@ impl PgType {
         match self {
             Self::Date => of_infinity,
             Self::Timestamp | Self::Timestamptz => of_infinity || of_range,
-            Self::Interval => match options.interval {
-                IntervalForm::MonthDayNano => of_infinity || of_range,
-                IntervalForm::Struct => of_infinity,
+            Self::Interval { has_infinities } => match options.interval {
+                IntervalForm::MonthDayNano => (of_infinity && *has_infinities) || of_range,
+                IntervalForm::Struct => of_infinity && *has_infinities,
                 IntervalForm::Text => false,
             },
             Self::Numeric(numeric) => match numeric.form(options.numeric) {

@@ -110,7 +110,7 @@ impl StoredForm {
             | PgType::Timestamp
             | PgType::Timestamptz => Self::Number { width: 8 },
             PgType::Timetz => Self::Timetz,
-            PgType::Interval => Self::Interval,
+            PgType::Interval { .. } => Self::Interval,
             PgType::Numeric(_) => Self::Numeric,
             PgType::Text if base_oid == oid::NAME => Self::Name,
             PgType::Text | PgType::Bpchar | PgType::Json | PgType::Bytea => {

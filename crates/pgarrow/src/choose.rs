@@ -95,11 +95,12 @@ pub(crate) fn choose_and_say(
 
 /// The column as bytes, if it may be left as it comes: nothing was chosen that would change its values.
 fn undecoded(column: &PgColumn, options: &ExportOptions) -> Option<PgColumn> {
-    let TypeOptions { infinity, nan, out_of_range, trim, encoding, .. } = options.types;
+    let TypeOptions { infinity, nan, out_of_range, lost_digits, trim, encoding, .. } = options.types;
     let plain = TypeOptions::default();
     let is_plain = infinity == plain.infinity
         && nan == plain.nan
         && out_of_range == plain.out_of_range
+        && lost_digits == plain.lost_digits
         && trim == plain.trim
         && encoding == plain.encoding
         && !options.columns.contains_key(&column.name);
@@ -272,6 +273,19 @@ fn with_decimal(pg_type: &PgType, decimal: Decimal) -> Option<PgType> {
 /// A numeric whose declaration says no decimal that holds all of its values.
 fn is_without_decimal(pg_type: &PgType) -> bool {
     matches!(pg_type, PgType::Numeric(numeric) if numeric.decimal_form() == DecimalForm::Text)
+}
+
+/// Whether the column becomes text, or has text inside, only because nobody has said which decimal a numeric is: it declares
+/// no precision, or more than any decimal has, and nothing was chosen for it.
+pub(crate) fn is_text_for_want_of_a_decimal(column: &PgColumn) -> bool {
+    let form = column.options.numeric;
+    let is_text = |pg_type: &PgType| matches!(pg_type, PgType::Numeric(numeric) if numeric.form(form) == DecimalForm::Text);
+    match (form, &column.pg_type) {
+        (NumericForm::Text, _) => false,
+        // What a scan has found is told by it.
+        (NumericForm::Scan, PgType::Numeric(_)) => false,
+        (_, pg_type) => has(pg_type, &is_text),
+    }
 }
 
 /// A name as one would type it: quoted only where that is needed.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef};
 use pgarrow_types::{
     ArrayForm, ArrayType, DecimalForm, EncodingPolicy, EnumForm, GeometryForm, GeometryType, InfinityPolicy,
-    IntervalForm, NanPolicy, NumericForm, NumericType, OutOfRangePolicy, PgColumn, PgType, TimestampUnit,
-    TypeOptions,
+    IntervalForm, LostDigitsPolicy, NanPolicy, NumericForm, NumericType, OutOfRangePolicy, PgColumn, PgType,
+    TimestampUnit, TypeOptions,
 };
 use serde::Serialize;
 
@@ -107,6 +107,10 @@ impl Notes<'_> {
     fn of(&mut self, pg_type: &PgType) {
         match pg_type {
             PgType::Numeric(numeric) => self.of_numeric(*numeric),
+            PgType::Json if self.options.encoding != EncodingPolicy::Binary => self.tell(
+                r"keeps escapes that are no text, such as \ud800 alone, for which DuckDB refuses a Parquet column of JSON",
+                Some("--column NAME:text"),
+            ),
             PgType::Bpchar if self.options.trim => self.change("loses the blanks that pad it", "--trim"),
             PgType::Bpchar => self.tell("keeps the blanks that pad it", Some("--trim")),
             PgType::Date => self.of_infinity(),
@@ -116,7 +120,7 @@ impl Notes<'_> {
                 self.tell("is a struct of the time and its offset from UTC", Some("--column NAME:text"));
             }
             PgType::Timestamp | PgType::Timestamptz => self.of_timestamp(),
-            PgType::Interval => self.of_interval(),
+            PgType::Interval { has_infinities } => self.of_interval(*has_infinities),
             PgType::Enum(of) => self.of_enum(of.labels.len()),
             PgType::Geometry(geometry) => self.of_geometry(geometry),
             PgType::Array(array) => self.of_array(array),
@@ -170,6 +174,16 @@ impl Notes<'_> {
         }
     }
 
+    /// `which` values have digits that are not kept, and another option that helps.
+    fn of_lost_digits(&mut self, which: &str, other: &str) {
+        match self.options.lost_digits {
+            LostDigitsPolicy::Error => {
+                self.stop(format!("{which} stop the export"), &format!("--lost-digits round or {other}"));
+            }
+            LostDigitsPolicy::Round => self.change(format!("{which} are rounded"), "--lost-digits"),
+        }
+    }
+
     fn of_numeric(&mut self, numeric: NumericType) {
         let form = numeric.form(self.options.numeric);
         match form {
@@ -208,7 +222,7 @@ impl Notes<'_> {
         }
         if !self.holds_all(numeric) {
             self.of_range("values with more digits before the point", "--numeric text");
-            self.stop("values with more digits behind the point stop the export", "--numeric text");
+            self.of_lost_digits("values with more digits behind the point", "--numeric text");
         }
     }
 
@@ -246,7 +260,7 @@ impl Notes<'_> {
                 self.of_range("times after 294247-01-10 04:00:54.775807", "--timestamp-unit ms");
             }
             TimestampUnit::Millisecond => {
-                self.stop("times with a fraction of a millisecond stop the export", "--timestamp-unit us");
+                self.of_lost_digits("times with a fraction of a millisecond", "--timestamp-unit us");
             }
             TimestampUnit::Nanosecond => {
                 self.of_range("times outside of 1677-09-21 to 2262-04-11", "--timestamp-unit us");
@@ -254,15 +268,16 @@ impl Notes<'_> {
         }
     }
 
-    fn of_interval(&mut self) {
+    fn of_interval(&mut self, has_infinities: bool) {
+        if has_infinities && self.options.interval != IntervalForm::Text {
+            self.of_infinity();
+        }
         match self.options.interval {
             IntervalForm::MonthDayNano => {
-                self.of_infinity();
                 self.of_range("hours, minutes and seconds beyond 292 years", "--interval struct|text");
                 self.tell("is a struct in Parquet, which has no such type", Some("--interval struct|text"));
             }
-            IntervalForm::Struct => self.of_infinity(),
-            IntervalForm::Text => {}
+            IntervalForm::Struct | IntervalForm::Text => {}
         }
     }
 

@@ -71,8 +71,8 @@ pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_types::{
     ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
-    GeometryForm, InfinityPolicy, IntervalForm, NanPolicy, NumericForm, OpaqueColumns, OutOfRangePolicy,
-    PgColumn, PgType, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
+    GeometryForm, InfinityPolicy, IntervalForm, LostDigitsPolicy, NanPolicy, NumericForm, OpaqueColumns,
+    OutOfRangePolicy, PgColumn, PgType, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
 };
 pub use phases::{Limit, Phases};
 pub use plan::{Plan, PlanReport, PlanSlice};

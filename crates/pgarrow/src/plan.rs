@@ -8,7 +8,7 @@ use pgarrow_protocol::Session;
 use pgarrow_types::{OpaqueColumns, PgColumn, schema};
 use serde::Serialize;
 
-use crate::choose::Chosen;
+use crate::choose::{Chosen, is_text_for_want_of_a_decimal};
 use crate::error::Result;
 use crate::field_ids::numbered;
 use crate::keeper::Facts;
@@ -95,6 +95,12 @@ impl Plan {
     /// The columns in their order.
     pub fn columns(&self) -> &[PgColumn] {
         &self.columns
+    }
+
+    /// The columns of numerics that become text, since they declare no precision that a decimal has and nothing was chosen for
+    /// them. [`NumericForm`](crate::NumericForm) has the choices.
+    pub fn numerics_as_text(&self) -> impl Iterator<Item = &PgColumn> {
+        self.columns.iter().filter(|column| is_text_for_want_of_a_decimal(column))
     }
 
     /// The columns that are left undecoded ([`ExportOptions::with_opaque`](crate::ExportOptions::with_opaque)), with the

@@ -123,7 +123,7 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
     let name = typed(&column.name);
     let any = |is: &dyn Fn(&PgType) -> bool| has(&column.pg_type, is);
     let has_decimals = any(&|pg_type| is_decimal(pg_type, column));
-    let has_intervals = any(&|pg_type| matches!(pg_type, PgType::Interval));
+    let has_intervals = any(&|pg_type| matches!(pg_type, PgType::Interval { .. }));
     let has_timestamps = any(&|pg_type| matches!(pg_type, PgType::Timestamp | PgType::Timestamptz));
     let decimal = format!("a larger decimal (--column {name}:decimal(P,S))");
     let mut choices: Vec<String> = Vec::new();
@@ -145,6 +145,7 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
             choices.push("--out-of-range null|saturate".to_owned());
         }
         ValueError::LostDigits => {
+            choices.push("--lost-digits round".to_owned());
             choices.extend(has_timestamps.then(|| "--timestamp-unit us".to_owned()));
             choices.extend(has_decimals.then_some(decimal));
         }
@@ -251,8 +252,20 @@ mod tests {
                 ValueError::OutOfRange,
                 vec!["--timestamp-unit us", "--out-of-range"],
             ),
-            (PgType::Interval, "interval", run, ValueError::OutOfRange, vec!["--interval struct"]),
-            (decimal, "numeric(5,2)", run, ValueError::LostDigits, vec!["decimal(P,S)"]),
+            (
+                PgType::Interval { has_infinities: true },
+                "interval",
+                run,
+                ValueError::OutOfRange,
+                vec!["--interval struct"],
+            ),
+            (
+                decimal,
+                "numeric(5,2)",
+                run,
+                ValueError::LostDigits,
+                vec!["decimal(P,S)", "--lost-digits round"],
+            ),
             (
                 array,
                 "a_domain",

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pgarrow_protocol::{Row, Session};
-use pgarrow_types::{EnumType, PgType, oid};
+use pgarrow_types::{EnumType, PgType, ServerTypes, oid};
 
 use super::{AttributeRow, LEVELS_MAX, Shape, TypeRef, TypeRow, Types, array_of};
 use crate::error::CatalogError;
@@ -14,11 +14,16 @@ use crate::relation::{parsed, text};
 /// Multiranges, and `pg_range.rngmultitypid`.
 const MULTIRANGES: u32 = 140_000;
 
+/// `INTERVAL_NOBEGIN` and `INTERVAL_NOEND`: what has their bits is finite before.
+const INFINITE_INTERVALS: u32 = 170_000;
+
 /// Reads what these types consist of, level by level, and what else has to be known of them.
 pub(super) fn load(session: &mut Session, types: &[TypeRef]) -> Result<Types, CatalogError> {
     let is_converted =
         session.parameter("server_encoding").is_some_and(|name| !matches!(name, "UTF8" | "SQL_ASCII"));
-    let mut loaded = Types { is_converted, ..Types::default() };
+    let has_infinite_intervals = session.server_version_num() >= INFINITE_INTERVALS;
+    let server = ServerTypes { has_infinite_intervals, ..ServerTypes::default() };
+    let mut loaded = Types { is_converted, server, ..Types::default() };
     let mut seen: HashSet<TypeRef> = HashSet::new();
     let mut level: Vec<TypeRef> = types.to_vec();
     // What lies deeper stays unknown, and what consists of it is read as text.
@@ -34,7 +39,7 @@ pub(super) fn load(session: &mut Session, types: &[TypeRef]) -> Result<Types, Ca
     loaded.add_enums(session)?;
     loaded.add_casts(session)?;
     if seen.iter().any(|ty| ty.oid == oid::MONEY) {
-        loaded.money_fraction_digits = money_fraction_digits(session)?;
+        loaded.server.money_fraction_digits = money_fraction_digits(session)?;
     }
     loaded.add_crs(session, &seen)?;
     Ok(loaded)
@@ -58,8 +63,10 @@ impl Types {
     }
 
     fn add_rows(&mut self, session: &mut Session, level: &[TypeRef]) -> Result<(), CatalogError> {
-        let is_unknown =
-            |oid: &u32| PgType::from_builtin_oid(*oid, -1, 0).is_none() && !self.rows.contains_key(oid);
+        let is_unknown = |oid: &u32| {
+            PgType::from_builtin_oid(*oid, -1, ServerTypes::default()).is_none()
+                && !self.rows.contains_key(oid)
+        };
         let oids = distinct(level.iter().map(|ty| ty.oid).filter(is_unknown));
         if oids.is_empty() {
             return Ok(());
@@ -73,7 +80,7 @@ impl Types {
                t.typtypmod::pg_catalog.text, t.typndims::pg_catalog.text, t.typelem::pg_catalog.text, \
                t.typrelid::pg_catalog.text, r.rngsubtype::pg_catalog.text, \
                pg_catalog.format_type(t.oid, NULL), l.lanname, p.prosrc, e.extname, \
-               pg_catalog.format_type(t.typelem, NULL) \
+               pg_catalog.format_type(t.typelem, NULL), f.internal, f.in_extension \
              FROM pg_catalog.pg_type t \
              LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.typsend::pg_catalog.oid \
              LEFT JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
@@ -82,6 +89,20 @@ impl Types {
                ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid \
                AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' \
              LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid \
+             CROSS JOIN LATERAL ( \
+               SELECT pg_catalog.string_agg( \
+                   CASE WHEN fl.lanname OPERATOR(pg_catalog.=) 'internal' THEN fp.prosrc ELSE '' END, ' ' ORDER BY u.n \
+                 ) AS internal, \
+                 pg_catalog.bool_and(EXISTS ( \
+                   SELECT FROM pg_catalog.pg_depend fd \
+                   WHERE fd.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid \
+                     AND fd.objid OPERATOR(pg_catalog.=) fp.oid AND fd.deptype OPERATOR(pg_catalog.=) 'e' \
+                     AND fd.refobjid OPERATOR(pg_catalog.=) d.refobjid)) AS in_extension \
+               FROM pg_catalog.unnest(ARRAY[t.typinput::pg_catalog.oid, t.typoutput::pg_catalog.oid, \
+                 t.typreceive::pg_catalog.oid, t.typsend::pg_catalog.oid]) WITH ORDINALITY AS u(oid, n) \
+               LEFT JOIN pg_catalog.pg_proc fp ON fp.oid OPERATOR(pg_catalog.=) u.oid \
+               LEFT JOIN pg_catalog.pg_language fl ON fl.oid OPERATOR(pg_catalog.=) fp.prolang \
+             ) AS f \
              WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])"
         );
         for row in &session.query(&sql, &[Some(&array_of(&oids))])? {
@@ -203,11 +224,29 @@ impl Types {
     }
 }
 
+/// Input, output, receive and send functions of types that are arrays on the wire.
+///
+/// Source: `src/include/catalog/pg_type.dat`.
+const ARRAYS: [&str; 3] = [
+    "array_in array_out array_recv array_send",
+    "int2vectorin int2vectorout int2vectorrecv int2vectorsend",
+    "oidvectorin oidvectorout oidvectorrecv oidvectorsend",
+];
+
+/// Those of types that are text: citext has text's, under other names.
+const TEXTS: [&str; 3] = [
+    "textin textout textrecv textsend",
+    "varcharin varcharout varcharrecv varcharsend",
+    "bpcharin bpcharout bpcharrecv bpcharsend",
+];
+
 /// Of the columns that `add_rows` asks for.
 fn shape(row: &Row) -> Result<Shape, CatalogError> {
     let element: u32 = parsed(row, 5)?;
     let subtype = || parsed(row, 7);
     let (language, send) = (row.text(9).unwrap_or_default(), row.text(10).unwrap_or_default());
+    // A value is what all four functions take it for, not only the one that sends it.
+    let functions = row.text(13).unwrap_or_default();
     Ok(match row.text(1) {
         Some("d") => Shape::Domain(TypeRef {
             oid: parsed(row, 2)?,
@@ -219,18 +258,13 @@ fn shape(row: &Row) -> Result<Shape, CatalogError> {
         Some("r") => Shape::Range(subtype()?),
         Some("m") => Shape::Multirange(subtype()?),
         // Only some types with elements are arrays on the wire: a point has two, too.
-        _ if language == "internal"
-            && element != 0
-            && matches!(send, "array_send" | "int2vectorsend" | "oidvectorsend") =>
-        {
-            Shape::Array(element)
-        }
-        Some("b") if language == "internal" => Shape::Internal(send.to_owned()),
+        _ if element != 0 && ARRAYS.contains(&functions) => Shape::Array(element),
+        Some("b") if TEXTS.contains(&functions) => Shape::Text,
         Some("b") if language == "c" => match row.text(11) {
-            Some(extension) => {
+            Some(extension) if row.text(14) == Some("t") => {
                 Shape::OfExtension { extension: extension.to_owned(), symbol: send.to_owned() }
             }
-            None => Shape::Opaque,
+            _ => Shape::Opaque,
         },
         _ => Shape::Opaque,
     })

@@ -109,8 +109,7 @@ impl Walk<'_> {
         if ty.oid == oid::XML {
             return Ok(PgType::Text);
         }
-        let money = self.types.money_fraction_digits;
-        if let Some(builtin) = PgType::from_builtin_oid(ty.oid, ty.type_modifier, money) {
+        if let Some(builtin) = PgType::from_builtin_oid(ty.oid, ty.type_modifier, self.types.server) {
             return Ok(builtin);
         }
         let Some(row) = self.types.rows.get(&ty.oid) else {
@@ -122,11 +121,8 @@ impl Walk<'_> {
                 Some(labels) => Ok(PgType::Enum(Arc::clone(labels))),
                 None => Err(opaque()),
             },
-            // citext, and whoever else borrows text's own function.
-            Shape::Internal(send) => match send.as_str() {
-                "textsend" | "varcharsend" | "bpcharsend" => Ok(PgType::Text),
-                _ => Err(opaque()),
-            },
+            // citext, and whoever else borrows all of text's own functions.
+            Shape::Text => Ok(PgType::Text),
             Shape::OfExtension { extension, symbol } => {
                 self.of_extension(ty, extension, symbol).ok_or_else(opaque)
             }

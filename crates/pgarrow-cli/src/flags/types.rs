@@ -6,8 +6,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Args};
 use pgarrow::{
     ArrayForm, ChoiceError, ColumnOptions, EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy,
-    IntervalForm, NanPolicy, NumericForm, OutOfRangePolicy, StringForm, TimestampUnit, TypeOptions,
-    UnknownTypes, parse_column_list,
+    IntervalForm, LostDigitsPolicy, NanPolicy, NumericForm, OutOfRangePolicy, StringForm, TimestampUnit,
+    TypeOptions, UnknownTypes, parse_column_list,
 };
 
 #[derive(Args, Clone, Debug)]
@@ -23,6 +23,12 @@ pub(crate) struct TypeFlags {
     /// What becomes of values outside the range of their Arrow type. Default: error
     #[arg(long, value_name = "POLICY", value_parser = words(OutOfRangePolicy::ALL, OutOfRangePolicy::as_str), help_heading = "Types")]
     pub(crate) out_of_range: Option<OutOfRangePolicy>,
+
+    /// What becomes of digits behind the last that a chosen decimal, or a timestamp in ms, keeps. Default: error
+    ///
+    /// round: as PostgreSQL rounds, half away from zero. What is out of range then, is out of range.
+    #[arg(long, value_name = "POLICY", value_parser = words(LostDigitsPolicy::ALL, LostDigitsPolicy::as_str), help_heading = "Types")]
+    pub(crate) lost_digits: Option<LostDigitsPolicy>,
 
     /// What numeric becomes: exact, text, float64, decimal(P,S) or scan. Default: exact, and text if none is declared
     ///
@@ -91,6 +97,7 @@ impl TypeFlags {
             infinity: self.infinity.unwrap_or(unsaid.infinity),
             nan: self.nan.unwrap_or(unsaid.nan),
             out_of_range: self.out_of_range.unwrap_or(unsaid.out_of_range),
+            lost_digits: self.lost_digits.unwrap_or(unsaid.lost_digits),
             numeric: self.numeric.unwrap_or(unsaid.numeric),
             interval: self.interval.unwrap_or(unsaid.interval),
             arrays: self.arrays.unwrap_or(unsaid.arrays),

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pgarrow_testkit::{Capability, Python, require};
 
 use crate::support::{NUMBERS, Place, names, parts, run};
@@ -240,4 +243,26 @@ fn a_table_without_columns_is_named() {
         .assert_refused(2, &["public.without has no columns", "--table", "--to ipc"]);
     place.export(&["--schema", "public", "-o", "all/", "--to", "ipc"]).assert_success();
     assert_eq!(parts(&place.path("all")), ["public.t.arrow", "public.without.arrow"]);
+}
+
+/// The second one was refused, "upper and lower case count as the same", and nothing was said of a way out.
+#[test]
+fn tables_whose_names_differ_in_case_only() {
+    require!(Capability::Server);
+    let place = Place::new("cases");
+    place.database.execute(
+        "CREATE SCHEMA s; CREATE TABLE s.a AS SELECT 1 AS n; CREATE TABLE s.\"A\" AS SELECT 2 AS n; \
+         CREATE TABLE s.\"Other\" AS SELECT 3 AS n",
+    );
+    place.export(&["--schema", "s", "-o", "all/"]).assert_success();
+    assert_eq!(names(&place.path("all")), ["s.%41.parquet", "s.Other.parquet", "s.a.parquet"]);
+    for (file, n) in [("s.%41", 2), ("s.a", 1), ("s.Other", 3)] {
+        let path = place.path(&format!("all/{file}.parquet"));
+        let batches =
+            ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap().build().unwrap();
+        let values: Vec<i32> = batches
+            .flat_map(|batch| batch.unwrap().column(0).as_primitive::<Int32Type>().values().to_vec())
+            .collect();
+        assert_eq!(values, [n], "{file}");
+    }
 }

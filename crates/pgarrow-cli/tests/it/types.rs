@@ -128,6 +128,58 @@ fn what_types_become_by_choice() {
     }
 }
 
+/// Numerics became text without a word, and decimals could not be rounded.
+#[test]
+fn numerics_that_become_text_are_said_and_digits_can_be_rounded() {
+    require!(Capability::Server);
+    let place = Place::new("numerics");
+    place.database.execute(
+        "CREATE TABLE t AS SELECT 1.005 AS a, 2::numeric AS b, 3::numeric(5,2) AS c; CREATE TABLE u AS TABLE t",
+    );
+    let warning = "columns \"a\", \"b\" become text: numeric without a precision that a decimal has; choose --numeric scan \
+                   or decimal(P,S), or --column NAME:decimal(P,S), for numbers, or --numeric text";
+    let ran = place.export(&["-t", "t", "-o", "x.parquet", "--report", "r.json"]);
+    ran.assert_success();
+    assert_eq!(ran.stderr.matches("become text").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("warning: {warning}")), "{}", ran.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(place.path("r.json")).unwrap()).unwrap();
+    assert_eq!(report["warnings"], serde_json::json!([warning]));
+    let ran = place.export(&["-t", "t", "-t", "u", "-o", "both/"]);
+    ran.assert_success();
+    for table in ["public.t", "public.u"] {
+        assert!(ran.stderr.contains(&format!("warning: {table}: {warning}")), "{}", ran.stderr);
+    }
+    for (n, choice) in ["text", "scan", "float64", "decimal(10,3)"].into_iter().enumerate() {
+        let ran = place.export(&["-t", "t", "--numeric", choice, "-o", &format!("{n}.arrow")]);
+        ran.assert_success();
+        assert!(!ran.stderr.contains("become text"), "{choice}: {}", ran.stderr);
+    }
+
+    let decimal = ["-t", "t", "--columns", "a", "--numeric", "decimal(10,2)", "-o", "y.parquet"];
+    place.export(&decimal).assert_refused(6, &["row 1", "--lost-digits round"]);
+    let ran = place.export(&[&decimal[..], &["--lost-digits", "round"]].concat());
+    ran.assert_success();
+    let line = "column \"a\": 1 value lost digits, rounded to those that are kept";
+    assert!(ran.stderr.lines().any(|said| said == line), "{}", ran.stderr);
+    let of_column = ["-t", "t", "--column", "a:decimal(10,2),lost-digits=round", "--numeric", "text"];
+    let batch = place.batch(&of_column);
+    assert_eq!(batch.column_by_name("a").unwrap().as_primitive::<Decimal128Type>().values(), &[101]);
+    place
+        .export(&["-t", "t", "--column", "c:lost-digits=off", "--to", "none"])
+        .assert_refused(2, &["error, round"]);
+    let inspected = |args: &[&str]| {
+        let args =
+            [&["inspect", place.database.url(), "-t", "t", "--numeric", "decimal(10,2)"], args].concat();
+        String::from_utf8(run(command(place.folder.path()).args(args)).stdout).unwrap()
+    };
+    let text = inspected(&[]);
+    let stops =
+        "values with more digits behind the point stop the export (--lost-digits round or --numeric text)";
+    assert!(text.contains(stops), "{text}");
+    let text = inspected(&["--lost-digits", "round"]);
+    assert!(text.contains("values with more digits behind the point are rounded (--lost-digits)"), "{text}");
+}
+
 #[test]
 fn intervals_in_parquet() {
     require!(Capability::Server);

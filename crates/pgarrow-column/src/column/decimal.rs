@@ -7,7 +7,7 @@ use crate::chunk::{NULL, take_value};
 use crate::column::numeric::Numeric;
 use crate::column::policy::Policies;
 use crate::column::primitive::{Decode, Rows};
-use crate::column::unscaled::{Unscaled, unscaled};
+use crate::column::unscaled::{Unscaled, rounded, unscaled};
 use crate::effect::{Effect, EffectLog};
 use crate::error::{RowError, ValueError};
 use crate::stored::{STORED_NULL, StoredChunk};
@@ -20,14 +20,24 @@ fn decode<N: Unscaled>(wire: &[u8], scale: u8, limit: N) -> Result<N, ValueError
     }
 }
 
-/// What becomes of a value that was refused: NULL, or the largest or smallest of the precision.
+/// What becomes of a value that was refused: NULL, the largest or smallest of the precision, or what it is rounded to.
 #[cold]
 fn reconsider<N: Unscaled>(
     wire: &[u8],
     cause: ValueError,
-    largest: N,
+    (scale, limit, largest): (u8, N, N),
     policies: Policies,
 ) -> Result<(Option<N>, Effect), ValueError> {
+    let mut cause = cause;
+    if policies.rounds(cause)
+        && let Numeric::Finite(digits) = Numeric::parse(wire)?
+    {
+        match rounded(&digits, scale, limit) {
+            Ok(value) => return Ok((Some(value), Effect::Rounded)),
+            // 9.99 is 10 when rounded, which may have a digit too many.
+            Err(then) => cause = then,
+        }
+    }
     policies.resolve(cause, || match Numeric::parse(wire) {
         Ok(Numeric::Finite(digits)) if digits.is_negative => largest.negate(),
         _ => largest,
@@ -167,7 +177,8 @@ impl<N: Unscaled> Careful<'_, N> {
         match decode(value, self.scale, self.limit) {
             Ok(value) => Ok(Some(value)),
             Err(cause) => {
-                let (instead, effect) = reconsider(value, cause, self.largest, self.policies)?;
+                let decimal = (self.scale, self.limit, self.largest);
+                let (instead, effect) = reconsider(value, cause, decimal, self.policies)?;
                 self.effects.note(self.before + row, effect);
                 Ok(instead)
             }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Since PostgreSQL 17 all three at their minimum or maximum mean ∓infinity. Before, these two were finite; nothing in
-//! the value tells, so they are taken for infinite there, too.
+//! the value tells, so the type does.
 //!
 //! Source: `interval_send` in PostgreSQL's `src/backend/utils/adt/timestamp.c`;
 //! `INTERVAL_NOBEGIN`, `INTERVAL_NOEND` in `src/include/datatype/timestamp.h`.
@@ -26,6 +26,12 @@ use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{capacity_bytes, make_room, make_room_in_all};
 
+/// What the bytes mean.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IntervalWire {
+    pub(crate) has_infinities: bool,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Parts {
     pub(crate) months: i32,
@@ -43,20 +49,29 @@ impl Parts {
     }
 }
 
-pub(crate) fn parts(wire: [u8; 16]) -> Result<Parts, ValueError> {
-    let all = u128::from_be_bytes(wire);
-    // The casts cut the three parts out of the 128 bits.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "cuts the parts out")]
-    let (micros, days, months) = ((all >> 64) as u64 as i64, (all >> 32) as u32 as i32, all as u32 as i32);
-    match (months, days, micros) {
-        (i32::MIN, i32::MIN, i64::MIN) | (i32::MAX, i32::MAX, i64::MAX) => Err(ValueError::Infinite),
-        _ => Ok(Parts { months, days, micros }),
+impl IntervalWire {
+    #[inline]
+    pub(crate) fn parts(self, wire: [u8; 16]) -> Result<Parts, ValueError> {
+        let all = u128::from_be_bytes(wire);
+        // The casts cut the three parts out of the 128 bits.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "cuts the parts out")]
+        let (micros, days, months) =
+            ((all >> 64) as u64 as i64, (all >> 32) as u32 as i32, all as u32 as i32);
+        match (months, days, micros) {
+            (i32::MIN, i32::MIN, i64::MIN) | (i32::MAX, i32::MAX, i64::MAX) if self.has_infinities => {
+                Err(ValueError::Infinite)
+            }
+            _ => Ok(Parts { months, days, micros }),
+        }
     }
 }
 
 /// To `Interval(MonthDayNano)`: the time part has to fit nanoseconds, ±292 years.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MonthDayNano(pub(crate) Policies);
+pub(crate) struct MonthDayNano {
+    pub(crate) wire: IntervalWire,
+    pub(crate) policies: Policies,
+}
 
 impl FixedWidth for MonthDayNano {
     type Wire = [u8; 16];
@@ -64,7 +79,7 @@ impl FixedWidth for MonthDayNano {
 
     #[inline]
     fn decode(self, wire: [u8; 16]) -> Result<IntervalMonthDayNano, ValueError> {
-        let Parts { months, days, micros } = parts(wire)?;
+        let Parts { months, days, micros } = self.wire.parts(wire)?;
         let nanos = micros.checked_mul(1_000).ok_or(ValueError::OutOfRange)?;
         Ok(IntervalMonthDayNano::new(months, days, nanos))
     }
@@ -79,11 +94,11 @@ impl FixedWidth for MonthDayNano {
         cause: ValueError,
     ) -> Result<(Option<IntervalMonthDayNano>, Effect), ValueError> {
         let is_negative = i8::from_be_bytes([wire[0]]) < 0;
-        let Parts { months, days, micros } = match parts(wire) {
+        let Parts { months, days, micros } = match self.wire.parts(wire) {
             Ok(parts) => Parts { micros: if is_negative { i64::MIN } else { i64::MAX }, ..parts },
             Err(_) => Parts::extreme(is_negative),
         };
-        self.0.resolve(cause, || IntervalMonthDayNano::new(months, days, micros))
+        self.policies.resolve(cause, || IntervalMonthDayNano::new(months, days, micros))
     }
 }
 
@@ -95,12 +110,13 @@ pub(crate) struct IntervalStructColumn {
     days: Vec<i32>,
     micros: Vec<i64>,
     nulls: Nulls,
+    wire: IntervalWire,
     policies: Policies,
     effects: EffectLog,
 }
 
 impl IntervalStructColumn {
-    pub(crate) fn new(data_type: DataType, policies: Policies) -> Self {
+    pub(crate) fn new(wire: IntervalWire, data_type: DataType, policies: Policies) -> Self {
         let fields = match data_type {
             DataType::Struct(fields) => fields,
             _ => Fields::empty(),
@@ -111,6 +127,7 @@ impl IntervalStructColumn {
             days: Vec::new(),
             micros: Vec::new(),
             nulls: Nulls::new(),
+            wire,
             policies,
             effects: EffectLog::default(),
         }
@@ -132,7 +149,7 @@ impl Column for IntervalStructColumn {
                 Some(value) => {
                     let width = ValueError::Width { expected: 16, found: value.len() };
                     let wire: [u8; 16] = value.try_into().map_err(|_| at_row(width))?;
-                    match parts(wire) {
+                    match self.wire.parts(wire) {
                         Ok(parts) => Some(parts),
                         Err(cause) => {
                             let nearest = || Parts::extreme(i8::from_be_bytes([wire[0]]) < 0);

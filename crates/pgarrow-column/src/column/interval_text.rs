@@ -4,13 +4,14 @@
 //! i64 microseconds │ i32 days │ i32 months        16 bytes, big-endian
 //! ```
 //!
-//! Since PostgreSQL 17 all three at their minimum or maximum mean ∓infinity.
+//! Since PostgreSQL 17 all three at their minimum or maximum mean ∓infinity; before, they are numbers as others are.
 //!
 //! Source: `interval_out` and `interval2itm` in PostgreSQL's `src/backend/utils/adt/timestamp.c`; `EncodeInterval`,
 //! `AddPostgresIntPart` and `AppendSeconds` in `datetime.c` beside it.
 
 use std::io::Write as _;
 
+use crate::column::interval::{IntervalWire, Parts};
 use crate::column::text_form::TextForm;
 use crate::error::ValueError;
 
@@ -18,7 +19,7 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 
 /// Printed, with the signs of each part.
 #[derive(Debug)]
-pub(crate) struct IntervalText;
+pub(crate) struct IntervalText(pub(crate) IntervalWire);
 
 impl TextForm for IntervalText {
     fn text_bytes_at_most(&self, _wire: &[u8]) -> usize {
@@ -29,14 +30,10 @@ impl TextForm for IntervalText {
     fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError> {
         let wire: [u8; 16] =
             wire.try_into().map_err(|_| ValueError::Width { expected: 16, found: wire.len() })?;
-        let [m0, m1, m2, m3, m4, m5, m6, m7, d0, d1, d2, d3, n0, n1, n2, n3] = wire;
-        let micros = i64::from_be_bytes([m0, m1, m2, m3, m4, m5, m6, m7]);
-        let days = i32::from_be_bytes([d0, d1, d2, d3]);
-        let months = i32::from_be_bytes([n0, n1, n2, n3]);
-        match (months, days, micros) {
-            (i32::MAX, i32::MAX, i64::MAX) => text.extend_from_slice(b"infinity"),
-            (i32::MIN, i32::MIN, i64::MIN) => text.extend_from_slice(b"-infinity"),
-            _ => print_finite(months, days, micros, text),
+        match self.0.parts(wire) {
+            Ok(Parts { months, days, micros }) => print_finite(months, days, micros, text),
+            Err(_) if i8::from_be_bytes([wire[0]]) < 0 => text.extend_from_slice(b"-infinity"),
+            Err(_) => text.extend_from_slice(b"infinity"),
         }
         Ok(())
     }
@@ -82,12 +79,17 @@ mod tests {
     use super::*;
 
     fn printed(months: i32, days: i32, micros: i64) -> String {
+        printed_by(true, months, days, micros)
+    }
+
+    fn printed_by(has_infinities: bool, months: i32, days: i32, micros: i64) -> String {
+        let form = IntervalText(IntervalWire { has_infinities });
         let mut wire = micros.to_be_bytes().to_vec();
         wire.extend(days.to_be_bytes());
         wire.extend(months.to_be_bytes());
         let mut text = b"before ".to_vec();
-        IntervalText.print(&wire, &mut text).unwrap();
-        assert!(text.len() - 7 <= IntervalText.text_bytes_at_most(&wire));
+        form.print(&wire, &mut text).unwrap();
+        assert!(text.len() - 7 <= form.text_bytes_at_most(&wire));
         String::from_utf8(text).unwrap().strip_prefix("before ").unwrap().to_owned()
     }
 
@@ -140,12 +142,23 @@ mod tests {
     fn infinite_intervals() {
         assert_eq!(printed(i32::MAX, i32::MAX, i64::MAX), "infinity");
         assert_eq!(printed(i32::MIN, i32::MIN, i64::MIN), "-infinity");
+        // "infinity" was printed of every server's, and 14 to 16 have no such interval.
+        let finite = |months, days, micros| printed_by(false, months, days, micros);
+        assert_eq!(
+            finite(i32::MAX, i32::MAX, i64::MAX),
+            "178956970 years 7 mons 2147483647 days 2562047788:00:54.775807"
+        );
+        assert_eq!(
+            finite(i32::MIN, i32::MIN, i64::MIN),
+            "-178956970 years -8 mons -2147483648 days -2562047788:00:54.775808"
+        );
     }
 
     #[test]
     fn other_widths_are_refused() {
         for found in [0, 8, 15, 17, 32] {
-            let error = IntervalText.print(&vec![0; found], &mut Vec::new()).unwrap_err();
+            let form = IntervalText(IntervalWire { has_infinities: true });
+            let error = form.print(&vec![0; found], &mut Vec::new()).unwrap_err();
             assert_eq!(error, ValueError::Width { expected: 16, found });
         }
     }

@@ -1,6 +1,6 @@
 //! What becomes of values that Arrow cannot hold, as the user chose.
 
-use pgarrow_types::{InfinityPolicy, NanPolicy, OutOfRangePolicy, TypeOptions};
+use pgarrow_types::{InfinityPolicy, LostDigitsPolicy, NanPolicy, OutOfRangePolicy, TypeOptions};
 
 use crate::effect::Effect;
 use crate::error::ValueError;
@@ -11,6 +11,7 @@ pub(crate) struct Policies {
     infinity: InfinityPolicy,
     nan: NanPolicy,
     out_of_range: OutOfRangePolicy,
+    lost_digits: LostDigitsPolicy,
 }
 
 /// What to do instead of an error.
@@ -23,11 +24,17 @@ pub(crate) enum Instead {
 
 impl From<&TypeOptions> for Policies {
     fn from(options: &TypeOptions) -> Self {
-        Self { infinity: options.infinity, nan: options.nan, out_of_range: options.out_of_range }
+        let TypeOptions { infinity, nan, out_of_range, lost_digits, .. } = *options;
+        Self { infinity, nan, out_of_range, lost_digits }
     }
 }
 
 impl Policies {
+    /// Whether a value that is refused for this cause is to be rounded.
+    pub(crate) fn rounds(self, cause: ValueError) -> bool {
+        cause == ValueError::LostDigits && self.lost_digits == LostDigitsPolicy::Round
+    }
+
     /// What the user chose for values that are refused for this cause.
     ///
     /// # Errors

@@ -138,7 +138,7 @@ fn all_types() -> Vec<PgType> {
         PgType::Timetz,
         PgType::Timestamp,
         PgType::Timestamptz,
-        PgType::Interval,
+        PgType::Interval { has_infinities: true },
         PgType::Bit,
         PgType::Inet,
         PgType::Macaddr,
@@ -215,7 +215,7 @@ fn a_width_that_is_wrong_is_refused_for_every_fixed_type() {
             PgType::Time | PgType::Timestamp | PgType::Timestamptz | PgType::Macaddr8 => 8,
             PgType::Macaddr => 6,
             PgType::Timetz => 12,
-            PgType::Uuid | PgType::Interval => 16,
+            PgType::Uuid | PgType::Interval { has_infinities: true } => 16,
             _ => continue,
         };
         for found in [0, width - 1, width + 1, width + 4] {
@@ -332,12 +332,15 @@ fn interval(micros: i64, days: i32, months: i32) -> Wire {
 
 #[test]
 fn intervals_are_not_normalised_and_do_not_wrap() {
-    let array =
-        decode(&PgType::Interval, &[interval(-1, 30, -1), interval(9_223_372_036_854_775, 0, 0)]).unwrap();
+    let array = decode(
+        &PgType::Interval { has_infinities: true },
+        &[interval(-1, 30, -1), interval(9_223_372_036_854_775, 0, 0)],
+    )
+    .unwrap();
     let values = array.as_primitive::<IntervalMonthDayNanoType>();
     assert_eq!((values.value(0).months, values.value(0).days, values.value(0).nanoseconds), (-1, 30, -1000));
     assert_eq!(values.value(1).nanoseconds, 9_223_372_036_854_775_000);
-    let error = |wire| decode(&PgType::Interval, &[wire]).unwrap_err().cause;
+    let error = |wire| decode(&PgType::Interval { has_infinities: true }, &[wire]).unwrap_err().cause;
     assert_eq!(error(interval(9_223_372_036_854_776, 0, 0)), ValueError::OutOfRange);
     assert_eq!(error(interval(i64::MAX, i32::MAX, i32::MAX)), ValueError::Infinite);
     assert_eq!(error(interval(i64::MIN, i32::MIN, i32::MIN)), ValueError::Infinite);
@@ -346,13 +349,13 @@ fn intervals_are_not_normalised_and_do_not_wrap() {
 #[test]
 fn an_interval_as_a_struct_holds_every_finite_one() {
     let options = TypeOptions { interval: IntervalForm::Struct, ..TypeOptions::default() };
-    let mut column = make_column(&PgType::Interval, &options, 0);
+    let mut column = make_column(&PgType::Interval { has_infinities: true }, &options, 0);
     let mut bytes = 16_i32.to_be_bytes().to_vec();
     bytes.extend(interval(i64::MAX, i32::MIN, i32::MAX).unwrap());
     bytes.extend((-1_i32).to_be_bytes());
     column.decode(&mut Chunk::new(&bytes, &mut [0, 20])).unwrap();
     let array = column.finish().unwrap();
-    assert_eq!(array.data_type(), &PgType::Interval.data_type(&options));
+    assert_eq!(array.data_type(), &PgType::Interval { has_infinities: true }.data_type(&options));
     assert_eq!(
         array.as_struct().column(2).as_primitive::<arrow_array::types::Int64Type>().value(0),
         i64::MAX

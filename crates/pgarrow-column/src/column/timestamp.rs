@@ -83,6 +83,14 @@ impl Unit for TimestampNanosecondType {
     }
 }
 
+/// To the nearest millisecond, half of one away from 2000, as a `timestamp(3)` has it. There is room: timestamps end in 294276.
+///
+/// Source: `AdjustTimestampForTypmod` in PostgreSQL's `src/backend/utils/adt/timestamp.c`.
+fn rounded_to_millis(micros_since_2000: i64) -> i64 {
+    let half = if micros_since_2000 < 0 { -500 } else { 500 };
+    micros_since_2000.saturating_add(half) / 1_000 * 1_000
+}
+
 const MICROS_1970_TO_2000: i64 = 10_957 * 24 * 60 * 60 * 1_000_000;
 const _: () = assert!(MICROS_1970_TO_2000 == 946_684_800_000_000);
 
@@ -100,6 +108,9 @@ impl<U: Unit> FixedWidth for Timestamp<U> {
 
     fn reconsider(self, wire: [u8; 8], cause: ValueError) -> Result<(Option<i64>, Effect), ValueError> {
         let since_2000 = i64::from_be_bytes(wire);
+        if self.policies.rounds(cause) {
+            return Ok((Some(U::since_1970(rounded_to_millis(since_2000))?), Effect::Rounded));
+        }
         // Out of range are times after the largest, and of nanoseconds also those before the smallest.
         let is_before = since_2000 == i64::MIN || since_2000 < -MICROS_1970_TO_2000;
         self.policies.resolve(cause, || if is_before { i64::MIN } else { i64::MAX })

@@ -105,6 +105,54 @@ pub(crate) fn unscaled<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) ->
     Ok(if digits.is_negative { value.negate() } else { value })
 }
 
+/// The value × 10^`scale`, rounded half away from zero; `limit` is 10^precision.
+///
+/// Source: `round_var` in PostgreSQL's `src/backend/utils/adt/numeric.c`.
+///
+/// # Errors
+///
+/// [`ValueError::OutOfRange`] if it is too large then.
+pub(crate) fn rounded<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> Result<N, ValueError> {
+    let mut value = N::default();
+    let mut exponent = DEC_DIGITS * digits.weight + i32::from(scale);
+    let mut rounds_up = false;
+    for digit in digits.iter() {
+        let digit = u32::from(digit);
+        let (factor, kept) = match exponent {
+            0.. => (10_000, digit),
+            // Some decimal digits of this one are kept.
+            -3..=-1 => {
+                let divisor = 10_u32.pow(exponent.unsigned_abs());
+                rounds_up = 2 * (digit % divisor) >= divisor;
+                (10_000 / divisor, digit / divisor)
+            }
+            // None is; the first may be the one behind the last that is kept.
+            _ => {
+                rounds_up = exponent == -DEC_DIGITS && digit >= 5_000;
+                break;
+            }
+        };
+        value = value.checked_mul_add(factor, kept).ok_or(ValueError::OutOfRange)?;
+        exponent -= DEC_DIGITS;
+        if exponent < -DEC_DIGITS {
+            break;
+        }
+    }
+    // Digits that were not sent, since they are zeros.
+    while exponent > -DEC_DIGITS && value > N::default() {
+        let power = (exponent + DEC_DIGITS).clamp(0, DEC_DIGITS);
+        value = value.checked_mul_add(10_u32.pow(power.unsigned_abs()), 0).ok_or(ValueError::OutOfRange)?;
+        exponent -= DEC_DIGITS;
+    }
+    if rounds_up {
+        value = value.checked_mul_add(1, 1).ok_or(ValueError::OutOfRange)?;
+    }
+    if value >= limit {
+        return Err(ValueError::OutOfRange);
+    }
+    Ok(if digits.is_negative { value.negate() } else { value })
+}
+
 /// As [`unscaled`], without sign, for all values; the limit only tells one error from the other.
 fn digit_by_digit<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> Result<N, ValueError> {
     // What is kept of a value that has more digits is complete when they come: digits are taken from the largest on.
@@ -152,7 +200,83 @@ mod tests {
     use super::*;
     use crate::column::numeric::Numeric;
 
+    /// Base-10000 digits, the first of this weight.
+    fn wire(is_negative: bool, weight: i16, digits: &[u16]) -> Vec<u8> {
+        let sign = if is_negative { 0x4000 } else { 0 };
+        let header = [digits.len() as u16, weight as u16, sign, 0];
+        header.iter().chain(digits).flat_map(|number| number.to_be_bytes()).collect()
+    }
+
+    fn parsed(wire: &[u8]) -> Digits<'_> {
+        let Numeric::Finite(digits) = Numeric::parse(wire).unwrap() else { panic!("not finite") };
+        digits
+    }
+
+    /// As `round(numeric, scale)` of PostgreSQL has it.
+    #[test]
+    fn rounding_is_half_away_from_zero() {
+        for (digits, weight, scale, expected) in [
+            // 2.5, 2.4999, 0.5, 0.49999999, 0.00005, 0.00004999
+            (&[2, 5000][..], 0, 0, 3),
+            (&[2, 4999], 0, 0, 2),
+            (&[5000], -1, 0, 1),
+            (&[4999, 9999], -1, 0, 0),
+            (&[5000], -2, 4, 1),
+            (&[4999], -2, 4, 0),
+            // 1.005, 1.00499999, 1.0049, 99.995, 1.2345
+            (&[1, 50], 0, 2, 101),
+            (&[1, 49, 9999], 0, 2, 100),
+            (&[1, 49], 0, 2, 100),
+            (&[99, 9950], 0, 2, 10_000),
+            (&[1, 2345], 0, 3, 1_235),
+            // Zeros that were not sent, before and behind the point.
+            (&[12], 1, 2, 12_000_000),
+            (&[12], 2, 0, 1_200_000_000),
+            (&[12], 0, 9, 12_000_000_000),
+            (&[], 0, 2, 0),
+            (&[0, 0, 9], 0, 2, 0),
+            (&[7], -5, 2, 0),
+        ] {
+            for is_negative in [false, true] {
+                let expected = if is_negative { -expected } else { expected };
+                let wire = wire(is_negative, weight, digits);
+                assert_eq!(
+                    rounded(&parsed(&wire), scale, i128::MAX),
+                    Ok(expected),
+                    "{digits:?} {weight} {scale}"
+                );
+                let wide = rounded(&parsed(&wire), scale, i256::MAX);
+                assert_eq!(wide, Ok(i256::from_i128(expected)), "{digits:?} {weight} {scale}");
+            }
+        }
+        // 9.99 has a digit more when it is rounded; 10^40 has too many at once.
+        let limit = |wire: &[u8]| rounded(&parsed(wire), 1, 100_i128);
+        assert_eq!(limit(&wire(false, 0, &[9, 9400])), Ok(99));
+        assert_eq!(limit(&wire(false, 0, &[9, 9900])), Err(ValueError::OutOfRange));
+        assert_eq!(limit(&wire(false, 10, &[1])), Err(ValueError::OutOfRange));
+    }
+
     proptest! {
+        #[test]
+        fn rounding_is_that_of_integers(
+            digits in prop::collection::vec(prop_oneof![Just(0), Just(9999), Just(5000), 0..10_000_u16], 0..5),
+            scale in 0..9_u8,
+            is_negative: bool,
+        ) {
+            // The last digit is of 10^-8.
+            let weight = digits.len() as i16 - 3;
+            let all = digits.iter().fold(0_i128, |all, digit| all * 10_000 + i128::from(*digit));
+            let divisor = 10_i128.pow(8 - u32::from(scale));
+            let expected = (all + divisor / 2) / divisor;
+            let wire = wire(is_negative, weight, &digits);
+            let found = rounded(&parsed(&wire), scale, i128::MAX).unwrap();
+            prop_assert_eq!(found, if is_negative { -expected } else { expected });
+            // What loses nothing is what it was.
+            if let Ok(exact) = unscaled(&parsed(&wire), scale, i128::MAX) {
+                prop_assert_eq!(found, exact);
+            }
+        }
+
         #[test]
         fn the_quick_way_is_the_slow_one(
             digits in prop::collection::vec(prop_oneof![Just(0), Just(9999), 0..10_000_u16, (0..100_u16).prop_map(|d| 100 * d)], 0..12),

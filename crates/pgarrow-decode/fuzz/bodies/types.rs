@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use pgarrow_types::{
     ArrayForm, ArrayType, Attribute, CompositeType, Decimal, EncodingPolicy, EnumForm, EnumType,
-    GeometryForm, GeometryType, InfinityPolicy, IntervalForm, NanPolicy, NumericForm, NumericType,
-    OutOfRangePolicy, PgType, RangeType, StringForm, TimestampUnit, TypeOptions, oid,
+    GeometryForm, GeometryType, InfinityPolicy, IntervalForm, LostDigitsPolicy, NanPolicy, NumericForm,
+    NumericType, OutOfRangePolicy, PgType, RangeType, StringForm, TimestampUnit, TypeOptions, oid,
 };
 
 /// Of types that are none of PostgreSQL's own.
@@ -56,7 +56,7 @@ pub(crate) fn all() -> Vec<PgType> {
         PgType::Timetz,
         PgType::Timestamp,
         PgType::Timestamptz,
-        PgType::Interval,
+        PgType::Interval { has_infinities: true },
         PgType::Bit,
         PgType::Inet,
         PgType::Macaddr,
@@ -158,6 +158,7 @@ pub(crate) fn options(mut number: u32) -> TypeOptions {
         timestamp_unit: pick(number, TimestampUnit::ALL),
         encoding: pick(number, EncodingPolicy::ALL),
         geometry: pick(number, GeometryForm::ALL),
+        lost_digits: pick(number, LostDigitsPolicy::ALL),
         ..TypeOptions::default()
     }
 }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! It rounds and cuts by the type's modifier (`AdjustIntervalForTypmod`), so that is looked at here. Since PostgreSQL 17
-//! all three at their minimum or maximum mean ∓infinity, which no Arrow interval means: they are out of range.
+//! all three at their minimum or maximum mean ∓infinity, which no Arrow interval means: they are out of range. Before, they
+//! are the smallest and the largest interval.
 //!
 //! Source: `interval_recv`, `AdjustIntervalForTypmod` in PostgreSQL's `src/backend/utils/adt/timestamp.c`;
 //! `INTERVAL_NOBEGIN` in `src/include/datatype/timestamp.h`.
@@ -36,7 +37,11 @@ struct Interval {
     micros: i64,
 }
 
-pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
+pub(super) fn make(
+    source: &DataType,
+    target: TypeTarget<'_>,
+    has_infinities: bool,
+) -> Result<Box<dyn Encoder>, Refusal> {
     let unit = match source {
         DataType::Duration(unit) => *unit,
         DataType::Interval(IntervalUnit::YearMonth) => TimeUnit::Second,
@@ -46,9 +51,10 @@ pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn 
         _ => return Err(refuse(source, target)),
     };
     let modifier = Modifier::new(source, target, unit)?;
+    let wire = Wire { modifier, has_infinities };
     let duration = move |value: i64, micros: i64| {
         let micros = value.checked_mul(micros).ok_or(ValueError::OutOfRange)?;
-        encode(modifier, Interval { months: 0, days: 0, micros })
+        wire.encode(Interval { months: 0, days: 0, micros })
     };
     Ok(match source {
         DataType::Duration(TimeUnit::Second) => {
@@ -67,12 +73,12 @@ pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn 
         }
         DataType::Interval(IntervalUnit::YearMonth) => {
             fixed::<IntervalYearMonthType, 16>(source, move |months| {
-                encode(modifier, Interval { months, days: 0, micros: 0 })
+                wire.encode(Interval { months, days: 0, micros: 0 })
             })
         }
         DataType::Interval(IntervalUnit::DayTime) => fixed::<IntervalDayTimeType, 16>(source, move |value| {
             let micros = i64::from(value.milliseconds) * 1_000;
-            encode(modifier, Interval { months: 0, days: value.days, micros })
+            wire.encode(Interval { months: 0, days: value.days, micros })
         }),
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             fixed::<IntervalMonthDayNanoType, 16>(source, move |value| {
@@ -83,26 +89,37 @@ pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn 
                     return Err(ValueError::OutOfRange);
                 }
                 let micros = modifier.digits.micros_of_nanos(value.nanoseconds)?;
-                encode(modifier, Interval { months: value.months, days: value.days, micros })
+                wire.encode(Interval { months: value.months, days: value.days, micros })
             })
         }
-        _ => Box::new(Parts(modifier)),
+        _ => Box::new(Parts(wire)),
     })
 }
 
-fn encode(modifier: Modifier, interval: Interval) -> Result<[u8; 16], ValueError> {
-    let Interval { months, days, micros } = modifier.kept(interval)?;
-    if matches!((months, days, micros), (i32::MIN, i32::MIN, i64::MIN) | (i32::MAX, i32::MAX, i64::MAX)) {
-        return Err(ValueError::OutOfRange);
+/// What the target takes.
+#[derive(Clone, Copy, Debug)]
+struct Wire {
+    modifier: Modifier,
+    has_infinities: bool,
+}
+
+impl Wire {
+    fn encode(self, interval: Interval) -> Result<[u8; 16], ValueError> {
+        let Interval { months, days, micros } = self.modifier.kept(interval)?;
+        let is_extreme =
+            matches!((months, days, micros), (i32::MIN, i32::MIN, i64::MIN) | (i32::MAX, i32::MAX, i64::MAX));
+        if is_extreme && self.has_infinities {
+            return Err(ValueError::OutOfRange);
+        }
+        let mut wire = [0; 16];
+        for (place, byte) in wire
+            .iter_mut()
+            .zip(micros.to_be_bytes().into_iter().chain(days.to_be_bytes()).chain(months.to_be_bytes()))
+        {
+            *place = byte;
+        }
+        Ok(wire)
     }
-    let mut wire = [0; 16];
-    for (place, byte) in wire
-        .iter_mut()
-        .zip(micros.to_be_bytes().into_iter().chain(days.to_be_bytes()).chain(months.to_be_bytes()))
-    {
-        *place = byte;
-    }
-    Ok(wire)
 }
 
 /// `Struct{months, days, microseconds}`.
@@ -115,13 +132,13 @@ fn is_struct_of_parts(fields: &Fields) -> bool {
 }
 
 #[derive(Debug)]
-struct Parts(Modifier);
+struct Parts(Wire);
 
 impl Encoder for Parts {
     fn bind<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn Values + 'a>, ValueError> {
         let array = array.as_struct_opt().ok_or(ValueError::WrongArray)?;
         Ok(Box::new(PartsValues {
-            modifier: self.0,
+            wire: self.0,
             months: part::<Int32Type>(array, "months")?,
             days: part::<Int32Type>(array, "days")?,
             micros: part::<Int64Type>(array, "microseconds")?,
@@ -131,7 +148,7 @@ impl Encoder for Parts {
 
 #[derive(Debug)]
 struct PartsValues<'a> {
-    modifier: Modifier,
+    wire: Wire,
     months: &'a Int32Array,
     days: &'a Int32Array,
     micros: &'a Int64Array,
@@ -144,7 +161,7 @@ impl Values for PartsValues<'_> {
             days: required(self.days, row)?,
             micros: required(self.micros, row)?,
         };
-        write::fixed(out, encode(self.modifier, interval)?);
+        write::fixed(out, self.wire.encode(interval)?);
         Ok(())
     }
 }

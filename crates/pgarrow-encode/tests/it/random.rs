@@ -26,7 +26,7 @@ fn check(pg_type: PgType, array: ArrayRef) {
     let batch = RecordBatch::try_new(schema, vec![array]).unwrap();
     // Without metadata nobody says that it was of this type once. Only nanoseconds of an interval have to be looked at.
     let mut field = batch.schema().field(0).clone();
-    if pg_type != PgType::Interval {
+    if !matches!(pg_type, PgType::Interval { .. }) {
         field.set_metadata(HashMap::new());
     }
     let targets = targets(&columns);
@@ -122,7 +122,7 @@ proptest! {
         check(PgType::Timestamptz, Arc::new(instants.with_timezone("UTC")));
         let interval = |(months, days, micros)| IntervalMonthDayNano::new(months, days, 1_000 * micros);
         let intervals = intervals.into_iter().map(|value| value.map(interval)).collect();
-        check(PgType::Interval, primitives::<IntervalMonthDayNanoType>(intervals));
+        check(PgType::Interval { has_infinities: true }, primitives::<IntervalMonthDayNanoType>(intervals));
     }
 
     #[test]

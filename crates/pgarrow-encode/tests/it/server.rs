@@ -226,7 +226,11 @@ fn digits_of_a_second_are_rounded_as_the_server_rounds_them() {
             );
             let row = database.client().query_one(&sql, &[]).unwrap();
             assert_eq!(row.get::<_, i32>(0), modifier, "{type_name}");
-            check_rounding(&To::new(PgType::Interval).modifier(modifier), &array, &expected);
+            check_rounding(
+                &To::new(PgType::Interval { has_infinities: true }).modifier(modifier),
+                &array,
+                &expected,
+            );
         }
     }
 }
@@ -274,7 +278,12 @@ fn what_the_server_would_round_silently_is_refused() {
         ("timestamp(3)", To::new(PgType::Timestamp).modifier(3), &micros, "1970-01-01 00:00:00.001"),
         ("time(0)", To::new(PgType::Time).modifier(0), &time, "00:00:02"),
         ("numeric(10,2)", To::new(PgType::Numeric(declared)), &decimal, "1.24"),
-        ("interval day", To::new(PgType::Interval).modifier(day), &spans, "00:00:00"),
+        (
+            "interval day",
+            To::new(PgType::Interval { has_infinities: true }).modifier(day),
+            &spans,
+            "00:00:00",
+        ),
     ] {
         assert_eq!(encoded(&to.clone().check(), array), [Err(ValueError::LostDigits)], "{type_name}");
         // The same value as of a type without a modifier, which is how one would send it who does not look.

@@ -212,7 +212,7 @@ fn text_that_only_the_server_reads() {
             PgType::Bool,
             PgType::Int4,
             PgType::Bytea,
-            PgType::Interval,
+            PgType::Interval { has_infinities: true },
             PgType::Money { fraction_digits: 2 },
             PgType::Tid,
         ] {

@@ -219,13 +219,17 @@ fn parts(values: &[(i32, i32, i64)]) -> ArrayRef {
 
 #[test]
 fn intervals_in_all_their_forms() {
-    let to = To::new(PgType::Interval);
+    let to = To::new(PgType::Interval { has_infinities: true });
     let (out, lost) = (Err(ValueError::OutOfRange), Err(ValueError::LostDigits));
     let (min, max) = ((i32::MIN, i32::MIN, i64::MIN), (i32::MAX, i32::MAX, i64::MAX));
     let array = parts(&[(1, -2, 3), (i32::MAX, i32::MAX, i64::MAX - 1), min, max]);
     let expected = [interval(1, -2, 3), interval(i32::MAX, i32::MAX, i64::MAX - 1), out.clone(), out.clone()];
     assert_eq!(to.values(&array), expected);
     assert_eq!(to.values(&array.slice(1, 2)), expected[1..3]);
+    // Before PostgreSQL 17 these two are finite, and were refused all the same.
+    let before = To::new(PgType::Interval { has_infinities: false });
+    let ends = [interval(i32::MIN, i32::MIN, i64::MIN), interval(i32::MAX, i32::MAX, i64::MAX)];
+    assert_eq!(before.values(&array.slice(2, 2)), ends);
 
     let nanos = |nanos| IntervalMonthDayNano::new(1, -2, nanos);
     let extreme = IntervalMonthDayNano::new(i32::MIN, i32::MIN, i64::MIN);
@@ -281,7 +285,8 @@ fn intervals_of_some_fields() {
         (month, 0xffff, (25, 0, 0)),
         (year, 0xffff, (24, 0, 0)),
     ] {
-        let to = To::new(PgType::Interval).modifier(interval_modifier(fields, digits));
+        let to =
+            To::new(PgType::Interval { has_infinities: true }).modifier(interval_modifier(fields, digits));
         let array = parts(&[value, kept]);
         let exact = interval(kept.0, kept.1, kept.2);
         let checked = if value == kept { exact.clone() } else { Err(ValueError::LostDigits) };
@@ -290,6 +295,6 @@ fn intervals_of_some_fields() {
         let keeps_all = fields & second != 0 && digits >= 6;
         assert_eq!(kind(&to, array.data_type()).is_none(), keeps_all, "{fields} {digits}");
     }
-    let to = To::new(PgType::Interval).modifier(interval_modifier(all, 0));
+    let to = To::new(PgType::Interval { has_infinities: true }).modifier(interval_modifier(all, 0));
     assert_eq!(kind(&to, &DataType::Interval(IntervalUnit::YearMonth)), None);
 }

@@ -225,7 +225,7 @@ pub(crate) fn tables() -> Vec<Table> {
     ];
     let others = [
         plain(PgType::Timetz),
-        plain(PgType::Interval),
+        plain(PgType::Interval { has_infinities: true }),
         plain(PgType::Inet),
         (PgType::Inet, oid::CIDR),
         plain(PgType::Bit),

@@ -30,7 +30,11 @@ fn types() -> Vec<(PgType, StoredAttribute, BoxedStrategy<Vec<u8>>)> {
         (PgType::Time, number(8), within_a_day.prop_map(|micros| micros.to_le_bytes().to_vec()).boxed()),
         (PgType::Bool, fixed(1, 1), (0..=2_u8).prop_map(|byte| vec![byte.min(1)]).boxed()),
         (PgType::Uuid, fixed(16, 1), bytes(16)),
-        (PgType::Interval, attribute(16, 8, Some(StoredForm::Interval)), interval.boxed()),
+        (
+            PgType::Interval { has_infinities: true },
+            attribute(16, 8, Some(StoredForm::Interval)),
+            interval.boxed(),
+        ),
         (PgType::Text, text(), "[a-zé日]{0,30}".prop_map(String::into_bytes).boxed()),
         (PgType::Bpchar, text(), "[a-z]{1,3} {0,9}".prop_map(String::into_bytes).boxed()),
         (PgType::Bytea, text(), prop::collection::vec(any::<u8>(), 0..100).boxed()),

@@ -1,7 +1,8 @@
 //! Which choices mean anything for a type, and what stands inside of it.
 
 use pgarrow_types::{
-    ColumnForm, ColumnOptions, DecimalForm, IntervalForm, NumericForm, PgColumn, PgType, TypeOptions,
+    ColumnForm, ColumnOptions, DecimalForm, IntervalForm, NumericForm, PgColumn, PgType, TimestampUnit,
+    TypeOptions,
 };
 
 /// Whether every choice that was made for a column does something to it; else what does not, as the end of a sentence
@@ -18,7 +19,7 @@ pub(super) fn check(of_column: &ColumnOptions, column: &PgColumn) -> Result<(), 
         }
         _ => false,
     };
-    let checks: [(bool, &str, bool, &str); 10] = [
+    let checks: [(bool, &str, bool, &str); 11] = [
         (
             of_column.infinity.is_some(),
             "infinity",
@@ -33,6 +34,12 @@ pub(super) fn check(of_column: &ColumnOptions, column: &PgColumn) -> Result<(), 
             "nothing that could be out of range",
         ),
         (
+            of_column.lost_digits.is_some(),
+            "lost-digits",
+            any(&|pg_type| is_decimal(pg_type) || is_of_milliseconds(pg_type, options)),
+            "nothing that could lose digits",
+        ),
+        (
             of_column.numeric.is_some(),
             "numeric",
             any(&|pg_type| matches!(pg_type, PgType::Numeric(_))),
@@ -41,7 +48,7 @@ pub(super) fn check(of_column: &ColumnOptions, column: &PgColumn) -> Result<(), 
         (
             of_column.interval.is_some(),
             "interval",
-            any(&|pg_type| matches!(pg_type, PgType::Interval)),
+            any(&|pg_type| matches!(pg_type, PgType::Interval { .. })),
             "no interval",
         ),
         (
@@ -102,11 +109,17 @@ pub(crate) fn has(pg_type: &PgType, is: &dyn Fn(&PgType) -> bool) -> bool {
         }
 }
 
+/// Is a timestamp that becomes milliseconds.
+fn is_of_milliseconds(pg_type: &PgType, options: &TypeOptions) -> bool {
+    matches!(pg_type, PgType::Timestamp | PgType::Timestamptz)
+        && options.timestamp_unit == TimestampUnit::Millisecond
+}
+
 /// Has infinities that its Arrow type has not.
 fn is_time(pg_type: &PgType, options: &TypeOptions) -> bool {
     match pg_type {
         PgType::Date | PgType::Timestamp | PgType::Timestamptz => true,
-        PgType::Interval => options.interval != IntervalForm::Text,
+        PgType::Interval { .. } => options.interval != IntervalForm::Text,
         _ => false,
     }
 }
@@ -115,7 +128,7 @@ fn is_time(pg_type: &PgType, options: &TypeOptions) -> bool {
 fn has_range(pg_type: &PgType, options: &TypeOptions) -> bool {
     match pg_type {
         PgType::Timestamp | PgType::Timestamptz => true,
-        PgType::Interval => options.interval == IntervalForm::MonthDayNano,
+        PgType::Interval { .. } => options.interval == IntervalForm::MonthDayNano,
         PgType::Numeric(numeric) => numeric.form(options.numeric) == DecimalForm::Float64,
         _ => false,
     }

@@ -14,7 +14,7 @@
 pub(crate) mod find;
 
 use pgarrow_catalog::{Relation, quote_identifier, quote_literal};
-use pgarrow_types::{PgColumn, PgType, oid};
+use pgarrow_types::{PgColumn, PgType};
 
 use crate::planner::PlannedSlice;
 use crate::slice::{KeyType, SliceRange, SliceRead, SliceSubject};
@@ -43,7 +43,8 @@ enum Form {
     /// Cast to a type, in SQL.
     Cast(&'static str),
     /// As its type's output function prints it. A cast to text is something else for some types: for `inet`, `bool`,
-    /// `char(n)`, and for those whose owner has made a cast.
+    /// `char(n)`, for `xml`, of which it keeps a declaration of an encoding that the text no longer has, and for those
+    /// whose owner has made a cast.
     Printed,
 }
 
@@ -182,8 +183,7 @@ impl Item {
 
 fn items(columns: &[PgColumn]) -> Vec<Item> {
     let form = |column: &PgColumn| match column.pg_type {
-        // Its text form is the one it was stored in.
-        PgType::ServerText { .. } if column.type_oid != oid::XML => Form::Printed,
+        PgType::ServerText { .. } => Form::Printed,
         _ => column.pg_type.server_cast().map_or(Form::Plain, Form::Cast),
     };
     let item = |column: &PgColumn| Item { name: column.name.clone(), form: form(column) };

@@ -67,6 +67,7 @@ fn words(effect: Effect) -> Words {
             words("lower_bound_dropped", "array that does not count from 1", many, "became lists that do")
         }
         Effect::EndOfDay => words("end_of_day", "time", "times", "of 24:00:00, which strict readers refuse"),
+        Effect::Rounded => words("rounded", "value", "values", "lost digits, rounded to those that are kept"),
         // Counted under a name of its own in the same change.
         _ => words("other", "value", "values", "became another one"),
     }
@@ -94,6 +95,7 @@ mod tests {
         assert_eq!(of_one[0], "column \"d\": 1 infinity became NULL");
         assert_eq!(of_one[7], "column \"d\": 8 arrays that do not count from 1 became lists that do");
         assert_eq!(of_one[8], "column \"d\": 9 times of 24:00:00, which strict readers refuse");
+        assert_eq!(of_one[9], "column \"d\": 10 values lost digits, rounded to those that are kept");
         let of_table: Vec<String> = lines(Some("s.t"), &column).collect();
         assert_eq!(of_table[1], "s.t, column \"d\": 2 infinities became the largest or smallest value");
     }

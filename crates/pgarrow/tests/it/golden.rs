@@ -73,7 +73,9 @@ fn header(column: &PgColumn) -> String {
     // The OID of a type that is not built in differs from database to database.
     let oid = if column.type_oid < FIRST_NORMAL_OID { column.type_oid } else { 0 };
     let arrow = column.pg_type.data_type(&column.options);
+    // What depends on the server's version is written as of the newest.
     let json = serde_json::to_string(&column.pg_type).unwrap();
+    let json = json.replace(r#""has_infinities":false"#, r#""has_infinities":true"#);
     let (name, modifier, pg_type) = (&column.name, column.type_modifier, &column.type_name);
     format!("column\t{name}\t{oid}\t{modifier}\t{pg_type}\t{arrow}\t{json}")
 }

@@ -59,3 +59,4 @@ mod support;
 mod timeouts;
 mod type_table;
 mod types;
+mod values;

@@ -84,7 +84,7 @@ const ROWS: &[Row] = &[
     row(&["path"], &[]),
     row(&["polygon"], &[]),
     row(&["circle"], &[]),
-    of("hstore", row(&["hstore"], &[])),
+    told(of("hstore", row(&["hstore"], &[])), ", but text in databases that are neither UTF8 nor SQL_ASCII"),
     of("citext", row(&["citext"], &[])),
     of("ltree", row(&["ltree", "lquery", "ltxtquery"], &[])),
     of("postgis", row(&["geometry", "geography"], &["geometry=ewkb"])),

@@ -478,18 +478,6 @@ fn network_addresses_as_the_server_prints_them() {
 }
 
 #[test]
-fn xml_is_text_and_no_warning() {
-    require!(Capability::Server, Capability::Xml);
-    let database = database(
-        "xml",
-        "SET xmloption = content; CREATE TABLE e (x xml); INSERT INTO e VALUES ('<a/>'), (''), \
-           ('<?xml version=\"1.0\"?><b>é</b>'), (NULL)",
-    );
-    let export = assert_table(&database, "e", "x::text");
-    assert!(export.warnings.is_empty(), "{:?}", export.warnings);
-}
-
-#[test]
 fn a_literal_of_unknown_type_is_text() {
     require!(Capability::Server);
     let database = database("unknown", "");

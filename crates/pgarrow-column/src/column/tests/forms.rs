@@ -63,7 +63,7 @@ fn numerics_that_no_double_reaches() {
 fn intervals_as_text() {
     let options = TypeOptions { interval: IntervalForm::Text, ..TypeOptions::default() };
     let values = [interval(-1, 1, -1), None, interval(i64::MIN, i32::MIN, i32::MIN), interval(0, 0, 0)];
-    let array = decode_with(&PgType::Interval, &options, &values).unwrap();
+    let array = decode_with(&PgType::Interval { has_infinities: true }, &options, &values).unwrap();
     let texts: Vec<_> = array.as_string::<i32>().iter().collect();
     let expected = ["-1 mons +1 day -00:00:00.000001", "", "-infinity", "00:00:00"];
     assert_eq!(texts, expected.map(|text| Some(text).filter(|text| !text.is_empty())));

@@ -1,7 +1,9 @@
 //! Values that Arrow cannot hold, and what the user chose to do about them.
 
 use arrow_array::types::{TimestampMillisecondType, TimestampNanosecondType};
-use pgarrow_types::{EnumForm, InfinityPolicy, NanPolicy, OutOfRangePolicy, StringForm, TimestampUnit};
+use pgarrow_types::{
+    EnumForm, InfinityPolicy, LostDigitsPolicy, NanPolicy, OutOfRangePolicy, StringForm, TimestampUnit,
+};
 
 use super::nested::framed;
 use super::*;
@@ -114,10 +116,10 @@ fn infinite_and_long_intervals() {
         interval(i32::MIN, i32::MIN, i64::MIN),
         interval(1, -2, -9_223_372_036_854_776),
     ]);
-    let (array, effects) = counted(&PgType::Interval, &nulls(), &values);
+    let (array, effects) = counted(&PgType::Interval { has_infinities: true }, &nulls(), &values);
     assert_eq!((array.null_count(), array.is_valid(0)), (3, true));
     assert_eq!(effects, [(Effect::InfinityNulled, 2), (Effect::OutOfRangeNulled, 1)]);
-    let (array, effects) = counted(&PgType::Interval, &saturate(), &values);
+    let (array, effects) = counted(&PgType::Interval { has_infinities: true }, &saturate(), &values);
     let found: Vec<_> = array.as_primitive::<IntervalMonthDayNanoType>().values().iter().copied().collect();
     let of = arrow_buffer::IntervalMonthDayNano::new;
     let largest = of(i32::MAX, i32::MAX, i64::MAX);
@@ -126,11 +128,20 @@ fn infinite_and_long_intervals() {
     assert_eq!(effects, [(Effect::InfinitySaturated, 2), (Effect::OutOfRangeSaturated, 1)]);
     // The struct has room for every finite one.
     let parts = TypeOptions { interval: IntervalForm::Struct, ..nulls() };
-    let (array, effects) = counted(&PgType::Interval, &parts, &values);
+    let (array, effects) = counted(&PgType::Interval { has_infinities: true }, &parts, &values);
     assert_eq!((array.null_count(), effects), (2, vec![(Effect::InfinityNulled, 2)]));
     let parts = TypeOptions { interval: IntervalForm::Struct, ..saturate() };
-    let (array, _) = counted(&PgType::Interval, &parts, &values);
+    let (array, _) = counted(&PgType::Interval { has_infinities: true }, &parts, &values);
     assert_eq!(array.as_struct().column(0).as_primitive::<Int32Type>().values(), &[1, i32::MAX, i32::MIN, 1]);
+    // Before PostgreSQL 17 there are none: the two are the largest and the smallest, which only nanoseconds have no room for.
+    let before = PgType::Interval { has_infinities: false };
+    let parts = TypeOptions { interval: IntervalForm::Struct, ..nulls() };
+    let (array, effects) = counted(&before, &parts, &values);
+    assert_eq!((array.null_count(), effects), (0, vec![]));
+    let micros = array.as_struct().column(2).as_primitive::<arrow_array::types::Int64Type>();
+    assert_eq!(micros.values()[1..3], [i64::MAX, i64::MIN]);
+    let (array, effects) = counted(&before, &nulls(), &values);
+    assert_eq!((array.null_count(), effects), (3, vec![(Effect::OutOfRangeNulled, 3)]));
 }
 
 fn numeric(sign: u16, weight: i16, digits: &[u16]) -> Wire {
@@ -198,4 +209,42 @@ fn strings_and_labels_of_every_form() {
         let array = decode_with(&mood, &options, &values).unwrap();
         assert_eq!(array.data_type(), &PgType::Text.data_type(&options));
     }
+}
+
+#[test]
+fn lost_digits_are_rounded_and_counted_if_that_was_chosen() {
+    // 1.005, 9.995, NULL, 1.5; and -1.005, whose row is taken back by its error.
+    let values = [numeric(0, 0, &[1, 50]), numeric(0, 0, &[9, 9950]), None, numeric(0, 0, &[1, 5000])];
+    for precision in [3_u16, 50] {
+        let pg_type = PgType::Numeric(NumericType::Declared { precision, scale: 2 });
+        let round = TypeOptions { lost_digits: LostDigitsPolicy::Round, ..TypeOptions::default() };
+        assert_eq!(decode(&pg_type, &values).unwrap_err().cause, ValueError::LostDigits);
+        match precision {
+            // 9.995 is 10.00, which has a digit too many: that is another policy's.
+            3 => {
+                assert_eq!(decode_with(&pg_type, &round, &values).unwrap_err().cause, ValueError::OutOfRange);
+                let both = TypeOptions { out_of_range: OutOfRangePolicy::Null, ..round };
+                let (array, effects) = counted(&pg_type, &both, &values);
+                let found: Vec<_> = array.as_primitive::<Decimal128Type>().iter().collect();
+                assert_eq!(found, [Some(101), None, None, Some(150)]);
+                assert_eq!(effects, [(Effect::OutOfRangeNulled, 1), (Effect::Rounded, 1)]);
+            }
+            _ => {
+                let (array, effects) = counted(&pg_type, &round, &values);
+                assert_eq!((array.null_count(), effects), (1, vec![(Effect::Rounded, 2)]));
+            }
+        }
+    }
+    // A timestamp(3), counted from 2000: half a millisecond goes away from there.
+    let options = TypeOptions {
+        timestamp_unit: TimestampUnit::Millisecond,
+        lost_digits: LostDigitsPolicy::Round,
+        ..TypeOptions::default()
+    };
+    let micros: [i64; 5] = [1_500, 1_499, -1_500, -1_499, 2_000];
+    let (array, effects) = counted(&PgType::Timestamp, &options, &wires(&micros.map(i64::to_be_bytes)));
+    let since_2000 =
+        array.as_primitive::<TimestampMillisecondType>().values().iter().map(|at| at - 946_684_800_000);
+    assert_eq!(since_2000.collect::<Vec<_>>(), [2, 1, -2, -1, 2]);
+    assert_eq!(effects, [(Effect::Rounded, 4)]);
 }

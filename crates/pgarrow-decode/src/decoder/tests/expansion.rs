@@ -53,7 +53,14 @@ fn numerics_of_131_072_digits() {
 fn many_columns_of_nulls() {
     let decimal256 = PgType::Numeric(NumericType::Declared { precision: 50, scale: 10 });
     let tuple = CopyWriter::new().tuple(vec![None; 1600]);
-    let types = [decimal256, PgType::Text, PgType::Interval, PgType::Bool, PgType::Uuid, PgType::Inet];
+    let types = [
+        decimal256,
+        PgType::Text,
+        PgType::Interval { has_infinities: true },
+        PgType::Bool,
+        PgType::Uuid,
+        PgType::Inet,
+    ];
     for pg_type in types {
         let writer = tuple.payloads(Packing::HeaderAlone)[1].clone();
         let writer = (0..500).fold(CopyWriter::new(), |all, _| all.raw_tuple(writer.clone()));
