@@ -105,9 +105,10 @@ fn with_select(error: Error, plan: &Plan, part: Option<&Part>, row: u64, mark: M
 /// What is true of values that are refused for this reason, with `$` for the column; `None` where only the decoder knows.
 fn test(column: &PgColumn, cause: ValueError) -> Option<String> {
     match (cause, &column.pg_type) {
-        (ValueError::Infinite, PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Interval) => {
-            Some("NOT isfinite($)".to_owned())
-        }
+        (
+            ValueError::Infinite,
+            PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Interval { .. },
+        ) => Some("NOT isfinite($)".to_owned()),
         (ValueError::Infinite, PgType::Numeric(_)) => Some("$ IN ('Infinity', '-Infinity')".to_owned()),
         (ValueError::NotANumber, PgType::Numeric(_)) => Some("$ = 'NaN'".to_owned()),
         (ValueError::Dimensions { expected, .. }, PgType::Array(_)) => {
