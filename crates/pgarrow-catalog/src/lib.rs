@@ -20,6 +20,7 @@
 mod columns;
 mod error;
 mod explain;
+mod functions;
 mod key;
 mod leaves;
 mod name;
@@ -34,6 +35,9 @@ mod unique;
 pub use columns::{ResolvedColumn, format_types, query_columns, table_columns, table_columns_of_many};
 pub use error::CatalogError;
 pub use explain::explained_relations;
+pub use functions::{
+    DIFFER, INDIFFERENT, NamesOfText, UsedView, differing_functions, shadowed_functions, used_views,
+};
 pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
 pub use leaves::{Leaf, RelationSize, leaves, relation_sizes, row_security_applies};
 pub use name::{NameError, RelationName, parse_column_list, quote_identifier, quote_literal};

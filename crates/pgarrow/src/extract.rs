@@ -81,7 +81,8 @@ impl<'a> Extract<'a> {
     }
 
     /// Reads only the rows of a table for which this SQL condition holds. It runs under the connection's own
-    /// search path and time zone.
+    /// search path and time zone. `now()` and its relatives are one time in all of the export, that of its transaction; what
+    /// else may differ between sessions has one connection read all.
     pub fn filter(mut self, condition: impl Into<String>) -> Self {
         self.request.filter = Some(condition.into());
         self

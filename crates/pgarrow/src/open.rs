@@ -4,6 +4,7 @@
 //!  Request ─▶ prepare session ─▶ resolve names ─▶ Keeper: lock, snapshot ─▶ columns, slices ─▶ Engine
 //! ```
 
+mod fixed;
 mod query;
 mod slice;
 
@@ -36,6 +37,7 @@ use crate::run::Run;
 use crate::scan::scan;
 use crate::settings::look_up;
 use crate::statement::Statement;
+use fixed::{Fixed, Parts};
 
 /// How often planning begins again because tables were attached or replaced meanwhile.
 pub(crate) const PLANNINGS_MAX: u32 = 5;
@@ -271,7 +273,6 @@ impl Request {
             return Err(refused("parameters are for queries; a table's filter takes none"));
         }
         let filter = self.filter.as_deref().map(Statement::parse_condition).transpose()?;
-        let filter = filter.as_ref().map(Statement::text);
         let name = RelationName::parse(name)?;
         let names = self
             .columns
@@ -293,13 +294,17 @@ impl Request {
                 );
                 return Err(refused(&text));
             }
+            let condition = match &filter {
+                Some(filter) => Some(Fixed::of_filter(&mut opening, filter.text(), &relation)?),
+                None => None,
+            };
             let held = Held::relation(&relation, &select_list_to_hold);
             let is_plain = filter.is_none() && is_table(relation.kind);
             let (session, opened) = opening.split();
             let Opened { options, pooled, cancel, .. } = &opened;
             let mut keeper = Keeper::begin(session, &[held], is_plain, options, *pooled, cancel)?;
             let planned =
-                self.plan_table(&mut keeper, &relation, filter, &slicing, &traits, &opened.options)?;
+                self.plan_table(&mut keeper, &relation, condition, &slicing, &traits, &opened.options)?;
             match planned {
                 Some(plan) => {
                     let mut plans = vec![plan];
@@ -324,7 +329,7 @@ impl Request {
         &self,
         keeper: &mut Keeper,
         relation: &Relation,
-        filter: Option<&str>,
+        condition: Option<Fixed>,
         slicing: &Slicing,
         traits: &ServerTraits,
         options: &ExportOptions,
@@ -337,10 +342,20 @@ impl Request {
         let subject = relation.to_string();
         all_exist(options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
         let mut chosen = choose(&mut keeper.session, &subject, columns, options)?;
-        let selection = Selection::of_table(relation, &chosen.columns, filter);
-        if let Some(filter) = filter {
-            check_filter(&mut keeper.session, &selection, relation, filter)?;
+        if let Some(condition) = &condition {
+            let selection = Selection::of_table(relation, &chosen.columns, None);
+            check_filter(&mut keeper.session, &selection, relation, condition.text())?;
         }
+        let has_filter = condition.is_some();
+        let parts = match condition {
+            Some(condition) => condition.fix(&mut keeper.session, Some(relation), traits)?,
+            None if relation.kind == RelationKind::View && slicing.split_on.is_some() => {
+                Fixed::default().fix(&mut keeper.session, Some(relation), traits)?
+            }
+            None => Parts::default(),
+        };
+        let filter = has_filter.then_some(parts.text.as_str());
+        let selection = Selection::of_table(relation, &chosen.columns, filter);
         let names: Vec<String> = chosen.columns.iter().map(|column| column.name.clone()).collect();
         let mut leaves = leaves(&mut keeper.session, relation, &names)?;
         leaves.retain(|leaf| !slicing.only || leaf.relation.oid == relation.oid);
@@ -354,9 +369,10 @@ impl Request {
             }
             None => table_slices(&mut keeper.session, relation, &leaves, traits, filter, slicing)?,
         };
+        let slices = parts.hold(slices, options, &mut chosen.warnings);
         scan(&mut keeper.session, &mut chosen, &selection, slicing.only)?;
         let mut plan = plan(subject, Some(relation), chosen, selection, slices, options, &keeper.facts);
-        if filter.is_some() {
+        if has_filter {
             plan.estimated_rows = None;
         }
         Ok(Some(plan))

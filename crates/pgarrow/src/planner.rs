@@ -17,6 +17,8 @@ pub(crate) mod select;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use pgarrow_catalog::{
     Leaf, Relation, RelationKind, RelationSize, ServerTraits, relation_sizes, row_security_applies,
 };
@@ -112,6 +114,19 @@ impl Slices {
     /// The same, however large it is.
     pub(crate) fn refused(self) -> Self {
         Self { is_refused: true, ..self }
+    }
+
+    /// All of them in one, for one statement, and why.
+    pub(crate) fn in_one(self, why: &str) -> Self {
+        let mut one = Self::one(Vec::new(), why);
+        if let [whole] = one.slices.as_mut_slice() {
+            whole.estimated_bytes = total(self.slices.iter().map(|slice| slice.estimated_bytes));
+            whole.estimated_rows = self.slices.iter().map(|slice| slice.estimated_rows).sum();
+            let mut seen = HashSet::new();
+            let relations = self.slices.into_iter().flat_map(|slice| slice.relations);
+            whole.relations = relations.filter(|(relation, _)| seen.insert(relation.oid)).collect();
+        }
+        one
     }
 
     fn with_sizes(mut self, sizes: &[RelationSize]) -> Self {

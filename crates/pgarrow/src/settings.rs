@@ -47,8 +47,9 @@ pub(crate) fn look_up(session: &mut Session, options: &ExportOptions) -> Result<
     if session.transaction_status() == TransactionStatus::InTransaction {
         return Ok(());
     }
+    // The user's statement is looked at as it will be read.
     let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = '0'; \
-                 SET LOCAL idle_in_transaction_session_timeout = '0'";
+                 SET LOCAL standard_conforming_strings = 'on'; SET LOCAL idle_in_transaction_session_timeout = '0'";
     let lock_timeout = server_timeout(options.lock_timeout);
     let transaction_timeout = match session.server_version_num() >= 170_000 {
         true => "; SET LOCAL transaction_timeout = '0'",

@@ -162,6 +162,9 @@ fn statements_that_cannot_be_exported() {
     refused("select 'infinity'::timestamp as t", 6, &["the query", "\"t\"", "row 1", "--infinity null"]);
     let ran = place.export(&["-t", "t", "--where", "b > 1", "-o", "x.parquet"]);
     ran.assert_refused(4, &["the filter cannot be used", "column \"b\" does not exist"]);
+    // A carriage return ends a comment, too: there were two conditions, and row 7 came from every slice.
+    let ran = place.export(&["-t", "t", "--where", "a < 5 --\r) OR (a = 7", "-o", "x.parquet"]);
+    ran.assert_refused(2, &["the filter has a parenthesis"]);
     let ran = place.export(&["-t", "t", "--set", "no_such=1", "-o", "x.parquet"]);
     ran.assert_refused(4, &["unrecognized configuration parameter"]);
     assert!(place.names().is_empty());

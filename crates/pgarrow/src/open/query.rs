@@ -3,6 +3,7 @@
 use pgarrow_catalog::{CatalogError, explained_relations, format_types, query_columns};
 use pgarrow_types::PgColumn;
 
+use super::fixed::{Fixed, Parts};
 use super::{Opening, plan, refused};
 use crate::choose::{all_exist, choose};
 use crate::engine::Engine;
@@ -44,6 +45,11 @@ impl Request {
                 Err(error) => return Err(opening.not_waited(error)),
             };
         let slicing = opening.slicing();
+        let fixed = match slicing.split_on {
+            Some(_) => Some(Fixed::of_query(&mut opening, statement.text())?),
+            None => None,
+        };
+        let traits = opening.traits.clone();
         let (session, opened) = opening.split();
         let mut keeper = Keeper::begin(session, &held, false, &opened.options, opened.pooled, opened.cancel)?;
         let description = keeper.session.describe(statement.text())?;
@@ -54,15 +60,21 @@ impl Request {
         // A key is compared as what it is, whatever it is read as.
         let keys: Vec<PgColumn> = columns.iter().map(|column| column.column.clone()).collect();
         let mut chosen = choose(&mut keeper.session, &subject, columns, &opened.options)?;
-        let slices = match slicing.split_on {
-            Some(_) => {
-                let source = KeySource::Query { sql: statement.text(), columns: &keys };
-                key_slices(&mut keeper.session, source, &slicing)?
+        let (slices, parts) = match fixed {
+            Some(fixed) => {
+                let parts = fixed.fix(&mut keeper.session, None, &traits)?;
+                let source = KeySource::Query { sql: &parts.text, columns: &keys };
+                let slices = key_slices(&mut keeper.session, source, &slicing)?;
+                (parts.hold(slices, &opened.options, &mut chosen.warnings), parts)
             }
-            None => Slices::one(Vec::new(), "it is a query; name a column of it to split on (--split-on)")
-                .refused(),
+            None => {
+                let why = "it is a query; name a column of it to split on (--split-on)";
+                (Slices::one(Vec::new(), why).refused(), Parts::default())
+            }
         };
-        let selection = Selection::of_query(statement.text(), &chosen.columns);
+        // One statement has one time, whatever stands for it.
+        let text = if slices.slices.len() > 1 { &parts.text } else { statement.text() };
+        let selection = Selection::of_query(text, &chosen.columns);
         let selection = if self.parameters.is_empty() { selection.told() } else { selection };
         scan(&mut keeper.session, &mut chosen, &selection, false)?;
         let plan = plan(subject, None, chosen, selection, slices, &opened.options, &keeper.facts);
@@ -98,7 +110,7 @@ impl Request {
 
 impl Opening<'_> {
     /// The error of a statement that had to wait for locks.
-    fn not_waited(&mut self, error: CatalogError) -> Error {
+    pub(super) fn not_waited(&mut self, error: CatalogError) -> Error {
         match error {
             CatalogError::Protocol(error) if error.sqlstate() == Some("55P03") => {
                 in_the_way(self.session().ok(), error)

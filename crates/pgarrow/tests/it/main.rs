@@ -33,6 +33,7 @@ mod golden;
 mod hostile;
 mod liar;
 mod memory;
+mod moments;
 mod pages_concurrency;
 mod pages_equality;
 mod pages_faults;

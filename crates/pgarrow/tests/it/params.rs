@@ -209,6 +209,9 @@ fn a_query_by_a_role_with_old_string_literals() {
     let source = source_as(&database, &role.name);
     let export = read(source.query("SELECT $1::text, 'a\\nb'").bind(Some("\\' || x || '"))).unwrap();
     assert_eq!(export.lines(), ["\\' || x || '|a\\nb"]);
+    // While parameters were looked up, the role's own setting held: "unterminated quoted string".
+    let export = read(source.query("SELECT $1::text, '\\' AS \"'\"").bind(Some("x"))).unwrap();
+    assert_eq!(export.lines(), ["x|\\"]);
     drop(source);
 }
 

@@ -1,0 +1,263 @@
+//! The pieces of an SQL text, as PostgreSQL's scanner cuts it with `standard_conforming_strings` on.
+//!
+//! ```text
+//!  id < 10 --\r) OR (id = 7      a comment ends at a line feed or a carriage return
+//!  'a' --…\n 'b'                 one string, and E'a'\n'b' one with backslash escapes in both parts
+//!  $a$ … $b$ … $a$               ends with its own tag
+//!  /* /* */ */                   comments nest
+//!  a+--b   a*/*b*/               an operator ends where a comment begins
+//!  a$$b    e1'…'                 a name takes all that can be of a name; only then quotes begin
+//! ```
+//!
+//! Where versions differ, this takes what the more generous one takes: the server refuses the rest. `PostgreSQL` cuts at
+//! bytes, and so does this: everything that decides is ASCII, and all other bytes may be of a name.
+//!
+//! Source: PostgreSQL's `src/backend/parser/scan.l`, of versions 14 to 18.
+
+use std::ops::Range;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a piece is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TokenKind {
+    /// White space or a comment.
+    Blank,
+    /// `;`
+    Semicolon,
+    /// `$n`
+    Placeholder(usize),
+    /// `(`
+    Open,
+    /// `)`
+    Close,
+    /// A name or key word without quotes.
+    Word,
+    /// A name in quotes.
+    QuotedName,
+    /// A name in quotes whose characters may be written by their numbers: `U&"…"`.
+    EscapedName,
+    /// A string, whatever its quotes, with the parts on following lines.
+    Text,
+    /// A number.
+    Number,
+    /// An operator, however many characters it has; `*` too. Neither comma, dot, colon, bracket nor `::`.
+    Operator,
+    /// Any other character; of `::`, each by itself.
+    Other,
+}
+
+/// A piece of the text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Token {
+    pub(crate) kind: TokenKind,
+    /// Its bytes.
+    pub(crate) range: Range<usize>,
+}
+
+/// Cuts a text into pieces.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
+    sql: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(sql: &'a str) -> Self {
+        Self { sql, at: 0 }
+    }
+
+    /// The next piece, in the order of the text: together they are all of it.
+    ///
+    /// # Errors
+    ///
+    /// A string, name or comment that is not closed, a NUL byte, a number in front of a quote.
+    pub(crate) fn next_token(&mut self) -> Result<Option<Token>> {
+        let start = self.at;
+        let rest = self.sql.get(start..).unwrap_or_default();
+        let bytes = rest.as_bytes();
+        let second = bytes.get(1).copied();
+        let Some(first) = bytes.first().copied() else {
+            return Ok(None);
+        };
+        let (length, kind) = match first {
+            b'\0' => return Err(refused("the statement has a NUL byte")),
+            b';' => (1, TokenKind::Semicolon),
+            b'(' => (1, TokenKind::Open),
+            b')' => (1, TokenKind::Close),
+            first if is_space(first) => (1, TokenKind::Blank),
+            b'-' if second == Some(b'-') => (line_comment_length(bytes), TokenKind::Blank),
+            b'/' if second == Some(b'*') => (comment_length(bytes)?, TokenKind::Blank),
+            b'\'' => (string_length(bytes, false)?, TokenKind::Text),
+            b'e' | b'E' if second == Some(b'\'') => {
+                (1 + string_length(bytes.get(1..).unwrap_or_default(), true)?, TokenKind::Text)
+            }
+            b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if second == Some(b'\'') => {
+                (1 + string_length(bytes.get(1..).unwrap_or_default(), false)?, TokenKind::Text)
+            }
+            b'u' | b'U' if second == Some(b'&') && bytes.get(2) == Some(&b'\'') => {
+                (2 + string_length(bytes.get(2..).unwrap_or_default(), false)?, TokenKind::Text)
+            }
+            b'u' | b'U' if second == Some(b'&') && bytes.get(2) == Some(&b'"') => {
+                (2 + name_length(bytes.get(2..).unwrap_or_default())?, TokenKind::EscapedName)
+            }
+            b'"' => (name_length(bytes)?, TokenKind::QuotedName),
+            b'$' => dollar(rest)?,
+            first if starts_name(first) => (run(bytes, is_of_name), TokenKind::Word),
+            first if first.is_ascii_digit() => (number_length(bytes)?, TokenKind::Number),
+            first if is_of_operator(first) => (operator_length(bytes), TokenKind::Operator),
+            _ => (1, TokenKind::Other),
+        };
+        self.at = start + length;
+        Ok(Some(Token { kind, range: start..self.at }))
+    }
+}
+
+fn refused(why: &str) -> Error {
+    Error::new(ErrorKind::Options, why)
+}
+
+/// Vertical tabs are white space since version 16, and an error before.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0B | 0x0C)
+}
+
+fn ends_line(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+/// Letters, underscore, and every byte beyond ASCII.
+fn starts_name(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || byte == b'_' || !byte.is_ascii()
+}
+
+fn is_of_name(byte: u8) -> bool {
+    starts_name(byte) || byte.is_ascii_digit() || byte == b'$'
+}
+
+fn is_of_operator(byte: u8) -> bool {
+    b"~!@#^&|`?+-*/%<>=".contains(&byte)
+}
+
+/// How many bytes at the beginning are such bytes.
+fn run(bytes: &[u8], is_one: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().position(|byte| !is_one(*byte)).unwrap_or(bytes.len())
+}
+
+fn line_comment_length(bytes: &[u8]) -> usize {
+    run(bytes, |byte| !ends_line(byte))
+}
+
+/// Of a comment, which may hold others.
+fn comment_length(bytes: &[u8]) -> Result<usize> {
+    let (mut depth, mut at) = (0, 0);
+    loop {
+        match bytes.get(at..at + 2) {
+            Some(b"/*") => (depth, at) = (depth + 1, at + 2),
+            Some(b"*/") => (depth, at) = (depth - 1, at + 2),
+            Some(_) => at += 1,
+            None => return Err(refused("the statement has a comment that is not closed")),
+        }
+        if depth == 0 {
+            return Ok(at);
+        }
+    }
+}
+
+/// Of a string that begins with its quote, with all parts that follow on other lines.
+fn string_length(bytes: &[u8], backslash_escapes: bool) -> Result<usize> {
+    let mut at = 1;
+    loop {
+        match (bytes.get(at), bytes.get(at + 1)) {
+            (Some(b'\\'), Some(_)) if backslash_escapes => at += 2,
+            (Some(b'\''), Some(b'\'')) => at += 2,
+            (Some(b'\''), _) => match continued(bytes.get(at + 1..).unwrap_or_default()) {
+                Some(length) => at += 1 + length,
+                None => return Ok(at + 1),
+            },
+            (Some(_), _) => at += 1,
+            (None, _) => return Err(refused("the statement has a quote that is not closed")),
+        }
+    }
+}
+
+/// How far behind a string's quote the next part begins, its quote included: after white space and line comments with
+/// the end of a line among them.
+fn continued(bytes: &[u8]) -> Option<usize> {
+    let (mut at, mut has_line_end) = (0, false);
+    loop {
+        match bytes.get(at) {
+            Some(byte) if is_space(*byte) => {
+                has_line_end |= ends_line(*byte);
+                at += 1;
+            }
+            Some(b'-') if bytes.get(at + 1) == Some(&b'-') => {
+                at += line_comment_length(bytes.get(at..).unwrap_or_default());
+            }
+            Some(b'\'') if has_line_end => return Some(at + 1),
+            _ => return None,
+        }
+    }
+}
+
+/// Of a name with its quotes, two of which inside stand for one.
+fn name_length(bytes: &[u8]) -> Result<usize> {
+    let mut at = 1;
+    loop {
+        match (bytes.get(at), bytes.get(at + 1)) {
+            (Some(b'"'), Some(b'"')) => at += 2,
+            (Some(b'"'), _) => return Ok(at + 1),
+            (Some(_), _) => at += 1,
+            (None, _) => return Err(refused("the statement has a quote that is not closed")),
+        }
+    }
+}
+
+/// Of a number without sign, point or exponent's sign, and of a name that stands directly behind it: servers before 15
+/// take that for two things, later ones for an error.
+fn number_length(bytes: &[u8]) -> Result<usize> {
+    let n_digits = run(bytes, |byte| byte.is_ascii_digit() || byte == b'_');
+    let rest = bytes.get(n_digits..).unwrap_or_default();
+    let n_more = if rest.first().is_some_and(|byte| starts_name(*byte)) { run(rest, is_of_name) } else { 0 };
+    // Of `1e'` the older ones take the letter for one that belongs to the string. No statement has the one next to the
+    // other.
+    match rest.get(n_more) {
+        Some(b'\'') => Err(refused("the statement has a number directly before a quote")),
+        _ => Ok(n_digits + n_more),
+    }
+}
+
+/// Of an operator: not to where a comment begins, and with no sign as its last character, unless it has one of those that
+/// SQL's own operators do not have.
+fn operator_length(bytes: &[u8]) -> usize {
+    let all = bytes.get(..run(bytes, is_of_operator)).unwrap_or_default();
+    let comment = all.windows(2).position(|pair| pair == b"--" || pair == b"/*");
+    let operator = all.get(..comment.unwrap_or(all.len())).unwrap_or_default();
+    if operator.iter().any(|byte| b"~!@#^&|`?%".contains(byte)) {
+        return operator.len();
+    }
+    let n_signs = operator.iter().rev().take_while(|byte| matches!(byte, b'+' | b'-')).count();
+    (operator.len() - n_signs).max(1)
+}
+
+/// `$1`, or `$tag$…$tag$`, or a lone dollar sign.
+fn dollar(text: &str) -> Result<(usize, TokenKind)> {
+    let bytes = text.as_bytes();
+    let rest = bytes.get(1..).unwrap_or_default();
+    let n_digits = run(rest, |byte| byte.is_ascii_digit());
+    if n_digits > 0 {
+        let number = text.get(1..1 + n_digits).and_then(|digits| digits.parse().ok());
+        let number = number.filter(|number| (1..=65_535).contains(number));
+        let number = number.ok_or_else(|| refused("the statement has a placeholder outside $1 to $65535"))?;
+        return Ok((1 + n_digits, TokenKind::Placeholder(number)));
+    }
+    let tag_length = run(rest, |byte| starts_name(byte) || byte.is_ascii_digit());
+    if rest.get(tag_length) != Some(&b'$') {
+        return Ok((1, TokenKind::Other));
+    }
+    let (delimiter, body) = text.split_at(tag_length + 2);
+    match body.find(delimiter) {
+        Some(at) => Ok((delimiter.len() + at + delimiter.len(), TokenKind::Text)),
+        None => Err(refused("the statement has a dollar quote that is not closed")),
+    }
+}
