@@ -312,16 +312,14 @@ impl Reading<'_> {
     fn read(&mut self, at: usize) -> usize {
         match self.kind(at) {
             Some(TokenKind::Open) => self.open(at),
-            Some(TokenKind::Close) => {
-                // The text as a whole is a level that no parenthesis closes.
-                if self.levels.len() > 1 {
-                    self.levels.pop();
-                }
+            // The text as a whole is a level that no parenthesis closes.
+            Some(TokenKind::Close) if self.levels.len() > 1 => {
+                self.levels.pop();
             }
-            Some(TokenKind::Other) if self.is_other(at, ",") => {
-                if self.levels.last().is_some_and(|level| level.in_from) {
-                    self.set(Clause::From);
-                }
+            Some(TokenKind::Other)
+                if self.is_other(at, ",") && self.levels.last().is_some_and(|level| level.in_from) =>
+            {
+                self.set(Clause::From);
             }
             Some(TokenKind::Operator) => {
                 let operator = self.text(at).to_owned();
