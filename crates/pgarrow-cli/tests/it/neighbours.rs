@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::path::Path;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use pgarrow_testkit::{Capability, require};
 
-use crate::support::Place;
+use crate::support::{Place, stream};
 
 const N_ROWS: i64 = 400_000;
 
@@ -65,6 +67,24 @@ fn row_groups_keep_the_neighbourhood_of_their_rows() {
         let is_short = more.contains(&"--memory");
         assert!(is_short || n_early <= 4 * n_readers, "{n_readers} readers {more:?}: {n_early} end early");
     }
+}
+
+/// Batches end where slices do, so there is nothing to be told of a reader that goes elsewhere.
+#[test]
+fn batches_keep_the_neighbourhood_of_their_rows() {
+    require!(Capability::Server);
+    let place = Place::new("batches");
+    place.database.execute(DAYS);
+    let args = ["-t", "t", "--readers", "8", "--slice-bytes", "256K", "--to", "ipc-stream", "-o", "-"];
+    let ran = place.export(&args);
+    ran.assert_success();
+    let mut n_rows = 0;
+    for batch in stream(&ran.stdout) {
+        let ids = batch.column(0).as_primitive::<Int64Type>().values();
+        assert!(ids.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+        n_rows += ids.len();
+    }
+    assert_eq!(n_rows, 400_000);
 }
 
 /// Partitions were read in the order of their sizes.
