@@ -55,7 +55,6 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
     say_warnings(&planned, console);
     let n_readers = planned.readers();
     let asked = reading.asked;
-    asked.fewer_readers(n_readers).iter().for_each(|warning| console.warn(warning));
     let loading = Arc::default();
     let watch = watch(&planned, &loading, console);
     let mut load = None;

@@ -65,7 +65,7 @@ struct Column {
 /// Plans, and prints what is planned.
 pub(crate) fn inspect(flags: &InspectFlags, console: &Console) -> Result<(), Failure> {
     let reading = Reading::try_from(flags)?;
-    let (cancel, asked) = (Cancel::new(), reading.asked);
+    let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
     let planned =
         Source::connect_blocking_with(reading.connection, cancel).map_err(Failure::from).and_then(|source| {
@@ -73,7 +73,6 @@ pub(crate) fn inspect(flags: &InspectFlags, console: &Console) -> Result<(), Fai
             reading.subject.open(&source, reading.options, None)
         });
     let planned = planned.map_err(|failure| signals.check().err().unwrap_or(failure))?;
-    asked.fewer_readers(planned.readers()).iter().for_each(|warning| console.warn(warning));
     let subjects = planned.plans().iter().map(|plan| Subject::new(plan, &flags.types)).collect();
     let inspection = Inspection { inspect_version: VERSION, connections: planned.readers(), subjects };
     if !flags.json {

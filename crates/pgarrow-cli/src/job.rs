@@ -11,7 +11,6 @@ use crate::flags::{
     WhatFlags,
 };
 use crate::subject::{Single, Subject};
-use crate::units;
 
 /// What is read, from where and how: what every command has.
 #[derive(Debug)]
@@ -25,8 +24,6 @@ pub(crate) struct Reading {
 /// What was asked for, and may not be had.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
-    readers: Option<usize>,
-    memory: Option<usize>,
     pages: bool,
 }
 
@@ -56,11 +53,7 @@ impl Reading {
             connection: session.connecting.applied_to(Config::parse(connection).map_err(Error::from)?),
             subject,
             options: options(reading, session),
-            asked: Asked {
-                readers: reading.readers,
-                memory: reading.memory,
-                pages: reading.read_mode == Some(ReadModeName::Pages),
-            },
+            asked: Asked { pages: reading.read_mode == Some(ReadModeName::Pages) },
         })
     }
 
@@ -83,20 +76,7 @@ impl Asked {
     pub(crate) fn for_pages(self) -> bool {
         self.pages
     }
-
-    /// What is to be said if there are so few readers because of the memory.
-    pub(crate) fn fewer_readers(self, n_readers: usize) -> Option<String> {
-        let (asked, memory) = (self.readers?, self.memory?);
-        (n_readers < asked && n_readers == memory / READER_MEMORY).then(|| {
-            let (memory, needed) = (units::size(memory as u64), units::size((asked * READER_MEMORY) as u64));
-            let readers = units::counted(n_readers as u64, "reader");
-            format!("{readers} instead of {asked}: that is what --memory {memory} is enough for; {asked} need {needed}")
-        })
-    }
 }
-
-/// What a reader takes at least.
-const READER_MEMORY: usize = 8 << 20;
 
 impl TryFrom<&PlanFlags> for Reading {
     type Error = Failure;

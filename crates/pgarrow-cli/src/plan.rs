@@ -87,7 +87,6 @@ fn plan_all(
     };
     let planned = reading.subject.open(&source, options, None)?;
     say_warnings(&planned, console);
-    reading.asked.fewer_readers(planned.readers()).iter().for_each(|warning| console.warn(warning));
     let plans = planned.plans();
     let load = match (load, &planned) {
         (Some(load), Planned::One(run)) => {

@@ -64,15 +64,6 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A size as people write it: `512M`.
-pub(crate) fn size(bytes: u64) -> String {
-    let units = [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
-    match units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit)) {
-        Some((unit, name)) => format!("{}{name}", bytes / unit),
-        None => bytes.to_string(),
-    }
-}
-
 /// A time as people write it: `2h`.
 pub(crate) fn duration(time: Duration) -> String {
     match time.as_secs() {
@@ -158,9 +149,7 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Ok(bytes as u64), "{text}");
             assert_eq!(parse_batch_bytes(text), Ok(bytes), "{text}");
-            assert_eq!(parse_size(&size(bytes as u64)), Ok(bytes as u64));
         }
-        assert_eq!([size(1000), size(3 << 20), size(1 << 40)], ["1000", "3M", "1T"]);
         for text in
             ["", "0", "M", "-1", "1.5M", "8 M", "8X", "99999999999999999999", "9999999999999G", "1025T"]
         {

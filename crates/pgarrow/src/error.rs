@@ -354,7 +354,7 @@ mod tests {
         assert_eq!((one.to_string().as_str(), one.problems().len()), ("a\nb", 0));
         let two = Error::all([Error::not_permitted("no\nline".to_owned()), options("c")]).unwrap();
         assert_eq!((two.kind(), two.sqlstate()), (ErrorKind::Server, None));
-        assert_eq!(two.to_string(), "2 problems, and nothing was read:\n  no\\nline\n  c");
+        assert_eq!(two.to_string(), "2 problems, and nothing was read:\n  no\\u{a}line\n  c");
         let all = Error::all((0..60).map(|n| Error::not_permitted(n.to_string()))).unwrap();
         assert_eq!(all.sqlstate(), Some("42501"));
         assert_eq!(all.to_string().lines().count(), 52);

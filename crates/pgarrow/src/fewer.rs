@@ -18,8 +18,7 @@ pub(crate) fn than_asked(asked: Option<usize>, options: &ExportOptions, plans: &
     let n_slices: usize = plans.iter().map(Plan::n_slices).sum();
     let allowed = options.readers_wanted();
     if allowed < asked && allowed <= n_slices {
-        // What was said to be allowed is known to whoever has said it.
-        return options.memory.is_none().then(|| of_memory(asked, allowed, options)).into_iter().collect();
+        return vec![of_memory(asked, allowed, options)];
     }
     match plans {
         [plan] if n_slices < allowed => vec![of_one(asked, plan, options)],
@@ -38,10 +37,10 @@ fn of_temporary(asked: usize, relation: &str) -> String {
 fn of_memory(asked: usize, allowed: usize, options: &ExportOptions) -> String {
     let mib = |bytes: usize| bytes >> 20;
     format!(
-        "{} instead of {asked}: each takes {} MiB of memory at least, and there are {} MiB; allow more (--memory)",
+        "{} instead of {asked}: {} MiB of memory are enough for no more, and {asked} need {} MiB (--memory)",
         reads(allowed),
-        mib(READER_MEMORY_MIN),
-        mib(options.memory_bytes())
+        mib(options.memory_bytes()),
+        mib(READER_MEMORY_MIN.saturating_mul(asked))
     )
 }
 

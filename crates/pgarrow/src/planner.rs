@@ -268,13 +268,15 @@ fn refusal(
             };
             let mut hidden = leaves.iter().filter(|leaf| !may_read(leaf));
             if let Some(leaf) = hidden.next() {
-                let more = match hidden.count() {
-                    0 => String::new(),
-                    n_more => format!(" and {n_more} more of the tables of {relation}"),
+                let (more, on, schemas) = match hidden.count() {
+                    0 => (String::new(), "it", "its schema"),
+                    n_more => {
+                        (format!(" and {n_more} more of the tables of {relation}"), "them", "their schemas")
+                    }
                 };
                 return Some(format!(
-                    "the role may not read {}{more} by itself, only through {relation}; grant it SELECT on \
-                     them, and USAGE on their schemas, or {split_on}",
+                    "the role may not read {}{more} by itself, only through {relation}; GRANT SELECT on {on}, and USAGE \
+                     on {schemas}, or {split_on}",
                     leaf.relation
                 ));
             }

@@ -74,7 +74,8 @@ fn fewer_readers_than_asked_for_are_said() {
     let args = ["-t", "t", "--slice-bytes", "64K", "--readers", "3"];
     let ran = place.export(&[&args[..], &["--memory", "16M", "--to", "none"]].concat());
     ran.assert_success();
-    let warning = "warning: 2 readers instead of 3: that is what --memory 16M is enough for; 3 need 24M\n";
+    let warning = "warning: 2 connections read instead of 3: 16 MiB of memory are enough for no more, and 3 need 24 MiB \
+                   (--memory)\n";
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
 
     // Two connections: one holds the snapshot, one reads.
@@ -139,7 +140,7 @@ fn fewer_readers_for_what_cannot_be_cut_are_said_with_the_way_out() {
             &["-t", "p", "--readers", "4", "--slice-bytes", "64K"],
             &[
                 "one connection reads instead of 4: the role may not read public.p1 and 1 more of the tables of public.p by \
-               itself, only through public.p; grant it SELECT on them, and USAGE on their schemas, or name a column to \
+               itself, only through public.p; GRANT SELECT on them, and USAGE on their schemas, or name a column to \
                split on (--split-on)",
             ],
         ),
@@ -168,7 +169,7 @@ fn fewer_readers_for_what_cannot_be_cut_are_said_with_the_way_out() {
             &[
                 "2 connections read instead of 4: the 2 tables are cut into 2 slices",
                 "one connection reads public.p: the role may not read public.p1 and 1 more of the tables of public.p by \
-                 itself, only through public.p; grant it SELECT on them, and USAGE on their schemas, or export it by \
+                 itself, only through public.p; GRANT SELECT on them, and USAGE on their schemas, or export it by \
                  itself, and name a column to split on (--split-on)",
             ],
         ),
