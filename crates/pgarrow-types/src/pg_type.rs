@@ -44,8 +44,8 @@ pub enum PgType {
         /// Digits after the point in that locale.
         fraction_digits: u8,
     },
-    /// `textsend`, `varcharsend`, `namesend`, `unknownsend`, `citextsend`, `xml_send` inside of other types (to a client of UTF-8 it sends what
-    /// `xml_out` prints).
+    /// `textsend`, `varcharsend`, `namesend`, `unknownsend`, `citextsend`, `xml_send` inside of other types (to a client of
+    /// UTF-8 it sends what `xml_out` prints).
     Text,
     /// `bpcharsend`: padded with blanks.
     Bpchar,
