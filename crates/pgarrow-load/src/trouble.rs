@@ -145,9 +145,9 @@ mod tests {
                 .starts_with("this cannot be loaded into public.t: 3 columns do not fit\n  column ")
         );
         let expected = [
-            "column   in the table              in the data  what is wrong",
-            "nmae     -                         Utf8         (did you mean \"name\"?)",
-            "id       integer                   Utf8         text is no number",
+            "column  in the table              in the data  what is wrong",
+            "nmae    -                         Utf8         (did you mean \"name\"?)",
+            "id      integer                   Utf8         text is no number",
             "ü\\u{a}  timestamp with time zone  -            must not be NULL, and has no default",
         ];
         assert_eq!(many.problems(), expected, "{many}");
