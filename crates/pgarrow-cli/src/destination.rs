@@ -139,7 +139,7 @@ impl Format {
     }
 }
 
-fn place(path: &Path, file_bytes: Option<u64>) -> Result<Place, Failure> {
+pub(crate) fn place(path: &Path, file_bytes: Option<u64>) -> Result<Place, Failure> {
     if path.as_os_str() == "-" {
         return Ok(Place::Stdout);
     }

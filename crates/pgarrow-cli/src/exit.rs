@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use pgarrow::{Error, ErrorKind, escape_control};
 use pgarrow_server::ServerError;
 
+use crate::signals::Received;
+
 /// Code and meaning, as `--help` lists them.
 const CODES: [(u8, &str); 14] = [
     (0, "success"),
     (1, "anything that has no code of its own"),
     (2, "options, names or a statement that cannot be used"),
-    (3, "no connection, or it broke"),
-    (4, "PostgreSQL refused"),
+    (3, "no connection, or it was lost, or the server had none left: another attempt may help"),
+    (4, "PostgreSQL refused, as it does wrong and missing passwords"),
     (5, "the protocol was broken"),
     (6, "a value does not fit its Arrow type, or its column"),
     (7, "the output could not be written"),
@@ -27,8 +29,10 @@ const CODES: [(u8, &str); 14] = [
     (143, "stopped by SIGTERM"),
 ];
 
-const UNEXPECTED: u8 = 1;
+pub(crate) const UNEXPECTED: u8 = 1;
 const OPTIONS: u8 = 2;
+const NO_CONNECTION: u8 = 3;
+const REFUSED: u8 = 4;
 const OUTPUT: u8 = 7;
 /// Nobody knows what is in the table.
 pub(crate) const OUTCOME_UNKNOWN: u8 = 9;
@@ -43,8 +47,8 @@ pub(crate) enum Failure {
     Server(ServerError),
     /// The demo found a difference between a file and the server.
     Check(String),
-    /// A signal, by its number, and what is to be said of what it has stopped.
-    Signal(i32, Option<String>),
+    /// A signal, and what is to be said of what it has stopped.
+    Signal(Received, Option<String>),
 }
 
 impl Failure {
@@ -78,8 +82,8 @@ impl Failure {
     pub(crate) fn advice(self, advice: &str) -> Self {
         match self {
             Self::Export(error) => Self::Export(error.advice(advice)),
-            Self::Signal(number, None) => Self::Signal(number, Some(advice.to_owned())),
-            Self::Signal(number, Some(text)) => Self::Signal(number, Some(format!("{text}; {advice}"))),
+            Self::Signal(signal, None) => Self::Signal(signal, Some(advice.to_owned())),
+            Self::Signal(signal, Some(text)) => Self::Signal(signal, Some(format!("{text}; {advice}"))),
             Self::Check(text) => Self::Check(format!("{text}; {advice}")),
             Self::Server(_) => self,
         }
@@ -93,17 +97,44 @@ impl Failure {
         }
     }
 
+    /// Who has to act, in a word for programs.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Export(error) => match error.kind() {
+                ErrorKind::Options => "options",
+                ErrorKind::Connection => "connection",
+                ErrorKind::Server => "server",
+                ErrorKind::Protocol => "protocol",
+                ErrorKind::Value => "value",
+                ErrorKind::Sink => "output",
+                ErrorKind::Input => "input",
+                ErrorKind::Cancelled => "cancelled",
+                ErrorKind::OutcomeUnknown => "outcome_unknown",
+                _ => "other",
+            },
+            Self::Server(_) | Self::Check(_) => "other",
+            Self::Signal(..) => "cancelled",
+        }
+    }
+
+    /// What the server has called it, if it has refused.
+    pub(crate) fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Export(error) => error.sqlstate(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
 
-    fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Export(error) if error.is_broken_pipe() => BROKEN_PIPE,
             Self::Export(error) => match error.kind() {
                 ErrorKind::Options => OPTIONS,
-                ErrorKind::Connection => 3,
-                ErrorKind::Server => 4,
+                ErrorKind::Connection | ErrorKind::Server => code_of_server(error),
                 ErrorKind::Protocol => 5,
                 ErrorKind::Value => 6,
                 ErrorKind::Sink => OUTPUT,
@@ -112,13 +143,27 @@ impl Failure {
                 _ => UNEXPECTED,
             },
             Self::Server(_) | Self::Check(_) => UNEXPECTED,
-            Self::Signal(number, _) => code_of_signal(*number),
+            Self::Signal(signal, _) => code_of_signal(signal.number),
         }
     }
 }
 
+/// Whether another attempt may help: the connection was lost or refused, or the server is on its way down or up, or has no
+/// connection left. A password that is wrong, or missing, does not become right.
+///
+/// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn code_of_server(error: &Error) -> u8 {
+    let is_lost = match error.sqlstate() {
+        // What poolers say of everything, that they have lost the server among it.
+        Some("08P01") => error.is_transient(),
+        Some(state) => state.starts_with("08") || matches!(state, "53300" | "57P01" | "57P02" | "57P03"),
+        None => error.kind() == ErrorKind::Connection,
+    };
+    if is_lost { NO_CONNECTION } else { REFUSED }
+}
+
 /// As shells count: 128 and the signal's number.
-pub(crate) fn code_of_signal(number: i32) -> u8 {
+fn code_of_signal(number: i32) -> u8 {
     u8::try_from(number).map_or(UNEXPECTED, |number| number.saturating_add(128))
 }
 
@@ -145,8 +190,10 @@ impl fmt::Display for Failure {
             Self::Export(error) => in_lines(&error.to_string(), f),
             Self::Server(error) => in_lines(&error.to_string(), f),
             Self::Check(difference) => f.write_str(&escape_control(difference)),
-            Self::Signal(_, None) => f.write_str("cancelled"),
-            Self::Signal(_, Some(advice)) => write!(f, "cancelled; {}", escape_control(advice)),
+            Self::Signal(signal, None) => write!(f, "cancelled by {signal}"),
+            Self::Signal(signal, Some(advice)) => {
+                write!(f, "cancelled by {signal}; {}", escape_control(advice))
+            }
         }
     }
 }
@@ -170,7 +217,7 @@ mod tests {
     #[test]
     fn a_signal_does_not_hide_that_nobody_knows() {
         let failure = |kind| Failure::Export(Error::new(kind, ""));
-        let code = |kind| failure(kind).or(Some(Failure::Signal(2, None))).code();
+        let code = |kind| failure(kind).or(Some(Failure::Signal(Received::unknown(2), None))).code();
         assert_eq!([code(ErrorKind::OutcomeUnknown), code(ErrorKind::Server)], [9, 130]);
         assert_eq!(failure(ErrorKind::Server).or(None).code(), 4);
     }
@@ -191,9 +238,9 @@ mod tests {
         let exports = kinds.map(|kind| Failure::Export(Error::new(kind, "")));
         let others = [
             Failure::Check(String::new()),
-            Failure::Signal(1, None),
-            Failure::Signal(2, None),
-            Failure::Signal(15, None),
+            Failure::Signal(Received::unknown(1), None),
+            Failure::Signal(Received::unknown(2), None),
+            Failure::Signal(Received::unknown(15), None),
         ];
         for failure in exports.into_iter().chain(others) {
             let code = failure.code();

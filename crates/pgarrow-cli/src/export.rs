@@ -1,20 +1,20 @@
 //! `pgarrow export`: a job, run.
 
-use std::io::Write;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use pgarrow::{Cancel, Report, Run, Source};
+use pgarrow::{Cancel, Config, Report, Run, Source};
 use pgarrow_load::{Load, LoadProgress, LoadReport};
-use pgarrow_sink::Output;
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::destination::{Destination, Format};
 use crate::exit::Failure;
-use crate::job::Job;
-use crate::outputs::{Opened, open_file, write_many, write_one};
+use crate::flags::ExportFlags;
+use crate::job::{self, Job};
+use crate::outputs::{Opened, write_many, write_one};
 use crate::progress::Watch;
+use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 use crate::subject::Planned;
 use crate::summary::{self, Peak};
@@ -22,25 +22,43 @@ use crate::summary::{self, Peak};
 /// How long a cancelled export may take to end by itself.
 pub(crate) const GRACE: Duration = Duration::from_millis(4500);
 
-/// Runs the job, with all that is said and shown.
-pub(crate) fn export(job: Job, console: &Console) -> Result<(), Failure> {
+/// Exports what the flags name, with all that is said and shown.
+pub(crate) fn export(flags: &ExportFlags, console: &Console) -> Result<(), Failure> {
+    job::check_report(flags)?;
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    run(job, console, cancel, &signals).map_err(|failure| signals.explain(failure))
+    let report = RunReport::begin(Command::Export, flags.report.as_deref(), flags.overwrite, &signals)?;
+    let done = Job::try_from(flags).and_then(|job| run(job, &report, console, cancel, &signals));
+    done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
 }
 
-fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result<(), Failure> {
-    let Job { reading, destination, report, overwrite, is_ordered, warning } = job;
+fn run(
+    job: Job,
+    run_report: &RunReport,
+    console: &Console,
+    cancel: Cancel,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let Job { reading, destination, overwrite, is_ordered, warning } = job;
     warning.iter().for_each(|warning| console.warn(warning));
+    run_report.set_source(&reading.connection);
+    if let Destination::Table(into) = &destination {
+        let (table, config) = into.place();
+        run_report.set_target(table, config);
+        say_config_warnings(config, console);
+    }
+    say_config_warnings(&reading.connection, console);
     // What cannot be written is found out before anything is read.
     let output = match destination {
         Destination::Nowhere => Goal::Nowhere,
         Destination::Table(into) => Goal::Table(Box::new(into.load(cancel.clone())?)),
-        Destination::Output(place, format) => Goal::Output(Opened::open(&place, overwrite, signals)?, format),
+        Destination::Output(place, format) => {
+            Goal::Output(Opened::open(&place, overwrite, run_report.run_id(), signals)?, format)
+        }
     };
-    let report_file = report.as_deref().map(|path| open_file(path, overwrite, signals)).transpose()?;
 
     let source = Source::connect_blocking_with(reading.connection, cancel.clone())?;
+    run_report.set_source(source.config());
     signals.be_orderly();
     let options = match &output {
         // What the target takes as the source sends it need not be decoded.
@@ -85,10 +103,9 @@ fn run(job: Job, console: &Console, cancel: Cancel, signals: &Signals) -> Result
     let peak = if load.is_some() { Peak::Left } else { Peak::Said };
     summary::lines(&report, n_readers, asked.for_pages(), peak).iter().for_each(|line| console.say(line));
     load.iter().flat_map(summary::load_lines).for_each(|line| console.say(&line));
-    let Some(file) = report_file else { return Ok(()) };
     match load {
-        Some(load) => write_report(&WithLoad { report: &report, load: &load }, "export", file, console),
-        None => write_report(&report, "export", file, console),
+        Some(load) => run_report.complete(&WithLoad { report: &report, load: &load }, console),
+        None => run_report.complete(&report, console),
     }
 }
 
@@ -129,6 +146,11 @@ struct WithLoad<'a> {
     load: &'a LoadReport,
 }
 
+/// What people should know before anybody connects: where the login fails, it may be why.
+pub(crate) fn say_config_warnings(config: &Config, console: &Console) {
+    config.passfile_warning().iter().for_each(|warning| console.warn(warning));
+}
+
 /// What planning found.
 pub(crate) fn say_warnings(planned: &Planned, console: &Console) {
     for plan in planned.plans() {
@@ -144,21 +166,4 @@ fn watch(planned: &Planned, loading: &Arc<OnceLock<Arc<LoadProgress>>>, console:
 /// The same, of one table.
 pub(crate) fn watch_one(run: &Run, console: &Console) -> Watch {
     Watch::of_export(console, Arc::clone(run.progress()), std::slice::from_ref(run.plan()))
-}
-
-pub(crate) fn write_report(
-    report: &impl Serialize,
-    what: &str,
-    mut file: Output,
-    console: &Console,
-) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Failure::output(format!("the {what} is complete, but its report is not: {error}"))
-    };
-    let mut json = serde_json::to_vec_pretty(report).map_err(|error| failed(&error))?;
-    json.push(b'\n');
-    file.write_all(&json).map_err(|error| failed(&error))?;
-    let published = file.publish().map_err(|error| failed(&error))?;
-    published.warnings.iter().for_each(|warning| console.warn(warning));
-    Ok(())
 }

@@ -189,6 +189,9 @@ pub(crate) struct ExportFlags {
     pub(crate) overwrite: bool,
 
     /// Write a report of the run to this file, as JSON
+    ///
+    /// Also of one that fails: with status, exit_code, error (kind, sqlstate, text) and the servers, as far as it has come. One
+    /// that is there is replaced only with --overwrite.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::GRACE;
+use crate::export::{GRACE, say_config_warnings};
 use crate::flags::{ConnectFlags, PagesCommand, PagesInstallFlags, PagesStatusFlags};
 use crate::pages;
 use crate::signals::Signals;
@@ -82,6 +82,7 @@ fn on_source<T>(
     let config = connecting.applied_to(Config::parse(connection).map_err(Error::from)?);
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    say_config_warnings(&config, console);
     let done = Source::connect_blocking_with(config, cancel).map_err(Failure::from).and_then(|source| {
         signals.be_orderly();
         work(&source)

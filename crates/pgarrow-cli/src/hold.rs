@@ -16,7 +16,7 @@ use pgarrow_sink::{Output, SinkError};
 
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::{GRACE, say_warnings};
+use crate::export::{GRACE, say_config_warnings, say_warnings};
 use crate::flags::HoldFlags;
 use crate::job::Reading;
 use crate::outputs::open_file;
@@ -57,6 +57,7 @@ impl Holder<'_> {
             Some(path) => open_file(path, self.flags.overwrite, self.signals)?,
             None => Output::stdout().map_err(Error::from)?,
         };
+        say_config_warnings(&reading.connection, self.console);
         let source = Source::connect_blocking_with(reading.connection, cancel)?;
         self.signals.be_orderly();
         let planned = reading.subject.open(&source, reading.options, None)?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::GRACE;
+use crate::export::{GRACE, say_config_warnings};
 use crate::flags::{InspectFlags, TypeFlags};
 use crate::job::Reading;
 use crate::pages;
@@ -67,6 +67,7 @@ pub(crate) fn inspect(flags: &InspectFlags, console: &Console) -> Result<(), Fai
     let reading = Reading::try_from(flags)?;
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    say_config_warnings(&reading.connection, console);
     let planned =
         Source::connect_blocking_with(reading.connection, cancel).map_err(Failure::from).and_then(|source| {
             signals.be_orderly();

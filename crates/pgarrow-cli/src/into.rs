@@ -131,6 +131,11 @@ impl Into {
         Self { options: self.plain.clone(), ..self }
     }
 
+    /// Where it goes: the table, and the server.
+    pub(crate) fn place(&self) -> (&str, &Config) {
+        (&self.table, &self.connection)
+    }
+
     /// Describes it to the library.
     pub(crate) fn load(self, cancel: Cancel) -> Result<Load, Failure> {
         Ok(Load::with_config(self.connection, &self.table, cancel)?.options(self.options))

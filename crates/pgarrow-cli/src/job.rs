@@ -1,10 +1,10 @@
 //! `Job`: what was typed, checked and ready to run. Nothing was connected to and nothing written yet.
 
-use std::path::{self, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use pgarrow::{Config, Error, ExportOptions, ReadMode, TypeOptions};
 
-use crate::destination::{Destination, Place, check_url, ending_warning};
+use crate::destination::{self, Destination, Place, check_url, ending_warning};
 use crate::exit::Failure;
 use crate::flags::{
     ExportFlags, HoldFlags, InspectFlags, PlanFlags, ReadModeName, ReadingFlags, SessionFlags, TypeFlags,
@@ -32,7 +32,6 @@ pub(crate) struct Asked {
 pub(crate) struct Job {
     pub(crate) reading: Reading,
     pub(crate) destination: Destination,
-    pub(crate) report: Option<PathBuf>,
     pub(crate) overwrite: bool,
     pub(crate) is_ordered: bool,
     /// What is to be said of the options themselves.
@@ -151,16 +150,11 @@ impl TryFrom<&ExportFlags> for Job {
         if flags.overwrite && destination.path().is_none() && flags.report.is_none() {
             return Err(Failure::options("--overwrite is for files, and none is written"));
         }
-        check_report(flags, &destination)?;
+        if matches!(destination, Destination::Table(_)) {
+            check_target(flags)?;
+        }
         let warning = ending_warning(flags);
-        Ok(Self {
-            warning,
-            reading,
-            destination,
-            report: flags.report.clone(),
-            overwrite: flags.overwrite,
-            is_ordered,
-        })
+        Ok(Self { warning, reading, destination, overwrite: flags.overwrite, is_ordered })
     }
 }
 
@@ -215,20 +209,47 @@ fn for_slices(name: &str) -> Failure {
     Failure::options(format!("a slice is read as it was planned, by one connection; leave out {name}"))
 }
 
-fn check_report(flags: &ExportFlags, destination: &Destination) -> Result<(), Failure> {
+/// Refuses a report in the place of what is exported.
+pub(crate) fn check_report(flags: &ExportFlags) -> Result<(), Failure> {
     if let Some(report) = &flags.report {
         check_url("--report", report)?;
     }
-    let (Some(report), Some(output)) = (&flags.report, destination.path()) else { return Ok(()) };
-    let absolute = |path| path::absolute(path).unwrap_or_default();
-    match destination {
-        Destination::Output(Place::Folder(_), _)
-            if absolute(report.as_path()).starts_with(absolute(output)) =>
-        {
+    let (Some(report), Some(output)) = (&flags.report, &flags.output) else { return Ok(()) };
+    if output.as_os_str() == "-" {
+        return Ok(());
+    }
+    let (report, output_place) = (real(report), real(output));
+    match destination::place(output, None)? {
+        Place::Folder(_) if report.starts_with(&output_place) => {
             Err(Failure::options("--report would be in the folder of --output; put it beside"))
         }
-        _ if report == output => Err(Failure::options("--report and --output name the same file")),
+        _ if report == output_place => Err(Failure::options("--report and --output name the same file")),
         _ => Ok(()),
+    }
+}
+
+/// The absolute path, whatever links lead to its folder. The name itself is replaced where it is a link.
+fn real(path: &Path) -> PathBuf {
+    let absolute = path::absolute(path).unwrap_or_default();
+    // As far as there are folders.
+    let real = absolute.ancestors().skip(1).find_map(|folder| {
+        let rest = absolute.strip_prefix(folder).ok()?;
+        Some(folder.canonicalize().ok()?.join(rest))
+    });
+    real.unwrap_or(absolute)
+}
+
+/// Whoever says where rows come from does not mean the environment's server for where they go.
+fn check_target(flags: &ExportFlags) -> Result<(), Failure> {
+    let is_given = |connection: &Option<String>| {
+        connection.as_deref().is_some_and(|connection| !connection.trim().is_empty())
+    };
+    match is_given(&flags.what.connection) && !is_given(&flags.into.target) {
+        true => Err(Failure::options(
+            "a connection is given for the source and none for the target, which PGHOST and so on would then name; \
+             give --target CONNECTION, also if it is the same server",
+        )),
+        false => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `pgarrow load`: files into a table.
 
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use pgarrow_load::{Load, LoadProgress, LoadReport, Loading};
 use crate::console::Console;
 use crate::destination::check_url;
 use crate::exit::Failure;
-use crate::export::{GRACE, write_report};
+use crate::export::{GRACE, say_config_warnings};
 use crate::flags::{InputFormatName, LoadFlags};
 use crate::into::Into;
-use crate::outputs::open_file;
 use crate::pages;
 use crate::progress::{Counts, Total, Watch};
 use crate::rejects::{Receiving, Rejects};
+use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 use crate::summary;
 use crate::table::{Lists, cell, table};
@@ -25,12 +26,16 @@ use crate::units;
 
 /// Loads what the flags name, with all that is said and shown.
 pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> {
-    let into = Into::try_from(flags)?;
     check_files(flags)?;
+    check_outputs(flags)?;
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    // What cannot be read or written is found out before anything is connected to.
+    let report = RunReport::begin(Command::Load, flags.report.as_deref(), flags.overwrite, &signals)?;
+    let done = Into::try_from(flags).and_then(|into| run(flags, into, &report, console, cancel, &signals));
     // Whoever has stopped it before there was a row is told so, too.
-    run(flags, into, console, cancel, &signals).map_err(|failure| signals.explain(failure).nothing_loaded())
+    done.map_err(|failure| signals.explain(failure).nothing_loaded())
+        .inspect_err(|failure| report.failed(failure, console))
 }
 
 /// A connection among the files would be repeated in an error, password and all; a report would replace a file.
@@ -59,11 +64,11 @@ fn check_files(flags: &LoadFlags) -> Result<(), Failure> {
 }
 
 /// The same for files that are named in another way, or are in a folder.
-fn check_outputs(flags: &LoadFlags, input: &Input) -> Result<(), Failure> {
+fn check_outputs(flags: &LoadFlags) -> Result<(), Failure> {
     let place = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
     for (option, output) in [("--report", &flags.report), ("--reject", &flags.parts.reject)] {
         let output = output.as_deref().and_then(place);
-        if output.is_some() && input.files().any(|file| place(file) == output) {
+        if output.is_some() && flags.files.iter().flat_map(files_of).any(|file| place(&file) == output) {
             return Err(Failure::options(format!("{option} names a file that is loaded")));
         }
     }
@@ -79,23 +84,31 @@ fn check_outputs(flags: &LoadFlags, input: &Input) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A file, or those of a folder.
+fn files_of(path: &PathBuf) -> Vec<PathBuf> {
+    match fs::read_dir(path) {
+        Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).collect(),
+        Err(_) => vec![path.clone()],
+    }
+}
+
 fn run(
     flags: &LoadFlags,
     into: Into,
+    run_report: &RunReport,
     console: &Console,
     cancel: Cancel,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    // What cannot be read or written is found out before anything is connected to.
-    let report = flags.report.as_deref();
-    let report_file = report.map(|path| open_file(path, flags.overwrite, signals)).transpose()?;
+    let (table, config) = into.place();
+    run_report.set_target(table, config);
+    say_config_warnings(config, console);
     let format = flags.format.map(|format| match format {
         InputFormatName::Parquet => InputFormat::Parquet,
         InputFormatName::Ipc => InputFormat::IpcFile,
         InputFormatName::IpcStream => InputFormat::IpcStream,
     });
     let input = Input::open(&flags.files, format)?.with_cancel(cancel.clone());
-    check_outputs(flags, &input)?;
     let (into, key) = into.with_key_of(&input, &flags.parts)?;
     if flags.dry_run {
         signals.be_orderly();
@@ -112,14 +125,18 @@ fn run(
         let report = loading.finish()?;
         signals.be_loaded();
         console.say(&summary::nothing_to_do(&report));
-        return report_file.map_or(Ok(()), |file| write_report(&report, "load", file, console));
+        return run_report.complete(&report, console);
     }
     signals.be_loading(loading.progress());
     let receiving = rejects.map(|rejects| rejects.receive(&mut loading, console)).transpose()?;
-    let report = fill(loading, input, receiving, console, signals)?;
+    let again = match flags.report.is_some() && !flags.overwrite {
+        true => "the same command with --overwrite, for its report,",
+        false => "the same command",
+    };
+    let report = fill(loading, input, receiving, again, console, signals)?;
     report.warnings.iter().for_each(|warning| console.warn(warning));
     summary::load_lines(&report).iter().for_each(|line| console.say(line));
-    report_file.map_or(Ok(()), |file| write_report(&report, "load", file, console))
+    run_report.complete(&report, console)
 }
 
 fn open(load: Load, input: &Input, console: &Console) -> Result<Loading, Failure> {
@@ -128,11 +145,12 @@ fn open(load: Load, input: &Input, console: &Console) -> Result<Loading, Failure
     Ok(loading)
 }
 
-/// Loads all batches and commits. Rejected rows are published with what is committed.
+/// Loads all batches and commits. Rejected rows are published with what is committed. `again` is what goes on with it.
 fn fill(
     mut loading: Loading,
     input: Input,
     receiving: Option<Receiving>,
+    again: &str,
     console: &Console,
     signals: &Signals,
 ) -> Result<LoadReport, Failure> {
@@ -153,7 +171,7 @@ fn fill(
             complete(report, receiving, console)
         }
         Err(failure) => {
-            let failure = failed(signals.explain(failure), committed);
+            let failure = failed(signals.explain(failure), committed, again);
             let failure = match left {
                 Some(left) => failure.advice(&left.to_string()),
                 None => failure,
@@ -216,7 +234,7 @@ fn complete(
 }
 
 /// Whoever reads of a damaged file, or has stopped a load, wants to know what is in the table now, and what to do.
-fn failed(failure: Failure, committed: u64) -> Failure {
+fn failed(failure: Failure, committed: u64, again: &str) -> Failure {
     let is_input = matches!(&failure, Failure::Export(error) if error.kind() == ErrorKind::Input);
     match (committed, &failure) {
         (_, Failure::Export(error)) if error.kind() == ErrorKind::OutcomeUnknown => failure,
@@ -225,10 +243,10 @@ fn failed(failure: Failure, committed: u64) -> Failure {
         (0, _) => failure,
         // The library has said how many rows there are.
         (_, Failure::Export(error)) if error.to_string().contains("of the data are loaded") => {
-            failure.advice("the same command goes on from there")
+            failure.advice(&format!("{again} goes on from there"))
         }
         _ => failure.advice(&format!(
-            "the first {committed} rows of the data are loaded, and the same command goes on behind them"
+            "the first {committed} rows of the data are loaded, and {again} goes on behind them"
         )),
     }
 }

@@ -6,6 +6,7 @@
 //!                           │ destination          ├ plan, inspect  it is shown
 //!                                                  ├ hold  others do it
 //!                           ┌ into                 ├ load  the way back, with rejects beside it
+//!                                                  ├ run_report  what came of an export or load
 //!                                                  ├ heap_pages  what makes it faster
 //!                           │ log  events beside what is said
 //!                                  demo ───────────┘
@@ -30,6 +31,7 @@ mod pages;
 mod plan;
 mod progress;
 mod rejects;
+mod run_report;
 mod signals;
 mod subject;
 mod summary;
@@ -43,7 +45,6 @@ use clap::Parser;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::{Command, Flags};
-use crate::job::Job;
 
 /// Batches are large buffers that come and go; the system's allocator returns each to the kernel and gets it back.
 #[global_allocator]
@@ -76,7 +77,7 @@ fn main() -> ExitCode {
 fn run(command: Command, console: &Console) -> Result<(), Failure> {
     match command {
         Command::Export(flags) if flags.dry_run => plan::dry_run(&flags, console),
-        Command::Export(flags) => export::export(Job::try_from(&*flags)?, console),
+        Command::Export(flags) => export::export(&flags, console),
         Command::Load(flags) => load::load(&flags, console),
         Command::Plan(flags) => plan::plan(&flags, console),
         Command::Inspect(flags) => inspect::inspect(&flags, console),

@@ -26,14 +26,19 @@ pub(crate) enum Opened {
 }
 
 impl Opened {
-    /// Begins an output. What it would leave behind is named to `signals`.
-    pub(crate) fn open(place: &Place, overwrite: bool, signals: &Signals) -> Result<Self, Failure> {
+    /// Begins an output of the run with this id. What it would leave behind is named to `signals`.
+    pub(crate) fn open(
+        place: &Place,
+        overwrite: bool,
+        run_id: &str,
+        signals: &Signals,
+    ) -> Result<Self, Failure> {
         Ok(match place {
             Place::Stdout => Self::File(Output::stdout().map_err(Error::from)?),
             Place::File(path) => Self::File(open_file(path, overwrite, signals)?),
             Place::Folder(Folder { path, file_bytes }) => {
                 let folder = NewFolder::default().with_overwrite(overwrite).with_is_ours(is_ours);
-                let folder = folder.create(path).map_err(Error::from)?;
+                let folder = folder.with_run_id(run_id).create(path).map_err(Error::from)?;
                 signals.remove_at_exit(folder.temporary_path());
                 Self::Folder { folder, file_bytes: *file_bytes }
             }

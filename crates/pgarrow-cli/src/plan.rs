@@ -9,7 +9,7 @@ use pgarrow::{Cancel, PlanReport, Source};
 use crate::console::Console;
 use crate::destination::ending_warning;
 use crate::exit::Failure;
-use crate::export::{GRACE, say_warnings};
+use crate::export::{GRACE, say_config_warnings, say_warnings};
 use crate::flags::{ExportFlags, FormatName, PlanFlags};
 use crate::into::Into;
 use crate::job::Reading;
@@ -78,6 +78,7 @@ fn plan_all(
     cancel: Cancel,
     signals: &Signals,
 ) -> Result<Shown, Failure> {
+    say_config_warnings(&reading.connection, console);
     let source = Source::connect_blocking_with(reading.connection, cancel.clone())?;
     signals.be_orderly();
     let load = into.map(|into| into.load(cancel)).transpose()?;

@@ -11,20 +11,25 @@
 //!  SIGXFSZ, SIGPIPE ─▶ errors of the write that caused them
 //! ```
 
+mod received;
+
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use pgarrow::Cancel;
+use pgarrow::{Cancel, Error, ErrorKind};
 use pgarrow_load::{LoadProgress, LoadStage};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::iterator::Signals as Incoming;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
 
 use crate::console::Console;
-use crate::exit::{Failure, OUTCOME_UNKNOWN, code_of_signal};
+use crate::exit::Failure;
+use crate::run_report::RunReport;
+pub(crate) use received::Received;
 
 /// Nothing is running yet: the signal is the end.
 const AT_ONCE: u8 = 0;
@@ -46,8 +51,8 @@ struct Shared {
     cancel: Cancel,
     console: Console,
     grace: Duration,
-    /// The first signal, 0 before it.
-    received: AtomicI32,
+    /// The first signal.
+    received: OnceLock<Received>,
     /// What the first signal is to do: [`AT_ONCE`], [`CANCEL`] or [`NOTE`].
     manner: AtomicU8,
     /// Whether there are rows that somebody has to be told about: [`NO_ROWS`], [`LOADING`] or [`LOADED`].
@@ -55,7 +60,11 @@ struct Shared {
     /// How far the load is that is under way.
     load: OnceLock<Arc<LoadProgress>>,
     leftovers: Mutex<Vec<PathBuf>>,
+    report: OnceLock<RunReport>,
 }
+
+/// How long writing a report may keep a process that has to leave.
+const REPORT_TIME: Duration = Duration::from_secs(1);
 
 /// What is said instead of an answer to COMMIT.
 const COMMITTING: &str = "stopped while COMMIT was under way: the rows may be in the table or not; \
@@ -63,7 +72,7 @@ const COMMITTING: &str = "stopped while COMMIT was under way: the rows may be in
 
 /// What is said where only a report or rejected rows were to be written.
 const COMMITTED: &str =
-    "stopped when the rows were committed: they are in the table; what is written beside it is not complete";
+    "the rows were committed before: they are in the table; what is written beside it is not complete";
 
 impl Signals {
     /// Installs the handlers. `grace` is how long a cancelled run may take to end.
@@ -72,21 +81,22 @@ impl Signals {
             cancel,
             console,
             grace,
-            received: AtomicI32::new(0),
+            received: OnceLock::new(),
             manner: AtomicU8::new(AT_ONCE),
             rows: AtomicU8::new(NO_ROWS),
             load: OnceLock::new(),
             leftovers: Mutex::default(),
+            report: OnceLock::new(),
         });
         let signals: Vec<i32> =
             [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
-        let installed = Incoming::new(signals).and_then(|mut incoming| {
+        let installed = SignalsInfo::<WithOrigin>::new(signals).and_then(|mut incoming| {
             // A handler, even one that does nothing, turns the signal's end of the process into EFBIG.
             signal_hook::flag::register(SIGXFSZ, Arc::default())?;
             let shared = Arc::clone(&shared);
             thread::Builder::new()
                 .name("pgarrow-signals".to_owned())
-                .spawn(move || incoming.forever().for_each(|signal| shared.receive(signal)))
+                .spawn(move || incoming.forever().for_each(|origin| shared.receive(Received::new(&origin))))
         });
         match installed {
             Ok(_) => Ok(Self(shared)),
@@ -119,14 +129,14 @@ impl Signals {
 
     /// Whether there was a signal.
     pub(crate) fn is_received(&self) -> bool {
-        self.0.received.load(Ordering::SeqCst) != 0
+        self.0.received.get().is_some()
     }
 
     /// The failure that a signal is, once there was one.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        match self.0.received.load(Ordering::SeqCst) {
-            0 => Ok(()),
-            signal => Err(Failure::Signal(signal, None)),
+        match self.0.received.get() {
+            None => Ok(()),
+            Some(signal) => Err(Failure::Signal(signal.clone(), None)),
         }
     }
 
@@ -144,6 +154,12 @@ impl Signals {
         self.0.leftovers.lock().unwrap_or_else(PoisonError::into_inner).push(path.into());
     }
 
+    /// What says that the run has failed, if there is no time to unwind.
+    pub(crate) fn report_at_exit(&self, report: RunReport) {
+        // There is one run.
+        let _ = self.0.report.set(report);
+    }
+
     /// All that was named to [`remove_at_exit`](Self::remove_at_exit) stays from now on.
     pub(crate) fn keep_all(&self) {
         self.0.leftovers.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -151,15 +167,16 @@ impl Signals {
 }
 
 impl Shared {
-    fn receive(self: &Arc<Self>, signal: i32) {
-        let is_first = self.received.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+    fn receive(self: &Arc<Self>, signal: Received) {
+        let by = signal.to_string();
+        let is_first = self.received.set(signal).is_ok();
         let manner = self.manner.load(Ordering::SeqCst);
         if !is_first || manner == AT_ONCE {
             self.leave();
         }
         if manner == CANCEL {
             self.console.say("pgarrow: cancelling…");
-            self.cancel.cancel();
+            self.cancel.cancel_for(by);
         }
         let shared = Arc::clone(self);
         let waiting = thread::Builder::new().name("pgarrow-grace".to_owned()).spawn(move || {
@@ -178,42 +195,61 @@ impl Shared {
 
     /// Ends the process without unwinding: another thread may wait for a server that does not answer.
     fn leave(&self) -> ! {
+        // It takes the place of one of the leftovers.
+        self.write_report();
         for path in self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             // There is nobody left to tell.
             let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }
-        let code = code_of_signal(self.received.load(Ordering::SeqCst));
-        let code = match self.rows.load(Ordering::SeqCst) {
+        let failure = self.failure();
+        self.console.error(&failure);
+        signal_hook::low_level::exit(i32::from(failure.code()));
+    }
+
+    /// What the process leaves with.
+    fn failure(&self) -> Failure {
+        let Some(signal) = self.received.get().cloned() else {
+            return Failure::Check("it has left without a signal; please report it".to_owned());
+        };
+        match self.rows.load(Ordering::SeqCst) {
             LOADING if self.stage() == Some(LoadStage::Committed) => {
-                self.console.error(COMMITTED);
-                code
+                Failure::Signal(signal, Some(COMMITTED.to_owned()))
             }
             // The answer may have come in this very moment.
             LOADING if self.cancel.is_committing() || self.stage() == Some(LoadStage::Committing) => {
-                self.console.error(COMMITTING);
-                OUTCOME_UNKNOWN
+                Error::new(ErrorKind::OutcomeUnknown, format!("{COMMITTING} ({signal})")).into()
             }
             LOADING => {
                 let committed = self.load.get().map_or(0, |load| load.rows_committed());
-                self.console.error(stopped(committed));
-                code
+                Failure::Signal(signal, Some(stopped(committed)))
             }
-            LOADED => {
-                self.console.error(COMMITTED);
-                code
-            }
-            _ => code,
+            LOADED => Failure::Signal(signal, Some(COMMITTED.to_owned())),
+            _ => Failure::Signal(signal, None),
+        }
+    }
+
+    /// Says in the report that the run has failed. In a thread of its own: a disk may not answer either.
+    fn write_report(&self) {
+        let Some(report) = self.report.get().cloned() else { return };
+        let (console, failure) = (self.console.clone(), self.failure());
+        let (sender, written) = mpsc::channel();
+        let writing = move || {
+            report.failed(&failure, &console);
+            // Nobody waits for long.
+            let _ = sender.send(());
         };
-        signal_hook::low_level::exit(i32::from(code));
+        if thread::Builder::new().name("pgarrow-report".to_owned()).spawn(writing).is_ok() {
+            let _ = written.recv_timeout(REPORT_TIME);
+        }
     }
 }
 
 /// What is said of a load that is left where it is, with no COMMIT under way. The server takes back what is not committed.
 fn stopped(committed: u64) -> String {
     match committed {
-        0 => "cancelled; nothing was loaded".to_owned(),
+        0 => "nothing was loaded".to_owned(),
         _ => format!(
-            "cancelled; the first {committed} rows of the data are loaded, and the same command goes on behind them"
+            "the first {committed} rows of the data are loaded, and the same command goes on behind them"
         ),
     }
 }

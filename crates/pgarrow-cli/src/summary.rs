@@ -162,7 +162,7 @@ fn of_total<const N: usize>(mut phases: [(&'static str, f64); N]) -> Option<Stri
 /// What was loaded, where the time went, and how long batches took: a line each.
 pub(crate) fn load_lines(report: &LoadReport) -> Vec<String> {
     let mut lines = vec![format!(
-        "{}: {}, {} to the server in {} ({} rows/s, {}/s), {}",
+        "{}: {}, {} to the server in {} ({} rows/s, {}/s), {}; database {} at {}",
         report.target,
         units::counted(report.rows, "row"),
         units::bytes(report.wire_bytes),
@@ -170,6 +170,8 @@ pub(crate) fn load_lines(report: &LoadReport) -> Vec<String> {
         units::count(units::per_second(report.rows_sent, report.seconds)),
         units::bytes(units::per_second(report.wire_bytes, report.seconds)),
         peak_memory(report.peak_memory_bytes),
+        report.database,
+        report.endpoint,
     )];
     if report.rows_before > 0 {
         let before = units::counted(report.rows_before, "row");

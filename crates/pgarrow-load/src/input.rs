@@ -169,7 +169,8 @@ impl Input {
         let Some(cancel) = &self.cancel else { return self.events.recv().unwrap_or_else(|_| ended()) };
         loop {
             if cancel.is_requested() {
-                return Event::Failed(Error::new(ErrorKind::Cancelled, "the load was cancelled"));
+                let error = Error::new(ErrorKind::Cancelled, "the load was stopped");
+                return Event::Failed(cancel.told(error));
             }
             match self.events.recv_timeout(LOOK_INTERVAL) {
                 Ok(event) => return event,

@@ -248,7 +248,7 @@ impl Pipe {
             State::Running(thread) => {
                 if !self.queue.abandon(PATIENCE) {
                     // It waits for a server that takes nothing, such as one that waits for a lock.
-                    self.stop.cancel();
+                    self.stop.cancel_for("whoever gave up the load");
                 }
                 thread.join().ok().map(|ended| ended.session)
             }

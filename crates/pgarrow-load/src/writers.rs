@@ -138,7 +138,7 @@ impl Failure {
 
     fn set(&self, error: Error) {
         lock(&self.error).get_or_insert(error);
-        self.cancel.cancel();
+        self.cancel.cancel_for("the failure of another writer");
     }
 
     fn told(&self) -> Error {

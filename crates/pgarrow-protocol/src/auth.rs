@@ -142,10 +142,13 @@ impl Session {
         match self.config.resolved_password() {
             Some(password) if !password.is_empty() => Ok(password),
             _ => {
-                let what = format!(
+                let mut what = format!(
                     "the server asks for a password and none is given for user {}: set PGPASSWORD or ~/.pgpass",
                     self.config.user()
                 );
+                if let Some(warning) = self.config.passfile_warning() {
+                    what = format!("{what}; {warning}");
+                }
                 Err(self.fail(ErrorKind::Auth, PHASE, &what))
             }
         }

@@ -272,10 +272,17 @@ impl Config {
                 self.host()
             ));
         }
-        if self.password.is_none() {
-            warnings.extend(self.lookup_passfile().1);
-        }
+        warnings.extend(self.passfile_warning());
         warnings
+    }
+
+    /// That the password file, which would be looked at, is not used: others may read it, say. As psql says it, also where no
+    /// password will be asked for. One of [`warnings`](Self::warnings).
+    pub fn passfile_warning(&self) -> Option<String> {
+        match self.password {
+            Some(_) => None,
+            None => self.lookup_passfile().1,
+        }
     }
 
     /// Another host, in place of all: a name, an address, or the directory of a Unix socket.

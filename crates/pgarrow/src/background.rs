@@ -34,7 +34,7 @@ struct CancelOnDrop<'a>(Option<&'a Cancel>);
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(cancel) = self.0 {
-            cancel.cancel();
+            cancel.cancel_for("the drop of its future before the end");
         }
     }
 }

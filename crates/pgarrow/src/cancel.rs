@@ -1,14 +1,14 @@
 //! Stopping an export from another thread.
 
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use pgarrow_protocol::{Canceller, Config, Interrupter, Session};
 
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
-use crate::reader::cancelled;
 
 /// How long a cancel request may take, and how long the server may take to obey it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -17,6 +17,11 @@ const GRACE: Duration = Duration::from_secs(5);
 const READERS_FIRST: Duration = Duration::from_secs(2);
 
 /// Stops an export: cancels what its sessions run on the server, and interrupts them if that does not help.
+///
+/// A request to cancel names a process of the server and not a statement, so it is sent only while a session is
+/// [attached](AttachedSession), and whoever ends that waits until a request on its way has been taken: what the session
+/// does afterwards is not hit by it. A process that has taken over the number of one that has ended has another key, and
+/// the server refuses the request.
 ///
 /// Clones stop the same export. That of a [`Source`](crate::Source) stops all its exports, now and later; each
 /// export has its own, which stops no other.
@@ -28,6 +33,8 @@ struct Shared {
     /// Stops this one, too.
     parent: Option<Cancel>,
     is_requested: AtomicBool,
+    /// Who has asked for it; set before.
+    by: OnceLock<String>,
     next_id: AtomicU64,
     sessions: Mutex<Vec<Attached>>,
 }
@@ -39,6 +46,56 @@ struct Attached {
     canceller: Option<Canceller>,
     interrupter: Interrupter,
     role: Role,
+    request: Arc<Request>,
+}
+
+/// The request to cancel what a session runs: one thread may send it, and another one waits for that.
+#[derive(Debug, Default)]
+struct Request {
+    state: Mutex<RequestState>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum RequestState {
+    /// Nobody has asked for one.
+    #[default]
+    None,
+    /// It will be sent, when the sessions that go first have ended.
+    Waiting,
+    /// It is about to be sent, or was sent and the server has not taken it.
+    Sending,
+    /// The server has taken it, or cannot be reached.
+    Over,
+    /// The session is attached no more.
+    Forbidden,
+}
+
+impl Request {
+    fn state(&self) -> MutexGuard<'_, RequestState> {
+        // Each change is complete or was not begun.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on from one state to the next. False if it is in another one: somebody else sends it, or nobody may any more.
+    fn go_on(&self, from: RequestState, to: RequestState) -> bool {
+        let mut state = self.state();
+        let is_so = *state == from;
+        if is_so {
+            *state = to;
+        }
+        self.changed.notify_all();
+        is_so
+    }
+
+    /// From now on none is sent, and none is on its way: one that is has a deadline of its own.
+    fn settle(&self) {
+        let mut state = self.state();
+        while *state == RequestState::Sending {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        *state = RequestState::Forbidden;
+    }
 }
 
 /// What a session is to the run.
@@ -77,7 +134,18 @@ impl Cancel {
     /// Stops the export. Returns at once; the export ends with
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) soon after, at the latest when the server has
     /// neither answered the cancel request nor finished for five seconds.
+    ///
+    /// What is said of it names the place in the program that has called this; see [`cancel_for`](Self::cancel_for).
+    #[track_caller]
     pub fn cancel(&self) {
+        self.cancel_for(format!("a call of Cancel::cancel at {}", Location::caller()));
+    }
+
+    /// The same, and who or what it was: "SIGINT", "the request's client, who has left". It stands in the error behind
+    /// "cancelled by"; the first one counts.
+    pub fn cancel_for(&self, by: impl Into<String>) {
+        // Whoever sees the flag finds the reason.
+        let _ = self.0.by.set(by.into());
         if self.0.is_requested.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -89,10 +157,26 @@ impl Cancel {
     /// What the caller is told: after a cancel, everything that goes wrong goes wrong because of it. But that rows may be
     /// there is told in any case.
     pub fn told(&self, error: Error) -> Error {
-        if self.is_requested() && error.kind() != ErrorKind::OutcomeUnknown { cancelled() } else { error }
+        if self.is_requested() && error.kind() != ErrorKind::OutcomeUnknown { self.error() } else { error }
     }
 
-    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<Attached>> {
+    /// Who has asked for the end, if somebody has.
+    pub fn by(&self) -> Option<String> {
+        match self.0.is_requested.load(Ordering::SeqCst) {
+            true => self.0.by.get().cloned(),
+            false => self.0.parent.as_ref().and_then(Self::by),
+        }
+    }
+
+    /// What the caller is told, with who it was.
+    pub(crate) fn error(&self) -> Error {
+        match self.by() {
+            Some(by) => Error::new(ErrorKind::Cancelled, format!("cancelled by {by}")),
+            None => Error::new(ErrorKind::Cancelled, "cancelled"),
+        }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Vec<Attached>> {
         self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,7 +202,7 @@ impl Cancel {
         let _attached = self.attach_with(None, &interrupter, Role::Usual);
         let session = Session::connect_interruptible(config, &interrupter);
         if self.is_requested() {
-            return Err(cancelled());
+            return Err(self.error());
         }
         Ok(session?)
     }
@@ -154,7 +238,7 @@ impl Cancel {
             }
             tracing::info!(target: "pgarrow", "the server has no connection yet, and is asked again: {error}");
             if !self.pause(pause) {
-                return Err(cancelled());
+                return Err(self.error());
             }
             config = config.with_connect_timeout(Some(left.saturating_sub(pause)));
         }
@@ -173,14 +257,22 @@ impl Cancel {
         role: Role,
     ) -> AttachedSession {
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
-        let attached = Attached { id, canceller: canceller.cloned(), interrupter: interrupter.clone(), role };
+        let (canceller_here, interrupter_here) = (canceller.cloned(), interrupter.clone());
+        let request = Arc::<Request>::default();
+        let attached = Attached {
+            id,
+            canceller: canceller_here,
+            interrupter: interrupter_here,
+            role,
+            request: Arc::clone(&request),
+        };
         self.sessions().push(attached.clone());
         if self.0.is_requested.load(Ordering::SeqCst) {
             self.stop(attached);
         }
         let of_parent =
             self.0.parent.as_ref().map(|parent| Box::new(parent.attach_with(canceller, interrupter, role)));
-        AttachedSession { cancel: self.clone(), id, of_parent }
+        AttachedSession { cancel: self.clone(), id, request, of_parent }
     }
 
     /// In a thread of its own, since both steps wait for the network.
@@ -192,17 +284,33 @@ impl Cancel {
             return;
         };
         let (id, role, of_thread) = (attached.id, attached.role, interrupter.clone());
+        let request = attached.request;
+        // Before this returns: whoever ends the session now has it sent all the same, and waits.
+        let first = if role == Role::Last { RequestState::Waiting } else { RequestState::Sending };
+        if !request.go_on(RequestState::None, first) {
+            return;
+        }
+        let of_request = Arc::clone(&request);
         let stopping = std::thread::Builder::new().name("pgarrow-cancel".to_owned()).spawn(move || {
             if role == Role::Last {
-                wait_while(READERS_FIRST, || cancel.has_readers());
+                wait_while(READERS_FIRST, || cancel.has_readers() && cancel.is_attached(id));
+                if !request.go_on(RequestState::Waiting, RequestState::Sending) {
+                    return;
+                }
             }
-            if canceller.cancel(GRACE).is_ok() {
+            let is_taken = canceller.cancel(GRACE).is_ok();
+            request.go_on(RequestState::Sending, RequestState::Over);
+            if is_taken {
                 wait_while(GRACE, || cancel.is_attached(id));
             }
-            of_thread.interrupt();
+            // For good: not a session that somebody may have taken over.
+            if cancel.is_attached(id) {
+                of_thread.interrupt();
+            }
         });
         if stopping.is_err() {
             // No thread to be had: the session is at least interrupted on this side.
+            of_request.go_on(first, RequestState::Over);
             interrupter.interrupt();
         }
     }
@@ -225,10 +333,14 @@ fn wait_while(at_most: Duration, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Keeps a session among those that a [`Cancel`] stops.
+///
+/// Dropping it waits until a request to cancel that is on its way has been taken, for some seconds at most: what the session
+/// is used for afterwards is not what was to be stopped.
 #[derive(Debug)]
 pub struct AttachedSession {
     cancel: Cancel,
     id: u64,
+    request: Arc<Request>,
     #[expect(dead_code, reason = "held for its drop")]
     of_parent: Option<Box<AttachedSession>>,
 }
@@ -236,6 +348,7 @@ pub struct AttachedSession {
 impl Drop for AttachedSession {
     fn drop(&mut self) {
         self.cancel.sessions().retain(|attached| attached.id != self.id);
+        self.request.settle();
     }
 }
 
@@ -251,5 +364,51 @@ mod tests {
         cancel.cancel();
         assert_eq!(told(ErrorKind::Connection), ErrorKind::Cancelled);
         assert_eq!(told(ErrorKind::OutcomeUnknown), ErrorKind::OutcomeUnknown);
+    }
+
+    /// "The export was cancelled" left everybody guessing by whom.
+    #[test]
+    fn a_cancel_says_who_it_was() {
+        let (parent, by) =
+            (Cancel::new(), |cancel: &Cancel| cancel.told(Error::new(ErrorKind::Server, "")).to_string());
+        let child = parent.child();
+        assert_eq!((parent.by(), child.by()), (None, None));
+        parent.cancel_for("SIGINT");
+        parent.cancel_for("another one");
+        assert_eq!(
+            (by(&parent), by(&child)),
+            ("cancelled by SIGINT".to_owned(), "cancelled by SIGINT".to_owned())
+        );
+        // What was first.
+        child.cancel_for("the failure of a reader");
+        assert_eq!(parent.by().as_deref(), Some("SIGINT"));
+        let called = Cancel::new();
+        called.cancel();
+        let says = format!("a call of Cancel::cancel at {}:", file!());
+        assert!(called.by().is_some_and(|by| by.starts_with(&says)), "{:?}", called.by());
+    }
+
+    /// A request was sent also when its session had been given back, and could stop what came next on it.
+    #[test]
+    fn no_request_is_sent_once_a_session_is_given_back() {
+        let request = Arc::new(Request::default());
+        assert!(request.go_on(RequestState::None, RequestState::Waiting));
+        assert!(!request.go_on(RequestState::None, RequestState::Waiting), "one is enough");
+        request.settle();
+        assert!(!request.go_on(RequestState::Waiting, RequestState::Sending), "nobody is to send it now");
+
+        let request = Arc::new(Request::default());
+        assert!(request.go_on(RequestState::None, RequestState::Sending));
+        let (sender, over) = std::sync::mpsc::channel();
+        let of_thread = Arc::clone(&request);
+        let settling = std::thread::spawn(move || {
+            of_thread.settle();
+            sender.send(()).unwrap();
+        });
+        assert!(over.recv_timeout(Duration::from_millis(50)).is_err(), "one is on its way");
+        assert!(request.go_on(RequestState::Sending, RequestState::Over));
+        over.recv_timeout(Duration::from_secs(10)).unwrap();
+        settling.join().unwrap();
+        assert!(!request.go_on(RequestState::None, RequestState::Sending));
     }
 }

@@ -35,7 +35,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::Keeper;
 use crate::outlet::Outlet;
-use crate::reader::{Attempt, Reader, Shared, Tally, add_effects, cancelled};
+use crate::reader::{Attempt, Reader, Shared, Tally, add_effects};
 use crate::slice::SliceRange;
 
 /// One slice of one plan.
@@ -191,7 +191,7 @@ impl<'a> Crew<'a> {
     fn catch(&self, work: impl FnOnce()) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
             lock(&self.panic).get_or_insert(Payload(payload));
-            self.shared.cancel.cancel();
+            self.shared.cancel.cancel_for("a panic of another thread");
         }
     }
 
@@ -207,7 +207,7 @@ impl<'a> Crew<'a> {
             *failure = Some(self.shared.cancel.told(self.shared.pooled.explain_end(error)));
         }
         drop(failure);
-        self.shared.cancel.cancel();
+        self.shared.cancel.cancel_for("the failure of another reader");
     }
 
     /// What was done, or why it failed.
@@ -216,7 +216,7 @@ impl<'a> Crew<'a> {
             return Err(error);
         }
         if self.shared.cancel.is_requested() {
-            return Err(cancelled());
+            return Err(self.shared.cancel.error());
         }
         Ok(Done {
             rows: self.rows.into_iter().map(AtomicU64::into_inner).collect(),
@@ -347,7 +347,7 @@ impl<'a> Crew<'a> {
         reader.tally = tally;
         while session.is_some() {
             let Some(task) = self.next(reader_index) else {
-                self.joining.cancel();
+                self.joining.cancel_for("the end of the last slice");
                 break;
             };
             let read = |outlet: &mut dyn Outlet| {
@@ -408,7 +408,7 @@ impl<'a> Crew<'a> {
                 "a reader lost its connection; its slice was read again under the same snapshot".to_owned(),
             );
             if !self.shared.cancel.pause(backoff.next()) {
-                return Err(cancelled());
+                return Err(self.shared.cancel.error());
             }
             n_retries += 1;
         }

@@ -17,7 +17,7 @@ use crate::outlet::{Order, Outlet, Turns};
 use crate::phases::Phases;
 use crate::plan::Plan;
 use crate::pooler::Pooled;
-use crate::reader::{Progress, Shared, cancelled, turn_reserve};
+use crate::reader::{Progress, Shared, turn_reserve};
 use crate::report::{Report, Summary};
 use crate::slice::Slice;
 
@@ -289,7 +289,7 @@ impl Engine {
         let mut looked = Instant::now();
         while go_on() {
             if self.job.cancel.is_requested() {
-                return Err(cancelled());
+                return Err(self.job.cancel.error());
             }
             if looked.elapsed() >= Duration::from_secs(1) {
                 looked = Instant::now();

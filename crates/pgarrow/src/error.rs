@@ -38,7 +38,7 @@ pub enum ErrorKind {
     Options,
     /// No connection, or it broke. Trying again may help.
     Connection,
-    /// PostgreSQL said no. [`Error::sqlstate`] says why.
+    /// PostgreSQL said no. [`Error::sqlstate`] says why. Or it wants a proof of who we are that we do not have.
     Server,
     /// PostgreSQL, or something between us, broke the protocol. Please report it.
     Protocol,
@@ -171,7 +171,8 @@ impl Error {
         use pgarrow_protocol::ErrorKind as Wire;
         let kind = match error.kind() {
             Wire::Config => ErrorKind::Options,
-            Wire::Server | Wire::RolledBack => ErrorKind::Server,
+            // A server that asks for a password that nobody has given refuses, too.
+            Wire::Server | Wire::RolledBack | Wire::Auth => ErrorKind::Server,
             Wire::CommitUnknown => ErrorKind::OutcomeUnknown,
             Wire::Protocol => ErrorKind::Protocol,
             Wire::Interrupted => ErrorKind::Cancelled,
@@ -261,6 +262,9 @@ fn advice(server: &ServerError) -> Option<&'static str> {
         }
         "57014" if server.message.contains("statement timeout") => Some(
             "statement_timeout is 0 in an export, unless it is set with --set: a pooler or an extension may have one of its own",
+        ),
+        "57014" => Some(
+            "nothing here asked for that: somebody has called pg_cancel_backend, or a tool or timeout on the server has; its log says when",
         ),
         "53300" => Some("close other connections, or raise max_connections or the role's limit"),
         "25006" => Some("an export runs in a read-only transaction"),

@@ -11,7 +11,6 @@ use crate::cancel::Cancel;
 use crate::crew::Task;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Plan;
-use crate::reader::cancelled;
 
 /// One reader's way out. Slices come one after another, batches of a slice in their order.
 pub(crate) trait Outlet {
@@ -94,7 +93,7 @@ impl Turns {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         while *next != slice_index {
             if cancel.is_requested() {
-                return Err(cancelled());
+                return Err(cancel.error());
             }
             let waited = self.changed.wait_timeout(next, Duration::from_millis(100));
             next = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(next, _)| next);

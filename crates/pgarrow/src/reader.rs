@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
         }
         // Whatever went wrong after a cancel went wrong because of it.
         read.map_err(|error| match self.shared.cancel.is_requested() {
-            true => cancelled(),
+            true => self.shared.cancel.error(),
             // The server does not say which of many tables it speaks of, and of a value not even that of one.
             false
                 if error.kind() == ErrorKind::Server
@@ -395,7 +395,7 @@ impl<'a> Reader<'a> {
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
         if self.shared.cancel.is_requested() {
-            return Err(cancelled());
+            return Err(self.shared.cancel.error());
         }
         let started = Instant::now();
         let batch = decoder.flush().map_err(|error| decode_error(plan, attempt.part.as_ref(), error))?;
@@ -482,7 +482,7 @@ impl<'a> Reader<'a> {
         let grown = self.lease.grow(needed + self.held_bytes, self.shared.cancel);
         self.tally.phases.wait_for_memory += started.elapsed().as_secs_f64();
         grown.map_err(|why| match why {
-            NoRoom::Cancelled => cancelled(),
+            NoRoom::Cancelled => self.shared.cancel.error(),
             NoRoom::TooLarge => {
                 let (needed, limit) = (mib(needed + self.held_bytes), mib(self.shared.budget.limit()));
                 let text = format!(
@@ -543,11 +543,6 @@ fn mib(bytes: usize) -> usize {
 
 fn broken(plan: &Plan, what: &str) -> Error {
     Error::new(ErrorKind::Protocol, format!("{}: {what}; the export is not complete", plan.subject))
-}
-
-/// The caller's own wish.
-pub(crate) fn cancelled() -> Error {
-    Error::new(ErrorKind::Cancelled, "the export was cancelled")
 }
 
 /// A batch with its memory, on its way to another thread.

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::holders::Holders;
 use crate::outlet::{CallOutlet, QueueOutlet, SinkOutlet, SinkSet};
 use crate::plan::Plan;
-use crate::reader::{Progress, Queued, cancelled};
+use crate::reader::{Progress, Queued};
 use crate::report::Report;
 use crate::slice::Slice;
 
@@ -98,7 +98,7 @@ impl Run {
         }
         // A batch for each reader may wait; its memory counts until it is taken.
         let (sender, receiver) = mpsc::sync_channel::<Option<Queued>>(setup.n_readers);
-        let send = |batch, lease| sender.send(Some((batch, lease))).map_err(|_| cancelled());
+        let send = |batch, lease| sender.send(Some((batch, lease))).map_err(|_| job.cancel.error());
         let make = |_| QueueOutlet::new(&send, &setup.budget, setup.order());
         let mut keeper = keeper;
         job.share_snapshot(&mut keeper)?;
@@ -247,7 +247,7 @@ fn write(job: &Job, keeper: crate::keeper::Keeper, set: SinkSet<'_>) -> Result<R
     let make = |reader_index| SinkOutlet::new(&set, setup.order(), reader_index, setup.stop());
     let mut finished = job.read(keeper, &setup, &make)?;
     if job.cancel.is_requested() {
-        return Err(cancelled());
+        return Err(job.cancel.error());
     }
     let written_rows = set.rows()?;
     if written_rows != finished.done.rows {

@@ -9,7 +9,6 @@ use pgarrow_protocol::Session;
 
 use crate::cancel::AttachedSession;
 use crate::error::{Error, ErrorKind, Result};
-use crate::reader::cancelled;
 use crate::source::Source;
 
 /// Bytes that are asked of the reader of [`Source::copy_in`] at a time.
@@ -60,7 +59,7 @@ impl Source {
             let mut chunk = vec![0; CHUNK_BYTES];
             loop {
                 if self.cancel().is_requested() {
-                    return Err(cancelled());
+                    return Err(self.cancel().error());
                 }
                 let n_bytes = match data.read(&mut chunk) {
                     Ok(0) => return Ok(copy.finish()?),
@@ -85,7 +84,7 @@ impl Source {
         session.close();
         // Whatever went wrong after a cancel went wrong because of it.
         match result {
-            Err(_) if self.cancel().is_requested() => Err(cancelled()),
+            Err(_) if self.cancel().is_requested() => Err(self.cancel().error()),
             result => result,
         }
     }

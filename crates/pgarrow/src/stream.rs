@@ -18,7 +18,7 @@ use crate::background;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Plan;
-use crate::reader::{Progress, Queued, cancelled};
+use crate::reader::{Progress, Queued};
 use crate::run::Run;
 
 /// Batches of each reader waiting for the caller. With the one being built: two for each reader in memory.
@@ -47,7 +47,8 @@ impl BatchStream {
         let cancel = run.cancel().clone();
         background::spawn("pgarrow-reader", move || {
             let batches = sender.clone();
-            let send = |batch, lease| batches.blocking_send(Ok((batch, lease))).map_err(|_| cancelled());
+            let left = |_| Error::new(ErrorKind::Cancelled, "cancelled by the drop of its stream");
+            let send = |batch, lease| batches.blocking_send(Ok((batch, lease))).map_err(left);
             // A thread that just ended would look like the end of the rows.
             let read =
                 catch_unwind(AssertUnwindSafe(|| run.send_each(send))).unwrap_or_else(|_| Err(panicked()));
@@ -99,7 +100,7 @@ impl Stream for BatchStream {
 impl Drop for BatchStream {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.cancel.cancel();
+            self.cancel.cancel_for("the drop of its stream before the end");
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct LoadFlags {
     pub(crate) parts: PartFlags,
 
     /// Write a report of the load to this file, as JSON
+    ///
+    /// Also of one that fails: with status, exit_code, error (kind, sqlstate, text) and the server.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
 
@@ -128,6 +130,8 @@ fn rows(text: &str) -> Result<u64, String> {
 #[derive(Args, Debug)]
 pub(crate) struct IntoFlags {
     /// The server that is loaded: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
+    ///
+    /// An export that is given a connection for its source has to be given this as well.
     ///
     /// A URI, key=value pairs or the name of a database, as psql takes them. A password in a command line is visible to
     /// other users of this machine; ~/.pgpass and PGPASSWORD are not.

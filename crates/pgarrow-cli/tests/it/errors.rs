@@ -1,14 +1,16 @@
 //! What a user reads when something is wrong.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use pgarrow_server::{Server, ServerOptions};
 use pgarrow_testkit::{Capability, TestServer, require};
 use tempfile::TempDir;
 
-use crate::support::{ENDLESS, Place, Ran, command, end_of, run};
+use crate::support::{ENDLESS, Place, Ran, command, end_of, run, start};
 
 #[test]
 fn a_table_that_is_not_there() {
@@ -79,12 +81,67 @@ fn a_wrong_password_is_said_and_not_repeated() {
     }
     // No password at all, and one from the environment.
     let without = server.url().replace(":right-canary", "");
+    export(&without, &[]).assert_refused(4, &["asks for a password and none is given", "~/.pgpass"]);
+    // A file of passwords that is not used for what others may do with it: that is said also when it would not help.
+    let passfile = folder.path().join(".pgpass");
+    fs::write(&passfile, "*:*:*:*:right-canary\n").unwrap();
+    fs::set_permissions(&passfile, fs::Permissions::from_mode(0o640)).unwrap();
+    let warning = format!(
+        "password file {} can be read by others and is ignored: run chmod 0600 on it",
+        passfile.display()
+    );
     let ran = export(&without, &[]);
-    assert_eq!(ran.code, Some(3), "{ran:?}");
-    assert!(ran.stderr.contains("password"), "{}", ran.stderr);
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(lines[0], format!("pgarrow: warning: {warning}"));
+    assert!(
+        lines.len() == 2 && lines[1].contains("asks for a password") && lines[1].contains(&warning),
+        "{}",
+        ran.stderr
+    );
+    for (name, args) in [
+        ("inspect", &["inspect", &without, "-q", "select 1"][..]),
+        ("plan", &["plan", &without, "-q", "select 1"]),
+        ("hold", &["hold", &without, "-q", "select 1"]),
+        ("pages", &["pages", "status", &without]),
+        ("load", &["load", "x.arrow", "--target", &without, "--into", "t"]),
+        (
+            "target",
+            &[
+                "export",
+                &server.url(),
+                "-q",
+                "select 1 as a",
+                "--to",
+                "postgres",
+                "--target",
+                &without,
+                "--into",
+                "t",
+            ],
+        ),
+    ] {
+        if name == "load" {
+            export_file(&folder, &server.url());
+        }
+        let ran = run(command(folder.path()).args(args));
+        assert_eq!(ran.code, Some(4), "{name}: {ran:?}");
+        assert!(ran.stderr.contains(&format!("warning: {warning}")), "{name}: {}", ran.stderr);
+    }
+    fs::set_permissions(&passfile, fs::Permissions::from_mode(0o600)).unwrap();
+    let ran = export(&without, &[]);
+    ran.assert_success();
+    assert!(!ran.stderr.contains("password file"), "{}", ran.stderr);
+    fs::remove_file(passfile).unwrap();
     let mut with_environment = command(folder.path());
     with_environment.env("PGPASSWORD", "right-canary").args(["export", &without]);
     run(with_environment.args(["--to", "none", "-q", "select 1"])).assert_success();
+}
+
+/// A file to load.
+fn export_file(folder: &TempDir, url: &str) {
+    run(command(folder.path()).args(["export", url, "-q", "select 1 as a", "-o", "x.arrow"]))
+        .assert_success();
 }
 
 #[test]
@@ -196,13 +253,82 @@ fn a_backend_that_is_terminated_in_the_middle() {
          WHERE datname = current_database() AND application_name = 'pgarrow'",
     );
     let ran: Ran = end_of(child, 20);
-    assert!(matches!(ran.code, Some(3 | 4)), "{ran:?}");
+    assert_eq!(ran.code, Some(3), "{ran:?}");
     // A backend that was waiting to send when it was told to go says no more: it could only wait again
     // (`ProcessClientWriteInterrupt` in PostgreSQL's src/backend/tcop/postgres.c).
     let said =
         ["terminating connection", "closed the connection"].iter().any(|text| ran.stderr.contains(text));
     assert!(said, "{}", ran.stderr);
     assert!(place.names().is_empty());
+}
+
+/// Nobody could tell it from a cancel of ours.
+#[test]
+fn a_statement_that_somebody_cancels_on_the_server() {
+    require!(Capability::Server);
+    let place = Place::new("cancelled_there");
+    for (how, says) in [
+        (
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+          WHERE datname = current_database() AND application_name = 'pgarrow'",
+            "pg_cancel_backend",
+        ),
+        ("", "statement_timeout"),
+    ] {
+        let timeout = ["--set", "statement_timeout=300"];
+        let of_server = if how.is_empty() { &timeout[..] } else { &[] };
+        let args = [&["-q", ENDLESS, "-o", "x.parquet"], of_server].concat();
+        let child = match how {
+            "" => start(&mut place.export_command(&args)),
+            how => {
+                let child = place.start_copy(&args);
+                place.database.execute(how);
+                child
+            }
+        };
+        let ran = end_of(child, 20);
+        ran.assert_refused(4, &["SQLSTATE 57014", says]);
+        assert!(place.names().is_empty());
+    }
+}
+
+/// A script that tries again at 3 tried wrong passwords again, and gave up when the server was restarted.
+#[test]
+fn exit_codes_say_whether_another_attempt_may_help() {
+    let folder = TempDir::new().unwrap();
+    for (sqlstate, code) in [
+        ("08000", 3),
+        ("08006", 3),
+        ("08P01", 4),
+        ("28000", 4),
+        ("28P01", 4),
+        ("3D000", 4),
+        ("42501", 4),
+        ("53300", 3),
+        ("53400", 4),
+        ("55000", 4),
+        ("57P01", 3),
+        ("57P02", 3),
+        ("57P03", 3),
+        ("57P04", 4),
+        ("XX000", 4),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("postgres://u@{}/d?sslmode=disable", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4];
+            stream.read_exact(&mut head).unwrap();
+            let mut startup = vec![0; u32::from_be_bytes(head) as usize - 4];
+            stream.read_exact(&mut startup).unwrap();
+            let fields = format!("SFATAL\0VFATAL\0C{sqlstate}\0Mnot today\0\0");
+            let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+            stream.write_all(&[&b"E"[..], &length, fields.as_bytes()].concat()).unwrap();
+        });
+        let ran = run(command(folder.path()).args(["export", &url, "-q", "select 1", "--to", "none"]));
+        server.join().unwrap();
+        ran.assert_refused(code, &["not today", sqlstate]);
+    }
 }
 
 #[test]

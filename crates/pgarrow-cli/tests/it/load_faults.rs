@@ -38,10 +38,20 @@ fn assert_refused(place: &Place, sqlstate: &str, says: &[&str]) {
     let before = fingerprint(&place.database, "t");
     assert_eq!(before.0, 1000);
     for mode in ["append", "truncate"] {
-        let ran = place.load(&["rows.arrows", "--into", "t", "--mode", mode, "--report", "r.json"]);
+        let report = ["--report", "r.json", "--overwrite"];
+        let ran = place.load(&[&["rows.arrows", "--into", "t", "--mode", mode], &report[..]].concat());
         ran.assert_refused(4, &[&[sqlstate, "public.t", "nothing was loaded"], says].concat());
         assert_eq!(fingerprint(&place.database, "t"), before, "{mode}");
-        assert_eq!(place.names(), ["rows.arrows"], "{mode}");
+        assert_eq!(place.names(), ["r.json", "rows.arrows"], "{mode}");
+        let report = fs::read(place.path("r.json")).unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+        assert_eq!((&report["status"], &report["exit_code"]), (&"failed".into(), &4.into()), "{report}");
+        assert_eq!(
+            (&report["error"]["sqlstate"], &report["target"]),
+            (&sqlstate.into(), &"t".into()),
+            "{report}"
+        );
+        fs::remove_file(place.path("r.json")).unwrap();
     }
     assert_ended(&place.database);
 }

@@ -9,7 +9,7 @@ use pgarrow_testkit::postgres::Client;
 use pgarrow_testkit::{Capability, Database, TestServer, require};
 
 use crate::signals::send;
-use crate::support::{Place, Ran, command, end_of, eventually, run, start};
+use crate::support::{Place, Ran, assert_cancelled, command, end_of, eventually, run, start};
 
 /// Types with all sorts of values, constraints and comments.
 const SHOP: &str = "CREATE TYPE colour AS ENUM ('red', 'green'); \
@@ -330,7 +330,14 @@ fn flags_that_cannot_be() {
         (&["--to", "postgres", "--into", "t", "--compression", "zstd"], "--compression is for files"),
         (&["--to", "postgres", "--into", "t", "--file-size", "1M"], "--file-size is for files"),
         (&["--to", "postgres", "--into", "t", "-t", "u"], "takes one --table or query"),
-        (&["--to", "postgres", "--into", "t", "--overwrite"], "--overwrite is for files"),
+        (
+            &["--to", "postgres", "--into", "t", "--target", NOWHERE, "--overwrite"],
+            "--overwrite is for files",
+        ),
+        // Rows went into whatever PGHOST named.
+        (&["--to", "postgres", "--into", "t"], "give --target CONNECTION"),
+        (&["--to", "postgres", "--into", "t", "--target", " "], "give --target CONNECTION"),
+        (&["--to", "postgres", "--into", "t", "--dry-run"], "give --target CONNECTION"),
         (&["--to", "none", "--into", "t"], "--into is for --to postgres"),
         (&["-o", "x.parquet", "--target", NOWHERE], "--target is for --to postgres"),
         (&["-o", "x.parquet", "--mode", "create"], "--mode is for --to postgres"),
@@ -495,11 +502,12 @@ fn a_signal_in_the_middle_of_a_load() {
         send(&child, signal);
         let ran = end_of(child, 5);
         assert_eq!(ran.code, Some(code), "{ran:?}");
-        assert_eq!(ran.stderr, "pgarrow: cancelling…\npgarrow: cancelled; nothing was loaded\n");
+        assert_cancelled(&ran, signal.as_str());
+        assert!(ran.stderr.ends_with("; nothing was loaded\n"), "{}", ran.stderr);
         drop(stdin);
         eventually("the server has stopped", || place.database.n_sessions("pgarrow") == 0);
         assert_eq!(fingerprint(&place.database, "t"), before);
-        assert_eq!(place.names(), ["t.arrows"]);
+        assert_eq!(place.names(), ["r.json", "t.arrows"]);
     }
 }
 

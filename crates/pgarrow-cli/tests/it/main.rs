@@ -20,6 +20,7 @@ mod output;
 mod pages;
 mod plans;
 mod readers;
+mod reports;
 mod server_to_server;
 mod signals;
 mod support;

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use pgarrow_testkit::{Capability, Fault, Proxy, TestServer, require};
 use tempfile::TempDir;
 
-use crate::support::{ENDLESS, Place, command, end_of, eventually, names, start};
+use crate::support::{ENDLESS, Place, assert_cancelled, command, end_of, eventually, names, start};
 
 pub(crate) fn send(child: &Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
@@ -26,8 +26,13 @@ fn a_signal_in_the_middle_leaves_nothing_here_or_there() {
         send(&child, signal);
         let ran = end_of(child, 5);
         assert_eq!(ran.code, Some(code), "{ran:?}");
-        assert_eq!(ran.stderr, "pgarrow: cancelling…\npgarrow: cancelled\n");
-        assert!(place.names().is_empty(), "{:?}", place.names());
+        assert_cancelled(&ran, signal.as_str());
+        assert_eq!(place.names(), ["r.json"]);
+        let report: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(place.path("r.json")).unwrap()).unwrap();
+        assert_eq!((&report["exit_code"], &report["error"]["kind"]), (&code.into(), &"cancelled".into()));
+        let says = format!("cancelled by {} from process {} (", signal.as_str(), std::process::id());
+        assert!(report["error"]["text"].as_str().unwrap().starts_with(&says), "{report}");
         eventually("the server has stopped", || place.database.n_sessions("pgarrow") == 0);
     }
 }
@@ -71,7 +76,7 @@ fn a_signal_while_the_network_is_dead_and_a_second_one() {
         let place = Place::new("frozen");
         let proxy = Proxy::start(server_port, Fault::FreezeAfterServerBytes(1_000_000));
         let url = proxy.url_of(place.database.url());
-        let args = ["export", &url, "-q", ENDLESS, "-o", output];
+        let args = ["export", &url, "-q", ENDLESS, "-o", output, "--report", "r.json"];
         let mut child = start(command(place.folder.path()).args(args));
         eventually("it is frozen", || proxy.from_server_bytes() >= 1_000_000);
         send(&child, Signal::SIGINT);
@@ -86,6 +91,9 @@ fn a_signal_while_the_network_is_dead_and_a_second_one() {
         let ran = end_of(child, 6);
         assert_eq!(ran.code, Some(130), "{ran:?}");
         assert!(!is_sent_twice || started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
-        assert!(place.names().is_empty(), "{:?}", place.names());
+        // Also who leaves at once leaves word.
+        assert_eq!(place.names(), ["r.json"]);
+        let report = std::fs::read_to_string(place.path("r.json")).unwrap();
+        assert!(report.contains("cancelled by SIGINT from process "), "{report}");
     }
 }

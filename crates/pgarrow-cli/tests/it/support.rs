@@ -196,3 +196,13 @@ pub(crate) fn parts(folder: &Path) -> Vec<String> {
     assert_eq!(files, there);
     files.into_iter().map(|(name, _)| name).collect()
 }
+
+/// What is said when a signal of this process's has stopped a run.
+#[track_caller]
+pub(crate) fn assert_cancelled(ran: &Ran, signal: &str) {
+    let (first, last) = ran.stderr.split_once('\n').unwrap();
+    assert_eq!(first, "pgarrow: cancelling…");
+    // Its name is that of a thread, or of the test's program.
+    let says = format!("pgarrow: cancelled by {signal} from process {} (", std::process::id());
+    assert!(last.starts_with(&says) && last.lines().count() == 1, "{says:?}: {}", ran.stderr);
+}

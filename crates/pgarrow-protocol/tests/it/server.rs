@@ -1,6 +1,12 @@
 //! Rows of a real server, by COPY, by SELECT and by cursor: they are the same bytes.
 
-use pgarrow_protocol::{Config, CopyOutStep, Error, RowStream, Session};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use pgarrow_protocol::{Canceller, Config, CopyOutStep, Error, RowStream, Session};
 use pgarrow_testkit::{Capability, Database, TestServer, require};
 
 const QUERY: &str = "SELECT i::int4, repeat('ä', i % 50), CASE WHEN i % 3 > 0 THEN i * 1.5 END, now() \
@@ -91,4 +97,58 @@ fn a_large_value_of_a_real_server() {
     check(&mut session.copy_out(&format!("COPY ({query}) TO STDOUT (FORMAT binary)")).unwrap(), 19);
     check(&mut session.select_out(query).unwrap(), 0);
     check(&mut session.cursor_out(query, 10).unwrap(), 0);
+}
+
+/// A request that has come to its end has done what it does: whatever is asked next is not cancelled by it.
+#[test]
+fn a_cancel_request_hits_no_later_statement() {
+    require!(Capability::Server);
+    let database = TestServer::shared().fresh_database("cancel_later");
+    let mut session = connect(&database);
+    let mut n_cancelled = 0;
+    for round in 0..60 {
+        let canceller = session.canceller();
+        // Before the statement, in the middle of it, about at its end, and after it.
+        let sleep = f64::from(round % 4) * 0.002;
+        let cancelling = thread::spawn(move || canceller.cancel(Canceller::DEADLINE).unwrap());
+        let first = session.query(&format!("SELECT pg_sleep({sleep})"), &[]);
+        n_cancelled += u32::from(first.is_err_and(|error| error.sqlstate() == Some("57014")));
+        cancelling.join().unwrap();
+        session.query("SELECT sum(g) FROM generate_series(1, 20000) g", &[]).unwrap();
+    }
+    // Requests do something: again and again, until one has hit.
+    let (canceller, is_over) = (session.canceller(), Arc::new(AtomicBool::new(false)));
+    let of_thread = Arc::clone(&is_over);
+    let cancelling = thread::spawn(move || {
+        while !of_thread.load(Ordering::SeqCst) {
+            canceller.cancel(Canceller::DEADLINE).unwrap();
+        }
+    });
+    let error = session.query("SELECT pg_sleep(600)", &[]).unwrap_err();
+    is_over.store(true, Ordering::SeqCst);
+    assert_eq!(error.sqlstate(), Some("57014"), "besides {n_cancelled} others");
+    cancelling.join().unwrap();
+    session.query("SELECT 1", &[]).unwrap();
+}
+
+/// The server numbers processes anew: what tells one from a later one of the same number is the key.
+#[test]
+fn a_process_id_that_is_used_again_is_not_cancelled() {
+    require!(Capability::PrivateServer);
+    let database = TestServer::shared().fresh_database("cancel_pid");
+    let port = TestServer::shared().private().unwrap().port();
+    let mut session = connect(&database);
+    let rows = session.query("SELECT pg_backend_pid()", &[]).unwrap();
+    let pid: u32 = rows.first().unwrap().text(0).unwrap().parse().unwrap();
+    for key in [0_u32, 1, u32::MAX] {
+        let others = thread::spawn(move || {
+            let request = [16_u32, 80_877_102, pid, key].map(u32::to_be_bytes).concat();
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.write_all(&request).unwrap();
+            // It has been looked at when the server closes.
+            let _ = stream.read(&mut [0]);
+        });
+        session.query("SELECT pg_sleep(0.1)", &[]).unwrap();
+        others.join().unwrap();
+    }
 }

@@ -24,7 +24,7 @@ use crate::outlet::Outlet;
 use crate::phases::Moment;
 use crate::plan::Plan;
 use crate::planner::{PageTable, PlannedSlice};
-use crate::reader::{Attempt, Reader, broken, cancelled};
+use crate::reader::{Attempt, Reader, broken};
 use crate::report::PagesTally;
 use crate::slice::SliceRange;
 use kept::KeptPages;
@@ -128,7 +128,7 @@ impl Heap<'_, '_> {
         let mut block = from;
         while block < to {
             if self.reader.shared.cancel.is_requested() {
-                return Err(cancelled());
+                return Err(self.reader.shared.cancel.error());
             }
             if reading.is_refused {
                 self.copy((block, 0), to)?;
