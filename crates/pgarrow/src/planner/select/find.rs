@@ -156,12 +156,20 @@ impl Selection {
 
     fn show_of_query(&self, query: &str, part: &Part, mark: Mark<'_>) -> Option<String> {
         let query = in_one_line(query.trim_end().trim_end_matches(';'))?;
-        let index_of_key = match &part.slice.range {
-            SliceRange::Key { column, .. } => self.columns.iter().position(|item| item.name == *column),
-            SliceRange::Whole | SliceRange::Pages { .. } => None,
+        let names: Vec<&str> = self.columns.iter().map(|item| item.name.as_str()).collect();
+        // Its columns' own names may be equal.
+        let are_unique =
+            (1..).zip(&names).all(|(next, name)| !names.iter().skip(next).any(|other| other == name));
+        let name_of = |index: usize| match names.get(index) {
+            Some(name) if are_unique => quote_identifier(name),
+            _ => name_of(index),
         };
-        let key = index_of_key.map(|index| bounds(&part.slice.range, &name_of(index)));
-        let mut conditions = key.unwrap_or_default();
+        let mut conditions = match &part.slice.range {
+            range @ SliceRange::Key { column, .. } => {
+                names.iter().position(|name| name == column).map(|index| bounds(range, &name_of(index)))?
+            }
+            SliceRange::Whole | SliceRange::Pages { .. } => Vec::new(),
+        };
         let end = match mark {
             Mark::Value { column, test } => {
                 conditions.push(test.replace('$', &name_of(column)));
@@ -170,15 +178,11 @@ impl Selection {
             Mark::Behind(0) => " LIMIT 1".to_owned(),
             Mark::Behind(rows) => format!(" OFFSET {rows} LIMIT 1"),
         };
-        // Its columns' own names may be equal, or none.
-        let names = match conditions.is_empty() {
+        let list = match are_unique || conditions.is_empty() {
             true => String::new(),
-            false => {
-                let names: Vec<String> = (0..self.columns.len()).map(name_of).collect();
-                format!(" ({})", names.join(", "))
-            }
+            false => format!(" ({})", (0..names.len()).map(name_of).collect::<Vec<_>>().join(", ")),
         };
-        let text = format!("SELECT * FROM ({query}) AS q{names}{}{end}", super::where_clause(&conditions));
+        let text = format!("SELECT * FROM ({query}) AS q{list}{}{end}", super::where_clause(&conditions));
         (text.len() <= QUERY_BYTES_MAX).then_some(text)
     }
 }
