@@ -74,6 +74,11 @@ bench-pages *args:
 bench-load *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench load --record benches/record {{ args }}
 
+# Resident memory over columns × readers × --memory × format, as a table; fails above the limit: just bench-memory --columns 300
+bench-memory *args:
+    cargo build --release --locked -p pgarrow-cli
+    {{ just_executable() }} --justfile {{ justfile() }} _bench memory --record benches/record {{ args }}
+
 # Two revisions in turn; fails if B is worse: just bench-compare main HEAD, just bench-compare v0.1.0 HEAD 6000000
 bench-compare ref_a ref_b *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench compare {{ ref_a }} {{ ref_b }} {{ args }}

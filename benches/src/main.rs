@@ -6,6 +6,7 @@
 //!  pages      heap pages beside COPY, the drains and DuckDB
 //!  load       rows into a table: pgarrow beside psql's \copy, ADBC, DuckDB, pgpq, INSERT; server to server
 //!  decode     COPY bytes in memory → batches, nanoseconds a row; with valgrind, instructions a row
+//!  memory     resident memory of the command: columns × readers × --memory × format
 //!  compare    two git revisions of the command in turn, in total and by phases
 //!  profile    a flame graph of one export
 //!  report     Markdown and charts from the recorded results
@@ -32,6 +33,7 @@ mod load_child;
 mod load_report;
 mod load_table;
 mod loaders;
+mod memory;
 mod pages;
 mod profile;
 mod record;
@@ -74,6 +76,8 @@ enum Command {
     Load(load::LoadFlags),
     /// In-memory decoding, by workload and by type
     Decode(decode::DecodeFlags),
+    /// Resident memory of the command over a matrix; fails if a cell is above its limit
+    Memory(memory::MemoryFlags),
     /// Two revisions of the command in turn; fails if the second is worse
     Compare(compare::CompareFlags),
     /// A flame graph of one export, by perf
@@ -103,6 +107,11 @@ fn main() -> ExitCode {
         Command::Load(flags) => load::run(&flags),
         Command::LoadChild(flags) => load_child::run(&flags),
         Command::Decode(flags) => decode::run(&flags),
+        Command::Memory(flags) => match memory::run(&flags) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         Command::Compare(flags) => match compare::run(&flags) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::FAILURE,

@@ -79,6 +79,10 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
             decoded = Some((without_results(record), results));
             continue;
         }
+        // A table of its own, which the subcommand prints.
+        if record.kind == "memory" {
+            continue;
+        }
         let groups: Vec<Group> = serde_json::from_value(record.results.clone())?;
         for group in groups {
             // Loads are of several sizes; an export of another scale is another answer to the same question.

@@ -6,6 +6,7 @@ use crate::compare::{Side, measure};
 use crate::decode::{self, DecodeFlags};
 use crate::export::{self, ExportFlags, Target};
 use crate::load::{self, LoadFlags};
+use crate::memory::{self, MemoryFlags};
 use crate::pages::{self, PagesFlags};
 use crate::report::{self, ReportFlags};
 use crate::rivals::{self, RivalsFlags};
@@ -45,6 +46,9 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
         rivals::run(&RivalsFlags { rounds, n_rounds: 1, python: Some(python.clone()) })?;
     }
     if let Some(program) = &flags.program {
+        if !memory::run(&MemoryFlags::smoke(&url, program))? {
+            return Err("an export took more memory than it was allowed".into());
+        }
         let workloads = RoundFlags::smoke(&url).workloads(&["five"])?;
         let workload = workloads.first().ok_or("no workload")?;
         let prepared = workload.prepare(&mut database, 0.002)?;

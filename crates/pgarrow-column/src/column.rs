@@ -132,7 +132,8 @@ pub trait Column: fmt::Debug + Send {
     ///
     /// `None`: values of this type have to be decoded, so the value has to be whole in a chunk. The caller fills all
     /// of the room, asks for more of it as the value arrives, and then calls [`end_large`](Self::end_large);
-    /// [`truncate`](Self::truncate) gives the value up. No more than that room is allocated.
+    /// [`truncate`](Self::truncate) gives the value up. No more than that room is allocated, but for what
+    /// [`expect_large`](Self::expect_large) was told.
     ///
     /// # Errors
     ///
@@ -140,6 +141,12 @@ pub trait Column: fmt::Debug + Send {
     fn begin_large(&mut self, length: usize) -> Result<Option<&mut [u8]>, ValueError> {
         let _ = length;
         Ok(None)
+    }
+
+    /// Of the value that is being received, `length` more bytes are to come: reserves them, so that the value is not copied
+    /// any more when it grows. Memory that nothing was written to yet is only reserved.
+    fn expect_large(&mut self, length: usize) {
+        let _ = length;
     }
 
     /// The value that [`begin_large`](Self::begin_large) made room for is there: makes it a row.

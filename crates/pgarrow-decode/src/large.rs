@@ -6,7 +6,7 @@
 //!         └▶ all other values ─▶ scratch ─▶ decoded as a chunk of one row
 //! ```
 //!
-//! What a message claims is allocated as it arrives.
+//! What a message claims is allocated as it arrives, and reserved once a part of it is there.
 
 use pgarrow_column::{RowError, ValueError};
 
@@ -24,6 +24,10 @@ const LARGE_VALUE_BYTES: usize = 64 << 10;
 /// Bytes that are allocated before anything has arrived, at most. Later it is half of what has arrived, so that
 /// growing does not copy the value again and again.
 const STEP_BYTES: usize = 1 << 20;
+
+/// Once this part of a value has arrived, what is left of it is believed in and reserved: growing by halves would have held
+/// it nearly twice in the end.
+const BELIEVED_FROM: usize = 32;
 
 /// Where the bytes of a large row come from.
 pub trait LargeSource {
@@ -85,6 +89,9 @@ impl<S: LargeSource> Message<'_, S> {
         let mut arrived = 0;
         while arrived < n_bytes {
             let step = step_bytes(arrived, n_bytes);
+            if is_believed(arrived, n_bytes) {
+                bytes.reserve_exact(n_bytes - arrived);
+            }
             let start = bytes.len();
             bytes.reserve_exact(step);
             bytes.resize(start + step, 0);
@@ -98,6 +105,11 @@ impl<S: LargeSource> Message<'_, S> {
 /// How much to make room for next, of a value of which `arrived` bytes are here.
 fn step_bytes(arrived: usize, n_bytes: usize) -> usize {
     (arrived / 2).max(STEP_BYTES).min(n_bytes - arrived)
+}
+
+/// Whether enough of a value is here to reserve what is left.
+fn is_believed(arrived: usize, n_bytes: usize) -> bool {
+    arrived > 0 && arrived >= n_bytes / BELIEVED_FROM
 }
 
 impl CopyDecoder {
@@ -119,7 +131,8 @@ impl CopyDecoder {
     /// nothing if the last call of `decode` did not stop there.
     ///
     /// Takes exactly the message from `source`, whose next bytes are those that `decode` did not use. What arrives is
-    /// kept once; at most 1 MiB, or half of what has arrived, is allocated ahead of it. Usually the batch is full then,
+    /// kept once; at most 1 MiB, or half of what has arrived, is written to ahead of it, and at most 32 times that much
+    /// reserved. Usually the batch is full then,
     /// which the next `decode` says.
     ///
     /// # Errors
@@ -206,6 +219,9 @@ impl CopyDecoder {
             let mut arrived = 0;
             while arrived < n_bytes {
                 let step = step_bytes(arrived, n_bytes);
+                if is_believed(arrived, n_bytes) {
+                    column.expect_large(n_bytes - arrived);
+                }
                 let Some(room) = column.begin_large(step).map_err(in_column)? else { break };
                 message.receive(room)?;
                 arrived += step;

@@ -129,16 +129,13 @@ impl Part for IpcPart {
         self.waiting.iter().map(Encoded::held_bytes).sum()
     }
 
-    /// Compressed, the batch once more: buffers that compress badly grow by a little. Uncompressed, its buffers
-    /// are written as they are; validity and offsets of slices are made anew, which is less than the batch.
+    /// Compressed, the batch once more: buffers that compress badly grow by a little. With dictionaries, its buffers are
+    /// joined, compressed or not. Otherwise they are written as they are; validity and offsets of slices are made anew,
+    /// which is little beside large values.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
         let format = self.lanes.format();
-        if format.is_compressed() || format.has_dictionaries {
-            // A compressed buffer is joined with the others only when there are dictionaries.
-            batch_bytes.saturating_mul(2)
-        } else {
-            batch_bytes / 2
-        }
+        let copies = usize::from(format.is_compressed()) + usize::from(format.has_dictionaries);
+        batch_bytes.saturating_mul(copies).saturating_add(batch_bytes / 8)
     }
 
     /// A batch is appended as soon as it is encoded.

@@ -27,7 +27,9 @@ use crate::size;
 /// Rows looked at. With half of it, the 2,500 dates of TPC-H would still be coming.
 const SAMPLE_ROWS: usize = 16 * 1024;
 
-/// Values a sample needs to say anything; with fewer the dictionary stays on, since it is small then.
+/// Values a sample needs to say how many new ones keep coming. With fewer, the dictionary is on if every value is there
+/// twice on average: it is small then. (It was on whatever they were, so that with batches of few rows every column
+/// had one.)
 const SAMPLE_VALUES_MIN: usize = 256;
 
 /// New values among a hundred rows of the second half, from which on a dictionary is off.
@@ -68,7 +70,7 @@ fn choose_for(leaf: &ArrayRef) -> Choice {
 }
 
 /// The leaves of an array, in the order in which the parquet crate makes their columns.
-fn leaves(array: &ArrayRef) -> Vec<ArrayRef> {
+pub(crate) fn leaves(array: &ArrayRef) -> Vec<ArrayRef> {
     match array.data_type() {
         DataType::Struct(_) => array.as_struct().columns().iter().flat_map(leaves).collect(),
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::Map(..) => {
@@ -81,7 +83,8 @@ fn leaves(array: &ArrayRef) -> Vec<ArrayRef> {
 fn pays(array: &ArrayRef) -> bool {
     let Some(hashes) = hashes(array) else { return true };
     if hashes.len() < SAMPLE_VALUES_MIN {
-        return true;
+        let different: HashSet<u64, BuildHasherDefault<AlreadyHashed>> = hashes.iter().copied().collect();
+        return different.len() * 2 <= hashes.len();
     }
     let (first, second) = hashes.split_at(hashes.len() / 2);
     let mut seen: HashSet<u64, BuildHasherDefault<AlreadyHashed>> = first.iter().copied().collect();
@@ -162,10 +165,25 @@ mod tests {
     #[test]
     fn large_values_are_kept_once() {
         let both = Choice { dictionary: true, statistics: true };
-        assert_eq!(choose(&batch(1000)), [both, both]);
-        assert_eq!(choose(&batch(100_000)), [Choice { dictionary: false, statistics: false }, both]);
+        let no_dictionary = Choice { dictionary: false, statistics: true };
+        assert_eq!(choose(&batch(1000)), [both, no_dictionary]);
+        let neither = Choice { dictionary: false, statistics: false };
+        assert_eq!(choose(&batch(100_000)), [neither, no_dictionary]);
         assert!(has_large_values(&batch(100_000)) && !has_large_values(&batch(1000)));
     }
+
+    /// Of 255 rows, every column got one.
+    #[test]
+    fn few_rows_have_no_dictionary_of_different_values() {
+        let columns = [("all different", 255), ("each twice", 127), ("few", 3)];
+        let columns = columns.map(|(name, n)| {
+            let values = (0..255).map(|row| row % n);
+            (name, Arc::new(Int32Array::from_iter_values(values)) as ArrayRef)
+        });
+        let choices = choose(&RecordBatch::try_from_iter(columns).unwrap());
+        assert_eq!(choices.iter().map(|choice| choice.dictionary).collect::<Vec<_>>(), [false, true, true]);
+    }
+
     #[test]
     fn leaves_of_nested_columns_are_looked_at_one_by_one() {
         let mut lists = ListBuilder::new(Int32Builder::new());

@@ -9,10 +9,11 @@
 //! than one writer behind all readers. Row groups of several parts land in the order in which they are done.
 //!
 //! Start at [`ParquetSink`], then `row_group` for the encoding and `dictionary` for how a column's encoding
-//! is chosen from its data. `describe` has the types, `schema` and `geo` what Parquet asks for beyond Arrow.
+//! is chosen from its data; `cost` says what it all takes of memory. `describe` has the types, `schema` and `geo` what Parquet asks for beyond Arrow.
 #![forbid(unsafe_code)]
 
 mod compression;
+mod cost;
 mod describe;
 mod dictionary;
 mod geo;

@@ -37,17 +37,19 @@ impl ParquetOptions {
         Self { row_group_rows, ..self }
     }
 
-    /// Bytes a row group may hold in memory, encoded or buffered, before it is ended. Default: 64 MiB.
+    /// Bytes of a row group, as they will be in the file, from which on it is ended. Default: 64 MiB.
     ///
-    /// Each part holds one row group at a time, so this bounds the memory of a part. It is looked at a few
-    /// thousand rows apart and may be passed by those rows: by a quarter of it, or one row if that is larger.
+    /// Each part holds one row group at a time, so this bounds the memory of a part, beside what each column takes
+    /// whatever it holds. It is looked at a few thousand rows apart and may be passed by those rows: by a quarter of
+    /// it, or one row if that is larger.
     pub fn with_row_group_bytes(self, row_group_bytes: usize) -> Self {
         Self { row_group_bytes, ..self }
     }
 
     /// Bytes of a data page before compression, at most. Default: 1 MiB.
     ///
-    /// Smaller pages let readers skip more finely and compress worse.
+    /// Smaller pages let readers skip more finely and compress worse. A page also ends after 20,000 rows; with so many columns
+    /// that a row group has less than 512 KiB for each, it does not.
     pub fn with_data_page_bytes(self, data_page_bytes: usize) -> Self {
         Self { data_page_bytes, ..self }
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use arrow_array::RecordBatch;
 use pgarrow_sink::{Lanes, Part, SinkError, SinkErrorKind, SinkTimes, check_batch};
 
+use crate::cost::{COLUMN_BYTES, Limits};
 use crate::row_group::{Encoded, RowGroup};
 use crate::sink::Format;
 use crate::size;
@@ -15,6 +16,8 @@ pub(crate) struct ParquetPart {
     lanes: Arc<Lanes<Format>>,
     index: usize,
     group: Option<RowGroup>,
+    /// Bytes that this part may hold.
+    share: usize,
     is_turn: bool,
     /// Row groups that are encoded and wait for this part's turn.
     waiting: Vec<Encoded>,
@@ -29,6 +32,7 @@ impl ParquetPart {
             lanes,
             index,
             group: None,
+            share: usize::MAX,
             is_turn: true,
             waiting: Vec::new(),
             rows: 0,
@@ -40,7 +44,8 @@ impl ParquetPart {
         let lanes = Arc::clone(&self.lanes);
         let format = lanes.format();
         let failed = |e| SinkError::encode("encode a batch for", lanes.path(), e);
-        let step_rows = step_rows(batch, format.row_group_bytes);
+        let limits = self.limits();
+        let step_rows = step_rows(batch, format.row_group_bytes.min(self.share));
         if self.group.as_ref().is_some_and(|group| !group.suits(batch)) {
             self.flush()?;
         }
@@ -51,7 +56,8 @@ impl ParquetPart {
             let group = match &mut self.group {
                 Some(group) => group,
                 none => {
-                    none.insert(RowGroup::begin(&format.layout, &batch.slice(start, rest)).map_err(failed)?)
+                    let first = batch.slice(start, rest);
+                    none.insert(RowGroup::begin(&format.layout, &first, &limits).map_err(failed)?)
                 }
             };
             let rows = rest.min(step_rows).min(format.row_group_rows - group.rows());
@@ -59,13 +65,22 @@ impl ParquetPart {
             start += rows;
             self.rows += rows as u64;
             let is_full =
-                group.rows() >= format.row_group_rows || group.held_bytes() >= format.row_group_bytes;
+                group.rows() >= format.row_group_rows || group.estimated_bytes() >= format.row_group_bytes;
             self.times.encode += begun.elapsed();
             if is_full {
                 self.flush()?;
             }
         }
         Ok(())
+    }
+
+    fn n_columns(&self) -> usize {
+        self.lanes.format().layout.parquet.num_columns()
+    }
+
+    fn limits(&self) -> Limits {
+        let format = self.lanes.format();
+        Limits::new(format.row_group_bytes.min(self.share), self.n_columns(), format.data_page_bytes)
     }
 
     fn append(&mut self, group: Encoded) -> Result<(), SinkError> {
@@ -84,11 +99,15 @@ impl Part for ParquetPart {
             + self.waiting.iter().map(|group| group.bytes).sum::<usize>()
     }
 
-    /// The batch once more as encoded values, joined with its levels, and compressed. A page of each column comes on
-    /// top, as it is gathered and as it is compressed. (A row of 100 MB took 290 MB beside itself.)
+    /// The batch once more as encoded values, and once more compressed: that of a large value. (Of small ones, it is a page
+    /// of one column at a time.) The writers of a row group that is not begun come on top.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
-        let page_bytes = self.lanes.format().data_page_bytes;
-        batch_bytes.saturating_mul(3).saturating_add(page_bytes.saturating_mul(4))
+        let writers = if self.group.is_none() { self.n_columns().saturating_mul(COLUMN_BYTES) } else { 0 };
+        batch_bytes.saturating_mul(2).saturating_add(batch_bytes / 8).saturating_add(writers)
+    }
+
+    fn set_share(&mut self, bytes: usize) {
+        self.share = bytes;
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {

@@ -12,17 +12,19 @@ use parquet::arrow::arrow_writer::{
 use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 use pgarrow_sink::SinkError;
 
+use crate::cost::{CHUNK_BYTES, Cost, Limits};
 use crate::describe;
 use crate::dictionary;
 use crate::geo;
 use crate::options::ParquetOptions;
 use crate::ours;
 use crate::schema;
+use crate::size;
 
 /// What all row groups of a file have in common.
 #[derive(Debug)]
@@ -76,14 +78,28 @@ impl Layout {
     }
 
     /// The properties for a row group that begins with `batch`.
-    fn properties_for(&self, batch: &RecordBatch) -> WriterProperties {
+    fn properties_for(&self, batch: &RecordBatch, limits: &Limits) -> WriterProperties {
         let columns = self.parquet.columns();
         let choices = dictionary::choose(batch);
-        let mut properties = self.properties.as_ref().clone().into_builder();
+        let mut properties = self
+            .properties
+            .as_ref()
+            .clone()
+            .into_builder()
+            .set_data_page_row_count_limit(limits.page_rows)
+            .set_data_page_size_limit(limits.page_bytes)
+            .set_dictionary_page_size_limit(limits.dictionary_bytes());
+        if dictionary::has_large_values(batch) {
+            // Pages whose values are compressed without being joined with their levels before, which would be one more
+            // copy of a value that is a page by itself. Encodings, which the version stands for as well, stay as they are.
+            properties =
+                properties.set_writer_version(WriterVersion::PARQUET_2_0).set_encoding(Encoding::PLAIN);
+        }
         if choices.len() == columns.len() {
             for (column, choice) in columns.iter().zip(choices) {
                 let path = column.path().clone();
-                properties = properties.set_column_dictionary_enabled(path.clone(), choice.dictionary);
+                let dictionary = choice.dictionary && limits.affords_dictionary(column.physical_type());
+                properties = properties.set_column_dictionary_enabled(path.clone(), dictionary);
                 if !choice.statistics {
                     // Plain values are taken as they are; behind their lengths they would be copied once more.
                     properties = properties
@@ -96,9 +112,17 @@ impl Layout {
     }
 }
 
+/// A column of a row group in progress.
+struct GroupColumn {
+    writer: ArrowColumnWriter,
+    cost: Cost,
+    /// Bytes of the values it was given.
+    raw_bytes: usize,
+}
+
 /// A row group in progress.
 pub(crate) struct RowGroup {
-    columns: Vec<ArrowColumnWriter>,
+    columns: Vec<GroupColumn>,
     rows: usize,
     /// It was begun for large values.
     is_large: bool,
@@ -106,22 +130,29 @@ pub(crate) struct RowGroup {
 
 impl RowGroup {
     /// Begins a row group whose first rows are those of `batch`, which is not yet written.
-    pub(crate) fn begin(layout: &Layout, batch: &RecordBatch) -> Result<Self, ParquetError> {
-        let properties = Arc::new(layout.properties_for(batch));
+    pub(crate) fn begin(layout: &Layout, batch: &RecordBatch, limits: &Limits) -> Result<Self, ParquetError> {
+        let properties = Arc::new(layout.properties_for(batch, limits));
+        let costs: Vec<Cost> =
+            layout.parquet.columns().iter().map(|column| Cost::new(column, &properties, limits)).collect();
         // Column writers take their properties from a file writer. The file's own was made before anybody had
         // seen a row, so each row group brings one of its own that writes nowhere.
         let nowhere = SerializedFileWriter::new(io::sink(), layout.parquet.root_schema_ptr(), properties)?;
         let factory = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&layout.arrow));
         let is_large = dictionary::has_large_values(batch);
-        Ok(Self { columns: factory.create_column_writers(0)?, rows: 0, is_large })
+        let writers = factory.create_column_writers(0)?.into_iter().zip(costs);
+        let columns = writers.map(|(writer, cost)| GroupColumn { writer, cost, raw_bytes: 0 }).collect();
+        Ok(Self { columns, rows: 0, is_large })
     }
 
     pub(crate) fn write(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), ParquetError> {
         let mut columns = self.columns.iter_mut();
         for (field, array) in layout.arrow.fields().iter().zip(batch.columns()) {
-            for leaf in compute_leaves(field, array)? {
+            let values = dictionary::leaves(array);
+            for (leaf, values) in compute_leaves(field, array)?.into_iter().zip(&values) {
                 let missing = || ParquetError::General("fewer column writers than leaf columns".to_owned());
-                columns.next().ok_or_else(missing)?.write(&leaf)?;
+                let column = columns.next().ok_or_else(missing)?;
+                column.writer.write(&leaf)?;
+                column.raw_bytes = column.raw_bytes.saturating_add(size::bytes(values));
             }
         }
         self.rows += batch.num_rows();
@@ -137,17 +168,31 @@ impl RowGroup {
         self.is_large == dictionary::has_large_values(batch)
     }
 
-    /// Bytes held in memory, encoded or buffered.
+    /// Bytes that its values will have in the file, about: what a row group's size is measured by. Large values count as they
+    /// are, since what was reserved for them before compression stays.
+    pub(crate) fn estimated_bytes(&self) -> usize {
+        let bytes = |column: &GroupColumn| match self.is_large {
+            true => column.raw_bytes,
+            false => column.writer.get_estimated_total_bytes(),
+        };
+        self.columns.iter().map(bytes).sum()
+    }
+
+    /// Bytes held in memory: values, encoded or buffered, and what their writers take besides.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.columns.iter().map(ArrowColumnWriter::memory_size).sum()
+        let held = |column: &GroupColumn| {
+            column.cost.value_bytes(&column.writer) + column.cost.fixed_bytes(column.raw_bytes)
+        };
+        self.columns.iter().map(held).sum()
     }
 
     /// Encodes what is left, column by column.
     pub(crate) fn close(self) -> Result<Encoded, ParquetError> {
-        let chunks: Vec<_> =
-            self.columns.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?;
-        let bytes =
-            chunks.iter().map(|chunk| usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX));
+        let chunks: Vec<ArrowColumnChunk> =
+            self.columns.into_iter().map(|column| column.writer.close()).collect::<Result<_, _>>()?;
+        let bytes = chunks.iter().map(|chunk| {
+            usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX).saturating_add(CHUNK_BYTES)
+        });
         Ok(Encoded { bytes: bytes.fold(0, usize::saturating_add), chunks })
     }
 }
@@ -155,6 +200,6 @@ impl RowGroup {
 /// An encoded row group that is not yet appended to a file.
 pub(crate) struct Encoded {
     pub(crate) chunks: Vec<ArrowColumnChunk>,
-    /// Bytes of all its pages.
+    /// Bytes of all its pages, and of what is said about them.
     pub(crate) bytes: usize,
 }

@@ -7,6 +7,7 @@ use arrow_schema::SchemaRef;
 use parquet::file::writer::SerializedFileWriter;
 use pgarrow_sink::{FileEnd, FileFormat, FileWriter, Lanes, Output, Outputs, Part, Sink, SinkError, Written};
 
+use crate::cost::COLUMN_BYTES_WANTED;
 use crate::options::ParquetOptions;
 use crate::part::ParquetPart;
 use crate::row_group::{Encoded, Layout};
@@ -63,6 +64,10 @@ impl ParquetSink {
 impl Sink for ParquetSink {
     fn open_part(&self, index: usize) -> Result<Box<dyn Part>, SinkError> {
         Ok(Box::new(ParquetPart::open(Arc::clone(&self.lanes), index)))
+    }
+
+    fn part_bytes(&self) -> usize {
+        self.lanes.format().layout.parquet.num_columns().saturating_mul(COLUMN_BYTES_WANTED)
     }
 
     fn commit(self: Box<Self>) -> Result<Written, SinkError> {

@@ -27,6 +27,12 @@ pub trait Sink: Send + Sync {
     /// What the format needs for a part could not be made.
     fn open_part(&self, index: usize) -> Result<Box<dyn Part>, SinkError>;
 
+    /// Bytes that each part should have to itself, so that it can do its work well however many rows there are: such as
+    /// what every column takes. Where that does not fit the memory for all parts, there have to be fewer of them.
+    fn part_bytes(&self) -> usize {
+        0
+    }
+
     /// Completes the output, publishes it atomically and says what it came to. Files in an
     /// [`OutputFolder`](crate::OutputFolder) of somebody else are completed only, see
     /// [`Outputs`](crate::Outputs).
@@ -61,6 +67,12 @@ pub trait Part: Send {
     /// top of the batch and of what is held before. An estimate for the worst batch of that size, which is one
     /// with a single value; what it adds to the held bytes is part of it.
     fn working_bytes(&self, batch_bytes: usize) -> usize;
+
+    /// Tells the part how many bytes it may hold, before it is given any batch. It arranges its buffers accordingly; that
+    /// it is [flushed](Self::flush) in time is up to the caller. A part that never holds much need not know.
+    fn set_share(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
 
     /// Ends early what is being gathered, such as a row group, so that as little as possible is held.
     ///

@@ -17,7 +17,7 @@ use crate::outlet::{Order, Outlet, Turns};
 use crate::phases::Phases;
 use crate::plan::Plan;
 use crate::pooler::Pooled;
-use crate::reader::{Progress, Shared, turn_reserve};
+use crate::reader::{Progress, Shared, mib, turn_reserve};
 use crate::report::{Report, Summary};
 use crate::slice::Slice;
 
@@ -56,14 +56,25 @@ pub(crate) struct Setup {
     pub(crate) n_readers: usize,
     pub(crate) budget: Arc<Budget>,
     limits: BatchLimits,
+    /// What one part of the output may hold once memory is half used,
+    part_share: usize,
+    /// and what it should hold before it ends something early for others.
+    part_min: usize,
     turns: Vec<Turns>,
     is_ordered: bool,
     /// Stops the readers; the run's own cancel stops it too.
     cancel: Cancel,
     started: Instant,
+    /// What the user should know.
+    warnings: Vec<String>,
 }
 
 impl Setup {
+    /// What a part may hold, for it to arrange itself. In order, nothing may depend on how many readers there happen to be.
+    pub(crate) fn part_share(&self) -> Option<usize> {
+        (!self.is_ordered).then_some(self.part_share)
+    }
+
     /// Whether the readers are to stop, for those who take their batches.
     pub(crate) fn stop(&self) -> Stop {
         let cancel = self.cancel.clone();
@@ -91,31 +102,81 @@ impl Job {
         self.plans.iter().map(|plan| plan.slices.len()).sum()
     }
 
+    /// How many read, as far as that is known before the output is.
     pub(crate) fn n_readers(&self) -> usize {
+        self.n_readers_with(0)
+    }
+
+    /// How many read if each one's part of the output should have `part_bytes`.
+    fn n_readers_with(&self, part_bytes: usize) -> usize {
+        let room = self.options.memory_bytes() / ExportOptions::reader_bytes(self.n_columns(), part_bytes);
+        self.n_readers_wanted().min(room).max(1)
+    }
+
+    fn n_readers_wanted(&self) -> usize {
         self.options.readers_wanted().min(self.n_slices()).max(1)
     }
 
-    /// Shares out memory among the readers.
-    pub(crate) fn setup(&self) -> Setup {
-        let n_readers = self.n_readers();
+    /// Of the widest table.
+    fn n_columns(&self) -> usize {
+        self.plans.iter().map(|plan| plan.columns.len()).max().unwrap_or(0)
+    }
+
+    /// Shares out memory among the readers, each of which has a part of the output that should have `part_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The columns do not fit the memory even of one reader.
+    pub(crate) fn setup(&self, part_bytes: usize) -> Result<Setup> {
+        let (n_columns, wanted) = (self.n_columns(), self.n_readers_wanted());
         let budget = Budget::new(self.options.memory_bytes());
+        let n_readers = self.n_readers_with(part_bytes);
+        let needed = ExportOptions::memory_needed(n_columns, part_bytes);
+        if part_bytes > 0 && needed > budget.limit() {
+            let text = format!(
+                "{n_columns} columns need {} MiB of memory in this format, and the limit is {} MiB",
+                mib(needed),
+                budget.limit() >> 20
+            );
+            let error = Error::new(ErrorKind::Options, text);
+            return Err(error.advice(
+                "allow more (--memory), leave out columns (--columns), or write Arrow IPC, which needs less for each",
+            ));
+        }
+        let mut warnings = Vec::new();
+        if n_readers < wanted {
+            let needed = ExportOptions::reader_bytes(n_columns, part_bytes).saturating_mul(wanted);
+            warnings.push(format!(
+                "{n_readers} {} instead of {wanted}: {n_columns} columns take much memory in each, and {} MiB are enough for \
+                 no more; {wanted} need {} MiB (--memory)",
+                if n_readers == 1 { "reader" } else { "readers" },
+                budget.limit() >> 20,
+                mib(needed)
+            ));
+        }
         let bytes = self.options.limits.bytes;
+        let of_reader = budget.limit() / n_readers;
+        // The rest is for batches.
+        let part_min = part_bytes.min(of_reader / 10 * 7);
         // In order, nothing may depend on how many readers there happen to be.
-        let share = if self.options.ordered { budget.limit() / 16 } else { budget.limit() / n_readers / 8 };
+        let share = if self.options.ordered { budget.limit() / 16 } else { (of_reader - part_min) / 8 };
         let limits = BatchLimits {
             bytes: bytes.min(share.max(READER_MEMORY_MIN / 32)),
             exact: self.options.ordered,
             ..self.options.limits
         };
-        Setup {
+        Ok(Setup {
             n_readers,
             limits,
+            part_share: part_min.max(of_reader / 2),
+            part_min,
             turns: self.plans.iter().map(|_| Turns::default()).collect(),
             is_ordered: self.options.ordered,
             cancel: self.cancel.child(),
             started: Instant::now(),
+            warnings,
             budget,
-        }
+        })
     }
 
     pub(crate) fn crew<'a>(&'a self, setup: &'a Setup) -> Crew<'a> {
@@ -129,7 +190,8 @@ impl Job {
             pooled: self.pooled,
             is_impatient: self.is_impatient(),
             budget: &setup.budget,
-            held_bytes_early: setup.budget.limit() / setup.n_readers / 4,
+            held_bytes_early: setup.part_share,
+            held_bytes_min: setup.part_min / 2,
             turn_reserve: turn_reserve(setup.n_readers, setup.limits.bytes),
         };
         Crew::new(shared, setup.n_readers)
@@ -210,7 +272,8 @@ impl Job {
         let committing = Instant::now();
         let facts = keeper.finish().map_err(|error| self.cancel.told(lost_snapshot(error)))?;
         done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()));
-        if done.tallies.iter().any(|tally| tally.ended_early > 0) {
+        done.warnings.splice(0..0, setup.warnings.iter().cloned());
+        if self.options.ordered && done.tallies.iter().any(|tally| tally.ended_early > 0) {
             let warning = "memory was short, so row groups ended early: with the rows in the same order, the \
                            file may differ from that of another run; allow more memory (--memory)";
             done.warnings.push(warning.to_owned());

@@ -36,6 +36,12 @@ pub(crate) const MEMORY_MIN: usize = 16 << 20;
 /// The least memory for each reader: with less, there are fewer readers.
 pub(crate) const READER_MEMORY_MIN: usize = 8 << 20;
 
+/// What a reader takes whatever its columns are.
+const READER_BYTES: usize = 4 << 20;
+
+/// What each column takes while it is decoded: the fewest rows that a batch can have, and buffers for the next one.
+const COLUMN_BYTES: usize = 8 << 10;
+
 /// How an export is cut into batches, how types are mapped, who reads, and what its sessions are set to.
 ///
 /// Every option has a default that suits an export of a table into Arrow in memory.
@@ -159,6 +165,9 @@ impl ExportOptions {
     /// Bytes of memory for receive buffers, batches under construction, queues and row groups together. Default: a
     /// quarter of the machine's memory, at most 1 GiB; at least 16 MiB.
     ///
+    /// Each column takes some of it in every reader; a Parquet file wants 128 KiB for each. Where that does not fit,
+    /// there are fewer readers than asked for, which the report says.
+    ///
     /// Not counted: code, stacks, what the allocator keeps, and batches that the caller has.
     pub fn with_memory(mut self, bytes: usize) -> Self {
         self.memory = Some(bytes.max(MEMORY_MIN));
@@ -247,6 +256,22 @@ impl ExportOptions {
     /// The limit of memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory.unwrap_or_else(|| (machine_memory() / 4).clamp(MEMORY_MIN, 1 << 30))
+    }
+
+    /// The least memory for a reader of so many columns whose part of the output should have `part_bytes`.
+    pub(crate) fn reader_bytes(n_columns: usize, part_bytes: usize) -> usize {
+        // Above four fifths, readers give away what they hold.
+        let of_part = part_bytes.saturating_add(part_bytes / 4);
+        let needed =
+            n_columns.saturating_mul(COLUMN_BYTES).saturating_add(READER_BYTES).saturating_add(of_part);
+        needed.max(READER_MEMORY_MIN)
+    }
+
+    /// With less than this, one reader of so many columns does not even begin. `part_bytes` as above.
+    pub(crate) fn memory_needed(n_columns: usize, part_bytes: usize) -> usize {
+        // With less, a part would not get beyond what its columns take.
+        let of_part = part_bytes / 8 * 3;
+        READER_MEMORY_MIN.saturating_add(n_columns.saturating_mul(COLUMN_BYTES)).saturating_add(of_part)
     }
 
     /// How many may read, before it is known how many slices there are.

@@ -170,6 +170,17 @@ impl<'a> SinkSet<'a> {
         slot.ok_or_else(|| Error::new(ErrorKind::Sink, "another reader failed while it opened the output"))
     }
 
+    /// What each part should have, of the plan with the most columns. Its sink is made now if it was not.
+    pub(crate) fn part_bytes(&self) -> Result<usize> {
+        let widest = self.plans.iter().enumerate().max_by_key(|(_, plan)| plan.columns.len());
+        let Some((plan_index, plan)) = widest else { return Ok(0) };
+        let mut slot = self.slot(plan_index)?;
+        if let (None, Some(make)) = (&slot.sink, self.make) {
+            slot.sink = Some(make(plan)?);
+        }
+        Ok(slot.sink.as_ref().map_or(0, |sink| sink.part_bytes()))
+    }
+
     fn open_part(&self, plan_index: usize, index: Option<usize>) -> Result<Box<dyn Part>> {
         let mut slot = self.slot(plan_index)?;
         if let (None, Some(make), Some(plan)) = (&slot.sink, self.make, self.plans.get(plan_index)) {
@@ -227,6 +238,8 @@ pub(crate) struct SinkOutlet<'a> {
     reader_index: usize,
     /// For parts that wait.
     stop: Stop,
+    /// What a part may hold.
+    share: Option<usize>,
     task: Option<Task>,
     part: Option<Box<dyn Part>>,
     /// What comes next does not follow what the part was given.
@@ -249,6 +262,7 @@ impl<'a> SinkOutlet<'a> {
             order,
             reader_index,
             stop,
+            share: None,
             task: None,
             part: None,
             is_jump: false,
@@ -256,6 +270,11 @@ impl<'a> SinkOutlet<'a> {
             times: SinkTimes::default(),
             waited: Duration::ZERO,
         }
+    }
+
+    /// Parts are told that they may hold so much.
+    pub(crate) fn with_share(self, share: Option<usize>) -> Self {
+        Self { share, ..self }
     }
 
     fn finish_part(&mut self) -> Result<()> {
@@ -294,6 +313,9 @@ impl Outlet for SinkOutlet<'_> {
             };
             let mut part = self.set.open_part(task.plan_index, index)?;
             part.watch(self.stop.clone());
+            if let Some(share) = self.share {
+                part.set_share(share);
+            }
             if let Some(order) = self.order
                 && !order.is_turn(task)
             {

@@ -91,6 +91,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) budget: &'a Arc<Budget>,
     /// Where row groups may end early, one part holds this much at most once memory is half used.
     pub(crate) held_bytes_early: usize,
+    /// A part that holds less than this ends nothing early only because memory is full: that would bring back little.
+    pub(crate) held_bytes_min: usize,
     /// What has to stay free while readers go on whose turn it is not, see [`turn_reserve`].
     pub(crate) turn_reserve: usize,
 }
@@ -115,7 +117,7 @@ pub(crate) struct Tally {
     pub(crate) redone: u64,
     /// Attempts to connect or to read that were made again.
     pub(crate) retries: u64,
-    /// Row groups that ended early although the order was to be kept.
+    /// Row groups that ended early for want of memory.
     pub(crate) ended_early: u64,
     pub(crate) buffers_allocated: u64,
     pub(crate) buffers_reused: u64,
@@ -445,8 +447,10 @@ impl<'a> Reader<'a> {
             let (started, before) = (Instant::now(), outlet.times());
             outlet.wait_for_turn()?;
             self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
-        } else if level == Level::Stop || self.held_bytes > self.shared.held_bytes_early {
-            self.flush(outlet, false)?;
+        } else if self.held_bytes > self.shared.held_bytes_early
+            || (level == Level::Stop && self.held_bytes >= self.shared.held_bytes_min)
+        {
+            self.end_early(outlet, false)?;
         }
         self.held_bytes = outlet.held_bytes();
         self.lease.set(self.base_bytes(decoder) + self.held_bytes);
@@ -457,10 +461,12 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn flush(&mut self, outlet: &mut dyn Outlet, is_needed: bool) -> Result<()> {
+    /// Lets the outlet give away what it holds.
+    fn end_early(&mut self, outlet: &mut dyn Outlet, is_needed: bool) -> Result<()> {
         let (started, before) = (Instant::now(), outlet.times());
         outlet.flush(is_needed)?;
         self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
+        self.tally.ended_early += u64::from(outlet.held_bytes() < self.held_bytes);
         self.held_bytes = outlet.held_bytes();
         Ok(())
     }
@@ -473,8 +479,7 @@ impl<'a> Reader<'a> {
                 outlet.wait_for_turn()?;
                 self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
             }
-            self.tally.ended_early += u64::from(self.shared.options.ordered && self.held_bytes > 0);
-            self.flush(outlet, true)?;
+            self.end_early(outlet, true)?;
             // While it waits, it has what it has and not what it asks for.
             self.lease.set(base + self.held_bytes);
         }
@@ -505,7 +510,9 @@ impl<'a> Reader<'a> {
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
         let base = self.base_bytes(decoder);
-        self.make_room(plan, base + bytes + outlet.working_bytes(bytes), base, outlet)?;
+        // The first thirty-second of it is copied as it grows.
+        let received = bytes.saturating_add(bytes / 8);
+        self.make_room(plan, base + received + outlet.working_bytes(bytes), base, outlet)?;
         let mut source = Source { stream, phases: &mut self.tally.phases };
         decoder.decode_large(&mut source).map_err(|error| match error {
             LargeError::Decode(error) => decode_error(plan, attempt.part.as_ref(), error),
@@ -537,7 +544,7 @@ impl LargeSource for Source<'_, '_> {
     }
 }
 
-fn mib(bytes: usize) -> usize {
+pub(crate) fn mib(bytes: usize) -> usize {
     bytes.div_ceil(1 << 20)
 }
 

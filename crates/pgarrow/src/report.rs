@@ -190,6 +190,8 @@ pub struct MemoryReport {
     pub level_changes: u64,
     /// How often a reader waited for memory.
     pub waits: u64,
+    /// Row groups that ended early for want of memory: parts of an output that had to give away what they gathered.
+    pub row_groups_ended_early: u64,
     /// Value buffers that were allocated for batches.
     pub buffers_allocated: u64,
     /// Value buffers that were used again.
@@ -293,6 +295,7 @@ impl Report {
                 peak_bytes: budget.peak() as u64,
                 level_changes: budget.level_changes(),
                 waits: budget.waits(),
+                row_groups_ended_early: sum(|tally| tally.ended_early),
                 buffers_allocated: sum(|tally| tally.buffers_allocated),
                 buffers_reused: sum(|tally| tally.buffers_reused),
             },

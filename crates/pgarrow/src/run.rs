@@ -91,7 +91,7 @@ impl Run {
     /// Whatever stops the reading, or `consume`. Batches handed out before are then not the whole result.
     pub fn for_each(self, mut consume: impl FnMut(RecordBatch) -> Result<()>) -> Result<Report> {
         let Engine { keeper, job } = self.engine;
-        let setup = job.setup();
+        let setup = job.setup(0)?;
         if setup.n_readers == 1 {
             let mut outlet = CallOutlet::new(&mut consume);
             return job.read_alone(keeper, &setup, &mut outlet)?.report(&job, Vec::new());
@@ -142,7 +142,7 @@ impl Run {
         if job.options.ordered {
             return Err(no_order("batches in order come one after another: use for_each"));
         }
-        let setup = job.setup();
+        let setup = job.setup(0)?;
         let make = |_| CallOutlet::new(&consume);
         job.read(keeper, &setup, &make)?.report(&job, Vec::new())
     }
@@ -150,7 +150,7 @@ impl Run {
     /// Reads everything and sends every batch with its share of the memory, from the readers' threads.
     pub(crate) fn send_each(self, send: impl Fn(RecordBatch, Lease) -> Result<()> + Sync) -> Result<Report> {
         let Engine { keeper, job } = self.engine;
-        let setup = job.setup();
+        let setup = job.setup(0)?;
         let make = |_| QueueOutlet::new(&send, &setup.budget, setup.order());
         job.read(keeper, &setup, &make)?.report(&job, Vec::new())
     }
@@ -232,7 +232,7 @@ impl TablesRun {
         if job.options.ordered {
             return Err(no_order("batches of many tables come as they are read: leave out the order"));
         }
-        let setup = job.setup();
+        let setup = job.setup(0)?;
         let make = |_| CallOutlet::of_plans(&consume);
         job.read(keeper, &setup, &make)?.report(&job, Vec::new())
     }
@@ -243,8 +243,10 @@ fn no_order(why: &str) -> Error {
 }
 
 fn write(job: &Job, keeper: crate::keeper::Keeper, set: SinkSet<'_>) -> Result<Report> {
-    let setup = job.setup();
-    let make = |reader_index| SinkOutlet::new(&set, setup.order(), reader_index, setup.stop());
+    let setup = job.setup(set.part_bytes()?)?;
+    let make = |reader_index| {
+        SinkOutlet::new(&set, setup.order(), reader_index, setup.stop()).with_share(setup.part_share())
+    };
     let mut finished = job.read(keeper, &setup, &make)?;
     if job.cancel.is_requested() {
         return Err(job.cancel.error());

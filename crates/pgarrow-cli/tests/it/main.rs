@@ -14,6 +14,7 @@ mod load_writers;
 mod loads;
 mod loads_own;
 mod logs;
+mod memory;
 mod names;
 mod neighbours;
 mod output;

@@ -381,6 +381,14 @@ impl<F: BytesForm> Column for BytesColumn<F> {
         Ok(self.values.get_mut(start..end))
     }
 
+    fn expect_large(&mut self, length: usize) {
+        let end = (self.end() + self.large.unwrap_or(0)).saturating_add(length);
+        // What the batch cannot take is refused when it arrives.
+        if end <= END_MAX - SLACK {
+            self.values.reserve_exact(end.saturating_sub(self.values.len()));
+        }
+    }
+
     fn end_large(&mut self) -> Result<(), ValueError> {
         let start = self.end();
         let received = self.large.take().ok_or(ValueError::Malformed("no large value was begun"))?;

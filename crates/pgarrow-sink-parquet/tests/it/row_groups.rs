@@ -88,7 +88,8 @@ fn bytes_end_a_row_group_and_bound_the_memory() {
         part.write(&batch).unwrap();
         held_max = held_max.max(part.held_bytes());
     }
-    assert!(0 < held_max && held_max < cap * 3 / 2, "{held_max}");
+    // What a column's writer takes whatever it holds comes on top.
+    assert!(0 < held_max && held_max < cap * 3 / 2 + 40 * 1024, "{held_max}");
     assert_eq!(part.finish().unwrap(), 6000);
     Box::new(sink).commit().unwrap();
     let groups = groups(&path);

@@ -227,6 +227,7 @@ fn a_claimed_length_allocates_little() {
         let mut tuple = vec![0, 6];
         tuple.extend([0xff; 4].repeat(column_index));
         tuple.extend(0x3fff_0000_i32.to_be_bytes());
+        // With less than a thirty-second of it here, what is left is not believed in.
         for arrived in [0, 10, 3 << 20] {
             let message = [&b"d\x3f\xff\xff\xff"[..], &tuple, &vec![1; arrived]].concat();
             let mut decoder = decoder_of(&mixed_plan(), limits(10));
