@@ -89,6 +89,8 @@ pub(crate) struct Cost {
     reserved: usize,
     /// Bytes of a page at most.
     page_bytes: usize,
+    /// Text and bytes, whose buffers grow by doubling.
+    is_bytes: bool,
     /// What the compressor keeps from the first page on.
     compressor_bytes: usize,
 }
@@ -110,6 +112,7 @@ impl Cost {
         Self {
             reserved: if is_delta { DELTA_RESERVED_BYTES } else { 0 },
             page_bytes,
+            is_bytes: column.physical_type() == PhysicalType::BYTE_ARRAY,
             compressor_bytes: if keeps_context {
                 CONTEXT_BYTES + CONTEXT_FACTOR * page_bytes.min(COMPRESSED_AT_ONCE)
             } else {
@@ -126,8 +129,11 @@ impl Cost {
 
     /// What the writer holds besides, once it was given `raw_bytes` of values.
     pub(crate) fn fixed_bytes(&self, raw_bytes: usize) -> usize {
-        let of_pages = if raw_bytes > self.page_bytes { self.compressor_bytes } else { 0 };
-        COLUMN_BYTES + raw_bytes.min(self.page_bytes) + of_pages
+        let has_pages = raw_bytes > self.page_bytes;
+        let of_compressor = if has_pages { self.compressor_bytes } else { 0 };
+        // What is in the first page is counted as values.
+        let of_page = if has_pages || self.is_bytes { raw_bytes.min(self.page_bytes) } else { 0 };
+        COLUMN_BYTES + of_page + of_compressor
     }
 }
 
