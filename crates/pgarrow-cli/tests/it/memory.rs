@@ -25,8 +25,7 @@ fn place() -> Place {
         let value = |n: u64| match n % 4 {
             0 => "g".to_owned(),
             1 => format!("g % {}", 7 + n),
-            2 => format!("(g::int8 * {} % 2147483647)::int4", 2_654_435_761 + 2 * n),
-            _ => format!("g / {n}"),
+            _ => format!("(g::int8 * {} % 2147483647)::int4", 2_654_435_761 + 2 * n),
         };
         let values: Vec<String> = (0..n_columns).map(value).collect();
         let (names, values) = (names.join(", "), values.join(", "));
@@ -90,17 +89,14 @@ fn files_of_wide_tables_are_no_larger_for_little_memory() {
     assert_eq!((groups(&plenty), &plenty["memory"]["row_groups_ended_early"]), (1, &0.into()));
     let enough = export(&place, 300, 8, 256, "parquet").unwrap();
     assert!(size(&enough) * 10 <= size(&plenty) * 12, "{} and {}", size(&enough), size(&plenty));
-    let little = export(&place, 300, 8, 64, "parquet").unwrap();
-    assert!(size(&little) <= size(&plenty) * 2, "{} and {}", size(&little), size(&plenty));
+    let little = export(&place, 300, 8, 32, "parquet").unwrap();
+    assert!(size(&little) * 10 <= size(&plenty) * 12, "{} and {}", size(&little), size(&plenty));
     let early = little["memory"]["row_groups_ended_early"].as_u64().unwrap();
     assert!(early > 0 && early <= groups(&little), "{early} of {}", groups(&little));
-    let n_readers = little["readers"].as_array().unwrap().len();
-    let said = format!("{n_readers} readers instead of 8: 300 columns take much memory in each");
+    assert_eq!(little["readers"].as_array().unwrap().len(), 1);
     let warnings = little["warnings"].as_array().unwrap();
-    assert!(
-        n_readers < 8 && warnings.iter().any(|warning| warning.as_str().unwrap().contains(&said)),
-        "{little}"
-    );
+    let said = "1 reader instead of 4: 300 columns take much memory in each";
+    assert!(warnings.iter().any(|warning| warning.as_str().unwrap().contains(said)), "{warnings:?}");
 }
 
 /// It took 255 MiB under `--memory 96M`.
