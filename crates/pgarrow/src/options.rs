@@ -39,6 +39,10 @@ pub(crate) const READER_MEMORY_MIN: usize = 8 << 20;
 /// What a reader takes whatever its columns are.
 const READER_BYTES: usize = 4 << 20;
 
+/// What a part of an output takes on top that has columns to itself: a page on its way through the compressor, and what the
+/// allocator keeps of those before.
+const PART_BYTES: usize = 3 << 20;
+
 /// What each column takes while it is decoded: the fewest rows that a batch can have, and buffers for the next one.
 const COLUMN_BYTES: usize = 8 << 10;
 
@@ -261,7 +265,8 @@ impl ExportOptions {
     /// The least memory for a reader of so many columns whose part of the output should have `part_bytes`.
     pub(crate) fn reader_bytes(n_columns: usize, part_bytes: usize) -> usize {
         // Above four fifths, readers give away what they hold.
-        let of_part = part_bytes.saturating_add(part_bytes / 4);
+        let pages = if part_bytes > 0 { PART_BYTES } else { 0 };
+        let of_part = part_bytes.saturating_add(part_bytes / 4).saturating_add(pages);
         let needed =
             n_columns.saturating_mul(COLUMN_BYTES).saturating_add(READER_BYTES).saturating_add(of_part);
         needed.max(READER_MEMORY_MIN)
