@@ -8,6 +8,7 @@
 //!   Relation ──leaves──▶ Vec<Leaf> ──relation_sizes──▶ Vec<RelationSize>     what slices of a table are made of
 //!   leaves ──heap_tables──▶ Vec<HeapTable>                                    how pages keep the columns
 //!   Relation ──target_columns, unique_keys, write_access──▶ …                 what a table takes
+//!   Relation ──what_belongs, opened_beside──▶ …                              whether names meant the same all the time
 //!   key column ──statistic_bounds, quantile_bounds──▶ KeyBounds              what ranges of a key are made of
 //! ```
 //!
@@ -25,6 +26,7 @@ mod key;
 mod leaves;
 mod name;
 mod near;
+mod opened;
 mod pages;
 mod relation;
 mod server;
@@ -42,6 +44,10 @@ pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
 pub use leaves::{Leaf, RelationSize, leaves, relation_sizes, row_security_applies};
 pub use name::{NameError, RelationName, parse_column_list, quote_identifier, quote_literal};
 pub use near::{meant, near_schema, suggest};
+pub use opened::{
+    FIRST_NORMAL_OID, Member, OpenedRelation, locked, opened_beside, renamed_labels, renamed_schemas,
+    what_belongs,
+};
 pub use pages::{
     HeapGroup, HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, PageSource, heap_tables,
     heap_tables_of_many, large_heap_pages, page_access,

@@ -258,7 +258,7 @@ fn parse_slice(text: &str, place: &str) -> Result<Slice, Failure> {
 mod tests {
     use super::*;
 
-    const TOKEN: &str = r#"{"version":1,"source":{"endpoint":"h:5432","database":"d","server_started":"now"},
+    const TOKEN: &str = r#"{"version":2,"source":{"endpoint":"h:5432","database":"d","server_started":"now"},
         "snapshot":null,"subject":{"query":"select 1"},"columns":["a"],"filter":null,"range":"whole",
         "read_mode":"copy","schema_fingerprint":"","estimated_bytes":0,"estimated_rows":null,"index":0,"of":1}"#;
 

@@ -129,7 +129,7 @@ impl<'a> Crew<'a> {
             config: keeper.facts.pooled.impatient(keeper.session.config()),
             facts: keeper.facts.clone(),
             begin: keeper.begin.clone(),
-            locked: keeper.locked.clone(),
+            locked: keeper.locked_by_readers.clone(),
         };
         // A keeper that does not answer is not waited for once the readers have failed.
         let attached = self.shared.cancel.attach_last(&keeper.session);
@@ -294,8 +294,7 @@ impl<'a> Crew<'a> {
         let _entered = span.enter();
         let mut reader = Reader::new(self.shared);
         while let Some(task) = self.next(reader_index) {
-            let read =
-                |outlet: &mut dyn Outlet| reader.read(&mut keeper.session, &mut Attempt::new(task), outlet);
+            let read = |outlet: &mut dyn Outlet| reader.read(keeper, &mut Attempt::new(task), outlet);
             if !self.slice(task, outlet, read) {
                 break;
             }
@@ -357,12 +356,27 @@ impl<'a> Crew<'a> {
                 break;
             }
         }
+        if let Some(session) = &mut session {
+            self.prove(session);
+        }
         self.finish(reader, outlet);
         if let Some(session) = session
             && !self.shared.cancel.is_requested()
         {
             // All rows are here and confirmed: how the reader's own transaction ends changes nothing.
             let _ = session.finish();
+        }
+    }
+
+    /// What a reader has read is what was planned, as long as its session is there to say so.
+    fn prove(&self, Keeper { session, opened, .. }: &mut Keeper) {
+        if self.shared.cancel.is_requested() {
+            return;
+        }
+        match self.shared.proof.session(session, opened) {
+            Ok(()) => {}
+            Err(error) if error.is_transient() => self.shared.proof.lose(opened, false),
+            Err(error) => self.fail(error),
         }
     }
 
@@ -379,7 +393,7 @@ impl<'a> Crew<'a> {
         let (mut n_retries, mut backoff) = (0, Backoff::default());
         loop {
             let read = match session.as_mut() {
-                Some(opened) => reader.read(&mut opened.session, &mut attempt, outlet),
+                Some(opened) => reader.read(opened, &mut attempt, outlet),
                 None => match self.open(opening, self.shared.cancel, &mut reader.tally) {
                     Ok(Ok(opened)) => {
                         *session = Some(opened);
@@ -400,7 +414,9 @@ impl<'a> Crew<'a> {
             if !is_transient || !can_repeat || n_retries >= self.shared.options.retries {
                 return Err(error);
             }
-            *session = None;
+            if let Some(lost) = session.take() {
+                self.shared.proof.lose(&lost.opened, attempt.delivered_rows > 0);
+            }
             reader.tally.redone += 1;
             reader.tally.retries += 1;
             self.tell_of_retry(n_retries + 1, &error);

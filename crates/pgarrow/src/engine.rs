@@ -17,6 +17,7 @@ use crate::outlet::{Order, Outlet, Turns};
 use crate::phases::Phases;
 use crate::plan::Plan;
 use crate::pooler::Pooled;
+use crate::proof::Proof;
 use crate::reader::{Progress, Shared, mib, turn_reserve};
 use crate::report::{Report, Summary};
 use crate::slice::Slice;
@@ -35,6 +36,8 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) plans: Vec<Arc<Plan>>,
+    /// That names mean what they meant when it was planned.
+    pub(crate) proof: Proof,
     pub(crate) options: ExportOptions,
     pub(crate) read_mode: ReadMode,
     pub(crate) cancel: Cancel,
@@ -182,6 +185,7 @@ impl Job {
     pub(crate) fn crew<'a>(&'a self, setup: &'a Setup) -> Crew<'a> {
         let shared = Shared {
             plans: &self.plans,
+            proof: &self.proof,
             options: &self.options,
             read_mode: self.read_mode,
             limits: setup.limits,
@@ -267,9 +271,12 @@ impl Job {
     }
 
     /// Ends the transaction: only now is it certain that the snapshot was held all the time.
-    pub(crate) fn finish(&self, keeper: Keeper, mut done: Done, setup: &Setup) -> Result<Finished> {
+    pub(crate) fn finish(&self, mut keeper: Keeper, mut done: Done, setup: &Setup) -> Result<Finished> {
         let _committing = tracing::info_span!(target: "pgarrow", "commit").entered();
         let committing = Instant::now();
+        self.proof.end(&mut keeper, &self.plans).map_err(|error| {
+            self.cancel.told(if error.is_transient() { lost_snapshot(error) } else { error })
+        })?;
         let facts = keeper.finish().map_err(|error| self.cancel.told(lost_snapshot(error)))?;
         done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()));
         done.warnings.splice(0..0, setup.warnings.iter().cloned());
@@ -340,8 +347,8 @@ impl Engine {
             return Err(Error::new(ErrorKind::Options, text));
         }
         self.job.share_snapshot(&mut self.keeper)?;
-        let facts = &self.keeper.facts;
-        let tokens = self.job.plans.iter().flat_map(|plan| plan.tokens(facts, self.job.read_mode));
+        let (facts, planned) = (&self.keeper.facts, self.job.proof.planned());
+        let tokens = self.job.plans.iter().flat_map(|plan| plan.tokens(facts, self.job.read_mode, planned));
         Ok(tokens.collect())
     }
 
@@ -361,6 +368,10 @@ impl Engine {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+        self.job
+            .proof
+            .end(&mut self.keeper, &self.job.plans)
+            .map_err(|error| if error.is_transient() { lost(error) } else { cancel.told(error) })?;
         self.keeper.finish().map_err(lost)?;
         Ok(())
     }

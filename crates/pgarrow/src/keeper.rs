@@ -21,10 +21,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::locks::{Held, Locked, hold, lock, without_read_timeout};
 use crate::options::ExportOptions;
 use crate::pooler::Pooled;
+use crate::proof::Opened;
 use crate::settings::{begin_anew, begin_statements, literal};
 
 /// For whoever may wait for somebody who waits for the export.
 const WAIT_LESS: &str = "SET LOCAL lock_timeout = '10s'";
+
+/// For ranges of a key in tables that are named one by one: see [`Keeper::exclude_by_constraints`].
+pub(crate) const EXCLUDE: &str = "SET LOCAL constraint_exclusion = 'on'";
 
 /// The session that holds the snapshot, in its transaction; and the one that holds what cannot be locked.
 #[derive(Debug)]
@@ -33,8 +37,12 @@ pub(crate) struct Keeper {
     pub(crate) facts: Facts,
     /// BEGIN and the settings, for the readers too.
     pub(crate) begin: String,
-    /// What LOCK has locked, quoted: readers lock it again.
+    /// What LOCK has locked, quoted.
     pub(crate) locked: Vec<String>,
+    /// What readers lock, as LOCK takes it.
+    pub(crate) locked_by_readers: Vec<String>,
+    /// What this session has opened, as far as that was looked at.
+    pub(crate) opened: Opened,
     /// The server knows no LOCK TABLE: the tables are held by a second session instead.
     pub(crate) is_lock_unknown: bool,
     holder: Option<Session>,
@@ -93,7 +101,9 @@ impl Keeper {
             session,
             facts: Facts::default(),
             begin,
+            locked_by_readers: names.clone(),
             locked: names,
+            opened: Opened::default(),
             is_lock_unknown: is_unknown,
             holder,
             holder_pid,
@@ -171,6 +181,8 @@ impl Keeper {
             facts: Facts::default(),
             begin: begin.to_owned(),
             locked: Vec::new(),
+            locked_by_readers: Vec::new(),
+            opened: Opened::default(),
             is_lock_unknown: false,
             holder: None,
             holder_pid: None,
@@ -234,6 +246,15 @@ impl Keeper {
             let nothing = || Error::new(ErrorKind::Protocol, "the server has exported no snapshot");
             self.facts.exported = Some(exported.ok_or_else(nothing)?);
         }
+        Ok(())
+    }
+
+    /// From here on, tables that are named one by one are left out where their constraints say that no row of theirs is wanted,
+    /// as if they were read with what they are partitions of; in other sessions that begin like this one too.
+    pub(crate) fn exclude_by_constraints(&mut self) -> Result<()> {
+        self.session.execute(EXCLUDE)?;
+        self.begin.push_str("; ");
+        self.begin.push_str(EXCLUDE);
         Ok(())
     }
 

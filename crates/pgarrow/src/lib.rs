@@ -43,6 +43,7 @@ mod phases;
 mod plan;
 mod planner;
 mod pooler;
+mod proof;
 mod reader;
 mod refusal;
 mod report;

@@ -39,7 +39,7 @@ impl Held {
 }
 
 /// LOCK TABLE takes tables and views, and neither materialized views nor foreign tables.
-fn is_lockable(kind: RelationKind) -> bool {
+pub(crate) fn is_lockable(kind: RelationKind) -> bool {
     match kind {
         RelationKind::Table | RelationKind::PartitionedTable | RelationKind::View => true,
         RelationKind::MaterializedView | RelationKind::ForeignTable => false,

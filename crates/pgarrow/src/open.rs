@@ -31,8 +31,9 @@ use crate::options::{ExportOptions, ReadMode};
 use crate::phases::Phases;
 use crate::plan::{Plan, add_pages, arrow_schema};
 use crate::planner::select::Selection;
-use crate::planner::{KeySource, PageWish, Slices, Slicing, key_slices, table_slices};
+use crate::planner::{KeySource, PageWish, Slices, Slicing, key_slices, reads_of_key_ranges, table_slices};
 use crate::pooler::Pooled;
+use crate::proof::Proof;
 use crate::run::Run;
 use crate::scan::scan;
 use crate::settings::look_up;
@@ -134,7 +135,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Everything is known.
-    pub(crate) fn engine(keeper: Keeper, plans: Vec<Plan>, opened: Opened<'_>) -> Engine {
+    pub(crate) fn engine(keeper: Keeper, plans: Vec<Plan>, proof: Proof, opened: Opened<'_>) -> Engine {
         let Opened {
             options,
             read_mode,
@@ -165,6 +166,7 @@ impl<'a> Opening<'a> {
         let plans = plans.into_iter().map(Arc::new).collect();
         let job = Job {
             plans,
+            proof,
             options,
             read_mode,
             in_recovery,
@@ -306,10 +308,10 @@ impl Request {
             let planned =
                 self.plan_table(&mut keeper, &relation, condition, &slicing, &traits, &opened.options)?;
             match planned {
-                Some(plan) => {
+                Some((plan, proof)) => {
                     let mut plans = vec![plan];
                     add_pages(&mut keeper.session, &pages, &mut plans)?;
-                    return Ok(Opening::engine(keeper, plans, opened));
+                    return Ok(Opening::engine(keeper, plans, proof, opened));
                 }
                 None if n_plannings < PLANNINGS_MAX => {
                     opening = opened.reopen(keeper.give_up()?, traits.clone());
@@ -333,7 +335,7 @@ impl Request {
         slicing: &Slicing,
         traits: &ServerTraits,
         options: &ExportOptions,
-    ) -> Result<Option<Plan>> {
+    ) -> Result<Option<(Plan, Proof)>> {
         if !is_unchanged(&mut keeper.session, relation)? {
             return Ok(None);
         }
@@ -356,7 +358,8 @@ impl Request {
         };
         let filter = has_filter.then_some(parts.text.as_str());
         let selection = Selection::of_table(relation, &chosen.columns, filter);
-        let names: Vec<String> = chosen.columns.iter().map(|column| column.name.clone()).collect();
+        let mut names: Vec<String> = chosen.columns.iter().map(|column| column.name.clone()).collect();
+        names.extend(slicing.split_on.clone());
         let mut leaves = leaves(&mut keeper.session, relation, &names)?;
         leaves.retain(|leaf| !slicing.only || leaf.relation.oid == relation.oid);
         if !are_held(keeper, relation, &leaves)? {
@@ -364,7 +367,12 @@ impl Request {
         }
         let slices = match &slicing.split_on {
             Some(_) => {
-                let source = KeySource::Relation { relation, only: slicing.only, filter };
+                let session = &mut keeper.session;
+                let reads = reads_of_key_ranges(session, relation, &leaves, traits, filter, slicing)?;
+                if reads.len() > 1 && !options.sets("constraint_exclusion") {
+                    keeper.exclude_by_constraints()?;
+                }
+                let source = KeySource::Relation { relation, reads: &reads, only: slicing.only, filter };
                 key_slices(&mut keeper.session, source, slicing)?
             }
             None => table_slices(&mut keeper.session, relation, &leaves, traits, filter, slicing)?,
@@ -375,7 +383,8 @@ impl Request {
         if has_filter {
             plan.estimated_rows = None;
         }
-        Ok(Some(plan))
+        let proof = Proof::plan(keeper, std::slice::from_ref(&plan), &[relation.oid], traits)?;
+        Ok(proof.map(|proof| (plan, proof)))
     }
 
     /// The columns that were asked for, in that order.

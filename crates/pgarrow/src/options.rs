@@ -257,6 +257,11 @@ impl ExportOptions {
         self
     }
 
+    /// Whether a parameter is set by the user.
+    pub(crate) fn sets(&self, name: &str) -> bool {
+        self.settings.iter().any(|(of_user, _)| of_user.trim().eq_ignore_ascii_case(name))
+    }
+
     /// The limit of memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory.unwrap_or_else(|| (machine_memory() / 4).clamp(MEMORY_MIN, 1 << 30))

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use arrow_schema::{Schema, SchemaRef};
-use pgarrow_catalog::Relation;
+use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_protocol::Session;
 use pgarrow_types::{OpaqueColumns, PgColumn, schema};
 use serde::Serialize;
@@ -18,6 +18,28 @@ use crate::planner::select::find::{Mark, Part};
 use crate::planner::{PageWish, PlanPages, PlannedSlice, Slices, WantedPages};
 use crate::report::ColumnReport;
 use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource};
+
+/// What the statements of a plan's slices read, as far as it matters for what they may open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reads {
+    /// Tables, each named ONLY: nothing else is opened by any of them.
+    Tables,
+    /// Relations with what is below them.
+    Trees,
+    /// What a user's text or a view says, which may call functions that read more.
+    Statements,
+}
+
+impl Reads {
+    fn of(relation: Option<&Relation>, selection: &Selection, slices: &[PlannedSlice]) -> Self {
+        let is_worded = relation.is_none_or(|relation| relation.kind == RelationKind::View);
+        match is_worded || selection.filter().is_some() {
+            true => Self::Statements,
+            false if slices.iter().flat_map(|slice| &slice.relations).all(|(_, only)| *only) => Self::Tables,
+            false => Self::Trees,
+        }
+    }
+}
 
 /// A planned export: what is read, as what, and in which slices.
 #[derive(Clone, Debug)]
@@ -37,6 +59,7 @@ pub struct Plan {
     /// What all slices have in common. May hold values that were bound to a query.
     selection: Selection,
     pub(crate) slices: Vec<PlannedSlice>,
+    pub(crate) reads: Reads,
     /// How it was cut into slices, or why not.
     pub(crate) slicing: String,
     /// Why there is one slice, if so.
@@ -62,6 +85,7 @@ impl Plan {
         let Slices { slices, note: slicing, one_stream, is_refused } = slices;
         let estimated_rows = slices.iter().map(|slice| slice.estimated_rows).sum();
         let filter = selection.filter().map(str::to_owned);
+        let reads = Reads::of(relation.as_ref(), &selection, &slices);
         Self {
             subject,
             relation,
@@ -73,6 +97,7 @@ impl Plan {
             filter,
             selection,
             slices,
+            reads,
             slicing,
             one_stream,
             is_refused,
@@ -176,8 +201,9 @@ impl Plan {
         self.selection.select_tids(relation, from, to)
     }
 
-    /// Every slice as a token, for other processes; with the snapshot, if it was exported.
-    pub(crate) fn tokens(&self, facts: &Facts, read_mode: ReadMode) -> Vec<Slice> {
+    /// Every slice as a token, for other processes; with the snapshot, if it was exported. `planned`: the OIDs of all that
+    /// may be opened.
+    pub(crate) fn tokens(&self, facts: &Facts, read_mode: ReadMode, planned: &[u32]) -> Vec<Slice> {
         let source = SliceSource {
             endpoint: facts.endpoint.clone(),
             database: facts.database.clone(),
@@ -188,6 +214,7 @@ impl Plan {
             .as_ref()
             .map(|exported| SliceSnapshot { exported: exported.clone(), current: facts.snapshot.clone() });
         let columns: Vec<String> = self.columns.iter().map(|column| column.name.clone()).collect();
+        let opens = if self.reads == Reads::Statements { planned } else { &[] };
         // There are at most some hundred thousand: see `cut`.
         let of = u32::try_from(self.slices.len()).unwrap_or(u32::MAX);
         let tokens = (0..of).zip(&self.slices).map(|(index, slice)| Slice {
@@ -195,6 +222,7 @@ impl Plan {
             source: source.clone(),
             snapshot: snapshot.clone(),
             subject: self.selection.subject(slice),
+            opens: opens.to_vec(),
             columns: columns.clone(),
             filter: self.filter.clone(),
             range: slice.range.clone(),

@@ -34,6 +34,9 @@ use cut::{Cut, Piece, cut};
 /// Since PostgreSQL 14 a range of `ctid` is read without reading the whole table.
 const TID_RANGE_SCAN: u32 = 140_000;
 
+/// Leaves that each range of a key names, at most: the server takes a statement of many parts apart by recursion.
+const LEAVES_OF_RANGE: usize = 1000;
+
 const ONE_READER: &str = "there is one reader";
 
 /// What to cut into, and how.
@@ -148,6 +151,33 @@ pub(crate) fn can_be_read_alone(relation: &Relation, traits: &ServerTraits) -> b
     relation.kind == RelationKind::Table
         && traits.is_plain_postgres
         && traits.foreign_slicing_extension.is_none()
+}
+
+/// What the statements for ranges of a key read: the leaves that there are, each alone, where that is the same as reading the
+/// relation. One that is attached after the snapshot is in none of them then.
+pub(crate) fn reads_of_key_ranges(
+    session: &mut Session,
+    relation: &Relation,
+    leaves: &[Leaf],
+    traits: &ServerTraits,
+    filter: Option<&str>,
+    slicing: &Slicing,
+) -> Result<Vec<(Relation, bool)>> {
+    let leaves: Vec<&Leaf> = leaves.iter().collect();
+    let itself = |only| Ok(vec![(relation.clone(), only)]);
+    let is_leaf = leaves.iter().any(|leaf| leaf.relation.oid == relation.oid);
+    if leaves.len() <= 1 && is_leaf {
+        return itself(slicing.only || can_be_read_alone(relation, traits));
+    }
+    if slicing.only
+        || leaves.is_empty()
+        || leaves.len() > LEAVES_OF_RANGE
+        || refusal(session.server_version_num(), relation, &leaves, traits, filter).is_some()
+        || (!is_leaf && row_security_applies(session, relation)?)
+    {
+        return itself(slicing.only);
+    }
+    Ok(leaves.iter().map(|leaf| (leaf.relation.clone(), true)).collect())
 }
 
 /// Why there is nothing to cut.

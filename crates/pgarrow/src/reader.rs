@@ -25,6 +25,7 @@ use crate::budget::{Budget, Lease, Level, NoRoom};
 use crate::cancel::Cancel;
 use crate::crew::Task;
 use crate::error::{Error, ErrorKind, Result};
+use crate::keeper::Keeper;
 use crate::options::{ExportOptions, ReadMode};
 use crate::outlet::Outlet;
 use crate::phases::{Moment, Phases};
@@ -32,6 +33,7 @@ use crate::plan::Plan;
 use crate::planner::PlannedSlice;
 use crate::planner::select::find::Part;
 use crate::pooler::Pooled;
+use crate::proof::{Opened, Proof};
 use crate::refusal::{decode_error, is_of_damage, is_of_text, stream_error};
 use crate::report::PagesTally;
 
@@ -80,6 +82,7 @@ impl Progress {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shared<'a> {
     pub(crate) plans: &'a [Arc<Plan>],
+    pub(crate) proof: &'a Proof,
     pub(crate) options: &'a ExportOptions,
     pub(crate) read_mode: ReadMode,
     pub(crate) limits: BatchLimits,
@@ -200,11 +203,13 @@ impl<'a> Reader<'a> {
     /// batch that was handed out before an error is part of nothing, until the slice is read again.
     pub(crate) fn read(
         &mut self,
-        session: &mut Session,
+        keeper: &mut Keeper,
         attempt: &mut Attempt,
         outlet: &mut dyn Outlet,
     ) -> Result<u64> {
         let plan = self.plan(attempt.task)?;
+        let Keeper { session, opened, .. } = keeper;
+        self.shared.proof.before_slice(session, opened, plan.reads)?;
         // What a failed attempt has counted is counted anew.
         self.shared.progress.rows.fetch_sub(attempt.rows, Ordering::Relaxed);
         self.shared.progress.wire_bytes.fetch_sub(attempt.wire_bytes, Ordering::Relaxed);
@@ -212,7 +217,7 @@ impl<'a> Reader<'a> {
 
         let mut decoder = self.take_decoder(plan, attempt.task.plan_index);
         let pages_before = self.tally.pages;
-        let read = self.read_slice(session, plan, &mut decoder, attempt, outlet);
+        let read = self.read_slice((session, opened), plan, &mut decoder, attempt, outlet);
         self.page_bytes = 0;
         if read.is_err() {
             self.tally.pages = pages_before;
@@ -267,7 +272,7 @@ impl<'a> Reader<'a> {
 
     fn read_slice(
         &mut self,
-        session: &mut Session,
+        (session, opened): (&mut Session, &mut Opened),
         plan: &Plan,
         decoder: &mut CopyDecoder,
         attempt: &mut Attempt,
@@ -283,6 +288,7 @@ impl<'a> Reader<'a> {
                 self.read_stream(session, plan, &plan.select(slice), decoder, attempt, outlet)?;
             }
         }
+        self.shared.proof.after_slice(session, opened, attempt.task.plan_index, plan)?;
         // Only now: the last batch is handed out when it is certain that it is the last.
         self.hand_out(plan, decoder, attempt, outlet)
     }

@@ -127,8 +127,7 @@ pub(crate) fn begin_statements(
     let mut statements = String::from("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     statements.push_str(&of_user(options)?);
     for (name, value) in settings {
-        let is_users = options.settings.iter().any(|(users, _)| users.trim().eq_ignore_ascii_case(name));
-        if !is_users {
+        if !options.sets(name) {
             // A list may be one literal, as long as it has no names in it; a word with a hyphen must be.
             statements.push_str(&format!("; SET LOCAL {name} = '{value}'"));
         }

@@ -16,6 +16,7 @@ use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_types::{NumericType, PgColumn, PgType};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::locks::is_lockable;
 use crate::options::ReadMode;
 use crate::planner::PlannedSlice;
 use crate::planner::select::Selection;
@@ -26,7 +27,7 @@ const TOKEN_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slice {
-    /// The version of this form: 1.
+    /// The version of this form: 2.
     pub version: u32,
     /// Where it was planned.
     pub source: SliceSource,
@@ -34,6 +35,10 @@ pub struct Slice {
     pub snapshot: Option<SliceSnapshot>,
     /// What is read.
     pub subject: SliceSubject,
+    /// The OIDs of all relations that its statement may open, where that is not what the subject names: for a query, a view
+    /// and a filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opens: Vec<u32>,
     /// The columns, by name, in the order of the result.
     pub columns: Vec<String>,
     /// A condition for the rows of a table, in SQL.
@@ -246,7 +251,7 @@ impl From<&SliceRelation> for Relation {
 
 impl Slice {
     /// The version of the token's form. Another one is refused.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// Reads a token.
     ///
@@ -317,6 +322,24 @@ impl Slice {
         };
         let others = reads.iter().map(|read| &read.relation).filter(|relation| relation.oid != table.oid);
         std::iter::once(table).chain(others).map(Relation::from).collect()
+    }
+
+    /// What its statement may open: what it names, and what the planner has found beside.
+    pub(crate) fn may_open(&self) -> Vec<u32> {
+        let named = self.relations();
+        named.iter().map(|relation| relation.oid).chain(self.opens.iter().copied()).collect()
+    }
+
+    /// What LOCK takes before it is read: as the statement names it, so that nothing is locked with it that became a part of a
+    /// table meanwhile.
+    pub(crate) fn locks(&self) -> Vec<String> {
+        let planned = self.planned();
+        let lockable = planned.relations.iter().filter(|(relation, _)| is_lockable(relation.kind));
+        let lock = |(relation, only): &(Relation, bool)| match *only && relation.kind == RelationKind::Table {
+            true => format!("ONLY {}", relation.quoted()),
+            false => relation.quoted(),
+        };
+        lockable.map(lock).collect()
     }
 
     /// Whether the columns are what they were when the slice was planned.

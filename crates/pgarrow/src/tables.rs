@@ -21,6 +21,7 @@ use crate::options::ExportOptions;
 use crate::plan::{Plan, add_pages};
 use crate::planner::select::Selection;
 use crate::planner::{Slicing, can_be_read_alone, table_slices, whole};
+use crate::proof::Proof;
 use crate::run::TablesRun;
 use crate::scan::scan;
 
@@ -78,16 +79,16 @@ impl TablesRequest {
             let options = &opened.options;
             let planned =
                 self.plan_tables(&mut keeper, &relations, &slicing, &traits, options, &mut problems)?;
-            if let (Some(plans), Some(Check(check))) = (&planned, &self.check) {
+            if let (Some((plans, _)), Some(Check(check))) = (&planned, &self.check) {
                 problems.extend(check(plans));
             }
             if let Some(error) = Error::all(problems) {
                 return Err(error);
             }
             match planned {
-                Some(mut plans) => {
+                Some((mut plans, proof)) => {
                     add_pages(&mut keeper.session, &pages, &mut plans)?;
-                    return Ok(Opening::engine(keeper, plans, opened));
+                    return Ok(Opening::engine(keeper, plans, proof, opened));
                 }
                 None if n_plannings < PLANNINGS_MAX => {
                     opening = opened.reopen(keeper.give_up()?, traits.clone());
@@ -142,7 +143,7 @@ impl TablesRequest {
         traits: &ServerTraits,
         options: &ExportOptions,
         problems: &mut Vec<Error>,
-    ) -> Result<Option<Vec<Plan>>> {
+    ) -> Result<Option<(Vec<Plan>, Proof)>> {
         if problems.is_empty() && self.relations(&mut keeper.session)? != relations {
             return Ok(None);
         }
@@ -192,7 +193,8 @@ impl TablesRequest {
             }
             plans.push(plan(subject, Some(relation), chosen, selection, slices, options, &keeper.facts));
         }
-        Ok(Some(plans))
+        let proof = Proof::plan(keeper, &plans, &oids, traits)?;
+        Ok(proof.map(|proof| (plans, proof)))
     }
 
     /// What was asked for, each once, in the order of asking.

@@ -79,7 +79,7 @@ fn options_that_contradict_each_other_or_do_nothing() {
 }
 
 /// A token of a query.
-const SLICE: &str = r#"{"version":1,"source":{"endpoint":"h:5432","database":"d","server_started":"now"},
+const SLICE: &str = r#"{"version":2,"source":{"endpoint":"h:5432","database":"d","server_started":"now"},
     "snapshot":null,"subject":{"query":"select 1"},"columns":["a"],"filter":null,"range":"whole",
     "read_mode":"copy","schema_fingerprint":"","estimated_bytes":0,"estimated_rows":null,"index":0,"of":1}"#;
 

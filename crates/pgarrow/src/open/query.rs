@@ -1,19 +1,23 @@
 //! From a query to a planned export in its transaction.
 
-use pgarrow_catalog::{CatalogError, explained_relations, format_types, query_columns};
+use pgarrow_catalog::{
+    CatalogError, Relation, ServerTraits, explained_relations, format_types, query_columns,
+};
 use pgarrow_types::PgColumn;
 
 use super::fixed::{Fixed, Parts};
-use super::{Opening, plan, refused};
+use super::{Opened, Opening, PLANNINGS_MAX, plan, refused};
 use crate::choose::{all_exist, choose};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::extract::Request;
 use crate::keeper::Keeper;
 use crate::locks::{Held, in_the_way, without_read_timeout};
 use crate::options::ReadMode;
+use crate::plan::Plan;
 use crate::planner::select::Selection;
-use crate::planner::{KeySource, Slices, key_slices};
+use crate::planner::{KeySource, Slices, Slicing, key_slices};
+use crate::proof::Proof;
 use crate::scan::scan;
 use crate::settings::literal;
 use crate::statement::Statement;
@@ -33,25 +37,66 @@ impl Request {
         }
         let statement = Statement::parse(sql)?;
         let statement = self.bound(&mut opening, statement)?;
-        // What it reads is locked before the snapshot, as far as the server says what that is.
-        let session = opening.session()?;
-        let held: Vec<Held> =
-            match without_read_timeout(session, |session| explained_relations(session, statement.text())) {
-                Ok(relations) => {
-                    relations.iter().map(|relation| Held::of_query(relation, statement.text())).collect()
-                }
-                // Describing it says in better words what is wrong with it.
-                Err(error) if is_of_statement(&error) => Vec::new(),
-                Err(error) => return Err(opening.not_waited(error)),
-            };
-        let slicing = opening.slicing();
-        let fixed = match slicing.split_on {
-            Some(_) => Some(Fixed::of_query(&mut opening, statement.text())?),
-            None => None,
-        };
         let traits = opening.traits.clone();
-        let (session, opened) = opening.split();
-        let mut keeper = Keeper::begin(session, &held, false, &opened.options, opened.pooled, opened.cancel)?;
+        let mut n_plannings = 0;
+        loop {
+            n_plannings += 1;
+            // What it reads is locked before the snapshot, as far as the server says what that is.
+            let session = opening.session()?;
+            let relations =
+                match without_read_timeout(session, |session| explained_relations(session, statement.text()))
+                {
+                    Ok(relations) => Some(relations),
+                    // Describing it says in better words what is wrong with it.
+                    Err(error) if is_of_statement(&error) => None,
+                    Err(error) => return Err(opening.not_waited(error)),
+                };
+            let held: Vec<Held> = relations
+                .iter()
+                .flatten()
+                .map(|relation| Held::of_query(relation, statement.text()))
+                .collect();
+            let slicing = opening.slicing();
+            let fixed = match slicing.split_on {
+                Some(_) => Some(Fixed::of_query(&mut opening, statement.text())?),
+                None => None,
+            };
+            let (session, opened) = opening.split();
+            let mut keeper =
+                Keeper::begin(session, &held, false, &opened.options, opened.pooled, opened.cancel)?;
+            match self.plan_query(
+                &mut keeper,
+                &statement,
+                fixed,
+                relations.as_deref(),
+                &slicing,
+                &traits,
+                &opened,
+            )? {
+                Some((plan, proof)) => return Ok(Opening::engine(keeper, vec![plan], proof, opened)),
+                None if n_plannings < PLANNINGS_MAX => {
+                    opening = opened.reopen(keeper.give_up()?, traits.clone());
+                }
+                None => {
+                    let text = "the tables of the query were changed again and again while the export was planned; run it again";
+                    return Err(Error::new(ErrorKind::Server, text));
+                }
+            }
+        }
+    }
+
+    /// Plans a query whose relations are locked, as far as they are known. `None` if it does not read these any more.
+    #[expect(clippy::too_many_arguments, reason = "what is known of a query before it is planned")]
+    fn plan_query(
+        &self,
+        keeper: &mut Keeper,
+        statement: &Statement,
+        fixed: Option<Fixed>,
+        relations: Option<&[Relation]>,
+        slicing: &Slicing,
+        traits: &ServerTraits,
+        opened: &Opened<'_>,
+    ) -> Result<Option<(Plan, Proof)>> {
         let description = keeper.session.describe(statement.text())?;
         let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
         let columns = query_columns(&mut keeper.session, &described)?;
@@ -62,9 +107,9 @@ impl Request {
         let mut chosen = choose(&mut keeper.session, &subject, columns, &opened.options)?;
         let (slices, parts) = match fixed {
             Some(fixed) => {
-                let parts = fixed.fix(&mut keeper.session, None, &traits)?;
+                let parts = fixed.fix(&mut keeper.session, None, traits)?;
                 let source = KeySource::Query { sql: &parts.text, columns: &keys };
-                let slices = key_slices(&mut keeper.session, source, &slicing)?;
+                let slices = key_slices(&mut keeper.session, source, slicing)?;
                 (parts.hold(slices, &opened.options, &mut chosen.warnings), parts)
             }
             None => {
@@ -78,7 +123,16 @@ impl Request {
         let selection = if self.parameters.is_empty() { selection.told() } else { selection };
         scan(&mut keeper.session, &mut chosen, &selection, false)?;
         let plan = plan(subject, None, chosen, selection, slices, &opened.options, &keeper.facts);
-        Ok(Opening::engine(keeper, vec![plan], opened))
+        // Names may have gone to others since the server was asked what to lock.
+        if let Some(relations) = relations
+            && traits.is_plain_postgres
+            && explained_relations(&mut keeper.session, statement.text())?.as_slice() != relations
+        {
+            return Ok(None);
+        }
+        let roots: Vec<u32> = relations.unwrap_or_default().iter().map(|relation| relation.oid).collect();
+        let proof = Proof::plan(keeper, std::slice::from_ref(&plan), &roots, traits)?;
+        Ok(proof.map(|proof| (plan, proof)))
     }
 
     /// The statement with its parameters as literals of the types that the server gives them.

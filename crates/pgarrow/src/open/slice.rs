@@ -9,14 +9,14 @@ use crate::choose::{all_exist, choose, typed};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::Request;
-use crate::keeper::{Facts, Keeper};
-use crate::locks::Held;
+use crate::keeper::{EXCLUDE, Facts, Keeper};
 use crate::options::ReadMode;
 use crate::plan::add_pages;
 use crate::planner::{PageWish, Slices};
+use crate::proof::Proof;
 use crate::scan;
 use crate::settings::begin_statements;
-use crate::slice::{Slice, SliceSubject};
+use crate::slice::{Slice, SliceRange, SliceSubject};
 use crate::statement::Statement;
 
 impl Request {
@@ -35,16 +35,23 @@ impl Request {
             ReadMode::Pages => PageWish::of_token(&opening.traits),
             ReadMode::Copy | ReadMode::Select | ReadMode::Cursor => PageWish::default(),
         };
+        let traits = opening.traits.clone();
         let (mut session, mut opened) = opening.split();
         match read_mode {
             ReadMode::Auto => {}
             ReadMode::Pages => opened.read_mode = ReadMode::Copy,
             asked_for => opened.read_mode = asked_for,
         }
-        let begin = begin_statements(&mut session, &opened.options, false)?;
+        let mut begin = begin_statements(&mut session, &opened.options, false)?;
         let relations = slice.relations();
-        let lockable = relations.iter().map(|relation| Held::relation(relation, "*"));
-        let locked: Vec<String> = lockable.filter(|held| held.is_lockable).map(|held| held.quoted).collect();
+        let locked = slice.locks();
+        if matches!(slice.range, SliceRange::Key { .. })
+            && slice.planned().relations.len() > 1
+            && !opened.options.sets("constraint_exclusion")
+        {
+            begin.push_str("; ");
+            begin.push_str(EXCLUDE);
+        }
         let mut keeper = match &slice.snapshot {
             Some(snapshot) => {
                 let facts = Facts {
@@ -72,6 +79,7 @@ impl Request {
                 return Err(Error::new(ErrorKind::Options, text));
             }
         }
+        let proof = Proof::of_slice(&mut keeper, &slice.may_open(), slice.of > 1, &traits)?;
         let (columns, subject) = match (&slice.subject, slice.relation()) {
             (SliceSubject::Query(sql), _) => {
                 if Statement::parse(sql)?.n_parameters() > 0 {
@@ -125,7 +133,7 @@ impl Request {
                 "the slice was planned to be read by pages of the heap, and is read by COPY: {why_not}"
             ));
         }
-        Ok(Opening::engine(keeper, vec![plan], opened))
+        Ok(Opening::engine(keeper, vec![plan], proof, opened))
     }
 
     /// The columns of a slice of a table: as the whole table has them, or, if they were planned so, its own rows alone.

@@ -26,8 +26,8 @@ const RANGES_MAX: u64 = 1000;
 /// What is cut into ranges of a key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum KeySource<'a> {
-    /// A relation, with or without its children.
-    Relation { relation: &'a Relation, only: bool, filter: Option<&'a str> },
+    /// A relation, with or without its children; and what is read for it, each with or without its own.
+    Relation { relation: &'a Relation, reads: &'a [(Relation, bool)], only: bool, filter: Option<&'a str> },
     /// A query, and the columns of its result.
     Query { sql: &'a str, columns: &'a [PgColumn] },
 }
@@ -43,14 +43,14 @@ pub(crate) enum KeySource<'a> {
 pub(crate) fn key_slices(session: &mut Session, source: KeySource<'_>, slicing: &Slicing) -> Result<Slices> {
     let name = slicing.split_on.as_deref().ok_or_else(|| refused("no column is named to split on"))?;
     let (key, relations) = match source {
-        KeySource::Relation { relation, only, .. } => {
+        KeySource::Relation { relation, reads, only, .. } => {
             let columns = table_columns(session, relation, only)?;
             let Some(key) = columns.iter().find(|column| column.column.name == name) else {
                 let known = columns.iter().map(|column| column.column.name.as_str());
                 let text = format!("{relation} has no column {name:?} to split on{}", meant(name, known));
                 return Err(refused(&text));
             };
-            (key.column.clone(), vec![(relation.clone(), only)])
+            (key.column.clone(), reads.to_vec())
         }
         KeySource::Query { columns, .. } => (only_column(columns, name)?.clone(), Vec::new()),
     };
@@ -159,13 +159,13 @@ fn bounds(
 ) -> Result<(KeyBounds, &'static str)> {
     let column = std::slice::from_ref(key);
     let (selection, what) = match source {
-        KeySource::Relation { relation, only, filter } => {
+        KeySource::Relation { relation, reads, only, filter } => {
             let known = statistic_bounds(session, relation, only, &key.name, key_type.sql(), n_ranges)?;
             if let Some(bounds) = known.filter(|bounds| !bounds.bounds.is_empty()) {
                 return Ok((bounds, "balanced by the server's statistics"));
             }
             let whole = PlannedSlice {
-                relations: vec![(relation.clone(), only)],
+                relations: reads.to_vec(),
                 range: SliceRange::Whole,
                 estimated_bytes: 0,
                 estimated_rows: None,

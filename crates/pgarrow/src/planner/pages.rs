@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pgarrow_catalog::{
-    CatalogError, HeapGroup, HeapTable, NEWEST_KNOWN, PageAccess, Relation, RelationKind, ServerTraits,
-    heap_tables_of_many, large_heap_pages, page_access,
+    CatalogError, HeapGroup, HeapTable, NEWEST_KNOWN, PageAccess, PageSource, Relation, RelationKind,
+    ServerTraits, heap_tables_of_many, large_heap_pages, page_access,
 };
 use pgarrow_protocol::Session;
 use pgarrow_types::{HeapLayout, PgColumn};
@@ -224,6 +224,12 @@ impl PlanPages {
     /// Whether anything of a slice is read by pages.
     pub(crate) fn has_some_of(&self, slice: &PlannedSlice) -> bool {
         slice.relations.iter().any(|(relation, _)| self.of(relation).is_some())
+    }
+
+    /// Whether the server finds a heap by its name for every page, and lets go of its lock behind it.
+    pub(crate) fn are_by_name(&self) -> bool {
+        let is_by_name = |access: &PageAccess| matches!(access.source, PageSource::Inspect { .. });
+        !self.heaps.is_empty() && self.access.as_ref().is_some_and(is_by_name)
     }
 
     /// The relations that are read by pages.

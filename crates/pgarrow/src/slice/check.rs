@@ -9,12 +9,14 @@ const NAME_BYTES_MAX: usize = 1024;
 const COLUMNS_MAX: usize = 1664;
 /// Relations of a slice at most.
 const RELATIONS_MAX: usize = 65_536;
+/// Relations that a statement opens at most: some for each that it names.
+const OPENS_MAX: usize = 16 * RELATIONS_MAX;
 
 impl Slice {
     /// Whether it can be a slice.
     pub(crate) fn check(&self) -> Result<()> {
         if self.version != Self::VERSION {
-            return Err(refused("its version is not 1"));
+            return Err(refused("its version is not 2"));
         }
         if self.index >= self.of {
             return Err(refused("its index is not below the number of slices"));
@@ -39,6 +41,9 @@ impl Slice {
             if !snapshot.current.chars().all(|c| c.is_ascii_digit() || c == ':' || c == ',') {
                 return Err(refused("its snapshot is not one that pg_current_snapshot() returns"));
             }
+        }
+        if self.opens.len() > OPENS_MAX || self.opens.contains(&0) {
+            return Err(refused("it opens no relation, or too many"));
         }
         self.check_subject()?;
         self.check_range()
@@ -87,7 +92,12 @@ impl Slice {
                 let is_bound = |bound: &Option<String>| {
                     bound.as_ref().is_none_or(|text| is_text(text, 64 * NAME_BYTES_MAX))
                 };
-                if !is_of_one || !is_name(column) || !is_bound(from) || !is_bound(to) {
+                // Of several, each is read alone: which of them a row is in says nothing about the key.
+                let is_of_some = match &self.subject {
+                    SliceSubject::Relations { reads, .. } => is_of_one || reads.iter().all(|read| read.only),
+                    SliceSubject::Query(_) => true,
+                };
+                if !is_of_some || !is_name(column) || !is_bound(from) || !is_bound(to) {
                     return Err(refused("its key or a bound of it cannot be one"));
                 }
                 if from.is_none() && to.is_none() && !nulls {

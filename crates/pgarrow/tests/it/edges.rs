@@ -3,13 +3,13 @@
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
-use pgarrow::{ExportOptions, Extract, Source};
+use pgarrow::{ErrorKind, ExportOptions, Extract, Source};
 use pgarrow_sink::{Output, Sink};
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
 use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
 use pgarrow_testkit::{Capability, Python, TestServer, require};
 
-use crate::support::{assert_table, database, read, source};
+use crate::support::{assert_error, assert_table, database, read, source};
 
 /// Writes one export to a Parquet file and another one to an Arrow file.
 fn files(folder: &tempfile::TempDir, extract: impl Fn() -> pgarrow::Result<pgarrow::Run>) -> [String; 2] {
@@ -191,15 +191,10 @@ fn a_label_of_an_enum_that_is_renamed_after_the_planning() {
     let database = database("renamed", sql);
     let run = source(&database).table("e").open().unwrap();
     database.execute("ALTER TYPE mood RENAME VALUE 'b' TO 'renamed'");
-    let mut found = Vec::new();
-    run.for_each(|batch| {
-        found.extend(crate::render::rows(&[batch]));
-        Ok(())
-    })
-    .unwrap();
-    // The server sends labels as they are called now; none is changed into another.
-    let text = |text: &str| Some(text.to_owned());
-    assert_eq!(found, [[text("renamed"), text("{renamed,NULL,a}")]]);
+    // The server sends labels as they are called now, and pages of the heap say what they were called: one value may have
+    // come with two labels.
+    let error = run.for_each(|_| Ok(())).unwrap_err();
+    assert_error(&error, ErrorKind::Server, None, &["labels of mood were renamed"]);
 }
 
 #[test]

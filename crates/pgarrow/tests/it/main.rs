@@ -34,6 +34,7 @@ mod hostile;
 mod liar;
 mod memory;
 mod moments;
+mod names;
 mod pages_concurrency;
 mod pages_equality;
 mod pages_faults;

@@ -9,7 +9,7 @@ use crate::slice::{Slice, schema_fingerprint};
 
 fn token() -> Value {
     json!({
-        "version": 1,
+        "version": 2,
         "source": {"endpoint": "h:5432", "database": "d", "server_started": "2026-11-21 14:00:00+00"},
         "snapshot": {"exported": "00000004-0000001A-1", "current": "10:20:11,12"},
         "subject": {"relations": {
@@ -45,9 +45,9 @@ fn a_token_comes_back_as_it_was() {
 #[test]
 fn a_token_of_another_version_is_refused_for_its_version() {
     let mut token = token();
-    token["version"] = json!(2);
+    token["version"] = json!(1);
     token["something"] = json!("new");
-    assert!(refusal(&token).contains("version is 2"), "{}", refusal(&token));
+    assert!(refusal(&token).contains("version is 1"), "{}", refusal(&token));
 }
 
 #[test]
@@ -57,6 +57,7 @@ fn tokens_that_contradict_themselves() {
         ("/unknown", json!(1), "unknown field"),
         ("/source/password", json!("x"), "unknown field"),
         ("/index", json!(2), "index"),
+        ("/opens", json!([1, 0]), "opens"),
         ("/columns", json!(["a\0"]), "columns"),
         ("/filter", json!("a\0"), "filter"),
         ("/snapshot/exported", json!("00000004-0000001A-1'; DROP"), "snapshot"),

@@ -1,0 +1,260 @@
+//! What a transaction has really opened, and what the catalog says of it now: the proof that names were not given to
+//! something else meanwhile.
+//!
+//! ```text
+//!  what_belongs     what reading these relations may open, as the transaction's snapshot sees it
+//!  locked           what sessions have locked, by OID: a lock stays until its transaction ends, and knows no names
+//!  opened_beside    what this session has locked beside what was planned
+//!  renamed_schemas  schemas whose row somebody has changed since the snapshot was taken
+//!  renamed_labels   enums whose labels are not those of the snapshot any more
+//! ```
+//!
+//! A statement finds its tables in the newest catalog, whatever its snapshot is, and `ALTER SCHEMA … RENAME` takes no lock
+//! of any table.
+
+use pgarrow_protocol::Session;
+
+use crate::error::CatalogError;
+use crate::name::{RelationName, quote_literal};
+use crate::relation::{RelationKind, parsed, text};
+use crate::types::array_of;
+
+/// `FirstNormalObjectId` of PostgreSQL's `src/include/access/transam.h`: what is below is the server's own.
+pub const FIRST_NORMAL_OID: u32 = 16_384;
+
+/// A row that the snapshot sees and that somebody has changed since: `xmax` says so, also of a change that the snapshot does
+/// not see, and of one that is not committed yet. What was to be deleted by a transaction that had ended before the snapshot
+/// is there because that one was rolled back.
+fn is_changed(server_version_num: u32, alias: &str) -> String {
+    let xmin = match server_version_num >= 130_000 {
+        true => "pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())",
+        false => "pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())",
+    };
+    format!(
+        "({alias}.xmax OPERATOR(pg_catalog.<>) '0'::pg_catalog.xid AND (({xmin}::pg_catalog.text::pg_catalog.int8 \
+         OPERATOR(pg_catalog.-) {alias}.xmax::pg_catalog.text::pg_catalog.int8) OPERATOR(pg_catalog.&) 4294967295) \
+         NOT BETWEEN 1 AND 2147483647)"
+    )
+}
+
+/// A relation that reading another one may open.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// Its schema's name.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// What it is, if it is something to select from.
+    pub kind: Option<RelationKind>,
+    /// Whether the current role may name it and read all of it.
+    pub is_readable: bool,
+}
+
+/// These relations, those below them in their trees, and what views among them are made of: in this snapshot, by OID.
+///
+/// # Errors
+///
+/// The server's.
+pub fn what_belongs(session: &mut Session, roots: &[u32]) -> Result<Vec<Member>, CatalogError> {
+    let sql = "WITH RECURSIVE tree(oid) AS ( \
+                 SELECT r.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) \
+                 UNION \
+                 SELECT b.oid FROM tree t CROSS JOIN LATERAL ( \
+                   SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) t.oid \
+                   UNION ALL \
+                   SELECT d.refobjid FROM pg_catalog.pg_class v \
+                   JOIN pg_catalog.pg_rewrite w ON w.ev_class OPERATOR(pg_catalog.=) v.oid \
+                     AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'::pg_catalog.name \
+                   JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) w.oid \
+                     AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid \
+                     AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
+                   WHERE v.oid OPERATOR(pg_catalog.=) t.oid AND v.relkind OPERATOR(pg_catalog.=) 'v') AS b(oid)) \
+               SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind, \
+                 pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+               FROM tree t \
+               JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid \
+               JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+               ORDER BY c.oid";
+    let rows = session.query(sql, &[Some(&array_of(roots))])?;
+    rows.iter()
+        .map(|row| {
+            let kind = match row.text(3) {
+                Some("r") => Some(RelationKind::Table),
+                Some("p") => Some(RelationKind::PartitionedTable),
+                Some("v") => Some(RelationKind::View),
+                Some("m") => Some(RelationKind::MaterializedView),
+                Some("f") => Some(RelationKind::ForeignTable),
+                _ => None,
+            };
+            let is_readable = row.text(4) == Some("t");
+            Ok(Member { oid: parsed(row, 0)?, schema: text(row, 1)?, name: text(row, 2)?, kind, is_readable })
+        })
+        .collect()
+}
+
+/// What stands behind SELECT to find the user's own relations that are locked, indexes and rows stored out of line left
+/// out: they come with their tables. `$1` are the processes, or NULL for the session's own.
+///
+/// A relation that the snapshot does not see is newer; whether it is an index is asked of the newest catalog.
+fn locked_relations() -> String {
+    format!(
+        "SELECT DISTINCT l.relation AS oid FROM pg_catalog.pg_locks l \
+         LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relation \
+         WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.granted \
+           AND l.pid OPERATOR(pg_catalog.=) ANY (COALESCE($1::pg_catalog.int4[], ARRAY[pg_catalog.pg_backend_pid()])) \
+           AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d \
+             WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
+           AND l.relation OPERATOR(pg_catalog.>=) {FIRST_NORMAL_OID}::pg_catalog.oid \
+           AND CASE WHEN c.oid IS NULL \
+             THEN pg_catalog.pg_index_has_property(l.relation, 'clusterable') IS NULL \
+             ELSE c.relkind OPERATOR(pg_catalog.<>) ALL ('{{i,I,t}}'::pg_catalog.\"char\"[]) END"
+    )
+}
+
+/// The user's own relations that these processes have locked, by OID.
+///
+/// # Errors
+///
+/// The server's.
+pub fn locked(session: &mut Session, pids: &[i32]) -> Result<Vec<u32>, CatalogError> {
+    let sql = format!("SELECT l.oid::pg_catalog.text FROM ({}) AS l ORDER BY l.oid", locked_relations());
+    let rows = session.query(&sql, &[Some(&array_of(pids))])?;
+    rows.iter().map(|row| parsed(row, 0)).collect()
+}
+
+/// A relation that was opened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OpenedRelation {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// As the server prints it now: with its schema, unless the search path finds it.
+    pub printed: String,
+    /// Its name without the schema.
+    pub name: String,
+    /// It belongs to an extension, whose types and functions look things up in it.
+    pub is_of_extension: bool,
+}
+
+/// The user's own relations that this session has opened in its transaction, those of `planned` left out.
+///
+/// # Errors
+///
+/// The server's.
+pub fn opened_beside(session: &mut Session, planned: &[u32]) -> Result<Vec<OpenedRelation>, CatalogError> {
+    let sql = format!(
+        "SELECT l.oid::pg_catalog.text, l.oid::pg_catalog.regclass::pg_catalog.text, \
+           EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid OPERATOR(pg_catalog.=) l.oid \
+             AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
+             AND d.deptype OPERATOR(pg_catalog.=) 'e'::pg_catalog.\"char\") \
+         FROM ({}) AS l \
+         LEFT JOIN pg_catalog.unnest($2::pg_catalog.oid[]) AS p(oid) ON p.oid OPERATOR(pg_catalog.=) l.oid \
+         WHERE p.oid IS NULL ORDER BY l.oid",
+        locked_relations()
+    );
+    let rows = session.query(&sql, &[None, Some(&array_of(planned))])?;
+    rows.iter()
+        .map(|row| {
+            let printed = text(row, 1)?;
+            let name = RelationName::parse(&printed).map_or_else(|_| printed.clone(), |name| name.name);
+            let is_of_extension = row.text(2) == Some("t");
+            Ok(OpenedRelation { is_of_extension, oid: parsed(row, 0)?, printed, name })
+        })
+        .collect()
+}
+
+/// The schemas of these relations whose row in the catalog somebody has changed since the snapshot was taken: renamed, or
+/// granted, which looks the same from here.
+///
+/// # Errors
+///
+/// The server's.
+pub fn renamed_schemas(session: &mut Session, relations: &[u32]) -> Result<Vec<String>, CatalogError> {
+    let is_changed = is_changed(session.server_version_num(), "n");
+    let sql = format!(
+        "SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE {is_changed} AND EXISTS ( \
+           SELECT FROM pg_catalog.pg_class c \
+           JOIN pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) ON r.oid OPERATOR(pg_catalog.=) c.oid \
+           WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid) ORDER BY n.nspname"
+    );
+    let rows = session.query(&sql, &[Some(&array_of(relations))])?;
+    rows.iter().map(|row| text(row, 0)).collect()
+}
+
+/// The enums that these types consist of, and those of the columns of these relations, of which a label is another one than
+/// in the snapshot, or was meanwhile. Labels that were added do not count.
+///
+/// # Errors
+///
+/// The server's.
+pub fn renamed_labels(
+    session: &mut Session,
+    types: &[u32],
+    relations: &[u32],
+) -> Result<Vec<String>, CatalogError> {
+    let types: Vec<u32> = types.iter().copied().filter(|oid| *oid >= FIRST_NORMAL_OID).collect();
+    if types.is_empty() && relations.is_empty() {
+        return Ok(Vec::new());
+    }
+    let is_changed = is_changed(session.server_version_num(), "e");
+    let multirange = match session.server_version_num() >= 140_000 {
+        true => "OR r.rngmultitypid OPERATOR(pg_catalog.=) p.oid",
+        false => "",
+    };
+    let sql = format!(
+        "WITH RECURSIVE part(oid) AS ( \
+           SELECT t.oid FROM (SELECT x.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS x(oid) \
+             UNION SELECT a.atttypid FROM pg_catalog.pg_attribute a \
+             JOIN pg_catalog.unnest($2::pg_catalog.oid[]) AS c(oid) ON c.oid OPERATOR(pg_catalog.=) a.attrelid \
+             WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped) AS t(oid) \
+           UNION \
+           SELECT b.oid FROM part p CROSS JOIN LATERAL ( \
+             SELECT CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END \
+             FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) p.oid \
+             UNION ALL \
+             SELECT a.atttypid FROM pg_catalog.pg_type t \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.typrelid \
+             WHERE t.oid OPERATOR(pg_catalog.=) p.oid AND t.typtype OPERATOR(pg_catalog.=) 'c' \
+               AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
+             UNION ALL \
+             SELECT r.rngsubtype FROM pg_catalog.pg_range r \
+             WHERE r.rngtypid OPERATOR(pg_catalog.=) p.oid {multirange}) AS b(oid) \
+           WHERE b.oid OPERATOR(pg_catalog.>=) {FIRST_NORMAL_OID}::pg_catalog.oid) \
+         SELECT p.oid::pg_catalog.text, pg_catalog.format_type(p.oid, NULL), \
+           pg_catalog.bool_or({is_changed})::pg_catalog.text, \
+           pg_catalog.has_schema_privilege(t.typnamespace, 'USAGE')::pg_catalog.text, \
+           pg_catalog.array_agg(e.enumlabel)::pg_catalog.text \
+         FROM part p \
+         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.oid \
+         JOIN pg_catalog.pg_enum e ON e.enumtypid OPERATOR(pg_catalog.=) p.oid \
+         GROUP BY p.oid, t.typnamespace ORDER BY p.oid"
+    );
+    let rows = session.query(&sql, &[Some(&array_of(&types)), Some(&array_of(relations))])?;
+    let mut renamed = Vec::new();
+    let mut asked = Vec::new();
+    for row in &rows {
+        let printed = text(row, 1)?;
+        if row.text(2) == Some("true") {
+            renamed.push(printed);
+        } else if row.text(3) == Some("true") {
+            // By the name that it has now: of the snapshot's, somebody else may have taken it.
+            asked.push((parsed::<u32>(row, 0)?, printed, text(row, 4)?));
+        }
+    }
+    if asked.is_empty() || !renamed.is_empty() {
+        return Ok(renamed);
+    }
+    // enum_range() reads the newest catalog, whatever the snapshot is.
+    let asks = asked.iter().map(|(oid, printed, labels)| {
+        let literal = |text: &str| quote_literal(text).unwrap_or_default();
+        format!(
+            "SELECT {} WHERE pg_catalog.pg_typeof(NULL::{printed})::pg_catalog.oid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid \
+             AND NOT pg_catalog.enum_range(NULL::{printed})::pg_catalog.text[] OPERATOR(pg_catalog.@>) {}::pg_catalog.text[]",
+            literal(printed),
+            literal(labels)
+        )
+    });
+    let rows = session.query(&asks.collect::<Vec<_>>().join(" UNION ALL "), &[])?;
+    rows.iter().map(|row| text(row, 0)).collect()
+}

@@ -1,0 +1,310 @@
+//! The proof that every statement has read what was planned, although each finds its tables anew, by name and in the newest
+//! catalog.
+//!
+//! ```text
+//!  planning        the OIDs of what may be opened, as the snapshot sees it; locked, all of it
+//!  every session   before it ends: what has it locked? a lock names what was really opened, and stays until then
+//!                  after each slice whose rows the server makes of more than tables named ONLY
+//!  the keeper      at the end: labels of enums; and, where locks cannot tell, schemas that were renamed
+//! ```
+//!
+//! Locks cannot tell where two of the planned relations have one name and may have changed places; where pages were asked for
+//! by `get_raw_page`, which lets go of its lock; and where a session was lost with its locks. Then no schema may have been
+//! touched: of what is locked, nothing else can change a name.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pgarrow_catalog::{
+    FIRST_NORMAL_OID, Member, OpenedRelation, RelationKind, ServerTraits, locked, opened_beside,
+    renamed_labels, renamed_schemas, what_belongs,
+};
+use pgarrow_protocol::Session;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::keeper::Keeper;
+use crate::plan::{Plan, Reads};
+
+/// Names that an error lists, at most.
+const NAMED_MAX: usize = 4;
+
+/// What a run may open.
+#[derive(Debug, Default)]
+pub(crate) struct Proof {
+    /// By `pg_class.oid`. None on a server that is not asked: one that is not plain PostgreSQL.
+    planned: Option<Vec<u32>>,
+    /// Their names without schemas.
+    names: HashSet<String>,
+    /// Two of them have one name.
+    has_namesakes: bool,
+    /// It is a part of a plan whose other slices are read elsewhere.
+    is_part: bool,
+    /// What functions have opened beside, by plan: the same in every slice of it.
+    beside: Vec<Mutex<Option<BTreeSet<u32>>>>,
+    /// A session was lost, and with it the locks of what it had read.
+    is_lost: AtomicBool,
+}
+
+/// What a session has opened so far, as far as that was looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// It has read since.
+    is_unproven: bool,
+    /// What functions have opened in it.
+    beside: BTreeSet<u32>,
+}
+
+impl Proof {
+    /// What these plans may open, with what the keeper's session has opened so far. `roots`: what was to be locked.
+    ///
+    /// In the keeper's transaction, after its snapshot. `None` if something else was locked than these.
+    pub(crate) fn plan(
+        keeper: &mut Keeper,
+        plans: &[Plan],
+        roots: &[u32],
+        traits: &ServerTraits,
+    ) -> Result<Option<Self>> {
+        if !traits.is_plain_postgres || keeper.is_lock_unknown {
+            return Ok(Some(Self::default()));
+        }
+        let pids = keeper.backend_pids();
+        let held: HashSet<u32> = locked(&mut keeper.session, &pids)?.into_iter().collect();
+        // The server's own tables are what they are.
+        if roots.iter().any(|root| *root >= FIRST_NORMAL_OID && !held.contains(root)) {
+            return Ok(None);
+        }
+        let has_statements = has_statements(plans.iter());
+        let mut of_plans = roots.to_vec();
+        if has_statements {
+            // What the server makes of the statements at this moment is what it has to make of them until the end.
+            of_plans.extend(&held);
+            of_plans.sort_unstable();
+            of_plans.dedup();
+        }
+        let members = what_belongs(&mut keeper.session, &of_plans)?;
+        keeper.locked_by_readers = locks_of_readers(keeper, plans, &members);
+        let proof = Self::of(members, plans.len());
+        // What the holder has opened is read by nobody; what is missing in it was looked at.
+        match has_statements || proof.opened_beside(&mut keeper.session)?.is_empty() {
+            true => Ok(Some(proof)),
+            false => Ok(None),
+        }
+    }
+
+    /// What a slice of somebody else's plan may open: what it names, and what the planner has found beside.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`] if the names are those of others by now.
+    pub(crate) fn of_slice(
+        keeper: &mut Keeper,
+        roots: &[u32],
+        is_part: bool,
+        traits: &ServerTraits,
+    ) -> Result<Self> {
+        if !traits.is_plain_postgres {
+            return Ok(Self::default());
+        }
+        let members = what_belongs(&mut keeper.session, roots)?;
+        let proof = Self { is_part, ..Self::of(members, 1) };
+        proof.refuse(&proof.opened_beside(&mut keeper.session)?)?;
+        Ok(proof)
+    }
+
+    fn of(members: Vec<Member>, n_plans: usize) -> Self {
+        let n_members = members.len();
+        let planned = members.iter().map(|member| member.oid).collect();
+        let names: HashSet<String> = members.into_iter().map(|member| member.name).collect();
+        Self {
+            planned: Some(planned),
+            has_namesakes: names.len() < n_members,
+            names,
+            is_part: false,
+            beside: (0..n_plans).map(|_| Mutex::default()).collect(),
+            is_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// What other processes have to know of it to prove the same. Empty if it is not proven.
+    pub(crate) fn planned(&self) -> &[u32] {
+        self.planned.as_deref().unwrap_or_default()
+    }
+
+    /// What was opened beside what was planned. What extensions look up in their own tables counts only where a planned name
+    /// could mean it.
+    fn opened_beside(&self, session: &mut Session) -> Result<Vec<OpenedRelation>> {
+        let Some(planned) = &self.planned else {
+            return Ok(Vec::new());
+        };
+        let mut opened = opened_beside(session, planned)?;
+        opened.retain(|relation| !relation.is_of_extension || self.names.contains(&relation.name));
+        Ok(opened)
+    }
+
+    fn refuse<'o>(&self, opened: impl IntoIterator<Item = &'o OpenedRelation>) -> Result<()> {
+        let names: Vec<&str> = opened.into_iter().map(|relation| relation.printed.as_str()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let more = if names.len() > NAMED_MAX { ", …" } else { "" };
+        let named = names.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "something else was opened than what was planned: {named}{more}; names were given to other tables meanwhile \
+             (a schema that was renamed, a table of the same name earlier on the search path), or a table was attached"
+        );
+        Err(Error::new(ErrorKind::Server, text)
+            .advice("what has come is not to be used; run the export again"))
+    }
+
+    /// Before a session begins with a slice: what it has read so far is told apart from what comes.
+    pub(crate) fn before_slice(
+        &self,
+        session: &mut Session,
+        opened: &mut Opened,
+        reads: Reads,
+    ) -> Result<()> {
+        match reads {
+            Reads::Statements if opened.is_unproven => self.session(session, opened),
+            _ => Ok(()),
+        }
+    }
+
+    /// The slice was read, and its end is confirmed; the last of its rows are not handed out yet.
+    pub(crate) fn after_slice(
+        &self,
+        session: &mut Session,
+        opened: &mut Opened,
+        plan_index: usize,
+        plan: &Plan,
+    ) -> Result<()> {
+        match plan.reads {
+            Reads::Tables => {
+                opened.is_unproven = true;
+                Ok(())
+            }
+            Reads::Trees => self.session(session, opened),
+            Reads::Statements => self.statement(session, opened, plan_index, plan),
+        }
+    }
+
+    /// What a statement has opened: what was planned; and what functions open, but then the same for every slice, and
+    /// nothing that a name in the statement could mean.
+    fn statement(
+        &self,
+        session: &mut Session,
+        opened: &mut Opened,
+        plan_index: usize,
+        plan: &Plan,
+    ) -> Result<()> {
+        let beside = self.opened_beside(session)?;
+        // What functions open for the other slices of somebody else's plan is not known here.
+        self.refuse(beside.iter().filter(|relation| self.is_part || self.names.contains(&relation.name)))?;
+        let oids: BTreeSet<u32> = beside.iter().map(|relation| relation.oid).collect();
+        if plan.n_slices() > 1
+            && let Some(seen) = self.beside.get(plan_index)
+        {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = seen.get_or_insert_with(|| oids.clone());
+            let differing: BTreeSet<u32> = first.symmetric_difference(&oids).copied().collect();
+            drop(seen);
+            if !differing.is_empty() {
+                // What only others have opened has no name here.
+                self.refuse(beside.iter().filter(|relation| differing.contains(&relation.oid)))?;
+                let text = "what functions of the statement read is not the same in all of its slices, so it cannot be \
+                            shown that they belong together";
+                return Err(Error::new(ErrorKind::Server, text)
+                    .advice("read it with one statement: leave out --split-on and --slice-bytes"));
+            }
+        }
+        opened.beside.extend(oids);
+        opened.is_unproven = false;
+        Ok(())
+    }
+
+    /// Before a session ends: nothing was opened beside what is known.
+    pub(crate) fn session(&self, session: &mut Session, opened: &mut Opened) -> Result<()> {
+        let beside = self.opened_beside(session)?;
+        self.refuse(beside.iter().filter(|relation| !opened.beside.contains(&relation.oid)))?;
+        opened.is_unproven = false;
+        Ok(())
+    }
+
+    /// A session is gone, and its locks with it. `has_delivered`: rows of the slice that it read went out.
+    pub(crate) fn lose(&self, opened: &Opened, has_delivered: bool) {
+        if opened.is_unproven || has_delivered {
+            self.is_lost.store(true, Ordering::Release);
+        }
+    }
+
+    /// Before the transaction ends that holds the snapshot: the last of the proof.
+    pub(crate) fn end(&self, keeper: &mut Keeper, plans: &[Arc<Plan>]) -> Result<()> {
+        let Some(planned) = &self.planned else {
+            return Ok(());
+        };
+        let Keeper { session, opened, .. } = keeper;
+        self.session(session, opened)?;
+        let is_by_name = plans.iter().any(|plan| plan.pages.are_by_name());
+        if self.has_namesakes || is_by_name || self.is_lost.load(Ordering::Acquire) {
+            let renamed = renamed_schemas(session, planned)?;
+            if !renamed.is_empty() {
+                let text = format!(
+                    "a schema was renamed, or granted, while its tables were read ({}), so it cannot be shown that every \
+                     statement has read the same tables",
+                    renamed.join(", ")
+                );
+                return Err(Error::new(ErrorKind::Server, text)
+                    .advice("what has come is not to be used; run the export again"));
+            }
+        }
+        let types = plans.iter().flat_map(|plan| plan.columns.iter().map(|column| column.type_oid));
+        let types: BTreeSet<u32> = types.collect();
+        let types: Vec<u32> = types.into_iter().collect();
+        // Text may be made of labels there.
+        let of_relations =
+            if has_statements(plans.iter().map(Arc::as_ref)) { planned.as_slice() } else { &[] };
+        let renamed = renamed_labels(session, &types, of_relations)?;
+        if !renamed.is_empty() {
+            let text = format!(
+                "labels of {} were renamed while values were read, so that one value may have come with two labels",
+                renamed.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Server, text)
+                .advice("what has come is not to be used; run the export again"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether something is read that a user, or a view, has worded.
+fn has_statements<'p>(mut plans: impl Iterator<Item = &'p Plan>) -> bool {
+    plans.any(|plan| plan.reads == Reads::Statements)
+}
+
+/// What readers lock before they read: as their statements name it, so that nothing is locked with it that became a part of a
+/// table after the snapshot.
+fn locks_of_readers(keeper: &Keeper, plans: &[Plan], members: &[Member]) -> Vec<String> {
+    let readable: HashSet<u32> =
+        members.iter().filter(|member| member.is_readable).map(|member| member.oid).collect();
+    let mut locks = Vec::new();
+    let mut seen = HashSet::new();
+    for plan in plans {
+        if plan.relation.is_none() {
+            return keeper.locked.clone();
+        }
+        for (relation, only) in plan.slices.iter().flat_map(|slice| &slice.relations) {
+            if !seen.insert((relation.oid, *only)) {
+                continue;
+            }
+            let quoted = relation.quoted();
+            match only {
+                true if relation.kind == RelationKind::Table && readable.contains(&relation.oid) => {
+                    locks.push(format!("ONLY {quoted}"));
+                }
+                false if keeper.locked.contains(&quoted) => locks.push(quoted),
+                _ => {}
+            }
+        }
+    }
+    locks
+}
