@@ -370,7 +370,8 @@ impl<'a> Crew<'a> {
 
     /// What a reader has read is what was planned, as long as its session is there to say so.
     fn prove(&self, Keeper { session, opened, .. }: &mut Keeper) {
-        if self.shared.cancel.is_requested() {
+        // One that came when all was read has read nothing, and was perhaps told to stop.
+        if !opened.is_unproven() || self.shared.cancel.is_requested() {
             return;
         }
         match self.shared.proof.session(session, opened) {

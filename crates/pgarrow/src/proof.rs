@@ -55,6 +55,13 @@ pub(crate) struct Opened {
     beside: BTreeSet<u32>,
 }
 
+impl Opened {
+    /// Whether it has read what was not looked at since.
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.is_unproven
+    }
+}
+
 impl Proof {
     /// What these plans may open, with what the keeper's session has opened so far. `roots`: what was to be locked.
     ///

@@ -64,6 +64,15 @@ fn the_guarantees_name_tests() {
     }
 }
 
+/// So do the tests that show what holds an export; what nothing holds is said.
+#[test]
+fn what_holds_an_export_names_tests() {
+    let text = read("crates/pgarrow/docs/what-holds-an-export.md");
+    let (n_named, missing) = named_tests(&text);
+    assert!(n_named > 20, "only {n_named} tests are named");
+    assert!(missing.is_empty(), "tests that are not there: {missing:#?}");
+}
+
 #[test]
 fn a_test_that_is_not_there_is_found_out() {
     let here = "pgarrow-testkit/tests/it/documents.rs";
