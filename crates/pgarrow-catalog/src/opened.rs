@@ -52,32 +52,42 @@ pub struct Member {
     pub is_readable: bool,
 }
 
-/// These relations, those below them in their trees, and what views among them are made of: in this snapshot, by OID.
+/// These relations, and those below them in their trees; with `and_of_views`, also what views among them are made of. In this
+/// snapshot, by OID.
 ///
 /// # Errors
 ///
 /// The server's.
-pub fn what_belongs(session: &mut Session, roots: &[u32]) -> Result<Vec<Member>, CatalogError> {
-    let sql = "WITH RECURSIVE tree(oid) AS ( \
-                 SELECT r.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) \
-                 UNION \
-                 SELECT b.oid FROM tree t CROSS JOIN LATERAL ( \
-                   SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) t.oid \
-                   UNION ALL \
-                   SELECT d.refobjid FROM pg_catalog.pg_class v \
-                   JOIN pg_catalog.pg_rewrite w ON w.ev_class OPERATOR(pg_catalog.=) v.oid \
-                     AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'::pg_catalog.name \
-                   JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) w.oid \
-                     AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid \
-                     AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
-                   WHERE v.oid OPERATOR(pg_catalog.=) t.oid AND v.relkind OPERATOR(pg_catalog.=) 'v') AS b(oid)) \
-               SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind, \
-                 pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
-               FROM tree t \
-               JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid \
-               JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-               ORDER BY c.oid";
-    let rows = session.query(sql, &[Some(&array_of(roots))])?;
+pub fn what_belongs(
+    session: &mut Session,
+    roots: &[u32],
+    and_of_views: bool,
+) -> Result<Vec<Member>, CatalogError> {
+    // Who asks for tables alone need not be allowed to read what views depend on.
+    let of_views = "UNION ALL \
+                    SELECT d.refobjid FROM pg_catalog.pg_class v \
+                    JOIN pg_catalog.pg_rewrite w ON w.ev_class OPERATOR(pg_catalog.=) v.oid \
+                      AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'::pg_catalog.name \
+                    JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) w.oid \
+                      AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid \
+                      AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
+                    WHERE v.oid OPERATOR(pg_catalog.=) t.oid AND v.relkind OPERATOR(pg_catalog.=) 'v'";
+    let of_views = if and_of_views { of_views } else { "" };
+    let sql = format!(
+        "WITH RECURSIVE tree(oid) AS ( \
+           SELECT r.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) \
+           UNION \
+           SELECT b.oid FROM tree t CROSS JOIN LATERAL ( \
+             SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) t.oid \
+             {of_views}) AS b(oid)) \
+         SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind, \
+           pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+         FROM tree t \
+         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid \
+         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+         ORDER BY c.oid"
+    );
+    let rows = session.query(&sql, &[Some(&array_of(roots))])?;
     rows.iter()
         .map(|row| {
             let kind = match row.text(3) {
@@ -129,7 +139,7 @@ pub fn locked(session: &mut Session, pids: &[i32]) -> Result<Vec<u32>, CatalogEr
 pub struct OpenedRelation {
     /// `pg_class.oid`.
     pub oid: u32,
-    /// As the server prints it now: with its schema, unless the search path finds it.
+    /// Schema and name as they are now, as SQL takes them.
     pub printed: String,
     /// Its name without the schema.
     pub name: String,
@@ -144,24 +154,34 @@ pub struct OpenedRelation {
 /// The server's.
 pub fn opened_beside(session: &mut Session, planned: &[u32]) -> Result<Vec<OpenedRelation>, CatalogError> {
     let sql = format!(
-        "SELECT l.oid::pg_catalog.text, l.oid::pg_catalog.regclass::pg_catalog.text, \
-           EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid OPERATOR(pg_catalog.=) l.oid \
-             AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
-             AND d.deptype OPERATOR(pg_catalog.=) 'e'::pg_catalog.\"char\") \
+        "SELECT l.oid::pg_catalog.text, (pg_catalog.pg_identify_object( \
+             'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, l.oid, 0)).identity \
          FROM ({}) AS l \
          LEFT JOIN pg_catalog.unnest($2::pg_catalog.oid[]) AS p(oid) ON p.oid OPERATOR(pg_catalog.=) l.oid \
          WHERE p.oid IS NULL ORDER BY l.oid",
         locked_relations()
     );
     let rows = session.query(&sql, &[None, Some(&array_of(planned))])?;
-    rows.iter()
-        .map(|row| {
-            let printed = text(row, 1)?;
-            let name = RelationName::parse(&printed).map_or_else(|_| printed.clone(), |name| name.name);
-            let is_of_extension = row.text(2) == Some("t");
-            Ok(OpenedRelation { is_of_extension, oid: parsed(row, 0)?, printed, name })
-        })
-        .collect()
+    let mut opened = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let printed = text(row, 1)?;
+        let name = RelationName::parse(&printed).map_or_else(|_| printed.clone(), |name| name.name);
+        opened.push(OpenedRelation { oid: parsed(row, 0)?, printed, name, is_of_extension: false });
+    }
+    // Most often there are none, and not everybody may ask what belongs to whom.
+    if !opened.is_empty() {
+        let sql = "SELECT DISTINCT d.objid::pg_catalog.text FROM pg_catalog.pg_depend d \
+                   WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
+                     AND d.objid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) \
+                     AND d.deptype OPERATOR(pg_catalog.=) 'e'::pg_catalog.\"char\"";
+        let oids: Vec<u32> = opened.iter().map(|relation| relation.oid).collect();
+        let rows = session.query(sql, &[Some(&array_of(&oids))])?;
+        let of_extensions: Vec<u32> = rows.iter().map(|row| parsed(row, 0)).collect::<Result<_, _>>()?;
+        for relation in &mut opened {
+            relation.is_of_extension = of_extensions.contains(&relation.oid);
+        }
+    }
+    Ok(opened)
 }
 
 /// The schemas of these relations whose row in the catalog somebody has changed since the snapshot was taken: renamed, or

@@ -172,7 +172,7 @@ pub(crate) fn reads_of_key_ranges(
     if slicing.only
         || leaves.is_empty()
         || leaves.len() > LEAVES_OF_RANGE
-        || refusal(session.server_version_num(), relation, &leaves, traits, filter).is_some()
+        || refusal(session.server_version_num(), relation, &leaves, traits, filter, "").is_some()
         || (!is_leaf && row_security_applies(session, relation)?)
     {
         return itself(slicing.only);

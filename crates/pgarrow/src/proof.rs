@@ -89,7 +89,7 @@ impl Proof {
             of_plans.sort_unstable();
             of_plans.dedup();
         }
-        let members = what_belongs(&mut keeper.session, &of_plans)?;
+        let members = what_belongs(&mut keeper.session, &of_plans, has_statements)?;
         keeper.locked_by_readers = locks_of_readers(keeper, plans, &members);
         let proof = Self::of(members, plans.len());
         // What the holder has opened is read by nobody; what is missing in it was looked at.
@@ -107,13 +107,14 @@ impl Proof {
     pub(crate) fn of_slice(
         keeper: &mut Keeper,
         roots: &[u32],
+        and_of_views: bool,
         is_part: bool,
         traits: &ServerTraits,
     ) -> Result<Self> {
         if !traits.is_plain_postgres {
             return Ok(Self::default());
         }
-        let members = what_belongs(&mut keeper.session, roots)?;
+        let members = what_belongs(&mut keeper.session, roots, and_of_views)?;
         let proof = Self { is_part, ..Self::of(members, 1) };
         proof.refuse(&proof.opened_beside(&mut keeper.session)?)?;
         Ok(proof)

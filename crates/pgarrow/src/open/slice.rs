@@ -79,7 +79,10 @@ impl Request {
                 return Err(Error::new(ErrorKind::Options, text));
             }
         }
-        let proof = Proof::of_slice(&mut keeper, &slice.may_open(), slice.of > 1, &traits)?;
+        let proof = {
+            let and_of_views = !slice.opens.is_empty();
+            Proof::of_slice(&mut keeper, &slice.may_open(), and_of_views, slice.of > 1, &traits)?
+        };
         let (columns, subject) = match (&slice.subject, slice.relation()) {
             (SliceSubject::Query(sql), _) => {
                 if Statement::parse(sql)?.n_parameters() > 0 {

@@ -12,7 +12,7 @@ use pgarrow_types::PgColumn;
 
 use crate::options::ExportOptions;
 use crate::planner::select::Selection;
-use crate::planner::{KeySource, Slices, Slicing, key_slices, table_slices};
+use crate::planner::{KeySource, Slices, Slicing, key_slices, reads_of_key_ranges, table_slices};
 use crate::slice::SliceRange;
 use crate::source::Source;
 
@@ -52,7 +52,13 @@ fn plan(session: &mut Session, name: &str, filter: Option<&str>, slicing: &Slici
     let columns = plain(table_columns(session, &relation, slicing.only).unwrap());
     let slices = match slicing.split_on {
         Some(_) => {
-            let source = KeySource::Relation { relation: &relation, only: slicing.only, filter };
+            let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+            let mut leaves = leaves(session, &relation, &names).unwrap();
+            leaves.retain(|leaf| !slicing.only || leaf.relation.oid == relation.oid);
+            let traits = server_traits(session).unwrap();
+            let reads = reads_of_key_ranges(session, &relation, &leaves, &traits, filter, slicing).unwrap();
+            let source =
+                KeySource::Relation { relation: &relation, reads: &reads, only: slicing.only, filter };
             key_slices(session, source, slicing).unwrap()
         }
         None => {
@@ -320,7 +326,8 @@ fn keys_of_every_type() {
     let relation = named(&mut session, "t");
     for (column, word) in [("no", "no column"), ("b", "no column")] {
         let slicing = Slicing { readers: 4, split_on: Some(column.to_owned()), ..Slicing::default() };
-        let source = KeySource::Relation { relation: &relation, only: false, filter: None };
+        let reads = [(relation.clone(), false)];
+        let source = KeySource::Relation { relation: &relation, reads: &reads, only: false, filter: None };
         let error = key_slices(&mut session, source, &slicing).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }
