@@ -73,8 +73,11 @@ impl Trouble {
 
     fn cells(&self) -> [String; 4] {
         let of = |side: &Option<String>| side.as_deref().map_or_else(|| "-".to_owned(), shortened);
-        let remark = self.remark();
-        let cells = [self.column.clone(), of(&self.pg_type), of(&self.arrow_type), remark.trim().to_owned()];
+        let remark = match &self.why {
+            Why::Unknown { .. } => format!("the table has no such column{}", self.remark()),
+            _ => self.remark(),
+        };
+        let cells = [self.column.clone(), of(&self.pg_type), of(&self.arrow_type), remark];
         cells.map(|cell| escape_control(&cell))
     }
 }
@@ -146,7 +149,7 @@ mod tests {
         );
         let expected = [
             "column  in the table              in the data  what is wrong",
-            "nmae    -                         Utf8         (did you mean \"name\"?)",
+            "nmae    -                         Utf8         the table has no such column (did you mean \"name\"?)",
             "id      integer                   Utf8         text is no number",
             "ü\\u{a}  timestamp with time zone  -            must not be NULL, and has no default",
         ];

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Make, Read, batch, expected, names, rows, rows_in_order, schema};
 use crate::error::SinkErrorKind;
 use crate::folder::OutputFolder;
+use crate::manifest::MANIFEST;
 use crate::outputs::{FolderOptions, Outputs};
 
 pub(super) fn check(make: Make<'_>, read: Read<'_>) {
@@ -34,7 +35,7 @@ fn files_end_when_they_are_large(make: Make<'_>, read: Read<'_>) {
         let n_files = written.files.len();
         assert!((2..=10).contains(&n_files), "{n_files}");
         let files: Vec<_> = written.files.iter().map(|file| file.path.clone().unwrap()).collect();
-        assert_eq!(names(path), files.iter().map(|file| name_of(file)).collect::<Vec<_>>());
+        assert_eq!(data(path), files.iter().map(|file| name_of(file)).collect::<Vec<_>>());
         assert!(name_of(&files[1]).starts_with("part-00001."), "{files:?}");
         for file in &written.files {
             let path = file.path.as_deref().unwrap();
@@ -46,7 +47,7 @@ fn files_end_when_they_are_large(make: Make<'_>, read: Read<'_>) {
         let rows: Vec<_> = files.iter().flat_map(|file| rows_in_order(read, file)).collect();
         assert_eq!(rows, expected(0..20_000));
     }
-    for name in names(&paths[0]) {
+    for name in data(&paths[0]) {
         let [one, two] = paths.each_ref().map(|path| std::fs::read(path.join(&name)).unwrap());
         assert!(one == two, "{name} differs");
     }
@@ -81,7 +82,7 @@ fn without_rows_there_is_one_file(make: Make<'_>, read: Read<'_>) {
     let written = sink.commit().unwrap();
     assert_eq!((written.rows, written.files.len()), (0, 1));
     assert_eq!(read(written.files[0].path.as_deref().unwrap()).0, schema());
-    assert_eq!(names(&path).len(), 1);
+    assert_eq!(data(&path).len(), 1);
 }
 
 fn many_sinks_share_a_folder(make: Make<'_>, read: Read<'_>) {
@@ -107,9 +108,9 @@ fn many_sinks_share_a_folder(make: Make<'_>, read: Read<'_>) {
     // A table that failed: its file goes, the others stay.
     drop(make(in_folder("c.x", FolderOptions::default()), schema()).unwrap());
     folder.publish().unwrap();
-    assert_eq!(names(&path), ["a.x", "b-00000.x", "b-00001.x"]);
+    assert_eq!(data(&path), ["a.x", "b-00000.x", "b-00001.x"]);
     let paths = files.iter().map(|file| file.path.clone().unwrap()).collect::<Vec<_>>();
-    assert_eq!(paths, names(&path).iter().map(|name| path.join(name)).collect::<Vec<_>>());
+    assert_eq!(paths, data(&path).iter().map(|name| path.join(name)).collect::<Vec<_>>());
     assert_eq!(rows(read, &paths[0]), expected(0..20));
     assert_eq!(rows(read, &paths[2]), expected(10..20));
 }
@@ -125,6 +126,13 @@ fn dropped_without_commit_leaves_nothing(make: Make<'_>) {
     drop(sink);
     drop(part);
     assert!(names(parent.path()).is_empty());
+}
+
+/// The files of a published folder beside its manifest, which every one has.
+fn data(folder: &Path) -> Vec<String> {
+    let (manifests, data): (Vec<_>, Vec<_>) = names(folder).into_iter().partition(|name| name == MANIFEST);
+    assert_eq!(manifests.len(), 1);
+    data
 }
 
 fn name_of(path: &Path) -> String {
