@@ -28,13 +28,14 @@ fn small_slices(readers: usize) -> ExportOptions {
 
 /// Reads all of it; at the batches with these numbers, somebody else runs these statements.
 fn read_while(run: Run, database: &Database, meanwhile: &[(usize, &str)]) -> Result<Vec<RecordBatch>, Error> {
-    let (n_batches, batches) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let batches = Mutex::new(Vec::new());
     run.for_each_concurrently(|batch| {
-        let number = n_batches.fetch_add(1, Ordering::SeqCst);
-        for (_, sql) in meanwhile.iter().filter(|(at, _)| *at == number) {
+        // One at a time: nobody reads on while the names change, and they change in this order.
+        let mut batches = batches.lock().unwrap();
+        for (_, sql) in meanwhile.iter().filter(|(at, _)| *at == batches.len()) {
             database.client().batch_execute(sql).unwrap();
         }
-        batches.lock().unwrap().push(batch);
+        batches.push(batch);
         Ok(())
     })?;
     Ok(batches.into_inner().unwrap())
@@ -205,11 +206,13 @@ fn a_table_that_comes_earlier_on_the_search_path() {
         let here = source(&database);
         let run = here.query("SELECT * FROM q").options(options).open().unwrap();
         assert!(run.plan().n_slices() > 2, "{}", run.plan().slicing());
-        let (n_batches, n_rows) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (n_batches, n_rows) = (Mutex::new(0), AtomicUsize::new(0));
         let result = run.for_each_concurrently(|batch| {
             n_rows.fetch_add(batch.num_rows(), Ordering::SeqCst);
-            let number = n_batches.fetch_add(1, Ordering::SeqCst);
-            for (_, sql) in meanwhile.iter().filter(|(at, _)| *at == number) {
+            // One at a time: nobody reads on meanwhile.
+            let mut number = n_batches.lock().unwrap();
+            *number += 1;
+            for (_, sql) in meanwhile.iter().filter(|(at, _)| *at == *number - 1) {
                 // Whoever has it open is waited for in vain.
                 let _ = database.client().batch_execute(&format!("SET lock_timeout = '50ms'; {sql}"));
             }
@@ -265,10 +268,13 @@ fn a_part_that_is_attached_while_ranges_of_a_key_are_read() {
                 };
                 let run = extract.options(options).open().unwrap();
                 assert!(run.plan().n_slices() > 2, "{}", run.plan().slicing());
-                let (n_batches, n_rows) = (AtomicUsize::new(0), AtomicUsize::new(0));
+                let (n_batches, n_rows) = (Mutex::new(0), AtomicUsize::new(0));
                 let result = run.for_each_concurrently(|batch| {
                     n_rows.fetch_add(batch.num_rows(), Ordering::SeqCst);
-                    match n_batches.fetch_add(1, Ordering::SeqCst) {
+                    // One at a time: nobody reads on meanwhile.
+                    let mut number = n_batches.lock().unwrap();
+                    *number += 1;
+                    match *number - 1 {
                         1 => database.client().batch_execute(attach).unwrap(),
                         30 if with_detach => drop(database.client().batch_execute(detach)),
                         _ => {}

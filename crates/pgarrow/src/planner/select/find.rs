@@ -117,8 +117,9 @@ impl Selection {
         };
         let (leaf, only) = match part.slice.relations.as_slice() {
             [(leaf, only)] => (leaf, *only),
-            // A row by its number is one of the leaves', in their order.
-            _ if test.is_none() => return None,
+            leaves if test.is_none() => {
+                return self.show_of_leaves(relation, leaves, filter, part, &end, place_alone);
+            }
             _ => (relation, false),
         };
         let has_tids = matches!(
@@ -152,6 +153,36 @@ impl Selection {
         };
         let table = leaf.quoted();
         Some(format!("SELECT {list} FROM {only}{table}{alias}{}{end}", super::where_clause(&conditions)))
+    }
+
+    /// A row by its number in several leaves, which are read in their order.
+    fn show_of_leaves(
+        &self,
+        relation: &Relation,
+        leaves: &[(Relation, bool)],
+        filter: Option<String>,
+        part: &Part,
+        end: &str,
+        place_alone: bool,
+    ) -> Option<String> {
+        let mut conditions = match &part.slice.range {
+            range @ SliceRange::Key { column, .. } => bounds(range, &quote_identifier(column)),
+            SliceRange::Whole | SliceRange::Pages { .. } => Vec::new(),
+        };
+        conditions.extend(filter);
+        // By name: leaves may have their columns in another order.
+        let names = self.columns.iter().map(|item| format!(", {}", quote_identifier(&item.name)));
+        let names = if place_alone { String::new() } else { names.collect() };
+        let alias = quote_identifier(&relation.name);
+        let of_leaf = |(leaf, only): &(Relation, bool)| {
+            let (only, condition) = (if *only { "ONLY " } else { "" }, super::where_clause(&conditions));
+            format!(
+                "SELECT tableoid::regclass, ctid{names} FROM {only}{} AS {alias}{condition}",
+                leaf.quoted()
+            )
+        };
+        let text = leaves.iter().map(of_leaf).collect::<Vec<_>>().join(" UNION ALL ") + end;
+        (text.len() <= QUERY_BYTES_MAX).then_some(text)
     }
 
     fn show_of_query(&self, query: &str, part: &Part, mark: Mark<'_>) -> Option<String> {

@@ -186,12 +186,24 @@ impl Held {
     }
 }
 
+/// An error without its place, which COPY and pages count differently: that it is the same row is shown by the batches before.
+fn reason(error: &str) -> (&str, &str) {
+    let (what, rest) = error.split_once(", row ").unwrap_or((error, ""));
+    let why = rest.split_once(": ").map_or(rest, |(_place, why)| why);
+    (
+        what,
+        ["; rows like it: ", "; it is this row"]
+            .iter()
+            .fold(why, |why, end| why.split(end).next().unwrap_or(why)),
+    )
+}
+
 /// `Err` says what differs.
 fn compared(copy: &Taken, pages: &Taken, way: &Way) -> Result<Compared, String> {
     let error = match (&copy.end, &pages.end) {
         (Ok(_), Ok(_)) => None,
         // Of several readers' errors, one is told: whose comes first is chance.
-        (Err(copy), Err(pages)) if copy == pages || way.readers > 1 => Some(copy.clone()),
+        (Err(copy), Err(pages)) if reason(copy) == reason(pages) || way.readers > 1 => Some(copy.clone()),
         (copy, pages) => {
             let said = |end: &Result<Report, String>| match end {
                 Ok(report) => format!("{} rows", report.rows),

@@ -29,7 +29,7 @@ fn pages_that_hold_little_of_what_is_wanted_are_not_read() {
         &format!(
             "CREATE TABLE wide AS SELECT {} FROM generate_series(1, 4000) AS g; \
              CREATE TABLE bloated AS SELECT g AS id, repeat('x', 100) AS t FROM generate_series(1, 20000) AS g; \
-             CREATE TABLE counted AS SELECT * FROM bloated; CREATE TABLE uncounted AS SELECT * FROM wide; \
+             CREATE TABLE counted AS SELECT * FROM bloated; CREATE TABLE uncounted WITH (autovacuum_enabled = false) AS SELECT * FROM wide; \
              DELETE FROM bloated WHERE id % 60 <> 0; {FUNCTION}",
             columns.join(", ")
         ),
