@@ -252,8 +252,8 @@ fn not_synced_again(calls: &[Call]) -> Result<(), String> {
     let failed = calls.iter().position(|call| call.name == "fsync" && call.text.contains("(INJECTED)"));
     let Some(failed) = failed else { return Ok(()) };
     let is_of_report = |place: usize| {
-        let last = calls[failed..place].iter().rfind(|call| call.name.starts_with("rename"));
-        last.is_some_and(|call| call.text.contains("r.json"))
+        let before = calls[failed + 1..place].iter().rfind(|call| call.name == "fsync");
+        before.is_some_and(|call| call.path().contains("/.r.json."))
     };
     let again = (failed + 1..calls.len()).find(|&place| {
         let call = &calls[place];
