@@ -80,6 +80,8 @@ fn decoders_do_no_io_spawn_nothing_and_read_no_clock() {
 /// so, and must not have examples that nobody would run.
 #[test]
 fn a_crate_without_doctests_has_no_examples_to_run() {
+    /// What rustdoc takes for Rust, as does nothing at all.
+    const RUST: [&str; 5] = ["rust", "no_run", "ignore", "should_panic", "compile_fail"];
     for package in packages() {
         let manifest = read(package.folder.join("Cargo.toml"));
         if !manifest.contains("doctest = false") {
@@ -94,7 +96,8 @@ fn a_crate_without_doctests_has_no_examples_to_run() {
                     continue;
                 };
                 is_open = !is_open;
-                assert!(!is_open || language == "text", "{}: an example that is not run", relative(&file));
+                let is_rust = language.is_empty() || language.split(',').any(|word| RUST.contains(&word));
+                assert!(!is_open || !is_rust, "{}: an example that is not run", relative(&file));
             }
         }
     }
