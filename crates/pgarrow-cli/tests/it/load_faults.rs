@@ -221,13 +221,15 @@ fn timeouts_of_the_target() {
     let before = fingerprint(&place.database, "t");
     // Those of role and database are for statements of people.
     let name = place.database.name();
-    place.database.execute(&format!("ALTER DATABASE {name} SET statement_timeout = '1ms'"));
+    // Who comes after that has a millisecond, too.
+    let mut early = place.database.client();
+    early.batch_execute(&format!("ALTER DATABASE {name} SET statement_timeout = '1ms'")).unwrap();
     for setting in ["statement_timeout=1ms", "STATEMENT_TIMEOUT=1ms"] {
         let ran = place.load(&["rows.arrows", "--into", "t", "--set", setting]);
         ran.assert_refused(4, &["57014", "statement timeout"]);
         assert_ended(&place.database);
     }
-    place.database.execute(&format!("ALTER DATABASE {name} RESET statement_timeout"));
+    early.batch_execute(&format!("ALTER DATABASE {name} RESET statement_timeout")).unwrap();
     assert_eq!(fingerprint(&place.database, "t"), before);
     // A lock that somebody else has.
     let mut client = place.database.client();
@@ -236,9 +238,9 @@ fn timeouts_of_the_target() {
     let ran = place.load(&["rows.arrows", "--into", "t", "--lock-timeout", "1s"]);
     ran.assert_refused(4, &["55P03", "public.t"]);
     transaction.rollback().unwrap();
-    place.database.execute(&format!("ALTER DATABASE {name} SET statement_timeout = '1ms'"));
+    early.batch_execute(&format!("ALTER DATABASE {name} SET statement_timeout = '1ms'")).unwrap();
     place.load(&["rows.arrows", "--into", "t"]).assert_success();
-    place.database.execute(&format!("ALTER DATABASE {name} RESET statement_timeout"));
+    early.batch_execute(&format!("ALTER DATABASE {name} RESET statement_timeout")).unwrap();
     assert_eq!(fingerprint(&place.database, "t").0, 51_000);
 }
 
