@@ -81,7 +81,8 @@ impl std::fmt::Display for FrameError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "lost sync with the server: message {} claims a length of {} bytes (4 to {} are possible)",
+            "lost sync with the server: message {} claims a length of {} bytes (4 to {} are possible); a pooler that \
+             ends a connection in the middle of a message leaves such bytes",
             Tag(self.tag),
             self.length,
             self.length_max

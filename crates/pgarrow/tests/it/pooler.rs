@@ -264,15 +264,23 @@ fn a_pooler_that_ends_in_the_middle() {
     let error = interfere("pool_mode = transaction", |bouncer, database| {
         bouncer.console(&format!("KILL \"{}\"", database.name()));
     });
-    assert!(matches!(error.kind(), ErrorKind::Connection | ErrorKind::Server), "{error}");
+    assert!(is_end(&error), "{error}");
+}
+
+/// Whether an error is one that PgBouncer's end of a connection can leave.
+///
+/// It writes its own error wherever it is, also into the middle of a message. This is then a row that makes no sense,
+/// or a length that cannot be: it used to fail these tests every now and then.
+fn is_end(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Connection | ErrorKind::Server | ErrorKind::Protocol)
 }
 
 #[test]
 fn a_pooler_whose_own_time_for_queries_is_up() {
     require!(Capability::PrivateServer, Capability::PgBouncer);
     let error = interfere("pool_mode = transaction\nquery_timeout = 2", |_, _| {});
-    assert!(matches!(error.kind(), ErrorKind::Connection | ErrorKind::Server), "{error}");
-    assert!(error.to_string().contains("query_timeout"), "{error}");
+    assert!(is_end(&error), "{error}");
+    assert!(error.kind() != ErrorKind::Server || error.to_string().contains("query_timeout"), "{error}");
 }
 
 #[test]
