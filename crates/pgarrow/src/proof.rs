@@ -161,8 +161,7 @@ impl Proof {
             "something else was opened than what was planned: {named}{more}; names were given to other tables meanwhile \
              (a schema that was renamed, a table of the same name earlier on the search path), or a table was attached"
         );
-        Err(Error::new(ErrorKind::Server, text)
-            .advice("what has come is not to be used; run the export again"))
+        Err(not_to_be_used(text))
     }
 
     /// Before a session begins with a slice: what it has read so far is told apart from what comes.
@@ -261,8 +260,7 @@ impl Proof {
                      statement has read the same tables",
                     renamed.join(", ")
                 );
-                return Err(Error::new(ErrorKind::Server, text)
-                    .advice("what has come is not to be used; run the export again"));
+                return Err(not_to_be_used(text));
             }
         }
         let types = plans.iter().flat_map(|plan| plan.columns.iter().map(|column| column.type_oid));
@@ -277,11 +275,14 @@ impl Proof {
                 "labels of {} were renamed while values were read, so that one value may have come with two labels",
                 renamed.join(", ")
             );
-            return Err(Error::new(ErrorKind::Server, text)
-                .advice("what has come is not to be used; run the export again"));
+            return Err(not_to_be_used(text));
         }
         Ok(())
     }
+}
+
+fn not_to_be_used(text: String) -> Error {
+    Error::new(ErrorKind::Server, text).advice("what has come is not to be used; run the export again")
 }
 
 /// Whether something is read that a user, or a view, has worded.
