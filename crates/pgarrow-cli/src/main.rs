@@ -11,8 +11,8 @@
 //!                           │ log  events beside what is said
 //!                                  demo ───────────┘
 //! ```
-#![forbid(unsafe_code)]
 
+mod allocator;
 mod console;
 mod demo;
 mod destination;
@@ -46,11 +46,8 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::{Command, Flags};
 
-/// Batches are large buffers that come and go; the system's allocator returns each to the kernel and gets it back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::give_back_soon();
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) => return pages::usage(&error),
