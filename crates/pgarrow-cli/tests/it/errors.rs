@@ -92,7 +92,7 @@ fn a_wrong_password_is_said_and_not_repeated() {
     );
     let ran = export(&without, &[]);
     assert_eq!(ran.code, Some(4), "{ran:?}");
-    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let lines = ran.said();
     assert_eq!(lines[0], format!("pgarrow: warning: {warning}"));
     assert!(
         lines.len() == 2 && lines[1].contains("asks for a password") && lines[1].contains(&warning),
@@ -395,7 +395,7 @@ fn what_is_wrong_with_many_tables_is_said_at_once() {
     ];
     let choices = ["--unknown-types", "error", "--column", "no:text"];
     let ran = export(&[&["--schema", "s"][..], &choices].concat());
-    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let lines = ran.said();
     assert_eq!(lines[0], "pgarrow: 7 problems, and nothing was read:", "{}", ran.stderr);
     assert_eq!(lines.len(), 8, "{}", ran.stderr);
     for says in of_schema {
@@ -420,7 +420,7 @@ fn what_is_wrong_with_many_tables_is_said_at_once() {
         "-t",
         "s.odd.too.many",
     ]);
-    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let lines = ran.said();
     assert_eq!(lines[0], "pgarrow: 4 problems, and nothing was read:", "{}", ran.stderr);
     for says in [
         "there is no table \"s\".\"nowhere\"",
@@ -436,7 +436,7 @@ fn what_is_wrong_with_many_tables_is_said_at_once() {
     let ran = export(&["-t", "s.good", "-t", "s.secret"]);
     ran.assert_refused(4, &["permission denied for table s.secret"]);
     let ran = export(&["-t", "s.odd", "--unknown-types", "error"]);
-    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(2), 3), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.said().len()), (Some(2), 3), "{}", ran.stderr);
     assert!(place.names().is_empty(), "{:?}", place.names());
 
     // A hundred are cut short; and without any, everything is read.
@@ -444,7 +444,7 @@ fn what_is_wrong_with_many_tables_is_said_at_once() {
         (0..100).map(|number| format!("CREATE TABLE s.t{number} (a aclitem);")).collect();
     place.database.execute(&tables.join(" "));
     let ran = place.export(&["--schema", "s", "--unknown-types", "error", "-o", "out/"]);
-    assert_eq!(ran.stderr.lines().count(), 52, "{}", ran.stderr);
+    assert_eq!(ran.said().len(), 52, "{}", ran.stderr);
     assert!(ran.stderr.contains("\n  and ") && ran.stderr.ends_with(" more\n"), "{}", ran.stderr);
     export(&["-t", "s.good", "-t", "s.odd"]).assert_success();
     assert_eq!(place.names(), ["out"]);

@@ -72,7 +72,7 @@ fn what_was_exported_comes_back_by_every_format() {
         place.database.execute("DROP TABLE IF EXISTS back");
         let ran = place.load(&[file, "--into", "back", "--mode", "create"]);
         ran.assert_success();
-        let first = ran.stderr.lines().next().unwrap();
+        let first = ran.said()[0];
         assert!(
             first.starts_with("public.back: 20,001 rows, ") && first.contains(" to the server in "),
             "{first}"

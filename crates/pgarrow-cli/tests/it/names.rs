@@ -193,7 +193,7 @@ fn many_columns_that_do_not_fit_are_a_table() {
     let load = ["load", "x.arrow", "--target", place.database.url(), "--into", "t"];
     let ran = run(command(place.folder.path()).args(load));
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let lines = ran.said();
     assert_eq!(
         lines[0], "pgarrow: this cannot be loaded into public.t: 5 columns do not fit",
         "{}",

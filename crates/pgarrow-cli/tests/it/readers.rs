@@ -263,7 +263,7 @@ fn a_run_says_where_its_time_went() {
     assert!(limits.contains(&report["limit"].as_str().unwrap()), "{report}");
     // One reader and no time: nothing to explain.
     let ran = place.export(&["-q", "select 1", "--to", "none"]);
-    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.said().len(), 1, "{}", ran.stderr);
 }
 
 #[test]
