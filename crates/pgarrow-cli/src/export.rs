@@ -124,7 +124,7 @@ fn load_one(
     console: &Console,
     signals: &Signals,
 ) -> Result<(Report, Option<LoadReport>), Failure> {
-    let load = load.with_opaque(run.plan().opaque().clone()).fed_by(&run);
+    let load = load.with_opaque(run.plan().opaque().clone()).fed_by(run.holders());
     let loading = load.open(Arc::clone(run.schema()))?;
     loading.warnings().iter().for_each(|warning| console.warn(warning));
     let of_load = Arc::clone(loading.progress());

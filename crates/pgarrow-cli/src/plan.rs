@@ -92,7 +92,7 @@ fn plan_all(
     let load = match (load, &planned) {
         (Some(load), Planned::One(run)) => {
             let plan = run.plan();
-            let load = load.with_opaque(plan.opaque().clone()).fed_by(run);
+            let load = load.with_opaque(plan.opaque().clone()).fed_by(run.holders());
             let loading = load.open(Arc::clone(plan.schema()))?;
             loading.warnings().iter().for_each(|warning| console.warn(warning));
             let text = load::planned(&loading, plan.subject(), None);

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use pgarrow::{Cancel, Error, ErrorKind, Result};
 use pgarrow_catalog::RelationName;
 use pgarrow_protocol::Session;
+use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 use pgarrow_sink::check_batch;
 
 pub(crate) use allowed::restarted;

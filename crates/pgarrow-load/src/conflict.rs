@@ -1,8 +1,8 @@
 //! `ON CONFLICT`: what becomes of rows whose key is there already.
 
-use pgarrow::{Error, ErrorKind, Result, quote_identifier};
-use pgarrow_catalog::{Identity, TargetColumn, UniqueKey, unique_keys};
+use pgarrow_catalog::{Identity, TargetColumn, UniqueKey, quote_identifier, unique_keys};
 use pgarrow_protocol::{Row, Session};
+use pgarrow_session::{Error, ErrorKind, Result};
 
 use crate::options::{LoadMode, LoadOptions, OnConflict};
 use crate::target::Target;

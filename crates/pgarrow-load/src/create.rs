@@ -3,9 +3,11 @@
 use std::fmt::Write;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
-use pgarrow::{Error, ErrorKind, Result, quote_identifier};
-use pgarrow_catalog::{Relation, RelationName, quote_literal, relation, resolve, type_by_name};
+use pgarrow_catalog::{
+    Relation, RelationName, quote_identifier, quote_literal, relation, resolve, type_by_name,
+};
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result};
 
 use crate::names::{is_alone_held, replaced};
 use crate::options::{LoadOptions, TypesFrom};

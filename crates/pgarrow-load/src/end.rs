@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, ProcessUsage, Result, per_second};
 use pgarrow_protocol::Session;
+use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, ProcessUsage, Result, per_second};
 
 use crate::batchwise::Batchwise;
 use crate::lane::{LaneTally, Shared};

@@ -5,8 +5,9 @@
 //! fills the table, with the row's number. Of money and intervals there are more ways to write them, and these are looked
 //! at in themselves.
 
-use pgarrow::{Result, quote_identifier};
+use pgarrow_catalog::quote_identifier;
 use pgarrow_protocol::Session;
+use pgarrow_session::Result;
 use pgarrow_types::{DeclaredType, NumericType, PgType};
 
 /// What the CHECKs' names begin with.

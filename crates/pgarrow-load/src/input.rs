@@ -25,8 +25,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
-use pgarrow::{Cancel, Error, ErrorKind, Result};
 use pgarrow_catalog::RelationName;
+use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 
 pub use place::InputFormat;
 use place::Place;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use pgarrow::{Error, ErrorKind, Result};
 use pgarrow_encode::{EncodeError, ValueError};
+use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_sink::{Stop, check_batch};
 
 use crate::plan::Plan;

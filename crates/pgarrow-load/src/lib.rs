@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Load ──open(schema)──▶ Loading ──write(batch)…──▶ finish() ──▶ LoadReport
-//!      └fed_by(run)           └──into_sink()──▶ LoadSink, for pgarrow::Run::write_to: from server to server
+//!      └fed_by(holders)       └──into_sink()──▶ LoadSink, for Run::write_to of an export: from server to server
 //!  input::Input::open(files): schema, batches
 //! ```
 //!

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arrow_schema::SchemaRef;
-use pgarrow::{Cancel, Config, IdleSession, OpaqueColumns, Result, Run};
 use pgarrow_catalog::RelationName;
-use pgarrow_protocol::Session;
+use pgarrow_protocol::{Config, Session};
+use pgarrow_session::{Cancel, Holders, IdleSession, Result};
+use pgarrow_types::OpaqueColumns;
 
 use crate::loading::Loading;
 use crate::options::{LoadMode, LoadOptions, TypesFrom};
@@ -34,7 +35,7 @@ impl Load {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`](pgarrow::ErrorKind::Options) for texts that cannot be used.
+    /// [`ErrorKind::Options`](pgarrow_session::ErrorKind::Options) for texts that cannot be used.
     pub fn into(conninfo: &str, table: &str) -> Result<Self> {
         let config = Config::parse(Some(conninfo).filter(|text| !text.trim().is_empty()))?;
         Self::with_config(config, table, Cancel::new())
@@ -44,7 +45,7 @@ impl Load {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`](pgarrow::ErrorKind::Options) for a name that cannot be used.
+    /// [`ErrorKind::Options`](pgarrow_session::ErrorKind::Options) for a name that cannot be used.
     pub fn with_config(config: Config, table: &str, cancel: Cancel) -> Result<Self> {
         let (name, options) = (RelationName::parse(table)?, LoadOptions::default());
         Ok(Self { config, cancel, name, options, idle: Arc::default() })
@@ -58,7 +59,7 @@ impl Load {
     }
 
     /// Which columns of an export into this table need not be decoded, since the table has the same types and takes the
-    /// same bytes: for [`ExportOptions::with_opaque`](pgarrow::ExportOptions::with_opaque). Connects, and looks at the
+    /// same bytes: for `ExportOptions::with_opaque`. Connects, and looks at the
     /// table; [`open`](Self::open) goes on with the connection, if it still works.
     ///
     /// None for a table that is made of Arrow's types, and where rejected rows are to be read by somebody.
@@ -108,17 +109,17 @@ impl Load {
     }
 
     /// The columns of the batches hold the binary form of values of these types, where another server sent it: what
-    /// [`Plan::opaque`](pgarrow::Plan::opaque) says of an export that was told [`opaque_columns`](Self::opaque_columns).
+    /// `Plan::opaque` says of an export that was told [`opaque_columns`](Self::opaque_columns).
     /// Nothing that a schema says makes a column one of them.
     pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
         self.options.opaque = columns;
         self
     }
 
-    /// Of the rows of this export, which may read the very table that they go into. Where such a load would wait for a lock
-    /// of the export itself, it is refused when it is opened.
-    pub fn fed_by(mut self, run: &Run) -> Self {
-        self.options.holders = Some(run.holders());
+    /// Of the rows of an export whose locks these sessions hold (`Run::holders`), and which may read the very table that they
+    /// go into. Where such a load would wait for a lock of the export itself, it is refused when it is opened.
+    pub fn fed_by(mut self, holders: Holders) -> Self {
+        self.options.holders = Some(holders);
         self
     }
 

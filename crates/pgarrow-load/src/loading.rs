@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
-use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, Result};
 use pgarrow_catalog::RelationName;
 use pgarrow_protocol::Session;
+use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Result};
 
 use crate::batchwise::{Batchwise, restarted};
 use crate::end::{End, bring_on};

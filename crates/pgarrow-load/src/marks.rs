@@ -12,9 +12,9 @@
 mod key;
 mod trust;
 
-use pgarrow::{Error, ErrorKind, Result, quote_identifier, without_read_timeout};
-use pgarrow_catalog::{CatalogError, Relation, RelationName, resolve};
+use pgarrow_catalog::{CatalogError, Relation, RelationName, quote_identifier, resolve};
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
 
 pub(crate) use key::{Stamp, restart_key};
 

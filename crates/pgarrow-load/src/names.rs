@@ -18,9 +18,9 @@
 //! savepoint has left no locks, and a table that was dropped or renamed has another name: where a load does so, the row of the
 //! schema has to be the same.
 
-use pgarrow::{Error, ErrorKind, Result};
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_protocol::{Row, Session};
+use pgarrow_session::{Error, ErrorKind, Result};
 
 /// What this session has locked, by relation and mode. Relations that all databases share are none of a load's.
 const OWN: &str = "own AS (SELECT l.relation, l.mode FROM pg_catalog.pg_locks l \

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use pgarrow::{Holders, OpaqueColumns};
 use pgarrow_encode::Conversions;
+use pgarrow_session::Holders;
+use pgarrow_types::OpaqueColumns;
 use serde::Serialize;
 
 /// What becomes of the rows that the target has, and whether it is made.
@@ -192,7 +193,7 @@ impl LoadOptions {
     /// With each commit the number of rows that are done is written to the table `pgarrow_load_marks` in the target's
     /// schema, which is made if it is missing. A later load with the key skips so many rows of its data, which must be the
     /// same in the same order; nothing is done if the mark says that all is loaded. That is also the answer after
-    /// [`ErrorKind::OutcomeUnknown`](pgarrow::ErrorKind::OutcomeUnknown): start again. Deleting the mark's row makes it a
+    /// [`ErrorKind::OutcomeUnknown`](pgarrow_session::ErrorKind::OutcomeUnknown): start again. Deleting the mark's row makes it a
     /// new load.
     ///
     /// Two loads of one key at once are refused, by an advisory lock of the session. Behind a pooler that takes sessions

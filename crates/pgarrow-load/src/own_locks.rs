@@ -1,9 +1,9 @@
 //! Locks of the export whose rows are loaded: it holds them until its rows are taken, so that a load that waits for them
 //! waits for itself. No server sees that: to it, the two are strangers.
 
-use pgarrow::{Error, ErrorKind, Holders, Result};
 use pgarrow_catalog::{Relation, relation as relation_of};
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Holders, Result};
 
 use crate::options::LoadOptions;
 

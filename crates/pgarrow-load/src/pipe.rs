@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, Result};
 use pgarrow_encode::{HEADER, TRAILER};
 use pgarrow_protocol::Session;
+use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Result};
 use pgarrow_sink::Stop;
 
 use crate::insert::{Inserts, insert};

@@ -1,13 +1,13 @@
 //! What becomes of each field: which column, how it is made, and the statements for that.
 
 use arrow_schema::{Field, FieldRef, Schema};
-use pgarrow::{Error, ErrorKind, Result, quote_identifier, without_read_timeout};
-use pgarrow_catalog::{TargetColumn, format_types, meant};
+use pgarrow_catalog::{TargetColumn, format_types, meant, quote_identifier};
 use pgarrow_encode::{
     Conversions, EncodeError, Encoder, RefusalKind, RowEncoder, Target as ColumnTarget, TypeTarget,
     make_encoder,
 };
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
 use pgarrow_types::{ColumnType, DeclaredType, PgType, oid};
 
 use crate::choice::is_of_rejects;
@@ -137,7 +137,7 @@ pub(crate) fn plan(
         let report = |how, field: Option<&Field>| LoadColumnReport {
             name: column.column.column.name.clone(),
             pg_type: column.column.column.type_name.clone(),
-            arrow_type: field.map(|field| pgarrow::arrow_type(field.data_type())),
+            arrow_type: field.map(|field| pgarrow_types::arrow_type(field.data_type())),
             how,
         };
         match found {
@@ -171,7 +171,7 @@ pub(crate) fn plan(
                 Err(why) => troubles.push(Trouble {
                     column: name_of(column),
                     pg_type: Some(column.column.column.type_name.clone()),
-                    arrow_type: Some(pgarrow::arrow_type(field.data_type())),
+                    arrow_type: Some(pgarrow_types::arrow_type(field.data_type())),
                     why,
                 }),
             },
@@ -257,7 +257,7 @@ fn unknown_fields(schema: &Schema, columns: &[TargetColumn], options: &LoadOptio
         } else {
             continue;
         };
-        let arrow_type = Some(pgarrow::arrow_type(field.data_type()));
+        let arrow_type = Some(pgarrow_types::arrow_type(field.data_type()));
         troubles.push(Trouble { column: name.clone(), pg_type: None, arrow_type, why });
     }
     troubles

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{Schema, SchemaRef};
 use arrow_select::interleave::interleave_record_batch;
-use pgarrow::{Error, ErrorKind, Result};
 use pgarrow_encode::ValueError;
 use pgarrow_protocol::{ServerError, Session};
+use pgarrow_session::{Error, ErrorKind, Result};
 
 use crate::pipe::{Copied, Failed, Pipe, ended_before};
 use crate::plan::{Plan, STAGING};

@@ -13,9 +13,9 @@ mod obstacles;
 
 use std::fmt::Write;
 
-use pgarrow::{Error, ErrorKind, Result, quote_identifier, without_read_timeout};
-use pgarrow_catalog::{Relation, RelationKind, quote_literal, relation as relation_of};
+use pgarrow_catalog::{Relation, RelationKind, quote_identifier, quote_literal, relation as relation_of};
 use pgarrow_protocol::{Row, Session};
+use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
 
 use crate::names::{Names, Proof};
 use crate::transaction::server_error;

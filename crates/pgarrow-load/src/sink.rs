@@ -10,7 +10,7 @@ use crate::lane::{Lane, Shared};
 use crate::queue::BUFFER_BYTES;
 use crate::report::LoadReport;
 
-/// A table as the output of an export: [`Run::write_to`](pgarrow::Run::write_to) takes it.
+/// A table as the output of an export: `Run::write_to` takes it.
 ///
 /// The load is to know which export it is of, by [`Load::fed_by`](crate::Load::fed_by).
 ///
@@ -154,7 +154,7 @@ impl Part for LoadPart {
     }
 }
 
-fn sink_error(error: pgarrow::Error) -> SinkError {
+fn sink_error(error: pgarrow_session::Error) -> SinkError {
     SinkError::of(SinkErrorKind::Io, error)
 }
 

@@ -1,12 +1,13 @@
 //! The table that is loaded: found or made, locked, and what its catalog says of its columns.
 
 use arrow_schema::{FieldRef, Schema};
-use pgarrow::{ColumnType, Error, ErrorKind, OpaqueColumns, PgColumn, Result, without_read_timeout};
 use pgarrow_catalog::{
     CatalogError, Relation, RelationKind, RelationName, TargetColumn, WriteAccess, resolve, suggest,
     target_columns, write_access,
 };
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
+use pgarrow_types::{ColumnType, OpaqueColumns, PgColumn};
 
 use crate::choice::is_of_rejects;
 use crate::create::{add_columns, create};

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use pgarrow::{
+use pgarrow_protocol::{Session, TransactionStatus};
+use pgarrow_session::{
     Error, ErrorKind, Result, permission_advice, server_timeout, session_settings, without_read_timeout,
 };
-use pgarrow_protocol::{Session, TransactionStatus};
 
 use crate::exact;
 use crate::options::LoadOptions;

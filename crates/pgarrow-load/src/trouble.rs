@@ -1,6 +1,7 @@
 //! What does not fit between the data and the table, for people: a line, or a table where it is much.
 
-use pgarrow::{Error, ErrorKind, escape_control};
+use pgarrow_protocol::escape_control;
+use pgarrow_session::{Error, ErrorKind};
 
 /// One thing that does not fit.
 #[derive(Debug)]

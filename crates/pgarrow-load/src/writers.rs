@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pgarrow::{Cancel, Error, ErrorKind, Result};
 use pgarrow_protocol::Session;
+use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 use pgarrow_sink::Stop;
 
 pub(crate) use hidden::{name_beside, sweep};

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::cancel::Cancel;
+use pgarrow_session::Cancel;
 
 /// How often somebody who waits for memory looks whether the run was stopped.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);

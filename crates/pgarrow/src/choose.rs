@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use pgarrow_catalog::{ResolvedColumn, TypeNote, meant, quote_identifier};
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::{
     ArrayType, ColumnForm, ColumnOptions, ColumnType, Decimal, DecimalForm, NumericForm, NumericType,
     OpaqueColumns, PgColumn, PgType, TypeOptions, UnknownTypes,
 };
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::options::{ExportOptions, ReadMode};
 use crate::slice::schema_fingerprint;
 

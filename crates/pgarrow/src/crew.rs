@@ -27,12 +27,10 @@ use std::time::{Duration, Instant};
 
 use opening::{Opening, Retired};
 use pgarrow_decode::Effects;
+use pgarrow_session::{Backoff, Cancel, Error, ErrorKind, Result};
 use queue::Queue;
 pub(crate) use watch::Watched;
 
-use crate::backoff::Backoff;
-use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::Keeper;
 use crate::outlet::Outlet;
 use crate::reader::{Attempt, Reader, Shared, Tally, add_effects};

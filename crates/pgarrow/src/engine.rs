@@ -4,19 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgarrow_decode::BatchLimits;
+use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pooled, Result};
 use pgarrow_sink::{Stop, Written};
 
 use crate::budget::Budget;
-use crate::cancel::Cancel;
 use crate::crew::{Crew, Done, Watched};
-use crate::error::{Error, ErrorKind, Result};
-use crate::holders::Impatient;
 use crate::keeper::{Facts, Keeper};
 use crate::options::{ExportOptions, READER_MEMORY_MIN, ReadMode};
 use crate::outlet::{Order, Outlet, Turns};
 use crate::phases::Phases;
 use crate::plan::Plan;
-use crate::pooler::Pooled;
 use crate::proof::Proof;
 use crate::reader::{Progress, Shared, mib, turn_reserve};
 use crate::report::{Report, Summary};

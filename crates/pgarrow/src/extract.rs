@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::background;
-use crate::error::{Error, Result};
+use pgarrow_session::{Error, Result, background};
+
 use crate::options::ExportOptions;
 use crate::plan::Plan;
 use crate::run::{Run, TablesRun};

@@ -15,14 +15,14 @@
 //! is held by a second session, whose open transaction has read no row of it before the snapshot is taken.
 
 use pgarrow_protocol::Session;
+use pgarrow_session::{
+    AttachedSession, Cancel, Error, ErrorKind, Pooled, Result, begin_anew, literal, without_read_timeout,
+};
 
-use crate::cancel::{AttachedSession, Cancel};
-use crate::error::{Error, ErrorKind, Result};
-use crate::locks::{Held, Locked, hold, lock, without_read_timeout};
+use crate::locks::{Held, Locked, hold, lock};
 use crate::options::ExportOptions;
-use crate::pooler::Pooled;
 use crate::proof::Opened;
-use crate::settings::{begin_anew, begin_statements, literal};
+use crate::settings::begin_statements;
 
 /// For whoever may wait for somebody who waits for the export.
 const WAIT_LESS: &str = "SET LOCAL lock_timeout = '10s'";

@@ -2,11 +2,9 @@
 
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_protocol::Session;
+use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Pooled, Result, without_read_timeout};
 
-use crate::cancel::{AttachedSession, Cancel};
-use crate::error::{Error, ErrorKind, Result};
 use crate::options::ExportOptions;
-use crate::pooler::Pooled;
 use crate::settings::begin_statements;
 
 /// Processes that are named when a lock is not to be had, at most.
@@ -130,16 +128,6 @@ fn is_unknown(error: &pgarrow_protocol::Error) -> bool {
     matches!(error.sqlstate(), Some("0A000" | "42601"))
 }
 
-/// Runs what may wait for a lock: a server that waits says nothing for long, and is well. The read timeout is the session's
-/// again afterwards.
-pub fn without_read_timeout<T>(session: &mut Session, run: impl FnOnce(&mut Session) -> T) -> T {
-    let read_timeout = session.read_timeout();
-    session.set_read_timeout(None);
-    let result = run(session);
-    session.set_read_timeout(read_timeout);
-    result
-}
-
 /// The error about a lock that was waited for in vain, with who has it or waits for it. The session is one that can be
 /// asked again, if it can.
 pub(crate) fn in_the_way(session: Option<&mut Session>, error: pgarrow_protocol::Error) -> Error {
@@ -179,7 +167,7 @@ pub(crate) fn hold(
     };
     let mut session = cancel.connect(&pooled.impatient(keeper.config())).map_err(told)?;
     let attached = cancel.attach_last(&session);
-    session.set_read_timeout(pooled.first_answer(options));
+    session.set_read_timeout(pooled.first_answer(options.read_timeout));
     let begin = begin_statements(&mut session, options, false)?;
     session.execute(&begin).map_err(|error| told(pooled.explain(error.into())))?;
     let rows = session.query("SELECT pg_catalog.pg_backend_pid()", &[])?;

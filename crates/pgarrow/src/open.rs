@@ -17,14 +17,12 @@ use pgarrow_catalog::{
     quote_identifier, relation, resolve, server_traits, suggest, table_columns,
 };
 use pgarrow_protocol::{CopyOutStep, Session};
+use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pooled, Result};
 
-use crate::cancel::Cancel;
 use crate::choose::{Chosen, all_exist, choose};
 use crate::engine::{Engine, Job};
-use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Request, What};
 use crate::fewer;
-use crate::holders::Impatient;
 use crate::keeper::{Facts, Keeper};
 use crate::locks::Held;
 use crate::options::{ExportOptions, ReadMode};
@@ -32,7 +30,6 @@ use crate::phases::Phases;
 use crate::plan::{Plan, add_pages, arrow_schema};
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, PageWish, Slices, Slicing, key_slices, reads_of_key_ranges, table_slices};
-use crate::pooler::Pooled;
 use crate::proof::Proof;
 use crate::run::Run;
 use crate::scan::scan;

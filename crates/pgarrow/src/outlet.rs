@@ -4,12 +4,11 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
+use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 use pgarrow_sink::{Part, Sink, SinkError, SinkTimes, Stop, Written};
 
 use crate::budget::{Budget, Lease};
-use crate::cancel::Cancel;
 use crate::crew::Task;
-use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Plan;
 
 /// One reader's way out. Slices come one after another, batches of a slice in their order.

@@ -5,8 +5,7 @@
 use std::fmt::Write;
 
 use pgarrow_catalog::quote_identifier;
-
-use crate::error::{Error, ErrorKind, Result};
+use pgarrow_session::{Error, ErrorKind, Result};
 
 const EXPLAINED: &str = include_str!("pages/explained.sql");
 const INSTALL: &str = include_str!("pages/install.sql");

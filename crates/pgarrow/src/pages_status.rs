@@ -5,10 +5,10 @@ use pgarrow_catalog::{
     page_access, server_traits, table_columns,
 };
 use pgarrow_protocol::Session;
+use pgarrow_session::Result;
 use pgarrow_types::PgColumn;
 use serde::Serialize;
 
-use crate::error::Result;
 use crate::open::known;
 use crate::source::Source;
 

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use arrow_schema::{Schema, SchemaRef};
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_protocol::Session;
+use pgarrow_session::Result;
 use pgarrow_types::{OpaqueColumns, PgColumn, schema};
 use serde::Serialize;
 
 use crate::choose::{Chosen, is_text_for_want_of_a_decimal};
-use crate::error::Result;
 use crate::field_ids::numbered;
 use crate::keeper::Facts;
 use crate::options::ReadMode;

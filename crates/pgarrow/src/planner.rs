@@ -23,11 +23,11 @@ use pgarrow_catalog::{
     Leaf, Relation, RelationKind, RelationSize, ServerTraits, relation_sizes, row_security_applies,
 };
 use pgarrow_protocol::Session;
+use pgarrow_session::Result;
 
 pub(crate) use key::{KeySource, key_slices};
 pub(crate) use pages::{PageTable, PageWish, PlanPages, WantedPages};
 
-use crate::error::Result;
 use crate::slice::SliceRange;
 use cut::{Cut, Piece, cut};
 

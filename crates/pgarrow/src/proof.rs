@@ -21,8 +21,8 @@ use pgarrow_catalog::{
     renamed_labels, renamed_schemas, what_belongs,
 };
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result};
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::Keeper;
 use crate::plan::{Plan, Reads};
 

@@ -19,12 +19,11 @@ use arrow_array::RecordBatch;
 use pgarrow_column::make_column;
 use pgarrow_decode::{BatchLimits, CopyDecoder, Effects, LargeError, LargeSource, Stop};
 use pgarrow_protocol::{CopyOutStep, RowStream, Session};
+use pgarrow_session::{Cancel, Error, ErrorKind, Pooled, Result, is_of_text};
 use pgarrow_types::EncodingPolicy;
 
 use crate::budget::{Budget, Lease, Level, NoRoom};
-use crate::cancel::Cancel;
 use crate::crew::Task;
-use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::Keeper;
 use crate::options::{ExportOptions, ReadMode};
 use crate::outlet::Outlet;
@@ -32,9 +31,8 @@ use crate::phases::{Moment, Phases};
 use crate::plan::Plan;
 use crate::planner::PlannedSlice;
 use crate::planner::select::find::Part;
-use crate::pooler::Pooled;
 use crate::proof::{Opened, Proof};
-use crate::refusal::{decode_error, is_of_damage, is_of_text, stream_error};
+use crate::refusal::{decode_error, is_of_damage, stream_error};
 use crate::report::PagesTally;
 
 /// Of one session: it is there all the time.

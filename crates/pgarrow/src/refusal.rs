@@ -2,12 +2,12 @@
 
 use pgarrow_column::ValueError;
 use pgarrow_decode::DecodeError;
+use pgarrow_session::{Error, ErrorKind, is_of_text};
 use pgarrow_types::{
     DecimalForm, EncodingPolicy, IntervalForm, NumericForm, PgColumn, PgType, TimestampUnit,
 };
 
 use crate::choose::{has, typed};
-use crate::error::{Error, ErrorKind};
 use crate::plan::Plan;
 use crate::planner::select::find::{Mark, Part};
 
@@ -60,11 +60,6 @@ pub(crate) fn stream_error(
         }
         false => error,
     }
-}
-
-/// Whether the server could not convert text to UTF-8: invalid in its encoding, or without a counterpart.
-pub(crate) fn is_of_text(sqlstate: Option<&str>) -> bool {
-    matches!(sqlstate, Some("22021" | "22P05"))
 }
 
 /// Whether the server found a page or an index damaged; it then names a file, and no table.

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgarrow_decode::Effects;
+use pgarrow_session::{ProcessUsage, per_second};
 use pgarrow_sink::Written;
+use pgarrow_types::arrow_type;
 use serde::Serialize;
 
 use crate::budget::Budget;
 use crate::crew::Done;
-use crate::inspect::arrow_type;
 use crate::keeper::Facts;
 use crate::options::ReadMode;
 use crate::phases::{Limit, Phases};
 use crate::plan::Plan;
 use crate::reader::{Progress, Tally};
-use crate::usage::ProcessUsage;
 
 pub use pages::PagesReport;
 pub(crate) use pages::PagesTally;
@@ -311,11 +311,6 @@ impl Report {
         }
         report
     }
-}
-
-/// A rate that JSON can hold: of no time at all, none.
-pub fn per_second(count: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }
 
 fn reader(tally: &Tally) -> ReaderReport {

@@ -6,13 +6,11 @@ use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use pgarrow_session::{Cancel, Error, ErrorKind, Holders, Result};
 use pgarrow_sink::{Sink, SinkError};
 
 use crate::budget::Lease;
-use crate::cancel::Cancel;
 use crate::engine::{Engine, Job};
-use crate::error::{Error, ErrorKind, Result};
-use crate::holders::Holders;
 use crate::outlet::{CallOutlet, QueueOutlet, SinkOutlet, SinkSet};
 use crate::plan::Plan;
 use crate::reader::{Progress, Queued};
@@ -60,7 +58,8 @@ impl Run {
 
     /// Who holds what is read.
     pub fn holders(&self) -> Holders {
-        Holders::of(&self.engine.keeper, &self.engine.job.impatient)
+        let Engine { keeper, job } = &self.engine;
+        Holders::new(keeper.facts.server_start.clone(), keeper.backend_pids(), job.impatient.clone())
     }
 
     /// The slices as tokens, which [`Source::slice`](crate::Source::slice) reads, in other processes too: as long as

@@ -8,10 +8,10 @@
 //! `scale` is NULL for NaN and the infinities, which have no digits; what becomes of them is another choice.
 
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::{Decimal, DecimalForm, NumericForm, NumericType, PgColumn, PgType};
 
 use crate::choose::Chosen;
-use crate::error::{Error, ErrorKind, Result};
 use crate::planner::select::Selection;
 
 /// Columns of one query: each has two results, and a query has 1,664 at most.

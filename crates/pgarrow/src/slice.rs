@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use pgarrow_catalog::{Relation, RelationKind};
+use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::{NumericType, PgColumn, PgType};
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::locks::is_lockable;
 use crate::options::ReadMode;
 use crate::planner::PlannedSlice;

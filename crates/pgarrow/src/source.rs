@@ -3,12 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use pgarrow_protocol::{Config, Session};
+use pgarrow_session::{Cancel, IdleSession, Looked, OldSession, Result, background};
 
-use crate::background;
-use crate::cancel::Cancel;
-use crate::error::Result;
 use crate::extract::{Extract, Tables};
-use crate::idle::{IdleSession, Looked, OldSession};
 use crate::slice::Slice;
 
 /// A PostgreSQL database.

@@ -6,9 +6,8 @@
 use std::io::{ErrorKind as IoErrorKind, Read};
 
 use pgarrow_protocol::Session;
+use pgarrow_session::{AttachedSession, Error, ErrorKind, Result};
 
-use crate::cancel::AttachedSession;
-use crate::error::{Error, ErrorKind, Result};
 use crate::source::Source;
 
 /// Bytes that are asked of the reader of [`Source::copy_in`] at a time.

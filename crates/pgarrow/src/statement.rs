@@ -10,8 +10,9 @@ pub(crate) mod uses;
 
 use std::ops::Range;
 
-use crate::error::{Error, ErrorKind, Result};
 use scanner::{Scanner, TokenKind};
+
+use pgarrow_session::{Error, ErrorKind, Result};
 
 /// One statement.
 #[derive(Clone, Debug, Eq, PartialEq)]

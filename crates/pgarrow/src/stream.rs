@@ -14,9 +14,8 @@ use arrow_schema::{ArrowError, SchemaRef};
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use crate::background;
-use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result};
+use pgarrow_session::{Cancel, Error, ErrorKind, Result, background};
+
 use crate::plan::Plan;
 use crate::reader::{Progress, Queued};
 use crate::run::Run;
@@ -144,17 +143,5 @@ impl Iterator for BatchReader {
 impl RecordBatchReader for BatchReader {
     fn schema(&self) -> SchemaRef {
         self.stream.schema()
-    }
-}
-
-impl From<ArrowError> for Error {
-    fn from(error: ArrowError) -> Self {
-        match error {
-            ArrowError::ExternalError(error) => match error.downcast::<Self>() {
-                Ok(error) => *error,
-                Err(error) => Self::new(ErrorKind::Protocol, error.to_string()),
-            },
-            error => Self::new(ErrorKind::Protocol, error.to_string()),
-        }
     }
 }

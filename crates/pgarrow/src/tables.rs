@@ -8,11 +8,10 @@ use pgarrow_catalog::{
     quote_identifier, relation_sizes, relations_of_schema, resolve_many, suggest, table_columns_of_many,
 };
 use pgarrow_protocol::Session;
+use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 
-use crate::cancel::Cancel;
 use crate::choose::{choose_and_say, not_there};
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Check, TablesRequest};
 use crate::keeper::Keeper;
 use crate::locks::Held;

@@ -1,6 +1,6 @@
 //! Which options go together, and what is left of them for a second start.
 
-use pgarrow::{Error, ErrorKind, Result};
+use pgarrow_session::{Error, ErrorKind, Result};
 
 use crate::marks::Mark;
 use crate::options::{LoadMode, LoadOptions};

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use pgarrow::{Error, ErrorKind, Result};
+use pgarrow_session::{Error, ErrorKind, Result};
 
 use super::{Opened, input_error, ipc_file, ipc_stream, parquet, plain};
 

@@ -5,9 +5,9 @@
 use std::fmt::Write;
 
 use arrow_schema::Schema;
-use pgarrow::{Error, ErrorKind, Result};
 use pgarrow_catalog::quote_literal;
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result};
 
 use super::of_marks;
 use crate::options::{LoadMode, LoadOptions, OnConflict};

@@ -3,8 +3,8 @@
 //! What stands in it decides which rows are left out, and a trigger, rule, default, check or index of it would run with the
 //! rights of whoever loads.
 
-use pgarrow::{Error, ErrorKind, Result};
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result};
 
 use super::TABLE;
 

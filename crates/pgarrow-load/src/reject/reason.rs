@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use pgarrow::escape_control;
-use pgarrow_protocol::ServerError;
+use pgarrow_protocol::{ServerError, escape_control};
 
 use crate::choice::REJECTED;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use pgarrow::{Error, ErrorKind, Result, quote_identifier};
-use pgarrow_catalog::{Relation, quote_literal};
+use pgarrow_catalog::{Relation, quote_identifier, quote_literal};
 use pgarrow_protocol::{Row, Session};
+use pgarrow_session::{Error, ErrorKind, Result};
 
 use super::{Replacement, query, query_oids, text};
 use crate::transaction::server_error;

@@ -1,8 +1,8 @@
 //! What makes that a table is not replaced: things of it that a new one would not have, and others that need this very one.
 
-use pgarrow::{Error, ErrorKind, Result};
 use pgarrow_catalog::Relation;
 use pgarrow_protocol::{Row, Session};
+use pgarrow_session::{Error, ErrorKind, Result};
 
 use super::{only_row, query, text};
 

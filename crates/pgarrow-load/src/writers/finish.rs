@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pgarrow::{Error, ErrorKind, Result};
+use pgarrow_session::{Error, ErrorKind, Result};
 
 use crate::end::{End, bring_on, check_count, left_out};
 use crate::lane::Shared;

@@ -7,11 +7,12 @@
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 
-use pgarrow::{Error, Result, quote_identifier, without_read_timeout};
 use pgarrow_catalog::{
-    CatalogError, Relation, RelationKind, RelationName, quote_literal, relation as relation_of, resolve,
+    CatalogError, Relation, RelationKind, RelationName, quote_identifier, quote_literal,
+    relation as relation_of, resolve,
 };
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, Result, without_read_timeout};
 
 use crate::names::{is_alone_held, replaced};
 use crate::options::LoadOptions;

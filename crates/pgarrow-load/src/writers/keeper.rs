@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use pgarrow::{AttachedSession, Error, ErrorKind, Result, quote_identifier};
+use pgarrow_catalog::quote_identifier;
 use pgarrow_protocol::Session;
+use pgarrow_session::{AttachedSession, Error, ErrorKind, Result};
 
 use crate::names::{Names, Proof};
 use crate::options::LoadOptions;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::Schema;
-use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, Result, server_timeout, without_read_timeout};
 use pgarrow_catalog::{Relation, RelationName, resolve};
 use pgarrow_protocol::Session;
+use pgarrow_session::{
+    AttachedSession, Cancel, Error, ErrorKind, Result, server_timeout, without_read_timeout,
+};
 
 use crate::names::Names;
 use crate::options::{LoadMethod, LoadMode, LoadOptions};

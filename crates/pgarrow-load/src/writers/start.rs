@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use pgarrow::{AttachedSession, Cancel, Error, ErrorKind, Result, without_read_timeout};
 use pgarrow_protocol::{Config, Session};
+use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Result, without_read_timeout};
 
 use crate::names::Names;
 use crate::options::LoadOptions;

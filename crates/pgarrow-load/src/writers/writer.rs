@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pgarrow::{AttachedSession, Error, ErrorKind, Result, per_second};
 use pgarrow_catalog::Relation;
 use pgarrow_protocol::Session;
+use pgarrow_session::{AttachedSession, Error, ErrorKind, Result, per_second};
 
 use crate::end::check_count;
 use crate::names::{Names, Proof};

@@ -27,7 +27,8 @@ fn who_comes_between_the_export_and_its_load_is_waited_for_within_bounds() {
                 thread::sleep(Duration::from_millis(10));
             }
             let options = LoadOptions::default().with_mode(mode);
-            let error = refusal(load(&database, "t", options).fed_by(&run).open(run.schema().clone()));
+            let error =
+                refusal(load(&database, "t", options).fed_by(run.holders()).open(run.schema().clone()));
             assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Server, Some("55P03")), "{error}");
             assert!(error.to_string().contains("somebody waits for its end"), "{error}");
             drop(run);
@@ -35,7 +36,7 @@ fn who_comes_between_the_export_and_its_load_is_waited_for_within_bounds() {
         });
         let run = source.table("t").open().unwrap();
         let options = LoadOptions::default().with_mode(mode).with_setting("work_mem", "1MB");
-        let loading = load(&database, "t", options).fed_by(&run).open(run.schema().clone()).unwrap();
+        let loading = load(&database, "t", options).fed_by(run.holders()).open(run.schema().clone()).unwrap();
         let sink = loading.into_sink().unwrap();
         run.write_to(Box::new(sink)).unwrap();
     }
@@ -54,11 +55,11 @@ fn it_is_known_who_holds_what_on_which_server() {
     assert_eq!(holders.server_start(), value(&database, start));
     let truncating = || LoadOptions::default().with_mode(LoadMode::Truncate);
     let schema = || run.schema().clone();
-    let error = refusal(load(&database, "t", truncating()).fed_by(&run).open(schema()));
+    let error = refusal(load(&database, "t", truncating()).fed_by(run.holders()).open(schema()));
     assert_eq!(error.kind(), ErrorKind::Options, "{error}");
-    load(&database, "u", truncating()).fed_by(&run).open(schema()).unwrap();
+    load(&database, "u", truncating()).fed_by(run.holders()).open(schema()).unwrap();
     // Options that are given afterwards do not make it forget.
-    let load = load(&database, "t", LoadOptions::default()).fed_by(&run).options(truncating());
+    let load = load(&database, "t", LoadOptions::default()).fed_by(run.holders()).options(truncating());
     assert_eq!(refusal(load.open(schema())).kind(), ErrorKind::Options);
 }
 
@@ -86,7 +87,7 @@ fn a_function_that_reads_the_table_that_is_emptied_is_not_waited_for() {
     ] {
         let is_users = query == "SELECT x FROM v";
         let run = source.query(query).options(export).open().unwrap();
-        let loading = load(&database, "t", options).fed_by(&run).open(run.schema().clone()).unwrap();
+        let loading = load(&database, "t", options).fed_by(run.holders()).open(run.schema().clone()).unwrap();
         let error = refusal(run.write_to(Box::new(loading.into_sink().unwrap())));
         assert_eq!(error.sqlstate(), Some("55P03"), "{error}");
         assert_eq!(error.to_string().contains("inside a function"), !is_users, "{error}");
@@ -96,7 +97,8 @@ fn a_function_that_reads_the_table_that_is_emptied_is_not_waited_for() {
     // What the function reads is not what is emptied; of another database nothing is.
     database.execute("CREATE TABLE u (x int8); INSERT INTO u VALUES (7)");
     let run = source.query("SELECT x FROM v").open().unwrap();
-    let loading = load(&database, "u", truncating()).fed_by(&run).open(run.schema().clone()).unwrap();
+    let loading =
+        load(&database, "u", truncating()).fed_by(run.holders()).open(run.schema().clone()).unwrap();
     run.write_to(Box::new(loading.into_sink().unwrap())).unwrap();
     assert_eq!(value(&database, "SELECT string_agg(x::text, ' ') FROM u"), "1");
 }

@@ -4,12 +4,10 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use pgarrow_protocol::{Config, Session};
+use pgarrow_session::{Backoff, Cancel, ErrorKind, Result};
 
 use super::watch::{Ask, have_looked_at};
 use super::{Crew, lock};
-use crate::backoff::Backoff;
-use crate::cancel::Cancel;
-use crate::error::{ErrorKind, Result};
 use crate::keeper::{Facts, Keeper};
 use crate::reader::Tally;
 
@@ -104,7 +102,7 @@ impl Crew<'_> {
         let (options, of_all) = (self.shared.options, self.shared.cancel);
         let connect = || -> Result<Session> {
             let mut session = cancel.connect(config)?;
-            session.set_read_timeout(facts.pooled.first_answer(options));
+            session.set_read_timeout(facts.pooled.first_answer(options.read_timeout));
             Ok(session)
         };
         // Without a snapshot to take over, only who has asked for it reads under another one.

@@ -6,9 +6,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::{Crew, lock};
-use crate::cancel::Cancel;
+use pgarrow_session::{Cancel, Result};
+
 use crate::engine::lost_snapshot;
-use crate::error::Result;
 use crate::keeper::Keeper;
 
 /// Backends that were seen at work, from which on it is said what they waited for.

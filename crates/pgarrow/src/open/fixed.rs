@@ -13,10 +13,9 @@ use pgarrow_catalog::{
     CatalogError, Relation, ServerTraits, differing_functions, shadowed_functions, used_views,
 };
 use pgarrow_protocol::{ColumnDescription, Session};
+use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
 
 use super::Opening;
-use crate::error::{Error, ErrorKind, Result};
-use crate::locks::without_read_timeout;
 use crate::options::ExportOptions;
 use crate::planner::Slices;
 use crate::statement::uses::{Moment, Uses};

@@ -3,23 +3,22 @@
 use pgarrow_catalog::{
     CatalogError, Relation, ServerTraits, explained_relations, format_types, query_columns,
 };
+use pgarrow_session::{Error, ErrorKind, Result, literal, without_read_timeout};
 use pgarrow_types::PgColumn;
 
 use super::fixed::{Fixed, Parts};
 use super::{Opened, Opening, PLANNINGS_MAX, plan, refused};
 use crate::choose::{all_exist, choose};
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
 use crate::extract::Request;
 use crate::keeper::Keeper;
-use crate::locks::{Held, in_the_way, without_read_timeout};
+use crate::locks::{Held, in_the_way};
 use crate::options::ReadMode;
 use crate::plan::Plan;
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, Slices, Slicing, key_slices};
 use crate::proof::Proof;
 use crate::scan::scan;
-use crate::settings::literal;
 use crate::statement::Statement;
 
 impl Request {

@@ -2,12 +2,12 @@
 
 use pgarrow_catalog::{CatalogError, Relation, ResolvedColumn, query_columns, table_columns};
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::PgColumn;
 
 use super::{Opening, check_filter, is_unchanged, plan, refused};
 use crate::choose::{all_exist, choose, typed};
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
 use crate::extract::Request;
 use crate::keeper::{EXCLUDE, Facts, Keeper};
 use crate::options::ReadMode;

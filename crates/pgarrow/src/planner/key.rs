@@ -8,12 +8,11 @@ use pgarrow_catalog::{
     statistic_bounds, table_columns,
 };
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result, is_of_text};
 use pgarrow_types::PgColumn;
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::planner::select::Selection;
 use crate::planner::{PlannedSlice, Slices, Slicing, total};
-use crate::refusal::is_of_text;
 use crate::slice::{KeyType, SliceRange};
 
 /// Ranges for each reader: each runs the whole view or query, which may cost as much as all of it.

@@ -19,9 +19,9 @@ use pgarrow_catalog::{
     ServerTraits, heap_tables_of_many, large_heap_pages, page_access,
 };
 use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::{HeapLayout, PgColumn};
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::options::{ExportOptions, ReadMode};
 use crate::planner::PlannedSlice;
 use crate::slice::SliceRange;

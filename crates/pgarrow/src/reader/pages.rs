@@ -18,8 +18,8 @@ use pgarrow_catalog::{Relation, RelationKind, relation_sizes};
 use pgarrow_decode::CopyDecoder;
 use pgarrow_heap::{FoundPages, PAGE_BYTES, PageAt, PageDecoder, PageStop, PageStream, Refusal};
 use pgarrow_protocol::{CopyOutStep, Session, TransactionStatus};
+use pgarrow_session::{Error, Result};
 
-use crate::error::{Error, Result};
 use crate::outlet::Outlet;
 use crate::phases::Moment;
 use crate::plan::Plan;

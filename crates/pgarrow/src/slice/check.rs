@@ -1,6 +1,7 @@
 //! What a token may say: everything of it that reaches SQL has a form of which it can do no harm.
 
-use crate::error::Result;
+use pgarrow_session::Result;
+
 use crate::slice::{Slice, SliceRange, SliceRelation, SliceSubject, TOKEN_BYTES_MAX, refused};
 
 /// Bytes of a name at most; servers cut names at 63 unless they were built otherwise.

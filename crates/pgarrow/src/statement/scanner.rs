@@ -16,7 +16,7 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, ErrorKind, Result};
+use pgarrow_session::{Error, ErrorKind, Result};
 
 /// What a piece is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

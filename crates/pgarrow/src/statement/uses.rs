@@ -12,9 +12,9 @@ use std::ops::Range;
 use std::str::Chars;
 
 use pgarrow_catalog::NamesOfText;
+use pgarrow_session::Result;
 
 use super::scanner::{Scanner, Token, TokenKind};
-use crate::error::Result;
 
 /// What a text uses.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -1,9 +1,9 @@
 //! Slices as tokens: written, read, and refused.
 
+use pgarrow_session::ErrorKind;
 use pgarrow_types::{PgColumn, PgType, TypeOptions};
 use serde_json::{Value, json};
 
-use crate::error::ErrorKind;
 use crate::slice::check::is_snapshot_id;
 use crate::slice::{Slice, schema_fingerprint};
 

@@ -1,4 +1,4 @@
-use pgarrow_types::{Attribute, CompositeType, Decimal, EnumType, RangeType};
+use crate::{Attribute, CompositeType, Decimal, EnumType, RangeType};
 
 use super::*;
 

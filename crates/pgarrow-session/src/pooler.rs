@@ -5,7 +5,6 @@ use std::time::Duration;
 use pgarrow_protocol::{Config, Session};
 
 use crate::error::{Error, ErrorKind};
-use crate::options::ExportOptions;
 
 /// How long a pooler may take to find a server connection for a session that an export can do without, or not begin
 /// without: its own limit (`query_wait_timeout` of PgBouncer) is minutes, or none.
@@ -13,23 +12,24 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Whether a pooler is in between.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Pooled(bool);
+pub struct Pooled(bool);
 
 impl Pooled {
     /// A pooler hands out keys of its own to cancel with: the process in the key is not the one that answers.
-    pub(crate) fn of(session: &Session, backend_pid: Option<i32>) -> Self {
+    pub fn of(session: &Session, backend_pid: Option<i32>) -> Self {
         match (session.backend_pid(), backend_pid) {
             (Some(told), Some(found)) => Self(told != found),
             _ => Self(false),
         }
     }
 
-    pub(crate) fn is_pooled(self) -> bool {
+    /// It is.
+    pub fn is_pooled(self) -> bool {
         self.0
     }
 
     /// How to connect another session.
-    pub(crate) fn impatient(self, config: &Config) -> Config {
+    pub fn impatient(self, config: &Config) -> Config {
         match self.0 {
             false => config.clone(),
             true => {
@@ -39,16 +39,16 @@ impl Pooled {
         }
     }
 
-    /// How long another session may wait for the first answer.
-    pub(crate) fn first_answer(self, options: &ExportOptions) -> Option<Duration> {
+    /// How long another session may wait for the first answer, if it may wait so long for every other one.
+    pub fn first_answer(self, read_timeout: Option<Duration>) -> Option<Duration> {
         match self.0 {
-            false => options.read_timeout,
-            true => Some(options.read_timeout.map_or(FIRST_ANSWER, |time| time.min(FIRST_ANSWER))),
+            false => read_timeout,
+            true => Some(read_timeout.map_or(FIRST_ANSWER, |time| time.min(FIRST_ANSWER))),
         }
     }
 
     /// A pooler that ends a connection in the middle of rows cannot say why.
-    pub(crate) fn explain_end(self, error: Error) -> Error {
+    pub fn explain_end(self, error: Error) -> Error {
         match self.0 && error.kind() == ErrorKind::Connection && !error.is_timeout() {
             true => error.advice(
                 "a pooler is in between, whose own limits may have ended it (PgBouncer's query_timeout, for one); \
@@ -59,7 +59,7 @@ impl Pooled {
     }
 
     /// What a wait for the first answer that was too long means.
-    pub(crate) fn explain(self, error: Error) -> Error {
+    pub fn explain(self, error: Error) -> Error {
         match self.0 && error.is_timeout() {
             true => {
                 error.context("the pooler has no server connection to give").advice("raise its pool_size")

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
+use arrow_schema::ArrowError;
 use pgarrow_catalog::{CatalogError, NameError};
 use pgarrow_protocol::{ServerError, escape_control};
 use pgarrow_sink::{SinkError, SinkErrorKind};
-
-use crate::refusal::is_of_text;
 
 /// What went wrong with an export. One pointer wide; cheap to return from hot code.
 ///
@@ -121,8 +120,8 @@ impl Error {
         &self.0.problems
     }
 
-    /// That the server would refuse it, found out before it is asked.
-    pub(crate) fn not_permitted(message: String) -> Self {
+    /// That the server would refuse it for want of a right (42501), found out before it is asked.
+    pub fn not_permitted(message: String) -> Self {
         let mut error = Self::new(ErrorKind::Server, message);
         error.0.sqlstate = Some("42501".to_owned());
         error
@@ -162,7 +161,7 @@ impl Error {
     }
 
     /// Whether somebody was waited for in vain: connecting, or for the next byte of the server.
-    pub(crate) fn is_timeout(&self) -> bool {
+    pub fn is_timeout(&self) -> bool {
         self.0.is_timeout
     }
 
@@ -302,6 +301,11 @@ pub fn permission_advice<'a>(message: &str, of_rows: &'a str) -> Option<&'a str>
     Some(known.map_or(of_rows, |(_, advice)| advice))
 }
 
+/// Whether the server could not convert text to UTF-8: invalid in its encoding, or without a counterpart.
+pub fn is_of_text(sqlstate: Option<&str>) -> bool {
+    matches!(sqlstate, Some("22021" | "22P05"))
+}
+
 const EXECUTE: &str = "grant EXECUTE on it to this role";
 
 impl From<CatalogError> for Error {
@@ -343,6 +347,19 @@ impl From<SinkError> for Error {
         let mut converted = Self::new(kind, error.to_string());
         converted.0.is_broken_pipe = error.kind() == SinkErrorKind::BrokenPipe;
         converted
+    }
+}
+
+/// What a `RecordBatchReader` hands out, whose errors have to be Arrow's: ours comes out of it as it went in.
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            ArrowError::ExternalError(error) => match error.downcast::<Self>() {
+                Ok(error) => *error,
+                Err(error) => Self::new(ErrorKind::Protocol, error.to_string()),
+            },
+            error => Self::new(ErrorKind::Protocol, error.to_string()),
+        }
     }
 }
 

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::keeper::{Facts, Keeper};
-
 /// The sessions that keep what an export reads locked until all of it was read, and the server they are on.
 ///
 /// A session of the same process that waits for one of these locks waits for itself, which no server can see: the export
@@ -16,17 +14,24 @@ pub struct Holders {
     impatient: Impatient,
 }
 
-/// Whether the locks that an export needs while it reads may be those of whoever takes its rows.
+/// Whether the locks that an export needs while it reads may be those of whoever takes its rows: said by its
+/// [`Holders`], looked at by the export. Clones are one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Impatient(Arc<AtomicBool>);
+pub struct Impatient(Arc<AtomicBool>);
 
 impl Impatient {
-    pub(crate) fn is_set(&self) -> bool {
+    /// They may.
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
 impl Holders {
+    /// Of these sessions, on a server that was started then. `impatient` is the export's.
+    pub fn new(server_start: String, backend_pids: Vec<i32>, impatient: Impatient) -> Self {
+        Self { server_start, backend_pids, impatient }
+    }
+
     /// When the server was started, in UTC, as this prints it:
     /// `concat(timezone('UTC', pg_postmaster_start_time()), '+00')`. No two servers were started in the same microsecond.
     pub fn server_start(&self) -> &str {
@@ -43,14 +48,5 @@ impl Holders {
     /// has said how long it may wait. Without effect once it reads.
     pub fn give_up_waiting(&self) {
         self.impatient.0.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn of(keeper: &Keeper, impatient: &Impatient) -> Self {
-        let Facts { server_start, .. } = &keeper.facts;
-        Self {
-            server_start: server_start.clone(),
-            backend_pids: keeper.backend_pids(),
-            impatient: impatient.clone(),
-        }
     }
 }

@@ -6,7 +6,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Runs `work` in a thread of its own. Dropping the future before it is done cancels the work.
-pub(crate) async fn run<T: Send + 'static>(
+pub async fn run<T: Send + 'static>(
     cancel: &Cancel,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -24,7 +24,7 @@ pub(crate) async fn run<T: Send + 'static>(
 }
 
 /// Starts a named thread.
-pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     thread.map_err(|error| Error::new(ErrorKind::Connection, format!("no thread could be started: {error}")))
 }

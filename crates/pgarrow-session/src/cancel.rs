@@ -23,7 +23,7 @@ const READERS_FIRST: Duration = Duration::from_secs(2);
 /// does afterwards is not hit by it. A process that has taken over the number of one that has ended has another key, and
 /// the server refuses the request.
 ///
-/// Clones stop the same export. That of a [`Source`](crate::Source) stops all its exports, now and later; each
+/// Clones stop the same export. That of a source of exports stops all its exports, now and later; each
 /// export has its own, which stops no other.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<Shared>);
@@ -109,13 +109,13 @@ enum Role {
 }
 
 impl Cancel {
-    /// Nothing to stop yet: pass it to [`Source::connect_blocking_with`](crate::Source::connect_blocking_with).
+    /// Nothing to stop yet: pass it to whatever connects.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// One that this stops, and that does not stop this.
-    pub(crate) fn child(&self) -> Self {
+    pub fn child(&self) -> Self {
         Self(Arc::new(Shared { parent: Some(self.clone()), ..Shared::default() }))
     }
 
@@ -132,7 +132,7 @@ impl Cancel {
     }
 
     /// Stops the export. Returns at once; the export ends with
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) soon after, at the latest when the server has
+    /// [`ErrorKind::Cancelled`](ErrorKind::Cancelled) soon after, at the latest when the server has
     /// neither answered the cancel request nor finished for five seconds.
     ///
     /// What is said of it names the place in the program that has called this; see [`cancel_for`](Self::cancel_for).
@@ -169,7 +169,7 @@ impl Cancel {
     }
 
     /// What the caller is told, with who it was.
-    pub(crate) fn error(&self) -> Error {
+    pub fn error(&self) -> Error {
         match self.by() {
             Some(by) => Error::new(ErrorKind::Cancelled, format!("cancelled by {by}")),
             None => Error::new(ErrorKind::Cancelled, "cancelled"),
@@ -192,12 +192,12 @@ impl Cancel {
     }
 
     /// The same for a session that the others depend on: it is stopped once they have ended, or did not end in time.
-    pub(crate) fn attach_last(&self, session: &Session) -> AttachedSession {
+    pub fn attach_last(&self, session: &Session) -> AttachedSession {
         self.attach_with(Some(&session.canceller()), &session.interrupter(), Role::Last)
     }
 
     /// Connects, unless it is stopped.
-    pub(crate) fn connect(&self, config: &Config) -> Result<Session> {
+    pub fn connect(&self, config: &Config) -> Result<Session> {
         let interrupter = Interrupter::default();
         let _attached = self.attach_with(None, &interrupter, Role::Usual);
         let session = Session::connect_interruptible(config, &interrupter);
@@ -212,7 +212,8 @@ impl Cancel {
     ///
     /// # Errors
     ///
-    /// As for [`Source::connect`](crate::Source::connect).
+    /// [`ErrorKind::Connection`] if the server cannot be reached, [`ErrorKind::Server`] if it refuses,
+    /// [`ErrorKind::Cancelled`] if this is stopped.
     pub fn connect_patiently(&self, config: &Config) -> Result<Session> {
         let deadline = config.connect_timeout().and_then(|time| Instant::now().checked_add(time));
         let connect_timeout = config.connect_timeout();
@@ -245,7 +246,7 @@ impl Cancel {
     }
 
     /// Waits, unless it is stopped. Whether it was not.
-    pub(crate) fn pause(&self, pause: Duration) -> bool {
+    pub fn pause(&self, pause: Duration) -> bool {
         wait_while(pause, || !self.is_requested());
         !self.is_requested()
     }

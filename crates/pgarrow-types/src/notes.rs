@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, FieldRef};
-use pgarrow_types::{
+use crate::{
     ArrayForm, ArrayType, DecimalForm, EncodingPolicy, EnumForm, GeometryForm, GeometryType, InfinityPolicy,
     IntervalForm, LostDigitsPolicy, NanPolicy, NumericForm, NumericType, OutOfRangePolicy, PgColumn, PgType,
     TimestampUnit, TypeOptions,
 };
-use serde::Serialize;
+use arrow_schema::{DataType, Field, FieldRef};
 
 /// One thing to know of a column.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Note {
     /// What it comes to.
@@ -25,8 +25,8 @@ pub struct Note {
 }
 
 /// What a [`Note`] comes to.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum NoteKind {
     /// Such a value stops the export.

@@ -35,7 +35,7 @@ impl IdleSession {
     }
 
     /// What shows without asking the server.
-    pub(crate) fn look(mut self) -> Looked {
+    pub fn look(mut self) -> Looked {
         match (self.session.is_usable(), self.since.elapsed() < FRESH) {
             (true, true) => Looked::Fresh(self.session),
             (true, false) => Looked::Old(OldSession(self.session)),
@@ -45,20 +45,23 @@ impl IdleSession {
 }
 
 /// What became of an idle session.
-pub(crate) enum Looked {
+#[derive(Debug)]
+pub enum Looked {
     /// Nothing shows that it does not work.
     Fresh(Session),
     /// The same, but much may have happened.
     Old(OldSession),
+    /// Nothing can be done with it any more.
     Lost,
 }
 
 /// One that is asked before it is used.
-pub(crate) struct OldSession(Session);
+#[derive(Debug)]
+pub struct OldSession(Session);
 
 impl OldSession {
     /// Waits for the server's answer.
-    pub(crate) fn working(self, cancel: &Cancel) -> Option<Session> {
+    pub fn working(self, cancel: &Cancel) -> Option<Session> {
         let Self(mut session) = self;
         let _attached = cancel.attach(&session);
         session.check(CHECK_TIME).is_ok().then_some(session)

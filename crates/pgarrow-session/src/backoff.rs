@@ -11,13 +11,14 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// The pauses of one who tries again and again.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     n_pauses: u32,
 }
 
 impl Backoff {
     /// The next pause.
-    pub(crate) fn next(&mut self) -> Duration {
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> Duration {
         let pause = FIRST.saturating_mul(4_u32.saturating_pow(self.n_pauses)).min(LONGEST);
         self.n_pauses = self.n_pauses.saturating_add(1);
         // From half to all of it: readers that lost their connections together do not come back together.

@@ -1,0 +1,33 @@
+//! What exports and loads share: sessions of a server, what ends them, and what is said of it.
+//!
+//! ```text
+//!  idle        a session that is kept for what comes next
+//!  pooler      a pooler between us and the server
+//!  background  blocking work for async callers
+//!  cancel      stops sessions, from another thread
+//!  settings    the statements that begin a transaction and set it
+//!  holders     who holds locks that a load on the same server would wait for
+//!  backoff     pauses between attempts
+//!  usage       CPU time and memory of the process
+//!  error       the only error that callers see
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod background;
+mod backoff;
+mod cancel;
+mod error;
+mod holders;
+mod idle;
+mod pooler;
+mod settings;
+mod usage;
+
+pub use backoff::Backoff;
+pub use cancel::{AttachedSession, Cancel};
+pub use error::{Error, ErrorKind, Result, is_of_text, permission_advice};
+pub use holders::{Holders, Impatient};
+pub use idle::{IdleSession, Looked, OldSession};
+pub use pooler::Pooled;
+pub use settings::{begin_anew, literal, server_timeout, session_settings, without_read_timeout};
+pub use usage::{ProcessUsage, per_second};
