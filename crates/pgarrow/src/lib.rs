@@ -1,15 +1,24 @@
-//! Data out of PostgreSQL into Arrow: a table or a query in, record batches out.
+//! PostgreSQL into Arrow, and back: what an embedding program names.
 //!
 //! ```text
 //!  Source ──table(), query()──▶ Extract ──open()──▶ Run ──write_to(sink)──▶ Report
 //!                                  │                 └──for_each(batch)───▶ Report
 //!                                  ├──stream()──▶ BatchStream   (async, any runtime)
-//!                                  └──reader()──▶ BatchReader   (blocking)
+//!                                  ├──reader()──▶ BatchReader   (blocking)
+//!                                  └──copy_table(extract, load)──▶ Copied   (into another PostgreSQL)
 //! ```
 //!
 //! An export runs in one read-only transaction with one snapshot, and it has succeeded only when the server has
 //! confirmed the number of rows that were decoded. No value changes silently: what Arrow cannot hold stops the
 //! export with an error that names table, column and row.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `parquet` | [`parquet`]: Parquet files and folders as the output of an export |
+//! | `ipc` | [`ipc`]: Arrow IPC files, streams and folders as the output of an export |
+//! | `load` | [`load`]: batches, files and exports into a table |
+//!
+//! All three are on by default. With `default-features = false`, batches are what comes out.
 //!
 //! A table as a stream of batches (`examples/stream_table.rs`; `examples/read_table.rs` does without async):
 //!
@@ -18,63 +27,26 @@
 #![doc = "```"]
 #![forbid(unsafe_code)]
 
-mod budget;
-mod choose;
-mod crew;
-mod engine;
-mod extract;
-mod fewer;
-mod field_ids;
-mod keeper;
-mod locks;
-mod open;
-mod options;
-mod outlet;
-mod pages;
-mod pages_status;
-mod phases;
-mod plan;
-mod planner;
-mod proof;
-mod reader;
-mod refusal;
-mod report;
-mod run;
-mod scan;
-mod settings;
-mod slice;
-mod source;
-mod sql;
-mod statement;
-mod stream;
-mod tables;
+#[cfg(feature = "load")]
+mod copy;
 
-pub use extract::{Extract, Tables};
-pub use options::{ExportOptions, ReadMode};
-pub use pages::{install_pages_sql, remove_pages_sql};
-pub use pages_status::{PagesStatus, TablePages};
-pub use pgarrow_catalog::{parse_column_list, quote_identifier};
-pub use pgarrow_protocol::{Config, SslMode, escape_control};
-pub use pgarrow_session::{
-    AttachedSession, Cancel, Error, ErrorKind, Holders, IdleSession, ProcessUsage, Result, per_second,
-    permission_advice, server_timeout, session_settings, without_read_timeout,
-};
-pub use pgarrow_types::{
-    ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
-    GeometryForm, InfinityPolicy, IntervalForm, LostDigitsPolicy, NanPolicy, Note, NoteKind, NumericForm,
-    OpaqueColumns, OutOfRangePolicy, PgColumn, PgType, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
-    arrow_type, notes,
-};
-pub use phases::{Limit, Phases};
-pub use plan::{Plan, PlanReport, PlanSlice};
-pub use reader::Progress;
-pub use report::{
-    ColumnReport, FileReport, MemoryReport, PagesReport, ReaderReport, Report, ServerReport, TableReport,
-};
-pub use run::{Run, TablesRun};
-pub use slice::{
-    KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,
-    SliceSubject,
-};
-pub use source::Source;
-pub use stream::{BatchReader, BatchStream};
+pub use pgarrow_export::*;
+
+/// The crates of Arrow that this was built with: batches of another version are other types.
+pub mod arrow {
+    pub use arrow_array as array;
+    pub use arrow_schema as schema;
+}
+
+/// Where batches go: the contract of an output, and files and folders that appear when they are complete.
+pub use pgarrow_sink as sink;
+
+#[cfg(feature = "ipc")]
+pub use pgarrow_sink_ipc as ipc;
+#[cfg(feature = "parquet")]
+pub use pgarrow_sink_parquet as parquet;
+
+#[cfg(feature = "load")]
+pub use copy::{Copied, copy_table};
+#[cfg(feature = "load")]
+pub use pgarrow_load as load;

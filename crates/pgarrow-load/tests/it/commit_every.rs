@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use pgarrow::{Cancel, Config, ErrorKind, Result};
+use pgarrow_export::{Cancel, Config, ErrorKind, Result};
 use pgarrow_load::{Load, LoadMethod, LoadMode, LoadOptions, LoadReport};
 use pgarrow_testkit::{Database, Fault, Proxy, TestServer};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use pgarrow::ErrorKind;
+use pgarrow_export::ErrorKind;
 use pgarrow_load::{LoadMode, LoadOptions, OnConflict};
 use pgarrow_testkit::Database;
 

@@ -10,7 +10,7 @@ use arrow_array::{
 };
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use pgarrow::ErrorKind;
+use pgarrow_export::ErrorKind;
 use pgarrow_load::{LoadMode, LoadOptions, TypesFrom};
 
 use crate::support::{creating, database, load, load_batches, refusal, rows, value};

@@ -9,7 +9,9 @@ use arrow_array::RecordBatch;
 use arrow_ipc::reader::FileReader;
 use arrow_schema::SchemaRef;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use pgarrow::{ArrayForm, ColumnForm, ColumnOptions, ExportOptions, IntervalForm, Run, Source, TypeOptions};
+use pgarrow_export::{
+    ArrayForm, ColumnForm, ColumnOptions, ExportOptions, IntervalForm, Run, Source, TypeOptions,
+};
 use pgarrow_load::{LoadMethod, LoadReport};
 use pgarrow_sink::Output;
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};

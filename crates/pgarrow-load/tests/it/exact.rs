@@ -6,7 +6,7 @@ use arrow_array::types::Int16Type;
 use arrow_array::{ArrayRef, ListArray, RecordBatch, StringArray};
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Schema};
-use pgarrow::{Error, ErrorKind, Result};
+use pgarrow_export::{Error, ErrorKind, Result};
 use pgarrow_load::{Conversions, LoadMethod, LoadOptions, LoadReport};
 use pgarrow_testkit::Database;
 

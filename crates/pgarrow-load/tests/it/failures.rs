@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use pgarrow::{Cancel, Config, Error, ErrorKind};
+use pgarrow_export::{Cancel, Config, Error, ErrorKind};
 use pgarrow_load::{Conversions, Load, LoadMethod, LoadMode, LoadOptions, Loading};
 use pgarrow_sink::{Sink, SinkError};
 use pgarrow_testkit::{Database, Fault, Proxy, TestServer};

@@ -7,7 +7,7 @@ use std::thread;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use pgarrow::{Cancel, Config, ErrorKind, SslMode};
+use pgarrow_export::{Cancel, Config, ErrorKind, SslMode};
 use pgarrow_load::{IdentityValues, Load, LoadMethod, LoadMode, LoadOptions, OnConflict};
 
 use crate::support::{database, fingerprint, load, load_batches, refusal, rows, value};

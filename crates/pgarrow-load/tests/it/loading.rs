@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use pgarrow::{Cancel, Config, ErrorKind};
+use pgarrow_export::{Cancel, Config, ErrorKind};
 use pgarrow_load::{Conversions, IdentityValues, Load, LoadMode, LoadOptions};
 
 use crate::support::{database, fingerprint, load, load_batches, refusal, rows, value};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
-use pgarrow::{ErrorKind, Result};
+use pgarrow_export::{ErrorKind, Result};
 use pgarrow_load::{LoadOptions, LoadReport};
 use pgarrow_testkit::Database;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
-use pgarrow::{
+use pgarrow_export::{
     ColumnType, ErrorKind, ExportOptions, NanPolicy, OpaqueColumns, ReadMode, Run, Source, TypeOptions,
 };
 use pgarrow_load::{Conversions, LoadMethod, LoadOptions, LoadReport, TypesFrom};

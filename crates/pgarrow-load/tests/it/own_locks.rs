@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pgarrow::{ErrorKind, ExportOptions, Source};
+use pgarrow_export::{ErrorKind, ExportOptions, Source};
 use pgarrow_load::{LoadMode, LoadOptions};
 
 use crate::support::{database, load, refusal, value};

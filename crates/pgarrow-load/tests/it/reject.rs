@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use pgarrow::{Error, ErrorKind, Result};
+use pgarrow_export::{Error, ErrorKind, Result};
 use pgarrow_load::{Conversions, LoadMethod, LoadMode, LoadOptions, LoadReport};
 use pgarrow_testkit::Database;
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
-use pgarrow::ErrorKind;
+use pgarrow_export::ErrorKind;
 use pgarrow_load::{LoadMode, LoadOptions};
 
 use crate::support::{database, load, load_batches, refusal, value};

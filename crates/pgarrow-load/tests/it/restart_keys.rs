@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_ipc::writer::FileWriter;
-use pgarrow::{ErrorKind, Result};
+use pgarrow_export::{ErrorKind, Result};
 use pgarrow_load::input::Input;
 use pgarrow_load::{LoadMode, LoadOptions, LoadReport, OnConflict};
 use pgarrow_testkit::Database;
@@ -39,7 +39,7 @@ fn run(
     }
     if is_broken_off {
         drop(loading);
-        return Err(pgarrow::Error::new(ErrorKind::Sink, "broken off"));
+        return Err(pgarrow_export::Error::new(ErrorKind::Sink, "broken off"));
     }
     loading.finish()
 }

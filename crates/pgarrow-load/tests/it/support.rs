@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
-use pgarrow::{Error, Result};
+use pgarrow_export::{Error, Result};
 use pgarrow_load::{Load, LoadMode, LoadOptions, LoadReport};
 use pgarrow_testkit::postgres::SimpleQueryMessage;
 use pgarrow_testkit::{Database, TestServer};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
-use pgarrow::{Error, ErrorKind, Result};
+use pgarrow_export::{Error, ErrorKind, Result};
 use pgarrow_load::{LoadMethod, LoadMode, LoadOptions, LoadReport, Loading};
 use pgarrow_testkit::Database;
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use pgarrow::{Cancel, Config, ErrorKind, ExportOptions, OpaqueColumns, Source, TypeOptions};
+use pgarrow_export::{Cancel, Config, ErrorKind, ExportOptions, OpaqueColumns, Source, TypeOptions};
 use pgarrow_load::{Load, LoadMethod, LoadMode, LoadOptions, OnConflict};
 use pgarrow_testkit::Database;
 

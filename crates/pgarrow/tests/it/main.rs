@@ -21,6 +21,7 @@
 
 mod advice;
 mod choices;
+mod copy;
 mod counts;
 mod differential;
 mod edges;

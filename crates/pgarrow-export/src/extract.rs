@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use pgarrow_session::{Error, Result, background};
+use pgarrow_types::OpaqueColumns;
 
 use crate::options::ExportOptions;
 use crate::plan::Plan;
@@ -108,6 +109,12 @@ impl<'a> Extract<'a> {
     /// Batches, types and settings of the session.
     pub fn options(mut self, options: ExportOptions) -> Self {
         self.request.options = options;
+        self
+    }
+
+    /// Leaves these columns undecoded: [`ExportOptions::with_opaque`] on top of the [`options`](Self::options).
+    pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
+        self.request.options = self.request.options.with_opaque(columns);
         self
     }
 

@@ -1,0 +1,74 @@
+//! The export engine: a table or a query of PostgreSQL in, record batches out. Embedders name it as `pgarrow`.
+//!
+//! ```text
+//!  Source ──table(), query()──▶ Extract ──open()──▶ Run ──write_to(sink)──▶ Report
+//!                                  │                 └──for_each(batch)───▶ Report
+//!                                  ├──stream()──▶ BatchStream   (async, any runtime)
+//!                                  └──reader()──▶ BatchReader   (blocking)
+//! ```
+//!
+//! An export runs in one read-only transaction with one snapshot, and it has succeeded only when the server has
+//! confirmed the number of rows that were decoded. No value changes silently: what Arrow cannot hold stops the
+//! export with an error that names table, column and row.
+#![forbid(unsafe_code)]
+
+mod budget;
+mod choose;
+mod crew;
+mod engine;
+mod extract;
+mod fewer;
+mod field_ids;
+mod keeper;
+mod locks;
+mod open;
+mod options;
+mod outlet;
+mod pages;
+mod pages_status;
+mod phases;
+mod plan;
+mod planner;
+mod proof;
+mod reader;
+mod refusal;
+mod report;
+mod run;
+mod scan;
+mod settings;
+mod slice;
+mod source;
+mod sql;
+mod statement;
+mod stream;
+mod tables;
+
+pub use extract::{Extract, Tables};
+pub use options::{ExportOptions, ReadMode};
+pub use pages::{install_pages_sql, remove_pages_sql};
+pub use pages_status::{PagesStatus, TablePages};
+pub use pgarrow_catalog::{parse_column_list, quote_identifier};
+pub use pgarrow_protocol::{Config, SslMode, escape_control};
+pub use pgarrow_session::{
+    AttachedSession, Cancel, Error, ErrorKind, Holders, IdleSession, ProcessUsage, Result, per_second,
+    permission_advice, server_timeout, session_settings, without_read_timeout,
+};
+pub use pgarrow_types::{
+    ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
+    GeometryForm, InfinityPolicy, IntervalForm, LostDigitsPolicy, NanPolicy, Note, NoteKind, NumericForm,
+    OpaqueColumns, OutOfRangePolicy, PgColumn, PgType, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
+    arrow_type, notes,
+};
+pub use phases::{Limit, Phases};
+pub use plan::{Plan, PlanReport, PlanSlice};
+pub use reader::Progress;
+pub use report::{
+    ColumnReport, FileReport, MemoryReport, PagesReport, ReaderReport, Report, ServerReport, TableReport,
+};
+pub use run::{Run, TablesRun};
+pub use slice::{
+    KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,
+    SliceSubject,
+};
+pub use source::Source;
+pub use stream::{BatchReader, BatchStream};

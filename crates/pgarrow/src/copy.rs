@@ -1,0 +1,39 @@
+//! From server to server.
+
+use std::sync::Arc;
+
+use pgarrow_export::{Error, ErrorKind, Extract, Report, Result};
+use pgarrow_load::{Load, LoadReport};
+
+/// What a copy came to, on both sides.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Copied {
+    /// The rows that were read.
+    pub export: Report,
+    /// The rows that were loaded.
+    pub load: LoadReport,
+    /// What people should know about the plans of both: columns whose values may change, rights that are not there.
+    pub warnings: Vec<String>,
+}
+
+/// Copies a table, or what a query gives, into a table, also of another server; waits.
+///
+/// The rows are committed when the source has confirmed all of them. Columns that have the same type on both sides travel as
+/// the source sends them.
+///
+/// # Errors
+///
+/// As for [`Extract::open`] and [`Load::open`], and whatever stops the rows between them. The target is as it was then, but
+/// for [`ErrorKind::OutcomeUnknown`].
+pub fn copy_table(from: Extract<'_>, into: Load) -> Result<Copied> {
+    let run = from.with_opaque(into.opaque_columns()?).open()?;
+    let load = into.with_opaque(run.plan().opaque().clone()).fed_by(run.holders());
+    let loading = load.open(Arc::clone(run.schema()))?;
+    let warnings = run.plan().warnings().iter().chain(loading.warnings()).cloned().collect();
+    let sink = loading.into_sink()?;
+    let loaded = sink.report();
+    let export = run.write_to(Box::new(sink))?;
+    let load = loaded.take().ok_or_else(|| Error::new(ErrorKind::Protocol, "a load without a report"))?;
+    Ok(Copied { export, load, warnings })
+}
