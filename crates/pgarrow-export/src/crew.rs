@@ -33,15 +33,9 @@ pub(crate) use watch::Watched;
 
 use crate::keeper::Keeper;
 use crate::outlet::Outlet;
+use crate::plan::Task;
 use crate::reader::{Attempt, Reader, Shared, Tally, add_effects};
 use crate::slice::SliceRange;
-
-/// One slice of one plan.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Task {
-    pub(crate) plan_index: usize,
-    pub(crate) slice_index: usize,
-}
 
 /// The readers of a run.
 #[derive(Debug)]

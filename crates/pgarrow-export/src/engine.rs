@@ -9,7 +9,8 @@ use pgarrow_sink::{Stop, Written};
 
 use crate::budget::Budget;
 use crate::crew::{Crew, Done, Watched};
-use crate::keeper::{Facts, Keeper};
+use crate::facts::Facts;
+use crate::keeper::{Keeper, lost_snapshot};
 use crate::options::{ExportOptions, READER_MEMORY_MIN, ReadMode};
 use crate::outlet::{Order, Outlet, Turns};
 use crate::phases::Phases;
@@ -320,11 +321,6 @@ impl Finished {
         );
         Ok(report)
     }
-}
-
-/// The connection that holds the snapshot, or that which holds what cannot be locked, broke before all was certain.
-pub(crate) fn lost_snapshot(error: Error) -> Error {
-    error.context("the connection that holds the snapshot was lost").advice("run the export again")
 }
 
 fn long_snapshot(held: Duration) -> Option<String> {

@@ -19,9 +19,10 @@ use pgarrow_session::{
     AttachedSession, Cancel, Error, ErrorKind, Pooled, Result, begin_anew, literal, without_read_timeout,
 };
 
+use crate::facts::Facts;
 use crate::locks::{Held, Locked, hold, lock};
+use crate::opened::Opened;
 use crate::options::ExportOptions;
-use crate::proof::Opened;
 use crate::settings::begin_statements;
 
 /// For whoever may wait for somebody who waits for the export.
@@ -50,29 +51,6 @@ pub(crate) struct Keeper {
     holder_pid: Option<i32>,
     /// Keep the sessions within reach of a cancel.
     attached: Vec<AttachedSession>,
-}
-
-/// What is known once the snapshot is taken.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
-    /// `host:port`, or the socket's path.
-    pub(crate) endpoint: String,
-    /// There is a network in between.
-    pub(crate) is_remote: bool,
-    /// The database's name.
-    pub(crate) database: String,
-    /// `pg_current_snapshot()`.
-    pub(crate) snapshot: String,
-    /// `pg_export_snapshot()`, once others are to read.
-    pub(crate) exported: Option<String>,
-    /// `pg_postmaster_start_time()` in UTC, whatever the session's time zone.
-    pub(crate) server_start: String,
-    /// `server_version`.
-    pub(crate) server_version: String,
-    /// `pg_backend_pid()`: behind a pooler, not what the session was told when it began.
-    pub(crate) backend_pid: Option<i32>,
-    /// Whether a pooler is in between.
-    pub(crate) pooled: Pooled,
 }
 
 impl Keeper {
@@ -323,4 +301,9 @@ impl Keeper {
 /// The session that holds what LOCK refuses does not answer, or says that it is over.
 fn lost_holder(error: pgarrow_protocol::Error) -> Error {
     Error::from(error).context("the second connection, which holds what cannot be locked")
+}
+
+/// The connection that holds the snapshot, or that which holds what cannot be locked, broke before all was certain.
+pub(crate) fn lost_snapshot(error: Error) -> Error {
+    error.context("the connection that holds the snapshot was lost").advice("run the export again")
 }

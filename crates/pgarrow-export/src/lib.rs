@@ -14,18 +14,21 @@
 
 mod budget;
 mod choose;
+mod column_report;
 mod crew;
 mod engine;
-mod extract;
+mod facts;
 mod fewer;
 mod field_ids;
 mod keeper;
 mod locks;
 mod open;
+mod opened;
 mod options;
 mod outlet;
 mod pages;
 mod pages_status;
+mod pages_tally;
 mod phases;
 mod plan;
 mod planner;
@@ -42,11 +45,13 @@ mod sql;
 mod statement;
 mod stream;
 mod tables;
+mod token;
 
-pub use extract::{Extract, Tables};
+pub use column_report::ColumnReport;
 pub use options::{ExportOptions, ReadMode};
 pub use pages::{install_pages_sql, remove_pages_sql};
 pub use pages_status::{PagesStatus, TablePages};
+pub use pages_tally::PagesReport;
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_session::{
@@ -62,13 +67,11 @@ pub use pgarrow_types::{
 pub use phases::{Limit, Phases};
 pub use plan::{Plan, PlanReport, PlanSlice};
 pub use reader::Progress;
-pub use report::{
-    ColumnReport, FileReport, MemoryReport, PagesReport, ReaderReport, Report, ServerReport, TableReport,
-};
+pub use report::{FileReport, MemoryReport, ReaderReport, Report, ServerReport, TableReport};
 pub use run::{Run, TablesRun};
 pub use slice::{
     KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,
     SliceSubject,
 };
-pub use source::Source;
+pub use source::{Extract, Source, Tables};
 pub use stream::{BatchReader, BatchStream};

@@ -21,9 +21,9 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pooled, Result};
 
 use crate::choose::{Chosen, all_exist, choose};
 use crate::engine::{Engine, Job};
-use crate::extract::{Request, What};
+use crate::facts::Facts;
 use crate::fewer;
-use crate::keeper::{Facts, Keeper};
+use crate::keeper::Keeper;
 use crate::locks::Held;
 use crate::options::{ExportOptions, ReadMode};
 use crate::phases::Phases;
@@ -34,6 +34,7 @@ use crate::proof::Proof;
 use crate::run::Run;
 use crate::scan::scan;
 use crate::settings::look_up;
+use crate::source::extract::{Request, What};
 use crate::statement::Statement;
 use fixed::{Fixed, Parts};
 

@@ -8,8 +8,7 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 use pgarrow_sink::{Part, Sink, SinkError, SinkTimes, Stop, Written};
 
 use crate::budget::{Budget, Lease};
-use crate::crew::Task;
-use crate::plan::Plan;
+use crate::plan::{Plan, Task};
 
 /// One reader's way out. Slices come one after another, batches of a slice in their order.
 pub(crate) trait Outlet {

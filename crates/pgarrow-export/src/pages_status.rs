@@ -10,6 +10,7 @@ use pgarrow_types::PgColumn;
 use serde::Serialize;
 
 use crate::open::known;
+use crate::report::notes::grouped;
 use crate::source::Source;
 
 /// What is possible for this role on this server, and why not more. See
@@ -131,6 +132,12 @@ fn of_table(session: &mut Session, access: Option<&PageAccess>, relation: &Relat
 }
 
 impl TablePages {
+    /// [`why_not`](Self::why_not) for people: a reason that several partitions have is one line.
+    pub fn why_not_text(&self) -> Vec<String> {
+        let n_tables = usize::try_from(self.heaps).unwrap_or(usize::MAX);
+        grouped(&self.why_not, n_tables, Some(&self.table))
+    }
+
     fn none(relation: &Relation, why_not: Vec<String>) -> Self {
         Self {
             table: relation.to_string(),

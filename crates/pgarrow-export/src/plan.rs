@@ -10,13 +10,13 @@ use pgarrow_types::{OpaqueColumns, PgColumn, schema};
 use serde::Serialize;
 
 use crate::choose::{Chosen, is_text_for_want_of_a_decimal};
+use crate::column_report::ColumnReport;
+use crate::facts::Facts;
 use crate::field_ids::numbered;
-use crate::keeper::Facts;
 use crate::options::ReadMode;
 use crate::planner::select::Selection;
 use crate::planner::select::find::{Mark, Part};
 use crate::planner::{PageWish, PlanPages, PlannedSlice, Slices, WantedPages};
-use crate::report::ColumnReport;
 use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource};
 
 /// What the statements of a plan's slices read, as far as it matters for what they may open.
@@ -39,6 +39,13 @@ impl Reads {
             false => Self::Trees,
         }
     }
+}
+
+/// One slice of one plan.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Task {
+    pub(crate) plan_index: usize,
+    pub(crate) slice_index: usize,
 }
 
 /// A planned export: what is read, as what, and in which slices.
@@ -170,7 +177,7 @@ impl Plan {
         });
         PlanReport {
             subject: self.subject.clone(),
-            columns: ColumnReport::of(self),
+            columns: ColumnReport::of(&self.schema, &self.columns),
             snapshot: snapshot.map(str::to_owned),
             slicing: self.slicing.clone(),
             slices: slices.collect(),

@@ -24,6 +24,7 @@ use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
 
 use crate::keeper::Keeper;
+use crate::opened::Opened;
 use crate::plan::{Plan, Reads};
 
 /// Names that an error lists, at most.
@@ -44,22 +45,6 @@ pub(crate) struct Proof {
     beside: Vec<Mutex<Option<BTreeSet<u32>>>>,
     /// A session was lost, and with it the locks of what it had read.
     is_lost: AtomicBool,
-}
-
-/// What a session has opened so far, as far as that was looked at.
-#[derive(Debug, Default)]
-pub(crate) struct Opened {
-    /// It has read since.
-    is_unproven: bool,
-    /// What functions have opened in it.
-    beside: BTreeSet<u32>,
-}
-
-impl Opened {
-    /// Whether it has read what was not looked at since.
-    pub(crate) fn is_unproven(&self) -> bool {
-        self.is_unproven
-    }
 }
 
 impl Proof {

@@ -23,17 +23,17 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Pooled, Result, is_of_text};
 use pgarrow_types::EncodingPolicy;
 
 use crate::budget::{Budget, Lease, Level, NoRoom};
-use crate::crew::Task;
 use crate::keeper::Keeper;
+use crate::opened::Opened;
 use crate::options::{ExportOptions, ReadMode};
 use crate::outlet::Outlet;
+use crate::pages_tally::PagesTally;
 use crate::phases::{Moment, Phases};
-use crate::plan::Plan;
+use crate::plan::{Plan, Task};
 use crate::planner::PlannedSlice;
 use crate::planner::select::find::Part;
-use crate::proof::{Opened, Proof};
+use crate::proof::Proof;
 use crate::refusal::{decode_error, is_of_damage, stream_error};
-use crate::report::PagesTally;
 
 /// Of one session: it is there all the time.
 const RECEIVE_BYTES: usize = 256 << 10;

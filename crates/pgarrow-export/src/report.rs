@@ -1,29 +1,25 @@
 //! `Report`: what an export came to, for people and as JSON.
 
 mod effects;
-mod notes;
-mod pages;
+pub(crate) mod notes;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pgarrow_decode::Effects;
 use pgarrow_session::{ProcessUsage, per_second};
 use pgarrow_sink::Written;
-use pgarrow_types::arrow_type;
 use serde::Serialize;
 
 use crate::budget::Budget;
+use crate::column_report::ColumnReport;
 use crate::crew::Done;
-use crate::keeper::Facts;
+use crate::facts::Facts;
 use crate::options::ReadMode;
+use crate::pages_tally::{PagesReport, PagesTally};
 use crate::phases::{Limit, Phases};
 use crate::plan::Plan;
 use crate::reader::{Progress, Tally};
-
-pub use pages::PagesReport;
-pub(crate) use pages::PagesTally;
 
 /// What an export came to. Serialises to the JSON that `pgarrow export --report` writes.
 #[derive(Clone, Debug, Serialize)]
@@ -122,48 +118,6 @@ pub struct FileReport {
     pub row_groups: Option<usize>,
 }
 
-/// A column of a [`Report`] or a [`PlanReport`](crate::PlanReport).
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct ColumnReport {
-    /// The column's name.
-    pub name: String,
-    /// Its type as `format_type` prints it.
-    pub pg_type: String,
-    /// Its Arrow type.
-    pub arrow_type: String,
-    /// Whether it may be NULL, as far as the catalog proves it, or because a policy may write NULL.
-    pub nullable: bool,
-    /// How many of its values a policy changed, or readers should know of: `infinity_nulled`, `infinity_saturated`,
-    /// `nan_nulled`, `out_of_range_nulled`, `out_of_range_saturated`, `text_replaced`, `trimmed`,
-    /// `lower_bound_dropped`, `end_of_day`; those that are not 0.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub effects: BTreeMap<String, u64>,
-}
-
-impl ColumnReport {
-    pub(crate) fn of(plan: &Plan) -> Vec<Self> {
-        let fields = plan.schema().fields().iter().zip(plan.columns());
-        let column = fields.map(|(field, column)| Self {
-            name: column.name.clone(),
-            pg_type: column.type_name.clone(),
-            arrow_type: arrow_type(field.data_type()),
-            nullable: field.is_nullable(),
-            effects: BTreeMap::new(),
-        });
-        column.collect()
-    }
-
-    /// The same, once it was read.
-    fn read(plan: &Plan, effects: &[Effects]) -> Vec<Self> {
-        let mut columns = Self::of(plan);
-        for (column, effects) in columns.iter_mut().zip(effects) {
-            column.effects = effects::counts(effects);
-        }
-        columns
-    }
-}
-
 /// A reader of a [`Report`].
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -240,7 +194,7 @@ impl Report {
         let (subject, slicing, columns, tables) = match plans {
             [plan] => {
                 let effects = done.effects.first().map_or(&[][..], Vec::as_slice);
-                let columns = ColumnReport::read(plan, effects);
+                let columns = columns_read(plan, effects);
                 (plan.subject().to_owned(), plan.slicing().to_owned(), columns, Vec::new())
             }
             plans => {
@@ -319,7 +273,7 @@ fn reader(tally: &Tally) -> ReaderReport {
 }
 
 fn table(plan: &Plan, rows: u64, effects: &[Effects]) -> TableReport {
-    let mut columns = ColumnReport::read(plan, effects);
+    let mut columns = columns_read(plan, effects);
     columns.retain(|column| !column.effects.is_empty());
     TableReport { table: plan.subject().to_owned(), rows, slices: plan.slices.len(), columns }
 }
@@ -327,6 +281,15 @@ fn table(plan: &Plan, rows: u64, effects: &[Effects]) -> TableReport {
 /// The share of time in which backends waited for us. None of it is the network's if there is none between.
 fn waits_for_us(is_remote: bool, share: Option<f64>) -> Option<f64> {
     if is_remote { share } else { Some(0.0) }
+}
+
+/// The columns of a plan, once they were read.
+fn columns_read(plan: &Plan, effects: &[Effects]) -> Vec<ColumnReport> {
+    let mut columns = ColumnReport::of(plan.schema(), plan.columns());
+    for (column, effects) in columns.iter_mut().zip(effects) {
+        column.effects = effects::counts(effects);
+    }
+    columns
 }
 
 #[cfg(test)]

@@ -16,10 +16,7 @@ use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::{NumericType, PgColumn, PgType};
 
-use crate::locks::is_lockable;
 use crate::options::ReadMode;
-use crate::planner::PlannedSlice;
-use crate::planner::select::Selection;
 
 /// Bytes of a token at most. Queries may be long.
 const TOKEN_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -299,22 +296,6 @@ impl Slice {
         }
     }
 
-    /// The slice as a planned one.
-    pub(crate) fn planned(&self) -> PlannedSlice {
-        let relations = match &self.subject {
-            SliceSubject::Relations { reads, .. } => {
-                reads.iter().map(|read| (Relation::from(&read.relation), read.only)).collect()
-            }
-            SliceSubject::Query(_) => Vec::new(),
-        };
-        PlannedSlice {
-            relations,
-            range: self.range.clone(),
-            estimated_bytes: self.estimated_bytes,
-            estimated_rows: self.estimated_rows,
-        }
-    }
-
     /// Every relation it names: the one that was asked for, and those that are read for it.
     pub(crate) fn relations(&self) -> Vec<Relation> {
         let SliceSubject::Relations { table, reads } = &self.subject else {
@@ -328,18 +309,6 @@ impl Slice {
     pub(crate) fn may_open(&self) -> Vec<u32> {
         let named = self.relations();
         named.iter().map(|relation| relation.oid).chain(self.opens.iter().copied()).collect()
-    }
-
-    /// What LOCK takes before it is read: as the statement names it, so that nothing is locked with it that became a part of a
-    /// table meanwhile.
-    pub(crate) fn locks(&self) -> Vec<String> {
-        let planned = self.planned();
-        let lockable = planned.relations.iter().filter(|(relation, _)| is_lockable(relation.kind));
-        let lock = |(relation, only): &(Relation, bool)| match *only && relation.kind == RelationKind::Table {
-            true => format!("ONLY {}", relation.quoted()),
-            false => relation.quoted(),
-        };
-        lockable.map(lock).collect()
     }
 
     /// Whether the columns are what they were when the slice was planned.
@@ -364,16 +333,6 @@ impl Slice {
                 matches!(reads.as_slice(), [read] if read.only && read.relation.oid == table.oid)
             }
             SliceSubject::Query(_) => false,
-        }
-    }
-
-    /// What reads it, given its columns as they are now.
-    pub(crate) fn selection(&self, columns: &[PgColumn]) -> Selection {
-        match &self.subject {
-            SliceSubject::Relations { table, .. } => {
-                Selection::of_table(&table.into(), columns, self.filter.as_deref())
-            }
-            SliceSubject::Query(sql) => Selection::of_query(sql, columns),
         }
     }
 }

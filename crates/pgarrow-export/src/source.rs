@@ -1,12 +1,15 @@
 //! `Source`: a PostgreSQL database that exports are made of.
 
+pub(crate) mod extract;
+
 use std::sync::{Mutex, PoisonError};
 
 use pgarrow_protocol::{Config, Session};
 use pgarrow_session::{Cancel, IdleSession, Looked, OldSession, Result, background};
 
-use crate::extract::{Extract, Tables};
 use crate::slice::Slice;
+
+pub use extract::{Extract, Tables};
 
 /// A PostgreSQL database.
 ///

@@ -12,7 +12,6 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 
 use crate::choose::{choose_and_say, not_there};
 use crate::engine::Engine;
-use crate::extract::{Check, TablesRequest};
 use crate::keeper::Keeper;
 use crate::locks::Held;
 use crate::open::{Opening, PLANNINGS_MAX, are_held, is_table, plan, readers_of, refused};
@@ -23,6 +22,7 @@ use crate::planner::{Slicing, can_be_read_alone, table_slices, whole};
 use crate::proof::Proof;
 use crate::run::TablesRun;
 use crate::scan::scan;
+use crate::source::extract::{Check, TablesRequest};
 
 /// A table of less than this is one slice, without a look at what it consists of.
 const SMALL_BYTES: u64 = 8 << 20;

@@ -8,7 +8,8 @@ use pgarrow_session::{Backoff, Cancel, ErrorKind, Result};
 
 use super::watch::{Ask, have_looked_at};
 use super::{Crew, lock};
-use crate::keeper::{Facts, Keeper};
+use crate::facts::Facts;
+use crate::keeper::Keeper;
 use crate::reader::Tally;
 
 /// How a reader opens its sessions.

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Task;
+use crate::plan::Task;
 
 /// What a statement costs apart from its rows, as bytes that are read meanwhile.
 const STATEMENT_BYTES: u64 = 256 << 10;

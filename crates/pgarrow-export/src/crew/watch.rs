@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Crew, lock};
 use pgarrow_session::{Cancel, Result};
 
-use crate::engine::lost_snapshot;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, lost_snapshot};
 
 /// Backends that were seen at work, from which on it is said what they waited for.
 const LOOKS_MIN: u64 = 10;

@@ -10,7 +10,6 @@ use super::fixed::{Fixed, Parts};
 use super::{Opened, Opening, PLANNINGS_MAX, plan, refused};
 use crate::choose::{all_exist, choose};
 use crate::engine::Engine;
-use crate::extract::Request;
 use crate::keeper::Keeper;
 use crate::locks::{Held, in_the_way};
 use crate::options::ReadMode;
@@ -19,6 +18,7 @@ use crate::planner::select::Selection;
 use crate::planner::{KeySource, Slices, Slicing, key_slices};
 use crate::proof::Proof;
 use crate::scan::scan;
+use crate::source::extract::Request;
 use crate::statement::Statement;
 
 impl Request {

@@ -8,8 +8,8 @@ use pgarrow_types::PgColumn;
 use super::{Opening, check_filter, is_unchanged, plan, refused};
 use crate::choose::{all_exist, choose, typed};
 use crate::engine::Engine;
-use crate::extract::Request;
-use crate::keeper::{EXCLUDE, Facts, Keeper};
+use crate::facts::Facts;
+use crate::keeper::{EXCLUDE, Keeper};
 use crate::options::ReadMode;
 use crate::plan::add_pages;
 use crate::planner::{PageWish, Slices};
@@ -17,6 +17,7 @@ use crate::proof::Proof;
 use crate::scan;
 use crate::settings::begin_statements;
 use crate::slice::{Slice, SliceRange, SliceSubject};
+use crate::source::extract::Request;
 use crate::statement::Statement;
 
 impl Request {

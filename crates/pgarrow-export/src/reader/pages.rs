@@ -21,11 +21,11 @@ use pgarrow_protocol::{CopyOutStep, Session, TransactionStatus};
 use pgarrow_session::{Error, Result};
 
 use crate::outlet::Outlet;
+use crate::pages_tally::PagesTally;
 use crate::phases::Moment;
 use crate::plan::Plan;
 use crate::planner::{PageTable, PlannedSlice};
 use crate::reader::{Attempt, Reader, broken};
-use crate::report::PagesTally;
 use crate::slice::SliceRange;
 use kept::KeptPages;
 pub(crate) use reading::PageReading;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use pgarrow_decode::{Effect, Effects};
 
-use super::{ColumnReport, Report};
+use super::Report;
+use crate::column_report::ColumnReport;
 
 impl Report {
     /// What policies did to values, one line for each column and policy: `column "d": 3 infinities became NULL`. Of

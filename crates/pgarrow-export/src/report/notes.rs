@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::pages_status::TablePages;
 use crate::plan::{Plan, PlanReport};
 
 impl PlanReport {
@@ -13,14 +12,6 @@ impl PlanReport {
         let tables: BTreeSet<&str> =
             self.slices.iter().flat_map(|slice| &slice.relations).map(String::as_str).collect();
         grouped(&self.page_notes, tables.len(), Some(&self.subject))
-    }
-}
-
-impl TablePages {
-    /// [`why_not`](Self::why_not) for people: a reason that several partitions have is one line.
-    pub fn why_not_text(&self) -> Vec<String> {
-        let n_tables = usize::try_from(self.heaps).unwrap_or(usize::MAX);
-        grouped(&self.why_not, n_tables, Some(&self.table))
     }
 }
 
@@ -46,7 +37,7 @@ struct Group<'a> {
 
 /// Notes, each once; of those that are `NAME: reason`, equal reasons as one note, where the first of them was. There are
 /// `n_tables` that can have them, all of them tables `of` this one, if it is one.
-fn grouped<'a>(
+pub(crate) fn grouped<'a>(
     notes: impl IntoIterator<Item = &'a String>,
     n_tables: usize,
     of: Option<&str>,

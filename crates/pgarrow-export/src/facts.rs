@@ -1,0 +1,26 @@
+//! `Facts`: what is known of the server and the snapshot of an export.
+
+use pgarrow_session::Pooled;
+
+/// What is known once the snapshot is taken.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// `host:port`, or the socket's path.
+    pub(crate) endpoint: String,
+    /// There is a network in between.
+    pub(crate) is_remote: bool,
+    /// The database's name.
+    pub(crate) database: String,
+    /// `pg_current_snapshot()`.
+    pub(crate) snapshot: String,
+    /// `pg_export_snapshot()`, once others are to read.
+    pub(crate) exported: Option<String>,
+    /// `pg_postmaster_start_time()` in UTC, whatever the session's time zone.
+    pub(crate) server_start: String,
+    /// `server_version`.
+    pub(crate) server_version: String,
+    /// `pg_backend_pid()`: behind a pooler, not what the session was told when it began.
+    pub(crate) backend_pid: Option<i32>,
+    /// Whether a pooler is in between.
+    pub(crate) pooled: Pooled,
+}

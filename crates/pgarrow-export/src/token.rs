@@ -1,0 +1,49 @@
+//! A token back to what the planner would have said of its slice.
+
+use pgarrow_catalog::{Relation, RelationKind};
+use pgarrow_types::PgColumn;
+
+use crate::locks::is_lockable;
+use crate::planner::PlannedSlice;
+use crate::planner::select::Selection;
+use crate::slice::{Slice, SliceSubject};
+
+impl Slice {
+    /// The slice as a planned one.
+    pub(crate) fn planned(&self) -> PlannedSlice {
+        let relations = match &self.subject {
+            SliceSubject::Relations { reads, .. } => {
+                reads.iter().map(|read| (Relation::from(&read.relation), read.only)).collect()
+            }
+            SliceSubject::Query(_) => Vec::new(),
+        };
+        PlannedSlice {
+            relations,
+            range: self.range.clone(),
+            estimated_bytes: self.estimated_bytes,
+            estimated_rows: self.estimated_rows,
+        }
+    }
+
+    /// What LOCK takes before it is read: as the statement names it, so that nothing is locked with it that became a part of a
+    /// table meanwhile.
+    pub(crate) fn locks(&self) -> Vec<String> {
+        let planned = self.planned();
+        let lockable = planned.relations.iter().filter(|(relation, _)| is_lockable(relation.kind));
+        let lock = |(relation, only): &(Relation, bool)| match *only && relation.kind == RelationKind::Table {
+            true => format!("ONLY {}", relation.quoted()),
+            false => relation.quoted(),
+        };
+        lockable.map(lock).collect()
+    }
+
+    /// What reads it, given its columns as they are now.
+    pub(crate) fn selection(&self, columns: &[PgColumn]) -> Selection {
+        match &self.subject {
+            SliceSubject::Relations { table, .. } => {
+                Selection::of_table(&table.into(), columns, self.filter.as_deref())
+            }
+            SliceSubject::Query(sql) => Selection::of_query(sql, columns),
+        }
+    }
+}
