@@ -21,7 +21,7 @@ use pgarrow_sink::check_batch;
 
 pub(crate) use allowed::restarted;
 
-use crate::end::bring_on;
+use crate::arrival::bring_on;
 use crate::lane::{Lane, LaneTally, Shared};
 use crate::marks::Mark;
 use crate::names::{Names, Proof};

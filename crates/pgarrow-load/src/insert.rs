@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use pgarrow_protocol::{Bulk, Session};
 
-use crate::pipe::{Copied, Failed};
+use crate::copied::{Copied, Failed};
 use crate::queue::{Next, Queue};
 
 /// What a Bind can carry: its number of parameters is 16 bits wide.

@@ -18,13 +18,16 @@
 #![doc = "```"]
 #![forbid(unsafe_code)]
 
+mod arrival;
 mod batchwise;
 mod choice;
 mod conflict;
+mod copied;
 mod create;
 mod detour;
 mod end;
 mod exact;
+mod hidden;
 pub mod input;
 mod insert;
 mod lane;

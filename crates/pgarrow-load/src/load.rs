@@ -1,15 +1,12 @@
 //! `Load`: where batches are to go, and how.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use arrow_schema::SchemaRef;
 use pgarrow_catalog::RelationName;
 use pgarrow_protocol::{Config, Session};
 use pgarrow_session::{Cancel, Holders, IdleSession, Result};
 use pgarrow_types::OpaqueColumns;
 
-use crate::loading::Loading;
 use crate::options::{LoadMode, LoadOptions, TypesFrom};
 use crate::target;
 use crate::transaction::{roll_back, take_back};
@@ -121,15 +118,5 @@ impl Load {
     pub fn fed_by(mut self, holders: Holders) -> Self {
         self.options.holders = Some(holders);
         self
-    }
-
-    /// Connects, finds or makes the table, and plans how batches of this schema become its rows.
-    ///
-    /// # Errors
-    ///
-    /// No connection; a table that is not there, or is and must not be; a schema that does not fit it, with all that does
-    /// not. Nothing is changed then.
-    pub fn open(self, schema: SchemaRef) -> Result<Loading> {
-        Loading::open(self, schema, Instant::now())
     }
 }

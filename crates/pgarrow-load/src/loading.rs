@@ -9,8 +9,10 @@ use pgarrow_catalog::RelationName;
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Result};
 
+use crate::arrival::bring_on;
 use crate::batchwise::{Batchwise, restarted};
-use crate::end::{End, bring_on};
+use crate::end::End;
+use crate::hidden::sweep;
 use crate::lane::{Lane, Shared};
 use crate::load::Load;
 use crate::marks::{self, Mark};
@@ -23,7 +25,7 @@ use crate::report::{LoadColumnReport, LoadReport};
 use crate::sink::LoadSink;
 use crate::target::{self, Target};
 use crate::transaction::{begin, roll_back, server_error, with_outcome};
-use crate::writers::{self, Opened, Outlet, sweep};
+use crate::writers::{self, Opened, Outlet};
 
 /// A load that is planned: its transaction is open, the table locked, COPY begun (or INSERT possible).
 ///
@@ -48,8 +50,20 @@ enum Work {
     Batchwise(Box<Batchwise>),
 }
 
+impl Load {
+    /// Connects, finds or makes the table, and plans how batches of this schema become its rows.
+    ///
+    /// # Errors
+    ///
+    /// No connection; a table that is not there, or is and must not be; a schema that does not fit it, with all that does
+    /// not. Nothing is changed then.
+    pub fn open(self, schema: SchemaRef) -> Result<Loading> {
+        Loading::open(self, schema, Instant::now())
+    }
+}
+
 impl Loading {
-    pub(crate) fn open(load: Load, schema: SchemaRef, started: Instant) -> Result<Self> {
+    fn open(load: Load, schema: SchemaRef, started: Instant) -> Result<Self> {
         load.options.check()?;
         let mut session = load.session()?;
         let Load { cancel, name, options, .. } = load;

@@ -22,7 +22,8 @@ use pgarrow_encode::ValueError;
 use pgarrow_protocol::{ServerError, Session};
 use pgarrow_session::{Error, ErrorKind, Result};
 
-use crate::pipe::{Copied, Failed, Pipe, ended_before};
+use crate::copied::{Copied, Failed};
+use crate::pipe::{Pipe, ended_before};
 use crate::plan::{Plan, STAGING};
 use crate::progress::LoadProgress;
 use crate::queue::Buffer;

@@ -17,9 +17,9 @@ use pgarrow_catalog::{Relation, RelationKind, quote_identifier, quote_literal, r
 use pgarrow_protocol::{Row, Session};
 use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
 
+use crate::hidden::name_beside;
 use crate::names::{Names, Proof};
 use crate::transaction::server_error;
-use crate::writers::name_beside;
 
 /// A table that will take another one's place.
 #[derive(Clone, Debug)]

@@ -11,12 +11,10 @@
 //! is open from the beginning: it has the target locked as a load of one connection has, and alone changes it, at the
 //! end. Whatever fails before leaves the target as it was, and the hidden table is dropped.
 
-mod finish;
-mod hidden;
-mod keeper;
+pub(crate) mod keeper;
 mod open;
 mod start;
-mod writer;
+pub(crate) mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,13 +25,13 @@ use pgarrow_protocol::Session;
 use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 use pgarrow_sink::Stop;
 
-pub(crate) use hidden::{name_beside, sweep};
 pub(crate) use open::{Opened, open};
 
 use self::keeper::Keeper;
 use self::writer::Written;
+use crate::copied::Copied;
 use crate::options::{LoadMode, LoadOptions, OnConflict};
-use crate::pipe::{Copied, Pipe, ended_before};
+use crate::pipe::{Pipe, ended_before};
 use crate::queue::{Buffer, NotTaken, OnTheWay, Queue};
 
 /// How long a lane waits at most until its rows are gone.
@@ -152,7 +150,7 @@ impl Writers {
     /// # Errors
     ///
     /// What the first of them has failed with; the target is as it was.
-    fn finish(&self) -> Result<(Keeper, Vec<Written>)> {
+    pub(crate) fn finish(&self) -> Result<(Keeper, Vec<Written>)> {
         self.queue.finish();
         let written = self.join();
         let keeper = lock(&self.keeper).take().ok_or_else(ended_before)?;

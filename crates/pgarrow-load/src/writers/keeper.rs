@@ -11,24 +11,24 @@ use crate::options::LoadOptions;
 use crate::replace::Replacement;
 use crate::transaction::{ROLLBACK_TIME, roll_back, server_error};
 
-use super::hidden::{Hidden, NAME_BYTES_MAX};
+use crate::hidden::{Hidden, NAME_BYTES_MAX};
 
 #[derive(Debug)]
-pub(super) struct Keeper {
-    pub(super) session: Session,
-    pub(super) hidden: Hidden,
-    pub(super) goal: Goal,
+pub(crate) struct Keeper {
+    pub(crate) session: Session,
+    pub(crate) hidden: Hidden,
+    pub(crate) goal: Goal,
     /// What its statements name.
-    pub(super) names: Names,
+    pub(crate) names: Names,
     /// Schema and name of the target.
-    pub(super) target: String,
-    pub(super) options: LoadOptions,
-    pub(super) attached: Option<AttachedSession>,
+    pub(crate) target: String,
+    pub(crate) options: LoadOptions,
+    pub(crate) attached: Option<AttachedSession>,
 }
 
 /// What becomes of the hidden table at the end.
 #[derive(Debug)]
-pub(super) enum Goal {
+pub(crate) enum Goal {
     /// It gets this name.
     Create(String),
     /// It takes another's place.
@@ -39,7 +39,7 @@ pub(super) enum Goal {
 
 impl Keeper {
     /// Makes the hidden table the target, or drops it if its rows are there by now: within the transaction.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    pub(crate) fn settle(&mut self) -> Result<()> {
         let (hidden, session) = (&self.hidden, &mut self.session);
         let failed = |error| server_error(error, &self.target);
         let table = hidden.relation.quoted();
@@ -61,7 +61,7 @@ impl Keeper {
     }
 
     /// Takes everything back: the target is as it was, and the hidden table gone. The error, with what else is to be known.
-    pub(super) fn take_back(mut self, error: Error) -> Error {
+    pub(crate) fn take_back(mut self, error: Error) -> Error {
         // Who leaves meanwhile has to say that nobody knows what became of COMMIT: it is asked of the sessions that are
         // attached. This one is broken, and can do nothing that a cancel request would stop.
         let _committing = match error.kind() {
@@ -79,7 +79,7 @@ impl Keeper {
     /// # Errors
     ///
     /// What is left over, and why.
-    pub(super) fn undo(self) -> std::result::Result<(), String> {
+    pub(crate) fn undo(self) -> std::result::Result<(), String> {
         let Self { mut session, hidden, target, options, attached, .. } = self;
         // Who is cancelled has to clean up all the same.
         drop(attached);
@@ -114,7 +114,7 @@ impl Keeper {
     }
 
     /// Ends it after its transaction.
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         drop(self.attached);
         self.session.close();
     }

@@ -17,9 +17,9 @@ use crate::target::{self, Target, has_insert_rules, is_missing};
 use crate::transaction::{begin, commit, roll_back, server_error};
 
 use super::Writers;
-use super::hidden::{Hidden, name_beside, sweep};
 use super::keeper::{Goal, Keeper};
 use super::start::{Sessions, start};
+use crate::hidden::{Hidden, name_beside, sweep};
 
 /// How long the keeper waits for its first lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,9 +7,9 @@ use pgarrow_catalog::Relation;
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Error, ErrorKind, Result, per_second};
 
-use crate::end::check_count;
+use crate::arrival::check_count;
+use crate::copied::{Copied, Failed};
 use crate::names::{Names, Proof};
-use crate::pipe::{Copied, Failed};
 use crate::plan::Plan;
 use crate::queue::Queue;
 use crate::report::WriterReport;
@@ -38,9 +38,9 @@ pub(super) struct Writer {
 
 /// What a writer has committed.
 #[derive(Debug, Default)]
-pub(super) struct Written {
-    pub(super) copied: Copied,
-    pub(super) commit: Duration,
+pub(crate) struct Written {
+    pub(crate) copied: Copied,
+    pub(crate) commit: Duration,
     seconds: f64,
 }
 
@@ -153,7 +153,7 @@ impl Writer {
 }
 
 impl Written {
-    pub(super) fn report(&self) -> WriterReport {
+    pub(crate) fn report(&self) -> WriterReport {
         let Copied { rows, bytes, times, .. } = &self.copied;
         WriterReport {
             rows: *rows,

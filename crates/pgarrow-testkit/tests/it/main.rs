@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "test code, which fails by panicking")]
 
+mod circles;
 mod documents;
 mod layering;
 mod lock_file;

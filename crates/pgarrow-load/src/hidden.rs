@@ -25,7 +25,7 @@ const INFIX: &str = "_pgarrow_";
 const DIGITS: usize = 16;
 
 /// What PostgreSQL keeps of a name: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
-pub(super) const NAME_BYTES_MAX: usize = 63;
+pub(crate) const NAME_BYTES_MAX: usize = 63;
 
 /// The first half of the advisory lock's key: `pgar`, as a number. The second half is the table's OID.
 const LOCK_CLASS: i32 = 0x7067_6172;

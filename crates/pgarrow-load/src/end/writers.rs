@@ -4,16 +4,17 @@ use std::time::{Duration, Instant};
 
 use pgarrow_session::{Error, ErrorKind, Result};
 
-use crate::end::{End, bring_on, check_count, left_out};
+use crate::arrival::{bring_on, check_count, left_out};
 use crate::lane::Shared;
 use crate::names::Proof;
 use crate::progress::LoadStage;
 use crate::report::{LoadPhases, LoadReport};
 use crate::transaction::{commit, server_error, with_outcome};
+use crate::writers::Writers;
+use crate::writers::keeper::{Goal, Keeper};
+use crate::writers::writer::Written;
 
-use super::Writers;
-use super::keeper::{Goal, Keeper};
-use super::writer::Written;
+use super::End;
 
 impl End {
     /// Waits for the writers, compares what the server has counted, and commits what they have made.
