@@ -17,12 +17,14 @@ use crate::relation::text;
 
 /// Built-in functions that are STABLE and not the same in every session: by the time at which the transaction or the
 /// statement began, by the process, or by what the server does meanwhile.
-pub const DIFFER: [&str; 24] = [
+pub const DIFFER: [&str; 25] = [
     "inet_client_addr",
     "inet_client_port",
     "mxid_age",
     "now",
     "pg_backend_pid",
+    // Up to 14.
+    "pg_backup_start_time",
     "pg_conf_load_time",
     "pg_current_xact_id",
     "pg_current_xact_id_if_assigned",

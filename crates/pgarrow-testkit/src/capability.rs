@@ -66,6 +66,8 @@ pub enum Capability {
     MountNamespace,
     /// This program on the PATH.
     Program(&'static str),
+    /// This program beside those of the server, which is a private one.
+    ServerProgram(&'static str),
     /// PostgreSQL 17 with TLS and psql, whatever the server of the tests is; fetched when it is not in the cache.
     Psql,
     /// The newest PostgreSQL, whatever the server of the tests is; fetched when it is not in the cache.
@@ -93,6 +95,7 @@ impl fmt::Display for Capability {
             Self::Strace => f.write_str("strace"),
             Self::MountNamespace => f.write_str("a mount namespace"),
             Self::Program(name) => write!(f, "the program {name}"),
+            Self::ServerProgram(name) => write!(f, "the server's program {name}"),
             Self::Psql => f.write_str("the wheel with psql 17"),
             Self::Newest => f.write_str("the wheel with the newest PostgreSQL"),
             Self::PgBouncer => f.write_str("PgBouncer"),
@@ -161,6 +164,10 @@ impl Capability {
                     false => Err("it is not on the PATH".to_owned()),
                 }
             }
+            Self::ServerProgram(name) => match TestServer::try_shared()?.private() {
+                Some(server) if server.installation().program(name).is_file() => Ok(()),
+                _ => Err("it does not come with the server".to_owned()),
+            },
             Self::Psql => pgarrow_server::fetch_with_tls().map(|_| ()).map_err(|cause| cause.to_string()),
             Self::Newest => pgarrow_server::fetch().map(|_| ()).map_err(|cause| cause.to_string()),
             Self::PgBouncer => crate::pgbouncer::program().map(|_| ()),

@@ -10,10 +10,10 @@ use pgarrow_export::{
     ColumnType, ErrorKind, ExportOptions, NanPolicy, OpaqueColumns, ReadMode, Run, Source, TypeOptions,
 };
 use pgarrow_load::{Conversions, LoadMethod, LoadOptions, LoadReport, TypesFrom};
-use pgarrow_testkit::Database;
+use pgarrow_testkit::{Database, require};
 use pgarrow_types::PORTABLE;
 
-use crate::every_type::{definition, missing, options};
+use crate::every_type::{OF_ALL_TYPES, definition, missing, options};
 use crate::support::{
     creating, database, eventually, every_type, fingerprint, load, load_batches, refusal, rows, value,
 };
@@ -58,6 +58,7 @@ fn portable_types_are_what_they_are_called_and_no_other() {
 
 #[test]
 fn every_type_arrives_as_it_was() {
+    require!(OF_ALL_TYPES);
     for method in [LoadMethod::Copy, LoadMethod::Insert] {
         let database = every_type("load_opaque");
         database.execute("CREATE SCHEMA clone");

@@ -34,8 +34,10 @@ fn rights(database: &Database, relation: &str) -> Vec<Vec<Option<String>>> {
 fn rights_are_the_same_for_the_owner_too() {
     let database = database("replace_rights", "");
     let (owner, reader) = (format!("owner_{}", database.name()), format!("reader_{}", database.name()));
+    // As it is from 15 on: before, everybody may make tables there.
     database.execute(&format!(
-        "CREATE ROLE {owner}; CREATE ROLE {reader}; GRANT CREATE ON SCHEMA public TO {owner}"
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+         CREATE ROLE {owner}; CREATE ROLE {reader}; GRANT CREATE ON SCHEMA public TO {owner}"
     ));
     let run = || {
         for (name, granted, defaults) in [

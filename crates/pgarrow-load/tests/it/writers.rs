@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use pgarrow_export::{Cancel, Config, ErrorKind, ExportOptions, OpaqueColumns, Source, TypeOptions};
 use pgarrow_load::{Load, LoadMethod, LoadMode, LoadOptions, OnConflict};
-use pgarrow_testkit::Database;
+use pgarrow_testkit::{Database, require};
 
-use crate::every_type;
+use crate::every_type::{self, OF_ALL_TYPES};
 use crate::support::{
     database, eventually, every_type, fingerprint, load, load_batches, refusal, rows, value,
 };
@@ -127,6 +127,7 @@ fn whatever_way_rows_take() {
 /// Every type through each kind of table in between, as what it is, as text, and undecoded.
 #[test]
 fn every_type_arrives_as_it_was() {
+    require!(OF_ALL_TYPES);
     let database = every_type("writers_types");
     database.execute("CREATE SCHEMA clone");
     let tables = "SELECT relname FROM pg_class WHERE relnamespace = 'every_type'::regnamespace AND relkind = 'r' ORDER BY 1";

@@ -151,7 +151,7 @@ fn pages(n_readers: usize) -> ExportOptions {
 
 #[test]
 fn one_connection_reads_and_says_why() {
-    require!(Capability::PrivateServer);
+    require!(Capability::PrivateServer, Capability::ServerProgram("pg_basebackup"));
     let pair = Pair::shared();
     pair.database("one", TABLE);
     let run = pair.source("one").table("e").options(pages(4)).open().unwrap();
@@ -174,7 +174,7 @@ fn one_connection_reads_and_says_why() {
 
 #[test]
 fn its_snapshot_is_not_handed_on() {
-    require!(Capability::PrivateServer);
+    require!(Capability::PrivateServer, Capability::ServerProgram("pg_basebackup"));
     let pair = Pair::shared();
     pair.database("tokens", TABLE);
     for n_readers in [1, 4] {
@@ -197,7 +197,7 @@ fn its_snapshot_is_not_handed_on() {
 
 #[test]
 fn several_readers_only_if_moments_may_differ() {
-    require!(Capability::PrivateServer);
+    require!(Capability::PrivateServer, Capability::ServerProgram("pg_basebackup"));
     let pair = Pair::shared();
     pair.database("several", TABLE);
     let options = pages(4).with_inconsistent(true);
@@ -237,7 +237,7 @@ fn assert_conflict(error: &Error) {
 
 #[test]
 fn rows_that_are_removed_under_a_slow_export() {
-    require!(Capability::PrivateServer);
+    require!(Capability::PrivateServer, Capability::ServerProgram("pg_basebackup"));
     let pair = Pair::shared();
     pair.database("slow", TABLE);
     // More than anybody reads to its end: however long replay takes to meet it, it is still running.
@@ -258,7 +258,7 @@ fn rows_that_are_removed_under_a_slow_export() {
 
 #[test]
 fn rows_that_are_removed_before_the_first_is_read() {
-    require!(Capability::PrivateServer);
+    require!(Capability::PrivateServer, Capability::ServerProgram("pg_basebackup"));
     let pair = Pair::shared();
     pair.database("early", TABLE);
     let run = pair.source("early").table("e").open().unwrap();
@@ -274,7 +274,7 @@ fn rows_that_are_removed_before_the_first_is_read() {
 
 #[test]
 fn a_standby_that_becomes_a_primary_in_the_middle() {
-    require!(Capability::PrivateServer);
+    require!(Capability::PrivateServer, Capability::ServerProgram("pg_basebackup"));
     // A pair of its own: the others need their standby.
     let pair = Pair::start();
     pair.database("promoted", TABLE);
@@ -294,7 +294,7 @@ fn a_standby_that_becomes_a_primary_in_the_middle() {
 
 #[test]
 fn an_unlogged_table_has_no_rows_there() {
-    require!(Capability::PrivateServer);
+    require!(Capability::PrivateServer, Capability::ServerProgram("pg_basebackup"));
     let pair = Pair::shared();
     pair.database("unlogged", "CREATE UNLOGGED TABLE e AS SELECT 1 AS a");
     let error = refusal(pair.source("unlogged").table("e"));
@@ -304,7 +304,11 @@ fn an_unlogged_table_has_no_rows_there() {
 /// It was said that an export runs in a read-only transaction.
 #[test]
 fn what_hands_out_pages_is_installed_on_the_primary() {
-    require!(Capability::PrivateServer, Capability::VersionAtLeast(140_000));
+    require!(
+        Capability::PrivateServer,
+        Capability::ServerProgram("pg_basebackup"),
+        Capability::VersionAtLeast(140_000)
+    );
     let pair = Pair::shared();
     pair.database("installs", "SELECT 1");
     for sql in [install_pages_sql::<&str>(&[]).unwrap().as_str(), remove_pages_sql()] {
