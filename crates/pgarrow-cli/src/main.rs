@@ -47,7 +47,6 @@ use crate::exit::Failure;
 use crate::flags::{Command, Flags};
 
 fn main() -> ExitCode {
-    allocator::give_back_soon();
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) => return pages::usage(&error),

@@ -262,8 +262,8 @@ impl ExportOptions {
         self.settings.iter().any(|(of_user, _)| of_user.trim().eq_ignore_ascii_case(name))
     }
 
-    /// The limit of memory.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    /// The limit of memory, in bytes: what was chosen, or a quarter of the machine's, at most 1 GiB.
+    pub fn memory_bytes(&self) -> usize {
         self.memory.unwrap_or_else(|| (machine_memory() / 4).clamp(MEMORY_MIN, 1 << 30))
     }
 
