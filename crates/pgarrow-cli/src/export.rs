@@ -61,7 +61,7 @@ fn run(
     let source = Source::connect_blocking_with(reading.connection, cancel.clone())?;
     run_report.set_source(source.config());
     signals.be_orderly();
-    allocator::give_back_soon(reading.options.memory_bytes());
+    allocator::give_back_at_once(reading.options.memory_bytes());
     let options = match &output {
         // What the target takes as the source sends it need not be decoded.
         Goal::Table(load) => reading.options.with_opaque(load.opaque_columns()?),
