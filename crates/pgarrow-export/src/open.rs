@@ -479,7 +479,22 @@ pub(crate) fn is_table(kind: RelationKind) -> bool {
 
 /// Finds a relation, or says what its name may have meant.
 pub(crate) fn known(session: &mut Session, name: &RelationName) -> Result<Relation> {
-    Ok(resolve(session, name).map_err(|error| suggest(session, error))?)
+    let relation = resolve(session, name).map_err(|error| suggest(session, error))?;
+    if relation.is_temporary() && is_of_others(session, &relation)? {
+        let text =
+            format!("{relation} is a temporary table of another session, and only that one can read it");
+        return Err(Error::as_server("0A000", text).advice("copy it into a table that is not temporary"));
+    }
+    Ok(relation)
+}
+
+/// A temporary table of another session: its rows are in that one's memory. PostgreSQL 17.10 reads what is in the file, and
+/// says nothing.
+fn is_of_others(session: &mut Session, relation: &Relation) -> Result<bool> {
+    let sql = "SELECT pg_catalog.pg_is_other_temp_schema(c.relnamespace)::pg_catalog.text \
+               FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
+    let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
+    Ok(rows.first().is_some_and(|row| row.text(0) == Some("true")))
 }
 
 pub(crate) fn refused(why: &str) -> Error {

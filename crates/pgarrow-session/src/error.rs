@@ -122,8 +122,13 @@ impl Error {
 
     /// That the server would refuse it for want of a right (42501), found out before it is asked.
     pub fn not_permitted(message: String) -> Self {
+        Self::as_server("42501", message)
+    }
+
+    /// What a server says by this code, found out in its place.
+    pub fn as_server(sqlstate: &str, message: String) -> Self {
         let mut error = Self::new(ErrorKind::Server, message);
-        error.0.sqlstate = Some("42501".to_owned());
+        error.0.sqlstate = Some(sqlstate.to_owned());
         error
     }
 

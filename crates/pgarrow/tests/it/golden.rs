@@ -64,8 +64,8 @@ pub(crate) fn can_make(sql: &Sql, test: &str) -> bool {
     });
     let extensions = created.map(Capability::Extension);
     let xml = sql.query.contains("::xml").then_some(Capability::Xml);
-    // Negative scales came with 15.
-    let scale = sql.query.contains("numeric(3,-6)").then_some(Capability::VersionAtLeast(150_000));
+    // Scales that are negative, or greater than the precision, came with 15.
+    let scale = sql.query.contains("numeric(3,").then_some(Capability::VersionAtLeast(150_000));
     let needs: Vec<_> = extensions.chain(xml).chain(scale).collect();
     needs.into_iter().all(|need| capability::require(need, test))
 }
