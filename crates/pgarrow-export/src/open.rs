@@ -285,6 +285,14 @@ impl Request {
         loop {
             n_plannings += 1;
             let relation = known(opening.session()?, &name)?;
+            if relation.is_temporary() && is_of_others(opening.session()?, &relation)? {
+                let text = format!(
+                    "{relation} is a temporary table of another session, and only that one can read it"
+                );
+                return Err(
+                    Error::as_server("0A000", text).advice("copy it into a table that is not temporary")
+                );
+            }
             opening.options.readers = readers_of(&relation, opening.options.readers);
             let slicing = Slicing { only: self.only, ..opening.slicing() };
             if self.only && relation.kind == RelationKind::PartitionedTable {
@@ -479,13 +487,7 @@ pub(crate) fn is_table(kind: RelationKind) -> bool {
 
 /// Finds a relation, or says what its name may have meant.
 pub(crate) fn known(session: &mut Session, name: &RelationName) -> Result<Relation> {
-    let relation = resolve(session, name).map_err(|error| suggest(session, error))?;
-    if relation.is_temporary() && is_of_others(session, &relation)? {
-        let text =
-            format!("{relation} is a temporary table of another session, and only that one can read it");
-        return Err(Error::as_server("0A000", text).advice("copy it into a table that is not temporary"));
-    }
-    Ok(relation)
+    Ok(resolve(session, name).map_err(|error| suggest(session, error))?)
 }
 
 /// A temporary table of another session: its rows are in that one's memory. PostgreSQL 17.10 reads what is in the file, and
