@@ -5,15 +5,8 @@ use std::collections::BTreeSet;
 /// What a session has opened so far, as far as that was looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Opened {
-    /// It has read since.
+    /// It has read what was not looked at since.
     pub(crate) is_unproven: bool,
     /// What functions have opened in it.
     pub(crate) beside: BTreeSet<u32>,
-}
-
-impl Opened {
-    /// Whether it has read what was not looked at since.
-    pub(crate) fn is_unproven(&self) -> bool {
-        self.is_unproven
-    }
 }

@@ -2,43 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use pgarrow_protocol::{Session, TransactionStatus};
+use pgarrow_protocol::Session;
 use pgarrow_session::{
-    Error, ErrorKind, Result, permission_advice, server_timeout, session_settings, without_read_timeout,
+    Error, ErrorKind, Result, TransactionSettings, must_be_in_transaction, permission_advice,
+    without_read_timeout,
 };
 
 use crate::exact;
 use crate::options::LoadOptions;
 
-/// Begins a transaction that writes.
-///
-/// Everything is SET LOCAL: behind a pooler a session's settings would stay with a server process that somebody else
-/// gets next.
+/// Begins a transaction that writes. The server reads and prints the text of values as in an export.
 pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> {
-    let users = session_settings(options.role.as_deref(), &options.settings)?;
-    let lock_timeout = server_timeout(options.lock_timeout);
-    let mut settings = vec![
-        ("statement_timeout", "0"),
-        ("lock_timeout", lock_timeout.as_str()),
-        ("idle_in_transaction_session_timeout", "0"),
-        // How the text of values is read that the server has to cast, and printed to be compared: as exports have it.
-        ("DateStyle", "ISO, YMD"),
-        ("IntervalStyle", "postgres"),
-        ("extra_float_digits", "3"),
-        ("bytea_output", "hex"),
-        ("standard_conforming_strings", "on"),
-        ("xmloption", "content"),
-    ];
-    if session.server_version_num() >= 170_000 {
-        settings.push(("transaction_timeout", "0"));
-    }
-    let mut sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{users}");
-    for (name, value) in settings {
-        let is_users = options.settings.iter().any(|(users, _)| users.trim().eq_ignore_ascii_case(name));
-        if !is_users {
-            sql.push_str(&format!("; SET LOCAL {name} = '{value}'"));
-        }
-    }
+    let settings = TransactionSettings {
+        role: options.role.as_deref(),
+        parameters: &options.settings,
+        lock_timeout: options.lock_timeout,
+    };
+    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+    let sql = settings.begin(session, begin, &[("xmloption", "content")])?;
     let was_usable = session.is_usable();
     session.execute(&sql).map_err(|error| match error.sqlstate() {
         // After the last COMMIT, which was known to have succeeded, the connection was lost.
@@ -48,12 +29,7 @@ pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> 
             .advice("name a server that is no standby (target_session_attrs=read-write finds it)"),
         _ => Error::without_advice(error),
     })?;
-    if session.transaction_status() != TransactionStatus::InTransaction {
-        let text = "the server was told to begin a transaction, and is in none: \
-                    a load needs one; if this is a pooler, connect past it";
-        return Err(Error::new(ErrorKind::Server, text));
-    }
-    Ok(())
+    must_be_in_transaction(session, "a load")
 }
 
 /// Commits. What takes long there, such as constraints that are checked late, or a standby that is waited for, is none of

@@ -1,4 +1,4 @@
-//! What transactions are set to, by statements that hold for nothing behind them.
+//! What transactions are set to, those of exports and those of loads.
 //!
 //! Everything is SET LOCAL: behind a pooler a session's settings would stay with a server process that somebody else
 //! gets next. And nothing is a `SELECT set_config(…)`, which would take the snapshot before the locks.
@@ -35,7 +35,85 @@ const LISTS: [&str; 6] = [
     "unix_socket_directories",
 ];
 
-/// Begins a transaction, and ends the one before, if there is one.
+/// What every transaction of ours is set to, unless the user sets it: no timeout ends it but the one for locks, and
+/// values in text, the server's own, are the same whatever role or database are set to.
+const OURS: [(&str, &str); 7] = [
+    ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("DateStyle", "ISO, YMD"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "3"),
+    ("bytea_output", "hex"),
+    // Where strings end is decided here as the server decides it.
+    ("standard_conforming_strings", "on"),
+];
+
+/// What the transactions of a run are set to: the user's role and parameters first, then ours.
+#[derive(Clone, Copy, Debug)]
+pub struct TransactionSettings<'a> {
+    /// For SET LOCAL ROLE.
+    pub role: Option<&'a str>,
+    /// The user's parameters, by name, in their order.
+    pub parameters: &'a [(String, String)],
+    /// How long a statement waits for a lock; none: for ever.
+    pub lock_timeout: Option<Duration>,
+}
+
+impl TransactionSettings<'_> {
+    /// `begin` and what sets the transaction behind it, as one list of statements for this server. `beside`: our
+    /// parameters for this kind of transaction, which the user may set, too.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`] for a parameter that pgarrow itself has to set, and for a value with a NUL byte.
+    pub fn begin(&self, session: &Session, begin: &str, beside: &[(&str, &str)]) -> Result<String> {
+        let mut statements = begin.to_owned();
+        statements.push_str(&self.of_user()?);
+        let lock_timeout = server_timeout(self.lock_timeout);
+        let has_transaction_timeout = session.server_version_num() >= 170_000;
+        let of_version = has_transaction_timeout.then_some(("transaction_timeout", "0"));
+        let ours = OURS.iter().copied().chain([("lock_timeout", lock_timeout.as_str())]).chain(of_version);
+        for (name, value) in ours.chain(beside.iter().copied()) {
+            if !self.sets(name) {
+                // A list may be one literal, as long as it has no names in it; a word with a hyphen must be.
+                statements.push_str(&format!("; SET LOCAL {name} = '{value}'"));
+            }
+        }
+        Ok(statements)
+    }
+
+    /// Whether the user sets a parameter.
+    pub fn sets(&self, name: &str) -> bool {
+        self.parameters.iter().any(|(of_user, _)| of_user.trim().eq_ignore_ascii_case(name))
+    }
+
+    /// The user's role and parameters, each with a semicolon in front.
+    fn of_user(&self) -> Result<String> {
+        let mut statements = String::new();
+        if let Some(role) = self.role {
+            statements.push_str(&format!("; SET LOCAL ROLE {}", quote_identifier(role)));
+        }
+        for (name, value) in self.parameters {
+            let name = name.trim();
+            if FIXED.iter().any(|fixed| fixed.eq_ignore_ascii_case(name)) {
+                let text = format!(
+                    "the setting {name} is fixed by pgarrow, since it changes how values are sent or read"
+                );
+                return Err(Error::new(ErrorKind::Options, text));
+            }
+            // A parameter of an extension has a dot in its name.
+            let quoted = name.split('.').map(quote_identifier).collect::<Vec<_>>().join(".");
+            let values = match LISTS.iter().any(|list| list.eq_ignore_ascii_case(name)) {
+                true => names(value).iter().map(|name| literal(name)).collect::<Result<Vec<_>>>()?.join(", "),
+                false => literal(value)?,
+            };
+            statements.push_str(&format!("; SET LOCAL {quoted} = {values}"));
+        }
+        Ok(statements)
+    }
+}
+
+/// Begins a transaction that reads, and ends the one before, if there is one.
 pub fn begin_anew(session: &mut Session, begin: &str) -> Result<()> {
     let began = match session.transaction_status() {
         TransactionStatus::Idle => session.execute(begin),
@@ -51,42 +129,23 @@ pub fn begin_anew(session: &mut Session, begin: &str) -> Result<()> {
         ),
         _ => error.into(),
     })?;
-    if session.transaction_status() != TransactionStatus::InTransaction {
-        let text = "the server was told to begin a transaction, and is in none: \
-                    an export needs one; if this is a pooler, connect past it";
-        return Err(Error::new(ErrorKind::Server, text));
-    }
-    Ok(())
+    must_be_in_transaction(session, "an export")
 }
 
-/// Statements that set role and parameters for the transaction, each with a semicolon in front: for whoever begins a
-/// transaction beside exports.
+/// That BEGIN has begun a transaction, which `who` needs: a pooler in statement mode says yes to it, and ends it.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Options`] for a parameter that pgarrow itself has to set, and for a value with a NUL byte.
-pub fn session_settings(role: Option<&str>, settings: &[(String, String)]) -> Result<String> {
-    let mut statements = String::new();
-    if let Some(role) = role {
-        statements.push_str(&format!("; SET LOCAL ROLE {}", quote_identifier(role)));
+/// [`ErrorKind::Server`] if there is none.
+pub fn must_be_in_transaction(session: &Session, who: &str) -> Result<()> {
+    if session.transaction_status() == TransactionStatus::InTransaction {
+        return Ok(());
     }
-    for (name, value) in settings {
-        let name = name.trim();
-        if FIXED.iter().any(|fixed| fixed.eq_ignore_ascii_case(name)) {
-            let text = format!(
-                "the setting {name} is fixed by pgarrow, since it changes how values are sent or read"
-            );
-            return Err(Error::new(ErrorKind::Options, text));
-        }
-        // A parameter of an extension has a dot in its name.
-        let quoted = name.split('.').map(quote_identifier).collect::<Vec<_>>().join(".");
-        let values = match LISTS.iter().any(|list| list.eq_ignore_ascii_case(name)) {
-            true => names(value).iter().map(|name| literal(name)).collect::<Result<Vec<_>>>()?.join(", "),
-            false => literal(value)?,
-        };
-        statements.push_str(&format!("; SET LOCAL {quoted} = {values}"));
-    }
-    Ok(statements)
+    let text = format!(
+        "the server was told to begin a transaction, and is in none: {who} needs one; if this is a pooler, \
+         connect past it"
+    );
+    Err(Error::new(ErrorKind::Server, text))
 }
 
 /// The names of a list such as `"$user", public`: in lower case unless they are quoted.
@@ -162,16 +221,20 @@ mod tests {
     }
 
     #[test]
-    fn role_and_settings_of_the_user() {
-        let settings = [("work_mem", "1MB'"), ("my.Setting", "a, b"), ("search_path", "a, \"B\"")];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    fn role_and_parameters_of_the_user() {
+        let of_user = |role, parameters: &[(&str, &str)]| {
+            let own = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+            let parameters: Vec<(String, String)> = parameters.iter().map(own).collect();
+            TransactionSettings { role, parameters: &parameters, lock_timeout: None }.of_user()
+        };
+        let parameters = [("work_mem", "1MB'"), ("my.Setting", "a, b"), ("search_path", "a, \"B\"")];
         assert_eq!(
-            session_settings(Some("Reader"), &settings).unwrap(),
+            of_user(Some("Reader"), &parameters).unwrap(),
             "; SET LOCAL ROLE \"Reader\"; SET LOCAL \"work_mem\" = '1MB'''; SET LOCAL \"my\".\"Setting\" = 'a, b'; \
              SET LOCAL \"search_path\" = 'a', 'B'"
         );
-        let fixed = [(" Transaction_Read_Only".to_owned(), "off".to_owned())];
-        assert!(session_settings(None, &fixed).unwrap_err().to_string().contains("fixed by pgarrow"));
+        let error = of_user(None, &[(" Transaction_Read_Only", "off")]).unwrap_err();
+        assert!(error.to_string().contains("fixed by pgarrow"), "{error}");
     }
 
     #[test]

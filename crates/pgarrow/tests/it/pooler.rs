@@ -280,7 +280,8 @@ fn a_pooler_whose_own_time_for_queries_is_up() {
     require!(Capability::PrivateServer, Capability::PgBouncer);
     let error = interfere("pool_mode = transaction\nquery_timeout = 2", |_, _| {});
     assert!(is_end(&error), "{error}");
-    assert!(error.kind() != ErrorKind::Server || error.to_string().contains("query_timeout"), "{error}");
+    // Where the pooler wrote its error into the middle of a message, nobody can know what it says.
+    assert!(error.kind() == ErrorKind::Protocol || error.to_string().contains("query_timeout"), "{error}");
 }
 
 #[test]
