@@ -8,5 +8,6 @@ mod documents;
 mod layering;
 mod lock_file;
 mod project;
+mod public_api;
 mod reliability;
 mod sources;
