@@ -170,7 +170,9 @@ fn reading_of(flags: &ExportFlags) -> Result<Reading, Failure> {
         *options = options.clone().with_batch_bytes(bytes);
     }
     match flags.retries {
-        Some(_) if matches!(reading.subject, Subject::One(Single::Slice(_))) => Err(for_slices("--retries")),
+        Some(_) if matches!(reading.subject, Subject::One { single: Single::Slice(_), .. }) => {
+            Err(for_slices("--retries"))
+        }
         Some(retries) => {
             *options = options.clone().with_retries(retries);
             Ok(reading)
@@ -182,7 +184,7 @@ fn reading_of(flags: &ExportFlags) -> Result<Reading, Failure> {
 /// What cannot be together with what is read.
 fn check_reading(subject: &Subject, flags: &ReadingFlags, session: &SessionFlags) -> Result<(), Failure> {
     match subject {
-        Subject::One(Single::Slice(_)) => {
+        Subject::One { single: Single::Slice(_), .. } => {
             let given = [
                 ("--readers", flags.readers.is_some()),
                 ("--ordered", flags.ordered),

@@ -16,7 +16,10 @@ use crate::outputs;
 /// What is read.
 #[derive(Debug)]
 pub(crate) enum Subject {
-    One(Single),
+    One {
+        single: Single,
+        limit: Option<u64>,
+    },
     /// Tables, and all tables of schemas.
     Many {
         names: Vec<String>,
@@ -65,7 +68,7 @@ impl Subject {
                 if flags.only {
                     return Err(Failure::options("--only: a slice says which tables it reads; leave it out"));
                 }
-                Ok(Self::One(Single::Slice(Box::new(read_slice(token)?))))
+                Ok(Self::One { single: Single::Slice(Box::new(read_slice(token)?)), limit: None })
             }
             (None, Some(sql), false) => {
                 let for_tables =
@@ -76,7 +79,8 @@ impl Subject {
                 if let Some((name, _)) = for_tables.into_iter().find(|(_, is_given)| *is_given) {
                     return Err(Failure::options(format!("{name} is for --table; write it into the query")));
                 }
-                Ok(Self::One(Single::Query { sql, params: flags.params.clone() }))
+                let single = Single::Query { sql, params: flags.params.clone() };
+                Ok(Self::One { single, limit: flags.limit })
             }
             (None, None, true) => tables(flags, names),
         }
@@ -96,7 +100,11 @@ impl Subject {
         format: Option<&Format>,
     ) -> Result<Planned, Failure> {
         Ok(match self {
-            Self::One(single) => Planned::One(Box::new(single.extract(source).options(options).open()?)),
+            Self::One { single, limit } => {
+                let extract = single.extract(source).options(options);
+                let extract = limit.iter().fold(extract, |extract, rows| extract.limit(*rows));
+                Planned::One(Box::new(extract.open()?))
+            }
             Self::Many { names, schemas, only } => {
                 let tables = source.tables(names).only(*only);
                 let tables = schemas.iter().fold(tables, |tables, name| tables.schema(name));
@@ -112,7 +120,7 @@ impl Subject {
 
 impl Single {
     /// Describes it to the library.
-    pub(crate) fn extract<'a>(&self, source: &'a Source) -> Extract<'a> {
+    pub(crate) fn extract(&self, source: &Source) -> Extract {
         match self {
             Self::Table { name, columns, filter, only } => {
                 let mut extract = source.table(name).only(*only);
@@ -199,12 +207,13 @@ fn tables(flags: &WhatFlags, names: Vec<String>) -> Result<Subject, Failure> {
     }
     if let ([name], []) = (names.as_slice(), flags.schemas.as_slice()) {
         let columns = flags.columns.as_deref().map(parse_column_list).transpose();
-        return Ok(Subject::One(Single::Table {
+        let single = Single::Table {
             name: name.clone(),
             columns: columns.map_err(|error| Failure::from(Error::from(error)))?,
             filter: flags.filter.clone(),
             only: flags.only,
-        }));
+        };
+        return Ok(Subject::One { single, limit: flags.limit });
     }
     check_unused(flags, "is for one --table; several are read whole")?;
     Ok(Subject::Many { names, schemas: flags.schemas.clone(), only: flags.only })
@@ -215,6 +224,7 @@ fn check_unused(flags: &WhatFlags, why: &str) -> Result<(), Failure> {
     let given = [
         ("--columns", flags.columns.is_some()),
         ("--where", flags.filter.is_some()),
+        ("--limit", flags.limit.is_some()),
         ("--param", !flags.params.is_empty()),
     ];
     match given.into_iter().find(|(_, is_given)| *is_given) {

@@ -356,14 +356,14 @@ impl<'a> Crew<'a> {
             && !self.shared.cancel.is_requested()
         {
             // All rows are here and confirmed: how the reader's own transaction ends changes nothing.
-            let _ = session.finish();
+            let _ = session.finish(self.shared.pool);
         }
     }
 
     /// What a reader has read is what was planned, as long as its session is there to say so.
     fn prove(&self, Keeper { session, opened, .. }: &mut Keeper) {
         // One that came when all was read has read nothing, and was perhaps told to stop.
-        if !opened.is_unproven() || self.shared.cancel.is_requested() {
+        if !opened.is_unproven || self.shared.cancel.is_requested() {
             return;
         }
         match self.shared.proof.session(session, opened) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgarrow_decode::BatchLimits;
-use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pooled, Result};
+use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pool, Pooled, Result};
 use pgarrow_sink::{Stop, Written};
 
 use crate::budget::Budget;
@@ -49,6 +49,8 @@ pub(crate) struct Job {
     /// Connecting and planning.
     pub(crate) phases: Phases,
     pub(crate) snapshot_taken: Instant,
+    /// Where sessions come from and go to.
+    pub(crate) pool: Option<Pool>,
 }
 
 /// What the readers of one run share.
@@ -190,6 +192,7 @@ impl Job {
             progress: &self.progress,
             cancel: &setup.cancel,
             pooled: self.pooled,
+            pool: self.pool.as_ref(),
             is_impatient: self.is_impatient(),
             budget: &setup.budget,
             held_bytes_early: setup.part_share,
@@ -275,7 +278,8 @@ impl Job {
         self.proof.end(&mut keeper, &self.plans).map_err(|error| {
             self.cancel.told(if error.is_transient() { lost_snapshot(error) } else { error })
         })?;
-        let facts = keeper.finish().map_err(|error| self.cancel.told(lost_snapshot(error)))?;
+        let facts =
+            keeper.finish(self.pool.as_ref()).map_err(|error| self.cancel.told(lost_snapshot(error)))?;
         done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()));
         done.warnings.splice(0..0, setup.warnings.iter().cloned());
         if self.options.ordered && done.tallies.iter().any(|tally| tally.ended_early > 0) {
@@ -339,6 +343,10 @@ impl Engine {
             let text = "the server is a standby, whose snapshots are not shared; plan on the primary, or read with one connection";
             return Err(Error::new(ErrorKind::Options, text));
         }
+        if self.job.plans.iter().any(|plan| plan.has_limit()) {
+            let text = "what has a limit has no slices for others: it is one statement; leave out the limit";
+            return Err(Error::new(ErrorKind::Options, text));
+        }
         self.job.share_snapshot(&mut self.keeper)?;
         let (facts, planned) = (&self.keeper.facts, self.job.proof.planned());
         let tokens = self.job.plans.iter().flat_map(|plan| plan.tokens(facts, self.job.read_mode, planned));
@@ -365,7 +373,7 @@ impl Engine {
             .proof
             .end(&mut self.keeper, &self.job.plans)
             .map_err(|error| if error.is_transient() { lost(error) } else { cancel.told(error) })?;
-        self.keeper.finish().map_err(lost)?;
+        self.keeper.finish(self.job.pool.as_ref()).map_err(lost)?;
         Ok(())
     }
 }

@@ -16,7 +16,8 @@
 
 use pgarrow_protocol::Session;
 use pgarrow_session::{
-    AttachedSession, Cancel, Error, ErrorKind, Pooled, Result, begin_anew, literal, without_read_timeout,
+    AttachedSession, Cancel, Error, ErrorKind, Pool, Pooled, Result, begin_anew, literal,
+    without_read_timeout,
 };
 
 use crate::facts::Facts;
@@ -278,19 +279,23 @@ impl Keeper {
         Ok(self.session)
     }
 
-    /// Ends the transactions and the sessions. What is known of them stays.
+    /// Ends the transactions, and the sessions but for that which the pool keeps. What is known of them stays.
     ///
     /// # Errors
     ///
     /// One of them was lost before: what was read since then may be something else than what was planned.
-    pub(crate) fn finish(mut self) -> Result<Facts> {
+    pub(crate) fn finish(mut self, pool: Option<&Pool>) -> Result<Facts> {
         // First: as long as the snapshot is held, what was held with it must have been.
         if let Some(holder) = &mut self.holder {
             holder.execute("COMMIT").map_err(lost_holder)?;
         }
         self.session.execute("COMMIT")?;
+        // From here on, no cancel request hits what is done with the session next.
         drop(self.attached);
-        self.session.close();
+        match pool {
+            Some(pool) => pool.put(self.session),
+            None => self.session.close(),
+        }
         if let Some(holder) = self.holder {
             holder.close();
         }

@@ -54,10 +54,7 @@ pub use pages_status::{PagesStatus, TablePages};
 pub use pages_tally::PagesReport;
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
-pub use pgarrow_session::{
-    AttachedSession, Cancel, Error, ErrorKind, Holders, IdleSession, ProcessUsage, Result, per_second,
-    permission_advice, server_timeout, session_settings, without_read_timeout,
-};
+pub use pgarrow_session::{Cancel, Error, ErrorKind, Holders, PoolOptions, ProcessUsage, Result, per_second};
 pub use pgarrow_types::{
     ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
     GeometryForm, InfinityPolicy, IntervalForm, LostDigitsPolicy, NanPolicy, Note, NoteKind, NumericForm,

@@ -17,7 +17,7 @@ use pgarrow_catalog::{
     quote_identifier, relation, resolve, server_traits, suggest, table_columns,
 };
 use pgarrow_protocol::{CopyOutStep, Session};
-use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pooled, Result};
+use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pool, Pooled, Result};
 
 use crate::choose::{Chosen, all_exist, choose};
 use crate::engine::{Engine, Job};
@@ -29,7 +29,10 @@ use crate::options::{ExportOptions, ReadMode};
 use crate::phases::Phases;
 use crate::plan::{Plan, add_pages, arrow_schema};
 use crate::planner::select::Selection;
-use crate::planner::{KeySource, PageWish, Slices, Slicing, key_slices, reads_of_key_ranges, table_slices};
+use crate::planner::{
+    KeySource, PageWish, Slices, Slicing, can_be_read_alone, key_slices, reads_of_key_ranges, table_slices,
+    whole,
+};
 use crate::proof::Proof;
 use crate::run::Run;
 use crate::scan::scan;
@@ -121,7 +124,7 @@ impl<'a> Opening<'a> {
     }
 
     /// What the read mode wishes for. Before the transaction begins.
-    pub(crate) fn pages(&mut self) -> Result<PageWish> {
+    pub(crate) fn pages(&mut self, has_limit: bool) -> Result<PageWish> {
         let read_mode = match (self.options.read_mode, self.read_mode) {
             (ReadMode::Auto, ReadMode::Select) => ReadMode::Select,
             // What is not decoded has to be what the type's send function sends.
@@ -129,7 +132,7 @@ impl<'a> Opening<'a> {
             (asked_for, _) => asked_for,
         };
         look_up(&mut self.session, &self.options)?;
-        PageWish::of(&mut self.session, &self.traits, &self.options, read_mode)
+        PageWish::of(&mut self.session, &self.traits, &self.options, read_mode, has_limit)
     }
 
     /// Everything is known.
@@ -174,6 +177,7 @@ impl<'a> Opening<'a> {
             impatient: Impatient::default(),
             phases,
             snapshot_taken: Instant::now(),
+            pool: None,
         };
         Engine { keeper, job }
     }
@@ -251,7 +255,13 @@ fn probe(session: &mut Session) -> Result<ReadMode> {
 }
 
 impl Request {
-    pub(crate) fn open(self, session: Session, connect: Duration, cancel: &Cancel) -> Result<Run> {
+    pub(crate) fn open(
+        self,
+        pool: &Pool,
+        session: Session,
+        connect: Duration,
+        cancel: &Cancel,
+    ) -> Result<Run> {
         let _planning = tracing::info_span!(target: "pgarrow", "plan").entered();
         let attached = cancel.attach(&session);
         let opened =
@@ -261,7 +271,8 @@ impl Request {
                 What::Slice(slice) => self.open_slice(opening, slice),
             });
         drop(attached);
-        let engine = opened.map_err(|error| cancel.told(error))?;
+        let mut engine = opened.map_err(|error| cancel.told(error))?;
+        engine.job.pool = Some(pool.clone());
         match engine.job.plans.first().map(Arc::clone) {
             Some(plan) => Ok(Run::new(engine, plan)),
             None => Err(refused("nothing was planned; please report it")),
@@ -272,6 +283,7 @@ impl Request {
         if !self.parameters.is_empty() {
             return Err(refused("parameters are for queries; a table's filter takes none"));
         }
+        self.check_limit()?;
         let filter = self.filter.as_deref().map(Statement::parse_condition).transpose()?;
         let name = RelationName::parse(name)?;
         let names = self
@@ -280,19 +292,12 @@ impl Request {
             .map(|names| names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", "));
         let select_list_to_hold = names.unwrap_or_else(|| "*".to_owned());
         let traits = opening.traits.clone();
-        let pages = opening.pages()?;
+        let pages = opening.pages(self.limit.is_some())?;
         let mut n_plannings = 0;
         loop {
             n_plannings += 1;
             let relation = known(opening.session()?, &name)?;
-            if relation.is_temporary() && is_of_others(opening.session()?, &relation)? {
-                let text = format!(
-                    "{relation} is a temporary table of another session, and only that one can read it"
-                );
-                return Err(
-                    Error::as_server("0A000", text).advice("copy it into a table that is not temporary")
-                );
-            }
+            refuse_of_others(opening.session()?, &relation)?;
             opening.options.readers = readers_of(&relation, opening.options.readers);
             let slicing = Slicing { only: self.only, ..opening.slicing() };
             if self.only && relation.kind == RelationKind::PartitionedTable {
@@ -363,7 +368,7 @@ impl Request {
             None => Parts::default(),
         };
         let filter = has_filter.then_some(parts.text.as_str());
-        let selection = Selection::of_table(relation, &chosen.columns, filter);
+        let selection = Selection::of_table(relation, &chosen.columns, filter).limited(self.limit);
         let mut names: Vec<String> = chosen.columns.iter().map(|column| column.name.clone()).collect();
         names.extend(slicing.split_on.clone());
         let mut leaves = leaves(&mut keeper.session, relation, &names)?;
@@ -372,10 +377,13 @@ impl Request {
             return Ok(None);
         }
         let slices = match &slicing.split_on {
+            _ if self.limit.is_some() => {
+                whole(relation, slicing.only || can_be_read_alone(relation, traits), ONE_LIMIT)
+            }
             Some(_) => {
                 let session = &mut keeper.session;
                 let reads = reads_of_key_ranges(session, relation, &leaves, traits, filter, slicing)?;
-                if reads.len() > 1 && !options.sets("constraint_exclusion") {
+                if reads.len() > 1 && !options.transaction_settings().sets("constraint_exclusion") {
                     keeper.exclude_by_constraints()?;
                 }
                 let source = KeySource::Relation { relation, reads: &reads, only: slicing.only, filter };
@@ -389,8 +397,19 @@ impl Request {
         if has_filter {
             plan.estimated_rows = None;
         }
+        plan.estimated_rows = plan.estimated_rows.map(|rows| rows.min(self.limit.unwrap_or(u64::MAX)));
         let proof = Proof::plan(keeper, std::slice::from_ref(&plan), &[relation.oid], traits)?;
         Ok(proof.map(|proof| (plan, proof)))
+    }
+
+    /// What a limit does not go together with.
+    fn check_limit(&self) -> Result<()> {
+        match self.limit.is_some() && self.options.split_on.is_some() {
+            true => {
+                Err(refused("a limit is for one statement: leave out the column to split on, or the limit"))
+            }
+            false => Ok(()),
+        }
     }
 
     /// The columns that were asked for, in that order.
@@ -398,9 +417,6 @@ impl Request {
         let Some(names) = &self.columns else {
             return Ok(all);
         };
-        if names.is_empty() {
-            return Err(refused("the list of columns is empty; leave it out to read all"));
-        }
         let known =
             all.iter().map(|column| quote_identifier(&column.column.name)).collect::<Vec<_>>().join(", ");
         let mut chosen = Vec::with_capacity(names.len());
@@ -490,13 +506,23 @@ pub(crate) fn known(session: &mut Session, name: &RelationName) -> Result<Relati
     Ok(resolve(session, name).map_err(|error| suggest(session, error))?)
 }
 
-/// A temporary table of another session: its rows are in that one's memory. PostgreSQL 17.10 reads what is in the file, and
-/// says nothing.
-fn is_of_others(session: &mut Session, relation: &Relation) -> Result<bool> {
+/// Why what has a limit is one slice.
+const ONE_LIMIT: &str = "it has a limit, which counts the rows of one statement";
+
+/// Refuses a temporary table of another session: its rows are in that one's memory. PostgreSQL 17.10 reads what is in the
+/// file, and says nothing.
+pub(crate) fn refuse_of_others(session: &mut Session, relation: &Relation) -> Result<()> {
+    if !relation.is_temporary() {
+        return Ok(());
+    }
     let sql = "SELECT pg_catalog.pg_is_other_temp_schema(c.relnamespace)::pg_catalog.text \
                FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
     let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
-    Ok(rows.first().is_some_and(|row| row.text(0) == Some("true")))
+    if rows.first().is_none_or(|row| row.text(0) != Some("true")) {
+        return Ok(());
+    }
+    let text = format!("{relation} is a temporary table of another session, and only that one can read it");
+    Err(Error::as_server("0A000", text).advice("copy it into a table that is not temporary"))
 }
 
 pub(crate) fn refused(why: &str) -> Error {

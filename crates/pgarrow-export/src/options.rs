@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pgarrow_decode::BatchLimits;
+use pgarrow_session::TransactionSettings;
 use pgarrow_types::{ColumnOptions, IntervalForm, OpaqueColumns, TypeOptions};
 use serde::{Deserialize, Serialize};
 
@@ -257,9 +258,13 @@ impl ExportOptions {
         self
     }
 
-    /// Whether a parameter is set by the user.
-    pub(crate) fn sets(&self, name: &str) -> bool {
-        self.settings.iter().any(|(of_user, _)| of_user.trim().eq_ignore_ascii_case(name))
+    /// What the transactions of the export are set to.
+    pub(crate) fn transaction_settings(&self) -> TransactionSettings<'_> {
+        TransactionSettings {
+            role: self.role.as_deref(),
+            parameters: &self.settings,
+            lock_timeout: self.lock_timeout,
+        }
     }
 
     /// The limit of memory, in bytes: what was chosen, or a quarter of the machine's, at most 1 GiB.

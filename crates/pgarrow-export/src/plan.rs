@@ -135,6 +135,11 @@ impl Plan {
         self.columns.iter().filter(|column| is_text_for_want_of_a_decimal(column))
     }
 
+    /// Whether rows are read up to a number only.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.selection.limit().is_some()
+    }
+
     /// The columns that are left undecoded ([`ExportOptions::with_opaque`](crate::ExportOptions::with_opaque)), with the
     /// types that their bytes are of.
     pub fn opaque(&self) -> &OpaqueColumns {

@@ -19,7 +19,7 @@ use arrow_array::RecordBatch;
 use pgarrow_column::make_column;
 use pgarrow_decode::{BatchLimits, CopyDecoder, Effects, LargeError, LargeSource, Stop};
 use pgarrow_protocol::{CopyOutStep, RowStream, Session};
-use pgarrow_session::{Cancel, Error, ErrorKind, Pooled, Result, is_of_text};
+use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, is_of_text};
 use pgarrow_types::EncodingPolicy;
 
 use crate::budget::{Budget, Lease, Level, NoRoom};
@@ -87,6 +87,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) progress: &'a Progress,
     pub(crate) cancel: &'a Cancel,
     pub(crate) pooled: Pooled,
+    pub(crate) pool: Option<&'a Pool>,
     /// A lock is given up after a while, since whoever takes the rows may have it.
     pub(crate) is_impatient: bool,
     pub(crate) budget: &'a Arc<Budget>,

@@ -9,13 +9,13 @@ use arrow_schema::SchemaRef;
 use pgarrow_session::{Cancel, Error, ErrorKind, Holders, Result};
 use pgarrow_sink::{Sink, SinkError};
 
-use crate::budget::Lease;
 use crate::engine::{Engine, Job};
 use crate::outlet::{CallOutlet, QueueOutlet, SinkOutlet, SinkSet};
 use crate::plan::Plan;
 use crate::reader::{Progress, Queued};
 use crate::report::Report;
 use crate::slice::Slice;
+use crate::stream::{BatchReader, BatchStream};
 
 /// An export that is planned: its transaction is open, its snapshot taken, nothing read yet.
 ///
@@ -146,12 +146,29 @@ impl Run {
         job.read(keeper, &setup, &make)?.report(&job, Vec::new())
     }
 
-    /// Reads everything and sends every batch with its share of the memory, from the readers' threads.
-    pub(crate) fn send_each(self, send: impl Fn(RecordBatch, Lease) -> Result<()> + Sync) -> Result<Report> {
+    /// Starts reading, in threads of its own, as an async stream for any runtime.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started.
+    pub fn into_stream(self) -> Result<BatchStream> {
+        let (plan, progress) = (Arc::clone(&self.plan), Arc::clone(self.progress()));
+        let (cancel, n_readers) = (self.cancel().clone(), self.readers());
         let Engine { keeper, job } = self.engine;
-        let setup = job.setup(0)?;
-        let make = |_| QueueOutlet::new(&send, &setup.budget, setup.order());
-        job.read(keeper, &setup, &make)?.report(&job, Vec::new())
+        BatchStream::start(plan, progress, cancel, n_readers, move |send| {
+            let setup = job.setup(0)?;
+            let make = |_| QueueOutlet::new(send, &setup.budget, setup.order());
+            job.read(keeper, &setup, &make)?.report(&job, Vec::new())
+        })
+    }
+
+    /// Starts reading, in threads of its own, as an iterator that waits for each batch.
+    ///
+    /// # Errors
+    ///
+    /// As for [`into_stream`](Self::into_stream).
+    pub fn into_reader(self) -> Result<BatchReader> {
+        Ok(BatchReader::new(self.into_stream()?))
     }
 
     /// Reads everything into a sink and commits it. The sink's schema must be [`schema`](Self::schema).

@@ -2,25 +2,23 @@
 
 pub(crate) mod extract;
 
-use std::sync::{Mutex, PoisonError};
-
-use pgarrow_protocol::{Config, Session};
-use pgarrow_session::{Cancel, IdleSession, Looked, OldSession, Result, background};
+use pgarrow_protocol::Config;
+use pgarrow_session::{Cancel, Pool, PoolOptions, Result, background};
 
 use crate::slice::Slice;
 
 pub use extract::{Extract, Tables};
 
-/// A PostgreSQL database.
+/// A PostgreSQL database. Clones are the same source, for any thread.
 ///
 /// Holds one session, which was opened to see that the database can be reached; the first export uses it,
-/// later ones open their own, and so does the first if that session does not work any more. Cheap to keep; dropping it
-/// closes the session.
-#[derive(Debug)]
+/// later ones open their own, and so does the first if that session does not work any more. With a
+/// [pool](Self::with_pool), exports leave their sessions to the next ones. Cheap to keep; dropping the last clone closes
+/// what is idle.
+#[derive(Clone, Debug)]
 pub struct Source {
-    config: Config,
+    pool: Pool,
     cancel: Cancel,
-    idle: Mutex<Option<IdleSession>>,
 }
 
 impl Source {
@@ -58,25 +56,34 @@ impl Source {
     /// As for [`connect`](Self::connect).
     pub fn connect_blocking_with(config: Config, cancel: Cancel) -> Result<Self> {
         let session = cancel.connect_patiently(&config)?;
-        let config = session.config().clone();
-        Ok(Self { config, cancel, idle: Mutex::new(Some(IdleSession::new(session))) })
+        Ok(Self { pool: Pool::new(session, PoolOptions::default()), cancel })
+    }
+
+    /// Keeps the sessions of exports that ended well for the next ones. By default none is kept: on the server, an idle
+    /// session is one connection less for others.
+    ///
+    /// Settings of an export hold for its transactions only, so nothing of one is seen by the next. Behind a pooler, such as
+    /// PgBouncer, readers connect anew: the pooler has the pool.
+    #[must_use]
+    pub fn with_pool(self, options: PoolOptions) -> Self {
+        Self { pool: self.pool.with_options(options), ..self }
     }
 
     /// An export of a table, view or whatever else a SELECT reads. `name` is taken as psql takes it: folded to
     /// lower case unless it is quoted, looked up on the search path unless it has a schema.
-    pub fn table(&self, name: impl Into<String>) -> Extract<'_> {
-        Extract::of_table(self, name.into())
+    pub fn table(&self, name: impl Into<String>) -> Extract {
+        Extract::of_table(self.clone(), name.into())
     }
 
     /// An export of a query: one SELECT, VALUES, TABLE or WITH.
-    pub fn query(&self, sql: impl Into<String>) -> Extract<'_> {
-        Extract::of_query(self, sql.into())
+    pub fn query(&self, sql: impl Into<String>) -> Extract {
+        Extract::of_query(self.clone(), sql.into())
     }
 
     /// An export of many tables under one snapshot. Names are taken as for [`table`](Self::table); see
     /// [`Tables::schema`] for all tables of a schema.
-    pub fn tables<S: Into<String>>(&self, names: impl IntoIterator<Item = S>) -> Tables<'_> {
-        Tables::new(self, names.into_iter().map(Into::into).collect())
+    pub fn tables<S: Into<String>>(&self, names: impl IntoIterator<Item = S>) -> Tables {
+        Tables::new(self.clone(), names.into_iter().map(Into::into).collect())
     }
 
     /// An export of one slice, which another run has planned and holds the snapshot for
@@ -84,8 +91,8 @@ impl Source {
     ///
     /// A token does not say how types are mapped: batches of several slices fit together if all are read with the same
     /// [options](Extract::options).
-    pub fn slice(&self, slice: Slice) -> Extract<'_> {
-        Extract::of_slice(self, slice)
+    pub fn slice(&self, slice: Slice) -> Extract {
+        Extract::of_slice(self.clone(), slice)
     }
 
     /// What stops the exports of this source.
@@ -95,39 +102,12 @@ impl Source {
 
     /// How it connects, pinned to the address that answered.
     pub fn config(&self) -> &Config {
-        &self.config
+        self.pool.config()
     }
 
-    /// The idle session, if it works, or a new one.
-    pub(crate) fn session(&self) -> Result<Session> {
-        match self.look() {
-            Looked::Fresh(session) => Ok(session),
-            Looked::Old(session) => working_or_new(&self.cancel, &self.config, Some(session)),
-            Looked::Lost => working_or_new(&self.cancel, &self.config, None),
-        }
-    }
-
-    /// The same, from async code.
-    pub(crate) async fn session_in_background(&self) -> Result<Session> {
-        let old = match self.look() {
-            Looked::Fresh(session) => return Ok(session),
-            Looked::Old(session) => Some(session),
-            Looked::Lost => None,
-        };
-        let (config, cancel) = (self.config.clone(), self.cancel.child());
-        background::run(&cancel.clone(), move || working_or_new(&cancel, &config, old)).await
-    }
-
-    fn look(&self) -> Looked {
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        kept.map_or(Looked::Lost, IdleSession::look)
-    }
-}
-
-fn working_or_new(cancel: &Cancel, config: &Config, old: Option<OldSession>) -> Result<Session> {
-    match old.and_then(|session| session.working(cancel)) {
-        Some(session) => Ok(session),
-        None => cancel.connect_patiently(config),
+    /// Its sessions.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
@@ -16,9 +16,10 @@ use tokio::sync::mpsc;
 
 use pgarrow_session::{Cancel, Error, ErrorKind, Result, background};
 
+use crate::budget::Lease;
 use crate::plan::Plan;
 use crate::reader::{Progress, Queued};
-use crate::run::Run;
+use crate::report::Report;
 
 /// Batches of each reader waiting for the caller. With the one being built: two for each reader in memory.
 const QUEUED_BATCHES: usize = 1;
@@ -36,27 +37,39 @@ pub struct BatchStream {
     cancel: Cancel,
     receiver: mpsc::Receiver<Result<Queued>>,
     is_finished: bool,
+    /// Set before the last sender is dropped.
+    report: Arc<OnceLock<Report>>,
 }
 
+/// Takes a batch and its share of the memory, from any of the readers' threads.
+pub(crate) type SendBatch<'a> = dyn Fn(RecordBatch, Lease) -> Result<()> + Sync + 'a;
+
 impl BatchStream {
-    /// Starts reading, in a thread of its own.
-    pub(crate) fn start(run: Run) -> Result<Self> {
-        let (sender, receiver) = mpsc::channel(QUEUED_BATCHES * run.readers());
-        let (plan, progress) = (Arc::clone(run.plan()), Arc::clone(run.progress()));
-        let cancel = run.cancel().clone();
+    /// Starts reading, in a thread of its own: `read` gives every batch to what it is given.
+    pub(crate) fn start(
+        plan: Arc<Plan>,
+        progress: Arc<Progress>,
+        cancel: Cancel,
+        n_readers: usize,
+        read: impl FnOnce(&SendBatch<'_>) -> Result<Report> + Send + 'static,
+    ) -> Result<Self> {
+        let (sender, receiver) = mpsc::channel(QUEUED_BATCHES * n_readers);
+        let report = Arc::new(OnceLock::new());
+        let reported = Arc::clone(&report);
         background::spawn("pgarrow-reader", move || {
             let batches = sender.clone();
             let left = |_| Error::new(ErrorKind::Cancelled, "cancelled by the drop of its stream");
             let send = |batch, lease| batches.blocking_send(Ok((batch, lease))).map_err(left);
             // A thread that just ended would look like the end of the rows.
-            let read =
-                catch_unwind(AssertUnwindSafe(|| run.send_each(send))).unwrap_or_else(|_| Err(panicked()));
-            if let Err(error) = read {
+            let read = catch_unwind(AssertUnwindSafe(|| read(&send))).unwrap_or_else(|_| Err(panicked()));
+            match read {
+                // Nobody else sets it.
+                Ok(report) => drop(reported.set(report)),
                 // The caller may have left.
-                let _ = sender.blocking_send(Err(error));
+                Err(error) => drop(sender.blocking_send(Err(error))),
             }
         })?;
-        Ok(Self { plan, progress, cancel, receiver, is_finished: false })
+        Ok(Self { plan, progress, cancel, receiver, is_finished: false, report })
     }
 
     /// The schema of every batch, also if there is none.
@@ -69,9 +82,20 @@ impl BatchStream {
         &self.plan
     }
 
-    /// How far it is.
-    pub fn progress(&self) -> &Progress {
+    /// How far it is. A clone can be watched from another thread.
+    pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
+    }
+
+    /// Stops this export and no other. A clone can be kept elsewhere.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// What the export came to, with its warnings and with what choices did to values: once the stream has ended
+    /// (`None`), and not before.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.get().filter(|_| self.is_finished)
     }
 
     fn received(&mut self, item: Option<Result<Queued>>) -> Option<Result<RecordBatch>> {
@@ -104,7 +128,8 @@ impl Drop for BatchStream {
     }
 }
 
-/// The batches of an export, for code that waits. Do not use it inside an async task.
+/// The batches of an export, for code that waits: `next` waits for the next batch. Inside an async task it works, and
+/// holds up the task's thread.
 #[derive(Debug)]
 pub struct BatchReader {
     stream: BatchStream,
@@ -120,9 +145,19 @@ impl BatchReader {
         self.stream.plan()
     }
 
-    /// How far it is.
-    pub fn progress(&self) -> &Progress {
+    /// How far it is. A clone can be watched from another thread.
+    pub fn progress(&self) -> &Arc<Progress> {
         self.stream.progress()
+    }
+
+    /// Stops this export and no other. A clone can be kept elsewhere.
+    pub fn cancel(&self) -> &Cancel {
+        self.stream.cancel()
+    }
+
+    /// What the export came to: once `next` has returned `None`, and not before. See [`BatchStream::report`].
+    pub fn report(&self) -> Option<&Report> {
+        self.stream.report()
     }
 }
 
@@ -133,7 +168,8 @@ impl Iterator for BatchReader {
         if self.stream.is_finished {
             return None;
         }
-        let item = self.stream.receiver.blocking_recv();
+        // Not tokio's blocking_recv, which panics inside a runtime.
+        let item = pollster::block_on(self.stream.receiver.recv());
         self.stream
             .received(item)
             .map(|batch| batch.map_err(|error| ArrowError::ExternalError(Box::new(error))))

@@ -8,13 +8,13 @@ use pgarrow_catalog::{
     quote_identifier, relation_sizes, relations_of_schema, resolve_many, suggest, table_columns_of_many,
 };
 use pgarrow_protocol::Session;
-use pgarrow_session::{Cancel, Error, ErrorKind, Result};
+use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Result};
 
 use crate::choose::{choose_and_say, not_there};
 use crate::engine::Engine;
 use crate::keeper::Keeper;
 use crate::locks::Held;
-use crate::open::{Opening, PLANNINGS_MAX, are_held, is_table, plan, readers_of, refused};
+use crate::open::{Opening, PLANNINGS_MAX, are_held, is_table, plan, readers_of, refuse_of_others, refused};
 use crate::options::ExportOptions;
 use crate::plan::{Plan, add_pages};
 use crate::planner::select::Selection;
@@ -28,13 +28,21 @@ use crate::source::extract::{Check, TablesRequest};
 const SMALL_BYTES: u64 = 8 << 20;
 
 impl TablesRequest {
-    pub(crate) fn open(self, session: Session, connect: Duration, cancel: &Cancel) -> Result<TablesRun> {
+    pub(crate) fn open(
+        self,
+        pool: &Pool,
+        session: Session,
+        connect: Duration,
+        cancel: &Cancel,
+    ) -> Result<TablesRun> {
         let _planning = tracing::info_span!(target: "pgarrow", "plan").entered();
         let attached = cancel.attach(&session);
         let opening = Opening::new(session, &self.options, connect, cancel);
         let opened = opening.and_then(|opening| self.open_tables(opening));
         drop(attached);
-        Ok(TablesRun::new(opened.map_err(|error| cancel.told(error))?))
+        let mut engine = opened.map_err(|error| cancel.told(error))?;
+        engine.job.pool = Some(pool.clone());
+        Ok(TablesRun::new(engine))
     }
 
     fn open_tables(&self, mut opening: Opening<'_>) -> Result<Engine> {
@@ -42,7 +50,7 @@ impl TablesRequest {
             return Err(refused("a column to split on belongs to one table"));
         }
         let traits = opening.traits.clone();
-        let pages = opening.pages()?;
+        let pages = opening.pages(false)?;
         let mut n_plannings = 0;
         loop {
             n_plannings += 1;
@@ -57,6 +65,7 @@ impl TablesRequest {
             if traits.is_plain_postgres {
                 leave_out_hidden(opening.session()?, &mut relations, &mut problems)?;
             }
+            leave_out_of_others(opening.session()?, &mut relations, &mut problems)?;
             if relations.is_empty() {
                 return Err(Error::all(problems).unwrap_or_else(nothing_wrong));
             }
@@ -242,6 +251,24 @@ fn leave_out_hidden(
         problems.push(Error::not_permitted(text));
         false
     });
+    Ok(())
+}
+
+/// Leaves out temporary tables of other sessions, and says so.
+fn leave_out_of_others(
+    session: &mut Session,
+    relations: &mut Vec<Relation>,
+    problems: &mut Vec<Error>,
+) -> Result<()> {
+    let mut kept = Vec::with_capacity(relations.len());
+    for relation in relations.drain(..) {
+        match refuse_of_others(session, &relation) {
+            Ok(()) => kept.push(relation),
+            Err(error) if error.sqlstate() == Some("0A000") => problems.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    *relations = kept;
     Ok(())
 }
 

@@ -25,6 +25,11 @@ impl IdleSession {
         Self { session, since: Instant::now() }
     }
 
+    /// For how long.
+    pub fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// The session, unless it does not work any more: nothing was begun on it, so nothing is lost with it.
     pub fn working(self, cancel: &Cancel) -> Option<Session> {
         match self.look() {

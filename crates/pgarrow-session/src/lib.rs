@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  idle        a session that is kept for what comes next
+//!  pool        sessions that runs leave to the next ones
 //!  pooler      a pooler between us and the server
 //!  background  blocking work for async callers
 //!  cancel      stops sessions, from another thread
@@ -19,6 +20,7 @@ mod cancel;
 mod error;
 mod holders;
 mod idle;
+mod pool;
 mod pooler;
 mod settings;
 mod usage;
@@ -28,6 +30,9 @@ pub use cancel::{AttachedSession, Cancel};
 pub use error::{Error, ErrorKind, Result, is_of_text, permission_advice};
 pub use holders::{Holders, Impatient};
 pub use idle::{IdleSession, Looked, OldSession};
+pub use pool::{Pool, PoolOptions};
 pub use pooler::Pooled;
-pub use settings::{begin_anew, literal, server_timeout, session_settings, without_read_timeout};
+pub use settings::{
+    TransactionSettings, begin_anew, literal, must_be_in_transaction, server_timeout, without_read_timeout,
+};
 pub use usage::{ProcessUsage, per_second};

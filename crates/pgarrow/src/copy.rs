@@ -26,7 +26,7 @@ pub struct Copied {
 ///
 /// As for [`Extract::open`] and [`Load::open`], and whatever stops the rows between them. The target is as it was then, but
 /// for [`ErrorKind::OutcomeUnknown`].
-pub fn copy_table(from: Extract<'_>, into: Load) -> Result<Copied> {
+pub fn copy_table(from: Extract, into: Load) -> Result<Copied> {
     let run = from.with_opaque(into.opaque_columns()?).open()?;
     let load = into.with_opaque(run.plan().opaque().clone()).fed_by(run.holders());
     let loading = load.open(Arc::clone(run.schema()))?;

@@ -49,6 +49,10 @@ pub(crate) struct WhatFlags {
     #[arg(long = "where", value_name = "CONDITION", allow_hyphen_values = true, help_heading = "What")]
     pub(crate) filter: Option<String>,
 
+    /// At most so many rows of one table or query: the first ones that come, by one connection
+    #[arg(long, value_name = "ROWS", help_heading = "What")]
+    pub(crate) limit: Option<u64>,
+
     /// The value of the query's next parameter: the first is $1. Repeatable
     #[arg(long = "param", value_name = "VALUE", allow_hyphen_values = true, help_heading = "What")]
     pub(crate) params: Vec<String>,

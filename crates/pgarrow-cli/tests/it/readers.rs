@@ -381,3 +381,29 @@ fn a_signal_while_several_read() {
     assert!(place.names().is_empty(), "{:?}", place.names());
     eventually("the server has stopped", || place.database.n_sessions("pgarrow") == 0);
 }
+
+/// A preview: analysts had to write a query for it.
+#[test]
+fn a_limit_is_for_one_table_or_query() {
+    require!(Capability::Server);
+    let place = Place::new("limit");
+    place.database.execute(NUMBERS);
+    let to_stdout = ["--to", "ipc-stream", "-o", "-"];
+    for (args, rows) in [
+        (&["-t", "t", "--limit", "5"][..], 5),
+        (&["-t", "t", "--limit", "0"], 0),
+        (&["-t", "t", "--limit", "5", "--readers", "3", "--slice-bytes", "64K"], 5),
+        (&["-t", "t", "--limit", "5", "--where", "id > 19998"], 2),
+    ] {
+        assert_eq!(totals(&place.export(&[args, &to_stdout].concat())).0, rows, "{args:?}");
+    }
+    let query = ["-q", "select id from t order by id desc", "--limit", "2"];
+    assert_eq!(totals(&place.export(&[&query[..], &to_stdout].concat())), (2, 39_999));
+    for (args, words) in [
+        (&["-t", "t", "-t", "pg_class", "--limit", "5", "-o", "d/"][..], "--limit: is for one --table"),
+        (&["-t", "t", "--limit", "5", "--split-on", "id", "--to", "none"], "a limit is for one statement"),
+        (&["-t", "t", "--limit", "-5", "--to", "none"], "--limit"),
+    ] {
+        place.export(args).assert_refused(2, &[words]);
+    }
+}

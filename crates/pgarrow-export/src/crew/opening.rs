@@ -102,7 +102,12 @@ impl Crew<'_> {
         let Opening { config, facts, begin, locked, .. } = opening;
         let (options, of_all) = (self.shared.options, self.shared.cancel);
         let connect = || -> Result<Session> {
-            let mut session = cancel.connect(config)?;
+            // Behind a pooler, a reader's session connects in another way than the keeper's.
+            let idle = self.shared.pool.filter(|_| !facts.pooled.is_pooled());
+            let mut session = match idle.and_then(|pool| pool.take_idle(cancel)) {
+                Some(session) => session,
+                None => cancel.connect(config)?,
+            };
             session.set_read_timeout(facts.pooled.first_answer(options.read_timeout));
             Ok(session)
         };

@@ -7,7 +7,7 @@ use pgarrow_session::{Error, ErrorKind, Result, literal, without_read_timeout};
 use pgarrow_types::PgColumn;
 
 use super::fixed::{Fixed, Parts};
-use super::{Opened, Opening, PLANNINGS_MAX, plan, refused};
+use super::{ONE_LIMIT, Opened, Opening, PLANNINGS_MAX, plan, refused};
 use crate::choose::{all_exist, choose};
 use crate::engine::Engine;
 use crate::keeper::Keeper;
@@ -20,6 +20,9 @@ use crate::proof::Proof;
 use crate::scan::scan;
 use crate::source::extract::Request;
 use crate::statement::Statement;
+
+/// Why a query is one slice.
+const ONE_QUERY: &str = "it is a query; name a column of it to split on (--split-on)";
 
 impl Request {
     pub(super) fn open_query(&self, mut opening: Opening<'_>, sql: &str) -> Result<Engine> {
@@ -34,6 +37,7 @@ impl Request {
         if self.only {
             return Err(refused("--only is for tables; write ONLY in the query"));
         }
+        self.check_limit()?;
         let statement = Statement::parse(sql)?;
         let statement = self.bound(&mut opening, statement)?;
         let traits = opening.traits.clone();
@@ -112,13 +116,13 @@ impl Request {
                 (parts.hold(slices, &opened.options, &mut chosen.warnings), parts)
             }
             None => {
-                let why = "it is a query; name a column of it to split on (--split-on)";
+                let why = if self.limit.is_some() { ONE_LIMIT } else { ONE_QUERY };
                 (Slices::one(Vec::new(), why).refused(), Parts::default())
             }
         };
         // One statement has one time, whatever stands for it.
         let text = if slices.slices.len() > 1 { &parts.text } else { statement.text() };
-        let selection = Selection::of_query(text, &chosen.columns);
+        let selection = Selection::of_query(text, &chosen.columns).limited(self.limit);
         let selection = if self.parameters.is_empty() { selection.told() } else { selection };
         scan(&mut keeper.session, &mut chosen, &selection, false)?;
         let plan = plan(subject, None, chosen, selection, slices, &opened.options, &keeper.facts);

@@ -32,7 +32,7 @@ impl Request {
         let filter = slice.filter.as_deref().map(Statement::parse_condition).transpose()?;
         let read_mode = slice.read_mode;
         let pages = match read_mode {
-            ReadMode::Auto => opening.pages()?,
+            ReadMode::Auto => opening.pages(false)?,
             ReadMode::Pages => PageWish::of_token(&opening.traits),
             ReadMode::Copy | ReadMode::Select | ReadMode::Cursor => PageWish::default(),
         };
@@ -48,7 +48,7 @@ impl Request {
         let locked = slice.locks();
         if matches!(slice.range, SliceRange::Key { .. })
             && slice.planned().relations.len() > 1
-            && !opened.options.sets("constraint_exclusion")
+            && !opened.options.transaction_settings().sets("constraint_exclusion")
         {
             begin.push_str("; ");
             begin.push_str(EXCLUDE);

@@ -60,6 +60,7 @@ impl PageWish {
         traits: &ServerTraits,
         options: &ExportOptions,
         read_mode: ReadMode,
+        has_limit: bool,
     ) -> Result<Self> {
         let is_asked_for = match read_mode {
             ReadMode::Copy | ReadMode::Select | ReadMode::Cursor => return Ok(Self::default()),
@@ -70,6 +71,13 @@ impl PageWish {
             (options.inconsistent, "--inconsistent", "readers have snapshots of their own"),
             (options.split_on.is_some(), "--split-on", "rows are cut by a column, and not by pages"),
         ];
+        if has_limit {
+            let why = "pages come whole, and a limit counts rows";
+            return match is_asked_for {
+                true => Err(Error::new(ErrorKind::Options, format!("{why}; leave it out, or read by COPY"))),
+                false => Ok(Self::No(Some(why.to_owned()))),
+            };
+        }
         if let Some((_, flag, why)) = option.into_iter().find(|(is_set, ..)| *is_set) {
             let why = format!("{why} ({flag})");
             if is_asked_for {

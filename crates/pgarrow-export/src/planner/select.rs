@@ -24,6 +24,8 @@ use crate::slice::{KeyType, SliceRange, SliceRead, SliceSubject};
 pub(crate) struct Selection {
     columns: Vec<Item>,
     from: Origin,
+    /// Rows at most.
+    limit: Option<u64>,
     /// A query has no values in it that were bound to it.
     may_be_told: bool,
 }
@@ -58,16 +60,35 @@ impl Selection {
     /// Columns of a table, and a condition for its rows.
     pub(crate) fn of_table(relation: &Relation, columns: &[PgColumn], filter: Option<&str>) -> Self {
         let from = Origin::Table { relation: relation.clone(), filter: filter.map(str::to_owned) };
-        Self { columns: items(columns), from, may_be_told: false }
+        Self { columns: items(columns), from, limit: None, may_be_told: false }
     }
 
     /// A query, and the columns of its result.
     pub(crate) fn of_query(query: &str, columns: &[PgColumn]) -> Self {
-        Self { columns: items(columns), from: Origin::Query(query.to_owned()), may_be_told: false }
+        let from = Origin::Query(query.to_owned());
+        Self { columns: items(columns), from, limit: None, may_be_told: false }
+    }
+
+    /// The same of so many rows at most. There has to be one slice then.
+    pub(crate) fn limited(self, limit: Option<u64>) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Rows at most, if there is a limit.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        self.limit
     }
 
     /// The SELECT of a slice, without a COPY around it.
     pub(crate) fn select(&self, slice: &PlannedSlice) -> String {
+        let select = self.select_all(slice);
+        match self.limit {
+            Some(limit) => format!("{select} LIMIT {limit}"),
+            None => select,
+        }
+    }
+
+    fn select_all(&self, slice: &PlannedSlice) -> String {
         match &self.from {
             Origin::Table { relation, filter } => {
                 let list = self.list();
@@ -148,7 +169,8 @@ impl Selection {
             Some(index) => conditions(range, &name_of(index)),
             None => Vec::new(),
         };
-        if conditions.is_empty() && !self.columns.iter().any(|item| item.form != Form::Plain) {
+        let is_plain = self.columns.iter().all(|item| item.form == Form::Plain);
+        if conditions.is_empty() && is_plain && self.limit.is_none() {
             return format!("\n{query}\n");
         }
         let names: Vec<String> = (0..self.columns.len()).map(name_of).collect();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use pgarrow_session::{Error, Result, background};
 use pgarrow_types::OpaqueColumns;
@@ -19,12 +20,12 @@ use crate::stream::{BatchReader, BatchStream};
 /// [`open`](Self::open).
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Extract<'a> {
-    source: &'a Source,
+pub struct Extract {
+    source: Source,
     request: Request,
 }
 
-/// What was asked for, independent of the source's lifetime.
+/// What was asked for, whatever the source.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) what: What,
@@ -32,6 +33,7 @@ pub(crate) struct Request {
     pub(crate) filter: Option<String>,
     pub(crate) parameters: Vec<Option<String>>,
     pub(crate) only: bool,
+    pub(crate) limit: Option<u64>,
     pub(crate) options: ExportOptions,
 }
 
@@ -42,20 +44,20 @@ pub(crate) enum What {
     Slice(Box<Slice>),
 }
 
-impl<'a> Extract<'a> {
-    pub(crate) fn of_table(source: &'a Source, name: String) -> Self {
+impl Extract {
+    pub(crate) fn of_table(source: Source, name: String) -> Self {
         Self::new(source, What::Table(name))
     }
 
-    pub(crate) fn of_query(source: &'a Source, sql: String) -> Self {
+    pub(crate) fn of_query(source: Source, sql: String) -> Self {
         Self::new(source, What::Query(sql))
     }
 
-    pub(crate) fn of_slice(source: &'a Source, slice: Slice) -> Self {
+    pub(crate) fn of_slice(source: Source, slice: Slice) -> Self {
         Self::new(source, What::Slice(Box::new(slice)))
     }
 
-    fn new(source: &'a Source, what: What) -> Self {
+    fn new(source: Source, what: What) -> Self {
         let options = ExportOptions::default();
         Self {
             source,
@@ -65,6 +67,7 @@ impl<'a> Extract<'a> {
                 filter: None,
                 parameters: Vec::new(),
                 only: false,
+                limit: None,
                 options,
             },
         }
@@ -75,7 +78,8 @@ impl<'a> Extract<'a> {
         self.request
     }
 
-    /// Reads only these columns of a table, in this order. Exact names. Default: all.
+    /// Reads only these columns of a table, in this order. Exact names. Default: all. None of them (an empty list) gives
+    /// batches that have a number of rows and no columns.
     pub fn columns<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.request.columns = Some(names.into_iter().map(Into::into).collect());
         self
@@ -94,6 +98,13 @@ impl<'a> Extract<'a> {
     /// For tables; a partitioned table has no rows of its own, so that is an error.
     pub fn only(mut self, only: bool) -> Self {
         self.request.only = only;
+        self
+    }
+
+    /// Reads at most so many rows: the first ones that come, by one connection, as `LIMIT` does. Which these are is up to
+    /// the server, unless a query has an ORDER BY. Default: all.
+    pub fn limit(mut self, rows: u64) -> Self {
+        self.request.limit = Some(rows);
         self
     }
 
@@ -124,41 +135,54 @@ impl<'a> Extract<'a> {
     ///
     /// As for [`open`](Self::open).
     pub async fn stream(self) -> Result<BatchStream> {
-        let Self { source, request } = self;
-        let connecting = std::time::Instant::now();
-        let (session, cancel) = (source.session_in_background().await?, source.cancel().child());
-        let connect = connecting.elapsed();
-        let run = background::run(&cancel.clone(), move || request.open(session, connect, &cancel)).await?;
-        BatchStream::start(run)
+        self.open_async().await?.into_stream()
     }
 
-    /// Plans the export and starts it as a blocking reader of batches.
+    /// Plans the export and starts it as a reader of batches. Waits.
     ///
     /// # Errors
     ///
     /// As for [`open`](Self::open).
     pub fn reader(self) -> Result<BatchReader> {
-        Ok(BatchReader::new(BatchStream::start(self.open()?)?))
+        self.open()?.into_reader()
     }
 
-    /// Plans the export: resolves names, begins the transaction, locks, takes the snapshot. Waits.
+    /// Plans the export: resolves names, begins the transaction, locks, takes the snapshot. Waits for the server; from
+    /// async code, call [`open_async`](Self::open_async).
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Options`](crate::ErrorKind::Options) for names that do not exist and options that contradict each
     /// other; what the server refuses; what breaks the connection.
     pub fn open(self) -> Result<Run> {
-        let connecting = std::time::Instant::now();
-        let session = self.source.session()?;
-        self.request.open(session, connecting.elapsed(), &self.source.cancel().child())
+        let Self { source, request } = self;
+        let connecting = Instant::now();
+        let cancel = source.cancel().child();
+        let session = source.pool().take(&cancel)?;
+        request.open(source.pool(), session, connecting.elapsed(), &cancel)
+    }
+
+    /// The same, from async code of any runtime. Dropping the future before it is done cancels the planning.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub async fn open_async(self) -> Result<Run> {
+        let Self { source, request } = self;
+        let connecting = Instant::now();
+        let cancel = source.cancel().child();
+        let session = source.pool().take_in_background(&cancel).await?;
+        let connect = connecting.elapsed();
+        let of_run = cancel.clone();
+        background::run(&cancel, move || request.open(source.pool(), session, connect, &of_run)).await
     }
 }
 
 /// An export of many tables under one snapshot, not started yet. See [`Source::tables`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Tables<'a> {
-    source: &'a Source,
+pub struct Tables {
+    source: Source,
     pub(crate) request: TablesRequest,
 }
 
@@ -183,8 +207,8 @@ impl fmt::Debug for Check {
     }
 }
 
-impl<'a> Tables<'a> {
-    pub(crate) fn new(source: &'a Source, names: Vec<String>) -> Self {
+impl Tables {
+    pub(crate) fn new(source: Source, names: Vec<String>) -> Self {
         let options = ExportOptions::default();
         let request = TablesRequest { names, schemas: Vec::new(), only: false, options, check: None };
         Self { source, request }
@@ -223,8 +247,10 @@ impl<'a> Tables<'a> {
     ///
     /// As for [`Extract::open`]. What is wrong with the tables is said of all of them at once ([`Error::problems`]).
     pub fn open(self) -> Result<TablesRun> {
-        let connecting = std::time::Instant::now();
-        let session = self.source.session()?;
-        self.request.open(session, connecting.elapsed(), &self.source.cancel().child())
+        let Self { source, request } = self;
+        let connecting = Instant::now();
+        let cancel = source.cancel().child();
+        let session = source.pool().take(&cancel)?;
+        request.open(source.pool(), session, connecting.elapsed(), &cancel)
     }
 }

@@ -216,7 +216,7 @@ fn text_of_a_latin_1_database_wherever_it_stands() {
                  INSERT INTO \"té\" VALUES ('né', 'ö', '{é,ü}', row('ø', 'ö'), '{\"å\": 1}', '{ö,NULL}', 'é=>1')",
             )
             .unwrap();
-        let table: Extract<'_> = source.table("\"té\"");
+        let table: Extract = source.table("\"té\"");
         let export = read(table.filter("e = 'ö'")).unwrap();
         assert_eq!(export.lines(), ["né|ö|{é,ü}|(ø,ö)|{\"å\": 1}|{ö,NULL}|\"é\"=>\"1\""]);
         // An hstore counts its bytes before they are converted, so its values could not be found.

@@ -44,3 +44,11 @@ fn the_example_of_the_documentation_prints_schema_and_batches() {
     assert!(lines[0].contains("id") && lines[0].contains("Decimal128(10, 2)"), "{lines:?}");
     assert_eq!(lines[1..], ["65536 rows", "4464 rows"]);
 }
+
+#[test]
+fn a_preview_has_ten_rows_and_counts_all() {
+    require!(Capability::Server);
+    let lines = printed("preview_table");
+    assert_eq!(lines.last().map(String::as_str), Some("70000 rows"));
+    assert!(lines.concat().contains("row_count: 10"), "{lines:?}");
+}

@@ -26,6 +26,7 @@ mod counts;
 mod differential;
 mod edges;
 mod embedded_faults;
+mod embedding;
 mod encodings;
 mod every_type;
 mod example;

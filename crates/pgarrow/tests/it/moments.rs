@@ -229,7 +229,7 @@ struct One {
 
 /// An export that could be split and is read by one connection, which is said.
 #[track_caller]
-fn of_one(extract: Extract<'_>, key: &str) -> One {
+fn of_one(extract: Extract, key: &str) -> One {
     let options = ExportOptions::default().with_split_on(key).with_readers(3);
     let mut run = extract.options(options).open().unwrap();
     let (slicing, warnings) = (run.plan().slicing().to_owned(), run.plan().warnings().to_vec());

@@ -61,7 +61,7 @@ fn assert_opened(result: Result<Vec<RecordBatch>, Error>, words: &str) {
     }
 }
 
-fn in_every_way(test: &str, what: impl Fn(&Source) -> Extract<'_>, modes: &[ReadMode]) {
+fn in_every_way(test: &str, what: impl Fn(&Source) -> Extract, modes: &[ReadMode]) {
     for (number, mode) in modes.iter().enumerate() {
         for readers in [1, 2] {
             for meanwhile in [&[(1, SWAP)][..], &[(1, SWAP), (12, SWAP_BACK)]] {
@@ -162,7 +162,7 @@ fn a_slice_whose_name_is_another_tables() {
     require!(Capability::Server);
     let database = database("swapslice", TWO);
     let there = source(&database);
-    let what: [fn(&Source) -> Extract<'_>; 3] = [
+    let what: [fn(&Source) -> Extract; 3] = [
         |source| source.table("live.t"),
         |source| source.table("live.t").filter("id > 5"),
         |source| source.query("SELECT id, origin FROM live.t"),

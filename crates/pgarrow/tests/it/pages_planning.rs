@@ -27,7 +27,7 @@ pub(crate) fn by(read_mode: ReadMode) -> ExportOptions {
 }
 
 /// Its rows in their order, and the report.
-pub(crate) fn read(extract: Extract<'_>) -> Result<(Rows, Report), Error> {
+pub(crate) fn read(extract: Extract) -> Result<(Rows, Report), Error> {
     let mut batches = Vec::new();
     let report = extract.open()?.for_each(|batch| {
         batches.push(batch);

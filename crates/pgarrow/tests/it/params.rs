@@ -99,7 +99,7 @@ proptest! {
             return Ok(());
         }
         let sql: Vec<String> = (1..=texts.len()).map(|number| format!("${number}::text")).collect();
-        let mut query: Extract<'_> = unsafe_source().query(format!("SELECT {}", sql.join(", ")));
+        let mut query: Extract = unsafe_source().query(format!("SELECT {}", sql.join(", ")));
         for text in &texts {
             query = query.bind(Some(text));
         }

@@ -13,7 +13,7 @@ fn select(text: &str) -> &str {
 }
 
 /// What the export is refused with; its SELECT shows these rows, by the text of their column `id`.
-fn finds(database: &Database, extract: Extract<'_>, ids: &[i64]) -> String {
+fn finds(database: &Database, extract: Extract, ids: &[i64]) -> String {
     let error = refusal(extract);
     assert_eq!(error.kind(), ErrorKind::Value, "{error}");
     let text = error.to_string();

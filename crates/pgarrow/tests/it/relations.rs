@@ -115,6 +115,10 @@ fn a_temporary_table_of_another_session_is_not_there() {
         .get::<_, String>(0);
     let error = refusal(source(&database).table(format!("{schema}.mine")));
     assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Server, Some("0A000")), "{error}");
+    // Among others, too.
+    database.execute("CREATE TABLE e AS SELECT 1 AS a");
+    let error = source(&database).tables(["e".to_owned(), format!("{schema}.mine")]).open().unwrap_err();
+    assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Server, Some("0A000")), "{error}");
 }
 
 #[test]

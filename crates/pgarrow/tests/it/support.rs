@@ -127,7 +127,7 @@ impl Export {
 }
 
 /// Reads an export to its end.
-pub(crate) fn read(extract: Extract<'_>) -> Result<Export, Error> {
+pub(crate) fn read(extract: Extract) -> Result<Export, Error> {
     let reader = extract.reader()?;
     let (schema, warnings) = (reader.schema(), reader.plan().warnings().to_vec());
     let batches = reader.collect::<Result<Vec<_>, _>>().map_err(Error::from)?;
@@ -145,7 +145,7 @@ pub(crate) fn query_lines(database: &Database, sql: &str) -> Vec<String> {
 
 /// An export that must fail.
 #[track_caller]
-pub(crate) fn refusal(extract: Extract<'_>) -> Error {
+pub(crate) fn refusal(extract: Extract) -> Error {
     read(extract).map(|export| export.lines()).unwrap_err()
 }
 

@@ -419,7 +419,8 @@ fn a_temporary_table_is_read_by_its_own_session() {
             .unwrap();
         let options = ExportOptions::default().with_readers(4).with_slice_bytes(8192);
         let extract = source.table(name).options(options);
-        let run = extract.into_request().open(session, Duration::ZERO, source.cancel()).unwrap();
+        let run =
+            extract.into_request().open(source.pool(), session, Duration::ZERO, source.cancel()).unwrap();
         (run.readers(), run.for_each(|_| Ok(())).unwrap().rows)
     };
     assert_eq!((rows("mine"), rows("plain")), ((1, 5000), (1, 1)));

@@ -72,7 +72,7 @@ impl Way {
         }
     }
 
-    fn extract<'a>(&self, source: &'a Source, table: &str, mode: ReadMode) -> Extract<'a> {
+    fn extract<'a>(&self, source: &'a Source, table: &str, mode: ReadMode) -> Extract {
         let extract = source.table(table).options(self.options(mode));
         match &self.columns {
             Some(columns) => extract.columns(columns),
@@ -113,7 +113,7 @@ struct Taken {
     end: Result<Report, String>,
 }
 
-fn take(extract: Extract<'_>) -> Taken {
+fn take(extract: Extract) -> Taken {
     let mut batches = Vec::new();
     let end = extract.open().and_then(|run| {
         run.for_each(|batch| {

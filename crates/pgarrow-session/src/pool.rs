@@ -1,0 +1,174 @@
+//! `Pool`: sessions that runs of one source leave to the next ones.
+//!
+//! ```text
+//!  take: an idle session that works, or a new one ──▶ run ──▶ put: outside of any transaction, for the next run
+//! ```
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pgarrow_protocol::{Config, Session, TransactionStatus};
+
+use crate::background;
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::idle::{IdleSession, Looked};
+
+/// How many idle sessions a source keeps, and for how long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PoolOptions {
+    /// Idle sessions at most; 0 keeps none that a run has used. Default: 0.
+    pub idle_max: usize,
+    /// A session that was idle for longer is closed, when a run begins or ends next. Default: five minutes.
+    pub idle_time: Duration,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self { idle_max: 0, idle_time: Duration::from_secs(300) }
+    }
+}
+
+impl PoolOptions {
+    /// Keeps so many idle sessions.
+    #[must_use]
+    pub fn with_idle_max(self, idle_max: usize) -> Self {
+        Self { idle_max, ..self }
+    }
+
+    /// Keeps them for so long.
+    #[must_use]
+    pub fn with_idle_time(self, idle_time: Duration) -> Self {
+        Self { idle_time, ..self }
+    }
+}
+
+/// Sessions of one server that nothing is done with for now. Clones share them.
+///
+/// Everything that a run sets holds for its transaction (SET LOCAL), so a session that comes back is like a new one.
+/// A session that was idle for a second or more has to answer before it is used.
+#[derive(Clone, Debug)]
+pub struct Pool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    options: PoolOptions,
+    idle: Mutex<Vec<IdleSession>>,
+}
+
+impl Pool {
+    /// With the session that was opened to see that the server can be reached: it is kept in any case.
+    pub fn new(first: Session, options: PoolOptions) -> Self {
+        let config = first.config().clone();
+        Self(Arc::new(Inner { config, options, idle: Mutex::new(vec![IdleSession::new(first)]) }))
+    }
+
+    /// The same with other options; it takes the idle sessions of this one.
+    #[must_use]
+    pub fn with_options(self, options: PoolOptions) -> Self {
+        let idle = Mutex::new(std::mem::take(&mut *self.idle()));
+        Self(Arc::new(Inner { config: self.0.config.clone(), options, idle }))
+    }
+
+    /// How its sessions connect, pinned to the address that answered first.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// How many idle sessions there are.
+    pub fn n_idle(&self) -> usize {
+        self.idle().len()
+    }
+
+    /// An idle session that works, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached or refuses.
+    pub fn take(&self, cancel: &Cancel) -> Result<Session> {
+        match self.take_idle(cancel) {
+            Some(session) => Ok(session),
+            None => cancel.connect_patiently(&self.0.config),
+        }
+    }
+
+    /// The same, from async code.
+    ///
+    /// # Errors
+    ///
+    /// As for [`take`](Self::take).
+    pub async fn take_in_background(&self, cancel: &Cancel) -> Result<Session> {
+        let old = match self.look() {
+            Looked::Fresh(session) => return Ok(session),
+            Looked::Old(session) => Some(session),
+            Looked::Lost => None,
+        };
+        let (pool, cancel) = (self.clone(), cancel.child());
+        background::run(&cancel.clone(), move || match old.and_then(|old| old.working(&cancel)) {
+            Some(session) => Ok(session),
+            None => pool.take(&cancel),
+        })
+        .await
+    }
+
+    /// An idle session that works.
+    pub fn take_idle(&self, cancel: &Cancel) -> Option<Session> {
+        loop {
+            match self.look() {
+                Looked::Fresh(session) => return Some(session),
+                Looked::Old(session) => {
+                    if let Some(session) = session.working(cancel) {
+                        return Some(session);
+                    }
+                }
+                Looked::Lost => return None,
+            }
+        }
+    }
+
+    /// Keeps a session for the next run, or closes it: if it is not outside of any transaction, or there are enough.
+    pub fn put(&self, mut session: Session) {
+        let is_clean = session.is_usable() && session.transaction_status() == TransactionStatus::Idle;
+        let mut idle = self.idle();
+        let too_old = self.drain_old(&mut idle);
+        if is_clean && idle.len() < self.0.options.idle_max {
+            session.set_read_timeout(None);
+            idle.push(IdleSession::new(session));
+        } else {
+            drop(idle);
+            session.close();
+        }
+        // Outside of the lock: it may wait for the system.
+        drop(too_old);
+    }
+
+    /// The session that came last and is usable, as far as that shows without asking the server.
+    fn look(&self) -> Looked {
+        let mut idle = self.idle();
+        let too_old = self.drain_old(&mut idle);
+        let mut found = Looked::Lost;
+        while let Some(session) = idle.pop() {
+            found = session.look();
+            if !matches!(found, Looked::Lost) {
+                break;
+            }
+        }
+        drop(idle);
+        drop(too_old);
+        found
+    }
+
+    fn drain_old(&self, idle: &mut Vec<IdleSession>) -> Vec<IdleSession> {
+        let idle_time = self.0.options.idle_time;
+        let (too_old, kept) = std::mem::take(idle).into_iter().partition(|session| session.age() > idle_time);
+        *idle = kept;
+        too_old
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<IdleSession>> {
+        // Each change is complete or was not begun.
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
