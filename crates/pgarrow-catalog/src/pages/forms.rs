@@ -8,8 +8,7 @@ use pgarrow_types::{EnumLabels, PgColumn, PgType, StoredForm, oid};
 
 use super::layout::align;
 use crate::error::CatalogError;
-use crate::relation::{parsed, text};
-use crate::types::array_of;
+use crate::texts::{array_of, parsed, text};
 
 /// How each column's values are kept; `None` if that is not known.
 pub(super) fn forms(
