@@ -14,7 +14,6 @@ mod choices;
 mod column;
 mod column_options;
 mod declared;
-mod nested;
 mod notes;
 mod numeric;
 pub mod oid;
@@ -30,9 +29,10 @@ pub use choices::{
 pub use column::{PgColumn, schema};
 pub use column_options::{ColumnForm, ColumnOptions};
 pub use declared::DeclaredType;
-pub use nested::{ArrayType, Attribute, CompositeType, DEPTH_MAX, RangeType};
 pub use notes::{Note, NoteKind, arrow_type, notes};
 pub use numeric::{DecimalForm, NumericType};
 pub use opaque::{ColumnType, OpaqueColumns, PORTABLE};
-pub use pg_type::{EnumType, GeometryType, PgType, ServerTypes};
+pub use pg_type::{
+    ArrayType, Attribute, CompositeType, DEPTH_MAX, EnumType, GeometryType, PgType, RangeType, ServerTypes,
+};
 pub use stored::{EnumLabels, HeapLayout, StoredAttribute, StoredForm};

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-use crate::{
-    ArrayForm, ArrayType, DecimalForm, EncodingPolicy, EnumForm, GeometryForm, GeometryType, InfinityPolicy,
-    IntervalForm, LostDigitsPolicy, NanPolicy, NumericForm, NumericType, OutOfRangePolicy, PgColumn, PgType,
-    TimestampUnit, TypeOptions,
-};
 use arrow_schema::{DataType, Field, FieldRef};
+
+use crate::choices::{
+    ArrayForm, EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy, IntervalForm, LostDigitsPolicy,
+    NanPolicy, NumericForm, OutOfRangePolicy, TimestampUnit, TypeOptions,
+};
+use crate::column::PgColumn;
+use crate::numeric::{DecimalForm, NumericType};
+use crate::pg_type::{ArrayType, GeometryType, PgType};
 
 /// One thing to know of a column.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,14 +1,16 @@
 //! How a column's values arrive on the wire, and the Arrow type they become.
 
+mod nested;
+
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
+pub use self::nested::{ArrayType, Attribute, CompositeType, DEPTH_MAX, RangeType};
 use crate::choices::{
     EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy, IntervalForm, NanPolicy, OutOfRangePolicy,
     StringForm, TimestampUnit, TypeOptions,
 };
-use crate::nested::{self, ArrayType, CompositeType, RangeType};
 use crate::numeric::{DecimalForm, NumericType};
 use crate::oid;
 
