@@ -61,7 +61,7 @@ pub use pgarrow_session::{
 pub use pgarrow_types::{
     ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
     GeometryForm, InfinityPolicy, IntervalForm, LostDigitsPolicy, NanPolicy, Note, NoteKind, NumericForm,
-    OpaqueColumns, OutOfRangePolicy, PgColumn, PgType, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
+    OpaqueColumns, OutOfRangePolicy, PgColumn, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
     arrow_type, notes,
 };
 pub use phases::{Limit, Phases};
