@@ -11,7 +11,8 @@ use arrow_array::types::{
 use arrow_array::{Array, RecordBatch};
 use arrow_buffer::i256;
 use arrow_schema::{DataType, Schema};
-use pgarrow::{PgType, Plan, quote_identifier};
+use pgarrow::{Plan, quote_identifier};
+use pgarrow_types::PgType;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -103,7 +104,50 @@ impl Answer {
             let is_rivals_own = match column.pg_type {
                 PgType::Numeric(_) => kind == Kind::Length,
                 PgType::Json | PgType::Jsonb | PgType::Array(_) => true,
-                _ => false,
+                PgType::Bool
+                | PgType::Int2
+                | PgType::Int4
+                | PgType::Int8
+                | PgType::Oid
+                | PgType::Xid8
+                | PgType::PgLsn
+                | PgType::Float4
+                | PgType::Float8
+                | PgType::Money { .. }
+                | PgType::Text
+                | PgType::Bpchar
+                | PgType::Char
+                | PgType::Bytea
+                | PgType::Uuid
+                | PgType::Date
+                | PgType::Time
+                | PgType::Timetz
+                | PgType::Timestamp
+                | PgType::Timestamptz
+                | PgType::Interval { .. }
+                | PgType::Bit
+                | PgType::Inet
+                | PgType::Macaddr
+                | PgType::Macaddr8
+                | PgType::Enum(_)
+                | PgType::Tid
+                | PgType::Point
+                | PgType::Line
+                | PgType::Lseg
+                | PgType::Box
+                | PgType::Path
+                | PgType::Polygon
+                | PgType::Circle
+                | PgType::Hstore
+                | PgType::Ltree
+                | PgType::Vector { .. }
+                | PgType::Halfvec { .. }
+                | PgType::Sparsevec
+                | PgType::Geometry(_)
+                | PgType::Composite(_)
+                | PgType::Range(_)
+                | PgType::Multirange(_)
+                | PgType::ServerText { .. } => false,
             };
             columns.push(Expected {
                 name: column.name.clone(),

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use pgarrow_decode::{BatchLimits, CopyDecoder, Stop};
 use pgarrow_protocol::CopyOutStep;
-use pgarrow_types::{PgColumn, TypeOptions};
+use pgarrow_types::{PgColumn, PgType, TypeOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -69,7 +69,7 @@ pub(crate) struct Decoded {
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Capture {
     /// The types of its columns.
-    pub(crate) columns: Vec<pgarrow::PgType>,
+    pub(crate) columns: Vec<PgType>,
     pub(crate) rows: u64,
     /// CopyData messages, the first with the header.
     #[serde(skip)]

@@ -4,8 +4,9 @@ use pgarrow_protocol::{ColumnDescription, Session};
 use pgarrow_types::{DeclaredType, PgColumn, TypeOptions};
 
 use crate::error::CatalogError;
-use crate::relation::{Relation, RelationKind, parsed, text};
-use crate::types::{ResolvedType, TypeNote, TypeRef, array_of, dimensions, resolve_types};
+use crate::relation::{Relation, RelationKind};
+use crate::texts::{array_of, parsed, text};
+use crate::types::{ResolvedType, TypeNote, TypeRef, dimensions, resolve_types};
 
 /// `pg_constraint` knows since PostgreSQL 18 whether NOT NULL was ever checked.
 const NOT_NULL_CONSTRAINTS: u32 = 180_000;

@@ -13,7 +13,7 @@ use pgarrow_protocol::Session;
 
 use crate::error::CatalogError;
 use crate::name::text_array;
-use crate::relation::text;
+use crate::texts::text;
 
 /// Built-in functions that are STABLE and not the same in every session: by the time at which the transaction or the
 /// statement began, by the process, or by what the server does meanwhile.

@@ -4,7 +4,8 @@ use pgarrow_protocol::Session;
 
 use crate::error::CatalogError;
 use crate::name::quote_identifier;
-use crate::relation::{Relation, parsed};
+use crate::relation::Relation;
+use crate::texts::parsed;
 
 /// Bytes of a bound at most. A longer one is left out, which makes two ranges one.
 const BOUND_BYTES_MAX: u32 = 1024;

@@ -4,8 +4,8 @@ use pgarrow_protocol::{Row, Session};
 
 use crate::error::CatalogError;
 use crate::name::text_array;
-use crate::relation::{Relation, parsed, relation_of};
-use crate::types::array_of;
+use crate::relation::{Relation, relation_of};
+use crate::texts::{array_of, parsed};
 
 /// `pg_inherits.inhdetachpending`: a partition that is being detached, since PostgreSQL 14.
 const DETACH_PENDING: u32 = 140_000;

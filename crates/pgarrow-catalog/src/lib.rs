@@ -31,6 +31,7 @@ mod pages;
 mod relation;
 mod server;
 mod target;
+mod texts;
 mod types;
 mod unique;
 

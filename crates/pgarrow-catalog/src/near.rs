@@ -4,7 +4,8 @@ use pgarrow_protocol::Session;
 
 use crate::error::CatalogError;
 use crate::name::{RelationName, quote_identifier};
-use crate::relation::{Relation, RelationKind, text};
+use crate::relation::{Relation, RelationKind};
+use crate::texts::text;
 
 /// Names that are proposed, at most.
 const NAMES_MAX: usize = 3;

@@ -16,8 +16,8 @@ use pgarrow_protocol::Session;
 
 use crate::error::CatalogError;
 use crate::name::{RelationName, quote_literal};
-use crate::relation::{RelationKind, parsed, text};
-use crate::types::array_of;
+use crate::relation::RelationKind;
+use crate::texts::{array_of, parsed, text};
 
 /// `FirstNormalObjectId` of PostgreSQL's `src/include/access/transam.h`: what is below is the server's own.
 pub const FIRST_NORMAL_OID: u32 = 16_384;

@@ -14,8 +14,9 @@ use pgarrow_protocol::Session;
 
 use crate::error::CatalogError;
 use crate::name::quote_identifier;
-use crate::relation::{Relation, parsed};
+use crate::relation::Relation;
 use crate::server::ServerTraits;
+use crate::texts::parsed;
 
 pub use layout::{HeapGroup, HeapTable, heap_tables, heap_tables_of_many};
 

@@ -6,7 +6,7 @@ use pgarrow_protocol::{Row, Session};
 
 use crate::error::CatalogError;
 use crate::name::{RelationName, quote_identifier, text_array};
-use crate::types::array_of;
+use crate::texts::{array_of, parsed, text};
 
 /// A relation that can be read with a SELECT.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -250,13 +250,4 @@ pub fn estimated_rows(session: &mut Session, oid: u32) -> Result<Option<u64>, Ca
     let total = rows.iter().map(leaf_rows).sum::<Option<f64>>();
     // Estimates are positive and far below 2^53.
     Ok(total.filter(|_| !rows.is_empty()).map(|rows| rows.round() as u64))
-}
-
-pub(crate) fn text(row: &Row, index: usize) -> Result<String, CatalogError> {
-    row.text(index).map(str::to_owned).ok_or(CatalogError::Unexpected("a NULL where none can be"))
-}
-
-pub(crate) fn parsed<T: std::str::FromStr>(row: &Row, index: usize) -> Result<T, CatalogError> {
-    let number = row.text(index).and_then(|text| text.parse().ok());
-    number.ok_or(CatalogError::Unexpected("something else than a number"))
 }

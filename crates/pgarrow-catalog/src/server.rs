@@ -3,7 +3,7 @@
 use pgarrow_protocol::Session;
 
 use crate::error::CatalogError;
-use crate::relation::{parsed, text};
+use crate::texts::{parsed, text};
 
 /// What decides whether a table may be read by ranges of pages. See [`server_traits`].
 #[derive(Clone, Debug, Eq, PartialEq)]

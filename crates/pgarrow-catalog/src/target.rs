@@ -6,7 +6,8 @@ use pgarrow_protocol::{Error, Session, TransactionStatus};
 
 use crate::columns::{ResolvedColumn, table_columns};
 use crate::error::CatalogError;
-use crate::relation::{Relation, RelationKind, parsed, text};
+use crate::relation::{Relation, RelationKind};
+use crate::texts::{parsed, text};
 
 /// A column of a table that is written to.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -144,9 +144,3 @@ pub(crate) fn resolve_types(
     let loaded = load::load(session, types)?;
     Ok(types.iter().map(|ty| loaded.resolve(*ty)).collect())
 }
-
-/// A PostgreSQL array in text.
-pub(crate) fn array_of<T: fmt::Display>(values: &[T]) -> String {
-    let values: Vec<String> = values.iter().map(T::to_string).collect();
-    format!("{{{}}}", values.join(","))
-}

@@ -3,7 +3,8 @@
 use pgarrow_protocol::Session;
 
 use crate::error::CatalogError;
-use crate::relation::{Relation, parsed, text};
+use crate::relation::Relation;
+use crate::texts::{parsed, text};
 
 /// `pg_index.indnullsnotdistinct`.
 const NULLS_NOT_DISTINCT: u32 = 150_000;

@@ -3,11 +3,22 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use clap::ValueEnum;
 use indicatif::ProgressBar;
 use pgarrow::escape_control;
 
-use crate::flags::LogFormat;
-use crate::log::SAID;
+/// The target of what is said to a person, which no filter of events leaves out.
+pub(crate) const SAID: &str = "pgarrow::console";
+
+/// The form of what is said.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// Lines of JSON
+    Json,
+}
 
 /// stderr, as one voice. Clones are the same one.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use pgarrow::{Error, ErrorKind, escape_control};
 use pgarrow_server::ServerError;
 
-use crate::signals::Received;
+use crate::received::Received;
 
 /// Code and meaning, as `--help` lists them.
 const CODES: [(u8, &str); 14] = [

@@ -13,7 +13,7 @@ use crate::destination::{Destination, Format};
 use crate::exit::Failure;
 use crate::flags::ExportFlags;
 use crate::job::{self, Job};
-use crate::outputs::{Opened, write_many, write_one};
+use crate::outputs::{Opened, begin_report, write_many, write_one};
 use crate::progress::Watch;
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
@@ -28,7 +28,7 @@ pub(crate) fn export(flags: &ExportFlags, console: &Console) -> Result<(), Failu
     job::check_report(flags)?;
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    let report = RunReport::begin(Command::Export, flags.report.as_deref(), flags.overwrite, &signals)?;
+    let report = begin_report(Command::Export, flags.report.as_deref(), flags.overwrite, &signals)?;
     let done = Job::try_from(flags).and_then(|job| run(job, &report, console, cancel, &signals));
     done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::console::LogFormat;
 use crate::exit;
 use crate::units::{parse_batch_bytes, parse_duration, parse_size};
 use examples::{
@@ -48,15 +49,6 @@ pub(crate) struct Flags {
     /// RUST_LOG=pgarrow=info for one with each COPY, retry and commit; with json, that is the default.
     #[arg(long, global = true, value_name = "FORM", help_heading = "Messages", hide_short_help = true)]
     pub(crate) log_format: Option<LogFormat>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines for people
-    #[default]
-    Text,
-    /// Lines of JSON
-    Json,
 }
 
 #[derive(Debug, Subcommand)]

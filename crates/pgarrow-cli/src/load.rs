@@ -15,6 +15,7 @@ use crate::exit::Failure;
 use crate::export::{GRACE, say_config_warnings};
 use crate::flags::{InputFormatName, LoadFlags};
 use crate::into::Into;
+use crate::outputs::begin_report;
 use crate::pages;
 use crate::progress::{Counts, Total, Watch};
 use crate::rejects::{Receiving, Rejects};
@@ -31,7 +32,7 @@ pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> 
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
     // What cannot be read or written is found out before anything is connected to.
-    let report = RunReport::begin(Command::Load, flags.report.as_deref(), flags.overwrite, &signals)?;
+    let report = begin_report(Command::Load, flags.report.as_deref(), flags.overwrite, &signals)?;
     let done = Into::try_from(flags).and_then(|into| run(flags, into, &report, console, cancel, &signals));
     // Whoever has stopped it before there was a row is told so, too.
     done.map_err(|failure| signals.explain(failure).nothing_loaded())

@@ -9,11 +9,7 @@ use pgarrow::escape_control;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::console::Console;
-use crate::flags::LogFormat;
-
-/// The target of what is said to a person, which no filter leaves out.
-pub(crate) const SAID: &str = "pgarrow::console";
+use crate::console::{Console, LogFormat, SAID};
 
 /// Has events written from now on. What is wrong with RUST_LOG is warned of: it may be meant for another program.
 pub(crate) fn install(console: &Console) {

@@ -30,6 +30,7 @@ mod outputs;
 mod pages;
 mod plan;
 mod progress;
+mod received;
 mod rejects;
 mod run_report;
 mod signals;

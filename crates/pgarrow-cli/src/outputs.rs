@@ -16,6 +16,7 @@ use pgarrow_sink_parquet::ParquetSink;
 use crate::console::Console;
 use crate::destination::{Folder, Format, Place};
 use crate::exit::Failure;
+use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 
 /// Where files go, or stdout: begun, and not there under its name yet.
@@ -58,6 +59,20 @@ pub(crate) fn open_file(path: &Path, overwrite: bool, signals: &Signals) -> Resu
         signals.remove_at_exit(temporary);
     }
     Ok(output)
+}
+
+/// Begins the report of a run, which is written by `signals` too: a file that may not be replaced is refused before anything
+/// is done.
+pub(crate) fn begin_report(
+    command: Command,
+    path: Option<&Path>,
+    overwrite: bool,
+    signals: &Signals,
+) -> Result<RunReport, Failure> {
+    let output = path.map(|path| open_file(path, overwrite, signals)).transpose()?;
+    let report = RunReport::begin(command, output);
+    signals.report_at_exit(report.clone());
+    Ok(report)
 }
 
 /// Reads one table, query or slice into an output. In order, a folder is one sequence of files; otherwise every reader

@@ -10,9 +10,9 @@ use clap_complete::Shell;
 use pgarrow::{Error, escape_control};
 use pgarrow_sink::{Output, SinkError};
 
-use crate::console::Console;
+use crate::console::{Console, LogFormat};
 use crate::exit::Failure;
-use crate::flags::{Flags, LogFormat};
+use crate::flags::Flags;
 use crate::log;
 
 /// Prints what clap has to say: help, the version, or what is wrong with the flags.

@@ -10,8 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pgarrow::{Plan, Progress};
 use pgarrow_load::{LoadProgress, LoadStage};
 
-use crate::console::Console;
-use crate::flags::LogFormat;
+use crate::console::{Console, LogFormat};
 use crate::units;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);

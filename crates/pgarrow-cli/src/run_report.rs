@@ -9,7 +9,6 @@
 //! Where both have something to say, as which servers, it stands in the same place.
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -19,8 +18,6 @@ use serde::Serialize;
 
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::outputs::open_file;
-use crate::signals::Signals;
 use crate::units::utc;
 
 /// The report of one run, if one was asked for. Clones are the same one.
@@ -114,23 +111,15 @@ struct Why<'a> {
 }
 
 impl RunReport {
-    /// Begins it: a file that may not be replaced is refused before anything is done.
-    pub(crate) fn begin(
-        command: Command,
-        path: Option<&Path>,
-        overwrite: bool,
-        signals: &Signals,
-    ) -> Result<Self, Failure> {
-        let output = path.map(|path| open_file(path, overwrite, signals)).transpose()?;
-        let report = Self(Arc::new(Shared {
+    /// Begins it, with the file that it is to be written to, if one was asked for.
+    pub(crate) fn begin(command: Command, output: Option<Output>) -> Self {
+        Self(Arc::new(Shared {
             command,
             run_id: new_run_id(),
             started: SystemTime::now(),
             output: Mutex::new(output),
             servers: Mutex::default(),
-        }));
-        signals.report_at_exit(report.clone());
-        Ok(report)
+        }))
     }
 
     /// What tells this run from all others.

@@ -11,8 +11,6 @@
 //!  SIGXFSZ, SIGPIPE ─▶ errors of the write that caused them
 //! ```
 
-mod received;
-
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -28,8 +26,8 @@ use signal_hook::iterator::exfiltrator::WithOrigin;
 
 use crate::console::Console;
 use crate::exit::Failure;
+use crate::received::Received;
 use crate::run_report::RunReport;
-pub(crate) use received::Received;
 
 /// Nothing is running yet: the signal is the end.
 const AT_ONCE: u8 = 0;

@@ -139,14 +139,20 @@ impl<'a> Bound<'a> {
 /// Why there is none, and what would help.
 pub fn make_encoder(field: &Field, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     match field.data_type() {
-        DataType::Dictionary(_, values) => return dictionary::make(values, field, target),
-        DataType::RunEndEncoded(_, values) => {
-            return dictionary::make_run_ends(values.data_type(), field, target);
-        }
-        DataType::Null => return Ok(Box::new(AlwaysNull)),
-        _ => {}
+        DataType::Dictionary(_, values) => dictionary::make(values, field, target),
+        DataType::RunEndEncoded(_, values) => dictionary::make_run_ends(values.data_type(), field, target),
+        DataType::Null => Ok(Box::new(AlwaysNull)),
+        source => make_encoder_of_type(field, source, target),
     }
-    let source = field.data_type();
+}
+
+/// The encoder for values that stand in the array themselves.
+#[deny(clippy::wildcard_enum_match_arm)]
+fn make_encoder_of_type(
+    field: &Field,
+    source: &DataType,
+    target: TypeTarget<'_>,
+) -> Result<Box<dyn Encoder>, Refusal> {
     match target.pg_type {
         PgType::Bool => bool::make(source, target),
         PgType::Int2 => int::make(source, target, Int::Int2),
@@ -196,7 +202,7 @@ pub fn make_encoder(field: &Field, target: TypeTarget<'_>) -> Result<Box<dyn Enc
         PgType::Composite(composite) => composite::make(source, target, composite),
         PgType::Range(range) => range::make(source, target, range),
         PgType::Multirange(range) => range::make_multirange(source, target, range),
-        _ => Err(refuse(source, target)),
+        PgType::ServerText { .. } => Err(refuse(source, target)),
     }
 }
 

@@ -19,7 +19,7 @@ use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::{
     ArrayType, ColumnForm, ColumnOptions, ColumnType, Decimal, DecimalForm, NumericForm, NumericType,
-    OpaqueColumns, PgColumn, PgType, TypeOptions, UnknownTypes,
+    OpaqueColumns, PgColumn, PgType, Structure, TypeOptions, UnknownTypes,
 };
 
 use crate::options::{ExportOptions, ReadMode};
@@ -170,15 +170,18 @@ impl Choice<'_> {
             if let Some(ColumnForm::Array { element, depth }) = &of_column.form {
                 self.check_element(session, element)?;
                 column.pg_type = with_depth(&column.pg_type, *depth).ok_or_else(|| {
-                    let why = match column.pg_type {
-                        PgType::ServerText { .. } => "is read as text as a whole",
-                        _ => "has one dimension always",
+                    let why = match column.pg_type.structure() {
+                        Structure::Array(_) => "has one dimension always",
+                        Structure::Plain
+                        | Structure::Composite(_)
+                        | Structure::Range(_)
+                        | Structure::Multirange(_) => "is read as text as a whole",
                     };
                     self.refused(&format!("{why}, so it cannot have {depth}"))
                 })?;
             }
             if let Some(NumericForm::Decimal(decimal)) = of_column.numeric {
-                let is_numeric = |pg_type: &PgType| matches!(pg_type, PgType::Numeric(_));
+                let is_numeric = |pg_type: &PgType| pg_type.numeric().is_some();
                 let what = match has(&column.pg_type, &is_numeric) {
                     true => "has no numeric in it whose decimal is not declared",
                     false => "is neither numeric nor has any in it",
@@ -243,14 +246,20 @@ impl Choice<'_> {
 /// The array type, as if it were declared with so many dimensions; `None` if it cannot be. Arrays inside of its elements
 /// keep their own.
 fn with_depth(pg_type: &PgType, depth: u8) -> Option<PgType> {
-    match pg_type {
-        PgType::Array(array) if !array.is_vector || depth == 1 => Some(PgType::Array(Arc::new(ArrayType {
-            element: array.element.clone(),
-            element_oid: array.element_oid,
-            dimensions: depth,
-            is_vector: array.is_vector,
-        }))),
-        _ => None,
+    match pg_type.structure() {
+        Structure::Array(array) if !array.is_vector || depth == 1 => {
+            Some(PgType::Array(Arc::new(ArrayType {
+                element: array.element.clone(),
+                element_oid: array.element_oid,
+                dimensions: depth,
+                is_vector: array.is_vector,
+            })))
+        }
+        Structure::Array(_)
+        | Structure::Plain
+        | Structure::Composite(_)
+        | Structure::Range(_)
+        | Structure::Multirange(_) => None,
     }
 }
 
@@ -272,19 +281,20 @@ fn with_decimal(pg_type: &PgType, decimal: Decimal) -> Option<PgType> {
 
 /// A numeric whose declaration says no decimal that holds all of its values.
 fn is_without_decimal(pg_type: &PgType) -> bool {
-    matches!(pg_type, PgType::Numeric(numeric) if numeric.decimal_form() == DecimalForm::Text)
+    pg_type.numeric().is_some_and(|numeric| numeric.decimal_form() == DecimalForm::Text)
 }
 
 /// Whether the column becomes text, or has text inside, only because nobody has said which decimal a numeric is: it declares
 /// no precision, or more than any decimal has, and nothing was chosen for it.
 pub(crate) fn is_text_for_want_of_a_decimal(column: &PgColumn) -> bool {
     let form = column.options.numeric;
-    let is_text = |pg_type: &PgType| matches!(pg_type, PgType::Numeric(numeric) if numeric.form(form) == DecimalForm::Text);
-    match (form, &column.pg_type) {
-        (NumericForm::Text, _) => false,
+    let is_text =
+        |pg_type: &PgType| pg_type.numeric().is_some_and(|numeric| numeric.form(form) == DecimalForm::Text);
+    match form {
+        NumericForm::Text => false,
         // What a scan has found is told by it.
-        (NumericForm::Scan, PgType::Numeric(_)) => false,
-        (_, pg_type) => has(pg_type, &is_text),
+        NumericForm::Scan if column.pg_type.numeric().is_some() => false,
+        _ => has(&column.pg_type, &is_text),
     }
 }
 

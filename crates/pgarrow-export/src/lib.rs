@@ -58,7 +58,7 @@ pub use pgarrow_session::{Cancel, Error, ErrorKind, Holders, PoolOptions, Proces
 pub use pgarrow_types::{
     ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
     GeometryForm, InfinityPolicy, IntervalForm, LostDigitsPolicy, NanPolicy, Note, NoteKind, NumericForm,
-    OpaqueColumns, OutOfRangePolicy, PgColumn, PgType, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
+    OpaqueColumns, OutOfRangePolicy, PgColumn, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
     arrow_type, notes,
 };
 pub use phases::{Limit, Phases};

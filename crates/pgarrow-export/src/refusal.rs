@@ -4,7 +4,7 @@ use pgarrow_column::ValueError;
 use pgarrow_decode::DecodeError;
 use pgarrow_session::{Error, ErrorKind, is_of_text};
 use pgarrow_types::{
-    DecimalForm, EncodingPolicy, IntervalForm, NumericForm, PgColumn, PgType, TimestampUnit,
+    Choice, DecimalForm, EncodingPolicy, IntervalForm, NumericForm, PgColumn, PgType, TimestampUnit,
 };
 
 use crate::choose::{has, typed};
@@ -99,14 +99,14 @@ fn with_select(error: Error, plan: &Plan, part: Option<&Part>, row: u64, mark: M
 
 /// What is true of values that are refused for this reason, with `$` for the column; `None` where only the decoder knows.
 fn test(column: &PgColumn, cause: ValueError) -> Option<String> {
-    match (cause, &column.pg_type) {
-        (
-            ValueError::Infinite,
-            PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Interval { .. },
-        ) => Some("NOT isfinite($)".to_owned()),
-        (ValueError::Infinite, PgType::Numeric(_)) => Some("$ IN ('Infinity', '-Infinity')".to_owned()),
-        (ValueError::NotANumber, PgType::Numeric(_)) => Some("$ = 'NaN'".to_owned()),
-        (ValueError::Dimensions { expected, .. }, PgType::Array(_)) => {
+    let pg_type = &column.pg_type;
+    match cause {
+        ValueError::Infinite if pg_type.is_decided_by(Choice::Infinity) => Some("NOT isfinite($)".to_owned()),
+        ValueError::Infinite if pg_type.numeric().is_some() => {
+            Some("$ IN ('Infinity', '-Infinity')".to_owned())
+        }
+        ValueError::NotANumber if pg_type.numeric().is_some() => Some("$ = 'NaN'".to_owned()),
+        ValueError::Dimensions { expected, .. } if pg_type.is_decided_by(Choice::Arrays) => {
             Some(format!("array_ndims($) <> {expected}"))
         }
         _ => None,
@@ -119,8 +119,8 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
     let name = typed(&column.name);
     let any = |is: &dyn Fn(&PgType) -> bool| has(&column.pg_type, is);
     let has_decimals = any(&|pg_type| is_decimal(pg_type, column));
-    let has_intervals = any(&|pg_type| matches!(pg_type, PgType::Interval { .. }));
-    let has_timestamps = any(&|pg_type| matches!(pg_type, PgType::Timestamp | PgType::Timestamptz));
+    let has_intervals = any(&|pg_type| pg_type.is_decided_by(Choice::Interval));
+    let has_timestamps = any(&|pg_type| pg_type.is_decided_by(Choice::TimestampUnit));
     let decimal = format!("a larger decimal (--column {name}:decimal(P,S))");
     let mut choices: Vec<String> = Vec::new();
     match cause {
@@ -136,7 +136,7 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
             choices.extend(has_decimals.then_some(decimal));
             // What no double is near to has too many digits for a decimal, too.
             let has_doubles = column.options.numeric == NumericForm::Float64
-                && any(&|pg_type| matches!(pg_type, PgType::Numeric(_)));
+                && any(&|pg_type| pg_type.is_decided_by(Choice::Numeric));
             choices.extend(has_doubles.then(|| format!("--column {name}:numeric=text")));
             choices.push("--out-of-range null|saturate".to_owned());
         }
@@ -185,13 +185,10 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
 }
 
 fn is_decimal(pg_type: &PgType, column: &PgColumn) -> bool {
-    match pg_type {
-        PgType::Numeric(numeric) => matches!(
-            numeric.form(column.options.numeric),
-            DecimalForm::Decimal128 { .. } | DecimalForm::Decimal256 { .. }
-        ),
-        _ => false,
-    }
+    pg_type.numeric().is_some_and(|numeric| match numeric.form(column.options.numeric) {
+        DecimalForm::Decimal128 { .. } | DecimalForm::Decimal256 { .. } => true,
+        DecimalForm::Float64 | DecimalForm::Text => false,
+    })
 }
 
 #[cfg(test)]

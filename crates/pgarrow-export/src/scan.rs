@@ -69,12 +69,8 @@ pub(crate) fn scan(
 
 /// Whether a column is to be scanned, and its declaration does not already say what is asked.
 pub(crate) fn is_wanted(column: &PgColumn) -> bool {
-    match &column.pg_type {
-        PgType::Numeric(numeric) => {
-            column.options.numeric == NumericForm::Scan && numeric.decimal_form() == DecimalForm::Text
-        }
-        _ => false,
-    }
+    column.options.numeric == NumericForm::Scan
+        && column.pg_type.numeric().is_some_and(|numeric| numeric.decimal_form() == DecimalForm::Text)
 }
 
 /// Digits behind and before the point of a numeric's finite values.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_session::{Error, ErrorKind, Result};
-use pgarrow_types::{NumericType, PgColumn, PgType};
+use pgarrow_types::{NumericType, PgColumn, PgType, Structure};
 
 use crate::options::ReadMode;
 
@@ -186,6 +186,7 @@ pub enum KeyType {
 
 impl KeyType {
     /// The type of a column, if it can be cut into ranges.
+    #[deny(clippy::wildcard_enum_match_arm)]
     pub fn of(column: &PgColumn) -> Option<Self> {
         match column.pg_type {
             PgType::Int2 => Some(Self::Int2),
@@ -201,7 +202,47 @@ impl KeyType {
             {
                 Some(Self::Text)
             }
-            _ => None,
+            PgType::Bool
+            | PgType::Oid
+            | PgType::Xid8
+            | PgType::PgLsn
+            | PgType::Float4
+            | PgType::Float8
+            | PgType::Numeric(_)
+            | PgType::Money { .. }
+            | PgType::Text
+            | PgType::Bpchar
+            | PgType::Char
+            | PgType::Bytea
+            | PgType::Json
+            | PgType::Jsonb
+            | PgType::Time
+            | PgType::Timetz
+            | PgType::Interval { .. }
+            | PgType::Bit
+            | PgType::Inet
+            | PgType::Macaddr
+            | PgType::Macaddr8
+            | PgType::Enum(_)
+            | PgType::Tid
+            | PgType::Point
+            | PgType::Line
+            | PgType::Lseg
+            | PgType::Box
+            | PgType::Path
+            | PgType::Polygon
+            | PgType::Circle
+            | PgType::Hstore
+            | PgType::Ltree
+            | PgType::Vector { .. }
+            | PgType::Halfvec { .. }
+            | PgType::Sparsevec
+            | PgType::Geometry(_)
+            | PgType::Array(_)
+            | PgType::Composite(_)
+            | PgType::Range(_)
+            | PgType::Multirange(_)
+            | PgType::ServerText { .. } => None,
         }
     }
 
@@ -355,19 +396,21 @@ pub(crate) fn schema_fingerprint<'a>(columns: impl Iterator<Item = &'a PgColumn>
 
 /// What a type's OID does not say: it may be altered.
 fn hash_parts(pg_type: &PgType, text: &mut impl FnMut(&str)) {
-    match pg_type {
-        PgType::Enum(of) => {
-            text(&of.labels.len().to_string());
-            of.labels.iter().for_each(|label| text(label));
+    match pg_type.structure() {
+        Structure::Plain => {
+            if let PgType::Enum(of) = pg_type {
+                text(&of.labels.len().to_string());
+                of.labels.iter().for_each(|label| text(label));
+            }
         }
-        PgType::Array(array) => hash_parts(&array.element, text),
-        PgType::Range(range) | PgType::Multirange(range) => hash_parts(&range.subtype, text),
-        PgType::Composite(composite) => {
+        Structure::Array(array) => hash_parts(&array.element, text),
+        Structure::Range(range) | Structure::Multirange(range) => hash_parts(&range.subtype, text),
+        Structure::Composite(composite) => {
             text(&composite.attributes.len().to_string());
             for attribute in &composite.attributes {
                 text(&attribute.name);
                 text(&attribute.type_oid.to_string());
-                if let PgType::Numeric(numeric) = &attribute.pg_type {
+                if let Some(numeric) = attribute.pg_type.numeric() {
                     text(&match numeric {
                         NumericType::Unconstrained => String::new(),
                         NumericType::Declared { precision, scale } => format!("{precision} {scale}"),
@@ -376,7 +419,6 @@ fn hash_parts(pg_type: &PgType, text: &mut impl FnMut(&str)) {
                 hash_parts(&attribute.pg_type, text);
             }
         }
-        _ => {}
     }
 }
 

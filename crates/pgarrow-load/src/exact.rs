@@ -34,17 +34,66 @@ pub(crate) enum Look {
 impl Look {
     /// Of text for a column of this type; `None` if its input function takes all of the text or refuses it.
     pub(crate) fn at(pg_type: &PgType, declared: &DeclaredType, by_element: bool) -> Option<Self> {
-        match pg_type {
-            PgType::ServerText { .. } => Some(Self::IfMadeOfOthers),
-            PgType::Array(array) if matches!(array.element, PgType::ServerText { .. }) => {
-                Some(Self::IfMadeOfOthers)
-            }
-            _ if reads_all(pg_type, declared) => None,
-            _ if by_element => Some(Self::PrintedElements),
-            PgType::Money { .. } => Some(Self::Money),
-            PgType::Interval { .. } => Some(Self::Interval),
-            _ => Some(Self::Printed),
+        // Only the server knows what it is, or what its elements are.
+        if pg_type.server_cast().is_some() {
+            return Some(Self::IfMadeOfOthers);
         }
+        let look = Self::at_known(pg_type, declared)?;
+        Some(if by_element { Self::PrintedElements } else { look })
+    }
+
+    /// The same of a type, which may be one of a part, whose values have a binary form. `None`: the input function refuses what
+    /// its value would not have.
+    #[deny(clippy::wildcard_enum_match_arm)]
+    fn at_known(pg_type: &PgType, declared: &DeclaredType) -> Option<Self> {
+        let is_exact = match pg_type {
+            PgType::Bool | PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::PgLsn => true,
+            PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Bit | PgType::Enum(_) | PgType::Ltree => {
+                true
+            }
+            PgType::Inet | PgType::Macaddr | PgType::Macaddr8 => true,
+            PgType::Numeric(NumericType::Unconstrained) => true,
+            // Without a modifier, blanks are not cut.
+            PgType::Text => declared.type_modifier < 0,
+            PgType::Array(array) => Self::at_known(&array.element, declared.part(0)).is_none(),
+            PgType::Range(range) | PgType::Multirange(range) => {
+                Self::at_known(&range.subtype, declared.part(0)).is_none()
+            }
+            PgType::Composite(composite) => {
+                let mut parts = composite.attributes.iter().enumerate();
+                parts.all(|(index, part)| Self::at_known(&part.pg_type, declared.part(index)).is_none())
+            }
+            PgType::Money { .. } => return Some(Self::Money),
+            PgType::Interval { .. } => return Some(Self::Interval),
+            PgType::Oid
+            | PgType::Xid8
+            | PgType::Float4
+            | PgType::Float8
+            | PgType::Numeric(NumericType::Declared { .. })
+            | PgType::Bpchar
+            | PgType::Char
+            | PgType::Jsonb
+            | PgType::Date
+            | PgType::Time
+            | PgType::Timetz
+            | PgType::Timestamp
+            | PgType::Timestamptz
+            | PgType::Tid
+            | PgType::Point
+            | PgType::Line
+            | PgType::Lseg
+            | PgType::Box
+            | PgType::Path
+            | PgType::Polygon
+            | PgType::Circle
+            | PgType::Hstore
+            | PgType::Vector { .. }
+            | PgType::Halfvec { .. }
+            | PgType::Sparsevec
+            | PgType::Geometry(_)
+            | PgType::ServerText { .. } => false,
+        };
+        (!is_exact).then_some(Self::Printed)
     }
 
     /// What has to be true of the text in the column of this name. `plain` is the type without its modifier.
@@ -100,26 +149,8 @@ const INTERVAL: &str = "^(-?infinity\
     |[+-]?[0-9]+[.][0-9]{1,6}0* *(second|sec)s?) *)*([+-]?[0-9]+:[0-9]{2}:[0-9]{2}([.][0-9]{1,6}0*)?)?\
     |P([+-]?[0-9]+[YMWD])*(T([+-]?[0-9]+[HM])*([+-]?[0-9]+([.][0-9]{1,6}0*)?S)?)?)$";
 
-/// Whether the input function of the type, which may be one of a part, refuses what its value would not have.
-fn reads_all(pg_type: &PgType, declared: &DeclaredType) -> bool {
-    match pg_type {
-        PgType::Bool | PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::PgLsn => true,
-        PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Bit | PgType::Enum(_) | PgType::Ltree => true,
-        PgType::Inet | PgType::Macaddr | PgType::Macaddr8 => true,
-        PgType::Numeric(NumericType::Unconstrained) => true,
-        // Without a modifier, blanks are not cut.
-        PgType::Text => declared.type_modifier < 0,
-        PgType::Array(array) => reads_all(&array.element, declared.part(0)),
-        PgType::Range(range) | PgType::Multirange(range) => reads_all(&range.subtype, declared.part(0)),
-        PgType::Composite(composite) => {
-            let mut parts = composite.attributes.iter().enumerate();
-            parts.all(|(index, part)| reads_all(&part.pg_type, declared.part(index)))
-        }
-        _ => false,
-    }
-}
-
 /// Whether what text means as a value of the type, or how it is printed, may depend on the session's time zone.
+#[deny(clippy::wildcard_enum_match_arm)]
 pub(crate) fn needs_zone(pg_type: &PgType, type_oid: u32) -> bool {
     /// `FirstGenbkiObjectId` in PostgreSQL's `src/include/access/transam.h`: none below it that is only known by its text
     /// has a time.
@@ -132,7 +163,47 @@ pub(crate) fn needs_zone(pg_type: &PgType, type_oid: u32) -> bool {
         PgType::Composite(composite) => {
             composite.attributes.iter().any(|part| needs_zone(&part.pg_type, type_oid))
         }
-        _ => false,
+        PgType::Bool
+        | PgType::Int2
+        | PgType::Int4
+        | PgType::Int8
+        | PgType::Oid
+        | PgType::Xid8
+        | PgType::PgLsn
+        | PgType::Float4
+        | PgType::Float8
+        | PgType::Numeric(_)
+        | PgType::Money { .. }
+        | PgType::Text
+        | PgType::Bpchar
+        | PgType::Char
+        | PgType::Bytea
+        | PgType::Uuid
+        | PgType::Json
+        | PgType::Jsonb
+        | PgType::Date
+        | PgType::Time
+        | PgType::Timestamp
+        | PgType::Interval { .. }
+        | PgType::Bit
+        | PgType::Inet
+        | PgType::Macaddr
+        | PgType::Macaddr8
+        | PgType::Enum(_)
+        | PgType::Tid
+        | PgType::Point
+        | PgType::Line
+        | PgType::Lseg
+        | PgType::Box
+        | PgType::Path
+        | PgType::Polygon
+        | PgType::Circle
+        | PgType::Hstore
+        | PgType::Ltree
+        | PgType::Vector { .. }
+        | PgType::Halfvec { .. }
+        | PgType::Sparsevec
+        | PgType::Geometry(_) => false,
     }
 }
 

@@ -18,8 +18,6 @@
 
 use crate::config::ProtocolVersion;
 use crate::cursor::{BodyError, Cursor};
-use crate::describe::ColumnDescription;
-use crate::session::TransactionStatus;
 
 /// What the server asks for, or grants.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -132,6 +130,17 @@ pub(crate) fn negotiation(body: &[u8]) -> Result<Negotiation, BodyError> {
     Ok(Negotiation { minor, n_options })
 }
 
+/// Whether the session is in a transaction, as of the last ReadyForQuery.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TransactionStatus {
+    /// Not in a transaction block.
+    Idle,
+    /// In a transaction block.
+    InTransaction,
+    /// In a transaction block that failed: only ROLLBACK helps.
+    Failed,
+}
+
 pub(crate) fn ready_for_query(body: &[u8]) -> Result<TransactionStatus, BodyError> {
     let mut cursor = Cursor::new(body);
     let status = match cursor.u8()? {
@@ -184,6 +193,26 @@ pub(crate) fn counted_rows(tag: &[u8]) -> Option<u64> {
         }
         _ => Some(0),
     }
+}
+
+/// One column of a result.
+///
+/// Source: "RowDescription" in
+/// <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ColumnDescription {
+    /// As the server calls it; may repeat, may be empty, and may hold control characters.
+    pub name: String,
+    /// The table it comes from straight away; 0 if it is computed.
+    pub table_oid: u32,
+    /// Its number in that table, from 1; 0 if it is computed.
+    pub attribute_number: i16,
+    /// OID of its type; for a column of a domain type, that of the type below.
+    pub type_oid: u32,
+    /// `pg_type.typlen`; negative for types of variable width.
+    pub type_length: i16,
+    /// `pg_attribute.atttypmod`; -1 if the type has none.
+    pub type_modifier: i32,
 }
 
 pub(crate) fn row_description(body: &[u8]) -> Result<Vec<ColumnDescription>, BodyError> {

@@ -18,9 +18,10 @@ mod answers;
 use std::time::{Duration, Instant};
 
 use self::answers::Answers;
+use crate::backend::TransactionStatus;
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, HEADER_BYTES};
-use crate::session::{DRAIN_TIME, Session, TransactionStatus};
+use crate::session::{DRAIN_TIME, Session};
 use crate::wire::Fill;
 
 const PHASE: &str = "bulk statement";

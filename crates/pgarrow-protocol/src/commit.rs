@@ -13,9 +13,9 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::backend;
+use crate::backend::{self, TransactionStatus};
 use crate::error::{Error, ErrorKind};
-use crate::session::{Session, TransactionStatus};
+use crate::session::Session;
 
 const PHASE: &str = "COMMIT";
 

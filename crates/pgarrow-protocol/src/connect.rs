@@ -21,12 +21,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cancel::Interrupter;
 use crate::config::{Config, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use crate::dial::{Patience, addresses, check_peer, dial};
-use crate::encrypt::encrypt;
 use crate::error::{Error, ErrorKind};
+use crate::interrupt::Interrupter;
 use crate::session::Session;
+use crate::session::encrypt::encrypt;
 use crate::tls::TlsClient;
 
 const STARTUP_PHASE: &str = "startup";

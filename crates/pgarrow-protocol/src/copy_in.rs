@@ -19,10 +19,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, CopyFormats};
+use crate::backend::{self, CopyFormats, TransactionStatus};
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, HEADER_BYTES};
-use crate::session::{DRAIN_TIME, Session, TransactionStatus};
+use crate::session::{DRAIN_TIME, Session};
 
 const PHASE: &str = "COPY FROM STDIN";
 

@@ -16,7 +16,7 @@ mod machine;
 use self::machine::{Machine, Step};
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Header};
-use crate::row_stream::RowStream;
+use crate::row_stream::{CopyOutStep, RowStream};
 use crate::session::Session;
 
 const PHASE: &str = "COPY TO STDOUT";
@@ -33,19 +33,6 @@ pub struct CopyOut<'a> {
     bytes_before: u64,
     /// Bytes of the message that [`RowStream::receive`] is in.
     left: usize,
-}
-
-/// What one call of [`CopyOut::advance`] came to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CopyOutStep {
-    /// There is at least one whole CopyData message at the head of [`CopyOut::buffered`].
-    Data,
-    /// The COPY is over and the session is ready. `rows` is what the server counted: the caller
-    /// compares it with the rows it has decoded.
-    Done {
-        /// From the tag `COPY <rows>`.
-        rows: u64,
-    },
 }
 
 impl Session {

@@ -6,7 +6,7 @@
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY>.
 
-use crate::backend;
+use crate::backend::{self, ColumnDescription};
 use crate::error::Error;
 use crate::session::Session;
 
@@ -19,26 +19,6 @@ pub struct Description {
     pub parameters: Vec<u32>,
     /// `None` if the statement returns no rows.
     pub columns: Option<Vec<ColumnDescription>>,
-}
-
-/// One column of a result.
-///
-/// Source: "RowDescription" in
-/// <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ColumnDescription {
-    /// As the server calls it; may repeat, may be empty, and may hold control characters.
-    pub name: String,
-    /// The table it comes from straight away; 0 if it is computed.
-    pub table_oid: u32,
-    /// Its number in that table, from 1; 0 if it is computed.
-    pub attribute_number: i16,
-    /// OID of its type; for a column of a domain type, that of the type below.
-    pub type_oid: u32,
-    /// `pg_type.typlen`; negative for types of variable width.
-    pub type_length: i16,
-    /// `pg_attribute.atttypmod`; -1 if the type has none.
-    pub type_modifier: i32,
 }
 
 impl Session {

@@ -15,9 +15,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::sockopt::PeerCredentials;
 use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
-use crate::cancel::Interrupter;
 use crate::config::{Config, Host, Keepalives};
 use crate::error::{Error, ErrorKind};
+use crate::interrupt::Interrupter;
 use crate::socket::Socket;
 use crate::wire::{TICK, Wire};
 

@@ -9,15 +9,18 @@
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html>, "Simple Query" and
 //! "Extended Query".
 
+use std::time::{Duration, Instant};
+
 use crate::backend;
 use crate::cursor::BodyError;
 use crate::error::{Error, ErrorKind};
-use crate::session::{Message, Session};
+use crate::session::{ANSWER_BYTES_MAX, Message, Session};
 
 const PHASE: &str = "query";
 
-/// Bytes of one answer of [`Session::query`] at most. Catalogs are small; tables go through COPY.
-pub(crate) const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How text is sent that nobody has checked.
+const RAW: &str = "SQL_ASCII";
+
 /// What a row and a value take beside their text: a value of 4 bytes on the wire is one of 24 here.
 const ROW_BYTES: usize = size_of::<Row>() + 16;
 const VALUE_BYTES: usize = size_of::<Option<String>>() + 16;
@@ -94,6 +97,35 @@ impl Session {
             }
             self.takes_rows = in_rows;
         }
+    }
+
+    /// Asks the server for nothing, and waits at most `timeout` for its answer. Afterwards, the session is known to work.
+    ///
+    /// # Errors
+    ///
+    /// It does not: the session cannot be used.
+    pub fn check(&mut self, timeout: Duration) -> Result<(), Error> {
+        let deadline = self.deadline;
+        self.deadline = Instant::now().checked_add(timeout);
+        let answered = self.execute("");
+        self.deadline = deadline;
+        answered
+    }
+
+    /// From now on the server sends text as it has it, not checked and not converted. For databases of encoding
+    /// SQL_ASCII, whose text may be in any encoding, or in several; of any other it would be in that one.
+    ///
+    /// For the transaction that the session is in.
+    ///
+    /// # Errors
+    ///
+    /// As for [`execute`](Self::execute).
+    pub fn receive_raw_text(&mut self) -> Result<(), Error> {
+        if self.encoding != RAW {
+            self.execute("SET LOCAL client_encoding = 'SQL_ASCII'")?;
+            self.encoding = RAW;
+        }
+        Ok(())
     }
 
     /// Runs one statement with parameters and returns all of its rows.

@@ -1,6 +1,5 @@
 //! What all ways to read rows have in common: data messages in one buffer, and an end that says how many rows.
 
-use crate::copy_out::CopyOutStep;
 use crate::error::Error;
 use crate::session::Session;
 
@@ -47,6 +46,19 @@ pub trait RowStream {
     /// As [`advance`](Self::advance). [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) also if there is no data message at the head, or
     /// `target` is larger than what is left of it.
     fn receive(&mut self, target: &mut [u8]) -> Result<(), Error>;
+}
+
+/// What one call of [`RowStream::advance`] came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CopyOutStep {
+    /// There is at least one whole data message at the head of [`RowStream::buffered`].
+    Data,
+    /// The COPY is over and the session is ready. `rows` is what the server counted: the caller
+    /// compares it with the rows it has decoded.
+    Done {
+        /// From the tag `COPY <rows>`.
+        rows: u64,
+    },
 }
 
 impl Session {

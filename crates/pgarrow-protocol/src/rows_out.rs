@@ -14,11 +14,11 @@
 mod machine;
 
 use self::machine::{Machine, Mode, Next, Violation};
-use crate::copy_out::CopyOutStep;
+use crate::backend::TransactionStatus;
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Header};
-use crate::row_stream::RowStream;
-use crate::session::{Session, TransactionStatus};
+use crate::row_stream::{CopyOutStep, RowStream};
+use crate::session::Session;
 
 const SELECT: &str = "SELECT";
 const CURSOR: &str = "cursor";

@@ -6,7 +6,9 @@
 //!      ▼      ▼       ▼         ▼         ▼
 //!    send ───────────────────────────▶ receive        whole messages; N, S and A are kept aside here
 //!      │ sending.rs                       │ receiving.rs
-//!      └────────────── Wire ──────────────┘           bytes, TLS, receive buffer (wire.rs)
+//!      └────────────── Wire ──────────────┘           bytes, TLS (encrypt.rs), receive buffer (wire.rs)
+//!
+//!  canceller ──▶ Canceller      a second connection, which asks the server to stop (cancel.rs)
 //! ```
 //!
 //! A session is used from one thread and blocks it. Every wait ends at least ten times a second to
@@ -15,6 +17,8 @@
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html>.
 
+mod cancel;
+pub(crate) mod encrypt;
 mod receiving;
 mod sending;
 mod version;
@@ -25,14 +29,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub use self::cancel::Canceller;
+use self::cancel::Target;
 use self::version::version_num;
-use crate::backend::BackendKey;
-use crate::cancel::{Canceller, Interrupter, Target};
+use crate::backend::{BackendKey, TransactionStatus};
 use crate::config::{Config, ProtocolVersion};
 use crate::cursor::BodyError;
 use crate::error::{Error, ErrorKind};
 use crate::frame::Tag;
 use crate::frontend::Outgoing;
+use crate::interrupt::Interrupter;
 use crate::server_error::ServerError;
 use crate::text::escape_control;
 use crate::tls::{self, CertificateUse, TlsClient};
@@ -45,13 +51,13 @@ const PARAMETERS_MAX: usize = 256;
 /// Notices, parameters and notifications between two other messages, in bytes. None of it is kept for long, but a
 /// server that says nothing else would never be done, and is not silent either.
 const TALK_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of one answer of [`Session::query`] at most. Catalogs are small; tables go through COPY.
+pub(crate) const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long a server may take from its error to being ready again.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// How text is sent in both directions.
 const UTF8: &str = "UTF8";
-/// How text is sent that nobody has checked.
-const RAW: &str = "SQL_ASCII";
 
 /// The phase in which nothing was asked.
 const IDLE: &str = "idle";
@@ -96,18 +102,7 @@ pub struct Session {
     /// Bytes of notices, parameters and notifications since the last other message.
     pub(crate) talk_bytes: u64,
     /// The `client_encoding` that the server is to have.
-    encoding: &'static str,
-}
-
-/// Whether the session is in a transaction, as of the last ReadyForQuery.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum TransactionStatus {
-    /// Not in a transaction block.
-    Idle,
-    /// In a transaction block.
-    InTransaction,
-    /// In a transaction block that failed: only ROLLBACK helps.
-    Failed,
+    pub(crate) encoding: &'static str,
 }
 
 /// A whole message, outside the hot path: its body is a copy.
@@ -234,19 +229,6 @@ impl Session {
         matches!(self.poll_for_answer(IDLE), Ok(false)) && matches!(self.header(IDLE), Ok(None))
     }
 
-    /// Asks the server for nothing, and waits at most `timeout` for its answer. Afterwards, the session is known to work.
-    ///
-    /// # Errors
-    ///
-    /// It does not: the session cannot be used.
-    pub fn check(&mut self, timeout: Duration) -> Result<(), Error> {
-        let deadline = self.deadline;
-        self.deadline = Instant::now().checked_add(timeout);
-        let answered = self.execute("");
-        self.deadline = deadline;
-        answered
-    }
-
     /// Bytes received so far, after decryption.
     pub fn bytes_received(&self) -> u64 {
         self.wire.bytes_received()
@@ -260,22 +242,6 @@ impl Session {
     /// What is weak about this connection, one sentence each, for a person to read.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
-    }
-
-    /// From now on the server sends text as it has it, not checked and not converted. For databases of encoding
-    /// SQL_ASCII, whose text may be in any encoding, or in several; of any other it would be in that one.
-    ///
-    /// For the transaction that the session is in.
-    ///
-    /// # Errors
-    ///
-    /// As for [`execute`](Self::execute).
-    pub fn receive_raw_text(&mut self) -> Result<(), Error> {
-        if self.encoding != RAW {
-            self.execute("SET LOCAL client_encoding = 'SQL_ASCII'")?;
-            self.encoding = RAW;
-        }
-        Ok(())
     }
 
     /// The encoding that the server is to have for us; a server that reports none at all is believed.

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use crate::account::Account;
 use crate::error::{Doing, ServerError};
-use crate::find::Installation;
 use crate::folder::unique_name;
+use crate::installation::Installation;
 use crate::options::ServerOptions;
 
 /// Makes `folder/data`.

@@ -19,8 +19,8 @@ use std::process::{Command, Stdio};
 
 use crate::account::{is_open_to_all, own_uid};
 use crate::error::{Doing, ServerError};
-use crate::find::{Installation, Origin};
 use crate::folder::unique_name;
+use crate::installation::{Installation, Origin};
 
 /// The version of PostgreSQL that is fetched when there is none.
 pub const PINNED_VERSION: &str = "18.6.3";

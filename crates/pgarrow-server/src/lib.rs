@@ -28,6 +28,7 @@ mod error;
 mod fetch;
 mod find;
 mod folder;
+mod installation;
 mod options;
 mod ready;
 mod server;
@@ -35,6 +36,7 @@ mod supervisor;
 
 pub use error::ServerError;
 pub use fetch::{PINNED_VERSION, fetch, fetch_into, fetch_with_tls};
-pub use find::{Installation, Origin, Version, find, find_or_fetch};
+pub use find::{find, find_or_fetch};
+pub use installation::{Installation, Origin, Version};
 pub use options::ServerOptions;
 pub use server::Server;

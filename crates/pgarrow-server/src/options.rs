@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::ServerError;
-use crate::find::Installation;
+use crate::installation::Installation;
 
 /// How a private server is set up. The defaults suit tests: fast, not durable, trusting local connections.
 ///

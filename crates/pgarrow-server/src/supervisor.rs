@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::account::Account;
 use crate::cluster;
 use crate::error::{Doing, ServerError};
-use crate::find::Installation;
+use crate::installation::Installation;
 
 const SCRIPT: &str = include_str!("supervisor.sh");
 

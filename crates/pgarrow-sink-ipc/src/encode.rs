@@ -10,7 +10,7 @@ use arrow_ipc::writer::{
 use arrow_schema::ArrowError;
 use pgarrow_sink::{SinkError, SinkErrorKind};
 
-use crate::file::Format;
+use crate::format::Format;
 
 /// A batch that is ready to be appended.
 pub(crate) struct Encoded {

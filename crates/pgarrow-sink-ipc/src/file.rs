@@ -5,39 +5,21 @@
 use std::io::{self, Write};
 
 use arrow_ipc::convert::IpcSchemaEncoder;
-use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, write_message};
 use arrow_ipc::{Block, FooterBuilder, MetadataVersion};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::SchemaRef;
 use flatbuffers::FlatBufferBuilder;
 use pgarrow_sink::{FileEnd, FileFormat, FileWriter, Output, SinkError, SinkErrorKind};
 
 use crate::encode::{Encoded, Message};
-use crate::options::{IpcCompression, IpcFormat, IpcOptions};
+use crate::format::{Format, has_dictionary};
+use crate::options::IpcFormat;
 
 /// What a file begins and ends with; in front padded to a multiple of eight bytes.
 const MAGIC: &[u8; 6] = b"ARROW1";
 
 /// A prefix that announces a message of no bytes.
 const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
-
-/// What all files of a sink have in common.
-pub(crate) struct Format {
-    pub(crate) schema: SchemaRef,
-    pub(crate) write_options: IpcWriteOptions,
-    pub(crate) has_dictionaries: bool,
-    options: IpcOptions,
-}
-
-impl Format {
-    pub(crate) fn new(schema: SchemaRef, options: IpcOptions) -> Result<Self, SinkError> {
-        let has_dictionaries = schema.fields().iter().any(|field| has_dictionary(field.data_type()));
-        Ok(Self { write_options: options.write_options()?, has_dictionaries, schema, options })
-    }
-
-    pub(crate) fn is_compressed(&self) -> bool {
-        self.options.compression != IpcCompression::None
-    }
-}
 
 impl FileFormat for Format {
     type Writer = File;
@@ -198,18 +180,5 @@ impl FileWriter for File {
         let ended = end();
         ended.map_err(|e| SinkError::io("write the end of", self.output.path(), e))?;
         Ok(FileEnd { output: self.output, rows: self.rows, row_groups: None })
-    }
-}
-
-/// An enum, or an array, composite or range with one inside.
-fn has_dictionary(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Dictionary(..) => true,
-        DataType::Struct(fields) => fields.iter().any(|field| has_dictionary(field.data_type())),
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _) => has_dictionary(field.data_type()),
-        _ => false,
     }
 }

@@ -14,6 +14,7 @@
 
 mod encode;
 mod file;
+mod format;
 mod options;
 mod ours;
 mod sink;

@@ -8,7 +8,7 @@ use arrow_schema::{DataType, SchemaRef};
 use pgarrow_sink::{Lanes, Outputs, Part, Sink, SinkError, SinkErrorKind, SinkTimes, Written, check_batch};
 
 use crate::encode::{Encoded, Encoder};
-use crate::file::Format;
+use crate::format::Format;
 use crate::options::IpcOptions;
 
 /// Writes Arrow IPC: one file or stream, or a series of them in a folder.

@@ -16,6 +16,7 @@ mod compression;
 mod cost;
 mod describe;
 mod dictionary;
+mod file;
 mod geo;
 mod options;
 mod ours;

@@ -8,8 +8,8 @@ use arrow_array::RecordBatch;
 use pgarrow_sink::{Lanes, Part, SinkError, SinkErrorKind, SinkTimes, check_batch};
 
 use crate::cost::{COLUMN_BYTES, Limits};
+use crate::file::Format;
 use crate::row_group::{Encoded, RowGroup};
-use crate::sink::Format;
 use crate::size;
 
 pub(crate) struct ParquetPart {

@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use parquet::file::writer::SerializedFileWriter;
-use pgarrow_sink::{FileEnd, FileFormat, FileWriter, Lanes, Output, Outputs, Part, Sink, SinkError, Written};
+use pgarrow_sink::{Lanes, Outputs, Part, Sink, SinkError, Written};
 
 use crate::cost::COLUMN_BYTES_WANTED;
+use crate::file::Format;
 use crate::options::ParquetOptions;
 use crate::part::ParquetPart;
-use crate::row_group::{Encoded, Layout};
+use crate::row_group::Layout;
 use crate::schema::{self, Adapted};
 
 /// Writes Parquet: one file, or a series of files in a folder.
@@ -24,16 +24,8 @@ pub struct ParquetSink {
     warnings: Vec<String>,
 }
 
-/// What all files and row groups of a sink have in common.
-pub(crate) struct Format {
-    pub(crate) layout: Layout,
-    pub(crate) row_group_rows: usize,
-    pub(crate) row_group_bytes: usize,
-    pub(crate) data_page_bytes: usize,
-}
-
 impl ParquetSink {
-    /// Starts one file or several for batches of `schema`. An [`Output`] is one file.
+    /// Starts one file or several for batches of `schema`. An [`Output`](pgarrow_sink::Output) is one file.
     ///
     /// # Errors
     ///
@@ -72,64 +64,6 @@ impl Sink for ParquetSink {
 
     fn commit(self: Box<Self>) -> Result<Written, SinkError> {
         self.lanes.commit()
-    }
-}
-
-impl FileFormat for Format {
-    type Writer = File;
-
-    fn extension(&self) -> &str {
-        "parquet"
-    }
-
-    fn begin(&self, output: Output) -> Result<File, SinkError> {
-        let path = output.path().map(ToOwned::to_owned);
-        let (root, properties) = (self.layout.parquet.root_schema_ptr(), Arc::clone(&self.layout.properties));
-        let writer = SerializedFileWriter::new(output, root, properties)
-            .map_err(|e| SinkError::encode("begin the parquet file", path.as_deref(), e))?;
-        Ok(File { writer, rows: 0 })
-    }
-}
-
-/// A Parquet file in progress.
-pub(crate) struct File {
-    writer: SerializedFileWriter<Output>,
-    rows: u64,
-}
-
-impl File {
-    /// Appends an encoded row group.
-    pub(crate) fn append(&mut self, group: Encoded) -> Result<(), SinkError> {
-        let append = || {
-            let mut writer = self.writer.next_row_group()?;
-            for chunk in group.chunks {
-                chunk.append_to_row_group(&mut writer)?;
-            }
-            writer.close()
-        };
-        let appended = append();
-        let metadata = appended.map_err(|e| SinkError::encode("write", self.writer.inner().path(), e))?;
-        self.rows += metadata.num_rows().unsigned_abs();
-        Ok(())
-    }
-}
-
-impl FileWriter for File {
-    fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    fn bytes(&self) -> u64 {
-        // The parquet crate has a buffer of its own in front of the output.
-        self.writer.bytes_written() as u64
-    }
-
-    fn end(self) -> Result<FileEnd, SinkError> {
-        let path = self.writer.inner().path().map(ToOwned::to_owned);
-        let row_groups = Some(self.writer.flushed_row_groups().len());
-        let output = self.writer.into_inner();
-        let output = output.map_err(|e| SinkError::encode("write the footer of", path.as_deref(), e))?;
-        Ok(FileEnd { output, rows: self.rows, row_groups })
     }
 }
 

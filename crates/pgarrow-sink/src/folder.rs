@@ -9,12 +9,13 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{self, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{self, Path};
+use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
 use crate::error::{SinkError, SinkErrorKind};
+use crate::hidden_folder::{Entry, HiddenFolder, State};
 use crate::manifest::{MANIFEST, Manifest, new_run_id};
 use crate::output::Output;
 use crate::replace::{self, IsOurs, Replace};
@@ -97,33 +98,7 @@ impl fmt::Debug for NewFolder {
 /// The folder is removed when the last handle and the last file are dropped before that.
 #[derive(Clone)]
 pub struct OutputFolder {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    /// As the caller gave it: for messages and the report.
-    given: PathBuf,
-    /// Absolute, and without a separator at its end, which would follow a symbolic link.
-    place: PathBuf,
-    parent: PathBuf,
-    /// None: nothing is replaced.
-    overwrite: Option<Arc<IsOurs>>,
-    run_id: String,
-    temporary: PathBuf,
-    state: Mutex<State>,
-}
-
-struct State {
-    /// Holds the lock that says that the temporary folder has an owner.
-    claim: Option<File>,
-    /// Taken out by publishing.
-    temp: Option<TempDir>,
-    /// In lower case: there are file systems that do not tell `A` from `a`.
-    names: HashSet<String>,
-    /// Names and sizes of the complete files.
-    complete: Vec<(String, u64)>,
-    /// Files that are neither complete nor dropped.
-    n_open: usize,
+    shared: Arc<HiddenFolder>,
 }
 
 impl OutputFolder {
@@ -169,7 +144,9 @@ impl OutputFolder {
         let state = State { claim, temp: Some(temp), names: HashSet::new(), complete: Vec::new(), n_open: 0 };
         let state = Mutex::new(state);
         let run_id = new.run_id.unwrap_or_else(new_run_id);
-        Ok(Self { shared: Arc::new(Shared { given, place, parent, overwrite, run_id, temporary, state }) })
+        Ok(Self {
+            shared: Arc::new(HiddenFolder { given, place, parent, overwrite, run_id, temporary, state }),
+        })
     }
 
     /// The name the folder will have, as it was given.
@@ -219,8 +196,7 @@ impl OutputFolder {
         })?;
         state.n_open += 1;
         drop(state);
-        let entry =
-            Entry { folder: self.clone(), name: name.to_owned(), given: path, temporary, complete: false };
+        let entry = Entry::new(Arc::clone(shared), name, path, temporary);
         Ok(Output::in_folder(file, entry))
     }
 
@@ -281,23 +257,6 @@ impl OutputFolder {
         }
         state.claim = None;
         Ok(unsynced.map(|why| target::unsynced_warning(&why)).into_iter().collect())
-    }
-}
-
-impl Shared {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // Each change is complete or was not begun.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(temp) = &self.state().temp {
-            // What is not complete has been removed. To look for more needs a file descriptor, and there may be none left;
-            // this needs none. Where there are complete files it fails, and dropping the rest removes them.
-            let _ = fs::remove_dir(temp.path());
-        }
     }
 }
 
@@ -365,42 +324,6 @@ fn sync_files(folder: &Path) -> io::Result<()> {
     }
     // That a file system cannot do so is told of the parent, which is on the same one.
     target::sync_folder(handle.as_ref()).map(drop)
-}
-
-/// A file in an [`OutputFolder`], until it is complete.
-pub(crate) struct Entry {
-    folder: OutputFolder,
-    name: String,
-    given: PathBuf,
-    temporary: PathBuf,
-    complete: bool,
-}
-
-impl Entry {
-    /// The name the file will have.
-    pub(crate) fn given(&self) -> &Path {
-        &self.given
-    }
-
-    /// Notes that everything was written, and how much that is.
-    pub(crate) fn complete(mut self, bytes: u64) -> PathBuf {
-        self.complete = true;
-        self.folder.shared.state().complete.push((self.name.clone(), bytes));
-        self.given.clone()
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let mut state = self.folder.shared.state();
-        state.n_open -= 1;
-        if !self.complete {
-            // What cannot be removed blocks its name, so that nothing incomplete is published as another file.
-            if fs::remove_file(&self.temporary).is_ok() {
-                state.names.remove(&self.name.to_lowercase());
-            }
-        }
-    }
 }
 
 impl fmt::Debug for OutputFolder {

@@ -21,6 +21,7 @@
 mod error;
 mod file_name;
 mod folder;
+mod hidden_folder;
 mod lanes;
 mod manifest;
 mod output;

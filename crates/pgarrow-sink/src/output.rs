@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::SinkError;
-use crate::folder::Entry;
+use crate::hidden_folder::Entry;
 use crate::target::Target;
 
 /// Bytes gathered before the system is asked to write. Larger writes pass through.

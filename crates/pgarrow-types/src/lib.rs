@@ -6,15 +6,17 @@
 //! ```
 //!
 //! The mapping is the project's fidelity contract: a value reaches Arrow exactly, or the run stops.
-//! Start at [`PgType`], then [`PgColumn`].
+//! Start at [`PgType`] and its row, [`TypeDescriptor`], then [`PgColumn`].
 
 #![forbid(unsafe_code)]
+// A type that is added is to be missed wherever one is decided about.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 mod choices;
 mod column;
 mod column_options;
 mod declared;
-mod nested;
+mod descriptor;
 mod notes;
 mod numeric;
 pub mod oid;
@@ -30,9 +32,12 @@ pub use choices::{
 pub use column::{PgColumn, schema};
 pub use column_options::{ColumnForm, ColumnOptions};
 pub use declared::DeclaredType;
-pub use nested::{ArrayType, Attribute, CompositeType, DEPTH_MAX, RangeType};
+pub use descriptor::{BuiltIn, Choice, Stored, TypeDescriptor, built_in_types};
 pub use notes::{Note, NoteKind, arrow_type, notes};
 pub use numeric::{DecimalForm, NumericType};
-pub use opaque::{ColumnType, OpaqueColumns, PORTABLE};
-pub use pg_type::{EnumType, GeometryType, PgType, ServerTypes};
+pub use opaque::{ColumnType, OpaqueColumns};
+pub use pg_type::{
+    ArrayType, Attribute, CompositeType, DEPTH_MAX, EnumType, GeometryType, PgType, RangeType, ServerTypes,
+    Structure,
+};
 pub use stored::{EnumLabels, HeapLayout, StoredAttribute, StoredForm};

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-use crate::{
-    ArrayForm, ArrayType, DecimalForm, EncodingPolicy, EnumForm, GeometryForm, GeometryType, InfinityPolicy,
-    IntervalForm, LostDigitsPolicy, NanPolicy, NumericForm, NumericType, OutOfRangePolicy, PgColumn, PgType,
-    TimestampUnit, TypeOptions,
-};
 use arrow_schema::{DataType, Field, FieldRef};
+
+use crate::choices::{
+    ArrayForm, EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy, IntervalForm, LostDigitsPolicy,
+    NanPolicy, NumericForm, OutOfRangePolicy, TimestampUnit, TypeOptions,
+};
+use crate::column::PgColumn;
+use crate::numeric::{DecimalForm, NumericType};
+use crate::pg_type::{ArrayType, GeometryType, PgType};
 
 /// One thing to know of a column.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,6 +64,7 @@ pub fn arrow_type(data_type: &DataType) -> String {
     without_metadata(data_type).to_string()
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "of Arrow's types, only these have fields with metadata")]
 fn without_metadata(data_type: &DataType) -> DataType {
     let plain = |field: &FieldRef| -> FieldRef {
         Arc::new(Field::new(field.name(), without_metadata(field.data_type()), field.is_nullable()))
@@ -141,7 +145,40 @@ impl Notes<'_> {
             PgType::ServerText { warn: true } => {
                 self.tell("is not decoded: it is the server's text", Some("--unknown-types error"));
             }
-            _ => {}
+            PgType::Bool
+            | PgType::Int2
+            | PgType::Int4
+            | PgType::Int8
+            | PgType::Oid
+            | PgType::Xid8
+            | PgType::PgLsn
+            | PgType::Float4
+            | PgType::Float8
+            | PgType::Money { .. }
+            | PgType::Text
+            | PgType::Char
+            | PgType::Bytea
+            | PgType::Uuid
+            | PgType::Json
+            | PgType::Jsonb
+            | PgType::Bit
+            | PgType::Inet
+            | PgType::Macaddr
+            | PgType::Macaddr8
+            | PgType::Tid
+            | PgType::Point
+            | PgType::Line
+            | PgType::Lseg
+            | PgType::Box
+            | PgType::Path
+            | PgType::Polygon
+            | PgType::Circle
+            | PgType::Hstore
+            | PgType::Ltree
+            | PgType::Vector { .. }
+            | PgType::Halfvec { .. }
+            | PgType::Sparsevec
+            | PgType::ServerText { .. } => {}
         }
         if pg_type.is_stored_text() {
             self.of_encoding();

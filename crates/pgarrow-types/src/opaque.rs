@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::descriptor::built_in_types;
+
 /// A type as a column declares it: its OID and its modifier (`atttypid`, `atttypmod`; -1 is no modifier).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ColumnType {
@@ -67,75 +69,11 @@ impl FromIterator<(String, ColumnType)> for OpaqueColumns {
     }
 }
 
-/// Whether a type's binary form means the same on every server.
+/// Whether a type's binary form means the same on every server. What is not known, as all that is not built in, does not; nor
+/// do `aclitem`, which names objects, and `tsquery`, whose receive function refuses empty ones, which it sends.
 fn is_portable(type_oid: u32) -> bool {
-    PORTABLE.iter().any(|(oid, array_oid, _)| [*oid, *array_oid].contains(&type_oid))
+    type_oid != 0 && built_in_types().any(|of| of.is_portable && [of.oid, of.array_oid].contains(&type_oid))
 }
-
-/// The portable types: OID, OID of their array, name.
-///
-/// Left out: `money` (its digits are the locale's), `xml` (its declaration of an encoding is obeyed), `aclitem` and `reg…`
-/// (they name objects), `interval` (infinite ones are numbers to servers before 17), `int2vector`, `oidvector` and
-/// `tsquery` (their receive functions refuse empty ones, which they send), and whatever is not built in.
-///
-/// Sources: `src/include/catalog/pg_type.dat`; the types' receive functions in `src/backend/utils/adt`.
-pub const PORTABLE: [(u32, u32, &str); 55] = [
-    (16, 1000, "bool"),
-    (17, 1001, "bytea"),
-    (18, 1002, "char"),
-    (19, 1003, "name"),
-    (20, 1016, "int8"),
-    (21, 1005, "int2"),
-    (23, 1007, "int4"),
-    (25, 1009, "text"),
-    (26, 1028, "oid"),
-    (27, 1010, "tid"),
-    (28, 1011, "xid"),
-    (29, 1012, "cid"),
-    (114, 199, "json"),
-    (600, 1017, "point"),
-    (601, 1018, "lseg"),
-    (602, 1019, "path"),
-    (603, 1020, "box"),
-    (604, 1027, "polygon"),
-    (628, 629, "line"),
-    (650, 651, "cidr"),
-    (700, 1021, "float4"),
-    (701, 1022, "float8"),
-    (718, 719, "circle"),
-    (774, 775, "macaddr8"),
-    (829, 1040, "macaddr"),
-    (869, 1041, "inet"),
-    (1042, 1014, "bpchar"),
-    (1043, 1015, "varchar"),
-    (1082, 1182, "date"),
-    (1083, 1183, "time"),
-    (1114, 1115, "timestamp"),
-    (1184, 1185, "timestamptz"),
-    (1266, 1270, "timetz"),
-    (1560, 1561, "bit"),
-    (1562, 1563, "varbit"),
-    (1700, 1231, "numeric"),
-    (2950, 2951, "uuid"),
-    (3220, 3221, "pg_lsn"),
-    (3614, 3643, "tsvector"),
-    (3802, 3807, "jsonb"),
-    (3904, 3905, "int4range"),
-    (3906, 3907, "numrange"),
-    (3908, 3909, "tsrange"),
-    (3910, 3911, "tstzrange"),
-    (3912, 3913, "daterange"),
-    (3926, 3927, "int8range"),
-    (4072, 4073, "jsonpath"),
-    (4451, 6150, "int4multirange"),
-    (4532, 6151, "nummultirange"),
-    (4533, 6152, "tsmultirange"),
-    (4534, 6153, "tstzmultirange"),
-    (4535, 6155, "datemultirange"),
-    (4536, 6157, "int8multirange"),
-    (5038, 5039, "pg_snapshot"),
-    (5069, 271, "xid8"),
-];
 
 #[cfg(test)]
 mod tests {

@@ -1,23 +1,25 @@
 //! How a column's values arrive on the wire, and the Arrow type they become.
 
+mod nested;
+
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
+pub use self::nested::{ArrayType, Attribute, CompositeType, DEPTH_MAX, RangeType};
 use crate::choices::{
     EncodingPolicy, EnumForm, GeometryForm, InfinityPolicy, IntervalForm, NanPolicy, OutOfRangePolicy,
     StringForm, TimestampUnit, TypeOptions,
 };
-use crate::nested::{self, ArrayType, CompositeType, RangeType};
 use crate::numeric::{DecimalForm, NumericType};
 use crate::oid;
 
 /// A PostgreSQL type as pgarrow reads it: domains resolved to their base, type modifiers parsed.
 ///
-/// Each variant names the `typsend` function whose output it stands for.
+/// Each variant names the `typsend` function whose output it stands for. What is known of each stands in its row,
+/// [`descriptor`](Self::descriptor); a match names every type that it decides about, so that a new one is not forgotten.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[non_exhaustive]
 pub enum PgType {
     /// `boolsend`.
     Bool,
@@ -134,6 +136,21 @@ pub enum PgType {
     },
 }
 
+/// What stands inside of a type that consists of others.
+#[derive(Clone, Copy, Debug)]
+pub enum Structure<'a> {
+    /// Nothing: it is read as one value. So are the keys and values of hstore, which are text always.
+    Plain,
+    /// The elements of an array.
+    Array(&'a ArrayType),
+    /// The attributes of a composite type.
+    Composite(&'a CompositeType),
+    /// The bounds of a range.
+    Range(&'a RangeType),
+    /// The bounds of each of its ranges.
+    Multirange(&'a RangeType),
+}
+
 /// What is not the same for the built-in types of every server.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ServerTypes {
@@ -223,23 +240,73 @@ impl PgType {
         })
     }
 
-    /// Text that is kept as the server sends it, in whatever encoding: what [`EncodingPolicy`] is about.
-    pub fn is_stored_text(&self) -> bool {
-        matches!(
-            self,
-            Self::Text | Self::Bpchar | Self::Json | Self::Jsonb | Self::Hstore | Self::ServerText { .. }
-        )
-    }
-
     /// What the SELECT list has to cast the column to, so that it arrives as this type says.
     pub fn server_cast(&self) -> Option<&'static str> {
-        match self {
-            Self::ServerText { .. } => Some("pg_catalog.text"),
-            Self::Array(array) if matches!(array.element, Self::ServerText { .. }) => {
-                Some("pg_catalog.text[]")
-            }
-            _ => None,
+        let is_server_text = |pg_type: &Self| matches!(pg_type, Self::ServerText { .. });
+        match self.structure() {
+            Structure::Plain => is_server_text(self).then_some("pg_catalog.text"),
+            Structure::Array(array) => is_server_text(&array.element).then_some("pg_catalog.text[]"),
+            Structure::Composite(_) | Structure::Range(_) | Structure::Multirange(_) => None,
         }
+    }
+
+    /// What stands inside of it.
+    pub fn structure(&self) -> Structure<'_> {
+        match self {
+            Self::Array(array) => Structure::Array(array),
+            Self::Composite(composite) => Structure::Composite(composite),
+            Self::Range(range) => Structure::Range(range),
+            Self::Multirange(range) => Structure::Multirange(range),
+            Self::Bool
+            | Self::Int2
+            | Self::Int4
+            | Self::Int8
+            | Self::Oid
+            | Self::Xid8
+            | Self::PgLsn
+            | Self::Float4
+            | Self::Float8
+            | Self::Numeric(_)
+            | Self::Money { .. }
+            | Self::Text
+            | Self::Bpchar
+            | Self::Char
+            | Self::Bytea
+            | Self::Uuid
+            | Self::Json
+            | Self::Jsonb
+            | Self::Date
+            | Self::Time
+            | Self::Timetz
+            | Self::Timestamp
+            | Self::Timestamptz
+            | Self::Interval { .. }
+            | Self::Bit
+            | Self::Inet
+            | Self::Macaddr
+            | Self::Macaddr8
+            | Self::Enum(_)
+            | Self::Tid
+            | Self::Point
+            | Self::Line
+            | Self::Lseg
+            | Self::Box
+            | Self::Path
+            | Self::Polygon
+            | Self::Circle
+            | Self::Hstore
+            | Self::Ltree
+            | Self::Vector { .. }
+            | Self::Halfvec { .. }
+            | Self::Sparsevec
+            | Self::Geometry(_)
+            | Self::ServerText { .. } => Structure::Plain,
+        }
+    }
+
+    /// The numeric type that it is, if it is one.
+    pub fn numeric(&self) -> Option<NumericType> {
+        if let Self::Numeric(numeric) = self { Some(*numeric) } else { None }
     }
 
     /// The Arrow type of the column.
@@ -323,7 +390,53 @@ impl PgType {
             Self::Geometry(geometry) if options.geometry == GeometryForm::Wkb => {
                 Some(("geoarrow.wkb", geometry.extension_metadata()))
             }
-            _ => None,
+            Self::Bool
+            | Self::Int2
+            | Self::Int4
+            | Self::Int8
+            | Self::Oid
+            | Self::Xid8
+            | Self::PgLsn
+            | Self::Float4
+            | Self::Float8
+            | Self::Numeric(_)
+            | Self::Money { .. }
+            | Self::Text
+            | Self::Bpchar
+            | Self::Char
+            | Self::Bytea
+            | Self::Json
+            | Self::Jsonb
+            | Self::Date
+            | Self::Time
+            | Self::Timetz
+            | Self::Timestamp
+            | Self::Timestamptz
+            | Self::Interval { .. }
+            | Self::Bit
+            | Self::Inet
+            | Self::Macaddr
+            | Self::Macaddr8
+            | Self::Enum(_)
+            | Self::Tid
+            | Self::Point
+            | Self::Line
+            | Self::Lseg
+            | Self::Box
+            | Self::Path
+            | Self::Polygon
+            | Self::Circle
+            | Self::Hstore
+            | Self::Ltree
+            | Self::Vector { .. }
+            | Self::Halfvec { .. }
+            | Self::Sparsevec
+            | Self::Geometry(_)
+            | Self::Array(_)
+            | Self::Composite(_)
+            | Self::Range(_)
+            | Self::Multirange(_)
+            | Self::ServerText { .. } => None,
         }
     }
 
@@ -346,7 +459,49 @@ impl PgType {
                 DecimalForm::Float64 => of_range,
                 DecimalForm::Text => false,
             },
-            _ => false,
+            Self::Bool
+            | Self::Int2
+            | Self::Int4
+            | Self::Int8
+            | Self::Oid
+            | Self::Xid8
+            | Self::PgLsn
+            | Self::Float4
+            | Self::Float8
+            | Self::Money { .. }
+            | Self::Text
+            | Self::Bpchar
+            | Self::Char
+            | Self::Bytea
+            | Self::Uuid
+            | Self::Json
+            | Self::Jsonb
+            | Self::Time
+            | Self::Timetz
+            | Self::Bit
+            | Self::Inet
+            | Self::Macaddr
+            | Self::Macaddr8
+            | Self::Enum(_)
+            | Self::Tid
+            | Self::Point
+            | Self::Line
+            | Self::Lseg
+            | Self::Box
+            | Self::Path
+            | Self::Polygon
+            | Self::Circle
+            | Self::Hstore
+            | Self::Ltree
+            | Self::Vector { .. }
+            | Self::Halfvec { .. }
+            | Self::Sparsevec
+            | Self::Geometry(_)
+            | Self::Array(_)
+            | Self::Composite(_)
+            | Self::Range(_)
+            | Self::Multirange(_)
+            | Self::ServerText { .. } => false,
         }
     }
 

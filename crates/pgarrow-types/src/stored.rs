@@ -6,9 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::oid;
-use crate::pg_type::PgType;
-
 /// The labels of an enum by `pg_enum.oid`: a heap has the OIDs.
 pub type EnumLabels = Arc<BTreeMap<u32, String>>;
 
@@ -92,51 +89,6 @@ pub enum StoredForm {
 }
 
 impl StoredForm {
-    /// How values of a type are kept; `None` if that is not known or not decoded.
-    ///
-    /// `base_oid` is the type's, or that of the base type of a domain; of an array, that of the base type of its
-    /// elements. `labels` gives the labels of an enum by the type's OID.
-    pub fn of(pg_type: &PgType, base_oid: u32, labels: &dyn Fn(u32) -> Option<EnumLabels>) -> Option<Self> {
-        Some(match pg_type {
-            PgType::Bool | PgType::Char => Self::Bytes { length: 1, align: 1 },
-            PgType::Int2 => Self::Number { width: 2 },
-            PgType::Int4 | PgType::Oid | PgType::Float4 | PgType::Date => Self::Number { width: 4 },
-            PgType::Int8
-            | PgType::Xid8
-            | PgType::PgLsn
-            | PgType::Float8
-            | PgType::Money { .. }
-            | PgType::Time
-            | PgType::Timestamp
-            | PgType::Timestamptz => Self::Number { width: 8 },
-            PgType::Timetz => Self::Timetz,
-            PgType::Interval { .. } => Self::Interval,
-            PgType::Numeric(_) => Self::Numeric,
-            PgType::Text if base_oid == oid::NAME => Self::Name,
-            PgType::Text | PgType::Bpchar | PgType::Json | PgType::Bytea => {
-                Self::Bytes { length: -1, align: 4 }
-            }
-            PgType::Jsonb => Self::Jsonb,
-            PgType::Uuid => Self::Bytes { length: 16, align: 1 },
-            PgType::Macaddr => Self::Bytes { length: 6, align: 4 },
-            PgType::Macaddr8 => Self::Bytes { length: 8, align: 4 },
-            PgType::Inet => Self::Inet { is_cidr: base_oid == oid::CIDR },
-            PgType::Bit => Self::Bits,
-            PgType::Enum(_) => Self::Enum(labels(base_oid)?),
-            PgType::Tid => Self::Tid,
-            PgType::Point => Self::Doubles { count: 2 },
-            PgType::Line | PgType::Circle => Self::Doubles { count: 3 },
-            PgType::Lseg | PgType::Box => Self::Doubles { count: 4 },
-            PgType::Path => Self::Path,
-            PgType::Polygon => Self::Polygon,
-            PgType::Array(array) => match Self::of(&array.element, base_oid, labels)? {
-                Self::Array { .. } => return None,
-                element => Self::Array { element: Box::new(element), element_oid: array.element_oid },
-            },
-            _ => return None,
-        })
-    }
-
     /// `typlen` and `typalign` in bytes, which the catalog must agree with.
     pub fn length_and_align(&self) -> (i16, u8) {
         match self {

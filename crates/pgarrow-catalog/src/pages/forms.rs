@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use pgarrow_protocol::Session;
-use pgarrow_types::{EnumLabels, PgColumn, PgType, StoredForm, oid};
+use pgarrow_types::{EnumLabels, PgColumn, PgType, Stored, StoredForm, Structure, oid};
 
 use super::layout::align;
 use crate::error::CatalogError;
-use crate::relation::{parsed, text};
-use crate::types::array_of;
+use crate::texts::{array_of, parsed, text};
 
 /// How each column's values are kept; `None` if that is not known.
 pub(super) fn forms(
@@ -80,9 +79,12 @@ fn labels(
     columns: &[&PgColumn],
     bases: &[Option<Base>],
 ) -> Result<HashMap<u32, EnumLabels>, CatalogError> {
-    let is_enum = |pg_type: &PgType| match pg_type {
-        PgType::Array(array) => matches!(array.element, PgType::Enum(_)),
-        pg_type => matches!(pg_type, PgType::Enum(_)),
+    let is_label = |pg_type: &PgType| pg_type.descriptor().stored == Stored::Label;
+    let is_enum = |pg_type: &PgType| match pg_type.structure() {
+        Structure::Array(array) => is_label(&array.element),
+        Structure::Plain | Structure::Composite(_) | Structure::Range(_) | Structure::Multirange(_) => {
+            is_label(pg_type)
+        }
     };
     let of_enums = columns.iter().zip(bases).filter(|(column, _)| is_enum(&column.pg_type));
     let mut oids: Vec<u32> = of_enums.filter_map(|(_, base)| base.map(|base| base.oid)).collect();

@@ -15,8 +15,7 @@ use super::forms::forms;
 use super::missing::add_missing;
 use super::{BLOCK_BYTES, PageAccess, PageSource};
 use crate::error::CatalogError;
-use crate::relation::{parsed, text};
-use crate::types::array_of;
+use crate::texts::{array_of, parsed, text};
 
 /// `FirstNormalObjectId` of PostgreSQL's `src/include/access/transam.h`: below are the catalogs, whose rows are not
 /// read by the transaction's snapshot alone.

@@ -4,8 +4,7 @@ use pgarrow_protocol::Session;
 
 use super::layout::Found;
 use crate::error::CatalogError;
-use crate::relation::parsed;
-use crate::types::array_of;
+use crate::texts::{array_of, parsed};
 
 /// Adds what tuples that are older than an attribute have for it.
 pub(super) fn add_missing(

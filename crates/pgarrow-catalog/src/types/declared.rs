@@ -1,6 +1,6 @@
 //! From `pg_type` rows to the modifiers that a receive function is told: pure.
 
-use pgarrow_types::{DeclaredType, PgType};
+use pgarrow_types::{DeclaredType, PgType, Structure};
 
 use super::{Shape, TypeRef, Types};
 
@@ -13,21 +13,29 @@ impl Types {
         let base = self.base(ty);
         let plain = |oid| TypeRef { oid, type_modifier: -1, dimensions: 0 };
         let shape = self.rows.get(&base.oid).map(|row| &row.shape);
-        let parts = match (pg_type, shape) {
-            (PgType::Array(array), Some(Shape::Array(element))) => {
+        let parts = match (pg_type.structure(), shape) {
+            (Structure::Array(array), Some(Shape::Array(element))) => {
                 let element = TypeRef { type_modifier: base.type_modifier, ..plain(*element) };
                 vec![self.declared(element, &array.element)]
             }
-            (PgType::Composite(composite), Some(Shape::Composite(relation))) => {
+            (Structure::Composite(composite), Some(Shape::Composite(relation))) => {
                 let rows = self.attributes.get(relation).into_iter().flatten();
                 let pairs = rows.zip(&composite.attributes);
                 pairs.map(|(row, attribute)| self.declared(row.ty, &attribute.pg_type)).collect()
             }
-            (PgType::Range(range), Some(Shape::Range(subtype)))
-            | (PgType::Multirange(range), Some(Shape::Multirange(subtype))) => {
+            (Structure::Range(range), Some(Shape::Range(subtype)))
+            | (Structure::Multirange(range), Some(Shape::Multirange(subtype))) => {
                 vec![self.declared(plain(*subtype), &range.subtype)]
             }
-            _ => Vec::new(),
+            // It has none, or it is read as something else than it is.
+            (
+                Structure::Plain
+                | Structure::Array(_)
+                | Structure::Composite(_)
+                | Structure::Range(_)
+                | Structure::Multirange(_),
+                _,
+            ) => Vec::new(),
         };
         DeclaredType { base_oid: base.oid, type_modifier: base.type_modifier, parts }
     }

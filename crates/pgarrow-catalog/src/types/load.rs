@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pgarrow_protocol::{Row, Session};
 use pgarrow_types::{EnumType, PgType, ServerTypes, oid};
 
-use super::{AttributeRow, LEVELS_MAX, Shape, TypeRef, TypeRow, Types, array_of};
+use super::{AttributeRow, LEVELS_MAX, Shape, TypeRef, TypeRow, Types};
 use crate::error::CatalogError;
 use crate::name::quote_identifier;
-use crate::relation::{parsed, text};
+use crate::texts::{array_of, parsed, text};
 
 /// Multiranges, and `pg_range.rngmultitypid`.
 const MULTIRANGES: u32 = 140_000;

@@ -204,9 +204,11 @@ impl Item {
 }
 
 fn items(columns: &[PgColumn]) -> Vec<Item> {
-    let form = |column: &PgColumn| match column.pg_type {
-        PgType::ServerText { .. } => Form::Printed,
-        _ => column.pg_type.server_cast().map_or(Form::Plain, Form::Cast),
+    let is_printed = |column: &PgColumn| matches!(column.pg_type, PgType::ServerText { .. });
+    let form = |column: &PgColumn| match column.pg_type.server_cast() {
+        Some(_) if is_printed(column) => Form::Printed,
+        Some(cast) => Form::Cast(cast),
+        None => Form::Plain,
     };
     let item = |column: &PgColumn| Item { name: column.name.clone(), form: form(column) };
     columns.iter().map(item).collect()

@@ -11,7 +11,7 @@ use pgarrow_export::{
 };
 use pgarrow_load::{Conversions, LoadMethod, LoadOptions, LoadReport, TypesFrom};
 use pgarrow_testkit::{Database, require};
-use pgarrow_types::PORTABLE;
+use pgarrow_types::built_in_types;
 
 use crate::every_type::{OF_ALL_TYPES, definition, missing, options};
 use crate::support::{
@@ -41,14 +41,16 @@ fn undecoded(report: &LoadReport) -> Vec<&str> {
 }
 
 fn portable_oids() -> String {
-    let oids = PORTABLE.iter().flat_map(|(oid, array_oid, _)| [oid.to_string(), array_oid.to_string()]);
+    let portable = built_in_types().filter(|of| of.is_portable);
+    let oids = portable.flat_map(|of| [of.oid.to_string(), of.array_oid.to_string()]);
     oids.collect::<Vec<_>>().join(", ")
 }
 
 #[test]
-fn portable_types_are_what_they_are_called_and_no_other() {
+fn built_in_types_are_what_they_are_called_and_no_other() {
     let database = database("load_portable", "");
-    for (oid, array_oid, name) in PORTABLE {
+    for of in built_in_types() {
+        let (oid, array_oid, name) = (of.oid, of.array_oid, of.name);
         let sql = format!(
             "SELECT typname || ' ' || typarray || ' ' || (typsend <> 0 AND typreceive <> 0) FROM pg_type WHERE oid = {oid}"
         );

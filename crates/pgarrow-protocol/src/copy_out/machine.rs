@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::backend;
+use crate::backend::TransactionStatus;
 use crate::cursor::BodyError;
 use crate::frame::Tag;
-use crate::session::TransactionStatus;
 
 /// One `COPY … TO STDOUT`, as seen by the client.
 ///

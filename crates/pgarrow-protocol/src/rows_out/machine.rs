@@ -1,9 +1,9 @@
 //! Reading rows by SELECT or by cursor as a state machine, without the socket.
 
 use crate::backend;
+use crate::backend::TransactionStatus;
 use crate::cursor::BodyError;
 use crate::frame::Tag;
-use crate::session::TransactionStatus;
 
 /// One statement that returns rows, as seen by the client.
 ///

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use super::{DRAIN_TIME, IDLE, Message, NOTICES_MAX, PARAMETERS_MAX, Session, TALK_BYTES_MAX};
+use super::{
+    ANSWER_BYTES_MAX, DRAIN_TIME, IDLE, Message, NOTICES_MAX, PARAMETERS_MAX, Session, TALK_BYTES_MAX,
+};
 use crate::backend;
 use crate::error::{Error, ErrorKind};
 use crate::frame;
-use crate::query::ANSWER_BYTES_MAX;
 use crate::server_error::ServerError;
 use crate::wire::Fill;
 

@@ -11,6 +11,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::cancel::Canceller;
 use super::{Session, TICK};
 use crate::error::{Error, ErrorKind};
 use crate::wire::Fill;
@@ -126,7 +127,7 @@ impl Session {
     pub(super) fn give_up_silence(&mut self, moved: &str, phase: &'static str) -> Error {
         let read_timeout = self.read_timeout.unwrap_or_default();
         // A server that is well and works on would do so for nobody. One try: it may not be there at all.
-        let _ = self.canceller().cancel(crate::Canceller::DEADLINE);
+        let _ = self.canceller().cancel(Canceller::DEADLINE);
         let what = format!("not one byte {moved} for {read_timeout:?} (read timeout)");
         self.fail(ErrorKind::Timeout, phase, &what)
     }

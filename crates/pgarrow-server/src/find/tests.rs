@@ -1,6 +1,7 @@
 //! Searching in folders made for the purpose, with programs that are shell scripts.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use super::*;
 use crate::folder::unique_name;
@@ -48,19 +49,6 @@ fn script(path: &Path, body: &str) {
     fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
     let copied = Command::new("cp").arg("-p").arg(&draft).arg(path).status().unwrap();
     assert!(copied.success());
-}
-
-#[test]
-fn versions_as_postgres_prints_them() {
-    let num = |text| Version::parse(text).map(|version| version.num());
-    assert_eq!(num("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(150_018));
-    assert_eq!(num("postgres (PostgreSQL) 18.6\n"), Some(180_006));
-    assert_eq!(num("postgres (PostgreSQL) 19beta1\n"), Some(190_000));
-    assert_eq!(num("postgres (PostgreSQL) 19devel\n"), Some(190_000));
-    assert_eq!(num("postgres (PostgreSQL) 9.6.24\n"), None);
-    assert_eq!(num("postgres (PostgreSQL) \n"), None);
-    assert_eq!(num("psql (PostgreSQL) 15.18\n"), None);
-    assert_eq!(num("postgres (PostgreSQL) 99999999999999.1\n"), None);
 }
 
 #[test]

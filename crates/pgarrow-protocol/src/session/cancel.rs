@@ -1,8 +1,7 @@
-//! Stopping a session from outside: on the server, or only here.
+//! Stopping a session's statement from outside, on the server.
 //!
 //! ```text
 //!  Canceller    a second connection: [SSLRequest, TLS], CancelRequest(pid, secret), wait for its end
-//!  Interrupter  a flag that a waiting read looks at ten times a second
 //! ```
 //!
 //! The second connection goes to the address that answered the first one, with the same TLS
@@ -12,15 +11,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::Session;
+use super::encrypt::encrypt;
 use crate::backend::BackendKey;
 use crate::config::Config;
 use crate::dial::{Patience, check_peer, dial};
-use crate::encrypt::encrypt;
 use crate::error::{Error, ErrorKind};
-use crate::session::Session;
+use crate::interrupt::Interrupter;
 use crate::tls::TlsClient;
 
 const PHASE: &str = "cancel request";
@@ -33,19 +32,19 @@ pub struct Canceller {
     target: Arc<Target>,
 }
 
-pub(crate) struct Target {
-    pub(crate) config: Config,
-    pub(crate) endpoint: String,
+pub(super) struct Target {
+    pub(super) config: Config,
+    pub(super) endpoint: String,
     /// Set if the session is encrypted.
-    pub(crate) tls: Option<Arc<TlsClient>>,
-    pub(crate) backend_key: Option<BackendKey>,
+    pub(super) tls: Option<Arc<TlsClient>>,
+    pub(super) backend_key: Option<BackendKey>,
 }
 
 impl Canceller {
     /// A good deadline for [`cancel`](Self::cancel) where nothing speaks for another one.
     pub const DEADLINE: Duration = Duration::from_secs(5);
 
-    pub(crate) fn new(target: Target) -> Self {
+    pub(super) fn new(target: Target) -> Self {
         Self { target: Arc::new(target) }
     }
 
@@ -87,47 +86,5 @@ impl Canceller {
 impl fmt::Debug for Canceller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Canceller").field("endpoint", &self.target.endpoint).finish_non_exhaustive()
-    }
-}
-
-/// Makes a call that waits for the server return, within about 100 ms, with
-/// [`ErrorKind::Interrupted`]. For good: the session cannot be used afterwards.
-///
-/// The server is not told; see [`Canceller`].
-///
-/// A session's own, or made first and given to [`Session::connect_interruptible`].
-#[derive(Clone, Debug, Default)]
-pub struct Interrupter {
-    interrupted: Arc<AtomicBool>,
-    committing: Arc<AtomicBool>,
-}
-
-impl Interrupter {
-    pub(crate) fn new(interrupted: Arc<AtomicBool>, committing: Arc<AtomicBool>) -> Self {
-        Self { interrupted, committing }
-    }
-
-    pub(crate) fn committing(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.committing)
-    }
-
-    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.interrupted)
-    }
-
-    /// Sets the flag.
-    pub fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::Relaxed);
-    }
-
-    /// True once [`interrupt`](Self::interrupt) was called on this handle or a clone of it.
-    pub fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
-    }
-
-    /// True from the moment [`Session::commit`] begins to send COMMIT until the server has said what became of it; for good
-    /// if it never does. A process that ends meanwhile leaves it open whether the transaction is committed.
-    pub fn is_committing(&self) -> bool {
-        self.committing.load(Ordering::SeqCst)
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Fields};
 
+use super::PgType;
 use crate::choices::{ArrayForm, TypeOptions};
-use crate::pg_type::PgType;
 
 /// How deep types may stand in one another: composites in arrays in ranges, and so on.
 pub const DEPTH_MAX: usize = 64;

@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
+use super::{Session, is_not_yet};
 use crate::error::{Error, ErrorKind};
-use crate::session::{Session, is_not_yet};
 use crate::tls::{self, TlsClient};
 use crate::wire::TICK;
 
