@@ -147,7 +147,8 @@ impl Shop {
             folder: TempDir::new().unwrap(),
             tools: TempDir::new().unwrap(),
         };
-        for sql in ["CREATE ROLE me LOGIN", "CREATE DATABASE shop OWNER me", "CREATE DATABASE new_shop OWNER me"]
+        for sql in
+            ["CREATE ROLE me LOGIN", "CREATE DATABASE shop OWNER me", "CREATE DATABASE new_shop OWNER me"]
         {
             shop.execute("postgres", "postgres", sql);
         }

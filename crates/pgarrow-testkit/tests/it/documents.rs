@@ -174,8 +174,9 @@ fn links_between_documents_lead_somewhere() {
             n_links += 1;
             let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
             let target = if file.is_empty() { root().join(&path) } else { folder.join(file) };
-            let has_anchor =
-                || anchor.is_empty() || anchors(&fs::read_to_string(&target).expect("a page")).contains(anchor);
+            let has_anchor = || {
+                anchor.is_empty() || anchors(&fs::read_to_string(&target).expect("a page")).contains(anchor)
+            };
             if !target.exists() || !has_anchor() {
                 wrong.push(format!("{path}: {link}"));
             }

@@ -47,7 +47,8 @@ fn help(subcommand: &str) -> (String, Vec<String>) {
 fn commands(help: &str) -> Vec<&str> {
     let (_, list) = help.split_once("Commands:\n").unwrap();
     let names = list.lines().take_while(|line| !line.is_empty());
-    let names = names.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    let names =
+        names.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
     names.filter(|name| *name != "help").collect()
 }
 
@@ -288,7 +289,8 @@ fn reports_have_the_fields_that_the_page_has() {
         report(&format!("{admin} odd orders --infinity null -o two/")),
         report("export shop orders --to postgres --target new_shop --into public.orders --mode create"),
     ];
-    let load = report("load orders.parquet --target new_shop --into public.orders --mode truncate --writers 2");
+    let load =
+        report("load orders.parquet --target new_shop --into public.orders --mode truncate --writers 2");
 
     let documented = |fields: Vec<(String, &Field)>| -> BTreeSet<String> {
         let every = OF_EVERY_REPORT.iter().map(|name| (*name).to_owned());
