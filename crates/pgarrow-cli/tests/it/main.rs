@@ -1,6 +1,7 @@
 //! The command as a user meets it: run as a process, judged by its exit code, its messages and what it leaves.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "test code fails by panicking")]
 
+mod book;
 mod demo;
 mod errors;
 mod folders;

@@ -123,7 +123,12 @@ pub(crate) const NUMBERS: &str = "CREATE TABLE t (id int8 NOT NULL, down int8, t
 
 /// The command, in a folder, without the connection that this process may have been given.
 pub(crate) fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pgarrow"));
+    program(env!("CARGO_BIN_EXE_pgarrow"), folder)
+}
+
+/// The same of any program.
+pub(crate) fn program(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"PG") && !name.as_encoded_bytes().starts_with(b"PGARROW_") {
             command.env_remove(name);

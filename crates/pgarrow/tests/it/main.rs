@@ -7,7 +7,7 @@
 //! golden        recorded streams of every type: see testdata/README.md
 //! differential  values of every type that the server has, in every nesting
 //! every_type    a database with every type to files, read back by others
-//! type_table    the README's table of types
+//! type_table    the book's table of types
 //! ```
 //!
 //! The oracle of every value is the text that the server itself prints for it.

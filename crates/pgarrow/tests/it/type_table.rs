@@ -1,4 +1,4 @@
-//! The table of types in the README is what the library plans.
+//! The table of types in the book is what the library plans.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -151,7 +151,7 @@ fn distinct(texts: impl IntoIterator<Item = String>) -> String {
     found.join(", ")
 }
 
-/// The README's line for a row.
+/// The line for a row.
 fn line(row: &Row, plan: impl Fn(ExportOptions) -> Vec<Field>) -> String {
     let names = if row.types[0].starts_with("table_") { String::new() } else { row.types.join(", ") };
     let fields = plan(ExportOptions::default());
@@ -179,12 +179,12 @@ fn line(row: &Row, plan: impl Fn(ExportOptions) -> Vec<Field>) -> String {
 }
 
 #[test]
-fn the_readmes_table_of_types_is_what_is_planned() {
+fn the_books_table_of_types_is_what_is_planned() {
     require!(Capability::Server);
     let bless = std::env::var_os("PGARROW_BLESS").is_some_and(|value| value == "1");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/types.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
     let (table, after) = rest.split_once(END).unwrap();
     let database = TestServer::shared().fresh_database("typetable");
     database.execute(
@@ -215,7 +215,7 @@ fn the_readmes_table_of_types_is_what_is_planned() {
     if bless {
         std::fs::write(&path, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
     }
-    assert!(bless || made == table, "README's table of types is not:\n{made}");
+    assert!(bless || made == table, "the book's table of types is not:\n{made}");
     let n_types =
         server_text(&mut database.client(), "SELECT count(*) FROM pg_class WHERE relname ~ '^t[0-9]+$'");
     assert!(n_types[0][0].as_deref().unwrap().parse::<usize>().unwrap() > 35);
