@@ -14,6 +14,8 @@ mod choices;
 mod column;
 mod column_options;
 mod declared;
+mod hint;
+mod message;
 mod nested;
 mod notes;
 mod numeric;
@@ -30,6 +32,8 @@ pub use choices::{
 pub use column::{PgColumn, schema};
 pub use column_options::{ColumnForm, ColumnOptions};
 pub use declared::DeclaredType;
+pub use hint::{Hint, OptionName, option};
+pub use message::Message;
 pub use nested::{ArrayType, Attribute, CompositeType, DEPTH_MAX, RangeType};
 pub use notes::{Note, NoteKind, arrow_type, notes};
 pub use numeric::{DecimalForm, NumericType};
