@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
-use pgarrow::escape_control;
+use pgarrow::{Message, escape_control};
 
 use crate::flags::LogFormat;
 use crate::log::SAID;
+use crate::told;
 
 /// stderr, as one voice. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -49,12 +50,13 @@ impl Console {
     }
 
     /// A warning, unless quiet, and each only once.
-    pub(crate) fn warn(&self, warning: &str) {
+    pub(crate) fn warn(&self, warning: impl Into<Message>) {
+        let warning = told::message(&warning.into());
         let mut warned = self.0.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.iter().any(|said| said == warning) {
+        if warned.contains(&warning) {
             return;
         }
-        warned.push(warning.to_owned());
+        warned.push(warning.clone());
         drop(warned);
         match self.form() {
             LogFormat::Text => self.say(&format!("pgarrow: warning: {warning}")),

@@ -55,14 +55,14 @@ pub use pages_tally::PagesReport;
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_session::{
-    AttachedSession, Cancel, Error, ErrorKind, Holders, IdleSession, ProcessUsage, Result, per_second,
+    AttachedSession, Cancel, Error, ErrorKind, Holders, IdleSession, Place, ProcessUsage, Result, per_second,
     permission_advice, server_timeout, session_settings, without_read_timeout,
 };
 pub use pgarrow_types::{
     ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
-    GeometryForm, InfinityPolicy, IntervalForm, LostDigitsPolicy, NanPolicy, Note, NoteKind, NumericForm,
-    OpaqueColumns, OutOfRangePolicy, PgColumn, PgType, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
-    arrow_type, notes,
+    GeometryForm, Hint, InfinityPolicy, IntervalForm, LostDigitsPolicy, Message, NanPolicy, Note, NoteKind,
+    NumericForm, OpaqueColumns, OptionName, OutOfRangePolicy, PgColumn, PgType, StringForm, TimestampUnit,
+    TypeOptions, UnknownTypes, arrow_type, message, notes, option,
 };
 pub use phases::{Limit, Phases};
 pub use plan::{Plan, PlanReport, PlanSlice};

@@ -4,7 +4,8 @@ use pgarrow_catalog::{
     CatalogError, Relation, ServerTraits, explained_relations, format_types, query_columns,
 };
 use pgarrow_session::{Error, ErrorKind, Result, literal, without_read_timeout};
-use pgarrow_types::PgColumn;
+use pgarrow_types::option::{ONLY, READ_MODE, SPLIT_ON};
+use pgarrow_types::{PgColumn, message};
 
 use super::fixed::{Fixed, Parts};
 use super::{Opened, Opening, PLANNINGS_MAX, plan, refused};
@@ -27,12 +28,15 @@ impl Request {
             return Err(refused("columns and filter are for tables; put them into the query"));
         }
         if opening.options.read_mode == ReadMode::Pages {
-            return Err(refused(
-                "pages are those of tables; leave --read-mode out, since a query's rows come by COPY",
-            ));
+            return Err(refused("pages are those of tables").advice(message![
+                "leave ",
+                READ_MODE,
+                " out, since a query's rows come by COPY"
+            ]));
         }
         if self.only {
-            return Err(refused("--only is for tables; write ONLY in the query"));
+            let text = message![ONLY, " is for tables; write ONLY in the query"];
+            return Err(Error::new(ErrorKind::Options, text));
         }
         let statement = Statement::parse(sql)?;
         let statement = self.bound(&mut opening, statement)?;
@@ -112,7 +116,7 @@ impl Request {
                 (parts.hold(slices, &opened.options, &mut chosen.warnings), parts)
             }
             None => {
-                let why = "it is a query; name a column of it to split on (--split-on)";
+                let why = message!["it is a query; name a column of it to split on (", SPLIT_ON, ")"];
                 (Slices::one(Vec::new(), why).refused(), Parts::default())
             }
         };
