@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ValueEnum;
 use indicatif::ProgressBar;
-use pgarrow::escape_control;
+use pgarrow::{Message, escape_control};
+
+use crate::told;
 
 /// The target of what is said to a person, which no filter of events leaves out.
 pub(crate) const SAID: &str = "pgarrow::console";
@@ -60,12 +62,13 @@ impl Console {
     }
 
     /// A warning, unless quiet, and each only once.
-    pub(crate) fn warn(&self, warning: &str) {
+    pub(crate) fn warn(&self, warning: impl Into<Message>) {
+        let warning = told::message(&warning.into());
         let mut warned = self.0.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.iter().any(|said| said == warning) {
+        if warned.contains(&warning) {
             return;
         }
-        warned.push(warning.to_owned());
+        warned.push(warning.clone());
         drop(warned);
         match self.form() {
             LogFormat::Text => self.say(&format!("pgarrow: warning: {warning}")),

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use pgarrow::{Error, ErrorKind, escape_control};
+use pgarrow::{Error, ErrorKind, Message, escape_control};
 use pgarrow_server::ServerError;
 
 use crate::received::Received;
+use crate::told;
 
 /// Code and meaning, as `--help` lists them.
 const CODES: [(u8, &str); 14] = [
@@ -53,12 +54,12 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// Options that cannot be used.
-    pub(crate) fn options(text: impl Into<String>) -> Self {
+    pub(crate) fn options(text: impl Into<Message>) -> Self {
         Self::Export(Error::new(ErrorKind::Options, text))
     }
 
     /// An output that could not be written.
-    pub(crate) fn output(text: impl Into<String>) -> Self {
+    pub(crate) fn output(text: impl Into<Message>) -> Self {
         Self::Export(Error::new(ErrorKind::Sink, text))
     }
 
@@ -184,10 +185,10 @@ impl fmt::Display for Failure {
         match self {
             // Names and the server's words are in it.
             Self::Export(error) if error.problems().is_empty() => {
-                f.write_str(&escape_control(&error.to_string()))
+                f.write_str(&escape_control(&told::error(error)))
             }
             // A line each. The end of a log comes in lines.
-            Self::Export(error) => in_lines(&error.to_string(), f),
+            Self::Export(error) => in_lines(&told::error(error), f),
             Self::Server(error) => in_lines(&error.to_string(), f),
             Self::Check(difference) => f.write_str(&escape_control(difference)),
             Self::Signal(signal, None) => write!(f, "cancelled by {signal}"),

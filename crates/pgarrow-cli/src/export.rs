@@ -19,6 +19,7 @@ use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 use crate::subject::Planned;
 use crate::summary::{self, Peak};
+use crate::told;
 
 /// How long a cancelled export may take to end by itself.
 pub(crate) const GRACE: Duration = Duration::from_millis(4500);
@@ -78,7 +79,7 @@ fn run(
     let loading = Arc::default();
     let watch = watch(&planned, &loading, console);
     let mut load = None;
-    let report = match (planned, output) {
+    let mut report = match (planned, output) {
         (Planned::One(run), Goal::Output(output, format)) => {
             write_one(*run, &format, output, is_ordered, console)?
         }
@@ -99,6 +100,8 @@ fn run(
         (Planned::Many(run), Goal::Nowhere) => run.for_each_concurrently(|_, _| Ok(()))?,
     };
     drop(watch);
+    told::report(&mut report);
+    load.iter_mut().for_each(told::load_report);
     // Such as connections that were not to be had.
     report.warnings.iter().for_each(|warning| console.warn(warning));
     // The load behind says it of the same process.

@@ -5,7 +5,7 @@ mod render;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
-use pgarrow::{Cancel, IntervalForm, Note, PgColumn, Plan, Source, arrow_type, notes};
+use pgarrow::{Cancel, IntervalForm, Message, Note, PgColumn, Plan, Source, arrow_type, notes};
 use pgarrow_sink_parquet::{parquet_types, parquet_warnings};
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use crate::flags::{InspectFlags, TypeFlags};
 use crate::job::Reading;
 use crate::pages;
 use crate::signals::Signals;
+use crate::told;
 
 /// Of the JSON's form. Fields may be added within a version.
 const VERSION: u32 = 1;
@@ -44,9 +45,9 @@ struct Subject {
     /// How many slices it would be read in.
     slices: usize,
     /// Why so many.
-    slicing: String,
+    slicing: Message,
     /// What the user should know.
-    warnings: Vec<String>,
+    warnings: Vec<Message>,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,7 +88,7 @@ pub(crate) fn inspect(flags: &InspectFlags, console: &Console) -> Result<(), Fai
 
 impl Subject {
     fn new(plan: &Plan, types: &TypeFlags) -> Self {
-        let report = plan.report(None);
+        let report = told::plan(plan.report(None));
         let fields = plan.schema().fields().iter().zip(plan.columns());
         let columns = fields.map(|(field, column)| Column {
             name: column.name.clone(),
@@ -95,13 +96,13 @@ impl Subject {
             arrow_type: arrow_type(field.data_type()),
             parquet_type: parquet_type(column, types),
             nullable: field.is_nullable(),
-            notes: notes(column),
+            notes: told::notes(notes(column)),
         });
         let in_parquet = plan.columns().iter().map(|column| for_parquet(column, types).field());
         let in_parquet: SchemaRef = Arc::new(Schema::new(in_parquet.collect::<Vec<_>>()));
         let (of_parquet, parquet_error) = match parquet_warnings(&in_parquet) {
             Ok(warnings) => (warnings, None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
+            Err(error) => (Vec::new(), Some(told::message(error.message()))),
         };
         Self {
             subject: report.subject,
@@ -111,7 +112,7 @@ impl Subject {
             estimated_bytes: report.slices.iter().map(|slice| slice.estimated_bytes).sum(),
             slices: report.slices.len(),
             slicing: report.slicing,
-            warnings: report.warnings.into_iter().chain(of_parquet).collect(),
+            warnings: report.warnings.into_iter().chain(of_parquet.into_iter().map(Message::from)).collect(),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 use crate::summary;
 use crate::table::{Lists, cell, table};
+use crate::told;
 use crate::units;
 
 /// Loads what the flags name, with all that is said and shown.
@@ -123,7 +124,8 @@ fn run(
     signals.be_orderly();
     let mut loading = open(into.load(cancel)?, &input, console)?;
     if loading.is_complete() {
-        let report = loading.finish()?;
+        let mut report = loading.finish()?;
+        told::load_report(&mut report);
         signals.be_loaded();
         console.say(&summary::nothing_to_do(&report));
         return run_report.complete(&report, console);
@@ -134,7 +136,8 @@ fn run(
         true => "the same command with --overwrite, for its report,",
         false => "the same command",
     };
-    let report = fill(loading, input, receiving, again, console, signals)?;
+    let mut report = fill(loading, input, receiving, again, console, signals)?;
+    told::load_report(&mut report);
     report.warnings.iter().for_each(|warning| console.warn(warning));
     summary::load_lines(&report).iter().for_each(|line| console.say(line));
     run_report.complete(&report, console)
@@ -174,7 +177,7 @@ fn fill(
         Err(failure) => {
             let failure = failed(signals.explain(failure), committed, again);
             let failure = match left {
-                Some(left) => failure.advice(&left.to_string()),
+                Some(left) => failure.advice(&told::error(&left)),
                 None => failure,
             };
             Err(match receiving {

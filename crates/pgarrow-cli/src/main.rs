@@ -8,7 +8,7 @@
 //!                           ┌ into                 ├ load  the way back, with rejects beside it
 //!                                                  ├ run_report  what came of an export or load
 //!                                                  ├ heap_pages  what makes it faster
-//!                           │ log  events beside what is said
+//!                           │ log  events beside what is said, told  what the library says, with flags
 //!                                  demo ───────────┘
 //! ```
 
@@ -37,6 +37,7 @@ mod signals;
 mod subject;
 mod summary;
 mod table;
+mod told;
 mod units;
 
 use std::process::ExitCode;

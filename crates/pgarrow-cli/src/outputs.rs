@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
-use pgarrow::{Error, ErrorKind, Plan, Report, Run, TablesRun};
+use pgarrow::{Error, ErrorKind, Message, Plan, Report, Run, TablesRun};
 use pgarrow_sink::{
     FolderOptions, NewFolder, Output, OutputFolder, Outputs, Sink, SinkError, file_name_for, file_names_for,
 };
@@ -96,7 +96,7 @@ pub(crate) fn write_one(
     let sink = sink(format, outputs, Arc::clone(run.schema()), |warning| notices.add(warning));
     let sink = sink.map_err(Error::from)?;
     let mut report = run.write_to(sink)?;
-    report.warnings.extend(notices.take());
+    report.warnings.extend(notices.take().into_iter().map(Message::from));
     Ok(report)
 }
 
@@ -128,8 +128,7 @@ pub(crate) fn write_many(
     let mut report = run.write_each(make)?;
     signals.check()?;
     let warnings = folder.publish().map_err(Error::from)?;
-    report.warnings.extend(notices.take());
-    report.warnings.extend(warnings);
+    report.warnings.extend(notices.take().into_iter().chain(warnings).map(Message::from));
     Ok(report)
 }
 

@@ -18,6 +18,7 @@ use crate::pages;
 use crate::signals::Signals;
 use crate::subject::Planned;
 use crate::table::Lists;
+use crate::told;
 
 /// Plans, and prints the plan.
 pub(crate) fn plan(flags: &PlanFlags, console: &Console) -> Result<(), Failure> {
@@ -102,7 +103,7 @@ fn plan_all(
         _ => None,
     };
     // The snapshot ends here, so none is named.
-    let reports = plans.iter().map(|plan| plan.report(None)).collect();
+    let reports = plans.iter().map(|plan| told::plan(plan.report(None))).collect();
     Ok(Shown { reports, n_readers: planned.readers(), load })
 }
 

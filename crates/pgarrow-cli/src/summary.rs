@@ -1,8 +1,9 @@
 //! What is said at the end of an export or load.
 
-use pgarrow::{FileReport, PagesReport, Phases, Report};
+use pgarrow::{FileReport, Message, PagesReport, Phases, Report};
 use pgarrow_load::{LoadPhases, LoadReport, WriterReport};
 
+use crate::told;
 use crate::units;
 
 /// A shorter run is too short to say where its time went.
@@ -54,12 +55,12 @@ fn effects(mut lines: Vec<String>) -> Vec<String> {
 
 /// `pages: 7,935 as they are stored, 65 by COPY (32 not all-visible, 33 with values out of line)`, and why tables came by
 /// COPY altogether. Without pages the latter is only said to those who asked for them: most servers hand out none.
-fn by_pages(pages: Option<&PagesReport>, notes: &[String], wants_pages: bool) -> Vec<String> {
+fn by_pages(pages: Option<&PagesReport>, notes: &[Message], wants_pages: bool) -> Vec<String> {
     let mut lines: Vec<String> = pages.map(pages_line).into_iter().collect();
     if pages.is_none() && !wants_pages {
         return lines;
     }
-    lines.extend(notes.iter().take(NOTES_NAMED).map(|note| format!("not by pages: {note}")));
+    lines.extend(notes.iter().take(NOTES_NAMED).map(|note| format!("not by pages: {}", told::message(note))));
     let n_more = notes.len().saturating_sub(NOTES_NAMED);
     if n_more > 0 {
         let n_more = units::count(n_more as u64);
@@ -123,7 +124,7 @@ fn explanation(report: &Report, n_readers: usize) -> String {
     let mut parts =
         vec![format!("{}, {}{redone}", readers(at_work, n_readers), units::counted(report.slices, "slice"),)];
     parts.extend(shares(&report.phases));
-    parts.push(report.limit.sentence().to_owned());
+    parts.push(told::message(&report.limit.sentence()));
     parts.join("; ")
 }
 

@@ -14,12 +14,12 @@ pub(crate) use meaning::has;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pgarrow_catalog::{ResolvedColumn, TypeNote, meant, quote_identifier};
+use pgarrow_catalog::{ResolvedColumn, TypeNote, meant};
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::{
-    ArrayType, ColumnForm, ColumnOptions, ColumnType, Decimal, DecimalForm, NumericForm, NumericType,
-    OpaqueColumns, PgColumn, PgType, Structure, TypeOptions, UnknownTypes,
+    ArrayType, ColumnForm, ColumnOptions, ColumnType, Decimal, DecimalForm, Hint, NumericForm, NumericType,
+    OpaqueColumns, PgColumn, PgType, Structure, TypeOptions, UnknownTypes, message,
 };
 
 use crate::options::{ExportOptions, ReadMode};
@@ -203,19 +203,23 @@ impl Choice<'_> {
     fn noted(&self, note: &TypeNote, unknown_types: UnknownTypes) -> Result<String> {
         let type_name = &self.resolved.column.type_name;
         match note {
-            TypeNote::Text { .. } if unknown_types == UnknownTypes::Error => Err(self.refused(&format!(
-                "cannot be decoded, since {note}; leave the column out, or read it as text (--column {}:text)",
-                typed(&self.name)
-            ))),
+            TypeNote::Text { .. } if unknown_types == UnknownTypes::Error => {
+                Err(self.undecoded(&format!("cannot be decoded, since {note}")))
+            }
             TypeNote::Text { because } => {
                 let why = if because == type_name { String::new() } else { format!(", since {note}") };
                 Ok(format!("column {:?} ({type_name}) is read as text{why}", self.name))
             }
-            _ => Err(self.refused(&format!(
-                "cannot be decoded: {note}; leave the column out, or read it as text (--column {}:text)",
-                typed(&self.name)
-            ))),
+            _ => Err(self.undecoded(&format!("cannot be decoded: {note}"))),
         }
+    }
+
+    fn undecoded(&self, why: &str) -> Error {
+        self.refused(why).advice(message![
+            "leave the column out, or read it as text (",
+            Hint::column(&self.name, "text"),
+            ")"
+        ])
     }
 
     /// Whether the column is an array of this type. The server reads the name, as it would in a cast.
@@ -296,12 +300,4 @@ pub(crate) fn is_text_for_want_of_a_decimal(column: &PgColumn) -> bool {
         NumericForm::Scan if column.pg_type.numeric().is_some() => false,
         _ => has(&column.pg_type, &is_text),
     }
-}
-
-/// A name as one would type it: quoted only where that is needed.
-pub(crate) fn typed(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let needs_quotes =
-        name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_plain);
-    if needs_quotes { quote_identifier(name) } else { name.to_owned() }
 }

@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 use opening::{Opening, Retired};
 use pgarrow_decode::Effects;
 use pgarrow_session::{Backoff, Cancel, Error, ErrorKind, Result};
+use pgarrow_types::option::LOCK_TIMEOUT;
+use pgarrow_types::{Message, message};
 use queue::Queue;
 pub(crate) use watch::Watched;
 
@@ -46,7 +48,7 @@ pub(crate) struct Crew<'a> {
     joining: Cancel,
     failure: Mutex<Option<Error>>,
     panic: Mutex<Option<Payload>>,
-    warnings: Mutex<Vec<String>>,
+    warnings: Mutex<Vec<Message>>,
     /// Rows read, by plan.
     rows: Vec<AtomicU64>,
     tallies: Mutex<Vec<Tally>>,
@@ -67,7 +69,7 @@ pub(crate) struct Done {
     pub(crate) tallies: Vec<Tally>,
     /// What policies did to values, by plan, then by column.
     pub(crate) effects: Vec<Vec<Effects>>,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Message>,
     /// Of the moments at which a backend was looked at, those at which it waited to send.
     pub(crate) server_waits_for_us: Option<f64>,
 }
@@ -226,7 +228,8 @@ impl<'a> Crew<'a> {
         self.queue.next(reader_index)
     }
 
-    fn warn(&self, warning: String) {
+    fn warn(&self, warning: impl Into<Message>) {
+        let warning = warning.into();
         let mut warnings = lock(&self.warnings);
         if !warnings.contains(&warning) {
             warnings.push(warning);
@@ -267,10 +270,12 @@ impl<'a> Crew<'a> {
     /// A lock that was given up since whoever takes the rows may have it.
     fn with_lock_explained(&self, error: Error, outlet: &dyn Outlet) -> Error {
         match self.is_own_lock(&error, outlet) {
-            true => error.advice(
+            true => error.advice(message![
                 "what the query reads inside a function may be the very table that its rows go into, which is locked until \
-                 they are there: export to a file, and load that; --lock-timeout says how long to wait for others",
-            ),
+                 they are there: export to a file, and load that; ",
+                LOCK_TIMEOUT,
+                " says how long to wait for others"
+            ]),
             false => error,
         }
     }
@@ -413,9 +418,7 @@ impl<'a> Crew<'a> {
             reader.tally.redone += 1;
             reader.tally.retries += 1;
             self.tell_of_retry(n_retries + 1, &error);
-            self.warn(
-                "a reader lost its connection; its slice was read again under the same snapshot".to_owned(),
-            );
+            self.warn("a reader lost its connection; its slice was read again under the same snapshot");
             if !self.shared.cancel.pause(backoff.next()) {
                 return Err(self.shared.cancel.error());
             }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use pgarrow_decode::BatchLimits;
 use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pool, Pooled, Result};
 use pgarrow_sink::{Stop, Written};
+use pgarrow_types::option::{COLUMNS, INCONSISTENT, READERS};
+use pgarrow_types::{Hint, Message, message};
 
 use crate::budget::Budget;
 use crate::crew::{Crew, Done, Watched};
@@ -69,7 +71,7 @@ pub(crate) struct Setup {
     cancel: Cancel,
     started: Instant,
     /// What the user should know.
-    warnings: Vec<String>,
+    warnings: Vec<Message>,
 }
 
 impl Setup {
@@ -142,20 +144,25 @@ impl Job {
                 budget.limit() >> 20
             );
             let error = Error::new(ErrorKind::Options, text);
-            return Err(error.advice(
-                "allow more (--memory), leave out columns (--columns), or write Arrow IPC, which needs less for each",
-            ));
+            return Err(error.advice(message![
+                "allow more (",
+                Hint::memory(needed),
+                "), leave out columns (",
+                COLUMNS,
+                "), or write Arrow IPC, which needs less for each"
+            ]));
         }
         let mut warnings = Vec::new();
         if n_readers < wanted {
             let needed = ExportOptions::reader_bytes(n_columns, part_bytes).saturating_mul(wanted);
-            warnings.push(format!(
+            let text = format!(
                 "{n_readers} {} instead of {wanted}: {n_columns} columns take much memory in each, and {} MiB are enough for \
-                 no more; {wanted} need {} MiB (--memory)",
+                 no more; {wanted} need {} MiB (",
                 if n_readers == 1 { "reader" } else { "readers" },
                 budget.limit() >> 20,
                 mib(needed)
-            ));
+            );
+            warnings.push(message![text, Hint::memory(needed), ")"]);
         }
         let bytes = self.options.limits.bytes;
         let of_reader = budget.limit() / n_readers;
@@ -242,9 +249,15 @@ impl Job {
         };
         shared.map_err(|error| {
             let error = match error.sqlstate() {
-                Some(_) => error.context("the server hands out no snapshot for several readers").advice(
-                    "use one (--readers 1), or let each have its own, of different moments (--inconsistent)",
-                ),
+                Some(_) => {
+                    error.context("the server hands out no snapshot for several readers").advice(message![
+                        "use one (",
+                        READERS.to("1"),
+                        "), or let each have its own, of different moments (",
+                        INCONSISTENT,
+                        ")"
+                    ])
+                }
                 None => error,
             };
             self.cancel.told(error)
@@ -280,12 +293,15 @@ impl Job {
         })?;
         let facts =
             keeper.finish(self.pool.as_ref()).map_err(|error| self.cancel.told(lost_snapshot(error)))?;
-        done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()));
+        done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()).map(Message::from));
         done.warnings.splice(0..0, setup.warnings.iter().cloned());
         if self.options.ordered && done.tallies.iter().any(|tally| tally.ended_early > 0) {
-            let warning = "memory was short, so row groups ended early: with the rows in the same order, the \
-                           file may differ from that of another run; allow more memory (--memory)";
-            done.warnings.push(warning.to_owned());
+            done.warnings.push(message![
+                "memory was short, so row groups ended early: with the rows in the same order, the file may differ from that of \
+                 another run; allow more memory (",
+                Hint::Memory { needed: None },
+                ")"
+            ]);
         }
         let mut phases = self.phases;
         for tally in &done.tallies {

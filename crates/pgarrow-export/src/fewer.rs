@@ -1,5 +1,8 @@
 //! What is said where fewer connections read than were asked for, and what to do about it.
 
+use pgarrow_types::option::SLICE_BYTES;
+use pgarrow_types::{Hint, Message, message};
+
 use crate::options::{ExportOptions, READER_MEMORY_MIN};
 use crate::plan::Plan;
 
@@ -8,12 +11,14 @@ const TABLES_NAMED: usize = 4;
 
 /// Why fewer read than the `asked` that somebody named; nothing if they do, or if it was said when it was found out.
 /// Who has named no number has asked for as many as there is work for.
-pub(crate) fn than_asked(asked: Option<usize>, options: &ExportOptions, plans: &[Plan]) -> Vec<String> {
+pub(crate) fn than_asked(asked: Option<usize>, options: &ExportOptions, plans: &[Plan]) -> Vec<Message> {
     let Some(asked) = asked.filter(|asked| *asked > 1) else { return Vec::new() };
     if options.readers != Some(asked) {
         let relations = plans.iter().filter_map(Plan::relation);
         let temporary = relations.into_iter().find(|relation| relation.is_temporary());
-        return temporary.into_iter().map(|relation| of_temporary(asked, &relation.to_string())).collect();
+        let warnings =
+            temporary.into_iter().map(|relation| of_temporary(asked, &relation.to_string()).into());
+        return warnings.collect();
     }
     let n_slices: usize = plans.iter().map(Plan::n_slices).sum();
     let allowed = options.readers_wanted();
@@ -34,50 +39,55 @@ fn of_temporary(asked: usize, relation: &str) -> String {
     )
 }
 
-fn of_memory(asked: usize, allowed: usize, options: &ExportOptions) -> String {
+fn of_memory(asked: usize, allowed: usize, options: &ExportOptions) -> Message {
     let mib = |bytes: usize| bytes >> 20;
-    format!(
-        "{} instead of {asked}: {} MiB of memory are enough for no more, and {asked} need {} MiB (--memory)",
+    let needed = READER_MEMORY_MIN.saturating_mul(asked);
+    let text = format!(
+        "{} instead of {asked}: {} MiB of memory are enough for no more, and {asked} need {} MiB (",
         reads(allowed),
         mib(options.memory_bytes()),
-        mib(READER_MEMORY_MIN.saturating_mul(asked))
-    )
+        mib(needed)
+    );
+    message![text, Hint::memory(needed), ")"]
 }
 
-fn of_one(asked: usize, plan: &Plan, options: &ExportOptions) -> String {
+fn of_one(asked: usize, plan: &Plan, options: &ExportOptions) -> Message {
     let n_slices = plan.n_slices();
     let what = match (&plan.one_stream, &options.split_on) {
         (Some(why), _) => why.clone(),
-        (None, Some(column)) => {
-            format!("there are {n_slices} ranges of column {column:?}")
-        }
-        (None, None) => format!("{} is cut into {n_slices} slices", plan.subject()),
+        (None, Some(column)) => format!("there are {n_slices} ranges of column {column:?}").into(),
+        (None, None) => format!("{} is cut into {n_slices} slices", plan.subject()).into(),
     };
     let has_way_out = plan.is_refused || options.split_on.is_some() || options.slice_bytes.is_some();
-    let way_out = if has_way_out { "" } else { "; smaller slices are for more (--slice-bytes)" };
-    format!("{} instead of {asked}: {what}{way_out}", reads(n_slices))
+    let way_out = match has_way_out {
+        true => Message::default(),
+        false => message!["; smaller slices are for more (", SLICE_BYTES, ")"],
+    };
+    message![format!("{} instead of {asked}: ", reads(n_slices)), what, way_out]
 }
 
-fn of_many(asked: usize, allowed: usize, n_slices: usize, plans: &[Plan]) -> Vec<String> {
-    let mut lines = Vec::new();
+fn of_many(asked: usize, allowed: usize, n_slices: usize, plans: &[Plan]) -> Vec<Message> {
+    let mut lines: Vec<Message> = Vec::new();
     if n_slices < allowed {
         let n_tables = plans.len();
-        lines.push(format!(
+        let text = format!(
             "{} instead of {asked}: the {n_tables} tables are cut into {n_slices} slices",
             reads(n_slices)
-        ));
+        );
+        lines.push(text.into());
     }
     // Small ones take no time.
     let refused: Vec<&Plan> = plans.iter().filter(|plan| plan.is_refused).collect();
     let line = |plan: &&Plan| {
-        let why = plan.one_stream.as_deref().unwrap_or_default();
-        format!("one connection reads {}: {why}", plan.subject())
+        let why = plan.one_stream.clone().unwrap_or_default();
+        why.behind(format!("one connection reads {}: ", plan.subject()))
     };
     lines.extend(refused.iter().take(TABLES_NAMED).map(line));
     let n_more = refused.len().saturating_sub(TABLES_NAMED);
     if n_more > 0 {
         let tables = if n_more == 1 { "1 more table".to_owned() } else { format!("{n_more} more tables") };
-        lines.push(format!("one connection reads each of {tables}; the plan says why (`pgarrow plan`)"));
+        let text = format!("one connection reads each of {tables}; the plan says why (`pgarrow plan`)");
+        lines.push(text.into());
     }
     lines
 }

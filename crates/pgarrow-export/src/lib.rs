@@ -54,12 +54,14 @@ pub use pages_status::{PagesStatus, TablePages};
 pub use pages_tally::PagesReport;
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
-pub use pgarrow_session::{Cancel, Error, ErrorKind, Holders, PoolOptions, ProcessUsage, Result, per_second};
+pub use pgarrow_session::{
+    Cancel, Error, ErrorKind, Holders, Place, PoolOptions, ProcessUsage, Result, per_second,
+};
 pub use pgarrow_types::{
     ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
-    GeometryForm, InfinityPolicy, IntervalForm, LostDigitsPolicy, NanPolicy, Note, NoteKind, NumericForm,
-    OpaqueColumns, OutOfRangePolicy, PgColumn, StringForm, TimestampUnit, TypeOptions, UnknownTypes,
-    arrow_type, notes,
+    GeometryForm, Hint, InfinityPolicy, IntervalForm, LostDigitsPolicy, Message, NanPolicy, Note, NoteKind,
+    NumericForm, OpaqueColumns, OptionName, OutOfRangePolicy, PgColumn, StringForm, TimestampUnit,
+    TypeOptions, UnknownTypes, arrow_type, message, notes, option,
 };
 pub use phases::{Limit, Phases};
 pub use plan::{Plan, PlanReport, PlanSlice};

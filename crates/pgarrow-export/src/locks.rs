@@ -3,6 +3,8 @@
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Pooled, Result, without_read_timeout};
+use pgarrow_types::message;
+use pgarrow_types::option::LOCK_TIMEOUT;
 
 use crate::options::ExportOptions;
 use crate::settings::begin_statements;
@@ -147,9 +149,13 @@ pub(crate) fn in_the_way(session: Option<&mut Session>, error: pgarrow_protocol:
         Some(format!("process {} {verb} {} exclusively", row.text(0)?, row.text(2)?))
     });
     let blockers = blockers.collect::<Vec<_>>().join(", ");
-    let error = Error::from(error).context("the tables could not be locked in time (--lock-timeout)");
+    let error = Error::from(error).context("the tables could not be locked in time");
     let error = if blockers.is_empty() { error } else { error.advice(blockers) };
-    error.advice("wait for it to end, end it (pg_terminate_backend), or allow more time")
+    error.advice(message![
+        "wait for it to end, end it (pg_terminate_backend), or allow more time (",
+        LOCK_TIMEOUT,
+        ")"
+    ])
 }
 
 /// Opens a second session whose transaction has these relations open, and leaves it so. With its process.
@@ -175,9 +181,13 @@ pub(crate) fn hold(
     session.set_read_timeout(None);
     for statement in statements {
         session.execute(statement).map_err(|error| match error.sqlstate() {
-            Some("55P03") => Error::from(error)
-                .context("what is read could not be held in time (--lock-timeout)")
-                .advice("wait until whoever has locked it ends, or allow more time"),
+            Some("55P03") => {
+                Error::from(error).context("what is read could not be held in time").advice(message![
+                    "wait until whoever has locked it ends, or allow more time (",
+                    LOCK_TIMEOUT,
+                    ")"
+                ])
+            }
             _ => error.into(),
         })?;
     }

@@ -18,6 +18,8 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::{CopyOutStep, Session};
 use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pool, Pooled, Result};
+use pgarrow_types::option::ONLY;
+use pgarrow_types::{Message, message};
 
 use crate::choose::{Chosen, all_exist, choose};
 use crate::engine::{Engine, Job};
@@ -137,22 +139,14 @@ impl<'a> Opening<'a> {
 
     /// Everything is known.
     pub(crate) fn engine(keeper: Keeper, plans: Vec<Plan>, proof: Proof, opened: Opened<'_>) -> Engine {
-        let Opened {
-            options,
-            read_mode,
-            in_recovery,
-            cancel,
-            asked,
-            pooled,
-            mut warnings,
-            connect,
-            planning,
-        } = opened;
+        let Opened { options, read_mode, in_recovery, cancel, asked, pooled, warnings, connect, planning } =
+            opened;
+        let mut warnings: Vec<Message> = warnings.into_iter().map(Message::from).collect();
         warnings.extend(fewer::than_asked(asked, &options, &plans));
         if keeper.is_lock_unknown {
             warnings.push(
                 "the server knows no LOCK TABLE: a second connection has what is read open in a transaction instead"
-                    .to_owned(),
+                    .into(),
             );
         }
         let mut plans = plans;
@@ -302,10 +296,9 @@ impl Request {
             let slicing = Slicing { only: self.only, ..opening.slicing() };
             if self.only && relation.kind == RelationKind::PartitionedTable {
                 let text = format!(
-                    "{relation} is a partitioned table, which has no rows of its own: all are in its partitions; \
-                     leave out --only, or name a partition"
+                    "{relation} is a partitioned table, which has no rows of its own: all are in its partitions"
                 );
-                return Err(refused(&text));
+                return Err(refused(&text).advice(message!["leave out ", ONLY, ", or name a partition"]));
             }
             let condition = match &filter {
                 Some(filter) => Some(Fixed::of_filter(&mut opening, filter.text(), &relation)?),

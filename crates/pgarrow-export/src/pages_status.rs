@@ -6,7 +6,7 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::Result;
-use pgarrow_types::PgColumn;
+use pgarrow_types::{Message, PgColumn};
 use serde::Serialize;
 
 use crate::open::known;
@@ -135,7 +135,8 @@ impl TablePages {
     /// [`why_not`](Self::why_not) for people: a reason that several partitions have is one line.
     pub fn why_not_text(&self) -> Vec<String> {
         let n_tables = usize::try_from(self.heaps).unwrap_or(usize::MAX);
-        grouped(&self.why_not, n_tables, Some(&self.table))
+        let notes: Vec<Message> = self.why_not.iter().map(Message::from).collect();
+        grouped(&notes, n_tables, Some(&self.table)).iter().map(Message::to_string).collect()
     }
 
     fn none(relation: &Relation, why_not: Vec<String>) -> Self {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use pgarrow_sink::SinkTimes;
+use pgarrow_types::{Hint, Message, message};
 use serde::Serialize;
 
 /// Seconds that one reader, or all of them together, spent in each phase.
@@ -106,16 +107,23 @@ pub enum Limit {
 
 impl Limit {
     /// One line for people.
-    pub fn sentence(self) -> &'static str {
-        match self {
+    pub fn sentence(self) -> Message {
+        let text = match self {
             Self::Server => "the server is the limit: it sends rows no faster",
             Self::Network => "the network is the limit: the server waits to send",
             Self::ServerOrNetwork => "the server, or the network to it, is the limit: rows come no faster",
             Self::Pgarrow => "this machine's CPU is the limit: decoding and encoding",
             Self::Output => "the output is the limit: the disk or pipe takes bytes no faster",
             Self::Consumer => "the consumer is the limit: reading waited for it, or for the order",
-            Self::Memory => "memory is the limit: readers waited for it (--memory)",
-        }
+            Self::Memory => {
+                return message![
+                    "memory is the limit: readers waited for it (",
+                    Hint::Memory { needed: None },
+                    ")"
+                ];
+            }
+        };
+        text.into()
     }
 }
 

@@ -6,7 +6,7 @@ use arrow_schema::{Schema, SchemaRef};
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_protocol::Session;
 use pgarrow_session::Result;
-use pgarrow_types::{OpaqueColumns, PgColumn, schema};
+use pgarrow_types::{Message, OpaqueColumns, PgColumn, schema};
 use serde::Serialize;
 
 use crate::choose::{Chosen, is_text_for_want_of_a_decimal};
@@ -68,13 +68,13 @@ pub struct Plan {
     pub(crate) slices: Vec<PlannedSlice>,
     pub(crate) reads: Reads,
     /// How it was cut into slices, or why not.
-    pub(crate) slicing: String,
+    pub(crate) slicing: Message,
     /// Why there is one slice, if so.
-    pub(crate) one_stream: Option<String>,
+    pub(crate) one_stream: Option<Message>,
     /// There cannot be more as it stands, however small they were to be.
     pub(crate) is_refused: bool,
     pub(crate) estimated_rows: Option<u64>,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Message>,
     /// What is read by pages.
     pub(crate) pages: PlanPages,
 }
@@ -90,6 +90,7 @@ impl Plan {
     ) -> Self {
         let Chosen { columns, warnings, element_names, opaque, fingerprint } = chosen;
         let Slices { slices, note: slicing, one_stream, is_refused } = slices;
+        let warnings = warnings.into_iter().map(Message::from).collect();
         let estimated_rows = slices.iter().map(|slice| slice.estimated_rows).sum();
         let filter = selection.filter().map(str::to_owned);
         let reads = Reads::of(relation.as_ref(), &selection, &slices);
@@ -157,7 +158,7 @@ impl Plan {
     }
 
     /// How the rows were cut into slices; or why not, and what to do about it. One sentence without its full stop.
-    pub fn slicing(&self) -> &str {
+    pub fn slicing(&self) -> &Message {
         &self.slicing
     }
 
@@ -167,7 +168,7 @@ impl Plan {
     }
 
     /// What the user should know: columns that are read as text, weak connections.
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Message] {
         &self.warnings
     }
 
@@ -275,7 +276,7 @@ pub struct PlanReport {
     /// `pg_current_snapshot()`, if one was taken.
     pub snapshot: Option<String>,
     /// How the rows were cut into slices, or why not.
-    pub slicing: String,
+    pub slicing: Message,
     /// The slices, in the order of their rows.
     pub slices: Vec<PlanSlice>,
     /// How many rows there will be, about, if that is known.
@@ -283,9 +284,9 @@ pub struct PlanReport {
     /// The tables that are read by pages of their heaps.
     pub pages: Vec<String>,
     /// Why tables are not, where pages would be read if possible.
-    pub page_notes: Vec<String>,
+    pub page_notes: Vec<Message>,
     /// What the user should know.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Message>,
 }
 
 /// A slice of a [`PlanReport`].

@@ -24,6 +24,8 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::Result;
+use pgarrow_types::option::SPLIT_ON;
+use pgarrow_types::{Message, message};
 
 pub(crate) use key::{KeySource, key_slices};
 pub(crate) use pages::{PageTable, PageWish, PlanPages, WantedPages};
@@ -58,11 +60,9 @@ pub(crate) struct Slicing {
 
 impl Slicing {
     /// What to do about a relation that has no pages to be read by.
-    fn split_on_advice(&self) -> &'static str {
-        match self.is_of_many {
-            true => "export it by itself, and name a column to split on (--split-on)",
-            false => "name a column to split on (--split-on)",
-        }
+    fn split_on_advice(&self) -> Message {
+        let front = if self.is_of_many { "export it by itself, and " } else { "" };
+        message![front, "name a column to split on (", SPLIT_ON, ")"]
     }
 }
 
@@ -84,9 +84,9 @@ pub(crate) struct PlannedSlice {
 pub(crate) struct Slices {
     pub(crate) slices: Vec<PlannedSlice>,
     /// How it was cut, or why not. One sentence without its full stop.
-    pub(crate) note: String,
+    pub(crate) note: Message,
     /// Why it is one slice, if it is; with what to do about it where [`is_refused`](Self::is_refused).
-    pub(crate) one_stream: Option<String>,
+    pub(crate) one_stream: Option<Message>,
     /// It cannot be cut as it stands, however large it is.
     pub(crate) is_refused: bool,
 }
@@ -95,21 +95,22 @@ impl Slices {
     /// Slices, and what they are.
     fn several(slices: Vec<PlannedSlice>, what: &str) -> Self {
         let note = format!("{} slices: {what}", slices.len());
-        Self { slices, note, one_stream: None, is_refused: false }
+        Self { slices, note: note.into(), one_stream: None, is_refused: false }
     }
 
     /// One slice that is all there is, since it has little in it or one reader is to read it.
-    pub(crate) fn one(relations: Vec<(Relation, bool)>, why: &str) -> Self {
+    pub(crate) fn one(relations: Vec<(Relation, bool)>, why: impl Into<Message>) -> Self {
         let slice =
             PlannedSlice { relations, range: SliceRange::Whole, estimated_bytes: 0, estimated_rows: None };
         Self::only_one(slice, why)
     }
 
-    fn only_one(slice: PlannedSlice, why: &str) -> Self {
+    fn only_one(slice: PlannedSlice, why: impl Into<Message>) -> Self {
+        let why = why.into();
         Self {
             slices: vec![slice],
-            note: format!("one stream: {why}"),
-            one_stream: Some(why.to_owned()),
+            note: why.clone().behind("one stream: "),
+            one_stream: Some(why),
             is_refused: false,
         }
     }
@@ -142,7 +143,7 @@ impl Slices {
 }
 
 /// A relation in one slice, as it was asked for.
-pub(crate) fn whole(relation: &Relation, only: bool, why: &str) -> Slices {
+pub(crate) fn whole(relation: &Relation, only: bool, why: impl Into<Message>) -> Slices {
     Slices::one(vec![(relation.clone(), only)], why)
 }
 
@@ -172,7 +173,8 @@ pub(crate) fn reads_of_key_ranges(
     if slicing.only
         || leaves.is_empty()
         || leaves.len() > LEAVES_OF_RANGE
-        || refusal(session.server_version_num(), relation, &leaves, traits, filter, "").is_some()
+        || refusal(session.server_version_num(), relation, &leaves, traits, filter, &Message::default())
+            .is_some()
         || (!is_leaf && row_security_applies(session, relation)?)
     {
         return itself(slicing.only);
@@ -213,19 +215,20 @@ pub(crate) fn table_slices(
     let sizes = relation_sizes(session, &oids)?;
     let is_childless = matches!(leaves.as_slice(), [leaf] if leaf.relation.oid == relation.oid);
     let only = slicing.only || (is_childless && can_be_read_alone(relation, traits));
-    let one = |why: &str| Ok(whole(relation, only, why).with_sizes(&sizes));
+    let one = |why: Message| Ok(whole(relation, only, why).with_sizes(&sizes));
     let is_for_one = slicing.readers <= 1 && slicing.slice_bytes.is_none() && !slicing.ordered;
     if is_for_one && is_childless {
-        return one(ONE_READER);
+        return one(ONE_READER.into());
     }
     let split_on = slicing.split_on_advice();
-    if let Some(why) = refusal(session.server_version_num(), relation, &leaves, traits, filter, split_on) {
-        return Ok(one(&why)?.refused());
+    if let Some(why) = refusal(session.server_version_num(), relation, &leaves, traits, filter, &split_on) {
+        return Ok(one(why)?.refused());
     }
     // A partitioned table has no leaf that is the table itself, but may have policies.
     let is_leaf = leaves.iter().any(|leaf| leaf.relation.oid == relation.oid);
     if !is_leaf && row_security_applies(session, relation)? {
-        return Ok(one(&format!("row security applies to {relation}; {split_on}"))?.refused());
+        let why = split_on.behind(format!("row security applies to {relation}; "));
+        return Ok(one(why)?.refused());
     }
     let has_ranges = session.server_version_num() >= TID_RANGE_SCAN;
     let pieces = leaves.iter().zip(&sizes).map(|(leaf, size)| Piece {
@@ -240,8 +243,8 @@ pub(crate) fn table_slices(
     if slices.len() <= 1 {
         let why = if is_for_one { ONE_READER.to_owned() } else { few_pages(relation, &slices) };
         return match slices.into_iter().next() {
-            Some(slice) => Ok(Slices::only_one(slice, &why)),
-            None => one(&why),
+            Some(slice) => Ok(Slices::only_one(slice, why)),
+            None => one(why.into()),
         };
     }
     let by_pages = slices.iter().any(|slice| matches!(slice.range, SliceRange::Pages { .. }));
@@ -260,35 +263,38 @@ fn refusal(
     leaves: &[&Leaf],
     traits: &ServerTraits,
     filter: Option<&str>,
-    split_on: &str,
-) -> Option<String> {
+    split_on: &Message,
+) -> Option<Message> {
+    let or_split = |why: String| Some(message![why, "; ", split_on]);
     match relation.kind {
-        RelationKind::View => return Some(format!("{relation} is a view; {split_on}")),
+        RelationKind::View => return or_split(format!("{relation} is a view")),
         RelationKind::ForeignTable if leaves.len() <= 1 => {
-            return Some(format!("{relation} is a foreign table; {split_on}"));
+            return or_split(format!("{relation} is a foreign table"));
         }
         _ => {}
     }
     if !traits.is_plain_postgres {
-        return Some(format!("{} is not plain PostgreSQL; {split_on}", traits.product));
+        return or_split(format!("{} is not plain PostgreSQL", traits.product));
     }
     if let Some(extension) = &traits.foreign_slicing_extension {
-        return Some(format!("tables of the extension {extension} keep rows elsewhere; {split_on}"));
+        return or_split(format!("tables of the extension {extension} keep rows elsewhere"));
     }
     if let Some(leaf) = leaves.iter().find(|leaf| leaf.row_security) {
-        return Some(format!("row security applies to {}; {split_on}", leaf.relation));
+        return or_split(format!("row security applies to {}", leaf.relation));
     }
     match leaves {
-        [] => Some(format!("{relation} has no rows of its own")),
+        [] => Some(format!("{relation} has no rows of its own").into()),
         [leaf] if leaf.relation.oid == relation.oid => {
             if !leaf.is_wholly_readable {
-                return Some(format!("the role may read only columns of {relation}; {split_on}"));
+                return or_split(format!("the role may read only columns of {relation}"));
             }
             if !leaf.is_heap {
-                return Some(format!("{relation} is not stored in a heap; {split_on}"));
+                return or_split(format!("{relation} is not stored in a heap"));
             }
-            (server_version_num < TID_RANGE_SCAN)
-                .then(|| format!("the server is older than PostgreSQL 14; {split_on}"))
+            match server_version_num < TID_RANGE_SCAN {
+                true => or_split("the server is older than PostgreSQL 14".to_owned()),
+                false => None,
+            }
         }
         _ => {
             // The columns of a filter are not known, so it needs them all.
@@ -304,18 +310,20 @@ fn refusal(
                         (format!(" and {n_more} more of the tables of {relation}"), "them", "their schemas")
                     }
                 };
-                return Some(format!(
+                let text = format!(
                     "the role may not read {}{more} by itself, only through {relation}; GRANT SELECT on {on}, and USAGE \
-                     on {schemas}, or {split_on}",
+                     on {schemas}, or ",
                     leaf.relation
-                ));
+                );
+                return Some(message![text, split_on]);
             }
             let whole_row = filter.is_some_and(|filter| filter::may_name_whole_row(filter, &relation.name));
             whole_row.then(|| {
-                format!(
+                let text = format!(
                     "the filter names {relation} other than for a column, and its tables' rows differ; name columns \
-                     in it, or {split_on}"
-                )
+                     in it, or "
+                );
+                message![text, split_on]
             })
         }
     }

@@ -22,6 +22,8 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::message;
+use pgarrow_types::option::{SLICE_BYTES, SPLIT_ON};
 
 use crate::keeper::Keeper;
 use crate::opened::Opened;
@@ -205,8 +207,12 @@ impl Proof {
                 self.refuse(beside.iter().filter(|relation| differing.contains(&relation.oid)))?;
                 let text = "what functions of the statement read is not the same in all of its slices, so it cannot be \
                             shown that they belong together";
-                return Err(Error::new(ErrorKind::Server, text)
-                    .advice("read it with one statement: leave out --split-on and --slice-bytes"));
+                return Err(Error::new(ErrorKind::Server, text).advice(message![
+                    "read it with one statement: leave out ",
+                    SPLIT_ON,
+                    " and ",
+                    SLICE_BYTES
+                ]));
             }
         }
         opened.beside.extend(oids);

@@ -20,7 +20,7 @@ use pgarrow_column::make_column;
 use pgarrow_decode::{BatchLimits, CopyDecoder, Effects, LargeError, LargeSource, Stop};
 use pgarrow_protocol::{CopyOutStep, RowStream, Session};
 use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, is_of_text};
-use pgarrow_types::EncodingPolicy;
+use pgarrow_types::{EncodingPolicy, Hint, message};
 
 use crate::budget::{Budget, Lease, Level, NoRoom};
 use crate::keeper::Keeper;
@@ -494,13 +494,17 @@ impl<'a> Reader<'a> {
         grown.map_err(|why| match why {
             NoRoom::Cancelled => self.shared.cancel.error(),
             NoRoom::TooLarge => {
-                let (needed, limit) = (mib(needed + self.held_bytes), mib(self.shared.budget.limit()));
+                let (needed, limit) = (needed + self.held_bytes, mib(self.shared.budget.limit()));
                 let text = format!(
-                    "{}: the next rows need {needed} MiB of memory at once, and the limit is {limit} MiB",
-                    plan.subject
+                    "{}: the next rows need {} MiB of memory at once, and the limit is {limit} MiB",
+                    plan.subject,
+                    mib(needed)
                 );
-                Error::new(ErrorKind::Options, text)
-                    .advice("allow more memory (--memory), or leave out the largest columns")
+                Error::new(ErrorKind::Options, text).advice(message![
+                    "allow more memory (",
+                    Hint::memory(needed),
+                    "), or leave out the largest columns"
+                ])
             }
         })
     }

@@ -2,12 +2,16 @@
 
 use pgarrow_column::ValueError;
 use pgarrow_decode::DecodeError;
-use pgarrow_session::{Error, ErrorKind, is_of_text};
+use pgarrow_session::{Error, ErrorKind, Place, is_of_text};
+use pgarrow_types::option::{
+    ARRAYS, BATCH_BYTES, ENCODING, INFINITY, INTERVAL, LOST_DIGITS, NAN, OUT_OF_RANGE, TIMESTAMP_UNIT,
+};
 use pgarrow_types::{
-    Choice, DecimalForm, EncodingPolicy, IntervalForm, NumericForm, PgColumn, PgType, TimestampUnit,
+    Choice, DecimalForm, EncodingPolicy, Hint, IntervalForm, Message, NumericForm, PgColumn, PgType,
+    TimestampUnit, message,
 };
 
-use crate::choose::{has, typed};
+use crate::choose::has;
 use crate::plan::Plan;
 use crate::planner::select::find::{Mark, Part};
 
@@ -23,7 +27,8 @@ pub(crate) fn decode_error(plan: &Plan, part: Option<&Part>, error: DecodeError)
             let text = format!("{subject}, column {column:?} ({pg_type}), {row}: {cause}");
             let element = plan.element_names.get(column_index).and_then(Option::as_deref);
             let advice = planned.and_then(|column| advice(column, element, cause));
-            let error = Error::new(ErrorKind::Value, text);
+            let place = place(plan, part, number).with_column(column);
+            let error = Error::new(ErrorKind::Value, text).at(place).caused_by(cause);
             match advice {
                 Some(advice) => {
                     let test = planned.and_then(|column| test(column, cause));
@@ -38,9 +43,10 @@ pub(crate) fn decode_error(plan: &Plan, part: Option<&Part>, error: DecodeError)
             }
         }
         DecodeError::UnexpectedNull { .. } => {
-            Error::new(ErrorKind::Value, format!("{subject}: {error}")).advice("read the table with a query")
+            let text = format!("{subject}: {error}");
+            Error::new(ErrorKind::Value, text).caused_by(error).advice("read the table with a query")
         }
-        _ => Error::new(ErrorKind::Protocol, format!("{subject}: {error}")),
+        _ => Error::new(ErrorKind::Protocol, format!("{subject}: {error}")).caused_by(error),
     }
 }
 
@@ -55,11 +61,20 @@ pub(crate) fn stream_error(
     let error = Error::from(error);
     match is_of_text(error.sqlstate()) {
         true => {
-            let error = error.context(row_of(plan, part, n_rows + 1));
+            let error = error.context(row_of(plan, part, n_rows + 1)).at(place(plan, part, n_rows + 1));
             with_select(error, plan, part, n_rows + 1, Mark::Behind(0))
         }
         false => error,
     }
+}
+
+/// Where a row is, counted from 1 in its slice.
+fn place(plan: &Plan, part: Option<&Part>, row: u64) -> Place {
+    let place = match &plan.relation {
+        Some(relation) => Place::default().with_table(&relation.schema, &relation.name),
+        None => Place::default(),
+    };
+    place.with_row(row.saturating_sub(part.map_or(0, |part| part.rows_before)))
 }
 
 /// Whether the server found a page or an index damaged; it then names a file, and no table.
@@ -115,49 +130,48 @@ fn test(column: &PgColumn, cause: ValueError) -> Option<String> {
 
 /// The choices with which the export would not stop at such a value; `None` if the value is not the user's. `element`: the
 /// name of the type of an array's elements.
-fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option<String> {
-    let name = typed(&column.name);
+fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option<Message> {
+    let of_column = |choice: &str| Hint::column(&column.name, choice);
     let any = |is: &dyn Fn(&PgType) -> bool| has(&column.pg_type, is);
     let has_decimals = any(&|pg_type| is_decimal(pg_type, column));
     let has_intervals = any(&|pg_type| pg_type.is_decided_by(Choice::Interval));
     let has_timestamps = any(&|pg_type| pg_type.is_decided_by(Choice::TimestampUnit));
-    let decimal = format!("a larger decimal (--column {name}:decimal(P,S))");
-    let mut choices: Vec<String> = Vec::new();
+    let decimal = message!["a larger decimal (", of_column("decimal(P,S)"), ")"];
+    let mut choices: Vec<Message> = Vec::new();
     match cause {
-        ValueError::Infinite => choices.push("--infinity null|saturate".to_owned()),
-        ValueError::NotANumber => choices.push("--nan null".to_owned()),
+        ValueError::Infinite => choices.push(INFINITY.to("null|saturate").into()),
+        ValueError::NotANumber => choices.push(NAN.to("null").into()),
         ValueError::OutOfRange => {
             if column.options.timestamp_unit == TimestampUnit::Nanosecond && has_timestamps {
-                choices.push("--timestamp-unit us".to_owned());
+                choices.push(TIMESTAMP_UNIT.to("us").into());
             }
             if has_intervals && column.options.interval == IntervalForm::MonthDayNano {
-                choices.push("--interval struct".to_owned());
+                choices.push(INTERVAL.to("struct").into());
             }
             choices.extend(has_decimals.then_some(decimal));
             // What no double is near to has too many digits for a decimal, too.
             let has_doubles = column.options.numeric == NumericForm::Float64
                 && any(&|pg_type| pg_type.is_decided_by(Choice::Numeric));
-            choices.extend(has_doubles.then(|| format!("--column {name}:numeric=text")));
-            choices.push("--out-of-range null|saturate".to_owned());
+            choices.extend(has_doubles.then(|| of_column("numeric=text").into()));
+            choices.push(OUT_OF_RANGE.to("null|saturate").into());
         }
         ValueError::LostDigits => {
-            choices.push("--lost-digits round".to_owned());
-            choices.extend(has_timestamps.then(|| "--timestamp-unit us".to_owned()));
+            choices.push(LOST_DIGITS.to("round").into());
+            choices.extend(has_timestamps.then(|| TIMESTAMP_UNIT.to("us").into()));
             choices.extend(has_decimals.then_some(decimal));
         }
         ValueError::Dimensions { expected, found } => {
-            choices.push("--arrays shaped".to_owned());
+            choices.push(ARRAYS.to("shaped").into());
             // What an array of arrays is, is said for the column as a whole.
             if let (PgType::Array(_), 1) = (&column.pg_type, expected) {
                 let element = element.unwrap_or("TYPE");
-                let brackets = "[]".repeat(found.into());
-                choices
-                    .push(format!("lists in lists (--arrays nested, --column {name}:{element}{brackets})"));
+                let lists = of_column(&format!("{element}{}", "[]".repeat(found.into())));
+                choices.push(message!["lists in lists (", ARRAYS.to("nested"), ", ", lists, ")"]);
             }
         }
         ValueError::Srid => {
-            choices.push(format!("--column {name}:geometry=ewkb"));
-            choices.push("a cast to geometry(…, SRID) in a query".to_owned());
+            choices.push(of_column("geometry=ewkb").into());
+            choices.push("a cast to geometry(…, SRID) in a query".into());
         }
         ValueError::Utf8 => {
             let policies = match column.options.encoding {
@@ -165,23 +179,31 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
                 // It is a key of hstore, of which nothing is replaced.
                 _ => "binary",
             };
-            choices.extend(any(&PgType::is_stored_text).then(|| format!("--encoding-policy {policies}")));
+            choices.extend(any(&PgType::is_stored_text).then(|| ENCODING.to(policies).into()));
             if !matches!(column.pg_type, PgType::Text | PgType::ServerText { .. }) {
-                choices.push(format!("--column {name}:text,encoding-policy=binary"));
+                choices.push(of_column("text,encoding-policy=binary").into());
             }
-            return Some(format!("choose {}", choices.join(", or ")));
+            return Some(choose_one(choices));
         }
         ValueError::BatchTooLarge => {
-            return Some(format!(
-                "make batches smaller (--batch-bytes), or read the column as text (--column {name}:text)"
-            ));
+            return Some(message![
+                "make batches smaller (",
+                BATCH_BYTES,
+                "), or read the column as text (",
+                of_column("text"),
+                ")"
+            ]);
         }
         _ => return None,
     }
     if !matches!(column.pg_type, PgType::ServerText { .. }) {
-        choices.push(format!("--column {name}:text, which keeps every value"));
+        choices.push(message![of_column("text"), ", which keeps every value"]);
     }
-    Some(format!("choose {}", choices.join(", or ")))
+    Some(choose_one(choices))
+}
+
+fn choose_one(choices: Vec<Message>) -> Message {
+    Message::join(choices, ", or ").behind("choose ")
 }
 
 fn is_decimal(pg_type: &PgType, column: &PgColumn) -> bool {
@@ -236,66 +258,68 @@ mod tests {
         let ns = TypeOptions { timestamp_unit: TimestampUnit::Nanosecond, ..TypeOptions::default() };
         let run = TypeOptions::default();
         for (pg_type, type_name, options, cause, ways) in [
-            (PgType::Date, "date", run, ValueError::Infinite, vec!["--infinity null|saturate"]),
-            (decimal.clone(), "numeric(5,2)", run, ValueError::NotANumber, vec!["--nan null"]),
+            (PgType::Date, "date", run, ValueError::Infinite, vec!["infinity=null|saturate"]),
+            (decimal.clone(), "numeric(5,2)", run, ValueError::NotANumber, vec!["nan=null"]),
             (
                 PgType::Timestamp,
                 "timestamp",
                 ns,
                 ValueError::OutOfRange,
-                vec!["--timestamp-unit us", "--out-of-range"],
+                vec!["timestamp_unit=us", "out_of_range=null|saturate"],
             ),
             (
                 PgType::Interval { has_infinities: true },
                 "interval",
                 run,
                 ValueError::OutOfRange,
-                vec!["--interval struct"],
+                vec!["interval=struct"],
             ),
             (
                 decimal,
                 "numeric(5,2)",
                 run,
                 ValueError::LostDigits,
-                vec!["decimal(P,S)", "--lost-digits round"],
+                vec!["column \"Of It\":decimal(P,S)", "lost_digits=round"],
             ),
             (
                 array,
                 "a_domain",
                 run,
                 ValueError::Dimensions { expected: 1, found: 3 },
-                vec!["--arrays shaped", "--column \"Of It\":integer[][][]"],
+                vec!["arrays=shaped", "column \"Of It\":integer[][][]"],
             ),
         ] {
             let text = advice(&column(pg_type, type_name, options), Some("integer"), cause).unwrap();
-            for way in ways.into_iter().chain(["--column \"Of It\":text"]) {
-                assert!(text.contains(way), "{cause:?}: {text}");
+            for way in ways.into_iter().chain(["column \"Of It\":text"]) {
+                assert!(text.to_string().contains(way), "{cause:?}: {text}");
+                assert!(text.hints().any(|hint| hint.to_string() == way), "{cause:?}: {way} as data");
             }
         }
         let utf8 = |pg_type| advice(&column(pg_type, "of it", run), None, ValueError::Utf8).unwrap();
-        assert_eq!(utf8(PgType::Text), "choose --encoding-policy replace|latin1|binary");
+        assert_eq!(utf8(PgType::Text), "choose encoding=replace|latin1|binary");
         let replaced = TypeOptions { encoding: EncodingPolicy::Replace, ..run };
         let key = advice(&column(PgType::Hstore, "hstore", replaced), None, ValueError::Utf8).unwrap();
-        assert!(key.starts_with("choose --encoding-policy binary, or "), "{key}");
-        assert_eq!(utf8(PgType::Ltree), "choose --column \"Of It\":text,encoding-policy=binary");
-        // Other policies than that of the value do nothing to it: --infinity was named for NaN, first of all.
+        assert!(key.to_string().starts_with("choose encoding=binary, or "), "{key}");
+        assert_eq!(utf8(PgType::Ltree), "choose column \"Of It\":text,encoding-policy=binary");
+        // Other policies than that of the value do nothing to it: infinity was named for NaN, first of all.
         let range = PgType::Range(Arc::new(RangeType { subtype: PgType::Date }));
         let both = column(composite(vec![numeric.clone(), range]), "pair", decimals);
         let ways = |cause| advice(&both, None, cause).unwrap();
         assert_eq!(
             ways(ValueError::NotANumber),
-            "choose --nan null, or --column \"Of It\":text, which keeps every value"
+            "choose nan=null, or column \"Of It\":text, which keeps every value"
         );
         assert_eq!(
             ways(ValueError::Infinite),
-            "choose --infinity null|saturate, or --column \"Of It\":text, which keeps every value"
+            "choose infinity=null|saturate, or column \"Of It\":text, which keeps every value"
         );
         // No decimal holds what no double is near to.
         let doubles = TypeOptions { numeric: NumericForm::Float64, ..run };
         let text =
             advice(&column(composite(vec![numeric]), "one", doubles), None, ValueError::OutOfRange).unwrap();
         assert!(
-            text.starts_with("choose --column \"Of It\":numeric=text, or --out-of-range null|saturate"),
+            text.to_string()
+                .starts_with("choose column \"Of It\":numeric=text, or out_of_range=null|saturate"),
             "{text}"
         );
         // Nobody's choice.

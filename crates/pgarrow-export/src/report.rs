@@ -9,6 +9,7 @@ use std::time::Duration;
 use pgarrow_decode::Effects;
 use pgarrow_session::{ProcessUsage, per_second};
 use pgarrow_sink::Written;
+use pgarrow_types::Message;
 use serde::Serialize;
 
 use crate::budget::Budget;
@@ -59,7 +60,7 @@ pub struct Report {
     /// Why tables were read by COPY altogether, where pages would have been read if possible; each reason once:
     /// `public.orders: it is small`, `12 of 40 tables (public.orders and 11 more): it is small`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub page_notes: Vec<String>,
+    pub page_notes: Vec<Message>,
     /// Slices.
     pub slices: u64,
     /// Slices that were read again after a connection was lost.
@@ -68,7 +69,7 @@ pub struct Report {
     /// be had at once.
     pub retries: u64,
     /// Why there were as many slices.
-    pub slicing: String,
+    pub slicing: Message,
     /// Where the time went, all readers together.
     pub phases: Phases,
     /// What a faster run would have to change.
@@ -85,7 +86,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<TableReport>,
     /// What the user should know.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Message>,
 }
 
 /// The server of a [`Report`].
@@ -195,7 +196,7 @@ impl Report {
             [plan] => {
                 let effects = done.effects.first().map_or(&[][..], Vec::as_slice);
                 let columns = columns_read(plan, effects);
-                (plan.subject().to_owned(), plan.slicing().to_owned(), columns, Vec::new())
+                (plan.subject().to_owned(), plan.slicing().clone(), columns, Vec::new())
             }
             plans => {
                 let read = plans.iter().zip(&done.rows).zip(&done.effects);
@@ -203,7 +204,7 @@ impl Report {
                     read.map(|((plan, rows), effects)| table(plan, *rows, effects)).collect();
                 let n_slices: usize = tables.iter().map(|table| table.slices).sum();
                 let slicing = format!("{n_slices} slices of {} tables", plans.len());
-                (format!("{} tables", plans.len()), slicing, Vec::new(), tables)
+                (format!("{} tables", plans.len()), slicing.into(), Vec::new(), tables)
             }
         };
         let sum = |of: fn(&Tally) -> u64| done.tallies.iter().map(of).sum::<u64>();

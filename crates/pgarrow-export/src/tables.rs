@@ -177,7 +177,7 @@ impl TablesRequest {
                 && size.is_some_and(|size| size.bytes < SMALL_BYTES && (only || !size.has_children));
             let slices = if is_small || !problems.is_empty() {
                 let only = only || can_be_read_alone(relation, traits);
-                let mut slices = whole(relation, only, &format!("{relation} is small"));
+                let mut slices = whole(relation, only, format!("{relation} is small"));
                 if let ([slice], Some(size)) = (slices.slices.as_mut_slice(), size) {
                     slice.estimated_bytes = size.bytes;
                     slice.estimated_rows = size.estimated_rows;

@@ -3,6 +3,8 @@
 use pgarrow_catalog::{Identity, TargetColumn, UniqueKey, quote_identifier, unique_keys};
 use pgarrow_protocol::{Row, Session};
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::option::KEY;
+use pgarrow_types::{Message, message};
 
 use crate::options::{LoadMode, LoadOptions, OnConflict};
 use crate::target::Target;
@@ -92,14 +94,18 @@ fn check_rights(session: &mut Session, table: &Target, key: &[String], changed: 
 
 /// The columns of the key: those that are named, or the primary key's.
 fn key(shown: &str, keys: &[UniqueKey], options: &LoadOptions) -> Result<Vec<String>> {
-    let refuse = |text: String| Err(Error::new(ErrorKind::Options, text));
+    let refuse = |text: Message| Err(Error::new(ErrorKind::Options, text));
     let usable = || keys.iter().filter(|key| !key.is_deferrable);
     if options.key.is_empty() {
         return match usable().find(|key| key.is_primary) {
             Some(primary) => Ok(primary.columns.clone()),
-            None => refuse(format!(
-                "{shown} has no primary key to tell its rows apart by; name the columns of a unique key (--key)"
-            )),
+            None => refuse(message![
+                format_args!(
+                    "{shown} has no primary key to tell its rows apart by; name the columns of a unique key ("
+                ),
+                KEY,
+                ")"
+            ]),
         };
     }
     let sorted = |columns: &[String]| {
@@ -112,10 +118,11 @@ fn key(shown: &str, keys: &[UniqueKey], options: &LoadOptions) -> Result<Vec<Str
         false => {
             let has: Vec<String> = usable().map(|key| format!("({})", key.columns.join(", "))).collect();
             let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
-            refuse(format!(
+            let text = format!(
                 "{shown} has no unique key of the columns ({}); those that can be used: {has}",
                 options.key.join(", ")
-            ))
+            );
+            refuse(text.into())
         }
     }
 }

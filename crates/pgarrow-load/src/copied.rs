@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use pgarrow_session::{Error, ErrorKind};
+use pgarrow_types::message;
+use pgarrow_types::option::METHOD;
 
 use crate::report::Times;
 use crate::transaction::{outcome, server_error_after, server_error_of_any_row};
@@ -39,7 +41,9 @@ impl Failed {
                     false => server_error_after(error, target, place, committed),
                 };
                 match is_refused {
-                    true => error.advice("where COPY is not possible, --method insert is"),
+                    true => {
+                        error.advice(message!["where COPY is not possible, ", METHOD.to("insert"), " is"])
+                    }
                     false => error,
                 }
             }

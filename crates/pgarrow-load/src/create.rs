@@ -8,6 +8,8 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::option::TYPES_FROM;
+use pgarrow_types::{Hint, message};
 
 use crate::names::{is_alone_held, replaced};
 use crate::options::{LoadOptions, TypesFrom};
@@ -114,8 +116,13 @@ fn of_metadata(session: &mut Session, field: &Field) -> Result<Option<String>> {
                 "column {:?} is of type {name:?} by its metadata, which the target does not have",
                 field.name()
             );
-            let advice = "make the type there first (an extension may have it), put its schema on the search path \
-                          (--set search_path=…), or let Arrow's types decide (--types-from arrow)";
+            let advice = message![
+                "make the type there first (an extension may have it), put its schema on the search path (",
+                Hint::setting("search_path", "…"),
+                "), or let Arrow's types decide (",
+                TYPES_FROM.to("arrow"),
+                ")"
+            ];
             Err(Error::new(ErrorKind::Options, text).advice(advice))
         }
     }

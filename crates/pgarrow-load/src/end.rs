@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, ProcessUsage, Result, per_second};
+use pgarrow_types::Message;
 
 use crate::arrival::{bring_on, left_out};
 use crate::batchwise::Batchwise;
@@ -129,7 +130,7 @@ impl End {
     pub(crate) fn finish(self, mut load: Batchwise, plan: &Plan, target: String) -> Result<LoadReport> {
         load.finish().map_err(|error| self.told(error))?;
         let mut warnings = plan.warnings.clone();
-        warnings.extend(left_out(plan, load.tally.rows, load.loaded));
+        warnings.extend(left_out(plan, load.tally.rows, load.loaded).map(Message::from));
         let phases = LoadPhases {
             send: load.send.as_secs_f64(),
             blocked: load.blocked.as_secs_f64(),
@@ -149,7 +150,7 @@ impl End {
         rows: u64,
         tally: &LaneTally,
         phases: LoadPhases,
-        warnings: Vec<String>,
+        warnings: Vec<Message>,
     ) -> LoadReport {
         drop(self.attached.take());
         let usage = ProcessUsage::now();
@@ -207,7 +208,7 @@ impl End {
         shared: &Shared,
         session: &mut Session,
         copied: &Copied,
-    ) -> Result<(u64, LoadPhases, Vec<String>)> {
+    ) -> Result<(u64, LoadPhases, Vec<Message>)> {
         let started = Instant::now();
         let mut warnings = shared.plan.warnings.clone();
         let sent = self.rows_sent();
@@ -223,7 +224,7 @@ impl End {
             self.may_leave_out,
             shared.committed,
         )?;
-        warnings.extend(left_out(&shared.plan, sent, rows));
+        warnings.extend(left_out(&shared.plan, sent, rows).map(Message::from));
         let proven = shared.plan.tables.prove(session, Proof::Locks, &shared.target, &[]);
         proven.map_err(|error| with_outcome(error, shared.committed))?;
         if let Some(replacement) = &shared.plan.replacement {

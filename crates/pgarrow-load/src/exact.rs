@@ -8,7 +8,8 @@
 use pgarrow_catalog::quote_identifier;
 use pgarrow_protocol::Session;
 use pgarrow_session::Result;
-use pgarrow_types::{DeclaredType, NumericType, PgType};
+use pgarrow_types::option::CONVERSIONS;
+use pgarrow_types::{DeclaredType, Hint, Message, NumericType, PgType, message};
 
 /// What the CHECKs' names begin with.
 const NAME: &str = "text that would change";
@@ -138,8 +139,16 @@ pub(crate) fn is_broken(message: &str) -> bool {
 }
 
 /// What to do then.
-pub(crate) const ADVICE: &str = "the server would keep another value than the text says: write it as PostgreSQL prints it (what \
-    has a time zone, in UTC or in that of --set TimeZone=…), or --convert round takes what the server makes of it";
+pub(crate) fn advice() -> Message {
+    message![
+        "the server would keep another value than the text says: write it as PostgreSQL prints it (what has a time zone, in UTC \
+         or in that of ",
+        Hint::setting("TimeZone", "…"),
+        "), or ",
+        CONVERSIONS.to("round"),
+        " takes what the server makes of it"
+    ]
+}
 
 const NUMBER: &str = "^[+-]?[0-9]+([.][0-9]+)?$";
 

@@ -27,6 +27,8 @@ use arrow_cast::cast;
 use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
 use pgarrow_catalog::RelationName;
 use pgarrow_session::{Cancel, Error, ErrorKind, Result};
+use pgarrow_types::message;
+use pgarrow_types::option::RESTART_KEY;
 
 pub use place::InputFormat;
 use place::Place;
@@ -154,11 +156,13 @@ impl Input {
         let files = self.places.iter().map(|place| match place {
             Place::Path(path) if place.is_file() => stamp(path),
             _ => {
-                let text = format!(
-                    "{}: nothing tells what comes out of a pipe from what came before; give it a --restart-key of its own",
-                    place.name()
-                );
-                Err(Error::new(ErrorKind::Options, text))
+                let text =
+                    format!("{}: nothing tells what comes out of a pipe from what came before", place.name());
+                Err(Error::new(ErrorKind::Options, text).advice(message![
+                    "give it a restart key of its own (",
+                    RESTART_KEY,
+                    ")"
+                ]))
             }
         });
         Ok(restart_key(&table, &files.collect::<Result<Vec<_>>>()?, &self.schema))

@@ -8,11 +8,13 @@ use arrow_schema::SchemaRef;
 use pgarrow_encode::{EncodeError, ValueError};
 use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_sink::{Stop, check_batch};
+use pgarrow_types::message;
+use pgarrow_types::option::CONVERSIONS;
 
 use crate::plan::Plan;
 use crate::queue::{BUFFER_BYTES, Buffer, OnTheWay};
 use crate::report::Times;
-use crate::transaction::outcome;
+use crate::transaction::{outcome, place_in};
 use crate::writers::Outlet;
 
 /// What all lanes of a load share.
@@ -190,15 +192,18 @@ impl Lane {
     fn refuse(&self, error: EncodeError) -> Error {
         let Shared { plan, pipe, target, committed, .. } = self.shared.as_ref();
         let mut place = format!("{target}, {}", plan.place(&error));
+        let mut at = place_in(target);
+        at.column = plan.names.get(error.column).map(|(name, _)| name.clone());
         if !pipe.is_unnumbered() {
             let row = committed + self.tally.rows + error.row as u64 + 1;
             place.push_str(&format!(", row {row} of the data"));
+            at = at.with_row(row);
         }
         let cause = error.cause;
-        let error = Error::new(ErrorKind::Value, format!("{place}: {cause}"));
+        let error = Error::new(ErrorKind::Value, format!("{place}: {cause}")).at(at).caused_by(cause);
         match cause {
-            ValueError::LostDigits => error.advice("--convert round rounds them away"),
-            ValueError::LostBlanks => error.advice("--convert round lets it"),
+            ValueError::LostDigits => error.advice(message![CONVERSIONS.to("round"), " rounds them away"]),
+            ValueError::LostBlanks => error.advice(message![CONVERSIONS.to("round"), " lets it"]),
             _ => error,
         }
         .advice(outcome(*committed))

@@ -8,6 +8,7 @@ use arrow_schema::{Schema, SchemaRef};
 use pgarrow_catalog::RelationName;
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Result};
+use pgarrow_types::Message;
 
 use crate::arrival::bring_on;
 use crate::batchwise::{Batchwise, restarted};
@@ -145,7 +146,7 @@ impl Loading {
     }
 
     /// What the user should know before anything is loaded.
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Message] {
         &self.plan.warnings
     }
 
@@ -356,7 +357,7 @@ fn plan_all(
     let planned = found.and_then(|target| {
         mark.as_ref().map_or(Ok(()), |mark| mark.check_target(&target.shown, target.names.schema()))?;
         let mut plan = plan::plan(session, &target, schema, &options)?;
-        plan.warnings.extend(swept);
+        plan.warnings.extend(swept.into_iter().map(Message::from));
         Ok((target, plan))
     });
     match (planned, mark) {

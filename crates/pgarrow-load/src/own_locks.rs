@@ -4,6 +4,8 @@
 use pgarrow_catalog::{Relation, relation as relation_of};
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Holders, Result};
+use pgarrow_types::option::MODE;
+use pgarrow_types::{Hint, message};
 
 use crate::options::LoadOptions;
 
@@ -58,13 +60,13 @@ fn pids(holders: &Holders) -> String {
     format!("{{{}}}", pids.join(","))
 }
 
-/// Refuses what needs the table for itself, such as "to empty", if the export reads it. What a function of its query reads
+/// Refuses what needs the table for itself, such as to empty it, if the export reads it. What a function of its query reads
 /// is not known: if that turns out to be the table, the export does not wait for it for long.
 pub(crate) fn refuse_exclusive(
     session: &mut Session,
     relation: &Relation,
     options: &LoadOptions,
-    what: &str,
+    what: Hint,
 ) -> Result<()> {
     let Some(held) = held(session, relation, options)? else {
         if let Some(holders) = &options.holders
@@ -75,13 +77,17 @@ pub(crate) fn refuse_exclusive(
         return Ok(());
     };
     let of_it = if held.oid == relation.oid { String::new() } else { format!(" (of it, {held})") };
-    let text = format!(
-        "{relation} is read by this very export{of_it}, until all of its rows are loaded: {what} would wait for that for ever"
-    );
-    Err(Error::new(ErrorKind::Options, text).advice(
-        "--mode replace makes the table anew and takes its place when all was read; --mode append and upsert go beside what \
-         is read; or export to a file, and load that",
-    ))
+    let text = message![
+        format_args!("{relation} is read by this very export{of_it}, until all of its rows are loaded: "),
+        what,
+        " would wait for that for ever"
+    ];
+    Err(Error::new(ErrorKind::Options, text).advice(message![
+        MODE.to("replace"),
+        " makes the table anew and takes its place when all was read; ",
+        MODE.to("append|upsert"),
+        " goes beside what is read; or export to a file, and load that"
+    ]))
 }
 
 /// Runs what takes locks that an export of the same table lets pass. Others may wait in front of it for the export: that is

@@ -21,6 +21,8 @@ use arrow_select::interleave::interleave_record_batch;
 use pgarrow_encode::ValueError;
 use pgarrow_protocol::{ServerError, Session};
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::message;
+use pgarrow_types::option::{CONVERSIONS, REJECT_LIMIT};
 
 use crate::copied::{Copied, Failed};
 use crate::pipe::{Pipe, ended_before};
@@ -167,9 +169,9 @@ impl Sieve {
                 Ok(()) => self.rows.push(Row { place, end: self.bytes.len() }),
                 Err(error) => {
                     let advice = match error.cause {
-                        ValueError::LostDigits => "; --convert round rounds them away",
-                        ValueError::LostBlanks => "; --convert round lets it",
-                        _ => "",
+                        ValueError::LostDigits => format!("; {} rounds them away", CONVERSIONS.to("round")),
+                        ValueError::LostBlanks => format!("; {} lets it", CONVERSIONS.to("round")),
+                        _ => String::new(),
                     };
                     let reason = format!("{}: {}{advice}", plan.place(&error), error.cause);
                     self.reject(Reject { place, sqlstate: None, reason })?;
@@ -360,8 +362,11 @@ impl Sieve {
             "{}: none of the first {FIRST_ROWS} rows{behind} could be loaded (row {number}: {why})",
             self.target
         );
-        Error::new(ErrorKind::Server, text)
-            .advice("with --reject-limit ROWS, a load goes on until so many are bad")
+        Error::new(ErrorKind::Server, text).advice(message![
+            "with ",
+            REJECT_LIMIT.to("ROWS"),
+            ", a load goes on until so many are bad"
+        ])
     }
 
     /// Gives what was rejected to the receiver, in the order of the data.

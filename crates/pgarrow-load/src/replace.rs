@@ -16,6 +16,8 @@ use std::fmt::Write;
 use pgarrow_catalog::{Relation, RelationKind, quote_identifier, quote_literal, relation as relation_of};
 use pgarrow_protocol::{Row, Session};
 use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
+use pgarrow_types::message;
+use pgarrow_types::option::MODE;
 
 use crate::hidden::name_beside;
 use crate::names::{Names, Proof};
@@ -40,7 +42,9 @@ impl Replacement {
         let failed = |error| server_error(error, &old.to_string());
         if old.kind != RelationKind::Table {
             let text = format!("{old} is a {}, and only a table can be replaced", old.kind.as_str());
-            return Err(Error::new(ErrorKind::Options, text).advice("--mode truncate empties it"));
+            return Err(
+                Error::new(ErrorKind::Options, text).advice(message![MODE.to("truncate"), " empties it"])
+            );
         }
         let table = old.quoted();
         // Others read and write; who would change it waits.
@@ -118,8 +122,11 @@ impl Replacement {
             quote_identifier(&old.name)
         );
         session.execute(&statements).map_err(|error| match error.sqlstate() {
-            Some("2BP01") => failed(error)
-                .advice("somebody has made something that needs this very table; --mode truncate keeps it"),
+            Some("2BP01") => failed(error).advice(message![
+                "somebody has made something that needs this very table; ",
+                MODE.to("truncate"),
+                " keeps it"
+            ]),
             _ => failed(error),
         })?;
         // Of what was dropped and renamed, locks tell no names.

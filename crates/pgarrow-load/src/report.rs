@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pgarrow_types::Message;
 use serde::Serialize;
 
 use crate::options::{LoadMethod, LoadMode};
@@ -61,7 +62,7 @@ pub struct LoadReport {
     /// What was made of what.
     pub columns: Vec<LoadColumnReport>,
     /// What the user should know.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Message>,
 }
 
 /// Seconds that a load spent in each phase, in all threads together. Sending goes on while rows are encoded.

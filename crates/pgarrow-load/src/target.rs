@@ -7,7 +7,8 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
-use pgarrow_types::{ColumnType, OpaqueColumns, PgColumn};
+use pgarrow_types::option::{ADD_COLUMNS, METHOD, MODE};
+use pgarrow_types::{ColumnType, Hint, Message, OpaqueColumns, PgColumn, message};
 
 use crate::choice::is_of_rejects;
 use crate::create::{add_columns, create};
@@ -86,7 +87,7 @@ fn take(
     check_access(relation, write_access(session, relation)?, options.method)?;
     match mode {
         LoadMode::Truncate => {
-            refuse_exclusive(session, relation, options, "--mode truncate")?;
+            refuse_exclusive(session, relation, options, MODE.to("truncate"))?;
             let sql = format!("TRUNCATE TABLE {}", relation.quoted());
             session.execute(&sql).map_err(|error| match error.sqlstate() {
                 Some("0A000") => failed(error)
@@ -191,7 +192,8 @@ impl Target {
                 |field: &&FieldRef| !is_there(field.name()) && options.takes(field) && !is_of_rejects(field);
             let missing: Vec<_> = schema.fields().iter().filter(is_missing).cloned().collect();
             if !missing.is_empty() {
-                refuse_exclusive(session, relation, options, "--add-columns")?;
+                let adding = Hint::Choice { option: ADD_COLUMNS, values: Vec::new() };
+                refuse_exclusive(session, relation, options, adding)?;
                 let warnings = &mut self.warnings;
                 without_read_timeout(session, |session| {
                     add_columns(session, relation, &missing, options.types_from, warnings)
@@ -221,7 +223,7 @@ pub(crate) fn is_missing(session: &mut Session, name: &RelationName) -> Result<b
 fn find(session: &mut Session, name: &RelationName) -> Result<Relation> {
     resolve(session, name).map_err(|error| match error {
         CatalogError::UnknownRelation { .. } => {
-            Error::from(suggest(session, error)).advice("--mode create makes it")
+            Error::from(suggest(session, error)).advice(message![MODE.to("create"), " makes it"])
         }
         _ => error.into(),
     })
@@ -240,26 +242,30 @@ fn lock(session: &mut Session, relation: &Relation) -> std::result::Result<(), p
 }
 
 fn check_access(relation: &Relation, access: WriteAccess, method: LoadMethod) -> Result<()> {
-    let refuse = |why: &str| Err(Error::new(ErrorKind::Options, format!("{relation} {why}")));
+    let refuse = |why: Message| Err(Error::new(ErrorKind::Options, why.behind(format!("{relation} "))));
     let copies = method == LoadMethod::Copy;
     match (access, relation.kind) {
         (WriteAccess { insert: true, .. }, _) if !copies => Ok(()),
-        (WriteAccess { row_security: true, .. }, _) if copies => refuse(
-            "has row security, with which COPY does not work; load by INSERT (--method insert), as its owner, or as a \
-             role with BYPASSRLS",
-        ),
+        (WriteAccess { row_security: true, .. }, _) if copies => refuse(message![
+            "has row security, with which COPY does not work; load by INSERT (",
+            METHOD.to("insert"),
+            "), as its owner, or as a role with BYPASSRLS"
+        ]),
         (WriteAccess { copy: true, .. }, _) if copies => Ok(()),
         (_, RelationKind::MaterializedView) => {
-            refuse("is a materialized view: load the tables that it is made of, and refresh it")
+            refuse("is a materialized view: load the tables that it is made of, and refresh it".into())
         }
-        (WriteAccess { insert: true, .. }, RelationKind::View) => refuse(
-            "is a view without an INSTEAD OF INSERT trigger: load it by INSERT (--method insert), or the table behind it",
-        ),
+        (WriteAccess { insert: true, .. }, RelationKind::View) => refuse(message![
+            "is a view without an INSTEAD OF INSERT trigger: load it by INSERT (",
+            METHOD.to("insert"),
+            "), or the table behind it"
+        ]),
         (_, RelationKind::View) => refuse(
-            "is a view that takes no INSERT, and has no INSTEAD OF trigger for it: load the table behind it",
+            "is a view that takes no INSERT, and has no INSTEAD OF trigger for it: load the table behind it"
+                .into(),
         ),
-        (_, kind) if copies => refuse(&format!("is a {}, which COPY cannot load", kind.as_str())),
-        (_, kind) => refuse(&format!("is a {}, which INSERT cannot load", kind.as_str())),
+        (_, kind) if copies => refuse(format!("is a {}, which COPY cannot load", kind.as_str()).into()),
+        (_, kind) => refuse(format!("is a {}, which INSERT cannot load", kind.as_str()).into()),
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use pgarrow_catalog::RelationName;
 use pgarrow_protocol::Session;
 use pgarrow_session::{
-    Error, ErrorKind, Result, TransactionSettings, must_be_in_transaction, permission_advice,
+    Error, ErrorKind, Place, Result, TransactionSettings, must_be_in_transaction, permission_advice,
     without_read_timeout,
 };
+use pgarrow_types::option::{KEY, MODE, ON_CONFLICT, WRITERS};
+use pgarrow_types::{Message, message};
 
 use crate::exact;
 use crate::options::LoadOptions;
@@ -101,14 +104,19 @@ fn column(error: &pgarrow_protocol::Error) -> Option<String> {
 pub(crate) fn server_error_of_writer(error: pgarrow_protocol::Error, target: &str) -> Error {
     let place = column(&error);
     match error.sqlstate() {
-        Some("40P01" | "55P03") => told_with(error, target, None, 0, Some(SAME_KEY)),
+        Some("40P01" | "55P03") => told_with(error, target, None, 0, Some(same_key())),
         _ => told(error, target, place, 0),
     }
 }
 
 /// What makes one writer wait for another one.
-const SAME_KEY: &str = "a writer has waited for another one that had the same key, which is in the data twice; with one writer \
-                        (--writers 1), the server names it";
+fn same_key() -> Message {
+    message![
+        "a writer has waited for another one that had the same key, which is in the data twice; with one writer (",
+        WRITERS.to("1"),
+        "), the server names it"
+    ]
+}
 
 fn told(error: pgarrow_protocol::Error, target: &str, place: Option<String>, committed: u64) -> Error {
     let advice = error.server_error().and_then(|server| advice(&server.sqlstate, &server.message));
@@ -120,12 +128,15 @@ fn told_with(
     target: &str,
     place: Option<String>,
     committed: u64,
-    advice: Option<&str>,
+    advice: Option<Message>,
 ) -> Error {
-    let error = match place {
+    let told = place;
+    let error = match &told {
         Some(place) => Error::without_advice(error).context(format!("{target} ({place})")),
         None => Error::without_advice(error).context(target),
     };
+    let at = located(error.place(), target, told.as_deref());
+    let error = error.at(at);
     if error.kind() == ErrorKind::OutcomeUnknown {
         return error;
     }
@@ -134,6 +145,35 @@ fn told_with(
         Some(advice) => error.advice(advice),
         None => error,
     }
+}
+
+/// In the table that is loaded, as errors name it.
+pub(crate) fn place_in(target: &str) -> Place {
+    let mut is_quoted = false;
+    // Some have more behind the name.
+    let is_name = target.chars().all(|c| {
+        is_quoted ^= c == '"';
+        is_quoted || c.is_ascii_alphanumeric() || "_.\"".contains(c)
+    });
+    match RelationName::parse(target) {
+        Ok(RelationName { schema: Some(schema), name }) if is_name => {
+            Place::default().with_table(schema, name)
+        }
+        _ => Place::default(),
+    }
+}
+
+/// What the server names may be a table in between. `told` is as in `row 3, column x`, in the server's language.
+fn located(by_server: &Place, target: &str, told: Option<&str>) -> Place {
+    let (rows, column) = told.map_or(("", None), |told| match told.split_once(", ") {
+        Some((rows, column)) => (rows, column.split_once(' ').map(|(_, name)| name)),
+        None => (told, None),
+    });
+    let numbers: Vec<u64> = rows.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let mut place = place_in(target);
+    place.column = by_server.column.clone().or(column.map(str::to_owned));
+    place.row = if let [row] = numbers[..] { Some(row) } else { None };
+    place
 }
 
 fn told_place(error: &pgarrow_protocol::Error) -> Option<String> {
@@ -192,14 +232,21 @@ fn place(context: &str) -> Option<String> {
 }
 
 /// `message` tells whose constraint it is.
-fn advice(sqlstate: &str, message: &str) -> Option<&'static str> {
+fn advice(sqlstate: &str, message: &str) -> Option<Message> {
     const OF_ROWS: &str =
         "grant INSERT on the table to this role; where it has policies, they decide about each row";
-    Some(match sqlstate {
-        "23514" if exact::is_broken(message) => exact::ADVICE,
+    let text = match sqlstate {
+        "23514" if exact::is_broken(message) => return Some(exact::advice()),
         "23505" => {
-            "the table has a row with this key, or the data has it twice: --on-conflict skip leaves such a row out, and --mode \
-             upsert updates the row that is there (--key LIST names another key than the primary one)"
+            return Some(message![
+                "the table has a row with this key, or the data has it twice: ",
+                ON_CONFLICT.to("skip"),
+                " leaves such a row out, and ",
+                MODE.to("upsert"),
+                " updates the row that is there (",
+                KEY.to("LIST"),
+                " names another key than the primary one)"
+            ]);
         }
         "23502" | "23503" | "23514" | "23P01" => {
             "a row breaks a constraint of the table: mend the data, or load it into a table without it"
@@ -208,13 +255,14 @@ fn advice(sqlstate: &str, message: &str) -> Option<&'static str> {
         "22001" => "a text is longer than its column allows",
         "25006" => "the target does not let this session write",
         "40P01" | "40001" | "55P03" => "somebody else was in the way; the load can be started again",
-        "42501" => return permission_advice(message, OF_ROWS),
+        "42501" => permission_advice(message, OF_ROWS)?,
         "44000" => "a row is none that the view would show: mend the data, or load another view or table",
-        "42P07" => "choose another name, or --mode append or truncate",
+        "42P07" => return Some(message!["choose another name, or ", MODE.to("append|truncate")]),
         "53100" => "the server's disk is full; make room there",
         "57014" => "somebody cancelled the statement on the server, or a timeout there did",
         _ => return None,
-    })
+    };
+    Some(text.into())
 }
 
 #[cfg(test)]
@@ -227,6 +275,22 @@ mod tests {
         assert_eq!(place("SQL statement \"…\"\nCOPY t, line 12").as_deref(), Some("row 12"));
         assert_eq!(place("COPY t, Zeile 12, Spalte b").as_deref(), Some("Zeile 12, Spalte b"));
         assert_eq!(place("PL/pgSQL function f() line 3"), None);
+    }
+
+    #[test]
+    fn a_place_is_there_for_programs() {
+        let by_server = Place::default().with_table("pg_temp_3", "between");
+        let of_t = || Place::default().with_table("public", "T t");
+        for (told, place) in [
+            (None, of_t()),
+            (Some("row 3"), of_t().with_row(3)),
+            (Some("Zeile 12, Spalte b c"), of_t().with_row(12).with_column("b c")),
+            (Some("one of the rows 3 to 7"), of_t()),
+        ] {
+            assert_eq!(located(&by_server, "public.\"T t\"", told), place);
+        }
+        let named = located(&Place::default().with_column("x"), "public.t, rows 1 to 9 of the data", None);
+        assert_eq!(named, Place::default().with_column("x"));
     }
 
     #[test]

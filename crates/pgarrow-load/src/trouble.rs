@@ -2,6 +2,8 @@
 
 use pgarrow_protocol::escape_control;
 use pgarrow_session::{Error, ErrorKind};
+use pgarrow_types::option::{ADD_COLUMNS, COLUMNS};
+use pgarrow_types::{Message, message};
 
 /// One thing that does not fit.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub(crate) enum Why {
     /// It is of another type than when the load was planned.
     Changed,
     /// One type cannot be made of the other.
-    Type(String),
+    Type(Message),
 }
 
 /// More than these are a table.
@@ -39,11 +41,13 @@ const LINE_MAX: usize = 2;
 
 impl Trouble {
     /// As part of a sentence.
-    fn sentence(&self) -> String {
+    fn sentence(&self) -> Message {
         let name = &self.column;
-        match &self.why {
+        let text = match &self.why {
             Why::Twice => format!("the data has two columns {name:?}"),
-            Why::Unknown { .. } => format!("the table has no column {name:?}{}", self.remark()),
+            Why::Unknown { .. } => {
+                return self.remark().behind(format!("the table has no column {name:?}"));
+            }
             Why::NotInData => format!("the data has no column {name:?}"),
             Why::Missing => format!("column {name:?} must not be NULL, and the data has no such column"),
             Why::MayNotInsert => format!("the role may not INSERT into column {name:?}"),
@@ -53,41 +57,48 @@ impl Trouble {
             Why::Type(why) => {
                 let [pg_type, arrow_type] =
                     [&self.pg_type, &self.arrow_type].map(|of| of.as_deref().unwrap_or("-"));
-                format!("column {name:?} is {pg_type}, and {arrow_type} in the data: {why}")
+                let types = format!("column {name:?} is {pg_type}, and {arrow_type} in the data: ");
+                return why.clone().behind(types);
             }
-        }
+        };
+        text.into()
     }
 
     /// As the last cell of a row that names the column and both types.
-    fn remark(&self) -> String {
-        match &self.why {
-            Why::Twice => "the data has this column twice".to_owned(),
-            Why::Unknown { meant } if !meant.is_empty() => meant.clone(),
-            Why::Unknown { .. } => " (--add-columns adds it, --columns leaves it out)".to_owned(),
-            Why::NotInData => "the data has no such column".to_owned(),
-            Why::Missing => "must not be NULL, and has no default".to_owned(),
-            Why::MayNotInsert => "the role may not INSERT into it".to_owned(),
-            Why::Changed => "became another type while the load was planned; start again".to_owned(),
-            Why::Type(why) => why.clone(),
-        }
+    fn remark(&self) -> Message {
+        let text = match &self.why {
+            Why::Twice => "the data has this column twice",
+            Why::Unknown { meant } if !meant.is_empty() => meant.as_str(),
+            Why::Unknown { .. } => {
+                return message![" (", ADD_COLUMNS, " adds it, ", COLUMNS, " leaves it out)"];
+            }
+            Why::NotInData => "the data has no such column",
+            Why::Missing => "must not be NULL, and has no default",
+            Why::MayNotInsert => "the role may not INSERT into it",
+            Why::Changed => "became another type while the load was planned; start again",
+            Why::Type(why) => return why.clone(),
+        };
+        text.into()
     }
 
-    fn cells(&self) -> [String; 4] {
+    /// The column and both types; and what is wrong.
+    fn cells(&self) -> ([String; 3], Message) {
         let of = |side: &Option<String>| side.as_deref().map_or_else(|| "-".to_owned(), shortened);
         let remark = match &self.why {
-            Why::Unknown { .. } => format!("the table has no such column{}", self.remark()),
+            Why::Unknown { .. } => self.remark().behind("the table has no such column"),
             _ => self.remark(),
         };
-        let cells = [self.column.clone(), of(&self.pg_type), of(&self.arrow_type), remark];
-        cells.map(|cell| escape_control(&cell))
+        // As wide as they are shown.
+        let cells = [self.column.clone(), of(&self.pg_type), of(&self.arrow_type)];
+        (cells.map(|cell| escape_control(&cell)), remark)
     }
 }
 
 /// All that does not fit.
 pub(crate) fn told(troubles: &[Trouble], target: &str) -> Error {
     if troubles.len() <= LINE_MAX {
-        let sentences: Vec<String> = troubles.iter().map(Trouble::sentence).collect();
-        let text = format!("this cannot be loaded into {target}: {}", sentences.join("; "));
+        let sentences = Message::join(troubles.iter().map(Trouble::sentence), "; ");
+        let text = sentences.behind(format!("this cannot be loaded into {target}: "));
         return Error::new(ErrorKind::Options, text);
     }
     let text = format!("this cannot be loaded into {target}: {} columns do not fit", troubles.len());
@@ -104,14 +115,14 @@ fn shortened(type_name: &str) -> String {
 }
 
 /// Lines of a table, with its head.
-fn table(troubles: &[Trouble]) -> Vec<String> {
-    let head = ["column", "in the table", "in the data", "what is wrong"].map(str::to_owned);
-    let rows: Vec<[String; 4]> = std::iter::once(head).chain(troubles.iter().map(Trouble::cells)).collect();
-    let width = |index: usize| rows.iter().map(|row| row[index].chars().count()).max().unwrap_or(0);
+fn table(troubles: &[Trouble]) -> Vec<Message> {
+    let head = (["column", "in the table", "in the data"].map(str::to_owned), "what is wrong".into());
+    let rows: Vec<_> = std::iter::once(head).chain(troubles.iter().map(Trouble::cells)).collect();
+    let width = |index: usize| rows.iter().map(|(cells, _)| cells[index].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2)];
-    let line = |[name, pg_type, arrow_type, why]: &[String; 4]| {
+    let line = |([name, pg_type, arrow_type], why): &([String; 3], Message)| {
         let [first, second, third] = widths;
-        format!("{name:first$}  {pg_type:second$}  {arrow_type:third$}  {why}").trim_end().to_owned()
+        why.clone().behind(format!("{name:first$}  {pg_type:second$}  {arrow_type:third$}  "))
     };
     rows.iter().map(line).collect()
 }
@@ -131,7 +142,7 @@ mod tests {
         let unknown = || Why::Unknown { meant: " (did you mean \"name\"?)".to_owned() };
         let mut troubles = vec![
             trouble("nmae", None, Some("Utf8"), unknown()),
-            trouble("id", Some("integer"), Some("Utf8"), Why::Type("text is no number".to_owned())),
+            trouble("id", Some("integer"), Some("Utf8"), Why::Type("text is no number".into())),
         ];
         let few = told(&troubles, "public.t");
         assert!(few.problems().is_empty(), "{few}");

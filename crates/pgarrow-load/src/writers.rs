@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 use pgarrow_protocol::Session;
 use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 use pgarrow_sink::Stop;
+use pgarrow_types::message;
+use pgarrow_types::option::{COMMIT_EVERY, WRITERS};
 
 pub(crate) use open::{Opened, open};
 
@@ -217,30 +219,33 @@ impl LoadOptions {
 
     /// What several connections cannot do.
     pub(crate) fn check_writers(&self) -> Result<()> {
-        let refuse = |text: &str, advice: &str| {
-            let error = Error::new(ErrorKind::Options, text);
-            Err(if advice.is_empty() { error } else { error.advice(advice) })
-        };
+        let refuse = |text: &str| Error::new(ErrorKind::Options, text);
         if self.writers == Some(0) {
-            return refuse("a load needs one writer at least", "");
+            return Err(refuse("a load needs one writer at least"));
         }
         if !self.has_writers() {
             return Ok(());
         }
         if self.is_batchwise() {
-            return refuse(
-                "rows that several writers load have no order that a restart mark or the number of a rejected row could \
-                 rely on",
-                "load with one writer (--writers 1), or without --commit-every, restart key and rejects",
-            );
+            let text = "rows that several writers load have no order that a restart mark or the number of a rejected row \
+                        could rely on";
+            return Err(refuse(text).advice(message![
+                "load with one writer (",
+                WRITERS.to("1"),
+                "), or without restart key, rejects and a commit every so many rows (",
+                COMMIT_EVERY,
+                ")"
+            ]));
         }
         if matches!(self.mode, LoadMode::Create | LoadMode::Replace)
             && self.on_conflict()? != OnConflict::Error
         {
-            return refuse(
-                "in a new table, rows of several writers do not see one another's keys before they are committed",
-                "load with one writer (--writers 1), or let the same key twice be an error",
-            );
+            let text = "in a new table, rows of several writers do not see one another's keys before they are committed";
+            return Err(refuse(text).advice(message![
+                "load with one writer (",
+                WRITERS.to("1"),
+                "), or let the same key twice be an error"
+            ]));
         }
         Ok(())
     }

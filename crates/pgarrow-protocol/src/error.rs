@@ -103,7 +103,12 @@ impl std::fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+/// What the server said, if it said something. Its text is part of this one already.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.server_error().map(|report| report as _)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,29 +1,70 @@
 //! What went wrong with an export: the only error callers see.
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 use pgarrow_catalog::{CatalogError, NameError};
 use pgarrow_protocol::{ServerError, escape_control};
 use pgarrow_sink::{SinkError, SinkErrorKind};
+use pgarrow_types::option::{ENCODING, READERS};
+use pgarrow_types::{Hint, Message, message};
 
 /// What went wrong with an export. One pointer wide; cheap to return from hot code.
 ///
 /// Its text says what, where, and what to do next; it never holds a password or a value that we read from a
-/// table. What the server itself says (message, detail, hint) is shown, control characters escaped.
+/// table. What the server itself says (message, detail, hint) is shown, control characters escaped. All of it is there for
+/// programs, too: [`kind`](Self::kind), [`sqlstate`](Self::sqlstate), [`place`](Self::place), [`hints`](Self::hints), and
+/// what has caused it, as `source()`, whose text is part of this one already.
 pub struct Error(Box<Inner>);
 
 #[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
-    message: String,
+    message: Message,
     sqlstate: Option<String>,
+    place: Place,
+    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
     is_broken_pipe: bool,
     /// No server said why, but the connection was lost, or none was had.
     is_lost: bool,
     is_timeout: bool,
     /// Where there are several: a line for each.
-    problems: Vec<String>,
+    problems: Vec<Message>,
+}
+
+/// Where something went wrong, as far as that is known.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Place {
+    /// The schema's name.
+    pub schema: Option<String>,
+    /// The table's name. A query has none.
+    pub table: Option<String>,
+    /// The column's name.
+    pub column: Option<String>,
+    /// The row, counted from 1: of an export in the part that the error names, of a load in its data.
+    pub row: Option<u64>,
+}
+
+impl Place {
+    /// In this table.
+    #[must_use]
+    pub fn with_table(self, schema: impl Into<String>, table: impl Into<String>) -> Self {
+        Self { schema: Some(schema.into()), table: Some(table.into()), ..self }
+    }
+
+    /// In this column.
+    #[must_use]
+    pub fn with_column(self, column: impl Into<String>) -> Self {
+        Self { column: Some(column.into()), ..self }
+    }
+
+    /// In this row, counted from 1.
+    #[must_use]
+    pub fn with_row(self, row: u64) -> Self {
+        Self { row: Some(row), ..self }
+    }
 }
 
 /// Lines of an error about many things, at most.
@@ -75,11 +116,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An error of this kind. For embedders whose callbacks can fail.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub fn new(kind: ErrorKind, message: impl Into<Message>) -> Self {
         Self(Box::new(Inner {
             kind,
             message: message.into(),
             sqlstate: None,
+            place: Place::default(),
+            cause: None,
             is_broken_pipe: false,
             is_lost: kind == ErrorKind::Connection,
             is_timeout: false,
@@ -99,25 +142,64 @@ impl Error {
         let mut all = Self::new(kind, format!("{} problems, and nothing was read:", errors.len()));
         all.0.is_lost = false;
         all.0.sqlstate = sqlstate.filter(|state| errors.iter().all(|error| error.sqlstate() == Some(state)));
-        all.0.problems =
-            errors.iter().take(PROBLEMS_MAX).map(|error| escape_control(&error.0.message)).collect();
-        if let n_more @ 1.. = errors.len().saturating_sub(PROBLEMS_MAX) {
-            all.0.problems.push(format!("and {n_more} more"));
+        let n_more = errors.len().saturating_sub(PROBLEMS_MAX);
+        all.0.problems = errors.into_iter().take(PROBLEMS_MAX).map(|error| error.0.message).collect();
+        if n_more > 0 {
+            all.0.problems.push(format!("and {n_more} more").into());
         }
         Some(all)
     }
 
-    /// The same with lines behind its text: a table of all that is wrong. Control characters are escaped.
+    /// The same with lines behind its text: a table of all that is wrong.
     #[must_use]
-    pub fn with_problems(mut self, lines: impl IntoIterator<Item = String>) -> Self {
-        self.0.message = escape_control(&self.0.message);
-        self.0.problems.extend(lines.into_iter().map(|line| escape_control(&line)));
+    pub fn with_problems(mut self, lines: impl IntoIterator<Item = Message>) -> Self {
+        self.0.problems.extend(lines);
+        self
+    }
+
+    /// The same, about something that is there.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.0.place = place;
+        self
+    }
+
+    /// The same, with what has caused it.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.0.cause = Some(Arc::new(cause));
         self
     }
 
     /// What is wrong, one by one, if there are several things; its text has them too, each on a line of its own.
-    pub fn problems(&self) -> &[String] {
+    pub fn problems(&self) -> &[Message] {
         &self.0.problems
+    }
+
+    /// The text, without [`problems`](Self::problems), for whoever has other names for options.
+    pub fn message(&self) -> &Message {
+        &self.0.message
+    }
+
+    /// The text, with the words that somebody else has for [`hints`](Self::hints). Control characters are escaped where it
+    /// has several lines.
+    pub fn told(&self, words: &dyn Fn(&Hint) -> String) -> String {
+        let text = self.0.message.told(words);
+        if self.0.problems.is_empty() {
+            return text;
+        }
+        let lines = self.0.problems.iter().map(|problem| escape_control(&problem.told(words)));
+        [escape_control(&text)].into_iter().chain(lines).collect::<Vec<_>>().join("\n  ")
+    }
+
+    /// What helps, as data: options, with the values that let it go on. Its text names them, too.
+    pub fn hints(&self) -> impl Iterator<Item = &Hint> {
+        self.0.message.hints().chain(self.0.problems.iter().flat_map(Message::hints))
+    }
+
+    /// Where it is, as far as that is known.
+    pub fn place(&self) -> &Place {
+        &self.0.place
     }
 
     /// That the server would refuse it for want of a right (42501), found out before it is asked.
@@ -183,10 +265,14 @@ impl Error {
             _ => ErrorKind::Connection,
         };
         let mut message = error.to_string();
-        if let Some(detail) = error.server_error().and_then(|server| server.detail.as_deref()) {
+        let server = error.server_error();
+        if let Some(detail) = server.and_then(|server| server.detail.as_deref()) {
             message = format!("{message}; detail: {}", escape_control(detail));
         }
         let mut converted = Self::new(kind, message);
+        if let Some(ServerError { schema, table, column, .. }) = server.cloned() {
+            converted.0.place = Place { schema, table, column, row: None };
+        }
         converted.0.sqlstate = error.sqlstate().map(str::to_owned);
         converted.0.is_lost = match (error.kind(), error.server_error()) {
             (Wire::Connect | Wire::Closed | Wire::Io, _) => true,
@@ -196,20 +282,21 @@ impl Error {
             _ => false,
         };
         converted.0.is_timeout = error.kind() == Wire::Timeout;
-        converted
+        converted.caused_by(error)
     }
 
     /// The same, with what was being done in front.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
-        self.0.message = format!("{doing}: {}", self.0.message);
+        self.0.message = self.0.message.behind(format_args!("{doing}: "));
         self
     }
 
     /// The same, with what to do next behind.
     #[must_use]
-    pub fn advice(mut self, advice: impl fmt::Display) -> Self {
-        self.0.message = format!("{}; {advice}", self.0.message);
+    pub fn advice(mut self, advice: impl Into<Message>) -> Self {
+        self.0.message.push("; ");
+        self.0.message.push(advice);
         self
     }
 }
@@ -223,12 +310,15 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
-        self.0.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        f.write_str(&self.told(&Hint::to_string))
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as &(dyn std::error::Error + 'static))
+    }
+}
 
 impl From<pgarrow_protocol::Error> for Error {
     fn from(error: pgarrow_protocol::Error) -> Self {
@@ -242,43 +332,64 @@ impl From<pgarrow_protocol::Error> for Error {
 }
 
 /// What to do about errors that users of an export meet.
-fn advice(server: &ServerError) -> Option<&'static str> {
-    match server.sqlstate.as_str() {
+fn advice(server: &ServerError) -> Option<Message> {
+    let text = match server.sqlstate.as_str() {
         "42501"
             if server.message.contains("row-level security") || server.message.contains("row security") =>
         {
-            Some(
-                "pass row_security=on as a setting (--set row_security=on) to export only what the policies allow",
-            )
+            return Some(message![
+                "pass row_security=on as a setting (",
+                Hint::setting("row_security", "on"),
+                ") to export only what the policies allow"
+            ]);
         }
         "42501" => permission_advice(
             &server.message,
             "grant SELECT on it to this role, or name only columns that the role may read",
-        ),
-        "08P01" if server.message.starts_with("unsupported startup parameter") => Some(
-            "the pooler refuses it when a session begins; leave it out of the connection string and PGOPTIONS, and set it for the export (--set NAME=VALUE)",
-        ),
-        "08P01" if server.message.starts_with("query_wait_timeout") => Some(
-            "the pooler had no server connection to give; raise its pool_size, or use fewer readers (--readers)",
-        ),
-        "08P01" if server.message.starts_with("query timeout") => {
-            Some("the pooler's query_timeout ended it; raise that for exports, or connect past the pooler")
+        )?,
+        "08P01" if server.message.starts_with("unsupported startup parameter") => {
+            return Some(message![
+                "the pooler refuses it when a session begins; leave it out of the connection string and PGOPTIONS, and set it \
+                 for the export (",
+                Hint::setting("NAME", "VALUE"),
+                ")"
+            ]);
         }
-        "57014" if server.message.contains("statement timeout") => Some(
-            "statement_timeout is 0 in an export, unless it is set with --set: a pooler or an extension may have one of its own",
-        ),
-        "57014" => Some(
-            "nothing here asked for that: somebody has called pg_cancel_backend, or a tool or timeout on the server has; its log says when",
-        ),
-        "53300" => Some("close other connections, or raise max_connections or the role's limit"),
-        "25006" => Some("an export runs in a read-only transaction"),
-        "22021" | "22P05" => Some(
-            "the database holds text that is not valid in UTF-8; choose --encoding-policy replace|latin1|binary where the database's encoding is SQL_ASCII, or read such columns as bytea",
-        ),
-        "54000" => Some("a row of more than 1 GiB cannot be sent; leave out its largest columns"),
-        "40001" => Some("on a standby, raise max_standby_streaming_delay or set hot_standby_feedback"),
-        _ => None,
-    }
+        "08P01" if server.message.starts_with("query_wait_timeout") => {
+            return Some(message![
+                "the pooler had no server connection to give; raise its pool_size, or use fewer readers (",
+                READERS,
+                ")"
+            ]);
+        }
+        "08P01" if server.message.starts_with("query timeout") => {
+            "the pooler's query_timeout ended it; raise that for exports, or connect past the pooler"
+        }
+        "57014" if server.message.contains("statement timeout") => {
+            return Some(message![
+                "statement_timeout is 0 in an export, unless it is set (",
+                Hint::setting("statement_timeout", "…"),
+                "): a pooler or an extension may have one of its own"
+            ]);
+        }
+        "57014" => {
+            "nothing here asked for that: somebody has called pg_cancel_backend, or a tool or timeout on the server has; its \
+             log says when"
+        }
+        "53300" => "close other connections, or raise max_connections or the role's limit",
+        "25006" => "an export runs in a read-only transaction",
+        "22021" | "22P05" => {
+            return Some(message![
+                "the database holds text that is not valid in UTF-8; choose ",
+                ENCODING.to("replace|latin1|binary"),
+                " where the database's encoding is SQL_ASCII, or read such columns as bytea"
+            ]);
+        }
+        "54000" => "a row of more than 1 GiB cannot be sent; leave out its largest columns",
+        "40001" => "on a standby, raise max_standby_streaming_delay or set hot_standby_feedback",
+        _ => return None,
+    };
+    Some(text.into())
 }
 
 /// What to do about `insufficient_privilege`, by what the server names: `of_rows` is for tables, and where it speaks another
@@ -321,13 +432,13 @@ impl From<CatalogError> for Error {
                 let text = format!("a name, a comment or a label in the catalog is not UTF-8: {error}");
                 let mut converted = Self::new(ErrorKind::Server, text);
                 converted.0.sqlstate = error.sqlstate().map(str::to_owned);
-                converted.advice("rename it, or drop the comment")
+                converted.caused_by(error).advice("rename it, or drop the comment")
             }
             CatalogError::Protocol(error) => error.into(),
             CatalogError::SchemaRefused { schema, error } => Self::without_advice(error)
                 .advice(format_args!("grant USAGE on schema {schema:?} to this role")),
-            CatalogError::Unexpected(_) => Self::new(ErrorKind::Protocol, error.to_string()),
-            _ => Self::new(ErrorKind::Options, error.to_string()),
+            CatalogError::Unexpected(_) => Self::new(ErrorKind::Protocol, error.to_string()).caused_by(error),
+            _ => Self::new(ErrorKind::Options, error.to_string()).caused_by(error),
         }
     }
 }
@@ -349,9 +460,9 @@ impl From<SinkError> for Error {
             SinkErrorKind::Unsupported => ErrorKind::Options,
             _ => ErrorKind::Sink,
         };
-        let mut converted = Self::new(kind, error.to_string());
+        let mut converted = Self::new(kind, error.message());
         converted.0.is_broken_pipe = error.kind() == SinkErrorKind::BrokenPipe;
-        converted
+        converted.caused_by(error)
     }
 }
 
@@ -361,9 +472,12 @@ impl From<ArrowError> for Error {
         match error {
             ArrowError::ExternalError(error) => match error.downcast::<Self>() {
                 Ok(error) => *error,
-                Err(error) => Self::new(ErrorKind::Protocol, error.to_string()),
+                Err(error) => {
+                    let text = error.to_string();
+                    Self::new(ErrorKind::Protocol, text).caused_by(ArrowError::ExternalError(error))
+                }
             },
-            error => Self::new(ErrorKind::Protocol, error.to_string()),
+            error => Self::new(ErrorKind::Protocol, error.to_string()).caused_by(error),
         }
     }
 }
@@ -385,6 +499,25 @@ mod tests {
         assert_eq!(all.sqlstate(), Some("42501"));
         assert_eq!(all.to_string().lines().count(), 52);
         assert!(all.to_string().ends_with("\n  49\n  and 10 more"), "{all}");
+    }
+
+    /// Programs had to look for words in the text.
+    #[test]
+    fn what_helps_where_and_why_is_there_for_programs() {
+        let cause = SinkError::io("write", None, std::io::Error::from(std::io::ErrorKind::StorageFull));
+        let error = Error::from(cause).context("public.t").advice(message!["use fewer (", READERS, ")"]);
+        let place = Place::default().with_table("public", "t").with_row(3);
+        let error = error.at(place.clone()).again();
+        assert!(error.to_string().ends_with("choose another place; use fewer (option readers)"), "{error}");
+        assert!(error.told(&|_| "FEWER".to_owned()).ends_with("; use fewer (FEWER)"));
+        assert_eq!((error.place(), error.kind()), (&place, ErrorKind::Sink));
+        assert_eq!(error.hints().map(Hint::option).collect::<Vec<_>>(), [READERS]);
+        let sink = std::error::Error::source(&error).unwrap();
+        assert!(sink.is::<SinkError>() && sink.source().unwrap().is::<std::io::Error>());
+        let several = Error::all([error.again(), error]).unwrap();
+        assert_eq!(several.hints().count(), 2);
+        let arrow = Error::from(ArrowError::ComputeError("no".to_owned()));
+        assert!(std::error::Error::source(&arrow).unwrap().is::<ArrowError>());
     }
 
     /// An error of the server with this code.

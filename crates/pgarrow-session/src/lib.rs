@@ -27,7 +27,7 @@ mod usage;
 
 pub use backoff::Backoff;
 pub use cancel::{AttachedSession, Cancel};
-pub use error::{Error, ErrorKind, Result, is_of_text, permission_advice};
+pub use error::{Error, ErrorKind, Place, Result, is_of_text, permission_advice};
 pub use holders::{Holders, Impatient};
 pub use idle::{IdleSession, Looked, OldSession};
 pub use pool::{Pool, PoolOptions};

@@ -9,7 +9,8 @@ use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, write_message};
 use arrow_ipc::{Block, FooterBuilder, MetadataVersion};
 use arrow_schema::SchemaRef;
 use flatbuffers::FlatBufferBuilder;
-use pgarrow_sink::{FileEnd, FileFormat, FileWriter, Output, SinkError, SinkErrorKind};
+use pgarrow_sink::option::ENUMS;
+use pgarrow_sink::{FileEnd, FileFormat, FileWriter, Output, SinkError, SinkErrorKind, message};
 
 use crate::encode::{Encoded, Message};
 use crate::format::{Format, has_dictionary};
@@ -122,12 +123,15 @@ impl File {
     fn replaced_dictionary(&self) -> SinkError {
         let fields = self.schema.fields().iter().filter(|field| has_dictionary(field.data_type()));
         let enums: Vec<_> = fields.map(|field| format!("{:?}", field.name())).collect();
-        let text = format!(
-            "a label was added to the enum of a column ({}) while the export ran, and an arrow ipc file \
-             cannot take it; use the stream format or Parquet, read enums as text (--enum text), or run the \
-             export again",
-            enums.join(", ")
-        );
+        let text = message![
+            format!(
+                "a label was added to the enum of a column ({}) while the export ran, and an arrow ipc file \
+                 cannot take it; use the stream format or Parquet, read enums as text (",
+                enums.join(", ")
+            ),
+            ENUMS.to("text"),
+            "), or run the export again"
+        ];
         let error = SinkError::new(SinkErrorKind::Encode, text);
         match self.output.path() {
             Some(path) => error.with_path(path),

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
-use pgarrow_sink::{SinkError, SinkErrorKind};
+use pgarrow_sink::option::INTERVAL;
+use pgarrow_sink::{Hint, Message, SinkError, SinkErrorKind, message};
 
 use crate::geo::{self, Geo};
 
@@ -33,8 +34,8 @@ pub(crate) fn adapt(schema: &SchemaRef) -> Result<Adapted, SinkError> {
         return Err(SinkError::new(SinkErrorKind::Unsupported, text));
     }
     for field in schema.fields() {
-        if let Some(why) = unsupported(field.data_type()) {
-            let text = format!("column {:?} cannot be written to parquet: {why}", field.name());
+        if let Some(why) = unsupported(field.name(), field.data_type()) {
+            let text = why.behind(format!("column {:?} cannot be written to parquet: ", field.name()));
             return Err(SinkError::new(SinkErrorKind::Unsupported, text));
         }
     }
@@ -114,21 +115,27 @@ fn plain_type(data_type: &DataType) -> DataType {
     }
 }
 
-/// Why a type cannot be written, if it cannot.
-fn unsupported(data_type: &DataType) -> Option<&'static str> {
+/// Why a type cannot be written, if it cannot: that of a column, or one in it.
+fn unsupported(column: &str, data_type: &DataType) -> Option<Message> {
     match data_type {
-        DataType::Interval(_) => Some(
-            "its interval type keeps milliseconds only; choose the struct or the text form (--interval struct, --interval text)",
-        ),
-        DataType::Struct(fields) if fields.is_empty() => {
-            Some("it has no type without fields; read the column as text (--column NAME:text)")
-        }
-        DataType::Struct(fields) => fields.iter().find_map(|field| unsupported(field.data_type())),
+        DataType::Interval(_) => Some(message![
+            "its interval type keeps milliseconds only; choose the struct or the text form (",
+            INTERVAL.to("struct"),
+            ", ",
+            INTERVAL.to("text"),
+            ")"
+        ]),
+        DataType::Struct(fields) if fields.is_empty() => Some(message![
+            "it has no type without fields; read the column as text (",
+            Hint::column(column, "text"),
+            ")"
+        ]),
+        DataType::Struct(fields) => fields.iter().find_map(|field| unsupported(column, field.data_type())),
         DataType::List(field)
         | DataType::LargeList(field)
         | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _) => unsupported(field.data_type()),
-        DataType::Dictionary(_, values) => unsupported(values),
+        | DataType::Map(field, _) => unsupported(column, field.data_type()),
+        DataType::Dictionary(_, values) => unsupported(column, values),
         _ => None,
     }
 }

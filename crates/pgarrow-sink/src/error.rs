@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use pgarrow_types::Message;
+
 /// What stopped a sink. One pointer wide.
 ///
 /// The text is complete: fact, place, next step. [`source`](Error::source) gives the cause to programs; its
@@ -14,7 +16,7 @@ pub struct SinkError(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     kind: SinkErrorKind,
-    text: String,
+    text: Message,
     path: Option<PathBuf>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -46,7 +48,7 @@ pub enum SinkErrorKind {
 
 impl SinkError {
     /// Makes an error from its kind and its text.
-    pub fn new(kind: SinkErrorKind, text: impl Into<String>) -> Self {
+    pub fn new(kind: SinkErrorKind, text: impl Into<Message>) -> Self {
         Self(Box::new(Inner { kind, text: text.into(), path: None, source: None }))
     }
 
@@ -67,7 +69,7 @@ impl SinkError {
         };
         Self(Box::new(Inner {
             kind,
-            text: format!("cannot {doing} {place}: {source}{next}"),
+            text: format!("cannot {doing} {place}: {source}{next}").into(),
             path: path.map(Path::to_owned),
             source: Some(Box::new(source)),
         }))
@@ -89,7 +91,7 @@ impl SinkError {
             }
             None => Self(Box::new(Inner {
                 kind: SinkErrorKind::Encode,
-                text: format!("cannot {doing}: {source}"),
+                text: format!("cannot {doing}: {source}").into(),
                 path: path.map(Path::to_owned),
                 source: Some(source),
             })),
@@ -99,7 +101,7 @@ impl SinkError {
     /// Makes an error from what a sink's own destination reported, such as a server. Its text is this one's.
     pub fn of(kind: SinkErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let source = source.into();
-        Self(Box::new(Inner { kind, text: source.to_string(), path: None, source: Some(source) }))
+        Self(Box::new(Inner { kind, text: source.to_string().into(), path: None, source: Some(source) }))
     }
 
     /// Adds the output this is about.
@@ -114,6 +116,11 @@ impl SinkError {
         self.0.kind
     }
 
+    /// The text, for whoever has other names for options.
+    pub fn message(&self) -> &Message {
+        &self.0.text
+    }
+
     /// The output this is about; none for stdout and for errors that concern no file.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
@@ -122,7 +129,7 @@ impl SinkError {
 
 impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.text)
+        write!(f, "{}", self.0.text)
     }
 }
 
@@ -130,7 +137,7 @@ impl fmt::Debug for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SinkError")
             .field("kind", &self.0.kind)
-            .field("text", &self.0.text)
+            .field("text", &self.0.text.to_string())
             .field("path", &self.0.path)
             .field("source", &self.0.source)
             .finish()

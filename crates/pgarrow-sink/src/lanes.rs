@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use pgarrow_types::Message;
+
 use crate::error::{SinkError, SinkErrorKind};
 use crate::output::{Output, Published};
 use crate::outputs::{Kind, Outputs, Series};
@@ -208,6 +210,7 @@ impl<F: FileFormat> Lanes<F> {
         let files: Vec<_> = files.into_iter().map(|(_, file)| file).collect();
         let (rows, bytes) =
             files.iter().fold((0, 0), |(rows, bytes), file| (rows + file.rows, bytes + file.bytes));
+        let warnings = warnings.into_iter().map(Message::from).collect();
         Ok(Written { rows, bytes, files, warnings })
     }
 

@@ -42,5 +42,7 @@ pub use lanes::{FileEnd, FileFormat, FileWriter, Lanes};
 pub use manifest::new_run_id;
 pub use output::{Output, Published};
 pub use outputs::{FolderOptions, Outputs};
+/// What texts for people are made of.
+pub use pgarrow_types::{Hint, Message, message, option};
 pub use sink::{Part, Sink, SinkTimes, Stop, Written, WrittenFile, check_batch};
 pub use tally::PartTally;

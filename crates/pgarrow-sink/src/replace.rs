@@ -7,6 +7,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use pgarrow_types::message;
+use pgarrow_types::option::OVERWRITE;
 use tempfile::TempDir;
 
 use crate::error::{SinkError, SinkErrorKind};
@@ -221,8 +223,8 @@ fn exchange_names(_: &Path, _: &Path) -> io::Result<()> {
 }
 
 fn exists(given: &Path) -> SinkError {
-    let text =
-        format!("output folder {given:?} exists; choose another name or allow overwriting (--overwrite)");
+    let text = format!("output folder {given:?} exists; choose another name or allow overwriting (");
+    let text = message![text, OVERWRITE, ")"];
     SinkError::new(SinkErrorKind::Exists, text).with_path(given)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
+use pgarrow_types::Message;
 
 use crate::error::{SinkError, SinkErrorKind};
 
@@ -166,7 +167,7 @@ pub struct Written {
     /// The files, in the order of their names.
     pub files: Vec<WrittenFile>,
     /// What should be known although the output is complete, such as a folder that cannot be synced.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Message>,
 }
 
 /// One file of a committed output.

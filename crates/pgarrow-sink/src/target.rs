@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{self, Path, PathBuf};
 
+use pgarrow_types::message;
+use pgarrow_types::option::OVERWRITE;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::error::{SinkError, SinkErrorKind};
@@ -138,7 +140,8 @@ fn points_into_the_system(link: &Path) -> bool {
 }
 
 fn exists(given: &Path) -> SinkError {
-    let text = format!("output {given:?} exists; choose another name or allow overwriting (--overwrite)");
+    let text = format!("output {given:?} exists; choose another name or allow overwriting (");
+    let text = message![text, OVERWRITE, ")"];
     SinkError::new(SinkErrorKind::Exists, text).with_path(given)
 }
 

@@ -3,6 +3,13 @@
 
 use std::sync::Arc;
 
+use crate::hint::Hint;
+use crate::hint::option::{
+    ARRAYS, ENCODING, ENUMS, GEOMETRY, INFINITY, INTERVAL, LOST_DIGITS, NAN, NUMERIC, OUT_OF_RANGE,
+    TIMESTAMP_UNIT, TRIM, UNKNOWN_TYPES,
+};
+use crate::message;
+use crate::message::Message;
 use arrow_schema::{DataType, Field, FieldRef};
 
 use crate::choices::{
@@ -22,9 +29,9 @@ pub struct Note {
     pub kind: NoteKind,
     /// In words: the end of a sentence about the column, without its full stop.
     pub what: String,
-    /// The option of the command that decides it, as in `--nan null`; a column alone takes the same without its hyphens,
-    /// as in `--column NAME:nan=null`. None where there is nothing to decide.
-    pub option: Option<String>,
+    /// What decides it, of which one does: options of the run, which a column alone takes, too, or a choice for the column.
+    /// Without values, it was chosen, and could have been another. None where there is nothing to decide.
+    pub option: Option<Message>,
 }
 
 /// What a [`Note`] comes to.
@@ -45,14 +52,16 @@ pub enum NoteKind {
 pub fn notes(column: &PgColumn) -> Vec<Note> {
     let declared = NumericType::from_type_modifier(column.type_modifier);
     let is_numeric = matches!(column.pg_type, PgType::Numeric(_));
-    let mut notes = Notes { options: &column.options, declared, is_numeric, notes: Vec::new() };
+    let name = &column.name;
+    let mut notes = Notes { name, options: &column.options, declared, is_numeric, notes: Vec::new() };
     // The names of reg* types are known to the server only.
     if column.pg_type == PgType::Oid && column.type_name.starts_with("reg") {
-        notes.tell("is a number; the server prints it as a name", Some("--column NAME:text"));
+        let text = notes.as_text();
+        notes.tell("is a number; the server prints it as a name", text);
     }
     notes.of(&column.pg_type);
     if !column.nullable && column.pg_type.may_become_null(&column.options) {
-        notes.tell("becomes nullable, since a policy may write NULL", None);
+        notes.tell("becomes nullable, since a policy may write NULL", Message::default());
     }
     let mut notes = notes.notes;
     notes.sort_by_key(|note| note.kind);
@@ -80,6 +89,8 @@ fn without_metadata(data_type: &DataType) -> DataType {
 }
 
 struct Notes<'a> {
+    /// The column's.
+    name: &'a str,
     options: &'a TypeOptions,
     /// What the column declares, if it is a numeric or an array of it.
     declared: NumericType,
@@ -89,23 +100,29 @@ struct Notes<'a> {
 }
 
 impl Notes<'_> {
-    fn add(&mut self, kind: NoteKind, what: impl Into<String>, option: Option<&str>) {
-        let note = Note { kind, what: what.into(), option: option.map(str::to_owned) };
+    fn add(&mut self, kind: NoteKind, what: impl Into<String>, option: impl Into<Message>) {
+        let option = Some(option.into()).filter(|option| !option.is_empty());
+        let note = Note { kind, what: what.into(), option };
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
     }
 
-    fn stop(&mut self, what: impl Into<String>, option: &str) {
-        self.add(NoteKind::Stops, what, Some(option));
+    fn stop(&mut self, what: impl Into<String>, option: impl Into<Message>) {
+        self.add(NoteKind::Stops, what, option);
     }
 
-    fn change(&mut self, what: impl Into<String>, option: &str) {
-        self.add(NoteKind::Changes, what, Some(option));
+    fn change(&mut self, what: impl Into<String>, option: impl Into<Message>) {
+        self.add(NoteKind::Changes, what, option);
     }
 
-    fn tell(&mut self, what: impl Into<String>, option: Option<&str>) {
+    /// An empty option where there is nothing to decide.
+    fn tell(&mut self, what: impl Into<String>, option: impl Into<Message>) {
         self.add(NoteKind::Tells, what, option);
+    }
+
+    fn as_text(&self) -> Hint {
+        Hint::column(self.name, "text")
     }
 
     fn of(&mut self, pg_type: &PgType) {
@@ -113,15 +130,15 @@ impl Notes<'_> {
             PgType::Numeric(numeric) => self.of_numeric(*numeric),
             PgType::Json if self.options.encoding != EncodingPolicy::Binary => self.tell(
                 r"keeps escapes that are no text, such as \ud800 alone, for which DuckDB refuses a Parquet column of JSON",
-                Some("--column NAME:text"),
+                self.as_text(),
             ),
-            PgType::Bpchar if self.options.trim => self.change("loses the blanks that pad it", "--trim"),
-            PgType::Bpchar => self.tell("keeps the blanks that pad it", Some("--trim")),
+            PgType::Bpchar if self.options.trim => self.change("loses the blanks that pad it", TRIM),
+            PgType::Bpchar => self.tell("keeps the blanks that pad it", TRIM),
             PgType::Date => self.of_infinity(),
             PgType::Time => self.of_end_of_day(),
             PgType::Timetz => {
                 self.of_end_of_day();
-                self.tell("is a struct of the time and its offset from UTC", Some("--column NAME:text"));
+                self.tell("is a struct of the time and its offset from UTC", self.as_text());
             }
             PgType::Timestamp | PgType::Timestamptz => self.of_timestamp(),
             PgType::Interval { has_infinities } => self.of_interval(*has_infinities),
@@ -138,12 +155,12 @@ impl Notes<'_> {
                 {
                     self.change(
                         "an infinite bound can no longer be told from a missing one",
-                        "--infinity saturate",
+                        INFINITY.to("saturate"),
                     );
                 }
             }
             PgType::ServerText { warn: true } => {
-                self.tell("is not decoded: it is the server's text", Some("--unknown-types error"));
+                self.tell("is not decoded: it is the server's text", UNKNOWN_TYPES.to("error"));
             }
             PgType::Bool
             | PgType::Int2
@@ -188,36 +205,37 @@ impl Notes<'_> {
     fn of_infinity(&mut self) {
         match self.options.infinity {
             InfinityPolicy::Error => {
-                self.stop("infinity and -infinity stop the export", "--infinity null|saturate");
+                self.stop("infinity and -infinity stop the export", INFINITY.to("null|saturate"));
             }
-            InfinityPolicy::Null => self.change("infinity and -infinity become NULL", "--infinity"),
+            InfinityPolicy::Null => self.change("infinity and -infinity become NULL", INFINITY),
             InfinityPolicy::Saturate => {
-                self.change("infinity and -infinity become the largest and the smallest value", "--infinity");
+                self.change("infinity and -infinity become the largest and the smallest value", INFINITY);
             }
         }
     }
 
-    /// `which` values are out of range, and another option that helps.
-    fn of_range(&mut self, which: &str, other: &str) {
+    /// `which` values are out of range, and another option that helps, if there is one.
+    fn of_range(&mut self, which: &str, other: Option<Hint>) {
         match self.options.out_of_range {
             OutOfRangePolicy::Error => {
-                let or = if other.is_empty() { String::new() } else { format!(" or {other}") };
-                self.stop(format!("{which} stop the export"), &format!("--out-of-range null|saturate{or}"));
+                let ways = [Some(OUT_OF_RANGE.to("null|saturate")), other].into_iter().flatten();
+                self.stop(format!("{which} stop the export"), Message::join(ways.map(Message::from), " or "));
             }
-            OutOfRangePolicy::Null => self.change(format!("{which} become NULL"), "--out-of-range"),
+            OutOfRangePolicy::Null => self.change(format!("{which} become NULL"), OUT_OF_RANGE),
             OutOfRangePolicy::Saturate => {
-                self.change(format!("{which} become the largest or the smallest value"), "--out-of-range");
+                self.change(format!("{which} become the largest or the smallest value"), OUT_OF_RANGE);
             }
         }
     }
 
     /// `which` values have digits that are not kept, and another option that helps.
-    fn of_lost_digits(&mut self, which: &str, other: &str) {
+    fn of_lost_digits(&mut self, which: &str, other: Hint) {
         match self.options.lost_digits {
             LostDigitsPolicy::Error => {
-                self.stop(format!("{which} stop the export"), &format!("--lost-digits round or {other}"));
+                let ways = message![LOST_DIGITS.to("round"), " or ", other];
+                self.stop(format!("{which} stop the export"), ways);
             }
-            LostDigitsPolicy::Round => self.change(format!("{which} are rounded"), "--lost-digits"),
+            LostDigitsPolicy::Round => self.change(format!("{which} are rounded"), LOST_DIGITS),
         }
     }
 
@@ -226,8 +244,8 @@ impl Notes<'_> {
         match form {
             DecimalForm::Decimal128 { .. } | DecimalForm::Decimal256 { .. } => {}
             DecimalForm::Float64 => {
-                self.change("is rounded to the nearest double", "--numeric exact|text");
-                self.of_range("values that no double is near to", "");
+                self.change("is rounded to the nearest double", NUMERIC.to("exact|text"));
+                self.of_range("values that no double is near to", None);
                 return;
             }
             DecimalForm::Text if self.options.numeric == NumericForm::Text => return,
@@ -243,23 +261,25 @@ impl Notes<'_> {
                 };
                 // A scan is one of columns, and one that has been made has told all that it can.
                 let option = match self.is_numeric && !is_scanned {
-                    true => "--numeric decimal(P,S)|float64|scan",
-                    false => "--numeric decimal(P,S)|float64",
+                    true => "decimal(P,S)|float64|scan",
+                    false => "decimal(P,S)|float64",
                 };
-                self.tell(why, Some(option));
+                self.tell(why, NUMERIC.to(option));
                 return;
             }
         }
         match self.options.nan {
-            NanPolicy::Error => self.stop("NaN stops the export", "--nan null or --numeric text"),
-            NanPolicy::Null => self.change("NaN becomes NULL", "--nan"),
+            NanPolicy::Error => {
+                self.stop("NaN stops the export", message![NAN.to("null"), " or ", NUMERIC.to("text")]);
+            }
+            NanPolicy::Null => self.change("NaN becomes NULL", NAN),
         }
         if let DecimalForm::Decimal256 { .. } = form {
-            self.tell("has more than 38 digits, which many readers do not have", Some("--numeric text"));
+            self.tell("has more than 38 digits, which many readers do not have", NUMERIC.to("text"));
         }
         if !self.holds_all(numeric) {
-            self.of_range("values with more digits before the point", "--numeric text");
-            self.of_lost_digits("values with more digits behind the point", "--numeric text");
+            self.of_range("values with more digits before the point", Some(NUMERIC.to("text")));
+            self.of_lost_digits("values with more digits behind the point", NUMERIC.to("text"));
         }
     }
 
@@ -286,7 +306,7 @@ impl Notes<'_> {
     fn of_end_of_day(&mut self) {
         self.tell(
             "24:00:00 stays what it is, 86400000000 microseconds, which strict readers refuse",
-            Some("--column NAME:text"),
+            self.as_text(),
         );
     }
 
@@ -294,13 +314,13 @@ impl Notes<'_> {
         self.of_infinity();
         match self.options.timestamp_unit {
             TimestampUnit::Microsecond => {
-                self.of_range("times after 294247-01-10 04:00:54.775807", "--timestamp-unit ms");
+                self.of_range("times after 294247-01-10 04:00:54.775807", Some(TIMESTAMP_UNIT.to("ms")));
             }
             TimestampUnit::Millisecond => {
-                self.of_lost_digits("times with a fraction of a millisecond", "--timestamp-unit us");
+                self.of_lost_digits("times with a fraction of a millisecond", TIMESTAMP_UNIT.to("us"));
             }
             TimestampUnit::Nanosecond => {
-                self.of_range("times outside of 1677-09-21 to 2262-04-11", "--timestamp-unit us");
+                self.of_range("times outside of 1677-09-21 to 2262-04-11", Some(TIMESTAMP_UNIT.to("us")));
             }
         }
     }
@@ -311,8 +331,9 @@ impl Notes<'_> {
         }
         match self.options.interval {
             IntervalForm::MonthDayNano => {
-                self.of_range("hours, minutes and seconds beyond 292 years", "--interval struct|text");
-                self.tell("is a struct in Parquet, which has no such type", Some("--interval struct|text"));
+                let other = INTERVAL.to("struct|text");
+                self.of_range("hours, minutes and seconds beyond 292 years", Some(other.clone()));
+                self.tell("is a struct in Parquet, which has no such type", other);
             }
             IntervalForm::Struct | IntervalForm::Text => {}
         }
@@ -322,7 +343,7 @@ impl Notes<'_> {
         if self.options.enums == EnumForm::Dictionary {
             self.tell(
                 format!("has {n_labels} labels; one that is added while an Arrow IPC file is written stops the export"),
-                Some("--enum text"),
+                ENUMS.to("text"),
             );
         }
     }
@@ -333,11 +354,11 @@ impl Notes<'_> {
                 0 => "geometries with an SRID stop the export, since the column declares none".to_owned(),
                 srid => format!("geometries of another SRID than {srid} stop the export"),
             };
-            self.stop(which, "--geometry ewkb");
+            self.stop(which, GEOMETRY.to("ewkb"));
             if geometry.srid != 0 && geometry.crs.is_none() {
                 let text =
                     format!("SRID {} has no name in spatial_ref_sys, so the field has none", geometry.srid);
-                self.tell(text, None);
+                self.tell(text, Message::default());
             }
         }
     }
@@ -346,8 +367,8 @@ impl Notes<'_> {
         match array.form(self.options) {
             _ if array.is_vector => {}
             ArrayForm::List => {
-                self.stop("arrays of more than one dimension stop the export", "--arrays nested|shaped");
-                self.change("lower bounds other than 1 are forgotten", "--arrays shaped");
+                self.stop("arrays of more than one dimension stop the export", ARRAYS.to("nested|shaped"));
+                self.change("lower bounds other than 1 are forgotten", ARRAYS.to("shaped"));
             }
             ArrayForm::Nested => {
                 let depth = array.depth();
@@ -355,9 +376,9 @@ impl Notes<'_> {
                     if depth == 1 { "one dimension".to_owned() } else { format!("{depth} dimensions") };
                 self.stop(
                     format!("arrays of another depth than {dimensions} stop the export"),
-                    "--arrays shaped or --column NAME:TYPE[][]",
+                    message![ARRAYS.to("shaped"), " or ", Hint::column(self.name, "TYPE[][]")],
                 );
-                self.change("lower bounds other than 1 are forgotten", "--arrays shaped");
+                self.change("lower bounds other than 1 are forgotten", ARRAYS.to("shaped"));
             }
             ArrayForm::Shaped => {}
         }
@@ -368,15 +389,11 @@ impl Notes<'_> {
     fn of_encoding(&mut self) {
         match self.options.encoding {
             EncodingPolicy::Error => {}
-            EncodingPolicy::Replace => {
-                self.change("bytes that are not UTF-8 become U+FFFD", "--encoding-policy")
-            }
+            EncodingPolicy::Replace => self.change("bytes that are not UTF-8 become U+FFFD", ENCODING),
             EncodingPolicy::Latin1 => {
-                self.change("text that is not UTF-8 is read as Latin-1", "--encoding-policy");
+                self.change("text that is not UTF-8 is read as Latin-1", ENCODING);
             }
-            EncodingPolicy::Binary => {
-                self.tell("is binary, in whatever encoding it has", Some("--encoding-policy"))
-            }
+            EncodingPolicy::Binary => self.tell("is binary, in whatever encoding it has", ENCODING),
         }
     }
 }

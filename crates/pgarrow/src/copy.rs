@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pgarrow_export::{Error, ErrorKind, Extract, Report, Result};
+use pgarrow_export::{Error, ErrorKind, Extract, Message, Report, Result};
 use pgarrow_load::{Load, LoadReport};
 
 /// What a copy came to, on both sides.
@@ -14,7 +14,7 @@ pub struct Copied {
     /// The rows that were loaded.
     pub load: LoadReport,
     /// What people should know about the plans of both: columns whose values may change, rights that are not there.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Message>,
 }
 
 /// Copies a table, or what a query gives, into a table, also of another server; waits.

@@ -31,7 +31,7 @@ fn one(subject: &Subject, readers: &str) -> String {
         None => format!("{name}\n"),
     };
     let slices = units::counted(subject.slices as u64, "slice");
-    text.push_str(&format!("  {slices}{readers}; {}\n\n", escape_control(&subject.slicing)));
+    text.push_str(&format!("  {slices}{readers}; {}\n\n", escape_control(&subject.slicing.to_string())));
 
     let header = ["column", "PostgreSQL", "Arrow", "Parquet", ""].map(str::to_owned);
     let columns = subject.columns.iter().map(|column| {
@@ -64,7 +64,7 @@ fn one(subject: &Subject, readers: &str) -> String {
         subject
             .warnings
             .iter()
-            .for_each(|warning| text.push_str(&format!("  {}\n", escape_control(warning))));
+            .for_each(|warning| text.push_str(&format!("  {}\n", escape_control(&warning.to_string()))));
     }
     text
 }

@@ -11,7 +11,7 @@ const NOTES_NAMED: usize = 4;
 /// One table or query: how it is cut and why, its columns, its slices.
 pub(crate) fn one(report: &PlanReport, n_readers: usize, lists: Lists) -> String {
     let readers = units::counted(n_readers as u64, "connection");
-    let (subject, slicing) = (escape_control(&report.subject), escape_control(&report.slicing));
+    let (subject, slicing) = (escape_control(&report.subject), escape_control(&report.slicing.to_string()));
     let mut text = format!("{subject}, read by {readers}\n  {slicing}\n");
     text.push_str(&by_pages(report));
     text.push_str("\ncolumns\n");

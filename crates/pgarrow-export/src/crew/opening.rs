@@ -4,7 +4,8 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use pgarrow_protocol::{Config, Session};
-use pgarrow_session::{Backoff, Cancel, ErrorKind, Result};
+use pgarrow_session::{Backoff, Cancel, Error, ErrorKind, Result};
+use pgarrow_types::Message;
 
 use super::watch::{Ask, have_looked_at};
 use super::{Crew, lock};
@@ -24,7 +25,11 @@ pub(super) struct Opening {
 }
 
 /// A reader that could not begin, though the others can go on.
-pub(super) struct Retired(pub(super) String);
+pub(super) struct Retired(pub(super) Message);
+
+fn fewer(error: &Error) -> Retired {
+    Retired(error.message().clone().behind("fewer connections than asked for: "))
+}
 
 const INCONSISTENT: &str =
     "the readers have snapshots of their own: rows may be of different moments, missing or twice";
@@ -79,15 +84,15 @@ impl Crew<'_> {
             // No connection to be had: the pooler's own limit, or ours.
             _ if is_pooled && error.is_timeout() => {
                 let error = opening.facts.pooled.explain(error);
-                Ok(Err(Retired(format!("fewer connections than asked for: {error}"))))
+                Ok(Err(fewer(&error)))
             }
             Some("08P01") if is_pooled && error.to_string().contains("query_wait_timeout") => {
-                Ok(Err(Retired(format!("fewer connections than asked for: {error}"))))
+                Ok(Err(fewer(&error)))
             }
-            Some("53300") => Ok(Err(Retired(format!("fewer connections than asked for: {error}")))),
+            Some("53300") => Ok(Err(fewer(&error))),
             Some("55P03") => Ok(Err(Retired(
                 "somebody waits to lock a table exclusively, so that no further reader can; its slices were left to others"
-                    .to_owned(),
+                    .into(),
             ))),
             // Such as a snapshot that is not there any more. What else may be wrong, without its keeper the run has failed.
             _ if error.kind() == ErrorKind::Server && !error.is_transient() => {

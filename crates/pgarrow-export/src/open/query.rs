@@ -4,7 +4,8 @@ use pgarrow_catalog::{
     CatalogError, Relation, ServerTraits, explained_relations, format_types, query_columns,
 };
 use pgarrow_session::{Error, ErrorKind, Result, literal, without_read_timeout};
-use pgarrow_types::PgColumn;
+use pgarrow_types::option::{ONLY, READ_MODE, SPLIT_ON};
+use pgarrow_types::{PgColumn, message};
 
 use super::fixed::{Fixed, Parts};
 use super::{ONE_LIMIT, Opened, Opening, PLANNINGS_MAX, plan, refused};
@@ -21,21 +22,21 @@ use crate::scan::scan;
 use crate::source::extract::Request;
 use crate::statement::Statement;
 
-/// Why a query is one slice.
-const ONE_QUERY: &str = "it is a query; name a column of it to split on (--split-on)";
-
 impl Request {
     pub(super) fn open_query(&self, mut opening: Opening<'_>, sql: &str) -> Result<Engine> {
         if self.columns.is_some() || self.filter.is_some() {
             return Err(refused("columns and filter are for tables; put them into the query"));
         }
         if opening.options.read_mode == ReadMode::Pages {
-            return Err(refused(
-                "pages are those of tables; leave --read-mode out, since a query's rows come by COPY",
-            ));
+            return Err(refused("pages are those of tables").advice(message![
+                "leave ",
+                READ_MODE,
+                " out, since a query's rows come by COPY"
+            ]));
         }
         if self.only {
-            return Err(refused("--only is for tables; write ONLY in the query"));
+            let text = message![ONLY, " is for tables; write ONLY in the query"];
+            return Err(Error::new(ErrorKind::Options, text));
         }
         self.check_limit()?;
         let statement = Statement::parse(sql)?;
@@ -116,7 +117,10 @@ impl Request {
                 (parts.hold(slices, &opened.options, &mut chosen.warnings), parts)
             }
             None => {
-                let why = if self.limit.is_some() { ONE_LIMIT } else { ONE_QUERY };
+                let why = match self.limit {
+                    Some(_) => ONE_LIMIT.into(),
+                    None => message!["it is a query; name a column of it to split on (", SPLIT_ON, ")"],
+                };
                 (Slices::one(Vec::new(), why).refused(), Parts::default())
             }
         };

@@ -3,10 +3,11 @@
 use pgarrow_catalog::{CatalogError, Relation, ResolvedColumn, query_columns, table_columns};
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
-use pgarrow_types::PgColumn;
+use pgarrow_types::option::SLICE_BYTES;
+use pgarrow_types::{Hint, Message, PgColumn, message};
 
 use super::{Opening, check_filter, is_unchanged, plan, refused};
-use crate::choose::{all_exist, choose, typed};
+use crate::choose::{all_exist, choose};
 use crate::engine::Engine;
 use crate::facts::Facts;
 use crate::keeper::{EXCLUDE, Keeper};
@@ -106,11 +107,11 @@ impl Request {
             // Every slice would find something else.
             let text = format!(
                 "{subject}, column {:?}: a slice cannot be scanned for precision and scale, since the others may have \
-                 more digits; give the column a decimal (--column {}:decimal(P,S))",
-                column.name,
-                typed(&column.name)
+                 more digits",
+                column.name
             );
-            return Err(refused(&text));
+            let decimal = Hint::column(&column.name, "decimal(P,S)");
+            return Err(refused(&text).advice(message!["give the column a decimal (", decimal, ")"]));
         }
         let selection = slice.selection(&chosen.columns);
         if let (Some(relation), Some(filter)) = (slice.relation(), &filter) {
@@ -118,10 +119,12 @@ impl Request {
         }
         let slices = Slices {
             slices: vec![slice.planned()],
-            note: format!("slice {} of {}", slice.index.saturating_add(1), slice.of),
-            one_stream: Some(
-                "a slice is one stream; cut smaller ones where it is planned (--slice-bytes)".to_owned(),
-            ),
+            note: format!("slice {} of {}", slice.index.saturating_add(1), slice.of).into(),
+            one_stream: Some(message![
+                "a slice is one stream; cut smaller ones where it is planned (",
+                SLICE_BYTES,
+                ")"
+            ]),
             is_refused: true,
         };
         let relation = slice.relation();
@@ -132,10 +135,9 @@ impl Request {
             add_pages(&mut keeper.session, &pages, std::slice::from_mut(&mut plan))?;
         }
         if read_mode == ReadMode::Pages && plan.pages.names().is_empty() {
-            let why_not = plan.pages.why_not.join("; ");
-            plan.warnings.push(format!(
-                "the slice was planned to be read by pages of the heap, and is read by COPY: {why_not}"
-            ));
+            let why_not = Message::join(plan.pages.why_not.iter().cloned(), "; ");
+            let text = "the slice was planned to be read by pages of the heap, and is read by COPY: ";
+            plan.warnings.push(why_not.behind(text));
         }
         Ok(Opening::engine(keeper, vec![plan], proof, opened))
     }

@@ -76,7 +76,7 @@ pub(crate) fn key_slices(session: &mut Session, source: KeySource<'_>, slicing: 
     let ranges = ranges(&bounds, key.nullable, n_ranges, name, key_type);
     if ranges.len() <= 1 {
         let why = format!("column {name:?} has too few values to split on");
-        return Ok(Slices::one(relations, &why).refused().with_size(&size));
+        return Ok(Slices::one(relations, why).refused().with_size(&size));
     }
     let n_slices = ranges.len() as u64;
     let rows = bounds.rows.or(size.rows);

@@ -20,7 +20,8 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
-use pgarrow_types::{HeapLayout, PgColumn};
+use pgarrow_types::option::{INCONSISTENT, READ_MODE, READERS, SPLIT_ON};
+use pgarrow_types::{HeapLayout, Message, PgColumn, message};
 
 use crate::options::{ExportOptions, ReadMode};
 use crate::planner::PlannedSlice;
@@ -34,7 +35,7 @@ const SMALL_BYTES: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) enum PageWish {
     /// They are not wished for, or cannot be had for this reason.
-    No(Option<String>),
+    No(Option<Message>),
     /// Those of large heaps, where they cost less than COPY, if they can be had.
     Cheaper(Box<ServerTraits>),
     /// Those of every heap, if they can be had: a slice was planned so.
@@ -68,21 +69,21 @@ impl PageWish {
             ReadMode::Pages => true,
         };
         let option = [
-            (options.inconsistent, "--inconsistent", "readers have snapshots of their own"),
-            (options.split_on.is_some(), "--split-on", "rows are cut by a column, and not by pages"),
+            (options.inconsistent, INCONSISTENT, "readers have snapshots of their own"),
+            (options.split_on.is_some(), SPLIT_ON, "rows are cut by a column, and not by pages"),
         ];
         if has_limit {
             let why = "pages come whole, and a limit counts rows";
             return match is_asked_for {
                 true => Err(Error::new(ErrorKind::Options, format!("{why}; leave it out, or read by COPY"))),
-                false => Ok(Self::No(Some(why.to_owned()))),
+                false => Ok(Self::No(Some(why.into()))),
             };
         }
-        if let Some((_, flag, why)) = option.into_iter().find(|(is_set, ..)| *is_set) {
-            let why = format!("{why} ({flag})");
+        if let Some((_, option, why)) = option.into_iter().find(|(is_set, ..)| *is_set) {
+            let why = message![why, " (", option, ")"];
             if is_asked_for {
-                let text = format!("pages cannot be read: {why}; leave it out, or read by COPY");
-                return Err(Error::new(ErrorKind::Options, text));
+                let error = Error::new(ErrorKind::Options, why.behind("pages cannot be read: "));
+                return Err(error.advice("leave it out, or read by COPY"));
             }
             return Ok(Self::No(Some(why)));
         }
@@ -92,7 +93,7 @@ impl PageWish {
                 "the server is newer than PostgreSQL {}, the last that is known",
                 NEWEST_KNOWN / 10_000
             );
-            return Ok(Self::No(Some(text)));
+            return Ok(Self::No(Some(text.into())));
         }
         if !is_asked_for && traits.is_plain_postgres {
             return Ok(Self::Cheaper(Box::new(traits.clone())));
@@ -101,7 +102,7 @@ impl PageWish {
         match page_access(session, traits)? {
             Ok(access) => Ok(Self::All(access)),
             Err(why_not) if is_asked_for => Err(not_to_be_had(&why_not)),
-            Err(why_not) => Ok(Self::No(Some(why_not.join("; ")))),
+            Err(why_not) => Ok(Self::No(Some(why_not.join("; ").into()))),
         }
     }
 
@@ -113,10 +114,11 @@ impl PageWish {
 
 fn not_to_be_had(why_not: &[String]) -> Error {
     let text = format!("pages cannot be read here: {}", why_not.join("; "));
-    Error::new(ErrorKind::Options, text).advice(
-        "`pgarrow pages status` says what is missing, and `pgarrow pages install` is for an administrator; \
-         or leave --read-mode out",
-    )
+    Error::new(ErrorKind::Options, text).advice(message![
+        "`pgarrow pages status` says what is missing, and `pgarrow pages install` is for an administrator; or leave ",
+        READ_MODE,
+        " out"
+    ])
 }
 
 /// The heaps of a plan that are read by pages.
@@ -126,7 +128,7 @@ pub(crate) struct PlanPages {
     /// By `pg_class.oid`.
     heaps: BTreeMap<u32, PlannedHeap>,
     /// Why not, or why not all: sentences without their full stop. Empty where pages were not wished for.
-    pub(crate) why_not: Vec<String>,
+    pub(crate) why_not: Vec<Message>,
 }
 
 #[derive(Clone, Debug)]
@@ -189,7 +191,8 @@ impl PlanPages {
         let with_candidates = plans.iter_mut().zip(wanted).zip(candidates).filter(|(_, of)| !of.is_empty());
         match found {
             Err(why_not) => {
-                with_candidates.for_each(|((plan, _), _)| plan.why_not.extend(why_not.iter().cloned()));
+                with_candidates
+                    .for_each(|((plan, _), _)| plan.why_not.extend(why_not.iter().map(Message::from)));
             }
             Ok(Found { access, tables, large_pages }) => {
                 let tables = tables.into_iter().filter(|tables| !tables.is_empty());
@@ -210,11 +213,11 @@ impl PlanPages {
     }
 
     /// Adds a heap; unless its pages cannot be read, or `by_copy` says why they are not.
-    fn add(&mut self, relation: &Relation, table: HeapTable, by_copy: Option<&str>) {
+    fn add(&mut self, relation: &Relation, table: HeapTable, by_copy: Option<Message>) {
         let visible_share = table.visible_share();
         match (table.layout, by_copy) {
-            (Err(why_not), _) => self.why_not.push(format!("{relation}: {}", why_not.join("; "))),
-            (Ok(_), Some(why)) => self.why_not.push(format!("{relation}: {why}")),
+            (Err(why_not), _) => self.why_not.push(format!("{relation}: {}", why_not.join("; ")).into()),
+            (Ok(_), Some(why)) => self.why_not.push(why.behind(format!("{relation}: "))),
             (Ok(layout), None) => {
                 let heap = PlannedHeap { name: relation.to_string(), layout, visible_share };
                 self.heaps.insert(table.oid, heap);
@@ -302,11 +305,11 @@ impl<'a> WantedPages<'a> {
             (PageWish::No(why), _) => (Vec::new(), why.iter().cloned().collect()),
             (_, Some(_)) => {
                 let why = format!("{}: the server applies the filter, so rows come by COPY", self.subject);
-                (Vec::new(), vec![why])
+                (Vec::new(), vec![why.into()])
             }
             (wish, None) => {
                 let (candidates, why_not) = candidates(self.slices, !matches!(wish, PageWish::Cheaper(_)));
-                let why_not = why_not.into_iter().map(|why| format!("{}: {why}", self.subject));
+                let why_not = why_not.into_iter().map(|why| format!("{}: {why}", self.subject).into());
                 (candidates, why_not.collect())
             }
         };
@@ -321,19 +324,27 @@ impl<'a> WantedPages<'a> {
         access: &PageAccess,
         large_pages: u64,
         is_remote: bool,
-    ) -> Option<&'static str> {
+    ) -> Option<Message> {
         // Measured (benches/README.md): a range of pages displaces as much as a range of ctid does, and only a scan of the
         // whole nothing.
         if table.pages > large_pages && is_read_at_once(self.slices, relation) {
-            return Some(
+            return Some(message![
                 "it is larger than a quarter of shared_buffers, and one connection that reads all of it by COPY leaves \
-                 the server's cache as it is (--read-mode pages, or more --readers)",
-            );
+                 the server's cache as it is (",
+                READ_MODE.to("pages"),
+                ", or several connections: ",
+                READERS,
+                ")"
+            ]);
         }
         let is_worth_it = is_worth_it(table, self.columns.len(), &access.source, is_remote);
-        (!is_worth_it).then_some(
-            "its pages hold too little of what is wanted to be worth it (--read-mode pages reads them all the same)",
-        )
+        (!is_worth_it).then(|| {
+            message![
+                "its pages hold too little of what is wanted to be worth it (",
+                READ_MODE.to("pages"),
+                " reads them all the same)"
+            ]
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::Message;
 
 use crate::arrival::{bring_on, check_count, left_out};
 use crate::lane::Shared;
@@ -44,7 +45,7 @@ impl End {
         let commit = sum(|written| written.commit) + started.elapsed();
         keeper.close();
         let mut warnings = shared.plan.warnings.clone();
-        warnings.extend(left_out(&shared.plan, self.rows_sent(), rows));
+        warnings.extend(left_out(&shared.plan, self.rows_sent(), rows).map(Message::from));
         let phases = LoadPhases {
             send: sum(|written| written.copied.send).as_secs_f64(),
             blocked: sum(|written| written.copied.blocked).as_secs_f64(),

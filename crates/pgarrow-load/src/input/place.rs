@@ -5,6 +5,8 @@ use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::message;
+use pgarrow_types::option::FORMAT;
 
 use super::{Opened, input_error, ipc_file, ipc_stream, parquet, plain};
 
@@ -147,10 +149,8 @@ impl Place {
         match (format, found) {
             (Some(format), Some(found)) if format != found => {
                 let (wanted, there, option) = (format.described(), found.described(), found.option());
-                let text = format!(
-                    "it should be {wanted}, and is {there} by its first bytes; give --format {option}"
-                );
-                return Err(input_error(&name, text));
+                let text = format!("it should be {wanted}, and is {there} by its first bytes");
+                return Err(input_error(&name, text).advice(message!["give ", FORMAT.to(option)]));
             }
             _ => {}
         }
@@ -160,8 +160,9 @@ impl Place {
             Some(InputFormat::IpcFile) => ipc_file::open(file),
             Some(InputFormat::IpcStream) => ipc_stream::open(file),
             None => {
-                let text = "neither its name nor its first bytes say what it is; give --format parquet, ipc or ipc-stream";
-                return Err(Error::new(ErrorKind::Options, format!("{name}: {text}")));
+                let text = format!("{name}: neither its name nor its first bytes say what it is");
+                let formats = message!["give ", FORMAT.to("parquet|ipc|ipc-stream")];
+                return Err(Error::new(ErrorKind::Options, text).advice(formats));
             }
         };
         opened.map_err(|error| input_error(&name, plain(&error)))

@@ -257,11 +257,12 @@ fn names_and_contents_that_disagree() {
     let folder = Folder::new();
     let stream = stream_bytes(&[batch(0, 3)], ipc_options(None));
     let path = folder.write("x.parquet", &stream);
-    let says = "it should be a Parquet file, and is an Arrow IPC stream by its first bytes; give --format ipc-stream";
+    let says =
+        "it should be a Parquet file, and is an Arrow IPC stream by its first bytes; give format=ipc-stream";
     assert!(refused(std::slice::from_ref(&path), None).ends_with(says));
     assert_eq!(whole(Input::open(&[&path], Some(InputFormat::IpcStream)).unwrap()), batch(0, 3));
     let csv = folder.write("x.csv", b"id,text\n1,one\n");
-    assert!(refused(std::slice::from_ref(&csv), None).contains("give --format parquet, ipc or ipc-stream"));
+    assert!(refused(std::slice::from_ref(&csv), None).contains("give format=parquet|ipc|ipc-stream"));
     for format in [InputFormat::Parquet, InputFormat::IpcFile, InputFormat::IpcStream] {
         assert!(refused(std::slice::from_ref(&csv), Some(format)).starts_with(&format!("{csv:?}: ")));
     }

@@ -8,6 +8,8 @@ use arrow_schema::Schema;
 use pgarrow_catalog::quote_literal;
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::option::RESTART_KEY;
+use pgarrow_types::{Hint, message};
 
 use super::of_marks;
 use crate::options::{LoadMode, LoadOptions, OnConflict};
@@ -78,17 +80,15 @@ pub(super) fn check_others(
         "{target} has the first {rows} rows of a load that was not completed, from a file of the same name that was \
          written at another time, or with other files or columns"
     );
-    Err(Error::new(ErrorKind::Options, text).advice(format_args!(
-        "if its rows are the same, go on behind these with --restart-key {}; to load all rows, remove those that are there \
-         and the mark: DELETE FROM {table} WHERE load = {}",
-        shell_quoted(other),
-        quote_literal(other).unwrap_or_default()
-    )))
-}
-
-/// One word of a command.
-fn shell_quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+    let known = Hint::Choice { option: RESTART_KEY, values: vec![other.to_owned()] };
+    Err(Error::new(ErrorKind::Options, text).advice(message![
+        "if its rows are the same, go on behind these with ",
+        known,
+        format_args!(
+            "; to load all rows, remove those that are there and the mark: DELETE FROM {table} WHERE load = {}",
+            quote_literal(other).unwrap_or_default()
+        )
+    ]))
 }
 
 /// FNV-1a of 128 bits: the same in every version and on every machine.
@@ -144,10 +144,5 @@ mod tests {
         for key in ["key", "", "a b", "of a-b", &keys[0][..keys[0].len() - 1]] {
             assert_eq!(of_first_file(key), None, "{key}");
         }
-    }
-
-    #[test]
-    fn keys_as_words_of_commands() {
-        assert_eq!(shell_quoted("it's $HOME"), r"'it'\''s $HOME'");
     }
 }

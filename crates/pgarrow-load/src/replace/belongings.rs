@@ -6,6 +6,8 @@ use std::fmt::Write;
 use pgarrow_catalog::{Relation, quote_identifier, quote_literal};
 use pgarrow_protocol::{Row, Session};
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::message;
+use pgarrow_types::option::MODE;
 
 use super::{Replacement, query, query_oids, text};
 use crate::transaction::server_error;
@@ -126,7 +128,7 @@ impl Replacement {
         let not_copied = || {
             let text =
                 format!("{} was not copied as it is, so it is not replaced; nothing was loaded", self.old);
-            Error::new(ErrorKind::Server, text).advice("--mode truncate keeps the table")
+            Error::new(ErrorKind::Server, text).advice(message![MODE.to("truncate"), " keeps the table"])
         };
         if of_old.len() != of_new.len() {
             return Err(not_copied());

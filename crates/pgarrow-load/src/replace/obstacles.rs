@@ -3,10 +3,14 @@
 use pgarrow_catalog::Relation;
 use pgarrow_protocol::{Row, Session};
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::option::MODE;
+use pgarrow_types::{Message, message};
 
 use super::{only_row, query, text};
 
-const ADVICE: &str = "--mode truncate keeps the table";
+fn advice() -> Message {
+    message![MODE.to("truncate"), " keeps the table"]
+}
 
 /// Whether the table can be made anew, and dropped in the end, without a loss. Nothing is tried: a DROP would wait for all who
 /// read the table, and everybody else for it.
@@ -22,17 +26,19 @@ pub(super) fn check(session: &mut Session, old: &Relation) -> Result<()> {
     }
     if let Some(obstacles) = found(session, old)? {
         return refuse(format!("a new table would not have {obstacles}"))
-            .map_err(|error| error.advice(ADVICE));
+            .map_err(|error| error.advice(advice()));
     }
     let mut names =
         |sql| Ok::<Vec<String>, Error>(query(session, sql, &[old])?.iter().map(|row| text(row, 0)).collect());
     let dependents = names(DEPENDENTS)?;
     match dependents.as_slice() {
         [] => {}
-        [one] => return refuse(format!("{one} needs this very table")).map_err(|error| error.advice(ADVICE)),
+        [one] => {
+            return refuse(format!("{one} needs this very table")).map_err(|error| error.advice(advice()));
+        }
         all => {
             return refuse(format!("{} need this very table", all.join(", ")))
-                .map_err(|error| error.advice(ADVICE));
+                .map_err(|error| error.advice(advice()));
         }
     }
     let closed = names(CLOSED)?;
@@ -52,7 +58,7 @@ pub(super) fn check(session: &mut Session, old: &Relation) -> Result<()> {
 pub(super) fn check_again(session: &mut Session, old: &Relation) -> Result<()> {
     let Some(obstacles) = found(session, old)? else { return Ok(()) };
     let text = format!("{old} was given {obstacles} while it was loaded, which the new table would not have");
-    Err(Error::new(ErrorKind::Server, text).advice("nothing was loaded").advice(ADVICE))
+    Err(Error::new(ErrorKind::Server, text).advice("nothing was loaded").advice(advice()))
 }
 
 /// What a new table would not have.

@@ -9,6 +9,8 @@ use pgarrow_protocol::Session;
 use pgarrow_session::{
     AttachedSession, Cancel, Error, ErrorKind, Result, server_timeout, without_read_timeout,
 };
+use pgarrow_types::option::WRITERS;
+use pgarrow_types::{Message, message};
 
 use crate::names::Names;
 use crate::options::{LoadMethod, LoadMode, LoadOptions};
@@ -111,7 +113,7 @@ fn plan_all(
         mode => mode,
     };
     let mut planned = plan_mode(session, name, schema, options, mode)?;
-    planned.2.warnings.extend(swept);
+    planned.2.warnings.extend(swept.into_iter().map(Message::from));
     Ok(planned)
 }
 
@@ -163,7 +165,7 @@ fn create(
     session.execute(back).map_err(Error::without_advice)?;
     if trial.relation.is_temporary() {
         let text = "a temporary table is of one session: several writers cannot load it";
-        return Err(Error::new(ErrorKind::Options, text).advice("load with one writer (--writers 1)"));
+        return Err(Error::new(ErrorKind::Options, text).advice(with_one()));
     }
     let Relation { schema: of_schema, name, .. } = trial.relation;
     let hidden = RelationName { schema: Some(of_schema), name: name_beside(&name) };
@@ -172,11 +174,15 @@ fn create(
     Ok((target, name))
 }
 
+fn with_one() -> Message {
+    message!["load with one writer (", WRITERS.to("1"), ")"]
+}
+
 /// Whether INSERT does to the table what COPY does.
 fn check_insert(session: &mut Session, relation: &Relation, options: &LoadOptions) -> Result<()> {
     let refuse = |why: &str| {
         let text = format!("{relation} cannot be loaded by several writers: {why}");
-        Err(Error::new(ErrorKind::Options, text).advice("load with one writer (--writers 1)"))
+        Err(Error::new(ErrorKind::Options, text).advice(with_one()))
     };
     if relation.is_temporary() {
         return refuse("it is temporary, and so of one session");
@@ -258,7 +264,7 @@ fn stage(
                     "{}: several writers need a table in between in the schema {:?}",
                     target.shown, target.relation.schema
                 ))
-                .advice("let the role CREATE in that schema, or load with one writer (--writers 1)"),
+                .advice(with_one().behind("let the role CREATE in that schema, or ")),
             _ => failed(error),
         })?;
         let relation = resolve(&mut session, name)?;

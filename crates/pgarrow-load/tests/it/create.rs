@@ -197,9 +197,9 @@ fn a_table_that_is_there_is_not_made() {
     let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
     let error = refusal(load(&database, "t", creating()).open(Arc::clone(&schema)));
     assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Server, Some("42P07")));
-    assert!(error.to_string().contains("--mode append"), "{error}");
+    assert!(error.to_string().contains("mode=append|truncate"), "{error}");
     let error = refusal(load(&database, "missing", LoadOptions::default()).open(schema));
-    assert!(error.to_string().contains("--mode create"), "{error}");
+    assert!(error.to_string().contains("mode=create"), "{error}");
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn columns_that_the_table_lacks_are_added() {
         error.to_string().contains("no column \"y\"") && error.to_string().contains("no column \"z\""),
         "{error}"
     );
-    assert!(error.to_string().contains("--add-columns"), "{error}");
+    assert!(error.to_string().contains("option add_columns"), "{error}");
     let options = LoadOptions::default().with_add_columns(true);
     load_batches(&database, "t", options, &[batch]).unwrap();
     assert_eq!(shown(rows(&database, "SELECT * FROM t ORDER BY x")), ["1|-|-", "2|b|3"]);

@@ -45,7 +45,7 @@ fn stored(database: &Database) -> Vec<String> {
 /// It is the value, by its row and not by itself.
 fn assert_is_about_row(error: &Error, row: u32) {
     assert!(error.to_string().contains(&format!("row {row}")), "{error}");
-    assert!(error.to_string().contains("--convert round"), "{error}");
+    assert!(error.to_string().contains("conversions=round"), "{error}");
 }
 
 const MADE: &str = "CREATE TYPE c AS (a numeric(10,2), b tsvector); CREATE DOMAIN d AS c; CREATE DOMAIN m AS money; \
@@ -245,7 +245,7 @@ fn text_is_looked_at_by_each_of_several_writers() {
         let check = || options(method, Conversions::Check).with_writers(2);
         let error = refusal(load_column(&database, texts(&["(2020-01-01 00:00:00,)"]), check()));
         assert_eq!(error.sqlstate(), Some("23514"), "{error}");
-        assert!(error.to_string().contains("--convert round"), "{error}");
+        assert!(error.to_string().contains("conversions=round"), "{error}");
         load_column(&database, texts(&["(\"2020-01-01 00:00:00+00\",)"]), check()).unwrap();
         assert_eq!(value(&database, "SELECT count(*)::text FROM t"), "2");
     }

@@ -170,7 +170,7 @@ fn what_is_said_when_a_later_part_cannot_begin() {
             assert_eq!(error.sqlstate(), sqlstate, "{error}");
             assert!(error.to_string().contains(says), "{says}: {error}");
             assert_eq!(error.to_string().matches("the first 10 rows of the data are loaded").count(), 1);
-            for wrong in ["nothing was loaded", "--mode create"] {
+            for wrong in ["nothing was loaded", "mode=create"] {
                 assert!(!error.to_string().contains(wrong), "{sql}: {error}");
             }
             // A second start is told the same where the table is not there, or cannot be had.

@@ -103,7 +103,7 @@ fn policies_decide_about_each_row() {
     let loaded = load_batches(&database, "t", inserting().with_role(&role), &[numbers(0..5000)]);
     let refused = load_batches(&database, "t", inserting().with_role(&role), &[numbers(0..5001)]);
     database.execute(&format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""));
-    assert!(refusal(copied).to_string().contains("--method insert"));
+    assert!(refusal(copied).to_string().contains("method=insert"));
     assert_eq!(loaded.unwrap().rows, 5000);
     let error = refusal(refused);
     assert_eq!(error.sqlstate(), Some("42501"), "{error}");
@@ -125,7 +125,7 @@ fn views() {
     let database = database("insert_views", sql);
     let column = |value| Arc::new(Int64Array::from(vec![value])) as ArrayRef;
     let error = refusal(load_batches(&database, "v", LoadOptions::default(), &[numbers(0..1)]));
-    assert!(error.to_string().contains("--method insert"), "{error}");
+    assert!(error.to_string().contains("method=insert"), "{error}");
     assert_eq!(load_batches(&database, "v", inserting(), &[numbers(0..1000)]).unwrap().rows, 1000);
     // A value for the identity behind the view is taken, as COPY into the table would.
     let identity = batch([("x", column(-1)), ("i", column(7777))]);
@@ -318,7 +318,7 @@ fn a_server_that_knows_no_copy() {
     };
     let error = refusal(load(LoadOptions::default()));
     assert_eq!(error.sqlstate(), Some("42601"), "{error}");
-    assert!(error.to_string().ends_with("where COPY is not possible, --method insert is"), "{error}");
+    assert!(error.to_string().ends_with("where COPY is not possible, method=insert is"), "{error}");
     assert_eq!(load(inserting()).unwrap().rows, 10);
     assert_eq!(value(&database, "SELECT count(*)::text FROM t"), "10");
 }

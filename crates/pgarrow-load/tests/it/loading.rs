@@ -91,7 +91,7 @@ fn everything_that_does_not_fit_is_told_at_once() {
     for part in [
         "4 columns do not fit",
         "\n  a       integer       Int64 ",
-        "--convert check",
+        "conversions=check",
         "the table has no such column (did you mean \"B\"?)",
         "\n  c       uuid          Boolean ",
         "\n  d       bigint        -            must not be NULL",

@@ -153,7 +153,7 @@ fn what_a_new_table_would_not_have_is_told_before() {
         let error = refusal(loaded);
         assert_eq!(error.kind(), ErrorKind::Options, "{name}: {error}");
         assert!(
-            error.to_string().contains(word) && error.to_string().contains("--mode truncate"),
+            error.to_string().contains(word) && error.to_string().contains("mode=truncate"),
             "{name}: {error}"
         );
         assert_eq!(value(&database, "SELECT 't'::regclass::oid::text"), before, "{name}");

@@ -80,6 +80,6 @@ fn a_view_that_is_made_meanwhile_keeps_the_old_table() {
     database.execute("CREATE VIEW v AS SELECT * FROM t");
     let error = refusal(loading.finish());
     assert_eq!(error.sqlstate(), Some("2BP01"), "{error}");
-    assert!(error.to_string().contains("--mode truncate"), "{error}");
+    assert!(error.to_string().contains("mode=truncate"), "{error}");
     assert_eq!(value(&database, "SELECT string_agg(x::text, ' ') FROM v"), "7");
 }

@@ -120,7 +120,7 @@ fn whatever_way_rows_take() {
     }
     assert_eq!(value(&database, "SELECT count(*)::text FROM p2"), "30000");
     let error = refusal(load_batches(&database, "k", options(LoadMode::Append, 2), &batches()));
-    assert!(error.to_string().contains("has rules") && error.to_string().contains("--writers 1"), "{error}");
+    assert!(error.to_string().contains("has rules") && error.to_string().contains("writers=1"), "{error}");
     assert!(leftovers(&database).is_empty());
 }
 
@@ -286,7 +286,7 @@ fn a_key_that_a_writer_waits_for_in_vain() {
         });
         assert_eq!(error.sqlstate(), Some("55P03"), "{error}");
         let text = error.to_string();
-        assert!(text.contains("nothing was loaded") && text.contains("--writers 1"), "{text}");
+        assert!(text.contains("nothing was loaded") && text.contains("writers=1"), "{text}");
         assert!(text.contains("the same key") && !text.contains("somebody else"), "{text}");
         assert!(!text.contains("row 1"), "{text}");
         assert!(leftovers(&database).is_empty());
@@ -531,7 +531,7 @@ fn names_of_63_bytes_and_roles_without_rights() {
     // INSERT alone is not enough for a table in between.
     let error = refusal(load_batches(&database, "foreign_one.t", of_role(LoadMode::Append), &batches()));
     assert_eq!(error.sqlstate(), Some("42501"), "{error}");
-    assert!(error.to_string().contains("--writers 1"), "{error}");
+    assert!(error.to_string().contains("writers=1"), "{error}");
     let one = LoadOptions::default().with_role("pgarrow_writer");
     assert_eq!(load_batches(&database, "foreign_one.t", one, &batches()).unwrap().rows, ROWS as u64);
     assert!(leftovers(&database).is_empty());
@@ -552,10 +552,10 @@ fn what_several_writers_cannot_do_is_said() {
         options(LoadMode::Append, 2).with_restart_key("k"),
         options(LoadMode::Append, 2).with_reject(true),
     ] {
-        assert!(with(batchwise).contains("--writers 1"));
+        assert!(with(batchwise).contains("writers=1"));
     }
     let skipping = options(LoadMode::Replace, 2).with_on_conflict(OnConflict::Skip);
-    assert!(with(skipping).contains("--writers 1"));
+    assert!(with(skipping).contains("writers=1"));
     let error = refusal(load(&database, "pg_temp.t", options(LoadMode::Create, 2)).open(batch([]).schema()));
     assert!(error.to_string().contains("temporary"), "{error}");
 }

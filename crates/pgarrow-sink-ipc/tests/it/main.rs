@@ -128,7 +128,7 @@ fn an_enum_that_grew_during_the_run() {
     assert_eq!(error.kind(), SinkErrorKind::Encode);
     let text = error.to_string();
     assert!(text.starts_with("a label was added to the enum of a column (\"mood\") while"), "{text}");
-    assert!(text.ends_with("read enums as text (--enum text), or run the export again"), "{text}");
+    assert!(text.ends_with("read enums as text (enums=text), or run the export again"), "{text}");
     assert!(!path.exists());
 }
 

@@ -172,7 +172,7 @@ fn an_empty_folder_is_taken_and_a_full_one_is_not() {
     assert_eq!(files(&path), ["ours"]);
     let error = refused(&path, false);
     assert_eq!(error.kind(), SinkErrorKind::Exists);
-    assert!(error.to_string().ends_with("allow overwriting (--overwrite)"), "{error}");
+    assert!(error.to_string().ends_with("allow overwriting (option overwrite)"), "{error}");
 }
 
 #[test]

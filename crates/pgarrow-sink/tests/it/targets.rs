@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use nix::sys::stat::Mode;
-use pgarrow_sink::{Output, SinkError, SinkErrorKind};
+use pgarrow_sink::{Hint, Output, SinkError, SinkErrorKind, option};
 
 use crate::names;
 
@@ -58,8 +58,9 @@ fn an_existing_file_is_refused_with_a_way_out() {
     fs::write(&path, "theirs").unwrap();
     let error = refused(&path, false);
     assert_eq!(error.kind(), SinkErrorKind::Exists);
-    let expected = format!("output {path:?} exists; choose another name or allow overwriting (--overwrite)");
-    assert_eq!(error.to_string(), expected);
+    let expected = "exists; choose another name or allow overwriting (option overwrite)";
+    assert_eq!(error.to_string(), format!("output {path:?} {expected}"));
+    assert_eq!(error.message().hints().map(Hint::option).collect::<Vec<_>>(), [option::OVERWRITE]);
     assert_eq!(names(folder.path()), ["x.parquet"]);
 }
 

@@ -1,5 +1,5 @@
 //! Rules of the whole project that no compiler checks: who imports whom, where unsafe code may stand, what the lock
-//! file may hold, and that the documents say what is so.
+//! file may hold, what texts may say, and that the documents say what is so.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "test code, which fails by panicking")]
 
@@ -11,3 +11,4 @@ mod project;
 mod public_api;
 mod reliability;
 mod sources;
+mod texts;

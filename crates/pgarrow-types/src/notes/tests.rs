@@ -54,7 +54,7 @@ fn what_stops_and_what_changes() {
     let moods = PgType::Enum(Arc::new(EnumType { labels: vec!["sad".to_owned(), "ok".to_owned()] }));
     assert!(said(&column(moods, default))[0].starts_with("tells: has 2 labels;"));
     let regclass = PgColumn { type_name: "regclass".to_owned(), ..column(PgType::Oid, default) };
-    assert_eq!(notes(&regclass)[0].option.as_deref(), Some("--column NAME:text"));
+    assert_eq!(notes(&regclass)[0].option, Some(Hint::column("c", "text").into()));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_scan_is_recommended_where_it_helps() {
         let [note] = &notes(&column(pg_type, options))[..] else { panic!("one note") };
         (note.what.clone(), note.option.clone().unwrap())
     };
-    let (all, without) = ("--numeric decimal(P,S)|float64|scan", "--numeric decimal(P,S)|float64");
+    let (all, without) = ("decimal(P,S)|float64|scan", "decimal(P,S)|float64");
     let undeclared = "is text, since no precision is declared";
     for (pg_type, form, what, option) in [
         (numeric.clone(), NumericForm::Exact, undeclared, all),
@@ -111,7 +111,7 @@ fn a_scan_is_recommended_where_it_helps() {
             without,
         ),
     ] {
-        assert_eq!(said(pg_type, form), (what.to_owned(), option.to_owned()));
+        assert_eq!(said(pg_type, form), (what.to_owned(), NUMERIC.to(option).into()));
     }
 }
 

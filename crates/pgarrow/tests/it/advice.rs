@@ -30,7 +30,7 @@ fn a_decimal_for_numerics_inside_of_other_types() {
     let source = source(&database);
     for name in ["c", "r", "d", "cs", "ms"] {
         let table = || source.table("e").columns([name]).options(numerics("decimal(5,1)"));
-        let way = format!("--column {name}:decimal(P,S)");
+        let way = format!("column {name}:decimal(P,S)");
         assert_error(&refusal(table()), ErrorKind::Value, None, &[&way]);
         let export = read(table().options(options(&[(name, "decimal(20,3)")]))).unwrap();
         assert_eq!(export.n_rows(), 1, "{name}");
@@ -54,12 +54,7 @@ fn what_no_double_is_near_to_inside_of_a_composite() {
         "CREATE TYPE priced AS (price numeric); CREATE TABLE e AS SELECT ROW('1e400')::priced AS c",
     );
     let error = refusal(source(&database).table("e").options(numerics("float64")));
-    assert_error(
-        &error,
-        ErrorKind::Value,
-        None,
-        &["--column c:numeric=text", "--out-of-range null|saturate"],
-    );
+    assert_error(&error, ErrorKind::Value, None, &["column c:numeric=text", "out_of_range=null|saturate"]);
     assert!(!error.to_string().contains("decimal("), "{error}");
     for choice in ["numeric=text", "out-of-range=null", "out-of-range=saturate", "text"] {
         let followed = ExportOptions::default().with_column("c", choice.parse().unwrap());
@@ -79,7 +74,7 @@ fn the_depth_of_arrays_that_stand_under_a_domain() {
          CREATE DOMAIN grids AS grid; CREATE TABLE e AS SELECT '{{1,2},{3,4}}'::grids AS v",
     );
     let error = refusal(source(&database).table("e"));
-    assert_error(&error, ErrorKind::Value, None, &["--column v:\"A b\".amount[][])"]);
+    assert_error(&error, ErrorKind::Value, None, &["column v:\"A b\".amount[][])"]);
     let export = read(source(&database).table("e").options(options(&[("v", "\"A b\".amount[][]")]))).unwrap();
     assert!(matches!(data_type(&export, "v"), DataType::List(_)));
     assert_eq!(export.batches[0].column(0).as_list::<i32>().value(0).len(), 2);

@@ -164,7 +164,7 @@ fn decimals_that_are_given_and_found() {
     let mut run = source.table("e").open().unwrap();
     let slice = run.slices().unwrap().remove(0);
     let error = refusal(source.slice(slice).options(options(&[("a", "scan")])));
-    assert_error(&error, ErrorKind::Options, None, &["column \"a\"", "--column a:decimal(P,S)"]);
+    assert_error(&error, ErrorKind::Options, None, &["column \"a\"", "column a:decimal(P,S)"]);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn choices_that_mean_nothing_are_refused() {
     let run = TypeOptions { unknown_types: UnknownTypes::Error, ..TypeOptions::default() };
     let all = ExportOptions::default().with_types(run);
     let error = refusal(source(&database).table("e").options(all.clone()));
-    assert_error(&error, ErrorKind::Options, None, &["\"w\"", "tsvector", "--column w:text"]);
+    assert_error(&error, ErrorKind::Options, None, &["\"w\"", "tsvector", "column w:text"]);
     let as_text = all.with_column("w", "text".parse::<ColumnOptions>().unwrap());
     assert_eq!(data_type(&read(source(&database).table("e").options(as_text)).unwrap(), "w"), DataType::Utf8);
 }
@@ -270,10 +270,10 @@ fn fields_have_ids_that_stay() {
 fn errors_of_values_name_the_way_out() {
     require!(Capability::Server);
     for (value, ways) in [
-        ("'infinity'::date", vec!["--infinity null|saturate", "--column v:text"]),
-        ("'NaN'::numeric(5,2)", vec!["--nan null", "--column v:text"]),
-        ("'294276-12-31'::timestamp", vec!["--out-of-range null|saturate"]),
-        ("'{{1,2},{3,4}}'::int4[]", vec!["--arrays shaped", "--column v:integer[][]"]),
+        ("'infinity'::date", vec!["infinity=null|saturate", "column v:text"]),
+        ("'NaN'::numeric(5,2)", vec!["nan=null", "column v:text"]),
+        ("'294276-12-31'::timestamp", vec!["out_of_range=null|saturate"]),
+        ("'{{1,2},{3,4}}'::int4[]", vec!["arrays=shaped", "column v:integer[][]"]),
     ] {
         let database = database("ways", &format!("CREATE TABLE e AS SELECT {value} AS v"));
         let error = refusal(source(&database).table("e"));

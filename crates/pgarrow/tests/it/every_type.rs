@@ -198,19 +198,19 @@ fn without_choices_each_refused_value_stops_its_table_and_names_the_way_out() {
     let mut refused: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (column, effect) in counted_by_sql(&database).into_keys() {
         let option = match effect.as_str() {
-            "infinity_nulled" => "--infinity null|saturate",
-            "nan_nulled" => "--nan null",
-            "out_of_range_nulled" => "--out-of-range null|saturate",
+            "infinity_nulled" => "infinity=null|saturate",
+            "nan_nulled" => "nan=null",
+            "out_of_range_nulled" => "out_of_range=null|saturate",
             _ => continue,
         };
         refused.entry(column).or_default().push(option);
     }
-    refused.insert("arrays.int4".to_owned(), vec!["--arrays shaped"]);
-    refused.insert("arrays.text".to_owned(), vec!["--arrays shaped"]);
+    refused.insert("arrays.int4".to_owned(), vec!["arrays=shaped"]);
+    refused.insert("arrays.text".to_owned(), vec!["arrays=shaped"]);
     for (name, options) in &refused {
         let (table, column) = name.split_once('.').unwrap();
         let error = refusal(source(&database).table(format!("every_type.{table}")).columns([column]));
-        let advice = format!("--column {column}:text");
+        let advice = format!("column {column}:text");
         assert_error(&error, ErrorKind::Value, None, &[&format!("every_type.{table}"), "row ", &advice]);
         assert!(options.iter().any(|option| error.to_string().contains(option)), "{name}: {error}");
     }

@@ -69,7 +69,7 @@ fn rows_of_a_hundred_megabytes() {
     assert_bounded(&database, "e", 448 * MIB, 6);
     let run = source(&database).table("e").options(options(64 * MIB)).open().unwrap();
     let error = run.for_each(|_| Ok(())).unwrap_err();
-    assert_error(&error, ErrorKind::Options, None, &["public.e", "MiB of memory", "64 MiB", "--memory"]);
+    assert_error(&error, ErrorKind::Options, None, &["public.e", "MiB of memory", "64 MiB", "option memory"]);
 }
 
 #[test]

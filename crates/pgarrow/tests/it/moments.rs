@@ -232,7 +232,8 @@ struct One {
 fn of_one(extract: Extract, key: &str) -> One {
     let options = ExportOptions::default().with_split_on(key).with_readers(3);
     let mut run = extract.options(options).open().unwrap();
-    let (slicing, warnings) = (run.plan().slicing().to_owned(), run.plan().warnings().to_vec());
+    let slicing = run.plan().slicing().to_string();
+    let warnings: Vec<String> = run.plan().warnings().iter().map(ToString::to_string).collect();
     assert_eq!(run.plan().n_slices(), 1, "{slicing}");
     assert!(slicing.starts_with("one stream: ") && slicing.contains("may differ"), "{slicing}");
     assert!(warnings.iter().any(|warning| warning.contains("one connection reads")), "{warnings:?}");

@@ -7,7 +7,7 @@ use pgarrow_testkit::{Capability, require};
 
 use crate::pages_planning::{all_pages, by, inspected, pages, read, require_pages, vacuum};
 use crate::render;
-use crate::support::{Role, server_text, source, source_as};
+use crate::support::{Role, lines, server_text, source, source_as};
 
 /// A function in the place of the one that an administrator installs, which has enough after a while.
 const FUNCTION: &str = "CREATE SCHEMA pgarrow; \
@@ -49,7 +49,7 @@ fn where_the_server_hands_out_no_more_pages_the_rest_comes_by_copy() {
             assert_eq!(by_pages, by_copy, "{readers} {batch_rows}");
             let (n_read, n_copied) = pages(&report);
             assert!(n_read > 20 && n_copied > 100, "{:?}", report.pages);
-            let warnings = report.warnings.join("\n");
+            let warnings = lines(&report.warnings);
             assert!(warnings.contains("public.e: the server handed out no more pages"), "{warnings}");
         }
     }

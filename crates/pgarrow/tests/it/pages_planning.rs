@@ -11,7 +11,7 @@ use pgarrow::{Error, ExportOptions, Extract, ReadMode, Report, Source, TablePage
 use pgarrow_testkit::Database;
 
 use crate::render;
-use crate::support::{Role, database, server_text, source, wait_until};
+use crate::support::{Role, database, lines, server_text, source, wait_until};
 
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
@@ -63,7 +63,7 @@ pub(crate) fn both(source: &Source, table: &str) -> Report {
 pub(crate) fn assert_copied(source: &Source, table: &str, why: &str) {
     let report = both(source, table);
     assert_eq!((pages(&report), report.read_mode), ((0, 0), ReadMode::Copy), "{table}: {report:?}");
-    let notes = report.page_notes.join("\n");
+    let notes = lines(&report.page_notes);
     assert!(notes.contains(why), "{table}: {why:?} is missing in: {notes}");
 }
 

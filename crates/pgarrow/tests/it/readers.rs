@@ -432,7 +432,7 @@ fn a_query_is_split_on_a_column() {
     }
     let run = source(&database).query(sql).open().unwrap();
     assert_eq!(run.plan().n_slices(), 1);
-    assert!(run.plan().slicing().contains("--split-on"), "{}", run.plan().slicing());
+    assert!(run.plan().slicing().contains("option split_on"), "{}", run.plan().slicing());
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn without_shared_snapshots_one_reads_unless_several_were_asked_for() {
             &error,
             ErrorKind::Server,
             Some(sqlstate),
-            &["no snapshot for several readers", "--readers 1", "--inconsistent"],
+            &["no snapshot for several readers", "readers=1", "option inconsistent"],
         );
         let options = readers(3).with_inconsistent(true);
         let run = relative.source(&database).table("e").options(options).open().unwrap();

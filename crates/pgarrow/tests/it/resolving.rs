@@ -153,7 +153,7 @@ fn types_deeper_than_any_reader_and_wider_than_any_memory() {
     let source = source(&database);
     for (table, why) in [("deep", "more than 64 deep"), ("wide", "more than 65536 parts")] {
         let error = refusal(source.table(table));
-        assert_error(&error, ErrorKind::Options, None, &[why, "column \"v\"", "--column v:text"]);
+        assert_error(&error, ErrorKind::Options, None, &[why, "column \"v\"", "column v:text"]);
         let export = read(source.table(table).options(as_text())).unwrap();
         assert_eq!((export.n_rows(), export.schema.field(0).data_type()), (1, &DataType::Utf8));
         // Arrow's own text of the types of a plan is not made of it either.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::SchemaRef;
-use pgarrow::{Error, ErrorKind, ExportOptions, Extract, Source};
+use pgarrow::{Error, ErrorKind, ExportOptions, Extract, Message, Source};
 use pgarrow_testkit::postgres::{Client, SimpleQueryMessage};
 use pgarrow_testkit::{Capability, Database, TestServer};
 
@@ -129,7 +129,8 @@ impl Export {
 /// Reads an export to its end.
 pub(crate) fn read(extract: Extract) -> Result<Export, Error> {
     let reader = extract.reader()?;
-    let (schema, warnings) = (reader.schema(), reader.plan().warnings().to_vec());
+    let schema = reader.schema();
+    let warnings = reader.plan().warnings().iter().map(Message::to_string).collect();
     let batches = reader.collect::<Result<Vec<_>, _>>().map_err(Error::from)?;
     for batch in &batches {
         assert_eq!(batch.schema(), schema, "every batch has the schema of the export");
@@ -156,6 +157,11 @@ pub(crate) fn assert_error(error: &Error, kind: ErrorKind, sqlstate: Option<&str
     for word in words {
         assert!(error.to_string().contains(word), "{word:?} is missing in: {error}");
     }
+}
+
+/// Several messages, a line each.
+pub(crate) fn lines(messages: &[Message]) -> String {
+    Message::join(messages.iter().cloned(), "\n").to_string()
 }
 
 /// What a query returns as the server prints it, through the independent client.

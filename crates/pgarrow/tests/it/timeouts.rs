@@ -117,7 +117,7 @@ fn locks_are_waited_for_as_long_as_was_said_and_whoever_has_them_is_named() {
             &error,
             ErrorKind::Server,
             Some("55P03"),
-            &[&blocker, "--lock-timeout", "pg_terminate_backend"],
+            &[&blocker, "option lock_timeout", "pg_terminate_backend"],
         );
         assert!(started.elapsed() < Duration::from_secs(20));
         let error = source(&database).tables([exported]).options(options.clone()).open().unwrap_err();
@@ -127,14 +127,14 @@ fn locks_are_waited_for_as_long_as_was_said_and_whoever_has_them_is_named() {
     let mut other = database.client();
     other.batch_execute("BEGIN; LOCK TABLE e IN ACCESS EXCLUSIVE MODE; REFRESH MATERIALIZED VIEW m").unwrap();
     let error = source(&database).table("m").options(options.clone()).open().unwrap_err();
-    assert_error(&error, ErrorKind::Server, Some("55P03"), &["--lock-timeout"]);
+    assert_error(&error, ErrorKind::Server, Some("55P03"), &["option lock_timeout"]);
     drop(other);
     // A query, which is explained and described before it is locked: whoever truncates may commit in between.
     let mut other = database.client();
     other.batch_execute("INSERT INTO e VALUES (1); BEGIN; TRUNCATE e").unwrap();
     let pid: i32 = other.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
     let blocker = format!("process {pid} has locked e exclusively");
-    let words = [&blocker, "could not be locked in time (--lock-timeout)"];
+    let words = [&blocker, "could not be locked in time", "allow more time (option lock_timeout)"];
     let error = source(&database).query("SELECT * FROM e").options(options.clone()).open().unwrap_err();
     assert_error(&error, ErrorKind::Server, Some("55P03"), &words);
     let source = source(&database);

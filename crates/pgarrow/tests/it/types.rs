@@ -703,7 +703,7 @@ fn assert_stops(pg_type: &str, good: &str, bad: &str) {
         &error,
         ErrorKind::Value,
         None,
-        &["public.e", "\"v x\"", name.split('(').next().unwrap(), "row 2", "--column \"v x\":text"],
+        &["public.e", "\"v x\"", name.split('(').next().unwrap(), "row 2", "column \"v x\":text"],
     );
     // The value is not told; but these are also the names of what is wrong with it.
     assert!(["NaN", "infinity", "-infinity"].contains(&bad) || !error.to_string().contains(bad), "{error}");

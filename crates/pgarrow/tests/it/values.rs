@@ -94,7 +94,7 @@ fn the_largest_and_the_smallest_interval_are_finite_before_17() {
     let error = refusal(
         source(&database).query("SELECT v FROM e").options(ExportOptions::default().with_types(null)),
     );
-    assert_error(&error, ErrorKind::Value, None, &["--out-of-range"]);
+    assert_error(&error, ErrorKind::Value, None, &["out_of_range=null|saturate"]);
 }
 
 /// A base type whose send function is text's was taken for text, whatever its output function prints.
@@ -180,10 +180,10 @@ fn decimals_and_milliseconds_are_rounded_as_the_server_rounds() {
     // Still an error: too many digits before the point, and where nobody has chosen.
     let narrow = ExportOptions::default().with_column("n", choice("decimal(2,2),lost-digits=round"));
     let error = refusal(source(&database).table("e").columns(["n"]).options(narrow));
-    assert_error(&error, ErrorKind::Value, None, &["--out-of-range"]);
+    assert_error(&error, ErrorKind::Value, None, &["out_of_range=null|saturate"]);
     let exact = ExportOptions::default().with_column("n", choice("decimal(20,2)"));
     let error = refusal(source(&database).table("e").columns(["n"]).options(exact));
-    assert_error(&error, ErrorKind::Value, None, &["--lost-digits round"]);
+    assert_error(&error, ErrorKind::Value, None, &["lost_digits=round"]);
 }
 
 #[test]

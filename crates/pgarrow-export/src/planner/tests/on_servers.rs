@@ -94,7 +94,7 @@ fn check(database: &Database, name: &str, filter: Option<&str>) -> (usize, Strin
     let (slices, selects) = plan(&mut session, name, filter, &by_page());
     let condition = filter.map(|filter| format!(" WHERE (\n{filter}\n)")).unwrap_or_default();
     assert_rows(&mut session, &selects, &format!("SELECT * FROM {name}{condition}"));
-    (slices.slices.len(), slices.note)
+    (slices.slices.len(), slices.note.to_string())
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn with_role(database: &Database, grants: &str, test: impl FnOnce(&mut Session))
 }
 
 const HIDDEN: &str = "one stream: the role may not read public.p2 by itself, only through public.p; GRANT SELECT on it, and \
-                      USAGE on its schema, or name a column to split on (--split-on)";
+                      USAGE on its schema, or name a column to split on (option split_on)";
 
 #[test]
 fn rights_and_policies_decide_whether_leaves_are_named() {
@@ -263,7 +263,7 @@ fn rights_and_policies_decide_whether_leaves_are_named() {
         assert!(note("t").starts_with("one stream: the role may read only columns of public.t"));
         let of_policies = |name: &str| {
             format!(
-                "one stream: row security applies to public.{name}; name a column to split on (--split-on)"
+                "one stream: row security applies to public.{name}; name a column to split on (option split_on)"
             )
         };
         assert_eq!(note("q"), of_policies("q"));

@@ -7,7 +7,7 @@ use pgarrow_testkit::{Capability, TestServer, require, server_options};
 use super::{
     FUNCTION, all_pages, assert_copied, both, by, grant, inspected, pages, read, status, superuser, vacuum,
 };
-use crate::support::{Role, assert_error, database, server_text, source_as, url};
+use crate::support::{Role, assert_error, database, lines, server_text, source_as, url};
 
 /// Some pages, all of them all-visible.
 const TABLE: &str =
@@ -112,7 +112,7 @@ fn another_role_needs_the_function() {
     assert_eq!((all_pages(&report), report.read_mode), (status.tables[0].pages, ReadMode::Pages));
     // Tables of less than 1 MiB come by COPY unless pages are asked for.
     let (_, report) = read(source.table("e").options(by(ReadMode::Auto))).unwrap();
-    assert_eq!((pages(&report), report.page_notes), ((0, 0), vec!["public.e: it is small".to_owned()]));
+    assert_eq!((pages(&report), report.page_notes), ((0, 0), vec!["public.e: it is small".into()]));
 }
 
 /// Whoever may create a schema could have made it.
@@ -249,11 +249,11 @@ fn what_contradicts_pages_is_refused() {
     let source = superuser(&database);
     let pages = || by(ReadMode::Pages);
     let error = read(source.query("SELECT * FROM e").options(pages())).unwrap_err();
-    assert_error(&error, ErrorKind::Options, None, &["--read-mode"]);
+    assert_error(&error, ErrorKind::Options, None, &["option read_mode"]);
     let error = read(source.table("e").options(pages().with_split_on("id"))).unwrap_err();
-    assert_error(&error, ErrorKind::Options, None, &["--split-on"]);
+    assert_error(&error, ErrorKind::Options, None, &["option split_on"]);
     let error = read(source.table("e").options(pages().with_inconsistent(true))).unwrap_err();
-    assert_error(&error, ErrorKind::Options, None, &["--inconsistent"]);
+    assert_error(&error, ErrorKind::Options, None, &["option inconsistent"]);
     for options in [by(ReadMode::Auto).with_split_on("id"), by(ReadMode::Auto).with_inconsistent(true)] {
         let (rows, report) = read(source.table("e").options(options)).unwrap();
         assert_eq!((rows.len(), super::pages(&report), report.page_notes.len()), (1000, (0, 0), 1));
@@ -385,7 +385,7 @@ fn a_large_table_is_scanned_by_one_reader_and_read_by_pages_by_several() {
     };
     let report = auto("large", 1);
     assert_eq!((report.rows, pages(&report)), (250_000, (0, 0)));
-    assert!(report.page_notes.join("\n").contains("larger than a quarter of shared_buffers"), "{report:?}");
+    assert!(lines(&report.page_notes).contains("larger than a quarter of shared_buffers"), "{report:?}");
     let report = auto("large", 2);
     assert_eq!((report.rows, all_pages(&report)), (250_000, n_pages));
     assert_eq!(all_pages(&auto("small", 1)), status(&source, "small").pages);

@@ -233,7 +233,7 @@ fn a_plan_says_what_is_read_by_pages() {
     let report = |table: &str, mode| {
         let run = source.table(table).options(by(mode)).open().unwrap();
         let report = run.plan().report(None);
-        (report.pages, report.page_notes)
+        (report.pages, report.page_notes.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
     let none = Vec::<String>::new;
     assert_eq!(report("large", ReadMode::Auto), (vec!["public.large".to_owned()], none()));

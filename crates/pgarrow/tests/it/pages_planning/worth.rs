@@ -5,7 +5,7 @@ use pgarrow_testkit::{Capability, Fault, Proxy, TestServer, require};
 
 use super::access::require_pages;
 use super::{FUNCTION, all_pages, by, grant, inspected, pages, read, superuser, vacuum};
-use crate::support::{Role, source_as, url};
+use crate::support::{Role, lines, source_as, url};
 
 const NOT_WORTH_IT: &str = "its pages hold too little of what is wanted to be worth it";
 
@@ -17,7 +17,7 @@ fn auto(source: &Source, table: &str, columns: &[&str]) -> (bool, String) {
         extract = extract.columns(columns.iter().copied());
     }
     let (_, report) = read(extract.options(by(ReadMode::Auto))).unwrap();
-    (pages(&report).0 > 0, report.page_notes.join("\n"))
+    (pages(&report).0 > 0, lines(&report.page_notes))
 }
 
 #[test]

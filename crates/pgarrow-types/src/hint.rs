@@ -1,0 +1,204 @@
+//! What a user could choose instead, as data. Errors, warnings and notes carry it; whoever shows them finds the words.
+//!
+//! ```text
+//!  Hint::Choice { option: INFINITY, values: [null, saturate] }
+//!    the library   infinity=null|saturate
+//!    the command   its flag, and the values behind it
+//! ```
+
+use std::fmt;
+
+/// An option of an export, a load or an output: the name of its `with_…` method, or of its field in
+/// [`TypeOptions`](crate::TypeOptions). They stand in [`option`].
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct OptionName(&'static str);
+
+impl OptionName {
+    /// The name, in lower case and with underscores.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// That one of these values helps. Several have `|` between them.
+    pub fn to(self, values: &str) -> Hint {
+        Hint::Choice { option: self, values: values.split('|').map(str::to_owned).collect() }
+    }
+}
+
+/// What helps, or decides. [`Display`](fmt::Display) names options as this library does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// An option of the run, and the values that help. Without values, it depends on what is wanted.
+    Choice {
+        /// Which option.
+        option: OptionName,
+        /// One of them helps. Capitals stand for something: `decimal(P,S)`.
+        values: Vec<String>,
+    },
+    /// A choice for one column.
+    Column {
+        /// The column's name.
+        column: String,
+        /// What [`ColumnOptions`](crate::ColumnOptions) reads: `text`, `numeric=text`.
+        choice: String,
+    },
+    /// A parameter of the server's session.
+    Setting {
+        /// The parameter's name.
+        name: String,
+        /// Its value. Capitals and `…` stand for something.
+        value: String,
+    },
+    /// More memory.
+    Memory {
+        /// So many bytes would do, if that is known.
+        needed: Option<u64>,
+    },
+}
+
+impl Hint {
+    /// A choice for one column.
+    pub fn column(column: &str, choice: impl Into<String>) -> Self {
+        Self::Column { column: column.to_owned(), choice: choice.into() }
+    }
+
+    /// A parameter of the server's session.
+    pub fn setting(name: &str, value: &str) -> Self {
+        Self::Setting { name: name.to_owned(), value: value.to_owned() }
+    }
+
+    /// So much memory, in bytes.
+    pub fn memory(needed: usize) -> Self {
+        Self::Memory { needed: Some(needed as u64) }
+    }
+
+    /// The option that it is about.
+    pub fn option(&self) -> OptionName {
+        match self {
+            Self::Choice { option, .. } => *option,
+            Self::Column { .. } => option::COLUMN,
+            Self::Setting { .. } => option::SETTING,
+            Self::Memory { .. } => option::MEMORY,
+        }
+    }
+
+    /// What the option should have, as one writes it: `null|saturate`, `total:text`. Empty where it depends.
+    pub fn value(&self) -> String {
+        match self {
+            Self::Choice { values, .. } => values.join("|"),
+            Self::Column { column, choice } => format!("{}:{choice}", typed(column)),
+            Self::Setting { name, value } => format!("{name}={value}"),
+            // The sentence around it says how much.
+            Self::Memory { .. } => String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, value) = (self.option().as_str(), self.value());
+        match self {
+            _ if value.is_empty() => write!(f, "option {name}"),
+            Self::Column { .. } | Self::Setting { .. } => write!(f, "{name} {value}"),
+            Self::Choice { .. } | Self::Memory { .. } => write!(f, "{name}={value}"),
+        }
+    }
+}
+
+/// A name as one would type it: quoted only where that is needed.
+fn typed(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let needs_quotes =
+        name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_plain);
+    if needs_quotes { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_owned() }
+}
+
+/// The options that messages name.
+pub mod option {
+    use super::OptionName;
+
+    macro_rules! options {
+        ($($constant:ident, $name:literal, $what:literal;)*) => {
+            $(
+                #[doc = $what]
+                pub const $constant: OptionName = OptionName($name);
+            )*
+
+            /// All of them. Whoever has another name for options has to know each.
+            pub const ALL: &[OptionName] = &[$($constant),*];
+        };
+    }
+
+    options! {
+        ADD_COLUMNS, "add_columns", "Of a load: columns that the table does not have.";
+        ARRAYS, "arrays", "What arrays become.";
+        BATCH_BYTES, "batch_bytes", "How large batches are.";
+        COLUMN, "column", "Choices for one column.";
+        COLUMNS, "columns", "Which columns.";
+        COMMIT_EVERY, "commit_every", "Of a load: how many rows are committed together.";
+        CONVERSIONS, "conversions", "Of a load: what may be done to values.";
+        ENCODING, "encoding", "What becomes of text that is not UTF-8.";
+        ENUMS, "enums", "What enums become.";
+        FORMAT, "format", "Of a load: what files are.";
+        GEOMETRY, "geometry", "What geometries become.";
+        IDENTITY, "identity", "Of a load: who numbers rows.";
+        INCONSISTENT, "inconsistent", "Readers with snapshots of their own.";
+        INFINITY, "infinity", "What becomes of infinities.";
+        INTERVAL, "interval", "What intervals become.";
+        KEY, "key", "Of a load: what tells rows apart.";
+        LOCK_TIMEOUT, "lock_timeout", "How long to wait for locks.";
+        LOST_DIGITS, "lost_digits", "What becomes of digits that are not kept.";
+        MEMORY, "memory", "How much memory a run may take.";
+        METHOD, "method", "Of a load: by which statement.";
+        MODE, "mode", "Of a load: what becomes of rows that are there.";
+        NAN, "nan", "What becomes of NaN.";
+        NUMERIC, "numeric", "What numerics become.";
+        ON_CONFLICT, "on_conflict", "Of a load: what becomes of rows whose key is there.";
+        ONLY, "only", "A table without its children.";
+        OUT_OF_RANGE, "out_of_range", "What becomes of values out of range.";
+        OVERWRITE, "overwrite", "Of an output: whether it may take the place of another one.";
+        READ_MODE, "read_mode", "How rows are asked for.";
+        READERS, "readers", "How many connections read.";
+        REJECT_LIMIT, "reject_limit", "Of a load: how many rows may be bad.";
+        RESTART_KEY, "restart_key", "Of a load: by what it is known when it is started again.";
+        SETTING, "setting", "A parameter of the server's session.";
+        SLICE_BYTES, "slice_bytes", "How large slices are.";
+        SPLIT_ON, "split_on", "The column whose ranges are the slices.";
+        TIMESTAMP_UNIT, "timestamp_unit", "The unit of timestamps.";
+        TRIM, "trim", "Whether the blanks that pad a text are cut.";
+        TYPES_FROM, "types_from", "Of a load: what says which types columns have.";
+        UNKNOWN_TYPES, "unknown_types", "What becomes of types that are not decoded.";
+        WRITERS, "writers", "Of a load: how many connections load.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_in_the_librarys_words() {
+        let needed = Some(1 << 20);
+        for (hint, words) in [
+            (option::INFINITY.to("null|saturate"), "infinity=null|saturate"),
+            (Hint::Choice { option: option::SPLIT_ON, values: Vec::new() }, "option split_on"),
+            (Hint::column("total", "numeric=text"), "column total:numeric=text"),
+            (Hint::column("Of \"It\"", "text"), "column \"Of \"\"It\"\"\":text"),
+            (Hint::setting("row_security", "on"), "setting row_security=on"),
+            (Hint::Memory { needed }, "option memory"),
+        ] {
+            assert_eq!(hint.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn every_option_has_a_name_of_its_own() {
+        let mut names = option::ALL.to_vec();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), option::ALL.len());
+        let is_plain = |c: char| c.is_ascii_lowercase() || c == '_';
+        assert!(names.iter().all(|name| name.as_str().chars().all(is_plain)), "{names:?}");
+    }
+}
