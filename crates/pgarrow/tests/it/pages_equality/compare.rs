@@ -72,7 +72,7 @@ impl Way {
         }
     }
 
-    fn extract<'a>(&self, source: &'a Source, table: &str, mode: ReadMode) -> Extract {
+    fn extract(&self, source: &Source, table: &str, mode: ReadMode) -> Extract {
         let extract = source.table(table).options(self.options(mode));
         match &self.columns {
             Some(columns) => extract.columns(columns),
