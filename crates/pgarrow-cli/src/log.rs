@@ -47,10 +47,10 @@ pub(crate) fn install(console: &Console) {
         }
     };
     if let Some(trouble) = trouble {
-        console.warn(&format!("RUST_LOG is not followed, since it cannot be read: {trouble}"));
+        console.warn(format!("RUST_LOG is not followed, since it cannot be read: {trouble}"));
     }
     if let Err(error) = installed {
-        console.warn(&format!("events are not written: {error}"));
+        console.warn(format!("events are not written: {error}"));
     }
 }
 

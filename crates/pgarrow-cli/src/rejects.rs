@@ -69,7 +69,7 @@ impl Rejects {
             (_, true) => writing.take_over(&self.path, before)?,
             (_, false) => {
                 let path = &self.path;
-                console.warn(&format!(
+                console.warn(format!(
                     "{path:?} will have none of the rows that earlier starts may have rejected"
                 ));
                 0

@@ -173,7 +173,7 @@ impl RunReport {
             target,
         };
         if let Err(error) = self.write(&failed, console) {
-            console.warn(&format!("the report of this failure could not be written: {error}"));
+            console.warn(format!("the report of this failure could not be written: {error}"));
         }
     }
 
