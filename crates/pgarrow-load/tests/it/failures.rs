@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use pgarrow_export::{Cancel, Config, Error, ErrorKind};
+use pgarrow_export::{Cancel, Config, Error, ErrorKind, Place};
 use pgarrow_load::{Conversions, Load, LoadMethod, LoadMode, LoadOptions, Loading};
 use pgarrow_sink::{Sink, SinkError};
 use pgarrow_testkit::{Database, Fault, Proxy, TestServer};
@@ -38,6 +38,7 @@ fn a_load_that_has_failed_stays_failed() {
         let error = refusal(loading.write(&numbers(1 << 40..(1 << 40) + 1)));
         assert_eq!(error.kind(), ErrorKind::Value);
         assert!(error.to_string().contains("row 3 of the data"), "{error}");
+        assert_eq!(*error.place(), Place::default().with_table("public", "t").with_column("x").with_row(3));
         assert_eq!(refusal(loading.write(&numbers(3..5))).to_string(), error.to_string());
         let end = match ends_as_sink {
             true => refusal(loading.into_sink()),

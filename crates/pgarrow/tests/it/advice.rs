@@ -1,10 +1,13 @@
 //! What is said of a value that stops an export works when it is followed.
 
+use std::error::Error;
+
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Decimal128Type;
 use arrow_schema::DataType;
-use pgarrow::{ErrorKind, ExportOptions, NumericForm, TypeOptions};
+use pgarrow::{ErrorKind, ExportOptions, Hint, InfinityPolicy, NumericForm, Place, TypeOptions, option};
+use pgarrow_column::ValueError;
 use pgarrow_testkit::{Capability, require};
 
 use crate::choices::{data_type, options};
@@ -78,4 +81,32 @@ fn the_depth_of_arrays_that_stand_under_a_domain() {
     let export = read(source(&database).table("e").options(options(&[("v", "\"A b\".amount[][]")]))).unwrap();
     assert!(matches!(data_type(&export, "v"), DataType::List(_)));
     assert_eq!(export.batches[0].column(0).as_list::<i32>().value(0).len(), 2);
+}
+
+/// What helps, where it is and why are data: programs had to look for words in the text.
+#[test]
+fn errors_say_as_data_what_their_texts_say() {
+    require!(Capability::Server);
+    let database = database(
+        "as_data",
+        "CREATE TABLE e (id int4, \"V v\" date); INSERT INTO e VALUES (1, '2000-01-01'), (2, 'infinity')",
+    );
+    let source = source(&database);
+    let error = refusal(source.table("e"));
+    let hints: Vec<Hint> = error.hints().cloned().collect();
+    assert_eq!(hints, [option::INFINITY.to("null|saturate"), Hint::column("V v", "text")], "{error}");
+    let place = Place::default().with_table("public", "e").with_column("V v").with_row(2);
+    assert_eq!((error.place(), error.sqlstate()), (&place, None));
+    assert_eq!(error.source().unwrap().downcast_ref(), Some(&ValueError::Infinite));
+    // What it says is what helps.
+    let types = TypeOptions { infinity: InfinityPolicy::Saturate, ..TypeOptions::default() };
+    let saturated = source.table("e").options(ExportOptions::default().with_types(types));
+    assert_eq!(read(saturated).unwrap().n_rows(), 2);
+    // A query's rows are of no table; the server's own words are the cause of the cause.
+    let error = refusal(source.query("SELECT 1 / (id - 2) AS q FROM e"));
+    assert_eq!((error.sqlstate(), error.place()), (Some("22012"), &Place::default()));
+    let wire = error.source().unwrap();
+    assert!(wire.is::<pgarrow_protocol::Error>(), "{error}");
+    let server = wire.source().unwrap().downcast_ref::<pgarrow_protocol::ServerError>();
+    assert_eq!(server.map(|server| server.message.as_str()), Some("division by zero"));
 }

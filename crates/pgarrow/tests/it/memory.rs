@@ -1,6 +1,6 @@
 //! Memory is a number that the user sets: counted by what exists, whatever the rows are like.
 
-use pgarrow::{ErrorKind, ExportOptions, ProcessUsage};
+use pgarrow::{ErrorKind, ExportOptions, Hint, ProcessUsage};
 use pgarrow_sink::{Output, Sink};
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
 use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
@@ -70,6 +70,10 @@ fn rows_of_a_hundred_megabytes() {
     let run = source(&database).table("e").options(options(64 * MIB)).open().unwrap();
     let error = run.for_each(|_| Ok(())).unwrap_err();
     assert_error(&error, ErrorKind::Options, None, &["public.e", "MiB of memory", "64 MiB", "option memory"]);
+    let [Hint::Memory { needed: Some(needed) }] = error.hints().collect::<Vec<_>>()[..] else {
+        panic!("{error}");
+    };
+    assert!(*needed > 100 * MIB as u64 && *needed < 448 * MIB as u64, "{error}: {needed}");
 }
 
 #[test]
