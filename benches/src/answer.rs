@@ -76,6 +76,7 @@ struct Expected {
 
 impl Answer {
     /// Asks the server. All tables have the columns of the plan.
+    #[deny(clippy::wildcard_enum_match_arm)]
     pub(crate) fn of(database: &mut Database, plan: &Plan, tables: &[String]) -> Result<Self> {
         let kinds: Vec<Kind> =
             plan.schema().fields().iter().map(|field| Kind::of(field.data_type())).collect();

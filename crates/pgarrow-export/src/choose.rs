@@ -271,15 +271,19 @@ fn with_depth(pg_type: &PgType, depth: u8) -> Option<PgType> {
 /// what it declares, and the choice itself makes a decimal of the rest. `None` if there is nothing to make one of.
 fn with_decimal(pg_type: &PgType, decimal: Decimal) -> Option<PgType> {
     let (precision, scale) = (decimal.precision().into(), decimal.scale().into());
-    match pg_type {
-        PgType::Numeric(_) => Some(PgType::Numeric(NumericType::Declared { precision, scale })),
-        PgType::Array(array) => Some(PgType::Array(Arc::new(ArrayType {
+    if pg_type.numeric().is_some() {
+        return Some(PgType::Numeric(NumericType::Declared { precision, scale }));
+    }
+    match pg_type.structure() {
+        Structure::Array(array) => Some(PgType::Array(Arc::new(ArrayType {
             element: with_decimal(&array.element, decimal)?,
             element_oid: array.element_oid,
             dimensions: array.dimensions,
             is_vector: array.is_vector,
         }))),
-        other => has(other, &is_without_decimal).then(|| other.clone()),
+        Structure::Plain | Structure::Composite(_) | Structure::Range(_) | Structure::Multirange(_) => {
+            has(pg_type, &is_without_decimal).then(|| pg_type.clone())
+        }
     }
 }
 

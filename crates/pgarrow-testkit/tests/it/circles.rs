@@ -106,7 +106,8 @@ fn items(list: &str) -> Vec<&str> {
             '{' => n_open += 1,
             '}' if n_open > 0 => n_open -= 1,
             ',' | '}' if n_open == 0 => {
-                items.push(&list[start..at]);
+                // Behind the last comma there may be nothing.
+                items.extend(Some(&list[start..at]).filter(|item| !item.trim().is_empty()));
                 start = at + 1;
                 if c == '}' {
                     break;

@@ -70,6 +70,25 @@ fn only_programs_choose_an_allocator() {
     }
 }
 
+/// A type that is added, and forgotten where types are decided about, is not to compile.
+#[test]
+fn types_are_matched_where_wildcards_are_denied() {
+    const LINT: &str = "deny(clippy::wildcard_enum_match_arm)";
+    let mut n_matching = 0;
+    for package in packages() {
+        let is_denied = package.roots.iter().any(|root| read(root).contains(&format!("#![{LINT}]")));
+        for path in rust_files(&package.folder.join("src")) {
+            let (name, text) = (relative(&path), read(&path));
+            let is_arm = |line: &str| line.trim_start_matches([' ', '|']).starts_with("PgType::");
+            let matches = text.lines().any(|line| is_arm(line) && line.contains(" => "));
+            let is_test = name.contains("/tests");
+            assert!(!matches || is_test || is_denied || text.contains(LINT), "{name} says #[{LINT}]");
+            n_matching += usize::from(matches && !is_test);
+        }
+    }
+    assert!(n_matching > 5, "{n_matching}");
+}
+
 #[test]
 fn decoders_do_no_io_spawn_nothing_and_read_no_clock() {
     for path in PURE.iter().flat_map(|folder| rust_files(&root().join(folder))) {
