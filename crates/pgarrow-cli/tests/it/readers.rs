@@ -402,7 +402,6 @@ fn a_limit_is_for_one_table_or_query() {
     for (args, words) in [
         (&["-t", "t", "-t", "pg_class", "--limit", "5", "-o", "d/"][..], "--limit: is for one --table"),
         (&["-t", "t", "--limit", "5", "--split-on", "id", "--to", "none"], "a limit is for one statement"),
-        (&["-t", "t", "--limit", "-5", "--to", "none"], "--limit"),
     ] {
         place.export(args).assert_refused(2, &[words]);
     }

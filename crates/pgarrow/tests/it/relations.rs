@@ -158,8 +158,6 @@ fn a_column_that_is_not_there_is_told_with_those_that_are() {
     assert_error(&error, ErrorKind::Options, None, &["public.e", "\"c\"", "\"B b\""]);
     let error = refusal(source(&database).table("e").columns(["a", "a"]));
     assert_error(&error, ErrorKind::Options, None, &["twice"]);
-    let error = refusal(source(&database).table("e").columns(Vec::<String>::new()));
-    assert_error(&error, ErrorKind::Options, None, &["empty"]);
 }
 
 #[test]

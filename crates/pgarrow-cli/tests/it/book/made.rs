@@ -178,7 +178,7 @@ impl Field {
     fn value(&self, items: &Items) -> String {
         let (kind, many) = self.of_what();
         let one = match kind {
-            "String" | "&'static str" => "text".to_owned(),
+            "String" | "&'static str" | "Message" => "text".to_owned(),
             "u32" | "u64" | "usize" | "f64" => "number".to_owned(),
             "bool" => "true or false".to_owned(),
             "BTreeMap<String, u64>" => "numbers by name".to_owned(),
