@@ -77,11 +77,6 @@ impl Pool {
         &self.0.config
     }
 
-    /// How many idle sessions there are.
-    pub fn n_idle(&self) -> usize {
-        self.idle().len()
-    }
-
     /// An idle session that works, or a new one.
     ///
     /// # Errors

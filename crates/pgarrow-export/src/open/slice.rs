@@ -28,6 +28,11 @@ impl Request {
                 "a slice brings its own columns, filter and parameters, and whether it is ONLY",
             ));
         }
+        if self.limit.is_some() {
+            return Err(refused(
+                "a limit is for one statement, and a slice is one of several; leave the limit out",
+            ));
+        }
         slice.check()?;
         // A token may come from anywhere: its filter is held to what a filter that was typed is held to.
         let filter = slice.filter.as_deref().map(Statement::parse_condition).transpose()?;

@@ -144,6 +144,10 @@ fn a_limit_and_what_needs_several_statements() {
     );
     let pages = ExportOptions::default().with_read_mode(ReadMode::Pages);
     assert_error(&refusal(source.table("n").limit(1).options(pages)), ErrorKind::Options, None, &["limit"]);
+    // It used to be ignored.
+    let mut whole = source.table("n").open().unwrap();
+    let slice = whole.slices().unwrap().remove(0);
+    assert_error(&refusal(source.slice(slice).limit(1)), ErrorKind::Options, None, &["limit"]);
     let mut run = source.table("n").limit(1).open().unwrap();
     assert_error(&run.slices().unwrap_err(), ErrorKind::Options, None, &["limit"]);
 }
