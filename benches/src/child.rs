@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
-use pgarrow::{ExportOptions, IntervalForm, Plan, ProcessUsage, ReadMode, Report, Run, Source, TablesRun};
+use pgarrow::{ExportOptions, IntervalForm, Plan, ProcessUsage, ReadMode, Report, Run, Source};
 use pgarrow_protocol::Config;
 use pgarrow_sink::{Output, Sink, SinkError};
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
@@ -129,9 +129,9 @@ impl Exporting<'_> {
         Ok(run.write_to(sink)?)
     }
 
-    fn many(&self, run: TablesRun) -> Result<Report> {
+    fn many(&self, run: Run) -> Result<Report> {
         if self.contender.is_arrow() {
-            return Ok(run.for_each_concurrently(|_, batch| self.consume(&batch))?);
+            return Ok(run.for_each_with_plan(|_, batch| self.consume(&batch))?);
         }
         Ok(run.write_each(|plan| self.sink(plan))?)
     }

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use pgarrow_decode::{BatchLimits, CopyDecoder, Stop};
+use pgarrow_decode::{BatchLimits, CopyDecoder, StopReason};
 use pgarrow_protocol::CopyOutStep;
 use pgarrow_types::{PgColumn, PgType, TypeOptions};
 use serde::{Deserialize, Serialize};
@@ -240,7 +240,7 @@ fn decode_into(capture: &Capture, consume: &mut dyn FnMut(arrow_array::RecordBat
         loop {
             let progress = decoder.decode(capture.messages.get(from..to).unwrap_or_default())?;
             from += progress.used_bytes;
-            if progress.stop != Stop::BatchFull {
+            if progress.stop != StopReason::BatchFull {
                 break;
             }
             decoder.flush()?.into_iter().for_each(&mut *consume);
@@ -277,7 +277,7 @@ pub(crate) fn decode_again_and_again(capture: &Capture, times: usize) -> Result<
         while from < window.len() {
             let progress = decoder.decode(window.get(from..).unwrap_or_default())?;
             from += progress.used_bytes;
-            if progress.stop == Stop::BatchFull {
+            if progress.stop == StopReason::BatchFull {
                 decoder.flush()?;
             }
         }

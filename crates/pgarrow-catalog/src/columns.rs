@@ -46,21 +46,9 @@ pub fn table_columns(
     Ok(columns.pop().unwrap_or_default())
 }
 
-/// The columns of each of these relations, as [`table_columns`] has them. A few queries, however many relations
-/// there are.
-///
-/// # Errors
-///
-/// The server's.
-pub fn table_columns_of_many(
-    session: &mut Session,
-    relations: &[Relation],
-    only: bool,
-) -> Result<Vec<Vec<ResolvedColumn>>, CatalogError> {
-    if relations.is_empty() {
-        return Ok(Vec::new());
-    }
-    let not_validated = if session.server_version_num() >= NOT_NULL_CONSTRAINTS {
+/// The query of [`table_columns_of_many`].
+pub(crate) fn columns_sql(server_version_num: u32, only: bool) -> String {
+    let not_validated = if server_version_num >= NOT_NULL_CONSTRAINTS {
         "OR EXISTS (SELECT FROM pg_catalog.pg_constraint k \
            WHERE k.conrelid OPERATOR(pg_catalog.=) b.attrelid AND k.contype OPERATOR(pg_catalog.=) 'n' \
            AND k.conkey[1] OPERATOR(pg_catalog.=) b.attnum AND NOT k.convalidated)"
@@ -76,7 +64,7 @@ pub fn table_columns_of_many(
         false => "",
     };
     // `nullable` is made once for all relations: asked for each column, it would read the tree again each time.
-    let sql = format!(
+    format!(
         "WITH RECURSIVE tree(root, oid) AS ( \
            SELECT r.oid, r.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) \
            UNION \
@@ -100,7 +88,24 @@ pub fn table_columns_of_many(
            AND d.objsubid OPERATOR(pg_catalog.=) a.attnum::pg_catalog.int4 \
          WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
          ORDER BY r.n, a.attnum"
-    );
+    )
+}
+
+/// The columns of each of these relations, as [`table_columns`] has them. A few queries, however many
+/// relations there are.
+///
+/// # Errors
+///
+/// The server's.
+pub fn table_columns_of_many(
+    session: &mut Session,
+    relations: &[Relation],
+    only: bool,
+) -> Result<Vec<Vec<ResolvedColumn>>, CatalogError> {
+    if relations.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = columns_sql(session.server_version_num(), only);
     let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
     let rows = session.query(&sql, &[Some(&array_of(&oids))])?;
     let types = rows
@@ -172,6 +177,16 @@ pub fn query_columns(
     Ok(columns.collect())
 }
 
+/// The query of [`format_types`].
+pub(crate) const FORMAT_TYPES: &str = "SELECT pg_catalog.format_type(($1::pg_catalog.oid[])[i], ($2::pg_catalog.int4[])[i]) \
+     FROM pg_catalog.generate_series(1, $3::pg_catalog.int4) AS s(i) ORDER BY i";
+
+/// What it is asked with.
+pub(crate) fn format_types_parameters(types: &[(u32, i32)]) -> [String; 3] {
+    let (oids, modifiers): (Vec<u32>, Vec<i32>) = types.iter().copied().unzip();
+    [array_of(&oids), array_of(&modifiers), types.len().to_string()]
+}
+
 /// Each type, an OID and a type modifier, as `format_type` prints it: the name that SQL takes on the session's
 /// search path.
 ///
@@ -182,11 +197,9 @@ pub fn format_types(session: &mut Session, types: &[(u32, i32)]) -> Result<Vec<S
     if types.is_empty() {
         return Ok(Vec::new());
     }
-    let (oids, modifiers): (Vec<u32>, Vec<i32>) = types.iter().copied().unzip();
-    let sql = "SELECT pg_catalog.format_type(($1::pg_catalog.oid[])[i], ($2::pg_catalog.int4[])[i]) \
-               FROM pg_catalog.generate_series(1, $3::pg_catalog.int4) AS s(i) ORDER BY i";
-    let count = types.len().to_string();
-    let rows = session.query(sql, &[Some(&array_of(&oids)), Some(&array_of(&modifiers)), Some(&count)])?;
+    let parameters = format_types_parameters(types);
+    let rows =
+        session.query(FORMAT_TYPES, &parameters.each_ref().map(|parameter| Some(parameter.as_str())))?;
     if rows.len() != types.len() {
         return Err(CatalogError::Unexpected("another number of types than was asked about"));
     }

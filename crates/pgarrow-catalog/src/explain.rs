@@ -36,3 +36,50 @@ pub fn explained_relations(session: &mut Session, sql: &str) -> Result<Vec<Relat
     })?;
     rows.iter().map(relation_of).collect()
 }
+
+/// What a query will return, as the server's planner has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Estimate {
+    /// How many rows.
+    pub rows: u64,
+    /// How many bytes each has, on average.
+    pub row_bytes: u64,
+}
+
+/// The query of [`estimate`].
+pub(crate) fn estimate_sql(sql: &str) -> String {
+    format!("EXPLAIN (FORMAT JSON) {sql}")
+}
+
+/// What a query will return, about. `None` if the server does not say.
+///
+/// # Errors
+///
+/// The server's, for instance that the statement is wrong.
+pub fn estimate(session: &mut Session, sql: &str) -> Result<Option<Estimate>, CatalogError> {
+    let rows = session.query(&estimate_sql(sql), &[])?;
+    let plan = rows.first().and_then(|row| row.text(0)).unwrap_or_default();
+    Ok(number(plan, "Plan Rows")
+        .zip(number(plan, "Plan Width"))
+        .map(|(rows, row_bytes)| Estimate { rows, row_bytes }))
+}
+
+/// The number that the plan has under this key first: that of its topmost node. Inside of a text, the quotes
+/// of a key would be escaped.
+fn number(plan: &str, key: &str) -> Option<u64> {
+    let (_, behind) = plan.split_once(&format!("\"{key}\": "))?;
+    behind.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn the_topmost_node_is_the_plan() {
+        let plan = r#"[{"Plan": {"Node Type": "Limit", "Alias": "\"Plan Rows\": 5", "Plan Rows": 10,
+            "Plan Width": 36, "Plans": [{"Plan Rows": 1000}]}}]"#;
+        assert_eq!((number(plan, "Plan Rows"), number(plan, "Plan Width")), (Some(10), Some(36)));
+        assert_eq!(number("[]", "Plan Rows"), None);
+    }
+}

@@ -27,27 +27,12 @@ pub struct Leaf {
     pub is_heap: bool,
 }
 
-/// What `SELECT … FROM relation` reads: the relation itself if it has rows of its own, then every table below
-/// it in its tree, by OID. A view has one leaf, itself. A partitioned table without partitions has none.
-///
-/// As the server does it, partitions that are being detached are left out, and so are temporary tables of other
-/// sessions. One query, however many leaves there are.
-///
-/// Source: `find_all_inheritors` in PostgreSQL's `src/backend/catalog/pg_inherits.c`, `expand_inherited_rtentry`
-/// in `src/backend/optimizer/util/inherit.c`.
-///
-/// # Errors
-///
-/// The server's.
-pub fn leaves(
-    session: &mut Session,
-    relation: &Relation,
-    columns: &[String],
-) -> Result<Vec<Leaf>, CatalogError> {
-    let sees_detached = session.server_version_num() >= DETACH_PENDING;
+/// The query of [`leaves`].
+pub(crate) fn leaves_sql(server_version_num: u32) -> String {
+    let sees_detached = server_version_num >= DETACH_PENDING;
     let not_detached = if sees_detached { "AND NOT i.inhdetachpending" } else { "" };
     // 2 is HEAP_TABLE_AM_OID of src/include/catalog/pg_am.dat, which cannot be changed.
-    let sql = format!(
+    format!(
         "WITH RECURSIVE tree(oid) AS ( \
            SELECT $1::pg_catalog.oid \
            UNION \
@@ -73,7 +58,27 @@ pub fn leaves(
              AND l.relam OPERATOR(pg_catalog.=) 2::pg_catalog.oid \
          FROM leaf l \
          ORDER BY l.oid OPERATOR(pg_catalog.<>) $1::pg_catalog.oid, l.oid"
-    );
+    )
+}
+
+/// What `SELECT … FROM relation` reads: the relation itself if it has rows of its own, then every table below
+/// it in its tree, by OID. A view has one leaf, itself. A partitioned table without partitions has none.
+///
+/// As the server does it, partitions that are being detached are left out, and so are temporary tables of
+/// other sessions. One query, however many leaves there are.
+///
+/// Source: `find_all_inheritors` in PostgreSQL's `src/backend/catalog/pg_inherits.c`, `expand_inherited_rtentry`
+/// in `src/backend/optimizer/util/inherit.c`.
+///
+/// # Errors
+///
+/// The server's.
+pub fn leaves(
+    session: &mut Session,
+    relation: &Relation,
+    columns: &[String],
+) -> Result<Vec<Leaf>, CatalogError> {
+    let sql = leaves_sql(session.server_version_num());
     let rows = session.query(&sql, &[Some(&relation.oid.to_string()), Some(&text_array(columns))])?;
     rows.iter()
         .map(|row| {
@@ -89,6 +94,9 @@ pub fn leaves(
         .collect()
 }
 
+/// The query of [`row_security_applies`].
+pub(crate) const ROW_SECURITY: &str = "SELECT pg_catalog.row_security_active($1::pg_catalog.oid)";
+
 /// Whether policies of row security apply to the current role when it reads the relation, whatever the parameter
 /// `row_security` says.
 ///
@@ -96,8 +104,7 @@ pub fn leaves(
 ///
 /// The server's.
 pub fn row_security_applies(session: &mut Session, relation: &Relation) -> Result<bool, CatalogError> {
-    let sql = "SELECT pg_catalog.row_security_active($1::pg_catalog.oid)";
-    let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
+    let rows = session.query(ROW_SECURITY, &[Some(&relation.oid.to_string())])?;
     Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
 }
 
@@ -116,6 +123,16 @@ pub struct RelationSize {
     pub has_children: bool,
 }
 
+/// The query of [`relation_sizes`].
+pub(crate) const SIZES: &str = "SELECT r.oid::pg_catalog.text, COALESCE(pg_catalog.pg_relation_size(c.oid), 0)::pg_catalog.text, \
+                 CASE WHEN c.reltoastrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
+                   THEN COALESCE(pg_catalog.pg_relation_size(c.reltoastrelid), 0) ELSE 0 END::pg_catalog.text, \
+                 c.reltuples::pg_catalog.text, c.relpages::pg_catalog.text, \
+                 pg_catalog.current_setting('block_size'), c.relkind, c.relhassubclass \
+               FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
+               LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.oid \
+               ORDER BY r.n";
+
 /// The sizes of these relations as they are now, in the same order. What has no storage, or is gone, has size 0.
 ///
 /// A page is counted when the file has it: called after a snapshot was taken, no row of the snapshot is on a
@@ -128,15 +145,7 @@ pub fn relation_sizes(session: &mut Session, oids: &[u32]) -> Result<Vec<Relatio
     if oids.is_empty() {
         return Ok(Vec::new());
     }
-    let sql = "SELECT r.oid::pg_catalog.text, COALESCE(pg_catalog.pg_relation_size(c.oid), 0)::pg_catalog.text, \
-                 CASE WHEN c.reltoastrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
-                   THEN COALESCE(pg_catalog.pg_relation_size(c.reltoastrelid), 0) ELSE 0 END::pg_catalog.text, \
-                 c.reltuples::pg_catalog.text, c.relpages::pg_catalog.text, \
-                 pg_catalog.current_setting('block_size'), c.relkind, c.relhassubclass \
-               FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
-               LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.oid \
-               ORDER BY r.n";
-    let rows = session.query(sql, &[Some(&array_of(oids))])?;
+    let rows = session.query(SIZES, &[Some(&array_of(oids))])?;
     if rows.len() != oids.len() {
         return Err(CatalogError::Unexpected("another number of relations than was asked about"));
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!  "name as psql takes it" ──RelationName──▶ resolve ──▶ Relation ──▶ table_columns ─┐
 //!    └ suggest: what it may have meant
+//!   ask_about_relation, ask_about_query: what these will ask, in one round trip
 //!   free query ───────────────── Session::describe ─────────────────▶ query_columns ─┴▶ Vec<PgColumn>
 //!
 //!   Relation ──leaves──▶ Vec<Leaf> ──relation_sizes──▶ Vec<RelationSize>     what slices of a table are made of
@@ -18,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod columns;
 mod error;
 mod explain;
@@ -35,9 +37,10 @@ mod texts;
 mod types;
 mod unique;
 
+pub use ahead::{Asked, ask_about_query, ask_about_relation};
 pub use columns::{ResolvedColumn, format_types, query_columns, table_columns, table_columns_of_many};
 pub use error::CatalogError;
-pub use explain::explained_relations;
+pub use explain::{Estimate, estimate, explained_relations};
 pub use functions::{
     DIFFER, INDIFFERENT, NamesOfText, UsedView, differing_functions, shadowed_functions, used_views,
 };

@@ -84,6 +84,14 @@ pub fn resolve(session: &mut Session, name: &RelationName) -> Result<Relation, C
     resolve_many(session, std::slice::from_ref(name))?.pop().ok_or_else(unknown)
 }
 
+/// The query of [`resolve_many`]. `to_regclass` follows the search path as FROM would.
+pub(crate) const RESOLVE: &str = "SELECT c.oid::pg_catalog.text, s.nspname, c.relname, c.relkind \
+               FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS r(name, n) \
+               LEFT JOIN pg_catalog.pg_class c \
+                 ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(r.name)::pg_catalog.oid \
+               LEFT JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace \
+               ORDER BY r.n";
+
 /// Finds the relations that these names mean on the session's search path, in the same order. One query.
 ///
 /// # Errors
@@ -93,16 +101,10 @@ pub fn resolve_many(session: &mut Session, names: &[RelationName]) -> Result<Vec
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    // to_regclass follows the search path as FROM would.
-    let sql = "SELECT c.oid::pg_catalog.text, s.nspname, c.relname, c.relkind \
-               FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS r(name, n) \
-               LEFT JOIN pg_catalog.pg_class c \
-                 ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(r.name)::pg_catalog.oid \
-               LEFT JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace \
-               ORDER BY r.n";
     let quoted: Vec<String> = names.iter().map(RelationName::quoted).collect();
-    let rows =
-        session.query(sql, &[Some(&text_array(&quoted))]).map_err(|error| schema_refused(error, names))?;
+    let rows = session
+        .query(RESOLVE, &[Some(&text_array(&quoted))])
+        .map_err(|error| schema_refused(error, names))?;
     if rows.len() != names.len() {
         return Err(CatalogError::Unexpected("another number of relations than was asked about"));
     }

@@ -18,9 +18,20 @@ pub struct ServerTraits {
     pub block_bytes: u32,
     /// An extension of this database whose tables keep rows elsewhere than in their own heap.
     pub foreign_slicing_extension: Option<String>,
+    /// It knows `restrict_nonsystem_relation_kind`, with which no view may stand in for a table. The
+    /// parameter came with minor releases.
+    pub restricts_relation_kinds: bool,
     /// The process that answers, `pg_backend_pid()`. Behind a pooler it is not the one that the session was told of.
     pub backend_pid: Option<i32>,
 }
+
+/// The query of [`server_traits`].
+pub(crate) const TRAITS: &str = "SELECT pg_catalog.version(), pg_catalog.pg_is_in_recovery(), \
+                 pg_catalog.current_setting('block_size'), \
+                 (SELECT pg_catalog.min(e.extname::pg_catalog.text) FROM pg_catalog.pg_extension e \
+                  WHERE e.extname OPERATOR(pg_catalog.=) ANY ('{citus,timescaledb}'::pg_catalog.name[])), \
+                 pg_catalog.pg_backend_pid(), \
+                 pg_catalog.current_setting('restrict_nonsystem_relation_kind', true)";
 
 /// What the server is. One query, in a transaction or outside of one.
 ///
@@ -28,12 +39,7 @@ pub struct ServerTraits {
 ///
 /// The server's.
 pub fn server_traits(session: &mut Session) -> Result<ServerTraits, CatalogError> {
-    let sql = "SELECT pg_catalog.version(), pg_catalog.pg_is_in_recovery(), \
-                 pg_catalog.current_setting('block_size'), \
-                 (SELECT pg_catalog.min(e.extname::pg_catalog.text) FROM pg_catalog.pg_extension e \
-                  WHERE e.extname OPERATOR(pg_catalog.=) ANY ('{citus,timescaledb}'::pg_catalog.name[])), \
-                 pg_catalog.pg_backend_pid()";
-    let rows = session.query(sql, &[])?;
+    let rows = session.query(TRAITS, &[])?;
     let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
     let version = text(row, 0)?;
     Ok(ServerTraits {
@@ -42,6 +48,7 @@ pub fn server_traits(session: &mut Session) -> Result<ServerTraits, CatalogError
         in_recovery: row.text(1) == Some("t"),
         block_bytes: parsed(row, 2)?,
         foreign_slicing_extension: row.text(3).map(str::to_owned),
+        restricts_relation_kinds: row.text(5).is_some(),
         backend_pid: row.text(4).and_then(|pid| pid.parse().ok()),
     })
 }

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use indicatif::ProgressBar;
 use pgarrow::{Message, escape_control};
 
-use crate::told;
+use crate::words;
 
 /// The target of what is said to a person, which no filter of events leaves out.
 pub(crate) const SAID: &str = "pgarrow::console";
@@ -63,7 +63,7 @@ impl Console {
 
     /// A warning, unless quiet, and each only once.
     pub(crate) fn warn(&self, warning: impl Into<Message>) {
-        let warning = told::message(&warning.into());
+        let warning = words::message(&warning.into());
         let mut warned = self.0.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.contains(&warning) {
             return;

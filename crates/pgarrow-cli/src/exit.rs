@@ -7,7 +7,7 @@ use pgarrow::{Error, ErrorKind, Message, escape_control};
 use pgarrow_server::ServerError;
 
 use crate::received::Received;
-use crate::told;
+use crate::words;
 
 /// Code and meaning, as `--help` lists them.
 const CODES: [(u8, &str); 14] = [
@@ -185,10 +185,10 @@ impl fmt::Display for Failure {
         match self {
             // Names and the server's words are in it.
             Self::Export(error) if error.problems().is_empty() => {
-                f.write_str(&escape_control(&told::error(error)))
+                f.write_str(&escape_control(&words::error(error)))
             }
             // A line each. The end of a log comes in lines.
-            Self::Export(error) => in_lines(&told::error(error), f),
+            Self::Export(error) => in_lines(&words::error(error), f),
             Self::Server(error) => in_lines(&error.to_string(), f),
             Self::Check(difference) => f.write_str(&escape_control(difference)),
             Self::Signal(signal, None) => write!(f, "cancelled by {signal}"),

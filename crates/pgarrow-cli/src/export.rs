@@ -12,14 +12,13 @@ use crate::console::Console;
 use crate::destination::{Destination, Format};
 use crate::exit::Failure;
 use crate::flags::ExportFlags;
-use crate::job::{self, Job};
+use crate::job::{self, ExportJob};
 use crate::outputs::{Opened, begin_report, write_many, write_one};
 use crate::progress::Watch;
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
-use crate::subject::Planned;
 use crate::summary::{self, Peak};
-use crate::told;
+use crate::words;
 
 /// How long a cancelled export may take to end by itself.
 pub(crate) const GRACE: Duration = Duration::from_millis(4500);
@@ -30,18 +29,18 @@ pub(crate) fn export(flags: &ExportFlags, console: &Console) -> Result<(), Failu
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
     let report = begin_report(Command::Export, flags.report.as_deref(), flags.overwrite, &signals)?;
-    let done = Job::try_from(flags).and_then(|job| run(job, &report, console, cancel, &signals));
+    let done = ExportJob::try_from(flags).and_then(|job| run(job, &report, console, cancel, &signals));
     done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
 }
 
 fn run(
-    job: Job,
+    job: ExportJob,
     run_report: &RunReport,
     console: &Console,
     cancel: Cancel,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let Job { reading, destination, overwrite, is_ordered, warning } = job;
+    let ExportJob { reading, destination, overwrite, is_ordered, warning } = job;
     warning.iter().for_each(|warning| console.warn(warning));
     run_report.set_source(&reading.connection);
     if let Destination::Table(into) = &destination {
@@ -72,36 +71,33 @@ fn run(
         Goal::Output(_, format) => Some(format),
         Goal::Nowhere | Goal::Table(_) => None,
     };
-    let planned = reading.subject.open(&source, options, format)?;
-    say_warnings(&planned, console);
-    let n_readers = planned.readers();
+    let run = reading.subject.open(&source, options, format)?;
+    say_warnings(&run, console);
+    let n_readers = run.readers();
     let asked = reading.asked;
     let loading = Arc::default();
-    let watch = watch(&planned, &loading, console);
+    let watch = watch(&run, &loading, console);
     let mut load = None;
-    let mut report = match (planned, output) {
-        (Planned::One(run), Goal::Output(output, format)) => {
-            write_one(*run, &format, output, is_ordered, console)?
-        }
-        (Planned::One(run), Goal::Table(load_into)) => {
-            let (report, loaded) = load_one(*run, *load_into, &loading, console, signals)?;
+    let mut report = match (reading.subject.is_many(), output) {
+        (false, Goal::Output(output, format)) => write_one(run, &format, output, is_ordered, console)?,
+        (false, Goal::Table(load_into)) => {
+            let (report, loaded) = load_one(run, *load_into, &loading, console, signals)?;
             load = loaded;
             report
         }
-        (Planned::Many(run), Goal::Output(Opened::Folder { folder, file_bytes }, format)) => {
-            write_many(*run, &format, &folder, file_bytes, console, signals)?
+        (true, Goal::Output(Opened::Folder { folder, file_bytes }, format)) => {
+            write_many(run, &format, &folder, file_bytes, console, signals)?
         }
         // `Destination` lets no such job pass.
-        (Planned::Many(_), Goal::Output(..) | Goal::Table(_)) => {
+        (true, Goal::Output(..) | Goal::Table(_)) => {
             return Err(Failure::options("several tables need a folder, as in -o shop/"));
         }
-        (Planned::One(run), Goal::Nowhere) if is_ordered => run.for_each(|_| Ok(()))?,
-        (Planned::One(run), Goal::Nowhere) => run.for_each_concurrently(|_| Ok(()))?,
-        (Planned::Many(run), Goal::Nowhere) => run.for_each_concurrently(|_, _| Ok(()))?,
+        (false, Goal::Nowhere) if is_ordered => run.for_each(|_| Ok(()))?,
+        (_, Goal::Nowhere) => run.for_each_with_plan(|_, _| Ok(()))?,
     };
     drop(watch);
-    told::report(&mut report);
-    load.iter_mut().for_each(told::load_report);
+    words::report(&mut report);
+    load.iter_mut().for_each(words::load_report);
     // Such as connections that were not to be had.
     report.warnings.iter().for_each(|warning| console.warn(warning));
     // The load behind says it of the same process.
@@ -157,15 +153,15 @@ pub(crate) fn say_config_warnings(config: &Config, console: &Console) {
 }
 
 /// What planning found.
-pub(crate) fn say_warnings(planned: &Planned, console: &Console) {
-    for plan in planned.plans() {
+pub(crate) fn say_warnings(run: &Run, console: &Console) {
+    for plan in run.plans() {
         plan.warnings().iter().for_each(|warning| console.warn(warning));
     }
 }
 
 /// Shows how far an export is, until it is dropped.
-fn watch(planned: &Planned, loading: &Arc<OnceLock<Arc<LoadProgress>>>, console: &Console) -> Watch {
-    Watch::of_load_from(console, Arc::clone(planned.progress()), &planned.plans(), loading)
+fn watch(run: &Run, loading: &Arc<OnceLock<Arc<LoadProgress>>>, console: &Console) -> Watch {
+    Watch::of_load_from(console, Arc::clone(run.progress()), run.plans(), loading)
 }
 
 /// The same, of one table.

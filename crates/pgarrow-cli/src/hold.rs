@@ -21,7 +21,6 @@ use crate::flags::HoldFlags;
 use crate::job::Reading;
 use crate::outputs::open_file;
 use crate::signals::Signals;
-use crate::subject::Planned;
 use crate::units;
 
 /// From here on, and again after as long, people are reminded of a snapshot that is held.
@@ -60,14 +59,10 @@ impl Holder<'_> {
         say_config_warnings(&reading.connection, self.console);
         let source = Source::connect_blocking_with(reading.connection, cancel)?;
         self.signals.be_orderly();
-        let planned = reading.subject.open(&source, reading.options, None)?;
-        say_warnings(&planned, self.console);
-        // `Reading` lets several tables not pass.
-        let Planned::One(mut run) = planned else {
-            return Err(Failure::options("hold takes one --table or query"));
-        };
+        let mut run = reading.subject.open(&source, reading.options, None)?;
+        say_warnings(&run, self.console);
         let tokens = run.slices()?.iter().map(Slice::to_json).collect::<Result<_, _>>()?;
-        Ok(Held { run: *run, tokens, output })
+        Ok(Held { run, tokens, output })
     }
 
     /// From the snapshot to its end. A signal ends the holding, and is no failure.

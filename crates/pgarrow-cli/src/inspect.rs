@@ -13,10 +13,10 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::export::{GRACE, say_config_warnings};
 use crate::flags::{InspectFlags, TypeFlags};
+use crate::help;
 use crate::job::Reading;
-use crate::pages;
 use crate::signals::Signals;
-use crate::told;
+use crate::words;
 
 /// Of the JSON's form. Fields may be added within a version.
 const VERSION: u32 = 1;
@@ -69,26 +69,26 @@ pub(crate) fn inspect(flags: &InspectFlags, console: &Console) -> Result<(), Fai
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
     say_config_warnings(&reading.connection, console);
-    let planned =
+    let run =
         Source::connect_blocking_with(reading.connection, cancel).map_err(Failure::from).and_then(|source| {
             signals.be_orderly();
             reading.subject.open(&source, reading.options, None)
         });
-    let planned = planned.map_err(|failure| signals.check().err().unwrap_or(failure))?;
-    let subjects = planned.plans().iter().map(|plan| Subject::new(plan, &flags.types)).collect();
-    let inspection = Inspection { inspect_version: VERSION, connections: planned.readers(), subjects };
+    let run = run.map_err(|failure| signals.check().err().unwrap_or(failure))?;
+    let subjects = run.plans().iter().map(|plan| Subject::new(plan, &flags.types)).collect();
+    let inspection = Inspection { inspect_version: VERSION, connections: run.readers(), subjects };
     if !flags.json {
-        return pages::print(render::text(&inspection).as_bytes());
+        return help::print(render::text(&inspection).as_bytes());
     }
     let json = serde_json::to_vec_pretty(&inspection);
     let mut json = json.map_err(|error| Failure::output(format!("what was inspected: {error}")))?;
     json.push(b'\n');
-    pages::print(&json)
+    help::print(&json)
 }
 
 impl Subject {
     fn new(plan: &Plan, types: &TypeFlags) -> Self {
-        let report = told::plan(plan.report(None));
+        let report = words::plan(plan.report(None));
         let fields = plan.schema().fields().iter().zip(plan.columns());
         let columns = fields.map(|(field, column)| Column {
             name: column.name.clone(),
@@ -96,13 +96,13 @@ impl Subject {
             arrow_type: arrow_type(field.data_type()),
             parquet_type: parquet_type(column, types),
             nullable: field.is_nullable(),
-            notes: told::notes(notes(column)),
+            notes: words::notes(notes(column)),
         });
         let in_parquet = plan.columns().iter().map(|column| for_parquet(column, types).field());
         let in_parquet: SchemaRef = Arc::new(Schema::new(in_parquet.collect::<Vec<_>>()));
         let (of_parquet, parquet_error) = match parquet_warnings(&in_parquet) {
             Ok(warnings) => (warnings, None),
-            Err(error) => (Vec::new(), Some(told::message(error.message()))),
+            Err(error) => (Vec::new(), Some(words::message(error.message()))),
         };
         Self {
             subject: report.subject,

@@ -1,4 +1,4 @@
-//! `Job`: what was typed, checked and ready to run. Nothing was connected to and nothing written yet.
+//! `ExportJob`: what was typed, checked and ready to run. Nothing was connected to and nothing written yet.
 
 use std::path::{self, Path, PathBuf};
 
@@ -29,7 +29,7 @@ pub(crate) struct Asked {
 
 /// One export.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct ExportJob {
     pub(crate) reading: Reading,
     pub(crate) destination: Destination,
     pub(crate) overwrite: bool,
@@ -128,13 +128,13 @@ impl TryFrom<&ExportFlags> for Reading {
             return Err(Failure::options("--dry-run writes nothing; leave out --report"));
         }
         if flags.output.is_some() || flags.to.is_some() {
-            return Ok(Job::try_from(flags)?.reading);
+            return Ok(ExportJob::try_from(flags)?.reading);
         }
         reading_of(flags)?.with_types(&flags.types, TypeOptions::default())
     }
 }
 
-impl TryFrom<&ExportFlags> for Job {
+impl TryFrom<&ExportFlags> for ExportJob {
     type Error = Failure;
 
     fn try_from(flags: &ExportFlags) -> Result<Self, Failure> {

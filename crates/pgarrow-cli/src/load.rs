@@ -14,17 +14,17 @@ use crate::destination::check_url;
 use crate::exit::Failure;
 use crate::export::{GRACE, say_config_warnings};
 use crate::flags::{InputFormatName, LoadFlags};
+use crate::help;
 use crate::into::Into;
 use crate::outputs::begin_report;
-use crate::pages;
 use crate::progress::{Counts, Total, Watch};
 use crate::rejects::{Receiving, Rejects};
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 use crate::summary;
 use crate::table::{Lists, cell, table};
-use crate::told;
 use crate::units;
+use crate::words;
 
 /// Loads what the flags name, with all that is said and shown.
 pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> {
@@ -117,7 +117,7 @@ fn run(
         let loading = open(into.plan_only().load(cancel)?, &input, console)?;
         let text = planned(&loading, input.name(), input.rows());
         loading.rehearse()?;
-        return pages::print(text.as_bytes());
+        return help::print(text.as_bytes());
     }
     let rejects = flags.parts.reject.as_deref();
     let rejects = rejects.map(|path| Rejects::begin(path, key, flags.overwrite, signals)).transpose()?;
@@ -125,7 +125,7 @@ fn run(
     let mut loading = open(into.load(cancel)?, &input, console)?;
     if loading.is_complete() {
         let mut report = loading.finish()?;
-        told::load_report(&mut report);
+        words::load_report(&mut report);
         signals.be_loaded();
         console.say(&summary::nothing_to_do(&report));
         return run_report.complete(&report, console);
@@ -137,7 +137,7 @@ fn run(
         false => "the same command",
     };
     let mut report = fill(loading, input, receiving, again, console, signals)?;
-    told::load_report(&mut report);
+    words::load_report(&mut report);
     report.warnings.iter().for_each(|warning| console.warn(warning));
     summary::load_lines(&report).iter().for_each(|line| console.say(line));
     run_report.complete(&report, console)
@@ -177,7 +177,7 @@ fn fill(
         Err(failure) => {
             let failure = failed(signals.explain(failure), committed, again);
             let failure = match left {
-                Some(left) => failure.advice(&told::error(&left)),
+                Some(left) => failure.advice(&words::error(&left)),
                 None => failure,
             };
             Err(match receiving {

@@ -7,8 +7,8 @@
 //!                                                  ├ hold  others do it
 //!                           ┌ into                 ├ load  the way back, with rejects beside it
 //!                                                  ├ run_report  what came of an export or load
-//!                                                  ├ heap_pages  what makes it faster
-//!                           │ log  events beside what is said, told  what the library says, with flags
+//!                                                  ├ pages       what makes it faster
+//!                           │ log  events beside what is said, words  what the library says, with flags
 //!                                  demo ───────────┘
 //! ```
 
@@ -19,7 +19,7 @@ mod destination;
 mod exit;
 mod export;
 mod flags;
-mod heap_pages;
+mod help;
 mod hold;
 mod inspect;
 mod into;
@@ -37,8 +37,8 @@ mod signals;
 mod subject;
 mod summary;
 mod table;
-mod told;
 mod units;
+mod words;
 
 use std::process::ExitCode;
 
@@ -51,7 +51,7 @@ use crate::flags::{Command, Flags};
 fn main() -> ExitCode {
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
-        Err(error) => return pages::usage(&error),
+        Err(error) => return help::usage(&error),
     };
     let is_quiet = match &flags.command {
         Command::Export(flags) => flags.quiet,
@@ -80,9 +80,9 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Plan(flags) => plan::plan(&flags, console),
         Command::Inspect(flags) => inspect::inspect(&flags, console),
         Command::Hold(flags) => hold::hold(&flags, console),
-        Command::Pages(command) => heap_pages::run(&command, console),
+        Command::Pages(command) => pages::run(&command, console),
         Command::Demo(flags) => demo::demo(&flags, console),
-        Command::Completions { shell } => pages::completions(shell),
-        Command::Man { dir } => pages::manual(dir.as_deref()),
+        Command::Completions { shell } => help::completions(shell),
+        Command::Man { dir } => help::manual(dir.as_deref()),
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
-use pgarrow::{Error, ErrorKind, Message, Plan, Report, Run, TablesRun};
+use pgarrow::{Error, ErrorKind, Message, Plan, Report, Run};
 use pgarrow_sink::{
     FolderOptions, NewFolder, Output, OutputFolder, Outputs, Sink, SinkError, file_name_for, file_names_for,
 };
@@ -102,7 +102,7 @@ pub(crate) fn write_one(
 
 /// Reads tables into a folder: a file for each, or a sequence of files. They appear together.
 pub(crate) fn write_many(
-    run: TablesRun,
+    run: Run,
     format: &Format,
     folder: &OutputFolder,
     file_bytes: Option<u64>,

@@ -1,125 +1,91 @@
-//! Pages that come from the flags themselves: usage, completions, the manual.
+//! `pgarrow pages`: what is possible, and the function that makes it possible.
 
-use std::env;
-use std::io::{self, Write};
-use std::path::Path;
-use std::process::ExitCode;
+mod render;
 
-use clap::{Arg, Command, CommandFactory};
-use clap_complete::Shell;
-use pgarrow::{Error, escape_control};
-use pgarrow_sink::{Output, SinkError};
+use pgarrow::{Cancel, Config, Error, PagesStatus, Source, install_pages_sql, remove_pages_sql};
+use serde::Serialize;
 
-use crate::console::{Console, LogFormat};
+use crate::console::Console;
 use crate::exit::Failure;
-use crate::flags::Flags;
-use crate::log;
+use crate::export::{GRACE, say_config_warnings};
+use crate::flags::{ConnectFlags, PagesCommand, PagesInstallFlags, PagesStatusFlags};
+use crate::help;
+use crate::signals::Signals;
+use crate::subject::names;
 
-/// Prints what clap has to say: help, the version, or what is wrong with the flags.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    let arguments: Vec<String> =
-        env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    if error.use_stderr() && log::form_of(&arguments) == LogFormat::Json {
-        let text = without_secrets(&error.render().to_string(), &arguments);
-        let console = Console::new(false, LogFormat::Json);
-        log::install(&console);
-        console.error(text.trim_end());
-        return exit_code(error);
+/// Of the JSON's form. Fields may be added within a version.
+const VERSION: u32 = 1;
+
+/// What `--json` writes.
+#[derive(Debug, Serialize)]
+struct Status {
+    status_version: u32,
+    #[serde(flatten)]
+    status: PagesStatus,
+}
+
+pub(crate) fn run(command: &PagesCommand, console: &Console) -> Result<(), Failure> {
+    match command {
+        PagesCommand::Status(flags) => status(flags, console),
+        PagesCommand::Install(flags) => install(flags, console),
     }
-    let text = error.render().to_string();
-    let shown = without_secrets(&text, &arguments);
-    if shown == text {
-        let _ = error.print();
-    } else {
-        let lines: Vec<String> = shown.lines().map(escape_control).collect();
-        // Nobody can be told that stderr is gone.
-        let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
+}
+
+fn status(flags: &PagesStatusFlags, console: &Console) -> Result<(), Failure> {
+    let tables = names(&flags.named, &flags.tables)?;
+    let status = on_source(flags.connection.as_deref(), &flags.connecting, console, |source| {
+        Ok(source.pages_status(&tables)?)
+    })?;
+    if !flags.json {
+        return help::print(render::text(&status).as_bytes());
     }
-    exit_code(error)
+    let json = serde_json::to_vec_pretty(&Status { status_version: VERSION, status });
+    let mut json = json.map_err(|error| Failure::output(format!("the status: {error}")))?;
+    json.push(b'\n');
+    help::print(&json)
 }
 
-fn exit_code(error: &clap::Error) -> ExitCode {
-    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
-}
-
-/// A connection in the wrong place is not repeated: this may end up in a log.
-fn without_secrets(text: &str, arguments: &[String]) -> String {
-    let secrets = arguments.iter().filter(|argument| may_hold_a_password(argument));
-    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "(hidden)"))
-}
-
-fn may_hold_a_password(argument: &str) -> bool {
-    argument.contains("://") || argument.to_ascii_lowercase().contains("password")
-}
-
-/// The completions for a shell, on stdout: of what the commands take.
-pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
-    let mut page = Vec::new();
-    // Names live as long as the program, as those in its text do.
-    let all: &'static Command = Box::leak(Box::new(Flags::command()));
-    clap_complete::generate(shell, &mut offered(all), "pgarrow", &mut page);
-    print(&page)
-}
-
-/// The command without options that are there only to say why they are refused: generators offer what is hidden, too.
-fn offered(command: &'static Command) -> Command {
-    let args: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_hide_set()).collect();
-    let visible = args.iter().map(|arg| arg.get_id().clone()).collect::<Vec<_>>();
-    let args = args.into_iter().map(|arg| {
-        let others = command.get_arg_conflicts_with(arg).into_iter().map(|other| other.get_id().clone());
-        let others = others.filter(|other| visible.contains(other)).collect::<Vec<_>>();
-        let mut offered = Arg::new(arg.get_id().clone())
-            .action(arg.get_action().clone())
-            .value_parser(arg.get_value_parser().clone())
-            .value_hint(arg.get_value_hint())
-            .global(arg.is_global_set())
-            .hide_possible_values(arg.is_hide_possible_values_set())
-            .conflicts_with_all(others);
-        if let Some(help) = arg.get_help() {
-            offered = offered.help(help.clone());
-        }
-        if let Some(names) = arg.get_value_names() {
-            offered = offered.value_names(names.to_vec());
-        }
-        match (arg.get_long(), arg.get_short()) {
-            (Some(long), Some(short)) => offered.long(long).short(short),
-            (Some(long), None) => offered.long(long),
-            (None, Some(short)) => offered.short(short),
-            (None, None) => offered.required(arg.is_required_set()),
-        }
-    });
-    let begun = Command::new(command.get_name()).args(args);
-    let begun = match command.get_about() {
-        Some(about) => begun.about(about.clone()),
-        None => begun,
+fn install(flags: &PagesInstallFlags, console: &Console) -> Result<(), Failure> {
+    let sql = match flags.remove {
+        true => remove_pages_sql().to_owned(),
+        false => install_pages_sql(&flags.roles)?,
     };
-    let begun = match command.get_version() {
-        Some(version) => begun.version(version),
-        None => begun,
-    };
-    begun.subcommands(command.get_subcommands().filter(|command| !command.is_hide_set()).map(offered))
-}
-
-/// The manual: one page on stdout, or a page for every command in a folder.
-pub(crate) fn manual(dir: Option<&Path>) -> Result<(), Failure> {
-    match dir {
-        Some(dir) => clap_mangen::generate_to(Flags::command(), dir).map_err(|error| {
-            Failure::output(format!("the manual pages cannot be written to {dir:?}: {error}"))
-        }),
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Flags::command())
-                .render(&mut page)
-                .map_err(|error| Failure::output(format!("the manual page cannot be made: {error}")))?;
-            print(&page)
-        }
+    if flags.print {
+        return help::print(sql.as_bytes());
     }
-}
-
-/// Bytes to stdout, with the errors that `println!` would panic at.
-pub(crate) fn print(page: &[u8]) -> Result<(), Failure> {
-    let mut output = Output::stdout().map_err(Error::from)?;
-    output.write_all(page).map_err(|error| Error::from(SinkError::io("write", None, error)))?;
-    output.publish().map_err(Error::from)?;
+    let database = on_source(flags.connection.as_deref(), &flags.connecting, console, |source| {
+        source.execute(&sql)?;
+        let rows = source.query_text("SELECT pg_catalog.current_database()")?;
+        Ok(rows.into_iter().flatten().flatten().next().unwrap_or_default())
+    })?;
+    if flags.remove {
+        console.say(&format!("pgarrow.heap_page is removed from the database {database}"));
+        return Ok(());
+    }
+    console.say(&format!("pgarrow.heap_page is installed in the database {database}"));
+    if flags.roles.is_empty() {
+        console.say(
+            "it is for those who were granted it: pgarrow pages install --to ROLE; --print says what it gives",
+        );
+    }
     Ok(())
+}
+
+/// Connects, and does something that a signal cancels.
+fn on_source<T>(
+    connection: Option<&str>,
+    connecting: &ConnectFlags,
+    console: &Console,
+    work: impl FnOnce(&Source) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let connection = connection.filter(|text| !text.trim().is_empty());
+    let config = connecting.applied_to(Config::parse(connection).map_err(Error::from)?);
+    let cancel = Cancel::new();
+    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    say_config_warnings(&config, console);
+    let done = Source::connect_blocking_with(config, cancel).map_err(Failure::from).and_then(|source| {
+        signals.be_orderly();
+        work(&source)
+    });
+    done.map_err(|failure| signals.check().err().unwrap_or(failure))
 }

@@ -11,23 +11,22 @@ use crate::destination::ending_warning;
 use crate::exit::Failure;
 use crate::export::{GRACE, say_config_warnings, say_warnings};
 use crate::flags::{ExportFlags, FormatName, PlanFlags};
+use crate::help;
 use crate::into::Into;
 use crate::job::Reading;
 use crate::load;
-use crate::pages;
 use crate::signals::Signals;
-use crate::subject::Planned;
 use crate::table::Lists;
-use crate::told;
+use crate::words;
 
 /// Plans, and prints the plan.
 pub(crate) fn plan(flags: &PlanFlags, console: &Console) -> Result<(), Failure> {
     let planned = open(Reading::try_from(flags)?, None, console)?;
     if flags.json {
-        return pages::print(&json(&planned.reports)?);
+        return help::print(&json(&planned.reports)?);
     }
     let lists = if flags.all { Lists::Whole } else { Lists::Shortened };
-    pages::print(planned.text(lists).as_bytes())
+    help::print(planned.text(lists).as_bytes())
 }
 
 /// Plans what an export would read, and into what, and prints that.
@@ -39,7 +38,7 @@ pub(crate) fn dry_run(flags: &ExportFlags, console: &Console) -> Result<(), Fail
     let reading = Reading::try_from(flags)?;
     ending_warning(flags).iter().for_each(|warning| console.warn(warning));
     let planned = open(reading, into, console)?;
-    pages::print(planned.text(Lists::Shortened).as_bytes())
+    help::print(planned.text(Lists::Shortened).as_bytes())
 }
 
 /// A plan, its transaction ended.
@@ -87,11 +86,10 @@ fn plan_all(
         Some(load) => reading.options.with_opaque(load.opaque_columns()?),
         None => reading.options,
     };
-    let planned = reading.subject.open(&source, options, None)?;
-    say_warnings(&planned, console);
-    let plans = planned.plans();
-    let load = match (load, &planned) {
-        (Some(load), Planned::One(run)) => {
+    let run = reading.subject.open(&source, options, None)?;
+    say_warnings(&run, console);
+    let load = match load {
+        Some(load) => {
             let plan = run.plan();
             let load = load.with_opaque(plan.opaque().clone()).fed_by(run.holders());
             let loading = load.open(Arc::clone(plan.schema()))?;
@@ -100,11 +98,11 @@ fn plan_all(
             loading.rehearse()?;
             Some(text)
         }
-        _ => None,
+        None => None,
     };
     // The snapshot ends here, so none is named.
-    let reports = plans.iter().map(|plan| told::plan(plan.report(None))).collect();
-    Ok(Shown { reports, n_readers: planned.readers(), load })
+    let reports = run.plans().iter().map(|plan| words::plan(plan.report(None))).collect();
+    Ok(Shown { reports, n_readers: run.readers(), load })
 }
 
 fn json(reports: &[PlanReport]) -> Result<Vec<u8>, Failure> {

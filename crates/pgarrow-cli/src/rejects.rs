@@ -20,7 +20,7 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 use pgarrow::{Error, ErrorKind};
 use pgarrow_load::Loading;
 use pgarrow_load::input::{Input, InputFormat};
-use pgarrow_sink::{Output, Part, Sink};
+use pgarrow_sink::{Output, PartWriter, SinkWriter, Stop};
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
 
 use crate::console::Console;
@@ -62,7 +62,7 @@ impl Rejects {
         let schema = loading.reject_schema().map(|schema| file_schema(schema, self.key));
         let schema = schema.ok_or_else(|| Failure::options("this load rejects no rows"))?;
         let mut writing = Writing::begin(self.output, schema)?;
-        writing.sink.warnings().iter().for_each(|warning| console.warn(warning));
+        writing.warnings.iter().for_each(|warning| console.warn(warning));
         let before = loading.rows_to_skip();
         let earlier = match (before, self.has_earlier) {
             (0, _) => 0,
@@ -141,8 +141,10 @@ impl Receiving {
 /// The file's sink.
 struct Writing {
     schema: SchemaRef,
-    sink: Box<IpcSink>,
-    part: Box<dyn Part>,
+    sink: SinkWriter<'static>,
+    part: PartWriter<'static>,
+    /// Of its schema.
+    warnings: Vec<String>,
     rows: u64,
     /// The number of the last one in the data.
     last_row: u64,
@@ -152,8 +154,10 @@ impl Writing {
     fn begin(output: Output, schema: SchemaRef) -> Result<Self, Failure> {
         let sink =
             IpcSink::create(output, Arc::clone(&schema), IpcOptions::default()).map_err(Error::from)?;
+        let warnings = sink.warnings();
+        let sink = SinkWriter::new(Box::new(sink), Stop::default());
         let part = sink.open_part(0).map_err(Error::from)?;
-        Ok(Self { schema, sink: Box::new(sink), part, rows: 0, last_row: 0 })
+        Ok(Self { schema, sink, part, warnings, rows: 0, last_row: 0 })
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), Error> {

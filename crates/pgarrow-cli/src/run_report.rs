@@ -58,7 +58,6 @@ struct ServerName {
 struct TargetName {
     /// The table, as it was given.
     target: String,
-    #[serde(flatten)]
     server: ServerName,
 }
 

@@ -2,11 +2,8 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::sync::Arc;
 
-use pgarrow::{
-    Error, ExportOptions, Extract, Plan, Progress, Run, Slice, Source, TablesRun, parse_column_list,
-};
+use pgarrow::{Error, ExportOptions, Extract, Run, Slice, Source, parse_column_list};
 
 use crate::destination::Format;
 use crate::exit::Failure;
@@ -34,6 +31,8 @@ pub(crate) enum Single {
         name: String,
         columns: Option<Vec<String>>,
         filter: Option<String>,
+        /// Of the filter.
+        params: Vec<String>,
         /// Its own rows, without those of its children.
         only: bool,
     },
@@ -42,13 +41,6 @@ pub(crate) enum Single {
         params: Vec<String>,
     },
     Slice(Box<Slice>),
-}
-
-/// A planned export of whatever it is.
-#[derive(Debug)]
-pub(crate) enum Planned {
-    One(Box<Run>),
-    Many(Box<TablesRun>),
 }
 
 impl Subject {
@@ -98,12 +90,12 @@ impl Subject {
         source: &Source,
         options: ExportOptions,
         format: Option<&Format>,
-    ) -> Result<Planned, Failure> {
+    ) -> Result<Run, Failure> {
         Ok(match self {
             Self::One { single, limit } => {
                 let extract = single.extract(source).options(options);
                 let extract = limit.iter().fold(extract, |extract, rows| extract.limit(*rows));
-                Planned::One(Box::new(extract.open()?))
+                extract.open()?
             }
             Self::Many { names, schemas, only } => {
                 let tables = source.tables(names).only(*only);
@@ -112,7 +104,7 @@ impl Subject {
                     Some(format) => tables.check(move |plans| outputs::problems(&format, plans)),
                     None => tables,
                 };
-                Planned::Many(Box::new(tables.options(options).open()?))
+                tables.options(options).open()?
             }
         })
     }
@@ -122,46 +114,25 @@ impl Single {
     /// Describes it to the library.
     pub(crate) fn extract(&self, source: &Source) -> Extract {
         match self {
-            Self::Table { name, columns, filter, only } => {
+            Self::Table { name, columns, filter, params, only } => {
                 let mut extract = source.table(name).only(*only);
                 if let Some(columns) = columns {
                     extract = extract.columns(columns);
                 }
-                match filter {
-                    Some(filter) => extract.filter(filter),
-                    None => extract,
+                if let Some(filter) = filter {
+                    extract = extract.filter(filter);
                 }
+                bind(extract, params)
             }
-            Self::Query { sql, params } => {
-                params.iter().fold(source.query(sql), |extract, value| extract.bind(Some(value)))
-            }
+            Self::Query { sql, params } => bind(source.query(sql), params),
             Self::Slice(slice) => source.slice(slice.as_ref().clone()),
         }
     }
 }
 
-impl Planned {
-    pub(crate) fn plans(&self) -> Vec<Arc<Plan>> {
-        match self {
-            Self::One(run) => vec![Arc::clone(run.plan())],
-            Self::Many(run) => run.plans().to_vec(),
-        }
-    }
-
-    pub(crate) fn progress(&self) -> &Arc<Progress> {
-        match self {
-            Self::One(run) => run.progress(),
-            Self::Many(run) => run.progress(),
-        }
-    }
-
-    /// How many connections will read at once.
-    pub(crate) fn readers(&self) -> usize {
-        match self {
-            Self::One(run) => run.readers(),
-            Self::Many(run) => run.readers(),
-        }
-    }
+/// With the values of its parameters.
+fn bind(extract: Extract, params: &[String]) -> Extract {
+    params.iter().fold(extract, |extract, value| extract.bind(Some(value)))
 }
 
 fn query(flags: &WhatFlags) -> Result<Option<String>, Failure> {
@@ -202,8 +173,10 @@ fn nothing(flags: &WhatFlags) -> Failure {
 }
 
 fn tables(flags: &WhatFlags, names: Vec<String>) -> Result<Subject, Failure> {
-    if !flags.params.is_empty() {
-        return Err(Failure::options("--param is for queries; write the value into --where"));
+    if !flags.params.is_empty() && flags.filter.is_none() {
+        return Err(Failure::options(
+            "--param is for queries and --where: there is no $1 that it is the value of",
+        ));
     }
     if let ([name], []) = (names.as_slice(), flags.schemas.as_slice()) {
         let columns = flags.columns.as_deref().map(parse_column_list).transpose();
@@ -211,6 +184,7 @@ fn tables(flags: &WhatFlags, names: Vec<String>) -> Result<Subject, Failure> {
             name: name.clone(),
             columns: columns.map_err(|error| Failure::from(Error::from(error)))?,
             filter: flags.filter.clone(),
+            params: flags.params.clone(),
             only: flags.only,
         };
         return Ok(Subject::One { single, limit: flags.limit });

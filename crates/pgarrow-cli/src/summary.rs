@@ -1,10 +1,10 @@
 //! What is said at the end of an export or load.
 
-use pgarrow::{FileReport, Message, PagesReport, Phases, Report};
+use pgarrow::{FileReport, Limit, Message, PagesReport, Phases, Report};
 use pgarrow_load::{LoadPhases, LoadReport, WriterReport};
 
-use crate::told;
 use crate::units;
+use crate::words;
 
 /// A shorter run is too short to say where its time went.
 const SECONDS_TO_EXPLAIN: f64 = 0.5;
@@ -34,7 +34,7 @@ pub(crate) fn lines(report: &Report, n_readers: usize, wants_pages: bool, peak: 
     std::iter::once(read)
         .chain(by_pages(report.pages.as_ref(), &report.page_notes, wants_pages))
         .chain(explains.then(|| explanation(report, n_readers)))
-        .chain(report.server.through_pooler.then(|| POOLER.to_owned()))
+        .chain((report.server.through_pooler == Some(true)).then(|| POOLER.to_owned()))
         .chain(effects(report.effects_text()))
         .chain(files(&report.files))
         .collect()
@@ -60,7 +60,8 @@ fn by_pages(pages: Option<&PagesReport>, notes: &[Message], wants_pages: bool) -
     if pages.is_none() && !wants_pages {
         return lines;
     }
-    lines.extend(notes.iter().take(NOTES_NAMED).map(|note| format!("not by pages: {}", told::message(note))));
+    lines
+        .extend(notes.iter().take(NOTES_NAMED).map(|note| format!("not by pages: {}", words::message(note))));
     let n_more = notes.len().saturating_sub(NOTES_NAMED);
     if n_more > 0 {
         let n_more = units::count(n_more as u64);
@@ -124,7 +125,7 @@ fn explanation(report: &Report, n_readers: usize) -> String {
     let mut parts =
         vec![format!("{}, {}{redone}", readers(at_work, n_readers), units::counted(report.slices, "slice"),)];
     parts.extend(shares(&report.phases));
-    parts.push(told::message(&report.limit.sentence()));
+    parts.push(words::message(&report.limit.sentence()));
     parts.join("; ")
 }
 
@@ -171,8 +172,8 @@ pub(crate) fn load_lines(report: &LoadReport) -> Vec<String> {
         units::count(units::per_second(report.rows_sent, report.seconds)),
         units::bytes(units::per_second(report.wire_bytes, report.seconds)),
         peak_memory(report.peak_memory_bytes),
-        report.database,
-        report.endpoint,
+        report.server.database,
+        report.server.endpoint,
     )];
     if report.rows_before > 0 {
         let before = units::counted(report.rows_before, "row");
@@ -180,7 +181,7 @@ pub(crate) fn load_lines(report: &LoadReport) -> Vec<String> {
     }
     if report.seconds > SECONDS_TO_EXPLAIN {
         let phases = &report.phases;
-        lines.extend(load_shares(phases).map(|shares| format!("{shares}; {}", load_limit(phases))));
+        lines.extend(load_shares(phases).map(|shares| format!("{shares}; {}", load_limit(report.limit))));
     }
     if report.batches > 1 {
         let times = report.batch_times;
@@ -248,7 +249,7 @@ fn load_shares(phases: &LoadPhases) -> Option<String> {
     of_total([
         ("connecting", phases.connect),
         ("planning", phases.plan),
-        ("waiting for the input", phases.read),
+        ("waiting for the input", phases.wait_for_input),
         ("encoding", phases.encode),
         ("waiting for rows to be sent", phases.wait_for_send),
         ("waiting for the server", phases.wait_for_server),
@@ -257,19 +258,15 @@ fn load_shares(phases: &LoadPhases) -> Option<String> {
 }
 
 /// What held the load back.
-fn load_limit(phases: &LoadPhases) -> &'static str {
-    // Encoders wait for whoever sends, who sends, or waits himself.
-    let sending = phases.send / (phases.send + phases.blocked).max(f64::MIN_POSITIVE);
-    let wait_for_send = phases.wait_for_send * (1.0 - sending);
-    let limits = [
-        (phases.read, "the input is the limit: the server waits for rows to be read"),
-        (phases.encode, "this machine is the limit: the server waits for rows to be encoded"),
-        (phases.wait_for_send * sending, "this machine is the limit: the server waits for rows to be sent"),
-        (wait_for_send + phases.wait_for_server, "the server is the limit: it takes rows no faster"),
-        (phases.commit, "the server's disk is the limit: it takes its time to commit"),
-        (phases.connect + phases.plan, "the beginning took longer than the rows"),
-    ];
-    limits.into_iter().max_by(|(one, _), (two, _)| one.total_cmp(two)).map_or("", |(_, sentence)| sentence)
+fn load_limit(limit: Limit) -> String {
+    let text = match limit {
+        Limit::Input => "the input is the limit: the server waits for rows to be read",
+        Limit::Pgarrow => "this machine is the limit: the server waits for rows to be encoded and sent",
+        Limit::Server => "the server is the limit: it takes rows no faster",
+        Limit::Output => "the server's disk is the limit: it takes its time to commit",
+        other => return other.sentence().to_string(),
+    };
+    text.to_owned()
 }
 
 /// `1.2 ms`.
@@ -308,19 +305,6 @@ mod tests {
         phases.wait_for_server = 86.0;
         phases.plan = 2.0;
         assert_eq!(shares(&phases).as_deref(), Some("waiting for the server 86 %, decoding 12 %"));
-    }
-
-    /// Encoders that waited were laid to the server, whoever it was that was slow.
-    #[test]
-    fn who_holds_a_load_back() {
-        let mut phases = LoadPhases::default();
-        (phases.encode, phases.wait_for_send) = (1.0, 9.0);
-        for (send, blocked, says) in [(8.0, 2.0, "to be sent"), (2.0, 8.0, "the server is the limit")] {
-            (phases.send, phases.blocked) = (send, blocked);
-            assert!(load_limit(&phases).contains(says), "{}", load_limit(&phases));
-        }
-        phases.encode = 10.0;
-        assert!(load_limit(&phases).contains("to be encoded"), "{}", load_limit(&phases));
     }
 
     #[test]

@@ -46,12 +46,12 @@ pub struct Progress {
     /// Bytes used: whole messages.
     pub used_bytes: usize,
     /// Why it stopped there.
-    pub stop: Stop,
+    pub stop: StopReason,
 }
 
 /// Why the decoder stopped before the end of the bytes it was given, or at it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stop {
+pub enum StopReason {
     /// The rest is the beginning of a message. Receive more and call again.
     NeedMore,
     /// The rest begins with another message than those of the stream, which is not the decoder's.
@@ -230,7 +230,7 @@ impl CopyDecoder {
             // What is already here comes first: a message may hold more rows than a batch.
             self.decode_stitched()?;
             if self.batch.is_full() {
-                return Ok(Progress { used_bytes, stop: Stop::BatchFull });
+                return Ok(Progress { used_bytes, stop: StopReason::BatchFull });
             }
             let rest = bytes.get(used_bytes..).unwrap_or_default();
             if let Some(stop) = self.large_row(rest) {
@@ -328,21 +328,21 @@ impl CopyDecoder {
 
     /// The careful way, first half: takes payloads until there is a chunk of them. Bytes used, and
     /// why no more were.
-    fn push_messages(&mut self, bytes: &[u8]) -> Result<(usize, Stop), DecodeError> {
+    fn push_messages(&mut self, bytes: &[u8]) -> Result<(usize, StopReason), DecodeError> {
         let mut used_bytes = 0;
         loop {
             let rest = bytes.get(used_bytes..).unwrap_or_default();
             let payload = match first_frame(rest, self.tag).map_err(|cause| self.framing_error(cause))? {
                 Frame::Payload(payload) => payload,
-                Frame::Partial => return Ok((used_bytes, Stop::NeedMore)),
-                Frame::Other => return Ok((used_bytes, Stop::OtherMessage)),
+                Frame::Partial => return Ok((used_bytes, StopReason::NeedMore)),
+                Frame::Other => return Ok((used_bytes, StopReason::OtherMessage)),
             };
             if self.tag == DATA_ROW
                 && let Err(cause) = check_tuple(payload, self.batch.n_columns())
             {
                 // The rows before it are decoded first.
                 return if used_bytes > 0 {
-                    Ok((used_bytes, Stop::NeedMore))
+                    Ok((used_bytes, StopReason::NeedMore))
                 } else {
                     Err(self.framing_error(cause))
                 };
@@ -351,7 +351,7 @@ impl CopyDecoder {
             used_bytes += HEADER_BYTES + payload.len();
             self.n_to_stitch = self.n_to_stitch.saturating_sub(usize::from(self.n_to_stitch != usize::MAX));
             if self.n_to_stitch == 0 || self.stitch.held_bytes() >= CHUNK_BYTES {
-                return Ok((used_bytes, Stop::NeedMore));
+                return Ok((used_bytes, StopReason::NeedMore));
             }
         }
     }

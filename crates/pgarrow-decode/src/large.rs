@@ -10,7 +10,7 @@
 
 use pgarrow_column::{RowError, ValueError};
 
-use crate::decoder::{CopyDecoder, Stop};
+use crate::decoder::{CopyDecoder, StopReason};
 use crate::error::{DecodeError, FramingError};
 use crate::frame::{COPY_DATA, HEADER_BYTES, cut_off_frame};
 use crate::stitch::{COPY_HEADER_BYTES, value_bytes};
@@ -114,20 +114,20 @@ fn is_believed(arrived: usize, n_bytes: usize) -> bool {
 
 impl CopyDecoder {
     /// Whether a large row comes next, or the batch should end before it.
-    pub(crate) fn large_row(&mut self, bytes: &[u8]) -> Option<Stop> {
+    pub(crate) fn large_row(&mut self, bytes: &[u8]) -> Option<StopReason> {
         let frame_bytes = cut_off_frame(bytes, self.tag).filter(|bytes| *bytes > LARGE_FRAME_BYTES)?;
         // Where messages were found not to be rows, the next one may be no row either.
         if self.n_misses > 0 || !(self.stitch.is_at_tuple() || self.stitch.is_at_header()) {
             return None;
         }
         if self.batch.ends_before(frame_bytes) {
-            return Some(Stop::BatchFull);
+            return Some(StopReason::BatchFull);
         }
         self.is_large_next = true;
-        Some(Stop::LargeRow { bytes: frame_bytes })
+        Some(StopReason::LargeRow { bytes: frame_bytes })
     }
 
-    /// Receives and decodes the message at which [`decode`](Self::decode) stopped with [`Stop::LargeRow`]. Does
+    /// Receives and decodes the message at which [`decode`](Self::decode) stopped with [`StopReason::LargeRow`]. Does
     /// nothing if the last call of `decode` did not stop there.
     ///
     /// Takes exactly the message from `source`, whose next bytes are those that `decode` did not use. What arrives is

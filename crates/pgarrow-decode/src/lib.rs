@@ -52,7 +52,7 @@ mod large;
 mod stitch;
 
 pub use batch::{BatchLimits, ChunkSource};
-pub use decoder::{CopyDecoder, Progress, Stop};
+pub use decoder::{CopyDecoder, Progress, StopReason};
 pub use error::{ChunkRefused, DecodeError, FramingError};
 pub use large::{LARGE_FRAME_BYTES, LargeError, LargeSource};
 pub use pgarrow_column::{BufferReuse, Effect, Effects};

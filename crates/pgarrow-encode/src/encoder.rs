@@ -49,8 +49,8 @@ use pgarrow_types::PgType;
 use self::int::Int;
 use self::vector::Element;
 use crate::access::Strings;
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, RefusalKind, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write::NULL;
 
 /// Makes values of one target type from arrays of one Arrow type.

@@ -1,7 +1,7 @@
 //! Arrow arrays to what PostgreSQL's receive functions take: pure, no IO.
 //!
 //! ```text
-//!  Field + Target ──make_encoder()──▶ Encoder ──bind(array)──▶ Bound ──write(row)──▶ length and bytes of one value
+//!  Field + EncodeTarget ──make_encoder()──▶ Encoder ──bind(array)──▶ Bound ──write(row)──▶ length and bytes of one value
 //!                                        └────── RowEncoder: all columns ──bind(batch)──▶ rows of COPY … (FORMAT binary)
 //! ```
 //!
@@ -16,13 +16,13 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod encode_target;
 mod encoder;
 mod error;
 mod row;
-mod target;
 mod write;
 
+pub use encode_target::{Conversions, EncodeTarget, TypeTarget};
 pub use encoder::{Bound, Encoder, Values, make_encoder};
 pub use error::{EncodeError, Refusal, RefusalKind, ValueError};
 pub use row::{BoundBatch, HEADER, RowEncoder, TRAILER};
-pub use target::{Conversions, Target, TypeTarget};

@@ -10,9 +10,9 @@
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::Field;
 
+use crate::encode_target::TypeTarget;
 use crate::encoder::{Bound, Encoder, make_encoder};
 use crate::error::{EncodeError, Refusal, RefusalKind, ValueError};
-use crate::target::TypeTarget;
 
 /// Signature, flags, and a header extension of no bytes.
 pub const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";

@@ -2,39 +2,40 @@
 //!
 //! ```text
 //!  reader ── Lease ──┐  receive buffer, batch under construction, what its part holds
-//!  reader ── Lease ──┼──▶ Budget: used, peak, level        0 % ─ Calm ─ 50 % ─ Early ─ 80 % ─ Stop ─ 100 %
+//!  reader ── Lease ──┼──▶ Budget: used, peak, level
 //!  batch in a queue ─┘
 //! ```
 //!
-//! Counted is what exists, not what was asked for: a reader says again and again how much it has. Pressure is felt
-//! in levels: from half of the limit on, batches and row groups end early; from four fifths on, a reader gives
-//! away what it holds and waits, and the socket with it, until others have given back. Whoever needs much at
-//! once (a large row) asks before it receives it.
+//! Counted is what exists, not what was asked for: a reader says again and again how much it has. Pressure is
+//! felt in levels: first batches and row groups end early; then a reader gives away what it holds and waits,
+//! and the socket with it, until others have given back. Whoever needs much at once (a large row) asks before
+//! it receives it. How much is how full is [`memory_policy`](crate::memory_policy).
+//!
+//! The bytes are a [`Reservation`] of a memory that other runs may share. A large row makes it larger, as
+//! long as some is free there; nobody waits for other runs, which may wait for this one, or for a caller who
+//! reads them in turn.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pgarrow_session::Cancel;
+use pgarrow_session::{Cancel, Reservation};
+
+use crate::memory_policy::Level;
 
 /// How often somebody who waits for memory looks whether the run was stopped.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How full the memory is.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Level {
-    /// Everything at its usual size.
-    Calm,
-    /// Batches and row groups end early.
-    Early,
-    /// Whoever can wait waits.
-    Stop,
-}
-
 /// The memory of one run.
 #[derive(Debug)]
 pub(crate) struct Budget {
+    reservation: Reservation,
+    /// What it has when no row is large,
     limit: usize,
+    /// the most that it may have,
+    limit_max: usize,
+    /// and the most that it had.
+    limit_peak: AtomicUsize,
     used: AtomicUsize,
     peak: AtomicUsize,
     n_level_changes: AtomicU64,
@@ -65,9 +66,14 @@ pub(crate) enum NoRoom {
 }
 
 impl Budget {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
+    /// `limit_max`: as large as it may become for large rows.
+    pub(crate) fn new(reservation: Reservation, limit_max: usize) -> Arc<Self> {
+        let limit = reservation.bytes();
         Arc::new(Self {
+            reservation,
             limit,
+            limit_max: limit_max.max(limit),
+            limit_peak: AtomicUsize::new(limit),
             used: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             n_level_changes: AtomicU64::new(0),
@@ -77,8 +83,19 @@ impl Budget {
         })
     }
 
+    /// What there is at the moment.
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        self.reservation.bytes()
+    }
+
+    /// The most that there may be, if other runs leave it.
+    pub(crate) fn limit_max(&self) -> usize {
+        self.limit_max
+    }
+
+    /// The most that there was at once.
+    pub(crate) fn limit_peak(&self) -> usize {
+        self.limit_peak.load(Ordering::Relaxed)
     }
 
     /// The most that was used at once.
@@ -102,17 +119,11 @@ impl Budget {
 
     /// Whether so many bytes are free.
     pub(crate) fn has(&self, bytes: usize) -> bool {
-        self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit
+        self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit()
     }
 
     fn level_of(&self, used: usize) -> Level {
-        if used >= self.limit / 5 * 4 {
-            Level::Stop
-        } else if used >= self.limit / 2 {
-            Level::Early
-        } else {
-            Level::Calm
-        }
+        Level::of(used, self.limit())
     }
 
     /// A reader's share, nothing in it yet.
@@ -140,20 +151,44 @@ impl Budget {
     }
 
     fn change(&self, before: usize, after: usize) {
+        self.count(before, after);
+        if after < before {
+            // The lock, so that nobody who is about to wait misses it.
+            let state = self.state();
+            self.give_back();
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    fn count(&self, before: usize, after: usize) {
         let used_before = if after >= before {
             self.used.fetch_add(after - before, Ordering::Relaxed)
         } else {
             self.used.fetch_sub(before - after, Ordering::Relaxed)
         };
+        self.reservation.note(before, after);
         let used = (used_before + after).saturating_sub(before);
         self.peak.fetch_max(used, Ordering::Relaxed);
         if self.level_of(used_before) != self.level_of(used) {
             self.n_level_changes.fetch_add(1, Ordering::Relaxed);
         }
-        if after < before {
-            // The lock, so that nobody who is about to wait misses it.
-            drop(self.state());
-            self.changed.notify_all();
+    }
+
+    /// Makes it as large as `bytes` in use, if that may be and is free now. Behind the lock of [`State`].
+    fn extend(&self, bytes: usize) -> bool {
+        let has_grown = bytes > self.limit() && bytes <= self.limit_max && self.reservation.resize(bytes);
+        if has_grown {
+            self.limit_peak.fetch_max(bytes, Ordering::Relaxed);
+        }
+        has_grown
+    }
+
+    /// Gives back what was had for a large row, once it is not used any more. Behind the lock of [`State`].
+    fn give_back(&self) {
+        let needed = self.used.load(Ordering::Relaxed).max(self.limit);
+        if needed < self.limit() {
+            self.reservation.resize(needed);
         }
     }
 }
@@ -194,34 +229,44 @@ impl Lease {
     /// Whether there is room to have `bytes` in all.
     pub(crate) fn fits(&self, bytes: usize) -> bool {
         let others = self.budget.used.load(Ordering::Relaxed).saturating_sub(self.bytes);
-        others.saturating_add(bytes) <= self.budget.limit
+        others.saturating_add(bytes) <= self.budget.limit()
+    }
+
+    /// Has `bytes` in all, if there is room or room can be made. Behind the lock of [`State`], so that two
+    /// who ask do not both take the same room, and nobody gives it back meanwhile.
+    fn try_grow(&mut self, bytes: usize) -> bool {
+        let budget = &self.budget;
+        let others = budget.used.load(Ordering::Relaxed).saturating_sub(self.bytes);
+        if !self.fits(bytes) && !budget.extend(others.saturating_add(bytes)) {
+            return false;
+        }
+        budget.count(std::mem::replace(&mut self.bytes, bytes), bytes);
+        true
     }
 
     /// Waits until there is room to have `bytes` in all, and has them.
     pub(crate) fn grow(&mut self, bytes: usize, cancel: &Cancel) -> Result<(), NoRoom> {
-        if self.fits(bytes) {
+        if bytes <= self.bytes {
             self.set(bytes);
             return Ok(());
         }
         let budget = Arc::clone(&self.budget);
-        budget.n_waits.fetch_add(1, Ordering::Relaxed);
         let mut state = budget.state();
+        if self.try_grow(bytes) {
+            return Ok(());
+        }
+        budget.n_waits.fetch_add(1, Ordering::Relaxed);
         state.n_waiting += 1;
         budget.changed.notify_all();
         let result = loop {
-            if self.fits(bytes) {
-                // Still behind the lock, so that two who wait do not both take the same room.
-                let before = std::mem::replace(&mut self.bytes, bytes);
-                budget.used.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
-                budget.used.fetch_sub(before.saturating_sub(bytes), Ordering::Relaxed);
-                budget.peak.fetch_max(budget.used.load(Ordering::Relaxed), Ordering::Relaxed);
+            if self.try_grow(bytes) {
                 break Ok(());
             }
             if cancel.is_requested() {
                 break Err(NoRoom::Cancelled);
             }
             // Everybody waits, and nothing is on its way out.
-            if bytes > budget.limit || (state.n_waiting >= state.n_readers && state.queued == 0) {
+            if bytes > budget.limit_max || (state.n_waiting >= state.n_readers && state.queued == 0) {
                 break Err(NoRoom::TooLarge);
             }
             state = budget
@@ -271,11 +316,42 @@ impl Drop for Lease {
 
 #[cfg(test)]
 mod tests {
+    use pgarrow_session::Memory;
+
     use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn of(memory: &Memory, bytes: usize, bytes_max: usize) -> Arc<Budget> {
+        Budget::new(memory.reserve(|_| Some(bytes)).unwrap(), bytes_max)
+    }
+
+    fn alone(bytes: usize) -> Arc<Budget> {
+        of(&Memory::new(bytes), bytes, bytes)
+    }
+
+    #[test]
+    fn a_large_row_has_what_other_runs_leave_free() {
+        let memory = Memory::new(100 * MIB);
+        let (one, two) = (of(&memory, 30 * MIB, 80 * MIB), of(&memory, 30 * MIB, 100 * MIB));
+        let (mut of_one, mut of_two) = (one.reader(), two.reader());
+        of_two.set(20 * MIB);
+        assert_eq!(of_one.grow(81 * MIB, &Cancel::new()), Err(NoRoom::TooLarge), "more than it may have");
+        assert_eq!(of_one.grow(71 * MIB, &Cancel::new()), Err(NoRoom::TooLarge), "more than is free");
+        assert_eq!(of_one.grow(70 * MIB, &Cancel::new()), Ok(()));
+        assert_eq!((memory.free(), memory.used(), one.limit()), (0, 90 * MIB, 70 * MIB));
+        // Nobody waits for another run.
+        assert_eq!(of_two.grow(31 * MIB, &Cancel::new()), Err(NoRoom::TooLarge));
+        of_one.set(10 * MIB);
+        assert_eq!((memory.free(), one.limit(), one.limit_peak()), (40 * MIB, 30 * MIB, 70 * MIB));
+        assert_eq!(of_two.grow(70 * MIB, &Cancel::new()), Ok(()));
+        drop((of_one, of_two, one, two));
+        assert_eq!((memory.free(), memory.used(), memory.peak()), (100 * MIB, 0, 90 * MIB));
+    }
 
     #[test]
     fn levels_and_peak() {
-        let budget = Budget::new(1000);
+        let budget = alone(1000);
         let mut lease = budget.reader();
         assert_eq!(budget.level(), Level::Calm);
         lease.set(500);
@@ -289,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_is_more_than_the_limit_is_refused_and_not_waited_for() {
-        let budget = Budget::new(1000);
+        let budget = alone(1000);
         let mut lease = budget.reader();
         assert_eq!(lease.grow(1001, &Cancel::new()), Err(NoRoom::TooLarge));
         assert_eq!(lease.grow(1000, &Cancel::new()), Ok(()));
@@ -297,7 +373,7 @@ mod tests {
 
     #[test]
     fn who_waits_gets_what_another_gives_back() {
-        let budget = Budget::new(1000);
+        let budget = alone(1000);
         let (mut one, mut two) = (budget.reader(), budget.reader());
         one.set(600);
         std::thread::scope(|scope| {
@@ -313,7 +389,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_when_everybody_would() {
-        let budget = Budget::new(1000);
+        let budget = alone(1000);
         let (mut one, mut two) = (budget.reader(), budget.reader());
         one.set(600);
         two.set(300);
@@ -336,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_batch_in_a_queue_is_waited_for() {
-        let budget = Budget::new(1000);
+        let budget = alone(1000);
         let mut reader = budget.reader();
         let queued = budget.queued(900);
         std::thread::scope(|scope| {
@@ -351,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_cancel_ends_the_waiting() {
-        let budget = Budget::new(1000);
+        let budget = alone(1000);
         let (mut one, mut two, cancel) = (budget.reader(), budget.reader(), Cancel::new());
         one.set(900);
         cancel.cancel();

@@ -25,7 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use opening::{Opening, Retired};
+use opening::{ReaderOpening, Retired};
 use pgarrow_decode::Effects;
 use pgarrow_session::{Backoff, Cancel, Error, ErrorKind, Result};
 use pgarrow_types::option::LOCK_TIMEOUT;
@@ -36,13 +36,13 @@ pub(crate) use watch::Watched;
 use crate::keeper::Keeper;
 use crate::outlet::Outlet;
 use crate::plan::Task;
-use crate::reader::{Attempt, Reader, Shared, Tally, add_effects};
+use crate::reader::{Attempt, Reader, RunContext, Tally, add_effects};
 use crate::slice::SliceRange;
 
 /// The readers of a run.
 #[derive(Debug)]
 pub(crate) struct Crew<'a> {
-    shared: Shared<'a>,
+    shared: RunContext<'a>,
     queue: Queue,
     /// Stops those who still connect when there is nothing left to read.
     joining: Cancel,
@@ -57,7 +57,7 @@ pub(crate) struct Crew<'a> {
     /// Backends of the readers, for the keeper to look at.
     backend_pids: Mutex<Vec<i32>>,
     /// When it was last said that somebody tries again.
-    retry_told: Mutex<Option<Instant>>,
+    retry_reported: Mutex<Option<Instant>>,
 }
 
 /// What a crew has done.
@@ -85,7 +85,7 @@ impl fmt::Debug for Payload {
 
 impl<'a> Crew<'a> {
     /// All slices of all plans, for so many readers.
-    pub(crate) fn new(shared: Shared<'a>, n_readers: usize) -> Self {
+    pub(crate) fn new(shared: RunContext<'a>, n_readers: usize) -> Self {
         let tasks = shared.plans.iter().enumerate().flat_map(|(plan_index, plan)| {
             let task = move |slice_index| Task { plan_index, slice_index };
             plan.slices.iter().enumerate().map(move |(index, slice)| (task(index), slice.estimated_bytes))
@@ -100,7 +100,7 @@ impl<'a> Crew<'a> {
             tallies: Mutex::default(),
             effects: Mutex::new(vec![Vec::new(); shared.plans.len()]),
             backend_pids: Mutex::default(),
-            retry_told: Mutex::default(),
+            retry_reported: Mutex::default(),
             shared,
         }
     }
@@ -118,7 +118,7 @@ impl<'a> Crew<'a> {
         meanwhile: impl FnOnce(),
     ) -> Result<(Keeper, Watched)> {
         let (to_keeper, asked) = mpsc::channel();
-        let opening = Opening {
+        let opening = ReaderOpening {
             to_keeper,
             config: keeper.facts.pooled.impatient(keeper.session.config()),
             facts: keeper.facts.clone(),
@@ -198,9 +198,10 @@ impl<'a> Crew<'a> {
     pub(crate) fn fail(&self, error: Error) {
         let mut failure = lock(&self.failure);
         if failure.is_none() {
-            *failure = Some(self.shared.cancel.told(self.shared.pooled.explain_end(error)));
+            *failure = Some(self.shared.cancel.cancelled_or(self.shared.pooled.explain_end(error)));
         }
         drop(failure);
+        self.shared.pool.forget_facts();
         self.shared.cancel.cancel_for("the failure of another reader");
     }
 
@@ -333,7 +334,7 @@ impl<'a> Crew<'a> {
     }
 
     /// One reader's life.
-    fn work(&self, opening: &Opening, reader_index: usize, outlet: &mut dyn Outlet) {
+    fn work(&self, opening: &ReaderOpening, reader_index: usize, outlet: &mut dyn Outlet) {
         let span = reader_span(reader_index);
         let _entered = span.enter();
         let mut tally = Tally::default();
@@ -382,7 +383,7 @@ impl<'a> Crew<'a> {
     fn read_again_and_again(
         &self,
         session: &mut Option<Keeper>,
-        opening: &Opening,
+        opening: &ReaderOpening,
         task: Task,
         reader: &mut Reader<'_>,
         outlet: &mut dyn Outlet,
@@ -417,7 +418,7 @@ impl<'a> Crew<'a> {
             }
             reader.tally.redone += 1;
             reader.tally.retries += 1;
-            self.tell_of_retry(n_retries + 1, &error);
+            self.report_retry(n_retries + 1, &error);
             self.warn("a reader lost its connection; its slice was read again under the same snapshot");
             if !self.shared.cancel.pause(backoff.next()) {
                 return Err(self.shared.cancel.error());
@@ -444,10 +445,10 @@ impl<'a> Crew<'a> {
     }
 
     /// A warning a second at most, however many readers try again; the others are for those who look closer.
-    fn tell_of_retry(&self, attempt: u32, error: &Error) {
-        let mut told = lock(&self.retry_told);
-        if told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
-            *told = Some(Instant::now());
+    fn report_retry(&self, attempt: u32, error: &Error) {
+        let mut reported = lock(&self.retry_reported);
+        if reported.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+            *reported = Some(Instant::now());
             tracing::warn!(target: "pgarrow", attempt, "a reader has no connection, and tries again: {error}");
         } else {
             tracing::debug!(target: "pgarrow", attempt, "a reader has no connection, and tries again: {error}");

@@ -4,22 +4,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgarrow_decode::BatchLimits;
-use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pool, Pooled, Result};
+use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Memory, Pool, Pooled, Reservation, Result};
 use pgarrow_sink::{Stop, Written};
 use pgarrow_types::option::{COLUMNS, INCONSISTENT, READERS};
 use pgarrow_types::{Hint, Message, message};
 
 use crate::budget::Budget;
+use crate::channel::{Channel, SendBatch};
 use crate::crew::{Crew, Done, Watched};
 use crate::facts::Facts;
+use crate::fewer;
 use crate::keeper::{Keeper, lost_snapshot};
-use crate::options::{ExportOptions, READER_MEMORY_MIN, ReadMode};
-use crate::outlet::{Order, Outlet, Turns};
+use crate::memory_policy::{Shares, Wish, share_of_free};
+use crate::options::{ExportOptions, ReadMode};
+use crate::order::{Order, Turns};
+use crate::outlet::Outlet;
 use crate::phases::Phases;
 use crate::plan::Plan;
 use crate::proof::Proof;
-use crate::reader::{Progress, Shared, mib, turn_reserve};
+use crate::reader::{Progress, RunContext, mib};
 use crate::report::{Report, Summary};
+use crate::sink_set::SinkSet;
 use crate::slice::Slice;
 
 /// From here on people should know how long a snapshot was held: VACUUM cannot remove what it still sees.
@@ -52,19 +57,15 @@ pub(crate) struct Job {
     pub(crate) phases: Phases,
     pub(crate) snapshot_taken: Instant,
     /// Where sessions come from and go to.
-    pub(crate) pool: Option<Pool>,
+    pub(crate) pool: Pool,
 }
 
 /// What the readers of one run share.
 #[derive(Debug)]
 pub(crate) struct Setup {
-    pub(crate) n_readers: usize,
     pub(crate) budget: Arc<Budget>,
+    shares: Shares,
     limits: BatchLimits,
-    /// What one part of the output may hold once memory is half used,
-    part_share: usize,
-    /// and what it should hold before it ends something early for others.
-    part_min: usize,
     turns: Vec<Turns>,
     is_ordered: bool,
     /// Stops the readers; the run's own cancel stops it too.
@@ -75,21 +76,27 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// What a part may hold, for it to arrange itself. In order, nothing may depend on how many readers there happen to be.
-    pub(crate) fn part_share(&self) -> Option<usize> {
-        (!self.is_ordered).then_some(self.part_share)
+    /// How many read.
+    pub(crate) fn n_readers(&self) -> usize {
+        self.shares.n_readers
     }
 
-    /// Whether the readers are to stop, for those who take their batches.
-    pub(crate) fn stop(&self) -> Stop {
-        let cancel = self.cancel.clone();
-        Stop::new(move || cancel.is_requested())
+    /// What a part may hold, for it to arrange itself. In order, nothing may depend on how many readers there
+    /// happen to be.
+    pub(crate) fn part_share(&self) -> Option<usize> {
+        (!self.is_ordered).then_some(self.shares.part_bytes)
     }
 
     /// The order of slices, if it is to be kept.
     pub(crate) fn order(&self) -> Option<Order<'_>> {
         self.is_ordered.then_some(Order { turns: &self.turns, budget: &self.budget, cancel: &self.cancel })
     }
+}
+
+/// Whether readers that this stops are to stop, for those who take their batches.
+pub(crate) fn stop(cancel: &Cancel) -> Stop {
+    let cancel = cancel.clone();
+    Stop::new(move || cancel.is_requested())
 }
 
 /// Everything was read, and the transaction is over.
@@ -109,88 +116,100 @@ impl Job {
 
     /// How many read, as far as that is known before the output is.
     pub(crate) fn n_readers(&self) -> usize {
-        self.n_readers_with(0)
+        self.wish(0).readers_within(self.options.memory_bytes())
     }
 
-    /// How many read if each one's part of the output should have `part_bytes`.
-    fn n_readers_with(&self, part_bytes: usize) -> usize {
-        let room = self.options.memory_bytes() / ExportOptions::reader_bytes(self.n_columns(), part_bytes);
-        self.n_readers_wanted().min(room).max(1)
-    }
-
-    fn n_readers_wanted(&self) -> usize {
-        self.options.readers_wanted().min(self.n_slices()).max(1)
-    }
-
-    /// Of the widest table.
-    fn n_columns(&self) -> usize {
-        self.plans.iter().map(|plan| plan.columns.len()).max().unwrap_or(0)
+    /// What is wished for, if each reader's part of the output should have `part_bytes`.
+    fn wish(&self, part_bytes: usize) -> Wish {
+        Wish {
+            n_readers: self.options.readers_wanted().min(self.n_slices()).max(1),
+            n_columns: self.plans.iter().map(|plan| plan.columns.len()).max().unwrap_or(0),
+            part_bytes,
+            batch_bytes: self.options.limits.bytes,
+            is_ordered: self.options.ordered,
+        }
     }
 
     /// Shares out memory among the readers, each of which has a part of the output that should have `part_bytes`.
     ///
+    /// `cancel`, a child of the run's own, stops the readers.
+    ///
     /// # Errors
     ///
     /// The columns do not fit the memory even of one reader.
-    pub(crate) fn setup(&self, part_bytes: usize) -> Result<Setup> {
-        let (n_columns, wanted) = (self.n_columns(), self.n_readers_wanted());
-        let budget = Budget::new(self.options.memory_bytes());
-        let n_readers = self.n_readers_with(part_bytes);
-        let needed = ExportOptions::memory_needed(n_columns, part_bytes);
-        if part_bytes > 0 && needed > budget.limit() {
+    pub(crate) fn setup(&self, part_bytes: usize, cancel: Cancel) -> Result<Setup> {
+        let wish = self.wish(part_bytes);
+        let most = self.options.memory_bytes();
+        if wish.least() > most {
             let text = format!(
-                "{n_columns} columns need {} MiB of memory in this format, and the limit is {} MiB",
-                mib(needed),
-                budget.limit() >> 20
+                "{} columns need {} MiB of memory in this format, and the limit is {} MiB",
+                wish.n_columns,
+                mib(wish.least()),
+                most >> 20
             );
             let error = Error::new(ErrorKind::Options, text);
             return Err(error.advice(message![
                 "allow more (",
-                Hint::memory(needed),
+                Hint::memory(wish.least()),
                 "), leave out columns (",
                 COLUMNS,
                 "), or write Arrow IPC, which needs less for each"
             ]));
         }
+        let budget = Budget::new(self.reserve(wish.least().max(Memory::MIN_BYTES), most)?, most);
+        let shares = wish.cut(budget.limit());
         let mut warnings = Vec::new();
-        if n_readers < wanted {
-            let needed = ExportOptions::reader_bytes(n_columns, part_bytes).saturating_mul(wanted);
-            let text = format!(
-                "{n_readers} {} instead of {wanted}: {n_columns} columns take much memory in each, and {} MiB are enough for \
-                 no more; {wanted} need {} MiB (",
-                if n_readers == 1 { "reader" } else { "readers" },
-                budget.limit() >> 20,
-                mib(needed)
-            );
-            warnings.push(message![text, Hint::memory(needed), ")"]);
+        if shares.n_readers < wish.n_readers {
+            warnings.push(fewer::within_memory(shares.n_readers, &wish, budget.limit()));
         }
-        let bytes = self.options.limits.bytes;
-        let of_reader = budget.limit() / n_readers;
-        // The rest is for batches.
-        let part_min = part_bytes.min(of_reader / 10 * 7);
-        // In order, nothing may depend on how many readers there happen to be.
-        let share = if self.options.ordered { budget.limit() / 16 } else { (of_reader - part_min) / 8 };
-        let limits = BatchLimits {
-            bytes: bytes.min(share.max(READER_MEMORY_MIN / 32)),
-            exact: self.options.ordered,
-            ..self.options.limits
-        };
         Ok(Setup {
-            n_readers,
-            limits,
-            part_share: part_min.max(of_reader / 2),
-            part_min,
+            limits: BatchLimits {
+                bytes: shares.batch_bytes,
+                exact: self.options.ordered,
+                ..self.options.limits
+            },
+            shares,
             turns: self.plans.iter().map(|_| Turns::default()).collect(),
             is_ordered: self.options.ordered,
-            cancel: self.cancel.child(),
+            cancel,
             started: Instant::now(),
             warnings,
             budget,
         })
     }
 
+    /// The sinks of batches that leave their reader's thread.
+    pub(crate) fn channel<'a>(&'a self, setup: &'a Setup, send: &'a SendBatch<'a>) -> SinkSet<'a> {
+        let channel = Channel::new(send, &setup.budget);
+        SinkSet::one(&self.plans, Box::new(channel), stop(&setup.cancel))
+    }
+
+    /// What this run has of the memory that runs share, or of one of its own.
+    fn reserve(&self, least: usize, most: usize) -> Result<Reservation> {
+        let ExportOptions { memory: chosen, shared_memory, .. } = &self.options;
+        let (memory, is_chosen) = match shared_memory {
+            Some(shared) => (shared.clone(), chosen.is_some()),
+            None => (Memory::new(most), true),
+        };
+        memory.reserve(|free| share_of_free(free, least, most, is_chosen)).map_err(|free| {
+            let text = format!(
+                "other runs have {} of the {} MiB of memory that they share with this one, which needs {} MiB",
+                mib(memory.limit() - free),
+                memory.limit() >> 20,
+                mib(least)
+            );
+            // Waiting here would hold the snapshot, and perhaps for ever: one caller may read several runs in
+            // turn.
+            Error::new(ErrorKind::Options, text).advice(message![
+                "begin when one of them has ended, or give each run less (",
+                Hint::memory(least),
+                ")"
+            ])
+        })
+    }
+
     pub(crate) fn crew<'a>(&'a self, setup: &'a Setup) -> Crew<'a> {
-        let shared = Shared {
+        let shared = RunContext {
             plans: &self.plans,
             proof: &self.proof,
             options: &self.options,
@@ -199,14 +218,12 @@ impl Job {
             progress: &self.progress,
             cancel: &setup.cancel,
             pooled: self.pooled,
-            pool: self.pool.as_ref(),
+            pool: &self.pool,
             is_impatient: self.is_impatient(),
             budget: &setup.budget,
-            held_bytes_early: setup.part_share,
-            held_bytes_min: setup.part_min / 2,
-            turn_reserve: turn_reserve(setup.n_readers, setup.limits.bytes),
+            shares: setup.shares,
         };
-        Crew::new(shared, setup.n_readers)
+        Crew::new(shared, setup.n_readers())
     }
 
     /// Reads everything, with as many readers as there are, and ends the transaction.
@@ -216,14 +233,14 @@ impl Job {
         setup: &Setup,
         make_outlet: &(impl Fn(usize) -> O + Sync),
     ) -> Result<Finished> {
-        if setup.n_readers == 1 {
+        if setup.n_readers() == 1 {
             return self.read_alone(keeper, setup, &mut make_outlet(0));
         }
         self.share_snapshot(&mut keeper)?;
         let crew = self.crew(setup);
-        let (mut keeper, watched) = crew.run(keeper, setup.n_readers, make_outlet, || {}, || {})?;
+        let (mut keeper, watched) = crew.run(keeper, setup.n_readers(), make_outlet, || {}, || {})?;
         if crew.has_rest() {
-            crew.work_alone(&mut keeper, &mut make_outlet(setup.n_readers));
+            crew.work_alone(&mut keeper, &mut make_outlet(setup.n_readers()));
         }
         self.finish(keeper, crew.done(watched)?, setup)
     }
@@ -248,6 +265,7 @@ impl Job {
             exported => exported,
         };
         shared.map_err(|error| {
+            self.pool.forget_facts();
             let error = match error.sqlstate() {
                 Some(_) => {
                     error.context("the server hands out no snapshot for several readers").advice(message![
@@ -260,13 +278,13 @@ impl Job {
                 }
                 None => error,
             };
-            self.cancel.told(error)
+            self.cancel.cancelled_or(error)
         })
     }
 
     fn prepare(&self, keeper: &mut Keeper) -> Result<()> {
         match self.is_impatient() {
-            true => keeper.wait_less().map_err(|error| self.cancel.told(error)),
+            true => keeper.wait_less().map_err(|error| self.cancel.cancelled_or(error)),
             false => Ok(()),
         }
     }
@@ -289,10 +307,10 @@ impl Job {
         let _committing = tracing::info_span!(target: "pgarrow", "commit").entered();
         let committing = Instant::now();
         self.proof.end(&mut keeper, &self.plans).map_err(|error| {
-            self.cancel.told(if error.is_transient() { lost_snapshot(error) } else { error })
+            self.cancel.cancelled_or(if error.is_transient() { lost_snapshot(error) } else { error })
         })?;
         let facts =
-            keeper.finish(self.pool.as_ref()).map_err(|error| self.cancel.told(lost_snapshot(error)))?;
+            keeper.finish(&self.pool).map_err(|error| self.cancel.cancelled_or(lost_snapshot(error)))?;
         done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()).map(Message::from));
         done.warnings.splice(0..0, setup.warnings.iter().cloned());
         if self.options.ordered && done.tallies.iter().any(|tally| tally.ended_early > 0) {
@@ -372,7 +390,7 @@ impl Engine {
     /// Keeps the transaction open while `go_on` says so.
     pub(crate) fn hold(mut self, mut go_on: impl FnMut() -> bool) -> Result<()> {
         let cancel = self.job.cancel.clone();
-        let lost = |error: Error| cancel.told(error.context("the held snapshot was lost"));
+        let lost = |error: Error| cancel.cancelled_or(error.context("the held snapshot was lost"));
         let mut looked = Instant::now();
         while go_on() {
             if self.job.cancel.is_requested() {
@@ -388,8 +406,8 @@ impl Engine {
         self.job
             .proof
             .end(&mut self.keeper, &self.job.plans)
-            .map_err(|error| if error.is_transient() { lost(error) } else { cancel.told(error) })?;
-        self.keeper.finish(self.job.pool.as_ref()).map_err(lost)?;
+            .map_err(|error| if error.is_transient() { lost(error) } else { cancel.cancelled_or(error) })?;
+        self.keeper.finish(&self.job.pool).map_err(lost)?;
         Ok(())
     }
 }

@@ -3,7 +3,8 @@
 use pgarrow_types::option::SLICE_BYTES;
 use pgarrow_types::{Hint, Message, message};
 
-use crate::options::{ExportOptions, READER_MEMORY_MIN};
+use crate::memory_policy::{self, Wish};
+use crate::options::ExportOptions;
 use crate::plan::Plan;
 
 /// Tables that one connection reads, a line each, at most.
@@ -41,12 +42,26 @@ fn of_temporary(asked: usize, relation: &str) -> String {
 
 fn of_memory(asked: usize, allowed: usize, options: &ExportOptions) -> Message {
     let mib = |bytes: usize| bytes >> 20;
-    let needed = READER_MEMORY_MIN.saturating_mul(asked);
+    let needed = memory_policy::limit_for_readers(asked);
     let text = format!(
         "{} instead of {asked}: {} MiB of memory are enough for no more, and {asked} need {} MiB (",
         reads(allowed),
         mib(options.memory_bytes()),
         mib(needed)
+    );
+    message![text, Hint::memory(needed), ")"]
+}
+
+/// Why fewer read than a run wished for, within this limit.
+pub(crate) fn within_memory(n_readers: usize, wish: &Wish, limit: usize) -> Message {
+    let Wish { n_readers: wanted, n_columns, .. } = *wish;
+    let needed = wish.limit_for_all();
+    let text = format!(
+        "{n_readers} {} instead of {wanted}: {n_columns} columns take much memory in each, and {} MiB are enough for \
+         no more; {wanted} need {} MiB (",
+        if n_readers == 1 { "reader" } else { "readers" },
+        limit >> 20,
+        needed.div_ceil(1 << 20)
     );
     message![text, Hint::memory(needed), ")"]
 }

@@ -29,7 +29,7 @@ use crate::settings::begin_statements;
 /// For whoever may wait for somebody who waits for the export.
 const WAIT_LESS: &str = "SET LOCAL lock_timeout = '10s'";
 
-/// For ranges of a key in tables that are named one by one: see [`Keeper::exclude_by_constraints`].
+/// For ranges of a key in tables that are named one by one: see [`exclude_by_constraints`].
 pub(crate) const EXCLUDE: &str = "SET LOCAL constraint_exclusion = 'on'";
 
 /// The session that holds the snapshot, in its transaction; and the one that holds what cannot be locked.
@@ -54,20 +54,30 @@ pub(crate) struct Keeper {
     attached: Vec<AttachedSession>,
 }
 
+/// From here on, tables that are named one by one are left out where their constraints say that no row of
+/// theirs is wanted, as if they were read with what they are partitions of; in sessions that begin like this
+/// one too, by the statements of `begin`.
+pub(crate) fn exclude_by_constraints(session: &mut Session, begin: &mut String) -> Result<()> {
+    session.execute(EXCLUDE)?;
+    begin.push_str("; ");
+    begin.push_str(EXCLUDE);
+    Ok(())
+}
+
 impl Keeper {
     /// Begins the transaction, locks what is to be held, and takes the snapshot.
     ///
-    /// `is_plain`: nothing but tables is read, by statements of ours without a user's filter.
+    /// `no_views`: see [`begin_statements`].
     pub(crate) fn begin(
         mut session: Session,
         held: &[Held],
-        is_plain: bool,
+        no_views: bool,
         options: &ExportOptions,
         pooled: Pooled,
         cancel: &Cancel,
     ) -> Result<Self> {
         let mut attached = vec![cancel.attach_last(&session)];
-        let begin = begin_statements(&mut session, options, is_plain)?;
+        let begin = begin_statements(&session, options, no_views)?;
         begin_anew(&mut session, &begin)?;
         let Locked { names, statements, is_unknown } = lock(&mut session, &begin, held)?;
         let (mut holder, mut holder_pid) = (None, None);
@@ -228,15 +238,6 @@ impl Keeper {
         Ok(())
     }
 
-    /// From here on, tables that are named one by one are left out where their constraints say that no row of theirs is wanted,
-    /// as if they were read with what they are partitions of; in other sessions that begin like this one too.
-    pub(crate) fn exclude_by_constraints(&mut self) -> Result<()> {
-        self.session.execute(EXCLUDE)?;
-        self.begin.push_str("; ");
-        self.begin.push_str(EXCLUDE);
-        Ok(())
-    }
-
     /// From here on, a lock that somebody else has is given up after a while, in other sessions that begin like this one
     /// too.
     pub(crate) fn wait_less(&mut self) -> Result<()> {
@@ -284,7 +285,7 @@ impl Keeper {
     /// # Errors
     ///
     /// One of them was lost before: what was read since then may be something else than what was planned.
-    pub(crate) fn finish(mut self, pool: Option<&Pool>) -> Result<Facts> {
+    pub(crate) fn finish(mut self, pool: &Pool) -> Result<Facts> {
         // First: as long as the snapshot is held, what was held with it must have been.
         if let Some(holder) = &mut self.holder {
             holder.execute("COMMIT").map_err(lost_holder)?;
@@ -292,10 +293,7 @@ impl Keeper {
         self.session.execute("COMMIT")?;
         // From here on, no cancel request hits what is done with the session next.
         drop(self.attached);
-        match pool {
-            Some(pool) => pool.put(self.session),
-            None => self.session.close(),
-        }
+        pool.put(self.session);
         if let Some(holder) = self.holder {
             holder.close();
         }

@@ -13,18 +13,22 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod channel;
 mod choose;
 mod column_report;
 mod crew;
+mod description;
 mod engine;
 mod facts;
 mod fewer;
 mod field_ids;
 mod keeper;
 mod locks;
+mod memory_policy;
 mod open;
 mod opened;
 mod options;
+mod order;
 mod outlet;
 mod pages;
 mod pages_status;
@@ -39,15 +43,16 @@ mod report;
 mod run;
 mod scan;
 mod settings;
+mod sink_set;
 mod slice;
 mod source;
 mod sql;
 mod statement;
 mod stream;
-mod tables;
 mod token;
 
 pub use column_report::ColumnReport;
+pub use description::Description;
 pub use options::{ExportOptions, ReadMode};
 pub use pages::{install_pages_sql, remove_pages_sql};
 pub use pages_status::{PagesStatus, TablePages};
@@ -55,7 +60,8 @@ pub use pages_tally::PagesReport;
 pub use pgarrow_catalog::{parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_session::{
-    Cancel, Error, ErrorKind, Holders, Place, PoolOptions, ProcessUsage, Result, per_second,
+    Cancel, Error, ErrorKind, Holders, Limit, Memory, Place, PoolOptions, ProcessUsage, Result, ServerReport,
+    per_second,
 };
 pub use pgarrow_types::{
     ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
@@ -63,11 +69,11 @@ pub use pgarrow_types::{
     NumericForm, OpaqueColumns, OptionName, OutOfRangePolicy, PgColumn, StringForm, TimestampUnit,
     TypeOptions, UnknownTypes, arrow_type, message, notes, option,
 };
-pub use phases::{Limit, Phases};
+pub use phases::Phases;
 pub use plan::{Plan, PlanReport, PlanSlice};
 pub use reader::Progress;
-pub use report::{FileReport, MemoryReport, ReaderReport, Report, ServerReport, TableReport};
-pub use run::{Run, TablesRun};
+pub use report::{FileReport, MemoryReport, ReaderReport, Report, TableReport};
+pub use run::Run;
 pub use slice::{
     KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,
     SliceSubject,

@@ -167,15 +167,15 @@ pub(crate) fn hold(
     cancel: &Cancel,
 ) -> Result<(Session, AttachedSession, Option<i32>)> {
     let context = "a second connection, which holds what cannot be locked";
-    let told = |error: Error| match error.kind() {
+    let explain = |error: Error| match error.kind() {
         ErrorKind::Cancelled => error,
         _ => error.context(context),
     };
-    let mut session = cancel.connect(&pooled.impatient(keeper.config())).map_err(told)?;
+    let mut session = cancel.connect(&pooled.impatient(keeper.config())).map_err(explain)?;
     let attached = cancel.attach_last(&session);
     session.set_read_timeout(pooled.first_answer(options.read_timeout));
-    let begin = begin_statements(&mut session, options, false)?;
-    session.execute(&begin).map_err(|error| told(pooled.explain(error.into())))?;
+    let begin = begin_statements(&session, options, false)?;
+    session.execute(&begin).map_err(|error| explain(pooled.explain(error.into())))?;
     let rows = session.query("SELECT pg_catalog.pg_backend_pid()", &[])?;
     let pid = rows.first().and_then(|row| row.text(0)?.parse().ok());
     session.set_read_timeout(None);

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pgarrow_decode::BatchLimits;
-use pgarrow_session::TransactionSettings;
+use pgarrow_session::{Memory, TransactionSettings};
 use pgarrow_types::{ColumnOptions, IntervalForm, OpaqueColumns, TypeOptions};
 use serde::{Deserialize, Serialize};
+
+use crate::memory_policy;
 
 /// How rows are asked for.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -28,25 +30,6 @@ pub enum ReadMode {
     Pages,
 }
 
-/// Readers by default, where the machine has as many cores.
-const READERS_MAX: usize = 8;
-
-/// The least memory an export can be asked to do with.
-pub(crate) const MEMORY_MIN: usize = 16 << 20;
-
-/// The least memory for each reader: with less, there are fewer readers.
-pub(crate) const READER_MEMORY_MIN: usize = 8 << 20;
-
-/// What a reader takes whatever its columns are.
-const READER_BYTES: usize = 4 << 20;
-
-/// What a part of an output takes on top that has columns to itself: a page on its way through the compressor, and what the
-/// allocator keeps of those before.
-const PART_BYTES: usize = 3 << 20;
-
-/// What each column takes while it is decoded: the fewest rows that a batch can have, and buffers for the next one.
-const COLUMN_BYTES: usize = 8 << 10;
-
 /// How an export is cut into batches, how types are mapped, who reads, and what its sessions are set to.
 ///
 /// Every option has a default that suits an export of a table into Arrow in memory.
@@ -61,6 +44,8 @@ pub struct ExportOptions {
     pub(crate) field_ids: bool,
     pub(crate) readers: Option<usize>,
     pub(crate) memory: Option<usize>,
+    /// The source's.
+    pub(crate) shared_memory: Option<Memory>,
     pub(crate) ordered: bool,
     pub(crate) slice_bytes: Option<u64>,
     pub(crate) split_on: Option<String>,
@@ -83,6 +68,7 @@ impl Default for ExportOptions {
             field_ids: false,
             readers: None,
             memory: None,
+            shared_memory: None,
             ordered: false,
             slice_bytes: None,
             split_on: None,
@@ -173,9 +159,12 @@ impl ExportOptions {
     /// Each column takes some of it in every reader; a Parquet file wants 128 KiB for each. Where that does not fit,
     /// there are fewer readers than asked for, which the report says.
     ///
+    /// Of a memory that several runs share ([`Source::with_memory`](crate::Source::with_memory)), this is
+    /// what the run takes of it, as far as it is free.
+    ///
     /// Not counted: code, stacks, what the allocator keeps, and batches that the caller has.
     pub fn with_memory(mut self, bytes: usize) -> Self {
-        self.memory = Some(bytes.max(MEMORY_MIN));
+        self.memory = Some(memory_policy::chosen_limit(bytes));
         self
     }
 
@@ -269,31 +258,14 @@ impl ExportOptions {
 
     /// The limit of memory, in bytes: what was chosen, or a quarter of the machine's, at most 1 GiB.
     pub fn memory_bytes(&self) -> usize {
-        self.memory.unwrap_or_else(|| (machine_memory() / 4).clamp(MEMORY_MIN, 1 << 30))
-    }
-
-    /// The least memory for a reader of so many columns whose part of the output should have `part_bytes`.
-    pub(crate) fn reader_bytes(n_columns: usize, part_bytes: usize) -> usize {
-        // Above four fifths, readers give away what they hold.
-        let pages = if part_bytes > 0 { PART_BYTES } else { 0 };
-        let of_part = part_bytes.saturating_add(part_bytes / 4).saturating_add(pages);
-        let needed =
-            n_columns.saturating_mul(COLUMN_BYTES).saturating_add(READER_BYTES).saturating_add(of_part);
-        needed.max(READER_MEMORY_MIN)
-    }
-
-    /// With less than this, one reader of so many columns does not even begin. `part_bytes` as above.
-    pub(crate) fn memory_needed(n_columns: usize, part_bytes: usize) -> usize {
-        // With less, a part would not get beyond what its columns take.
-        let of_part = part_bytes / 8 * 3;
-        READER_MEMORY_MIN.saturating_add(n_columns.saturating_mul(COLUMN_BYTES)).saturating_add(of_part)
+        let of_run = self.memory.unwrap_or_else(|| memory_policy::default_limit(machine_memory()));
+        self.shared_memory.as_ref().map_or(of_run, |shared| of_run.min(shared.limit()))
     }
 
     /// How many may read, before it is known how many slices there are.
     pub(crate) fn readers_wanted(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let wanted = self.readers.unwrap_or_else(|| cores.min(READERS_MAX));
-        wanted.clamp(1, (self.memory_bytes() / READER_MEMORY_MIN).max(1))
+        memory_policy::readers_before_planning(self.readers, cores, self.memory_bytes())
     }
 }
 

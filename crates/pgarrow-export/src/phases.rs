@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
+use pgarrow_session::Limit;
 use pgarrow_sink::SinkTimes;
-use pgarrow_types::{Hint, Message, message};
 use serde::Serialize;
 
 /// Seconds that one reader, or all of them together, spent in each phase.
@@ -81,49 +81,6 @@ impl Phases {
             Some((_, limit)) => limit,
             None => Limit::ServerOrNetwork,
         }
-    }
-}
-
-/// What a run spent most of its readers' time on, and so what a faster one would have to change.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Limit {
-    /// The server produces rows no faster.
-    Server,
-    /// The server waits to send: the network is the limit.
-    Network,
-    /// One of the two: with one reader, nobody looks at what its backend waits for.
-    ServerOrNetwork,
-    /// Receiving, decoding and encoding on this machine.
-    Pgarrow,
-    /// Writing the output: the disk, or the pipe.
-    Output,
-    /// Whoever takes the batches, or the order that was asked for.
-    Consumer,
-    /// The memory that was allowed.
-    Memory,
-}
-
-impl Limit {
-    /// One line for people.
-    pub fn sentence(self) -> Message {
-        let text = match self {
-            Self::Server => "the server is the limit: it sends rows no faster",
-            Self::Network => "the network is the limit: the server waits to send",
-            Self::ServerOrNetwork => "the server, or the network to it, is the limit: rows come no faster",
-            Self::Pgarrow => "this machine's CPU is the limit: decoding and encoding",
-            Self::Output => "the output is the limit: the disk or pipe takes bytes no faster",
-            Self::Consumer => "the consumer is the limit: reading waited for it, or for the order",
-            Self::Memory => {
-                return message![
-                    "memory is the limit: readers waited for it (",
-                    Hint::Memory { needed: None },
-                    ")"
-                ];
-            }
-        };
-        text.into()
     }
 }
 

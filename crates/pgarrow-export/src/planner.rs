@@ -30,6 +30,7 @@ use pgarrow_types::{Message, message};
 pub(crate) use key::{KeySource, key_slices};
 pub(crate) use pages::{PageTable, PageWish, PlanPages, WantedPages};
 
+use crate::options::ExportOptions;
 use crate::slice::SliceRange;
 use cut::{Cut, Piece, cut};
 
@@ -59,6 +60,18 @@ pub(crate) struct Slicing {
 }
 
 impl Slicing {
+    /// As the options of an export say.
+    pub(crate) fn of(options: &ExportOptions) -> Self {
+        Self {
+            readers: options.readers_wanted(),
+            slice_bytes: options.slice_bytes,
+            ordered: options.ordered,
+            split_on: options.split_on.clone(),
+            only: false,
+            is_of_many: false,
+        }
+    }
+
     /// What to do about a relation that has no pages to be read by.
     fn split_on_advice(&self) -> Message {
         let front = if self.is_of_many { "export it by itself, and " } else { "" };

@@ -17,13 +17,14 @@ use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use pgarrow_column::make_column;
-use pgarrow_decode::{BatchLimits, CopyDecoder, Effects, LargeError, LargeSource, Stop};
+use pgarrow_decode::{BatchLimits, CopyDecoder, Effects, LargeError, LargeSource, StopReason};
 use pgarrow_protocol::{CopyOutStep, RowStream, Session};
 use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, is_of_text};
 use pgarrow_types::{EncodingPolicy, Hint, message};
 
-use crate::budget::{Budget, Lease, Level, NoRoom};
+use crate::budget::{Budget, Lease, NoRoom};
 use crate::keeper::Keeper;
+use crate::memory_policy::{Level, Shares};
 use crate::opened::Opened;
 use crate::options::{ExportOptions, ReadMode};
 use crate::outlet::Outlet;
@@ -78,7 +79,7 @@ impl Progress {
 
 /// What the readers of a run have in common.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shared<'a> {
+pub(crate) struct RunContext<'a> {
     pub(crate) plans: &'a [Arc<Plan>],
     pub(crate) proof: &'a Proof,
     pub(crate) options: &'a ExportOptions,
@@ -87,26 +88,11 @@ pub(crate) struct Shared<'a> {
     pub(crate) progress: &'a Progress,
     pub(crate) cancel: &'a Cancel,
     pub(crate) pooled: Pooled,
-    pub(crate) pool: Option<&'a Pool>,
+    pub(crate) pool: &'a Pool,
     /// A lock is given up after a while, since whoever takes the rows may have it.
     pub(crate) is_impatient: bool,
     pub(crate) budget: &'a Arc<Budget>,
-    /// Where row groups may end early, one part holds this much at most once memory is half used.
-    pub(crate) held_bytes_early: usize,
-    /// A part that holds less than this ends nothing early only because memory is full: that would bring back little.
-    pub(crate) held_bytes_min: usize,
-    /// What has to stay free while readers go on whose turn it is not, see [`turn_reserve`].
-    pub(crate) turn_reserve: usize,
-}
-
-/// With an order to keep, nobody gives back memory but the reader whose turn it is: what the others may still add to theirs
-/// and what that one needs has to fit. `n_readers` with batches of `batch_bytes`.
-pub(crate) fn turn_reserve(n_readers: usize, batch_bytes: usize) -> usize {
-    // Buffers that double, and the batch that was made of them.
-    let others = 3 * n_readers.saturating_sub(1);
-    // Those, its batch on the way through a sink, and the next one.
-    let own = 5;
-    batch_bytes.saturating_mul(others + own)
+    pub(crate) shares: Shares,
 }
 
 /// What one reader has done.
@@ -129,7 +115,7 @@ pub(crate) struct Tally {
 /// One reader's decoder, memory and time.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    shared: Shared<'a>,
+    shared: RunContext<'a>,
     lease: Lease,
     /// Of the plan that was read last.
     decoder: Option<(usize, CopyDecoder)>,
@@ -176,7 +162,7 @@ impl Attempt {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(shared: Shared<'a>) -> Self {
+    pub(crate) fn new(shared: RunContext<'a>) -> Self {
         let lease = shared.budget.reader();
         Self {
             shared,
@@ -335,17 +321,17 @@ impl<'a> Reader<'a> {
             self.tally.phases.decode += started.elapsed().as_secs_f64();
             stream.consume(decoded.used_bytes);
             match decoded.stop {
-                Stop::BatchFull => {
+                StopReason::BatchFull => {
                     // Before: who has a batch finds it counted.
                     self.note(decoder, stream.bytes_received(), attempt);
                     self.hand_out(plan, decoder, attempt, outlet)?;
                     continue;
                 }
-                Stop::LargeRow { bytes } => {
+                StopReason::LargeRow { bytes } => {
                     self.receive_large(plan, stream, decoder, bytes, attempt, outlet)?;
                     continue;
                 }
-                Stop::NeedMore | Stop::OtherMessage => {}
+                StopReason::NeedMore | StopReason::OtherMessage => {}
             }
             self.note(decoder, stream.bytes_received(), attempt);
             self.lease.set(self.base_bytes(decoder) + self.held_bytes);
@@ -440,11 +426,10 @@ impl<'a> Reader<'a> {
     fn relieve(&mut self, decoder: &mut CopyDecoder, outlet: &mut dyn Outlet) -> Result<()> {
         let level = self.shared.budget.level();
         if !self.shared.limits.exact {
-            let shrink = if level == Level::Calm { 1 } else { 4 };
-            decoder.set_batch_bytes(self.shared.limits.bytes / shrink);
+            decoder.set_batch_bytes(self.shared.shares.batch_bytes_at(level));
         }
         let is_turn = outlet.is_turn();
-        if level == Level::Calm && (is_turn || self.shared.budget.has(self.shared.turn_reserve)) {
+        if level == Level::Calm && (is_turn || self.shared.budget.has(self.shared.shares.turn_reserve)) {
             return Ok(());
         }
         if !is_turn {
@@ -452,9 +437,7 @@ impl<'a> Reader<'a> {
             let (started, before) = (Instant::now(), outlet.times());
             outlet.wait_for_turn()?;
             self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
-        } else if self.held_bytes > self.shared.held_bytes_early
-            || (level == Level::Stop && self.held_bytes >= self.shared.held_bytes_min)
-        {
+        } else if self.shared.shares.ends_early(self.held_bytes, level) {
             self.end_early(outlet, false)?;
         }
         self.held_bytes = outlet.held_bytes();
@@ -494,11 +477,16 @@ impl<'a> Reader<'a> {
         grown.map_err(|why| match why {
             NoRoom::Cancelled => self.shared.cancel.error(),
             NoRoom::TooLarge => {
-                let (needed, limit) = (needed + self.held_bytes, mib(self.shared.budget.limit()));
+                let (needed, budget) = (needed + self.held_bytes, self.shared.budget);
                 let text = format!(
-                    "{}: the next rows need {} MiB of memory at once, and the limit is {limit} MiB",
+                    "{}: the next rows need {} MiB of memory at once, and {} {} MiB",
                     plan.subject,
-                    mib(needed)
+                    mib(needed),
+                    match needed > budget.limit_max() {
+                        true => "the limit is",
+                        false => "of the memory that runs share this one has",
+                    },
+                    mib(budget.limit())
                 );
                 Error::new(ErrorKind::Options, text).advice(message![
                     "allow more memory (",
@@ -522,7 +510,7 @@ impl<'a> Reader<'a> {
         // The first thirty-second of it is copied as it grows.
         let received = bytes.saturating_add(bytes / 8);
         self.make_room(plan, base + received + outlet.working_bytes(bytes), base, outlet)?;
-        let mut source = Source { stream, phases: &mut self.tally.phases };
+        let mut source = ValueSource { stream, phases: &mut self.tally.phases };
         decoder.decode_large(&mut source).map_err(|error| match error {
             LargeError::Decode(error) => decode_error(plan, attempt.part.as_ref(), error),
             LargeError::Source(error) => error.into(),
@@ -537,12 +525,12 @@ pub(crate) fn add_effects(sums: &mut Vec<Effects>, effects: Vec<Effects>) {
 }
 
 /// What is received straight into its column.
-struct Source<'a, 'b> {
+struct ValueSource<'a, 'b> {
     stream: &'a mut dyn RowStream,
     phases: &'b mut Phases,
 }
 
-impl LargeSource for Source<'_, '_> {
+impl LargeSource for ValueSource<'_, '_> {
     type Error = pgarrow_protocol::Error;
 
     fn receive(&mut self, target: &mut [u8]) -> Result<(), Self::Error> {

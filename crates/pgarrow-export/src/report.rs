@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgarrow_decode::Effects;
-use pgarrow_session::{ProcessUsage, per_second};
+use pgarrow_session::{Limit, ProcessUsage, ServerReport, per_second};
 use pgarrow_sink::Written;
 use pgarrow_types::Message;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::crew::Done;
 use crate::facts::Facts;
 use crate::options::ReadMode;
 use crate::pages_tally::{PagesReport, PagesTally};
-use crate::phases::{Limit, Phases};
+use crate::phases::Phases;
 use crate::plan::Plan;
 use crate::reader::{Progress, Tally};
 
@@ -89,22 +89,6 @@ pub struct Report {
     pub warnings: Vec<Message>,
 }
 
-/// The server of a [`Report`].
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct ServerReport {
-    /// `host:port`, or the socket's path.
-    pub endpoint: String,
-    /// The database's name.
-    pub database: String,
-    /// `server_version`.
-    pub version: String,
-    /// `pg_postmaster_start_time()`.
-    pub started: String,
-    /// Whether a connection pooler was in between: the server's process was another one than the connection was told of.
-    pub through_pooler: bool,
-}
-
 /// A file of a [`Report`].
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -137,7 +121,7 @@ pub struct ReaderReport {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct MemoryReport {
-    /// The limit, in bytes.
+    /// The limit, in bytes. Of a memory that runs share: the most of it that this one had reserved at once.
     pub limit_bytes: u64,
     /// The most that was used at once.
     pub peak_bytes: u64,
@@ -219,13 +203,13 @@ impl Report {
             report_version: 2,
             pgarrow_version: env!("CARGO_PKG_VERSION"),
             subject,
-            server: ServerReport {
-                endpoint: facts.endpoint.clone(),
-                database: facts.database.clone(),
-                version: facts.server_version.clone(),
-                started: facts.server_start.clone(),
-                through_pooler: facts.pooled.is_pooled(),
-            },
+            server: ServerReport::new(
+                facts.endpoint.clone(),
+                facts.database.clone(),
+                facts.server_version.clone(),
+                facts.server_start.clone(),
+                facts.pooled.is_pooled(),
+            ),
             snapshot: facts.snapshot.clone(),
             rows,
             wire_bytes,
@@ -246,7 +230,7 @@ impl Report {
             limit: phases.limit(waits_for_us(facts.is_remote, done.server_waits_for_us)),
             readers: done.tallies.iter().map(reader).collect(),
             memory: MemoryReport {
-                limit_bytes: budget.limit() as u64,
+                limit_bytes: budget.limit_peak() as u64,
                 peak_bytes: budget.peak() as u64,
                 level_changes: budget.level_changes(),
                 waits: budget.waits(),

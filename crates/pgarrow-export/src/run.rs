@@ -1,4 +1,9 @@
 //! `Run`: a planned export in its transaction, ready to be read.
+//!
+//! ```text
+//!  one plan        for_each, for_each_concurrently, into_stream, into_reader, write_to
+//!  any number      for_each_with_plan, write_each
+//! ```
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -9,34 +14,49 @@ use arrow_schema::SchemaRef;
 use pgarrow_session::{Cancel, Error, ErrorKind, Holders, Result};
 use pgarrow_sink::{Sink, SinkError};
 
-use crate::engine::{Engine, Job};
-use crate::outlet::{CallOutlet, QueueOutlet, SinkOutlet, SinkSet};
+use crate::engine::{Engine, Job, stop};
+use crate::keeper::Keeper;
+use crate::outlet::{CallOutlet, SinkOutlet};
 use crate::plan::Plan;
 use crate::reader::{Progress, Queued};
 use crate::report::Report;
+use crate::sink_set::SinkSet;
 use crate::slice::Slice;
 use crate::stream::{BatchReader, BatchStream};
 
-/// An export that is planned: its transaction is open, its snapshot taken, nothing read yet.
+/// An export that is planned: its transaction is open, its snapshot taken, nothing read yet. It has one
+/// plan, or, of [`Tables`](crate::Tables), one for each table.
 ///
 /// Dropping it ends the transaction.
 #[derive(Debug)]
 pub struct Run {
     engine: Engine,
+    /// The first of the engine's.
     plan: Arc<Plan>,
 }
 
 impl Run {
-    pub(crate) fn new(engine: Engine, plan: Arc<Plan>) -> Self {
-        Self { engine, plan }
+    /// # Errors
+    ///
+    /// Nothing was planned.
+    pub(crate) fn new(engine: Engine) -> Result<Self> {
+        match engine.job.plans.first().map(Arc::clone) {
+            Some(plan) => Ok(Self { engine, plan }),
+            None => Err(Error::new(ErrorKind::Protocol, "nothing was planned; please report it")),
+        }
     }
 
-    /// What will be read.
+    /// What will be read: a plan for each table, or one.
+    pub fn plans(&self) -> &[Arc<Plan>] {
+        &self.engine.job.plans
+    }
+
+    /// What will be read, if it is one table, query or slice. Of several tables, the first.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
 
-    /// The schema of the batches.
+    /// The schema of the batches of [`plan`](Self::plan).
     pub fn schema(&self) -> &SchemaRef {
         self.plan.schema()
     }
@@ -62,8 +82,8 @@ impl Run {
         Holders::new(keeper.facts.server_start.clone(), keeper.backend_pids(), job.impatient.clone())
     }
 
-    /// The slices as tokens, which [`Source::slice`](crate::Source::slice) reads, in other processes too: as long as
-    /// this run is [held](Self::hold).
+    /// The slices as tokens, which [`Source::slice`](crate::Source::slice) reads, in other processes too:
+    /// as long as this run is [held](Self::hold).
     ///
     /// # Errors
     ///
@@ -72,8 +92,8 @@ impl Run {
         self.engine.slices()
     }
 
-    /// Keeps transaction, locks and snapshot until `until` returns, and looks once a second whether they are still
-    /// there. `until` is called again and again, a few times a second; it says whether to go on.
+    /// Keeps transaction, locks and snapshot until `until` returns, and looks once a second whether they
+    /// are still there. `until` is called again and again, a few times a second; it says whether to go on.
     ///
     /// # Errors
     ///
@@ -82,29 +102,33 @@ impl Run {
         self.engine.hold(until)
     }
 
-    /// Reads everything and hands every batch to `consume`, in the calling thread. If `consume` panics, the panic
-    /// goes on here once all readers have ended.
+    /// Reads everything and hands every batch to `consume`, in the calling thread. If `consume` panics, the
+    /// panic goes on here once all readers have ended.
     ///
     /// # Errors
     ///
     /// Whatever stops the reading, or `consume`. Batches handed out before are then not the whole result.
+    /// [`ErrorKind::Options`] if there are several plans: [`for_each_with_plan`](Self::for_each_with_plan)
+    /// reads these.
     pub fn for_each(self, mut consume: impl FnMut(RecordBatch) -> Result<()>) -> Result<Report> {
+        self.check_single(CALL_WITH_PLAN)?;
         let Engine { keeper, job } = self.engine;
-        let setup = job.setup(0)?;
-        if setup.n_readers == 1 {
+        let setup = job.setup(0, job.cancel.child())?;
+        if setup.n_readers() == 1 {
             let mut outlet = CallOutlet::new(&mut consume);
             return job.read_alone(keeper, &setup, &mut outlet)?.report(&job, Vec::new());
         }
         // A batch for each reader may wait; its memory counts until it is taken.
-        let (sender, receiver) = mpsc::sync_channel::<Option<Queued>>(setup.n_readers);
+        let (sender, receiver) = mpsc::sync_channel::<Option<Queued>>(setup.n_readers());
         let send = |batch, lease| sender.send(Some((batch, lease))).map_err(|_| job.cancel.error());
-        let make = |_| QueueOutlet::new(&send, &setup.budget, setup.order());
+        let set = job.channel(&setup, &send);
+        let make = |reader_index| SinkOutlet::new(&set, setup.order(), reader_index);
         let mut keeper = keeper;
         job.share_snapshot(&mut keeper)?;
         let crew = job.crew(&setup);
         let ran = crew.run(
             keeper,
-            setup.n_readers,
+            setup.n_readers(),
             &make,
             || {
                 // Nobody listens any more if `consume` has failed.
@@ -129,20 +153,41 @@ impl Run {
         job.finish(keeper, crew.done(watched)?, &setup)?.report(&job, Vec::new())
     }
 
-    /// Reads everything and hands every batch to `consume`, in the thread of the reader that has decoded it: several
-    /// at once, so no batch crosses from one thread to another. If `consume` panics, the panic goes on in the calling
-    /// thread once all readers have ended.
+    /// Reads everything and hands every batch to `consume`, in the thread of the reader that has decoded
+    /// it: several at once, so no batch crosses from one thread to another. If `consume` panics, the panic
+    /// goes on in the calling thread once all readers have ended.
     ///
     /// # Errors
     ///
     /// As for [`for_each`](Self::for_each).
     pub fn for_each_concurrently(self, consume: impl Fn(RecordBatch) -> Result<()> + Sync) -> Result<Report> {
+        self.check_single(CALL_WITH_PLAN)?;
+        if self.engine.job.options.ordered {
+            return Err(refused("batches in order come one after another: use for_each"));
+        }
+        self.for_each_with_plan(|_, batch| consume(batch))
+    }
+
+    /// Reads everything and hands every batch to `consume`, with the index of its plan in
+    /// [`plans`](Self::plans), in the thread of the reader that has decoded it: several at once. If
+    /// `consume` panics, the panic goes on in the calling thread once all readers have ended.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stops the reading, or `consume`. Batches handed out before are then not the whole result.
+    /// [`ErrorKind::Options`] if they are to come in order.
+    pub fn for_each_with_plan(
+        self,
+        consume: impl Fn(usize, RecordBatch) -> Result<()> + Sync,
+    ) -> Result<Report> {
         let Engine { keeper, job } = self.engine;
         if job.options.ordered {
-            return Err(no_order("batches in order come one after another: use for_each"));
+            return Err(refused(
+                "batches come as they are read: leave out the order, or, for one table, call for_each",
+            ));
         }
-        let setup = job.setup(0)?;
-        let make = |_| CallOutlet::new(&consume);
+        let setup = job.setup(0, job.cancel.child())?;
+        let make = |_| CallOutlet::of_plans(&consume);
         job.read(keeper, &setup, &make)?.report(&job, Vec::new())
     }
 
@@ -150,14 +195,20 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// No thread can be started.
+    /// No thread can be started. [`ErrorKind::Options`] if there are several plans, since a stream has one
+    /// schema.
     pub fn into_stream(self) -> Result<BatchStream> {
+        self.check_single(
+            "a stream has one schema; open each by itself, call for_each_with_plan, which gives each batch its \
+             plan's index, or write_each",
+        )?;
         let (plan, progress) = (Arc::clone(&self.plan), Arc::clone(self.progress()));
         let (cancel, n_readers) = (self.cancel().clone(), self.readers());
         let Engine { keeper, job } = self.engine;
         BatchStream::start(plan, progress, cancel, n_readers, move |send| {
-            let setup = job.setup(0)?;
-            let make = |_| QueueOutlet::new(send, &setup.budget, setup.order());
+            let setup = job.setup(0, job.cancel.child())?;
+            let set = job.channel(&setup, send);
+            let make = |reader_index| SinkOutlet::new(&set, setup.order(), reader_index);
             job.read(keeper, &setup, &make)?.report(&job, Vec::new())
         })
     }
@@ -177,47 +228,18 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// Whatever stops the reading or the writing. Nothing is left behind then.
+    /// Whatever stops the reading or the writing. Nothing is left behind then. [`ErrorKind::Options`] if
+    /// there are several plans: [`write_each`](Self::write_each) writes these.
     pub fn write_to(self, sink: Box<dyn Sink>) -> Result<Report> {
+        self.check_single("a sink takes the rows of one; call write_each, which makes a sink for each")?;
         let Engine { keeper, job } = self.engine;
-        let set = SinkSet::one(&job.plans, sink);
-        write(&job, keeper, set)
-    }
-}
-
-/// Many tables under one snapshot, ready to be read. See [`Source::tables`](crate::Source::tables).
-#[derive(Debug)]
-pub struct TablesRun {
-    engine: Engine,
-}
-
-impl TablesRun {
-    pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine }
+        let cancel = job.cancel.child();
+        let set = SinkSet::one(&job.plans, sink, stop(&cancel));
+        write(&job, keeper, set, cancel)
     }
 
-    /// What will be read, table by table.
-    pub fn plans(&self) -> &[Arc<Plan>] {
-        &self.engine.job.plans
-    }
-
-    /// How far it is; to be watched from another thread.
-    pub fn progress(&self) -> &Arc<Progress> {
-        &self.engine.job.progress
-    }
-
-    /// What stops it.
-    pub fn cancel(&self) -> &Cancel {
-        &self.engine.job.cancel
-    }
-
-    /// How many connections will read at once.
-    pub fn readers(&self) -> usize {
-        self.engine.job.n_readers()
-    }
-
-    /// Reads every table into the sink that `make` makes for it, when its first slice begins; a sink is committed when its
-    /// last slice is there.
+    /// Reads every plan into the sink that `make` makes for it, when its first slice begins; a sink is
+    /// committed when its last slice is there.
     ///
     /// Where all outputs are to appear at once, their sinks belong to one
     /// [`OutputFolder`](pgarrow_sink::OutputFolder), which the caller publishes afterwards.
@@ -230,39 +252,33 @@ impl TablesRun {
         make: impl Fn(&Plan) -> Result<Box<dyn Sink>, SinkError> + Sync,
     ) -> Result<Report> {
         let Engine { keeper, job } = self.engine;
-        let set = SinkSet::many(&job.plans, &make);
-        write(&job, keeper, set)
+        let cancel = job.cancel.child();
+        let set = SinkSet::many(&job.plans, &make, stop(&cancel));
+        write(&job, keeper, set, cancel)
     }
 
-    /// Reads everything and hands every batch to `consume`, with the index of its plan in [`plans`](Self::plans), in
-    /// the thread of the reader that has decoded it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Run::for_each_concurrently`].
-    pub fn for_each_concurrently(
-        self,
-        consume: impl Fn(usize, RecordBatch) -> Result<()> + Sync,
-    ) -> Result<Report> {
-        let Engine { keeper, job } = self.engine;
-        if job.options.ordered {
-            return Err(no_order("batches of many tables come as they are read: leave out the order"));
+    /// Refuses what makes sense for one plan only, and says why and what to call.
+    fn check_single(&self, instead: &str) -> Result<()> {
+        match self.plans() {
+            [_] => Ok(()),
+            plans => Err(refused(&format!("{} tables are read under one snapshot: {instead}", plans.len()))),
         }
-        let setup = job.setup(0)?;
-        let make = |_| CallOutlet::of_plans(&consume);
-        job.read(keeper, &setup, &make)?.report(&job, Vec::new())
     }
 }
 
-fn no_order(why: &str) -> Error {
+/// What takes batches of several plans one by one.
+const CALL_WITH_PLAN: &str =
+    "their batches differ; call for_each_with_plan, which gives each batch its plan's index";
+
+fn refused(why: &str) -> Error {
     Error::new(ErrorKind::Options, why)
 }
 
-fn write(job: &Job, keeper: crate::keeper::Keeper, set: SinkSet<'_>) -> Result<Report> {
-    let setup = job.setup(set.part_bytes()?)?;
-    let make = |reader_index| {
-        SinkOutlet::new(&set, setup.order(), reader_index, setup.stop()).with_share(setup.part_share())
-    };
+/// `cancel` stops the readers, and the sinks of the set.
+fn write(job: &Job, keeper: Keeper, set: SinkSet<'_>, cancel: Cancel) -> Result<Report> {
+    let setup = job.setup(set.part_bytes()?, cancel)?;
+    let make =
+        |reader_index| SinkOutlet::new(&set, setup.order(), reader_index).with_share(setup.part_share());
     let mut finished = job.read(keeper, &setup, &make)?;
     if job.cancel.is_requested() {
         return Err(job.cancel.error());

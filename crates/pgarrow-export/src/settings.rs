@@ -18,19 +18,21 @@ pub(crate) fn look_up(session: &mut Session, options: &ExportOptions) -> Result<
     if session.transaction_status() == TransactionStatus::InTransaction {
         return Ok(());
     }
-    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
-    let sql = options.transaction_settings().begin(session, begin, &[])?;
+    let sql = look_up_statements(session, options)?;
     begin_anew(session, &sql)
+}
+
+/// BEGIN and the settings of a transaction to look things up in.
+pub(crate) fn look_up_statements(session: &Session, options: &ExportOptions) -> Result<String> {
+    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+    options.transaction_settings().begin(session, begin, &[])
 }
 
 /// BEGIN and the settings of a transaction that reads.
 ///
-/// `is_plain`: nothing but tables is read, by statements of ours without a user's filter.
-pub(crate) fn begin_statements(
-    session: &mut Session,
-    options: &ExportOptions,
-    is_plain: bool,
-) -> Result<String> {
+/// `no_views`: the server knows how to refuse them, and nothing but tables is read, by statements of ours
+/// without a user's filter.
+pub(crate) fn begin_statements(session: &Session, options: &ExportOptions, no_views: bool) -> Result<String> {
     let mut beside = vec![
         // Off: a policy that would filter rows is an error, not a silent subset.
         ("row_security", "off"),
@@ -38,14 +40,9 @@ pub(crate) fn begin_statements(
         ("synchronize_seqscans", "off"),
     ];
     // Where a table is read, no view may stand in for it and run functions of its owner (CVE-2024-7348).
-    // A foreign table may be one of its partitions. The setting came with minor releases, so the server is asked.
-    if is_plain {
-        look_up(session, options)?;
-        let sql = "SELECT pg_catalog.current_setting('restrict_nonsystem_relation_kind', true)";
-        let rows = session.query(sql, &[])?;
-        if rows.first().is_some_and(|row| row.text(0).is_some()) {
-            beside.push(("restrict_nonsystem_relation_kind", "view"));
-        }
+    // A foreign table may be one of its partitions.
+    if no_views {
+        beside.push(("restrict_nonsystem_relation_kind", "view"));
     }
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     let mut statements = options.transaction_settings().begin(session, begin, &beside)?;

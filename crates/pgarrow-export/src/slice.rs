@@ -38,7 +38,7 @@ pub struct Slice {
     pub opens: Vec<u32>,
     /// The columns, by name, in the order of the result.
     pub columns: Vec<String>,
-    /// A condition for the rows of a table, in SQL.
+    /// A condition for the rows of a table, in SQL, its values already bound.
     pub filter: Option<String>,
     /// Which part of the subject.
     pub range: SliceRange,

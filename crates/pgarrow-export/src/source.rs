@@ -3,8 +3,9 @@
 pub(crate) mod extract;
 
 use pgarrow_protocol::Config;
-use pgarrow_session::{Cancel, Pool, PoolOptions, Result, background};
+use pgarrow_session::{Cancel, Memory, Pool, PoolOptions, Result, background};
 
+use crate::options::ExportOptions;
 use crate::slice::Slice;
 
 pub use extract::{Extract, Tables};
@@ -19,6 +20,7 @@ pub use extract::{Extract, Tables};
 pub struct Source {
     pool: Pool,
     cancel: Cancel,
+    memory: Option<Memory>,
 }
 
 impl Source {
@@ -56,7 +58,7 @@ impl Source {
     /// As for [`connect`](Self::connect).
     pub fn connect_blocking_with(config: Config, cancel: Cancel) -> Result<Self> {
         let session = cancel.connect_patiently(&config)?;
-        Ok(Self { pool: Pool::new(session, PoolOptions::default()), cancel })
+        Ok(Self { pool: Pool::new(session, PoolOptions::default()), cancel, memory: None })
     }
 
     /// Keeps the sessions of exports that ended well for the next ones. By default none is kept: on the server, an idle
@@ -67,6 +69,24 @@ impl Source {
     #[must_use]
     pub fn with_pool(self, options: PoolOptions) -> Self {
         Self { pool: self.pool.with_options(options), ..self }
+    }
+
+    /// Takes the memory of all runs of this source from `memory`, which other sources may share. By default
+    /// each run has a limit of its own.
+    ///
+    /// A run reserves its share when it begins to read, and gives it back when it has ended or was dropped.
+    /// It takes half of what is free, or, with
+    /// [`ExportOptions::with_memory`](crate::ExportOptions::with_memory), so much as is free of that. A row
+    /// that needs more takes that from what is free then.
+    ///
+    /// No run waits for memory that another one has: it would hold its snapshot meanwhile, and a caller who
+    /// reads several runs in turn would wait for ever. A run that does not find what it needs, 16 MiB or more
+    /// for many columns, ends with [`ErrorKind::Options`](crate::ErrorKind::Options) before it reads
+    /// anything. For many runs at once, give each [`with_memory`](crate::ExportOptions::with_memory), and
+    /// begin as many as fit: [`Memory::free`] tells.
+    #[must_use]
+    pub fn with_memory(self, memory: &Memory) -> Self {
+        Self { memory: Some(memory.clone()), ..self }
     }
 
     /// An export of a table, view or whatever else a SELECT reads. `name` is taken as psql takes it: folded to
@@ -103,6 +123,11 @@ impl Source {
     /// How it connects, pinned to the address that answered.
     pub fn config(&self) -> &Config {
         self.pool.config()
+    }
+
+    /// Options as they are for runs of this source.
+    pub(crate) fn complete(&self, options: &mut ExportOptions) {
+        options.shared_memory.clone_from(&self.memory);
     }
 
     /// Its sessions.

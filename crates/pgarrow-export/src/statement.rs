@@ -84,12 +84,9 @@ impl Statement {
     ///
     /// # Errors
     ///
-    /// As for [`parse`](Self::parse), named as those of the filter; a placeholder; a parenthesis that closes ours.
+    /// As for [`parse`](Self::parse), named as those of the filter; a parenthesis that closes ours.
     pub(crate) fn parse_condition(sql: &str) -> Result<Self> {
         let condition = Self::parse(sql).map_err(|error| error.context("the filter"))?;
-        if condition.n_parameters() > 0 {
-            return Err(refused("the filter has a placeholder; only queries take parameters"));
-        }
         if !condition.is_enclosed {
             return Err(refused(
                 "the filter has a parenthesis that is not closed, or closes none of its own",

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use pgarrow_session::{Cancel, Error, ErrorKind, Result, background};
 
-use crate::budget::Lease;
+use crate::channel::SendBatch;
 use crate::plan::Plan;
 use crate::reader::{Progress, Queued};
 use crate::report::Report;
@@ -40,9 +40,6 @@ pub struct BatchStream {
     /// Set before the last sender is dropped.
     report: Arc<OnceLock<Report>>,
 }
-
-/// Takes a batch and its share of the memory, from any of the readers' threads.
-pub(crate) type SendBatch<'a> = dyn Fn(RecordBatch, Lease) -> Result<()> + Sync + 'a;
 
 impl BatchStream {
     /// Starts reading, in a thread of its own: `read` gives every batch to what it is given.

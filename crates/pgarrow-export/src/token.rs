@@ -41,7 +41,11 @@ impl Slice {
     pub(crate) fn selection(&self, columns: &[PgColumn]) -> Selection {
         match &self.subject {
             SliceSubject::Relations { table, .. } => {
-                Selection::of_table(&table.into(), columns, self.filter.as_deref())
+                let filter = self.filter.as_deref();
+                let selection = Selection::of_table(&table.into(), columns, filter);
+                // Values that were bound to a filter stand in it as literals.
+                let may_be_shown = filter.is_none_or(|filter| !filter.contains('\''));
+                if may_be_shown { selection.shown() } else { selection }
             }
             SliceSubject::Query(sql) => Selection::of_query(sql, columns),
         }

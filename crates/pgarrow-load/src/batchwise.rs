@@ -21,27 +21,27 @@ use pgarrow_sink::check_batch;
 
 pub(crate) use allowed::restarted;
 
-use crate::arrival::bring_on;
-use crate::lane::{Lane, LaneTally, Shared};
+use crate::arrival::insert_from_staging;
+use crate::lane::{Lane, LaneContext, LaneTally};
 use crate::marks::Mark;
 use crate::names::{Names, Proof};
 use crate::options::{LoadMode, LoadOptions};
 use crate::pipe::{Pipe, ended_before};
-use crate::plan::Plan;
+use crate::plan::LoadPlan;
 use crate::progress::{LoadProgress, LoadStage};
 use crate::reject::{Sieve, not_final};
-use crate::target::{self, Target};
+use crate::target::{self, TargetTable};
 use crate::transaction::{begin, commit, outcome, roll_back, server_error_after, with_outcome};
-use crate::writers::Outlet;
+use crate::writers::Senders;
 
 /// A load that ends its transactions itself.
 #[derive(Debug)]
 pub(crate) struct Batchwise {
-    plan: Arc<Plan>,
+    plan: Arc<LoadPlan>,
     schema: SchemaRef,
     name: RelationName,
     options: LoadOptions,
-    target: Target,
+    target: TargetTable,
     state: State,
     mark: Option<Mark>,
     cancel: Cancel,
@@ -72,7 +72,7 @@ enum State {
     /// In one, and nothing goes on.
     Begun(Session),
     /// Rows are being sent.
-    Copying(Arc<Shared>, Lane),
+    Copying(Arc<LaneContext>, Lane),
     /// It is gone.
     Ended,
 }
@@ -84,7 +84,7 @@ impl Batchwise {
         schema: SchemaRef,
         name: RelationName,
         mut options: LoadOptions,
-        (target, plan): (Target, Arc<Plan>),
+        (target, plan): (TargetTable, Arc<LoadPlan>),
         mark: Option<Mark>,
         (cancel, progress): (Cancel, Arc<LoadProgress>),
     ) -> Result<Self> {
@@ -200,9 +200,10 @@ impl Batchwise {
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Begun(session) => {
                 let (committed, target) = (self.committed(), self.target.shown.clone());
-                let pipe = Pipe::start(session, self.plan.way(), target.clone())?.after(committed);
+                let pipe = Pipe::start(session, self.plan.transfer(), target.clone())?.after(committed);
                 let (plan, schema) = (Arc::clone(&self.plan), Arc::clone(&self.schema));
-                let shared = Arc::new(Shared { plan, schema, pipe: Outlet::One(pipe), target, committed });
+                let shared =
+                    Arc::new(LaneContext { plan, schema, pipe: Senders::One(pipe), target, committed });
                 State::Copying(Arc::clone(&shared), Lane::new(shared))
             }
             state => state,
@@ -241,7 +242,7 @@ impl Batchwise {
                 if shared.plan.staging.is_some() {
                     progress.enter(LoadStage::Merging);
                 }
-                self.loaded += bring_on(
+                self.loaded += insert_from_staging(
                     session,
                     &shared.plan,
                     &shared.target,
@@ -361,7 +362,7 @@ impl Batchwise {
             .map_err(|error| with_outcome(error, committed))?;
         // However late the server hears of it.
         if self.cancel.is_requested() {
-            return Err(self.cancel.told(ended_before()));
+            return Err(self.cancel.cancelled_or(ended_before()));
         }
         self.progress.enter(LoadStage::Committing);
         commit(session).map_err(|error| {

@@ -7,7 +7,7 @@ use pgarrow_types::option::KEY;
 use pgarrow_types::{Message, message};
 
 use crate::options::{LoadMode, LoadOptions, OnConflict};
-use crate::target::Target;
+use crate::target::TargetTable;
 
 /// The clause behind an INSERT of these columns; empty if a conflict is an error.
 ///
@@ -16,7 +16,7 @@ use crate::target::Target;
 /// [`ErrorKind::Options`] for a key that the table does not have, or that the data has not.
 pub(crate) fn clause(
     session: &mut Session,
-    table: &Target,
+    table: &TargetTable,
     sent: &[&str],
     options: &LoadOptions,
 ) -> Result<String> {
@@ -24,7 +24,7 @@ pub(crate) fn clause(
     if on_conflict == OnConflict::Error {
         return Ok(String::new());
     }
-    let Target { relation, shown, columns, .. } = table;
+    let TargetTable { relation, shown, columns, .. } = table;
     let keys = unique_keys(session, relation)?;
     // Whatever key it is that is there. The server does not look at all of them if one is checked later.
     let all_keys = options.key.is_empty() && !keys.iter().any(|key| key.is_deferrable);
@@ -63,7 +63,7 @@ pub(crate) fn clause(
 ///
 /// Source: "Parameters", `conflict_target` and `conflict_action`, in <https://www.postgresql.org/docs/current/sql-insert.html>:
 /// what is of the key, and what is read by EXCLUDED, has to be readable.
-fn check_rights(session: &mut Session, table: &Target, key: &[String], changed: &[&str]) -> Result<()> {
+fn check_rights(session: &mut Session, table: &TargetTable, key: &[String], changed: &[&str]) -> Result<()> {
     let sql = "SELECT a.attname, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'), \
                  pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'UPDATE') \
                FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \

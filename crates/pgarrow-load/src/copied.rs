@@ -32,7 +32,7 @@ impl From<pgarrow_protocol::Error> for Failed {
 
 impl Failed {
     /// With where it was, and what is in the table. `is_unnumbered`: the server's numbers of rows are none of the data's.
-    pub(crate) fn told(self, target: &str, committed: u64, is_unnumbered: bool) -> Error {
+    pub(crate) fn into_error(self, target: &str, committed: u64, is_unnumbered: bool) -> Error {
         match self {
             Self::Refused { error, place, at_start } => {
                 let is_refused = at_start && error.sqlstate().is_some_and(is_about_copy);

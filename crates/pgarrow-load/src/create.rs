@@ -11,7 +11,7 @@ use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::option::TYPES_FROM;
 use pgarrow_types::{Hint, message};
 
-use crate::names::{is_alone_held, replaced};
+use crate::names::{is_alone_held, opened, replaced};
 use crate::options::{LoadOptions, TypesFrom};
 use crate::transaction::server_error;
 
@@ -34,6 +34,8 @@ pub(crate) fn create(
         columns.push(definition(session, field, options.types_from, true, warnings)?);
     }
     let table = name.quoted();
+    // In a transaction of the caller, there may be others of this name in other schemas.
+    let before: Vec<u32> = opened(session, &name.name)?.into_iter().map(|(oid, _)| oid).collect();
     let sql = format!("CREATE TABLE {table} ({})", columns.join(", "));
     session.execute(&sql).map_err(|error| server_error(error, &table))?;
     comment(session, &table, &fields)?;
@@ -42,7 +44,7 @@ pub(crate) fn create(
     let made = relation(session, made.oid)?.ok_or_else(|| {
         Error::new(ErrorKind::Server, format!("{table} was made, and is not there; name its schema"))
     })?;
-    match is_alone_held(session, &made)? {
+    match is_alone_held(session, &made, &before)? {
         true => Ok(made),
         // It would be loaded, although it was there before.
         false => Err(replaced(&made, "made")),

@@ -6,31 +6,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use pgarrow_protocol::Session;
-use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, ProcessUsage, Result, per_second};
+use pgarrow_session::{
+    AttachedSession, Cancel, Error, ErrorKind, ProcessUsage, Result, ServerReport, per_second,
+};
 use pgarrow_types::Message;
 
-use crate::arrival::{bring_on, left_out};
+use crate::arrival::{insert_from_staging, left_out};
 use crate::batchwise::Batchwise;
 use crate::copied::Copied;
-use crate::lane::{LaneTally, Shared};
+use crate::lane::{LaneContext, LaneTally};
 use crate::names::Proof;
 use crate::options::{LoadMethod, LoadMode};
+use crate::owner::Owner;
 use crate::pipe::ended_before;
-use crate::plan::Plan;
+use crate::plan::{LoadPlan, STAGING};
 use crate::progress::{LoadProgress, LoadStage};
 use crate::report::{LoadPhases, LoadReport};
-use crate::transaction::{commit, roll_back, server_error, with_outcome};
-use crate::writers::Outlet;
+use crate::transaction::with_outcome;
+use crate::writers::Senders;
 
 /// What is needed to end a load.
 #[derive(Debug)]
 pub(crate) struct End {
+    pub(crate) owner: Owner,
     pub(crate) started: Instant,
     pub(crate) mode: LoadMode,
     pub(crate) may_leave_out: bool,
-    pub(crate) endpoint: String,
-    pub(crate) database: String,
-    pub(crate) server_version: String,
+    pub(crate) server: ServerReport,
     pub(crate) phases: LoadPhases,
     pub(crate) tallies: Mutex<LaneTally>,
     pub(crate) attached: Option<AttachedSession>,
@@ -39,15 +41,14 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// Of a load that this session begins.
+    /// Of a load that this session begins, in a transaction of its own.
     pub(crate) fn of(session: &Session, mode: LoadMode, cancel: Cancel) -> Self {
         Self {
+            owner: Owner::Load,
             started: Instant::now(),
             mode,
             may_leave_out: false,
-            endpoint: session.endpoint().to_owned(),
-            database: session.config().dbname().to_owned(),
-            server_version: session.parameter("server_version").unwrap_or_default().to_owned(),
+            server: ServerReport::of(session),
             phases: LoadPhases::default(),
             tallies: Mutex::default(),
             attached: None,
@@ -58,7 +59,8 @@ impl End {
 
     /// Everything is planned.
     pub(crate) fn begun(&mut self, started: Instant, connected: Instant, may_leave_out: bool) {
-        self.started = started;
+        // As an export's: connecting and planning come before.
+        self.started = Instant::now();
         self.may_leave_out = may_leave_out;
         self.phases.connect = connected.saturating_duration_since(started).as_secs_f64();
         self.phases.plan = connected.elapsed().as_secs_f64();
@@ -87,39 +89,38 @@ impl End {
     }
 
     /// What is said of an error: after a cancel, that it was one, and what is in the table.
-    pub(crate) fn told(&self, error: Error) -> Error {
-        let told = self.cancel.told(error);
-        match told.kind() {
-            ErrorKind::Cancelled => with_outcome(told, self.progress.rows_committed()),
-            _ => told,
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        let error = self.cancel.cancelled_or(error);
+        match error.kind() {
+            ErrorKind::Cancelled => with_outcome(error, self.progress.rows_committed()),
+            _ => error,
         }
     }
 
     /// Nothing is committed once it was cancelled, however late the server hears of that.
     pub(crate) fn unless_cancelled(&self) -> Result<()> {
         match self.cancel.is_requested() {
-            true => Err(self.told(ended_before())),
+            true => Err(self.explain(ended_before())),
             false => Ok(()),
         }
     }
 
     /// Ends the COPY, compares what the server has counted, and commits.
-    pub(crate) fn commit(mut self, shared: &Shared) -> Result<LoadReport> {
+    pub(crate) fn commit(mut self, shared: &LaneContext) -> Result<LoadReport> {
         let pipe = match &shared.pipe {
-            Outlet::One(pipe) => pipe,
-            Outlet::Many(writers) => return self.commit_writers(shared, writers),
+            Senders::One(pipe) => pipe,
+            Senders::Many(writers) => return self.commit_writers(shared, writers),
         };
-        let (mut session, copied) = pipe.finish().map_err(|error| self.told(error))?;
+        let (mut session, copied) = pipe.finish().map_err(|error| self.explain(error))?;
         let completed = self.complete(shared, &mut session, &copied);
         let (rows, phases, warnings) = match completed {
             Ok(completed) => completed,
             Err(error) => {
-                roll_back(session);
-                return Err(self.told(error));
+                self.owner.roll_back(session, None);
+                return Err(self.explain(error));
             }
         };
-        drop(self.attached.take());
-        session.close();
+        self.owner.leave(session, self.attached.take());
         let tally = self.take_tally();
         let phases =
             LoadPhases { send: copied.send.as_secs_f64(), blocked: copied.blocked.as_secs_f64(), ..phases };
@@ -127,8 +128,8 @@ impl End {
     }
 
     /// The same for a load that ends its transactions itself.
-    pub(crate) fn finish(self, mut load: Batchwise, plan: &Plan, target: String) -> Result<LoadReport> {
-        load.finish().map_err(|error| self.told(error))?;
+    pub(crate) fn finish(self, mut load: Batchwise, plan: &LoadPlan, target: String) -> Result<LoadReport> {
+        load.finish().map_err(|error| self.explain(error))?;
         let mut warnings = plan.warnings.clone();
         warnings.extend(left_out(plan, load.tally.rows, load.loaded).map(Message::from));
         let phases = LoadPhases {
@@ -145,7 +146,7 @@ impl End {
 
     pub(crate) fn report(
         mut self,
-        plan: &Plan,
+        plan: &LoadPlan,
         target: String,
         rows: u64,
         tally: &LaneTally,
@@ -155,6 +156,11 @@ impl End {
         drop(self.attached.take());
         let usage = ProcessUsage::now();
         let seconds = self.started.elapsed().as_secs_f64();
+        let phases = LoadPhases {
+            encode: tally.encode.as_secs_f64(),
+            wait_for_send: tally.wait.as_secs_f64(),
+            ..phases
+        };
         tracing::info!(
             target: "pgarrow",
             rows,
@@ -167,12 +173,10 @@ impl End {
             "load finished"
         );
         LoadReport {
-            report_version: 1,
+            report_version: 2,
             pgarrow_version: env!("CARGO_PKG_VERSION"),
             target,
-            endpoint: self.endpoint,
-            database: self.database,
-            server_version: self.server_version,
+            server: self.server,
             mode: self.mode,
             method: match plan.inserts {
                 Some(_) => LoadMethod::Insert,
@@ -189,11 +193,8 @@ impl End {
             bytes_per_second: per_second(tally.bytes, seconds),
             cpu_seconds: usage.cpu_seconds,
             peak_memory_bytes: usage.peak_memory_bytes,
-            phases: LoadPhases {
-                encode: tally.encode.as_secs_f64(),
-                wait_for_send: tally.wait.as_secs_f64(),
-                ..phases
-            },
+            phases,
+            limit: phases.limit(),
             batch_times: tally.times.summary(),
             rows_per_batch: per_batch(tally.rows, tally.times.count()),
             bytes_per_batch: per_batch(tally.bytes, tally.times.count()),
@@ -205,7 +206,7 @@ impl End {
 
     fn complete(
         &self,
-        shared: &Shared,
+        shared: &LaneContext,
         session: &mut Session,
         copied: &Copied,
     ) -> Result<(u64, LoadPhases, Vec<Message>)> {
@@ -215,7 +216,7 @@ impl End {
         if shared.plan.staging.is_some() {
             self.progress.enter(LoadStage::Merging);
         }
-        let rows = bring_on(
+        let rows = insert_from_staging(
             session,
             &shared.plan,
             &shared.target,
@@ -234,9 +235,15 @@ impl End {
         let waited = copied.wait + started.elapsed();
         self.unless_cancelled()?;
         let started = Instant::now();
-        self.progress.enter(LoadStage::Committing);
-        commit(session).map_err(|error| self.not_committed(server_error(error, &shared.target)))?;
-        self.progress.enter(LoadStage::Committed);
+        let between = shared.plan.staging.is_some().then_some(STAGING);
+        if self.owner.is_load() {
+            self.progress.enter(LoadStage::Committing);
+        }
+        let committed = self.owner.commit(session, between, &shared.target);
+        committed.map_err(|error| self.not_committed(error))?;
+        if self.owner.is_load() {
+            self.progress.enter(LoadStage::Committed);
+        }
         let phases = LoadPhases {
             wait_for_server: waited.as_secs_f64(),
             commit: started.elapsed().as_secs_f64(),

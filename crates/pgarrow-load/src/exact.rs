@@ -1,7 +1,7 @@
 //! Text that the server reads, and how the server looks whether its value says all that the text said.
 //!
 //! Input functions round to the type's digits, cut blanks and keep one of two keys, without a word. So, unless values may be
-//! rounded, the table in between has a CHECK: what the type prints of its value has to be the text again. It fails as COPY
+//! rounded, the staging table has a CHECK: what the type prints of its value has to be the text again. It fails as COPY
 //! fills the table, with the row's number. Of money and intervals there are more ways to write them, and these are looked
 //! at in themselves.
 

@@ -216,7 +216,7 @@ fn drop_table(session: &mut Session, oid: u32) -> Result<()> {
     let sql =
         format!("SET LOCAL lock_timeout = '{REMOVE_LOCK_TIMEOUT}'; DROP TABLE IF EXISTS {}", table.quoted());
     session.execute(&sql).map_err(Error::without_advice)?;
-    match is_alone_held(session, &table)? {
+    match is_alone_held(session, &table, &[])? {
         true => Ok(()),
         false => Err(replaced(&table, "dropped")),
     }

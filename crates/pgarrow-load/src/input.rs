@@ -65,7 +65,7 @@ enum Event {
 }
 
 /// A file or stream whose schema is known.
-struct Opened {
+struct OpenFile {
     schema: SchemaRef,
     /// If the format says it beforehand.
     rows: Option<u64>,
@@ -174,7 +174,7 @@ impl Input {
         loop {
             if cancel.is_requested() {
                 let error = Error::new(ErrorKind::Cancelled, "the load was stopped");
-                return Event::Failed(cancel.told(error));
+                return Event::Failed(cancel.cancelled_or(error));
             }
             match self.events.recv_timeout(LOOK_INTERVAL) {
                 Ok(event) => return event,
@@ -218,7 +218,7 @@ fn stamp(path: &Path) -> Result<Stamp> {
 /// A file whose turn will come. One that cannot be opened again stays open.
 struct Waiting {
     place: Place,
-    opened: Option<Opened>,
+    opened: Option<OpenFile>,
 }
 
 /// The thread's work.
@@ -279,7 +279,7 @@ fn open_all(
     }
 }
 
-fn open(place: &Place, format: Option<InputFormat>) -> Result<Opened> {
+fn open(place: &Place, format: Option<InputFormat>) -> Result<OpenFile> {
     match catch_unwind(AssertUnwindSafe(|| place.open(format))) {
         Ok(opened) => opened,
         Err(_) => Err(input_error(&place.name(), DAMAGED)),

@@ -11,18 +11,18 @@ use pgarrow_sink::{Stop, check_batch};
 use pgarrow_types::message;
 use pgarrow_types::option::CONVERSIONS;
 
-use crate::plan::Plan;
+use crate::plan::LoadPlan;
 use crate::queue::{BUFFER_BYTES, Buffer, OnTheWay};
 use crate::report::Times;
 use crate::transaction::{outcome, place_in};
-use crate::writers::Outlet;
+use crate::writers::Senders;
 
 /// What all lanes of a load share.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) plan: Arc<Plan>,
+pub(crate) struct LaneContext {
+    pub(crate) plan: Arc<LoadPlan>,
     pub(crate) schema: SchemaRef,
-    pub(crate) pipe: Outlet,
+    pub(crate) pipe: Senders,
     /// Schema and name of the table.
     pub(crate) target: String,
     /// Rows of the data that were committed before.
@@ -32,18 +32,23 @@ pub(crate) struct Shared {
 /// One after the other: no two threads encode in one lane.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    shared: Arc<Shared>,
+    shared: Arc<LaneContext>,
     /// None before the first batch.
     buffer: Option<Buffer>,
-    /// Full ones: others come before them.
-    held: Vec<Buffer>,
-    held_bytes: usize,
-    is_holding: bool,
+    /// Rows in it.
+    buffer_rows: u64,
     on_the_way: OnTheWay,
-    stop: Stop,
     /// Rows are missing: nothing can follow.
     failed: Option<Error>,
     pub(crate) tally: LaneTally,
+}
+
+/// Whole rows on their way out of a lane.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) buffer: Buffer,
+    pub(crate) rows: u64,
+    pub(crate) of: OnTheWay,
 }
 
 /// What a lane has done.
@@ -54,6 +59,19 @@ pub(crate) struct LaneTally {
     pub(crate) encode: Duration,
     pub(crate) wait: Duration,
     pub(crate) times: Times,
+}
+
+/// Takes rows that a lane has encoded, and notes how long it had to wait.
+pub(crate) type Give<'a> = dyn FnMut(Encoded, &mut LaneTally) -> Result<()> + 'a;
+
+impl LaneContext {
+    /// Sends whole rows to the server.
+    fn send(&self, encoded: Encoded, stop: &Stop, tally: &mut LaneTally) -> Result<()> {
+        let started = Instant::now();
+        let sent = self.pipe.send(encoded.buffer, &encoded.of, stop);
+        tally.wait += started.elapsed();
+        sent
+    }
 }
 
 impl LaneTally {
@@ -67,71 +85,58 @@ impl LaneTally {
 }
 
 impl Lane {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<LaneContext>) -> Self {
         Self {
             shared,
             buffer: None,
-            held: Vec::new(),
-            held_bytes: 0,
-            is_holding: false,
+            buffer_rows: 0,
             on_the_way: OnTheWay::default(),
-            stop: Stop::default(),
             failed: None,
             tally: LaneTally::default(),
         }
     }
 
-    /// What says that waiting has no sense any more.
-    pub(crate) fn watch(&mut self, stop: Stop) {
-        self.stop = stop;
-    }
-
     /// Encodes the batch and sends what fills a buffer.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.unless_failed(|lane| lane.encode(batch))
+        let shared = Arc::clone(&self.shared);
+        self.encode(batch, &mut |encoded, tally| shared.send(encoded, &Stop::default(), tally))
     }
 
     /// Sends what is gathered.
     pub(crate) fn send(&mut self) -> Result<()> {
-        self.unless_failed(Self::send_all)
+        let shared = Arc::clone(&self.shared);
+        self.give(&mut |encoded, tally| shared.send(encoded, &Stop::default(), tally))
     }
 
-    /// The same, and waits until nothing of it is in memory.
-    pub(crate) fn drain(&mut self) -> Result<()> {
-        self.unless_failed(|lane| {
-            lane.send_all()?;
-            let started = Instant::now();
-            let drained = lane.shared.pipe.drain(&lane.on_the_way, &lane.stop);
-            lane.tally.wait += started.elapsed();
-            drained
-        })
+    /// Encodes the batch and gives away what fills a buffer.
+    pub(crate) fn encode(&mut self, batch: &RecordBatch, give: &mut Give<'_>) -> Result<()> {
+        self.unless_failed(|lane| lane.encode_rows(batch, give))
     }
 
-    /// Whether rows are to stay in the lane until others were sent.
-    pub(crate) fn set_holding(&mut self, is_holding: bool) {
-        self.is_holding = is_holding;
+    /// Gives away what is gathered.
+    pub(crate) fn give(&mut self, give: &mut Give<'_>) -> Result<()> {
+        self.unless_failed(|lane| lane.give_rows(give))
     }
 
-    /// Whether they are.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.is_holding
+    /// What of this lane is on its way to the server.
+    pub(crate) fn on_the_way(&self) -> &OnTheWay {
+        &self.on_the_way
     }
 
     /// Memory of rows that were not sent yet.
     pub(crate) fn held_bytes(&self) -> usize {
-        let gathered = self.buffer.as_ref().map_or(0, Buffer::capacity);
-        gathered + self.held_bytes + self.on_the_way.bytes()
+        self.buffer.as_ref().map_or(0, Buffer::capacity) + self.on_the_way.bytes()
     }
 
     /// What has failed once stays so: behind rows that are missing, no others may be loaded.
     fn unless_failed(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         if let Some(error) = &self.failed {
-            return Err(error.again());
+            return Err(error.duplicate());
         }
-        work(self).inspect_err(|error| self.failed = Some(error.again()))
+        work(self).inspect_err(|error| self.failed = Some(error.duplicate()))
     }
 
-    fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
+    fn encode_rows(&mut self, batch: &RecordBatch, give: &mut Give<'_>) -> Result<()> {
         let started = Instant::now();
         let waited_before = self.tally.wait;
         check_batch(&self.shared.schema, batch)?;
@@ -139,13 +144,15 @@ impl Lane {
         let bound = shared.plan.encoder.bind(batch).map_err(|error| self.refuse(error))?;
         let mut row = 0;
         while row < bound.rows() {
-            let mut buffer = self.buffer.take().unwrap_or_default();
+            let mut buffer = self.buffer.take().unwrap_or_else(|| shared.pipe.empty_buffer());
             let written = bound.write_rows(row, BUFFER_BYTES, buffer.bytes_mut());
             let is_full = buffer.len() >= BUFFER_BYTES;
             self.buffer = Some(buffer);
-            row = written.map_err(|error| self.refuse(error))?;
+            let next = written.map_err(|error| self.refuse(error))?;
+            self.buffer_rows += (next - row) as u64;
+            row = next;
             if is_full {
-                self.pass_on()?;
+                self.give_rows(give)?;
             }
         }
         self.tally.rows += bound.rows() as u64;
@@ -155,42 +162,21 @@ impl Lane {
         Ok(())
     }
 
-    /// A full buffer goes on its way, or waits for the lane's turn.
-    fn pass_on(&mut self) -> Result<()> {
-        if !self.is_holding {
-            return self.send_all();
-        }
-        if let Some(buffer) = self.buffer.take() {
-            self.held_bytes += buffer.capacity();
-            self.held.push(buffer);
-        }
-        Ok(())
-    }
-
-    fn send_all(&mut self) -> Result<()> {
-        for buffer in std::mem::take(&mut self.held) {
-            self.held_bytes -= buffer.capacity();
-            self.send_one(buffer)?;
-        }
+    fn give_rows(&mut self, give: &mut Give<'_>) -> Result<()> {
         match self.buffer.take() {
             Some(buffer) if buffer.rows().is_empty() => self.buffer = Some(buffer),
-            Some(buffer) => self.buffer = Some(self.send_one(buffer)?),
+            Some(buffer) => {
+                self.tally.bytes += buffer.rows().len() as u64;
+                let (rows, of) = (std::mem::take(&mut self.buffer_rows), self.on_the_way.clone());
+                give(Encoded { buffer, rows, of }, &mut self.tally)?;
+            }
             None => {}
         }
         Ok(())
     }
 
-    /// Gives back an empty one.
-    fn send_one(&mut self, buffer: Buffer) -> Result<Buffer> {
-        self.tally.bytes += buffer.rows().len() as u64;
-        let started = Instant::now();
-        let sent = self.shared.pipe.send(buffer, &self.on_the_way, &self.stop);
-        self.tally.wait += started.elapsed();
-        sent
-    }
-
     fn refuse(&self, error: EncodeError) -> Error {
-        let Shared { plan, pipe, target, committed, .. } = self.shared.as_ref();
+        let LaneContext { plan, pipe, target, committed, .. } = self.shared.as_ref();
         let mut place = format!("{target}, {}", plan.place(&error));
         let mut at = place_in(target);
         at.column = plan.names.get(error.column).map(|(name, _)| name.clone());

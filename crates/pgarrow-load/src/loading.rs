@@ -1,4 +1,4 @@
-//! `Loading`: a load in its transaction.
+//! `Loading`: a load in its transaction, or in one of the caller.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,30 +10,32 @@ use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Result};
 use pgarrow_types::Message;
 
-use crate::arrival::bring_on;
+use crate::arrival::insert_from_staging;
 use crate::batchwise::{Batchwise, restarted};
 use crate::end::End;
 use crate::hidden::sweep;
-use crate::lane::{Lane, Shared};
-use crate::load::Load;
+use crate::lane::{Lane, LaneContext};
+use crate::load::{Load, Place, connect};
 use crate::marks::{self, Mark};
 use crate::options::{LoadMode, LoadOptions};
+use crate::own_locks::tell_of_earlier_locks;
+use crate::owner::Owner;
 use crate::pipe::Pipe;
-use crate::plan::{self, Plan};
+use crate::plan::{self, LoadPlan};
 use crate::progress::LoadProgress;
 use crate::reject::Sieve;
 use crate::report::{LoadColumnReport, LoadReport};
 use crate::sink::LoadSink;
-use crate::target::{self, Target};
-use crate::transaction::{begin, roll_back, server_error, with_outcome};
-use crate::writers::{self, Opened, Outlet};
+use crate::target::{self, TargetTable};
+use crate::transaction::{begin, server_error, with_outcome};
+use crate::writers::{self, OpenWriters, Senders};
 
 /// A load that is planned: its transaction is open, the table locked, COPY begun (or INSERT possible).
 ///
 /// Dropping it leaves the target as it was.
 #[derive(Debug)]
 pub struct Loading {
-    plan: Arc<Plan>,
+    plan: Arc<LoadPlan>,
     /// Schema and name of the table.
     target: String,
     work: Work,
@@ -47,7 +49,7 @@ pub struct Loading {
 #[derive(Debug)]
 enum Work {
     /// In one COPY of one transaction, by the lane of [`write`](Loading::write).
-    Streaming(Arc<Shared>, Lane),
+    Streaming(Arc<LaneContext>, Lane),
     Batchwise(Box<Batchwise>),
 }
 
@@ -65,38 +67,43 @@ impl Load {
 
 impl Loading {
     fn open(load: Load, schema: SchemaRef, started: Instant) -> Result<Self> {
-        load.options.check()?;
-        let mut session = load.session()?;
-        let Load { cancel, name, options, .. } = load;
+        let Load { place, cancel, name, mut options } = load;
+        options.check()?;
+        let (mut session, owner) = match &place {
+            Place::Server { config, idle } => (connect(config, idle, &cancel)?, Owner::Load),
+            Place::Connection(connection) => Owner::enter(connection, &mut options, &cancel)?,
+        };
         let connected = Instant::now();
-        let attached = cancel.attach(&session);
         session.set_read_timeout(options.read_timeout);
         if options.has_writers() {
+            let attached = cancel.attach(&session);
             let began = (started, connected);
             return Self::open_writers(session, attached, cancel, &name, schema, &options, began);
         }
-        let planned = plan_all(&mut session, &name, &schema, options);
+        // A guest is attached already.
+        let attached = owner.is_load().then(|| cancel.attach(&session));
+        let planned = plan_all(&mut session, &name, &schema, options, &owner);
         let (options, target, plan, mark) = match planned {
             Ok(planned) => planned,
             Err(error) => {
-                roll_back(session);
-                return Err(match cancel.told(error) {
-                    told if told.kind() == ErrorKind::Cancelled => with_outcome(told, 0),
-                    told => told,
+                owner.roll_back(session, attached);
+                return Err(match cancel.cancelled_or(error) {
+                    error if error.kind() == ErrorKind::Cancelled => with_outcome(error, 0),
+                    error => error,
                 });
             }
         };
         let plan = Arc::new(plan);
         let mut end = End::of(&session, options.mode, cancel);
         end.begun(started, connected, target.may_leave_out);
-        end.attached = Some(attached);
+        (end.attached, end.owner) = (attached, owner.clone());
         let shown = target.shown.clone();
         let work = match options.is_batchwise() {
             true => {
                 let of_load = (target, Arc::clone(&plan));
                 let cancel = (end.cancel.clone(), Arc::clone(&end.progress));
                 let load = Batchwise::new(session, schema, name, options, of_load, mark, cancel);
-                Work::Batchwise(Box::new(load.map_err(|error| end.told(error))?))
+                Work::Batchwise(Box::new(load.map_err(|error| end.explain(error))?))
             }
             false => {
                 let mut session = session;
@@ -104,13 +111,14 @@ impl Loading {
                     && let Err(error) =
                         staging.set_zone(&mut session).and_then(|()| session.execute(&staging.create))
                 {
-                    roll_back(session);
-                    return Err(end.told(server_error(error, &shown)));
+                    owner.roll_back(session, None);
+                    return Err(end.explain(server_error(error, &shown)));
                 }
-                let pipe = Pipe::start(session, plan.way(), shown.clone())?;
+                let pipe = Pipe::start(session, plan.transfer(), shown.clone())?.of(owner);
                 let of_lanes = Arc::clone(&plan);
-                let pipe = Outlet::One(pipe);
-                let shared = Shared { plan: of_lanes, schema, pipe, target: shown.clone(), committed: 0 };
+                let pipe = Senders::One(pipe);
+                let shared =
+                    LaneContext { plan: of_lanes, schema, pipe, target: shown.clone(), committed: 0 };
                 let shared = Arc::new(shared);
                 Work::Streaming(Arc::clone(&shared), Lane::new(shared))
             }
@@ -130,11 +138,11 @@ impl Loading {
     ) -> Result<Self> {
         let mut end = End::of(&session, options.mode, cancel);
         let opened = writers::open(session, attached, &end.cancel, name, &schema, options);
-        let Opened { target, plan, writers } = opened.map_err(|error| end.told(error))?;
+        let OpenWriters { target, plan, writers } = opened.map_err(|error| end.explain(error))?;
         end.begun(started, connected, target.may_leave_out);
         let (pipe, of_lanes, shown) =
-            (Outlet::Many(Box::new(writers)), Arc::clone(&plan), target.shown.clone());
-        let shared = Arc::new(Shared { plan: of_lanes, schema, pipe, target: shown, committed: 0 });
+            (Senders::Many(Box::new(writers)), Arc::clone(&plan), target.shown.clone());
+        let shared = Arc::new(LaneContext { plan: of_lanes, schema, pipe, target: shown, committed: 0 });
         let work = Work::Streaming(Arc::clone(&shared), Lane::new(shared));
         let (idle_since, read) = (Instant::now(), Duration::ZERO);
         Ok(Self { plan, target: target.shown, work, idle_since, read, end })
@@ -246,10 +254,10 @@ impl Loading {
         };
         self.idle_since = Instant::now();
         self.end.progress.set_rows(self.rows(), self.wire_bytes());
-        written.map_err(|error| self.end.told(error))
+        written.map_err(|error| self.end.explain(error))
     }
 
-    /// Ends the COPY and commits.
+    /// Ends the COPY and commits; in a transaction of the caller, the rows become a part of that.
     ///
     /// # Errors
     ///
@@ -257,11 +265,11 @@ impl Loading {
     /// lost while the transaction is being committed, nobody can know, and the error says so.
     pub fn finish(mut self) -> Result<LoadReport> {
         self.read += self.idle_since.elapsed();
-        self.end.phases.read = self.read.as_secs_f64();
+        self.end.phases.wait_for_input = self.read.as_secs_f64();
         self.end.unless_cancelled()?;
         match self.work {
             Work::Streaming(shared, mut lane) => {
-                lane.send().map_err(|error| self.end.told(error))?;
+                lane.send().map_err(|error| self.end.explain(error))?;
                 self.end.merge(&lane.tally);
                 self.end.commit(&shared)
             }
@@ -292,17 +300,17 @@ impl Loading {
     pub fn rehearse(self) -> Result<()> {
         let rehearsed = match self.work {
             Work::Streaming(shared, _) => match &shared.pipe {
-                Outlet::One(pipe) => pipe.finish().and_then(|(mut session, copied)| {
+                Senders::One(pipe) => pipe.finish().and_then(|(mut session, copied)| {
                     let (plan, target) = (&shared.plan, &shared.target);
-                    let brought = bring_on(&mut session, plan, target, copied.rows, 0, false, 0);
-                    roll_back(session);
+                    let brought = insert_from_staging(&mut session, plan, target, copied.rows, 0, false, 0);
+                    self.end.owner.roll_back(session, None);
                     brought.map(drop)
                 }),
-                Outlet::Many(writers) => self.end.rehearse_writers(&shared, writers),
+                Senders::Many(writers) => self.end.rehearse_writers(&shared, writers),
             },
             Work::Batchwise(mut load) => load.rehearse(),
         };
-        rehearsed.map_err(|error| self.end.told(error))
+        rehearsed.map_err(|error| self.end.explain(error))
     }
 
     /// The sink of an export: each reader's batches go into the table as they come, in one transaction, behind those that
@@ -315,7 +323,7 @@ impl Loading {
     pub fn into_sink(self) -> Result<LoadSink> {
         match self.work {
             Work::Streaming(shared, mut lane) => {
-                lane.send().map_err(|error| self.end.told(error))?;
+                lane.send().map_err(|error| self.end.explain(error))?;
                 self.end.merge(&lane.tally);
                 Ok(LoadSink::new(shared, self.end))
             }
@@ -331,7 +339,7 @@ impl Loading {
 }
 
 /// What a load is planned with: its options, with what an earlier start has done already taken off.
-type Planned = (LoadOptions, Target, Plan, Option<Mark>);
+type Planned = (LoadOptions, TargetTable, LoadPlan, Option<Mark>);
 
 /// Reads the mark, finds or makes the table, and plans the columns; the transaction is open then.
 fn plan_all(
@@ -339,16 +347,21 @@ fn plan_all(
     name: &RelationName,
     schema: &Schema,
     options: LoadOptions,
+    owner: &Owner,
 ) -> Result<Planned> {
-    // What a load has left that was killed may need the very table that is to be replaced.
+    // What a load has left that was killed may need the very table that is to be replaced. It is removed in
+    // transactions of their own.
     let swept = match options.mode {
-        LoadMode::Replace => sweep(session, name, &options)?,
+        LoadMode::Replace if owner.is_load() => sweep(session, name, &options)?,
         _ => Vec::new(),
     };
     let key = options.restart_key.as_deref();
     let mark = key.map(|key| marks::open(session, name, key, &options)).transpose()?;
     let options = restarted(options, mark.as_ref());
-    begin(session, &options)?;
+    match owner {
+        Owner::Load => begin(session, &options)?,
+        Owner::Caller(_) => tell_of_earlier_locks(session, &options)?,
+    }
     let committed = mark.as_ref().map_or(0, |mark| mark.rows);
     let found = match committed {
         0 => target::open(session, name, schema, &options),

@@ -160,18 +160,20 @@ impl Names {
 }
 
 /// Whether the session holds the strongest lock on this relation, as whoever makes or drops it does, and has written to no
-/// other one of its name.
-pub(crate) fn is_alone_held(session: &mut Session, relation: &Relation) -> Result<bool> {
+/// other one of its name, `before` aside: OIDs of those that its transaction had opened before.
+pub(crate) fn is_alone_held(session: &mut Session, relation: &Relation, before: &[u32]) -> Result<bool> {
     let sql = format!(
         "WITH {OWN} SELECT EXISTS (SELECT FROM own WHERE own.relation OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
              AND own.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock') \
            AND NOT EXISTS (SELECT FROM own JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) own.relation \
              WHERE c.oid OPERATOR(pg_catalog.<>) $1::pg_catalog.oid \
                AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.name \
+               AND c.oid OPERATOR(pg_catalog.<>) ALL ($3::pg_catalog.oid[]) \
                AND own.mode OPERATOR(pg_catalog.<>) ALL ({READING}))"
     );
-    let oid = relation.oid.to_string();
-    let rows = session.query(&sql, &[Some(&oid), Some(&relation.name)]).map_err(Error::without_advice)?;
+    let (oid, before) = (relation.oid.to_string(), array(before.iter().copied()));
+    let parameters = [Some(oid.as_str()), Some(&relation.name), Some(&before)];
+    let rows = session.query(&sql, &parameters).map_err(Error::without_advice)?;
     Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
 }
 

@@ -244,7 +244,7 @@ impl LoadOptions {
     }
 
     /// How long the server may keep silent, or take no byte, while it is waited for. Default: no limit. Locks of tables,
-    /// COMMIT, and bringing rows on from a table in between are waited for beyond it; what COPY itself waits for is not.
+    /// COMMIT, and bringing rows on from a staging table are waited for beyond it; what COPY itself waits for is not.
     pub fn with_read_timeout(mut self, time: Duration) -> Self {
         self.read_timeout = Some(time);
         self

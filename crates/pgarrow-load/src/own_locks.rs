@@ -90,6 +90,22 @@ pub(crate) fn refuse_exclusive(
     ]))
 }
 
+/// For a load in a transaction of the caller, which may have locked anything before. What the export has
+/// planned to read it has locked itself; but what a function of its query reads may be what this transaction
+/// lets nobody read: then the export does not wait for it for long.
+pub(crate) fn tell_of_earlier_locks(session: &mut Session, options: &LoadOptions) -> Result<()> {
+    let Some(holders) = &options.holders else { return Ok(()) };
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l \
+                 WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' \
+                   AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
+                   AND l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock')";
+    let rows = session.query(sql, &[]).map_err(Error::without_advice)?;
+    if rows.first().is_some_and(|row| row.text(0) == Some("t")) && is_of_here(session, holders)? {
+        holders.give_up_waiting();
+    }
+    Ok(())
+}
+
 /// Runs what takes locks that an export of the same table lets pass. Others may wait in front of it for the export: that is
 /// waited for within bounds.
 pub(crate) fn within_bounds<T>(

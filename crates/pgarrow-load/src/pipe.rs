@@ -18,23 +18,24 @@ use pgarrow_sink::Stop;
 
 use crate::copied::{Copied, Failed};
 use crate::insert::{Inserts, insert};
+use crate::owner::Owner;
 use crate::queue::{Buffer, Next, NotTaken, OnTheWay, Queue};
 use crate::report::Times;
-use crate::transaction::{outcome, roll_back};
+use crate::transaction::outcome;
 
 /// How long a server may go on taking what nobody wants any more, before it is told to stop.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How rows reach the table.
 #[derive(Clone, Debug)]
-pub(crate) enum Way {
+pub(crate) enum Transfer {
     /// By this COPY, of rows with so many values.
     Copy { sql: String, n_columns: usize },
     /// By INSERT.
     Insert(Inserts),
 }
 
-impl Way {
+impl Transfer {
     /// Loads what the queue has, until its end. Without an end that was asked for, nothing is to stay.
     pub(crate) fn load(&self, session: &mut Session, queue: &Queue) -> std::result::Result<Copied, Failed> {
         let (loaded, what) = match self {
@@ -67,6 +68,8 @@ pub(crate) struct Pipe {
     stop: Cancel,
     attached: Option<AttachedSession>,
     target: String,
+    /// Who takes back what was sent.
+    owner: Owner,
     /// Rows of the data that were committed before.
     committed: u64,
     /// Rows come from several readers, and have no numbers that anybody knows.
@@ -99,7 +102,7 @@ impl Drop for Closing {
 
 impl Pipe {
     /// Starts the COPY, or the INSERTs.
-    pub(crate) fn start(session: Session, way: Way, target: String) -> Result<Self> {
+    pub(crate) fn start(session: Session, way: Transfer, target: String) -> Result<Self> {
         let queue = Arc::new(Queue::default());
         let stop = Cancel::new();
         let attached = stop.attach(&session);
@@ -122,9 +125,16 @@ impl Pipe {
             stop,
             attached: Some(attached),
             target,
+            owner: Owner::Load,
             committed: 0,
             is_unnumbered: AtomicBool::new(false),
         })
+    }
+
+    /// The same in a transaction of somebody.
+    pub(crate) fn of(mut self, owner: Owner) -> Self {
+        self.owner = owner;
+        self
     }
 
     /// The same in a transaction that comes after so many rows of the data, for what errors say.
@@ -150,12 +160,17 @@ impl Pipe {
         self.join().map(|ended| (ended.session, ended.result))
     }
 
-    /// Sends whole rows. Gives back an empty buffer.
+    /// An empty buffer for rows.
+    pub(crate) fn empty_buffer(&self) -> Buffer {
+        self.queue.empty_buffer()
+    }
+
+    /// Sends whole rows.
     ///
     /// # Errors
     ///
     /// What it has failed with, however often it was told; or that the run was stopped.
-    pub(crate) fn send(&self, rows: Buffer, of: &OnTheWay, stop: &Stop) -> Result<Buffer> {
+    pub(crate) fn send(&self, rows: Buffer, of: &OnTheWay, stop: &Stop) -> Result<()> {
         self.queue.push(rows, of, stop).map_err(|why| self.not_taken(why))
     }
 
@@ -207,7 +222,7 @@ impl Pipe {
         match std::mem::replace(&mut *state, State::Over) {
             State::Running(thread) => self.fail(&mut state, thread.join().ok()),
             State::Failed(error, session) => {
-                let again = error.again();
+                let again = error.duplicate();
                 *state = State::Failed(error, session);
                 again
             }
@@ -217,20 +232,20 @@ impl Pipe {
 
     fn fail(&self, state: &mut State, ended: Option<Ended>) -> Error {
         let (error, session) = match ended {
-            Some(Ended { session, result: Err(failed) }) => (self.told(failed), Some(session)),
+            Some(Ended { session, result: Err(failed) }) => (self.explain(failed), Some(session)),
             Some(Ended { session, result: Ok(_) }) => (ended_before(), Some(session)),
             None => {
                 let text = "the thread that sends rows has panicked; please report it";
                 (Error::new(ErrorKind::Protocol, text).advice(outcome(self.committed)), None)
             }
         };
-        let again = error.again();
+        let again = error.duplicate();
         *state = State::Failed(error, session.map(Box::new));
         again
     }
 
-    fn told(&self, failed: Failed) -> Error {
-        failed.told(&self.target, self.committed, self.is_unnumbered())
+    fn explain(&self, failed: Failed) -> Error {
+        failed.into_error(&self.target, self.committed, self.is_unnumbered())
     }
 
     /// Nothing is locked afterwards; in the head of a `match`, it would be for all of its arms.
@@ -253,10 +268,8 @@ impl Pipe {
 impl Drop for Pipe {
     fn drop(&mut self) {
         if let Some(session) = self.abandon() {
-            roll_back(session);
+            self.owner.roll_back(session, self.attached.take());
         }
-        // Only now: until then, a server that keeps silent may have to be left.
-        drop(self.attached.take());
     }
 }
 
@@ -342,7 +355,7 @@ mod tests {
             .expect_message(b'X')
             .start();
         let session = Session::connect(&Config::parse(Some(&server.url())).unwrap()).unwrap();
-        let way = Way::Copy { sql: "COPY t FROM STDIN (FORMAT binary)".to_owned(), n_columns: 2 };
+        let way = Transfer::Copy { sql: "COPY t FROM STDIN (FORMAT binary)".to_owned(), n_columns: 2 };
         let pipe = Pipe::start(session, way, "public.t".to_owned()).unwrap();
         // However often it is asked.
         for _ in 0..2 {

@@ -3,8 +3,7 @@
 use arrow_schema::{Field, FieldRef, Schema};
 use pgarrow_catalog::{TargetColumn, format_types, meant, quote_identifier};
 use pgarrow_encode::{
-    Conversions, EncodeError, Encoder, RefusalKind, RowEncoder, Target as ColumnTarget, TypeTarget,
-    make_encoder,
+    Conversions, EncodeError, EncodeTarget, Encoder, RefusalKind, RowEncoder, TypeTarget, make_encoder,
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
@@ -14,20 +13,20 @@ use pgarrow_types::{ColumnType, DeclaredType, Message, PgType, message, oid};
 use crate::choice::is_of_rejects;
 use crate::conflict;
 use crate::create::is_made_of;
-use crate::detour::{Detour, as_text};
 use crate::exact::{Look, made_of_others, needs_zone};
 use crate::insert::{InsertColumn, Inserts};
 use crate::names::Names;
 use crate::options::{IdentityValues, LoadMethod, LoadOptions};
-use crate::pipe::Way;
+use crate::pipe::Transfer;
 use crate::replace::Replacement;
 use crate::report::LoadColumnReport;
-use crate::target::Target;
+use crate::staged_form::{StagedForm, as_text};
+use crate::target::TargetTable;
 use crate::trouble::{self, Trouble, Why};
 
 /// A planned load: all that is decided before the first byte.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct LoadPlan {
     pub(crate) encoder: RowEncoder,
     /// Of the encoder's columns: name and type, for errors.
     pub(crate) names: Vec<(String, String)>,
@@ -45,7 +44,7 @@ pub(crate) struct Plan {
     pub(crate) warnings: Vec<Message>,
 }
 
-impl Plan {
+impl LoadPlan {
     /// Which column a value was for, with its type, and never the value.
     pub(crate) fn place(&self, error: &EncodeError) -> String {
         match self.names.get(error.column) {
@@ -54,11 +53,11 @@ impl Plan {
         }
     }
 
-    /// How rows reach the table, or the one in between.
-    pub(crate) fn way(&self) -> Way {
+    /// How rows reach the table, or the staging table.
+    pub(crate) fn transfer(&self) -> Transfer {
         match &self.inserts {
-            Some(inserts) => Way::Insert(inserts.clone()),
-            None => Way::Copy { sql: self.copy.clone(), n_columns: self.encoder.columns() },
+            Some(inserts) => Transfer::Insert(inserts.clone()),
+            None => Transfer::Copy { sql: self.copy.clone(), n_columns: self.encoder.columns() },
         }
     }
 }
@@ -86,7 +85,7 @@ impl Staging {
 
     /// Inserts its rows into the target. How many: one statement for all of them, in which the server has nothing to say for as
     /// long as it takes, which is none of the read timeout's business.
-    pub(crate) fn bring_on(
+    pub(crate) fn insert_from_staging(
         &self,
         session: &mut Session,
     ) -> std::result::Result<u64, pgarrow_protocol::Error> {
@@ -101,7 +100,7 @@ struct Sent {
     index: usize,
     encoder: Box<dyn Encoder>,
     /// What it is sent as, if it is not sent as what it is.
-    detour: Option<Detour>,
+    staged_form: Option<StagedForm>,
     /// How text is looked at that might say more than the type keeps.
     look: Option<Look>,
     /// How text is read, or printed again, depends on the session's time zone.
@@ -109,7 +108,7 @@ struct Sent {
     type_oid: u32,
 }
 
-/// The name of the table in between. It is of this session alone.
+/// The name of the staging table. It is of this session alone.
 pub(crate) const STAGING: &str = "pg_temp.pgarrow_load_staging";
 
 /// Plans the load of such batches.
@@ -120,10 +119,10 @@ pub(crate) const STAGING: &str = "pg_temp.pgarrow_load_staging";
 /// that cannot be made of one another.
 pub(crate) fn plan(
     session: &mut Session,
-    target: &Target,
+    target: &TargetTable,
     schema: &Schema,
     options: &LoadOptions,
-) -> Result<Plan> {
+) -> Result<LoadPlan> {
     let relation = &target.relation;
     let (mut sent, mut columns) = (Vec::new(), Vec::new());
     let mut warnings: Vec<Message> = target.warnings.iter().map(Message::from).collect();
@@ -162,7 +161,7 @@ pub(crate) fn plan(
                             ")"
                         ]);
                     }
-                    let how = match column_sent.detour {
+                    let how = match column_sent.staged_form {
                         Some(_) => "text",
                         None if options.opaque.get(field.name()).is_some() => "undecoded",
                         None => "binary",
@@ -194,7 +193,7 @@ pub(crate) fn plan(
         }
     }
     if !troubles.is_empty() {
-        return Err(trouble::told(&troubles, &target.shown));
+        return Err(trouble::refusal(&troubles, &target.shown));
     }
     look_closer(session, &mut sent)?;
     let names: Vec<&str> = sent.iter().map(|sent| sent.name.as_str()).collect();
@@ -220,7 +219,7 @@ pub(crate) fn plan(
     let encoder = RowEncoder::new(encoders)
         .map_err(|refusal| Error::new(ErrorKind::Options, format!("{}: {refusal}", target.shown)))?;
     let copy = format!("COPY {copied}{list} FROM STDIN (FORMAT binary)");
-    Ok(Plan {
+    Ok(LoadPlan {
         encoder,
         names,
         copy,
@@ -281,7 +280,7 @@ fn send(
     if !column.may_insert {
         return Err(Why::MayNotInsert);
     }
-    let target = ColumnTarget {
+    let target = EncodeTarget {
         name: name.clone(),
         pg_type: resolved.column.pg_type.clone(),
         declared: resolved.declared.clone(),
@@ -291,12 +290,12 @@ fn send(
         true => options.conversions.max(Conversions::Check),
         false => options.conversions,
     };
-    let sent = |encoder, detour| Sent {
+    let sent = |encoder, staged_form| Sent {
         name: name.clone(),
         type_name: type_name.clone(),
         index,
         encoder,
-        detour,
+        staged_form,
         look: None,
         needs_zone: false,
         type_oid: resolved.column.type_oid,
@@ -315,7 +314,7 @@ fn send(
         if let Ok(encoder) = target.encoder(field, conversions) {
             let numbers =
                 if array.element == PgType::Int2 { "pg_catalog.int2[]" } else { "pg_catalog.oid[]" };
-            return Ok(sent(encoder, Some(Detour::Numbers(numbers))));
+            return Ok(sent(encoder, Some(StagedForm::Numbers(numbers))));
         }
     }
     let refusal = match target.encoder(field, conversions) {
@@ -324,12 +323,12 @@ fn send(
     };
     let advice = match refusal.kind {
         RefusalKind::NeedsServer => match as_text(field) {
-            Some((encoder, detour)) => {
+            Some((encoder, staged_form)) => {
                 let is_exact = target.type_target(field, conversions).conversions < Conversions::Round;
-                let by_element = matches!(detour, Detour::Texts);
+                let by_element = matches!(staged_form, StagedForm::Texts);
                 let look = Look::at(&target.pg_type, &target.declared, by_element).filter(|_| is_exact);
                 let needs_zone = needs_zone(&target.pg_type, resolved.column.type_oid);
-                return Ok(Sent { look, needs_zone, ..sent(encoder, Some(detour)) });
+                return Ok(Sent { look, needs_zone, ..sent(encoder, Some(staged_form)) });
             }
             None => Message::default(),
         },
@@ -355,9 +354,9 @@ fn look_closer(session: &mut Session, sent: &mut [Sent]) -> Result<()> {
         sent.iter().filter(|sent| sent.look == Some(Look::IfMadeOfOthers)).map(|sent| sent.type_oid);
     let made = made_of_others(session, &unknown.collect::<Vec<_>>())?;
     for sent in sent.iter_mut().filter(|sent| sent.look == Some(Look::IfMadeOfOthers)) {
-        sent.look = match sent.detour {
+        sent.look = match sent.staged_form {
             _ if !made.contains(&sent.type_oid) => None,
-            Some(Detour::Texts) => Some(Look::PrintedElements),
+            Some(StagedForm::Texts) => Some(Look::PrintedElements),
             _ => Some(Look::Printed),
         };
     }
@@ -367,7 +366,7 @@ fn look_closer(session: &mut Session, sent: &mut [Sent]) -> Result<()> {
 /// The table in between, if any column is sent as text, or rows may be there already, or several connections load.
 fn staging(
     session: &mut Session,
-    target: &Target,
+    target: &TargetTable,
     sent: &[Sent],
     on_conflict: &str,
     options: &LoadOptions,
@@ -376,7 +375,7 @@ fn staging(
     // INSERT casts without one, unless what it casts is looked at, or read in a zone.
     let is_direct = match options.method {
         LoadMethod::Insert => !needs_zone && sent.iter().all(|sent| sent.look.is_none()),
-        LoadMethod::Copy => sent.iter().all(|sent| sent.detour.is_none()),
+        LoadMethod::Copy => sent.iter().all(|sent| sent.staged_form.is_none()),
     };
     if is_direct && on_conflict.is_empty() && target.stage.is_none() {
         return Ok(None);
@@ -385,11 +384,11 @@ fn staging(
     let (mut columns, mut values) = (Vec::new(), Vec::new());
     for (index, (sent, plain)) in sent.iter().zip(names).enumerate() {
         let name = quote_identifier(&sent.name);
-        match sent.detour {
-            Some(detour) => {
+        match sent.staged_form {
+            Some(staged_form) => {
                 let check = sent.look.map(|look| look.check(index, &sent.name, &sent.type_name, &plain));
-                columns.push(format!("{name} {}{}", detour.type_name(), check.unwrap_or_default()));
-                values.push(detour.expression(&name, &plain));
+                columns.push(format!("{name} {}{}", staged_form.type_name(), check.unwrap_or_default()));
+                values.push(staged_form.expression(&name, &plain));
             }
             None => {
                 columns.push(format!("{name} {}", sent.type_name));
@@ -421,13 +420,13 @@ fn plain_types(session: &mut Session, sent: &[Sent]) -> Result<Vec<String>> {
     Ok(format_types(session, &types)?)
 }
 
-/// INSERT into the table, or into the one in between, which casts nothing.
+/// INSERT into the table, or into the staging table, which casts nothing.
 fn inserts(session: &mut Session, table: &str, sent: &[Sent], is_staged: bool) -> Result<Inserts> {
     let mut columns = Vec::new();
     for (sent, plain) in sent.iter().zip(plain_types(session, sent)?) {
-        let (type_oid, around) = match sent.detour {
-            Some(detour) if is_staged => (0, (String::new(), format!("::{}", detour.type_name()))),
-            Some(detour) => (0, detour.around(&plain)),
+        let (type_oid, around) = match sent.staged_form {
+            Some(staged_form) if is_staged => (0, (String::new(), format!("::{}", staged_form.type_name()))),
+            Some(staged_form) => (0, staged_form.around(&plain)),
             None => (sent.type_oid, Default::default()),
         };
         columns.push(InsertColumn { name: quote_identifier(&sent.name), type_oid, around });

@@ -19,13 +19,13 @@ pub struct LoadProgress {
 pub enum LoadStage {
     /// Rows are taken and sent.
     Sending,
-    /// One statement of the server brings all rows from the table in between into the table: in an upsert, among others.
+    /// One statement of the server brings all rows from the staging table into the table: in an upsert, among others.
     Merging,
     /// The new table takes the old one's place: foreign keys are looked up, locks are waited for.
     Replacing,
-    /// The transaction is being committed.
+    /// The transaction is being committed. Not by a load in a transaction of the caller.
     Committing,
-    /// All is committed.
+    /// All is committed. Not by a load in a transaction of the caller.
     Committed,
 }
 

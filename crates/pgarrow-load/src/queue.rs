@@ -158,17 +158,22 @@ impl Queue {
         Self { state: Mutex::default(), changed: Condvar::new(), takers }
     }
 
-    /// Hands rows over; an empty buffer for the next ones.
-    pub(crate) fn push(&self, buffer: Buffer, of: &OnTheWay, stop: &Stop) -> Result<Buffer, NotTaken> {
+    /// An empty buffer: one that came back, if there is any.
+    pub(crate) fn empty_buffer(&self) -> Buffer {
+        let empty = self.state().empty.pop();
+        empty.unwrap_or_default()
+    }
+
+    /// Hands rows over.
+    pub(crate) fn push(&self, buffer: Buffer, of: &OnTheWay, stop: &Stop) -> Result<(), NotTaken> {
         let bytes = buffer.capacity();
         let mut state = self.wait(stop, |state| state.has_room(bytes, self.takers))?;
         state.bytes += bytes;
         of.0.fetch_add(bytes, Ordering::Relaxed);
         state.waiting.push_back(Rows { buffer, bytes, of: of.clone() });
-        let empty = state.empty.pop();
         drop(state);
         self.changed.notify_all();
-        Ok(empty.unwrap_or_default())
+        Ok(())
     }
 
     /// Waits until nothing of this lane is on its way.
@@ -333,7 +338,8 @@ mod tests {
         assert!(lane.bytes() > large);
         queue.sent(taken);
         assert_eq!(lane.bytes(), 0);
-        let next = queue.push(rows(1), &lane, &stop).unwrap();
+        queue.push(rows(1), &lane, &stop).unwrap();
+        let next = queue.empty_buffer();
         assert!(next.capacity() <= KEPT_BYTES_MAX, "{}", next.capacity());
         assert!(!queue.state().has_room(large, 1));
         assert!(queue.state().has_room(1, 1));

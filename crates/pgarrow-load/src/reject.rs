@@ -26,7 +26,7 @@ use pgarrow_types::option::{CONVERSIONS, REJECT_LIMIT};
 
 use crate::copied::{Copied, Failed};
 use crate::pipe::{Pipe, ended_before};
-use crate::plan::{Plan, STAGING};
+use crate::plan::{LoadPlan, STAGING};
 use crate::progress::LoadProgress;
 use crate::queue::Buffer;
 use crate::transaction::{server_error_after, with_outcome};
@@ -46,7 +46,7 @@ pub(crate) type Receiver = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send>;
 
 /// Rows that wait to be loaded, and what becomes of them.
 pub(crate) struct Sieve {
-    plan: Arc<Plan>,
+    plan: Arc<LoadPlan>,
     target: String,
     /// A trigger, or the choice for rows whose key is there, may leave rows out.
     pub(crate) may_leave_out: bool,
@@ -111,7 +111,7 @@ impl fmt::Debug for Sieve {
 
 impl Sieve {
     pub(crate) fn new(
-        plan: Arc<Plan>,
+        plan: Arc<LoadPlan>,
         target: String,
         may_leave_out: bool,
         schema: &Schema,
@@ -242,13 +242,13 @@ impl Sieve {
             *session = Some(own);
             return Err(self.failed(error, &range));
         }
-        let pipe = Pipe::start(own, self.plan.way(), self.target.clone())?;
+        let pipe = Pipe::start(own, self.plan.transfer(), self.target.clone())?;
         let rows = self.bytes_of(&range);
         let bytes = rows.len() as u64;
         let (own, result) = pipe.run(Buffer::of(rows)).ok_or_else(ended_before)?;
         let own = session.insert(own);
         let result = match result {
-            Ok(copied) => self.bring_on(own, sent, copied.rows).map(|rows| (rows, copied)),
+            Ok(copied) => self.insert_from_staging(own, sent, copied.rows).map(|rows| (rows, copied)),
             Err(Failed::Refused { error, .. }) => Err(error),
             Err(Failed::Unexpected(what)) => {
                 return Err(Error::new(ErrorKind::Protocol, format!("{}: {what}", self.target)));
@@ -278,8 +278,8 @@ impl Sieve {
         }
     }
 
-    /// From the table in between to the target, if there is one; it is empty then. The rows that the server has counted.
-    fn bring_on(
+    /// From the staging table to the target, if there is one; it is empty then. The rows that the server has counted.
+    fn insert_from_staging(
         &self,
         session: &mut Session,
         sent: u64,
@@ -290,7 +290,7 @@ impl Sieve {
             // Rows are missing already: their number tells.
             Some(_) if copied != sent => Ok(copied),
             Some(staging) => {
-                let rows = staging.bring_on(session)?;
+                let rows = staging.insert_from_staging(session)?;
                 session.execute(&format!("TRUNCATE TABLE {STAGING}; {release}"))?;
                 Ok(rows)
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pgarrow_session::{Limit, ServerReport};
 use pgarrow_types::Message;
 use serde::Serialize;
 
@@ -17,12 +18,8 @@ pub struct LoadReport {
     pub pgarrow_version: &'static str,
     /// Schema and name of the table.
     pub target: String,
-    /// `host:port`, or the socket's path.
-    pub endpoint: String,
-    /// The database's name.
-    pub database: String,
-    /// `server_version`.
-    pub server_version: String,
+    /// Where to.
+    pub server: ServerReport,
     /// What became of the rows that were there.
     pub mode: LoadMode,
     /// How rows were sent.
@@ -39,7 +36,7 @@ pub struct LoadReport {
     pub wire_bytes: u64,
     /// Record batches.
     pub batches: u64,
-    /// From connecting to the end of the transaction, in seconds.
+    /// From the start of the COPY to the end of the load, in seconds.
     pub seconds: f64,
     /// Rows a second, over all of it.
     pub rows_per_second: f64,
@@ -51,6 +48,8 @@ pub struct LoadReport {
     pub peak_memory_bytes: u64,
     /// Where the time went.
     pub phases: LoadPhases,
+    /// What a faster load would have to change.
+    pub limit: Limit,
     /// How long batches took.
     pub batch_times: BatchTimes,
     /// Mean of the rows of a batch.
@@ -69,12 +68,12 @@ pub struct LoadReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LoadPhases {
-    /// Opening the connection.
+    /// Opening the connection. Before `seconds` begin.
     pub connect: f64,
-    /// Names, types, locks; making or emptying the table.
+    /// Names, types, locks; making or emptying the table. Before `seconds` begin.
     pub plan: f64,
-    /// Between batches: reading and decoding what is loaded.
-    pub read: f64,
+    /// Between batches, until the caller gave one: reading and decoding what is loaded.
+    pub wait_for_input: f64,
     /// Arrow into rows of COPY.
     pub encode: f64,
     /// Encoders that waited, since rows were sent no faster.
@@ -88,6 +87,23 @@ pub struct LoadPhases {
     pub wait_for_server: f64,
     /// The end of the transaction.
     pub commit: f64,
+}
+
+impl LoadPhases {
+    /// What holds the load back, in one word.
+    pub(crate) fn limit(&self) -> Limit {
+        // Encoders wait for whoever sends, who sends, or waits himself.
+        let sending = self.send / (self.send + self.blocked).max(f64::MIN_POSITIVE);
+        let candidates = [
+            (self.connect + self.plan, Limit::Start),
+            (self.wait_for_input, Limit::Input),
+            (self.encode + self.wait_for_send * sending, Limit::Pgarrow),
+            (self.commit, Limit::Output),
+            (self.wait_for_send * (1.0 - sending) + self.wait_for_server, Limit::Server),
+        ];
+        let largest = candidates.into_iter().max_by(|(one, _), (two, _)| one.total_cmp(two));
+        largest.map_or(Limit::Server, |(_, limit)| limit)
+    }
 }
 
 /// How long batches took from the moment they were handed over until they were encoded and on their way, in seconds.
@@ -226,6 +242,19 @@ mod tests {
         let mut sum = Times::default();
         sum.merge(&times);
         assert_eq!((sum.summary(), sum.count()), (summary, 1000));
+    }
+
+    /// Encoders that waited were laid to the server, whoever it was that was slow.
+    #[test]
+    fn who_holds_a_load_back() {
+        let base = LoadPhases { encode: 1.0, wait_for_send: 9.0, ..LoadPhases::default() };
+        assert_eq!(LoadPhases { send: 8.0, blocked: 2.0, ..base }.limit(), Limit::Pgarrow);
+        let blocked = LoadPhases { send: 2.0, blocked: 8.0, ..base };
+        assert_eq!(blocked.limit(), Limit::Server);
+        assert_eq!(LoadPhases { encode: 10.0, ..blocked }.limit(), Limit::Pgarrow);
+        assert_eq!(LoadPhases { wait_for_input: 20.0, ..blocked }.limit(), Limit::Input);
+        assert_eq!(LoadPhases { commit: 20.0, ..blocked }.limit(), Limit::Output);
+        assert_eq!(LoadPhases { connect: 4.0, plan: 5.0, ..blocked }.limit(), Limit::Start);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! `LoadSink`: the table as the output of an export.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
-use pgarrow_sink::{Part, Sink, SinkError, SinkErrorKind, SinkTimes, Stop, Written};
+use pgarrow_sink::{Chunk, Chunks, MANY_LANES, Part, Sink, SinkError, SinkErrorKind, Stop, Written};
 
 use crate::end::End;
-use crate::lane::{Lane, Shared};
-use crate::queue::BUFFER_BYTES;
+use crate::lane::{Encoded, Give, Lane, LaneContext, LaneTally};
+use crate::queue::{BUFFER_BYTES, OnTheWay};
 use crate::report::LoadReport;
 
 /// A table as the output of an export: `Run::write_to` takes it.
@@ -18,16 +19,9 @@ use crate::report::LoadReport;
 /// all of its rows; dropped before, the target stays as it was.
 #[derive(Debug)]
 pub struct LoadSink {
-    shared: Arc<Shared>,
-    end: Arc<Mutex<Option<End>>>,
-    open_parts: Arc<Mutex<OpenParts>>,
+    shared: Arc<LaneContext>,
+    end: Arc<End>,
     report: LoadedReport,
-}
-
-#[derive(Debug, Default)]
-struct OpenParts {
-    opened: usize,
-    finished: usize,
 }
 
 /// The report of a load that an export has made, once it is committed.
@@ -42,14 +36,9 @@ impl LoadedReport {
 }
 
 impl LoadSink {
-    pub(crate) fn new(shared: Arc<Shared>, end: End) -> Self {
+    pub(crate) fn new(shared: Arc<LaneContext>, end: End) -> Self {
         shared.pipe.set_unnumbered();
-        Self {
-            shared,
-            end: Arc::new(Mutex::new(Some(end))),
-            open_parts: Arc::default(),
-            report: LoadedReport::default(),
-        }
+        Self { shared, end: Arc::new(end), report: LoadedReport::default() }
     }
 
     /// Where the load's report will be.
@@ -58,29 +47,38 @@ impl LoadSink {
     }
 }
 
+/// What is to be done with the lanes' rows.
+enum Step {
+    /// They are sent.
+    Send(Encoded),
+    /// Nothing of these is in memory any more.
+    Drain(OnTheWay),
+}
+
 impl Sink for LoadSink {
-    fn open_part(&self, _index: usize) -> Result<Box<dyn Part>, SinkError> {
-        lock(&self.open_parts).opened += 1;
-        Ok(Box::new(LoadPart {
-            lane: Lane::new(Arc::clone(&self.shared)),
-            end: Arc::clone(&self.end),
-            open_parts: Arc::clone(&self.open_parts),
-        }))
+    fn open_part(&self) -> Result<Box<dyn Part>, SinkError> {
+        Ok(Box::new(LoadPart { lane: Lane::new(Arc::clone(&self.shared)), end: Arc::clone(&self.end) }))
+    }
+
+    fn append(&self, _lane: usize, chunk: Chunk, stop: &Stop) -> Result<(), SinkError> {
+        let started = Instant::now();
+        let done = match chunk.into_encoded()? {
+            Step::Send(Encoded { buffer, of, .. }) => self.shared.pipe.send(buffer, &of, stop),
+            Step::Drain(of) => self.shared.pipe.drain(&of, stop),
+        };
+        self.end.merge(&LaneTally { wait: started.elapsed(), ..LaneTally::default() });
+        done.map_err(sink_error)
     }
 
     fn commit(self: Box<Self>) -> Result<Written, SinkError> {
-        {
-            let parts = lock(&self.open_parts);
-            if parts.opened != parts.finished {
-                let text =
-                    "a part of the load was not finished, so that rows may be missing; nothing was loaded";
-                return Err(SinkError::new(SinkErrorKind::Incomplete, text));
-            }
-        }
-        let end = lock(&self.end).take();
-        let end =
-            end.ok_or_else(|| SinkError::new(SinkErrorKind::Incomplete, "the load has ended before"))?;
-        let report = end.commit(&self.shared).map_err(sink_error)?;
+        let Self { shared, end, report: place } = *self;
+        // Parts have the other ones, and a part that was finished is gone.
+        let end = Arc::into_inner(end);
+        let end = end.ok_or_else(|| {
+            let text = "a part of the load is still there, so that rows may be missing; nothing was loaded";
+            SinkError::new(SinkErrorKind::Incomplete, text)
+        })?;
+        let report = end.commit(&shared).map_err(sink_error)?;
         // What a trigger of the target left out was written as far as the source is concerned.
         let written = Written {
             rows: report.rows_sent,
@@ -88,8 +86,16 @@ impl Sink for LoadSink {
             files: Vec::new(),
             warnings: report.warnings.clone(),
         };
-        *lock(&self.report.0) = Some(report);
+        *lock(&place.0) = Some(report);
         Ok(written)
+    }
+
+    fn lanes(&self) -> usize {
+        MANY_LANES
+    }
+
+    fn is_consumer(&self) -> bool {
+        true
     }
 }
 
@@ -97,15 +103,47 @@ impl Sink for LoadSink {
 #[derive(Debug)]
 struct LoadPart {
     lane: Lane,
-    end: Arc<Mutex<Option<End>>>,
-    open_parts: Arc<Mutex<OpenParts>>,
+    end: Arc<End>,
+}
+
+impl LoadPart {
+    /// Lets the lane work, whose rows become chunks.
+    fn encode(
+        &mut self,
+        chunks: &mut Chunks<'_>,
+        work: impl FnOnce(&mut Lane, &mut Give<'_>) -> pgarrow_session::Result<()>,
+    ) -> Result<(), SinkError> {
+        let worked = work(&mut self.lane, &mut |encoded, tally| {
+            let started = Instant::now();
+            let (rows, bytes) = (encoded.rows, encoded.buffer.capacity());
+            let pushed = chunks.push(Chunk::new(rows, bytes, Step::Send(encoded)));
+            // The sink counts it, too; here it is only not to count as encoding.
+            tally.wait += started.elapsed();
+            Ok(pushed?)
+        });
+        let tally = std::mem::take(&mut self.lane.tally);
+        self.end.merge(&LaneTally { wait: Duration::ZERO, ..tally });
+        worked.map_err(sink_error)
+    }
 }
 
 impl Part for LoadPart {
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
-        self.lane.write(batch).map_err(sink_error)
+    fn write(&mut self, batch: &RecordBatch, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
+        self.encode(chunks, |lane, give| lane.encode(batch, give))
     }
 
+    /// Waits as well until nothing of it is in memory.
+    fn flush(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
+        self.finish(chunks)?;
+        let of = self.lane.on_the_way().clone();
+        chunks.push(Chunk::new(0, 0, Step::Drain(of)))
+    }
+
+    fn finish(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
+        self.encode(chunks, Lane::give)
+    }
+
+    /// What is on its way to the server is part of it.
     fn held_bytes(&self) -> usize {
         self.lane.held_bytes()
     }
@@ -113,44 +151,6 @@ impl Part for LoadPart {
     fn working_bytes(&self, batch_bytes: usize) -> usize {
         // A row is encoded whole; text of numbers and the like may be larger there than in Arrow.
         BUFFER_BYTES + batch_bytes.saturating_mul(2)
-    }
-
-    fn flush(&mut self) -> Result<(), SinkError> {
-        match self.lane.is_holding() {
-            true => Ok(()),
-            false => self.lane.drain().map_err(sink_error),
-        }
-    }
-
-    fn set_turn(&mut self, is_turn: bool) -> Result<(), SinkError> {
-        // In an export that keeps its order, rows wait in their lane for those before.
-        let was_holding = self.lane.is_holding();
-        self.lane.set_holding(!is_turn);
-        match is_turn && was_holding {
-            true => self.lane.send().map_err(sink_error),
-            false => Ok(()),
-        }
-    }
-
-    fn watch(&mut self, stop: Stop) {
-        self.lane.watch(stop);
-    }
-
-    fn times(&self) -> SinkTimes {
-        SinkTimes { encode: self.lane.tally.encode, wait: self.lane.tally.wait, ..SinkTimes::default() }
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<u64, SinkError> {
-        if self.lane.is_holding() {
-            let text = "a part ended before the rows before it were loaded";
-            return Err(SinkError::new(SinkErrorKind::Incomplete, text));
-        }
-        self.lane.send().map_err(sink_error)?;
-        if let Some(end) = lock(&self.end).as_ref() {
-            end.merge(&self.lane.tally);
-        }
-        lock(&self.open_parts).finished += 1;
-        Ok(self.lane.tally.rows)
     }
 }
 

@@ -16,11 +16,11 @@ use crate::names::{Names, replaced};
 use crate::options::{LoadMethod, LoadMode, LoadOptions, OnConflict};
 use crate::own_locks::{refuse_exclusive, within_bounds};
 use crate::replace::Replacement;
-use crate::transaction::{begin, server_error, server_error_after, with_outcome};
+use crate::transaction::{server_error, server_error_after, with_outcome};
 
 /// A table that is ready to be loaded, in the session's transaction.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct TargetTable {
     pub(crate) relation: Relation,
     /// Schema and name as the user knows them.
     pub(crate) shown: String,
@@ -42,7 +42,7 @@ pub(crate) fn open(
     name: &RelationName,
     schema: &Schema,
     options: &LoadOptions,
-) -> Result<Target> {
+) -> Result<TargetTable> {
     let mut warnings = Vec::new();
     let mode = match options.mode {
         // There is nothing whose place it would take.
@@ -59,7 +59,7 @@ pub(crate) fn open(
         without_read_timeout(session, |session| take(session, &relation, mode, options))
     })?;
     let relation = replacement.as_ref().map_or(relation, |replacement| replacement.table().clone());
-    let target = Target {
+    let target = TargetTable {
         relation,
         shown,
         replacement,
@@ -103,13 +103,12 @@ fn take(
     Ok(None)
 }
 
-/// The types of the table's columns, by name; `None` if it will be made. In a transaction that is to be rolled back.
+/// The types of the table's columns, by name; `None` if it will be made. In an open transaction.
 pub(crate) fn column_types(
     session: &mut Session,
     name: &RelationName,
     options: &LoadOptions,
 ) -> Result<Option<OpaqueColumns>> {
-    begin(session, options)?;
     if options.mode == LoadMode::Replace && is_missing(session, name)? {
         return Ok(None);
     }
@@ -129,7 +128,7 @@ pub(crate) fn open_again(
     schema: &Schema,
     options: &LoadOptions,
     committed: u64,
-) -> Result<Target> {
+) -> Result<TargetTable> {
     look_again(session, name, schema, options, committed).map_err(|error| with_outcome(error, committed))
 }
 
@@ -139,7 +138,7 @@ fn look_again(
     schema: &Schema,
     options: &LoadOptions,
     committed: u64,
-) -> Result<Target> {
+) -> Result<TargetTable> {
     let relation = resolve(session, name).map_err(|error| match error {
         CatalogError::UnknownRelation { .. } => {
             Error::from(error).advice("it was dropped or renamed after rows were loaded into it")
@@ -152,7 +151,7 @@ fn look_again(
         let locked = without_read_timeout(session, |session| lock(session, &relation));
         locked.map_err(|error| server_error_after(error, &shown, None, committed))?;
     }
-    let target = Target {
+    let target = TargetTable {
         relation,
         shown,
         replacement: None,
@@ -165,7 +164,7 @@ fn look_again(
     target.with_columns(session, name, schema, options)
 }
 
-impl Target {
+impl TargetTable {
     /// Reads the columns, and adds those that are missing if that is wanted.
     fn with_columns(
         mut self,

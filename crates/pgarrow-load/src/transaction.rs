@@ -14,6 +14,9 @@ use pgarrow_types::{Message, message};
 use crate::exact;
 use crate::options::LoadOptions;
 
+/// What loads set besides what all transactions of ours are set to.
+pub(crate) const BESIDE: [(&str, &str); 1] = [("xmloption", "content")];
+
 /// Begins a transaction that writes. The server reads and prints the text of values as in an export.
 pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> {
     let settings = TransactionSettings {
@@ -22,7 +25,7 @@ pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> 
         lock_timeout: options.lock_timeout,
     };
     let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-    let sql = settings.begin(session, begin, &[("xmloption", "content")])?;
+    let sql = settings.begin(session, begin, &BESIDE)?;
     let was_usable = session.is_usable();
     session.execute(&sql).map_err(|error| match error.sqlstate() {
         // After the last COMMIT, which was known to have succeeded, the connection was lost.
@@ -85,13 +88,13 @@ pub(crate) fn server_error_after(
     committed: u64,
 ) -> Error {
     let place = told_place(&error).or(known).map(|place| shifted(&place, committed));
-    told(error, target, place, committed)
+    error_at(error, target, place, committed)
 }
 
 /// The same for rows of several readers, whose numbers in the COPY are none of the data.
 pub(crate) fn server_error_of_any_row(error: pgarrow_protocol::Error, target: &str) -> Error {
     let place = column(&error);
-    told(error, target, place, 0)
+    error_at(error, target, place, 0)
 }
 
 /// Of the place that the server has told, what is no number of a row.
@@ -104,8 +107,8 @@ fn column(error: &pgarrow_protocol::Error) -> Option<String> {
 pub(crate) fn server_error_of_writer(error: pgarrow_protocol::Error, target: &str) -> Error {
     let place = column(&error);
     match error.sqlstate() {
-        Some("40P01" | "55P03") => told_with(error, target, None, 0, Some(same_key())),
-        _ => told(error, target, place, 0),
+        Some("40P01" | "55P03") => error_with(error, target, None, 0, Some(same_key())),
+        _ => error_at(error, target, place, 0),
     }
 }
 
@@ -118,24 +121,24 @@ fn same_key() -> Message {
     ]
 }
 
-fn told(error: pgarrow_protocol::Error, target: &str, place: Option<String>, committed: u64) -> Error {
+fn error_at(error: pgarrow_protocol::Error, target: &str, place: Option<String>, committed: u64) -> Error {
     let advice = error.server_error().and_then(|server| advice(&server.sqlstate, &server.message));
-    told_with(error, target, place, committed, advice)
+    error_with(error, target, place, committed, advice)
 }
 
-fn told_with(
+fn error_with(
     error: pgarrow_protocol::Error,
     target: &str,
     place: Option<String>,
     committed: u64,
     advice: Option<Message>,
 ) -> Error {
-    let told = place;
-    let error = match &told {
+    let row = place;
+    let error = match &row {
         Some(place) => Error::without_advice(error).context(format!("{target} ({place})")),
         None => Error::without_advice(error).context(target),
     };
-    let at = located(error.place(), target, told.as_deref());
+    let at = located(error.place(), target, row.as_deref());
     let error = error.at(at);
     if error.kind() == ErrorKind::OutcomeUnknown {
         return error;
@@ -163,11 +166,11 @@ pub(crate) fn place_in(target: &str) -> Place {
     }
 }
 
-/// What the server names may be a table in between. `told` is as in `row 3, column x`, in the server's language.
-fn located(by_server: &Place, target: &str, told: Option<&str>) -> Place {
-    let (rows, column) = told.map_or(("", None), |told| match told.split_once(", ") {
+/// What the server names may be a staging table. `told` is as in `row 3, column x`, in the server's language.
+fn located(by_server: &Place, target: &str, row: Option<&str>) -> Place {
+    let (rows, column) = row.map_or(("", None), |row| match row.split_once(", ") {
         Some((rows, column)) => (rows, column.split_once(' ').map(|(_, name)| name)),
-        None => (told, None),
+        None => (row, None),
     });
     let numbers: Vec<u64> = rows.split(' ').filter_map(|word| word.parse().ok()).collect();
     let mut place = place_in(target);

@@ -95,7 +95,7 @@ impl Trouble {
 }
 
 /// All that does not fit.
-pub(crate) fn told(troubles: &[Trouble], target: &str) -> Error {
+pub(crate) fn refusal(troubles: &[Trouble], target: &str) -> Error {
     if troubles.len() <= LINE_MAX {
         let sentences = Message::join(troubles.iter().map(Trouble::sentence), "; ");
         let text = sentences.behind(format!("this cannot be loaded into {target}: "));
@@ -144,7 +144,7 @@ mod tests {
             trouble("nmae", None, Some("Utf8"), unknown()),
             trouble("id", Some("integer"), Some("Utf8"), Why::Type("text is no number".into())),
         ];
-        let few = told(&troubles, "public.t");
+        let few = refusal(&troubles, "public.t");
         assert!(few.problems().is_empty(), "{few}");
         assert!(few.to_string().contains("no column \"nmae\" (did you mean"), "{few}");
         assert!(
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(shortened(&"ü".repeat(41)), format!("{}…", "ü".repeat(40)));
         assert_eq!(shortened(&"ü".repeat(40)), "ü".repeat(40));
         troubles.push(trouble("ü\n", Some("timestamp with time zone"), None, Why::Missing));
-        let many = told(&troubles, "public.t");
+        let many = refusal(&troubles, "public.t");
         assert!(
             many.to_string()
                 .starts_with("this cannot be loaded into public.t: 3 columns do not fit\n  column ")

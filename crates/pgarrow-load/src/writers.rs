@@ -3,15 +3,15 @@
 //!
 //! ```text
 //!  lanes ─▶ queue ─┬─▶ writer: BEGIN, COPY, COMMIT ─┐                                  create, replace: it is renamed
-//!                  ├─▶ writer: BEGIN, COPY, COMMIT ─┼─▶ hidden table ─▶ keeper: BEGIN … it takes its place, COMMIT
+//!                  ├─▶ writer: BEGIN, COPY, COMMIT ─┼─▶ hidden table ─▶ leader: BEGIN … it takes its place, COMMIT
 //!                  └─▶ writer: BEGIN, COPY, COMMIT ─┘                                  others: INSERT … SELECT, DROP
 //! ```
 //!
-//! Connections cannot share a transaction, so rows are committed to a table that nobody knows. The keeper's transaction
+//! Connections cannot share a transaction, so rows are committed to a table that nobody knows. The leader's transaction
 //! is open from the beginning: it has the target locked as a load of one connection has, and alone changes it, at the
 //! end. Whatever fails before leaves the target as it was, and the hidden table is dropped.
 
-pub(crate) mod keeper;
+pub(crate) mod leader;
 mod open;
 mod start;
 pub(crate) mod writer;
@@ -27,9 +27,9 @@ use pgarrow_sink::Stop;
 use pgarrow_types::message;
 use pgarrow_types::option::{COMMIT_EVERY, WRITERS};
 
-pub(crate) use open::{Opened, open};
+pub(crate) use open::{OpenWriters, open};
 
-use self::keeper::Keeper;
+use self::leader::Leader;
 use self::writer::Written;
 use crate::copied::Copied;
 use crate::options::{LoadMode, LoadOptions, OnConflict};
@@ -41,20 +41,28 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Where the rows of lanes go.
 #[derive(Debug)]
-pub(crate) enum Outlet {
+pub(crate) enum Senders {
     /// Into the one connection that there is.
     One(Pipe),
     /// To whichever of several takes more.
     Many(Box<Writers>),
 }
 
-impl Outlet {
-    /// Sends whole rows. Gives back an empty buffer.
+impl Senders {
+    /// An empty buffer for rows.
+    pub(crate) fn empty_buffer(&self) -> Buffer {
+        match self {
+            Self::One(pipe) => pipe.empty_buffer(),
+            Self::Many(writers) => writers.queue.empty_buffer(),
+        }
+    }
+
+    /// Sends whole rows.
     ///
     /// # Errors
     ///
     /// What it has failed with, however often it was told; or that the run was stopped.
-    pub(crate) fn send(&self, rows: Buffer, of: &OnTheWay, stop: &Stop) -> Result<Buffer> {
+    pub(crate) fn send(&self, rows: Buffer, of: &OnTheWay, stop: &Stop) -> Result<()> {
         match self {
             Self::One(pipe) => pipe.send(rows, of, stop),
             Self::Many(writers) => writers.queue.push(rows, of, stop).map_err(|why| writers.not_taken(why)),
@@ -118,7 +126,7 @@ pub(crate) struct Writers {
     queue: Arc<Queue>,
     failure: Arc<Failure>,
     threads: Mutex<Vec<JoinHandle<Option<Written>>>>,
-    keeper: Mutex<Option<Keeper>>,
+    leader: Mutex<Option<Leader>>,
     /// Rows come from several readers.
     is_unnumbered: AtomicBool,
 }
@@ -141,24 +149,24 @@ impl Failure {
         self.cancel.cancel_for("the failure of another writer");
     }
 
-    fn told(&self) -> Error {
-        lock(&self.error).as_ref().map_or_else(ended_before, Error::again)
+    fn first_error(&self) -> Error {
+        lock(&self.error).as_ref().map_or_else(ended_before, Error::duplicate)
     }
 }
 
 impl Writers {
-    /// Waits until all have committed what they were given. The keeper, with what each has written.
+    /// Waits until all have committed what they were given. The leader, with what each has written.
     ///
     /// # Errors
     ///
     /// What the first of them has failed with; the target is as it was.
-    pub(crate) fn finish(&self) -> Result<(Keeper, Vec<Written>)> {
+    pub(crate) fn finish(&self) -> Result<(Leader, Vec<Written>)> {
         self.queue.finish();
         let written = self.join();
-        let keeper = lock(&self.keeper).take().ok_or_else(ended_before)?;
+        let leader = lock(&self.leader).take().ok_or_else(ended_before)?;
         match written {
-            Some(written) => Ok((keeper, written)),
-            None => Err(keeper.take_back(self.failure.told())),
+            Some(written) => Ok((leader, written)),
+            None => Err(leader.take_back(self.failure.first_error())),
         }
     }
 
@@ -168,12 +176,12 @@ impl Writers {
     ///
     /// What is left over, and why.
     fn abandon(&self) -> std::result::Result<(), String> {
-        let keeper = lock(&self.keeper).take();
-        let Some(keeper) = keeper else { return Ok(()) };
+        let leader = lock(&self.leader).take();
+        let Some(leader) = leader else { return Ok(()) };
         self.failure.set(ended_before());
         self.queue.abandon(Duration::ZERO);
         self.join();
-        keeper.undo()
+        leader.undo()
     }
 
     /// What each has written; none if one has not.
@@ -198,7 +206,7 @@ impl Writers {
 
     fn not_taken(&self, why: NotTaken) -> Error {
         match why {
-            NotTaken::Closed => self.failure.told(),
+            NotTaken::Closed => self.failure.first_error(),
             NotTaken::Stopped => Error::new(ErrorKind::Cancelled, "the load was stopped"),
         }
     }

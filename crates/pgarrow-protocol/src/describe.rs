@@ -30,10 +30,20 @@ impl Session {
     /// used afterwards.
     pub fn describe(&mut self, sql: &str) -> Result<Description, Error> {
         self.begin()?;
+        self.ask_to_describe(sql)?;
+        self.send(PHASE)?;
+        self.receive_description()
+    }
+
+    /// Puts what asks for a description behind what is to be sent.
+    pub(crate) fn ask_to_describe(&mut self, sql: &str) -> Result<(), Error> {
         self.outgoing.parse(sql)?;
         self.outgoing.describe_statement()?;
-        self.outgoing.sync()?;
-        self.send(PHASE)?;
+        self.outgoing.sync()
+    }
+
+    /// The answer to [`ask_to_describe`](Self::ask_to_describe).
+    pub(crate) fn receive_description(&mut self) -> Result<Description, Error> {
         self.expect_empty(PHASE, b'1')?;
         let message = self.receive_or_fail(PHASE)?;
         if message.tag != b't' {

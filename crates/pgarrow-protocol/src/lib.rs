@@ -34,6 +34,8 @@
     )
 )]
 
+mod ahead;
+mod answer;
 mod auth;
 mod backend;
 mod bulk;
@@ -63,6 +65,7 @@ mod text;
 mod tls;
 mod wire;
 
+pub use answer::{Answer, Row};
 pub use backend::{ColumnDescription, TransactionStatus};
 pub use bulk::Bulk;
 pub use config::{Config, SslMode};
@@ -71,7 +74,6 @@ pub use copy_out::CopyOut;
 pub use describe::Description;
 pub use error::{Error, ErrorKind};
 pub use interrupt::Interrupter;
-pub use query::Row;
 pub use row_stream::{CopyOutStep, RowStream};
 pub use rows_out::RowsOut;
 pub use server_error::ServerError;

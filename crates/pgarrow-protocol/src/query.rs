@@ -11,6 +11,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::answer::{ROW_BYTES, Row, VALUE_BYTES};
 use crate::backend;
 use crate::cursor::BodyError;
 use crate::error::{Error, ErrorKind};
@@ -20,33 +21,6 @@ const PHASE: &str = "query";
 
 /// How text is sent that nobody has checked.
 const RAW: &str = "SQL_ASCII";
-
-/// What a row and a value take beside their text: a value of 4 bytes on the wire is one of 24 here.
-const ROW_BYTES: usize = size_of::<Row>() + 16;
-const VALUE_BYTES: usize = size_of::<Option<String>>() + 16;
-
-/// One row of [`Session::query`]: texts as PostgreSQL prints them, or null.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Row {
-    values: Vec<Option<String>>,
-}
-
-impl Row {
-    /// The value of column `index`; `None` for null and for a column that is not there.
-    pub fn text(&self, index: usize) -> Option<&str> {
-        self.values.get(index)?.as_deref()
-    }
-
-    /// How many columns there are.
-    pub fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    /// True if there is no column.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-}
 
 impl Session {
     /// Runs one or several statements and throws their rows away.
@@ -61,6 +35,11 @@ impl Session {
         self.begin()?;
         self.outgoing.query(sql)?;
         self.send(PHASE)?;
+        self.receive_executed()
+    }
+
+    /// The answer to a simple query, its rows thrown away.
+    pub(crate) fn receive_executed(&mut self) -> Result<(), Error> {
         let mut in_rows = false;
         let mut n_complete = 0_usize;
         let mut refused = None;
@@ -138,6 +117,9 @@ impl Session {
     /// [`ErrorKind::Server`] if the statement fails; the session can be used afterwards.
     /// [`ErrorKind::Protocol`] for a value that is not UTF-8.
     pub fn query(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<Vec<Row>, Error> {
+        if let Some(rows) = self.take_answer(sql, parameters) {
+            return Ok(rows);
+        }
         let n_columns = self.ask(sql, parameters)?;
         let rows = self.receive_rows(n_columns)?;
         self.expect_ready(PHASE)?;
@@ -198,7 +180,7 @@ impl Session {
         }
     }
 
-    fn receive_rows(&mut self, n_columns: Option<usize>) -> Result<Vec<Row>, Error> {
+    pub(crate) fn receive_rows(&mut self, n_columns: Option<usize>) -> Result<Vec<Row>, Error> {
         self.takes_rows = n_columns.is_some();
         let mut rows = Vec::new();
         let mut answer_bytes = 0_usize;
@@ -242,7 +224,7 @@ impl Session {
     }
 
     /// What can come in the place of a CommandComplete, where there are no rows: a COPY, and nothing else.
-    fn not_an_end(&mut self, tag: u8) -> Error {
+    pub(crate) fn not_an_end(&mut self, tag: u8) -> Error {
         let (statement, instead) = match tag {
             b'G' if !self.takes_rows => ("COPY FROM STDIN", "copy_in"),
             b'H' if !self.takes_rows => ("COPY TO STDOUT", "copy_out"),
@@ -265,7 +247,7 @@ impl Session {
     }
 
     /// The tag of a CommandComplete.
-    fn completed<'m>(&mut self, message: &'m Message) -> Result<&'m [u8], Error> {
+    pub(crate) fn completed<'m>(&mut self, message: &'m Message) -> Result<&'m [u8], Error> {
         backend::command_complete(&message.body).map_err(|cause| self.malformed(PHASE, b'C', cause))
     }
 

@@ -29,9 +29,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::cancel::CancelTarget;
 pub use self::cancel::Canceller;
-use self::cancel::Target;
 use self::version::version_num;
+use crate::answer::Answer;
 use crate::backend::{BackendKey, TransactionStatus};
 use crate::config::{Config, ProtocolVersion};
 use crate::cursor::BodyError;
@@ -103,6 +104,8 @@ pub struct Session {
     pub(crate) talk_bytes: u64,
     /// The `client_encoding` that the server is to have.
     pub(crate) encoding: &'static str,
+    /// What is not asked for: see [`Session::with_answers`].
+    pub(crate) answers: Vec<Answer>,
 }
 
 /// A whole message, outside the hot path: its body is a copy.
@@ -140,6 +143,7 @@ impl Session {
             takes_rows: false,
             talk_bytes: 0,
             encoding: UTF8,
+            answers: Vec::new(),
         }
     }
 
@@ -191,7 +195,7 @@ impl Session {
 
     /// A handle that asks the server to stop what it is doing for this session.
     pub fn canceller(&self) -> Canceller {
-        Canceller::new(Target {
+        Canceller::new(CancelTarget {
             config: self.config.clone(),
             endpoint: self.endpoint.clone(),
             tls: self.tls.clone().filter(|_| self.wire.is_encrypted()),

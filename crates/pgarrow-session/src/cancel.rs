@@ -156,7 +156,7 @@ impl Cancel {
 
     /// What the caller is told: after a cancel, everything that goes wrong goes wrong because of it. But that rows may be
     /// there is told in any case.
-    pub fn told(&self, error: Error) -> Error {
+    pub fn cancelled_or(&self, error: Error) -> Error {
         if self.is_requested() && error.kind() != ErrorKind::OutcomeUnknown { self.error() } else { error }
     }
 
@@ -360,18 +360,19 @@ mod tests {
     #[test]
     fn a_cancel_explains_what_fails_but_not_what_may_have_succeeded() {
         let cancel = Cancel::new();
-        let told = |kind| cancel.told(Error::new(kind, "why")).kind();
-        assert_eq!(told(ErrorKind::Connection), ErrorKind::Connection);
+        let kind_of = |kind| cancel.cancelled_or(Error::new(kind, "why")).kind();
+        assert_eq!(kind_of(ErrorKind::Connection), ErrorKind::Connection);
         cancel.cancel();
-        assert_eq!(told(ErrorKind::Connection), ErrorKind::Cancelled);
-        assert_eq!(told(ErrorKind::OutcomeUnknown), ErrorKind::OutcomeUnknown);
+        assert_eq!(kind_of(ErrorKind::Connection), ErrorKind::Cancelled);
+        assert_eq!(kind_of(ErrorKind::OutcomeUnknown), ErrorKind::OutcomeUnknown);
     }
 
     /// "The export was cancelled" left everybody guessing by whom.
     #[test]
     fn a_cancel_says_who_it_was() {
-        let (parent, by) =
-            (Cancel::new(), |cancel: &Cancel| cancel.told(Error::new(ErrorKind::Server, "")).to_string());
+        let (parent, by) = (Cancel::new(), |cancel: &Cancel| {
+            cancel.cancelled_or(Error::new(ErrorKind::Server, "")).to_string()
+        });
         let child = parent.child();
         assert_eq!((parent.by(), child.by()), (None, None));
         parent.cancel_for("SIGINT");

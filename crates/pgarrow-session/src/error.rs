@@ -183,12 +183,12 @@ impl Error {
 
     /// The text, with the words that somebody else has for [`hints`](Self::hints). Control characters are escaped where it
     /// has several lines.
-    pub fn told(&self, words: &dyn Fn(&Hint) -> String) -> String {
-        let text = self.0.message.told(words);
+    pub fn with_words(&self, words: &dyn Fn(&Hint) -> String) -> String {
+        let text = self.0.message.with_words(words);
         if self.0.problems.is_empty() {
             return text;
         }
-        let lines = self.0.problems.iter().map(|problem| escape_control(&problem.told(words)));
+        let lines = self.0.problems.iter().map(|problem| escape_control(&problem.with_words(words)));
         [escape_control(&text)].into_iter().chain(lines).collect::<Vec<_>>().join("\n  ")
     }
 
@@ -243,7 +243,7 @@ impl Error {
 
     /// The same error once more, for somebody else who has to be told.
     #[must_use]
-    pub fn again(&self) -> Self {
+    pub fn duplicate(&self) -> Self {
         Self(Box::new(self.0.as_ref().clone()))
     }
 
@@ -310,7 +310,7 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told(&Hint::to_string))
+        f.write_str(&self.with_words(&Hint::to_string))
     }
 }
 
@@ -454,7 +454,7 @@ impl From<SinkError> for Error {
         // A sink that is a server, too: what it says is as good as what the source says.
         if let Some(cause) = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Self>())
         {
-            return cause.again();
+            return cause.duplicate();
         }
         let kind = match error.kind() {
             SinkErrorKind::Unsupported => ErrorKind::Options,
@@ -507,14 +507,14 @@ mod tests {
         let cause = SinkError::io("write", None, std::io::Error::from(std::io::ErrorKind::StorageFull));
         let error = Error::from(cause).context("public.t").advice(message!["use fewer (", READERS, ")"]);
         let place = Place::default().with_table("public", "t").with_row(3);
-        let error = error.at(place.clone()).again();
+        let error = error.at(place.clone()).duplicate();
         assert!(error.to_string().ends_with("choose another place; use fewer (option readers)"), "{error}");
-        assert!(error.told(&|_| "FEWER".to_owned()).ends_with("; use fewer (FEWER)"));
+        assert!(error.with_words(&|_| "FEWER".to_owned()).ends_with("; use fewer (FEWER)"));
         assert_eq!((error.place(), error.kind()), (&place, ErrorKind::Sink));
         assert_eq!(error.hints().map(Hint::option).collect::<Vec<_>>(), [READERS]);
         let sink = std::error::Error::source(&error).unwrap();
         assert!(sink.is::<SinkError>() && sink.source().unwrap().is::<std::io::Error>());
-        let several = Error::all([error.again(), error]).unwrap();
+        let several = Error::all([error.duplicate(), error]).unwrap();
         assert_eq!(several.hints().count(), 2);
         let arrow = Error::from(ArrowError::ComputeError("no".to_owned()));
         assert!(std::error::Error::source(&arrow).unwrap().is::<ArrowError>());

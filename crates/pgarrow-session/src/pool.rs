@@ -12,6 +12,7 @@ use pgarrow_protocol::{Config, Session, TransactionStatus};
 use crate::background;
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::facts::{FactsByRole, ServerFacts};
 use crate::idle::{IdleSession, Looked};
 
 /// How many idle sessions a source keeps, and for how long.
@@ -44,6 +45,15 @@ impl PoolOptions {
     }
 }
 
+/// A session for something short.
+#[derive(Debug)]
+pub struct Borrowed {
+    /// It.
+    pub session: Session,
+    /// It was there before.
+    pub was_idle: bool,
+}
+
 /// Sessions of one server that nothing is done with for now. Clones share them.
 ///
 /// Everything that a run sets holds for its transaction (SET LOCAL), so a session that comes back is like a new one.
@@ -56,20 +66,23 @@ struct Inner {
     config: Config,
     options: PoolOptions,
     idle: Mutex<Vec<IdleSession>>,
+    facts: Mutex<FactsByRole>,
 }
 
 impl Pool {
     /// With the session that was opened to see that the server can be reached: it is kept in any case.
     pub fn new(first: Session, options: PoolOptions) -> Self {
         let config = first.config().clone();
-        Self(Arc::new(Inner { config, options, idle: Mutex::new(vec![IdleSession::new(first)]) }))
+        let idle = Mutex::new(vec![IdleSession::new(first)]);
+        Self(Arc::new(Inner { config, options, idle, facts: Mutex::default() }))
     }
 
-    /// The same with other options; it takes the idle sessions of this one.
+    /// The same with other options; it takes the idle sessions of this one, and what is known of the server.
     #[must_use]
     pub fn with_options(self, options: PoolOptions) -> Self {
         let idle = Mutex::new(std::mem::take(&mut *self.idle()));
-        Self(Arc::new(Inner { config: self.0.config.clone(), options, idle }))
+        let facts = Mutex::new(std::mem::take(&mut *self.known()));
+        Self(Arc::new(Inner { config: self.0.config.clone(), options, idle, facts }))
     }
 
     /// How its sessions connect, pinned to the address that answered first.
@@ -123,12 +136,35 @@ impl Pool {
         }
     }
 
+    /// As [`take`](Self::take), for something short that leaves it as it was: it is [given
+    /// back](Self::give_back).
+    ///
+    /// # Errors
+    ///
+    /// As for [`take`](Self::take).
+    pub fn borrow(&self, cancel: &Cancel) -> Result<Borrowed> {
+        match self.take_idle(cancel) {
+            Some(session) => Ok(Borrowed { session, was_idle: true }),
+            None => Ok(Borrowed { session: cancel.connect_patiently(&self.0.config)?, was_idle: false }),
+        }
+    }
+
+    /// Keeps a session that was idle before it was [borrowed](Self::borrow), whatever the options say; others
+    /// as [`put`](Self::put) does.
+    pub fn give_back(&self, session: Session, was_idle: bool) {
+        self.keep(session, self.0.options.idle_max.max(usize::from(was_idle)));
+    }
+
     /// Keeps a session for the next run, or closes it: if it is not outside of any transaction, or there are enough.
-    pub fn put(&self, mut session: Session) {
+    pub fn put(&self, session: Session) {
+        self.keep(session, self.0.options.idle_max);
+    }
+
+    fn keep(&self, mut session: Session, idle_max: usize) {
         let is_clean = session.is_usable() && session.transaction_status() == TransactionStatus::Idle;
         let mut idle = self.idle();
         let too_old = self.drain_old(&mut idle);
-        if is_clean && idle.len() < self.0.options.idle_max {
+        if is_clean && idle.len() < idle_max {
             session.set_read_timeout(None);
             idle.push(IdleSession::new(session));
         } else {
@@ -137,6 +173,26 @@ impl Pool {
         }
         // Outside of the lock: it may wait for the system.
         drop(too_old);
+    }
+
+    /// What is known of the server of `session`, which is none of a pooler, where sessions act as `role`.
+    pub fn facts(&self, session: &Session, role: Option<&str>) -> ServerFacts {
+        self.known().get(session, role)
+    }
+
+    /// From now on, so much is known of it.
+    pub fn keep_facts(&self, session: &Session, role: Option<&str>, facts: ServerFacts) {
+        self.known().set(session, role, facts);
+    }
+
+    /// Something was refused: perhaps the server is not what it was.
+    pub fn forget_facts(&self) {
+        *self.known() = FactsByRole::default();
+    }
+
+    fn known(&self) -> MutexGuard<'_, FactsByRole> {
+        // Each change is complete or was not begun.
+        self.0.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The session that came last and is usable, as far as that shows without asking the server.

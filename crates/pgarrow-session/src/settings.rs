@@ -82,6 +82,27 @@ impl TransactionSettings<'_> {
         Ok(statements)
     }
 
+    /// Statements that set a part of a transaction of the caller, and the parameters' names. The caller's
+    /// timeouts hold.
+    ///
+    /// # Errors
+    ///
+    /// As for [`begin`](Self::begin).
+    pub(crate) fn within(&self, beside: &[(&str, &str)]) -> Result<(String, Vec<String>)> {
+        let (mut statements, mut names) = (self.of_user()?, Vec::new());
+        names.extend(self.parameters.iter().map(|(name, _)| name.trim().to_owned()));
+        let lock_timeout = self.lock_timeout.map(|time| server_timeout(Some(time)));
+        let lock_timeout = lock_timeout.as_deref().map(|time| ("lock_timeout", time));
+        let texts = OURS.iter().copied().filter(|(name, _)| !name.ends_with("_timeout"));
+        for (name, value) in texts.chain(lock_timeout).chain(beside.iter().copied()) {
+            if !self.sets(name) {
+                statements.push_str(&format!("; SET LOCAL {name} = '{value}'"));
+                names.push(name.to_owned());
+            }
+        }
+        Ok((statements, names))
+    }
+
     /// Whether the user sets a parameter.
     pub fn sets(&self, name: &str) -> bool {
         self.parameters.iter().any(|(of_user, _)| of_user.trim().eq_ignore_ascii_case(name))

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, SchemaRef};
-use pgarrow_sink::{Lanes, Outputs, Part, Sink, SinkError, SinkErrorKind, SinkTimes, Written, check_batch};
+use pgarrow_sink::{Chunk, Chunks, Lanes, Outputs, Part, Sink, SinkError, Stop, Written, check_batch};
 
-use crate::encode::{Encoded, Encoder};
+use crate::encode::Encoder;
 use crate::format::Format;
 use crate::options::IpcOptions;
 
@@ -20,12 +20,13 @@ pub struct IpcSink {
 }
 
 impl IpcSink {
-    /// Starts one file or stream or several for batches of `schema`. An [`Output`](pgarrow_sink::Output) is one.
+    /// Starts one file or stream or several for batches of `schema`. An [`Output`](pgarrow_sink::Output) is
+    /// one.
     ///
     /// # Errors
     ///
-    /// [`SinkErrorKind::Unsupported`] for a compression that is not available, or what the output says when
-    /// the schema is written to it.
+    /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported) for a compression that is not available, or
+    /// what the output says when the schema is written to it.
     pub fn create(
         outputs: impl Into<Outputs>,
         schema: SchemaRef,
@@ -69,101 +70,51 @@ fn depth(data_type: &DataType) -> usize {
 }
 
 impl Sink for IpcSink {
-    fn open_part(&self, index: usize) -> Result<Box<dyn Part>, SinkError> {
+    fn open_part(&self) -> Result<Box<dyn Part>, SinkError> {
         let encoder = Encoder::new(self.lanes.format())?;
-        self.lanes.opened_part();
-        Ok(Box::new(IpcPart {
-            lanes: Arc::clone(&self.lanes),
-            index,
-            encoder,
-            is_turn: true,
-            waiting: Vec::new(),
-            rows: 0,
-            times: SinkTimes::default(),
-        }))
+        Ok(Box::new(IpcPart { lanes: Arc::clone(&self.lanes), encoder }))
+    }
+
+    fn append(&self, lane: usize, chunk: Chunk, _stop: &Stop) -> Result<(), SinkError> {
+        let rows = chunk.rows();
+        let batch = chunk.into_encoded()?;
+        self.lanes.append(lane, rows, |file| file.append(batch))
     }
 
     fn commit(self: Box<Self>) -> Result<Written, SinkError> {
         self.lanes.commit()
     }
+
+    fn lanes(&self) -> usize {
+        self.lanes.count()
+    }
 }
 
 struct IpcPart {
     lanes: Arc<Lanes<Format>>,
-    index: usize,
     encoder: Encoder,
-    is_turn: bool,
-    /// Batches that are encoded and wait for this part's turn.
-    waiting: Vec<Encoded>,
-    rows: u64,
-    times: SinkTimes,
-}
-
-impl IpcPart {
-    fn append(&mut self, batch: Encoded) -> Result<(), SinkError> {
-        self.lanes.append(self.index, &mut self.times, |file| file.append(batch))
-    }
 }
 
 impl Part for IpcPart {
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
-        let lanes = Arc::clone(&self.lanes);
-        check_batch(&lanes.format().schema, batch)?;
+    fn write(&mut self, batch: &RecordBatch, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
+        let format = self.lanes.format();
+        check_batch(&format.schema, batch)?;
         // Nothing to say, and readers of a stream would have to skip it.
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let begun = std::time::Instant::now();
-        let encoded = self.encoder.encode(lanes.format(), batch);
-        self.times.encode += begun.elapsed();
-        let encoded = encoded.map_err(|e| SinkError::encode("encode a batch for", lanes.path(), e))?;
-        self.rows += batch.num_rows() as u64;
-        if !self.is_turn {
-            self.waiting.push(encoded);
-            return Ok(());
-        }
-        self.append(encoded)
+        let encoded = self.encoder.encode(format, batch);
+        let encoded = encoded.map_err(|e| SinkError::encode("encode a batch for", self.lanes.path(), e))?;
+        chunks.push(Chunk::new(batch.num_rows() as u64, encoded.held_bytes(), encoded))
     }
 
-    fn held_bytes(&self) -> usize {
-        self.waiting.iter().map(Encoded::held_bytes).sum()
-    }
-
-    /// Compressed, the batch once more: buffers that compress badly grow by a little. With dictionaries, its buffers are
-    /// joined, compressed or not. Otherwise they are written as they are; validity and offsets of slices are made anew,
-    /// which is little beside large values.
+    /// Compressed, the batch once more: buffers that compress badly grow by a little. With dictionaries, its
+    /// buffers are joined, compressed or not. Otherwise they are written as they are; validity and offsets of
+    /// slices are made anew, which is little beside large values.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
         let format = self.lanes.format();
         let copies = usize::from(format.is_compressed()) + usize::from(format.has_dictionaries);
         batch_bytes.saturating_mul(copies).saturating_add(batch_bytes / 8)
-    }
-
-    /// A batch is appended as soon as it is encoded.
-    fn flush(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn set_turn(&mut self, is_turn: bool) -> Result<(), SinkError> {
-        self.is_turn = is_turn;
-        if is_turn {
-            for batch in std::mem::take(&mut self.waiting) {
-                self.append(batch)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn times(&self) -> SinkTimes {
-        self.times
-    }
-
-    fn finish(self: Box<Self>) -> Result<u64, SinkError> {
-        if !self.is_turn {
-            let text = "a part of the output was finished before its turn";
-            return Err(SinkError::new(SinkErrorKind::Incomplete, text));
-        }
-        self.lanes.finished_part(self.rows);
-        Ok(self.rows)
     }
 }
 

@@ -19,7 +19,7 @@ use arrow_array::{
 use arrow_schema::{Field, Schema};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
-use pgarrow_sink::{Output, Sink};
+use pgarrow_sink::{Output, SinkWriter, Stop};
 use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
 use tpchgen::generators::{LineItem, LineItemGenerator};
 
@@ -66,6 +66,7 @@ fn report(name: &str, rows: usize, batches: &[RecordBatch], rounds: usize) -> Re
 fn encode(batches: &[RecordBatch]) -> Result<(u64, usize), Box<dyn Error>> {
     let output = Output::writer(io::sink());
     let sink = ParquetSink::create(output, batches[0].schema(), ParquetOptions::default())?;
+    let sink = SinkWriter::new(Box::new(sink), Stop::default());
     let mut part = sink.open_part(0)?;
     let mut held = 0;
     for batch in batches {
@@ -73,7 +74,7 @@ fn encode(batches: &[RecordBatch]) -> Result<(u64, usize), Box<dyn Error>> {
         held = held.max(part.held_bytes());
     }
     part.finish()?;
-    Ok((Box::new(sink).commit()?.bytes, held))
+    Ok((sink.commit()?.bytes, held))
 }
 
 /// Microseconds of CPU that this process has used.

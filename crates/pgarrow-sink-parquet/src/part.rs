@@ -1,57 +1,38 @@
-//! [`ParquetPart`]: encodes whole row groups, and appends them when it is its turn.
+//! [`ParquetPart`]: encodes whole row groups.
 
-use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
 
 use arrow_array::RecordBatch;
-use pgarrow_sink::{Lanes, Part, SinkError, SinkErrorKind, SinkTimes, check_batch};
+use pgarrow_sink::{Chunk, Chunks, Lanes, Part, SinkError, check_batch};
 
 use crate::cost::{COLUMN_BYTES, Limits};
 use crate::file::Format;
-use crate::row_group::{Encoded, RowGroup};
+use crate::row_group::RowGroup;
 use crate::size;
 
 pub(crate) struct ParquetPart {
     lanes: Arc<Lanes<Format>>,
-    index: usize,
     group: Option<RowGroup>,
     /// Bytes that this part may hold.
     share: usize,
-    is_turn: bool,
-    /// Row groups that are encoded and wait for this part's turn.
-    waiting: Vec<Encoded>,
-    rows: u64,
-    times: SinkTimes,
 }
 
 impl ParquetPart {
-    pub(crate) fn open(lanes: Arc<Lanes<Format>>, index: usize) -> Self {
-        lanes.opened_part();
-        Self {
-            lanes,
-            index,
-            group: None,
-            share: usize::MAX,
-            is_turn: true,
-            waiting: Vec::new(),
-            rows: 0,
-            times: SinkTimes::default(),
-        }
+    pub(crate) fn open(lanes: Arc<Lanes<Format>>) -> Self {
+        Self { lanes, group: None, share: usize::MAX }
     }
 
-    fn encode(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+    fn encode(&mut self, batch: &RecordBatch, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
         let lanes = Arc::clone(&self.lanes);
         let format = lanes.format();
         let failed = |e| SinkError::encode("encode a batch for", lanes.path(), e);
         let limits = self.limits();
         let step_rows = step_rows(batch, format.row_group_bytes.min(self.share));
         if self.group.as_ref().is_some_and(|group| !group.suits(batch)) {
-            self.flush()?;
+            self.flush(chunks)?;
         }
         let mut start = 0;
         while start < batch.num_rows() {
-            let begun = Instant::now();
             let rest = batch.num_rows() - start;
             let group = match &mut self.group {
                 Some(group) => group,
@@ -63,12 +44,8 @@ impl ParquetPart {
             let rows = rest.min(step_rows).min(format.row_group_rows - group.rows());
             group.write(&format.layout, &batch.slice(start, rows)).map_err(failed)?;
             start += rows;
-            self.rows += rows as u64;
-            let is_full =
-                group.rows() >= format.row_group_rows || group.estimated_bytes() >= format.row_group_bytes;
-            self.times.encode += begun.elapsed();
-            if is_full {
-                self.flush()?;
+            if group.rows() >= format.row_group_rows || group.estimated_bytes() >= format.row_group_bytes {
+                self.flush(chunks)?;
             }
         }
         Ok(())
@@ -82,21 +59,29 @@ impl ParquetPart {
         let format = self.lanes.format();
         Limits::new(format.row_group_bytes.min(self.share), self.n_columns(), format.data_page_bytes)
     }
-
-    fn append(&mut self, group: Encoded) -> Result<(), SinkError> {
-        self.lanes.append(self.index, &mut self.times, |file| file.append(group))
-    }
 }
 
 impl Part for ParquetPart {
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+    fn write(&mut self, batch: &RecordBatch, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
         check_batch(&self.lanes.format().layout.arrow, batch)?;
-        self.encode(batch)
+        self.encode(batch, chunks)
+    }
+
+    fn flush(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
+        let Some(group) = self.group.take() else { return Ok(()) };
+        let rows = group.rows() as u64;
+        let encoded =
+            group.close().map_err(|e| SinkError::encode("encode a row group for", self.lanes.path(), e))?;
+        chunks.push(Chunk::new(rows, encoded.bytes, encoded))
+    }
+
+    /// Rows of a row group are neighbours, so that its statistics say something.
+    fn jump(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
+        self.flush(chunks)
     }
 
     fn held_bytes(&self) -> usize {
         self.group.as_ref().map_or(0, RowGroup::held_bytes)
-            + self.waiting.iter().map(|group| group.bytes).sum::<usize>()
     }
 
     /// The batch once more as encoded values, and once more compressed: that of a large value. (Of small ones, it is a page
@@ -108,49 +93,6 @@ impl Part for ParquetPart {
 
     fn set_share(&mut self, bytes: usize) {
         self.share = bytes;
-    }
-
-    fn flush(&mut self) -> Result<(), SinkError> {
-        let Some(group) = self.group.take() else { return Ok(()) };
-        let begun = Instant::now();
-        let encoded = group.close();
-        self.times.encode += begun.elapsed();
-        let encoded =
-            encoded.map_err(|e| SinkError::encode("encode a row group for", self.lanes.path(), e))?;
-        if !self.is_turn {
-            self.waiting.push(encoded);
-            return Ok(());
-        }
-        self.append(encoded)
-    }
-
-    /// Rows of a row group are neighbours, so that its statistics say something.
-    fn jump(&mut self) -> Result<(), SinkError> {
-        self.flush()
-    }
-
-    fn set_turn(&mut self, is_turn: bool) -> Result<(), SinkError> {
-        self.is_turn = is_turn;
-        if is_turn {
-            for group in mem::take(&mut self.waiting) {
-                self.append(group)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn times(&self) -> SinkTimes {
-        self.times
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<u64, SinkError> {
-        if !self.is_turn {
-            let text = "a part of the output was finished before its turn";
-            return Err(SinkError::new(SinkErrorKind::Incomplete, text));
-        }
-        self.flush()?;
-        self.lanes.finished_part(self.rows);
-        Ok(self.rows)
     }
 }
 

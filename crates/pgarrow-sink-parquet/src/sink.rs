@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use pgarrow_sink::{Lanes, Outputs, Part, Sink, SinkError, Written};
+use pgarrow_sink::{Chunk, Lanes, Outputs, Part, Sink, SinkError, Stop, Written};
 
 use crate::cost::COLUMN_BYTES_WANTED;
 use crate::file::Format;
@@ -54,16 +54,26 @@ impl ParquetSink {
 }
 
 impl Sink for ParquetSink {
-    fn open_part(&self, index: usize) -> Result<Box<dyn Part>, SinkError> {
-        Ok(Box::new(ParquetPart::open(Arc::clone(&self.lanes), index)))
+    fn open_part(&self) -> Result<Box<dyn Part>, SinkError> {
+        Ok(Box::new(ParquetPart::open(Arc::clone(&self.lanes))))
     }
 
-    fn part_bytes(&self) -> usize {
-        self.lanes.format().layout.parquet.num_columns().saturating_mul(COLUMN_BYTES_WANTED)
+    fn append(&self, lane: usize, chunk: Chunk, _stop: &Stop) -> Result<(), SinkError> {
+        let rows = chunk.rows();
+        let group = chunk.into_encoded()?;
+        self.lanes.append(lane, rows, |file| file.append(group))
     }
 
     fn commit(self: Box<Self>) -> Result<Written, SinkError> {
         self.lanes.commit()
+    }
+
+    fn lanes(&self) -> usize {
+        self.lanes.count()
+    }
+
+    fn part_bytes(&self) -> usize {
+        self.lanes.format().layout.parquet.num_columns().saturating_mul(COLUMN_BYTES_WANTED)
     }
 }
 

@@ -13,7 +13,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use crate::error::{SinkError, SinkErrorKind};
 use crate::output::Output;
 use crate::outputs::Outputs;
-use crate::sink::{Sink, Written};
+use crate::sink::{Sink, Stop, Written};
+use crate::writer::SinkWriter;
 
 mod folders;
 mod turns;
@@ -51,7 +52,7 @@ fn written_rows_come_back(make: Make<'_>, read: Read<'_>) {
         part.write(&batch(start, 1000)).unwrap();
     }
     part.write(&batch(3000, 0)).unwrap();
-    assert_eq!(part.finish().unwrap(), 3000);
+    assert_eq!(part.finish().unwrap().rows, 3000);
     assert_eq!(names(folder.path()).len(), 1, "only the temporary file before the commit");
     assert!(!path.exists());
     let written = sink.commit().unwrap();
@@ -72,12 +73,12 @@ fn parts_write_side_by_side(make: Make<'_>, read: Read<'_>) {
                 for start in 0..10 {
                     part.write(&batch((index * 1000 + start * 100) as i64, 100)).unwrap();
                 }
-                assert_eq!(part.finish().unwrap(), 1000);
+                assert_eq!(part.finish().unwrap().rows, 1000);
             });
         }
     });
     // A reader that found nothing to read.
-    assert_eq!(sink.open_part(2).unwrap().finish().unwrap(), 0);
+    assert_eq!(sink.open_part(2).unwrap().finish().unwrap().rows, 0);
     check_written(&sink.commit().unwrap(), &path, 2000);
     assert_eq!(rows(read, &path), expected(0..2000));
 }
@@ -88,7 +89,7 @@ fn an_empty_output_has_a_schema(make: Make<'_>, read: Read<'_>) {
         let path = folder.path().join("out");
         let sink = make_file(make, &path);
         for index in 0..parts {
-            assert_eq!(sink.open_part(index).unwrap().finish().unwrap(), 0);
+            assert_eq!(sink.open_part(index).unwrap().finish().unwrap().rows, 0);
         }
         check_written(&sink.commit().unwrap(), &path, 0);
         let (found, _) = read(&path);
@@ -144,7 +145,7 @@ fn overwriting_happens_at_the_commit(make: Make<'_>, read: Read<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
     fs::write(&path, "old").unwrap();
-    let sink = make(Output::file(&path, true).unwrap().into(), schema()).unwrap();
+    let sink = writer(make(Output::file(&path, true).unwrap().into(), schema()).unwrap());
     let mut part = sink.open_part(0).unwrap();
     part.write(&batch(0, 10)).unwrap();
     part.finish().unwrap();
@@ -171,7 +172,7 @@ fn a_stream_gets_the_same_bytes(make: Make<'_>) {
     let copy = folder.path().join("copy");
     let stream = fs::File::create(&copy).unwrap();
     for output in [Output::file(&path, false).unwrap(), Output::writer(stream)] {
-        let sink = make(output.into(), schema()).unwrap();
+        let sink = writer(make(output.into(), schema()).unwrap());
         let mut part = sink.open_part(0).unwrap();
         part.write(&batch(0, 10)).unwrap();
         part.finish().unwrap();
@@ -182,8 +183,12 @@ fn a_stream_gets_the_same_bytes(make: Make<'_>) {
     assert_eq!(fs::read(&path).unwrap(), fs::read(&copy).unwrap());
 }
 
-fn make_file(make: Make<'_>, path: &Path) -> Box<dyn Sink> {
-    make(Output::file(path, false).unwrap().into(), schema()).unwrap()
+fn make_file(make: Make<'_>, path: &Path) -> SinkWriter<'static> {
+    writer(make(Output::file(path, false).unwrap().into(), schema()).unwrap())
+}
+
+fn writer(sink: Box<dyn Sink>) -> SinkWriter<'static> {
+    SinkWriter::new(sink, Stop::default())
 }
 
 fn check_written(written: &Written, path: &Path, rows: u64) {

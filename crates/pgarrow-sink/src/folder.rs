@@ -19,7 +19,7 @@ use crate::hidden_folder::{Entry, HiddenFolder, State};
 use crate::manifest::{MANIFEST, Manifest, new_run_id};
 use crate::output::Output;
 use crate::replace::{self, IsOurs, Replace};
-use crate::{stale, target};
+use crate::{hidden_file, stale};
 
 /// Files synced one by one, at most. With more of them one `syncfs` is cheaper: it also waits for what others
 /// have written to the file system, and an fsync of each of a thousand small files is a thousand journal commits.
@@ -128,7 +128,7 @@ impl OutputFolder {
         let place = parent.join(name);
         replace::check_place(given, &place, overwrite.as_deref())?;
 
-        let prefix = target::temp_prefix(&name.to_string_lossy());
+        let prefix = hidden_file::temp_prefix(&name.to_string_lossy());
         stale::sweep(parent, &prefix);
         if place.exists() {
             // A run that died in the middle of replacing has left the older folder, perhaps as the only one.
@@ -138,7 +138,8 @@ impl OutputFolder {
         builder.prefix(&prefix).rand_bytes(stale::RANDOM_CHARS);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-        let (temp, claim) = claimed(&builder, parent).map_err(|e| target::cannot_create(given, parent, e))?;
+        let (temp, claim) =
+            claimed(&builder, parent).map_err(|e| hidden_file::cannot_create(given, parent, e))?;
         let temporary = temp.path().to_owned();
         let (given, parent) = (given.to_owned(), parent.to_owned());
         let state = State { claim, temp: Some(temp), names: HashSet::new(), complete: Vec::new(), n_open: 0 };
@@ -234,14 +235,14 @@ impl OutputFolder {
         described.map_err(|e| SinkError::io("write the manifest of", Some(given), e))?;
         synced.map_err(|e| SinkError::io("sync", Some(given), e))?;
         // Opened before the rename, so that a failure to open still leaves nothing behind.
-        let parent = target::open_folder(&shared.parent)
+        let parent = hidden_file::open_folder(&shared.parent)
             .map_err(|e| SinkError::io("open the folder of", Some(given), e))?;
         let overwrite = shared.overwrite.as_deref();
         let replaced = match (replace::check_place(given, &shared.place, overwrite)?, overwrite) {
             (Replace::Folder, Some(is_ours)) => replace::exchange(given, temp, &shared.place, is_ours)?,
             _ => replace::rename_new(given, temp, &shared.place)?,
         };
-        let unsynced = target::sync_folder(parent.as_ref())
+        let unsynced = hidden_file::sync_folder(parent.as_ref())
             .map_err(|e| SinkError::io("sync the folder of", Some(given), e))?;
         if let Some(replaced) = replaced {
             let folder = replaced.path().to_owned();
@@ -256,7 +257,7 @@ impl OutputFolder {
             }
         }
         state.claim = None;
-        Ok(unsynced.map(|why| target::unsynced_warning(&why)).into_iter().collect())
+        Ok(unsynced.map(|why| hidden_file::unsynced_warning(&why)).into_iter().collect())
     }
 }
 
@@ -311,7 +312,7 @@ fn claimed(builder: &tempfile::Builder<'_, '_>, parent: &Path) -> io::Result<(Te
 /// Each sync is tried once: after a failed one the kernel may have dropped the pages. Errors of writing back
 /// that came before belong to the first sync after them, by whatever handle (Linux 4.13; for `syncfs` 5.8).
 fn sync_files(folder: &Path) -> io::Result<()> {
-    let handle = target::open_folder(folder)?;
+    let handle = hidden_file::open_folder(folder)?;
     let files =
         fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
     #[cfg(target_os = "linux")]
@@ -323,7 +324,7 @@ fn sync_files(folder: &Path) -> io::Result<()> {
         File::options().write(true).open(file)?.sync_all()?;
     }
     // That a file system cannot do so is told of the parent, which is on the same one.
-    target::sync_folder(handle.as_ref()).map(drop)
+    hidden_file::sync_folder(handle.as_ref()).map(drop)
 }
 
 impl fmt::Debug for OutputFolder {

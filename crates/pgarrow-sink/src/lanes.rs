@@ -1,4 +1,4 @@
-//! What sinks of every format share: which part appends to which file, when a file ends, and the commit.
+//! What sinks of files share: which part appends to which file, when a file ends, and the commit.
 //!
 //! ```text
 //! part 0 ─┬─▶ lane 0 ─▶ part-00000 │ part-00002 │ …      a file ends when it has reached `file_bytes`
@@ -9,15 +9,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use pgarrow_types::Message;
 
 use crate::error::{SinkError, SinkErrorKind};
 use crate::output::{Output, Published};
 use crate::outputs::{Kind, Outputs, Series};
-use crate::sink::{SinkTimes, Written, WrittenFile};
-use crate::tally::PartTally;
+use crate::sink::{Written, WrittenFile};
 
 /// A format: how its files begin.
 pub trait FileFormat: Send + Sync {
@@ -71,7 +69,6 @@ pub struct Lanes<F: FileFormat> {
     series: Option<Series>,
     lanes: Vec<Mutex<Lane<F::Writer>>>,
     files: Mutex<Files>,
-    tally: PartTally,
 }
 
 enum Lane<W> {
@@ -92,6 +89,8 @@ struct Numbered<W> {
 #[derive(Default)]
 struct Files {
     n_begun: usize,
+    /// Rows of all chunks.
+    rows: u64,
     /// Complete ones, with their numbers.
     complete: Vec<(usize, WrittenFile)>,
     /// Of publishing them.
@@ -118,7 +117,7 @@ impl<F: FileFormat> Lanes<F> {
                 (None, Some(series), (0..n_lanes).map(|_| Mutex::new(Lane::Idle)).collect())
             }
         };
-        Ok(Self { format, path, series, lanes, files: Mutex::new(files), tally: PartTally::default() })
+        Ok(Self { format, path, series, lanes, files: Mutex::new(files) })
     }
 
     /// The format the files were made with.
@@ -132,17 +131,12 @@ impl<F: FileFormat> Lanes<F> {
         self.path.as_deref().or_else(folder)
     }
 
-    /// Notes that a part was opened.
-    pub fn opened_part(&self) {
-        self.tally.opened();
+    /// How many files are written at a time.
+    pub fn count(&self) -> usize {
+        self.lanes.len()
     }
 
-    /// Notes that a part has appended everything it held, `rows` rows in all.
-    pub fn finished_part(&self, rows: u64) {
-        self.tally.finished(rows);
-    }
-
-    /// Appends something encoded to the lane of the part with index `index`, behind the lane's lock.
+    /// Appends a chunk of `rows` rows to the file of a lane.
     ///
     /// # Errors
     ///
@@ -150,15 +144,12 @@ impl<F: FileFormat> Lanes<F> {
     /// or a file could not be begun or ended.
     pub fn append(
         &self,
-        index: usize,
-        times: &mut SinkTimes,
+        lane: usize,
+        rows: u64,
         append: impl FnOnce(&mut F::Writer) -> Result<(), SinkError>,
     ) -> Result<(), SinkError> {
-        let begun = Instant::now();
-        let lane = self.lanes.get(index % self.lanes.len()).ok_or_else(|| self.given_up())?;
+        let lane = self.lanes.get(lane).ok_or_else(|| self.given_up())?;
         let mut lane = lane.lock().map_err(|_| self.given_up())?;
-        let locked = Instant::now();
-        times.wait += locked - begun;
         // Whatever fails leaves the lane closed.
         let mut file = match std::mem::replace(&mut *lane, Lane::Closed) {
             Lane::Open(file) => file,
@@ -166,6 +157,7 @@ impl<F: FileFormat> Lanes<F> {
             Lane::Closed => return Err(self.given_up()),
         };
         append(&mut file.writer)?;
+        self.files().rows += rows;
         let file_bytes = self.series.as_ref().and_then(|series| series.options.file_bytes);
         *lane = if file_bytes.is_some_and(|file_bytes| file.writer.bytes() >= file_bytes) {
             self.end(file)?;
@@ -173,7 +165,6 @@ impl<F: FileFormat> Lanes<F> {
         } else {
             Lane::Open(file)
         };
-        times.write += locked.elapsed();
         Ok(())
     }
 
@@ -193,7 +184,13 @@ impl<F: FileFormat> Lanes<F> {
             }
         }
         let complete: u64 = self.files().complete.iter().map(|(_, file)| file.rows).sum();
-        self.tally.check(complete + open.iter().map(|file| file.writer.rows()).sum::<u64>())?;
+        let in_files = complete + open.iter().map(|file| file.writer.rows()).sum::<u64>();
+        let appended = self.files().rows;
+        if appended != in_files {
+            let text =
+                format!("{appended} rows were appended, the output has {in_files}; nothing was published");
+            return Err(SinkError::new(SinkErrorKind::Incomplete, text));
+        }
         for file in open {
             self.end(file)?;
         }

@@ -1,26 +1,30 @@
 //! Where batches go: [`Sink`], [`Part`], [`Written`], and publishing a file atomically.
 //!
 //! ```text
-//! reader 0 ─▶ Part 0 ── encodes ──┐ short lock
-//! reader 1 ─▶ Part 1 ── encodes ──┼────────────▶ Sink ── commit ──▶ Output::publish ──▶ Written
-//! reader 2 ─▶ Part 2 ── encodes ──┘                                 flush, sync, rename, sync folder
+//! reader 0 ─▶ Part 0 ── encodes ──┐ chunks, in their turn
+//! reader 1 ─▶ Part 1 ── encodes ──┼──────────────────────▶ Sink ── commit ──▶ Output::publish ──▶ Written
+//! reader 2 ─▶ Part 2 ── encodes ──┘                                          flush, sync, rename, sync folder
 //! ```
 //!
 //! A sink has two levels because encoding is the expensive half of an export: every reader encodes its own
-//! batches, and only what is encoded crosses a lock. This crate holds the contract and the file handling
-//! that all sinks share; the formats are crates of their own (`pgarrow-sink-parquet`, `pgarrow-sink-ipc`).
+//! batches, and only what is encoded crosses a lock. A format says how a batch is encoded, and how a chunk is appended;
+//! order, turns, counts of rows and times are kept by [`SinkWriter`], once for all of them. This crate holds the contract
+//! and the file handling that all sinks share; the formats are crates of their own (`pgarrow-sink-parquet`,
+//! `pgarrow-sink-ipc`).
 //!
 //! A sink writes to [`Outputs`]: one [`Output`], or a series of files in an [`OutputFolder`]. [`Lanes`] is what
-//! sinks share of that: which part appends to which file, and when a file ends.
+//! sinks share of that: which lane appends to which file, and when a file ends.
 //!
 //! **Invariant:** an output that was not committed is never mistaken for a complete one. A file exists under
 //! a hidden temporary name, or in a hidden folder, until [`Output::publish`] or [`OutputFolder::publish`] has made
 //! it durable.
 #![forbid(unsafe_code)]
 
+mod chunk;
 mod error;
 mod file_name;
 mod folder;
+mod hidden_file;
 mod hidden_folder;
 mod lanes;
 mod manifest;
@@ -29,12 +33,12 @@ mod outputs;
 mod replace;
 mod sink;
 mod stale;
-mod tally;
-mod target;
+mod writer;
 
 #[cfg(feature = "testing")]
 pub mod conformance;
 
+pub use chunk::{Chunk, Chunks};
 pub use error::{SinkError, SinkErrorKind};
 pub use file_name::{file_name_for, file_names_for};
 pub use folder::{NewFolder, OutputFolder};
@@ -44,5 +48,5 @@ pub use output::{Output, Published};
 pub use outputs::{FolderOptions, Outputs};
 /// What texts for people are made of.
 pub use pgarrow_types::{Hint, Message, message, option};
-pub use sink::{Part, Sink, SinkTimes, Stop, Written, WrittenFile, check_batch};
-pub use tally::PartTally;
+pub use sink::{MANY_LANES, Part, Sink, SinkTimes, Stop, Written, WrittenFile, check_batch};
+pub use writer::{PartTotals, PartWriter, SinkWriter};

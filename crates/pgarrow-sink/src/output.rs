@@ -14,8 +14,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::SinkError;
+use crate::hidden_file::HiddenFile;
 use crate::hidden_folder::Entry;
-use crate::target::Target;
 
 /// Bytes gathered before the system is asked to write. Larger writes pass through.
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -32,7 +32,7 @@ pub struct Output {
 }
 
 enum Place {
-    File(File, Target),
+    File(File, HiddenFile),
     InFolder(File, Entry),
     Writer(Box<dyn Write + Send>),
 }
@@ -63,7 +63,7 @@ impl Output {
     /// [`Exists`](crate::SinkErrorKind::Exists), [`NotAFile`](crate::SinkErrorKind::NotAFile) for a folder,
     /// FIFO, device or socket, and what the system says when it cannot make a file in that folder.
     pub fn file(path: impl AsRef<Path>, overwrite: bool) -> Result<Self, SinkError> {
-        let (target, file) = Target::create(path.as_ref(), overwrite)?;
+        let (target, file) = HiddenFile::create(path.as_ref(), overwrite)?;
         Ok(Self::new(Place::File(file, target)))
     }
 

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::error::{SinkError, SinkErrorKind};
 use crate::manifest::Manifest;
-use crate::{stale, target};
+use crate::{hidden_file, stale};
 
 /// Says of a file whether an export has made it, by what the file says itself.
 pub(crate) type IsOurs = dyn Fn(&Path) -> bool + Send + Sync;
@@ -174,7 +174,7 @@ pub(crate) fn exchange(
 /// `.<name>.pgarrow-replaced-`: a temporary name ends with `.pgarrow-` and letters and digits, so that it is none of
 /// any output.
 pub(crate) fn aside_prefix(name: &str) -> String {
-    format!("{}replaced-", target::temp_prefix(name))
+    format!("{}replaced-", hidden_file::temp_prefix(name))
 }
 
 /// Renames the older folder to a hidden name, which is returned, and the new one to the place.
@@ -189,7 +189,7 @@ fn put_aside(given: &Path, temp: TempDir, place: &Path, is_ours: &IsOurs) -> Res
     let aside = builder.tempdir_in(parent).map_err(failed)?;
     // Locked before it has that name, and until it is removed or has its own name again. Nobody else has it locked, and
     // where it cannot be locked no sweeper can lock it.
-    let claim = target::open_folder(place).map_err(failed)?;
+    let claim = hidden_file::open_folder(place).map_err(failed)?;
     if let Some(claim) = &claim {
         stale::claim(claim, place).map_err(failed)?;
     }
@@ -246,7 +246,7 @@ mod tests {
         assert!(name.starts_with(".d.pgarrow-replaced-"), "{name}");
         // Neither an output of the same name nor one named by the mark takes it for its own.
         for output in ["d", "replaced", "d.pgarrow-replaced", "d.pgarrow-replaced-"] {
-            stale::sweep(parent.path(), &target::temp_prefix(output));
+            stale::sweep(parent.path(), &hidden_file::temp_prefix(output));
             assert!(aside.path().exists(), "{output}");
         }
         // As after the death of its run.

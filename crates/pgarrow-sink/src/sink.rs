@@ -1,4 +1,4 @@
-//! The contract between the run loop and a format.
+//! The contract of a format: what encodes, and what appends and commits.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,117 +9,127 @@ use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use pgarrow_types::Message;
 
+use crate::chunk::{Chunk, Chunks};
 use crate::error::{SinkError, SinkErrorKind};
 
-/// Where the batches of one run or of one table go: one file, or a series of files.
+/// As many [lanes](Sink::lanes) as there are parts at work, or nearly: for a sink that has a lock, or a
+/// queue, of its own.
+pub const MANY_LANES: usize = 256;
+
+/// Where the batches of one run or of one table go: one file, a series of files, or another server.
 ///
-/// A sink dropped without [`commit`](Self::commit) leaves nothing behind that could be mistaken for a
-/// complete output.
+/// A sink turns nothing into anything: its [parts](Part) encode, one for each reader, and it appends what
+/// they have encoded. Who calls it when is the business of [`SinkWriter`](crate::SinkWriter), which keeps
+/// order, counts rows, takes times and commits only what is complete. A sink dropped without
+/// [`commit`](Self::commit) leaves nothing behind that could be mistaken for a complete output.
 pub trait Sink: Send + Sync {
-    /// Opens the part of one reader, or of one slice of an export that keeps its order. `index` counts from 0; it
-    /// decides which lane of files the part appends to, see
-    /// [`FolderOptions::lanes`](crate::FolderOptions::lanes).
-    ///
-    /// Every part that was opened has to be finished before the commit; a part that was dropped instead
-    /// makes the commit fail, because nobody can know which of its rows are missing.
+    /// Makes the part of one reader, or of one slice of an export that keeps its order.
     ///
     /// # Errors
     ///
     /// What the format needs for a part could not be made.
-    fn open_part(&self, index: usize) -> Result<Box<dyn Part>, SinkError>;
+    fn open_part(&self) -> Result<Box<dyn Part>, SinkError>;
 
-    /// Bytes that each part should have to itself, so that it can do its work well however many rows there are: such as
-    /// what every column takes. Where that does not fit the memory for all parts, there have to be fewer of them.
-    fn part_bytes(&self) -> usize {
-        0
-    }
+    /// Appends a chunk to a lane. Calls for one lane come one after another, those for several may come at
+    /// once. It may wait for whoever takes the bytes; if so, it looks at `stop` several times a second, and
+    /// fails if that is requested.
+    ///
+    /// # Errors
+    ///
+    /// The chunk could not be written. Whatever is appended to that lane afterwards has to fail, too.
+    fn append(&self, lane: usize, chunk: Chunk, stop: &Stop) -> Result<(), SinkError>;
 
     /// Completes the output, publishes it atomically and says what it came to. Files in an
     /// [`OutputFolder`](crate::OutputFolder) of somebody else are completed only, see
     /// [`Outputs`](crate::Outputs).
     ///
-    /// Call it after every part is finished and after the rows were compared with the server's count.
-    ///
     /// # Errors
     ///
-    /// [`SinkErrorKind::Incomplete`](crate::SinkErrorKind::Incomplete) if a part was not finished or rows do
-    /// not add up; otherwise whatever stopped the last bytes from being written and made durable. Nothing is
-    /// published then.
+    /// Whatever stopped the last bytes from being written and made durable. Nothing is published then.
     fn commit(self: Box<Self>) -> Result<Written, SinkError>;
+
+    /// How many sequences of chunks it takes at the same time, such as files. The part with index `i` appends
+    /// to lane
+    /// `i % lanes`. [`MANY_LANES`] for a sink whose `append` is for several at once.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// Whether [`append`](Self::append) spends its time on waiting for a consumer, and not on writing.
+    fn is_consumer(&self) -> bool {
+        false
+    }
+
+    /// Bytes that each part should have to itself, so that it can do its work well however many rows there
+    /// are: such as what every column takes. Where that does not fit the memory for all parts, there have to
+    /// be fewer of them.
+    fn part_bytes(&self) -> usize {
+        0
+    }
 }
 
-/// One reader's share of an output.
+/// One reader's share of an output: batches in, encoded chunks out. It needs no lock, and waits for nobody.
 ///
-/// A part encodes by itself and takes the sink's lock only to append what is encoded. After an error it is
-/// of no further use: drop it, and drop the sink.
+/// After an error it is of no further use.
 pub trait Part: Send {
-    /// Writes one batch. All batches have the schema the sink was made for.
+    /// Encodes one batch, and pushes the chunks that it completes. All batches have the schema the sink was
+    /// made for.
     ///
     /// # Errors
     ///
-    /// The batch could not be encoded, or what is encoded could not be written.
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError>;
-
-    /// Bytes held in memory by this part: buffered, or encoded and not yet appended to the output. What waits
-    /// for its turn is part of it.
-    fn held_bytes(&self) -> usize;
-
-    /// Bytes that [`write`](Self::write) needs at most for as long as it runs, for a batch of `batch_bytes`: on
-    /// top of the batch and of what is held before. An estimate for the worst batch of that size, which is one
-    /// with a single value; what it adds to the held bytes is part of it.
-    fn working_bytes(&self, batch_bytes: usize) -> usize;
-
-    /// Tells the part how many bytes it may hold, before it is given any batch. It arranges its buffers accordingly; that
-    /// it is [flushed](Self::flush) in time is up to the caller. A part that never holds much need not know.
-    fn set_share(&mut self, bytes: usize) {
-        let _ = bytes;
-    }
+    /// The batch could not be encoded, or what [`push`](Chunks::push) says.
+    fn write(&mut self, batch: &RecordBatch, chunks: &mut Chunks<'_>) -> Result<(), SinkError>;
 
     /// Ends early what is being gathered, such as a row group, so that as little as possible is held.
     ///
     /// # Errors
     ///
     /// As for [`write`](Self::write).
-    fn flush(&mut self) -> Result<(), SinkError>;
-
-    /// Says that the rows which come next are not neighbours of those before: they are from another place of the
-    /// table. What is described by the range of its values, such as a row group, ends here; a format without such things
-    /// need not know.
-    ///
-    /// # Errors
-    ///
-    /// As for [`write`](Self::write).
-    fn jump(&mut self) -> Result<(), SinkError> {
+    fn flush(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
+        let _ = chunks;
         Ok(())
     }
 
-    /// Whether it is this part's turn to append to the output. From the start it is.
-    ///
-    /// An export that keeps its order has one part for each slice, several of them at work at once; those whose
-    /// turn has not come encode, and hold what is encoded. Getting the turn appends it.
+    /// Pushes the last chunks: no batch comes after.
     ///
     /// # Errors
     ///
     /// As for [`write`](Self::write).
-    fn set_turn(&mut self, is_turn: bool) -> Result<(), SinkError>;
-
-    /// Tells the part how it can see that the run was stopped, before anything else is done with it. A part that waits
-    /// for others, such as a server that takes no more, looks at it several times a second and fails if it was; a part
-    /// that never waits so need not know.
-    fn watch(&mut self, stop: Stop) {
-        let _ = stop;
+    fn finish(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
+        self.flush(chunks)
     }
 
-    /// What this part has spent its time on so far. Call [`flush`](Self::flush) before, to have the time in it
-    /// that [`finish`](Self::finish) would need.
-    fn times(&self) -> SinkTimes;
-
-    /// Appends what is still held and returns the number of rows this part has written.
+    /// Says that the rows which come next are not neighbours of those before: they are from another place of
+    /// the table. What is described by the range of its values, such as a row group, ends here; a format
+    /// without such things need not know.
     ///
     /// # Errors
     ///
-    /// As for [`write`](Self::write), and [`SinkErrorKind::Incomplete`] while it is not this part's turn.
-    fn finish(self: Box<Self>) -> Result<u64, SinkError>;
+    /// As for [`write`](Self::write).
+    fn jump(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
+        let _ = chunks;
+        Ok(())
+    }
+
+    /// Bytes held in memory by this part. Chunks that it has pushed are not among them, as long as the sink
+    /// does not keep them beyond [`append`](Sink::append).
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
+    /// Bytes that [`write`](Self::write) needs at most for as long as it runs, for a batch of `batch_bytes`:
+    /// on top of the batch and of what is held before. An estimate for the worst batch of that size, which is
+    /// one with a single value; what it adds to the held bytes is part of it. By default, twice the batch.
+    fn working_bytes(&self, batch_bytes: usize) -> usize {
+        batch_bytes.saturating_mul(2)
+    }
+
+    /// Tells the part how many bytes it may hold, before it is given any batch. It arranges its buffers
+    /// accordingly; that it is [flushed](Self::flush) in time is up to the caller. A part that never holds
+    /// much need not know.
+    fn set_share(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
 }
 
 /// Whether a run was stopped: it has failed elsewhere, or somebody has cancelled it. The default never is.
@@ -146,12 +156,12 @@ impl fmt::Debug for Stop {
     }
 }
 
-/// What a part has spent its time on. What is left of a [`Part::write`] is its own overhead.
+/// What a part has spent its time on.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct SinkTimes {
     /// Encoding and compressing.
     pub encode: Duration,
-    /// Waiting for another part to finish appending.
+    /// Waiting for another part to finish appending, or for a consumer.
     pub wait: Duration,
     /// Appending: handing bytes to the system.
     pub write: Duration,

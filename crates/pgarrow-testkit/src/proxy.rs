@@ -56,6 +56,7 @@ struct Shared {
     n_connections: AtomicUsize,
     from_server_bytes: AtomicU64,
     from_client_bytes: AtomicU64,
+    n_round_trips: AtomicU64,
     connections: Mutex<Vec<Weak<Connection>>>,
 }
 
@@ -65,6 +66,8 @@ struct Connection {
     server: TcpStream,
     is_frozen: AtomicBool,
     is_resetting: AtomicBool,
+    /// The server has said something since the client has.
+    is_answered: AtomicBool,
 }
 
 impl Proxy {
@@ -129,6 +132,12 @@ impl Proxy {
     /// Bytes passed on from clients, all connections together.
     pub fn from_client_bytes(&self) -> u64 {
         self.shared.from_client_bytes.load(Ordering::Acquire)
+    }
+
+    /// How often a client has asked since it was answered, all connections together: what is asked before the
+    /// answer to something else is no further trip.
+    pub fn n_round_trips(&self) -> u64 {
+        self.shared.n_round_trips.load(Ordering::Acquire)
     }
 
     /// Resets all connections there are now.
@@ -198,6 +207,8 @@ fn accept(listener: &TcpListener, server: SocketAddr, fault: impl Fn(usize) -> F
             // Before either thread moves a byte.
             is_frozen: AtomicBool::new(fault == Fault::FreezeAfterServerBytes(0)),
             is_resetting: AtomicBool::new(false),
+            // The first message is the first trip.
+            is_answered: AtomicBool::new(true),
         });
         shared.connections.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&connection));
         for direction in [Direction::FromServer, Direction::FromClient] {
@@ -272,6 +283,7 @@ impl Pump {
                 }
                 Err(cause) => return Err(cause),
             };
+            self.count_trip();
             // Bytes read before the other direction froze the connection do not arrive either.
             if self.connection.is_frozen.load(Ordering::Acquire) {
                 self.wait_until_over();
@@ -295,6 +307,15 @@ impl Pump {
             }
             n_passed += n_read as u64;
             self.pace(began, n_passed);
+        }
+    }
+
+    /// Counts before the bytes are passed on, so that nobody can answer them before.
+    fn count_trip(&self) {
+        let is_answer = self.direction == Direction::FromServer;
+        let was_answered = self.connection.is_answered.swap(is_answer, Ordering::AcqRel);
+        if was_answered && !is_answer {
+            self.shared.n_round_trips.fetch_add(1, Ordering::AcqRel);
         }
     }
 

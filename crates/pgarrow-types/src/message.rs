@@ -5,7 +5,7 @@ use std::fmt;
 use crate::hint::{Hint, OptionName};
 
 /// A text for people, with [`Hint`]s in it. [`Display`](fmt::Display) names options as this library does, and
-/// [`told`](Self::told) as somebody else would. [`message!`](crate::message!) makes one.
+/// [`with_words`](Self::with_words) as somebody else would. [`message!`](crate::message!) makes one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Message(Vec<Piece>);
 
@@ -66,7 +66,7 @@ impl Message {
     }
 
     /// The text, with the words that somebody else has for each hint.
-    pub fn told(&self, words: &dyn Fn(&Hint) -> String) -> String {
+    pub fn with_words(&self, words: &dyn Fn(&Hint) -> String) -> String {
         let pieces = self.0.iter().map(|piece| match piece {
             Piece::Text(text) => text.clone(),
             Piece::Hint(hint) => words(hint),
@@ -92,7 +92,7 @@ impl Message {
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told(&Hint::to_string))
+        f.write_str(&self.with_words(&Hint::to_string))
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
         let message = message![format_args!("{name}: choose "), NAN.to("null"), " or ", NUMERIC.to("text")];
         assert_eq!(message, "t: choose nan=null or numeric=text");
         let shout = |hint: &Hint| format!("{}!", hint.option().as_str().to_uppercase());
-        assert_eq!(message.told(&shout), "t: choose NAN! or NUMERIC!");
+        assert_eq!(message.with_words(&shout), "t: choose NAN! or NUMERIC!");
         assert_eq!(message.hints().cloned().collect::<Vec<_>>(), [NAN.to("null"), NUMERIC.to("text")]);
         let behind = Message::from(SPLIT_ON).behind("split (");
         assert_eq!(message![behind, ")"], "split (option split_on)");

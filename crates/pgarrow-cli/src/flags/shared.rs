@@ -53,7 +53,7 @@ pub(crate) struct WhatFlags {
     #[arg(long, value_name = "ROWS", help_heading = "What")]
     pub(crate) limit: Option<u64>,
 
-    /// The value of the query's next parameter: the first is $1. Repeatable
+    /// The value of the next parameter of the query or of --where: the first is $1. Repeatable
     #[arg(long = "param", value_name = "VALUE", allow_hyphen_values = true, help_heading = "What")]
     pub(crate) params: Vec<String>,
 }

@@ -453,7 +453,7 @@ fn from_server_to_server() {
         let report: serde_json::Value =
             serde_json::from_slice(&fs::read(place.path("r.json")).unwrap()).unwrap();
         assert_eq!((&report["rows"], &report["load"]["rows"]), (&20_001.into(), &20_001.into()), "{report}");
-        assert_eq!(report["load"]["database"], target.name());
+        assert_eq!(report["load"]["server"]["database"], target.name());
     }
     let ran = to("orders", &["--mode", "append", "--dry-run"]);
     ran.assert_success();

@@ -156,6 +156,22 @@ fn parameters_settings_and_a_query_from_a_file() {
 }
 
 #[test]
+fn parameters_of_a_filter() {
+    require!(Capability::Server);
+    let place = Place::new("filter parameters");
+    place
+        .database
+        .execute("CREATE TABLE t AS SELECT g AS a, 'it''s ' || g AS b FROM generate_series(1, 20) g");
+    let filter = ["-t", "t", "--where", "a > $1 and b <> $2"];
+    let args = ["--param", "17", "--param", "it's 19", "--to", "ipc-stream", "-o", "-"];
+    let ran = place.export(&[&filter[..], &args[..]].concat());
+    ran.assert_success();
+    assert_eq!(stream(&ran.stdout)[0].column(0).as_primitive::<Int32Type>().values().as_ref(), [18, 20]);
+    let ran = place.export(&[&filter[..], &["--param", "17", "--to", "none"]].concat());
+    ran.assert_refused(2, &["the filter takes 2 parameters", "1 were given"]);
+}
+
+#[test]
 fn the_size_of_row_groups_batches_and_the_codec() {
     require!(Capability::Server);
     let place = Place::new("sizes");

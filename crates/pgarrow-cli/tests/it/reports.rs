@@ -78,15 +78,17 @@ fn a_report_says_which_servers_it_was_about() {
     let into = |url| ["-t", "t", "--to", "postgres", "--target", url, "--into", "public.t"];
     // The result line says where the rows are.
     let (complete, said) = report_of(&[&into(target.url())[..], &["--mode", "create"]].concat(), 0);
-    let endpoint = complete["load"]["endpoint"].as_str().unwrap();
+    let endpoint = complete["load"]["server"]["endpoint"].as_str().unwrap();
     let says = format!("; database {} at {endpoint}", target.name());
     let is_result = |line: &str| line.starts_with("public.t: 20,000 rows, ") && line.ends_with(&says);
     assert!(said.lines().any(is_result), "{says:?} is not in {said}");
     // It is there already.
     let (failed, _) = report_of(&[&into(target.url())[..], &["--mode", "create"]].concat(), 4);
-    for (side, database) in [("server", place.database.name()), ("load", target.name())] {
-        assert_eq!(failed[side]["database"], database, "{failed}");
-        assert_eq!(failed[side]["endpoint"], complete[side]["endpoint"], "{failed}");
+    for (side, database) in [("/server", place.database.name()), ("/load/server", target.name())] {
+        let of = |report: &serde_json::Value, name| report.pointer(&format!("{side}/{name}")).cloned();
+        assert_eq!(of(&failed, "database"), Some(database.into()), "{failed}");
+        assert!(of(&failed, "endpoint").is_some(), "{failed}");
+        assert_eq!(of(&failed, "endpoint"), of(&complete, "endpoint"), "{failed}");
     }
     assert_eq!(
         (&failed["load"]["target"], &failed["error"]["sqlstate"]),
@@ -97,7 +99,7 @@ fn a_report_says_which_servers_it_was_about() {
     let nowhere = format!("postgres://u:canary@127.0.0.1:{port}/elsewhere");
     let (failed, _) = report_of(&into(&nowhere), 3);
     let load = serde_json::json!({
-        "target": "public.t", "endpoint": format!("127.0.0.1:{port}"), "database": "elsewhere",
+        "target": "public.t", "server": { "endpoint": format!("127.0.0.1:{port}"), "database": "elsewhere" },
     });
     assert_eq!((&failed["load"], &failed["error"]["kind"]), (&load, &"connection".into()), "{failed}");
     assert!(!failed.to_string().contains("canary"));
@@ -111,7 +113,7 @@ fn a_report_says_which_servers_it_was_about() {
     let failed = report(&folder.path().join("r.json"));
     assert_eq!((&failed["exit_code"], &failed["error"]["kind"]), (&8.into(), &"input".into()), "{failed}");
     assert_eq!(
-        (&failed["target"], &failed["database"]),
+        (&failed["target"], &failed["server"]["database"]),
         (&"public.t".into(), &"elsewhere".into()),
         "{failed}"
     );

@@ -51,6 +51,10 @@ fn options_that_contradict_each_other_or_do_nothing() {
         (&["--schema", "s", "--to", "none", "--split-on", "a"], "--split-on names a column of one"),
         (&["--schema", "s", "--to", "none", "--ordered"], "--ordered is for outputs"),
         (&["--schema", "s", "--to", "none", "--param", "1"], "--param is for queries"),
+        (
+            &["-t", "t", "-t", "u", "--to", "none", "--where", "a > $1", "--param", "1"],
+            "--where: is for one --table",
+        ),
         (&["--slice", "{}", "-t", "t", "--to", "none"], "--slice says what is read"),
         (&["--slice", "{}", "-q", "select 1", "--to", "none"], "--slice says what is read"),
         (&["--slice", "{}", "--columns", "a", "--to", "none"], "--columns: a slice brings its own"),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::SchemaRef;
 use pgarrow_column::{Column, make_column};
-use pgarrow_decode::{BatchLimits, CopyDecoder, DecodeError, Stop};
+use pgarrow_decode::{BatchLimits, CopyDecoder, DecodeError, StopReason};
 use pgarrow_types::{NumericType, PgColumn, PgType, TypeOptions, schema};
 
 use crate::types;
@@ -154,8 +154,8 @@ fn feed(
             assert!(progress.used_bytes <= received.len());
             received.drain(..progress.used_bytes);
             match progress.stop {
-                Stop::BatchFull => batches.extend(decoder.flush()?),
-                Stop::NeedMore | Stop::OtherMessage | Stop::LargeRow { .. } => break,
+                StopReason::BatchFull => batches.extend(decoder.flush()?),
+                StopReason::NeedMore | StopReason::OtherMessage | StopReason::LargeRow { .. } => break,
             }
         }
     }

@@ -85,7 +85,7 @@ fn decode_in_pieces(
         loop {
             let progress = decoder.decode(&received)?;
             received.drain(..progress.used_bytes);
-            if progress.stop != Stop::BatchFull {
+            if progress.stop != StopReason::BatchFull {
                 break;
             }
             batches.extend(decoder.flush()?);
@@ -137,7 +137,7 @@ fn every_split_of_a_small_stream() {
                 loop {
                     let progress = decoder.decode(&frames[from..end]).unwrap();
                     from += progress.used_bytes;
-                    if progress.stop != Stop::BatchFull {
+                    if progress.stop != StopReason::BatchFull {
                         break;
                     }
                     batches.extend(decoder.flush().unwrap());
@@ -176,9 +176,9 @@ fn messages_that_are_not_ours_are_left_alone() {
     let mut decoder = decoder_of(&plan(), limits(1000));
     let notice = b"N\0\0\0\x08abcd";
     let progress = decoder.decode(&[&frames[..], notice].concat()).unwrap();
-    assert_eq!(progress, Progress { used_bytes: frames.len(), stop: Stop::OtherMessage });
+    assert_eq!(progress, Progress { used_bytes: frames.len(), stop: StopReason::OtherMessage });
     let progress = decoder.decode(notice).unwrap();
-    assert_eq!(progress, Progress { used_bytes: 0, stop: Stop::OtherMessage });
+    assert_eq!(progress, Progress { used_bytes: 0, stop: StopReason::OtherMessage });
 }
 
 #[test]
@@ -382,7 +382,7 @@ proptest! {
             loop {
                 let Ok(progress) = decoder.decode(&received) else { break 'all };
                 received.drain(..progress.used_bytes);
-                if progress.stop != Stop::BatchFull {
+                if progress.stop != StopReason::BatchFull {
                     break;
                 }
                 let Ok(batch) = decoder.flush() else { break 'all };

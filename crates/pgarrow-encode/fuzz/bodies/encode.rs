@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use pgarrow_column::make_column;
-use pgarrow_decode::{BatchLimits, CopyDecoder, Stop};
+use pgarrow_decode::{BatchLimits, CopyDecoder, StopReason};
 use pgarrow_encode::{
     Conversions, EncodeError, HEADER, RefusalKind, RowEncoder, TRAILER, TypeTarget, ValueError, make_encoder,
 };
@@ -108,7 +108,7 @@ fn decode(columns: &[PgColumn], stream: &[u8]) -> Option<RecordBatch> {
     let length = u32::try_from(stream.len() + 4).ok()?;
     let message = [b"d", &length.to_be_bytes()[..], stream].concat();
     let progress = decoder.decode(&message).ok()?;
-    let is_whole = progress.used_bytes == message.len() && progress.stop == Stop::NeedMore;
+    let is_whole = progress.used_bytes == message.len() && progress.stop == StopReason::NeedMore;
     let batch = decoder.flush().ok()?;
     if is_whole && decoder.is_complete() { batch } else { None }
 }

@@ -18,8 +18,8 @@ use pgarrow_types::{ArrayType, PgType};
 use super::list::Lists;
 use super::{Bound, Encoder, Values, make_encoder, mismatch, refuse, shaped};
 use crate::access::{Bytes, Strings};
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, RefusalKind, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 /// `MAXDIM`.

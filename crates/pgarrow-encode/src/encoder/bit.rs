@@ -9,8 +9,8 @@ use arrow_schema::DataType;
 use super::each::each_string;
 use super::{Encoder, refuse};
 use crate::access::Strings;
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {

@@ -5,8 +5,8 @@ use arrow_array::{Array, BooleanArray};
 use arrow_schema::DataType;
 
 use super::{Encoder, Values, refuse};
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {

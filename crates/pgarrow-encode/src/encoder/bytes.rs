@@ -5,8 +5,8 @@ use arrow_schema::DataType;
 use super::each::each_bytes;
 use super::{Encoder, refuse};
 use crate::access::Bytes;
+use crate::encode_target::TypeTarget;
 use crate::error::Refusal;
-use crate::target::TypeTarget;
 use crate::write;
 
 pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {

@@ -12,8 +12,8 @@ use arrow_schema::DataType;
 use pgarrow_types::CompositeType;
 
 use super::{Bound, Encoder, Values, make_encoder, refuse};
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, RefusalKind, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 pub(super) fn make<'a>(

@@ -13,8 +13,8 @@ use super::date_text::{MICROS_PER_DAY, Moment, moment};
 use super::each::{each_string, fixed};
 use super::{Encoder, refuse};
 use crate::access::Strings;
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 pub(super) const DAYS_1970_TO_2000: i64 = 10_957;

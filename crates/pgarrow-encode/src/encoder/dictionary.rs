@@ -8,8 +8,8 @@ use arrow_array::{Array, DictionaryArray, RunArray, downcast_dictionary_array};
 use arrow_schema::{DataType, Field};
 
 use super::{Encoder, Values, make_encoder};
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 
 /// Of dictionaries with these keys: encodes what the keys name.
 pub(super) fn make(

@@ -11,8 +11,8 @@ use pgarrow_types::EnumType;
 
 use super::{Encoder, Values, refuse};
 use crate::access::Strings;
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 pub(super) fn make(

@@ -13,8 +13,8 @@ use super::each::{each_string, fixed};
 use super::scaled::{Unscaled, each_decimal, precision_and_scale};
 use super::{Encoder, refuse};
 use crate::access::Strings;
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 /// For `real`.

@@ -26,8 +26,8 @@ use arrow_schema::{DataType, Fields};
 use super::list::Lists;
 use super::{Encoder, Values, refuse};
 use crate::access::{primitive, required};
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 /// A struct's field of doubles: its path, by names.

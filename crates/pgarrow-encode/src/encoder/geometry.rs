@@ -22,8 +22,8 @@ use super::crs::{self, Crs};
 use super::each::each_bytes;
 use super::{Encoder, refuse};
 use crate::access::Bytes;
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, RefusalKind, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 /// `WKBZOFFSET`.

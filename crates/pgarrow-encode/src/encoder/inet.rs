@@ -16,8 +16,8 @@ use pgarrow_types::oid;
 use super::each::each_string;
 use super::{Encoder, refuse};
 use crate::access::Strings;
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 const FAMILY_IPV4: u8 = 2;

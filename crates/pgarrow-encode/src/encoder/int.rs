@@ -8,8 +8,8 @@ use arrow_schema::DataType;
 
 use super::each::fixed;
 use super::{Encoder, refuse};
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
-use crate::target::{Conversions, TypeTarget};
 
 /// A target of integers.
 #[derive(Clone, Copy, Debug)]

@@ -25,8 +25,8 @@ use self::modifier::Modifier;
 use super::each::fixed;
 use super::{Encoder, Values, refuse};
 use crate::access::{part, required};
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 /// PostgreSQL's three parts.

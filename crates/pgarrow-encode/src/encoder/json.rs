@@ -8,8 +8,8 @@ use super::each::each_string;
 use super::text::{self, without_zero};
 use super::{Encoder, json_text, refuse};
 use crate::access::{Bytes, Strings};
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::Refusal;
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 const VERSION: u8 = 1;

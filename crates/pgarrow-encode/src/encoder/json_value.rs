@@ -27,8 +27,8 @@ use super::list::Lists;
 use super::text::print_decimal;
 use super::{Encoder, Values};
 use crate::access::{Strings, primitive, required};
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, RefusalKind, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 /// The version byte that stands before the text of jsonb.

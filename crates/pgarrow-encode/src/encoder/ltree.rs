@@ -8,8 +8,8 @@ use super::each::each_string;
 use super::text::without_zero;
 use super::{Encoder, refuse};
 use crate::access::Strings;
+use crate::encode_target::TypeTarget;
 use crate::error::Refusal;
-use crate::target::TypeTarget;
 use crate::write;
 
 const VERSION: u8 = 1;

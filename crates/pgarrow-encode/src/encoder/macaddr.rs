@@ -8,8 +8,8 @@ use super::each::each_string;
 use super::uuid::digit;
 use super::{Encoder, refuse};
 use crate::access::Strings;
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 /// Of six bytes or eight.

@@ -17,8 +17,8 @@ use pgarrow_types::PgType;
 
 use super::list::Lists;
 use super::{Bound, Encoder, Values, make_encoder, refuse};
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 const TEXT: &PgType = &PgType::Text;

@@ -6,8 +6,8 @@ use arrow_schema::DataType;
 
 use super::scaled::{each_decimal, precision_and_scale};
 use super::{Encoder, refuse};
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 /// Decimal digits of the longest value, as the decimal has them that money becomes.

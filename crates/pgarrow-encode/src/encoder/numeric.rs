@@ -20,8 +20,8 @@ use super::each::{each, each_string};
 use super::scaled::{Unscaled, digits_of_integer, each_decimal, precision_and_scale};
 use super::{Encoder, refuse};
 use crate::access::Strings;
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
-use crate::target::{Conversions, TypeTarget};
 
 pub(super) fn make(
     source: &DataType,

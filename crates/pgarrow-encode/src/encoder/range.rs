@@ -18,8 +18,8 @@ use pgarrow_types::RangeType;
 
 use super::list::Lists;
 use super::{Bound, Encoder, Values, make_encoder, refuse};
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 const EMPTY: u8 = 0x01;

@@ -5,8 +5,8 @@
 
 use arrow_schema::{DataType, TimeUnit};
 
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
-use crate::target::{Conversions, TypeTarget};
 
 /// What is kept of microseconds.
 #[derive(Clone, Copy, Debug)]

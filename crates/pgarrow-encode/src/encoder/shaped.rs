@@ -11,8 +11,8 @@ use super::array::{DIMENSIONS_MAX, ElementsOf, length_of};
 use super::list::Lists;
 use super::{Bound, Encoder, Values, make_encoder, refuse};
 use crate::access::primitive;
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 
 const VALUES: &str = "values";
 const DIMENSIONS: &str = "dimensions";

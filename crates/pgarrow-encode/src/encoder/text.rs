@@ -16,8 +16,8 @@ use super::each::{each, each_bytes};
 use super::scaled::{each_decimal, precision_and_scale};
 use super::{Encoder, Values, refuse};
 use crate::access::{Bytes, Strings};
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {

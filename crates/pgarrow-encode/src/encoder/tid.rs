@@ -13,8 +13,8 @@ use arrow_schema::{DataType, Fields};
 
 use super::{Encoder, Values, refuse};
 use crate::access::{part, required};
+use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
-use crate::target::TypeTarget;
 use crate::write;
 
 pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {

@@ -17,8 +17,8 @@ use super::each::{each_string, fixed};
 use super::seconds::Digits;
 use super::{Encoder, Values, refuse};
 use crate::access::{Strings, part, required};
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 /// 24:00:00 is a time of PostgreSQL's.

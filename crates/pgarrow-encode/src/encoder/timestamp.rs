@@ -18,8 +18,8 @@ use super::each::{each_string, fixed};
 use super::seconds::Digits;
 use super::{Encoder, refuse};
 use crate::access::Strings;
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, RefusalKind, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 const MICROS_1970_TO_2000: i64 = DAYS_1970_TO_2000 * MILLIS_PER_DAY * 1_000;

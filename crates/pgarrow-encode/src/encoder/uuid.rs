@@ -7,8 +7,8 @@ use arrow_schema::DataType;
 use super::each::{each_bytes, each_string};
 use super::{Encoder, refuse};
 use crate::access::Strings;
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 const MALFORMED: ValueError = ValueError::Malformed("a uuid has 32 hexadecimal digits");

@@ -21,8 +21,8 @@ use arrow_schema::{DataType, Fields};
 use super::list::Lists;
 use super::{Encoder, Values, refuse};
 use crate::access::{part, primitive, required};
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, RefusalKind, ValueError};
-use crate::target::{Conversions, TypeTarget};
 use crate::write;
 
 type F16 = <Float16Type as ArrowPrimitiveType>::Native;

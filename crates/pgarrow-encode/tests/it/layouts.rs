@@ -8,7 +8,9 @@ use arrow_array::{
     RecordBatch, RunArray, StringArray, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema};
-use pgarrow_encode::{Conversions, EncodeError, RefusalKind, RowEncoder, Target, ValueError, make_encoder};
+use pgarrow_encode::{
+    Conversions, EncodeError, EncodeTarget, RefusalKind, RowEncoder, ValueError, make_encoder,
+};
 use pgarrow_types::{DeclaredType, PgType};
 
 use crate::numbers::numeric;
@@ -151,7 +153,7 @@ fn errors_name_row_and_column_and_leave_whole_rows() {
 
 #[test]
 fn a_field_that_was_of_the_same_type_is_looked_at_and_not_refused() {
-    let target = Target {
+    let target = EncodeTarget {
         name: "v".to_owned(),
         pg_type: PgType::Int2,
         declared: DeclaredType::new(21, -1),

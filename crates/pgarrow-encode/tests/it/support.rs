@@ -7,9 +7,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
 use pgarrow_column::make_column;
-use pgarrow_decode::{BatchLimits, CopyDecoder, Stop};
+use pgarrow_decode::{BatchLimits, CopyDecoder, StopReason};
 use pgarrow_encode::{
-    Conversions, EncodeError, HEADER, Refusal, RowEncoder, TRAILER, Target, TypeTarget, make_encoder,
+    Conversions, EncodeError, EncodeTarget, HEADER, Refusal, RowEncoder, TRAILER, TypeTarget, make_encoder,
 };
 use pgarrow_testkit::copy;
 use pgarrow_types::{DeclaredType, NumericType, PgColumn, PgType, TypeOptions, schema};
@@ -43,8 +43,8 @@ pub(crate) fn declared(pg_type: &PgType, base_oid: u32, type_modifier: i32) -> D
 }
 
 /// What a load into columns like these has.
-pub(crate) fn targets(columns: &[PgColumn]) -> Vec<Target> {
-    let target = |column: &PgColumn| Target {
+pub(crate) fn targets(columns: &[PgColumn]) -> Vec<EncodeTarget> {
+    let target = |column: &PgColumn| EncodeTarget {
         name: column.name.clone(),
         pg_type: column.pg_type.clone(),
         declared: declared(&column.pg_type, column.type_oid, column.type_modifier),
@@ -69,9 +69,9 @@ pub(crate) fn try_decode(columns: &[PgColumn], stream: &[u8]) -> Option<Vec<Reco
         let progress = decoder.decode(&messages[at..]).ok()?;
         at += progress.used_bytes;
         match progress.stop {
-            Stop::BatchFull => batches.extend(decoder.flush().ok()?),
-            Stop::LargeRow { .. } => return None,
-            Stop::NeedMore | Stop::OtherMessage => break,
+            StopReason::BatchFull => batches.extend(decoder.flush().ok()?),
+            StopReason::LargeRow { .. } => return None,
+            StopReason::NeedMore | StopReason::OtherMessage => break,
         }
     }
     batches.extend(decoder.flush().ok()?);
@@ -81,7 +81,7 @@ pub(crate) fn try_decode(columns: &[PgColumn], stream: &[u8]) -> Option<Vec<Reco
 /// The whole stream of batches.
 pub(crate) fn encode(
     fields: &[&Field],
-    targets: &[Target],
+    targets: &[EncodeTarget],
     batches: &[RecordBatch],
 ) -> Result<Vec<u8>, Failure> {
     let pairs = fields.iter().zip(targets);

@@ -15,7 +15,7 @@ use crate::reader::Tally;
 
 /// How a reader opens its sessions.
 #[derive(Clone, Debug)]
-pub(super) struct Opening {
+pub(super) struct ReaderOpening {
     /// Has the keeper looked at.
     pub(super) to_keeper: mpsc::Sender<Ask>,
     pub(super) config: Config,
@@ -36,7 +36,7 @@ const INCONSISTENT: &str =
 
 impl Crew<'_> {
     /// A session for a reader that has read nothing yet. None if it is not needed, or not to be had.
-    pub(super) fn join(&self, opening: &Opening, tally: &mut Tally) -> Option<Keeper> {
+    pub(super) fn join(&self, opening: &ReaderOpening, tally: &mut Tally) -> Option<Keeper> {
         let (mut n_retries, mut backoff) = (0, Backoff::default());
         // Nobody connects for a queue that others have emptied.
         while self.queue.has_rest() && !self.joining.is_requested() {
@@ -49,7 +49,7 @@ impl Crew<'_> {
                 Err(_) if self.joining.is_requested() => break,
                 Err(error) if error.is_transient() && n_retries < self.shared.options.retries => {
                     tally.retries += 1;
-                    self.tell_of_retry(n_retries + 1, &error);
+                    self.report_retry(n_retries + 1, &error);
                     self.joining.pause(backoff.next());
                     n_retries += 1;
                 }
@@ -65,7 +65,7 @@ impl Crew<'_> {
     /// Opens a reader's session under the keeper's snapshot. `cancel` stops that.
     pub(super) fn open(
         &self,
-        opening: &Opening,
+        opening: &ReaderOpening,
         cancel: &Cancel,
         tally: &mut Tally,
     ) -> Result<std::result::Result<Keeper, Retired>> {
@@ -77,7 +77,7 @@ impl Crew<'_> {
                 lock(&self.backend_pids).extend(opened.facts.backend_pid);
                 return Ok(Ok(opened));
             }
-            Err(error) => cancel.told(error),
+            Err(error) => cancel.cancelled_or(error),
         };
         let is_pooled = opening.facts.pooled.is_pooled();
         match error.sqlstate() {
@@ -97,19 +97,19 @@ impl Crew<'_> {
             // Such as a snapshot that is not there any more. What else may be wrong, without its keeper the run has failed.
             _ if error.kind() == ErrorKind::Server && !error.is_transient() => {
                 have_looked_at(&opening.to_keeper, cancel);
-                Err(cancel.told(error))
+                Err(cancel.cancelled_or(error))
             }
             _ => Err(error),
         }
     }
 
-    fn open_session(&self, opening: &Opening, cancel: &Cancel) -> Result<Keeper> {
-        let Opening { config, facts, begin, locked, .. } = opening;
+    fn open_session(&self, opening: &ReaderOpening, cancel: &Cancel) -> Result<Keeper> {
+        let ReaderOpening { config, facts, begin, locked, .. } = opening;
         let (options, of_all) = (self.shared.options, self.shared.cancel);
         let connect = || -> Result<Session> {
             // Behind a pooler, a reader's session connects in another way than the keeper's.
-            let idle = self.shared.pool.filter(|_| !facts.pooled.is_pooled());
-            let mut session = match idle.and_then(|pool| pool.take_idle(cancel)) {
+            let idle = (!facts.pooled.is_pooled()).then(|| self.shared.pool.take_idle(cancel)).flatten();
+            let mut session = match idle {
                 Some(session) => session,
                 None => cancel.connect(config)?,
             };

@@ -15,7 +15,8 @@ use pgarrow_catalog::{
 use pgarrow_protocol::{ColumnDescription, Session};
 use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
 
-use super::Opening;
+use super::opening::Opening;
+use super::table::condition_as_query;
 use crate::options::ExportOptions;
 use crate::planner::Slices;
 use crate::statement::uses::{Moment, Uses};
@@ -44,8 +45,7 @@ impl Fixed {
     /// Of a filter of a relation. Outside of the export's transaction.
     pub(super) fn of_filter(opening: &mut Opening<'_>, text: &str, relation: &Relation) -> Result<Self> {
         let mut fixed = Self::of(text, "the filter")?;
-        let quoted = relation.quoted();
-        fixed.try_out(opening, |text| format!("SELECT FROM {quoted} WHERE (\n{text}\n)"))?;
+        fixed.try_out(opening, |text| condition_as_query("", relation, text))?;
         Ok(fixed)
     }
 
@@ -72,10 +72,10 @@ impl Fixed {
         }
         let calls = moments.iter().filter(|moment| moment.is_unqualified_call);
         let names: Vec<&str> = calls.map(|moment| moment.clock.name()).collect();
-        let is_shadowed = opening.traits.is_plain_postgres
+        let is_shadowed = opening.prepared.traits.is_plain_postgres
             && !names.is_empty()
             && !shadowed_functions(opening.session()?, &names)?.is_empty();
-        let is_taken = !is_shadowed && opening.traits.is_plain_postgres && {
+        let is_taken = !is_shadowed && opening.prepared.traits.is_plain_postgres && {
             let examples: Vec<&str> = moments.iter().map(|moment| moment.clock.example()).collect();
             let written = described(opening, &statement(&self.text))?;
             // What is wrong with the text as it was written is said later, in better words.

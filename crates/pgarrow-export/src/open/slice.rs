@@ -6,7 +6,9 @@ use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::option::SLICE_BYTES;
 use pgarrow_types::{Hint, Message, PgColumn, message};
 
-use super::{Opening, check_filter, is_unchanged, plan, refused};
+use super::opening::Opening;
+use super::table::check_filter;
+use super::{is_unchanged, plan, refused};
 use crate::choose::{all_exist, choose};
 use crate::engine::Engine;
 use crate::facts::Facts;
@@ -36,25 +38,27 @@ impl Request {
         slice.check()?;
         // A token may come from anywhere: its filter is held to what a filter that was typed is held to.
         let filter = slice.filter.as_deref().map(Statement::parse_condition).transpose()?;
+        if filter.as_ref().is_some_and(|filter| filter.n_parameters() > 0) {
+            return Err(refused("the filter of the slice has a parameter without a value"));
+        }
         let read_mode = slice.read_mode;
         let pages = match read_mode {
             ReadMode::Auto => opening.pages(false)?,
-            ReadMode::Pages => PageWish::of_token(&opening.traits),
+            ReadMode::Pages => PageWish::of_token(&opening.prepared.traits),
             ReadMode::Copy | ReadMode::Select | ReadMode::Cursor => PageWish::default(),
         };
-        let traits = opening.traits.clone();
-        let (mut session, mut opened) = opening.split();
+        let (session, mut prepared) = opening.split();
         match read_mode {
             ReadMode::Auto => {}
-            ReadMode::Pages => opened.read_mode = ReadMode::Copy,
-            asked_for => opened.read_mode = asked_for,
+            ReadMode::Pages => prepared.read_mode = ReadMode::Copy,
+            asked_for => prepared.read_mode = asked_for,
         }
-        let mut begin = begin_statements(&mut session, &opened.options, false)?;
+        let mut begin = begin_statements(&session, &prepared.options, false)?;
         let relations = slice.relations();
         let locked = slice.locks();
         if matches!(slice.range, SliceRange::Key { .. })
             && slice.planned().relations.len() > 1
-            && !opened.options.transaction_settings().sets("constraint_exclusion")
+            && !prepared.options.transaction_settings().sets("constraint_exclusion")
         {
             begin.push_str("; ");
             begin.push_str(EXCLUDE);
@@ -67,10 +71,10 @@ impl Request {
                     server_start: slice.source.server_started.clone(),
                     ..Facts::default()
                 };
-                Keeper::import(session, &facts, &begin, &locked, opened.cancel)?
+                Keeper::import(session, &facts, &begin, &locked, prepared.cancel)?
             }
             None => {
-                let keeper = Keeper::begin_inconsistent(session, &begin, &locked, opened.cancel)?;
+                let keeper = Keeper::begin_inconsistent(session, &begin, &locked, prepared.cancel)?;
                 let (facts, source) = (&keeper.facts, &slice.source);
                 // Where there is a snapshot to take over, the server sees to this.
                 if facts.server_start != source.server_started || facts.database != source.database {
@@ -88,7 +92,7 @@ impl Request {
         }
         let proof = {
             let and_of_views = !slice.opens.is_empty();
-            Proof::of_slice(&mut keeper, &slice.may_open(), and_of_views, slice.of > 1, &traits)?
+            Proof::of_slice(&mut keeper, &slice.may_open(), and_of_views, slice.of > 1, &prepared.traits)?
         };
         let (columns, subject) = match (&slice.subject, slice.relation()) {
             (SliceSubject::Query(sql), _) => {
@@ -106,8 +110,8 @@ impl Request {
         };
         let planned: Vec<&PgColumn> = columns.iter().map(|column| &column.column).collect();
         slice.check_columns(&planned)?;
-        all_exist(&opened.options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
-        let chosen = choose(&mut keeper.session, &subject, columns, &opened.options)?;
+        all_exist(&prepared.options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
+        let chosen = choose(&mut keeper.session, &subject, columns, &prepared.options)?;
         if let Some(column) = chosen.columns.iter().find(|column| scan::is_wanted(column)) {
             // Every slice would find something else.
             let text = format!(
@@ -120,7 +124,7 @@ impl Request {
         }
         let selection = slice.selection(&chosen.columns);
         if let (Some(relation), Some(filter)) = (slice.relation(), &filter) {
-            check_filter(&mut keeper.session, &selection, &relation, filter.text())?;
+            check_filter(&mut keeper.session, &selection.list(), &relation, filter.text())?;
         }
         let slices = Slices {
             slices: vec![slice.planned()],
@@ -134,7 +138,7 @@ impl Request {
         };
         let relation = slice.relation();
         let mut plan =
-            plan(subject, relation.as_ref(), chosen, selection, slices, &opened.options, &keeper.facts);
+            plan(subject, relation.as_ref(), chosen, selection, slices, &prepared.options, &keeper.facts);
         // Without a snapshot of the plan's, each slice has another one.
         if slice.snapshot.is_some() {
             add_pages(&mut keeper.session, &pages, std::slice::from_mut(&mut plan))?;
@@ -144,7 +148,7 @@ impl Request {
             let text = "the slice was planned to be read by pages of the heap, and is read by COPY: ";
             plan.warnings.push(why_not.behind(text));
         }
-        Ok(Opening::engine(keeper, vec![plan], proof, opened))
+        Ok(prepared.engine(keeper, vec![plan], proof))
     }
 
     /// The columns of a slice of a table: as the whole table has them, or, if they were planned so, its own rows alone.

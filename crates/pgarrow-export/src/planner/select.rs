@@ -26,8 +26,8 @@ pub(crate) struct Selection {
     from: Origin,
     /// Rows at most.
     limit: Option<u64>,
-    /// A query has no values in it that were bound to it.
-    may_be_told: bool,
+    /// A query or filter has no values in it that were bound to it.
+    may_be_shown: bool,
 }
 
 /// A column of the result.
@@ -60,13 +60,13 @@ impl Selection {
     /// Columns of a table, and a condition for its rows.
     pub(crate) fn of_table(relation: &Relation, columns: &[PgColumn], filter: Option<&str>) -> Self {
         let from = Origin::Table { relation: relation.clone(), filter: filter.map(str::to_owned) };
-        Self { columns: items(columns), from, limit: None, may_be_told: false }
+        Self { columns: items(columns), from, limit: None, may_be_shown: false }
     }
 
     /// A query, and the columns of its result.
     pub(crate) fn of_query(query: &str, columns: &[PgColumn]) -> Self {
         let from = Origin::Query(query.to_owned());
-        Self { columns: items(columns), from, limit: None, may_be_told: false }
+        Self { columns: items(columns), from, limit: None, may_be_shown: false }
     }
 
     /// The same of so many rows at most. There has to be one slice then.

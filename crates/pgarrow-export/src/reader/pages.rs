@@ -93,7 +93,7 @@ impl Reader<'_> {
 
     /// Pages that are asked for at once, at most: all of them may have to be kept.
     fn window_max(&self) -> u64 {
-        let kept_bytes = self.shared.held_bytes_early / 2;
+        let kept_bytes = self.shared.shares.part_bytes / 2;
         ((kept_bytes / PAGE_BYTES) as u64).clamp(WINDOW_MIN, WINDOW_MAX)
     }
 }

@@ -7,9 +7,10 @@ use std::time::Instant;
 use pgarrow_session::{Error, Result, background};
 use pgarrow_types::OpaqueColumns;
 
+use crate::description::Description;
 use crate::options::ExportOptions;
 use crate::plan::Plan;
-use crate::run::{Run, TablesRun};
+use crate::run::Run;
 use crate::slice::Slice;
 use crate::source::Source;
 use crate::stream::{BatchReader, BatchStream};
@@ -40,8 +41,51 @@ pub(crate) struct Request {
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     Table(String),
+    Tables(Named),
     Query(String),
     Slice(Box<Slice>),
+}
+
+/// Tables by their names, and all tables of schemas.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Named {
+    pub(crate) names: Vec<String>,
+    pub(crate) schemas: Vec<String>,
+    pub(crate) check: Option<Check>,
+}
+
+impl Request {
+    fn new(what: What) -> Self {
+        Self {
+            what,
+            columns: None,
+            filter: None,
+            parameters: Vec::new(),
+            only: false,
+            limit: None,
+            options: ExportOptions::default(),
+        }
+    }
+
+    /// Plans it on a session of the source. Waits.
+    fn start(mut self, source: &Source) -> Result<Run> {
+        source.complete(&mut self.options);
+        let connecting = Instant::now();
+        let cancel = source.cancel().child();
+        let session = source.pool().take(&cancel)?;
+        self.open(source.pool(), session, connecting.elapsed(), &cancel)
+    }
+
+    /// The same, from async code.
+    async fn start_async(mut self, source: Source) -> Result<Run> {
+        source.complete(&mut self.options);
+        let connecting = Instant::now();
+        let cancel = source.cancel().child();
+        let session = source.pool().take_in_background(&cancel).await?;
+        let connect = connecting.elapsed();
+        let of_run = cancel.clone();
+        background::run(&cancel, move || self.open(source.pool(), session, connect, &of_run)).await
+    }
 }
 
 impl Extract {
@@ -58,19 +102,7 @@ impl Extract {
     }
 
     fn new(source: Source, what: What) -> Self {
-        let options = ExportOptions::default();
-        Self {
-            source,
-            request: Request {
-                what,
-                columns: None,
-                filter: None,
-                parameters: Vec::new(),
-                only: false,
-                limit: None,
-                options,
-            },
-        }
+        Self { source, request: Request::new(what) }
     }
 
     #[cfg(test)]
@@ -78,16 +110,17 @@ impl Extract {
         self.request
     }
 
-    /// Reads only these columns of a table, in this order. Exact names. Default: all. None of them (an empty list) gives
-    /// batches that have a number of rows and no columns.
+    /// Reads only these columns of a table, in this order. Exact names. Default: all. None of them (an
+    /// empty list) gives batches that have a number of rows and no columns.
     pub fn columns<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.request.columns = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Reads only the rows of a table for which this SQL condition holds. It runs under the connection's own
-    /// search path and time zone. `now()` and its relatives are one time in all of the export, that of its transaction; what
-    /// else may differ between sessions has one connection read all.
+    /// Reads only the rows of a table for which this SQL condition holds. It runs under the connection's
+    /// own search path and time zone. `now()` and its relatives are one time in all of the export, that of
+    /// its transaction; what else may differ between sessions has one connection read all. Its parameters
+    /// (`$1`, `$2`, …) are [bound](Self::bind).
     pub fn filter(mut self, condition: impl Into<String>) -> Self {
         self.request.filter = Some(condition.into());
         self
@@ -101,17 +134,18 @@ impl Extract {
         self
     }
 
-    /// Reads at most so many rows: the first ones that come, by one connection, as `LIMIT` does. Which these are is up to
-    /// the server, unless a query has an ORDER BY. Default: all.
+    /// Reads at most so many rows: the first ones that come, by one connection, as `LIMIT` does. Which
+    /// these are is up to the server, unless a query has an ORDER BY. Default: all.
     pub fn limit(mut self, rows: u64) -> Self {
         self.request.limit = Some(rows);
         self
     }
 
-    /// Binds the next parameter of a query (`$1`, `$2`, …): a value's text form, or `None` for NULL.
+    /// Binds the next parameter of a query or a filter (`$1`, `$2`, …): a value's text form, or `None` for
+    /// NULL.
     ///
-    /// The server decides the parameter's type, as it would for a prepared statement. COPY takes no parameters,
-    /// so the value becomes a quoted literal cast to that type.
+    /// The server decides the parameter's type, as it would for a prepared statement. COPY takes no
+    /// parameters, so the value becomes a quoted literal cast to that type.
     pub fn bind(mut self, value: Option<impl ToString>) -> Self {
         self.request.parameters.push(value.map(|value| value.to_string()));
         self
@@ -123,7 +157,8 @@ impl Extract {
         self
     }
 
-    /// Leaves these columns undecoded: [`ExportOptions::with_opaque`] on top of the [`options`](Self::options).
+    /// Leaves these columns undecoded: [`ExportOptions::with_opaque`] on top of the
+    /// [`options`](Self::options).
     pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
         self.request.options = self.request.options.with_opaque(columns);
         self
@@ -147,19 +182,58 @@ impl Extract {
         self.open()?.into_reader()
     }
 
-    /// Plans the export: resolves names, begins the transaction, locks, takes the snapshot. Waits for the server; from
-    /// async code, call [`open_async`](Self::open_async).
+    /// What the export would read: schema, estimates, slices, as they are now. Takes no lock and no snapshot,
+    /// reads no rows, and leaves no transaction. Waits for the server; from async code, call
+    /// [`describe_async`](Self::describe_async).
+    ///
+    /// One round trip for a table and two for a query, once the source has found out whether the server hands
+    /// out snapshots. More for a filter, parameters, a column to split on (whose ranges may have to be read,
+    /// as [`open`](Self::open) reads them), and types that are not built in, arrays among them.
+    ///
+    /// The server looks at sizes and parses queries, for which it waits until nobody has the tables locked
+    /// exclusively ([`ExportOptions::with_lock_timeout`]); nothing stays locked. Whether the role may read
+    /// the rows of a table shows when it is opened.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for names that do not exist and options that contradict each
-    /// other; what the server refuses; what breaks the connection.
-    pub fn open(self) -> Result<Run> {
-        let Self { source, request } = self;
-        let connecting = Instant::now();
+    /// As for [`open`](Self::open), as far as it is found out.
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for a slice, and for a numeric whose precision is to
+    /// be found by reading ([`NumericForm::Scan`](crate::NumericForm::Scan)).
+    pub fn describe(&self) -> Result<Description> {
+        let Self { source, mut request } = self.clone();
+        source.complete(&mut request.options);
         let cancel = source.cancel().child();
-        let session = source.pool().take(&cancel)?;
-        request.open(source.pool(), session, connecting.elapsed(), &cancel)
+        let session = source.pool().borrow(&cancel)?;
+        request.describe(source.pool(), session, &cancel)
+    }
+
+    /// The same, from async code of any runtime. Dropping the future before it is done cancels it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`describe`](Self::describe).
+    pub async fn describe_async(&self) -> Result<Description> {
+        let extract = self.clone();
+        let cancel = extract.source.cancel().child();
+        let of_task = cancel.clone();
+        background::run(&cancel, move || {
+            let Self { source, mut request } = extract;
+            source.complete(&mut request.options);
+            let session = source.pool().borrow(&of_task)?;
+            request.describe(source.pool(), session, &of_task)
+        })
+        .await
+    }
+
+    /// Plans the export: resolves names, begins the transaction, locks, takes the snapshot. Waits for the
+    /// server; from async code, call [`open_async`](Self::open_async).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for names that do not exist and options that
+    /// contradict each other; what the server refuses; what breaks the connection.
+    pub fn open(self) -> Result<Run> {
+        self.request.start(&self.source)
     }
 
     /// The same, from async code of any runtime. Dropping the future before it is done cancels the planning.
@@ -168,13 +242,7 @@ impl Extract {
     ///
     /// As for [`open`](Self::open).
     pub async fn open_async(self) -> Result<Run> {
-        let Self { source, request } = self;
-        let connecting = Instant::now();
-        let cancel = source.cancel().child();
-        let session = source.pool().take_in_background(&cancel).await?;
-        let connect = connecting.elapsed();
-        let of_run = cancel.clone();
-        background::run(&cancel, move || request.open(source.pool(), session, connect, &of_run)).await
+        self.request.start_async(self.source).await
     }
 }
 
@@ -183,16 +251,9 @@ impl Extract {
 #[must_use]
 pub struct Tables {
     source: Source,
-    pub(crate) request: TablesRequest,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct TablesRequest {
-    pub(crate) names: Vec<String>,
-    pub(crate) schemas: Vec<String>,
-    pub(crate) only: bool,
-    pub(crate) options: ExportOptions,
-    pub(crate) check: Option<Check>,
+    named: Named,
+    only: bool,
+    options: ExportOptions,
 }
 
 /// What callers find wrong with planned tables.
@@ -209,35 +270,35 @@ impl fmt::Debug for Check {
 
 impl Tables {
     pub(crate) fn new(source: Source, names: Vec<String>) -> Self {
-        let options = ExportOptions::default();
-        let request = TablesRequest { names, schemas: Vec::new(), only: false, options, check: None };
-        Self { source, request }
+        let named = Named { names, ..Named::default() };
+        Self { source, named, only: false, options: ExportOptions::default() }
     }
 
     /// Adds all tables and materialized views of a schema: partitioned ones as a whole. The exact name.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
-        self.request.schemas.push(name.into());
+        self.named.schemas.push(name.into());
         self
     }
 
-    /// Reads of each table only its own rows, not those of the tables that inherit from it (`ONLY`), so that every row
-    /// of a schema is read once. Partitioned tables are read as a whole all the same. Default: no.
+    /// Reads of each table only its own rows, not those of the tables that inherit from it (`ONLY`), so
+    /// that every row of a schema is read once. Partitioned tables are read as a whole all the same.
+    /// Default: no.
     pub fn only(mut self, only: bool) -> Self {
-        self.request.only = only;
+        self.only = only;
         self
     }
 
     /// Batches, types, readers, memory and settings of the sessions, for all tables alike.
     pub fn options(mut self, options: ExportOptions) -> Self {
-        self.request.options = options;
+        self.options = options;
         self
     }
 
-    /// Says what is wrong with tables that could be read, such as a type that the output does not have: an error for
-    /// each, which [`open`](Self::open) reports together with its own. It may be given fewer tables than were asked for,
-    /// when something is wrong with the others.
+    /// Says what is wrong with tables that could be read, such as a type that the output does not have: an
+    /// error for each, which [`open`](Self::open) reports together with its own. It may be given fewer
+    /// tables than were asked for, when something is wrong with the others.
     pub fn check(mut self, check: impl Fn(&[Plan]) -> Vec<Error> + Send + Sync + 'static) -> Self {
-        self.request.check = Some(Check(Arc::new(check)));
+        self.named.check = Some(Check(Arc::new(check)));
         self
     }
 
@@ -245,12 +306,25 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// As for [`Extract::open`]. What is wrong with the tables is said of all of them at once ([`Error::problems`]).
-    pub fn open(self) -> Result<TablesRun> {
-        let Self { source, request } = self;
-        let connecting = Instant::now();
-        let cancel = source.cancel().child();
-        let session = source.pool().take(&cancel)?;
-        request.open(source.pool(), session, connecting.elapsed(), &cancel)
+    /// As for [`Extract::open`]. What is wrong with the tables is said of all of them at once
+    /// ([`Error::problems`]).
+    pub fn open(self) -> Result<Run> {
+        let (source, request) = self.into_request();
+        request.start(&source)
+    }
+
+    /// The same, from async code of any runtime. Dropping the future before it is done cancels the planning.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub async fn open_async(self) -> Result<Run> {
+        let (source, request) = self.into_request();
+        request.start_async(source).await
+    }
+
+    fn into_request(self) -> (Source, Request) {
+        let Self { source, named, only, options } = self;
+        (source, Request { only, options, ..Request::new(What::Tables(named)) })
     }
 }

@@ -63,9 +63,15 @@ fn a_condition_stays_within_its_parentheses() {
         let error = Statement::parse_condition(sql).unwrap_err();
         assert!(error.to_string().contains("parenthesis"), "{sql}");
     }
-    for sql in ["a = $1", "true; DROP TABLE e", "", "'open"] {
+    for sql in ["true; DROP TABLE e", "", "'open"] {
         assert!(Statement::parse_condition(sql).unwrap_err().to_string().contains("the filter"), "{sql}");
     }
+    let condition = Statement::parse_condition("a = $1 OR (b = '$2')").unwrap();
+    assert_eq!(condition.n_parameters(), 1);
+    assert_eq!(
+        condition.with_parameters(&["(')'::text)".to_owned()]).text(),
+        "a = (')'::text) OR (b = '$2')"
+    );
 }
 
 proptest! {

@@ -5,22 +5,22 @@ use std::time::{Duration, Instant};
 use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::Message;
 
-use crate::arrival::{bring_on, check_count, left_out};
-use crate::lane::Shared;
+use crate::arrival::{check_count, insert_from_staging, left_out};
+use crate::lane::LaneContext;
 use crate::names::Proof;
 use crate::progress::LoadStage;
 use crate::report::{LoadPhases, LoadReport};
 use crate::transaction::{commit, server_error, with_outcome};
 use crate::writers::Writers;
-use crate::writers::keeper::{Goal, Keeper};
+use crate::writers::leader::{Goal, Leader};
 use crate::writers::writer::Written;
 
 use super::End;
 
 impl End {
     /// Waits for the writers, compares what the server has counted, and commits what they have made.
-    pub(crate) fn commit_writers(self, shared: &Shared, writers: &Writers) -> Result<LoadReport> {
-        let (mut keeper, written) = writers.finish().map_err(|error| self.told(error))?;
+    pub(crate) fn commit_writers(self, shared: &LaneContext, writers: &Writers) -> Result<LoadReport> {
+        let (mut keeper, written) = writers.finish().map_err(|error| self.explain(error))?;
         let sum = |time: fn(&Written) -> Duration| written.iter().map(time).sum::<Duration>();
         let started = Instant::now();
         // A cancel request that has found the keeper idle is one that the server has forgotten.
@@ -39,7 +39,7 @@ impl End {
             Ok(rows) => rows,
             Err(error) => {
                 let error = keeper.take_back(error);
-                return Err(self.told(error));
+                return Err(self.explain(error));
             }
         };
         let commit = sum(|written| written.commit) + started.elapsed();
@@ -59,7 +59,7 @@ impl End {
     }
 
     /// Does without rows what would be done with many, and takes it back.
-    pub(crate) fn rehearse_writers(&self, shared: &Shared, writers: &Writers) -> Result<()> {
+    pub(crate) fn rehearse_writers(&self, shared: &LaneContext, writers: &Writers) -> Result<()> {
         let (mut keeper, written) = writers.finish()?;
         let settled = match keeper.goal {
             // Its end waits for all who read the old one, such as the export whose rows these would be.
@@ -73,7 +73,7 @@ impl End {
     }
 
     /// All rows are in the target, in the keeper's transaction. How many.
-    fn settle(&self, shared: &Shared, keeper: &mut Keeper, copied: u64) -> Result<u64> {
+    fn settle(&self, shared: &LaneContext, keeper: &mut Leader, copied: u64) -> Result<u64> {
         let sent = self.rows_sent();
         let (plan, target) = (&shared.plan, &shared.target);
         match keeper.goal {
@@ -82,7 +82,9 @@ impl End {
             Goal::Create(_) => {}
         }
         let rows = match keeper.goal {
-            Goal::Insert => bring_on(&mut keeper.session, plan, target, copied, sent, self.may_leave_out, 0)?,
+            Goal::Insert => {
+                insert_from_staging(&mut keeper.session, plan, target, copied, sent, self.may_leave_out, 0)?
+            }
             Goal::Create(_) | Goal::Replace(_) => {
                 // A table that nobody else knows has no trigger that could leave rows out.
                 check_count(target, sent, copied, false, 0)?;

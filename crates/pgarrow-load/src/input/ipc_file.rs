@@ -16,13 +16,13 @@ use arrow_ipc::reader::read_footer_length;
 use arrow_ipc::{Block, root_as_footer};
 use arrow_schema::ArrowError;
 
-use super::Opened;
+use super::OpenFile;
 use super::ipc::{CONTINUATION, Decoder, body_bytes, damaged, message, rows, schema};
 
 /// Length of the footer and magic.
 const TRAILER_BYTES: u64 = 10;
 
-pub(super) fn open(mut file: File) -> Result<Opened, ArrowError> {
+pub(super) fn open(mut file: File) -> Result<OpenFile, ArrowError> {
     let file_bytes = file.metadata()?.len();
     let truncated = || damaged("it does not end as Arrow IPC files do; it may not be complete");
     let trailer_start = file_bytes.checked_sub(TRAILER_BYTES).ok_or_else(truncated)?;
@@ -54,7 +54,7 @@ pub(super) fn open(mut file: File) -> Result<Opened, ArrowError> {
         let batch = block.read(&mut file, &mut decoder)?;
         batch.ok_or_else(|| damaged("a message is a dictionary where a batch should be"))
     });
-    Ok(Opened { schema, rows: Some(n_rows), batches: Box::new(batches) })
+    Ok(OpenFile { schema, rows: Some(n_rows), batches: Box::new(batches) })
 }
 
 /// Where a message is, inside of the file.

@@ -10,13 +10,13 @@ use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_schema::ArrowError;
 
-use super::Opened;
+use super::OpenFile;
 use super::ipc::{CONTINUATION, Decoder, body_bytes, damaged, message, schema};
 
 /// What is allocated for a claim before its bytes have come.
 const CLAIM_BYTES_MAX: u64 = 16 << 20;
 
-pub(super) fn open(reader: impl Read + 'static) -> Result<Opened, ArrowError> {
+pub(super) fn open(reader: impl Read + 'static) -> Result<OpenFile, ArrowError> {
     let mut messages = Messages { reader };
     let no_schema = || damaged("it does not begin with a schema, so it is no Arrow IPC stream");
     let metadata = messages.metadata()?.ok_or_else(no_schema)?;
@@ -24,7 +24,7 @@ pub(super) fn open(reader: impl Read + 'static) -> Result<Opened, ArrowError> {
     let schema = schema(first.header_as_schema().ok_or_else(no_schema)?)?;
     messages.body(body_bytes(&first)?)?;
     let batches = Batches { messages, decoder: Decoder::new(Arc::clone(&schema)), is_ended: false };
-    Ok(Opened { schema, rows: None, batches: Box::new(batches) })
+    Ok(OpenFile { schema, rows: None, batches: Box::new(batches) })
 }
 
 struct Messages<R> {

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::basic::{Encoding, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
-use super::Opened;
+use super::OpenFile;
 
 /// Rows of a batch, at most.
 const BATCH_ROWS: usize = 8192;
@@ -26,7 +26,7 @@ const UNKNOWN_FIRST_ROWS: usize = 64;
 /// Bytes of a batch that are aimed at. One may be twice as large.
 const BATCH_BYTES: usize = 8 << 20;
 
-pub(super) fn open(file: File) -> Result<Opened, ArrowError> {
+pub(super) fn open(file: File) -> Result<OpenFile, ArrowError> {
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
     let groups = metadata.metadata().row_groups();
     let mut rows = groups.iter().map(|group| u64::try_from(group.num_rows()).ok());
@@ -35,7 +35,7 @@ pub(super) fn open(file: File) -> Result<Opened, ArrowError> {
     let rows = rows.ok_or_else(|| damaged("its row groups have other rows than the file says"))?;
     let schema = metadata.schema().clone();
     let batches = Batches { file, metadata, next_group: 0, group: None };
-    Ok(Opened { schema, rows: Some(rows), batches: Box::new(batches) })
+    Ok(OpenFile { schema, rows: Some(rows), batches: Box::new(batches) })
 }
 
 struct Batches {

@@ -8,7 +8,7 @@ use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::message;
 use pgarrow_types::option::FORMAT;
 
-use super::{Opened, input_error, ipc_file, ipc_stream, parquet, plain};
+use super::{OpenFile, input_error, ipc_file, ipc_stream, parquet, plain};
 
 /// The format of a file or stream.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -129,7 +129,7 @@ impl Place {
     }
 
     /// Opens it, and reads what is in front.
-    pub(super) fn open(&self, format: Option<InputFormat>) -> Result<Opened> {
+    pub(super) fn open(&self, format: Option<InputFormat>) -> Result<OpenFile> {
         let name = self.name();
         let failed = |error: io::Error| input_error(&name, reason(&error));
         let path = match self {
@@ -170,7 +170,7 @@ impl Place {
 }
 
 /// What can be read only once and from the front.
-fn stream(mut reader: impl Read + 'static, name: &str, format: Option<InputFormat>) -> Result<Opened> {
+fn stream(mut reader: impl Read + 'static, name: &str, format: Option<InputFormat>) -> Result<OpenFile> {
     let head = head(&mut reader).map_err(|error| input_error(name, reason(&error)))?;
     if head.is_empty() {
         return Err(input_error(name, "it is empty; an Arrow IPC stream has a schema at least"));

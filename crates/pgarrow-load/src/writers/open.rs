@@ -14,22 +14,22 @@ use pgarrow_types::{Message, message};
 
 use crate::names::Names;
 use crate::options::{LoadMethod, LoadMode, LoadOptions};
-use crate::plan::{self, Plan};
-use crate::target::{self, Target, has_insert_rules, is_missing};
+use crate::plan::{self, LoadPlan};
+use crate::target::{self, TargetTable, has_insert_rules, is_missing};
 use crate::transaction::{begin, commit, roll_back, server_error};
 
 use super::Writers;
-use super::keeper::{Goal, Keeper};
+use super::leader::{Goal, Leader};
 use super::start::{Sessions, start};
 use crate::hidden::{Hidden, name_beside, sweep};
 
-/// How long the keeper waits for its first lock.
+/// How long the leader waits for its first lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A load that was begun.
-pub(crate) struct Opened {
-    pub(crate) target: Target,
-    pub(crate) plan: Arc<Plan>,
+pub(crate) struct OpenWriters {
+    pub(crate) target: TargetTable,
+    pub(crate) plan: Arc<LoadPlan>,
     pub(crate) writers: Writers,
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn open(
     name: &RelationName,
     schema: &Schema,
     options: &LoadOptions,
-) -> Result<Opened> {
+) -> Result<OpenWriters> {
     let config = session.config().clone();
     let sessions = Sessions { config, cancel, options };
     let mut session = session;
@@ -57,34 +57,34 @@ pub(crate) fn open(
             return Err(error);
         }
     };
-    let (keeper, first) = match hidden {
+    let (leader, first) = match hidden {
         // The session has made the hidden table, and is the first writer.
         Some(hidden) => {
             let kept = keep(&sessions, &hidden, &goal, name, &target.shown);
-            let (keeper, of_keeper) = match kept {
+            let (leader, of_keeper) = match kept {
                 Ok(kept) => kept,
                 Err(error) => {
                     roll_back(session);
                     return Err(error);
                 }
             };
-            let keeper = keeper_of(keeper, of_keeper, hidden, goal, &target, options);
+            let leader = keeper_of(leader, of_keeper, hidden, goal, &target, options);
             // Before the one of the load is dropped: it is to be stopped all the time.
             let aside = cancel.attach_aside(&session);
             drop(attached);
             if let Err(error) = commit(&mut session) {
                 drop(session);
-                return Err(keeper.take_back(not_begun(server_error(error, &target.shown))));
+                return Err(leader.take_back(not_begun(server_error(error, &target.shown))));
             }
-            (keeper, (session, aside))
+            (leader, (session, aside))
         }
-        // It is the keeper, and the first writer makes the table.
+        // It is the leader, and the first writer makes the table.
         None => {
             let mut session = session;
             match stage(&sessions, &mut session, &target, &plan) {
                 Ok((hidden, writer)) => {
-                    let keeper = keeper_of(session, attached, hidden, goal, &target, options);
-                    (keeper, writer)
+                    let leader = keeper_of(session, attached, hidden, goal, &target, options);
+                    (leader, writer)
                 }
                 Err(error) => {
                     roll_back(session);
@@ -94,10 +94,10 @@ pub(crate) fn open(
         }
     };
     let plan = Arc::new(plan);
-    start(&sessions, keeper, first, &target, &plan).map(|writers| Opened { target, plan, writers })
+    start(&sessions, leader, first, &target, &plan).map(|writers| OpenWriters { target, plan, writers })
 }
 
-type Planned = (Target, Goal, Plan, Option<Hidden>);
+type Planned = (TargetTable, Goal, LoadPlan, Option<Hidden>);
 
 /// Finds or makes what is loaded, and plans the columns; the transaction is open then.
 fn plan_all(
@@ -157,7 +157,7 @@ fn create(
     name: &RelationName,
     schema: &Schema,
     options: &LoadOptions,
-) -> Result<(Target, String)> {
+) -> Result<(TargetTable, String)> {
     let creating = options.clone().with_mode(LoadMode::Create);
     session.execute("SAVEPOINT pgarrow_trial").map_err(Error::without_advice)?;
     let trial = target::open(session, name, schema, &creating)?;
@@ -195,7 +195,7 @@ fn check_insert(session: &mut Session, relation: &Relation, options: &LoadOption
     Ok(())
 }
 
-/// The keeper's transaction: it holds the hidden table, and the one that is replaced, before their own is committed.
+/// The leader's transaction: it holds the hidden table, and the one that is replaced, before their own is committed.
 fn keep(
     sessions: &Sessions<'_>,
     hidden: &Hidden,
@@ -244,12 +244,12 @@ fn lock_soon(session: &mut Session, old: &Relation, options: &LoadOptions) -> Re
     without_read_timeout(session, |session| session.execute(&lock)).map_err(failed)
 }
 
-/// The first writer makes the hidden table, which the keeper holds before it is committed.
+/// The first writer makes the hidden table, which the leader holds before it is committed.
 fn stage(
     sessions: &Sessions<'_>,
-    keeper: &mut Session,
-    target: &Target,
-    plan: &Plan,
+    leader: &mut Session,
+    target: &TargetTable,
+    plan: &LoadPlan,
 ) -> Result<(Hidden, (Session, AttachedSession))> {
     let (Some(name), Some(staging)) = (&target.stage, &plan.staging) else {
         return Err(Error::new(ErrorKind::Options, format!("the data has no column of {}", target.shown)));
@@ -269,7 +269,7 @@ fn stage(
         })?;
         let relation = resolve(&mut session, name)?;
         let hidden = Hidden::hide(&mut session, relation, &target.shown)?;
-        hidden.hold(keeper).map_err(failed)?;
+        hidden.hold(leader).map_err(failed)?;
         Ok(hidden)
     });
     let committed = staged.and_then(|hidden| match commit(&mut session) {
@@ -302,14 +302,14 @@ fn keeper_of(
     attached: AttachedSession,
     hidden: Hidden,
     goal: Goal,
-    target: &Target,
+    target: &TargetTable,
     options: &LoadOptions,
-) -> Keeper {
-    // Of what another session has locked, the keeper will know when it has done so, too.
+) -> Leader {
+    // Of what another session has locked, the leader will know when it has done so, too.
     let names = match goal {
         Goal::Insert => target.names.clone(),
         Goal::Create(_) | Goal::Replace(_) => Names::default(),
     };
     let (target, options) = (target.shown.clone(), options.clone());
-    Keeper { session, hidden, goal, names, target, options, attached: Some(attached) }
+    Leader { session, hidden, goal, names, target, options, attached: Some(attached) }
 }

@@ -9,12 +9,12 @@ use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Result, without
 
 use crate::names::Names;
 use crate::options::LoadOptions;
-use crate::plan::Plan;
+use crate::plan::LoadPlan;
 use crate::queue::Queue;
-use crate::target::Target;
+use crate::target::TargetTable;
 use crate::transaction::{begin, roll_back, server_error};
 
-use super::keeper::{Goal, Keeper};
+use super::leader::{Goal, Leader};
 use super::writer::Writer;
 use super::{Failure, Writers, lock};
 
@@ -39,15 +39,15 @@ impl Sessions<'_> {
 /// Begins all writers' transactions, and starts them.
 pub(super) fn start(
     sessions: &Sessions<'_>,
-    mut keeper: Keeper,
+    mut leader: Leader,
     first: (Session, AttachedSession),
-    target: &Target,
-    plan: &Arc<Plan>,
+    target: &TargetTable,
+    plan: &Arc<LoadPlan>,
 ) -> Result<Writers> {
     let n_writers = sessions.options.writers.unwrap_or(1);
     let failure = Arc::new(Failure { error: Mutex::default(), cancel: Cancel::new() });
     let queue = Arc::new(Queue::for_takers(n_writers));
-    let begun = lock_for_good(&mut keeper).and_then(|()| {
+    let begun = lock_for_good(&mut leader).and_then(|()| {
         let mut first = Some(first);
         let mut writers = Vec::new();
         for _ in 0..n_writers {
@@ -60,18 +60,18 @@ pub(super) fn start(
                 }
             };
             let attached = [attached, failure.cancel.attach(&session)];
-            let brings_on = plan.staging.is_some() && target.stage.is_none();
-            let has_keys = matches!(keeper.goal, Goal::Replace(_));
-            let session = begin_writer(session, sessions.options, &keeper, plan, brings_on)?;
+            let inserts_from_staging = plan.staging.is_some() && target.stage.is_none();
+            let has_keys = matches!(leader.goal, Goal::Replace(_));
+            let session = begin_writer(session, sessions.options, &leader, plan, inserts_from_staging)?;
             let (plan, target) = (Arc::clone(plan), target.shown.clone());
             let (queue, failure) = (Arc::clone(&queue), Arc::clone(&failure));
-            let hidden = keeper.hidden.relation.clone();
+            let hidden = leader.hidden.relation.clone();
             writers.push(Writer {
                 session,
                 plan,
                 target,
                 hidden,
-                brings_on,
+                inserts_from_staging,
                 has_keys,
                 queue,
                 failure,
@@ -82,10 +82,10 @@ pub(super) fn start(
     });
     let writers = match begun {
         Ok(writers) => writers,
-        Err(error) => return Err(keeper.take_back(error)),
+        Err(error) => return Err(leader.take_back(error)),
     };
-    let (threads, keeper) = (Mutex::default(), Mutex::new(Some(keeper)));
-    let all = Writers { queue, failure, threads, keeper, is_unnumbered: AtomicBool::new(false) };
+    let (threads, leader) = (Mutex::default(), Mutex::new(Some(leader)));
+    let all = Writers { queue, failure, threads, leader, is_unnumbered: AtomicBool::new(false) };
     for writer in writers {
         let thread = thread::Builder::new().name("pgarrow-load".to_owned());
         // What is dropped then takes back the others, too.
@@ -97,21 +97,21 @@ pub(super) fn start(
     Ok(all)
 }
 
-/// The keeper's locks: nobody drops or changes the hidden table, nor the one that is replaced, until its transaction ends.
-fn lock_for_good(keeper: &mut Keeper) -> Result<()> {
-    let mut tables = vec![keeper.hidden.relation.quoted()];
-    if let Goal::Replace(replacement) = &keeper.goal {
+/// The leader's locks: nobody drops or changes the hidden table, nor the one that is replaced, until its transaction ends.
+fn lock_for_good(leader: &mut Leader) -> Result<()> {
+    let mut tables = vec![leader.hidden.relation.quoted()];
+    if let Goal::Replace(replacement) = &leader.goal {
         tables.push(replacement.replaced().quoted());
     }
     let lock = format!("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE", tables.join(", "));
-    without_read_timeout(&mut keeper.session, |session| session.execute(&lock))
-        .map_err(|error| server_error(error, &keeper.target))?;
-    let mut tables = vec![&keeper.hidden.relation];
-    if let Goal::Replace(replacement) = &keeper.goal {
+    without_read_timeout(&mut leader.session, |session| session.execute(&lock))
+        .map_err(|error| server_error(error, &leader.target))?;
+    let mut tables = vec![&leader.hidden.relation];
+    if let Goal::Replace(replacement) = &leader.goal {
         tables.push(replacement.replaced());
     }
-    let locked = Names::of(&mut keeper.session, &tables)?;
-    keeper.names = std::mem::take(&mut keeper.names).and(locked);
+    let locked = Names::of(&mut leader.session, &tables)?;
+    leader.names = std::mem::take(&mut leader.names).and(locked);
     Ok(())
 }
 
@@ -119,17 +119,17 @@ fn lock_for_good(keeper: &mut Keeper) -> Result<()> {
 fn begin_writer(
     mut session: Session,
     options: &LoadOptions,
-    keeper: &Keeper,
-    plan: &Plan,
-    brings_on: bool,
+    leader: &Leader,
+    plan: &LoadPlan,
+    inserts_from_staging: bool,
 ) -> Result<Session> {
     let begun = begin(&mut session, options).and_then(|()| {
-        let failed = |error| server_error(error, &keeper.target);
-        keeper.hidden.hold(&mut session).map_err(failed)?;
+        let failed = |error| server_error(error, &leader.target);
+        leader.hidden.hold(&mut session).map_err(failed)?;
         match &plan.staging {
             Some(staging) => staging
                 .set_zone(&mut session)
-                .and_then(|()| if brings_on { session.execute(&staging.create) } else { Ok(()) })
+                .and_then(|()| if inserts_from_staging { session.execute(&staging.create) } else { Ok(()) })
                 .map_err(failed),
             None => Ok(()),
         }

@@ -10,7 +10,7 @@ use pgarrow_session::{AttachedSession, Error, ErrorKind, Result, per_second};
 use crate::arrival::check_count;
 use crate::copied::{Copied, Failed};
 use crate::names::{Names, Proof};
-use crate::plan::Plan;
+use crate::plan::LoadPlan;
 use crate::queue::Queue;
 use crate::report::WriterReport;
 use crate::transaction::{commit, outcome, roll_back, server_error_of_any_row, server_error_of_writer};
@@ -21,13 +21,13 @@ use super::Failure;
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) session: Session,
-    pub(super) plan: Arc<Plan>,
+    pub(super) plan: Arc<LoadPlan>,
     /// Schema and name of the target.
     pub(super) target: String,
     /// What it writes to.
     pub(super) hidden: Relation,
     /// Rows go through a table of the session's own, and have to be brought on from there.
-    pub(super) brings_on: bool,
+    pub(super) inserts_from_staging: bool,
     /// The table that it writes to has the keys of the one that is replaced.
     pub(super) has_keys: bool,
     pub(super) queue: Arc<Queue>,
@@ -80,16 +80,17 @@ impl Writer {
 
     fn write(mut self) -> Result<Written> {
         let started = Instant::now();
-        let loaded = self.plan.way().load(&mut self.session, &self.queue);
+        let loaded = self.plan.transfer().load(&mut self.session, &self.queue);
         let waiting = Instant::now();
-        let brought = loaded.map_err(|failed| self.refused(failed)).and_then(|copied| self.bring_on(copied));
+        let brought =
+            loaded.map_err(|failed| self.refused(failed)).and_then(|copied| self.insert_from_staging(copied));
         let brought = brought.and_then(|copied| self.prove(copied));
         let copied = match brought {
             // Without an end, it was broken off.
             Ok(copied) if !self.failure.has_failed() => copied,
             ended => {
                 roll_back(self.session);
-                return Err(ended.err().unwrap_or_else(|| self.failure.told()));
+                return Err(ended.err().unwrap_or_else(|| self.failure.first_error()));
             }
         };
         let copied = Copied { wait: copied.wait + waiting.elapsed(), ..copied };
@@ -101,12 +102,13 @@ impl Writer {
         Ok(Written { copied, commit, seconds: started.elapsed().as_secs_f64() })
     }
 
-    fn bring_on(&mut self, copied: Copied) -> Result<Copied> {
+    fn insert_from_staging(&mut self, copied: Copied) -> Result<Copied> {
         let staging = match &self.plan.staging {
-            Some(staging) if self.brings_on => staging,
+            Some(staging) if self.inserts_from_staging => staging,
             _ => return Ok(copied),
         };
-        let rows = staging.bring_on(&mut self.session).map_err(|error| self.told(error))?;
+        let rows =
+            staging.insert_from_staging(&mut self.session).map_err(|error| self.server_error(error))?;
         check_count(&self.target, copied.rows, rows, false, 0)?;
         Ok(Copied { rows, ..copied })
     }
@@ -126,13 +128,13 @@ impl Writer {
     fn refused(&self, failed: Failed) -> Error {
         match failed {
             // A COPY that cannot even be begun is told with what else is possible.
-            Failed::Refused { error, at_start: false, .. } => self.told(error),
-            failed => failed.told(&self.target, 0, true),
+            Failed::Refused { error, at_start: false, .. } => self.server_error(error),
+            failed => failed.into_error(&self.target, 0, true),
         }
     }
 
     /// Nobody else knows the table, whose keys are those of the one that it replaces.
-    fn told(&self, error: pgarrow_protocol::Error) -> Error {
+    fn server_error(&self, error: pgarrow_protocol::Error) -> Error {
         match self.has_keys {
             true => server_error_of_writer(error, &self.target),
             false => server_error_of_any_row(error, &self.target),
@@ -141,7 +143,7 @@ impl Writer {
 
     /// Whether it was committed or not: what it has written to is dropped.
     fn not_committed(&self, error: pgarrow_protocol::Error) -> Error {
-        let error = self.told(error);
+        let error = self.server_error(error);
         match error.kind() {
             ErrorKind::OutcomeUnknown => {
                 let text = format!("{}: the connection of a writer was lost while it committed", self.target);

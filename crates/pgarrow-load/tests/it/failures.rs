@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use pgarrow_export::{Cancel, Config, Error, ErrorKind, Place};
 use pgarrow_load::{Conversions, Load, LoadMethod, LoadMode, LoadOptions, Loading};
-use pgarrow_sink::{Sink, SinkError};
+use pgarrow_sink::{SinkError, SinkWriter, Stop};
 use pgarrow_testkit::{Database, Fault, Proxy, TestServer};
 
 use crate::support::{database, fingerprint, load, refusal, value};
@@ -88,10 +88,11 @@ fn rows_that_were_written_before_it_becomes_a_sink_are_loaded() {
     loading.write(&numbers(0..10)).unwrap();
     let sink = loading.into_sink().unwrap();
     let report = sink.report();
+    let sink = SinkWriter::new(Box::new(sink), Stop::default());
     let mut part = sink.open_part(0).unwrap();
     part.write(&numbers(10..15)).unwrap();
-    assert_eq!(part.finish().unwrap(), 5);
-    assert_eq!(Sink::commit(Box::new(sink)).unwrap().rows, 15);
+    assert_eq!(part.finish().unwrap().rows, 5);
+    assert_eq!(sink.commit().unwrap().rows, 15);
     assert_eq!(report.take().unwrap().rows, 15);
     assert_eq!(value(&database, "SELECT count(DISTINCT x)::text FROM t"), "15");
 }
@@ -113,9 +114,10 @@ fn rows_of_several_readers_have_no_numbers() {
     let through = |table: &str, range| {
         let options = LoadOptions::default().with_conversions(Conversions::Check);
         let sink = load(&database, table, options).open(numbers(0..1).schema())?.into_sink()?;
+        let sink = SinkWriter::new(Box::new(sink), Stop::default());
         let mut part = sink.open_part(0)?;
         let written = part.write(&numbers(range)).and_then(|()| part.finish());
-        written.and_then(|_| Sink::commit(Box::new(sink))).map_err(told)
+        written.and_then(|_| sink.commit()).map_err(told)
     };
     let error = through("t", 0..13).unwrap_err();
     assert_eq!(error.sqlstate(), Some("23514"));
@@ -133,6 +135,7 @@ fn rows_of_several_readers_have_no_numbers() {
 fn all_readers_are_told_why() {
     let database = database("all_told", "CREATE TABLE t (x int8 CHECK (x < 100000))");
     let sink = open(&database, LoadOptions::default()).into_sink().unwrap();
+    let sink = SinkWriter::new(Box::new(sink), Stop::default());
     let mut parts = [sink.open_part(0).unwrap(), sink.open_part(1).unwrap()];
     for part in &mut parts {
         let error = (0..).find_map(|step| part.write(&numbers(step * 50_000..(step + 1) * 50_000)).err());

@@ -8,6 +8,7 @@ mod create;
 mod every_type;
 mod exact;
 mod failures;
+mod in_transaction;
 mod insert;
 mod loading;
 mod marks_trust;

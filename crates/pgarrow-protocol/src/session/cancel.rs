@@ -29,10 +29,10 @@ const PHASE: &str = "cancel request";
 /// A request that comes too late cancels nothing, or the next statement; the server does not say.
 #[derive(Clone)]
 pub struct Canceller {
-    target: Arc<Target>,
+    target: Arc<CancelTarget>,
 }
 
-pub(super) struct Target {
+pub(super) struct CancelTarget {
     pub(super) config: Config,
     pub(super) endpoint: String,
     /// Set if the session is encrypted.
@@ -44,7 +44,7 @@ impl Canceller {
     /// A good deadline for [`cancel`](Self::cancel) where nothing speaks for another one.
     pub const DEADLINE: Duration = Duration::from_secs(5);
 
-    pub(super) fn new(target: Target) -> Self {
+    pub(super) fn new(target: CancelTarget) -> Self {
         Self { target: Arc::new(target) }
     }
 

@@ -1,6 +1,6 @@
 //! execute, query and describe, and what comes between them.
 
-use pgarrow_protocol::{Error, ErrorKind, Session};
+use pgarrow_protocol::{Answer, Error, ErrorKind, Session};
 
 use crate::script::{Server, Step, logged_in, message, ready};
 
@@ -128,4 +128,100 @@ fn a_statement_with_a_zero_byte_is_not_sent() {
         assert_eq!(session.execute("select '\0'").unwrap_err().kind(), ErrorKind::Config);
         session.execute("select 1").unwrap();
     });
+}
+
+#[test]
+fn a_script_in_one_message() {
+    let (begun, rolled_back) = (message(b'C', b"BEGIN\0"), message(b'C', b"ROLLBACK\0"));
+    let row = message(b'D', b"\0\x01\0\0\0\x01x");
+    let answered = [row_description(), row.clone(), message(b'C', b"SELECT 1\0")].concat();
+    let script = |answer: Vec<u8>| {
+        let steps = vec![Step::Expect(b'Q'), Step::Send(answer)];
+        with_session(steps, |session| session.query_script("BEGIN; SELECT 'x'; ROLLBACK"))
+    };
+    let whole = [&begun[..], &answered, &rolled_back, &ready(b'I')].concat();
+    let answers = script(whole).unwrap();
+    assert_eq!(answers.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1, 0]);
+    assert_eq!(answers[1][0].text(0), Some("x"));
+    for (name, answer) in [
+        ("nothing", ready(b'I')),
+        ("row without description", [&row[..], &ready(b'I')].concat()),
+        (
+            "a row that its tag does not count",
+            [&row_description()[..], &message(b'C', b"SELECT 1\0")].concat(),
+        ),
+        ("rows without an end", [&row_description()[..], &row, &ready(b'I')].concat()),
+        ("more answers than anybody asked for", begun.repeat(1001)),
+    ] {
+        assert_eq!(script(answer).expect_err(name).kind(), ErrorKind::Protocol, "{name}");
+    }
+}
+
+#[test]
+fn a_description_behind_other_statements() {
+    let described = [message(b'1', b""), message(b't', b"\0\0"), row_description()].concat();
+    let error = |text: &str| message(b'E', format!("SERROR\0C{text}\0Mno\0\0").as_bytes());
+    let steps = |answers: [&[u8]; 2]| {
+        let expected = b"QPDS".iter().map(|tag| Step::Expect(*tag));
+        expected.chain([Step::Send(answers.concat())]).collect::<Vec<_>>()
+    };
+    let begun = [message(b'C', b"BEGIN\0"), ready(b'T')].concat();
+    let run = |session: &mut Session| session.execute_and_describe("BEGIN", "select 'x'");
+    let description = with_session(steps([&begun, &[described, ready(b'T')].concat()]), run).unwrap();
+    assert_eq!(description.columns.map(|columns| columns.len()), Some(1));
+    // The session knows of both answers, whichever of them is an error.
+    let failed = [error("42501"), ready(b'I')].concat();
+    let second = [error("42601"), ready(b'E')].concat();
+    for (first, code) in [(&failed, "42501"), (&begun, "42601")] {
+        let mut steps = steps([first, &second]);
+        steps.extend([Step::Expect(b'Q'), Step::Send([message(b'C', b"ROLLBACK\0"), ready(b'I')].concat())]);
+        with_session(steps, |session| {
+            let error = session.execute_and_describe("BEGIN", "selec").unwrap_err();
+            assert_eq!(error.sqlstate(), Some(code));
+            session.execute("ROLLBACK").unwrap();
+        });
+    }
+}
+
+#[test]
+fn answers_that_are_there_are_not_asked_for() {
+    let rows = with_session(
+        vec![
+            Step::Expect(b'Q'),
+            Step::Send(
+                [
+                    row_description(),
+                    message(b'D', b"\0\x01\0\0\0\x01x"),
+                    message(b'C', b"SELECT 1\0"),
+                    ready(b'I'),
+                ]
+                .concat(),
+            ),
+        ],
+        |session| {
+            let rows = session.query_script("select 'x'").unwrap().remove(0);
+            let answer = Answer::new("select $1", &[Some("x")], rows);
+            session.with_answers(vec![answer], |session| session.query("select $1", &[Some("x")]).unwrap())
+        },
+    );
+    assert_eq!(rows[0].text(0), Some("x"));
+    let row =
+        [row_description(), message(b'D', b"\0\x01\0\0\0\x01y"), message(b'C', b"SELECT 1\0"), ready(b'I')];
+    let bytes = [message(b'1', b""), message(b'2', b""), row.concat()].concat();
+    // Another parameter; the answer a second time; and one that was left over.
+    for (known, n_asked) in [(Some("other"), 1), (Some("x"), 2)] {
+        let asked = || b"PBDES".iter().map(|tag| Step::Expect(*tag)).chain([Step::Send(bytes.clone())]);
+        with_session((0..n_asked).flat_map(|_| asked()).collect(), |session| {
+            let answer = Answer::new("select $1", &[known], Vec::new());
+            let n_taken = session.with_answers(vec![answer.clone(), answer], |session| {
+                let first = session.query("select $1", &[Some("x")]).unwrap().len();
+                let other = session.query("select $1", &[Some("z")]);
+                if n_asked == 2 { first + other.unwrap().len() } else { first }
+            });
+            assert_eq!(n_taken, 1);
+            if n_asked == 2 {
+                assert_eq!(session.query("select $1", &[Some("x")]).unwrap().len(), 1);
+            }
+        });
+    }
 }

@@ -14,7 +14,7 @@ use arrow_array::types::Int32Type;
 use arrow_array::*;
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
-use pgarrow_sink::{Output, Sink, SinkError, SinkErrorKind, Written, conformance};
+use pgarrow_sink::{Output, Sink, SinkError, SinkErrorKind, SinkWriter, Stop, Written, conformance};
 use pgarrow_sink_ipc::{IpcCompression, IpcFormat, IpcOptions, IpcSink};
 
 const FORMATS: [IpcFormat; 2] = [IpcFormat::File, IpcFormat::Stream];
@@ -140,12 +140,13 @@ fn a_failed_write_ends_the_output_for_all_parts() {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let options = IpcOptions::default().with_format(format);
         let sink = IpcSink::create(Output::writer(full), schema.clone(), options).unwrap();
+        let sink = SinkWriter::new(Box::new(sink), Stop::default());
         let (mut one, mut two) = (sink.open_part(0).unwrap(), sink.open_part(1).unwrap());
         let error = std::iter::repeat_with(|| one.write(&batch)).find_map(Result::err).unwrap();
         assert_eq!(error.kind(), SinkErrorKind::DiskFull, "{error:?}");
         assert_eq!(two.write(&batch).unwrap_err().kind(), SinkErrorKind::Incomplete);
         two.finish().unwrap();
-        assert!(Box::new(sink).commit().is_err());
+        assert!(sink.commit().is_err());
     }
 }
 
@@ -168,12 +169,13 @@ fn write(
 ) -> Result<Written, SinkError> {
     let output = Output::file(path, false)?;
     let sink = IpcSink::create(output, schema, IpcOptions::default().with_format(format))?;
+    let sink = SinkWriter::new(Box::new(sink), Stop::default());
     let mut part = sink.open_part(0)?;
     for batch in batches {
         part.write(batch)?;
     }
     part.finish()?;
-    Box::new(sink).commit()
+    sink.commit()
 }
 
 fn read(path: &Path, format: IpcFormat) -> (SchemaRef, Vec<RecordBatch>) {

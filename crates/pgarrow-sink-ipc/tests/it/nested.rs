@@ -9,7 +9,7 @@ use arrow_array::types::Float16Type;
 use arrow_array::*;
 use arrow_buffer::{NullBuffer, OffsetBuffer, i256};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
-use pgarrow_sink::{Output, Sink, SinkErrorKind};
+use pgarrow_sink::{Output, SinkErrorKind, SinkWriter, Stop};
 use pgarrow_sink_ipc::{IpcCompression, IpcFormat, IpcOptions, IpcSink};
 use pgarrow_testkit::{Capability, Python, require};
 
@@ -187,6 +187,7 @@ fn pyarrow_reads_what_several_parts_wrote() {
                 let options = IpcOptions::default().with_format(format).with_compression(compression);
                 let output = Output::file(&path, false).unwrap();
                 let sink = IpcSink::create(output, make().schema(), options).unwrap();
+                let sink = SinkWriter::new(Box::new(sink), Stop::default());
                 let mut parts = [0, 1].map(|index| sink.open_part(index).unwrap());
                 for step in 0..6 {
                     parts[step % 2].write(&make()).unwrap();
@@ -194,7 +195,7 @@ fn pyarrow_reads_what_several_parts_wrote() {
                 for part in parts {
                     part.finish().unwrap();
                 }
-                Box::new(sink).commit().unwrap();
+                sink.commit().unwrap();
                 let args = [&*format!("{format:?}"), path.to_str().unwrap()];
                 assert_eq!(Python::shared().run(PYARROW, &args), printed.trim_start(), "{args:?}");
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
-use pgarrow_sink::{Output, Sink};
+use pgarrow_sink::{Output, SinkWriter, Stop};
 use pgarrow_sink_ipc::{IpcCompression, IpcFormat, IpcOptions, IpcSink};
 use pgarrow_testkit::{Capability, Python, require};
 
@@ -45,6 +45,7 @@ fn write(path: &Path, format: IpcFormat, compression: IpcCompression) {
     let options = IpcOptions::default().with_format(format).with_compression(compression);
     let output = Output::file(path, false).unwrap();
     let sink = IpcSink::create(output, batch(0).schema(), options).unwrap();
+    let sink = SinkWriter::new(Box::new(sink), Stop::default());
     let mut parts = [0, 1].map(|index| sink.open_part(index).unwrap());
     for step in 0..8 {
         parts[step % 2].write(&batch(step * 500)).unwrap();
@@ -52,7 +53,7 @@ fn write(path: &Path, format: IpcFormat, compression: IpcCompression) {
     for part in parts {
         part.finish().unwrap();
     }
-    Box::new(sink).commit().unwrap();
+    sink.commit().unwrap();
 }
 
 fn batch(start: usize) -> RecordBatch {

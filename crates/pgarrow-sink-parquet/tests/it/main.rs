@@ -16,7 +16,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::ParquetMetaData;
-use pgarrow_sink::{Output, Sink, Written, conformance};
+use pgarrow_sink::{Output, Sink, SinkWriter, Stop, Written, conformance};
 use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
 
 #[test]
@@ -32,12 +32,13 @@ fn keeps_the_promises_of_a_sink() {
 fn write(path: &Path, batches: &[RecordBatch], options: ParquetOptions) -> Written {
     let output = Output::file(path, false).unwrap();
     let sink = ParquetSink::create(output, batches[0].schema(), options).unwrap();
+    let sink = SinkWriter::new(Box::new(sink), Stop::default());
     let mut part = sink.open_part(0).unwrap();
     for batch in batches {
         part.write(batch).unwrap();
     }
     part.finish().unwrap();
-    Box::new(sink).commit().unwrap()
+    sink.commit().unwrap()
 }
 
 fn read(path: &Path) -> (SchemaRef, Vec<RecordBatch>) {

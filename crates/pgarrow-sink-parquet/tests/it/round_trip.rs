@@ -9,7 +9,7 @@ use arrow_array::*;
 use arrow_buffer::{NullBuffer, i256};
 use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema};
 use parquet::basic::{LogicalType, TimeUnit, Type as PhysicalType};
-use pgarrow_sink::{Output, Sink, SinkErrorKind};
+use pgarrow_sink::{Output, SinkErrorKind, SinkWriter, Stop};
 use pgarrow_sink_parquet::{Compression, ParquetOptions, ParquetSink};
 
 use crate::{metadata, read, write};
@@ -233,10 +233,11 @@ fn repeated_names_are_readable_and_warned_of() {
     let batch = RecordBatch::try_new(schema.clone(), columns.to_vec()).unwrap();
     let sink = ParquetSink::create(Output::file(&path, false).unwrap(), schema, Default::default()).unwrap();
     assert_eq!(sink.warnings().len(), 1);
+    let sink = SinkWriter::new(Box::new(sink), Stop::default());
     let mut part = sink.open_part(0).unwrap();
     part.write(&batch).unwrap();
     part.finish().unwrap();
-    Box::new(sink).commit().unwrap();
+    sink.commit().unwrap();
     let (schema, batches) = read(&path);
     assert_eq!((schema.field(0).name().as_str(), schema.field(1).name().as_str()), ("a", "a_2"));
     assert_eq!(batches[0].columns(), columns);
@@ -265,6 +266,7 @@ fn refused_schemas_and_batches() {
     assert!(folder.path().read_dir().unwrap().next().is_none(), "a refusal leaves no temporary file");
 
     let sink = create(vec![Field::new("a", DataType::Int32, false)]).unwrap();
+    let sink = SinkWriter::new(Box::new(sink), Stop::default());
     let mut part = sink.open_part(0).unwrap();
     for (column, says) in [
         (Arc::new(Int64Array::from(vec![1])) as ArrayRef, "is Int64, in the output it is Int32"),

@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use parquet::basic::{Encoding, Type as PhysicalType};
-use pgarrow_sink::{Output, Sink, SinkErrorKind};
+use pgarrow_sink::{Output, SinkErrorKind, SinkWriter, Stop};
 use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
 
 use crate::{metadata, read, write};
@@ -52,7 +52,7 @@ fn rows_of_another_place_begin_a_row_group() {
         ids(0, 1).schema(),
         ParquetOptions::default(),
     );
-    let sink = sink.unwrap();
+    let sink = SinkWriter::new(Box::new(sink.unwrap()), Stop::default());
     let mut part = sink.open_part(0).unwrap();
     // Nothing before, or nothing in between, is no row group.
     part.jump().unwrap();
@@ -62,8 +62,8 @@ fn rows_of_another_place_begin_a_row_group() {
     part.jump().unwrap();
     part.write(&ids(0, 7)).unwrap();
     part.jump().unwrap();
-    assert_eq!(part.finish().unwrap(), 37);
-    Box::new(sink).commit().unwrap();
+    assert_eq!(part.finish().unwrap().rows, 37);
+    sink.commit().unwrap();
     assert_eq!(groups(&path), [30, 7]);
 }
 
@@ -81,6 +81,7 @@ fn bytes_end_a_row_group_and_bound_the_memory() {
         .with_data_page_bytes(8 * 1024)
         .with_row_group_bytes(cap);
     let sink = ParquetSink::create(Output::file(&path, false).unwrap(), batch.schema(), options).unwrap();
+    let sink = SinkWriter::new(Box::new(sink), Stop::default());
     let mut part = sink.open_part(0).unwrap();
     assert_eq!(part.held_bytes(), 0);
     let mut held_max = 0;
@@ -90,8 +91,8 @@ fn bytes_end_a_row_group_and_bound_the_memory() {
     }
     // What a column's writer takes whatever it holds comes on top.
     assert!(0 < held_max && held_max < cap * 3 / 2 + 40 * 1024, "{held_max}");
-    assert_eq!(part.finish().unwrap(), 6030);
-    Box::new(sink).commit().unwrap();
+    assert_eq!(part.finish().unwrap().rows, 6030);
+    sink.commit().unwrap();
     let groups = groups(&path);
     assert!(groups.len() > 10, "{groups:?}");
     assert_eq!(groups.iter().sum::<i64>(), 6030);
@@ -154,10 +155,11 @@ fn full_output_anywhere_is_an_error() {
         let output = Output::writer(Full { room });
         let result = (|| {
             let sink = ParquetSink::create(output, batch.schema(), ParquetOptions::default())?;
+            let sink = SinkWriter::new(Box::new(sink), Stop::default());
             let mut part = sink.open_part(0)?;
             part.write(&batch)?;
             part.finish()?;
-            Box::new(sink).commit()
+            sink.commit()
         })();
         match result {
             Ok(written) => assert_eq!((room, written.bytes), (bytes, bytes)),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Make, Read, batch, expected, names, rows, rows_in_order, schema};
+use super::{Make, Read, batch, expected, names, rows, rows_in_order, schema, writer};
 use crate::error::SinkErrorKind;
 use crate::folder::OutputFolder;
 use crate::manifest::MANIFEST;
@@ -22,7 +22,7 @@ fn files_end_when_they_are_large(make: Make<'_>, read: Read<'_>) {
     for path in &paths {
         let options = FolderOptions { file_bytes: Some(3000), lanes: 1 };
         let folder = OutputFolder::create(path, false).unwrap();
-        let sink = make(Outputs::folder(folder, options), schema()).unwrap();
+        let sink = writer(make(Outputs::folder(folder, options), schema()).unwrap());
         for index in 0..10 {
             let mut part = sink.open_part(index).unwrap();
             part.write(&batch(index as i64 * 2000, 2000)).unwrap();
@@ -57,7 +57,8 @@ fn each_lane_has_files_of_its_own(make: Make<'_>, read: Read<'_>) {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("out");
     let folder = OutputFolder::create(&path, false).unwrap();
-    let sink = make(Outputs::folder(folder, FolderOptions { file_bytes: None, lanes: 2 }), schema()).unwrap();
+    let options = FolderOptions { file_bytes: None, lanes: 2 };
+    let sink = writer(make(Outputs::folder(folder, options), schema()).unwrap());
     // The second reader is faster; the third shares the lane of the first; the fourth finds nothing.
     for (index, rows) in [(1, 10), (0, 20), (2, 30), (3, 0)] {
         let mut part = sink.open_part(index).unwrap();
@@ -75,7 +76,7 @@ fn without_rows_there_is_one_file(make: Make<'_>, read: Read<'_>) {
     let path = parent.path().join("out");
     let folder = OutputFolder::create(&path, false).unwrap();
     let options = FolderOptions { file_bytes: Some(1), lanes: 3 };
-    let sink = make(Outputs::folder(folder, options), schema()).unwrap();
+    let sink = writer(make(Outputs::folder(folder, options), schema()).unwrap());
     for index in 0..3 {
         sink.open_part(index).unwrap().finish().unwrap();
     }
@@ -92,7 +93,7 @@ fn many_sinks_share_a_folder(make: Make<'_>, read: Read<'_>) {
     let in_folder = |name, options| Outputs::in_folder(&folder, name, options).unwrap();
     let cut = FolderOptions { file_bytes: Some(1), lanes: 1 };
     let sinks = [("a.x", FolderOptions::default()), ("b.x", cut)]
-        .map(|(name, options)| make(in_folder(name, options), schema()).unwrap());
+        .map(|(name, options)| writer(make(in_folder(name, options), schema()).unwrap()));
     assert_eq!(folder.publish().unwrap_err().kind(), SinkErrorKind::Incomplete, "a file is open");
     let mut files = Vec::new();
     for sink in sinks {
@@ -118,7 +119,7 @@ fn many_sinks_share_a_folder(make: Make<'_>, read: Read<'_>) {
 fn dropped_without_commit_leaves_nothing(make: Make<'_>) {
     let parent = tempfile::tempdir().unwrap();
     let folder = OutputFolder::create(parent.path().join("out"), false).unwrap();
-    let sink = make(Outputs::folder(folder, FolderOptions::default()), schema()).unwrap();
+    let sink = writer(make(Outputs::folder(folder, FolderOptions::default()), schema()).unwrap());
     let mut part = sink.open_part(0).unwrap();
     part.write(&batch(0, 100)).unwrap();
     part.flush().unwrap();

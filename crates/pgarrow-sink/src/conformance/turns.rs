@@ -53,7 +53,7 @@ fn write_in_order(make: Make<'_>, path: &Path, order: [usize; PARTS]) {
     for mut part in parts {
         part.set_turn(true).unwrap();
         assert_eq!(part.held_bytes(), 0, "its turn has come");
-        assert_eq!(part.finish().unwrap(), PART_ROWS as u64);
+        assert_eq!(part.finish().unwrap().rows, PART_ROWS as u64);
     }
     check_written(&sink.commit().unwrap(), path, PARTS as u64 * PART_ROWS as u64);
 }
@@ -73,7 +73,7 @@ fn a_part_may_lose_its_turn_again(make: Make<'_>, read: Read<'_>) {
     two.flush().unwrap();
     one.write(&batch(300, 100)).unwrap();
     one.set_turn(true).unwrap();
-    assert_eq!((one.finish().unwrap(), two.finish().unwrap()), (200, 100));
+    assert_eq!((one.finish().unwrap().rows, two.finish().unwrap().rows), (200, 100));
     sink.commit().unwrap();
     let ids: Vec<_> = rows_in_order(read, &path).into_iter().map(|(id, _)| id).collect();
     assert!(ids.into_iter().eq((0..100).chain(200..300).chain(300..400)));

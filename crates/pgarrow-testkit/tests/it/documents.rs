@@ -109,7 +109,12 @@ fn pages() -> BTreeSet<String> {
 /// Documents that are written by hand, by their paths in the project.
 fn documents() -> Vec<String> {
     let first = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"];
-    let others = ["crates/pgarrow/docs/guarantees.md", "crates/pgarrow/docs/what-holds-an-export.md"];
+    let others = [
+        "benches/README.md",
+        "testdata/README.md",
+        "crates/pgarrow/docs/guarantees.md",
+        "crates/pgarrow/docs/what-holds-an-export.md",
+    ];
     let pages = pages().into_iter().map(|name| format!("docs/src/{name}"));
     first.into_iter().chain(others).map(str::to_owned).chain(pages).collect()
 }

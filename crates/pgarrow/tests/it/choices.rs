@@ -339,7 +339,7 @@ fn only_a_tables_own_rows() {
             .only(only)
             .open()
             .unwrap()
-            .for_each_concurrently(|_, _| Ok(()));
+            .for_each_with_plan(|_, _| Ok(()));
         report.unwrap().rows
     };
     assert_eq!((count(false), count(true)), (4001, 3501));
@@ -384,7 +384,7 @@ fn warnings_of_many_tables_name_the_table() {
     require!(Capability::Server);
     let database = database("warned", "CREATE TABLE e (w tsvector); CREATE TABLE f (w tsvector)");
     let run = source(&database).tables(["e", "f"]).open().unwrap();
-    let report = run.for_each_concurrently(|_, _| Ok(())).unwrap();
+    let report = run.for_each_with_plan(|_, _| Ok(())).unwrap();
     assert_eq!(
         report.warnings,
         [

@@ -59,7 +59,7 @@ fn what_policies_did_is_counted_as_the_server_counts_it() {
         .options(options)
         .open()
         .unwrap()
-        .for_each_concurrently(|_, _| Ok(()))
+        .for_each_with_plan(|_, _| Ok(()))
         .unwrap();
     assert_eq!(report.effects_text(), ["public.f, column \"d\": 1 infinity became NULL"]);
     assert!(report.tables[1].columns.is_empty());

@@ -1,11 +1,17 @@
-//! What embedders rely on: sources that are shared, sessions that are kept, limits, counts, reports of streams.
+//! What embedders rely on: sources that are shared, sessions that are kept, limits, counts, reports of
+//! streams.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use futures_util::StreamExt;
-use pgarrow::{ErrorKind, ExportOptions, InfinityPolicy, PoolOptions, ReadMode, Source, TypeOptions};
+use pgarrow::{
+    ErrorKind, ExportOptions, InfinityPolicy, Plan, PoolOptions, ReadMode, Run, Source, TypeOptions,
+};
+use pgarrow_sink::{Output, Sink, SinkError};
+use pgarrow_sink_ipc::{IpcOptions, IpcSink};
 use pgarrow_testkit::{Capability, Database, require};
 
 use crate::support::{assert_error, block_on, database, read, refusal, source, url, wait_until_no_sessions};
@@ -244,4 +250,77 @@ fn what_waits_may_be_called_inside_a_runtime() {
         (read, streamed, called)
     });
     assert_eq!(rows, (1000, 1000, 1000));
+}
+
+const TWO: &str = "CREATE TABLE a AS SELECT g AS id FROM generate_series(1, 30) AS g; \
+    CREATE TABLE b AS SELECT g AS id, g::text AS t FROM generate_series(1, 500) AS g";
+
+fn sink_for(plan: &Plan) -> Result<Box<dyn Sink>, SinkError> {
+    let output = Output::writer(std::io::sink());
+    Ok(Box::new(IpcSink::create(output, plan.schema().clone(), IpcOptions::default())?))
+}
+
+/// The rows of each plan.
+fn rows_by_plan(run: Run) -> Vec<usize> {
+    let rows = Mutex::new(vec![0; run.plans().len()]);
+    let report = run.for_each_with_plan(|plan_index, batch| {
+        rows.lock().unwrap()[plan_index] += batch.num_rows();
+        Ok(())
+    });
+    let rows = rows.into_inner().unwrap();
+    assert_eq!(report.unwrap().rows, rows.iter().sum::<usize>() as u64);
+    rows
+}
+
+#[test]
+fn a_run_of_many_tables_reads_them_with_their_plans() {
+    require!(Capability::Server);
+    let database = database("run of many", TWO);
+    let source = source(&database);
+    let open = || source.tables(["a", "b"]).open().unwrap();
+    let subjects: Vec<String> = open().plans().iter().map(|plan| plan.subject().to_owned()).collect();
+    assert_eq!(subjects, ["public.a", "public.b"]);
+    assert_eq!((open().plan().subject(), open().schema().fields().len()), ("public.a", 1));
+    assert_eq!(rows_by_plan(open()), [30, 500]);
+    assert_eq!(rows_by_plan(block_on(source.tables(["b", "a"]).open_async()).unwrap()), [500, 30]);
+    let report = open().write_each(sink_for).unwrap();
+    assert_eq!((report.rows, report.tables.len(), report.files.len()), (530, 2, 2));
+    // Its slices are those of all tables, and can be read as long as it is held.
+    let mut run = open();
+    assert_eq!(run.holders().backend_pids().len(), 1);
+    let rows: Vec<usize> =
+        run.slices().unwrap().into_iter().map(|slice| read(source.slice(slice)).unwrap().n_rows()).collect();
+    assert_eq!(rows, [30, 500]);
+    run.hold(|| false).unwrap();
+}
+
+/// What has one schema says what to call instead.
+#[test]
+fn a_run_of_many_tables_is_no_run_of_one() {
+    require!(Capability::Server);
+    let database = database("run of one", TWO);
+    let source = source(&database);
+    let open = || source.tables(["a", "b"]).open().unwrap();
+    let sink = sink_for(open().plan()).unwrap();
+    let errors = [
+        (open().write_to(sink).unwrap_err(), "write_each"),
+        (open().for_each(|_| Ok(())).unwrap_err(), "for_each_with_plan"),
+        (open().for_each_concurrently(|_| Ok(())).unwrap_err(), "for_each_with_plan"),
+        (open().into_stream().unwrap_err(), "for_each_with_plan"),
+        (open().into_reader().unwrap_err(), "write_each"),
+    ];
+    for (error, instead) in errors {
+        assert_error(&error, ErrorKind::Options, None, &["2 tables", instead]);
+    }
+    wait_until_no_sessions(&database);
+    // One table, asked for in either way, is a run like any other.
+    for open in [|source: &Source| source.table("b").open(), |source: &Source| source.tables(["b"]).open()] {
+        let open = || open(&source).unwrap();
+        assert_eq!((open().plans().len(), rows_by_plan(open())), (1, vec![500]));
+        let sink = sink_for(open().plan()).unwrap();
+        assert_eq!(open().write_to(sink).unwrap().rows, 500);
+        assert_eq!(open().write_each(sink_for).unwrap().rows, 500);
+        assert_eq!(open().for_each(|_| Ok(())).unwrap().rows, 500);
+        assert_eq!(open().into_reader().unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 500);
+    }
 }

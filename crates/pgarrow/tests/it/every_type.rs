@@ -20,7 +20,7 @@ use pgarrow_testkit::{Capability, Database, Python, TestServer, require};
 use crate::render::Renderer;
 use crate::support::{assert_error, oracle, read, refusal, server_text, source};
 
-fn every_type() -> Database {
+pub(crate) fn every_type() -> Database {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/every_type.sql");
     let database = TestServer::shared().fresh_database("every");
     database.execute(&std::fs::read_to_string(path).unwrap());

@@ -60,3 +60,28 @@ fn a_preview_has_ten_rows_and_counts_all() {
     assert_eq!(lines.last().map(String::as_str), Some("70000 rows"));
     assert!(lines.concat().contains("row_count: 10"), "{lines:?}");
 }
+
+/// A format of one's own, as large as it is said to be: the contract of a sink is small, and stays so.
+#[test]
+fn a_sink_of_sixty_lines_writes_csv_in_the_order_of_the_table() {
+    require!(Capability::Server);
+    let lines = printed("csv_sink");
+    assert_eq!(lines[..2], ["id,item,price", "1,é,9.99"]);
+    let ids = lines[1..].iter().map(|line| line.split(',').next().unwrap().parse::<i32>().unwrap());
+    assert!(ids.eq(1..=70_000), "in order, each once");
+    let source = include_str!("../../examples/csv_sink.rs");
+    let sink = source.split("fn main").next().unwrap();
+    assert!(sink.lines().count() <= 60, "{} lines", sink.lines().count());
+}
+
+#[test]
+fn a_stream_is_loaded() {
+    require!(Capability::Server);
+    assert_eq!(printed("load_stream"), ["70000 rows in public.orders_copy"]);
+}
+
+#[test]
+fn loads_are_parts_of_a_transaction() {
+    require!(Capability::Server);
+    assert_eq!(printed("load_in_transaction"), ["as expected: true", "3 rows"]);
+}

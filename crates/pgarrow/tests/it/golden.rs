@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use pgarrow::{ArrayForm, ColumnOptions, ExportOptions};
 use pgarrow_column::make_column;
-use pgarrow_decode::{BatchLimits, CopyDecoder, Stop};
+use pgarrow_decode::{BatchLimits, CopyDecoder, StopReason};
 use pgarrow_testkit::{Capability, TestServer, capability, copy, require};
 use pgarrow_types::{PgColumn, PgType, TypeOptions, schema};
 
@@ -179,7 +179,7 @@ fn decode(columns: &[PgColumn], stream: &[u8], piece_bytes: usize, batch_rows: u
     loop {
         let progress = decoder.decode(&messages[at..]).unwrap();
         at += progress.used_bytes;
-        if progress.stop != Stop::BatchFull {
+        if progress.stop != StopReason::BatchFull {
             break;
         }
         batches.extend(decoder.flush().unwrap());

@@ -1,12 +1,13 @@
 //! Memory is a number that the user sets: counted by what exists, whatever the rows are like.
 
-use pgarrow::{ErrorKind, ExportOptions, Hint, ProcessUsage};
+use arrow_array::RecordBatch;
+use pgarrow::{ErrorKind, ExportOptions, Hint, Memory, ProcessUsage};
 use pgarrow_sink::{Output, Sink};
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
 use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
 use pgarrow_testkit::{Capability, Database, require};
 
-use crate::support::{assert_error, database, is_alone, source};
+use crate::support::{assert_error, database, is_alone, source, wait_until};
 
 const MIB: usize = 1 << 20;
 
@@ -157,4 +158,122 @@ fn an_order_is_kept_within_little_memory() {
         assert_eq!(report.rows, 600_000);
         assert!(report.warnings.iter().any(|warning| warning.contains("memory was short")), "{report:?}");
     }
+}
+
+const WIDE: &str =
+    "CREATE TABLE e AS SELECT g AS id, repeat(md5(g::text), 8) AS a FROM generate_series(1, 300000) AS g";
+
+/// A caller who reads several runs in turn would wait for ever if one of them waited for another.
+#[test]
+fn runs_that_share_memory_never_use_more_together() {
+    require!(Capability::Server);
+    let database = database("shared", WIDE);
+    let memory = Memory::new(64 * MIB);
+    let source = source(&database).with_memory(&memory);
+    let other = source.clone();
+    let options = || ExportOptions::default().with_readers(2);
+    let mut readers = [
+        source.table("e").options(options()).reader().unwrap(),
+        other.table("e").options(options().with_order(true)).reader().unwrap(),
+        other.query("TABLE e").reader().unwrap(),
+    ];
+    let mut rows = vec![0; readers.len()];
+    let mut is_first_round = true;
+    loop {
+        let batches: Vec<_> = readers.iter_mut().map(Iterator::next).collect();
+        if is_first_round {
+            assert!(batches.iter().all(Option::is_some));
+            // 32, 16 and 16.
+            assert_eq!(memory.free(), 0);
+        }
+        is_first_round = false;
+        if batches.iter().all(Option::is_none) {
+            break;
+        }
+        let of_batch =
+            |batch: Option<Result<RecordBatch, _>>| batch.map_or(0, |batch| batch.unwrap().num_rows());
+        rows.iter_mut().zip(batches).for_each(|(sum, batch)| *sum += of_batch(batch));
+    }
+    assert_eq!(rows, [300_000; 3]);
+    let memories: Vec<_> = readers.iter().map(|reader| reader.report().unwrap().memory.clone()).collect();
+    let limits: Vec<u64> = memories.iter().map(|memory| memory.limit_bytes >> 20).collect();
+    let sum = memories.iter().map(|memory| memory.peak_bytes).sum::<u64>();
+    assert_eq!(limits.iter().sum::<u64>(), 64, "{limits:?}");
+    assert!(limits.contains(&32), "{limits:?}");
+    assert!(sum <= memory.limit() as u64, "{memories:?}");
+    let peak = memory.peak();
+    assert!(peak > 0 && peak <= memory.limit(), "{peak}");
+    wait_until("the runs have given back what they had", || memory.free() == memory.limit());
+    assert_eq!(memory.used(), 0);
+}
+
+#[test]
+fn a_run_that_finds_too_little_memory_says_so_until_another_is_dropped() {
+    require!(Capability::Server);
+    let database = database("shared short", WIDE);
+    let memory = Memory::new(40 * MIB);
+    let source = source(&database).with_memory(&memory);
+    let mut first = source.table("e").options(options(30 * MIB)).reader().unwrap();
+    first.next().unwrap().unwrap();
+    assert_eq!(memory.free(), 10 * MIB);
+    let error = source.table("e").open().unwrap().for_each(|_| Ok(())).unwrap_err();
+    assert_error(&error, ErrorKind::Options, None, &["other runs have 30 of the 40 MiB", "needs 16 MiB"]);
+    assert_eq!(error.hints().collect::<Vec<_>>(), [&Hint::memory(16 * MIB)]);
+    let in_stream = source.table("e").reader().unwrap().next().unwrap().unwrap_err();
+    assert!(in_stream.to_string().contains("other runs have 30 of the 40 MiB"), "{in_stream}");
+    assert_eq!(memory.free(), 10 * MIB);
+    drop(first);
+    wait_until("the stream has given back what it had", || memory.free() == memory.limit());
+    let report = source.table("e").open().unwrap().for_each(|_| Ok(())).unwrap();
+    assert_eq!((report.rows, report.memory.limit_bytes), (300_000, 20 << 20));
+    // More than there is in all: no end of another run would help.
+    let columns: Vec<String> = (1..=600).map(|n| format!("1 AS c{n}")).collect();
+    let run = source.query(format!("SELECT {}", columns.join(", "))).open().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let output = Output::file(folder.path().join("e.parquet"), true).unwrap();
+    let sink = ParquetSink::create(output, run.schema().clone(), ParquetOptions::default()).unwrap();
+    let error = run.write_to(Box::new(sink)).unwrap_err();
+    assert_error(&error, ErrorKind::Options, None, &["600 columns need", "the limit is 40 MiB"]);
+    assert_eq!(memory.free(), memory.limit());
+}
+
+#[test]
+fn a_large_row_takes_what_is_free_of_shared_memory() {
+    require!(Capability::Server);
+    let database = database(
+        "shared large",
+        "CREATE TABLE e (b bytea); ALTER TABLE e ALTER b SET STORAGE EXTERNAL; \
+         INSERT INTO e SELECT decode(repeat('ab', 30000000), 'hex')",
+    );
+    let memory = Memory::new(256 * MIB);
+    let source = source(&database).with_memory(&memory);
+    let read =
+        |options: ExportOptions| source.table("e").options(options).open().unwrap().for_each(|_| Ok(()));
+    let report = read(ExportOptions::default()).unwrap();
+    assert!(report.memory.limit_bytes >= 64 << 20, "{report:?}");
+    // What was chosen for the run is all it gets.
+    let error = read(options(32 * MIB)).unwrap_err();
+    assert_error(&error, ErrorKind::Options, None, &["and the limit is 32 MiB"]);
+    let hold = |bytes| {
+        let endless = source.query("SELECT generate_series(1, 1000000000)").options(options(bytes));
+        let mut reader = endless.reader().unwrap();
+        reader.next().unwrap().unwrap();
+        reader
+    };
+    // Two others leave it 48 MiB: half of that to begin with, and all of it for the row.
+    let mut held = vec![hold(192 * MIB), hold(16 * MIB)];
+    let report = read(ExportOptions::default()).unwrap();
+    let of_run = 24 << 20..48 << 20;
+    assert!(
+        of_run.contains(&report.memory.limit_bytes) && report.memory.limit_bytes > 24 << 20,
+        "{report:?}"
+    );
+    assert_eq!(memory.free(), 48 * MIB);
+    held.push(hold(16 * MIB));
+    let error = read(ExportOptions::default()).unwrap_err();
+    let words = "of the memory that runs share this one has 16 MiB";
+    assert_error(&error, ErrorKind::Options, None, &[words]);
+    drop(held);
+    wait_until("the streams have given back what they had", || memory.free() == memory.limit());
+    assert_eq!(read(ExportOptions::default()).unwrap().rows, 1);
 }

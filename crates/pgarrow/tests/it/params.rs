@@ -1,8 +1,9 @@
-//! Values bound to a query: COPY takes none, so they become literals; and which statements are taken at all.
+//! Values bound to a query or a filter: COPY takes none, so they become literals; and which statements are
+//! taken at all.
 
 use std::sync::OnceLock;
 
-use pgarrow::{ErrorKind, Extract, Source};
+use pgarrow::{ErrorKind, ExportOptions, Extract, Source};
 use pgarrow_testkit::{Capability, TestServer, require};
 use proptest::prelude::*;
 
@@ -130,7 +131,106 @@ fn another_number_of_values_than_placeholders() {
     let error = refusal(source.query("SELECT $2::int4").bind(Some(1)).bind(Some(2)));
     assert_eq!(error.kind(), ErrorKind::Server, "the server cannot tell the type of $1: {error}");
     let error = refusal(source.table("e").bind(Some(1)));
-    assert_error(&error, ErrorKind::Options, None, &["queries"]);
+    assert_error(&error, ErrorKind::Options, None, &["queries", "no filter"]);
+}
+
+const FILTERED: &str = "CREATE TYPE mood AS ENUM ('ok', 'it''s'); \
+    CREATE TABLE p (id int4, total numeric(10,2), name text, day date, m mood) PARTITION BY RANGE (id); \
+    CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (3000); \
+    CREATE TABLE p2 (m mood, day date, name text, total numeric(10,2), id int4); \
+    ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (3000) TO (90000); \
+    INSERT INTO p SELECT g, g / 10.0, CASE WHEN g % 7 <> 0 THEN 'n' || g % 5 END, date '2020-01-01' + g, \
+      CASE WHEN g % 2 = 0 THEN mood 'ok' ELSE 'it''s' END FROM generate_series(1, 6000) AS g; \
+    CREATE VIEW v AS SELECT * FROM p; ANALYZE p";
+
+/// Every slice has the values, whatever it is cut by.
+#[test]
+fn a_filter_takes_values_as_a_query_does() {
+    require!(Capability::Server);
+    let database = database("filtered", FILTERED);
+    let source = source(&database);
+    let one = ExportOptions::default().with_readers(1);
+    let pages = ExportOptions::default().with_readers(3).with_slice_bytes(8192);
+    let keys = ExportOptions::default().with_readers(3).with_split_on("id");
+    for (filter, values, same) in [
+        ("total > $1", &[Some("100")][..], "total > 100"),
+        ("id BETWEEN $1 AND $2 -- $3", &[Some("2990"), Some("3010")], "id BETWEEN 2990 AND 3010"),
+        ("name = $1 OR name = $1", &[Some("n3")], "name = 'n3'"),
+        ("name IS NOT DISTINCT FROM $1", &[None], "name IS NULL"),
+        (
+            "$2 < day AND m = $1 AND name <> '$1'",
+            &[Some("it's"), Some("2025-01-01")],
+            "day > '2025-01-01' AND m = 'it''s' AND name <> ''",
+        ),
+        (
+            "p.id = ANY ($1) AND day > now() - interval '100 years'",
+            &[Some("{1,3000,5999}")],
+            "id IN (1, 3000, 5999)",
+        ),
+        ("name = $1", &[Some("') OR (true) --")], "false"),
+    ] {
+        let expected = server_text(&mut oracle(&database), &format!("SELECT count(*) FROM p WHERE {same}"));
+        for (name, options) in [("p", &one), ("p", &pages), ("p", &keys), ("v", &keys)] {
+            let filter = if name == "v" { filter.replace("p.id", "v.id") } else { filter.to_owned() };
+            let table =
+                source.table(name).columns(["name", "id"]).filter(filter.as_str()).options(options.clone());
+            let extract = values.iter().fold(table, |extract, value| extract.bind(*value));
+            let rows = read(extract).unwrap().n_rows().to_string();
+            assert_eq!(expected[0][0].as_deref(), Some(rows.as_str()), "{name}, {filter}, {options:?}");
+        }
+    }
+    let run = source.table("p").filter("id > $1").bind(Some(10)).options(pages).open().unwrap();
+    assert!(run.plan().n_slices() > 10, "{}", run.plan().slicing());
+    let limited = source.table("p").filter("id > $1").bind(Some(5995)).limit(3);
+    assert_eq!(read(limited).unwrap().n_rows(), 3);
+}
+
+#[test]
+fn slices_bring_the_values_of_their_filter() {
+    require!(Capability::Server);
+    let database = database("filtered slices", FILTERED);
+    let here = source(&database);
+    let options = ExportOptions::default().with_readers(2).with_slice_bytes(64 << 10);
+    let filter = here.table("p").filter("total > $1 AND name = $2").bind(Some(100)).bind(Some("n3"));
+    let mut run = filter.options(options).open().unwrap();
+    let slices = run.slices().unwrap();
+    assert!(slices.len() > 3, "{}", slices.len());
+    let there = source(&database);
+    let mut rows = 0;
+    for slice in &slices {
+        let filter = slice.filter.as_deref().unwrap();
+        assert_eq!(filter, "total > ('100'::numeric) AND name = ('n3'::text)");
+        rows += read(there.slice(slice.clone())).unwrap().n_rows();
+    }
+    let sql = "SELECT count(*) FROM p WHERE total > 100 AND name = 'n3'";
+    assert_eq!(server_text(&mut oracle(&database), sql)[0][0], Some(rows.to_string()));
+    drop(run);
+}
+
+#[test]
+fn values_that_do_not_fit_a_filter() {
+    require!(Capability::Server);
+    let database = database("unfiltered", FILTERED);
+    let source = source(&database);
+    let p = |filter: &str| source.table("p").filter(filter);
+    let error = refusal(p("id > $1 AND id < $2").bind(Some(1)));
+    assert_error(&error, ErrorKind::Options, None, &["the filter takes 2 parameters", "1 were given"]);
+    let error = refusal(p("id > 1").bind(Some(1)));
+    assert_error(&error, ErrorKind::Options, None, &["the filter takes 0 parameters", "1 were given"]);
+    let error = refusal(p("id > $1").bind(Some("eleven")));
+    assert_error(&error, ErrorKind::Server, Some("22P02"), &["the filter cannot be used"]);
+    let error = refusal(p("nothing > $1").bind(Some(1)));
+    assert_error(&error, ErrorKind::Server, Some("42703"), &["the filter cannot be used", "nothing"]);
+    let error = refusal(p("$2 > 1").bind(Some(1)).bind(Some(1)));
+    assert_eq!(error.kind(), ErrorKind::Server, "the server cannot tell the type of $1: {error}");
+    assert!(error.to_string().contains("the filter"), "{error}");
+    let error = refusal(p("name = $1").bind(Some("a\0b")));
+    assert_error(&error, ErrorKind::Options, None, &["NUL"]);
+    // What differs between sessions has one connection read all, also if it was bound.
+    let readers = ExportOptions::default().with_readers(3).with_slice_bytes(8192);
+    let run = p("day <= $1").bind(Some("now")).options(readers).open().unwrap();
+    assert_eq!(run.plan().n_slices(), 1, "{}", run.plan().slicing());
+    assert_eq!(run.plan().estimated_rows(), None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_array::RecordBatch;
-use pgarrow::{Error, ErrorKind, ExportOptions, Run, TablesRun};
+use pgarrow::{Error, ErrorKind, ExportOptions, Run};
 use pgarrow_testkit::postgres::Client;
 use pgarrow_testkit::{Capability, require};
 
@@ -208,7 +208,7 @@ fn a_leaf_that_is_attached_between_lock_and_snapshot_is_locked_too() {
     );
     let attach = "ALTER TABLE p ATTACH PARTITION late FOR VALUES FROM (0) TO (2000)";
     let source = source(&database);
-    let while_waiting_for = |table: &str, open: &(dyn Fn() -> Held + Sync)| {
+    let while_waiting_for = |table: &str, open: &(dyn Fn() -> Run + Sync)| {
         let mut other = database.client();
         other.batch_execute(&format!("BEGIN; LOCK TABLE {table}")).unwrap();
         let opened = std::thread::scope(|scope| {
@@ -228,33 +228,22 @@ fn a_leaf_that_is_attached_between_lock_and_snapshot_is_locked_too() {
     };
 
     // Of many tables, one that had no leaf yet.
-    let opened = while_waiting_for("q", &|| Held::Tables(source.tables(["p", "q"]).open().unwrap()));
-    assert_eq!(opened.n_rows(), 1001);
+    let opened = while_waiting_for("q", &|| source.tables(["p", "q"]).open().unwrap());
+    assert_eq!(n_rows(opened), 1001);
     // A table with another leaf, by pages and by a key.
     database.execute(
         "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (2000) TO (9000); INSERT INTO p VALUES (3000)",
     );
     for options in [pages(2), ExportOptions::default().with_readers(2).with_split_on("a")] {
         database.execute("ALTER TABLE p DETACH PARTITION late");
-        let open = || Held::Table(source.table("p").options(options.clone()).open().unwrap());
-        assert_eq!(while_waiting_for("p1", &open).n_rows(), 1001);
+        let open = || source.table("p").options(options.clone()).open().unwrap();
+        assert_eq!(n_rows(while_waiting_for("p1", &open)), 1001);
     }
 }
 
-/// A planned export, of one table or of many.
-enum Held {
-    Table(Run),
-    Tables(TablesRun),
-}
-
-impl Held {
-    fn n_rows(self) -> u64 {
-        let report = match self {
-            Self::Table(run) => run.for_each(|_| Ok(())),
-            Self::Tables(run) => run.for_each_concurrently(|_, _| Ok(())),
-        };
-        report.unwrap().rows
-    }
+/// Reads an export of one table or of many.
+fn n_rows(run: Run) -> u64 {
+    run.for_each_with_plan(|_, _| Ok(())).unwrap().rows
 }
 
 #[test]

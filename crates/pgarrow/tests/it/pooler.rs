@@ -58,14 +58,14 @@ fn exports_in_session_and_in_transaction_mode() {
             (4, ReadMode::Pages),
         ] {
             let report = export(&source, readers(n_readers).with_read_mode(read_mode)).unwrap();
-            assert!(report.server.through_pooler, "{mode}");
+            assert_eq!(report.server.through_pooler, Some(true), "{mode}");
             assert!(report.warnings.is_empty(), "{mode}: {:?}", report.warnings);
         }
         let run = source.tables(["e"]).open().unwrap();
-        assert_eq!(run.for_each_concurrently(|_, _| Ok(())).unwrap().rows, 20_000, "{mode}");
+        assert_eq!(run.for_each_with_plan(|_, _| Ok(())).unwrap().rows, 20_000, "{mode}");
     }
     let report = export(&Source::connect_blocking(&url(&database)).unwrap(), readers(2)).unwrap();
-    assert!(!report.server.through_pooler, "there is none");
+    assert_eq!(report.server.through_pooler, Some(false), "there is none");
 }
 
 #[test]

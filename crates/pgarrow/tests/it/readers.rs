@@ -468,7 +468,7 @@ fn many_tables_are_of_one_moment() {
     database.execute("DELETE FROM s.t7; INSERT INTO s.t8 VALUES (0, 0)");
     let counts: Vec<_> = run.plans().iter().map(|_| std::sync::atomic::AtomicUsize::new(0)).collect();
     let report = run
-        .for_each_concurrently(|plan_index, batch| {
+        .for_each_with_plan(|plan_index, batch| {
             counts[plan_index].fetch_add(batch.num_rows(), Ordering::Relaxed);
             Ok(())
         })

@@ -120,9 +120,22 @@ fn a_value_in_partitions_and_ranges_of_a_key() {
         assert!(text.contains(") AS q (c1, c2, c3) WHERE c1 >= '"), "{text}");
         assert_eq!(server_text(&mut oracle(&database), select(&text))[0][0], Some(id.to_string()), "{text}");
     }
-    // What was bound to a query is not told.
+    // What was bound to a query or a filter is not told.
     let text = refusal(source.query("select id, d, $1::text from p").bind(Some("secret"))).to_string();
     assert!(!text.contains("SELECT"), "{text}");
+    let filtered = || source.table("p").filter("id::text <> $1").bind(Some("secret"));
+    let text = finds(&database, filtered().columns(["id", "d"]), &[7000]);
+    assert!(!text.contains("id::text"), "{text}");
+    let text = refusal(filtered().columns(["id", "late"])).to_string();
+    assert!(!text.contains("secret") && !text.contains("SELECT"), "{text}");
+    for (filter, is_told) in [("id::text <> $1", false), ("id > 5", true)] {
+        let table = source.table("p").columns(["id", "d"]).filter(filter);
+        let table = if is_told { table } else { table.bind(Some("secret")) };
+        let mut run = table.open().unwrap();
+        let slice = run.slices().unwrap().remove(0);
+        let text = refusal(source.slice(slice)).to_string();
+        assert!(!text.contains("secret") && text.contains("(id > 5)") == is_told, "{text}");
+    }
 }
 
 /// What pages cannot give is read by COPY from the very line pointer on.

@@ -229,7 +229,7 @@ fn a_filter_and_columns_of_a_table() {
         ("nothing = 1", "nothing"),
         ("a > 7) OR (true", "parenthesis"),
         ("a > 7; DROP TABLE e", "more than one"),
-        ("a = $1", "placeholder"),
+        ("a = $1", "takes 1 parameters"),
         ("'open", "quote"),
         ("", "empty"),
         ("a", "boolean"),

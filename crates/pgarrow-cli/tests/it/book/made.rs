@@ -221,6 +221,8 @@ fn table(items: &Items, fields: &[(String, &Field)]) -> String {
 fn export_items() -> Items {
     items(&[
         "pgarrow-export/src/report.rs",
+        "pgarrow-session/src/limit.rs",
+        "pgarrow-session/src/server_report.rs",
         "pgarrow-export/src/pages_tally.rs",
         "pgarrow-export/src/phases.rs",
         "pgarrow-export/src/column_report.rs",
@@ -229,7 +231,12 @@ fn export_items() -> Items {
 }
 
 fn load_items() -> Items {
-    items(&["pgarrow-load/src/report.rs", "pgarrow-load/src/options.rs"])
+    items(&[
+        "pgarrow-load/src/report.rs",
+        "pgarrow-session/src/limit.rs",
+        "pgarrow-session/src/server_report.rs",
+        "pgarrow-load/src/options.rs",
+    ])
 }
 
 #[test]
@@ -335,7 +342,7 @@ fn reports_of_failures_have_the_fields_that_the_page_has() {
         let report = read(&shop, "r.json");
         let mut found = BTreeSet::new();
         paths(&report, "", &mut found);
-        for whole in ["error", "server", "load"] {
+        for whole in ["error", "server", "load", "load.server"] {
             found.remove(whole);
         }
         let missing: Vec<_> = found.iter().filter(|path| !page.contains(&format!("`{path}`"))).collect();

@@ -112,10 +112,10 @@ fn batches_become_smaller_under_pressure() {
     let mut decoder = decoder_of(&plan(), limits(1 << 20));
     decoder.set_batch_bytes(1 << 30);
     let progress = decoder.decode(&frames[..frames.len() / 2]).unwrap();
-    assert_eq!(progress.stop, Stop::NeedMore);
+    assert_eq!(progress.stop, StopReason::NeedMore);
     decoder.set_batch_bytes(4096);
     let rest = &frames[progress.used_bytes..];
-    assert_eq!(decoder.decode(rest).unwrap(), Progress { used_bytes: 0, stop: Stop::BatchFull });
+    assert_eq!(decoder.decode(rest).unwrap(), Progress { used_bytes: 0, stop: StopReason::BatchFull });
     decoder.flush().unwrap();
     let (batches, _) = decode_in_pieces(decoder, rest, usize::MAX).unwrap();
     assert!(batches.iter().all(|batch| batch.num_rows() <= 512), "{:?}", row_counts(&batches));

@@ -48,7 +48,7 @@ fn effects_do_not_depend_on_how_rows_arrive() {
 fn rows_that_were_never_handed_out_count_for_nothing() {
     let frames = rows_of_times(30).frames(Packing::PerTuple);
     let mut decoder = decoder_of(&times(), limits(10));
-    assert_eq!(decoder.decode(&frames).unwrap().stop, Stop::BatchFull);
+    assert_eq!(decoder.decode(&frames).unwrap().stop, StopReason::BatchFull);
     assert_eq!(ends_of_day(&mut decoder), 0);
     decoder.restart();
     let (_, mut decoder) = decode_in_pieces(decoder, &frames, usize::MAX).unwrap();

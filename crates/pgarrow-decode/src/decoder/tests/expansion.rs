@@ -24,8 +24,8 @@ fn allocated_at_most(plan: &[PgColumn], limits: BatchLimits, frames: &[u8]) -> (
         let progress = decoder.decode(&frames[at..end]).unwrap();
         at += progress.used_bytes;
         most = most.max(decoder.allocated_bytes());
-        let is_over = at == frames.len() && progress.stop != Stop::BatchFull;
-        if progress.stop == Stop::BatchFull || is_over {
+        let is_over = at == frames.len() && progress.stop != StopReason::BatchFull;
+        if progress.stop == StopReason::BatchFull || is_over {
             n_rows += decoder.flush().unwrap().map_or(0, |batch| batch.num_rows());
         }
         if is_over {

@@ -33,18 +33,18 @@ fn read(decoder: &mut CopyDecoder, mut rest: &[u8]) -> Result<(Vec<RecordBatch>,
         let progress = decoder.decode(&rest[..window.min(rest.len())]).map_err(LargeError::Decode)?;
         rest = &rest[progress.used_bytes..];
         match progress.stop {
-            Stop::BatchFull => batches.extend(decoder.flush().map_err(LargeError::Decode)?),
-            Stop::LargeRow { bytes } => {
+            StopReason::BatchFull => batches.extend(decoder.flush().map_err(LargeError::Decode)?),
+            StopReason::LargeRow { bytes } => {
                 assert!(bytes > LARGE_FRAME_BYTES);
                 let mut source = Bytes { rest, longest: 0 };
                 decoder.decode_large(&mut source)?;
                 (rest, n_large, window) = (source.rest, n_large + 1, 100_000);
             }
-            Stop::NeedMore if progress.used_bytes == 0 && window >= rest.len() => break,
+            StopReason::NeedMore if progress.used_bytes == 0 && window >= rest.len() => break,
             // As the receive buffer does, where a large message has to be put together.
-            Stop::NeedMore if progress.used_bytes == 0 => window *= 2,
-            Stop::NeedMore => window = 100_000,
-            Stop::OtherMessage => break,
+            StopReason::NeedMore if progress.used_bytes == 0 => window *= 2,
+            StopReason::NeedMore => window = 100_000,
+            StopReason::OtherMessage => break,
         }
     }
     batches.extend(decoder.flush().map_err(LargeError::Decode)?);
@@ -209,7 +209,7 @@ fn a_message_cut_anywhere() {
         let received = [&before[..], &message[..end]].concat();
         let used_bytes = before.len();
         let progress = decoder.decode(&received[..before.len() + 5]).unwrap();
-        assert_eq!(progress, Progress { used_bytes, stop: Stop::LargeRow { bytes: message.len() } });
+        assert_eq!(progress, Progress { used_bytes, stop: StopReason::LargeRow { bytes: message.len() } });
         let mut source = Bytes { rest: &received[used_bytes..], longest: 0 };
         assert_eq!(decoder.decode_large(&mut source), Err(LargeError::Source(Closed)), "{end}");
         assert_eq!(decoder.rows(), 1);
@@ -234,7 +234,7 @@ fn a_claimed_length_allocates_little() {
             decoder.decode(&CopyWriter::new().without_trailer().frames(Packing::Whole)).unwrap();
             let before = decoder.allocated_bytes();
             let stop = decoder.decode(&message[..5]).unwrap().stop;
-            assert_eq!(stop, Stop::LargeRow { bytes: 1 << 30 });
+            assert_eq!(stop, StopReason::LargeRow { bytes: 1 << 30 });
             let mut source = Bytes { rest: &message, longest: 0 };
             assert_eq!(decoder.decode_large(&mut source), Err(LargeError::Source(Closed)));
             assert!(source.longest <= (1 << 20).max(arrived / 2 + (1 << 20)), "{} asked for", source.longest);

@@ -61,8 +61,8 @@ fn no_rows_are_complete() {
     assert!(batches.is_empty() && decoder.is_complete());
     let mut decoder = rows_decoder(limits(10));
     let progress = decoder.decode(b"C\0\0\0\x0dSELECT 0\0").unwrap();
-    assert_eq!(progress, Progress { used_bytes: 0, stop: Stop::OtherMessage });
-    assert_eq!(decoder.decode(&frame(b"")).unwrap().stop, Stop::OtherMessage);
+    assert_eq!(progress, Progress { used_bytes: 0, stop: StopReason::OtherMessage });
+    assert_eq!(decoder.decode(&frame(b"")).unwrap().stop, StopReason::OtherMessage);
 }
 
 #[test]

@@ -10,9 +10,9 @@
 use arrow_schema::{DataType, TimeUnit};
 
 use super::Interval;
+use crate::encode_target::{Conversions, TypeTarget};
 use crate::encoder::seconds::Digits;
 use crate::error::{Refusal, ValueError};
-use crate::target::{Conversions, TypeTarget};
 
 const MONTH: i32 = 1 << 1;
 const YEAR: i32 = 1 << 2;

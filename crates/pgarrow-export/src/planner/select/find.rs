@@ -73,9 +73,9 @@ impl Part {
 }
 
 impl Selection {
-    /// The same of a query without values of the user's in it: it may be repeated in messages.
-    pub(crate) fn told(mut self) -> Self {
-        self.may_be_told = true;
+    /// The same of a query or filter without values of the user's in it: it may be repeated in messages.
+    pub(crate) fn shown(mut self) -> Self {
+        self.may_be_shown = true;
         self
     }
 
@@ -86,7 +86,7 @@ impl Selection {
             Origin::Table { relation, filter } => {
                 self.show_rows(relation, filter.as_deref(), part, mark, place_alone)
             }
-            Origin::Query(_) if !self.may_be_told => None,
+            Origin::Query(_) if !self.may_be_shown => None,
             Origin::Query(query) => self.show_of_query(query, part, mark),
         }
     }
@@ -99,7 +99,7 @@ impl Selection {
         mark: Mark<'_>,
         place_alone: bool,
     ) -> Option<String> {
-        let filter = filter.map(in_one_line);
+        let filter = filter.map(|filter| if self.may_be_shown { in_one_line(filter) } else { None });
         let (test, end) = match mark {
             Mark::Value { column, test } => {
                 let name = quote_identifier(&self.columns.get(column)?.name);

@@ -247,7 +247,7 @@ fn a_plan_says_what_is_read_by_pages() {
     );
     // Many tables, each by itself.
     let run = source.tables(["large", "small", "odd"]).options(by(ReadMode::Auto)).open().unwrap();
-    let report = run.for_each_concurrently(|_, _| Ok(())).unwrap();
+    let report = run.for_each_with_plan(|_, _| Ok(())).unwrap();
     assert!(all_pages(&report) > 0);
     assert_eq!((report.read_mode, report.page_notes.len()), (ReadMode::Pages, 2));
 }

@@ -71,7 +71,7 @@ fn a_server_that_does_not_say_is_read_by_copy() {
         assert_told(&source, &format!("permission denied for {object}"));
         // Many tables, too.
         let run = source.tables(["e"]).options(by(ReadMode::Auto)).open().unwrap();
-        let report = run.for_each_concurrently(|_, _| Ok(())).unwrap();
+        let report = run.for_each_with_plan(|_, _| Ok(())).unwrap();
         assert_eq!((report.rows, report.page_notes.len(), pages(&report)), (30_000, 1, (0, 0)));
         // Who asks for pages is told.
         let error = read(source.table("e").options(by(ReadMode::Pages))).unwrap_err();

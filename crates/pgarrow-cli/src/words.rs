@@ -17,12 +17,12 @@ pub(crate) fn flag(option: OptionName) -> String {
 
 /// A message in the command's words.
 pub(crate) fn message(message: &Message) -> String {
-    message.told(&words)
+    message.with_words(&words)
 }
 
 /// An error in the command's words.
 pub(crate) fn error(error: &Error) -> String {
-    error.told(&words)
+    error.with_words(&words)
 }
 
 /// A hint as one would type it.
@@ -66,7 +66,7 @@ pub(crate) fn notes(mut notes: Vec<Note>) -> Vec<Note> {
 }
 
 fn put<'a>(messages: impl IntoIterator<Item = &'a mut Message>) {
-    messages.into_iter().for_each(|told| *told = message(told).into());
+    messages.into_iter().for_each(|text| *text = message(text).into());
 }
 
 #[cfg(test)]

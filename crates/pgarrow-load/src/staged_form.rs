@@ -1,4 +1,4 @@
-//! How values reach types that have no binary form here: as text that the server reads, in the table in between or by a cast.
+//! How values reach types that have no binary form here: as text that the server reads, in the staging table or by a cast.
 
 use arrow_schema::{DataType, Field};
 use pgarrow_encode::{Conversions, Encoder, TypeTarget, make_encoder};
@@ -6,7 +6,7 @@ use pgarrow_types::{ArrayType, DeclaredType, PgType, oid};
 
 /// How a value reaches a type that cannot be sent to.
 #[derive(Clone, Copy)]
-pub(crate) enum Detour {
+pub(crate) enum StagedForm {
     /// Text that the type's input function reads.
     Text,
     /// Texts that its elements' input function reads.
@@ -15,8 +15,8 @@ pub(crate) enum Detour {
     Numbers(&'static str),
 }
 
-impl Detour {
-    /// The column's type in the table in between.
+impl StagedForm {
+    /// The column's type in the staging table.
     pub(crate) fn type_name(self) -> &'static str {
         match self {
             Self::Text => "pg_catalog.text",
@@ -47,8 +47,8 @@ impl Detour {
 }
 
 /// Text, or an array of texts, for the server to read.
-pub(crate) fn as_text(field: &Field) -> Option<(Box<dyn Encoder>, Detour)> {
-    let (pg_type, detour) = match field.data_type() {
+pub(crate) fn as_text(field: &Field) -> Option<(Box<dyn Encoder>, StagedForm)> {
+    let (pg_type, staged_form) = match field.data_type() {
         DataType::List(_)
         | DataType::LargeList(_)
         | DataType::ListView(_)
@@ -57,11 +57,11 @@ pub(crate) fn as_text(field: &Field) -> Option<(Box<dyn Encoder>, Detour)> {
         | DataType::Struct(_) => {
             let (element, element_oid) = (PgType::Text, oid::TEXT);
             let array = ArrayType { element, element_oid, dimensions: 0, is_vector: false };
-            (PgType::Array(array.into()), Detour::Texts)
+            (PgType::Array(array.into()), StagedForm::Texts)
         }
-        _ => (PgType::Text, Detour::Text),
+        _ => (PgType::Text, StagedForm::Text),
     };
     let declared = DeclaredType::new(0, -1);
     let target = TypeTarget { pg_type: &pg_type, declared: &declared, conversions: Conversions::default() };
-    Some((make_encoder(field, target).ok()?, detour))
+    Some((make_encoder(field, target).ok()?, staged_form))
 }

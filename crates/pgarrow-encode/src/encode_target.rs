@@ -8,7 +8,7 @@ use crate::error::Refusal;
 
 /// A column of the table that is loaded.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct EncodeTarget {
     /// Its name.
     pub name: String,
     /// How its receive function takes values; domains resolved.
@@ -44,7 +44,7 @@ pub enum Conversions {
     Round,
 }
 
-impl Target {
+impl EncodeTarget {
     /// Its type. Of a field that says of itself to be of just this type, values are looked at, whatever Arrow type they
     /// have: they were it once.
     pub fn type_target(&self, field: &Field, conversions: Conversions) -> TypeTarget<'_> {
@@ -54,7 +54,7 @@ impl Target {
     }
 }
 
-impl Target {
+impl EncodeTarget {
     /// The encoder that makes values of the column from arrays of the field's type.
     ///
     /// # Errors

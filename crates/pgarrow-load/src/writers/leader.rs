@@ -1,4 +1,4 @@
-//! The keeper: the one session that changes the target, in one transaction, which is open from the beginning to the end.
+//! The leader: the one session that changes the target, in one transaction, which is open from the beginning to the end.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ use crate::transaction::{ROLLBACK_TIME, roll_back, server_error};
 use crate::hidden::{Hidden, NAME_BYTES_MAX};
 
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct Leader {
     pub(crate) session: Session,
     pub(crate) hidden: Hidden,
     pub(crate) goal: Goal,
@@ -37,7 +37,7 @@ pub(crate) enum Goal {
     Insert,
 }
 
-impl Keeper {
+impl Leader {
     /// Makes the hidden table the target, or drops it if its rows are there by now: within the transaction.
     pub(crate) fn settle(&mut self) -> Result<()> {
         let (hidden, session) = (&self.hidden, &mut self.session);

@@ -15,7 +15,7 @@ use crate::stale;
 ///
 /// Dropping it removes the temporary file.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct HiddenFile {
     /// As the caller gave it: for messages and the report.
     given: PathBuf,
     /// Absolute, so that a change of the working folder during the run changes nothing.
@@ -25,7 +25,7 @@ pub(crate) struct Target {
     temp: TempPath,
 }
 
-impl Target {
+impl HiddenFile {
     /// Checks the name, removes what earlier processes died over, and makes the temporary file: new (`O_EXCL`), locked,
     /// and with the mode the umask allows.
     pub(crate) fn create(given: &Path, overwrite: bool) -> Result<(Self, File), SinkError> {

@@ -1,0 +1,207 @@
+//! What describes a relation or a query, asked in one round trip: answers for
+//! [`Session::with_answers`](pgarrow_protocol::Session::with_answers).
+//!
+//! ```text
+//!  BEGIN; SET …; server; name ▶ OID; columns; leaves; policies; sizes; name ▶ OID; ROLLBACK     one message
+//! ```
+//!
+//! The statements are those of the functions that ask one by one; where these have an OID as a parameter, the
+//! script has the expression that finds it. So nothing else in this crate knows of it, and what is not
+//! foreseen here is asked later.
+
+use pgarrow_protocol::{Answer, ColumnDescription, Row, Session};
+use pgarrow_types::{PgType, ServerTypes, oid};
+
+use crate::columns::{FORMAT_TYPES, columns_sql, format_types_parameters};
+use crate::error::CatalogError;
+use crate::explain::estimate_sql;
+use crate::leaves::{ROW_SECURITY, SIZES, leaves_sql};
+use crate::name::{RelationName, quote_literal, text_array};
+use crate::relation::RESOLVE;
+use crate::server::TRAITS;
+use crate::texts::array_of;
+
+/// Answers to what will be asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// They are there.
+    pub answers: Vec<Answer>,
+    /// Nothing else will be asked: the relation is there, and the types of its columns are built in.
+    pub is_all: bool,
+}
+
+/// Asks what [`server_traits`](crate::server_traits), [`resolve`](crate::resolve),
+/// [`table_columns`](crate::table_columns), [`leaves`](crate::leaves),
+/// [`row_security_applies`](crate::row_security_applies) and [`relation_sizes`](crate::relation_sizes) will
+/// ask about a relation.
+///
+/// `begin` begins a transaction with its settings; it is over afterwards. `columns`: those that leaves are
+/// asked about, in this order; without, all. `None` if the server refuses any of it, or the name has gone to
+/// another relation meanwhile: then each has to be asked for by itself, which tells what is wrong.
+///
+/// # Errors
+///
+/// What ends the session.
+pub fn ask_about_relation(
+    session: &mut Session,
+    begin: &str,
+    name: &RelationName,
+    columns: Option<&[String]>,
+    only: bool,
+) -> Result<Option<Asked>, CatalogError> {
+    let version = session.server_version_num();
+    let Some(quoted) = quote_literal(&name.quoted()) else { return Ok(None) };
+    let oid = format!("pg_catalog.to_regclass({quoted})::pg_catalog.oid");
+    let names_of_oid = format!(
+        "ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a \
+         WHERE a.attrelid OPERATOR(pg_catalog.=) {oid} \
+         AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped)"
+    );
+    let names = match columns.map(|columns| quote_literal(&text_array(columns))) {
+        None => names_of_oid,
+        Some(Some(names)) => names,
+        Some(None) => return Ok(None),
+    };
+    let names_asked = text_array(&[name.quoted()]);
+    let Some(resolved) = quote_literal(&names_asked) else { return Ok(None) };
+    let resolve = inlined(RESOLVE, &[&resolved]);
+    let (columns_sql, leaves_sql) = (columns_sql(version, only), leaves_sql(version));
+    let leaves_of_oid = inlined(&leaves_sql, &[&oid, &names]);
+    let sized = match only {
+        true => format!("ARRAY[{oid}]"),
+        false => format!("ARRAY(SELECT l.oid::pg_catalog.oid FROM ({leaves_of_oid}) AS l)"),
+    };
+    let columns_of_oid = inlined(&columns_sql, &[&format!("ARRAY[{oid}]")]);
+    let (policies, sizes) = (inlined(ROW_SECURITY, &[&oid]), inlined(SIZES, &[&sized]));
+    let script = [TRAITS, &resolve, &columns_of_oid, &leaves_of_oid, &policies, &sizes, &resolve, "ROLLBACK"];
+    let Some(answers) = run(session, Some(begin), script)? else { return Ok(None) };
+    let [traits, resolved, column_rows, leaf_rows, policies, sizes, resolved_again, _] = answers;
+    let oid_of = |rows: &[Row]| rows.first().and_then(|row| row.text(0)?.parse::<u32>().ok());
+    let oid = oid_of(&resolved);
+    if oid != oid_of(&resolved_again) {
+        return Ok(None);
+    }
+    let mut answers =
+        vec![Answer::new(TRAITS, &[], traits), Answer::new(RESOLVE, &[Some(&names_asked)], resolved)];
+    // Who asks for it is told that it is not there.
+    let Some(oid) = oid else { return Ok(Some(Asked { answers, is_all: false })) };
+    let is_all =
+        column_rows.iter().all(|row| row.text(2).and_then(|oid| oid.parse().ok()).is_some_and(is_plain));
+    let columns = match columns {
+        Some(columns) => columns.to_vec(),
+        None => column_rows.iter().filter_map(|row| row.text(1).map(str::to_owned)).collect(),
+    };
+    let leaves = leaf_rows.iter().filter_map(|row| row.text(0)?.parse().ok());
+    let leaves: Vec<u32> = leaves.filter(|leaf| !only || *leaf == oid).collect();
+    let sized = sizes.iter().filter_map(|row| row.text(0)?.parse::<u32>().ok());
+    let oid_text = oid.to_string();
+    if sized.eq(leaves.iter().copied()) {
+        answers.push(Answer::new(SIZES, &[Some(&array_of(&leaves))], sizes));
+    }
+    answers.extend([
+        Answer::new(columns_sql, &[Some(&array_of(&[oid]))], column_rows),
+        Answer::new(leaves_sql, &[Some(&oid_text), Some(&text_array(&columns))], leaf_rows),
+        Answer::new(ROW_SECURITY, &[Some(&oid_text)], policies),
+    ]);
+    Ok(Some(Asked { answers, is_all }))
+}
+
+/// Asks what [`server_traits`](crate::server_traits), [`query_columns`](crate::query_columns) and
+/// [`estimate`](crate::estimate) will ask about a query whose columns these are.
+///
+/// In a transaction, which is over afterwards. `None` as for [`ask_about_relation`].
+///
+/// # Errors
+///
+/// What ends the session.
+pub fn ask_about_query(
+    session: &mut Session,
+    sql: &str,
+    columns: &[ColumnDescription],
+) -> Result<Option<Asked>, CatalogError> {
+    let types: Vec<(u32, i32)> =
+        columns.iter().map(|column| (column.type_oid, column.type_modifier)).collect();
+    let parameters = format_types_parameters(&types);
+    let literals = parameters.each_ref().map(|parameter| quote_literal(parameter).unwrap_or_default());
+    let explain = estimate_sql(sql);
+    let formats = inlined(FORMAT_TYPES, &literals.each_ref().map(String::as_str));
+    let Some(answers) = run(session, None, [TRAITS, &explain, &formats, "ROLLBACK"])? else {
+        return Ok(None);
+    };
+    let [traits, explained, formatted, _] = answers;
+    let parameters = parameters.each_ref().map(|parameter| Some(parameter.as_str()));
+    let answers = vec![
+        Answer::new(TRAITS, &[], traits),
+        Answer::new(explain, &[], explained),
+        Answer::new(FORMAT_TYPES, &parameters, formatted),
+    ];
+    Ok(Some(Asked { answers, is_all: columns.iter().all(|column| is_plain(column.type_oid)) }))
+}
+
+/// Whether nothing is asked about this type: how many digits money has is up to the server.
+fn is_plain(type_oid: u32) -> bool {
+    type_oid != oid::MONEY && PgType::from_builtin_oid(type_oid, -1, ServerTypes::default()).is_some()
+}
+
+/// The rows of each of `N` statements behind what `begin` begins. `None` if one was refused; the transaction
+/// is over in any case.
+fn run<const N: usize>(
+    session: &mut Session,
+    begin: Option<&str>,
+    statements: [&str; N],
+) -> Result<Option<[Vec<Row>; N]>, CatalogError> {
+    let script: Vec<&str> = begin.into_iter().chain(statements).collect();
+    // A statement may end with a comment.
+    match session.query_script(&script.join("\n;\n")) {
+        Ok(mut answers) => {
+            let n_before = answers.len().checked_sub(N);
+            let answers = n_before.and_then(|n_before| answers.split_off(n_before).try_into().ok());
+            answers.map(Some).ok_or(CatalogError::Unexpected("fewer answers than statements"))
+        }
+        Err(error) if is_of_statement(&error) => {
+            session.execute("ROLLBACK")?;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a statement is refused, or not understood, and another one may be neither: class 42, syntax error
+/// or access rule violation; feature_not_supported; an invalid value. A lock that was waited for in vain is
+/// none of these.
+fn is_of_statement(error: &pgarrow_protocol::Error) -> bool {
+    error.server_error().is_some_and(|report| !report.is_fatal())
+        && error.sqlstate().is_some_and(|state| ["42", "0A", "22"].contains(&state.get(..2).unwrap_or("")))
+}
+
+/// One of our own statements with expressions in the place of its parameters.
+fn inlined(sql: &str, expressions: &[&str]) -> String {
+    let mut text = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some((before, behind)) = rest.split_once('$') {
+        text.push_str(before);
+        let number = behind.chars().next().and_then(|digit| digit.to_digit(10));
+        let expression = number.and_then(|number| expressions.get((number as usize).checked_sub(1)?));
+        match expression {
+            Some(expression) => text.extend(["(", expression, ")"]),
+            None => text.push('$'),
+        }
+        rest = if expression.is_some() { behind.get(1..).unwrap_or_default() } else { behind };
+    }
+    text + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_in_the_place_of_parameters() {
+        let sql = "SELECT $1::text[], $2 FROM 'lax $.**' WHERE $1";
+        assert_eq!(
+            inlined(sql, &["a($2)", "b"]),
+            "SELECT (a($2))::text[], (b) FROM 'lax $.**' WHERE (a($2))"
+        );
+        assert_eq!(inlined("$3 $", &["a"]), "$3 $");
+    }
+}

@@ -1,0 +1,268 @@
+//! A session before its export is planned: what its server can do, and what of that was asked for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pgarrow_catalog::{CatalogError, ServerTraits, server_traits};
+use pgarrow_protocol::{CopyOutStep, Session};
+use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pool, Pooled, Result, ServerFacts};
+use pgarrow_types::Message;
+
+use crate::engine::{Engine, Job};
+use crate::fewer;
+use crate::keeper::Keeper;
+use crate::locks::in_the_way;
+use crate::options::{ExportOptions, ReadMode};
+use crate::phases::Phases;
+use crate::plan::Plan;
+use crate::planner::{PageWish, Slicing};
+use crate::proof::Proof;
+use crate::settings::look_up;
+
+/// A session on which nothing lasting was begun, and what is known so far.
+pub(super) struct Opening<'a> {
+    session: Session,
+    pub(super) prepared: Prepared<'a>,
+}
+
+/// What was asked for, as far as the server has it, and what is known of the server.
+pub(super) struct Prepared<'a> {
+    pub(super) options: ExportOptions,
+    pub(super) traits: ServerTraits,
+    pub(super) read_mode: ReadMode,
+    pub(super) cancel: &'a Cancel,
+    /// Where sessions come from and go to.
+    pool: &'a Pool,
+    /// Readers that were asked for by number.
+    asked: Option<usize>,
+    pub(super) pooled: Pooled,
+    warnings: Vec<String>,
+    connect: Duration,
+    planning: Instant,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn new(
+        pool: &'a Pool,
+        mut session: Session,
+        options: &ExportOptions,
+        connect: Duration,
+        cancel: &'a Cancel,
+    ) -> Result<Self> {
+        let planning = Instant::now();
+        let mut warnings = session.warnings().to_vec();
+        let mut options = options.clone();
+        let asked = options.readers;
+        session.set_read_timeout(options.read_timeout);
+        look_up(&mut session, &options)?;
+        let traits = server_traits(&mut session)?;
+        let pooled = Pooled::of(&session, traits.backend_pid);
+        if pooled.is_pooled() {
+            check_pooler(&mut session, &traits)?;
+        }
+        let role = options.role.clone();
+        let mut facts = match pooled.is_pooled() {
+            true => ServerFacts::default(),
+            false => pool.facts(&session, role.as_deref()),
+        };
+        let facts_before = facts;
+        if is_alone_on_standby(&traits, &options) {
+            warnings.push(
+                "the server is a standby, so one connection reads: snapshots are not shared there".to_owned(),
+            );
+            options.readers = Some(1);
+        }
+        // Where several were asked for, and there is something for several, that is an error: later.
+        if options.readers.is_none() && options.readers_wanted() > 1 && !facts.exports_snapshots {
+            match why_not_shared(&mut session)? {
+                Some(why_not) => {
+                    warnings.push(format!(
+                        "one connection reads, since the server hands out no snapshot: {why_not}"
+                    ));
+                    options.readers = Some(1);
+                }
+                None => facts.exports_snapshots = true,
+            }
+        }
+        let read_mode = match options.read_mode {
+            ReadMode::Auto if facts.has_copy => ReadMode::Copy,
+            ReadMode::Auto => {
+                look_up(&mut session, &options)?;
+                let found = probe(&mut session)?;
+                facts.has_copy = found == ReadMode::Copy;
+                found
+            }
+            // What is not read by pages comes by COPY.
+            ReadMode::Pages => ReadMode::Copy,
+            asked_for => asked_for,
+        };
+        if facts != facts_before && !pooled.is_pooled() {
+            pool.keep_facts(&session, role.as_deref(), facts);
+        }
+        let prepared =
+            Prepared { options, traits, read_mode, cancel, pool, asked, pooled, warnings, connect, planning };
+        Ok(Self { session, prepared })
+    }
+
+    /// For what is tried out on the server, and not opened.
+    pub(super) fn of_description(
+        pool: &'a Pool,
+        session: Session,
+        options: &ExportOptions,
+        traits: ServerTraits,
+        cancel: &'a Cancel,
+    ) -> Self {
+        let prepared = Prepared {
+            options: options.clone(),
+            traits,
+            read_mode: ReadMode::Copy,
+            cancel,
+            pool,
+            asked: None,
+            pooled: Pooled::default(),
+            warnings: Vec::new(),
+            connect: Duration::ZERO,
+            planning: Instant::now(),
+        };
+        Self { session, prepared }
+    }
+
+    /// The session, in a transaction to look things up in. What fails there leaves it for another one.
+    pub(super) fn session(&mut self) -> Result<&mut Session> {
+        look_up(&mut self.session, &self.prepared.options)?;
+        Ok(&mut self.session)
+    }
+
+    pub(super) fn slicing(&self) -> Slicing {
+        Slicing::of(&self.prepared.options)
+    }
+
+    /// What the read mode wishes for. Before the transaction begins.
+    pub(super) fn pages(&mut self, has_limit: bool) -> Result<PageWish> {
+        let Prepared { options, traits, .. } = &self.prepared;
+        let read_mode = match (options.read_mode, self.prepared.read_mode) {
+            (ReadMode::Auto, ReadMode::Select) => ReadMode::Select,
+            // What is not decoded has to be what the type's send function sends.
+            (ReadMode::Auto, _) if !options.opaque.is_empty() => ReadMode::Copy,
+            (asked_for, _) => asked_for,
+        };
+        look_up(&mut self.session, options)?;
+        PageWish::of(&mut self.session, traits, options, read_mode, has_limit)
+    }
+
+    /// The error of a statement that had to wait for locks.
+    pub(super) fn not_waited(&mut self, error: CatalogError) -> Error {
+        match error {
+            CatalogError::Protocol(error) if error.sqlstate() == Some("55P03") => {
+                in_the_way(self.session().ok(), error)
+            }
+            error => error.into(),
+        }
+    }
+
+    /// Again, on the session of an attempt that came to nothing.
+    pub(super) fn reopen(session: Session, prepared: Prepared<'a>) -> Self {
+        Self { session, prepared }
+    }
+
+    /// The session, for a keeper, and what else is known.
+    pub(super) fn split(self) -> (Session, Prepared<'a>) {
+        (self.session, self.prepared)
+    }
+}
+
+impl Prepared<'_> {
+    /// Everything is known.
+    pub(super) fn engine(self, keeper: Keeper, plans: Vec<Plan>, proof: Proof) -> Engine {
+        let Self { options, traits, read_mode, cancel, pool, asked, pooled, warnings, connect, planning } =
+            self;
+        let mut warnings: Vec<Message> = warnings.into_iter().map(Message::from).collect();
+        warnings.extend(fewer::than_asked(asked, &options, &plans));
+        if keeper.is_lock_unknown {
+            warnings.push(
+                "the server knows no LOCK TABLE: a second connection has what is read open in a transaction instead"
+                    .into(),
+            );
+        }
+        let mut plans = plans;
+        if let Some(first) = plans.first_mut() {
+            first.warnings.splice(0..0, warnings);
+        }
+        let phases = Phases {
+            connect: connect.as_secs_f64(),
+            plan: planning.elapsed().as_secs_f64(),
+            ..Phases::default()
+        };
+        let plans = plans.into_iter().map(Arc::new).collect();
+        let job = Job {
+            plans,
+            proof,
+            options,
+            read_mode,
+            in_recovery: traits.in_recovery,
+            pooled,
+            cancel: cancel.clone(),
+            progress: Arc::default(),
+            impatient: Impatient::default(),
+            phases,
+            snapshot_taken: Instant::now(),
+            pool: pool.clone(),
+        };
+        Engine { keeper, job }
+    }
+}
+
+/// Statements of one transaction have to reach one server process.
+fn check_pooler(session: &mut Session, traits: &ServerTraits) -> Result<()> {
+    let rows = session.query("SELECT pg_catalog.pg_backend_pid()", &[])?;
+    let now: Option<i32> = rows.first().and_then(|row| row.text(0)?.parse().ok());
+    if now == traits.backend_pid {
+        return Ok(());
+    }
+    let text = "the pooler sends the statements of one transaction to several server processes, so that nothing that \
+                is read would be of one moment; use its session or transaction mode, or connect past it";
+    Err(Error::new(ErrorKind::Server, text))
+}
+
+/// Whether one connection reads, since the server is a standby.
+///
+/// A snapshot of a standby that was handed on could show transactions as finished that are running: see the
+/// fix of PostgreSQL's src/test/recovery/t/056_standby_snapshot_export.pl, which no version number tells.
+pub(super) fn is_alone_on_standby(traits: &ServerTraits, options: &ExportOptions) -> bool {
+    traits.in_recovery && options.readers_wanted() > 1 && !options.inconsistent
+}
+
+/// Why the server hands out no snapshots. Afterwards, the transaction may have failed.
+pub(super) fn why_not_shared(session: &mut Session) -> Result<Option<pgarrow_protocol::Error>> {
+    match session.query("SELECT pg_catalog.pg_export_snapshot()", &[]) {
+        Ok(_) => Ok(None),
+        // A session that has ended is another matter.
+        Err(error) if error.server_error().is_some_and(|report| !report.is_fatal()) => Ok(Some(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// COPY where the server knows it, SELECT where it does not.
+fn probe(session: &mut Session) -> Result<ReadMode> {
+    let refused = |error: pgarrow_protocol::Error| match error.sqlstate() {
+        // Not supported; not understood; not allowed.
+        Some("0A000" | "42601" | "42501") => Ok(ReadMode::Select),
+        _ => Err(Error::from(error)),
+    };
+    let mut copy = match session.copy_out("COPY (SELECT 1) TO STDOUT (FORMAT binary)") {
+        Ok(copy) => copy,
+        Err(error) => return refused(error),
+    };
+    loop {
+        match copy.advance() {
+            Ok(CopyOutStep::Done { .. }) => return Ok(ReadMode::Copy),
+            Ok(CopyOutStep::Data) => {
+                // One whole CopyData: its tag, and a length that counts itself.
+                let length = copy.buffered().get(1..5).and_then(|bytes| bytes.try_into().ok());
+                let length = length.map_or(0, u32::from_be_bytes) as usize;
+                copy.consume(1 + length);
+            }
+            Err(error) => return refused(error),
+        }
+    }
+}

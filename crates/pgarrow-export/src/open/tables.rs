@@ -1,0 +1,294 @@
+//! Tables under one snapshot: found, locked and planned together, a few queries for all of them. One table
+//! is planned as many are, and may have columns, a filter, a limit and a key chosen.
+
+use std::collections::{HashMap, HashSet};
+
+use pgarrow_catalog::{
+    Relation, RelationName, RelationSize, near_schema, not_readable, quote_identifier, relation_sizes,
+    relations_of_schema, resolve_many, suggest, table_columns_of_many,
+};
+use pgarrow_protocol::Session;
+use pgarrow_session::{Error, ErrorKind, Result};
+
+use super::fixed::Fixed;
+use super::opening::Opening;
+use super::parameters::{bind, check_number};
+use super::table::{TableToPlan, condition_as_query, is_table, readers_of, refuse_of_others, refuse_only};
+use super::{Planner, Subject, ToPlan, refused};
+use crate::choose::{choose_and_say, not_there};
+use crate::locks::Held;
+use crate::plan::Plan;
+use crate::planner::Slicing;
+use crate::proof::Proof;
+use crate::source::extract::{Check, Named, Request};
+use crate::statement::Statement;
+
+/// One table, or many.
+pub(super) struct TablesSubject<'r> {
+    pub(super) request: &'r Request,
+    named: &'r Named,
+    /// Of one table.
+    filter: Option<Statement>,
+    /// They were asked for as many, of which there may be one.
+    is_many: bool,
+}
+
+/// What is known of tables before their transaction.
+pub(super) struct FoundTables {
+    relations: Vec<Relation>,
+    /// The filter of the one table, its values bound.
+    condition: Option<Fixed>,
+}
+
+impl<'r> TablesSubject<'r> {
+    /// One table, by its name.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`] for what does not go together.
+    pub(super) fn of_one(request: &'r Request, named: &'r Named) -> Result<Self> {
+        let filter = request.filter.as_deref().map(Statement::parse_condition).transpose()?;
+        match &filter {
+            Some(filter) => check_number(filter, &request.parameters, "the filter")?,
+            None if request.parameters.is_empty() => {}
+            None => {
+                return Err(refused("parameters are for queries and filters, and the table has no filter"));
+            }
+        }
+        request.check_limit()?;
+        Ok(Self { request, named, filter, is_many: false })
+    }
+
+    /// Many tables.
+    ///
+    /// # Errors
+    ///
+    /// As for [`of_one`](Self::of_one).
+    pub(super) fn of_many(request: &'r Request, named: &'r Named) -> Result<Self> {
+        match request.options.split_on.is_some() {
+            true => Err(refused("a column to split on belongs to one table")),
+            false => Ok(Self { request, named, filter: None, is_many: true }),
+        }
+    }
+
+    /// The filter with the values that were bound to it, as it is to be tried out on the table.
+    pub(super) fn condition(&self, opening: &mut Opening<'_>, relation: &Relation) -> Result<Option<Fixed>> {
+        let Some(filter) = &self.filter else {
+            return Ok(None);
+        };
+        let described = condition_as_query("", relation, filter.text());
+        let filter = bind(opening, filter, &self.request.parameters, &described, "the filter")
+            .map_err(|error| error.context("the filter cannot be used"))?;
+        Fixed::of_filter(opening, filter.text(), relation).map(Some)
+    }
+
+    /// What can be found of what was asked for, where not all of it can: what is wrong with the rest goes
+    /// to `problems`.
+    fn one_by_one(
+        &self,
+        opening: &mut Opening<'_>,
+        error: Error,
+        problems: &mut Vec<Error>,
+    ) -> Result<Vec<Relation>> {
+        let is_of_names = |error: &Error| match error.kind() {
+            ErrorKind::Options => true,
+            ErrorKind::Server => error.sqlstate().is_some_and(|state| state.starts_with("42")),
+            _ => false,
+        };
+        let Named { names, schemas, .. } = self.named;
+        if names.len() + schemas.len() == 1 || !is_of_names(&error) {
+            return Err(error);
+        }
+        let mut found = Vec::new();
+        let of_names = names.iter().map(|name| (vec![name.clone()], Vec::new()));
+        let of_schemas = schemas.iter().map(|schema| (Vec::new(), vec![schema.clone()]));
+        for (names, schemas) in of_names.chain(of_schemas) {
+            let one = Named { names, schemas, check: None };
+            match relations(opening.session()?, &one) {
+                Ok(relations) => found.extend(relations),
+                Err(error) if is_of_names(&error) => problems.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut seen = HashSet::new();
+        found.retain(|relation| seen.insert(relation.oid));
+        Ok(found)
+    }
+}
+
+impl Subject for TablesSubject<'_> {
+    type Found = FoundTables;
+
+    fn find(&self, opening: &mut Opening<'_>) -> Result<ToPlan<FoundTables>> {
+        let mut problems = Vec::new();
+        let mut relations = match relations(opening.session()?, self.named) {
+            Ok(relations) => relations,
+            Err(error) => self.one_by_one(opening, error, &mut problems)?,
+        };
+        if relations.is_empty() && problems.is_empty() {
+            return Err(refused("there are no tables to export"));
+        }
+        // Of one table, the server says it itself.
+        if self.is_many && opening.prepared.traits.is_plain_postgres {
+            leave_out_hidden(opening.session()?, &mut relations, &mut problems)?;
+        }
+        leave_out_of_others(opening.session()?, &mut relations, &mut problems)?;
+        let Some(first) = relations.first() else {
+            return Err(Error::all(problems).unwrap_or_else(nothing_wrong));
+        };
+        refuse_only(first, self.request.only && !self.is_many)?;
+        let readers = opening.prepared.options.readers;
+        opening.prepared.options.readers =
+            relations.iter().fold(readers, |wanted, relation| readers_of(relation, wanted));
+        let condition = self.condition(opening, first)?;
+        let select_list = match &self.request.columns {
+            Some(names) => names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", "),
+            None => "*".to_owned(),
+        };
+        Ok(ToPlan {
+            held: relations.iter().map(|relation| Held::relation(relation, &select_list)).collect(),
+            no_views: opening.prepared.traits.restricts_relation_kinds
+                && condition.is_none()
+                && relations.iter().all(|relation| is_table(relation.kind)),
+            slicing: Slicing { is_of_many: self.is_many, ..opening.slicing() },
+            problems,
+            subject_was: if self.is_many { "tables were".to_owned() } else { format!("{first} was") },
+            found: FoundTables { relations, condition },
+        })
+    }
+
+    /// Plans tables that are locked. `None` if they, or what they consist of, are no longer what was locked.
+    ///
+    /// All that is wrong with them is said at once. Once something is, plans have a schema and one slice,
+    /// for the caller to look at.
+    fn plan(&self, planner: &mut Planner<'_>, found: FoundTables) -> Result<Option<(Vec<Plan>, Proof)>> {
+        let FoundTables { relations: planned, mut condition } = found;
+        let mut problems = std::mem::take(&mut planner.problems);
+        let session = &mut planner.keeper.session;
+        // Between resolving names and locking, somebody may have put other relations in their place.
+        if problems.is_empty() && relations(session, self.named)? != planned {
+            return Ok(None);
+        }
+        let columns = table_columns_of_many(session, &planned, self.request.only)?;
+        let columns = planned.iter().zip(columns).map(|(relation, all)| self.request.chosen(relation, all));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let names = columns.iter().flatten().map(|column| column.column.name.as_str());
+        let subject = planned.first().filter(|_| !self.is_many).map(Relation::to_string);
+        let subject = subject.as_deref().unwrap_or("these tables");
+        problems.extend(not_there(planner.options, subject, names));
+        let oids: Vec<u32> = planned.iter().map(|relation| relation.oid).collect();
+        // Of many, most are small. Of one, its leaves say how large it is.
+        let sizes = if self.is_many { relation_sizes(session, &oids)? } else { Vec::new() };
+        let sizes: HashMap<u32, RelationSize> = sizes.into_iter().map(|size| (size.oid, size)).collect();
+        let mut plans = Vec::with_capacity(planned.len());
+        for (relation, columns) in planned.iter().zip(columns) {
+            let n_before = problems.len();
+            let (session, subject) = (&mut planner.keeper.session, relation.to_string());
+            let chosen = choose_and_say(session, &subject, columns, planner.options, &mut problems)?;
+            // Without a caller who looks at them, no plans are needed once something is wrong.
+            if problems.len() > n_before || (!problems.is_empty() && self.named.check.is_none()) {
+                continue;
+            }
+            let table = TableToPlan {
+                relation,
+                chosen,
+                size: sizes.get(&relation.oid),
+                condition: condition.take(),
+                is_for_check: !problems.is_empty(),
+            };
+            match self.request.plan_table(planner, table)? {
+                Some(plan) => plans.push(plan),
+                None => return Ok(None),
+            }
+        }
+        if let [_, _, ..] = planned.as_slice() {
+            for plan in &mut plans {
+                let subject = plan.subject.clone();
+                plan.warnings.iter_mut().for_each(|warning| {
+                    *warning = std::mem::take(warning).behind(format!("{subject}: "));
+                });
+            }
+        }
+        let proof = match problems.is_empty() {
+            true => match Proof::plan(planner.keeper, &plans, &oids, planner.traits)? {
+                Some(proof) => proof,
+                None => return Ok(None),
+            },
+            false => Proof::default(),
+        };
+        if let Some(Check(check)) = &self.named.check {
+            problems.extend(check(&plans));
+        }
+        Error::all(problems).map_or(Ok(Some((plans, proof))), Err)
+    }
+}
+
+/// What was asked for, each once, in the order of asking.
+fn relations(session: &mut Session, named: &Named) -> Result<Vec<Relation>> {
+    let names = named.names.iter().map(|name| RelationName::parse(name));
+    let names = names.collect::<std::result::Result<Vec<_>, _>>()?;
+    let mut relations = resolve_many(session, &names).map_err(|error| suggest(session, error))?;
+    for schema in &named.schemas {
+        let of_schema = relations_of_schema(session, schema)?;
+        if of_schema.is_empty() {
+            let near = near_schema(session, schema)?.map(|near| format!("; did you mean {near:?}?"));
+            let text = format!(
+                "there is no table in a schema {schema:?} that could be exported{}",
+                near.unwrap_or_default()
+            );
+            return Err(refused(&text));
+        }
+        relations.extend(of_schema);
+    }
+    let mut seen = HashSet::new();
+    relations.retain(|relation| seen.insert(relation.oid));
+    Ok(relations)
+}
+
+/// Leaves out what the role may not read, and says so. The server would say it of one only.
+fn leave_out_hidden(
+    session: &mut Session,
+    relations: &mut Vec<Relation>,
+    problems: &mut Vec<Error>,
+) -> Result<()> {
+    let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
+    let hidden: HashMap<u32, bool> = not_readable(session, &oids)?.into_iter().collect();
+    relations.retain(|relation| {
+        let Some(is_of_schema) = hidden.get(&relation.oid) else { return true };
+        let schema = quote_identifier(&relation.schema);
+        let text = match is_of_schema {
+            true => format!(
+                "permission denied for schema {schema} of {relation}; GRANT USAGE ON SCHEMA {schema} to the role"
+            ),
+            false => {
+                let quoted = relation.quoted();
+                format!("permission denied for table {relation}; GRANT SELECT ON {quoted} to the role")
+            }
+        };
+        problems.push(Error::not_permitted(text));
+        false
+    });
+    Ok(())
+}
+
+/// Leaves out temporary tables of other sessions, and says so.
+fn leave_out_of_others(
+    session: &mut Session,
+    relations: &mut Vec<Relation>,
+    problems: &mut Vec<Error>,
+) -> Result<()> {
+    let mut kept = Vec::with_capacity(relations.len());
+    for relation in relations.drain(..) {
+        match refuse_of_others(session, &relation) {
+            Ok(()) => kept.push(relation),
+            Err(error) if error.sqlstate() == Some("0A000") => problems.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    *relations = kept;
+    Ok(())
+}
+
+fn nothing_wrong() -> Error {
+    Error::new(ErrorKind::Protocol, "nothing was planned; please report it")
+}

@@ -1,0 +1,70 @@
+//! The order of slices: whose turn it is to hand out rows.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use pgarrow_session::{Cancel, Result};
+
+use crate::budget::Budget;
+use crate::plan::Task;
+
+/// Whose turn it is, where slices go out in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    next: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Turns {
+    fn is_turn(&self, slice_index: usize) -> bool {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) == slice_index
+    }
+
+    fn advance(&self) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, slice_index: usize, budget: &Budget, cancel: &Cancel) -> Result<()> {
+        if self.is_turn(slice_index) {
+            return Ok(());
+        }
+        let _waiting = budget.waiting();
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        while *next != slice_index {
+            if cancel.is_requested() {
+                return Err(cancel.error());
+            }
+            let waited = self.changed.wait_timeout(next, Duration::from_millis(100));
+            next = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(next, _)| next);
+        }
+        Ok(())
+    }
+}
+
+/// What outlets that keep the order share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order<'a> {
+    /// One for each plan.
+    pub(crate) turns: &'a [Turns],
+    pub(crate) budget: &'a Budget,
+    pub(crate) cancel: &'a Cancel,
+}
+
+impl Order<'_> {
+    pub(crate) fn is_turn(&self, task: Task) -> bool {
+        self.turns.get(task.plan_index).is_none_or(|turns| turns.is_turn(task.slice_index))
+    }
+
+    pub(crate) fn wait(&self, task: Task) -> Result<()> {
+        self.turns
+            .get(task.plan_index)
+            .map_or(Ok(()), |turns| turns.wait(task.slice_index, self.budget, self.cancel))
+    }
+
+    pub(crate) fn advance(&self, task: Task) {
+        if let Some(turns) = self.turns.get(task.plan_index) {
+            turns.advance();
+        }
+    }
+}

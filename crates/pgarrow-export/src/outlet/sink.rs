@@ -1,0 +1,183 @@
+//! Batches into parts of sinks.
+
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_sink::{PartWriter, SinkError, SinkTimes};
+
+use super::Outlet;
+use crate::order::Order;
+use crate::plan::Task;
+use crate::sink_set::SinkSet;
+
+/// Parts of sinks. Without an order, one part takes all slices of a plan that its reader reads; in order, each
+/// slice has its own.
+pub(crate) struct SinkOutlet<'r, 'a> {
+    set: &'r SinkSet<'a>,
+    order: Option<Order<'r>>,
+    reader_index: usize,
+    /// What a part may hold.
+    share: Option<usize>,
+    task: Option<Task>,
+    part: Option<PartWriter<'a>>,
+    /// What comes next does not follow what the part was given.
+    is_jump: bool,
+    has_failed: bool,
+    /// Of the parts before.
+    times: SinkTimes,
+    waited: Duration,
+}
+
+impl<'r, 'a> SinkOutlet<'r, 'a> {
+    pub(crate) fn new(set: &'r SinkSet<'a>, order: Option<Order<'r>>, reader_index: usize) -> Self {
+        Self {
+            set,
+            order,
+            reader_index,
+            share: None,
+            task: None,
+            part: None,
+            is_jump: false,
+            has_failed: false,
+            times: SinkTimes::default(),
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Parts are told that they may hold so much.
+    pub(crate) fn with_share(self, share: Option<usize>) -> Self {
+        Self { share, ..self }
+    }
+
+    fn finish_part(&mut self) -> Result<()> {
+        let (Some(part), Some(task)) = (self.part.take(), self.task) else { return Ok(()) };
+        let totals = part.finish()?;
+        self.times = add(self.times, totals.times);
+        self.set.part_finished(task.plan_index, totals.rows)
+    }
+
+    /// What the part says. Once it has failed, reading the slice again would bring back nothing.
+    fn of_part<T>(
+        &mut self,
+        ask: impl FnOnce(&mut PartWriter<'a>) -> std::result::Result<T, SinkError>,
+    ) -> Result<Option<T>> {
+        let answer = self.part.as_mut().map(ask).transpose();
+        self.has_failed |= answer.is_err();
+        Ok(answer?)
+    }
+}
+
+fn add(one: SinkTimes, two: SinkTimes) -> SinkTimes {
+    SinkTimes { encode: one.encode + two.encode, wait: one.wait + two.wait, write: one.write + two.write }
+}
+
+impl Outlet for SinkOutlet<'_, '_> {
+    fn begin(&mut self, task: Task) -> Result<()> {
+        let is_same = self.task.is_some_and(|before| before.plan_index == task.plan_index);
+        if self.part.is_none() || !is_same || self.order.is_some() {
+            self.finish_part()?;
+            let index = match self.order {
+                Some(_) => Some(task.slice_index),
+                None => (!self.set.is_of_many()).then_some(self.reader_index),
+            };
+            let mut part = self.set.open_part(task.plan_index, index)?;
+            if let Some(share) = self.share {
+                part.set_share(share);
+            }
+            if let Some(order) = self.order
+                && !order.is_turn(task)
+            {
+                part.set_turn(false)?;
+            }
+            self.part = Some(part);
+            self.is_jump = false;
+        } else {
+            // Said with the next rows, if there are any.
+            self.is_jump |= self.task.is_some_and(|before| before.slice_index + 1 != task.slice_index);
+        }
+        self.task = Some(task);
+        Ok(())
+    }
+
+    fn write(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>> {
+        let is_turn = self.is_turn();
+        let has_turns = self.order.is_some();
+        let is_jump = std::mem::take(&mut self.is_jump);
+        let written = self.of_part(|part| {
+            if has_turns && is_turn {
+                part.set_turn(true)?;
+            }
+            if is_jump {
+                part.jump()?;
+            }
+            part.write(&batch)
+        })?;
+        match written {
+            Some(()) => Ok(Some(batch)),
+            None => Err(Error::new(ErrorKind::Sink, "a batch before its slice; please report it")),
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(task) = self.task else { return Ok(()) };
+        if let Some(order) = self.order {
+            self.wait_for_turn()?;
+            // Before the part is finished: with the last one, the output is completed.
+            self.set.slice_ended(task.plan_index)?;
+            self.finish_part()?;
+            order.advance(task);
+            return Ok(());
+        }
+        self.set.slice_ended(task.plan_index)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.finish_part()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.part.as_ref().map_or(0, PartWriter::held_bytes)
+    }
+
+    fn working_bytes(&self, batch_bytes: usize) -> usize {
+        self.part.as_ref().map_or(0, |part| part.working_bytes(batch_bytes))
+    }
+
+    fn flush(&mut self, is_needed: bool) -> Result<()> {
+        // Where row groups end is part of what stays the same from run to run, as long as that is possible.
+        if self.order.is_none() || is_needed {
+            self.of_part(PartWriter::flush)?;
+        }
+        Ok(())
+    }
+
+    fn is_turn(&self) -> bool {
+        match (self.order, self.task) {
+            (Some(order), Some(task)) => order.is_turn(task),
+            _ => true,
+        }
+    }
+
+    fn wait_for_turn(&mut self) -> Result<()> {
+        let (Some(order), Some(task), true) = (self.order, self.task, self.part.is_some()) else {
+            return Ok(());
+        };
+        let started = Instant::now();
+        order.wait(task)?;
+        self.waited += started.elapsed();
+        self.of_part(|part| part.set_turn(true))?;
+        Ok(())
+    }
+
+    fn times(&self) -> SinkTimes {
+        let of_part = self.part.as_ref().map(PartWriter::times).unwrap_or_default();
+        let mut times = add(self.times, of_part);
+        times.wait += self.waited;
+        times
+    }
+}

@@ -1,0 +1,49 @@
+//! What the server answers to statements whose answer is small.
+
+/// What a row and a value take beside their text: a value of 4 bytes on the wire is one of 24 here.
+pub(crate) const ROW_BYTES: usize = size_of::<Row>() + 16;
+pub(crate) const VALUE_BYTES: usize = size_of::<Option<String>>() + 16;
+
+/// One row of [`Session::query`](crate::Session::query): texts as PostgreSQL prints them, or null.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Row {
+    pub(crate) values: Vec<Option<String>>,
+}
+
+impl Row {
+    /// The value of column `index`; `None` for null and for a column that is not there.
+    pub fn text(&self, index: usize) -> Option<&str> {
+        self.values.get(index)?.as_deref()
+    }
+
+    /// How many columns there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// True if there is no column.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+/// What a statement of [`Session::query`](crate::Session::query) was answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    sql: String,
+    parameters: Vec<Option<String>>,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Answer {
+    /// `rows` is what the server says to `sql` with these parameters.
+    pub fn new(sql: impl Into<String>, parameters: &[Option<&str>], rows: Vec<Row>) -> Self {
+        let parameters = parameters.iter().map(|parameter| parameter.map(str::to_owned)).collect();
+        Self { sql: sql.into(), parameters, rows }
+    }
+
+    /// Whether it is the answer to this.
+    pub(crate) fn is_of(&self, sql: &str, parameters: &[Option<&str>]) -> bool {
+        self.sql == sql && self.parameters.iter().map(Option::as_deref).eq(parameters.iter().copied())
+    }
+}
