@@ -11,6 +11,8 @@ mod layout;
 mod missing;
 
 use pgarrow_protocol::Session;
+use pgarrow_types::call::INSTALL_PAGES;
+use pgarrow_types::{Message, message};
 
 use crate::error::CatalogError;
 use crate::name::quote_identifier;
@@ -134,14 +136,14 @@ pub fn large_heap_pages(session: &mut Session) -> Result<u64, CatalogError> {
 pub fn page_access(
     session: &mut Session,
     traits: &ServerTraits,
-) -> Result<Result<PageAccess, Vec<String>>, CatalogError> {
-    let mut why_not = of_server(session, traits);
+) -> Result<Result<PageAccess, Vec<Message>>, CatalogError> {
+    let mut why_not: Vec<Message> = of_server(session, traits).into_iter().map(Message::from).collect();
     if !traits.is_plain_postgres || session.server_version_num() < OLDEST_BY_PAGES {
         // Its catalogs may be others.
         return Ok(Err(why_not));
     }
     let (is_superuser, of_build) = of_build(session)?;
-    why_not.extend(of_build);
+    why_not.extend(of_build.into_iter().map(Message::from));
     // Each asks the catalogs that it needs: whoever hardens a server takes rights to others away.
     let source = match is_superuser {
         true => inspect(session)?,
@@ -151,9 +153,9 @@ pub fn page_access(
         // The schema of an extension may be there without its library.
         Ok(PageSource::Inspect { schema }) if why_not.is_empty() => match page_of_catalog(session, &schema) {
             Ok(None) => return Ok(Ok(PageAccess { source: PageSource::Inspect { schema } })),
-            Ok(Some(why)) => why_not.push(why),
+            Ok(Some(why)) => why_not.push(why.into()),
             Err(error) if error.is_refusal() => {
-                why_not.push(format!("the extension pageinspect hands out no page: {error}"));
+                why_not.push(format!("the extension pageinspect hands out no page: {error}").into());
             }
             Err(error) => return Err(error),
         },
@@ -220,7 +222,7 @@ fn of_build(session: &mut Session) -> Result<(bool, Vec<String>), CatalogError> 
 }
 
 /// Where a superuser's source of pages is, or what is missing.
-fn inspect(session: &mut Session) -> Result<Result<PageSource, String>, CatalogError> {
+fn inspect(session: &mut Session) -> Result<Result<PageSource, Message>, CatalogError> {
     // Of the extension's own function, only the one with these arguments: since version 1.9.
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension e \
                    WHERE e.extname OPERATOR(pg_catalog.=) 'pageinspect'), \
@@ -245,7 +247,7 @@ fn inspect(session: &mut Session) -> Result<Result<PageSource, String>, CatalogE
         }
         (None, _) => "the extension pageinspect is not installed (CREATE EXTENSION pageinspect)",
     };
-    Ok(Err(missing.to_owned()))
+    Ok(Err(missing.into()))
 }
 
 /// Looks at a page that is always there. Why its like cannot be read, if so.
@@ -273,7 +275,7 @@ fn page_of_catalog(session: &mut Session, schema: &str) -> Result<Option<String>
 }
 
 /// Whether the function of an administrator can be used, or what is missing.
-fn function(session: &mut Session) -> Result<Result<PageSource, String>, CatalogError> {
+fn function(session: &mut Session) -> Result<Result<PageSource, Message>, CatalogError> {
     // It is trusted as far as a superuser owns it, and never in a superuser's session, whose rights it does not need.
     let sql = "SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r \
                   WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER), \
@@ -295,7 +297,8 @@ fn function(session: &mut Session) -> Result<Result<PageSource, String>, Catalog
     let missing = match (row.text(0), row.text(1), row.text(2), row.text(3)) {
         (Some("f"), Some("t"), Some("t"), Some("t")) => return Ok(Ok(PageSource::Function)),
         (Some("f"), None, ..) => {
-            "the role is no superuser, and the function pgarrow.heap_page is not installed (pgarrow pages install)"
+            let text = "the role is no superuser, and the function pgarrow.heap_page is not installed (";
+            return Ok(Err(message![text, INSTALL_PAGES, ")"]));
         }
         (Some("f"), Some("t"), Some("t"), _) => "the role may not execute the function pgarrow.heap_page",
         (Some("f"), Some("t"), ..) => {
@@ -306,7 +309,7 @@ fn function(session: &mut Session) -> Result<Result<PageSource, String>, Catalog
             "the role is none of a superuser, but the session's user is: the function pgarrow.heap_page is not for him"
         }
     };
-    Ok(Err(missing.to_owned()))
+    Ok(Err(missing.into()))
 }
 
 #[cfg(test)]

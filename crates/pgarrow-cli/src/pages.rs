@@ -12,6 +12,7 @@ use crate::flags::{ConnectFlags, PagesCommand, PagesInstallFlags, PagesStatusFla
 use crate::help;
 use crate::signals::Signals;
 use crate::subject::names;
+use crate::words;
 
 /// Of the JSON's form. Fields may be added within a version.
 const VERSION: u32 = 1;
@@ -34,7 +35,7 @@ pub(crate) fn run(command: &PagesCommand, console: &Console) -> Result<(), Failu
 fn status(flags: &PagesStatusFlags, console: &Console) -> Result<(), Failure> {
     let tables = names(&flags.named, &flags.tables)?;
     let status = on_source(flags.connection.as_deref(), &flags.connecting, console, |source| {
-        Ok(source.pages_status(&tables)?)
+        Ok(words::pages_status(source.pages_status(&tables)?))
     })?;
     if !flags.json {
         return help::print(render::text(&status).as_bytes());

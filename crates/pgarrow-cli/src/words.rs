@@ -1,6 +1,8 @@
 //! What the library says, as the command says it: options are flags.
 
-use pgarrow::{Error, Hint, Message, Note, OptionName, PlanReport, Report, option};
+use pgarrow::{
+    CallName, Error, Hint, Message, Note, OptionName, PagesStatus, PlanReport, Report, call, option,
+};
 use pgarrow_load::LoadReport;
 
 /// The flag of an option.
@@ -15,6 +17,17 @@ pub(crate) fn flag(option: OptionName) -> String {
     format!("--{name}")
 }
 
+/// What does the same as a call of the library.
+fn command(call: CallName) -> &'static str {
+    match call {
+        call::INSTALL_PAGES => "pgarrow pages install",
+        call::PAGES_STATUS => "pgarrow pages status",
+        call::PLAN => "pgarrow plan",
+        call::STDOUT => "-o -",
+        same => same.as_str(),
+    }
+}
+
 /// A message in the command's words.
 pub(crate) fn message(message: &Message) -> String {
     message.with_words(&words)
@@ -27,12 +40,13 @@ pub(crate) fn error(error: &Error) -> String {
 
 /// A hint as one would type it.
 fn words(hint: &Hint) -> String {
-    let (flag, value) = (flag(hint.option()), hint.value());
-    match hint.option() {
-        _ if value.is_empty() => flag,
+    let (option, value) = (hint.option(), hint.value());
+    match (hint, option.map(flag).unwrap_or_default()) {
+        (Hint::Call { call }, _) => format!("`{}`", command(*call)),
+        (_, flag) if value.is_empty() => flag,
         // It is a name of somebody's choice.
-        option::RESTART_KEY => format!("{flag} {}", shell_quoted(&value)),
-        _ => format!("{flag} {value}"),
+        (_, flag) if option == Some(option::RESTART_KEY) => format!("{flag} {}", shell_quoted(&value)),
+        (_, flag) => format!("{flag} {value}"),
     }
 }
 
@@ -57,6 +71,13 @@ pub(crate) fn plan(mut report: PlanReport) -> PlanReport {
     let PlanReport { slicing, page_notes, warnings, .. } = &mut report;
     put([slicing].into_iter().chain(page_notes).chain(warnings));
     report
+}
+
+/// What is said of reading by pages.
+pub(crate) fn pages_status(mut status: PagesStatus) -> PagesStatus {
+    let of_tables = status.tables.iter_mut().flat_map(|table| &mut table.why_not);
+    put(status.why_not.iter_mut().chain(of_tables));
+    status
 }
 
 /// What there is to know of columns.
@@ -93,6 +114,28 @@ mod tests {
         flags_of(&Flags::command(), &mut known);
         let flags = option::ALL.iter().map(|option| flag(*option));
         assert_eq!(flags.filter(|flag| !known.contains(flag)).collect::<Vec<_>>(), Vec::<String>::new());
+    }
+
+    /// A call that the library names is a command, or a flag with its value.
+    #[test]
+    fn every_call_can_be_typed() {
+        for call in call::ALL {
+            let typed: Vec<&str> = command(*call).split(' ').collect();
+            let mut known = &Flags::command();
+            match typed.as_slice() {
+                ["pgarrow", names @ ..] => {
+                    for name in names {
+                        known = known.find_subcommand(name).unwrap_or_else(|| panic!("{typed:?}"));
+                    }
+                }
+                [flag, "-"] => {
+                    let export = known.find_subcommand("export").unwrap();
+                    let is_it = |short: char| *flag == format!("-{short}");
+                    assert!(export.get_arguments().any(|argument| argument.get_short().is_some_and(is_it)));
+                }
+                _ => panic!("{typed:?}"),
+            }
+        }
     }
 
     #[test]

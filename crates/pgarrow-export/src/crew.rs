@@ -37,6 +37,7 @@ use crate::keeper::Keeper;
 use crate::outlet::Outlet;
 use crate::plan::Task;
 use crate::reader::{Attempt, Reader, RunContext, Tally, add_effects};
+use crate::reader_session::ReaderSession;
 use crate::slice::SliceRange;
 
 /// The readers of a run.
@@ -120,13 +121,13 @@ impl<'a> Crew<'a> {
         let (to_keeper, asked) = mpsc::channel();
         let opening = ReaderOpening {
             to_keeper,
-            config: keeper.facts.pooled.impatient(keeper.session.config()),
-            facts: keeper.facts.clone(),
+            config: keeper.reader.facts.pooled.impatient(keeper.reader.session.config()),
+            facts: keeper.reader.facts.clone(),
             begin: keeper.begin.clone(),
             locked: keeper.locked_by_readers.clone(),
         };
         // A keeper that does not answer is not waited for once the readers have failed.
-        let attached = self.shared.cancel.attach_last(&keeper.session);
+        let attached = self.shared.cancel.attach_last(&keeper.reader.session);
         let watching = thread::scope(|scope| {
             let watch = move || self.watch(keeper, &asked);
             let watcher = thread::Builder::new().name("pgarrow-keeper".to_owned()).spawn_scoped(scope, watch);
@@ -292,7 +293,8 @@ impl<'a> Crew<'a> {
         let _entered = span.enter();
         let mut reader = Reader::new(self.shared);
         while let Some(task) = self.next(reader_index) {
-            let read = |outlet: &mut dyn Outlet| reader.read(keeper, &mut Attempt::new(task), outlet);
+            let read =
+                |outlet: &mut dyn Outlet| reader.read(&mut keeper.reader, &mut Attempt::new(task), outlet);
             if !self.slice(task, outlet, read) {
                 break;
             }
@@ -367,7 +369,7 @@ impl<'a> Crew<'a> {
     }
 
     /// What a reader has read is what was planned, as long as its session is there to say so.
-    fn prove(&self, Keeper { session, opened, .. }: &mut Keeper) {
+    fn prove(&self, ReaderSession { session, opened, .. }: &mut ReaderSession) {
         // One that came when all was read has read nothing, and was perhaps told to stop.
         if !opened.is_unproven || self.shared.cancel.is_requested() {
             return;
@@ -382,7 +384,7 @@ impl<'a> Crew<'a> {
     /// Reads a slice; after a lost connection once more, as long as the snapshot can be had.
     fn read_again_and_again(
         &self,
-        session: &mut Option<Keeper>,
+        session: &mut Option<ReaderSession>,
         opening: &ReaderOpening,
         task: Task,
         reader: &mut Reader<'_>,

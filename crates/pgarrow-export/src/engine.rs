@@ -382,7 +382,7 @@ impl Engine {
             return Err(Error::new(ErrorKind::Options, text));
         }
         self.job.share_snapshot(&mut self.keeper)?;
-        let (facts, planned) = (&self.keeper.facts, self.job.proof.planned());
+        let (facts, planned) = (&self.keeper.reader.facts, self.job.proof.planned());
         let tokens = self.job.plans.iter().flat_map(|plan| plan.tokens(facts, self.job.read_mode, planned));
         Ok(tokens.collect())
     }
@@ -398,7 +398,7 @@ impl Engine {
             }
             if looked.elapsed() >= Duration::from_secs(1) {
                 looked = Instant::now();
-                self.keeper.session.query("SELECT 1", &[]).map_err(|error| lost(error.into()))?;
+                self.keeper.reader.session.query("SELECT 1", &[]).map_err(|error| lost(error.into()))?;
                 self.keeper.check_holder().map_err(&lost)?;
             }
             std::thread::sleep(Duration::from_millis(50));

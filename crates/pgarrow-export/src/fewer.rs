@@ -1,5 +1,6 @@
 //! What is said where fewer connections read than were asked for, and what to do about it.
 
+use pgarrow_types::call::PLAN;
 use pgarrow_types::option::SLICE_BYTES;
 use pgarrow_types::{Hint, Message, message};
 
@@ -101,8 +102,8 @@ fn of_many(asked: usize, allowed: usize, n_slices: usize, plans: &[Plan]) -> Vec
     let n_more = refused.len().saturating_sub(TABLES_NAMED);
     if n_more > 0 {
         let tables = if n_more == 1 { "1 more table".to_owned() } else { format!("{n_more} more tables") };
-        let text = format!("one connection reads each of {tables}; the plan says why (`pgarrow plan`)");
-        lines.push(text.into());
+        let text = format!("one connection reads each of {tables}; ");
+        lines.push(message![text, PLAN, " says why"]);
     }
     lines
 }

@@ -38,6 +38,7 @@ mod plan;
 mod planner;
 mod proof;
 mod reader;
+mod reader_session;
 mod refusal;
 mod report;
 mod run;
@@ -64,10 +65,10 @@ pub use pgarrow_session::{
     per_second,
 };
 pub use pgarrow_types::{
-    ArrayForm, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy, EnumForm,
-    GeometryForm, Hint, InfinityPolicy, IntervalForm, LostDigitsPolicy, Message, NanPolicy, Note, NoteKind,
-    NumericForm, OpaqueColumns, OptionName, OutOfRangePolicy, PgColumn, StringForm, TimestampUnit,
-    TypeOptions, UnknownTypes, arrow_type, message, notes, option,
+    ArrayForm, CallName, ChoiceError, ColumnForm, ColumnOptions, ColumnType, Decimal, EncodingPolicy,
+    EnumForm, GeometryForm, Hint, InfinityPolicy, IntervalForm, LostDigitsPolicy, Message, NanPolicy, Note,
+    NoteKind, NumericForm, OpaqueColumns, OptionName, OutOfRangePolicy, PgColumn, StringForm, TimestampUnit,
+    TypeOptions, UnknownTypes, arrow_type, call, message, notes, option,
 };
 pub use phases::Phases;
 pub use plan::{Plan, PlanReport, PlanSlice};

@@ -158,14 +158,24 @@ pub(crate) fn in_the_way(session: Option<&mut Session>, error: pgarrow_protocol:
     ])
 }
 
-/// Opens a second session whose transaction has these relations open, and leaves it so. With its process.
+/// The session that holds what LOCK refuses, in its open transaction.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pub(crate) session: Session,
+    /// Its process.
+    pub(crate) pid: Option<i32>,
+    /// Keeps it within reach of a cancel.
+    _attached: AttachedSession,
+}
+
+/// Opens a second session whose transaction has these relations open, and leaves it so.
 pub(crate) fn hold(
     keeper: &Session,
     statements: &[String],
     options: &ExportOptions,
     pooled: Pooled,
     cancel: &Cancel,
-) -> Result<(Session, AttachedSession, Option<i32>)> {
+) -> Result<Holder> {
     let context = "a second connection, which holds what cannot be locked";
     let explain = |error: Error| match error.kind() {
         ErrorKind::Cancelled => error,
@@ -192,5 +202,5 @@ pub(crate) fn hold(
         })?;
     }
     session.set_read_timeout(options.read_timeout);
-    Ok((session, attached, pid))
+    Ok(Holder { session, pid, _attached: attached })
 }

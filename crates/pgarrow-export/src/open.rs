@@ -146,7 +146,7 @@ fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish
         let mut planner = Planner { keeper: &mut keeper, slicing: &slicing, traits, options, problems };
         match subject.plan(&mut planner, found)? {
             Some((mut plans, proof)) => {
-                add_pages(&mut keeper.session, pages, &mut plans)?;
+                add_pages(&mut keeper.reader.session, pages, &mut plans)?;
                 return Ok(prepared.engine(keeper, plans, proof));
             }
             None if n_plannings < PLANNINGS_MAX => {

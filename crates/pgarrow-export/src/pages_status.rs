@@ -27,7 +27,7 @@ pub struct PagesStatus {
     /// it does not.
     pub automatic: bool,
     /// Every reason why they are not possible, or not automatic.
-    pub why_not: Vec<String>,
+    pub why_not: Vec<Message>,
     /// The tables that were asked about.
     pub tables: Vec<TablePages>,
 }
@@ -42,7 +42,7 @@ pub struct TablePages {
     /// What speaks against pages of any table is told once, above.
     pub possible: bool,
     /// Every reason why not.
-    pub why_not: Vec<String>,
+    pub why_not: Vec<Message>,
     /// The heaps that it consists of: partitions and children.
     pub heaps: u64,
     /// Those of which pages can be read.
@@ -72,16 +72,17 @@ fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<Pa
         Ok(Ok(access)) => (Some(access), Vec::new()),
         Ok(Err(why_not)) => (None, why_not),
         Err(error) if error.is_refusal() => {
-            (None, vec![format!("the server does not say whether pages can be read: {error}")])
+            (None, vec![format!("the server does not say whether pages can be read: {error}").into()])
         }
         Err(error) => return Err(error.into()),
     };
     let is_known = session.server_version_num() <= NEWEST_KNOWN;
     if !is_known {
-        why_not.push(format!(
+        let text = format!(
             "the server is newer than PostgreSQL {}, so its pages are read only if they are asked for",
             NEWEST_KNOWN / 10_000
-        ));
+        );
+        why_not.push(text.into());
     }
     let mut of_tables = Vec::with_capacity(tables.len());
     for name in tables {
@@ -111,7 +112,7 @@ fn of_table(session: &mut Session, access: Option<&PageAccess>, relation: &Relat
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let leaves = leaves(session, relation, &names)?;
     if leaves.is_empty() {
-        return Ok(TablePages::none(relation, vec!["it has no rows of its own".to_owned()]));
+        return Ok(TablePages::none(relation, vec!["it has no rows of its own".into()]));
     }
     let oids: Vec<u32> = leaves.iter().map(|leaf| leaf.relation.oid).collect();
     let heaps = heap_tables(session, access, &oids, &columns)?;
@@ -123,8 +124,10 @@ fn of_table(session: &mut Session, access: Option<&PageAccess>, relation: &Relat
         status.all_visible = status.all_visible.saturating_add(all_visible);
         match layout {
             Ok(_) => status.heaps_possible += 1,
-            Err(why_not) if leaves.len() == 1 => status.why_not.extend(why_not),
-            Err(why_not) => status.why_not.push(format!("{}: {}", leaf.relation, why_not.join("; "))),
+            Err(why_not) if leaves.len() == 1 => {
+                status.why_not.extend(why_not.into_iter().map(Message::from))
+            }
+            Err(why_not) => status.why_not.push(format!("{}: {}", leaf.relation, why_not.join("; ")).into()),
         }
     }
     status.possible = status.heaps_possible == status.heaps;
@@ -135,11 +138,10 @@ impl TablePages {
     /// [`why_not`](Self::why_not) for people: a reason that several partitions have is one line.
     pub fn why_not_text(&self) -> Vec<String> {
         let n_tables = usize::try_from(self.heaps).unwrap_or(usize::MAX);
-        let notes: Vec<Message> = self.why_not.iter().map(Message::from).collect();
-        grouped(&notes, n_tables, Some(&self.table)).iter().map(Message::to_string).collect()
+        grouped(&self.why_not, n_tables, Some(&self.table)).iter().map(Message::to_string).collect()
     }
 
-    fn none(relation: &Relation, why_not: Vec<String>) -> Self {
+    fn none(relation: &Relation, why_not: Vec<Message>) -> Self {
         Self {
             table: relation.to_string(),
             possible: false,

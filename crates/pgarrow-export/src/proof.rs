@@ -28,6 +28,7 @@ use pgarrow_types::option::{SLICE_BYTES, SPLIT_ON};
 use crate::keeper::Keeper;
 use crate::opened::Opened;
 use crate::plan::{Plan, Reads};
+use crate::reader_session::ReaderSession;
 
 /// Names that an error lists, at most.
 const NAMED_MAX: usize = 4;
@@ -63,7 +64,7 @@ impl Proof {
             return Ok(Some(Self::default()));
         }
         let pids = keeper.backend_pids();
-        let held: HashSet<u32> = locked(&mut keeper.session, &pids)?.into_iter().collect();
+        let held: HashSet<u32> = locked(&mut keeper.reader.session, &pids)?.into_iter().collect();
         // The server's own tables are what they are.
         if roots.iter().any(|root| *root >= FIRST_NORMAL_OID && !held.contains(root)) {
             return Ok(None);
@@ -76,11 +77,11 @@ impl Proof {
             of_plans.sort_unstable();
             of_plans.dedup();
         }
-        let members = what_belongs(&mut keeper.session, &of_plans, has_statements)?;
+        let members = what_belongs(&mut keeper.reader.session, &of_plans, has_statements)?;
         keeper.locked_by_readers = locks_of_readers(keeper, plans, &members);
         let proof = Self::of(members, plans.len());
         // What the holder has opened is read by nobody; what is missing in it was looked at.
-        match has_statements || proof.opened_beside(&mut keeper.session)?.is_empty() {
+        match has_statements || proof.opened_beside(&mut keeper.reader.session)?.is_empty() {
             true => Ok(Some(proof)),
             false => Ok(None),
         }
@@ -101,9 +102,9 @@ impl Proof {
         if !traits.is_plain_postgres {
             return Ok(Self::default());
         }
-        let members = what_belongs(&mut keeper.session, roots, and_of_views)?;
+        let members = what_belongs(&mut keeper.reader.session, roots, and_of_views)?;
         let proof = Self { is_part, ..Self::of(members, 1) };
-        proof.refuse(&proof.opened_beside(&mut keeper.session)?)?;
+        proof.refuse(&proof.opened_beside(&mut keeper.reader.session)?)?;
         Ok(proof)
     }
 
@@ -240,7 +241,7 @@ impl Proof {
         let Some(planned) = &self.planned else {
             return Ok(());
         };
-        let Keeper { session, opened, .. } = keeper;
+        let ReaderSession { session, opened, .. } = &mut keeper.reader;
         self.session(session, opened)?;
         let is_by_name = plans.iter().any(|plan| plan.pages.are_by_name());
         if self.has_namesakes || is_by_name || self.is_lost.load(Ordering::Acquire) {

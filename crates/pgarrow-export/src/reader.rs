@@ -23,7 +23,6 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, is_of_text
 use pgarrow_types::{EncodingPolicy, Hint, message};
 
 use crate::budget::{Budget, Lease, NoRoom};
-use crate::keeper::Keeper;
 use crate::memory_policy::{Level, Shares};
 use crate::opened::Opened;
 use crate::options::{ExportOptions, ReadMode};
@@ -34,6 +33,7 @@ use crate::plan::{Plan, Task};
 use crate::planner::PlannedSlice;
 use crate::planner::select::find::Part;
 use crate::proof::Proof;
+use crate::reader_session::ReaderSession;
 use crate::refusal::{decode_error, is_of_damage, stream_error};
 
 /// Of one session: it is there all the time.
@@ -188,12 +188,12 @@ impl<'a> Reader<'a> {
     /// batch that was handed out before an error is part of nothing, until the slice is read again.
     pub(crate) fn read(
         &mut self,
-        keeper: &mut Keeper,
+        reader: &mut ReaderSession,
         attempt: &mut Attempt,
         outlet: &mut dyn Outlet,
     ) -> Result<u64> {
         let plan = self.plan(attempt.task)?;
-        let Keeper { session, opened, .. } = keeper;
+        let ReaderSession { session, opened, .. } = reader;
         self.shared.proof.before_slice(session, opened, plan.reads)?;
         // What a failed attempt has counted is counted anew.
         self.shared.progress.rows.fetch_sub(attempt.rows, Ordering::Relaxed);

@@ -79,7 +79,7 @@ impl Run {
     /// Who holds what is read.
     pub fn holders(&self) -> Holders {
         let Engine { keeper, job } = &self.engine;
-        Holders::new(keeper.facts.server_start.clone(), keeper.backend_pids(), job.impatient.clone())
+        Holders::new(keeper.reader.facts.server_start.clone(), keeper.backend_pids(), job.impatient.clone())
     }
 
     /// The slices as tokens, which [`Source::slice`](crate::Source::slice) reads, in other processes too:

@@ -12,6 +12,9 @@ use pgarrow_session::{Result, begin_anew};
 
 use crate::options::ExportOptions;
 
+/// For a session that may wait for a lock behind somebody who waits for the export itself.
+pub(crate) const WAIT_LESS: &str = "SET LOCAL lock_timeout = '10s'";
+
 /// Sees to it that the session is in a transaction to look things up in, with the user's role and parameters. A
 /// transaction that has failed is left for another one.
 pub(crate) fn look_up(session: &mut Session, options: &ExportOptions) -> Result<()> {

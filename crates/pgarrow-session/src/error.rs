@@ -511,7 +511,7 @@ mod tests {
         assert!(error.to_string().ends_with("choose another place; use fewer (option readers)"), "{error}");
         assert!(error.with_words(&|_| "FEWER".to_owned()).ends_with("; use fewer (FEWER)"));
         assert_eq!((error.place(), error.kind()), (&place, ErrorKind::Sink));
-        assert_eq!(error.hints().map(Hint::option).collect::<Vec<_>>(), [READERS]);
+        assert_eq!(error.hints().map(Hint::option).collect::<Vec<_>>(), [Some(READERS)]);
         let sink = std::error::Error::source(&error).unwrap();
         assert!(sink.is::<SinkError>() && sink.source().unwrap().is::<std::io::Error>());
         let several = Error::all([error.duplicate(), error]).unwrap();

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{self, Path, PathBuf};
 
+use pgarrow_types::call::STDOUT;
 use pgarrow_types::message;
 use pgarrow_types::option::OVERWRITE;
 use tempfile::{NamedTempFile, TempPath};
@@ -30,7 +31,8 @@ impl HiddenFile {
     /// and with the mode the umask allows.
     pub(crate) fn create(given: &Path, overwrite: bool) -> Result<(Self, File), SinkError> {
         let refuse = |why: &str| {
-            let text = format!("output {given:?} {why}; give the name of a file, or use `-o -` for stdout");
+            let text = format!("output {given:?} {why}; give the name of a file, or write to stdout (");
+            let text = message![text, STDOUT, ")"];
             Err(SinkError::new(SinkErrorKind::NotAFile, text).with_path(given))
         };
         if given.as_os_str().is_empty() {
@@ -147,7 +149,8 @@ fn exists(given: &Path) -> SinkError {
 
 fn not_a_file(given: &Path, what: &str) -> SinkError {
     let text =
-        format!("output {given:?} is {what}, not a file; give the name of a file, or use `-o -` for stdout");
+        format!("output {given:?} is {what}, not a file; give the name of a file, or write to stdout (");
+    let text = message![text, STDOUT, ")"];
     SinkError::new(SinkErrorKind::NotAFile, text).with_path(given)
 }
 

@@ -25,6 +25,17 @@ impl OptionName {
     }
 }
 
+/// A call of this library that messages name: a function, or a method with its type. They stand in [`call`].
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CallName(&'static str);
+
+impl CallName {
+    /// The name, as rustdoc prints it.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
 /// What helps, or decides. [`Display`](fmt::Display) names options as this library does.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -55,6 +66,11 @@ pub enum Hint {
         /// So many bytes would do, if that is known.
         needed: Option<u64>,
     },
+    /// Another call of the library: it shows or does what is missing.
+    Call {
+        /// Which call.
+        call: CallName,
+    },
 }
 
 impl Hint {
@@ -73,13 +89,14 @@ impl Hint {
         Self::Memory { needed: Some(needed as u64) }
     }
 
-    /// The option that it is about.
-    pub fn option(&self) -> OptionName {
+    /// The option that it is about. A call is about none.
+    pub fn option(&self) -> Option<OptionName> {
         match self {
-            Self::Choice { option, .. } => *option,
-            Self::Column { .. } => option::COLUMN,
-            Self::Setting { .. } => option::SETTING,
-            Self::Memory { .. } => option::MEMORY,
+            Self::Choice { option, .. } => Some(*option),
+            Self::Column { .. } => Some(option::COLUMN),
+            Self::Setting { .. } => Some(option::SETTING),
+            Self::Memory { .. } => Some(option::MEMORY),
+            Self::Call { .. } => None,
         }
     }
 
@@ -90,19 +107,26 @@ impl Hint {
             Self::Column { column, choice } => format!("{}:{choice}", typed(column)),
             Self::Setting { name, value } => format!("{name}={value}"),
             // The sentence around it says how much.
-            Self::Memory { .. } => String::new(),
+            Self::Memory { .. } | Self::Call { .. } => String::new(),
         }
     }
 }
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, value) = (self.option().as_str(), self.value());
-        match self {
-            _ if value.is_empty() => write!(f, "option {name}"),
-            Self::Column { .. } | Self::Setting { .. } => write!(f, "{name} {value}"),
-            Self::Choice { .. } | Self::Memory { .. } => write!(f, "{name}={value}"),
+        let name = self.option().map_or("", OptionName::as_str);
+        match (self, self.value()) {
+            (Self::Call { call }, _) => write!(f, "`{}`", call.as_str()),
+            (_, value) if value.is_empty() => write!(f, "option {name}"),
+            (Self::Column { .. } | Self::Setting { .. }, value) => write!(f, "{name} {value}"),
+            (Self::Choice { .. } | Self::Memory { .. }, value) => write!(f, "{name}={value}"),
         }
+    }
+}
+
+impl From<CallName> for Hint {
+    fn from(call: CallName) -> Self {
+        Self::Call { call }
     }
 }
 
@@ -173,6 +197,23 @@ pub mod option {
     }
 }
 
+/// The calls that messages name.
+pub mod call {
+    use super::CallName;
+
+    /// Gives the right to read pages to roles that are no superusers.
+    pub const INSTALL_PAGES: CallName = CallName("install_pages_sql");
+    /// Whether tables can be read by pages, and why not.
+    pub const PAGES_STATUS: CallName = CallName("Source::pages_status");
+    /// What a run would read.
+    pub const PLAN: CallName = CallName("Run::plan");
+    /// Writes to standard output.
+    pub const STDOUT: CallName = CallName("Output::stdout");
+
+    /// All of them. Whoever has another name for calls has to know each.
+    pub const ALL: &[CallName] = &[INSTALL_PAGES, PAGES_STATUS, PLAN, STDOUT];
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,18 +228,23 @@ mod tests {
             (Hint::column("Of \"It\"", "text"), "column \"Of \"\"It\"\"\":text"),
             (Hint::setting("row_security", "on"), "setting row_security=on"),
             (Hint::Memory { needed }, "option memory"),
+            (call::PLAN.into(), "`Run::plan`"),
         ] {
             assert_eq!(hint.to_string(), words);
         }
     }
 
     #[test]
-    fn every_option_has_a_name_of_its_own() {
+    fn every_option_and_call_has_a_name_of_its_own() {
         let mut names = option::ALL.to_vec();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), option::ALL.len());
         let is_plain = |c: char| c.is_ascii_lowercase() || c == '_';
         assert!(names.iter().all(|name| name.as_str().chars().all(is_plain)), "{names:?}");
+        let mut calls = call::ALL.to_vec();
+        calls.sort();
+        calls.dedup();
+        assert_eq!(calls.len(), call::ALL.len());
     }
 }

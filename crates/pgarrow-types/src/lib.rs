@@ -35,7 +35,7 @@ pub use column::{PgColumn, schema};
 pub use column_options::{ColumnForm, ColumnOptions};
 pub use declared::DeclaredType;
 pub use descriptor::{BuiltIn, Choice, Stored, TypeDescriptor, built_in_types};
-pub use hint::{Hint, OptionName, option};
+pub use hint::{CallName, Hint, OptionName, call, option};
 pub use message::Message;
 pub use notes::{Note, NoteKind, arrow_type, notes};
 pub use numeric::{DecimalForm, NumericType};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::hint::{Hint, OptionName};
+use crate::hint::{CallName, Hint, OptionName};
 
 /// A text for people, with [`Hint`]s in it. [`Display`](fmt::Display) names options as this library does, and
 /// [`with_words`](Self::with_words) as somebody else would. [`message!`](crate::message!) makes one.
@@ -138,6 +138,12 @@ impl From<OptionName> for Message {
     }
 }
 
+impl From<CallName> for Message {
+    fn from(call: CallName) -> Self {
+        Hint::from(call).into()
+    }
+}
+
 impl PartialEq<str> for Message {
     fn eq(&self, text: &str) -> bool {
         self.to_string().as_str() == text
@@ -184,7 +190,7 @@ mod tests {
         let name = "t";
         let message = message![format_args!("{name}: choose "), NAN.to("null"), " or ", NUMERIC.to("text")];
         assert_eq!(message, "t: choose nan=null or numeric=text");
-        let shout = |hint: &Hint| format!("{}!", hint.option().as_str().to_uppercase());
+        let shout = |hint: &Hint| format!("{}!", hint.option().unwrap().as_str().to_uppercase());
         assert_eq!(message.with_words(&shout), "t: choose NAN! or NUMERIC!");
         assert_eq!(message.hints().cloned().collect::<Vec<_>>(), [NAN.to("null"), NUMERIC.to("text")]);
         let behind = Message::from(SPLIT_ON).behind("split (");

@@ -63,8 +63,8 @@ fn shortened(mut reasons: Vec<String>) -> Vec<String> {
     reasons
 }
 
-fn reasons(text: &mut String, why_not: &[String]) {
-    why_not.iter().for_each(|reason| text.extend(["  ", &escape_control(reason), "\n"]));
+fn reasons<T: ToString>(text: &mut String, why_not: &[T]) {
+    why_not.iter().for_each(|reason| text.extend(["  ", &escape_control(&reason.to_string()), "\n"]));
 }
 
 /// Down, so that 100 means all.

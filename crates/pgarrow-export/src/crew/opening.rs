@@ -10,8 +10,8 @@ use pgarrow_types::Message;
 use super::watch::{Ask, have_looked_at};
 use super::{Crew, lock};
 use crate::facts::Facts;
-use crate::keeper::Keeper;
 use crate::reader::Tally;
+use crate::reader_session::ReaderSession;
 
 /// How a reader opens its sessions.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ const INCONSISTENT: &str =
 
 impl Crew<'_> {
     /// A session for a reader that has read nothing yet. None if it is not needed, or not to be had.
-    pub(super) fn join(&self, opening: &ReaderOpening, tally: &mut Tally) -> Option<Keeper> {
+    pub(super) fn join(&self, opening: &ReaderOpening, tally: &mut Tally) -> Option<ReaderSession> {
         let (mut n_retries, mut backoff) = (0, Backoff::default());
         // Nobody connects for a queue that others have emptied.
         while self.queue.has_rest() && !self.joining.is_requested() {
@@ -68,7 +68,7 @@ impl Crew<'_> {
         opening: &ReaderOpening,
         cancel: &Cancel,
         tally: &mut Tally,
-    ) -> Result<std::result::Result<Keeper, Retired>> {
+    ) -> Result<std::result::Result<ReaderSession, Retired>> {
         let started = Instant::now();
         let opened = self.open_session(opening, cancel);
         tally.phases.connect += started.elapsed().as_secs_f64();
@@ -103,7 +103,7 @@ impl Crew<'_> {
         }
     }
 
-    fn open_session(&self, opening: &ReaderOpening, cancel: &Cancel) -> Result<Keeper> {
+    fn open_session(&self, opening: &ReaderOpening, cancel: &Cancel) -> Result<ReaderSession> {
         let ReaderOpening { config, facts, begin, locked, .. } = opening;
         let (options, of_all) = (self.shared.options, self.shared.cancel);
         let connect = || -> Result<Session> {
@@ -120,7 +120,7 @@ impl Crew<'_> {
         if facts.exported.is_some() || !options.inconsistent {
             let session = connect()?;
             let _attached = cancel.attach(&session);
-            match Keeper::import(session, facts, begin, locked, of_all) {
+            match ReaderSession::import(session, facts, begin, locked, of_all) {
                 Err(error) if options.inconsistent && error.kind() == ErrorKind::Server => {}
                 Err(error) => return Err(error),
                 Ok(mut opened) => {
@@ -132,7 +132,7 @@ impl Crew<'_> {
         let session = connect()?;
         let _attached = cancel.attach(&session);
         self.warn(INCONSISTENT.to_owned());
-        let mut opened = Keeper::begin_inconsistent(session, begin, locked, of_all)?;
+        let mut opened = ReaderSession::begin_inconsistent(session, begin, locked, of_all)?;
         opened.session.set_read_timeout(options.read_timeout);
         Ok(opened)
     }

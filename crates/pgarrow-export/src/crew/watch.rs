@@ -76,18 +76,19 @@ impl Crew<'_> {
     fn look(&self, keeper: &mut Keeper, can_look: &mut bool, watched: &mut Watched) -> Result<()> {
         keeper.check_holder()?;
         if !*can_look {
-            keeper.session.query("SELECT 1", &[])?;
+            keeper.reader.session.query("SELECT 1", &[])?;
             return Ok(());
         }
         // What is refused here must not end the transaction: the snapshot goes with it.
-        keeper.session.execute("SAVEPOINT pgarrow_look")?;
+        keeper.reader.session.execute("SAVEPOINT pgarrow_look")?;
         match self.look_at_backends(keeper, watched) {
-            Ok(()) => keeper.session.execute("RELEASE SAVEPOINT pgarrow_look")?,
+            Ok(()) => keeper.reader.session.execute("RELEASE SAVEPOINT pgarrow_look")?,
             Err(error)
                 if error.sqlstate().is_some_and(|state| state.starts_with("42") || state == "0A000") =>
             {
                 *can_look = false;
                 keeper
+                    .reader
                     .session
                     .execute("ROLLBACK TO SAVEPOINT pgarrow_look; RELEASE SAVEPOINT pgarrow_look")?;
             }
@@ -101,12 +102,12 @@ impl Crew<'_> {
         let pids = format!("{{{}}}", pids.join(","));
         // Without this the view shows for ever what it showed first in this transaction.
         let sql = "SELECT pg_catalog.pg_stat_clear_snapshot()";
-        keeper.session.query(sql, &[])?;
+        keeper.reader.session.query(sql, &[])?;
         let sql = "SELECT pg_catalog.count(*)::pg_catalog.text, \
                    pg_catalog.count(*) FILTER (WHERE wait_event OPERATOR(pg_catalog.=) 'ClientWrite')::pg_catalog.text \
                    FROM pg_catalog.pg_stat_activity WHERE state OPERATOR(pg_catalog.=) 'active' \
                    AND pid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[])";
-        let rows = keeper.session.query(sql, &[Some(&pids)])?;
+        let rows = keeper.reader.session.query(sql, &[Some(&pids)])?;
         let number = |index| rows.first().and_then(|row| row.text(index)).and_then(|text| text.parse().ok());
         watched.n_looks += number(0).unwrap_or(0);
         watched.n_waiting_to_send += number(1).unwrap_or(0);

@@ -110,19 +110,19 @@ impl Subject for QuerySubject<'_> {
         let Self { request, statement } = self;
         let FoundQuery { relations, fixed } = found;
         let Planner { keeper, slicing, traits, options, .. } = planner;
-        let description = keeper.session.describe(statement.text())?;
+        let description = keeper.reader.session.describe(statement.text())?;
         let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
-        let columns = query_columns(&mut keeper.session, &described)?;
+        let columns = query_columns(&mut keeper.reader.session, &described)?;
         let subject = "the query".to_owned();
         all_exist(options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
         // A key is compared as what it is, whatever it is read as.
         let keys: Vec<PgColumn> = columns.iter().map(|column| column.column.clone()).collect();
-        let mut chosen = choose(&mut keeper.session, &subject, columns, options)?;
+        let mut chosen = choose(&mut keeper.reader.session, &subject, columns, options)?;
         let (slices, parts) = match fixed {
             Some(fixed) => {
-                let parts = fixed.fix(&mut keeper.session, None, traits)?;
+                let parts = fixed.fix(&mut keeper.reader.session, None, traits)?;
                 let source = KeySource::Query { sql: &parts.text, columns: &keys };
-                let slices = key_slices(&mut keeper.session, source, slicing)?;
+                let slices = key_slices(&mut keeper.reader.session, source, slicing)?;
                 (parts.hold(slices, options, &mut chosen.warnings), parts)
             }
             None => (request.query_in_one(), Parts::default()),
@@ -131,12 +131,12 @@ impl Subject for QuerySubject<'_> {
         let text = if slices.slices.len() > 1 { &parts.text } else { statement.text() };
         let selection = Selection::of_query(text, &chosen.columns).limited(request.limit);
         let selection = if request.parameters.is_empty() { selection.shown() } else { selection };
-        scan(&mut keeper.session, &mut chosen, &selection, false)?;
-        let plan = plan(subject, None, chosen, selection, slices, options, &keeper.facts);
+        scan(&mut keeper.reader.session, &mut chosen, &selection, false)?;
+        let plan = plan(subject, None, chosen, selection, slices, options, &keeper.reader.facts);
         // Names may have gone to others since the server was asked what to lock.
         if let Some(relations) = &relations
             && traits.is_plain_postgres
-            && explained_relations(&mut keeper.session, statement.text())? != *relations
+            && explained_relations(&mut keeper.reader.session, statement.text())? != *relations
         {
             return Ok(None);
         }

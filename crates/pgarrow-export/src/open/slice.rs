@@ -17,6 +17,7 @@ use crate::options::ReadMode;
 use crate::plan::add_pages;
 use crate::planner::{PageWish, Slices};
 use crate::proof::Proof;
+use crate::reader_session::ReaderSession;
 use crate::scan;
 use crate::settings::begin_statements;
 use crate::slice::{Slice, SliceRange, SliceSubject};
@@ -63,7 +64,7 @@ impl Request {
             begin.push_str("; ");
             begin.push_str(EXCLUDE);
         }
-        let mut keeper = match &slice.snapshot {
+        let reader = match &slice.snapshot {
             Some(snapshot) => {
                 let facts = Facts {
                     snapshot: snapshot.current.clone(),
@@ -71,21 +72,22 @@ impl Request {
                     server_start: slice.source.server_started.clone(),
                     ..Facts::default()
                 };
-                Keeper::import(session, &facts, &begin, &locked, prepared.cancel)?
+                ReaderSession::import(session, &facts, &begin, &locked, prepared.cancel)?
             }
             None => {
-                let keeper = Keeper::begin_inconsistent(session, &begin, &locked, prepared.cancel)?;
-                let (facts, source) = (&keeper.facts, &slice.source);
+                let reader = ReaderSession::begin_inconsistent(session, &begin, &locked, prepared.cancel)?;
+                let (facts, source) = (&reader.facts, &slice.source);
                 // Where there is a snapshot to take over, the server sees to this.
                 if facts.server_start != source.server_started || facts.database != source.database {
                     let text = "the slice was planned on another server, or before it was started anew, or in another database; plan again";
                     return Err(Error::new(ErrorKind::Options, text));
                 }
-                keeper
+                reader
             }
         };
+        let mut keeper = Keeper::of_slice(reader, begin);
         for relation in &relations {
-            if !is_unchanged(&mut keeper.session, relation)? {
+            if !is_unchanged(&mut keeper.reader.session, relation)? {
                 let text = format!("{relation} is not what it was when the slice was planned; plan again");
                 return Err(Error::new(ErrorKind::Options, text));
             }
@@ -99,19 +101,19 @@ impl Request {
                 if Statement::parse(sql)?.n_parameters() > 0 {
                     return Err(refused("the slice's query has a parameter without a value"));
                 }
-                let description = keeper.session.describe(sql)?;
+                let description = keeper.reader.session.describe(sql)?;
                 let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
-                (query_columns(&mut keeper.session, &described)?, "the query".to_owned())
+                (query_columns(&mut keeper.reader.session, &described)?, "the query".to_owned())
             }
             (SliceSubject::Relations { .. }, Some(relation)) => {
-                (self.columns_of_slice(&mut keeper.session, slice, &relation)?, relation.to_string())
+                (self.columns_of_slice(&mut keeper.reader.session, slice, &relation)?, relation.to_string())
             }
             (SliceSubject::Relations { .. }, None) => return Err(refused("the slice names no relation")),
         };
         let planned: Vec<&PgColumn> = columns.iter().map(|column| &column.column).collect();
         slice.check_columns(&planned)?;
         all_exist(&prepared.options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
-        let chosen = choose(&mut keeper.session, &subject, columns, &prepared.options)?;
+        let chosen = choose(&mut keeper.reader.session, &subject, columns, &prepared.options)?;
         if let Some(column) = chosen.columns.iter().find(|column| scan::is_wanted(column)) {
             // Every slice would find something else.
             let text = format!(
@@ -124,7 +126,7 @@ impl Request {
         }
         let selection = slice.selection(&chosen.columns);
         if let (Some(relation), Some(filter)) = (slice.relation(), &filter) {
-            check_filter(&mut keeper.session, &selection.list(), &relation, filter.text())?;
+            check_filter(&mut keeper.reader.session, &selection.list(), &relation, filter.text())?;
         }
         let slices = Slices {
             slices: vec![slice.planned()],
@@ -137,11 +139,18 @@ impl Request {
             is_refused: true,
         };
         let relation = slice.relation();
-        let mut plan =
-            plan(subject, relation.as_ref(), chosen, selection, slices, &prepared.options, &keeper.facts);
+        let mut plan = plan(
+            subject,
+            relation.as_ref(),
+            chosen,
+            selection,
+            slices,
+            &prepared.options,
+            &keeper.reader.facts,
+        );
         // Without a snapshot of the plan's, each slice has another one.
         if slice.snapshot.is_some() {
-            add_pages(&mut keeper.session, &pages, std::slice::from_mut(&mut plan))?;
+            add_pages(&mut keeper.reader.session, &pages, std::slice::from_mut(&mut plan))?;
         }
         if read_mode == ReadMode::Pages && plan.pages.names().is_empty() {
             let why_not = Message::join(plan.pages.why_not.iter().cloned(), "; ");

@@ -96,8 +96,14 @@ impl Request {
         let only = self.only && relation.kind != RelationKind::PartitionedTable;
         let condition = table.condition.take();
         let Planner { keeper, slicing, traits, .. } = planner;
-        let rows =
-            self.rows(&mut keeper.session, relation, &table.chosen.columns, condition, slicing, traits)?;
+        let rows = self.rows(
+            &mut keeper.reader.session,
+            relation,
+            &table.chosen.columns,
+            condition,
+            slicing,
+            traits,
+        )?;
         let slices = match table.small(only, planner) {
             Some(slices) => slices,
             None => match self.cut(planner, &table, only, &rows)? {
@@ -109,9 +115,9 @@ impl Request {
         let Planner { keeper, options, .. } = planner;
         let slices = rows.parts.hold(slices, options, &mut chosen.warnings);
         if !is_for_check {
-            scan(&mut keeper.session, &mut chosen, &rows.selection, only)?;
+            scan(&mut keeper.reader.session, &mut chosen, &rows.selection, only)?;
         }
-        Ok(Some(self.plan_of(relation, chosen, rows, slices, options, &keeper.facts)))
+        Ok(Some(self.plan_of(relation, chosen, rows, slices, options, &keeper.reader.facts)))
     }
 
     /// Which rows of a relation are read, by what the server says of the filter.
@@ -171,17 +177,17 @@ impl Request {
         let TableToPlan { relation, chosen, .. } = table;
         let Planner { keeper, slicing, traits, options, .. } = planner;
         let slicing = Slicing { only, ..slicing.clone() };
-        let leaves = leaves_of(&mut keeper.session, relation, &chosen.columns, &slicing)?;
+        let leaves = leaves_of(&mut keeper.reader.session, relation, &chosen.columns, &slicing)?;
         if !are_held(keeper, relation, &leaves)? {
             return Ok(None);
         }
         let is_set = options.transaction_settings().sets("constraint_exclusion");
-        let Keeper { session, begin, .. } = &mut **keeper;
+        let Keeper { reader, begin, .. } = &mut **keeper;
         let exclude = |session: &mut Session| match is_set {
             true => Ok(()),
             false => exclude_by_constraints(session, begin),
         };
-        self.slices(session, relation, &leaves, rows, &slicing, traits, exclude).map(Some)
+        self.slices(&mut reader.session, relation, &leaves, rows, &slicing, traits, exclude).map(Some)
     }
 
     /// The slices of a relation. `before_keys` is called before the ranges of a key are read in several
@@ -269,7 +275,7 @@ fn are_held(keeper: &mut Keeper, relation: &Relation, leaves: &[Leaf]) -> Result
     let sql = "SELECT DISTINCT relation::pg_catalog.text FROM pg_catalog.pg_locks \
                WHERE locktype OPERATOR(pg_catalog.=) 'relation' AND granted \
                AND pid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[])";
-    let rows = keeper.session.query(sql, &[Some(&format!("{{{}}}", pids.join(",")))])?;
+    let rows = keeper.reader.session.query(sql, &[Some(&format!("{{{}}}", pids.join(",")))])?;
     let held: HashSet<u32> = rows.iter().filter_map(|row| row.text(0)?.parse().ok()).collect();
     Ok(leaves.iter().all(|leaf| held.contains(&leaf.relation.oid)))
 }

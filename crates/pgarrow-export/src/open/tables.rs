@@ -164,7 +164,7 @@ impl Subject for TablesSubject<'_> {
     fn plan(&self, planner: &mut Planner<'_>, found: FoundTables) -> Result<Option<(Vec<Plan>, Proof)>> {
         let FoundTables { relations: planned, mut condition } = found;
         let mut problems = std::mem::take(&mut planner.problems);
-        let session = &mut planner.keeper.session;
+        let session = &mut planner.keeper.reader.session;
         // Between resolving names and locking, somebody may have put other relations in their place.
         if problems.is_empty() && relations(session, self.named)? != planned {
             return Ok(None);
@@ -183,7 +183,7 @@ impl Subject for TablesSubject<'_> {
         let mut plans = Vec::with_capacity(planned.len());
         for (relation, columns) in planned.iter().zip(columns) {
             let n_before = problems.len();
-            let (session, subject) = (&mut planner.keeper.session, relation.to_string());
+            let (session, subject) = (&mut planner.keeper.reader.session, relation.to_string());
             let chosen = choose_and_say(session, &subject, columns, planner.options, &mut problems)?;
             // Without a caller who looks at them, no plans are needed once something is wrong.
             if problems.len() > n_before || (!problems.is_empty() && self.named.check.is_none()) {

@@ -20,6 +20,7 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::call::{INSTALL_PAGES, PAGES_STATUS};
 use pgarrow_types::option::{INCONSISTENT, READ_MODE, READERS, SPLIT_ON};
 use pgarrow_types::{HeapLayout, Message, PgColumn, message};
 
@@ -101,8 +102,8 @@ impl PageWish {
         // Other servers are asked nothing, and may know no savepoints.
         match page_access(session, traits)? {
             Ok(access) => Ok(Self::All(access)),
-            Err(why_not) if is_asked_for => Err(not_to_be_had(&why_not)),
-            Err(why_not) => Ok(Self::No(Some(why_not.join("; ").into()))),
+            Err(why_not) if is_asked_for => Err(not_to_be_had(why_not)),
+            Err(why_not) => Ok(Self::No(Some(Message::join(why_not, "; ")))),
         }
     }
 
@@ -112,10 +113,13 @@ impl PageWish {
     }
 }
 
-fn not_to_be_had(why_not: &[String]) -> Error {
-    let text = format!("pages cannot be read here: {}", why_not.join("; "));
+fn not_to_be_had(why_not: Vec<Message>) -> Error {
+    let text = Message::join(why_not, "; ").behind("pages cannot be read here: ");
     Error::new(ErrorKind::Options, text).advice(message![
-        "`pgarrow pages status` says what is missing, and `pgarrow pages install` is for an administrator; or leave ",
+        PAGES_STATUS,
+        " says what is missing, and ",
+        INSTALL_PAGES,
+        " is for an administrator; or leave ",
         READ_MODE,
         " out"
     ])
@@ -191,8 +195,7 @@ impl PlanPages {
         let with_candidates = plans.iter_mut().zip(wanted).zip(candidates).filter(|(_, of)| !of.is_empty());
         match found {
             Err(why_not) => {
-                with_candidates
-                    .for_each(|((plan, _), _)| plan.why_not.extend(why_not.iter().map(Message::from)));
+                with_candidates.for_each(|((plan, _), _)| plan.why_not.extend(why_not.iter().cloned()));
             }
             Ok(Found { access, tables, large_pages }) => {
                 let tables = tables.into_iter().filter(|tables| !tables.is_empty());
@@ -279,13 +282,13 @@ impl Found {
 /// What `ask` finds out, or why it does not; the transaction goes on either way.
 fn unless_refused<T>(
     session: &mut Session,
-    ask: impl FnOnce(&mut Session) -> Result<Result<T, Vec<String>>, CatalogError>,
-) -> Result<Result<T, Vec<String>>> {
+    ask: impl FnOnce(&mut Session) -> Result<Result<T, Vec<Message>>, CatalogError>,
+) -> Result<Result<T, Vec<Message>>> {
     session.execute("SAVEPOINT pgarrow_pages")?;
     let answer = match ask(session) {
         Ok(answer) => answer,
         Err(error) if error.is_refusal() => {
-            Err(vec![format!("the server does not say whether pages can be read: {error}")])
+            Err(vec![format!("the server does not say whether pages can be read: {error}").into()])
         }
         Err(error) => return Err(error.into()),
     };

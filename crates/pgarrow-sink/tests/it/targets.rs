@@ -60,7 +60,7 @@ fn an_existing_file_is_refused_with_a_way_out() {
     assert_eq!(error.kind(), SinkErrorKind::Exists);
     let expected = "exists; choose another name or allow overwriting (option overwrite)";
     assert_eq!(error.to_string(), format!("output {path:?} {expected}"));
-    assert_eq!(error.message().hints().map(Hint::option).collect::<Vec<_>>(), [option::OVERWRITE]);
+    assert_eq!(error.message().hints().map(Hint::option).collect::<Vec<_>>(), [Some(option::OVERWRITE)]);
     assert_eq!(names(folder.path()), ["x.parquet"]);
 }
 

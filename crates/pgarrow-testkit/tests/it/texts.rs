@@ -1,5 +1,5 @@
-//! What the texts of libraries may not say: flags, which the command alone has. They name options as data
-//! (`pgarrow_types::Hint`), and whoever shows them finds the words.
+//! What the texts of libraries may not say: flags and subcommands, which the command alone has. They name options and
+//! calls as data (`pgarrow_types::Hint`), and whoever shows them finds the words.
 
 use std::path::Path;
 
@@ -97,13 +97,27 @@ fn names_flag(text: &str) -> bool {
     text.split("--").skip(1).any(|behind| behind.starts_with(|c: char| c.is_ascii_lowercase()))
 }
 
+/// The subcommands of `pgarrow`.
+const COMMANDS: [&str; 9] =
+    ["completions", "demo", "export", "hold", "inspect", "load", "man", "pages", "plan"];
+
+/// Whether a text names a subcommand, or a short flag in backticks.
+fn names_command(text: &str) -> bool {
+    let is_command = |behind: &str| {
+        let word = behind.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
+        COMMANDS.contains(&word)
+    };
+    text.split("pgarrow ").skip(1).any(is_command)
+        || text.split("`-").skip(1).any(|behind| !behind.is_empty())
+}
+
 /// Whether a file of a crate's sources is for its tests alone.
 fn is_of_tests(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("tests"))
 }
 
 #[test]
-fn no_text_of_a_library_names_a_flag() {
+fn no_text_of_a_library_names_a_flag_or_a_command() {
     let mut found = Vec::new();
     for package in packages().iter().filter(|package| !WITH_FLAGS.contains(&package.name.as_str())) {
         let source = package.folder.join("src");
@@ -113,11 +127,12 @@ fn no_text_of_a_library_names_a_flag() {
             }
             let text = read(&file);
             let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-            let flags = literals(code).into_iter().filter(|(_, text)| names_flag(text));
+            let is_found = |text: &str| names_flag(text) || names_command(text);
+            let flags = literals(code).into_iter().filter(|(_, text)| is_found(text));
             found.extend(flags.map(|(line, text)| format!("{}:{line}: {text:?}", relative(&file))));
         }
     }
-    assert!(found.is_empty(), "say it with an option, see Hint:\n{}", found.join("\n"));
+    assert!(found.is_empty(), "say it with an option or a call, see Hint:\n{}", found.join("\n"));
 }
 
 #[test]
@@ -136,4 +151,12 @@ fn a_flag_is_found_where_it_is_said() {
     assert_eq!(texts, ["say \\\"it\\\" (--memory)", "raw \"--raw\"", "-- no flag", "a--", two]);
     let flags = all.iter().filter(|(_, text)| names_flag(text));
     assert_eq!(flags.map(|(line, _)| *line).collect::<Vec<_>>(), [4, 5, 6]);
+    let said = [
+        "see `pgarrow plan`",
+        "(pgarrow pages install)",
+        "use `-o -` for stdout",
+        "pgarrow version 1",
+        "a-b",
+    ];
+    assert_eq!(said.map(names_command), [true, true, true, false, false]);
 }

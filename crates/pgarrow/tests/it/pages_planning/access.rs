@@ -37,7 +37,12 @@ fn a_superuser_needs_the_extension() {
     assert!(!status.possible && !status.automatic && status.source.is_none());
     assert_eq!(status.why_not, ["the extension pageinspect is not installed (CREATE EXTENSION pageinspect)"]);
     let error = read(source.table("e").options(by(ReadMode::Pages))).unwrap_err();
-    assert_error(&error, ErrorKind::Options, None, &["CREATE EXTENSION pageinspect", "pgarrow pages status"]);
+    assert_error(
+        &error,
+        ErrorKind::Options,
+        None,
+        &["CREATE EXTENSION pageinspect", "`Source::pages_status`"],
+    );
     // Without being asked for, it says so and reads by COPY.
     let (_, report) = read(source.table("large").options(by(ReadMode::Auto))).unwrap();
     assert_eq!((pages(&report), report.read_mode), ((0, 0), ReadMode::Copy));
@@ -93,9 +98,9 @@ fn another_role_needs_the_function() {
         assert_eq!(status.why_not.len(), 1, "{status:?}");
         status.why_not[0].clone()
     };
-    assert!(why_not(&source).contains("is not installed (pgarrow pages install)"));
+    assert!(why_not(&source).contains("is not installed (`install_pages_sql`)"));
     let error = read(source.table("e").options(by(ReadMode::Pages))).unwrap_err();
-    assert_error(&error, ErrorKind::Options, None, &["pgarrow pages install", "pgarrow pages status"]);
+    assert_error(&error, ErrorKind::Options, None, &["`install_pages_sql`", "`Source::pages_status`"]);
 
     database.execute(FUNCTION);
     assert_eq!(why_not(&source), "the role may not execute the function pgarrow.heap_page");
@@ -231,7 +236,7 @@ fn tables_that_are_not_read_by_pages_say_why() {
     assert_eq!((rows.len(), pages(&report)), (5, (0, 0)));
     assert_eq!(report.page_notes, ["public.wide: the server applies the filter, so rows come by COPY"]);
     let catalog = status(&source, "pg_catalog.pg_class");
-    assert!(catalog.why_not.contains(&"it is one of the system's own tables".to_owned()), "{catalog:?}");
+    assert!(catalog.why_not.contains(&"it is one of the system's own tables".into()), "{catalog:?}");
     // As before: an error, and not no rows.
     database.execute("CREATE MATERIALIZED VIEW later AS SELECT 1 AS v WITH NO DATA");
     let error = read(source.table("later").options(by(ReadMode::Pages))).unwrap_err();
@@ -282,7 +287,7 @@ fn rights_on_a_part_are_not_enough() {
         report.page_notes,
         ["public.e: the role may not read all of it; the session's user may not read all of it"]
     );
-    assert!(status(&source, "secured").why_not.contains(&"row security applies to it".to_owned()));
+    assert!(status(&source, "secured").why_not.contains(&"row security applies to it".into()));
     // Of his own table a role sees all rows, but the function hands out none.
     assert_copied(&source, "owned", "the function pgarrow.heap_page hands out none of it");
     // For a superuser there is no row security.

@@ -1,0 +1,145 @@
+//! `ReaderSession`: a session in its transaction, under the snapshot of an export or one of its own.
+
+use pgarrow_protocol::Session;
+use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Pool, Pooled, Result, begin_anew, literal};
+
+use crate::facts::Facts;
+use crate::opened::Opened;
+use crate::settings::WAIT_LESS;
+
+/// A session in its transaction, whose snapshot is taken: a reader's, or that of the keeper, which reads as well.
+#[derive(Debug)]
+pub(crate) struct ReaderSession {
+    pub(crate) session: Session,
+    pub(crate) facts: Facts,
+    /// What this session has opened, as far as that was looked at.
+    pub(crate) opened: Opened,
+    /// Keeps the session within reach of a cancel.
+    attached: AttachedSession,
+}
+
+impl ReaderSession {
+    /// Takes the snapshot of a transaction that was begun.
+    pub(crate) fn under_snapshot(session: Session, attached: AttachedSession) -> Result<Self> {
+        let mut reader = Self { session, facts: Facts::default(), opened: Opened::default(), attached };
+        reader.take_snapshot()?;
+        Ok(reader)
+    }
+
+    /// Begins the transaction under a snapshot that somebody else holds, and shows that it is that one.
+    ///
+    /// `facts` are the holder's.
+    pub(crate) fn import(
+        mut session: Session,
+        facts: &Facts,
+        begin: &str,
+        locked: &[String],
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let attached = cancel.attach(&session);
+        let exported = facts.exported.as_deref().unwrap_or_default();
+        // A reader that waits for a lock waits for somebody who waits for the keeper: nobody would ever see it.
+        let begin_import = format!(
+            "{begin}; {WAIT_LESS}; SET LOCAL max_parallel_workers_per_gather = 0; \
+             SET TRANSACTION SNAPSHOT {}",
+            literal(exported)?
+        );
+        begin_anew(&mut session, &begin_import).map_err(|error| {
+            match (error.kind(), error.sqlstate()) {
+                // No such snapshot; since PostgreSQL 17, an undefined object.
+                (ErrorKind::Server, Some("22023" | "42704")) => error.context(
+                    "a reader cannot take over the snapshot: whoever held it is gone, or this is another server",
+                ),
+                (ErrorKind::Server, _) => error.context(
+                    "a reader cannot take over the snapshot, which this server or pooler does not share",
+                ),
+                _ => error,
+            }
+        })?;
+        let mut reader = Self::under_snapshot(session, attached)?;
+        let same = reader.facts.snapshot == facts.snapshot && reader.facts.server_start == facts.server_start;
+        if !same {
+            let text = "a reader has another snapshot than the export, or is on another server: \
+                        a pooler or load balancer sends connections to several servers; connect to one of them";
+            return Err(Error::new(ErrorKind::Server, text));
+        }
+        if !locked.is_empty() {
+            let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", "));
+            reader.session.execute(&sql)?;
+        }
+        Ok(reader)
+    }
+
+    /// Begins a transaction with a snapshot of its own. What it reads may be of another moment.
+    pub(crate) fn begin_inconsistent(
+        mut session: Session,
+        begin: &str,
+        locked: &[String],
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let attached = cancel.attach(&session);
+        begin_anew(&mut session, &format!("{begin}; SET LOCAL max_parallel_workers_per_gather = 0"))?;
+        if !locked.is_empty() {
+            session.execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", ")))?;
+        }
+        Self::under_snapshot(session, attached)
+    }
+
+    /// The first query of the transaction, which takes the snapshot and says what it is.
+    pub(crate) fn take_snapshot(&mut self) -> Result<()> {
+        let snapshot = if self.session.server_version_num() >= 130_000 {
+            "pg_catalog.pg_current_snapshot()"
+        } else {
+            "pg_catalog.txid_current_snapshot()"
+        };
+        let sql = format!(
+            "SELECT {snapshot}::pg_catalog.text, \
+             pg_catalog.concat(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), '+00'), \
+             pg_catalog.current_setting('server_version'), pg_catalog.pg_backend_pid(), \
+             pg_catalog.current_setting('transaction_isolation')"
+        );
+        let rows = self.session.query(&sql, &[]).map_err(|error| match error.sqlstate() {
+            // What is not there cannot be replaced: the end of a run is only as certain as the snapshot.
+            Some("0A000" | "42601" | "42703" | "42704" | "42883") => Error::from(error).context(
+                "the server does not say which snapshot it has taken and since when it runs, so that an export \
+                 cannot be shown to be of one moment",
+            ),
+            _ => error.into(),
+        })?;
+        let text = |index| rows.first().and_then(|row| row.text(index)).unwrap_or_default().to_owned();
+        // Readers prove by these that they read what the keeper holds.
+        if text(0).is_empty() || text(1).is_empty() {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the server does not say which snapshot it has taken",
+            ));
+        }
+        if !matches!(text(4).as_str(), "repeatable read" | "serializable") {
+            let text = "the server has begun a transaction of another kind than REPEATABLE READ, in which rows would \
+                        be of different moments; nothing was read";
+            return Err(Error::new(ErrorKind::Server, text));
+        }
+        let backend_pid = text(3).parse().ok();
+        self.facts = Facts {
+            endpoint: self.session.endpoint().to_owned(),
+            is_remote: self.session.config().is_remote(),
+            database: self.session.config().dbname().to_owned(),
+            snapshot: text(0),
+            exported: None,
+            server_start: text(1),
+            server_version: text(2),
+            backend_pid,
+            pooled: Pooled::of(&self.session, backend_pid),
+        };
+        Ok(())
+    }
+
+    /// Ends the transaction and hands the session to the pool. What is known of it stays.
+    pub(crate) fn finish(mut self, pool: &Pool) -> Result<Facts> {
+        self.session.execute("COMMIT")?;
+        // From here on, no cancel request hits what is done with the session next.
+        drop(self.attached);
+        pool.put(self.session);
+        Ok(self.facts)
+    }
+}
