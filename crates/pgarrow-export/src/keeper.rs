@@ -53,7 +53,7 @@ pub(crate) fn exclude_by_constraints(session: &mut Session, begin: &mut String) 
 }
 
 impl Keeper {
-    /// Begins the transaction, locks what is to be held, and takes the snapshot.
+    /// Begins the transaction, locks what has to be held, and takes the snapshot.
     ///
     /// `no_views`: see [`begin_statements`].
     pub(crate) fn begin(

@@ -127,8 +127,8 @@ impl ExportOptions {
     }
 
     /// Leaves these columns undecoded, if another server accepts the same bytes for their types and no choice
-    /// about values concerns them. They are Binary, with the bytes of the type's send function. Default:
-    /// none.
+    /// about values concerns them. They arrive as Binary, with the bytes of the type's send function.
+    /// Default: none.
     ///
     /// For rows that go into another server (`pgarrow-load` says into which columns); see [`OpaqueColumns`].
     /// [`Plan::opaque`](crate::Plan::opaque) lists those that are. With [`ReadMode::Pages`], no column is
@@ -161,11 +161,11 @@ impl ExportOptions {
     /// Bytes of memory for receive buffers, batches under construction, queues and row groups together.
     /// Default: a quarter of the machine's memory, at most 1 GiB; at least 16 MiB.
     ///
-    /// Each column takes some of it in every reader; a Parquet file needs 128 KiB for each. If that does not
-    /// fit, there are fewer readers than asked for, and the report says so.
+    /// Each column takes some of it in every reader; for a Parquet file, each should have 128 KiB. If that
+    /// does not fit, there are fewer readers than asked for, and the report says so.
     ///
-    /// Of a memory that several runs share ([`Source::with_memory`](crate::Source::with_memory)), this is
-    /// what the run takes of it, as far as it is free.
+    /// With a memory that several runs share ([`Source::with_memory`](crate::Source::with_memory)), the run
+    /// takes this much of it, as far as it is free.
     ///
     /// Not counted: code, stacks, what the allocator keeps, and batches that the caller has.
     pub fn with_memory(mut self, bytes: usize) -> Self {
@@ -220,7 +220,7 @@ impl ExportOptions {
         self
     }
 
-    /// How long the server may send nothing, not one byte, while a reader waits for it. Default: for ever,
+    /// How long the server may send nothing, not one byte, while a session waits for it. Default: for ever,
     /// since a query that sorts sends nothing for a long time.
     ///
     /// After that, the run asks the server to cancel the query, and the export ends with

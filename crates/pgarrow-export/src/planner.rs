@@ -128,7 +128,7 @@ impl Slices {
         }
     }
 
-    /// The same, however large it is.
+    /// Marks that it cannot be cut, however large it is.
     pub(crate) fn refused(self) -> Self {
         Self { is_refused: true, ..self }
     }

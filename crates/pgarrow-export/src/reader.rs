@@ -142,7 +142,7 @@ pub(crate) struct Attempt {
     /// What this attempt added to the run's progress.
     rows: u64,
     wire_bytes: u64,
-    /// Of these, those of the stream that is being read.
+    /// The bytes received of the current stream.
     stream_bytes: u64,
     /// What the last statement reads.
     part: Option<Part>,

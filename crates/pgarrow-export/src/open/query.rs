@@ -26,7 +26,7 @@ pub(super) struct QuerySubject<'r> {
     statement: Statement,
 }
 
-/// What is known of a query before its transaction.
+/// What is known about a query before its transaction.
 pub(super) struct FoundQuery {
     /// The relations it reads, if the server names them.
     relations: Option<Vec<Relation>>,

@@ -170,7 +170,7 @@ impl PlanPages {
     /// Decides for each heap of these plans, which belong to one run. The result is in the order of the
     /// plans.
     ///
-    /// In the keeper's transaction, after its locks.
+    /// Runs in the keeper's transaction, after its locks.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  blocks ─▶ window ─▶ COPY of its pages ─┬─ good ─▶ decoded as it arrives
-//!                                         └─ from the first bad one on ─▶ kept to its end, then in order:
+//!                                         └─ from the first bad one ─▶ kept until the COPY ends, in order:
 //!                                              bad ones ─▶ COPY of their rows by ctid     others ─▶ decoded
 //! ```
 //!

@@ -410,7 +410,7 @@ impl Reading<'_> {
                 }
             }
             "join" | "lateral" => self.set(Clause::From),
-            // Of DISTINCT ON, too.
+            // Also the ON of DISTINCT ON.
             "on" | "using" if !self.levels.last().is_some_and(|level| level.in_from) => {}
             "on" | "using" => self.set(Clause::Expression),
             "group" if before(1).as_deref() == Some("within") => {}

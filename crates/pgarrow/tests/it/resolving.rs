@@ -157,7 +157,7 @@ fn types_deeper_than_any_reader_and_wider_than_any_memory() {
         assert_error(&error, ErrorKind::Options, None, &[why, "column \"v\"", "column v:text"]);
         let export = read(source.table(table).options(as_text())).unwrap();
         assert_eq!((export.n_rows(), export.schema.field(0).data_type()), (1, &DataType::Utf8));
-        // A plan with it as text does not format the Arrow type, either.
+        // Arrow's own text of the types of a plan is not made of it either.
         assert_eq!(source.table(table).options(as_text()).open().unwrap().plan().warnings(), [""; 0]);
     }
     let export = read(source.table("legal")).unwrap();
