@@ -1,4 +1,4 @@
-//! The memory of one run: a number of bytes that all its readers share.
+//! The memory of one run: bytes that all its readers share.
 //!
 //! ```text
 //!  reader ── Lease ──┐  receive buffer, batch under construction, what its part holds
@@ -6,14 +6,14 @@
 //!  batch in a queue ─┘
 //! ```
 //!
-//! Counted is what exists, not what was asked for: a reader says again and again how much it has. Pressure is
-//! felt in levels: first batches and row groups end early; then a reader gives away what it holds and waits,
-//! and the socket with it, until others have given back. Whoever needs much at once (a large row) asks before
-//! it receives it. How much is how full is [`memory_policy`](crate::memory_policy).
+//! The budget counts memory that exists, not requests: each reader regularly states how much it has. Pressure
+//! has levels: first, batches and row groups end early; then a reader passes on what it holds and waits, so
+//! its socket waits too, until others have given memory back. A reader that needs much at once (a large row)
+//! asks before it receives it. [`memory_policy`](crate::memory_policy) defines the levels.
 //!
 //! The bytes are a [`Reservation`] of a memory that other runs may share. A large row makes it larger, as
-//! long as some is free there; nobody waits for other runs, which may wait for this one, or for a caller who
-//! reads them in turn.
+//! long as that memory has free bytes. No reader waits for other runs: they may wait for this one, or for a
+//! caller that reads them in turn.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,18 +23,18 @@ use pgarrow_session::{Cancel, Reservation};
 
 use crate::memory_policy::Level;
 
-/// How often somebody who waits for memory looks whether the run was stopped.
+/// How often a reader that waits for memory checks for a cancel.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The memory of one run.
 #[derive(Debug)]
 pub(crate) struct Budget {
     reservation: Reservation,
-    /// What it has when no row is large,
+    /// The limit without large rows,
     limit: usize,
-    /// the most that it may have,
+    /// the most it may become,
     limit_max: usize,
-    /// and the most that it had.
+    /// and the most it has been.
     limit_peak: AtomicUsize,
     used: AtomicUsize,
     peak: AtomicUsize,
@@ -46,27 +46,27 @@ pub(crate) struct Budget {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Leases that belong to readers at work.
+    /// Leases of readers at work.
     n_readers: usize,
-    /// Readers that cannot go on: they wait for room, or for their turn.
+    /// Readers that cannot continue: they wait for room, or for their turn.
     n_waiting: usize,
-    /// Readers that could go on, and wait so that others have an easier time.
+    /// Readers that could continue, but wait to reduce the pressure.
     n_patient: usize,
-    /// Bytes in queues, which somebody else will give back.
+    /// Bytes in queues: their consumers will give them back.
     queued: usize,
 }
 
 /// Why there is no room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum NoRoom {
-    /// Nobody will ever give back enough.
+    /// There will never be enough.
     TooLarge,
     /// The run was stopped while it waited.
     Cancelled,
 }
 
 impl Budget {
-    /// `limit_max`: as large as it may become for large rows.
+    /// `limit_max`: the largest limit for large rows.
     pub(crate) fn new(reservation: Reservation, limit_max: usize) -> Arc<Self> {
         let limit = reservation.bytes();
         Arc::new(Self {
@@ -83,17 +83,17 @@ impl Budget {
         })
     }
 
-    /// What there is at the moment.
+    /// The current limit.
     pub(crate) fn limit(&self) -> usize {
         self.reservation.bytes()
     }
 
-    /// The most that there may be, if other runs leave it.
+    /// The largest limit, if other runs leave that much.
     pub(crate) fn limit_max(&self) -> usize {
         self.limit_max
     }
 
-    /// The most that there was at once.
+    /// The highest limit so far.
     pub(crate) fn limit_peak(&self) -> usize {
         self.limit_peak.load(Ordering::Relaxed)
     }
@@ -117,7 +117,7 @@ impl Budget {
         self.level_of(self.used.load(Ordering::Relaxed))
     }
 
-    /// Whether so many bytes are free.
+    /// Whether `bytes` bytes are free.
     pub(crate) fn has(&self, bytes: usize) -> bool {
         self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit()
     }
@@ -126,20 +126,20 @@ impl Budget {
         Level::of(used, self.limit())
     }
 
-    /// A reader's share, nothing in it yet.
+    /// An empty lease for a reader.
     pub(crate) fn reader(self: &Arc<Self>) -> Lease {
         self.state().n_readers += 1;
         Lease { budget: Arc::clone(self), bytes: 0, of: Holder::Reader }
     }
 
-    /// The share of a batch that leaves its reader for a queue.
+    /// The lease of a batch that leaves its reader for a queue.
     pub(crate) fn queued(self: &Arc<Self>, bytes: usize) -> Lease {
         self.state().queued += bytes;
         self.change(0, bytes);
         Lease { budget: Arc::clone(self), bytes, of: Holder::Queue }
     }
 
-    /// While the guard lives, a reader waits for something else than memory: its turn.
+    /// While the guard lives, a reader waits for its turn, not for memory.
     pub(crate) fn waiting(&self) -> Waiting<'_> {
         self.state().n_waiting += 1;
         self.changed.notify_all();
@@ -153,7 +153,7 @@ impl Budget {
     fn change(&self, before: usize, after: usize) {
         self.count(before, after);
         if after < before {
-            // The lock, so that nobody who is about to wait misses it.
+            // Under the lock, so that a reader that is about to wait does not miss the notification.
             let state = self.state();
             self.give_back();
             drop(state);
@@ -175,7 +175,7 @@ impl Budget {
         }
     }
 
-    /// Makes it as large as `bytes` in use, if that may be and is free now. Behind the lock of [`State`].
+    /// Raises the limit to `bytes`, if that is allowed and free now. The caller holds the lock of [`State`].
     fn extend(&self, bytes: usize) -> bool {
         let has_grown = bytes > self.limit() && bytes <= self.limit_max && self.reservation.resize(bytes);
         if has_grown {
@@ -184,7 +184,7 @@ impl Budget {
         has_grown
     }
 
-    /// Gives back what was had for a large row, once it is not used any more. Behind the lock of [`State`].
+    /// Gives back what a large row no longer uses. The caller holds the lock of [`State`].
     fn give_back(&self) {
         let needed = self.used.load(Ordering::Relaxed).max(self.limit);
         if needed < self.limit() {
@@ -218,7 +218,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// States how much there is now. Never waits.
+    /// States how much memory there is now. Never waits.
     pub(crate) fn set(&mut self, bytes: usize) {
         if bytes != self.bytes {
             let before = std::mem::replace(&mut self.bytes, bytes);
@@ -232,8 +232,8 @@ impl Lease {
         others.saturating_add(bytes) <= self.budget.limit()
     }
 
-    /// Has `bytes` in all, if there is room or room can be made. Behind the lock of [`State`], so that two
-    /// who ask do not both take the same room, and nobody gives it back meanwhile.
+    /// Grows the lease to `bytes` in all, if there is room or the limit can rise. The caller holds the lock
+    /// of [`State`], so that two readers do not take the same room and nobody gives it back meanwhile.
     fn try_grow(&mut self, bytes: usize) -> bool {
         let budget = &self.budget;
         let others = budget.used.load(Ordering::Relaxed).saturating_sub(self.bytes);
@@ -244,7 +244,7 @@ impl Lease {
         true
     }
 
-    /// Waits until there is room to have `bytes` in all, and has them.
+    /// Waits until there is room for `bytes` in all, and takes them.
     pub(crate) fn grow(&mut self, bytes: usize, cancel: &Cancel) -> Result<(), NoRoom> {
         if bytes <= self.bytes {
             self.set(bytes);
@@ -265,7 +265,7 @@ impl Lease {
             if cancel.is_requested() {
                 break Err(NoRoom::Cancelled);
             }
-            // Everybody waits, and nothing is on its way out.
+            // All readers wait, and no batch is in a queue.
             if bytes > budget.limit_max || (state.n_waiting >= state.n_readers && state.queued == 0) {
                 break Err(NoRoom::TooLarge);
             }
@@ -278,7 +278,7 @@ impl Lease {
         result
     }
 
-    /// Waits until the level is below [`Level::Stop`], as long as somebody else can bring it there.
+    /// Waits until the level is below [`Level::Stop`], as long as another reader or a queue can free memory.
     pub(crate) fn wait_for_calm(&mut self, cancel: &Cancel) -> bool {
         let budget = Arc::clone(&self.budget);
         if budget.level() < Level::Stop {
@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(of_one.grow(71 * MIB, &Cancel::new()), Err(NoRoom::TooLarge), "more than is free");
         assert_eq!(of_one.grow(70 * MIB, &Cancel::new()), Ok(()));
         assert_eq!((memory.free(), memory.used(), one.limit()), (0, 90 * MIB, 70 * MIB));
-        // Nobody waits for another run.
+        // No reader waits for another run.
         assert_eq!(of_two.grow(31 * MIB, &Cancel::new()), Err(NoRoom::TooLarge));
         of_one.set(10 * MIB);
         assert_eq!((memory.free(), one.limit(), one.limit_peak()), (40 * MIB, 30 * MIB, 70 * MIB));
@@ -405,7 +405,7 @@ mod tests {
             drop(one);
             (second, waiting.join().unwrap().1)
         });
-        // The second to wait is told; the first then gets what the second gave back.
+        // The second reader to wait gets the error; the first then gets what the second gave back.
         assert_eq!(results.0, Err(NoRoom::TooLarge));
         assert_eq!(results.1, Ok(()));
     }

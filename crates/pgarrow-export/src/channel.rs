@@ -1,4 +1,4 @@
-//! [`Channel`]: batches that leave their reader's thread, as a sink whose chunks are the batches themselves.
+//! [`Channel`]: a sink that passes batches to another thread. Its chunks are the batches themselves.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use pgarrow_sink::{Chunk, Chunks, MANY_LANES, Part, Sink, SinkError, SinkErrorKi
 
 use crate::budget::{Budget, Lease};
 
-/// Takes a batch and its share of the memory, from any of the readers' threads; waits if it has to.
+/// Takes a batch and its share of the memory, from any reader's thread; waits if it has to.
 pub(crate) type SendBatch<'a> = dyn Fn(RecordBatch, Lease) -> Result<()> + Sync + 'a;
 
 /// Sends every batch, with its share of the memory.
@@ -52,7 +52,7 @@ struct BatchPart;
 impl Part for BatchPart {
     fn write(&mut self, batch: &RecordBatch, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
         let (rows, bytes) = (batch.num_rows() as u64, batch.get_array_memory_size());
-        // A second handle: the first one brings the buffers back, if nobody has this one any more.
+        // A second handle: the reader reuses the buffers of the first one after this one is dropped.
         chunks.push(Chunk::new(rows, bytes, batch.clone()))
     }
 

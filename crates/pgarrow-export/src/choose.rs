@@ -5,7 +5,8 @@
 //!                   └─ choices for this column ─┘
 //! ```
 //!
-//! A choice for one column that has no meaning for its type is refused: nobody should believe that it did something.
+//! A choice for one column that has no meaning for its type is refused, so that no user believes that it had
+//! an effect.
 
 mod meaning;
 
@@ -25,16 +26,16 @@ use pgarrow_types::{
 use crate::options::{ExportOptions, ReadMode};
 use crate::slice::schema_fingerprint;
 
-/// Columns as they are read, and what the user should know of them.
+/// Columns as they are read, and what the user should know about them.
 #[derive(Debug, Default)]
 pub(crate) struct Chosen {
     pub(crate) columns: Vec<PgColumn>,
     pub(crate) warnings: Vec<String>,
-    /// For each column the type of its elements, if it is an array: its name as SQL takes it.
+    /// For each column that is an array, the name of its element type in SQL.
     pub(crate) element_names: Vec<Option<String>>,
-    /// Those that are not decoded.
+    /// The columns that are not decoded.
     pub(crate) opaque: OpaqueColumns,
-    /// Of the columns before any choice.
+    /// The fingerprint of the columns before any choice.
     pub(crate) fingerprint: String,
 }
 
@@ -42,8 +43,8 @@ pub(crate) struct Chosen {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Options`] for choices that the columns' types do not have, for types that nest too deep, and for
-/// unknown types where that is to be one; the server's.
+/// [`ErrorKind::Options`] for choices that the columns' types do not have, for types that nest too deep, and
+/// for unknown types if they are to be errors; the server's errors.
 pub(crate) fn choose(
     session: &mut Session,
     subject: &str,
@@ -55,7 +56,7 @@ pub(crate) fn choose(
     Error::all(problems).map_or(Ok(chosen), Err)
 }
 
-/// The same; but what is wrong with columns goes to `problems`, and those columns are left out.
+/// As [`choose`], but errors about columns go to `problems`, and those columns are left out.
 pub(crate) fn choose_and_say(
     session: &mut Session,
     subject: &str,
@@ -78,7 +79,7 @@ pub(crate) fn choose_and_say(
         let choice = Choice { subject, name: column.column.name.clone(), resolved: column };
         let (column, warning) = match choice.apply(session, of_column, options) {
             Ok(applied) => applied,
-            // What the server refuses ends the transaction.
+            // An error of the server ends the transaction.
             Err(error) if error.kind() == ErrorKind::Options => {
                 problems.push(error);
                 continue;
@@ -93,7 +94,7 @@ pub(crate) fn choose_and_say(
     Ok(chosen)
 }
 
-/// The column as bytes, if it may be left as it comes: nothing was chosen that would change its values.
+/// The column as bytes, if it may stay undecoded: no choice would change its values.
 fn undecoded(column: &PgColumn, options: &ExportOptions) -> Option<PgColumn> {
     let TypeOptions { infinity, nan, out_of_range, lost_digits, trim, encoding, .. } = options.types;
     let plain = TypeOptions::default();
@@ -114,7 +115,7 @@ fn column_type(column: &PgColumn) -> ColumnType {
     ColumnType { oid: column.type_oid, modifier: column.type_modifier }
 }
 
-/// Refuses choices for columns that nobody has.
+/// Refuses choices for columns that do not exist.
 pub(crate) fn all_exist<'a>(
     options: &ExportOptions,
     subject: &str,
@@ -123,7 +124,7 @@ pub(crate) fn all_exist<'a>(
     Error::all(not_there(options, subject, names)).map_or(Ok(()), Err)
 }
 
-/// What is wrong with choices for columns that nobody has.
+/// An error for each choice for a column that does not exist.
 pub(crate) fn not_there<'a>(
     options: &ExportOptions,
     subject: &str,
@@ -143,7 +144,7 @@ pub(crate) fn not_there<'a>(
     missing.into_iter().map(error).collect()
 }
 
-/// One column, on its way.
+/// One column while its choices are applied.
 struct Choice<'a> {
     subject: &'a str,
     name: String,
@@ -199,7 +200,7 @@ impl Choice<'_> {
         Ok((column, warning))
     }
 
-    /// What is said of a column that is not read as its type, if that is allowed.
+    /// The warning about a column that is not read as its type, or an error if that is not allowed.
     fn noted(&self, note: &TypeNote, unknown_types: UnknownTypes) -> Result<String> {
         let type_name = &self.resolved.column.type_name;
         match note {
@@ -222,7 +223,7 @@ impl Choice<'_> {
         ])
     }
 
-    /// Whether the column is an array of this type. The server reads the name, as it would in a cast.
+    /// Checks that the column is an array of this type. The server resolves the name, as in a cast.
     fn check_element(&self, session: &mut Session, element: &str) -> Result<()> {
         let Some(element_oid) = self.resolved.element_oid else {
             return Err(self.refused(&format!("is no array, so it cannot be an array of {element}")));
@@ -247,8 +248,8 @@ impl Choice<'_> {
     }
 }
 
-/// The array type, as if it were declared with so many dimensions; `None` if it cannot be. Arrays inside of its elements
-/// keep their own.
+/// The array type, as if it were declared with `depth` dimensions; `None` if it cannot be. Arrays inside its
+/// elements keep their own.
 fn with_depth(pg_type: &PgType, depth: u8) -> Option<PgType> {
     match pg_type.structure() {
         Structure::Array(array) if !array.is_vector || depth == 1 => {
@@ -267,8 +268,9 @@ fn with_depth(pg_type: &PgType, depth: u8) -> Option<PgType> {
     }
 }
 
-/// The numeric type, or the array of it, as this decimal, whatever it declares. What stands inside of other types keeps
-/// what it declares, and the choice itself makes a decimal of the rest. `None` if there is nothing to make one of.
+/// The numeric type, or an array of it, as this decimal, whatever its declaration. Numerics inside other
+/// types keep their declarations; the choice itself covers those without one. `None` if there is no numeric
+/// to change.
 fn with_decimal(pg_type: &PgType, decimal: Decimal) -> Option<PgType> {
     let (precision, scale) = (decimal.precision().into(), decimal.scale().into());
     if pg_type.numeric().is_some() {
@@ -287,20 +289,20 @@ fn with_decimal(pg_type: &PgType, decimal: Decimal) -> Option<PgType> {
     }
 }
 
-/// A numeric whose declaration says no decimal that holds all of its values.
+/// Whether it is a numeric whose declaration names no decimal that holds all of its values.
 fn is_without_decimal(pg_type: &PgType) -> bool {
     pg_type.numeric().is_some_and(|numeric| numeric.decimal_form() == DecimalForm::Text)
 }
 
-/// Whether the column becomes text, or has text inside, only because nobody has said which decimal a numeric is: it declares
-/// no precision, or more than any decimal has, and nothing was chosen for it.
+/// Whether the column becomes text, or has text inside, only because a numeric has no decimal: it declares no
+/// precision, or more than any decimal has, and the user chose nothing for it.
 pub(crate) fn is_text_for_want_of_a_decimal(column: &PgColumn) -> bool {
     let form = column.options.numeric;
     let is_text =
         |pg_type: &PgType| pg_type.numeric().is_some_and(|numeric| numeric.form(form) == DecimalForm::Text);
     match form {
         NumericForm::Text => false,
-        // What a scan has found is told by it.
+        // The scan reports what it found.
         NumericForm::Scan if column.pg_type.numeric().is_some() => false,
         _ => has(&column.pg_type, &is_text),
     }

@@ -16,17 +16,17 @@ pub struct ColumnReport {
     pub pg_type: String,
     /// Its Arrow type.
     pub arrow_type: String,
-    /// Whether it may be NULL, as far as the catalog proves it, or because a policy may write NULL.
+    /// Whether it may be NULL. It is not nullable if the catalog proves that and no policy writes NULL.
     pub nullable: bool,
-    /// How many of its values a policy changed, or readers should know of: `infinity_nulled`, `infinity_saturated`,
-    /// `nan_nulled`, `out_of_range_nulled`, `out_of_range_saturated`, `text_replaced`, `trimmed`,
-    /// `lower_bound_dropped`, `end_of_day`; those that are not 0.
+    /// How many of its values a policy changed, or readers should know about: `infinity_nulled`,
+    /// `infinity_saturated`, `nan_nulled`, `out_of_range_nulled`, `out_of_range_saturated`, `text_replaced`,
+    /// `trimmed`, `lower_bound_dropped`, `end_of_day`. Only counts that are not 0.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub effects: BTreeMap<String, u64>,
 }
 
 impl ColumnReport {
-    /// What is planned.
+    /// The columns as planned.
     pub(crate) fn of(schema: &Schema, columns: &[PgColumn]) -> Vec<Self> {
         let fields = schema.fields().iter().zip(columns);
         let column = fields.map(|(field, column)| Self {

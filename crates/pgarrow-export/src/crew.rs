@@ -1,16 +1,17 @@
-//! Several readers under one snapshot: the queue of slices, who takes them, and what happens when one fails.
+//! Several readers under one snapshot: the queue of slices, the readers that take them, and what happens when
+//! one fails.
 //!
 //! ```text
 //!  keeper ── holds snapshot and locks; looks once a second what the readers' backends wait for
 //!    │ snapshot id
 //!    ├──▶ reader 0 ─┐
 //!    ├──▶ reader 1 ─┼── take neighbouring slices from a queue until it is empty
-//!    └──▶ reader n ─┘      connection lost: connect again, same snapshot, same slice, from the row after the last
-//!                          refused:         the keeper is looked at first; if it is lost, that is the failure
+//!    └──▶ reader n ─┘      connection lost: connect again, same snapshot, same slice, from the next row on
+//!                          refused:         look at the keeper first; if it is lost, that is the failure
 //!                          anything else:   the first failure stops all others, and is the one reported
 //! ```
 //!
-//! A panic, of ours or of a callback, stops all others as well; it goes on in the caller's thread.
+//! A panic in a reader or a callback stops all others as well; it resumes in the caller's thread.
 
 mod opening;
 mod queue;
@@ -45,7 +46,7 @@ use crate::slice::SliceRange;
 pub(crate) struct Crew<'a> {
     shared: RunContext<'a>,
     queue: Queue,
-    /// Stops those who still connect when there is nothing left to read.
+    /// Stops readers that still connect when no slice is left.
     joining: Cancel,
     failure: Mutex<Option<Error>>,
     panic: Mutex<Option<Payload>>,
@@ -55,9 +56,9 @@ pub(crate) struct Crew<'a> {
     tallies: Mutex<Vec<Tally>>,
     /// By plan, then by column.
     effects: Mutex<Vec<Vec<Effects>>>,
-    /// Backends of the readers, for the keeper to look at.
+    /// The readers' backends, which the keeper watches.
     backend_pids: Mutex<Vec<i32>>,
-    /// When it was last said that somebody tries again.
+    /// When a retry was last reported as a warning.
     retry_reported: Mutex<Option<Instant>>,
 }
 
@@ -71,7 +72,7 @@ pub(crate) struct Done {
     /// What policies did to values, by plan, then by column.
     pub(crate) effects: Vec<Vec<Effects>>,
     pub(crate) warnings: Vec<Message>,
-    /// Of the moments at which a backend was looked at, those at which it waited to send.
+    /// The share of the keeper's looks at a backend that found it waiting to send.
     pub(crate) server_waits_for_us: Option<f64>,
 }
 
@@ -85,7 +86,7 @@ impl fmt::Debug for Payload {
 }
 
 impl<'a> Crew<'a> {
-    /// All slices of all plans, for so many readers.
+    /// All slices of all plans, for `n_readers` readers.
     pub(crate) fn new(shared: RunContext<'a>, n_readers: usize) -> Self {
         let tasks = shared.plans.iter().enumerate().flat_map(|(plan_index, plan)| {
             let task = move |slice_index| Task { plan_index, slice_index };
@@ -106,10 +107,10 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Reads everything with `n_readers` sessions besides the keeper's. The keeper comes back, and what it saw.
+    /// Reads everything with `n_readers` sessions besides the keeper's. Returns the keeper and what it saw.
     ///
-    /// `meanwhile` runs in this thread; `when_done` in another, once the last reader has ended. What no reader could
-    /// begin with is left for [`work_alone`](Self::work_alone).
+    /// `meanwhile` runs in this thread; `when_done` in another, once the last reader has ended. Slices that
+    /// no reader could begin are left for [`work_alone`](Self::work_alone).
     pub(crate) fn run<O: Outlet>(
         &self,
         keeper: Keeper,
@@ -126,7 +127,7 @@ impl<'a> Crew<'a> {
             begin: keeper.begin.clone(),
             locked: keeper.locked_by_readers.clone(),
         };
-        // A keeper that does not answer is not waited for once the readers have failed.
+        // Once the readers have failed, the run does not wait for a keeper that does not answer.
         let attached = self.shared.cancel.attach_last(&keeper.reader.session);
         let watching = thread::scope(|scope| {
             let watch = move || self.watch(keeper, &asked);
@@ -149,7 +150,7 @@ impl<'a> Crew<'a> {
                     let _ = reader.join();
                 }
                 when_done();
-                // With the readers' own, the last way to ask the keeper: it is watched no more.
+                // This was the last sender to the keeper, after the readers' own: `watch` now ends.
                 drop(opening);
             };
             let joiner = thread::Builder::new().name("pgarrow-readers".to_owned()).spawn_scoped(scope, join);
@@ -160,7 +161,7 @@ impl<'a> Crew<'a> {
                 }
                 (Err(error), _) | (_, Err(error)) => {
                     self.fail(no_thread(&error));
-                    // Readers that wait for it to take a batch are not to wait.
+                    // Readers must not wait for it to take a batch.
                     drop(meanwhile);
                     None
                 }
@@ -182,7 +183,7 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Runs `work`; if it panics, everybody stops.
+    /// Runs `work`; a panic stops all readers.
     fn catch(&self, work: impl FnOnce()) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
             lock(&self.panic).get_or_insert(Payload(payload));
@@ -190,12 +191,12 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Whether slices are left that no reader could begin with.
+    /// Whether slices are left that no reader could begin.
     pub(crate) fn has_rest(&self) -> bool {
         self.queue.has_rest()
     }
 
-    /// Stops everybody, for this reason if it is the first.
+    /// Stops all readers. The first reason is the one reported.
     pub(crate) fn fail(&self, error: Error) {
         let mut failure = lock(&self.failure);
         if failure.is_none() {
@@ -206,7 +207,7 @@ impl<'a> Crew<'a> {
         self.shared.cancel.cancel_for("the failure of another reader");
     }
 
-    /// What was done, or why it failed.
+    /// What the crew did, or why it failed.
     pub(crate) fn done(self, watched: Watched) -> Result<Done> {
         if let Some(error) = lock(&self.failure).take() {
             return Err(error);
@@ -238,7 +239,7 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Reads one slice into the outlet. Whether that went well: a failure stops everybody.
+    /// Reads one slice into the outlet. Returns whether that went well: a failure stops all readers.
     fn slice(
         &self,
         task: Task,
@@ -269,7 +270,7 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// A lock that was given up since whoever takes the rows may have it.
+    /// Explains a lock that the reader gave up because the consumer of the rows may hold it.
     fn with_lock_explained(&self, error: Error, outlet: &dyn Outlet) -> Error {
         match self.is_own_lock(&error, outlet) {
             true => error.advice(message![
@@ -286,7 +287,7 @@ impl<'a> Crew<'a> {
         self.shared.is_impatient && error.sqlstate() == Some("55P03") && !outlet.has_failed()
     }
 
-    /// Reads what is left on the keeper's own session, in this thread: it has the locks.
+    /// Reads the rest on the keeper's own session, which has the locks, in this thread.
     pub(crate) fn work_alone(&self, keeper: &mut Keeper, outlet: &mut dyn Outlet) {
         let reader_index = 0;
         let span = reader_span(reader_index);
@@ -335,13 +336,13 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// One reader's life.
+    /// The work of one reader, from connecting to its last slice.
     fn work(&self, opening: &ReaderOpening, reader_index: usize, outlet: &mut dyn Outlet) {
         let span = reader_span(reader_index);
         let _entered = span.enter();
         let mut tally = Tally::default();
         let mut session = self.join(opening, &mut tally);
-        // Only now: nobody is to wait for the memory of one who is still connecting.
+        // Only now: a reader that still connects must not hold memory that others wait for.
         let mut reader = Reader::new(self.shared);
         reader.tally = tally;
         while session.is_some() {
@@ -368,9 +369,10 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// What a reader has read is what was planned, as long as its session is there to say so.
+    /// Proves that a reader read what was planned. A session that was lost cannot prove it.
     fn prove(&self, ReaderSession { session, opened, .. }: &mut ReaderSession) {
-        // One that came when all was read has read nothing, and was perhaps told to stop.
+        // A reader that connected after the last slice was taken has read nothing, and may have been
+        // cancelled.
         if !opened.is_unproven || self.shared.cancel.is_requested() {
             return;
         }
@@ -381,7 +383,7 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Reads a slice; after a lost connection once more, as long as the snapshot can be had.
+    /// Reads a slice, and reads it again after a lost connection, as long as the snapshot exists.
     fn read_again_and_again(
         &self,
         session: &mut Option<ReaderSession>,
@@ -408,7 +410,7 @@ impl<'a> Crew<'a> {
                 Ok(rows) => return Ok(rows),
                 Err(error) => error,
             };
-            // An error of whoever takes the batches is not one of our connection, whatever it looks like.
+            // An error of the outlet is not one of the reader's connection, whatever it looks like.
             let is_transient =
                 error.is_transient() && !outlet.has_failed() && !self.is_own_lock(&error, outlet);
             let can_repeat = attempt.delivered_rows == 0 || self.has_fixed_order(task);
@@ -431,8 +433,9 @@ impl<'a> Crew<'a> {
 
     /// Whether reading the slice again under the same snapshot gives the same rows in the same order.
     ///
-    /// A scan of a range of pages does: what the snapshot sees stays where it is, since nobody can rewrite the table
-    /// and VACUUM keeps what we see. A filter may call what it likes, and other ranges come as the server finds them.
+    /// A scan of a range of pages does: rows of the snapshot stay where they are, since nobody can rewrite
+    /// the table and VACUUM keeps what the snapshot sees. A filter may call any function, and the server may
+    /// return other ranges in any order.
     fn has_fixed_order(&self, task: Task) -> bool {
         let plan = self.shared.plans.get(task.plan_index);
         plan.is_some_and(|plan| {
@@ -446,7 +449,8 @@ impl<'a> Crew<'a> {
         })
     }
 
-    /// A warning a second at most, however many readers try again; the others are for those who look closer.
+    /// Warns at most once a second, however many readers try again; the other retries are logged at debug
+    /// level.
     fn report_retry(&self, attempt: u32, error: &Error) {
         let mut reported = lock(&self.retry_reported);
         if reported.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
@@ -473,7 +477,7 @@ fn no_thread(error: &std::io::Error) -> Error {
     Error::new(ErrorKind::Connection, format!("no thread could be started: {error}"))
 }
 
-/// What is behind a lock is complete or was not begun, also after a panic.
+/// Each change under the lock is complete or was not begun, even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

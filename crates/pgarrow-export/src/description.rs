@@ -6,8 +6,8 @@ use pgarrow_types::Message;
 use crate::column_report::ColumnReport;
 use crate::plan::{Plan, PlanSlice};
 
-/// What an export would read, found out without reading, locks or a snapshot: it may be something else when
-/// it is [opened](crate::Extract::open). See [`Extract::describe`](crate::Extract::describe).
+/// What an export would read, found without reading, locks or a snapshot: it may differ when the export is
+/// [opened](crate::Extract::open). See [`Extract::describe`](crate::Extract::describe).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Description {
@@ -15,20 +15,20 @@ pub struct Description {
     pub subject: String,
     /// The schema that the batches would have.
     pub schema: SchemaRef,
-    /// The columns in their order: what they are, and what they become.
+    /// The columns in order: their types, and what they become.
     pub columns: Vec<ColumnReport>,
-    /// How many rows there will be, about: for a whole table that was analysed, and for a query, as the
-    /// server's planner has it.
+    /// Roughly how many rows there will be: for a whole table that was analysed, and for a query, as the
+    /// server's planner estimates.
     pub estimated_rows: Option<u64>,
-    /// Bytes, about: of tables what they take on the server's disk, a filter not considered; of a query its
-    /// rows in the server's memory.
+    /// Roughly how many bytes: for tables, their size on the server's disk without regard to a filter; for a
+    /// query, its rows in the server's memory.
     pub estimated_bytes: Option<u64>,
-    /// The slices that it would be read in, in the order of their rows.
+    /// The slices, in the order of their rows.
     pub slices: Vec<PlanSlice>,
     /// How the rows would be cut into slices; or why not, and what to do about it. One sentence without its
     /// full stop.
     pub slicing: Message,
-    /// What the user should know of columns and of the connection.
+    /// What the user should know about columns and the connection.
     pub warnings: Vec<Message>,
 }
 

@@ -1,4 +1,4 @@
-//! What turns a planned export into a finished one: the keeper, the job, and the readers' common ground.
+//! What turns a planned export into a finished one: the keeper, the job, and what the readers share.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,10 +27,10 @@ use crate::report::{Report, Summary};
 use crate::sink_set::SinkSet;
 use crate::slice::Slice;
 
-/// From here on people should know how long a snapshot was held: VACUUM cannot remove what it still sees.
+/// A snapshot that is held longer than this gets a warning: VACUUM cannot remove what it still sees.
 const LONG_SNAPSHOT: Duration = Duration::from_secs(30 * 60);
 
-/// A planned export: who holds the snapshot, and what is to be done.
+/// A planned export: the keeper, and what is to be done.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) keeper: Keeper,
@@ -41,15 +41,15 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) plans: Vec<Arc<Plan>>,
-    /// That names mean what they meant when it was planned.
+    /// The proof that names still mean what they meant during planning.
     pub(crate) proof: Proof,
     pub(crate) options: ExportOptions,
     pub(crate) read_mode: ReadMode,
     pub(crate) cancel: Cancel,
     pub(crate) progress: Arc<Progress>,
-    /// Set before it is read, if at all.
+    /// Set before the reading begins, if at all.
     pub(crate) impatient: Impatient,
-    /// The server is a standby, whose snapshots are not for others.
+    /// The server is a standby, whose snapshots other sessions must not use.
     pub(crate) in_recovery: bool,
     /// Whether a pooler is in between.
     pub(crate) pooled: Pooled,
@@ -81,19 +81,19 @@ impl Setup {
         self.shares.n_readers
     }
 
-    /// What a part may hold, for it to arrange itself. In order, nothing may depend on how many readers there
-    /// happen to be.
+    /// The memory that a part may hold. `None` for ordered output, which must not depend on the number of
+    /// readers.
     pub(crate) fn part_share(&self) -> Option<usize> {
         (!self.is_ordered).then_some(self.shares.part_bytes)
     }
 
-    /// The order of slices, if it is to be kept.
+    /// The order of slices, if the output keeps it.
     pub(crate) fn order(&self) -> Option<Order<'_>> {
         self.is_ordered.then_some(Order { turns: &self.turns, budget: &self.budget, cancel: &self.cancel })
     }
 }
 
-/// Whether readers that this stops are to stop, for those who take their batches.
+/// Tells consumers of batches whether `cancel` stops the readers.
 pub(crate) fn stop(cancel: &Cancel) -> Stop {
     let cancel = cancel.clone();
     Stop::new(move || cancel.is_requested())
@@ -114,12 +114,12 @@ impl Job {
         self.plans.iter().map(|plan| plan.slices.len()).sum()
     }
 
-    /// How many read, as far as that is known before the output is.
+    /// How many readers there will be, as far as that is known before the output is.
     pub(crate) fn n_readers(&self) -> usize {
         self.wish(0).readers_within(self.options.memory_bytes())
     }
 
-    /// What is wished for, if each reader's part of the output should have `part_bytes`.
+    /// What the run wants, if each reader's part of the output should have `part_bytes`.
     fn wish(&self, part_bytes: usize) -> Wish {
         Wish {
             n_readers: self.options.readers_wanted().min(self.n_slices()).max(1),
@@ -130,7 +130,7 @@ impl Job {
         }
     }
 
-    /// Shares out memory among the readers, each of which has a part of the output that should have `part_bytes`.
+    /// Shares out memory among the readers; each reader's part of the output should have `part_bytes`.
     ///
     /// `cancel`, a child of the run's own, stops the readers.
     ///
@@ -184,7 +184,7 @@ impl Job {
         SinkSet::one(&self.plans, Box::new(channel), stop(&setup.cancel))
     }
 
-    /// What this run has of the memory that runs share, or of one of its own.
+    /// Reserves this run's share of the memory that runs share, or memory of its own.
     fn reserve(&self, least: usize, most: usize) -> Result<Reservation> {
         let ExportOptions { memory: chosen, shared_memory, .. } = &self.options;
         let (memory, is_chosen) = match shared_memory {
@@ -198,7 +198,7 @@ impl Job {
                 memory.limit() >> 20,
                 mib(least)
             );
-            // Waiting here would hold the snapshot, and perhaps for ever: one caller may read several runs in
+            // Waiting here would hold the snapshot, perhaps for ever: one caller may read several runs in
             // turn.
             Error::new(ErrorKind::Options, text).advice(message![
                 "begin when one of them has ended, or give each run less (",
@@ -245,22 +245,23 @@ impl Job {
         self.finish(keeper, crew.done(watched)?, setup)
     }
 
-    /// Whether a lock is given up that somebody else has, who may wait for these rows. What the user says goes first.
+    /// Whether to give up a lock that another session holds, since that session may wait for these rows. The
+    /// user's own setting goes first.
     fn is_impatient(&self) -> bool {
         let ExportOptions { lock_timeout, settings, .. } = &self.options;
         let is_users = |name: &str| name.trim().eq_ignore_ascii_case("lock_timeout");
         self.impatient.is_set() && lock_timeout.is_none() && !settings.iter().any(|(name, _)| is_users(name))
     }
 
-    /// Makes the snapshot one that readers can take over. Their own sessions wait for no lock for long anyway.
+    /// Exports the snapshot for the readers. Their own sessions never wait long for a lock anyway.
     pub(crate) fn share_snapshot(&self, keeper: &mut Keeper) -> Result<()> {
         self.prepare(keeper)?;
-        // Nobody gets here on a standby but with readers that may have snapshots of their own.
+        // On a standby, only runs whose readers may have snapshots of their own get here.
         if self.in_recovery && self.options.inconsistent {
             return Ok(());
         }
         let shared = match keeper.export_snapshot() {
-            // Where it cannot be shared, readers have their own, if that was asked for.
+            // Where it cannot be shared, readers have snapshots of their own, if the user allowed that.
             Err(error) if self.options.inconsistent && error.sqlstate().is_some() => keeper.begin_again(),
             exported => exported,
         };
@@ -302,7 +303,7 @@ impl Job {
         self.finish(keeper, crew.done(Watched::default())?, setup)
     }
 
-    /// Ends the transaction: only now is it certain that the snapshot was held all the time.
+    /// Ends the transaction: only its COMMIT shows that the snapshot was held all the time.
     pub(crate) fn finish(&self, mut keeper: Keeper, mut done: Done, setup: &Setup) -> Result<Finished> {
         let _committing = tracing::info_span!(target: "pgarrow", "commit").entered();
         let committing = Instant::now();
@@ -387,7 +388,7 @@ impl Engine {
         Ok(tokens.collect())
     }
 
-    /// Keeps the transaction open while `go_on` says so.
+    /// Keeps the transaction open while `go_on` returns true.
     pub(crate) fn hold(mut self, mut go_on: impl FnMut() -> bool) -> Result<()> {
         let cancel = self.job.cancel.clone();
         let lost = |error: Error| cancel.cancelled_or(error.context("the held snapshot was lost"));

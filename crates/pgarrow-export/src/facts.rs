@@ -1,4 +1,4 @@
-//! `Facts`: what is known of the server and the snapshot of an export.
+//! `Facts`: what is known about the server and the snapshot of an export.
 
 use pgarrow_session::Pooled;
 
@@ -7,19 +7,19 @@ use pgarrow_session::Pooled;
 pub(crate) struct Facts {
     /// `host:port`, or the socket's path.
     pub(crate) endpoint: String,
-    /// There is a network in between.
+    /// The server is behind a network.
     pub(crate) is_remote: bool,
     /// The database's name.
     pub(crate) database: String,
     /// `pg_current_snapshot()`.
     pub(crate) snapshot: String,
-    /// `pg_export_snapshot()`, once others are to read.
+    /// `pg_export_snapshot()`, once the snapshot is shared.
     pub(crate) exported: Option<String>,
     /// `pg_postmaster_start_time()` in UTC, whatever the session's time zone.
     pub(crate) server_start: String,
     /// `server_version`.
     pub(crate) server_version: String,
-    /// `pg_backend_pid()`: behind a pooler, not what the session was told when it began.
+    /// `pg_backend_pid()`: behind a pooler, it differs from the number that the session got at its start.
     pub(crate) backend_pid: Option<i32>,
     /// Whether a pooler is in between.
     pub(crate) pooled: Pooled,

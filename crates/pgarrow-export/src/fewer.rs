@@ -1,4 +1,4 @@
-//! What is said where fewer connections read than were asked for, and what to do about it.
+//! Messages for runs with fewer readers than asked for, with advice.
 
 use pgarrow_types::call::PLAN;
 use pgarrow_types::option::SLICE_BYTES;
@@ -8,11 +8,11 @@ use crate::memory_policy::{self, Wish};
 use crate::options::ExportOptions;
 use crate::plan::Plan;
 
-/// Tables that one connection reads, a line each, at most.
+/// The most lines about tables that one connection reads.
 const TABLES_NAMED: usize = 4;
 
-/// Why fewer read than the `asked` that somebody named; nothing if they do, or if it was said when it was found out.
-/// Who has named no number has asked for as many as there is work for.
+/// Why there are fewer readers than the `asked` number; empty if there are not, or if another message said so
+/// before. Also empty without a number from the user: the run then wants only as many as there is work for.
 pub(crate) fn than_asked(asked: Option<usize>, options: &ExportOptions, plans: &[Plan]) -> Vec<Message> {
     let Some(asked) = asked.filter(|asked| *asked > 1) else { return Vec::new() };
     if options.readers != Some(asked) {
@@ -53,7 +53,7 @@ fn of_memory(asked: usize, allowed: usize, options: &ExportOptions) -> Message {
     message![text, Hint::memory(needed), ")"]
 }
 
-/// Why fewer read than a run wished for, within this limit.
+/// Why this limit allows fewer readers than the run wanted.
 pub(crate) fn within_memory(n_readers: usize, wish: &Wish, limit: usize) -> Message {
     let Wish { n_readers: wanted, n_columns, .. } = *wish;
     let needed = wish.limit_for_all();
@@ -92,7 +92,7 @@ fn of_many(asked: usize, allowed: usize, n_slices: usize, plans: &[Plan]) -> Vec
         );
         lines.push(text.into());
     }
-    // Small ones take no time.
+    // Small tables take no time.
     let refused: Vec<&Plan> = plans.iter().filter(|plan| plan.is_refused).collect();
     let line = |plan: &&Plan| {
         let why = plan.one_stream.clone().unwrap_or_default();

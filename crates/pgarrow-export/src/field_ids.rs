@@ -1,14 +1,14 @@
-//! Field ids: numbers that stay with fields when they are renamed, in the metadata that Parquet writers look at.
+//! Field ids: numbers that fields keep when they are renamed, in the metadata that Parquet writers read.
 
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Fields};
 use pgarrow_types::PgColumn;
 
-/// Where Parquet writers look for a field's id.
+/// The metadata key where Parquet writers look for a field's id.
 const KEY: &str = "PARQUET:field_id";
 
-/// Ids that a column has for what is inside of it. What comes after them has none.
+/// How many ids a column has for fields inside it. Further fields have none.
 const OF_COLUMN: u32 = 100_000;
 
 /// The columns' fields with their ids.

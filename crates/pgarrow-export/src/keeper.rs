@@ -11,8 +11,8 @@
 //!
 //! The other way round, a TRUNCATE between snapshot and lock makes the export empty without an error.
 //!
-//! What LOCK refuses (materialized views, foreign tables, tables of which the role may read only some columns)
-//! is held by a second session, whose open transaction has read no row of it before the snapshot is taken.
+//! A second session holds what LOCK refuses (materialized views, foreign tables, tables of which the role may
+//! read only some columns). Its open transaction has read no row of it before the snapshot is taken.
 
 use pgarrow_protocol::Session;
 use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, begin_anew, without_read_timeout};
@@ -26,10 +26,10 @@ use crate::settings::{WAIT_LESS, begin_statements};
 /// For ranges of a key in tables that are named one by one: see [`exclude_by_constraints`].
 pub(crate) const EXCLUDE: &str = "SET LOCAL constraint_exclusion = 'on'";
 
-/// The session that holds the snapshot, in its transaction; and the one that holds what cannot be locked.
+/// The session that holds the snapshot, in its transaction; and the session that holds what cannot be locked.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    /// Reads as well, where there is no other reader.
+    /// Reads as well, if there is no other reader.
     pub(crate) reader: ReaderSession,
     /// BEGIN and the settings, for the readers too.
     pub(crate) begin: String,
@@ -42,9 +42,9 @@ pub(crate) struct Keeper {
     holder: Option<Holder>,
 }
 
-/// From here on, tables that are named one by one are left out where their constraints say that no row of
-/// theirs is wanted, as if they were read with what they are partitions of; in sessions that begin like this
-/// one too, by the statements of `begin`.
+/// From here on, the server leaves out tables that are named one by one if their constraints exclude every
+/// wanted row, as it does for partitions. The setting joins `begin`, so it holds in sessions that begin like
+/// this one, too.
 pub(crate) fn exclude_by_constraints(session: &mut Session, begin: &mut String) -> Result<()> {
     session.execute(EXCLUDE)?;
     begin.push_str("; ");
@@ -53,7 +53,7 @@ pub(crate) fn exclude_by_constraints(session: &mut Session, begin: &mut String) 
 }
 
 impl Keeper {
-    /// Begins the transaction, locks what is to be held, and takes the snapshot.
+    /// Begins the transaction, locks what has to be held, and takes the snapshot.
     ///
     /// `no_views`: see [`begin_statements`].
     pub(crate) fn begin(
@@ -82,7 +82,7 @@ impl Keeper {
         })
     }
 
-    /// Of a slice, whose snapshot and locks somebody else holds, or nobody.
+    /// For a slice, whose snapshot and locks another process holds, if any.
     pub(crate) fn of_slice(reader: ReaderSession, begin: String) -> Self {
         Self {
             reader,
@@ -94,7 +94,7 @@ impl Keeper {
         }
     }
 
-    /// Makes the snapshot one that other sessions can take over, as long as this transaction is open.
+    /// Exports the snapshot: other sessions can take it over as long as this transaction is open.
     pub(crate) fn export_snapshot(&mut self) -> Result<()> {
         if self.reader.facts.exported.is_none() {
             let rows = self.reader.session.query("SELECT pg_catalog.pg_export_snapshot()", &[])?;
@@ -105,8 +105,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// From here on, a lock that somebody else has is given up after a while, in other sessions that begin like this one
-    /// too.
+    /// From here on, waiting for another session's lock ends after a while, also in other sessions that begin
+    /// like this one.
     pub(crate) fn wait_less(&mut self) -> Result<()> {
         self.reader.session.execute(WAIT_LESS)?;
         self.begin.push_str("; ");
@@ -114,7 +114,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Begins the transaction anew, after the server has aborted it. Another snapshot, the same locks.
+    /// Begins the transaction anew, after the server has aborted it: a new snapshot, the same locks.
     pub(crate) fn begin_again(&mut self) -> Result<()> {
         self.reader.session.execute("ROLLBACK")?;
         self.reader.session.execute(&self.begin)?;
@@ -125,7 +125,7 @@ impl Keeper {
         self.reader.take_snapshot()
     }
 
-    /// Whether the session that holds what LOCK refuses is there, and with it what it holds.
+    /// Checks that the session that holds what LOCK refuses is alive.
     pub(crate) fn check_holder(&mut self) -> Result<()> {
         match &mut self.holder {
             Some(holder) => holder.session.query("SELECT 1", &[]).map(drop).map_err(lost_holder),
@@ -139,7 +139,7 @@ impl Keeper {
         self.reader.facts.backend_pid.into_iter().chain(of_holder).collect()
     }
 
-    /// Ends the transaction without a word, so that it can be begun again on the same session.
+    /// Ends the transaction without checks, so that planning can begin again on the same session.
     pub(crate) fn give_up(mut self) -> Result<Session> {
         self.reader.session.execute("ROLLBACK")?;
         if let Some(holder) = self.holder {
@@ -148,13 +148,13 @@ impl Keeper {
         Ok(self.reader.session)
     }
 
-    /// Ends the transactions, and the sessions but for that which the pool keeps. What is known of them stays.
+    /// Ends the transactions and closes the sessions, except one that the pool keeps. Returns the facts.
     ///
     /// # Errors
     ///
-    /// One of them was lost before: what was read since then may be something else than what was planned.
+    /// A session was lost before: what was read since then may not be what was planned.
     pub(crate) fn finish(mut self, pool: &Pool) -> Result<Facts> {
-        // First: as long as the snapshot is held, what was held with it must have been.
+        // First: what the holder holds must have been held as long as the snapshot.
         if let Some(holder) = &mut self.holder {
             holder.session.execute("COMMIT").map_err(lost_holder)?;
         }
@@ -171,7 +171,7 @@ fn lost_holder(error: pgarrow_protocol::Error) -> Error {
     Error::from(error).context("the second connection, which holds what cannot be locked")
 }
 
-/// The connection that holds the snapshot, or that which holds what cannot be locked, broke before all was certain.
+/// The connection that holds the snapshot, or the one that holds what cannot be locked, broke before the end.
 pub(crate) fn lost_snapshot(error: Error) -> Error {
     error.context("the connection that holds the snapshot was lost").advice("run the export again")
 }

@@ -1,4 +1,5 @@
-//! The export engine: a table or a query of PostgreSQL in, record batches out. Embedders name it as `pgarrow`.
+//! The export engine: a table or a query of PostgreSQL in, record batches out. Embedders name it as
+//! `pgarrow`.
 //!
 //! ```text
 //!  Source ──table(), query()──▶ Extract ──open()──▶ Run ──write_to(sink)──▶ Report
@@ -7,9 +8,9 @@
 //!                                  └──reader()──▶ BatchReader   (blocking)
 //! ```
 //!
-//! An export runs in one read-only transaction with one snapshot, and it has succeeded only when the server has
-//! confirmed the number of rows that were decoded. No value changes silently: what Arrow cannot hold stops the
-//! export with an error that names table, column and row.
+//! An export runs in one read-only transaction with one snapshot, and it has succeeded only when the server
+//! has confirmed the number of rows that were decoded. No value changes silently: what Arrow cannot hold
+//! stops the export with an error that names table, column and row.
 #![forbid(unsafe_code)]
 
 mod budget;

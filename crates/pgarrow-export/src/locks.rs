@@ -1,4 +1,5 @@
-//! The locks of an export: what LOCK takes, what a second session holds instead, and who is in the way.
+//! The locks of an export: what LOCK locks, what a second session holds instead, and which processes are in
+//! the way.
 
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_protocol::Session;
@@ -9,22 +10,22 @@ use pgarrow_types::option::LOCK_TIMEOUT;
 use crate::options::ExportOptions;
 use crate::settings::begin_statements;
 
-/// Processes that are named when a lock is not to be had, at most.
+/// The most processes that the error about a lock names.
 const BLOCKERS_NAMED: usize = 8;
 
-/// What has to stay as it is until the export is done.
+/// A relation that has to stay as it is until the export is done.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     /// Schema and name, quoted.
     pub(crate) quoted: String,
-    /// LOCK TABLE takes it.
+    /// LOCK TABLE accepts it.
     pub(crate) is_lockable: bool,
-    /// What opens it in a transaction without reading it, where LOCK is refused.
+    /// The statement that opens it in a transaction without reading it, if LOCK is refused.
     pub(crate) statement: String,
 }
 
 impl Held {
-    /// A relation of which `select_list` is read.
+    /// A relation from which `select_list` is read.
     pub(crate) fn relation(relation: &Relation, select_list: &str) -> Self {
         let quoted = relation.quoted();
         let statement = format!("SELECT {select_list} FROM {quoted} LIMIT 0");
@@ -38,7 +39,7 @@ impl Held {
     }
 }
 
-/// LOCK TABLE takes tables and views, and neither materialized views nor foreign tables.
+/// LOCK TABLE accepts tables and views, but neither materialized views nor foreign tables.
 pub(crate) fn is_lockable(kind: RelationKind) -> bool {
     match kind {
         RelationKind::Table | RelationKind::PartitionedTable | RelationKind::View => true,
@@ -57,20 +58,21 @@ pub(crate) struct Locked {
     pub(crate) is_unknown: bool,
 }
 
-/// Whether a lock was had.
+/// The outcome of a LOCK.
 enum Had {
     Yes,
     /// The role may not.
     Refused,
-    /// The server does not know how.
+    /// The server does not know the statement.
     Unknown,
 }
 
-/// Locks what can be locked, descendants included. In a transaction without a snapshot, which `begin` has begun.
+/// Locks what can be locked, descendants included. Runs in a transaction without a snapshot, which `begin`
+/// began.
 pub(crate) fn lock(session: &mut Session, begin: &str, held: &[Held]) -> Result<Locked> {
     let (lockable, mut refused): (Vec<&Held>, Vec<&Held>) = held.iter().partition(|held| held.is_lockable);
     let mut locked = Locked::default();
-    // All at once; and where that is refused, one by one.
+    // All at once; if that is refused, one by one.
     let names: Vec<String> = lockable.iter().map(|held| held.quoted.clone()).collect();
     if !names.is_empty() {
         match try_lock(session, begin, &names.join(", "))? {
@@ -130,10 +132,11 @@ fn is_unknown(error: &pgarrow_protocol::Error) -> bool {
     matches!(error.sqlstate(), Some("0A000" | "42601"))
 }
 
-/// The error about a lock that was waited for in vain, with who has it or waits for it. The session is one that can be
-/// asked again, if it can.
+/// The error about a lock that was not granted in time, with the processes that have it or wait for it.
+/// `session`: one that can run queries again, if there is one.
 pub(crate) fn in_the_way(session: Option<&mut Session>, error: pgarrow_protocol::Error) -> Error {
-    // Only ACCESS EXCLUSIVE is in the way of ACCESS SHARE. Our own wish is withdrawn by now, so nobody blocks it.
+    // Only ACCESS EXCLUSIVE conflicts with ACCESS SHARE. The own request is withdrawn by now, so no process
+    // blocks it: list holders and waiters.
     let sql = format!(
         "SELECT DISTINCT pid::pg_catalog.text, granted::pg_catalog.text, relation::pg_catalog.regclass::pg_catalog.text \
          FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'relation' \
@@ -142,7 +145,7 @@ pub(crate) fn in_the_way(session: Option<&mut Session>, error: pgarrow_protocol:
              WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
          ORDER BY 2 DESC, 1, 3 LIMIT {BLOCKERS_NAMED}"
     );
-    // Who cannot be named is not named.
+    // If the query fails, the error names no process.
     let rows = session.and_then(|session| session.query(&sql, &[]).ok()).unwrap_or_default();
     let blockers = rows.iter().filter_map(|row| {
         let verb = if row.text(1)?.starts_with('t') { "has locked" } else { "waits to lock" };
@@ -164,11 +167,11 @@ pub(crate) struct Holder {
     pub(crate) session: Session,
     /// Its process.
     pub(crate) pid: Option<i32>,
-    /// Keeps it within reach of a cancel.
+    /// Lets a cancel reach the session.
     _attached: AttachedSession,
 }
 
-/// Opens a second session whose transaction has these relations open, and leaves it so.
+/// Opens a second session whose transaction opens these relations and stays open.
 pub(crate) fn hold(
     keeper: &Session,
     statements: &[String],

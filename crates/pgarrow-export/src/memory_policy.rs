@@ -1,4 +1,4 @@
-//! How the memory of a run is cut: numbers in, numbers out. How it is counted is [`budget`](crate::budget).
+//! How the memory of a run is shared out: pure arithmetic. [`budget`](crate::budget) counts it.
 //!
 //! ```text
 //!  shared memory ─▶ limit of the run ─▶ readers ─▶ of each: its part of the output, and its batches
@@ -10,46 +10,47 @@ use pgarrow_session::Memory;
 /// The least memory for each reader: with less, there are fewer readers.
 const READER_MIN: usize = 8 << 20;
 
-/// What a reader takes whatever its columns are.
+/// What a reader needs apart from its columns.
 const READER_BYTES: usize = 4 << 20;
 
-/// What a part of an output takes on top that has columns to itself: a page on its way through the
-/// compressor, and what the allocator keeps of those before.
+/// What a part of an output with columns of its own needs in addition: a page in the compressor, and what the
+/// allocator keeps from earlier pages.
 const PART_BYTES: usize = 3 << 20;
 
-/// What each column takes while it is decoded: the fewest rows that a batch can have, and buffers for the
-/// next one.
+/// What each column needs during decoding: the fewest rows that a batch can have, and buffers for the next
+/// batch.
 const COLUMN_BYTES: usize = 8 << 10;
 
-/// Readers by default, where the machine has as many cores.
+/// The most readers by default; fewer if the machine has fewer cores.
 const READERS_MAX: usize = 8;
 
-/// A limit that somebody chose.
+/// The limit that a user chose, but not below the minimum.
 pub(crate) fn chosen_limit(bytes: usize) -> usize {
     bytes.max(Memory::MIN_BYTES)
 }
 
-/// The limit where nobody chose one: a quarter of what the process may use, at most 1 GiB.
+/// The default limit: a quarter of what the process may use, at most 1 GiB.
 pub(crate) fn default_limit(machine_bytes: usize) -> usize {
     (machine_bytes / 4).clamp(Memory::MIN_BYTES, 1 << 30)
 }
 
-/// What a run takes of the `free` bytes of a memory that it shares: what was chosen for it, as far as that is
-/// there, or half of it, so that the next run finds something. `least` at least, `most` at most; `None` if
-/// there is not so much.
+/// How much a run takes of the `free` bytes of a shared memory: the amount chosen for it, as far as it is
+/// free, or half of what is free, so that the next run finds some. Between `least` and `most`; `None` if less
+/// than `least` is free.
 pub(crate) fn share_of_free(free: usize, least: usize, most: usize, is_chosen: bool) -> Option<usize> {
     let share = if is_chosen { free } else { free / 2 };
     let bytes = share.max(least).min(most);
     (bytes >= least && bytes <= free).then_some(bytes)
 }
 
-/// Readers before it is known how many slices there are: the `asked` ones, or as many as there are cores.
+/// Readers before the number of slices is known: the `asked` number, or one for each core, up to
+/// [`READERS_MAX`].
 pub(crate) fn readers_before_planning(asked: Option<usize>, cores: usize, limit: usize) -> usize {
     let wanted = asked.unwrap_or_else(|| cores.min(READERS_MAX));
     wanted.clamp(1, (limit / READER_MIN).max(1))
 }
 
-/// The limit that lets so many read before it is known what they read.
+/// The limit that allows `n_readers` readers before it is known what they read.
 pub(crate) fn limit_for_readers(n_readers: usize) -> usize {
     READER_MIN.saturating_mul(n_readers)
 }
@@ -61,7 +62,7 @@ pub(crate) enum Level {
     Calm,
     /// Batches and row groups end early.
     Early,
-    /// Whoever can wait waits.
+    /// Readers that can wait do so.
     Stop,
 }
 
@@ -80,49 +81,49 @@ impl Level {
 /// What a run would like to have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
-    /// Readers, no more than slices.
+    /// The number of readers, at most the number of slices.
     pub(crate) n_readers: usize,
-    /// Of the widest table.
+    /// The columns of the widest table.
     pub(crate) n_columns: usize,
     /// What each reader's part of the output should have; 0 if it has no columns to itself.
     pub(crate) part_bytes: usize,
     /// From here on a batch is full.
     pub(crate) batch_bytes: usize,
-    /// Then nothing may depend on how many readers there happen to be.
+    /// The output keeps the order, so it must not depend on the number of readers.
     pub(crate) is_ordered: bool,
 }
 
 impl Wish {
-    /// With less than this, not even one reader begins.
+    /// The memory that even a single reader needs to begin.
     pub(crate) fn least(&self) -> usize {
         if self.part_bytes == 0 {
             return 0;
         }
-        // With less, a part would not get beyond what its columns take.
+        // With less, the columns alone would fill a part.
         let of_part = self.part_bytes / 8 * 3;
         READER_MIN.saturating_add(self.n_columns.saturating_mul(COLUMN_BYTES)).saturating_add(of_part)
     }
 
-    /// The limit with which all of the readers read.
+    /// The limit that is enough for all readers.
     pub(crate) fn limit_for_all(&self) -> usize {
         self.reader_bytes().saturating_mul(self.n_readers)
     }
 
-    /// How many read within this limit; fewer than wished for if each would have too little.
+    /// How many readers this limit allows: fewer than wanted if each would get too little.
     pub(crate) fn readers_within(&self, limit: usize) -> usize {
         self.n_readers.min(limit / self.reader_bytes()).max(1)
     }
 
     /// The least memory for a reader.
     fn reader_bytes(&self) -> usize {
-        // Above four fifths, readers give away what they hold.
+        // Above four fifths of the limit, readers pass on what they hold.
         let pages = if self.part_bytes > 0 { PART_BYTES } else { 0 };
         let of_part = self.part_bytes.saturating_add(self.part_bytes / 4).saturating_add(pages);
         let of_columns = self.n_columns.saturating_mul(COLUMN_BYTES);
         of_columns.saturating_add(READER_BYTES).saturating_add(of_part).max(READER_MIN)
     }
 
-    /// Cuts the limit among as many readers as it is enough for.
+    /// Shares the limit out among as many readers as it is enough for.
     pub(crate) fn cut(&self, limit: usize) -> Shares {
         let n_readers = self.readers_within(limit);
         let of_reader = limit / n_readers;
@@ -140,40 +141,40 @@ impl Wish {
     }
 }
 
-/// How the memory of a run is cut.
+/// How the memory of a run is shared out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Shares {
-    /// How many read.
+    /// The number of readers.
     pub(crate) n_readers: usize,
     /// From here on a batch is full.
     pub(crate) batch_bytes: usize,
-    /// Where row groups may end early, one part holds this much at most once memory is half used.
+    /// If row groups may end early, a part holds at most this much once memory is half used.
     pub(crate) part_bytes: usize,
-    /// A part that holds less than this ends nothing early only because memory is full: that would bring back
+    /// A part that holds less than this does not end a row group early when memory is full: that would free
     /// little.
     part_bytes_min: usize,
-    /// What has to stay free while readers go on whose turn it is not.
+    /// What has to stay free while readers continue whose turn it is not.
     pub(crate) turn_reserve: usize,
 }
 
 impl Shares {
-    /// From here on a batch is full, where its size may differ.
+    /// The size of a full batch at this level, if batches may differ in size.
     pub(crate) fn batch_bytes_at(&self, level: Level) -> usize {
         if level == Level::Calm { self.batch_bytes } else { self.batch_bytes / 4 }
     }
 
-    /// Whether a part that holds so much gives it away, once memory is not calm.
+    /// Whether a part that holds `held_bytes` passes them on at a level above calm.
     pub(crate) fn ends_early(&self, held_bytes: usize, level: Level) -> bool {
         held_bytes > self.part_bytes || (level == Level::Stop && held_bytes >= self.part_bytes_min)
     }
 }
 
-/// With an order to keep, nobody gives back memory but the reader whose turn it is: what the others may still
-/// add to theirs and what that one needs has to fit.
+/// With an order, only the reader whose turn it is gives memory back. So what the others may still add and
+/// what that reader needs must fit.
 fn turn_reserve(n_readers: usize, batch_bytes: usize) -> usize {
-    // Buffers that double, and the batch that was made of them.
+    // Buffers that double, and the batch made of them.
     let others = 3 * n_readers.saturating_sub(1);
-    // Those, its batch on the way through a sink, and the next one.
+    // The same, a batch on its way through a sink, and the next one.
     let own = 5;
     batch_bytes.saturating_mul(others + own)
 }
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(share(1024, true), Some(256 * MIB));
         assert_eq!(share(100, true), Some(100 * MIB));
         assert_eq!(share(15, true), None);
-        // What was chosen is less than what is needed.
+        // The chosen amount is less than the needed one.
         assert_eq!(share_of_free(1024 * MIB, 32 * MIB, 16 * MIB, true), None);
     }
 
@@ -230,7 +231,7 @@ mod tests {
             assert_eq!(WISH.cut(limit * MIB).n_readers, n_readers, "{limit} MiB");
         }
         assert_eq!(WISH.limit_for_all(), 32 * MIB);
-        // Columns of a file of their own.
+        // Parts with columns of their own.
         let wide = Wish { n_columns: 1600, part_bytes: 200 * MIB, ..WISH };
         assert_eq!(wide.cut(256 * MIB).n_readers, 1);
         assert_eq!(wide.readers_within(wide.limit_for_all()), 4);
@@ -259,7 +260,7 @@ mod tests {
         assert!(!shares.ends_early(4 * MIB - 1, Level::Stop));
     }
 
-    /// The same rows have to make the same batches.
+    /// The same rows must make the same batches.
     #[test]
     fn in_order_batches_are_the_same_whatever_the_number_of_readers() {
         let batch_bytes = |n_readers| {

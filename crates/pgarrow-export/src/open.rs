@@ -6,7 +6,8 @@
 //!                          └── tables were changed between the two ─┘
 //! ```
 //!
-//! One loop plans everything but slices of somebody else's plan. A table is planned as many tables are.
+//! One loop plans everything except slices of another process's plan. One table is planned in the same way as
+//! many.
 
 mod describe;
 mod fixed;
@@ -40,34 +41,34 @@ use opening::Opening;
 use query::QuerySubject;
 use tables::TablesSubject;
 
-/// How often planning begins again because tables were attached or replaced meanwhile.
+/// How often planning is tried when tables are attached or replaced meanwhile.
 const PLANNINGS_MAX: u32 = 5;
 
-/// Why what has a limit is one slice.
+/// Why an export with a limit is one slice.
 const ONE_LIMIT: &str = "it has a limit, which counts the rows of one statement";
 
 /// What is planned in a transaction that holds it: tables, or a query.
 trait Subject {
-    /// What was found out about it before that transaction.
+    /// What is known about it before that transaction.
     type Found;
 
-    /// Finds out what is read. Outside of the export's transaction.
+    /// Finds out what is read. Runs outside of the export's transaction.
     fn find(&self, opening: &mut Opening<'_>) -> Result<ToPlan<Self::Found>>;
 
-    /// Plans what is locked. `None` if that is not what is read any more.
+    /// Plans what is locked. `None` if the subject no longer reads that.
     fn plan(&self, planner: &mut Planner<'_>, found: Self::Found) -> Result<Option<(Vec<Plan>, Proof)>>;
 }
 
-/// What was found, and what of it has to be held.
+/// What was found, and what has to be locked.
 struct ToPlan<Found> {
     found: Found,
     held: Vec<Held>,
-    /// Only tables are read, by statements of ours without a user's filter; and the server can forbid views.
+    /// Only tables are read, by statements without a user's text; and the server can forbid views.
     no_views: bool,
     slicing: Slicing,
-    /// What is wrong with a part of it: more may be found out about the rest.
+    /// What is wrong with a part of it: planning may find more problems in the rest.
     problems: Vec<Error>,
-    /// What it is, for the error that it never stays the same: `public.orders was`, `tables were`.
+    /// The subject and its verb, for the error that it keeps changing: `public.orders was`, `tables were`.
     subject_was: String,
 }
 
@@ -117,7 +118,7 @@ impl Request {
         }
     }
 
-    /// What a limit does not go together with.
+    /// Refuses what cannot be combined with a limit.
     fn check_limit(&self) -> Result<()> {
         match self.limit.is_some() && self.options.split_on.is_some() {
             true => {
@@ -128,8 +129,7 @@ impl Request {
     }
 }
 
-/// Locks what a subject reads, takes the snapshot, and plans; and begins again where that was changed
-/// meanwhile.
+/// Locks what a subject reads, takes the snapshot and plans. Begins again if the relations changed meanwhile.
 fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish) -> Result<Engine> {
     let mut n_plannings = 0;
     loop {
@@ -140,7 +140,7 @@ fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish
         let mut keeper =
             match Keeper::begin(session, &held, no_views, options, prepared.pooled, prepared.cancel) {
                 Ok(keeper) => keeper,
-                // Such as a lock that is not to be had: it is not wanted any more if something else is wrong.
+                // For example, a lock was not available. Problems found before go first.
                 Err(error) => return Err(Error::all(problems).unwrap_or(error)),
             };
         let mut planner = Planner { keeper: &mut keeper, slicing: &slicing, traits, options, problems };
@@ -162,7 +162,7 @@ fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish
     }
 }
 
-/// A plan, its schema made.
+/// A plan with its schema.
 fn plan(
     subject: String,
     relation: Option<&Relation>,
@@ -176,12 +176,13 @@ fn plan(
     Plan::new(subject, relation.cloned(), chosen, schema, selection, slices)
 }
 
-/// Between planning a slice and locking what it reads, somebody may have put another relation in its place.
+/// Whether a relation is still the planned one: another may have taken its place between planning a slice and
+/// locking it.
 fn is_unchanged(session: &mut Session, planned: &Relation) -> Result<bool> {
     Ok(relation(session, planned.oid)?.as_ref() == Some(planned))
 }
 
-/// Finds a relation, or says what its name may have meant.
+/// Finds a relation. An error suggests what its name may have meant.
 pub(crate) fn known(session: &mut Session, name: &RelationName) -> Result<Relation> {
     Ok(resolve(session, name).map_err(|error| suggest(session, error))?)
 }

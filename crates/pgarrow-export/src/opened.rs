@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-/// What a session has opened so far, as far as that was looked at.
+/// What a session has opened so far, as far as it was checked.
 #[derive(Debug, Default)]
 pub(crate) struct Opened {
-    /// It has read what was not looked at since.
+    /// It has read something since the last check.
     pub(crate) is_unproven: bool,
-    /// What functions have opened in it.
+    /// What functions opened in it.
     pub(crate) beside: BTreeSet<u32>,
 }

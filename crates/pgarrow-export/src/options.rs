@@ -1,4 +1,4 @@
-//! How an export is made: batches, types, readers, memory, and the session it runs in.
+//! The options of an export: batches, types, readers, memory, and its sessions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory_policy;
 
-/// How rows are asked for.
+/// How the run asks the server for rows.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ReadMode {
-    /// Pages of the table's heap where that is possible and pays, COPY for the rest; SELECT where the server refuses
-    /// COPY.
+    /// Pages of the table's heap where that is possible and faster, COPY for the rest; SELECT if the server
+    /// refuses COPY.
     #[default]
     Auto,
     /// `COPY … TO STDOUT (FORMAT binary)`.
@@ -25,12 +25,14 @@ pub enum ReadMode {
     Select,
     /// A cursor: some thousand rows at a time, so that the server never runs far ahead.
     Cursor,
-    /// Pages of the table's heap as they are stored, decoded here, where that is possible, COPY for the rest. An error
-    /// where the server or the role cannot hand out pages at all. The same rows in the same order as by COPY.
+    /// Pages of the table's heap as stored, decoded by the client, where that is possible; COPY for the rest.
+    /// An error if the server hands out no pages at all, or the role may not read them. The rows and their
+    /// order are those of COPY.
     Pages,
 }
 
-/// How an export is cut into batches, how types are mapped, who reads, and what its sessions are set to.
+/// How an export is cut into batches, how types are mapped, how many readers there are, and the settings of
+/// its sessions.
 ///
 /// Every option has a default that suits an export of a table into Arrow in memory.
 #[derive(Clone, Debug)]
@@ -44,7 +46,7 @@ pub struct ExportOptions {
     pub(crate) field_ids: bool,
     pub(crate) readers: Option<usize>,
     pub(crate) memory: Option<usize>,
-    /// The source's.
+    /// The memory of the source.
     pub(crate) shared_memory: Option<Memory>,
     pub(crate) ordered: bool,
     pub(crate) slice_bytes: Option<u64>,
@@ -92,10 +94,10 @@ impl ExportOptions {
         self
     }
 
-    /// Bytes of Arrow data from which on a batch is full. Default: 8 MiB; at most 1 GiB.
+    /// A batch is full at this many bytes of Arrow data. Default: 8 MiB; at most 1 GiB.
     ///
-    /// Looked at every 256 rows. A single row larger than this still forms a batch. With little memory for each reader,
-    /// batches are smaller.
+    /// Checked every 256 rows. A single row larger than this still forms a batch. With little memory for each
+    /// reader, batches are smaller.
     pub fn with_batch_bytes(mut self, batch_bytes: usize) -> Self {
         self.limits.bytes = batch_bytes;
         self
@@ -108,37 +110,40 @@ impl ExportOptions {
         self
     }
 
-    /// How types are mapped, for all columns. Replaces what was chosen before, [`with_interval`](Self::with_interval)
-    /// included.
+    /// How types are mapped, for all columns. Replaces earlier choices,
+    /// [`with_interval`](Self::with_interval) included.
     pub fn with_types(mut self, types: TypeOptions) -> Self {
         self.types = types;
         self
     }
 
-    /// Choices for the column of this name, which stand above those of the run. The exact name.
+    /// Choices for the column of this exact name. They override those of the run.
     ///
-    /// A column that is not read, and a choice that means nothing for its type, are errors when the export is planned.
-    /// Of many tables, the choices are for every column of this name.
+    /// A column that is not read, and a choice that means nothing for its type, are errors when the export is
+    /// planned. With many tables, the choices hold for every column of this name.
     pub fn with_column(mut self, name: impl Into<String>, options: ColumnOptions) -> Self {
         self.columns.insert(name.into(), options);
         self
     }
 
-    /// Leaves these columns undecoded, where their types are such that another server takes the same bytes, and no
-    /// choice about values was made for them: as Binary, with what the type's send function sends. Default: none.
+    /// Leaves these columns undecoded, if another server accepts the same bytes for their types and no choice
+    /// about values concerns them. They arrive as Binary, with the bytes of the type's send function.
+    /// Default: none.
     ///
     /// For rows that go into another server (`pgarrow-load` says into which columns); see [`OpaqueColumns`].
-    /// [`Plan::opaque`](crate::Plan::opaque) tells which of them are read so. There are none where pages are asked for
-    /// ([`ReadMode::Pages`]), since a heap has another form.
+    /// [`Plan::opaque`](crate::Plan::opaque) lists those that are. With [`ReadMode::Pages`], no column is
+    /// left undecoded, since a heap stores another form.
     pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
         self.opaque = columns;
         self
     }
 
     /// Puts a number into every field's metadata, as `PARQUET:field_id`: the number of a table's column in
-    /// `pg_attribute`, which stays when other columns come and go, or a column's place in a query. Default: no.
+    /// `pg_attribute`, which stays the same when other columns are added or dropped, or a column's place in a
+    /// query. Default: no.
     ///
-    /// A field inside of a column has the column's number times 100,000 and its own place in it, depth first, from 1.
+    /// A field inside a column has the column's number times 100,000 plus its own place in the column, depth
+    /// first, from 1.
     pub fn with_field_ids(mut self, field_ids: bool) -> Self {
         self.field_ids = field_ids;
         self
@@ -146,21 +151,21 @@ impl ExportOptions {
 
     /// Connections that read at once, at least 1. Default: as many as this machine has cores, at most 8.
     ///
-    /// All of them read under one snapshot, which one more connection holds. There are never more of them than slices.
-    /// With 1, the connection that holds the snapshot reads.
+    /// All of them read under one snapshot, which one more connection holds. There are never more of them
+    /// than slices. With 1, the connection that holds the snapshot reads.
     pub fn with_readers(mut self, readers: usize) -> Self {
         self.readers = Some(readers.max(1));
         self
     }
 
-    /// Bytes of memory for receive buffers, batches under construction, queues and row groups together. Default: a
-    /// quarter of the machine's memory, at most 1 GiB; at least 16 MiB.
+    /// Bytes of memory for receive buffers, batches under construction, queues and row groups together.
+    /// Default: a quarter of the machine's memory, at most 1 GiB; at least 16 MiB.
     ///
-    /// Each column takes some of it in every reader; a Parquet file wants 128 KiB for each. Where that does not fit,
-    /// there are fewer readers than asked for, which the report says.
+    /// Each column takes some of it in every reader; for a Parquet file, each should have 128 KiB. If that
+    /// does not fit, there are fewer readers than asked for, and the report says so.
     ///
-    /// Of a memory that several runs share ([`Source::with_memory`](crate::Source::with_memory)), this is
-    /// what the run takes of it, as far as it is free.
+    /// With a memory that several runs share ([`Source::with_memory`](crate::Source::with_memory)), the run
+    /// takes this much of it, as far as it is free.
     ///
     /// Not counted: code, stacks, what the allocator keeps, and batches that the caller has.
     pub fn with_memory(mut self, bytes: usize) -> Self {
@@ -168,7 +173,8 @@ impl ExportOptions {
         self
     }
 
-    /// Hands out slices in their order: that of the table's pages, or of the column it is split on. Default: as they come.
+    /// Hands out slices in order: that of the table's pages, or of the column it is split on. Default: as
+    /// they arrive.
     ///
     /// The same rows then make the same batches, and the same file.
     pub fn with_order(mut self, ordered: bool) -> Self {
@@ -176,46 +182,48 @@ impl ExportOptions {
         self
     }
 
-    /// Bytes of a slice, as the table has them on disk. Default: from 64 MiB down to 4 MiB towards the end; 32 MiB in order.
+    /// Bytes of a slice, as the table has them on disk. Default: from 64 MiB down to 4 MiB towards the end;
+    /// 32 MiB in order.
     pub fn with_slice_bytes(mut self, slice_bytes: u64) -> Self {
         self.slice_bytes = Some(slice_bytes.max(1));
         self
     }
 
-    /// Cuts the rows by this column, for views, foreign tables and queries, which have no pages. The exact name; its
-    /// type is an integer, date, timestamp, uuid or text.
+    /// Cuts the rows by this column, for views, foreign tables and queries, which have no pages. The exact
+    /// name; its type is an integer, date, timestamp, uuid or text.
     pub fn with_split_on(mut self, column: impl Into<String>) -> Self {
         self.split_on = Some(column.into());
         self
     }
 
-    /// How rows are asked for. Default: [`ReadMode::Auto`].
+    /// How the run asks the server for rows. Default: [`ReadMode::Auto`].
     pub fn with_read_mode(mut self, read_mode: ReadMode) -> Self {
         self.read_mode = read_mode;
         self
     }
 
-    /// Lets readers have snapshots of their own where one cannot be shared. Default: that is an error.
+    /// Lets readers have snapshots of their own if they cannot share one. Default: that is an error.
     ///
-    /// Rows that change meanwhile may then be of different moments, missing, or there twice.
+    /// Rows that change meanwhile may then be of different moments, missing, or read twice.
     pub fn with_inconsistent(mut self, inconsistent: bool) -> Self {
         self.inconsistent = inconsistent;
         self
     }
 
-    /// How often a reader connects again, or reads a slice again under the same snapshot, after it has lost its connection
-    /// or was refused one for a while ([`Error::is_transient`](crate::Error::is_transient)). Default: 3.
+    /// How often a reader connects again, or reads a slice again under the same snapshot, after its
+    /// connection was lost or temporarily refused ([`Error::is_transient`](crate::Error::is_transient)).
+    /// Default: 3.
     ///
-    /// The pauses between grow from a tenth of a second to ten seconds, and differ by chance.
+    /// The pauses in between grow from a tenth of a second to ten seconds and vary at random.
     pub fn with_retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// How long the server may say nothing at all, not one byte, while it is waited for. Default: for ever, since a
-    /// query that sorts says nothing for long.
+    /// How long the server may send nothing, not one byte, while a session waits for it. Default: for ever,
+    /// since a query that sorts sends nothing for a long time.
     ///
-    /// After that the server is asked to cancel what it does, and the export ends with
+    /// After that, the run asks the server to cancel the query, and the export ends with
     /// [`ErrorKind::Connection`](crate::ErrorKind::Connection). Waiting for a lock does not count; see
     /// [`with_lock_timeout`](Self::with_lock_timeout).
     pub fn with_read_timeout(mut self, read_timeout: Duration) -> Self {
@@ -223,9 +231,9 @@ impl ExportOptions {
         self
     }
 
-    /// How long an export waits for the locks that keep its tables as they are. Default: for ever, as other readers do.
+    /// How long an export waits for the locks on its tables. Default: for ever, as other readers do.
     ///
-    /// After that it ends with SQLSTATE 55P03, and names the processes that have the tables locked.
+    /// After that, it ends with SQLSTATE 55P03 and names the processes that have the tables locked.
     pub fn with_lock_timeout(mut self, lock_timeout: Duration) -> Self {
         self.lock_timeout = Some(lock_timeout);
         self
@@ -239,15 +247,15 @@ impl ExportOptions {
 
     /// Sets a parameter of the server's session, such as `work_mem` or `search_path`.
     ///
-    /// What would change values (`client_encoding`, `DateStyle`, `IntervalStyle`, `extra_float_digits`,
-    /// `bytea_output`, `standard_conforming_strings`) is refused when the export is planned. It is set for the transactions
-    /// of the export (`SET LOCAL`), and for nothing behind them.
+    /// Planning refuses parameters that would change values (`client_encoding`, `DateStyle`, `IntervalStyle`,
+    /// `extra_float_digits`, `bytea_output`, `standard_conforming_strings`). The setting holds only for the
+    /// transactions of the export (`SET LOCAL`).
     pub fn with_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
     }
 
-    /// What the transactions of the export are set to.
+    /// The settings of the export's transactions.
     pub(crate) fn transaction_settings(&self) -> TransactionSettings<'_> {
         TransactionSettings {
             role: self.role.as_deref(),
@@ -256,13 +264,14 @@ impl ExportOptions {
         }
     }
 
-    /// The limit of memory, in bytes: what was chosen, or a quarter of the machine's, at most 1 GiB.
+    /// The memory limit in bytes: the chosen one, or a quarter of the machine's memory, at most 1 GiB; at
+    /// most what runs share.
     pub fn memory_bytes(&self) -> usize {
         let of_run = self.memory.unwrap_or_else(|| memory_policy::default_limit(machine_memory()));
         self.shared_memory.as_ref().map_or(of_run, |shared| of_run.min(shared.limit()))
     }
 
-    /// How many may read, before it is known how many slices there are.
+    /// How many readers there may be, before the number of slices is known.
     pub(crate) fn readers_wanted(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         memory_policy::readers_before_planning(self.readers, cores, self.memory_bytes())

@@ -1,4 +1,4 @@
-//! The order of slices: whose turn it is to hand out rows.
+//! The order of slices: which slice may hand out rows.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use pgarrow_session::{Cancel, Result};
 use crate::budget::Budget;
 use crate::plan::Task;
 
-/// Whose turn it is, where slices go out in their order.
+/// The slice whose turn it is, where slices go out in order.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     next: Mutex<usize>,

@@ -1,4 +1,4 @@
-//! Where one reader's batches go: into parts of sinks, or into a callback.
+//! The destination of one reader's batches: parts of sinks, or a callback.
 
 mod call;
 mod sink;
@@ -12,7 +12,7 @@ pub(crate) use sink::SinkOutlet;
 
 use crate::plan::Task;
 
-/// One reader's way out. Slices come one after another, batches of a slice in their order.
+/// The destination of one reader's batches. Slices come one after another, batches of a slice in order.
 pub(crate) trait Outlet {
     /// A slice begins.
     fn begin(&mut self, task: Task) -> Result<()>;
@@ -20,7 +20,7 @@ pub(crate) trait Outlet {
     /// Takes a batch; gives it back if nobody else needs its buffers.
     fn write(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>>;
 
-    /// The slice is complete, and its rows are as many as the server has counted.
+    /// The slice is complete, and the server's count of rows matches.
     fn end(&mut self) -> Result<()>;
 
     /// There are no more slices for this reader.
@@ -28,41 +28,41 @@ pub(crate) trait Outlet {
         Ok(())
     }
 
-    /// Whether whoever takes the batches has failed: what it was given is lost, and reading again brings back nothing.
+    /// Whether the sink or callback has failed: its batches are lost, and reading again cannot restore them.
     fn has_failed(&self) -> bool {
         false
     }
 
-    /// Bytes held here.
+    /// Bytes that the outlet holds.
     fn held_bytes(&self) -> usize {
         0
     }
 
-    /// Bytes that taking a batch needs on top.
+    /// The additional bytes that a batch needs while it is written.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
         let _ = batch_bytes;
         0
     }
 
-    /// Gives away what is held, if that is possible.
+    /// Passes on what is held, if that is possible.
     ///
-    /// `is_needed`: there is no other way of going on.
+    /// `is_needed`: there is no other way to continue.
     fn flush(&mut self, is_needed: bool) -> Result<()> {
         let _ = is_needed;
         Ok(())
     }
 
-    /// Whether what is written goes out, and does not wait for slices before.
+    /// Whether written batches go out now and do not wait for earlier slices.
     fn is_turn(&self) -> bool {
         true
     }
 
-    /// Waits for the slices before, and gives away what was held for them.
+    /// Waits for the earlier slices, and passes on what was held meanwhile.
     fn wait_for_turn(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// What the time was spent on.
+    /// How the time was spent.
     fn times(&self) -> SinkTimes {
         SinkTimes::default()
     }

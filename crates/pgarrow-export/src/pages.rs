@@ -1,6 +1,7 @@
-//! The SQL of the function that hands out pages to who is no superuser.
+//! The SQL of the function that hands out pages to roles that are no superusers.
 //!
-//! `install.sql` says step by step what the function looks at and why; `explained.sql` is for the administrator.
+//! `install.sql` says step by step what the function checks and why; `explained.sql` is for the
+//! administrator.
 
 use std::fmt::Write;
 
@@ -11,20 +12,21 @@ const EXPLAINED: &str = include_str!("pages/explained.sql");
 const INSTALL: &str = include_str!("pages/install.sql");
 const REMOVE: &str = include_str!("pages/remove.sql");
 
-/// Names that GRANT takes for something else than a role, in quotes, too: everybody, and nobody. No role can have them.
+/// Names that GRANT does not take for a role, even in quotes: everybody, and nobody. No role can have them.
 ///
 /// Source: `RoleSpec` in PostgreSQL's `src/backend/parser/gram.y`.
 const RESERVED: [&str; 2] = ["public", "none"];
 
 /// The SQL that installs `pgarrow.heap_page`, with which roles that are no superusers read tables by pages
-/// ([`ReadMode::Pages`](crate::ReadMode::Pages)). `roles` may use it then; their exact names.
+/// ([`ReadMode::Pages`](crate::ReadMode::Pages)). `roles`: the exact names of the roles that may use it.
 ///
-/// One transaction, for a superuser, from PostgreSQL 14 on. Its comments say what it gives, to whom, what remains visible, and
-/// how to remove it. Running it again replaces the function, its owner and its rights for PUBLIC; other grants stay.
+/// One transaction, for a superuser, from PostgreSQL 14 on. Its comments say what it grants and to whom, what
+/// remains visible, and how to remove it. Another run replaces the function, its owner and its rights for
+/// PUBLIC; other grants stay.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Options`] for `public` and `none`, which are no roles: nothing of it is for everybody.
+/// [`ErrorKind::Options`] for `public` and `none`, which are no roles: the SQL grants nothing to everybody.
 pub fn install_pages_sql<S: AsRef<str>>(roles: &[S]) -> Result<String> {
     let mut sql = EXPLAINED.to_owned();
     REMOVE.lines().for_each(|line| sql.extend(["--     ", line, "\n"]));
@@ -41,7 +43,7 @@ pub fn install_pages_sql<S: AsRef<str>>(roles: &[S]) -> Result<String> {
             return Err(Error::new(ErrorKind::Options, text));
         }
         let role = quote_identifier(role.as_ref());
-        // Writing to a text does not fail.
+        // Writing to a `String` does not fail.
         let _ = write!(
             sql,
             "GRANT USAGE ON SCHEMA pgarrow TO {role};\n\
@@ -52,9 +54,10 @@ pub fn install_pages_sql<S: AsRef<str>>(roles: &[S]) -> Result<String> {
     Ok(sql)
 }
 
-/// The SQL that removes what [`install_pages_sql`] has installed; the extension pageinspect too, if it was made with it.
+/// The SQL that removes what [`install_pages_sql`] installed; also the extension pageinspect, if that was
+/// created with it.
 ///
-/// One transaction, for a superuser. What others have put into the schema pgarrow makes it fail.
+/// One transaction, for a superuser. It fails if the schema pgarrow contains other objects.
 pub fn remove_pages_sql() -> &'static str {
     REMOVE
 }
@@ -67,12 +70,12 @@ mod tests {
     fn names_of_roles_stay_names() {
         let sql = install_pages_sql(&["reader", "a\"; DROP TABLE t; --", "PUBLIC"]).unwrap();
         assert!(sql.contains(" TO \"a\"\"; DROP TABLE t; --\";"), "{sql}");
-        // A role, if there is one of that name.
+        // This is a role, if there is one of that name.
         assert!(sql.contains(" TO \"PUBLIC\";"), "{sql}");
         assert!(sql.trim_end().ends_with("COMMIT;"), "{sql}");
     }
 
-    /// `TO "public"` granted it to everybody.
+    /// Formerly, `TO "public"` granted it to everybody.
     #[test]
     fn nothing_is_granted_to_everybody() {
         for name in RESERVED {
@@ -85,7 +88,7 @@ mod tests {
         }
     }
 
-    /// Databases of other encodings could not read it, and said so in their own words.
+    /// Databases of other encodings cannot read other characters and would refuse the SQL.
     #[test]
     fn all_of_it_is_ascii() {
         let sql = install_pages_sql(&["reader"]).unwrap();

@@ -1,4 +1,4 @@
-//! Whether tables can be read by pages of their heaps: what a plan would decide, for people and as JSON.
+//! Whether tables can be read by pages of their heaps, as a plan would decide; for people and as JSON.
 
 use pgarrow_catalog::{
     HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, Relation, RelationName, heap_tables, leaves,
@@ -13,20 +13,20 @@ use crate::open::known;
 use crate::report::notes::grouped;
 use crate::source::Source;
 
-/// What is possible for this role on this server, and why not more. See
+/// What is possible for this role on this server, and why no more is. See
 /// [`Source::pages_status`](crate::Source::pages_status).
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct PagesStatus {
     /// Whether this role can read pages on this server at all.
     pub possible: bool,
-    /// What hands them out: `pageinspect`, or the installed `function`.
+    /// What hands out pages: `pageinspect`, or the installed `function`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Whether [`ReadMode::Auto`](crate::ReadMode::Auto) reads them, too: of servers that are newer than those we know
-    /// it does not.
+    /// Whether [`ReadMode::Auto`](crate::ReadMode::Auto) reads them, too. On servers that are newer than the
+    /// known versions, it does not.
     pub automatic: bool,
-    /// Every reason why they are not possible, or not automatic.
+    /// Every reason why pages are not possible, or not automatic.
     pub why_not: Vec<Message>,
     /// The tables that were asked about.
     pub tables: Vec<TablePages>,
@@ -38,24 +38,25 @@ pub struct PagesStatus {
 pub struct TablePages {
     /// `public.orders`.
     pub table: String,
-    /// Whether pages of it can be read, all its columns wanted; of a table with partitions or children, of all of them.
-    /// What speaks against pages of any table is told once, above.
+    /// Whether it can be read by pages, with all columns; of a table with partitions or children, whether all
+    /// of them can. Reasons that hold for every table are in [`PagesStatus::why_not`].
     pub possible: bool,
     /// Every reason why not.
     pub why_not: Vec<Message>,
     /// The heaps that it consists of: partitions and children.
     pub heaps: u64,
-    /// Those of which pages can be read.
+    /// The heaps that can be read by pages.
     pub heaps_possible: u64,
-    /// Pages of all its heaps now.
+    /// The current number of pages of all its heaps.
     pub pages: u64,
-    /// Those that were all-visible when VACUUM or ANALYZE looked.
+    /// Pages that were all-visible at the last VACUUM or ANALYZE.
     pub all_visible: u64,
 }
 
 impl Source {
-    /// Whether this role can read pages of heaps on this server ([`ReadMode::Pages`](crate::ReadMode::Pages)), and
-    /// whether those of these tables; and every reason why not. Names are taken as for [`table`](Self::table). Waits.
+    /// Whether this role can read pages of heaps on this server ([`ReadMode::Pages`](crate::ReadMode::Pages))
+    /// and of these tables, with every reason why not. Names mean the same as for [`table`](Self::table).
+    /// Blocks.
     ///
     /// # Errors
     ///
@@ -65,7 +66,7 @@ impl Source {
     }
 }
 
-/// Looks at server, role and tables. Outside of a transaction.
+/// Looks at server, role and tables. Runs outside of a transaction.
 fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<PagesStatus> {
     let traits = server_traits(session)?;
     let (access, mut why_not) = match page_access(session, &traits) {
@@ -158,7 +159,7 @@ impl TablePages {
 mod tests {
     use super::tells_of_tables;
 
-    /// Servers before 14 were asked, and refused in words that helped nobody.
+    /// Formerly, servers before 14 were queried, and their errors did not help.
     #[test]
     fn tables_of_servers_that_are_too_old_or_none_are_not_asked_about() {
         let servers = [(true, 140_000), (true, 139_999), (true, 120_022), (false, 150_000)];

@@ -1,11 +1,11 @@
-//! Pages of heaps in a report: how many were read as such, and why the others were not.
+//! Pages of heaps in a report: how many were decoded as stored, and why the others were not.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use serde::Serialize;
 
-/// Pages of heaps that slices came to, all readers together.
+/// Pages of heaps in the slices, all readers together.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct PagesReport {
@@ -13,13 +13,13 @@ pub struct PagesReport {
     pub read: u64,
     /// Pages that were asked for as pages, but whose rows came by COPY.
     pub copied: u64,
-    /// Why they did, in pages: `not_all_visible` (rows of other snapshots may be on them), `out_of_line` (a value is
-    /// stored elsewhere), `unverified` (something on them is not what we know), `with_others` (it is quicker beside
-    /// pages that had to); those that are not 0.
+    /// The reasons, as numbers of pages: `not_all_visible` (rows of other snapshots may be on them),
+    /// `out_of_line` (a value is stored elsewhere), `unverified` (something on them is unknown),
+    /// `with_others` (COPY is quicker next to pages that need it). Only numbers that are not 0.
     pub reasons: BTreeMap<String, u64>,
 }
 
-/// What one reader has done with pages, in pages.
+/// What one reader did with pages, as numbers of pages.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct PagesTally {
     /// Decoded as they are stored.
@@ -30,12 +30,12 @@ pub(crate) struct PagesTally {
     pub(crate) copied_out_of_line: u64,
     /// By COPY: could not be verified.
     pub(crate) copied_unverified: u64,
-    /// By COPY: without a look at them, since those around had to.
+    /// By COPY: together with pages around them that needed it.
     pub(crate) copied_with_others: u64,
 }
 
 impl PagesTally {
-    /// The report of it; `None` if no page was asked for.
+    /// The report; `None` if no page was asked for.
     pub(crate) fn report(&self) -> Option<PagesReport> {
         let Self { read, copied_not_visible, copied_out_of_line, copied_unverified, copied_with_others } =
             *self;

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 /// Seconds that one reader, or all of them together, spent in each phase.
 ///
-/// Connecting and planning come before reading, committing after it. What a phase costs in a run with several
-/// readers is the sum over them, so it may be more than the run took.
+/// Connecting and planning come before reading, committing after it. With several readers, a phase is the sum
+/// over them, so it may be longer than the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Phases {
@@ -18,9 +18,9 @@ pub struct Phases {
     pub connect: f64,
     /// Resolving names and types, locking, sizes, slices.
     pub plan: f64,
-    /// Blocked in reads: the server has sent nothing, or the network has not brought it.
+    /// Blocked in reads: the server has sent nothing, or the network has not delivered it.
     pub wait_for_server: f64,
-    /// CPU time of receiving: the system's copy out of the socket, and TLS.
+    /// CPU time of receiving: the system's copy from the socket, and TLS.
     pub receive: f64,
     /// Wire bytes into Arrow buffers.
     pub decode: f64,
@@ -60,7 +60,7 @@ impl Phases {
         self.encode += wall.saturating_sub(write + wait).as_secs_f64();
     }
 
-    /// What holds the run back, in one word.
+    /// What limits the run's speed.
     pub(crate) fn limit(&self, server_waits_for_us: Option<f64>) -> Limit {
         let ours = self.receive + self.decode + self.encode;
         let candidates = [
@@ -72,7 +72,7 @@ impl Phases {
         ];
         let largest = candidates.into_iter().max_by(|(one, _), (two, _)| one.total_cmp(two));
         match largest {
-            // Backends that wait for their client while we wait for them: it is what lies between.
+            // Backends wait for the client while the client waits for them: the network is the limit.
             Some((_, Limit::Server)) => match server_waits_for_us {
                 Some(share) if share > 0.5 => Limit::Network,
                 Some(_) => Limit::Server,
@@ -84,7 +84,7 @@ impl Phases {
     }
 }
 
-/// A moment: on the wall, and in this thread's CPU time.
+/// A moment: wall-clock time, and this thread's CPU time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     wall: Instant,
@@ -97,7 +97,7 @@ impl Moment {
         Self { wall: Instant::now(), cpu }
     }
 
-    /// Adds the time since then to receiving: what was not CPU time was waiting.
+    /// Adds the time since then: CPU time as receiving, the rest as waiting for the server.
     pub(crate) fn add_receiving(self, phases: &mut Phases) {
         let now = Self::now();
         let wall = now.wall.saturating_duration_since(self.wall).as_secs_f64();

@@ -1,4 +1,4 @@
-//! What will be read: columns resolved, schema known, cut into slices, nothing run yet.
+//! What will be read: resolved columns, schema and slices; nothing is read yet.
 
 use std::collections::HashMap;
 
@@ -19,14 +19,14 @@ use crate::planner::select::find::{Mark, Part};
 use crate::planner::{PageWish, PlanPages, PlannedSlice, Slices, WantedPages};
 use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource};
 
-/// What the statements of a plan's slices read, as far as it matters for what they may open.
+/// What the statements of a plan's slices read. It decides what they may open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reads {
-    /// Tables, each named ONLY: nothing else is opened by any of them.
+    /// Tables, each named ONLY: the statements open nothing else.
     Tables,
-    /// Relations with what is below them.
+    /// Relations with their children.
     Trees,
-    /// What a user's text or a view says, which may call functions that read more.
+    /// A user's text or a view, which may call functions that read more.
     Statements,
 }
 
@@ -54,24 +54,24 @@ pub struct Plan {
     pub(crate) subject: String,
     pub(crate) relation: Option<Relation>,
     pub(crate) columns: Vec<PgColumn>,
-    /// For each column the type of its elements, if it is an array: its name as SQL takes it.
+    /// For each column that is an array, the name of its element type in SQL.
     pub(crate) element_names: Vec<Option<String>>,
-    /// Those of the columns that are not decoded.
+    /// The columns that are not decoded.
     opaque: OpaqueColumns,
-    /// Of the columns as the catalog has them.
+    /// The fingerprint of the columns in the catalog.
     fingerprint: String,
     pub(crate) schema: SchemaRef,
     /// The condition for the rows of a relation.
     pub(crate) filter: Option<String>,
-    /// What all slices have in common. May hold values that were bound to a query.
+    /// What all slices share. May contain values that were bound to a query.
     selection: Selection,
     pub(crate) slices: Vec<PlannedSlice>,
     pub(crate) reads: Reads,
     /// How it was cut into slices, or why not.
     pub(crate) slicing: Message,
-    /// Why there is one slice, if so.
+    /// Why there is only one slice, if so.
     pub(crate) one_stream: Option<Message>,
-    /// There cannot be more as it stands, however small they were to be.
+    /// There cannot be more slices, whatever their size.
     pub(crate) is_refused: bool,
     pub(crate) estimated_rows: Option<u64>,
     pub(crate) warnings: Vec<Message>,
@@ -130,19 +130,19 @@ impl Plan {
         &self.columns
     }
 
-    /// The columns of numerics that become text, since they declare no precision that a decimal has and nothing was chosen for
-    /// them. [`NumericForm`](crate::NumericForm) has the choices.
+    /// The columns with numerics that become text, since they declare no precision that a decimal has and the
+    /// user chose nothing for them. [`NumericForm`](crate::NumericForm) has the choices.
     pub fn numerics_as_text(&self) -> impl Iterator<Item = &PgColumn> {
         self.columns.iter().filter(|column| is_text_for_want_of_a_decimal(column))
     }
 
-    /// Whether rows are read up to a number only.
+    /// Whether the number of rows is limited.
     pub(crate) fn has_limit(&self) -> bool {
         self.selection.limit().is_some()
     }
 
-    /// The columns that are left undecoded ([`ExportOptions::with_opaque`](crate::ExportOptions::with_opaque)), with the
-    /// types that their bytes are of.
+    /// The columns that are left undecoded
+    /// ([`ExportOptions::with_opaque`](crate::ExportOptions::with_opaque)), with the types of their bytes.
     pub fn opaque(&self) -> &OpaqueColumns {
         &self.opaque
     }
@@ -157,7 +157,8 @@ impl Plan {
         self.slices.len()
     }
 
-    /// How the rows were cut into slices; or why not, and what to do about it. One sentence without its full stop.
+    /// How the rows were cut into slices; or why not, and what to do about it. One sentence without its full
+    /// stop.
     pub fn slicing(&self) -> &Message {
         &self.slicing
     }
@@ -209,13 +210,14 @@ impl Plan {
         self.selection.show(part, mark, place_alone)
     }
 
-    /// The SELECT of a relation's own rows from a line pointer of a page to before another page, without a COPY around it.
+    /// The SELECT of a relation's own rows from a line pointer of a page up to another page, without a COPY
+    /// around it.
     pub(crate) fn select_tids(&self, relation: &Relation, from: (u64, u16), to: u64) -> String {
         self.selection.select_tids(relation, from, to)
     }
 
-    /// Every slice as a token, for other processes; with the snapshot, if it was exported. `planned`: the OIDs of all that
-    /// may be opened.
+    /// Every slice as a token for other processes, with the snapshot if it was exported. `planned`: the OIDs
+    /// of all relations that may be opened.
     pub(crate) fn tokens(&self, facts: &Facts, read_mode: ReadMode, planned: &[u32]) -> Vec<Slice> {
         let source = SliceSource {
             endpoint: facts.endpoint.clone(),
@@ -250,7 +252,7 @@ impl Plan {
     }
 }
 
-/// Decides for all plans of a run what is read by pages. In the keeper's transaction, after its locks.
+/// Decides for all plans of a run what is read by pages. Runs in the keeper's transaction, after its locks.
 pub(crate) fn add_pages(session: &mut Session, wish: &PageWish, plans: &mut [Plan]) -> Result<()> {
     let wanted = plans.iter().map(|plan| WantedPages {
         subject: &plan.subject,
@@ -283,7 +285,7 @@ pub struct PlanReport {
     pub estimated_rows: Option<u64>,
     /// The tables that are read by pages of their heaps.
     pub pages: Vec<String>,
-    /// Why tables are not, where pages would be read if possible.
+    /// Why tables are not read by pages, if pages would be read where possible.
     pub page_notes: Vec<Message>,
     /// What the user should know.
     pub warnings: Vec<Message>,

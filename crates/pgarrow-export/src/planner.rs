@@ -1,13 +1,13 @@
 //! How an export is cut into slices: many and small, so that readers who take them from a queue end together.
 //!
 //! ```text
-//!  table ──leaves──▶ may each leaf be read by itself? ──yes──▶ sizes ──cut──▶ ranges of pages, small leaves together
+//!  table ──leaves──▶ may each leaf be read alone? ──yes──▶ sizes ──cut──▶ ranges of pages, small leaves
 //!                                 └──no──▶ one slice, and the reason
 //!  view, query, foreign table ──split_on──▶ bounds of a key ──▶ ranges of the key
 //! ```
 //!
-//! Reading the leaves is reading the parent only where no policy and no privilege says otherwise, and a filter
-//! means the same on a leaf: [`table_slices`] holds the rules.
+//! Reading the leaves equals reading the parent only if policies and privileges allow it and a filter means
+//! the same on a leaf: [`table_slices`] holds the rules.
 
 pub(crate) mod cut;
 mod filter;
@@ -37,7 +37,7 @@ use cut::{Cut, Piece, cut};
 /// Since PostgreSQL 14 a range of `ctid` is read without reading the whole table.
 const TID_RANGE_SCAN: u32 = 140_000;
 
-/// Leaves that each range of a key names, at most: the server takes a statement of many parts apart by recursion.
+/// The most leaves that a range of a key names: the server processes a statement of many parts by recursion.
 const LEAVES_OF_RANGE: usize = 1000;
 
 const ONE_READER: &str = "there is one reader";
@@ -49,7 +49,7 @@ pub(crate) struct Slicing {
     pub(crate) readers: usize,
     /// Bytes of a slice on the server's disk. Without it the size suits the number of readers.
     pub(crate) slice_bytes: Option<u64>,
-    /// Slices are handed out in their order, so they are of one size and in the order of pages.
+    /// Slices are handed out in order, so they have one size and follow the order of pages.
     pub(crate) ordered: bool,
     /// The column whose values are cut into ranges, instead of pages.
     pub(crate) split_on: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) struct Slicing {
 }
 
 impl Slicing {
-    /// As the options of an export say.
+    /// From the options of an export.
     pub(crate) fn of(options: &ExportOptions) -> Self {
         Self {
             readers: options.readers_wanted(),
@@ -72,7 +72,7 @@ impl Slicing {
         }
     }
 
-    /// What to do about a relation that has no pages to be read by.
+    /// Advice for a relation that cannot be read by pages.
     fn split_on_advice(&self) -> Message {
         let front = if self.is_of_many { "export it by itself, and " } else { "" };
         message![front, "name a column to split on (", SPLIT_ON, ")"]
@@ -84,7 +84,7 @@ impl Slicing {
 pub(crate) struct PlannedSlice {
     /// What is read, and whether without its children. Empty for a query.
     pub(crate) relations: Vec<(Relation, bool)>,
-    /// Which part of it. Of several relations, the whole.
+    /// Which part of the relation. For several relations, the whole.
     pub(crate) range: SliceRange,
     /// Bytes on the server's disk, about; 0 if that is not known.
     pub(crate) estimated_bytes: u64,
@@ -98,20 +98,20 @@ pub(crate) struct Slices {
     pub(crate) slices: Vec<PlannedSlice>,
     /// How it was cut, or why not. One sentence without its full stop.
     pub(crate) note: Message,
-    /// Why it is one slice, if it is; with what to do about it where [`is_refused`](Self::is_refused).
+    /// Why it is one slice, if it is; with advice where [`is_refused`](Self::is_refused).
     pub(crate) one_stream: Option<Message>,
     /// It cannot be cut as it stands, however large it is.
     pub(crate) is_refused: bool,
 }
 
 impl Slices {
-    /// Slices, and what they are.
+    /// Several slices. `what` says of what.
     fn several(slices: Vec<PlannedSlice>, what: &str) -> Self {
         let note = format!("{} slices: {what}", slices.len());
         Self { slices, note: note.into(), one_stream: None, is_refused: false }
     }
 
-    /// One slice that is all there is, since it has little in it or one reader is to read it.
+    /// One slice for everything, since it is small or has one reader.
     pub(crate) fn one(relations: Vec<(Relation, bool)>, why: impl Into<Message>) -> Self {
         let slice =
             PlannedSlice { relations, range: SliceRange::Whole, estimated_bytes: 0, estimated_rows: None };
@@ -128,12 +128,12 @@ impl Slices {
         }
     }
 
-    /// The same, however large it is.
+    /// Marks that it cannot be cut, however large it is.
     pub(crate) fn refused(self) -> Self {
         Self { is_refused: true, ..self }
     }
 
-    /// All of them in one, for one statement, and why.
+    /// All slices in one, for one statement. `why` is the reason.
     pub(crate) fn in_one(self, why: &str) -> Self {
         let mut one = Self::one(Vec::new(), why);
         if let [whole] = one.slices.as_mut_slice() {
@@ -155,20 +155,21 @@ impl Slices {
     }
 }
 
-/// A relation in one slice, as it was asked for.
+/// A relation in one slice, as the user asked for it.
 pub(crate) fn whole(relation: &Relation, only: bool, why: impl Into<Message>) -> Slices {
     Slices::one(vec![(relation.clone(), only)], why)
 }
 
-/// Whether a table that has no children is read as `ONLY`, so that none is read that becomes its child after the snapshot.
+/// Whether a table without children can be read as `ONLY`, so that no table is read that becomes its child
+/// after the snapshot.
 pub(crate) fn can_be_read_alone(relation: &Relation, traits: &ServerTraits) -> bool {
     relation.kind == RelationKind::Table
         && traits.is_plain_postgres
         && traits.foreign_slicing_extension.is_none()
 }
 
-/// What the statements for ranges of a key read: the leaves that there are, each alone, where that is the same as reading the
-/// relation. One that is attached after the snapshot is in none of them then.
+/// What the statements for ranges of a key read: each existing leaf alone, if that equals reading the
+/// relation. Then no statement reads a leaf that is attached after the snapshot.
 pub(crate) fn reads_of_key_ranges(
     session: &mut Session,
     relation: &Relation,
@@ -197,7 +198,7 @@ pub(crate) fn reads_of_key_ranges(
 
 /// Why there is nothing to cut.
 fn few_pages(relation: &Relation, slices: &[PlannedSlice]) -> String {
-    /// Of all that is read, rows stored out of line included.
+    /// All bytes that are read, rows stored out of line included.
     const SMALL_BYTES: u64 = 8 << 20;
     match slices.iter().map(|slice| slice.estimated_bytes).sum::<u64>() {
         0..SMALL_BYTES => format!("{relation} is small"),
@@ -207,8 +208,8 @@ fn few_pages(relation: &Relation, slices: &[PlannedSlice]) -> String {
 
 /// The slices of a relation. `leaves` is what the catalog says is read for it.
 ///
-/// In the keeper's transaction, after its snapshot: pages are counted here, and no row of the snapshot is on a
-/// page that is not there yet.
+/// Runs in the keeper's transaction, after its snapshot: it counts pages, and no row of the snapshot is on a
+/// page that is added later.
 ///
 /// # Errors
 ///
@@ -221,7 +222,7 @@ pub(crate) fn table_slices(
     filter: Option<&str>,
     slicing: &Slicing,
 ) -> Result<Slices> {
-    // Without its children, a relation is read from its own leaf or from none.
+    // With `only`, just the relation's own leaf is read, if it has one.
     let leaves: Vec<&Leaf> =
         leaves.iter().filter(|leaf| !slicing.only || leaf.relation.oid == relation.oid).collect();
     let oids: Vec<u32> = leaves.iter().map(|leaf| leaf.relation.oid).collect();
@@ -251,7 +252,7 @@ pub(crate) fn table_slices(
         by_pages: has_ranges && leaf.is_heap && leaf.is_wholly_readable && !is_for_one,
     });
     let cuts = cut(&pieces.collect::<Vec<_>>(), slicing);
-    // One slice, too, reads the leaves that there are: one that is attached after the snapshot is not in it.
+    // One slice, too, names the existing leaves: it does not read a leaf that is attached after the snapshot.
     let slices: Vec<PlannedSlice> = cuts.into_iter().map(|cut| planned(cut, &leaves)).collect();
     if slices.len() <= 1 {
         let why = if is_for_one { ONE_READER.to_owned() } else { few_pages(relation, &slices) };
@@ -269,7 +270,7 @@ pub(crate) fn table_slices(
     Ok(Slices::several(slices, &what))
 }
 
-/// Why a relation cannot be read in parts by several connections; from what is known without asking.
+/// Why several connections cannot read a relation in parts, decided without a query.
 fn refusal(
     server_version_num: u32,
     relation: &Relation,
@@ -356,7 +357,7 @@ fn planned(cut: Cut, leaves: &[&Leaf]) -> PlannedSlice {
     }
 }
 
-/// A sum that stays where it is when it cannot grow.
+/// A saturating sum.
 fn total(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }

@@ -1,16 +1,16 @@
-//! The proof that every statement has read what was planned, although each finds its tables anew, by name and in the newest
-//! catalog.
+//! The proof that every statement read what was planned, although each statement looks its tables up anew: by
+//! name, in the newest catalog.
 //!
 //! ```text
-//!  planning        the OIDs of what may be opened, as the snapshot sees it; locked, all of it
-//!  every session   before it ends: what has it locked? a lock names what was really opened, and stays until then
-//!                  after each slice whose rows the server makes of more than tables named ONLY
+//!  planning        the OIDs of what may be opened, as the snapshot sees it; all of it is locked
+//!  every session   before it ends: what has it locked? a lock names what was opened, and stays so long
+//!                  also after each slice that reads more than tables named ONLY
 //!  the keeper      at the end: labels of enums; and, where locks cannot tell, schemas that were renamed
 //! ```
 //!
-//! Locks cannot tell where two of the planned relations have one name and may have changed places; where pages were asked for
-//! by `get_raw_page`, which lets go of its lock; and where a session was lost with its locks. Then no schema may have been
-//! touched: of what is locked, nothing else can change a name.
+//! Locks are not enough in three cases: two planned relations have the same name and may have changed places;
+//! pages were read by `get_raw_page`, which releases its lock; a session was lost with its locks. Then no
+//! schema may have been renamed: only that can change the name of a locked relation.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,30 +30,32 @@ use crate::opened::Opened;
 use crate::plan::{Plan, Reads};
 use crate::reader_session::ReaderSession;
 
-/// Names that an error lists, at most.
+/// The most names that an error lists.
 const NAMED_MAX: usize = 4;
 
 /// What a run may open.
 #[derive(Debug, Default)]
 pub(crate) struct Proof {
-    /// By `pg_class.oid`. None on a server that is not asked: one that is not plain PostgreSQL.
+    /// By `pg_class.oid`. `None` on a server that is not plain PostgreSQL: it is not asked.
     planned: Option<Vec<u32>>,
     /// Their names without schemas.
     names: HashSet<String>,
     /// Two of them have one name.
     has_namesakes: bool,
-    /// It is a part of a plan whose other slices are read elsewhere.
+    /// The run reads one slice of a plan; other processes read the others.
     is_part: bool,
-    /// What functions have opened beside, by plan: the same in every slice of it.
+    /// What functions opened besides the planned relations, by plan: the same in every slice of a plan.
     beside: Vec<Mutex<Option<BTreeSet<u32>>>>,
-    /// A session was lost, and with it the locks of what it had read.
+    /// A session was lost, with the locks on what it had read.
     is_lost: AtomicBool,
 }
 
 impl Proof {
-    /// What these plans may open, with what the keeper's session has opened so far. `roots`: what was to be locked.
+    /// What these plans may open, including what the keeper's session has opened so far. `roots`: what had to
+    /// be locked.
     ///
-    /// In the keeper's transaction, after its snapshot. `None` if something else was locked than these.
+    /// Runs in the keeper's transaction, after its snapshot. `None` if the locked relations are others than
+    /// `roots`.
     pub(crate) fn plan(
         keeper: &mut Keeper,
         plans: &[Plan],
@@ -65,14 +67,14 @@ impl Proof {
         }
         let pids = keeper.backend_pids();
         let held: HashSet<u32> = locked(&mut keeper.reader.session, &pids)?.into_iter().collect();
-        // The server's own tables are what they are.
+        // System tables need no lock: nobody replaces them.
         if roots.iter().any(|root| *root >= FIRST_NORMAL_OID && !held.contains(root)) {
             return Ok(None);
         }
         let has_statements = has_statements(plans.iter());
         let mut of_plans = roots.to_vec();
         if has_statements {
-            // What the server makes of the statements at this moment is what it has to make of them until the end.
+            // The statements have to open the same relations until the end as they open now.
             of_plans.extend(&held);
             of_plans.sort_unstable();
             of_plans.dedup();
@@ -80,18 +82,20 @@ impl Proof {
         let members = what_belongs(&mut keeper.reader.session, &of_plans, has_statements)?;
         keeper.locked_by_readers = locks_of_readers(keeper, plans, &members);
         let proof = Self::of(members, plans.len());
-        // What the holder has opened is read by nobody; what is missing in it was looked at.
+        // No reader reads through the holder's session, so what it opened does not matter; the check above
+        // found what it lacks.
         match has_statements || proof.opened_beside(&mut keeper.reader.session)?.is_empty() {
             true => Ok(Some(proof)),
             false => Ok(None),
         }
     }
 
-    /// What a slice of somebody else's plan may open: what it names, and what the planner has found beside.
+    /// What a slice from another process's plan may open: the relations it names, and those the planner found
+    /// besides.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] if the names are those of others by now.
+    /// [`ErrorKind::Options`] if the names now belong to other relations.
     pub(crate) fn of_slice(
         keeper: &mut Keeper,
         roots: &[u32],
@@ -122,13 +126,13 @@ impl Proof {
         }
     }
 
-    /// What other processes have to know of it to prove the same. Empty if it is not proven.
+    /// The OIDs that other processes need to prove the same. Empty if nothing is proven.
     pub(crate) fn planned(&self) -> &[u32] {
         self.planned.as_deref().unwrap_or_default()
     }
 
-    /// What was opened beside what was planned. What extensions look up in their own tables counts only where a planned name
-    /// could mean it.
+    /// What was opened besides what was planned. A table of an extension counts only if a planned name could
+    /// mean it.
     fn opened_beside(&self, session: &mut Session) -> Result<Vec<OpenedRelation>> {
         let Some(planned) = &self.planned else {
             return Ok(Vec::new());
@@ -152,7 +156,8 @@ impl Proof {
         Err(not_to_be_used(text))
     }
 
-    /// Before a session begins with a slice: what it has read so far is told apart from what comes.
+    /// Before a session begins a slice: proves what it has read so far, if the slice is a statement that is
+    /// checked by itself.
     pub(crate) fn before_slice(
         &self,
         session: &mut Session,
@@ -165,7 +170,7 @@ impl Proof {
         }
     }
 
-    /// The slice was read, and its end is confirmed; the last of its rows are not handed out yet.
+    /// After a slice was read and its end confirmed, before its last rows are handed out.
     pub(crate) fn after_slice(
         &self,
         session: &mut Session,
@@ -183,8 +188,8 @@ impl Proof {
         }
     }
 
-    /// What a statement has opened: what was planned; and what functions open, but then the same for every slice, and
-    /// nothing that a name in the statement could mean.
+    /// A statement may open what was planned, and what functions open: the same for every slice, and nothing
+    /// that a name in the statement could mean.
     fn statement(
         &self,
         session: &mut Session,
@@ -193,7 +198,7 @@ impl Proof {
         plan: &Plan,
     ) -> Result<()> {
         let beside = self.opened_beside(session)?;
-        // What functions open for the other slices of somebody else's plan is not known here.
+        // This process does not know what functions open for the plan's other slices.
         self.refuse(beside.iter().filter(|relation| self.is_part || self.names.contains(&relation.name)))?;
         let oids: BTreeSet<u32> = beside.iter().map(|relation| relation.oid).collect();
         if plan.n_slices() > 1
@@ -204,7 +209,7 @@ impl Proof {
             let differing: BTreeSet<u32> = first.symmetric_difference(&oids).copied().collect();
             drop(seen);
             if !differing.is_empty() {
-                // What only others have opened has no name here.
+                // For what only other slices have opened, no name is known here.
                 self.refuse(beside.iter().filter(|relation| differing.contains(&relation.oid)))?;
                 let text = "what functions of the statement read is not the same in all of its slices, so it cannot be \
                             shown that they belong together";
@@ -221,7 +226,7 @@ impl Proof {
         Ok(())
     }
 
-    /// Before a session ends: nothing was opened beside what is known.
+    /// Before a session ends: checks that it opened nothing besides what is known.
     pub(crate) fn session(&self, session: &mut Session, opened: &mut Opened) -> Result<()> {
         let beside = self.opened_beside(session)?;
         self.refuse(beside.iter().filter(|relation| !opened.beside.contains(&relation.oid)))?;
@@ -229,14 +234,14 @@ impl Proof {
         Ok(())
     }
 
-    /// A session is gone, and its locks with it. `has_delivered`: rows of the slice that it read went out.
+    /// Notes that a session was lost with its locks. `has_delivered`: rows of its slice went out.
     pub(crate) fn lose(&self, opened: &Opened, has_delivered: bool) {
         if opened.is_unproven || has_delivered {
             self.is_lost.store(true, Ordering::Release);
         }
     }
 
-    /// Before the transaction ends that holds the snapshot: the last of the proof.
+    /// The last part of the proof, before the keeper's transaction ends.
     pub(crate) fn end(&self, keeper: &mut Keeper, plans: &[Arc<Plan>]) -> Result<()> {
         let Some(planned) = &self.planned else {
             return Ok(());
@@ -258,7 +263,7 @@ impl Proof {
         let types = plans.iter().flat_map(|plan| plan.columns.iter().map(|column| column.type_oid));
         let types: BTreeSet<u32> = types.collect();
         let types: Vec<u32> = types.into_iter().collect();
-        // Text may be made of labels there.
+        // Statements may turn labels into text.
         let of_relations =
             if has_statements(plans.iter().map(Arc::as_ref)) { planned.as_slice() } else { &[] };
         let renamed = renamed_labels(session, &types, of_relations)?;
@@ -277,13 +282,13 @@ fn not_to_be_used(text: String) -> Error {
     Error::new(ErrorKind::Server, text).advice("what has come is not to be used; run the export again")
 }
 
-/// Whether something is read that a user, or a view, has worded.
+/// Whether the run reads a user's statement or a view.
 fn has_statements<'p>(mut plans: impl Iterator<Item = &'p Plan>) -> bool {
     plans.any(|plan| plan.reads == Reads::Statements)
 }
 
-/// What readers lock before they read: as their statements name it, so that nothing is locked with it that became a part of a
-/// table after the snapshot.
+/// What readers lock before they read: exactly what their statements name, so that they lock no table that
+/// became a part of another one after the snapshot.
 fn locks_of_readers(keeper: &Keeper, plans: &[Plan], members: &[Member]) -> Vec<String> {
     let readable: HashSet<u32> =
         members.iter().filter(|member| member.is_readable).map(|member| member.oid).collect();

@@ -1,4 +1,4 @@
-//! The loop that reads one slice: receive, decode, hand out; and what makes its end one.
+//! The loop that reads one slice: receive, decode, hand out; and the checks at its end.
 //!
 //! ```text
 //!  stream.buffered ─▶ decode ─┬─ BatchFull ─▶ hand out ─▶ outlet ─▶ the batch's buffers come back
@@ -6,7 +6,7 @@
 //!                             └─ NeedMore ──▶ memory tight? give away, wait ─▶ stream.advance
 //! ```
 //!
-//! Where a slice is read by pages of a heap, several such streams follow one another: see [`pages`].
+//! A slice that is read by pages of a heap consists of several such streams: see [`pages`].
 
 mod pages;
 
@@ -36,7 +36,7 @@ use crate::proof::Proof;
 use crate::reader_session::ReaderSession;
 use crate::refusal::{decode_error, is_of_damage, stream_error};
 
-/// Of one session: it is there all the time.
+/// The receive buffer of one session, which exists all the time.
 const RECEIVE_BYTES: usize = 256 << 10;
 
 /// Rows that a cursor fetches at a time.
@@ -89,7 +89,7 @@ pub(crate) struct RunContext<'a> {
     pub(crate) cancel: &'a Cancel,
     pub(crate) pooled: Pooled,
     pub(crate) pool: &'a Pool,
-    /// A lock is given up after a while, since whoever takes the rows may have it.
+    /// A reader gives a lock up after a while, since the consumer of the rows may hold it.
     pub(crate) is_impatient: bool,
     pub(crate) budget: &'a Arc<Budget>,
     pub(crate) shares: Shares,
@@ -105,7 +105,7 @@ pub(crate) struct Tally {
     pub(crate) redone: u64,
     /// Attempts to connect or to read that were made again.
     pub(crate) retries: u64,
-    /// Row groups that ended early for want of memory.
+    /// Row groups that ended early because memory was short.
     pub(crate) ended_early: u64,
     pub(crate) buffers_allocated: u64,
     pub(crate) buffers_reused: u64,
@@ -117,12 +117,12 @@ pub(crate) struct Tally {
 pub(crate) struct Reader<'a> {
     shared: RunContext<'a>,
     lease: Lease,
-    /// Of the plan that was read last.
+    /// The decoder of the last plan, with the plan's index.
     decoder: Option<(usize, CopyDecoder)>,
     held_bytes: usize,
-    /// How the pages of the table that was read last are read,
+    /// How pages of the last table are read,
     pages: Option<pages::PageReading>,
-    /// and what it holds of memory.
+    /// and the memory that this takes.
     page_bytes: usize,
     pub(crate) tally: Tally,
     /// What policies did to values in slices that were read whole: by plan, then by column.
@@ -135,16 +135,16 @@ pub(crate) struct Reader<'a> {
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) task: Task,
-    /// Rows that went out in an earlier attempt, and are not to go out again.
+    /// Rows that went out in an earlier attempt and must not go out again.
     skip_rows: u64,
     /// Rows that went out, in all attempts.
     pub(crate) delivered_rows: u64,
-    /// What this attempt has added to the run's progress.
+    /// What this attempt added to the run's progress.
     rows: u64,
     wire_bytes: u64,
-    /// Of these, those of the stream that is being read.
+    /// The bytes received of the current stream.
     stream_bytes: u64,
-    /// What the statement reads that was begun last.
+    /// What the last statement reads.
     part: Option<Part>,
 }
 
@@ -155,7 +155,7 @@ impl Attempt {
 }
 
 impl Attempt {
-    /// What the next statement reads, for what is said of its rows.
+    /// Notes what the next statement reads, for errors about its rows.
     fn reads(&mut self, slice: &PlannedSlice, tids: Option<((u64, u16), u64)>, decoder: &CopyDecoder) {
         self.part = Some(Part { slice: slice.clone(), tids, rows_before: decoder.rows() });
     }
@@ -182,10 +182,11 @@ impl<'a> Reader<'a> {
         plan.ok_or_else(|| Error::new(ErrorKind::Protocol, "a slice of no plan; please report it"))
     }
 
-    /// Reads one slice to its confirmed end and hands every batch to `outlet`. Rows read.
+    /// Reads one slice to its confirmed end and hands every batch to `outlet`. Returns the number of rows.
     ///
-    /// Returns `Ok` only after the stream's own end, a tag with as many rows as were decoded, and ReadyForQuery. A
-    /// batch that was handed out before an error is part of nothing, until the slice is read again.
+    /// Returns `Ok` only after the stream's own end, a tag with the number of decoded rows, and
+    /// ReadyForQuery. A batch that was handed out before an error counts for nothing until the slice is read
+    /// again.
     pub(crate) fn read(
         &mut self,
         reader: &mut ReaderSession,
@@ -195,7 +196,7 @@ impl<'a> Reader<'a> {
         let plan = self.plan(attempt.task)?;
         let ReaderSession { session, opened, .. } = reader;
         self.shared.proof.before_slice(session, opened, plan.reads)?;
-        // What a failed attempt has counted is counted anew.
+        // A failed attempt's counts are taken back.
         self.shared.progress.rows.fetch_sub(attempt.rows, Ordering::Relaxed);
         self.shared.progress.wire_bytes.fetch_sub(attempt.wire_bytes, Ordering::Relaxed);
         (attempt.rows, attempt.wire_bytes, attempt.skip_rows) = (0, 0, attempt.delivered_rows);
@@ -207,10 +208,11 @@ impl<'a> Reader<'a> {
         if read.is_err() {
             self.tally.pages = pages_before;
         }
-        // Whatever went wrong after a cancel went wrong because of it.
+        // Any error after a cancel counts as its consequence.
         read.map_err(|error| match self.shared.cancel.is_requested() {
             true => self.shared.cancel.error(),
-            // The server does not say which of many tables it speaks of, and of a value not even that of one.
+            // The server does not say which of many tables it means, and in errors about values it names no
+            // table at all.
             false
                 if error.kind() == ErrorKind::Server
                     && (self.shared.plans.len() > 1
@@ -236,7 +238,7 @@ impl<'a> Reader<'a> {
         Ok(n_rows)
     }
 
-    /// The decoder of the slice before, if it was of the same plan: it knows the sizes of values.
+    /// The decoder of the previous slice, if that was of the same plan: it knows the sizes of values.
     fn take_decoder(&mut self, plan: &Plan, plan_index: usize) -> CopyDecoder {
         match self.decoder.take() {
             Some((before, mut decoder)) if before == plan_index => {
@@ -274,11 +276,11 @@ impl<'a> Reader<'a> {
             }
         }
         self.shared.proof.after_slice(session, opened, attempt.task.plan_index, plan)?;
-        // Only now: the last batch is handed out when it is certain that it is the last.
+        // Only now: the last batch goes out when it is certain that it is the last.
         self.hand_out(plan, decoder, attempt, outlet)
     }
 
-    /// Reads the rows of one SELECT behind those that are there, to their confirmed end.
+    /// Reads the rows of one SELECT to their confirmed end and appends them to those already decoded.
     fn read_stream(
         &mut self,
         session: &mut Session,
@@ -322,7 +324,7 @@ impl<'a> Reader<'a> {
             stream.consume(decoded.used_bytes);
             match decoded.stop {
                 StopReason::BatchFull => {
-                    // Before: who has a batch finds it counted.
+                    // Before the batch goes out, so that its consumer finds it counted.
                     self.note(decoder, stream.bytes_received(), attempt);
                     self.hand_out(plan, decoder, attempt, outlet)?;
                     continue;
@@ -355,7 +357,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where text may be in any encoding, and somebody has said what becomes of it, it comes as it is.
+    /// Receives text without conversion, if the server is SQL_ASCII and a policy says what to do with bad
+    /// text.
     fn receive_as_chosen(&self, session: &mut Session) -> Result<()> {
         let columns = || self.shared.plans.iter().flat_map(|plan| &plan.columns);
         let is_raw = session.parameter("server_encoding") == Some("SQL_ASCII")
@@ -366,7 +369,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Brings the run's progress up to date. `stream_bytes` were received of the stream that is being read.
+    /// Updates the run's progress. `stream_bytes`: bytes received of the current stream.
     fn note(&self, decoder: &CopyDecoder, stream_bytes: u64, attempt: &mut Attempt) {
         let (rows, wire_bytes) = (decoder.rows(), stream_bytes - attempt.stream_bytes);
         self.shared.progress.rows.fetch_add(rows - attempt.rows, Ordering::Relaxed);
@@ -375,7 +378,7 @@ impl<'a> Reader<'a> {
         (attempt.rows, attempt.stream_bytes) = (rows, stream_bytes);
     }
 
-    /// What is there beside batches that were handed out.
+    /// The memory besides batches that were handed out.
     fn base_bytes(&self, decoder: &CopyDecoder) -> usize {
         RECEIVE_BYTES + decoder.allocated_bytes() + self.page_bytes
     }
@@ -422,7 +425,7 @@ impl<'a> Reader<'a> {
         self.relieve(decoder, outlet)
     }
 
-    /// Feels the pressure: smaller batches, row groups that end early, waiting.
+    /// Reacts to short memory: smaller batches, row groups that end early, waiting.
     fn relieve(&mut self, decoder: &mut CopyDecoder, outlet: &mut dyn Outlet) -> Result<()> {
         let level = self.shared.budget.level();
         if !self.shared.limits.exact {
@@ -433,7 +436,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         if !is_turn {
-            // Those before are to have the rest of the memory.
+            // The slices before this one get the rest of the memory.
             let (started, before) = (Instant::now(), outlet.times());
             outlet.wait_for_turn()?;
             self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
@@ -449,7 +452,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Lets the outlet give away what it holds.
+    /// Makes the outlet pass on what it holds.
     fn end_early(&mut self, outlet: &mut dyn Outlet, is_needed: bool) -> Result<()> {
         let (started, before) = (Instant::now(), outlet.times());
         outlet.flush(is_needed)?;
@@ -459,7 +462,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Makes sure of `needed` bytes beside what the outlet holds; that goes first if there is not enough.
+    /// Reserves `needed` bytes besides what the outlet holds; the outlet passes that on first if memory is
+    /// short.
     fn make_room(&mut self, plan: &Plan, needed: usize, base: usize, outlet: &mut dyn Outlet) -> Result<()> {
         if !self.lease.fits(needed + self.held_bytes) {
             if !outlet.is_turn() {
@@ -468,7 +472,7 @@ impl<'a> Reader<'a> {
                 self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
             }
             self.end_early(outlet, true)?;
-            // While it waits, it has what it has and not what it asks for.
+            // While the reader waits, its lease covers what it has, not what it asks for.
             self.lease.set(base + self.held_bytes);
         }
         let started = Instant::now();
@@ -518,13 +522,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Adds those of some columns to those of the same columns.
+/// Adds the effects of columns to the sums of the same columns.
 pub(crate) fn add_effects(sums: &mut Vec<Effects>, effects: Vec<Effects>) {
     sums.resize(sums.len().max(effects.len()), Effects::default());
     sums.iter_mut().zip(effects).for_each(|(sum, more)| *sum += more);
 }
 
-/// What is received straight into its column.
+/// Bytes that are received straight into their column.
 struct ValueSource<'a, 'b> {
     stream: &'a mut dyn RowStream,
     phases: &'b mut Phases,

@@ -7,14 +7,15 @@ use crate::facts::Facts;
 use crate::opened::Opened;
 use crate::settings::WAIT_LESS;
 
-/// A session in its transaction, whose snapshot is taken: a reader's, or that of the keeper, which reads as well.
+/// A session in its transaction, whose snapshot is taken: a reader's, or the keeper's, which can read as
+/// well.
 #[derive(Debug)]
 pub(crate) struct ReaderSession {
     pub(crate) session: Session,
     pub(crate) facts: Facts,
-    /// What this session has opened, as far as that was looked at.
+    /// What this session has opened, as far as it was checked.
     pub(crate) opened: Opened,
-    /// Keeps the session within reach of a cancel.
+    /// Lets a cancel reach the session.
     attached: AttachedSession,
 }
 
@@ -26,7 +27,7 @@ impl ReaderSession {
         Ok(reader)
     }
 
-    /// Begins the transaction under a snapshot that somebody else holds, and shows that it is that one.
+    /// Begins the transaction under a snapshot that another session holds, and proves that it is that one.
     ///
     /// `facts` are the holder's.
     pub(crate) fn import(
@@ -38,7 +39,8 @@ impl ReaderSession {
     ) -> Result<Self> {
         let attached = cancel.attach(&session);
         let exported = facts.exported.as_deref().unwrap_or_default();
-        // A reader that waits for a lock waits for somebody who waits for the keeper: nobody would ever see it.
+        // A reader that waits for a lock waits for a session that waits for the keeper: no deadlock detection
+        // would see it.
         let begin_import = format!(
             "{begin}; {WAIT_LESS}; SET LOCAL max_parallel_workers_per_gather = 0; \
              SET TRANSACTION SNAPSHOT {}",
@@ -70,7 +72,7 @@ impl ReaderSession {
         Ok(reader)
     }
 
-    /// Begins a transaction with a snapshot of its own. What it reads may be of another moment.
+    /// Begins a transaction with a snapshot of its own. Its rows may be of another moment.
     pub(crate) fn begin_inconsistent(
         mut session: Session,
         begin: &str,
@@ -85,7 +87,7 @@ impl ReaderSession {
         Self::under_snapshot(session, attached)
     }
 
-    /// The first query of the transaction, which takes the snapshot and says what it is.
+    /// Runs the first query of the transaction, which takes the snapshot and returns what it is.
     pub(crate) fn take_snapshot(&mut self) -> Result<()> {
         let snapshot = if self.session.server_version_num() >= 130_000 {
             "pg_catalog.pg_current_snapshot()"
@@ -99,7 +101,7 @@ impl ReaderSession {
              pg_catalog.current_setting('transaction_isolation')"
         );
         let rows = self.session.query(&sql, &[]).map_err(|error| match error.sqlstate() {
-            // What is not there cannot be replaced: the end of a run is only as certain as the snapshot.
+            // Nothing replaces a missing function here: the end of a run is only as certain as the snapshot.
             Some("0A000" | "42601" | "42703" | "42704" | "42883") => Error::from(error).context(
                 "the server does not say which snapshot it has taken and since when it runs, so that an export \
                  cannot be shown to be of one moment",
@@ -107,7 +109,7 @@ impl ReaderSession {
             _ => error.into(),
         })?;
         let text = |index| rows.first().and_then(|row| row.text(index)).unwrap_or_default().to_owned();
-        // Readers prove by these that they read what the keeper holds.
+        // With these, readers prove that they read under the keeper's snapshot.
         if text(0).is_empty() || text(1).is_empty() {
             return Err(Error::new(
                 ErrorKind::Protocol,
@@ -134,10 +136,10 @@ impl ReaderSession {
         Ok(())
     }
 
-    /// Ends the transaction and hands the session to the pool. What is known of it stays.
+    /// Ends the transaction and hands the session to the pool. Returns the facts.
     pub(crate) fn finish(mut self, pool: &Pool) -> Result<Facts> {
         self.session.execute("COMMIT")?;
-        // From here on, no cancel request hits what is done with the session next.
+        // From here on, no cancel request reaches the session's next work.
         drop(self.attached);
         pool.put(self.session);
         Ok(self.facts)

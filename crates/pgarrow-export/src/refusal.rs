@@ -1,4 +1,4 @@
-//! Why a row could not become Arrow: where it is, and which choice lets the export go on.
+//! Errors about a row that cannot become Arrow: where it is, and which choice lets the export continue.
 
 use pgarrow_column::ValueError;
 use pgarrow_decode::DecodeError;
@@ -15,7 +15,8 @@ use crate::choose::has;
 use crate::plan::Plan;
 use crate::planner::select::find::{Mark, Part};
 
-/// Says where: table, column, type and row; what to do; and how to see the row. `part` is what was being read.
+/// The error says where: table, column, type and row; what to do; and how to see the row. `part`: what was
+/// being read.
 pub(crate) fn decode_error(plan: &Plan, part: Option<&Part>, error: DecodeError) -> Error {
     let subject = &plan.subject;
     match error {
@@ -50,8 +51,8 @@ pub(crate) fn decode_error(plan: &Plan, part: Option<&Part>, error: DecodeError)
     }
 }
 
-/// An error of the server while it sends rows, of which so many have come. Text that it cannot convert ends them with the
-/// row in question, all before it having been sent.
+/// An error of the server after it sent `n_rows` rows. If it cannot convert a text, it has sent all rows
+/// before the one with that text.
 pub(crate) fn stream_error(
     plan: &Plan,
     part: Option<&Part>,
@@ -77,12 +78,12 @@ fn place(plan: &Plan, part: Option<&Part>, row: u64) -> Place {
     place.with_row(row.saturating_sub(part.map_or(0, |part| part.rows_before)))
 }
 
-/// Whether the server found a page or an index damaged; it then names a file, and no table.
+/// Whether the server found a damaged page or index; its error names a file and no table.
 pub(crate) fn is_of_damage(sqlstate: Option<&str>) -> bool {
     matches!(sqlstate, Some("XX001" | "XX002"))
 }
 
-/// A row, counted from 1 in its slice: which one of the part it is, and which part that is.
+/// A row, counted from 1 in its slice, in words: its number in the part, and the part.
 fn row_of(plan: &Plan, part: Option<&Part>, row: u64) -> String {
     let is_all = plan.slices.len() <= 1;
     match part {
@@ -94,12 +95,13 @@ fn row_of(plan: &Plan, part: Option<&Part>, row: u64) -> String {
     }
 }
 
-/// With a SELECT that shows the row, or, where a test tells them, rows like it. A [`Mark::Behind`] is counted here.
+/// Adds a SELECT that shows the row, or, if a test describes them, rows like it. The number in a
+/// [`Mark::Behind`] is computed here.
 fn with_select(error: Error, plan: &Plan, part: Option<&Part>, row: u64, mark: Mark<'_>) -> Error {
     let Some(part) = part else { return error };
     let (mark, place_alone) = match mark {
         Mark::Value { .. } => (mark, false),
-        // Text that the server cannot convert could not be shown, either.
+        // Text that the server cannot convert cannot be shown, either.
         Mark::Behind(_) => {
             let before = row.saturating_sub(part.rows_before).saturating_sub(1);
             (Mark::Behind(before), error.kind() == ErrorKind::Server)
@@ -112,7 +114,8 @@ fn with_select(error: Error, plan: &Plan, part: Option<&Part>, row: u64, mark: M
     }
 }
 
-/// What is true of values that are refused for this reason, with `$` for the column; `None` where only the decoder knows.
+/// A condition for values that are refused for this reason, with `$` for the column; `None` if only the
+/// decoder can decide.
 fn test(column: &PgColumn, cause: ValueError) -> Option<String> {
     let pg_type = &column.pg_type;
     match cause {
@@ -128,8 +131,8 @@ fn test(column: &PgColumn, cause: ValueError) -> Option<String> {
     }
 }
 
-/// The choices with which the export would not stop at such a value; `None` if the value is not the user's. `element`: the
-/// name of the type of an array's elements.
+/// The choices with which the export would not stop at such a value; `None` if no choice helps. `element`:
+/// the name of an array's element type.
 fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option<Message> {
     let of_column = |choice: &str| Hint::column(&column.name, choice);
     let any = |is: &dyn Fn(&PgType) -> bool| has(&column.pg_type, is);
@@ -149,7 +152,7 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
                 choices.push(INTERVAL.to("struct").into());
             }
             choices.extend(has_decimals.then_some(decimal));
-            // What no double is near to has too many digits for a decimal, too.
+            // A value that is near to no double has too many digits for a decimal, too.
             let has_doubles = column.options.numeric == NumericForm::Float64
                 && any(&|pg_type| pg_type.is_decided_by(Choice::Numeric));
             choices.extend(has_doubles.then(|| of_column("numeric=text").into()));
@@ -162,7 +165,7 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
         }
         ValueError::Dimensions { expected, found } => {
             choices.push(ARRAYS.to("shaped").into());
-            // What an array of arrays is, is said for the column as a whole.
+            // For an array of arrays, the choice is one for the whole column.
             if let (PgType::Array(_), 1) = (&column.pg_type, expected) {
                 let element = element.unwrap_or("TYPE");
                 let lists = of_column(&format!("{element}{}", "[]".repeat(found.into())));
@@ -176,7 +179,7 @@ fn advice(column: &PgColumn, element: Option<&str>, cause: ValueError) -> Option
         ValueError::Utf8 => {
             let policies = match column.options.encoding {
                 EncodingPolicy::Error => "replace|latin1|binary",
-                // It is a key of hstore, of which nothing is replaced.
+                // It is a key of hstore, in which nothing is replaced.
                 _ => "binary",
             };
             choices.extend(any(&PgType::is_stored_text).then(|| ENCODING.to(policies).into()));
@@ -301,7 +304,7 @@ mod tests {
         let key = advice(&column(PgType::Hstore, "hstore", replaced), None, ValueError::Utf8).unwrap();
         assert!(key.to_string().starts_with("choose encoding=binary, or "), "{key}");
         assert_eq!(utf8(PgType::Ltree), "choose column \"Of It\":text,encoding-policy=binary");
-        // Other policies than that of the value do nothing to it: infinity was named for NaN, first of all.
+        // Only the policy of the value itself helps: formerly, infinity was named first for NaN.
         let range = PgType::Range(Arc::new(RangeType { subtype: PgType::Date }));
         let both = column(composite(vec![numeric.clone(), range]), "pair", decimals);
         let ways = |cause| advice(&both, None, cause).unwrap();
@@ -313,7 +316,7 @@ mod tests {
             ways(ValueError::Infinite),
             "choose infinity=null|saturate, or column \"Of It\":text, which keeps every value"
         );
-        // No decimal holds what no double is near to.
+        // No decimal holds a value that is near to no double.
         let doubles = TypeOptions { numeric: NumericForm::Float64, ..run };
         let text =
             advice(&column(composite(vec![numeric]), "one", doubles), None, ValueError::OutOfRange).unwrap();
@@ -322,7 +325,7 @@ mod tests {
                 .starts_with("choose column \"Of It\":numeric=text, or out_of_range=null|saturate"),
             "{text}"
         );
-        // Nobody's choice.
+        // No choice helps.
         assert_eq!(advice(&column(PgType::Int4, "integer", run), None, ValueError::Length), None);
     }
 }

@@ -1,4 +1,4 @@
-//! `Report`: what an export came to, for people and as JSON.
+//! `Report`: the result of an export, for people and as JSON.
 
 mod effects;
 pub(crate) mod notes;
@@ -22,17 +22,17 @@ use crate::phases::Phases;
 use crate::plan::Plan;
 use crate::reader::{Progress, Tally};
 
-/// What an export came to. Serialises to the JSON that `pgarrow export --report` writes.
+/// The result of an export. Serialises to the JSON that `pgarrow export --report` writes.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// Of this report's form. Fields may be added within a version.
+    /// The version of this report's form. Fields may be added within a version.
     pub report_version: u32,
     /// The version of pgarrow.
     pub pgarrow_version: &'static str,
     /// What was read: `public.orders`, `the query`, or `12 tables`.
     pub subject: String,
-    /// Where from.
+    /// The server.
     pub server: ServerReport,
     /// `pg_current_snapshot()`: the moment that was read.
     pub snapshot: String,
@@ -50,14 +50,14 @@ pub struct Report {
     pub bytes_per_second: f64,
     /// CPU time of this process since it started, in seconds.
     pub cpu_seconds: f64,
-    /// The most memory this process has had, in bytes.
+    /// The peak memory of this process, in bytes.
     pub peak_memory_bytes: u64,
-    /// How rows were asked for: `pages` if any page was read as it is stored.
+    /// How rows were read: `pages` if any page was decoded as stored.
     pub read_mode: ReadMode,
     /// Pages of heaps, if any were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pages: Option<PagesReport>,
-    /// Why tables were read by COPY altogether, where pages would have been read if possible; each reason once:
+    /// Why tables were read entirely by COPY, if pages would have been read where possible; each reason once:
     /// `public.orders: it is small`, `12 of 40 tables (public.orders and 11 more): it is small`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub page_notes: Vec<Message>,
@@ -65,10 +65,10 @@ pub struct Report {
     pub slices: u64,
     /// Slices that were read again after a connection was lost.
     pub slices_redone: u64,
-    /// Attempts of readers to connect or to read that were made again: `slices_redone`, and connections that were not to
-    /// be had at once.
+    /// Repeated attempts of readers to connect or to read: `slices_redone`, and connections that failed at
+    /// first.
     pub retries: u64,
-    /// Why there were as many slices.
+    /// Why there were this many slices.
     pub slicing: Message,
     /// Where the time went, all readers together.
     pub phases: Phases,
@@ -80,9 +80,10 @@ pub struct Report {
     pub memory: MemoryReport,
     /// What was written.
     pub files: Vec<FileReport>,
-    /// What was read as what, and what policies did to it. Empty for many tables, which have their own.
+    /// The columns, their types, and what policies did to values. Empty for many tables, which have their
+    /// own.
     pub columns: Vec<ColumnReport>,
-    /// The tables, where there are many.
+    /// The tables, if there are many.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<TableReport>,
     /// What the user should know.
@@ -93,7 +94,7 @@ pub struct Report {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct FileReport {
-    /// The file's name as it was given; none for stdout.
+    /// The file's name as given; `None` for stdout.
     pub path: Option<String>,
     /// Its rows.
     pub rows: u64,
@@ -117,11 +118,11 @@ pub struct ReaderReport {
     pub phases: Phases,
 }
 
-/// The memory of a [`Report`]: what was counted against the limit, and what it took to stay within.
+/// The memory of a [`Report`]: what counted against the limit, and the measures to stay within it.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct MemoryReport {
-    /// The limit, in bytes. Of a memory that runs share: the most of it that this one had reserved at once.
+    /// The limit, in bytes. With a memory that runs share: the most that this run reserved at once.
     pub limit_bytes: u64,
     /// The most that was used at once.
     pub peak_bytes: u64,
@@ -129,7 +130,8 @@ pub struct MemoryReport {
     pub level_changes: u64,
     /// How often a reader waited for memory.
     pub waits: u64,
-    /// Row groups that ended early for want of memory: parts of an output that had to give away what they gathered.
+    /// Row groups that ended early because memory was short: parts of an output that had to pass on what they
+    /// held.
     pub row_groups_ended_early: u64,
     /// Value buffers that were allocated for batches.
     pub buffers_allocated: u64,
@@ -263,12 +265,12 @@ fn table(plan: &Plan, rows: u64, effects: &[Effects]) -> TableReport {
     TableReport { table: plan.subject().to_owned(), rows, slices: plan.slices.len(), columns }
 }
 
-/// The share of time in which backends waited for us. None of it is the network's if there is none between.
+/// The share of time in which backends waited for the client. Without a network in between, it is 0.
 fn waits_for_us(is_remote: bool, share: Option<f64>) -> Option<f64> {
     if is_remote { share } else { Some(0.0) }
 }
 
-/// The columns of a plan, once they were read.
+/// The columns of a plan, after the reading.
 fn columns_read(plan: &Plan, effects: &[Effects]) -> Vec<ColumnReport> {
     let mut columns = ColumnReport::of(plan.schema(), plan.columns());
     for (column, effects) in columns.iter_mut().zip(effects) {
@@ -281,7 +283,7 @@ fn columns_read(plan: &Plan, effects: &[Effects]) -> Vec<ColumnReport> {
 mod waiting {
     use super::waits_for_us;
 
-    /// It said that the network was the limit where there was none.
+    /// Formerly, the report named the network as the limit where there was none.
     #[test]
     fn there_is_no_network_to_a_local_server() {
         assert_eq!([waits_for_us(false, Some(0.9)), waits_for_us(false, None)], [Some(0.0); 2]);

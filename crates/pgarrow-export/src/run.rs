@@ -24,14 +24,14 @@ use crate::sink_set::SinkSet;
 use crate::slice::Slice;
 use crate::stream::{BatchReader, BatchStream};
 
-/// An export that is planned: its transaction is open, its snapshot taken, nothing read yet. It has one
-/// plan, or, of [`Tables`](crate::Tables), one for each table.
+/// A planned export: its transaction is open, its snapshot taken, nothing read yet. It has one plan; for
+/// [`Tables`](crate::Tables), one for each table.
 ///
 /// Dropping it ends the transaction.
 #[derive(Debug)]
 pub struct Run {
     engine: Engine,
-    /// The first of the engine's.
+    /// The engine's first plan.
     plan: Arc<Plan>,
 }
 
@@ -51,7 +51,7 @@ impl Run {
         &self.engine.job.plans
     }
 
-    /// What will be read, if it is one table, query or slice. Of several tables, the first.
+    /// What will be read, if it is one table, query or slice. With several tables, the first.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
@@ -61,12 +61,12 @@ impl Run {
         self.plan.schema()
     }
 
-    /// How far it is; to be watched from another thread.
+    /// How far the run is. It can be watched from another thread.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.engine.job.progress
     }
 
-    /// What stops it.
+    /// The cancel that stops it.
     pub fn cancel(&self) -> &Cancel {
         &self.engine.job.cancel
     }
@@ -76,7 +76,7 @@ impl Run {
         self.engine.job.n_readers()
     }
 
-    /// Who holds what is read.
+    /// The sessions that hold what is read.
     pub fn holders(&self) -> Holders {
         let Engine { keeper, job } = &self.engine;
         Holders::new(keeper.reader.facts.server_start.clone(), keeper.backend_pids(), job.impatient.clone())
@@ -92,8 +92,8 @@ impl Run {
         self.engine.slices()
     }
 
-    /// Keeps transaction, locks and snapshot until `until` returns, and looks once a second whether they
-    /// are still there. `until` is called again and again, a few times a second; it says whether to go on.
+    /// Keeps transaction, locks and snapshot as long as `until` returns true, and checks once a second that
+    /// they still exist. `until` is called a few times a second.
     ///
     /// # Errors
     ///
@@ -103,13 +103,13 @@ impl Run {
     }
 
     /// Reads everything and hands every batch to `consume`, in the calling thread. If `consume` panics, the
-    /// panic goes on here once all readers have ended.
+    /// panic resumes here after all readers have ended.
     ///
     /// # Errors
     ///
     /// Whatever stops the reading, or `consume`. Batches handed out before are then not the whole result.
     /// [`ErrorKind::Options`] if there are several plans: [`for_each_with_plan`](Self::for_each_with_plan)
-    /// reads these.
+    /// reads several.
     pub fn for_each(self, mut consume: impl FnMut(RecordBatch) -> Result<()>) -> Result<Report> {
         self.check_single(CALL_WITH_PLAN)?;
         let Engine { keeper, job } = self.engine;
@@ -118,7 +118,7 @@ impl Run {
             let mut outlet = CallOutlet::new(&mut consume);
             return job.read_alone(keeper, &setup, &mut outlet)?.report(&job, Vec::new());
         }
-        // A batch for each reader may wait; its memory counts until it is taken.
+        // One batch for each reader may wait; its memory counts until it is consumed.
         let (sender, receiver) = mpsc::sync_channel::<Option<Queued>>(setup.n_readers());
         let send = |batch, lease| sender.send(Some((batch, lease))).map_err(|_| job.cancel.error());
         let set = job.channel(&setup, &send);
@@ -131,7 +131,7 @@ impl Run {
             setup.n_readers(),
             &make,
             || {
-                // Nobody listens any more if `consume` has failed.
+                // There is no receiver any more if `consume` has failed.
                 let _ = sender.send(None);
             },
             || {
@@ -153,9 +153,9 @@ impl Run {
         job.finish(keeper, crew.done(watched)?, &setup)?.report(&job, Vec::new())
     }
 
-    /// Reads everything and hands every batch to `consume`, in the thread of the reader that has decoded
-    /// it: several at once, so no batch crosses from one thread to another. If `consume` panics, the panic
-    /// goes on in the calling thread once all readers have ended.
+    /// Reads everything and hands every batch to `consume`, in the thread of the reader that decoded it:
+    /// several at once, and no batch moves to another thread. If `consume` panics, the panic resumes in the
+    /// calling thread after all readers have ended.
     ///
     /// # Errors
     ///
@@ -169,13 +169,13 @@ impl Run {
     }
 
     /// Reads everything and hands every batch to `consume`, with the index of its plan in
-    /// [`plans`](Self::plans), in the thread of the reader that has decoded it: several at once. If
-    /// `consume` panics, the panic goes on in the calling thread once all readers have ended.
+    /// [`plans`](Self::plans), in the thread of the reader that decoded it: several at once. If `consume`
+    /// panics, the panic resumes in the calling thread after all readers have ended.
     ///
     /// # Errors
     ///
     /// Whatever stops the reading, or `consume`. Batches handed out before are then not the whole result.
-    /// [`ErrorKind::Options`] if they are to come in order.
+    /// [`ErrorKind::Options`] if the options ask for an order.
     pub fn for_each_with_plan(
         self,
         consume: impl Fn(usize, RecordBatch) -> Result<()> + Sync,
@@ -213,7 +213,7 @@ impl Run {
         })
     }
 
-    /// Starts reading, in threads of its own, as an iterator that waits for each batch.
+    /// Starts reading, in threads of its own, as an iterator that blocks for each batch.
     ///
     /// # Errors
     ///
@@ -228,8 +228,8 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// Whatever stops the reading or the writing. Nothing is left behind then. [`ErrorKind::Options`] if
-    /// there are several plans: [`write_each`](Self::write_each) writes these.
+    /// Whatever stops the reading or the writing. No output is left then. [`ErrorKind::Options`] if there are
+    /// several plans: [`write_each`](Self::write_each) writes several.
     pub fn write_to(self, sink: Box<dyn Sink>) -> Result<Report> {
         self.check_single("a sink takes the rows of one; call write_each, which makes a sink for each")?;
         let Engine { keeper, job } = self.engine;
@@ -238,10 +238,10 @@ impl Run {
         write(&job, keeper, set, cancel)
     }
 
-    /// Reads every plan into the sink that `make` makes for it, when its first slice begins; a sink is
-    /// committed when its last slice is there.
+    /// Reads every plan into the sink that `make` makes for it when its first slice begins. A sink is
+    /// committed after its last slice.
     ///
-    /// Where all outputs are to appear at once, their sinks belong to one
+    /// For outputs that appear all at once, their sinks belong to one
     /// [`OutputFolder`](pgarrow_sink::OutputFolder), which the caller publishes afterwards.
     ///
     /// # Errors
@@ -257,7 +257,7 @@ impl Run {
         write(&job, keeper, set, cancel)
     }
 
-    /// Refuses what makes sense for one plan only, and says why and what to call.
+    /// Refuses calls for a single plan if there are several, and says why and what to call.
     fn check_single(&self, instead: &str) -> Result<()> {
         match self.plans() {
             [_] => Ok(()),
@@ -266,7 +266,7 @@ impl Run {
     }
 }
 
-/// What takes batches of several plans one by one.
+/// Advice for calls that hand out batches of several plans.
 const CALL_WITH_PLAN: &str =
     "their batches differ; call for_each_with_plan, which gives each batch its plan's index";
 

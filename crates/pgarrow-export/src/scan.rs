@@ -1,11 +1,11 @@
-//! Precision and scale of numerics that declare none: asked from the data, by one query that reads all of it.
+//! Precision and scale of numerics that declare none, found by a query that reads all rows.
 //!
 //! ```text
-//!  max(scale(c))            digits behind the point
+//!  max(scale(c))            digits after the point
 //!  max(abs(c))              digits before it
 //! ```
 //!
-//! `scale` is NULL for NaN and the infinities, which have no digits; what becomes of them is another choice.
+//! `scale` is NULL for NaN and the infinities, which have no digits; another choice decides about them.
 
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
@@ -17,13 +17,13 @@ use crate::planner::select::Selection;
 /// Columns of one query: each has two results, and a query has 1,664 at most.
 const COLUMNS_MAX: usize = 800;
 
-/// The decimal of a column without values: there is nothing to go by, and files of other days should be readable with it.
+/// The decimal of a column without values: nothing is known, and the files should fit those of other days.
 const WITHOUT_VALUES: (u8, u8) = (38, 10);
 
-/// Gives every numeric column that is to be scanned its decimal; one that no decimal of Arrow holds stays text, with a
-/// warning.
+/// Finds the decimal of every numeric column that the user wants scanned. A column that no Arrow decimal
+/// holds stays text, with a warning.
 ///
-/// In the keeper's transaction, under its snapshot. `only`: of the relation's own rows.
+/// Runs in the keeper's transaction, under its snapshot. `only`: scans the relation's own rows.
 ///
 /// # Errors
 ///
@@ -67,13 +67,13 @@ pub(crate) fn scan(
     Ok(())
 }
 
-/// Whether a column is to be scanned, and its declaration does not already say what is asked.
+/// Whether the user wants a column scanned and its declaration does not already name a decimal.
 pub(crate) fn is_wanted(column: &PgColumn) -> bool {
     column.options.numeric == NumericForm::Scan
         && column.pg_type.numeric().is_some_and(|numeric| numeric.decimal_form() == DecimalForm::Text)
 }
 
-/// Digits behind and before the point of a numeric's finite values.
+/// The digits after and before the point of a numeric's finite values.
 fn digits(expression: &str) -> String {
     let finite = format!("FILTER (WHERE pg_catalog.scale({expression}) IS NOT NULL)");
     let largest = format!("(pg_catalog.max(pg_catalog.abs({expression})) {finite})");
@@ -84,7 +84,7 @@ fn digits(expression: &str) -> String {
     )
 }
 
-/// The smallest decimal with so many digits on both sides of the point; `None` if there is none.
+/// The smallest decimal with these numbers of digits before and after the point; `None` if there is none.
 fn decimal(before: Option<u32>, behind: Option<u32>) -> Option<Decimal> {
     let (Some(before), Some(behind)) = (before, behind) else {
         return Decimal::new(WITHOUT_VALUES.0, WITHOUT_VALUES.1);

@@ -1,22 +1,22 @@
-//! What the transactions of an export are set to.
+//! The settings of an export's transactions.
 //!
 //! ```text
 //!  BEGIN READ COMMITTED READ ONLY; SET LOCAL …    to look things up: names, the server, what it can do
 //!  ROLLBACK; BEGIN REPEATABLE READ READ ONLY; …   to read: locks, snapshot, rows
 //! ```
 //!
-//! How they are set is `TransactionSettings` of `pgarrow-session`.
+//! `TransactionSettings` of `pgarrow-session` makes the statements.
 
 use pgarrow_protocol::{Session, TransactionStatus};
 use pgarrow_session::{Result, begin_anew};
 
 use crate::options::ExportOptions;
 
-/// For a session that may wait for a lock behind somebody who waits for the export itself.
+/// For a session that may wait for a lock behind a session that waits for the export itself.
 pub(crate) const WAIT_LESS: &str = "SET LOCAL lock_timeout = '10s'";
 
-/// Sees to it that the session is in a transaction to look things up in, with the user's role and parameters. A
-/// transaction that has failed is left for another one.
+/// Begins a look-up transaction with the user's role and parameters, unless the session is in one. Ends a
+/// failed transaction first.
 pub(crate) fn look_up(session: &mut Session, options: &ExportOptions) -> Result<()> {
     if session.transaction_status() == TransactionStatus::InTransaction {
         return Ok(());
@@ -25,7 +25,7 @@ pub(crate) fn look_up(session: &mut Session, options: &ExportOptions) -> Result<
     begin_anew(session, &sql)
 }
 
-/// BEGIN and the settings of a transaction to look things up in.
+/// BEGIN and the settings of a look-up transaction.
 pub(crate) fn look_up_statements(session: &Session, options: &ExportOptions) -> Result<String> {
     let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
     options.transaction_settings().begin(session, begin, &[])
@@ -33,8 +33,7 @@ pub(crate) fn look_up_statements(session: &Session, options: &ExportOptions) -> 
 
 /// BEGIN and the settings of a transaction that reads.
 ///
-/// `no_views`: the server knows how to refuse them, and nothing but tables is read, by statements of ours
-/// without a user's filter.
+/// `no_views`: the server can forbid views, and only tables are read, by statements without a user's filter.
 pub(crate) fn begin_statements(session: &Session, options: &ExportOptions, no_views: bool) -> Result<String> {
     let mut beside = vec![
         // Off: a policy that would filter rows is an error, not a silent subset.
@@ -42,15 +41,15 @@ pub(crate) fn begin_statements(session: &Session, options: &ExportOptions, no_vi
         // Rows come in the order of the table's pages, from its first one.
         ("synchronize_seqscans", "off"),
     ];
-    // Where a table is read, no view may stand in for it and run functions of its owner (CVE-2024-7348).
-    // A foreign table may be one of its partitions.
+    // No view may replace a table that is read and run functions of its owner (CVE-2024-7348). Foreign tables
+    // stay allowed: one may be a partition.
     if no_views {
         beside.push(("restrict_nonsystem_relation_kind", "view"));
     }
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     let mut statements = options.transaction_settings().begin(session, begin, &beside)?;
     if options.ordered {
-        // Rows of several workers come in no order.
+        // Rows of several parallel workers have no order.
         statements.push_str("; SET LOCAL max_parallel_workers_per_gather = 0");
     }
     Ok(statements)

@@ -1,4 +1,4 @@
-//! The sinks of a run: made, shared by the readers' parts, and committed.
+//! The sinks of a run: creation, sharing among the readers' parts, commit.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,10 +13,10 @@ type MakeSink<'a> = dyn Fn(&Plan) -> Result<Box<dyn Sink>, SinkError> + Sync + '
 /// The sinks of a run: one for each plan.
 pub(crate) struct SinkSet<'a> {
     slots: Vec<Mutex<Slot<'a>>>,
-    /// Makes a sink when the first of its slices begins; none if all are there from the start.
+    /// Makes a sink when the first of its slices begins; `None` if all exist from the start.
     make: Option<&'a MakeSink<'a>>,
     plans: &'a [Arc<Plan>],
-    /// For sinks that wait.
+    /// Stops sinks that wait.
     stop: Stop,
 }
 
@@ -36,7 +36,7 @@ impl<'a> SinkSet<'a> {
         Self { slots: vec![Mutex::new(slot)], make: None, plans, stop }
     }
 
-    /// Many plans: each sink is made when it is needed, and completed when its last slice is there.
+    /// Many plans: each sink is made when it is needed, and completed after its last slice.
     pub(crate) fn many(plans: &'a [Arc<Plan>], make: &'a MakeSink<'a>, stop: Stop) -> Self {
         let slot =
             |plan: &Arc<Plan>| Mutex::new(Slot { n_slices_left: plan.slices().len(), ..Slot::default() });
@@ -48,7 +48,7 @@ impl<'a> SinkSet<'a> {
         slot.ok_or_else(|| Error::new(ErrorKind::Sink, "another reader failed while it opened the output"))
     }
 
-    /// The slot of a plan, whose sink is made now if it was not.
+    /// The slot of a plan. Makes its sink if it does not exist yet.
     fn begun(&self, plan_index: usize, plan: &Plan) -> Result<MutexGuard<'_, Slot<'a>>> {
         let mut slot = self.slot(plan_index)?;
         if let (None, Some(make)) = (&slot.sink, self.make) {
@@ -57,7 +57,7 @@ impl<'a> SinkSet<'a> {
         Ok(slot)
     }
 
-    /// What each part should have, of the plan with the most columns. Its sink is made now if it was not.
+    /// The bytes that each part of the widest plan should have. Makes its sink if it does not exist yet.
     pub(crate) fn part_bytes(&self) -> Result<usize> {
         let widest = self.plans.iter().enumerate().max_by_key(|(_, plan)| plan.columns.len());
         let Some((plan_index, plan)) = widest else { return Ok(0) };
@@ -106,7 +106,7 @@ impl<'a> SinkSet<'a> {
         (0..self.slots.len()).map(|plan_index| Ok(self.slot(plan_index)?.rows)).collect()
     }
 
-    /// Completes what is not complete yet. What was written, by plan.
+    /// Completes the remaining sinks. Returns what was written, by plan.
     pub(crate) fn commit(self) -> Result<Vec<Written>> {
         let slots =
             self.slots.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));

@@ -4,8 +4,8 @@
 //!  plan ──▶ Slice ──to_json──▶ another process, another machine ──from_json──▶ Slice ──▶ its rows
 //! ```
 //!
-//! A token says what to read and under which snapshot, and nothing about who may: it holds no password. It does
-//! hold what was asked for (filter, query) and, for ranges of a key, values of that key.
+//! A token says what to read and under which snapshot, but gives no access: it holds no password. It does
+//! hold the filter or the query and, for ranges of a key, values of that key.
 
 pub(crate) mod check;
 
@@ -32,8 +32,8 @@ pub struct Slice {
     pub snapshot: Option<SliceSnapshot>,
     /// What is read.
     pub subject: SliceSubject,
-    /// The OIDs of all relations that its statement may open, where that is not what the subject names: for a query, a view
-    /// and a filter.
+    /// The OIDs of all relations that its statement may open, if the subject does not name them: for a query,
+    /// a view and a filter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub opens: Vec<u32>,
     /// The columns, by name, in the order of the result.
@@ -42,9 +42,9 @@ pub struct Slice {
     pub filter: Option<String>,
     /// Which part of the subject.
     pub range: SliceRange,
-    /// How rows are asked for.
+    /// How to ask the server for rows.
     pub read_mode: ReadMode,
-    /// A hash of what the columns were when this was planned: names, types, nullability.
+    /// A hash of the columns when this was planned: names, types, nullability.
     pub schema_fingerprint: String,
     /// Bytes on the server's disk, about.
     pub estimated_bytes: u64,
@@ -64,17 +64,17 @@ pub struct SliceSource {
     pub endpoint: String,
     /// The database's name.
     pub database: String,
-    /// `pg_postmaster_start_time()`: a server that was started anew does not have the snapshot.
+    /// `pg_postmaster_start_time()`: a restarted server does not have the snapshot.
     pub server_started: String,
 }
 
-/// A snapshot that some session holds.
+/// A snapshot that a session holds.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SliceSnapshot {
     /// What `pg_export_snapshot()` returned.
     pub exported: String,
-    /// `pg_current_snapshot()`, which whoever imports it compares with its own.
+    /// `pg_current_snapshot()`: a session that imports the snapshot compares it with its own.
     pub current: String,
 }
 
@@ -84,7 +84,7 @@ pub struct SliceSnapshot {
 pub enum SliceSubject {
     /// A table, view or the like.
     Relations {
-        /// What was asked for: its name is the one that a filter uses.
+        /// The relation that the user asked for. A filter uses its name.
         table: SliceRelation,
         /// What is read for it.
         reads: Vec<SliceRead>,
@@ -107,7 +107,7 @@ pub struct SliceRelation {
     pub kind: SliceRelationKind,
 }
 
-/// A relation that is read, with or without those below it.
+/// A relation that is read, with or without its children.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SliceRead {
@@ -295,8 +295,8 @@ impl Slice {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for what is no token, for one of another version, and for one that contradicts
-    /// itself. Nothing in it reaches SQL unchecked but the filter and the query, which are the user's own.
+    /// [`ErrorKind::Options`] for a text that is no token, for another version, and for a token that
+    /// contradicts itself. Only the filter and the query, which are the user's own, reach SQL unchecked.
     pub fn from_json(json: &str) -> Result<Self> {
         if json.len() > TOKEN_BYTES_MAX {
             return Err(refused("it is larger than 16 MiB"));
@@ -319,7 +319,7 @@ impl Slice {
     ///
     /// # Errors
     ///
-    /// As for [`from_json`](Self::from_json): what could not be read is not written.
+    /// As for [`from_json`](Self::from_json): a token that could not be read is not written.
     pub fn to_json(&self) -> Result<String> {
         self.check()?;
         let json = serde_json::to_string(self).map_err(|error| refused(&error.to_string()))?;
@@ -329,7 +329,7 @@ impl Slice {
         }
     }
 
-    /// The relation that was asked for, if it is one.
+    /// The relation that the user asked for, unless it is a query.
     pub(crate) fn relation(&self) -> Option<Relation> {
         match &self.subject {
             SliceSubject::Relations { table, .. } => Some(table.into()),
@@ -337,7 +337,7 @@ impl Slice {
         }
     }
 
-    /// Every relation it names: the one that was asked for, and those that are read for it.
+    /// Every relation it names: the one that the user asked for, and those that are read for it.
     pub(crate) fn relations(&self) -> Vec<Relation> {
         let SliceSubject::Relations { table, reads } = &self.subject else {
             return Vec::new();
@@ -346,7 +346,7 @@ impl Slice {
         std::iter::once(table).chain(others).map(Relation::from).collect()
     }
 
-    /// What its statement may open: what it names, and what the planner has found beside.
+    /// What its statement may open: the relations it names, and those the planner found besides.
     pub(crate) fn may_open(&self) -> Vec<u32> {
         let named = self.relations();
         named.iter().map(|relation| relation.oid).chain(self.opens.iter().copied()).collect()
@@ -378,8 +378,9 @@ impl Slice {
     }
 }
 
-/// A hash of the columns as the catalog has them: names, types, type modifiers, nullability, attributes and the labels
-/// of enums, in order. Equal columns have the same hash in every process and version; choices have no part in it.
+/// A hash of the columns as the catalog has them: names, types, type modifiers, nullability, attributes and
+/// the labels of enums, in order. Equal columns have the same hash in every process and version; choices do
+/// not change it.
 pub(crate) fn schema_fingerprint<'a>(columns: impl Iterator<Item = &'a PgColumn>) -> String {
     let mut hash = Sha256::new();
     let mut text = |text: &str| {
@@ -394,7 +395,7 @@ pub(crate) fn schema_fingerprint<'a>(columns: impl Iterator<Item = &'a PgColumn>
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a type's OID does not say: it may be altered.
+/// What the OID does not say about a type, which may be altered.
 fn hash_parts(pg_type: &PgType, text: &mut impl FnMut(&str)) {
     match pg_type.structure() {
         Structure::Plain => {

@@ -14,8 +14,8 @@ pub use extract::{Extract, Tables};
 ///
 /// Holds one session, which was opened to see that the database can be reached; the first export uses it,
 /// later ones open their own, and so does the first if that session does not work any more. With a
-/// [pool](Self::with_pool), exports leave their sessions to the next ones. Cheap to keep; dropping the last clone closes
-/// what is idle.
+/// [pool](Self::with_pool), exports leave their sessions to the next ones. Cheap to keep; dropping the last
+/// clone closes what is idle.
 #[derive(Clone, Debug)]
 pub struct Source {
     pool: Pool,
@@ -26,8 +26,8 @@ pub struct Source {
 impl Source {
     /// Connects, from async code of any runtime.
     ///
-    /// `conninfo` is what psql takes: a URI (`postgres://user@host/db`), or `key=value` pairs. What it leaves out
-    /// comes from the `PG*` environment variables and `~/.pgpass`; an empty text leaves out everything.
+    /// `conninfo` is what psql takes: a URI (`postgres://user@host/db`), or `key=value` pairs. What it leaves
+    /// out comes from the `PG*` environment variables and `~/.pgpass`; an empty text leaves out everything.
     ///
     /// # Errors
     ///
@@ -48,10 +48,10 @@ impl Source {
         Self::connect_blocking_with(parse(conninfo)?, Cancel::new())
     }
 
-    /// Connects as configured. `cancel` stops whatever is done with the source, from now on.
+    /// Connects as configured. From now on, `cancel` stops everything that is done with the source.
     ///
-    /// With a [connect timeout](Config::with_connect_timeout), a server that is starting up or has no connection left is
-    /// asked again until it has passed.
+    /// With a [connect timeout](Config::with_connect_timeout), a server that is starting up or has no
+    /// connection left is tried again until the timeout has passed.
     ///
     /// # Errors
     ///
@@ -61,36 +61,36 @@ impl Source {
         Ok(Self { pool: Pool::new(session, PoolOptions::default()), cancel, memory: None })
     }
 
-    /// Keeps the sessions of exports that ended well for the next ones. By default none is kept: on the server, an idle
-    /// session is one connection less for others.
+    /// Keeps the sessions of exports that ended well for the next ones. By default none is kept: on the
+    /// server, an idle session is one connection less for others.
     ///
-    /// Settings of an export hold for its transactions only, so nothing of one is seen by the next. Behind a pooler, such as
-    /// PgBouncer, readers connect anew: the pooler has the pool.
+    /// Settings of an export hold for its transactions only, so nothing of one is seen by the next. Behind a
+    /// pooler, such as PgBouncer, readers connect anew: the pooler has the pool.
     #[must_use]
     pub fn with_pool(self, options: PoolOptions) -> Self {
         Self { pool: self.pool.with_options(options), ..self }
     }
 
-    /// Takes the memory of all runs of this source from `memory`, which other sources may share. By default
-    /// each run has a limit of its own.
+    /// Runs of this source take their memory from `memory`, which other sources may share. By default each
+    /// run has a limit of its own.
     ///
     /// A run reserves its share when it begins to read, and gives it back when it has ended or was dropped.
     /// It takes half of what is free, or, with
-    /// [`ExportOptions::with_memory`](crate::ExportOptions::with_memory), so much as is free of that. A row
-    /// that needs more takes that from what is free then.
+    /// [`ExportOptions::with_memory`](crate::ExportOptions::with_memory), up to that limit as far as it is
+    /// free. A row that needs more takes it from what is free then.
     ///
-    /// No run waits for memory that another one has: it would hold its snapshot meanwhile, and a caller who
-    /// reads several runs in turn would wait for ever. A run that does not find what it needs, 16 MiB or more
-    /// for many columns, ends with [`ErrorKind::Options`](crate::ErrorKind::Options) before it reads
+    /// No run waits for memory that another one has: it would hold its snapshot meanwhile, and a caller that
+    /// reads several runs in turn would wait for ever. A run that does not get what it needs (16 MiB, or more
+    /// for many columns) ends with [`ErrorKind::Options`](crate::ErrorKind::Options) before it reads
     /// anything. For many runs at once, give each [`with_memory`](crate::ExportOptions::with_memory), and
-    /// begin as many as fit: [`Memory::free`] tells.
+    /// begin as many as fit: [`Memory::free`] says how much is left.
     #[must_use]
     pub fn with_memory(self, memory: &Memory) -> Self {
         Self { memory: Some(memory.clone()), ..self }
     }
 
-    /// An export of a table, view or whatever else a SELECT reads. `name` is taken as psql takes it: folded to
-    /// lower case unless it is quoted, looked up on the search path unless it has a schema.
+    /// An export of a table, view or any other relation that SELECT reads. `name` means the same as in psql:
+    /// folded to lower case unless it is quoted, looked up on the search path unless it has a schema.
     pub fn table(&self, name: impl Into<String>) -> Extract {
         Extract::of_table(self.clone(), name.into())
     }
@@ -100,22 +100,22 @@ impl Source {
         Extract::of_query(self.clone(), sql.into())
     }
 
-    /// An export of many tables under one snapshot. Names are taken as for [`table`](Self::table); see
+    /// An export of many tables under one snapshot. Names mean the same as for [`table`](Self::table); see
     /// [`Tables::schema`] for all tables of a schema.
     pub fn tables<S: Into<String>>(&self, names: impl IntoIterator<Item = S>) -> Tables {
         Tables::new(self.clone(), names.into_iter().map(Into::into).collect())
     }
 
-    /// An export of one slice, which another run has planned and holds the snapshot for
+    /// An export of one slice that another run has planned, and for which it holds the snapshot
     /// ([`Run::slices`](crate::Run::slices), [`Run::hold`](crate::Run::hold)).
     ///
-    /// A token does not say how types are mapped: batches of several slices fit together if all are read with the same
-    /// [options](Extract::options).
+    /// A token does not say how types are mapped: batches of several slices fit together if all are read with
+    /// the same [options](Extract::options).
     pub fn slice(&self, slice: Slice) -> Extract {
         Extract::of_slice(self.clone(), slice)
     }
 
-    /// What stops the exports of this source.
+    /// The cancel that stops the exports of this source.
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
     }
@@ -125,7 +125,7 @@ impl Source {
         self.pool.config()
     }
 
-    /// Options as they are for runs of this source.
+    /// Adds what the source sets to the options of a run.
     pub(crate) fn complete(&self, options: &mut ExportOptions) {
         options.shared_memory.clone_from(&self.memory);
     }

@@ -1,7 +1,7 @@
-//! Plain SQL on a source: statements, small answers, and rows on their way in.
+//! Plain SQL on a source: statements, small results, and COPY FROM STDIN.
 //!
-//! What prepares and checks an export, next to the export itself. Every call has a session of its own, which is
-//! closed afterwards: settings, temporary tables and transactions do not carry over to the next call.
+//! For work around an export, such as preparing and checking it. Every call opens a session and closes it
+//! afterwards: settings, temporary tables and transactions do not carry over to the next call.
 
 use std::io::{ErrorKind as IoErrorKind, Read};
 
@@ -10,11 +10,11 @@ use pgarrow_session::{AttachedSession, Error, ErrorKind, Result};
 
 use crate::source::Source;
 
-/// Bytes that are asked of the reader of [`Source::copy_in`] at a time.
+/// How many bytes [`Source::copy_in`] reads at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 impl Source {
-    /// Runs one or several statements and throws their rows away. Waits.
+    /// Runs one or several statements and discards their rows. Blocks.
     ///
     /// Several statements in one call are one transaction, unless they say otherwise.
     ///
@@ -26,7 +26,8 @@ impl Source {
         self.with_session(|session| Ok(session.execute(sql)?))
     }
 
-    /// Runs one statement and returns its rows: every value as the text that PostgreSQL prints, `None` for NULL.
+    /// Runs one statement and returns its rows: every value as the text that PostgreSQL prints, `None` for
+    /// NULL.
     ///
     /// For small answers; one above 256 MiB is an error.
     ///
@@ -43,15 +44,16 @@ impl Source {
         })
     }
 
-    /// Sends all of `data` to a `COPY … FROM STDIN`; the number of rows that the server loaded. Waits.
+    /// Sends all of `data` to a `COPY … FROM STDIN` and returns the number of rows that the server loaded.
+    /// Blocks.
     ///
-    /// `data` is in the format that the statement names. It is read and sent in pieces, so it may be larger than
-    /// memory. Nothing is loaded unless all of it is.
+    /// `data` is in the format that the statement names. It is read and sent in pieces, so it may be larger
+    /// than memory. Either all of it is loaded or nothing.
     ///
     /// # Errors
     ///
-    /// As for [`execute`](Self::execute); [`ErrorKind::Options`] for a statement that is no COPY FROM STDIN and
-    /// for `data` that cannot be read.
+    /// As for [`execute`](Self::execute); [`ErrorKind::Options`] for a statement that is no COPY FROM STDIN
+    /// and for `data` that cannot be read.
     pub fn copy_in(&self, sql: &str, mut data: impl Read) -> Result<u64> {
         self.with_session(|session| {
             let mut copy = session.copy_in(sql)?;
@@ -74,14 +76,14 @@ impl Source {
         })
     }
 
-    /// Runs `work` in a new session, within reach of a cancel.
+    /// Runs `work` in a new session that a cancel can reach.
     pub(crate) fn with_session<T>(&self, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         let mut session = Session::connect(self.config())?;
         let attached: AttachedSession = self.cancel().attach(&session);
         let result = work(&mut session);
         drop(attached);
         session.close();
-        // Whatever went wrong after a cancel went wrong because of it.
+        // Any error after a cancel counts as its consequence.
         match result {
             Err(_) if self.cancel().is_requested() => Err(self.cancel().error()),
             result => result,

@@ -1,7 +1,7 @@
-//! A user's statement: one, without its semicolon, with its placeholders found.
+//! A user's statement: exactly one, without its semicolon, with its placeholders.
 //!
-//! COPY takes no parameters, and a statement in its parentheses can be neither two nor none. So the text is
-//! cut as PostgreSQL's scanner cuts it.
+//! COPY takes no parameters, and its parentheses must hold exactly one statement. So this module splits the
+//! text as PostgreSQL's scanner does.
 
 mod scanner;
 #[cfg(test)]
@@ -19,7 +19,7 @@ use pgarrow_session::{Error, ErrorKind, Result};
 pub(crate) struct Statement {
     text: String,
     placeholders: Vec<Placeholder>,
-    /// Every parenthesis in it has its other one in it.
+    /// All its parentheses are balanced.
     is_enclosed: bool,
 }
 
@@ -31,7 +31,7 @@ struct Placeholder {
 }
 
 impl Statement {
-    /// Reads one statement; semicolons behind it are dropped.
+    /// Reads one statement and drops semicolons after it.
     ///
     /// # Errors
     ///
@@ -80,11 +80,11 @@ impl Statement {
         Ok(Self { text: text.to_owned(), placeholders, is_enclosed: is_enclosed && depth == 0 })
     }
 
-    /// Reads a condition for the rows of a table, which will stand in parentheses, next to conditions of ours.
+    /// Reads a condition for the rows of a table. It will be in parentheses, next to other conditions.
     ///
     /// # Errors
     ///
-    /// As for [`parse`](Self::parse), named as those of the filter; a parenthesis that closes ours.
+    /// As for [`parse`](Self::parse), with the filter as context; also unbalanced parentheses.
     pub(crate) fn parse_condition(sql: &str) -> Result<Self> {
         let condition = Self::parse(sql).map_err(|error| error.context("the filter"))?;
         if !condition.is_enclosed {
@@ -105,7 +105,7 @@ impl Statement {
         self.placeholders.iter().map(|placeholder| placeholder.number).max().unwrap_or(0)
     }
 
-    /// The statement with an SQL expression in the place of every placeholder. `expressions[0]` is `$1`.
+    /// The statement with an SQL expression in place of every placeholder. `expressions[0]` is `$1`.
     pub(crate) fn with_parameters(&self, expressions: &[String]) -> Self {
         let mut text = String::with_capacity(self.text.len());
         let mut from = 0;

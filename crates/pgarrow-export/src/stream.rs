@@ -21,15 +21,16 @@ use crate::plan::Plan;
 use crate::reader::{Progress, Queued};
 use crate::report::Report;
 
-/// Batches of each reader waiting for the caller. With the one being built: two for each reader in memory.
+/// Batches of each reader that wait for the caller. With the one being built, two for each reader are in
+/// memory.
 const QUEUED_BATCHES: usize = 1;
 
-/// The batches of an export: as they come, or in the order of their slices
+/// The batches of an export: as they arrive, or in the order of their slices
 /// ([`with_order`](crate::ExportOptions::with_order)).
 ///
-/// **A slow consumer stops the reading**: at most one batch waits for each reader. **Dropping the stream cancels the COPY** on the
-/// server; the session is closed within seconds. The stream has ended well only if it ends without an `Err`: only
-/// then did the server confirm that the rows are all there are.
+/// **A slow consumer stops the reading**: at most one batch waits for each reader. **Dropping the stream
+/// cancels the COPY** on the server; the session is closed within seconds. The export succeeded only if the
+/// stream ends without an `Err`: only then has the server confirmed that all rows were read.
 #[derive(Debug)]
 pub struct BatchStream {
     plan: Arc<Plan>,
@@ -42,7 +43,7 @@ pub struct BatchStream {
 }
 
 impl BatchStream {
-    /// Starts reading, in a thread of its own: `read` gives every batch to what it is given.
+    /// Starts reading, in a thread of its own: `read` passes every batch to its argument.
     pub(crate) fn start(
         plan: Arc<Plan>,
         progress: Arc<Progress>,
@@ -57,10 +58,10 @@ impl BatchStream {
             let batches = sender.clone();
             let left = |_| Error::new(ErrorKind::Cancelled, "cancelled by the drop of its stream");
             let send = |batch, lease| batches.blocking_send(Ok((batch, lease))).map_err(left);
-            // A thread that just ended would look like the end of the rows.
+            // Without this, a panic would look like the end of the rows.
             let read = catch_unwind(AssertUnwindSafe(|| read(&send))).unwrap_or_else(|_| Err(panicked()));
             match read {
-                // Nobody else sets it.
+                // Only this thread sets it.
                 Ok(report) => drop(reported.set(report)),
                 // The caller may have left.
                 Err(error) => drop(sender.blocking_send(Err(error))),
@@ -79,7 +80,7 @@ impl BatchStream {
         &self.plan
     }
 
-    /// How far it is. A clone can be watched from another thread.
+    /// How far the export is. A clone can be watched from another thread.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
@@ -89,8 +90,8 @@ impl BatchStream {
         &self.cancel
     }
 
-    /// What the export came to, with its warnings and with what choices did to values: once the stream has ended
-    /// (`None`), and not before.
+    /// The result of the export, with its warnings and what choices did to values. `None` until the stream
+    /// has ended.
     pub fn report(&self) -> Option<&Report> {
         self.report.get().filter(|_| self.is_finished)
     }
@@ -125,8 +126,8 @@ impl Drop for BatchStream {
     }
 }
 
-/// The batches of an export, for code that waits: `next` waits for the next batch. Inside an async task it works, and
-/// holds up the task's thread.
+/// The batches of an export, for blocking code: `next` blocks until the next batch. Inside an async task it
+/// works, but blocks the task's thread.
 #[derive(Debug)]
 pub struct BatchReader {
     stream: BatchStream,
@@ -142,7 +143,7 @@ impl BatchReader {
         self.stream.plan()
     }
 
-    /// How far it is. A clone can be watched from another thread.
+    /// How far the export is. A clone can be watched from another thread.
     pub fn progress(&self) -> &Arc<Progress> {
         self.stream.progress()
     }
@@ -152,7 +153,7 @@ impl BatchReader {
         self.stream.cancel()
     }
 
-    /// What the export came to: once `next` has returned `None`, and not before. See [`BatchStream::report`].
+    /// The result of the export. `None` until `next` has returned `None`. See [`BatchStream::report`].
     pub fn report(&self) -> Option<&Report> {
         self.stream.report()
     }

@@ -1,4 +1,4 @@
-//! A token back to what the planner would have said of its slice.
+//! From a token back to the planner's types.
 
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_types::PgColumn;
@@ -9,7 +9,7 @@ use crate::planner::select::Selection;
 use crate::slice::{Slice, SliceSubject};
 
 impl Slice {
-    /// The slice as a planned one.
+    /// The token as a planned slice.
     pub(crate) fn planned(&self) -> PlannedSlice {
         let relations = match &self.subject {
             SliceSubject::Relations { reads, .. } => {
@@ -25,8 +25,8 @@ impl Slice {
         }
     }
 
-    /// What LOCK takes before it is read: as the statement names it, so that nothing is locked with it that became a part of a
-    /// table meanwhile.
+    /// What to lock before the slice is read: exactly what its statement names, so that no table is locked
+    /// that became a part of another one meanwhile.
     pub(crate) fn locks(&self) -> Vec<String> {
         let planned = self.planned();
         let lockable = planned.relations.iter().filter(|(relation, _)| is_lockable(relation.kind));
@@ -37,13 +37,13 @@ impl Slice {
         lockable.map(lock).collect()
     }
 
-    /// What reads it, given its columns as they are now.
+    /// The selection that reads it, with its columns as they are now.
     pub(crate) fn selection(&self, columns: &[PgColumn]) -> Selection {
         match &self.subject {
             SliceSubject::Relations { table, .. } => {
                 let filter = self.filter.as_deref();
                 let selection = Selection::of_table(&table.into(), columns, filter);
-                // Values that were bound to a filter stand in it as literals.
+                // Values that were bound to a filter are literals in it.
                 let may_be_shown = filter.is_none_or(|filter| !filter.contains('\''));
                 if may_be_shown { selection.shown() } else { selection }
             }

@@ -10,10 +10,10 @@ use pgarrow::arrow::array::RecordBatch;
 use pgarrow::sink::{Chunk, Chunks, Output, Part, Sink, SinkError, Stop, Written, WrittenFile};
 use pgarrow::{ExportOptions, Result, Source};
 
-/// What is shared by all readers: it appends, and publishes the file once it is complete.
+/// All readers share it: it appends, and publishes the file once it is complete.
 struct CsvSink(Mutex<(Output, u64)>);
 
-/// What each reader has: it encodes, without a lock.
+/// Each reader has one: it encodes, without a lock.
 struct CsvPart;
 
 impl Part for CsvPart {
@@ -24,7 +24,7 @@ impl Part for CsvPart {
         chunks.push(Chunk::new(batch.num_rows() as u64, lines.capacity(), lines))
     }
 
-    /// Text is larger than Arrow's numbers, and its vector doubles.
+    /// Text is larger than Arrow's numbers, and its vector doubles as it grows.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
         batch_bytes.saturating_mul(8)
     }

@@ -1,5 +1,5 @@
-//! Two loads and a statement in one transaction: all of it is there, or nothing.
-//! `cargo run --example load_in_transaction -- postgres://me@localhost/shop orders`
+//! Two loads and a statement in one transaction: all of it is committed, or nothing. `cargo run --example
+//! load_in_transaction -- postgres://me@localhost/shop orders`
 
 #![expect(clippy::print_stdout, reason = "an example")]
 
@@ -18,22 +18,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     connection.begin()?;
     connection.execute(&format!("DELETE FROM {table} WHERE id > 69998"))?;
 
-    // Batches that are there: the load is opened, written to and finished.
+    // For batches in memory: open the load, write to it, finish it.
     let first = batch(vec![70_001, 70_002])?;
     let mut loading = Load::in_transaction(&connection, &table)?.open(first.schema())?;
     loading.write(&first)?;
     let mut rows = loading.finish()?.rows;
 
-    // A reader of batches is loaded at once.
+    // A reader of batches is loaded in one call.
     let second = batch(vec![70_003])?;
     let reader = RecordBatchIterator::new([Ok(second)], first.schema());
     rows += Load::in_transaction(&connection, &table)?.load_reader(reader)?.rows;
 
-    // A load that fails leaves the transaction as it was: it goes on.
+    // A load that fails leaves the transaction as it was, so the transaction continues.
     let failed = Load::in_transaction(&connection, "no_such_table")?.open(first.schema());
     println!("as expected: {}", failed.is_err());
 
-    // Nobody else sees any of it before this.
+    // Other sessions see none of it before this.
     connection.commit()?;
     println!("{rows} rows");
     Ok(())

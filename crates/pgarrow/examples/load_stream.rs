@@ -8,12 +8,12 @@ use pgarrow::load::{Load, LoadMode, LoadOptions};
 use pgarrow::{Result, Source};
 
 async fn copy(conninfo: &str, table: &str) -> Result<()> {
-    // Any stream of batches does; this one is of an export.
+    // Any stream of batches works; this one comes from an export.
     let run = Source::connect(conninfo).await?.table(table).open_async().await?;
     let holders = run.holders();
     let stream = run.into_stream()?;
     let schema = stream.schema();
-    // It may be changed on the way as any other stream.
+    // It can be changed like any other stream.
     let batches = stream.filter(|batch| {
         let is_wanted = !batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0);
         async move { is_wanted }
@@ -21,7 +21,7 @@ async fn copy(conninfo: &str, table: &str) -> Result<()> {
 
     let options = LoadOptions::default().with_mode(LoadMode::Create);
     let load = Load::into(conninfo, &format!("{table}_copy"))?.options(options).fed_by(holders);
-    // To drop this future takes the load back.
+    // Dropping this future rolls the load back.
     let report = load.load_stream(schema, batches).await?;
     println!("{} rows in {}", report.rows, report.target);
     Ok(())

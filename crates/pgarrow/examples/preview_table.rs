@@ -1,5 +1,5 @@
-//! Shows ten rows of a table, counts all of them, and says what the export warned of:
-//! `cargo run --example preview_table -- postgres://me@localhost/shop orders`
+//! Shows ten rows of a table, counts all of them, and prints the export's warnings: `cargo run --example
+//! preview_table -- postgres://me@localhost/shop orders`
 
 #![expect(clippy::print_stdout, reason = "an example")]
 
@@ -21,7 +21,7 @@ fn main() -> Result<()> {
         println!("warning: {warning}");
     }
 
-    // Rows without columns: nothing but their number.
+    // Without columns, an export only counts rows.
     let none: [&str; 0] = [];
     let report = source.table(&table).columns(none).open()?.for_each(|_| Ok(()))?;
     println!("{} rows", report.rows);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pgarrow_export::{Error, ErrorKind, Extract, Message, Report, Result};
 use pgarrow_load::{Load, LoadReport};
 
-/// What a copy came to, on both sides.
+/// The result of a copy, on both sides.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Copied {
@@ -13,19 +13,19 @@ pub struct Copied {
     pub export: Report,
     /// The rows that were loaded.
     pub load: LoadReport,
-    /// What people should know about the plans of both: columns whose values may change, rights that are not there.
+    /// What the user should know about both plans: columns whose values may change, missing rights.
     pub warnings: Vec<Message>,
 }
 
-/// Copies a table, or what a query gives, into a table, also of another server; waits.
+/// Copies a table or the rows of a query into a table, also of another server. Blocks.
 ///
-/// The rows are committed when the source has confirmed all of them. Columns that have the same type on both sides travel as
-/// the source sends them.
+/// The rows are committed when the source has confirmed all of them. Columns with the same type on both sides
+/// are passed on as the source sends them.
 ///
 /// # Errors
 ///
-/// As for [`Extract::open`] and [`Load::open`], and whatever stops the rows between them. The target is as it was then, but
-/// for [`ErrorKind::OutcomeUnknown`].
+/// As for [`Extract::open`] and [`Load::open`], and whatever stops the rows between them. Then the target is
+/// unchanged, except after [`ErrorKind::OutcomeUnknown`].
 pub fn copy_table(from: Extract, into: Load) -> Result<Copied> {
     let run = from.with_opaque(into.opaque_columns()?).open()?;
     let load = into.with_opaque(run.plan().opaque().clone()).fed_by(run.holders());

@@ -1,4 +1,4 @@
-//! PostgreSQL into Arrow, and back: what an embedding program names.
+//! PostgreSQL into Arrow, and back: the interface for embedding programs.
 //!
 //! ```text
 //!  Source ──table(), query()──▶ Extract ──open()──▶ Run ──write_to(sink)──▶ Report
@@ -8,9 +8,9 @@
 //!                                  └──copy_table(extract, load)──▶ Copied   (into another PostgreSQL)
 //! ```
 //!
-//! An export runs in one read-only transaction with one snapshot, and it has succeeded only when the server has
-//! confirmed the number of rows that were decoded. No value changes silently: what Arrow cannot hold stops the
-//! export with an error that names table, column and row.
+//! An export runs in one read-only transaction with one snapshot, and it has succeeded only when the server
+//! has confirmed the number of rows that were decoded. No value changes silently: what Arrow cannot hold
+//! stops the export with an error that names table, column and row.
 //!
 //! | feature | what it adds |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | `ipc` | [`ipc`]: Arrow IPC files, streams and folders as the output of an export |
 //! | `load` | [`load`]: batches, files and exports into a table |
 //!
-//! All three are on by default. With `default-features = false`, batches are what comes out.
+//! All three are on by default. With `default-features = false`, an export gives batches only.
 //!
 //! A table as a stream of batches (`examples/stream_table.rs`; `examples/read_table.rs` does without async):
 //!
@@ -32,7 +32,7 @@ mod copy;
 
 pub use pgarrow_export::*;
 
-/// The crates of Arrow that this was built with: batches of another version are other types.
+/// The Arrow crates that pgarrow is built with: batches of another version have other types.
 pub mod arrow {
     pub use arrow_array as array;
     pub use arrow_schema as schema;

@@ -1,11 +1,11 @@
-//! Which choices mean anything for a type, and what stands inside of it.
+//! Which choices have a meaning for a type, or for a type inside it.
 
 use pgarrow_types::{
     Choice, ColumnForm, ColumnOptions, DecimalForm, NumericForm, PgColumn, PgType, Structure,
 };
 
-/// Whether every choice that was made for a column does something to it; else what does not, as the end of a sentence
-/// that names the column.
+/// Checks that every choice for a column has an effect. The error ends a sentence that begins with the
+/// column.
 pub(super) fn check(of_column: &ColumnOptions, column: &PgColumn) -> Result<(), String> {
     let options = &column.options;
     let heeds = |choice| has(&column.pg_type, &|pg_type| pg_type.heeds(choice, options));
@@ -56,7 +56,7 @@ pub(super) fn check(of_column: &ColumnOptions, column: &PgColumn) -> Result<(), 
     }
 }
 
-/// Whether a type, or anything inside of it, is so.
+/// Whether `is` holds for a type, or for any type inside it.
 pub(crate) fn has(pg_type: &PgType, is: &dyn Fn(&PgType) -> bool) -> bool {
     is(pg_type)
         || match pg_type.structure() {

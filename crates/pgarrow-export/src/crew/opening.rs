@@ -1,4 +1,4 @@
-//! How readers get their sessions: under the keeper's snapshot, or not at all.
+//! How readers get their sessions under the keeper's snapshot.
 
 use std::sync::mpsc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::reader_session::ReaderSession;
 /// How a reader opens its sessions.
 #[derive(Clone, Debug)]
 pub(super) struct ReaderOpening {
-    /// Has the keeper looked at.
+    /// Asks for a look at the keeper.
     pub(super) to_keeper: mpsc::Sender<Ask>,
     pub(super) config: Config,
     pub(super) facts: Facts,
@@ -35,10 +35,11 @@ const INCONSISTENT: &str =
     "the readers have snapshots of their own: rows may be of different moments, missing or twice";
 
 impl Crew<'_> {
-    /// A session for a reader that has read nothing yet. None if it is not needed, or not to be had.
+    /// A session for a reader that has read nothing yet. `None` if the reader is not needed or cannot have
+    /// one.
     pub(super) fn join(&self, opening: &ReaderOpening, tally: &mut Tally) -> Option<ReaderSession> {
         let (mut n_retries, mut backoff) = (0, Backoff::default());
-        // Nobody connects for a queue that others have emptied.
+        // A reader does not connect once others have emptied the queue.
         while self.queue.has_rest() && !self.joining.is_requested() {
             match self.open(opening, &self.joining, tally) {
                 Ok(Ok(opened)) => return Some(opened),
@@ -62,7 +63,7 @@ impl Crew<'_> {
         None
     }
 
-    /// Opens a reader's session under the keeper's snapshot. `cancel` stops that.
+    /// Opens a reader's session under the keeper's snapshot. `cancel` stops the attempt.
     pub(super) fn open(
         &self,
         opening: &ReaderOpening,
@@ -81,7 +82,7 @@ impl Crew<'_> {
         };
         let is_pooled = opening.facts.pooled.is_pooled();
         match error.sqlstate() {
-            // No connection to be had: the pooler's own limit, or ours.
+            // The pooler gives no connection: its own limit passed, or the run's.
             _ if is_pooled && error.is_timeout() => {
                 let error = opening.facts.pooled.explain(error);
                 Ok(Err(fewer(&error)))
@@ -94,7 +95,8 @@ impl Crew<'_> {
                 "another session waits to lock a table exclusively, so no further reader can lock it; its slices were left to others"
                     .into(),
             ))),
-            // Such as a snapshot that is not there any more. What else may be wrong, without its keeper the run has failed.
+            // For example, the snapshot does not exist any more. Whatever the error is, the run has failed if
+            // the keeper is lost.
             _ if error.kind() == ErrorKind::Server && !error.is_transient() => {
                 have_looked_at(&opening.to_keeper, cancel);
                 Err(cancel.cancelled_or(error))
@@ -107,7 +109,7 @@ impl Crew<'_> {
         let ReaderOpening { config, facts, begin, locked, .. } = opening;
         let (options, of_all) = (self.shared.options, self.shared.cancel);
         let connect = || -> Result<Session> {
-            // Behind a pooler, a reader's session connects in another way than the keeper's.
+            // Behind a pooler, a reader connects in another way than the keeper.
             let idle = (!facts.pooled.is_pooled()).then(|| self.shared.pool.take_idle(cancel)).flatten();
             let mut session = match idle {
                 Some(session) => session,
@@ -116,7 +118,7 @@ impl Crew<'_> {
             session.set_read_timeout(facts.pooled.first_answer(options.read_timeout));
             Ok(session)
         };
-        // Without a snapshot to take over, only who has asked for it reads under another one.
+        // Without a snapshot to take over, a reader uses one of its own only if the user allowed that.
         if facts.exported.is_some() || !options.inconsistent {
             let session = connect()?;
             let _attached = cancel.attach(&session);

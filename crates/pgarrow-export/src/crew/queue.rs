@@ -1,20 +1,21 @@
 //! Which slice a reader takes next.
 //!
-//! Slices are numbered in the order of their rows: plan after plan, leaf after leaf, page after page. Each reader has a
-//! front of its own, a range of neighbours that it takes from the beginning on: what it reads one after another
-//! stands together in the table as well, and row groups keep the neighbourhood of their rows.
+//! Slices are numbered in the order of their rows: plan after plan, leaf after leaf, page after page. Each
+//! reader has a front of its own: a range of neighbouring slices, which it takes from the beginning. What a
+//! reader reads one after another is also together in the table, so rows of one row group are neighbours
+//! there.
 //!
 //! ```text
 //!  slices   0 1 2 3 4 5 6 7 8 9 …
 //!           └─ reader 0 ──┘└─ reader 1 ──┘ …     at first: as many ranges as readers, of the same weight
 //!                ▲ taken so far   ▲
-//!  a reader whose front has ended takes a range that nobody has begun, the next one if it can; if there is none,
-//!  the far half of the heaviest rest of another reader
+//!  a reader whose front has ended takes a range that no reader has begun, the next one if possible;
+//!  if there is none, the far half of the heaviest rest of another reader
 //! ```
 //!
 //! Where the order of slices is kept, there is one front for all.
 //!
-//! A front's reader reads it to its end, or the run fails: who could not connect never had one.
+//! A reader reads its front to the end, or the run fails: a reader that could not connect never had a front.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,34 +23,35 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::plan::Task;
 
-/// What a statement costs apart from its rows, as bytes that are read meanwhile.
+/// What a statement costs apart from its rows, as the bytes that could be read in that time.
 const STATEMENT_BYTES: u64 = 256 << 10;
-/// Less than this is not taken from another reader in the middle of a table: it would become a small row group.
+/// A reader takes no less than this from another one in the middle of a table: it would become a small row
+/// group.
 const FAR_BYTES_MIN: u64 = 4 << 20;
 
-/// The slices that nobody has begun to read.
+/// The slices that no reader has begun.
 #[derive(Debug)]
 pub(super) struct Queue {
     tasks: Vec<Task>,
-    /// Of all slices before the one of this number. One more than there are slices.
+    /// By slice number: the weight of all slices before it. The last entry is the weight of all slices.
     weights: Vec<u64>,
-    /// What is lighter is left to its reader, unless a table begins with it.
+    /// A lighter part stays with its reader, unless a table begins with it.
     far_weight_min: u64,
     is_ordered: bool,
     fronts: Mutex<Fronts>,
 }
 
-/// Ranges of numbers that together are all slices that nobody has begun.
+/// Ranges of slice numbers: together, all slices that no reader has begun.
 #[derive(Debug, Default)]
 struct Fronts {
-    /// No reader has taken any of them yet. In their order.
+    /// Fronts that no reader has taken yet, in order.
     free: Vec<Range<usize>>,
-    /// What is left of each reader's front. Where an empty one ends, its reader has got to.
+    /// The rest of each reader's front. An empty one ends where its reader stopped.
     own: BTreeMap<usize, Range<usize>>,
 }
 
 impl Queue {
-    /// All slices in the order of their rows, each with its bytes, for so many readers.
+    /// All slices in the order of their rows, each with its bytes, for `n_readers` readers.
     pub(super) fn new(slices: impl Iterator<Item = (Task, u64)>, n_readers: usize, is_ordered: bool) -> Self {
         let (mut tasks, mut weights, mut sum) = (Vec::new(), vec![0], 0_u64);
         for (task, bytes) in slices {
@@ -58,15 +60,15 @@ impl Queue {
             weights.push(sum);
         }
         let n_fronts = if is_ordered { 1 } else { n_readers.max(1) };
-        // What is small as a whole has small parts, and what is large is not worth many fronts: the last reader may end so
-        // much later than the others.
+        // A small export has small parts, and a large one is not worth many fronts: the last reader may end
+        // later than the others by this much.
         let share = sum / n_fronts as u64;
         let far_weight_min = FAR_BYTES_MIN.min(share / 8).max(share / 64);
         let fronts = Fronts { free: cut(&weights, n_fronts), own: BTreeMap::new() };
         Self { tasks, weights, far_weight_min, is_ordered, fronts: Mutex::new(fronts) }
     }
 
-    /// The next slice for a reader; `None` if the others need no help with what is left.
+    /// The next slice for a reader; `None` if the rest stays with the other readers.
     pub(super) fn next(&self, reader: usize) -> Option<Task> {
         let reader = if self.is_ordered { 0 } else { reader };
         let mut fronts = self.fronts();
@@ -83,13 +85,13 @@ impl Queue {
         self.tasks.get(number).copied()
     }
 
-    /// Whether there is a slice that nobody has begun to read.
+    /// Whether there is a slice that no reader has begun.
     pub(super) fn has_rest(&self) -> bool {
         let fronts = self.fronts();
         fronts.free.iter().chain(fronts.own.values()).any(|front| !front.is_empty())
     }
 
-    /// Takes the heaviest far half of all fronts from its reader, if there is one that is worth it.
+    /// Takes the heaviest far half of all fronts from its reader, if one is heavy enough.
     fn take_far_half(&self, own: &mut BTreeMap<usize, Range<usize>>) -> Option<Range<usize>> {
         let halves = own.values_mut().filter_map(|front| Some((self.far_half(front)?, front)));
         let (half, front) = halves.max_by_key(|(half, _)| self.weight(half))?;
@@ -97,8 +99,8 @@ impl Queue {
         Some(half)
     }
 
-    /// The far half of what is left of a front; since its reader has a slice to end first, the half that is not the lighter
-    /// one. All of it, if the half is not worth it.
+    /// The far half of a front's rest: the heavier half, since the front's reader has a slice to end first.
+    /// The whole rest, if the half is too light.
     fn far_half(&self, front: &Range<usize>) -> Option<Range<usize>> {
         if front.is_empty() {
             return None;
@@ -118,19 +120,19 @@ impl Queue {
     }
 
     fn fronts(&self) -> MutexGuard<'_, Fronts> {
-        // Each change is complete or was not begun.
+        // Each change under the lock is complete or was not begun.
         self.fronts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The range that begins where a reader has got to, or else the first.
+/// The range that begins where the reader stopped, or else the first.
 fn take_free(free: &mut Vec<Range<usize>>, end: Option<usize>) -> Option<Range<usize>> {
     let next = free.iter().position(|front| Some(front.start) == end);
     (!free.is_empty()).then(|| free.remove(next.unwrap_or(0)))
 }
 
-/// Neighbouring ranges of about the same weight that together are everything; none is empty. `weights` are those of all
-/// slices before each border between two.
+/// Neighbouring ranges of about the same weight that together are all slices; none is empty. `weights`: for
+/// each border, the weight of all slices before it.
 fn cut(weights: &[u64], n_fronts: usize) -> Vec<Range<usize>> {
     let n_slices = weights.len().saturating_sub(1);
     let sum = u128::from(weights.last().copied().unwrap_or_default());
@@ -166,7 +168,7 @@ mod tests {
         Queue::new(tasks, n_readers, is_ordered)
     }
 
-    /// Lets a reader take so many.
+    /// Lets a reader take `n_slices` slices.
     fn take(queue: &Queue, reader: usize, n_slices: usize) {
         assert_eq!((0..n_slices).map_while(|_| queue.next(reader)).count(), n_slices);
     }
@@ -176,7 +178,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever comes when, and however long each takes.
+        /// In any order of readers, however long each takes.
         #[test]
         fn every_slice_is_taken_once_and_fronts_are_few(
             tables in prop::collection::vec(prop::collection::vec(0_u64..70 * MIB, 1..40), 1..6),
@@ -190,7 +192,7 @@ mod tests {
             let mut last: Vec<Option<Task>> = vec![None; n_readers];
             let mut n_jumps = 0;
             let mut at_work: BTreeSet<usize> = (0..n_readers).collect();
-            // Then everybody in turn, until nothing is left.
+            // Then all readers in turn, until nothing is left.
             let rest = (0..n_readers).cycle().take(n_readers * (n_slices + 1));
             for reader in turns.iter().map(|turn| turn % n_readers).chain(rest) {
                 if !at_work.contains(&reader) {
@@ -214,7 +216,8 @@ mod tests {
             if is_ordered {
                 return Ok(());
             }
-            // Each half that is taken is half of what was left, and not less than an eighth of a reader's share.
+            // Each half that is taken is half of what was left, and not less than an eighth of a reader's
+            // share.
             prop_assert!(n_jumps <= n_readers * 12, "{n_jumps} jumps of {n_readers} readers");
         }
     }
@@ -254,7 +257,7 @@ mod tests {
         };
         assert_eq!(slices(0, 1), [0]);
         assert_eq!(slices(1, 8), [8, 9, 10, 11, 12, 13, 14, 15]);
-        // Seven are left: four for the one who has none.
+        // Seven are left: the reader without a slice gets four.
         assert_eq!(slices(1, 4), [4, 5, 6, 7]);
         assert_eq!(slices(1, 2), [2, 3]);
         assert_eq!(slices(0, 9), [1]);
@@ -263,7 +266,7 @@ mod tests {
     #[test]
     fn a_small_rest_is_left_to_its_reader_but_a_small_table_is_not() {
         let sizes = |n: usize| vec![MIB; n];
-        // A hundred MiB for two; of the first reader's, one slice of a MiB is left.
+        // A hundred MiB for two readers; one slice of a MiB is left of the first reader's.
         let one = queue(&[sizes(100)], 2, false);
         take(&one, 0, 49);
         take(&one, 1, 50);

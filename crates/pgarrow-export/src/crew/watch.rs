@@ -1,5 +1,5 @@
-//! The keeper while others read: it holds the snapshot, and looks once a second what the readers' backends wait for;
-//! at once if the server refuses a reader, for that may be because the keeper is gone.
+//! The keeper while others read: it holds the snapshot, and checks once a second what the readers' backends
+//! wait for. It checks at once if the server refuses a reader, because the keeper may be lost.
 
 use std::convert::Infallible;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -10,16 +10,16 @@ use pgarrow_session::{Cancel, Result};
 
 use crate::keeper::{Keeper, lost_snapshot};
 
-/// Backends that were seen at work, from which on it is said what they waited for.
+/// The fewest looks at working backends for a statement about their waits.
 const LOOKS_MIN: u64 = 10;
 
-/// How long a reader waits for the keeper to be looked at. Without an answer, it says what it knows itself.
+/// How long a reader waits for a look at the keeper. Without an answer, it reports its own error.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How often a reader that waits for that notices a cancel.
+/// How often a waiting reader checks for a cancel.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Asks for a look at the keeper. It is dropped after the look, and nothing is ever sent.
+/// Asks for a look at the keeper. The watcher drops it after the look and never sends anything.
 pub(super) type Ask = mpsc::Sender<Infallible>;
 
 /// What the keeper saw while the readers read.
@@ -30,17 +30,17 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// `None` if that was seen too seldom to say anything.
+    /// `None` if there were too few looks.
     pub(super) fn share_of_waiting(self) -> Option<f64> {
         (self.n_looks >= LOOKS_MIN).then(|| self.n_waiting_to_send as f64 / self.n_looks as f64)
     }
 }
 
-/// Returns once the keeper was looked at: if it is lost, that is the run's failure from then on. At the latest after
-/// [`ANSWER`], or a cancel.
+/// Asks for a look at the keeper and waits for it, until [`ANSWER`] has passed or a cancel. If the keeper is
+/// lost, that becomes the run's failure.
 pub(super) fn have_looked_at(to_keeper: &mpsc::Sender<Ask>, cancel: &Cancel) {
     let (ask, looked) = mpsc::channel();
-    // If nobody takes it, the keeper was lost before.
+    // Without a receiver, the keeper was lost before.
     let _ = to_keeper.send(ask);
     let deadline = Instant::now() + ANSWER;
     while looked.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout)
@@ -50,11 +50,11 @@ pub(super) fn have_looked_at(to_keeper: &mpsc::Sender<Ask>, cancel: &Cancel) {
 }
 
 impl Crew<'_> {
-    /// Holds the keeper while the readers read, and looks at them; also whenever one of them asks. None if its
-    /// connection was lost.
+    /// Holds the keeper while the readers read, and looks at it and them: regularly, and whenever a reader
+    /// asks. No keeper is returned if its connection was lost.
     pub(super) fn watch(&self, mut keeper: Keeper, asked: &mpsc::Receiver<Ask>) -> (Option<Keeper>, Watched) {
         let mut watched = Watched::default();
-        // Who has no LOCK TABLE may have no savepoints, and views of other processes least of all.
+        // A server without LOCK TABLE may have no savepoints, and hardly a view of other processes.
         let mut can_look = !keeper.is_lock_unknown;
         let mut interval = Duration::from_millis(100);
         loop {
@@ -72,14 +72,15 @@ impl Crew<'_> {
         }
     }
 
-    /// Looks whether the keeper's connections are there, and at the readers as long as the server lets it.
+    /// Checks that the keeper's connections are alive, and looks at the readers as long as the server allows
+    /// it.
     fn look(&self, keeper: &mut Keeper, can_look: &mut bool, watched: &mut Watched) -> Result<()> {
         keeper.check_holder()?;
         if !*can_look {
             keeper.reader.session.query("SELECT 1", &[])?;
             return Ok(());
         }
-        // What is refused here must not end the transaction: the snapshot goes with it.
+        // A refusal here must not end the transaction: the snapshot would be lost with it.
         keeper.reader.session.execute("SAVEPOINT pgarrow_look")?;
         match self.look_at_backends(keeper, watched) {
             Ok(()) => keeper.reader.session.execute("RELEASE SAVEPOINT pgarrow_look")?,
@@ -100,7 +101,7 @@ impl Crew<'_> {
     fn look_at_backends(&self, keeper: &mut Keeper, watched: &mut Watched) -> Result<()> {
         let pids: Vec<String> = lock(&self.backend_pids).iter().map(i32::to_string).collect();
         let pids = format!("{{{}}}", pids.join(","));
-        // Without this the view shows for ever what it showed first in this transaction.
+        // Without this, the view shows the same as at its first use in this transaction.
         let sql = "SELECT pg_catalog.pg_stat_clear_snapshot()";
         keeper.reader.session.query(sql, &[])?;
         let sql = "SELECT pg_catalog.count(*)::pg_catalog.text, \

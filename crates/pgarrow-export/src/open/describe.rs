@@ -5,8 +5,8 @@
 //!  query   BEGIN and a description ──▶ types, estimates, ROLLBACK
 //! ```
 //!
-//! What the scripts do not foresee (a filter, a column to split on, types that are not built in) is asked one
-//! by one, in a transaction to look things up in, which ends with the description.
+//! The scripts do not cover filters, a column to split on and types that are not built in. Planning asks for
+//! these one by one, in a look-up transaction that ends with the description.
 
 use pgarrow_catalog::{
     Asked, CatalogError, RelationName, ResolvedColumn, ServerTraits, ask_about_query, ask_about_relation,
@@ -36,7 +36,7 @@ use crate::source::extract::{Named, Request, What};
 use crate::statement::Statement;
 
 impl Request {
-    /// What it would read.
+    /// Describes what the request would read.
     pub(crate) fn describe(self, pool: &Pool, borrowed: Borrowed, cancel: &Cancel) -> Result<Description> {
         let Borrowed { mut session, was_idle } = borrowed;
         let _describing = tracing::info_span!(target: "pgarrow", "describe").entered();
@@ -56,7 +56,7 @@ impl Request {
             }
             Ok((session, description))
         });
-        // From here on, no cancel request hits what is done with the session next.
+        // From here on, no cancel request reaches the session's next work.
         drop(attached);
         let (session, description) = ended.map_err(|error| cancel.cancelled_or(error))?;
         pool.give_back(session, was_idle);
@@ -84,7 +84,7 @@ impl Request {
             session = opening.split().0;
         } else if self.options.split_on.is_none() {
             let begin = look_up_statements(&session, &self.options)?;
-            // The size of a table is known once nobody has it locked.
+            // The server returns a table's size once no session has it locked exclusively.
             answers = without_read_timeout(&mut session, |session| {
                 ask_about_relation(session, &begin, &name, self.columns.as_deref(), self.only)
             })?;
@@ -95,7 +95,7 @@ impl Request {
         Ok((session, described))
     }
 
-    /// What planning asks, of a relation that nobody has locked: as `plan_table` does.
+    /// Plans as `plan_table` does, but without locks on the relation.
     fn describe_relation(
         &self,
         session: &mut Session,
@@ -139,7 +139,8 @@ impl Request {
         let mut plan = self.plan_of(&relation, chosen, rows, slices, &options, &facts);
         plan.warnings.splice(0..0, session.warnings().iter().cloned().map(Message::from));
         let bytes = plan.slices().iter().fold(0_u64, |sum, slice| sum.saturating_add(slice.estimated_bytes));
-        // What has no storage here has no size, and of some rows nobody knows which pages they are on.
+        // A relation without storage here has no size, and nobody knows the pages of a limited number of
+        // rows.
         let is_known = self.limit.is_none() && (bytes > 0 || plan.estimated_rows == Some(0));
         Ok(Description::new(&plan, is_known.then_some(bytes)))
     }
@@ -164,7 +165,7 @@ impl Request {
             if is_split {
                 fixed = Some(Fixed::of_query(&mut opening, statement.text())?);
             }
-            // Trying a text out may have ended the transaction.
+            // The trial of a text may have ended the transaction.
             opening.session()?;
             session = opening.split().0;
         }
@@ -184,7 +185,7 @@ impl Request {
                 ask_about_query(session, statement.text(), &described)
             })?,
         };
-        // Where the server does not explain it, there is no estimate.
+        // Without an EXPLAIN from the server, there is no estimate.
         let is_explained = asked.is_some();
         let answers = self.look_up_rest(&mut session, asked)?;
         let described = session.with_answers(answers, |session| {
@@ -218,7 +219,7 @@ impl Request {
         Ok((session, described))
     }
 
-    /// The answers; and a transaction for what is not among them.
+    /// Returns the answers, and begins a transaction if more has to be asked.
     fn look_up_rest(&self, session: &mut Session, asked: Option<Asked>) -> Result<Vec<Answer>> {
         let is_array = |options: &ColumnOptions| matches!(options.form, Some(ColumnForm::Array { .. }));
         let Asked { answers, is_all } = asked.unwrap_or(Asked { answers: Vec::new(), is_all: false });
@@ -248,7 +249,7 @@ impl Request {
     }
 }
 
-/// What a schema says of the server.
+/// The facts about the server that a schema names.
 fn facts(session: &mut Session) -> Result<Facts> {
     let server_version = match session.parameter("server_version") {
         Some(version) => version.to_owned(),

@@ -1,13 +1,14 @@
-//! Statements in parts: each part is read by another connection, and all of them have to mean the same.
+//! Statements in parts: another connection reads each part, and all parts have to mean the same.
 //!
 //! ```text
 //!  updated >= now() - interval '1 day'       the keeper's time stands in every part:
-//!                                            updated >= ('2026-11-22 03:00:00.123456+00'::pg_catalog.timestamptz) - …
+//!                                   updated >= ('2026-11-22 03:00:00.123456+00'::pg_catalog.timestamptz) - …
 //!  id IN (SELECT id FROM recent)             a view that uses now(): one connection reads all
 //! ```
 //!
-//! A time that stands for a call is tried out on the server before the transaction begins, since a text is not an
-//! expression: what is refused, or has other columns, is read as it was written, by one connection.
+//! A value in place of a call is tried out on the server before the transaction begins, since a text is not
+//! an expression. If the server refuses the statement, or it has other columns, one connection reads it as
+//! written.
 
 use pgarrow_catalog::{
     CatalogError, Relation, ServerTraits, differing_functions, shadowed_functions, used_views,
@@ -21,10 +22,10 @@ use crate::options::ExportOptions;
 use crate::planner::Slices;
 use crate::statement::uses::{Moment, Uses};
 
-/// What is named of what differs, at most.
+/// The most names in a message about what differs.
 const NAMED: usize = 3;
 
-/// A text, and what in it differs between connections. Values are yet to come.
+/// A text and what differs in it between connections. It has no values yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fixed {
     text: String,
@@ -33,23 +34,23 @@ pub(super) struct Fixed {
     uses: Uses,
 }
 
-/// A text as all parts have it.
+/// The text that all parts share.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parts {
     pub(super) text: String,
-    /// Why there can be but one part.
+    /// Why there can be only one part.
     why_one: Option<String>,
 }
 
 impl Fixed {
-    /// Of a filter of a relation. Outside of the export's transaction.
+    /// For a relation's filter. Runs outside of the export's transaction.
     pub(super) fn of_filter(opening: &mut Opening<'_>, text: &str, relation: &Relation) -> Result<Self> {
         let mut fixed = Self::of(text, "the filter")?;
         fixed.try_out(opening, |text| condition_as_query("", relation, text))?;
         Ok(fixed)
     }
 
-    /// Of a query. Outside of the export's transaction.
+    /// For a query. Runs outside of the export's transaction.
     pub(super) fn of_query(opening: &mut Opening<'_>, text: &str) -> Result<Self> {
         let mut fixed = Self::of(text, "the query")?;
         fixed.try_out(opening, str::to_owned)?;
@@ -64,7 +65,7 @@ impl Fixed {
         &self.text
     }
 
-    /// Whether the server takes values for its moments. If not, they differ.
+    /// Tries whether the server accepts values in place of the moments. If not, they count as differing.
     fn try_out(&mut self, opening: &mut Opening<'_>, statement: impl Fn(&str) -> String) -> Result<()> {
         let moments = &self.uses.moments;
         if moments.is_empty() {
@@ -78,7 +79,7 @@ impl Fixed {
         let is_taken = !is_shadowed && opening.prepared.traits.is_plain_postgres && {
             let examples: Vec<&str> = moments.iter().map(|moment| moment.clock.example()).collect();
             let written = described(opening, &statement(&self.text))?;
-            // What is wrong with the text as it was written is said later, in better words.
+            // A later step reports in better words what is wrong with the original text.
             written.is_none()
                 || written == described(opening, &statement(&self.uses.with_values(&self.text, &examples)))?
         };
@@ -90,9 +91,10 @@ impl Fixed {
         Ok(())
     }
 
-    /// The text with the values of this transaction; or why it can have no parts. In the export's transaction.
+    /// The text with the values of this transaction, or why it can have no parts. Runs in the export's
+    /// transaction.
     ///
-    /// `relation` is read, too.
+    /// `relation`: the relation that is read with the text, if any.
     pub(super) fn fix(
         self,
         session: &mut Session,
@@ -131,7 +133,8 @@ impl Fixed {
 }
 
 impl Parts {
-    /// The slices; or one, where there can be no more. Where several readers were asked for, that is said of every plan.
+    /// The slices, or one if there can be no more. A warning says so here, unless the user named a number of
+    /// readers: then [`fewer`](crate::fewer) reports it.
     pub(super) fn hold(&self, slices: Slices, options: &ExportOptions, warnings: &mut Vec<String>) -> Slices {
         match &self.why_one {
             Some(why) if slices.slices.len() > 1 => {
@@ -146,7 +149,7 @@ impl Parts {
     }
 }
 
-/// The columns that a statement has. `None` if it is refused.
+/// The columns of a statement. `None` if the server refuses it.
 fn described(opening: &mut Opening<'_>, sql: &str) -> Result<Option<Vec<ColumnDescription>>> {
     match without_read_timeout(opening.session()?, |session| session.describe(sql)) {
         Ok(description) => Ok(Some(description.columns.unwrap_or_default())),

@@ -1,4 +1,4 @@
-//! A session before its export is planned: what its server can do, and what of that was asked for.
+//! A session before its export is planned: what its server can do, and what the user asked for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,13 +19,13 @@ use crate::planner::{PageWish, Slicing};
 use crate::proof::Proof;
 use crate::settings::look_up;
 
-/// A session on which nothing lasting was begun, and what is known so far.
+/// A session without any lasting work yet, and what is known so far.
 pub(super) struct Opening<'a> {
     session: Session,
     pub(super) prepared: Prepared<'a>,
 }
 
-/// What was asked for, as far as the server has it, and what is known of the server.
+/// What the user asked for, as far as the server supports it, and what is known about the server.
 pub(super) struct Prepared<'a> {
     pub(super) options: ExportOptions,
     pub(super) traits: ServerTraits,
@@ -33,7 +33,7 @@ pub(super) struct Prepared<'a> {
     pub(super) cancel: &'a Cancel,
     /// Where sessions come from and go to.
     pool: &'a Pool,
-    /// Readers that were asked for by number.
+    /// The number of readers, if the user named one.
     asked: Option<usize>,
     pub(super) pooled: Pooled,
     warnings: Vec<String>,
@@ -75,7 +75,7 @@ impl<'a> Opening<'a> {
                 facts.has_copy = found == ReadMode::Copy;
                 found
             }
-            // What is not read by pages comes by COPY.
+            // Rows that are not read by pages come by COPY.
             ReadMode::Pages => ReadMode::Copy,
             asked_for => asked_for,
         };
@@ -87,7 +87,7 @@ impl<'a> Opening<'a> {
         Ok(Self { session, prepared })
     }
 
-    /// For what is tried out on the server, and not opened.
+    /// For a description: statements are tried out on the server, nothing is opened.
     pub(super) fn of_description(
         pool: &'a Pool,
         session: Session,
@@ -110,7 +110,7 @@ impl<'a> Opening<'a> {
         Self { session, prepared }
     }
 
-    /// The session, in a transaction to look things up in. What fails there leaves it for another one.
+    /// The session, in a look-up transaction. After a failure, the next call begins a new one.
     pub(super) fn session(&mut self) -> Result<&mut Session> {
         look_up(&mut self.session, &self.prepared.options)?;
         Ok(&mut self.session)
@@ -120,12 +120,12 @@ impl<'a> Opening<'a> {
         Slicing::of(&self.prepared.options)
     }
 
-    /// What the read mode wishes for. Before the transaction begins.
+    /// What the read mode wants. Runs before the transaction begins.
     pub(super) fn pages(&mut self, has_limit: bool) -> Result<PageWish> {
         let Prepared { options, traits, .. } = &self.prepared;
         let read_mode = match (options.read_mode, self.prepared.read_mode) {
             (ReadMode::Auto, ReadMode::Select) => ReadMode::Select,
-            // What is not decoded has to be what the type's send function sends.
+            // Undecoded values must be the bytes of the type's send function.
             (ReadMode::Auto, _) if !options.opaque.is_empty() => ReadMode::Copy,
             (asked_for, _) => asked_for,
         };
@@ -143,19 +143,19 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// Again, on the session of an attempt that came to nothing.
+    /// Begins again on the session of a failed attempt.
     pub(super) fn reopen(session: Session, prepared: Prepared<'a>) -> Self {
         Self { session, prepared }
     }
 
-    /// The session, for a keeper, and what else is known.
+    /// The session for a keeper, and the rest.
     pub(super) fn split(self) -> (Session, Prepared<'a>) {
         (self.session, self.prepared)
     }
 }
 
 impl Prepared<'_> {
-    /// Everything is known.
+    /// The engine, now that everything is known.
     pub(super) fn engine(self, keeper: Keeper, plans: Vec<Plan>, proof: Proof) -> Engine {
         let Self { options, traits, read_mode, cancel, pool, asked, pooled, warnings, connect, planning } =
             self;
@@ -195,7 +195,7 @@ impl Prepared<'_> {
     }
 }
 
-/// Statements of one transaction have to reach one server process.
+/// Checks that statements of one transaction reach one server process.
 fn check_pooler(session: &mut Session, traits: &ServerTraits) -> Result<()> {
     let rows = session.query("SELECT pg_catalog.pg_backend_pid()", &[])?;
     let now: Option<i32> = rows.first().and_then(|row| row.text(0)?.parse().ok());
@@ -207,15 +207,15 @@ fn check_pooler(session: &mut Session, traits: &ServerTraits) -> Result<()> {
     Err(Error::new(ErrorKind::Server, text))
 }
 
-/// Whether one connection reads, since the server is a standby.
+/// Whether only one connection may read, since the server is a standby.
 ///
-/// A snapshot of a standby that was handed on could show transactions as finished that are running: see the
-/// fix of PostgreSQL's src/test/recovery/t/056_standby_snapshot_export.pl, which no version number tells.
+/// A snapshot that a standby exports could show running transactions as finished: see the fix of PostgreSQL's
+/// src/test/recovery/t/056_standby_snapshot_export.pl, which no version number indicates.
 fn is_alone_on_standby(traits: &ServerTraits, options: &ExportOptions) -> bool {
     traits.in_recovery && options.readers_wanted() > 1 && !options.inconsistent
 }
 
-/// Has one connection read where no more can, and returns the reason. `facts` learns what the server has shown.
+/// Reduces the readers to one where no more can read, and returns the reason. `facts` keeps what the server showed.
 ///
 /// The user may have asked for several readers: then nothing is restricted, and sharing the snapshot fails later.
 pub(super) fn restrict_readers(
@@ -241,7 +241,7 @@ pub(super) fn restrict_readers(
     Ok(Some(format!("one connection reads, since the server hands out no snapshot: {why_not}")))
 }
 
-/// Why the server hands out no snapshots. Afterwards, the transaction may have failed.
+/// Why the server exports no snapshots. Afterwards, the transaction may have failed.
 fn why_not_shared(session: &mut Session) -> Result<Option<pgarrow_protocol::Error>> {
     match session.query("SELECT pg_catalog.pg_export_snapshot()", &[]) {
         Ok(_) => Ok(None),
@@ -251,7 +251,7 @@ fn why_not_shared(session: &mut Session) -> Result<Option<pgarrow_protocol::Erro
     }
 }
 
-/// COPY where the server knows it, SELECT where it does not.
+/// COPY if the server knows it, else SELECT.
 fn probe(session: &mut Session) -> Result<ReadMode> {
     let refused = |error: pgarrow_protocol::Error| match error.sqlstate() {
         // Not supported; not understood; not allowed.

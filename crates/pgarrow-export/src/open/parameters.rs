@@ -7,7 +7,7 @@ use super::opening::Opening;
 use super::refused;
 use crate::statement::Statement;
 
-/// Whether there is a value for each parameter. `what`: `the query`, `the filter`.
+/// Checks that there is one value for each parameter. `what`: `the query`, `the filter`.
 ///
 /// # Errors
 ///
@@ -22,8 +22,8 @@ pub(super) fn check_number(statement: &Statement, values: &[Option<String>], wha
     }
 }
 
-/// The statement with a literal in the place of each parameter, of the type that the server gives it.
-/// Outside of the export's transaction.
+/// The statement with a literal in place of each parameter, of the type that the server determines. Runs
+/// outside of the export's transaction.
 ///
 /// `described` is what the server describes: the statement itself, or a query around a condition.
 pub(super) fn bind(

@@ -20,25 +20,25 @@ use crate::scan::scan;
 use crate::source::extract::Request;
 use crate::statement::Statement;
 
-/// A query, its values bound.
+/// A query with its values bound.
 pub(super) struct QuerySubject<'r> {
     request: &'r Request,
     statement: Statement,
 }
 
-/// What is known of a query before its transaction.
+/// What is known about a query before its transaction.
 pub(super) struct FoundQuery {
-    /// What it reads, as far as the server says what that is.
+    /// The relations it reads, if the server names them.
     relations: Option<Vec<Relation>>,
-    /// What may differ in its parts, if it is to have several.
+    /// What may differ in its parts, if it is split.
     fixed: Option<Fixed>,
 }
 
 impl<'r> QuerySubject<'r> {
     /// # Errors
     ///
-    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for what queries do not go together with, and for
-    /// values that do not fit the parameters.
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for options that cannot be combined with a query,
+    /// and for values that do not fit the parameters.
     pub(super) fn new(request: &'r Request, sql: &str, opening: &mut Opening<'_>) -> Result<Self> {
         request.check_query()?;
         let statement = Statement::parse(sql)?;
@@ -49,7 +49,7 @@ impl<'r> QuerySubject<'r> {
 }
 
 impl Request {
-    /// What a query does not go together with.
+    /// Refuses options that cannot be combined with a query.
     pub(super) fn check_query(&self) -> Result<()> {
         if self.columns.is_some() || self.filter.is_some() {
             return Err(refused("columns and filter are for tables; put them into the query"));
@@ -68,7 +68,7 @@ impl Request {
         self.check_limit()
     }
 
-    /// A query that nobody cuts.
+    /// A query in one slice.
     pub(super) fn query_in_one(&self) -> Slices {
         let why = match self.limit {
             Some(_) => ONE_LIMIT.into(),
@@ -83,11 +83,11 @@ impl Subject for QuerySubject<'_> {
 
     fn find(&self, opening: &mut Opening<'_>) -> Result<ToPlan<FoundQuery>> {
         let sql = self.statement.text();
-        // What it reads is locked before the snapshot, as far as the server says what that is.
+        // The relations it reads are locked before the snapshot, if the server names them.
         let explained = without_read_timeout(opening.session()?, |session| explained_relations(session, sql));
         let relations = match explained {
             Ok(relations) => Some(relations),
-            // Describing it says in better words what is wrong with it.
+            // The later description reports the error in better words.
             Err(error) if is_of_statement(&error) => None,
             Err(error) => return Err(opening.not_waited(error)),
         };
@@ -104,8 +104,7 @@ impl Subject for QuerySubject<'_> {
         })
     }
 
-    /// Plans a query whose relations are locked, as far as they are known. `None` if it does not read these
-    /// any more.
+    /// Plans a query whose known relations are locked. `None` if it no longer reads these.
     fn plan(&self, planner: &mut Planner<'_>, found: FoundQuery) -> Result<Option<(Vec<Plan>, Proof)>> {
         let Self { request, statement } = self;
         let FoundQuery { relations, fixed } = found;
@@ -115,7 +114,7 @@ impl Subject for QuerySubject<'_> {
         let columns = query_columns(&mut keeper.reader.session, &described)?;
         let subject = "the query".to_owned();
         all_exist(options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
-        // A key is compared as what it is, whatever it is read as.
+        // A key is compared in its own type, whatever type it is read as.
         let keys: Vec<PgColumn> = columns.iter().map(|column| column.column.clone()).collect();
         let mut chosen = choose(&mut keeper.reader.session, &subject, columns, options)?;
         let (slices, parts) = match fixed {
@@ -127,13 +126,13 @@ impl Subject for QuerySubject<'_> {
             }
             None => (request.query_in_one(), Parts::default()),
         };
-        // One statement has one time, whatever stands for it.
+        // A single statement has one time anyway, so it stays as written.
         let text = if slices.slices.len() > 1 { &parts.text } else { statement.text() };
         let selection = Selection::of_query(text, &chosen.columns).limited(request.limit);
         let selection = if request.parameters.is_empty() { selection.shown() } else { selection };
         scan(&mut keeper.reader.session, &mut chosen, &selection, false)?;
         let plan = plan(subject, None, chosen, selection, slices, options, &keeper.reader.facts);
-        // Names may have gone to others since the server was asked what to lock.
+        // Names may belong to other relations since the server named what to lock.
         if let Some(relations) = &relations
             && traits.is_plain_postgres
             && explained_relations(&mut keeper.reader.session, statement.text())? != *relations
@@ -147,11 +146,10 @@ impl Subject for QuerySubject<'_> {
     }
 }
 
-/// Whether it is the statement that is wrong, or a server that explains nothing: trying once more changes
-/// neither.
+/// Whether the statement is wrong or the server explains nothing: another attempt changes neither.
 ///
-/// A lock that was not had is none of these: whoever has it may end in the next moment, and a snapshot that
-/// was taken before that would not show what they have done.
+/// A lock that was not available is a different case: its holder may end in the next moment, and a snapshot
+/// taken before that would not show its changes.
 fn is_of_statement(error: &CatalogError) -> bool {
     match error {
         // Class 42, syntax error or access rule violation; feature_not_supported.

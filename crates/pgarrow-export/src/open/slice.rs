@@ -1,4 +1,4 @@
-//! From a token to an export of its slice, under the snapshot that somebody else holds.
+//! From a token to an export of its slice, under a snapshot that another session holds.
 
 use pgarrow_catalog::{CatalogError, Relation, ResolvedColumn, query_columns, table_columns};
 use pgarrow_protocol::Session;
@@ -37,7 +37,7 @@ impl Request {
             ));
         }
         slice.check()?;
-        // A token may come from anywhere: its filter is held to what a filter that was typed is held to.
+        // A token may come from anywhere: its filter must pass the same checks as a typed one.
         let filter = slice.filter.as_deref().map(Statement::parse_condition).transpose()?;
         if filter.as_ref().is_some_and(|filter| filter.n_parameters() > 0) {
             return Err(refused("the filter of the slice has a parameter without a value"));
@@ -77,7 +77,7 @@ impl Request {
             None => {
                 let reader = ReaderSession::begin_inconsistent(session, &begin, &locked, prepared.cancel)?;
                 let (facts, source) = (&reader.facts, &slice.source);
-                // Where there is a snapshot to take over, the server sees to this.
+                // If there is a snapshot to take over, the server checks this.
                 if facts.server_start != source.server_started || facts.database != source.database {
                     let text = "the slice was planned on another server, or before it was started anew, or in another database; plan again";
                     return Err(Error::new(ErrorKind::Options, text));
@@ -115,7 +115,7 @@ impl Request {
         all_exist(&prepared.options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
         let chosen = choose(&mut keeper.reader.session, &subject, columns, &prepared.options)?;
         if let Some(column) = chosen.columns.iter().find(|column| scan::is_wanted(column)) {
-            // Every slice would find something else.
+            // Each slice would find other digits.
             let text = format!(
                 "{subject}, column {:?}: a slice cannot be scanned for precision and scale, since the others may have \
                  more digits",
@@ -148,7 +148,7 @@ impl Request {
             &prepared.options,
             &keeper.reader.facts,
         );
-        // Without a snapshot of the plan's, each slice has another one.
+        // Without the plan's snapshot, each slice has another one.
         if slice.snapshot.is_some() {
             add_pages(&mut keeper.reader.session, &pages, std::slice::from_mut(&mut plan))?;
         }
@@ -160,7 +160,8 @@ impl Request {
         Ok(prepared.engine(keeper, vec![plan], proof))
     }
 
-    /// The columns of a slice of a table: as the whole table has them, or, if they were planned so, its own rows alone.
+    /// The columns of a slice of a table: those of the table with its children, or, if the plan had these,
+    /// those of its own rows alone.
     fn columns_of_slice(
         &self,
         session: &mut Session,

@@ -1,4 +1,4 @@
-//! One table's plan: its columns, its rows, and how it is cut into slices.
+//! The plan of one table: its columns, its rows and its slices.
 
 use std::collections::HashSet;
 
@@ -24,25 +24,25 @@ use crate::planner::{
 use crate::scan::scan;
 use crate::source::extract::Request;
 
-/// A table of less than this is one slice, without a look at what it consists of.
+/// A table smaller than this is one slice, without a look at its leaves.
 const SMALL_BYTES: u64 = 8 << 20;
 
-/// A table that is locked, and what is known of it.
+/// A locked table and what is known about it.
 pub(super) struct TableToPlan<'t> {
     pub(super) relation: &'t Relation,
     pub(super) chosen: Chosen,
-    /// With its own pages, if that was asked already.
+    /// Its size with its own pages, if that is known already.
     pub(super) size: Option<&'t RelationSize>,
     pub(super) condition: Option<Fixed>,
-    /// Nothing is read, since something is wrong; the plan is for the caller to look at.
+    /// Something is wrong, so nothing will be read; the plan is only for the caller's check.
     pub(super) is_for_check: bool,
 }
 
 impl TableToPlan<'_> {
-    /// The one slice of a table that is known to be small, if it is.
+    /// The one slice of a table that is known to be small.
     fn small(&self, only: bool, planner: &Planner<'_>) -> Option<Slices> {
         let Self { relation, size, is_for_check, .. } = self;
-        // What has no pages of its own is not small, however much it is.
+        // A relation without pages of its own does not count as small.
         let is_small = matches!(relation.kind, RelationKind::Table | RelationKind::MaterializedView)
             && size.is_some_and(|size| size.bytes < SMALL_BYTES && (only || !size.has_children));
         if !is_small && !is_for_check {
@@ -71,7 +71,7 @@ impl Rows {
     }
 }
 
-/// The tables that a relation consists of, or that are read of it.
+/// The tables that a relation consists of; with `only`, just the relation itself.
 pub(super) fn leaves_of(
     session: &mut Session,
     relation: &Relation,
@@ -86,7 +86,7 @@ pub(super) fn leaves_of(
 }
 
 impl Request {
-    /// Plans a table. `None` if not all that it consists of is locked.
+    /// Plans a table. `None` if a part of it is not locked.
     pub(super) fn plan_table(
         &self,
         planner: &mut Planner<'_>,
@@ -120,7 +120,7 @@ impl Request {
         Ok(Some(self.plan_of(relation, chosen, rows, slices, options, &keeper.reader.facts)))
     }
 
-    /// Which rows of a relation are read, by what the server says of the filter.
+    /// Which rows of a relation are read, after the server has checked the filter.
     pub(super) fn rows(
         &self,
         session: &mut Session,
@@ -146,7 +146,7 @@ impl Request {
         Ok(Rows { parts, selection, has_filter })
     }
 
-    /// A table's plan, with as many rows as its filter and limit let anybody say.
+    /// A table's plan. Its number of rows is estimated only as far as filter and limit allow that.
     pub(super) fn plan_of(
         &self,
         relation: &Relation,
@@ -166,7 +166,7 @@ impl Request {
         plan
     }
 
-    /// Cuts a table by what it consists of. `None` if not all of that is locked.
+    /// Cuts a table by its leaves. `None` if one of them is not locked.
     fn cut(
         &self,
         planner: &mut Planner<'_>,
@@ -219,7 +219,7 @@ impl Request {
         }
     }
 
-    /// The columns that were asked for, in that order.
+    /// The columns that the user asked for, in that order.
     pub(super) fn chosen(
         &self,
         relation: &Relation,
@@ -248,7 +248,7 @@ impl Request {
     }
 }
 
-/// Asks the server whether a filter is one of this relation. Its errors should name the filter, not COPY.
+/// Asks the server whether a filter is valid for this relation, so that errors name the filter, not COPY.
 pub(super) fn check_filter(
     session: &mut Session,
     select_list: &str,
@@ -260,13 +260,13 @@ pub(super) fn check_filter(
     Ok(())
 }
 
-/// A query of the rows for which a condition holds.
+/// A query for the rows that fulfil a condition.
 pub(super) fn condition_as_query(select_list: &str, relation: &Relation, condition: &str) -> String {
     format!("SELECT {select_list} FROM {} WHERE (\n{condition}\n)", relation.quoted())
 }
 
-/// Whether all tables that belong to a relation in this snapshot were locked before it was taken: one that
-/// was attached between the two may have been rewritten since.
+/// Whether all tables that belong to a relation in this snapshot were locked before it was taken. One that
+/// was attached in between may have been rewritten since.
 fn are_held(keeper: &mut Keeper, relation: &Relation, leaves: &[Leaf]) -> Result<bool> {
     if leaves.iter().all(|leaf| leaf.relation.oid == relation.oid) {
         return Ok(true);
@@ -290,7 +290,7 @@ pub(super) fn refuse_only(relation: &Relation, only: bool) -> Result<()> {
     Err(refused(&text).advice(message!["leave out ", ONLY, ", or name a partition"]))
 }
 
-/// How many may read a relation: a temporary table is there for its own session only.
+/// How many readers a relation may have: a temporary table exists for its own session only.
 pub(super) fn readers_of(relation: &Relation, wanted: Option<usize>) -> Option<usize> {
     if relation.is_temporary() { Some(1) } else { wanted }
 }
@@ -299,8 +299,8 @@ pub(super) fn is_table(kind: RelationKind) -> bool {
     matches!(kind, RelationKind::Table | RelationKind::PartitionedTable)
 }
 
-/// Refuses a temporary table of another session: its rows are in that one's memory. PostgreSQL 17.10 reads
-/// what is in the file, and says nothing.
+/// Refuses a temporary table of another session: its rows are in that session's memory. PostgreSQL 17.10
+/// reads what is in the file, without an error.
 pub(super) fn refuse_of_others(session: &mut Session, relation: &Relation) -> Result<()> {
     if !relation.is_temporary() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Tables under one snapshot: found, locked and planned together, a few queries for all of them. One table
-//! is planned as many are, and may have columns, a filter, a limit and a key chosen.
+//! Tables under one snapshot: found, locked and planned together, with a few queries for all of them. One
+//! table is planned in the same way as many, and may have columns, a filter, a limit and a key.
 
 use std::collections::{HashMap, HashSet};
 
@@ -27,16 +27,16 @@ use crate::statement::Statement;
 pub(super) struct TablesSubject<'r> {
     pub(super) request: &'r Request,
     named: &'r Named,
-    /// Of one table.
+    /// Only for one table.
     filter: Option<Statement>,
-    /// They were asked for as many, of which there may be one.
+    /// The user asked for many tables, even if there is only one.
     is_many: bool,
 }
 
-/// What is known of tables before their transaction.
+/// What is known about tables before their transaction.
 pub(super) struct FoundTables {
     relations: Vec<Relation>,
-    /// The filter of the one table, its values bound.
+    /// The filter of the one table, with its values bound.
     condition: Option<Fixed>,
 }
 
@@ -45,7 +45,7 @@ impl<'r> TablesSubject<'r> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for what does not go together.
+    /// [`ErrorKind::Options`] for options that cannot be combined.
     pub(super) fn of_one(request: &'r Request, named: &'r Named) -> Result<Self> {
         let filter = request.filter.as_deref().map(Statement::parse_condition).transpose()?;
         match &filter {
@@ -71,7 +71,7 @@ impl<'r> TablesSubject<'r> {
         }
     }
 
-    /// The filter with the values that were bound to it, as it is to be tried out on the table.
+    /// The filter with its bound values, tried out on the table.
     pub(super) fn condition(&self, opening: &mut Opening<'_>, relation: &Relation) -> Result<Option<Fixed>> {
         let Some(filter) = &self.filter else {
             return Ok(None);
@@ -82,8 +82,7 @@ impl<'r> TablesSubject<'r> {
         Fixed::of_filter(opening, filter.text(), relation).map(Some)
     }
 
-    /// What can be found of what was asked for, where not all of it can: what is wrong with the rest goes
-    /// to `problems`.
+    /// The relations that can be found, if not all can. Errors about the rest go to `problems`.
     fn one_by_one(
         &self,
         opening: &mut Opening<'_>,
@@ -128,7 +127,7 @@ impl Subject for TablesSubject<'_> {
         if relations.is_empty() && problems.is_empty() {
             return Err(refused("there are no tables to export"));
         }
-        // Of one table, the server says it itself.
+        // For one table, the server reports that itself.
         if self.is_many && opening.prepared.traits.is_plain_postgres {
             leave_out_hidden(opening.session()?, &mut relations, &mut problems)?;
         }
@@ -157,15 +156,15 @@ impl Subject for TablesSubject<'_> {
         })
     }
 
-    /// Plans tables that are locked. `None` if they, or what they consist of, are no longer what was locked.
+    /// Plans locked tables. `None` if they or their parts are no longer what was locked.
     ///
-    /// All that is wrong with them is said at once. Once something is, plans have a schema and one slice,
-    /// for the caller to look at.
+    /// Reports all problems at once. After the first one, plans have only a schema and one slice, for the
+    /// caller's check.
     fn plan(&self, planner: &mut Planner<'_>, found: FoundTables) -> Result<Option<(Vec<Plan>, Proof)>> {
         let FoundTables { relations: planned, mut condition } = found;
         let mut problems = std::mem::take(&mut planner.problems);
         let session = &mut planner.keeper.reader.session;
-        // Between resolving names and locking, somebody may have put other relations in their place.
+        // Other relations may have taken their names between resolving and locking.
         if problems.is_empty() && relations(session, self.named)? != planned {
             return Ok(None);
         }
@@ -177,7 +176,7 @@ impl Subject for TablesSubject<'_> {
         let subject = subject.as_deref().unwrap_or("these tables");
         problems.extend(not_there(planner.options, subject, names));
         let oids: Vec<u32> = planned.iter().map(|relation| relation.oid).collect();
-        // Of many, most are small. Of one, its leaves say how large it is.
+        // Of many tables, most are small. For one table, its leaves say how large it is.
         let sizes = if self.is_many { relation_sizes(session, &oids)? } else { Vec::new() };
         let sizes: HashMap<u32, RelationSize> = sizes.into_iter().map(|size| (size.oid, size)).collect();
         let mut plans = Vec::with_capacity(planned.len());
@@ -185,7 +184,7 @@ impl Subject for TablesSubject<'_> {
             let n_before = problems.len();
             let (session, subject) = (&mut planner.keeper.reader.session, relation.to_string());
             let chosen = choose_and_say(session, &subject, columns, planner.options, &mut problems)?;
-            // Without a caller who looks at them, no plans are needed once something is wrong.
+            // Without a caller's check, no plans are needed after a problem.
             if problems.len() > n_before || (!problems.is_empty() && self.named.check.is_none()) {
                 continue;
             }
@@ -223,7 +222,7 @@ impl Subject for TablesSubject<'_> {
     }
 }
 
-/// What was asked for, each once, in the order of asking.
+/// The relations that the user named, each once, in that order.
 fn relations(session: &mut Session, named: &Named) -> Result<Vec<Relation>> {
     let names = named.names.iter().map(|name| RelationName::parse(name));
     let names = names.collect::<std::result::Result<Vec<_>, _>>()?;
@@ -245,7 +244,7 @@ fn relations(session: &mut Session, named: &Named) -> Result<Vec<Relation>> {
     Ok(relations)
 }
 
-/// Leaves out what the role may not read, and says so. The server would say it of one only.
+/// Leaves out tables that the role may not read and reports them all. The server would name only one.
 fn leave_out_hidden(
     session: &mut Session,
     relations: &mut Vec<Relation>,
@@ -271,7 +270,7 @@ fn leave_out_hidden(
     Ok(())
 }
 
-/// Leaves out temporary tables of other sessions, and says so.
+/// Leaves out temporary tables of other sessions and reports them.
 fn leave_out_of_others(
     session: &mut Session,
     relations: &mut Vec<Relation>,

@@ -24,7 +24,7 @@ impl<'a, F: FnMut(RecordBatch) -> Result<()> + 'a> CallOutlet<F> {
 }
 
 impl<F: FnMut(usize, RecordBatch) -> Result<()>> CallOutlet<F> {
-    /// The callback is told the plan's index.
+    /// The callback gets the plan's index.
     pub(crate) fn of_plans(call: F) -> Self {
         Self { call, plan_index: 0, waited: Duration::ZERO, has_failed: false }
     }
@@ -38,7 +38,7 @@ impl<F: FnMut(usize, RecordBatch) -> Result<()>> Outlet for CallOutlet<F> {
 
     fn write(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>> {
         let started = Instant::now();
-        // A second handle: if the callback keeps none, the buffers come back.
+        // A second handle: unless the callback keeps one, the reader reuses the buffers.
         let called = (self.call)(self.plan_index, batch.clone());
         self.waited += started.elapsed();
         self.has_failed |= called.is_err();

@@ -11,20 +11,20 @@ use crate::order::Order;
 use crate::plan::Task;
 use crate::sink_set::SinkSet;
 
-/// Parts of sinks. Without an order, one part takes all slices of a plan that its reader reads; in order, each
-/// slice has its own.
+/// Parts of sinks. Without an order, one part takes all slices of a plan that its reader reads; in order,
+/// each slice has its own.
 pub(crate) struct SinkOutlet<'r, 'a> {
     set: &'r SinkSet<'a>,
     order: Option<Order<'r>>,
     reader_index: usize,
-    /// What a part may hold.
+    /// The bytes that a part may hold.
     share: Option<usize>,
     task: Option<Task>,
     part: Option<PartWriter<'a>>,
-    /// What comes next does not follow what the part was given.
+    /// The next rows do not follow the last ones of the part.
     is_jump: bool,
     has_failed: bool,
-    /// Of the parts before.
+    /// The times of earlier parts.
     times: SinkTimes,
     waited: Duration,
 }
@@ -45,7 +45,7 @@ impl<'r, 'a> SinkOutlet<'r, 'a> {
         }
     }
 
-    /// Parts are told that they may hold so much.
+    /// Tells parts how much they may hold.
     pub(crate) fn with_share(self, share: Option<usize>) -> Self {
         Self { share, ..self }
     }
@@ -57,7 +57,7 @@ impl<'r, 'a> SinkOutlet<'r, 'a> {
         self.set.part_finished(task.plan_index, totals.rows)
     }
 
-    /// What the part says. Once it has failed, reading the slice again would bring back nothing.
+    /// Asks the part. After it has failed, reading the slice again would restore nothing.
     fn of_part<T>(
         &mut self,
         ask: impl FnOnce(&mut PartWriter<'a>) -> std::result::Result<T, SinkError>,
@@ -93,7 +93,7 @@ impl Outlet for SinkOutlet<'_, '_> {
             self.part = Some(part);
             self.is_jump = false;
         } else {
-            // Said with the next rows, if there are any.
+            // The part learns it with the next rows, if there are any.
             self.is_jump |= self.task.is_some_and(|before| before.slice_index + 1 != task.slice_index);
         }
         self.task = Some(task);
@@ -123,7 +123,7 @@ impl Outlet for SinkOutlet<'_, '_> {
         let Some(task) = self.task else { return Ok(()) };
         if let Some(order) = self.order {
             self.wait_for_turn()?;
-            // Before the part is finished: with the last one, the output is completed.
+            // Before the part is finished, since the last part completes the output.
             self.set.slice_ended(task.plan_index)?;
             self.finish_part()?;
             order.advance(task);
@@ -149,7 +149,7 @@ impl Outlet for SinkOutlet<'_, '_> {
     }
 
     fn flush(&mut self, is_needed: bool) -> Result<()> {
-        // Where row groups end is part of what stays the same from run to run, as long as that is possible.
+        // In order, the ends of row groups should stay the same from run to run, if possible.
         if self.order.is_none() || is_needed {
             self.of_part(PartWriter::flush)?;
         }

@@ -1,8 +1,8 @@
 //! Sizes to slices: no catalog, no server, no SQL.
 //!
-//! Slices are in the order of pages, whoever reads them. Unordered ones are guided: of each reader's share of all
-//! bytes, the first slices are large, which is cheap, and the last are small, which lets all readers end together.
-//! Ordered ones wait for each other in memory, so they are of one size.
+//! Slices follow the order of pages, whichever reader takes them. Without an order, they are guided: in each
+//! reader's share of all bytes, the first slices are large, which is cheap, and the last are small, so that
+//! all readers end together. Ordered slices wait for each other in memory, so they have one size.
 
 use crate::planner::{Slicing, total};
 
@@ -11,22 +11,22 @@ const MIB: u64 = 1024 * 1024;
 /// Bytes of a guided slice.
 const GUIDED_BYTES_MIN: u64 = 4 * MIB;
 const GUIDED_BYTES_MAX: u64 = 64 * MIB;
-/// A guided slice is at most this part of what a reader reads, which others could not take from it,
+/// A guided slice is at most this part of a reader's share, since other readers cannot take it over,
 const GUIDED_OF_SHARE: u64 = 8;
-/// and this part of what is left of it.
+/// and this part of the rest of that share.
 const GUIDED_OF_REST: u64 = 3;
 /// Bytes of a slice that is handed out in order.
 const ORDERED_BYTES: u64 = 32 * MIB;
-/// Below this a piece is read together with others,
+/// A smaller piece is read together with others,
 const SMALL_BYTES: u64 = MIB;
 /// up to this many bytes,
 const GROUP_BYTES: u64 = 8 * MIB;
 /// and this many pieces: a statement names each.
 const GROUP_PIECES: usize = 64;
-/// Slices of an export at most. Beyond, they are larger.
+/// The most slices of an export. With more data, slices are larger.
 const SLICES_MAX: usize = 100_000;
 
-/// A leaf, as far as cutting it goes.
+/// A leaf, as far as it matters for cutting.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Piece {
     /// Pages of its heap.
@@ -44,14 +44,14 @@ pub(crate) struct Piece {
 pub(crate) struct Cut {
     /// Indices of pieces.
     pub(crate) pieces: Vec<usize>,
-    /// From a page of the one piece to before another; without the other, to its end.
+    /// The pages of the one piece: from the first to before the second; without a second, to its end.
     pub(crate) pages: Option<(u64, Option<u64>)>,
     pub(crate) bytes: u64,
     pub(crate) rows: Option<u64>,
 }
 
-/// Cuts pieces into slices. Every page of every piece is in exactly one of them, and the last slice of a piece has
-/// no end.
+/// Cuts pieces into slices. Every page of every piece is in exactly one of them, and the last slice of a
+/// piece has no end.
 pub(crate) fn cut(pieces: &[Piece], slicing: &Slicing) -> Vec<Cut> {
     let limits = Limits::of(pieces, slicing);
     let mut cut_bytes = 0_u64;
@@ -89,7 +89,7 @@ pub(crate) fn cut(pieces: &[Piece], slicing: &Slicing) -> Vec<Cut> {
             from = from.saturating_add(n_pages);
         }
         if piece.pages == 0 {
-            // Rows elsewhere, or none: a foreign table, for instance.
+            // Its rows are elsewhere, or it has none: for example a foreign table.
             cuts.push(Cut { pieces: vec![index], pages: None, bytes: piece.bytes, rows: piece.rows });
         }
     }
@@ -103,14 +103,14 @@ struct Limits {
     small_bytes: u64,
     group_bytes: u64,
     group_pieces: usize,
-    /// A slice of pages: at least, by the number of slices; and what it takes of what is left.
+    /// The least size of a slice of pages, so that there are not too many slices; and how the size is chosen.
     floor_bytes: u64,
     wanted: Wanted,
 }
 
 #[derive(Debug)]
 enum Wanted {
-    /// Of so many bytes for each reader.
+    /// Each reader's share has `share_bytes`.
     Guided {
         share_bytes: u64,
     },
@@ -138,8 +138,9 @@ impl Limits {
             let floor_bytes = all_bytes.div_ceil(n_max - n_pieces);
             return Self { small_bytes, group_bytes, group_pieces: GROUP_PIECES, floor_bytes, wanted };
         }
-        // With a fifth of all slices as the measure of "large": two fifths are ranges of large pieces, two are groups
-        // by bytes (two neighbours together are larger than one may be), and one is groups by number.
+        // With a fifth of all slices as the measure of "large": two fifths are ranges of large pieces, two
+        // are groups by bytes (two neighbours together are larger than one may be), and one is groups by
+        // number.
         let share = all_bytes.div_ceil(n_max / 5).saturating_add(1);
         Self {
             small_bytes: small_bytes.max(share),
@@ -150,7 +151,7 @@ impl Limits {
         }
     }
 
-    /// Pages of the next slice of a piece, behind so many bytes.
+    /// The pages of the next slice of a piece, after `cut_bytes` bytes.
     fn pages(&self, piece: &Piece, cut_bytes: u64) -> u64 {
         let bytes = match self.wanted {
             Wanted::Fixed { bytes } => bytes,
@@ -167,8 +168,8 @@ impl Limits {
         u64::try_from(wanted.max(floor)).unwrap_or(u64::MAX).max(1)
     }
 
-    /// Whether so many pages at the end of a piece are too few for a slice of their own, which one reader might read with
-    /// nothing around it.
+    /// Whether `n_pages` pages at the end of a piece are too few for a slice of their own: a reader might
+    /// read it without its neighbours.
     fn is_crumb(&self, piece: &Piece, n_pages: u64) -> bool {
         match self.wanted {
             Wanted::Fixed { .. } => false,

@@ -1,19 +1,20 @@
 //! Whether a filter means the same on a table's leaves as on the table.
 //!
-//! A leaf is read under its parent's name, so `orders.id` is the same column. A whole row is not: `orders::text` has
-//! the leaf's columns in the leaf's order, and `public.orders.id` is not there at all.
+//! A leaf is read under its parent's name, so `orders.id` is the same column. A whole row is not:
+//! `orders::text` has the leaf's columns in the leaf's order, and `public.orders.id` is not there at all.
 
-/// Bytes of an identifier: servers cut longer ones (`NAMEDATALEN` of `src/include/pg_config_manual.h`, less one).
+/// Bytes of an identifier: servers cut longer ones (`NAMEDATALEN` of `src/include/pg_config_manual.h`, less
+/// one).
 const NAME_BYTES: usize = 63;
 
 /// Whether a filter may name a table other than in `table.column`.
 ///
-/// Decided by the text, without knowing where strings and comments are; so it may be true where it need not be,
-/// which costs only parallel reading.
+/// Looks only at the text and does not know strings and comments. So it may be true without need, which costs
+/// only parallel reading.
 pub(crate) fn may_name_whole_row(filter: &str, table: &str) -> bool {
     let filter = filter.to_ascii_lowercase();
     let table = table.to_ascii_lowercase();
-    // An identifier may be written by its characters' numbers.
+    // An identifier may consist of escaped characters.
     if filter.contains("u&\"") {
         return true;
     }
@@ -28,11 +29,11 @@ pub(crate) fn may_name_whole_row(filter: &str, table: &str) -> bool {
     occurs(&table) || occurs(&quoted)
 }
 
-/// Whether the name between these texts is a part of another one, or stands before a column.
+/// Whether the name between these texts is a part of another name, or qualifies a column.
 fn is_harmless(before: &str, after: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii();
     let is_inside = before.ends_with(is_part) || after.starts_with(is_part);
-    // A name that is as long as can be may be the beginning of one that was cut.
+    // A name of full length may be the beginning of a longer one that the server cuts.
     if is_inside {
         return name.len() < NAME_BYTES - 3;
     }

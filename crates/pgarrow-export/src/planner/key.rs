@@ -1,7 +1,7 @@
-//! Ranges of a key, for what has no pages, or none that may be read: views, foreign tables, queries.
+//! Ranges of a key, for relations without readable pages: views, foreign tables, queries.
 //!
-//! Bounds decide only how evenly rows are spread: whatever they are, every key is in exactly one range, since they
-//! ascend in the order in which the ranges compare, the first range has no beginning and the last no end.
+//! Bounds decide only how evenly rows are spread. Every key is always in exactly one range: bounds ascend in
+//! the order in which the ranges compare, the first range has no beginning and the last no end.
 
 use pgarrow_catalog::{
     KeyBounds, Relation, RelationKind, leaves, meant, quantile_bounds, quote_identifier, relation_sizes,
@@ -15,7 +15,8 @@ use crate::planner::select::Selection;
 use crate::planner::{PlannedSlice, Slices, Slicing, total};
 use crate::slice::{KeyType, SliceRange};
 
-/// Ranges for each reader: each runs the whole view or query, which may cost as much as all of it.
+/// Ranges for each reader: each range runs the whole view or query, which may cost as much as reading all of
+/// it.
 const RANGES_PER_READER: usize = 2;
 /// Ranges where their order matters.
 const RANGES_ORDERED: usize = 8;
@@ -25,7 +26,8 @@ const RANGES_MAX: u64 = 1000;
 /// What is cut into ranges of a key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum KeySource<'a> {
-    /// A relation, with or without its children; and what is read for it, each with or without its own.
+    /// A relation, with or without its children; and the relations read for it, each with or without its own
+    /// children.
     Relation { relation: &'a Relation, reads: &'a [(Relation, bool)], only: bool, filter: Option<&'a str> },
     /// A query, and the columns of its result.
     Query { sql: &'a str, columns: &'a [PgColumn] },
@@ -33,12 +35,13 @@ pub(crate) enum KeySource<'a> {
 
 /// Slices by ranges of the column that `slicing` names.
 ///
-/// In the keeper's transaction, after its snapshot. Without statistics that the role may see, the relation or
-/// query is read once here.
+/// Runs in the keeper's transaction, after its snapshot. Without statistics that the role may see, it reads
+/// the relation or query once.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Options`] if there is no such column, several, or its type has no ranges; the server's.
+/// [`ErrorKind::Options`] if there is no such column, or several, or its type has no ranges; the server's
+/// errors.
 pub(crate) fn key_slices(session: &mut Session, source: KeySource<'_>, slicing: &Slicing) -> Result<Slices> {
     let name = slicing.split_on.as_deref().ok_or_else(|| refused("no column is named to split on"))?;
     let (key, relations) = match source {
@@ -131,10 +134,10 @@ impl Slices {
     }
 }
 
-/// As many ranges as readers need to end about together, or as slices of the size that was asked for.
+/// The number of ranges: enough for readers to end about together, or slices of the size that the user chose.
 fn n_ranges(slicing: &Slicing, size: &Size) -> usize {
     let by_readers = match slicing.readers {
-        // An order is the same with any number of readers, and so are the files.
+        // With an order, the files must be the same for any number of readers.
         _ if slicing.ordered => RANGES_ORDERED,
         0 | 1 => 1,
         readers => readers.saturating_mul(RANGES_PER_READER),

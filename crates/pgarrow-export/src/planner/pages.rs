@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  read mode, options ──▶ PageWish ─┐
-//!                                   ├──candidates──▶ access, layouts, cost ──▶ PlanPages ──of(relation)──▶ PageTable
+//!                                   ├──candidates──▶ access, layouts, cost ──▶ PlanPages ──of()──▶ PageTable
 //!  slices, columns ──▶ WantedPages ─┘
 //! ```
 //!
-//! Whether a page is read as such is decided when it is there, by the reader; here it is decided whom to ask for them.
-//! The server is asked only where what is known already leaves something to ask for, and once for all plans of a run.
+//! The reader decides about each page after it has arrived; the planner decides for which heaps to ask for
+//! pages. It queries the server only if that is still open, and once for all plans of a run.
 
 mod worth;
 
@@ -29,19 +29,19 @@ use crate::planner::PlannedSlice;
 use crate::slice::SliceRange;
 use worth::is_worth_it;
 
-/// Bytes below which it is not worth while to ask for pages, unless that was asked for.
+/// Below this size, pages are not worthwhile, unless the user asked for them.
 const SMALL_BYTES: u64 = 1 << 20;
 
-/// Whether pages are wanted; known before the transaction begins.
+/// Whether pages are wanted. Known before the transaction begins.
 #[derive(Clone, Debug)]
 pub(crate) enum PageWish {
-    /// They are not wished for, or cannot be had for this reason.
+    /// Pages are not wanted, or not possible for this reason.
     No(Option<Message>),
-    /// Those of large heaps, where they cost less than COPY, if they can be had.
+    /// Pages of large heaps where they cost less than COPY, if they are possible.
     Cheaper(Box<ServerTraits>),
-    /// Those of every heap, if they can be had: a slice was planned so.
+    /// Pages of every heap, if they are possible: a slice was planned so.
     Planned(Box<ServerTraits>),
-    /// Those of every heap. They can be had.
+    /// Pages of every heap. They are possible.
     All(PageAccess),
 }
 
@@ -52,11 +52,12 @@ impl Default for PageWish {
 }
 
 impl PageWish {
-    /// What `read_mode` wishes for. Outside of a transaction.
+    /// What `read_mode` wants. Runs outside of a transaction.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] where pages were asked for and cannot be read, or contradict another option; the server's.
+    /// [`ErrorKind::Options`] if the user asked for pages that cannot be read, or that contradict another
+    /// option; the server's errors.
     pub(crate) fn of(
         session: &mut Session,
         traits: &ServerTraits,
@@ -99,7 +100,7 @@ impl PageWish {
         if !is_asked_for && traits.is_plain_postgres {
             return Ok(Self::Cheaper(Box::new(traits.clone())));
         }
-        // Other servers are asked nothing, and may know no savepoints.
+        // Servers that are not plain PostgreSQL are not queried: they may know no savepoints.
         match page_access(session, traits)? {
             Ok(access) => Ok(Self::All(access)),
             Err(why_not) if is_asked_for => Err(not_to_be_had(why_not)),
@@ -107,7 +108,7 @@ impl PageWish {
         }
     }
 
-    /// For a slice that was planned to be read by pages: what is not possible is no error.
+    /// For a slice that was planned to be read by pages: if that is not possible, it is no error.
     pub(crate) fn of_token(traits: &ServerTraits) -> Self {
         Self::Planned(Box::new(traits.clone()))
     }
@@ -131,7 +132,8 @@ pub(crate) struct PlanPages {
     access: Option<PageAccess>,
     /// By `pg_class.oid`.
     heaps: BTreeMap<u32, PlannedHeap>,
-    /// Why not, or why not all: sentences without their full stop. Empty where pages were not wished for.
+    /// Why no heap, or not every heap, is read by pages: sentences without their full stop. Empty if pages
+    /// were not wanted.
     pub(crate) why_not: Vec<Message>,
 }
 
@@ -145,18 +147,19 @@ struct PlannedHeap {
 /// A heap that is read by pages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PageTable<'a> {
-    /// What its pages are asked for with.
+    /// How to ask for its pages.
     pub(crate) access: &'a PageAccess,
     /// Where the plan's columns are.
     pub(crate) layout: &'a Arc<HeapLayout>,
-    /// The share of its pages that were all-visible when VACUUM or ANALYZE looked: a first guess. 0 if none has.
+    /// The share of pages that were all-visible at the last VACUUM or ANALYZE: a first guess. 0 without
+    /// either.
     pub(crate) visible_share: f64,
 }
 
 /// A plan whose heaps may be read by pages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WantedPages<'a> {
-    /// What was asked for, in words.
+    /// What the user asked for, in words.
     pub(crate) subject: &'a str,
     pub(crate) columns: &'a [PgColumn],
     pub(crate) filter: Option<&'a str>,
@@ -164,13 +167,15 @@ pub(crate) struct WantedPages<'a> {
 }
 
 impl PlanPages {
-    /// Decides for each heap of these plans, which belong to one run; in their order.
+    /// Decides for each heap of these plans, which belong to one run. The result is in the order of the
+    /// plans.
     ///
-    /// In the keeper's transaction, after its locks.
+    /// Runs in the keeper's transaction, after its locks.
     ///
     /// # Errors
     ///
-    /// The server's; where pages were not asked for, only those that end the session, and a cancellation.
+    /// The server's errors; unless the user asked for pages, only those that end the session, and a
+    /// cancellation.
     pub(crate) fn plan(
         session: &mut Session,
         wish: &PageWish,
@@ -215,7 +220,7 @@ impl PlanPages {
         Ok(plans)
     }
 
-    /// Adds a heap; unless its pages cannot be read, or `by_copy` says why they are not.
+    /// Adds a heap, unless its pages cannot be read or `by_copy` says why it is read by COPY.
     fn add(&mut self, relation: &Relation, table: HeapTable, by_copy: Option<Message>) {
         let visible_share = table.visible_share();
         match (table.layout, by_copy) {
@@ -228,19 +233,19 @@ impl PlanPages {
         }
     }
 
-    /// The relation as one that is read by pages, if it is.
+    /// How the relation is read by pages, if it is.
     pub(crate) fn of(&self, relation: &Relation) -> Option<PageTable<'_>> {
         let heap = self.heaps.get(&relation.oid)?;
         let access = self.access.as_ref()?;
         Some(PageTable { access, layout: &heap.layout, visible_share: heap.visible_share })
     }
 
-    /// Whether anything of a slice is read by pages.
+    /// Whether any relation of a slice is read by pages.
     pub(crate) fn has_some_of(&self, slice: &PlannedSlice) -> bool {
         slice.relations.iter().any(|(relation, _)| self.of(relation).is_some())
     }
 
-    /// Whether the server finds a heap by its name for every page, and lets go of its lock behind it.
+    /// Whether the server looks the heap up by name for every page and releases its lock after it.
     pub(crate) fn are_by_name(&self) -> bool {
         let is_by_name = |access: &PageAccess| matches!(access.source, PageSource::Inspect { .. });
         !self.heaps.is_empty() && self.access.as_ref().is_some_and(is_by_name)
@@ -252,12 +257,12 @@ impl PlanPages {
     }
 }
 
-/// What the server says of candidates.
+/// What the server says about candidates.
 struct Found {
     access: PageAccess,
-    /// For each plan those of its candidates.
+    /// For each plan, the tables of its candidates.
     tables: Vec<Vec<HeapTable>>,
-    /// Pages from which on a heap is large for the server's cache, if pages are weighed against COPY.
+    /// A heap with more pages is large for the server's cache; matters if pages are weighed against COPY.
     large_pages: u64,
 }
 
@@ -279,7 +284,7 @@ impl Found {
     }
 }
 
-/// What `ask` finds out, or why it does not; the transaction goes on either way.
+/// What `ask` finds, or the server's refusal; the transaction goes on either way.
 fn unless_refused<T>(
     session: &mut Session,
     ask: impl FnOnce(&mut Session) -> Result<Result<T, Vec<Message>>, CatalogError>,
@@ -302,7 +307,8 @@ fn unless_refused<T>(
 }
 
 impl<'a> WantedPages<'a> {
-    /// The relations that may be read by pages, from what is known without asking; and a plan with why the others are not.
+    /// The relations that may be read by pages, decided without a query; and a plan that says why the others
+    /// are not.
     fn candidates(&self, wish: &PageWish) -> (Vec<&'a Relation>, PlanPages) {
         let (candidates, why_not) = match (wish, self.filter) {
             (PageWish::No(why), _) => (Vec::new(), why.iter().cloned().collect()),
@@ -328,8 +334,8 @@ impl<'a> WantedPages<'a> {
         large_pages: u64,
         is_remote: bool,
     ) -> Option<Message> {
-        // Measured (benches/README.md): a range of pages displaces as much as a range of ctid does, and only a scan of the
-        // whole nothing.
+        // Measured (benches/README.md): reading a range of pages displaces as much of the cache as a range of
+        // ctid; only a scan of the whole table displaces nothing.
         if table.pages > large_pages && is_read_at_once(self.slices, relation) {
             return Some(message![
                 "it is larger than a quarter of shared_buffers, and one connection that reads all of it by COPY leaves \
@@ -358,7 +364,7 @@ fn is_read_at_once(slices: &[PlannedSlice], relation: &Relation) -> bool {
     slices.iter().filter(is_of).all(|slice| slice.range == SliceRange::Whole)
 }
 
-/// The relations of these slices that may be heaps of which every row is read; and why others are none.
+/// The relations of these slices that may be heaps read in full, and why the others are not.
 fn candidates(slices: &[PlannedSlice], all: bool) -> (Vec<&Relation>, Vec<String>) {
     let mut bytes: BTreeMap<u32, (&Relation, u64, bool)> = BTreeMap::new();
     let mut why_not = Vec::new();

@@ -8,8 +8,8 @@
 //!  a query           the query, or SELECT list FROM (query) AS q (c1, c2, …) WHERE (c1 >= … AND c1 < …)
 //! ```
 //!
-//! Operators name their schema, since the search path is the user's: his filter needs it. A filter and a query
-//! stand on lines of their own, since they may end in a comment.
+//! Operators name their schema, since the search path is the user's: the filter needs it. A filter and a
+//! query have lines of their own, since they may end in a comment.
 
 pub(crate) mod find;
 
@@ -19,14 +19,14 @@ use pgarrow_types::{PgColumn, PgType};
 use crate::planner::PlannedSlice;
 use crate::slice::{KeyType, SliceRange, SliceRead, SliceSubject};
 
-/// What is read, as SQL: what all slices of an export have in common.
+/// What is read, as SQL: the part that all slices of an export share.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Selection {
     columns: Vec<Item>,
     from: Origin,
     /// Rows at most.
     limit: Option<u64>,
-    /// A query or filter has no values in it that were bound to it.
+    /// The query or filter contains no bound values.
     may_be_shown: bool,
 }
 
@@ -44,9 +44,9 @@ enum Form {
     Plain,
     /// Cast to a type, in SQL.
     Cast(&'static str),
-    /// As its type's output function prints it. A cast to text is something else for some types: for `inet`, `bool`,
-    /// `char(n)`, for `xml`, of which it keeps a declaration of an encoding that the text no longer has, and for those
-    /// whose owner has made a cast.
+    /// As its type's output function prints it. A cast to text differs for some types: for `inet`, `bool` and
+    /// `char(n)`; for `xml`, where it keeps a declaration of an encoding that the text no longer has; and for
+    /// types with a cast of their owner.
     Printed,
 }
 
@@ -69,7 +69,7 @@ impl Selection {
         Self { columns: items(columns), from, limit: None, may_be_shown: false }
     }
 
-    /// The same of so many rows at most. There has to be one slice then.
+    /// Limits the number of rows. Then there must be one slice.
     pub(crate) fn limited(self, limit: Option<u64>) -> Self {
         Self { limit, ..self }
     }
@@ -102,14 +102,14 @@ impl Selection {
         }
     }
 
-    /// The SELECT of a relation's own rows from a line pointer of a page to before another page. Of no filter: pages are
-    /// read without one.
+    /// The SELECT of a relation's own rows from a line pointer of a page to before another page. Without a
+    /// filter, as for all pages.
     pub(crate) fn select_tids(&self, relation: &Relation, from: (u64, u16), to: u64) -> String {
         let bounds = [tid_bound("ctid", ">=", from), tid_bound("ctid", "<", (to, 0))];
         format!("SELECT {} FROM ONLY {}{}", self.list(), relation.quoted(), where_clause(&bounds))
     }
 
-    /// What `of` makes of some columns, over all rows. `only`: over the relation's own.
+    /// A SELECT of `of` applied to some columns, over all rows. `only`: over the relation's own rows.
     pub(crate) fn aggregate(&self, indices: &[usize], only: bool, of: impl Fn(&str) -> String) -> String {
         let named = |name_of: &dyn Fn(usize, &Item) -> String| {
             let columns = indices.iter().filter_map(|index| Some((*index, self.columns.get(*index)?)));
@@ -143,7 +143,7 @@ impl Selection {
         }
     }
 
-    /// What a slice of it is a part of.
+    /// The subject of a slice's token.
     pub(crate) fn subject(&self, slice: &PlannedSlice) -> SliceSubject {
         match &self.from {
             Origin::Table { relation, .. } => {
@@ -184,13 +184,13 @@ impl Selection {
     }
 }
 
-/// The columns of a query get names of ours: theirs may be equal, or none.
+/// The columns of a query get new names: their own may be equal or missing.
 fn name_of(index: usize) -> String {
     format!("c{}", index + 1)
 }
 
 impl Item {
-    /// The column: as it is, or as what stands for it.
+    /// The column in its form.
     fn sql(&self, expression: &str) -> String {
         match self.form {
             Form::Plain => expression.to_owned(),
@@ -214,7 +214,7 @@ fn items(columns: &[PgColumn]) -> Vec<Item> {
     columns.iter().map(item).collect()
 }
 
-/// What stands behind FROM for one of the relations of a slice.
+/// The text after FROM for one relation of a slice.
 fn rows_of_leaf(
     relation: &Relation,
     filter: Option<&str>,
@@ -228,7 +228,7 @@ fn rows_of_leaf(
     };
     conditions.extend(filter.map(|filter| format!("(\n{filter}\n)")));
     let only = if only { "ONLY " } else { "" };
-    // The filter may use the name of what the user asked for.
+    // The filter may use the name of the relation that the user asked for.
     let alias = match leaf.oid == relation.oid {
         true => String::new(),
         false => format!(" AS {}", quote_identifier(&relation.name)),
@@ -243,7 +243,7 @@ fn where_clause(conditions: &[String]) -> String {
     }
 }
 
-/// What a row has to fulfil to be in the range. `expression` is what the range is of.
+/// The conditions for a row to be in the range of `expression`.
 fn conditions(range: &SliceRange, expression: &str) -> Vec<String> {
     match range {
         SliceRange::Whole => Vec::new(),
@@ -266,16 +266,16 @@ fn conditions(range: &SliceRange, expression: &str) -> Vec<String> {
     }
 }
 
-/// A comparison with a place in a heap, a page and a line pointer. Comparisons of this form, and only ctid with a
-/// constant, become a TID range scan.
+/// A comparison with a place in a heap, a page and a line pointer. Comparisons of this form, and only ctid
+/// with a constant, become a TID range scan.
 fn tid_bound(expression: &str, operator: &str, (page, offset): (u64, u16)) -> String {
     format!("{expression} OPERATOR(pg_catalog.{operator}) '({page},{offset})'::pg_catalog.tid")
 }
 
-/// A comparison with a value. Text compares in the column's own collation, since a literal brings none.
+/// A comparison with a value. Text compares in the column's own collation, since a literal has none.
 fn compare(expression: &str, operator: &str, value: &str, pg_type: KeyType) -> String {
-    // No bound has a NUL byte: the server cannot send one, and a token with one is refused. If it had, the
-    // statement would be wrong, not another.
+    // No bound has a NUL byte: the server cannot send one, and a token with one is refused. Otherwise the
+    // statement would be invalid, not a different one.
     let literal = quote_literal(value).unwrap_or_default();
     format!("{expression} OPERATOR(pg_catalog.{operator}) ({literal}::{})", pg_type.sql())
 }

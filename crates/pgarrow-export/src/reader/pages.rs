@@ -1,13 +1,15 @@
-//! A slice that is read by pages of a heap, in the order of its blocks; what pages cannot give comes by COPY in between.
+//! Reads a slice by pages of a heap, in the order of its blocks. Rows that pages cannot give come by COPY in
+//! between.
 //!
 //! ```text
 //!  blocks ─▶ window ─▶ COPY of its pages ─┬─ good ─▶ decoded as it arrives
-//!                                         └─ from the first bad one on ─▶ kept until that COPY is over, then in order:
+//!                                         └─ from the first bad one ─▶ kept until the COPY ends, in order:
 //!                                              bad ones ─▶ COPY of their rows by ctid     others ─▶ decoded
 //! ```
 //!
-//! So rows come in the order in which COPY of the same range sends them, and a slice that is read again begins with the
-//! same rows. A page is judged when it is here: those that were all-visible when they were planned need not be.
+//! So rows come in the order in which COPY of the same range sends them, and a slice that is read again
+//! begins with the same rows. A page is judged after it has arrived: a page that was all-visible during
+//! planning may not be so any more.
 
 mod kept;
 mod reading;
@@ -31,7 +33,8 @@ use kept::KeptPages;
 pub(crate) use reading::PageReading;
 use reading::{SPAN_MAX, WINDOW_MAX, WINDOW_MIN};
 
-/// A page that waits for a lock waits for somebody who waits for the keeper: nobody would ever see it.
+/// A reader that waits here for a lock waits for a session that waits for the keeper: no deadlock detection
+/// would see it.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
 
 const SAVEPOINT: &str = "SAVEPOINT pgarrow_pages";
@@ -39,11 +42,11 @@ const RELEASE: &str = "RELEASE SAVEPOINT pgarrow_pages";
 /// The savepoint stays where it is.
 const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pgarrow_pages";
 
-/// Pages that are looked for at once among received bytes: no more of them fit the buffer.
+/// The most pages that one search finds in the received bytes: no more fit the buffer.
 const FOUND_MAX: usize = 64;
 
 impl Reader<'_> {
-    /// Reads a slice of relations of which some, at least, are read by pages.
+    /// Reads a slice of relations; at least one is read by pages.
     pub(super) fn read_pages(
         &mut self,
         session: &mut Session,
@@ -65,8 +68,8 @@ impl Reader<'_> {
                 _ => PageReading::new(relation, table, self.window_max()),
             };
             if relation.kind == RelationKind::MaterializedView && reading.locked_by != session.backend_pid() {
-                // LOCK takes none. A page is locked only while it is read, and somebody who waits to refresh the view
-                // would come in between.
+                // LOCK refuses materialized views. Reading a page locks the view only for that moment, so a
+                // session that waits to refresh the view would come in between.
                 session.execute(LOCK_TIMEOUT)?;
                 session.query(&format!("SELECT FROM ONLY {} LIMIT 0", relation.quoted()), &[])?;
                 reading.locked_by = session.backend_pid();
@@ -75,7 +78,7 @@ impl Reader<'_> {
                 SliceRange::Pages { from, to } => (from, to),
                 SliceRange::Whole | SliceRange::Key { .. } => (0, None),
             };
-            // No row of the snapshot is on a page that is not there yet.
+            // No row of the snapshot is on a page that is added later.
             let to = match to {
                 Some(to) => to,
                 None => relation_sizes(session, &[relation.oid])?.first().map_or(0, |size| size.pages),
@@ -91,7 +94,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Pages that are asked for at once, at most: all of them may have to be kept.
+    /// The most pages in one window: all of them may have to be kept.
     fn window_max(&self) -> u64 {
         let kept_bytes = self.shared.shares.part_bytes / 2;
         ((kept_bytes / PAGE_BYTES) as u64).clamp(WINDOW_MIN, WINDOW_MAX)
@@ -100,10 +103,10 @@ impl Reader<'_> {
 
 /// A window whose pages were received.
 struct Window {
-    /// The block behind the last page that was.
+    /// The block after the last page that was received.
     next: u64,
     end: u64,
-    /// What the server, or the connection, has said instead of more.
+    /// The error of the server or the connection that ended the window.
     failed: Option<pgarrow_protocol::Error>,
 }
 
@@ -112,7 +115,7 @@ struct Heap<'h, 'r> {
     reader: &'h mut Reader<'r>,
     plan: &'h Plan,
     relation: &'h Relation,
-    /// The part of the slice that is its.
+    /// The part of the slice that belongs to this heap.
     alone: PlannedSlice,
     table: PageTable<'h>,
     session: &'h mut Session,
@@ -153,7 +156,7 @@ impl Heap<'_, '_> {
         Ok(())
     }
 
-    /// Goes on by COPY after the server has refused to hand out a page: in the transaction as it was before.
+    /// Continues by COPY after the server refused a page: rolls the transaction back to the savepoint first.
     fn go_on_without(
         &mut self,
         reading: &mut PageReading,
@@ -162,7 +165,7 @@ impl Heap<'_, '_> {
         error: pgarrow_protocol::Error,
     ) -> Result<()> {
         let relation = self.relation;
-        // By the user, or by a timeout that holds for COPY, too.
+        // Cancelled by the user, or by a timeout that holds for COPY, too.
         const QUERY_CANCELED: &str = "57014";
         let is_of_pages = error.kind() == pgarrow_protocol::ErrorKind::Server
             && error.sqlstate() != Some(QUERY_CANCELED)
@@ -197,7 +200,7 @@ impl Heap<'_, '_> {
         reader.read_stream(session, plan, &select, decoder, attempt, &mut **outlet)
     }
 
-    /// Reads a window of blocks. Of how many the rows came by COPY.
+    /// Reads a window of blocks. Returns the number of pages whose rows came by COPY.
     fn read_window(&mut self, reading: &mut PageReading, from: u64, to: u64) -> Result<u64> {
         let mut kept = KeptPages::default();
         let window = self.receive_window(reading, from, to, &mut kept)?;
@@ -297,7 +300,7 @@ impl Heap<'_, '_> {
         }
     }
 
-    /// Reads the pages that were kept, in their order. Of how many the rows came by COPY.
+    /// Reads the kept pages in order. Returns the number of pages whose rows came by COPY.
     fn read_kept(&mut self, pages: &mut PageDecoder, mut kept: KeptPages, gap: usize) -> Result<u64> {
         let mut n_copied = 0;
         let mut first = 0;

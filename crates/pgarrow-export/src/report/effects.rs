@@ -8,8 +8,8 @@ use super::Report;
 use crate::column_report::ColumnReport;
 
 impl Report {
-    /// What policies did to values, one line for each column and policy: `column "d": 3 infinities became NULL`. Of
-    /// many tables, each line begins with the table.
+    /// What policies did to values, one line for each column and policy: `column "d": 3 infinities became
+    /// NULL`. With many tables, each line begins with the table.
     pub fn effects_text(&self) -> Vec<String> {
         let of_one = self.columns.iter().flat_map(|column| lines(None, column));
         let of_tables = self
@@ -20,7 +20,7 @@ impl Report {
     }
 }
 
-/// The counts of a report: those that are not 0, by the name that the report has for them.
+/// The counts that are not 0, by their names in the report.
 pub(super) fn counts(effects: &Effects) -> BTreeMap<String, u64> {
     effects.iter().map(|(effect, count)| (words(effect).key.to_owned(), count)).collect()
 }
@@ -37,7 +37,7 @@ fn lines<'a>(table: Option<&'a str>, column: &'a ColumnReport) -> impl Iterator<
     })
 }
 
-/// How an effect is called.
+/// The words for an effect.
 #[derive(Clone, Copy)]
 struct Words {
     key: &'static str,

@@ -1,4 +1,4 @@
-//! Why tables are not read by pages, equal reasons of many tables as one.
+//! Why tables are not read by pages. Equal reasons of many tables become one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,16 +29,16 @@ pub(super) fn of_plans(plans: &[Arc<Plan>]) -> Vec<Message> {
     grouped(plans.iter().flat_map(|plan| &plan.pages.why_not), tables.len(), of)
 }
 
-/// A reason, and who has it.
+/// A reason and the tables that have it.
 struct Group {
     reason: Message,
-    /// None if the note has no name in front.
+    /// `None` if the note has no name in front.
     first: Option<String>,
     names: BTreeSet<String>,
 }
 
-/// Notes, each once; of those that are `NAME: reason`, equal reasons as one note, where the first of them was. There are
-/// `n_tables` that can have them, all of them tables `of` this one, if it is one.
+/// The notes, each once. Notes `NAME: reason` with equal reasons become one, in the place of the first.
+/// `n_tables`: how many tables can have them; `of`: the table that all of them belong to, if it is one.
 pub(crate) fn grouped<'a>(
     notes: impl IntoIterator<Item = &'a Message>,
     n_tables: usize,
@@ -79,7 +79,8 @@ fn text(group: &Group, n_tables: usize, of: Option<&str>) -> Message {
     reason.clone().behind(front)
 }
 
-/// Name and reason of `NAME: reason`, the name as a relation is printed: without spaces outside of its quotes.
+/// Name and reason of `NAME: reason`, the name as a relation is printed: without spaces outside of its
+/// quotes.
 fn named(note: &Message) -> Option<(String, Message)> {
     let text = note.to_string();
     let mut is_quoted = false;
@@ -101,7 +102,7 @@ mod tests {
         grouped(&notes, n_tables, of)
     }
 
-    /// There was a line for each of two hundred partitions.
+    /// Formerly, each of two hundred partitions had a line.
     #[test]
     fn what_many_tables_have_is_said_once() {
         let of_all: Vec<Message> =
@@ -112,7 +113,7 @@ mod tests {
             ["a.b: it is small", "the role may not", "a.c: odd", "a.d: it is small", "a.b: it is small"];
         let expected = ["2 of 7 tables (a.b and 1 more): it is small", "the role may not", "a.c: odd"];
         assert_eq!(notes(&of_some, 7, None), expected);
-        // Tables without slices are not among those that were counted.
+        // The count does not include tables without slices.
         assert_eq!(notes(&["a.b: odd", "a.c: odd"], 1, None), ["2 of 2 tables: odd"]);
     }
 
@@ -123,7 +124,7 @@ mod tests {
         for note in ["the role may: not", "column \"a\": odd", "a.b:odd", "a.b", "\"a: b"] {
             assert_eq!(named(&note.into()), None, "{note}");
         }
-        // What is no table's is told as it is.
+        // A note without a table stays as it is.
         assert_eq!(notes(&["the role: no", "the role: no"], 3, Some("public.p")), ["the role: no"]);
     }
 }

@@ -1,20 +1,21 @@
-//! What a token may say: everything of it that reaches SQL has a form of which it can do no harm.
+//! What a token may contain: everything in it that reaches SQL has a form that does no harm.
 
 use pgarrow_session::Result;
 
 use crate::slice::{Slice, SliceRange, SliceRelation, SliceSubject, TOKEN_BYTES_MAX, refused};
 
-/// Bytes of a name at most; servers cut names at 63 unless they were built otherwise.
+/// Bytes of a name at most; servers cut names at 63 bytes unless they are built with another limit.
 const NAME_BYTES_MAX: usize = 1024;
-/// Columns of a result at most: `MaxTupleAttributeNumber` of PostgreSQL's `src/include/access/htup_details.h`.
+/// Columns of a result at most: `MaxTupleAttributeNumber` of PostgreSQL's
+/// `src/include/access/htup_details.h`.
 const COLUMNS_MAX: usize = 1664;
 /// Relations of a slice at most.
 const RELATIONS_MAX: usize = 65_536;
-/// Relations that a statement opens at most: some for each that it names.
+/// Relations that a statement opens at most: several for each one that it names.
 const OPENS_MAX: usize = 16 * RELATIONS_MAX;
 
 impl Slice {
-    /// Whether it can be a slice.
+    /// Checks that the token is valid.
     pub(crate) fn check(&self) -> Result<()> {
         if self.version != Self::VERSION {
             return Err(refused("its version is not 2"));
@@ -93,7 +94,8 @@ impl Slice {
                 let is_bound = |bound: &Option<String>| {
                     bound.as_ref().is_none_or(|text| is_text(text, 64 * NAME_BYTES_MAX))
                 };
-                // Of several, each is read alone: which of them a row is in says nothing about the key.
+                // Several relations must be read alone each: the key says nothing about the relation that a
+                // row is in.
                 let is_of_some = match &self.subject {
                     SliceSubject::Relations { reads, .. } => is_of_one || reads.iter().all(|read| read.only),
                     SliceSubject::Query(_) => true,
@@ -116,8 +118,8 @@ impl Slice {
     }
 }
 
-/// Whether it has the form of what `pg_export_snapshot()` returns: two groups of eight hexadecimal digits and a
-/// number. A server takes such a text as the name of a file.
+/// Whether it has the form that `pg_export_snapshot()` returns: two groups of eight hexadecimal digits and a
+/// number. A server uses the text as a file name.
 ///
 /// Source: `ExportSnapshot` in PostgreSQL's `src/backend/utils/time/snapmgr.c`.
 pub(crate) fn is_snapshot_id(text: &str) -> bool {

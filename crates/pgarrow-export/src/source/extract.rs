@@ -26,7 +26,7 @@ pub struct Extract {
     request: Request,
 }
 
-/// What was asked for, whatever the source.
+/// What the caller asked for, apart from the source.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) what: What,
@@ -67,7 +67,7 @@ impl Request {
         }
     }
 
-    /// Plans it on a session of the source. Waits.
+    /// Plans the request on a session of the source. Blocks.
     fn start(mut self, source: &Source) -> Result<Run> {
         source.complete(&mut self.options);
         let connecting = Instant::now();
@@ -110,17 +110,17 @@ impl Extract {
         self.request
     }
 
-    /// Reads only these columns of a table, in this order. Exact names. Default: all. None of them (an
-    /// empty list) gives batches that have a number of rows and no columns.
+    /// Reads only these columns of a table, in this order. Exact names. Default: all. An empty list gives
+    /// batches with a number of rows and no columns.
     pub fn columns<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.request.columns = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Reads only the rows of a table for which this SQL condition holds. It runs under the connection's
-    /// own search path and time zone. `now()` and its relatives are one time in all of the export, that of
-    /// its transaction; what else may differ between sessions has one connection read all. Its parameters
-    /// (`$1`, `$2`, …) are [bound](Self::bind).
+    /// Reads only the rows of a table for which this SQL condition holds. It runs under the connection's own
+    /// search path and time zone. `now()` and similar calls give one time in the whole export, that of its
+    /// transaction. If anything else in the condition may differ between sessions, one connection reads all.
+    /// Its parameters (`$1`, `$2`, …) are [bound](Self::bind).
     pub fn filter(mut self, condition: impl Into<String>) -> Self {
         self.request.filter = Some(condition.into());
         self
@@ -134,8 +134,8 @@ impl Extract {
         self
     }
 
-    /// Reads at most so many rows: the first ones that come, by one connection, as `LIMIT` does. Which
-    /// these are is up to the server, unless a query has an ORDER BY. Default: all.
+    /// Reads at most `rows` rows: the first that come, by one connection, like `LIMIT`. The server chooses
+    /// them, unless a query has an ORDER BY. Default: all.
     pub fn limit(mut self, rows: u64) -> Self {
         self.request.limit = Some(rows);
         self
@@ -173,7 +173,7 @@ impl Extract {
         self.open_async().await?.into_stream()
     }
 
-    /// Plans the export and starts it as a reader of batches. Waits.
+    /// Plans the export and starts it as a reader of batches. Blocks.
     ///
     /// # Errors
     ///
@@ -186,19 +186,19 @@ impl Extract {
     /// reads no rows, and leaves no transaction. Waits for the server; from async code, call
     /// [`describe_async`](Self::describe_async).
     ///
-    /// One round trip for a table and two for a query, once the source has found out whether the server hands
-    /// out snapshots. More for a filter, parameters, a column to split on (whose ranges may have to be read,
-    /// as [`open`](Self::open) reads them), and types that are not built in, arrays among them.
+    /// Takes one round trip for a table and two for a query, once the source knows whether the server exports
+    /// snapshots. It takes more for a filter, parameters, a column to split on (whose ranges may have to be
+    /// read, as [`open`](Self::open) reads them), and types that are not built in, arrays included.
     ///
-    /// The server looks at sizes and parses queries, for which it waits until nobody has the tables locked
-    /// exclusively ([`ExportOptions::with_lock_timeout`]); nothing stays locked. Whether the role may read
-    /// the rows of a table shows when it is opened.
+    /// The server looks at sizes and parses queries. For that it waits until no session has the tables locked
+    /// exclusively ([`ExportOptions::with_lock_timeout`]); nothing stays locked. Only opening the export
+    /// shows whether the role may read the rows of a table.
     ///
     /// # Errors
     ///
-    /// As for [`open`](Self::open), as far as it is found out.
-    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for a slice, and for a numeric whose precision is to
-    /// be found by reading ([`NumericForm::Scan`](crate::NumericForm::Scan)).
+    /// As for [`open`](Self::open), as far as a description finds them.
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for a slice, and for a numeric whose precision only
+    /// reading can find ([`NumericForm::Scan`](crate::NumericForm::Scan)).
     pub fn describe(&self) -> Result<Description> {
         let Self { source, mut request } = self.clone();
         source.complete(&mut request.options);
@@ -256,7 +256,7 @@ pub struct Tables {
     options: ExportOptions,
 }
 
-/// What callers find wrong with planned tables.
+/// The caller's check of planned tables.
 #[derive(Clone)]
 pub(crate) struct Check(pub(crate) Arc<CheckPlans>);
 
@@ -274,15 +274,15 @@ impl Tables {
         Self { source, named, only: false, options: ExportOptions::default() }
     }
 
-    /// Adds all tables and materialized views of a schema: partitioned ones as a whole. The exact name.
+    /// Adds all tables and materialized views of a schema, partitioned tables as a whole. `name` is the exact
+    /// name.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.named.schemas.push(name.into());
         self
     }
 
-    /// Reads of each table only its own rows, not those of the tables that inherit from it (`ONLY`), so
-    /// that every row of a schema is read once. Partitioned tables are read as a whole all the same.
-    /// Default: no.
+    /// Reads only each table's own rows, not those of the tables that inherit from it (`ONLY`), so that every
+    /// row of a schema is read once. Partitioned tables are still read as a whole. Default: no.
     pub fn only(mut self, only: bool) -> Self {
         self.only = only;
         self
@@ -294,20 +294,19 @@ impl Tables {
         self
     }
 
-    /// Says what is wrong with tables that could be read, such as a type that the output does not have: an
-    /// error for each, which [`open`](Self::open) reports together with its own. It may be given fewer
-    /// tables than were asked for, when something is wrong with the others.
+    /// Adds a check of the planned tables, for example for types that the output does not have.
+    /// [`open`](Self::open) reports the errors it returns together with its own. The check may get fewer
+    /// tables than were asked for, if something is wrong with the others.
     pub fn check(mut self, check: impl Fn(&[Plan]) -> Vec<Error> + Send + Sync + 'static) -> Self {
         self.named.check = Some(Check(Arc::new(check)));
         self
     }
 
-    /// Plans the export of all tables: one transaction, one snapshot. Waits.
+    /// Plans the export of all tables: one transaction, one snapshot. Blocks.
     ///
     /// # Errors
     ///
-    /// As for [`Extract::open`]. What is wrong with the tables is said of all of them at once
-    /// ([`Error::problems`]).
+    /// As for [`Extract::open`]. One error lists the problems of all tables ([`Error::problems`]).
     pub fn open(self) -> Result<Run> {
         let (source, request) = self.into_request();
         request.start(&source)

@@ -1,4 +1,4 @@
-//! The pieces of an SQL text, as PostgreSQL's scanner cuts it with `standard_conforming_strings` on.
+//! The tokens of an SQL text, as PostgreSQL's scanner finds them with `standard_conforming_strings` on.
 //!
 //! ```text
 //!  id < 10 --\r) OR (id = 7      a comment ends at a line feed or a carriage return
@@ -9,8 +9,8 @@
 //!  a$$b    e1'…'                 a name takes all that can be of a name; only then quotes begin
 //! ```
 //!
-//! Where versions differ, this takes what the more generous one takes: the server refuses the rest. `PostgreSQL` cuts at
-//! bytes, and so does this: everything that decides is ASCII, and all other bytes may be of a name.
+//! Where versions differ, this accepts what the more generous one accepts: the server refuses the rest. Like
+//! PostgreSQL, it works on bytes: only ASCII decides, and all other bytes may belong to a name.
 //!
 //! Source: PostgreSQL's `src/backend/parser/scan.l`, of versions 14 to 18.
 
@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use pgarrow_session::{Error, ErrorKind, Result};
 
-/// What a piece is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TokenKind {
     /// White space or a comment.
@@ -35,19 +35,19 @@ pub(crate) enum TokenKind {
     Word,
     /// A name in quotes.
     QuotedName,
-    /// A name in quotes whose characters may be written by their numbers: `U&"…"`.
+    /// A name in quotes that may contain escaped characters: `U&"…"`.
     EscapedName,
-    /// A string, whatever its quotes, with the parts on following lines.
+    /// A string with any kind of quotes, including its parts on following lines.
     Text,
     /// A number.
     Number,
-    /// An operator, however many characters it has; `*` too. Neither comma, dot, colon, bracket nor `::`.
+    /// An operator of any length; `*` too. Not comma, dot, colon, bracket or `::`.
     Operator,
-    /// Any other character; of `::`, each by itself.
+    /// Any other single character; each colon of `::`.
     Other,
 }
 
-/// A piece of the text.
+/// A token of the text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Token {
     pub(crate) kind: TokenKind,
@@ -55,7 +55,7 @@ pub(crate) struct Token {
     pub(crate) range: Range<usize>,
 }
 
-/// Cuts a text into pieces.
+/// Splits a text into tokens.
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
     sql: &'a str,
@@ -67,11 +67,11 @@ impl<'a> Scanner<'a> {
         Self { sql, at: 0 }
     }
 
-    /// The next piece, in the order of the text: together they are all of it.
+    /// The next token. All tokens together are the whole text.
     ///
     /// # Errors
     ///
-    /// A string, name or comment that is not closed, a NUL byte, a number in front of a quote.
+    /// A string, name or comment that is not closed, a NUL byte, a number directly before a quote.
     pub(crate) fn next_token(&mut self) -> Result<Option<Token>> {
         let start = self.at;
         let rest = self.sql.get(start..).unwrap_or_default();
@@ -139,7 +139,7 @@ fn is_of_operator(byte: u8) -> bool {
     b"~!@#^&|`?+-*/%<>=".contains(&byte)
 }
 
-/// How many bytes at the beginning are such bytes.
+/// The number of leading bytes that fulfil `is_one`.
 fn run(bytes: &[u8], is_one: impl Fn(u8) -> bool) -> usize {
     bytes.iter().position(|byte| !is_one(*byte)).unwrap_or(bytes.len())
 }
@@ -148,7 +148,7 @@ fn line_comment_length(bytes: &[u8]) -> usize {
     run(bytes, |byte| !ends_line(byte))
 }
 
-/// Of a comment, which may hold others.
+/// The length of a comment, which may contain others.
 fn comment_length(bytes: &[u8]) -> Result<usize> {
     let (mut depth, mut at) = (0, 0);
     loop {
@@ -164,7 +164,7 @@ fn comment_length(bytes: &[u8]) -> Result<usize> {
     }
 }
 
-/// Of a string that begins with its quote, with all parts that follow on other lines.
+/// The length of a string from its quote on, including all parts on following lines.
 fn string_length(bytes: &[u8], backslash_escapes: bool) -> Result<usize> {
     let mut at = 1;
     loop {
@@ -181,8 +181,8 @@ fn string_length(bytes: &[u8], backslash_escapes: bool) -> Result<usize> {
     }
 }
 
-/// How far behind a string's quote the next part begins, its quote included: after white space and line comments with
-/// the end of a line among them.
+/// How far after a string's quote the next part begins, its quote included. White space and line comments
+/// with at least one line end are in between.
 fn continued(bytes: &[u8]) -> Option<usize> {
     let (mut at, mut has_line_end) = (0, false);
     loop {
@@ -200,7 +200,7 @@ fn continued(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Of a name with its quotes, two of which inside stand for one.
+/// The length of a name with its quotes. Two quotes inside stand for one.
 fn name_length(bytes: &[u8]) -> Result<usize> {
     let mut at = 1;
     loop {
@@ -213,22 +213,22 @@ fn name_length(bytes: &[u8]) -> Result<usize> {
     }
 }
 
-/// Of a number without sign, point or exponent's sign, and of a name that stands directly behind it: servers before 15
-/// take that for two things, later ones for an error.
+/// The length of a number without sign, point or exponent's sign, and of a name directly after it: two tokens
+/// before version 15, an error since.
 fn number_length(bytes: &[u8]) -> Result<usize> {
     let n_digits = run(bytes, |byte| byte.is_ascii_digit() || byte == b'_');
     let rest = bytes.get(n_digits..).unwrap_or_default();
     let n_more = if rest.first().is_some_and(|byte| starts_name(*byte)) { run(rest, is_of_name) } else { 0 };
-    // Of `1e'` the older ones take the letter for one that belongs to the string. No statement has the one next to the
-    // other.
+    // In `1e'`, older servers take the letter as part of the string. No valid statement has a number directly
+    // before a string.
     match rest.get(n_more) {
         Some(b'\'') => Err(refused("the statement has a number directly before a quote")),
         _ => Ok(n_digits + n_more),
     }
 }
 
-/// Of an operator: not to where a comment begins, and with no sign as its last character, unless it has one of those that
-/// SQL's own operators do not have.
+/// The length of an operator: it ends before a comment, and not with a sign, unless it contains a character
+/// that no operator of standard SQL has.
 fn operator_length(bytes: &[u8]) -> usize {
     let all = bytes.get(..run(bytes, is_of_operator)).unwrap_or_default();
     let comment = all.windows(2).position(|pair| pair == b"--" || pair == b"/*");

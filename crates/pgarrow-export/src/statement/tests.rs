@@ -1,4 +1,4 @@
-//! What is taken, and that the server cuts texts at the same places.
+//! Which texts are accepted, and that the server splits them at the same places.
 
 use proptest::prelude::*;
 
@@ -83,7 +83,7 @@ proptest! {
     }
 }
 
-/// The kinds of a text's pieces without the blank ones, and their texts.
+/// The kinds and texts of all tokens that are not blank.
 fn pieces(sql: &str) -> Vec<(TokenKind, &str)> {
     let mut scanner = Scanner::new(sql);
     let tokens = std::iter::from_fn(|| scanner.next_token().unwrap());
@@ -150,8 +150,8 @@ fn pieces_are_those_of_the_servers_scanner() {
     Statement::parse("select 1e'\\'").unwrap_err();
 }
 
-/// Each of these was taken for one condition, and was two for the server: rows came that the condition does not want, and
-/// came from every slice.
+/// Formerly, each of these passed as one condition but was two for the server: every slice returned rows that
+/// the condition excludes.
 #[test]
 fn what_leaves_its_parentheses_in_the_servers_eyes_is_refused() {
     for sql in [
@@ -165,7 +165,7 @@ fn what_leaves_its_parentheses_in_the_servers_eyes_is_refused() {
     }
 }
 
-/// The server as the judge of a condition: it stands where it can be nothing but one argument of a function.
+/// The server judges a condition: it is in a place where it can only be one argument of a function.
 struct Judge {
     session: pgarrow_protocol::Session,
     _database: pgarrow_testkit::Database,
@@ -185,18 +185,19 @@ impl Judge {
         Self { session, _database: database }
     }
 
-    /// It is one condition. Texts have neither brackets nor commas, so none can leave the argument and be legal.
+    /// Whether the text is one condition. Texts have no brackets or commas, so no legal text can leave the
+    /// argument.
     fn is_condition(&mut self, sql: &str) -> bool {
         self.session.describe(&format!("SELECT ARRAY[judged(\n{sql}\n)]::verdict[] FROM t")).is_ok()
     }
 
-    /// It can be read as the filter of a slice is.
+    /// Whether the text works as the filter of a slice.
     fn is_taken(&mut self, sql: &str) -> bool {
         self.session.describe(&format!("SELECT id FROM t WHERE ctid >= '(0,0)' AND (\n{sql}\n)")).is_ok()
     }
 }
 
-/// Text that is likely to hit what scanners differ in.
+/// Text that is likely to hit differences between scanners.
 fn nasty(chance: &mut pgarrow_testkit::Chance, n_pieces: u64) -> String {
     const PIECES: [&str; 44] = [
         "'", "''", "\\", "\\'", "\n", "\r", " ", "\t", "\x0C", "\x0B", "--", "-", "/*", "*/", "/", "*", "$$",
@@ -206,7 +207,7 @@ fn nasty(chance: &mut pgarrow_testkit::Chance, n_pieces: u64) -> String {
     (0..chance.within(0, n_pieces)).map(|_| chance.one_of(&PIECES)).collect()
 }
 
-/// A condition of pieces that hold whatever they like, as long as it does not end them: most are legal.
+/// A condition of strings, names and comments with any content that does not end them: most are legal.
 fn likely(chance: &mut pgarrow_testkit::Chance) -> String {
     let inside = nasty(chance, 6);
     let gap = |chance: &mut pgarrow_testkit::Chance| {
@@ -235,7 +236,7 @@ fn likely(chance: &mut pgarrow_testkit::Chance) -> String {
     )
 }
 
-/// No text that is taken as a condition is anything else for the server, and whatever is one for the server is taken.
+/// Every accepted text is one condition for the server, and every condition of the server is accepted.
 #[test]
 fn the_server_cuts_texts_at_the_same_places() {
     pgarrow_testkit::require!(pgarrow_testkit::Capability::Server);
@@ -248,7 +249,7 @@ fn the_server_cuts_texts_at_the_same_places() {
         match judge.is_condition(&sql) {
             true => {
                 n_conditions += 1;
-                // What follows a semicolon, and no more, is the one thing that is dropped.
+                // Only a semicolon at the end is dropped.
                 assert!(taken.is_ok(), "legal, and refused: {sql:?}: {}", taken.unwrap_err());
             }
             false => {
@@ -262,7 +263,7 @@ fn the_server_cuts_texts_at_the_same_places() {
     assert!(n_conditions > 500 && n_refused > 500, "{n_conditions} conditions, {n_refused} refused");
 }
 
-/// What a text uses: what differs, and the text with a value for each time.
+/// The text with a value for each time, and what differs in it.
 fn fixed(sql: &str) -> (String, Vec<String>) {
     let uses = uses::Uses::of(sql).unwrap();
     let values: Vec<&str> = uses.moments.iter().map(|moment| moment.clock.example()).collect();

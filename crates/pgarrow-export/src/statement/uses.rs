@@ -1,4 +1,4 @@
-//! What a text uses whose value may differ from one session to the next, as far as the text shows it.
+//! What a text uses that may differ between sessions, as far as the text shows it.
 //!
 //! ```text
 //!  updated >= now() - interval '1 day'       a moment: the keeper's own value can stand in its place
@@ -19,29 +19,29 @@ use super::scanner::{Scanner, Token, TokenKind};
 /// What a text uses.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Uses {
-    /// What the keeper's values can stand for, in the order of the text.
+    /// The moments that the keeper's values can replace, in the order of the text.
     pub(crate) moments: Vec<Moment>,
-    /// What else is in it, for the catalog.
+    /// The other names in the text, for the catalog.
     pub(crate) names: NamesOfText,
-    /// What in it differs whatever the catalog says, or may.
+    /// What differs, or may differ, whatever the catalog says.
     pub(crate) differing: Vec<String>,
 }
 
-/// A function or key word that is the time at which the transaction began.
+/// A use of a function or key word for the start time of the transaction.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Moment {
     /// Its bytes in the text.
     pub(crate) range: Range<usize>,
     pub(crate) clock: Clock,
-    /// Digits of a second, if they are given.
+    /// The given number of digits of a second.
     pub(crate) precision: Option<u8>,
-    /// It may name a column of a result.
+    /// It may give a column of the result its name.
     is_column: bool,
     /// It is called without a schema.
     pub(crate) is_unqualified_call: bool,
 }
 
-/// Functions and key words that are the time at which the transaction began.
+/// Functions and key words for the start time of the transaction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Clock {
     Now,
@@ -73,7 +73,7 @@ impl Clock {
         }
     }
 
-    /// The name of a column of it.
+    /// The name of a result column from it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Now => "now",
@@ -96,7 +96,7 @@ impl Clock {
         }
     }
 
-    /// A value of its type, whatever it is.
+    /// Any value of its type.
     pub(crate) fn example(self) -> &'static str {
         match self {
             Self::Now | Self::TransactionTimestamp | Self::CurrentTimestamp => "2000-01-01 00:00:00+00",
@@ -109,7 +109,7 @@ impl Clock {
 }
 
 impl Moment {
-    /// What asks the server for it.
+    /// The expression that asks the server for it.
     pub(crate) fn expression(&self) -> String {
         let name = match self.clock {
             Clock::Now | Clock::TransactionTimestamp => "pg_catalog.now()",
@@ -118,11 +118,11 @@ impl Moment {
         format!("{name}{}", self.modifier())
     }
 
-    /// What stands for it. `value` is text of the server's: digits, signs, letters, and no quote.
+    /// The literal that replaces it. `value` is text from the server: digits, signs, letters, and no quote.
     fn literal(&self, value: &str) -> String {
         let literal = format!("'{value}'::pg_catalog.{}{}", self.clock.sql_type(), self.modifier());
         match self.is_column {
-            // A column has the name of its function, and would have that of its type.
+            // The column has the name of the function; a literal alone would give it the name of the type.
             true => format!("(SELECT {literal} AS {})", quoted(self.clock.name())),
             false => format!("({literal})"),
         }
@@ -140,7 +140,7 @@ fn quoted(name: &str) -> String {
 impl Uses {
     /// # Errors
     ///
-    /// What is wrong with the text for the scanner.
+    /// The scanner's errors about the text.
     pub(crate) fn of(sql: &str) -> Result<Self> {
         let mut scanner = Scanner::new(sql);
         let mut tokens = Vec::new();
@@ -158,7 +158,7 @@ impl Uses {
         Ok(reader.uses.in_order())
     }
 
-    /// The text with a literal in the place of every moment. `values`, as many as there are moments.
+    /// The text with a literal in place of every moment. `values`: one for each moment.
     pub(crate) fn with_values<S: AsRef<str>>(&self, sql: &str, values: &[S]) -> String {
         let mut text = String::with_capacity(sql.len());
         let mut from = 0;
@@ -185,13 +185,13 @@ impl Uses {
     }
 }
 
-/// Where in a statement something stands, within a pair of parentheses.
+/// The position in a statement, for each pair of parentheses.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Level {
     clause: Clause,
-    /// It has a SELECT of its own.
+    /// There is a SELECT on this level.
     is_query: bool,
-    /// A comma goes on with tables.
+    /// After a comma, another table follows.
     in_from: bool,
 }
 
@@ -199,13 +199,13 @@ struct Level {
 enum Clause {
     #[default]
     Expression,
-    /// The list of what is selected.
+    /// The SELECT list.
     Target,
-    /// Where tables stand.
+    /// The FROM list.
     From,
 }
 
-/// Words that an expression may follow. Behind any other name, parentheses would be those of its arguments.
+/// Words that an expression may follow. After any other name, parentheses would be its arguments.
 const BEFORE_EXPRESSION: [&str; 42] = [
     "all",
     "and",
@@ -251,7 +251,7 @@ const BEFORE_EXPRESSION: [&str; 42] = [
     "zone",
 ];
 
-/// Words behind which parentheses are not those of a function's arguments.
+/// Words after which parentheses are not a function's arguments.
 const NO_FUNCTIONS: [&str; 13] = [
     "as", "cast", "cross", "exists", "filter", "full", "inner", "join", "lateral", "left", "outer", "over",
     "row",
@@ -308,11 +308,11 @@ impl Reading<'_> {
         }
     }
 
-    /// Reads what stands there; where the next begins.
+    /// Reads the token at `at`. Returns where to continue.
     fn read(&mut self, at: usize) -> usize {
         match self.kind(at) {
             Some(TokenKind::Open) => self.open(at),
-            // The text as a whole is a level that no parenthesis closes.
+            // The whole text is a level that no parenthesis closes.
             Some(TokenKind::Close) if self.levels.len() > 1 => {
                 self.levels.pop();
             }
@@ -351,7 +351,7 @@ impl Reading<'_> {
         self.levels.push(Level { clause, is_query: false, in_from: clause == Clause::From });
     }
 
-    /// A name and what belongs to it.
+    /// Reads a name and what belongs to it.
     fn read_name(&mut self, at: usize) -> usize {
         let Some(name) = self.name(at) else {
             return at + 1;
@@ -373,7 +373,7 @@ impl Reading<'_> {
             return at + 1;
         }
         let schema = if follows_dot { at.checked_sub(2).and_then(|at| self.name(at)) } else { None };
-        // Of three names the first is the database's; of a value's, there is none.
+        // Of three names, the first is the database; a value has no such place.
         let is_known_place = !follows_dot || schema.is_some() && !(at > 2 && self.is_other(at - 3, "."));
         let is_of_catalog = schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
         let clock = Clock::of_call(&name).filter(|_| is_of_catalog && is_known_place);
@@ -398,7 +398,7 @@ impl Reading<'_> {
                     *level = Level { clause: Clause::Target, is_query: true, in_from: false };
                 }
             }
-            // Of IS DISTINCT FROM, EXTRACT(… FROM …) and the like, there is none.
+            // IS DISTINCT FROM, EXTRACT(… FROM …) and the like have no tables.
             "from" => {
                 let is_comparison = before(1).as_deref() == Some("distinct")
                     && matches!(before(2).as_deref(), Some("is" | "not"));
@@ -410,7 +410,7 @@ impl Reading<'_> {
                 }
             }
             "join" | "lateral" => self.set(Clause::From),
-            // Of DISTINCT ON, too.
+            // Also the ON of DISTINCT ON.
             "on" | "using" if !self.levels.last().is_some_and(|level| level.in_from) => {}
             "on" | "using" => self.set(Clause::Expression),
             "group" if before(1).as_deref() == Some("within") => {}
@@ -432,7 +432,7 @@ impl Reading<'_> {
         let precision = self.text(at + 2).parse::<u32>().ok();
         match (precision, self.kind(at + 3)) {
             (Some(precision), Some(TokenKind::Close)) => {
-                // The server takes more for six, and says so.
+                // The server reduces more digits to six, with a warning.
                 let precision = u8::try_from(precision.min(6)).ok();
                 self.moment(at, at + 3, clock, precision, false);
                 at + 4
@@ -444,7 +444,7 @@ impl Reading<'_> {
         }
     }
 
-    /// From one token to another there is a moment.
+    /// Notes a moment between two tokens.
     fn moment(
         &mut self,
         from: usize,
@@ -461,7 +461,7 @@ impl Reading<'_> {
             return;
         };
         let range = first.range.start..last.range.end;
-        // Where a table stands, no literal can.
+        // A literal cannot replace a table.
         if !may_follow || self.clause() == Clause::From {
             let text = format!("{}, where no value can stand for it", clock.name());
             return self.differs(&text);
@@ -478,7 +478,7 @@ impl Reading<'_> {
         self.uses.moments.push(Moment { range, clock, precision, is_column, is_unqualified_call });
     }
 
-    /// How many arguments there are between this parenthesis and its other one.
+    /// The number of arguments from this parenthesis to its closing one.
     fn n_arguments(&self, open: usize) -> usize {
         let (mut depth, mut n_commas) = (0_usize, 0);
         for at in open..self.tokens.len() {
@@ -497,7 +497,7 @@ impl Reading<'_> {
         n_commas + 1
     }
 
-    /// The text of a string, if that is what stands there and its text is known.
+    /// The text of the string at `at`, if it is one and its text is known.
     fn string(&self, at: usize) -> Option<String> {
         (self.kind(at) == Some(TokenKind::Text)).then(|| string_text(self.text(at))).flatten()
     }
@@ -514,11 +514,12 @@ impl Reading<'_> {
     }
 }
 
-/// The word in a text that a date's or time's input function takes for one that depends on when it is read.
+/// The word in a text that an input function of a date or time type resolves when it reads it.
 ///
-/// Source: `datetktbl` in PostgreSQL's `src/backend/utils/adt/datetime.c`. Punctuation is nothing but a border there.
+/// Source: `datetktbl` in PostgreSQL's `src/backend/utils/adt/datetime.c`. There, punctuation only separates
+/// words.
 fn time_word(text: &str) -> Option<&'static str> {
-    /// Of the longest text that is a time at all: `MAXDATELEN` of PostgreSQL's `src/include/utils/datetime.h`.
+    /// The longest text that can be a time: `MAXDATELEN` of PostgreSQL's `src/include/utils/datetime.h`.
     const BYTES_MAX: usize = 128;
     const WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
     if text.len() > BYTES_MAX {
@@ -526,13 +527,12 @@ fn time_word(text: &str) -> Option<&'static str> {
     }
     let words = || text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     let found = words().find_map(|word| WORDS.into_iter().find(|known| word.eq_ignore_ascii_case(known)))?;
-    // Beside it there may be a time of day and a time zone, and no sentence.
+    // A time of day and a time zone may be next to it, but no sentence.
     let n_others = words().filter(|word| word.starts_with(char::is_alphabetic)).count() - 1;
     (n_others <= 3).then_some(found)
 }
 
-/// What a string is, without its quotes. `None` where characters are written by their numbers, with an escape character
-/// that may be any.
+/// The value of a string. `None` for `U&'…'`, where the escape character may be any.
 fn string_text(literal: &str) -> Option<String> {
     if let Some(rest) = literal.strip_prefix('$') {
         let tag_length = rest.find('$')? + 2;
@@ -548,7 +548,7 @@ fn string_text(literal: &str) -> Option<String> {
     while let Some(c) = chars.next() {
         match c {
             '\'' if chars.next_if_eq(&'\'').is_some() => text.push('\''),
-            // On to the next part, if there is one. Between them nothing but comments has quotes.
+            // Skips to the next part, if there is one. Only comments in between can contain quotes.
             '\'' => {
                 while let Some(c) = chars.next() {
                     match c {
@@ -565,8 +565,8 @@ fn string_text(literal: &str) -> Option<String> {
     Some(text)
 }
 
-/// The character behind a backslash. Where a number is a byte of a character or half of one, that is none of the words
-/// that are looked for.
+/// The character after a backslash. If a number is only a part of a character, the result belongs to no word
+/// that this module looks for.
 fn escaped(chars: &mut Peekable<Chars<'_>>) -> Option<char> {
     let character = |number: Option<u32>| number.and_then(char::from_u32).unwrap_or('\u{fffd}');
     if let Some(octal) = number(chars, 3, 8) {
@@ -586,7 +586,7 @@ fn escaped(chars: &mut Peekable<Chars<'_>>) -> Option<char> {
     })
 }
 
-/// A number of so many digits at most.
+/// A number of at most `n_max` digits.
 fn number(chars: &mut Peekable<Chars<'_>>, n_max: usize, radix: u32) -> Option<u32> {
     let mut digits = String::new();
     while let Some(digit) = chars.next_if(|c| digits.len() < n_max && c.is_digit(radix)) {

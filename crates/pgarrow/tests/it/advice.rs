@@ -1,4 +1,4 @@
-//! What is said of a value that stops an export works when it is followed.
+//! The advice about a value that stops an export works.
 
 use std::error::Error;
 
@@ -19,7 +19,7 @@ fn numerics(form: &str) -> ExportOptions {
     ExportOptions::default().with_types(TypeOptions { numeric, ..TypeOptions::default() })
 }
 
-/// A larger decimal was proposed for them, and then refused.
+/// Formerly, the advice was a larger decimal, which was then refused.
 #[test]
 fn a_decimal_for_numerics_inside_of_other_types() {
     require!(Capability::Server);
@@ -39,7 +39,7 @@ fn a_decimal_for_numerics_inside_of_other_types() {
         assert_eq!(export.n_rows(), 1, "{name}");
         let decimals = data_type(&export, name).to_string();
         assert!(decimals.contains("Decimal128(20, 3)"), "{name}: {decimals}");
-        // What declares its own keeps it.
+        // A numeric that declares its own decimal keeps it.
         assert_eq!(decimals.contains("Decimal128(5, 2)"), name.starts_with('c'), "{name}: {decimals}");
         if name == "c" {
             let prices = export.batches[0].column(0).as_struct().column(0).clone();
@@ -48,7 +48,7 @@ fn a_decimal_for_numerics_inside_of_other_types() {
     }
 }
 
-/// No decimal has so many digits, but a larger one was proposed.
+/// Formerly, the advice was a larger decimal, but no decimal has so many digits.
 #[test]
 fn what_no_double_is_near_to_inside_of_a_composite() {
     require!(Capability::Server);
@@ -67,7 +67,7 @@ fn what_no_double_is_near_to_inside_of_a_composite() {
     }
 }
 
-/// The type of the elements was `TYPE`, since the column's own name does not tell it.
+/// Formerly, the advice named the element type `TYPE`, since the column's own type name does not contain it.
 #[test]
 fn the_depth_of_arrays_that_stand_under_a_domain() {
     require!(Capability::Server);
@@ -83,7 +83,7 @@ fn the_depth_of_arrays_that_stand_under_a_domain() {
     assert_eq!(export.batches[0].column(0).as_list::<i32>().value(0).len(), 2);
 }
 
-/// What helps, where it is and why are data: programs had to look for words in the text.
+/// Errors carry advice, place and cause as data: formerly, programs had to search the text.
 #[test]
 fn errors_say_as_data_what_their_texts_say() {
     require!(Capability::Server);
@@ -98,11 +98,11 @@ fn errors_say_as_data_what_their_texts_say() {
     let place = Place::default().with_table("public", "e").with_column("V v").with_row(2);
     assert_eq!((error.place(), error.sqlstate()), (&place, None));
     assert_eq!(error.source().unwrap().downcast_ref(), Some(&ValueError::Infinite));
-    // What it says is what helps.
+    // The advice works.
     let types = TypeOptions { infinity: InfinityPolicy::Saturate, ..TypeOptions::default() };
     let saturated = source.table("e").options(ExportOptions::default().with_types(types));
     assert_eq!(read(saturated).unwrap().n_rows(), 2);
-    // A query's rows are of no table; the server's own words are the cause of the cause.
+    // A query's rows have no table; the server's own error is the source of the source.
     let error = refusal(source.query("SELECT 1 / (id - 2) AS q FROM e"));
     assert_eq!((error.sqlstate(), error.place()), (Some("22012"), &Place::default()));
     let wire = error.source().unwrap();

@@ -1,4 +1,4 @@
-//! Choices about types, for a run and for one column: what they make of a column, and which of them are refused.
+//! Choices about types, for a run and for one column: what they do to a column, and which are refused.
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
@@ -83,7 +83,7 @@ fn types_are_resolved_down_to_their_parts() {
     let mood = batch.column_by_name("ps").unwrap().as_list::<i32>().value(0);
     let mood = mood.as_struct().column_by_name("m").unwrap();
     assert_eq!(mood.as_dictionary::<Int32Type>().key(0), Some(1));
-    // A token knows the parts of types, whatever was chosen when it was made.
+    // A token works with any choices, whatever was chosen when it was made.
     let mut run = source(&database).table("e").options(options(&[("w", "text")])).open().unwrap();
     let [slice] = &run.slices().unwrap()[..] else { panic!("one slice") };
     let depth = options(&[("n", "numeric[][]")]);
@@ -101,7 +101,7 @@ fn xml_inside_of_arrays_is_text() {
     let list = export.batches[0].column(0).as_list::<i32>().value(0);
     assert_eq!((list.as_string::<i32>().value(0), list.is_null(1)), ("<a>é</a>", true));
     assert!(export.warnings.is_empty(), "{:?}", export.warnings);
-    // As the column's text, whatever was chosen for arrays.
+    // The column's text, whatever was chosen for arrays.
     assert_eq!(self::export(&database, &[("x", "text")]).lines(), ["{<a>é</a>,NULL}"]);
 }
 
@@ -151,7 +151,7 @@ fn decimals_that_are_given_and_found() {
     assert!(warning.contains("\"d\"") && warning.contains("too many digits"), "{warning}");
     let a = export.batches[0].column(0).as_primitive::<Decimal128Type>();
     assert_eq!((a.value(0), a.value(1)), (1_234_567, -999_990_000));
-    // The rows of the filter decide, and those of a query.
+    // The scan considers only the rows of the filter or the query.
     let source = source(&database);
     let some = source.table("e").filter("a > 0").columns(["a"]);
     let some = some.options(options(&[("a", "scan")]));
@@ -160,7 +160,7 @@ fn decimals_that_are_given_and_found() {
     let query = read(query.options(options(&[("A b", "scan")]))).unwrap();
     assert_eq!(data_type(&query, "A b"), DataType::Decimal128(5, 0));
     assert_eq!(data_type(&query, "a"), DataType::Utf8);
-    // Every slice would find something else.
+    // Each slice would find other digits.
     let mut run = source.table("e").open().unwrap();
     let slice = run.slices().unwrap().remove(0);
     let error = refusal(source.slice(slice).options(options(&[("a", "scan")])));
@@ -213,7 +213,7 @@ fn choices_that_mean_nothing_are_refused() {
         ("i", "geometry=ewkb", "geometry means nothing"),
         ("i", "scan", "numeric means nothing"),
         ("w", "unknown-types=error", "cannot be decoded"),
-        // These were accepted and did nothing.
+        // Formerly, these were accepted and had no effect.
         ("n", "scan", "declares how many digits it has"),
         ("r", "scan", "is not numeric itself"),
         ("i", "unknown-types=error", "unknown-types means nothing"),
@@ -225,7 +225,7 @@ fn choices_that_mean_nothing_are_refused() {
         let error = refusal(source(&database).table("e").options(options(&[(name, choice)])));
         assert_error(&error, ErrorKind::Options, None, &[why, &format!("column {name:?}")]);
     }
-    // Inside of others they mean something.
+    // For types inside other types, they have a meaning.
     let fine = [
         ("s", "infinity=null,timestamp-unit=ms,encoding-policy=replace"),
         ("i", " integer[][]"),
@@ -233,7 +233,7 @@ fn choices_that_mean_nothing_are_refused() {
     ];
     let export = export(&database, &fine);
     assert_eq!(data_type(&export, "n"), DataType::Float64);
-    // A run may hold columns that a choice means nothing for, and refuse what it does not know.
+    // A choice for a run may have no meaning for some columns; and a run can refuse unknown types.
     let run = TypeOptions { unknown_types: UnknownTypes::Error, ..TypeOptions::default() };
     let all = ExportOptions::default().with_types(run);
     let error = refusal(source(&database).table("e").options(all.clone()));
@@ -278,7 +278,7 @@ fn errors_of_values_name_the_way_out() {
         let database = database("ways", &format!("CREATE TABLE e AS SELECT {value} AS v"));
         let error = refusal(source(&database).table("e"));
         assert_error(&error, ErrorKind::Value, None, &ways);
-        // And that is one.
+        // And that choice works.
         assert_eq!(export(&database, &[("v", "text")]).n_rows(), 1);
     }
     let database = database("ways", "CREATE TABLE e AS SELECT '294276-12-31'::timestamp AS v");
@@ -314,14 +314,14 @@ fn only_a_tables_own_rows() {
     }
     let split = ExportOptions::default().with_split_on("a").with_readers(2);
     assert_eq!(read(source.table("e").only(true).options(split)).unwrap().n_rows(), 3000);
-    // Its tokens are read as they were planned.
+    // Its tokens read the rows that were planned.
     let cut = ExportOptions::default().with_readers(2).with_slice_bytes(16 << 10);
     let mut run = source.table("e").only(true).options(cut).open().unwrap();
     let slices = run.slices().unwrap();
     assert!(slices.len() > 1);
     let rows: usize = slices.iter().map(|slice| read(source.slice(slice.clone())).unwrap().n_rows()).sum();
     assert_eq!(rows, 3000);
-    // What has no rows of its own, and what is no table.
+    // A table without rows of its own, and relations that are no tables.
     assert_error(
         &refusal(source.table("pt").only(true)),
         ErrorKind::Options,
@@ -359,7 +359,7 @@ fn pseudo_types_of_queries_are_text() {
     assert_eq!(query_lines(&database, "SELECT pg_sleep(0)"), [""]);
 }
 
-/// The depth that was given for a column was that of the arrays inside of its elements, too, so that no depth was right.
+/// Formerly, the depth for a column also applied to arrays inside its elements, so no depth was right.
 #[test]
 fn the_depth_of_a_column_is_not_that_of_the_arrays_inside_of_it() {
     require!(Capability::Server);
@@ -378,7 +378,7 @@ fn the_depth_of_a_column_is_not_that_of_the_arrays_inside_of_it() {
     assert_eq!(inner("dda").as_list::<i32>().values().as_primitive::<Int32Type>().values(), &[1, 2]);
 }
 
-/// It was said twice that column "e" is read as text, and of which tables nobody knew.
+/// Formerly, the same warning came twice, without the tables' names.
 #[test]
 fn warnings_of_many_tables_name_the_table() {
     require!(Capability::Server);

@@ -1,4 +1,4 @@
-//! From server to server, by the face alone.
+//! From server to server, through the public interface alone.
 
 use pgarrow::load::{Load, LoadMode, LoadOptions};
 use pgarrow::{ErrorKind, ExportOptions, copy_table};

@@ -1,4 +1,4 @@
-//! What policies did to values is counted as the server counts it.
+//! The counts of values that policies changed equal the server's counts.
 
 use pgarrow::{ErrorKind, ExportOptions, InfinityPolicy, Source, TypeOptions};
 use pgarrow_testkit::{Capability, Fault, Proxy, TestServer, require};
@@ -29,7 +29,7 @@ fn what_policies_did_is_counted_as_the_server_counts_it() {
            count(*) FILTER (WHERE t = '24:00'), count(*) FILTER (WHERE array_lower(a, 1) <> 1), count(*) FROM e",
     );
     let number = |index: usize| expected[0][index].clone().unwrap().parse::<u64>().unwrap();
-    // With one reader and with several, whose slices are summed up.
+    // With one reader, and with several, whose counts are added up.
     for options in [all.clone().with_readers(1), all.clone().with_readers(3).with_slice_bytes(16 << 10)] {
         let report = report(&source(&database), options);
         let effects = |name: &str| {
@@ -51,7 +51,7 @@ fn what_policies_did_is_counted_as_the_server_counts_it() {
         let nullable: Vec<bool> = report.columns.iter().map(|column| column.nullable).collect();
         assert_eq!(nullable, [true; 6]);
     }
-    // Of many tables, those with something to say.
+    // With many tables, only those with counts.
     let options = ExportOptions::default().with_types(run);
     let source = source(&database);
     let report = source
@@ -63,7 +63,7 @@ fn what_policies_did_is_counted_as_the_server_counts_it() {
         .unwrap();
     assert_eq!(report.effects_text(), ["public.f, column \"d\": 1 infinity became NULL"]);
     assert!(report.tables[1].columns.is_empty());
-    // A choice for one column is for every table that has it; no table has the other.
+    // A choice for a column holds for every table that has it; no table has the column `x`.
     let of = |name: &str| {
         let options = ExportOptions::default().with_column(name, "infinity=null".parse().unwrap());
         source.tables(["f", "none"]).options(options).open().map(drop)
@@ -81,13 +81,13 @@ fn a_slice_that_is_read_again_counts_once() {
          FROM generate_series(1, 20000) AS g",
     );
     let server = ([127, 0, 0, 1], TestServer::shared().private().unwrap().port()).into();
-    // Both readers: one that connects late may find nothing left to read.
+    // Both readers' connections fail: a reader that connects late may find nothing left to read.
     let proxy = Proxy::start_with(server, |connection| match connection {
         1 | 2 => Fault::ResetAfterServerBytes(800_000),
         _ => Fault::None,
     });
     let url = with_parameter(&proxy.url_of(&url(&database)), "sslmode=disable");
-    // Few slices and small batches: rows of it have gone out, and were counted, when it happens.
+    // Few slices and small batches: some rows were handed out and counted before the fault.
     let options =
         options(&[("d", "infinity=null")]).with_readers(2).with_slice_bytes(3 << 20).with_batch_rows(500);
     let report = report(&Source::connect_blocking(&url).unwrap(), options);

@@ -1,4 +1,4 @@
-//! What a description says is what is opened then.
+//! A description says what a later open plans.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::support::{
     wait_until_no_sessions,
 };
 
-/// Four slices or more of whatever has pages.
+/// At least four slices of everything that has pages.
 fn options() -> ExportOptions {
     ExportOptions::default().with_readers(2).with_slice_bytes(32 << 10)
 }
 
-/// Asserts that a description is what is planned, or is refused as opening is.
+/// Asserts that a description equals the plan, or is refused with the error of opening.
 #[track_caller]
 fn assert_same(what: &str, extract: Extract) -> Option<Description> {
     let described = extract.describe();
@@ -68,7 +68,7 @@ fn every_type_and_every_catalog_is_described_as_it_is_opened() {
     for name in &names {
         let table = source.table(name).options(options());
         n_described += usize::from(assert_same(name, table).is_some());
-        // A query has the same columns, and none of them proves that it has no NULL.
+        // A query has the same columns, but all are nullable.
         if name.starts_with("every_type") {
             let query = source.query(format!("SELECT * FROM {name} -- all of it"));
             assert_same(name, query.options(options()));
@@ -135,7 +135,7 @@ fn what_can_be_asked_for_is_described_as_it_is_opened() {
         assert_same(sql, source.query(sql).bind(Some(1)));
     }
     assert_same("columns of a query", source.query("TABLE e").columns(["id"]));
-    // As another role: what it may read, and what it may not.
+    // As another role: what it may read and what it may not.
     let role = Role::new(&database);
     database
         .execute(&format!("GRANT SELECT ON p, v TO \"{0}\"; GRANT SELECT (id) ON e TO \"{0}\"", role.name));
@@ -199,7 +199,7 @@ fn what_only_reading_finds_out_is_refused() {
     assert_error(&source.slice(slice).describe().unwrap_err(), ErrorKind::Options, None, &["slice"]);
 }
 
-/// A table that somebody has locked is waited for, as long as was said.
+/// A description waits for a locked table as long as the lock timeout allows.
 #[test]
 fn nothing_is_left_on_the_server() {
     require!(Capability::Server);
@@ -217,7 +217,7 @@ fn nothing_is_left_on_the_server() {
     };
     assert!(describe(&source).unwrap() > 2);
     assert_eq!(query_lines(&database, &transactions), ["0"]);
-    // The session is there for the next one: none is opened for each.
+    // The session is kept for the next description: they do not open one each.
     let sessions = transactions.replace("AND (state", "AND (true OR state");
     assert_eq!(query_lines(&database, &sessions), ["1"]);
     let mut client = database.client();

@@ -1,7 +1,7 @@
-//! Every type that a server has: thousands of values, each compared with the server's own text, alone, in arrays, in
-//! composites and as the bounds of ranges.
+//! Every type of a server: thousands of values, alone, in arrays, in composites and as the bounds of ranges,
+//! each compared with the server's own text.
 //!
-//! A type that nothing here makes values of fails the test, so that none is forgotten.
+//! The test fails for a type without a generator, so that none is forgotten.
 
 mod extensions;
 pub(crate) mod generators;
@@ -20,7 +20,8 @@ use generators::{GENERATORS, Generator, NULL_ONLY, TYPES};
 /// Random values of each type.
 const N_VALUES: u32 = 150;
 
-/// What the expressions of generators are made of. The same in every run, unless `PGARROW_TEST_SEED` is set.
+/// The random columns for the generators' expressions. The same in every run, unless `PGARROW_TEST_SEED` is
+/// set.
 fn chance(n_values: u32) -> String {
     let seed = literal(&std::env::var("PGARROW_TEST_SEED").unwrap_or_default());
     format!(
@@ -35,7 +36,7 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// A database with the extensions that the server has and with types of every kind.
+/// A database with the server's available extensions and with types of every kind.
 pub(crate) fn database_of_types() -> Database {
     let database = TestServer::shared().fresh_database("everytype");
     for extension in available(&mut database.client()) {
@@ -60,7 +61,7 @@ fn known(database: &Database) -> Vec<(usize, &'static Generator)> {
     all.enumerate().filter(|(_, generator)| is_known(generator)).collect()
 }
 
-/// Those of them whose values the server can make.
+/// The generators whose values the server can make.
 pub(crate) fn usable(database: &Database) -> Vec<(usize, &'static Generator)> {
     let mut known = known(database);
     if Capability::Xml.probe().is_err() {
@@ -69,7 +70,7 @@ pub(crate) fn usable(database: &Database) -> Vec<(usize, &'static Generator)> {
     known
 }
 
-/// A table `v{number}` of values, in an order that has extremes first.
+/// A table `v{number}` of values, extremes first.
 pub(crate) fn create_values(number: usize, generator: &Generator) -> String {
     let Generator { pg_type, random, extremes, .. } = generator;
     let mut sql = format!("CREATE TABLE v{number} (g int4, v {pg_type}); ");
@@ -87,8 +88,8 @@ pub(crate) fn create_values(number: usize, generator: &Generator) -> String {
     sql
 }
 
-/// A table `e{number}` in which the values stand in arrays, in composites and as bounds; and `s{number}` with arrays of more
-/// than one dimension, and such that are not counted from 1.
+/// A table `e{number}` with the values in arrays, in composites and as bounds; and `s{number}` with arrays of
+/// several dimensions and arrays that do not count from 1.
 fn create_nested(number: usize, pg_type: &str, range: Option<&str>) -> String {
     let array = |place: &str, shape: &str| format!("array_fill({place}, {shape})");
     let item = |place: &str| array(place, "'{1}'");
@@ -114,7 +115,7 @@ fn create_nested(number: usize, pg_type: &str, range: Option<&str>) -> String {
     )
 }
 
-/// The first difference in each column between what was exported and what the server prints.
+/// The first difference in each column between the export and the server's text.
 fn differences(renderer: &Renderer, export: &Export, expected: &[Vec<Option<String>>]) -> Vec<String> {
     if export.n_rows() != expected.len() {
         return vec![format!("{} rows, not {}", export.n_rows(), expected.len())];
@@ -141,7 +142,7 @@ fn differences(renderer: &Renderer, export: &Export, expected: &[Vec<Option<Stri
     found
 }
 
-/// Exports a table and compares. What is wrong is added to `failures`.
+/// Exports a table and compares. Adds differences to `failures`.
 fn check(
     database: &Database,
     renderer: &Renderer,
@@ -166,7 +167,7 @@ fn assert_none(failures: &[String]) {
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Choices that change the Arrow types and no value.
+/// Choices that change Arrow types but no values.
 fn variants() -> [TypeOptions; 2] {
     let default = TypeOptions { geometry: GeometryForm::Ewkb, ..TypeOptions::default() };
     let other = TypeOptions {
@@ -205,7 +206,7 @@ fn every_type_alone_in_arrays_in_composites_and_in_ranges_is_what_the_server_pri
     assert_none(&failures);
 }
 
-/// The name of a range type over a type that can be ordered, where the test makes one.
+/// The name of the range type that the test makes over a type, if the type can be ordered.
 fn range_over(client: &mut Client, pg_type: &str) -> Option<String> {
     let sql = format!(
         "SELECT EXISTS (SELECT FROM pg_opclass AS c JOIN pg_am AS m ON m.oid = c.opcmethod \
@@ -217,12 +218,12 @@ fn range_over(client: &mut Client, pg_type: &str) -> Option<String> {
     (has_order && is_new).then(|| format!("range_of_{}", pg_type.trim_matches('"')))
 }
 
-/// The types of a database that no generator makes values of.
+/// The types of a database without a generator.
 fn forgotten(database: &Database) -> Vec<String> {
     let known = known(database).into_iter().map(|(_, generator)| generator.pg_type);
     let known: Vec<_> = known.map(|name| format!("{}::regtype", literal(name))).collect();
     let null_only: Vec<_> = NULL_ONLY.iter().map(|name| literal(name)).collect();
-    // An array type is what its element says; a table's row type has a test of its own.
+    // Array types follow from their elements; row types of tables have a test of their own.
     let sql = format!(
         "SELECT t.oid::regtype::text FROM pg_catalog.pg_type AS t \
            LEFT JOIN pg_catalog.pg_type AS element ON element.oid = t.typelem AND element.typarray = t.oid \
@@ -267,7 +268,7 @@ fn whole_rows_of_the_catalogs() {
                WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' ORDER BY relname";
     let catalogs: Vec<_> =
         server_text(&mut client, sql).into_iter().map(|row| row[0].clone().unwrap()).collect();
-    // What has a pseudo-type in it cannot be a column's type: its rows are read where they are.
+    // A row type with a pseudo-type inside cannot be a column's type: these catalogs are read directly.
     let (pseudo, catalogs): (Vec<_>, Vec<_>) = catalogs
         .into_iter()
         .partition(|name| ["pg_attribute", "pg_statistic", "pg_statistic_ext_data"].contains(&name.as_str()));
@@ -299,9 +300,9 @@ fn whole_rows_of_the_catalogs() {
     assert_none(&failures);
 }
 
-/// What the server makes of a value where a choice gives it another form.
+/// The server's own form of a value for choices that give it another form.
 const CHOICES: &[(&str, &str, &str, &str)] = &[
-    // Type, choice, values by chance, and the server's form.
+    // Type, choice, random values, and the server's form.
     (
         "numeric",
         "float64",

@@ -1,4 +1,4 @@
-//! What tables and names can be at most, in files that other programs read; values of every size and from every storage; types
+//! The limits of tables and names, in files that other programs read; values of every size and storage; types
 //! that change meanwhile.
 
 use arrow_array::Array;
@@ -11,7 +11,7 @@ use pgarrow_testkit::{Capability, Python, TestServer, require};
 
 use crate::support::{assert_error, assert_table, database, read, source};
 
-/// Writes one export to a Parquet file and another one to an Arrow file.
+/// Writes an export to a Parquet file, and another to an Arrow file.
 fn files(folder: &tempfile::TempDir, extract: impl Fn() -> pgarrow::Result<pgarrow::Run>) -> [String; 2] {
     ["parquet", "arrow"].map(|extension| {
         let path = folder.path().join("e").with_extension(extension);
@@ -108,7 +108,7 @@ fn files_of_columns_that_share_a_name() {
     let sql = "SELECT 1 AS a, 2 AS a, 3 AS a_2, 4, 5";
     let files = files(&folder, || source(&database).query(sql).open());
     let names = ["a", "a", "a_2", "?column?", "?column?"].map(str::to_owned);
-    // Parquet has no two columns of one name: each gets one of its own, and the first keeps it.
+    // Parquet has no two columns of one name: the first keeps it, the others get new names.
     let parquet = Python::shared().run(PYARROW, &[&files[0]]);
     let (found, _): (Vec<String>, serde_json::Value) = serde_json::from_str(&parquet).unwrap();
     let mut distinct = found.clone();
@@ -137,12 +137,12 @@ fn values_from_every_kind_of_storage() {
 
 #[test]
 fn a_value_of_a_gigabyte() {
-    // The server makes copies of it, and so do we.
+    // The server makes copies of it, and so does the test.
     require!(Capability::Server, Capability::MemoryGib(8));
     // Close to what a message of the server can hold.
     const CHARS: usize = 525_000_000;
     let database = database("gigabyte", "");
-    // Not a constant, which the planner would make and EXPLAIN print.
+    // Not a constant: the planner would compute it and EXPLAIN would print it.
     let sql = format!("SELECT repeat('é', {CHARS} * g) AS v, 7 AS n FROM generate_series(1, 1) AS g");
     let options = ExportOptions::default().with_memory(4 << 30);
     let export = read(source(&database).query(sql).options(options)).unwrap();
@@ -191,8 +191,8 @@ fn a_label_of_an_enum_that_is_renamed_after_the_planning() {
     let database = database("renamed", sql);
     let run = source(&database).table("e").open().unwrap();
     database.execute("ALTER TYPE mood RENAME VALUE 'b' TO 'renamed'");
-    // The server sends labels as they are called now, and pages of the heap say what they were called: one value may have
-    // come with two labels.
+    // The server sends the new labels, but labels for pages of the heap are from before: one value may have
+    // two labels.
     let error = run.for_each(|_| Ok(())).unwrap_err();
     assert_error(&error, ErrorKind::Server, None, &["labels of mood were renamed"]);
 }
@@ -219,7 +219,7 @@ fn text_of_a_latin_1_database_wherever_it_stands() {
         let table: Extract = source.table("\"té\"");
         let export = read(table.filter("e = 'ö'")).unwrap();
         assert_eq!(export.lines(), ["né|ö|{é,ü}|(ø,ö)|{\"å\": 1}|{ö,NULL}|\"é\"=>\"1\""]);
-        // An hstore counts its bytes before they are converted, so its values could not be found.
+        // The lengths inside an hstore count bytes before conversion, so its values cannot be found.
         assert_eq!(export.schema.field(6).data_type(), &arrow_schema::DataType::Utf8);
         let field = export.schema.field(0);
         assert_eq!((field.name().as_str(), field.metadata()["pg.comment"].as_str()), ("ñ", "ÿ"));

@@ -1,4 +1,5 @@
-//! What an embedding program is left with after faults: its threads and file descriptors, and no session on the server.
+//! What remains in an embedding program after faults: its own threads and file descriptors, and no session on
+//! the server.
 
 use std::fs;
 use std::future::Future;
@@ -24,7 +25,7 @@ fn options(n_readers: usize) -> ExportOptions {
     ExportOptions::default().with_batch_rows(100).with_readers(n_readers).with_slice_bytes(64 << 10)
 }
 
-/// Where the server of a URL is: the process that these tests run in has it from its parent.
+/// The server address in a URL, which the test's process has from its parent.
 fn address(url: &str) -> SocketAddr {
     let (_, rest) = url.split_once("://").unwrap();
     let authority = rest.split(['/', '?']).next().unwrap();
@@ -38,7 +39,7 @@ fn counts() -> (usize, usize) {
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
 
-/// G-10, and G-5: as many threads and descriptors as before, and nothing on the server.
+/// G-10 and G-5: the same number of threads and descriptors as before, and nothing on the server.
 #[track_caller]
 fn assert_nothing_is_left(before: (usize, usize), database: &Database) {
     wait_until("threads and file descriptors are as many as before", || counts() == before);
@@ -76,7 +77,7 @@ fn two_hundred_places_to_drop_an_export_at() {
     assert_eq!(read(source(&database).table("t")).unwrap().n_rows(), ROWS, "the next one is as good as ever");
 }
 
-/// Polls a future until something has happened, and drops it. True if it was ready before.
+/// Polls a future until something has happened, and drops it. Returns whether it was ready before.
 fn poll_and_drop<F: Future>(future: F, mut has_happened: impl FnMut() -> bool) -> bool {
     let mut future = pin!(future);
     let waker = this_thread_waker();
@@ -137,7 +138,7 @@ fn connections_that_break_anywhere_leave_nothing_in_the_process() {
                     .map(|export| export.n_rows());
                 drop(proxy);
                 match result {
-                    // A reader whose slices were short has come through.
+                    // A reader with short slices may have finished.
                     Ok(n_rows) => assert_eq!(n_rows, ROWS, "{fault:?}"),
                     Err(error) => {
                         let kind = error.kind();

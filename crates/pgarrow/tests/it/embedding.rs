@@ -1,5 +1,4 @@
-//! What embedders rely on: sources that are shared, sessions that are kept, limits, counts, reports of
-//! streams.
+//! What embedders rely on: shared sources, kept sessions, limits, counts, reports of streams.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -18,7 +17,7 @@ use crate::support::{assert_error, block_on, database, read, refusal, source, ur
 
 const NUMBERS: &str = "CREATE TABLE n AS SELECT g AS id, g::text AS t FROM generate_series(1, 1000) AS g";
 
-/// The process that an export is read by.
+/// The server process that an export uses.
 fn backend(source: &Source, options: ExportOptions) -> String {
     read(source.query("SELECT pg_backend_pid()").options(options)).unwrap().lines().remove(0)
 }
@@ -37,7 +36,7 @@ fn a_pool_keeps_sessions_and_nothing_that_was_set() {
     assert_eq!(backend(&source, ExportOptions::default()), first);
     let zone = read(source.query("SELECT current_setting('TimeZone')")).unwrap().lines();
     assert_ne!(zone, ["Asia/Tokyo"]);
-    // One that has ended is not used.
+    // A session that has ended is not used again.
     database.execute(&format!("SELECT pg_terminate_backend({first})"));
     wait_until_no_sessions(&database);
     assert_ne!(backend(&source, ExportOptions::default()), first);
@@ -83,7 +82,7 @@ fn readers_take_sessions_from_the_pool_and_give_them_back() {
         assert_eq!(run.for_each(|_| Ok(())).unwrap().rows, 200_000);
         seen.push(sessions());
     }
-    // Without a pool there would be nine. A reader that comes too late to read anything may end instead.
+    // Without a pool there would be nine. A reader that connects too late to read anything may end instead.
     let all: BTreeSet<&str> = seen.iter().flat_map(|now| now.split(',')).collect();
     assert!((2..=5).contains(&all.len()), "{seen:?}");
 }
@@ -150,7 +149,7 @@ fn a_limit_and_what_needs_several_statements() {
     );
     let pages = ExportOptions::default().with_read_mode(ReadMode::Pages);
     assert_error(&refusal(source.table("n").limit(1).options(pages)), ErrorKind::Options, None, &["limit"]);
-    // It used to be ignored.
+    // Formerly, it was ignored.
     let mut whole = source.table("n").open().unwrap();
     let slice = whole.slices().unwrap().remove(0);
     assert_error(&refusal(source.slice(slice).limit(1)), ErrorKind::Options, None, &["limit"]);
@@ -186,7 +185,7 @@ fn no_columns_are_rows_without_values() {
     assert_eq!(read(source.table("n").columns(none).limit(5)).unwrap().n_rows(), 5);
 }
 
-/// The stream threw its report away: embedders never heard of warnings and of what choices did to values.
+/// Formerly, the stream discarded its report: embedders got no warnings and no counts of changed values.
 #[test]
 fn a_stream_has_a_report_when_its_end_was_seen() {
     require!(Capability::Server);
@@ -220,7 +219,7 @@ fn a_stream_that_was_stopped_has_no_report_and_stops_no_other() {
     require!(Capability::Server);
     let database = database("stream cancel", NUMBERS);
     let source = source(&database);
-    // In FROM, the server would make all of its rows before the first one is sent.
+    // In FROM, the server would compute all rows before it sends the first one.
     let endless = "SELECT generate_series(1, 1000000000)";
     let mut reader = source.query(endless).reader().unwrap();
     let other = source.table("n").reader().unwrap();
@@ -232,7 +231,7 @@ fn a_stream_that_was_stopped_has_no_report_and_stops_no_other() {
     assert_eq!(other.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 1000);
 }
 
-/// It used to panic: "Cannot block the current thread from within a runtime".
+/// Formerly, it panicked: "Cannot block the current thread from within a runtime".
 #[test]
 fn what_waits_may_be_called_inside_a_runtime() {
     require!(Capability::Server);
@@ -285,7 +284,7 @@ fn a_run_of_many_tables_reads_them_with_their_plans() {
     assert_eq!(rows_by_plan(block_on(source.tables(["b", "a"]).open_async()).unwrap()), [500, 30]);
     let report = open().write_each(sink_for).unwrap();
     assert_eq!((report.rows, report.tables.len(), report.files.len()), (530, 2, 2));
-    // Its slices are those of all tables, and can be read as long as it is held.
+    // Its slices cover all tables and can be read as long as it is held.
     let mut run = open();
     assert_eq!(run.holders().backend_pids().len(), 1);
     let rows: Vec<usize> =
@@ -294,7 +293,7 @@ fn a_run_of_many_tables_reads_them_with_their_plans() {
     run.hold(|| false).unwrap();
 }
 
-/// What has one schema says what to call instead.
+/// Calls for a single schema say what to call instead.
 #[test]
 fn a_run_of_many_tables_is_no_run_of_one() {
     require!(Capability::Server);
@@ -313,7 +312,7 @@ fn a_run_of_many_tables_is_no_run_of_one() {
         assert_error(&error, ErrorKind::Options, None, &["2 tables", instead]);
     }
     wait_until_no_sessions(&database);
-    // One table, asked for in either way, is a run like any other.
+    // A run of one table is the same, whether it was opened as one table or as many.
     for open in [|source: &Source| source.table("b").open(), |source: &Source| source.tables(["b"]).open()] {
         let open = || open(&source).unwrap();
         assert_eq!((open().plans().len(), rows_by_plan(open())), (1, vec![500]));

@@ -1,4 +1,4 @@
-//! Databases of other encodings than UTF-8, and of none.
+//! Databases with other encodings than UTF-8, and with none.
 
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
@@ -8,7 +8,7 @@ use pgarrow_testkit::{Capability, Database, TestServer, require};
 use crate::choices::{data_type, options, report};
 use crate::support::{assert_error, read, refusal};
 
-/// A database of another encoding than UTF-8, which goes with this guard.
+/// A database with another encoding than UTF-8. Dropping the guard drops it.
 struct Encoded {
     name: String,
     maintenance: Database,
@@ -55,7 +55,7 @@ fn text_of_no_encoding() {
         Some("22021"),
         &["public.e: row 2:", "encoding=replace|latin1|binary"],
     );
-    // It was a name in the catalog that was said not to be UTF-8; and there are no statistics, or there are.
+    // Formerly, the error blamed a name in the catalog. Without statistics, and with them.
     for sql in ["SELECT 1", "ANALYZE e"] {
         source.execute(sql).unwrap();
         let split = ExportOptions::default().with_split_on("v").with_readers(2);
@@ -75,7 +75,7 @@ fn text_of_no_encoding() {
         let report = report(&source, options(&[("v", policy)]).with_readers(2).with_slice_bytes(1));
         assert_eq!(report.columns[1].effects["text_replaced"], 1);
     }
-    // Who has not chosen for a column is told by us, since the server does not look any more.
+    // For a column without a choice, the library reports the error, since the server no longer checks.
     let error = refusal(source.table("e").options(options(&[("clean", "encoding-policy=replace")])));
     assert_error(
         &error,
@@ -83,7 +83,7 @@ fn text_of_no_encoding() {
         None,
         &["column \"v\"", "row 2", "encoding=replace|latin1|binary"],
     );
-    // A name in the catalog that is no text.
+    // A text in the catalog that is not UTF-8.
     source.execute("DO $$ BEGIN EXECUTE 'COMMENT ON COLUMN e.v IS ' || quote_literal(convert_from('\\xe9', 'SQL_ASCII')); END $$").unwrap();
     let error = refusal(source.table("e"));
     assert_error(&error, ErrorKind::Server, Some("22021"), &["comment", "catalog is not UTF-8"]);
@@ -99,7 +99,7 @@ fn text_that_the_server_cannot_convert_is_told_with_its_row() {
     );
     let source = raw.source();
     let error = refusal(source.table("e"));
-    // It had no table, and a slice where there was only one.
+    // Formerly, the error named no table, and it named a slice although there was only one.
     assert_error(&error, ErrorKind::Server, Some("22P05"), &["public.e: row 3:"]);
     assert_eq!(read(source.query("SELECT v FROM e LIMIT 2")).unwrap().lines(), ["ok", "あ"]);
 }
@@ -140,7 +140,7 @@ fn every_text_inside_of_a_type_follows_the_policy() {
     }
 }
 
-/// The SQL had a character that is not in every encoding, and what was said was of that.
+/// Formerly, the SQL had a character that not every encoding has, and the error was about that.
 #[test]
 fn pages_are_not_installed_where_they_are_not_read() {
     require!(Capability::Server, Capability::Superuser, Capability::VersionAtLeast(140_000));

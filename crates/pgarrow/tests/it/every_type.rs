@@ -1,5 +1,5 @@
-//! A database with every type (`testdata/every_type.sql`) to Parquet and Arrow IPC, read back by pyarrow, and compared with
-//! the server's text, column by column. DuckDB reads the Parquet files, too.
+//! A database with every type (`testdata/every_type.sql`) to Parquet and Arrow IPC, read back by pyarrow, and
+//! compared with the server's text, column by column. DuckDB reads the Parquet files, too.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -39,7 +39,7 @@ fn choices(interval: IntervalForm) -> ExportOptions {
     })
 }
 
-/// Exports the whole schema into `folder`, as `numbers.parquet` and so on.
+/// Exports the whole schema into `folder`: `numbers.parquet` and so on.
 fn export(database: &Database, folder: &Path, extension: &str) -> Report {
     let is_parquet = extension == "parquet";
     let interval = if is_parquet { IntervalForm::Struct } else { IntervalForm::MonthDayNano };
@@ -57,7 +57,7 @@ fn export(database: &Database, folder: &Path, extension: &str) -> Report {
     run.write_each(make).unwrap()
 }
 
-/// Reads every file of a folder, looks at all of it, and writes what it found as Arrow files without compression.
+/// Reads and validates every file of a folder, and writes its values as Arrow files without compression.
 const PYARROW: &str = r#"
 import pathlib, sys, pyarrow as pa, pyarrow.parquet as pq
 folder, found = map(pathlib.Path, sys.argv[1:])
@@ -74,7 +74,8 @@ for path in sorted(folder.iterdir()):
 print("read")
 "#;
 
-/// Reads every value of every Parquet file with DuckDB, and prints how many of each column are not NULL.
+/// Reads every value of every Parquet file with DuckDB, and prints the number of values that are not NULL for
+/// each column.
 const DUCKDB: &str = r#"
 import json, pathlib, sys, duckdb
 duckdb.sql("SET TimeZone = 'UTC'")
@@ -88,7 +89,7 @@ for path in pathlib.Path(sys.argv[1]).iterdir():
 print(json.dumps(found))
 "#;
 
-/// Compares what pyarrow found in a table with what the server prints.
+/// Compares what pyarrow found in a table with the server's text.
 fn differences(
     database: &Database,
     renderer: &Renderer,
@@ -97,7 +98,7 @@ fn differences(
     batches: &[RecordBatch],
 ) -> Vec<String> {
     let mut client = oracle(database);
-    // A column's comment has the SQL of what the choices leave of it.
+    // A column's comment is the SQL for its values after the choices.
     let expressions = server_text(
         &mut client,
         &format!(
@@ -129,7 +130,7 @@ fn differences(
     differences
 }
 
-/// `numbers.date`, `infinity_nulled` and how many.
+/// By column (`numbers.date`) and effect (`infinity_nulled`): the count.
 type Counts = BTreeMap<(String, String), u64>;
 
 fn counted_by_sql(database: &Database) -> Counts {
@@ -214,7 +215,7 @@ fn without_choices_each_refused_value_stops_its_table_and_names_the_way_out() {
         assert_error(&error, ErrorKind::Value, None, &[&format!("every_type.{table}"), "row ", &advice]);
         assert!(options.iter().any(|option| error.to_string().contains(option)), "{name}: {error}");
     }
-    // Everything else is read as it is, in one go for each table.
+    // All other columns are read as they are, with one query for each table.
     let sql = "SELECT c.relname, string_agg(quote_ident(a.attname), ',' ORDER BY a.attnum) FROM pg_class AS c \
                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
                WHERE c.relnamespace = 'every_type'::regnamespace AND c.relkind = 'r' GROUP BY 1";

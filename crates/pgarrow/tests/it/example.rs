@@ -14,11 +14,11 @@ fn run(example: &str, database: &Database, table: &str) -> Output {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // Of the whole workspace, as `cargo test` has built it: for one package alone the dependencies have other features,
-    // and would be built again.
+    // For the whole workspace, as `cargo test` has built it: for one package alone, the dependencies have
+    // other features and would be built again.
     command.args(["run", "--quiet", "--locked", "--example", example, "--"]);
-    // What cargo tells this test of its own package. Build scripts look at it: ring's ran again, and all that stands on
-    // it was built again, here and once more by whoever came next.
+    // The variables that cargo sets for this test's own package. Build scripts read them: with them, ring and
+    // everything that depends on it is built again, here and in the next build.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -28,7 +28,8 @@ fn run(example: &str, database: &Database, table: &str) -> Output {
     command.arg(url(database)).arg(table).current_dir(workspace).output().unwrap()
 }
 
-/// The lines it prints for the orders; and it fails for a table that is not there, and names it.
+/// The lines that an example prints for the orders. Also asserts that it fails for a missing table and names
+/// it.
 fn printed(example: &str) -> Vec<String> {
     let database = database("example", ORDERS);
     let output = run(example, &database, "orders");
@@ -61,7 +62,7 @@ fn a_preview_has_ten_rows_and_counts_all() {
     assert!(lines.concat().contains("row_count: 10"), "{lines:?}");
 }
 
-/// A format of one's own, as large as it is said to be: the contract of a sink is small, and stays so.
+/// A format of one's own within the promised size: the contract of a sink is small and stays small.
 #[test]
 fn a_sink_of_sixty_lines_writes_csv_in_the_order_of_the_table() {
     require!(Capability::Server);

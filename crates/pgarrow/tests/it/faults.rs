@@ -1,4 +1,4 @@
-//! What breaks: statements, servers, connections, callers. Nothing of it may look like success.
+//! What can break: statements, servers, connections, callers. None of it may look like success.
 
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -17,10 +17,11 @@ use crate::support::{
     wait_until, wait_until_no_sessions, with_parameter,
 };
 
-/// More rows than anybody waits for. In the SELECT list, since a function in FROM is computed to its end first.
+/// More rows than a test can wait for. In the SELECT list, since the server computes a function in FROM to
+/// its end first.
 const ENDLESS: &str = "SELECT generate_series(1, 1000000000) AS g, repeat('x', 100) AS t";
 
-/// Reads to the end; what came before the error.
+/// Reads until the error. Returns the number of rows before it, and the error.
 fn read_until_error(source: &Source, sql: &str, batch_rows: usize) -> (usize, Error) {
     let mut reader =
         source.query(sql).options(ExportOptions::default().with_batch_rows(batch_rows)).reader().unwrap();
@@ -65,7 +66,7 @@ fn a_function_that_raises_an_exception_after_some_rows() {
 #[test]
 fn a_type_without_a_binary_form_inside_of_a_domain_is_no_surprise() {
     require!(Capability::Server);
-    // COPY fails on aclitem only when it meets a value: it has to be known before.
+    // COPY fails on aclitem only at the first value, so the plan has to know the type before.
     let database = database(
         "nosend",
         "CREATE TYPE c AS (a aclitem); CREATE TABLE e (a aclitem, b aclitem[], c c); \
@@ -74,14 +75,14 @@ fn a_type_without_a_binary_form_inside_of_a_domain_is_no_surprise() {
     assert_eq!(read(source(&database).table("e")).unwrap().n_rows(), 1);
 }
 
-/// The process on the server that sends a COPY.
+/// The server process that sends a COPY.
 fn backend(database: &Database) -> i32 {
     let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1 \
                AND query LIKE 'COPY%'";
     database.client().query_one(sql, &[&APPLICATION]).unwrap().get(0)
 }
 
-/// Begins an endless export, does something to its backend, and reads on until that shows.
+/// Begins an endless export, calls `function` on its backend, and reads until the error.
 fn interfere(database: &Database, function: &str) -> Error {
     let options = ExportOptions::default().with_batch_rows(1000);
     let mut reader = source(database).query(ENDLESS).options(options).reader().unwrap();
@@ -96,7 +97,7 @@ fn a_backend_that_is_terminated() {
     require!(Capability::Server);
     let database = database("terminated", "");
     let error = interfere(&database, "pg_terminate_backend");
-    // A backend that was stuck in sending leaves without a word.
+    // A backend that is blocked in sending ends without an error message.
     match error.kind() {
         ErrorKind::Server => assert_eq!(error.sqlstate(), Some("57P01"), "{error}"),
         kind => assert_eq!(kind, ErrorKind::Connection, "{error}"),
@@ -176,7 +177,7 @@ fn a_connection_that_ends_anywhere_before_the_copy() {
     }
 }
 
-/// Everything from CopyOutResponse on is cut after so many bytes.
+/// Cuts the stream from CopyOutResponse on after `n_bytes` bytes.
 fn cut_after(n_bytes: usize, end: fn(Vec<u8>) -> Said) -> impl Fn(Place, u8, &[u8]) -> Said {
     move |place, tag, body| match place.is_in_copy {
         false => Said::Truth,
@@ -190,10 +191,10 @@ fn cut_after(n_bytes: usize, end: fn(Vec<u8>) -> Said) -> impl Fn(Place, u8, &[u
     }
 }
 
-/// Exports through a relay that lies.
+/// Exports through a relay that changes messages.
 fn read_through(liar: &Liar, database: &Database, sql: &str) -> Result<Vec<String>> {
     let source = Source::connect_blocking(&liar.url_of(database.url()))?;
-    // Not tried out first: the lies are about the one COPY.
+    // COPY is not tried out first: the changes are meant for the one COPY of the export.
     let options = ExportOptions::default().with_batch_rows(1).with_read_mode(ReadMode::Copy);
     Ok(read(source.query(sql).options(options))?.lines())
 }
@@ -217,7 +218,8 @@ fn a_connection_that_ends_after_any_byte_of_a_copy() {
         }
         n_bytes += 1;
     }
-    // CopyOutResponse 11, header 19, rows 2 + 8 + 8 + (4, 1), (0), (4, 3) …, and in the end COPY 3, Z, COMMIT, Z.
+    // CopyOutResponse 11, header 19, rows 2 + 8 + 8 + (4, 1), (0), (4, 3) …, and in the end COPY 3, Z,
+    // COMMIT, Z.
     let least = 11 + 5 + 19 + 3 * (5 + 2 + 8 + 4) + 1 + 3 + 7 + 5 + 12 + 6 + 12 + 6;
     assert!(n_bytes >= least, "success after {n_bytes} of at least {least} bytes");
 }
@@ -226,7 +228,7 @@ fn a_connection_that_ends_after_any_byte_of_a_copy() {
 fn a_connection_that_is_reset_after_any_byte_of_a_copy() {
     require!(Capability::PrivateServer);
     let database = database("reset", "");
-    // Shorter than all of it, as the test above knows.
+    // Less than the whole stream, as the test above shows.
     for n_bytes in (0..100).step_by(3) {
         let liar = Liar::start(cut_after(n_bytes, Said::BytesThenReset));
         let error = read_through(&liar, &database, SMALL).unwrap_err();
@@ -250,7 +252,7 @@ fn bytes_that_come_one_by_one() {
 
 const ROW: &str = "SELECT g FROM generate_series(1, 3) AS g";
 
-/// What the library says to a server that lies about the COPY of `ROW`.
+/// The library's error if the relay changes the COPY of `ROW`.
 fn lied_to(lie: impl Fn(Place, u8, &[u8]) -> Said + Send + Sync + 'static) -> Error {
     let database = database("lies", "");
     let liar = Liar::start(
@@ -383,7 +385,8 @@ fn a_commit_that_fails() {
 #[test]
 fn the_words_of_a_crash_are_told() {
     require!(Capability::PrivateServer);
-    // Whom a crash of another backend takes along gets a notice, no error, and then the end.
+    // After a crash of another backend, the client gets a notice, no error, and then the end of the
+    // connection.
     let error = lied_to(|_, tag, body| match is_trailer(tag, body) {
         true => Said::BytesThenClose(message(
             b'N',
@@ -412,7 +415,8 @@ fn notices_and_parameters_in_the_middle_mean_nothing() {
 #[test]
 fn an_encoding_that_changes_in_the_middle() {
     require!(Capability::Server);
-    // The first text is not UTF-8 in LATIN1. The second one is, and only the end of the COPY tells.
+    // The first text is not valid UTF-8 when sent in LATIN1. The second one is, so only the end of the COPY
+    // shows the change.
     for text in ["é", "Ã©"] {
         let database = database(
             "encoding",
@@ -477,7 +481,7 @@ fn threads() -> Vec<String> {
 #[test]
 fn dropping_one_stream_leaves_its_neighbours_alone() {
     require!(Capability::Server);
-    // The cancel of a stream used to be that of its source: every other export ended as cancelled.
+    // Formerly, a stream shared the cancel of its source: every other export was cancelled, too.
     let database = database("neighbours", "");
     let source = source(&database);
     let other = source.query("SELECT g FROM generate_series(1, 100000) AS g").reader().unwrap();
@@ -533,7 +537,7 @@ fn a_callback_that_fails_ends_the_run_with_its_own_error() {
     wait_until_no_sessions(&database);
 }
 
-/// Polls a future until it has done something, and drops it.
+/// Polls a future until its work has begun, and drops it.
 fn poll_and_drop<F: Future>(future: F, has_begun: impl FnMut() -> bool) {
     let mut future = pin!(future);
     let waker = this_thread_waker();
@@ -546,7 +550,7 @@ fn dropping_the_future_of_connect_leaves_nothing() {
     if !is_alone("faults::dropping_the_future_of_connect_leaves_nothing") {
         return;
     }
-    // A server that never answers: it used to be waited for, for ever, by a thread.
+    // A server that never answers: formerly, a thread waited for it for ever.
     let server = Script::new().then(Step::ExpectStartup).then(Step::ExpectEnd).start();
     poll_and_drop(Source::connect(&server.url()), || !threads().is_empty());
     wait_until("no thread is left", || threads().is_empty());

@@ -1,4 +1,4 @@
-//! Golden COPY streams: `testdata/copy/<name>.{sql,bin,expect}`; what they are is told in `testdata/README.md`.
+//! Golden COPY streams: `testdata/copy/<name>.{sql,bin,expect}`; `testdata/README.md` describes them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,7 +15,8 @@ use pgarrow_types::{PgColumn, PgType, TypeOptions, schema};
 use crate::render::{self, Renderer};
 use crate::support::source;
 
-/// `FirstNormalObjectId` in PostgreSQL's `src/include/access/transam.h`: types that users make have this OID or a higher one.
+/// `FirstNormalObjectId` in PostgreSQL's `src/include/access/transam.h`: user-defined types have this OID or
+/// a higher one.
 const FIRST_NORMAL_OID: u32 = 16384;
 
 fn folder() -> PathBuf {
@@ -34,15 +35,15 @@ pub(crate) fn names() -> Vec<PathBuf> {
     names
 }
 
-/// What stands in `.sql`.
+/// The contents of a `.sql` file.
 pub(crate) struct Sql {
-    /// What has to be executed first.
+    /// The statements to execute first.
     pub(crate) setup: String,
-    /// What comes behind the last empty line.
+    /// The text after the last empty line.
     pub(crate) query: String,
-    /// The choices behind `-- choices:`, as `--column v:` has them.
+    /// The choices after `-- choices:`, in the form of `--column v:`.
     pub(crate) choices: ColumnOptions,
-    /// The same, in force.
+    /// The choices applied to the defaults.
     types: TypeOptions,
 }
 
@@ -64,18 +65,19 @@ pub(crate) fn can_make(sql: &Sql, test: &str) -> bool {
     });
     let extensions = created.map(Capability::Extension);
     let xml = sql.query.contains("::xml").then_some(Capability::Xml);
-    // Scales that are negative, or greater than the precision, came with 15.
+    // Negative scales, and scales greater than the precision, exist since 15.
     let scale = sql.query.contains("numeric(3,").then_some(Capability::VersionAtLeast(150_000));
     let needs: Vec<_> = extensions.chain(xml).chain(scale).collect();
     needs.into_iter().all(|need| capability::require(need, test))
 }
 
-/// The line of `.expect` that says how a column is read: name, OID, type modifier, type name, Arrow, and the type as JSON.
+/// The line of `.expect` that says how a column is read: name, OID, type modifier, type name, Arrow, and the
+/// type as JSON.
 fn header(column: &PgColumn) -> String {
     // The OID of a type that is not built in differs from database to database.
     let oid = if column.type_oid < FIRST_NORMAL_OID { column.type_oid } else { 0 };
     let arrow = column.pg_type.data_type(&column.options);
-    // What depends on the server's version is written as of the newest.
+    // Fields that depend on the server's version have the value of the newest one.
     let json = serde_json::to_string(&column.pg_type).unwrap();
     let json = json.replace(r#""has_infinities":false"#, r#""has_infinities":true"#);
     let (name, modifier, pg_type) = (&column.name, column.type_modifier, &column.type_name);
@@ -99,12 +101,12 @@ fn column(header: &str, options: TypeOptions) -> PgColumn {
     }
 }
 
-/// The columns that `.expect` tells of.
+/// The columns in `.expect`.
 fn columns(expected: &str, options: TypeOptions) -> Vec<PgColumn> {
     expected.lines().filter(|line| line.starts_with("column\t")).map(|line| column(line, options)).collect()
 }
 
-/// The OIDs that stand in the values of a type and differ from database to database, in their order.
+/// The OIDs inside the values of a type that differ from database to database, in order.
 fn own_oids(pg_type: &PgType, oids: &mut Vec<u32>) {
     let mut add = |oid: u32| {
         if oid >= FIRST_NORMAL_OID {
@@ -129,7 +131,7 @@ fn own_oids(pg_type: &PgType, oids: &mut Vec<u32>) {
     }
 }
 
-/// The golden stream as another server sends it: with the OIDs that its own types have.
+/// The golden stream as another server sends it: with the OIDs of that server's types.
 fn with_oids_of(golden: &[u8], ours: &[PgColumn], stream: &[u8], theirs: &[PgColumn]) -> Vec<u8> {
     let oids = |columns: &[PgColumn]| {
         let mut oids = Vec::new();
@@ -168,7 +170,7 @@ fn expectation(columns: &[PgColumn], batches: &[RecordBatch]) -> String {
     text
 }
 
-/// Decodes a stream that comes in pieces of so many bytes, into batches of so many rows.
+/// Decodes a stream that arrives in pieces of `piece_bytes` bytes into batches of `batch_rows` rows.
 fn decode(columns: &[PgColumn], stream: &[u8], piece_bytes: usize, batch_rows: usize) -> Vec<RecordBatch> {
     let schema = Arc::new(schema(columns, Default::default()));
     let decoders = columns.iter().map(|column| make_column(&column.pg_type, &column.options, 0)).collect();
@@ -189,7 +191,7 @@ fn decode(columns: &[PgColumn], stream: &[u8], piece_bytes: usize, batch_rows: u
     batches
 }
 
-/// As the server prints values, except that the OIDs of objects and money are numbers.
+/// Prints values as the server does, except that OIDs of objects and money are numbers.
 fn renderer(types: &TypeOptions) -> Renderer {
     let mut renderer = Renderer::default();
     renderer.lists_are_dimensions = types.arrays == ArrayForm::Nested;

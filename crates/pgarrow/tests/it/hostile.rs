@@ -1,4 +1,4 @@
-//! Names and tables of somebody who means harm, on a real server.
+//! Names and tables of an attacker, on a real server.
 
 use std::cell::RefCell;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::support::{database, read, refusal, source, wait_until};
 
-/// Any name that PostgreSQL takes: not empty, no NUL, at most 63 bytes.
+/// Any name that PostgreSQL accepts: not empty, no NUL, at most 63 bytes.
 fn name() -> impl Strategy<Value = String> {
     let any = "[^\u{0}]{1,15}|['\\\\\";$ \n\r\t\u{1b}\u{202e}%./-]{1,20}|[A-Za-z]{63}|ä{31}";
     any.prop_filter("too long", |name| name.len() <= 63)
@@ -18,7 +18,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Schemas, tables and columns of any name are found, planned, locked and read as what they are.
+/// Schemas, tables and columns with any name are found, planned, locked and read correctly.
 #[test]
 fn any_name_is_an_identifier_on_a_live_server() {
     require!(Capability::Server);
@@ -38,7 +38,7 @@ fn any_name_is_an_identifier_on_a_live_server() {
              CREATE TABLE {name} ({} int4 PRIMARY KEY); INSERT INTO {name} SELECT generate_series(1, 3)",
             quoted(&column)
         );
-        // Names of the system's own are refused by the server.
+        // The server refuses reserved names.
         prop_assume!(client.borrow_mut().batch_execute(&sql).is_ok());
         let export = read(source.table(name.as_str())).expect("an export");
         prop_assert_eq!(export.lines(), ["1", "2", "3"]);
@@ -59,7 +59,8 @@ fn wait_for_lock(database: &Database) {
     wait_until("the export waits for its lock", || client.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1);
 }
 
-/// Whoever may replace a table may run a function as whoever reads it (CVE-2024-7348): it can change nothing.
+/// A role that may replace a table may run a function as the role that reads it (CVE-2024-7348): the function
+/// can change nothing.
 #[test]
 fn a_table_that_becomes_a_view_runs_nothing() {
     require!(Capability::Server);

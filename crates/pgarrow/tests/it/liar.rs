@@ -1,6 +1,6 @@
-//! A relay in front of a real server that changes what the server says, message by message.
+//! A relay in front of a real server that changes the server's messages one by one.
 //!
-//! A scripted server would have to answer every query that plans an export. This one only lies about the COPY.
+//! A scripted server would have to answer every query that plans an export. The relay only changes the COPY.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use pgarrow_testkit::TestServer;
 
-/// What the client gets to see in the place of one message.
+/// What the client receives in place of one message.
 pub(crate) enum Said {
     /// The message as it is.
     Truth,
@@ -20,7 +20,7 @@ pub(crate) enum Said {
     Bytes(Vec<u8>),
     /// These bytes, and then the end of the connection.
     BytesThenClose(Vec<u8>),
-    /// These bytes, and then a reset, which may destroy what was not read yet.
+    /// These bytes, and then a reset, which may discard bytes that were not read yet.
     BytesThenReset(Vec<u8>),
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     [&[tag], length.to_be_bytes().as_slice(), body].concat()
 }
 
-/// Where the relay is in the stream of one connection.
+/// The relay's place in the stream of one connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Place {
     /// CopyOutResponse has come.
@@ -68,7 +68,7 @@ impl Liar {
                 let lie = Arc::clone(&lie);
                 let (client_end, server_end) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 relays.push(thread::spawn(move || {
-                    // Whoever leaves first: the other one is told.
+                    // Passes the end of one side on to the other.
                     let _ = io::copy(&mut &client_end, &mut &server_end);
                     let _ = server_end.shutdown(Shutdown::Both);
                 }));
@@ -126,7 +126,7 @@ fn relay(
             Said::BytesThenReset(bytes) => {
                 client.write_all(&bytes)?;
                 setsockopt(&client, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 })?;
-                // The other direction has a handle of its own; only the last one to close resets.
+                // The other direction has a handle of its own; only closing the last handle resets.
                 return client.shutdown(Shutdown::Read);
             }
         }

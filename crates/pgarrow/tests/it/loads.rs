@@ -67,7 +67,7 @@ fn a_reader_is_loaded_or_nothing_of_it() {
     assert_eq!(sum(&database), "4 10 3");
 }
 
-/// What was committed stays, and the error says so; a load that is complete asks its reader for nothing.
+/// Committed parts stay, and the error says so; a complete load does not read from its reader.
 #[test]
 fn a_reader_that_is_loaded_in_parts_goes_on_where_it_was() {
     require!(Capability::Server);
@@ -96,7 +96,7 @@ fn a_stream_is_loaded_or_nothing_of_it() {
     require!(Capability::Server);
     let database = database("load stream", TABLE);
     let batches = stream::iter((0..20).map(|n| ok(batch(n * 1000..(n + 1) * 1000))));
-    // Of a runtime, which goes on meanwhile.
+    // In a runtime, whose other tasks continue meanwhile.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let turns = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&turns);
@@ -114,7 +114,7 @@ fn a_stream_is_loaded_or_nothing_of_it() {
     assert_eq!(report.unwrap().rows, 20_000);
     assert!(turns.load(Ordering::Relaxed) > 10, "the runtime's thread was held up");
     assert_eq!(sum(&database), "20001 199990001 10001");
-    // Of none; and without batches.
+    // Without a runtime, and without batches.
     let none = stream::empty::<Result<RecordBatch, Infallible>>();
     assert_eq!(block_on(load(&database).load_stream(schema(), none)).unwrap().rows, 0);
 
@@ -127,7 +127,7 @@ fn a_stream_is_loaded_or_nothing_of_it() {
     assert_eq!(sum(&database), "20001 199990001 10001");
 }
 
-/// Nothing more comes: whoever failed would wait for ever.
+/// The stream stays silent: a failed load that waits for it would wait for ever.
 #[test]
 fn a_load_that_fails_does_not_wait_for_its_stream() {
     require!(Capability::Server);
@@ -154,7 +154,7 @@ fn a_load_that_fails_does_not_wait_for_its_stream() {
     assert_eq!(sum(&database), "1 1 1");
 }
 
-/// Gives batches until it is told that the load has come so far; then it is dropped with its future.
+/// Gives batches without end and counts them. It is dropped with the load's future.
 struct Endless {
     given: Arc<AtomicUsize>,
 }
@@ -184,13 +184,13 @@ fn a_load_whose_future_is_dropped_is_taken_back() {
         }
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
-        // That was the future of this load, and of no other one.
+        // Only the future of this load was cancelled.
         assert!(!original.cancel().is_requested());
     });
     wait_until_no_sessions(&database);
     assert_eq!(sum(&database), "1 1 1");
 
-    // The same in a transaction, which goes on once it has its session back.
+    // The same in a transaction, which continues after it has its session back.
     let connection = Connection::connect(&url(&database)).unwrap();
     connection.begin().unwrap();
     connection.execute("INSERT INTO t VALUES (2, NULL)").unwrap();
@@ -233,7 +233,7 @@ fn a_copy_is_a_part_of_a_transaction() {
         copy_table(source.table("t"), made).unwrap();
         connection.execute("DROP TABLE u").unwrap();
     }
-    // What the source has no snapshot of is not there to be read.
+    // A table that the source's snapshot does not contain cannot be read.
     let error = copy_table(source.table("u"), Load::in_transaction(&connection, "t").unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Options, "{error}");
     assert_eq!(sum(&database), "1 1 1");

@@ -1,16 +1,16 @@
-//! The library against real PostgreSQL servers, and against ones that break.
+//! The library with real PostgreSQL servers, and with servers that break.
 //!
 //! ```text
 //! support       a Source in a database of its own, exports collected, polling with a deadline
-//! render        Arrow values back into PostgreSQL's text, written without a look at the decoders
+//! render        Arrow values back into PostgreSQL's text, written independently of the decoders
 //! liar          a relay in front of a real server that changes its messages
 //! golden        recorded streams of every type: see testdata/README.md
 //! differential  values of every type that the server has, in every nesting
-//! every_type    a database with every type to files, read back by others
+//! every_type    a database with every type to files, read back by other programs
 //! type_table    the book's table of types
 //! ```
 //!
-//! The oracle of every value is the text that the server itself prints for it.
+//! The reference for every value is the text that the server itself prints for it.
 
 #![expect(
     clippy::expect_used,

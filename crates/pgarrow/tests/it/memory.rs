@@ -1,4 +1,4 @@
-//! Memory is a number that the user sets: counted by what exists, whatever the rows are like.
+//! The user sets the memory limit; it holds for all kinds of rows.
 
 use arrow_array::RecordBatch;
 use pgarrow::{ErrorKind, ExportOptions, Hint, Memory, ProcessUsage};
@@ -11,14 +11,16 @@ use crate::support::{assert_error, database, is_alone, source, wait_until};
 
 const MIB: usize = 1 << 20;
 
-/// What a test's process has beside the export: code, stacks, the driver of the tests, and what the allocator keeps.
+/// What a test's process uses besides the export: code, stacks, the test driver, and what the allocator
+/// keeps.
 const BESIDE: u64 = 96 << 20;
 
 fn options(memory: usize) -> ExportOptions {
     ExportOptions::default().with_readers(2).with_memory(memory)
 }
 
-/// Exports into files of both formats, and asserts that neither the count nor the process passes the limit.
+/// Exports into files of both formats, and asserts that neither the counted memory nor the process exceeds
+/// the limit.
 #[track_caller]
 fn assert_bounded(database: &Database, table: &str, memory: usize, n_rows: u64) {
     let folder = tempfile::tempdir().unwrap();
@@ -60,7 +62,7 @@ fn rows_of_a_hundred_megabytes() {
     if !is_alone("memory::rows_of_a_hundred_megabytes") {
         return;
     }
-    // Kept as it is: compressing would take its time.
+    // Stored without compression, which would take long.
     let database = database(
         "hundred",
         "CREATE TABLE e (id int4, b bytea); ALTER TABLE e ALTER b SET STORAGE EXTERNAL; \
@@ -129,7 +131,7 @@ fn a_consumer_that_is_slow_stops_the_reading() {
     for ordered in [false, true] {
         let options = options(24 * MIB).with_order(ordered);
         let mut reader = source(&database).table("e").options(options).reader().unwrap();
-        // Time enough for readers that do not wait to read all of it.
+        // Readers that do not wait could read all of it in this time.
         let first = reader.next().unwrap().unwrap();
         std::thread::sleep(std::time::Duration::from_secs(1));
         let ahead = reader.progress().wire_bytes();
@@ -140,7 +142,8 @@ fn a_consumer_that_is_slow_stops_the_reading() {
     assert!(ProcessUsage::now().peak_memory_bytes < (24 << 20) + BESIDE);
 }
 
-/// Row groups never ended early in order, so the reader whose turn it was asked for memory that it held itself.
+/// Formerly, row groups never ended early in order, so the reader whose turn it was asked for memory that it
+/// held itself.
 #[test]
 fn an_order_is_kept_within_little_memory() {
     require!(Capability::Server);
@@ -163,7 +166,7 @@ fn an_order_is_kept_within_little_memory() {
 const WIDE: &str =
     "CREATE TABLE e AS SELECT g AS id, repeat(md5(g::text), 8) AS a FROM generate_series(1, 300000) AS g";
 
-/// A caller who reads several runs in turn would wait for ever if one of them waited for another.
+/// A caller that reads several runs in turn would wait for ever if one run waited for another.
 #[test]
 fn runs_that_share_memory_never_use_more_together() {
     require!(Capability::Server);
@@ -183,7 +186,7 @@ fn runs_that_share_memory_never_use_more_together() {
         let batches: Vec<_> = readers.iter_mut().map(Iterator::next).collect();
         if is_first_round {
             assert!(batches.iter().all(Option::is_some));
-            // 32, 16 and 16.
+            // The three runs have 32, 16 and 16 MiB.
             assert_eq!(memory.free(), 0);
         }
         is_first_round = false;
@@ -226,7 +229,7 @@ fn a_run_that_finds_too_little_memory_says_so_until_another_is_dropped() {
     wait_until("the stream has given back what it had", || memory.free() == memory.limit());
     let report = source.table("e").open().unwrap().for_each(|_| Ok(())).unwrap();
     assert_eq!((report.rows, report.memory.limit_bytes), (300_000, 20 << 20));
-    // More than there is in all: no end of another run would help.
+    // More than the whole memory: waiting for other runs would not help.
     let columns: Vec<String> = (1..=600).map(|n| format!("1 AS c{n}")).collect();
     let run = source.query(format!("SELECT {}", columns.join(", "))).open().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -251,7 +254,7 @@ fn a_large_row_takes_what_is_free_of_shared_memory() {
         |options: ExportOptions| source.table("e").options(options).open().unwrap().for_each(|_| Ok(()));
     let report = read(ExportOptions::default()).unwrap();
     assert!(report.memory.limit_bytes >= 64 << 20, "{report:?}");
-    // What was chosen for the run is all it gets.
+    // The run gets no more than its own limit.
     let error = read(options(32 * MIB)).unwrap_err();
     assert_error(&error, ErrorKind::Options, None, &["and the limit is 32 MiB"]);
     let hold = |bytes| {
@@ -260,7 +263,7 @@ fn a_large_row_takes_what_is_free_of_shared_memory() {
         reader.next().unwrap().unwrap();
         reader
     };
-    // Two others leave it 48 MiB: half of that to begin with, and all of it for the row.
+    // Two other runs leave 48 MiB: the run begins with half of that and gets all of it for the row.
     let mut held = vec![hold(192 * MIB), hold(16 * MIB)];
     let report = read(ExportOptions::default()).unwrap();
     let of_run = 24 << 20..48 << 20;

@@ -1,4 +1,5 @@
-//! Time, and what else is not the same in every session: all parts of an export mean one value, or there is one part.
+//! Time and other things that differ between sessions: all parts of an export have one value, or there is one
+//! part.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,8 +12,8 @@ use pgarrow_testkit::{Capability, Database, require};
 use crate::render;
 use crate::support::{database, oracle, query_lines, read, server_text, source};
 
-/// Rows from half a minute ago to some minutes ahead, 100 microseconds apart, in no order: the time at which a reader
-/// begins is between two of them, wherever it reads.
+/// Rows from half a minute ago to some minutes ahead, 100 microseconds apart, in no order: wherever a reader
+/// reads, the time at which it begins is between two rows.
 const TABLE: &str = "CREATE TABLE e AS SELECT g AS id, now() - interval '30 s' + g * interval '200 us' AS at, g % 3 AS b \
     FROM (SELECT i * 7919::int8 % 1000003 AS g FROM generate_series(1, 1000002, 3) AS i) AS s; ANALYZE e";
 
@@ -20,7 +21,7 @@ fn parts(n_readers: usize) -> ExportOptions {
     ExportOptions::default().with_readers(n_readers).with_slice_bytes(64 << 10)
 }
 
-/// All batches, whichever reader had them.
+/// All batches of all readers.
 fn collect(run: Run) -> Vec<RecordBatch> {
     let batches = Mutex::new(Vec::new());
     run.for_each_concurrently(|batch| {
@@ -39,7 +40,7 @@ fn numbers(batches: &[RecordBatch]) -> Vec<i64> {
     numbers
 }
 
-/// That there are some rows and not all, and none is missing below the last of them.
+/// Asserts that there are some rows but not all, and that none is missing below the last one.
 #[track_caller]
 fn assert_is_of_one_moment(database: &Database, numbers: &[i64]) {
     let last = numbers.last().expect("no rows are of the past");
@@ -57,7 +58,7 @@ fn query_of(slice: &Slice) -> Option<&str> {
     }
 }
 
-/// 106 to 547 rows were missing below the largest: each reader had a time of its own.
+/// Formerly, 106 to 547 rows were missing below the largest: each reader had a time of its own.
 #[test]
 fn a_filter_by_time_means_one_time_for_all_readers() {
     require!(Capability::Server);
@@ -78,7 +79,7 @@ fn a_filter_by_time_means_one_time_for_all_readers() {
     }
 }
 
-/// A token carries the time at which it was planned, however late it is read.
+/// A token contains the time of its plan, however late it is read.
 #[test]
 fn tokens_carry_the_time_of_their_plan() {
     require!(Capability::Server);
@@ -104,7 +105,7 @@ fn tokens_carry_the_time_of_their_plan() {
     }
 }
 
-/// The values of one row in the session that holds the snapshot, and the rows of all slices.
+/// Asserts that all rows of all slices have the values of the session that holds the snapshot.
 fn assert_same_everywhere(source: &Source, query: &str) -> BTreeMap<String, usize> {
     let options = ExportOptions::default().with_split_on("id").with_readers(3);
     let run = source.query(query).options(options).open().unwrap();
@@ -118,7 +119,7 @@ fn assert_same_everywhere(source: &Source, query: &str) -> BTreeMap<String, usiz
     values
 }
 
-/// Names, types and values are those of the functions, and microseconds, precision and time zone are kept.
+/// Names, types and values are those of the functions, with microseconds, precision and time zone.
 #[test]
 fn every_function_of_the_time_keeps_name_type_and_value() {
     require!(Capability::Server);
@@ -162,7 +163,7 @@ fn every_function_of_the_time_keeps_name_type_and_value() {
     let rows: Vec<Vec<Option<String>>> = render::rows(&collect(run));
     assert!(rows.len() == 5000 && rows.iter().all(|row| row[1..] == rows[0][1..]), "one value");
     let values: Vec<&str> = rows[0][1..].iter().map(|value| value.as_deref().unwrap()).collect();
-    // The server makes the others of the first, and says what types they are.
+    // The server derives the other values from the first, with their types.
     let sql = format!(
         "SELECT t, t, t, t::timestamptz(2), t::date, t::timetz, t::timetz(0), t::time, t::time(3), t::timestamp, t::timestamp(1), t \
          FROM (SELECT '{}'::timestamptz AS t) AS s",
@@ -189,7 +190,7 @@ fn every_function_of_the_time_keeps_name_type_and_value() {
     }
 }
 
-/// Where a time stands in a query decides whether a value can; wherever it cannot, one connection reads.
+/// The place of a time in a query decides whether a value can replace it. If not, one connection reads.
 #[test]
 fn a_time_in_any_place_is_one_time() {
     require!(Capability::Server);
@@ -227,7 +228,7 @@ struct One {
     warnings: Vec<String>,
 }
 
-/// An export that could be split and is read by one connection, which is said.
+/// Asserts that one connection reads an export that could be split, and that the plan says so.
 #[track_caller]
 fn of_one(extract: Extract, key: &str) -> One {
     let options = ExportOptions::default().with_split_on(key).with_readers(3);
@@ -314,13 +315,13 @@ fn what_differs_between_sessions_is_read_by_one() {
             "{view}"
         );
     }
-    // By pages, too, and of a table of several.
+    // Also with slices by pages.
     let run = source.table("t").filter("at <= clock_timestamp()").options(parts(3)).open().unwrap();
     assert_eq!(run.plan().n_slices(), 1, "{}", run.plan().slicing());
     assert_eq!(collect(run).iter().map(RecordBatch::num_rows).sum::<usize>(), 5000);
 }
 
-/// What is the same in all sessions of an export, or is some SELECT's whatever it is, keeps its readers.
+/// Statements that mean the same in all sessions, or whose result is arbitrary anyway, keep several readers.
 #[test]
 fn what_all_sessions_share_is_read_by_several() {
     require!(Capability::Server);
@@ -345,7 +346,7 @@ fn what_all_sessions_share_is_read_by_several() {
     assert!(run.plan().n_slices() > 1, "{}", run.plan().slicing());
 }
 
-/// `now()` of somebody else, who comes first on the search path or beside it, is not taken for the server's.
+/// A user's own `now()`, first on the search path or outside of it, is not taken for the server's.
 #[test]
 fn a_function_of_the_same_name_is_not_taken_for_the_servers() {
     require!(Capability::Server);
@@ -365,8 +366,8 @@ fn a_function_of_the_same_name_is_not_taken_for_the_servers() {
     }
 }
 
-/// Every built-in function that takes no arguments and is not IMMUTABLE is known to be the same in all sessions, or not
-/// to be: a server that has another one is to be looked at.
+/// For every built-in function without arguments that is not IMMUTABLE, it is known whether it is the same in
+/// all sessions. A server with a new one fails the test.
 #[test]
 fn every_function_of_the_server_is_known() {
     /// STABLE, and the same in all sessions of one role, database, server, snapshot and settings.
@@ -414,7 +415,8 @@ fn every_function_of_the_server_is_known() {
     let unknown: Vec<String> =
         query_lines(&database, sql).into_iter().filter(|name| !known.contains(&name.as_str())).collect();
     assert_eq!(unknown, [] as [&str; 0], "the same in all sessions, or not?");
-    // Volatile ones that are some SELECT's anyway are volatile on every server that has them, and none is of the time.
+    // Functions whose result is arbitrary anyway are volatile on every server that has them, and none depends
+    // on the time.
     let sql = format!(
         "SELECT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace \
          AND proname = ANY ('{{{}}}') AND provolatile <> 'v' OR proname = ANY ('{{{}}}') AND provolatile = 'i' \

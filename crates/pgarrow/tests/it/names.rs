@@ -1,7 +1,8 @@
-//! Names that are given to something else while an export reads by them: an error, and never rows of another table.
+//! Names that change to other relations while an export reads by them: an error, and never rows of another
+//! table.
 //!
-//! What used to happen: every statement found its tables anew, in the newest catalog. Readers mixed the rows of two tables, or
-//! wrote those of the wrong one, and the run succeeded.
+//! Formerly, every statement found its tables anew, in the newest catalog. Readers mixed the rows of two
+//! tables or wrote those of the wrong one, and the run succeeded.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,11 +27,11 @@ fn small_slices(readers: usize) -> ExportOptions {
     ExportOptions::default().with_readers(readers).with_slice_bytes(1 << 18).with_batch_rows(400)
 }
 
-/// Reads all of it; at the batches with these numbers, somebody else runs these statements.
+/// Reads all of it. Another session runs these statements at the batches with these numbers.
 fn read_while(run: Run, database: &Database, meanwhile: &[(usize, &str)]) -> Result<Vec<RecordBatch>, Error> {
     let batches = Mutex::new(Vec::new());
     run.for_each_concurrently(|batch| {
-        // One at a time: nobody reads on while the names change, and they change in this order.
+        // Under a lock: no reader continues while the names change, and they change in this order.
         let mut batches = batches.lock().unwrap();
         for (_, sql) in meanwhile.iter().filter(|(at, _)| *at == batches.len()) {
             database.client().batch_execute(sql).unwrap();
@@ -101,7 +102,7 @@ fn schemas_that_change_places_while_pages_are_read() {
             let options = small_slices(readers).with_read_mode(ReadMode::Pages);
             let here = source(&database);
             let run = here.table("live.t").options(options).open().unwrap();
-            // A page is read under a lock that is let go of at once: it proves nothing.
+            // The lock for a page is released at once, so it proves nothing.
             assert_opened(
                 read_while(run, &database, meanwhile),
                 "a schema was renamed|something else was opened",
@@ -119,7 +120,7 @@ fn two_tables_of_one_name_that_change_places() {
         let run = source(&database).tables(["live.t", "stage.t"]).options(small_slices(2)).open().unwrap();
         let n_batches = Mutex::new(0);
         let result = run.for_each_with_plan(|_, _| {
-            // One at a time, as in `read_while`: two swaps at once were an error of the server's, in the test.
+            // Under a lock, as in `read_while`: two swaps at once would be a server error in the test.
             let mut n_batches = n_batches.lock().unwrap();
             for (_, sql) in meanwhile.iter().filter(|(at, _)| at == &*n_batches) {
                 database.client().batch_execute(sql).unwrap();
@@ -211,17 +212,17 @@ fn a_table_that_comes_earlier_on_the_search_path() {
         let (n_batches, n_rows) = (Mutex::new(0), AtomicUsize::new(0));
         let result = run.for_each_concurrently(|batch| {
             n_rows.fetch_add(batch.num_rows(), Ordering::SeqCst);
-            // One at a time: nobody reads on meanwhile.
+            // Under a lock: no reader continues meanwhile.
             let mut number = n_batches.lock().unwrap();
             *number += 1;
             for (_, sql) in meanwhile.iter().filter(|(at, _)| *at == *number - 1) {
-                // Whoever has it open is waited for in vain.
+                // This waits in vain for a session that has it open.
                 let _ = database.client().batch_execute(&format!("SET lock_timeout = '50ms'; {sql}"));
             }
             Ok(())
         });
         match result {
-            // It has gone before anybody read it.
+            // It was detached before any reader read it.
             Ok(_) if meanwhile.len() > 1 => assert_eq!(n_rows.into_inner(), 12_000),
             result => assert_opened(
                 result.map(|_| Vec::new()),
@@ -231,8 +232,8 @@ fn a_table_that_comes_earlier_on_the_search_path() {
     }
 }
 
-/// What used to happen: the rows of a partition that was attached while ranges of a key were read came with those ranges that
-/// were read after that.
+/// Formerly, the rows of a partition that was attached while ranges of a key were read came with the ranges
+/// that were read afterwards.
 #[test]
 fn a_part_that_is_attached_while_ranges_of_a_key_are_read() {
     require!(Capability::Server);
@@ -273,7 +274,7 @@ fn a_part_that_is_attached_while_ranges_of_a_key_are_read() {
                 let (n_batches, n_rows) = (Mutex::new(0), AtomicUsize::new(0));
                 let result = run.for_each_concurrently(|batch| {
                     n_rows.fetch_add(batch.num_rows(), Ordering::SeqCst);
-                    // One at a time: nobody reads on meanwhile.
+                    // Under a lock: no reader continues meanwhile.
                     let mut number = n_batches.lock().unwrap();
                     *number += 1;
                     match *number - 1 {
@@ -288,7 +289,7 @@ fn a_part_that_is_attached_while_ranges_of_a_key_are_read() {
                         result.unwrap();
                         assert_eq!(n_rows.load(Ordering::SeqCst).to_string(), expected, "{what}, {tree}");
                     }
-                    // The ranges that were read after that may leave it out by its bounds; or it has gone before anybody
+                    // The bounds of the later ranges may exclude it, or it was detached before any reader
                     // read it.
                     (_, Ok(_)) if tree.contains("PARTITION") || with_detach => {
                         assert_eq!(n_rows.load(Ordering::SeqCst).to_string(), expected, "{what}, {tree}");
@@ -343,7 +344,7 @@ fn ranges_of_a_key_name_each_leaf_where_that_is_the_same() {
     assert_eq!(found, expected);
 }
 
-/// What functions open has to be the same for all slices, and nothing that bears a planned name.
+/// What functions open must be the same for all slices, and nothing with a planned name.
 #[test]
 fn what_functions_read_while_a_query_is_split() {
     require!(Capability::Server);
@@ -366,7 +367,7 @@ fn what_functions_read_while_a_query_is_split() {
     }
 }
 
-/// The locks of a lost session are gone, and with them the proof: then no schema may have been touched.
+/// A lost session takes its locks, and with them the proof, along: then no schema may have been renamed.
 #[test]
 fn a_lost_reader_and_a_schema_that_was_touched() {
     require!(Capability::PrivateServer);
@@ -388,7 +389,7 @@ fn a_lost_reader_and_a_schema_that_was_touched() {
     }
 }
 
-/// What used to happen: one value came with two labels in one file.
+/// Formerly, one value came with two labels in one file.
 #[test]
 fn a_label_that_is_renamed_while_values_are_read() {
     require!(Capability::Server);

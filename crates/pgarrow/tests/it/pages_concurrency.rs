@@ -1,6 +1,6 @@
 //! Heap pages against COPY under one snapshot, while others write, vacuum, load and attach.
 //!
-//! `PGARROW_TEST_ROUNDS` says how many snapshots are read, by default 12.
+//! `PGARROW_TEST_ROUNDS` is the number of snapshots to read; default 12.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use pgarrow_testkit::{Capability, Chance, Database, require};
 use crate::pages_equality::compare::{Compared, Held, Way};
 use crate::support::{database, source};
 
-/// Snapshots, unless `PGARROW_TEST_ROUNDS` says otherwise.
+/// The default number of snapshots.
 const ROUNDS: u64 = 12;
 
-/// Rows of `alone`, and of each partition of `parent` that is there from the start.
+/// Rows of `alone`, and of each partition that `parent` has from the start.
 const ROWS: u64 = 12_000;
 
 const TABLES: &str = "
@@ -35,13 +35,13 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Does something again and again until it is over; how often it went well is counted.
+/// Runs statements until the rounds are over and counts the successes.
 fn repeat(client: &mut Client, is_over: &AtomicBool, done: &AtomicU64, mut sql: impl FnMut() -> String) {
     while !is_over.load(Ordering::SeqCst) {
         let sql = sql();
         match client.batch_execute(&sql) {
             Ok(()) => drop(done.fetch_add(1, Ordering::SeqCst)),
-            // A row that was locked too long, or two that waited for one another.
+            // A lock timeout or a deadlock.
             Err(error) => {
                 let code =
                     error.code().map_or_else(|| panic!("{sql}: {error}"), |code| code.code().to_owned());
@@ -51,7 +51,7 @@ fn repeat(client: &mut Client, is_over: &AtomicBool, done: &AtomicU64, mut sql: 
     }
 }
 
-/// Changes of rows that stand together, so that other pages stay as they are; some come to nothing.
+/// Changes of neighbouring rows, so that other pages stay as they are; some are rolled back.
 fn change(chance: &mut Chance) -> String {
     let table = chance.one_of(&["alone", "parent"]);
     let from = chance.within(1, 2 * ROWS);
@@ -75,7 +75,7 @@ fn vacuum(chance: &mut Chance) -> String {
     format!("VACUUM {options} {table}")
 }
 
-/// A table that is loaded frozen, and becomes a partition.
+/// Loads a table with frozen rows and makes it a partition.
 fn load(database: &Database, number: u64) {
     let mut client = database.client();
     let mut transaction = client.transaction().unwrap();
@@ -131,7 +131,7 @@ fn snapshots_are_what_they_were_while_others_write_vacuum_load_and_attach() {
     assert!(sum.pages > 0 && sum.copied > 0, "both kinds of pages were met: {sum:?}");
 }
 
-/// All rounds: what they came to.
+/// Runs all rounds and returns their sum.
 fn read_snapshots(database: &Database) -> Compared {
     let source = source(database);
     let mut chance = Chance::new(5);
@@ -160,7 +160,8 @@ fn read_snapshots(database: &Database) -> Compared {
             }
         }
         drop(held);
-        // It waits for whoever uses the parent, and whoever comes then waits for it: not while a snapshot is held.
+        // DETACH waits for sessions that use the parent, and new sessions wait for it: so not while a
+        // snapshot is held.
         if round % 2 == 1 {
             database.execute(&format!("ALTER TABLE parent DETACH PARTITION fresh_{}", round - 1));
             database.execute(&format!("DROP TABLE fresh_{}", round - 1));

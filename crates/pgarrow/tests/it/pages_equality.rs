@@ -1,6 +1,7 @@
-//! Heap pages against COPY: the same batches under the same snapshot, whatever the table.
+//! Heap pages against COPY: the same batches under the same snapshot, for any table.
 //!
-//! Tables of all other tests come here, too: `support::assert_table` and the differential test of types call [`assert_same`].
+//! Tables of other tests are compared, too: `support::assert_table` and the differential test of types call
+//! [`assert_same`].
 
 pub(crate) mod compare;
 
@@ -57,10 +58,10 @@ pub(crate) fn assert_same_with(database: &Database, table: &str, types: TypeOpti
     assert_ways(database, table, &[plain, ordered, unordered]);
 }
 
-/// Makes all pages of a table all-visible, those of its partitions and children, too. What is no table has none.
+/// Makes all pages of a table and of its partitions and children all-visible.
 ///
-/// A snapshot that some session has, such as one that has just connected, may know a transaction of any other database
-/// that has not ended, and then VACUUM does not take new rows for visible to all.
+/// A session's snapshot, for example that of a new session, may contain an unfinished transaction of any
+/// database. Then VACUUM does not consider new rows visible to all.
 pub(crate) fn freeze(database: &Database, table: &str) {
     // VACUUM of a parent leaves its children alone.
     let tree = format!(
@@ -72,12 +73,13 @@ pub(crate) fn freeze(database: &Database, table: &str) {
     wait_until("all pages are all-visible", || {
         database.execute(&format!("VACUUM (FREEZE, DISABLE_PAGE_SKIPPING) {tree}"));
         let heaps = Heaps::of(database, table);
-        // Since PostgreSQL 16 a heap grows by more pages than are used at once, and those stay as they are.
+        // Since PostgreSQL 16, a heap grows by more pages than it uses at once; unused pages stay as they
+        // are.
         heaps.all_visible + heaps.unused == heaps.blocks
     });
 }
 
-/// Compares in each of these ways, and whether pages were read where that is possible.
+/// Compares in each of these ways, and asserts that pages were read where that is possible.
 #[track_caller]
 pub(crate) fn assert_ways(database: &Database, table: &str, ways: &[Way]) -> Compared {
     let heaps = Heaps::of(database, table);
@@ -90,7 +92,7 @@ pub(crate) fn assert_ways(database: &Database, table: &str, ways: &[Way]) -> Com
     last
 }
 
-/// Where every page is all-visible and all of it is decoded, all must have been read as pages.
+/// Asserts that all pages were decoded as stored, if all are all-visible and all their values are decoded.
 #[track_caller]
 pub(crate) fn assert_read(compared: &Compared, heaps: Heaps, about: &str) {
     if heaps.must_all_be_read() && compared.error.is_none() {
@@ -188,7 +190,7 @@ fn the_queries_of_the_golden_streams_as_tables() {
     assert!(n_tables > 80, "{n_tables}");
 }
 
-/// A table, and whether all of its pages must be read as pages after VACUUM (FREEZE).
+/// Compares a table. `is_all_read`: all of its pages must be decoded as stored after VACUUM (FREEZE).
 #[track_caller]
 fn assert_made(hint: &str, sql: &str, is_all_read: bool) {
     let database = database(hint, sql);

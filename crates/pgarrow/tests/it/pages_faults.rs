@@ -1,4 +1,4 @@
-//! What happens to an export by pages when pages stop coming, or when somebody else wants the heap.
+//! An export by pages when pages stop coming, or when another session wants the heap.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ use crate::pages_planning::{all_pages, by, inspected, pages, read, require_pages
 use crate::render;
 use crate::support::{Role, lines, server_text, source, source_as};
 
-/// A function in the place of the one that an administrator installs, which has enough after a while.
+/// Replaces the function that an administrator installs, and fails from block 100 on.
 const FUNCTION: &str = "CREATE SCHEMA pgarrow; \
     CREATE FUNCTION pgarrow.heap_page(relation oid, block bigint) RETURNS bytea LANGUAGE plpgsql SECURITY DEFINER \
       SET search_path = pg_catalog, pg_temp AS $$ \
@@ -19,7 +19,7 @@ const FUNCTION: &str = "CREATE SCHEMA pgarrow; \
     END $$; \
     REVOKE EXECUTE ON FUNCTION pgarrow.heap_page FROM PUBLIC";
 
-/// An export failed once when the function was removed, or failed, in its middle, although COPY could go on.
+/// Formerly, an export failed if the function failed or was removed meanwhile, although COPY could continue.
 #[test]
 fn where_the_server_hands_out_no_more_pages_the_rest_comes_by_copy() {
     require_pages!();
@@ -55,8 +55,8 @@ fn where_the_server_hands_out_no_more_pages_the_rest_comes_by_copy() {
     }
 }
 
-/// `get_raw_page` has the heap locked only while it reads a page: a REFRESH that came in between waited for the export,
-/// and the export for the REFRESH. LOCK takes no materialized views.
+/// `get_raw_page` locks the heap only while it reads a page: formerly, a REFRESH in between waited for the
+/// export, and the export for the REFRESH. LOCK refuses materialized views.
 #[test]
 fn a_reader_of_a_materialized_view_has_a_lock_of_its_own() {
     require_pages!();
@@ -77,7 +77,7 @@ fn a_reader_of_a_materialized_view_has_a_lock_of_its_own() {
         .unwrap()
         .for_each(|batch| {
             if batches.is_empty() {
-                // The holder, and the session that reads.
+                // The holder's session, and the session that reads.
                 let sql =
                     "SELECT count(DISTINCT pid) FROM pg_locks WHERE relation = 'e'::regclass AND granted";
                 n_locked.set(server_text(&mut client, sql)[0][0].as_deref().unwrap().parse().unwrap());
@@ -94,7 +94,7 @@ fn a_reader_of_a_materialized_view_has_a_lock_of_its_own() {
     assert_eq!((render::rows(&batches).len(), all_pages(&report) > 200), (9_000, true));
 }
 
-/// A timeout of the server is one, whatever is read.
+/// A statement timeout of the server ends the export, also by pages.
 #[test]
 fn a_cancelled_query_is_no_reason_to_go_on_by_copy() {
     require_pages!();

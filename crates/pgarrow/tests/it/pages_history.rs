@@ -1,6 +1,6 @@
-//! Tables with histories by chance: heap pages against COPY at random moments of them.
+//! Tables with random histories: heap pages against COPY at random moments.
 //!
-//! A history is made of a number. Every failure names it, with all SQL up to there:
+//! A number determines a history. Every failure names it, with all SQL so far:
 //!
 //! ```text
 //! PGARROW_TEST_SEED       the number of the first history; default 1
@@ -17,7 +17,7 @@ use pgarrow_testkit::{Capability, TestServer, require};
 use crate::differential::generators::TYPES;
 use history::History;
 
-/// How many without `PGARROW_TEST_HISTORIES`.
+/// The number of histories without `PGARROW_TEST_HISTORIES`.
 const HISTORIES: u64 = 24;
 
 fn number(name: &str, default: u64) -> u64 {
@@ -47,7 +47,7 @@ fn pages_and_copy_agree_at_any_moment_of_any_history() {
         }
     }
     eprintln!("{n_histories} histories from {first}: {sum:?}");
-    // What the test stands on: enough of it was done, and was read as pages.
+    // The test is meaningful only if enough was done and read as pages.
     assert!(sum.comparisons >= 2 * n_histories, "{sum:?}");
     assert!(sum.failed_statements * 4 < sum.statements, "{sum:?}");
     assert!(n_histories < 10 || 4 * sum.comparisons_with_pages > sum.comparisons, "{sum:?}");

@@ -1,5 +1,5 @@
-//! Which tables are read by pages: who may ask for them, how they keep their columns, and that every reason against it is
-//! told. What pages say is compared with COPY elsewhere (`pages_equality`).
+//! Which tables are read by pages: which roles may ask for pages, how heaps store columns, and that every
+//! reason against pages is reported. `pages_equality` compares the values with COPY.
 
 mod access;
 mod layouts;
@@ -26,7 +26,7 @@ pub(crate) fn by(read_mode: ReadMode) -> ExportOptions {
     ExportOptions::default().with_read_mode(read_mode).with_readers(1)
 }
 
-/// Its rows in their order, and the report.
+/// The rows in order, and the report.
 pub(crate) fn read(extract: Extract) -> Result<(Rows, Report), Error> {
     let mut batches = Vec::new();
     let report = extract.open()?.for_each(|batch| {
@@ -36,12 +36,12 @@ pub(crate) fn read(extract: Extract) -> Result<(Rows, Report), Error> {
     Ok((render::rows(&batches), report))
 }
 
-/// How many pages were read as such, and how many were asked for and came by COPY.
+/// How many pages were decoded as stored, and how many were asked for but came by COPY.
 pub(crate) fn pages(report: &Report) -> (u64, u64) {
     report.pages.as_ref().map_or((0, 0), |pages| (pages.read, pages.copied))
 }
 
-/// How many pages of a heap were read as such: all of them.
+/// How many pages were decoded as stored. Asserts that none came by COPY.
 #[track_caller]
 pub(crate) fn all_pages(report: &Report) -> u64 {
     let (n_read, n_copied) = pages(report);
@@ -49,7 +49,8 @@ pub(crate) fn all_pages(report: &Report) -> u64 {
     n_read
 }
 
-/// Reads a table by pages and by COPY, as whoever the source is. The rows must be the same; the report of the pages.
+/// Reads a table by pages and by COPY with the source's role. Asserts equal rows and returns the report of
+/// the pages.
 #[track_caller]
 pub(crate) fn both(source: &Source, table: &str) -> Report {
     let (by_copy, _) = read(source.table(table).options(by(ReadMode::Copy))).unwrap();
@@ -73,8 +74,8 @@ pub(crate) fn status(source: &Source, table: &str) -> TablePages {
     source.pages_status(&[table]).unwrap().tables.pop().unwrap()
 }
 
-/// Vacuums tables until every page of them is all-visible: a backend that starts meanwhile, of another test, can stand in
-/// the way.
+/// Vacuums tables until all their pages are all-visible: a backend of another test that starts meanwhile can
+/// prevent that.
 #[track_caller]
 pub(crate) fn vacuum(database: &Database, tables: &str) {
     let names = tables.replace(", ", "','");
@@ -91,14 +92,15 @@ pub(crate) fn vacuum(database: &Database, tables: &str) {
     });
 }
 
-/// A function that hands out pages, as an administrator may install it: of everything, since this is not its test.
+/// A function that hands out pages, in place of the one that an administrator installs. It hands out all
+/// pages, since this is not its test.
 const FUNCTION: &str = "CREATE SCHEMA pgarrow; \
     CREATE FUNCTION pgarrow.heap_page(relation oid, block bigint) RETURNS bytea LANGUAGE sql SECURITY DEFINER \
       SET search_path = pg_catalog, pg_temp \
       AS $$SELECT public.get_raw_page(relation::regclass::text, 'main', block)$$; \
     REVOKE EXECUTE ON FUNCTION pgarrow.heap_page FROM PUBLIC";
 
-/// Lets a role use that.
+/// Lets a role use the function.
 fn grant(database: &Database, role: &Role<'_>) {
     database.execute(&format!(
         "GRANT USAGE ON SCHEMA pgarrow TO \"{0}\"; GRANT EXECUTE ON FUNCTION pgarrow.heap_page TO \"{0}\"",
@@ -111,7 +113,7 @@ fn printed(database: &Database, list: &str, table: &str) -> Rows {
     server_text(&mut crate::support::oracle(database), &format!("SELECT {list} FROM {table}"))
 }
 
-/// A source of the superuser.
+/// A source with the superuser's role.
 fn superuser(database: &Database) -> Source {
     source(database)
 }

@@ -1,6 +1,7 @@
-//! What `pgarrow.heap_page` hands out, to whom, and to whom not.
+//! What `pgarrow.heap_page` hands out, and to which roles.
 //!
-//! In every test there are a reader, who may SELECT all of `t` and call the function, and a stranger, who may call it only.
+//! Every test has a reader, which may SELECT all of `t` and call the function, and a stranger, which may only
+//! call it.
 
 mod attacks;
 
@@ -15,10 +16,10 @@ const NO_RIGHT: &str = "42501";
 /// SQLSTATE `wrong_object_type`.
 const WRONG_TYPE: &str = "42809";
 
-/// Of a page that may not be seen for now: a header without anything of its own.
+/// The answer for a page that may not be seen now: a header without any data of the page.
 const KEPT_BACK: [u8; 24] = *b"\0\0\0\0\0\0\0\0\0\0\0\0\x18\0\0\x20\0\x20\x04\x20\0\0\0\0";
 
-/// Installed for roles of this database, which go with it.
+/// A database with the function installed for two roles, which are dropped with it.
 struct Place {
     database: Database,
     reader: String,
@@ -26,7 +27,8 @@ struct Place {
 }
 
 impl Place {
-    /// `sql` runs before; `t` is made of 500 rows and all-visible, and `READER` stands for the reader's name in it.
+    /// Runs `sql` first, in which `READER` stands for the reader's name. Then makes `t` with 500 rows on
+    /// all-visible pages.
     fn new(hint: &str, sql: &str) -> Self {
         let database = database(hint, "");
         let [reader, stranger] =
@@ -54,7 +56,7 @@ impl Place {
         self.database.execute(&sql);
     }
 
-    /// Until all pages are all-visible: sessions of other databases that are beginning count as if they could see them.
+    /// Vacuums until all pages are all-visible: starting sessions of other databases can delay that.
     fn vacuum(&self, table: &str) {
         wait_until("all pages are all-visible", || {
             self.database.execute(&format!("VACUUM {table}"));
@@ -76,7 +78,7 @@ impl Place {
         self.database.client().query_one(sql, &[&name]).unwrap().get(0)
     }
 
-    /// The call that a client may write.
+    /// The call that a client writes.
     fn call(&self, name: &str, block: i64) -> String {
         format!("pgarrow.heap_page({}::pg_catalog.oid, {block})", self.oid(name))
     }
@@ -104,7 +106,7 @@ fn client_as(database: &Database, user: &str) -> Client {
     Client::connect(&url_as(database, user), NoTls).unwrap()
 }
 
-/// The page that is a statement's one value.
+/// The page that a statement returns as its only value.
 fn page(client: &mut Client, sql: &str) -> Result<Vec<u8>, Refused> {
     client.query_one(sql, &[]).map(|row| row.get(0)).map_err(|error| {
         let error = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error:?}"));
@@ -148,10 +150,10 @@ fn a_reader_has_whole_pages_and_a_stranger_none() {
     assert_refused(place.page(&mut place.stranger(), "t", 0), NO_RIGHT, "permission denied for pages");
     let refused = place.page(&mut place.stranger(), "t", 1 << 20);
     assert_refused(refused, NO_RIGHT, "permission denied for pages");
-    // A member of a role that may read has its rights.
+    // A member of a role has that role's right to read.
     place.execute("GRANT \"READER\" TO \"STRANGER\"");
     assert_eq!(place.page(&mut place.stranger(), "t", 0).unwrap().len(), 8192);
-    // Rights that are taken away are gone in the transaction that runs.
+    // A revoked right is gone at once, also in a running transaction.
     let mut reader = place.reader();
     let mut transaction = reader.build_transaction().read_only(true).start().unwrap();
     let sql = format!("SELECT {}", place.call("t", 0));
@@ -185,7 +187,7 @@ fn row_security_is_refused_to_everybody() {
          ALTER TABLE forced OWNER TO \"READER\"; ALTER TABLE forced FORCE ROW LEVEL SECURITY",
     );
     let mut reader = place.reader();
-    // Who enables it after the snapshot is heeded, too.
+    // Row security that is enabled after the snapshot counts, too.
     let mut transaction = reader.build_transaction().start().unwrap();
     transaction.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").unwrap();
     let sql = format!("SELECT {}", place.call("t", 0));
@@ -274,17 +276,17 @@ fn no_page_has_rows_that_were_deleted() {
     place.vacuum("s");
     assert!(pages("vacuumed").iter().all(|page| has(page, b"secret ")));
 
-    // Deleted, or updated in place, but still there: nothing of such a page is seen.
+    // Rows are deleted or updated, but still on the page: nothing of such a page is shown.
     place
         .execute("DELETE FROM s WHERE id % 2 = 0; UPDATE s SET v = 'public' WHERE id % 3 = 0 AND id % 2 = 1");
     assert!(pages("deleted").iter().all(|page| is_header(page)));
-    // A scan prunes pages when it likes: rows that are gone from the page have left their bytes in its free space.
+    // A scan may prune pages: removed rows leave their bytes in the page's free space.
     for _ in 0..3 {
         place.database.execute("SET enable_indexscan = off; SELECT count(*) FROM s");
         assert!(pages("pruned").iter().all(|page| is_header(page)));
     }
     place.vacuum("s");
-    // The test sees something only if the server has left something.
+    // The test shows something only if the server has left bytes of removed rows.
     let sql = "SELECT count(*) FROM generate_series(0, pg_relation_size('s') / 8192 - 1) AS b, \
                pgarrow.get_raw_page('s', 'main', b) AS page, generate_series(1000, 2998, 2) AS id \
                WHERE position(('secret ' || id)::bytea IN page) > 0";
@@ -293,7 +295,8 @@ fn no_page_has_rows_that_were_deleted() {
     let pages = pages("vacuumed again");
     assert!(pages.iter().all(|page| page.len() == 8192));
     let secret = |id: u32| format!("secret {id}").into_bytes();
-    // With its line pointer it is gone: every even one, and the updated ones. Three digits end no other number of four.
+    // Values are gone with their line pointers: the even ones and the updated ones. Numbers of four digits do
+    // not contain one another.
     for id in (1000..3000).filter(|id| id % 2 == 0 || id % 3 == 0) {
         assert!(pages.iter().all(|page| !has(page, &secret(id))), "secret {id}");
     }
@@ -310,11 +313,11 @@ fn both_the_user_and_the_role_need_the_right() {
     assert_refused(place.page(&mut reader, "t", 0), NO_RIGHT, "permission denied for pages");
     reader.batch_execute("RESET ROLE").unwrap();
     assert_eq!(place.page(&mut reader, "t", 0).unwrap().len(), 8192);
-    // Without rights of its own, the role's are not enough.
+    // SET ROLE alone does not give the right.
     place.execute(
         "REVOKE \"STRANGER\" FROM \"READER\"; GRANT \"READER\" TO \"STRANGER\"; ALTER ROLE \"STRANGER\" NOINHERIT",
     );
-    // From PostgreSQL 16 on, the grant has it.
+    // From PostgreSQL 16 on, INHERIT is an option of the grant.
     if Capability::VersionAtLeast(160_000).probe().is_ok() {
         place.execute("GRANT \"READER\" TO \"STRANGER\" WITH INHERIT FALSE");
     }
@@ -338,16 +341,16 @@ fn a_table_is_read_by_pages_and_what_others_have_made_is_not_used() {
         run.for_each(|_| Ok(())).unwrap().pages.map_or(0, |pages| pages.read)
     };
     assert!(n_read(&reader()) > 0);
-    // By all means the same, but of an owner who is no superuser.
+    // The same function, but with an owner that is no superuser.
     place.execute("ALTER FUNCTION pgarrow.heap_page(oid, int8) OWNER TO \"STRANGER\"");
     let refusal = read(reader().table("t").options(options())).map(|export| export.lines()).unwrap_err();
     assert_error(&refusal, pgarrow::ErrorKind::Options, None, &["pages"]);
-    // Installing again repairs it.
+    // Another installation repairs it.
     place.database.execute(&install_pages_sql(&[&place.reader]).unwrap());
     assert!(n_read(&reader()) > 0);
     let refusal = read(source_as(&place.database, &place.stranger).table("t").options(options()));
     assert_eq!(refusal.unwrap_err().kind(), pgarrow::ErrorKind::Options);
-    // Removed, nothing is left, not even the schema.
+    // After the removal, nothing is left, not even the schema.
     place.database.execute(remove_pages_sql());
     let sql = "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'pgarrow') \
                + (SELECT count(*) FROM pg_extension WHERE extname = 'pageinspect')";
@@ -355,7 +358,7 @@ fn a_table_is_read_by_pages_and_what_others_have_made_is_not_used() {
     assert_eq!(read(reader().table("t")).unwrap().n_rows(), 500);
 }
 
-/// The function cannot see whether what has changed since the snapshot concerns it, and must not end the transaction.
+/// The function cannot see whether a change since the snapshot matters, and must not end the transaction.
 #[test]
 fn a_grant_during_an_export_makes_it_slower_and_no_other() {
     require_function!();

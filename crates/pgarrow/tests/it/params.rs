@@ -1,5 +1,5 @@
 //! Values bound to a query or a filter: COPY takes none, so they become literals; and which statements are
-//! taken at all.
+//! accepted.
 
 use std::sync::OnceLock;
 
@@ -78,7 +78,7 @@ fn awkward_texts_arrive_as_they_are() {
     assert_error(&nul, ErrorKind::Options, None, &["NUL"]);
 }
 
-/// A source whose role has every setting that once made literals unsafe.
+/// A source with every setting that once made literals unsafe.
 fn unsafe_source() -> &'static Source {
     static SOURCE: OnceLock<Source> = OnceLock::new();
     SOURCE.get_or_init(|| {
@@ -112,8 +112,8 @@ proptest! {
 #[test]
 fn where_strings_end_is_the_same_to_us_and_to_a_server_of_old() {
     require!(Capability::Server);
-    // With backslashes that escape, the first string would go on to the third quote, the second $1 would be
-    // inside of it, and a value put there would be read as SQL.
+    // If backslashes escaped, the first string would end at the third quote, the second $1 would be inside
+    // it, and its value would be read as SQL.
     let sql = "SELECT $1::text, '\\', $1, '||'--\\''";
     let export = read(unsafe_source().query(sql).bind(Some(", (SELECT 1), "))).unwrap();
     assert_eq!(export.lines(), [", (SELECT 1), |\\|, (SELECT 1), |||"]);
@@ -143,7 +143,7 @@ const FILTERED: &str = "CREATE TYPE mood AS ENUM ('ok', 'it''s'); \
       CASE WHEN g % 2 = 0 THEN mood 'ok' ELSE 'it''s' END FROM generate_series(1, 6000) AS g; \
     CREATE VIEW v AS SELECT * FROM p; ANALYZE p";
 
-/// Every slice has the values, whatever it is cut by.
+/// Every slice has the values, however the export is cut.
 #[test]
 fn a_filter_takes_values_as_a_query_does() {
     require!(Capability::Server);
@@ -226,7 +226,7 @@ fn values_that_do_not_fit_a_filter() {
     assert!(error.to_string().contains("the filter"), "{error}");
     let error = refusal(p("name = $1").bind(Some("a\0b")));
     assert_error(&error, ErrorKind::Options, None, &["NUL"]);
-    // What differs between sessions has one connection read all, also if it was bound.
+    // One connection reads all if a value differs between sessions, also a bound one.
     let readers = ExportOptions::default().with_readers(3).with_slice_bytes(8192);
     let run = p("day <= $1").bind(Some("now")).options(readers).open().unwrap();
     assert_eq!(run.plan().n_slices(), 1, "{}", run.plan().slicing());
@@ -280,7 +280,7 @@ fn statements_that_return_nothing_or_that_copy_does_not_take() {
         let error = refusal(source.query(sql));
         assert_error(&error, ErrorKind::Server, Some("42601"), &["SELECT, VALUES, TABLE, WITH"]);
     }
-    // Each statement that would write is refused, whatever it returns.
+    // Every statement that would write is refused, whatever it returns.
     for sql in ["INSERT INTO e VALUES (1) RETURNING a", "SELECT 1) TO STDOUT; DROP TABLE e; COPY (SELECT 1"] {
         refusal(source.query(sql));
     }
@@ -309,7 +309,7 @@ fn a_query_by_a_role_with_old_string_literals() {
     let source = source_as(&database, &role.name);
     let export = read(source.query("SELECT $1::text, 'a\\nb'").bind(Some("\\' || x || '"))).unwrap();
     assert_eq!(export.lines(), ["\\' || x || '|a\\nb"]);
-    // While parameters were looked up, the role's own setting held: "unterminated quoted string".
+    // Formerly, the role's own setting held while parameters were looked up: "unterminated quoted string".
     let export = read(source.query("SELECT $1::text, '\\' AS \"'\"").bind(Some("x"))).unwrap();
     assert_eq!(export.lines(), ["x|\\"]);
     drop(source);

@@ -1,4 +1,4 @@
-//! Plans through the public API: which tables are read for a table, when they may not be read by themselves, and
+//! Plans through the public API: which tables are read for a table, when leaves may not be read alone, and
 //! slices that are read one by one.
 
 mod tokens;
@@ -46,12 +46,11 @@ fn expected(client: &mut Client, sql: &str) -> Vec<Row> {
     rows
 }
 
-/// Rows of a leaf, and a leaf for each of these.
+/// The rows of each leaf.
 const ROWS_OF_LEAF: usize = 1500;
 const LEAVES: usize = 6;
 
-/// Leaves of two pages and more, each with rows that say where they are. Every second one is attached, and `state`
-/// says which.
+/// Leaves of two or more pages; each row names its leaf. Every second leaf is attached; `state` says which.
 fn leaves() -> String {
     let mut sql = String::from(
         "CREATE TABLE p (leaf int4, id int4, pad text) PARTITION BY LIST (leaf); \
@@ -71,7 +70,7 @@ fn leaves() -> String {
     sql
 }
 
-/// Attaches the one leaf of a pair and detaches the other, as one moment.
+/// Attaches one leaf of a pair and detaches the other in one transaction.
 fn swap(client: &mut Client, pair: usize, is_first_attached: bool) -> bool {
     let (mut on, mut off) = (2 * pair, 2 * pair + 1);
     if is_first_attached {
@@ -118,7 +117,7 @@ fn leaves_that_come_and_go_while_an_export_is_planned() {
                     if round % 2 == 0 { pages(1 + round % 4) } else { pages(1).with_slice_bytes(1 << 20) };
                 let mut run = match source.table("p").options(options).open() {
                     Ok(run) => run,
-                    // As often as it is planned anew, somebody was faster.
+                    // Another session changed the table during every attempt to plan.
                     Err(error) => {
                         assert!(error.to_string().contains("again and again"), "round {round}: {error}");
                         n_refused += 1;
@@ -184,7 +183,7 @@ fn a_leaf_that_is_attached_after_the_snapshot_is_not_read() {
         ] {
             let run = source(&database).table("e").options(options).open().unwrap();
             let slicing = run.plan().slicing().to_owned();
-            // What was moved there is in `e1`, too, as far as this snapshot goes.
+            // In this snapshot, the moved rows are still in `e1`.
             database.execute(&format!("{attach}; DELETE FROM e1 WHERE a <= 1000"));
             assert_eq!(rows(run).unwrap().len(), 3000, "{slicing}");
             let undo = "INSERT INTO e1 SELECT a - 5000, b FROM late; ALTER TABLE";
@@ -197,7 +196,7 @@ fn a_leaf_that_is_attached_after_the_snapshot_is_not_read() {
     }
 }
 
-/// The export has its lock on the parent, and waits for another one, when the leaf is attached.
+/// The leaf is attached while the export has its lock on the parent and waits for another lock.
 #[test]
 fn a_leaf_that_is_attached_between_lock_and_snapshot_is_locked_too() {
     require!(Capability::Server);
@@ -227,7 +226,7 @@ fn a_leaf_that_is_attached_between_lock_and_snapshot_is_locked_too() {
         opened
     };
 
-    // Of many tables, one that had no leaf yet.
+    // Many tables, one without a leaf so far.
     let opened = while_waiting_for("q", &|| source.tables(["p", "q"]).open().unwrap());
     assert_eq!(n_rows(opened), 1001);
     // A table with another leaf, by pages and by a key.
@@ -270,7 +269,7 @@ fn policies_of_a_parent_or_a_leaf_make_it_one_stream() {
     assert!(run.plan().n_slices() > 10, "{}", run.plan().slicing());
     assert_eq!(rows(run).unwrap().len(), 4000);
 
-    // A leaf's policy counts for nobody who reads the parent.
+    // A leaf's policy does not apply to reading the parent.
     database.execute("ALTER TABLE p1 ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON p1 USING (a % 2 = 0)");
     for options in [pages(3), policies_on(3)] {
         let run = open(options).unwrap();
@@ -283,7 +282,7 @@ fn policies_of_a_parent_or_a_leaf_make_it_one_stream() {
         assert_eq!(rows(run).unwrap(), expected(&mut as_role(), "SELECT * FROM p"));
     }
 
-    // The parent's does; and without being asked for, nothing is filtered.
+    // The parent's policy does; and unless the user asks for it, no policy filters rows.
     database.execute("ALTER TABLE p1 DISABLE ROW LEVEL SECURITY; ALTER TABLE p ENABLE ROW LEVEL SECURITY");
     database.execute("CREATE POLICY tenth ON p USING (a % 10 = 0)");
     let run = open(policies_on(3)).unwrap();
@@ -328,7 +327,7 @@ fn rights_on_columns_or_on_the_parent_alone_make_it_one_stream() {
     assert_one_stream("p", "may not read public.p2");
     let error = refusal(source_as(&database, name).table("e").options(pages(3)));
     assert_error(&error, ErrorKind::Server, Some("42501"), &["columns that the role may read"]);
-    // Rights on columns of every leaf let them be read by themselves, though not by pages.
+    // With rights on columns of every leaf, leaves can be read alone, but not by pages.
     database.execute(&format!(
         "REVOKE SELECT ON p1 FROM \"{name}\"; GRANT SELECT (a, b) ON p1, p2 TO \"{name}\""
     ));

@@ -1,4 +1,4 @@
-//! Exports through PgBouncer, as production has it.
+//! Exports through PgBouncer, as in production.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::{APPLICATION, database, url, wait_until, wait_until_no_sessi
 const TABLE: &str =
     "CREATE TABLE e AS SELECT g AS a, repeat('x', 100) AS b FROM generate_series(1, 20000) AS g";
 
-/// More rows than anybody waits for.
+/// More rows than a test can wait for.
 const ENDLESS: &str = "SELECT generate_series(1, 1000000000) AS g, repeat('x', 100) AS t";
 
 fn bouncer(settings: &str) -> PgBouncer {
@@ -91,7 +91,7 @@ fn nothing_of_ours_stays_with_the_server_process() {
     let database = database("pooled settings", TABLE);
     let name = format!("role_{}", database.name());
     database.execute(&format!("CREATE ROLE \"{name}\"; GRANT SELECT ON e TO \"{name}\""));
-    // One server process, which the next client is given.
+    // The pool has one server process, which the next client gets.
     let bouncer = bouncer("pool_mode = transaction\ndefault_pool_size = 1");
     let look = "SELECT pg_backend_pid()::text, current_user::text, concat_ws(';', \
         current_setting('search_path'), current_setting('work_mem'), current_setting('statement_timeout'), \
@@ -122,7 +122,8 @@ fn nothing_of_ours_stays_with_the_server_process() {
         let (pid, _) = follower();
         export(&source, options.clone()).unwrap();
         assert_eq!(follower(), (pid, before.clone()), "the same process, with other settings");
-        // Planned and given up; refused; failed in the middle: the pooler may end the process.
+        // A run that is planned and dropped; a refused one; one that fails in the middle: the pooler may end
+        // the process.
         drop(source.table("e").options(options.clone()).open().unwrap());
         assert_eq!(follower().1, before);
         source.table("there_is_none").options(options.clone()).open().unwrap_err();
@@ -174,7 +175,7 @@ fn startup_parameters_that_the_pooler_refuses() {
     }
 }
 
-/// Processes of the library that the server has in this database.
+/// The number of the library's active server processes in this database.
 fn at_work(database: &Database) -> i64 {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1 \
                AND state <> 'idle'";
@@ -190,7 +191,7 @@ fn a_cancel_reaches_the_server_process() {
         let cancel = Cancel::new();
         let config = Config::parse(Some(&bouncer.url_of(&url(&database)))).unwrap();
         let source = Source::connect_blocking_with(config, cancel.clone()).unwrap();
-        // It sleeps, so that a closed connection alone would not end it.
+        // The statement sleeps, so a closed connection alone would not end it.
         let run = source.query("SELECT pg_sleep(600)").open().unwrap();
         let started = Instant::now();
         let error = std::thread::scope(|scope| {
@@ -241,7 +242,7 @@ fn what_needs_a_second_connection_says_that_there_is_none() {
     wait_until_no_sessions(&database);
 }
 
-/// Begins an endless export through a pooler, does something to the pooler, and reads on until that shows.
+/// Begins an endless export through a pooler, runs `what` on the pooler, and reads until the error.
 fn interfere(settings: &str, what: impl FnOnce(&mut PgBouncer, &Database)) -> Error {
     let database = database("pooled faults", "");
     let mut bouncer = bouncer(settings);
@@ -267,10 +268,10 @@ fn a_pooler_that_ends_in_the_middle() {
     assert!(is_end(&error), "{error}");
 }
 
-/// Whether an error is one that PgBouncer's end of a connection can leave.
+/// Whether an error can result when PgBouncer ends a connection.
 ///
-/// It writes its own error wherever it is, also into the middle of a message. This is then a row that makes no sense,
-/// or a length that cannot be: it used to fail these tests every now and then.
+/// PgBouncer writes its own error at any point, also into the middle of a message. The client then sees an
+/// invalid row or length. Formerly, that made these tests fail sometimes.
 fn is_end(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Connection | ErrorKind::Server | ErrorKind::Protocol)
 }
@@ -280,7 +281,7 @@ fn a_pooler_whose_own_time_for_queries_is_up() {
     require!(Capability::PrivateServer, Capability::PgBouncer);
     let error = interfere("pool_mode = transaction\nquery_timeout = 2", |_, _| {});
     assert!(is_end(&error), "{error}");
-    // Where the pooler wrote its error into the middle of a message, nobody can know what it says.
+    // If the pooler wrote its error into the middle of a message, the client cannot read it.
     assert!(error.kind() == ErrorKind::Protocol || error.to_string().contains("query_timeout"), "{error}");
 }
 
@@ -297,7 +298,7 @@ fn a_pooler_that_is_paused_lets_an_export_end() {
         assert_eq!(run.for_each(|_| Ok(())).unwrap().rows, 20_000);
         pausing.join().unwrap();
     });
-    // Nobody is given a connection now: bounded by what the caller allows.
+    // No client gets a connection now: the wait ends after the caller's timeout.
     let options = readers(1).with_read_timeout(Duration::from_secs(1));
     let error = source.table("e").options(options).open().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection, "{error}");

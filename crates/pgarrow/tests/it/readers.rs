@@ -1,4 +1,4 @@
-//! Several readers under one snapshot: every row once, all of one moment, whatever happens to one of them.
+//! Several readers under one snapshot: every row once, all of one moment, whatever happens to one reader.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -15,7 +15,7 @@ use crate::support::{
     wait_until_no_sessions, with_parameter,
 };
 
-/// Some hundred pages, rows of some width.
+/// Some hundred pages with rows of some width.
 const TABLE: &str = "CREATE TABLE e AS SELECT g AS id, g % 7 AS b, repeat(md5(g::text), 4) AS t, \
     CASE WHEN g % 5 = 0 THEN NULL ELSE g::numeric(12, 2) END AS n FROM generate_series(1, 30000) AS g; ANALYZE e";
 
@@ -120,7 +120,7 @@ fn rows_by_select_and_by_cursor_are_those_by_copy() {
     }
 }
 
-/// Writers move amounts from row to row, VACUUM runs, and somebody tries to change the table all the time.
+/// Writers move amounts from row to row, VACUUM runs, and a session constantly tries to change the table.
 #[test]
 fn one_moment_whatever_others_do() {
     require!(Capability::Server);
@@ -141,7 +141,7 @@ fn one_moment_whatever_others_do() {
                      INSERT INTO e SELECT 5000 + (random() * 100)::int, 0, 'new'; \
                      DELETE FROM e WHERE id >= 5000 AND amount = 0 AND random() < 0.3; COMMIT"
                 );
-                // Two of them may meet.
+                // Two writers may conflict.
                 if client.batch_execute(&sql).is_err() {
                     client.batch_execute("ROLLBACK").unwrap();
                 }
@@ -159,7 +159,7 @@ fn one_moment_whatever_others_do() {
             let mut client = database.client();
             client.batch_execute("SET lock_timeout = '3ms'").unwrap();
             while !is_over.load(Ordering::SeqCst) {
-                // Mostly locked out; now and then it comes through between two exports.
+                // Mostly locked out; sometimes it succeeds between two exports.
                 let _ = client.batch_execute("TRUNCATE ONLY e RESTART IDENTITY; ROLLBACK");
                 let _ = client.batch_execute("BEGIN; ALTER TABLE e ALTER amount TYPE int8; ROLLBACK");
                 std::thread::sleep(Duration::from_millis(20));
@@ -261,7 +261,7 @@ fn a_reader_that_loses_its_connection_goes_on_where_it_was() {
             1 => Fault::ResetAfterServerBytes(n_bytes),
             _ => Fault::None,
         });
-        // Large slices and small batches: rows have gone out when it happens.
+        // Large slices and small batches: rows were handed out before the fault.
         let options = ExportOptions::default().with_readers(2).with_slice_bytes(1 << 20).with_batch_rows(500);
         let run = through(&proxy, &database).table("e").options(options).open().unwrap();
         match collect(run) {
@@ -269,7 +269,7 @@ fn a_reader_that_loses_its_connection_goes_on_where_it_was() {
                 assert!(sorted(&batches) == rows, "after {n_bytes} bytes");
                 n_redone += report.slices_redone;
             }
-            // Before it had a slice, there is nothing to go on with.
+            // Without a slice begun, the run may fail instead.
             Err(error) => assert!(n_bytes < 10_000 && error.is_transient(), "{n_bytes}: {error}"),
         }
     }
@@ -308,7 +308,7 @@ fn without_its_keeper_an_export_fails() {
                 let sql = format!("{kill} AND state = 'idle in transaction' AND query LIKE '%snapshot%'");
                 client.batch_execute(&sql).unwrap();
             }
-            // Long enough for somebody to look after the keeper.
+            // Long enough for a look at the keeper.
             std::thread::sleep(Duration::from_millis(20));
             Ok(())
         })
@@ -401,7 +401,7 @@ fn slices_are_read_elsewhere_while_the_snapshot_is_held() {
             batches.extend(export.batches);
         }
         assert!(sorted(&batches) == rows);
-        // Of another server, or of the same one started anew.
+        // A slice of another server, or of the same server before a restart.
         let mut slice = Slice::from_json(&tokens[0]).unwrap();
         slice.source.server_started = "2020-01-01 00:00:00+00".to_owned();
         let error = read(there.slice(slice)).unwrap_err();
@@ -527,7 +527,7 @@ fn the_report_says_where_the_time_went() {
     assert!(json["phases"]["decode"].as_f64().unwrap() > 0.0 && json["limit"].is_string());
 }
 
-/// What a subscriber of an embedding program hears.
+/// What a tracing subscriber of an embedding program receives.
 #[derive(Clone, Default)]
 struct Heard(std::sync::Arc<Mutex<Vec<u8>>>);
 

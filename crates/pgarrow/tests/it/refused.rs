@@ -1,4 +1,4 @@
-//! A value that stops an export can be found: the error says where it is, and has a SELECT that shows it.
+//! A value that stops an export can be found: the error says where it is and has a SELECT that shows it.
 
 use pgarrow::{ErrorKind, ExportOptions, Extract, NumericForm, ReadMode, TypeOptions};
 use pgarrow_testkit::{Capability, Database, require};
@@ -6,13 +6,13 @@ use pgarrow_testkit::{Capability, Database, require};
 use crate::pages_planning::{by, inspected, require_pages, vacuum};
 use crate::support::{database, oracle, refusal, server_text, source};
 
-/// The SELECT that an error has behind its other advice.
+/// The SELECT at the end of an error's text.
 fn select(text: &str) -> &str {
     let (_, select) = text.split_once(": SELECT ").unwrap_or_else(|| panic!("no SELECT in {text}"));
     &text[text.len() - select.len() - "SELECT ".len()..]
 }
 
-/// What the export is refused with; its SELECT shows these rows, by the text of their column `id`.
+/// The error of an export. Asserts that its SELECT shows the rows with these values of `id`.
 fn finds(database: &Database, extract: Extract, ids: &[i64]) -> String {
     let error = refusal(extract);
     assert_eq!(error.kind(), ErrorKind::Value, "{error}");
@@ -30,18 +30,19 @@ fn small() -> ExportOptions {
     ExportOptions::default().with_slice_bytes(64 << 10).with_read_mode(ReadMode::Copy)
 }
 
-/// `d` is infinite in row 15,000; `late` is beyond Arrow's years in row 17,000, and `n` has too many digits in row 18,000.
+/// `d` is infinite in row 15,000; `late` is beyond Arrow's years in row 17,000, and `n` has too many digits
+/// in row 18,000.
 const TABLE: &str = "CREATE TABLE \"E\" AS SELECT g::int8 AS id, date '2020-01-01' + g AS d, \
       timestamp '2020-01-01' AS late, g::numeric AS n, 'secret' || g AS t, ARRAY[g] AS a FROM generate_series(1, 20000) AS g; \
     UPDATE \"E\" SET d = 'infinity' WHERE id = 15000; UPDATE \"E\" SET late = '294276-12-31' WHERE id = 17000; \
     UPDATE \"E\" SET n = 0.12345 WHERE id = 18000; UPDATE \"E\" SET a = '{{1,2},{3,4}}' WHERE id = 19000; VACUUM FULL \"E\"; ANALYZE \"E\"";
 
-/// "row 1 of its slice" was all that there was.
+/// Formerly, the error said only "row 1 of its slice".
 #[test]
 fn a_value_in_a_slice_of_pages() {
     require!(Capability::Server);
     let database = database("refused_pages", "SELECT");
-    // VACUUM runs in no transaction.
+    // VACUUM cannot run in a transaction.
     TABLE.split("; ").for_each(|statement| database.execute(statement));
     let source = source(&database);
     let table = |column: &str| source.table("\"E\"").columns(["id", column]).options(small());
@@ -52,7 +53,7 @@ fn a_value_in_a_slice_of_pages() {
         "{text}"
     );
     assert!(text.contains("row ") && text.contains("AND NOT isfinite(\"d\") LIMIT 10"), "{text}");
-    // Only the decoder knows which values do not fit: the row is told by those before.
+    // Only the decoder knows which values do not fit, so the SELECT counts the rows before.
     let text = finds(&database, table("late"), &[17_000]);
     assert!(
         text.contains("it is this row, until something is changed: SELECT ctid, * FROM ONLY")
@@ -64,14 +65,14 @@ fn a_value_in_a_slice_of_pages() {
     finds(&database, table("n").options(decimals), &[18_000]);
     let text = finds(&database, table("a"), &[19_000]);
     assert!(text.contains("array_ndims(\"a\") <> 1"), "{text}");
-    // One slice for all of it, and one for each leaf.
+    // With one slice for the whole table, and with other read modes.
     let whole = || ExportOptions::default().with_read_mode(ReadMode::Copy);
     let text = finds(&database, table("late").options(whole()), &[17_000]);
     assert!(text.contains("row ") && text.contains(" WHERE ctid >= '(0,0)' OFFSET "), "{text}");
     for by in [ReadMode::Select, ReadMode::Cursor] {
         finds(&database, table("late").options(small().with_read_mode(by)), &[17_000]);
     }
-    // With a filter the row is another one; one that would not survive in a line is left out where it can be.
+    // With a filter, the row has another number. A filter that does not fit one line is left out if possible.
     let text = finds(&database, table("late").filter("id % 2 = 0"), &[17_000]);
     assert!(text.contains("AND (id % 2 = 0) OFFSET "), "{text}");
     let text = finds(&database, table("d").filter("id > 5 -- of all\n"), &[15_000]);
@@ -94,7 +95,7 @@ fn a_value_in_partitions_and_ranges_of_a_key() {
     );
     let source = source(&database);
     let table = |name: &str, column: &str| source.table(name).columns(["id", column]);
-    // Small ones are read together, large ones by pages.
+    // Small leaves are read together, large ones by pages.
     let text = finds(&database, table("p", "d"), &[7000]);
     assert!(
         text.contains("SELECT tableoid::regclass, ctid, * FROM \"public\".\"p\" WHERE NOT isfinite"),
@@ -114,13 +115,13 @@ fn a_value_in_partitions_and_ranges_of_a_key() {
         let query = format!("select id, {column} from v");
         let text = finds(&database, source.query(query.as_str()).options(by_key()), &[id]);
         assert!(text.contains(") AS q WHERE \"id\" >= '"), "{text}");
-        // Names that are twice there cannot be used.
+        // Names that occur twice cannot be used.
         let query = format!("select id, {column}, {column} from v");
         let text = refusal(source.query(query.as_str()).options(by_key())).to_string();
         assert!(text.contains(") AS q (c1, c2, c3) WHERE c1 >= '"), "{text}");
         assert_eq!(server_text(&mut oracle(&database), select(&text))[0][0], Some(id.to_string()), "{text}");
     }
-    // What was bound to a query or a filter is not told.
+    // Values that were bound to a query or a filter are not shown.
     let text = refusal(source.query("select id, d, $1::text from p").bind(Some("secret"))).to_string();
     assert!(!text.contains("SELECT"), "{text}");
     let filtered = || source.table("p").filter("id::text <> $1").bind(Some("secret"));
@@ -138,7 +139,7 @@ fn a_value_in_partitions_and_ranges_of_a_key() {
     }
 }
 
-/// What pages cannot give is read by COPY from the very line pointer on.
+/// Rows that pages cannot give are read by COPY from exactly that line pointer on.
 #[test]
 fn a_value_on_a_page() {
     require_pages!();
@@ -153,7 +154,7 @@ fn a_value_on_a_page() {
         let page = found[0][0].as_deref().unwrap().split(',').next().unwrap().to_owned();
         assert!(text.contains(&format!(" from ctid {page},")), "{text}: {page}");
     }
-    // Of a page that is not all-visible, the row is counted from its beginning.
+    // On a page that is not all-visible, rows are counted from the page's beginning.
     database.execute("UPDATE \"E\" SET t = t WHERE id = 17001");
     finds(&database, source.table("\"E\"").columns(["id", "late"]).options(by(ReadMode::Pages)), &[17_000]);
 }

@@ -1,4 +1,4 @@
-//! What can be read: kinds of relations, privileges, row security, and whose settings are in force.
+//! What can be read: kinds of relations, privileges, row security, and which settings hold.
 
 use pgarrow::{ErrorKind, ExportOptions, Source};
 use pgarrow_testkit::{Capability, require};
@@ -115,7 +115,7 @@ fn a_temporary_table_of_another_session_is_not_there() {
         .get::<_, String>(0);
     let error = refusal(source(&database).table(format!("{schema}.mine")));
     assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Server, Some("0A000")), "{error}");
-    // Among others, too.
+    // Also with other tables.
     database.execute("CREATE TABLE e AS SELECT 1 AS a");
     let error = source(&database).tables(["e".to_owned(), format!("{schema}.mine")]).open().unwrap_err();
     assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Server, Some("0A000")), "{error}");
@@ -181,7 +181,7 @@ fn a_name_without_a_schema_is_looked_up_on_the_search_path() {
 #[test]
 fn a_search_path_full_of_traps_changes_nothing() {
     require!(Capability::Server);
-    // Functions, operators and tables that stand in for those of the catalog.
+    // Functions, operators and tables with the names of those in the catalog.
     let database = database(
         "traps",
         "CREATE SCHEMA trap; \

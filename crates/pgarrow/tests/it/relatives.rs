@@ -1,4 +1,4 @@
-//! Servers that do not know all that PostgreSQL knows: a real one, with statements on their way to it replaced.
+//! Servers that lack parts of PostgreSQL: a real server behind a relay that replaces statements.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::support::{assert_error, database, read, with_parameter};
 const TABLE: &str =
     "CREATE TABLE e AS SELECT g AS a, repeat('x', 100) AS b FROM generate_series(1, 20000) AS g";
 
-/// What the server is to run in the place of a statement, if anything else.
+/// The statement that the server runs in place of another one, if it is replaced.
 type Replace = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// A relay in front of the private test server that replaces statements.
@@ -52,7 +52,7 @@ impl Relative {
         Self { address, is_over }
     }
 
-    /// Answers every statement that has one of these words in it with this error.
+    /// Answers every statement that contains one of these words with this error.
     fn without(words: &'static [&'static str], sqlstate: &'static str) -> Self {
         Self::start(move |sql| {
             let is_unknown = words.iter().any(|word| sql.contains(word));
@@ -196,7 +196,7 @@ fn a_transaction_of_another_kind_than_was_asked_for() {
     });
     let error = weaker.source(&database).table("e").options(readers(1)).open().unwrap_err();
     assert_error(&error, ErrorKind::Server, None, &["of another kind than REPEATABLE READ"]);
-    // Stronger is as good.
+    // A stronger isolation level is fine.
     let stronger = Relative::start(|sql| {
         sql.contains("REPEATABLE READ").then(|| sql.replace("REPEATABLE READ", "SERIALIZABLE"))
     });
@@ -220,7 +220,7 @@ fn a_query_that_cannot_be_explained_is_read_only_if_nothing_was_waited_for() {
         let relative = Relative::without(&["EXPLAIN"], sqlstate);
         assert_eq!(read(relative.source(&database).query(sql)).unwrap().n_rows(), 20_000, "{sqlstate}");
     }
-    // Something else than a plan.
+    // Answers that are no plan.
     for answer in ["SELECT 'Seq Scan'", "SELECT 1 WHERE false"] {
         let relative = Relative::start(move |sql| sql.contains("EXPLAIN").then(|| answer.to_owned()));
         assert_eq!(read(relative.source(&database).query(sql)).unwrap().n_rows(), 20_000, "{answer}");

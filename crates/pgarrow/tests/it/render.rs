@@ -1,16 +1,16 @@
 //! Arrow values back into the text that PostgreSQL prints for them.
 //!
-//! Written from PostgreSQL's `*_out` functions and from nothing in our decoders, so that a mistake there is not
-//! repeated here.
+//! Written from PostgreSQL's `*_out` functions, not from the decoders, so that it does not repeat their
+//! mistakes.
 //!
 //! ```text
-//! render          what a value's Arrow type says
+//! render          values by their Arrow type
 //! render/scalar   numbers, dates and times
-//! render/nested   arrays, composites, ranges, hstore, geometry, vectors: what consists of other values
+//! render/nested   arrays, composites, ranges, hstore, geometry, vectors: values that consist of others
 //! ```
 //!
-//! Where an Arrow type stands for several of PostgreSQL's, the type's name decides: `pg.type` of a column or of a
-//! composite's attribute, and of an array's elements what is left of it without `[]`.
+//! If an Arrow type stands for several PostgreSQL types, the type's name decides: `pg.type` of a column or of
+//! a composite's attribute; for an array's elements, that name without `[]`.
 
 mod nested;
 mod scalar;
@@ -26,7 +26,7 @@ use pgarrow_testkit::Database;
 use crate::support::server_text;
 use scalar::{DAY, date, decimal, float4, float8, hex, interval, money, time, uuid};
 
-/// The types whose values arrive as OIDs, and where the objects are that they name.
+/// The types whose values arrive as OIDs, and the catalogs of the objects that they name.
 const REG_TYPES: [(&str, &str); 11] = [
     ("regproc", "pg_proc"),
     ("regprocedure", "pg_proc"),
@@ -41,10 +41,10 @@ const REG_TYPES: [(&str, &str); 11] = [
     ("regcollation", "pg_collation"),
 ];
 
-/// Where text is made that depends on more than the value.
+/// Settings for text that depends on more than the value.
 #[derive(Debug, Default)]
 pub(crate) struct Renderer {
-    /// The names of objects by type and OID. Without them, an OID is printed as the number that it is.
+    /// The names of objects by type and OID. Without them, an OID is printed as a number.
     names: HashMap<&'static str, HashMap<u32, String>>,
     /// Money with its sign, as in the locale C; otherwise as a number.
     money_sign: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Renderer {
 }
 
 impl Renderer {
-    /// One that prints as this database does: names for OIDs, money with its sign.
+    /// A renderer that prints as this database does: names for OIDs, money with its sign.
     pub(crate) fn of(database: &Database) -> Self {
         let mut client = database.client();
         let name_of = |(name, catalog): (&'static str, &str)| {
@@ -77,7 +77,7 @@ impl Renderer {
         array.is_valid(row).then(|| self.value(type_name, array, row))
     }
 
-    /// The text of a value that is there.
+    /// The text of a value that is not NULL.
     fn value(&self, type_name: &str, array: &dyn Array, row: usize) -> String {
         match array.data_type() {
             DataType::Boolean => if array.as_boolean().value(row) { "t" } else { "f" }.to_owned(),
@@ -154,7 +154,7 @@ impl Renderer {
 
     fn oid(&self, type_name: &str, oid: u32) -> String {
         match self.names.get(type_name) {
-            // What no object has is printed as a number, and 0 as nothing.
+            // An OID without an object is printed as a number, and 0 as `-` or, for operators, `0`.
             Some(names) => match names.get(&oid) {
                 Some(name) => name.clone(),
                 None if oid == 0 => {
@@ -167,7 +167,7 @@ impl Renderer {
     }
 }
 
-/// `byteaout`; of PostGIS's types, whose bytes are EWKB, `LWGEOM_out`.
+/// `byteaout`; for PostGIS's types, whose bytes are EWKB, `LWGEOM_out`.
 fn bytes(type_name: &str, bytes: &[u8]) -> String {
     match type_name.split('(').next() {
         Some("geometry" | "geography") => hex(bytes).to_uppercase(),
@@ -180,7 +180,7 @@ pub(crate) fn text(field: &Field, array: &dyn Array, row: usize) -> Option<Strin
     Renderer::default().text(field, array, row)
 }
 
-/// Whether a value is the one that PostgreSQL prints as `expected`. Floats are compared by their bits.
+/// Whether a value equals what PostgreSQL prints as `expected`. Floats are compared by their bits.
 pub(crate) fn is_same(field: &Field, array: &dyn Array, row: usize, expected: Option<&str>) -> bool {
     match (array.data_type(), expected) {
         (DataType::Float32, Some(expected)) if array.is_valid(row) => {

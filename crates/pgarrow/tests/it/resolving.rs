@@ -1,4 +1,4 @@
-//! What the catalog says of types: extensions, depth, breadth.
+//! What the catalog says about types: extensions, depth, breadth.
 
 use std::fmt::Write;
 
@@ -89,7 +89,7 @@ fn geometries_bring_their_reference_system() {
     assert!(!found[1].contains("EPSG"), "{found:?}");
     assert!(found[2].contains("\"EPSG:4326\"") && found[2].contains("spherical"), "{found:?}");
     assert!(found[3].contains("\"EPSG:3857\""), "{found:?}");
-    // Who may not read the systems is not told of them, and reads all the same.
+    // A role that may not read the systems gets no CRS, but can still export.
     let role = Role::new(&database);
     database.execute(&format!(
         "REVOKE ALL ON gis.spatial_ref_sys FROM PUBLIC; GRANT USAGE ON SCHEMA gis TO \"{0}\"; \
@@ -100,8 +100,8 @@ fn geometries_bring_their_reference_system() {
     assert!(found.iter().all(|metadata| !metadata.contains("EPSG")), "{found:?}");
 }
 
-/// Arrays of what is not decoded are cast to arrays of texts, which called the function of a cast that somebody had made
-/// for the type of the elements, on the search path of the user: its result arrived, and not what the type prints.
+/// Arrays of undecoded types are cast to arrays of text. Formerly, that called the function of a user's cast
+/// for the element type, on the user's search path: its result arrived instead of the type's text.
 #[test]
 fn arrays_whose_elements_have_a_cast_of_their_own_are_printed() {
     require!(Capability::Server);
@@ -137,7 +137,8 @@ fn arrays_whose_elements_have_a_cast_of_their_own_are_printed() {
 #[test]
 fn types_deeper_than_any_reader_and_wider_than_any_memory() {
     require!(Capability::Server);
-    // Composites in composites: `deep` has one of them inside, `wide` has two. The server, too, looks at every part.
+    // Composites in composites: each `deep` contains one, each `wide` contains two. The server, too, visits
+    // every part.
     let mut sql = String::from("CREATE TYPE deep0 AS (a int4); CREATE TYPE wide0 AS (a int4); ");
     for level in 1..=64 {
         let _ = write!(sql, "CREATE TYPE deep{level} AS (a deep{}); ", level - 1);

@@ -1,4 +1,4 @@
-//! What is tried again, and how often: connections that were lost, and those that are not to be had yet.
+//! What is tried again, and how often: lost connections, and connections that are not available yet.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -23,13 +23,13 @@ fn table() -> String {
     format!("CREATE TABLE e AS SELECT g AS a, repeat('x', 100) AS b FROM generate_series(1, {N_ROWS}) AS g")
 }
 
-/// How many runs chance makes faults for. Each is short; a few are enough to see that nothing is lost at once, and
-/// hundreds to see it of rare orders of events.
+/// The number of runs with random faults. Each is short; a few find frequent errors, hundreds find those that
+/// need a rare order of events.
 fn n_runs() -> usize {
     std::env::var("PGARROW_TEST_RETRY_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
 
-/// Connections that break at places that chance chooses: every row arrives once, however often.
+/// Connections break at random places: every row arrives once, however often they break.
 #[test]
 fn faults_of_connections_lose_and_double_no_row() {
     require!(Capability::PrivateServer);
@@ -40,7 +40,7 @@ fn faults_of_connections_lose_and_double_no_row() {
         let faults = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&faults);
         let fault = move |index: usize| {
-            // The first is the keeper's: without it there is nothing to try again for.
+            // The first connection is the keeper's: without it, no retry helps.
             let mut chance = Chance::new((run * 1000 + index) as u64);
             if index == 0 || !chance.is(30) {
                 return Fault::None;
@@ -84,8 +84,9 @@ fn end_sessions(database: &Database) {
     wait_until_no_sessions(database);
 }
 
-/// Whose snapshot went with its keeper, the server only refuses: the failure is what happened to the keeper. It is lost
-/// when a connection comes, and before that reaches the server: the first reader's, or one of a reader that tries again.
+/// If the keeper and its snapshot are lost, the server refuses readers, but the reported failure is that of
+/// the keeper. The keeper is lost when a reader's connection arrives and before it reaches the server: the
+/// first reader's, or that of a retry.
 #[test]
 fn a_reader_that_is_refused_since_the_keeper_is_lost_says_so() {
     require!(Capability::PrivateServer);
@@ -125,7 +126,7 @@ fn a_reader_that_is_refused_since_the_keeper_is_lost_says_so() {
             assert!(error.to_string().contains(words), "{n_before}, {is_reset}: {error}");
         }
         match error.sqlstate() {
-            // What the server said to the keeper, if that still came.
+            // The server's message to the keeper, if it still arrived.
             Some("57P01") if !is_reset => {}
             _ => assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Connection, None), "{error}"),
         }
@@ -140,7 +141,7 @@ fn a_kept_session_that_was_ended_meanwhile_is_replaced() {
     let kept = source(&database);
     end_sessions(&database);
     assert_eq!(read(kept.table("e")).unwrap().lines(), ["1"]);
-    // So it is when the source is not fresh any more, and when it is used by async code.
+    // The same if the source is not new any more, and for async code.
     let kept = source(&database);
     end_sessions(&database);
     let stream = crate::support::block_on(kept.table("e").stream()).unwrap();
@@ -155,16 +156,16 @@ fn a_kept_session_whose_connection_is_gone_without_a_word_is_replaced() {
     let clean = Proxy::start(port, Fault::None);
     let of = |proxy: &Proxy| with_parameter(&proxy.url_of(&url(&database)), "sslmode=disable");
     drop(Source::connect_blocking(&of(&clean)).unwrap());
-    // Counted once they have been passed on.
+    // The proxy counts bytes after passing them on.
     wait_until_no_sessions(&database);
     let login_bytes = clean.from_server_bytes();
-    // The first connection moves no more once it is logged in; the second one is well.
+    // The first connection freezes after its login; the second one works.
     let frozen = Proxy::start_with((Ipv4Addr::LOCALHOST, port).into(), move |index| match index {
         0 => Fault::FreezeAfterServerBytes(login_bytes),
         _ => Fault::None,
     });
     let kept = Source::connect_blocking(&with_parameter(&of(&frozen), "connect_timeout=30")).unwrap();
-    // Older than what is taken as it is.
+    // Older than a session that is used without a check.
     let since = Instant::now();
     wait_until("it is old", || since.elapsed() > Duration::from_millis(1100));
     assert_eq!(read(kept.table("e")).unwrap().lines(), ["1"]);
@@ -251,10 +252,10 @@ fn a_server_that_starts_up_is_asked_again_while_there_is_time() {
         let busy = Busy::start(2, sqlstate);
         let source = busy.connect(&database, Some(Duration::from_secs(60))).unwrap();
         assert_eq!(busy.n_connections.load(Ordering::Acquire), 3, "{sqlstate}");
-        // What the first ones have used up is nobody else's loss.
+        // The time that the first attempts used does not reduce later timeouts.
         assert_eq!(source.config().connect_timeout(), Some(Duration::from_secs(60)));
         assert_eq!(read(source.table("e")).unwrap().lines(), ["1"]);
-        // Nobody has said how long it may take: as psql does, at once.
+        // Without a connect timeout: the error comes at once, as in psql.
         let busy = Busy::start(2, sqlstate);
         let error = busy.connect(&database, None).unwrap_err();
         assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Server, Some(sqlstate)), "{error}");

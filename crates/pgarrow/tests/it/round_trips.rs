@@ -1,4 +1,4 @@
-//! How often the server is asked: what is known of it is not asked again.
+//! How often the server is queried: known facts are not queried again.
 
 use pgarrow::{Error, ExportOptions, Extract, PoolOptions, Report, Source};
 use pgarrow_testkit::{Capability, Database, Fault, Proxy, TestServer, require};
@@ -7,7 +7,7 @@ use crate::support::{Role, database, url_as, with_parameter};
 
 const TABLE: &str = "CREATE TABLE e AS SELECT g AS id, g::text AS t FROM generate_series(1, 1000) AS g";
 
-/// A source with a pool, behind something that counts.
+/// A source with a pool, behind a proxy that counts.
 struct Counted {
     proxy: Proxy,
     source: Source,
@@ -26,7 +26,7 @@ impl Counted {
         Self { proxy, source: source.with_pool(PoolOptions::default().with_idle_max(4)) }
     }
 
-    /// What it took to do this.
+    /// The result of `run` and its number of round trips.
     fn trips<T>(&self, run: impl FnOnce(&Source) -> T) -> (T, u64) {
         let before = self.proxy.n_round_trips();
         let result = run(&self.source);
@@ -38,8 +38,8 @@ impl Counted {
     }
 }
 
-/// Where no number of readers was asked for, the server is asked once whether it hands out snapshots, and
-/// once whether it knows COPY.
+/// Without a number of readers, the server is asked once whether it exports snapshots, and once whether it
+/// knows COPY.
 #[test]
 fn what_is_known_of_a_server_is_not_asked_again() {
     require!(Capability::PrivateServer);
@@ -62,7 +62,7 @@ fn what_is_known_of_a_server_is_not_asked_again() {
     assert_eq!(counted.export(&options.with_role("postgres")).1, of_second);
 }
 
-/// A right that was taken away is found out: one export fails, and the next one has asked again.
+/// After a right is revoked, one export fails, and the next one asks the server again.
 #[test]
 fn what_is_no_longer_so_is_forgotten() {
     require!(Capability::PrivateServer);
@@ -75,7 +75,7 @@ fn what_is_no_longer_so_is_forgotten() {
     let is_shared = |report: &Report| report.readers.len() > 1;
     let first = counted.export(&options).0.unwrap();
     if !is_shared(&first) {
-        // One core: nothing is asked that could change.
+        // With one core, there is only one reader, and snapshots are not shared.
         return;
     }
     database.execute("REVOKE EXECUTE ON FUNCTION pg_catalog.pg_export_snapshot() FROM PUBLIC");
@@ -84,12 +84,12 @@ fn what_is_no_longer_so_is_forgotten() {
     let alone = counted.export(&options).0.unwrap();
     assert!(!is_shared(&alone));
     assert!(alone.warnings.iter().any(|warning| warning.contains("hands out no snapshot")), "{alone:?}");
-    // What does not work is tried again each time.
+    // A missing right is tried again each time.
     database.execute("GRANT EXECUTE ON FUNCTION pg_catalog.pg_export_snapshot() TO PUBLIC");
     assert!(is_shared(&counted.export(&options).0.unwrap()));
 }
 
-/// The extension that moves rows elsewhere is asked for every time: a kept answer would read a part of them.
+/// Every export asks for the extension that moves rows elsewhere: with a kept answer, it could miss rows.
 #[test]
 fn an_extension_that_came_meanwhile_is_seen() {
     require!(Capability::PrivateServer);
@@ -108,7 +108,7 @@ fn an_extension_that_came_meanwhile_is_seen() {
     assert!(slicing().contains("timescaledb"), "{}", slicing());
 }
 
-/// One for a table, two for a query, once it is known whether the server hands out snapshots.
+/// One for a table, two for a query, once it is known whether the server exports snapshots.
 #[test]
 fn describing_takes_one_round_trip_for_a_table_and_two_for_a_query() {
     require!(Capability::PrivateServer);

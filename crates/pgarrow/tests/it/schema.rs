@@ -1,4 +1,4 @@
-//! Schemas: nullability, metadata, names, and tables with no columns or all that there can be.
+//! Schemas: nullability, metadata, names, and tables without columns or with the most possible.
 
 use pgarrow::ExportOptions;
 use pgarrow_testkit::{Capability, require};
@@ -39,7 +39,7 @@ fn a_child_that_dropped_not_null_makes_its_parent_nullable() {
     assert_eq!(nullable(&database, "e"), [false, false]);
     let dropped = "ALTER TABLE grandchild ALTER a DROP NOT NULL; INSERT INTO grandchild VALUES (NULL, 1)";
     if database.client().batch_execute(dropped).is_err() {
-        // Since 18 a child cannot: nothing to prove.
+        // Since 18, a child cannot drop it, so there is nothing to test.
         return;
     }
     assert_eq!(nullable(&database, "e"), [true, false]);

@@ -1,4 +1,4 @@
-//! Two million rows through each sink, read back by readers that are not ours, and added up.
+//! Two million rows through each sink, read back by other programs and added up.
 
 use pgarrow::ExportOptions;
 use pgarrow_sink::{Output, Sink};
@@ -20,7 +20,7 @@ const TABLE: &str = "CREATE TYPE mood AS ENUM ('sad', 'ok', 'élated'); \
       md5(g::text)::uuid AS u, (enum_range(NULL::mood))[1 + g % 4] AS m, (g % 1000)::text::bytea AS b \
     FROM generate_series(1, 2000000) AS g";
 
-/// One line, which each reader makes in its own way.
+/// One line of sums, which each program computes in its own way.
 const SERVER: &str = "SELECT concat_ws(' ', count(*), sum(id), sum(small), sum(price), count(price), sum(wide), \
       sum(f)::int8, count(*) FILTER (WHERE flag), min(day), max(day), sum(extract(epoch FROM moment) * 1000000)::int8, \
       count(name), sum(length(name)), md5(string_agg(coalesce(name, '-'), ',' ORDER BY id)), \

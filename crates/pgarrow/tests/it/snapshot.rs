@@ -1,4 +1,4 @@
-//! One moment: what others do while an export runs neither changes it nor gets past it.
+//! One moment: other sessions neither change a running export nor get past its locks.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ fn n_rows(run: Run) -> u64 {
     run.for_each(|_| Ok(())).unwrap().rows
 }
 
-/// What the server says to somebody who will not wait.
+/// Asserts that a statement of a session that does not wait fails on the lock.
 #[track_caller]
 fn assert_locked_out(database: &Database, sql: &str) {
     let error = database.client().batch_execute(&format!("SET lock_timeout = '50ms'; {sql}")).unwrap_err();
@@ -104,7 +104,7 @@ fn a_table_that_is_replaced_while_its_lock_is_waited_for() {
         other.batch_execute("COMMIT").unwrap();
         export.join().unwrap()
     });
-    // The lock was on the old one: it was given up, and planning began again.
+    // The lock was on the old table: the export gave it up and planned again.
     assert_eq!(export.lines(), ["other"]);
 }
 
@@ -168,7 +168,7 @@ fn the_report_names_the_snapshot_and_counts_the_rows() {
 /// Ends the backend of the session that holds what LOCK refuses, and waits until its locks are gone.
 fn end_holder(database: &Database) {
     let mut client = database.client();
-    // Nothing else of the library has said that, until the reading begins.
+    // Only that session of the library has run such a query before the reading begins.
     let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1 \
                AND query LIKE 'SELECT % LIMIT 0'";
     let pid: i32 = client.query_one(sql, &[&APPLICATION]).unwrap().get(0);
@@ -191,7 +191,7 @@ fn an_export_whose_second_session_was_lost_is_an_error() {
         let run = source(&database).table("m").options(options).open().unwrap();
         assert_eq!(run.readers(), n_readers);
         end_holder(&database);
-        // All rows arrive: only the end shows it.
+        // All rows arrive: only the end shows the loss.
         let error = run.for_each(|_| Ok(())).unwrap_err();
         let words = ["second connection", "the snapshot was lost", "run the export again"];
         assert_error(&error, ErrorKind::Server, Some("57P01"), &words);
@@ -204,14 +204,14 @@ fn a_second_session_that_is_lost_ends_an_export_at_once() {
     require!(Capability::PrivateServer);
     let database = database("holder watched", MATERIALIZED);
     let options = ExportOptions::default().with_readers(2).with_slice_bytes(128 << 10);
-    // Without anybody who looks at it, that takes an hour.
+    // Without a check of the holder, this takes an hour.
     let source = source(&database);
     let run = source.table("m").filter("pg_sleep(3600) IS NOT NULL").options(options.clone()).open().unwrap();
     assert_eq!(run.readers(), 2);
     end_holder(&database);
     let error = run.for_each(|_| Ok(())).unwrap_err();
     assert_error(&error, ErrorKind::Server, Some("57P01"), &["second connection"]);
-    // Where the slices are read by others.
+    // With slices that other processes read.
     let mut run = source.table("m").options(options).open().unwrap();
     run.slices().unwrap();
     end_holder(&database);

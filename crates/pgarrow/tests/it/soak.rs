@@ -1,6 +1,7 @@
-//! Tables, options and broken connections by chance: the rows of the server, or an error of the connection.
+//! Random tables, options and broken connections: an export gives the server's rows or an error of the
+//! connection.
 //!
-//! Every failure names the seed of its round. With `PGARROW_SOAK_SEED` set to it, that round is the first.
+//! Every failure names the seed of its round. `PGARROW_SOAK_SEED` sets the seed of the first round.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,10 +19,10 @@ use crate::support::{
     PATIENCE, database, oracle, server_text, source, url, wait_until_no_sessions, with_parameter,
 };
 
-/// From here on no round begins.
+/// After this time, no new round begins.
 const LENGTH: Duration = Duration::from_secs(14);
 
-/// Columns of all kinds of width, of a row's number `g`.
+/// Columns of all widths, computed from a row's number `g`.
 const COLUMNS: [&str; 16] = [
     "(g % 30000 - 15000)::int2",
     "g * 17 - 5000",
@@ -41,7 +42,7 @@ const COLUMNS: [&str; 16] = [
     "jsonb_build_object('g', g, 'long', repeat('x', g % 300))",
 ];
 
-/// Numbers by chance: splitmix64.
+/// Random numbers: splitmix64.
 struct Chance(u64);
 
 impl Chance {
@@ -58,7 +59,7 @@ impl Chance {
         from + self.next() % (to - from + 1)
     }
 
-    /// The same, every order of magnitude alike.
+    /// The same, with every order of magnitude equally likely.
     fn scaled(&mut self, from: u64, to: u64) -> u64 {
         let share = self.within(0, 1_000_000) as f64 / 1e6;
         ((from as f64) * (to as f64 / from as f64).powf(share)) as u64
@@ -73,7 +74,7 @@ impl Chance {
     }
 }
 
-/// How batches are taken.
+/// How the test takes batches.
 #[derive(Clone, Copy, Debug)]
 enum Taking {
     ForEach,
@@ -86,7 +87,7 @@ enum Taking {
 struct Round {
     seed: u64,
     table: String,
-    /// What makes the table; statements that stand alone.
+    /// The statements that make the table, each on its own.
     statements: Vec<String>,
     options: ExportOptions,
     is_ordered: bool,
@@ -100,7 +101,7 @@ impl Round {
     fn new(seed: u64, table: String) -> Self {
         let mut chance = Chance(seed);
         let batch_rows = if chance.is(15) { chance.within(1, 5) } else { chance.scaled(6, 5000) };
-        // Batches of a few rows take their time.
+        // Batches of a few rows are slow.
         let n_rows = match chance.within(0, 9) {
             0 => chance.within(0, 3),
             _ => chance.scaled(100, if batch_rows < 6 { 2000 } else { 20_000 }),
@@ -123,13 +124,14 @@ impl Round {
         if chance.is(80) {
             options = options.with_slice_bytes(chance.scaled(8 << 10, 1 << 20));
         }
-        // A pause before each new attempt grows: with these, none waits for more than two seconds.
+        // The pause before each new attempt grows: with this number, none waits for more than two seconds.
         let faulty = chance.is(45).then_some(n_readers + 2);
         let is_changed_meanwhile = chance.is(50);
         Self { seed, table, statements, options, is_ordered, taking, faulty, is_changed_meanwhile }
     }
 
-    /// Makes the table, exports it, and compares. Whether it was exported, and how many slices were read again.
+    /// Makes the table, exports it, and compares. Returns whether it was exported, and how many slices were
+    /// read again.
     fn run(&self, database: &Database) -> (bool, u64) {
         let told = format!("repeat it with PGARROW_SOAK_SEED={}: {self:?}", self.seed);
         for sql in &self.statements {
@@ -154,13 +156,13 @@ impl Round {
             Taking::ForEach => extract.open().map(Begun::ForEach),
             Taking::Concurrently => extract.open().map(Begun::Concurrently),
         };
-        // The keeper's connection is never one that breaks.
+        // The keeper's connection never breaks.
         let begun = begun.unwrap_or_else(|error| panic!("{error}; {told}"));
         if self.is_changed_meanwhile {
             database.execute(&format!("DELETE FROM {0}; INSERT INTO {0} DEFAULT VALUES", self.table));
         }
         let (sender, receiver) = mpsc::channel();
-        // Not joined: a hang is told, and not waited for.
+        // Not joined: the test reports a hang and does not wait for it.
         thread::spawn(move || {
             let _ = sender.send(begun.take());
         });
@@ -202,7 +204,7 @@ impl Round {
     }
 }
 
-/// What makes a table of so many rows, or of fewer once some are deleted.
+/// Statements that make a table of `n_rows` rows, or fewer if they delete some.
 fn statements(chance: &mut Chance, table: &str, n_rows: u64) -> Vec<String> {
     let n_columns = chance.within(1, 6);
     let mut list = String::new();
@@ -255,7 +257,7 @@ enum Begun {
 }
 
 impl Begun {
-    /// All batches, and how many slices were read again, as far as that is told.
+    /// All batches, and how many slices were read again, if the report says so.
     fn take(self) -> Result<(Vec<RecordBatch>, u64), Error> {
         let batches = Mutex::new(Vec::new());
         let keep = |batch| {
@@ -295,6 +297,6 @@ fn tables_options_and_broken_connections_by_chance() {
         of_round = seeds.next();
     }
     eprintln!("seed {seed}: {n_rounds} rounds, {n_failed} without connection, {n_redone} slices read again");
-    // Faults strike in less than half of the rounds.
+    // Less than half of the rounds have faults.
     assert!(n_failed < n_rounds, "none of {n_rounds} rounds came to its end; PGARROW_SOAK_SEED={seed}");
 }

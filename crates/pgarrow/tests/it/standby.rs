@@ -1,7 +1,7 @@
-//! A hot standby: one connection reads, nobody hands on its snapshots, and its conflicts are told.
+//! A hot standby: one connection reads, its snapshots are not shared, and its conflicts are reported.
 //!
 //! ```text
-//!  primary ──pg_basebackup -R──▶ the data folder of a second private server, started again with it ──▶ standby
+//!  primary ──pg_basebackup -R──▶ data folder of a second private server, restarted with it ──▶ standby
 //! ```
 //!
 //! The tests share one pair of servers, each in a database of its own.
@@ -43,7 +43,7 @@ impl Pair {
         let settings = server_options()
             .setting("autovacuum", "off")
             .setting("synchronous_commit", "on")
-            // Who stands in the way of replay is not waited for.
+            // Replay does not wait for sessions that conflict with it.
             .setting("max_standby_streaming_delay", "0");
         let primary = Server::start(settings).unwrap();
         let mut standby = Server::start(server_options()).unwrap();
@@ -54,7 +54,7 @@ impl Pair {
         pair
     }
 
-    /// A database with what `sql` makes in it, once the standby has it.
+    /// Makes a database with `sql` and waits until the standby has it.
     fn database(&self, name: &str, sql: &str) {
         let create = format!("CREATE DATABASE {name} TEMPLATE template0");
         connect(&self.primary, "postgres").batch_execute(&create).unwrap();
@@ -71,7 +71,7 @@ impl Pair {
 
     fn wait_for_replay(&self) {
         let mut client = connect(&self.primary, "postgres");
-        // A commit that is waited for, and everything before it.
+        // Makes a commit and waits for it and everything before it.
         client.batch_execute("SELECT pg_logical_emit_message(true, '', '')").unwrap();
         let position = server_text(&mut client, "SELECT pg_current_wal_flush_lsn()")[0][0].clone().unwrap();
         let mut client = connect(&self.standby, "postgres");
@@ -90,7 +90,7 @@ impl Pair {
         Source::connect_blocking(&url).unwrap()
     }
 
-    /// Asserts that an export on the standby is what the standby says itself.
+    /// Asserts that an export on the standby equals the standby's own rows.
     #[track_caller]
     fn assert_rows(&self, database: &str, sql: &str, batches: &[arrow_array::RecordBatch]) {
         let mut rows = render::rows(batches);
@@ -108,7 +108,7 @@ impl Pair {
     }
 }
 
-/// Puts a copy of the primary in the place of what the server had, and starts it with that.
+/// Replaces the server's data folder with a copy of the primary, and restarts the server with it.
 fn become_standby(server: &mut Server, primary: &Server) {
     let data = server.data_dir().to_owned();
     let folder = data.parent().unwrap().to_owned();
@@ -132,7 +132,7 @@ fn become_standby(server: &mut Server, primary: &Server) {
         .output()
         .unwrap();
     assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
-    // The server that runs does not look at its folder's name; its process is still found by this file.
+    // The running server does not check its folder's name; this file still leads to its process.
     fs::copy(data.join("postmaster.pid"), copy.join("postmaster.pid")).unwrap();
     let file = copy.join("postmaster.pid");
     std::os::unix::fs::chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
@@ -167,7 +167,7 @@ fn one_connection_reads_and_says_why() {
     let warning = report.warnings.iter().find(|warning| warning.contains("standby"));
     assert!(warning.is_some_and(|warning| warning.contains("one connection reads")), "{:?}", report.warnings);
     pair.assert_rows("one", "SELECT * FROM e", &batches.into_inner().unwrap());
-    // Whoever asks for one reader has nothing to be told.
+    // With one reader asked for, there is no warning.
     let export = read(pair.source("one").table("e").options(pages(1))).unwrap();
     assert_eq!((export.n_rows(), export.warnings.len()), (20_000, 0), "{:?}", export.warnings);
 }
@@ -181,10 +181,10 @@ fn its_snapshot_is_not_handed_on() {
         let mut run = pair.source("tokens").table("e").options(pages(n_readers)).open().unwrap();
         let error = run.slices().unwrap_err();
         assert_error(&error, ErrorKind::Options, None, &["standby", "plan on the primary"]);
-        // The refusal is no reason not to read.
+        // After the refusal, the run can still read.
         assert_eq!(run.for_each(|_| Ok(())).unwrap().rows, 20_000);
     }
-    // A slice that was planned on the primary is not one of the standby, though all its rows are there.
+    // A slice that was planned on the primary cannot be read on the standby, although all its rows are there.
     let url = pair.primary.url_for("tokens");
     let primary = Source::connect_blocking(&with_parameter(&url, "sslmode=disable")).unwrap();
     let mut run = primary.table("e").options(pages(2)).open().unwrap();
@@ -217,7 +217,7 @@ fn several_readers_only_if_moments_may_differ() {
         report.warnings
     );
     pair.assert_rows("several", "SELECT * FROM e", &batches.into_inner().unwrap());
-    // Its slices have no snapshot, and no need of whoever planned them.
+    // Its slices have no snapshot and do not need the run that planned them.
     let mut run = pair.source("several").table("e").options(options).open().unwrap();
     let slices = run.slices().unwrap();
     drop(run);
@@ -228,7 +228,7 @@ fn several_readers_only_if_moments_may_differ() {
     pair.assert_rows("several", "SELECT * FROM e", &batches);
 }
 
-/// What is said about rows that were removed under an export.
+/// Asserts the error about rows that were removed under an export.
 #[track_caller]
 fn assert_conflict(error: &Error) {
     let words = ["conflict with recovery", "max_standby_streaming_delay", "hot_standby_feedback"];
@@ -240,7 +240,7 @@ fn rows_that_are_removed_under_a_slow_export() {
     require!(Capability::PrivateServer, Capability::ServerProgram("pg_basebackup"));
     let pair = Pair::shared();
     pair.database("slow", TABLE);
-    // More than anybody reads to its end: however long replay takes to meet it, it is still running.
+    // Too many rows to read to the end: however long replay takes until the conflict, the export still runs.
     let sql = "SELECT e.id, e.t, g FROM e, generate_series(1, 1000000) AS g";
     let options = ExportOptions::default().with_batch_rows(500);
     let mut reader = pair.source("slow").query(sql).options(options).reader().unwrap();
@@ -263,7 +263,7 @@ fn rows_that_are_removed_before_the_first_is_read() {
     pair.database("early", TABLE);
     let run = pair.source("early").table("e").open().unwrap();
     pair.remove_rows("early");
-    // Replay can pass only once the export's session was ended.
+    // Replay can continue only after the export's session was ended.
     pair.wait_for_replay();
     assert_conflict(&run.for_each(|_| Ok(())).unwrap_err());
     // The next one sees what the primary has.
@@ -275,7 +275,7 @@ fn rows_that_are_removed_before_the_first_is_read() {
 #[test]
 fn a_standby_that_becomes_a_primary_in_the_middle() {
     require!(Capability::PrivateServer, Capability::ServerProgram("pg_basebackup"));
-    // A pair of its own: the others need their standby.
+    // A pair of its own: the other tests need their standby.
     let pair = Pair::start();
     pair.database("promoted", TABLE);
     let options = ExportOptions::default().with_batch_rows(100);
@@ -286,7 +286,7 @@ fn a_standby_that_becomes_a_primary_in_the_middle() {
     client.batch_execute("INSERT INTO e VALUES (0, 'after', 0)").unwrap();
     batches.extend(reader.map(Result::unwrap));
     pair.assert_rows("promoted", "SELECT * FROM e WHERE id > 0", &batches);
-    // From now on its snapshots are for others, too.
+    // From now on, its snapshots can be shared.
     let mut run = pair.source("promoted").table("e").options(pages(3)).open().unwrap();
     assert!(run.slices().unwrap().iter().all(|slice| slice.snapshot.is_some()));
     assert_eq!((run.readers(), run.for_each(|_| Ok(())).unwrap().rows), (3, 20_001));
@@ -301,7 +301,7 @@ fn an_unlogged_table_has_no_rows_there() {
     assert_error(&error, ErrorKind::Server, Some("0A000"), &["unlogged"]);
 }
 
-/// It was said that an export runs in a read-only transaction.
+/// Formerly, the error spoke of the read-only transaction of an export.
 #[test]
 fn what_hands_out_pages_is_installed_on_the_primary() {
     require!(

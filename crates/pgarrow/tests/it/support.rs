@@ -1,4 +1,4 @@
-//! What the tests share: sources, collected exports, the server's own text, and waiting for something to happen.
+//! What the tests share: sources, collected exports, the server's own text, and waiting for events.
 
 use std::future::Future;
 use std::pin::pin;
@@ -17,20 +17,20 @@ use pgarrow_testkit::{Capability, Database, TestServer};
 use crate::pages_equality::assert_same;
 use crate::render;
 
-/// How long anything may take that is waited for.
+/// The longest wait for any event.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the sessions of the library are called in `pg_stat_activity`.
+/// The name of the library's sessions in `pg_stat_activity`.
 pub(crate) const APPLICATION: &str = "pgarrow_test";
 
-/// An empty database with what `sql` makes in it.
+/// A new database in which `sql` was executed.
 pub(crate) fn database(hint: &str, sql: &str) -> Database {
     let database = TestServer::shared().fresh_database(hint);
     database.execute(sql);
     database
 }
 
-/// The database's URL with another parameter.
+/// The URL with another parameter.
 pub(crate) fn with_parameter(url: &str, parameter: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}{parameter}")
@@ -45,7 +45,7 @@ pub(crate) fn source(database: &Database) -> Source {
     Source::connect_blocking(&url(database)).unwrap()
 }
 
-/// A source for another user, who needs no password on a private server.
+/// A source for another user, which needs no password on a private server.
 pub(crate) fn source_as(database: &Database, user: &str) -> Source {
     Source::connect_blocking(&url_as(database, user)).unwrap()
 }
@@ -58,7 +58,7 @@ pub(crate) fn url_as(database: &Database, user: &str) -> String {
     format!("{scheme}://{user}@{address}")
 }
 
-/// A role that goes with this guard. Roles belong to the whole server, so its name is the database's.
+/// A role that is dropped with this guard. Roles belong to the whole server, so it has the database's name.
 pub(crate) struct Role<'a> {
     pub(crate) name: String,
     database: &'a Database,
@@ -164,7 +164,7 @@ pub(crate) fn lines(messages: &[Message]) -> String {
     Message::join(messages.iter().cloned(), "\n").to_string()
 }
 
-/// What a query returns as the server prints it, through the independent client.
+/// The result of a query as the server prints it, through the independent client.
 pub(crate) fn server_text(client: &mut Client, sql: &str) -> Vec<Vec<Option<String>>> {
     let messages = client.simple_query(sql).unwrap_or_else(|cause| panic!("{sql}: {cause:?}"));
     let rows = messages.into_iter().filter_map(|message| match message {
@@ -176,7 +176,7 @@ pub(crate) fn server_text(client: &mut Client, sql: &str) -> Vec<Vec<Option<Stri
     rows.collect()
 }
 
-/// A client whose texts are those of the contract.
+/// A client with the settings of the reference text.
 pub(crate) fn oracle(database: &Database) -> Client {
     let mut client = database.client();
     let settings = "SET datestyle = 'ISO, YMD'; SET intervalstyle = postgres; SET timezone = 'UTC'; \
@@ -185,8 +185,8 @@ pub(crate) fn oracle(database: &Database) -> Client {
     client
 }
 
-/// Asserts that a table arrives as the server prints it. `list` is the SELECT list of the oracle. Then, that its pages
-/// are read as COPY reads them.
+/// Asserts that a table arrives as the server prints it, and that pages and COPY read the same. `list` is the
+/// SELECT list of the oracle.
 #[track_caller]
 pub(crate) fn assert_table(database: &Database, table: &str, list: &str) -> Export {
     let expected = server_text(&mut oracle(database), &format!("SELECT {list} FROM {table}"));
@@ -200,7 +200,7 @@ pub(crate) fn assert_table(database: &Database, table: &str, list: &str) -> Expo
     export
 }
 
-/// Waits until something is so, looking again and again.
+/// Polls until `is_so` is true.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -238,8 +238,8 @@ pub(crate) fn this_thread_waker() -> Waker {
     Arc::new(Unpark(thread::current())).into()
 }
 
-/// Runs a test in a process of its own, which looks at things that belong to a whole process. False in the
-/// parent, after the child has passed.
+/// Runs a test about the whole process in a process of its own. Returns false in the parent, after the child
+/// has passed.
 pub(crate) fn is_alone(test: &str) -> bool {
     const ALONE: &str = "PGARROW_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {

@@ -1,4 +1,5 @@
-//! How long is waited, for bytes and for locks; what others set for our sessions; rights that go away in the middle.
+//! How long an export waits for bytes and for locks; timeouts that roles set for the library's sessions;
+//! rights that are revoked meanwhile.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,15 +38,15 @@ fn a_server_that_falls_silent_is_left_after_the_read_timeout() {
         let run = Source::connect_blocking(&url).unwrap().query(sql).options(options).open().unwrap();
         let error = run.for_each(|_| Ok(())).unwrap_err();
         assert_error(&error, ErrorKind::Connection, None, &["not one byte came", "read timeout"]);
-        // Somebody waited already.
+        // The wait was long enough: no retry.
         assert!(!error.is_transient(), "{error}");
-        // One try to cancel included.
+        // Including one attempt to cancel.
         assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
-        // A backend that waits for room to send in obeys no cancel request; it ends with its connection.
+        // A backend that is blocked in sending ignores cancel requests; it ends with its connection.
         drop(proxy);
         wait_until_no_sessions(&database);
     }
-    // One that computes does, without seeing that nobody listens any more.
+    // A backend that computes obeys them, although it does not notice that its client is gone.
     let options = readers(1).with_read_timeout(Duration::from_secs(3));
     let source = source(&database);
     let run = source.query("SELECT pg_sleep(3600)::text AS t").options(options).open().unwrap();
@@ -59,10 +60,10 @@ fn a_server_that_falls_silent_is_left_after_the_read_timeout() {
 fn the_read_timeout_does_not_count_what_is_not_the_servers_silence() {
     require!(Capability::Server);
     let database = database("not silent", TABLE);
-    // What a busy machine needs to answer counts.
+    // Long enough for a busy machine to answer.
     let timeout = Duration::from_secs(4);
     let source = source(&database);
-    // Waiting for a lock: of a table; to explain a query; to describe one.
+    // Waiting for a lock: on a table; to explain a query; to describe one.
     let mut other = database.client();
     other.batch_execute("BEGIN; LOCK TABLE e IN ACCESS EXCLUSIVE MODE").unwrap();
     let options = || readers(1).with_read_timeout(timeout);
@@ -84,7 +85,7 @@ fn the_read_timeout_does_not_count_what_is_not_the_servers_silence() {
             assert_eq!(reading.join().unwrap().unwrap(), 20_000);
         }
     });
-    // Waiting for us: a consumer that takes its time, and sessions that idle meanwhile.
+    // Waiting for the client: a slow consumer, and sessions that idle meanwhile.
     let mut reader = source
         .table("e")
         .options(readers(2).with_read_timeout(timeout).with_batch_rows(4000))
@@ -123,13 +124,13 @@ fn locks_are_waited_for_as_long_as_was_said_and_whoever_has_them_is_named() {
         let error = source(&database).tables([exported]).options(options.clone()).open().unwrap_err();
         assert_error(&error, ErrorKind::Server, Some("55P03"), &[&blocker]);
     }
-    // What is held by a second session; and names that are looked up for a query.
+    // A relation that a second session holds, and names that are looked up for a query.
     let mut other = database.client();
     other.batch_execute("BEGIN; LOCK TABLE e IN ACCESS EXCLUSIVE MODE; REFRESH MATERIALIZED VIEW m").unwrap();
     let error = source(&database).table("m").options(options.clone()).open().unwrap_err();
     assert_error(&error, ErrorKind::Server, Some("55P03"), &["option lock_timeout"]);
     drop(other);
-    // A query, which is explained and described before it is locked: whoever truncates may commit in between.
+    // A query is explained and described before its tables are locked: a TRUNCATE may commit in between.
     let mut other = database.client();
     other.batch_execute("INSERT INTO e VALUES (1); BEGIN; TRUNCATE e").unwrap();
     let pid: i32 = other.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
@@ -145,7 +146,7 @@ fn locks_are_waited_for_as_long_as_was_said_and_whoever_has_them_is_named() {
     wait_until_no_sessions(&database);
 }
 
-/// A role's timeouts would end whatever takes longer than a moment.
+/// A role whose timeouts would end anything that takes longer than a moment.
 fn impatient(database: &Database) -> Role<'_> {
     let role = Role::new(database);
     database.execute(&format!(
@@ -173,7 +174,7 @@ fn timeouts_of_the_role_do_not_end_an_export() {
         let run = source.table("e").options(readers(n_readers).with_batch_rows(500)).open().unwrap();
         let mut is_first = true;
         let report = run.for_each(|_| {
-            // Statements, transactions, and sessions that hold something wait for longer than they may.
+            // Statements, transactions and holding sessions wait longer than the role's timeouts.
             if std::mem::take(&mut is_first) {
                 let since = Instant::now();
                 wait_until("time has passed", || since.elapsed() > Duration::from_secs(1));
@@ -182,7 +183,7 @@ fn timeouts_of_the_role_do_not_end_an_export() {
         });
         assert_eq!(report.unwrap().rows, 20_000);
     }
-    // One that waits for its lock, and one that waits before, where it looks things up.
+    // An export that waits for its lock, and one that waits during the look-ups before.
     let mut other = database.client();
     other.batch_execute("BEGIN; LOCK TABLE e IN ACCESS EXCLUSIVE MODE").unwrap();
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! The table of types in the book is what the library plans.
+//! The book's table of types equals what the library plans.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ const HEAD: &str = "| PostgreSQL | Arrow | Parquet | other choices |\n|---|---|-
 
 /// A line of the table.
 struct Row {
-    /// The types, as columns are declared with them. One line tells of all of them.
+    /// The types, as in column declarations. One line covers all of them.
     types: &'static [&'static str],
-    /// What else is told of them in the first place.
+    /// Additional text in the first cell.
     more: &'static str,
-    /// What `--column NAME:…` can choose instead, besides the policies and `text`.
+    /// The other choices for `--column NAME:…`, besides the policies and `text`.
     choices: &'static [&'static str],
-    /// The extension that has them; empty for those of every server.
+    /// The extension that has them; empty for types of every server.
     extension: &'static str,
 }
 
@@ -140,7 +140,7 @@ fn unit_text(unit: TimeUnit) -> &'static str {
     }
 }
 
-/// Texts in their order, each once.
+/// Texts in order, each once.
 fn distinct(texts: impl IntoIterator<Item = String>) -> String {
     let mut found: Vec<String> = Vec::new();
     for text in texts {
@@ -164,7 +164,7 @@ fn line(row: &Row, plan: impl Fn(ExportOptions) -> Vec<Field>) -> String {
             continue;
         }
         let chosen = plan(ExportOptions::default().with_column("v0", options));
-        // A padding that is dropped and bytes that are replaced are no other type.
+        // Dropped padding and replaced bytes do not change the type.
         let may_be_same = choice.starts_with("trim")
             || (choice.starts_with("encoding") && !choice.ends_with("binary"))
             || choice.starts_with("geometry")
@@ -174,7 +174,7 @@ fn line(row: &Row, plan: impl Fn(ExportOptions) -> Vec<Field>) -> String {
     }
     let choices: Vec<_> = row.choices.iter().map(|choice| format!("`{choice}`")).collect();
     let (more, arrow) = (row.more, distinct(fields.iter().map(arrow)));
-    // As code: the angle brackets are no HTML.
+    // As code, so that angle brackets are no HTML.
     format!("| {names}{more} | `{arrow}` | `{}` | {} |\n", distinct(parquet), choices.join(", "))
 }
 
@@ -196,7 +196,7 @@ fn the_books_table_of_types_is_what_is_planned() {
     for (number, row) in ROWS.iter().enumerate() {
         if !row.extension.is_empty() {
             if !capability::require(Capability::Extension(row.extension), &test) {
-                // As another server has made it.
+                // Keep the line that a server with the extension made.
                 made += table.lines().nth(number + 2).unwrap_or_default();
                 made += "\n";
                 continue;

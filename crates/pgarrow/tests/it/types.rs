@@ -1,5 +1,5 @@
-//! Types one by one: their boundaries, what they become, and the values that must stop the run. (`differential` has every
-//! type, in every nesting.)
+//! Types one by one: their bounds, their Arrow types, and the values that must stop the run. (`differential`
+//! has every type, in every nesting.)
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
@@ -159,7 +159,7 @@ fn declared_numerics_are_decimals_as_wide_as_they_must_be() {
 #[test]
 fn numeric_of_every_weight_and_scale() {
     require!(Capability::Server);
-    // Digits in the places where PostgreSQL's groups of four begin and end.
+    // Digits at the places where PostgreSQL's groups of four begin and end.
     let database = database(
         "weights",
         "CREATE TABLE e AS SELECT (s || repeat('7', w) || '.' || repeat('0', z) || repeat('3', f))::numeric AS v, \
@@ -190,7 +190,7 @@ fn money_in_a_locale_without_fractions() {
     let options = ExportOptions::default().with_setting("lc_monetary", "ja_JP.UTF-8");
     let export = read(source(&database).table("e").options(options)).unwrap();
     assert_eq!(export.schema.field(0).data_type(), &DataType::Decimal128(19, 0));
-    // Money is a count of the smallest unit: what was hundredths in the locale of the table is whole yen.
+    // Money counts the smallest unit: hundredths in the table's locale are whole yen here.
     assert_eq!(export.lines(), ["1234500"]);
 }
 
@@ -230,7 +230,7 @@ fn one_byte_chars_that_are_ascii() {
 #[test]
 fn one_byte_chars_beyond_ascii_are_printed_as_postgres_16_does() {
     require!(Capability::Server);
-    // Before 16 the server makes such a byte of an integer only.
+    // Before 16, only a cast from an integer makes such a byte.
     let database = database(
         "highchar",
         "CREATE TABLE e AS SELECT g AS byte, (CASE WHEN g < 128 THEN g ELSE g - 256 END)::\"char\" AS v \
@@ -429,7 +429,7 @@ fn intervals_keep_their_three_parts() {
 
 #[test]
 fn intervals_as_structs_hold_every_finite_one() {
-    // 14 does not read the longest of them.
+    // PostgreSQL 14 does not accept the longest of them.
     require!(Capability::VersionAtLeast(150_000));
     let values: Vec<String> = INTERVALS.iter().map(|value| format!("('{value}'::interval)")).collect();
     let database = database(
@@ -496,7 +496,7 @@ fn every_int2() {
 fn floats_of_any_bits_arrive_with_these_bits() {
     require!(Capability::Server);
     let database = database("bits", "CREATE TABLE e (a float4, b float8)");
-    // A generator of full period; NaNs of all kinds are among its numbers.
+    // A generator of full period; its numbers include NaNs of all kinds.
     let mut state = 1_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -610,7 +610,7 @@ fn types_of_extensions_are_read_by_their_own_format() {
     assert!(export.warnings.is_empty(), "{:?}", export.warnings);
 }
 
-/// Columns whose types have no binary reading here, and three rows of them.
+/// Columns whose types are not decoded, with three rows.
 const TEXT_FORMS: &str = r#"
     CREATE TYPE hidden AS (a int4, b aclitem); CREATE DOMAIN acl AS aclitem; CREATE TYPE deeper AS (x hidden[], y int4);
     CREATE TABLE e (v tsvector, q tsquery, p jsonpath, s pg_snapshot, a aclitem, aa aclitem[], d acl, h hidden,
@@ -705,7 +705,7 @@ fn assert_stops(pg_type: &str, good: &str, bad: &str) {
         None,
         &["public.e", "\"v x\"", name.split('(').next().unwrap(), "row 2", "column \"v x\":text"],
     );
-    // The value is not told; but these are also the names of what is wrong with it.
+    // The error does not contain the value; but these values are also the names of the problem.
     assert!(["NaN", "infinity", "-infinity"].contains(&bad) || !error.to_string().contains(bad), "{error}");
     let as_text = ExportOptions::default().with_column("v x", "text".parse().unwrap());
     let lines = read(source(&database).table("e").options(as_text)).unwrap().lines();
@@ -761,7 +761,7 @@ fn an_infinite_numeric_is_refused_by_the_server_where_it_would_be_a_decimal() {
 #[test]
 fn bytes_that_are_no_utf_8_stop_the_run() {
     require!(Capability::Server);
-    // The server of an SQL_ASCII database converts nothing and checks when it sends.
+    // With an SQL_ASCII database, the server converts nothing and only checks when it sends.
     let server = TestServer::shared();
     let database = server.fresh_database("ascii");
     let name = format!("{}_ascii", database.name());

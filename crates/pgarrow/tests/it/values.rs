@@ -1,5 +1,5 @@
-//! Values whose text the server alone decides, by its version or by functions that somebody made: what it prints is what
-//! comes out, everywhere.
+//! Values whose text depends on the server's version or on user-defined functions: the export gives what the
+//! server prints, everywhere.
 
 use pgarrow::{ErrorKind, ExportOptions, InfinityPolicy, IntervalForm, ReadMode, TypeOptions};
 use pgarrow_testkit::{Capability, TestServer, require};
@@ -8,8 +8,8 @@ use crate::choices::{options, report};
 use crate::pages_equality::assert_same_with;
 use crate::support::{assert_error, assert_table, database, oracle, read, refusal, server_text, source};
 
-/// What was stored came, with a declaration of an encoding that the text no longer has: readers took é for Ã©. In an array it
-/// was right.
+/// Formerly, the stored text arrived, with a declaration of an encoding that it no longer has: other programs
+/// read é as Ã©. In an array it was right.
 #[test]
 fn xml_is_what_the_server_prints_everywhere() {
     require!(Capability::Server, Capability::Xml);
@@ -31,7 +31,7 @@ fn xml_is_what_the_server_prints_everywhere() {
     let expected = server_text(&mut oracle(&database), "SELECT * FROM e");
     let text = |x: &str| expected.iter().any(|row| row[0].as_deref() == Some(x));
     assert!(text("<a>é</a>") && text("<?xml version=\"1.0\" standalone=\"yes\"?><a/>"), "{expected:?}");
-    // As text that was chosen, and of a query, with any way of reading.
+    // With text as the choice, and for a query, with every read mode.
     let as_text = ["x", "p", "xs", "ps", "b", "bs"]
         .into_iter()
         .fold(ExportOptions::default(), |options, name| options.with_column(name, "text".parse().unwrap()));
@@ -45,16 +45,17 @@ fn xml_is_what_the_server_prints_everywhere() {
     }
 }
 
-/// Before PostgreSQL 17, "infinity" came of the two at the ends as text, and the struct refused them as infinite.
+/// Formerly, before PostgreSQL 17, the largest and the smallest interval became "infinity" as text, and the
+/// struct refused them as infinite.
 #[test]
 fn the_largest_and_the_smallest_interval_are_finite_before_17() {
-    // 14 does not read them.
+    // PostgreSQL 14 does not accept them.
     require!(Capability::VersionAtLeast(150_000));
     let server = TestServer::shared();
     let version =
         server.client().query_one("SELECT current_setting('server_version_num')::int4", &[]).unwrap();
     if version.get::<_, i32>(0) >= 170_000 {
-        // They are the infinities there.
+        // There, they are the infinities.
         return;
     }
     let database = database(
@@ -87,7 +88,7 @@ fn the_largest_and_the_smallest_interval_are_finite_before_17() {
             assert_same_with(&database, "p", TypeOptions { interval, ..TypeOptions::default() });
         }
     }
-    // Nanoseconds have no room for them, which is what is said.
+    // They do not fit nanoseconds, and the error says so.
     let error = refusal(source(&database).query("SELECT v FROM e"));
     assert_error(&error, ErrorKind::Value, None, &["outside the range"]);
     let null = TypeOptions { infinity: InfinityPolicy::Null, ..TypeOptions::default() };
@@ -97,7 +98,7 @@ fn the_largest_and_the_smallest_interval_are_finite_before_17() {
     assert_error(&error, ErrorKind::Value, None, &["out_of_range=null|saturate"]);
 }
 
-/// A base type whose send function is text's was taken for text, whatever its output function prints.
+/// Formerly, a base type with text's send function counted as text, whatever its output function prints.
 #[test]
 fn a_type_is_another_one_only_if_all_of_its_functions_are() {
     require!(Capability::Server, Capability::Superuser);
@@ -127,7 +128,7 @@ fn a_type_is_another_one_only_if_all_of_its_functions_are() {
     assert_eq!(warned, ["p", "r", "v", "d", "ps", "c"], "{:#?}", export.warnings);
 }
 
-/// An array is one only if all of its type's functions are those of arrays.
+/// A type counts as an array only if all of its functions are those of arrays.
 #[test]
 fn a_type_that_sends_an_array_and_prints_something_else_is_text() {
     require!(Capability::Server, Capability::Superuser);
@@ -146,7 +147,7 @@ fn a_type_that_sends_an_array_and_prints_something_else_is_text() {
     assert_eq!((export.lines(), export.warnings.len()), (vec!["\\x00ff".to_owned()], 1));
 }
 
-/// `decimal(P,S)` could only stop at more digits.
+/// Formerly, `decimal(P,S)` could only stop at more digits.
 #[test]
 fn decimals_and_milliseconds_are_rounded_as_the_server_rounds() {
     require!(Capability::Server);
@@ -177,7 +178,7 @@ fn decimals_and_milliseconds_are_rounded_as_the_server_rounds() {
     for (name, count) in ["n", "ns", "r", "at"].into_iter().zip(counts) {
         assert_eq!(Some(rounded(name).to_string()), *count, "{name}");
     }
-    // Still an error: too many digits before the point, and where nobody has chosen.
+    // Still errors: too many digits before the point, and more digits without the choice.
     let narrow = ExportOptions::default().with_column("n", choice("decimal(2,2),lost-digits=round"));
     let error = refusal(source(&database).table("e").columns(["n"]).options(narrow));
     assert_error(&error, ErrorKind::Value, None, &["out_of_range=null|saturate"]);

@@ -1,30 +1,30 @@
-//! Whether pages of a heap cost less than COPY of what is wanted of them.
+//! Whether pages of a heap cost less than COPY of the wanted columns.
 
 use pgarrow_catalog::{HeapTable, PageSource};
 
 /// Microseconds of the server's CPU that COPY needs for a row: finding it, and its message.
 ///
-/// This and the others fit what the suite measures (benches/README.md, "Pages"): a page of lineitem by COPY 49, of the
-/// five columns 33, of texts 21.
+/// This and the others fit what the suite measures (benches/README.md, "Pages"): a page of lineitem by COPY
+/// 49, of the five columns 33, of texts 21.
 const COPY_ROW_MICROS: f64 = 0.15;
-/// For a value: its send function.
+/// COPY, for each value: its send function.
 const COPY_VALUE_MICROS: f64 = 0.035;
-/// For a page: all bytes of its rows, taken out of them and sent.
+/// COPY, for each page: its rows' bytes, extracted and sent.
 const COPY_PAGE_MICROS: f64 = 4.0;
-/// For a page by `get_raw_page` in a COPY: copied twice and sent.
+/// A page by `get_raw_page` in a COPY: copied twice and sent.
 const INSPECT_MICROS: f64 = 9.0;
-/// By the function of an administrator, which calls that one and checks who asks: 12 to 15 more.
+/// A page by the installed function, which calls `get_raw_page` and checks the caller: 12 to 15 more.
 const FUNCTION_MICROS: f64 = 24.0;
 
 /// Bytes of a page.
 const PAGE_BYTES: f64 = 8192.0;
-/// The share of a page's bytes below which it is not sent whole over a network for them.
+/// Over a network, a whole page is sent only if at least this share of its bytes is wanted.
 const SHARE_OVER_NETWORK: f64 = 0.5;
 
-/// Whether it is worth while to ask for pages of a heap of which `n_wanted` columns are wanted: a page costs the server
-/// no more than the rows in it would, and a network that is in between not much more.
+/// Whether pages are worthwhile if `n_wanted` columns are wanted: a page must cost the server no more than
+/// its rows by COPY, and a network not much more.
 ///
-/// Where nobody has counted its rows it is: how many are in a page is not known.
+/// True if the number of rows per page is unknown.
 pub(super) fn is_worth_it(table: &HeapTable, n_wanted: usize, source: &PageSource, is_remote: bool) -> bool {
     let Some(rows) = table.rows_per_page else { return true };
     // There are at most 1,600 columns.
@@ -35,7 +35,7 @@ pub(super) fn is_worth_it(table: &HeapTable, n_wanted: usize, source: &PageSourc
         PageSource::Inspect { .. } => INSPECT_MICROS,
         PageSource::Function => FUNCTION_MICROS,
     };
-    // How wide each column is, and how full a page, is not known.
+    // The width of each column and the fill of a page are unknown.
     let copy_bytes = PAGE_BYTES * share;
     copy_micros >= page_micros && !(is_remote && copy_bytes < PAGE_BYTES * SHARE_OVER_NETWORK)
 }
@@ -44,7 +44,8 @@ pub(super) fn is_worth_it(table: &HeapTable, n_wanted: usize, source: &PageSourc
 mod tests {
     use super::*;
 
-    /// Whether pages are read of a heap with so many rows in a page, by pageinspect and by the function; locally.
+    /// Checks whether a heap with `rows_per_page` is read by pages locally: by pageinspect, and by the
+    /// function.
     #[track_caller]
     fn check(rows_per_page: f64, n_wanted: usize, n_columns: usize, expected: (bool, bool)) {
         let table = table(Some(rows_per_page), n_columns);
@@ -74,7 +75,7 @@ mod tests {
         check(57.0, 16, 16, (true, true));
         // five: 33.
         check(90.0, 5, 5, (true, true));
-        // text: 21, which the function does not reach.
+        // text: 21, less than the function's cost.
         check(37.0, 4, 4, (true, false));
     }
 
@@ -83,7 +84,7 @@ mod tests {
         // One column of 121.
         check(8.0, 1, 121, (false, false));
         check(8.0, 121, 121, (true, true));
-        // After a DELETE of most of its rows, one of 60 is left in a page.
+        // After a DELETE of most rows, one of 60 is left in a page.
         check(1.0, 10, 10, (false, false));
         check(60.0, 10, 10, (true, true));
         // A few wide rows.

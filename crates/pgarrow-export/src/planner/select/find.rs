@@ -1,7 +1,7 @@
-//! Where a row is that an export has stopped at, and a SELECT that shows it.
+//! The place of the row at which an export stopped, and a SELECT that shows it.
 //!
-//! Such a SELECT is for people: it goes into psql as it is. It names the range that was being read, and either what is
-//! special about the value, or how many rows of the range come before, in the order that COPY has sent them in.
+//! The SELECT is for people: it works in psql as it is. It names the range that was being read, and either a
+//! test for the bad value or the number of rows of the range that come before, in COPY's order.
 
 use pgarrow_catalog::{Relation, RelationKind, quote_identifier, quote_literal};
 
@@ -9,37 +9,37 @@ use super::{Origin, Selection, name_of};
 use crate::planner::PlannedSlice;
 use crate::slice::SliceRange;
 
-/// A longer query would hide what is said about it.
+/// A longer query would hide the message.
 const QUERY_BYTES_MAX: usize = 2000;
 
-/// Relations of one slice that are named, at most.
+/// The most relations of one slice that a message names.
 const NAMED_MAX: usize = 3;
 
-/// Rows that are shown of those that have such a value.
+/// The most rows with such a value that the SELECT shows.
 const SHOWN_MAX: usize = 10;
 
 /// The part of an export that one statement reads.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) slice: PlannedSlice,
-    /// Of its one relation, only the rows from a line pointer of a page to before another page.
+    /// If set, only the rows of the one relation from a line pointer of a page to before another page.
     pub(crate) tids: Option<((u64, u16), u64)>,
-    /// Rows of the slice that other statements have read before.
+    /// Rows of the slice that earlier statements read.
     pub(crate) rows_before: u64,
 }
 
-/// What tells rows from others.
+/// What distinguishes the row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Mark<'a> {
-    /// A value of the column with this index, of which this has to be true; `$` stands for the column.
+    /// A value of the column with this index fulfils `test`; `$` stands for the column.
     Value { column: usize, test: &'a str },
-    /// So many rows come before.
+    /// This number of rows comes before.
     Behind(u64),
 }
 
 impl Part {
-    /// The part in words that stand behind `row 5`: empty for the whole of what is read. `subject` is named already;
-    /// `is_all`: there is no other slice.
+    /// The part in words, to follow `row 5`; empty for everything that is read. The message names `subject`
+    /// already; `is_all`: there is no other slice.
     pub(crate) fn place(&self, subject: &str, is_all: bool) -> String {
         let of_leaf = |relations: &[(Relation, bool)]| match relations {
             [] => String::new(),
@@ -64,7 +64,7 @@ impl Part {
             }
         };
         let leaf = match self.slice.range {
-            // The key's range is of what the user has named.
+            // The range is one of the relation that the user named.
             SliceRange::Key { .. } => String::new(),
             SliceRange::Whole | SliceRange::Pages { .. } => of_leaf(&self.slice.relations),
         };
@@ -73,14 +73,14 @@ impl Part {
 }
 
 impl Selection {
-    /// The same of a query or filter without values of the user's in it: it may be repeated in messages.
+    /// Marks that the query or filter contains no bound values, so messages may repeat it.
     pub(crate) fn shown(mut self) -> Self {
         self.may_be_shown = true;
         self
     }
 
-    /// A SELECT of all columns, or of the place alone, of the rows in a part that are told from others by this. None where it
-    /// could not be put into one line, or would be too long, or tell what is nobody's business.
+    /// A SELECT of all columns, or of the place alone, for the marked rows of a part. `None` if it does not
+    /// fit one line, is too long, or would reveal bound values.
     pub(crate) fn show(&self, part: &Part, mark: Mark<'_>, place_alone: bool) -> Option<String> {
         match &self.from {
             Origin::Table { relation, filter } => {
@@ -108,7 +108,8 @@ impl Selection {
             Mark::Behind(0) => (None, " LIMIT 1".to_owned()),
             Mark::Behind(rows) => (None, format!(" OFFSET {rows} LIMIT 1")),
         };
-        // Without the filter, rows with such a value are shown that were not read, too; by its number it would be another row.
+        // Without the filter, a test also shows rows that were not read, but a row number would show another
+        // row.
         let filter = match (filter, &test) {
             (None, _) => None,
             (Some(Some(filter)), _) => Some(format!("({filter})")),
@@ -129,7 +130,7 @@ impl Selection {
         let mut conditions = match (part.tids, &part.slice.range) {
             (Some((from, to)), _) => tids(from, Some((to, 0))),
             (None, SliceRange::Pages { from, to }) => tids((*from, 0), to.map(|to| (to, 0))),
-            // Of these, rows come in the order of their places, whoever else reads the table.
+            // These rows come in the order of their places, whoever else reads the table.
             (None, SliceRange::Whole) if has_tids && only && test.is_none() => tids((0, 0), None),
             (None, SliceRange::Whole) => Vec::new(),
             (None, range @ SliceRange::Key { column, .. }) => bounds(range, &quote_identifier(column)),
@@ -155,7 +156,7 @@ impl Selection {
         Some(format!("SELECT {list} FROM {only}{table}{alias}{}{end}", super::where_clause(&conditions)))
     }
 
-    /// A row by its number in several leaves, which are read in their order.
+    /// A row by its number in several leaves, which are read in order.
     fn show_of_leaves(
         &self,
         relation: &Relation,
@@ -170,7 +171,7 @@ impl Selection {
             SliceRange::Whole | SliceRange::Pages { .. } => Vec::new(),
         };
         conditions.extend(filter);
-        // By name: leaves may have their columns in another order.
+        // By name, since leaves may have their columns in another order.
         let names = self.columns.iter().map(|item| format!(", {}", quote_identifier(&item.name)));
         let names = if place_alone { String::new() } else { names.collect() };
         let alias = quote_identifier(&relation.name);
@@ -188,7 +189,7 @@ impl Selection {
     fn show_of_query(&self, query: &str, part: &Part, mark: Mark<'_>) -> Option<String> {
         let query = in_one_line(query.trim_end().trim_end_matches(';'))?;
         let names: Vec<&str> = self.columns.iter().map(|item| item.name.as_str()).collect();
-        // Its columns' own names may be equal.
+        // The query's column names may be equal.
         let are_unique =
             (1..).zip(&names).all(|(next, name)| !names.iter().skip(next).any(|other| other == name));
         let name_of = |index: usize| match names.get(index) {
@@ -218,13 +219,13 @@ impl Selection {
     }
 }
 
-/// What places in a heap lie between.
+/// The bounds of places in a heap.
 fn tids(from: (u64, u16), to: Option<(u64, u16)>) -> Vec<String> {
     let bound = |operator: &str, (page, offset): (u64, u16)| format!("ctid {operator} '({page},{offset})'");
     std::iter::once(bound(">=", from)).chain(to.map(|to| bound("<", to))).collect()
 }
 
-/// What keys lie between.
+/// The bounds of keys.
 fn bounds(range: &SliceRange, name: &str) -> Vec<String> {
     let SliceRange::Key { from, to, nulls, .. } = range else { return Vec::new() };
     let bound = |operator: &str, value: &String| {
@@ -239,8 +240,7 @@ fn bounds(range: &SliceRange, name: &str) -> Vec<String> {
     }
 }
 
-/// The same SQL without line ends; none where one of them, or of what looks like one, may mean something: it may be in a
-/// literal, or end a comment.
+/// The same SQL without line ends; `None` if a line end may matter: in a literal, or as the end of a comment.
 fn in_one_line(sql: &str) -> Option<String> {
     let has_lines = sql.contains(['\n', '\r', '\u{c}', '\u{b}']);
     let may_matter = sql.contains("--") || sql.contains(['\'', '"', '$']);

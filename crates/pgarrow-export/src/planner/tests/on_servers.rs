@@ -24,7 +24,7 @@ fn database(sql: &str) -> Database {
 
 fn session_of(url: &str) -> Session {
     let mut session = Session::connect(&Config::parse(Some(url)).unwrap()).unwrap();
-    // As the keeper sets it: values in the form that every reader understands.
+    // As the keeper sets it: values in a form that every reader understands.
     session.execute("SET datestyle = 'ISO, YMD'; SET timezone = 'UTC'").unwrap();
     session
 }
@@ -41,7 +41,7 @@ fn named(session: &mut Session, name: &str) -> Relation {
     resolve(session, &RelationName::parse(name).unwrap()).unwrap()
 }
 
-/// Columns without choices.
+/// The columns without choices.
 fn plain(columns: Vec<ResolvedColumn>) -> Vec<PgColumn> {
     columns.into_iter().map(|column| column.column).collect()
 }
@@ -73,7 +73,7 @@ fn plan(session: &mut Session, name: &str, filter: Option<&str>, slicing: &Slici
     (slices, selects)
 }
 
-/// Asserts that the statements together have the rows of `expected`, each as often.
+/// Asserts that the statements together return the rows of `expected`, each the same number of times.
 #[track_caller]
 fn assert_rows(session: &mut Session, selects: &[String], expected: &str) -> u64 {
     let union = selects.iter().map(|select| format!("({select})")).collect::<Vec<_>>().join(" UNION ALL ");
@@ -87,7 +87,7 @@ fn assert_rows(session: &mut Session, selects: &[String], expected: &str) -> u64
     number(1)
 }
 
-/// Plans a table with slices of one page and compares. The number of slices, and the note.
+/// Plans a table with slices of one page and compares. Returns the number of slices and the note.
 #[track_caller]
 fn check(database: &Database, name: &str, filter: Option<&str>) -> (usize, String) {
     let mut session = session(database);
@@ -226,7 +226,7 @@ fn what_is_not_sliced_says_why() {
     assert_eq!(plan(&mut session, "t", None, &one).0.note, "one stream: there is one reader");
 }
 
-/// A role without rights, its session, and its end.
+/// Runs `test` in the session of a role with `grants` only, then drops the role.
 fn with_role(database: &Database, grants: &str, test: impl FnOnce(&mut Session)) {
     let role = format!("r_{}", database.name());
     let role = role.get(..60).unwrap_or(&role);

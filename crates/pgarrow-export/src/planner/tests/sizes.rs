@@ -18,7 +18,8 @@ fn slicing(readers: usize) -> Slicing {
     Slicing { readers, ..Slicing::default() }
 }
 
-/// Every piece is read whole by one slice, or by ranges from its first page on, without gaps, the last one open.
+/// Checks that one slice reads each piece whole, or ranges without gaps read it from its first page, the last
+/// one open.
 fn check(pieces: &[Piece], cuts: &[Cut]) {
     let mut seen: Vec<Vec<(u64, Option<u64>)>> = vec![Vec::new(); pieces.len()];
     for cut in cuts {
@@ -74,9 +75,9 @@ fn guided_slices_shrink_from_64_to_4_mib_in_the_share_of_each_reader() {
     let cuts = cut(&pieces, &slicing(4));
     check(&pieces, &cuts);
     assert_eq!(cuts[0].bytes, 64 * MIB);
-    // None is so small that it would become a tiny row group.
+    // No slice is small enough to become a tiny row group.
     assert!(cuts.iter().all(|cut| (2 * MIB..=66 * MIB).contains(&cut.bytes)));
-    // About 8 of 64 MiB fit into a share; the last of each are small.
+    // About 8 slices of 64 MiB fit into a share; the last slices of each share are small.
     assert!(cuts.len() <= 4 * 16, "{} slices", cuts.len());
     let mut shares = vec![Vec::new(); 4];
     let mut from = 0;
@@ -89,8 +90,8 @@ fn guided_slices_shrink_from_64_to_4_mib_in_the_share_of_each_reader() {
     }
 }
 
-/// All slices stood in the order of their sizes, so that neighbours were far apart; and what was left at the end of a table
-/// was a slice, were it a single page.
+/// Formerly, slices were in the order of their sizes, so neighbours were far apart; and the rest of a table
+/// was a slice, even a single page.
 #[test]
 fn slices_are_neighbours_in_the_order_of_leaves_and_pages() {
     let pieces = [heap(3), heap(4 * 1024 + 1), heap(9), heap(700), heap(30 * 1024 + 1)];
@@ -152,7 +153,7 @@ fn a_hundred_thousand_leaves_are_planned_at_once() {
             assert!(cuts.len() <= 100_000, "{} slices", cuts.len());
         }
     }
-    // Quadratic would be minutes.
+    // A quadratic algorithm would take minutes.
     assert!(started.elapsed() < Duration::from_secs(20));
 }
 

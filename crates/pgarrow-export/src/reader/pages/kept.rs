@@ -1,11 +1,11 @@
-//! The pages of a window from the first bad one on, until they can be read in their order.
+//! The pages of a window from the first bad one on, kept until they can be read in order.
 
 use pgarrow_heap::{PageAt, PageDecoder, Refusal};
 
 /// A page that waits until the COPY of pages is over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
-    /// In the kept bytes.
+    /// Where it is in the kept bytes.
     pub(super) at: PageAt,
     /// Why its rows come by COPY, from this line pointer on.
     pub(super) refused: Option<(u16, Refusal)>,
@@ -35,7 +35,7 @@ impl KeptPages {
         self.pages.get(index).copied()
     }
 
-    /// Keeps a page that lies in `bytes`, the one behind those that are kept.
+    /// Keeps a page that lies in `bytes`: the next one after those that are kept.
     pub(super) fn keep(&mut self, bytes: &[u8], page: PageAt, refused: Option<(u16, Refusal)>) {
         let start = self.bytes.len();
         let end = page.start.saturating_add(page.length);
@@ -43,14 +43,14 @@ impl KeptPages {
         self.pages.push(Kept { at: PageAt { start, ..page }, refused });
     }
 
-    /// Finds out which of them are bad, as far as can be said without their values.
+    /// Finds the bad pages, as far as that is possible without decoding values.
     pub(super) fn check(&mut self, decoder: &mut PageDecoder) {
         for page in self.pages.iter_mut().filter(|page| page.refused.is_none()) {
             page.refused = decoder.check(&self.bytes, page.at).err().map(|why| (0, why));
         }
     }
 
-    /// A page is bad after all, from this line pointer on.
+    /// Marks a page as bad after all, from this line pointer on.
     pub(super) fn refuse(&mut self, index: usize, from: u16, why: Refusal) {
         if let Some(page) = self.pages.get_mut(index) {
             page.refused = Some((from, why));
@@ -69,8 +69,9 @@ impl KeptPages {
         pages.iter().map(|page| page.refused.map(|(_, why)| why)).collect()
     }
 
-    /// The pages from a bad one on that are read by one COPY: up to the last one that has to be, with those between as long
-    /// as there are no more than `gap` in a row. The index behind them.
+    /// The end of the run of pages that one COPY reads, from a bad page on: up to the last bad page,
+    /// including good ones between as long as no more than `gap` follow one another. Returns the index after
+    /// the run.
     pub(super) fn run_end(&self, first: usize, gap: usize) -> usize {
         let mut end = first + 1;
         for (index, page) in self.pages.iter().enumerate().skip(first + 1) {

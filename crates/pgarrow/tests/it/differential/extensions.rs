@@ -2,7 +2,8 @@
 
 use super::generators::{Generator, TEXTS};
 
-/// Extensions with types; those that a server has not are left out. In the order in which they need one another.
+/// Extensions with types, in the order of their dependencies. Extensions that a server does not have are left
+/// out.
 pub(crate) const EXTENSIONS: &[&str] = &[
     "hstore",
     "ltree",
@@ -36,7 +37,7 @@ const GEOMETRY: &str = "CASE g % 5 WHEN 0 THEN 'SRID=4326;POINT(' || n % 180 || 
     WHEN 3 THEN 'POLYGON((0 0,1 0,1 ' || g || ',0 0))' ELSE 'GEOMETRYCOLLECTION Z (POINT Z (1 2 3),LINESTRING Z (1 2 3,4 5 ' \
     || g || '))' END::geometry";
 
-/// Every type of these extensions that a value can be made of.
+/// Every type of these extensions whose values can be made.
 pub(crate) const GENERATORS: &[Generator] = &[
     in_extension(
         "hstore",

@@ -1,13 +1,13 @@
-//! Values of every type, by chance and at their bounds, as SQL.
+//! Values of every type, random and at their bounds, as SQL.
 
 /// How values of a type are made.
 pub(crate) struct Generator {
     /// The type, as in a cast.
     pub(crate) pg_type: &'static str,
-    /// The extension that has it; empty for those of every server.
+    /// The extension that has it; empty for types of every server.
     pub(crate) extension: &'static str,
-    /// An expression over `g` (1, 2, …), `n` (any int8), `h` (32 hexadecimal digits), `d` (96 digits) and `t` (hostile
-    /// text), whose text the type reads.
+    /// An expression over `g` (1, 2, …), `n` (any int8), `h` (32 hexadecimal digits), `d` (96 digits) and `t`
+    /// (hostile text), whose text the type's input function accepts.
     pub(crate) random: &'static str,
     /// Texts of values at the bounds of what Arrow can hold.
     pub(crate) extremes: &'static [&'static str],
@@ -20,7 +20,7 @@ const fn of(pg_type: &'static str, random: &'static str, extremes: &'static [&'s
 /// An OID that some object may have.
 const SOME_OID: &str = "abs(n) % 14000";
 
-/// A number and its exponent, both by chance.
+/// A random number with a varying exponent.
 macro_rules! float {
     ($number:literal) => {
         concat!("((", $number, " % 1000003) * 10::float8 ^ (g % 70 - 40))")
@@ -44,7 +44,8 @@ macro_rules! points {
 const TIMESTAMP: &str = "'2000-01-01'::timestamp + ((n % 4000000)::text || ' days')::interval * \
     (CASE WHEN n < 0 THEN 0.5 ELSE 1 END) + (n & 4294967295) * interval '1 microsecond'";
 
-/// Ranges of composites in arrays, domains over arrays of domains over ranges, and more of that kind, in one composite.
+/// Ranges of composites in arrays, domains over arrays of domains over ranges, and more of that kind, in one
+/// composite.
 const DEEP: &str = "row(ARRAY[pair_span(row(g, h, 1, NULL)::pair, row(g + 1, t, 2.5, 'a')::pair), NULL, 'empty'], \
     list_span_multirange(list_span(ARRAY[g], ARRAY[g, NULL])), ARRAY[span(g, g + 1), NULL]::some_spans, \
     ARRAY[row(row(g, t, n, NULL)::pair, ARRAY[row(g, t, 0.10, 'a')::pair, NULL], '[1,5)', 'a')::pairs, NULL], \
@@ -91,7 +92,8 @@ const TIMESTAMPS: &[&str] = &[
     "294247-01-10 04:00:54.775807",
 ];
 
-/// Every type of a server without extensions that a value can be made of, arrays and the row types of catalogs excepted.
+/// Every type of a server without extensions whose values can be made, except arrays and the row types of
+/// catalogs.
 pub(crate) const GENERATORS: &[Generator] = &[
     of("bool", "n % 2 = 0", &["t", "f"]),
     of("\"char\"", "chr(1 + g % 127)", &["", " ", "\"", "\\", ",", "{"]),
@@ -409,8 +411,8 @@ pub(crate) const GENERATORS: &[Generator] = &[
     of("deeper", DEEP, &["(,,,,)"]),
 ];
 
-/// Types that a column may have and whose values cannot be made by SQL: keys of indexes and statistics. Some of their values
-/// stand in the catalogs' rows.
+/// Types that a column may have, but whose values SQL cannot make: keys of indexes and statistics. Rows of
+/// the catalogs contain some of their values.
 pub(crate) const NULL_ONLY: &[&str] = &[
     "pg_node_tree",
     "pg_ndistinct",
@@ -433,7 +435,7 @@ pub(crate) const NULL_ONLY: &[&str] = &[
     "gidx",
 ];
 
-/// Types that a user may make, each in a way of its own.
+/// User-defined types of every kind.
 pub(crate) const TYPES: &str = r#"
     CREATE TYPE mood AS ENUM ('a', 'B', 'é', '', 'with,comma', 'q"uote');
     CREATE DOMAIN positive AS int4 CHECK (value > 0);

@@ -9,7 +9,7 @@ use pgarrow_testkit::{Chance, Database};
 
 use crate::support::server_text;
 
-/// How a table is read, by both.
+/// How both read modes read a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
     /// `None`: all.
@@ -40,7 +40,7 @@ impl Way {
         Self { readers: 3, is_ordered, batch_rows: 100, slice_bytes: Some(16 << 10), ..Self::plain() }
     }
 
-    /// Some columns of these, in some order, by chance in all else, too.
+    /// A random way: some of these columns in some order, and random values for the rest.
     pub(crate) fn by_chance(chance: &mut Chance, columns: &[String], types: &[TypeOptions]) -> Self {
         const BATCH_ROWS: [usize; 6] = [1, 2, 3, 100, 1000, 65_536];
         Self {
@@ -53,8 +53,8 @@ impl Way {
         }
     }
 
-    /// Whether the rows come in the same order in every run. (Their batches are the same only if the order was asked for:
-    /// otherwise those that bytes end may have a row more or less, whatever reads them.)
+    /// Whether the rows come in the same order in every run. (Batches are the same only with the option of
+    /// order: otherwise, batches that end by bytes may have a row more or less.)
     fn has_order(&self) -> bool {
         self.is_ordered || self.readers == 1
     }
@@ -81,17 +81,17 @@ impl Way {
     }
 }
 
-/// What both ways came to.
+/// The results of both read modes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Compared {
     pub(crate) rows: usize,
     /// Read as pages.
     pub(crate) pages: u64,
-    /// Pages that COPY read in place of it.
+    /// Pages that came by COPY instead.
     pub(crate) copied: u64,
-    /// Why.
+    /// Why they came by COPY, in pages.
     pub(crate) reasons: BTreeMap<String, u64>,
-    /// The error that both ended with.
+    /// The error with which both ended.
     pub(crate) error: Option<String>,
 }
 
@@ -124,7 +124,7 @@ fn take(extract: Extract) -> Taken {
     Taken { batches, end: end.map_err(|error| error.to_string()) }
 }
 
-/// Compares both ways of reading a table that nobody changes. `Err` says what differs.
+/// Compares both read modes for a table that no session changes. `Err` says what differs.
 pub(crate) fn by_runs(source: &Source, table: &str, way: &Way) -> Result<Compared, String> {
     // Pages first: COPY prunes them.
     let pages = take(way.extract(source, table, ReadMode::Pages));
@@ -132,7 +132,7 @@ pub(crate) fn by_runs(source: &Source, table: &str, way: &Way) -> Result<Compare
     compared(&copy, &pages, way)
 }
 
-/// An export that is planned and whose snapshot is held, to be read slice by slice.
+/// A planned export with a held snapshot, to be read slice by slice.
 pub(crate) struct Held {
     /// Holds the snapshot, and is never read.
     _run: pgarrow::Run,
@@ -141,7 +141,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Plans and holds. `Err` is the error.
+    /// Plans and holds. `Err` is the error's text.
     pub(crate) fn new(source: &Source, table: &str, way: &Way) -> Result<Self, String> {
         let run = way.extract(source, table, ReadMode::Copy).open();
         let mut run = run.map_err(|error| error.to_string())?;
@@ -149,8 +149,8 @@ impl Held {
         Ok(Self { _run: run, slices, way: way.clone() })
     }
 
-    /// Reads every slice both ways, whatever has happened meanwhile. `is_copy_first`: COPY prunes what is then read as
-    /// pages.
+    /// Reads every slice in both modes, whatever has happened meanwhile. `is_copy_first`: COPY prunes the
+    /// pages before they are read as pages.
     pub(crate) fn compare(&self, source: &Source, is_copy_first: bool) -> Result<Compared, String> {
         let mut sum = Compared::default();
         for slice in &self.slices {
@@ -173,7 +173,7 @@ impl Held {
         Ok(sum)
     }
 
-    /// The same slices, the first of them up to the end of the table and the others gone, where that is one table.
+    /// For a single table: only the first slice, extended to the end of the table.
     pub(crate) fn into_whole(mut self) -> Self {
         let is_of_pages = |slice: &Slice| matches!(slice.range, SliceRange::Pages { .. });
         if self.slices.iter().all(is_of_pages)
@@ -186,7 +186,8 @@ impl Held {
     }
 }
 
-/// An error without its place, which COPY and pages count differently: that it is the same row is shown by the batches before.
+/// An error without its place, which COPY and pages count differently. The batches before show that it is the
+/// same row.
 fn reason(error: &str) -> (&str, &str) {
     let (what, rest) = error.split_once(", row ").unwrap_or((error, ""));
     let why = rest.split_once(": ").map_or(rest, |(_place, why)| why);
@@ -202,7 +203,7 @@ fn reason(error: &str) -> (&str, &str) {
 fn compared(copy: &Taken, pages: &Taken, way: &Way) -> Result<Compared, String> {
     let error = match (&copy.end, &pages.end) {
         (Ok(_), Ok(_)) => None,
-        // Of several readers' errors, one is told: whose comes first is chance.
+        // Of several readers' errors, the first one is reported: which one that is varies.
         (Err(copy), Err(pages)) if reason(copy) == reason(pages) || way.readers > 1 => Some(copy.clone()),
         (copy, pages) => {
             let said = |end: &Result<Report, String>| match end {
@@ -214,7 +215,7 @@ fn compared(copy: &Taken, pages: &Taken, way: &Way) -> Result<Compared, String> 
     };
     let n_rows = |taken: &Taken| taken.batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>();
     let difference = match way.has_order() {
-        // With several readers, how many batches went out before an error is chance.
+        // With several readers, the number of batches before an error varies.
         _ if error.is_some() && way.readers > 1 => None,
         true if way.is_ordered && n_rows(copy) != n_rows(pages) => {
             Some(format!("batches of {:.200?} rows, not {:.200?}", n_rows(pages), n_rows(copy)))
@@ -239,7 +240,7 @@ fn compared(copy: &Taken, pages: &Taken, way: &Way) -> Result<Compared, String> 
     Ok(compared)
 }
 
-/// What policies did, column by column.
+/// Compares what policies did, column by column.
 fn same_effects(copy: &Report, pages: &Report) -> Result<(), String> {
     let effects = |report: &Report| report.columns.iter().map(|of| of.effects.clone()).collect::<Vec<_>>();
     match (effects(copy), effects(pages)) {
@@ -248,12 +249,12 @@ fn same_effects(copy: &Report, pages: &Report) -> Result<(), String> {
     }
 }
 
-/// What hands out pages to a superuser.
+/// Installs pageinspect, which hands out pages to a superuser.
 pub(crate) fn pageinspect(database: &Database) {
     database.execute("SET client_min_messages = error; CREATE EXTENSION IF NOT EXISTS pageinspect");
 }
 
-/// What the server has of a relation and of those below it, as far as pages go.
+/// The server's pages of a relation and its children.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Heaps {
     pub(crate) blocks: u64,
@@ -261,7 +262,7 @@ pub(crate) struct Heaps {
     pub(crate) all_visible: u64,
     /// Those that were never used.
     pub(crate) unused: u64,
-    /// Everything is stored in a form that is decoded, nothing is stored out of line, and all relations are heaps.
+    /// All values are stored in a form that is decoded, none out of line, and all relations are heaps.
     pub(crate) are_plain: bool,
 }
 
@@ -279,7 +280,7 @@ impl Heaps {
         }
     }
 
-    /// Whether every page must have been read as one.
+    /// Whether every page must have been decoded as stored.
     pub(crate) fn must_all_be_read(&self) -> bool {
         self.are_plain && self.all_visible == self.blocks
     }

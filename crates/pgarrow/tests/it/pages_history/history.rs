@@ -1,4 +1,4 @@
-//! One table, what is done to it, and when it is read.
+//! One table, its random changes, and the comparisons in between.
 
 use pgarrow::{Source, TypeOptions};
 use pgarrow_testkit::postgres::Client;
@@ -9,15 +9,16 @@ use crate::pages_equality::choices;
 use crate::pages_equality::compare::{Compared, Heaps, Held, Way, by_runs};
 use crate::support::{server_text, source};
 
-/// What histories came to.
+/// The results of histories.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sum {
     pub(super) statements: u64,
-    /// Those that the server refused: a value that the other type does not take, a row that is locked.
+    /// Statements that the server refused: for example a value that the other type does not accept, or a
+    /// locked row.
     pub(super) failed_statements: u64,
     pub(super) comparisons: u64,
     pub(super) comparisons_with_pages: u64,
-    /// Where every page had to be read as one, and was.
+    /// Comparisons in which every page had to be decoded as stored, and was.
     pub(super) complete: u64,
     pub(super) errors: u64,
     pub(super) rows: u64,
@@ -54,7 +55,7 @@ pub(super) struct History<'a> {
     lockers: Vec<Client>,
     /// or hold a snapshot.
     watchers: Vec<Client>,
-    /// Whether something that was done came to nothing.
+    /// Whether any change was rolled back.
     has_rolled_back: bool,
     log: Vec<String>,
     sum: Sum,
@@ -90,7 +91,7 @@ impl<'a> History<'a> {
         self.sum
     }
 
-    /// All of it. Every failure of the comparison is told with what led to it.
+    /// Runs the whole history. Every failed comparison is reported with the log of the history.
     pub(super) fn run(&mut self) {
         self.create();
         self.insert();
@@ -114,7 +115,7 @@ impl<'a> History<'a> {
         self.hold_and_compare();
     }
 
-    /// Runs a statement in which `{t}` stands for the table. Whether it went well.
+    /// Runs a statement in which `{t}` stands for the table. Returns whether it succeeded.
     fn execute(&mut self, sql: &str) -> bool {
         let sql = sql.replace("{t}", &self.table);
         self.sum.statements += 1;
@@ -197,7 +198,7 @@ impl<'a> History<'a> {
         format!("INSERT INTO {{t}} ({names}) SELECT {values} FROM {rows}")
     }
 
-    /// Some rows, the same whenever it is asked.
+    /// A condition for some rows, always the same ones.
     fn some(&mut self) -> String {
         let (of, at) = (self.chance.within(2, 30), self.chance.next_number() % 2);
         match self.chance.within(0, 3) {
@@ -229,7 +230,7 @@ impl<'a> History<'a> {
         format!("UPDATE {{t}} SET {} WHERE {filter}", sets.join(", "))
     }
 
-    /// Some changes together, with savepoints; they may all be for nothing.
+    /// Some changes in one transaction, with savepoints; it may be rolled back.
     fn in_transaction(&mut self) {
         self.execute("BEGIN");
         for _ in 0..self.chance.within(1, 6) {
@@ -244,7 +245,8 @@ impl<'a> History<'a> {
                 break;
             }
         }
-        // Columns of a transaction that comes to nothing: its rows have more attributes than the catalog knows.
+        // A column of a transaction that is rolled back: its rows have more attributes than the catalog
+        // knows.
         if self.chance.is(15) && self.lockers.is_empty() {
             self.execute("ALTER TABLE {t} ADD never text DEFAULT 'never'");
             let sql = self.insert_sql();
@@ -312,7 +314,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// A constant, an expression that is none, or no default.
+    /// A constant, a volatile expression, or no default.
     fn default_of(&mut self, column: &Column) -> Option<String> {
         let is_volatile = self.chance.is(20);
         let sql = column.constant(&mut self.chance);
@@ -341,7 +343,7 @@ impl<'a> History<'a> {
         self.execute(&sql);
     }
 
-    /// What gives the table other files.
+    /// A change that gives the table new files.
     fn rewrite(&mut self) {
         self.release();
         match self.chance.within(0, 9) {
@@ -360,7 +362,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// Another session locks rows and stays, or those that have end.
+    /// Another session locks rows and keeps them locked; with too many such sessions, they end first.
     fn lock_rows(&mut self) {
         if self.lockers.len() > 2 {
             self.release();
@@ -383,7 +385,8 @@ impl<'a> History<'a> {
         }
     }
 
-    /// Another session holds a snapshot, so that VACUUM leaves what it sees; or those that do end.
+    /// Another session holds a snapshot, so that VACUUM keeps what it sees; if there are such sessions, they
+    /// end instead.
     fn watch(&mut self) {
         if !self.watchers.is_empty() {
             self.watchers.clear();
@@ -410,7 +413,8 @@ impl<'a> History<'a> {
         self.log.push(format!("-- by runs: {way:?}"));
         let compared = self.told(found);
         if heaps.must_all_be_read() && heaps.blocks > 0 && compared.error.is_none() {
-            // A page all of whose rows were updated by who then rolled back looks as if it were another one.
+            // A page all of whose rows were updated by a transaction that rolled back looks like another
+            // page.
             let looks_moved = self.has_rolled_back && compared.reasons.contains_key("unverified");
             let is_complete = (compared.pages, compared.copied) == (heaps.blocks, 0);
             let is_complete = is_complete || (looks_moved && !compared.reasons.contains_key("out_of_line"));
@@ -420,7 +424,7 @@ impl<'a> History<'a> {
         self.count(&compared);
     }
 
-    /// Takes a snapshot, changes rows, and reads what the snapshot has.
+    /// Takes a snapshot, changes rows, and reads the snapshot's rows.
     fn hold_and_compare(&mut self) {
         let mut way = self.way();
         // Each slice costs four sessions.
@@ -447,7 +451,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// Nothing that waits for those who read.
+    /// Only changes that do not wait for readers.
     fn change_rows_only(&mut self) {
         let sql = match self.chance.within(0, 2) {
             0 => self.insert_sql(),
@@ -466,7 +470,7 @@ impl<'a> History<'a> {
         self.sum.copied += compared.copied;
     }
 
-    /// What went well; else it is told what led to it.
+    /// The value of `result`; a failure is reported with the log of the history.
     fn told<T>(&self, result: Result<T, String>) -> T {
         result.unwrap_or_else(|text| {
             panic!(

@@ -1,10 +1,10 @@
-//! Columns by chance, and values for them.
+//! Random columns, and values for them.
 
 use pgarrow_testkit::Chance;
 
 use crate::differential::generators::{GENERATORS, Generator};
 
-/// The types whose stored form is decoded, as the generators name them; others are read by COPY.
+/// The types whose stored form is decoded, by the generators' names; others are read by COPY.
 const STORED: [&str; 46] = [
     "bool",
     "\"char\"",
@@ -54,7 +54,8 @@ const STORED: [&str; 46] = [
     "letter",
 ];
 
-/// To which type a column of the first may be altered: some without a rewrite, so that old values stay as they are.
+/// Pairs of types: a column of the first may be altered to the second, sometimes without a rewrite, so that
+/// old values stay as stored.
 const ALTERED: [(&str, &str); 14] = [
     ("int2", "int4"),
     ("int4", "int8"),
@@ -72,7 +73,7 @@ const ALTERED: [(&str, &str); 14] = [
     ("json", "jsonb"),
 ];
 
-/// A column as it is now.
+/// A column in its current state.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     pub(super) name: String,
@@ -110,7 +111,7 @@ impl Column {
         format!("\"{}\"", self.name)
     }
 
-    /// A value, or in so many rows NULL, for a row of [`rows`].
+    /// A value for a row of [`rows`], NULL in some rows.
     pub(super) fn value(&self, chance: &mut Chance) -> String {
         let value = match self.long(chance) {
             Some(long) if chance.is(20) => {
@@ -125,7 +126,7 @@ impl Column {
         }
     }
 
-    /// A value that is long: some that compress well and some that do not.
+    /// A long value; some compress well and some do not.
     fn long(&self, chance: &mut Chance) -> Option<String> {
         let n = chance.within(1, 400);
         let text = match chance.is(50) {
@@ -152,7 +153,7 @@ impl Column {
         })
     }
 
-    /// A constant of the type, or one that is made anew for every row.
+    /// A constant of the type, or an expression that is evaluated for every row.
     pub(super) fn default(&self, constant: &str, is_volatile: bool) -> String {
         let literal = format!("'{}'::{}", constant.replace('\'', "''"), self.pg_type);
         match is_volatile {
@@ -197,7 +198,8 @@ impl Column {
     }
 }
 
-/// Rows of what values are made of: `g` from 1 on, 32 hexadecimal digits `h`, any int8 `n`, 96 digits `d`, hostile text `t`.
+/// Rows with the parts for values: `g` from 1 on, 32 hexadecimal digits `h`, any int8 `n`, 96 digits `d`,
+/// hostile text `t`.
 pub(super) fn rows(chance: &mut Chance, n_rows: u64) -> String {
     let salt = chance.next_number();
     format!(

@@ -1,4 +1,4 @@
-//! Who may ask for pages, of which server and of which table.
+//! Which roles may ask for pages, on which servers and of which tables.
 
 use pgarrow::{ErrorKind, ExportOptions, ReadMode, Source};
 use pgarrow_server::Server;
@@ -43,11 +43,11 @@ fn a_superuser_needs_the_extension() {
         None,
         &["CREATE EXTENSION pageinspect", "`Source::pages_status`"],
     );
-    // Without being asked for, it says so and reads by COPY.
+    // If the user did not ask for pages, the report says why not, and rows come by COPY.
     let (_, report) = read(source.table("large").options(by(ReadMode::Auto))).unwrap();
     assert_eq!((pages(&report), report.read_mode), ((0, 0), ReadMode::Copy));
     assert_eq!(report.page_notes, status.why_not);
-    // Nobody asks where they would not be read anyway.
+    // The server is not queried if pages would not be read anyway.
     let (_, report) = read(source.table("e").options(by(ReadMode::Auto))).unwrap();
     assert_eq!(report.page_notes, ["public.e: it is small"]);
     let filtered = source.table("large").filter("id > 4").options(by(ReadMode::Auto));
@@ -56,7 +56,7 @@ fn a_superuser_needs_the_extension() {
     database.execute("CREATE VIEW v AS SELECT * FROM large");
     let (_, report) = read(source.table("v").options(by(ReadMode::Auto))).unwrap();
     assert_eq!(report.page_notes, ["public.v: public.v is a view"]);
-    // And where COPY was asked for, nobody wants to know.
+    // With COPY as the read mode, there are no notes.
     let (_, report) = read(source.table("e").options(by(ReadMode::Copy))).unwrap();
     assert!(report.page_notes.is_empty());
 
@@ -120,7 +120,7 @@ fn another_role_needs_the_function() {
     assert_eq!((pages(&report), report.page_notes), ((0, 0), vec!["public.e: it is small".into()]));
 }
 
-/// Whoever may create a schema could have made it.
+/// Any role that may create a schema could have made it.
 #[test]
 fn a_function_of_anybody_is_not_used() {
     require_pages!();
@@ -167,13 +167,13 @@ fn a_superuser_never_calls_the_function() {
          get_raw_page(text, text, int8)",
         role.name
     ));
-    // Nor does a superuser who plays another role: the function would see who he is.
+    // Nor may a superuser after SET ROLE: the function checks the session's user.
     let source = superuser(&database);
     assert!(!source.pages_status::<&str>(&[]).unwrap().possible);
     let options = by(ReadMode::Pages).with_role(&role.name);
     let error = read(source.table("e").options(options)).unwrap_err();
     assert_error(&error, ErrorKind::Options, None, &["pgarrow.heap_page is not for him"]);
-    // The same role by itself may.
+    // The role with a session of its own may.
     let status = source_as(&database, &role.name).pages_status::<&str>(&[]).unwrap();
     assert_eq!(status.source.as_deref(), Some("function"));
 }
@@ -220,7 +220,7 @@ fn tables_that_are_not_read_by_pages_say_why() {
             why => assert_copied(&source, table, why),
         }
     }
-    // The whole table by pages but for one column, unless that one is not wanted.
+    // One column prevents reading the table by pages, unless that column is not wanted.
     database
         .execute("CREATE TABLE wide AS SELECT g AS id, 'a'::tsvector AS v FROM generate_series(1, 9) AS g");
     vacuum(&database, "wide");
@@ -230,14 +230,14 @@ fn tables_that_are_not_read_by_pages_say_why() {
     );
     let (rows, report) = read(source.table("wide").columns(["id"]).options(by(ReadMode::Pages))).unwrap();
     assert_eq!((rows.len(), all_pages(&report)), (9, 1));
-    // A filter is the server's.
+    // The server applies a filter.
     let (rows, report) =
         read(source.table("wide").columns(["id"]).filter("id > 4").options(by(ReadMode::Pages))).unwrap();
     assert_eq!((rows.len(), pages(&report)), (5, (0, 0)));
     assert_eq!(report.page_notes, ["public.wide: the server applies the filter, so rows come by COPY"]);
     let catalog = status(&source, "pg_catalog.pg_class");
     assert!(catalog.why_not.contains(&"it is one of the system's own tables".into()), "{catalog:?}");
-    // As before: an error, and not no rows.
+    // As by COPY: an error, and not an empty result.
     database.execute("CREATE MATERIALIZED VIEW later AS SELECT 1 AS v WITH NO DATA");
     let error = read(source.table("later").options(by(ReadMode::Pages))).unwrap_err();
     assert_error(&error, ErrorKind::Server, Some("55000"), &["later"]);
@@ -288,9 +288,9 @@ fn rights_on_a_part_are_not_enough() {
         ["public.e: the role may not read all of it; the session's user may not read all of it"]
     );
     assert!(status(&source, "secured").why_not.contains(&"row security applies to it".into()));
-    // Of his own table a role sees all rows, but the function hands out none.
+    // A role sees all rows of its own table, but the function hands out none of it.
     assert_copied(&source, "owned", "the function pgarrow.heap_page hands out none of it");
-    // For a superuser there is no row security.
+    // Row security does not apply to a superuser.
     vacuum(&database, "secured");
     assert_eq!(all_pages(&both(&superuser(&database), "secured")), 1);
 }
@@ -304,7 +304,7 @@ fn temporary_tables_and_those_of_other_roles() {
     let schema = server_text(&mut client, "SELECT pg_my_temp_schema()::regnamespace")[0][0].clone().unwrap();
     let source = superuser(&database);
     assert_eq!(status(&source, &format!("{schema}.theirs")).why_not, ["it is a temporary table"]);
-    // A superuser as another role has that role's rights.
+    // A superuser after SET ROLE has that role's rights.
     let role = Role::new(&database);
     database.execute(&format!("GRANT SELECT ON e TO \"{}\"", role.name));
     let options = by(ReadMode::Auto).with_role(&role.name);
@@ -325,7 +325,7 @@ fn other_servers_and_encodings() {
     let status = latin.pages_status::<&str>(&[]).unwrap();
     drop(latin);
     database.execute(&format!("DROP DATABASE {name} WITH (FORCE)"));
-    // Each reason, and not the first alone.
+    // All reasons, not only the first one.
     assert_eq!(
         status.why_not,
         [
@@ -334,7 +334,7 @@ fn other_servers_and_encodings() {
         ]
     );
 
-    // Who may not ask how the server was built cannot know.
+    // A role that may not call pg_control_init cannot know how the server was built.
     let inspected = inspected("control", &format!("{TABLE}; {FUNCTION}"));
     let role = Role::new(&inspected);
     grant(&inspected, &role);
@@ -345,13 +345,13 @@ fn other_servers_and_encodings() {
     assert_eq!(status.why_not, ["the role may not ask how the server was built (pg_control_init)"]);
 }
 
-/// VACUUM passes snapshots there.
+/// There, VACUUM may remove rows that snapshots still see.
 #[test]
 fn a_server_with_old_snapshot_threshold() {
     require_pages!();
     require!(Capability::PrivateServer);
     if TestServer::shared().version_num() >= 170_000 {
-        // It is gone: nothing can be set.
+        // The setting does not exist any more.
         return;
     }
     let server = Server::start(server_options().setting("old_snapshot_threshold", "60")).unwrap();
@@ -361,7 +361,8 @@ fn a_server_with_old_snapshot_threshold() {
     assert_eq!(status.why_not, ["old_snapshot_threshold is 1h, not -1"]);
 }
 
-/// One connection that scans a large table leaves the server's cache as it is, which pages do not: they are not chosen then.
+/// One connection that scans a large table leaves the server's cache as it is; pages do not, so they are not
+/// chosen then.
 #[test]
 fn a_large_table_is_scanned_by_one_reader_and_read_by_pages_by_several() {
     require_pages!();
@@ -394,7 +395,7 @@ fn a_large_table_is_scanned_by_one_reader_and_read_by_pages_by_several() {
     let report = auto("large", 2);
     assert_eq!((report.rows, all_pages(&report)), (250_000, n_pages));
     assert_eq!(all_pages(&auto("small", 1)), status(&source, "small").pages);
-    // It is possible, if that is wanted.
+    // It is possible if the user asks for it.
     let (rows, report) = read(source.table("large").options(by(ReadMode::Pages))).unwrap();
     assert_eq!((rows.len(), all_pages(&report)), (250_000, n_pages));
 }

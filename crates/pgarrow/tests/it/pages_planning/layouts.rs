@@ -1,4 +1,4 @@
-//! How heaps keep their columns: dropped and added ones, base types, partitions of other forms; and tokens.
+//! How heaps store columns: dropped and added columns, base types, partitions with other layouts; and tokens.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +9,7 @@ use super::access::require_pages;
 use super::{all_pages, assert_copied, both, by, inspected, pages, printed, read, status, superuser, vacuum};
 use crate::support::{Role, source_as};
 
-/// Reads a table whose pages are all all-visible: all of them, and what the server prints.
+/// Asserts that a table with only all-visible pages is read by pages completely, with the server's text.
 #[track_caller]
 fn assert_read(database: &Database, table: &str, list: &str) {
     vacuum(database, table);
@@ -23,7 +23,7 @@ fn assert_read(database: &Database, table: &str, list: &str) {
     assert_eq!(rows, expected, "{table}");
 }
 
-/// Types of which an added column has a value for rows that are older, and that value.
+/// Types of added columns, with the default that older rows get.
 const ADDED: [(&str, &str); 40] = [
     ("bool", "true"),
     ("\"char\"", "'x'"),
@@ -80,25 +80,25 @@ fn rows_that_are_older_than_a_column_have_its_default() {
     );
     for (index, (pg_type, value)) in ADDED.iter().enumerate() {
         database.execute(&format!("ALTER TABLE e ADD COLUMN c{index} {pg_type} DEFAULT {value}"));
-        // So that there are rows of every age.
+        // For rows of every age.
         database.execute(&format!("INSERT INTO e (id) VALUES ({index})"));
     }
     database.execute("ALTER TABLE e ADD COLUMN last text, ADD COLUMN words tsvector DEFAULT 'a'; INSERT INTO e (id) VALUES (0)");
     let source = superuser(&database);
     assert_copied(&source, "e", "column \"words\"");
-    // What is not wanted is not asked for: not even what its default would be sent as.
+    // Columns that are not wanted do not matter: not even the forms of their defaults.
     database.execute("ALTER TABLE e DROP COLUMN words; ALTER TABLE e ALTER COLUMN c3 DROP DEFAULT, ALTER COLUMN c13 SET DEFAULT 'later'; \
         INSERT INTO e (id) VALUES (-1)");
     database.execute("VACUUM e");
     let report = both(&source, "e");
     let (n_read, n_copied) = pages(&report);
-    // What VACUUM has found decides whether pages are asked for.
+    // The result of VACUUM decides whether pages are asked for.
     let is_visible = {
         let of_e = status(&source, "e");
         2 * of_e.all_visible > of_e.pages
     };
     assert!(!is_visible || n_read > n_copied, "{:?}", report.pages);
-    // Each column by itself: the others' defaults are not looked for.
+    // Each column alone: the defaults of the others are not queried.
     for (index, added) in ADDED.iter().enumerate() {
         let column = format!("c{index}");
         let by_mode =
@@ -124,13 +124,13 @@ fn dropped_columns_are_passed_over() {
          INSERT INTO e (a) VALUES (1)",
     );
     assert_read(&database, "e", "*");
-    // Only those that are wanted, in their own order.
+    // Only the wanted columns, in the user's order.
     let source = superuser(&database);
     let (rows, report) =
         read(source.table("e").columns(["gone", "d", "a"]).options(by(ReadMode::Pages))).unwrap();
     assert!(all_pages(&report) > 0);
     assert_eq!(rows, printed(&database, "gone, d, a", "e"));
-    // A table without a column that is left.
+    // A table without any column left.
     database.execute(
         "ALTER TABLE e DROP COLUMN a, DROP COLUMN b, DROP COLUMN c, DROP COLUMN d, DROP COLUMN gone",
     );
@@ -155,7 +155,7 @@ fn types_that_stand_on_others() {
         ),
     );
     database.execute("INSERT INTO e (m, f, fs) VALUES ('better', 'better', '{better}')");
-    // A regclass is a number in Arrow.
+    // In Arrow, a regclass is a number.
     assert_read(&database, "e", "m, f, fs, ms, p, ps, t, s, ss, n, i, o, r::oid, b, nets, u");
 }
 
@@ -180,13 +180,13 @@ fn partitions_and_children_have_their_own_places() {
     let source = superuser(&database);
     let report = both(&source, "p");
     assert_eq!((all_pages(&report), report.rows), (status(&source, "p").pages, 1001));
-    // What the child has beside the parent's columns is not wanted.
+    // The child's additional columns are not wanted.
     let report = both(&source, "parent");
     assert_eq!((all_pages(&report), report.rows), (2, 2));
     let status = status(&source, "p");
     assert_eq!((status.heaps, status.heaps_possible, status.possible), (3, 3, true));
 
-    // One partition that cannot, by COPY; the others by pages.
+    // Partitions that cannot be read by pages come by COPY; the others by pages.
     database.execute(
         "ALTER TABLE p2 SET UNLOGGED; CREATE TABLE p4 (LIKE p); ALTER TABLE p4 ENABLE ROW LEVEL SECURITY; \
         CREATE FUNCTION at_least_one() RETURNS int4 LANGUAGE sql AS 'SELECT 1'; \
@@ -245,7 +245,7 @@ fn a_plan_says_what_is_read_by_pages() {
         pages.is_empty() && notes[0].starts_with("public.odd: column \"v\" has the type tsvector"),
         "{notes:?}"
     );
-    // Many tables, each by itself.
+    // Many tables, each with its own decision.
     let run = source.tables(["large", "small", "odd"]).options(by(ReadMode::Auto)).open().unwrap();
     let report = run.for_each_with_plan(|_, _| Ok(())).unwrap();
     assert!(all_pages(&report) > 0);
@@ -268,7 +268,7 @@ fn tokens_say_that_pages_are_to_be_read() {
     let mut run = source.table("e").options(options).open().unwrap();
     let tokens: Vec<String> = run.slices().unwrap().iter().map(|slice| slice.to_json().unwrap()).collect();
     assert!(tokens.len() > 2);
-    // What happens now is in no slice.
+    // Later changes are in no slice.
     database.execute("DELETE FROM e WHERE id % 100 < 5; INSERT INTO e VALUES (0, 'new')");
     let is_read = AtomicBool::new(false);
     let read_all = || {
@@ -283,7 +283,7 @@ fn tokens_say_that_pages_are_to_be_read() {
             n_read += pages(&report).0;
             n_copied += pages(&report).1;
         }
-        // Who cannot ask for pages gets the rows by COPY, and is told.
+        // A role that cannot ask for pages gets the rows by COPY, with a warning.
         let slice = Slice::from_json(&tokens[0]).unwrap();
         let (rows, report) = read(source_as(&database, &role.name).slice(slice)).unwrap();
         assert_eq!((pages(&report), report.warnings.len()), ((0, 0), 1));
@@ -303,7 +303,7 @@ fn tokens_say_that_pages_are_to_be_read() {
     });
     assert_eq!(ids, (1..=3000).collect::<Vec<i32>>());
     assert!(n_by_copy > 0 && n_read + n_copied > 0, "{n_read} {n_copied}");
-    // A slice that was planned by COPY is read so.
+    // A slice that was planned by COPY is read by COPY.
     let run = source.table("e").options(by(ReadMode::Copy).with_slice_bytes(100_000).with_readers(2));
     let mut run = run.open().unwrap();
     let slice = run.slices().unwrap().remove(0);

@@ -1,4 +1,4 @@
-//! Servers that do not say whether pages can be read: rows come by COPY, unless pages were asked for.
+//! Servers that do not say whether pages can be read: rows come by COPY, unless the user asked for pages.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,11 +9,11 @@ use super::access::require_pages;
 use super::{FUNCTION, all_pages, by, grant, inspected, pages, read, superuser, vacuum};
 use crate::support::{Role, assert_error, source_as};
 
-/// More than 1 MiB of rows that cost COPY more than the function costs.
+/// More than 1 MiB of rows that cost more by COPY than by the function.
 const TABLE: &str = "CREATE TABLE e AS SELECT g AS a, g + 1 AS b, g + 2 AS c, g + 3 AS d, g + 4 AS e, g + 5 AS f \
                      FROM generate_series(1, 30000) AS g; ALTER TABLE e ADD COLUMN later int4 DEFAULT 7";
 
-/// Reads it without asking for pages: all rows, by COPY, and the reason.
+/// Reads it without asking for pages. Asserts that all rows come by COPY, with this reason.
 #[track_caller]
 fn assert_told(source: &Source, why: &str) {
     let (rows, report) = read(source.table("e").options(by(ReadMode::Auto))).unwrap();
@@ -21,7 +21,7 @@ fn assert_told(source: &Source, why: &str) {
     assert!(report.page_notes.len() == 1 && report.page_notes[0].contains(why), "{why}: {report:?}");
 }
 
-/// Opens a slice that was planned to be read by pages, while `change` holds: it comes by COPY, and says why.
+/// Opens a slice that was planned by pages, after `change`. Asserts that it comes by COPY, with this reason.
 #[track_caller]
 fn assert_slice_told(source: &Source, change: impl FnOnce(), why: &str) {
     let options =
@@ -53,7 +53,8 @@ fn a_server_that_does_not_say_is_read_by_copy() {
     let source = source_as(&database, &role.name);
     let (_, report) = read(source.table("e").options(by(ReadMode::Auto))).unwrap();
     assert!(all_pages(&report) > 128, "{report:?}");
-    // An administrator who takes away what everybody may do. All but the last: outside of what is asked of the table.
+    // An administrator revokes rights that everybody has. All but the last are needed before the queries
+    // about the table.
     for (right, object) in [
         ("SELECT ON pg_catalog.pg_roles", "view pg_roles"),
         ("SELECT ON pg_catalog.pg_proc", "table pg_proc"),
@@ -73,23 +74,23 @@ fn a_server_that_does_not_say_is_read_by_copy() {
         let run = source.tables(["e"]).options(by(ReadMode::Auto)).open().unwrap();
         let report = run.for_each_with_plan(|_, _| Ok(())).unwrap();
         assert_eq!((report.rows, report.page_notes.len(), pages(&report)), (30_000, 1, (0, 0)));
-        // Who asks for pages is told.
+        // With pages asked for, it is an error.
         let error = read(source.table("e").options(by(ReadMode::Pages))).unwrap_err();
         assert_error(&error, ErrorKind::Server, Some("42501"), &[object]);
-        // The status was this error, and not what it is there to say.
+        // Formerly, the status failed with this error instead of reporting it.
         if !right.contains("array_send") {
             let status = source.pages_status::<&str>(&[]).unwrap();
             assert!(!status.possible && status.why_not[0].contains(object), "{status:?}");
         }
         database.execute(&format!("GRANT {right} TO PUBLIC"));
     }
-    // What only a superuser needs.
+    // A right that only superusers need.
     database.execute("REVOKE SELECT ON pg_catalog.pg_depend FROM PUBLIC");
     let (_, report) = read(source.table("e").options(by(ReadMode::Auto))).unwrap();
     assert!(all_pages(&report) > 128, "{report:?}");
 }
 
-/// An extension whose library is gone, or gives something else than it should.
+/// An extension whose library is missing or returns wrong pages.
 #[test]
 fn what_hands_out_pages_is_tried() {
     require_pages!();

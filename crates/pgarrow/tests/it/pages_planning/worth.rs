@@ -1,4 +1,4 @@
-//! What pages cost is weighed against COPY, and what it costs to find that out.
+//! The cost of pages against COPY, and the cost of finding that out.
 
 use pgarrow::{ReadMode, Source};
 use pgarrow_testkit::{Capability, Fault, Proxy, TestServer, require};
@@ -9,7 +9,8 @@ use crate::support::{Role, lines, source_as, url};
 
 const NOT_WORTH_IT: &str = "its pages hold too little of what is wanted to be worth it";
 
-/// Reads these columns without asking for pages: whether by pages, and every reason why not.
+/// Reads these columns without asking for pages. Returns whether they came by pages, and every reason why
+/// not.
 #[track_caller]
 fn auto(source: &Source, table: &str, columns: &[&str]) -> (bool, String) {
     let mut extract = source.table(table);
@@ -40,14 +41,14 @@ fn pages_that_hold_little_of_what_is_wanted_are_not_read() {
     let (is_by_pages, why_not) = auto(&source, "wide", &["c7"]);
     assert!(!is_by_pages && why_not.starts_with(&format!("public.wide: {NOT_WORTH_IT}")), "{why_not}");
     assert_eq!(auto(&source, "wide", &[]), (true, String::new()));
-    // Rows are few since a DELETE.
+    // After a DELETE, there are few rows.
     let (is_by_pages, why_not) = auto(&source, "bloated", &[]);
     assert!(!is_by_pages && why_not.contains(NOT_WORTH_IT), "{why_not}");
     assert_eq!(auto(&source, "counted", &[]), (true, String::new()));
-    // Who asks for them gets them.
+    // If the user asks for pages, they are read.
     let (rows, report) = read(source.table("wide").columns(["c7"]).options(by(ReadMode::Pages))).unwrap();
     assert!(rows.len() == 4000 && all_pages(&report) > 128);
-    // Where nobody has counted, pages are asked for; that they are not all-visible is another matter.
+    // Without statistics, pages are asked for, even if they turn out not to be all-visible.
     let run = source.table("uncounted").columns(["c7"]).options(by(ReadMode::Auto)).open().unwrap();
     assert_eq!(run.plan().report(None).pages, ["public.uncounted"]);
     // The function costs more.
@@ -60,7 +61,7 @@ fn pages_that_hold_little_of_what_is_wanted_are_not_read() {
     assert_eq!(auto(&source, "wide", &[]), (true, String::new()));
 }
 
-/// What is asked for pages is asked once, and not for each table; and not where it does not matter.
+/// The queries about pages run once, not for each table, and not where they do not matter.
 #[test]
 fn many_tables_are_asked_about_together() {
     require_pages!();
@@ -71,7 +72,7 @@ fn many_tables_are_asked_about_together() {
     let server = ([127, 0, 0, 1], TestServer::shared().private().unwrap().port()).into();
     let proxy = Proxy::start_with(server, |_| Fault::None);
     let source = Source::connect_blocking(&proxy.url_of(&url(&database))).unwrap();
-    // Bytes that are sent to plan an export of so many of them.
+    // The bytes sent to plan an export of `n_tables` tables.
     let planning = |n_tables: usize, read_mode| {
         let before = proxy.from_client_bytes();
         let run = source.tables(&tables[..n_tables]).options(by(read_mode)).open().unwrap();
@@ -80,13 +81,13 @@ fn many_tables_are_asked_about_together() {
         drop(run);
         bytes
     };
-    // What pages add to that.
+    // The bytes that pages add.
     let of_pages = |n_tables, read_mode| planning(n_tables, read_mode) - planning(n_tables, ReadMode::Copy);
     let (of_one, of_many) = (of_pages(1, ReadMode::Pages), of_pages(20, ReadMode::Pages));
     assert!(of_one > 3000, "{of_one}");
-    // Some numbers for each, and no statements.
+    // Some numbers for each table, but no additional statements.
     assert!(of_many < of_one + 20 * 100, "{of_one} bytes for one, {of_many} for many");
-    // They are small.
+    // The tables are small, so the server is not queried.
     let of_small = of_pages(20, ReadMode::Auto);
     assert!(of_small < 200, "{of_small}");
 }

@@ -1,14 +1,14 @@
-//! Those who want more than they may have.
+//! Roles that try to read more than they may.
 
 use std::thread;
 
 use super::*;
 
-/// The function is called, but not by the client's own statement.
+/// The refusal of calls that are not in the client's own statement.
 const BY_STEALTH: &str = "called by the client's own statement";
 
 impl Place {
-    /// A schema in which the stranger may do what it likes.
+    /// A place with a schema that the stranger owns.
     fn evil(hint: &str, sql: &str) -> Self {
         Self::new(
             hint,
@@ -19,7 +19,7 @@ impl Place {
         )
     }
 
-    /// As the stranger, with what `PAGE` is of the table `secret`.
+    /// Runs statements as the stranger. `PAGE` stands for the call for the table `secret`.
     fn prepare(&self, sql: &str) {
         let sql = sql.replace("PAGE", &self.call("secret", 0)).replace("READER", &self.reader);
         self.stranger().batch_execute(&sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -45,11 +45,11 @@ fn superusers_do_not_call_it_by_accident() {
         assert_refused(page(&mut superuser, sql), NO_RIGHT, BY_STEALTH);
         assert_refused(page(&mut superuser, &format!("{sql} /* {call} */")), NO_RIGHT, not_for_superusers);
     }
-    // What a superuser sets as role is no user who may read.
+    // A superuser's SET ROLE does not make it a user that may read.
     superuser.batch_execute(&format!("SET ROLE \"{}\"", place.reader)).unwrap();
     assert_refused(page(&mut superuser, &format!("SELECT {call}")), NO_RIGHT, not_for_superusers);
     superuser.batch_execute("RESET ROLE").unwrap();
-    // Nor is one who becomes a superuser.
+    // Nor may a user read after SET ROLE to a superuser.
     place.execute("GRANT postgres TO \"READER\"");
     let mut reader = place.reader();
     page(&mut reader, &format!("SELECT {call}")).unwrap();
@@ -57,7 +57,8 @@ fn superusers_do_not_call_it_by_accident() {
     assert_refused(page(&mut reader, &format!("SELECT {call}")), NO_RIGHT, not_for_superusers);
 }
 
-/// The reader may read the page, and the stranger's function, with the stranger's rights, would have been given it.
+/// The reader may read the page; the stranger's function, which runs with the stranger's rights, must not get
+/// it.
 #[test]
 fn nobody_reads_for_somebody_else() {
     require_function!();
@@ -74,11 +75,11 @@ fn nobody_reads_for_somebody_else() {
     for sql in ["SELECT evil.f()", "SELECT evil.g()", "SELECT evil.h()", "SELECT page FROM evil.v"] {
         assert_refused(page(&mut reader, sql), NO_RIGHT, BY_STEALTH);
     }
-    // A member of the owner's role refreshes with the owner's rights.
+    // A member of the owner's role runs REFRESH with the owner's rights.
     place.execute("GRANT \"STRANGER\" TO \"READER\"");
     let error = place.reader().batch_execute("REFRESH MATERIALIZED VIEW evil.m").unwrap_err();
     assert!(error.as_db_error().unwrap().message().contains(BY_STEALTH), "{error:?}");
-    // Another table in the client's statement is not this one.
+    // A call for another table in the client's statement does not help.
     let own = place.call("t", 0);
     assert_refused(page(&mut reader, &format!("SELECT evil.f() /* {own} */")), NO_RIGHT, BY_STEALTH);
 }
@@ -112,15 +113,16 @@ fn names_on_the_search_path_change_nothing() {
     }
     place.execute("ALTER TABLE secret ENABLE ROW LEVEL SECURITY; GRANT SELECT ON t, secret TO \"STRANGER\"");
     assert_refused(place.page(&mut stranger, "secret", 0), NO_RIGHT, "row security");
-    // One that may be read is read as ever.
+    // A table that may be read is still read.
     assert_eq!(
         place.page(&mut stranger, "public.t", 0).unwrap(),
         place.page(&mut place.reader(), "t", 0).unwrap()
     );
 }
 
-/// While the function waits for the lock of a table that the stranger may read, the stranger, who owns the schemas of
-/// both, gives its name to another one: pageinspect looks names up, and looks again when it has waited.
+/// The function waits for the lock of a table that the stranger may read. Meanwhile the stranger, which owns
+/// the schemas of both tables, gives its name to another table: pageinspect looks names up, and again after
+/// it has waited.
 #[test]
 fn a_name_that_becomes_that_of_another_table_shows_nothing_of_it() {
     require_function!();
@@ -154,13 +156,13 @@ fn a_name_that_becomes_that_of_another_table_shows_nothing_of_it() {
         });
         renaming.commit().unwrap();
         assert_eq!(waiting.join().unwrap(), Ok(KEPT_BACK.to_vec()), "{isolation}");
-        // The next statement has its right name.
+        // The next statement uses its new name.
         let call = format!("SELECT {}", place.call("gone.t", 0));
         assert!(has(&page(&mut place.stranger(), &call).unwrap(), b"mine"));
     }
 }
 
-/// Whoever owns the schema of pageinspect could otherwise have the function call something else as a superuser.
+/// Otherwise, the owner of pageinspect's schema could make the function call something else as a superuser.
 #[test]
 fn the_schema_of_pageinspect_is_not_trusted() {
     require_function!();
@@ -175,7 +177,7 @@ fn the_schema_of_pageinspect_is_not_trusted() {
         )
         .unwrap();
     assert_eq!(place.page(&mut place.reader(), "t", 0).unwrap().len(), 8192);
-    // It goes with the extension.
+    // The wrapper is dropped with the extension.
     place.database.execute("DROP EXTENSION pageinspect CASCADE");
     let refused = place.page(&mut place.reader(), "t", 0);
     assert_refused(refused, "42883", "pgarrow.raw_page(text, bigint) does not exist");
@@ -209,7 +211,7 @@ fn only_superusers_install_it_and_nobody_has_it_by_default() {
     let (code, message) = sqlstate(place.stranger().batch_execute(&install_pages_sql(&none).unwrap()));
     assert!(code == "0P000" && message.contains("only a superuser"), "{message}");
 
-    // Rights that somebody gave to all, and owners that are none, are repaired; other grants stay.
+    // A new installation repairs rights for PUBLIC and wrong owners; other grants stay.
     place.execute(
         "GRANT ALL ON ALL FUNCTIONS IN SCHEMA pgarrow TO PUBLIC; GRANT ALL ON SCHEMA pgarrow TO PUBLIC; \
          GRANT CREATE ON SCHEMA pgarrow TO \"STRANGER\"; ALTER FUNCTION pgarrow.raw_page OWNER TO \"STRANGER\"",
@@ -224,7 +226,7 @@ fn only_superusers_install_it_and_nobody_has_it_by_default() {
     assert_eq!(sqlstate(error).0, NO_RIGHT);
     assert_eq!(place.page(&mut place.reader(), "t", 0).unwrap().len(), 8192);
 
-    // A schema of that name, made by somebody who waits for it to be used.
+    // A schema of that name that an attacker made in advance.
     place.database.execute(remove_pages_sql());
     place.execute("CREATE SCHEMA pgarrow AUTHORIZATION \"STRANGER\"");
     let (code, message) = sqlstate(superuser.batch_execute(&install_pages_sql(&none).unwrap()));

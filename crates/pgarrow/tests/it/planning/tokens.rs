@@ -1,4 +1,4 @@
-//! Slices as tokens: every kind of them, read one by one while the run is held; and tokens that somebody has changed.
+//! Slices as tokens: all kinds, read one by one while the run is held; and tokens that were changed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,7 +20,8 @@ const KEYS: &str = "CREATE TABLE e AS SELECT g AS id, (g % 300)::int2 AS k_int2,
       (CASE WHEN g % 2 = 0 THEN 'Z' ELSE 'a' END || g)::varchar(20) COLLATE \"C\" AS k_varchar \
     FROM generate_series(1, 4000) AS g; CREATE VIEW v AS SELECT * FROM e; ANALYZE e";
 
-/// Reads a run's tokens one by one, elsewhere, while it is held and others change what they read.
+/// Reads a run's tokens one by one with another source, while the run is held and `change` changes the
+/// tables.
 fn one_by_one(database: &Database, mut run: Run, change: &str) -> (Vec<Slice>, Vec<Row>) {
     let tokens: Vec<String> = run.slices().unwrap().iter().map(|slice| slice.to_json().unwrap()).collect();
     database.execute(change);
@@ -31,7 +32,7 @@ fn one_by_one(database: &Database, mut run: Run, change: &str) -> (Vec<Slice>, V
         let mut batches = Vec::new();
         let slices: Vec<Slice> = tokens.iter().map(|token| Slice::from_json(token).unwrap()).collect();
         let exports: Vec<_> = slices.iter().map(|slice| read(there.slice(slice.clone()))).collect();
-        // Also when one of them failed.
+        // Even if one of them failed.
         is_read.store(true, Ordering::SeqCst);
         for export in exports {
             batches.extend(export.unwrap().batches);
@@ -54,7 +55,7 @@ fn slices_of_every_kind_of_key() {
         ("k_int2", KeyType::Int2, true),
         ("k_int4", KeyType::Int4, true),
         ("k_int8", KeyType::Int8, true),
-        // Infinite keys have their place in the order, and none in Arrow.
+        // Infinite keys have a place in the order, but no Arrow value.
         ("k_date", KeyType::Date, false),
         ("k_timestamp", KeyType::Timestamp, false),
         ("k_timestamptz", KeyType::Timestamptz, true),
@@ -64,7 +65,7 @@ fn slices_of_every_kind_of_key() {
     ] {
         let options = ExportOptions::default().with_readers(3).with_split_on(column);
         let source = source(&database);
-        // By statistics; by quantiles of the view's keys; by those of the query's.
+        // Bounds from statistics; from quantiles of the view's keys; from those of the query's keys.
         let mut extracts = vec![source.table("e").columns(["id"]), source.table("v").columns(["id"])];
         if in_query {
             let sql = format!("SELECT e.id AS first, e.{column} FROM e, (VALUES (1)) AS one");
@@ -105,7 +106,7 @@ fn slices_of_pages_of_leaves_and_of_all() {
         let filter = "e.id % 5 <> 0 -- not all";
         let run = source.table("e").filter(filter).options(by_pages(mode)).open().unwrap();
         let (slices, rows) = one_by_one(&database, run, CHANGE);
-        // The first and the last of all pages have no bound.
+        // The first and the last slice of pages have no outer bound.
         assert!(slices.len() > 5 && slices.iter().all(is_pages), "{}", slices.len());
         assert!(
             rows == expected(&mut oracle(&database), "SELECT * FROM saved WHERE id % 5 <> 0"),
@@ -113,13 +114,13 @@ fn slices_of_pages_of_leaves_and_of_all() {
         );
         database.execute(UNDO);
     }
-    // Leaves of some pages each, several in a slice.
+    // Leaves of a few pages each, several in a slice.
     let options = ExportOptions::default().with_readers(2).with_slice_bytes(100_000);
     let run = source.table("p").options(options).open().unwrap();
     let (slices, rows) = one_by_one(&database, run, "DELETE FROM p WHERE id % 2 = 0");
     assert!(slices.len() > 1 && slices.iter().any(|slice| n_read(slice) > 1), "{slices:?}");
     assert!(rows == expected(&mut oracle(&database), "SELECT * FROM saved"));
-    // All of it.
+    // Everything in one slice.
     let one = ExportOptions::default().with_readers(1);
     for extract in [source.table("e"), source.query("SELECT id, t FROM e;")] {
         let run = extract.options(one.clone()).open().unwrap();
@@ -156,7 +157,7 @@ fn what_is_no_token_is_refused() {
     }
 }
 
-/// A run that is held, its slices, and what a changed one of them is told.
+/// A held run's slice, to be changed and refused.
 struct Changed<'a> {
     there: Source,
     slice: Slice,
@@ -164,7 +165,7 @@ struct Changed<'a> {
 }
 
 impl Changed<'_> {
-    /// Asserts that a slice is refused, with one of these words.
+    /// Asserts that a changed slice is refused, with one of these words.
     #[track_caller]
     fn assert_refused(&self, change: impl FnOnce(&mut Slice), words: &[&str]) {
         let mut slice = self.slice.clone();
@@ -197,7 +198,7 @@ fn a_token_of_another_moment_server_or_table_is_refused() {
     let mut run = here.table("e").options(pages(2)).open().unwrap();
     let slice = run.slices().unwrap().swap_remove(0);
     let changed = Changed { there: source(&database), slice, database: &database };
-    // Of another moment: somebody has written since, and a second run holds what came of it.
+    // A slice of another moment: another session wrote meanwhile, and a second run holds the later snapshot.
     database.execute("UPDATE f SET id = 2");
     let mut other = here.table("f").open().unwrap();
     let later = other.slices().unwrap()[0].snapshot.clone().unwrap();
@@ -220,21 +221,21 @@ fn a_token_of_another_moment_server_or_table_is_refused() {
     }
     let started = |slice: &mut Slice| slice.source.server_started = "2020-01-01 00:00:00+00".to_owned();
     changed.assert_refused(started, &["another server"]);
-    // Of another table, under the same number or the same name.
+    // A slice of another table, with the same number or the same name.
     let not_the_same = &["not what it was"];
     changed.assert_refused(|slice| relation(slice).oid += 1, not_the_same);
     changed.assert_refused(|slice| relation(slice).name = "f".to_owned(), not_the_same);
     changed.assert_refused(|slice| relation(slice).schema = "pg_catalog".to_owned(), not_the_same);
     let is_view = |slice: &mut Slice| relation(slice).kind = pgarrow::SliceRelationKind::View;
     changed.assert_refused(is_view, not_the_same);
-    // Of other columns.
+    // A slice of other columns.
     changed.assert_refused(|slice| slice.columns = vec!["t".to_owned()], &["columns are not what they were"]);
     changed.assert_refused(|slice| slice.columns = vec!["id\" FROM f; --".to_owned()], &["has no column"]);
     changed.assert_refused(
         |slice| slice.schema_fingerprint = "0".repeat(64),
         &["columns are not what they were"],
     );
-    // And the one it was made of is read, whatever the time zone there.
+    // The original slice can still be read, with any time zone.
     let options = ExportOptions::default().with_setting("TimeZone", "Asia/Kathmandu");
     assert!(read(changed.there.slice(changed.slice.clone()).options(options)).unwrap().n_rows() > 0);
 }

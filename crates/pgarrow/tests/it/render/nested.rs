@@ -1,5 +1,5 @@
-//! Values that consist of others, as `array_out`, `record_out`, `range_out`, `hstore_out` and `*_out` of geometric types
-//! print them.
+//! Values that consist of others, as `array_out`, `record_out`, `range_out`, `hstore_out` and `*_out` of
+//! geometric types print them.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ impl Renderer {
         parts: &StructArray,
         row: usize,
     ) -> String {
-        // The attributes of a composite may have any names, but they are nullable.
+        // Attributes of a composite may have any names, but are always nullable.
         let is_fixed = fields.iter().any(|field| !field.is_nullable());
         let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
         let float = |part: usize| float8(parts.column(part).as_primitive::<Float64Type>().value(row));
@@ -66,7 +66,7 @@ impl Renderer {
         }
     }
 
-    /// `record_out`: values in need of it in quotes, NULL as nothing.
+    /// `record_out`: values in quotes if needed, NULL as nothing.
     fn composite(&self, fields: &Fields, parts: &StructArray, row: usize) -> String {
         let parts = fields.iter().zip(parts.columns()).map(|(field, column)| {
             let value = self.text(field, column.as_ref(), row);
@@ -90,7 +90,7 @@ impl Renderer {
         format!("{open}{},{}{close}", bound(0), bound(1))
     }
 
-    /// A list: an array, or one of the types that are lists themselves.
+    /// A list: an array, or a type that is a list itself.
     pub(super) fn list(&self, type_name: &str, item: &Field, items: &dyn Array) -> String {
         let joined = |separator| {
             (0..items.len()).map(|row| self.value("", items, row)).collect::<Vec<_>>().join(separator)
@@ -132,7 +132,7 @@ impl Renderer {
         format!("{{{}}}", texts.collect::<Vec<_>>().join(delimiter(element)))
     }
 
-    /// An element of an array, in quotes where it needs them.
+    /// An element of an array, in quotes if needed.
     fn element(&self, element: &str, items: &dyn Array, row: usize) -> String {
         let Some(text) = self.optional(element, items, row) else { return "NULL".to_owned() };
         let special = ['"', '\\', '{', '}'];
@@ -211,7 +211,7 @@ fn delimiter(element: &str) -> &'static str {
     }
 }
 
-/// The subtype of a range whose name says it in a test: `range_of_pg_lsn`.
+/// The subtype of a test's range type, taken from its name: `range_of_pg_lsn`.
 fn range_subtype(range: &str) -> &str {
     range.strip_prefix("range_of_").unwrap_or("")
 }

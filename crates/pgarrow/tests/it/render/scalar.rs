@@ -1,13 +1,14 @@
-//! Values that have no parts, as `float8out`, `date_out`, `interval_out` and their kin print them.
+//! Values without parts, as `float8out`, `date_out`, `interval_out` and similar functions print them.
 
 const SECOND: i64 = 1_000_000;
 pub(super) const DAY: i64 = 86_400 * SECOND;
 
-/// `float8out`: the shortest digits that lie nearer to the value than to any other. Digits right between two values,
-/// which other programs read as the even one, are not short enough for PostgreSQL.
+/// `float8out`: the shortest digits that are nearer to the value than to any other. PostgreSQL does not use
+/// digits exactly halfway between two values, which other programs read as the even one.
 pub(super) fn float8(value: f64) -> String {
     let half_way = |text: &str| {
-        // Beyond, no 17 digits stand for a number between two others; below, there are digits behind the point.
+        // Above, no 17 digits are exactly halfway between two values; below, there are digits after the
+        // point.
         if !(2_f64.powi(53)..2_f64.powi(120)).contains(&value.abs()) {
             return false;
         }
@@ -23,7 +24,7 @@ pub(super) fn float8(value: f64) -> String {
     };
     let mut text = format!("{value:e}");
     let mut places = places_of(&text);
-    // Of two that are equally near, the even one.
+    // Of two equally near texts, the even one.
     let even = format!("{value:.places$e}");
     if even.parse() == Ok(value) {
         text = even;
@@ -46,7 +47,7 @@ pub(super) fn float4(value: f32) -> String {
     };
     let mut text = format!("{value:e}");
     let mut places = places_of(&text);
-    // Of two that are equally near, the even one.
+    // Of two equally near texts, the even one.
     let even = format!("{value:.places$e}");
     if even.parse() == Ok(value) {
         text = even;
@@ -58,13 +59,13 @@ pub(super) fn float4(value: f32) -> String {
     float(wide, &text, 6)
 }
 
-/// Digits behind the point.
+/// The number of digits after the point.
 fn places_of(scientific: &str) -> usize {
     let mantissa = scientific.split('e').next().unwrap();
     mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len())
 }
 
-/// Lays digits out as `d2s.c` and `f2s.c` of PostgreSQL do: with an exponent below -4, and from `places` on.
+/// Formats digits like PostgreSQL's `d2s.c` and `f2s.c`: with an exponent below -4, and from `places` on.
 fn float(value: f64, scientific: &str, places: i32) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -94,7 +95,7 @@ fn float(value: f64, scientific: &str, places: i32) -> String {
     }
 }
 
-/// `cash_out` in the locale C, of a number with two digits behind the point.
+/// `cash_out` in the locale C, for a number with two digits after the point.
 pub(super) fn money(number: &str) -> String {
     let (sign, number) = match number.strip_prefix('-') {
         Some(number) => ("-", number),
@@ -106,7 +107,7 @@ pub(super) fn money(number: &str) -> String {
     format!("{sign}${}.{fraction}", groups.join(","))
 }
 
-/// An integer with a point put `scale` digits from its end.
+/// An integer with a point `scale` digits before its end.
 pub(super) fn decimal(unscaled: &str, scale: i8) -> String {
     let scale = usize::try_from(scale).expect("no negative scales");
     let (sign, digits) = match unscaled.strip_prefix('-') {
@@ -130,7 +131,7 @@ pub(super) fn uuid(bytes: &[u8]) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// Days since 1970 in the proleptic Gregorian calendar; `behind` stands between the date and its BC.
+/// Days since 1970 in the proleptic Gregorian calendar; `behind` is inserted between the date and its BC.
 pub(super) fn date(day: i64, behind: &str) -> String {
     // 400 years have 146,097 days; counted from the first of March of the year 0, leap days come last.
     let from_march_0 = day + 719_468;
@@ -153,7 +154,7 @@ pub(super) fn date(day: i64, behind: &str) -> String {
     if month > 12 {
         (month, year) = (month - 12, year + 1);
     }
-    // There is no year 0: before 1 comes 1 BC.
+    // There is no year 0: 1 BC comes before 1.
     let (shown, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
     format!("{shown:04}-{month:02}-{:02}{behind}{era}", day_of_year + 1)
 }
@@ -171,7 +172,7 @@ fn fraction_text(micros: i64) -> String {
     }
 }
 
-/// Seconds east of UTC, as short as they go.
+/// Seconds east of UTC, in the shortest form.
 pub(super) fn offset(seconds: i32) -> String {
     let (sign, seconds) = (if seconds < 0 { '-' } else { '+' }, seconds.abs());
     let mut text = format!("{sign}{:02}", seconds / 3600);
