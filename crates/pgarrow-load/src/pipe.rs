@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How rows reach the table.
 #[derive(Clone, Debug)]
 pub(crate) enum Transfer {
-    /// By this COPY, of rows with so many values.
+    /// By this COPY, with this number of values per row.
     Copy { sql: String, n_columns: usize },
     /// By INSERT.
     Insert(Inserts),
@@ -68,7 +68,7 @@ pub(crate) struct Pipe {
     stop: Cancel,
     attached: Option<AttachedSession>,
     target: String,
-    /// Who takes back what was sent.
+    /// Rolls back what was sent.
     owner: Owner,
     /// Rows of the data that earlier transactions committed.
     committed: u64,

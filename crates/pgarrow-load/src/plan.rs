@@ -36,7 +36,7 @@ pub(crate) struct LoadPlan {
     pub(crate) inserts: Option<Inserts>,
     /// The staging table, if the load needs one: its creation, and the INSERT into the target.
     pub(crate) staging: Option<Staging>,
-    /// The table is a new one, which takes another's place at the end.
+    /// The new table takes another table's place at the end.
     pub(crate) replacement: Option<Replacement>,
     /// The tables that its statements name.
     pub(crate) tables: Names,

@@ -68,9 +68,9 @@ pub struct LoadReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LoadPhases {
-    /// Opening the connection. Before `seconds` begin.
+    /// Opening the connection. Not part of `seconds`.
     pub connect: f64,
-    /// Names, types, locks; making or emptying the table. Before `seconds` begin.
+    /// Resolving names and types, taking locks, creating or truncating the table. Not part of `seconds`.
     pub plan: f64,
     /// Waiting for the caller's next batch: reading and decoding the input.
     pub wait_for_input: f64,
