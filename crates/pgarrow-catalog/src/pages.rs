@@ -306,7 +306,7 @@ fn function(session: &mut Session) -> Result<Result<PageSource, Message>, Catalo
         }
         (Some("f"), ..) => "the function pgarrow.heap_page is not SECURITY DEFINER, so it is not used",
         _ => {
-            "the role is none of a superuser, but the session's user is: the function pgarrow.heap_page is not for him"
+            "the role is no superuser, but the session's user is one, and the function pgarrow.heap_page is not for superusers"
         }
     };
     Ok(Err(missing.into()))

@@ -82,8 +82,7 @@ impl TryFrom<&PlanFlags> for Reading {
 
     fn try_from(flags: &PlanFlags) -> Result<Self, Failure> {
         if flags.tokens.is_some() {
-            let text =
-                "tokens are read under a snapshot that somebody holds; `pgarrow hold` does, and writes them";
+            let text = "tokens are read under a held snapshot; `pgarrow hold` writes them and holds it";
             return Err(Failure::options(text));
         }
         if flags.slice.is_some() {

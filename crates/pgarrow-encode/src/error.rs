@@ -48,7 +48,7 @@ impl fmt::Display for ValueError {
                 return write!(f, "text that is not a value of the column's type: {what}");
             }
             Self::Invalid(what) => return write!(f, "{what}, which the column's type does not have"),
-            Self::DuplicateKey => "a key that is there twice, of which PostgreSQL would keep one",
+            Self::DuplicateKey => "a key that is there twice; PostgreSQL would keep one",
             Self::NullPart => "NULL in a part of a value that cannot be NULL",
             Self::Ragged => "lists of different lengths in one list, which no PostgreSQL array holds",
             Self::NotJson => "NaN or an infinity, which JSON does not have",

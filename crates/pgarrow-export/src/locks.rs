@@ -193,7 +193,7 @@ pub(crate) fn hold(
         session.execute(statement).map_err(|error| match error.sqlstate() {
             Some("55P03") => {
                 Error::from(error).context("what is read could not be held in time").advice(message![
-                    "wait until whoever has locked it ends, or allow more time (",
+                    "wait until the session that has locked it ends, or allow more time (",
                     LOCK_TIMEOUT,
                     ")"
                 ])

@@ -48,7 +48,7 @@ impl ReaderSession {
             match (error.kind(), error.sqlstate()) {
                 // No such snapshot; since PostgreSQL 17, an undefined object.
                 (ErrorKind::Server, Some("22023" | "42704")) => error.context(
-                    "a reader cannot take over the snapshot: whoever held it is gone, or this is another server",
+                    "a reader cannot take over the snapshot: its holder is gone, or this is another server",
                 ),
                 (ErrorKind::Server, _) => error.context(
                     "a reader cannot take over the snapshot, which this server or pooler does not share",

@@ -299,7 +299,7 @@ impl Batchwise {
         begin(session, &options).map_err(|error| error.advice(outcome(committed)))?;
         let now = target::open_again(session, &name, &schema, &options, committed)?;
         if now.relation.oid != self.target.relation.oid || now.columns != self.target.columns {
-            let text = format!("{} was changed by somebody else while it was loaded", self.target.shown);
+            let text = format!("another session changed {} while it was loaded", self.target.shown);
             return Err(Error::new(ErrorKind::Server, text).advice(outcome(self.committed())));
         }
         self.target.may_leave_out = now.may_leave_out;

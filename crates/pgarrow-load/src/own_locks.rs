@@ -128,7 +128,7 @@ pub(crate) fn within_bounds<T>(
     set(session, LOCK_TIMEOUT)?;
     let locked = lock(session).map_err(|error| match error.sqlstate() {
         Some("55P03") => error.advice(
-            "the export reads this very table, and somebody waits for its end before this load: load it when they are done",
+            "the export reads this very table, and another session waits for the export's end before this load; load it later",
         ),
         _ => error,
     })?;

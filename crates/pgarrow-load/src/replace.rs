@@ -125,7 +125,7 @@ impl Replacement {
         );
         session.execute(&statements).map_err(|error| match error.sqlstate() {
             Some("2BP01") => failed(error).advice(message![
-                "somebody has made something that needs this very table; ",
+                "another object now depends on this very table; ",
                 MODE.to("truncate"),
                 " keeps it"
             ]),

@@ -259,12 +259,12 @@ fn advice(sqlstate: &str, message: &str) -> Option<Message> {
         "21000" => "the data has the same key twice: one row of a key can be loaded",
         "22001" => "a text is longer than its column allows",
         "25006" => "the target does not let this session write",
-        "40P01" | "40001" | "55P03" => "somebody else was in the way; the load can be started again",
+        "40P01" | "40001" | "55P03" => "another session was in the way; start the load again",
         "42501" => permission_advice(message, OF_ROWS)?,
         "44000" => "a row is none that the view would show: mend the data, or load another view or table",
         "42P07" => return Some(message!["choose another name, or ", MODE.to("append|truncate")]),
         "53100" => "the server's disk is full; make room there",
-        "57014" => "somebody cancelled the statement on the server, or a timeout there did",
+        "57014" => "someone cancelled the statement on the server, or a timeout there did",
         _ => return None,
     };
     Some(text.into())

@@ -107,7 +107,7 @@ impl Session {
         let wanted = self.config.auth().channel_binding;
         if offers(SCRAM_SHA_256_PLUS) && !self.is_encrypted() {
             // It exists with TLS only: the offer was made on another connection than ours.
-            let what = "the server offers SCRAM-SHA-256-PLUS on a connection without TLS: somebody may be on the way";
+            let what = "the server offers SCRAM-SHA-256-PLUS on a connection without TLS: an attacker may be in between";
             return Err(self.fail(ErrorKind::Auth, PHASE, what));
         }
         if offers(SCRAM_SHA_256_PLUS) && wanted != ChannelBinding::Disable {

@@ -195,7 +195,7 @@ pub(crate) fn check_peer(wire: &Wire, config: &Config) -> Result<(), Error> {
             Err(refuse(format!("requirepeer is {required}, and the server runs as {}", user.name)))
         }
         _ => Err(refuse(format!(
-            "requirepeer is {required}, and the server runs as user {}, who has no name",
+            "requirepeer is {required}, and the server runs as user {}, which has no name",
             credentials.uid()
         ))),
     }

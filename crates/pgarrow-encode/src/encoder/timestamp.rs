@@ -78,7 +78,7 @@ pub(super) fn crosses_zones(source: &DataType) -> Refusal {
         DataType::Timestamp(_, Some(_)) => {
             format!("{source} is an instant, and what clocks show at it depends on a time zone")
         }
-        _ => format!("{source} has no time zone, so that nobody knows which instant it is"),
+        _ => format!("{source} has no time zone, so its instant is unknown"),
     };
     Refusal::new(RefusalKind::Mismatch, why)
 }
@@ -110,7 +110,7 @@ fn of_text(text: &str, digits: Digits, is_instant: bool) -> Result<[u8; 8], Valu
             (Some(east), true) => (days, micros, east),
             (None, false) => (days, micros, 0),
             (None, true) => {
-                return Err(ValueError::Malformed("without a time zone, nobody knows which instant it is"));
+                return Err(ValueError::Malformed("without a time zone, its instant is unknown"));
             }
             (Some(_), false) => return Err(ValueError::Malformed("a timestamp without time zone has none")),
         },

@@ -91,7 +91,7 @@ impl Crew<'_> {
             }
             Some("53300") => Ok(Err(fewer(&error))),
             Some("55P03") => Ok(Err(Retired(
-                "somebody waits to lock a table exclusively, so that no further reader can; its slices were left to others"
+                "another session waits to lock a table exclusively, so no further reader can lock it; its slices were left to others"
                     .into(),
             ))),
             // Such as a snapshot that is not there any more. What else may be wrong, without its keeper the run has failed.

@@ -14,12 +14,12 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::{Answer, Session, TransactionStatus};
 use pgarrow_session::{
-    Borrowed, Cancel, Error, Pool, Pooled, Result, must_be_in_transaction, without_read_timeout,
+    Borrowed, Cancel, Error, Pool, Pooled, Result, ServerFacts, must_be_in_transaction, without_read_timeout,
 };
 use pgarrow_types::{ColumnForm, ColumnOptions, Hint, Message, PgColumn, message};
 
 use super::fixed::Fixed;
-use super::opening::{Opening, is_alone_on_standby, why_not_shared};
+use super::opening::{Opening, restrict_readers};
 use super::parameters::{bind, check_number};
 use super::table::{leaves_of, readers_of, refuse_of_others, refuse_only};
 use super::tables::TablesSubject;
@@ -112,7 +112,19 @@ impl Request {
         refuse_only(&relation, self.only)?;
         let mut options = self.options.clone();
         options.readers = readers_of(&relation, options.readers);
-        restrict_readers(session, pool, &traits, &mut options)?;
+        let is_pooled = Pooled::of(session, traits.backend_pid).is_pooled();
+        let role = options.role.clone();
+        let mut shown = match is_pooled {
+            true => ServerFacts::default(),
+            false => pool.facts(session, role.as_deref()),
+        };
+        let shown_before = shown;
+        if restrict_readers(session, &traits, &mut options, &mut shown)?.is_some() {
+            look_up(session, &options)?;
+        }
+        if shown != shown_before && !is_pooled {
+            pool.keep_facts(session, role.as_deref(), shown);
+        }
         let slicing = Slicing { only: self.only, ..Slicing::of(&options) };
 
         let subject = relation.to_string();
@@ -234,40 +246,6 @@ impl Request {
         }
         Ok(chosen)
     }
-}
-
-/// Has one connection read where no more can, as opening an export does.
-fn restrict_readers(
-    session: &mut Session,
-    pool: &Pool,
-    traits: &ServerTraits,
-    options: &mut ExportOptions,
-) -> Result<()> {
-    if is_alone_on_standby(traits, options) {
-        options.readers = Some(1);
-    }
-    if options.readers.is_some() || options.readers_wanted() <= 1 {
-        return Ok(());
-    }
-    let is_pooled = Pooled::of(session, traits.backend_pid).is_pooled();
-    let role = options.role.clone();
-    let mut facts = pool.facts(session, role.as_deref());
-    if facts.exports_snapshots && !is_pooled {
-        return Ok(());
-    }
-    look_up(session, options)?;
-    match why_not_shared(session)? {
-        Some(_) => {
-            options.readers = Some(1);
-            look_up(session, options)?;
-        }
-        None if !is_pooled => {
-            facts.exports_snapshots = true;
-            pool.keep_facts(session, role.as_deref(), facts);
-        }
-        None => {}
-    }
-    Ok(())
 }
 
 /// What a schema says of the server.

@@ -114,7 +114,7 @@ impl Fixed {
                 }
             }
         } else if !uses.names.calls.is_empty() {
-            differing.push("functions of which this server does not say what they do".to_owned());
+            differing.push("functions whose effects this server does not describe".to_owned());
         }
         let text = match uses.moments.as_slice() {
             [] => text,

@@ -66,24 +66,7 @@ impl<'a> Opening<'a> {
             false => pool.facts(&session, role.as_deref()),
         };
         let facts_before = facts;
-        if is_alone_on_standby(&traits, &options) {
-            warnings.push(
-                "the server is a standby, so one connection reads: snapshots are not shared there".to_owned(),
-            );
-            options.readers = Some(1);
-        }
-        // Where several were asked for, and there is something for several, that is an error: later.
-        if options.readers.is_none() && options.readers_wanted() > 1 && !facts.exports_snapshots {
-            match why_not_shared(&mut session)? {
-                Some(why_not) => {
-                    warnings.push(format!(
-                        "one connection reads, since the server hands out no snapshot: {why_not}"
-                    ));
-                    options.readers = Some(1);
-                }
-                None => facts.exports_snapshots = true,
-            }
-        }
+        warnings.extend(restrict_readers(&mut session, &traits, &mut options, &mut facts)?);
         let read_mode = match options.read_mode {
             ReadMode::Auto if facts.has_copy => ReadMode::Copy,
             ReadMode::Auto => {
@@ -228,12 +211,38 @@ fn check_pooler(session: &mut Session, traits: &ServerTraits) -> Result<()> {
 ///
 /// A snapshot of a standby that was handed on could show transactions as finished that are running: see the
 /// fix of PostgreSQL's src/test/recovery/t/056_standby_snapshot_export.pl, which no version number tells.
-pub(super) fn is_alone_on_standby(traits: &ServerTraits, options: &ExportOptions) -> bool {
+fn is_alone_on_standby(traits: &ServerTraits, options: &ExportOptions) -> bool {
     traits.in_recovery && options.readers_wanted() > 1 && !options.inconsistent
 }
 
+/// Has one connection read where no more can, and returns the reason. `facts` learns what the server has shown.
+///
+/// The user may have asked for several readers: then nothing is restricted, and sharing the snapshot fails later.
+pub(super) fn restrict_readers(
+    session: &mut Session,
+    traits: &ServerTraits,
+    options: &mut ExportOptions,
+    facts: &mut ServerFacts,
+) -> Result<Option<String>> {
+    if is_alone_on_standby(traits, options) {
+        options.readers = Some(1);
+        let text = "the server is a standby, so one connection reads: snapshots are not shared there";
+        return Ok(Some(text.to_owned()));
+    }
+    if options.readers.is_some() || options.readers_wanted() <= 1 || facts.exports_snapshots {
+        return Ok(None);
+    }
+    look_up(session, options)?;
+    let Some(why_not) = why_not_shared(session)? else {
+        facts.exports_snapshots = true;
+        return Ok(None);
+    };
+    options.readers = Some(1);
+    Ok(Some(format!("one connection reads, since the server hands out no snapshot: {why_not}")))
+}
+
 /// Why the server hands out no snapshots. Afterwards, the transaction may have failed.
-pub(super) fn why_not_shared(session: &mut Session) -> Result<Option<pgarrow_protocol::Error>> {
+fn why_not_shared(session: &mut Session) -> Result<Option<pgarrow_protocol::Error>> {
     match session.query("SELECT pg_catalog.pg_export_snapshot()", &[]) {
         Ok(_) => Ok(None),
         // A session that has ended is another matter.

@@ -104,5 +104,5 @@ impl<R: Read> Iterator for Batches<R> {
 }
 
 fn not_ended() -> ArrowError {
-    ArrowError::IpcError("it ends without the mark of its end: whoever wrote it may have failed".to_owned())
+    ArrowError::IpcError("it ends without its end mark: its writer may have failed".to_owned())
 }

@@ -222,7 +222,7 @@ fn readers_whose_rows_have_the_same_key() {
     let loading = load(&database, "dst", replacing).open(Arc::clone(run.schema())).unwrap();
     let error = refusal(run.write_to(Box::new(loading.into_sink().unwrap())));
     assert!(matches!(error.sqlstate(), Some("23505" | "40P01")), "{error}");
-    assert!(!error.to_string().contains("somebody else was in the way"), "{error}");
+    assert!(!error.to_string().contains("another session was in the way"), "{error}");
     assert_eq!(fingerprint(&database, "dst"), before);
     assert!(leftovers(&database).is_empty());
 }
@@ -256,7 +256,7 @@ fn rows_larger_than_the_queue_while_a_writer_waits() {
     assert!(leftovers(&database).is_empty());
 }
 
-/// "somebody else was in the way; the load can be started again" was said of a key that the data has twice, which is as true the
+/// "another session was in the way; the load can be started again" was said of a key that the data has twice, which is as true the
 /// next time. Here, another session has the other one.
 #[test]
 fn a_key_that_a_writer_waits_for_in_vain() {

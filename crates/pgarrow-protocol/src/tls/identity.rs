@@ -203,7 +203,7 @@ fn decrypt(
         return Err("is encrypted: set sslpassword".to_owned());
     };
     let document = encrypted.decrypt(password).map_err(|_| {
-        "cannot be decrypted: sslpassword is wrong, or its encryption is none of PBES2 with AES or 3DES"
+        "cannot be decrypted: sslpassword is wrong, or its encryption is not PBES2 with AES or 3DES"
             .to_owned()
     })?;
     Ok(PrivateKeyDer::from(PrivatePkcs8KeyDer::from(document.as_bytes().to_vec())))

@@ -33,7 +33,7 @@ fn what_is_no_file_is_refused_even_with_overwrite() {
         for overwrite in [false, true] {
             let error = refused(&path, overwrite);
             assert_eq!(error.kind(), SinkErrorKind::NotAFile, "{path:?}: {error}");
-            assert!(error.to_string().contains("use `-o -` for stdout"), "{error}");
+            assert!(error.to_string().contains("write to stdout (`Output::stdout`)"), "{error}");
             assert_eq!(error.path(), Some(path.as_path()));
         }
     }

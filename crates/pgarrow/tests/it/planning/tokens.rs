@@ -211,7 +211,7 @@ fn a_token_of_another_moment_server_or_table_is_refused() {
     );
     let nobodys =
         |slice: &mut Slice| slice.snapshot.as_mut().unwrap().exported = "0000000F-FFFFFFF0-1".to_owned();
-    changed.assert_refused(nobodys, &["whoever held it is gone"]);
+    changed.assert_refused(nobodys, &["its holder is gone"]);
     for path in ["../../postgresql.conf", "1'; DROP TABLE e; --", ""] {
         changed.assert_refused(
             |slice| slice.snapshot.as_mut().unwrap().exported = path.to_owned(),
