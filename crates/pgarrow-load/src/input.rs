@@ -1,7 +1,7 @@
 //! The data to load: Parquet files, Arrow IPC files and streams, as one sequence of batches with one schema.
 //!
 //! ```text
-//!  thread: open all, compare schemas ─▶ file 1, batch by batch ─▶ file 2 … ─▶ queue of two batches ─▶ Input::next
+//!  thread: open all, compare schemas ─▶ file 1, by batches ─▶ file 2 … ─▶ queue of two ─▶ Input::next
 //! ```
 //!
 //! A separate thread reads and decodes while batches are loaded. Files are untrusted: claimed sizes are

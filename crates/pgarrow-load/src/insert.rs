@@ -1,7 +1,7 @@
 //! Sends rows by INSERT, many in one statement, for tables and servers that COPY cannot load.
 //!
 //! ```text
-//!  buffer of rows ──▶ values of n rows ──▶ Bind, Execute ──▶ … ──▶ Sync at the end, or before an n of another size
+//!  buffer of rows ──▶ values of n rows ──▶ Bind, Execute ──▶ … ──▶ Sync at the end, or before another n
 //! ```
 //!
 //! All executions are sent without waiting in between. The size of the rows decides how many rows a

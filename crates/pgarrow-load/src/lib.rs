@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Load ──open(schema)──▶ Loading ──write(batch)…──▶ finish() ──▶ LoadReport
-//!      └fed_by(holders)       └──into_sink()──▶ LoadSink, for Run::write_to of an export: from server to server
+//!      └fed_by(holders)       └──into_sink()──▶ LoadSink, for Run::write_to of an export: server to server
 //!  input::Input::open(files): schema, batches
 //!  Load ──load_reader(reader), load_stream(schema, stream)──▶ LoadReport
 //!  Connection ──begin()──▶ Load::in_transaction ──▶ … as above … ──▶ commit()

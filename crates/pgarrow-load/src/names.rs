@@ -5,12 +5,12 @@
 //! load, `live.t` is another table. After renaming back, the names alone do not show it. This does:
 //!
 //! ```text
-//!  LOCK "s"."t" ─▶ pg_locks has the planned OID, which is s.t, and the row of s in pg_namespace has this xmin
+//!  LOCK "s"."t" ─▶ pg_locks has the planned OID of s.t, and the row of s in pg_namespace has this xmin
 //!       │            from here on t can be neither renamed nor moved: only its schema can get another name
 //!  COPY, INSERT …
 //!       │
 //!  before COMMIT ─▶ the row of s has the same xmin: nobody has renamed s, nor renamed it back
-//!                 └▶ another one: then no other table of that name may have been opened to be written to, as pg_locks says
+//!                 └▶ another xmin: then pg_locks must show no write to another table of that name
 //! ```
 //!
 //! Locks last until the transaction ends, and show which tables were really opened. A table that a trigger

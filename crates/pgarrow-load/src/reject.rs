@@ -3,7 +3,7 @@
 //! ```text
 //!  batches ─▶ rows, encoded ─▶ 4,096 of them: SAVEPOINT, COPY ─▶ loaded
 //!               │                    └ refused: ROLLBACK TO, halves, … ─▶ single rows
-//!               └ a value that its column cannot hold ─────────────────────┴▶ rejects, in the order of the data
+//!               └ a value that its column cannot hold ─────────────────────┴▶ rejects, in the data's order
 //! ```
 //!
 //! One bad row costs two COPYs per halving. Halves keep their order, so of two rows with one key the first

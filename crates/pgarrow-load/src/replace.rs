@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  CREATE TABLE new (LIKE old INCLUDING ALL) ─▶ COPY ─▶ foreign keys ─▶ LOCK old ─▶ owner, rights, sequences
-//!                                                        └▶ DROP old ─▶ new takes its name, its indexes theirs ─▶ COMMIT
+//!                                              └▶ DROP old ─▶ new takes its and its indexes' names ─▶ COMMIT
 //! ```
 //!
 //! Until then everybody can read and write the old table; long steps happen before it is locked. This module

@@ -273,8 +273,8 @@ fn check_access(relation: &Relation, access: WriteAccess, method: LoadMethod) ->
 /// Whether the relation has rules for INSERT. With these, the server's count may be that of a rule's
 /// statement. COPY ignores rules.
 ///
-/// Source: "Rules and Command Status" in <https://www.postgresql.org/docs/current/rules-status.html>; `ev_type` is a
-/// `CmdType` of `src/include/nodes/nodes.h`.
+/// Source: "Rules and Command Status" in <https://www.postgresql.org/docs/current/rules-status.html>;
+/// `ev_type` is a `CmdType` of `src/include/nodes/nodes.h`.
 pub(crate) fn has_insert_rules(session: &mut Session, relation: &Relation) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_rewrite r \
                  WHERE r.ev_class OPERATOR(pg_catalog.=) $1::pg_catalog.oid \

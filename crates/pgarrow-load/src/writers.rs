@@ -2,9 +2,12 @@
 //! transaction still hold.
 //!
 //! ```text
-//!  lanes ─▶ queue ─┬─▶ writer: BEGIN, COPY, COMMIT ─┐                                  create, replace: it is renamed
-//!                  ├─▶ writer: BEGIN, COPY, COMMIT ─┼─▶ hidden table ─▶ leader: BEGIN … it takes its place, COMMIT
-//!                  └─▶ writer: BEGIN, COPY, COMMIT ─┘                                  others: INSERT … SELECT, DROP
+//!  lanes ─▶ queue ─┬─▶ writer: BEGIN, COPY, COMMIT ─┐
+//!                  ├─▶ writer: BEGIN, COPY, COMMIT ─┼─▶ hidden table ─▶ leader: BEGIN … COMMIT
+//!                  └─▶ writer: BEGIN, COPY, COMMIT ─┘
+//!
+//!     create: the leader renames the hidden table; replace: it takes the old table's place;
+//!     other modes: INSERT … SELECT, DROP
 //! ```
 //!
 //! Connections cannot share a transaction, so writers commit their rows to a table that nobody else knows.

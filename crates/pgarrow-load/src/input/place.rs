@@ -36,7 +36,8 @@ impl InputFormat {
 
     /// The format by the first bytes. Streams from before Arrow 0.15 have no such mark.
     ///
-    /// Source: <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>,
+    /// Sources:
+    /// <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>,
     /// <https://parquet.apache.org/docs/file-format/>.
     fn of_bytes(head: &[u8]) -> Option<Self> {
         match head {

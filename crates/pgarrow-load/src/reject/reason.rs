@@ -18,8 +18,9 @@ const COLUMNS: [(&str, &str); 3] =
 /// position, otherwise about a tsvector, tsquery or jsonpath; insufficient_privilege means a missing right,
 /// or a row that a policy refuses.
 ///
-/// Sources: <https://www.postgresql.org/docs/current/errcodes-appendix.html>; `ExecWithCheckOptions` in PostgreSQL's
-/// `src/backend/executor/execMain.c`, `prssyntaxerror` in `src/backend/utils/adt/tsvector_parser.c`.
+/// Sources: <https://www.postgresql.org/docs/current/errcodes-appendix.html>; `ExecWithCheckOptions` in
+/// PostgreSQL's `src/backend/executor/execMain.c`, `prssyntaxerror` in
+/// `src/backend/utils/adt/tsvector_parser.c`.
 pub(crate) fn is_about_data(error: &ServerError) -> bool {
     let sqlstate = error.sqlstate.as_str();
     match sqlstate {

@@ -79,7 +79,8 @@ pub(super) fn definition(session: &mut Session, old: &Relation) -> Result<String
     Ok(text(&only_row(session, DEFINITION, old)?, 0))
 }
 
-/// Options of the table and of its TOAST table; comments of columns; indexes; constraints with comments; statistics; identities.
+/// Options of the table and of its TOAST table; comments of columns; indexes; constraints with comments;
+/// statistics; identities.
 const DEFINITION: &str = "SELECT pg_catalog.jsonb_build_array(c.reloptions, \
       (SELECT t.reloptions FROM pg_catalog.pg_class t WHERE t.oid OPERATOR(pg_catalog.=) c.reltoastrelid), \
       (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attname, d.description) ORDER BY a.attnum) \
@@ -127,8 +128,8 @@ const IS_OWNED: &str = "SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM 
 /// are not dropped with it. Sequences of non-identity columns move to the new table before. A rule is shown
 /// as its view.
 ///
-/// Source: `findDependentObjects` in PostgreSQL's `src/backend/catalog/dependency.c`; kinds of dependencies as in
-/// `src/include/catalog/dependency.h`.
+/// Source: `findDependentObjects` in PostgreSQL's `src/backend/catalog/dependency.c`; kinds of dependencies
+/// as in `src/include/catalog/dependency.h`.
 const DEPENDENTS: &str = "WITH RECURSIVE part(classid, objid) AS ( \
       SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, $1::pg_catalog.oid \
       UNION \
