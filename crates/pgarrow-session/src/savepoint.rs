@@ -1,8 +1,8 @@
 //! `Savepoint`: a part of the caller's transaction, with its own settings.
 //!
 //! ```text
-//!  caller: BEGIN … ─▶ SAVEPOINT, settings noted, SET LOCAL … ─▶ work ─▶ settings as noted, RELEASE ─▶ caller …
-//!                                                                 └ failed ─▶ ROLLBACK TO, RELEASE ─▶ caller …
+//!  caller: BEGIN … ─▶ SAVEPOINT, note settings, SET LOCAL … ─▶ work ─▶ reset settings, RELEASE ─▶ caller …
+//!                                                                └ failed ─▶ ROLLBACK TO, RELEASE ─▶ caller
 //! ```
 //!
 //! RELEASE alone would keep the settings for the rest of the transaction. ROLLBACK TO restores them itself.
@@ -34,8 +34,8 @@ impl Savepoint {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for a transaction that is not open or has failed, that is of a stricter kind
-    /// than READ COMMITTED, or that only reads. The server's. The transaction is as it was then.
+    /// [`ErrorKind::Options`] if no transaction is open, if it has failed, is stricter than READ COMMITTED,
+    /// or is read-only. Errors of the server. The transaction is then as before.
     pub fn begin(
         session: &mut Session,
         settings: &TransactionSettings<'_>,
