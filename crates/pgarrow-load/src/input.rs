@@ -299,8 +299,8 @@ fn guarded<T>(name: &str, read: impl FnOnce() -> Result<T, ArrowError>) -> Resul
 
 const DAMAGED: &str = "it is damaged, or no such file at all: its reader cannot make sense of it";
 
-/// The first schema, with nullability widened by the second, or the difference: `column "a" is Int32 here,
-/// and Utf8`.
+/// The first schema, with nullability widened by the second, or the difference:
+/// `column "a" is Int32 here, and Utf8`.
 fn widened(schema: &Schema, other: &Schema) -> std::result::Result<Schema, String> {
     let (fields, others) = (schema.fields(), other.fields());
     let missing = fields.iter().find(|field| other.field_with_name(field.name()).is_err());

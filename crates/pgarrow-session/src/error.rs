@@ -548,7 +548,7 @@ mod tests {
             ("57P03", true),
             ("53300", true),
             ("55P03", true),
-            // Cancelled or ended by a user or administrator.
+            // Stopped on request.
             ("57014", false),
             ("57P04", false),
             ("57P05", false),

@@ -32,8 +32,8 @@ impl Holders {
         Self { server_start, backend_pids, impatient }
     }
 
-    /// The start time of the server, in UTC, as this SQL prints it: `concat(timezone('UTC',
-    /// pg_postmaster_start_time()), '+00')`. Two servers hardly ever start in the same microsecond.
+    /// The start time of the server, in UTC, as `concat(timezone('UTC', pg_postmaster_start_time()), '+00')`
+    /// prints it. No two servers are expected to start in the same microsecond.
     pub fn server_start(&self) -> &str {
         &self.server_start
     }
