@@ -57,8 +57,8 @@ pub(crate) struct Hidden {
 }
 
 impl Hidden {
-    /// Comments the table and revokes all rights of other roles. Must run in the transaction that creates
-    /// it.
+    /// Sets the table's comment and revokes all rights of other roles. Must run in the transaction that
+    /// creates it.
     pub(crate) fn hide(session: &mut Session, relation: Relation, target: &str) -> Result<Self> {
         let failed = |error| server_error(error, target);
         let sql = "SELECT a.privilege_type, CASE WHEN a.grantee OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \

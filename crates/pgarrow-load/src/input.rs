@@ -146,8 +146,8 @@ impl Input {
 
     /// A [restart key](crate::LoadOptions::with_restart_key) for a load of these files into the table of
     /// this name. A second start gets the same key, and a file that was written again gets another. Relative
-    /// and absolute paths give the same key. The key also refuses a load that would append the rows of a
-    /// file after an incomplete load from a file of the same name.
+    /// and absolute paths give the same key. With the key, a load fails if it would append the rows of a file
+    /// after an incomplete load from a file of the same name.
     ///
     /// # Errors
     ///

@@ -17,7 +17,6 @@
 //! writes to is no reason to fail, unless it has the target's name and the schema has changed meanwhile. But
 //! a rollback to a savepoint releases locks, and a dropped or renamed table has another name. Where a load
 //! does that, the row of the schema must be unchanged.
-//! schema has to be the same.
 
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_protocol::{Row, Session};

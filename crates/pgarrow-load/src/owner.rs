@@ -1,5 +1,5 @@
-//! Who owns the transaction of a load: the load, which ends it, or the caller, in whose transaction the load
-//! is a part.
+//! Who owns the transaction of a load: the load itself, which ends it, or the caller. In the caller's
+//! transaction, the load is only a part.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -6,7 +6,7 @@
 //!    └────── empty buffers of the usual size ◀──────────┘
 //! ```
 //!
-//! Memory on its way is counted for the lane that it came from.
+//! The memory of rows on their way is counted for the lane that they came from.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -33,8 +33,8 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Creates the empty new table beside the old one. From here on, the old table's definition is locked
-    /// against changes.
+    /// Creates the empty new table beside the old one. From here on, a lock prevents most changes to the old
+    /// table's definition.
     ///
     /// # Errors
     ///

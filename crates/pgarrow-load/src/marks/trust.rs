@@ -36,8 +36,9 @@ pub(super) fn check(session: &mut Session, schema: &str, target: Option<u32>) ->
 
 /// The owner; whether the owner is trusted; whether the table has the right definition.
 ///
-/// A superuser is a member of every role. So a superuser trusts only tables of its own or of other
-/// superusers. OIDs of types as in `src/include/catalog/pg_type.dat`: text, int8, bool, timestamptz.
+/// A superuser is a member of every role, so its memberships do not count: besides the owners of schema and
+/// target, it trusts only itself and other superusers. OIDs of types as in
+/// `src/include/catalog/pg_type.dat`: text, int8, bool, timestamptz.
 const SQL: &str = "SELECT pg_catalog.pg_get_userbyid(c.relowner), \
       c.relowner OPERATOR(pg_catalog.=) me.oid \
         OR pg_catalog.pg_has_role(c.relowner, n.nspowner, 'USAGE') \
