@@ -18,7 +18,7 @@ pub struct ServerTraits {
     pub block_bytes: u32,
     /// An extension of this database whose tables store rows outside their own heap.
     pub foreign_slicing_extension: Option<String>,
-    /// It knows `restrict_nonsystem_relation_kind`, which prevents that a view replaces a table. The
+    /// It knows `restrict_nonsystem_relation_kind`, which keeps a view from replacing a table. The
     /// parameter came with minor releases.
     pub restricts_relation_kinds: bool,
     /// The process that answers, `pg_backend_pid()`. Behind a pooler it differs from the one in the

@@ -61,7 +61,7 @@ fn a_table_that_was_changed_meanwhile_is_not_replaced() {
         assert!(text.contains("was changed while it was loaded"), "{sql}: {text}");
         assert!(text.contains("nothing was loaded") && text.contains("start again"), "{sql}: {text}");
         assert_eq!(value(&database, "SELECT string_agg(x::text, ' ') FROM t"), "7");
-        // Properties that are read only at the end may change, and so may statements that fail.
+        // Properties that are read only at the end may change. Rows that are inserted meanwhile are gone.
         let mut loading = load(&database, "t", replacing()).open(numbers(0..1).schema()).unwrap();
         loading.write(&numbers(0..5)).unwrap();
         database.execute("GRANT SELECT ON t TO pg_monitor; INSERT INTO t VALUES (8)");
