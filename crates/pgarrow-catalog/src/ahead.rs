@@ -1,13 +1,13 @@
-//! What describes a relation or a query, asked in one round trip: answers for
+//! Asks everything about a relation or a query in one round trip: answers for
 //! [`Session::with_answers`](pgarrow_protocol::Session::with_answers).
 //!
 //! ```text
 //!  BEGIN; SET …; server; name ▶ OID; columns; leaves; policies; sizes; name ▶ OID; ROLLBACK     one message
 //! ```
 //!
-//! The statements are those of the functions that ask one by one; where these have an OID as a parameter, the
-//! script has the expression that finds it. So nothing else in this crate knows of it, and what is not
-//! foreseen here is asked later.
+//! The statements are those of the functions that ask one by one. Where these take an OID as a parameter,
+//! the script has the expression that finds it. So the rest of this crate does not depend on this module,
+//! and questions that the script does not cover are asked later.
 
 use pgarrow_protocol::{Answer, ColumnDescription, Row, Session};
 use pgarrow_types::{PgType, ServerTypes, oid};
@@ -21,12 +21,12 @@ use crate::relation::RESOLVE;
 use crate::server::TRAITS;
 use crate::texts::array_of;
 
-/// Answers to what will be asked.
+/// Answers to later questions.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// They are there.
+    /// The answers.
     pub answers: Vec<Answer>,
-    /// Nothing else will be asked: the relation is there, and the types of its columns are built in.
+    /// No other question will follow: the relation exists, and the types of its columns are built in.
     pub is_all: bool,
 }
 
@@ -35,13 +35,14 @@ pub struct Asked {
 /// [`row_security_applies`](crate::row_security_applies) and [`relation_sizes`](crate::relation_sizes) will
 /// ask about a relation.
 ///
-/// `begin` begins a transaction with its settings; it is over afterwards. `columns`: those that leaves are
-/// asked about, in this order; without, all. `None` if the server refuses any of it, or the name has gone to
-/// another relation meanwhile: then each has to be asked for by itself, which tells what is wrong.
+/// `begin` begins a transaction with its settings; the transaction is over afterwards. `columns`: the
+/// columns to check rights on leaves for, in this order; `None` for all. Returns `None` if the server
+/// refuses any statement, or if the name meant another relation at the end: then the caller asks each
+/// question by itself, which shows what is wrong.
 ///
 /// # Errors
 ///
-/// What ends the session.
+/// Errors that end the session.
 pub fn ask_about_relation(
     session: &mut Session,
     begin: &str,
@@ -83,7 +84,7 @@ pub fn ask_about_relation(
     }
     let mut answers =
         vec![Answer::new(TRAITS, &[], traits), Answer::new(RESOLVE, &[Some(&names_asked)], resolved)];
-    // Who asks for it is told that it is not there.
+    // The caller learns from this answer that the relation does not exist.
     let Some(oid) = oid else { return Ok(Some(Asked { answers, is_all: false })) };
     let is_all =
         column_rows.iter().all(|row| row.text(2).and_then(|oid| oid.parse().ok()).is_some_and(is_plain));
@@ -109,11 +110,11 @@ pub fn ask_about_relation(
 /// Asks what [`server_traits`](crate::server_traits), [`query_columns`](crate::query_columns) and
 /// [`estimate`](crate::estimate) will ask about a query whose columns these are.
 ///
-/// In a transaction, which is over afterwards. `None` as for [`ask_about_relation`].
+/// Expects an open transaction, which is over afterwards. `None` as for [`ask_about_relation`].
 ///
 /// # Errors
 ///
-/// What ends the session.
+/// Errors that end the session.
 pub fn ask_about_query(
     session: &mut Session,
     sql: &str,
@@ -138,13 +139,13 @@ pub fn ask_about_query(
     Ok(Some(Asked { answers, is_all: columns.iter().all(|column| is_plain(column.type_oid)) }))
 }
 
-/// Whether nothing is asked about this type: how many digits money has is up to the server.
+/// Whether no question follows about this type. Money needs one: the server decides how many digits it has.
 fn is_plain(type_oid: u32) -> bool {
     type_oid != oid::MONEY && PgType::from_builtin_oid(type_oid, -1, ServerTypes::default()).is_some()
 }
 
-/// The rows of each of `N` statements behind what `begin` begins. `None` if one was refused; the transaction
-/// is over in any case.
+/// The rows of each of the `N` statements after `begin`. `None` if one was refused. The transaction is over
+/// in any case.
 fn run<const N: usize>(
     session: &mut Session,
     begin: Option<&str>,
@@ -166,15 +167,15 @@ fn run<const N: usize>(
     }
 }
 
-/// Whether a statement is refused, or not understood, and another one may be neither: class 42, syntax error
-/// or access rule violation; feature_not_supported; an invalid value. A lock that was waited for in vain is
-/// none of these.
+/// Whether the server refused or did not understand a statement, and may accept another one: class 42,
+/// syntax error or access rule violation; feature_not_supported; an invalid value. A lock timeout is not
+/// among these.
 fn is_of_statement(error: &pgarrow_protocol::Error) -> bool {
     error.server_error().is_some_and(|report| !report.is_fatal())
         && error.sqlstate().is_some_and(|state| ["42", "0A", "22"].contains(&state.get(..2).unwrap_or("")))
 }
 
-/// One of our own statements with expressions in the place of its parameters.
+/// One of our own statements with expressions instead of its parameters.
 fn inlined(sql: &str, expressions: &[&str]) -> String {
     let mut text = String::with_capacity(sql.len());
     let mut rest = sql;

@@ -8,35 +8,35 @@ use crate::relation::{Relation, RelationKind};
 use crate::texts::{array_of, parsed, text};
 use crate::types::{ResolvedType, TypeNote, TypeRef, dimensions, resolve_types};
 
-/// `pg_constraint` knows since PostgreSQL 18 whether NOT NULL was ever checked.
+/// Since PostgreSQL 18, `pg_constraint` shows whether NOT NULL was validated.
 const NOT_NULL_CONSTRAINTS: u32 = 180_000;
 
-/// A column, and what else the catalog says of it.
+/// A column, and what else the catalog says about it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ResolvedColumn {
-    /// The column, with the default choices.
+    /// The column, with default options.
     pub column: PgColumn,
-    /// The modifiers of its type and of the parts of it, domains followed.
+    /// The modifiers of its type and of the type's parts, with domains resolved.
     pub declared: DeclaredType,
-    /// The declared type of an array's elements, also where the column's type is a domain.
+    /// The declared type of an array's elements, even if the column's type is a domain.
     pub element_oid: Option<u32>,
-    /// The same as `format_type` prints it: the name that SQL takes on the session's search path.
+    /// The element type as `format_type` prints it: the name in SQL on the session's search path.
     pub element_name: Option<String>,
     /// Why it is not read as its type.
     pub note: Option<TypeNote>,
 }
 
-/// The relation's columns in their order, dropped ones left out, generated ones included.
+/// The relation's columns in their order, without dropped ones, with generated ones.
 ///
-/// A column is not nullable only if the catalog proves it for every row a SELECT can return: declared in
-/// the table and in every child of it (a child may drop it before PostgreSQL 18), validated, and no
-/// foreign table among them. A domain's NOT NULL proves nothing.
+/// A column is not nullable only if the catalog proves it for every row that a SELECT can return: NOT NULL
+/// is declared in the table and in every child (before PostgreSQL 18 a child may drop it), is validated, and
+/// none of these is a foreign table. A domain's NOT NULL proves nothing.
 ///
-/// `only`: of the relation's own rows, whatever the tables that inherit from it say.
+/// `only`: for the relation's own rows, regardless of the tables that inherit from it.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn table_columns(
     session: &mut Session,
     relation: &Relation,
@@ -55,7 +55,7 @@ pub(crate) fn columns_sql(server_version_num: u32, only: bool) -> String {
     } else {
         ""
     };
-    // A partitioned table has no rows but those of its partitions.
+    // All rows of a partitioned table are in its partitions.
     let no_children = match only {
         true => {
             "JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) t.oid \
@@ -63,7 +63,7 @@ pub(crate) fn columns_sql(server_version_num: u32, only: bool) -> String {
         }
         false => "",
     };
-    // `nullable` is made once for all relations: asked for each column, it would read the tree again each time.
+    // `nullable` is computed once for all relations: per column, it would read the tree again each time.
     format!(
         "WITH RECURSIVE tree(root, oid) AS ( \
            SELECT r.oid, r.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) \
@@ -91,12 +91,12 @@ pub(crate) fn columns_sql(server_version_num: u32, only: bool) -> String {
     )
 }
 
-/// The columns of each of these relations, as [`table_columns`] has them. A few queries, however many
-/// relations there are.
+/// The columns of each of these relations, as for [`table_columns`]. Needs a few queries, regardless of the
+/// number of relations.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn table_columns_of_many(
     session: &mut Session,
     relations: &[Relation],
@@ -142,11 +142,11 @@ pub fn table_columns_of_many(
     Ok(columns)
 }
 
-/// The columns of a query, from its description. All are nullable: nothing proves otherwise.
+/// The columns of a query, from its description. All are nullable, because nothing proves otherwise.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn query_columns(
     session: &mut Session,
     described: &[ColumnDescription],
@@ -181,18 +181,18 @@ pub fn query_columns(
 pub(crate) const FORMAT_TYPES: &str = "SELECT pg_catalog.format_type(($1::pg_catalog.oid[])[i], ($2::pg_catalog.int4[])[i]) \
      FROM pg_catalog.generate_series(1, $3::pg_catalog.int4) AS s(i) ORDER BY i";
 
-/// What it is asked with.
+/// The parameters of that query.
 pub(crate) fn format_types_parameters(types: &[(u32, i32)]) -> [String; 3] {
     let (oids, modifiers): (Vec<u32>, Vec<i32>) = types.iter().copied().unzip();
     [array_of(&oids), array_of(&modifiers), types.len().to_string()]
 }
 
-/// Each type, an OID and a type modifier, as `format_type` prints it: the name that SQL takes on the session's
+/// Each type, given by OID and type modifier, as `format_type` prints it: the name in SQL on the session's
 /// search path.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn format_types(session: &mut Session, types: &[(u32, i32)]) -> Result<Vec<String>, CatalogError> {
     if types.is_empty() {
         return Ok(Vec::new());

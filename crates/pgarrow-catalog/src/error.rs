@@ -1,4 +1,4 @@
-//! What the catalog could not tell.
+//! Errors of catalog queries.
 
 use std::fmt;
 
@@ -8,41 +8,42 @@ use pgarrow_protocol::{Error, escape_control};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CatalogError {
-    /// The server, or the connection to it.
+    /// An error of the server or of the connection.
     Protocol(Error),
-    /// There is no such relation, or the role may not see its schema.
+    /// The relation does not exist, or the role may not see its schema.
     UnknownRelation {
         /// The name as it was resolved, quoted.
         name: String,
-        /// What it may have meant, or what would let the role see it: of [`suggest`](crate::suggest).
+        /// A similar name, or the right that would let the role see it; set by [`suggest`](crate::suggest).
         hint: Option<String>,
     },
     /// The role may not use the relation's schema.
     SchemaRefused {
         /// The schema's name.
         schema: String,
-        /// What the server says.
+        /// The server's error.
         error: Error,
     },
     /// The relation's kind cannot be read: an index, a sequence, a composite type.
     NotReadable {
         /// The relation's name, quoted.
         name: String,
-        /// What it is.
+        /// The relation's kind, in words.
         what: &'static str,
     },
     /// The statement returns no rows, so there is nothing to export.
     ReturnsNothing,
-    /// The catalog said something it never says.
+    /// The catalog gave an answer that should be impossible.
     Unexpected(&'static str),
 }
 
-/// `query_canceled` of <https://www.postgresql.org/docs/current/errcodes-appendix.html>: by somebody, or by a timeout.
+/// `query_canceled` of <https://www.postgresql.org/docs/current/errcodes-appendix.html>: by a user, or by a
+/// timeout.
 const QUERY_CANCELED: &str = "57014";
 
 impl CatalogError {
-    /// Whether the server gives no answer to this question, while the session goes on and nobody has cancelled it:
-    /// it refused the statement, or said something it never says.
+    /// Whether only this question failed, while the session continues and nobody has cancelled it: the
+    /// server refused the statement, or gave an impossible answer.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Protocol(error) => error

@@ -1,24 +1,25 @@
-//! Which relations a free query reads.
+//! Which relations a query reads.
 
 use pgarrow_protocol::Session;
 
 use crate::error::CatalogError;
 use crate::relation::{Relation, relation_of};
 
-/// The relations that the server plans to read for this statement, by OID: views are already replaced by what
-/// they read, and partitions that are not needed are left out. Sequences are none of them.
+/// The relations that the server plans to read for this statement, by OID. Views are replaced by what they
+/// read, and pruned partitions and sequences are not included.
 ///
-/// What functions read is not among them, nor what a foreign server joins on its side. Asking takes a snapshot
-/// and locks the relations in the transaction that asks; so ask outside of the export's.
+/// Relations that functions read, or that a foreign server joins, are not included either. EXPLAIN takes a
+/// snapshot and locks the relations in its transaction, so do not call this in the export's.
 ///
 /// # Errors
 ///
-/// The server's, for instance that the statement is wrong; [`CatalogError::Unexpected`] if what it answers is no plan.
+/// Errors of the server, for example about the statement; [`CatalogError::Unexpected`] if the answer is not
+/// a plan.
 pub fn explained_relations(session: &mut Session, sql: &str) -> Result<Vec<Relation>, CatalogError> {
     let rows = session.query(&format!("EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {sql}"), &[])?;
     let plan = rows.first().and_then(|row| row.text(0));
     let plan = plan.ok_or(CatalogError::Unexpected("no plan where one must be"))?;
-    // The server reads its own plan: however deep it is, and with its own names.
+    // The server parses its own plan, at any depth and with its own names.
     let sql = "SELECT DISTINCT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind, c.oid \
                FROM pg_catalog.jsonb_path_query($1::pg_catalog.jsonb, \
                  'lax $.** ? (exists (@.\"Relation Name\") && exists (@.\"Schema\"))') AS p(node) \
@@ -30,19 +31,19 @@ pub fn explained_relations(session: &mut Session, sql: &str) -> Result<Vec<Relat
                WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog.\"char\"[]) \
                ORDER BY c.oid";
     let rows = session.query(sql, &[Some(plan)]).map_err(|error| match error.sqlstate() {
-        // Class 22, data exceptions: not the JSON that was asked for.
+        // Class 22, data exceptions: the plan was not the expected JSON.
         Some(state) if state.starts_with("22") => CatalogError::Unexpected("a plan that is not JSON"),
         _ => error.into(),
     })?;
     rows.iter().map(relation_of).collect()
 }
 
-/// What a query will return, as the server's planner has it.
+/// The planner's estimate of a query's result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Estimate {
-    /// How many rows.
+    /// The number of rows.
     pub rows: u64,
-    /// How many bytes each has, on average.
+    /// The average number of bytes per row.
     pub row_bytes: u64,
 }
 
@@ -51,11 +52,11 @@ pub(crate) fn estimate_sql(sql: &str) -> String {
     format!("EXPLAIN (FORMAT JSON) {sql}")
 }
 
-/// What a query will return, about. `None` if the server does not say.
+/// The planner's estimate of a query's result. `None` if the server gives none.
 ///
 /// # Errors
 ///
-/// The server's, for instance that the statement is wrong.
+/// Errors of the server, for example about the statement.
 pub fn estimate(session: &mut Session, sql: &str) -> Result<Option<Estimate>, CatalogError> {
     let rows = session.query(&estimate_sql(sql), &[])?;
     let plan = rows.first().and_then(|row| row.text(0)).unwrap_or_default();
@@ -64,7 +65,7 @@ pub fn estimate(session: &mut Session, sql: &str) -> Result<Option<Estimate>, Ca
         .map(|(rows, row_bytes)| Estimate { rows, row_bytes }))
 }
 
-/// The number that the plan has under this key first: that of its topmost node. Inside of a text, the quotes
+/// The first number in the plan under this key, which is that of the topmost node. Inside a text, the quotes
 /// of a key would be escaped.
 fn number(plan: &str, key: &str) -> Option<u64> {
     let (_, behind) = plan.split_once(&format!("\"{key}\": "))?;

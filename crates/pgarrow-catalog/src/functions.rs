@@ -1,13 +1,14 @@
-//! What in a statement may have another value in another session, though the snapshot is the same.
+//! Parts of a statement whose value may differ between sessions, although the snapshot is the same.
 //!
 //! ```text
-//!  IMMUTABLE                          the same everywhere
-//!  built in, STABLE                   the same, since all sessions of an export have the same settings; but for DIFFER
-//!  built in, VOLATILE                 another, but for INDIFFERENT
-//!  everybody else's, not IMMUTABLE    another: nobody knows what it does
+//!  IMMUTABLE                          the same in every session
+//!  built in, STABLE                   the same, since an export's sessions share settings; except DIFFER
+//!  built in, VOLATILE                 differs, except INDIFFERENT
+//!  user-defined, not IMMUTABLE        may differ: what it does is unknown
 //! ```
 //!
-//! A text is judged by the names in it, whatever they turn out to be, views by what the server has made of their text.
+//! A text is judged by every object that its names may mean, a view by the server's stored form of its
+//! query.
 
 use pgarrow_protocol::Session;
 
@@ -15,15 +16,15 @@ use crate::error::CatalogError;
 use crate::name::text_array;
 use crate::texts::text;
 
-/// Built-in functions that are STABLE and not the same in every session: by the time at which the transaction or the
-/// statement began, by the process, or by what the server does meanwhile.
+/// Built-in functions that are STABLE and may still differ between sessions: they depend on the start time
+/// of the transaction or statement, on the process, or on what the server does meanwhile.
 pub const DIFFER: [&str; 25] = [
     "inet_client_addr",
     "inet_client_port",
     "mxid_age",
     "now",
     "pg_backend_pid",
-    // Up to 14.
+    // Until PostgreSQL 14.
     "pg_backup_start_time",
     "pg_conf_load_time",
     "pg_current_xact_id",
@@ -46,8 +47,8 @@ pub const DIFFER: [&str; 25] = [
     "txid_current_if_assigned",
 ];
 
-/// Built-in functions that are VOLATILE and by which a row is what some SELECT would give: by chance, by time that
-/// passes, of a large object under the snapshot, and handlers that nobody calls.
+/// Built-in functions that are VOLATILE, but whose rows some SELECT could also return: random values,
+/// passing time, large objects under the snapshot, and handlers that nobody calls directly.
 pub const INDIFFERENT: [&str; 13] = [
     "bernoulli",
     "gen_random_uuid",
@@ -64,26 +65,27 @@ pub const INDIFFERENT: [&str; 13] = [
     "uuidv7",
 ];
 
-/// Extensions whose STABLE functions depend on settings and dictionaries, and on nothing else.
+/// Extensions whose STABLE functions depend only on settings and dictionaries.
 const BY_SETTINGS: &str = "'{pg_trgm,unaccent}'";
 
-/// The first OID of what is not built in: `FirstNormalObjectId` of PostgreSQL's `src/include/access/transam.h`.
+/// The first OID that is not built in: `FirstNormalObjectId` of PostgreSQL's `src/include/access/transam.h`.
 const FIRST_USER_OID: u32 = 16_384;
 
-/// Names in a text, in the server's spelling, as far as their use shows what they may be.
+/// Names in a text, in the server's spelling, grouped by what their position allows them to be.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct NamesOfText {
-    /// What is called like a function, with its schema, or an empty text without one, and how many arguments there are.
+    /// Calls like those of functions: the schema, or an empty text without one, the name, and the number of
+    /// arguments.
     pub calls: Vec<(String, String, usize)>,
-    /// What stands behind a dot: a column, or a function of the row.
+    /// Names after a dot: columns, or functions of the row.
     pub attributes: Vec<String>,
-    /// Every name: of views and types, too.
+    /// All names, including those of views and types.
     pub names: Vec<String>,
     /// Operators.
     pub operators: Vec<String>,
 }
 
-/// A condition on `pg_proc p`: what it returns may differ between sessions.
+/// A condition on `pg_proc p`: the function's result may differ between sessions.
 fn differs() -> String {
     let list = |names: &[&str]| format!("'{{{}}}'::pg_catalog.name[]", names.join(","));
     let not_immutable = "OPERATOR(pg_catalog.<>) 'i'";
@@ -114,13 +116,15 @@ fn differs() -> String {
     )
 }
 
-/// Functions that a text may call, by their names: those whose values may differ between sessions of one snapshot.
+/// Functions that a text may call, judged by its names, and whose values may differ between sessions of one
+/// snapshot.
 ///
-/// On the session's search path. Functions of operators, casts and types that are no built-in ones are among them.
+/// Resolved on the session's search path. Includes the functions of operators, casts and types that are not
+/// built in.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn differing_functions(session: &mut Session, of: &NamesOfText) -> Result<Vec<String>, CatalogError> {
     let sql = format!(
         "WITH path AS (SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n \
@@ -175,20 +179,20 @@ pub fn differing_functions(session: &mut Session, of: &NamesOfText) -> Result<Ve
 /// A view that a statement may read, and what it uses.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UsedView {
-    /// The view, quoted where that is needed.
+    /// The view, quoted if needed.
     pub view: String,
-    /// Functions and key words in it whose values may differ between sessions.
+    /// Its functions and key words whose values may differ between sessions.
     pub differing: Vec<String>,
-    /// Its text, as the server prints it; none of the server's own views.
+    /// Its text, as the server prints it; empty for the server's own views.
     pub definition: String,
 }
 
-/// The views that a statement may read, and those that they read: `relation`, and what `names` may name on the session's
-/// search path, or in a schema that is among the names.
+/// The views that a statement may read, directly or through other views: `relation`, and views of these
+/// `names` on the session's search path, or in a schema that is one of the names.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn used_views(
     session: &mut Session,
     relation: Option<u32>,
@@ -235,12 +239,12 @@ pub fn used_views(
     rows.iter().map(view).collect()
 }
 
-/// Which of these names of built-in functions are also those of functions in other schemas of the search path: a call
-/// without a schema may be one of these.
+/// Which of these built-in functions share their name with functions in other schemas of the search path: a
+/// call without a schema may mean those.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn shadowed_functions(session: &mut Session, names: &[&str]) -> Result<Vec<String>, CatalogError> {
     let sql = "SELECT DISTINCT p.proname::pg_catalog.text FROM pg_catalog.pg_proc p \
                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \

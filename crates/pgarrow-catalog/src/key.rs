@@ -1,4 +1,4 @@
-//! Values of a key column between which about equally many rows lie.
+//! Values of a key column that cut its rows into ranges of about equal size.
 
 use pgarrow_protocol::Session;
 
@@ -7,29 +7,29 @@ use crate::name::quote_identifier;
 use crate::relation::Relation;
 use crate::texts::parsed;
 
-/// Bytes of a bound at most. A longer one is left out, which makes two ranges one.
+/// The most bytes of a bound. A longer bound is left out, which joins two ranges.
 const BOUND_BYTES_MAX: u32 = 1024;
 
-/// What cuts a key into ranges.
+/// The bounds that cut a key into ranges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyBounds {
-    /// The first value of every range but the first, as text, ascending in the column's own order.
+    /// The first value of every range except the first one, as text, ascending in the column's own order.
     pub bounds: Vec<String>,
-    /// The share of rows whose key is NULL, 0 to 1.
+    /// The share of rows whose key is NULL, from 0 to 1.
     pub null_fraction: f64,
-    /// Rows that were counted; `None` if they were not.
+    /// The number of rows, if they were counted.
     pub rows: Option<u64>,
 }
 
-/// Bounds of about `n_ranges` ranges by the planner's statistics of a column: cheap, and as old as the last
-/// ANALYZE. `None` if there are none, or the role may not see them.
+/// Bounds of about `n_ranges` ranges, from the planner's statistics of a column: cheap, and as old as the
+/// last ANALYZE. `None` if there are no statistics, or the role may not see them.
 ///
-/// `key_type` is the SQL name of the column's type; it stands in the statement as it is. Without `only`, the
-/// statistics of the relation's whole tree are preferred.
+/// `key_type` is the SQL name of the column's type and goes into the statement unchanged. Without `only`,
+/// the statistics of the relation's whole tree are preferred.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn statistic_bounds(
     session: &mut Session,
     relation: &Relation,
@@ -53,8 +53,8 @@ pub fn statistic_bounds(
     };
     let null_fraction: f64 = parsed(row, 0)?;
     let collate = collation(session, relation, column)?;
-    // Each value once and in the order in which ranges compare; a common value has its frequency, one of the
-    // histogram has none.
+    // Each value once, in the order in which ranges compare. Common values have a frequency; histogram
+    // values have none.
     let sql = format!(
         "WITH s AS (SELECT s.* {from}), point(v, w) AS ( \
            SELECT m.v, m.w FROM s, ROWS FROM ( \
@@ -73,14 +73,14 @@ pub fn statistic_bounds(
     Ok(Some(KeyBounds { bounds, null_fraction, rows: None }))
 }
 
-/// Bounds of about `n_ranges` ranges by quantiles, which reads and sorts all keys once.
+/// Bounds of about `n_ranges` ranges, from quantiles. Reads and sorts all keys once.
 ///
-/// `select` is a SELECT of one column, the key, and `key_type` the SQL name of its type; both stand in the
-/// statement as they are.
+/// `select` is a SELECT of one column, the key, and `key_type` the SQL name of its type. Both go into the
+/// statement unchanged.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn quantile_bounds(
     session: &mut Session,
     select: &str,
@@ -111,7 +111,7 @@ pub fn quantile_bounds(
     Ok(KeyBounds { bounds, null_fraction, rows: Some(n_rows) })
 }
 
-/// `COLLATE …` of a column, or nothing if its type has no collations.
+/// The `COLLATE …` clause of a column; empty if its type has no collations.
 fn collation(session: &mut Session, relation: &Relation, column: &str) -> Result<String, CatalogError> {
     let sql = "SELECT n.nspname, k.collname FROM pg_catalog.pg_attribute a \
                JOIN pg_catalog.pg_collation k ON k.oid OPERATOR(pg_catalog.=) a.attcollation \
@@ -129,8 +129,8 @@ fn weight(text: Option<&str>) -> Option<f64> {
     text.and_then(|text| text.parse().ok())
 }
 
-/// The first value of each of about `n_ranges` ranges of equal weight, without the first one's. A point without
-/// a weight has an equal share of what those with one, and NULLs, leave.
+/// The first value of each of about `n_ranges` ranges of equal weight, except that of the first range.
+/// Points without a weight share equally what weighted points and NULLs leave.
 fn weighted_bounds(points: &[(&str, Option<f64>)], null_fraction: f64, n_ranges: usize) -> Vec<String> {
     let n_shares = points.iter().filter(|(_, weight)| weight.is_none()).count();
     let common: f64 = points.iter().filter_map(|(_, weight)| *weight).sum();
@@ -140,7 +140,7 @@ fn weighted_bounds(points: &[(&str, Option<f64>)], null_fraction: f64, n_ranges:
     let mut bounds = Vec::new();
     let (mut before, mut range) = (0.0, 0.0);
     for (value, weight) in points {
-        // Weights up to here, in ranges.
+        // The weight before this point, in units of ranges.
         let reached = (before * n_ranges as f64 / total + 1e-9).floor();
         if reached > range {
             range = reached;

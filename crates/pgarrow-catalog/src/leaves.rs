@@ -1,4 +1,4 @@
-//! The physical relations behind a relation, and how large they are.
+//! The physical relations behind a relation, and their sizes.
 
 use pgarrow_protocol::{Row, Session};
 
@@ -7,23 +7,23 @@ use crate::name::text_array;
 use crate::relation::{Relation, relation_of};
 use crate::texts::{array_of, parsed};
 
-/// `pg_inherits.inhdetachpending`: a partition that is being detached, since PostgreSQL 14.
+/// `pg_inherits.inhdetachpending`: a partition that is being detached. Since PostgreSQL 14.
 const DETACH_PENDING: u32 = 140_000;
 
-/// A relation with rows of its own, which reading its parent reads too.
+/// A relation with its own rows, which a SELECT from its parent also reads.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Leaf {
-    /// Which one. Its own rows, without those of its children: `ONLY`.
+    /// The relation. Only its own rows, without those of its children: `ONLY`.
     pub relation: Relation,
-    /// Whether the current role may name it and read the columns that were asked about.
+    /// Whether the current role may name it and read the requested columns.
     pub is_readable: bool,
-    /// Whether the current role may name it and read all of it, system columns included: `ctid` needs the
+    /// Whether the current role may name it and read all of it, including system columns: `ctid` needs the
     /// privilege on the table, not on columns.
     pub is_wholly_readable: bool,
-    /// Whether policies of row security apply to the current role when it is named, whatever the parameter
-    /// `row_security` says.
+    /// Whether row security policies apply to the current role when it names the relation, regardless of the
+    /// parameter `row_security`.
     pub row_security: bool,
-    /// Whether its rows are in a heap of this server, where `ctid` says the page.
+    /// Whether its rows are in a heap of this server, so that `ctid` contains the page number.
     pub is_heap: bool,
 }
 
@@ -31,7 +31,7 @@ pub struct Leaf {
 pub(crate) fn leaves_sql(server_version_num: u32) -> String {
     let sees_detached = server_version_num >= DETACH_PENDING;
     let not_detached = if sees_detached { "AND NOT i.inhdetachpending" } else { "" };
-    // 2 is HEAP_TABLE_AM_OID of src/include/catalog/pg_am.dat, which cannot be changed.
+    // 2 is HEAP_TABLE_AM_OID of src/include/catalog/pg_am.dat, which is fixed.
     format!(
         "WITH RECURSIVE tree(oid) AS ( \
            SELECT $1::pg_catalog.oid \
@@ -64,15 +64,15 @@ pub(crate) fn leaves_sql(server_version_num: u32) -> String {
 /// What `SELECT … FROM relation` reads: the relation itself if it has rows of its own, then every table below
 /// it in its tree, by OID. A view has one leaf, itself. A partitioned table without partitions has none.
 ///
-/// As the server does it, partitions that are being detached are left out, and so are temporary tables of
-/// other sessions. One query, however many leaves there are.
+/// As in the server, partitions that are being detached and temporary tables of other sessions are left out.
+/// Needs one query, regardless of the number of leaves.
 ///
-/// Source: `find_all_inheritors` in PostgreSQL's `src/backend/catalog/pg_inherits.c`, `expand_inherited_rtentry`
-/// in `src/backend/optimizer/util/inherit.c`.
+/// Source: `find_all_inheritors` in PostgreSQL's `src/backend/catalog/pg_inherits.c`,
+/// `expand_inherited_rtentry` in `src/backend/optimizer/util/inherit.c`.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn leaves(
     session: &mut Session,
     relation: &Relation,
@@ -97,29 +97,30 @@ pub fn leaves(
 /// The query of [`row_security_applies`].
 pub(crate) const ROW_SECURITY: &str = "SELECT pg_catalog.row_security_active($1::pg_catalog.oid)";
 
-/// Whether policies of row security apply to the current role when it reads the relation, whatever the parameter
-/// `row_security` says.
+/// Whether row security policies apply to the current role when it reads the relation, regardless of the
+/// parameter `row_security`.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn row_security_applies(session: &mut Session, relation: &Relation) -> Result<bool, CatalogError> {
     let rows = session.query(ROW_SECURITY, &[Some(&relation.oid.to_string())])?;
     Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
 }
 
-/// How large a relation is.
+/// The size of a relation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RelationSize {
     /// `pg_class.oid`.
     pub oid: u32,
-    /// Pages of its main fork now.
+    /// Current pages of its main fork.
     pub pages: u64,
-    /// Bytes of heap and TOAST now.
+    /// Current bytes of heap and TOAST.
     pub bytes: u64,
-    /// Rows, from the pages now and the density that ANALYZE saw; `None` if it was never analysed.
+    /// Estimated rows: the current pages times the density that ANALYZE found; `None` if it was never
+    /// analysed.
     pub estimated_rows: Option<u64>,
-    /// It has children or partitions, or had some: their rows are not counted here.
+    /// It has, or once had, children or partitions. Their rows are not counted here.
     pub has_children: bool,
 }
 
@@ -133,14 +134,15 @@ pub(crate) const SIZES: &str = "SELECT r.oid::pg_catalog.text, COALESCE(pg_catal
                LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.oid \
                ORDER BY r.n";
 
-/// The sizes of these relations as they are now, in the same order. What has no storage, or is gone, has size 0.
+/// The current sizes of these relations, in the same order. A relation without storage, or that is gone, has
+/// size 0.
 ///
-/// A page is counted when the file has it: called after a snapshot was taken, no row of the snapshot is on a
-/// page that is not counted.
+/// A page counts as soon as the file has it. So if this is called after a snapshot was taken, all rows of
+/// the snapshot are on counted pages.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn relation_sizes(session: &mut Session, oids: &[u32]) -> Result<Vec<RelationSize>, CatalogError> {
     if oids.is_empty() {
         return Ok(Vec::new());

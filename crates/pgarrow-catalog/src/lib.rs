@@ -2,20 +2,20 @@
 //!
 //! ```text
 //!  "name as psql takes it" ──RelationName──▶ resolve ──▶ Relation ──▶ table_columns ─┐
-//!    └ suggest: what it may have meant
-//!   ask_about_relation, ask_about_query: what these will ask, in one round trip
+//!    └ suggest: similar names
+//!   ask_about_relation, ask_about_query: all these questions in one round trip
 //!   free query ───────────────── Session::describe ─────────────────▶ query_columns ─┴▶ Vec<PgColumn>
 //!
-//!   Relation ──leaves──▶ Vec<Leaf> ──relation_sizes──▶ Vec<RelationSize>     what slices of a table are made of
-//!   leaves ──heap_tables──▶ Vec<HeapTable>                                    how pages keep the columns
-//!   Relation ──target_columns, unique_keys, write_access──▶ …                 what a table takes
-//!   Relation ──what_belongs, opened_beside──▶ …                              whether names meant the same all the time
-//!   key column ──statistic_bounds, quantile_bounds──▶ KeyBounds              what ranges of a key are made of
+//!   Relation ──leaves──▶ Vec<Leaf> ──relation_sizes──▶ Vec<RelationSize>     the input for slices of a table
+//!   leaves ──heap_tables──▶ Vec<HeapTable>                                    how pages store the columns
+//!   Relation ──target_columns, unique_keys, write_access──▶ …                 what can be written to a table
+//!   Relation ──what_belongs, opened_beside──▶ …                              that names kept their meaning
+//!   key column ──statistic_bounds, quantile_bounds──▶ KeyBounds              the input for ranges of a key
 //! ```
 //!
-//! Every statement here names its schema, operators included, so that no `search_path` changes what
-//! it means (CVE-2018-1058); only the resolution of the user's own names follows the user's path.
-//! Nothing is asked about types that are built in: a catalog with many types costs nothing.
+//! Every statement here qualifies all names, operators included, so no `search_path` changes its meaning
+//! (CVE-2018-1058). Only the user's own names are resolved on the user's path. Built-in types need no
+//! queries: a catalog with many types costs nothing.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Names as psql takes them, and the only two functions that put text of others into SQL.
+//! Names as psql takes them, and the only two functions that put foreign text into SQL.
 //!
 //! Source: <https://www.postgresql.org/docs/current/app-psql.html>, "Patterns", without the wildcards;
 //! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>, "Identifiers and Key Words".
@@ -7,16 +7,16 @@ use std::fmt;
 
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
-/// A relation's name: folded to lower case where it was not quoted.
+/// A relation's name, folded to lower case unless it was quoted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RelationName {
-    /// The schema, if one was named; otherwise the search path decides.
+    /// The schema, if the user named one; otherwise the search path decides.
     pub schema: Option<String>,
     /// The relation itself.
     pub name: String,
 }
 
-/// Why a name cannot be one.
+/// Why a text is not a valid name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NameError(String);
 
@@ -55,7 +55,7 @@ impl RelationName {
     }
 }
 
-/// Reads a list of column names, `a, "B", c`, folded as a relation's name is.
+/// Parses a list of column names, `a, "B", c`, folded like a relation's name.
 ///
 /// # Errors
 ///
@@ -69,13 +69,13 @@ pub fn quote_identifier(name: &str) -> String {
     escape_identifier(name)
 }
 
-/// A string literal in SQL. Safe whatever `standard_conforming_strings` is: a text with a backslash
-/// becomes an `E''` literal. `None` for text with a NUL byte, which no literal can hold.
+/// A string literal in SQL. Safe with any `standard_conforming_strings`: a text with a backslash becomes an
+/// `E''` literal. `None` for text with a NUL byte, which no literal can hold.
 pub fn quote_literal(text: &str) -> Option<String> {
     (!text.contains('\0')).then(|| escape_literal(text))
 }
 
-/// An array of texts, as text.
+/// An array of texts, in text form.
 ///
 /// Source: <https://www.postgresql.org/docs/current/arrays.html>, "Array Input and Output Syntax".
 pub(crate) fn text_array<S: AsRef<str>>(values: &[S]) -> String {
@@ -102,11 +102,12 @@ impl<'a> Parser<'a> {
         Ok(parts)
     }
 
-    /// Up to a separator, which stays. Quoted and unquoted pieces may stand side by side, as in psql.
+    /// Parses up to a separator, which is not consumed. Quoted and unquoted pieces may follow each other, as
+    /// in psql.
     fn part(&mut self, separator: char) -> Result<String, NameError> {
         let mut part = String::new();
         let mut was_quoted = false;
-        // White space around a name is not part of it; inside, it ends an unquoted one.
+        // White space around a name is not part of it; inside, it ends an unquoted name.
         let mut pending_space = String::new();
         while let Some(c) = self.rest.next_if(|c| *c != separator) {
             match c {
@@ -130,7 +131,7 @@ impl<'a> Parser<'a> {
         Ok(part)
     }
 
-    /// After an opening quote: up to the closing one. Two quotes are one.
+    /// Parses from after an opening quote up to the closing one. Two quotes stand for one.
     fn quoted(&mut self, part: &mut String) -> Result<(), NameError> {
         while let Some(c) = self.rest.next() {
             match c {

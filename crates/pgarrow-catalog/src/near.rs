@@ -1,4 +1,4 @@
-//! What a name that is not there may have meant.
+//! Suggests similar names for a name that does not exist.
 
 use pgarrow_protocol::Session;
 
@@ -7,37 +7,38 @@ use crate::name::{RelationName, quote_identifier};
 use crate::relation::{Relation, RelationKind};
 use crate::texts::text;
 
-/// Names that are proposed, at most.
+/// The most names in a suggestion.
 const NAMES_MAX: usize = 3;
 
-/// The one of these names that was probably meant, if any is near: the same but for upper and lower case, or but for a
-/// letter in three.
+/// The most similar of these names, if one is similar enough: equal except for case, or with at most one
+/// wrong letter in three.
 fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = known.into_iter().filter_map(|known| Some((distance(name, known)?, known)));
     near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
-/// The same as a remark behind a name: ` (did you mean "orderDate"?)`, or nothing.
+/// The same as a remark that follows a name: ` (did you mean "orderDate"?)`, or an empty text.
 pub fn meant<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let near = nearest(name, known).map(|near| format!(" (did you mean {}?)", quote_identifier(near)));
     near.unwrap_or_default()
 }
 
-/// How far a name is from another one; `None` if nobody would take one for the other.
+/// The distance between two names; `None` if they are not similar.
 fn distance(one: &str, other: &str) -> Option<usize> {
     if one == other {
         return Some(0);
     }
     let (one, other) = (one.to_lowercase(), other.to_lowercase());
     let letters = one.chars().count().max(other.chars().count());
-    // Letters that have changed places are one slip; upper and lower case are less than that.
+    // Two swapped letters count as one slip; a difference in case counts less.
     let distance = 1 + 2 * strsim::damerau_levenshtein(&one, &other);
     (distance <= 1 + 2 * (letters / 3)).then_some(distance)
 }
 
-/// The same error; where a relation is not there, with what may have been meant, from what the role may use.
+/// Adds a suggestion to an error about a missing relation, from the relations that the role may use.
 ///
-/// In the transaction that the name was looked up in, or in none. If the server does not say, nothing is proposed.
+/// Run it in the transaction that looked up the name, or outside any. If the server refuses, nothing is
+/// suggested.
 pub fn suggest(session: &mut Session, error: CatalogError) -> CatalogError {
     match error {
         CatalogError::UnknownRelation { name, hint: None } => {
@@ -48,11 +49,11 @@ pub fn suggest(session: &mut Session, error: CatalogError) -> CatalogError {
     }
 }
 
-/// A schema that is there, and that the role may use, whose name is near; of one that is not there.
+/// An existing schema that the role may use, with a name similar to that of a missing one.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn near_schema(session: &mut Session, name: &str) -> Result<Option<String>, CatalogError> {
     let sql = "SELECT n.nspname FROM pg_catalog.pg_namespace n \
                WHERE pg_catalog.has_schema_privilege(n.oid, 'USAGE') ORDER BY n.nspname";
@@ -62,11 +63,11 @@ pub fn near_schema(session: &mut Session, name: &str) -> Result<Option<String>, 
     Ok(nearest(name, others).map(str::to_owned))
 }
 
-/// A relation, and how the session sees it.
+/// A relation as the session sees it.
 struct Seen {
     relation: Relation,
     may_use_schema: bool,
-    /// It needs no schema in front.
+    /// It can be named without its schema.
     is_visible: bool,
 }
 
@@ -83,14 +84,14 @@ fn hint(session: &mut Session, name: &RelationName) -> Result<Option<String>, Ca
     Ok(proposed(name, &seen))
 }
 
-/// Of what is seen, what is nearest.
+/// The nearest of the seen relations.
 fn proposed(name: &RelationName, seen: &[Seen]) -> Option<String> {
     let usable = seen.iter().filter(|seen| seen.may_use_schema);
     let scored = usable.filter_map(|seen| Some((score(name, seen)?, &seen.relation)));
     let mut scored: Vec<(usize, &Relation)> = scored.collect();
     scored.sort_by_key(|(score, _)| *score);
     let Some((best, _)) = scored.first() else {
-        // What the role sees by name, and may not use.
+        // A relation of this name whose schema the role may not use.
         let closed = seen.iter().find(|seen| seen.relation.name == name.name && !seen.may_use_schema)?;
         let Relation { schema, .. } = &closed.relation;
         return Some(format!(
@@ -111,7 +112,7 @@ fn score(name: &RelationName, seen: &Seen) -> Option<usize> {
         None => 1,
         Some(schema) => match distance(schema, &seen.relation.schema) {
             Some(distance) => distance,
-            // The right name in another schema altogether.
+            // The right name in an entirely different schema.
             None if of_name == 0 => 8,
             None => return None,
         },
@@ -119,7 +120,8 @@ fn score(name: &RelationName, seen: &Seen) -> Option<usize> {
     Some(of_name + of_schema)
 }
 
-/// Relations that hold rows or show some, by name and schema; of very many, those of this name are among them.
+/// Relations that hold or show rows, by name and schema. If there are too many, those with this name come
+/// first.
 fn seen(session: &mut Session, name: &RelationName) -> Result<Vec<Seen>, CatalogError> {
     let sql = "SELECT n.nspname, c.relname, \
                  pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.pg_table_is_visible(c.oid) \
@@ -134,7 +136,7 @@ fn seen(session: &mut Session, name: &RelationName) -> Result<Vec<Seen>, Catalog
     let rows = session.query(sql, &[Some(&name.name), Some(name.schema.as_deref().unwrap_or_default())])?;
     let seen = rows.iter().map(|row| {
         let (schema, name) = (text(row, 0)?, text(row, 1)?);
-        // Its name is all that is asked.
+        // Only schema and name are used.
         let relation = Relation { oid: 0, schema, name, kind: RelationKind::Table };
         let is = |index| row.text(index) == Some("t");
         Ok(Seen { relation, may_use_schema: is(2), is_visible: is(3) })
@@ -197,7 +199,7 @@ mod tests {
                     "there is closed.wages, but this role may not use its schema; grant USAGE on schema \"closed\" to it",
                 ),
             ),
-            // It may not be told of by a name that is only like it.
+            // A similar name must not reveal it.
             ("wage", None),
         ] {
             let name = RelationName::parse(name).unwrap();

@@ -1,16 +1,16 @@
-//! What a transaction has really opened, and what the catalog says of it now: the proof that names were not given to
-//! something else meanwhile.
+//! What a transaction has really opened, and what the catalog says about it now: the proof that names have
+//! not changed their meaning meanwhile.
 //!
 //! ```text
-//!  what_belongs     what reading these relations may open, as the transaction's snapshot sees it
-//!  locked           what sessions have locked, by OID: a lock stays until its transaction ends, and knows no names
-//!  opened_beside    what this session has locked beside what was planned
-//!  renamed_schemas  schemas whose row somebody has changed since the snapshot was taken
-//!  renamed_labels   enums whose labels are not those of the snapshot any more
+//!  what_belongs     the relations that reading these may open, in the transaction's snapshot
+//!  locked           what sessions have locked, by OID: locks last until the transaction ends, without names
+//!  opened_beside    what this session has locked besides the planned relations
+//!  renamed_schemas  schemas whose row has changed since the snapshot was taken
+//!  renamed_labels   enums whose labels differ from those of the snapshot
 //! ```
 //!
-//! A statement finds its tables in the newest catalog, whatever its snapshot is, and `ALTER SCHEMA … RENAME` takes no lock
-//! of any table.
+//! A statement finds its tables in the newest catalog, whatever its snapshot is, and `ALTER SCHEMA … RENAME`
+//! takes no lock on tables.
 
 use pgarrow_protocol::Session;
 
@@ -19,12 +19,12 @@ use crate::name::{RelationName, quote_literal};
 use crate::relation::RelationKind;
 use crate::texts::{array_of, parsed, text};
 
-/// `FirstNormalObjectId` of PostgreSQL's `src/include/access/transam.h`: what is below is the server's own.
+/// `FirstNormalObjectId` of PostgreSQL's `src/include/access/transam.h`: lower OIDs belong to the server.
 pub const FIRST_NORMAL_OID: u32 = 16_384;
 
-/// A row that the snapshot sees and that somebody has changed since: `xmax` says so, also of a change that the snapshot does
-/// not see, and of one that is not committed yet. What was to be deleted by a transaction that had ended before the snapshot
-/// is there because that one was rolled back.
+/// A condition: the snapshot sees this row, and another transaction has changed it since. `xmax` shows this
+/// also for a change that the snapshot does not see, or that is not committed yet. If `xmax` is a
+/// transaction that had ended before the snapshot, it was rolled back, because the row is still there.
 fn is_changed(server_version_num: u32, alias: &str) -> String {
     let xmin = match server_version_num >= 130_000 {
         true => "pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())",
@@ -37,7 +37,7 @@ fn is_changed(server_version_num: u32, alias: &str) -> String {
     )
 }
 
-/// A relation that reading another one may open.
+/// A relation that may be opened when another one is read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Member {
     /// `pg_class.oid`.
@@ -46,24 +46,24 @@ pub struct Member {
     pub schema: String,
     /// Its name.
     pub name: String,
-    /// What it is, if it is something to select from.
+    /// Its kind, if it can be selected from.
     pub kind: Option<RelationKind>,
     /// Whether the current role may name it and read all of it.
     pub is_readable: bool,
 }
 
-/// These relations, and those below them in their trees; with `and_of_views`, also what views among them are made of. In this
-/// snapshot, by OID.
+/// These relations and their descendants; with `and_of_views`, also the relations that views among them use.
+/// In this snapshot, by OID.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn what_belongs(
     session: &mut Session,
     roots: &[u32],
     and_of_views: bool,
 ) -> Result<Vec<Member>, CatalogError> {
-    // Who asks for tables alone need not be allowed to read what views depend on.
+    // A caller that asks only about tables needs no right to read the dependencies of views.
     let of_views = "UNION ALL \
                     SELECT d.refobjid FROM pg_catalog.pg_class v \
                     JOIN pg_catalog.pg_rewrite w ON w.ev_class OPERATOR(pg_catalog.=) v.oid \
@@ -104,10 +104,10 @@ pub fn what_belongs(
         .collect()
 }
 
-/// What stands behind SELECT to find the user's own relations that are locked, indexes and rows stored out of line left
-/// out: they come with their tables. `$1` are the processes, or NULL for the session's own.
+/// A SELECT of the user's own relations that are locked, without indexes and TOAST tables, which come with
+/// their tables. `$1` are the processes, or NULL for the session's own.
 ///
-/// A relation that the snapshot does not see is newer; whether it is an index is asked of the newest catalog.
+/// A relation that the snapshot does not see is newer; the newest catalog says whether it is an index.
 fn locked_relations() -> String {
     format!(
         "SELECT DISTINCT l.relation AS oid FROM pg_catalog.pg_locks l \
@@ -127,7 +127,7 @@ fn locked_relations() -> String {
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn locked(session: &mut Session, pids: &[i32]) -> Result<Vec<u32>, CatalogError> {
     let sql = format!("SELECT l.oid::pg_catalog.text FROM ({}) AS l ORDER BY l.oid", locked_relations());
     let rows = session.query(&sql, &[Some(&array_of(pids))])?;
@@ -139,19 +139,19 @@ pub fn locked(session: &mut Session, pids: &[i32]) -> Result<Vec<u32>, CatalogEr
 pub struct OpenedRelation {
     /// `pg_class.oid`.
     pub oid: u32,
-    /// Schema and name as they are now, as SQL takes them.
+    /// Current schema and name, as SQL takes them.
     pub printed: String,
     /// Its name without the schema.
     pub name: String,
-    /// It belongs to an extension, whose types and functions look things up in it.
+    /// It belongs to an extension, whose types and functions read it.
     pub is_of_extension: bool,
 }
 
-/// The user's own relations that this session has opened in its transaction, those of `planned` left out.
+/// The user's own relations that this session has opened in its transaction, except `planned`.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn opened_beside(session: &mut Session, planned: &[u32]) -> Result<Vec<OpenedRelation>, CatalogError> {
     let sql = format!(
         "SELECT l.oid::pg_catalog.text, (pg_catalog.pg_identify_object( \
@@ -168,7 +168,7 @@ pub fn opened_beside(session: &mut Session, planned: &[u32]) -> Result<Vec<Opene
         let name = RelationName::parse(&printed).map_or_else(|_| printed.clone(), |name| name.name);
         opened.push(OpenedRelation { oid: parsed(row, 0)?, printed, name, is_of_extension: false });
     }
-    // Most often there are none, and not everybody may ask what belongs to whom.
+    // Usually there are none, and not every role may read pg_depend.
     if !opened.is_empty() {
         let sql = "SELECT DISTINCT d.objid::pg_catalog.text FROM pg_catalog.pg_depend d \
                    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
@@ -184,12 +184,12 @@ pub fn opened_beside(session: &mut Session, planned: &[u32]) -> Result<Vec<Opene
     Ok(opened)
 }
 
-/// The schemas of these relations whose row in the catalog somebody has changed since the snapshot was taken: renamed, or
-/// granted, which looks the same from here.
+/// The schemas of these relations whose catalog row has changed since the snapshot was taken: by a rename,
+/// or by a GRANT, which looks the same here.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn renamed_schemas(session: &mut Session, relations: &[u32]) -> Result<Vec<String>, CatalogError> {
     let is_changed = is_changed(session.server_version_num(), "n");
     let sql = format!(
@@ -202,12 +202,12 @@ pub fn renamed_schemas(session: &mut Session, relations: &[u32]) -> Result<Vec<S
     rows.iter().map(|row| text(row, 0)).collect()
 }
 
-/// The enums that these types consist of, and those of the columns of these relations, of which a label is another one than
-/// in the snapshot, or was meanwhile. Labels that were added do not count.
+/// The enums within these types and within the columns of these relations that have a label renamed since
+/// the snapshot, even if it was renamed back. Added labels do not count.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn renamed_labels(
     session: &mut Session,
     types: &[u32],
@@ -258,7 +258,7 @@ pub fn renamed_labels(
         if row.text(2) == Some("true") {
             renamed.push(printed);
         } else if row.text(3) == Some("true") {
-            // By the name that it has now: of the snapshot's, somebody else may have taken it.
+            // By its current name: another type may have taken the name from the snapshot.
             asked.push((parsed::<u32>(row, 0)?, printed, text(row, 4)?));
         }
     }

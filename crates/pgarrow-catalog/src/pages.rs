@@ -1,9 +1,9 @@
-//! What hands out pages of heaps to this session, and what they are asked for with.
+//! Where this session gets pages of heaps from, and the queries for them.
 //!
 //! ```text
 //!  superuser, extension pageinspect ──▶ get_raw_page ──────┐
-//!                                                          ├──▶ PageAccess ──select──▶ the SELECT of a range of pages
-//!  anybody, function of an administrator ──▶ heap_page ────┘
+//!                                                          ├──▶ PageAccess ──select──▶ SELECT of pages
+//!  any role, function of an administrator ──▶ heap_page ───┘
 //! ```
 
 mod forms;
@@ -22,55 +22,57 @@ use crate::texts::parsed;
 
 pub use layout::{HeapGroup, HeapTable, heap_tables, heap_tables_of_many};
 
-/// The first version whose pages are read: earlier ones have no scan of a range of `ctid` for the rest.
+/// The first version whose pages are read: earlier ones cannot scan the remaining pages by ranges of `ctid`.
 pub const OLDEST_BY_PAGES: u32 = 140_000;
 
-/// The newest version whose pages and stored values we know.
+/// The newest version whose pages and stored values are known here.
 pub const NEWEST_KNOWN: u32 = 189_999;
 
-/// Bytes of a page. Others have other limits, and nobody has them.
+/// Bytes of a page. Other page sizes have other limits, and are very rare.
 pub(crate) const BLOCK_BYTES: u32 = 8192;
 
 /// Bytes of a page's header: `SizeOfPageHeaderData` of PostgreSQL's `src/include/storage/bufpage.h`.
 const HEADER_BYTES: u32 = 24;
-/// Where the lower half of `pd_flags` stands on a little-endian server; same place.
+/// The offset of the lower half of `pd_flags` on a little-endian server; same file.
 const FLAGS_AT: u32 = 10;
-/// `PD_ALL_VISIBLE`; same place.
+/// `PD_ALL_VISIBLE`; same file.
 const ALL_VISIBLE: u32 = 0x0004;
 
-/// Where `pd_pagesize_version` stands; same place.
+/// The offset of `pd_pagesize_version`; same file.
 const LAYOUT_AT: u32 = 18;
-/// What it is: 8192 bytes, with `PG_PAGE_LAYOUT_VERSION` 4 in the last byte, little-endian; same place.
+/// Its value: 8192 bytes, with `PG_PAGE_LAYOUT_VERSION` 4 in the low byte, little-endian; same file.
 const LAYOUT: [u32; 2] = [0x04, 0x20];
 
-/// What hands out pages to this session.
+/// The function that returns pages to this session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PageSource {
     /// `get_raw_page` of the extension pageinspect, for a superuser.
     Inspect {
-        /// The schema that it is in.
+        /// The schema of the extension's function.
         schema: String,
     },
-    /// `pgarrow.heap_page`, which an administrator has installed.
+    /// `pgarrow.heap_page`, installed by an administrator.
     Function,
 }
 
 /// How this session can read pages of heaps.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PageAccess {
-    /// What hands them out.
+    /// The function that returns them.
     pub source: PageSource,
 }
 
 impl PageAccess {
-    /// The SQL expression for a page of a relation's heap. `block` is an expression of type `int8`: its number.
+    /// The SQL expression for a page of a relation's heap. `block` is an expression of type `int8`: the
+    /// page's number.
     ///
-    /// Arguments have exactly the types of the function's: no other function of that name and schema is meant.
+    /// The arguments have exactly the function's types, so no other function of that name and schema can
+    /// match.
     pub fn page_sql(&self, relation: &Relation, block: &str) -> String {
         match &self.source {
             PageSource::Inspect { schema } => {
-                // It takes a name, which is the relation's when the statement begins: a schema may be renamed although
-                // the relation is locked.
+                // It takes a name, so the statement looks up the relation's current name: a schema can be
+                // renamed although the relation is locked.
                 format!(
                     "{}.get_raw_page((SELECT {}::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text), \
                      'main'::pg_catalog.text, {block})",
@@ -84,13 +86,13 @@ impl PageAccess {
         }
     }
 
-    /// The SELECT of the pages `from..to` of a relation's heap, in their order: one column of type `bytea`, with the
-    /// whole page if it is all-visible, and otherwise with its header alone.
+    /// The SELECT of the pages `from..to` of a relation's heap, in their order: one column of type `bytea`,
+    /// with the whole page if it is all-visible, otherwise only its header.
     pub fn select(&self, relation: &Relation, from: u64, to: u64) -> String {
         let page = self.page_sql(relation, "b.block");
         // A block number has 32 bits.
         let last = i128::from(to) - 1;
-        // Without OFFSET, the page would be read once for each place where it is named.
+        // Without OFFSET, the page would be read once for each mention in the SELECT.
         format!(
             "SELECT CASE WHEN (pg_catalog.get_byte(p.page, {FLAGS_AT}) OPERATOR(pg_catalog.&) {ALL_VISIBLE}) \
              OPERATOR(pg_catalog.<>) 0 THEN p.page \
@@ -100,7 +102,7 @@ impl PageAccess {
         )
     }
 
-    /// What hands out pages, in a word: `pageinspect` or `function`.
+    /// The source in one word: `pageinspect` or `function`.
     pub fn as_str(&self) -> &'static str {
         match self.source {
             PageSource::Inspect { .. } => "pageinspect",
@@ -109,14 +111,14 @@ impl PageAccess {
     }
 }
 
-/// Pages of a heap from which on a sequential scan reads it through a ring of few buffers, so that it displaces nothing
-/// else from the server's cache: a quarter of `shared_buffers`.
+/// The number of pages from which on a sequential scan of a heap uses a small ring of buffers, so that it
+/// evicts nothing else from the server's cache: a quarter of `shared_buffers`.
 ///
 /// Source: `initscan` in PostgreSQL's `src/backend/access/heap/heapam.c`.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn large_heap_pages(session: &mut Session) -> Result<u64, CatalogError> {
     let sql = format!(
         "SELECT (pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) \
@@ -126,31 +128,32 @@ pub fn large_heap_pages(session: &mut Session) -> Result<u64, CatalogError> {
     parsed(rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?, 0)
 }
 
-/// How this role can read pages of heaps on this server, or why it cannot: every reason, in words.
+/// How this role can read pages of heaps on this server, or all reasons why it cannot, in words.
 ///
-/// Outside of a transaction, or behind a savepoint: what a role may not ask aborts it, whatever is returned.
+/// Call it outside a transaction, or after a savepoint: a missing right aborts the transaction, whatever
+/// this returns.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn page_access(
     session: &mut Session,
     traits: &ServerTraits,
 ) -> Result<Result<PageAccess, Vec<Message>>, CatalogError> {
     let mut why_not: Vec<Message> = of_server(session, traits).into_iter().map(Message::from).collect();
     if !traits.is_plain_postgres || session.server_version_num() < OLDEST_BY_PAGES {
-        // Its catalogs may be others.
+        // Its catalogs may differ.
         return Ok(Err(why_not));
     }
     let (is_superuser, of_build) = of_build(session)?;
     why_not.extend(of_build.into_iter().map(Message::from));
-    // Each asks the catalogs that it needs: whoever hardens a server takes rights to others away.
+    // Each branch reads only the catalogs that it needs, because hardened servers revoke rights on others.
     let source = match is_superuser {
         true => inspect(session)?,
         false => function(session)?,
     };
     match source {
-        // The schema of an extension may be there without its library.
+        // The extension's schema may be there without its library.
         Ok(PageSource::Inspect { schema }) if why_not.is_empty() => match page_of_catalog(session, &schema) {
             Ok(None) => return Ok(Ok(PageAccess { source: PageSource::Inspect { schema } })),
             Ok(Some(why)) => why_not.push(why.into()),
@@ -166,7 +169,7 @@ pub fn page_access(
     Ok(Err(why_not))
 }
 
-/// What speaks against pages, from what is known without asking.
+/// Reasons against reading pages that are known without a query.
 fn of_server(session: &Session, traits: &ServerTraits) -> Vec<String> {
     let mut why_not = Vec::new();
     if !traits.is_plain_postgres {
@@ -193,10 +196,11 @@ fn of_server(session: &Session, traits: &ServerTraits) -> Vec<String> {
     why_not
 }
 
-/// Whether the role is a superuser, and what speaks against pages by how the server was built and is set.
+/// Whether the role is a superuser, and reasons against reading pages from the server's build and settings.
 fn of_build(session: &mut Session) -> Result<(bool, Vec<String>), CatalogError> {
     let mut why_not = Vec::new();
-    // Where it is set, VACUUM may make a page all-visible that our snapshot sees otherwise. Gone in PostgreSQL 17.
+    // With it, VACUUM may mark a page all-visible that our snapshot sees differently. Removed in PostgreSQL
+    // 17.
     let sql = "SELECT pg_catalog.current_setting('old_snapshot_threshold', true), \
                  pg_catalog.has_function_privilege('pg_catalog.pg_control_init()', 'EXECUTE'), \
                  pg_catalog.current_setting('is_superuser')";
@@ -221,9 +225,9 @@ fn of_build(session: &mut Session) -> Result<(bool, Vec<String>), CatalogError> 
     Ok((is_superuser, why_not))
 }
 
-/// Where a superuser's source of pages is, or what is missing.
+/// The page source of a superuser, or what is missing.
 fn inspect(session: &mut Session) -> Result<Result<PageSource, Message>, CatalogError> {
-    // Of the extension's own function, only the one with these arguments: since version 1.9.
+    // Only the extension's own function with these argument types, which exist since version 1.9.
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension e \
                    WHERE e.extname OPERATOR(pg_catalog.=) 'pageinspect'), \
                  (SELECT n.nspname FROM pg_catalog.pg_extension e \
@@ -250,7 +254,7 @@ fn inspect(session: &mut Session) -> Result<Result<PageSource, Message>, Catalog
     Ok(Err(missing.into()))
 }
 
-/// Looks at a page that is always there. Why its like cannot be read, if so.
+/// Reads a page that always exists. Returns why such pages cannot be used, if so.
 fn page_of_catalog(session: &mut Session, schema: &str) -> Result<Option<String>, CatalogError> {
     let sql = format!(
         "SELECT pg_catalog.length(p.page)::pg_catalog.text, \
@@ -274,9 +278,10 @@ fn page_of_catalog(session: &mut Session, schema: &str) -> Result<Option<String>
     })
 }
 
-/// Whether the function of an administrator can be used, or what is missing.
+/// Whether the administrator's function can be used, or what is missing.
 fn function(session: &mut Session) -> Result<Result<PageSource, Message>, CatalogError> {
-    // It is trusted as far as a superuser owns it, and never in a superuser's session, whose rights it does not need.
+    // It is trusted only if a superuser owns it, and is not used in a superuser's session, whose rights it
+    // would not need.
     let sql = "SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r \
                   WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER), \
                  f.prosecdef, f.rolsuper, f.is_usable \

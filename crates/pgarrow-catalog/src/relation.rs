@@ -1,4 +1,4 @@
-//! Which relation a name means, and what it is.
+//! Which relation a name means, and its kind.
 
 use std::fmt;
 
@@ -17,11 +17,11 @@ pub struct Relation {
     pub schema: String,
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: RelationKind,
 }
 
-/// `pg_class.relkind` of what can be read.
+/// The `pg_class.relkind` values that can be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RelationKind {
     /// An ordinary table; may be the parent of an inheritance tree.
@@ -44,13 +44,14 @@ impl Relation {
 
     /// Whether it is a temporary table, of this session or another.
     pub fn is_temporary(&self) -> bool {
-        // get_namespace_name_or_temp of PostgreSQL's src/backend/utils/cache/lsyscache.c: the rest of it is a number.
+        // As get_namespace_name_or_temp of PostgreSQL's src/backend/utils/cache/lsyscache.c: a number
+        // follows.
         self.schema.starts_with("pg_temp_")
     }
 }
 
 impl fmt::Display for Relation {
-    /// Schema and name as one would type them: quoted only where that is needed.
+    /// Schema and name as a user would type them: quoted only if needed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let typed = |name: &str| {
             let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -62,7 +63,7 @@ impl fmt::Display for Relation {
 }
 
 impl RelationKind {
-    /// What it is, in words.
+    /// The kind, in words.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Table => "table",
@@ -78,7 +79,7 @@ impl RelationKind {
 ///
 /// # Errors
 ///
-/// [`CatalogError::UnknownRelation`], [`CatalogError::NotReadable`], or the server's.
+/// [`CatalogError::UnknownRelation`], [`CatalogError::NotReadable`], or errors of the server.
 pub fn resolve(session: &mut Session, name: &RelationName) -> Result<Relation, CatalogError> {
     let unknown = || CatalogError::UnknownRelation { name: name.quoted(), hint: None };
     resolve_many(session, std::slice::from_ref(name))?.pop().ok_or_else(unknown)
@@ -92,7 +93,8 @@ pub(crate) const RESOLVE: &str = "SELECT c.oid::pg_catalog.text, s.nspname, c.re
                LEFT JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace \
                ORDER BY r.n";
 
-/// Finds the relations that these names mean on the session's search path, in the same order. One query.
+/// Finds the relations that these names mean on the session's search path, in the same order, with one
+/// query.
 ///
 /// # Errors
 ///
@@ -115,12 +117,12 @@ pub fn resolve_many(session: &mut Session, names: &[RelationName]) -> Result<Vec
     rows.iter().zip(quoted).map(relation).collect()
 }
 
-/// Those of these relations that the role may not read, at least not as a whole, or whose schema it may not use: their OIDs,
-/// with whether it is the schema.
+/// The relations among these that the role may not read completely, or whose schema it may not use: their
+/// OIDs, each with whether the schema is the reason.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn not_readable(session: &mut Session, oids: &[u32]) -> Result<Vec<(u32, bool)>, CatalogError> {
     let sql = "SELECT c.oid::pg_catalog.text, u.may \
                FROM pg_catalog.pg_class c \
@@ -140,8 +142,8 @@ pub fn not_readable(session: &mut Session, oids: &[u32]) -> Result<Vec<(u32, boo
     rows.iter().map(refused).collect()
 }
 
-/// To look for a name in a schema takes the right to use that, which another right does not replace. What is refused is
-/// told with the schema, where only one can be meant.
+/// Looking up a name in a schema needs USAGE on it, and no other right replaces that. The error names the
+/// schema, if only one is possible.
 fn schema_refused(error: pgarrow_protocol::Error, names: &[RelationName]) -> CatalogError {
     let mut schemas: Vec<&String> = names.iter().filter_map(|name| name.schema.as_ref()).collect();
     schemas.dedup();
@@ -157,12 +159,12 @@ fn schema_refused(error: pgarrow_protocol::Error, names: &[RelationName]) -> Cat
 ///
 /// # Errors
 ///
-/// [`CatalogError::NotReadable`] for indexes, sequences and the like, or the server's.
+/// [`CatalogError::NotReadable`] for indexes, sequences and the like, or errors of the server.
 pub fn relation(session: &mut Session, oid: u32) -> Result<Option<Relation>, CatalogError> {
     Ok(relations(session, &[oid])?.pop())
 }
 
-/// The relations with these OIDs, as they are in the current snapshot, by OID; those that are gone are left out.
+/// The relations with these OIDs in the current snapshot, by OID; missing ones are left out.
 ///
 /// # Errors
 ///
@@ -177,15 +179,16 @@ pub fn relations(session: &mut Session, oids: &[u32]) -> Result<Vec<Relation>, C
     rows.iter().map(relation_of).collect()
 }
 
-/// The relations of a schema that hold rows of their own, by name: tables, partitioned tables, materialized views.
+/// The relations of a schema that hold their own rows, by name: tables, partitioned tables, materialized
+/// views.
 ///
-/// Partitions are left out, since their parent reads them. A child of an inheritance tree is a table of its own
-/// and is not: to read every row once, read each with `ONLY`. Views and foreign tables hold nothing here, and
-/// temporary tables belong to their session.
+/// Partitions are left out, because their parent reads them. Children of an inheritance tree are tables and
+/// are included: to read every row once, read each with `ONLY`. Views and foreign tables hold no rows here,
+/// and temporary tables belong to their session.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn relations_of_schema(session: &mut Session, schema: &str) -> Result<Vec<Relation>, CatalogError> {
     let sql = "SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind \
                FROM pg_catalog.pg_namespace n \
@@ -219,12 +222,12 @@ pub(crate) fn relation_of(row: &Row) -> Result<Relation, CatalogError> {
     Ok(Relation { oid, schema, name, kind })
 }
 
-/// How many rows the relation has, from its size now and the density that ANALYZE saw, its partitions and
-/// children included. `None` if any of them was never analysed, or it has no storage.
+/// The estimated number of rows, including partitions and children: the current size times the density that
+/// ANALYZE found. `None` if any of them was never analysed, or has no storage.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn estimated_rows(session: &mut Session, oid: u32) -> Result<Option<u64>, CatalogError> {
     // As the planner does it: `estimate_rel_size` in src/backend/access/heap/heapam_handler.c.
     let sql = "WITH RECURSIVE tree(oid) AS ( \

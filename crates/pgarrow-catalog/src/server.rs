@@ -1,27 +1,28 @@
-//! What kind of server it is.
+//! The kind of server.
 
 use pgarrow_protocol::Session;
 
 use crate::error::CatalogError;
 use crate::texts::{parsed, text};
 
-/// What decides whether a table may be read by ranges of pages. See [`server_traits`].
+/// Traits that decide whether a table may be read by ranges of pages. See [`server_traits`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerTraits {
-    /// Whether it is PostgreSQL itself and no fork that keeps its rows in another way.
+    /// Whether it is PostgreSQL itself, and not a fork that stores rows differently.
     pub is_plain_postgres: bool,
-    /// What it says it is: `version()` up to where it was built.
+    /// The beginning of `version()`, up to the platform that it was built for.
     pub product: String,
     /// Whether it is a standby, or still recovering.
     pub in_recovery: bool,
     /// Bytes of a page.
     pub block_bytes: u32,
-    /// An extension of this database whose tables keep rows elsewhere than in their own heap.
+    /// An extension of this database whose tables store rows outside their own heap.
     pub foreign_slicing_extension: Option<String>,
-    /// It knows `restrict_nonsystem_relation_kind`, with which no view may stand in for a table. The
+    /// It knows `restrict_nonsystem_relation_kind`, which keeps a view from replacing a table. The
     /// parameter came with minor releases.
     pub restricts_relation_kinds: bool,
-    /// The process that answers, `pg_backend_pid()`. Behind a pooler it is not the one that the session was told of.
+    /// The process that answers, `pg_backend_pid()`. Behind a pooler it differs from the one in the
+    /// session's cancel key.
     pub backend_pid: Option<i32>,
 }
 
@@ -33,11 +34,11 @@ pub(crate) const TRAITS: &str = "SELECT pg_catalog.version(), pg_catalog.pg_is_i
                  pg_catalog.pg_backend_pid(), \
                  pg_catalog.current_setting('restrict_nonsystem_relation_kind', true)";
 
-/// What the server is. One query, in a transaction or outside of one.
+/// The server's traits. One query, inside or outside a transaction.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn server_traits(session: &mut Session) -> Result<ServerTraits, CatalogError> {
     let rows = session.query(TRAITS, &[])?;
     let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
@@ -53,10 +54,12 @@ pub fn server_traits(session: &mut Session) -> Result<ServerTraits, CatalogError
     })
 }
 
-/// Whether this `version()` is PostgreSQL's own: `PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu,
-/// compiled by gcc …, 64-bit`. Forks change the number, add a name in parentheses, or one behind.
+/// Whether this is the `version()` of PostgreSQL itself:
+/// `PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, compiled by gcc …, 64-bit`.
+/// Forks change the number, or add a name in parentheses or at the end.
 fn is_plain(version: &str) -> bool {
-    /// Who packs PostgreSQL as it is. EnterpriseDB's server keeps its tables in PostgreSQL's heap.
+    /// Packagers that change nothing in how rows are stored. EnterpriseDB's server keeps its tables in
+    /// PostgreSQL's heap.
     const PACKAGERS: [&str; 9] = [
         "alpine",
         "debian",
@@ -89,7 +92,7 @@ fn is_plain(version: &str) -> bool {
     ends_plainly && (rest.is_empty() || rest.starts_with(" on ") || rest.starts_with(", compiled by "))
 }
 
-/// Name, number and packager.
+/// The name, version number and packager.
 fn product(version: &str) -> &str {
     version.split(" on ").next().and_then(|text| text.split(", compiled").next()).unwrap_or(version)
 }

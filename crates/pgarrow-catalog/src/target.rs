@@ -1,4 +1,5 @@
-//! What a relation takes: its columns as INSERT and COPY FROM see them, and whether they can write to it at all.
+//! What can be written to a relation: its columns as INSERT and COPY FROM see them, and whether these
+//! commands work.
 
 use std::collections::HashMap;
 
@@ -9,54 +10,55 @@ use crate::error::CatalogError;
 use crate::relation::{Relation, RelationKind};
 use crate::texts::{parsed, text};
 
-/// A column of a table that is written to.
+/// A column of a table to write to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TargetColumn {
-    /// The column. Its `nullable` is about reading: see [`is_not_null`](Self::is_not_null).
+    /// The column. Its `nullable` is about reading; for writing see [`is_not_null`](Self::is_not_null).
     pub column: ResolvedColumn,
-    /// The table refuses NULL: by the column's own NOT NULL, or by that of a domain it is of. (A CHECK may, too.)
+    /// The table refuses NULL, by the column's own NOT NULL or by that of its domain. (A CHECK may refuse
+    /// it, too.)
     pub is_not_null: bool,
-    /// A row without this column has a value in it: by a default of its own, or by that of its type. Neither identities
-    /// nor generated columns.
+    /// A row without this column gets a value: from the column's default, or from its type's. False for
+    /// identity and generated columns.
     pub has_default: bool,
     /// `GENERATED … AS IDENTITY`.
     pub identity: Option<Identity>,
-    /// `GENERATED ALWAYS AS (…)`, stored or virtual: it takes no value.
+    /// `GENERATED ALWAYS AS (…)`, stored or virtual: values cannot be given.
     pub is_generated: bool,
     /// Whether the current role may write to this column.
     pub may_insert: bool,
 }
 
-/// When an identity column numbers its rows itself.
+/// When an identity column generates its values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Identity {
-    /// Always. INSERT refuses values unless it says OVERRIDING SYSTEM VALUE; COPY FROM takes them.
+    /// Always. INSERT refuses given values without OVERRIDING SYSTEM VALUE; COPY FROM accepts them.
     Always,
-    /// Where no value is given.
+    /// If no value is given.
     ByDefault,
 }
 
-/// Which commands write to a relation, whatever the rights of the current role are.
+/// Which commands can write to a relation, regardless of the current role's rights.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct WriteAccess {
-    /// `COPY … FROM` does, row security aside: it is a table or foreign table, or a view with an INSTEAD OF INSERT
-    /// trigger for each row.
+    /// `COPY … FROM` can, row security aside: it is a table or foreign table, or a view with an INSTEAD OF
+    /// INSERT trigger for each row.
     pub copy: bool,
-    /// INSERT does.
+    /// INSERT can.
     pub insert: bool,
-    /// Policies of row security apply to the current role, with which `COPY … FROM` refuses to work.
+    /// Row security policies apply to the current role; then `COPY … FROM` refuses.
     pub row_security: bool,
 }
 
-/// The relation's columns in their order, dropped ones left out, as it would be written to.
+/// The relation's columns in their order, without dropped ones, as INSERT sees them.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn target_columns(session: &mut Session, relation: &Relation) -> Result<Vec<TargetColumn>, CatalogError> {
     let columns = table_columns(session, relation, true)?;
-    // A domain takes its default over from the type that it stands on, and not its NOT NULL. What is virtual has
-    // attgenerated 'v', since PostgreSQL 18.
+    // A domain inherits its base type's default, but not its NOT NULL. Virtual columns have attgenerated
+    // 'v', since PostgreSQL 18.
     let sql = "WITH RECURSIVE domain(attnum, basetype, is_not_null) AS ( \
                  SELECT a.attnum, t.typbasetype, t.typnotnull FROM pg_catalog.pg_attribute a \
                  JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid \
@@ -101,15 +103,15 @@ pub fn target_columns(session: &mut Session, relation: &Relation) -> Result<Vec<
     columns.into_iter().map(target).collect()
 }
 
-/// Which commands write to the relation.
+/// Which commands can write to the relation.
 ///
 /// Source: `CopyFrom` in PostgreSQL's `src/backend/commands/copyfrom.c`, `relation_is_updatable` in
-/// `src/backend/rewrite/rewriteHandler.c`; of the bits, 3 is `CMD_INSERT` of `src/include/nodes/nodes.h`, and of
-/// `tgtype` 69 is for each row, INSERT and INSTEAD OF, of `src/include/catalog/pg_trigger.h`.
+/// `src/backend/rewrite/rewriteHandler.c`. Bit 3 is `CMD_INSERT` of `src/include/nodes/nodes.h`; 69 in
+/// `tgtype` means for each row, INSERT and INSTEAD OF, as in `src/include/catalog/pg_trigger.h`.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn write_access(session: &mut Session, relation: &Relation) -> Result<WriteAccess, CatalogError> {
     let sql = "SELECT (pg_catalog.pg_relation_is_updatable($1::pg_catalog.oid::pg_catalog.regclass, true) \
                    OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.<>) 0, \
@@ -129,15 +131,15 @@ pub fn write_access(session: &mut Session, relation: &Relation) -> Result<WriteA
     Ok(WriteAccess { copy, insert: is(0), row_security: is(2) })
 }
 
-/// The type that a name means on the session's search path, and how `format_type` prints it with this modifier. `None`
-/// if there is none, or the name cannot be one: names come from files of others.
+/// The type that a name means on the session's search path, and how `format_type` prints it with this
+/// modifier. `None` if it does not exist or the name is invalid: names come from untrusted files.
 ///
-/// In a transaction, this stands in a savepoint: the server raises an error for some names that cannot be types, and the
-/// transaction goes on.
+/// Inside a transaction, this sets a savepoint: the server raises an error for some invalid names, and the
+/// transaction must continue.
 ///
 /// # Errors
 ///
-/// The server's, where it is not about the name.
+/// Errors of the server that are not about the name.
 pub fn type_by_name(
     session: &mut Session,
     name: &str,
@@ -150,7 +152,7 @@ pub fn type_by_name(
     if in_transaction {
         session.execute("SAVEPOINT pgarrow_type_by_name")?;
     }
-    // PostgreSQL 16 no longer raises errors for most of such names.
+    // Since PostgreSQL 16, most invalid names no longer raise errors.
     let sql = "SELECT t.oid::pg_catalog.text, pg_catalog.format_type(t.oid, $2::pg_catalog.int4) \
                FROM pg_catalog.pg_type t \
                WHERE t.oid OPERATOR(pg_catalog.=) pg_catalog.to_regtype($1::pg_catalog.text)::pg_catalog.oid";
@@ -166,8 +168,9 @@ pub fn type_by_name(
     }
 }
 
-/// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>; `parseTypeString` and the functions that read
-/// type modifiers, which answer with whatever is wrong with them. `XX000` is what functions that print modifiers raise.
+/// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>; `parseTypeString` and the
+/// functions that parse type modifiers, which raise various errors. Functions that print modifiers raise
+/// `XX000`.
 fn is_about_the_name(error: &Error) -> bool {
     let is_of = |sqlstate: &str| {
         ["22", "42", "0A", "54"].iter().any(|class| sqlstate.starts_with(class)) || sqlstate == "XX000"

@@ -1,4 +1,4 @@
-//! The texts that go into queries as parameters and come back as values.
+//! Texts of query parameters and of result values.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use pgarrow_protocol::Row;
 
 use crate::error::CatalogError;
 
-/// A PostgreSQL array in text.
+/// A PostgreSQL array in text form.
 pub(crate) fn array_of<T: fmt::Display>(values: &[T]) -> String {
     let values: Vec<String> = values.iter().map(T::to_string).collect();
     format!("{{{}}}", values.join(","))

@@ -1,10 +1,11 @@
-//! What types are made of: domains, arrays, composites, ranges and enums, in any nesting, and types of extensions.
+//! The structure of types: domains, arrays, composites, ranges and enums, nested in any way, and types of
+//! extensions.
 //!
 //! ```text
-//!  TypeRef ──load──▶ pg_type rows, level by level ──resolve──▶ PgType, and a note if it is not read as what it is
+//!  TypeRef ──load──▶ pg_type rows, level by level ──resolve──▶ PgType, and a note if read as another type
 //! ```
 //!
-//! A level costs one query, or two if there are composite types in it, however many types there are.
+//! A level costs one query, or two if it contains composite types, regardless of the number of types.
 
 mod declared;
 mod load;
@@ -29,7 +30,7 @@ pub(crate) use load::dimensions;
 pub(crate) struct TypeRef {
     pub(crate) oid: u32,
     pub(crate) type_modifier: i32,
-    /// `attndims`, `typndims`; 0 where nothing is declared.
+    /// `attndims`, `typndims`; 0 if nothing is declared.
     pub(crate) dimensions: u8,
 }
 
@@ -37,13 +38,13 @@ pub(crate) struct TypeRef {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TypeNote {
-    /// It is read as the server's text, since nothing better is known of this type: its own, or one inside of it. As
-    /// `format_type` prints it.
+    /// It is read as the server's text, because this type, or one inside it, has no better form here. Named
+    /// as `format_type` prints it.
     Text {
-        /// The type that made it so.
+        /// The type that is the reason.
         because: String,
     },
-    /// Types stand in one another deeper than [`DEPTH_MAX`], so only its text can be read.
+    /// Its types are nested deeper than [`DEPTH_MAX`], so only its text can be read.
     TooDeep,
     /// It has more parts than [`PARTS_MAX`], so only its text can be read.
     TooManyParts,
@@ -59,55 +60,56 @@ impl fmt::Display for TypeNote {
     }
 }
 
-/// Parts of a type at most, each attribute, element and bound counted wherever it stands: composites of composites
-/// double with every level, in few lines of SQL.
+/// The most parts of a type. Each attribute, element and bound counts at every place where it occurs:
+/// composites of composites double with every level, in a few lines of SQL.
 pub const PARTS_MAX: usize = 65_536;
 
-/// How deep types are looked at, domains counted too, which [`DEPTH_MAX`] does not. A level costs a query, so that a
-/// server that always has one more would never be done with.
+/// The most levels of types that are loaded. Domains count here, although [`DEPTH_MAX`] does not count them.
+/// Each level costs a query, so a server that always has another level would never end.
 const LEVELS_MAX: usize = 4 * DEPTH_MAX;
 
-/// A type, resolved.
+/// A resolved type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ResolvedType {
     pub(crate) pg_type: PgType,
     pub(crate) declared: DeclaredType,
-    /// The declared type of an array's elements, wherever it stands on domains.
+    /// The declared type of an array's elements, even if the type is a domain over the array.
     pub(crate) element_oid: Option<u32>,
-    /// The same as `format_type` prints it.
+    /// The element type as `format_type` prints it.
     pub(crate) element_name: Option<String>,
     pub(crate) note: Option<TypeNote>,
 }
 
-/// `pg_type`, as much of it as decides how a value is read.
+/// The part of `pg_type` that decides how a value is read.
 #[derive(Clone, Debug)]
 struct TypeRow {
     /// As `format_type` prints it.
     name: String,
-    /// The type of its elements, as `format_type` prints it; of no use where it has none.
+    /// The element type as `format_type` prints it; meaningless without elements.
     element_name: String,
     shape: Shape,
 }
 
-/// What a type is made of.
+/// The structure of a type.
 #[derive(Clone, Debug)]
 enum Shape {
     Domain(TypeRef),
-    /// `array_send`: its elements' type.
+    /// Sent by `array_send`: the type of the elements.
     Array(u32),
-    /// The relation that has its attributes.
+    /// The relation with its attributes.
     Composite(u32),
     Enum,
     Range(u32),
     Multirange(u32),
-    /// Its input, output, receive and send functions are those of a built-in type that is text.
+    /// Its input, output, receive and send functions are those of a built-in text type.
     Text,
-    /// Its four functions are of this extension, as it is itself, and its send function is named like this in the library.
+    /// The type and its four functions belong to this extension, and `symbol` is the send function's name in
+    /// the library.
     OfExtension {
         extension: String,
         symbol: String,
     },
-    /// Nothing that can be known.
+    /// The structure is unknown.
     Opaque,
 }
 
@@ -123,20 +125,20 @@ struct AttributeRow {
 #[derive(Debug, Default)]
 struct Types {
     rows: HashMap<u32, TypeRow>,
-    /// By relation.
+    /// By the composite's relation.
     attributes: HashMap<u32, Vec<AttributeRow>>,
     enums: HashMap<u32, Arc<EnumType>>,
-    /// Types of elements with a cast to text of their own, which need not be what the type prints.
+    /// Element types with their own cast to text, which may differ from what the type prints.
     casts: HashSet<u32>,
     server: ServerTypes,
-    /// Text of this database is converted on its way to us. `hstore_send` counts bytes before that, so nobody could
-    /// find its values.
+    /// The server converts this database's text for us. `hstore_send` counts bytes before the conversion, so
+    /// its values cannot be located.
     is_converted: bool,
     /// `EPSG:4326`, by SRID.
     crs: HashMap<i32, String>,
 }
 
-/// Resolves every type, asking the server only about those that are not built in.
+/// Resolves every type. Only types that are not built in need queries.
 pub(crate) fn resolve_types(
     session: &mut Session,
     types: &[TypeRef],

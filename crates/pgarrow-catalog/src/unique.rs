@@ -1,4 +1,4 @@
-//! The keys by which a table tells its rows apart.
+//! The unique keys of a table.
 
 use pgarrow_protocol::Session;
 
@@ -6,22 +6,22 @@ use crate::error::CatalogError;
 use crate::relation::Relation;
 use crate::texts::{parsed, text};
 
-/// `pg_index.indnullsnotdistinct`.
+/// The first version with `pg_index.indnullsnotdistinct`.
 const NULLS_NOT_DISTINCT: u32 = 150_000;
 
-/// A primary key, unique constraint or unique index that `ON CONFLICT` can name by its columns: of columns only, of all
-/// rows, valid, and not an exclusion constraint.
+/// A primary key, unique constraint or unique index that `ON CONFLICT` can infer from its columns: it covers
+/// only columns and all rows, is valid, and is not an exclusion constraint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UniqueKey {
-    /// The index's name, which is the constraint's if there is one.
+    /// The name of the index, and of its constraint if it has one.
     pub name: String,
-    /// The names of its columns, in their order; columns that it merely includes are none of them.
+    /// The names of its columns, in their order, without INCLUDE columns.
     pub columns: Vec<String>,
     /// Whether it is the primary key.
     pub is_primary: bool,
-    /// Whether NULL equals NULL in it.
+    /// Whether two NULLs are equal in it.
     pub nulls_not_distinct: bool,
-    /// Whether it may be checked at the end of a transaction: `ON CONFLICT` does not take it.
+    /// Whether it may be checked at the end of a transaction: `ON CONFLICT` then refuses it.
     pub is_deferrable: bool,
 }
 
@@ -31,13 +31,13 @@ pub struct UniqueKey {
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn unique_keys(session: &mut Session, relation: &Relation) -> Result<Vec<UniqueKey>, CatalogError> {
     let nulls_not_distinct = match session.server_version_num() >= NULLS_NOT_DISTINCT {
         true => "i.indnullsnotdistinct",
         false => "false",
     };
-    // A row for each column of each key. indkey counts from 0.
+    // One row per column of each key. indkey counts from 0.
     let sql = format!(
         "SELECT c.oid::pg_catalog.text, c.relname, a.attname, i.indisprimary, {nulls_not_distinct}, \
            NOT i.indimmediate \

@@ -1,4 +1,4 @@
-//! Record batches into a table that is made for them.
+//! Loads record batches into a table that the load creates.
 
 #![expect(clippy::print_stdout, reason = "an example")]
 
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("id", Arc::new(Int64Array::from(vec![1, 2])) as _),
         ("name", Arc::new(StringArray::from(vec!["one", "two"])) as _),
     ])?;
-    // What the text leaves out comes from PGHOST, PGUSER and so on.
+    // An empty conninfo takes the connection from PGHOST, PGUSER and so on.
     let load = Load::into("", "numbers")?.options(LoadOptions::default().with_mode(LoadMode::Create));
     let mut loading = load.open(batch.schema())?;
     loading.write(&batch)?;

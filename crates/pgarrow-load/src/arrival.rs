@@ -1,4 +1,4 @@
-//! How many rows have arrived: what the server has counted is compared with what was sent.
+//! Checks that all rows arrived: compares the server's count with the rows sent.
 
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
@@ -6,7 +6,7 @@ use pgarrow_session::{Error, ErrorKind, Result};
 use crate::plan::{LoadPlan, Staging};
 use crate::transaction::{outcome, server_error_after};
 
-/// What is said of rows that the server has left out.
+/// A warning about rows that the server left out.
 pub(crate) fn left_out(plan: &LoadPlan, sent: u64, rows: u64) -> Option<String> {
     let why = match plan.staging {
         Some(Staging { skips: true, .. }) => "since their key is there, or by a trigger or rule",
@@ -15,8 +15,8 @@ pub(crate) fn left_out(plan: &LoadPlan, sent: u64, rows: u64) -> Option<String> 
     (rows < sent).then(|| format!("{} of {sent} rows were left out {why}", sent - rows))
 }
 
-/// Brings rows on from the staging table, if there is one. How many the table has been given, which has to be what was
-/// sent.
+/// Inserts rows from the staging table, if there is one, into the target. Returns the server's count, which
+/// must match what was sent.
 pub(crate) fn insert_from_staging(
     session: &mut Session,
     plan: &LoadPlan,
@@ -28,7 +28,7 @@ pub(crate) fn insert_from_staging(
 ) -> Result<u64> {
     let mut rows = copied;
     if let Some(staging) = &plan.staging {
-        // Nothing can leave rows out of the staging table.
+        // Nothing can leave rows out on the way into the staging table.
         check_count(target, sent, rows, false, committed)?;
         rows = staging
             .set_zone(session)
@@ -39,7 +39,7 @@ pub(crate) fn insert_from_staging(
     Ok(rows)
 }
 
-/// The server has to have counted what was sent.
+/// The server's count must match the rows sent; it may be lower if rows may be left out.
 pub(crate) fn check_count(
     target: &str,
     sent: u64,

@@ -1,4 +1,4 @@
-//! Loads of all that a reader or a stream gives.
+//! Loads all batches of a reader or a stream.
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::SchemaRef;
@@ -12,25 +12,25 @@ use crate::report::LoadReport;
 use crate::transaction::with_outcome;
 
 impl Load {
-    /// Loads all batches of a reader. Waits; from async code, call [`load_stream`](Self::load_stream).
+    /// Loads all batches of a reader. Blocks; from async code, call [`load_stream`](Self::load_stream).
     ///
-    /// Where the reader is that of an export from the same server, say so ([`fed_by`](Self::fed_by)).
+    /// If the reader reads an export from the same server, call [`fed_by`](Self::fed_by) first.
     ///
     /// # Errors
     ///
     /// As for [`open`](Self::open), [`write`](Loading::write) and [`finish`](Loading::finish).
-    /// [`ErrorKind::Input`] for an error of the reader, which is the `source()` of this one. The target is
-    /// then as it was, or as the last commit has left it.
+    /// [`ErrorKind::Input`] if the reader fails; the reader's error is its `source()`. The target is then as
+    /// it was, or as the last commit left it.
     pub fn load_reader(self, mut reader: impl RecordBatchReader) -> Result<LoadReport> {
         let loading = self.open(reader.schema())?;
         load_all(loading, || Ok(reader.next()))
     }
 
-    /// Loads all batches of a stream, from async code of any runtime: a thread of its own encodes and sends
+    /// Loads all batches of a stream, from async code of any runtime. A separate thread encodes and sends
     /// them, one batch behind the stream.
     ///
-    /// Dropping the future before it is done takes the load back soon after. Only a commit that is on its way
-    /// may still succeed.
+    /// Dropping the future early rolls the load back soon after. A commit that is already on its way may
+    /// still succeed.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Load {
         S: Stream<Item = Result<RecordBatch, E>> + Send,
         E: std::error::Error + Send + Sync + 'static,
     {
-        // The drop of this future stops this load, and no other one that is made of the same.
+        // Dropping this future stops only this load, not others cloned from the same `Load`.
         self.cancel = self.cancel.child();
         let cancel = self.cancel.clone();
         let load = move |mut batches: Items<_>| load_all(self.open(schema)?, || batches.receive());
@@ -49,7 +49,7 @@ impl Load {
     }
 }
 
-/// Loads what `next` gives. An error of its own is one of who waits for it; that inside one of the data.
+/// Loads what `next` gives. Its outer error comes from waiting for a batch, its inner error from the data.
 fn load_all<E: std::error::Error + Send + Sync + 'static>(
     mut loading: Loading,
     mut next: impl FnMut() -> Result<Option<Result<RecordBatch, E>>>,

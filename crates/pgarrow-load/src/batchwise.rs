@@ -1,11 +1,11 @@
-//! Loads that are committed again and again, that leave a restart mark, or that leave out bad rows.
+//! Loads that commit in parts, keep a restart mark, or leave out bad rows.
 //!
 //! ```text
 //!  Idle ──begin──▶ Begun ──rows──▶ Copying ──settle──▶ Begun ──mark, COMMIT──▶ Idle
 //!                    └─── rows, by a sieve ───┘
 //! ```
 //!
-//! Between two transactions others may change the table: each one looks again at what it has.
+//! Others may change the table between two transactions: each transaction checks the table again.
 
 mod allowed;
 
@@ -47,15 +47,15 @@ pub(crate) struct Batchwise {
     cancel: Cancel,
     progress: Arc<LoadProgress>,
     pub(crate) sieve: Option<Sieve>,
-    /// Rows of the data that were given, those that are skipped among them.
+    /// Rows of the data given so far, skipped rows included.
     given: u64,
-    /// Rows that loads before have dealt with.
+    /// Rows that earlier loads have finished.
     pub(crate) skipped: u64,
     /// Rows of the data since the last commit.
     uncommitted: u64,
-    /// Rows that were rejected in the transactions before.
+    /// Rows rejected in earlier transactions.
     rejected_before: u64,
-    /// Rows that the server has counted.
+    /// Rows that the server counted.
     pub(crate) loaded: u64,
     pub(crate) tally: LaneTally,
     pub(crate) send: Duration,
@@ -64,21 +64,21 @@ pub(crate) struct Batchwise {
     pub(crate) commit: Duration,
 }
 
-/// Where the session is.
+/// The state of the session.
 #[derive(Debug)]
 enum State {
     /// In no transaction.
     Idle(Session),
-    /// In one, and nothing goes on.
+    /// In a transaction, but idle.
     Begun(Session),
     /// Rows are being sent.
     Copying(Arc<LaneContext>, Lane),
-    /// It is gone.
+    /// The session is gone.
     Ended,
 }
 
 impl Batchwise {
-    /// In the transaction that target and plan were made in.
+    /// Expects the open transaction in which the target was opened and the plan made.
     pub(crate) fn new(
         session: Session,
         schema: SchemaRef,
@@ -97,7 +97,7 @@ impl Batchwise {
             sieve
         });
         progress.set_committed(skipped);
-        // Of the first transaction alone.
+        // Only the first transaction truncates or creates the table, or adds columns.
         if matches!(options.mode, LoadMode::Truncate | LoadMode::Create) {
             options.mode = LoadMode::Append;
         }
@@ -128,17 +128,17 @@ impl Batchwise {
         Ok(load)
     }
 
-    /// Whether loads before have loaded all of it.
+    /// Whether earlier loads have loaded all of the data.
     pub(crate) fn is_complete(&self) -> bool {
         self.mark.as_ref().is_some_and(|mark| mark.is_complete)
     }
 
-    /// Rows that were given so far, those that were skipped among them.
+    /// Rows given so far, skipped rows included.
     pub(crate) fn rows(&self) -> u64 {
         self.given
     }
 
-    /// Bytes of rows that were sent so far.
+    /// Bytes of rows sent so far.
     pub(crate) fn wire_bytes(&self) -> u64 {
         match &self.state {
             State::Copying(_, lane) => self.tally.bytes + lane.tally.bytes,
@@ -214,7 +214,8 @@ impl Batchwise {
         }
     }
 
-    /// Gathers rows from this one on, and loads them if they are enough. The row behind the last that was taken.
+    /// Gathers rows from `row` on, and loads them when there are enough. Returns the index after the last
+    /// row taken.
     fn sift(&mut self, batch: &RecordBatch, row: usize, rows_before: u64) -> Result<usize> {
         let started = Instant::now();
         let sieve = self.sieve.as_mut().ok_or_else(ended_before)?;
@@ -227,7 +228,7 @@ impl Batchwise {
         Ok(row)
     }
 
-    /// Waits until all that was given is in the target, in the open transaction.
+    /// Waits until all rows given so far are in the target, in the open transaction.
     fn settle(&mut self) -> Result<()> {
         let started = Instant::now();
         match std::mem::replace(&mut self.state, State::Ended) {
@@ -286,7 +287,7 @@ impl Batchwise {
         }
     }
 
-    /// Begins a transaction in which the table is what it was planned for.
+    /// Begins a transaction, and checks that the table is still as planned.
     fn begin(&mut self) -> Result<()> {
         let State::Idle(session) = std::mem::replace(&mut self.state, State::Ended) else {
             return Err(ended_before());
@@ -311,7 +312,7 @@ impl Batchwise {
         self.prepare()
     }
 
-    /// What each transaction begins with.
+    /// Prepares each transaction.
     fn prepare(&mut self) -> Result<()> {
         let (plan, target, committed) = (Arc::clone(&self.plan), self.target.shown.clone(), self.committed());
         let is_sifting = self.sieve.is_some();
@@ -321,7 +322,7 @@ impl Batchwise {
             staging.set_zone(session).and_then(|()| session.execute(&staging.create)).map_err(failed)?;
         }
         if is_sifting {
-            // What is found at COMMIT is found too late to be left out.
+            // An error at COMMIT comes too late to leave out its row.
             session.execute("SET CONSTRAINTS ALL IMMEDIATE").map_err(failed)?;
         }
         Ok(())
@@ -341,13 +342,13 @@ impl Batchwise {
             State::Begun(session) => (session, &self.target.replacement),
             _ => return Err(ended_before()),
         };
-        // What was rolled back for rows that were rejected has left no locks.
+        // A rollback for rejected rows also released locks.
         let rejected = self.sieve.as_ref().map_or(0, |sieve| sieve.rejected);
         let proof = if rejected > self.rejected_before { Proof::Schemas } else { Proof::Locks };
         let mut names = &self.target.names;
         let (no_names, marks) = (Names::default(), mark.as_ref().map(|mark| mark.oid));
         if let Some(replacement) = replacement {
-            // Behind it, the names mean what it has made of them.
+            // After the replacement, the names mean the new table.
             names.prove(session, proof, &shown, &[]).map_err(|error| with_outcome(error, committed))?;
             names = &no_names;
             self.progress.enter(LoadStage::Replacing);
@@ -360,7 +361,7 @@ impl Batchwise {
         names
             .prove(session, proof, &shown, marks.as_slice())
             .map_err(|error| with_outcome(error, committed))?;
-        // However late the server hears of it.
+        // Checked here because a cancel request may reach the server late.
         if self.cancel.is_requested() {
             return Err(self.cancel.cancelled_or(ended_before()));
         }
@@ -384,12 +385,12 @@ impl Batchwise {
         Ok(())
     }
 
-    /// Loads what is left, commits it, and says that it was all.
+    /// Loads and commits the rest, and marks the load as complete.
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.settle_all().map_err(|error| self.give_up(error))?;
         let rejected = self.sieve.as_ref().map_or(0, |sieve| sieve.rejected);
         if rejected > 0 && rejected == self.given && self.committed() == 0 {
-            // Whoever wanted the table emptied, made or replaced wanted rows in it.
+            // A truncated, created or replaced table without any row is not what the user wants.
             self.end();
             let text = format!("{}: none of the {rejected} rows could be loaded", self.target.shown);
             return Err(Error::new(ErrorKind::Server, text).advice(outcome(0)));
@@ -398,7 +399,7 @@ impl Batchwise {
     }
 
     fn settle_all(&mut self) -> Result<()> {
-        // Whoever knows that all was loaded need not read the data again.
+        // If the mark says that all is loaded, the caller need not read the data again.
         let is_left_out = self.is_complete() && self.given == 0;
         if self.given < self.skipped && !is_left_out {
             let text = format!(
@@ -437,7 +438,7 @@ impl Batchwise {
         self.mark.as_ref().map(Mark::advice).unwrap_or_default()
     }
 
-    /// Sends no row, and takes back all that this does.
+    /// Runs the load without rows, and rolls it back.
     pub(crate) fn rehearse(&mut self) -> Result<()> {
         let rehearsed = match self.is_complete() {
             true => Ok(()),
@@ -449,7 +450,7 @@ impl Batchwise {
         rehearsed
     }
 
-    /// Takes back what is not committed.
+    /// Rolls back what is not committed.
     fn give_up(&mut self, error: Error) -> Error {
         self.end();
         match (&self.sieve, self.committed()) {
@@ -464,7 +465,7 @@ impl Batchwise {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Idle(session) => session.close(),
             State::Begun(session) => roll_back(session),
-            // Dropping both breaks it off.
+            // Dropping both aborts the COPY.
             State::Copying(..) | State::Ended => {}
         }
     }

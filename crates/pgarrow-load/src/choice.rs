@@ -1,10 +1,10 @@
-//! Which fields of the data are loaded: those that are named, and of rejected rows not what says why they were.
+//! Which fields of the data are loaded: the chosen columns, without the reasons that rejected rows carry.
 
 use arrow_schema::{Field, Schema};
 
 use crate::options::LoadOptions;
 
-/// In the metadata of a field: it says why rows were rejected, and was none of the data's.
+/// Metadata key of a field that a load added to rejected rows; the field was not in the original data.
 pub(crate) const REJECTED: &str = "pgarrow.rejected";
 
 impl LoadOptions {
@@ -13,15 +13,15 @@ impl LoadOptions {
         self.columns.as_ref().is_none_or(|columns| columns.contains(field.name()))
     }
 
-    /// The first name of a column that the data does not have.
+    /// The first chosen column that the data does not have.
     pub(crate) fn missing_column(&self, schema: &Schema) -> Option<&str> {
         let is_missing = |name: &&String| schema.fields().iter().all(|field| field.name() != *name);
         self.columns.iter().flatten().find(is_missing).map(String::as_str)
     }
 }
 
-/// Whether a load has made this field for the rows that it has rejected. Such rows can be loaded as they are into the table
-/// that they were meant for, which has no such column.
+/// Whether a load added this field to the rows that it rejected. Such rows can be loaded unchanged into
+/// their original table, which has no such column.
 pub(crate) fn is_of_rejects(field: &Field) -> bool {
     field.metadata().contains_key(REJECTED)
 }

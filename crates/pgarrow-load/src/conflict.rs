@@ -1,4 +1,4 @@
-//! `ON CONFLICT`: what becomes of rows whose key is there already.
+//! `ON CONFLICT`: what happens to rows whose key is already in the table.
 
 use pgarrow_catalog::{Identity, TargetColumn, UniqueKey, quote_identifier, unique_keys};
 use pgarrow_protocol::{Row, Session};
@@ -9,11 +9,11 @@ use pgarrow_types::{Message, message};
 use crate::options::{LoadMode, LoadOptions, OnConflict};
 use crate::target::TargetTable;
 
-/// The clause behind an INSERT of these columns; empty if a conflict is an error.
+/// The ON CONFLICT clause of an INSERT of these columns; empty if a conflict is an error.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Options`] for a key that the table does not have, or that the data has not.
+/// [`ErrorKind::Options`] for a key that the table does not have, or whose columns the data lacks.
 pub(crate) fn clause(
     session: &mut Session,
     table: &TargetTable,
@@ -26,7 +26,7 @@ pub(crate) fn clause(
     }
     let TargetTable { relation, shown, columns, .. } = table;
     let keys = unique_keys(session, relation)?;
-    // Whatever key it is that is there. The server does not look at all of them if one is checked later.
+    // Without a named key, a conflict on any key counts. The server cannot do that for deferrable keys.
     let all_keys = options.key.is_empty() && !keys.iter().any(|key| key.is_deferrable);
     if on_conflict == OnConflict::Skip && all_keys {
         return Ok(" ON CONFLICT DO NOTHING".to_owned());
@@ -41,7 +41,7 @@ pub(crate) fn clause(
     let quoted: Vec<String> = key.iter().map(|name| quote_identifier(name)).collect();
     let target = format!(" ON CONFLICT ({})", quoted.join(", "));
     let is_fixed = |name: &str| {
-        // Such a column can be updated to its default alone.
+        // The server lets such a column be updated only to its default.
         let always = |column: &TargetColumn| column.identity == Some(Identity::Always);
         key.iter().any(|of_key| of_key == name)
             || columns.iter().any(|column| column.column.column.name == name && always(column))
@@ -59,10 +59,11 @@ pub(crate) fn clause(
     })
 }
 
-/// Whether the role may do what the clause does. The server asks when all rows have been sent.
+/// Checks that the role may do what the clause does. The server checks only after all rows are sent.
 ///
-/// Source: "Parameters", `conflict_target` and `conflict_action`, in <https://www.postgresql.org/docs/current/sql-insert.html>:
-/// what is of the key, and what is read by EXCLUDED, has to be readable.
+/// Source: "Parameters", `conflict_target` and `conflict_action`, in
+/// <https://www.postgresql.org/docs/current/sql-insert.html>: the role needs SELECT on the key's columns and
+/// on those that EXCLUDED reads.
 fn check_rights(session: &mut Session, table: &TargetTable, key: &[String], changed: &[&str]) -> Result<()> {
     let sql = "SELECT a.attname, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'), \
                  pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'UPDATE') \
@@ -92,7 +93,7 @@ fn check_rights(session: &mut Session, table: &TargetTable, key: &[String], chan
         .advice(format_args!("GRANT {grants} ON {} TO it", table.relation.quoted())))
 }
 
-/// The columns of the key: those that are named, or the primary key's.
+/// The columns of the key: those that the options name, or those of the primary key.
 fn key(shown: &str, keys: &[UniqueKey], options: &LoadOptions) -> Result<Vec<String>> {
     let refuse = |text: Message| Err(Error::new(ErrorKind::Options, text));
     let usable = || keys.iter().filter(|key| !key.is_deferrable);
@@ -128,7 +129,7 @@ fn key(shown: &str, keys: &[UniqueKey], options: &LoadOptions) -> Result<Vec<Str
 }
 
 impl LoadOptions {
-    /// What becomes of rows whose key is there, mode and choice together.
+    /// What happens to rows whose key is already there, from mode and option together.
     pub(crate) fn on_conflict(&self) -> Result<OnConflict> {
         let refuse = |text: &str| Err(Error::new(ErrorKind::Options, text));
         let on_conflict = match (self.mode, self.on_conflict) {

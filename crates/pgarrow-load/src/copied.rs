@@ -1,4 +1,4 @@
-//! What came of a COPY, or of the INSERTs in its place.
+//! The result of a COPY, or of the INSERTs in its place.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::transaction::{outcome, server_error_after, server_error_of_any_row};
 /// Why rows did not arrive.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// The server, or the connection to it.
+    /// The server refused the rows, or the connection failed.
     Refused {
         error: pgarrow_protocol::Error,
-        /// Which rows, if the server does not say it itself.
+        /// Which rows, if the server does not say so itself.
         place: Option<String>,
-        /// It was the statement itself, not what came with it.
+        /// The server refused the statement itself, not its rows.
         at_start: bool,
     },
-    /// The server expects something else than was planned.
+    /// The server expects other rows than were planned.
     Unexpected(String),
 }
 
@@ -31,7 +31,8 @@ impl From<pgarrow_protocol::Error> for Failed {
 }
 
 impl Failed {
-    /// With where it was, and what is in the table. `is_unnumbered`: the server's numbers of rows are none of the data's.
+    /// Adds the place of the error and what is in the table. `is_unnumbered`: the server's row numbers do
+    /// not match the data's.
     pub(crate) fn into_error(self, target: &str, committed: u64, is_unnumbered: bool) -> Error {
         match self {
             Self::Refused { error, place, at_start } => {
@@ -54,7 +55,7 @@ impl Failed {
     }
 }
 
-/// What a server says that knows no such COPY: `feature_not_supported`, `syntax_error`.
+/// SQLSTATEs of a server that does not know such a COPY: `feature_not_supported`, `syntax_error`.
 fn is_about_copy(sqlstate: &str) -> bool {
     matches!(sqlstate, "0A000" | "42601")
 }
@@ -63,14 +64,14 @@ fn is_about_copy(sqlstate: &str) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Copied {
     pub(crate) rows: u64,
-    /// Of rows that were sent.
+    /// Bytes of the rows sent.
     pub(crate) bytes: u64,
-    /// How long each buffer took until it was with the system.
+    /// How long it took to hand each buffer to the operating system.
     pub(crate) times: Times,
-    /// Handing bytes to the system.
+    /// Time spent handing bytes to the operating system.
     pub(crate) send: Duration,
-    /// While sending, until they were taken.
+    /// Time blocked while sending, until the server took more.
     pub(crate) blocked: Duration,
-    /// Afterwards, until the server had loaded them.
+    /// Time after the last byte until the server had loaded the rows.
     pub(crate) wait: Duration,
 }

@@ -1,4 +1,4 @@
-//! Tables and columns that a load makes: of the types that the metadata names, or of those that hold the Arrow types.
+//! Creates tables and columns for a load, with types from the metadata or from the Arrow types.
 
 use std::fmt::Write;
 
@@ -15,10 +15,10 @@ use crate::names::{is_alone_held, opened, replaced};
 use crate::options::{LoadOptions, TypesFrom};
 use crate::transaction::server_error;
 
-/// What PostgreSQL keeps of a name: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
+/// The longest name PostgreSQL keeps: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
 const NAME_BYTES_MAX: usize = 63;
 
-/// Makes the table: each field a column, of its type, NOT NULL and commented as the field says.
+/// Creates the table: each field becomes a column with the field's type, NOT NULL and comment.
 pub(crate) fn create(
     session: &mut Session,
     name: &RelationName,
@@ -34,24 +34,25 @@ pub(crate) fn create(
         columns.push(definition(session, field, options.types_from, true, warnings)?);
     }
     let table = name.quoted();
-    // In a transaction of the caller, there may be others of this name in other schemas.
+    // A transaction of the caller may already have opened tables of this name in other schemas.
     let before: Vec<u32> = opened(session, &name.name)?.into_iter().map(|(oid, _)| oid).collect();
     let sql = format!("CREATE TABLE {table} ({})", columns.join(", "));
     session.execute(&sql).map_err(|error| server_error(error, &table))?;
     comment(session, &table, &fields)?;
     let made = resolve(session, name)?;
-    // Without a schema, a name may mean a table in a schema before the one that tables are made in.
+    // Without a schema, the name may resolve to a table in an earlier schema than the one where CREATE puts
+    // tables.
     let made = relation(session, made.oid)?.ok_or_else(|| {
         Error::new(ErrorKind::Server, format!("{table} was made, and is not there; name its schema"))
     })?;
     match is_alone_held(session, &made, &before)? {
         true => Ok(made),
-        // It would be loaded, although it was there before.
+        // The load would fill a table that existed before.
         false => Err(replaced(&made, "made")),
     }
 }
 
-/// Adds these columns to the table. All may be NULL: there are rows without them.
+/// Adds these columns to the table. All may be NULL, because existing rows have no value for them.
 pub(crate) fn add_columns(
     session: &mut Session,
     target: &Relation,
@@ -106,7 +107,7 @@ fn definition(
     Ok(format!("{name} {type_name}{not_null}"))
 }
 
-/// The type that the field says to be of, as this server prints it: what a file says is never SQL.
+/// The type that the field's metadata names, as this server prints it: text from a file never becomes SQL.
 fn of_metadata(session: &mut Session, field: &Field) -> Result<Option<String>> {
     let metadata = field.metadata();
     let Some(name) = metadata.get("pg.type") else { return Ok(None) };
@@ -146,7 +147,7 @@ fn comment(session: &mut Session, table: &str, fields: &[FieldRef]) -> Result<()
     }
 }
 
-/// The server would cut a longer name, and two columns might become one.
+/// The server would truncate a longer name, and two columns could get the same name.
 fn check_name(name: &str) -> Result<()> {
     let why = match name.len() {
         0 => "is empty",
@@ -157,18 +158,19 @@ fn check_name(name: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Options, format!("the name {name:?} {why}, which PostgreSQL does not take")))
 }
 
-/// Whether it is the type that the field's Arrow type becomes, in a load that makes tables or columns of those: then a value
-/// that has more digits than PostgreSQL's type is looked at, since who has not chosen the type cannot have chosen one that
-/// holds all of them.
+/// Whether `type_name` is the type that the load itself chooses for the field's Arrow type, in a load that
+/// creates tables or columns. Then values with more digits than PostgreSQL's type are checked one by one:
+/// the user did not choose the type, so could not choose one that holds all digits.
 pub(crate) fn is_made_of(field: &Field, type_name: &str, options: &LoadOptions) -> bool {
     let plain = |name: &str| name.strip_prefix("pg_catalog.").unwrap_or(name).to_owned();
     let makes = options.mode.makes_tables() || options.was_made || options.add_columns;
     makes && of_arrow(field).is_ok_and(|made| plain(&made) == plain(type_name))
 }
 
-/// The type that holds every value of the field's Arrow type, but for nanoseconds.
+/// The type that holds every value of the field's Arrow type, except nanoseconds.
 ///
-/// Names of types are those of pg_catalog, whatever the search path says; what the grammar itself knows needs no schema.
+/// Type names are qualified with pg_catalog, so the search path does not matter; names that the grammar
+/// itself knows need no schema.
 fn of_arrow(field: &Field) -> std::result::Result<String, String> {
     let extension = field.metadata().get("ARROW:extension:name").map(String::as_str);
     Ok(match (extension, field.data_type()) {
@@ -221,7 +223,7 @@ fn of_data_type(data_type: &DataType) -> std::result::Result<String, String> {
     .to_owned())
 }
 
-/// An array; of lists, one of more dimensions; of structs, JSON.
+/// An array type; for lists of lists the same array type, for lists of structs jsonb.
 fn of_items(item: &Field) -> std::result::Result<String, String> {
     if is_json(item.data_type()) {
         return Ok("pg_catalog.jsonb".to_owned());
@@ -233,7 +235,7 @@ fn of_items(item: &Field) -> std::result::Result<String, String> {
     })
 }
 
-/// Whether it becomes JSON, since PostgreSQL's own types would have to be made first.
+/// Whether the type becomes jsonb, because a PostgreSQL type for it would have to be created first.
 fn is_json(data_type: &DataType) -> bool {
     match data_type {
         DataType::Struct(_) | DataType::Map(..) => true,
@@ -246,7 +248,7 @@ fn is_json(data_type: &DataType) -> bool {
     }
 }
 
-/// Whether it is lists of lists that may differ in length, or be NULL.
+/// Whether these are nested lists whose inner lists may differ in length, be empty or be NULL.
 fn may_be_ragged(data_type: &DataType) -> bool {
     let item = |data_type: &DataType| match data_type {
         DataType::List(item)
@@ -270,7 +272,8 @@ fn may_be_ragged(data_type: &DataType) -> bool {
     false
 }
 
-/// A decimal's type; a negative scale is one of PostgreSQL's only since version 15, so it is widened.
+/// The numeric type of a decimal. PostgreSQL knows negative scales only since version 15, so the precision
+/// is widened instead.
 fn numeric(precision: u8, scale: i8) -> String {
     let precision = i32::from(precision) - i32::from(scale).min(0);
     format!("numeric({},{})", precision.max(i32::from(scale)), scale.max(0))

@@ -1,4 +1,4 @@
-//! The end of a load: what the server has counted is compared, committed, and told.
+//! The end of a load: compares the server's count, commits, and reports.
 
 mod writers;
 
@@ -41,7 +41,7 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// Of a load that this session begins, in a transaction of its own.
+    /// For a load that this session begins, in its own transaction.
     pub(crate) fn of(session: &Session, mode: LoadMode, cancel: Cancel) -> Self {
         Self {
             owner: Owner::Load,
@@ -57,9 +57,9 @@ impl End {
         }
     }
 
-    /// Everything is planned.
+    /// Called when everything is planned.
     pub(crate) fn begun(&mut self, started: Instant, connected: Instant, may_leave_out: bool) {
-        // As an export's: connecting and planning come before.
+        // As in an export: the time to connect and plan does not count.
         self.started = Instant::now();
         self.may_leave_out = may_leave_out;
         self.phases.connect = connected.saturating_duration_since(started).as_secs_f64();
@@ -70,17 +70,17 @@ impl End {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner).merge(tally);
     }
 
-    /// Rows of the lanes that have ended.
+    /// Rows of finished lanes.
     pub(crate) fn rows_sent(&self) -> u64 {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner).rows
     }
 
-    /// What the lanes that have ended have done.
+    /// The tally of finished lanes.
     pub(crate) fn take_tally(&self) -> LaneTally {
         std::mem::take(&mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// That a commit has failed is known to whoever looks on, unless nobody can know.
+    /// Shows in the progress that a commit failed, unless its outcome is unknown.
     pub(crate) fn not_committed(&self, error: Error) -> Error {
         if error.kind() != ErrorKind::OutcomeUnknown {
             self.progress.enter(LoadStage::Sending);
@@ -88,7 +88,7 @@ impl End {
         error
     }
 
-    /// What is said of an error: after a cancel, that it was one, and what is in the table.
+    /// Completes an error: after a cancel, the error says so, and says what is in the table.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let error = self.cancel.cancelled_or(error);
         match error.kind() {
@@ -97,7 +97,7 @@ impl End {
         }
     }
 
-    /// Nothing is committed once it was cancelled, however late the server hears of that.
+    /// After a cancel nothing is committed, even if the server has not received the cancel request yet.
     pub(crate) fn unless_cancelled(&self) -> Result<()> {
         match self.cancel.is_requested() {
             true => Err(self.explain(ended_before())),
@@ -105,7 +105,7 @@ impl End {
         }
     }
 
-    /// Ends the COPY, compares what the server has counted, and commits.
+    /// Ends the COPY, compares the server's count, and commits.
     pub(crate) fn commit(mut self, shared: &LaneContext) -> Result<LoadReport> {
         let pipe = match &shared.pipe {
             Senders::One(pipe) => pipe,
@@ -253,7 +253,7 @@ impl End {
     }
 }
 
-/// Mean of a batch.
+/// The mean per batch.
 fn per_batch(sum: u64, batches: u64) -> f64 {
     sum as f64 / batches.max(1) as f64
 }

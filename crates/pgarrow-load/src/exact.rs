@@ -1,9 +1,9 @@
-//! Text that the server reads, and how the server looks whether its value says all that the text said.
+//! Text that the server parses, and how the server checks that the value keeps everything the text said.
 //!
-//! Input functions round to the type's digits, cut blanks and keep one of two keys, without a word. So, unless values may be
-//! rounded, the staging table has a CHECK: what the type prints of its value has to be the text again. It fails as COPY
-//! fills the table, with the row's number. Of money and intervals there are more ways to write them, and these are looked
-//! at in themselves.
+//! Input functions silently round to the type's digits, cut blanks and keep one of two equal keys. So,
+//! unless values may be rounded, the staging table has a CHECK: the value, printed, must equal the text. The
+//! CHECK fails during COPY, so the error has the row's number. Money and intervals can be written in more
+//! ways, so they have their own checks.
 
 use pgarrow_catalog::quote_identifier;
 use pgarrow_protocol::Session;
@@ -11,31 +11,32 @@ use pgarrow_session::Result;
 use pgarrow_types::option::CONVERSIONS;
 use pgarrow_types::{DeclaredType, Hint, Message, NumericType, PgType, message};
 
-/// What the CHECKs' names begin with.
+/// The CHECKs' names begin with this.
 const NAME: &str = "text that would change";
-/// What PostgreSQL keeps of a name: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
+/// The longest name PostgreSQL keeps: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
 const NAME_BYTES_MAX: usize = 63;
 
-/// How it is looked at.
+/// How a text value is checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Look {
-    /// The value, printed, is the text.
+    /// The printed value equals the text.
     Printed,
-    /// Each element, printed, is its text.
+    /// Each printed element equals its text.
     PrintedElements,
-    /// The same, or it is a plain number, and that of the value.
+    /// As [`Printed`](Self::Printed), or the text is a plain number equal to the value.
     Money,
-    /// It has no digits that an interval does not have, and the type's modifier takes none away.
+    /// The text has no digits that an interval cannot keep, and the type's modifier removes none.
     Interval,
-    /// As [`Printed`](Self::Printed), if a type that is made of others is behind it. Of others, nothing is known but what their
-    /// input function makes of the text.
+    /// As [`Printed`](Self::Printed), if the type is built from other types. Of other server types, only
+    /// their input function knows what the text means.
     IfMadeOfOthers,
 }
 
 impl Look {
-    /// Of text for a column of this type; `None` if its input function takes all of the text or refuses it.
+    /// The check for text in a column of this type; `None` if the input function keeps all of the text or
+    /// refuses it.
     pub(crate) fn at(pg_type: &PgType, declared: &DeclaredType, by_element: bool) -> Option<Self> {
-        // Only the server knows what it is, or what its elements are.
+        // Only the server knows what the type is, or what its elements are.
         if pg_type.server_cast().is_some() {
             return Some(Self::IfMadeOfOthers);
         }
@@ -43,8 +44,8 @@ impl Look {
         Some(if by_element { Self::PrintedElements } else { look })
     }
 
-    /// The same of a type, which may be one of a part, whose values have a binary form. `None`: the input function refuses what
-    /// its value would not have.
+    /// The same for a type with a binary form, which may be a part of another. `None`: the input function
+    /// refuses text that its value could not keep.
     #[deny(clippy::wildcard_enum_match_arm)]
     fn at_known(pg_type: &PgType, declared: &DeclaredType) -> Option<Self> {
         let is_exact = match pg_type {
@@ -54,7 +55,7 @@ impl Look {
             }
             PgType::Inet | PgType::Macaddr | PgType::Macaddr8 => true,
             PgType::Numeric(NumericType::Unconstrained) => true,
-            // Without a modifier, blanks are not cut.
+            // Without a modifier, the server cuts no blanks.
             PgType::Text => declared.type_modifier < 0,
             PgType::Array(array) => Self::at_known(&array.element, declared.part(0)).is_none(),
             PgType::Range(range) | PgType::Multirange(range) => {
@@ -97,7 +98,7 @@ impl Look {
         (!is_exact).then_some(Self::Printed)
     }
 
-    /// What has to be true of the text in the column of this name. `plain` is the type without its modifier.
+    /// The condition on the text in the column of this name. `plain` is the type without its modifier.
     pub(crate) fn condition(self, column: &str, type_name: &str, plain: &str) -> String {
         let printed = |type_name: &str| format!("pg_catalog.format('%s', CAST({column} AS {type_name}))");
         let is_printed = || format!("{} OPERATOR(pg_catalog.=) {column}", printed(type_name));
@@ -121,7 +122,7 @@ impl Look {
         }
     }
 
-    /// The column's CHECK. `index` tells names apart that are too long.
+    /// The column's CHECK. `index` keeps truncated names distinct.
     pub(crate) fn check(self, index: usize, name: &str, type_name: &str, plain: &str) -> String {
         let constraint = format!("{NAME} ({}): {name}", index.saturating_add(1));
         let end = constraint.floor_char_boundary(NAME_BYTES_MAX);
@@ -133,12 +134,12 @@ impl Look {
     }
 }
 
-/// Whether an error is about one of the CHECKs, whose name it has in any language.
+/// Whether an error is about one of the CHECKs. The message contains the CHECK's name in any language.
 pub(crate) fn is_broken(message: &str) -> bool {
     message.contains(NAME)
 }
 
-/// What to do then.
+/// The advice for such an error.
 pub(crate) fn advice() -> Message {
     message![
         "the server would keep another value than the text says: write it as PostgreSQL prints it (what has a time zone, in UTC \
@@ -152,17 +153,18 @@ pub(crate) fn advice() -> Message {
 
 const NUMBER: &str = "^[+-]?[0-9]+([.][0-9]+)?$";
 
-/// Fractions of a second alone, since others are spread over smaller units, and those of a year are rounded to months.
+/// Only seconds may have fractions: the server spreads other fractions over smaller units, and rounds those
+/// of years to months.
 const INTERVAL: &str = "^(-?infinity\
     |(([+-]?[0-9]+ *(year|mon|month|week|day|hour|hr|minute|min|second|sec|millisecond|microsecond)s?\
     |[+-]?[0-9]+[.][0-9]{1,6}0* *(second|sec)s?) *)*([+-]?[0-9]+:[0-9]{2}:[0-9]{2}([.][0-9]{1,6}0*)?)?\
     |P([+-]?[0-9]+[YMWD])*(T([+-]?[0-9]+[HM])*([+-]?[0-9]+([.][0-9]{1,6}0*)?S)?)?)$";
 
-/// Whether what text means as a value of the type, or how it is printed, may depend on the session's time zone.
+/// Whether parsing or printing a value of the type may depend on the session's time zone.
 #[deny(clippy::wildcard_enum_match_arm)]
 pub(crate) fn needs_zone(pg_type: &PgType, type_oid: u32) -> bool {
-    /// `FirstGenbkiObjectId` in PostgreSQL's `src/include/access/transam.h`: none below it that is only known by its text
-    /// has a time.
+    /// `FirstGenbkiObjectId` in PostgreSQL's `src/include/access/transam.h`: no type below it that is known
+    /// only by its text contains a time.
     const MADE_BY_HAND: u32 = 10_000;
     match pg_type {
         PgType::Timestamptz | PgType::Timetz => true,
@@ -216,7 +218,8 @@ pub(crate) fn needs_zone(pg_type: &PgType, type_oid: u32) -> bool {
     }
 }
 
-/// Which of these types are composites, ranges or multiranges, arrays of them, or domains over one.
+/// Selects the types that are composites, ranges or multiranges, arrays of these, or domains over one of
+/// them.
 pub(crate) fn made_of_others(session: &mut Session, types: &[u32]) -> Result<Vec<u32>> {
     if types.is_empty() {
         return Ok(Vec::new());

@@ -1,8 +1,8 @@
-//! Tables under hidden names: what several connections fill, and nobody else sees as the target.
+//! Tables under hidden names: several writers fill them, and nobody else sees them as the target.
 //!
-//! Such a table is committed before its rows are, so that a process that is killed leaves it. Its comment says whose it is,
-//! and whoever works with it holds a shared advisory lock on its number: the next load into the same target removes those
-//! that nobody holds.
+//! Such a table is committed before its rows, so a killed process leaves it behind. Its comment names the
+//! target, and each session that uses it holds a shared advisory lock on its OID. The next load into the
+//! same target removes tables that no session holds.
 
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
@@ -18,32 +18,32 @@ use crate::names::{is_alone_held, replaced};
 use crate::options::LoadOptions;
 use crate::transaction::{begin, commit, server_error};
 
-/// What stands between the target's name, or what fits of it, and a random number.
+/// Stands between the target's name (truncated if needed) and a random number.
 const INFIX: &str = "_pgarrow_";
 
 /// Hexadecimal digits of the random number.
 const DIGITS: usize = 16;
 
-/// What PostgreSQL keeps of a name: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
+/// The longest name PostgreSQL keeps: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
 pub(crate) const NAME_BYTES_MAX: usize = 63;
 
 /// The first half of the advisory lock's key: `pgar`, as a number. The second half is the table's OID.
 const LOCK_CLASS: i32 = 0x7067_6172;
 
-/// How long to wait for locks on a table that is removed: whoever has some is about to end.
+/// How long to wait for locks on a table to be removed: a session that holds one is about to end.
 const REMOVE_LOCK_TIMEOUT: &str = "3s";
 
-/// A name that no other table has, beside the table of this name.
+/// A unique name for a table beside the table of this name.
 pub(crate) fn name_beside(name: &str) -> String {
     let room = name.floor_char_boundary(NAME_BYTES_MAX - INFIX.len() - DIGITS);
     format!("{}{INFIX}{:016x}", name.get(..room).unwrap_or_default(), RandomState::new().hash_one(name))
 }
 
-/// A right that the schema's owner has given to others by default.
+/// A right that default privileges give to another role.
 #[derive(Clone, Debug)]
 struct Grant {
     privilege: String,
-    /// As SQL has it.
+    /// As SQL takes it.
     grantee: String,
     may_grant: bool,
 }
@@ -52,12 +52,13 @@ struct Grant {
 #[derive(Clone, Debug)]
 pub(crate) struct Hidden {
     pub(crate) relation: Relation,
-    /// Whom others were to be given by default.
+    /// The rights from default privileges.
     grants: Vec<Grant>,
 }
 
 impl Hidden {
-    /// Says what the table is, and takes everybody else's rights away. To be done in the transaction that makes it.
+    /// Sets the table's comment and revokes all rights of other roles. Must run in the transaction that
+    /// creates it.
     pub(crate) fn hide(session: &mut Session, relation: Relation, target: &str) -> Result<Self> {
         let failed = |error| server_error(error, target);
         let sql = "SELECT a.privilege_type, CASE WHEN a.grantee OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
@@ -82,7 +83,7 @@ impl Hidden {
         Ok(Self { relation, grants })
     }
 
-    /// What makes it a table like any other again.
+    /// The statements that make it an ordinary table again.
     pub(crate) fn unhide(&self) -> String {
         let table = self.relation.quoted();
         let mut statements = format!("COMMENT ON TABLE {table} IS NULL");
@@ -93,22 +94,22 @@ impl Hidden {
         statements
     }
 
-    /// Keeps others from removing it until the session's transaction ends.
+    /// Keeps others from removing the table until the session's transaction ends.
     pub(crate) fn hold(&self, session: &mut Session) -> std::result::Result<(), pgarrow_protocol::Error> {
         let key = key(self.relation.oid);
         session.execute(&format!("SELECT pg_catalog.pg_advisory_xact_lock_shared({LOCK_CLASS}, {key})"))
     }
 
-    /// Removes it, if it is there, within the session's read timeout.
+    /// Drops the table, if it exists, within the session's read timeout.
     pub(crate) fn remove(&self, session: &mut Session, options: &LoadOptions) -> Result<()> {
         begin(session, options)?;
-        // Under the session's read timeout, which whoever takes a load back has made short.
+        // The caller has set a short read timeout for the rollback.
         drop_table(session, self.relation.oid)?;
         session.commit().map_err(Error::without_advice)
     }
 }
 
-/// What a hidden table of this target says of itself. By it, it is found.
+/// The comment of a hidden table of this target. Later loads find the table by it.
 fn comment(target: &str) -> String {
     format!(
         "Rows that pgarrow is loading into {target}. It is gone when the load ends; left by one that was killed, it may be \
@@ -116,17 +117,17 @@ fn comment(target: &str) -> String {
     )
 }
 
-/// The second half of a lock's key has the OID's bits.
+/// The second half of a lock's key holds the bits of the OID.
 fn key(oid: u32) -> i32 {
     oid.cast_signed()
 }
 
-/// Removes what loads into this target have left that were killed, in transactions of its own. What it is to be told of
-/// that.
+/// Removes the hidden tables that killed loads into this target left, each in its own transaction. Returns
+/// warnings about them.
 ///
 /// # Errors
 ///
-/// What the server says of the catalog. What cannot be removed is none.
+/// Errors of the catalog queries. A table that cannot be removed is a warning, not an error.
 pub(crate) fn sweep(
     session: &mut Session,
     name: &RelationName,
@@ -178,7 +179,7 @@ pub(crate) fn sweep(
     Ok(warnings)
 }
 
-/// Schema of the table, or the one it would be made in, and what it is called.
+/// The table's schema (or the schema where it would be created) and its shown name.
 fn place(session: &mut Session, name: &RelationName) -> Result<Option<(String, String)>> {
     let schema = match (resolve(session, name), &name.schema) {
         (Ok(relation), _) => return Ok(Some((relation.schema.clone(), relation.to_string()))),
@@ -198,7 +199,7 @@ fn place(session: &mut Session, name: &RelationName) -> Result<Option<(String, S
     Ok(schema.map(named))
 }
 
-/// Removes the table, unless a load holds it; whether it did.
+/// Drops the table unless a load holds it. Returns whether it did.
 fn remove_left(session: &mut Session, oid: u32) -> Result<bool> {
     let sql = format!("SELECT pg_catalog.pg_try_advisory_xact_lock({LOCK_CLASS}, {})", key(oid));
     let rows = session.query(&sql, &[]).map_err(Error::without_advice)?;
@@ -210,7 +211,7 @@ fn remove_left(session: &mut Session, oid: u32) -> Result<bool> {
     Ok(is_left)
 }
 
-/// Drops the table of this OID, if it is there, whatever its schema is called by now, and no other one.
+/// Drops the table of this OID, if it exists, even if its schema was renamed. Drops no other table.
 fn drop_table(session: &mut Session, oid: u32) -> Result<()> {
     let Some(table) = relation_of(session, oid)? else { return Ok(()) };
     let sql =

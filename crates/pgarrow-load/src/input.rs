@@ -1,11 +1,12 @@
-//! What is loaded: Parquet files, Arrow IPC files and streams, as one sequence of batches of one schema.
+//! The data to load: Parquet files, Arrow IPC files and streams, as one sequence of batches with one schema.
 //!
 //! ```text
-//!  thread: open all, compare schemas ─▶ file 1, batch by batch ─▶ file 2 … ─▶ queue of two batches ─▶ Input::next
+//!  thread: open all, compare schemas ─▶ file 1, by batches ─▶ file 2 … ─▶ queue of two ─▶ Input::next
 //! ```
 //!
-//! Reading and decoding go on in a thread of their own while batches are loaded. Files come from outside: what they claim
-//! is held against what is there before anything is allocated for it, and values are validated by the readers of arrow-rs.
+//! A separate thread reads and decodes while batches are loaded. Files are untrusted: claimed sizes are
+//! checked against the actual bytes before anything is allocated, and the readers of arrow-rs validate
+//! values.
 
 mod ipc;
 mod ipc_file;
@@ -35,15 +36,15 @@ use place::Place;
 
 use crate::marks::{Stamp, restart_key};
 
-/// Batches that wait, besides the one that is being read and the one that is being loaded.
+/// Batches in the queue, besides the one being read and the one being loaded.
 const QUEUED: usize = 2;
 
-/// How often it is looked whether the load was cancelled while a batch is waited for.
+/// How often a wait for a batch checks for a cancel.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Batches of one schema, from files or stdin.
 ///
-/// Dropping it ends the reading after the batch that is being read.
+/// Dropping it stops the reading after the current batch.
 #[derive(Debug)]
 pub struct Input {
     schema: SchemaRef,
@@ -55,7 +56,7 @@ pub struct Input {
     cancel: Option<Cancel>,
 }
 
-/// What the reading thread says.
+/// Messages of the reading thread.
 #[derive(Debug)]
 enum Event {
     Opened { schema: SchemaRef, rows: Option<u64> },
@@ -67,22 +68,23 @@ enum Event {
 /// A file or stream whose schema is known.
 struct OpenFile {
     schema: SchemaRef,
-    /// If the format says it beforehand.
+    /// If the format states it in advance.
     rows: Option<u64>,
     batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>,
 }
 
 impl Input {
-    /// Opens all of them and reads their schemas, but no batches yet. `-` is stdin, and a folder stands for the files in it,
-    /// in the order of their names. Without a format, the ending of a name says it, otherwise its first bytes.
+    /// Opens all paths and reads their schemas, but no batches yet. `-` is stdin. A folder stands for its
+    /// files in the order of their names. Without a format, the ending of a name decides, otherwise the
+    /// first bytes.
     ///
-    /// Files of several must have the same columns, in names, types and order; where a column is nullable in one of them, it
-    /// is in all. Metadata are the first one's.
+    /// Several files must have the same columns: names, types and order. A column that is nullable in one
+    /// file is nullable in the common schema. The metadata are those of the first file.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Input`] for what is not there, is damaged, or does not fit to the files before;
-    /// [`ErrorKind::Options`] where it is not clear what is meant.
+    /// [`ErrorKind::Input`] for a path that does not exist, is damaged, or does not match the earlier files;
+    /// [`ErrorKind::Options`] if the paths or the format are ambiguous.
     pub fn open(paths: &[impl AsRef<Path>], format: Option<InputFormat>) -> Result<Self> {
         let places = place::places(paths)?;
         let name = match places.as_slice() {
@@ -96,7 +98,7 @@ impl Input {
                 Ok(()) => Event::End,
                 Err(error) => Event::Failed(error),
             };
-            // Nobody may be there any more.
+            // The receiver may be gone.
             let _ = sender.send(event);
         };
         let started = thread::Builder::new().name("pgarrow-input".to_owned()).spawn(reading);
@@ -112,7 +114,7 @@ impl Input {
         }
     }
 
-    /// Waits for no batch any more once the load was cancelled: a pipe may be silent for ever.
+    /// Stops waiting for a batch once the load is cancelled: a pipe may stay silent for ever.
     #[must_use]
     pub fn with_cancel(mut self, cancel: Cancel) -> Self {
         self.cancel = Some(cancel);
@@ -124,17 +126,17 @@ impl Input {
         &self.schema
     }
 
-    /// How many rows there will be, if all files say so; streams do not.
+    /// How many rows there will be, if all files state it; streams do not.
     pub fn rows(&self) -> Option<u64> {
         self.rows
     }
 
-    /// What it is, for messages: the file's name, `stdin`, or how many files.
+    /// A name for messages: the file's name, `stdin`, or the number of files.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The files, one by one, those of folders among them; stdin is none.
+    /// All files, including those in folders; stdin is not among them.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.places.iter().filter_map(|place| match place {
             Place::Path(path) => Some(path.as_path()),
@@ -142,15 +144,15 @@ impl Input {
         })
     }
 
-    /// A [restart key](crate::LoadOptions::with_restart_key) of a load of these files into the table of this name: the same
-    /// if it is started again, and another once a file was written anew. Whether a file is named from here or from the root
-    /// is the same. With it, a load that would add the rows of a file to those which a load from a file of the same name has
-    /// left, and has not completed, is refused.
+    /// A [restart key](crate::LoadOptions::with_restart_key) for a load of these files into the table of
+    /// this name. A second start gets the same key, and a file that was written again gets another. Relative
+    /// and absolute paths give the same key. With the key, a load fails if it would append the rows of a file
+    /// after an incomplete load from a file of the same name.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for stdin and other pipes, which have nothing to tell them from others, and for a name that
-    /// cannot be used; [`ErrorKind::Input`] if a file is no longer there.
+    /// [`ErrorKind::Options`] for stdin and other pipes, which have no identity to make a key from, and for
+    /// a table name that cannot be used; [`ErrorKind::Input`] if a file no longer exists.
     pub fn restart_key(&self, table: &str) -> Result<String> {
         let table = RelationName::parse(table)?.quoted();
         let files = self.places.iter().map(|place| match place {
@@ -207,7 +209,7 @@ fn stamp(path: &Path) -> Result<Stamp> {
     let metadata = path.metadata().map_err(failed)?;
     let name = path.canonicalize().map_err(failed)?;
     let changed = metadata.modified().map_err(failed)?;
-    // Before 1970 there is a time, too.
+    // Times before 1970 are negative.
     let changed = match changed.duration_since(UNIX_EPOCH) {
         Ok(since) => i128::try_from(since.as_nanos()).unwrap_or(i128::MAX),
         Err(error) => i128::try_from(error.duration().as_nanos()).map_or(i128::MIN, |nanos| -nanos),
@@ -215,13 +217,13 @@ fn stamp(path: &Path) -> Result<Stamp> {
     Ok(Stamp { name: name.display().to_string(), changed, bytes: metadata.len() })
 }
 
-/// A file whose turn will come. One that cannot be opened again stays open.
+/// A file to read later. A pipe stays open, because it cannot be opened again.
 struct Waiting {
     place: Place,
     opened: Option<OpenFile>,
 }
 
-/// The thread's work.
+/// The thread's main function.
 fn read(places: Vec<Place>, format: Option<InputFormat>, sender: &SyncSender<Event>) -> Result<()> {
     let (files, schema, rows) = open_all(places, format)?;
     if sender.send(Event::Opened { schema: Arc::clone(&schema), rows }).is_err() {
@@ -239,7 +241,7 @@ fn read(places: Vec<Place>, format: Option<InputFormat>, sender: &SyncSender<Eve
         let mut batches = opened.batches;
         while let Some(batch) = guarded(&name, || batches.next().transpose())? {
             let batch = guarded(&name, || conform(batch, &schema))?;
-            // An empty one has nothing to load.
+            // Empty batches are dropped.
             if batch.num_rows() > 0 && sender.send(Event::Batch(batch)).is_err() {
                 return Ok(());
             }
@@ -248,7 +250,7 @@ fn read(places: Vec<Place>, format: Option<InputFormat>, sender: &SyncSender<Eve
     Ok(())
 }
 
-/// Opens all, the schema that they have in common, and how many rows they have.
+/// Opens all places. Returns them with the common schema and the number of rows.
 fn open_all(
     places: Vec<Place>,
     format: Option<InputFormat>,
@@ -269,7 +271,7 @@ fn open_all(
                 }
             },
         });
-        // One after the other is open: there may be more than a process may have open.
+        // Only one file is open at a time, because the number of open files per process is limited.
         let opened = (files.is_empty() || !place.is_file()).then_some(opened);
         files.push(Waiting { place, opened });
     }
@@ -286,7 +288,7 @@ fn open(place: &Place, format: Option<InputFormat>) -> Result<OpenFile> {
     }
 }
 
-/// Readers of formats are not ours, and panic where a file is damaged in ways that nobody thought of.
+/// The readers are third-party code, and may panic on damaged files.
 fn guarded<T>(name: &str, read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(Ok(read)) => Ok(read),
@@ -297,7 +299,8 @@ fn guarded<T>(name: &str, read: impl FnOnce() -> Result<T, ArrowError>) -> Resul
 
 const DAMAGED: &str = "it is damaged, or no such file at all: its reader cannot make sense of it";
 
-/// The first schema with what the second one may be in addition, or what differs: `column "a" is Int32 here, and Utf8`.
+/// The first schema, with nullability widened by the second, or the difference:
+/// `column "a" is Int32 here, and Utf8`.
 fn widened(schema: &Schema, other: &Schema) -> std::result::Result<Schema, String> {
     let (fields, others) = (schema.fields(), other.fields());
     let missing = fields.iter().find(|field| other.field_with_name(field.name()).is_err());
@@ -315,7 +318,7 @@ fn widened(schema: &Schema, other: &Schema) -> std::result::Result<Schema, Strin
         if field.name() != other.name() {
             return Err(format!("column {:?} stands where {:?} does", other.name(), field.name()));
         }
-        // Formats name the elements of lists differently.
+        // File formats name the elements of lists differently.
         if !field.data_type().equals_datatype(other.data_type()) {
             let (here, there) = (other.data_type(), field.data_type());
             return Err(format!("column {:?} is {here} here, and {there}", field.name()));
@@ -327,8 +330,8 @@ fn widened(schema: &Schema, other: &Schema) -> std::result::Result<Schema, Strin
     Ok(Schema::new_with_metadata(widened, schema.metadata().clone()))
 }
 
-/// The batch with the schema of all. Names of what is in lists become those of the schema, too: what comes behind takes
-/// arrays of one column for arrays of one type.
+/// The batch with the common schema. Element names of lists become those of the schema, too: later code
+/// expects all arrays of a column to have one type.
 fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     if Arc::ptr_eq(batch.schema_ref(), schema) {
         return Ok(batch);
@@ -343,7 +346,7 @@ fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowE
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
-/// What arrow-rs says, without the class in front that says nothing to users.
+/// The message of arrow-rs without its class prefix, which tells users nothing.
 fn plain(error: &ArrowError) -> String {
     match error {
         ArrowError::IpcError(text)

@@ -1,10 +1,11 @@
-//! Rows by INSERT, many in one statement, for tables and servers that COPY cannot load.
+//! Sends rows by INSERT, many in one statement, for tables and servers that COPY cannot load.
 //!
 //! ```text
-//!  buffer of rows ──▶ values of n rows ──▶ Bind, Execute ──▶ … ──▶ Sync at the end, or before an n of another size
+//!  buffer of rows ──▶ values of n rows ──▶ Bind, Execute ──▶ … ──▶ Sync at the end, or before another n
 //! ```
 //!
-//! All executions go out without waiting in between. How many rows a statement has follows from how large they are.
+//! All executions are sent without waiting in between. The size of the rows decides how many rows a
+//! statement has.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -14,22 +15,22 @@ use pgarrow_protocol::{Bulk, Session};
 use crate::copied::{Copied, Failed};
 use crate::queue::{Next, Queue};
 
-/// What a Bind can carry: its number of parameters is 16 bits wide.
+/// The most parameters of a Bind message: their number has 16 bits.
 const PARAMETERS_MAX: usize = 65_535;
 
-/// About so many bytes are in one statement: more gains nothing, and a statement's values are all in the server's memory.
+/// Target bytes per statement: more gains nothing, and the server keeps all values of a statement in memory.
 const STATEMENT_BYTES: usize = 64 << 10;
 
-/// Rows that are much larger than those before do not come together in one statement beyond this.
+/// The most bytes per statement, for rows that are much larger than those before.
 const STATEMENT_BYTES_MAX: usize = 16 << 20;
 
-/// Before the values of a row of COPY: how many there are.
+/// Precedes the values of a row in COPY: the number of values.
 const ROW_HEADER_BYTES: usize = 2;
 
-/// The statements that load rows of one form.
+/// The statements that insert rows of one form.
 #[derive(Clone, Debug)]
 pub(crate) struct Inserts {
-    /// Quoted, with its schema.
+    /// Quoted and schema-qualified.
     pub(crate) table: String,
     pub(crate) columns: Vec<InsertColumn>,
 }
@@ -39,20 +40,20 @@ pub(crate) struct Inserts {
 pub(crate) struct InsertColumn {
     /// Quoted.
     pub(crate) name: String,
-    /// The parameters' type; 0 where the expression says it.
+    /// The parameter's type; 0 if the expression determines it.
     pub(crate) type_oid: u32,
-    /// What stands before and behind the parameter to make the column's value of it.
+    /// SQL before and after the parameter that makes the column's value from it.
     pub(crate) around: (String, String),
 }
 
 impl Inserts {
-    /// The statement for so many rows. A table without columns takes one at a time.
+    /// The statement for this many rows. A table without columns gets one row per statement.
     fn sql(&self, rows: usize) -> String {
         if self.columns.is_empty() {
             return format!("INSERT INTO {} DEFAULT VALUES", self.table);
         }
         let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
-        // As COPY does it: what is given for an identity column is taken.
+        // As COPY does: given values for an identity column are kept.
         let mut sql =
             format!("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ", self.table, names.join(", "));
         let mut parameter = 0_usize;
@@ -74,7 +75,7 @@ impl Inserts {
         types.repeat(rows)
     }
 
-    /// How many rows like these one statement should have.
+    /// How many rows of this size one statement should have.
     fn rows_per_statement(&self, chunk: &[u8]) -> usize {
         let Some(rows_max) = PARAMETERS_MAX.checked_div(self.columns.len()) else { return 1 };
         let rows = self.rows(chunk).count();
@@ -87,7 +88,7 @@ impl Inserts {
     }
 }
 
-/// The values of each row of a buffer that has rows of COPY.
+/// Iterates over the values of each row in a buffer of COPY rows.
 struct Rows<'a> {
     bytes: &'a [u8],
     n_columns: usize,
@@ -101,7 +102,7 @@ impl<'a> Iterator for Rows<'a> {
             return None;
         }
         let rest = self.bytes.get(ROW_HEADER_BYTES..).unwrap_or_default();
-        // What is no row is refused as parameters, and not lost.
+        // A malformed row is sent as it is, so that the server refuses it and it is not lost.
         let length = row_length(rest, self.n_columns).unwrap_or(rest.len());
         let (row, rest) = rest.split_at_checked(length)?;
         self.bytes = rest;
@@ -109,7 +110,7 @@ impl<'a> Iterator for Rows<'a> {
     }
 }
 
-/// How many bytes so many values have, with their lengths.
+/// The length in bytes of this many values, with their length fields.
 fn row_length(bytes: &[u8], n_columns: usize) -> Option<usize> {
     let mut rest = bytes;
     for _ in 0..n_columns {
@@ -120,7 +121,7 @@ fn row_length(bytes: &[u8], n_columns: usize) -> Option<usize> {
     Some(bytes.len() - rest.len())
 }
 
-/// Inserts the rows of this queue. Without an end that was asked for, the caller takes back what was executed.
+/// Inserts the rows of this queue. If the queue does not end with `Finish`, the caller rolls back.
 pub(crate) fn insert(session: &mut Session, inserts: &Inserts, queue: &Queue) -> Result<Copied, Failed> {
     let mut copied = Copied::default();
     let Next::Rows(mut message) = queue.next() else { return Ok(copied) };
@@ -159,15 +160,15 @@ pub(crate) fn insert(session: &mut Session, inserts: &Inserts, queue: &Queue) ->
     Ok(copied)
 }
 
-/// A statement of so many rows, executed again and again.
+/// A statement with a fixed number of rows, executed repeatedly.
 struct Statement<'a> {
     bulk: Bulk<'a>,
-    /// Rows of one execution.
+    /// Rows per execution.
     size: usize,
-    /// Rows before those of the first execution.
+    /// Rows sent before the first execution.
     rows_before: u64,
     executions: u64,
-    /// Rows whose values are in the buffer, and their bytes.
+    /// Rows in the buffer and their bytes.
     pending: usize,
     pending_bytes: usize,
 }
@@ -183,7 +184,7 @@ impl<'a> Statement<'a> {
         Ok(Self { bulk, size, rows_before, executions: 0, pending: 0, pending_bytes: 0 })
     }
 
-    /// Adds a row, and executes if there are enough.
+    /// Adds a row, and executes when the statement is full.
     fn push(&mut self, values: &[u8]) -> Result<(), Failed> {
         self.bulk.buffer().extend_from_slice(values);
         self.pending += 1;
@@ -199,7 +200,7 @@ impl<'a> Statement<'a> {
         Ok(())
     }
 
-    /// Waits until all was executed. The rows that were too few for it are left.
+    /// Waits until all executions are done. Returns the rows that did not fill a statement.
     fn end(mut self) -> Result<Rest, Failed> {
         let buffer = self.bulk.buffer();
         let values = buffer.split_off(buffer.len().saturating_sub(self.pending_bytes));
@@ -212,22 +213,23 @@ impl<'a> Statement<'a> {
     }
 }
 
-/// Rows that were too few for a statement.
+/// Rows that did not fill a statement.
 struct Rest {
     values: Vec<u8>,
     rows: usize,
-    /// What the server has counted before.
+    /// Rows that the server counted so far.
     counted: u64,
-    /// Rows before.
+    /// Rows sent so far.
     sent: u64,
-    /// How long the server took no more.
+    /// How long the server took no bytes.
     blocked: Duration,
-    /// How long it was waited for at the end.
+    /// How long the end was waited for.
     waited: Duration,
 }
 
 impl Rest {
-    /// Inserts them by a statement of their own, and adds up what came of all. How many rows were sent.
+    /// Inserts the rest with its own statement, and adds up the results. Returns how many rows were sent in
+    /// all.
     fn insert(self, session: &mut Session, inserts: &Inserts, copied: &mut Copied) -> Result<u64, Failed> {
         copied.rows += self.counted;
         copied.blocked += self.blocked;
@@ -246,7 +248,7 @@ impl Rest {
     }
 }
 
-/// With the rows of the execution that was refused, if it was one.
+/// Adds the rows of the execution that failed, if the error names one.
 fn failed(error: pgarrow_protocol::Error, rows_before: u64, size: usize) -> Failed {
     let place = error.failed_execution().map(|execution| {
         let first = rows_before + execution * size as u64 + 1;
@@ -289,7 +291,7 @@ mod tests {
         let rows = [&b"\0\x02\0\0\0\x01a\xff\xff\xff\xff"[..], b"\0\x02\0\0\0\0\0\0\0\x02bc"].concat();
         let cut: Vec<_> = inserts(2).rows(&rows).collect();
         assert_eq!(cut, [&b"\0\0\0\x01a\xff\xff\xff\xff"[..], b"\0\0\0\0\0\0\0\x02bc"]);
-        // No row is no end.
+        // A malformed row does not end the iteration.
         assert_eq!(inserts(2).rows(b"\0\x02\0\0\0\x09a").collect::<Vec<_>>(), [b"\0\0\0\x09a"]);
         assert_eq!(inserts(0).rows(&[0; 6]).count(), 3);
     }

@@ -1,4 +1,4 @@
-//! One reader's way into the table: batches become rows, rows go to the thread that sends.
+//! One reader's way into the table: batches become rows, and rows go to the sending thread.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,25 +25,25 @@ pub(crate) struct LaneContext {
     pub(crate) pipe: Senders,
     /// Schema and name of the table.
     pub(crate) target: String,
-    /// Rows of the data that were committed before.
+    /// Rows of the data that earlier transactions committed.
     pub(crate) committed: u64,
 }
 
-/// One after the other: no two threads encode in one lane.
+/// Only one thread at a time encodes in a lane.
 #[derive(Debug)]
 pub(crate) struct Lane {
     shared: Arc<LaneContext>,
     /// None before the first batch.
     buffer: Option<Buffer>,
-    /// Rows in it.
+    /// Rows in the buffer.
     buffer_rows: u64,
     on_the_way: OnTheWay,
-    /// Rows are missing: nothing can follow.
+    /// The first error. Rows are missing, so no others may follow.
     failed: Option<Error>,
     pub(crate) tally: LaneTally,
 }
 
-/// Whole rows on their way out of a lane.
+/// Encoded whole rows that leave a lane.
 #[derive(Debug)]
 pub(crate) struct Encoded {
     pub(crate) buffer: Buffer,
@@ -51,7 +51,7 @@ pub(crate) struct Encoded {
     pub(crate) of: OnTheWay,
 }
 
-/// What a lane has done.
+/// Counts and times of a lane.
 #[derive(Debug, Default)]
 pub(crate) struct LaneTally {
     pub(crate) rows: u64,
@@ -61,7 +61,7 @@ pub(crate) struct LaneTally {
     pub(crate) times: Times,
 }
 
-/// Takes rows that a lane has encoded, and notes how long it had to wait.
+/// Takes rows that a lane has encoded, and adds the lane's waiting time to the tally.
 pub(crate) type Give<'a> = dyn FnMut(Encoded, &mut LaneTally) -> Result<()> + 'a;
 
 impl LaneContext {
@@ -96,39 +96,39 @@ impl Lane {
         }
     }
 
-    /// Encodes the batch and sends what fills a buffer.
+    /// Encodes the batch, and sends each buffer that is full.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         self.encode(batch, &mut |encoded, tally| shared.send(encoded, &Stop::default(), tally))
     }
 
-    /// Sends what is gathered.
+    /// Sends the gathered rows.
     pub(crate) fn send(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         self.give(&mut |encoded, tally| shared.send(encoded, &Stop::default(), tally))
     }
 
-    /// Encodes the batch and gives away what fills a buffer.
+    /// Encodes the batch, and passes each full buffer to `give`.
     pub(crate) fn encode(&mut self, batch: &RecordBatch, give: &mut Give<'_>) -> Result<()> {
         self.unless_failed(|lane| lane.encode_rows(batch, give))
     }
 
-    /// Gives away what is gathered.
+    /// Passes the gathered rows to `give`.
     pub(crate) fn give(&mut self, give: &mut Give<'_>) -> Result<()> {
         self.unless_failed(|lane| lane.give_rows(give))
     }
 
-    /// What of this lane is on its way to the server.
+    /// The memory of this lane's rows on their way to the server.
     pub(crate) fn on_the_way(&self) -> &OnTheWay {
         &self.on_the_way
     }
 
-    /// Memory of rows that were not sent yet.
+    /// Memory of rows that are not sent yet.
     pub(crate) fn held_bytes(&self) -> usize {
         self.buffer.as_ref().map_or(0, Buffer::capacity) + self.on_the_way.bytes()
     }
 
-    /// What has failed once stays so: behind rows that are missing, no others may be loaded.
+    /// After a failure every call fails: rows are missing, so no later rows may be loaded.
     fn unless_failed(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         if let Some(error) = &self.failed {
             return Err(error.duplicate());

@@ -2,19 +2,19 @@
 //!
 //! ```text
 //!  Load ──open(schema)──▶ Loading ──write(batch)…──▶ finish() ──▶ LoadReport
-//!      └fed_by(holders)       └──into_sink()──▶ LoadSink, for Run::write_to of an export: from server to server
+//!      └fed_by(holders)       └──into_sink()──▶ LoadSink, for Run::write_to of an export: server to server
 //!  input::Input::open(files): schema, batches
 //!  Load ──load_reader(reader), load_stream(schema, stream)──▶ LoadReport
 //!  Connection ──begin()──▶ Load::in_transaction ──▶ … as above … ──▶ commit()
 //! ```
 //!
-//! Tables and servers that COPY cannot load are loaded by INSERT of many rows at once.
+//! Tables and servers that COPY cannot load get INSERTs of many rows each.
 //!
-//! What columns the target has is read from its catalog, and how each of them is made from Arrow is decided
-//! before the first byte is sent. All of a load is one transaction: what fails, or is killed, leaves the
-//! target as it was. If it is wanted, it is committed in parts, each with a mark that a second start goes on
-//! from; and rows that cannot be loaded are left out, one by one. Or it is a part of a transaction that the
-//! caller begins and ends ([`Load::in_transaction`]).
+//! The target's catalog says which columns it has. The load decides how each column is made from Arrow
+//! before it sends the first byte. A load is one transaction: if it fails or is killed, the target is as it
+//! was. On request, it commits in parts, each with a mark from which a second start continues; and it can
+//! leave out single rows that cannot be loaded. Or it is part of a transaction that the caller begins and
+//! ends ([`Load::in_transaction`]).
 //!
 #![doc = "```no_run"]
 #![doc = include_str!("../examples/load_batches.rs")]

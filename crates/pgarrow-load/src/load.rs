@@ -1,4 +1,4 @@
-//! `Load`: where batches are to go, and how.
+//! `Load`: the target of a load and its options.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::owner::Owner;
 use crate::target;
 use crate::transaction::{begin, roll_back, take_back};
 
-/// A load that nothing was done for yet.
+/// A load that has not begun.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Load {
@@ -22,35 +22,37 @@ pub struct Load {
     pub(crate) options: LoadOptions,
 }
 
-/// Where its session comes from.
+/// Where the load's session comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// The load connects itself.
     Server {
         config: Box<Config>,
-        /// Which has looked at the table.
+        /// A session that has already looked at the table.
         idle: Arc<Mutex<Option<IdleSession>>>,
     },
-    /// A session of the caller, in whose transaction the load is.
+    /// A session of the caller; the load runs in its transaction.
     Connection(Connection),
 }
 
 impl Load {
     /// Into the table of this name, on the server that `conninfo` names.
     ///
-    /// `conninfo` is what psql takes: a URI (`postgres://user@host/db`), or `key=value` pairs; what it leaves out comes from
-    /// the `PG*` environment variables and `~/.pgpass`. `table` is taken as psql takes a name: folded to lower case unless
-    /// it is quoted, looked up on the search path unless it has a schema.
+    /// `conninfo` is a connection string as psql takes it: a URI (`postgres://user@host/db`), or `key=value`
+    /// pairs. The `PG*` environment variables and `~/.pgpass` supply what it leaves out. `table` is a name
+    /// as psql takes it: folded to lower case unless quoted, looked up on the search path unless it has a
+    /// schema.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`](pgarrow_session::ErrorKind::Options) for texts that cannot be used.
+    /// [`ErrorKind::Options`](pgarrow_session::ErrorKind::Options) for a conninfo or name that cannot be
+    /// used.
     pub fn into(conninfo: &str, table: &str) -> Result<Self> {
         let config = Config::parse(Some(conninfo).filter(|text| !text.trim().is_empty()))?;
         Self::with_config(config, table, Cancel::new())
     }
 
-    /// The same, connecting as configured. `cancel` stops it, from another thread.
+    /// The same with a parsed configuration. `cancel` stops the load from another thread.
     ///
     /// # Errors
     ///
@@ -60,16 +62,16 @@ impl Load {
         Ok(Self { place, cancel, name: RelationName::parse(table)?, options: LoadOptions::default() })
     }
 
-    /// As a part of the transaction that is open in this connection when the load is opened, and that the
-    /// caller ends. Nobody else sees the rows before it is committed.
+    /// Loads as part of the transaction that is open in this connection when the load is opened. The caller
+    /// ends the transaction. Nobody else sees the rows before it commits.
     ///
-    /// The load has the connection from then on until it has ended or was dropped. It sets a savepoint: when
-    /// it fails, is cancelled or dropped, the transaction is as it was before, and goes on. All settings are
-    /// then what they were. Locks of a load that has succeeded are held until the transaction ends.
-    /// Constraints that are checked late are checked when the caller commits. The caller's timeouts hold.
+    /// From then on the load has the connection, until it ends or is dropped. It sets a savepoint: if it
+    /// fails, is cancelled or is dropped, the transaction is as before, and continues. Afterwards all
+    /// settings are as before. Locks of a successful load last until the transaction ends. Deferred
+    /// constraints are checked when the caller commits. The caller's timeouts apply.
     ///
-    /// A load in several writers, in parts, with a restart key or with rejected rows cannot be a part of a
-    /// transaction; nor can any be of one that is stricter than READ COMMITTED.
+    /// A load with several writers, in parts, with a restart key or with rejected rows cannot be part of a
+    /// transaction. No load can be part of a transaction stricter than READ COMMITTED.
     ///
     /// # Errors
     ///
@@ -79,27 +81,28 @@ impl Load {
         Ok(Self { place, cancel, name: RelationName::parse(table)?, options: LoadOptions::default() })
     }
 
-    /// Stops this load, and all that are made of it by clones, from any thread.
+    /// Stops this load and all its clones, from any thread.
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
     }
 
-    /// How it is made.
+    /// Sets the options.
     pub fn options(mut self, options: LoadOptions) -> Self {
         let holders = self.options.holders.take();
         self.options = LoadOptions { holders, ..options };
         self
     }
 
-    /// Which columns of an export into this table need not be decoded, since the table has the same types and takes the
-    /// same bytes: for `ExportOptions::with_opaque`. Connects, and looks at the
-    /// table; [`open`](Self::open) goes on with the connection, if it still works.
+    /// The columns that an export into this table need not decode, because the table has the same types and
+    /// accepts the same bytes: for `ExportOptions::with_opaque`. Connects, and reads the table's columns;
+    /// [`open`](Self::open) uses the same connection, if it still works.
     ///
-    /// None for a table that is made of Arrow's types, and where rejected rows are to be read by somebody.
+    /// Empty for a table that is created with Arrow's types, and for loads that reject rows, whose receiver
+    /// must be able to read them.
     ///
     /// # Errors
     ///
-    /// No connection; a table that is not there, or cannot be looked at.
+    /// No connection; a table that does not exist, or cannot be read.
     pub fn opaque_columns(&self) -> Result<OpaqueColumns> {
         let Self { cancel, name, options, .. } = self;
         let is_made = match options.mode {
@@ -129,7 +132,7 @@ impl Load {
         Ok(types.unwrap_or_else(of_made))
     }
 
-    /// Looks at the table in a transaction of its own.
+    /// Reads the table's columns in a separate transaction.
     fn look(&self, config: &Config, idle: &Mutex<Option<IdleSession>>) -> Result<Option<OpaqueColumns>> {
         let Self { cancel, name, options, .. } = self;
         let mut session = connect(config, idle, cancel)?;
@@ -149,23 +152,23 @@ impl Load {
         Ok(types)
     }
 
-    /// The columns of the batches hold the binary form of values of these types, where another server sent it: what
-    /// `Plan::opaque` says of an export that was told [`opaque_columns`](Self::opaque_columns).
-    /// Nothing that a schema says makes a column one of them.
+    /// These columns of the batches hold the binary form of values of these types, as another server sent
+    /// it. `Plan::opaque` of an export with these [`opaque_columns`](Self::opaque_columns) lists them. A
+    /// schema alone never marks a column this way.
     pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
         self.options.opaque = columns;
         self
     }
 
-    /// Of the rows of an export whose locks these sessions hold (`Run::holders`), and which may read the very table that they
-    /// go into. Where such a load would wait for a lock of the export itself, it is refused when it is opened.
+    /// The rows come from an export whose sessions hold these locks (`Run::holders`), and which may read the
+    /// target itself. If the load would wait for a lock of that export, opening it fails.
     pub fn fed_by(mut self, holders: Holders) -> Self {
         self.options.holders = Some(holders);
         self
     }
 }
 
-/// The session that has looked at the table, or a new one.
+/// The idle session that has looked at the table, or a new one.
 pub(crate) fn connect(
     config: &Config,
     idle: &Mutex<Option<IdleSession>>,

@@ -1,4 +1,4 @@
-//! `Loading`: a load in its transaction, or in one of the caller.
+//! `Loading`: an open load, in its own transaction or in one of the caller.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,27 +39,27 @@ pub struct Loading {
     /// Schema and name of the table.
     target: String,
     work: Work,
-    /// When the last batch was taken.
+    /// When the last `write` returned.
     idle_since: Instant,
     read: Duration,
     pub(crate) end: End,
 }
 
-/// How batches become rows of the table.
+/// How batches become rows.
 #[derive(Debug)]
 enum Work {
-    /// In one COPY of one transaction, by the lane of [`write`](Loading::write).
+    /// One COPY in one transaction, through the lane of [`write`](Loading::write).
     Streaming(Arc<LaneContext>, Lane),
     Batchwise(Box<Batchwise>),
 }
 
 impl Load {
-    /// Connects, finds or makes the table, and plans how batches of this schema become its rows.
+    /// Connects, finds or creates the table, and plans how batches of this schema become its rows.
     ///
     /// # Errors
     ///
-    /// No connection; a table that is not there, or is and must not be; a schema that does not fit it, with all that does
-    /// not. Nothing is changed then.
+    /// No connection; a table that does not exist, or must not exist and does; a schema that does not fit
+    /// the table, with a list of all differences. Nothing is changed then.
     pub fn open(self, schema: SchemaRef) -> Result<Loading> {
         Loading::open(self, schema, Instant::now())
     }
@@ -80,7 +80,7 @@ impl Loading {
             let began = (started, connected);
             return Self::open_writers(session, attached, cancel, &name, schema, &options, began);
         }
-        // A guest is attached already.
+        // A guest has attached its session already.
         let attached = owner.is_load().then(|| cancel.attach(&session));
         let planned = plan_all(&mut session, &name, &schema, options, &owner);
         let (options, target, plan, mark) = match planned {
@@ -126,7 +126,7 @@ impl Loading {
         Ok(Self { plan, target: shown, work, idle_since: Instant::now(), read: Duration::ZERO, end })
     }
 
-    /// The same with several connections.
+    /// The same with several writers.
     fn open_writers(
         session: Session,
         attached: AttachedSession,
@@ -153,17 +153,17 @@ impl Loading {
         &self.target
     }
 
-    /// What the user should know before anything is loaded.
+    /// Warnings for the user, known before anything is loaded.
     pub fn warnings(&self) -> &[Message] {
         &self.plan.warnings
     }
 
-    /// What would be made of what.
+    /// How each column would be filled.
     pub fn columns(&self) -> &[LoadColumnReport] {
         &self.plan.columns
     }
 
-    /// Bytes of rows that were sent so far.
+    /// Bytes of rows sent so far.
     pub fn wire_bytes(&self) -> u64 {
         match &self.work {
             Work::Streaming(_, lane) => lane.tally.bytes,
@@ -171,7 +171,7 @@ impl Loading {
         }
     }
 
-    /// Rows that were given so far; those that were skipped, or are rejected, too.
+    /// Rows given so far, including skipped and rejected rows.
     pub fn rows(&self) -> u64 {
         match &self.work {
             Work::Streaming(_, lane) => lane.tally.rows,
@@ -179,7 +179,8 @@ impl Loading {
         }
     }
 
-    /// Rows of the data that loads before with the same restart key have dealt with: [`write`](Self::write) skips them.
+    /// Rows of the data that earlier loads with the same restart key finished: [`write`](Self::write) skips
+    /// them.
     pub fn rows_to_skip(&self) -> u64 {
         match &self.work {
             Work::Streaming(..) => 0,
@@ -187,8 +188,8 @@ impl Loading {
         }
     }
 
-    /// Rows of the data, from the first one on, that stay whatever happens: they were committed by this load, or by loads
-    /// before with the same restart key. Rejected rows are among them. Also after an error.
+    /// Rows from the start of the data that stay whatever happens, also after an error: this load, or
+    /// earlier loads with the same restart key, committed them. Rejected rows are included.
     pub fn rows_committed(&self) -> u64 {
         match &self.work {
             Work::Streaming(..) => 0,
@@ -196,20 +197,22 @@ impl Loading {
         }
     }
 
-    /// Whether loads before with the same restart key have loaded all: there is nothing to do, and nothing to read.
+    /// Whether earlier loads with the same restart key have loaded everything. Then nothing is to be done,
+    /// and the data need not be read.
     pub fn is_complete(&self) -> bool {
         matches!(&self.work, Work::Batchwise(load) if load.is_complete())
     }
 
-    /// How far it is, for other threads.
+    /// The progress, for other threads.
     pub fn progress(&self) -> &Arc<LoadProgress> {
         &self.end.progress
     }
 
-    /// The schema of rejected rows: that of the data, and behind it `pgarrow_row` (UInt64, the row's number in the data,
-    /// from 1), `pgarrow_sqlstate` (Utf8; null if the row was not sent) and `pgarrow_reason` (Utf8), with `_` behind
-    /// these names if the data has such columns. `None` if the load rejects no rows. Their metadata say what they are
-    /// (`pgarrow.rejected`), so that rejected rows can be loaded into the table again as they are.
+    /// The schema of rejected rows: the data's schema followed by `pgarrow_row` (UInt64, the row's number in
+    /// the data, from 1), `pgarrow_sqlstate` (Utf8; null if the row was not sent) and `pgarrow_reason`
+    /// (Utf8). If the data has columns of these names, the new names get a `_` at the end. `None` if the
+    /// load rejects no rows. The added fields are marked in their metadata (`pgarrow.rejected`), so rejected
+    /// rows can be loaded into the table again unchanged.
     pub fn reject_schema(&self) -> Option<&SchemaRef> {
         match &self.work {
             Work::Batchwise(load) => load.sieve.as_ref().map(Sieve::schema),
@@ -217,11 +220,12 @@ impl Loading {
         }
     }
 
-    /// Who receives rejected rows, in the order of the data. To be called before the first batch; without a receiver,
-    /// they are counted. An error of the receiver fails the load.
+    /// Sets the receiver of rejected rows, which gets them in the order of the data. Call it before the
+    /// first batch. Without a receiver, rejected rows are only counted. An error of the receiver fails the
+    /// load.
     ///
-    /// What was received is final once the transaction is committed that the rows around it are of: a load that fails
-    /// may find other rows bad when it is started again.
+    /// Received rows are final once the transaction that contains their neighbours commits: a load that
+    /// fails may reject other rows at the next start.
     ///
     /// # Errors
     ///
@@ -239,12 +243,12 @@ impl Loading {
         Err(Error::new(ErrorKind::Options, "this load rejects no rows"))
     }
 
-    /// Loads one batch, of the schema that the load was opened with. Waits while the server takes no more.
+    /// Loads one batch, which must have the load's schema. Blocks while the server takes no more.
     ///
     /// # Errors
     ///
-    /// A value that its column cannot hold, with row and column; or whatever the server refuses, which may be about rows
-    /// that were given before. The load has failed then: whatever else is asked of it fails, too.
+    /// A value that its column cannot hold, with row and column; or an error of the server, which may
+    /// concern rows of earlier batches. The load has then failed, and every later call fails, too.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.read += self.idle_since.elapsed();
         self.end.unless_cancelled()?;
@@ -257,12 +261,12 @@ impl Loading {
         written.map_err(|error| self.end.explain(error))
     }
 
-    /// Ends the COPY and commits; in a transaction of the caller, the rows become a part of that.
+    /// Ends the COPY and commits. In a transaction of the caller, the rows become part of that transaction.
     ///
     /// # Errors
     ///
-    /// Whatever the server refuses: the target is as it was, or as the last commit has left it. Only if the connection is
-    /// lost while the transaction is being committed, nobody can know, and the error says so.
+    /// An error of the server: the target is as it was, or as the last commit left it. Only if the
+    /// connection is lost during the commit is the outcome unknown; the error then says so.
     pub fn finish(mut self) -> Result<LoadReport> {
         self.read += self.idle_since.elapsed();
         self.end.phases.wait_for_input = self.read.as_secs_f64();
@@ -277,12 +281,12 @@ impl Loading {
         }
     }
 
-    /// Takes back what is not committed, as dropping it does, and says what could not be.
+    /// Rolls back what is not committed, as dropping does, and reports what could not be removed.
     ///
     /// # Errors
     ///
-    /// The table in between of several writers that could not be dropped, with why. The target is as it was, or as the last
-    /// commit has left it.
+    /// The hidden table of several writers that could not be dropped, and why. The target is as it was, or
+    /// as the last commit left it.
     pub fn abandon(self) -> Result<()> {
         match &self.work {
             Work::Streaming(shared, _) => shared.pipe.abandon(),
@@ -290,13 +294,13 @@ impl Loading {
         }
     }
 
-    /// Does with no row what would be done with many, and takes all of it back: what the server has against the COPY
-    /// itself, or a trigger against any statement, is told. By INSERT, which is nothing without rows, there is nothing of
-    /// this kind.
+    /// Runs the load without rows, and rolls it back: this shows errors that the server has with the COPY
+    /// itself, or that statement triggers raise. With INSERT it shows no such errors, because an INSERT
+    /// needs rows.
     ///
     /// # Errors
     ///
-    /// As for [`finish`](Self::finish), but for the commit, which is not tried.
+    /// As for [`finish`](Self::finish), except for the commit, which is not tried.
     pub fn rehearse(self) -> Result<()> {
         let rehearsed = match self.work {
             Work::Streaming(shared, _) => match &shared.pipe {
@@ -313,13 +317,14 @@ impl Loading {
         rehearsed.map_err(|error| self.end.explain(error))
     }
 
-    /// The sink of an export: each reader's batches go into the table as they come, in one transaction, behind those that
-    /// were written.
+    /// Makes this load the sink of an export. Each reader's batches go into the table as they come, in one
+    /// transaction, after the rows already written.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for a load that is committed in parts, has a restart key or rejects rows: rows of several
-    /// readers have no order in which they could be skipped or numbered. What [`write`](Self::write) has failed with.
+    /// [`ErrorKind::Options`] for a load that commits in parts, has a restart key or rejects rows: rows of
+    /// several readers have no order in which to skip or number them. Also the error with which an earlier
+    /// [`write`](Self::write) failed.
     pub fn into_sink(self) -> Result<LoadSink> {
         match self.work {
             Work::Streaming(shared, mut lane) => {
@@ -338,10 +343,10 @@ impl Loading {
     }
 }
 
-/// What a load is planned with: its options, with what an earlier start has done already taken off.
+/// A planned load. Its options no longer contain what an earlier start has done.
 type Planned = (LoadOptions, TargetTable, LoadPlan, Option<Mark>);
 
-/// Reads the mark, finds or makes the table, and plans the columns; the transaction is open then.
+/// Reads the mark, finds or creates the table, and plans the columns. Leaves the transaction open.
 fn plan_all(
     session: &mut Session,
     name: &RelationName,
@@ -349,8 +354,8 @@ fn plan_all(
     options: LoadOptions,
     owner: &Owner,
 ) -> Result<Planned> {
-    // What a load has left that was killed may need the very table that is to be replaced. It is removed in
-    // transactions of their own.
+    // Hidden tables of a killed load may depend on the table that is to be replaced. They are removed in
+    // separate transactions.
     let swept = match options.mode {
         LoadMode::Replace if owner.is_load() => sweep(session, name, &options)?,
         _ => Vec::new(),

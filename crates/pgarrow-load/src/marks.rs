@@ -1,13 +1,15 @@
-//! Restart marks: how far a load has come, in a table beside the target, committed together with the rows.
+//! Restart marks: a table beside the target records how far a load has come, and commits together with the
+//! rows.
 //!
 //! ```text
 //!  transaction: rows ─▶ mark: rows 1,000,000 ─▶ COMMIT     both are there, or neither
 //!  second start: mark ─▶ 1,000,000 rows of the data are skipped
 //! ```
 //!
-//! Two things keep two loads of one key apart. A session-level advisory lock refuses the second one at once; it needs a
-//! session of one's own, or a pooler in session mode. And a mark only moves on from where this load has left it, so
-//! that where the lock means nothing, the later one to commit is rolled back: no row is doubled.
+//! Two mechanisms keep two loads of one key apart. A session-level advisory lock refuses the second load at
+//! once; it needs a session of its own, or a pooler in session mode. And a mark moves only from the value
+//! that this load has left. So where the lock has no effect, the load that commits later is rolled back, and
+//! no row is loaded twice.
 
 mod key;
 mod trust;
@@ -25,8 +27,8 @@ use crate::transaction::{begin, commit};
 /// The table's name; it is in the schema of the load's target.
 const TABLE: &str = "pgarrow_load_marks";
 
-/// How long the session of a load before may take to end, if no lock timeout is given. A server that is still rolling
-/// back what a killed load has left is no second load.
+/// How long the session of an earlier load may take to end, if no lock timeout is set. A server that still
+/// rolls back a killed load does not count as a second load.
 const LOCK_TIMEOUT: &str = "5s";
 
 /// The mark of one load.
@@ -35,18 +37,18 @@ pub(crate) struct Mark {
     /// Schema and name of the table of marks, quoted.
     table: String,
     key: String,
-    /// Rows of the data that are loaded, or were rejected.
+    /// Rows of the data that are loaded or rejected.
     pub(crate) rows: u64,
     pub(crate) is_complete: bool,
-    /// The table's OID, and its schema's.
+    /// The OIDs of the table of marks and of its schema.
     pub(crate) oid: u32,
     schema: u32,
-    /// The target that a mark of this key was made for.
+    /// The target of an existing mark with this key.
     target: Option<String>,
 }
 
-/// Finds the mark of this key, once no other load has it. Makes the table of marks, if it is missing, and commits that:
-/// in the load's own transaction others would wait for it.
+/// Finds the mark of this key, once no other load holds it. Creates the table of marks if it is missing, and
+/// commits that at once: in the load's own transaction, other loads would wait for it.
 pub(crate) fn open(
     session: &mut Session,
     name: &RelationName,
@@ -60,7 +62,7 @@ pub(crate) fn open(
     if !exists(session, &table)? {
         match session.execute(&create(&table)) {
             Ok(()) => commit(session).map_err(|error| before_rows(of_marks(error, &table)))?,
-            // Somebody else has made it at the same time.
+            // Another session has created it at the same time.
             Err(error) if matches!(error.sqlstate(), Some("23505" | "42P07")) => {
                 session.execute("ROLLBACK").map_err(Error::without_advice)?;
             }
@@ -78,7 +80,7 @@ pub(crate) fn open(
     {
         key::check_others(session, &mark.table, key, &target.to_string(), options)?;
     }
-    // Whatever the name means when the mark is moved.
+    // The OIDs identify the table of marks later, whatever its name means then.
     (mark.oid, mark.schema) = match opened(session, TABLE)?.as_slice() {
         [marks] => *marks,
         _ => return Err(mark.replaced()),
@@ -87,7 +89,7 @@ pub(crate) fn open(
     Ok(mark)
 }
 
-/// Whatever became of this COMMIT, there was no row in it.
+/// Turns an unknown outcome into an ordinary error: this COMMIT contained no rows.
 fn before_rows(error: Error) -> Error {
     match error.kind() {
         ErrorKind::OutcomeUnknown => {
@@ -97,7 +99,7 @@ fn before_rows(error: Error) -> Error {
     }
 }
 
-/// The schema of the target, or the one it would be made in; the table, if it is there.
+/// The schema of the target, or the schema where it would be created; and the table, if it exists.
 fn place(session: &mut Session, name: &RelationName) -> Result<(String, Option<Relation>)> {
     match resolve(session, name) {
         Ok(relation) if relation.is_temporary() => {
@@ -132,7 +134,7 @@ fn create(table: &str) -> String {
     )
 }
 
-/// Held until the session ends.
+/// Takes the advisory lock of the key, which lasts until the session ends.
 fn lock(session: &mut Session, table: &str, key: &str, options: &LoadOptions) -> Result<()> {
     if options.lock_timeout.is_none() {
         session
@@ -171,12 +173,13 @@ impl Mark {
         Ok(())
     }
 
-    /// Whether nothing was loaded under this key yet.
+    /// Whether nothing is loaded under this key yet.
     pub(crate) fn is_new(&self) -> bool {
         self.rows == 0 && !self.is_complete
     }
 
-    /// A mark is of one table, and stands beside it. `schema`: the OID of the target's.
+    /// Checks that the mark belongs to this target and is in its schema. `schema`: the OID of the target's
+    /// schema.
     pub(crate) fn check_target(&self, target: &str, schema: Option<u32>) -> Result<()> {
         match &self.target {
             _ if schema.is_some_and(|schema| schema != self.schema) => Err(self.replaced()),
@@ -195,11 +198,11 @@ impl Mark {
         Error::new(ErrorKind::Server, text).advice("start again")
     }
 
-    /// Says in the open transaction that so many rows of the data are done.
+    /// Records in the open transaction that this many rows of the data are done.
     ///
     /// # Errors
     ///
-    /// The mark is no longer what this load has left: another one has moved it.
+    /// The mark is not what this load has left: another load has moved it.
     pub(crate) fn advance(
         &mut self,
         session: &mut Session,
@@ -232,7 +235,7 @@ impl Mark {
         Ok(())
     }
 
-    /// How to start anew, for errors.
+    /// Advice for errors: how to load from the start.
     pub(crate) fn advice(&self) -> String {
         format!(
             "to load all of it from the start, delete its mark: DELETE FROM {} WHERE load = …",

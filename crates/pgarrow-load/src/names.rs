@@ -1,37 +1,37 @@
-//! That the names in a load's statements have meant the planned tables all the time.
+//! Proves that the names in a load's statements always meant the planned tables.
 //!
-//! Every statement resolves its names anew, and `ALTER SCHEMA … RENAME` takes no lock of the tables in the schema: with
-//! `ALTER SCHEMA live RENAME TO old; ALTER SCHEMA stage RENAME TO live` in the middle, `live.t` is another table, and
-//! after renaming back no look at names shows that it was. What shows it:
+//! Every statement resolves its names again, and `ALTER SCHEMA … RENAME` takes no lock on the tables in the
+//! schema. With `ALTER SCHEMA live RENAME TO old; ALTER SCHEMA stage RENAME TO live` in the middle of a
+//! load, `live.t` is another table. After renaming back, the names alone do not show it. This does:
 //!
 //! ```text
-//!  LOCK "s"."t" ─▶ pg_locks has the planned OID, which is s.t, and the row of s in pg_namespace has this xmin
+//!  LOCK "s"."t" ─▶ pg_locks has the planned OID of s.t, and the row of s in pg_namespace has this xmin
 //!       │            from here on t can be neither renamed nor moved: only its schema can get another name
 //!  COPY, INSERT …
 //!       │
 //!  before COMMIT ─▶ the row of s has the same xmin: nobody has renamed s, nor renamed it back
-//!                 └▶ another one: then no other table of that name may have been opened to be written to, as pg_locks says
+//!                 └▶ another xmin: then pg_locks must show no write to another table of that name
 //! ```
 //!
-//! Locks last until the transaction ends, and name what was really opened; those of a table that a trigger writes to are no
-//! reason to fail, unless it has the target's name and the schema was changed meanwhile. But what was rolled back to a
-//! savepoint has left no locks, and a table that was dropped or renamed has another name: where a load does so, the row of the
-//! schema has to be the same.
+//! Locks last until the transaction ends, and show which tables were really opened. A table that a trigger
+//! writes to is no reason to fail, unless it has the target's name and the schema has changed meanwhile. But
+//! a rollback to a savepoint releases locks, and a dropped or renamed table has another name. Where a load
+//! does that, the row of the schema must be unchanged.
 
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_protocol::{Row, Session};
 use pgarrow_session::{Error, ErrorKind, Result};
 
-/// What this session has locked, by relation and mode. Relations that all databases share are none of a load's.
+/// The locks of this session, by relation and mode. Relations shared by all databases do not count.
 const OWN: &str = "own AS (SELECT l.relation, l.mode FROM pg_catalog.pg_locks l \
       WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.granted \
         AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
         AND l.database OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)";
 
-/// The modes of statements that only read. Checking a foreign key takes the second one.
+/// The lock modes of statements that only read. Foreign key checks take the second.
 const READING: &str = "'{AccessShareLock,RowShareLock}'::pg_catalog.text[]";
 
-/// Tables that a transaction's statements name.
+/// Tables that the statements of a transaction name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     tables: Vec<Named>,
@@ -41,28 +41,28 @@ pub(crate) struct Names {
 struct Named {
     oid: u32,
     name: String,
-    /// The OID of the schema, and the transaction that has changed its row last; none if neither is known.
+    /// The OID of the schema, and the transaction that last changed its row; `None` if they are not known.
     schema: Option<(u32, String)>,
-    /// What has this name is this very table from then on, since it was locked under it.
+    /// The table was locked under this name, so from then on the name means this table.
     is_held: bool,
 }
 
-/// How much has to be proven.
+/// How much `prove` has to show.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Proof {
-    /// All that was written to is still locked.
+    /// All tables written to are still locked.
     Locks,
-    /// Something was rolled back, dropped or renamed, which locks do not tell: no schema may have been changed.
+    /// Something was rolled back, dropped or renamed, which locks do not show: no schema may have changed.
     Schemas,
 }
 
 impl Names {
-    /// Of tables that this session's statements have named and locked before, in the open transaction. A foreign table
-    /// cannot be locked.
+    /// For tables that this session's statements have named and locked in the open transaction. Foreign
+    /// tables cannot be locked.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Server`] for one that is none of those that were locked, or has another name by now.
+    /// [`ErrorKind::Server`] for a table that is not locked, or that has another name now.
     pub(crate) fn of(session: &mut Session, relations: &[&Relation]) -> Result<Self> {
         let sql = format!(
             "WITH {OWN} SELECT c.oid::pg_catalog.text, s.nspname, c.relname, s.oid::pg_catalog.text, \
@@ -89,29 +89,30 @@ impl Names {
         Ok(Self { tables: relations.iter().map(named).collect::<Result<_>>()? })
     }
 
-    /// Of a table whose name nobody else uses: it has to be what is written to, whatever its schema is called.
+    /// For a table whose name nobody else uses: the session must have written to it, whatever its schema is
+    /// called.
     pub(crate) fn unlocked(relation: &Relation) -> Self {
         let (oid, name) = (relation.oid, relation.name.clone());
         Self { tables: vec![Named { oid, name, schema: None, is_held: false }] }
     }
 
-    /// With further ones.
+    /// Adds further tables.
     pub(crate) fn and(mut self, others: Self) -> Self {
         self.tables.extend(others.tables);
         self
     }
 
-    /// The schema of the first one.
+    /// The schema of the first table.
     pub(crate) fn schema(&self) -> Option<u32> {
         self.tables.first()?.schema.as_ref().map(|(oid, _)| *oid)
     }
 
-    /// Sees that the transaction's statements have reached these tables and no others of their names. To be asked before what
-    /// they did is committed. `must_hold`: further tables that the session must have locked, by OID.
+    /// Checks that the transaction's statements reached these tables and no others of their names. Call it
+    /// before the commit. `must_hold`: OIDs of further tables that the session must have locked.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Server`] if they have not, or if that cannot be told.
+    /// [`ErrorKind::Server`] if other tables were reached, or if that cannot be excluded.
     pub(crate) fn prove(
         &self,
         session: &mut Session,
@@ -159,8 +160,9 @@ impl Names {
     }
 }
 
-/// Whether the session holds the strongest lock on this relation, as whoever makes or drops it does, and has written to no
-/// other one of its name, `before` aside: OIDs of those that its transaction had opened before.
+/// Whether the session holds the strongest lock on this relation, as its creator or dropper does, and has
+/// written to no other relation of its name. `before`: OIDs of such relations that the transaction had
+/// opened earlier; these do not count.
 pub(crate) fn is_alone_held(session: &mut Session, relation: &Relation, before: &[u32]) -> Result<bool> {
     let sql = format!(
         "WITH {OWN} SELECT EXISTS (SELECT FROM own WHERE own.relation OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
@@ -177,7 +179,7 @@ pub(crate) fn is_alone_held(session: &mut Session, relation: &Relation, before: 
     Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
 }
 
-/// The relations of this name that the session's transaction has opened: OID and schema's OID of each.
+/// The relations of this name that the session's transaction has opened: the OID of each and of its schema.
 pub(crate) fn opened(session: &mut Session, name: &str) -> Result<Vec<(u32, u32)>> {
     let sql = format!(
         "WITH {OWN} SELECT DISTINCT c.oid::pg_catalog.text, c.relnamespace::pg_catalog.text FROM own \
@@ -188,7 +190,7 @@ pub(crate) fn opened(session: &mut Session, name: &str) -> Result<Vec<(u32, u32)
     Ok(rows.iter().filter_map(|row| number(row, 0).zip(number(row, 1))).collect())
 }
 
-/// What is said where a name means another table than a moment ago.
+/// The error for a name that now means another table.
 pub(crate) fn replaced(relation: &Relation, when: &str) -> Error {
     let text = format!("{relation} was replaced by another table while it was {when}; start again");
     Error::new(ErrorKind::Server, text)

@@ -1,5 +1,6 @@
-//! Locks of the export whose rows are loaded: it holds them until its rows are taken, so that a load that waits for them
-//! waits for itself. No server sees that: to it, the two are strangers.
+//! Locks of the export whose rows are loaded. The export holds them until its rows are taken, so a load that
+//! waits for them waits for itself. The server cannot detect this deadlock: for it, the two sessions are
+//! unrelated.
 
 use pgarrow_catalog::{Relation, relation as relation_of};
 use pgarrow_protocol::Session;
@@ -9,12 +10,12 @@ use pgarrow_types::{Hint, message};
 
 use crate::options::LoadOptions;
 
-/// How long to wait for a lock that others wait for, too, who wait for the export.
+/// How long to wait for a lock behind other sessions that wait for the export.
 const LOCK_TIMEOUT: &str = "10s";
 
-/// Which of the relation and what is beneath it the export has locked.
+/// Which of the relation and its descendants the export has locked.
 ///
-/// A process's number alone says little on another server, the moment it was started says which one it is.
+/// Another server may use the same process ID, so the start time of the server is compared, too.
 fn held(session: &mut Session, relation: &Relation, options: &LoadOptions) -> Result<Option<Relation>> {
     let Some(holders) = &options.holders else { return Ok(None) };
     let sql = "WITH RECURSIVE tree(oid) AS ( \
@@ -41,7 +42,7 @@ fn held(session: &mut Session, relation: &Relation, options: &LoadOptions) -> Re
     }
 }
 
-/// Whether the export reads from this very database.
+/// Whether the export reads from this database.
 fn is_of_here(session: &mut Session, holders: &Holders) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a \
                  WHERE a.pid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[]) \
@@ -54,14 +55,15 @@ fn is_of_here(session: &mut Session, holders: &Holders) -> Result<bool> {
     Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
 }
 
-/// The holders' processes, as an array.
+/// The process IDs of the holders, as an array.
 fn pids(holders: &Holders) -> String {
     let pids: Vec<String> = holders.backend_pids().iter().map(i32::to_string).collect();
     format!("{{{}}}", pids.join(","))
 }
 
-/// Refuses what needs the table for itself, such as to empty it, if the export reads it. What a function of its query reads
-/// is not known: if that turns out to be the table, the export does not wait for it for long.
+/// Refuses operations that need an exclusive lock, such as TRUNCATE, if the export reads the table. Which
+/// tables the functions of its query read is not known: if one reads this table, the export soon gives up
+/// waiting for it.
 pub(crate) fn refuse_exclusive(
     session: &mut Session,
     relation: &Relation,
@@ -90,9 +92,9 @@ pub(crate) fn refuse_exclusive(
     ]))
 }
 
-/// For a load in a transaction of the caller, which may have locked anything before. What the export has
-/// planned to read it has locked itself; but what a function of its query reads may be what this transaction
-/// lets nobody read: then the export does not wait for it for long.
+/// For a load in a transaction of the caller, which may already hold locks. The export has locked the tables
+/// it planned to read. But a function of its query may read a table that this transaction has locked
+/// exclusively: the export then soon gives up waiting for it.
 pub(crate) fn tell_of_earlier_locks(session: &mut Session, options: &LoadOptions) -> Result<()> {
     let Some(holders) = &options.holders else { return Ok(()) };
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l \
@@ -106,8 +108,8 @@ pub(crate) fn tell_of_earlier_locks(session: &mut Session, options: &LoadOptions
     Ok(())
 }
 
-/// Runs what takes locks that an export of the same table lets pass. Others may wait in front of it for the export: that is
-/// waited for within bounds.
+/// Runs an operation whose lock is compatible with the export's. Other sessions that wait for the export may
+/// be ahead of it, so the wait is limited.
 pub(crate) fn within_bounds<T>(
     session: &mut Session,
     relation: &Relation,

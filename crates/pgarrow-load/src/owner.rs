@@ -1,4 +1,5 @@
-//! Whose the transaction of a load is: its own, which it ends, or one of the caller, of which it is a part.
+//! Who owns the transaction of a load: the load itself, which ends it, or the caller. In the caller's
+//! transaction, the load is only a part.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,13 +13,13 @@ use pgarrow_types::{Message, message};
 use crate::options::LoadOptions;
 use crate::transaction::{BESIDE, ROLLBACK_TIME, commit, roll_back, server_error, with_outcome};
 
-/// Who begins and ends the transaction. Clones are one.
+/// Who begins and ends the transaction. Clones share one owner.
 #[derive(Clone, Debug)]
 pub(crate) enum Owner {
     /// The load: it commits, or rolls back, and closes the session.
     Load,
-    /// The caller: what the load does is released into the transaction, or taken back to a savepoint, and the
-    /// session goes back to its connection.
+    /// The caller: the load releases its savepoint, or rolls back to it, and then returns the session to its
+    /// connection.
     Caller(Arc<Guest>),
 }
 
@@ -29,22 +30,22 @@ pub(crate) struct Guest {
     stay: Mutex<Stay>,
 }
 
-/// How long it has the session. Empty when it was given back.
+/// The session while the load has it. Both are `None` once it is returned.
 #[derive(Debug, Default)]
 struct Stay {
     lent: Option<Lent>,
-    /// What stops the load must not stop what the caller does next.
+    /// A later stop of the load must not stop what the caller does next.
     attached: Option<AttachedSession>,
 }
 
 impl Owner {
-    /// Sets a savepoint in the open transaction of a connection, and the settings of the load. The caller's
-    /// lock timeout is then one of the options, unless these have another.
+    /// Sets a savepoint in the connection's open transaction, and the settings of the load. The caller's
+    /// lock timeout becomes one of the options, unless the options set their own.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for a load that cannot be a part of a transaction, and for a transaction that
-    /// no load can be a part of. The transaction is as it was then.
+    /// [`ErrorKind::Options`] for a load that cannot be part of a transaction, and for a transaction that no
+    /// load can be part of. The transaction is then as before.
     pub(crate) fn enter(
         connection: &Connection,
         options: &mut LoadOptions,
@@ -78,13 +79,13 @@ impl Owner {
         Ok((session, Self::Caller(Arc::new(Guest { savepoint, stay }))))
     }
 
-    /// Whether the load begins and ends it.
+    /// Whether the load begins and ends the transaction.
     pub(crate) fn is_load(&self) -> bool {
         matches!(self, Self::Load)
     }
 
-    /// Commits; or makes what the load has done a part of the caller's transaction. `between`: a table that
-    /// is not needed any more, which would be there until the transaction ends.
+    /// Commits, or makes the load a part of the caller's transaction. `between`: a staging table that is no
+    /// longer needed, and would otherwise exist until the transaction ends.
     pub(crate) fn commit(&self, session: &mut Session, between: Option<&str>, target: &str) -> Result<()> {
         match self {
             Self::Load => commit(session).map_err(|error| server_error(error, target)),
@@ -98,7 +99,8 @@ impl Owner {
         }
     }
 
-    /// The load is there: the session is closed, or goes back. `attached`: by what the load was stopped.
+    /// Ends a successful load: the session is closed, or returned. `attached`: the handle by which a cancel
+    /// stops the session.
     pub(crate) fn leave(&self, session: Session, attached: Option<AttachedSession>) {
         drop(attached);
         match self {
@@ -107,13 +109,14 @@ impl Owner {
         }
     }
 
-    /// The load has failed: the target is as it was when this returns, as far as the server answers.
-    /// `attached`: what may have stopped the session.
+    /// Ends a failed load: when this returns, the target is as before, if the server answers. `attached`:
+    /// the handle by which a cancel stops the session.
     pub(crate) fn roll_back(&self, mut session: Session, attached: Option<AttachedSession>) {
         match self {
             Self::Load => {
                 roll_back(session);
-                // Only now: until then, a server that keeps silent may have to be left.
+                // Only now: if the server does not answer the rollback, a cancel must still stop the
+                // session.
                 drop(attached);
             }
             Self::Caller(guest) => {
@@ -127,10 +130,10 @@ impl Owner {
 }
 
 impl Guest {
-    /// From now on, what stops the load does not stop the session.
+    /// From now on, stopping the load does not stop the session.
     fn detach(&self) {
         let attached = self.stay.lock().unwrap_or_else(PoisonError::into_inner).attached.take();
-        // Outside of the lock: it waits for a request that is on its way.
+        // Outside the lock: the drop waits for a cancel request that is on its way.
         drop(attached);
     }
 
@@ -144,7 +147,7 @@ impl Guest {
 }
 
 impl LoadOptions {
-    /// What a load in a transaction of the caller cannot do.
+    /// Refuses options that a load in a transaction of the caller cannot have.
     fn check_within_transaction(&self) -> Result<()> {
         let refuse = |what: &str, option: Message| {
             let text = format!("a load in a transaction of the caller cannot {what}");

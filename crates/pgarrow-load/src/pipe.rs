@@ -1,4 +1,4 @@
-//! The thread that sends: rows are encoded while others are on their way.
+//! The sending thread: lanes encode rows while earlier rows are on their way.
 //!
 //! ```text
 //!  lanes ── buffer of whole rows ──▶ Queue ──▶ thread: CopyIn, or Bulk ──▶ socket
@@ -23,20 +23,20 @@ use crate::queue::{Buffer, Next, NotTaken, OnTheWay, Queue};
 use crate::report::Times;
 use crate::transaction::outcome;
 
-/// How long a server may go on taking what nobody wants any more, before it is told to stop.
+/// How long the server may keep taking rows of an abandoned load before it gets a cancel request.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How rows reach the table.
 #[derive(Clone, Debug)]
 pub(crate) enum Transfer {
-    /// By this COPY, of rows with so many values.
+    /// By this COPY, with this number of values per row.
     Copy { sql: String, n_columns: usize },
     /// By INSERT.
     Insert(Inserts),
 }
 
 impl Transfer {
-    /// Loads what the queue has, until its end. Without an end that was asked for, nothing is to stay.
+    /// Sends the queue's rows until the queue ends. If it does not end with `Finish`, nothing may stay.
     pub(crate) fn load(&self, session: &mut Session, queue: &Queue) -> std::result::Result<Copied, Failed> {
         let (loaded, what) = match self {
             Self::Copy { sql, n_columns } => (copy(session, sql, *n_columns, queue), "COPY"),
@@ -59,39 +59,39 @@ impl Transfer {
     }
 }
 
-/// A COPY of one session, or its INSERTs, which a thread feeds.
+/// A COPY of one session, or its INSERTs, fed by a thread.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     queue: Arc<Queue>,
     state: Mutex<State>,
-    /// Stops the session of a pipe that was abandoned, and no other.
+    /// Stops only the session of an abandoned pipe.
     stop: Cancel,
     attached: Option<AttachedSession>,
     target: String,
-    /// Who takes back what was sent.
+    /// Rolls back what was sent.
     owner: Owner,
-    /// Rows of the data that were committed before.
+    /// Rows of the data that earlier transactions committed.
     committed: u64,
-    /// Rows come from several readers, and have no numbers that anybody knows.
+    /// Rows come from several readers, so they have no meaningful numbers.
     is_unnumbered: AtomicBool,
 }
 
 #[derive(Debug)]
 enum State {
     Running(JoinHandle<Ended>),
-    /// The first failure, which everybody is told, and the session, to be ended in order.
+    /// The first failure, which all callers get, and the session, to be ended in order.
     Failed(Error, Option<Box<Session>>),
     Over,
 }
 
-/// What came of it.
+/// The result of the thread.
 #[derive(Debug)]
 struct Ended {
     session: Session,
     result: std::result::Result<Copied, Failed>,
 }
 
-/// Nobody waits for a thread that is not there any more, whatever has ended it.
+/// Closes the queue when the thread ends for any reason, so nobody waits for a dead thread.
 struct Closing(Arc<Queue>);
 
 impl Drop for Closing {
@@ -131,19 +131,19 @@ impl Pipe {
         })
     }
 
-    /// The same in a transaction of somebody.
+    /// The same in the transaction of this owner.
     pub(crate) fn of(mut self, owner: Owner) -> Self {
         self.owner = owner;
         self
     }
 
-    /// The same in a transaction that comes after so many rows of the data, for what errors say.
+    /// The same in a transaction that follows this many committed rows of the data; used in errors.
     pub(crate) fn after(mut self, committed: u64) -> Self {
         self.committed = committed;
         self
     }
 
-    /// From now on, rows come from several readers: their numbers say nothing.
+    /// From now on, rows come from several readers, so their numbers mean nothing.
     pub(crate) fn set_unnumbered(&self) {
         self.is_unnumbered.store(true, Ordering::Relaxed);
     }
@@ -152,9 +152,9 @@ impl Pipe {
         self.is_unnumbered.load(Ordering::Relaxed)
     }
 
-    /// Sends all there is and ends it. The session, and what came of it in the server's own words.
+    /// Sends these rows and ends the COPY. Returns the session and the result with the server's own error.
     pub(crate) fn run(self, rows: Buffer) -> Option<(Session, std::result::Result<Copied, Failed>)> {
-        // Whoever takes nothing more says why.
+        // If the queue takes no more, the thread's result says why.
         let _ = self.queue.push(rows, &OnTheWay::default(), &Stop::default());
         self.queue.finish();
         self.join().map(|ended| (ended.session, ended.result))
@@ -169,12 +169,12 @@ impl Pipe {
     ///
     /// # Errors
     ///
-    /// What it has failed with, however often it was told; or that the run was stopped.
+    /// The pipe's failure, at every call; or that the run was stopped.
     pub(crate) fn send(&self, rows: Buffer, of: &OnTheWay, stop: &Stop) -> Result<()> {
         self.queue.push(rows, of, stop).map_err(|why| self.not_taken(why))
     }
 
-    /// Waits until all that a lane has sent is with the system.
+    /// Waits until the operating system has taken all rows of this lane.
     pub(crate) fn drain(&self, of: &OnTheWay, stop: &Stop) -> Result<()> {
         match of.bytes() {
             0 => Ok(()),
@@ -182,7 +182,7 @@ impl Pipe {
         }
     }
 
-    /// Ends it; the session, and what the server has confirmed.
+    /// Ends the COPY. Returns the session and what the server has confirmed.
     pub(crate) fn finish(&self) -> Result<(Session, Copied)> {
         if !self.queue.finish() {
             return Err(self.failure());
@@ -193,13 +193,14 @@ impl Pipe {
         }
     }
 
-    /// Breaks it off, if it goes on. The session, as far as there is one.
+    /// Aborts the COPY if it is running. Returns the session, if there is one.
     fn abandon(&self) -> Option<Session> {
         let state = self.take_state();
         match state {
             State::Running(thread) => {
                 if !self.queue.abandon(PATIENCE) {
-                    // It waits for a server that takes nothing, such as one that waits for a lock.
+                    // The thread waits for a server that takes nothing, for example because it waits for a
+                    // lock.
                     self.stop.cancel_for("whoever gave up the load");
                 }
                 thread.join().ok().map(|ended| ended.session)
@@ -216,7 +217,7 @@ impl Pipe {
         }
     }
 
-    /// What it has failed with.
+    /// The failure of the pipe.
     fn failure(&self) -> Error {
         let mut state = lock(&self.state);
         match std::mem::replace(&mut *state, State::Over) {
@@ -248,7 +249,7 @@ impl Pipe {
         failed.into_error(&self.target, self.committed, self.is_unnumbered())
     }
 
-    /// Nothing is locked afterwards; in the head of a `match`, it would be for all of its arms.
+    /// Releases the lock on return; in the head of a `match`, the lock would last for all arms.
     fn take_state(&self) -> State {
         std::mem::replace(&mut *lock(&self.state), State::Over)
     }
@@ -273,7 +274,8 @@ impl Drop for Pipe {
     }
 }
 
-/// The thread's work. Without an end that was asked for, the COPY is broken off and nothing is loaded.
+/// The main function of the thread. If the queue does not end with `Finish`, the COPY is aborted and nothing
+/// is loaded.
 fn copy(
     session: &mut Session,
     sql: &str,
@@ -283,7 +285,7 @@ fn copy(
     let started = session.copy_in(sql);
     let mut copy = started.map_err(|error| Failed::Refused { error, place: None, at_start: true })?;
     if !copy.is_binary() || copy.columns() != n_columns {
-        // Not even the server's own words would say what these rows become.
+        // The server's own error would not explain what happens to these rows.
         let what = format!(
             "the server expects rows of {} columns in {} form, and {n_columns} in binary form were planned; please \
              report it",
@@ -307,7 +309,7 @@ fn copy(
                 queue.sent(rows);
             }
             Next::Finish => break,
-            // Dropped: CopyFail.
+            // Dropping the COPY sends CopyFail.
             Next::Abandon => return Ok(Copied::default()),
         }
     }
@@ -323,7 +325,7 @@ pub(crate) fn ended_before() -> Error {
     Error::new(ErrorKind::Sink, "the load has failed before")
 }
 
-/// What is behind a lock is complete or was not begun, also after a panic.
+/// Each change under the lock is complete or was not begun, even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -337,10 +339,10 @@ mod tests {
 
     use super::*;
 
-    /// The reason was thrown away, and what users saw was "the load has failed before".
+    /// Regression: the reason was lost, and users saw "the load has failed before".
     #[test]
     fn a_server_that_expects_other_rows_than_were_planned() {
-        // In binary form, of three columns.
+        // In binary form, with three columns.
         let begun = b"G\0\0\0\x0d\x01\0\x03\0\x01\0\x01\0\x01".to_vec();
         let broken_off = [messages::error_response("ERROR", "57014", "bad"), messages::ready_for_query()];
         let rolled_back = [messages::command_complete("ROLLBACK"), messages::ready_for_query()];
@@ -357,7 +359,7 @@ mod tests {
         let session = Session::connect(&Config::parse(Some(&server.url())).unwrap()).unwrap();
         let way = Transfer::Copy { sql: "COPY t FROM STDIN (FORMAT binary)".to_owned(), n_columns: 2 };
         let pipe = Pipe::start(session, way, "public.t".to_owned()).unwrap();
-        // However often it is asked.
+        // Each call gives the same error.
         for _ in 0..2 {
             let error = pipe.finish().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol);
@@ -368,7 +370,7 @@ mod tests {
             );
             assert!(text.contains("nothing was loaded"), "{text}");
         }
-        // Whoever waited for a thread that had been waited for locked itself out.
+        // Regression: a second join of the thread waited for its own lock.
         let pipe = Arc::new(pipe);
         let (joined, is_joined) = mpsc::channel();
         let again = Arc::clone(&pipe);

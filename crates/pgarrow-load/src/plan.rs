@@ -1,4 +1,4 @@
-//! What becomes of each field: which column, how it is made, and the statements for that.
+//! Plans each field: its column, its encoder, and the statements that carry it.
 
 use arrow_schema::{Field, FieldRef, Schema};
 use pgarrow_catalog::{TargetColumn, format_types, meant, quote_identifier};
@@ -24,28 +24,28 @@ use crate::staged_form::{StagedForm, as_text};
 use crate::target::TargetTable;
 use crate::trouble::{self, Trouble, Why};
 
-/// A planned load: all that is decided before the first byte.
+/// A planned load: everything that is decided before the first byte is sent.
 #[derive(Debug)]
 pub(crate) struct LoadPlan {
     pub(crate) encoder: RowEncoder,
-    /// Of the encoder's columns: name and type, for errors.
+    /// Name and type of each encoded column, for errors.
     pub(crate) names: Vec<(String, String)>,
     /// `COPY … FROM STDIN`.
     pub(crate) copy: String,
-    /// What does the same by INSERT, if that is wanted.
+    /// The INSERTs in place of COPY, if the options ask for them.
     pub(crate) inserts: Option<Inserts>,
-    /// The table in between, if the server has to read text: how it is made, and what brings its rows on.
+    /// The staging table, if the load needs one: its creation, and the INSERT into the target.
     pub(crate) staging: Option<Staging>,
-    /// The table is a new one, which takes another's place at the end.
+    /// The new table takes another table's place at the end.
     pub(crate) replacement: Option<Replacement>,
-    /// What its statements name.
+    /// The tables that its statements name.
     pub(crate) tables: Names,
     pub(crate) columns: Vec<LoadColumnReport>,
     pub(crate) warnings: Vec<Message>,
 }
 
 impl LoadPlan {
-    /// Which column a value was for, with its type, and never the value.
+    /// The column that a value was for, with its type. Never the value.
     pub(crate) fn place(&self, error: &EncodeError) -> String {
         match self.names.get(error.column) {
             Some((name, type_name)) => format!("column {name:?} ({type_name})"),
@@ -62,29 +62,29 @@ impl LoadPlan {
     }
 }
 
-/// A table that holds text where the target's types are not known here, or rows whose key may be there, or what several
-/// connections have written.
+/// A table between COPY and the target. It holds text for types that only the server can parse, or rows
+/// whose key may exist already, or the rows of several writers.
 #[derive(Debug)]
 pub(crate) struct Staging {
     /// Quoted, with its schema.
     table: String,
     pub(crate) create: String,
-    /// Text is read in UTC.
+    /// The server parses text in UTC.
     in_utc: bool,
     insert: String,
-    /// Rows whose key is there are left out.
+    /// Rows whose key exists are left out.
     pub(crate) skips: bool,
 }
 
 impl Staging {
-    /// Has the session's transaction read and print text in the zone that it is meant in. Only where text decides: defaults
-    /// and triggers see the zone, too.
+    /// Sets the time zone in which the transaction parses and prints text. Only if a column's text depends
+    /// on it, because defaults and triggers see the zone, too.
     pub(crate) fn set_zone(&self, session: &mut Session) -> std::result::Result<(), pgarrow_protocol::Error> {
         if self.in_utc { session.execute("SET LOCAL TimeZone = 'UTC'") } else { Ok(()) }
     }
 
-    /// Inserts its rows into the target. How many: one statement for all of them, in which the server has nothing to say for as
-    /// long as it takes, which is none of the read timeout's business.
+    /// Inserts its rows into the target. Returns how many. One statement inserts all rows, and the server is
+    /// silent until it ends, so the read timeout does not apply.
     pub(crate) fn insert_from_staging(
         &self,
         session: &mut Session,
@@ -93,30 +93,30 @@ impl Staging {
     }
 }
 
-/// A column that is sent.
+/// A column to send.
 struct Sent {
     name: String,
     type_name: String,
     index: usize,
     encoder: Box<dyn Encoder>,
-    /// What it is sent as, if it is not sent as what it is.
+    /// The form in which it is sent, if not in the binary form of its own type.
     staged_form: Option<StagedForm>,
-    /// How text is looked at that might say more than the type keeps.
+    /// The check for text that might say more than the type keeps.
     look: Option<Look>,
-    /// How text is read, or printed again, depends on the session's time zone.
+    /// Parsing or printing the text depends on the session's time zone.
     needs_zone: bool,
     type_oid: u32,
 }
 
-/// The name of the staging table. It is of this session alone.
+/// The name of the staging table. It is temporary, so only this session sees it.
 pub(crate) const STAGING: &str = "pg_temp.pgarrow_load_staging";
 
-/// Plans the load of such batches.
+/// Plans the load of batches with this schema.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Options`] with all that does not fit: fields without a column, columns without values that need some, types
-/// that cannot be made of one another.
+/// [`ErrorKind::Options`] with everything that does not fit: fields without a column, required columns
+/// without a field, and types that cannot be converted.
 pub(crate) fn plan(
     session: &mut Session,
     target: &TargetTable,
@@ -204,7 +204,7 @@ pub(crate) fn plan(
         None => relation.quoted(),
     };
     let list: Vec<String> = sent.iter().map(|sent| quote_identifier(&sent.name)).collect();
-    // A list of no columns is no SQL; a row without columns is one of defaults.
+    // SQL has no empty column list; COPY without a list fits a row without columns.
     let list = if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) };
     if list.is_empty() && !target.columns.is_empty() {
         let text = format!("the data has no column of {}", target.shown);
@@ -232,7 +232,7 @@ pub(crate) fn plan(
     })
 }
 
-/// What is said of columns that rejected rows have beside those of the data.
+/// A warning about fields of rejected rows that are not loaded.
 fn reasons_left_out(schema: &Schema, columns: &[TargetColumn], options: &LoadOptions) -> Option<String> {
     let is_there = |name: &String| columns.iter().any(|column| column.column.column.name == *name);
     let of_rejects = |field: &&FieldRef| is_of_rejects(field) && options.takes(field);
@@ -252,7 +252,7 @@ fn unknown_fields(schema: &Schema, columns: &[TargetColumn], options: &LoadOptio
         let why = if schema.fields().iter().take(index).any(|before| before.name() == name) {
             Why::Twice
         } else if !names().any(|has| has == name) && !is_of_rejects(field) {
-            // Columns that the data has, too, are not what was meant.
+            // Suggest only names that the data does not have already.
             let free = names().filter(|has| schema.fields().iter().all(|field| field.name() != has));
             Why::Unknown { meant: meant(name, free) }
         } else {
@@ -268,7 +268,7 @@ fn name_of(column: &TargetColumn) -> String {
     column.column.column.name.clone()
 }
 
-/// How a field becomes a column's values.
+/// Plans how a field's values are sent to a column.
 fn send(
     index: usize,
     field: &Field,
@@ -303,14 +303,14 @@ fn send(
     if let Some(source) = options.opaque.get(name) {
         let here = ColumnType { oid: resolved.column.type_oid, modifier: resolved.column.type_modifier };
         let encoder = as_is(field).filter(|_| source.goes_into(here));
-        // It was another one when the export was planned.
+        // The column's type has changed since the export was planned.
         return Ok(sent(encoder.ok_or(Why::Changed)?, None));
     }
     if let PgType::Array(array) = &target.pg_type
         && array.is_vector
     {
-        // Arrays of numbers are read from the same bytes, an empty one too; without NULL, and of one dimension, as text
-        // that has no other cannot tell.
+        // An array of numbers has the same bytes, even when it is empty. NULLs and further dimensions are
+        // refused, because the vector's text form cannot express them.
         if let Ok(encoder) = target.encoder(field, conversions) {
             let numbers =
                 if array.element == PgType::Int2 { "pg_catalog.int2[]" } else { "pg_catalog.oid[]" };
@@ -341,14 +341,14 @@ fn send(
     Err(Why::Type(advice.behind(refusal.to_string())))
 }
 
-/// The bytes that another server's send function made, for the same type's receive function.
+/// Passes on the bytes that another server's send function made, for the same type's receive function.
 fn as_is(field: &Field) -> Option<Box<dyn Encoder>> {
     let (pg_type, declared) = (PgType::Bytea, DeclaredType::new(oid::BYTEA, -1));
     let target = TypeTarget { pg_type: &pg_type, declared: &declared, conversions: Conversions::default() };
     make_encoder(field, target).ok()
 }
 
-/// Of types that are only known by their text, those that are made of others are looked at.
+/// Checks only those unknown types that are built from other types.
 fn look_closer(session: &mut Session, sent: &mut [Sent]) -> Result<()> {
     let unknown =
         sent.iter().filter(|sent| sent.look == Some(Look::IfMadeOfOthers)).map(|sent| sent.type_oid);
@@ -363,7 +363,7 @@ fn look_closer(session: &mut Session, sent: &mut [Sent]) -> Result<()> {
     Ok(())
 }
 
-/// The table in between, if any column is sent as text, or rows may be there already, or several connections load.
+/// The staging table, if a column is sent as text, rows may exist already, or several writers load.
 fn staging(
     session: &mut Session,
     target: &TargetTable,
@@ -372,7 +372,7 @@ fn staging(
     options: &LoadOptions,
 ) -> Result<Option<Staging>> {
     let needs_zone = sent.iter().any(|sent| sent.needs_zone);
-    // INSERT casts without one, unless what it casts is looked at, or read in a zone.
+    // INSERT can cast without a staging table, unless the text is checked or parsed in a set zone.
     let is_direct = match options.method {
         LoadMethod::Insert => !needs_zone && sent.iter().all(|sent| sent.look.is_none()),
         LoadMethod::Copy => sent.iter().all(|sent| sent.staged_form.is_none()),
@@ -404,7 +404,7 @@ fn staging(
     };
     let is_users = |(name, _): &(String, _)| name.trim().eq_ignore_ascii_case("TimeZone");
     let in_utc = needs_zone && !options.settings.iter().any(is_users);
-    // As COPY does it: what is given for an identity column is taken.
+    // As COPY does: given values for an identity column are kept.
     let insert = format!(
         "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}{on_conflict}",
         target.relation.quoted(),
@@ -414,13 +414,14 @@ fn staging(
     Ok(Some(Staging { table, create, in_utc, insert, skips: on_conflict.ends_with("DO NOTHING") }))
 }
 
-/// The types' names without modifiers: a cast to varchar(3) would cut, the assignment behind it refuses.
+/// The types' names without modifiers: a cast to varchar(3) would truncate, but the assignment that follows
+/// refuses.
 fn plain_types(session: &mut Session, sent: &[Sent]) -> Result<Vec<String>> {
     let types: Vec<(u32, i32)> = sent.iter().map(|sent| (sent.type_oid, -1)).collect();
     Ok(format_types(session, &types)?)
 }
 
-/// INSERT into the table, or into the staging table, which casts nothing.
+/// The INSERT into the table, or into the staging table, which needs no casts.
 fn inserts(session: &mut Session, table: &str, sent: &[Sent], is_staged: bool) -> Result<Inserts> {
     let mut columns = Vec::new();
     for (sent, plain) in sent.iter().zip(plain_types(session, sent)?) {

@@ -1,8 +1,8 @@
-//! How far a load is, for whoever looks on.
+//! The progress of a load, for other threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-/// How far a load is. Read it from any thread.
+/// The progress of a load. Any thread may read it.
 #[derive(Debug, Default)]
 pub struct LoadProgress {
     rows: AtomicU64,
@@ -13,50 +13,53 @@ pub struct LoadProgress {
     has_given_up: AtomicBool,
 }
 
-/// What a load is doing. What takes long behind the last row is named, since no row is seen to move meanwhile.
+/// The current stage of a load. Long stages after the last row have names, because the row count does not
+/// move then.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LoadStage {
-    /// Rows are taken and sent.
+    /// Rows are being sent.
     Sending,
-    /// One statement of the server brings all rows from the staging table into the table: in an upsert, among others.
+    /// One statement inserts all rows from the staging table into the target, for example in an upsert.
     Merging,
-    /// The new table takes the old one's place: foreign keys are looked up, locks are waited for.
+    /// The new table takes the old one's place: the server checks foreign keys, and the load waits for
+    /// locks.
     Replacing,
-    /// The transaction is being committed. Not by a load in a transaction of the caller.
+    /// The transaction is being committed. Not in a transaction of the caller.
     Committing,
-    /// All is committed. Not by a load in a transaction of the caller.
+    /// Everything is committed. Not in a transaction of the caller.
     Committed,
 }
 
 impl LoadProgress {
-    /// Rows that were given, those that are skipped or rejected among them.
+    /// Rows given so far, including skipped and rejected rows.
     pub fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Bytes of rows that were sent.
+    /// Bytes of rows sent so far.
     pub fn wire_bytes(&self) -> u64 {
         self.wire_bytes.load(Ordering::Relaxed)
     }
 
-    /// Rows that were found bad, and are left out.
+    /// Rows that were rejected.
     pub fn rows_rejected(&self) -> u64 {
         self.rows_rejected.load(Ordering::Relaxed)
     }
 
-    /// Rows of the data, from the first one on, that stay whatever happens: see
+    /// Rows from the start of the data that stay whatever happens: see
     /// [`Loading::rows_committed`](crate::Loading::rows_committed).
     pub fn rows_committed(&self) -> u64 {
         self.rows_committed.load(Ordering::Relaxed)
     }
 
-    /// Whether the load has ended since each of its first 1,000 rows was bad: those that were handed out as rejected are.
+    /// Whether the load gave up because each of its first 1,000 rows was bad. These rows were handed out as
+    /// rejected.
     pub fn has_given_up(&self) -> bool {
         self.has_given_up.load(Ordering::Relaxed)
     }
 
-    /// What is being done now.
+    /// The current stage.
     pub fn stage(&self) -> LoadStage {
         match self.stage.load(Ordering::Relaxed) {
             1 => LoadStage::Merging,

@@ -1,4 +1,4 @@
-//! The queue in front of the thread that sends: bounded by bytes, and the way back for empty buffers.
+//! The queue in front of the sending thread, bounded by bytes. Empty buffers return through it.
 //!
 //! ```text
 //!  lanes ── rows ──▶ two buffers, or one large row ──▶ thread that sends
@@ -6,7 +6,7 @@
 //!    └────── empty buffers of the usual size ◀──────────┘
 //! ```
 //!
-//! What is on its way is counted for the lane that it came from.
+//! The memory of rows on their way is counted for the lane that they came from.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,30 +17,30 @@ use std::time::{Duration, Instant};
 use pgarrow_protocol::CopyIn;
 use pgarrow_sink::Stop;
 
-/// Bytes of rows that are handed over at once.
+/// Bytes of rows in a full buffer.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
 
-/// The memory of a buffer: the row that fills it goes beyond.
+/// The memory of a new buffer: its last row may exceed `BUFFER_BYTES`.
 const BUFFER_CAPACITY: usize = BUFFER_BYTES + BUFFER_BYTES / 8;
 
-/// A buffer that large rows have made larger is not kept.
+/// A buffer that large rows have grown beyond this is not reused.
 const KEPT_BYTES_MAX: usize = 2 * BUFFER_BYTES;
 
 /// Buffers that wait to be sent.
 const QUEUED: usize = 2;
 
-/// Memory of what waits and is being sent for each thread that sends, unless these are single rows that are larger.
+/// Memory of waiting and sent rows for each sending thread, unless single rows are larger.
 const QUEUED_BYTES_MAX: usize = (QUEUED + 1) * KEPT_BYTES_MAX;
 
-/// How often somebody who waits looks whether the run was stopped.
+/// How often a waiting caller checks whether the run was stopped.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Between lanes and the thread that sends, or those that do.
+/// Connects the lanes with one or more sending threads.
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    /// How many threads send.
+    /// The number of sending threads.
     takers: usize,
 }
 
@@ -53,13 +53,13 @@ impl Default for Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Rows>,
-    /// Memory of what waits, and of what is being sent.
+    /// Memory of rows that wait or are being sent.
     bytes: usize,
-    /// How many threads have rows that they have not sent yet.
+    /// How many threads are sending rows.
     sending: usize,
     empty: Vec<Buffer>,
     end: Option<End>,
-    /// Nobody takes anything any more.
+    /// No thread takes rows any more.
     is_closed: bool,
 }
 
@@ -69,17 +69,17 @@ enum End {
     Abandon,
 }
 
-/// Rows of COPY behind the place of a header, see [`CopyIn::send_rows`].
+/// Rows of COPY after room for a message header, see [`CopyIn::send_rows`].
 pub(crate) struct Buffer(Vec<u8>);
 
-/// Without the bytes, which are of tables.
+/// Prints no bytes, because they are table data.
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.0.len())
     }
 }
 
-/// Without rows, of the usual size.
+/// An empty buffer of the usual size.
 impl Default for Buffer {
     fn default() -> Self {
         let mut bytes = Vec::with_capacity(BUFFER_CAPACITY);
@@ -89,12 +89,12 @@ impl Default for Buffer {
 }
 
 impl Buffer {
-    /// One with a copy of these rows.
+    /// A buffer with a copy of these rows.
     pub(crate) fn of(rows: &[u8]) -> Self {
         Self([&[0; CopyIn::PLACE_BYTES], rows].concat())
     }
 
-    /// For appending rows.
+    /// The bytes, for appending rows.
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }
@@ -103,18 +103,18 @@ impl Buffer {
         self.0.get(CopyIn::PLACE_BYTES..).unwrap_or_default()
     }
 
-    /// What there is, the place of the header among it.
+    /// The length in bytes, including the room for the header.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The memory that it takes.
+    /// The allocated memory.
     pub(crate) fn capacity(&self) -> usize {
         self.0.capacity()
     }
 }
 
-/// The memory of what a lane has on its way.
+/// The memory of a lane's rows on their way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OnTheWay(Arc<AtomicUsize>);
 
@@ -133,32 +133,32 @@ pub(crate) struct Rows {
     of: OnTheWay,
 }
 
-/// What the thread that sends is to do.
+/// What the sending thread does next.
 #[derive(Debug)]
 pub(crate) enum Next {
     Rows(Rows),
-    /// All was sent.
+    /// All rows are sent.
     Finish,
-    /// Nothing is to be loaded.
+    /// Nothing may be loaded.
     Abandon,
 }
 
 /// Why rows were not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum NotTaken {
-    /// Nobody takes anything any more.
+    /// No thread takes rows any more.
     Closed,
-    /// The run was stopped while they waited.
+    /// The run was stopped during the wait.
     Stopped,
 }
 
 impl Queue {
-    /// A queue that so many threads take from, each what it can.
+    /// A queue for this many sending threads. Each takes rows whenever it can.
     pub(crate) fn for_takers(takers: usize) -> Self {
         Self { state: Mutex::default(), changed: Condvar::new(), takers }
     }
 
-    /// An empty buffer: one that came back, if there is any.
+    /// An empty buffer: a returned one, if there is any.
     pub(crate) fn empty_buffer(&self) -> Buffer {
         let empty = self.state().empty.pop();
         empty.unwrap_or_default()
@@ -176,12 +176,12 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits until nothing of this lane is on its way.
+    /// Waits until no rows of this lane are on their way.
     pub(crate) fn drain(&self, of: &OnTheWay, stop: &Stop) -> Result<(), NotTaken> {
         self.wait(stop, |_| of.bytes() == 0).map(drop)
     }
 
-    /// That was all. Whether somebody is there who takes it.
+    /// Marks the end of the rows. Returns whether a thread still takes them.
     pub(crate) fn finish(&self) -> bool {
         let mut state = self.state();
         state.end.get_or_insert(End::Finish);
@@ -189,7 +189,7 @@ impl Queue {
         !state.is_closed
     }
 
-    /// Nothing of it is to be loaded. Whether it was closed within this time.
+    /// Tells the threads to load nothing. Returns whether the queue was closed within this time.
     pub(crate) fn abandon(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut state = self.state();
@@ -205,7 +205,7 @@ impl Queue {
         true
     }
 
-    /// What is next for the thread that sends, which waits for it.
+    /// The next task of a sending thread. Blocks until there is one.
     pub(crate) fn next(&self) -> Next {
         let mut state = self.state();
         loop {
@@ -225,7 +225,7 @@ impl Queue {
         }
     }
 
-    /// These were sent.
+    /// Reports these rows as sent.
     pub(crate) fn sent(&self, rows: Rows) {
         let Rows { mut buffer, bytes, of } = rows;
         buffer.0.truncate(CopyIn::PLACE_BYTES);
@@ -240,7 +240,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Nobody takes anything any more.
+    /// Closes the queue: no thread takes rows any more.
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
@@ -253,7 +253,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits until something is so.
+    /// Waits until the condition holds.
     fn wait(&self, stop: &Stop, is_so: impl Fn(&State) -> bool) -> Result<MutexGuard<'_, State>, NotTaken> {
         let mut state = self.state();
         loop {
@@ -274,15 +274,15 @@ impl Queue {
         self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// What is behind a lock is complete or was not begun, also after a panic.
+    /// Each change under the lock is complete or was not begun, even after a panic.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Rows of any size are taken while a thread has nothing to send: it must not depend on another one, which the server
-    /// may let wait until all that there is was sent. Each thread has one buffer at most that is larger than its share.
+    /// A free thread takes rows of any size: it must not depend on another thread, which the server may
+    /// block until all rows are sent. So each thread has at most one buffer larger than its share.
     fn has_room(&self, bytes: usize, takers: usize) -> bool {
         let is_anybody_free = self.waiting.is_empty() && self.sending < takers;
         let fits = self.bytes + bytes <= QUEUED_BYTES_MAX * takers;
@@ -324,8 +324,8 @@ mod tests {
         assert_eq!(lane.bytes(), 0);
     }
 
-    /// Every buffer came back with whatever capacity a large row had given it, and what was queued was counted nowhere: a
-    /// few rows of a third of the memory were too many, whereas one was not.
+    /// Regression: large rows left every buffer with a large capacity, and queued memory was not counted. A
+    /// few rows, each a third of the memory limit, exceeded it, although one alone did not.
     #[test]
     fn a_large_row_goes_alone_and_its_memory_is_given_back() {
         let (queue, lane, stop) = (Queue::default(), OnTheWay::default(), Stop::default());
@@ -345,8 +345,8 @@ mod tests {
         assert!(queue.state().has_room(1, 1));
     }
 
-    /// A row that was larger than all of the memory was taken only when nothing was on its way: while the server let one
-    /// thread wait for what another one had sent, and would end, nobody was given anything, and all waited for ever.
+    /// Regression: a row larger than the whole memory was taken only when nothing was on its way. If the
+    /// server blocked one thread until another one ended, no thread got rows, and all waited for ever.
     #[test]
     fn a_large_row_waits_for_no_thread_but_a_free_one() {
         let (queue, lane, stop) = (Queue::for_takers(2), OnTheWay::default(), Stop::default());

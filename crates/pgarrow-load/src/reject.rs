@@ -1,13 +1,13 @@
-//! Rows that cannot be loaded: found, left out, and handed on with the reason.
+//! Finds rows that cannot be loaded, leaves them out, and hands them out with the reason.
 //!
 //! ```text
 //!  batches ─▶ rows, encoded ─▶ 4,096 of them: SAVEPOINT, COPY ─▶ loaded
 //!               │                    └ refused: ROLLBACK TO, halves, … ─▶ single rows
-//!               └ a value that its column cannot hold ─────────────────────┴▶ rejects, in the order of the data
+//!               └ a value that its column cannot hold ─────────────────────┴▶ rejects, in the data's order
 //! ```
 //!
-//! One bad row costs two COPYs for each halving. Halves keep their order, so that of two rows with one key the first is
-//! loaded.
+//! One bad row costs two COPYs per halving. Halves keep their order, so of two rows with one key the first
+//! is loaded.
 
 mod reason;
 
@@ -32,23 +32,23 @@ use crate::queue::Buffer;
 use crate::transaction::{server_error_after, with_outcome};
 use reason::{is_about_data, reason, reject_schema};
 
-/// Rows of one COPY, at most.
+/// The most rows of one COPY.
 const ROWS_MAX: usize = 4096;
 
-/// Bytes of rows after which a COPY begins, too.
+/// Bytes of rows that also start a COPY.
 const BYTES_MAX: usize = 4 << 20;
 
-/// A load that finds its first rows bad, so many of them and each one, gives up, unless it has a limit.
+/// A load without a limit gives up if each of its first rows, this many, is bad.
 const FIRST_ROWS: u64 = 1000;
 
 /// Who receives rejected rows.
 pub(crate) type Receiver = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send>;
 
-/// Rows that wait to be loaded, and what becomes of them.
+/// Rows that wait to be loaded, and rows that were rejected.
 pub(crate) struct Sieve {
     plan: Arc<LoadPlan>,
     target: String,
-    /// A trigger, or the choice for rows whose key is there, may leave rows out.
+    /// A trigger or ON CONFLICT may leave rows out.
     pub(crate) may_leave_out: bool,
     schema: SchemaRef,
     receiver: Option<Receiver>,
@@ -57,21 +57,21 @@ pub(crate) struct Sieve {
     bytes: Vec<u8>,
     rows: Vec<Row>,
     rejects: Vec<Reject>,
-    /// Rows that were rejected, in all.
+    /// Rows rejected so far.
     pub(crate) rejected: u64,
     /// Rows of the data that are committed.
     pub(crate) committed: u64,
-    /// Rows of the data that loads before have dealt with.
+    /// Rows of the data that earlier loads have finished.
     skipped: u64,
-    /// Rejected rows among the first ones behind those.
+    /// Rejected rows among the first `FIRST_ROWS` after the skipped ones.
     first_bad: u64,
     pub(crate) progress: Arc<LoadProgress>,
 }
 
-/// A batch some of whose rows wait.
+/// A batch with rows that wait.
 struct Gathered {
     batch: RecordBatch,
-    /// Rows of the data before its first one.
+    /// Rows of the data before the batch.
     rows_before: u64,
 }
 
@@ -79,11 +79,11 @@ struct Gathered {
 #[derive(Clone, Copy)]
 struct Row {
     place: Place,
-    /// Where it ends in the bytes.
+    /// The row's end in `bytes`.
     end: usize,
 }
 
-/// Index of the batch, and row in it.
+/// Index of the batch, and of the row in it.
 type Place = (usize, usize);
 
 struct Reject {
@@ -92,17 +92,17 @@ struct Reject {
     reason: String,
 }
 
-/// What was loaded.
+/// The result of a flush.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
-    /// By the server's count.
+    /// Rows that the server counted.
     pub(crate) rows: u64,
     pub(crate) sent: u64,
     pub(crate) bytes: u64,
     pub(crate) copied: Copied,
 }
 
-/// Without the rows, which are of tables.
+/// Prints no rows, because they are table data.
 impl fmt::Debug for Sieve {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sieve of {}: {} rows wait, {} were rejected", self.target, self.rows.len(), self.rejected)
@@ -137,12 +137,12 @@ impl Sieve {
         }
     }
 
-    /// Of rejected rows.
+    /// The schema of rejected rows.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// Where it is said how many were rejected.
+    /// Sets where the number of rejected rows is reported.
     pub(crate) fn tell(&mut self, progress: &Arc<LoadProgress>) {
         self.progress = Arc::clone(progress);
     }
@@ -151,9 +151,10 @@ impl Sieve {
         self.receiver = Some(receiver);
     }
 
-    /// Takes rows of the batch, from `first` on, until it is full. The row behind the last that was taken.
+    /// Takes rows of the batch, from `first` on, until the sieve is full. Returns the index after the last
+    /// row taken.
     ///
-    /// `rows_before` are the rows of the data before the batch's first one.
+    /// `rows_before`: rows of the data before the batch.
     pub(crate) fn gather(&mut self, batch: &RecordBatch, first: usize, rows_before: u64) -> Result<usize> {
         let plan = Arc::clone(&self.plan);
         let refuse = |error| {
@@ -186,7 +187,7 @@ impl Sieve {
         self.rows.len() + self.rejects.len() >= ROWS_MAX || self.bytes.len() >= BYTES_MAX
     }
 
-    /// Loads what waits. The session, whose transaction has failed for good with an error, is rolled back by the caller.
+    /// Loads the waiting rows. After an error that ends the load, the caller rolls the session back.
     pub(crate) fn flush(&mut self, session: &mut Option<Session>) -> Result<Loaded> {
         let mut loaded = Loaded::default();
         if !self.rows.is_empty() {
@@ -199,9 +200,9 @@ impl Sieve {
         Ok(loaded)
     }
 
-    /// Loads these rows, or those of their halves. Whether any was rejected.
+    /// Loads these rows, or their halves one after the other. Returns whether any row was rejected.
     ///
-    /// `is_bad`: they cannot all be good.
+    /// `is_bad`: at least one of these rows is known to be bad.
     fn sift(
         &mut self,
         session: &mut Option<Session>,
@@ -228,7 +229,7 @@ impl Sieve {
         Ok(is_left_bad || is_right_bad)
     }
 
-    /// Loads these rows under a savepoint. What the server has against their data, if it has.
+    /// Loads these rows under a savepoint. Returns the server's error if it is about their data.
     fn attempt(
         &self,
         session: &mut Option<Session>,
@@ -278,7 +279,8 @@ impl Sieve {
         }
     }
 
-    /// From the staging table to the target, if there is one; it is empty then. The rows that the server has counted.
+    /// Inserts the rows from the staging table, if there is one, into the target, and empties it. Returns
+    /// the server's count.
     fn insert_from_staging(
         &self,
         session: &mut Session,
@@ -287,7 +289,7 @@ impl Sieve {
     ) -> std::result::Result<u64, pgarrow_protocol::Error> {
         let release = "RELEASE SAVEPOINT pgarrow_load";
         match &self.plan.staging {
-            // Rows are missing already: their number tells.
+            // Rows are missing already; the caller notices by the count.
             Some(_) if copied != sent => Ok(copied),
             Some(staging) => {
                 let rows = staging.insert_from_staging(session)?;
@@ -305,7 +307,7 @@ impl Sieve {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
-    /// An error that is about no row's data.
+    /// An error that is not about a row's data.
     fn failed(&self, error: pgarrow_protocol::Error, range: &Range<usize>) -> Error {
         let number = |index: usize| self.rows.get(index).map_or(0, |row| self.number(row.place));
         let (first, last) = (number(range.start), number(range.end.saturating_sub(1)));
@@ -335,7 +337,7 @@ impl Sieve {
         let number = self.number(reject.place);
         let why = match &reject.sqlstate {
             Some(sqlstate) => format!("SQLSTATE {sqlstate}"),
-            // Of values that were not sent, the reason names none.
+            // If the row was not sent, the reason contains no values.
             None => reject.reason.clone(),
         };
         self.rejects.push(reject);
@@ -347,8 +349,8 @@ impl Sieve {
         Ok(())
     }
 
-    /// Whoever loads a file of bad rows alone wants to hear of it before all of them were tried, one by one. They have
-    /// been handed out then.
+    /// Gives up, so that a user who loads a file of bad rows learns this before each of them is tried. The
+    /// rejected rows are handed out first.
     fn give_up(&mut self, number: u64, why: &str) -> Error {
         if let Err(error) = self.hand_out() {
             return error;
@@ -369,7 +371,7 @@ impl Sieve {
         ])
     }
 
-    /// Gives what was rejected to the receiver, in the order of the data.
+    /// Gives the rejected rows to the receiver, in the order of the data.
     fn hand_out(&mut self) -> Result<()> {
         let mut rejects = std::mem::take(&mut self.rejects);
         let Some(receiver) = self.receiver.as_mut().filter(|_| !rejects.is_empty()) else { return Ok(()) };
@@ -397,7 +399,7 @@ impl Sieve {
     }
 }
 
-/// What a failed load says of rows that were rejected.
+/// Adds to a failed load's error that rejected rows are not final.
 pub(crate) fn not_final(error: Error, committed: u64) -> Error {
     with_outcome(error, committed)
         .advice("of the rows that were handed out as rejected, those behind are not final")

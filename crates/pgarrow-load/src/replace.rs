@@ -1,12 +1,12 @@
-//! `LoadMode::Replace`: the table is made anew, loaded, and takes the old one's place at the very end.
+//! `LoadMode::Replace`: loads a new table, which takes the old one's place at the very end.
 //!
 //! ```text
 //!  CREATE TABLE new (LIKE old INCLUDING ALL) ─▶ COPY ─▶ foreign keys ─▶ LOCK old ─▶ owner, rights, sequences
-//!                                                        └▶ DROP old ─▶ new takes its name, its indexes theirs ─▶ COMMIT
+//!                                              └▶ DROP old ─▶ new takes its and its indexes' names ─▶ COMMIT
 //! ```
 //!
-//! Until then everybody reads, and writes to, the old one; what takes long is done before it is locked. What LIKE does not
-//! copy is copied here; a table with something that would be lost is refused before anything is loaded.
+//! Until then everybody can read and write the old table; long steps happen before it is locked. This module
+//! copies what LIKE does not copy. A table that would lose something is refused before anything is loaded.
 
 mod belongings;
 mod obstacles;
@@ -28,16 +28,17 @@ use crate::transaction::server_error;
 pub(crate) struct Replacement {
     old: Relation,
     new: Relation,
-    /// Of the old one, as it was copied.
+    /// The definition of the old table when it was copied.
     definition: String,
 }
 
 impl Replacement {
-    /// Makes the new table, empty, beside the old one, whose definition cannot change from here on.
+    /// Creates the empty new table beside the old one. From here on, a lock prevents most changes to the old
+    /// table's definition.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for a table that cannot be made anew without a loss; the server's.
+    /// [`ErrorKind::Options`] for a table that cannot be copied without loss; errors of the server.
     pub(crate) fn begin(session: &mut Session, old: Relation) -> Result<Self> {
         let failed = |error| server_error(error, &old.to_string());
         if old.kind != RelationKind::Table {
@@ -47,7 +48,7 @@ impl Replacement {
             );
         }
         let table = old.quoted();
-        // Others read and write; who would change it waits.
+        // Others can read and write; sessions that would change the definition wait.
         let lock = format!("LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE");
         session.execute(&lock).map_err(failed)?;
         let names = Names::of(session, &[&old])?;
@@ -56,8 +57,8 @@ impl Replacement {
         let new = format!("{}.{}", quote_identifier(&old.schema), quote_identifier(&name));
         let definition = obstacles::definition(session, &old)?;
         let create = creation(&only_row(session, CREATED_AS, &old)?, &new, &table);
-        // What is said to be nowhere is where the database is, as the old one and its indexes are: not where the role's or the
-        // user's settings would put it.
+        // Without a stated tablespace, the database's default applies, as for the old table and its indexes,
+        // and not the default_tablespace of the role or user.
         session.execute(&format!("SET LOCAL default_tablespace = ''; {create}")).map_err(failed)?;
         let sql = "SELECT $1::pg_catalog.regclass::pg_catalog.oid::pg_catalog.text";
         let rows = session.query(sql, &[Some(&new)]).map_err(failed)?;
@@ -67,24 +68,24 @@ impl Replacement {
         replacement.try_owner(session)?;
         let counting = replacement.go_on_counting(session)?;
         session.execute(&counting).map_err(|error| server_error(error, &replacement.old.to_string()))?;
-        // It could be like another one.
+        // LIKE may have copied another table of that name.
         names.prove(session, Proof::Schemas, &replacement.old.to_string(), &[])?;
         Ok(replacement)
     }
 
-    /// The table that is loaded.
+    /// The new table, which is loaded.
     pub(crate) fn table(&self) -> &Relation {
         &self.new
     }
 
-    /// The table that is replaced.
+    /// The old table, which is replaced.
     pub(crate) fn replaced(&self) -> &Relation {
         &self.old
     }
 
     /// Puts the new table in the old one's place, within the transaction.
     pub(crate) fn finish(&self, session: &mut Session) -> Result<()> {
-        // There are locks to wait for, and keys of all rows to be looked up.
+        // This waits for locks, and for foreign key checks of all rows.
         without_read_timeout(session, |session| self.take_place(session))
     }
 
@@ -92,7 +93,8 @@ impl Replacement {
         let Self { old, new, definition } = self;
         let failed = |error| server_error(error, &old.to_string());
         let names = Names::of(session, &[old, new])?;
-        // They take as long as the table is large. Whoever reads the tables that they refer to is not in the way.
+        // These checks take time in proportion to the table's size. They do not block readers of the
+        // referenced tables.
         for statement in self.foreign_keys(session)? {
             session.execute(&statement).map_err(|error| match error.sqlstate() {
                 Some("42501") => Error::without_advice(error)
@@ -112,7 +114,7 @@ impl Replacement {
         }
         let counting = self.count_on(session)?;
         session.execute(&counting).map_err(failed)?;
-        // Of the old one, as long as it is there.
+        // This reads the old table's catalog entries, so it comes before the DROP.
         let belongings = self.belongings(session)?;
         let renamed = self.renamed(session)?;
         let statements = format!(
@@ -129,12 +131,12 @@ impl Replacement {
             ]),
             _ => failed(error),
         })?;
-        // Of what was dropped and renamed, locks tell no names.
+        // Locks do not show the names of dropped and renamed tables.
         let proven = names.prove(session, Proof::Schemas, &old.to_string(), &[]);
         proven.map_err(|error| error.advice("nothing was loaded"))
     }
 
-    /// Whether the new one can be given to the old one's owner is found out now.
+    /// Tests at the start whether the new table can be given to the old one's owner.
     fn try_owner(&self, session: &mut Session) -> Result<()> {
         let Some(owner) = self.owner(session)? else { return Ok(()) };
         let trial = format!(
@@ -148,8 +150,8 @@ impl Replacement {
         })
     }
 
-    /// Numbers go on where they are. The new table's sequences are made in this transaction, so that they are taken back with
-    /// it.
+    /// Sets the new sequences to the state of the old ones. The new sequences are created in this
+    /// transaction, so a rollback removes them.
     fn go_on_counting(&self, session: &mut Session) -> Result<String> {
         let mut statements = String::new();
         for (from, to) in self.identities(session)? {
@@ -159,8 +161,8 @@ impl Replacement {
         Ok(statements)
     }
 
-    /// Others have drawn numbers since then, and the rows that were loaded, too: they go on behind both. To say its increment
-    /// again locks a sequence, whose numbers nobody draws from then on.
+    /// Other sessions, and the loaded rows, have drawn numbers meanwhile: the new sequence continues after
+    /// both. Setting the same increment again locks the old sequence, so nobody draws from it any more.
     fn count_on(&self, session: &mut Session) -> Result<String> {
         let mut statements = String::new();
         for (from, to) in self.identities(session)? {
@@ -181,8 +183,8 @@ impl Replacement {
     }
 }
 
-/// What CREATE TABLE says besides LIKE: persistence, access method, options (those of its TOAST table with their prefix),
-/// tablespace.
+/// The clauses of CREATE TABLE besides LIKE: persistence, access method, options (those of the TOAST table
+/// with their prefix), tablespace.
 const CREATED_AS: &str = "SELECT c.relpersistence OPERATOR(pg_catalog.=) 'u', m.amname, \
       (SELECT pg_catalog.string_agg(pg_catalog.concat(o.prefix, pg_catalog.quote_ident(o.name), ' = ', \
           pg_catalog.quote_literal(o.value)), ', ') \
@@ -196,11 +198,11 @@ const CREATED_AS: &str = "SELECT c.relpersistence OPERATOR(pg_catalog.=) 'u', m.
     LEFT JOIN pg_catalog.pg_tablespace s ON s.oid OPERATOR(pg_catalog.=) c.reltablespace \
     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
-/// The statement that makes the table.
+/// The statement that creates the new table.
 fn creation(as_old: &Row, new: &str, old: &str) -> String {
     let unlogged = if as_old.text(0) == Some("t") { "UNLOGGED " } else { "" };
     let mut create = format!("CREATE {unlogged}TABLE {new} (LIKE {old} INCLUDING ALL)");
-    // None before PostgreSQL 12.
+    // `None` before PostgreSQL 12.
     if let Some(method) = as_old.text(1) {
         let _ = write!(create, " USING {}", quote_identifier(method));
     }
@@ -213,7 +215,7 @@ fn creation(as_old: &Row, new: &str, old: &str) -> String {
     create
 }
 
-/// Asks about these relations: `$1` is the first one's OID, and so on.
+/// Runs a query about these relations: `$1` is the first one's OID, and so on.
 fn query(session: &mut Session, sql: &str, relations: &[&Relation]) -> Result<Vec<Row>> {
     let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
     query_oids(session, sql, &oids)
@@ -225,7 +227,7 @@ fn query_oids(session: &mut Session, sql: &str, oids: &[u32]) -> Result<Vec<Row>
     session.query(sql, &parameters).map_err(Error::without_advice)
 }
 
-/// The one row that there is about a table.
+/// The only row about a table.
 fn only_row(session: &mut Session, sql: &str, old: &Relation) -> Result<Row> {
     query(session, sql, &[old])?.into_iter().next().ok_or_else(|| changed(old))
 }

@@ -1,4 +1,4 @@
-//! What a load came to, for people and as JSON.
+//! The result of a load, for people and as JSON.
 
 use std::time::Duration;
 
@@ -8,91 +8,91 @@ use serde::Serialize;
 
 use crate::options::{LoadMethod, LoadMode};
 
-/// What a load came to. Serialises to the JSON that `pgarrow load --report` writes.
+/// The result of a load. Serialises to the JSON that `pgarrow load --report` writes.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LoadReport {
-    /// Of this report's form. Fields may be added within a version.
+    /// The version of this report's format. Fields may be added within a version.
     pub report_version: u32,
     /// The version of pgarrow.
     pub pgarrow_version: &'static str,
     /// Schema and name of the table.
     pub target: String,
-    /// Where to.
+    /// The target's server.
     pub server: ServerReport,
-    /// What became of the rows that were there.
+    /// What happened to the existing rows.
     pub mode: LoadMode,
     /// How rows were sent.
     pub method: LoadMethod,
-    /// Rows that the server says it has loaded.
+    /// Rows that the server reports as loaded.
     pub rows: u64,
-    /// Rows of the data that were skipped, since loads before with the same restart key have dealt with them.
+    /// Rows of the data that were skipped, because earlier loads with the same restart key finished them.
     pub rows_before: u64,
-    /// Rows that were left out since they cannot be loaded.
+    /// Rows that were left out because they cannot be loaded.
     pub rows_rejected: u64,
-    /// Rows that were sent, rejected ones aside. More than `rows` only where a trigger of the table has left some out.
+    /// Rows sent, without rejected ones. More than `rows` only if a trigger of the table left some out.
     pub rows_sent: u64,
-    /// Bytes of rows as they were encoded, without the headers of messages.
+    /// Bytes of encoded rows, without message headers.
     pub wire_bytes: u64,
-    /// Record batches.
+    /// The number of record batches.
     pub batches: u64,
     /// From the start of the COPY to the end of the load, in seconds.
     pub seconds: f64,
-    /// Rows a second, over all of it.
+    /// Rows per second, over the whole load.
     pub rows_per_second: f64,
-    /// Bytes a second, over all of it.
+    /// Bytes per second, over the whole load.
     pub bytes_per_second: f64,
     /// CPU time of this process since it started, in seconds.
     pub cpu_seconds: f64,
-    /// The most memory this process has had, in bytes.
+    /// The peak memory of this process, in bytes.
     pub peak_memory_bytes: u64,
-    /// Where the time went.
+    /// How the time was spent.
     pub phases: LoadPhases,
-    /// What a faster load would have to change.
+    /// The bottleneck of the load.
     pub limit: Limit,
     /// How long batches took.
     pub batch_times: BatchTimes,
-    /// Mean of the rows of a batch.
+    /// The mean number of rows per batch.
     pub rows_per_batch: f64,
-    /// Mean of the bytes that a batch became.
+    /// The mean number of encoded bytes per batch.
     pub bytes_per_batch: f64,
-    /// What each connection did, if several loaded.
+    /// The work of each connection, if several loaded.
     pub writers: Vec<WriterReport>,
-    /// What was made of what.
+    /// How each column was made.
     pub columns: Vec<LoadColumnReport>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<Message>,
 }
 
-/// Seconds that a load spent in each phase, in all threads together. Sending goes on while rows are encoded.
+/// Seconds that a load spent in each phase, summed over all threads. Sending overlaps with encoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LoadPhases {
-    /// Opening the connection. Before `seconds` begin.
+    /// Opening the connection. Not part of `seconds`.
     pub connect: f64,
-    /// Names, types, locks; making or emptying the table. Before `seconds` begin.
+    /// Resolving names and types, taking locks, creating or truncating the table. Not part of `seconds`.
     pub plan: f64,
-    /// Between batches, until the caller gave one: reading and decoding what is loaded.
+    /// Waiting for the caller's next batch: reading and decoding the input.
     pub wait_for_input: f64,
-    /// Arrow into rows of COPY.
+    /// Encoding Arrow into rows of COPY.
     pub encode: f64,
-    /// Encoders that waited, since rows were sent no faster.
+    /// Encoders waiting because sending was slower.
     pub wait_for_send: f64,
-    /// Handing bytes to the system, TLS included.
+    /// Handing bytes to the operating system, TLS included.
     pub send: f64,
-    /// In the middle of sending, until the server, or the network, took more. Rows are encoded meanwhile.
+    /// Blocked while sending, until the server or the network took more. Encoding continues meanwhile.
     pub blocked: f64,
-    /// From the last byte to the server's word that all rows are loaded, indexes and triggers included; and the
-    /// statement that casts them, where there is one.
+    /// From the last byte until the server confirms all rows, including indexes and triggers; and the
+    /// statement that inserts from a staging table, if there is one.
     pub wait_for_server: f64,
-    /// The end of the transaction.
+    /// Committing the transaction.
     pub commit: f64,
 }
 
 impl LoadPhases {
-    /// What holds the load back, in one word.
+    /// The bottleneck of the load.
     pub(crate) fn limit(&self) -> Limit {
-        // Encoders wait for whoever sends, who sends, or waits himself.
+        // Encoders wait for the sending thread, which is either sending or blocked itself.
         let sending = self.send / (self.send + self.blocked).max(f64::MIN_POSITIVE);
         let candidates = [
             (self.connect + self.plan, Limit::Start),
@@ -106,7 +106,7 @@ impl LoadPhases {
     }
 }
 
-/// How long batches took from the moment they were handed over until they were encoded and on their way, in seconds.
+/// How long batches took from `write` until they were encoded and on their way, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BatchTimes {
@@ -118,23 +118,23 @@ pub struct BatchTimes {
     pub max: f64,
 }
 
-/// What one of several connections did.
+/// The work of one of several connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct WriterReport {
-    /// Rows that the server says it has taken from it.
+    /// Rows that the server reports as taken from this connection.
     pub rows: u64,
     /// Bytes of rows.
     pub wire_bytes: u64,
-    /// Buffers of rows, of about 256 KiB: what a connection takes at once.
+    /// Buffers of rows, about 256 KiB each: a connection takes one at a time.
     pub buffers: u64,
     /// From its first buffer to the end of its transaction, in seconds.
     pub seconds: f64,
-    /// Rows a second, over all of it.
+    /// Rows per second, over that time.
     pub rows_per_second: f64,
-    /// Bytes a second, over all of it.
+    /// Bytes per second, over that time.
     pub bytes_per_second: f64,
-    /// How long it took until buffers were taken.
+    /// How long each buffer took to send.
     pub buffer_times: BatchTimes,
 }
 
@@ -146,22 +146,23 @@ pub struct LoadColumnReport {
     pub name: String,
     /// Its type in the table.
     pub pg_type: String,
-    /// What it was made from; none for a column that the server filled.
+    /// The Arrow type of its field; `None` for a column that the server filled.
     pub arrow_type: Option<String>,
-    /// `binary`, `undecoded` (as another server sent it), `text` (the server read it), `default`, `generated`.
+    /// `binary`, `undecoded` (the bytes of another server), `text` (parsed by the server), `default`,
+    /// `generated`.
     pub how: &'static str,
 }
 
 /// Times of batches, in memory that does not grow with their number.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
-    /// By power of two of microseconds, each in eight steps.
+    /// Counts by powers of two of microseconds, each in eight steps.
     buckets: Vec<u64>,
     count: u64,
     max: Duration,
 }
 
-/// Steps of a power of two.
+/// Steps per power of two.
 const STEPS: u64 = 8;
 
 impl Times {
@@ -196,7 +197,7 @@ impl Times {
         BatchTimes { p50: self.quantile(50), p99: self.quantile(99), max: self.max.as_secs_f64() }
     }
 
-    /// The upper end of the bucket in which the percentile lies, and no more than the slowest.
+    /// The upper end of the bucket that contains the percentile, but at most the maximum.
     fn quantile(&self, percent: u64) -> f64 {
         let wanted = (self.count * percent).div_ceil(100);
         let mut seen = 0;
@@ -213,7 +214,7 @@ impl Times {
 fn bucket_of(time: Duration) -> usize {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
     let power = u64::from(micros.ilog2());
-    // The three bits behind the first one.
+    // The three bits after the leading one.
     let step = if power >= 3 { (micros >> (power - 3)) & (STEPS - 1) } else { 0 };
     (power * STEPS + step) as usize
 }
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!((sum.summary(), sum.count()), (summary, 1000));
     }
 
-    /// Encoders that waited were laid to the server, whoever it was that was slow.
+    /// Regression: waiting encoders always counted for the server, even if sending was slow.
     #[test]
     fn who_holds_a_load_back() {
         let base = LoadPhases { encode: 1.0, wait_for_send: 9.0, ..LoadPhases::default() };

@@ -11,12 +11,12 @@ use crate::lane::{Encoded, Give, Lane, LaneContext, LaneTally};
 use crate::queue::{BUFFER_BYTES, OnTheWay};
 use crate::report::LoadReport;
 
-/// A table as the output of an export: `Run::write_to` takes it.
+/// A table as the sink of an export: pass it to `Run::write_to`.
 ///
-/// The load is to know which export it is of, by [`Load::fed_by`](crate::Load::fed_by).
+/// First tell the load which export feeds it, with [`Load::fed_by`](crate::Load::fed_by).
 ///
-/// Readers encode their own batches; one thread sends them, in one COPY. It is committed when the source has confirmed
-/// all of its rows; dropped before, the target stays as it was.
+/// Readers encode their own batches, and one thread sends them in one COPY. The load commits once the source
+/// has confirmed all of its rows. If it is dropped before, the target stays as it was.
 #[derive(Debug)]
 pub struct LoadSink {
     shared: Arc<LaneContext>,
@@ -24,12 +24,12 @@ pub struct LoadSink {
     report: LoadedReport,
 }
 
-/// The report of a load that an export has made, once it is committed.
+/// The report of a load that an export feeds, available after the commit.
 #[derive(Clone, Debug, Default)]
 pub struct LoadedReport(Arc<Mutex<Option<LoadReport>>>);
 
 impl LoadedReport {
-    /// The report; `None` as long as the load is not committed.
+    /// The report; `None` until the load is committed.
     pub fn take(&self) -> Option<LoadReport> {
         lock(&self.0).take()
     }
@@ -41,17 +41,17 @@ impl LoadSink {
         Self { shared, end: Arc::new(end), report: LoadedReport::default() }
     }
 
-    /// Where the load's report will be.
+    /// Where the load's report appears.
     pub fn report(&self) -> LoadedReport {
         self.report.clone()
     }
 }
 
-/// What is to be done with the lanes' rows.
+/// What to do with a lane's rows.
 enum Step {
-    /// They are sent.
+    /// Send them.
     Send(Encoded),
-    /// Nothing of these is in memory any more.
+    /// Wait until none of the lane's rows are in memory.
     Drain(OnTheWay),
 }
 
@@ -72,14 +72,14 @@ impl Sink for LoadSink {
 
     fn commit(self: Box<Self>) -> Result<Written, SinkError> {
         let Self { shared, end, report: place } = *self;
-        // Parts have the other ones, and a part that was finished is gone.
+        // Each part holds a reference; a finished part has dropped it.
         let end = Arc::into_inner(end);
         let end = end.ok_or_else(|| {
             let text = "a part of the load is still there, so that rows may be missing; nothing was loaded";
             SinkError::new(SinkErrorKind::Incomplete, text)
         })?;
         let report = end.commit(&shared).map_err(sink_error)?;
-        // What a trigger of the target left out was written as far as the source is concerned.
+        // Rows that a trigger of the target left out still count as written for the source.
         let written = Written {
             rows: report.rows_sent,
             bytes: report.wire_bytes,
@@ -99,7 +99,7 @@ impl Sink for LoadSink {
     }
 }
 
-/// One reader's share.
+/// One reader's part of the load.
 #[derive(Debug)]
 struct LoadPart {
     lane: Lane,
@@ -107,7 +107,7 @@ struct LoadPart {
 }
 
 impl LoadPart {
-    /// Lets the lane work, whose rows become chunks.
+    /// Runs work of the lane; its encoded rows become chunks.
     fn encode(
         &mut self,
         chunks: &mut Chunks<'_>,
@@ -117,7 +117,7 @@ impl LoadPart {
             let started = Instant::now();
             let (rows, bytes) = (encoded.rows, encoded.buffer.capacity());
             let pushed = chunks.push(Chunk::new(rows, bytes, Step::Send(encoded)));
-            // The sink counts it, too; here it is only not to count as encoding.
+            // The sink counts this wait, too. Here it only keeps the wait out of the encoding time.
             tally.wait += started.elapsed();
             Ok(pushed?)
         });
@@ -132,7 +132,7 @@ impl Part for LoadPart {
         self.encode(chunks, |lane, give| lane.encode(batch, give))
     }
 
-    /// Waits as well until nothing of it is in memory.
+    /// Also waits until none of its rows are in memory.
     fn flush(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
         self.finish(chunks)?;
         let of = self.lane.on_the_way().clone();
@@ -143,13 +143,13 @@ impl Part for LoadPart {
         self.encode(chunks, Lane::give)
     }
 
-    /// What is on its way to the server is part of it.
+    /// Includes rows on their way to the server.
     fn held_bytes(&self) -> usize {
         self.lane.held_bytes()
     }
 
     fn working_bytes(&self, batch_bytes: usize) -> usize {
-        // A row is encoded whole; text of numbers and the like may be larger there than in Arrow.
+        // A row is encoded as a whole; numbers as text, for example, may be larger there than in Arrow.
         BUFFER_BYTES + batch_bytes.saturating_mul(2)
     }
 }
@@ -158,7 +158,7 @@ fn sink_error(error: pgarrow_session::Error) -> SinkError {
     SinkError::of(SinkErrorKind::Io, error)
 }
 
-/// What is behind a lock is complete or was not begun, also after a panic.
+/// Each change under the lock is complete or was not begun, even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,17 +1,19 @@
-//! How values reach types that have no binary form here: as text that the server reads, in the staging table or by a cast.
+//! How values reach types without a binary form here: as text that the server parses, in the staging table
+//! or in a cast.
 
 use arrow_schema::{DataType, Field};
 use pgarrow_encode::{Conversions, Encoder, TypeTarget, make_encoder};
 use pgarrow_types::{ArrayType, DeclaredType, PgType, oid};
 
-/// How a value reaches a type that cannot be sent to.
+/// The form in which a value is sent for a type without a binary form here.
 #[derive(Clone, Copy)]
 pub(crate) enum StagedForm {
-    /// Text that the type's input function reads.
+    /// Text for the type's input function.
     Text,
-    /// Texts that its elements' input function reads.
+    /// An array of texts for the elements' input function.
     Texts,
-    /// An array of these numbers: `int2vectorrecv` and `oidvectorrecv` refuse an empty vector, which they send themselves.
+    /// An array of this type: `int2vectorrecv` and `oidvectorrecv` refuse an empty vector, although the
+    /// server sends such vectors itself.
     Numbers(&'static str),
 }
 
@@ -25,7 +27,7 @@ impl StagedForm {
         }
     }
 
-    /// What makes the value of the column of that name.
+    /// The expression that makes the value from the column of this name.
     pub(crate) fn expression(self, name: &str, type_name: &str) -> String {
         match self {
             Self::Text | Self::Texts => format!("CAST({name} AS {type_name})"),
@@ -33,7 +35,7 @@ impl StagedForm {
         }
     }
 
-    /// What stands before and behind a parameter to make the value.
+    /// SQL before and after a parameter that makes the value.
     pub(crate) fn around(self, type_name: &str) -> (String, String) {
         let parameter_type = self.type_name();
         match self {
@@ -46,14 +48,14 @@ impl StagedForm {
     }
 }
 
-/// Text, or an array of texts, for the server to read.
+/// Encodes text, or an array of texts, for the server to parse.
 pub(crate) fn as_text(field: &Field) -> Option<(Box<dyn Encoder>, StagedForm)> {
     let (pg_type, staged_form) = match field.data_type() {
         DataType::List(_)
         | DataType::LargeList(_)
         | DataType::ListView(_)
         | DataType::LargeListView(_)
-        // An array with its shape.
+        // An array with its dimensions.
         | DataType::Struct(_) => {
             let (element, element_oid) = (PgType::Text, oid::TEXT);
             let array = ArrayType { element, element_oid, dimensions: 0, is_vector: false };

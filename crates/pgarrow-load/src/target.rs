@@ -1,4 +1,4 @@
-//! The table that is loaded: found or made, locked, and what its catalog says of its columns.
+//! Finds or creates the table to load, locks it, and reads its columns from the catalog.
 
 use arrow_schema::{FieldRef, Schema};
 use pgarrow_catalog::{
@@ -18,25 +18,25 @@ use crate::own_locks::{refuse_exclusive, within_bounds};
 use crate::replace::Replacement;
 use crate::transaction::{server_error, server_error_after, with_outcome};
 
-/// A table that is ready to be loaded, in the session's transaction.
+/// A table ready to load, in the session's transaction.
 #[derive(Debug)]
 pub(crate) struct TargetTable {
     pub(crate) relation: Relation,
     /// Schema and name as the user knows them.
     pub(crate) shown: String,
-    /// The table is a new one, which takes another's place at the end.
+    /// The new table takes another table's place at the end.
     pub(crate) replacement: Option<Replacement>,
-    /// The table in between that several writers fill, if there is one.
+    /// The hidden table that several writers fill, if there is one.
     pub(crate) stage: Option<RelationName>,
     pub(crate) columns: Vec<TargetColumn>,
-    /// What the statements name, as it was when it was locked.
+    /// The tables that the statements name, as they were when locked.
     pub(crate) names: Names,
-    /// A trigger, or the choice for rows whose key is there, may leave rows out.
+    /// A trigger or ON CONFLICT may leave rows out.
     pub(crate) may_leave_out: bool,
     pub(crate) warnings: Vec<String>,
 }
 
-/// Finds or makes the table, and locks it: its columns are what they are until the transaction ends.
+/// Finds or creates the table, and locks it: its columns cannot change until the transaction ends.
 pub(crate) fn open(
     session: &mut Session,
     name: &RelationName,
@@ -45,7 +45,7 @@ pub(crate) fn open(
 ) -> Result<TargetTable> {
     let mut warnings = Vec::new();
     let mode = match options.mode {
-        // There is nothing whose place it would take.
+        // There is no table to replace.
         LoadMode::Replace if is_missing(session, name)? => LoadMode::Create,
         mode => mode,
     };
@@ -54,7 +54,7 @@ pub(crate) fn open(
         LoadMode::Append | LoadMode::Truncate | LoadMode::Upsert | LoadMode::Replace => find(session, name)?,
     };
     let shown = relation.to_string();
-    // What is not read by the export itself is waited for as long as the user says.
+    // If the export does not read the table, the wait for its locks lasts as long as the user allows.
     let replacement = within_bounds(session, &relation, options, |session| {
         without_read_timeout(session, |session| take(session, &relation, mode, options))
     })?;
@@ -72,8 +72,8 @@ pub(crate) fn open(
     target.with_columns(session, name, schema, options)
 }
 
-/// Sees that the relation can be written to, and locks it; empties it, or makes the table that will take its place. All of
-/// that may wait for others.
+/// Checks that the relation can be written to, and locks it; truncates it, or creates its replacement. All
+/// of this may wait for other sessions.
 fn take(
     session: &mut Session,
     relation: &Relation,
@@ -103,7 +103,8 @@ fn take(
     Ok(None)
 }
 
-/// The types of the table's columns, by name; `None` if it will be made. In an open transaction.
+/// The types of the table's columns, by name; `None` if the load will create it. Expects an open
+/// transaction.
 pub(crate) fn column_types(
     session: &mut Session,
     name: &RelationName,
@@ -120,8 +121,8 @@ pub(crate) fn column_types(
     Ok(Some(columns.collect()))
 }
 
-/// Finds and locks a table that has been loaded into, in a transaction that goes on with that. So many rows of the data are
-/// committed.
+/// Finds and locks a table for a later transaction of the same load. `committed` rows of the data are
+/// already committed.
 pub(crate) fn open_again(
     session: &mut Session,
     name: &RelationName,
@@ -165,7 +166,7 @@ fn look_again(
 }
 
 impl TargetTable {
-    /// Reads the columns, and adds those that are missing if that is wanted.
+    /// Reads the columns, and adds missing ones if the options ask for it.
     fn with_columns(
         mut self,
         session: &mut Session,
@@ -173,7 +174,7 @@ impl TargetTable {
         schema: &Schema,
         options: &LoadOptions,
     ) -> Result<Self> {
-        // Between its name and its lock, another table may have taken its name.
+        // Between lookup and lock, another table may have taken the name.
         let named = self.replacement.as_ref().map_or(&self.relation, Replacement::replaced);
         if find(session, name)?.oid != named.oid {
             return Err(replaced(named, "looked up"));
@@ -203,7 +204,7 @@ impl TargetTable {
         self.may_leave_out =
             has_row_triggers(session, relation)? || options.on_conflict()? != OnConflict::Error;
         if options.method == LoadMethod::Insert {
-            // Behind a view, there may be a table with triggers.
+            // The table behind a view may have triggers.
             self.may_leave_out |= relation.kind == RelationKind::View || has_insert_rules(session, relation)?;
         }
         Ok(self)
@@ -228,14 +229,15 @@ fn find(session: &mut Session, name: &RelationName) -> Result<Relation> {
     })
 }
 
-/// What COPY takes anyway, before the columns are read: nobody can change them in between.
+/// The lock that COPY takes anyway, taken before the columns are read: so nobody can change them in between.
 fn lock(session: &mut Session, relation: &Relation) -> std::result::Result<(), pgarrow_protocol::Error> {
     let sql = "SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')";
     let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
     let table = relation.quoted();
     match rows.first().is_some_and(|row| row.text(0) == Some("t")) {
         true => session.execute(&format!("LOCK TABLE {table} IN ROW EXCLUSIVE MODE")),
-        // LOCK is for those who may write to all columns. What is planned is locked, and is not run.
+        // LOCK needs a right on the whole table, not only on columns. EXPLAIN locks the planned table and
+        // runs nothing.
         false => session.query(&format!("EXPLAIN INSERT INTO {table} DEFAULT VALUES"), &[]).map(drop),
     }
 }
@@ -268,11 +270,11 @@ fn check_access(relation: &Relation, access: WriteAccess, method: LoadMethod) ->
     }
 }
 
-/// Rules that stand for an INSERT, or come with it: what the server then counts are the rows of one of their statements.
-/// COPY knows no rules.
+/// Whether the relation has rules for INSERT. With these, the server's count may be that of a rule's
+/// statement. COPY ignores rules.
 ///
-/// Source: "Rules and Command Status" in <https://www.postgresql.org/docs/current/rules-status.html>; `ev_type` is a
-/// `CmdType` of `src/include/nodes/nodes.h`.
+/// Source: "Rules and Command Status" in <https://www.postgresql.org/docs/current/rules-status.html>;
+/// `ev_type` is a `CmdType` of `src/include/nodes/nodes.h`.
 pub(crate) fn has_insert_rules(session: &mut Session, relation: &Relation) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_rewrite r \
                  WHERE r.ev_class OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
@@ -281,8 +283,8 @@ pub(crate) fn has_insert_rules(session: &mut Session, relation: &Relation) -> Re
     Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
 }
 
-/// Triggers before or instead of an INSERT of a row: they may return nothing, and the row is left out. Those of partitions
-/// count, too.
+/// Whether there are BEFORE or INSTEAD OF triggers for inserted rows: they may return NULL, which leaves the
+/// row out. Triggers of partitions count, too.
 ///
 /// Source: `CopyFrom` in PostgreSQL's `src/backend/commands/copyfrom.c`; `tgtype` as in
 /// `src/include/catalog/pg_trigger.h`: 1 for each row, 2 before, 4 on INSERT, 64 instead of.

@@ -1,4 +1,4 @@
-//! The transaction of a load: how it begins, and what is said about what ends it.
+//! The transaction of a load: its begin, its end, and the errors that end it.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,11 @@ use pgarrow_types::{Message, message};
 use crate::exact;
 use crate::options::LoadOptions;
 
-/// What loads set besides what all transactions of ours are set to.
+/// Settings of loads besides those of all pgarrow transactions.
 pub(crate) const BESIDE: [(&str, &str); 1] = [("xmloption", "content")];
 
-/// Begins a transaction that writes. The server reads and prints the text of values as in an export.
+/// Begins a read-write transaction. The server parses and prints values as text in the same form as in an
+/// export.
 pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> {
     let settings = TransactionSettings {
         role: options.role.as_deref(),
@@ -28,7 +29,7 @@ pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> 
     let sql = settings.begin(session, begin, &BESIDE)?;
     let was_usable = session.is_usable();
     session.execute(&sql).map_err(|error| match error.sqlstate() {
-        // After the last COMMIT, which was known to have succeeded, the connection was lost.
+        // The connection was lost after a successful COMMIT.
         _ if !was_usable => Error::new(ErrorKind::Connection, error.to_string()),
         Some("25006") => Error::without_advice(error)
             .context("the target cannot be written to")
@@ -38,8 +39,8 @@ pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> 
     must_be_in_transaction(session, "a load")
 }
 
-/// Commits. What takes long there, such as constraints that are checked late, or a standby that is waited for, is none of
-/// the read timeout's business: giving up would only mean that nobody knows what became of the rows.
+/// Commits. A commit may take long, for example for deferred constraints or a synchronous standby. The read
+/// timeout does not apply: after a timeout, the outcome would be unknown.
 pub(crate) fn commit(session: &mut Session) -> std::result::Result<(), pgarrow_protocol::Error> {
     let started = Instant::now();
     let committed = without_read_timeout(session, Session::commit);
@@ -51,18 +52,18 @@ pub(crate) fn commit(session: &mut Session) -> std::result::Result<(), pgarrow_p
     committed
 }
 
-/// How long a session may take to take back what it has done.
+/// The most time that a session may take to roll back.
 pub(crate) const ROLLBACK_TIME: Duration = Duration::from_secs(5);
 
-/// Ends a session whose transaction has failed. When this returns, the target is as it was, unless the server keeps
-/// silent; then it is as soon as the server sees that the connection has ended.
+/// Ends a session whose transaction has failed. When this returns, the target is as before. If the server
+/// does not answer, this holds as soon as the server notices that the connection is closed.
 pub(crate) fn roll_back(session: Session) {
     if let Some(session) = take_back(session) {
         session.close();
     }
 }
 
-/// Takes back what the session has done; it, unless it is lost.
+/// Rolls back. Returns the session, unless it is lost.
 pub(crate) fn take_back(mut session: Session) -> Option<Session> {
     session.set_read_timeout(Some(ROLLBACK_TIME));
     match session.execute("ROLLBACK") {
@@ -74,13 +75,13 @@ pub(crate) fn take_back(mut session: Session) -> Option<Session> {
     }
 }
 
-/// An error of the target's server in a load's first transaction, with where in the data it was.
+/// A server error in a load's first transaction, with its place in the data.
 pub(crate) fn server_error(error: pgarrow_protocol::Error, target: &str) -> Error {
     server_error_after(error, target, None, 0)
 }
 
-/// The same in a transaction that comes after so many rows of the data, which are committed. `known`: where in the data it
-/// was, if the server does not say it.
+/// The same in a transaction that follows `committed` committed rows of the data. `known`: the place in the
+/// data, if the server does not give one.
 pub(crate) fn server_error_after(
     error: pgarrow_protocol::Error,
     target: &str,
@@ -91,19 +92,19 @@ pub(crate) fn server_error_after(
     error_at(error, target, place, committed)
 }
 
-/// The same for rows of several readers, whose numbers in the COPY are none of the data.
+/// The same for rows of several readers, whose numbers in the COPY do not match the data.
 pub(crate) fn server_error_of_any_row(error: pgarrow_protocol::Error, target: &str) -> Error {
     let place = column(&error);
     error_at(error, target, place, 0)
 }
 
-/// Of the place that the server has told, what is no number of a row.
+/// The place that the server gives, without the row number.
 fn column(error: &pgarrow_protocol::Error) -> Option<String> {
     let place = told_place(error)?;
     place.split_once(", ").map(|(_, column)| column.to_owned())
 }
 
-/// The same where only writers of this very load can be in one another's way, by the keys of their rows.
+/// The same if only writers of this load can block one another, by the keys of their rows.
 pub(crate) fn server_error_of_writer(error: pgarrow_protocol::Error, target: &str) -> Error {
     let place = column(&error);
     match error.sqlstate() {
@@ -112,7 +113,7 @@ pub(crate) fn server_error_of_writer(error: pgarrow_protocol::Error, target: &st
     }
 }
 
-/// What makes one writer wait for another one.
+/// Advice for a writer that waits for another one.
 fn same_key() -> Message {
     message![
         "a writer has waited for another one that had the same key, which is in the data twice; with one writer (",
@@ -150,10 +151,10 @@ fn error_with(
     }
 }
 
-/// In the table that is loaded, as errors name it.
+/// The loaded table as a place for errors.
 pub(crate) fn place_in(target: &str) -> Place {
     let mut is_quoted = false;
-    // Some have more behind the name.
+    // Some names are followed by more text.
     let is_name = target.chars().all(|c| {
         is_quoted ^= c == '"';
         is_quoted || c.is_ascii_alphanumeric() || "_.\"".contains(c)
@@ -166,7 +167,8 @@ pub(crate) fn place_in(target: &str) -> Place {
     }
 }
 
-/// What the server names may be a staging table. `told` is as in `row 3, column x`, in the server's language.
+/// The server's place may name a staging table. `row` looks like `row 3, column x`, in the server's
+/// language.
 fn located(by_server: &Place, target: &str, row: Option<&str>) -> Place {
     let (rows, column) = row.map_or(("", None), |row| match row.split_once(", ") {
         Some((rows, column)) => (rows, column.split_once(' ').map(|(_, name)| name)),
@@ -183,7 +185,7 @@ fn told_place(error: &pgarrow_protocol::Error) -> Option<String> {
     error.server_error().and_then(|server| server.where_.as_deref()).and_then(place)
 }
 
-/// With what is in the table and what to do, unless the error says it.
+/// Adds what is in the table and what to do, unless the error says so already.
 pub(crate) fn with_outcome(error: Error, committed: u64) -> Error {
     let outcome = outcome(committed);
     if error.kind() == ErrorKind::OutcomeUnknown || error.to_string().contains(&outcome) {
@@ -197,7 +199,7 @@ pub(crate) fn with_outcome(error: Error, committed: u64) -> Error {
     }
 }
 
-/// What is in the table after a failure, if so many rows of the data were committed before.
+/// What is in the table after a failure, with this many committed rows of the data.
 pub(crate) fn outcome(committed: u64) -> String {
     match committed {
         0 => "nothing was loaded".to_owned(),
@@ -208,7 +210,7 @@ pub(crate) fn outcome(committed: u64) -> String {
     }
 }
 
-/// `row 3, column c4` as a place in data that has so many rows before.
+/// Shifts `row 3, column c4` by the number of rows before.
 fn shifted(place: &str, rows_before: u64) -> String {
     let (rows, column) = place.split_at(place.find(',').unwrap_or(place.len()));
     let shift = |word: &str| match word.parse::<u64>() {
@@ -219,22 +221,22 @@ fn shifted(place: &str, rows_before: u64) -> String {
     words.join(" ") + column
 }
 
-/// `line 3, column x` of `COPY t, line 3, column x`. Behind a colon there may be a value.
+/// Extracts `line 3, column x` from `COPY t, line 3, column x`. A value may follow a colon.
 ///
-/// Source: `CopyFromErrorCallback` in PostgreSQL's `src/backend/commands/copyfrom.c`; with other languages for
-/// messages, other words stand for line and column.
+/// Source: `CopyFromErrorCallback` in PostgreSQL's `src/backend/commands/copyfrom.c`. In other message
+/// languages, other words replace line and column.
 fn place(context: &str) -> Option<String> {
     let line = context.lines().find(|line| line.starts_with("COPY "))?;
     let (_, place) = line.split_once(", ")?;
     let place = place.split(':').next().unwrap_or(place).trim();
-    // Rows are what people count.
+    // Users count rows, not lines.
     Some(match place.strip_prefix("line ") {
         Some(rest) => format!("row {rest}"),
         None => place.to_owned(),
     })
 }
 
-/// `message` tells whose constraint it is.
+/// Advice by SQLSTATE. `message` shows whether the constraint is one of ours.
 fn advice(sqlstate: &str, message: &str) -> Option<Message> {
     const OF_ROWS: &str =
         "grant INSERT on the table to this role; where it has policies, they decide about each row";

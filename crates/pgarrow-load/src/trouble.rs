@@ -1,46 +1,46 @@
-//! What does not fit between the data and the table, for people: a line, or a table where it is much.
+//! Differences between data and table, for people: as a sentence, or as a table if there are many.
 
 use pgarrow_protocol::escape_control;
 use pgarrow_session::{Error, ErrorKind};
 use pgarrow_types::option::{ADD_COLUMNS, COLUMNS};
 use pgarrow_types::{Message, message};
 
-/// One thing that does not fit.
+/// One difference.
 #[derive(Debug)]
 pub(crate) struct Trouble {
     /// The column's name, or the field's.
     pub(crate) column: String,
-    /// What the table has there.
+    /// The column's type in the table.
     pub(crate) pg_type: Option<String>,
-    /// What the data has there.
+    /// The field's type in the data.
     pub(crate) arrow_type: Option<String>,
     pub(crate) why: Why,
 }
 
-/// Why it does not fit.
+/// Why a column does not fit.
 #[derive(Debug)]
 pub(crate) enum Why {
-    /// The data has the name twice.
+    /// The data has two fields of this name.
     Twice,
-    /// The table has no such column. `meant`: a remark about which was meant, if any.
+    /// The table has no such column. `meant`: a hint at the likely name, or empty.
     Unknown { meant: String },
-    /// The data has no such column, which was to be loaded.
+    /// The data lacks a column that the user chose.
     NotInData,
-    /// The data has no such column, which may not be NULL.
+    /// The data lacks a column that must not be NULL.
     Missing,
-    /// The role may not write to it.
+    /// The role may not INSERT into it.
     MayNotInsert,
-    /// It is of another type than when the load was planned.
+    /// Its type changed since the load was planned.
     Changed,
-    /// One type cannot be made of the other.
+    /// The types cannot be converted.
     Type(Message),
 }
 
-/// More than these are a table.
+/// More differences than this become a table.
 const LINE_MAX: usize = 2;
 
 impl Trouble {
-    /// As part of a sentence.
+    /// The difference as part of a sentence.
     fn sentence(&self) -> Message {
         let name = &self.column;
         let text = match &self.why {
@@ -64,7 +64,7 @@ impl Trouble {
         text.into()
     }
 
-    /// As the last cell of a row that names the column and both types.
+    /// The difference as the last cell of a row with the column and both types.
     fn remark(&self) -> Message {
         let text = match &self.why {
             Why::Twice => "the data has this column twice",
@@ -81,20 +81,20 @@ impl Trouble {
         text.into()
     }
 
-    /// The column and both types; and what is wrong.
+    /// The column and both types, and the remark.
     fn cells(&self) -> ([String; 3], Message) {
         let of = |side: &Option<String>| side.as_deref().map_or_else(|| "-".to_owned(), shortened);
         let remark = match &self.why {
             Why::Unknown { .. } => self.remark().behind("the table has no such column"),
             _ => self.remark(),
         };
-        // As wide as they are shown.
+        // Escaped before the widths are measured.
         let cells = [self.column.clone(), of(&self.pg_type), of(&self.arrow_type)];
         (cells.map(|cell| escape_control(&cell)), remark)
     }
 }
 
-/// All that does not fit.
+/// The error with all differences.
 pub(crate) fn refusal(troubles: &[Trouble], target: &str) -> Error {
     if troubles.len() <= LINE_MAX {
         let sentences = Message::join(troubles.iter().map(Trouble::sentence), "; ");
@@ -105,7 +105,7 @@ pub(crate) fn refusal(troubles: &[Trouble], target: &str) -> Error {
     Error::new(ErrorKind::Options, text).with_problems(table(troubles))
 }
 
-/// Of a type of many parts, the beginning: the row is to fit into a line.
+/// The beginning of a long type name, so that the row fits into a line.
 fn shortened(type_name: &str) -> String {
     const CHARS_MAX: usize = 40;
     match type_name.char_indices().nth(CHARS_MAX) {
@@ -114,7 +114,7 @@ fn shortened(type_name: &str) -> String {
     }
 }
 
-/// Lines of a table, with its head.
+/// The lines of the table, with a header.
 fn table(troubles: &[Trouble]) -> Vec<Message> {
     let head = (["column", "in the table", "in the data"].map(str::to_owned), "what is wrong".into());
     let rows: Vec<_> = std::iter::once(head).chain(troubles.iter().map(Trouble::cells)).collect();
@@ -136,7 +136,8 @@ mod tests {
         Trouble { column: column.to_owned(), pg_type, arrow_type, why }
     }
 
-    /// They were one line, however many: of three hundred columns nobody found the one.
+    /// Regression: all differences were one line, and among three hundred columns nobody found the wrong
+    /// one.
     #[test]
     fn few_are_a_sentence_and_many_a_table() {
         let unknown = || Why::Unknown { meant: " (did you mean \"name\"?)".to_owned() };

@@ -1,15 +1,19 @@
-//! Several connections that load one table, each by a COPY and in a transaction of its own; what was promised of one
-//! transaction stays true.
+//! Several connections load one table, each by a COPY in its own transaction. All guarantees of a single
+//! transaction still hold.
 //!
 //! ```text
-//!  lanes ─▶ queue ─┬─▶ writer: BEGIN, COPY, COMMIT ─┐                                  create, replace: it is renamed
-//!                  ├─▶ writer: BEGIN, COPY, COMMIT ─┼─▶ hidden table ─▶ leader: BEGIN … it takes its place, COMMIT
-//!                  └─▶ writer: BEGIN, COPY, COMMIT ─┘                                  others: INSERT … SELECT, DROP
+//!  lanes ─▶ queue ─┬─▶ writer: BEGIN, COPY, COMMIT ─┐
+//!                  ├─▶ writer: BEGIN, COPY, COMMIT ─┼─▶ hidden table ─▶ leader: BEGIN … COMMIT
+//!                  └─▶ writer: BEGIN, COPY, COMMIT ─┘
+//!
+//!     create: the leader renames the hidden table; replace: it takes the old table's place;
+//!     other modes: INSERT … SELECT, DROP
 //! ```
 //!
-//! Connections cannot share a transaction, so rows are committed to a table that nobody knows. The leader's transaction
-//! is open from the beginning: it has the target locked as a load of one connection has, and alone changes it, at the
-//! end. Whatever fails before leaves the target as it was, and the hidden table is dropped.
+//! Connections cannot share a transaction, so writers commit their rows to a table that nobody else knows.
+//! The leader's transaction is open from the beginning: it locks the target as a load with one connection
+//! does, and alone changes it, at the end. If anything fails before, the target is as it was, and the hidden
+//! table is dropped.
 
 pub(crate) mod leader;
 mod open;
@@ -36,15 +40,15 @@ use crate::options::{LoadMode, LoadOptions, OnConflict};
 use crate::pipe::{Pipe, ended_before};
 use crate::queue::{Buffer, NotTaken, OnTheWay, Queue};
 
-/// How long a lane waits at most until its rows are gone.
+/// How long a lane waits at most until its rows are sent.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// Where the rows of lanes go.
+/// Where lanes send their rows.
 #[derive(Debug)]
 pub(crate) enum Senders {
-    /// Into the one connection that there is.
+    /// To the only connection.
     One(Pipe),
-    /// To whichever of several takes more.
+    /// To several writers; each takes rows when it can.
     Many(Box<Writers>),
 }
 
@@ -61,7 +65,7 @@ impl Senders {
     ///
     /// # Errors
     ///
-    /// What it has failed with, however often it was told; or that the run was stopped.
+    /// The first failure, at every call; or that the run was stopped.
     pub(crate) fn send(&self, rows: Buffer, of: &OnTheWay, stop: &Stop) -> Result<()> {
         match self {
             Self::One(pipe) => pipe.send(rows, of, stop),
@@ -69,7 +73,7 @@ impl Senders {
         }
     }
 
-    /// Waits until all that a lane has sent is with the system; with several writers, for some time at most.
+    /// Waits until all rows of a lane are sent; with several writers, for a limited time.
     pub(crate) fn drain(&self, of: &OnTheWay, stop: &Stop) -> Result<()> {
         match self {
             Self::One(pipe) => pipe.drain(of, stop),
@@ -77,7 +81,7 @@ impl Senders {
         }
     }
 
-    /// From now on, rows come from several readers: their numbers say nothing.
+    /// From now on, rows come from several readers, so their numbers mean nothing.
     pub(crate) fn set_unnumbered(&self) {
         match self {
             Self::One(pipe) => pipe.set_unnumbered(),
@@ -85,7 +89,7 @@ impl Senders {
         }
     }
 
-    /// Whether a lane's number of a row says nothing.
+    /// Whether a lane's row numbers mean nothing.
     pub(crate) fn is_unnumbered(&self) -> bool {
         match self {
             Self::One(pipe) => pipe.is_unnumbered(),
@@ -93,11 +97,11 @@ impl Senders {
         }
     }
 
-    /// Breaks it off, and takes back what several connections have done. That of the one there is ends when it is dropped.
+    /// Aborts the load, and rolls back several writers. A single connection ends when it is dropped.
     ///
     /// # Errors
     ///
-    /// What is left over, and why.
+    /// The table that is left over, and why.
     pub(crate) fn abandon(&self) -> Result<()> {
         match self {
             Self::One(_) => Ok(()),
@@ -105,22 +109,22 @@ impl Senders {
         }
     }
 
-    /// Ends the one connection that there is; the session, and what the server has confirmed.
+    /// Ends the COPY of a single connection. Returns the session and what the server has confirmed.
     pub(crate) fn finish(&self) -> Result<(Session, Copied)> {
         match self {
             Self::One(pipe) => pipe.finish(),
-            // They have ended their sessions themselves.
+            // Writers end their sessions themselves.
             Self::Many(_) => Err(ended_before()),
         }
     }
 }
 
-/// The writers of a load, at work.
+/// The running writers of a load.
 ///
-/// They take rows from one queue, each what it can: none has rows of its own waiting. One that the server lets wait, such
-/// as for a key that another one has sent, keeps nobody else from going on, and the other one's end lets it go on, too.
+/// Writers share one queue, and each takes rows when it can. So a writer that waits, for example for a key
+/// that another writer has sent, delays no other writer; and when that other writer ends, it continues.
 ///
-/// Dropping them takes back what they have done.
+/// Dropping them rolls back their work.
 #[derive(Debug)]
 pub(crate) struct Writers {
     queue: Arc<Queue>,
@@ -131,7 +135,7 @@ pub(crate) struct Writers {
     is_unnumbered: AtomicBool,
 }
 
-/// The first failure of a writer, which everybody is told.
+/// The first failure of a writer, which all callers get.
 #[derive(Debug)]
 struct Failure {
     error: Mutex<Option<Error>>,
@@ -155,11 +159,11 @@ impl Failure {
 }
 
 impl Writers {
-    /// Waits until all have committed what they were given. The leader, with what each has written.
+    /// Waits until all writers have committed. Returns the leader, and what each has written.
     ///
     /// # Errors
     ///
-    /// What the first of them has failed with; the target is as it was.
+    /// The first failure; the target is as it was.
     pub(crate) fn finish(&self) -> Result<(Leader, Vec<Written>)> {
         self.queue.finish();
         let written = self.join();
@@ -170,11 +174,11 @@ impl Writers {
         }
     }
 
-    /// Takes back what they have done, unless that was ended.
+    /// Rolls back the writers' work, unless the load has ended already.
     ///
     /// # Errors
     ///
-    /// What is left over, and why.
+    /// The table that is left over, and why.
     fn abandon(&self) -> std::result::Result<(), String> {
         let leader = lock(&self.leader).take();
         let Some(leader) = leader else { return Ok(()) };
@@ -184,14 +188,15 @@ impl Writers {
         leader.undo()
     }
 
-    /// What each has written; none if one has not.
+    /// What each writer has written; `None` if one has failed.
     fn join(&self) -> Option<Vec<Written>> {
         let threads = std::mem::take(&mut *lock(&self.threads));
         let ended: Vec<_> = threads.into_iter().map(|thread| thread.join().ok().flatten()).collect();
         ended.into_iter().collect()
     }
 
-    /// A writer may have to wait for another one's end, which comes when all lanes have ended: so this one goes on.
+    /// Does not wait without limit: a writer may depend on the end of another one, which comes only after
+    /// all lanes have ended.
     fn drain(&self, of: &OnTheWay, stop: &Stop) -> Result<()> {
         if of.bytes() == 0 {
             return Ok(());
@@ -214,7 +219,7 @@ impl Writers {
 
 impl Drop for Writers {
     fn drop(&mut self) {
-        // Whoever drops a load is not told what comes of it.
+        // A caller that drops a load gets no error.
         let _ = self.abandon();
     }
 }
@@ -225,7 +230,7 @@ impl LoadOptions {
         self.writers.is_some_and(|writers| writers > 1)
     }
 
-    /// What several connections cannot do.
+    /// Refuses options that cannot be combined with several writers.
     pub(crate) fn check_writers(&self) -> Result<()> {
         let refuse = |text: &str| Error::new(ErrorKind::Options, text);
         if self.writers == Some(0) {
@@ -259,7 +264,7 @@ impl LoadOptions {
     }
 }
 
-/// What is behind a lock is complete or was not begun, also after a panic.
+/// Each change under the lock is complete or was not begun, even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

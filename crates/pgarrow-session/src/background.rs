@@ -12,17 +12,17 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often it is looked whether the work was cancelled while an item is waited for.
+/// How often a wait for an item checks for a cancel.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Runs `work` in a thread of its own. Dropping the future before it is done cancels the work.
+/// Runs `work` in a separate thread. Dropping the future early cancels the work.
 pub async fn run<T: Send + 'static>(
     cancel: &Cancel,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (sender, receiver) = oneshot::channel();
     spawn("pgarrow", move || {
-        // Nobody waits any more if the future was dropped.
+        // The receiver is gone if the future was dropped.
         let _ = sender.send(work());
     })?;
     let mut guard = CancelOnDrop(Some(cancel));
@@ -33,11 +33,10 @@ pub async fn run<T: Send + 'static>(
     })
 }
 
-/// Runs `work` in a thread of its own, which takes the items of `stream`. The stream is polled by the
-/// caller's task; at most one item waits for the thread. Ends when the work does, which may be before the
-/// stream does.
+/// Runs `work` in a separate thread, which takes the items of `stream`. The caller's task polls the stream;
+/// at most one item waits for the thread. Ends when the work ends, which may be before the stream ends.
 ///
-/// Dropping the future before it is done cancels the work, and [`Items::receive`] tells it so.
+/// Dropping the future early cancels the work, and [`Items::receive`] returns an error.
 pub async fn run_with<S, T>(
     cancel: &Cancel,
     stream: S,
@@ -63,10 +62,10 @@ where
     .await
 }
 
-/// Says where the stream ends: a channel whose sender is gone says only that nobody sends any more.
+/// Sends all items, and then `None`: a dropped sender alone would not show that the stream has ended.
 async fn send_all<S: Stream>(stream: S, sender: mpsc::Sender<Option<S::Item>>, room: Arc<Semaphore>) {
     let mut stream = pin!(stream);
-    // Before an item is made. Without a thread, nobody takes it.
+    // Acquired before an item is made. Fails if the thread is gone and takes no more items.
     while let Ok(permit) = room.acquire().await {
         permit.forget();
         let item = poll_fn(|context| stream.as_mut().poll_next(context)).await;
@@ -77,11 +76,11 @@ async fn send_all<S: Stream>(stream: S, sender: mpsc::Sender<Option<S::Item>>, r
     }
 }
 
-/// The items of a stream, in the thread that takes them.
+/// The items of a stream, for the thread that takes them.
 #[derive(Debug)]
 pub struct Items<T> {
     receiver: mpsc::Receiver<Option<T>>,
-    /// For items that nobody has taken yet.
+    /// Permits to put an item into the channel.
     room: Arc<Semaphore>,
     cancel: Cancel,
 }

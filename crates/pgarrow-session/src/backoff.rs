@@ -1,15 +1,15 @@
-//! Pauses between attempts: longer each time, and not the same for everybody.
+//! Pauses between attempts: each is longer, and they differ between callers.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// The first pause, by half shorter or longer.
+/// The first pause; a random factor of 0.5 to 1 shortens it.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// No pause is longer.
+/// The longest pause.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The pauses of one who tries again and again.
+/// The pauses of one caller that retries.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backoff {
     n_pauses: u32,
@@ -21,14 +21,14 @@ impl Backoff {
     pub fn next(&mut self) -> Duration {
         let pause = FIRST.saturating_mul(4_u32.saturating_pow(self.n_pauses)).min(LONGEST);
         self.n_pauses = self.n_pauses.saturating_add(1);
-        // From half to all of it: readers that lost their connections together do not come back together.
+        // A factor of 0.5 to 1: readers that lost their connections together do not reconnect together.
         pause.mul_f64(0.5 + 0.5 * chance())
     }
 }
 
-/// From 0 to 1, another one each time.
+/// A random number from 0 to 1.
 fn chance() -> f64 {
-    // The keys of hashes are random, and differ from one to the next.
+    // `RandomState` has random keys, and each one differs from the last.
     let hash = RandomState::new().hash_one(0_u8);
     f64::from(u16::try_from(hash >> 48).unwrap_or(u16::MAX)) / f64::from(u16::MAX)
 }

@@ -1,4 +1,4 @@
-//! Stopping an export from another thread.
+//! Stops an export or a load from another thread.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,27 +13,28 @@ use crate::error::{Error, ErrorKind, Result};
 /// How long a cancel request may take, and how long the server may take to obey it.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the sessions that others depend on are left alone meanwhile: less than a command waits for a cancelled run.
+/// How long sessions that others depend on are left running first: less than a command waits for a cancelled
+/// run.
 const READERS_FIRST: Duration = Duration::from_secs(2);
 
 /// Stops an export: cancels what its sessions run on the server, and interrupts them if that does not help.
 ///
-/// A request to cancel names a process of the server and not a statement, so it is sent only while a session is
-/// [attached](AttachedSession), and whoever ends that waits until a request on its way has been taken: what the session
-/// does afterwards is not hit by it. A process that has taken over the number of one that has ended has another key, and
-/// the server refuses the request.
+/// A cancel request names a server process, not a statement. So it is sent only while a session is
+/// [attached](AttachedSession). Detaching waits until a request on its way has arrived, so the request
+/// cannot hit what the session does afterwards. If a new process gets the number of an ended one, it has
+/// another key, and the server refuses the request.
 ///
-/// Clones stop the same export. That of a source of exports stops all its exports, now and later; each
-/// export has its own, which stops no other.
+/// Clones stop the same export. The `Cancel` of a source of exports stops all its exports, now and later;
+/// each export has its own, which stops no other.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Stops this one, too.
+    /// A cancel of the parent cancels this one, too.
     parent: Option<Cancel>,
     is_requested: AtomicBool,
-    /// Who has asked for it; set before.
+    /// Who asked for the cancel; set before the flag.
     by: OnceLock<String>,
     next_id: AtomicU64,
     sessions: Mutex<Vec<Attached>>,
@@ -42,14 +43,14 @@ struct Shared {
 #[derive(Clone, Debug)]
 struct Attached {
     id: u64,
-    /// None while it is connecting: there is nothing to cancel on the server yet.
+    /// `None` while the session connects: there is nothing to cancel on the server yet.
     canceller: Option<Canceller>,
     interrupter: Interrupter,
     role: Role,
     request: Arc<Request>,
 }
 
-/// The request to cancel what a session runs: one thread may send it, and another one waits for that.
+/// The cancel request of a session: one thread may send it, and another may wait for it.
 #[derive(Debug, Default)]
 struct Request {
     state: Mutex<RequestState>,
@@ -58,26 +59,27 @@ struct Request {
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum RequestState {
-    /// Nobody has asked for one.
+    /// No request yet.
     #[default]
     None,
-    /// It will be sent, when the sessions that go first have ended.
+    /// To be sent when the sessions that go first have ended.
     Waiting,
-    /// It is about to be sent, or was sent and the server has not taken it.
+    /// About to be sent, or sent, but the server has not received it yet.
     Sending,
-    /// The server has taken it, or cannot be reached.
+    /// The server has received it, or cannot be reached.
     Over,
-    /// The session is attached no more.
+    /// The session is detached.
     Forbidden,
 }
 
 impl Request {
     fn state(&self) -> MutexGuard<'_, RequestState> {
-        // Each change is complete or was not begun.
+        // Each change is complete or was not begun, even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes on from one state to the next. False if it is in another one: somebody else sends it, or nobody may any more.
+    /// Moves from one state to the next. Returns false in any other state: another thread sends the request,
+    /// or it is forbidden.
     fn go_on(&self, from: RequestState, to: RequestState) -> bool {
         let mut state = self.state();
         let is_so = *state == from;
@@ -88,7 +90,7 @@ impl Request {
         is_so
     }
 
-    /// From now on none is sent, and none is on its way: one that is has a deadline of its own.
+    /// Forbids new requests, and waits for one on its way, which has its own deadline.
     fn settle(&self) {
         let mut state = self.state();
         while *state == RequestState::Sending {
@@ -98,23 +100,23 @@ impl Request {
     }
 }
 
-/// What a session is to the run.
+/// The role of a session in the run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Role {
     Usual,
-    /// Others depend on it: stopped when they have ended.
+    /// Other sessions depend on it, so it is stopped after them.
     Last,
-    /// What it commits is nothing that anybody sees.
+    /// Its commits are invisible to others.
     Aside,
 }
 
 impl Cancel {
-    /// Nothing to stop yet: pass it to whatever connects.
+    /// With no sessions yet: pass it to the code that connects.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One that this stops, and that does not stop this.
+    /// A child: cancelling the parent cancels the child, but not the reverse.
     pub fn child(&self) -> Self {
         Self(Arc::new(Shared { parent: Some(self.clone()), ..Shared::default() }))
     }
@@ -124,27 +126,27 @@ impl Cancel {
         self.0.is_requested.load(Ordering::SeqCst) || self.0.parent.as_ref().is_some_and(Self::is_requested)
     }
 
-    /// Whether one of the sessions has sent COMMIT and the server has not said yet what became of it: nobody who leaves now
-    /// can know.
+    /// Whether a session has sent COMMIT and the server has not answered yet: a program that exits now
+    /// cannot know the outcome.
     pub fn is_committing(&self) -> bool {
         let is_seen = |attached: &Attached| attached.role != Role::Aside;
         self.sessions().iter().any(|attached| is_seen(attached) && attached.interrupter.is_committing())
     }
 
-    /// Stops the export. Returns at once; the export ends with
-    /// [`ErrorKind::Cancelled`](ErrorKind::Cancelled) soon after, at the latest when the server has
-    /// neither answered the cancel request nor finished for five seconds.
+    /// Stops the export. Returns at once. The export ends soon after with
+    /// [`ErrorKind::Cancelled`](ErrorKind::Cancelled), at the latest when the server has neither answered
+    /// the cancel request nor finished for five seconds.
     ///
-    /// What is said of it names the place in the program that has called this; see [`cancel_for`](Self::cancel_for).
+    /// The error names the source line of the call; see [`cancel_for`](Self::cancel_for).
     #[track_caller]
     pub fn cancel(&self) {
         self.cancel_for(format!("a call of Cancel::cancel at {}", Location::caller()));
     }
 
-    /// The same, and who or what it was: "SIGINT", "the request's client, who has left". It stands in the error behind
-    /// "cancelled by"; the first one counts.
+    /// The same, with the reason or person: "SIGINT", "the request's client, who has left". The error says
+    /// "cancelled by" and this text. The first one counts.
     pub fn cancel_for(&self, by: impl Into<String>) {
-        // Whoever sees the flag finds the reason.
+        // Set before the flag, so that a thread that sees the flag finds the reason.
         let _ = self.0.by.set(by.into());
         if self.0.is_requested.swap(true, Ordering::SeqCst) {
             return;
@@ -154,13 +156,13 @@ impl Cancel {
         }
     }
 
-    /// What the caller is told: after a cancel, everything that goes wrong goes wrong because of it. But that rows may be
-    /// there is told in any case.
+    /// The error for the caller. After a cancel, every error becomes [`ErrorKind::Cancelled`], except an
+    /// unknown outcome: the caller must learn that rows may be there.
     pub fn cancelled_or(&self, error: Error) -> Error {
         if self.is_requested() && error.kind() != ErrorKind::OutcomeUnknown { self.error() } else { error }
     }
 
-    /// Who has asked for the end, if somebody has.
+    /// Who asked for the cancel, if anyone did.
     pub fn by(&self) -> Option<String> {
         match self.0.is_requested.load(Ordering::SeqCst) {
             true => self.0.by.get().cloned(),
@@ -168,7 +170,7 @@ impl Cancel {
         }
     }
 
-    /// What the caller is told, with who it was.
+    /// The error of a cancel, with the reason.
     pub fn error(&self) -> Error {
         match self.by() {
             Some(by) => Error::new(ErrorKind::Cancelled, format!("cancelled by {by}")),
@@ -180,23 +182,24 @@ impl Cancel {
         self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the session one that is stopped, until the guard is dropped.
+    /// Includes the session in a cancel, until the guard is dropped.
     pub fn attach(&self, session: &Session) -> AttachedSession {
         self.attach_with(Some(&session.canceller()), &session.interrupter(), Role::Usual)
     }
 
-    /// The same for a session whose commits show nothing to anybody else: [`is_committing`](Self::is_committing) does not
-    /// count them.
+    /// The same for a session whose commits are invisible to others: [`is_committing`](Self::is_committing)
+    /// does not count them.
     pub fn attach_aside(&self, session: &Session) -> AttachedSession {
         self.attach_with(Some(&session.canceller()), &session.interrupter(), Role::Aside)
     }
 
-    /// The same for a session that the others depend on: it is stopped once they have ended, or did not end in time.
+    /// The same for a session that the others depend on: it is stopped after they have ended, or did not end
+    /// in time.
     pub fn attach_last(&self, session: &Session) -> AttachedSession {
         self.attach_with(Some(&session.canceller()), &session.interrupter(), Role::Last)
     }
 
-    /// Connects, unless it is stopped.
+    /// Connects, unless cancelled.
     pub fn connect(&self, config: &Config) -> Result<Session> {
         let interrupter = Interrupter::default();
         let _attached = self.attach_with(None, &interrupter, Role::Usual);
@@ -207,13 +210,13 @@ impl Cancel {
         Ok(session?)
     }
 
-    /// Connects; if there is a connect timeout, again and again until it has passed, as long as the server says that it
-    /// is there and will have a connection later.
+    /// Connects. With a connect timeout, retries until it has passed, as long as the server says that it is
+    /// running and will accept connections later.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Connection`] if the server cannot be reached, [`ErrorKind::Server`] if it refuses,
-    /// [`ErrorKind::Cancelled`] if this is stopped.
+    /// [`ErrorKind::Cancelled`] after a cancel.
     pub fn connect_patiently(&self, config: &Config) -> Result<Session> {
         let deadline = config.connect_timeout().and_then(|time| Instant::now().checked_add(time));
         let connect_timeout = config.connect_timeout();
@@ -222,7 +225,8 @@ impl Cancel {
         loop {
             let error = match self.connect(&config) {
                 Ok(mut session) => {
-                    // What was left of it was for this session; others that are made with its config have their own.
+                    // The shortened timeout was for this session only; others made from its config get the
+                    // full one.
                     session.set_connect_timeout(connect_timeout);
                     return Ok(session);
                 }
@@ -245,7 +249,7 @@ impl Cancel {
         }
     }
 
-    /// Waits, unless it is stopped. Whether it was not.
+    /// Pauses, unless cancelled. Returns false after a cancel.
     pub fn pause(&self, pause: Duration) -> bool {
         wait_while(pause, || !self.is_requested());
         !self.is_requested()
@@ -276,7 +280,7 @@ impl Cancel {
         AttachedSession { cancel: self.clone(), id, request, of_parent }
     }
 
-    /// In a thread of its own, since both steps wait for the network.
+    /// Runs in a separate thread, because both steps wait for the network.
     fn stop(&self, attached: Attached) {
         let cancel = self.clone();
         let interrupter = attached.interrupter;
@@ -286,7 +290,7 @@ impl Cancel {
         };
         let (id, role, of_thread) = (attached.id, attached.role, interrupter.clone());
         let request = attached.request;
-        // Before this returns: whoever ends the session now has it sent all the same, and waits.
+        // Set before this returns: a session that is detached now still waits for the request.
         let first = if role == Role::Last { RequestState::Waiting } else { RequestState::Sending };
         if !request.go_on(RequestState::None, first) {
             return;
@@ -304,19 +308,19 @@ impl Cancel {
             if is_taken {
                 wait_while(GRACE, || cancel.is_attached(id));
             }
-            // For good: not a session that somebody may have taken over.
+            // Only if it is still attached, because this ends the session for good.
             if cancel.is_attached(id) {
                 of_thread.interrupt();
             }
         });
         if stopping.is_err() {
-            // No thread to be had: the session is at least interrupted on this side.
+            // No thread could be started: at least interrupt the session on this side.
             of_request.go_on(first, RequestState::Over);
             interrupter.interrupt();
         }
     }
 
-    /// Whether sessions are there that depend on others.
+    /// Whether sessions are attached that depend on others.
     fn has_readers(&self) -> bool {
         self.sessions().iter().any(|attached| attached.role != Role::Last)
     }
@@ -333,10 +337,10 @@ fn wait_while(at_most: Duration, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Keeps a session among those that a [`Cancel`] stops.
+/// Keeps a session attached to a [`Cancel`].
 ///
-/// Dropping it waits until a request to cancel that is on its way has been taken, for some seconds at most: what the session
-/// is used for afterwards is not what was to be stopped.
+/// Dropping it waits some seconds at most for a cancel request on its way, because that request must not hit
+/// what the session does next.
 #[derive(Debug)]
 pub struct AttachedSession {
     cancel: Cancel,
@@ -367,7 +371,7 @@ mod tests {
         assert_eq!(kind_of(ErrorKind::OutcomeUnknown), ErrorKind::OutcomeUnknown);
     }
 
-    /// "The export was cancelled" left everybody guessing by whom.
+    /// Regression: the error said "The export was cancelled", and nobody knew by whom.
     #[test]
     fn a_cancel_says_who_it_was() {
         let (parent, by) = (Cancel::new(), |cancel: &Cancel| {
@@ -381,7 +385,7 @@ mod tests {
             (by(&parent), by(&child)),
             ("cancelled by SIGINT".to_owned(), "cancelled by SIGINT".to_owned())
         );
-        // What was first.
+        // The first reason counts.
         child.cancel_for("the failure of a reader");
         assert_eq!(parent.by().as_deref(), Some("SIGINT"));
         let called = Cancel::new();
@@ -390,7 +394,8 @@ mod tests {
         assert!(called.by().is_some_and(|by| by.starts_with(&says)), "{:?}", called.by());
     }
 
-    /// A request was sent also when its session had been given back, and could stop what came next on it.
+    /// Regression: a request was sent even after its session was given back, and could stop the session's
+    /// next work.
     #[test]
     fn no_request_is_sent_once_a_session_is_given_back() {
         let request = Arc::new(Request::default());

@@ -1,4 +1,4 @@
-//! `Connection`: a session of the caller, who begins and ends its transactions.
+//! `Connection`: a session whose transactions the caller begins and ends.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::must_be_in_transaction;
 
-/// A session of the caller's own, with a transaction that loads can be part of. All calls wait for the
-/// server.
+/// A session of the caller, with a transaction that loads can be part of. All calls block until the server
+/// answers.
 ///
-/// Clones are one session. While a load runs in it, every other call is refused; the load gives it back when
-/// it has ended or was dropped. Dropping the last clone closes the session, and the server rolls back what is
-/// open.
+/// Clones share one session. While a load uses it, every other call is refused; the load returns it when it
+/// ends or is dropped. Dropping the last clone closes the session, and the server rolls back an open
+/// transaction.
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);
 
@@ -24,28 +24,28 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// Where the session is.
+/// Who has the session.
 enum State {
     Here(Box<Session>),
     Lent,
-    /// Whoever had it has ended without giving it back.
+    /// The load that had it ended without returning it.
     Lost,
 }
 
 impl Connection {
-    /// Connects. `conninfo` is what psql takes: a URI (`postgres://user@host/db`), or `key=value` pairs; what
-    /// it leaves out comes from the `PG*` environment variables and `~/.pgpass`.
+    /// Connects. `conninfo` is a connection string as psql takes it: a URI (`postgres://user@host/db`), or
+    /// `key=value` pairs. The `PG*` environment variables and `~/.pgpass` supply what it leaves out.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for a text that cannot be used; the server cannot be reached, or refuses.
+    /// [`ErrorKind::Options`] for a conninfo that cannot be used; the server cannot be reached, or refuses.
     pub fn connect(conninfo: &str) -> Result<Self> {
         let config = Config::parse(Some(conninfo).filter(|text| !text.trim().is_empty()))?;
         Self::connect_with(&config, Cancel::new())
     }
 
-    /// The same, as configured. `cancel` stops what it does, from another thread, and then it does nothing
-    /// more.
+    /// The same with a parsed configuration. `cancel` stops it from another thread; afterwards it refuses
+    /// all calls.
     ///
     /// # Errors
     ///
@@ -56,12 +56,12 @@ impl Connection {
         Ok(Self(Arc::new(Inner { endpoint, cancel, state: Mutex::new(State::Here(Box::new(session))) })))
     }
 
-    /// Begins a transaction, as the server's defaults have it. `execute("BEGIN …")` begins another kind;
-    /// loads need READ COMMITTED.
+    /// Begins a transaction with the server's defaults. `execute("BEGIN …")` begins another kind; loads need
+    /// READ COMMITTED.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] if there is one already; the server's.
+    /// [`ErrorKind::Options`] if a transaction is open already; errors of the server.
     pub fn begin(&self) -> Result<()> {
         self.with(|session| {
             if session.transaction_status() != TransactionStatus::Idle {
@@ -73,11 +73,11 @@ impl Connection {
         })
     }
 
-    /// Runs one statement, or several with semicolons between them, and throws their rows away.
+    /// Runs one statement, or several separated by semicolons, and discards their rows.
     ///
     /// # Errors
     ///
-    /// The server's. A transaction that is open has failed then, and can only be rolled back, as a whole or
+    /// Errors of the server. An open transaction has then failed, and can only be rolled back, as a whole or
     /// to a savepoint. A COPY from or to the client is refused.
     pub fn execute(&self, sql: &str) -> Result<()> {
         self.with(|session| session.execute(sql).map_err(Error::without_advice))
@@ -87,13 +87,13 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// What the server has against it, such as a constraint that is checked late: all is rolled back then.
+    /// Errors of the server, such as a deferred constraint: the transaction is then rolled back.
     /// [`ErrorKind::OutcomeUnknown`] if the connection is lost meanwhile.
     pub fn commit(&self) -> Result<()> {
         self.with(|session| session.commit().map_err(Error::without_advice))
     }
 
-    /// Rolls the transaction back. Without one, there is nothing to do.
+    /// Rolls the transaction back. Does nothing if none is open.
     ///
     /// # Errors
     ///
@@ -107,8 +107,8 @@ impl Connection {
         })
     }
 
-    /// Stops what the session does, loads included, from any thread. It does nothing more afterwards: to stop
-    /// one load, cancel that.
+    /// Stops what the session does, loads included, from any thread. Afterwards it refuses all calls; to
+    /// stop one load, cancel that load.
     pub fn cancel(&self) -> &Cancel {
         &self.0.cancel
     }
@@ -127,13 +127,13 @@ impl Connection {
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change is complete or was not begun.
+        // Each change is complete or was not begun, even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Why nothing can be done with it.
+    /// Why the session is not available.
     fn refusal(&self) -> Error {
         match self {
             Self::Here(_) | Self::Lent => {
@@ -163,7 +163,8 @@ impl Drop for Inner {
     }
 }
 
-/// The right to give a session back to its connection. Without that, the connection has none any more.
+/// The right to return a session to its connection. If it is dropped unused, the connection has no session
+/// any more.
 #[derive(Debug)]
 pub struct Lent(Option<Connection>);
 
@@ -172,7 +173,7 @@ impl Lent {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] if somebody else has it; [`ErrorKind::Cancelled`].
+    /// [`ErrorKind::Options`] if another load has it; [`ErrorKind::Cancelled`].
     pub fn of(connection: &Connection) -> Result<(Self, Session)> {
         if connection.0.cancel.is_requested() {
             return Err(connection.0.cancel.error());
@@ -188,7 +189,7 @@ impl Lent {
         }
     }
 
-    /// Gives it back, with no read timeout.
+    /// Returns the session, without a read timeout.
     pub fn give_back(mut self, mut session: Session) {
         if let Some(connection) = self.0.take() {
             session.set_read_timeout(None);

@@ -1,4 +1,4 @@
-//! What went wrong with an export: the only error callers see.
+//! Errors of exports and loads: the only error type that callers see.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use pgarrow_sink::{SinkError, SinkErrorKind};
 use pgarrow_types::option::{ENCODING, READERS};
 use pgarrow_types::{Hint, Message, message};
 
-/// What went wrong with an export. One pointer wide; cheap to return from hot code.
+/// An error of an export or a load. It is one pointer wide, so it is cheap to return from hot code.
 ///
-/// Its text says what, where, and what to do next; it never holds a password or a value that we read from a
-/// table. What the server itself says (message, detail, hint) is shown, control characters escaped. All of it is there for
-/// programs, too: [`kind`](Self::kind), [`sqlstate`](Self::sqlstate), [`place`](Self::place), [`hints`](Self::hints), and
-/// what has caused it, as `source()`, whose text is part of this one already.
+/// Its text says what failed, where, and what to do next. It never contains a password or a value that
+/// pgarrow read from a table. It does show the server's own words (message, detail, hint), with control
+/// characters escaped. Programs can get the same facts: [`kind`](Self::kind), [`sqlstate`](Self::sqlstate),
+/// [`place`](Self::place), [`hints`](Self::hints), and the cause as `source()`, whose text is already part
+/// of this one.
 pub struct Error(Box<Inner>);
 
 #[derive(Clone)]
@@ -26,14 +27,14 @@ struct Inner {
     place: Place,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
     is_broken_pipe: bool,
-    /// No server said why, but the connection was lost, or none was had.
+    /// The connection was lost or could not be opened, and no server gave a reason.
     is_lost: bool,
     is_timeout: bool,
-    /// Where there are several: a line for each.
+    /// One line per problem, if there are several.
     problems: Vec<Message>,
 }
 
-/// Where something went wrong, as far as that is known.
+/// The place of an error, as far as it is known.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Place {
@@ -43,31 +44,32 @@ pub struct Place {
     pub table: Option<String>,
     /// The column's name.
     pub column: Option<String>,
-    /// The row, counted from 1: of an export in the part that the error names, of a load in its data.
+    /// The row, counted from 1: in an export within the part that the error names, in a load within its
+    /// data.
     pub row: Option<u64>,
 }
 
 impl Place {
-    /// In this table.
+    /// The place in this table.
     #[must_use]
     pub fn with_table(self, schema: impl Into<String>, table: impl Into<String>) -> Self {
         Self { schema: Some(schema.into()), table: Some(table.into()), ..self }
     }
 
-    /// In this column.
+    /// The place in this column.
     #[must_use]
     pub fn with_column(self, column: impl Into<String>) -> Self {
         Self { column: Some(column.into()), ..self }
     }
 
-    /// In this row, counted from 1.
+    /// The place in this row, counted from 1.
     #[must_use]
     pub fn with_row(self, row: u64) -> Self {
         Self { row: Some(row), ..self }
     }
 }
 
-/// Lines of an error about many things, at most.
+/// The most lines of an error with several problems.
 const PROBLEMS_MAX: usize = 50;
 
 /// Who has to act on an [`Error`].
@@ -76,31 +78,33 @@ const PROBLEMS_MAX: usize = 50;
 pub enum ErrorKind {
     /// The call asks for something contradictory or impossible. Change the options.
     Options,
-    /// No connection, or it broke. Trying again may help.
+    /// No connection could be opened, or it broke. A retry may help.
     Connection,
-    /// PostgreSQL said no. [`Error::sqlstate`] says why. Or it wants a proof of who we are that we do not have.
+    /// PostgreSQL refused; [`Error::sqlstate`] says why. Or it wants an authentication that we cannot give.
     Server,
-    /// PostgreSQL, or something between us, broke the protocol. Please report it.
+    /// PostgreSQL, or something between it and us, broke the protocol. Please report it.
     Protocol,
-    /// A value does not fit the Arrow type of its column. The message names the choices that let it.
+    /// A value does not fit the Arrow type of its column. The message names the options that would allow it.
     Value,
     /// The output could not be written.
     Sink,
-    /// What is to be loaded cannot be read: not there, damaged, not all of it, or of several schemas.
+    /// The input cannot be read: missing, damaged, incomplete, or of different schemas.
     Input,
     /// The caller stopped the export.
     Cancelled,
-    /// A load was being committed when the connection broke: its rows may be there or not. Look before loading again.
+    /// The connection broke while a load was being committed: its rows may be there or not. Check before you
+    /// load again.
     OutcomeUnknown,
 }
 
-/// Classes of errors after which trying again may help: `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`,
-/// `too_many_connections`, `lock_not_available`. Besides class 08, connection exceptions.
+/// Errors after which a retry may help: `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`,
+/// `too_many_connections`, `lock_not_available`. In addition to class 08, connection exceptions.
 ///
 /// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 const TRANSIENT: [&str; 5] = ["57P01", "57P02", "57P03", "53300", "55P03"];
 
-/// What PgBouncer says when a server connection is gone; it gives all its errors the code 08P01, protocol_violation.
+/// Messages of PgBouncer when a server connection is gone; all its errors have the code 08P01,
+/// protocol_violation.
 ///
 /// Source: `disconnect_client` and `disconnect_server` in PgBouncer's `src/`.
 const LOST_BY_POOLER: [&str; 5] = [
@@ -115,7 +119,7 @@ const LOST_BY_POOLER: [&str; 5] = [
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of this kind. For embedders whose callbacks can fail.
+    /// An error of this kind. For callers whose callbacks can fail.
     pub fn new(kind: ErrorKind, message: impl Into<Message>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -130,9 +134,10 @@ impl Error {
         }))
     }
 
-    /// Several errors as one, with a line for each, of at most fifty; a single one as it is. `None` if there are none.
+    /// Several errors as one, with at most fifty lines, one for each; a single error unchanged. `None` if
+    /// there are none.
     ///
-    /// The kind is that of the first, the server's code the one that all of them have.
+    /// The kind is that of the first error. The SQLSTATE is set only if all errors have the same one.
     pub fn all(errors: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut errors: Vec<Self> = errors.into_iter().collect();
         if errors.len() <= 1 {
@@ -150,39 +155,39 @@ impl Error {
         Some(all)
     }
 
-    /// The same with lines behind its text: a table of all that is wrong.
+    /// Adds lines after the text: a table of all problems.
     #[must_use]
     pub fn with_problems(mut self, lines: impl IntoIterator<Item = Message>) -> Self {
         self.0.problems.extend(lines);
         self
     }
 
-    /// The same, about something that is there.
+    /// Sets the place of the error.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
         self.0.place = place;
         self
     }
 
-    /// The same, with what has caused it.
+    /// Sets the cause of the error.
     #[must_use]
     pub fn caused_by(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.0.cause = Some(Arc::new(cause));
         self
     }
 
-    /// What is wrong, one by one, if there are several things; its text has them too, each on a line of its own.
+    /// The single problems, if there are several. The text contains them, too, one per line.
     pub fn problems(&self) -> &[Message] {
         &self.0.problems
     }
 
-    /// The text, without [`problems`](Self::problems), for whoever has other names for options.
+    /// The text without [`problems`](Self::problems), for callers that have their own names for options.
     pub fn message(&self) -> &Message {
         &self.0.message
     }
 
-    /// The text, with the words that somebody else has for [`hints`](Self::hints). Control characters are escaped where it
-    /// has several lines.
+    /// The text, with the caller's words for [`hints`](Self::hints). If it has several lines, control
+    /// characters are escaped.
     pub fn with_words(&self, words: &dyn Fn(&Hint) -> String) -> String {
         let text = self.0.message.with_words(words);
         if self.0.problems.is_empty() {
@@ -192,22 +197,22 @@ impl Error {
         [escape_control(&text)].into_iter().chain(lines).collect::<Vec<_>>().join("\n  ")
     }
 
-    /// What helps, as data: options, with the values that let it go on. Its text names them, too.
+    /// What helps, as data: options and the values to set. The text names them, too.
     pub fn hints(&self) -> impl Iterator<Item = &Hint> {
         self.0.message.hints().chain(self.0.problems.iter().flat_map(Message::hints))
     }
 
-    /// Where it is, as far as that is known.
+    /// The place of the error, as far as it is known.
     pub fn place(&self) -> &Place {
         &self.0.place
     }
 
-    /// That the server would refuse it for want of a right (42501), found out before it is asked.
+    /// An error for a missing right (42501), found before the server is asked.
     pub fn not_permitted(message: String) -> Self {
         Self::as_server("42501", message)
     }
 
-    /// What a server says by this code, found out in its place.
+    /// An error with the SQLSTATE that the server would give, found before the server is asked.
     pub fn as_server(sqlstate: &str, message: String) -> Self {
         let mut error = Self::new(ErrorKind::Server, message);
         error.0.sqlstate = Some(sqlstate.to_owned());
@@ -219,20 +224,20 @@ impl Error {
         self.0.kind
     }
 
-    /// The five characters of PostgreSQL's error code, if the server refused.
+    /// The five characters of the SQLSTATE, if the server refused.
     pub fn sqlstate(&self) -> Option<&str> {
         self.0.sqlstate.as_deref()
     }
 
-    /// Whether whoever was reading the output has left: nothing to say, but the export is not complete.
+    /// Whether the reader of the output has gone: no message is needed, but the export is incomplete.
     pub fn is_broken_pipe(&self) -> bool {
         self.0.is_broken_pipe
     }
 
-    /// Whether trying again may help: the connection was lost, or the server is on its way down or up, has no
-    /// connection left, or would have to wait for a lock.
+    /// Whether a retry may help: the connection was lost, or the server is starting or shutting down, has no
+    /// free connection, or a lock was not available.
     ///
-    /// Not after a timeout, a refused password, a broken protocol, or anything that the server says about the statement.
+    /// Not after a timeout, a refused password, a broken protocol, or any error about the statement.
     pub fn is_transient(&self) -> bool {
         match self.sqlstate() {
             Some("08P01") => self.0.is_lost,
@@ -241,23 +246,23 @@ impl Error {
         }
     }
 
-    /// The same error once more, for somebody else who has to be told.
+    /// A copy of the error, for another caller that has to get it.
     #[must_use]
     pub fn duplicate(&self) -> Self {
         Self(Box::new(self.0.as_ref().clone()))
     }
 
-    /// Whether somebody was waited for in vain: connecting, or for the next byte of the server.
+    /// Whether a timeout passed, while connecting or waiting for the server's next byte.
     pub fn is_timeout(&self) -> bool {
         self.0.is_timeout
     }
 
-    /// What the wire or the server said, and no advice: that of the conversion is for exports.
+    /// The error of the protocol or the server, without advice: the advice of `From` is for exports.
     pub fn without_advice(error: pgarrow_protocol::Error) -> Self {
         use pgarrow_protocol::ErrorKind as Wire;
         let kind = match error.kind() {
             Wire::Config => ErrorKind::Options,
-            // A server that asks for a password that nobody has given refuses, too.
+            // A server that wants a password that the caller has not given also refuses.
             Wire::Server | Wire::RolledBack | Wire::Auth => ErrorKind::Server,
             Wire::CommitUnknown => ErrorKind::OutcomeUnknown,
             Wire::Protocol => ErrorKind::Protocol,
@@ -285,14 +290,14 @@ impl Error {
         converted.caused_by(error)
     }
 
-    /// The same, with what was being done in front.
+    /// Puts what was being done in front of the text.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.0.message = self.0.message.behind(format_args!("{doing}: "));
         self
     }
 
-    /// The same, with what to do next behind.
+    /// Appends advice on what to do next.
     #[must_use]
     pub fn advice(mut self, advice: impl Into<Message>) -> Self {
         self.0.message.push("; ");
@@ -301,7 +306,7 @@ impl Error {
     }
 }
 
-/// What a `main` that returns it shows: kind and text.
+/// Shown when `main` returns the error: kind and text.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.0.kind)
@@ -331,7 +336,7 @@ impl From<pgarrow_protocol::Error> for Error {
     }
 }
 
-/// What to do about errors that users of an export meet.
+/// Advice on errors that users of an export meet.
 fn advice(server: &ServerError) -> Option<Message> {
     let text = match server.sqlstate.as_str() {
         "42501"
@@ -392,8 +397,9 @@ fn advice(server: &ServerError) -> Option<Message> {
     Some(text.into())
 }
 
-/// What to do about `insufficient_privilege`, by what the server names: `of_rows` is for tables, and where it speaks another
-/// language. What is no matter of rights to a thing, such as SET ROLE, it says itself.
+/// Advice for `insufficient_privilege`, by the object that the server names. `of_rows` is for tables, and
+/// for messages in other languages. `None` if the message is not about a right to an object, for example SET
+/// ROLE: it explains itself.
 ///
 /// Source: `aclcheck_error` in PostgreSQL's `src/backend/catalog/aclchk.c`.
 pub fn permission_advice<'a>(message: &str, of_rows: &'a str) -> Option<&'a str> {
@@ -428,7 +434,7 @@ impl From<CatalogError> for Error {
     fn from(error: CatalogError) -> Self {
         match error {
             CatalogError::Protocol(error) if is_of_text(error.sqlstate()) => {
-                // What is proposed for values is no help for the catalog.
+                // The advice for values does not help with the catalog.
                 let text = format!("a name, a comment or a label in the catalog is not UTF-8: {error}");
                 let mut converted = Self::new(ErrorKind::Server, text);
                 converted.0.sqlstate = error.sqlstate().map(str::to_owned);
@@ -451,7 +457,7 @@ impl From<NameError> for Error {
 
 impl From<SinkError> for Error {
     fn from(error: SinkError) -> Self {
-        // A sink that is a server, too: what it says is as good as what the source says.
+        // If the sink is a server, its error is as good as one of the source.
         if let Some(cause) = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Self>())
         {
             return cause.duplicate();
@@ -466,7 +472,7 @@ impl From<SinkError> for Error {
     }
 }
 
-/// What a `RecordBatchReader` hands out, whose errors have to be Arrow's: ours comes out of it as it went in.
+/// Errors of a `RecordBatchReader` have to be Arrow's: an error of ours inside one is unwrapped unchanged.
 impl From<ArrowError> for Error {
     fn from(error: ArrowError) -> Self {
         match error {
@@ -501,7 +507,7 @@ mod tests {
         assert!(all.to_string().ends_with("\n  49\n  and 10 more"), "{all}");
     }
 
-    /// Programs had to look for words in the text.
+    /// Regression: programs had to search the text for words.
     #[test]
     fn what_helps_where_and_why_is_there_for_programs() {
         let cause = SinkError::io("write", None, std::io::Error::from(std::io::ErrorKind::StorageFull));
@@ -530,7 +536,7 @@ mod tests {
     #[test]
     fn what_is_tried_again_and_what_is_not() {
         for (sqlstate, is_transient) in [
-            // Connection exceptions; a broken protocol is not the connection's fault.
+            // Connection exceptions. A broken protocol is not a lost connection.
             ("08000", true),
             ("08001", true),
             ("08003", true),
@@ -542,7 +548,7 @@ mod tests {
             ("57P03", true),
             ("53300", true),
             ("55P03", true),
-            // Somebody asked to stop.
+            // Stopped on request.
             ("57014", false),
             ("57P04", false),
             ("57P05", false),
@@ -586,7 +592,7 @@ mod tests {
         }
     }
 
-    /// Whatever was denied, SELECT was what one was told to grant.
+    /// Regression: the advice was always to grant SELECT, whatever right was missing.
     #[test]
     fn what_is_granted_is_what_was_denied() {
         for (message, advice) in [

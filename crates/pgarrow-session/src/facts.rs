@@ -1,41 +1,39 @@
-//! `ServerFacts`: what sessions of one server have shown, so that the next export need not try it again.
+//! `ServerFacts`: what sessions have learned about a server, so that the next export need not test it again.
 //!
-//! Kept is what a server does as long as it has the same version and the same role asks: that it reads by
-//! COPY, and that it hands out snapshots. Only what works is kept; what does not work is tried again, since
-//! somebody may have seen to it.
+//! Facts are kept if they hold as long as version and role stay the same: that the server can COPY, and that
+//! it exports snapshots. Only positive facts are kept. Negative ones are tested again, because an
+//! administrator may have fixed the cause.
 //!
-//! Not kept, but asked in every transaction, is what may change under one version: whether the server is a
-//! standby (it may be promoted), which extensions the database has (one may be created, and move rows
-//! elsewhere), which process answers, and so whether a pooler is in between. Nothing is kept behind a pooler,
-//! whose next transaction may go to another server.
+//! Other facts can change under one version, so every transaction asks for them: whether the server is a
+//! standby (it may be promoted), which extensions the database has (one may be created, and store rows
+//! elsewhere), which process answers, and so whether a pooler is in between. Behind a pooler nothing is
+//! kept, because the next transaction may go to another server.
 //!
-//! What a role may do can be taken away. Then the export that relied on it fails, and the next one asks
-//! again.
+//! A right of a role can be revoked. Then the export that relied on it fails, and the next one tests again.
 
 use pgarrow_protocol::Session;
 
-/// Roles of which something is known, at most: a program that reads as each of its users asks again.
+/// The most roles to keep facts for: a program that reads as each of its many users tests again.
 const ROLES_MAX: usize = 64;
 
-/// What is known of a server and a role. `false`: nothing is known.
+/// Known facts about a server and a role. `false`: not known.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ServerFacts {
-    /// `COPY … TO STDOUT` was understood and allowed.
+    /// The server understood and allowed `COPY … TO STDOUT`.
     pub has_copy: bool,
-    /// `pg_export_snapshot()` has exported one.
+    /// `pg_export_snapshot()` exported a snapshot.
     pub exports_snapshots: bool,
 }
 
-/// Of which server and role something is known. A server that was replaced by one of another version is
-/// another one.
+/// The server version and role that facts belong to. A server with another version counts as another server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Known {
     server_version: String,
-    /// Who its sessions act as, if not as their user.
+    /// The role that sessions act as, if it is not their user.
     role: Option<String>,
 }
 
-/// What is known, by server and role.
+/// Facts by server version and role.
 #[derive(Debug, Default)]
 pub(crate) struct FactsByRole(Vec<(Known, ServerFacts)>);
 
@@ -63,7 +61,7 @@ impl FactsByRole {
     }
 }
 
-/// `None` for a server that does not say which version it has: it may be any.
+/// `None` if the server does not report its version.
 fn known(session: &Session, role: Option<&str>) -> Option<Known> {
     Some(Known {
         server_version: session.parameter("server_version")?.to_owned(),

@@ -1,12 +1,12 @@
-//! Who holds what an export reads: for whoever wants stronger locks on the same server.
+//! Which sessions hold the locks of an export, for a load that wants stronger locks on the same server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The sessions that keep what an export reads locked until all of it was read, and the server they are on.
+/// The sessions that keep an export's tables locked until all rows are read, and their server.
 ///
-/// A session of the same process that waits for one of these locks waits for itself, which no server can see: the export
-/// goes on only when that session takes its rows.
+/// If another session of the same process waits for one of these locks, it waits for itself, because the
+/// export continues only when that session takes its rows. The server cannot detect this.
 #[derive(Clone, Debug)]
 pub struct Holders {
     server_start: String,
@@ -14,26 +14,26 @@ pub struct Holders {
     impatient: Impatient,
 }
 
-/// Whether the locks that an export needs while it reads may be those of whoever takes its rows: said by its
-/// [`Holders`], looked at by the export. Clones are one.
+/// Whether the export may have to wait for a lock of the session that takes its rows. Its [`Holders`] set
+/// it, and the export reads it. Clones share one flag.
 #[derive(Clone, Debug, Default)]
 pub struct Impatient(Arc<AtomicBool>);
 
 impl Impatient {
-    /// They may.
+    /// Whether it may.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
 impl Holders {
-    /// Of these sessions, on a server that was started then. `impatient` is the export's.
+    /// For these sessions, on a server with this start time. `impatient` belongs to the export.
     pub fn new(server_start: String, backend_pids: Vec<i32>, impatient: Impatient) -> Self {
         Self { server_start, backend_pids, impatient }
     }
 
-    /// When the server was started, in UTC, as this prints it:
-    /// `concat(timezone('UTC', pg_postmaster_start_time()), '+00')`. No two servers were started in the same microsecond.
+    /// The start time of the server, in UTC, as `concat(timezone('UTC', pg_postmaster_start_time()), '+00')`
+    /// prints it. No two servers are expected to start in the same microsecond.
     pub fn server_start(&self) -> &str {
         &self.server_start
     }
@@ -43,9 +43,10 @@ impl Holders {
         &self.backend_pids
     }
 
-    /// Says that whoever takes the rows holds a lock that lets nobody read. What a function of the export's query reads is
-    /// not locked before it is run: from now on, the export gives up a lock that it has waited for 10 s for, unless its user
-    /// has said how long it may wait. Without effect once it reads.
+    /// Call this if the session that takes the rows holds a lock that conflicts with reads. Tables that a
+    /// function of the export's query reads are not locked before the function runs. From now on, the export
+    /// gives up waiting for a lock after 10 s, unless its user has set a lock timeout. No effect once the
+    /// export reads.
     pub fn give_up_waiting(&self) {
         self.impatient.0.store(true, Ordering::Release);
     }

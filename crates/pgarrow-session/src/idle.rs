@@ -1,4 +1,4 @@
-//! `IdleSession`: a session that is kept for what comes next.
+//! `IdleSession`: a session that is kept for later work.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use pgarrow_protocol::Session;
 
 use crate::cancel::Cancel;
 
-/// A session that was idle for less than this is taken as it is, if it looks well.
+/// A session idle for less than this is used without asking the server, if it looks usable.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long an idle session may take to show that it works.
+/// How long an idle session may take to prove that it works.
 const CHECK_TIME: Duration = Duration::from_secs(5);
 
-/// A session outside any transaction that nothing is done with for now: its server, a pooler or a firewall may end it.
+/// A session outside any transaction, currently unused: its server, a pooler or a firewall may end it.
 #[derive(Debug)]
 pub struct IdleSession {
     session: Session,
@@ -20,17 +20,18 @@ pub struct IdleSession {
 }
 
 impl IdleSession {
-    /// From now on.
+    /// Idle from now on.
     pub fn new(session: Session) -> Self {
         Self { session, since: Instant::now() }
     }
 
-    /// For how long.
+    /// How long it has been idle.
     pub fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// The session, unless it does not work any more: nothing was begun on it, so nothing is lost with it.
+    /// The session, or `None` if it no longer works. Nothing is lost then, because no transaction was open
+    /// on it.
     pub fn working(self, cancel: &Cancel) -> Option<Session> {
         match self.look() {
             Looked::Fresh(session) => Some(session),
@@ -39,7 +40,7 @@ impl IdleSession {
         }
     }
 
-    /// What shows without asking the server.
+    /// What its state shows without asking the server.
     pub fn look(mut self) -> Looked {
         match (self.session.is_usable(), self.since.elapsed() < FRESH) {
             (true, true) => Looked::Fresh(self.session),
@@ -49,23 +50,23 @@ impl IdleSession {
     }
 }
 
-/// What became of an idle session.
+/// The state of an idle session.
 #[derive(Debug)]
 pub enum Looked {
-    /// Nothing shows that it does not work.
+    /// Nothing suggests that it is broken.
     Fresh(Session),
-    /// The same, but much may have happened.
+    /// Nothing suggests that it is broken, but it was idle for longer.
     Old(OldSession),
-    /// Nothing can be done with it any more.
+    /// It cannot be used any more.
     Lost,
 }
 
-/// One that is asked before it is used.
+/// A session that must be checked before use.
 #[derive(Debug)]
 pub struct OldSession(Session);
 
 impl OldSession {
-    /// Waits for the server's answer.
+    /// Waits for the server's answer. `None` if it does not work.
     pub fn working(self, cancel: &Cancel) -> Option<Session> {
         let Self(mut session) = self;
         let _attached = cancel.attach(&session);

@@ -1,22 +1,22 @@
-//! What exports and loads share: sessions of a server, what ends them, and what is said of it.
+//! What exports and loads share: sessions of a server, how they are stopped, and reports about them.
 //!
 //! ```text
-//!  idle        a session that is kept for what comes next
-//!  pool        sessions that runs leave to the next ones
-//!  connection  a session of the caller, who begins and ends its transactions
-//!  savepoint   a part of a transaction of the caller, with settings of its own
-//!  facts       what sessions have shown of their server
+//!  idle        a session that is kept for later work
+//!  pool        sessions that one run leaves for the next
+//!  connection  a session whose transactions the caller begins and ends
+//!  savepoint   a part of the caller's transaction, with its own settings
+//!  facts       what sessions have learned about their server
 //!  pooler      a pooler between us and the server
 //!  background  blocking work for async callers
 //!  cancel      stops sessions, from another thread
 //!  memory      bytes that several runs share
 //!  settings    the statements that begin a transaction and set it
-//!  holders     who holds locks that a load on the same server would wait for
+//!  holders     the sessions that hold locks a load on the same server would wait for
 //!  backoff     pauses between attempts
-//!  limit       what held an export or a load back
-//!  server_report  what reports say of the server
+//!  limit       the bottleneck of an export or a load
+//!  server_report  what reports say about the server
 //!  usage       CPU time and memory of the process
-//!  error       the only error that callers see
+//!  error       the only error type that callers see
 //! ```
 #![forbid(unsafe_code)]
 

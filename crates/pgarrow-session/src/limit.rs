@@ -1,35 +1,35 @@
-//! What held an export or a load back, in one word.
+//! The bottleneck of an export or a load, in one word.
 
 use pgarrow_types::{Hint, Message, message};
 use serde::Serialize;
 
-/// What an export or a load spent most of its time on, and so what a faster one would have to change.
+/// What an export or a load spent most of its time on: to be faster, it would have to change this.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Limit {
-    /// The server produces rows, or takes them, no faster.
+    /// The server: it sends or takes rows no faster.
     Server,
-    /// The server waits to send: the network is the limit.
+    /// The network: the server waits to send.
     Network,
-    /// One of the two: with one reader, nobody looks at what its backend waits for.
+    /// One of the two: with one reader, nothing observes what its backend waits for.
     ServerOrNetwork,
     /// This machine: receiving, decoding and encoding, or encoding and sending.
     Pgarrow,
-    /// Writing the output: the disk, or the pipe; of a load, the server's disk, to commit.
+    /// Writing the output: the disk, or the pipe; for a load, the commit on the server's disk.
     Output,
-    /// Whoever takes the batches, or the order that was asked for.
+    /// The consumer of the batches, or the requested order of slices.
     Consumer,
-    /// The memory that was allowed.
+    /// The memory limit.
     Memory,
-    /// Of a load: whoever gives the batches.
+    /// Loads only: the producer of the batches.
     Input,
-    /// Of a load: connecting and planning took longer than the rows.
+    /// Loads only: connecting and planning took longer than the rows.
     Start,
 }
 
 impl Limit {
-    /// One line for people, about an export.
+    /// One line for users, about an export.
     pub fn sentence(self) -> Message {
         let text = match self {
             Self::Server => "the server is the limit: it sends rows no faster",

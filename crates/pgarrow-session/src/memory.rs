@@ -3,38 +3,38 @@
 //! ```text
 //!  Memory ── Reservation of run 1 ── what its readers hold
 //!     │  └── Reservation of run 2 ── what its readers hold
-//!     └── free: for the runs that begin next, and for large rows
+//!     └── free: for later runs, and for large rows
 //! ```
 //!
-//! A run reserves bytes when it begins to read, and has them until it ends. Nobody ever waits for the bytes
-//! of another run: two runs that wait for each other, or for a caller who reads them in turn, would never
-//! end.
+//! A run reserves bytes when it begins to read, and keeps them until it ends. No run ever waits for the
+//! bytes of another one: two runs that wait for each other, or for a caller that reads them in turn, would
+//! never end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of memory that several runs share. Clones are the same memory.
+/// Bytes of memory that several runs share. Clones share the same memory.
 ///
-/// A run reserves its share when it begins to read, and gives it back when it has ended or was dropped. It
-/// never waits for the share of another one.
+/// A run reserves its share when it begins to read, and returns it when it ends or is dropped. It never
+/// waits for another run's share.
 #[derive(Clone, Debug)]
 pub struct Memory(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     limit: usize,
-    /// What runs have reserved; never more than the limit.
+    /// The reserved bytes; never more than the limit.
     reserved: Mutex<usize>,
-    /// What they use of it.
+    /// The used bytes.
     used: AtomicUsize,
     peak: AtomicUsize,
 }
 
 impl Memory {
-    /// The least that a run can be asked to do with, in bytes.
+    /// The smallest limit, in bytes: a run may have to manage with this.
     pub const MIN_BYTES: usize = 16 << 20;
 
-    /// So many bytes, at least [`MIN_BYTES`](Self::MIN_BYTES).
+    /// A limit of this many bytes, at least [`MIN_BYTES`](Self::MIN_BYTES).
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Inner {
             limit: bytes.max(Self::MIN_BYTES),
@@ -44,7 +44,7 @@ impl Memory {
         }))
     }
 
-    /// All there is, in bytes.
+    /// The limit, in bytes.
     pub fn limit(&self) -> usize {
         self.0.limit
     }
@@ -54,21 +54,21 @@ impl Memory {
         self.0.limit.saturating_sub(*self.reserved())
     }
 
-    /// Bytes that runs use at the moment: receive buffers, batches under construction, queues and row groups.
+    /// Bytes that runs use now: receive buffers, batches under construction, queues and row groups.
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// The most bytes that all runs together have used at once.
+    /// The most bytes that all runs together used at once.
     pub fn peak(&self) -> usize {
         self.0.peak.load(Ordering::Relaxed)
     }
 
-    /// Reserves what `choose` takes of the free bytes. Never waits.
+    /// Reserves as many of the free bytes as `choose` returns. Never waits.
     ///
     /// # Errors
     ///
-    /// `choose` takes nothing, or more than is free: the bytes that are.
+    /// The number of free bytes, if `choose` returns `None` or more than is free.
     pub fn reserve(&self, choose: impl FnOnce(usize) -> Option<usize>) -> Result<Reservation, usize> {
         let mut reserved = self.reserved();
         let free = self.0.limit.saturating_sub(*reserved);
@@ -79,12 +79,12 @@ impl Memory {
     }
 
     fn reserved(&self) -> MutexGuard<'_, usize> {
-        // Each change is complete or was not begun.
+        // Each change is complete or was not begun, even after a panic.
         self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Some bytes of a [`Memory`], given back when dropped.
+/// Reserved bytes of a [`Memory`], returned on drop.
 #[derive(Debug)]
 pub struct Reservation {
     memory: Memory,
@@ -92,12 +92,13 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// How many.
+    /// The number of reserved bytes.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Changes it to so many. Never waits. Whether that could be done: less always can.
+    /// Changes the reservation to `bytes`. Never waits. Returns false if too few are free; shrinking always
+    /// succeeds.
     pub fn resize(&self, bytes: usize) -> bool {
         let mut reserved = self.memory.reserved();
         let others = reserved.saturating_sub(self.bytes());
@@ -109,7 +110,7 @@ impl Reservation {
         true
     }
 
-    /// States that its run used `before` bytes, and uses `after` now.
+    /// Records that the run used `before` bytes, and now uses `after`.
     pub fn note(&self, before: usize, after: usize) {
         let Inner { used, peak, .. } = &*self.memory.0;
         if after >= before {

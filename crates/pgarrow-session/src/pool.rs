@@ -1,7 +1,7 @@
-//! `Pool`: sessions that runs of one source leave to the next ones.
+//! `Pool`: sessions that the runs of one source leave for the next ones.
 //!
 //! ```text
-//!  take: an idle session that works, or a new one ──▶ run ──▶ put: outside of any transaction, for the next run
+//!  take: an idle session that works, or a new one ──▶ run ──▶ put: outside any transaction, for the next run
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,13 +15,13 @@ use crate::error::Result;
 use crate::facts::{FactsByRole, ServerFacts};
 use crate::idle::{IdleSession, Looked};
 
-/// How many idle sessions a source keeps, and for how long.
+/// How many idle sessions a source keeps, and how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PoolOptions {
-    /// Idle sessions at most; 0 keeps none that a run has used. Default: 0.
+    /// The most idle sessions; 0 keeps no session that a run has used. Default: 0.
     pub idle_max: usize,
-    /// A session that was idle for longer is closed, when a run begins or ends next. Default: five minutes.
+    /// A session idle for longer is closed when the next run begins or ends. Default: five minutes.
     pub idle_time: Duration,
 }
 
@@ -32,32 +32,32 @@ impl Default for PoolOptions {
 }
 
 impl PoolOptions {
-    /// Keeps so many idle sessions.
+    /// Keeps up to this many idle sessions.
     #[must_use]
     pub fn with_idle_max(self, idle_max: usize) -> Self {
         Self { idle_max, ..self }
     }
 
-    /// Keeps them for so long.
+    /// Keeps them for this long.
     #[must_use]
     pub fn with_idle_time(self, idle_time: Duration) -> Self {
         Self { idle_time, ..self }
     }
 }
 
-/// A session for something short.
+/// A session for a short task.
 #[derive(Debug)]
 pub struct Borrowed {
-    /// It.
+    /// The session.
     pub session: Session,
-    /// It was there before.
+    /// Whether it came from the pool.
     pub was_idle: bool,
 }
 
-/// Sessions of one server that nothing is done with for now. Clones share them.
+/// Idle sessions of one server. Clones share them.
 ///
-/// Everything that a run sets holds for its transaction (SET LOCAL), so a session that comes back is like a new one.
-/// A session that was idle for a second or more has to answer before it is used.
+/// All settings of a run hold only for its transaction (SET LOCAL), so a returned session is like a new one.
+/// A session that was idle for a second or more must answer before it is used.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Inner>);
 
@@ -70,14 +70,14 @@ struct Inner {
 }
 
 impl Pool {
-    /// With the session that was opened to see that the server can be reached: it is kept in any case.
+    /// With the session that tested whether the server can be reached: the pool keeps it in any case.
     pub fn new(first: Session, options: PoolOptions) -> Self {
         let config = first.config().clone();
         let idle = Mutex::new(vec![IdleSession::new(first)]);
         Self(Arc::new(Inner { config, options, idle, facts: Mutex::default() }))
     }
 
-    /// The same with other options; it takes the idle sessions of this one, and what is known of the server.
+    /// The same pool with other options; it takes over the idle sessions and the known facts.
     #[must_use]
     pub fn with_options(self, options: PoolOptions) -> Self {
         let idle = Mutex::new(std::mem::take(&mut *self.idle()));
@@ -85,7 +85,7 @@ impl Pool {
         Self(Arc::new(Inner { config: self.0.config.clone(), options, idle, facts }))
     }
 
-    /// How its sessions connect, pinned to the address that answered first.
+    /// The configuration of its sessions, pinned to the address that answered first.
     pub fn config(&self) -> &Config {
         &self.0.config
     }
@@ -136,8 +136,8 @@ impl Pool {
         }
     }
 
-    /// As [`take`](Self::take), for something short that leaves it as it was: it is [given
-    /// back](Self::give_back).
+    /// As [`take`](Self::take), for a short task that leaves the session unchanged: [give it
+    /// back](Self::give_back) afterwards.
     ///
     /// # Errors
     ///
@@ -149,13 +149,14 @@ impl Pool {
         }
     }
 
-    /// Keeps a session that was idle before it was [borrowed](Self::borrow), whatever the options say; others
-    /// as [`put`](Self::put) does.
+    /// Keeps a session that was idle before it was [borrowed](Self::borrow), even if the options keep none;
+    /// other sessions are treated as in [`put`](Self::put).
     pub fn give_back(&self, session: Session, was_idle: bool) {
         self.keep(session, self.0.options.idle_max.max(usize::from(was_idle)));
     }
 
-    /// Keeps a session for the next run, or closes it: if it is not outside of any transaction, or there are enough.
+    /// Keeps a session for the next run. Closes it instead if it is in a transaction, or if there are enough
+    /// idle sessions.
     pub fn put(&self, session: Session) {
         self.keep(session, self.0.options.idle_max);
     }
@@ -171,31 +172,32 @@ impl Pool {
             drop(idle);
             session.close();
         }
-        // Outside of the lock: it may wait for the system.
+        // Outside the lock: closing sessions may block.
         drop(too_old);
     }
 
-    /// What is known of the server of `session`, which is none of a pooler, where sessions act as `role`.
+    /// Known facts about the server of `session`, for sessions that act as `role`. Not for use behind a
+    /// pooler.
     pub fn facts(&self, session: &Session, role: Option<&str>) -> ServerFacts {
         self.known().get(session, role)
     }
 
-    /// From now on, so much is known of it.
+    /// Records facts about the server.
     pub fn keep_facts(&self, session: &Session, role: Option<&str>, facts: ServerFacts) {
         self.known().set(session, role, facts);
     }
 
-    /// Something was refused: perhaps the server is not what it was.
+    /// Forgets all facts, because something was refused: the server may have changed.
     pub fn forget_facts(&self) {
         *self.known() = FactsByRole::default();
     }
 
     fn known(&self) -> MutexGuard<'_, FactsByRole> {
-        // Each change is complete or was not begun.
+        // Each change is complete or was not begun, even after a panic.
         self.0.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session that came last and is usable, as far as that shows without asking the server.
+    /// The most recent idle session that looks usable, without asking the server.
     fn look(&self) -> Looked {
         let mut idle = self.idle();
         let too_old = self.drain_old(&mut idle);
@@ -219,7 +221,7 @@ impl Pool {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<IdleSession>> {
-        // Each change is complete or was not begun.
+        // Each change is complete or was not begun, even after a panic.
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

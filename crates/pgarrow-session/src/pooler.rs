@@ -1,4 +1,4 @@
-//! A pooler between us and the server: how it is recognised, and how long it is waited for.
+//! A pooler between us and the server: how it is detected, and how long to wait for it.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use pgarrow_protocol::{Config, Session};
 
 use crate::error::{Error, ErrorKind};
 
-/// How long a pooler may take to find a server connection for a session that an export can do without, or not begin
-/// without: its own limit (`query_wait_timeout` of PgBouncer) is minutes, or none.
+/// How long a pooler may take to find a server connection for another session. The export can do without
+/// that session, or cannot begin without it. The pooler's own limit (`query_wait_timeout` of PgBouncer) is
+/// minutes, or none.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Whether a pooler is in between.
@@ -15,7 +16,8 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 pub struct Pooled(bool);
 
 impl Pooled {
-    /// A pooler hands out keys of its own to cancel with: the process in the key is not the one that answers.
+    /// Detects a pooler: it gives out its own cancel keys, so the process in the key is not the one that
+    /// answers.
     pub fn of(session: &Session, backend_pid: Option<i32>) -> Self {
         match (session.backend_pid(), backend_pid) {
             (Some(told), Some(found)) => Self(told != found),
@@ -23,12 +25,12 @@ impl Pooled {
         }
     }
 
-    /// It is.
+    /// Whether a pooler is in between.
     pub fn is_pooled(self) -> bool {
         self.0
     }
 
-    /// How to connect another session.
+    /// The configuration for connecting another session.
     pub fn impatient(self, config: &Config) -> Config {
         match self.0 {
             false => config.clone(),
@@ -39,7 +41,7 @@ impl Pooled {
         }
     }
 
-    /// How long another session may wait for the first answer, if it may wait so long for every other one.
+    /// How long another session may wait for its first answer, if later answers have this read timeout.
     pub fn first_answer(self, read_timeout: Option<Duration>) -> Option<Duration> {
         match self.0 {
             false => read_timeout,
@@ -47,7 +49,7 @@ impl Pooled {
         }
     }
 
-    /// A pooler that ends a connection in the middle of rows cannot say why.
+    /// Adds advice: a pooler that ends a connection in the middle of rows cannot say why.
     pub fn explain_end(self, error: Error) -> Error {
         match self.0 && error.kind() == ErrorKind::Connection && !error.is_timeout() {
             true => error.advice(
@@ -58,7 +60,7 @@ impl Pooled {
         }
     }
 
-    /// What a wait for the first answer that was too long means.
+    /// Adds the cause of a timeout of the first answer.
     pub fn explain(self, error: Error) -> Error {
         match self.0 && error.is_timeout() {
             true => {

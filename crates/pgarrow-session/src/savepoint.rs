@@ -1,12 +1,11 @@
-//! `Savepoint`: a part of a transaction of the caller, with settings of its own.
+//! `Savepoint`: a part of the caller's transaction, with its own settings.
 //!
 //! ```text
-//!  caller: BEGIN … ──▶ SAVEPOINT, settings noted, SET LOCAL … ──▶ work ──▶ settings as noted, RELEASE ──▶ caller: …
-//!                                                                   └ failed ──▶ ROLLBACK TO, RELEASE ──▶ caller: …
+//!  caller: BEGIN … ─▶ SAVEPOINT, note settings, SET LOCAL … ─▶ work ─▶ reset settings, RELEASE ─▶ caller …
+//!                                                                └ failed ─▶ ROLLBACK TO, RELEASE ─▶ caller
 //! ```
 //!
-//! RELEASE alone would leave the settings to the rest of the transaction. ROLLBACK TO takes them back by
-//! itself.
+//! RELEASE alone would keep the settings for the rest of the transaction. ROLLBACK TO restores them itself.
 
 use std::time::Duration;
 
@@ -15,28 +14,28 @@ use pgarrow_protocol::{Session, TransactionStatus};
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::TransactionSettings;
 
-/// What is noted besides what is set: parameters that the work may set later.
+/// Parameters that are recorded besides those set here, because the work may set them later.
 const MAY_BE_SET: [&str; 3] = ["lock_timeout", "TimeZone", "default_tablespace"];
 
-/// Its name. One of the caller's with the same name is there again when this is released.
+/// The savepoint's name. A savepoint of the caller with the same name is visible again after the release.
 const NAME: &str = "pgarrow_load";
 
-/// A savepoint, and the settings that were there when it was set.
+/// A savepoint, and the settings before it.
 #[derive(Debug)]
 pub struct Savepoint {
-    /// Name and value, in the order in which they are set again. Nobody had set a parameter of no value.
+    /// Name and value, in the order in which they are restored. `None`: the parameter had no value.
     before: Vec<(String, Option<String>)>,
 }
 
 impl Savepoint {
-    /// Sets a savepoint in the open transaction, and then the settings. `beside`: ours for this kind of work,
-    /// which the user may set, too. Timeouts of the caller's hold, unless `settings` have another one for
-    /// locks.
+    /// Sets a savepoint in the open transaction, and then the settings. `beside`: our parameters for this
+    /// kind of work, which the user may set, too. The caller's timeouts stay, unless `settings` has a lock
+    /// timeout.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for a transaction that is not open or has failed, that is of a stricter kind
-    /// than READ COMMITTED, or that only reads. The server's. The transaction is as it was then.
+    /// [`ErrorKind::Options`] if no transaction is open, if it has failed, is stricter than READ COMMITTED,
+    /// or is read-only. Errors of the server. The transaction is then as before.
     pub fn begin(
         session: &mut Session,
         settings: &TransactionSettings<'_>,
@@ -60,11 +59,11 @@ impl Savepoint {
         begun.inspect_err(|_| Self::roll_back(session, ROLLBACK_TIME))
     }
 
-    /// Looks at the transaction, and at what will be set.
+    /// Checks the transaction, and records the parameters that will be set.
     fn note(session: &mut Session, mut names: Vec<String>) -> Result<Self> {
         let kind = ["transaction_isolation", "transaction_read_only"];
         names.extend(MAY_BE_SET.map(str::to_owned));
-        // The role comes last: what it alone may set, it has to set back.
+        // The role comes last: parameters that only this role may set must be restored first.
         names.retain(|name| !name.eq_ignore_ascii_case("role"));
         names.push("role".to_owned());
         let all: Vec<Option<&str>> =
@@ -90,18 +89,18 @@ impl Savepoint {
         Ok(Self { before: before.collect() })
     }
 
-    /// The caller's value of a parameter, if this has noted it.
+    /// The caller's value of a parameter, if it was recorded.
     pub fn before(&self, name: &str) -> Option<&str> {
         self.before.iter().find(|(noted, _)| noted.eq_ignore_ascii_case(name))?.1.as_deref()
     }
 
-    /// Makes what was done a part of the transaction, whose settings are as they were.
+    /// Makes the work part of the transaction, and restores its settings.
     ///
     /// # Errors
     ///
-    /// The server's. The work is to be rolled back then.
+    /// Errors of the server. The caller must then roll back.
     pub fn release(&self, session: &mut Session) -> Result<()> {
-        // What was not changed is not set: the role need not have the right to.
+        // Unchanged parameters are not set again, because the role may lack the right.
         let set_back = |index: usize| {
             let (name, value) = (2 * index + 1, 2 * index + 2);
             format!(
@@ -119,14 +118,14 @@ impl Savepoint {
         session.execute(&format!("RELEASE SAVEPOINT {NAME}")).map_err(Error::without_advice)
     }
 
-    /// Takes back all that was done since the savepoint, settings included. Where even that fails, the
-    /// transaction has, and the next statement says so.
+    /// Rolls back to the savepoint, settings included. If that fails, the transaction has failed, and the
+    /// next statement reports it.
     pub fn roll_back(session: &mut Session, within: Duration) {
         let read_timeout = session.read_timeout();
         session.set_read_timeout(Some(within));
         let sql = format!("ROLLBACK TO SAVEPOINT {NAME}; RELEASE SAVEPOINT {NAME}");
         let mut rolled_back = session.execute(&sql);
-        // A request to cancel that has come late was for what was rolled back.
+        // A late cancel request was meant for the work that is rolled back, so try again.
         if matches!(&rolled_back, Err(error) if error.sqlstate() == Some("57014")) {
             rolled_back = session.execute(&sql);
         }
@@ -137,5 +136,5 @@ impl Savepoint {
     }
 }
 
-/// How long the server may take to take back what was only set.
+/// How long the server may take to roll back the savepoint when setting it up has failed.
 const ROLLBACK_TIME: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! What reports of exports and of loads say of the server.
+//! The server, as reports of exports and loads show it.
 
 use pgarrow_protocol::Session;
 use serde::Serialize;
@@ -13,15 +13,15 @@ pub struct ServerReport {
     pub database: String,
     /// `server_version`.
     pub version: String,
-    /// `pg_postmaster_start_time()`; none of a load, which does not ask for it.
+    /// `pg_postmaster_start_time()`; `None` for a load, which does not ask for it.
     pub started: Option<String>,
-    /// Whether a connection pooler was in between: the server's process was another one than the connection
-    /// was told of. None of a load, which does not ask for it.
+    /// Whether a connection pooler was in between: another server process answered than the one in the
+    /// cancel key. `None` for a load, which does not ask for it.
     pub through_pooler: Option<bool>,
 }
 
 impl ServerReport {
-    /// What a session knows without asking.
+    /// What a session knows without asking the server.
     pub fn of(session: &Session) -> Self {
         Self {
             endpoint: session.endpoint().to_owned(),

@@ -1,7 +1,8 @@
-//! What transactions are set to, those of exports and those of loads.
+//! The settings of all transactions, of exports and loads.
 //!
-//! Everything is SET LOCAL: behind a pooler a session's settings would stay with a server process that somebody else
-//! gets next. And nothing is a `SELECT set_config(…)`, which would take the snapshot before the locks.
+//! Everything is SET LOCAL: behind a pooler, session settings would stay on a server connection that another
+//! client gets next. And nothing uses `SELECT set_config(…)`, which would take the snapshot before the
+//! locks.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use pgarrow_protocol::{Session, TransactionStatus};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Parameters that decide how values look on the wire or in text, and how a statement is read: ours alone.
+/// Parameters that decide how values look on the wire or in text, and how statements are parsed: users
+/// cannot set them.
 const FIXED: [&str; 8] = [
     "client_encoding",
     "standard_conforming_strings",
@@ -22,10 +24,10 @@ const FIXED: [&str; 8] = [
     "transaction_read_only",
 ];
 
-/// Parameters that are lists of names, each of which is quoted by itself.
+/// Parameters whose values are lists of names, each quoted separately.
 ///
-/// Source: `variable_is_guc_list_quote` in PostgreSQL's `src/bin/pg_dump/dumputils.c`, which says that there will be no
-/// more of them.
+/// Source: `variable_is_guc_list_quote` in PostgreSQL's `src/bin/pg_dump/dumputils.c`, which says that no
+/// more will be added.
 const LISTS: [&str; 6] = [
     "local_preload_libraries",
     "search_path",
@@ -35,8 +37,8 @@ const LISTS: [&str; 6] = [
     "unix_socket_directories",
 ];
 
-/// What every transaction of ours is set to, unless the user sets it: no timeout ends it but the one for locks, and
-/// values in text, the server's own, are the same whatever role or database are set to.
+/// The settings of all our transactions, unless the user sets them: no timeout ends them except that for
+/// locks, and text values look the same whatever role or database settings say.
 const OURS: [(&str, &str); 7] = [
     ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
@@ -44,28 +46,28 @@ const OURS: [(&str, &str); 7] = [
     ("IntervalStyle", "postgres"),
     ("extra_float_digits", "3"),
     ("bytea_output", "hex"),
-    // Where strings end is decided here as the server decides it.
+    // Our scanner of the user's SQL finds the ends of strings as the server does with this.
     ("standard_conforming_strings", "on"),
 ];
 
-/// What the transactions of a run are set to: the user's role and parameters first, then ours.
+/// The settings of a run's transactions: first the user's role and parameters, then ours.
 #[derive(Clone, Copy, Debug)]
 pub struct TransactionSettings<'a> {
     /// For SET LOCAL ROLE.
     pub role: Option<&'a str>,
     /// The user's parameters, by name, in their order.
     pub parameters: &'a [(String, String)],
-    /// How long a statement waits for a lock; none: for ever.
+    /// How long a statement waits for a lock; `None`: without limit.
     pub lock_timeout: Option<Duration>,
 }
 
 impl TransactionSettings<'_> {
-    /// `begin` and what sets the transaction behind it, as one list of statements for this server. `beside`: our
-    /// parameters for this kind of transaction, which the user may set, too.
+    /// `begin` followed by the SET LOCAL statements, as one list of statements for this server. `beside`:
+    /// our parameters for this kind of transaction, which the user may set, too.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for a parameter that pgarrow itself has to set, and for a value with a NUL byte.
+    /// [`ErrorKind::Options`] for a parameter that only pgarrow may set, and for a value with a NUL byte.
     pub fn begin(&self, session: &Session, begin: &str, beside: &[(&str, &str)]) -> Result<String> {
         let mut statements = begin.to_owned();
         statements.push_str(&self.of_user()?);
@@ -75,15 +77,16 @@ impl TransactionSettings<'_> {
         let ours = OURS.iter().copied().chain([("lock_timeout", lock_timeout.as_str())]).chain(of_version);
         for (name, value) in ours.chain(beside.iter().copied()) {
             if !self.sets(name) {
-                // A list may be one literal, as long as it has no names in it; a word with a hyphen must be.
+                // A list can be one literal as long as it contains no names; a word with a hyphen must be a
+                // literal.
                 statements.push_str(&format!("; SET LOCAL {name} = '{value}'"));
             }
         }
         Ok(statements)
     }
 
-    /// Statements that set a part of a transaction of the caller, and the parameters' names. The caller's
-    /// timeouts hold.
+    /// The statements that set a part of the caller's transaction, and the parameters' names. The caller's
+    /// timeouts stay.
     ///
     /// # Errors
     ///
@@ -108,7 +111,7 @@ impl TransactionSettings<'_> {
         self.parameters.iter().any(|(of_user, _)| of_user.trim().eq_ignore_ascii_case(name))
     }
 
-    /// The user's role and parameters, each with a semicolon in front.
+    /// The statements for the user's role and parameters, each after a semicolon.
     fn of_user(&self) -> Result<String> {
         let mut statements = String::new();
         if let Some(role) = self.role {
@@ -134,17 +137,18 @@ impl TransactionSettings<'_> {
     }
 }
 
-/// Begins a transaction that reads, and ends the one before, if there is one.
+/// Begins a read transaction. Ends an open one first.
 pub fn begin_anew(session: &mut Session, begin: &str) -> Result<()> {
     let began = match session.transaction_status() {
         TransactionStatus::Idle => session.execute(begin),
-        // In one go: the transaction before has changed nothing.
+        // In one round trip: the old transaction has changed nothing.
         TransactionStatus::InTransaction | TransactionStatus::Failed => {
             session.execute(&format!("ROLLBACK; {begin}"))
         }
     };
     began.map_err(|error| match error.sqlstate() {
-        // What PgBouncer says of everything that it refuses, and what servers say that know no such statement.
+        // PgBouncer's code for everything that it refuses, and codes of servers that do not know the
+        // statement.
         Some("08P01" | "0A000" | "42601") => Error::from(error).context("no transaction could be begun").advice(
             "an export needs REPEATABLE READ; of a pooler, use session or transaction mode, or connect past it",
         ),
@@ -153,11 +157,12 @@ pub fn begin_anew(session: &mut Session, begin: &str) -> Result<()> {
     must_be_in_transaction(session, "an export")
 }
 
-/// That BEGIN has begun a transaction, which `who` needs: a pooler in statement mode says yes to it, and ends it.
+/// Checks that BEGIN has begun a transaction, which `who` needs: a pooler in statement mode accepts BEGIN
+/// and ends the transaction at once.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Server`] if there is none.
+/// [`ErrorKind::Server`] if no transaction is open.
 pub fn must_be_in_transaction(session: &Session, who: &str) -> Result<()> {
     if session.transaction_status() == TransactionStatus::InTransaction {
         return Ok(());
@@ -200,22 +205,22 @@ fn ended(name: &str, was_quoted: bool) -> String {
     if was_quoted { name.to_owned() } else { name.trim_end().to_owned() }
 }
 
-/// As the server's timeouts are set, in milliseconds; 0 is none.
+/// A timeout as the server takes it, in milliseconds; 0 is none.
 pub fn server_timeout(time: Option<Duration>) -> String {
-    // The server's limit. A time below a millisecond is not none.
+    // The server's maximum. A time below a millisecond must not become 0.
     let milliseconds = time.map_or(0, |time| time.as_millis().clamp(1, 2_147_483_647));
     milliseconds.to_string()
 }
 
-/// A string literal, or why there is none.
+/// A string literal, or an error if the text has a NUL byte.
 pub fn literal(text: &str) -> Result<String> {
     quote_literal(text).ok_or_else(|| {
         Error::new(ErrorKind::Options, "a value has a NUL byte, which PostgreSQL's text cannot hold")
     })
 }
 
-/// Runs what may wait for a lock: a server that waits says nothing for long, and is well. The read timeout is the session's
-/// again afterwards.
+/// Runs work that may wait for a lock without the read timeout: a waiting server is silent for long, and
+/// healthy. Restores the session's read timeout afterwards.
 pub fn without_read_timeout<T>(session: &mut Session, run: impl FnOnce(&mut Session) -> T) -> T {
     let read_timeout = session.read_timeout();
     session.set_read_timeout(None);

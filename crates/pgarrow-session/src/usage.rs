@@ -1,4 +1,4 @@
-//! What this process has used: CPU time and memory.
+//! CPU time and memory of this process.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -8,12 +8,12 @@ use nix::sys::time::TimeValLike;
 pub struct ProcessUsage {
     /// User and system time of all threads, in seconds.
     pub cpu_seconds: f64,
-    /// The most memory it has had at once (resident set), in bytes.
+    /// The peak memory (resident set), in bytes.
     pub peak_memory_bytes: u64,
 }
 
 impl ProcessUsage {
-    /// As of now; zeros where the system does not tell.
+    /// The usage now; zeros if the system does not report it.
     pub fn now() -> Self {
         let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
             return Self::default();
@@ -27,15 +27,15 @@ impl ProcessUsage {
     }
 }
 
-/// Linux' `VmHWM`. The maximum that `getrusage` knows starts with that of the program which started this one, which
-/// may have been much larger.
+/// Linux' `VmHWM`. The maximum of `getrusage` begins with that of the parent program, which may have been
+/// much larger.
 fn high_water_mark() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix("kB")?;
     kib.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// How many a second; zero if no time has passed.
+/// The rate per second; zero if no time has passed.
 pub fn per_second(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }

@@ -1,10 +1,10 @@
-//! A server whose catalog says anything: types in types, names of any characters, numbers that are none, rows that
-//! nobody asked for. Everything is read or refused, after a limited number of questions.
+//! A server whose catalog answers anything: types nested in types, names of any characters, invalid numbers,
+//! unexpected rows. The crate reads or refuses all of it, after a limited number of questions.
 //!
 //! ```text
 //! input  = question (1 byte) answers
-//! answer = rows, separated by 0x1e from the next; the last one is the answer to all further questions
-//! row    = values, separated by \t; rows are separated by \n; \N is NULL; ${n} is the number of the question
+//! answer = rows; 0x1e separates answers; the last one answers all further questions
+//! row    = values, separated by \t; rows are separated by \n; \N is NULL; ${n} is the question's number
 //! ```
 
 use std::collections::HashMap;
@@ -21,10 +21,10 @@ use pgarrow_catalog::{
 use pgarrow_protocol::{ColumnDescription, Config, Session};
 use pgarrow_types::schema;
 
-/// Of one input. Deep types take one for each level, and there are two queries a level.
+/// The most questions of one input. Deep types take two queries per level.
 const QUESTIONS_MAX: usize = 1_000;
 
-/// What the server says next, and how often it was asked.
+/// The server's next answers, and how many questions it got.
 struct Catalog {
     answers: Vec<Vec<u8>>,
     n_asked: usize,
@@ -32,7 +32,7 @@ struct Catalog {
 
 static CATALOG: Mutex<Catalog> = Mutex::new(Catalog { answers: Vec::new(), n_asked: 0 });
 
-/// One at a time: the catalog above is everybody's.
+/// Only one check runs at a time, because the catalog above is shared.
 static SESSION: Mutex<Option<Session>> = Mutex::new(None);
 
 pub(crate) fn check(data: &[u8]) {
@@ -42,7 +42,7 @@ pub(crate) fn check(data: &[u8]) {
         catalog.answers = answers.split(|byte| *byte == 0x1e).map(<[u8]>::to_vec).collect();
         catalog.n_asked = 0;
     }
-    // A session that was told nonsense cannot be used again.
+    // A session that received nonsense cannot be used again.
     let mut session = match held.take() {
         Some(session) => session,
         None => Session::connect(&config()).expect("a server that accepts everybody"),
@@ -55,7 +55,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// Questions since the last input was begun.
+/// Questions since the input began.
 pub(crate) fn n_asked() -> usize {
     CATALOG.lock().map_or(0, |catalog| catalog.n_asked)
 }
@@ -107,7 +107,7 @@ fn ask(session: &mut Session, question: u8) {
     }
 }
 
-/// Columns of types that nobody knows.
+/// Columns of unknown types.
 fn described() -> Vec<ColumnDescription> {
     let column = |type_oid| ColumnDescription {
         name: "a\u{1b}\0".to_owned(),
@@ -120,7 +120,7 @@ fn described() -> Vec<ColumnDescription> {
     (16_384..16_388).map(column).collect()
 }
 
-/// Of the one server of this process.
+/// The configuration for the only server of this process.
 fn config() -> Config {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
@@ -140,7 +140,7 @@ fn config() -> Config {
     Config::parse_with(Some(&conninfo), &|_| None).expect("a connection string")
 }
 
-/// Ends when the client does.
+/// Ends when the client disconnects.
 fn serve(stream: UnixStream) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
@@ -175,7 +175,7 @@ fn body(reader: &mut impl Read) -> Option<Vec<u8>> {
     Some(body)
 }
 
-/// ParseComplete to ReadyForQuery, with as many columns as the first row has.
+/// The messages from ParseComplete to ReadyForQuery, with as many columns as the first row has.
 fn answer() -> Vec<u8> {
     let Ok(mut catalog) = CATALOG.lock() else { return Vec::new() };
     let number = catalog.n_asked;

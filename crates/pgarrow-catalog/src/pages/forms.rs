@@ -1,4 +1,4 @@
-//! How the values of columns are kept: base types and labels of enums.
+//! How column values are stored: base types and labels of enums.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::layout::align;
 use crate::error::CatalogError;
 use crate::texts::{array_of, parsed, text};
 
-/// How each column's values are kept; `None` if that is not known.
+/// The stored form of each column's values; `None` if it is not known.
 pub(super) fn forms(
     session: &mut Session,
     columns: &[&PgColumn],
@@ -20,7 +20,7 @@ pub(super) fn forms(
     let form = |(column, base): (&&PgColumn, Option<&Base>)| {
         let base = base.filter(|base| base.oid != oid::XML)?;
         let form = StoredForm::of(&column.pg_type, base.oid, &|oid| labels.get(&oid).cloned())?;
-        // The column's own length and alignment are compared where the attribute is known.
+        // The column's own length and alignment are compared once the attribute is known.
         match &form {
             StoredForm::Array { element, .. } if element.length_and_align() != (base.length, base.align) => {
                 None
@@ -31,7 +31,7 @@ pub(super) fn forms(
     Ok(columns.iter().zip(bases.iter()).map(|(column, base)| form((column, base.as_ref()))).collect())
 }
 
-/// What a type is, domains taken away; of an array, what its elements are.
+/// The base type behind domains; for an array, the base type of its elements.
 #[derive(Clone, Copy, Debug)]
 struct Base {
     oid: u32,
@@ -40,7 +40,7 @@ struct Base {
 }
 
 fn bases(session: &mut Session, columns: &[&PgColumn]) -> Result<Vec<Option<Base>>, CatalogError> {
-    // One array, one element: an array of domains over arrays ends at the second one.
+    // Follows only one array: an array of domains over arrays ends at the second array.
     let sql = "WITH RECURSIVE walk(n, oid, depth, in_array) AS ( \
                  SELECT r.n, r.oid, 0, false \
                  FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
@@ -73,7 +73,7 @@ fn bases(session: &mut Session, columns: &[&PgColumn]) -> Result<Vec<Option<Base
     Ok(bases)
 }
 
-/// The labels of the columns' enums, by the type's OID and the label's.
+/// The labels of the columns' enums, by the OIDs of type and label.
 fn labels(
     session: &mut Session,
     columns: &[&PgColumn],

@@ -1,8 +1,8 @@
-//! How heaps keep the columns that are wanted: `HeapLayout`, or why their pages are not read.
+//! How heaps store the requested columns: `HeapLayout`, or why their pages are not read.
 //!
 //! ```text
 //!  columns ──▶ base types, labels of enums ──▶ a StoredForm each ─┐
-//!                                                                 ├──▶ HeapLayout ──▶ values of attmissingval
+//!                                                                 ├──▶ HeapLayout ──▶ attmissingval values
 //!  relations ──▶ pg_class, pg_attribute ──────────────────────────┘
 //! ```
 
@@ -17,30 +17,30 @@ use super::{BLOCK_BYTES, PageAccess, PageSource};
 use crate::error::CatalogError;
 use crate::texts::{array_of, parsed, text};
 
-/// `FirstNormalObjectId` of PostgreSQL's `src/include/access/transam.h`: below are the catalogs, whose rows are not
-/// read by the transaction's snapshot alone.
+/// `FirstNormalObjectId` of PostgreSQL's `src/include/access/transam.h`: lower OIDs are catalogs, whose rows
+/// do not depend on the transaction's snapshot alone.
 const FIRST_NORMAL_OID: u32 = 16_384;
 
-/// A relation that somebody wants to read by pages.
+/// A relation that the export may read by pages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeapTable {
     /// `pg_class.oid`.
     pub oid: u32,
-    /// Pages of its main fork now.
+    /// Current pages of its main fork.
     pub pages: u64,
-    /// `relallvisible`: how many pages were all-visible when VACUUM or ANALYZE looked.
+    /// `relallvisible`: the number of all-visible pages when VACUUM or ANALYZE last counted.
     pub all_visible: u64,
-    /// Rows of a page, as VACUUM or ANALYZE last counted them (`reltuples`, `relpages`). None if none has, or there were
-    /// none.
+    /// Rows per page, as VACUUM or ANALYZE last counted them (`reltuples`, `relpages`). `None` if neither
+    /// has run, or there were no rows.
     pub rows_per_page: Option<f64>,
     /// Columns that are not dropped.
     pub n_columns: usize,
-    /// How it keeps the columns, or every reason why its pages are not read.
+    /// How it stores the columns, or all reasons why its pages are not read.
     pub layout: Result<Arc<HeapLayout>, Vec<String>>,
 }
 
 impl HeapTable {
-    /// The share of its pages that are all-visible, as far as the catalog knows; of a table that was never vacuumed 0.
+    /// The share of all-visible pages, as far as the catalog knows; 0 for a table that was never vacuumed.
     pub fn visible_share(&self) -> f64 {
         match self.pages {
             0 => 0.0,
@@ -50,11 +50,11 @@ impl HeapTable {
     }
 }
 
-/// How each of these relations keeps the columns: [`heap_tables_of_many`] for one group, in its order.
+/// How each of these relations stores the columns: [`heap_tables_of_many`] for one group, in its order.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn heap_tables(
     session: &mut Session,
     access: Option<&PageAccess>,
@@ -65,24 +65,24 @@ pub fn heap_tables(
     Ok(heap_tables_of_many(session, access, &[group])?.pop().unwrap_or_default())
 }
 
-/// Relations of which the same columns are wanted.
+/// Relations with the same requested columns.
 #[derive(Clone, Debug)]
 pub struct HeapGroup<'a> {
     /// Their `pg_class.oid`.
     pub relations: Vec<u32>,
-    /// The columns, which are found by name.
+    /// The columns, matched by name.
     pub columns: &'a [PgColumn],
 }
 
-/// How the relations of each group keep its columns, or why their pages are not read: in the order of the groups, and in
-/// each in that of its relations. Some queries, however many groups there are.
+/// How the relations of each group store its columns, or why their pages are not read; in the order of the
+/// groups and of their relations. Needs a few queries, regardless of the number of groups.
 ///
-/// In the keeper's transaction, after its locks: what is asked here holds as long as they do. Without `access`, what
-/// hands out the pages has nothing to say.
+/// Call it in the keeper's transaction after its locks: the results hold as long as the locks do. Without
+/// `access`, restrictions of the page source are not checked.
 ///
 /// # Errors
 ///
-/// The server's.
+/// Errors of the server.
 pub fn heap_tables_of_many(
     session: &mut Session,
     access: Option<&PageAccess>,
@@ -92,7 +92,7 @@ pub fn heap_tables_of_many(
     if relations.is_empty() {
         return Ok(groups.iter().map(|_| Vec::new()).collect());
     }
-    // Columns are asked about once for each group that has relations.
+    // Columns are queried once per group that has relations.
     let wanted = groups.iter().filter(|group| !group.relations.is_empty());
     let columns: Vec<&PgColumn> = wanted.flat_map(|group| group.columns).collect();
     let mut forms = forms(session, &columns)?.into_iter();
@@ -125,16 +125,16 @@ pub fn heap_tables_of_many(
     Ok(groups.iter().map(|group| tables.by_ref().take(group.relations.len()).collect()).collect())
 }
 
-/// `pg_class`, as much of it as decides whether pages are read.
+/// The part of `pg_class` that decides whether pages are read.
 #[derive(Debug)]
 struct Heap {
     oid: u32,
     pages: u64,
     all_visible: u64,
     rows_per_page: Option<f64>,
-    /// Why not, whoever hands out the pages.
+    /// Reasons against reading pages, for any page source.
     why_not: Vec<String>,
-    /// What the function of an administrator refuses beside that.
+    /// Further reasons for the administrator's function.
     function_why_not: Vec<String>,
 }
 
@@ -184,8 +184,8 @@ impl Heap {
 }
 
 fn heaps(session: &mut Session, relations: &[u32]) -> Result<Vec<Heap>, CatalogError> {
-    // 2 is HEAP_TABLE_AM_OID of src/include/catalog/pg_am.dat, which cannot be changed. Pages that cannot be read as
-    // such are named in a statement, which takes the right to use the schema.
+    // 2 is HEAP_TABLE_AM_OID of src/include/catalog/pg_am.dat, which is fixed. Pages that are not
+    // all-visible are read by a statement that names the table, which needs the right to use the schema.
     let sql = format!(
         "SELECT r.oid::pg_catalog.text, c.relkind, c.relam OPERATOR(pg_catalog.=) 2::pg_catalog.oid, \
            c.relpersistence, c.relispopulated, pg_catalog.row_security_active(c.oid), \
@@ -213,7 +213,7 @@ fn heaps(session: &mut Session, relations: &[u32]) -> Result<Vec<Heap>, CatalogE
     rows.iter().map(Heap::of).collect()
 }
 
-/// `pg_attribute`, as much of it as says where values are.
+/// The part of `pg_attribute` that locates values.
 #[derive(Debug)]
 struct Attribute {
     name: String,
@@ -221,12 +221,12 @@ struct Attribute {
     type_oid: u32,
     length: i16,
     align: u8,
-    /// Made when it is read: it is not stored.
+    /// Computed on read, and not stored.
     is_virtual: bool,
     has_missing: bool,
 }
 
-/// Of each relation all attributes in their order, dropped ones included.
+/// All attributes of each relation in their order, including dropped ones.
 fn attributes(session: &mut Session, relations: &[u32]) -> Result<Vec<Vec<Attribute>>, CatalogError> {
     let sql = "SELECT r.n::pg_catalog.text, a.attnum::pg_catalog.text, a.attname, a.attisdropped, \
                  a.atttypid::pg_catalog.text, a.attlen::pg_catalog.text, a.attalign, \
@@ -258,7 +258,7 @@ fn attributes(session: &mut Session, relations: &[u32]) -> Result<Vec<Vec<Attrib
     Ok(attributes)
 }
 
-/// `typalign` in bytes, where doubles are aligned to 8: `src/include/access/tupmacs.h`.
+/// `typalign` in bytes, on servers that align doubles to 8: `src/include/access/tupmacs.h`.
 pub(super) fn align(letter: Option<&str>) -> Result<u8, CatalogError> {
     match letter {
         Some("c") => Ok(1),
@@ -269,12 +269,12 @@ pub(super) fn align(letter: Option<&str>) -> Result<u8, CatalogError> {
     }
 }
 
-/// A layout on its way.
+/// A layout under construction.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) layout: HeapLayout,
     pub(super) why_not: Vec<String>,
-    /// Wanted attributes that tuples may be too old for, by their place.
+    /// Indexes of requested attributes that old tuples may lack.
     pub(super) missing: Vec<usize>,
 }
 

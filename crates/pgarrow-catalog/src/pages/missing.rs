@@ -1,4 +1,4 @@
-//! What tuples that are older than an attribute have for it: `attmissingval`, as COPY sends it.
+//! The values of attributes that older tuples lack: `attmissingval`, in COPY's binary form.
 
 use pgarrow_protocol::Session;
 
@@ -6,7 +6,7 @@ use super::layout::Found;
 use crate::error::CatalogError;
 use crate::texts::{array_of, parsed};
 
-/// Adds what tuples that are older than an attribute have for it.
+/// Adds the values for tuples that are older than an attribute.
 pub(super) fn add_missing(
     session: &mut Session,
     relations: &[u32],
@@ -25,7 +25,7 @@ pub(super) fn add_missing(
     let oids: Vec<u32> =
         wanted.iter().filter_map(|(relation, _)| relations.get(*relation).copied()).collect();
     let numbers: Vec<usize> = wanted.iter().map(|(_, index)| index + 1).collect();
-    // An array of one element, as COPY sends it: no type is printed and read again.
+    // The array of one element in binary form, so that no type is printed and parsed again.
     let sql = "SELECT r.n::pg_catalog.text, \
                  pg_catalog.encode(pg_catalog.array_send(a.attmissingval), 'hex') \
                FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.int2[])) \
@@ -46,7 +46,7 @@ pub(super) fn add_missing(
     Ok(())
 }
 
-/// Hexadecimal digits, two for each byte.
+/// Decodes hexadecimal digits, two per byte.
 fn bytes(hex: &str) -> Option<Vec<u8>> {
     let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     match hex.as_bytes().as_chunks() {
@@ -55,10 +55,10 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// The element of an array of one, as `array_send` writes it; `Some(None)` if it is NULL.
+/// The element of an array of one element, as `array_send` writes it; `Some(None)` if it is NULL.
 ///
-/// Source: `array_send` in PostgreSQL's `src/backend/utils/adt/arrayfuncs.c`: dimensions, flags, OID of the elements'
-/// type, then length and lower bound of each dimension, then a length before each element.
+/// Source: `array_send` in PostgreSQL's `src/backend/utils/adt/arrayfuncs.c`: dimensions, flags, OID of the
+/// element type, then length and lower bound of each dimension, then a length before each element.
 fn only_element(array: &[u8]) -> Option<Option<Vec<u8>>> {
     const ONE: [u8; 4] = 1_i32.to_be_bytes();
     let (head, rest) = array.split_at_checked(20)?;

@@ -1,14 +1,14 @@
-//! From `pg_type` rows to the modifiers that a receive function is told: pure.
+//! From `pg_type` rows to the modifiers that receive functions get: pure.
 
 use pgarrow_types::{DeclaredType, PgType, Structure};
 
 use super::{Shape, TypeRef, Types};
 
 impl Types {
-    /// The modifiers of a type and of its parts, where it was resolved to this.
+    /// The modifiers of a type and of its parts, for a type that was resolved to `pg_type`.
     ///
-    /// It is what was resolved that limits how deep and how wide this goes: parts of a type that is read as text are
-    /// left out, and so is all of a type that stands in itself.
+    /// The resolved type limits depth and width here: parts of a type that is read as text are left out, and
+    /// so is a type that contains itself.
     pub(super) fn declared(&self, ty: TypeRef, pg_type: &PgType) -> DeclaredType {
         let base = self.base(ty);
         let plain = |oid| TypeRef { oid, type_modifier: -1, dimensions: 0 };
@@ -27,7 +27,7 @@ impl Types {
             | (Structure::Multirange(range), Some(Shape::Multirange(subtype))) => {
                 vec![self.declared(plain(*subtype), &range.subtype)]
             }
-            // It has none, or it is read as something else than it is.
+            // The type has no parts, or it is read as another type.
             (
                 Structure::Plain
                 | Structure::Array(_)

@@ -1,4 +1,4 @@
-//! The queries that read types, with everything they consist of.
+//! The queries that load types and all their parts.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,13 +11,14 @@ use crate::error::CatalogError;
 use crate::name::quote_identifier;
 use crate::texts::{array_of, parsed, text};
 
-/// Multiranges, and `pg_range.rngmultitypid`.
+/// The first version with multiranges and `pg_range.rngmultitypid`.
 const MULTIRANGES: u32 = 140_000;
 
-/// `INTERVAL_NOBEGIN` and `INTERVAL_NOEND`: what has their bits is finite before.
+/// The first version with `INTERVAL_NOBEGIN` and `INTERVAL_NOEND`: before, the same bits are a finite
+/// interval.
 const INFINITE_INTERVALS: u32 = 170_000;
 
-/// Reads what these types consist of, level by level, and what else has to be known of them.
+/// Loads the parts of these types, level by level, and everything else needed to resolve them.
 pub(super) fn load(session: &mut Session, types: &[TypeRef]) -> Result<Types, CatalogError> {
     let is_converted =
         session.parameter("server_encoding").is_some_and(|name| !matches!(name, "UTF8" | "SQL_ASCII"));
@@ -26,7 +27,7 @@ pub(super) fn load(session: &mut Session, types: &[TypeRef]) -> Result<Types, Ca
     let mut loaded = Types { is_converted, server, ..Types::default() };
     let mut seen: HashSet<TypeRef> = HashSet::new();
     let mut level: Vec<TypeRef> = types.to_vec();
-    // What lies deeper stays unknown, and what consists of it is read as text.
+    // Deeper types stay unknown, and types that contain them are read as text.
     for _ in 0..LEVELS_MAX {
         level.retain(|ty| seen.insert(*ty));
         if level.is_empty() {
@@ -46,7 +47,7 @@ pub(super) fn load(session: &mut Session, types: &[TypeRef]) -> Result<Types, Ca
 }
 
 impl Types {
-    /// What a type directly consists of.
+    /// The direct parts of a type.
     fn parts(&self, ty: TypeRef) -> Vec<TypeRef> {
         let plain = |oid| TypeRef { oid, type_modifier: -1, dimensions: 0 };
         match self.rows.get(&ty.oid).map(|row| &row.shape) {
@@ -162,10 +163,10 @@ impl Types {
         Ok(())
     }
 
-    /// Which types of elements become text by a cast of their own, and not as they are printed.
+    /// Element types that become text by their own cast, and not as they are printed.
     ///
-    /// Source: `find_coercion_pathway` in PostgreSQL's `src/backend/parser/parse_coerce.c`: a cast of an array is that of
-    /// its elements, and one of a domain that of its base type.
+    /// Source: `find_coercion_pathway` in PostgreSQL's `src/backend/parser/parse_coerce.c`: a cast of an
+    /// array is that of its elements, and one of a domain that of its base type.
     fn add_casts(&mut self, session: &mut Session) -> Result<(), CatalogError> {
         let elements = self.rows.values().filter_map(|row| match row.shape {
             Shape::Array(element) => Some(self.element_base(element)),
@@ -185,7 +186,7 @@ impl Types {
         Ok(())
     }
 
-    /// What the SRIDs of geometries mean, as far as this role may know it.
+    /// The meaning of the geometries' SRIDs, as far as this role may read it.
     fn add_crs(&mut self, session: &mut Session, seen: &HashSet<TypeRef>) -> Result<(), CatalogError> {
         let srids = distinct(seen.iter().filter_map(|ty| self.srid(*ty)).filter(|srid| *srid != 0));
         if srids.is_empty() {
@@ -224,7 +225,7 @@ impl Types {
     }
 }
 
-/// Input, output, receive and send functions of types that are arrays on the wire.
+/// Input, output, receive and send functions of types whose binary form is that of arrays.
 ///
 /// Source: `src/include/catalog/pg_type.dat`.
 const ARRAYS: [&str; 3] = [
@@ -233,19 +234,19 @@ const ARRAYS: [&str; 3] = [
     "oidvectorin oidvectorout oidvectorrecv oidvectorsend",
 ];
 
-/// Those of types that are text: citext has text's, under other names.
+/// The same functions of text types: citext uses those of text, under its own names.
 const TEXTS: [&str; 3] = [
     "textin textout textrecv textsend",
     "varcharin varcharout varcharrecv varcharsend",
     "bpcharin bpcharout bpcharrecv bpcharsend",
 ];
 
-/// Of the columns that `add_rows` asks for.
+/// The shape from the columns that `add_rows` selects.
 fn shape(row: &Row) -> Result<Shape, CatalogError> {
     let element: u32 = parsed(row, 5)?;
     let subtype = || parsed(row, 7);
     let (language, send) = (row.text(9).unwrap_or_default(), row.text(10).unwrap_or_default());
-    // A value is what all four functions take it for, not only the one that sends it.
+    // All four functions define a value, not only the send function.
     let functions = row.text(13).unwrap_or_default();
     Ok(match row.text(1) {
         Some("d") => Shape::Domain(TypeRef {
@@ -257,7 +258,7 @@ fn shape(row: &Row) -> Result<Shape, CatalogError> {
         Some("e") => Shape::Enum,
         Some("r") => Shape::Range(subtype()?),
         Some("m") => Shape::Multirange(subtype()?),
-        // Only some types with elements are arrays on the wire: a point has two, too.
+        // Only some types with elements have the binary form of arrays: a point has two elements, too.
         _ if element != 0 && ARRAYS.contains(&functions) => Shape::Array(element),
         Some("b") if TEXTS.contains(&functions) => Shape::Text,
         Some("b") if language == "c" => match row.text(11) {
@@ -270,14 +271,14 @@ fn shape(row: &Row) -> Result<Shape, CatalogError> {
     })
 }
 
-/// Declared dimensions. Nothing enforces them, so a number that cannot be one is none.
+/// Declared dimensions. The server does not enforce them, so an impossible number counts as none.
 pub(crate) fn dimensions(row: &Row, index: usize) -> Result<u8, CatalogError> {
     let dimensions: i32 = parsed(row, index)?;
     // MAXDIM of PostgreSQL's src/include/utils/array.h.
     Ok(u8::try_from(dimensions).ok().filter(|dimensions| *dimensions <= 6).unwrap_or(0))
 }
 
-/// Digits after the point of the session's `lc_monetary`, by which `money` is scaled.
+/// The fraction digits of the session's `lc_monetary`, which scale `money`.
 fn money_fraction_digits(session: &mut Session) -> Result<u8, CatalogError> {
     let sql = "SELECT pg_catalog.scale((1::pg_catalog.int4)::pg_catalog.money::pg_catalog.numeric)::pg_catalog.text";
     let rows = session.query(sql, &[])?;

@@ -6,11 +6,11 @@ use pgarrow_types::{ArrayType, Attribute, CompositeType, DEPTH_MAX, GeometryType
 
 use super::{LEVELS_MAX, PARTS_MAX, ResolvedType, Shape, TypeNote, TypeRef, TypeRow, Types};
 
-/// The SRID of geographies that declare none: `SRID_DEFAULT` in PostGIS's `liblwgeom/liblwgeom.h.in`.
+/// The SRID of geographies without a declared one: `SRID_DEFAULT` in PostGIS's `liblwgeom/liblwgeom.h.in`.
 const GEOGRAPHY_SRID: i32 = 4326;
 
 impl Types {
-    /// What a column of this type is read as.
+    /// The type that a column is read as.
     pub(super) fn resolve(&self, ty: TypeRef) -> ResolvedType {
         let base = self.base(ty);
         let mut walk = Walk { types: self, path: Vec::new(), n_parts: 0 };
@@ -21,14 +21,14 @@ impl Types {
             _ => (None, None),
         };
         let (pg_type, note) = match walk.resolve(base) {
-            // As a column, its text is its value: the server casts it.
+            // For a column, the text is the value: the server casts it.
             Ok(PgType::Text) if base.oid == oid::XML => (PgType::ServerText { warn: false }, None),
             Ok(pg_type) => (pg_type, None),
             Err(note) => {
                 let is_castable = |element| !self.casts.contains(&self.element_base(element));
                 let pg_type = match element_oid {
-                    // The server casts every array to one of texts, element by element: as each is printed, unless
-                    // somebody has made a cast that does something else.
+                    // The server casts every array to an array of texts. Each element is cast as it is
+                    // printed, unless it has its own cast that does something else.
                     Some(element) if matches!(note, TypeNote::Text { .. }) && is_castable(element) => {
                         PgType::Array(Arc::new(ArrayType {
                             element: PgType::ServerText { warn: true },
@@ -46,13 +46,13 @@ impl Types {
         ResolvedType { pg_type, declared, element_oid, element_name, note }
     }
 
-    /// The type by whose casts elements of this type are cast.
+    /// The base type of array elements, whose casts apply to them.
     pub(super) fn element_base(&self, element: u32) -> u32 {
         self.base(TypeRef { oid: element, type_modifier: -1, dimensions: 0 }).oid
     }
 
-    /// Follows domains down to what they stand on. A cycle, which no server allows, ends at some type of it, and so
-    /// does a chain that was not loaded to its end.
+    /// Follows domains down to their base type. A cycle, which no server allows, ends at one of its types,
+    /// and so does a chain that was not loaded completely.
     ///
     /// Source: `getBaseTypeAndTypmod` in PostgreSQL's `src/backend/utils/cache/lsyscache.c`.
     pub(super) fn base(&self, ty: TypeRef) -> TypeRef {
@@ -69,8 +69,8 @@ impl Types {
         ty
     }
 
-    /// The SRID of a geometry or geography that is declared like this; `None` for other types. Of geometries that
-    /// declare none it is 0.
+    /// The SRID of a geometry or geography with this declaration; `None` for other types. 0 for geometries
+    /// without a declared SRID.
     ///
     /// Source: `TYPMOD_GET_SRID` in PostGIS's `liblwgeom/liblwgeom.h.in`.
     pub(super) fn srid(&self, ty: TypeRef) -> Option<i32> {
@@ -91,10 +91,10 @@ impl Types {
     }
 }
 
-/// One way down from a column.
+/// The walk down from one column.
 struct Walk<'a> {
     types: &'a Types,
-    /// What stands around the type that is looked at.
+    /// The types around the current one.
     path: Vec<u32>,
     n_parts: usize,
 }
@@ -121,14 +121,14 @@ impl Walk<'_> {
                 Some(labels) => Ok(PgType::Enum(Arc::clone(labels))),
                 None => Err(opaque()),
             },
-            // citext, and whoever else borrows all of text's own functions.
+            // citext, and other types that use all of text's functions.
             Shape::Text => Ok(PgType::Text),
             Shape::OfExtension { extension, symbol } => {
                 self.of_extension(ty, extension, symbol).ok_or_else(opaque)
             }
             Shape::Domain(_) | Shape::Opaque => Err(opaque()),
             Shape::Array(_) | Shape::Composite(_) | Shape::Range(_) | Shape::Multirange(_) => {
-                // Arrow has no types that contain themselves.
+                // Arrow has no recursive types.
                 if self.path.contains(&ty.oid) {
                     return Err(opaque());
                 }
@@ -146,7 +146,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A type that consists of others; `None` if it does not.
+    /// A type that consists of others; `None` for other types.
     fn container(&mut self, ty: TypeRef, shape: &Shape) -> Result<Option<PgType>, TypeNote> {
         let plain = |oid| TypeRef { oid, type_modifier: -1, dimensions: 0 };
         Ok(match shape {
@@ -161,7 +161,7 @@ impl Walk<'_> {
             }
             Shape::Composite(relation) => {
                 let types = self.types;
-                // An Arrow struct without fields has no length in every format.
+                // Not every format keeps the length of an Arrow struct without fields.
                 let Some(rows) = types.attributes.get(relation).filter(|rows| !rows.is_empty()) else {
                     return Ok(None);
                 };
@@ -188,7 +188,7 @@ impl Walk<'_> {
         })
     }
 
-    /// A type that comes with an extension we know. Its library's function says what is sent.
+    /// A type of a known extension. The library's send function determines the binary form.
     fn of_extension(&self, ty: TypeRef, extension: &str, symbol: &str) -> Option<PgType> {
         // pgvector's typmod is the number of dimensions: `vector_typmod_in` in its src/vector.c.
         let dimensions = u16::try_from(ty.type_modifier).ok().filter(|dimensions| *dimensions > 0);

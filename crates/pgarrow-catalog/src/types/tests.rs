@@ -1,4 +1,4 @@
-//! Resolving rows that a server would have: what no server can be asked for, too.
+//! Resolves rows as a server would have them, and some that no server can have.
 
 use super::*;
 use pgarrow_types::{ArrayType, DeclaredType, NumericType, oid};
@@ -52,15 +52,15 @@ fn an_array_of_what_is_unknown_becomes_texts() {
     assert_eq!((array.element_oid, array.dimensions), (oid::TEXT, 3));
     assert_eq!(resolved.pg_type.server_cast(), Some("pg_catalog.text[]"));
     assert_eq!((resolved.element_oid, resolved.note), (Some(OWN + 1), text_of("type_20001")));
-    // xml is unknown to nobody, but a column of it is cast all the same.
+    // xml is a known type, but the server casts a column of it all the same.
     let xml = types.resolve(ty(oid::XML));
     assert_eq!((xml.pg_type, xml.note), (PgType::ServerText { warn: false }, None));
     let PgType::Array(array) = types.resolve(ty(OWN + 2)).pg_type else { panic!("no array") };
     assert_eq!((&array.element, array.element_oid), (&PgType::Text, oid::XML));
 }
 
-/// The cast of an array calls the cast of its elements, which somebody may have made a function for: what arrived was
-/// what that function made of them, not what the type prints.
+/// Regression: the cast of an array calls the cast of its elements, which may be a user's function. The
+/// export got the result of that function, and not what the type prints.
 #[test]
 fn an_array_whose_elements_have_a_cast_of_their_own_is_printed() {
     let mut types =
@@ -109,7 +109,7 @@ fn types_that_contain_themselves_end() {
 
 #[test]
 fn depth_and_breadth_end() {
-    // Composites in composites: so many, the innermost of an integer.
+    // `n` nested composites with `copies` attributes each; the innermost ones contain integers.
     let nested = |n: u32, copies: usize| {
         let mut types = types((0..n).map(Shape::Composite).collect());
         for relation in 0..n {
@@ -130,7 +130,8 @@ fn depth_and_breadth_end() {
     assert_eq!(nested(60, 2).note, Some(TypeNote::TooManyParts));
 }
 
-/// Domains on domains are no depth, and a chain that nobody loads to its end is not followed to it either.
+/// Domains on domains do not count as depth, and a chain that was not loaded completely is not followed to
+/// its end.
 #[test]
 fn domains_end() {
     let chain = |n: u32| {
@@ -183,7 +184,8 @@ fn srids_of_type_modifiers() {
 #[test]
 fn modifiers_of_domains_elements_attributes_and_bounds() {
     let numeric = |precision: i32, scale: i32| ((precision << 16) | scale) + 4;
-    // 0: a domain on 1; 1: an array of 2; 2: a composite of timestamp(3), a domain 3 on numeric(5,2), a range 4 of 3.
+    // 0: a domain on 1; 1: an array of 2; 2: a composite of timestamp(3), domain 3 on numeric(5,2), range 4
+    // of 3.
     let array = TypeRef { type_modifier: -1, dimensions: 1, oid: OWN + 1 };
     let decimal = TypeRef { type_modifier: numeric(5, 2), ..ty(oid::NUMERIC) };
     let mut types = types(vec![
@@ -213,7 +215,7 @@ fn modifiers_of_domains_elements_attributes_and_bounds() {
     assert_eq!(types.resolve(of_numerics).declared, with(OWN + 5, numeric(7, 1), vec![element]));
     let timestamp = TypeRef { type_modifier: 0, ..ty(oid::TIMESTAMPTZ) };
     assert_eq!(types.resolve(timestamp).declared, DeclaredType::new(oid::TIMESTAMPTZ, 0));
-    // Of what is read as text, only its own.
+    // For a type that is read as text, only its own modifier.
     assert_eq!(types.resolve(ty(OWN + 6)).declared, DeclaredType::new(OWN + 6, -1));
     let texts = types.resolve(ty(OWN + 7)).declared;
     assert_eq!(texts, with(OWN + 7, -1, vec![DeclaredType::new(OWN + 6, -1)]));

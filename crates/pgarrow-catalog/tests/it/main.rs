@@ -1,4 +1,4 @@
-//! The catalog against servers that say anything, and what it says of tables that are written to.
+//! Tests of the catalog queries: against servers with arbitrary answers, and for tables that are written to.
 
 mod fuzz;
 mod target;

@@ -1,4 +1,4 @@
-//! What real servers say of tables that are to be written to.
+//! Target tables on real servers.
 
 #![expect(clippy::unwrap_used, reason = "test code, which fails by panicking")]
 
@@ -110,7 +110,7 @@ fn virtual_columns_take_no_values() {
     assert!(columns.iter().all(|column| !column.has_default));
 }
 
-/// A child table's NOT NULL is its own affair, and so is the right to write to single columns.
+/// A child may have its own NOT NULL, and a role may have the right to insert only some columns.
 #[test]
 fn what_holds_is_what_the_table_itself_says() {
     require!(Capability::Server);
@@ -191,10 +191,10 @@ fn names_of_types() {
     for name in malformed {
         assert_eq!(ask(name, -1), None, "{name:?}");
     }
-    // What prints the modifier may not like it.
+    // The function that prints the modifier may refuse it.
     let interval = type_by_name(&mut session, "interval", i32::MAX).unwrap();
     assert!(interval.is_none_or(|(oid, _)| oid == oid::INTERVAL));
-    // A transaction goes on after each of them.
+    // A transaction continues after each of them.
     session.execute("BEGIN").unwrap();
     session.execute("INSERT INTO witness VALUES (1)").unwrap();
     for name in malformed.iter().chain(&["int4"]) {

@@ -1,4 +1,4 @@
-//! Which options go together, and what is left of them for a second start.
+//! Which options can be combined, and which of them remain for a second start.
 
 use pgarrow_session::{Error, ErrorKind, Result};
 
@@ -6,12 +6,13 @@ use crate::marks::Mark;
 use crate::options::{LoadMode, LoadOptions};
 
 impl LoadOptions {
-    /// Whether a load is more than one transaction with one COPY.
+    /// Whether a load needs more than one transaction with one COPY.
     pub(crate) fn is_batchwise(&self) -> bool {
         self.commit_every.is_some() || self.restart_key.is_some() || self.reject
     }
 
-    /// What contradicts itself. [`Load::open`](crate::Load::open) looks at it before it connects.
+    /// Refuses options that contradict one another. [`Load::open`](crate::Load::open) checks this before it
+    /// connects.
     ///
     /// # Errors
     ///
@@ -39,7 +40,7 @@ impl LoadOptions {
     }
 }
 
-/// What a load is opened with after its mark was read: what is done once is not done again.
+/// The options after the mark was read: a second start does not truncate, create or replace again.
 pub(crate) fn restarted(mut options: LoadOptions, mark: Option<&Mark>) -> LoadOptions {
     if mark.is_some_and(|mark| !mark.is_new()) {
         options.was_made = options.mode.makes_tables();

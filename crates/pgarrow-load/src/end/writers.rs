@@ -1,4 +1,4 @@
-//! The end of a load by several connections: all have committed, and the keeper makes the target what it is to be.
+//! The end of a load with several writers: all have committed, and the leader finishes the target.
 
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,12 @@ use crate::writers::writer::Written;
 use super::End;
 
 impl End {
-    /// Waits for the writers, compares what the server has counted, and commits what they have made.
+    /// Waits for the writers, compares the server's count, and commits the leader's transaction.
     pub(crate) fn commit_writers(self, shared: &LaneContext, writers: &Writers) -> Result<LoadReport> {
         let (mut keeper, written) = writers.finish().map_err(|error| self.explain(error))?;
         let sum = |time: fn(&Written) -> Duration| written.iter().map(time).sum::<Duration>();
         let started = Instant::now();
-        // A cancel request that has found the keeper idle is one that the server has forgotten.
+        // The server forgets a cancel request that arrives while the leader is idle.
         let settled = self.unless_cancelled().and_then(|()| self.settle(shared, &mut keeper, rows(&written)));
         let waited = sum(|written| written.copied.wait) + started.elapsed();
         let started = Instant::now();
@@ -58,11 +58,12 @@ impl End {
         Ok(LoadReport { writers: written.iter().map(Written::report).collect(), ..report })
     }
 
-    /// Does without rows what would be done with many, and takes it back.
+    /// Runs the end of the load without rows, and rolls it back.
     pub(crate) fn rehearse_writers(&self, shared: &LaneContext, writers: &Writers) -> Result<()> {
         let (mut keeper, written) = writers.finish()?;
         let settled = match keeper.goal {
-            // Its end waits for all who read the old one, such as the export whose rows these would be.
+            // The end of a replace waits for all readers of the old table, such as the export that feeds
+            // this load.
             Goal::Replace(_) => Ok(0),
             Goal::Create(_) | Goal::Insert => self.settle(shared, &mut keeper, rows(&written)),
         };
@@ -72,7 +73,7 @@ impl End {
         }
     }
 
-    /// All rows are in the target, in the keeper's transaction. How many.
+    /// Brings all rows into the target, in the leader's transaction. Returns how many.
     fn settle(&self, shared: &LaneContext, keeper: &mut Leader, copied: u64) -> Result<u64> {
         let sent = self.rows_sent();
         let (plan, target) = (&shared.plan, &shared.target);
@@ -86,7 +87,7 @@ impl End {
                 insert_from_staging(&mut keeper.session, plan, target, copied, sent, self.may_leave_out, 0)?
             }
             Goal::Create(_) | Goal::Replace(_) => {
-                // A table that nobody else knows has no trigger that could leave rows out.
+                // Only this load knows the new table, so it has no trigger that could leave rows out.
                 check_count(target, sent, copied, false, 0)?;
                 copied
             }
@@ -98,7 +99,7 @@ impl End {
     }
 }
 
-/// What the server has counted.
+/// Rows that the server counted.
 fn rows(written: &[Written]) -> u64 {
     written.iter().map(|written| written.copied.rows).sum()
 }

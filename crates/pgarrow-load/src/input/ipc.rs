@@ -1,4 +1,4 @@
-//! Messages of Arrow IPC: metadata and body become batches and dictionaries.
+//! Messages of Arrow IPC: decodes metadata and body into batches and dictionaries.
 //!
 //! ```text
 //!  message = [FF FF FF FF] u32 length of the metadata, metadata (a flatbuffer, padded), body
@@ -16,15 +16,15 @@ use arrow_ipc::reader::{RecordBatchDecoder, read_dictionary};
 use arrow_ipc::{CompressionType, Message, MessageHeader, root_as_message};
 use arrow_schema::{ArrowError, SchemaRef};
 
-/// What stands in front of the length of each message since Arrow 0.15.
+/// Precedes the length of each message since Arrow 0.15.
 pub(super) const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// What zstd makes of a byte at most: a block has 128 KiB at most and 4 bytes at least.
+/// The most bytes that zstd expands one byte to: a block has at most 128 KiB and at least 4 bytes.
 ///
 /// Source: RFC 8878, 3.1.1.2.
 const ZSTD_EXPANSION_MAX: u64 = 1 << 15;
 
-/// The same for LZ4, where a byte of a length stands for 255.
+/// The same for LZ4: one length byte stands for 255 bytes.
 ///
 /// Source: <https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>.
 const LZ4_EXPANSION_MAX: u64 = 255;
@@ -41,7 +41,7 @@ impl Decoder {
         Self { schema, dictionaries: HashMap::new() }
     }
 
-    /// A batch, or none where it was a dictionary.
+    /// A batch, or `None` if the message was a dictionary.
     pub(super) fn read(
         &mut self,
         message: &Message<'_>,
@@ -64,7 +64,7 @@ impl Decoder {
     }
 }
 
-/// The message of metadata that have been read.
+/// Parses the metadata of a message.
 pub(super) fn message(metadata: &[u8]) -> Result<Message<'_>, ArrowError> {
     root_as_message(metadata).map_err(|error| damaged(&format!("a message cannot be read: {error}")))
 }
@@ -80,12 +80,12 @@ pub(super) fn schema(schema: arrow_ipc::Schema<'_>) -> Result<SchemaRef, ArrowEr
     Ok(Arc::new(fb_to_schema(schema)))
 }
 
-/// How long the body of a message is.
+/// The length of a message's body.
 pub(super) fn body_bytes(message: &Message<'_>) -> Result<u64, ArrowError> {
     u64::try_from(message.bodyLength()).map_err(|_| damaged("a message has a negative length"))
 }
 
-/// How many rows a batch says it has.
+/// The number of rows that a batch claims.
 pub(super) fn rows(message: &Message<'_>) -> Result<u64, ArrowError> {
     let batch = match message.header_type() {
         MessageHeader::RecordBatch => message.header_as_record_batch(),
@@ -95,7 +95,7 @@ pub(super) fn rows(message: &Message<'_>) -> Result<u64, ArrowError> {
     u64::try_from(batch.length()).map_err(|_| damaged("a batch has a negative number of rows"))
 }
 
-/// What a batch claims, against what is there: readers behind allocate for it.
+/// Checks a batch's claims against its bytes, because the decoder allocates for them.
 fn check(batch: &arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), ArrowError> {
     if batch.length() < 0 {
         return Err(damaged("a batch has a negative number of rows"));
@@ -117,7 +117,7 @@ fn check(batch: &arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), ArrowErr
         let Some(expansion) = expansion.filter(|_| !bytes.is_empty()) else { continue };
         let length = bytes.first_chunk::<8>().map(|length| i64::from_le_bytes(*length));
         let length = length.ok_or_else(|| damaged("a compressed buffer has no length"))?;
-        // -1: not compressed after all.
+        // -1: the buffer is not compressed after all.
         if length < -1 || u64::try_from(length).is_ok_and(|length| length / expansion > bytes.len() as u64) {
             return Err(damaged("a compressed buffer says it is larger than it can be"));
         }
@@ -126,7 +126,7 @@ fn check(batch: &arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), ArrowErr
     reserve(claimed)
 }
 
-/// Asks for so much memory: the reader behind, which gets none, ends the process.
+/// Tests whether this much memory is available: if the decoder's own allocation fails, the process ends.
 fn reserve(n_bytes: usize) -> Result<(), ArrowError> {
     match Vec::<u8>::new().try_reserve_exact(n_bytes) {
         Ok(()) => Ok(()),

@@ -1,4 +1,4 @@
-//! Arrow IPC files: a footer at the end says where the messages are.
+//! Arrow IPC files: a footer at the end locates the messages.
 //!
 //! ```text
 //!  "ARROW1" 00 00, messages, footer, u32 length of the footer, "ARROW1"
@@ -57,7 +57,7 @@ pub(super) fn open(mut file: File) -> Result<OpenFile, ArrowError> {
     Ok(OpenFile { schema, rows: Some(n_rows), batches: Box::new(batches) })
 }
 
-/// Where a message is, inside of the file.
+/// The position of a message in the file.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     start: u64,
@@ -92,7 +92,7 @@ impl Place {
     }
 }
 
-/// A message's metadata behind their length.
+/// A message's metadata after their length.
 fn flatbuffer(metadata: &[u8]) -> Result<&[u8], ArrowError> {
     let flatbuffer = match metadata.strip_prefix(&CONTINUATION) {
         Some(rest) => rest.get(4..),
@@ -101,7 +101,7 @@ fn flatbuffer(metadata: &[u8]) -> Result<&[u8], ArrowError> {
     flatbuffer.ok_or_else(|| damaged("a message is too short"))
 }
 
-/// Bytes that were found to be inside of the file.
+/// Reads bytes whose position was checked against the file's length.
 fn read_at(file: &mut File, start: u64, n_bytes: usize) -> Result<Vec<u8>, ArrowError> {
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::with_capacity(n_bytes);

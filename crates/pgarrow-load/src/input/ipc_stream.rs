@@ -1,7 +1,7 @@
-//! Arrow IPC streams: a schema, then messages, then the mark of the end.
+//! Arrow IPC streams: a schema, then messages, then an end mark.
 //!
-//! The mark is insisted on, although the format does without it: a stream that ends otherwise is what is left of a
-//! writer that has failed, and half of its rows are not what was meant.
+//! The end mark is required here, although the format makes it optional: without it, the writer may have
+//! failed and the rows may be incomplete.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use arrow_schema::ArrowError;
 use super::OpenFile;
 use super::ipc::{CONTINUATION, Decoder, body_bytes, damaged, message, schema};
 
-/// What is allocated for a claim before its bytes have come.
+/// The most memory allocated for a claimed length before its bytes arrive.
 const CLAIM_BYTES_MAX: u64 = 16 << 20;
 
 pub(super) fn open(reader: impl Read + 'static) -> Result<OpenFile, ArrowError> {
@@ -32,7 +32,7 @@ struct Messages<R> {
 }
 
 impl<R: Read> Messages<R> {
-    /// The next message's metadata; none at the mark of the end, behind which nothing may be.
+    /// The next message's metadata; `None` at the end mark, after which no bytes may follow.
     fn metadata(&mut self) -> Result<Option<Vec<u8>>, ArrowError> {
         let mut length = self.word()?;
         if length == CONTINUATION {
@@ -59,7 +59,7 @@ impl<R: Read> Messages<R> {
         bytes.first_chunk().copied().ok_or_else(not_ended)
     }
 
-    /// A length is a claim: room is made as bytes arrive.
+    /// A length is a claim: memory grows as bytes arrive.
     fn bytes(&mut self, n_bytes: u64) -> Result<Vec<u8>, ArrowError> {
         let room = usize::try_from(n_bytes.min(CLAIM_BYTES_MAX)).unwrap_or_default();
         let mut bytes = Vec::with_capacity(room);

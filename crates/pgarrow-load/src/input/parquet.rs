@@ -1,4 +1,4 @@
-//! Parquet files, row group by row group.
+//! Reads Parquet files, one row group after the other.
 
 use std::fs::File;
 
@@ -14,16 +14,17 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use super::OpenFile;
 
-/// Rows of a batch, at most.
+/// The most rows of a batch.
 const BATCH_ROWS: usize = 8192;
 
-/// The same where the file does not say how large values are: of few of them at a time, even large ones are not too many.
+/// The same if the file does not state the size of values: few rows at a time bound the memory of large
+/// values.
 const UNKNOWN_BATCH_ROWS: usize = 1024;
 
-/// Rows of the first batch there.
+/// Rows of the first batch of such a file.
 const UNKNOWN_FIRST_ROWS: usize = 64;
 
-/// Bytes of a batch that are aimed at. One may be twice as large.
+/// Target size of a batch in bytes. A batch may be twice as large.
 const BATCH_BYTES: usize = 8 << 20;
 
 pub(super) fn open(file: File) -> Result<OpenFile, ArrowError> {
@@ -45,17 +46,17 @@ struct Batches {
     group: Option<Group>,
 }
 
-/// A row group that is being read.
+/// The row group being read.
 struct Group {
     index: usize,
     reader: ParquetRecordBatchReader,
-    /// Rows that were read.
+    /// Rows already read.
     done: usize,
-    /// Rows that it owes.
+    /// Rows still expected.
     rows: u64,
-    /// Rows of a batch.
+    /// Rows per batch.
     batch_rows: usize,
-    /// What these may become once it is known how large rows are.
+    /// Upper limit of `batch_rows` once the size of rows is known.
     batch_rows_max: usize,
 }
 
@@ -78,7 +79,7 @@ impl Batches {
                     self.go_on(group, batch_rows)?;
                     return Ok(Some(batch));
                 }
-                // Values that are too many for one array are not too many for several. A file that is damaged stays so.
+                // Values too large for one array may fit into several. A damaged file fails again.
                 Some(Err(_)) if group.batch_rows > 1 => {
                     let batch_rows = (group.batch_rows / 8).max(1);
                     group.batch_rows_max = batch_rows;
@@ -101,7 +102,7 @@ impl Batches {
         Ok(Some(Group { index, reader, done: 0, rows, batch_rows, batch_rows_max }))
     }
 
-    /// Goes on with the group in batches of so many rows.
+    /// Continues the row group with batches of this many rows.
     fn go_on(&mut self, group: Group, batch_rows: usize) -> Result<(), ArrowError> {
         let reader = match batch_rows == group.batch_rows {
             true => group.reader,
@@ -124,22 +125,22 @@ impl Batches {
     }
 }
 
-/// How many rows the next batch is to have, by the size of this one.
+/// How many rows the next batch should have, from the size of this one.
 fn next_rows(group: &Group, batch: &RecordBatch) -> usize {
     let bytes = batch.columns().iter().map(|column| own_bytes(column)).fold(0, usize::saturating_add);
     let row_bytes = bytes / batch.num_rows().max(1);
     let fitting = (BATCH_BYTES / row_bytes.max(1)).clamp(1, group.batch_rows_max);
-    // Beginning anew costs reading what was read: it is for what makes a difference.
+    // A new reader reads earlier rows again, so the batch size changes only if the difference is large.
     let is_other = fitting >= group.batch_rows.saturating_mul(4) || fitting < group.batch_rows / 2;
     if is_other { fitting } else { group.batch_rows }
 }
 
-/// How much of an array is its own: what becomes less with its rows. Views point into pages and keys into dictionaries that
-/// all batches of the row group share, however few rows these have.
+/// The bytes of an array that shrink with its number of rows. Views point into pages, and keys into
+/// dictionaries, that all batches of the row group share, however few rows they have.
 fn own_bytes(array: &dyn Array) -> usize {
     if let Some(dictionary) = array.as_any_dictionary_opt() {
         let (n_rows, values) = (array.len(), dictionary.values());
-        // Where rows share values, these are no more with more rows.
+        // If rows share values, more rows do not need more values.
         let is_shared = values.len() <= n_rows / 2;
         let value_bytes = own_bytes(values.as_ref()) / values.len().max(1);
         let n_own = if is_shared { 0 } else { n_rows.min(values.len()) };
@@ -159,7 +160,7 @@ fn own_bytes(array: &dyn Array) -> usize {
     }
 }
 
-/// Many views of one value need it once.
+/// Several views of one value share its bytes.
 fn view_bytes<T: ByteViewType>(array: &GenericByteViewArray<T>) -> usize {
     let values: usize = array.lengths().map(|length| length as usize).fold(0, usize::saturating_add);
     let pages = array.data_buffers().iter().map(|page| page.len()).fold(0, usize::saturating_add);
@@ -174,7 +175,7 @@ impl Iterator for Batches {
     }
 }
 
-/// How many rows the first batch has, and later ones at most, by the sizes that the row group states.
+/// Rows of the first batch, and the most rows of later batches, from the sizes that the row group states.
 fn batch_rows(group: &RowGroupMetaData, rows: u64) -> (usize, usize) {
     let mut bytes = group.columns().iter().map(column_bytes);
     let bytes: Option<u64> = bytes.try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)));
@@ -183,8 +184,8 @@ fn batch_rows(group: &RowGroupMetaData, rows: u64) -> (usize, usize) {
     ((BATCH_BYTES / row_bytes.max(1)).clamp(1, BATCH_ROWS), BATCH_ROWS)
 }
 
-/// How large the values of a column are when they are read. Of dictionaries and prefixes that stand for many values, not all
-/// writers say it.
+/// The decoded size of a column's values. For dictionaries and prefix encodings, some writers do not state
+/// it.
 fn column_bytes(column: &ColumnChunkMetaData) -> Option<u64> {
     let n_values = u64::try_from(column.num_values()).unwrap_or_default();
     let width = match column.column_type() {

@@ -1,4 +1,4 @@
-//! Where inputs are, and what they are.
+//! Where inputs are, and which format they have.
 
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek};
@@ -23,7 +23,7 @@ pub enum InputFormat {
 }
 
 impl InputFormat {
-    /// By the ending of the name: `.parquet`; `.arrow`, `.feather`, `.ipc`; `.arrows`.
+    /// The format by the name's ending: `.parquet`; `.arrow`, `.feather`, `.ipc`; `.arrows`.
     pub fn of_name(path: &Path) -> Option<Self> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
@@ -34,9 +34,10 @@ impl InputFormat {
         }
     }
 
-    /// By the first bytes. Streams from before Arrow 0.15 have none that tell.
+    /// The format by the first bytes. Streams from before Arrow 0.15 have no such mark.
     ///
-    /// Source: <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>,
+    /// Sources:
+    /// <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>,
     /// <https://parquet.apache.org/docs/file-format/>.
     fn of_bytes(head: &[u8]) -> Option<Self> {
         match head {
@@ -47,7 +48,7 @@ impl InputFormat {
         }
     }
 
-    /// With its article.
+    /// The name with its article.
     fn described(self) -> &'static str {
         match self {
             Self::Parquet => "a Parquet file",
@@ -72,7 +73,7 @@ pub(super) enum Place {
     Path(PathBuf),
 }
 
-/// Whatever the paths stand for, one by one.
+/// Expands the paths into single places.
 pub(super) fn places(paths: &[impl AsRef<Path>]) -> Result<Vec<Place>> {
     let mut places = Vec::new();
     for path in paths.iter().map(AsRef::as_ref) {
@@ -90,8 +91,8 @@ pub(super) fn places(paths: &[impl AsRef<Path>]) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// The files of a folder in the order of their names, without those that begin with a dot or an underscore: by custom they
-/// hold no rows.
+/// The files of a folder in the order of their names. Names that begin with a dot or an underscore are
+/// skipped: by convention these files hold no rows.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let failed = |error: io::Error| input_error(&format!("{folder:?}"), reason(&error));
     let mut files = Vec::new();
@@ -115,7 +116,7 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 impl Place {
-    /// As messages have it.
+    /// The name for messages.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Stdin => "stdin".to_owned(),
@@ -123,12 +124,12 @@ impl Place {
         }
     }
 
-    /// Whether it can be opened as often as one likes.
+    /// Whether it can be opened more than once.
     pub(super) fn is_file(&self) -> bool {
         matches!(self, Self::Path(path) if path.is_file())
     }
 
-    /// Opens it, and reads what is in front.
+    /// Opens it, and reads its beginning.
     pub(super) fn open(&self, format: Option<InputFormat>) -> Result<OpenFile> {
         let name = self.name();
         let failed = |error: io::Error| input_error(&name, reason(&error));
@@ -169,7 +170,7 @@ impl Place {
     }
 }
 
-/// What can be read only once and from the front.
+/// Opens an input that can be read only once, from the beginning.
 fn stream(mut reader: impl Read + 'static, name: &str, format: Option<InputFormat>) -> Result<OpenFile> {
     let head = head(&mut reader).map_err(|error| input_error(name, reason(&error)))?;
     if head.is_empty() {
@@ -186,7 +187,7 @@ fn stream(mut reader: impl Read + 'static, name: &str, format: Option<InputForma
     ipc_stream::open(Cursor::new(head).chain(reader)).map_err(|error| input_error(name, plain(&error)))
 }
 
-/// The first bytes, as far as there are any.
+/// The first 8 bytes, or fewer if there are no more.
 fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(8);
     reader.by_ref().take(8).read_to_end(&mut head)?;

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Rows from `start`, with a metadata key.
+/// Rows from `start`, with metadata in the schema.
 fn batch(start: i64, n_rows: i64) -> RecordBatch {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(start..start + n_rows));
     let texts: ArrayRef = Arc::new(StringArray::from_iter(
@@ -90,13 +90,13 @@ fn rows(input: Input) -> Vec<RecordBatch> {
     input.map(|batch| batch.unwrap()).collect()
 }
 
-/// All of it as one batch.
+/// All batches as one.
 fn whole(input: Input) -> RecordBatch {
     let schema = Arc::clone(input.schema());
     arrow_select::concat::concat_batches(&schema, &rows(input)).unwrap()
 }
 
-/// What opening or reading says; never a panic.
+/// The error of opening or reading; never a panic.
 #[track_caller]
 fn refused(paths: &[PathBuf], format: Option<InputFormat>) -> String {
     let error = match Input::open(paths, format) {
@@ -189,7 +189,7 @@ fn several_files_folders_and_their_order() {
     let input = Input::open(&paths, None).unwrap();
     assert_eq!((input.rows(), input.name()), (Some(30), "3 files"));
     assert_eq!(whole(input).columns(), batch(0, 30).columns());
-    // Of different formats, where one is a stream that is named by nothing but its bytes.
+    // Files of different formats; only the first bytes of the stream show its format.
     let mixed = [
         folder.0.path().join("parts/a.parquet"),
         folder.write("second", &stream_bytes(&[batch(10, 10)], ipc_options(None))),
@@ -231,7 +231,7 @@ fn files_of_different_columns_are_refused_before_the_first_batch() {
         assert!(text.starts_with(&format!("{second:?}: ")) && text.contains(says), "{text}");
         assert!(text.contains("first.parquet"), "{text}");
     }
-    // One may be null where the other may not: both may.
+    // Nullable in one file: nullable in the common schema.
     let nulls = write("nulls.parquet", ints(&["a", "b"], true));
     let input = Input::open(&[&first, &nulls], None).unwrap();
     assert!(input.schema().fields().iter().all(|field| field.is_nullable()));
@@ -246,7 +246,8 @@ fn a_file_that_changes_between_looking_and_reading() {
     let input = Input::open(&[&first, &second], None).unwrap();
     let other =
         RecordBatch::try_from_iter([("id", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]).unwrap();
-    // It stays in the first file until somebody takes its batches: five, of which the queue holds two.
+    // The reading thread stays in the first file until its batches are taken: it has five, and the queue
+    // holds two.
     fs::write(&second, parquet_bytes(&[other], 2)).unwrap();
     let error = input.filter_map(Result::err).next().unwrap();
     assert!(error.to_string().ends_with("second.parquet\": it was changed since the load began"), "{error}");
@@ -274,7 +275,7 @@ fn names_and_contents_that_disagree() {
 fn a_stream_without_its_end_and_two_in_one() {
     let folder = Folder::new();
     let stream = stream_bytes(&[batch(0, 3), batch(3, 3)], ipc_options(None));
-    // The mark of the end has eight bytes: without it, all rows are there.
+    // The end mark has eight bytes: all rows are there without it.
     let cut = folder.write("cut.arrows", &stream[..stream.len() - 8]);
     assert!(refused(&[cut], None).contains("ends without the mark of its end"));
     let twice = folder.write("twice.arrows", &[stream.clone(), stream].concat());
@@ -298,13 +299,13 @@ fn every_truncation_is_an_error() {
     }
 }
 
-/// A flipped bit is an error, or makes other values: never a panic that gets out, nor gigabytes.
+/// A flipped bit gives an error or other values: never an escaping panic, nor gigabytes of memory.
 #[test]
 fn flipped_bits() {
     let folder = Folder::new();
     let batches = [batch(0, 40)];
     let hook = std::panic::take_hook();
-    // Their readers' panics are expected here, and are caught.
+    // Panics of the third-party readers are expected here, and are caught.
     std::panic::set_hook(Box::new(|_| {}));
     let mut n_refused = 0;
     for (name, bytes) in [
@@ -332,8 +333,8 @@ fn flipped_bits() {
     assert!(n_refused > 500, "{n_refused}");
 }
 
-/// What is claimed is not allocated: these claims are of terabytes.
-/// A file of another writer was refused in the middle of a load, when the first one was already sent.
+/// Regression: a file of another writer was refused in the middle of a load, after the first file was
+/// already sent.
 #[test]
 fn lists_whose_elements_have_other_names() {
     let nested = |name: &str| {
@@ -372,8 +373,8 @@ fn lists_whose_elements_have_other_names() {
     assert_eq!(batches[1], nested("element"));
 }
 
-/// A column that repeats a large text is small in its file, and of writers that do not say how large it is when it is read,
-/// batches were as many rows as always.
+/// Regression: a column that repeats a large text is small in its file. If the writer does not state the
+/// decoded size, batches had as many rows as always.
 #[test]
 fn large_values_that_a_dictionary_hides() {
     const ROWS: usize = 4000;
@@ -386,7 +387,7 @@ fn large_values_that_a_dictionary_hides() {
         let texts: ArrayRef = Arc::new(StringArray::from_iter_values(rows));
         RecordBatch::try_from_iter([("id", ids), ("text", texts)]).unwrap()
     };
-    // The most rows of a batch, and of one behind the first one that has large values.
+    // The most rows of a batch, and of a batch after the first one with large values.
     for (first_large, most_rows, most_large_rows) in [(0, 64, 64), (1500, 1024, 400), (ROWS, 1024, 0)] {
         let stated = folder.write("stated.parquet", &parquet_bytes(&[texts(first_large)], 1 << 20));
         let bytes = without_sizes(&stated);
@@ -408,7 +409,7 @@ fn large_values_that_a_dictionary_hides() {
     }
 }
 
-/// A Parquet file as writers make it that do not state how large values are.
+/// A Parquet file like those of writers that do not state the size of values.
 fn without_sizes(path: &Path) -> Vec<u8> {
     let bytes = fs::read(path).unwrap();
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&File::open(path).unwrap()).unwrap();
@@ -436,11 +437,11 @@ fn restart_keys_of_files() {
     let first = key(&[&path], "t").unwrap();
     assert_eq!(key(&[&path], "t").unwrap(), first);
     assert_ne!(key(&[&path], "u").unwrap(), first);
-    // Named in another way, it is the same file.
+    // The same file under another path.
     let around = folder.0.path().join("../").join(folder.0.path().file_name().unwrap()).join("a.arrow");
     assert_eq!(key(&[&around], "t").unwrap(), first);
     assert_eq!(key(&[folder.0.path()], "t").unwrap(), first);
-    // A file of the same name and size that is written anew.
+    // The file is written again, with the same name and size.
     let later = File::open(&path).unwrap().metadata().unwrap().modified().unwrap() + Duration::from_micros(1);
     File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
     assert_ne!(key(&[&path], "t").unwrap(), first);
@@ -451,17 +452,18 @@ fn restart_keys_of_files() {
     writer.join().unwrap();
 }
 
+/// What is claimed is not allocated: these claims are of terabytes.
 #[test]
 fn claims_without_bytes() {
     let folder = Folder::new();
     let compressed = stream_bytes(&[batch(0, 400)], ipc_options(Some(CompressionType::ZSTD)));
-    // The length in front of the first compressed buffer, which is followed by zstd's magic number.
+    // The length before the first compressed buffer, which begins with zstd's magic number.
     let magic = compressed.windows(4).position(|bytes| bytes == [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
     let mut bytes = compressed;
     bytes[magic - 8..magic].copy_from_slice(&(1_i64 << 44).to_le_bytes());
     let path = folder.write("claim.arrows", &bytes);
     assert!(refused(&[path], None).contains("larger than it can be"));
-    // What zstd could make of the bytes and LZ4 cannot.
+    // A length that is possible for zstd, but not for LZ4.
     let compressed = stream_bytes(&[batch(0, 400)], ipc_options(Some(CompressionType::LZ4_FRAME)));
     let magic = compressed.windows(4).position(|bytes| bytes == [0x04, 0x22, 0x4d, 0x18]).unwrap();
     let mut bytes = compressed;
@@ -469,10 +471,10 @@ fn claims_without_bytes() {
     bytes[magic - 8..magic].copy_from_slice(&claim.to_le_bytes());
     let path = folder.write("claim4.arrows", &bytes);
     assert!(refused(&[path], None).contains("larger than it can be"));
-    // A message of metadata of nearly 4 GiB.
+    // Metadata of nearly 4 GiB.
     let path = folder.write("metadata.arrows", &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 1, 2, 3]);
     assert!(refused(&[path], None).contains("ends without the mark of its end"));
-    // A footer that is longer than its file.
+    // A footer longer than its file.
     let mut bytes = file_bytes(&[batch(0, 4)], ipc_options(None));
     let end = bytes.len();
     bytes[end - 10..end - 6].copy_from_slice(&i32::MAX.to_le_bytes());
@@ -502,13 +504,13 @@ fn pipes_bring_streams_only() {
     writer.join().unwrap();
 }
 
-/// A named pipe that somebody writes these bytes to.
+/// A named pipe to which a thread writes these bytes.
 fn pipe(folder: &Folder, bytes: Vec<u8>) -> (PathBuf, std::thread::JoinHandle<()>) {
     let path = folder.0.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let to = path.clone();
     let writer = std::thread::spawn(move || {
-        // Who reads may have left before all is written.
+        // The reader may close the pipe before all bytes are written.
         let _ = std::io::Write::write_all(&mut File::options().write(true).open(to).unwrap(), &bytes);
     });
     (path, writer)
@@ -529,7 +531,7 @@ fn a_cancel_while_a_pipe_is_silent() {
     let cancel = Cancel::new();
     let mut input = Input::open(&[path], None).unwrap().with_cancel(cancel.clone());
     assert_eq!(input.next().unwrap().unwrap(), batch(0, 3));
-    // It is still open, and says nothing.
+    // The pipe is still open, but silent.
     let _writer = writer.join().unwrap();
     cancel.cancel();
     assert_eq!(input.next().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);

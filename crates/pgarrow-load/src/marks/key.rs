@@ -1,6 +1,7 @@
-//! Restart keys that are made of files: `/data/rows.parquet and 2 more 1f…-93…`.
+//! Restart keys made from files: `/data/rows.parquet and 2 more 1f…-93…`.
 //!
-//! Of the two hashes the first one is of the first file's name, the second one of all that tells a load from others.
+//! The first hash is that of the first file's name. The second covers everything that distinguishes the
+//! load.
 
 use std::fmt::Write;
 
@@ -17,18 +18,18 @@ use crate::options::{LoadMode, LoadOptions, OnConflict};
 /// Digits of a hash.
 const DIGITS: usize = 32;
 
-/// What a file is known by.
+/// What identifies a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
-    /// From the root on.
+    /// The absolute path.
     pub(crate) name: String,
-    /// When it was last written, in nanoseconds since 1970.
+    /// The time of the last write, in nanoseconds since 1970.
     pub(crate) changed: i128,
     pub(crate) bytes: u64,
 }
 
-/// A restart key of a load into `target` from these files: the same for the same files of the same columns, and another once
-/// one was written anew. 128 bits of a hash behind what people recognise.
+/// A restart key for a load into `target` from these files: the same for the same files with the same
+/// columns, and another once a file is written again. Readable text, then two hashes of 128 bits.
 pub(crate) fn restart_key(target: &str, files: &[Stamp], schema: &Schema) -> String {
     let mut text = format!("{target}\0");
     for Stamp { name, changed, bytes } in files {
@@ -43,7 +44,8 @@ pub(crate) fn restart_key(target: &str, files: &[Stamp], schema: &Schema) -> Str
     format!("{shown}{more} {:032x}-{:032x}", fnv1a(first.as_bytes()), fnv1a(text.as_bytes()))
 }
 
-/// What keys have in common whose first file has the same name: ` 1f…-`. `None` for a key that is not made of files.
+/// The common part of keys whose first file has the same name: ` 1f…-`. `None` for a key not made from
+/// files.
 fn of_first_file(key: &str) -> Option<String> {
     let (_, hashes) = key.rsplit_once(' ')?;
     let (file, all) = hashes.split_once('-')?;
@@ -51,11 +53,11 @@ fn of_first_file(key: &str) -> Option<String> {
     (is_hash(file) && is_hash(all)).then(|| format!(" {file}-"))
 }
 
-/// Refuses to load again what an earlier load from a file of the same name has left in the table. It may have been the same
-/// file, and was copied since.
+/// Refuses to load rows that an earlier load from a file of the same name has left in the table. It may have
+/// been the same file, copied since.
 ///
-/// Only of keys that are made of files: whoever gives one of his own knows which rows it stands for. And only where rows
-/// are added to those of before, whatever these are.
+/// Applies only to keys made from files: a user who chooses a key knows which rows it stands for. And only
+/// to loads that append rows without regard to those already there.
 pub(super) fn check_others(
     session: &mut Session,
     table: &str,

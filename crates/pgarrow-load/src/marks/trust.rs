@@ -1,15 +1,16 @@
-//! Whose the table of marks is, and what it is: in a schema where others make tables, somebody may have made it first.
+//! Checks the owner and definition of the table of marks: in a schema where others may create tables,
+//! another role may have created it first.
 //!
-//! What stands in it decides which rows are left out, and a trigger, rule, default, check or index of it would run with the
-//! rights of whoever loads.
+//! The rows of the table decide which rows are skipped. And its triggers, rules, defaults, checks or indexes
+//! would run with the rights of the loading role.
 
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
 
 use super::TABLE;
 
-/// Refuses a table of marks that is not what is made here, or belongs to somebody who could not change the target, either.
-/// `target`: the table that is loaded, if it is there.
+/// Refuses a table of marks that has another definition than the one made here, or an owner who could not
+/// change the target anyway. `target`: the table to load, if it exists.
 pub(super) fn check(session: &mut Session, schema: &str, target: Option<u32>) -> Result<()> {
     let target = target.map(|oid| oid.to_string());
     let rows = session.query(SQL, &[Some(schema), Some(TABLE), target.as_deref()]);
@@ -33,10 +34,11 @@ pub(super) fn check(session: &mut Session, schema: &str, target: Option<u32>) ->
     ))
 }
 
-/// Owner; whether he is to be trusted; whether the table is what it should be.
+/// The owner; whether the owner is trusted; whether the table has the right definition.
 ///
-/// A superuser is a member of every role, so that of superusers only what they own themselves counts, or what other
-/// superusers do. OIDs of types as in `src/include/catalog/pg_type.dat`: text, int8, bool, timestamptz.
+/// A superuser is a member of every role, so its memberships do not count: besides the owners of schema and
+/// target, it trusts only itself and other superusers. OIDs of types as in
+/// `src/include/catalog/pg_type.dat`: text, int8, bool, timestamptz.
 const SQL: &str = "SELECT pg_catalog.pg_get_userbyid(c.relowner), \
       c.relowner OPERATOR(pg_catalog.=) me.oid \
         OR pg_catalog.pg_has_role(c.relowner, n.nspowner, 'USAGE') \

@@ -1,4 +1,4 @@
-//! Which errors are about a row, and what is said of it.
+//! Which errors are about a row, and which reason its rejection gets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,17 +8,19 @@ use pgarrow_protocol::{ServerError, escape_control};
 
 use crate::choice::REJECTED;
 
-/// The columns that rejected rows have besides their own, and what their metadata say of them.
+/// The fields added to rejected rows, and the value of their metadata.
 const COLUMNS: [(&str, &str); 3] =
     [("pgarrow_row", "row"), ("pgarrow_sqlstate", "sqlstate"), ("pgarrow_reason", "reason")];
 
-/// Errors that another row would not have: data_exception, integrity_constraint_violation, raise_exception,
-/// with_check_option_violation; and cardinality_violation, by which two rows of one key are refused in an upsert, and never
-/// one. Two states mean other things, too: syntax_error is that of a statement, which has a position, or that of a tsvector,
-/// tsquery or jsonpath; insufficient_privilege is a right that is missing, or a row that a policy refuses.
+/// Errors that another row would not cause: data_exception, integrity_constraint_violation, raise_exception,
+/// with_check_option_violation; and cardinality_violation, which an upsert raises for two rows with one key,
+/// and never for a single row. Two states have two meanings: syntax_error is about a statement if it has a
+/// position, otherwise about a tsvector, tsquery or jsonpath; insufficient_privilege means a missing right,
+/// or a row that a policy refuses.
 ///
-/// Sources: <https://www.postgresql.org/docs/current/errcodes-appendix.html>; `ExecWithCheckOptions` in PostgreSQL's
-/// `src/backend/executor/execMain.c`, `prssyntaxerror` in `src/backend/utils/adt/tsvector_parser.c`.
+/// Sources: <https://www.postgresql.org/docs/current/errcodes-appendix.html>; `ExecWithCheckOptions` in
+/// PostgreSQL's `src/backend/executor/execMain.c`, `prssyntaxerror` in
+/// `src/backend/utils/adt/tsvector_parser.c`.
 pub(crate) fn is_about_data(error: &ServerError) -> bool {
     let sqlstate = error.sqlstate.as_str();
     match sqlstate {
@@ -29,7 +31,7 @@ pub(crate) fn is_about_data(error: &ServerError) -> bool {
     }
 }
 
-/// What the server says, with the values that it names: whoever gets it gets the row, too.
+/// The server's message, including the values that it names: the receiver gets the row anyway.
 pub(crate) fn reason(error: &ServerError) -> String {
     let mut reason = error.message.clone();
     if let Some(detail) = &error.detail {
@@ -44,7 +46,7 @@ pub(crate) fn reason(error: &ServerError) -> String {
     escape_control(&reason).to_string()
 }
 
-/// The data's columns, and what is said of each row.
+/// The data's columns, followed by those that describe the rejection.
 pub(crate) fn reject_schema(schema: &Schema) -> SchemaRef {
     let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
     let types = [(DataType::UInt64, false), (DataType::Utf8, true), (DataType::Utf8, false)];

@@ -1,4 +1,5 @@
-//! What LIKE does not copy: foreign keys, owner, rights, sequences, comments, and the names of indexes and statistics.
+//! Copies what LIKE does not: foreign keys, owner, rights, sequences, comments, and the names of indexes and
+//! statistics.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -12,12 +13,12 @@ use pgarrow_types::option::MODE;
 use super::{Replacement, query, query_oids, text};
 use crate::transaction::server_error;
 
-/// `stxexprs`.
+/// The first version with `stxexprs`.
 const STATISTICS_OF_EXPRESSIONS: u32 = 140_000;
 
 impl Replacement {
-    /// What adds the foreign keys. One that was never validated is, since all rows are new: in the old table, too, each of
-    /// them would be looked at.
+    /// The statements that add the foreign keys. NOT VALID keys become valid, because all rows are new: the
+    /// old table, too, would check each new row.
     pub(super) fn foreign_keys(&self, session: &mut Session) -> Result<Vec<String>> {
         let table = self.new.quoted();
         let add = |row: &Row| {
@@ -28,13 +29,13 @@ impl Replacement {
         Ok(query(session, FOREIGN_KEYS, &[&self.old])?.iter().map(add).collect())
     }
 
-    /// The old table's owner, quoted, if the new one has another.
+    /// The old table's owner, quoted, if it differs from the new one's.
     pub(super) fn owner(&self, session: &mut Session) -> Result<Option<String>> {
         let rows = query(session, OWNER, &[&self.old, &self.new])?;
         Ok(rows.first().and_then(|row| row.text(0)).map(quote_identifier))
     }
 
-    /// The statements that give the new table what the old one has. Its owner is changed at once.
+    /// The statements that give the new table the old one's properties. The owner is changed at once.
     pub(super) fn belongings(&self, session: &mut Session) -> Result<String> {
         let Self { old, new, .. } = self;
         let table = new.quoted();
@@ -62,7 +63,7 @@ impl Replacement {
         Ok(statements)
     }
 
-    /// The sequences of identities, of the old table and of the new one.
+    /// The identity sequences of the old table, each with its pair in the new one.
     pub(super) fn identities(&self, session: &mut Session) -> Result<Vec<(Sequence, Sequence)>> {
         let mut of_new = sequences(session, &self.new, true)?;
         let of_old = sequences(session, &self.old, true)?.into_iter();
@@ -73,8 +74,8 @@ impl Replacement {
         Ok(of_old.filter_map(pair).collect())
     }
 
-    /// The statements that give the new table's indexes, statistics and sequences the old one's names, once these are free,
-    /// and what goes by them.
+    /// The statements that rename the new table's indexes, statistics and sequences, once the old names are
+    /// free, and set properties that need these names.
     pub(super) fn renamed(&self, session: &mut Session) -> Result<String> {
         let mut statements = String::new();
         for (old, new) in self.paired(session, INDEXES)? {
@@ -110,7 +111,7 @@ impl Replacement {
         for (from, to) in self.identities(session)? {
             let _ = write!(statements, "ALTER SEQUENCE {} RENAME TO {}; ", to.quoted, from.name);
         }
-        // Of constraints, those with an index have its name.
+        // Constraints with an index get their names from it.
         for row in query(session, CONSTRAINT_COMMENTS, &[&self.old])? {
             let (name, comment) =
                 (quote_identifier(&text(&row, 0)), quote_literal(&text(&row, 1)).unwrap_or_default());
@@ -120,8 +121,8 @@ impl Replacement {
         Ok(statements)
     }
 
-    /// What both tables have of a kind, each of the old one's with that of the new one that is just like it: that is told by
-    /// the third column.
+    /// Pairs each object of the old table with the identical one of the new table. The third column of the
+    /// query identifies them.
     fn paired(&self, session: &mut Session, sql: &str) -> Result<Vec<(Row, Row)>> {
         let of_old = query(session, sql, &[&self.old])?;
         let mut of_new = query(session, sql, &[&self.new])?;
@@ -141,7 +142,7 @@ impl Replacement {
     }
 }
 
-/// A sequence of a column. Its names are quoted.
+/// A column's sequence. Its names are quoted.
 pub(super) struct Sequence {
     oid: u32,
     /// With its schema.
@@ -152,7 +153,7 @@ pub(super) struct Sequence {
     column: String,
 }
 
-/// The sequences that go with the table: of identities, or of other columns, such as serial ones.
+/// The sequences that belong to the table: of identity columns, or of others, such as serial columns.
 fn sequences(session: &mut Session, relation: &Relation, of_identities: bool) -> Result<Vec<Sequence>> {
     let sequence = |row: &Row| {
         let [schema, name, column] = [0, 1, 2].map(|index| quote_identifier(&text(row, index)));
@@ -169,7 +170,7 @@ fn comment(session: &mut Session, oid: u32) -> Result<Option<String>> {
     Ok(rows.first().and_then(|row| quote_literal(row.text(0)?)))
 }
 
-/// A right to a table or to one of its columns.
+/// A right on a table or on one of its columns.
 #[derive(Eq, Ord, PartialEq, PartialOrd)]
 struct Right {
     name: String,
@@ -190,8 +191,8 @@ fn rights_to(session: &mut Session, oid: u32) -> Result<Vec<Right>> {
     Ok(query_oids(session, RIGHTS, &[oid])?.iter().map(right).collect())
 }
 
-/// The statements that give `new` the rights to `old`, those of the owner too, and no others: by default privileges it may
-/// have been given more.
+/// The statements that give `new` exactly the rights on `old`, including the owner's: default privileges may
+/// have given the new table more.
 fn rights(session: &mut Session, kind: &str, quoted: &str, old: u32, new: u32) -> Result<String> {
     let (of_old, of_new) = (rights_to(session, old)?, rights_to(session, new)?);
     let mut statements = String::new();
@@ -210,8 +211,8 @@ fn rights(session: &mut Session, kind: &str, quoted: &str, old: u32, new: u32) -
     Ok(statements)
 }
 
-/// Rights to the table and to its columns: which, to whom (none: PUBLIC), whether they may be granted on, and the column.
-/// Where nothing was ever granted or revoked, they are those by default: the owner has all.
+/// Rights on the table and its columns: the privilege, the grantee (NULL: PUBLIC), whether it is grantable,
+/// and the column. Without any GRANT or REVOKE, the defaults apply: the owner has all.
 const RIGHTS: &str = "SELECT a.privilege_type, CASE WHEN a.grantee OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
       THEN pg_catalog.pg_get_userbyid(a.grantee) END, a.is_grantable, r.attname \
     FROM (SELECT COALESCE(c.relacl, pg_catalog.acldefault( \
@@ -222,13 +223,13 @@ const RIGHTS: &str = "SELECT a.privilege_type, CASE WHEN a.grantee OPERATOR(pg_c
         WHERE t.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND NOT t.attisdropped) AS r(acl, attname) \
     CROSS JOIN LATERAL pg_catalog.aclexplode(r.acl) AS a";
 
-/// The old table's owner, if the new one has another.
+/// The old table's owner, if it differs from the new one's.
 const OWNER: &str = "SELECT pg_catalog.pg_get_userbyid(o.relowner) FROM pg_catalog.pg_class o \
     JOIN pg_catalog.pg_class n ON n.oid OPERATOR(pg_catalog.=) $2::pg_catalog.oid \
       AND n.relowner OPERATOR(pg_catalog.<>) o.relowner \
     WHERE o.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
-/// What is missing is the kind of dependency: `a` or `i`, as `DEPENDENCY_AUTO` and `DEPENDENCY_INTERNAL` in
+/// The caller appends the kind of dependency: `a` or `i`, for `DEPENDENCY_AUTO` and `DEPENDENCY_INTERNAL` in
 /// `src/include/catalog/dependency.h`.
 const SEQUENCES: &str = "SELECT n.nspname, s.relname, a.attname, s.oid::pg_catalog.text, \
       q.seqincrement::pg_catalog.text \
@@ -243,7 +244,8 @@ const SEQUENCES: &str = "SELECT n.nspname, s.relname, a.attname, s.oid::pg_catal
       AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
       AND d.deptype OPERATOR(pg_catalog.=)";
 
-/// Those that stand for partitions of the table that is referred to are made with the one of all (since PostgreSQL 11).
+/// Without the entries for partitions of the referenced table: the server creates them with the main key
+/// (since PostgreSQL 11).
 const FOREIGN_KEYS: &str = "SELECT k.conname, pg_catalog.pg_get_constraintdef(k.oid) FROM pg_catalog.pg_constraint k \
     WHERE k.conrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND k.contype OPERATOR(pg_catalog.=) 'f' \
       AND COALESCE(pg_catalog.to_jsonb(k) OPERATOR(pg_catalog.->>) 'conparentid', '0') OPERATOR(pg_catalog.=) '0' ORDER BY k.conname";
@@ -253,15 +255,16 @@ const TARGETS: &str = "SELECT a.attname, a.attstattarget::pg_catalog.text FROM p
       AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 \
       AND a.attstattarget::pg_catalog.int4 OPERATOR(pg_catalog.>=) 0";
 
-/// Those of checks LIKE copies, and they are the same.
+/// LIKE also copies comments of checks; setting the same comment again changes nothing.
 const CONSTRAINT_COMMENTS: &str = "SELECT k.conname, pg_catalog.obj_description(k.oid, 'pg_constraint') \
     FROM pg_catalog.pg_constraint k WHERE k.conrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
       AND pg_catalog.obj_description(k.oid, 'pg_constraint') IS NOT NULL";
 
 const COMMENT: &str = "SELECT pg_catalog.obj_description($1::pg_catalog.oid, 'pg_class')";
 
-/// Schema and name, what shows which one it is, whether the table is clustered by it, and how it is told how many values of
-/// its columns to look at. Columns by name: those that were dropped are gone in the copy.
+/// Schema and name, a description that identifies the index, whether the table is clustered by it, and the
+/// statistics targets of its columns. The description uses column names, because the copy has no dropped
+/// columns.
 const INDEXES: &str = "SELECT n.nspname, c.relname, \
       pg_catalog.concat_ws(' ', i.indisunique, i.indisprimary, i.indisexclusion, c.relam, i.indclass, i.indoption, \
         i.indcollation, pg_catalog.pg_get_expr(i.indpred, i.indrelid), \
@@ -276,8 +279,8 @@ const INDEXES: &str = "SELECT n.nspname, c.relname, \
     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
     WHERE i.indrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid ORDER BY c.oid";
 
-/// Schema and name, what shows which one it is, its owner, and how many values to look at (since PostgreSQL 13, if that was
-/// said).
+/// Schema and name, a description that identifies the object, its owner, and its statistics target (since
+/// PostgreSQL 13, if it is set).
 const STATISTICS: &str = "SELECT n.nspname, x.stxname, \
       pg_catalog.concat_ws(' ', x.stxkind, $expressions, \
         (SELECT pg_catalog.array_agg(a.attname ORDER BY a.attname) FROM pg_catalog.pg_attribute a \

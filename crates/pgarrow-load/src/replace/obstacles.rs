@@ -1,4 +1,5 @@
-//! What makes that a table is not replaced: things of it that a new one would not have, and others that need this very one.
+//! What prevents a replacement: properties that a new table would lose, and objects that depend on the old
+//! one.
 
 use pgarrow_catalog::Relation;
 use pgarrow_protocol::{Row, Session};
@@ -12,12 +13,12 @@ fn advice() -> Message {
     message![MODE.to("truncate"), " keeps the table"]
 }
 
-/// Whether the table can be made anew, and dropped in the end, without a loss. Nothing is tried: a DROP would wait for all who
-/// read the table, and everybody else for it.
+/// Checks that the table can be copied, and in the end dropped, without loss. It tries no DROP: a DROP would
+/// wait for all readers of the table, and everybody else would wait for the DROP.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Options`] with all that is in the way.
+/// [`ErrorKind::Options`] with all obstacles.
 pub(super) fn check(session: &mut Session, old: &Relation) -> Result<()> {
     let refuse =
         |text: String| Err(Error::new(ErrorKind::Options, format!("{old} cannot be replaced: {text}")));
@@ -50,18 +51,19 @@ pub(super) fn check(session: &mut Session, old: &Relation) -> Result<()> {
         .map_err(|error| error.advice(format!("GRANT REFERENCES on {closed}, and USAGE on the schema")))
 }
 
-/// The same once more, when nobody can change the old table any more. What needs it, the DROP finds.
+/// Checks for obstacles again, when nobody can change the old table any more. The DROP itself finds
+/// dependent objects.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Server`] with all that is in the way by now.
+/// [`ErrorKind::Server`] with all new obstacles.
 pub(super) fn check_again(session: &mut Session, old: &Relation) -> Result<()> {
     let Some(obstacles) = found(session, old)? else { return Ok(()) };
     let text = format!("{old} was given {obstacles} while it was loaded, which the new table would not have");
     Err(Error::new(ErrorKind::Server, text).advice("nothing was loaded").advice(advice()))
 }
 
-/// What a new table would not have.
+/// The properties that a new table would lose.
 fn found(session: &mut Session, old: &Relation) -> Result<Option<String>> {
     let obstacle = |row: &Row| match row.text(1) {
         Some(name) => format!("{} {name:?}", text(row, 0)),
@@ -71,13 +73,14 @@ fn found(session: &mut Session, old: &Relation) -> Result<Option<String>> {
     Ok((!obstacles.is_empty()).then(|| obstacles.join(", ")))
 }
 
-/// What is copied when the new table is made, and can be changed with locks that an INSERT lets pass, or with one of an index
-/// alone: options, comments, how identities count. To be compared.
+/// The copied properties that can change meanwhile, because their locks do not conflict with an INSERT or
+/// concern only an index: options, comments, identity settings. Used for comparison.
 pub(super) fn definition(session: &mut Session, old: &Relation) -> Result<String> {
     Ok(text(&only_row(session, DEFINITION, old)?, 0))
 }
 
-/// Options of the table and of its TOAST table; comments of columns; indexes; constraints with comments; statistics; identities.
+/// Options of the table and of its TOAST table; comments of columns; indexes; constraints with comments;
+/// statistics; identities.
 const DEFINITION: &str = "SELECT pg_catalog.jsonb_build_array(c.reloptions, \
       (SELECT t.reloptions FROM pg_catalog.pg_class t WHERE t.oid OPERATOR(pg_catalog.=) c.reltoastrelid), \
       (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attname, d.description) ORDER BY a.attnum) \
@@ -103,8 +106,8 @@ const DEFINITION: &str = "SELECT pg_catalog.jsonb_build_array(c.reloptions, \
         WHERE d.refobjid OPERATOR(pg_catalog.=) c.oid))::pg_catalog.text \
     FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
-/// Tables that foreign keys refer to, and that this role may not refer to. Keys that stand for the partitions of such a table
-/// come with its own.
+/// Tables that foreign keys refer to, but that this role may not reference. Keys for partitions of such a
+/// table are covered by its own key.
 ///
 /// Source: `checkFkeyPermissions` in PostgreSQL's `src/backend/commands/tablecmds.c`.
 const CLOSED: &str = "SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, p.relname) FROM pg_catalog.pg_constraint k \
@@ -121,11 +124,12 @@ const CLOSED: &str = "SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, p.re
 const IS_OWNED: &str = "SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class c \
     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
-/// What would keep DROP TABLE from dropping the table: whatever depends on it, or on something that goes with it, and does not go
-/// with it. Sequences of columns that are not identities become the new table's before. A rule is named by its view.
+/// Objects that would make DROP TABLE fail: they depend on the table, or on something dropped with it, and
+/// are not dropped with it. Sequences of non-identity columns move to the new table before. A rule is shown
+/// as its view.
 ///
-/// Source: `findDependentObjects` in PostgreSQL's `src/backend/catalog/dependency.c`; kinds of dependencies as in
-/// `src/include/catalog/dependency.h`.
+/// Source: `findDependentObjects` in PostgreSQL's `src/backend/catalog/dependency.c`; kinds of dependencies
+/// as in `src/include/catalog/dependency.h`.
 const DEPENDENTS: &str = "WITH RECURSIVE part(classid, objid) AS ( \
       SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, $1::pg_catalog.oid \
       UNION \
@@ -148,7 +152,7 @@ const DEPENDENTS: &str = "WITH RECURSIVE part(classid, objid) AS ( \
       WHERE q.classid OPERATOR(pg_catalog.=) d.classid AND q.objid OPERATOR(pg_catalog.=) d.objid) \
     ORDER BY 1";
 
-/// What a new table would not have: what it is, and its name if it has one.
+/// What a new table would lose: its kind, and its name if it has one.
 const OBSTACLES: &str = "SELECT 'the trigger', tgname FROM pg_catalog.pg_trigger \
       WHERE tgrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND NOT tgisinternal \
     UNION ALL SELECT 'the policy', polname FROM pg_catalog.pg_policy \

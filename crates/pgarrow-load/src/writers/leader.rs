@@ -1,4 +1,5 @@
-//! The leader: the one session that changes the target, in one transaction, which is open from the beginning to the end.
+//! The leader: the only session that changes the target, in one transaction from the beginning to the end of
+//! the load.
 
 use std::fmt::Write;
 
@@ -18,7 +19,7 @@ pub(crate) struct Leader {
     pub(crate) session: Session,
     pub(crate) hidden: Hidden,
     pub(crate) goal: Goal,
-    /// What its statements name.
+    /// The tables that its statements name.
     pub(crate) names: Names,
     /// Schema and name of the target.
     pub(crate) target: String,
@@ -26,19 +27,20 @@ pub(crate) struct Leader {
     pub(crate) attached: Option<AttachedSession>,
 }
 
-/// What becomes of the hidden table at the end.
+/// What happens to the hidden table at the end.
 #[derive(Debug)]
 pub(crate) enum Goal {
     /// It gets this name.
     Create(String),
-    /// It takes another's place.
+    /// It takes another table's place.
     Replace(Box<Replacement>),
     /// Its rows are inserted into the target, and it is dropped.
     Insert,
 }
 
 impl Leader {
-    /// Makes the hidden table the target, or drops it if its rows are there by now: within the transaction.
+    /// Within the transaction, makes the hidden table the target, or drops it if its rows are already in the
+    /// target.
     pub(crate) fn settle(&mut self) -> Result<()> {
         let (hidden, session) = (&self.hidden, &mut self.session);
         let failed = |error| server_error(error, &self.target);
@@ -60,10 +62,12 @@ impl Leader {
         }
     }
 
-    /// Takes everything back: the target is as it was, and the hidden table gone. The error, with what else is to be known.
+    /// Rolls everything back: the target is as before, and the hidden table is dropped. Returns the error,
+    /// with what is left over.
     pub(crate) fn take_back(mut self, error: Error) -> Error {
-        // Who leaves meanwhile has to say that nobody knows what became of COMMIT: it is asked of the sessions that are
-        // attached. This one is broken, and can do nothing that a cancel request would stop.
+        // If the program stops meanwhile, it asks the attached sessions whether a COMMIT has an unknown
+        // outcome, so this session stays attached. It is broken, so a cancel request cannot stop anything in
+        // it.
         let _committing = match error.kind() {
             ErrorKind::OutcomeUnknown => self.attached.take(),
             _ => None,
@@ -78,15 +82,15 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// What is left over, and why.
+    /// The table that is left over, and why.
     pub(crate) fn undo(self) -> std::result::Result<(), String> {
         let Self { mut session, hidden, target, options, attached, .. } = self;
-        // Who is cancelled has to clean up all the same.
+        // The cleanup also runs after a cancel.
         drop(attached);
         let config = session.config().clone().with_connect_timeout(Some(ROLLBACK_TIME));
         session.set_read_timeout(Some(ROLLBACK_TIME));
         let mut why = None;
-        // A connection that is broken, or that a late cancel request has hit, is followed by another one.
+        // If the connection is broken, or a late cancel request hits it, a new connection takes over.
         if session.execute("ROLLBACK").is_ok() {
             match hidden.remove(&mut session, &options) {
                 Ok(()) => {
@@ -113,15 +117,15 @@ impl Leader {
         ))
     }
 
-    /// Ends it after its transaction.
+    /// Closes the session after its transaction.
     pub(crate) fn close(self) {
         drop(self.attached);
         self.session.close();
     }
 }
 
-/// Gives the constraints of NOT NULL the names that the server would have made of the table's own. They have names since
-/// PostgreSQL 18.
+/// Renames NOT NULL constraints as the server would have named them for the final table name. They have
+/// names since PostgreSQL 18.
 fn rename_not_nulls(
     session: &mut Session,
     hidden: &Hidden,
@@ -161,7 +165,8 @@ fn rename_not_nulls(
     }
 }
 
-/// What the server calls it: both names cut by turns, the longer one first; a number behind if that is taken.
+/// The name that the server chooses: shortens the longer of both names first, and appends a number if the
+/// name is taken.
 ///
 /// Source: `makeObjectName` and `ChooseConstraintName` in PostgreSQL's `src/backend/commands/indexcmds.c` and
 /// `src/backend/catalog/pg_constraint.c`.

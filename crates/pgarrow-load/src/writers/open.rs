@@ -1,4 +1,5 @@
-//! The beginning of a load by several connections: the target is found and locked, the hidden table made, writers begun.
+//! The beginning of a load with several writers: finds and locks the target, creates the hidden table,
+//! starts the writers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,21 +24,21 @@ use super::leader::{Goal, Leader};
 use super::start::{Sessions, start};
 use crate::hidden::{Hidden, name_beside, sweep};
 
-/// How long the leader waits for its first lock.
+/// The most time that the leader waits for its first lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A load that was begun.
+/// A load whose writers have started.
 pub(crate) struct OpenWriters {
     pub(crate) target: TargetTable,
     pub(crate) plan: Arc<LoadPlan>,
     pub(crate) writers: Writers,
 }
 
-/// Plans the load in this session, and begins it.
+/// Plans the load in this session, and starts it.
 ///
 /// # Errors
 ///
-/// As [`Load::open`](crate::Load::open): nothing is changed then.
+/// As for [`Load::open`](crate::Load::open). Nothing is changed then.
 pub(crate) fn open(
     session: Session,
     attached: AttachedSession,
@@ -58,7 +59,7 @@ pub(crate) fn open(
         }
     };
     let (leader, first) = match hidden {
-        // The session has made the hidden table, and is the first writer.
+        // The session has created the hidden table, and becomes the first writer.
         Some(hidden) => {
             let kept = keep(&sessions, &hidden, &goal, name, &target.shown);
             let (leader, of_keeper) = match kept {
@@ -69,7 +70,7 @@ pub(crate) fn open(
                 }
             };
             let leader = keeper_of(leader, of_keeper, hidden, goal, &target, options);
-            // Before the one of the load is dropped: it is to be stopped all the time.
+            // Attached before the old handle is dropped, so a cancel can stop the session at any time.
             let aside = cancel.attach_aside(&session);
             drop(attached);
             if let Err(error) = commit(&mut session) {
@@ -78,7 +79,7 @@ pub(crate) fn open(
             }
             (leader, (session, aside))
         }
-        // It is the leader, and the first writer makes the table.
+        // The session becomes the leader, and the first writer creates the hidden table.
         None => {
             let mut session = session;
             match stage(&sessions, &mut session, &target, &plan) {
@@ -99,7 +100,7 @@ pub(crate) fn open(
 
 type Planned = (TargetTable, Goal, LoadPlan, Option<Hidden>);
 
-/// Finds or makes what is loaded, and plans the columns; the transaction is open then.
+/// Finds or creates the table, and plans the columns. Leaves the transaction open.
 fn plan_all(
     session: &mut Session,
     name: &RelationName,
@@ -151,7 +152,7 @@ fn plan_mode(
     }
 }
 
-/// Makes the table under a hidden name, once it is known that it could be made under its own. The name it is to have.
+/// Creates the table under a hidden name, after a trial under its own name. Returns that name, too.
 fn create(
     session: &mut Session,
     name: &RelationName,
@@ -178,7 +179,7 @@ fn with_one() -> Message {
     message!["load with one writer (", WRITERS.to("1"), ")"]
 }
 
-/// Whether INSERT does to the table what COPY does.
+/// Checks that INSERT treats the table as COPY does.
 fn check_insert(session: &mut Session, relation: &Relation, options: &LoadOptions) -> Result<()> {
     let refuse = |why: &str| {
         let text = format!("{relation} cannot be loaded by several writers: {why}");
@@ -195,7 +196,8 @@ fn check_insert(session: &mut Session, relation: &Relation, options: &LoadOption
     Ok(())
 }
 
-/// The leader's transaction: it holds the hidden table, and the one that is replaced, before their own is committed.
+/// Begins the leader's transaction: it holds the hidden table, and locks the replaced one, before the other
+/// session commits them.
 fn keep(
     sessions: &Sessions<'_>,
     hidden: &Hidden,
@@ -209,7 +211,8 @@ fn keep(
         let failed = |error| server_error(error, shown);
         hidden.hold(&mut session).map_err(failed)?;
         let Goal::Replace(replacement) = goal else { return Ok(()) };
-        // Others read and write; that nobody changes it is the other session's lock until then, and this one's from then on.
+        // Others read and write. Until now the other session's lock prevents changes to the definition; from
+        // now on, this one does.
         let old = replacement.replaced();
         lock_soon(&mut session, old, sessions.options)?;
         match resolve(&mut session, name) {
@@ -229,8 +232,8 @@ fn keep(
     }
 }
 
-/// Locks the table that the other session has locked, too. Somebody who waits for that one's end would let this one wait, and
-/// so for ever.
+/// Locks a table that the other session has locked, too. A third session that waits for the other one would
+/// block this one, and so for ever; hence the timeout.
 fn lock_soon(session: &mut Session, old: &Relation, options: &LoadOptions) -> Result<()> {
     let failed = |error| server_error(error, &old.to_string());
     let rows = session.query("SELECT pg_catalog.current_setting('lock_timeout')", &[]).map_err(failed)?;
@@ -244,7 +247,7 @@ fn lock_soon(session: &mut Session, old: &Relation, options: &LoadOptions) -> Re
     without_read_timeout(session, |session| session.execute(&lock)).map_err(failed)
 }
 
-/// The first writer makes the hidden table, which the leader holds before it is committed.
+/// The first writer creates the hidden table; the leader holds it before that commit.
 fn stage(
     sessions: &Sessions<'_>,
     leader: &mut Session,
@@ -285,7 +288,7 @@ fn stage(
     }
 }
 
-/// An empty table may be left, and no row.
+/// After a lost connection, an empty table may be left, but no rows.
 fn not_begun(error: Error) -> Error {
     match error.kind() {
         ErrorKind::OutcomeUnknown => Error::new(
@@ -305,7 +308,7 @@ fn keeper_of(
     target: &TargetTable,
     options: &LoadOptions,
 ) -> Leader {
-    // Of what another session has locked, the leader will know when it has done so, too.
+    // The leader knows names of tables that another session locked only after it has locked them itself.
     let names = match goal {
         Goal::Insert => target.names.clone(),
         Goal::Create(_) | Goal::Replace(_) => Names::default(),

@@ -1,4 +1,4 @@
-//! Writers are connected, and set to work.
+//! Connects writers and starts them.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use super::leader::{Goal, Leader};
 use super::writer::Writer;
 use super::{Failure, Writers, lock};
 
-/// Makes sessions for the same server.
+/// Opens sessions to the same server.
 pub(super) struct Sessions<'a> {
     pub(super) config: Config,
     pub(super) cancel: &'a Cancel,
@@ -36,7 +36,7 @@ impl Sessions<'_> {
     }
 }
 
-/// Begins all writers' transactions, and starts them.
+/// Begins the transactions of all writers, and starts their threads.
 pub(super) fn start(
     sessions: &Sessions<'_>,
     mut leader: Leader,
@@ -88,7 +88,7 @@ pub(super) fn start(
     let all = Writers { queue, failure, threads, leader, is_unnumbered: AtomicBool::new(false) };
     for writer in writers {
         let thread = thread::Builder::new().name("pgarrow-load".to_owned());
-        // What is dropped then takes back the others, too.
+        // Dropping `all` then rolls back the other writers, too.
         let thread = thread.spawn(|| writer.run()).map_err(|error| {
             Error::new(ErrorKind::Connection, format!("no thread could be started: {error}"))
         })?;
@@ -97,7 +97,8 @@ pub(super) fn start(
     Ok(all)
 }
 
-/// The leader's locks: nobody drops or changes the hidden table, nor the one that is replaced, until its transaction ends.
+/// Takes the leader's locks: until its transaction ends, nobody drops or changes the hidden table or the
+/// replaced one.
 fn lock_for_good(leader: &mut Leader) -> Result<()> {
     let mut tables = vec![leader.hidden.relation.quoted()];
     if let Goal::Replace(replacement) = &leader.goal {

@@ -1,4 +1,4 @@
-//! One writer: a connection, its transaction, and the thread that feeds it.
+//! A writer: a connection, its transaction, and the thread that feeds it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,22 +17,22 @@ use crate::transaction::{commit, outcome, roll_back, server_error_of_any_row, se
 
 use super::Failure;
 
-/// What a writer works with, in a transaction that was begun.
+/// A writer's session, in its open transaction, and everything that it needs.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) session: Session,
     pub(super) plan: Arc<LoadPlan>,
     /// Schema and name of the target.
     pub(super) target: String,
-    /// What it writes to.
+    /// The table that it writes to.
     pub(super) hidden: Relation,
-    /// Rows go through a table of the session's own, and have to be brought on from there.
+    /// Rows go through a staging table of this session first.
     pub(super) inserts_from_staging: bool,
-    /// The table that it writes to has the keys of the one that is replaced.
+    /// The hidden table has the keys of the table that it replaces.
     pub(super) has_keys: bool,
     pub(super) queue: Arc<Queue>,
     pub(super) failure: Arc<Failure>,
-    /// Keep the session among those that are stopped.
+    /// While these live, a cancel stops the session.
     pub(super) attached: [AttachedSession; 2],
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Written {
     seconds: f64,
 }
 
-/// Whoever does not end as it should, by a panic too, ends the others.
+/// If a writer does not end as it should, for example by a panic, this ends the others.
 struct Guard {
     queue: Arc<Queue>,
     failure: Arc<Failure>,
@@ -65,8 +65,8 @@ impl Drop for Guard {
 }
 
 impl Writer {
-    /// Writes whatever the queue has until its end, and commits. None if that has failed, or was not wanted any more; all
-    /// others fail then, too.
+    /// Writes rows of the queue until its end, and commits. `None` if that failed or the load was abandoned;
+    /// then all other writers fail, too.
     pub(super) fn run(self) -> Option<Written> {
         let span = tracing::info_span!(target: "pgarrow", "writer", table = %self.target);
         let _entered = span.enter();
@@ -86,7 +86,7 @@ impl Writer {
             loaded.map_err(|failed| self.refused(failed)).and_then(|copied| self.insert_from_staging(copied));
         let brought = brought.and_then(|copied| self.prove(copied));
         let copied = match brought {
-            // Without an end, it was broken off.
+            // If the queue did not end with `Finish`, the COPY was aborted.
             Ok(copied) if !self.failure.has_failed() => copied,
             ended => {
                 roll_back(self.session);
@@ -113,13 +113,13 @@ impl Writer {
         Ok(Copied { rows, ..copied })
     }
 
-    /// All rows are in the hidden table, and in no other one of that name.
+    /// Checks that all rows are in the hidden table, and not in another table of that name.
     fn prove(&mut self, copied: Copied) -> Result<Copied> {
         let must_hold = [self.hidden.oid];
         let must_hold = if copied.rows > 0 { must_hold.as_slice() } else { &[] };
         let names = Names::unlocked(&self.hidden);
         match self.failure.has_failed() {
-            // It is not to be committed, whatever it was.
+            // It is not committed, whatever it wrote to.
             true => Ok(copied),
             false => names.prove(&mut self.session, Proof::Locks, &self.target, must_hold).map(|()| copied),
         }
@@ -127,13 +127,13 @@ impl Writer {
 
     fn refused(&self, failed: Failed) -> Error {
         match failed {
-            // A COPY that cannot even be begun is told with what else is possible.
+            // If the COPY could not even begin, the error names the alternative.
             Failed::Refused { error, at_start: false, .. } => self.server_error(error),
             failed => failed.into_error(&self.target, 0, true),
         }
     }
 
-    /// Nobody else knows the table, whose keys are those of the one that it replaces.
+    /// Only this load knows the table; its keys are those of the table that it replaces.
     fn server_error(&self, error: pgarrow_protocol::Error) -> Error {
         match self.has_keys {
             true => server_error_of_writer(error, &self.target),
@@ -141,7 +141,7 @@ impl Writer {
         }
     }
 
-    /// Whether it was committed or not: what it has written to is dropped.
+    /// Whether the commit succeeded or not: the hidden table is dropped.
     fn not_committed(&self, error: pgarrow_protocol::Error) -> Error {
         let error = self.server_error(error);
         match error.kind() {

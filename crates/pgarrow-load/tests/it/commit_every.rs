@@ -1,4 +1,4 @@
-//! Loads that are committed in parts: whatever happens to them, a second start neither doubles nor loses a row.
+//! Loads that commit in parts: whatever happens to them, a second start neither doubles nor loses a row.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ fn run(load: Load, n: i64, batch_rows: usize) -> Result<LoadReport> {
     loading.finish()
 }
 
-/// Rows, different rows, their sum: of the numbers below `n`, each once.
+/// Number of rows, of distinct rows, and their sum: each number below `n` must be there once.
 fn check(database: &Database, n: i64) {
     let sql = "SELECT count(*) || ' ' || count(DISTINCT x) || ' ' || coalesce(sum(x), 0) FROM t";
     assert_eq!(value(database, sql), format!("{n} {n} {}", n * (n - 1) / 2));
@@ -91,7 +91,7 @@ fn a_load_that_stops_anywhere_goes_on_behind_its_last_commit() {
                 check(&database, committed);
                 assert_eq!(mark(&database), format!("key public.t {committed} false"));
             } else if mode == LoadMode::Truncate {
-                // Emptying it belongs to the first part.
+                // The first part also truncates the table.
                 assert_eq!(value(&database, "SELECT x::text FROM t"), "77");
             }
             let report = run(load(&database, "t", parts(10).with_mode(mode)), 30, 4).unwrap();
@@ -128,7 +128,7 @@ fn a_session_that_is_killed_between_and_within_parts() {
 fn the_answer_to_each_commit_is_lost() {
     let server = server();
     let database = database("parts_unknown", "CREATE TABLE t (x int8, s text)");
-    // How many bytes the server has sent when each commit was answered. The table of marks is there then.
+    // The bytes that the server had sent when each commit was answered. The table of marks exists by then.
     run(load(&database, "t", parts(10)), 30, 10).unwrap();
     let mut answered = [0; 4];
     for _ in 0..3 {
@@ -138,13 +138,13 @@ fn the_answer_to_each_commit_is_lost() {
         let mut loading = through.open(batch(0..1).schema()).unwrap();
         for (first, answered) in (0..).step_by(10).zip(&mut answered[..3]) {
             loading.write(&batch(first..first + 10)).unwrap();
-            // The proxy counts after it has passed on: a later look may see more.
+            // The proxy counts after forwarding, so a later look may see more.
             *answered = proxy.from_server_bytes().max(*answered);
         }
         loading.finish().unwrap();
         answered[3] = proxy.from_server_bytes().max(answered[3]);
     }
-    // CommandComplete has 12 bytes, ReadyForQuery 6, and between them the server says what settings are again.
+    // CommandComplete has 12 bytes, ReadyForQuery 6, and between them come ParameterStatus messages.
     for (n_committed, answered) in [10, 20, 30, 30].into_iter().zip(answered) {
         let mut n_unknown = 0;
         for cut in (answered - 48..answered - 6).step_by(4) {
@@ -158,7 +158,7 @@ fn the_answer_to_each_commit_is_lost() {
                 Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                     n_unknown += 1;
                     assert!(error.to_string().contains("same restart key"), "{error}");
-                    // The server had it all: only its word was lost.
+                    // The server had committed everything: only its answer was lost.
                     assert_eq!(report.rows_before, n_committed);
                 }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Connection, "{error}"),
@@ -195,7 +195,7 @@ fn the_connection_ends_anywhere() {
     assert_eq!(n_failed, 40);
 }
 
-/// Where the shared server listens.
+/// The shared server's address.
 fn server() -> SocketAddr {
     let config: pgarrow_testkit::postgres::Config = TestServer::shared().url().parse().unwrap();
     (Ipv4Addr::LOCALHOST, config.get_ports()[0]).into()
@@ -212,7 +212,7 @@ fn two_loads_with_one_key_at_once() {
     assert_eq!(run(load(&database, "t", other), 5, 5).unwrap().rows, 5);
     drop(first);
 
-    // Where the lock means nothing, the mark decides: here, somebody else has moved it.
+    // If the lock has no effect, the mark decides: here, another session has moved it.
     let mut loading = load(&database, "t", parts(10)).open(batch(0..1).schema()).unwrap();
     loading.write(&batch(0..10)).unwrap();
     database.execute("UPDATE pgarrow_load_marks SET rows = 20 WHERE load = 'key'");
@@ -239,7 +239,7 @@ fn other_data_another_table_and_a_table_that_changes() {
     let error = refusal(run(load(&database, "t", parts(10)), 31, 10));
     assert_eq!(error.kind(), ErrorKind::Input, "{error}");
     assert!(error.to_string().contains("DELETE FROM"), "{error}");
-    // Where the table is gone, its mark still says what was loaded.
+    // If the table is gone, its mark still says what was loaded.
     database.execute("DROP TABLE t");
     let creating = parts(10).with_mode(LoadMode::Create);
     let error = refusal(run(load(&database, "t", creating), 30, 10));
@@ -280,13 +280,13 @@ fn a_table_is_replaced_once() {
 fn rights_to_the_marks() {
     let database = database("parts_rights", "CREATE TABLE t (x int8, s text)");
     let role = format!("loader_{}", database.name());
-    // As it is from 15 on: before, everybody may make tables there.
+    // The default since PostgreSQL 15: before, every role may create tables there.
     database.execute(&format!(
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
          CREATE ROLE \"{role}\"; GRANT INSERT, SELECT ON t TO \"{role}\""
     ));
     let refused = run(load(&database, "t", parts(10).with_role(&role)), 30, 10);
-    // What the advice says, by somebody who may.
+    // Does what the advice says, as a role that may.
     run(load(&database, "t", parts(10).with_restart_key("other")), 0, 10).unwrap();
     database.execute(&format!("GRANT SELECT, INSERT, UPDATE ON pgarrow_load_marks TO \"{role}\""));
     let loaded = run(load(&database, "t", parts(10).with_role(&role)), 30, 10);
@@ -321,8 +321,8 @@ fn parts_with_rejects() {
     assert_eq!(all.len(), 90);
 }
 
-/// The transaction that was open when the load was cancelled was committed all the same, if the server had nothing to do just
-/// then.
+/// Regression: the transaction that was open at the cancel was committed anyway, if the server was idle at
+/// that moment.
 #[test]
 fn a_cancel_between_two_statements_commits_nothing() {
     let database = database("parts_cancelled", "CREATE TABLE t (x int8 CHECK (x <> 15), s text)");
@@ -335,7 +335,7 @@ fn a_cancel_between_two_statements_commits_nothing() {
         let (cancel, config) = (Cancel::new(), Config::parse(Some(database.url())).unwrap());
         let load = Load::with_config(config, "t", cancel.clone()).unwrap().options(options);
         let mut loading = load.open(batch(0..1).schema()).unwrap();
-        // Nobody is in a statement while the rejected row is handed out, and the commit comes next.
+        // No statement runs while the rejected row is handed out, and the commit comes next.
         loading
             .on_reject(move |_| {
                 cancel.cancel();

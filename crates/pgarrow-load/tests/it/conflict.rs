@@ -1,4 +1,4 @@
-//! Rows whose key is there already.
+//! Rows whose key is already in the table.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ fn rows_whose_key_is_there_are_skipped_and_counted() {
         assert_eq!(report.warnings.len(), 1, "{:?}", report.warnings);
         assert_eq!(shown(&database), "1akept 2bkept 3Cz");
     }
-    // Any of its keys.
+    // A conflict on any of the table's keys.
     database.execute("CREATE TABLE k (x int8 PRIMARY KEY, y text UNIQUE); INSERT INTO k VALUES (1, 'a')");
     let options = LoadOptions::default().with_on_conflict(OnConflict::Skip);
     load_batches(&database, "k", options, &[batch(&[(2, "a"), (1, "b"), (3, "c")])]).unwrap();
@@ -98,12 +98,13 @@ fn a_table_of_keys_alone_and_identities() {
     let database = database("upsert_odd", sql);
     load_batches(&database, "k", upserting(), &[batch(&[(1, "a"), (2, "a")])]).unwrap();
     assert_eq!(value(&database, "SELECT string_agg(x || y, ' ' ORDER BY x) FROM k"), "1a 2a");
-    // GENERATED ALWAYS: what is there keeps its number.
+    // GENERATED ALWAYS: existing rows keep their numbers.
     load_batches(&database, "i", upserting(), &[batch(&[(7, "a"), (8, "b")])]).unwrap();
     assert_eq!(value(&database, "SELECT string_agg(x || y, ' ' ORDER BY x) FROM i"), "1a 8b");
 }
 
-/// The server says so at the very end, when all rows have been sent, and advised to grant INSERT.
+/// Regression: the error came from the server only after all rows were sent, and the advice was to grant
+/// INSERT.
 #[test]
 fn rights_are_looked_at_before() {
     let database = database("upsert_rights", TABLE);
@@ -124,7 +125,7 @@ fn rights_are_looked_at_before() {
         database.execute(&format!("GRANT SELECT (x), UPDATE (y) ON t TO \"{role}\""));
         let text = refused(upserting());
         assert!(text.contains("GRANT SELECT (\"y\") ON"), "{text}");
-        // What is asked for is what the server asks for, and is enough for it.
+        // The rights that the error names are those that the server checks, and they suffice.
         let any_key = LoadOptions::default().with_role(&role).with_on_conflict(OnConflict::Skip);
         for options in [skipping(), any_key] {
             let refused_by_server = load_batches(&database, "t", options, &rows);

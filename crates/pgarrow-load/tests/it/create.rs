@@ -1,4 +1,4 @@
-//! Tables and columns that a load makes.
+//! Tables and columns that a load creates.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ fn of_arrow_types() {
         Field::new("s", DataType::Struct(vec![Field::new("x", DataType::Int8, true)].into()), true),
     ]);
     let loading = load(&database, "t", creating()).open(Arc::new(schema)).unwrap();
-    // Of lists of lists, and of JSON.
+    // One about lists of lists, one about JSON.
     assert_eq!(loading.warnings().len(), 2, "{:?}", loading.warnings());
     let report = loading.finish().unwrap();
     assert_eq!((report.rows, report.rows_sent, report.target.as_str()), (0, 0, "public.t"));
@@ -65,7 +65,8 @@ fn of_arrow_types() {
     );
 }
 
-/// Of nanoseconds, which pandas has for every time, `--mode create` made a table that the load then refused to fill.
+/// Regression: `--mode create` made a table for nanoseconds, which pandas uses for every time, but the load
+/// then refused to fill it.
 #[test]
 fn what_a_load_makes_it_fills() {
     let database = database("create_fill", "");
@@ -93,12 +94,12 @@ fn what_a_load_makes_it_fills() {
         ["1970-01-01 00:00:00.000001|1970-01-01 00:00:00.000001+00|00:00:00.000001|00:00:00.000001|\
           1 mon 2 days 00:00:00.000001|{\"1970-01-01 00:00:00.000001\"}"]
     );
-    // A value that does not fit is an error all the same, and so is a table that somebody else has made.
+    // A value that does not fit is still an error, and so is a table that the load did not create.
     let error = refusal(load_batches(&database, "u", creating(), &[batch(1_001)]));
     assert_eq!(error.kind(), ErrorKind::Value, "{error}");
     let error = refusal(load_batches(&database, "t", LoadOptions::default(), &[batch(1_000)]));
     assert_eq!(error.kind(), ErrorKind::Options, "{error}");
-    // A column that is added, and the table once more, by replace.
+    // An added column, and then the same table by replace.
     database.execute("ALTER TABLE t DROP COLUMN t");
     let replacing = LoadOptions::default().with_mode(LoadMode::Replace);
     load_batches(&database, "r", replacing, &[batch(1_000)]).unwrap();
@@ -106,7 +107,8 @@ fn what_a_load_makes_it_fills() {
     assert_eq!(value(&database, "SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM r)"), "2 1");
 }
 
-/// The table was there at a second start, which was refused while it was planned: nanoseconds were for a table that is made.
+/// Regression: a second start found the table and was refused in planning, because nanoseconds were only
+/// allowed in a created table.
 #[test]
 fn what_a_load_makes_a_second_start_fills() {
     let times = |from: i64| {
@@ -129,18 +131,19 @@ fn what_a_load_makes_a_second_start_fills() {
         }
         let report = load_batches(&database, "t", options(), &batches).unwrap();
         assert_eq!(report.rows_before, every.unwrap_or_default(), "{mode:?}");
-        // And once more, when there is nothing to do.
+        // A third start has nothing to do.
         let report = load_batches(&database, "t", options(), &batches).unwrap();
         assert_eq!((report.rows, report.rows_before), (0, 12), "{mode:?}");
         let times = "SELECT count(DISTINCT t) || ' ' || max(t) FROM t";
         assert_eq!(value(&database, times), "12 1970-01-01 00:00:00.000011");
-        // A table that this load has not made is another's, whose types somebody has chosen.
+        // If this load has not created the table, a user has chosen its types.
         let other = LoadOptions::default().with_restart_key("other");
         assert_eq!(refusal(load_batches(&database, "t", other, &batches)).kind(), ErrorKind::Options);
     }
 }
 
-/// A type or domain of somebody else, in a schema that stands before pg_catalog: its CHECK ran as the loader.
+/// Regression: a foreign type or domain in a schema before pg_catalog was used, and its CHECK ran as the
+/// loader.
 #[test]
 fn types_are_those_of_postgres() {
     let sql = "CREATE SCHEMA s; CREATE DOMAIN s.text AS pg_catalog.text CHECK (false); \
@@ -175,14 +178,14 @@ fn of_metadata_as_it_was() {
     load(&database, "t", creating()).open(Arc::clone(&of_domain)).unwrap().finish().unwrap();
     assert_eq!(shown(rows(&database, COLUMNS)), ["x|character varying(3)|t|it's \\ x", "y|s.\"Euro\"|f|-"]);
 
-    // By Arrow's types, if that is what is wanted.
+    // With Arrow's types, if the options say so.
     let options = creating().with_types_from(TypesFrom::Arrow);
     load(&database, "u", options).open(of_domain).unwrap().finish().unwrap();
     let sql = "SELECT string_agg(format_type(atttypid, atttypmod), ',' ORDER BY attnum) FROM pg_attribute \
                WHERE attrelid = 'u'::regclass AND attnum > 0";
     assert_eq!(value(&database, sql), "text,numeric(10,2)");
 
-    // What a file says is never SQL.
+    // Text from a file never becomes SQL.
     for name in ["s.missing", "numeric); DROP TABLE t; --", "int4, z int4", "", "a.b.c.d", "\"", "\0"] {
         let error = refusal(load(&database, "v", creating()).open(schema([("pg.type", name)])));
         assert_eq!(error.kind(), ErrorKind::Options, "{error}");

@@ -1,6 +1,6 @@
-//! Every type with its extreme values (`testdata/every_type.sql`): exported, loaded into a table that the load makes, and
-//! compared with the original by the server itself, both ways; by Parquet, by Arrow IPC, and straight from server to
-//! server.
+//! Every type with its extreme values (`testdata/every_type.sql`): exported, loaded into a table that the
+//! load creates, and compared with the original by the server, in both directions; through Parquet, through
+//! Arrow IPC, and directly from server to server.
 
 use std::fs::File;
 use std::path::Path;
@@ -20,7 +20,7 @@ use pgarrow_testkit::{Capability, Database, require};
 
 use crate::support::{creating, every_type, load, rows};
 
-/// What moves a table: a planned export into the table of this name.
+/// A way to move a table: a planned export into the table of this name.
 type Transport = fn(Run, &Database, &str, &Path) -> LoadReport;
 
 fn by_server(run: Run, database: &Database, table: &str, _: &Path) -> LoadReport {
@@ -71,8 +71,8 @@ fn load_all(
     loading.finish().unwrap()
 }
 
-/// Columns with values that no Arrow type has, such as `infinity`, say so in their comment: they go as text, those that are
-/// `which`.
+/// The comments of columns say whether they have values that no Arrow type has, such as `infinity`. Of
+/// these, the columns that match `which` are exported as text.
 pub(crate) fn options(
     database: &Database,
     table: &str,
@@ -90,7 +90,7 @@ pub(crate) fn options(
     names.fold(options, |options, name| options.with_column(name, text.clone()))
 }
 
-/// Rows of one that the other has not, as the server prints them.
+/// Rows of one table that the other lacks, as the server prints them.
 pub(crate) fn missing(database: &Database, one: &str, other: &str) -> Vec<String> {
     let sql = format!("SELECT t::text FROM {one} AS t EXCEPT ALL SELECT t::text FROM {other} AS t");
     rows(database, &sql).into_iter().map(|mut row| row.swap_remove(0).unwrap()).collect()
@@ -136,7 +136,7 @@ fn round_trip(hint: &str, transport: Transport, interval: IntervalForm) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// A decimal with a negative scale came with PostgreSQL 15.
+/// Decimals with a negative scale exist since PostgreSQL 15.
 pub(crate) const OF_ALL_TYPES: Capability = Capability::VersionAtLeast(150_000);
 
 #[test]

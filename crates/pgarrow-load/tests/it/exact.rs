@@ -1,4 +1,4 @@
-//! What PostgreSQL would change without a word, and a load does not: rounded, cut, dropped.
+//! Values that PostgreSQL would silently round, cut or drop, and a load does not.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn load_column(database: &Database, array: ArrayRef, options: LoadOptions) -> Re
 }
 
 fn texts(values: &[&str]) -> ArrayRef {
-    // A value that is NULL in between, and nothing to be looked at in it.
+    // NULLs in between, which the CHECK must accept.
     let values = values.iter().flat_map(|value| [Some(*value), None]);
     Arc::new(StringArray::from_iter(values))
 }
@@ -42,7 +42,7 @@ fn stored(database: &Database) -> Vec<String> {
     rows(database, sql).into_iter().map(|mut row| row.swap_remove(0).unwrap()).collect()
 }
 
-/// It is the value, by its row and not by itself.
+/// The error is about the value, and names its row but not the value.
 fn assert_is_about_row(error: &Error, row: u32) {
     assert!(error.to_string().contains(&format!("row {row}")), "{error}");
     assert!(error.to_string().contains("conversions=round"), "{error}");
@@ -51,8 +51,8 @@ fn assert_is_about_row(error: &Error, row: u32) {
 const MADE: &str = "CREATE TYPE c AS (a numeric(10,2), b tsvector); CREATE DOMAIN d AS c; CREATE DOMAIN m AS money; \
                     CREATE TYPE r AS RANGE (subtype = tsvector); CREATE TYPE p AS (a timestamptz, b tsvector)";
 
-/// All of the left were loaded with `--convert check`, and what is in the middle was stored. Composite types that the
-/// server reads as a whole needed no option for it.
+/// Regression: with `--convert check`, all texts on the left were loaded, and the values in the middle were
+/// stored. Composite types that the server parses as a whole did not even need the option.
 #[test]
 fn text_that_says_more_than_the_type_keeps() {
     let database = database("exact_text", MADE);
@@ -112,7 +112,7 @@ fn text_that_says_more_than_the_type_keeps() {
             load_column(&database, texts(&fitting), check())
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(stored(&database).len(), fitting.len(), "{what}");
-            // Whoever wants it has it as before.
+            // With rounding allowed, the value is stored as before.
             load_column(&database, texts(&[text]), options(method, Conversions::Round)).unwrap();
             assert_eq!(stored(&database), [silently], "{what}");
         }
@@ -137,7 +137,7 @@ fn elements_that_say_more_than_the_type_keeps() {
             assert_eq!(stored(&database), [silently], "{type_name}");
         }
     }
-    // Text that is read here, in lists too: "2020-01-01 00:00:00.1236" became .124.
+    // Text that pgarrow parses, also in lists. Regression: "2020-01-01 00:00:00.1236" became .124.
     database.execute("DROP TABLE t; CREATE TABLE t (v timestamp(3)[])");
     for method in METHODS {
         let array = lists(&["2020-01-01T00:00:00.1236"]);
@@ -150,7 +150,7 @@ fn elements_that_say_more_than_the_type_keeps() {
     }
 }
 
-/// Nothing is known of what tsvector keeps, and nothing is cut from it either: its input function is the authority.
+/// What tsvector keeps is unknown here, so nothing is checked: its input function decides.
 #[test]
 fn text_of_a_type_that_stands_for_itself_needs_no_certain_form() {
     let database = database("exact_unknown", "CREATE TABLE t (v tsvector)");
@@ -160,7 +160,8 @@ fn text_of_a_type_that_stands_for_itself_needs_no_certain_form() {
     }
 }
 
-/// "ab   " became "ab ", in the default mode: by COPY and by INSERT, in arrays, composites and domains.
+/// Regression: "ab   " became "ab " in the default mode, by COPY and by INSERT, in arrays, composites and
+/// domains.
 #[test]
 fn blanks_at_the_end_of_a_varchar() {
     let made = "CREATE DOMAIN v AS varchar(3)";
@@ -182,7 +183,7 @@ fn blanks_at_the_end_of_a_varchar() {
     }
 }
 
-/// NULL was left out, so that [1, NULL, 2] became 1 2, and lists in lists became one.
+/// Regression: NULLs were dropped, so [1, NULL, 2] became 1 2, and lists of lists became one list.
 #[test]
 fn vectors_have_no_null_and_one_dimension() {
     let database = database("exact_vectors", "CREATE TABLE t (v int2vector)");
@@ -210,7 +211,7 @@ fn vectors_have_no_null_and_one_dimension() {
     }
 }
 
-/// Text without a zone was read in whatever zone the server, the database or the role had.
+/// Regression: text without a zone was parsed in the zone of the server, the database or the role.
 #[test]
 fn the_time_zone_of_the_session_decides_nothing_but_where_it_is_asked_for() {
     let sql = "CREATE TABLE t (v tstzrange, z text DEFAULT current_setting('TimeZone'))";
@@ -230,13 +231,13 @@ fn the_time_zone_of_the_session_decides_nothing_but_where_it_is_asked_for() {
             }
         }
     }
-    // Where no text is read, defaults see what they always did.
+    // If no text is parsed, defaults still see the session's zone.
     database.execute("DROP TABLE t; CREATE TABLE t (v text, z text DEFAULT current_setting('TimeZone'))");
     load_column(&database, texts(&["x"]), LoadOptions::default()).unwrap();
     assert_eq!(value(&database, "SELECT DISTINCT z FROM t"), "Asia/Tokyo");
 }
 
-/// Several connections write to a table that they all see, and each has the CHECK.
+/// Several connections write to one shared table, which has the CHECK.
 #[test]
 fn text_is_looked_at_by_each_of_several_writers() {
     let database = database("exact_writers", &format!("{MADE}; CREATE TABLE t (v p)"));

@@ -1,4 +1,4 @@
-//! What a load says and does once something has failed.
+//! What a load reports and does after a failure.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -25,8 +25,8 @@ fn parts() -> LoadOptions {
     LoadOptions::default().with_commit_every(10).with_restart_key("key")
 }
 
-/// A caller that logged the error and went on had the rows around the refused batch committed, without a word about
-/// those that were missing.
+/// Regression: if a caller logged the error and went on, the rows around the refused batch were committed,
+/// without a report of the missing ones.
 #[test]
 fn a_load_that_has_failed_stays_failed() {
     let database = database("failed_stays", "CREATE TABLE t (x int4); INSERT INTO t VALUES (77)");
@@ -54,7 +54,7 @@ fn a_load_that_has_failed_stays_failed() {
     assert_eq!(fingerprint(&database, "t"), before);
 }
 
-/// The server hears of a cancel a little later, and by then a short load was committed.
+/// Regression: the server gets a cancel a little later, and by then a short load was committed.
 #[test]
 fn a_load_that_was_cancelled_commits_nothing() {
     let database = database("cancelled", "CREATE TABLE t (x int8)");
@@ -80,7 +80,7 @@ fn a_load_that_was_cancelled_commits_nothing() {
     }
 }
 
-/// They were left in the buffer of a lane that nobody had any more.
+/// Regression: these rows stayed in the buffer of a lane that was no longer used.
 #[test]
 fn rows_that_were_written_before_it_becomes_a_sink_are_loaded() {
     let database = database("written_before", "CREATE TABLE t (x int8)");
@@ -97,8 +97,8 @@ fn rows_that_were_written_before_it_becomes_a_sink_are_loaded() {
     assert_eq!(value(&database, "SELECT count(DISTINCT x)::text FROM t"), "15");
 }
 
-/// "Row 17 of the data" was the 17th of one of several readers, or of the COPY that all of them feed, and another one in
-/// the next run.
+/// Regression: "row 17 of the data" was the 17th of one of several readers, or of the shared COPY, and
+/// another row in the next run.
 #[test]
 fn rows_of_several_readers_have_no_numbers() {
     let sql = "CREATE DOMAIN d AS int8 CHECK (VALUE <> 12); CREATE TABLE t (x d CHECK (x <> 13)); CREATE TABLE s (x int4)";
@@ -130,7 +130,8 @@ fn rows_of_several_readers_have_no_numbers() {
     assert!(error.to_string().starts_with("public.s, column \"x\" (integer): "), "{error}");
 }
 
-/// Every part that refuses gets the reason. It was the first to ask that got it, and the others "has failed before".
+/// Every part that fails gets the reason. Regression: only the first one got it, and the others got "has
+/// failed before".
 #[test]
 fn all_readers_are_told_why() {
     let database = database("all_told", "CREATE TABLE t (x int8 CHECK (x < 100000))");
@@ -146,7 +147,8 @@ fn all_readers_are_told_why() {
     }
 }
 
-/// "Nothing was loaded", it said, with seven of eight parts in the table: whoever believes it loads them twice.
+/// Regression: the error said "nothing was loaded" with seven of eight parts in the table; a user who
+/// believed it loaded them twice.
 #[test]
 fn what_is_said_when_a_later_part_cannot_begin() {
     for reject in [false, true] {
@@ -177,7 +179,7 @@ fn what_is_said_when_a_later_part_cannot_begin() {
             for wrong in ["nothing was loaded", "mode=create"] {
                 assert!(!error.to_string().contains(wrong), "{sql}: {error}");
             }
-            // A second start is told the same where the table is not there, or cannot be had.
+            // A second start gets the same error if the table does not exist, or cannot be locked.
             if matches!(sqlstate, Some("55P03")) || says == "dropped or renamed" {
                 let error = refusal(load(&database, "t", options()).open(numbers(0..1).schema()));
                 assert!(error.to_string().contains("the first 10 rows of the data are loaded"), "{error}");
@@ -187,7 +189,8 @@ fn what_is_said_when_a_later_part_cannot_begin() {
     }
 }
 
-/// A dry run began the COPY in a thread and did not wait for it: what the server had against it was not told.
+/// Regression: a dry run began the COPY in a thread and did not wait for it, so errors of the server were
+/// not reported.
 #[test]
 fn a_rehearsal_tells_what_the_server_refuses_without_a_row() {
     let raising = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
@@ -220,7 +223,8 @@ fn a_rehearsal_tells_what_the_server_refuses_without_a_row() {
     assert_eq!(value(&database, "SELECT count(*)::text FROM pgarrow_load_marks"), "0");
 }
 
-/// A connection that broke when the empty table of marks was committed ended as "rows may be there or not".
+/// Regression: a connection lost while the empty table of marks was committed gave "rows may be there or
+/// not".
 #[test]
 fn before_the_first_row_there_is_nothing_unknown() {
     let database = database("marks_lost", "CREATE TABLE t (x int8)");
@@ -236,7 +240,7 @@ fn before_the_first_row_there_is_nothing_unknown() {
     let (n_bytes, opened) = through(Fault::None);
     drop(opened.unwrap());
     let mut n_lost = 0;
-    // Its answer has 12 bytes.
+    // The commit's answer has 12 bytes.
     for cut in (0..n_bytes).step_by(8) {
         let (_, opened) = through(Fault::CloseAfterServerBytes(cut));
         let Err(error) = opened else { continue };
@@ -246,7 +250,7 @@ fn before_the_first_row_there_is_nothing_unknown() {
     assert!(n_lost >= 2, "{n_lost}");
 }
 
-/// What the server says while it is sent to has to be taken, or it takes no more rows.
+/// The server's messages must be read while rows are sent, or the server takes no more rows.
 #[test]
 fn a_target_that_talks_all_the_time() {
     let sql = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
@@ -265,7 +269,8 @@ fn a_target_that_talks_all_the_time() {
     }
 }
 
-/// How long a server took no more was part of sending, and nobody could say who the slow one was.
+/// Regression: the time in which the server took nothing counted as sending, so the report did not show who
+/// was slow.
 #[test]
 fn waiting_for_the_server_is_no_sending() {
     let sql = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(5); RETURN NULL; END $$; \
@@ -279,6 +284,6 @@ fn waiting_for_the_server_is_no_sending() {
     loading.write(&batch).unwrap();
     let report = loading.finish().unwrap();
     assert_eq!(report.rows, 32);
-    // The most of it: what all buffers hold is sent while the server sleeps.
+    // Most of the sleep: the buffers are filled while the server sleeps.
     assert!(report.phases.blocked > 0.5, "{:?}", report.phases);
 }

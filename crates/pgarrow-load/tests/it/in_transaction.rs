@@ -1,4 +1,4 @@
-//! Loads that are a part of a transaction of the caller.
+//! Loads that are part of a transaction of the caller.
 
 use std::sync::Arc;
 use std::thread;
@@ -46,7 +46,7 @@ fn mode(mode: LoadMode) -> LoadOptions {
     LoadOptions::default().with_mode(mode)
 }
 
-/// That a condition holds in the connection's transaction.
+/// Asserts a condition in the connection's transaction.
 #[track_caller]
 fn holds(connection: &Connection, condition: &str) {
     let checked = connection.execute(&format!("DO $do$ BEGIN ASSERT ({condition}), 'is not so'; END $do$"));
@@ -93,7 +93,7 @@ fn a_table_that_is_made_goes_with_the_transaction() {
     let database = database("part_create", sql);
     let is_there = "SELECT to_regclass('public.t') IS NOT NULL";
     let connection = begun(&database);
-    // Another one of the same name that the transaction has written to is none that was made in its place.
+    // Another table of the same name that the transaction has written to does not count as a replacement.
     connection.execute("UPDATE old.t SET x = 2").unwrap();
     load(&connection, "t", creating(), numbers([7])).unwrap();
     load(&connection, "t", LoadOptions::default(), numbers([8])).unwrap();
@@ -107,8 +107,8 @@ fn a_table_that_is_made_goes_with_the_transaction() {
     assert_eq!(value(&database, "SELECT x FROM public.t"), "7");
 }
 
-/// The table in between was there until the end of the transaction, so that a second load could not make its
-/// own.
+/// Regression: the staging table existed until the end of the transaction, so a second load could not create
+/// its own.
 #[test]
 fn many_loads_are_parts_of_one_transaction() {
     let sql = "CREATE TABLE t (x int8 PRIMARY KEY); CREATE SCHEMA s; CREATE TABLE s.t (x int8 PRIMARY KEY)";
@@ -137,7 +137,7 @@ fn a_load_that_fails_leaves_the_transaction_as_it_was() {
     connection.execute("INSERT INTO t VALUES (2)").unwrap();
     let check = || LoadOptions::default().with_conversions(Conversions::Check);
 
-    // What the server refuses; what its column cannot hold; what the reader says; what was given up.
+    // An error of the server; of a value; of the reader; and an abandoned load.
     let refused = refusal(load(&connection, "t", check(), numbers([65, 66])));
     assert_eq!((refused.kind(), refused.sqlstate()), (ErrorKind::Server, Some("23514")), "{refused}");
     assert!(refused.to_string().contains("nothing was loaded"), "{refused}");
@@ -155,7 +155,7 @@ fn a_load_that_fails_leaves_the_transaction_as_it_was() {
     let refused = refusal(load(&connection, "nowhere", LoadOptions::default(), numbers([])));
     assert_eq!(refused.kind(), ErrorKind::Options, "{refused}");
 
-    // Rows that the transaction had are there, and locks that only these loads had are not.
+    // Earlier rows of the transaction are still there, and locks of failed loads are gone.
     let locks = "SELECT coalesce(string_agg(mode, ' '), '') FROM pg_locks WHERE relation = 'other'::regclass";
     assert_eq!(value(&database, locks), "");
     holds(&connection, "(SELECT sum(x) FROM t) = 3 AND (SELECT count(*) FROM other) = 0");
@@ -167,7 +167,7 @@ fn a_load_that_fails_leaves_the_transaction_as_it_was() {
     assert_eq!(value(&database, "SELECT string_agg(x::text, ' ' ORDER BY x) FROM t"), "1 2 8");
 }
 
-/// SET LOCAL holds until the transaction ends: a savepoint that is released leaves it to what comes next.
+/// SET LOCAL lasts until the transaction ends: the release of a savepoint does not reset it.
 #[test]
 fn settings_are_what_they_were() {
     let sql =
@@ -176,7 +176,7 @@ fn settings_are_what_they_were() {
     let role = format!("part_{}", database.name());
     database.execute(&format!("CREATE ROLE \"{role}\"; GRANT ALL ON t TO \"{role}\""));
     let connection = begun(&database);
-    // The language of DO brings settings of its own.
+    // The language of DO brings its own settings.
     holds(&connection, "true");
     connection
         .execute(
@@ -213,7 +213,7 @@ fn settings_are_what_they_were() {
     unchanged();
     load(&connection, "p", mode(LoadMode::Replace), numbers([1])).unwrap();
     unchanged();
-    // A load that fails, and one that is dropped.
+    // A load that fails, and a load that is dropped.
     let bad = RecordBatch::try_from_iter([("d", Arc::new(StringArray::from(vec!["never"])) as ArrayRef)]);
     refusal(load(&connection, "public.t", all(), bad.unwrap()));
     unchanged();
@@ -221,12 +221,12 @@ fn settings_are_what_they_were() {
     unchanged();
     drop(part(&connection, "public.t", all()).open(texts.schema()).unwrap());
     unchanged();
-    // Nobody can set it.
+    // Settings and roles that do not exist.
     refusal(load(&connection, "public.t", all().with_setting("no_such_setting", "1"), texts.clone()));
     refusal(load(&connection, "public.t", all().with_role("no_such_role"), texts.clone()));
     unchanged();
     connection.commit().unwrap();
-    // What the caller has set for the session stays, and what it has set for the transaction goes with it.
+    // Session settings of the caller stay, and its transaction settings end with the transaction.
     connection.begin().unwrap();
     holds(&connection, "current_setting('TimeZone') = 'Asia/Tokyo' AND current_setting('work_mem') <> '5MB'");
     holds(&connection, "current_setting('search_path') = 'app, \"$user\", public'");
@@ -252,7 +252,7 @@ fn what_cannot_be_a_part_of_a_transaction_is_refused() {
     ] {
         connection.execute(begin).unwrap();
         refused(LoadOptions::default(), text);
-        // It goes on.
+        // The transaction continues.
         connection.execute("SELECT 1").unwrap();
         connection.rollback().unwrap();
     }
@@ -263,7 +263,7 @@ fn what_cannot_be_a_part_of_a_transaction_is_refused() {
     refused(key().with_commit_every(10), "commit in parts");
     refused(LoadOptions::default().with_reject(true), "bad rows");
 
-    // One at a time; the connection is not there for anything else meanwhile.
+    // One load at a time; meanwhile the connection refuses everything else.
     let loading = part(&connection, "t", LoadOptions::default()).open(numbers([]).schema()).unwrap();
     refused(LoadOptions::default(), "has a load that has not ended");
     for error in
@@ -290,20 +290,20 @@ fn locks_are_waited_for_as_long_as_somebody_says() {
     let short = || LoadOptions::default().with_lock_timeout(Duration::from_millis(50));
     let refused = refusal(load(&connection, "t", short(), numbers([2])));
     assert_eq!(refused.sqlstate(), Some("55P03"), "{refused}");
-    // Those of the caller hold.
+    // The caller's timeouts apply.
     for (timeout, sqlstate) in [("lock_timeout", "55P03"), ("statement_timeout", "57014")] {
         connection.execute(&format!("SAVEPOINT mine; SET LOCAL {timeout} = '50ms'")).unwrap();
         let refused = refusal(load(&connection, "t", LoadOptions::default(), numbers([2])));
         assert_eq!(refused.sqlstate(), Some(sqlstate), "{refused}");
         connection.execute("ROLLBACK TO SAVEPOINT mine").unwrap();
     }
-    // Cancelled while it waits.
+    // Cancelled during a wait.
     let waiting = part(&connection, "t", LoadOptions::default());
     let cancel = waiting.cancel().clone();
     let cancelled = thread::scope(|scope| {
         let loading = scope.spawn(move || waiting.load_reader(reader(vec![numbers([2])])));
         let waits = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND NOT granted";
-        // As an OID: the table is locked.
+        // As an OID, because the table is locked.
         let waits = waits.replace("'t'::regclass", &lock_oid(&mut lock));
         eventually("the load waits", || value(&database, &waits) == "1");
         cancel.cancel_for("this test");
@@ -313,7 +313,7 @@ fn locks_are_waited_for_as_long_as_somebody_says() {
     assert!(cancelled.to_string().contains("this test"), "{cancelled}");
     lock.rollback().unwrap();
     load(&connection, "t", LoadOptions::default(), numbers([3])).unwrap();
-    // Held until the caller's transaction ends.
+    // Locks last until the caller's transaction ends.
     let mut lock = other.transaction().unwrap();
     let taken = lock.batch_execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE NOWAIT").unwrap_err();
     assert_eq!(taken.code().map(|code| code.code()), Some("55P03"));
@@ -327,8 +327,8 @@ fn lock_oid(lock: &mut pgarrow_testkit::postgres::Transaction<'_>) -> String {
     lock.query_one("SELECT 't'::regclass::oid::text", &[]).unwrap().get(0)
 }
 
-/// A COPY that waits for somebody else's key is broken off, and nothing of that reaches what the caller does
-/// next.
+/// A COPY that waits for another session's key is aborted, and its cancel does not reach what the caller
+/// does next.
 #[test]
 fn a_load_that_is_dropped_while_the_server_waits_gives_the_connection_back() {
     let database = database("part_dropped", "CREATE TABLE t (x int8 PRIMARY KEY)");
@@ -387,7 +387,7 @@ fn what_is_checked_late_is_told_when_the_caller_commits() {
     assert_eq!(value(&database, "SELECT count(*) FROM t"), "1");
 }
 
-/// An export of the very table feeds the load: beside its locks, not against them.
+/// An export of the target itself feeds the load: their locks are compatible.
 #[test]
 fn an_export_of_the_table_feeds_its_load() {
     let database = database("part_fed", "CREATE TABLE t (x int8); INSERT INTO t VALUES (1), (2)");
@@ -410,9 +410,9 @@ fn an_export_of_the_table_feeds_its_load() {
         assert_eq!(report.take().map(|report| report.rows), Some(2));
         holds(&connection, &format!("current_setting('lock_timeout') = '{lock_timeout}'"));
     }
-    // What the transaction has added is not in the export's snapshot.
+    // The export's snapshot does not contain rows that the transaction has added.
     holds(&connection, "(SELECT count(*) FROM t) = 6");
-    // Which columns need no decoding is looked at in the connection, too.
+    // The lookup of columns that need no decoding uses the same connection.
     let columns = part(&connection, "t", LoadOptions::default()).opaque_columns().unwrap();
     assert_ne!(format!("{columns:?}"), format!("{:?}", pgarrow_export::OpaqueColumns::default()));
     holds(&connection, "(SELECT count(*) FROM t) = 6");
@@ -421,8 +421,8 @@ fn an_export_of_the_table_feeds_its_load() {
     assert!(sum.starts_with("6 "), "{sum}");
 }
 
-/// What a function reads is not locked when its query is planned. It waited for what the caller had emptied,
-/// and the caller for its rows.
+/// Regression: planning a query does not lock what its functions read. The function waited for the table
+/// that the caller had truncated, and the caller for the function's rows.
 #[test]
 fn a_function_that_reads_what_the_transaction_has_emptied_is_not_waited_for() {
     let sql = "CREATE TABLE t (x int8); INSERT INTO t VALUES (1); CREATE TABLE u (x int8); \

@@ -1,4 +1,4 @@
-//! Loads by INSERT: what COPY cannot load, and the same guarantees.
+//! Loads by INSERT: for what COPY cannot load, with the same guarantees.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -31,7 +31,7 @@ fn texts(values: impl IntoIterator<Item = String>) -> ArrayRef {
 #[test]
 fn all_rows_arrive_whatever_the_batches_and_however_large_they_are() {
     let database = database("insert_many", "CREATE TABLE t (x int8, s text)");
-    // Rows of one form, rows that grow and shrink, and one among small ones that is larger than a statement.
+    // Rows of one size, rows that grow and shrink, and a row larger than a statement among small ones.
     let forms: [fn(i64) -> usize; 3] = [
         |_| 3,
         |x| if (x / 7_000) % 2 == 0 { 0 } else { 3_000 },
@@ -73,7 +73,7 @@ fn tables_as_wide_as_they_can_be_and_without_columns() {
     database.execute(&format!("CREATE TABLE t ({})", list.join(", ")));
     let fields: Vec<_> =
         (0..1600).map(|index| Field::new(format!("c{index}"), DataType::Int16, true)).collect();
-    // Ten rows of NULLs come to about 64 KiB, fewer of others; some are a rest.
+    // About ten rows of NULLs fill 64 KiB, fewer of other values; some rows are left for a rest.
     let column: ArrayRef =
         Arc::new(arrow_array::Int16Array::from_iter((0..157).map(|x| (x % 3 > 0).then_some(x))));
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![column; 1600]).unwrap();
@@ -127,7 +127,7 @@ fn views() {
     let error = refusal(load_batches(&database, "v", LoadOptions::default(), &[numbers(0..1)]));
     assert!(error.to_string().contains("method=insert"), "{error}");
     assert_eq!(load_batches(&database, "v", inserting(), &[numbers(0..1000)]).unwrap().rows, 1000);
-    // A value for the identity behind the view is taken, as COPY into the table would.
+    // A given value for the identity column behind the view is kept, as with COPY into the table.
     let identity = batch([("x", column(-1)), ("i", column(7777))]);
     assert_eq!(load_batches(&database, "v", inserting(), &[identity]).unwrap().rows, 1);
     assert_eq!(value(&database, "SELECT y || i FROM t WHERE x = -1"), "y7777");
@@ -194,7 +194,7 @@ fn text_that_only_the_server_can_read_needs_no_table_in_between() {
     assert_eq!(shown, ["(\"'a' 'b':1\",\"3 4294967295\",abc,y)", "(\"\",\"\",d,yz)"]);
     let before = fingerprint(&database, "t");
     let error = refusal(load_batches(&database, "t", inserting(), &[batch_of("abcd")]));
-    // The type's own check, when the parameter is received.
+    // The type's receive function refuses the parameter.
     assert_eq!(error.sqlstate(), Some("22001"), "{error}");
     assert_eq!(fingerprint(&database, "t"), before);
 }
@@ -233,12 +233,12 @@ fn what_the_server_refuses_leaves_the_target_as_it_was() {
             assert_eq!(fingerprint(&database, table), before);
         }
     };
-    // Rows of 14 bytes as COPY has them, in statements of about 64 KiB.
+    // Rows have 14 bytes in COPY's form, and statements about 64 KiB.
     let in_one = (64 << 10) / 14;
     let first = 15_000 / in_one * in_one + 1;
     let place = format!("one of the rows {first} to {}", first + in_one - 1);
     unchanged("t", "23514", &place, &[numbers(0..30_000)]);
-    // In the rest, which is a statement of its own.
+    // In the rest, which is a separate statement.
     let first = 14_999 / in_one * in_one + 1;
     unchanged(
         "t",
@@ -246,7 +246,7 @@ fn what_the_server_refuses_leaves_the_target_as_it_was() {
         &format!("one of the rows {first} to 15001"),
         &[numbers(0..15_000), numbers(3..4)],
     );
-    // At COMMIT: the last row alone, checked when all are there.
+    // At COMMIT: only the last row is bad, and the check comes after all rows.
     unchanged("d", "23503", "public.d", &[numbers(0..30_001)]);
 }
 
@@ -277,7 +277,7 @@ fn a_load_that_is_dropped_or_cancelled_leaves_nothing() {
     assert_eq!(fingerprint(&database, "t"), before);
 }
 
-/// The address of a relay that makes COPY a word that the server does not know.
+/// The address of a relay that turns COPY into an unknown word.
 fn without_copy(server: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();

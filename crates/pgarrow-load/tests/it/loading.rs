@@ -1,4 +1,4 @@
-//! What comes of a load: rows, or the target as it was.
+//! The result of a load: rows, or the target as it was.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn rows_are_appended_or_replace_what_was_there() {
     assert_eq!(value(&database, "SELECT string_agg(x::text, ',') FROM t"), "7");
 }
 
-/// Rows need not be routed if somebody knows where they belong; the server looks at each of them.
+/// A caller that knows the right partition can load it directly; the server checks each row.
 #[test]
 fn partitions_are_loaded_by_their_names_at_once_and_refuse_rows_of_others() {
     let database = database(
@@ -142,7 +142,7 @@ fn what_the_server_refuses_leaves_the_target_as_it_was() {
     };
     unchanged("t", "23514", "row 99999", &[numbers(0..100_000)]);
     unchanged("t", "23505", "row 50001", &[numbers(0..50_000), numbers(0..1)]);
-    // At COMMIT: the last row alone, checked when all are there.
+    // At COMMIT: only the last row is bad, and the check comes after all rows.
     unchanged("d", "23503", "public.d", &[numbers(0..100_001)]);
     unchanged("g", "P0001", "public.g", &[numbers(0..100_000)]);
     let long = batch([
@@ -221,7 +221,7 @@ fn text_that_only_the_server_can_read() {
     assert_eq!(how, ["text", "binary", "text", "binary"]);
     assert_eq!(value(&database, "SELECT t::text FROM t"), "(\"'a' 'b':1\",y,\"$.\"\"a\"\"\",abc)");
     let before = fingerprint(&database, "t");
-    // Longer than the domain allows: nothing cuts it.
+    // Longer than the domain allows: nothing truncates it.
     let error = refusal(load_batches(&database, "t", checked(), &[rows_of("abcd")]));
     assert_eq!(error.sqlstate(), Some("22001"), "{error}");
     assert_eq!(fingerprint(&database, "t"), before);
@@ -276,7 +276,7 @@ fn rights_and_row_security() {
     assert!(error.to_string().contains("row security"), "{error}");
     let loaded = load_batches(&database, "t", as_role(), &[numbers(0..1)]);
     database.execute(&format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""));
-    // Rights to one column do not suffice for LOCK, so they are not asked for.
+    // Rights on one column do not suffice for LOCK, so the load does not use LOCK here.
     assert_eq!(loaded.unwrap().rows, 1);
 }
 

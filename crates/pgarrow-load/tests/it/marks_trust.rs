@@ -1,4 +1,4 @@
-//! The table of restart marks, made by somebody else before.
+//! A table of restart marks that another role has created first.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ fn run(database: &Database, role: Option<&str>) -> Result<LoadReport> {
     load_batches(database, "t", options, &[rows])
 }
 
-/// Its trigger ran with the rights of whoever loaded, a superuser for instance; and a mark in it said that rows were there
-/// which were not.
+/// Regression: its trigger ran with the rights of the loading role, for example a superuser, and a mark in
+/// it claimed rows that were not there.
 #[test]
 fn marks_of_somebody_else_are_not_trusted() {
     let database = database("marks_trust", "CREATE TABLE t (x int8); GRANT ALL ON SCHEMA public TO PUBLIC");
@@ -44,10 +44,10 @@ fn marks_of_somebody_else_are_not_trusted() {
             assert_eq!(error.kind(), ErrorKind::Options, "{error}");
             assert!(error.to_string().contains(&format!("belongs to \"{other}\"")), "{error}");
             assert_eq!(value(&database, &gained), "false");
-            // The same with a table that is what it should be: what stands in it is his.
+            // The same with the right definition: its owner still controls its rows.
             database.execute("DROP TRIGGER IF EXISTS g ON pgarrow_load_marks");
         }
-        // A table that is not as it should be, whoever's it is.
+        // A table with a wrong definition, whoever owns it.
         for made in [
             "CREATE VIEW pgarrow_load_marks AS SELECT ''::text AS load, ''::text AS target, 1::int8 AS rows, false AS is_complete, \
              now() AS updated".to_owned(),
@@ -73,7 +73,8 @@ fn marks_of_somebody_else_are_not_trusted() {
             );
         }
         assert_eq!(value(&database, "SELECT count(*)::text FROM t"), "0");
-        // Those who can be trusted: the target's owner, the schema's, a role that one is a member of, superusers.
+        // Trusted owners: the target's owner, the schema's, a role that the loader is a member of,
+        // superusers.
         for (owner, loader) in [(&other, None), (&group, Some(user.as_str())), (&user, Some(user.as_str()))] {
             let of_target = if loader.is_none() { owner } else { "CURRENT_USER" };
             let of_target =

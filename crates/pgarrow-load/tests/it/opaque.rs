@@ -1,5 +1,5 @@
-//! Columns that go from one server into another undecoded: which they are, that they arrive as they were, and that
-//! nothing else does.
+//! Columns that go from one server to another undecoded: which ones they are, that they arrive unchanged,
+//! and that no other columns do.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::support::{
     creating, database, eventually, every_type, fingerprint, load, load_batches, refusal, rows, value,
 };
 
-/// Exports a table, and loads it with what the target takes undecoded.
+/// Exports a table, and loads it, with the columns undecoded that the target accepts.
 fn move_table(database: &Database, from: &str, into: &str, options: LoadOptions) -> LoadReport {
     let run = open(database, from, into, &options);
     let load = load(database, into, options).with_opaque(run.plan().opaque().clone());
@@ -69,7 +69,7 @@ fn every_type_arrives_as_it_was() {
         for row in rows(&database, tables) {
             let name = row[0].as_deref().unwrap();
             let (original, clone) = (format!("every_type.\"{name}\""), format!("clone.\"{name}\""));
-            // What is decoded, and has values that Arrow does not have, goes as text.
+            // Decoded columns with values that Arrow lacks are exported as text.
             let decoded = format!("atttypid NOT IN ({})", portable_oids());
             let with = options(&database, &original, TypeOptions::default().interval, &decoded);
             let source = Source::connect_blocking(database.url()).unwrap();
@@ -111,7 +111,7 @@ fn values_that_arrow_does_not_have_need_no_choice() {
         "INSERT INTO t VALUES ('infinity', '-infinity', 'NaN', '[infinity,)', '[0:1]={24:00,00:00:00.000001}', \
          '''a'':1A b:2', '', -0.001), ('4714-11-24 BC', '4714-11-24 BC', '1e1000', 'empty', NULL, '', NULL, NULL)",
     );
-    // Vacuumed, so that its pages would be read: they have another form.
+    // Vacuumed, so that its pages could be read: pages have another form.
     database.execute("VACUUM FREEZE t");
     let report = move_table(&database, "t", "u", LoadOptions::default());
     assert_eq!(undecoded(&report), ["a", "b", "c", "d", "e", "f", "g", "h"]);
@@ -134,7 +134,7 @@ fn another_type_or_modifier_is_decoded_and_looked_at() {
         rows(&database, "SELECT * FROM u"),
         rows(&database, "SELECT 1.23, 1.2345, 7, 'y', 'b', '1 mon', 'abcde'")
     );
-    // numeric_recv would round it without a word.
+    // numeric_recv would silently round it.
     database.execute("UPDATE t SET a = 1.2345");
     let run = open(&database, "t", "u", &check);
     let load = load(&database, "u", check).with_opaque(run.plan().opaque().clone());
@@ -160,7 +160,7 @@ fn a_choice_about_values_needs_them_decoded() {
         ExportOptions::default().with_types(TypeOptions { nan: NanPolicy::Null, ..TypeOptions::default() })
     ));
     assert!(with(ExportOptions::default().with_read_mode(ReadMode::Pages)));
-    // Rejected rows are for somebody to read, and so is a table made of Arrow's types.
+    // The receiver must be able to read rejected rows, and a table of Arrow's types needs values.
     for options in [LoadOptions::default().with_reject(true), creating().with_types_from(TypesFrom::Arrow)] {
         assert!(load(&database, "u", options).opaque_columns().unwrap().is_empty());
     }
@@ -173,7 +173,7 @@ fn a_choice_about_values_needs_them_decoded() {
 fn a_column_that_changes_meanwhile_is_refused() {
     let database = database("load_opaque_race", "CREATE TABLE t (a bigint); CREATE TABLE u (LIKE t)");
     let run = open(&database, "t", "u", &LoadOptions::default());
-    // Eight bytes of an integer are some of a float, too.
+    // Eight bytes of an integer are also a valid float.
     database.execute("ALTER TABLE u ALTER a TYPE double precision");
     let load = load(&database, "u", LoadOptions::default()).with_opaque(run.plan().opaque().clone());
     let error = refusal(load.open(run.schema().clone()));
@@ -191,12 +191,12 @@ fn no_file_makes_its_bytes_be_taken_unlooked_at() {
     let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array]).unwrap();
     let error = refusal(load_batches(&database, "t", LoadOptions::default(), &[batch]));
     assert_eq!(error.kind(), ErrorKind::Options, "{error}");
-    // Nor does a library that says so of a type that is not portable.
+    // Even if a caller says so, a type that is not portable is refused.
     let composite = ColumnType { oid: 16_384, modifier: -1 };
     assert!(!composite.goes_into(composite));
 }
 
-/// Whoever asked what need not be decoded connected twice.
+/// Regression: a caller that asked for these columns connected twice.
 #[test]
 fn the_connection_that_looked_at_the_table_loads_it_unless_it_is_lost() {
     let database = database("load_opaque_session", "CREATE TABLE t (a bigint)");
@@ -209,7 +209,7 @@ fn the_connection_that_looked_at_the_table_loads_it_unless_it_is_lost() {
         load.opaque_columns().unwrap();
         let looked = value(&database, sessions);
         assert_ne!(looked, "");
-        // Nothing is held meanwhile.
+        // Meanwhile the connection holds no locks.
         database.execute("SET lock_timeout = '20s'; ALTER TABLE t ADD b int; ALTER TABLE t DROP b");
         if is_lost {
             assert_eq!(

@@ -1,4 +1,4 @@
-//! Loads of an export's rows, and the locks of that export. (`pgarrow-cli/tests/it/loads_own.rs` has the rest.)
+//! Loads of an export's rows, and the export's locks. (The rest is in `pgarrow-cli/tests/it/loads_own.rs`.)
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +8,8 @@ use pgarrow_load::{LoadMode, LoadOptions};
 
 use crate::support::{database, load, refusal, value};
 
-/// The export waits for the load, the load for somebody who waits for the export: no server sees that.
+/// The export waits for the load, and the load for a session that waits for the export: the server cannot
+/// detect this.
 #[test]
 fn who_comes_between_the_export_and_its_load_is_waited_for_within_bounds() {
     let database = database("own_queue", "CREATE TABLE t (x int8); INSERT INTO t VALUES (1)");
@@ -43,7 +44,7 @@ fn who_comes_between_the_export_and_its_load_is_waited_for_within_bounds() {
     assert_eq!(value(&database, "SELECT count(*)::text FROM t"), "2");
 }
 
-/// A process of this number on another server, which was started at another time, would be none of the export.
+/// A process with this ID on another server, which has another start time, does not belong to the export.
 #[test]
 fn it_is_known_who_holds_what_on_which_server() {
     let database = database("own_other_server", "CREATE TABLE t (x int8); CREATE TABLE u (x int8)");
@@ -58,13 +59,13 @@ fn it_is_known_who_holds_what_on_which_server() {
     let error = refusal(load(&database, "t", truncating()).fed_by(run.holders()).open(schema()));
     assert_eq!(error.kind(), ErrorKind::Options, "{error}");
     load(&database, "u", truncating()).fed_by(run.holders()).open(schema()).unwrap();
-    // Options that are given afterwards do not make it forget.
+    // Options that are set later keep the holders.
     let load = load(&database, "t", LoadOptions::default()).fed_by(run.holders()).options(truncating());
     assert_eq!(refusal(load.open(schema())).kind(), ErrorKind::Options);
 }
 
-/// Nothing of what is inside a function is locked when a query is planned: the function waited for the table that the load
-/// had emptied, and the load for the function's rows. Neither ended.
+/// Regression: planning a query does not lock what its functions read. The function waited for the table
+/// that the load had truncated, and the load for the function's rows. Neither ended.
 #[test]
 fn a_function_that_reads_the_table_that_is_emptied_is_not_waited_for() {
     let sql = "CREATE TABLE t (x int8); INSERT INTO t VALUES (1); \
@@ -78,7 +79,7 @@ fn a_function_that_reads_the_table_that_is_emptied_is_not_waited_for() {
     for (query, options, export) in [
         ("SELECT x FROM f() AS x", truncating(), ExportOptions::default()),
         ("SELECT x, 1 AS added FROM v", adding(), ExportOptions::default()),
-        // Who says how long waits as long as that.
+        // With a lock timeout of the user, the export waits that long.
         (
             "SELECT x FROM v",
             truncating(),
@@ -94,7 +95,7 @@ fn a_function_that_reads_the_table_that_is_emptied_is_not_waited_for() {
         assert_eq!(value(&database, "SELECT count(*) || ' ' || sum(x) FROM t"), "1 1");
     }
     assert!(Instant::now() < deadline);
-    // What the function reads is not what is emptied; of another database nothing is.
+    // The function reads another table than the truncated one.
     database.execute("CREATE TABLE u (x int8); INSERT INTO u VALUES (7)");
     let run = source.query("SELECT x FROM v").open().unwrap();
     let loading =

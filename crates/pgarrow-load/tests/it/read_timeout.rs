@@ -1,4 +1,4 @@
-//! What the read timeout is not for: servers that wait for locks, and COMMITs that take long.
+//! Waits that the read timeout does not limit: for locks, and for long COMMITs.
 
 use std::sync::Arc;
 use std::thread;
@@ -18,7 +18,8 @@ fn impatient() -> LoadOptions {
     LoadOptions::default().with_read_timeout(Duration::from_secs(3))
 }
 
-/// "not one byte came": the load failed while it waited for somebody's lock, whatever its lock timeout was.
+/// Regression: the load failed with "not one byte came" while it waited for another session's lock, whatever
+/// its lock timeout was.
 #[test]
 fn locks_are_waited_for_beyond_it() {
     let waiting = || impatient().with_lock_timeout(Duration::from_secs(60));
@@ -30,7 +31,7 @@ fn locks_are_waited_for_beyond_it() {
     let cases = [
         (mode(LoadMode::Append), numbers(0..3), "ACCESS EXCLUSIVE"),
         (mode(LoadMode::Truncate), numbers(0..3), "ACCESS SHARE"),
-        // At its beginning, and at its end.
+        // At the beginning of the load, and at its end.
         (mode(LoadMode::Replace), numbers(0..3), "SHARE UPDATE EXCLUSIVE"),
         (mode(LoadMode::Replace), numbers(0..3), "ACCESS SHARE"),
         (mode(LoadMode::Append).with_add_columns(true), columns.unwrap(), "ACCESS SHARE"),
@@ -64,14 +65,15 @@ fn waits_for(options: LoadOptions, rows: &RecordBatch, lock: &str) {
             assert!(Instant::now() < deadline && !loaded.is_finished(), "{lock}");
             thread::sleep(Duration::from_millis(10));
         }
-        // Longer than it may keep silent.
+        // Longer than the read timeout.
         other.batch_execute("SELECT pg_sleep(4.5); COMMIT").unwrap();
         loaded.join().unwrap().unwrap();
     });
 }
 
-/// Exit code 9, "rows may be there or not", and nobody but this side had broken the connection off. And before the first
-/// row, where the table of marks or one in between is made and removed: the load failed, and was not even begun.
+/// Regression: a long COMMIT ended with exit code 9, "rows may be there or not", although only the client
+/// had closed the connection. And before the first row, when the table of marks or a hidden table is created
+/// and removed, the load failed before it began.
 #[test]
 fn a_commit_may_take_longer() {
     let sql = "CREATE TABLE t (x int8); CREATE TABLE made (x int8); \

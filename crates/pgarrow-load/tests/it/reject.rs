@@ -1,4 +1,4 @@
-//! Rows that cannot be loaded are left out, and only those.
+//! Loads leave out rows that cannot be loaded, and only those.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -26,10 +26,10 @@ fn batch(rows: &[(Option<i64>, &str)]) -> RecordBatch {
     .unwrap()
 }
 
-/// By row: SQLSTATE and reason.
+/// By row number: SQLSTATE and reason.
 type Rejects = BTreeMap<u64, (Option<String>, String)>;
 
-/// Loads the rows in batches of so many, and holds the rejected ones against them.
+/// Loads the rows in batches of this size, and compares the rejected ones.
 fn sift(
     database: &Database,
     options: LoadOptions,
@@ -70,7 +70,7 @@ fn sift(
     Ok((report, rejects))
 }
 
-/// What a row of these tables is refused for, by the server's rules told again.
+/// The tables. [`expected`] repeats their rules to predict why the server refuses a row.
 const TABLE: &str = "CREATE TABLE t (x int4 NOT NULL UNIQUE CHECK (x <> 13), s varchar(3)); INSERT INTO t VALUES (-5, 'was'); \
     CREATE TABLE p (x int4 PRIMARY KEY); INSERT INTO p SELECT generate_series(-10, 9000); \
     ALTER TABLE t ADD FOREIGN KEY (x) REFERENCES p DEFERRABLE INITIALLY DEFERRED; \
@@ -179,7 +179,7 @@ fn all_rows_bad_none_bad_first_bad_last_bad() {
     assert_eq!(check(&database, checked().with_reject_limit(9000), &not_sent, 5000).len(), 9000);
 }
 
-/// It was a success that had emptied the table.
+/// Regression: such a load succeeded, and had emptied the table.
 #[test]
 fn a_load_all_of_whose_rows_are_bad_has_failed() {
     let database = database("reject_all", TABLE);
@@ -205,7 +205,7 @@ fn a_load_all_of_whose_rows_are_bad_has_failed() {
     }
 }
 
-/// These have states that mean other things, too, and failed the load.
+/// Regression: these errors have SQLSTATEs with a second meaning, and failed the load.
 #[test]
 fn policies_views_and_syntax_of_values() {
     let sql = "CREATE TABLE base (x int8, s text); CREATE VIEW t AS SELECT x, s FROM base WHERE x < 100 WITH CHECK OPTION";
@@ -224,7 +224,7 @@ fn policies_views_and_syntax_of_values() {
     let (report, rejects) = sift(&database, options(), &rows, 20).unwrap();
     assert_eq!(report.rows, 10);
     assert!(rejects.values().all(|(sqlstate, _)| sqlstate.as_deref() == Some("42501")), "{rejects:?}");
-    // A right that is missing is about no row.
+    // A missing right is not about a row.
     database.execute(
         "CREATE TABLE log (x int8); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
             $$ BEGIN INSERT INTO log VALUES (NEW.x); RETURN NEW; END $$; \
@@ -239,7 +239,7 @@ fn policies_views_and_syntax_of_values() {
     let (report, rejects) = sift(&database, rejecting(), &rows, 3).unwrap();
     assert_eq!((report.rows, rejects.keys().copied().collect::<Vec<_>>()), (2, vec![2]));
     assert_eq!(rejects[&2].0.as_deref(), Some("42601"));
-    // A function whose statement is wrong is.
+    // A wrong statement in a function is not about a row, either.
     database.execute(
         "CREATE FUNCTION g() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SELEC 1'; RETURN NEW; END $$; \
          CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.x = 2) EXECUTE FUNCTION g()",
@@ -250,7 +250,7 @@ fn policies_views_and_syntax_of_values() {
 
 #[test]
 fn one_bad_row_costs_two_copies_for_each_halving() {
-    // A sequence does not go back with a savepoint.
+    // A sequence is not reset by a rollback to a savepoint.
     let sql = "CREATE TABLE t (x int8 CHECK (x <> 1234), s text); CREATE SEQUENCE n; \
         CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('n'); RETURN NULL; END $$; \
         CREATE TRIGGER t BEFORE INSERT ON t EXECUTE FUNCTION f()";
@@ -270,7 +270,7 @@ fn bad_rows_of_text_that_the_server_reads() {
     let (report, rejects) = sift(&database, rejecting(), &rows, 4000).unwrap();
     assert_eq!((report.rows, rejects.len()), (8996, 4));
     assert!(rejects.values().all(|(sqlstate, _)| sqlstate.as_deref() == Some("23514")), "{rejects:?}");
-    // Rows of one batch do not come again with the next one.
+    // Rows of one batch do not appear again with the next batch.
     assert_eq!(value(&database, "SELECT count(*) || ' ' || count(DISTINCT x) FROM t"), "8996 8996");
 }
 

@@ -1,4 +1,4 @@
-//! Tables that take the place of others.
+//! Tables that replace others.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn batch(rows: &[(i64, &str)]) -> RecordBatch {
     RecordBatch::try_from_iter([("x", Arc::new(x) as ArrayRef), ("y", Arc::new(y) as ArrayRef)]).unwrap()
 }
 
-/// All that is said of the table, but for what names it by a number.
+/// The table's complete definition, except for its numbers (OIDs).
 fn definition(database: &Database) -> Vec<Vec<Option<String>>> {
     let sql = "SELECT 'column', attname, format_type(atttypid, atttypmod), attnotnull::text, attidentity::text, attgenerated::text, \
                  coalesce(attacl::text, ''), attstattarget::text, pg_get_serial_sequence('t', attname), \
@@ -55,7 +55,7 @@ fn a_table_is_replaced_by_one_like_it() {
         let report = load_batches(&database, "t", replacing(), &[batch(&[(3, "c"), (4, "d")])]).unwrap();
         assert_eq!((report.rows, report.target.as_str()), (2, "public.t"));
         assert_eq!(definition(&database), before);
-        // Sequences go on where they were.
+        // Sequences continue where they were.
         let expected = [("3", "c", 2 * round + 1, "6"), ("4", "d", 2 * round + 2, "8")];
         let found = rows(&database, "SELECT x, y, s, i, g FROM t ORDER BY x");
         for (row, (x, y, number, g)) in found.iter().zip(expected) {
@@ -84,7 +84,7 @@ fn until_the_end_the_old_table_is_read_and_written() {
 fn a_failed_load_replaces_nothing() {
     let database = database("replace_failed", TABLE);
     let (before, rows_before) = (definition(&database), fingerprint(&database, "t"));
-    // The last one breaks the foreign key, which is looked at when the table takes the other's place.
+    // The last one breaks the foreign key, which is checked when the table takes the other's place.
     for (rows, sqlstate) in [
         (&[(3, "c"), (3, "d")][..], "23505"),
         (&[(3, "c"), (300, "d")], "23514"),
@@ -104,7 +104,7 @@ fn a_failed_load_replaces_nothing() {
 fn what_a_new_table_would_not_have_is_told_before() {
     let made = "CREATE TABLE t (x int8 PRIMARY KEY, y text)";
     for (name, sql, word) in [
-        // Everybody would have waited for the trial that found this out.
+        // Regression: other sessions would have waited for the trial DROP that found this out.
         ("view", "CREATE VIEW v AS SELECT * FROM t", "view v needs this very table"),
         (
             "several",
@@ -147,7 +147,7 @@ fn what_a_new_table_would_not_have_is_told_before() {
         let before = value(&database, "SELECT 't'::regclass::oid::text");
         let loaded = load_batches(&database, "t", replacing(), &[batch(&[(1, "a")])]);
         if name == "subscription" {
-            // It is in the way of dropping the database.
+            // Otherwise the database could not be dropped.
             database.execute("DROP SUBSCRIPTION l");
         }
         let error = refusal(loaded);

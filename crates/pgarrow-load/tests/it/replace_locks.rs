@@ -1,4 +1,4 @@
-//! When a table that is replaced is locked, and what waits for it.
+//! When a replaced table is locked, and what waits for it.
 
 use std::sync::Arc;
 use std::thread;
@@ -27,7 +27,7 @@ fn waiting(database: &Database, table: &str) -> String {
     )
 }
 
-/// A trial DROP at the start waited for them, and everybody else for it.
+/// Regression: a trial DROP at the start waited for long readers, and everybody else waited for the DROP.
 #[test]
 fn long_readers_are_waited_for_at_the_end_alone() {
     let sql = "CREATE TABLE p (x int8 PRIMARY KEY); INSERT INTO p SELECT generate_series(0, 9); \
@@ -36,7 +36,7 @@ fn long_readers_are_waited_for_at_the_end_alone() {
     let mut reader = database.client();
     let mut reading = reader.transaction().unwrap();
     reading.query("SELECT * FROM t JOIN p USING (x)", &[]).unwrap();
-    // Waited for ever; with a timeout, the load failed.
+    // Without a timeout it would wait for ever; with one, the load fails.
     let options = replacing().with_lock_timeout(Duration::from_millis(500));
     let mut loading = load(&database, "t", options).open(numbers(0..1).schema()).unwrap();
     loading.write(&numbers(0..5)).unwrap();
@@ -49,13 +49,14 @@ fn long_readers_are_waited_for_at_the_end_alone() {
     assert_eq!(value(&database, "SELECT sum(x)::text FROM t"), "10");
 }
 
-/// They were added, with a look at every row, when nobody could read the old table any more.
+/// Regression: foreign keys were added, with a check of every row, when the old table was already locked
+/// against reads.
 #[test]
 fn foreign_keys_are_looked_at_while_others_read() {
     let sql = "CREATE TABLE p (x int8 PRIMARY KEY); INSERT INTO p SELECT generate_series(0, 9); \
         CREATE TABLE t (x int8 CONSTRAINT f REFERENCES p); INSERT INTO t VALUES (7)";
     let database = database("replace_keys_late", sql);
-    // As if looking at the keys took long: p can be read, and not be referred to.
+    // As if the key checks took long: p can be read, but not be referenced.
     let mut other = database.client();
     let mut writing = other.transaction().unwrap();
     writing.execute("UPDATE p SET x = x", &[]).unwrap();
@@ -71,7 +72,7 @@ fn foreign_keys_are_looked_at_while_others_read() {
     assert_eq!(value(&database, "SELECT sum(x)::text FROM t"), "10");
 }
 
-/// What is made while the load runs is found by the DROP at its end.
+/// The DROP at the end finds objects that were created while the load ran.
 #[test]
 fn a_view_that_is_made_meanwhile_keeps_the_old_table() {
     let database = database("replace_view", "CREATE TABLE t (x int8); INSERT INTO t VALUES (7)");

@@ -1,4 +1,4 @@
-//! What a table keeps that is replaced: rights, owner, storage, sequences, statistics, foreign keys.
+//! What a replaced table keeps: rights, owner, storage, sequences, statistics, foreign keys.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
     RecordBatch::try_from_iter([("x", Arc::new(x) as ArrayRef)]).unwrap()
 }
 
-/// Who may do what with a relation, the owner too.
+/// The rights on a relation, including the owner's.
 fn rights(database: &Database, relation: &str) -> Vec<Vec<Option<String>>> {
     let sql = format!(
         "SELECT a.grantee::regrole::text, a.privilege_type, a.is_grantable::text FROM pg_class c, \
@@ -28,13 +28,14 @@ fn rights(database: &Database, relation: &str) -> Vec<Vec<Option<String>>> {
     rows(database, &sql)
 }
 
-/// Default rights were given beside the old table's, and of an owner whose rights nobody had ever touched, all were taken:
-/// he could not read his own table any more. Or he got back what he had revoked.
+/// Regression: default rights were added to the old table's. If the owner's rights had never been changed,
+/// all were revoked, and the owner could not read the table any more; or revoked rights of the owner came
+/// back.
 #[test]
 fn rights_are_the_same_for_the_owner_too() {
     let database = database("replace_rights", "");
     let (owner, reader) = (format!("owner_{}", database.name()), format!("reader_{}", database.name()));
-    // As it is from 15 on: before, everybody may make tables there.
+    // The default since PostgreSQL 15: before, every role may create tables there.
     database.execute(&format!(
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
          CREATE ROLE {owner}; CREATE ROLE {reader}; GRANT CREATE ON SCHEMA public TO {owner}"
@@ -53,7 +54,7 @@ fn rights_are_the_same_for_the_owner_too() {
             ("none", "REVOKE ALL ON t FROM CURRENT_USER", true),
         ] {
             for by in [owner.as_str(), "CURRENT_USER"] {
-                // He may not even LOCK it.
+                // This owner may not even LOCK the table.
                 if name == "none" && by == owner {
                     continue;
                 }
@@ -91,12 +92,13 @@ fn rights_are_the_same_for_the_owner_too() {
                 }
             }
         }
-        // Who does not own it is told before.
+        // A role that does not own the table gets the error at the start.
         database.execute(&format!("GRANT CREATE ON SCHEMA public TO {reader}; GRANT ALL ON t TO {reader}"));
         let options = replacing().with_role(&reader);
         let error = refusal(load_batches(&database, "t", options, &[numbers(0..3)]));
         assert!(error.to_string().contains("only its owner"), "{error}");
-        // An owner who may make no table there could not be given the new one in the end.
+        // If the owner may not create tables there, the new table could not be given to the owner in the
+        // end.
         database.execute(&format!("GRANT {owner} TO {reader}; REVOKE CREATE ON SCHEMA public FROM {owner}"));
         let options = replacing().with_role(&reader);
         let error = refusal(load(&database, "t", options).open(numbers(0..1).schema()));
@@ -107,7 +109,7 @@ fn rights_are_the_same_for_the_owner_too() {
     ran.unwrap();
 }
 
-/// All of these were lost without a word.
+/// Regression: all of these were silently lost.
 #[test]
 fn storage_sequences_and_statistics_stay() {
     let sql = "CREATE SCHEMA s; CREATE ACCESS METHOD pile TYPE TABLE HANDLER heap_tableam_handler; \
@@ -145,7 +147,8 @@ fn storage_sequences_and_statistics_stay() {
     }
 }
 
-/// Such a key looks at every new row of the old table. In the new one it looked at none of those that were loaded.
+/// Regression: a NOT VALID key checks every new row of the old table, but checked none of the loaded rows in
+/// the new one.
 #[test]
 fn a_foreign_key_that_was_never_validated_looks_at_every_row() {
     let sql = "CREATE TABLE p (x int8 PRIMARY KEY); INSERT INTO p VALUES (1), (2); CREATE TABLE t (x int8); \
@@ -157,7 +160,7 @@ fn a_foreign_key_that_was_never_validated_looks_at_every_row() {
     load_batches(&database, "t", replacing(), &[numbers(1..3)]).unwrap();
     let key = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'f'";
     assert_eq!(value(&database, key), "FOREIGN KEY (x) REFERENCES p(x) ON DELETE CASCADE");
-    // PostgreSQL 18 has keys that look at nothing at all.
+    // PostgreSQL 18 has keys that are NOT ENFORCED.
     if database
         .client()
         .query_one("SELECT current_setting('server_version_num')::int >= 180000", &[])
@@ -170,7 +173,8 @@ fn a_foreign_key_that_was_never_validated_looks_at_every_row() {
     }
 }
 
-/// That the right to refer to a table was missing was told when all rows had been sent, and the advice was to grant INSERT.
+/// Regression: a missing right REFERENCES was reported after all rows were sent, with the advice to grant
+/// INSERT.
 #[test]
 fn a_foreign_key_that_may_not_be_made_is_told_before() {
     let sql = "CREATE TABLE p (x int8 PRIMARY KEY); INSERT INTO p VALUES (1), (2); CREATE TABLE t (x int8 REFERENCES p)";
@@ -188,7 +192,7 @@ fn a_foreign_key_that_may_not_be_made_is_told_before() {
             text.contains("foreign keys refer to public.p") && text.contains("GRANT REFERENCES"),
             "{text}"
         );
-        // It is taken away when the load has begun.
+        // The right is revoked after the load has begun.
         database.execute(&format!("GRANT REFERENCES (x) ON p TO {owner}"));
         let mut loading = load(&database, "t", options.clone()).open(numbers(1..3).schema()).unwrap();
         loading.write(&numbers(1..3)).unwrap();
@@ -205,7 +209,8 @@ fn a_foreign_key_that_may_not_be_made_is_told_before() {
     ran.unwrap();
 }
 
-/// The catalog has one such key for each partition, too: all of them were made, and no row was in all partitions.
+/// Regression: the catalog has such a key for each partition, too. All of them were created, and no row was
+/// in all partitions.
 #[test]
 fn a_foreign_key_to_a_partitioned_table_is_one_key() {
     let sql = "CREATE TABLE p (x int8 PRIMARY KEY) PARTITION BY LIST (x); CREATE TABLE p_1 PARTITION OF p FOR VALUES IN (1); \
@@ -224,7 +229,7 @@ fn a_foreign_key_to_a_partitioned_table_is_one_key() {
     assert_eq!(error.sqlstate(), Some("23503"), "{error}");
 }
 
-/// A table that is where the database is was made where the role's settings say.
+/// Regression: a table in the database's default tablespace was created where the role's settings say.
 #[test]
 fn the_tablespace_stays() {
     let database = database("replace_space", "CREATE TABLE t (x int8 PRIMARY KEY, y text)");

@@ -1,4 +1,4 @@
-//! Restart keys that are made of files, and files that are not what they were.
+//! Restart keys made from files, and files that have changed.
 
 use std::fs::File;
 use std::path::Path;
@@ -22,7 +22,8 @@ fn write(path: &Path, rows: i64) {
     writer.finish().unwrap();
 }
 
-/// Loads the files in parts of ten rows under this key, or theirs, and breaks off behind the last part if it is told so.
+/// Loads the files in parts of ten rows under this key, or the files' own key. With `is_broken_off`, drops
+/// the load instead of finishing it.
 fn run(
     database: &Database,
     paths: &[&Path],
@@ -44,7 +45,8 @@ fn run(
     loading.finish()
 }
 
-/// The file had another time and so another key, there was no mark of that, and its rows were added to those that were there.
+/// Regression: the file had another time and so another key without a mark, and its rows were added to those
+/// already there.
 #[test]
 fn a_file_that_was_copied_again_doubles_no_rows() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,8 +75,8 @@ fn a_file_that_was_copied_again_doubles_no_rows() {
         );
     }
     assert_eq!(count(), "20");
-    // Other files are none of this one's, a key of one's own says what it stands for, and neither an emptied table nor
-    // rows that are there are doubled.
+    // Other files are not affected, a chosen key is the user's responsibility, and neither a truncated table
+    // nor existing rows are doubled.
     database.execute("CREATE TABLE before AS TABLE t; CREATE TABLE marks AS TABLE pgarrow_load_marks");
     let as_before = "DELETE FROM t; INSERT INTO t TABLE before; DELETE FROM pgarrow_load_marks; \
          INSERT INTO pgarrow_load_marks TABLE marks";
@@ -97,7 +99,7 @@ fn a_file_that_was_copied_again_doubles_no_rows() {
         assert_eq!(count(), rows.to_string());
         database.execute(as_before);
     }
-    // The other way out.
+    // The other advice: delete the mark and start again.
     database.execute("DELETE FROM pgarrow_load_marks; TRUNCATE t");
     run(&database, &two[..1], None, options(), false).unwrap();
     assert_eq!(count(), "25");

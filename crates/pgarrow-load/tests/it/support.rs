@@ -1,4 +1,4 @@
-//! What the tests share: databases, and what is in their tables.
+//! Shared by the tests: databases, and the contents of their tables.
 
 use std::path::Path;
 use std::thread;
@@ -10,7 +10,7 @@ use pgarrow_load::{Load, LoadMode, LoadOptions, LoadReport};
 use pgarrow_testkit::postgres::SimpleQueryMessage;
 use pgarrow_testkit::{Database, TestServer};
 
-/// An empty database with what `sql` makes in it.
+/// An empty database after running `sql`.
 pub(crate) fn database(hint: &str, sql: &str) -> Database {
     let database = TestServer::shared().fresh_database(hint);
     database.execute(sql);
@@ -40,7 +40,7 @@ pub(crate) fn value(database: &Database, sql: &str) -> String {
     rows(database, sql).swap_remove(0).swap_remove(0).unwrap()
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -50,7 +50,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A load into this table.
+/// A load into this table, with these options.
 pub(crate) fn load(database: &Database, table: &str, options: LoadOptions) -> Load {
     Load::into(database.url(), table).unwrap().options(options)
 }
@@ -73,7 +73,8 @@ pub(crate) fn creating() -> LoadOptions {
     LoadOptions::default().with_mode(LoadMode::Create)
 }
 
-/// What a load was refused for. The text has no table data in it: `secret` may be none of its words.
+/// The error of a refused load. Its text must contain no table data: the tests use the word `secret` for
+/// that.
 pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T>) -> Error {
     let error = result.unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");

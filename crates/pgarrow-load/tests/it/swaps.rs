@@ -1,5 +1,6 @@
-//! `ALTER SCHEMA … RENAME` takes no lock of tables, and every statement resolves its names anew: a load whose schema becomes
-//! another one in the middle, or becomes that and then itself again, is loaded into the table that was planned, or not at all.
+//! `ALTER SCHEMA … RENAME` takes no lock on tables, and every statement resolves its names again. If a
+//! schema is swapped in the middle of a load, or swapped and swapped back, the load fills the planned table,
+//! or fails.
 
 use std::sync::Arc;
 use std::thread;
@@ -11,7 +12,7 @@ use pgarrow_testkit::Database;
 
 use crate::support::{database, eventually, load, refusal, value};
 
-/// `live.t` is loaded; `stage.t` is what has its name for a while.
+/// `live.t` is the target; `stage.t` has its name for a while.
 const TABLES: &str = "CREATE SCHEMA live; CREATE SCHEMA stage; CREATE TABLE live.t (x int8 PRIMARY KEY); \
     CREATE TABLE stage.t (x int8 PRIMARY KEY); INSERT INTO live.t VALUES (-1); INSERT INTO stage.t VALUES (-2)";
 
@@ -27,14 +28,14 @@ fn mode(mode: LoadMode) -> LoadOptions {
     LoadOptions::default().with_mode(mode)
 }
 
-/// The schemas have their first names again.
+/// Gives the schemas their first names again.
 fn swap_back(database: &Database) {
     if value(database, "SELECT count(*)::text FROM pg_namespace WHERE nspname = 'old'") == "1" {
         database.execute(BACK);
     }
 }
 
-/// Rows of both tables, under their first names.
+/// The number of rows in both tables, under their first names.
 fn counts(database: &Database) -> String {
     swap_back(database);
     value(database, "SELECT (SELECT count(*) FROM live.t) || ' ' || (SELECT count(*) FROM stage.t)")
@@ -44,13 +45,13 @@ fn leftovers(database: &Database) -> String {
     value(database, "SELECT count(*)::text FROM pg_class WHERE relname LIKE '%\\_pgarrow\\_%'")
 }
 
-/// Nothing was loaded anywhere, and the error says why.
+/// Checks that nothing was loaded anywhere, and that the error says why.
 #[track_caller]
 fn check_refused(database: &Database, loaded: Result<LoadReport>, what: &str) {
     let error = refusal(loaded);
     assert_eq!(error.kind(), ErrorKind::Server, "{what}: {error}");
     let text = error.to_string();
-    // A hidden table is not there under its name, which the server says if its COPY comes after the swap.
+    // A hidden table is not found under its name; the server reports that if its COPY comes after the swap.
     let is_hidden = what.contains("writers") || what.contains("replacing");
     let is_told = text.contains("start again") || (is_hidden && text.contains("42P01"));
     assert!(text.contains("live.t") && is_told, "{what}: {text}");
@@ -58,7 +59,7 @@ fn check_refused(database: &Database, loaded: Result<LoadReport>, what: &str) {
     eventually("no session is left", || database.n_sessions("pgarrow") == 0);
 }
 
-/// All rows went into `stage.t`, with exit code 0.
+/// Regression: all rows went into `stage.t`, with exit code 0.
 #[test]
 fn statements_that_come_after_a_swap() {
     let upsert = || mode(LoadMode::Upsert);
@@ -81,10 +82,10 @@ fn statements_that_come_after_a_swap() {
     }
 }
 
-/// A look at names before the end shows nothing: they are what they were.
+/// A check of the names at the end shows nothing: they are as before.
 #[test]
 fn a_swap_back_before_the_end() {
-    // A sieve loads 4,096 rows while it is written to.
+    // A sieve loads 4,096 rows during a write.
     let sieve = || LoadOptions::default().with_reject(true);
     for (what, options) in
         [("a sieve", sieve()), ("a sieve by INSERT", sieve().with_method(LoadMethod::Insert))]
@@ -96,7 +97,7 @@ fn a_swap_back_before_the_end() {
         database.execute(BACK);
         check_refused(&database, loading.finish(), what);
     }
-    // Rows that the other table has refused were rejected, and what was rolled back has left no lock.
+    // Rows that the other table refused were rejected, and the rollback left no locks.
     let database =
         database("swap_rejected", &format!("{TABLES}; ALTER TABLE stage.t ADD CHECK (x < 0 OR x > 4090)"));
     let options = sieve().with_reject_limit(5000);
@@ -106,7 +107,7 @@ fn a_swap_back_before_the_end() {
     database.execute(BACK);
     loading.write(&numbers(5000..5010)).unwrap();
     check_refused(&database, loading.finish(), "rejected rows");
-    // One statement brings all rows on: it is held up by what it meets there.
+    // One statement inserts all rows from the staging table: the trigger there holds it up.
     let held = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
           PERFORM pg_advisory_xact_lock_shared(42); RETURN NEW; END $$; \
         CREATE TRIGGER f BEFORE INSERT ON stage.t EXECUTE FUNCTION f()";
@@ -129,7 +130,8 @@ fn is_waiting(database: &Database, what: &str) -> bool {
     value(database, &format!("{sql} {what}")) != "0"
 }
 
-/// Opens a load, and does this while the catalog is read, between the lock of the table and the first statement.
+/// Opens a load, and runs `sql` while the load reads the catalog, between the lock on the table and the
+/// first statement.
 fn open_with(database: &Database, options: LoadOptions, sql: &str) -> Result<Loading, Error> {
     let mut gate = database.client();
     gate.batch_execute("BEGIN; LOCK TABLE pg_catalog.pg_trigger IN ACCESS EXCLUSIVE MODE").unwrap();
@@ -141,7 +143,7 @@ fn open_with(database: &Database, options: LoadOptions, sql: &str) -> Result<Loa
     opening.join().unwrap()
 }
 
-/// The table was locked under its name, and COPY reached the other one.
+/// Regression: the table was locked under its name, but COPY reached the other one.
 #[test]
 fn a_swap_between_the_lock_and_the_first_statement() {
     for is_swapped_back in [false, true] {
@@ -157,7 +159,7 @@ fn a_swap_between_the_lock_and_the_first_statement() {
                 database.execute("DROP TABLE live.t");
             }
             let loaded = open_with(&database, options, SWAP).and_then(|mut loading| {
-                // COPY has begun where the first rows are seen to be in the table.
+                // The COPY has begun once the first rows are in the table.
                 loading.write(&numbers(0..49))?;
                 if is_swapped_back && what != "INSERT" {
                     eventually("it is opened", || {
@@ -171,7 +173,7 @@ fn a_swap_between_the_lock_and_the_first_statement() {
                 loading.finish()
             });
             if what == "create" {
-                // There is none now, as there was none before.
+                // There is no hidden table now, as there was none before.
                 let error = refusal(loaded);
                 assert!(error.to_string().contains("live.t"), "{error}");
                 swap_back(&database);
@@ -184,7 +186,7 @@ fn a_swap_between_the_lock_and_the_first_statement() {
     }
 }
 
-/// The mark was moved beside the other table: what was committed with it was loaded once more by the next start.
+/// Regression: the mark was moved beside the other table, so the next start loaded the committed rows again.
 #[test]
 fn marks_stay_beside_the_table() {
     let database = database("swap_marks", TABLES);
@@ -193,7 +195,7 @@ fn marks_stay_beside_the_table() {
     other.unwrap().finish().unwrap();
     let mut loading = load(&database, "live.t", parts()).open(numbers(0..1).schema()).unwrap();
     loading.write(&numbers(0..15)).unwrap();
-    // Rows of the second part are in the COPY that was begun.
+    // The COPY has begun with rows of the second part.
     eventually("the COPY runs", || {
         let sql = "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%'";
         value(&database, sql) == "1"
@@ -208,7 +210,8 @@ fn marks_stay_beside_the_table() {
     assert_eq!(counts(&database), "16 1");
 }
 
-/// `DROP TABLE IF EXISTS` found nothing under the name, which was no error, and the table stayed for ever.
+/// Regression: `DROP TABLE IF EXISTS` found nothing under the name, which is no error, and the table stayed
+/// for ever.
 #[test]
 fn a_hidden_table_is_removed_whatever_its_schema_is_called() {
     let database = database("swap_hidden", TABLES);
@@ -221,7 +224,7 @@ fn a_hidden_table_is_removed_whatever_its_schema_is_called() {
     assert_eq!(leftovers(&database), "0");
 }
 
-/// What triggers write to is their business, and a schema may be changed in other ways.
+/// Tables that triggers write to do not matter, and a schema may change in other ways.
 #[test]
 fn what_is_no_swap_fails_no_load() {
     let audit = "CREATE SCHEMA audit; CREATE TABLE audit.t (x int8); \
@@ -234,7 +237,7 @@ fn what_is_no_swap_fails_no_load() {
         ("writers", LoadOptions::default().with_writers(2)),
         ("parts", LoadOptions::default().with_commit_every(7).with_restart_key("key")),
     ] {
-        // A table of the target's name that a trigger writes to.
+        // A table with the target's name, which a trigger writes to.
         let database = database("no_swap", &format!("{TABLES}; {audit}"));
         let mut loading = load(&database, "live.t", options.clone()).open(numbers(0..1).schema()).unwrap();
         database.execute("GRANT USAGE ON SCHEMA audit, stage TO public; ALTER SCHEMA stage RENAME TO other");

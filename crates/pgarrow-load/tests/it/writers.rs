@@ -1,4 +1,4 @@
-//! Several connections that load one table: the same rows, and the same promise.
+//! Several connections load one table: the same rows, with the same guarantees.
 
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -23,7 +23,7 @@ fn batch(ids: impl IntoIterator<Item = i64>) -> RecordBatch {
     RecordBatch::try_from_iter([("id", ids), ("s", Arc::new(texts) as _)]).unwrap()
 }
 
-/// Enough for every writer to have some: each batch is more than a buffer.
+/// Enough for every writer: each batch is larger than a buffer.
 fn batches() -> Vec<RecordBatch> {
     (0..ROWS).step_by(6_000).map(|first| batch(first..first + 6_000)).collect()
 }
@@ -32,7 +32,7 @@ fn options(mode: LoadMode, writers: usize) -> LoadOptions {
     LoadOptions::default().with_mode(mode).with_writers(writers)
 }
 
-/// What is in the way of the next load, or of whoever lists tables: nothing.
+/// Tables that a load has left: there must be none.
 fn leftovers(database: &Database) -> Vec<Vec<Option<String>>> {
     rows(
         database,
@@ -95,7 +95,7 @@ fn the_same_rows_whatever_the_writers_and_the_mode() {
 
 #[test]
 fn whatever_way_rows_take() {
-    // Types that the server reads, a partitioned table, a view, a table without a key, INSERT.
+    // Types that the server parses, a partitioned table, a view, a table without a key, INSERT.
     let sql = "CREATE TABLE x (id int8, s tsvector); \
         CREATE TABLE p (id int8 PRIMARY KEY, s text) PARTITION BY RANGE (id); \
         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (30000); \
@@ -124,7 +124,7 @@ fn whatever_way_rows_take() {
     assert!(leftovers(&database).is_empty());
 }
 
-/// Every type through each kind of table in between, as what it is, as text, and undecoded.
+/// Every type through each kind of hidden and staging table, in binary form, as text, and undecoded.
 #[test]
 fn every_type_arrives_as_it_was() {
     require!(OF_ALL_TYPES);
@@ -207,8 +207,8 @@ fn from_server_to_server_with_readers_and_writers() {
     assert!(leftovers(&database).is_empty());
 }
 
-/// A writer waits for a key of another one, which waits for the end of all readers, one of which waits for the first to take
-/// its rows: nobody waits for ever.
+/// A writer waits for a key of another writer, which ends only after all readers, and one of these waits for
+/// the first writer to take its rows: this must not hang.
 #[test]
 fn readers_whose_rows_have_the_same_key() {
     let sql = "CREATE TABLE src AS SELECT g % 150000 AS id, repeat('x', g % 50) AS s FROM generate_series(1, 200000) g; \
@@ -227,11 +227,12 @@ fn readers_whose_rows_have_the_same_key() {
     assert!(leftovers(&database).is_empty());
 }
 
-/// A writer that the server let wait for somebody else's key had the queue's memory, so that the other one was given
-/// nothing: where the key was the other one's, which ends when all was sent, the load hung for ever.
+/// Regression: a writer that waited for a key held the queue's memory, so no other writer got rows. If the
+/// key belonged to a writer that ends only after all rows are sent, the load hung for ever.
 #[test]
 fn rows_larger_than_the_queue_while_a_writer_waits() {
-    // The default is why the server inserts row by row, and does not collect a thousand before it looks at their keys.
+    // Because of this default, the server inserts row by row, and does not buffer a thousand rows before it
+    // checks their keys.
     let sql = "CREATE TABLE t (id int8 PRIMARY KEY, s text, r float8 DEFAULT random())";
     let database = database("writers_large", sql);
     let large = |id: i64| {
@@ -256,14 +257,15 @@ fn rows_larger_than_the_queue_while_a_writer_waits() {
     assert!(leftovers(&database).is_empty());
 }
 
-/// "another session was in the way; the load can be started again" was said of a key that the data has twice, which is as true the
-/// next time. Here, another session has the other one.
+/// Regression: for a key that is in the data twice, the error said "another session was in the way; the load
+/// can be started again", although the next start fails the same way. Here, another session has the other
+/// row.
 #[test]
 fn a_key_that_a_writer_waits_for_in_vain() {
     for (key, row) in [
         // The server inserts row by row.
         ("PRIMARY KEY, r float8 DEFAULT random()", 0),
-        // It looks at keys when the writer commits.
+        // The server checks keys when the writer commits.
         ("UNIQUE DEFERRABLE INITIALLY DEFERRED", 1),
     ] {
         let database = database("writers_key", &format!("CREATE TABLE t (s text, id int8 {key})"));
@@ -275,7 +277,7 @@ fn a_key_that_a_writer_waits_for_in_vain() {
         loading.write(&batch(0..3)).unwrap();
         let error = thread::scope(|scope| {
             let ended = scope.spawn(|| loading.finish());
-            // The table is dropped when nobody has it any more.
+            // The hidden table is dropped when no session uses it any more.
             eventually("it has failed", || {
                 let sql = "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() \
                            AND query LIKE '%DROP TABLE%' AND wait_event_type = 'Lock'";
@@ -293,8 +295,8 @@ fn a_key_that_a_writer_waits_for_in_vain() {
     }
 }
 
-/// All rows go on from the table in between in one statement, in which the server says nothing: the load failed at its very
-/// end.
+/// Regression: one statement inserts all rows from the hidden table, and the server is silent meanwhile: the
+/// load failed at its very end.
 #[test]
 fn rows_go_on_for_longer_than_the_read_timeout() {
     let sql = "CREATE TABLE t (id int8 PRIMARY KEY, s text); \
@@ -326,7 +328,7 @@ fn what_one_writer_is_refused_leaves_the_target_as_it_was() {
     for mode in [LoadMode::Append, LoadMode::Truncate, LoadMode::Upsert, LoadMode::Replace] {
         for (data, states) in [
             (with(long()), &["23514"][..]),
-            // The same key once more; two that wait for one another are a deadlock.
+            // The same key again; two writers that wait for each other are a deadlock.
             ([batches(), vec![batch([3])]].concat(), &["23505", "21000", "40P01"]),
         ] {
             let error = refusal(load_batches(&database, "t", options(mode, 3), &data));
@@ -342,7 +344,7 @@ fn what_one_writer_is_refused_leaves_the_target_as_it_was() {
     }
     let error = refusal(load_batches(&database, "t", options(LoadMode::Create, 3), &batches()));
     assert_eq!(error.sqlstate(), Some("42P07"), "{error}");
-    // Another one makes the table meanwhile.
+    // Another session creates the table meanwhile.
     let mut loading = load(&database, "u", options(LoadMode::Create, 2)).open(batch([]).schema()).unwrap();
     loading.write(&batch(0..10)).unwrap();
     database.execute("CREATE TABLE u (x int4)");
@@ -373,7 +375,7 @@ fn dropped_cancelled_and_killed() {
         assert_eq!(fingerprint(&database, "t"), before);
         assert!(leftovers(&database).is_empty(), "{mode:?} {:?}", leftovers(&database));
 
-        // One writer, then the one that keeps the target.
+        // A writer, then the leader.
         for query in ["COPY %", "%"] {
             let mut loading = load(&database, "t", options(mode, 3)).open(batch([]).schema()).unwrap();
             loading.write(&batch(10..20_000)).unwrap();
@@ -383,7 +385,7 @@ fn dropped_cancelled_and_killed() {
                    AND query LIKE '{query}' AND (state = 'active' OR query NOT LIKE 'COPY %') \
                  ORDER BY query LIKE 'LOCK %' DESC LIMIT 1"
             );
-            // The rows may all fit the queue before any writer has begun its COPY.
+            // All rows may fit into the queue before any writer has begun its COPY.
             eventually(query, || rows(&database, &sql) == [[Some("true".to_owned())]]);
             let mut data = (20_000..ROWS).step_by(10_000).map(|first| batch(first..first + 10_000));
             let error = match data.try_for_each(|batch| loading.write(&batch)) {
@@ -416,7 +418,8 @@ fn a_load_that_goes_on_keeps_its_table_and_one_that_was_killed_does_not() {
     assert_eq!(going_on.finish().unwrap().rows, 10);
     assert_eq!(value(&database, "SELECT count(*)::text FROM t"), "10");
 
-    // What a kill leaves: the table and its comment, and no lock. Its default needs the sequence of the table.
+    // What a killed load leaves: the table and its comment, without a lock. Its default uses the sequence of
+    // the table.
     let leave = || {
         database.execute(&format!(
             "CREATE TABLE {left} (LIKE t INCLUDING ALL); COMMENT ON TABLE {left} IS '{comment}'; \
@@ -436,7 +439,7 @@ fn a_load_that_goes_on_keeps_its_table_and_one_that_was_killed_does_not() {
     }
 }
 
-/// Who waits for the table's lock lets others wait behind, the load's own other connection among them.
+/// A session that waits for the table's lock blocks later ones, including the load's own other connection.
 #[test]
 fn somebody_who_waits_for_the_table_that_is_replaced() {
     let sql = "CREATE TABLE t (id int8, s text); INSERT INTO t VALUES (1, 'was'); \
@@ -445,7 +448,7 @@ fn somebody_who_waits_for_the_table_that_is_replaced() {
     let database = database("writers_waiting", sql);
     let before = fingerprint(&database, "t");
     let eventually = |condition: &str| {
-        // Of this database: tests beside this one wait for locks, too.
+        // Only this database: tests that run in parallel wait for locks, too.
         let sql = format!(
             "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
              WHERE d.datname = current_database() AND NOT granted AND {condition})::text"
@@ -477,8 +480,8 @@ fn somebody_who_waits_for_the_table_that_is_replaced() {
     assert!(leftovers(&database).is_empty());
 }
 
-/// A table in between that could not be dropped was swallowed where a load was given up before its end, and the next load did
-/// not say that another role's stays.
+/// Regression: if a load was abandoned and its hidden table could not be dropped, this was not reported, and
+/// the next load did not report a hidden table of another role that stays.
 #[test]
 fn what_is_left_over_is_said() {
     let sql = "DROP ROLE IF EXISTS pgarrow_left; CREATE ROLE pgarrow_left; CREATE TABLE t (id int8 PRIMARY KEY, s text); \
@@ -516,7 +519,7 @@ fn names_of_63_bytes_and_roles_without_rights() {
     for mode in [LoadMode::Create, LoadMode::Append, LoadMode::Replace, LoadMode::Truncate] {
         let mut loading = load(&database, &table, of_role(mode)).open(batch([]).schema()).unwrap();
         loading.write(&batch(0..10)).unwrap();
-        // Nobody else may read what is not there yet.
+        // Nobody else may read the rows before they are in the target.
         let rights = "SELECT count(*)::text FROM pg_class c, aclexplode(relacl) a \
             WHERE relname LIKE '%\\_pgarrow\\_%' AND a.grantee <> c.relowner";
         assert_eq!(value(&database, rights), "0");
@@ -528,7 +531,7 @@ fn names_of_63_bytes_and_roles_without_rights() {
         acl.starts_with("pgarrow_writer ") && acl.contains("{=r/pgarrow_writer") || acl.contains(",=r/"),
         "{acl}"
     );
-    // INSERT alone is not enough for a table in between.
+    // INSERT alone does not suffice for a hidden table.
     let error = refusal(load_batches(&database, "foreign_one.t", of_role(LoadMode::Append), &batches()));
     assert_eq!(error.sqlstate(), Some("42501"), "{error}");
     assert!(error.to_string().contains("writers=1"), "{error}");

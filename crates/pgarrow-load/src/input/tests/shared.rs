@@ -4,8 +4,8 @@ use arrow_array::{FixedSizeListArray, StringViewArray};
 
 use super::*;
 
-/// Pages and dictionaries that batches share were counted as each one's own, and do not become less with its rows: a row
-/// group of 24 MB was begun anew with fewer rows, and again, down to one row at a time.
+/// Regression: shared pages and dictionaries counted for each batch, although they do not shrink with its
+/// rows. So a row group of 24 MB was read again and again with fewer rows, down to one row at a time.
 #[test]
 fn what_batches_share_does_not_make_them_small() {
     let folder = Folder::new();
@@ -27,7 +27,7 @@ fn what_batches_share_does_not_make_them_small() {
         let batch = RecordBatch::try_from_iter([("c", column)]).unwrap();
         let path = folder.write("shared.parquet", &one_page(&batch, has_dictionary));
         folder.write("unstated.parquet", &without_sizes(&path));
-        // By 8192 rows, or 1024 where the file says nothing of sizes.
+        // Batches of 8192 rows, or of 1024 if the file does not state sizes.
         for (file, most_batches) in [("shared.parquet", 30), ("unstated.parquet", 140)] {
             let (mut row, mut n_batches) = (0, 0);
             for read in Input::open(&[folder.0.path().join(file)], None).unwrap() {
@@ -41,7 +41,7 @@ fn what_batches_share_does_not_make_them_small() {
     }
 }
 
-/// A file of one row group that has one page.
+/// A file with one row group of one page.
 fn one_page(batch: &RecordBatch, has_dictionary: bool) -> Vec<u8> {
     let rows = batch.num_rows();
     let properties = WriterProperties::builder()
