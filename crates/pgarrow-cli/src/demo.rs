@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  PostgreSQL: found or fetched ─▶ private server ─▶ tables by COPY ─▶ export ─▶ check ─▶ rename
-//!                                                                       └ in a hidden folder beside
+//!                                                                       └ in a hidden folder in DIR
 //! ```
 
 mod files;
