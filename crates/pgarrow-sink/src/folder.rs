@@ -1,7 +1,7 @@
 //! A folder of files that appears all at once.
 //!
 //! ```text
-//! NewFolder::create ─▶ file, file, … ─▶ publish: manifest ─▶ sync files ─▶ rename the folder ─▶ sync its parent
+//! NewFolder::create ─▶ file, file, … ─▶ publish: manifest ─▶ sync files ─▶ rename folder ─▶ sync parent
 //!       └ `.<name>.pgarrow-…` beside the target, removed when the last handle is dropped
 //! ```
 

@@ -3,7 +3,7 @@
 //! ```text
 //! reader 0 ─▶ Part 0 ── encodes ──┐ chunks, in their turn
 //! reader 1 ─▶ Part 1 ── encodes ──┼──────────────────────▶ Sink ── commit ──▶ Output::publish ──▶ Written
-//! reader 2 ─▶ Part 2 ── encodes ──┘                                          flush, sync, rename, sync folder
+//! reader 2 ─▶ Part 2 ── encodes ──┘                                       flush, sync, rename, sync folder
 //! ```
 //!
 //! A sink has two levels because encoding is the expensive half of an export: every reader encodes its own

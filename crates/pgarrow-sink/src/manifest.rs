@@ -1,7 +1,8 @@
 //! `_pgarrow_manifest.json`: the files that an export put into a folder.
 //!
 //! ```json
-//! {"manifest_version": 1, "pgarrow_version": "0.1.0", "run_id": "…", "files": [{"name": "part-00000.parquet", "bytes": 1234}]}
+//! {"manifest_version": 1, "pgarrow_version": "0.1.0", "run_id": "…",
+//!  "files": [{"name": "part-00000.parquet", "bytes": 1234}]}
 //! ```
 //!
 //! Fields may be added within a version. The name begins with an underscore, so that readers of whole folders

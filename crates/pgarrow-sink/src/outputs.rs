@@ -10,7 +10,7 @@ use crate::output::Output;
 /// |---|---|---|
 /// | [`single`](Self::single) | one file, stdout or a writer | publishes it |
 /// | [`folder`](Self::folder) | `part-00000.parquet`, … | completes them and publishes the folder |
-/// | [`in_folder`](Self::in_folder) | `NAME`, or a series made of it | completes them; the folder's owner publishes |
+/// | [`in_folder`](Self::in_folder) | `NAME`, or a series | completes them; the folder's owner publishes |
 #[derive(Debug)]
 pub struct Outputs {
     pub(crate) kind: Kind,

@@ -1,8 +1,8 @@
 //! [`SinkWriter`]: a sink at work, with everything that is the same for every format.
 //!
 //! ```text
-//!  reader 0 ─▶ PartWriter ─ Part encodes ─▶ chunk ─┐            lock of the lane
-//!  reader 1 ─▶ PartWriter ─ Part encodes ─▶ chunk ─┼─ its turn? ──────────────▶ Sink::append ─▶ … ─▶ Sink::commit
+//!  reader 0 ─▶ PartWriter ─ Part encodes ─▶ chunk ─┐      lock of the lane
+//!  reader 1 ─▶ PartWriter ─ Part encodes ─▶ chunk ─┼─ its turn? ────────▶ Sink::append ─▶ … ─▶ Sink::commit
 //!  reader 2 ─▶ PartWriter ─ Part encodes ─▶ chunk ─┘   └ no: it waits here, and its bytes count as held
 //! ```
 
