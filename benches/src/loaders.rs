@@ -62,7 +62,7 @@ impl Loader {
         }
     }
 
-    /// Whether its failure does not fail the suite.
+    /// Whether it may fail without failing the suite.
     pub(crate) fn is_rival(self) -> bool {
         matches!(self, Self::Script(..))
     }

@@ -119,7 +119,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// All eight tables, so that whoever continues with the server's data finds them.
+    /// Makes and loads all eight tables.
     fn load(&self, source: &Source) -> Result<(), Failure> {
         let started = Instant::now();
         let mut rows = 0;

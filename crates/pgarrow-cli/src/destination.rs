@@ -17,7 +17,7 @@ use crate::into::Into;
 pub(crate) enum Destination {
     Nowhere,
     Output(Place, Format),
-    /// Of another server, or the same one.
+    /// A table of another server, or of the same one.
     Table(Box<Into>),
 }
 

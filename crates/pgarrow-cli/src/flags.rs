@@ -80,8 +80,7 @@ pub(crate) enum Command {
     #[command(after_help = short_end("plan"), after_long_help = after(PLAN_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &READ_SHORT)))]
     Plan(Box<PlanFlags>),
-    /// Show what the columns become in Arrow and Parquet, what could stop an export, and which option decides
-    /// it
+    /// Show what columns become in Arrow and Parquet, what could stop an export, and which option decides it
     ///
     /// Reads no rows, with two exceptions: scan (--numeric scan, --column NAME:scan) reads all of them for
     /// the digits of numerics, and --split-on reads the keys once where the server has no statistics of them:
@@ -140,8 +139,7 @@ pub(crate) struct ExportFlags {
     #[arg(long, short, value_name = "PATH", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 
-    /// The format. Default: by the ending of PATH (.parquet; .arrow, .feather, .ipc; .arrows); parquet in a
-    /// folder
+    /// The format. Default: by PATH's ending (.parquet; .arrow, .feather, .ipc; .arrows); parquet in a folder
     ///
     /// Or postgres: into a table of another server, see --target and --into.
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
@@ -299,8 +297,7 @@ pub(crate) struct HoldFlags {
     #[command(flatten)]
     pub(crate) session: SessionFlags,
 
-    /// Write the tokens to this file, which appears when it is complete. Default: stdout, which is then
-    /// closed
+    /// Write the tokens to this file, which appears complete. Default: stdout, which is then closed
     ///
     /// One line of JSON for each slice. A token holds no password, but it holds what to read: a query's
     /// values, a condition, and with --split-on some values of that column.

@@ -42,7 +42,8 @@ fn exit_code(error: &clap::Error) -> ExitCode {
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// Hides connections, for example in the wrong place: the text may end up in a log.
+/// Hides arguments that may hold a password, for example a connection in the wrong place: the text may end
+/// up in a log.
 fn without_secrets(text: &str, arguments: &[String]) -> String {
     let secrets = arguments.iter().filter(|argument| may_hold_a_password(argument));
     secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "(hidden)"))

@@ -46,7 +46,7 @@ struct Subject {
     slices: usize,
     /// Why there are this many slices.
     slicing: Message,
-    /// What the user should know.
+    /// Warnings for the user.
     warnings: Vec<Message>,
 }
 

@@ -31,7 +31,7 @@ use crate::signals::Signals;
 /// The metadata that names the load of the rows.
 const KEY: &str = "pgarrow.restart_key";
 
-/// The last columns, after those of the data: number of the row, SQLSTATE, reason.
+/// How many columns follow those of the data: number of the row, SQLSTATE, reason.
 const N_REASONS: usize = 3;
 
 /// A file that is begun, and does not have its name yet.

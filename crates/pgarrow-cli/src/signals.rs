@@ -4,9 +4,9 @@
 //!  SIGINT, SIGTERM, SIGHUP ─▶ first: cancel ─▶ the run ends by itself, cleans up, exits with 128 + n
 //!                             │         └ not within the grace: clean up here, exit
 //!                             └ nothing is running yet, or second: clean up here, exit
-//!  (in the middle of a load's COMMIT, the exit says that nobody knows what became of it)
+//!  (in the middle of a load's COMMIT, the exit says that the outcome is unknown)
 //!
-//!  while something is held: first: noted, and whoever holds lets go
+//!  while a snapshot is held: first: noted, and the holder releases it
 //!
 //!  SIGXFSZ, SIGPIPE ─▶ errors of the write that caused them
 //! ```

@@ -98,7 +98,7 @@ impl Part for ParquetPart {
 
 /// How many rows of a batch to encode before the next look at the size of the row group.
 ///
-/// They take at most about a quarter of `row_group_bytes`, unless a single row takes more.
+/// They take at most about a quarter of `row_group_bytes`, or one row if that takes more.
 fn step_rows(batch: &RecordBatch, row_group_bytes: usize) -> usize {
     const STEP_ROWS_MAX: usize = 64 * 1024;
     let bytes = size::batch_bytes(batch);

@@ -9,8 +9,7 @@ use super::SessionFlags;
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("outputs").args(["report", "reject"]).multiple(true)))]
 pub(crate) struct LoadFlags {
-    /// Parquet files, Arrow IPC files and streams; a folder for all the files in it; - for an IPC stream from
-    /// stdin
+    /// Parquet files, Arrow IPC files and streams; a folder for all its files; - for an IPC stream on stdin
     ///
     /// Several files are loaded one after the other and must have the same columns. In a folder, files whose
     /// names begin with a dot or an underscore are left out.
@@ -25,8 +24,7 @@ pub(crate) struct LoadFlags {
     #[arg(long, value_name = "LIST", help_heading = "What")]
     pub(crate) columns: Option<String>,
 
-    /// The format. Default: by the ending of FILE (.parquet; .arrow, .feather, .ipc; .arrows), or its first
-    /// bytes
+    /// The format. Default: by FILE's ending (.parquet; .arrow, .feather, .ipc; .arrows), or its first bytes
     #[arg(long, value_name = "FORMAT", help_heading = "What")]
     pub(crate) format: Option<InputFormatName>,
 
@@ -74,8 +72,7 @@ pub(crate) struct PartFlags {
     #[arg(long, value_name = "ROWS", value_parser = rows, help_heading = "Parts and bad rows")]
     pub(crate) commit_every: Option<u64>,
 
-    /// Load the rows under this key once. Default with --commit-every: made of the table, the files and the
-    /// columns
+    /// Load the rows under this key once. Default with --commit-every: made of table, files and columns
     ///
     /// A second load of the same rows under the same key continues where the first one ended, and does
     /// nothing if the first one was complete. The default key knows files by name, size and time of change;
@@ -84,8 +81,7 @@ pub(crate) struct PartFlags {
     #[arg(long, value_name = "KEY", help_heading = "Parts and bad rows")]
     pub(crate) restart_key: Option<String>,
 
-    /// Leave out bad rows, and write them with the reasons to this Arrow IPC file. Default: a bad row fails
-    /// the load
+    /// Leave out bad rows, and write them and the reasons to this Arrow IPC file. Default: one fails the load
     ///
     /// Bad rows are those with values that their columns cannot hold, and those that the server refuses for
     /// their data: constraints, triggers that raise, policies. The file has the columns of the data, and
@@ -97,8 +93,7 @@ pub(crate) struct PartFlags {
     #[arg(long, value_name = "FILE", help_heading = "Parts and bad rows")]
     pub(crate) reject: Option<PathBuf>,
 
-    /// Fail if more rows than this are bad. Default: no limit, but a load fails if its first 1,000 rows are
-    /// all bad
+    /// Fail if more rows are bad. Default: no limit, but a load fails if its first 1,000 rows are all bad
     #[arg(long, value_name = "ROWS", requires = "reject", help_heading = "Parts and bad rows")]
     pub(crate) reject_limit: Option<u64>,
 }
@@ -177,8 +172,7 @@ pub(crate) struct IntoFlags {
     #[arg(long, value_name = "WHAT", help_heading = "Target")]
     pub(crate) on_conflict: Option<ConflictName>,
 
-    /// The columns of the unique key that identifies rows, as in a,"B". Default: the primary key; to skip,
-    /// any unique key
+    /// The columns of the rows' unique key, as in a,"B". Default: the primary key; to skip, any unique key
     #[arg(long, value_name = "LIST", help_heading = "Target")]
     pub(crate) key: Option<String>,
 
@@ -237,8 +231,7 @@ pub(crate) enum ModeName {
     Truncate,
     /// The load creates the table from the schema of the data; it must not exist
     Create,
-    /// The rows go when all is loaded: new rows go into a new table like this one, which takes its place at
-    /// the end
+    /// The load fills a new table like this one, which takes its place at the end: the old rows are then gone
     Replace,
     /// The rows stay, except that a new row updates the row with the same key
     Upsert,

@@ -67,8 +67,7 @@ pub(crate) struct ReadingFlags {
     #[arg(long, value_name = "N", value_parser = super::at_least_one, help_heading = "Reading")]
     pub(crate) readers: Option<usize>,
 
-    /// Memory for buffers, batches and row groups, as in 512M; from 16M. Default: a quarter of the machine's,
-    /// at most 1G
+    /// Memory for buffers, batches, row groups, as in 512M; from 16M. Default: 1/4 of the machine's, up to 1G
     ///
     /// At the limit readers wait: they stop receiving, and the server stops sending. The program itself, and
     /// memory that its allocator keeps, do not count.
@@ -82,16 +81,14 @@ pub(crate) struct ReadingFlags {
     #[arg(long, help_heading = "Reading")]
     pub(crate) ordered: bool,
 
-    /// Cut the rows by this column: for views, foreign tables and queries, which otherwise one connection
-    /// reads
+    /// Cut the rows by this column: for views, foreign tables, queries, which one connection reads otherwise
     ///
     /// The column is an integer, date, timestamp, uuid or text, best with an index. The exact name. Rows with
     /// NULL in it are read, too.
     #[arg(long, value_name = "COLUMN", help_heading = "Reading")]
     pub(crate) split_on: Option<String>,
 
-    /// Bytes of a slice on the server's disk, as in 32M. Default: from 64M down to 4M towards the end; 32M
-    /// with --ordered
+    /// Bytes of a slice on disk, as in 32M. Default: from 64M down to 4M towards the end; 32M with --ordered
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Reading")]
     pub(crate) slice_bytes: Option<u64>,
 
@@ -140,11 +137,11 @@ pub(crate) struct SessionFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct ConnectFlags {
-    /// How long name, TCP, TLS and login may take, as in 10s. Default: connect_timeout, PGCONNECT_TIMEOUT, or
-    /// for ever
+    /// How long connecting may take, as in 10s. Default: connect_timeout, PGCONNECT_TIMEOUT, or for ever
     ///
-    /// With several hosts and addresses, each has this time. If a server is starting up, or has no connection
-    /// left, the run tries again until the time has passed; without a limit that is an error at once.
+    /// Connecting covers the name, TCP, TLS and login. With several hosts and addresses, each has this time.
+    /// If a server is starting up, or has no connection left, the run tries again until the time has passed;
+    /// without a limit that is an error at once.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Session")]
     pub(crate) connect_timeout: Option<Duration>,
 }
@@ -161,8 +158,7 @@ impl ConnectFlags {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum ReadModeName {
-    /// Pages where the server hands them out and they cost less, otherwise COPY; SELECT where the server
-    /// refuses COPY
+    /// Pages where the server hands them out and they pay, otherwise COPY; SELECT if the server refuses COPY
     Auto,
     /// COPY in binary
     Copy,

@@ -26,13 +26,12 @@ pub(crate) struct TypeFlags {
 
     /// What becomes of digits beyond those that a chosen decimal, or a timestamp in ms, keeps. Default: error
     ///
-    /// round: as PostgreSQL rounds, half away from zero. A value that is out of range after that is out of
-    /// range.
+    /// round: as PostgreSQL rounds, half away from zero. A value that is out of range then falls under
+    /// --out-of-range.
     #[arg(long, value_name = "POLICY", value_parser = words(LostDigitsPolicy::ALL, LostDigitsPolicy::as_str), help_heading = "Types")]
     pub(crate) lost_digits: Option<LostDigitsPolicy>,
 
-    /// What numeric becomes: exact, text, float64, decimal(P,S) or scan. Default: exact, and text without a
-    /// precision
+    /// What numeric becomes: exact, text, float64, decimal(P,S), scan. Default: exact; text without precision
     ///
     /// decimal(P,S) is for numerics that declare no precision, or one of more than 76 digits. scan asks the
     /// server, by a query that reads the table, for the smallest decimal that holds every value of such a
@@ -64,8 +63,7 @@ pub(crate) struct TypeFlags {
     #[arg(long, value_name = "FORM", value_parser = words(StringForm::ALL, StringForm::as_str), help_heading = "Types")]
     pub(crate) strings: Option<StringForm>,
 
-    /// The unit of timestamps. Default: us, PostgreSQL's own; a value that another unit cannot hold stops the
-    /// export
+    /// The unit of timestamps. Default: us, PostgreSQL's own; a value that another one lacks stops the export
     #[arg(long, value_name = "UNIT", value_parser = words(TimestampUnit::ALL, TimestampUnit::as_str), help_heading = "Types")]
     pub(crate) timestamp_unit: Option<TimestampUnit>,
 
@@ -76,8 +74,7 @@ pub(crate) struct TypeFlags {
     #[arg(long, value_name = "POLICY", value_parser = words(EncodingPolicy::ALL, EncodingPolicy::as_str), help_heading = "Types")]
     pub(crate) encoding_policy: Option<EncodingPolicy>,
 
-    /// What becomes of types that pgarrow does not decode. Default: text, as the server writes it, with a
-    /// warning
+    /// What becomes of types that are not decoded. Default: text, as the server writes it, with a warning
     #[arg(long, value_name = "POLICY", value_parser = words(UnknownTypes::ALL, UnknownTypes::as_str), help_heading = "Types")]
     pub(crate) unknown_types: Option<UnknownTypes>,
 
