@@ -1,4 +1,4 @@
-//! How a run ends: the exit codes, and what is said about a failure.
+//! How a run ends: the exit codes, and the messages about failures.
 
 use std::fmt;
 use std::process::ExitCode;

@@ -168,7 +168,7 @@ impl<F: FileFormat> Lanes<F> {
         Ok(())
     }
 
-    /// Completes all files and publishes what is to be published here.
+    /// Completes all files, and publishes a single output, or the folder if this sink owns it.
     ///
     /// # Errors
     ///
