@@ -1,7 +1,8 @@
-//! The answer: what the server says about a workload, against what a contender has read.
+//! The answer: what the server says about a workload, compared with what a contender read.
 //!
-//! Per column one number that depends on every value: sums of integers, decimals, days and microseconds, lengths of
-//! text; and how many are NULL. Floats are added up in another order by the server, so theirs are compared roughly.
+//! For each column, one number that depends on every value (sums of integers, decimals, days and
+//! microseconds, lengths of text), and the number of NULLs. The server adds floats in another order, so their
+//! sums are compared roughly.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -23,7 +24,7 @@ const ROUGHLY: f64 = 1e-9;
 /// `BPCHAROID` in PostgreSQL's `pg_type.dat`.
 const BPCHAR_OID: u32 = 1042;
 
-/// What is added up of a column.
+/// What is added up for a column.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -53,7 +54,7 @@ pub(crate) struct ColumnSum {
     pub(crate) sum: Option<String>,
 }
 
-/// What a right answer is.
+/// The right answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) rows: u64,
@@ -66,7 +67,7 @@ pub(crate) struct Answer {
 struct Expected {
     name: String,
     kind: Kind,
-    /// What rivals are asked to add up: they have their own idea of numerics without a scale, and of JSON's blanks.
+    /// What rivals add up: they differ in numerics without a scale, and in JSON's blanks.
     rivals_kind: Kind,
     nulls: u64,
     sum: String,
@@ -166,7 +167,7 @@ impl Answer {
         Ok(Self { rows: rows.parse()?, select: items.collect::<Vec<_>>().join(", "), columns })
     }
 
-    /// What rivals are to add up, as a JSON object of kinds by column.
+    /// What rivals add up, as a JSON object of kinds by column.
     pub(crate) fn kinds(&self) -> Result<String> {
         let kinds = self
             .columns
@@ -180,7 +181,7 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// A column that is missing, or has another sum, or, if this is ours, none.
+    /// A column that is missing, or has another sum, or, for our contenders, no sum.
     pub(crate) fn check(&self, sums: &[ColumnSum], is_ours: bool) -> Result<usize> {
         let mut n_agreed = 0;
         for expected in &self.columns {
@@ -193,7 +194,7 @@ impl Answer {
                 (None, _) => !is_ours,
                 (Some(sum), Kind::Float) => is_roughly(sum, &expected.sum),
                 (Some(sum), _) if is_ours => canonical(sum) == canonical(&expected.sum),
-                // A rival may have made floats of decimals.
+                // A rival may have turned decimals into floats.
                 (Some(sum), _) => is_roughly(sum, &expected.sum) || is_roughly(sum, &expected.trimmed_sum),
             };
             if !agrees {
@@ -230,7 +231,7 @@ fn sum_of(name: &str, kind: Kind, pg_type: &PgType, data_type: &DataType) -> Str
         (Kind::Items, _) => return "NULL::text".to_owned(),
         (Kind::Day, _) => format!("sum({name} - date '1970-01-01')"),
         (Kind::Micros, _) => format!("sum(trunc(extract(epoch FROM {name}) * 1000000))"),
-        // Cast to text, a char(n) would lose the padding that is sent.
+        // A cast to text would lose the padding that char(n) is sent with.
         (Kind::Length, _) if matches!(pg_type, PgType::Text | PgType::Bpchar | PgType::Bytea) => {
             format!("sum(octet_length({name}))")
         }
@@ -244,7 +245,7 @@ fn sum_of(name: &str, kind: Kind, pg_type: &PgType, data_type: &DataType) -> Str
     format!("({sum})::text")
 }
 
-/// Without zeros at the end of the fraction.
+/// The number without zeros at the end of its fraction.
 fn canonical(number: &str) -> &str {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }

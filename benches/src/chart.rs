@@ -1,6 +1,6 @@
 //! Bars as SVG: medians, with a whisker from the fastest to the slowest round, and a line for the limit.
 //!
-//! Text and lines take their colours from whether the reader's screen is light or dark; the background is the page's.
+//! Text and lines follow the light or dark mode of the reader's screen; the background is the page's.
 
 use std::fmt::Write;
 
@@ -30,7 +30,7 @@ pub(crate) struct Bar {
     pub(crate) median: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
-    /// Whether it stands out.
+    /// Whether to highlight it.
     pub(crate) is_ours: bool,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Chart {
     pub(crate) title: String,
     pub(crate) subtitle: String,
     pub(crate) bars: Vec<Bar>,
-    /// What the line is, and where.
+    /// The name of the line, and its place.
     pub(crate) limit: Option<(String, f64)>,
 }
 
@@ -72,7 +72,7 @@ impl Chart {
                 bars_end + 4.0
             )?;
             let y = bars_end + 20.0;
-            // To the left of the line when there is no room to the right.
+            // To the left of the line if there is no room to the right.
             let anchor = if x > LABEL_WIDTH + BAR_WIDTH * 0.7 { "end" } else { "start" };
             let text = format!("{} {}", escape(name), seconds(*value));
             writeln!(
@@ -113,7 +113,7 @@ impl Bar {
     }
 }
 
-/// With three digits that mean something.
+/// With three significant digits.
 pub(crate) fn seconds(value: f64) -> String {
     match value {
         ..1.0 => format!("{:.0} ms", value * 1e3),
@@ -140,7 +140,7 @@ mod tests {
         let chart =
             Chart { title: "T".into(), subtitle: String::new(), bars, limit: Some(("drain".into(), 0.5)) };
         let svg = chart.svg().unwrap();
-        // The longest whisker ends where the bars' space does.
+        // The longest whisker ends where the bars' space ends.
         let scale = BAR_WIDTH / 2.2;
         for value in [1.0, 2.0] {
             assert!(svg.contains(&format!("width=\"{:.1}\" height=\"20\"", value * scale)), "{svg}");

@@ -1,4 +1,4 @@
-//! One run of one of our contenders, in a process of its own. Everything that calls the library stands here.
+//! One run of one of our contenders, in a process of its own. All calls of the library are here.
 
 use std::fs::File;
 use std::path::Path;
@@ -18,13 +18,13 @@ use crate::answer::{ColumnSum, Sums};
 use crate::contender::{Ours, Outcome};
 use crate::drains::Drains;
 
-/// Which run.
+/// The run to make.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ChildFlags {
     contender: Ours,
     #[arg(long)]
     url: String,
-    /// What is read; several in one run
+    /// What to read; several in one run
     #[arg(long, value_delimiter = ',')]
     table: Vec<String>,
     /// The columns that a drain reads
@@ -37,7 +37,7 @@ pub(crate) struct ChildFlags {
     check: bool,
 }
 
-/// Runs it and prints its outcome as JSON.
+/// Runs the contender and prints its outcome as JSON.
 pub(crate) fn run(flags: &ChildFlags) -> Result<()> {
     let outcome = match flags.contender {
         Ours::PlainDrain => drain(flags, false),
@@ -62,7 +62,8 @@ fn export(flags: &ChildFlags) -> Result<Outcome> {
     let exporting = Exporting { contender: flags.contender, folder: folder.path(), sums: Mutex::new(None) };
     let (clock, report) = match flags.table.as_slice() {
         [table] => {
-            // Planned before the clock starts, as the drains are; of many tables, planning is what is measured.
+            // Planned before the clock starts, as the drains are; with many tables, planning is what is
+            // measured.
             let run = source.table(table).options(exporting.options(flags.connections)).open()?;
             exporting.begin(flags, run.schema());
             (Clock::start(), exporting.one(run)?)
@@ -88,7 +89,7 @@ fn export(flags: &ChildFlags) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// What is called pages has to be that: tables are all-visible, and some pages are out of line at most.
+/// A run by pages must read pages: tables are all-visible, and at most some pages have values out of line.
 fn check_pages(report: &Report) -> Result<()> {
     match &report.pages {
         Some(pages) if pages.read >= 9 * pages.copied => Ok(()),
@@ -96,11 +97,11 @@ fn check_pages(report: &Report) -> Result<()> {
     }
 }
 
-/// What becomes of the batches.
+/// What happens to the batches.
 struct Exporting<'a> {
     contender: Ours,
     folder: &'a Path,
-    /// Added up only if the answer is to be checked.
+    /// Added up only if the answer is checked.
     sums: Mutex<Option<Sums>>,
 }
 
@@ -158,7 +159,7 @@ impl Exporting<'_> {
         }
     }
 
-    /// The sums of the batches; those of files are read from the files.
+    /// The sums of the batches; for files, the files are read back.
     fn read_back(self) -> Result<Vec<ColumnSum>> {
         use arrow_ipc::reader::FileReader;
         use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -188,7 +189,7 @@ impl Exporting<'_> {
     }
 }
 
-/// Wall and CPU time since a moment: of exports, after the connection is made and the export planned.
+/// Wall and CPU time since a moment: for exports, since the connection is made and the export planned.
 pub(crate) struct Clock {
     started: Instant,
     cpu_seconds: f64,

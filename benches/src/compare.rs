@@ -11,7 +11,7 @@ use crate::server::{Database, ServerFlags};
 use crate::verdict::{Change, TOTAL, Times, Verdict, changes, times};
 use crate::{Result, folders};
 
-/// What is compared.
+/// What to compare.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct CompareFlags {
     #[command(flatten)]
@@ -26,7 +26,7 @@ pub(crate) struct CompareFlags {
     /// Only these workloads
     #[arg(long, value_delimiter = ',', default_values = ["lineitem", "five", "text"])]
     only: Vec<String>,
-    /// What is made of the rows: names of the command's --to
+    /// What to make of the rows: names of the command's --to
     #[arg(long, value_delimiter = ',', default_values = ["none", "parquet", "ipc"])]
     to: Vec<String>,
     /// Counted rounds, after one that is not
@@ -44,7 +44,7 @@ pub(crate) struct Side<'a> {
     pub(crate) flags: &'a [String],
 }
 
-/// Whether B is not worse than A.
+/// Compares the revisions. Returns whether B is not worse than A.
 pub(crate) fn run(flags: &CompareFlags) -> Result<bool> {
     let mut rounds = RoundFlags::smoke("");
     rounds.only.clone_from(&flags.only);
@@ -100,7 +100,7 @@ pub(crate) fn measure(
     Ok(changes(&a_times, &b_times))
 }
 
-/// One run of the command; its times are those of its own report.
+/// One run of the command; the times are from its report.
 fn export(side: Side<'_>, url: &str, table: &str, to: &str, rows: u64) -> Result<Times> {
     let folder = tempfile::tempdir()?;
     let report = folder.path().join("report.json");

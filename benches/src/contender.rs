@@ -1,4 +1,4 @@
-//! Who runs: each in a process of its own, so that CPU time and memory are its own.
+//! The contenders: each runs in a process of its own, so that CPU time and memory are its own.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::Result;
 use crate::answer::{Answer, ColumnSum};
 use crate::workloads::Prepared;
 
-/// What one run came to.
+/// The outcome of one run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Outcome {
     pub(crate) rows: u64,
@@ -20,13 +20,13 @@ pub(crate) struct Outcome {
     pub(crate) peak_bytes: u64,
     /// Bytes on the wire, or of the files that were written.
     pub(crate) bytes: u64,
-    /// What of the wall time had passed before rows could move, if starting or connecting are within.
+    /// The part of the wall time before rows could move, if it includes starting or connecting.
     #[serde(default)]
     pub(crate) start_seconds: f64,
     /// CPU time of encoding alone, if a thread does nothing else.
     #[serde(default)]
     pub(crate) encode_seconds: Option<f64>,
-    /// Of every column, if that was asked for.
+    /// The sums of all columns, if asked for.
     #[serde(default)]
     pub(crate) sums: Option<Vec<ColumnSum>>,
 }
@@ -57,11 +57,11 @@ pub(crate) enum Ours {
 /// The name of the limit in results.
 pub(crate) const FAIR_DRAIN: &str = "fair drain";
 pub(crate) const PLAIN_DRAIN: &str = "plain drain";
-/// What pages are compared with, and what they are called.
+/// The limit that pages are compared with, and the names of their contenders.
 pub(crate) const COPY: &str = "pgarrow → Arrow";
 pub(crate) const PAGES: &str = "pages → Arrow";
 pub(crate) const PAGES_PARQUET: &str = "pages → Parquet";
-/// Those that only read.
+/// The contenders that only read.
 pub(crate) const DRAINS: [&str; 2] = [PLAIN_DRAIN, FAIR_DRAIN];
 
 impl Ours {
@@ -84,7 +84,7 @@ impl Ours {
         matches!(self, Self::Arrow | Self::Auto | Self::Pages | Self::PagesSocket)
     }
 
-    /// How rows are asked for.
+    /// How the contender reads rows.
     pub(crate) fn read_mode(self) -> ReadMode {
         match self {
             Self::Auto => ReadMode::Auto,
@@ -98,7 +98,7 @@ impl Ours {
     }
 }
 
-/// Who, with how many connections.
+/// A program, and its number of connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Contender {
     pub(crate) name: String,
@@ -112,7 +112,7 @@ enum Program {
     Script { python: PathBuf, script: PathBuf },
 }
 
-/// What is run: one round, or the first, whose answer is checked.
+/// One round, or the first one, whose answer is checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round<'a> {
     pub(crate) url: &'a str,
@@ -139,7 +139,7 @@ impl Contender {
         matches!(self.program, Program::Ours(_))
     }
 
-    /// One run. In the first round its sums are compared with the server's: returns how many columns agreed.
+    /// One run. In the first round, compares its sums with the server's. Returns how many columns agreed.
     pub(crate) fn run(&self, round: &Round<'_>) -> Result<(Outcome, usize)> {
         let outcome = outcome(&mut self.command(round)?)?;
         if outcome.rows != round.answer.rows {
@@ -193,7 +193,7 @@ pub(crate) fn outcome(command: &mut Command) -> Result<Outcome> {
     let stdout = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        // Of Python, below where it happened: what has happened. Details may follow.
+        // Python's last lines say what happened, below the place; details may follow.
         let mut lines = stderr.trim().lines().rev();
         let message = lines.clone().find(|line| line.contains("Error:")).or_else(|| lines.next());
         return Err(format!("failed with {}: {}", output.status, message.unwrap_or("no message")).into());

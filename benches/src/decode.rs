@@ -1,8 +1,8 @@
 //! Decoding alone: COPY bytes in memory to batches.
 //!
-//! *hot*: a receive buffer's worth of messages, again and again, as a socket delivers them: in the cache. *cold*: a
-//! stream too large for any cache. Nanoseconds a row are the best of several rounds, since whatever else the machine
-//! does only adds; instructions a row (under valgrind) do not depend on what else it does.
+//! *hot*: one receive buffer of messages, repeated, as a socket delivers them: in the cache. *cold*: a stream
+//! too large for any cache. Nanoseconds a row are the best of several rounds, since other work of the machine
+//! only adds time; instructions a row (under valgrind) do not depend on other work.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::{instructions, record, types, workloads};
 /// Bytes that are decoded at once, as the protocol's receive buffer holds them.
 const RECEIVE_BYTES: usize = 256 << 10;
 
-/// How much is measured.
+/// What to measure, and how much.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DecodeFlags {
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub(crate) struct DecodeFlags {
 }
 
 impl DecodeFlags {
-    /// Short streams from a server that is there.
+    /// Short streams from an existing server.
     pub(crate) fn smoke(url: &str) -> Self {
         Self {
             server: ServerFlags { url: Some(url.to_owned()) },
@@ -65,7 +65,7 @@ pub(crate) struct Decoded {
     pub(crate) instructions_a_row: Option<f64>,
 }
 
-/// A captured stream: everything needed to decode it again.
+/// A captured stream, with all that is needed to decode it again.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Capture {
     /// The types of its columns.
@@ -139,7 +139,7 @@ fn measure(flags: &DecodeFlags, database: &mut Database, name: &str, sql: &str) 
     Ok(result)
 }
 
-/// Takes a COPY's messages off the wire as they are.
+/// Takes a COPY's messages from the wire unchanged.
 fn capture(database: &mut Database, sql: &str) -> Result<Capture> {
     let plan = pgarrow::Source::connect_blocking(database.url())?.query(sql).open()?.plan().clone();
     let columns = plan.columns().iter().map(|column| column.pg_type.clone()).collect();
@@ -171,7 +171,7 @@ fn capture(database: &mut Database, sql: &str) -> Result<Capture> {
     Ok(Capture { columns, rows, messages })
 }
 
-/// The rows of the captured stream are those of the same query through the library, to the last value.
+/// Checks that the captured stream has the same rows as the query through the library, to the last value.
 fn check_against_server(database: &Database, capture: &Capture, sql: &str) -> Result<()> {
     let mut batches = Vec::new();
     decode_into(capture, &mut |batch| batches.push(batch))?;
@@ -214,7 +214,7 @@ impl Capture {
         CopyDecoder::new(std::sync::Arc::new(schema), columns.collect(), BatchLimits::default())
     }
 
-    /// Writes the stream and what is needed to read it, for a process of its own.
+    /// Writes the stream, and what is needed to read it, for another process.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         std::fs::write(path.with_extension("json"), serde_json::to_string(self)?)?;
         Ok(std::fs::write(path, &self.messages)?)
@@ -227,7 +227,7 @@ impl Capture {
     }
 }
 
-/// The whole stream, in pieces of the receive buffer's size.
+/// Decodes the whole stream, in pieces of the receive buffer's size.
 pub(crate) fn decode_once(capture: &Capture) -> Result<u64> {
     decode_into(capture, &mut drop)
 }
@@ -253,7 +253,7 @@ fn decode_into(capture: &Capture, consume: &mut dyn FnMut(arrow_array::RecordBat
     Ok(decoder.rows())
 }
 
-/// The first message, and then the messages behind it that fit a receive buffer, `times` times over.
+/// Decodes the first message, and then, `times` times, the messages after it that fit a receive buffer.
 pub(crate) fn decode_again_and_again(capture: &Capture, times: usize) -> Result<u64> {
     let mut decoder = capture.decoder();
     let messages = capture.messages.as_slice();

@@ -1,8 +1,8 @@
-//! The limit: the same COPY, read and thrown away, on one connection.
+//! The limit: the same COPY, read and discarded, on one connection.
 //!
-//! Shares no code with the engine. A login without a password, simple queries, and for a COPY `read` into one buffer
-//! until the last bytes are the server's ReadyForQuery. The *fair* drain sets `SO_RCVLOWAT`, so that it is not
-//! woken for every 8 KiB the server flushes; the *plain* one does not.
+//! Shares no code with the engine. It logs in without a password, runs simple queries, and reads a COPY into
+//! one buffer until the last bytes are the server's ReadyForQuery. The *fair* drain sets `SO_RCVLOWAT`, so
+//! that it is not woken for every 8 KiB that the server flushes; the *plain* one does not.
 
 #![expect(unsafe_code, reason = "neither SO_RCVLOWAT nor poll has a safe wrapper in the standard library")]
 
@@ -19,18 +19,18 @@ const LOW_WATER_BYTES: libc::c_int = 128 << 10;
 /// ReadyForQuery without its last byte, the transaction's state.
 const READY_FOR_QUERY: [u8; 5] = [b'Z', 0, 0, 0, 5];
 
-/// A connection that can do nothing but drain, in a transaction.
+/// A connection that can only drain, in a transaction.
 #[derive(Debug)]
 pub(crate) struct Drain {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// What came.
+/// What a drain received.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Drained {
     pub(crate) bytes: u64,
-    /// As the server counted them.
+    /// The rows, as the server counted them.
     pub(crate) rows: u64,
 }
 
@@ -57,13 +57,13 @@ impl Drain {
         Ok(drain)
     }
 
-    /// Runs a query that returns text, a small one: its rows.
+    /// Runs a query with a small result in text, and returns its rows.
     pub(crate) fn query(&mut self, sql: &str) -> Result<Vec<Vec<String>>> {
         self.send(sql)?;
         self.answer()
     }
 
-    /// Runs a COPY and throws its data away.
+    /// Runs a COPY and discards its data.
     pub(crate) fn copy(&mut self, sql: &str, is_fair: bool) -> Result<Drained> {
         self.send(sql)?;
         if is_fair {
@@ -83,7 +83,7 @@ impl Drain {
         Ok(self.stream.write_all(&[b"Q", &length.to_be_bytes()[..], sql.as_bytes(), b"\0"].concat())?)
     }
 
-    /// Reads messages one by one until ReadyForQuery; the values of DataRows, as text.
+    /// Reads messages one by one until ReadyForQuery. Returns the values of DataRows, as text.
     fn answer(&mut self) -> Result<Vec<Vec<String>>> {
         let mut rows = Vec::new();
         let mut failure = None;
@@ -115,9 +115,10 @@ impl Drain {
         if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().into()) }
     }
 
-    /// Waits until as much is there as the low-water mark says, or for a millisecond: the end of a stream is shorter.
+    /// Waits until the low-water mark is reached, or for a millisecond: the end of a stream is shorter.
     ///
-    /// A receive timeout of the socket would do too, but lasts up to two of the kernel's ticks, which are 4 ms or more.
+    /// A receive timeout of the socket would do, too, but lasts up to two of the kernel's ticks, which are 4
+    /// ms or more.
     fn wait(&self) -> Result<()> {
         let mut socket = libc::pollfd { fd: self.stream.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: the pointer is to one live pollfd, as the count says, and the descriptor is open.
@@ -129,7 +130,7 @@ impl Drain {
 
     /// Reads until the last bytes are the command tag and ReadyForQuery.
     ///
-    /// Inside a transaction a ReadyForQuery says whether the command has failed.
+    /// Inside a transaction, ReadyForQuery says whether the command failed.
     fn until_ready(&mut self, is_fair: bool) -> Result<Drained> {
         const TAIL: usize = 64;
         let mut tail: Vec<u8> = Vec::with_capacity(2 * TAIL);

@@ -1,4 +1,4 @@
-//! The limit by several connections: ctid ranges from a queue, all of one snapshot.
+//! The limit by several connections: ctid ranges from a queue, all under one snapshot.
 //!
 //! ```text
 //!  keeper  BEGIN, pg_export_snapshot(), sizes in pages ──▶ pieces
@@ -14,15 +14,15 @@ use pgarrow_protocol::Config;
 use crate::Result;
 use crate::drain::{Drain, Drained};
 
-/// Pieces for each connection: many enough that none waits long for the last, and few, since the fair drain takes a
-/// millisecond to see the end of each.
+/// Pieces for each connection: enough that none waits long for the last, and few, since the fair drain takes
+/// a millisecond to see the end of each.
 const PIECES_PER_CONNECTION: u64 = 4;
 
 /// What several connections will read under one snapshot.
 #[derive(Debug)]
 pub(crate) struct Drains {
     config: Config,
-    /// Holds the snapshot that the others have; if there are no others, it reads.
+    /// Holds the snapshot that the others share; without others, it reads.
     keeper: Drain,
     snapshot: String,
     n: usize,
@@ -31,7 +31,7 @@ pub(crate) struct Drains {
 }
 
 impl Drains {
-    /// Connects the keeper and cuts the tables. `select`: the list of columns that is read of each.
+    /// Connects the keeper and cuts the tables. `select` is the list of columns to read from each.
     pub(crate) fn connect(config: &Config, tables: &[String], select: &str, n: usize) -> Result<Self> {
         let mut keeper = Drain::connect(config)?;
         let snapshot = keeper.query("SELECT pg_export_snapshot()")?;
@@ -44,8 +44,8 @@ impl Drains {
         Ok(Self { config: config.clone(), keeper, snapshot, n, pieces })
     }
 
-    /// Drains all pieces. Several connections are made here, each in a thread of its own: whoever reads with several has
-    /// to connect them.
+    /// Drains all pieces. It connects the others here, each in a thread of its own: connecting is a part of
+    /// reading with several connections.
     pub(crate) fn run(&mut self, is_fair: bool) -> Result<Drained> {
         let next = AtomicUsize::new(0);
         if self.n <= 1 {
@@ -75,7 +75,7 @@ impl Drains {
     }
 }
 
-/// Drains pieces until there is none.
+/// Drains pieces until there is none left.
 fn drain(drain: &mut Drain, pieces: &[String], next: &AtomicUsize, is_fair: bool) -> Result<Drained> {
     let mut sum = Drained::default();
     while let Some(sql) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -86,12 +86,12 @@ fn drain(drain: &mut Drain, pieces: &[String], next: &AtomicUsize, is_fair: bool
     Ok(sum)
 }
 
-/// Pages of a table; all of them, or from one on and before another.
+/// Pages of a table: all of them, or from one up to before another.
 #[derive(Clone, Debug, PartialEq)]
 struct Piece {
     table: String,
     from_page: u64,
-    /// None: to the end, wherever that is.
+    /// None: to the end of the table.
     to_page: Option<u64>,
 }
 
@@ -114,7 +114,7 @@ impl Piece {
     }
 }
 
-/// The tables, or their partitions, with how many pages each has.
+/// The tables, or their partitions, with the number of pages of each.
 fn leaves(keeper: &mut Drain, tables: &[String]) -> Result<Vec<(String, u64)>> {
     const PAGES: &str = "pg_relation_size(oid) / current_setting('block_size')::int";
     let mut leaves = Vec::new();
@@ -132,7 +132,8 @@ fn leaves(keeper: &mut Drain, tables: &[String]) -> Result<Vec<(String, u64)>> {
     Ok(leaves)
 }
 
-/// Cuts tables into about `n` pieces of the same size; each table has one at least. The last of a table is open-ended.
+/// Cuts tables into about `n` pieces of the same size, at least one for each table. The last one of a table
+/// has no end.
 fn cut(leaves: &[(String, u64)], n: u64) -> Vec<Piece> {
     let pages: u64 = leaves.iter().map(|(_, pages)| pages).sum();
     let pages_each = pages.div_ceil(n.max(1)).max(1);

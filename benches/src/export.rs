@@ -6,7 +6,7 @@ use crate::server::Database;
 use crate::workloads::WORKLOADS;
 use crate::{Result, record};
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ExportFlags {
     #[command(flatten)]
@@ -14,7 +14,7 @@ pub(crate) struct ExportFlags {
     /// Counted rounds, after one in which the answers are checked
     #[arg(long = "rounds", default_value_t = 9)]
     pub(crate) n_rounds: usize,
-    /// What is made of the rows
+    /// What to make of the rows
     #[arg(long, value_delimiter = ',', default_values = ["arrow", "parquet", "ipc"])]
     pub(crate) target: Vec<Target>,
 }

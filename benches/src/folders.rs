@@ -1,4 +1,4 @@
-//! Where things are: the suite's sources, and a folder under `target` for what it makes. And programs that it runs.
+//! Paths: the suite's sources, and a folder under `target` for what it makes. Also runs programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ pub(crate) fn source() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The folder for what is made: `target/bench`, beside the profile that this program was built in.
+/// The folder for results: `target/bench`, beside the profile that this program was built in.
 pub(crate) fn work() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let target = program.parent().and_then(Path::parent).ok_or("this program is in no target folder")?;
@@ -23,18 +23,18 @@ pub(crate) fn work() -> Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// It cannot be run, or fails.
+/// It cannot be run, or it fails.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.status().map_err(|error| format!("{name}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{name} failed with {status}").into()) }
 }
 
-/// Runs a program and returns what it printed, without space at its ends.
+/// Runs a program and returns its output, without space at both ends.
 ///
 /// # Errors
 ///
-/// It cannot be run, or fails.
+/// It cannot be run, or it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{name}: {error}"))?;

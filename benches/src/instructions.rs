@@ -1,6 +1,7 @@
-//! Instructions a row, counted by valgrind: the same whatever else the machine is doing.
+//! Instructions a row, counted by valgrind: other work of the machine does not change them.
 //!
-//! The same stream is decoded twice and four times in a process of its own; the difference has no start-up in it.
+//! The same stream is decoded twice and four times, each in a process of its own; the difference contains no
+//! start-up.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::process::Command;
 use crate::Result;
 use crate::decode::{Capture, decode_once};
 
-/// Which stream, how often.
+/// The stream, and how often to decode it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StreamFlags {
     capture: PathBuf,

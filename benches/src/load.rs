@@ -1,8 +1,8 @@
-//! Rows into a table: pgarrow beside `psql \copy` of the same rows from a binary file, beside others, and from server to
-//! server.
+//! Rows into a table: pgarrow beside `psql \copy` of the same rows from a binary file, beside other programs,
+//! and from server to server.
 //!
 //! ```text
-//!  bench_load_* ─▶ rows.bin (COPY), rows.arrow, rows.parquet ─▶ each loader in turn ─▶ bench_loaded, emptied before
+//!  bench_load_* ─▶ rows.bin (COPY), rows.arrow, rows.parquet ─▶ each loader in turn ─▶ empty bench_loaded
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::stats::{median, range};
 use crate::workloads::{WORKLOADS, Workload};
 use crate::{Result, record};
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct LoadFlags {
     #[command(flatten)]
@@ -30,13 +30,14 @@ pub(crate) struct LoadFlags {
     /// Counted rounds, after one in which the tables are compared
     #[arg(long = "rounds", default_value_t = 9)]
     n_rounds: usize,
-    /// A Python with the packages of benches/rivals/requirements.txt. Default: one is made under the target folder
+    /// A Python with the packages of benches/rivals/requirements.txt. Default: one is made under the target
+    /// folder
     #[arg(long)]
     python: Option<PathBuf>,
     /// Leave out all but psql and pgarrow
     #[arg(long)]
     no_rivals: bool,
-    /// The psql to be measured. Default: the one of the private server's installation, else that of the PATH
+    /// The psql to measure. Default: the one of the private server's installation, else that of the PATH
     #[arg(long)]
     psql: Option<PathBuf>,
     /// Where to write the results, as JSON: a folder such as benches/record
@@ -45,11 +46,11 @@ pub(crate) struct LoadFlags {
 }
 
 impl LoadFlags {
-    /// Tiny tables on a server that is there.
+    /// Tiny tables on an existing server.
     pub(crate) fn smoke(url: &str, psql: &Path, record: &Path, python: Option<&Path>) -> Self {
         Self {
             server: ServerFlags { url: Some(url.to_owned()) },
-            // All types that the suite has.
+            // All types of the suite.
             only: ["five", "lineitem", "text", "mixed", "arrays_jsonb"].map(str::to_owned).into(),
             rows: vec![1_000],
             n_rounds: 1,
@@ -125,7 +126,7 @@ fn measure(
                 if !loader.is_rival() {
                     return Err(text.into());
                 }
-                // A rival may lack a type, and its wrong rows are not measured either.
+                // A rival may lack a type. If its rows are wrong, it is not measured either.
                 group.left_out.push(text);
             }
         }
@@ -153,13 +154,13 @@ pub(crate) fn limit_of<'a>(group: &'a Group, measured: &Measured) -> Option<&'a 
     group.contenders.iter().find(|measured| measured.contender == limit)
 }
 
-/// Median of what is beyond starting and connecting.
+/// The median of the time after starting and connecting.
 pub(crate) fn loading_seconds(measured: &Measured) -> f64 {
     let starts = measured.start_seconds.iter().chain(std::iter::repeat(&0.0));
     median(&measured.wall_seconds.iter().zip(starts).map(|(wall, start)| wall - start).collect::<Vec<_>>())
 }
 
-/// The server's CPU time of each round; none if its unit, a hundredth of a second, is too coarse for it.
+/// The server's CPU time of each round; none if its unit, a hundredth of a second, is too coarse.
 pub(crate) fn server_cpu_seconds(measured: &Measured) -> &[f64] {
     const LEAST: f64 = 0.1;
     let seconds = measured.server_cpu_seconds.as_slice();

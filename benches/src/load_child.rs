@@ -1,4 +1,4 @@
-//! One load of ours, in a process of its own.
+//! One load by pgarrow, in a process of its own.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::child::Clock;
 use crate::contender::Outcome;
 use crate::load_table::types;
 
-/// Where the rows come from, and how they are sent.
+/// The source of the rows, and how they are sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub(crate) enum Way {
     /// Record batches that are in memory
@@ -41,13 +41,13 @@ impl Way {
         }
     }
 
-    /// Whether it is what a run of the command does, from its start to its end. The others begin with what a program has.
+    /// Whether it measures a whole run of the command. The other ways begin with rows that a program has.
     pub(crate) fn is_program(self) -> bool {
         matches!(self, Self::Ipc | Self::Parquet | Self::Server)
     }
 }
 
-/// Which load.
+/// The load to make.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadChildFlags {
     way: Way,
@@ -56,15 +56,16 @@ pub(crate) struct LoadChildFlags {
     /// The table that has the rows
     #[arg(long)]
     source: String,
-    /// The table that is loaded
+    /// The table to load
     #[arg(long)]
     into: String,
-    /// Where the files are
+    /// The folder of the files
     #[arg(long)]
     folder: PathBuf,
 }
 
-/// Runs it and prints its outcome as JSON. Connecting and planning are within, and known by themselves.
+/// Runs the load and prints its outcome as JSON. The time includes connecting and planning, and also names
+/// them apart.
 pub(crate) fn run(flags: &LoadChildFlags) -> Result<()> {
     let outcome = match flags.way {
         Way::Memory | Way::Insert => memory(flags),
@@ -87,7 +88,7 @@ fn memory(flags: &LoadChildFlags) -> Result<Outcome> {
     for batch in &batches {
         loading.write(batch)?;
     }
-    // Another thread sends: what this one needs is encoding, and handing over.
+    // Another thread sends: this one spends its time on encoding, and on handing over.
     let encode_seconds = thread_cpu_seconds()? - cpu_before;
     let report = loading.finish()?;
     let outcome = clock.stop(report.rows, report.wire_bytes);
@@ -109,7 +110,7 @@ fn file(flags: &LoadChildFlags, name: &str) -> Result<Outcome> {
 fn server(flags: &LoadChildFlags) -> Result<Outcome> {
     let clock = Clock::start();
     let load = load(flags)?;
-    // As the command does it: what both tables have in the same type is not decoded.
+    // As the command does it: columns of the same type in both tables are not decoded.
     let options = ExportOptions::default().with_readers(1).with_types(types());
     let options = options.with_opaque(load.opaque_columns()?);
     let run = Source::connect_blocking(&flags.url)?.table(&flags.source).options(options).open()?;

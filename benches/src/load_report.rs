@@ -1,4 +1,4 @@
-//! What loads came to, as Markdown and charts.
+//! Results of loads, as Markdown and charts.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::report::{bar, facts, thousands};
 use crate::rounds::{Group, Measured};
 use crate::stats::{median, range};
 
-/// The group's chart: all loaders, with psql's time as the limit of those from files and memory.
+/// The group's chart: all loaders, with psql's time as the limit for those from files and memory.
 pub(crate) fn chart(record: &Record<()>, group: &Group) -> Chart {
     let bars =
         group.contenders.iter().map(|measured| bar(measured, measured.contender.contains("→ pgarrow")));
@@ -26,7 +26,7 @@ pub(crate) fn chart(record: &Record<()>, group: &Group) -> Chart {
     }
 }
 
-/// The group's table, with a chart of that name.
+/// The group's table, with a chart of this name.
 pub(crate) fn table(
     text: &mut String,
     record: &Record<()>,

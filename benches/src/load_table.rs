@@ -1,4 +1,4 @@
-//! What is loaded, and whether it has arrived.
+//! The rows to load, and the check that they arrived.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,24 +13,24 @@ use crate::server::Database;
 use crate::workloads::Workload;
 use crate::{Result, folders};
 
-/// The table that is loaded.
+/// The table to load.
 pub(crate) const LOADED: &str = "bench_loaded";
-/// Makes it empty.
+/// Empties the table.
 pub(crate) const EMPTY: &str = "TRUNCATE bench_loaded";
 
-/// Rows: a table that has them, and files.
+/// Rows: the table that has them, and files of them.
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub(crate) table: String,
     pub(crate) count: u64,
     pub(crate) columns: usize,
-    /// Has `rows.bin`, `rows.arrow` and `rows.parquet`.
+    /// The folder of `rows.bin`, `rows.arrow` and `rows.parquet`.
     pub(crate) folder: TempDir,
     sum: String,
 }
 
 impl Rows {
-    /// A table of just so many rows of the workload, files of them, and an empty table like it.
+    /// Makes a table of exactly this many rows of the workload, files of them, and an empty table like it.
     pub(crate) fn prepare(
         database: &mut Database,
         workload: &Workload,
@@ -49,7 +49,7 @@ impl Rows {
             ))?;
             database.execute(&format!("VACUUM (FREEZE, ANALYZE) {table}"))?;
         }
-        // Nothing but the loaders is to be at work.
+        // Only the loaders may work.
         database.execute(&format!(
             "DROP TABLE IF EXISTS {LOADED}; \
              CREATE TABLE {LOADED} (LIKE {table} INCLUDING ALL) WITH (autovacuum_enabled = off)"
@@ -67,7 +67,7 @@ impl Rows {
         Ok(rows)
     }
 
-    /// What the loaders load.
+    /// Writes the files that the loaders load.
     fn write_files(&self, url: &str, psql: &Path) -> Result<()> {
         let (table, folder) = (&self.table, self.folder.path());
         let copy = format!("\\copy {table} to '{}' (format binary)", folder.join("rows.bin").display());
@@ -86,11 +86,11 @@ impl Rows {
         Ok(())
     }
 
-    /// Whether the loaded table has these rows, by the sum of their hashes.
+    /// Checks that the loaded table has these rows, by the sum of their hashes.
     ///
     /// # Errors
     ///
-    /// It has others.
+    /// It has other rows.
     pub(crate) fn compare(&self, database: &mut Database) -> Result<()> {
         let (count, sum) = sum(database, LOADED)?;
         match (count == self.count, sum == self.sum) {
@@ -100,11 +100,11 @@ impl Rows {
         }
     }
 
-    /// Whether it has as many rows, which takes much less time.
+    /// Checks that it has the same number of rows, which is much faster.
     ///
     /// # Errors
     ///
-    /// It has not.
+    /// It has another number of rows.
     pub(crate) fn count_again(&self, database: &mut Database) -> Result<()> {
         let count = database.value(&format!("SELECT count(*)::text FROM {LOADED}"))?;
         match count == Some(self.count.to_string()) {
@@ -114,13 +114,13 @@ impl Rows {
     }
 }
 
-/// In which form arrays are exported: with their bounds, so that nothing is lost.
+/// The form in which arrays are exported: with their bounds, so that nothing is lost.
 pub(crate) fn types() -> TypeOptions {
     TypeOptions { arrays: ArrayForm::Shaped, ..TypeOptions::default() }
 }
 
-/// How many rows a table has, and the sum of the hashes of their text, in which NULL is not the empty string. The order
-/// of rows means nothing.
+/// The number of rows of a table, and the sum of the hashes of their text, in which NULL is not the empty
+/// string. The order of rows does not matter.
 fn sum(database: &mut Database, table: &str) -> Result<(u64, String)> {
     let sql =
         format!("SELECT count(*)::text, sum(hashtextextended(t::text, 0)::numeric)::text FROM {table} t");

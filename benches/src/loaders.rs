@@ -1,4 +1,4 @@
-//! Who loads: each in a process of its own, the same rows into the same table.
+//! The loaders: each runs in a process of its own and loads the same rows into the same table.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,22 +9,22 @@ use crate::load_child::Way;
 use crate::load_table::{LOADED, Rows};
 use crate::{Result, folders};
 
-/// The limit: the server's own program sends a prepared file and looks at nothing.
+/// The limit: the server's own program sends a prepared file and does not look into it.
 const PSQL: &str = "psql \\copy, binary";
 /// The limit from server to server.
 const PSQL_PIPE: &str = "psql COPY | psql COPY";
 
-/// Who runs.
+/// A loader.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Loader {
     Ours(Way),
     Psql,
     PsqlPipe,
-    /// A script of `benches/rivals/`, which loads `rows.arrow`, with the most rows that are tried.
+    /// A script of `benches/rivals/`, which loads `rows.arrow`, with the most rows to try.
     Script(&'static str, &'static str, Option<u64>),
 }
 
-/// Rows in messages of their own: minutes for a million.
+/// The most rows for loaders that send each row in a message of its own: a million takes minutes.
 const INSERTED_MAX: u64 = 100_000;
 
 const OURS: [Way; 4] = [Way::Memory, Way::Ipc, Way::Parquet, Way::Insert];
@@ -36,7 +36,7 @@ const RIVALS: [Loader; 4] = [
     Loader::Script("psycopg, multi-row INSERT", "load_insert", Some(INSERTED_MAX)),
 ];
 
-/// All of them, the limits before what is compared with them.
+/// All loaders, each limit before the loaders that are compared with it.
 pub(crate) fn loaders(with_rivals: bool) -> Vec<Loader> {
     let mut all = vec![Loader::Psql];
     all.extend(OURS.map(Loader::Ours));
@@ -62,12 +62,12 @@ impl Loader {
         }
     }
 
-    /// Whether it may fail.
+    /// Whether it may fail without failing the suite.
     pub(crate) fn is_rival(self) -> bool {
         matches!(self, Self::Script(..))
     }
 
-    /// More rows are not tried.
+    /// The most rows to try.
     pub(crate) fn rows_max(self) -> Option<u64> {
         match self {
             Self::Script(_, _, max) => max,
@@ -77,7 +77,7 @@ impl Loader {
     }
 }
 
-/// What a run is given.
+/// The inputs of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<'a> {
     pub(crate) url: &'a str,
@@ -111,7 +111,7 @@ impl Run<'_> {
         let started = Instant::now();
         let mut outcome = outcome(&mut command)?;
         if way.is_program() {
-            // Starting and ending it are within, as they are of psql.
+            // The time includes starting and ending the process, as psql's does.
             let around = started.elapsed().as_secs_f64() - outcome.wall_seconds;
             outcome.wall_seconds += around;
             outcome.start_seconds += around;

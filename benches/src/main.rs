@@ -1,4 +1,4 @@
-//! The benchmark suite: in memory, and end to end beside the wire's limit and beside others.
+//! The benchmark suite: in memory, and end to end beside the wire's limit and beside other programs.
 //!
 //! ```text
 //!  export     drains and pgarrow in turn, to Arrow, Parquet and IPC, by any number of connections
@@ -52,8 +52,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// As in the `pgarrow` command: batches are large and short-lived, which the system's allocator returns to the
-/// kernel and faults in again every time.
+/// As in the `pgarrow` command: batches are large and short-lived, and the system's allocator returns each to
+/// the kernel and faults it in again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -70,9 +70,10 @@ enum Command {
     Export(export::ExportFlags),
     /// The same beside the rivals that are installed
     Rivals(rivals::RivalsFlags),
-    /// Heap pages beside COPY, the drains and DuckDB, with the server's CPU; and a table of which no page is all-visible
+    /// Heap pages beside COPY, the drains and DuckDB, with the server's CPU; and a table without all-visible
+    /// pages
     Pages(pages::PagesFlags),
-    /// Rows into a table, beside psql's \copy of the same rows from a binary file, and beside others
+    /// Rows into a table, beside psql's \copy of the same rows from a binary file, and beside other programs
     Load(load::LoadFlags),
     /// In-memory decoding, by workload and by type
     Decode(decode::DecodeFlags),
@@ -86,10 +87,10 @@ enum Command {
     Report(report::ReportFlags),
     /// Every check of the suite on tiny tables; measures nothing
     Smoke(smoke::SmokeFlags),
-    /// One run of one contender, in a process of its own (used by the others)
+    /// One run of one contender, in a process of its own (used by the other subcommands)
     #[command(hide = true)]
     Child(child::ChildFlags),
-    /// One load of ours, in a process of its own (used by `load`)
+    /// One load by pgarrow, in a process of its own (used by `load`)
     #[command(hide = true)]
     LoadChild(load_child::LoadChildFlags),
     /// Decodes a captured stream a number of times (used for counting instructions)

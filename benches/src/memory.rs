@@ -11,15 +11,16 @@ use crate::{Result, folders, record};
 
 const MIB: u64 = 1 << 20;
 
-/// What a process may have beside `--memory`.
+/// The memory that a process may have beside `--memory`.
 const BESIDE_MIB: u64 = 64;
 
-/// Below this a table of so many columns may be refused, by one reader: 16 MiB and 64 KiB a column.
+/// With less memory than this, 16 MiB and 64 KiB a column, one reader may refuse a table of this many
+/// columns.
 fn may_be_refused(columns: u64, memory_mib: u64) -> bool {
     memory_mib * MIB < 16 * MIB + columns * 64 * 1024
 }
 
-/// Which cells.
+/// Which cells to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct MemoryFlags {
     #[command(flatten)]
@@ -48,7 +49,7 @@ pub(crate) struct MemoryFlags {
 }
 
 impl MemoryFlags {
-    /// A corner.
+    /// A corner of the matrix.
     pub(crate) fn smoke(url: &str, program: &Path) -> Self {
         Self {
             server: ServerFlags { url: Some(url.to_owned()) },
@@ -70,7 +71,7 @@ struct Cell {
     readers: u64,
     memory_mib: u64,
     to: String,
-    /// None if it was refused, as are those below.
+    /// None if the run was refused, and so are the fields below.
     resident_mib: Option<u64>,
     readers_at_work: Option<usize>,
     file_bytes: Option<u64>,
@@ -87,7 +88,7 @@ impl Cell {
     }
 }
 
-/// Whether every cell is within its limit.
+/// Measures all cells. Returns whether every cell is within its limit.
 pub(crate) fn run(flags: &MemoryFlags) -> Result<bool> {
     let mut database = Database::open(&flags.server)?;
     let mut cells = Vec::new();
@@ -120,7 +121,7 @@ pub(crate) fn run(flags: &MemoryFlags) -> Result<bool> {
     Ok(over == 0)
 }
 
-/// Keys, few values, scattered ones, and long runs, in turn.
+/// Makes a table whose columns have keys, few values, scattered values and long runs, in turn.
 fn make(database: &mut Database, columns: u64, rows: u64) -> Result<()> {
     let value = |n: u64| match n % 4 {
         0 => "g".to_owned(),
@@ -182,7 +183,7 @@ fn measure(
     Ok(cell)
 }
 
-/// ` 61 (2 readers, 1.7 MB in 4) |`: resident, and of a file its size and row groups.
+/// ` 61 (2 readers, 1.7 MB in 4) |`: resident memory, and for a file its size and row groups.
 fn text(cell: &Cell) -> String {
     let Some(resident) = cell.resident_mib else { return " refused |".to_owned() };
     let mut notes = Vec::new();

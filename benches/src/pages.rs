@@ -1,4 +1,4 @@
-//! Heap pages beside COPY, the drains and DuckDB, by 2 connections; what they gain, as ratios of medians.
+//! Heap pages beside COPY, the drains and DuckDB, by 2 connections, with their gain as ratios of medians.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use crate::stats::median;
 use crate::workloads::Prepared;
 use crate::{Result, record};
 
-/// The workloads without `--only`; `bare` comes of `five`.
+/// The workloads without `--only`; `bare` is made of `five`.
 const WORKLOADS: [&str; 4] = ["lineitem", "five", "text", "mixed"];
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PagesFlags {
     #[command(flatten)]
@@ -21,13 +21,14 @@ pub(crate) struct PagesFlags {
     /// Counted rounds, after one in which the answers are checked
     #[arg(long = "rounds", default_value_t = 5)]
     pub(crate) n_rounds: usize,
-    /// A Python with the packages of benches/rivals/requirements.txt. Default: one is made under the target folder
+    /// A Python with the packages of benches/rivals/requirements.txt. Default: one is made under the target
+    /// folder
     #[arg(long)]
     pub(crate) python: Option<PathBuf>,
     /// Leave DuckDB out
     #[arg(long)]
     pub(crate) no_rivals: bool,
-    /// Leave out the copy of `five` of which no page is all-visible
+    /// Leave out the copy of `five` without all-visible pages
     #[arg(long)]
     pub(crate) no_bare: bool,
 }
@@ -83,7 +84,7 @@ pub(crate) fn run(flags: &PagesFlags) -> Result<()> {
     record::write(rounds.record.as_deref(), "pages", versions, &groups)
 }
 
-/// Vacuums until all pages are all-visible: a session that was just about to start may have kept VACUUM from it.
+/// Vacuums until all pages are all-visible: a session that was just starting may have prevented that.
 fn make_visible(database: &mut Database, prepared: &Prepared) -> Result<()> {
     let table = prepared.tables.first().ok_or("a workload without tables")?;
     let sql = format!(
@@ -99,7 +100,7 @@ fn make_visible(database: &mut Database, prepared: &Prepared) -> Result<()> {
     Err(format!("VACUUM does not make all pages of {table} all-visible").into())
 }
 
-/// A copy of a table that was never vacuumed, so that none of its pages is all-visible.
+/// A copy of a table that was never vacuumed, so none of its pages is all-visible.
 fn bare(database: &mut Database, prepared: &Prepared) -> Result<Prepared> {
     let of = prepared.tables.first().ok_or("a workload without tables")?;
     let table = format!("{of}_bare");
@@ -108,7 +109,7 @@ fn bare(database: &mut Database, prepared: &Prepared) -> Result<Prepared> {
             "CREATE TABLE {table} WITH (autovacuum_enabled = off) AS SELECT * FROM {of}; ANALYZE {table}"
         ))?;
     }
-    // Who reads a row first notes that its transaction has ended.
+    // The first reader of a row notes that its transaction has ended.
     database.execute(&format!("SELECT count(*) FROM {table}"))?;
     let visible = format!("SELECT relallvisible::text FROM pg_class WHERE oid = '{table}'::regclass");
     match database.value(&visible)?.as_deref() {
@@ -117,7 +118,7 @@ fn bare(database: &mut Database, prepared: &Prepared) -> Result<Prepared> {
     }
 }
 
-/// Ratios of medians: wall time of others ÷ ours, and the server's CPU.
+/// Prints ratios of medians: wall time of others ÷ ours, and the server's CPU.
 fn print_ratios(group: &Group) {
     let wall = |name: &str| {
         let measured = group.contenders.iter().find(|measured| measured.contender == name)?;

@@ -9,10 +9,10 @@ use crate::rounds::RoundFlags;
 use crate::server::{Database, ServerFlags};
 use crate::{Result, folders};
 
-/// The tools that make a graph of samples, installed under the target folder when they are not there.
+/// The tools that turn samples into a graph, installed under the target folder if they are missing.
 const INFERNO: &str = "inferno@0.12.8";
 
-/// What is looked at.
+/// What to profile.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ProfileFlags {
     #[command(flatten)]
@@ -20,10 +20,10 @@ pub(crate) struct ProfileFlags {
     /// Which workload
     #[arg(default_value = "lineitem")]
     workload: String,
-    /// Of the tables; 1 is six million lineitems
+    /// The scale of the tables; 1 is six million lineitems
     #[arg(long, default_value_t = 0.5)]
     scale: f64,
-    /// What is made of the rows
+    /// What to make of the rows
     #[arg(long, default_value = "arrow")]
     target: Target,
     /// How many connections read
@@ -54,7 +54,7 @@ pub(crate) fn run(flags: &ProfileFlags) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let samples = folder.path().join("perf.data");
     let mut perf = Command::new("perf");
-    // A clock of the kernel, and no counter of the processor: virtual machines have none.
+    // A clock of the kernel, not a counter of the processor: virtual machines have none.
     perf.args(["record", "--quiet", "-e", "cpu-clock", "-g", "-F", &flags.frequency.to_string(), "-o"]);
     perf.arg(&samples).arg("--").arg(std::env::current_exe()?);
     perf.args(["child", target, "--url", database.url(), "--table", &prepared.tables.join(",")]);
@@ -82,7 +82,7 @@ pub(crate) fn run(flags: &ProfileFlags) -> Result<()> {
     Ok(())
 }
 
-/// One of inferno's programs: in the PATH, or installed under the target folder.
+/// One of inferno's programs: from the PATH, or installed under the target folder.
 fn tool(name: &str) -> Result<PathBuf> {
     if Command::new(name).arg("--help").output().is_ok_and(|output| output.status.success()) {
         return Ok(Path::new(name).to_owned());

@@ -1,4 +1,4 @@
-//! Results as JSON, to be kept in `benches/record/`: with the machine, the versions and the moment they belong to.
+//! Results as JSON for `benches/record/`, with the machine, the versions and the moment of the measurement.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::{Result, folders};
 /// The form of a record. The report skips others.
 pub(crate) const RECORD_VERSION: u32 = 2;
 
-/// Names and versions of everything that was involved.
+/// Names and versions of all programs involved.
 pub(crate) type Versions = BTreeMap<String, String>;
 
-/// One run's results, and what they were measured on.
+/// The results of one run, and what they were measured on.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Record<T> {
     pub(crate) record_version: u32,
@@ -24,14 +24,14 @@ pub(crate) struct Record<T> {
     pub(crate) kind: String,
     /// UTC, as in `2026-11-21T14:30:00Z`.
     pub(crate) date: String,
-    /// Of git; with `-dirty` if there were changes.
+    /// The git revision; with `-dirty` if there were changes.
     pub(crate) revision: String,
     pub(crate) versions: Versions,
     pub(crate) machine: Machine,
     pub(crate) results: T,
 }
 
-/// What a result was measured on.
+/// The machine that a result was measured on.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Machine {
     pub(crate) processor: String,
@@ -47,20 +47,20 @@ pub(crate) fn versions(database: &mut Database) -> Result<Versions> {
     if let Some(version) = database.value("SHOW server_version")? {
         versions.insert("postgresql".to_owned(), version);
     }
-    // Of the compiler that is there now, as far as there is one: it has most likely built this program.
+    // The version of the compiler on this machine, if there is one: most likely it built this program.
     if let Ok(version) = folders::output(Command::new("rustc").arg("--version")) {
         versions.insert("rustc".to_owned(), version.trim_start_matches("rustc ").to_owned());
     }
     Ok(versions)
 }
 
-/// That of a psql.
+/// The version of a psql.
 pub(crate) fn version_of_psql(psql: &Path) -> Result<Option<(String, String)>> {
     let version = folders::output(Command::new(psql).arg("--version"))?;
     Ok(version.split_whitespace().nth(2).map(|version| ("psql".to_owned(), version.to_owned())))
 }
 
-/// Writes results into a folder, if one was named; the file's name is made of the moment and what was measured.
+/// Writes results into a folder, if one was named; moment and kind make the file's name.
 pub(crate) fn write<T: Serialize>(
     folder: Option<&Path>,
     kind: &str,
@@ -113,7 +113,7 @@ fn revision() -> String {
     let Ok(revision) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown".to_owned();
     };
-    // Results lie in the repository too, and do not change what is measured.
+    // Results are in the repository, too, and do not change what is measured.
     let changes = git(&["status", "--porcelain", "--", ":/", ":(exclude)record"]);
     let is_clean = changes.is_ok_and(|changes| changes.is_empty());
     if is_clean { revision } else { revision + "-dirty" }
@@ -121,7 +121,8 @@ fn revision() -> String {
 
 /// Seconds since 1970 as a date and time.
 ///
-/// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`, for dates after 1970.
+/// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`, for dates after
+/// 1970.
 fn utc(seconds: u64) -> String {
     let days = seconds / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

@@ -1,4 +1,4 @@
-//! Markdown and charts from the recorded results: of every question the latest answer.
+//! Markdown and charts from the recorded results: the latest answer to every question.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use crate::rounds::{Group, Measured};
 use crate::stats::{median, range};
 use crate::{Result, folders, load_report};
 
-/// Where results are, and where to write.
+/// The folder of the records, and the folder to write to.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ReportFlags {
     /// The folder with the records. Default: benches/record
@@ -25,13 +25,13 @@ pub(crate) struct ReportFlags {
     pub(crate) to: Option<PathBuf>,
 }
 
-/// What kind of record has groups of several numbers of rows.
+/// The kind of record that has groups of several numbers of rows.
 const LOAD: &str = "load";
 
-/// Kind, workload, and how many connections or, of loads, rows.
+/// Kind, workload, and the number of connections or, for loads, of rows.
 type Question = (String, String, u64);
 
-/// A loop, and the record it is from.
+/// A loop, and its record.
 #[derive(Debug)]
 struct Latest {
     record: Record<()>,
@@ -69,7 +69,7 @@ fn read(folder: &Path) -> Result<Vec<Record<Value>>> {
     Ok(records)
 }
 
-/// The files: names and contents.
+/// The files to write: names and contents.
 fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
     let mut loops: BTreeMap<Question, Latest> = BTreeMap::new();
     let mut decoded = None;
@@ -79,13 +79,13 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
             decoded = Some((without_results(record), results));
             continue;
         }
-        // A table of its own, which the subcommand prints.
+        // It has a table of its own, which the subcommand prints.
         if record.kind == "memory" {
             continue;
         }
         let groups: Vec<Group> = serde_json::from_value(record.results.clone())?;
         for group in groups {
-            // Loads are of several sizes; an export of another scale is another answer to the same question.
+            // Loads have several sizes; an export at another scale is a newer answer to the same question.
             let size = if record.kind == LOAD { group.rows } else { group.connections as u64 };
             let key = (record.kind.clone(), group.workload.clone(), size);
             loops.insert(key, Latest { record: without_results(record), group });
@@ -204,7 +204,7 @@ fn decode_table(text: &mut String, record: &Record<()>, results: &[Decoded]) -> 
     Ok(())
 }
 
-/// On what it was measured, in a sentence or two.
+/// What it was measured on, in a sentence or two.
 pub(crate) fn facts(record: &Record<()>) -> String {
     let machine = &record.machine;
     let versions = record.versions.iter().map(|(name, version)| format!("{name} {version}"));
@@ -278,7 +278,7 @@ mod tests {
         assert!(!text.contains("9.000") && text.contains("| 3.000 |"), "{text}");
         assert!(text.contains("Left out: A \\| B: no") && text.contains("postgresql 17.1"), "{text}");
         assert!(text.contains("| text | 10 | 1.0 | 2.0 |  |"), "{text}");
-        // The limit is a line and no bar.
+        // The limit is a line, not a bar.
         assert_eq!(files[0].1.matches("<rect").count(), 2);
         assert!(files[0].1.contains("class=\"limit\""));
     }

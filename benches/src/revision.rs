@@ -5,10 +5,10 @@ use std::process::Command;
 
 use crate::{Result, folders};
 
-/// A revision whose command is there.
+/// A revision whose command is built.
 #[derive(Clone, Debug)]
 pub(crate) struct Revision {
-    /// As it was asked for.
+    /// The name that the user gave.
     pub(crate) name: String,
     /// The commit's hash, shortened.
     pub(crate) hash: String,
@@ -20,7 +20,7 @@ impl Revision {
     pub(crate) fn build(name: &str) -> Result<Self> {
         let hash =
             folders::output(git().args(["rev-parse", "--short=12", "--verify", "--end-of-options"]).arg(
-                // Not a tag's own hash, and never a file's.
+                // The commit's hash: not a tag's own hash, and never a file's.
                 format!("{name}^{{commit}}"),
             ))?;
         let folder = folders::work()?.join("compare");

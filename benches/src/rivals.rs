@@ -1,7 +1,8 @@
 //! Tables to Arrow and Parquet, beside the rivals that are installed.
 //!
-//! A rival is a Python script in `benches/rivals/` whose pinned packages are installed in the interpreter that
-//! `--python` names. It reads the same table, prints the same outcome and, in the first round, the sums of its columns.
+//! A rival is a Python script in `benches/rivals/` whose pinned packages are installed in the interpreter
+//! that `--python` names. It reads the same table, prints the same outcome and, in the first round, the sums
+//! of its columns.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +13,7 @@ use crate::rounds::{RoundFlags, measure};
 use crate::server::Database;
 use crate::{Result, folders, record};
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RivalsFlags {
     #[command(flatten)]
@@ -20,19 +21,20 @@ pub(crate) struct RivalsFlags {
     /// Counted rounds, after one in which the answers are checked
     #[arg(long = "rounds", default_value_t = 5)]
     pub(crate) n_rounds: usize,
-    /// A Python with the packages of benches/rivals/requirements.txt. Default: one is made under the target folder
+    /// A Python with the packages of benches/rivals/requirements.txt. Default: one is made under the target
+    /// folder
     #[arg(long)]
     pub(crate) python: Option<PathBuf>,
 }
 
-/// A script, and what it can do.
+/// A script, and its abilities.
 #[derive(Debug)]
 struct Rival {
     name: &'static str,
     script: &'static str,
     /// Whether it reads with several connections.
     is_parallel: bool,
-    /// A program that it runs, if it is not a package of Python.
+    /// A program that it runs, if it is not a Python package.
     program: Option<&'static str>,
 }
 
@@ -80,7 +82,7 @@ pub(crate) fn duckdb(python: &Path, connections: usize) -> Vec<Contender> {
     all
 }
 
-/// Those that are installed.
+/// The rivals that are installed.
 fn rivals(python: &Path, connections: usize) -> Vec<Contender> {
     let is_there = |rival: &&Rival| {
         rival.program.is_none_or(|program| {
@@ -99,7 +101,7 @@ fn rivals(python: &Path, connections: usize) -> Vec<Contender> {
     rivals.collect()
 }
 
-/// The interpreter of a virtual environment with the pinned packages, made when they have changed.
+/// The interpreter of a virtual environment with the pinned packages, made again when they change.
 pub(crate) fn venv() -> Result<PathBuf> {
     let requirements = folders::source().join("rivals/requirements.txt");
     let venv = folders::work()?.join("rivals-venv");
@@ -126,7 +128,7 @@ pub(crate) fn venv() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Names and versions of what is pinned, as installed.
+/// Names and versions of the pinned packages, as installed.
 pub(crate) fn packages(python: &Path) -> Result<Vec<(String, String)>> {
     const SCRIPT: &str = "import importlib.metadata as m, platform, re, sys\n\
         print('python', platform.python_version())\n\

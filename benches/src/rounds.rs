@@ -1,7 +1,7 @@
 //! The one loop of the suite: contenders take turns, round by round, on one workload.
 //!
-//! So whatever else the machine does meets all of them, and only what was measured in one loop is compared. The first
-//! round is not counted: in it the answers are checked, column by column.
+//! So other work of the machine affects all of them, and only results of one loop are compared. The first
+//! round does not count: it checks the answers, column by column.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::server::{Database, ServerFlags};
 use crate::stats::{median, range};
 use crate::workloads::{Prepared, WORKLOADS, Workload};
 
-/// What is measured, and how often.
+/// What to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RoundFlags {
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub(crate) struct RoundFlags {
     /// Only these workloads
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Of the tables; 1 is six million lineitems
+    /// The scale of the tables; 1 is six million lineitems
     #[arg(long, default_value_t = 1.0)]
     pub(crate) scale: f64,
     /// How many connections each contender has
@@ -34,13 +34,13 @@ pub(crate) struct RoundFlags {
 }
 
 impl RoundFlags {
-    /// Tiny tables on a server that is there.
+    /// Tiny tables on an existing server.
     pub(crate) fn smoke(url: &str) -> Self {
         let server = ServerFlags { url: Some(url.to_owned()) };
         Self { server, only: Vec::new(), scale: 0.002, connections: vec![2], record: None }
     }
 
-    /// The workloads that were asked for, else these.
+    /// The workloads that the user named, else these.
     pub(crate) fn workloads(&self, default: &[&str]) -> Result<Vec<&'static Workload>> {
         let is_known = |name: &str| WORKLOADS.iter().any(|workload| workload.name == name);
         if let Some(unknown) = self.only.iter().find(|name| !is_known(name)) {
@@ -55,7 +55,7 @@ impl RoundFlags {
     }
 }
 
-/// What one loop came to.
+/// The results of one loop.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Group {
     pub(crate) workload: String,
@@ -72,22 +72,22 @@ pub(crate) struct Group {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Measured {
     pub(crate) contender: String,
-    /// Those it used: some rivals have one, whatever is asked.
+    /// The connections it used: some rivals have one, whatever is asked for.
     pub(crate) connections: usize,
     pub(crate) wall_seconds: Vec<f64>,
     pub(crate) cpu_seconds: Vec<f64>,
-    /// What of the wall time is starting and connecting; of loads only.
+    /// The part of the wall time for starting and connecting; for loads only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) start_seconds: Vec<f64>,
-    /// CPU time of encoding alone; of loads only, where a thread does nothing else.
+    /// CPU time of encoding alone; for loads only, if a thread does nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) encode_seconds: Vec<f64>,
-    /// Of the server's backends; none if the server is not the suite's own.
+    /// CPU time of the server's backends; none if the server is not the suite's own.
     #[serde(default)]
     pub(crate) server_cpu_seconds: Vec<f64>,
     /// The largest of all rounds.
     pub(crate) peak_bytes: u64,
-    /// On the wire, or of the files that were written.
+    /// Bytes on the wire, or of the files that were written.
     pub(crate) bytes: u64,
     /// Columns whose sum was compared with the server's. Rows always are.
     pub(crate) columns_checked: usize,
@@ -100,7 +100,7 @@ impl Group {
         Some(median(&fair.wall_seconds))
     }
 
-    /// What the server itself takes: the faster drain's median, which of many tables is the plain one's.
+    /// The time of the server itself: the faster drain's median, which for many tables is the plain one's.
     pub(crate) fn server_seconds(&self) -> Option<f64> {
         let drains = self.contenders.iter().filter(|measured| DRAINS.contains(&measured.contender.as_str()));
         drains.map(|measured| median(&measured.wall_seconds)).min_by(f64::total_cmp)
@@ -142,7 +142,7 @@ pub(crate) fn measure(
             let text = format!("{} on {}: {error}", contender.name, prepared.workload);
             match contender.is_ours() {
                 true => failure = failure.take().or(Some(text)),
-                // A rival may lack a type. Its wrong answers are not measured either.
+                // A rival may lack a type. If its answers are wrong, it is not measured either.
                 false => left_out.push(text),
             }
             false
@@ -175,7 +175,7 @@ pub(crate) fn measure(
     Ok(group)
 }
 
-/// Of a table, or of the largest of its partitions: what a rival cuts into ranges.
+/// The pages of a table, or of its largest partition: rivals cut these into ranges.
 fn pages(database: &mut Database, table: &str) -> Result<u64> {
     let sql = format!(
         "SELECT (max(pg_relation_size(oid)) / current_setting('block_size')::int)::text FROM \
@@ -189,7 +189,7 @@ impl Measured {
         Self { connections: contender.connections, ..Self::named(&contender.name, columns_checked) }
     }
 
-    /// Of a contender with one connection.
+    /// Empty results of a contender with one connection.
     pub(crate) fn named(name: &str, columns_checked: usize) -> Self {
         Self {
             contender: name.to_owned(),
@@ -238,7 +238,7 @@ fn print(group: &Group) {
             limit.map_or(f64::NAN, |limit| wall / limit),
             cpu,
             match group.tables {
-                // Beyond what the server itself needs.
+                // The time beyond what the server itself needs.
                 2.. => (wall - group.server_seconds().unwrap_or(f64::NAN)) * 1e3 / group.tables as f64,
                 _ => cpu * 1e6 / group.rows.max(1) as f64,
             },

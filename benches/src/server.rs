@@ -11,11 +11,11 @@ use crate::Result;
 /// `USER_HZ`, which is 100 on every architecture that Linux still has, whatever the kernel's own clock.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Where the tables are.
+/// The server of the tables.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ServerFlags {
-    /// A PostgreSQL to use (tables bench_* are made in it and stay). Default: a private one, removed at the end.
-    /// It has to let this user in without a password: the drains have no other way of logging in
+    /// A PostgreSQL to use (tables bench_* are made in it and stay). Default: a private one, removed at the
+    /// end. It has to let this user in without a password: the drains cannot log in otherwise
     #[arg(long, env = "PGARROW_BENCH_URL")]
     pub(crate) url: Option<String>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct ServerFlags {
 pub(crate) struct Database {
     session: Session,
     url: String,
-    /// Stops with this.
+    /// Stops when this is dropped.
     server: Option<Server>,
 }
 
@@ -34,7 +34,7 @@ impl Database {
         let (url, server) = match &flags.url {
             Some(url) => (url.clone(), None),
             None => {
-                // Everything in memory: the wire is to be measured, not the disk.
+                // Everything in memory: the suite measures the wire, not the disk.
                 let options = ServerOptions::new()
                     .shared_buffers("3GB")
                     .setting("max_parallel_workers_per_gather", "0");
@@ -47,7 +47,8 @@ impl Database {
         Ok(Self { session, url, server })
     }
 
-    /// The psql of the server's own installation, if the server is our own and has one; else that of the `PATH`.
+    /// The psql of the server's own installation, if the server is the suite's own and has one; else that of
+    /// the `PATH`.
     pub(crate) fn psql(&self) -> PathBuf {
         let own = self.server.as_ref().map(|server| server.installation().program("psql"));
         own.filter(|psql| psql.is_file()).unwrap_or_else(|| PathBuf::from("psql"))
@@ -57,7 +58,7 @@ impl Database {
         &self.url
     }
 
-    /// The URL of the server's Unix socket, if the server is our own.
+    /// The URL of the server's Unix socket, if the server is the suite's own.
     pub(crate) fn socket_url(&self) -> Option<String> {
         let server = self.server.as_ref()?;
         let (folder, port) = (server.socket_dir().display(), server.port());
@@ -65,7 +66,8 @@ impl Database {
         Some(format!("postgres://postgres@/{database}?host={folder}&port={port}"))
     }
 
-    /// CPU time, in seconds, of all backends that have ended, once there is none but ours; if the server is our own.
+    /// CPU time, in seconds, of all backends that have ended, when only this session is left; none if the
+    /// server is not the suite's own.
     ///
     /// Source: `cutime` and `cstime` of the postmaster, which waits for them, in proc(5).
     pub(crate) fn backends_cpu_seconds(&mut self) -> Result<Option<f64>> {
@@ -80,7 +82,7 @@ impl Database {
             std::thread::sleep(Duration::from_millis(2));
         }
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The second field is a name in parentheses, in which anything may stand; cutime is the 16th.
+        // The second field is a name in parentheses, which may contain anything; cutime is the 16th.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |index: usize| -> Result<f64> { Ok(fields.get(index).ok_or("no such field")?.parse()?) };
         Ok(Some((ticks(13)? + ticks(14)?) / TICKS_PER_SECOND))

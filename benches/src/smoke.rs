@@ -14,7 +14,7 @@ use crate::rounds::RoundFlags;
 use crate::server::{Database, ServerFlags};
 use crate::{Result, workloads};
 
-/// What is there to be tried.
+/// What to try.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct SmokeFlags {
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
         let side = Side { program, flags: &[] };
         for to in ["none", "parquet"] {
             let changes = measure(&mut database, table, to, [side; 2], 2)?;
-            // How long tiny exports take says nothing; that they were found and timed is what counts.
+            // The times of tiny exports say nothing; the check is that they were found and measured.
             if changes.iter().all(|change| change.a_seconds <= 0.0 || change.b_seconds <= 0.0) {
                 return Err(format!("nothing was timed: {changes:?}").into());
             }

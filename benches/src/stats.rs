@@ -1,11 +1,11 @@
 //! Medians, and how far rounds are apart.
 
-/// The median; of an even number, the mean of the middle two. 0 of none.
+/// The median; of an even number, the mean of the middle two. 0 without values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The smallest and the largest; zeros of none.
+/// The smallest and the largest value; zeros without values.
 pub(crate) fn range(values: &[f64]) -> (f64, f64) {
     (quantile(values, 0.0), quantile(values, 1.0))
 }
@@ -15,7 +15,7 @@ pub(crate) fn spread(values: &[f64]) -> f64 {
     quantile(values, 0.75) - quantile(values, 0.25)
 }
 
-/// Between two values in proportion to how far it is from either.
+/// A value between two others, in proportion to its distance from each.
 fn quantile(values: &[f64], fraction: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,6 +1,6 @@
 //! Types one by one.
 
-/// One column of one type each, for decoding in memory: name, and the value as a function of `i`.
+/// A column for each type, for decoding in memory: name, and the value as a function of `i`.
 pub(crate) const TYPES: [(&str, &str); 43] = [
     ("bool", "i % 3 = 0"),
     ("int2", "(i % 30000)::int2"),

@@ -1,4 +1,5 @@
-//! Whether one revision is slower than another: the change of each total and each phase, against noise and threshold.
+//! Whether one revision is slower than another: the change of each total and each phase, against noise and
+//! threshold.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +7,11 @@ use serde_json::Value;
 
 use crate::stats::{median, spread};
 
-/// Change of a total from which on it counts.
+/// A total counts if it changes by this much.
 pub(crate) const TOTAL_THRESHOLD: f64 = 0.05;
-/// Change of a phase from which on it counts.
+/// A phase counts if it changes by this much.
 pub(crate) const PHASE_THRESHOLD: f64 = 0.20;
-/// A phase counts only if it changes the total by this much: 20 % of next to nothing is nothing.
+/// A phase counts only if it changes the total by this much: 20 % of almost nothing is nothing.
 const PHASE_SHARE_MIN: f64 = 0.01;
 /// The name of the whole run, beside the names of its phases.
 pub(crate) const TOTAL: &str = "total";
@@ -30,7 +31,7 @@ pub(crate) struct Change {
     pub(crate) verdict: Verdict,
 }
 
-/// What a change comes to.
+/// The verdict on a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verdict {
     Same,
@@ -47,7 +48,7 @@ impl Change {
     }
 }
 
-/// The times of a run's JSON report: `seconds`, and under `phases` whatever numbers there are, by their names.
+/// The times of a run's JSON report: `seconds`, and all numbers under `phases`, by their names.
 pub(crate) fn times(report: &Value) -> Option<Times> {
     let mut times = Times::new();
     if let Some(phases) = report.get("phases") {
@@ -57,7 +58,8 @@ pub(crate) fn times(report: &Value) -> Option<Times> {
     Some(times)
 }
 
-/// Numbers of nested objects, under names joined by dots. Lists, such as one entry for each reader, are left out.
+/// Numbers of nested objects, under names joined by dots. Lists, such as one entry for each reader, are left
+/// out.
 fn flatten(name: &str, value: &Value, times: &mut Times) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! The tables: what is in them, and why they are there.
+//! The tables: their contents, and their purpose.
 
 use std::fmt::Write;
 
@@ -29,7 +29,7 @@ enum Make {
     Tables,
 }
 
-/// Those whose limits are known, and those that have what these lack.
+/// Workloads whose limits are known, and workloads with what these lack.
 pub(crate) const WORKLOADS: [Workload; 10] = [
     Workload { name: "lineitem", make: Make::Lineitem },
     Workload {
@@ -56,7 +56,7 @@ pub(crate) const WORKLOADS: [Workload; 10] = [
              CASE WHEN i % 10 = 0 THEN NULL ELSE 'tag' || i % 100 END tag",
         ),
     },
-    // Not ASCII, negative and long numerics, many NULLs, scattered: real data.
+    // Like real data: not ASCII, negative and long numerics, many NULLs, scattered.
     Workload {
         name: "mixed",
         make: Make::Select(
@@ -73,7 +73,7 @@ pub(crate) const WORKLOADS: [Workload; 10] = [
         ),
     },
     Workload { name: "wide", make: Make::Wide },
-    // Twelve columns, four of five values NULL: what a row that is almost empty costs.
+    // Twelve columns, four of five values NULL: the cost of a row that is almost empty.
     Workload {
         name: "nulls",
         make: Make::Select(
@@ -105,7 +105,7 @@ pub(crate) const WORKLOADS: [Workload; 10] = [
     Workload { name: "tables", make: Make::Tables },
 ];
 
-/// A workload that is there, at one scale.
+/// A workload whose tables exist, at one scale.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     pub(crate) workload: &'static str,
@@ -119,7 +119,7 @@ impl Workload {
         matches!(self.make, Make::Tables)
     }
 
-    /// Rows at scale 1; of lineitem, about as many.
+    /// Rows at scale 1; for lineitem, about this many.
     pub(crate) fn rows_at_1(&self) -> f64 {
         match self.make {
             Make::Lineitem => 6_001_215.0,
@@ -130,13 +130,13 @@ impl Workload {
         }
     }
 
-    /// The name of the table at this scale. A scale is a table of its own, so that they can stay.
+    /// The name of the table at this scale. Each scale has a table of its own, so tables can stay.
     pub(crate) fn table(&self, scale: f64) -> String {
         let millionths = (scale * 1e6).round();
         format!("bench_{}_{millionths}", self.name)
     }
 
-    /// Makes the table if it is not there. Frozen and analysed, so that reading it writes nothing.
+    /// Makes the table if it is missing. Frozen and analysed, so that reading it writes nothing.
     pub(crate) fn prepare(&self, database: &mut Database, scale: f64) -> Result<Prepared> {
         let table = self.table(scale);
         let tables = match self.make {
@@ -180,7 +180,7 @@ impl Workload {
     }
 }
 
-/// At least one.
+/// The number of rows at a scale, at least one.
 fn rows(at_1: f64, scale: f64) -> u64 {
     (at_1 * scale).ceil().max(1.0) as u64
 }
@@ -212,7 +212,7 @@ fn wide_select() -> String {
     format!("SELECT {}", items.collect::<Vec<_>>().join(", "))
 }
 
-/// 100 rows of eight columns in each.
+/// SQL for tables of 100 rows and eight columns.
 fn small_tables(tables: &[String]) -> Result<String> {
     let mut sql = String::new();
     for (k, table) in tables.iter().enumerate() {
@@ -227,7 +227,7 @@ fn small_tables(tables: &[String]) -> Result<String> {
     Ok(sql)
 }
 
-/// `after`: what follows the list of columns. TPC-H's generator has no tables below a thousandth.
+/// `after` is what follows the list of columns. TPC-H's generator has no tables below a thousandth.
 fn load_lineitem(database: &mut Database, table: &str, scale: f64, after: &str) -> Result<()> {
     database.execute(&format!(
         "CREATE TABLE {table} (l_orderkey bigint NOT NULL, l_partkey bigint NOT NULL, l_suppkey bigint NOT NULL, \

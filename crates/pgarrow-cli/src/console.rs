@@ -1,4 +1,4 @@
-//! What is said to a person: all of it on stderr, past the progress bar, and nothing when asked to be quiet.
+//! Messages for the user: on stderr, beside the progress bar; when quiet, only errors.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,10 @@ use pgarrow::{Message, escape_control};
 
 use crate::words;
 
-/// The target of what is said to a person, which no filter of events leaves out.
+/// The tracing target of messages for the user, which no filter of events leaves out.
 pub(crate) const SAID: &str = "pgarrow::console";
 
-/// The form of what is said.
+/// The form of messages.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// Lines for people
@@ -22,7 +22,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// stderr, as one voice. Clones are the same one.
+/// The one writer to stderr. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Console(Arc<Shared>);
 
@@ -30,9 +30,9 @@ pub(crate) struct Console(Arc<Shared>);
 struct Shared {
     is_quiet: bool,
     form: LogFormat,
-    /// Drawn on the same lines, so it has to step aside.
+    /// The bar is drawn on the same lines, so each message suspends it.
     bar: Mutex<Option<ProgressBar>>,
-    /// Planning, reading and the report may all know of the same.
+    /// The warnings so far: planning, reading and the report may have the same one.
     warned: Mutex<Vec<String>>,
 }
 
@@ -49,19 +49,19 @@ impl Console {
         self.0.form
     }
 
-    /// One line, unless quiet. Whatever comes from outside in it is escaped.
+    /// Writes one line, unless quiet. Text from outside in it is escaped.
     pub(crate) fn say(&self, line: &str) {
         match self.form() {
             _ if self.is_quiet() => {}
             LogFormat::Text => self.write(&escape_control(line)),
-            // Whose line it is stands in its target.
+            // The event's target says already that pgarrow writes it.
             LogFormat::Json => {
                 tracing::info!(target: SAID, "{}", line.strip_prefix("pgarrow: ").unwrap_or(line))
             }
         }
     }
 
-    /// A warning, unless quiet, and each only once.
+    /// Writes a warning, unless quiet, and each only once.
     pub(crate) fn warn(&self, warning: impl Into<Message>) {
         let warning = words::message(&warning.into());
         let mut warned = self.0.warned.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +77,7 @@ impl Console {
         }
     }
 
-    /// An error, always. The text is escaped where it was made.
+    /// Writes an error, always. The caller has escaped the text.
     pub(crate) fn error(&self, text: impl std::fmt::Display) {
         match self.form() {
             LogFormat::Text => self.write(&format!("pgarrow: {text}")),
@@ -85,15 +85,15 @@ impl Console {
         }
     }
 
-    /// The bar that lines have to make way for, or none.
+    /// Sets the bar that makes way for lines, or none.
     pub(crate) fn set_bar(&self, bar: Option<ProgressBar>) {
         *self.0.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
     }
 
-    /// As it stands.
+    /// Writes the text unchanged, as a line.
     pub(crate) fn write(&self, text: &str) {
         let bar = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody can be told that stderr is gone.
+        // If stderr is gone, there is no place for a message.
         let write = || drop(writeln!(io::stderr(), "{text}"));
         match bar.as_ref() {
             Some(bar) => bar.suspend(write),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  PostgreSQL: found or fetched ─▶ private server ─▶ tables by COPY ─▶ export ─▶ check ─▶ rename
-//!                                                                       └ in a hidden folder beside the place
+//!                                                                       └ in a hidden folder in DIR
 //! ```
 
 mod files;
@@ -34,10 +34,10 @@ use crate::{summary, units};
 use files::{ARROW, Files, PARQUET};
 use tables::Words;
 
-/// How long a cancelled demo may take to end by itself: a server has to be stopped.
+/// How long a cancelled demo may take to end by itself: it has to stop a server.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Runs the demo. What it finds out goes to stdout.
+/// Runs the demo. Its results go to stdout.
 pub(crate) fn demo(flags: &DemoFlags, console: &Console) -> Result<(), Failure> {
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
@@ -55,7 +55,7 @@ struct Demo<'a> {
 
 impl Demo<'_> {
     fn run(&self) -> Result<(), Failure> {
-        // Where nothing can be written, nothing needs to be started.
+        // First: if the files cannot be written, the server need not start.
         let files = Files::prepare(self.flags.dir.as_deref(), self.flags.overwrite, self.signals)?;
         let server = self.start_server()?;
         self.signals.check()?;
@@ -64,7 +64,7 @@ impl Demo<'_> {
         self.signals.check()?;
         let folder = files.publish()?;
         self.signals.keep_all();
-        // Of loading, exporting and checking together: the process has one.
+        // The peak of loading, exporting and checking together: the process has one peak.
         tell(&summary::peak_memory(ProcessUsage::now().peak_memory_bytes));
         next_steps(&folder);
         Ok(())
@@ -119,12 +119,12 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// All eight tables, so that whoever continues with the server's data finds them.
+    /// Makes and loads all eight tables.
     fn load(&self, source: &Source) -> Result<(), Failure> {
         let started = Instant::now();
         let mut rows = 0;
         let expected = tables::estimated_rows(self.flags.scale);
-        // On a terminal a bar shows the rest of it; elsewhere this may be all that is seen for minutes.
+        // On a terminal a bar follows; elsewhere this may be the only message for minutes.
         self.console.say(&format!(
             "loading the eight tables of TPC-H at scale {}, about {}",
             self.flags.scale,
@@ -173,7 +173,7 @@ impl Demo<'_> {
     }
 }
 
-/// What has been made of the tables so far, for those who look.
+/// How much of the tables is made so far, for the progress bar.
 #[derive(Clone, Default)]
 struct Made {
     rows: Arc<AtomicU64>,
@@ -220,7 +220,7 @@ fn origin(installation: &Installation) -> String {
     }
 }
 
-/// One that nobody can guess.
+/// A random password.
 fn new_password() -> Result<String, Failure> {
     let mut bytes = [0_u8; 16];
     File::open("/dev/urandom")
@@ -231,11 +231,12 @@ fn new_password() -> Result<String, Failure> {
 
 /// A line of the demo's result.
 fn tell(line: &str) {
-    // The files are what the demo is about; it goes on when nobody listens.
+    // The files are the demo's purpose: it goes on without a reader of stdout.
     let _ = writeln!(io::stdout(), "{}", pgarrow::escape_control(line));
 }
 
-/// Commands that work as they stand, the first one with another server: the demo's own is gone.
+/// Prints commands to try next. They work as they stand, but the first one needs another server: the demo's
+/// is gone.
 fn next_steps(folder: &Path) {
     let program = std::env::args().next().unwrap_or_else(|| "pgarrow".to_owned());
     let (parquet, arrow) = (folder.join(PARQUET), folder.join(ARROW));

@@ -1,4 +1,4 @@
-//! Where batches go, and as what: checked, and nothing made yet.
+//! Where batches go, and in which format: checked, and nothing made yet.
 
 use std::io::{self, IsTerminal};
 use std::path::{self, Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::into::Into;
 pub(crate) enum Destination {
     Nowhere,
     Output(Place, Format),
-    /// Of another server, or the same one.
+    /// A table of another server, or of the same one.
     Table(Box<Into>),
 }
 
@@ -32,7 +32,7 @@ pub(crate) enum Place {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
-    /// Bytes from which on a file is full.
+    /// The bytes at which a file is full.
     pub(crate) file_bytes: Option<u64>,
 }
 
@@ -92,7 +92,7 @@ impl Destination {
                 return Err(Failure::options("--to none writes nothing; leave out --compression"));
             }
             (FormatName::None, None) => return Ok(Self::Nowhere),
-            // Above.
+            // Handled above.
             (FormatName::Postgres, _) => {
                 return Err(Failure::options("--to postgres needs --into SCHEMA.TABLE"));
             }
@@ -107,8 +107,8 @@ impl Destination {
         Ok(Self::Output(place, format))
     }
 
-    /// What types become if nobody says it. Parquet has no type for Arrow's intervals; a table is to have arrays with their
-    /// dimensions and lower bounds.
+    /// The type options that hold without flags. Parquet has no type for Arrow's intervals; a table gets
+    /// arrays with their dimensions and lower bounds.
     pub(crate) fn types(&self) -> TypeOptions {
         let types = TypeOptions::default();
         match self {
@@ -118,7 +118,7 @@ impl Destination {
         }
     }
 
-    /// What will be there under a name.
+    /// The path of the output, if it has one.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Output(Place::File(path), _) => Some(path),
@@ -150,7 +150,8 @@ pub(crate) fn place(path: &Path, file_bytes: Option<u64>) -> Result<Place, Failu
     })
 }
 
-/// Refuses a URL, which would become a folder of that name here. It may hold a secret, so it is not repeated.
+/// Refuses a URL, which would become a folder of that name here. It may hold a secret, so the message does
+/// not repeat it.
 pub(crate) fn check_url(option: &str, path: &Path) -> Result<(), Failure> {
     let text = path.to_string_lossy();
     let Some((scheme, _)) = text.split_once("://") else { return Ok(()) };
@@ -168,7 +169,8 @@ pub(crate) fn check_url(option: &str, path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// What is said where a name promises another format than is written: whoever opens it by its ending fails.
+/// The warning if the ending of the output's name promises another format than is written: programs that go
+/// by the ending fail to open it.
 pub(crate) fn ending_warning(flags: &ExportFlags) -> Option<String> {
     let (format, path) = (flags.to?, flags.output.as_deref()?);
     let promised = format_of(path).filter(|promised| *promised != format)?;
@@ -199,7 +201,7 @@ fn check_place(place: &Place, flags: &ExportFlags, is_many: bool) -> Result<(), 
     }
 }
 
-/// What cannot be together with a table as the output.
+/// Refuses options that do not go with a table as the output.
 fn check_table(flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
     if is_many {
         let text = "--to postgres takes one --table or query; load several tables one after the other";
@@ -227,7 +229,7 @@ fn check_table(flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
     }
 }
 
-/// By the ending of its name.
+/// The format by the ending of the file's name.
 pub(crate) fn format_of(path: &Path) -> Option<FormatName> {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     match extension.as_deref() {
@@ -242,9 +244,9 @@ fn no_format(path: &Path) -> Failure {
     Failure::options(format!("the ending of {path:?} says no format; give --to parquet, ipc or ipc-stream"))
 }
 
-/// Where the order is kept, this many row groups fit into the memory.
+/// With `--ordered`, this many row groups fit into the memory.
 const ORDERED_GROUPS: usize = 16;
-/// A row group's bytes of Arrow data, with as much memory as one wants.
+/// The limit of a row group's bytes of Arrow data, however much memory there is.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
 fn parquet_options(flags: &ExportFlags) -> Result<ParquetOptions, Failure> {
@@ -255,7 +257,8 @@ fn parquet_options(flags: &ExportFlags) -> Result<ParquetOptions, Failure> {
     if let Some(rows) = flags.row_group_rows {
         options = options.with_row_group_rows(rows);
     }
-    // In order, a row group is not ended early for want of memory: its end is to depend on the rows alone.
+    // With `--ordered`, a row group does not end early for lack of memory: its end must depend on the rows
+    // alone.
     if let (true, Some(memory)) = (flags.reading.ordered, flags.reading.memory) {
         options = options.with_row_group_bytes((memory / ORDERED_GROUPS).min(ROW_GROUP_BYTES));
     }
@@ -286,7 +289,7 @@ mod tests {
         assert_eq!(format_of(Path::new("a/b/")), None);
     }
 
-    /// They became folders of these names.
+    /// URLs became folders of these names before.
     #[test]
     fn urls_are_no_paths() {
         for url in

@@ -1,4 +1,4 @@
-//! How a run ends: the exit codes, and what is said about a failure.
+//! How a run ends: the exit codes, and the messages about failures.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ const OPTIONS: u8 = 2;
 const NO_CONNECTION: u8 = 3;
 const REFUSED: u8 = 4;
 const OUTPUT: u8 = 7;
-/// Nobody knows what is in the table.
+/// The load may or may not have committed: its rows may be in the table.
 pub(crate) const OUTCOME_UNKNOWN: u8 = 9;
 const BROKEN_PIPE: u8 = 141;
 
@@ -48,7 +48,7 @@ pub(crate) enum Failure {
     Server(ServerError),
     /// The demo found a difference between a file and the server.
     Check(String),
-    /// A signal, and what is to be said of what it has stopped.
+    /// A signal, and a text about what it stopped.
     Signal(Received, Option<String>),
 }
 
@@ -63,23 +63,23 @@ impl Failure {
         Self::Export(Error::new(ErrorKind::Sink, text))
     }
 
-    /// The reader of stdout has left: nothing to say, but what it has is not complete.
+    /// The reader of stdout has left: there is no message, but its data are incomplete.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Export(error) if error.is_broken_pipe())
     }
 
-    /// What is said of this failure when there was a signal: the signal is the reason for it. But where nobody knows what is
-    /// in the table, that is what has to be said.
+    /// The failure to report when there was a signal: the signal, as the reason. But an unknown outcome is
+    /// reported as such.
     pub(crate) fn or(self, signal: Option<Self>) -> Self {
         match &self {
             Self::Export(error) if error.kind() == ErrorKind::OutcomeUnknown => self,
-            // That is known already, with what to say of it.
+            // It is the signal already, with its text.
             Self::Signal(..) => self,
             _ => signal.unwrap_or(self),
         }
     }
 
-    /// With what to know besides, behind.
+    /// Adds advice behind the text.
     pub(crate) fn advice(self, advice: &str) -> Self {
         match self {
             Self::Export(error) => Self::Export(error.advice(advice)),
@@ -90,7 +90,7 @@ impl Failure {
         }
     }
 
-    /// Of a load that a signal has stopped before anything of it was committed: it says so.
+    /// For a load that a signal stopped before it committed anything: adds that nothing was loaded.
     pub(crate) fn nothing_loaded(self) -> Self {
         match self {
             Self::Signal(_, None) => self.advice("nothing was loaded"),
@@ -98,7 +98,7 @@ impl Failure {
         }
     }
 
-    /// Who has to act, in a word for programs.
+    /// The kind of failure, in a word for programs.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Export(error) => match error.kind() {
@@ -118,7 +118,7 @@ impl Failure {
         }
     }
 
-    /// What the server has called it, if it has refused.
+    /// The server's SQLSTATE, if the server refused.
     pub(crate) fn sqlstate(&self) -> Option<&str> {
         match self {
             Self::Export(error) => error.sqlstate(),
@@ -149,13 +149,13 @@ impl Failure {
     }
 }
 
-/// Whether another attempt may help: the connection was lost or refused, or the server is on its way down or up, or has no
-/// connection left. A password that is wrong, or missing, does not become right.
+/// Code 3 if another attempt may help: the connection was lost or refused, or the server is starting up or
+/// shutting down, or has no connection left. Otherwise 4: a wrong or missing password does not become right.
 ///
 /// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn code_of_server(error: &Error) -> u8 {
     let is_lost = match error.sqlstate() {
-        // What poolers say of everything, that they have lost the server among it.
+        // Poolers send this for every failure, also when they lost the server.
         Some("08P01") => error.is_transient(),
         Some(state) => state.starts_with("08") || matches!(state, "53300" | "57P01" | "57P02" | "57P03"),
         None => error.kind() == ErrorKind::Connection,
@@ -183,11 +183,11 @@ impl From<ServerError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Names and the server's words are in it.
+            // The text has names and the server's words in it.
             Self::Export(error) if error.problems().is_empty() => {
                 f.write_str(&escape_control(&words::error(error)))
             }
-            // A line each. The end of a log comes in lines.
+            // One line each. The end of a log has several lines.
             Self::Export(error) => in_lines(&words::error(error), f),
             Self::Server(error) => in_lines(&error.to_string(), f),
             Self::Check(difference) => f.write_str(&escape_control(difference)),
@@ -199,7 +199,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The text, with its ends of lines.
+/// The text, escaped, with its line ends.
 fn in_lines(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let lines: Vec<_> = text.lines().map(escape_control).collect();
     f.write_str(&lines.join("\n"))

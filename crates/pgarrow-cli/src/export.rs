@@ -1,4 +1,4 @@
-//! `pgarrow export`: a job, run.
+//! `pgarrow export`: runs a job.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::words;
 /// How long a cancelled export may take to end by itself.
 pub(crate) const GRACE: Duration = Duration::from_millis(4500);
 
-/// Exports what the flags name, with all that is said and shown.
+/// Exports what the flags name, with messages and progress.
 pub(crate) fn export(flags: &ExportFlags, console: &Console) -> Result<(), Failure> {
     job::check_report(flags)?;
     let cancel = Cancel::new();
@@ -49,7 +49,7 @@ fn run(
         say_config_warnings(config, console);
     }
     say_config_warnings(&reading.connection, console);
-    // What cannot be written is found out before anything is read.
+    // An output that cannot be written fails before anything is read.
     let output = match destination {
         Destination::Nowhere => Goal::Nowhere,
         Destination::Table(into) => Goal::Table(Box::new(into.load(cancel.clone())?)),
@@ -63,7 +63,7 @@ fn run(
     signals.be_orderly();
     allocator::give_back_at_once(reading.options.memory_bytes());
     let options = match &output {
-        // What the target takes as the source sends it need not be decoded.
+        // Values that the target takes as the source sends them are not decoded.
         Goal::Table(load) => reading.options.with_opaque(load.opaque_columns()?),
         Goal::Nowhere | Goal::Output(..) => reading.options,
     };
@@ -88,7 +88,7 @@ fn run(
         (true, Goal::Output(Opened::Folder { folder, file_bytes }, format)) => {
             write_many(run, &format, &folder, file_bytes, console, signals)?
         }
-        // `Destination` lets no such job pass.
+        // `Destination` refuses such a job.
         (true, Goal::Output(..) | Goal::Table(_)) => {
             return Err(Failure::options("several tables need a folder, as in -o shop/"));
         }
@@ -98,9 +98,9 @@ fn run(
     drop(watch);
     words::report(&mut report);
     load.iter_mut().for_each(words::load_report);
-    // Such as connections that were not to be had.
+    // For example about connections that the run did not get.
     report.warnings.iter().for_each(|warning| console.warn(warning));
-    // The load behind says it of the same process.
+    // The load's lines below give the peak of the same process.
     let peak = if load.is_some() { Peak::Left } else { Peak::Said };
     summary::lines(&report, n_readers, asked.for_pages(), peak).iter().for_each(|line| console.say(line));
     load.iter().flat_map(summary::load_lines).for_each(|line| console.say(&line));
@@ -110,7 +110,7 @@ fn run(
     }
 }
 
-/// Where batches go, begun as far as it can be before connecting.
+/// Where batches go, begun as far as possible before connecting.
 enum Goal {
     Nowhere,
     Output(Opened, Format),
@@ -139,7 +139,7 @@ fn load_one(
     Ok((report, loaded.take()))
 }
 
-/// What an export into a table came to, on both sides.
+/// The reports of an export into a table: of the export, and of the load.
 #[derive(Serialize)]
 struct WithLoad<'a> {
     #[serde(flatten)]
@@ -147,24 +147,24 @@ struct WithLoad<'a> {
     load: &'a LoadReport,
 }
 
-/// What people should know before anybody connects: where the login fails, it may be why.
+/// Prints warnings about the configuration before connecting: they may be why a login fails.
 pub(crate) fn say_config_warnings(config: &Config, console: &Console) {
     config.passfile_warning().iter().for_each(|warning| console.warn(warning));
 }
 
-/// What planning found.
+/// Prints the warnings of planning.
 pub(crate) fn say_warnings(run: &Run, console: &Console) {
     for plan in run.plans() {
         plan.warnings().iter().for_each(|warning| console.warn(warning));
     }
 }
 
-/// Shows how far an export is, until it is dropped.
+/// Shows the progress of an export, until it is dropped.
 fn watch(run: &Run, loading: &Arc<OnceLock<Arc<LoadProgress>>>, console: &Console) -> Watch {
     Watch::of_load_from(console, Arc::clone(run.progress()), run.plans(), loading)
 }
 
-/// The same, of one table.
+/// The same for one table.
 pub(crate) fn watch_one(run: &Run, console: &Console) -> Watch {
     Watch::of_export(console, Arc::clone(run.progress()), std::slice::from_ref(run.plan()))
 }

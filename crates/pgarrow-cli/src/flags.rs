@@ -1,4 +1,4 @@
-//! What was typed.
+//! The command line's flags.
 
 mod examples;
 mod load;
@@ -29,9 +29,10 @@ pub(crate) use types::TypeFlags;
 
 /// Data out of PostgreSQL into Arrow, and back: Parquet files, Arrow IPC files and streams, other servers.
 ///
-/// pgarrow reads tables or a query through COPY, or tables by their pages, by several connections under one snapshot,
-/// and decodes the rows straight into Arrow. An output appears only when all of it is there: an export that fails leaves no file
-/// behind. What is loaded into a table is encoded for its columns, and one transaction: a load that fails leaves it as it was.
+/// pgarrow reads tables or a query through COPY, or tables by their pages, by several connections under one
+/// snapshot, and decodes the rows straight into Arrow. An output appears only when it is complete: a failed
+/// export leaves no file behind. A load encodes its data for the table's columns, and is one transaction: a
+/// failed load leaves the table as it was.
 #[derive(Debug, Parser)]
 #[command(name = "pgarrow", version, max_term_width = 100)]
 #[command(
@@ -42,11 +43,12 @@ pub(crate) struct Flags {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// The form of what is said on stderr. Default: text
+    /// The form of messages on stderr. Default: text
     ///
-    /// json: an object on each line, with timestamp, level, target and message, of all that is said, errors and warnings
-    /// too, and no progress bar. The environment's RUST_LOG adds events of the program itself, in either form, as in
-    /// RUST_LOG=pgarrow=info for one with each COPY, retry and commit; with json, that is the default.
+    /// json: one object on each line, with timestamp, level, target and message, for every message, errors
+    /// and warnings too; no progress bar. The environment variable RUST_LOG adds events of the program
+    /// itself, in either form: RUST_LOG=pgarrow=info adds one for each COPY, retry and commit. With json,
+    /// that is the default.
     #[arg(long, global = true, value_name = "FORM", help_heading = "Messages", hide_short_help = true)]
     pub(crate) log_format: Option<LogFormat>,
 }
@@ -59,11 +61,11 @@ pub(crate) enum Command {
     Export(Box<ExportFlags>),
     /// Load files, or a stream from stdin, into a table
     ///
-    /// What columns the table has is read from its catalog, and how each is made from Arrow is decided before the first row is
-    /// sent: what does not fit is an error, unless --convert allows it. Fields and columns go together by name; columns
-    /// that the data lack have their defaults. Rows are sent by COPY in binary, and all of a load is one transaction: if it
-    /// fails, is stopped or killed, the table is as it was. --commit-every makes it several, from the last of which the same
-    /// command goes on.
+    /// pgarrow reads the table's columns from its catalog, and decides how to make each from Arrow before it
+    /// sends the first row: a field that does not fit is an error, unless --convert allows it. Fields and
+    /// columns go together by name; columns that the data lack get their defaults. Rows go by COPY in binary,
+    /// and a load is one transaction: if it fails, is stopped or is killed, the table is as it was.
+    /// --commit-every makes it several transactions; the same command then continues after the last one.
     #[command(after_help = short_end("load"), after_long_help = after(LOAD_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &LOAD_SHORT)))]
     #[command(mut_arg("into", |into| into.required(true)))]
@@ -72,39 +74,40 @@ pub(crate) enum Command {
     Load(Box<LoadFlags>),
     /// Show what an export would read, in which slices and why, without reading it
     ///
-    /// Reads no rows, with two exceptions: scan (--numeric scan, --column NAME:scan) reads all of them for the digits of
-    /// numerics, and --split-on reads the keys once where the server has no statistics of them: of views, of queries, and
-    /// of tables that nobody has analysed.
+    /// Reads no rows, with two exceptions: scan (--numeric scan, --column NAME:scan) reads all of them for
+    /// the digits of numerics, and --split-on reads the keys once where the server has no statistics of them:
+    /// for views, for queries, and for tables that were never analysed.
     #[command(after_help = short_end("plan"), after_long_help = after(PLAN_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &READ_SHORT)))]
     Plan(Box<PlanFlags>),
-    /// Show what the columns become in Arrow and Parquet, what could stop an export, and which option decides it
+    /// Show what columns become in Arrow and Parquet, what could stop an export, and which option decides it
     ///
-    /// Reads no rows, with two exceptions: scan (--numeric scan, --column NAME:scan) reads all of them for the digits of
-    /// numerics, and --split-on reads the keys once where the server has no statistics of them: of views, of queries, and
-    /// of tables that nobody has analysed.
+    /// Reads no rows, with two exceptions: scan (--numeric scan, --column NAME:scan) reads all of them for
+    /// the digits of numerics, and --split-on reads the keys once where the server has no statistics of them:
+    /// for views, for queries, and for tables that were never analysed.
     #[command(after_help = short_end("inspect"), after_long_help = after(INSPECT_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &READ_SHORT)))]
     Inspect(Box<InspectFlags>),
     /// Hold a snapshot and hand out slices of it, for exports in other processes
     ///
-    /// Plans a table or a query, writes a token for every slice, and keeps the snapshot until it is told to let go.
-    /// Meanwhile `pgarrow export --slice` reads one slice each: in any number of processes, on any machine that reaches
-    /// the server, and all of the same moment. `--readers` says for how many readers it is cut, `--slice-bytes` into
-    /// pieces of which size. A held snapshot keeps VACUUM from removing rows, so let go soon.
+    /// Plans a table or a query, writes a token for each slice, and holds the snapshot until Ctrl-C, SIGTERM,
+    /// --for or --until-eof ends it. Meanwhile each `pgarrow export --slice` reads one slice: in any number
+    /// of processes, on any machine that reaches the server, and all of the same moment. `--readers` sets the
+    /// number of readers that the slices are for, `--slice-bytes` the size of a slice. A held snapshot keeps
+    /// VACUUM from removing rows, so release it soon.
     #[command(after_help = short_end("hold"), after_long_help = after(HOLD_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &HOLD_SHORT)))]
     #[command(mut_arg("schemas", |schemas| schemas.hide(true)))]
     Hold(Box<HoldFlags>),
-    /// Read tables by their pages: whether that is possible, and the function for roles that are no superusers
+    /// Read tables by their pages: check if that is possible, install the function for other roles
     ///
-    /// A server can hand out pages of a table's heap as they are stored, without formatting rows. `--read-mode auto` reads
-    /// them, where that costs less, if the role is a superuser and the database has the extension pageinspect, or if an
-    /// administrator has installed the function and granted it; the rest comes by COPY, as does all that VACUUM has not
-    /// marked as all-visible.
+    /// A server can hand out pages of a table's heap as they are stored, without formatting rows.
+    /// `--read-mode auto` reads pages, where that costs less, if the role is a superuser and the database has
+    /// the extension pageinspect, or if an administrator has installed the function and granted it to the
+    /// role. The rest comes by COPY, and so do pages that VACUUM has not marked as all-visible.
     #[command(subcommand, after_help = short_end("pages"), after_long_help = exit::help())]
     Pages(PagesCommand),
-    /// Show it on data made here: start a private PostgreSQL, load TPC-H, export it, check the files
+    /// Try pgarrow: start a private PostgreSQL, make and load TPC-H data, export it, check the files
     #[command(after_help = short_end("demo"), after_long_help = exit::help())]
     Demo(DemoFlags),
     /// Print the completions for a shell
@@ -124,32 +127,32 @@ pub(crate) struct ExportFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
 
-    /// Export one slice of a table or query whose snapshot `pgarrow hold` holds: its token, a file with it, or -
+    /// Export one slice of a snapshot that `pgarrow hold` holds: its token, a file with it, or - for stdin
     #[arg(long, value_name = "FILE|-|JSON", help_heading = "What")]
     pub(crate) slice: Option<String>,
 
     /// Where to: a file, a folder if it ends in /, or - for stdout
     ///
-    /// A folder must be new or empty, and appears with all its files at once: part-00000.parquet and so on, from each
-    /// reader files of its own; with several tables a file for each, named SCHEMA.TABLE.parquet. Beside them is
-    /// _pgarrow_manifest.json, with their names and sizes.
+    /// A folder must be new or empty. It appears with all its files at once: part-00000.parquet and so on,
+    /// where each reader writes files of its own; with several tables, one file for each, named
+    /// SCHEMA.TABLE.parquet. The file _pgarrow_manifest.json beside them has their names and sizes.
     #[arg(long, short, value_name = "PATH", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 
-    /// The format. Default: by the ending of PATH (.parquet; .arrow, .feather, .ipc; .arrows); parquet in a folder
+    /// The format. Default: by PATH's ending (.parquet; .arrow, .feather, .ipc; .arrows); parquet in a folder
     ///
     /// Or postgres: into a table of another server, see --target and --into.
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) to: Option<FormatName>,
 
-    /// Give every field its number in PostgreSQL as field id, for readers that go by it; for Parquet
+    /// Give each field its number in PostgreSQL as Parquet field id
     ///
-    /// The column's attnum, or its place in a query. A field inside of a column has the column's number times 100000 and
-    /// its own place in it, from 1.
+    /// For programs that find fields by id. The number is the column's attnum, or its place in a query. A
+    /// field inside a column has the column's number times 100000 plus its own place in the column, from 1.
     #[arg(long, help_heading = "Output")]
     pub(crate) field_ids: bool,
 
-    /// Begin another file of a folder once one has this size, as in 256M. Default: never
+    /// Start another file in a folder when one has this size, as in 256M. Default: never
     ///
     /// Files are somewhat larger: a file ends where a row group or a batch does.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
@@ -161,29 +164,30 @@ pub(crate) struct ExportFlags {
     #[arg(long, value_name = "CODEC[:LEVEL]", help_heading = "Output")]
     pub(crate) compression: Option<String>,
 
-    /// Rows of a Parquet row group at most. Default: 1048576; one also ends at 64 MiB
+    /// Most rows in a Parquet row group. Default: 1048576; a row group also ends at 64 MiB
     #[arg(long, value_name = "ROWS", value_parser = at_least_one, help_heading = "Output")]
     pub(crate) row_group_rows: Option<usize>,
 
-    /// Rows of a record batch at most. Default: 65536
+    /// Most rows in a record batch. Default: 65536
     #[arg(long, value_name = "ROWS", value_parser = at_least_one, help_heading = "Output")]
     pub(crate) batch_rows: Option<usize>,
 
-    /// Bytes of Arrow data from which on a batch is full, as in 512K or 8M. Default: 8M
+    /// Bytes of Arrow data at which a batch is full, as in 512K or 8M. Default: 8M
     #[arg(long, value_name = "BYTES", value_parser = parse_batch_bytes, help_heading = "Output")]
     pub(crate) batch_bytes: Option<usize>,
 
-    /// Replace the output if it exists, at the end and at once; the report too
+    /// Replace an existing output, at the end and in one step; the report too
     ///
-    /// A folder is replaced only if all its files are of exports, by its manifest or by what they say themselves; names that
-    /// begin with . or _ go with it. One with anything else in it is not, and neither is the current folder.
+    /// A folder is replaced only if exports wrote all its files, as its manifest or the files themselves say;
+    /// files whose names begin with . or _ go with it. A folder with anything else in it is not replaced, and
+    /// neither is the current folder.
     #[arg(long, help_heading = "Output")]
     pub(crate) overwrite: bool,
 
     /// Write a report of the run to this file, as JSON
     ///
-    /// Also of one that fails: with status, exit_code, error (kind, sqlstate, text) and the servers, as far as it has come. One
-    /// that is there is replaced only with --overwrite.
+    /// A run that fails writes a report, too: with status, exit_code, error (kind, sqlstate, text) and the
+    /// servers, as far as they are known. An existing report is replaced only with --overwrite.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
 
@@ -191,7 +195,7 @@ pub(crate) struct ExportFlags {
     #[arg(long, help_heading = "Output")]
     pub(crate) dry_run: bool,
 
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(long, short = 'Q', help_heading = "Output")]
     pub(crate) quiet: bool,
 
@@ -215,10 +219,11 @@ pub(crate) struct ExportFlags {
     #[command(flatten)]
     pub(crate) reading: ReadingFlags,
 
-    /// How often a reader that loses its connection connects and reads its slice again, under the same snapshot. Default: 3
+    /// How often a reader that lost its connection reads its slice again. Default: 3
     ///
-    /// Also when the server has no connection for it, or is on its way down or up. Nothing else is tried again: what the
-    /// server refuses, values, outputs, timeouts. Pauses grow from 0.1 to 10 seconds.
+    /// It connects again and reads under the same snapshot. It also tries again when the server has no
+    /// connection for it, or is starting up or shutting down. Other failures end the export at once: what the
+    /// server refuses, values, outputs, timeouts. The pauses grow from 0.1 to 10 seconds.
     #[arg(long, value_name = "N", help_heading = "Reading")]
     pub(crate) retries: Option<u32>,
 
@@ -244,15 +249,15 @@ pub(crate) struct PlanFlags {
     #[arg(long, help_heading = "Output", conflicts_with = "all")]
     pub(crate) json: bool,
 
-    /// Leave nothing out of long lists
+    /// Show long lists in full
     #[arg(long, help_heading = "Output")]
     pub(crate) all: bool,
 
-    /// What people look for here; only a snapshot that is held makes tokens of slices.
+    /// Accepted only to explain its refusal: only `pgarrow hold` makes tokens of slices.
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) tokens: Option<PathBuf>,
 
-    /// The same: a slice is planned already.
+    /// Accepted only to explain its refusal: a slice is planned already.
     #[arg(long, value_name = "FILE|-|JSON", hide = true)]
     pub(crate) slice: Option<String>,
 }
@@ -271,12 +276,12 @@ pub(crate) struct InspectFlags {
     #[command(flatten)]
     pub(crate) session: SessionFlags,
 
-    /// Print JSON, with types as a whole
+    /// Print JSON, with full types
     ///
-    /// An object with inspect_version (1), connections and subjects. A subject has subject, columns, parquet_error,
-    /// estimated_rows, estimated_bytes, slices, slicing and warnings; a column has name, pg_type, arrow_type, parquet_type,
-    /// nullable and notes; a note has kind (stops, changes or tells), what and option. What is not known or not possible is
-    /// null. Fields may be added within a version.
+    /// An object with inspect_version (1), connections and subjects. A subject has subject, columns,
+    /// parquet_error, estimated_rows, estimated_bytes, slices, slicing and warnings; a column has name,
+    /// pg_type, arrow_type, parquet_type, nullable and notes; a note has kind (stops, changes or tells), what
+    /// and option. A value that is not known or not possible is null. Fields may be added within a version.
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 }
@@ -292,10 +297,10 @@ pub(crate) struct HoldFlags {
     #[command(flatten)]
     pub(crate) session: SessionFlags,
 
-    /// Write the tokens to this file, which appears when they are all in it. Default: stdout, which is then closed
+    /// Write the tokens to this file, which appears complete. Default: stdout, which is then closed
     ///
-    /// A line of JSON for each slice. A token holds no password, but what was asked for: a query's values, a
-    /// condition, and with --split-on some values of that column.
+    /// One line of JSON for each slice. A token holds no password, but it holds what to read: a query's
+    /// values, a condition, and with --split-on some values of that column.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) tokens: Option<PathBuf>,
 
@@ -303,15 +308,15 @@ pub(crate) struct HoldFlags {
     #[arg(long, requires = "tokens", help_heading = "Output")]
     pub(crate) overwrite: bool,
 
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(long, short = 'Q', help_heading = "Output")]
     pub(crate) quiet: bool,
 
-    /// Let go after this time, as in 30s, 10m or 2h. Default: at Ctrl-C or SIGTERM
+    /// Release the snapshot after this time, as in 30s, 10m or 2h. Default: at Ctrl-C or SIGTERM
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Holding")]
     pub(crate) at_most: Option<Duration>,
 
-    /// Let go when stdin ends, for a program that holds the other end of it
+    /// Release the snapshot when stdin ends, for a program that holds its other end
     #[arg(long, help_heading = "Holding")]
     pub(crate) until_eof: bool,
 }
@@ -340,7 +345,7 @@ pub(crate) struct DemoFlags {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 
-    /// Replace lineitem.parquet and lineitem.arrow also in DIR
+    /// Replace lineitem.parquet and lineitem.arrow in DIR, too
     #[arg(long, requires = "dir")]
     pub(crate) overwrite: bool,
 }
@@ -359,7 +364,8 @@ fn parse_scale(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What `-h` shows of `export`: what is read, where it goes, and what is asked for most. All the rest is in `--help`.
+/// The arguments that `export -h` shows: what to read, where it goes, and the options that users need most.
+/// `--help` shows all.
 const EXPORT_SHORT: [&str; 13] = [
     "connection",
     "named",
@@ -377,7 +383,7 @@ const EXPORT_SHORT: [&str; 13] = [
 ];
 const LOAD_SHORT: [&str; 10] =
     ["files", "target", "into", "mode", "key", "convert", "commit_every", "reject", "dry_run", "quiet"];
-/// Of `plan` and `inspect`.
+/// For `plan` and `inspect`.
 const READ_SHORT: [&str; 11] = [
     "connection",
     "named",
@@ -404,13 +410,13 @@ const HOLD_SHORT: [&str; 10] = [
     "until_eof",
 ];
 
-/// `-h` is one screen: all but these are left to `--help`.
+/// Keeps `-h` to one screen: hides all other arguments from it. `--help` shows them.
 fn in_short_help(arg: Arg, ids: &[&str]) -> Arg {
     let is_common = ids.contains(&arg.get_id().as_str());
     arg.hide_short_help(!is_common)
 }
 
-/// Where the rest of it is.
+/// The last line of `-h`: it points to `--help`.
 fn short_end(command: &str) -> String {
     format!("pgarrow {command} --help shows all options, examples and the exit codes")
 }

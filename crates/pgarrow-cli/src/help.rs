@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::flags::Flags;
 use crate::log;
 
-/// Prints what clap has to say: help, the version, or what is wrong with the flags.
+/// Prints what clap reports: help, the version, or an error in the flags.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let arguments: Vec<String> =
         env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -32,7 +32,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
     } else {
         let lines: Vec<String> = shown.lines().map(escape_control).collect();
-        // Nobody can be told that stderr is gone.
+        // If stderr is gone, there is no place for a message.
         let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
     }
     exit_code(error)
@@ -42,7 +42,8 @@ fn exit_code(error: &clap::Error) -> ExitCode {
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// A connection in the wrong place is not repeated: this may end up in a log.
+/// Hides arguments that may hold a password, for example a connection in the wrong place: the text may end
+/// up in a log.
 fn without_secrets(text: &str, arguments: &[String]) -> String {
     let secrets = arguments.iter().filter(|argument| may_hold_a_password(argument));
     secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "(hidden)"))
@@ -52,16 +53,17 @@ fn may_hold_a_password(argument: &str) -> bool {
     argument.contains("://") || argument.to_ascii_lowercase().contains("password")
 }
 
-/// The completions for a shell, on stdout: of what the commands take.
+/// Prints the completions for a shell: only arguments that the commands accept.
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut page = Vec::new();
-    // Names live as long as the program, as those in its text do.
+    // The new commands borrow names for the life of the program.
     let all: &'static Command = Box::leak(Box::new(Flags::command()));
     clap_complete::generate(shell, &mut offered(all), "pgarrow", &mut page);
     print(&page)
 }
 
-/// The command without options that are there only to say why they are refused: generators offer what is hidden, too.
+/// The command without hidden options, which exist only to be refused with a reason: generators offer hidden
+/// options, too.
 fn offered(command: &'static Command) -> Command {
     let args: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_hide_set()).collect();
     let visible = args.iter().map(|arg| arg.get_id().clone()).collect::<Vec<_>>();
@@ -116,7 +118,7 @@ pub(crate) fn manual(dir: Option<&Path>) -> Result<(), Failure> {
     }
 }
 
-/// Bytes to stdout, with the errors that `println!` would panic at.
+/// Writes bytes to stdout, and returns the errors at which `println!` would panic.
 pub(crate) fn print(page: &[u8]) -> Result<(), Failure> {
     let mut output = Output::stdout().map_err(Error::from)?;
     output.write_all(page).map_err(|error| Error::from(SinkError::io("write", None, error)))?;

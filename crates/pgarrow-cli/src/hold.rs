@@ -1,4 +1,4 @@
-//! `pgarrow hold`: a snapshot that is kept, and tokens of its slices for whoever reads them.
+//! `pgarrow hold`: holds a snapshot, and writes tokens of its slices for the processes that read them.
 //!
 //! ```text
 //!  plan ─▶ export the snapshot ─▶ tokens, all at once ─▶ hold … ─▶ signal, time or end of stdin ─▶ let go
@@ -23,10 +23,10 @@ use crate::outputs::open_file;
 use crate::signals::Signals;
 use crate::units;
 
-/// From here on, and again after as long, people are reminded of a snapshot that is held.
+/// After this time, and each time it passes again, the user is reminded of the held snapshot.
 const LONG: Duration = Duration::from_secs(30 * 60);
 
-/// Holds until it is told to let go, which is a success.
+/// Holds the snapshot until a signal, the time, or the end of stdin. All of these are a success.
 pub(crate) fn hold(flags: &HoldFlags, console: &Console) -> Result<(), Failure> {
     let reading = Reading::try_from(flags)?;
     let cancel = Cancel::new();
@@ -36,7 +36,7 @@ pub(crate) fn hold(flags: &HoldFlags, console: &Console) -> Result<(), Failure> 
     holder.hold(held)
 }
 
-/// A snapshot that is held, and what is to be said of it.
+/// A held snapshot, and the tokens to write.
 struct Held {
     run: Run,
     tokens: Vec<String>,
@@ -50,7 +50,7 @@ struct Holder<'a> {
 }
 
 impl Holder<'_> {
-    /// Up to the snapshot. A signal cancels.
+    /// Everything up to the snapshot. A signal cancels.
     fn begin(&self, reading: Reading, cancel: Cancel) -> Result<Held, Failure> {
         let output = match &self.flags.tokens {
             Some(path) => open_file(path, self.flags.overwrite, self.signals)?,
@@ -65,7 +65,7 @@ impl Holder<'_> {
         Ok(Held { run, tokens, output })
     }
 
-    /// From the snapshot to its end. A signal ends the holding, and is no failure.
+    /// From the snapshot to its end. A signal ends the holding, and is not a failure.
     fn hold(&self, held: Held) -> Result<(), Failure> {
         let Held { run, tokens, output } = held;
         self.signals.be_awaited();
@@ -122,14 +122,14 @@ impl Holder<'_> {
     }
 }
 
-/// Warnings of a snapshot that is held long.
+/// Warnings about a snapshot that is held long.
 #[derive(Debug, Default)]
 struct Reminder {
     n_said: u32,
 }
 
 impl Reminder {
-    /// The warning for a snapshot that is held for so long, if it is time for one.
+    /// The warning for a snapshot that was held for this time, if one is due.
     fn due(&mut self, held: Duration) -> Option<String> {
         if held < LONG * (self.n_said + 1) {
             return None;
@@ -142,7 +142,7 @@ impl Reminder {
     }
 }
 
-/// Sees stdin end. A thread of its own, which the end of the process ends.
+/// Watches for the end of stdin, in a thread that ends with the process.
 fn watch_stdin() -> Result<Arc<AtomicBool>, Failure> {
     let has_ended = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&has_ended);
@@ -165,7 +165,7 @@ fn watch_stdin() -> Result<Arc<AtomicBool>, Failure> {
     }
 }
 
-/// Lets whoever reads the tokens see that there are no more. A descriptor that is taken stays in its place, so that no
+/// Closes stdout, so that the reader of the tokens sees their end. The descriptor stays taken, so that no
 /// other file becomes stdout.
 fn close_stdout() -> io::Result<()> {
     let nothing = OpenOptions::new().write(true).open("/dev/null")?;

@@ -18,7 +18,7 @@ use crate::job::Reading;
 use crate::signals::Signals;
 use crate::words;
 
-/// Of the JSON's form. Fields may be added within a version.
+/// The version of the JSON's form. Fields may be added within a version.
 const VERSION: u32 = 1;
 
 /// What is printed, and what `--json` writes.
@@ -27,7 +27,7 @@ struct Inspection {
     inspect_version: u32,
     /// Connections that would read.
     connections: usize,
-    /// A table or a query each.
+    /// One for each table, or one for the query.
     subjects: Vec<Subject>,
 }
 
@@ -38,15 +38,15 @@ struct Subject {
     columns: Vec<Column>,
     /// Why Parquet cannot hold it, if it cannot.
     parquet_error: Option<String>,
-    /// Rows, about, if that is known.
+    /// The estimated number of rows, if it is known.
     estimated_rows: Option<u64>,
-    /// Bytes on the server's disk, about; 0 if that is not known.
+    /// The estimated bytes on the server's disk; 0 if unknown.
     estimated_bytes: u64,
-    /// How many slices it would be read in.
+    /// How many slices the export would read.
     slices: usize,
-    /// Why so many.
+    /// Why there are this many slices.
     slicing: Message,
-    /// What the user should know.
+    /// Warnings for the user.
     warnings: Vec<Message>,
 }
 
@@ -58,7 +58,8 @@ struct Column {
     arrow_type: String,
     /// `null` where Parquet cannot hold it.
     parquet_type: Option<String>,
-    /// Whether the output may have NULL there: a policy may write it where the catalog proves that there is none.
+    /// Whether the output may have NULL there: a policy may write NULL where the catalog proves that the
+    /// table has none.
     nullable: bool,
     notes: Vec<Note>,
 }
@@ -117,7 +118,7 @@ impl Subject {
     }
 }
 
-/// The column as an export to Parquet has it: it chooses another form of intervals than others do, unless it was chosen.
+/// The column as an export to Parquet has it: unless the user chose a form of intervals, Parquet has its own.
 fn for_parquet(column: &PgColumn, types: &TypeFlags) -> PgColumn {
     let mut column = column.clone();
     if !types.say_interval(&column.name) {

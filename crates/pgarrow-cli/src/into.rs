@@ -1,4 +1,4 @@
-//! Where a load goes, and how: what was typed, checked. Nothing was connected to yet.
+//! Where a load goes, and how: the flags, checked. No connection is open yet.
 
 use pgarrow::{Cancel, Config, Error, parse_column_list};
 use pgarrow_load::input::Input;
@@ -88,7 +88,7 @@ impl Into {
         Ok(Self { connection, table: table.clone(), plain: options.clone(), options })
     }
 
-    /// How it is committed, and what becomes of bad rows. Refuses what contradicts itself.
+    /// Adds how the load commits, and what becomes of bad rows. Refuses contradictions.
     pub(crate) fn with_parts(mut self, flags: &PartFlags) -> Result<Self, Failure> {
         if let Some(rows) = flags.commit_every {
             self.options = self.options.with_commit_every(rows);
@@ -100,7 +100,7 @@ impl Into {
             self.options = self.options.with_reject_limit(rows);
         }
         self.options = self.options.with_reject(flags.reject.is_some());
-        // What the key will be is known when the files were looked at.
+        // The real key is known only after a look at the files.
         let keyed = match (flags.commit_every, &flags.restart_key) {
             (Some(_), None) => self.options.clone().with_restart_key("of the files"),
             _ => self.options.clone(),
@@ -109,7 +109,7 @@ impl Into {
         Ok(self)
     }
 
-    /// With the key that the files make, if there is none and one is needed. The key.
+    /// Adds the key that the files make, if one is needed and none is given. Also returns the key.
     pub(crate) fn with_key_of(
         mut self,
         input: &Input,
@@ -126,7 +126,7 @@ impl Into {
         Ok((self, key))
     }
 
-    /// Plans it and no more: without a look at marks, whose table would be made.
+    /// Only plans the load: it does not look at marks, since that would create their table.
     pub(crate) fn plan_only(self) -> Self {
         Self { options: self.plain.clone(), ..self }
     }
@@ -136,7 +136,7 @@ impl Into {
         (&self.table, &self.connection)
     }
 
-    /// Describes it to the library.
+    /// The load as the library takes it.
     pub(crate) fn load(self, cancel: Cancel) -> Result<Load, Failure> {
         Ok(Load::with_config(self.connection, &self.table, cancel)?.options(self.options))
     }

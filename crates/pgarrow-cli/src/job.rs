@@ -1,4 +1,4 @@
-//! `ExportJob`: what was typed, checked and ready to run. Nothing was connected to and nothing written yet.
+//! `ExportJob`: the flags, checked and ready to run. No connection is open, and nothing is written yet.
 
 use std::path::{self, Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::flags::{
 };
 use crate::subject::{Single, Subject};
 
-/// What is read, from where and how: what every command has.
+/// What is read, from where and how: the same for all commands that read.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) connection: Config,
@@ -21,7 +21,7 @@ pub(crate) struct Reading {
     pub(crate) asked: Asked,
 }
 
-/// What was asked for, and may not be had.
+/// What the user asked for, and may not get.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pages: bool,
@@ -34,7 +34,7 @@ pub(crate) struct ExportJob {
     pub(crate) destination: Destination,
     pub(crate) overwrite: bool,
     pub(crate) is_ordered: bool,
-    /// What is to be said of the options themselves.
+    /// A warning about the options themselves.
     pub(crate) warning: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl Reading {
         })
     }
 
-    /// With the choices about types. `unsaid` is what holds where they say nothing.
+    /// Adds the choices about types. `unsaid` holds the choices that no flag makes.
     fn with_types(mut self, types: &TypeFlags, unsaid: TypeOptions) -> Result<Self, Failure> {
         if let Some(name) = types.repeated_column() {
             let text =
@@ -71,7 +71,7 @@ impl Reading {
 }
 
 impl Asked {
-    /// Whether pages were asked for, and not only allowed.
+    /// Whether the user asked for pages, and did not only allow them.
     pub(crate) fn for_pages(self) -> bool {
         self.pages
     }
@@ -118,7 +118,7 @@ impl TryFrom<&HoldFlags> for Reading {
     }
 }
 
-/// What `export --dry-run` plans: where it would go, if that is said, decides some types.
+/// What `export --dry-run` plans. The output, if one is given, decides some types.
 impl TryFrom<&ExportFlags> for Reading {
     type Error = Failure;
 
@@ -157,7 +157,7 @@ impl TryFrom<&ExportFlags> for ExportJob {
     }
 }
 
-/// All but the types, which the destination has a say in.
+/// All but the types, which depend on the destination, too.
 fn reading_of(flags: &ExportFlags) -> Result<Reading, Failure> {
     let mut reading = Reading::new(&flags.what, flags.slice.as_deref(), &flags.reading, &flags.session)?;
     reading.options = reading.options.with_field_ids(flags.field_ids);
@@ -180,7 +180,7 @@ fn reading_of(flags: &ExportFlags) -> Result<Reading, Failure> {
     }
 }
 
-/// What cannot be together with what is read.
+/// Refuses options that do not go with what is read.
 fn check_reading(subject: &Subject, flags: &ReadingFlags, session: &SessionFlags) -> Result<(), Failure> {
     match subject {
         Subject::One { single: Single::Slice(_), .. } => {
@@ -191,7 +191,7 @@ fn check_reading(subject: &Subject, flags: &ReadingFlags, session: &SessionFlags
                 ("--slice-bytes", flags.slice_bytes.is_some()),
                 ("--read-mode", flags.read_mode.is_some()),
                 ("--inconsistent", flags.inconsistent),
-                // Who holds the snapshot has the locks.
+                // The keeper has the locks.
                 ("--lock-timeout", session.lock_timeout.is_some()),
             ];
             match given.into_iter().find(|(_, is_given)| *is_given) {
@@ -210,7 +210,7 @@ fn for_slices(name: &str) -> Failure {
     Failure::options(format!("a slice is read as it was planned, by one connection; leave out {name}"))
 }
 
-/// Refuses a report in the place of what is exported.
+/// Refuses a report that has the output's path, or is in the output folder.
 pub(crate) fn check_report(flags: &ExportFlags) -> Result<(), Failure> {
     if let Some(report) = &flags.report {
         check_url("--report", report)?;
@@ -229,10 +229,11 @@ pub(crate) fn check_report(flags: &ExportFlags) -> Result<(), Failure> {
     }
 }
 
-/// The absolute path, whatever links lead to its folder. The name itself is replaced where it is a link.
+/// The absolute path with the links to its folder resolved. If the name itself is a link, the link is what is
+/// replaced.
 fn real(path: &Path) -> PathBuf {
     let absolute = path::absolute(path).unwrap_or_default();
-    // As far as there are folders.
+    // The innermost folder that exists is resolved.
     let real = absolute.ancestors().skip(1).find_map(|folder| {
         let rest = absolute.strip_prefix(folder).ok()?;
         Some(folder.canonicalize().ok()?.join(rest))
@@ -240,7 +241,8 @@ fn real(path: &Path) -> PathBuf {
     real.unwrap_or(absolute)
 }
 
-/// Whoever says where rows come from does not mean the environment's server for where they go.
+/// Refuses an export with a connection for its source and none for its target: the environment's server is
+/// hardly meant.
 fn check_target(flags: &ExportFlags) -> Result<(), Failure> {
     let is_given = |connection: &Option<String>| {
         connection.as_deref().is_some_and(|connection| !connection.trim().is_empty())

@@ -26,21 +26,22 @@ use crate::table::{Lists, cell, table};
 use crate::units;
 use crate::words;
 
-/// Loads what the flags name, with all that is said and shown.
+/// Loads what the flags name, with messages and progress.
 pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> {
     check_files(flags)?;
     check_outputs(flags)?;
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    // What cannot be read or written is found out before anything is connected to.
+    // Files that cannot be read or written fail before anything connects.
     let report = begin_report(Command::Load, flags.report.as_deref(), flags.overwrite, &signals)?;
     let done = Into::try_from(flags).and_then(|into| run(flags, into, &report, console, cancel, &signals));
-    // Whoever has stopped it before there was a row is told so, too.
+    // A load that is stopped before its first row says so, too.
     done.map_err(|failure| signals.explain(failure).nothing_loaded())
         .inspect_err(|failure| report.failed(failure, console))
 }
 
-/// A connection among the files would be repeated in an error, password and all; a report would replace a file.
+/// Refuses a connection among the files, which an error would repeat with its password, and outputs that are
+/// the same file as an input or as each other.
 fn check_files(flags: &LoadFlags) -> Result<(), Failure> {
     let absolute = |path: &PathBuf| path::absolute(path).unwrap_or_default();
     let (report, reject) = (flags.report.as_ref().map(absolute), flags.parts.reject.as_ref().map(absolute));
@@ -65,7 +66,7 @@ fn check_files(flags: &LoadFlags) -> Result<(), Failure> {
     }
 }
 
-/// The same for files that are named in another way, or are in a folder.
+/// The same for input files that have other paths, or are in a folder.
 fn check_outputs(flags: &LoadFlags) -> Result<(), Failure> {
     let place = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
     for (option, output) in [("--report", &flags.report), ("--reject", &flags.parts.reject)] {
@@ -86,7 +87,7 @@ fn check_outputs(flags: &LoadFlags) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A file, or those of a folder.
+/// A file, or the files of a folder.
 fn files_of(path: &PathBuf) -> Vec<PathBuf> {
     match fs::read_dir(path) {
         Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).collect(),
@@ -149,7 +150,8 @@ fn open(load: Load, input: &Input, console: &Console) -> Result<Loading, Failure
     Ok(loading)
 }
 
-/// Loads all batches and commits. Rejected rows are published with what is committed. `again` is what goes on with it.
+/// Loads all batches and commits. Rejected rows are published with the committed ones. `again` is the command
+/// that continues.
 fn fill(
     mut loading: Loading,
     input: Input,
@@ -198,7 +200,7 @@ fn write_all(loading: &mut Loading, input: Input) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is shown of a load.
+/// What the progress of a load shows.
 fn counts(progress: &Arc<LoadProgress>) -> impl Fn() -> Counts + Send + 'static {
     let progress = Arc::clone(progress);
     move || Counts {
@@ -210,7 +212,7 @@ fn counts(progress: &Arc<LoadProgress>) -> impl Fn() -> Counts + Send + 'static 
     }
 }
 
-/// What is committed, with its rejected rows. All of them may have been rejected: then it is none of success.
+/// Publishes the rejected rows of a committed load. If all rows were rejected, that is an error.
 fn complete(
     report: LoadReport,
     receiving: Option<Receiving>,
@@ -227,7 +229,7 @@ fn complete(
     if let Some(warning) = summary::rejected(rejected, given, earlier, &name) {
         console.warn(&warning);
     }
-    // Of rows before, it is known only if all of them are in the file.
+    // Of rows before, this is known only if all of them are in the file.
     if rejected > 0 && report.rows_sent == 0 && earlier == report.rows_before {
         let text = format!("{}: none of the {} rows could be loaded", report.target, rejected + earlier);
         return Err(Error::new(ErrorKind::Server, text)
@@ -237,7 +239,7 @@ fn complete(
     Ok(report)
 }
 
-/// Whoever reads of a damaged file, or has stopped a load, wants to know what is in the table now, and what to do.
+/// Adds what is in the table now, and what to do: for damaged files, and for loads that stopped.
 fn failed(failure: Failure, committed: u64, again: &str) -> Failure {
     let is_input = matches!(&failure, Failure::Export(error) if error.kind() == ErrorKind::Input);
     match (committed, &failure) {
@@ -245,7 +247,7 @@ fn failed(failure: Failure, committed: u64, again: &str) -> Failure {
         (0, _) if is_input => failure.advice("nothing was loaded"),
         (0, Failure::Signal(..)) => failure.nothing_loaded(),
         (0, _) => failure,
-        // The library has said how many rows there are.
+        // The library's text has the number of rows already.
         (_, Failure::Export(error)) if error.to_string().contains("of the data are loaded") => {
             failure.advice(&format!("{again} goes on from there"))
         }
@@ -255,8 +257,8 @@ fn failed(failure: Failure, committed: u64, again: &str) -> Failure {
     }
 }
 
-/// Publishes what was rejected of rows that stay what they are: those of committed parts, and those of a load that had no
-/// others. Where nobody knows what is committed, all of them.
+/// Publishes rejected rows whose outcome is final: those of committed parts, and all if every row was
+/// rejected or the load gave up. If the commit's outcome is unknown, it publishes all of them.
 fn set_aside(
     failure: Failure,
     receiving: Receiving,
@@ -290,7 +292,8 @@ fn set_aside(
     }
 }
 
-/// What would be made of what. `rows` are those of the input, if it says so beforehand.
+/// Which field would become which column. `rows` is the number of the input's rows, if it is known
+/// beforehand.
 pub(crate) fn planned(loading: &Loading, input: &str, rows: Option<u64>) -> String {
     let rows = match rows {
         Some(rows) => units::counted(rows, "row"),

@@ -1,6 +1,7 @@
-//! Events of the program itself, as RUST_LOG asks for them; with `--log-format json`, all that is said is one.
+//! Events of the program itself, as RUST_LOG asks for them; with `--log-format json`, each message is an
+//! event, too.
 //!
-//! Both go to stderr through the console, which has the progress bar step aside.
+//! Both go to stderr through the console, which suspends the progress bar.
 
 use std::env;
 use std::io;
@@ -11,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::console::{Console, LogFormat, SAID};
 
-/// Has events written from now on. What is wrong with RUST_LOG is warned of: it may be meant for another program.
+/// Writes events from now on. An invalid RUST_LOG is only a warning: it may be meant for another program.
 pub(crate) fn install(console: &Console) {
     let form = console.form();
     let asked = env::var_os("RUST_LOG").filter(|text| !text.is_empty());
@@ -50,7 +51,7 @@ pub(crate) fn install(console: &Console) {
     }
 }
 
-/// Whether JSON is asked for by arguments that may not be readable otherwise.
+/// The form that the arguments ask for, found without parsing them: they may be invalid.
 pub(crate) fn form_of(arguments: &[String]) -> LogFormat {
     let is_json = arguments.iter().any(|argument| argument == "--log-format=json")
         || arguments.windows(2).any(|pair| pair == ["--log-format", "json"]);
@@ -65,7 +66,7 @@ impl<'a> MakeWriter<'a> for Console {
     }
 }
 
-/// Takes an event, a line, at a time.
+/// Writes events, one at a time, each a line.
 pub(crate) struct Line<'a>(&'a Console);
 
 impl io::Write for Line<'_> {
@@ -84,7 +85,8 @@ impl io::Write for Line<'_> {
     }
 }
 
-/// The same JSON without characters that steer a terminal. They can only be in strings, where they have another form.
+/// The same JSON without characters that control a terminal. They occur only in strings, where JSON can
+/// escape them.
 fn escape_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {

@@ -3,12 +3,12 @@
 //! ```text
 //!  flags  what was typed ─▶ job  what it means ─▶ export  it is done ─▶ summary, exit
 //!                           │ subject              │ outputs, progress, signals, console
-//!                           │ destination          ├ plan, inspect  it is shown
-//!                                                  ├ hold  others do it
+//!                           │ destination          ├ plan, inspect  show it
+//!                                                  ├ hold  for other processes
 //!                           ┌ into                 ├ load  the way back, with rejects beside it
-//!                                                  ├ run_report  what came of an export or load
-//!                                                  ├ pages       what makes it faster
-//!                           │ log  events beside what is said, words  what the library says, with flags
+//!                                                  ├ run_report  the result of an export or load
+//!                                                  ├ pages       reading by pages
+//!                           │ log  events beside messages, words  the library's messages, with flags
 //!                                  demo ───────────┘
 //! ```
 

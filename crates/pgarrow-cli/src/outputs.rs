@@ -19,7 +19,7 @@ use crate::exit::Failure;
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 
-/// Where files go, or stdout: begun, and not there under its name yet.
+/// Where files go, or stdout: begun, and without its name yet.
 #[derive(Debug)]
 pub(crate) enum Opened {
     File(Output),
@@ -27,7 +27,8 @@ pub(crate) enum Opened {
 }
 
 impl Opened {
-    /// Begins an output of the run with this id. What it would leave behind is named to `signals`.
+    /// Begins an output of the run with this id. `signals` removes its hidden files if the process has to
+    /// exit.
     pub(crate) fn open(
         place: &Place,
         overwrite: bool,
@@ -47,7 +48,7 @@ impl Opened {
     }
 }
 
-/// Whether an export has made a file, in any format and whatever its name: the file says so itself.
+/// Whether an export wrote a file, in any format and under any name: the file says so itself.
 pub(crate) fn is_ours(file: &Path) -> bool {
     pgarrow_sink_parquet::is_ours(file) || pgarrow_sink_ipc::is_ours(file)
 }
@@ -61,8 +62,8 @@ pub(crate) fn open_file(path: &Path, overwrite: bool, signals: &Signals) -> Resu
     Ok(output)
 }
 
-/// Begins the report of a run, which is written by `signals` too: a file that may not be replaced is refused before anything
-/// is done.
+/// Begins the report of a run, which `signals` may write, too. A file that may not be replaced is refused
+/// before anything else.
 pub(crate) fn begin_report(
     command: Command,
     path: Option<&Path>,
@@ -75,8 +76,8 @@ pub(crate) fn begin_report(
     Ok(report)
 }
 
-/// Reads one table, query or slice into an output. In order, a folder is one sequence of files; otherwise every reader
-/// has files of its own.
+/// Reads one table, query or slice into an output. With `--ordered`, a folder is one sequence of files;
+/// otherwise each reader has files of its own.
 pub(crate) fn write_one(
     run: Run,
     format: &Format,
@@ -132,7 +133,7 @@ pub(crate) fn write_many(
     Ok(report)
 }
 
-/// What tables have that the format cannot take: found out before any of them is read.
+/// What the tables have that the format cannot take, found before any table is read.
 pub(crate) fn problems(format: &Format, plans: &[Plan]) -> Vec<Error> {
     let mut problems = Vec::new();
     for plan in plans {
@@ -147,7 +148,7 @@ pub(crate) fn problems(format: &Format, plans: &[Plan]) -> Vec<Error> {
             ));
             continue;
         }
-        // What is written goes nowhere.
+        // This output discards its bytes.
         let outputs = Outputs::single(Output::writer(io::sink()));
         if let Err(error) = sink(format, outputs, Arc::clone(plan.schema()), drop) {
             problems.push(Error::from(error).context(subject));
@@ -156,7 +157,7 @@ pub(crate) fn problems(format: &Format, plans: &[Plan]) -> Vec<Error> {
     problems
 }
 
-/// What a table's file is named after.
+/// The schema and table that a table's file is named after.
 fn schema_and_table(plan: &Plan) -> (&str, &str) {
     match plan.relation() {
         Some(relation) => (&relation.schema, &relation.name),
@@ -164,8 +165,8 @@ fn schema_and_table(plan: &Plan) -> (&str, &str) {
     }
 }
 
-/// That numerics become text, in one line: whoever reads the file expects numbers. Not where rows go to a server, whose
-/// columns are numerics again.
+/// A warning, in one line, that numerics become text: readers of the file expect numbers. Not for rows that
+/// go to a server, whose columns are numerics again.
 fn numerics_as_text(plan: &Plan) -> Option<String> {
     const NAMES_MAX: usize = 5;
     let names: Vec<String> = plan.numerics_as_text().map(|column| format!("{:?}", column.name)).collect();
@@ -182,7 +183,7 @@ fn numerics_as_text(plan: &Plan) -> Option<String> {
     ))
 }
 
-/// Says what a format had to change through `notice`.
+/// Creates the sink. `notice` takes what the format had to change.
 fn sink(
     format: &Format,
     outputs: Outputs,
@@ -203,7 +204,7 @@ fn sink(
     })
 }
 
-/// Warnings of sinks: said at once, and kept for the report.
+/// Warnings of sinks: printed at once, and kept for the report.
 struct Notices<'a> {
     console: &'a Console,
     said: Mutex<Vec<String>>,

@@ -1,4 +1,4 @@
-//! `pgarrow pages`: what is possible, and the function that makes it possible.
+//! `pgarrow pages`: whether pages can be read, and the function that makes it possible.
 
 mod render;
 
@@ -14,7 +14,7 @@ use crate::signals::Signals;
 use crate::subject::names;
 use crate::words;
 
-/// Of the JSON's form. Fields may be added within a version.
+/// The version of the JSON's form. Fields may be added within a version.
 const VERSION: u32 = 1;
 
 /// What `--json` writes.
@@ -72,7 +72,7 @@ fn install(flags: &PagesInstallFlags, console: &Console) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Connects, and does something that a signal cancels.
+/// Connects, and does work that a signal cancels.
 fn on_source<T>(
     connection: Option<&str>,
     connecting: &ConnectFlags,

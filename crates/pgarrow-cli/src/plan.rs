@@ -1,4 +1,4 @@
-//! `pgarrow plan`, and `export --dry-run`: what would be read, printed.
+//! `pgarrow plan`, and `export --dry-run`: prints what would be read.
 
 pub(crate) mod render;
 
@@ -29,7 +29,7 @@ pub(crate) fn plan(flags: &PlanFlags, console: &Console) -> Result<(), Failure> 
     help::print(planned.text(lists).as_bytes())
 }
 
-/// Plans what an export would read, and into what, and prints that.
+/// Plans an export and its output, and prints that.
 pub(crate) fn dry_run(flags: &ExportFlags, console: &Console) -> Result<(), Failure> {
     let into = match flags.to {
         Some(FormatName::Postgres) => Some(Into::try_from(flags)?),
@@ -41,11 +41,11 @@ pub(crate) fn dry_run(flags: &ExportFlags, console: &Console) -> Result<(), Fail
     help::print(planned.text(Lists::Shortened).as_bytes())
 }
 
-/// A plan, its transaction ended.
+/// A plan whose transaction has ended.
 struct Shown {
     reports: Vec<PlanReport>,
     n_readers: usize,
-    /// What would be loaded of it.
+    /// What the load would do with it.
     load: Option<String>,
 }
 
@@ -100,7 +100,7 @@ fn plan_all(
         }
         None => None,
     };
-    // The snapshot ends here, so none is named.
+    // The snapshot ends here, so the report names none.
     let reports = run.plans().iter().map(|plan| words::plan(plan.report(None))).collect();
     Ok(Shown { reports, n_readers: run.readers(), load })
 }

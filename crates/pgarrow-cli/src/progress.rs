@@ -1,4 +1,4 @@
-//! What is seen of an export or load while it runs: a bar on a terminal, a line now and then elsewhere.
+//! The progress of an export or load: a bar on a terminal, elsewhere a line now and then.
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -15,7 +15,7 @@ use crate::units;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
-/// How often it is looked whether a load has come to what is said at once.
+/// How often to look whether a load reached a stage that is printed at once.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows the progress until it is dropped.
@@ -27,19 +27,19 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts to show how far an export of the `plans` is.
+    /// Starts to show the progress of an export of the `plans`.
     pub(crate) fn of_export(console: &Console, progress: Arc<Progress>, plans: &[Arc<Plan>]) -> Self {
         Self::of_load_from(console, progress, plans, &Arc::default())
     }
 
-    /// The same where the rows go into a table: of a load that is `loading` once it was opened.
+    /// The same for rows that go into a table: `loading` is set once the load is open.
     pub(crate) fn of_load_from(
         console: &Console,
         progress: Arc<Progress>,
         plans: &[Arc<Plan>],
         loading: &Arc<OnceLock<Arc<LoadProgress>>>,
     ) -> Self {
-        // One table that was never analysed, and the sum is no estimate.
+        // If one table was never analysed, there is no total.
         let estimated_rows: Option<u64> = plans.iter().map(|plan| plan.estimated_rows()).sum();
         let total = estimated_rows.filter(|rows| *rows > 0).map_or(Total::Unknown, Total::Estimated);
         let n_slices = plans.iter().map(|plan| plan.n_slices() as u64).sum();
@@ -91,7 +91,7 @@ impl Watch {
                 }
             }
         };
-        // Without a thread, the run goes on all the same.
+        // Without a thread, the run goes on without progress.
         let thread = thread::Builder::new().name("pgarrow-progress".to_owned()).spawn(watch).ok();
         Self { stop: Some(stop), thread }
     }
@@ -101,24 +101,24 @@ impl Drop for Watch {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and is none of the export's business.
+            // A panic of the thread is printed already, and does not concern the export.
             let _ = thread.join();
         }
     }
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
-    /// That are done.
+    /// Slices that are done.
     pub(crate) slices: u64,
-    /// Of so many; none where nothing is cut.
+    /// All slices; 0 if nothing is cut.
     pub(crate) n_slices: u64,
     /// Rows that a load leaves out.
     pub(crate) rejected: u64,
-    /// Of a load.
+    /// The stage of a load.
     pub(crate) stage: Option<LoadStage>,
 }
 
@@ -126,13 +126,14 @@ pub(crate) struct Counts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Total {
     Unknown,
-    /// The server's own guess, so it may be passed: then it grows.
+    /// The server's estimate. Rows may pass it: then it grows.
     Estimated(u64),
     Exact(u64),
 }
 
 impl Total {
-    /// The denominator when there are `rows` already: never less, and of an estimate with room while they still come.
+    /// The denominator at this number of rows: never less than `rows`. An estimate that is reached gets some
+    /// room.
     fn at(self, rows: u64) -> Option<u64> {
         match self {
             Self::Unknown => None,
@@ -154,7 +155,7 @@ fn show_bar(
         Some(_) => "{bar:20} {percent:>3}%  {msg}, {eta} left",
         None => "{spinner} {msg}",
     };
-    // A template that cannot be read would be a mistake of ours: indicatif's own bar then does.
+    // An invalid template would be our mistake; then indicatif's own bar does.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
@@ -199,7 +200,7 @@ fn line(rows: u64, wire_bytes: u64, seconds: f64, total: Total) -> String {
     )
 }
 
-/// `, 12 of 55 slices`; nothing where there is one.
+/// `, 12 of 55 slices`; empty if there is at most one.
 fn slices(counts: Counts) -> String {
     match counts.n_slices {
         0 | 1 => String::new(),
@@ -207,7 +208,7 @@ fn slices(counts: Counts) -> String {
     }
 }
 
-/// `, 12 rejected (0.04 %)`; nothing where none was.
+/// `, 12 rejected (0.04 %)`; empty if none was.
 fn rejected(counts: Counts) -> String {
     match counts.rejected {
         0 => String::new(),
@@ -217,7 +218,7 @@ fn rejected(counts: Counts) -> String {
     }
 }
 
-/// What a load does when all rows are sent: no row is seen to move, however long it takes.
+/// What a load does after all rows are sent: the counts then stay the same, however long it takes.
 fn doing(counts: Counts) -> Option<String> {
     let rows = units::counted(counts.rows, "row");
     match counts.stage? {

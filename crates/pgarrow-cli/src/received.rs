@@ -1,4 +1,4 @@
-//! A signal, and who has sent it.
+//! A signal, and who sent it.
 
 use std::fmt;
 use std::fs;
@@ -7,7 +7,7 @@ use pgarrow::escape_control;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 use signal_hook::low_level::signal_name;
 
-/// A signal that has come, with what the system says about where from.
+/// A received signal, with what the system says about its sender.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Received {
     pub(crate) number: i32,
@@ -16,20 +16,20 @@ pub(crate) struct Received {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum From {
-    /// By `kill` and its relatives.
+    /// A process, by `kill` and its relatives.
     Process {
         pid: i32,
         uid: u32,
-        /// What it is called, if it was still there to be asked.
+        /// The process's name, if the process still ran when the signal arrived.
         name: Option<String>,
     },
-    /// As a terminal does for its keys, and when it goes away.
+    /// The kernel, for a terminal's keys, or a terminal that goes away.
     Kernel,
     Unknown,
 }
 
 impl Received {
-    /// At once: a process that has sent it may soon be gone.
+    /// Call this at once: the process that sent the signal may soon be gone.
     pub(crate) fn new(origin: &Origin) -> Self {
         let from = match (&origin.process, origin.cause) {
             (Some(process), _) => {
@@ -43,7 +43,7 @@ impl Received {
         Self { number: origin.signal, from }
     }
 
-    /// One of which no more is known.
+    /// A signal without a known sender.
     #[cfg(test)]
     pub(crate) fn unknown(number: i32) -> Self {
         Self { number, from: From::Unknown }
@@ -57,7 +57,7 @@ impl fmt::Display for Received {
             None => write!(f, "signal {}", self.number)?,
         }
         match &self.from {
-            // It is in another namespace, such as outside of a container.
+            // The process is in another namespace, for example outside a container.
             From::Process { pid: 0, uid, .. } => {
                 write!(f, " from a process that is not seen from here, of user {uid}")
             }

@@ -1,4 +1,4 @@
-//! Rows that a load has left out: an Arrow IPC file that appears when the others are committed.
+//! Rows that a load left out: an Arrow IPC file that appears when the other rows are committed.
 //!
 //! ```text
 //!  Rejects ──receive──▶ Receiving ──publish──────▶ all is committed
@@ -6,8 +6,8 @@
 //!                          └───────dropped─────────▶ nothing is, and there is no file
 //! ```
 //!
-//! A load that goes on behind its mark takes over what the file of its earlier starts has. It knows it by the restart key
-//! in the file's metadata.
+//! A load that continues after its mark takes over the rows in the file of its earlier starts. It recognizes
+//! the file by the restart key in its metadata.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,24 +28,24 @@ use crate::exit::Failure;
 use crate::outputs::open_file;
 use crate::signals::Signals;
 
-/// The metadata that says whose rows they are.
+/// The metadata that names the load of the rows.
 const KEY: &str = "pgarrow.restart_key";
 
-/// Columns behind those of the data: number of the row, SQLSTATE, reason.
+/// How many columns follow those of the data: number of the row, SQLSTATE, reason.
 const N_REASONS: usize = 3;
 
-/// A file that was begun, and is not there under its name yet.
+/// A file that is begun, and does not have its name yet.
 #[derive(Debug)]
 pub(crate) struct Rejects {
     path: PathBuf,
     key: Option<String>,
     output: Output,
-    /// The file that is there is one of earlier starts of this load.
+    /// Whether the existing file is of earlier starts of this load.
     has_earlier: bool,
 }
 
 impl Rejects {
-    /// Begins it. A file that is there is replaced with `overwrite`, or if it is one of this load.
+    /// Begins the file. An existing file is replaced with `overwrite`, or if it is of this load.
     pub(crate) fn begin(
         path: &Path,
         key: Option<String>,
@@ -57,7 +57,7 @@ impl Rejects {
         Ok(Self { path: path.to_owned(), key, output, has_earlier })
     }
 
-    /// Makes it what the load hands its rejected rows to.
+    /// Has the load hand its rejected rows to the file.
     pub(crate) fn receive(self, loading: &mut Loading, console: &Console) -> Result<Receiving, Failure> {
         let schema = loading.reject_schema().map(|schema| file_schema(schema, self.key));
         let schema = schema.ok_or_else(|| Failure::options("this load rejects no rows"))?;
@@ -89,38 +89,38 @@ impl Rejects {
     }
 }
 
-/// The load that a file's rows are of.
+/// The restart key of the load that a file's rows are of.
 fn key_of(path: &Path) -> Option<String> {
     let input = Input::open(&[path], Some(InputFormat::IpcFile)).ok()?;
     input.schema().metadata().get(KEY).cloned()
 }
 
-/// A file that rows come into.
+/// A file that receives rows.
 pub(crate) struct Receiving {
     path: PathBuf,
-    /// Rows that earlier starts of the load have rejected.
+    /// The number of rows that earlier starts of the load rejected.
     pub(crate) earlier: u64,
     writing: Arc<Mutex<Option<Writing>>>,
 }
 
 impl Receiving {
-    /// Rows that were rejected so far, those of earlier starts aside.
+    /// The number of rows rejected so far, without those of earlier starts.
     pub(crate) fn rows(&self) -> u64 {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |writing| writing.rows)
     }
 
-    /// As messages have it.
+    /// The file's name in messages.
     pub(crate) fn name(&self) -> String {
         format!("{:?}", self.path)
     }
 
-    /// Publishes all that was rejected.
+    /// Publishes all rejected rows.
     pub(crate) fn publish(self, console: &Console) -> Result<(), Failure> {
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner).take();
         writing.map_or(Ok(()), |writing| writing.publish(console))
     }
 
-    /// Publishes what was rejected of the first `rows` rows of the data, and how many these are.
+    /// Publishes the rejected ones among the first `rows` rows of the data, and returns their number.
     pub(crate) fn publish_until(self, rows: u64, console: &Console) -> Result<u64, Failure> {
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(writing) = writing else { return Ok(0) };
@@ -143,10 +143,10 @@ struct Writing {
     schema: SchemaRef,
     sink: SinkWriter<'static>,
     part: PartWriter<'static>,
-    /// Of its schema.
+    /// Warnings about its schema.
     warnings: Vec<String>,
     rows: u64,
-    /// The number of the last one in the data.
+    /// The number in the data of the last row.
     last_row: u64,
 }
 
@@ -170,7 +170,7 @@ impl Writing {
         Ok(())
     }
 
-    /// Copies what a file has of the first `until` rows of the data. How many these are.
+    /// Copies a file's rows that are among the first `until` rows of the data, and returns their number.
     fn take_over(&mut self, path: &Path, until: u64) -> Result<u64, Failure> {
         let mut n_rows = 0;
         for rows in Input::open(&[path], Some(InputFormat::IpcFile))? {
@@ -203,8 +203,8 @@ fn numbers(rows: &RecordBatch) -> &[u64] {
     column.and_then(|column| column.as_primitive_opt::<UInt64Type>()).map_or(&[], |numbers| numbers.values())
 }
 
-/// The schema of the file. Batches have dictionaries of their own, and a file has one for each column: values stand for
-/// themselves.
+/// The schema of the file, without dictionaries: batches have dictionaries of their own, and a file has one
+/// for each column.
 fn file_schema(schema: &Schema, key: Option<String>) -> SchemaRef {
     let fields: Vec<FieldRef> = schema.fields().iter().map(without_dictionaries).collect();
     let mut metadata = schema.metadata().clone();

@@ -1,12 +1,12 @@
-//! `--report`: what a run came to, as JSON, whether it has succeeded or failed.
+//! `--report`: the result of a run, as JSON, whether it succeeded or failed.
 //!
 //! ```text
 //!  begin ─▶ … ─▶ complete   status "complete", and all of the export's or load's own report
 //!             └▶ failed     status "failed", and why: also where there is no time to unwind (signals)
 //! ```
 //!
-//! A failed run must not leave the report of an earlier one in its place: whoever looks would take it for that of this one.
-//! Where both have something to say, as which servers, it stands in the same place.
+//! A failed run must not leave the report of an earlier run in place: readers would take it for the report of
+//! this run. Fields that both forms have, such as the servers, are in the same place.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::units::utc;
 
-/// The report of one run, if one was asked for. Clones are the same one.
+/// The report of one run, if the user asked for one. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct RunReport(Arc<Shared>);
 
@@ -29,19 +29,19 @@ struct Shared {
     command: Command,
     run_id: String,
     started: SystemTime,
-    /// Taken out by whoever writes it.
+    /// Taken out by the thread that writes it.
     output: Mutex<Option<Output>>,
     servers: Mutex<Servers>,
 }
 
-/// What is reported on.
+/// The command that is reported on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Command {
     Export,
     Load,
 }
 
-/// Which servers it was about, as far as that is known.
+/// The servers of the run, as far as they are known.
 #[derive(Clone, Debug, Default)]
 struct Servers {
     source: Option<ServerName>,
@@ -56,7 +56,7 @@ struct ServerName {
 
 #[derive(Clone, Debug, Serialize)]
 struct TargetName {
-    /// The table, as it was given.
+    /// The table, as the user named it.
     target: String,
     server: ServerName,
 }
@@ -67,7 +67,7 @@ impl From<&Config> for ServerName {
     }
 }
 
-/// What every report has.
+/// The fields of every report.
 #[derive(Serialize)]
 struct Run<'a> {
     status: &'static str,
@@ -91,13 +91,13 @@ struct Failed<'a> {
     run: Run<'a>,
     pgarrow_version: &'static str,
     error: Why<'a>,
-    /// Of an export, as its report has it.
+    /// The source of an export, as its report has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<ServerName>,
-    /// Of an export into a table.
+    /// The target of an export into a table.
     #[serde(skip_serializing_if = "Option::is_none")]
     load: Option<TargetName>,
-    /// Of a load.
+    /// The target of a load.
     #[serde(flatten)]
     target: Option<TargetName>,
 }
@@ -110,7 +110,7 @@ struct Why<'a> {
 }
 
 impl RunReport {
-    /// Begins it, with the file that it is to be written to, if one was asked for.
+    /// Begins the report, with the file to write it to, if the user asked for one.
     pub(crate) fn begin(command: Command, output: Option<Output>) -> Self {
         Self(Arc::new(Shared {
             command,
@@ -121,22 +121,22 @@ impl RunReport {
         }))
     }
 
-    /// What tells this run from all others.
+    /// The id of this run.
     pub(crate) fn run_id(&self) -> &str {
         &self.0.run_id
     }
 
-    /// Where rows come from. Once connected, with the server that answered.
+    /// Sets where rows come from. Once connected, the server that answered.
     pub(crate) fn set_source(&self, config: &Config) {
         self.servers().source = Some(config.into());
     }
 
-    /// Where rows go.
+    /// Sets where rows go.
     pub(crate) fn set_target(&self, table: &str, config: &Config) {
         self.servers().target = Some(TargetName { target: table.to_owned(), server: config.into() });
     }
 
-    /// Writes that the run is complete, with what it came to.
+    /// Writes that the run is complete, with its report.
     pub(crate) fn complete(&self, report: &impl Serialize, console: &Console) -> Result<(), Failure> {
         let run = self.run("complete", 0);
         self.write(&Complete { run, report }, console).map_err(|error| {
@@ -145,7 +145,8 @@ impl RunReport {
         })
     }
 
-    /// Writes that it has failed, and why. Where that fails too, an earlier report may stay: that is said.
+    /// Writes that the run failed, and why. If this fails too, an earlier report may stay, and a warning says
+    /// so.
     pub(crate) fn failed(&self, failure: &Failure, console: &Console) {
         let Servers { source, target } = self.servers().clone();
         let (load, target) = match self.0.command {

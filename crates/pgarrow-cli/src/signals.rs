@@ -1,12 +1,12 @@
-//! What signals do: the first one asks for an orderly end, the second one is the end.
+//! What signals do: the first one asks for an orderly end, the second one ends the process.
 //!
 //! ```text
 //!  SIGINT, SIGTERM, SIGHUP ─▶ first: cancel ─▶ the run ends by itself, cleans up, exits with 128 + n
 //!                             │         └ not within the grace: clean up here, exit
 //!                             └ nothing is running yet, or second: clean up here, exit
-//!  (in the middle of a load's COMMIT, the exit says that nobody knows what became of it)
+//!  (in the middle of a load's COMMIT, the exit says that the outcome is unknown)
 //!
-//!  while something is held: first: noted, and whoever holds lets go
+//!  while a snapshot is held: first: noted, and the holder releases it
 //!
 //!  SIGXFSZ, SIGPIPE ─▶ errors of the write that caused them
 //! ```
@@ -29,11 +29,11 @@ use crate::exit::Failure;
 use crate::received::Received;
 use crate::run_report::RunReport;
 
-/// Nothing is running yet: the signal is the end.
+/// Nothing is running yet: the signal ends the process.
 const AT_ONCE: u8 = 0;
 /// The run listens to its cancel.
 const CANCEL: u8 = 1;
-/// Whoever waits looks for the signal.
+/// The code that waits looks for the signal.
 const NOTE: u8 = 2;
 
 const NO_ROWS: u8 = 0;
@@ -51,24 +51,24 @@ struct Shared {
     grace: Duration,
     /// The first signal.
     received: OnceLock<Received>,
-    /// What the first signal is to do: [`AT_ONCE`], [`CANCEL`] or [`NOTE`].
+    /// What the first signal does: [`AT_ONCE`], [`CANCEL`] or [`NOTE`].
     manner: AtomicU8,
-    /// Whether there are rows that somebody has to be told about: [`NO_ROWS`], [`LOADING`] or [`LOADED`].
+    /// Whether the exit has to say what became of rows: [`NO_ROWS`], [`LOADING`] or [`LOADED`].
     rows: AtomicU8,
-    /// How far the load is that is under way.
+    /// The progress of the load that is under way.
     load: OnceLock<Arc<LoadProgress>>,
     leftovers: Mutex<Vec<PathBuf>>,
     report: OnceLock<RunReport>,
 }
 
-/// How long writing a report may keep a process that has to leave.
+/// How long writing a report may delay the exit.
 const REPORT_TIME: Duration = Duration::from_secs(1);
 
-/// What is said instead of an answer to COMMIT.
+/// The message if the process exits before the answer to COMMIT.
 const COMMITTING: &str = "stopped while COMMIT was under way: the rows may be in the table or not; \
      look at it before you load them again, or, with --commit-every or --restart-key, start the same command again";
 
-/// What is said where only a report or rejected rows were to be written.
+/// The message if the process exits when only a report or rejected rows are not written.
 const COMMITTED: &str =
     "the rows were committed before: they are in the table; what is written beside it is not complete";
 
@@ -89,7 +89,8 @@ impl Signals {
         let signals: Vec<i32> =
             [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
         let installed = SignalsInfo::<WithOrigin>::new(signals).and_then(|mut incoming| {
-            // A handler, even one that does nothing, turns the signal's end of the process into EFBIG.
+            // With a handler, even one that does nothing, SIGXFSZ does not end the process: the write fails
+            // with EFBIG.
             signal_hook::flag::register(SIGXFSZ, Arc::default())?;
             let shared = Arc::clone(&shared);
             thread::Builder::new()
@@ -104,23 +105,23 @@ impl Signals {
         }
     }
 
-    /// From now on the run listens to its cancel; before, a signal is the end at once.
+    /// From now on the run listens to its cancel; before, a signal ends the process at once.
     pub(crate) fn be_orderly(&self) {
         self.0.manner.store(CANCEL, Ordering::SeqCst);
     }
 
-    /// From now on there are rows that a COMMIT may bring: who leaves in the middle of one has to say so.
+    /// From now on a COMMIT may bring rows: an exit in the middle of one has to say so.
     pub(crate) fn be_loading(&self, progress: &Arc<LoadProgress>) {
         let _ = self.0.load.set(Arc::clone(progress));
         self.0.rows.store(LOADING, Ordering::SeqCst);
     }
 
-    /// From now on they are committed, whatever comes.
+    /// From now on the rows are committed.
     pub(crate) fn be_loaded(&self) {
         self.0.rows.store(LOADED, Ordering::SeqCst);
     }
 
-    /// From now on a signal is how a wait ends, and no failure: [`is_received`](Self::is_received) says so.
+    /// From now on a signal ends a wait, and is not a failure: [`is_received`](Self::is_received) tells.
     pub(crate) fn be_awaited(&self) {
         self.0.manner.store(NOTE, Ordering::SeqCst);
     }
@@ -130,7 +131,7 @@ impl Signals {
         self.0.received.get().is_some()
     }
 
-    /// The failure that a signal is, once there was one.
+    /// Fails with the signal, if there was one.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self.0.received.get() {
             None => Ok(()),
@@ -138,8 +139,8 @@ impl Signals {
         }
     }
 
-    /// What is said of a failure: a signal that came before is the reason for it, unless the rows are committed. Then what
-    /// has failed is something beside them, and who hears of a stopped load would load them again.
+    /// The failure to report: a signal that came before is the reason, unless the rows are committed. Then
+    /// something beside the rows failed, and a user who reads of a stopped load would load them again.
     pub(crate) fn explain(&self, failure: Failure) -> Failure {
         match self.0.rows.load(Ordering::SeqCst) {
             LOADED => failure,
@@ -147,18 +148,18 @@ impl Signals {
         }
     }
 
-    /// A file or folder to remove if there is no time to unwind. A folder with whatever is in it.
+    /// A file, or a folder with its contents, to remove if there is no time to unwind.
     pub(crate) fn remove_at_exit(&self, path: impl Into<PathBuf>) {
         self.0.leftovers.lock().unwrap_or_else(PoisonError::into_inner).push(path.into());
     }
 
-    /// What says that the run has failed, if there is no time to unwind.
+    /// The report that says that the run failed, if there is no time to unwind.
     pub(crate) fn report_at_exit(&self, report: RunReport) {
-        // There is one run.
+        // A process has one run.
         let _ = self.0.report.set(report);
     }
 
-    /// All that was named to [`remove_at_exit`](Self::remove_at_exit) stays from now on.
+    /// Keeps all that [`remove_at_exit`](Self::remove_at_exit) was called for.
     pub(crate) fn keep_all(&self) {
         self.0.leftovers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -186,17 +187,17 @@ impl Shared {
         }
     }
 
-    /// What the load is doing.
+    /// The stage of the load.
     fn stage(&self) -> Option<LoadStage> {
         self.load.get().map(|load| load.stage())
     }
 
     /// Ends the process without unwinding: another thread may wait for a server that does not answer.
     fn leave(&self) -> ! {
-        // It takes the place of one of the leftovers.
+        // First: the report takes the name of one of the leftovers.
         self.write_report();
         for path in self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            // There is nobody left to tell.
+            // There is no place left for an error.
             let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }
         let failure = self.failure();
@@ -204,7 +205,7 @@ impl Shared {
         signal_hook::low_level::exit(i32::from(failure.code()));
     }
 
-    /// What the process leaves with.
+    /// The failure that the process exits with.
     fn failure(&self) -> Failure {
         let Some(signal) = self.received.get().cloned() else {
             return Failure::Check("it has left without a signal; please report it".to_owned());
@@ -226,14 +227,14 @@ impl Shared {
         }
     }
 
-    /// Says in the report that the run has failed. In a thread of its own: a disk may not answer either.
+    /// Writes the report of the failed run, in a thread of its own: a disk may not answer either.
     fn write_report(&self) {
         let Some(report) = self.report.get().cloned() else { return };
         let (console, failure) = (self.console.clone(), self.failure());
         let (sender, written) = mpsc::channel();
         let writing = move || {
             report.failed(&failure, &console);
-            // Nobody waits for long.
+            // `leave` may wait no longer.
             let _ = sender.send(());
         };
         if thread::Builder::new().name("pgarrow-report".to_owned()).spawn(writing).is_ok() {
@@ -242,7 +243,8 @@ impl Shared {
     }
 }
 
-/// What is said of a load that is left where it is, with no COMMIT under way. The server takes back what is not committed.
+/// The text for a load that the exit interrupts, with no COMMIT under way. The server rolls back what is not
+/// committed.
 fn stopped(committed: u64) -> String {
     match committed {
         0 => "nothing was loaded".to_owned(),
@@ -252,9 +254,9 @@ fn stopped(committed: u64) -> String {
     }
 }
 
-/// Whether whoever started us has switched this signal off, as `nohup` does with SIGHUP.
+/// Whether the process was started with this signal ignored, as `nohup` does with SIGHUP.
 ///
-/// Source: `proc_pid_status(5)`, `SigIgn`. Where there is no such file, signals count as wanted.
+/// Source: `proc_pid_status(5)`, `SigIgn`. Without such a file, no signal counts as ignored.
 fn is_ignored(signal: i32) -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| has_ignored(&status, signal))
 }

@@ -31,7 +31,7 @@ pub(crate) enum Single {
         name: String,
         columns: Option<Vec<String>>,
         filter: Option<String>,
-        /// Of the filter.
+        /// The values of the filter's parameters.
         params: Vec<String>,
         /// Its own rows, without those of its children.
         only: bool,
@@ -44,7 +44,7 @@ pub(crate) enum Single {
 }
 
 impl Subject {
-    /// What the flags say; an export may have a slice instead.
+    /// The subject that the flags name; an export may have a slice instead.
     pub(crate) fn new(flags: &WhatFlags, slice: Option<&str>) -> Result<Self, Failure> {
         let sql = query(flags)?;
         let names = names(&flags.named, &flags.tables)?;
@@ -82,9 +82,9 @@ impl Subject {
         matches!(self, Self::Many { .. })
     }
 
-    /// Plans it.
+    /// Plans the export.
     ///
-    /// Many tables are held against the format that they are to be written in.
+    /// Several tables are checked against the format of the output.
     pub(crate) fn open(
         &self,
         source: &Source,
@@ -111,7 +111,7 @@ impl Subject {
 }
 
 impl Single {
-    /// Describes it to the library.
+    /// The export as the library takes it.
     pub(crate) fn extract(&self, source: &Source) -> Extract {
         match self {
             Self::Table { name, columns, filter, params, only } => {
@@ -130,7 +130,7 @@ impl Single {
     }
 }
 
-/// With the values of its parameters.
+/// Binds the values of its parameters.
 fn bind(extract: Extract, params: &[String]) -> Extract {
     params.iter().fold(extract, |extract, value| extract.bind(Some(value)))
 }
@@ -146,7 +146,8 @@ fn query(flags: &WhatFlags) -> Result<Option<String>, Failure> {
     }
 }
 
-/// All tables that are named, behind the connection and by --table. A connection in their place is not repeated.
+/// All named tables, behind the connection and by --table. The error for a connection among them does not
+/// repeat it.
 pub(crate) fn names(named: &[String], tables: &[String]) -> Result<Vec<String>, Failure> {
     let names: Vec<String> = named.iter().chain(tables).cloned().collect();
     let is_connection =
@@ -159,7 +160,7 @@ pub(crate) fn names(named: &[String], tables: &[String]) -> Result<Vec<String>, 
     }
 }
 
-/// What is said when nothing was asked for. One word is a database, as psql takes it, and was perhaps meant for a table.
+/// The error for an export of nothing. One word is a database, as in psql, and was perhaps meant as a table.
 fn nothing(flags: &WhatFlags) -> Failure {
     const GIVE: &str = "give --table NAME or --query SQL";
     let is_name = |text: &&str| !text.trim().is_empty() && !text.contains("://") && !text.contains('=');
@@ -193,7 +194,7 @@ fn tables(flags: &WhatFlags, names: Vec<String>) -> Result<Subject, Failure> {
     Ok(Subject::Many { names, schemas: flags.schemas.clone(), only: flags.only })
 }
 
-/// Refuses what is for one table or query.
+/// Refuses options for one table or query.
 fn check_unused(flags: &WhatFlags, why: &str) -> Result<(), Failure> {
     let given = [
         ("--columns", flags.columns.is_some()),
@@ -224,7 +225,7 @@ fn read_slice(text: &str) -> Result<Slice, Failure> {
     parse_slice(&token, &format!("{text:?}"))
 }
 
-/// More than any token; a file of them is recognised by its first lines.
+/// More than any token; a file of several tokens is recognised by its first lines.
 const TOKENS_BYTES_MAX: u64 = 64 << 20;
 
 fn parse_slice(text: &str, place: &str) -> Result<Slice, Failure> {

@@ -1,4 +1,4 @@
-//! What is said at the end of an export or load.
+//! The lines at the end of an export or load.
 
 use pgarrow::{FileReport, Limit, Message, PagesReport, Phases, Report};
 use pgarrow_load::{LoadPhases, LoadReport, WriterReport};
@@ -6,23 +6,24 @@ use pgarrow_load::{LoadPhases, LoadReport, WriterReport};
 use crate::units;
 use crate::words;
 
-/// A shorter run is too short to say where its time went.
+/// A run that took less is too short to say where its time went.
 const SECONDS_TO_EXPLAIN: f64 = 0.5;
-/// Files that are named one by one, at most.
+/// Most files that are listed one by one.
 const FILES_NAMED: usize = 4;
-/// Columns and what policies did to them, a line each, at most.
+/// Most lines of what policies did to columns.
 const EFFECTS_NAMED: usize = 20;
-/// Reasons why tables were not read by pages, a line each, at most.
+/// Most lines of reasons why tables were not read by pages.
 const NOTES_NAMED: usize = 4;
-/// What there is to know of a pooler in between.
+/// The line for a pooler between pgarrow and the server.
 const POOLER: &str =
     "read through a connection pooler: its limits of time and connections hold for exports, too";
-/// A phase that took less of the time is not worth a word.
+/// A phase with a smaller share of the time is not named.
 const SHARE_TO_NAME: f64 = 0.03;
 
-/// What was read, by pages or not, where the time went, through what, what policies did to values, and what was written: a line each.
-/// `n_readers` were to read it; `wants_pages` if pages were asked for.
-/// `peak` is left to what else is said of the same process, if anything is.
+/// The lines for an export: what was read, by pages or not, where the time went, whether through a pooler,
+/// what policies did to values, and what was written. `n_readers` is the planned number of readers;
+/// `wants_pages` says that the user asked for pages. `peak` says whether these lines have the peak memory, or
+/// other lines about the same process.
 pub(crate) fn lines(report: &Report, n_readers: usize, wants_pages: bool, peak: Peak) -> Vec<String> {
     let read = match peak {
         Peak::Said => {
@@ -40,7 +41,7 @@ pub(crate) fn lines(report: &Report, n_readers: usize, wants_pages: bool, peak: 
         .collect()
 }
 
-/// What policies did to values; of very many columns, the first ones.
+/// What policies did to values; of very many columns, only the first ones.
 fn effects(mut lines: Vec<String>) -> Vec<String> {
     let n_more = lines.len().saturating_sub(EFFECTS_NAMED);
     if n_more > 1 {
@@ -53,8 +54,9 @@ fn effects(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
-/// `pages: 7,935 as they are stored, 65 by COPY (32 not all-visible, 33 with values out of line)`, and why tables came by
-/// COPY altogether. Without pages the latter is only said to those who asked for them: most servers hand out none.
+/// `pages: 7,935 as they are stored, 65 by COPY (32 not all-visible, 33 with values out of line)`, and why
+/// whole tables came by COPY. If no pages were read, the reasons are only for users who asked for pages: most
+/// servers hand out none.
 fn by_pages(pages: Option<&PagesReport>, notes: &[Message], wants_pages: bool) -> Vec<String> {
     let mut lines: Vec<String> = pages.map(pages_line).into_iter().collect();
     if pages.is_none() && !wants_pages {
@@ -89,16 +91,16 @@ fn pages_line(pages: &PagesReport) -> String {
     line
 }
 
-/// Whether the most memory that the process has had is said, which it has only once.
+/// Whether to print the peak memory of the process, which is printed only once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Peak {
     Said,
-    /// By somebody else.
+    /// Other lines have it.
     Left,
 }
 
-/// `peak memory 61.2 MiB`: of the whole process, as the system counts it. The one number there is; what was counted against
-/// --memory is in the report.
+/// `peak memory 61.2 MiB`: of the whole process, as the system counts it. The report has the bytes that count
+/// against --memory.
 pub(crate) fn peak_memory(bytes: u64) -> String {
     format!("peak memory {}", units::memory(bytes))
 }
@@ -151,7 +153,7 @@ fn shares(phases: &Phases) -> Option<String> {
     ])
 }
 
-/// The shares of all that are worth a word.
+/// The shares that are large enough to name.
 fn of_total<const N: usize>(mut phases: [(&'static str, f64); N]) -> Option<String> {
     let total: f64 = phases.iter().map(|(_, seconds)| seconds).sum();
     phases.sort_by(|(_, one), (_, two)| two.total_cmp(one));
@@ -215,7 +217,7 @@ fn writers(writers: &[WriterReport]) -> Option<String> {
     ))
 }
 
-/// What is said of a load that was complete before it began.
+/// The line for a load that was complete before it began.
 pub(crate) fn nothing_to_do(report: &LoadReport) -> String {
     format!(
         "{}: nothing to do, {} loaded under this restart key before; another --restart-key loads them again",
@@ -227,7 +229,7 @@ pub(crate) fn nothing_to_do(report: &LoadReport) -> String {
     )
 }
 
-/// What is said of rows that were left out, of so many that were given now, and by earlier starts.
+/// The line for rejected rows: `rows` of the `given` ones now, and `earlier` ones by earlier starts.
 pub(crate) fn rejected(rows: u64, given: u64, earlier: u64, file: &str) -> Option<String> {
     let were = |rows| if rows == 1 { "was" } else { "were" };
     let share = if rows == 0 { String::new() } else { format!(" ({})", units::share(rows, given)) };
@@ -244,7 +246,7 @@ pub(crate) fn rejected(rows: u64, given: u64, earlier: u64, file: &str) -> Optio
     }
 }
 
-/// What is sent is sent while rows are encoded, so its time is no share of the whole.
+/// Rows are sent while others are encoded, so sending has no share of the whole time.
 fn load_shares(phases: &LoadPhases) -> Option<String> {
     of_total([
         ("connecting", phases.connect),
@@ -257,7 +259,7 @@ fn load_shares(phases: &LoadPhases) -> Option<String> {
     ])
 }
 
-/// What held the load back.
+/// The text for what held the load back.
 fn load_limit(limit: Limit) -> String {
     let text = match limit {
         Limit::Input => "the input is the limit: the server waits for rows to be read",
@@ -274,7 +276,7 @@ fn millis(seconds: f64) -> String {
     format!("{:.1} ms", seconds * 1000.0)
 }
 
-/// A line for each file; of many, one for all of them.
+/// A line for each file; if there are many, one for all of them.
 fn files(files: &[FileReport]) -> Vec<String> {
     if files.len() <= FILES_NAMED {
         return files.iter().map(file).collect();

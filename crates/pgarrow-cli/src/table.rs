@@ -11,13 +11,13 @@ pub(crate) enum Lists {
     Shortened,
 }
 
-/// Lines of a list that is shortened: this many in front, and fewer behind.
+/// Lines that a shortened list keeps at its beginning, and at its end.
 const HEAD: usize = 12;
 const TAIL: usize = 4;
-/// Characters of a cell.
+/// Most characters of a cell.
 const CELL_MAX: usize = 60;
 
-/// What may come from the server, on one line and not too long.
+/// A text that may come from the server, on one line and shortened.
 pub(crate) fn cell(text: &str) -> String {
     let text = escape_control(text);
     match text.char_indices().nth(CELL_MAX) {
@@ -26,7 +26,7 @@ pub(crate) fn cell(text: &str) -> String {
     }
 }
 
-/// Lines with cells below each other, numbers to the right. Columns without any text are left out.
+/// Lines with aligned cells, numbers to the right. Columns without any text are left out.
 pub(crate) fn table<const N: usize>(
     lines: Vec<[String; N]>,
     to_the_right: [bool; N],

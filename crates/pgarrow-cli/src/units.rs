@@ -31,7 +31,7 @@ pub(crate) fn parse_batch_bytes(text: &str) -> Result<usize, String> {
 
 const BATCH_BYTES_MAX: usize = 1 << 30;
 
-/// A limit of memory.
+/// Reads a limit of memory.
 pub(crate) fn parse_memory(text: &str) -> Result<usize, String> {
     match parse_size(text)?.try_into() {
         Ok(bytes @ MEMORY_MIN..) => Ok(bytes),
@@ -40,7 +40,7 @@ pub(crate) fn parse_memory(text: &str) -> Result<usize, String> {
     }
 }
 
-/// What `ExportOptions::with_memory` takes at least.
+/// The least that `ExportOptions::with_memory` takes.
 const MEMORY_MIN: usize = 16 << 20;
 
 /// Reads a size in bytes: a number and, if any, a unit of 1024, as in `65536`, `512K`, `8M`, `8MiB`, `1G`.
@@ -142,7 +142,7 @@ fn scaled(mut value: f64, step: f64, units: [&str; 5]) -> String {
     if unit == 0 { format!("{value:.0} {unit_name}") } else { format!("{value:.1} {unit_name}") }
 }
 
-/// How many in a second; zero when there was no time.
+/// The number per second; zero without time.
 pub(crate) fn per_second(number: u64, seconds: f64) -> u64 {
     if seconds > 0.0 { (number as f64 / seconds) as u64 } else { 0 }
 }

@@ -1,4 +1,4 @@
-//! What the library says, as the command says it: options are flags.
+//! The library's messages in the command's words: options become flags.
 
 use pgarrow::{
     CallName, Error, Hint, Message, Note, OptionName, PagesStatus, PlanReport, Report, call, option,
@@ -17,7 +17,7 @@ pub(crate) fn flag(option: OptionName) -> String {
     format!("--{name}")
 }
 
-/// What does the same as a call of the library.
+/// The command that does the same as a call of the library.
 fn command(call: CallName) -> &'static str {
     match call {
         call::INSTALL_PAGES => "pgarrow pages install",
@@ -38,49 +38,49 @@ pub(crate) fn error(error: &Error) -> String {
     error.with_words(&words)
 }
 
-/// A hint as one would type it.
+/// A hint as a user types it.
 fn words(hint: &Hint) -> String {
     let (option, value) = (hint.option(), hint.value());
     match (hint, option.map(flag).unwrap_or_default()) {
         (Hint::Call { call }, _) => format!("`{}`", command(*call)),
         (_, flag) if value.is_empty() => flag,
-        // It is a name of somebody's choice.
+        // The user chose this value, so it needs quotes.
         (_, flag) if option == Some(option::RESTART_KEY) => format!("{flag} {}", shell_quoted(&value)),
         (_, flag) => format!("{flag} {value}"),
     }
 }
 
-/// One word of a command.
+/// A text as one word of a shell command.
 fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// An export's report, for people and for JSON.
+/// Puts an export's report into the command's words, for people and for JSON.
 pub(crate) fn report(report: &mut Report) {
     let Report { slicing, page_notes, warnings, .. } = report;
     put([slicing].into_iter().chain(page_notes).chain(warnings));
 }
 
-/// A load's.
+/// Puts a load's report into the command's words.
 pub(crate) fn load_report(report: &mut LoadReport) {
     put(&mut report.warnings);
 }
 
-/// A plan's.
+/// A plan's report in the command's words.
 pub(crate) fn plan(mut report: PlanReport) -> PlanReport {
     let PlanReport { slicing, page_notes, warnings, .. } = &mut report;
     put([slicing].into_iter().chain(page_notes).chain(warnings));
     report
 }
 
-/// What is said of reading by pages.
+/// The status of reading by pages, in the command's words.
 pub(crate) fn pages_status(mut status: PagesStatus) -> PagesStatus {
     let of_tables = status.tables.iter_mut().flat_map(|table| &mut table.why_not);
     put(status.why_not.iter_mut().chain(of_tables));
     status
 }
 
-/// What there is to know of columns.
+/// Notes about columns, in the command's words.
 pub(crate) fn notes(mut notes: Vec<Note>) -> Vec<Note> {
     put(notes.iter_mut().filter_map(|note| note.option.as_mut()));
     notes

@@ -8,7 +8,7 @@ fn main() -> Result<(), ServerError> {
     let server = Server::start(ServerOptions::new())?;
     let pid = server.postmaster_pid().unwrap_or_default();
     let said = writeln!(io::stdout(), "{}\n{pid}\n{}", server.data_dir().display(), server.url());
-    // Whoever started us is gone when it does not listen.
+    // If nothing reads our output, the program that started us is gone.
     if said.and_then(|()| io::stdout().flush()).is_ok() {
         let _ = io::stdin().read(&mut [0]);
     }

@@ -1,4 +1,4 @@
-//! Whom PostgreSQL runs as: us, or an unprivileged user when we are root.
+//! The user that PostgreSQL runs as: ours, or an unprivileged one if we are root.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -13,7 +13,7 @@ use crate::error::{Doing, ServerError};
 pub(crate) enum Account {
     /// The user of this process.
     Own,
-    /// We are root; this is whom we drop to.
+    /// We are root; the server runs as this user.
     Dropped { uid: u32, gid: u32 },
 }
 
@@ -42,7 +42,7 @@ impl Account {
         })
     }
 
-    /// The user's number. `None`: whoever we are.
+    /// The user's number. `None` means our own user.
     pub(crate) fn uid(self) -> Option<u32> {
         match self {
             Self::Own => None,
@@ -69,7 +69,7 @@ impl Account {
     }
 }
 
-/// The effective user of this process: whoever owns what it creates.
+/// The effective user of this process: the owner of what it creates.
 pub(crate) fn own_uid(of_folder: &Path) -> Result<u32, ServerError> {
     let metadata = fs::metadata(of_folder).doing(|| format!("look at {}", of_folder.display()))?;
     Ok(metadata.uid())

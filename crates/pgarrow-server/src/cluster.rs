@@ -1,4 +1,4 @@
-//! Makes a data folder: `initdb`, or a copy of what it made before, then our settings, rules and files.
+//! Makes a data folder: `initdb`, or a copy of an earlier one, then our settings, rules and files.
 
 use std::fs::{self, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -55,7 +55,7 @@ fn make(
     };
     // C.UTF-8 sorts like C and knows letters beyond ASCII. Not every system has it.
     let created = initdb(folder, account, installation, "C.UTF-8", pwfile).or_else(|_| {
-        // initdb removes what it made when it fails.
+        // If it fails, initdb removes what it made.
         initdb(folder, account, installation, "C", pwfile)
     });
     if pwfile.is_some() {
@@ -65,7 +65,7 @@ fn make(
     created
 }
 
-/// Makes `folder/data` from the cluster that is kept in `cache`; the first time, keeps one there.
+/// Makes `folder/data` from the cluster in `cache`; the first time, keeps one there.
 fn copy_or_make(
     cache: &Path,
     folder: &Path,
@@ -80,7 +80,8 @@ fn copy_or_make(
         return copy(&kept, &data);
     }
     make(folder, account, installation, None)?;
-    // The rename is what others see, so nobody finds half a cluster. One that cannot be kept costs time, and no more.
+    // Other processes see only the rename, so they never find half a cluster. A cluster that cannot be kept
+    // only costs time.
     let part = cache.join(unique_name("cluster"));
     if copy(&data, &part).is_err() || fs::rename(&part, &kept).is_err() {
         let _ = fs::remove_dir_all(&part);
@@ -127,12 +128,12 @@ fn initdb(
     Err(ServerError::Initdb { output: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
 }
 
-/// Runs a program of the server in its folder, as its user, and out of reach of our environment.
+/// Runs a program of the server in its folder, as its user, and without our environment's settings.
 pub(crate) fn prepare(command: &mut Command, folder: &Path, account: Account) {
-    // Our own folder may be closed to the server's user.
+    // The server's user may not be able to enter our own folder.
     command.current_dir(folder);
     for (name, _) in std::env::vars_os() {
-        // PGDATA, PGPORT, PGOPTIONS … are meant for clients, and would quietly change the server.
+        // PGDATA, PGPORT, PGOPTIONS … are for clients, and would silently change the server.
         if name.as_encoded_bytes().starts_with(b"PG") {
             command.env_remove(name);
         }

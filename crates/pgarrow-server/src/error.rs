@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no server. Every message says what to do next where something can be done.
+/// Why there is no server. Every message says what to do next, if there is something to do.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerError {
@@ -20,7 +20,7 @@ pub enum ServerError {
         /// What failed, with the tool's own words.
         reason: String,
     },
-    /// This process is root, PostgreSQL refuses root, and there is no user to drop to.
+    /// This process is root, PostgreSQL refuses root, and there is no other user to run as.
     Account,
     /// `initdb` failed.
     Initdb {
@@ -39,7 +39,7 @@ pub enum ServerError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file, a folder or a process of ours could not be worked with.
+    /// A file, a folder or a process of ours caused an error.
     Io {
         /// What was being done.
         doing: String,

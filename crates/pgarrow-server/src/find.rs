@@ -1,8 +1,8 @@
 //! Finds an installed PostgreSQL.
 //!
 //! In this order: the folder that `PGARROW_PG_BIN` names · Debian's versioned folders, the highest first ·
-//! `pg_config --bindir` · `postgres` on the PATH · the wheel that was fetched before. A folder counts when it
-//! holds both `postgres` and `initdb` and when `postgres --version` answers.
+//! `pg_config --bindir` · `postgres` on the PATH · the wheel that was fetched before. A folder counts if it
+//! holds both `postgres` and `initdb` and if `postgres --version` answers.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,12 +14,12 @@ use crate::error::ServerError;
 use crate::fetch;
 use crate::installation::{Installation, Origin};
 
-/// Finds an installed PostgreSQL, or one that was fetched before. `None` when there is none.
+/// Finds an installed PostgreSQL, or one that was fetched before. `None` if there is none.
 ///
 /// # Errors
 ///
-/// When `PGARROW_PG_BIN` names a folder that does not hold a usable one: what was asked for explicitly is
-/// never replaced by something else.
+/// If `PGARROW_PG_BIN` names a folder without a usable one: a folder that the user names is never replaced by
+/// another.
 pub fn find() -> Result<Option<Installation>, ServerError> {
     Places::of_this_process().find()
 }
@@ -36,7 +36,7 @@ pub fn find_or_fetch() -> Result<Installation, ServerError> {
     }
 }
 
-/// Where to look; a value, so that tests can look elsewhere.
+/// The places to search; a value, so that tests can use other places.
 struct Places {
     explicit: Option<OsString>,
     debian: PathBuf,
@@ -79,7 +79,7 @@ impl Places {
 
     fn on_path(&self) -> Option<Installation> {
         let program = self.program_on_path("postgres")?;
-        // A link from a common folder says nothing of initdb; beside the real file it is there.
+        // A link from a common folder may have no initdb beside it; the real file has.
         let real = fs::canonicalize(&program).ok()?;
         [program, real].iter().find_map(|program| {
             let bin = program.parent()?.to_owned();

@@ -1,4 +1,4 @@
-//! The one temporary folder that holds everything of a server.
+//! The one temporary folder that holds all files of a server.
 
 use std::collections::hash_map::RandomState;
 use std::env;
@@ -19,14 +19,14 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Creates a folder that only the server's user can enter, and says who that user is.
+    /// Creates a folder that only the server's user can enter, and returns that user.
     pub(crate) fn create() -> Result<(Self, Account), ServerError> {
         let own_temp = env::temp_dir();
         let (folder, account) = Self::create_in(&own_temp)?;
         if account == Account::Own || is_usable_by_all(&own_temp) {
             return Ok((folder, account));
         }
-        // We are root and our temporary folder is closed to the user we drop to.
+        // We are root, and the server's user cannot enter our temporary folder.
         drop(folder);
         Self::create_in(Path::new("/tmp"))
     }
@@ -53,7 +53,7 @@ impl Drop for Folder {
     }
 }
 
-/// Removes a folder, again and again while a dying backend still writes into it.
+/// Removes a folder, repeatedly while a dying backend still writes into it.
 fn remove(path: &Path) {
     for _ in 0..100 {
         match fs::remove_dir_all(path) {

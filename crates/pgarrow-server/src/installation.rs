@@ -1,4 +1,4 @@
-//! A PostgreSQL that is there: where its programs are, and of which version they are.
+//! An installed PostgreSQL: the folder of its programs, and their version.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::error::ServerError;
 pub struct Installation {
     /// The folder of its programs.
     pub bin: PathBuf,
-    /// What `postgres --version` says.
+    /// The version that `postgres --version` prints.
     pub version: Version,
     /// Where it was found.
     pub origin: Origin,
@@ -84,7 +84,7 @@ impl Installation {
     ///
     /// # Errors
     ///
-    /// When a program is missing or `postgres --version` does not answer.
+    /// If a program is missing or `postgres --version` does not answer.
     pub fn at(bin: impl Into<PathBuf>) -> Result<Self, ServerError> {
         Self::with_origin(bin.into(), Origin::Caller)
     }

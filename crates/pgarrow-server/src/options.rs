@@ -1,4 +1,4 @@
-//! What a private server is started with.
+//! The options of a private server.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::installation::Installation;
 /// How a private server is set up. The defaults suit tests: fast, not durable, trusting local connections.
 ///
 /// With the default (`trust`), every user of this machine can connect to the port as superuser. Set a
-/// [`password`](Self::password) where others share the machine.
+/// [`password`](Self::password) on a machine with other users.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ServerOptions {
@@ -39,10 +39,11 @@ impl ServerOptions {
         }
     }
 
-    /// Keeps what `initdb` makes in this folder, one cluster for each PostgreSQL, and starts from a copy of it.
+    /// Keeps the result of `initdb` in this folder, one cluster for each PostgreSQL, and starts from a copy
+    /// of it.
     ///
-    /// For whoever starts many servers. Default: every server has an `initdb` of its own, and so has one with a
-    /// [`password`](Self::password), which is part of the cluster.
+    /// For callers that start many servers. Default: every server runs an `initdb` of its own. A server with
+    /// a [`password`](Self::password) always does, since the password is part of the cluster.
     pub fn cluster_cache(self, folder: impl Into<PathBuf>) -> Self {
         Self { cluster_cache: Some(folder.into()), ..self }
     }
@@ -52,7 +53,7 @@ impl ServerOptions {
         Self { installation: Some(installation), ..self }
     }
 
-    /// Asks for this password (SCRAM-SHA-256) on every connection. Default: none is asked for.
+    /// Asks for this password (SCRAM-SHA-256) on every connection. Default: no password.
     pub fn password(self, password: impl Into<String>) -> Self {
         Self { password: Some(password.into()), ..self }
     }
@@ -63,7 +64,7 @@ impl ServerOptions {
     }
 
     /// Sets one parameter of `postgresql.conf`. The last of several values for a name counts, also against
-    /// our defaults. The port, the addresses and the socket folder are ours alone.
+    /// our defaults. The port, the addresses and the socket folder cannot be changed.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
@@ -86,7 +87,7 @@ impl ServerOptions {
         self
     }
 
-    /// Refuses what would break a configuration file or leave the data folder.
+    /// Refuses options that break a configuration file or leave the data folder.
     pub(crate) fn check(&self) -> Result<(), ServerError> {
         for (name, value) in &self.settings {
             let is_name =

@@ -4,13 +4,13 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-/// What a server that is still starting, or already stopping, answers: `cannot_connect_now`.
+/// The answer of a server that is still starting or already stopping: `cannot_connect_now`.
 const NOT_NOW: &[u8] = b"C57P03\0";
 
 /// Whether the server on `port` takes connections.
 ///
-/// Any request for a password and any refusal other than "not now" shows that it does: whether *we* may
-/// enter is not the question.
+/// Any request for a password and any refusal other than "not now" shows that it does; it does not matter
+/// whether *we* may enter.
 pub(crate) fn answers(port: u16) -> bool {
     ask(port).is_ok_and(|is_ready| is_ready)
 }

@@ -21,13 +21,13 @@ use crate::supervisor::Supervisor;
 /// How long PostgreSQL may take until it answers.
 const START_SECONDS: u64 = 60;
 
-/// How often another port is tried when someone else took ours first.
+/// How often another port is tried when another process took ours first.
 const PORT_TRIES: u32 = 5;
 
 /// How much of the log an error quotes.
 const LOG_LINES_IN_ERROR: usize = 20;
 
-/// A running private PostgreSQL. Dropping it stops it and removes all it had.
+/// A running private PostgreSQL. Dropping it stops it and removes all its files.
 #[derive(Debug)]
 pub struct Server {
     supervisor: Supervisor,
@@ -81,7 +81,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Waits for an answer, while `previous` (the process of an earlier life) does not count.
+    /// Waits for an answer. `previous`, the process before a restart, does not count.
     fn wait_until_ready(&mut self, mut log: LogFile, previous: Option<u32>) -> Result<(), ServerError> {
         let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
         let failed = |reason: &str, log: &mut LogFile| {
@@ -91,11 +91,11 @@ impl Server {
             })
         };
         loop {
-            // Asked first, so that a server that ended just after it was ready is seen next time around.
+            // Asked first: a server that ends just after it was ready is seen in the next round.
             if self.supervisor.has_ended() {
                 return failed("it ended by itself", &mut log);
             }
-            // The pid file is what tells our server from a stranger on the same port.
+            // The pid file tells our server from another one on the same port.
             let pid = self.postmaster_if_ready();
             if pid.is_some() && pid != previous && ready::answers(self.port) {
                 return Ok(());
@@ -182,7 +182,7 @@ impl Server {
         self.supervisor.wait().doing(|| "stop PostgreSQL".to_owned())
     }
 
-    /// Ends the server as a crash would, for good: no goodbye to clients, no checkpoint. Its data are gone.
+    /// Ends the server as a crash would, for good: no message to clients, no checkpoint. Its data are gone.
     ///
     /// # Errors
     ///
@@ -231,12 +231,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.supervisor.ask_to_stop();
-        // A destructor has nobody to report to; the folder is removed in any case.
+        // A destructor cannot report an error; the folder is removed in any case.
         let _ = self.supervisor.wait();
     }
 }
 
-/// The server's log, held open: the supervisor removes the folder before we can ask why it did.
+/// The server's log, held open: the supervisor removes the folder before we can read why it did.
 struct LogFile(fs::File);
 
 impl LogFile {
@@ -276,7 +276,7 @@ fn last_lines(log: &str, n_lines: usize) -> String {
     lines.get(lines.len().saturating_sub(n_lines)..).unwrap_or_default().join("\n")
 }
 
-/// Percent-encodes what has a meaning in a URL.
+/// Percent-encodes the characters that have a meaning in a URL.
 fn percent(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {

@@ -1,8 +1,8 @@
-//! The process between us and PostgreSQL, which survives us for as long as it takes to clean up.
+//! The process between us and PostgreSQL, which outlives us only to clean up.
 //!
-//! A destructor does not run when a process is killed, and test harnesses leave without running those of
-//! statics. So the server is the child of a small shell script that holds one end of a pipe of ours: however we
-//! end, the system closes our end, and the script stops PostgreSQL and removes the folder.
+//! A destructor does not run when a process is killed, and test harnesses exit without running those of
+//! statics. So the server is the child of a small shell script that holds one end of a pipe of ours: however
+//! we end, the system closes our end, and the script stops PostgreSQL and removes the folder.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -18,7 +18,7 @@ use crate::installation::Installation;
 
 const SCRIPT: &str = include_str!("supervisor.sh");
 
-/// How long a supervisor may take to clean up: it loses patience with PostgreSQL after 10 seconds.
+/// How long a supervisor may take to clean up: it waits for PostgreSQL for 10 seconds.
 const STOP_SECONDS: u64 = 20;
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Supervisor {
         command.arg("-p").arg(port.to_string()).arg("-c").arg("listen_addresses=127.0.0.1");
         command.arg("-k").arg(folder);
         cluster::prepare(&mut command, folder, account);
-        // A group of its own: Ctrl-C in the terminal is for us, and the supervisor hears of it by the pipe.
+        // A group of its own: Ctrl-C in the terminal reaches only us, and the pipe tells the supervisor.
         command.process_group(0);
         let child = command
             .stdin(Stdio::piped())

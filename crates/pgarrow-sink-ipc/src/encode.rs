@@ -1,4 +1,4 @@
-//! One batch as the messages of Arrow IPC, made by a part and without a lock.
+//! Encodes one batch as messages of Arrow IPC: a part does so without a lock.
 //!
 //! Source: <https://arrow.apache.org/docs/format/Columnar.html#encapsulated-message-format>.
 
@@ -14,8 +14,8 @@ use crate::format::Format;
 
 /// A batch that is ready to be appended.
 pub(crate) struct Encoded {
-    /// The dictionaries that the batch needs, all of them, in the order of the schema. Which of them the file has
-    /// already is known only behind the lock.
+    /// All dictionaries that the batch needs, in the order of the schema. Only under the lock is it known
+    /// which of them the file has already.
     pub(crate) dictionaries: Vec<Message>,
     pub(crate) batch: Message,
     pub(crate) rows: usize,
@@ -42,8 +42,8 @@ impl Encoded {
 pub(crate) enum Encoder {
     /// Without dictionaries: buffers that need no compression are not copied.
     Plain(Box<StreamEncoder>),
-    /// With dictionaries. The stream encoder would leave out those that it has seen, whether or not the
-    /// file has them now; so each batch brings its own, which are small beside it.
+    /// With dictionaries. The stream encoder would leave out dictionaries that it has seen, although the file
+    /// may have others by now. So each batch brings its own, which are small beside it.
     Dictionaries(Box<IpcWriteContext>),
 }
 
@@ -55,7 +55,7 @@ impl Encoder {
         let begin = || {
             let options = format.write_options.clone();
             let mut encoder = StreamEncoder::try_new_with_options(&format.schema, options)?;
-            // Its first batch comes with the schema, which the file has: that was this one.
+            // Its first batch comes with the schema, which the file has already: this empty batch takes it.
             encoder.encode(&RecordBatch::new_empty(format.schema.clone()))?;
             Ok(encoder)
         };
@@ -76,7 +76,7 @@ impl Encoder {
             Self::Dictionaries(context) => {
                 let generator = IpcDataGenerator::default();
                 let mut tracker = DictionaryTracker::new(false);
-                // Numbers the dictionaries, as the schema in front of the file has them.
+                // Numbers the dictionaries as the schema at the beginning of the file does.
                 let options = &format.write_options;
                 generator.schema_to_bytes_with_dictionary_tracker(&format.schema, &mut tracker, options);
                 let (dictionaries, batch) = generator.encode(batch, &mut tracker, options, context)?;
@@ -89,8 +89,8 @@ impl Encoder {
 }
 
 impl Message {
-    /// A message in pieces, the first of which is its prefix: `FF FF FF FF` and the length of what comes before
-    /// the body, 8 bytes less.
+    /// A message in pieces. The first is its prefix: `FF FF FF FF`, and the length of all bytes before the
+    /// body, less 8.
     fn from_buffers(buffers: Vec<Buffer>) -> Result<Self, ArrowError> {
         let all: usize = buffers.iter().map(Buffer::len).sum();
         let prefix = buffers.first().map(Buffer::as_slice);
@@ -101,7 +101,7 @@ impl Message {
         Ok(Self { buffers, header_bytes, body_bytes })
     }
 
-    /// Dictionaries are made of two buffers, header and body, wherever they come from.
+    /// Compares buffers. A dictionary always has two: header and body.
     pub(crate) fn same_bytes(&self, other: &Self) -> bool {
         self.buffers == other.buffers
     }
@@ -111,7 +111,7 @@ impl Message {
         let header = EncodedData { ipc_message, arrow_data: Vec::new() };
         let mut bytes = Vec::new();
         let (header_bytes, _) = write_message(&mut bytes, header, &format.write_options)?;
-        // The generator has padded it already.
+        // The generator has padded the body already.
         let body_bytes = arrow_data.len();
         Ok(Self { buffers: vec![bytes.into(), arrow_data.into()], header_bytes, body_bytes })
     }

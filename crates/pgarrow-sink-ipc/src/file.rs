@@ -1,4 +1,4 @@
-//! A file or stream in progress: what is behind the lock.
+//! A file or stream in progress: the part that the lock protects.
 //!
 //! Source: <https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format>.
 
@@ -16,7 +16,7 @@ use crate::encode::{Encoded, Message};
 use crate::format::{Format, has_dictionary};
 use crate::options::IpcFormat;
 
-/// What a file begins and ends with; in front padded to a multiple of eight bytes.
+/// The first and last bytes of a file; at the beginning padded to a multiple of eight bytes.
 const MAGIC: &[u8; 6] = b"ARROW1";
 
 /// A prefix that announces a message of no bytes.
@@ -63,7 +63,7 @@ impl FileFormat for Format {
     }
 }
 
-/// To how many bytes the arrow crate pads by default.
+/// The arrow crate pads to this many bytes by default.
 const ALIGNMENT: usize = 64;
 
 pub(crate) struct File {
@@ -71,15 +71,15 @@ pub(crate) struct File {
     format: IpcFormat,
     schema: SchemaRef,
     rows: u64,
-    /// The dictionaries that hold for the next batch, in the order of the schema.
+    /// The dictionaries for the next batch, in the order of the schema.
     dictionaries: Vec<Message>,
-    /// Where the footer finds messages.
+    /// The places of messages, for the footer.
     dictionary_blocks: Vec<Block>,
     batch_blocks: Vec<Block>,
 }
 
 impl File {
-    /// Appends an encoded batch, and in front of it the dictionaries that are not those of the batch before.
+    /// Appends an encoded batch, after those of its dictionaries that differ from the previous batch's.
     pub(crate) fn append(&mut self, batch: Encoded) -> Result<(), SinkError> {
         for (index, dictionary) in batch.dictionaries.into_iter().enumerate() {
             let last = self.dictionaries.get(index);
@@ -118,8 +118,8 @@ impl File {
         ))
     }
 
-    /// A file has one dictionary per column, which readers may load before any batch; an enum that grew has
-    /// another one.
+    /// The error for an enum that grew: a file has one dictionary per column, which readers may load before
+    /// any batch.
     fn replaced_dictionary(&self) -> SinkError {
         let fields = self.schema.fields().iter().filter(|field| has_dictionary(field.data_type()));
         let enums: Vec<_> = fields.map(|field| format!("{:?}", field.name())).collect();
@@ -139,7 +139,7 @@ impl File {
         }
     }
 
-    /// What a file ends with: where its schema, dictionaries and batches are.
+    /// The end of a file: the places of its schema, dictionaries and batches.
     fn footer(&self) -> Result<Vec<u8>, io::Error> {
         let mut builder = FlatBufferBuilder::new();
         let dictionaries = builder.create_vector(&self.dictionary_blocks);

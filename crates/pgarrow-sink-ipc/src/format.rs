@@ -1,4 +1,4 @@
-//! What all files and streams of a sink have in common.
+//! What all files and streams of a sink share.
 
 use arrow_ipc::writer::IpcWriteOptions;
 use arrow_schema::{DataType, SchemaRef};
@@ -6,7 +6,7 @@ use pgarrow_sink::SinkError;
 
 use crate::options::{IpcCompression, IpcOptions};
 
-/// What all files of a sink have in common.
+/// What all files of a sink share.
 pub(crate) struct Format {
     pub(crate) schema: SchemaRef,
     pub(crate) write_options: IpcWriteOptions,
@@ -25,7 +25,7 @@ impl Format {
     }
 }
 
-/// An enum, or an array, composite or range with one inside.
+/// Whether a type is an enum, or an array, composite or range with an enum inside.
 pub(crate) fn has_dictionary(data_type: &DataType) -> bool {
     match data_type {
         DataType::Dictionary(..) => true,

@@ -5,11 +5,11 @@
 //! file   = "ARROW1" stream footer "ARROW1"          the footer has the place of each batch
 //! ```
 //!
-//! Parts encode their batches by themselves, and hold them only while they wait for their turn: only appending
-//! needs the lock. The batches of several parts land in the order in which they arrive.
+//! Parts encode their batches by themselves, and hold them only while they wait for their turn: only
+//! appending needs the lock. Batches of several parts are in the file in the order in which they arrive.
 //!
-//! A stream that was cut between two batches looks complete to many readers. On a file that cannot happen,
-//! since it has no name before it is complete; behind a pipe only the exit code tells.
+//! A stream that was cut between two batches looks complete to many readers. A file cannot be cut like this,
+//! since it has no name until it is complete; behind a pipe only the exit code tells.
 #![forbid(unsafe_code)]
 
 mod encode;

@@ -7,7 +7,7 @@ use arrow_ipc::CompressionType;
 use arrow_ipc::writer::IpcWriteOptions;
 use pgarrow_sink::{SinkError, SinkErrorKind};
 
-/// Which of the two forms of Arrow IPC is written.
+/// The form of Arrow IPC to write.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum IpcFormat {

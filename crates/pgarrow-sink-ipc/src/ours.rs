@@ -1,4 +1,4 @@
-//! Whether a file is one of ours: its schema says where its rows are from.
+//! Whether an export wrote a file: the schema of such a file says where its rows are from.
 //!
 //! Arrow IPC has no place for the name of the program that writes it.
 
@@ -9,21 +9,21 @@ use std::path::Path;
 use arrow_ipc::reader::read_footer_length;
 use arrow_ipc::{Schema, root_as_footer, root_as_message};
 
-/// What the keys begin with that exports put into the metadata of a schema, as in `pg.server_version`.
+/// The prefix of the keys that exports put into the metadata of a schema, as in `pg.server_version`.
 const KEY_PREFIX: &str = "pg.";
 
 /// Length of the footer, and magic.
 const TRAILER_BYTES: u64 = 10;
 
-/// Words in front of a stream's first message: one that says that the next is its length.
+/// Two words before a stream's first message: a mark, and the message's length.
 const PREFIX_BYTES: u64 = 8;
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// Whether a file is Arrow IPC, as a file or as a stream, that an export has written, in any version: the metadata of its
-/// schema have a key that begins with `pg.`.
+/// Whether an export of any version wrote a file, as Arrow IPC file or stream: the metadata of its schema
+/// have a key that begins with `pg.`.
 ///
-/// A file that cannot be read is none of ours.
+/// A file that cannot be read does not count as an export's.
 pub fn is_ours(path: impl AsRef<Path>) -> bool {
     let Ok(mut file) = File::open(path) else { return false };
     footer_is_ours(&mut file).or_else(|_| stream_is_ours(&mut file)).unwrap_or(false)
@@ -61,7 +61,7 @@ fn names_us(schema: Schema<'_>) -> bool {
     pairs.any(|pair| pair.key().is_some_and(|key| key.starts_with(KEY_PREFIX)))
 }
 
-/// So many bytes of a file that has them.
+/// Reads this many bytes, and fails if the file has fewer.
 fn read_at(file: &mut File, start: u64, n_bytes: u64) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();

@@ -13,20 +13,20 @@ use crate::options::IpcOptions;
 
 /// Writes Arrow IPC: one file or stream, or a series of them in a folder.
 ///
-/// The schema is written at once, with its metadata, so that an empty result has it too. Batches without
-/// columns keep their number of rows.
+/// The schema is written at once, with its metadata, so an empty result has it, too. Batches without columns
+/// keep their number of rows.
 pub struct IpcSink {
     lanes: Arc<Lanes<Format>>,
 }
 
 impl IpcSink {
-    /// Starts one file or stream or several for batches of `schema`. An [`Output`](pgarrow_sink::Output) is
+    /// Starts one or several files or streams for batches of `schema`. An [`Output`](pgarrow_sink::Output) is
     /// one.
     ///
     /// # Errors
     ///
     /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported) for a compression that is not available, or
-    /// what the output says when the schema is written to it.
+    /// the output's error when the schema is written to it.
     pub fn create(
         outputs: impl Into<Outputs>,
         schema: SchemaRef,
@@ -36,7 +36,7 @@ impl IpcSink {
         Ok(Self { lanes: Arc::new(Lanes::new(outputs.into(), format)?) })
     }
 
-    /// What people should know about the files: columns that some readers refuse. One sentence each.
+    /// What users should know about the files: columns that some readers refuse. One sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let fields = self.lanes.format().schema.fields();
         let deep = fields.iter().filter_map(|field| {
@@ -52,10 +52,10 @@ impl IpcSink {
     }
 }
 
-/// How deep types may stand in one another for the readers of the arrow crate; those of Arrow C++ take 63.
+/// How deep types may be nested for the readers of the arrow crate; those of Arrow C++ take 63.
 const DEPTH_READ: usize = 60;
 
-/// Lists, structs and maps around the innermost type.
+/// The number of lists, structs and maps around the innermost type.
 fn depth(data_type: &DataType) -> usize {
     match data_type {
         DataType::Struct(fields) => {
@@ -99,7 +99,7 @@ impl Part for IpcPart {
     fn write(&mut self, batch: &RecordBatch, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
         let format = self.lanes.format();
         check_batch(&format.schema, batch)?;
-        // Nothing to say, and readers of a stream would have to skip it.
+        // An empty batch has no rows, and readers of a stream would have to skip it.
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -108,9 +108,9 @@ impl Part for IpcPart {
         chunks.push(Chunk::new(batch.num_rows() as u64, encoded.held_bytes(), encoded))
     }
 
-    /// Compressed, the batch once more: buffers that compress badly grow by a little. With dictionaries, its
-    /// buffers are joined, compressed or not. Otherwise they are written as they are; validity and offsets of
-    /// slices are made anew, which is little beside large values.
+    /// With compression, as much as the batch: buffers that compress badly grow a little. With dictionaries,
+    /// as much again, since the buffers are joined. Otherwise buffers are written as they are; only validity
+    /// and offsets of slices are made anew, which is little beside large values.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
         let format = self.lanes.format();
         let copies = usize::from(format.is_compressed()) + usize::from(format.has_dictionaries);

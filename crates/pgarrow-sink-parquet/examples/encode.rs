@@ -1,12 +1,12 @@
-//! What encoding costs: TPC-H `lineitem` in memory to Parquet that goes nowhere, by one thread.
+//! Measures encoding: TPC-H `lineitem` in memory to Parquet that is discarded, by one thread.
 //!
 //! ```text
 //! cargo run --release -p pgarrow-sink-parquet --example encode -- [SCALE] [ROUNDS]
 //! ```
 //!
-//! For all columns together and for each alone: ns of CPU a row (the best round), bytes a row in the file, and
-//! the most that the part held. Compression and whatever else a row group needs is part of it; making the batches
-//! is not.
+//! For all columns together and for each alone: ns of CPU a row (the best round), bytes a row in the file,
+//! and the most bytes that the part held. This includes compression and all else that a row group needs, but
+//! not making the batches.
 #![expect(clippy::print_stdout, reason = "a program that measures prints what it measured")]
 
 use std::error::Error;
@@ -23,11 +23,11 @@ use pgarrow_sink::{Output, SinkWriter, Stop};
 use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
 use tpchgen::generators::{LineItem, LineItemGenerator};
 
-// The command's.
+// The allocator of the command.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// As the reader makes them: a batch ends at this many rows, or at 8 MiB, which here comes later.
+/// As the reader cuts batches: at this many rows, or at 8 MiB, which here comes later.
 const BATCH_ROWS: usize = 32 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {

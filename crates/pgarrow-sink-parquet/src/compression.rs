@@ -1,4 +1,4 @@
-//! How pages are compressed, and how people write it down: `zstd`, `zstd:3`, `none`.
+//! How pages are compressed, and its form as text: `zstd`, `zstd:3`, `none`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use pgarrow_sink::{SinkError, SinkErrorKind};
 
 /// How pages are compressed. Default: zstd at level 1.
 ///
-/// As text: the name, for some followed by a colon and a level, as in `zstd:3`.
+/// As text: the name, and for some codecs a colon and a level, as in `zstd:3`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Compression {

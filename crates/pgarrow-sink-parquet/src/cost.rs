@@ -1,62 +1,63 @@
-//! What the writers of a row group's columns take of memory.
+//! The memory that the writers of a row group's columns take.
 //!
-//! The parquet crate says how many bytes it has buffered ([`ArrowColumnWriter::memory_size`]), and that is not what a
-//! column costs: a writer of differences reserves 1 MiB and is said to hold it although nothing is in it, a page's
-//! buffers stay for the next page, and contexts of the compressor are not counted at all. Of a few columns that is
-//! little; of 300 it is more than their values. So it is all put together here, and with many columns for the
-//! memory there is, pages are smaller and dictionaries fewer.
+//! The parquet crate says how many bytes it has buffered ([`ArrowColumnWriter::memory_size`]), but a column
+//! costs more or less: a writer of differences reserves 1 MiB and counts it although it is empty, a page's
+//! buffers stay for the next page, and contexts of the compressor are not counted at all. For a few columns
+//! that is little; for 300 it is more than their values. So this module adds it all up. With many columns for
+//! the memory, pages are smaller and dictionaries fewer.
 
 use parquet::arrow::arrow_writer::ArrowColumnWriter;
 use parquet::basic::{Compression, Encoding, Type as PhysicalType};
 use parquet::file::properties::{DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT, WriterProperties};
 use parquet::schema::types::ColumnDescriptor;
 
-/// What a column writer takes before its first page is complete: itself, its compressor, and the beginnings of buffers that
-/// it reserves. (1,600 integer columns of ten rows took 44 MB.)
+/// Bytes that a column writer takes before its first page is complete: itself, its compressor, and the first
+/// buffers that it reserves. (1,600 integer columns of ten rows took 44 MB.)
 pub(crate) const COLUMN_BYTES: usize = 28 << 10;
 
-/// What a part should have for each column: that, and so many bytes of values that what the file says about them (300
-/// bytes) is little even where they compress very well.
+/// Bytes that a part should have for each column: [`COLUMN_BYTES`], and enough values that the file's
+/// metadata about them (300 bytes) are small even if they compress very well.
 pub(crate) const COLUMN_BYTES_WANTED: usize = 128 << 10;
 
-/// What is kept of a column of an encoded row group until the end of the file: places, encodings, statistics, indexes.
+/// Bytes kept of a column of an encoded row group until the end of the file: places, encodings, statistics,
+/// indexes.
 pub(crate) const CHUNK_BYTES: usize = 1 << 10;
 
-/// What writers of differences reserve, and count as held although it is empty: `DEFAULT_BIT_WRITER_SIZE`.
+/// Bytes that writers of differences reserve, and count although they are empty: `DEFAULT_BIT_WRITER_SIZE`.
 const DELTA_RESERVED_BYTES: usize = 1 << 20;
 
 /// A dictionary's table before its first value; those of text and bytes begin empty.
 const DICTIONARY_TABLE_BYTES: usize = 73 << 10;
 
-/// What a compressor of zstd keeps from its first page on, and for each byte that it works on at a time. (Of the 1,600
-/// columns it took 62 KB each, with pages of 10 KB.)
+/// Bytes that a compressor of zstd keeps from its first page on, and for each byte that it compresses at a
+/// time. (With 1,600 columns it took 62 KB each, with pages of 10 KB.)
 const CONTEXT_BYTES: usize = 48 << 10;
 const CONTEXT_FACTOR: usize = 2;
 const COMPRESSED_AT_ONCE: usize = 128 << 10;
 
-/// With less than this for a column, its compressor would take a large part of it: it is needed only at the end of the row
-/// group if all of a column is one page.
+/// With less than this for a column, its compressor would take a large part of it. If the whole column is one
+/// page, the compressor is needed only at the end of the row group.
 const COLUMN_BYTES_FOR_PAGES: usize = 512 << 10;
 
 /// With less than this for a column, a dictionary of text takes too large a part of it.
 const COLUMN_BYTES_FOR_DICTIONARY: usize = 32 << 10;
 
-/// As many as a row group may have by default.
+/// The rows that a row group may have by default.
 const ROWS_OF_ONE_PAGE: usize = 1 << 20;
 
-/// What the columns of a row group may take.
+/// The limits for the columns of a row group.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Limits {
-    /// Rows of a page at most.
+    /// Most rows of a page.
     pub(crate) page_rows: usize,
-    /// Bytes of a page at most, before compression.
+    /// Most bytes of a page, before compression.
     pub(crate) page_bytes: usize,
-    /// Bytes of a column, if all have the same.
+    /// Bytes for a column, if all have the same.
     column_bytes: usize,
 }
 
 impl Limits {
-    /// Of a row group of `group_bytes`, with pages of `page_bytes` where there are few columns.
+    /// The limits in a row group of `group_bytes`, with pages of `page_bytes` if there are few columns.
     pub(crate) fn new(group_bytes: usize, n_columns: usize, page_bytes: usize) -> Self {
         let column_bytes = group_bytes / n_columns.max(1);
         let page_rows = match column_bytes >= COLUMN_BYTES_FOR_PAGES {
@@ -66,13 +67,13 @@ impl Limits {
         Self { page_rows, page_bytes, column_bytes }
     }
 
-    /// Bytes of a dictionary at most. A column that has more goes on without one.
+    /// Most bytes of a dictionary. A column with more continues without one.
     pub(crate) fn dictionary_bytes(&self) -> usize {
         (self.column_bytes / 2).clamp(16 << 10, 1 << 20)
     }
 
-    /// Whether a column of this type can afford a dictionary: an index of eight bytes for each value of a page, and, but for
-    /// text and bytes, a table.
+    /// Whether a column of this type can afford a dictionary: an index of eight bytes for each value of a
+    /// page, and a table, except for text and bytes.
     pub(crate) fn affords_dictionary(&self, physical: PhysicalType) -> bool {
         let needed = match physical {
             PhysicalType::BYTE_ARRAY => COLUMN_BYTES_FOR_DICTIONARY,
@@ -82,16 +83,16 @@ impl Limits {
     }
 }
 
-/// What is to be known of a column to say what its writer holds.
+/// What decides how much memory the writer of a column holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
-    /// Counted by the parquet crate, and not there.
+    /// Bytes that the parquet crate counts although they are not in use.
     reserved: usize,
-    /// Bytes of a page at most.
+    /// Most bytes of a page.
     page_bytes: usize,
-    /// Text and bytes, whose buffers grow by doubling.
+    /// The column has text or bytes, whose buffers grow by doubling.
     is_bytes: bool,
-    /// What the compressor keeps from the first page on.
+    /// Bytes that the compressor keeps from the first page on.
     compressor_bytes: usize,
 }
 
@@ -104,7 +105,7 @@ impl Cost {
             PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
             PhysicalType::INT96 => 12,
             PhysicalType::FIXED_LEN_BYTE_ARRAY => usize::try_from(column.type_length()).unwrap_or(0),
-            // As long as they are.
+            // Values of any length.
             PhysicalType::BYTE_ARRAY => limits.page_bytes,
         };
         let page_bytes = limits.page_bytes.min(width.saturating_mul(limits.page_rows));
@@ -121,17 +122,17 @@ impl Cost {
         }
     }
 
-    /// What the writer holds of values, encoded or not, and its dictionary.
+    /// Bytes that the writer holds of values, encoded or not, and its dictionary.
     pub(crate) fn value_bytes(&self, writer: &ArrowColumnWriter) -> usize {
         let counted = writer.memory_size().saturating_sub(self.reserved);
         counted.max(writer.get_estimated_total_bytes())
     }
 
-    /// What the writer holds besides, once it was given `raw_bytes` of values.
+    /// Bytes that the writer holds besides, after it was given `raw_bytes` of values.
     pub(crate) fn fixed_bytes(&self, raw_bytes: usize) -> usize {
         let has_pages = raw_bytes > self.page_bytes;
         let of_compressor = if has_pages { self.compressor_bytes } else { 0 };
-        // What is in the first page is counted as values.
+        // The contents of the first page count as values.
         let of_page = if has_pages || self.is_bytes { raw_bytes.min(self.page_bytes) } else { 0 };
         COLUMN_BYTES + of_page + of_compressor
     }
@@ -149,7 +150,7 @@ mod tests {
         assert!(limits.affords_dictionary(PhysicalType::INT64));
     }
 
-    /// 300 integer columns had tables, indexes and compressors of 400 KB each, whatever the memory.
+    /// Before, 300 integer columns had tables, indexes and compressors of 400 KB each, whatever the memory.
     #[test]
     fn many_columns_share_what_there_is() {
         for (group_bytes, n_columns, dictionaries) in [

@@ -1,4 +1,4 @@
-//! What an Arrow schema becomes in Parquet: the schema that is written, and the same in words.
+//! What an Arrow schema becomes in Parquet: the written schema, and a description in words.
 //!
 //! Source: <https://parquet.apache.org/docs/file-format/types/logicaltypedefinition/>.
 
@@ -18,27 +18,29 @@ use crate::schema;
 ///
 /// # Errors
 ///
-/// [`SinkErrorKind::Unsupported`]: what Parquet cannot hold.
+/// [`SinkErrorKind::Unsupported`] for what Parquet cannot hold.
 pub fn parquet_types(schema: &SchemaRef) -> Result<Vec<String>, SinkError> {
     let adapted = schema::adapt(schema)?;
     let converted = convert(&adapted.schema)?;
     Ok(converted.root_schema().get_fields().iter().map(|field| type_of(field)).collect())
 }
 
-/// What people should know about a schema in Parquet: columns that get another name, coordinate systems that cannot be
-/// named. One sentence each. [`ParquetSink::warnings`](crate::ParquetSink::warnings) says the same.
+/// What users should know about a schema in Parquet: columns that get another name, coordinate systems that
+/// cannot be named. One sentence each. [`ParquetSink::warnings`](crate::ParquetSink::warnings) gives the
+/// same.
 ///
 /// # Errors
 ///
-/// [`SinkErrorKind::Unsupported`]: what Parquet cannot hold.
+/// [`SinkErrorKind::Unsupported`] for what Parquet cannot hold.
 pub fn parquet_warnings(schema: &SchemaRef) -> Result<Vec<String>, SinkError> {
     let adapted = schema::adapt(schema)?;
     convert(&adapted.schema)?;
     Ok(adapted.warnings)
 }
 
-/// The Parquet schema: lists are `list.element` and maps `key_value.key` and `key_value.value`, as strict readers want
-/// it, however Arrow's fields are named. Enums are `STRING`: of `ENUM`, Arrow's own readers make bytes.
+/// The Parquet schema: lists are `list.element` and maps `key_value.key` and `key_value.value`, as strict
+/// readers want it, under any names of Arrow's fields. Enums are `STRING`: Arrow's own readers read `ENUM` as
+/// bytes.
 pub(crate) fn convert(arrow: &Schema) -> Result<SchemaDescriptor, SinkError> {
     ArrowSchemaConverter::new().with_coerce_types(true).convert(arrow).map_err(|e| {
         let text = format!("this schema cannot be written to parquet: {e}");

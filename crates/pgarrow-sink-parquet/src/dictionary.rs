@@ -1,8 +1,8 @@
-//! Which columns get a dictionary, decided from the first rows of a row group.
+//! Decides which columns get a dictionary, from the first rows of a row group.
 //!
-//! A dictionary pays for flags, dates and quantities and costs for keys, prices and comments: each of
-//! their values is hashed and looked up for nothing, and the file gets larger. What matters is whether the
-//! values keep coming: in the sample's second half, how many rows bring a value not seen before?
+//! A dictionary pays for flags, dates and quantities, and costs for keys, prices and comments: each of those
+//! values is hashed and looked up in vain, and the file gets larger. The test is whether new values keep
+//! coming: in the sample's second half, how many rows have a value not seen before?
 //!
 //! | column of TPC-H `lineitem` | new values in the second half | dictionary |
 //! |---|---|---|
@@ -12,7 +12,7 @@
 //! | supplier key (10,000 values) | 30 % | no |
 //! | price, part key, comment | 90 % and more | no |
 //!
-//! The choice depends on the rows of the row group and on nothing else, so the same rows make the same file.
+//! The choice depends only on the rows of the row group, so the same rows make the same file.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -24,22 +24,22 @@ use arrow_schema::DataType;
 
 use crate::size;
 
-/// Rows looked at. With half of it, the 2,500 dates of TPC-H would still be coming.
+/// Rows in the sample. In half as many, the 2,500 dates of TPC-H would still be new.
 const SAMPLE_ROWS: usize = 16 * 1024;
 
-/// Values a sample needs to say how many new ones keep coming. With fewer, the dictionary is on if every value is there
-/// twice on average: it is small then. (It was on whatever they were, so that with batches of few rows every column
-/// had one.)
+/// Values that a sample needs to show how many new ones keep coming. With fewer, there is a dictionary if
+/// every value occurs twice on average: it is small then. (Before, it was on in any case, so with batches of
+/// few rows every column had one.)
 const SAMPLE_VALUES_MIN: usize = 256;
 
-/// New values among a hundred rows of the second half, from which on a dictionary is off.
+/// With more new values than this in a hundred rows of the second half, there is no dictionary.
 const NEW_VALUES_PERCENT_MAX: usize = 10;
 
-/// Bytes of a value, on average, from which on values are large: a dictionary, a smallest and a largest value would each
-/// be a copy of some.
+/// Average bytes of a value from which values count as large: a dictionary, and smallest and largest values,
+/// would be copies of some.
 const LARGE_VALUE_BYTES: usize = 64 * 1024;
 
-/// What suits a column.
+/// The choices for a column.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Choice {
     pub(crate) dictionary: bool,
@@ -55,13 +55,13 @@ fn is_large(leaf: &ArrayRef) -> bool {
     size::bytes(leaf) / leaf.len().max(1) >= LARGE_VALUE_BYTES
 }
 
-/// For each leaf column of a batch, in the order of Parquet's columns: does a dictionary pay?
+/// The choices for each leaf column of a batch, in the order of Parquet's columns.
 pub(crate) fn choose(batch: &RecordBatch) -> Vec<Choice> {
     let sample = batch.slice(0, batch.num_rows().min(SAMPLE_ROWS));
     sample.columns().iter().flat_map(leaves).map(|leaf| choose_for(&leaf)).collect()
 }
 
-/// A list may have many items in a row: no more of them are looked at than of rows.
+/// A list may have many items in a row: the sample has no more items than rows.
 fn choose_for(leaf: &ArrayRef) -> Choice {
     match is_large(leaf) {
         true => Choice { dictionary: false, statistics: false },
@@ -69,7 +69,7 @@ fn choose_for(leaf: &ArrayRef) -> Choice {
     }
 }
 
-/// The leaves of an array, in the order in which the parquet crate makes their columns.
+/// The leaves of an array, in the order of the parquet crate's columns.
 pub(crate) fn leaves(array: &ArrayRef) -> Vec<ArrayRef> {
     match array.data_type() {
         DataType::Struct(_) => array.as_struct().columns().iter().flat_map(leaves).collect(),
@@ -93,7 +93,7 @@ fn pays(array: &ArrayRef) -> bool {
     (seen.len() - n_before) * 100 < second.len() * NEW_VALUES_PERCENT_MAX
 }
 
-/// A hash of each value that is not null; none for types where the choice does not arise.
+/// A hash of each value that is not null; `None` for types without this choice.
 fn hashes(array: &ArrayRef) -> Option<Vec<u64>> {
     fn of<'a>(values: impl Iterator<Item = Option<impl AsRef<[u8]> + 'a>>) -> Option<Vec<u64>> {
         Some(values.flatten().map(|value| hash(value.as_ref())).collect())
@@ -117,7 +117,7 @@ fn hashes(array: &ArrayRef) -> Option<Vec<u64>> {
     }
 }
 
-/// FxHash, with its high bits mixed into the low ones that the set looks at. No seed: the choice must be the
+/// FxHash, with its high bits mixed into the low ones, which the set uses. No seed: the choice must be the
 /// same in every run.
 fn hash(bytes: &[u8]) -> u64 {
     const K: u64 = 0x517c_c1b7_2722_0a95;
@@ -130,7 +130,7 @@ fn hash(bytes: &[u8]) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// Takes a hash for what it is.
+/// A hasher that returns a given hash unchanged.
 #[derive(Default)]
 struct AlreadyHashed(u64);
 
@@ -172,7 +172,7 @@ mod tests {
         assert!(has_large_values(&batch(100_000)) && !has_large_values(&batch(1000)));
     }
 
-    /// Of 255 rows, every column got one.
+    /// Before, with 255 rows, every column got one.
     #[test]
     fn few_rows_have_no_dictionary_of_different_values() {
         let columns = [("all different", 255), ("each twice", 127), ("few", 3)];
@@ -202,7 +202,7 @@ mod tests {
         };
         assert_eq!(dictionaries(&batch), [false, true, false]);
         assert_eq!(dictionaries(&batch.slice(500, 400)), [false, true, false]);
-        // One row of a long list is not a large value, and neither is the rest of a batch that was cut.
+        // One row of a long list is not a large value, and neither is a slice of a batch.
         let mut long = ListBuilder::new(Int32Builder::new());
         (0..100).for_each(|_| long.append_value((0..100_000).map(Some)));
         let long: ArrayRef = Arc::new(long.finish());

@@ -1,4 +1,4 @@
-//! A Parquet file in progress, and what all files of a sink have in common.
+//! A Parquet file in progress, and what all files of a sink share.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use pgarrow_sink::{FileEnd, FileFormat, FileWriter, Output, SinkError};
 
 use crate::row_group::{Encoded, Layout};
 
-/// What all files and row groups of a sink have in common.
+/// What all files and row groups of a sink share.
 pub(crate) struct Format {
     pub(crate) layout: Layout,
     pub(crate) row_group_rows: usize,

@@ -1,7 +1,7 @@
-//! GeoParquet: what a file's footer says about its columns of WKB.
+//! GeoParquet: the footer's description of columns of WKB.
 //!
-//! Source: the GeoParquet specification, version 1.1, at <https://geoparquet.org/releases/v1.1.0/>; for the metadata of
-//! `geoarrow.wkb`, <https://geoarrow.org/extension-types>.
+//! Source: the GeoParquet specification, version 1.1, at <https://geoparquet.org/releases/v1.1.0/>; for the
+//! metadata of `geoarrow.wkb`, <https://geoarrow.org/extension-types>.
 
 use arrow_schema::{Field, Schema};
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 /// The key of the footer.
 pub(crate) const KEY: &str = "geo";
 
-/// What the footer says, and what it cannot say.
+/// The footer's description, and a warning about what it cannot say.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Geo {
     /// The value of [`KEY`], if a column has geometries.
@@ -17,8 +17,8 @@ pub(crate) struct Geo {
     pub(crate) warning: Option<String>,
 }
 
-/// Columns of `geoarrow.wkb`, the first of them as the primary one. What stands inside of lists and structs has no place
-/// in GeoParquet.
+/// Describes columns of `geoarrow.wkb`, the first of them as the primary one. GeoParquet has no place for
+/// columns inside lists and structs.
 pub(crate) fn metadata(schema: &Schema) -> Geo {
     if schema.metadata().contains_key(KEY) {
         return Geo::default();
@@ -28,7 +28,7 @@ pub(crate) fn metadata(schema: &Schema) -> Geo {
     let mut unnamed = Vec::new();
     for field in schema.fields() {
         let Some(parameters) = wkb_parameters(field) else { continue };
-        // The types of the geometries are in the values: an empty list says that they are not known.
+        // The values hold the geometries' types; an empty list says that they are unknown.
         let mut column = json!({ "encoding": "WKB", "geometry_types": [] });
         match crs(&parameters) {
             Crs::Default => {}
@@ -65,13 +65,13 @@ fn wkb_parameters(field: &Field) -> Option<Map<String, Value>> {
     })
 }
 
-/// A coordinate reference system, as far as GeoParquet can be told.
+/// A coordinate reference system, as far as GeoParquet can name it.
 enum Crs {
-    /// `OGC:CRS84`, longitude and latitude, which is what a missing `crs` means. EPSG:4326 is the same for GeoParquet,
-    /// whose coordinates are in the order x, y in any case.
+    /// `OGC:CRS84`, longitude and latitude, which is the meaning of a missing `crs`. EPSG:4326 is the same
+    /// for GeoParquet, whose coordinates are always in the order x, y.
     Default,
     Unknown,
-    /// A definition in PROJJSON, the only thing that may stand there.
+    /// A definition in PROJJSON, the only form that GeoParquet allows.
     Definition(Value),
     /// Only an authority and its code are known.
     Name(String),
@@ -142,7 +142,7 @@ mod tests {
         let plain = Field::new("bytes", DataType::Binary, true);
         let schema = Schema::new(vec![plain, Field::new("nested", nested, true)]);
         assert_eq!(metadata(&schema), Geo::default());
-        // Whoever brings the key has said it all.
+        // A schema that has the key is not changed.
         let own = [(KEY.to_owned(), "{}".to_owned())];
         let schema = Schema::new_with_metadata(vec![geometry("g", "{}")], own.into());
         assert_eq!(metadata(&schema), Geo::default());

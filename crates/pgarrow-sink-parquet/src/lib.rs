@@ -6,10 +6,12 @@
 //! ```
 //!
 //! Every part encodes whole row groups by itself. That was faster than encoding columns side by side, and
-//! than one writer behind all readers. Row groups of several parts land in the order in which they are done.
+//! than one writer behind all readers. Row groups of several parts are in the file in the order in which they
+//! are complete.
 //!
-//! Start at [`ParquetSink`], then `row_group` for the encoding and `dictionary` for how a column's encoding
-//! is chosen from its data; `cost` says what it all takes of memory. `describe` has the types, `schema` and `geo` what Parquet asks for beyond Arrow.
+//! Start at [`ParquetSink`], then `row_group` for the encoding and `dictionary` for how a column's data
+//! choose its encoding; `cost` adds up the memory. `describe` has the types, `schema` and `geo` what Parquet
+//! needs beyond Arrow.
 #![forbid(unsafe_code)]
 
 mod compression;

@@ -37,19 +37,19 @@ impl ParquetOptions {
         Self { row_group_rows, ..self }
     }
 
-    /// Bytes of a row group, as they will be in the file, from which on it is ended. Default: 64 MiB.
+    /// The bytes in the file at which a row group ends. Default: 64 MiB.
     ///
-    /// Each part holds one row group at a time, so this bounds the memory of a part, beside what each column takes
-    /// whatever it holds. It is looked at a few thousand rows apart and may be passed by those rows: by a quarter of
-    /// it, or one row if that is larger.
+    /// Each part holds one row group at a time, so this limits the memory of a part, beside the fixed memory
+    /// of each column. The part checks the size every few thousand rows, so a row group may be larger: by a
+    /// quarter, or by one row if that is larger.
     pub fn with_row_group_bytes(self, row_group_bytes: usize) -> Self {
         Self { row_group_bytes, ..self }
     }
 
-    /// Bytes of a data page before compression, at most. Default: 1 MiB.
+    /// Most bytes of a data page before compression. Default: 1 MiB.
     ///
-    /// Smaller pages let readers skip more finely and compress worse. A page also ends after 20,000 rows; with so many columns
-    /// that a row group has less than 512 KiB for each, it does not.
+    /// Smaller pages let readers skip more finely, and compress worse. A page also ends after 20,000 rows,
+    /// except if there are so many columns that a row group has less than 512 KiB for each.
     pub fn with_data_page_bytes(self, data_page_bytes: usize) -> Self {
         Self { data_page_bytes, ..self }
     }

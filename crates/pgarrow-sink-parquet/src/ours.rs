@@ -1,22 +1,23 @@
-//! Whether a file is one of ours: its footer says who has written it.
+//! Whether this crate wrote a file: the footer says so.
 
 use std::fs::File;
 use std::path::Path;
 
 use parquet::file::metadata::ParquetMetaDataReader;
 
-/// What every footer says that [`ParquetSink`](crate::ParquetSink) writes, a version behind it.
+/// The beginning of `created_by` in every footer that [`ParquetSink`](crate::ParquetSink) writes; a version
+/// follows.
 const CREATED_BY: &str = "pgarrow version ";
 
-/// What is written as `created_by`.
+/// The value of `created_by`.
 pub(crate) fn created_by() -> String {
     format!("{CREATED_BY}{}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Whether a file is Parquet that this crate has written, in any version: `created_by` in its footer says so.
+/// Whether this crate wrote a Parquet file, in any version: `created_by` in its footer says so.
 ///
-/// Metadata that another program has copied from such a file, `pg.table` say, are no sign. A file that cannot be read is
-/// none of ours.
+/// Metadata that another program copied from such a file, for example `pg.table`, do not count. A file that
+/// cannot be read does not count either.
 pub fn is_ours(path: impl AsRef<Path>) -> bool {
     let Ok(file) = File::open(path) else { return false };
     let Ok(metadata) = ParquetMetaDataReader::new().parse_and_finish(&file) else { return false };

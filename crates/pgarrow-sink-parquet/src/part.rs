@@ -75,7 +75,7 @@ impl Part for ParquetPart {
         chunks.push(Chunk::new(rows, encoded.bytes, encoded))
     }
 
-    /// Rows of a row group are neighbours, so that its statistics say something.
+    /// Ends the row group: its rows must be neighbours, so that its statistics are useful.
     fn jump(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
         self.flush(chunks)
     }
@@ -84,8 +84,8 @@ impl Part for ParquetPart {
         self.group.as_ref().map_or(0, RowGroup::held_bytes)
     }
 
-    /// The batch once more as encoded values, and once more compressed: that of a large value. (Of small ones, it is a page
-    /// of one column at a time.) The writers of a row group that is not begun come on top.
+    /// The batch once as encoded values and once compressed, if its values are large. (Of small values, it is
+    /// one page of a column at a time.) The writers of a row group that is not begun come on top.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
         let writers = if self.group.is_none() { self.n_columns().saturating_mul(COLUMN_BYTES) } else { 0 };
         batch_bytes.saturating_mul(2).saturating_add(batch_bytes / 8).saturating_add(writers)
@@ -96,9 +96,9 @@ impl Part for ParquetPart {
     }
 }
 
-/// How many rows of a batch to encode before looking at the size of the row group again.
+/// How many rows of a batch to encode before the next look at the size of the row group.
 ///
-/// So many that a quarter of `row_group_bytes` is not passed at one go, however wide the rows are.
+/// They take at most about a quarter of `row_group_bytes`, or one row if that takes more.
 fn step_rows(batch: &RecordBatch, row_group_bytes: usize) -> usize {
     const STEP_ROWS_MAX: usize = 64 * 1024;
     let bytes = size::batch_bytes(batch);

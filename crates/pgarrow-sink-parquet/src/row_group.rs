@@ -26,7 +26,7 @@ use crate::ours;
 use crate::schema;
 use crate::size;
 
-/// What all row groups of a file have in common.
+/// What all row groups of a file share.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) arrow: SchemaRef,
@@ -37,15 +37,15 @@ pub(crate) struct Layout {
 impl Layout {
     /// # Errors
     ///
-    /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported): a type or a compression level that Parquet
-    /// does not have.
+    /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported) for a type or a compression level that
+    /// Parquet does not have.
     pub(crate) fn new(
         arrow: SchemaRef,
         geo: Option<String>,
         options: &ParquetOptions,
     ) -> Result<Self, SinkError> {
         let parquet = describe::convert(&arrow)?;
-        // Sorted: the order of a hash map would differ from run to run, and with it the file.
+        // Sorted: the order of a hash map differs from run to run, and so would the file.
         let mut metadata: Vec<_> = arrow.metadata().iter().collect();
         metadata.sort();
         let metadata = metadata.into_iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
@@ -54,15 +54,15 @@ impl Layout {
             .set_created_by(ours::created_by())
             .set_compression(options.compression.codec()?)
             .set_data_page_size_limit(options.data_page_bytes)
-            // Row groups are cut by us: these limits are `ArrowWriter`'s.
+            // Parts cut row groups: these limits are for `ArrowWriter`.
             .set_max_row_group_row_count(None)
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_key_value_metadata(Some(metadata.collect()));
-        // Integers, dates, times and decimals up to 18 digits, where there is no dictionary or it grew too large:
-        // the differences of neighbours in as few bits as they need. Against plain values and zstd, `lineitem`
-        // became 4 % smaller and took 13 % less time to encode; random values, the worst case, grow by 1 %.
-        // Text and bytes: lengths apart from the bytes, which then compress better. The comments of `lineitem` became
-        // 12 % smaller and took 11 % less time.
+        // Integers, dates, times and decimals up to 18 digits, without a dictionary or after it grew too
+        // large: the differences of neighbours, in as few bits as they need. Against plain values and zstd,
+        // `lineitem` became 4 % smaller and took 13 % less time to encode; random values, the worst case,
+        // grow by 1 %. Text and bytes: lengths apart from the bytes, which then compress better. The comments
+        // of `lineitem` became 12 % smaller and took 11 % less time.
         for column in parquet.columns() {
             let encoding = match column.physical_type() {
                 PhysicalType::INT32 | PhysicalType::INT64 => Encoding::DELTA_BINARY_PACKED,
@@ -72,7 +72,7 @@ impl Layout {
             properties = properties.set_column_encoding(column.path().clone(), encoding);
         }
         let mut properties = properties.build();
-        // So that uuid, enum, time zone and extension types come back as they were.
+        // Lets readers restore uuid, enum, time zone and extension types.
         add_encoded_arrow_schema_to_metadata(&schema::for_readers(&arrow), &mut properties);
         Ok(Self { arrow, parquet, properties: Arc::new(properties) })
     }
@@ -90,8 +90,9 @@ impl Layout {
             .set_data_page_size_limit(limits.page_bytes)
             .set_dictionary_page_size_limit(limits.dictionary_bytes());
         if dictionary::has_large_values(batch) {
-            // Pages whose values are compressed without being joined with their levels before, which would be one more
-            // copy of a value that is a page by itself. Encodings, which the version stands for as well, stay as they are.
+            // In these pages, values are compressed without being joined with their levels first, which would
+            // be one more copy of a value that is a page by itself. The version also changes encodings; they
+            // stay as they are.
             properties =
                 properties.set_writer_version(WriterVersion::PARQUET_2_0).set_encoding(Encoding::PLAIN);
         }
@@ -101,7 +102,8 @@ impl Layout {
                 let dictionary = choice.dictionary && limits.affords_dictionary(column.physical_type());
                 properties = properties.set_column_dictionary_enabled(path.clone(), dictionary);
                 if !choice.statistics {
-                    // Plain values are taken as they are; behind their lengths they would be copied once more.
+                    // Plain values need no copy; encoded with their lengths in front, they would be copied
+                    // once more.
                     properties = properties
                         .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
                         .set_column_encoding(path, Encoding::PLAIN);
@@ -116,7 +118,7 @@ impl Layout {
 struct GroupColumn {
     writer: ArrowColumnWriter,
     cost: Cost,
-    /// Bytes of the values it was given.
+    /// Bytes of the values that the writer was given.
     raw_bytes: usize,
 }
 
@@ -124,7 +126,7 @@ struct GroupColumn {
 pub(crate) struct RowGroup {
     columns: Vec<GroupColumn>,
     rows: usize,
-    /// It was begun for large values.
+    /// Whether it was begun for large values.
     is_large: bool,
 }
 
@@ -134,8 +136,8 @@ impl RowGroup {
         let properties = Arc::new(layout.properties_for(batch, limits));
         let costs: Vec<Cost> =
             layout.parquet.columns().iter().map(|column| Cost::new(column, &properties, limits)).collect();
-        // Column writers take their properties from a file writer. The file's own was made before anybody had
-        // seen a row, so each row group brings one of its own that writes nowhere.
+        // Column writers take their properties from a file writer. The file's own writer was made before the
+        // first row, so each row group makes another one that discards its bytes.
         let nowhere = SerializedFileWriter::new(io::sink(), layout.parquet.root_schema_ptr(), properties)?;
         let factory = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&layout.arrow));
         let is_large = dictionary::has_large_values(batch);
@@ -163,13 +165,13 @@ impl RowGroup {
         self.rows
     }
 
-    /// Whether what was chosen for this row group suits the batch too: large values want other columns.
+    /// Whether the choices for this row group suit the batch, too: large values need other columns.
     pub(crate) fn suits(&self, batch: &RecordBatch) -> bool {
         self.is_large == dictionary::has_large_values(batch)
     }
 
-    /// Bytes that its values will have in the file, about: what a row group's size is measured by. Large values count as they
-    /// are, since what was reserved for them before compression stays.
+    /// About how many bytes its values will take in the file, which measures a row group's size. Large values
+    /// count uncompressed, since the memory reserved for them before compression stays.
     pub(crate) fn estimated_bytes(&self) -> usize {
         let bytes = |column: &GroupColumn| match self.is_large {
             true => column.raw_bytes,
@@ -178,7 +180,7 @@ impl RowGroup {
         self.columns.iter().map(bytes).sum()
     }
 
-    /// Bytes held in memory: values, encoded or buffered, and what their writers take besides.
+    /// Bytes held in memory: values, encoded or buffered, and the other memory of their writers.
     pub(crate) fn held_bytes(&self) -> usize {
         let held = |column: &GroupColumn| {
             column.cost.value_bytes(&column.writer) + column.cost.fixed_bytes(column.raw_bytes)
@@ -186,7 +188,7 @@ impl RowGroup {
         self.columns.iter().map(held).sum()
     }
 
-    /// Encodes what is left, column by column.
+    /// Encodes the rest, column by column.
     pub(crate) fn close(self) -> Result<Encoded, ParquetError> {
         let chunks: Vec<ArrowColumnChunk> =
             self.columns.into_iter().map(|column| column.writer.close()).collect::<Result<_, _>>()?;
@@ -200,6 +202,6 @@ impl RowGroup {
 /// An encoded row group that is not yet appended to a file.
 pub(crate) struct Encoded {
     pub(crate) chunks: Vec<ArrowColumnChunk>,
-    /// Bytes of all its pages, and of what is said about them.
+    /// Bytes of all its pages, and of their metadata.
     pub(crate) bytes: usize,
 }

@@ -1,5 +1,5 @@
-//! What Parquet asks of a schema that Arrow does not: unique names, at least one column, no intervals, and a word about
-//! geometries in the footer.
+//! What Parquet asks of a schema and Arrow does not: unique names, at least one column, no intervals, and a
+//! note on geometries in the footer.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use pgarrow_sink::{Hint, Message, SinkError, SinkErrorKind, message};
 
 use crate::geo::{self, Geo};
 
-/// A schema as it is written, and what people should know about the difference.
+/// A schema as it is written, and warnings about the difference.
 #[derive(Debug)]
 pub(crate) struct Adapted {
     pub(crate) schema: SchemaRef,
-    /// What the footer says about geometries.
+    /// The footer's description of geometries.
     pub(crate) geo: Option<String>,
     pub(crate) warnings: Vec<String>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Adapted {
 ///
 /// # Errors
 ///
-/// [`SinkErrorKind::Unsupported`]: no columns, or a type that would lose something.
+/// [`SinkErrorKind::Unsupported`] for no columns, or a type that would lose something.
 pub(crate) fn adapt(schema: &SchemaRef) -> Result<Adapted, SinkError> {
     if schema.fields().is_empty() {
         let text = "a table without columns cannot be written to parquet, which has no rows without columns; \
@@ -46,7 +46,7 @@ pub(crate) fn adapt(schema: &SchemaRef) -> Result<Adapted, SinkError> {
     Ok(Adapted { schema, geo, warnings })
 }
 
-/// A name that is there once, anywhere, stays as it is: suffixes go around it.
+/// Gives repeated names a suffix. A name that occurs once stays unchanged: suffixed names avoid it.
 fn with_unique_names(schema: &SchemaRef) -> (SchemaRef, Vec<String>) {
     let mut taken: HashSet<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     if taken.len() == schema.fields().len() {
@@ -77,14 +77,15 @@ fn with_unique_names(schema: &SchemaRef) -> (SchemaRef, Vec<String>) {
     (schema, warnings)
 }
 
-/// The schema that is embedded for readers: dictionaries inside of other types are their values.
+/// The schema that is embedded for readers: dictionaries inside other types become their values.
 ///
-/// A reader that finds such a dictionary makes one for each row group, and Arrow's C++ library cannot put those together
-/// inside of lists, structs and maps: `pyarrow.parquet.ParquetFile.read()` fails ("Nested data conversions not
-/// implemented for chunked array outputs"). The file's own type is the same in both cases, and so are its pages.
+/// A reader that finds such a dictionary makes one for each row group, and Arrow's C++ library cannot join
+/// those inside lists, structs and maps: `pyarrow.parquet.ParquetFile.read()` fails ("Nested data conversions
+/// not implemented for chunked array outputs"). The file's own type is the same in both cases, and so are its
+/// pages.
 pub(crate) fn for_readers(schema: &Schema) -> Schema {
     let fields = schema.fields().iter().map(|field| match field.data_type() {
-        // One that is a column of its own may come in pieces.
+        // A dictionary that is a column of its own may come in pieces.
         DataType::Dictionary(..) | DataType::RunEndEncoded(..) => Arc::clone(field),
         _ => plain(field),
     });
@@ -115,7 +116,7 @@ fn plain_type(data_type: &DataType) -> DataType {
     }
 }
 
-/// Why a type cannot be written, if it cannot: that of a column, or one in it.
+/// Why a type cannot be written, if it cannot: the column's type, or one inside it.
 fn unsupported(column: &str, data_type: &DataType) -> Option<Message> {
     match data_type {
         DataType::Interval(_) => Some(message![
@@ -192,7 +193,7 @@ mod tests {
             Schema::new_with_metadata(fields.collect::<Vec<_>>(), known())
         };
         assert_eq!(for_readers(&schema(of(word()))), schema(of(DataType::Utf8)));
-        // A column of its own stays what it is.
+        // A column of its own stays unchanged.
         let plain = schema(vec![word(), DataType::Int32]);
         assert_eq!(for_readers(&plain), plain);
     }

@@ -16,21 +16,21 @@ use crate::schema::{self, Adapted};
 /// Writes Parquet: one file, or a series of files in a folder.
 ///
 /// Repeated column names get a suffix, see [`warnings`](Self::warnings). The Arrow schema is embedded, so
-/// that types without a counterpart in Parquet come back; the schema's metadata becomes the file's. Columns of
-/// `geoarrow.wkb` are described as GeoParquet wants it. A field's metadata `PARQUET:field_id`, also inside of lists, structs
-/// and maps, becomes its field id.
+/// that types without a counterpart in Parquet come back; the schema's metadata become the file's. Columns of
+/// `geoarrow.wkb` are described as GeoParquet requires. A field's metadata `PARQUET:field_id`, also inside
+/// lists, structs and maps, becomes its field id.
 pub struct ParquetSink {
     lanes: Arc<Lanes<Format>>,
     warnings: Vec<String>,
 }
 
 impl ParquetSink {
-    /// Starts one file or several for batches of `schema`. An [`Output`](pgarrow_sink::Output) is one file.
+    /// Starts one or several files for batches of `schema`. An [`Output`](pgarrow_sink::Output) is one file.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported): a schema without columns, an interval, another
-    /// type that Parquet does not have, or a compression level that does not exist.
+    /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported) for a schema without columns, an interval,
+    /// another type that Parquet does not have, or a compression level that does not exist.
     pub fn create(
         outputs: impl Into<Outputs>,
         schema: SchemaRef,
@@ -46,8 +46,8 @@ impl ParquetSink {
         Ok(Self { lanes: Arc::new(Lanes::new(outputs.into(), format)?), warnings })
     }
 
-    /// What people should know about the files: columns that had to be renamed, coordinate systems that GeoParquet cannot
-    /// be told. One sentence each.
+    /// What users should know about the files: columns that had to be renamed, coordinate systems that
+    /// GeoParquet cannot name. One sentence each.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
     }

@@ -1,19 +1,20 @@
-//! How many bytes the values of an array have: of a slice only its own, also inside of lists.
+//! The bytes of an array's values: of a slice only its own, also inside lists.
 //!
-//! (`ArrayData::get_slice_memory_size` counts all items that a sliced list could reach, and no text of a view.)
+//! (`ArrayData::get_slice_memory_size` counts all items that a sliced list could reach, and no text of a
+//! view.)
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 
-/// Bytes of all values of a batch, about.
+/// About the bytes of all values of a batch.
 pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(bytes).sum()
 }
 
-/// Bytes of an array's values, about. Of a dictionary array, those of its keys.
+/// About the bytes of an array's values. For a dictionary array, of its keys.
 pub(crate) fn bytes(array: &ArrayRef) -> usize {
-    /// Bytes of a view, inside of which short values stand.
+    /// Bytes of a view. Short values are inside it.
     const VIEW: usize = 16;
     let length = array.len();
     let validity = if array.nulls().is_some() { length.div_ceil(8) } else { 0 };
@@ -36,7 +37,7 @@ fn of_views(lengths: impl Iterator<Item = u32>) -> usize {
     lengths.map(|length| length as usize).fold(0, usize::saturating_add)
 }
 
-/// The items of a list array, those of its own rows; of a map the keys, and then the values.
+/// The items of a list array's own rows; of a map the keys, and then the values.
 pub(crate) fn items(array: &ArrayRef) -> Vec<ArrayRef> {
     let between = |items: &ArrayRef, start: usize, end: usize| items.slice(start, end.saturating_sub(start));
     match array.data_type() {
@@ -50,7 +51,7 @@ pub(crate) fn items(array: &ArrayRef) -> Vec<ArrayRef> {
             let [start, end] = ends(list.value_offsets()).map(|offset| usize::try_from(offset).unwrap_or(0));
             vec![between(list.values(), start, end)]
         }
-        // Sliced together with the list.
+        // Slicing the list slices them, too.
         DataType::FixedSizeList(..) => vec![array.as_fixed_size_list().values().clone()],
         DataType::Map(..) => {
             let map = array.as_map();

@@ -13,9 +13,8 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Of so many rows, which takes so many bytes of memory. Only the sink of the part that has made it knows
-    /// what
-    /// `encoded` is.
+    /// A chunk of this many rows, which takes this many bytes of memory. Only the sink of the part that made
+    /// it knows the type of `encoded`.
     pub fn new(rows: u64, bytes: usize, encoded: impl Any + Send) -> Self {
         Self { rows, bytes, encoded: Box::new(encoded) }
     }
@@ -30,11 +29,11 @@ impl Chunk {
         self.bytes
     }
 
-    /// What it was made of.
+    /// The encoded value.
     ///
     /// # Errors
     ///
-    /// [`SinkErrorKind::Encode`]: it is something else, so the chunk is one of another sink's parts.
+    /// [`SinkErrorKind::Encode`] if the value has another type: a part of another sink made the chunk.
     pub fn into_encoded<T: Any>(self) -> Result<T, SinkError> {
         let other = |_| SinkError::new(SinkErrorKind::Encode, "a chunk of another sink; please report it");
         self.encoded.downcast().map(|encoded| *encoded).map_err(other)
@@ -48,7 +47,7 @@ impl fmt::Debug for Chunk {
     }
 }
 
-/// Where a [`Part`](crate::Part) pushes what it has encoded.
+/// Takes the chunks that a [`Part`](crate::Part) has encoded.
 pub struct Chunks<'q>(&'q mut dyn Push);
 
 /// Takes chunks, at once or into a queue.
@@ -61,8 +60,8 @@ impl<'q> Chunks<'q> {
         Self(queue)
     }
 
-    /// Hands over a chunk: to the sink if it is the part's turn, and otherwise into the queue of what waits
-    /// for it.
+    /// Hands over a chunk: to the sink if it is the part's turn, otherwise to the queue that waits for the
+    /// turn.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! One suite that every sink has to pass, whatever its format. For tests only (feature `testing`).
+//! One suite that every sink has to pass, in any format. For tests only (feature `testing`).
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test suite fails by panicking")]
 
 use std::fs;
@@ -28,7 +28,7 @@ pub type Read<'a> = &'a dyn Fn(&Path) -> (SchemaRef, Vec<RecordBatch>);
 ///
 /// # Panics
 ///
-/// When it does not.
+/// If it does not.
 pub fn check_sink(make: Make<'_>, read: Read<'_>) {
     written_rows_come_back(make, read);
     parts_write_side_by_side(make, read);
@@ -108,7 +108,7 @@ fn dropped_without_commit_leaves_nothing(make: Make<'_>) {
             part.finish().unwrap();
             drop(sink);
         } else {
-            // The sink first: the order in which an unwinding run loop drops them is not ours to choose.
+            // The sink first: an unwinding run loop may drop them in any order.
             drop(sink);
             drop(part);
         }

@@ -27,8 +27,8 @@ struct Inner {
 pub enum SinkErrorKind {
     /// There is something under the output's name already, and overwriting was not allowed.
     Exists,
-    /// The output's name cannot be a file: a folder, FIFO, device or socket, or no name at all. Of a folder of
-    /// files: it cannot be a folder.
+    /// The output's name cannot be a file: a folder, FIFO, device or socket, or no name at all. For a folder
+    /// of files: the name cannot be a folder.
     NotAFile,
     /// No space left, or over the quota.
     DiskFull,
@@ -116,7 +116,7 @@ impl SinkError {
         self.0.kind
     }
 
-    /// The text, for whoever has other names for options.
+    /// The text, for callers that have other names for options.
     pub fn message(&self) -> &Message {
         &self.0.text
     }

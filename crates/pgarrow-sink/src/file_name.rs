@@ -8,18 +8,18 @@ const NAME_BYTES_MAX: usize = 200;
 
 /// The file name for a table, as in `public.orders.parquet`.
 ///
-/// What is not an ASCII letter, digit, `_`, `.` or `-` becomes `%` and two hexadecimal digits for each byte; so
-/// does a `-` in front, which commands would take for an option, a `.` or `_` in front, which would hide the file from
-/// readers of whole folders, and every `.` in a schema's name, so that two tables never share a name. A name of more than 200 bytes is cut and
-/// ends in a hash of the whole.
+/// Any character but an ASCII letter, digit, `_`, `.` or `-` becomes `%` and two hexadecimal digits for each
+/// byte. So does a `-` in front, which commands would take for an option, a `.` or `_` in front, which would
+/// hide the file from readers of whole folders, and every `.` in a schema's name, so that two tables never
+/// share a name. A name of more than 200 bytes is cut and ends in a hash of the whole name.
 pub fn file_name_for(schema: &str, table: &str, extension: &str) -> String {
     name_of(schema, table, extension, true)
 }
 
 /// The file names for tables of one folder, as [`file_name_for`] has them.
 ///
-/// There are file systems that do not tell `A` from `a`. Where names would be the same but for that, capital letters become
-/// `%` and two digits, too, as in `public.%41.parquet`.
+/// Some file systems do not tell `A` from `a`. If names differ only in that, their capital letters become `%`
+/// and two digits, too, as in `public.%41.parquet`.
 pub fn file_names_for(tables: &[(&str, &str)], extension: &str) -> Vec<String> {
     let names: Vec<_> =
         tables.iter().map(|(schema, table)| file_name_for(schema, table, extension)).collect();
@@ -71,7 +71,7 @@ fn encode(text: &str, dots: bool, capitals: bool, name: &mut String) {
     }
 }
 
-/// FNV-1a with 64 bits: the same in every version and on every machine, as a file name has to be.
+/// FNV-1a with 64 bits: the same in every version and on every machine, as a file name must be.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -108,7 +108,7 @@ mod tests {
         let found = names(&tables);
         assert_eq!(found[..6], expected);
         assert_eq!(found[6], "%53.a.parquet");
-        // Nobody takes the names that are made.
+        // No table's name becomes a name that was made like this.
         assert_eq!(file_name_for("s", "%41", "parquet"), "s.%2541.parquet");
     }
 

@@ -1,7 +1,7 @@
 //! A folder of files that appears all at once.
 //!
 //! ```text
-//! NewFolder::create ─▶ file, file, … ─▶ publish: manifest ─▶ sync files ─▶ rename the folder ─▶ sync its parent
+//! NewFolder::create ─▶ file, file, … ─▶ publish: manifest ─▶ sync files ─▶ rename folder ─▶ sync parent
 //!       └ `.<name>.pgarrow-…` beside the target, removed when the last handle is dropped
 //! ```
 
@@ -21,8 +21,9 @@ use crate::output::Output;
 use crate::replace::{self, IsOurs, Replace};
 use crate::{hidden_file, stale};
 
-/// Files synced one by one, at most. With more of them one `syncfs` is cheaper: it also waits for what others
-/// have written to the file system, and an fsync of each of a thousand small files is a thousand journal commits.
+/// Most files that are synced one by one. With more of them one `syncfs` is cheaper: it also waits for other
+/// programs' writes to the file system, but an fsync of each of a thousand small files is a thousand journal
+/// commits.
 const FILES_SYNCED_SINGLY_MAX: usize = 32;
 
 /// How an [`OutputFolder`] is begun. By default nothing is replaced.
@@ -40,23 +41,24 @@ impl Default for NewFolder {
 }
 
 impl NewFolder {
-    /// Whether a folder of files of exports is replaced. It is one if its manifest has all its files, with their sizes,
-    /// those aside that begin with a dot or an underscore.
+    /// Whether to replace a folder of files of exports. A folder counts as one if its manifest has all its
+    /// files, with their sizes, except files that begin with a dot or an underscore.
     #[must_use]
     pub fn with_overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
     }
 
-    /// Tells files of exports that no manifest has from those of somebody else, by what they say themselves. The sinks'
-    /// crates can: `pgarrow_sink_parquet::is_ours`, `pgarrow_sink_ipc::is_ours`. By default such a file is somebody else's.
+    /// Recognizes files of exports that no manifest has, by what the files say themselves. The sinks' crates
+    /// have functions for it: `pgarrow_sink_parquet::is_ours`, `pgarrow_sink_ipc::is_ours`. By default such a
+    /// file does not count as an export's.
     #[must_use]
     pub fn with_is_ours(mut self, is_ours: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
         self.is_ours = Arc::new(is_ours);
         self
     }
 
-    /// What the manifest calls the run. By default a name by chance, see [`new_run_id`].
+    /// The run's id in the manifest. By default a random one, see [`new_run_id`].
     #[must_use]
     pub fn with_run_id(mut self, run_id: impl Into<String>) -> Self {
         self.run_id = Some(run_id.into());
@@ -66,16 +68,19 @@ impl NewFolder {
     /// Starts a folder that will appear at `path` when it is published.
     ///
     /// There must be nothing at `path`, or an empty folder; or, with
-    /// [`with_overwrite`](Self::with_overwrite), a folder of files of exports, which is replaced, by one step where the
-    /// system has that (Linux), and not before publishing. A folder with anything else inside is never replaced, and
-    /// neither is the current folder. The folder's mode is 0777 less the umask, that of its files 0666 less the umask.
+    /// [`with_overwrite`](Self::with_overwrite), a folder of files of exports. Publishing replaces that
+    /// folder, in one step if the system can (Linux). A folder with anything else inside is never replaced,
+    /// and neither is the current folder. The folder's mode is 0777 less the umask, its files' mode 0666 less
+    /// the umask.
     ///
-    /// Temporary folders that killed processes left for the same name are removed; those of living ones are locked.
+    /// Temporary folders that killed processes left for the same name are removed; those of living processes
+    /// are locked.
     ///
     /// # Errors
     ///
-    /// [`Exists`](SinkErrorKind::Exists), [`NotAFile`](SinkErrorKind::NotAFile) for what is no folder, a link
-    /// to one, or a folder that is never replaced, and what the system says when it cannot make a folder there.
+    /// [`Exists`](SinkErrorKind::Exists), [`NotAFile`](SinkErrorKind::NotAFile) for something that is not a
+    /// folder, a link to a folder, or a folder that is never replaced, and the system's error if it cannot
+    /// make a folder there.
     pub fn create(self, path: impl AsRef<Path>) -> Result<OutputFolder, SinkError> {
         OutputFolder::begin(path.as_ref(), self)
     }
@@ -131,7 +136,8 @@ impl OutputFolder {
         let prefix = hidden_file::temp_prefix(&name.to_string_lossy());
         stale::sweep(parent, &prefix);
         if place.exists() {
-            // A run that died in the middle of replacing has left the older folder, perhaps as the only one.
+            // A run that was killed while it replaced the folder left the older folder, perhaps as the only
+            // one.
             stale::sweep(parent, &replace::aside_prefix(&name.to_string_lossy()));
         }
         let mut builder = tempfile::Builder::new();
@@ -150,25 +156,27 @@ impl OutputFolder {
         })
     }
 
-    /// The name the folder will have, as it was given.
+    /// The name that the folder will have, as the caller gave it.
     pub fn path(&self) -> &Path {
         &self.shared.given
     }
 
     /// The hidden folder that holds the files until they are published.
     ///
-    /// For programs that may have to end without dropping the handles, as at a second Ctrl-C: they remove it.
+    /// For programs that may have to end without dropping the handles, as at a second Ctrl-C: they remove the
+    /// folder.
     pub fn temporary_path(&self) -> &Path {
         &self.shared.temporary
     }
 
-    /// Starts a file in the folder. Publishing it closes it, without a sync of its own; dropping it removes it.
+    /// Starts a file in the folder. Publishing it closes it, without a sync of its own; dropping it removes
+    /// it.
     ///
     /// # Errors
     ///
     /// [`Exists`](SinkErrorKind::Exists) for a name that the folder has already, in upper or lower case;
-    /// [`Unsupported`](SinkErrorKind::Unsupported) for what is no plain file name;
-    /// [`Incomplete`](SinkErrorKind::Incomplete) when the folder was published; or what the system says.
+    /// [`Unsupported`](SinkErrorKind::Unsupported) for a name that is not a plain file name;
+    /// [`Incomplete`](SinkErrorKind::Incomplete) if the folder was published; or the system's error.
     pub fn file(&self, name: &str) -> Result<Output, SinkError> {
         let shared = &self.shared;
         let path = shared.given.join(name);
@@ -201,16 +209,18 @@ impl OutputFolder {
         Ok(Output::in_folder(file, entry))
     }
 
-    /// Makes the files durable and gives the folder its name. Once, by its owner, when all files are complete.
+    /// Makes the files durable and gives the folder its name. The owner calls it once, when all files are
+    /// complete.
     ///
-    /// Returns warnings about what is complete: that the parent's file system cannot make names durable.
+    /// Returns a warning if the parent's file system cannot make names durable.
     ///
     /// # Errors
     ///
-    /// [`Incomplete`](SinkErrorKind::Incomplete) while a file is being written, for a second time, or when another
-    /// program has changed or removed a complete file; or what the system says. The folder is not published then and is removed, with two exceptions that the text
-    /// names: the new folder is in place, but the replaced one could not be removed; and a failed sync of the
-    /// parent folder, after which a power failure may undo the rename.
+    /// [`Incomplete`](SinkErrorKind::Incomplete) while a file is being written, for a second call, or if
+    /// another program changed or removed a complete file; or the system's error. The folder is then not
+    /// published but removed, with two exceptions, which the text names: the new folder is in place, but the
+    /// replaced one could not be removed; and a failed sync of the parent folder, after which a power failure
+    /// may undo the rename.
     pub fn publish(&self) -> Result<Vec<String>, SinkError> {
         let shared = &self.shared;
         let given = &shared.given;
@@ -226,7 +236,7 @@ impl OutputFolder {
         let Some(temp) = state.temp.take() else { return incomplete("was published or given up before") };
         let described = write_manifest(temp.path(), &shared.run_id, &state.complete);
         let synced = sync_files(temp.path());
-        // Where locks are known to one host only, a sweeper on another one may have been here.
+        // If locks are known to one host only, a sweeper on another host may have removed files.
         if let Some(name) = find_changed(temp.path(), &state.complete)
             .map_err(|e| SinkError::io("look at the files of", Some(given), e))?
         {
@@ -247,7 +257,7 @@ impl OutputFolder {
         if let Some(replaced) = replaced {
             let folder = replaced.path().to_owned();
             match replaced.close() {
-                // Another export to the same name found it without an owner.
+                // Another export to the same name removed it: it had no owner.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => {
                     let doing = format!("remove {folder:?}, which was replaced by the complete");
@@ -261,11 +271,11 @@ impl OutputFolder {
     }
 }
 
-/// Who it may have been, and what to do.
+/// The likely cause, and what to do.
 const CHANGED: &str =
     "another program changed the hidden folder; let only one export at a time write to a name";
 
-/// The first of the complete files that is not there with its size.
+/// The first complete file that is missing or has another size.
 fn find_changed<'a>(folder: &Path, complete: &'a [(String, u64)]) -> io::Result<Option<&'a str>> {
     for (name, bytes) in complete {
         match fs::symlink_metadata(folder.join(name)) {
@@ -277,14 +287,14 @@ fn find_changed<'a>(folder: &Path, complete: &'a [(String, u64)]) -> io::Result<
     Ok(None)
 }
 
-/// Says in the folder what was put into it.
+/// Writes the manifest into the folder.
 fn write_manifest(folder: &Path, run_id: &str, complete: &[(String, u64)]) -> io::Result<()> {
     let json = Manifest::new(run_id, complete).to_json()?;
     let mut file = OpenOptions::new().write(true).create_new(true).open(folder.join(MANIFEST))?;
     file.write_all(&json)
 }
 
-/// Makes a temporary folder and locks it, where folders can be opened and locked.
+/// Makes a temporary folder and locks it, if folders can be opened and locked.
 fn claimed(builder: &tempfile::Builder<'_, '_>, parent: &Path) -> io::Result<(TempDir, Option<File>)> {
     for _ in 0..stale::NAMES_TRIED {
         let temp = builder.tempdir_in(parent)?;
@@ -298,7 +308,7 @@ fn claimed(builder: &tempfile::Builder<'_, '_>, parent: &Path) -> io::Result<(Te
             // A sweeper cannot open it either: a umask may forbid it, and Windows opens no folder.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok((temp, None)),
             Err(e) => {
-                // To drop it needs a file descriptor, and there may be none left.
+                // Dropping `temp` needs a file descriptor, and there may be none left.
                 let _ = fs::remove_dir(temp.path());
                 return Err(e);
             }
@@ -309,8 +319,8 @@ fn claimed(builder: &tempfile::Builder<'_, '_>, parent: &Path) -> io::Result<(Te
 
 /// Makes the files of a folder durable, and their names.
 ///
-/// Each sync is tried once: after a failed one the kernel may have dropped the pages. Errors of writing back
-/// that came before belong to the first sync after them, by whatever handle (Linux 4.13; for `syncfs` 5.8).
+/// Each sync is tried once: after a failed one the kernel may have dropped the pages. The first sync after an
+/// error of writing back reports it, through any handle (Linux 4.13; for `syncfs` 5.8).
 fn sync_files(folder: &Path) -> io::Result<()> {
     let handle = hidden_file::open_folder(folder)?;
     let files =
@@ -320,10 +330,11 @@ fn sync_files(folder: &Path) -> io::Result<()> {
         return Ok(nix::unistd::syncfs(handle)?);
     }
     for file in files {
-        // Windows flushes only what may be written to.
+        // Windows flushes only files that are open for writing.
         File::options().write(true).open(file)?.sync_all()?;
     }
-    // That a file system cannot do so is told of the parent, which is on the same one.
+    // If the file system cannot do this, the parent's sync gives the warning: the parent is on the same file
+    // system.
     hidden_file::sync_folder(handle.as_ref()).map(drop)
 }
 

@@ -27,8 +27,8 @@ pub(crate) struct HiddenFile {
 }
 
 impl HiddenFile {
-    /// Checks the name, removes what earlier processes died over, and makes the temporary file: new (`O_EXCL`), locked,
-    /// and with the mode the umask allows.
+    /// Checks the name, removes temporary files of killed processes, and makes the temporary file: new
+    /// (`O_EXCL`), locked, and with the mode that the umask allows.
     pub(crate) fn create(given: &Path, overwrite: bool) -> Result<(Self, File), SinkError> {
         let refuse = |why: &str| {
             let text = format!("output {given:?} {why}; give the name of a file, or write to stdout (");
@@ -69,7 +69,7 @@ impl HiddenFile {
         &self.temp
     }
 
-    /// Makes `file` durable and gives it its name. Everything was written and flushed before.
+    /// Makes `file` durable and gives it its name. All bytes were written and flushed before.
     ///
     /// The order is that of PostgreSQL's `durable_rename` (`src/common/file_utils.c`). Each sync is tried
     /// once: after a failed fsync the kernel may have dropped the pages and a second one would succeed
@@ -94,7 +94,7 @@ impl HiddenFile {
     }
 }
 
-/// Makes a temporary file and locks it, where files can be locked.
+/// Makes a temporary file and locks it, if files can be locked.
 fn claimed(builder: &tempfile::Builder<'_, '_>, folder: &Path) -> io::Result<NamedTempFile> {
     for _ in 0..stale::NAMES_TRIED {
         let temp = builder.tempfile_in(folder)?;
@@ -107,14 +107,14 @@ fn claimed(builder: &tempfile::Builder<'_, '_>, folder: &Path) -> io::Result<Nam
 
 /// Refuses a place that cannot become the output.
 ///
-/// With `overwrite`, a symbolic link is not followed: the rename replaces the link itself and leaves alone
-/// what it points to. A link to something that is no file, such as `/dev/stdout`, is refused all the same:
-/// whoever names it means the thing behind it.
+/// With `overwrite`, a symbolic link is not followed: the rename replaces the link itself, and its target
+/// stays as it is. A link to something that is not a file, such as `/dev/stdout`, is refused all the same: a
+/// user who names it means its target.
 fn check_place(given: &Path, place: &Path, overwrite: bool) -> Result<(), SinkError> {
     let kind = match fs::symlink_metadata(place) {
         Ok(metadata) => metadata.file_type(),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        // Not a folder on the way there: creating the temporary file says so in better words.
+        // Part of the path is not a folder: creating the temporary file gives a better error.
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Ok(()),
         Err(e) => return Err(SinkError::io("look at", Some(given), e)),
     };
@@ -122,7 +122,7 @@ fn check_place(given: &Path, place: &Path, overwrite: bool) -> Result<(), SinkEr
         if points_into_the_system(place) {
             return Err(not_a_file(given, "a link to an open file or a device"));
         }
-        // A dangling link has nothing behind it.
+        // A dangling link has no target.
         fs::metadata(place).ok().map(|metadata| metadata.file_type())
     } else {
         Some(kind)
@@ -135,8 +135,8 @@ fn check_place(given: &Path, place: &Path, overwrite: bool) -> Result<(), SinkEr
     }
 }
 
-/// `/dev/stdout` is a link into `/proc`, and redirected it leads to a plain file; replacing the link would
-/// take it away from every other program.
+/// `/dev/stdout` is a link into `/proc`, and leads to a plain file if stdout is redirected; replacing the
+/// link would take it away from every other program.
 fn points_into_the_system(link: &Path) -> bool {
     fs::read_link(link).is_ok_and(|to| to.starts_with("/proc") || to.starts_with("/dev"))
 }
@@ -166,7 +166,7 @@ pub(crate) fn cannot_create(given: &Path, folder: &Path, error: io::Error) -> Si
     }
 }
 
-/// `.<name>.pgarrow-`: hidden, and a person who finds one after a crash knows whose it was.
+/// `.<name>.pgarrow-`: hidden, and a user who finds one after a crash knows what made it.
 pub(crate) fn temp_prefix(name: &str) -> String {
     // File systems allow 255 bytes; the dot, our mark and the random end take 16.
     let mut end = name.len().min(200);
@@ -176,7 +176,7 @@ pub(crate) fn temp_prefix(name: &str) -> String {
     format!(".{}.pgarrow-", &name[..end])
 }
 
-/// Opens a folder to sync it; none where the system does not let folders be opened.
+/// Opens a folder to sync it; none if the system does not allow that.
 pub(crate) fn open_folder(folder: &Path) -> io::Result<Option<File>> {
     match File::open(folder) {
         Ok(folder) => Ok(Some(folder)),
@@ -186,7 +186,7 @@ pub(crate) fn open_folder(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Makes the names in a folder durable. Returns why not, where its system has no way to do so.
+/// Makes the names in a folder durable. Returns why not, if its system cannot do so.
 pub(crate) fn sync_folder(folder: Option<&File>) -> io::Result<Option<String>> {
     let Some(folder) = folder else { return Ok(Some("it may not be opened".to_owned())) };
     match folder.sync_all() {
@@ -199,7 +199,7 @@ pub(crate) fn sync_folder(folder: Option<&File>) -> io::Result<Option<String>> {
     }
 }
 
-/// What is said of an output that is complete and in place, in a folder that was not synced.
+/// The warning for an output that is complete and in place, in a folder that was not synced.
 pub(crate) fn unsynced_warning(why: &str) -> String {
     format!(
         "the folder of the output cannot be synced ({why}): a power failure soon may take the output's name away"

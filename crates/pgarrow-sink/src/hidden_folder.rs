@@ -1,5 +1,5 @@
-//! The hidden folder that an [`OutputFolder`](crate::OutputFolder) is until it is published, and its files until they are
-//! complete.
+//! The hidden folder of an [`OutputFolder`](crate::OutputFolder) that is not published, and its files that
+//! are not complete.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ pub(crate) struct State {
     pub(crate) claim: Option<File>,
     /// Taken out by publishing.
     pub(crate) temp: Option<TempDir>,
-    /// In lower case: there are file systems that do not tell `A` from `a`.
+    /// In lower case: some file systems do not tell `A` from `a`.
     pub(crate) names: HashSet<String>,
     /// Names and sizes of the complete files.
     pub(crate) complete: Vec<(String, u64)>,
@@ -39,7 +39,7 @@ pub(crate) struct State {
 
 impl HiddenFolder {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        // Each change is complete or was not begun.
+        // Each change under the lock is complete or was not begun, even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -47,8 +47,9 @@ impl HiddenFolder {
 impl Drop for HiddenFolder {
     fn drop(&mut self) {
         if let Some(temp) = &self.state().temp {
-            // What is not complete has been removed. To look for more needs a file descriptor, and there may be none left;
-            // this needs none. Where there are complete files it fails, and dropping the rest removes them.
+            // Incomplete files are removed already. This call needs no file descriptor; a search for more
+            // files would, and there may be none left. If there are complete files, this fails, and dropping
+            // `temp` removes them.
             let _ = fs::remove_dir(temp.path());
         }
     }
@@ -64,7 +65,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Of a file that was made as `temporary` and counted as open.
+    /// For a file that was made as `temporary` and counted as open.
     pub(crate) fn new(folder: Arc<HiddenFolder>, name: &str, given: PathBuf, temporary: PathBuf) -> Self {
         Self { folder, name: name.to_owned(), given, temporary, complete: false }
     }
@@ -74,7 +75,7 @@ impl Entry {
         &self.given
     }
 
-    /// Notes that everything was written, and how much that is.
+    /// Notes that the file is complete, and its size.
     pub(crate) fn complete(mut self, bytes: u64) -> PathBuf {
         self.complete = true;
         self.folder.state().complete.push((self.name.clone(), bytes));
@@ -87,7 +88,8 @@ impl Drop for Entry {
         let mut state = self.folder.state();
         state.n_open -= 1;
         if !self.complete {
-            // What cannot be removed blocks its name, so that nothing incomplete is published as another file.
+            // A file that cannot be removed blocks its name, so that nothing incomplete is published as
+            // another file.
             if fs::remove_file(&self.temporary).is_ok() {
                 state.names.remove(&self.name.to_lowercase());
             }

@@ -25,7 +25,7 @@ pub trait FileFormat: Send + Sync {
     /// The end of the files' names, without a dot.
     fn extension(&self) -> &str;
 
-    /// Begins a file: what stands in front of its first row.
+    /// Begins a file: writes what comes before its first row.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ pub trait FileWriter: Send {
     /// Bytes written.
     fn bytes(&self) -> u64;
 
-    /// Ends the file: what stands behind its last row.
+    /// Ends the file: writes what comes after its last row.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ pub trait FileWriter: Send {
     fn end(self) -> Result<FileEnd, SinkError>;
 }
 
-/// A file of which everything was written.
+/// A file whose bytes are all written.
 #[derive(Debug)]
 pub struct FileEnd {
     /// The output, to be published.
@@ -75,7 +75,7 @@ enum Lane<W> {
     /// The next append begins a file.
     Idle,
     Open(Numbered<W>),
-    /// An append failed and what has reached the file is unknown, or the sink was committed.
+    /// An append failed and the file's state is unknown, or the sink was committed.
     Closed,
 }
 
@@ -93,7 +93,7 @@ struct Files {
     rows: u64,
     /// Complete ones, with their numbers.
     complete: Vec<(usize, WrittenFile)>,
-    /// Of publishing them.
+    /// Warnings from publishing them.
     warnings: Vec<String>,
 }
 
@@ -140,8 +140,8 @@ impl<F: FileFormat> Lanes<F> {
     ///
     /// # Errors
     ///
-    /// That of `append`; [`Incomplete`](SinkErrorKind::Incomplete) if an append to this lane has failed before;
-    /// or a file could not be begun or ended.
+    /// The error of `append`; [`Incomplete`](SinkErrorKind::Incomplete) if an append to this lane has failed
+    /// before; or an error from beginning or ending a file.
     pub fn append(
         &self,
         lane: usize,
@@ -150,7 +150,7 @@ impl<F: FileFormat> Lanes<F> {
     ) -> Result<(), SinkError> {
         let lane = self.lanes.get(lane).ok_or_else(|| self.given_up())?;
         let mut lane = lane.lock().map_err(|_| self.given_up())?;
-        // Whatever fails leaves the lane closed.
+        // Any failure leaves the lane closed.
         let mut file = match std::mem::replace(&mut *lane, Lane::Closed) {
             Lane::Open(file) => file,
             Lane::Idle => self.begin()?,
@@ -168,7 +168,7 @@ impl<F: FileFormat> Lanes<F> {
         Ok(())
     }
 
-    /// Completes all files and publishes what is to be published here.
+    /// Completes all files, and publishes a single output, or the folder if this sink owns it.
     ///
     /// # Errors
     ///
@@ -232,11 +232,12 @@ impl<F: FileFormat> Lanes<F> {
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
-        // Each change is complete or was not begun.
+        // Each change under the lock is complete or was not begun, even after a panic.
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An append failed before, another part panicked in the middle of one, or the sink was committed already.
+    /// An append failed before, another part panicked in the middle of one, or the sink was committed
+    /// already.
     fn given_up(&self) -> SinkError {
         let text = "the output was given up after an earlier failure, or is closed";
         let error = SinkError::new(SinkErrorKind::Incomplete, text);

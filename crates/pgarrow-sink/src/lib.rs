@@ -3,21 +3,21 @@
 //! ```text
 //! reader 0 ─▶ Part 0 ── encodes ──┐ chunks, in their turn
 //! reader 1 ─▶ Part 1 ── encodes ──┼──────────────────────▶ Sink ── commit ──▶ Output::publish ──▶ Written
-//! reader 2 ─▶ Part 2 ── encodes ──┘                                          flush, sync, rename, sync folder
+//! reader 2 ─▶ Part 2 ── encodes ──┘                                       flush, sync, rename, sync folder
 //! ```
 //!
 //! A sink has two levels because encoding is the expensive half of an export: every reader encodes its own
-//! batches, and only what is encoded crosses a lock. A format says how a batch is encoded, and how a chunk is appended;
-//! order, turns, counts of rows and times are kept by [`SinkWriter`], once for all of them. This crate holds the contract
-//! and the file handling that all sinks share; the formats are crates of their own (`pgarrow-sink-parquet`,
-//! `pgarrow-sink-ipc`).
+//! batches, and only encoded chunks cross a lock. A format defines how to encode a batch and how to append a
+//! chunk; [`SinkWriter`] keeps order, turns, counts of rows and times, once for all formats. This crate holds
+//! the contract and the file handling that all sinks share; the formats are crates of their own
+//! (`pgarrow-sink-parquet`, `pgarrow-sink-ipc`).
 //!
-//! A sink writes to [`Outputs`]: one [`Output`], or a series of files in an [`OutputFolder`]. [`Lanes`] is what
-//! sinks share of that: which lane appends to which file, and when a file ends.
+//! A sink writes to [`Outputs`]: one [`Output`], or a series of files in an [`OutputFolder`]. [`Lanes`] is
+//! the part of that which sinks share: which lane appends to which file, and when a file ends.
 //!
 //! **Invariant:** an output that was not committed is never mistaken for a complete one. A file exists under
-//! a hidden temporary name, or in a hidden folder, until [`Output::publish`] or [`OutputFolder::publish`] has made
-//! it durable.
+//! a hidden temporary name, or in a hidden folder, until [`Output::publish`] or [`OutputFolder::publish`] has
+//! made it durable.
 #![forbid(unsafe_code)]
 
 mod chunk;
@@ -46,7 +46,7 @@ pub use lanes::{FileEnd, FileFormat, FileWriter, Lanes};
 pub use manifest::new_run_id;
 pub use output::{Output, Published};
 pub use outputs::{FolderOptions, Outputs};
-/// What texts for people are made of.
+/// The parts of texts for people.
 pub use pgarrow_types::{Hint, Message, message, option};
 pub use sink::{MANY_LANES, Part, Sink, SinkTimes, Stop, Written, WrittenFile, check_batch};
 pub use writer::{PartTotals, PartWriter, SinkWriter};

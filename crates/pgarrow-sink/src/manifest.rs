@@ -1,10 +1,12 @@
-//! `_pgarrow_manifest.json`: what an export has put into a folder.
+//! `_pgarrow_manifest.json`: the files that an export put into a folder.
 //!
 //! ```json
-//! {"manifest_version": 1, "pgarrow_version": "0.1.0", "run_id": "…", "files": [{"name": "part-00000.parquet", "bytes": 1234}]}
+//! {"manifest_version": 1, "pgarrow_version": "0.1.0", "run_id": "…",
+//!  "files": [{"name": "part-00000.parquet", "bytes": 1234}]}
 //! ```
 //!
-//! Fields may be added within a version. The name begins with an underscore, so that readers of whole folders pass over it.
+//! Fields may be added within a version. The name begins with an underscore, so that readers of whole folders
+//! skip it.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -16,13 +18,13 @@ use serde::{Deserialize, Serialize};
 /// The manifest's name in its folder.
 pub(crate) const MANIFEST: &str = "_pgarrow_manifest.json";
 
-/// Of the manifest's form.
+/// The version of the manifest's form.
 const VERSION: u32 = 1;
 
-/// A larger one is none: the names of ten million files take less.
+/// A larger file is not a manifest: the names of ten million files take less.
 const BYTES_MAX: u64 = 1 << 30;
 
-/// What an export has put into a folder.
+/// The files that an export put into a folder.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Manifest {
     manifest_version: u32,
@@ -38,7 +40,7 @@ struct Entry {
 }
 
 impl Manifest {
-    /// Of complete files: their names and sizes.
+    /// The manifest of complete files: their names and sizes.
     pub(crate) fn new(run_id: &str, files: &[(String, u64)]) -> Self {
         let mut files: Vec<_> =
             files.iter().map(|(name, bytes)| Entry { name: name.clone(), bytes: *bytes }).collect();
@@ -51,7 +53,8 @@ impl Manifest {
         }
     }
 
-    /// That of a folder; none if it has none that can be read. A later version has what this one has.
+    /// The manifest of a folder; none if there is none that can be read. A later version has all fields of
+    /// this one.
     pub(crate) fn read(folder: &Path) -> Option<Self> {
         let path = folder.join(MANIFEST);
         let metadata = fs::symlink_metadata(&path).ok()?;
@@ -71,7 +74,7 @@ impl Manifest {
         found.is_ok_and(|index| self.files.get(index).is_some_and(|file| file.bytes == bytes))
     }
 
-    /// As it is written.
+    /// The manifest as JSON.
     pub(crate) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
         let mut json = serde_json::to_vec_pretty(self)?;
         json.push(b'\n');
@@ -79,7 +82,7 @@ impl Manifest {
     }
 }
 
-/// A name for one run, which no other run has: 32 hexadecimal digits by chance.
+/// A random name for one run, which no other run has: 32 hexadecimal digits.
 pub fn new_run_id() -> String {
     // Every `RandomState` has other keys: randomness without a dependency.
     let random = || RandomState::new().build_hasher().finish();
@@ -100,7 +103,7 @@ mod tests {
         let manifest = Manifest::read(folder.path()).unwrap();
         assert!(manifest.has("a", 1) && manifest.has("b", 2));
         assert!(!manifest.has("a", 2) && !manifest.has("c", 1));
-        // What a later version adds is passed over; what is no manifest is none.
+        // Fields that a later version adds are ignored; other files are not manifests.
         let json = String::from_utf8(json).unwrap();
         for (json, is_one) in [
             (json.replace("\"run_id\"", "\"slices\": [1], \"run_id\""), true),

@@ -17,13 +17,13 @@ use crate::error::SinkError;
 use crate::hidden_file::HiddenFile;
 use crate::hidden_folder::Entry;
 
-/// Bytes gathered before the system is asked to write. Larger writes pass through.
+/// Bytes gathered before a write to the system. Larger writes pass through.
 const BUFFER_BYTES: usize = 128 * 1024;
 
 /// Where the bytes of a format go, with a count of them.
 ///
-/// After a failed write an output refuses everything: what has reached the file is unknown then, and a file
-/// with a hole must not be published.
+/// After a failed write an output refuses all writes: it is unknown how many bytes reached the file, and a
+/// file with a hole must not be published.
 pub struct Output {
     place: Place,
     buffer: Vec<u8>,
@@ -37,31 +37,32 @@ enum Place {
     Writer(Box<dyn Write + Send>),
 }
 
-/// What [`Output::publish`] came to.
+/// The result of [`Output::publish`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Published {
-    /// The file's name as it was given; none for stdout and for an embedder's writer.
+    /// The file's name as the caller gave it; none for stdout and for an embedder's writer.
     pub path: Option<PathBuf>,
     /// Bytes written.
     pub bytes: u64,
-    /// What should be known although the output is complete: that the folder's file system cannot make names durable.
+    /// Warnings about a complete output: that the folder's file system cannot make names durable.
     pub warnings: Vec<String>,
 }
 
 impl Output {
     /// Starts a file that will appear at `path` when it is published.
     ///
-    /// The bytes go to a hidden temporary file in the same folder. A file that exists already is refused
-    /// now, before anything was read, and again when publishing. With `overwrite` it is replaced at that
-    /// moment and not earlier; it keeps its other hard links, and a symbolic link is itself replaced, not
-    /// what it points to. The file's mode is 0666 less the umask.
+    /// The bytes go to a hidden temporary file in the same folder. An existing file is refused now, before
+    /// anything is read, and again when publishing. With `overwrite`, publishing replaces it, and not
+    /// earlier; its other hard links stay, and of a symbolic link the link itself is replaced, not its
+    /// target. The file's mode is 0666 less the umask.
     ///
-    /// Temporary files that killed processes left for the same name are removed; those of living ones are locked.
+    /// Temporary files that killed processes left for the same name are removed; those of living processes
+    /// are locked.
     ///
     /// # Errors
     ///
     /// [`Exists`](crate::SinkErrorKind::Exists), [`NotAFile`](crate::SinkErrorKind::NotAFile) for a folder,
-    /// FIFO, device or socket, and what the system says when it cannot make a file in that folder.
+    /// FIFO, device or socket, and the system's error if it cannot make a file in that folder.
     pub fn file(path: impl AsRef<Path>, overwrite: bool) -> Result<Self, SinkError> {
         let (target, file) = HiddenFile::create(path.as_ref(), overwrite)?;
         Ok(Self::new(Place::File(file, target)))
@@ -80,7 +81,7 @@ impl Output {
         Ok(Self::writer(stdout))
     }
 
-    /// Writes to what the embedding program gives. It is flushed at the end and then dropped.
+    /// Writes to the embedding program's writer, which is flushed at the end and then dropped.
     pub fn writer(writer: impl Write + Send + 'static) -> Self {
         Self::new(Place::Writer(Box::new(writer)))
     }
@@ -104,10 +105,11 @@ impl Output {
         }
     }
 
-    /// The hidden file that holds the bytes until they are published; none where there is no such file, or where
-    /// its folder is hidden ([`OutputFolder::temporary_path`](crate::OutputFolder::temporary_path)).
+    /// The hidden file that holds the bytes until they are published; none without such a file, or if its
+    /// folder is hidden ([`OutputFolder::temporary_path`](crate::OutputFolder::temporary_path)).
     ///
-    /// For programs that may have to end without dropping the output, as at a second Ctrl-C: they remove it.
+    /// For programs that may have to end without dropping the output, as at a second Ctrl-C: they remove the
+    /// file.
     pub fn temporary_path(&self) -> Option<&Path> {
         match &self.place {
             Place::File(_, target) => Some(target.temporary()),
@@ -120,8 +122,9 @@ impl Output {
         self.bytes
     }
 
-    /// Completes the output: everything is flushed, and a file is made durable and given its name. A file of an
-    /// [`OutputFolder`](crate::OutputFolder) is only closed: the rest is done for all of the folder at once.
+    /// Completes the output: flushes it, makes a file durable, and gives the file its name. A file of an
+    /// [`OutputFolder`](crate::OutputFolder) is only closed: publishing the folder does the rest for all
+    /// files at once.
     ///
     /// # Errors
     ///
@@ -148,7 +151,7 @@ impl Output {
         }
     }
 
-    /// Runs one step of writing; the first failure is the last step.
+    /// Runs one step of writing; after a failure there are no more steps.
     fn step(&mut self, step: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
         if self.failed {
             return Err(io::Error::other("an earlier write failed"));

@@ -10,7 +10,7 @@ use crate::output::Output;
 /// |---|---|---|
 /// | [`single`](Self::single) | one file, stdout or a writer | publishes it |
 /// | [`folder`](Self::folder) | `part-00000.parquet`, … | completes them and publishes the folder |
-/// | [`in_folder`](Self::in_folder) | `NAME`, or a series made of it | completes them; the folder's owner publishes |
+/// | [`in_folder`](Self::in_folder) | `NAME`, or a series | completes them; the folder's owner publishes |
 #[derive(Debug)]
 pub struct Outputs {
     pub(crate) kind: Kind,
@@ -25,12 +25,12 @@ pub(crate) enum Kind {
 /// How the files of a folder are cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FolderOptions {
-    /// Bytes after which a file is completed and the next one begun, looked at when a row group or batch was
-    /// appended: files end a little above. Default: never.
+    /// The bytes at which a file is completed and the next one begun. Checked after each row group or batch,
+    /// so files are a little larger. Default: never.
     pub file_bytes: Option<u64>,
-    /// How many files are written at a time. The part with index `i` appends to lane `i % lanes`, so that with
-    /// as many lanes as readers each has files of its own and waits for nobody; with one lane all parts share a
-    /// sequence of files. Default: 1. Zero means the same.
+    /// How many files are written at a time. The part with index `i` appends to lane `i % lanes`. With as
+    /// many lanes as readers, each reader has files of its own and does not wait; with one lane all parts
+    /// share a sequence of files. Default: 1. Zero means the same.
     pub lanes: usize,
 }
 
@@ -46,16 +46,16 @@ impl Outputs {
         Self { kind: Kind::Single(output) }
     }
 
-    /// A folder of its own: files `part-00000` with the format's extension, numbered in the order in which they
-    /// are begun. The sink's commit publishes the folder.
+    /// A folder of its own: files `part-00000` with the format's extension, numbered in the order in which
+    /// they are begun. The sink's commit publishes the folder.
     pub fn folder(folder: OutputFolder, options: FolderOptions) -> Self {
         let series = Series { folder, stem: "part".to_owned(), extension: None, options, is_owned: true };
         Self { kind: Kind::Series(series) }
     }
 
-    /// A table among others in a folder: the file `name`, or, if `options` ask for more than one,
-    /// `STEM-00000.EXTENSION`, …, of a `name` that is `STEM.EXTENSION`. The sink's commit completes the files;
-    /// the folder's owner publishes it, once.
+    /// A table among others in a folder: the file `name`. If `options` ask for more than one file, the files
+    /// of a `name` that is `STEM.EXTENSION` are `STEM-00000.EXTENSION`, …. The sink's commit completes the
+    /// files; the folder's owner publishes the folder, once.
     ///
     /// # Errors
     ///
@@ -82,10 +82,10 @@ impl From<Output> for Outputs {
 pub(crate) struct Series {
     pub(crate) folder: OutputFolder,
     stem: String,
-    /// None: the format's.
+    /// None: the format's extension.
     extension: Option<String>,
     pub(crate) options: FolderOptions,
-    /// Whether the folder is published by the sink's commit.
+    /// Whether the sink's commit publishes the folder.
     pub(crate) is_owned: bool,
 }
 

@@ -1,7 +1,8 @@
-//! Giving a finished folder its name, in place of nothing, of an empty folder, or of an older folder of an export's files.
+//! Gives a finished folder its name: where nothing is, or in place of an empty folder or of an older folder
+//! of an export's files.
 //!
-//! What replaces a folder removes it. So all of what is in it is looked at: before anything is read, before the folder is
-//! moved, and once more where it was moved to and nobody else finds it.
+//! Replacing a folder removes it. So its whole contents are checked: before anything is read, before the
+//! folder is moved, and again after it was moved to a place where no other program finds it.
 
 use std::fs;
 use std::io;
@@ -15,10 +16,10 @@ use crate::error::{SinkError, SinkErrorKind};
 use crate::manifest::Manifest;
 use crate::{hidden_file, stale};
 
-/// Says of a file whether an export has made it, by what the file says itself.
+/// Whether an export made a file, by what the file says itself.
 pub(crate) type IsOurs = dyn Fn(&Path) -> bool + Send + Sync;
 
-/// What is in the way of an output folder.
+/// What an output folder replaces.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Replace {
     /// Nothing, or an empty folder.
@@ -47,7 +48,7 @@ pub(crate) fn check_place(
         return Err(refused(given, "is a file, pipe, device or socket"));
     }
     if is_working_folder(place) {
-        // Whoever has started the command would be in a folder that is no longer there.
+        // The user's shell would be in a folder that no longer exists.
         return Err(refused(given, "is the current folder, which is never replaced"));
     }
     if fs::read_dir(place).map_err(|e| cannot_read(given, e))?.next().is_none() {
@@ -71,16 +72,16 @@ fn is_working_folder(place: &Path) -> bool {
     matches!((fs::canonicalize(place), working), (Ok(place), Ok(working)) if place == working)
 }
 
-/// Refuses a folder in which anything is that no export has made, and says what.
+/// Refuses a folder with anything in it that no export made, and names that.
 ///
-/// A visible file has to be in the folder's manifest with its size, or to say itself that it is one of an export. Names
-/// that begin with a dot or an underscore hide from readers of whole folders, and belong to whoever uses the folder
-/// (`_SUCCESS`, `.gitkeep`): they go with it. But where there is nothing else, only empty ones do.
+/// A visible file must be in the folder's manifest with its size, or say itself that it is an export's. Names
+/// that begin with a dot or an underscore hide from readers of whole folders, and belong to the folder's
+/// users (`_SUCCESS`, `.gitkeep`): they go with it. But in a folder with nothing else, only empty ones do.
 fn check_contents(given: &Path, folder: &Path, is_ours: &IsOurs) -> Result<(), SinkError> {
     let manifest = Manifest::read(folder);
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let mut entries = entries.map_err(|e| cannot_read(given, e))?;
-    // The first one is named, and that is to be the same one each time.
+    // Sorted, so that the error names the same file each time.
     entries.sort_unstable_by_key(fs::DirEntry::file_name);
     let mut is_export = manifest.is_some();
     let mut hidden = None;
@@ -89,7 +90,7 @@ fn check_contents(given: &Path, folder: &Path, is_ours: &IsOurs) -> Result<(), S
         let other = |what: &str| refused(given, &format!("has {what}, {name:?}, and is never replaced"));
         let metadata = entry.metadata().map_err(|e| cannot_read(given, e))?;
         if metadata.is_dir() {
-            // Whoever says `-o /home/me/ --overwrite` means something else.
+            // A user of `-o /home/me/ --overwrite` means something else.
             return Err(other("a folder in it"));
         }
         if !metadata.is_file() {
@@ -125,12 +126,12 @@ fn cannot_read(given: &Path, error: io::Error) -> SinkError {
     SinkError::io("read the folder at", Some(given), error)
 }
 
-/// Renames to a place where nothing is, or an empty folder. The system refuses anything else, so that what
-/// another program put there in the meantime stays.
+/// Renames to a place where nothing is, or an empty folder. The system refuses anything else, so files that
+/// another program put there in the meantime stay.
 pub(crate) fn rename_new(given: &Path, temp: TempDir, place: &Path) -> Result<Option<TempDir>, SinkError> {
     match fs::rename(temp.path(), place) {
         Ok(()) => {
-            // It has another name now; the old one must not be removed when this is dropped.
+            // It has another name now; dropping `temp` must not remove the old one.
             let _ = temp.keep();
             Ok(None)
         }
@@ -145,7 +146,8 @@ pub(crate) fn rename_new(given: &Path, temp: TempDir, place: &Path) -> Result<Op
 
 /// Takes the place of an older folder, which is returned under a hidden name.
 ///
-/// If something is in it that no export has made, it keeps its place: somebody has put it there a moment ago.
+/// If the older folder has something in it that no export made, it keeps its place: another program put it
+/// there a moment ago.
 pub(crate) fn exchange(
     given: &Path,
     temp: TempDir,
@@ -169,17 +171,18 @@ pub(crate) fn exchange(
     put_aside(given, temp, place, is_ours).map(Some)
 }
 
-/// What the hidden name of a folder begins with that makes room for another one.
+/// The prefix of a folder's hidden name while another folder takes its place.
 ///
-/// `.<name>.pgarrow-replaced-`: a temporary name ends with `.pgarrow-` and letters and digits, so that it is none of
-/// any output.
+/// `.<name>.pgarrow-replaced-`: an output's temporary name ends with `.pgarrow-` and letters and digits, so
+/// this is the name of no output.
 pub(crate) fn aside_prefix(name: &str) -> String {
     format!("{}replaced-", hidden_file::temp_prefix(name))
 }
 
 /// Renames the older folder to a hidden name, which is returned, and the new one to the place.
 ///
-/// There is a moment without any folder; if the process dies in it, both are there under hidden names.
+/// For a moment there is no folder at the place; if the process is killed then, both folders are there under
+/// hidden names.
 fn put_aside(given: &Path, temp: TempDir, place: &Path, is_ours: &IsOurs) -> Result<TempDir, SinkError> {
     let failed = |e| SinkError::io("rename the finished", Some(given), e);
     let (Some(name), Some(parent)) = (place.file_name(), place.parent()) else { return Err(exists(given)) };
@@ -187,8 +190,8 @@ fn put_aside(given: &Path, temp: TempDir, place: &Path, is_ours: &IsOurs) -> Res
     let prefix = aside_prefix(&name.to_string_lossy());
     builder.prefix(&prefix).rand_bytes(stale::RANDOM_CHARS);
     let aside = builder.tempdir_in(parent).map_err(failed)?;
-    // Locked before it has that name, and until it is removed or has its own name again. Nobody else has it locked, and
-    // where it cannot be locked no sweeper can lock it.
+    // Locked before it has that name, and until it is removed or has its own name again. No other process has
+    // it locked, and if it cannot be locked, no sweeper can lock it either.
     let claim = hidden_file::open_folder(place).map_err(failed)?;
     if let Some(claim) = &claim {
         stale::claim(claim, place).map_err(failed)?;
@@ -206,7 +209,7 @@ fn put_aside(given: &Path, temp: TempDir, place: &Path, is_ours: &IsOurs) -> Res
         return Err(SinkError::new(error.kind(), text).with_path(given));
     }
     let _ = temp.keep();
-    // Whoever finds it now may remove it: the new folder is in place.
+    // A sweeper may remove it now: the new folder is in place.
     drop(claim);
     Ok(aside)
 }
@@ -249,7 +252,7 @@ mod tests {
             stale::sweep(parent.path(), &hidden_file::temp_prefix(output));
             assert!(aside.path().exists(), "{output}");
         }
-        // As after the death of its run.
+        // As after its run was killed.
         #[cfg(unix)]
         {
             let lock = fs::File::open(aside.path()).unwrap();
@@ -274,7 +277,7 @@ mod tests {
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
     }
 
-    /// What came between the look at the folder and its removal was removed with it.
+    /// Before, files that came between the check of the folder and its removal were removed with it.
     #[test]
     fn what_came_at_the_last_moment_keeps_its_place() {
         type Publish = fn(TempDir, &Path) -> Result<(), SinkError>;

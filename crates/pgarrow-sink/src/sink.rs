@@ -18,10 +18,10 @@ pub const MANY_LANES: usize = 256;
 
 /// Where the batches of one run or of one table go: one file, a series of files, or another server.
 ///
-/// A sink turns nothing into anything: its [parts](Part) encode, one for each reader, and it appends what
-/// they have encoded. Who calls it when is the business of [`SinkWriter`](crate::SinkWriter), which keeps
-/// order, counts rows, takes times and commits only what is complete. A sink dropped without
-/// [`commit`](Self::commit) leaves nothing behind that could be mistaken for a complete output.
+/// A sink converts nothing: its [parts](Part) encode, one for each reader, and the sink appends their chunks.
+/// [`SinkWriter`](crate::SinkWriter) makes the calls: it keeps order, counts rows, takes times and commits
+/// only what is complete. A sink dropped without [`commit`](Self::commit) leaves nothing behind that looks
+/// like a complete output.
 pub trait Sink: Send + Sync {
     /// Makes the part of one reader, or of one slice of an export that keeps its order.
     ///
@@ -31,26 +31,25 @@ pub trait Sink: Send + Sync {
     fn open_part(&self) -> Result<Box<dyn Part>, SinkError>;
 
     /// Appends a chunk to a lane. Calls for one lane come one after another, those for several may come at
-    /// once. It may wait for whoever takes the bytes; if so, it looks at `stop` several times a second, and
-    /// fails if that is requested.
+    /// once. It may wait for the consumer of the bytes; then it checks `stop` several times a second, and
+    /// fails if a stop is requested.
     ///
     /// # Errors
     ///
-    /// The chunk could not be written. Whatever is appended to that lane afterwards has to fail, too.
+    /// The chunk could not be written. All later appends to that lane must fail, too.
     fn append(&self, lane: usize, chunk: Chunk, stop: &Stop) -> Result<(), SinkError>;
 
-    /// Completes the output, publishes it atomically and says what it came to. Files in an
-    /// [`OutputFolder`](crate::OutputFolder) of somebody else are completed only, see
+    /// Completes the output, publishes it atomically and returns its totals. Files in an
+    /// [`OutputFolder`](crate::OutputFolder) that the sink does not own are only completed, see
     /// [`Outputs`](crate::Outputs).
     ///
     /// # Errors
     ///
-    /// Whatever stopped the last bytes from being written and made durable. Nothing is published then.
+    /// The last bytes could not be written and made durable. Nothing is published then.
     fn commit(self: Box<Self>) -> Result<Written, SinkError>;
 
-    /// How many sequences of chunks it takes at the same time, such as files. The part with index `i` appends
-    /// to lane
-    /// `i % lanes`. [`MANY_LANES`] for a sink whose `append` is for several at once.
+    /// How many sequences of chunks, such as files, the sink takes at the same time. The part with index `i`
+    /// appends to lane `i % lanes`. [`MANY_LANES`] for a sink whose `append` takes several calls at once.
     fn lanes(&self) -> usize {
         1
     }
@@ -60,15 +59,14 @@ pub trait Sink: Send + Sync {
         false
     }
 
-    /// Bytes that each part should have to itself, so that it can do its work well however many rows there
-    /// are: such as what every column takes. Where that does not fit the memory for all parts, there have to
-    /// be fewer of them.
+    /// Bytes that each part should have to itself to work well with any number of rows, for example the fixed
+    /// memory of every column. If the memory does not hold this for all parts, there must be fewer of them.
     fn part_bytes(&self) -> usize {
         0
     }
 }
 
-/// One reader's share of an output: batches in, encoded chunks out. It needs no lock, and waits for nobody.
+/// One reader's share of an output: batches in, encoded chunks out. It needs no lock, and never waits.
 ///
 /// After an error it is of no further use.
 pub trait Part: Send {
@@ -77,10 +75,10 @@ pub trait Part: Send {
     ///
     /// # Errors
     ///
-    /// The batch could not be encoded, or what [`push`](Chunks::push) says.
+    /// The batch could not be encoded, or an error of [`push`](Chunks::push).
     fn write(&mut self, batch: &RecordBatch, chunks: &mut Chunks<'_>) -> Result<(), SinkError>;
 
-    /// Ends early what is being gathered, such as a row group, so that as little as possible is held.
+    /// Ends early what the part gathers, such as a row group, so that it holds as little as possible.
     ///
     /// # Errors
     ///
@@ -99,9 +97,9 @@ pub trait Part: Send {
         self.flush(chunks)
     }
 
-    /// Says that the rows which come next are not neighbours of those before: they are from another place of
-    /// the table. What is described by the range of its values, such as a row group, ends here; a format
-    /// without such things need not know.
+    /// Says that the next rows are not neighbours of those before: they are from another place of the table.
+    /// A row group, or whatever else is described by the range of its values, ends here; other formats ignore
+    /// this.
     ///
     /// # Errors
     ///
@@ -111,35 +109,34 @@ pub trait Part: Send {
         Ok(())
     }
 
-    /// Bytes held in memory by this part. Chunks that it has pushed are not among them, as long as the sink
-    /// does not keep them beyond [`append`](Sink::append).
+    /// Bytes that this part holds in memory. Pushed chunks do not count, as long as the sink does not keep
+    /// them beyond [`append`](Sink::append).
     fn held_bytes(&self) -> usize {
         0
     }
 
-    /// Bytes that [`write`](Self::write) needs at most for as long as it runs, for a batch of `batch_bytes`:
-    /// on top of the batch and of what is held before. An estimate for the worst batch of that size, which is
-    /// one with a single value; what it adds to the held bytes is part of it. By default, twice the batch.
+    /// Most bytes that [`write`](Self::write) needs while it runs, for a batch of `batch_bytes`: on top of
+    /// the batch and of the bytes held before. An estimate for the worst batch of that size, which has a
+    /// single value; it includes what the write adds to the held bytes. By default, twice the batch.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
         batch_bytes.saturating_mul(2)
     }
 
-    /// Tells the part how many bytes it may hold, before it is given any batch. It arranges its buffers
-    /// accordingly; that it is [flushed](Self::flush) in time is up to the caller. A part that never holds
-    /// much need not know.
+    /// Sets how many bytes the part may hold, before its first batch. The part arranges its buffers
+    /// accordingly; the caller [flushes](Self::flush) it in time. A part that never holds much ignores this.
     fn set_share(&mut self, bytes: usize) {
         let _ = bytes;
     }
 }
 
-/// Whether a run was stopped: it has failed elsewhere, or somebody has cancelled it. The default never is.
+/// Whether a run was stopped: it failed elsewhere, or was cancelled. The default never is.
 #[derive(Clone, Default)]
 pub struct Stop(Option<Arc<IsStopped>>);
 
 type IsStopped = dyn Fn() -> bool + Send + Sync;
 
 impl Stop {
-    /// Stopped when `is_stopped` says so, which has to be cheap.
+    /// Stopped when `is_stopped` says so. The call must be cheap.
     pub fn new(is_stopped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(is_stopped)))
     }
@@ -156,7 +153,7 @@ impl fmt::Debug for Stop {
     }
 }
 
-/// What a part has spent its time on.
+/// How a part spent its time.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct SinkTimes {
     /// Encoding and compressing.
@@ -167,7 +164,7 @@ pub struct SinkTimes {
     pub write: Duration,
 }
 
-/// What a committed output came to.
+/// The totals of a committed output.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Written {
     /// Rows in all files together.
@@ -176,14 +173,14 @@ pub struct Written {
     pub bytes: u64,
     /// The files, in the order of their names.
     pub files: Vec<WrittenFile>,
-    /// What should be known although the output is complete, such as a folder that cannot be synced.
+    /// Warnings about the complete output, for example that a folder cannot be synced.
     pub warnings: Vec<Message>,
 }
 
 /// One file of a committed output.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WrittenFile {
-    /// The file's name as it was given; none for stdout and for an embedder's writer.
+    /// The file's name as the caller gave it; none for stdout and for an embedder's writer.
     pub path: Option<PathBuf>,
     /// Rows in this file.
     pub rows: u64,
@@ -200,7 +197,7 @@ impl From<WrittenFile> for Written {
 }
 
 /// Checks that a batch has the columns a sink was made for: number, types and nullability. Names and metadata
-/// are the sink's business, since a format may have had to change them.
+/// may differ, since a format may have had to change them.
 ///
 /// Writers of formats trust a field that says "never null"; a batch that does not promise it would be
 /// written wrongly and without an error.

@@ -1,4 +1,5 @@
-//! Temporary files and folders that a killed process has left behind, and the lock that tells them from those in use.
+//! Temporary files and folders that a killed process left behind, and the lock that tells them from those in
+//! use.
 //!
 //! ```text
 //! owner:  create (O_EXCL) ─▶ lock ─▶ is it still there? ─▶ write … rename, unlock
@@ -7,9 +8,10 @@
 //!                                      └ held: its owner lives; it stays
 //! ```
 //!
-//! The lock is the system's (`flock`), so it ends with its owner, whatever ends that. Where a file system has none,
-//! owners go on without, and sweepers, which get none either, remove nothing. Where locks are known to one host only, a
-//! sweeper on another may take what is in use: a file's rename fails then, and a folder is looked through before its own.
+//! The lock is the system's (`flock`), so it ends with its owner, whatever ends the owner. On a file system
+//! without locks, owners work without one, and sweepers, which get none either, remove nothing. If locks are
+//! known to one host only, a sweeper on another host may remove what is in use: then a file's rename fails,
+//! and a folder is checked before its rename.
 
 use std::fs::File;
 #[cfg(unix)]
@@ -20,12 +22,12 @@ use std::path::Path;
 /// Letters and digits at the end of a temporary name.
 pub(crate) const RANDOM_CHARS: usize = 6;
 
-/// How many names are tried before it is an error. One is taken away by a sweeper that looked between create and lock.
+/// How many names are tried before an error. A sweeper that came between create and lock takes one away.
 pub(crate) const NAMES_TRIED: usize = 16;
 
-/// Locks what was just created at `path`. False if a sweeper was faster: then it is, or will be, gone.
+/// Locks what was just created at `path`. False if a sweeper was faster: then it is, or will be, removed.
 ///
-/// An error is one after which there might be locks, and sweepers that get them.
+/// An error means that there may be locks here, and sweepers that get them.
 #[cfg(unix)]
 pub(crate) fn claim(file: &File, path: &Path) -> io::Result<bool> {
     match file.try_lock() {
@@ -36,7 +38,7 @@ pub(crate) fn claim(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether the error says that nobody gets a lock there.
+/// Whether the error says that no process gets a lock there.
 #[cfg(unix)]
 fn has_no_locks(error: &io::Error) -> bool {
     use nix::errno::Errno;
@@ -54,7 +56,8 @@ pub(crate) fn claim(_: &File, _: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Removes what dead owners have left in `folder` under names that begin with `prefix`. What cannot be removed stays.
+/// Removes what ended owners left in `folder` under names that begin with `prefix`. What cannot be removed
+/// stays.
 #[cfg(unix)]
 pub(crate) fn sweep(folder: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(folder) else { return };
@@ -65,7 +68,7 @@ pub(crate) fn sweep(folder: &Path, prefix: &str) {
     }
 }
 
-/// Without locks nobody knows whose it is.
+/// Without locks, no process knows whether an owner lives.
 #[cfg(not(unix))]
 pub(crate) fn sweep(_: &Path, _: &str) {}
 
@@ -86,15 +89,15 @@ fn remove_if_free(path: &Path) {
     if !is_folder && !metadata.is_file() {
         return;
     }
-    // Over NFS, locking needs a handle for writing. Another kind of file may have taken the name by now: a link is not
-    // followed, and a pipe not waited for.
+    // Over NFS, locking needs a handle for writing. Another kind of file may have taken the name by now: a
+    // link is not followed, and a pipe not waited for.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let opened = File::options().read(true).write(!is_folder).custom_flags(flags.bits()).open(path);
     let Ok(handle) = opened else { return };
     if handle.try_lock().is_err() || !leads_to(path, &handle) {
         return;
     }
-    // Only room on the disk is lost if it stays.
+    // If it stays, it only takes room on the disk.
     let _ = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
 

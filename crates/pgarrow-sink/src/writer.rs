@@ -1,8 +1,8 @@
 //! [`SinkWriter`]: a sink at work, with everything that is the same for every format.
 //!
 //! ```text
-//!  reader 0 ─▶ PartWriter ─ Part encodes ─▶ chunk ─┐            lock of the lane
-//!  reader 1 ─▶ PartWriter ─ Part encodes ─▶ chunk ─┼─ its turn? ──────────────▶ Sink::append ─▶ … ─▶ Sink::commit
+//!  reader 0 ─▶ PartWriter ─ Part encodes ─▶ chunk ─┐      lock of the lane
+//!  reader 1 ─▶ PartWriter ─ Part encodes ─▶ chunk ─┼─ its turn? ────────▶ Sink::append ─▶ … ─▶ Sink::commit
 //!  reader 2 ─▶ PartWriter ─ Part encodes ─▶ chunk ─┘   └ no: it waits here, and its bytes count as held
 //! ```
 
@@ -17,7 +17,7 @@ use crate::chunk::{Chunk, Chunks, Push};
 use crate::error::{SinkError, SinkErrorKind};
 use crate::sink::{Part, Sink, SinkTimes, Stop, Written};
 
-/// A sink, and how many of its parts are at work.
+/// A sink at work, and the counts of its parts.
 pub struct SinkWriter<'a>(Arc<Shared<'a>>);
 
 struct Shared<'a> {
@@ -49,8 +49,8 @@ impl<'a> SinkWriter<'a> {
     /// Opens the part of one reader, or of one slice of an export that keeps its order. `index` decides the
     /// lane that it appends to.
     ///
-    /// Every part that was opened has to be [finished](PartWriter::finish) before the commit; a part that was
-    /// dropped instead makes the commit fail, because nobody can know which of its rows are missing.
+    /// Every part that was opened has to be [finished](PartWriter::finish) before the commit. If a part was
+    /// dropped instead, the commit fails, because it is unknown which of its rows are missing.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl Shared<'_> {
     }
 }
 
-/// One part at work: what it encodes is appended when it is its turn.
+/// One part at work: its chunks are appended when it is its turn.
 ///
 /// After an error it is of no further use: drop it, and drop the sink.
 pub struct PartWriter<'a> {
@@ -113,13 +113,13 @@ pub struct PartWriter<'a> {
     rows: u64,
 }
 
-/// What a part came to.
+/// The totals of a part.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PartTotals {
-    /// Rows that it was given, all of which the sink has.
+    /// Rows that it was given. The sink has them all.
     pub rows: u64,
-    /// What it has spent its time on.
+    /// How it spent its time.
     pub times: SinkTimes,
 }
 
@@ -128,7 +128,7 @@ struct Queue<'a> {
     of: Arc<Shared<'a>>,
     lane: usize,
     is_turn: bool,
-    /// Their turn has not come.
+    /// Chunks whose turn has not come.
     waiting: VecDeque<Chunk>,
     waiting_bytes: usize,
     /// Rows of all chunks.
@@ -203,10 +203,10 @@ impl PartWriter<'_> {
         self.encode(|part, chunks| part.jump(chunks))
     }
 
-    /// Whether it is this part's turn to append to the output. From the start it is.
+    /// Sets whether it is this part's turn to append to the output. At the start it is.
     ///
     /// An export that keeps its order has one part for each slice, several of them at work at once; those
-    /// whose turn has not come encode, and hold what is encoded. Getting the turn appends it.
+    /// whose turn has not come encode, and hold their chunks. Getting the turn appends them.
     ///
     /// # Errors
     ///
@@ -231,12 +231,12 @@ impl PartWriter<'_> {
         self.part.working_bytes(batch_bytes)
     }
 
-    /// What this part has spent its time on so far.
+    /// How this part spent its time so far.
     pub fn times(&self) -> SinkTimes {
         self.queue.times
     }
 
-    /// Appends what is still held, and says what the part came to.
+    /// Appends the chunks that are still held, and returns the part's totals.
     ///
     /// # Errors
     ///
@@ -301,7 +301,7 @@ mod tests {
 
     use super::*;
 
-    /// Pushes chunks of batches of at least two rows; what is smaller it forgets.
+    /// Pushes a chunk for each batch of at least two rows, and forgets smaller batches.
     struct Forgetful;
 
     struct Numbers(Mutex<Vec<u64>>);

@@ -1,6 +1,6 @@
 //! What a server or a machine may lack, and how a test says that it needs it.
 //!
-//! Servers differ: one was built without TLS, another without XML, a third is not ours to crash. A test names
+//! Servers differ: one was built without TLS, another without XML, a third must not be crashed. A test names
 //! what it needs, in its first line:
 //!
 //! ```no_run
@@ -12,10 +12,10 @@
 //! }
 //! ```
 //!
-//! A test that is left out says so on stderr, adds a line to the list that the project's checks count and print,
-//! and fails when `PGARROW_TEST_REQUIRE=all`. No server is of every version, and pgvector comes with the newest only:
-//! with `PGARROW_TEST_NEWER=apart`, tests that need either may be left out, and whoever says so runs them with another
-//! server.
+//! A test that is left out says so on stderr, adds a line to the list that the project's checks count and
+//! print, and fails when `PGARROW_TEST_REQUIRE=all`. No server has every version, and pgvector comes with the
+//! newest only: with `PGARROW_TEST_NEWER=apart`, tests that need either may be left out, and have to run with
+//! another server.
 
 use std::env;
 use std::fmt;
@@ -56,19 +56,20 @@ pub enum Capability {
     Locale(&'static str),
     /// This machine has an IPv6 loopback address.
     Ipv6,
-    /// So many GiB of memory are free, for the server and the test together.
+    /// This many GiB of memory are free, for the server and the test together.
     MemoryGib(u64),
     /// Python with pyarrow and duckdb; see [`Python`].
     Python,
-    /// strace, and leave to use it on our own processes.
+    /// strace, and permission to use it on our own processes.
     Strace,
-    /// Leave to mount file systems where nobody else sees them (`unshare`).
+    /// Permission to mount file systems that no other process sees (`unshare`).
     MountNamespace,
     /// This program on the PATH.
     Program(&'static str),
     /// This program beside those of the server, which is a private one.
     ServerProgram(&'static str),
-    /// PostgreSQL 17 with TLS and psql, whatever the server of the tests is; fetched when it is not in the cache.
+    /// PostgreSQL 17 with TLS and psql, whatever the server of the tests is; fetched when it is not in the
+    /// cache.
     Psql,
     /// The newest PostgreSQL, whatever the server of the tests is; fetched when it is not in the cache.
     Newest,
@@ -104,11 +105,11 @@ impl fmt::Display for Capability {
 }
 
 impl Capability {
-    /// Looks whether it is there.
+    /// Checks whether the capability is there.
     ///
     /// # Errors
     ///
-    /// Why it is not.
+    /// The reason, if it is not.
     pub fn probe(self) -> Result<(), String> {
         match self {
             Self::Server => TestServer::try_shared().map(|_| ()),
@@ -216,7 +217,7 @@ macro_rules! require {
     };
 }
 
-/// Whether a test can run. When not, that is printed, written down, and a failure if everything is required.
+/// Whether a test can run. If not, this prints and records it, and fails if everything is required.
 ///
 /// # Panics
 ///
@@ -245,7 +246,7 @@ pub fn test_name(place: &str) -> String {
     }
 }
 
-/// The file that lists what was left out, one line for each test. Removing it before a run is the caller's work.
+/// The file that lists the tests that were left out, one line each. The caller removes it before a run.
 pub fn left_out_file() -> PathBuf {
     env::var_os("PGARROW_TEST_LEFT_OUT").map_or_else(|| target_tmp().join("left-out.txt"), PathBuf::from)
 }

@@ -1,4 +1,4 @@
-//! Numbers by chance, the same for the same seed.
+//! Random numbers, the same for the same seed.
 
 /// A sequence of numbers.
 ///
@@ -26,22 +26,22 @@ impl Chance {
         from + self.next_number() % (to - from + 1)
     }
 
-    /// True so many times of a hundred.
+    /// True in this many of a hundred cases.
     pub fn is(&mut self, percent: u64) -> bool {
         self.within(1, 100) <= percent
     }
 
-    /// One of some.
+    /// A random one of these.
     pub fn one_of<'a, T: ?Sized>(&mut self, among: &[&'a T]) -> &'a T {
         among[self.index(among.len())]
     }
 
-    /// A place in a list of so many, which is not empty.
+    /// A random index of a list of `n` items, which is not empty.
     pub fn index(&mut self, n: usize) -> usize {
         (self.next_number() % n as u64) as usize
     }
 
-    /// Some of a list, at least one if there is one, in an order of chance.
+    /// Some of a list, at least one if there is one, in random order.
     pub fn some_of<T: Clone>(&mut self, among: &[T]) -> Vec<T> {
         let mut all = among.to_vec();
         for place in (1..all.len()).rev() {

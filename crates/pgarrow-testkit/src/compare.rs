@@ -1,4 +1,4 @@
-//! Compares batches as sequences of rows: where one batch ends and the next begins means nothing.
+//! Compares batches as sequences of rows: the borders of batches do not matter.
 
 use std::fmt::Write;
 
@@ -21,7 +21,7 @@ pub fn assert_batches_equal(expected: &[RecordBatch], found: &[RecordBatch]) {
     }
 }
 
-/// The first difference, in words. `None` when there is none.
+/// The first difference, in words. `None` if there is none.
 pub fn first_difference(expected: &[RecordBatch], found: &[RecordBatch]) -> Option<String> {
     let schemas = |batches: &[RecordBatch]| batches.iter().map(RecordBatch::schema).collect::<Vec<_>>();
     if let Some(wanted) = expected.first().map(RecordBatch::schema) {
@@ -54,7 +54,7 @@ pub fn first_difference(expected: &[RecordBatch], found: &[RecordBatch]) -> Opti
     }
 }
 
-/// The first difference where the order of rows means nothing, in words. `None` when there is none.
+/// The first difference, in words, in any order of rows. `None` if there is none.
 ///
 /// Rows are compared as text, which does not tell one NaN from another.
 pub fn first_difference_in_any_order(expected: &[RecordBatch], found: &[RecordBatch]) -> Option<String> {
@@ -76,7 +76,7 @@ pub fn first_difference_in_any_order(expected: &[RecordBatch], found: &[RecordBa
     differ.map(|(expected, found)| format!("rows in order: expected {expected:.500}, found {found:.500}"))
 }
 
-/// Every row as text, its values told apart.
+/// Every row as text, with its values separated.
 fn lines(batch: &RecordBatch) -> Vec<String> {
     let value = |column: usize, row: usize| text(batch.column(column).as_ref(), row);
     let line = |row| {
@@ -89,7 +89,7 @@ fn lines(batch: &RecordBatch) -> Vec<String> {
 /// A place in a sequence of batches.
 struct Cut<'a> {
     batches: &'a [RecordBatch],
-    /// Rows of the first batch that are behind us.
+    /// Rows of the first batch that were taken.
     n_taken: usize,
 }
 

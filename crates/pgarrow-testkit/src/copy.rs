@@ -4,8 +4,8 @@
 //! stream = signature flags extension tuple* trailer
 //! ```
 //!
-//! PostgreSQL sends a `CopyData` for each tuple, with the header before the first one and the trailer alone; the
-//! protocol promises nothing of the kind. [`Packing`] cuts the same stream in other ways, all of them legal.
+//! PostgreSQL sends a `CopyData` for each tuple, with the header before the first one and the trailer alone;
+//! the protocol does not promise this. [`Packing`] cuts the same stream in other ways, all of them legal.
 //!
 //! Source: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format", and
 //! `src/backend/commands/copyto.c` for how PostgreSQL cuts it.
@@ -33,7 +33,7 @@ pub enum Packing {
     HeaderAlone,
     /// This many tuples in each payload, the header with the first and the trailer with the last.
     Glued(usize),
-    /// Cut every so many bytes, wherever that is.
+    /// Pieces of this many bytes, cut anywhere.
     Split(usize),
     /// As [`PerTuple`](Self::PerTuple), with an empty payload before, between and after.
     WithEmpty,
@@ -81,7 +81,7 @@ impl CopyWriter {
         self.raw_tuple(tuple(values))
     }
 
-    /// Adds bytes in the place of a tuple, whatever they are.
+    /// Adds any bytes in the place of a tuple.
     pub fn raw_tuple(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.tuples.push(bytes.into());
         self

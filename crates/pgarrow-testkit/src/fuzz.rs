@@ -1,7 +1,8 @@
-//! Runs the body of a fuzz target without libFuzzer: on every seed as it is, and on many seeds changed by chance.
+//! Runs the body of a fuzz target without libFuzzer: on every seed as it is, and on many random changes of
+//! seeds.
 //!
-//! Chance is the same in every run. libFuzzer (`just fuzz`) finds more, but needs a nightly compiler; this runs with
-//! all other tests.
+//! The changes are the same in every run. libFuzzer (`just fuzz`) finds more, but needs a nightly compiler;
+//! this runs with all other tests.
 
 use std::env;
 use std::fs;
@@ -10,10 +11,10 @@ use std::path::Path;
 /// How many inputs, unless `PGARROW_FUZZ_INPUTS` says otherwise.
 const INPUTS: u64 = 20_000;
 
-/// Values that lengths, counts and dates are likely to trip over.
+/// Values that often break lengths, counts and dates.
 const INTERESTING: [u8; 8] = [0, 1, 4, 0x3f, 0x7f, 0x80, 0xfe, 0xff];
 
-/// Runs `check` on the files of the folder `seeds` and on what chance makes of them.
+/// Runs `check` on the files of the folder `seeds`, and on random changes of them.
 ///
 /// # Panics
 ///
@@ -22,7 +23,7 @@ pub fn run(seeds: &Path, check: fn(&[u8])) {
     run_part(seeds, check, 1);
 }
 
-/// As [`run`], with one of `part` of the inputs: for bodies that talk through sockets.
+/// As [`run`], with one `part`-th of the inputs: for bodies that use sockets.
 ///
 /// # Panics
 ///

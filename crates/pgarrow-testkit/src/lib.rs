@@ -1,14 +1,14 @@
 //! For tests only: scripted servers, a fault proxy, a COPY byte writer, batch comparison, real servers.
 //!
 //! ```text
-//! TestServer   a real PostgreSQL, one for each test process, and an independent client to prepare tables with
+//! TestServer   a real PostgreSQL, one for each test process, and an independent client to prepare tables
 //! Capability   what a server or a machine may lack; what is left out is printed and counted
 //! CopyWriter   COPY binary streams, in every packing the protocol allows
 //! Script       an in-process server that plays bytes
 //! Proxy        a faulty network between a client and a server
 //! PgBouncer    a connection pooler in front of a server
 //! Chance       numbers that depend on nothing but a seed
-//! fuzz         what must hold for any bytes, on seeds and on what chance makes of them
+//! fuzz         what must hold for any bytes, on seeds and on random changes of them
 //! compare      batches as sequences of rows
 //! Python       pyarrow and duckdb, as readers of what we wrote
 //! ```
@@ -23,10 +23,10 @@
 //! | `PGARROW_TEST_REQUIRE`  | `all`: a test that is left out fails                                        |
 //! | `PGARROW_TEST_NEWER`    | `apart`: except tests for a newer server or pgvector: they run with another |
 //! | `PGARROW_TEST_LEFT_OUT` | the file that lists what was left out; default `left-out.txt` in target/tmp |
-//! | `PGARROW_TEST_CELLS`    | of the table of connections, the cells with this in their names             |
-//! | `PGARROW_FUZZ_INPUTS`   | how many inputs chance makes for each fuzz target; default 20,000           |
+//! | `PGARROW_TEST_CELLS`    | the cells of the table of connections that have this in their names         |
+//! | `PGARROW_FUZZ_INPUTS`   | how many random inputs each fuzz target gets; default 20,000                |
 //! | `PGARROW_TEST_FAULTS`   | `all`: sweeps of faults try every place, and not a sample                   |
-//! | `PGARROW_TEST_SEED`     | any text: other random values in the differential test of types; a number: the first of the histories of heap pages |
+//! | `PGARROW_TEST_SEED`     | any text: other random values of types; a number: the first heap history    |
 //! | `PGARROW_TEST_VENV`     | a Python environment to use or to make; default in target/tmp               |
 #![forbid(unsafe_code)]
 #![expect(

@@ -1,6 +1,6 @@
 //! Legal backend messages as bytes, for [scripts](crate::script).
 //!
-//! `pgwire` encodes them, so that a mistake in our own idea of the protocol does not confirm itself.
+//! `pgwire` encodes them, so that a mistake of ours about the protocol is not repeated here.
 
 use bytes::{Bytes, BytesMut};
 use pgwire::messages::Message;
@@ -77,7 +77,7 @@ pub fn ready_in_failed_transaction() -> Vec<u8> {
     encode(&ReadyForQuery::new(TransactionStatus::Error))
 }
 
-/// What a server without a password says from the startup request to its first `ReadyForQuery`.
+/// The messages of a server without a password, from the startup request to its first `ReadyForQuery`.
 pub fn login() -> Vec<u8> {
     [
         authentication_ok(),
@@ -92,7 +92,7 @@ pub fn login() -> Vec<u8> {
     .concat()
 }
 
-/// `CopyOutResponse`, binary, with so many columns.
+/// `CopyOutResponse`, binary, with this many columns.
 pub fn copy_out_response(n_columns: u16) -> Vec<u8> {
     let columns = i16::try_from(n_columns).expect("a number of columns in 15 bits");
     encode(&CopyOutResponse::new(1, columns, vec![1; usize::from(n_columns)]))

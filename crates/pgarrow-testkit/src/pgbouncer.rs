@@ -1,7 +1,7 @@
-//! PgBouncer in front of a server: a connection pooler as production has it.
+//! PgBouncer in front of a server: a connection pooler as in production.
 //!
-//! A process of our own with a configuration in a folder of its own, as an unprivileged user if we are root, which
-//! PgBouncer refuses. It trusts whoever connects.
+//! Our own process, with a configuration in a folder of its own. If we are root, which PgBouncer refuses, it
+//! runs as an unprivileged user. It trusts every client.
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where Debian installs it, and where others do.
 const PROGRAMS: [&str; 3] = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer"];
 
-/// Ends it when our end of the pipe is closed, also because this process has ended in whatever way.
+/// Ends PgBouncer when our end of the pipe is closed, also by the end of this process, however that comes.
 const SUPERVISOR: &str = r#"exec 3<&0
 "$@" </dev/null 3<&- &
 process=$!
@@ -37,12 +37,13 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one in front of the databases of a server on this machine. `settings` are lines of its configuration,
-    /// such as `pool_mode = transaction`.
+    /// Starts one in front of the databases of a server on this machine. `settings` are lines of its
+    /// configuration, such as `pool_mode = transaction`.
     ///
     /// # Panics
     ///
-    /// When it cannot be started. A test that can be left out says so first: `require!(Capability::PgBouncer)`.
+    /// When it cannot be started. A test that can be left out says so first:
+    /// `require!(Capability::PgBouncer)`.
     pub fn start(server_port: u16, settings: &str) -> Self {
         let program = program().unwrap_or_else(|reason| panic!("no PgBouncer: {reason}"));
         // A port may be taken between looking and using it.
@@ -139,7 +140,7 @@ impl PgBouncer {
         rows.collect()
     }
 
-    /// The last of what it has written down.
+    /// The end of its log.
     pub fn log(&self) -> String {
         let mut text = String::new();
         if let Ok(mut file) = fs::File::open(self.folder.join("log")) {

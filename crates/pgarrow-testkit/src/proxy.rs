@@ -20,25 +20,28 @@ use nix::sys::socket::{setsockopt, sockopt};
 pub enum Fault {
     /// Nothing.
     None,
-    /// After exactly so many bytes from the server, the client sees an orderly end.
+    /// After exactly this many bytes from the server, the client sees an orderly end.
     CloseAfterServerBytes(u64),
-    /// After exactly so many bytes from the server, the client sees a reset.
+    /// After exactly this many bytes from the server, the client sees a reset.
     ResetAfterServerBytes(u64),
-    /// After exactly so many bytes from the client, both sides see an orderly end.
+    /// After exactly this many bytes from the client, both sides see an orderly end.
     CloseAfterClientBytes(u64),
-    /// After exactly so many bytes from the client, the client sees a reset.
+    /// After exactly this many bytes from the client, the client sees a reset.
     ResetAfterClientBytes(u64),
-    /// After exactly so many bytes from the server, what it sends is accepted and lost. The other direction works.
+    /// After exactly this many bytes from the server, what it sends is accepted and lost. The other direction
+    /// works.
     MuteServerAfter(u64),
-    /// After exactly so many bytes from the client, what it sends is accepted and lost. The other direction works.
+    /// After exactly this many bytes from the client, what it sends is accepted and lost. The other direction
+    /// works.
     MuteClientAfter(u64),
-    /// The server's byte with this number, counted from 0, arrives with one of its bits turned over.
+    /// The server's byte with this number, counted from 0, arrives with one bit flipped.
     FlipServerByte(u64),
-    /// Bytes from the server are passed on so many at a time, with a short pause after each piece.
+    /// Passes on this many bytes from the server at a time, with a short pause after each piece.
     Slice(usize),
-    /// After exactly so many bytes from the server, nothing moves any more in either direction; no end is seen.
+    /// After exactly this many bytes from the server, nothing moves any more in either direction; no end is
+    /// seen.
     FreezeAfterServerBytes(u64),
-    /// Not more than so many bytes a second from the server.
+    /// At most this many bytes a second from the server.
     Throttle(u64),
 }
 
@@ -66,7 +69,7 @@ struct Connection {
     server: TcpStream,
     is_frozen: AtomicBool,
     is_resetting: AtomicBool,
-    /// The server has said something since the client has.
+    /// The server has sent something since the client last did.
     is_answered: AtomicBool,
 }
 
@@ -80,7 +83,7 @@ impl Proxy {
         Self::start_with((Ipv4Addr::LOCALHOST, server_port).into(), move |_| fault)
     }
 
-    /// Starts a proxy that asks for the fault of each connection; they are counted from 0.
+    /// Starts a proxy that asks for the fault of each connection, by its number from 0.
     ///
     /// # Panics
     ///
@@ -134,8 +137,8 @@ impl Proxy {
         self.shared.from_client_bytes.load(Ordering::Acquire)
     }
 
-    /// How often a client has asked since it was answered, all connections together: what is asked before the
-    /// answer to something else is no further trip.
+    /// How often a client sent a request after an answer, all connections together. A request before the
+    /// answer to another one is not a further round trip.
     pub fn n_round_trips(&self) -> u64 {
         self.shared.n_round_trips.load(Ordering::Acquire)
     }
@@ -162,12 +165,12 @@ impl Drop for Proxy {
 }
 
 impl Connection {
-    /// Makes both sides see a reset, as soon as both threads have let go of the sockets.
+    /// Makes both sides see a reset, as soon as both threads have dropped the sockets.
     fn reset(&self) {
         self.is_resetting.store(true, Ordering::Release);
         for stream in [&self.client, &self.server] {
             linger_zero(stream);
-            // Wakes whoever reads, and sends nothing.
+            // Wakes the thread that reads, and sends nothing.
             let _ = stream.shutdown(Shutdown::Read);
         }
     }
@@ -180,7 +183,7 @@ impl Connection {
     }
 }
 
-/// Makes closing this socket a reset: what is not sent yet is thrown away.
+/// Makes closing this socket a reset: bytes that are not sent yet are discarded.
 pub(crate) fn linger_zero(stream: &TcpStream) {
     // A connection that is gone already needs no reset.
     let _ = setsockopt(stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
@@ -222,7 +225,7 @@ fn accept(listener: &TcpListener, server: SocketAddr, fault: impl Fn(usize) -> F
     }
 }
 
-/// How often a waiting thread looks whether it is to stop.
+/// How often a waiting thread looks whether it must stop.
 const TICK: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -310,7 +313,7 @@ impl Pump {
         }
     }
 
-    /// Counts before the bytes are passed on, so that nobody can answer them before.
+    /// Counts before the bytes are passed on, so that no answer comes before the count.
     fn count_trip(&self) {
         let is_answer = self.direction == Direction::FromServer;
         let was_answered = self.connection.is_answered.swap(is_answer, Ordering::AcqRel);
@@ -319,7 +322,7 @@ impl Pump {
         }
     }
 
-    /// Turns one bit over, if the byte is among these, which come after `n_passed` others.
+    /// Flips one bit, if the byte is among these, which come after `n_passed` others.
     fn flip(&self, n_passed: u64, bytes: &mut [u8]) {
         if let (Direction::FromServer, Fault::FlipServerByte(number)) = (self.direction, self.fault) {
             let index = number.checked_sub(n_passed).and_then(|index| usize::try_from(index).ok());
@@ -376,7 +379,7 @@ impl Pump {
         }
     }
 
-    /// Does what the fault says.
+    /// Carries out the fault.
     fn strike(&self, from: &TcpStream) -> io::Result<()> {
         match self.fault {
             Fault::ResetAfterServerBytes(_) | Fault::ResetAfterClientBytes(_) => self.connection.reset(),
@@ -390,14 +393,15 @@ impl Pump {
             }
             _ => {
                 self.connection.close();
-                // Closing a socket with unread bytes would reset it, and the client could lose what it was sent.
+                // Closing a socket with unread bytes would reset it, and the client could lose what it was
+                // sent.
                 self.drain(from);
             }
         }
         Ok(())
     }
 
-    /// Reads to the end, for nobody.
+    /// Reads to the end, and discards the bytes.
     fn drain(&self, mut from: &TcpStream) {
         let mut nowhere = [0; 4096];
         while !self.must_stop() {
@@ -501,7 +505,8 @@ mod tests {
         assert!(matches!(end, Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)));
     }
 
-    /// Whichever of its two threads came first decided whether a client's first bytes, such as a cancel request, went through.
+    /// Before, the order of its two threads decided whether a client's first bytes, such as a cancel request,
+    /// went through.
     #[test]
     fn nothing_passes_a_connection_that_is_frozen_from_the_beginning() {
         let proxy = Proxy::start(sender(10), Fault::FreezeAfterServerBytes(0));

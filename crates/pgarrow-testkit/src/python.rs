@@ -1,7 +1,8 @@
 //! Python with pyarrow and duckdb: independent readers of the files and streams we write.
 //!
-//! The environment is made once and kept; test processes that start at the same time wait for the one that makes
-//! it. Where it cannot be made (no Python, no network), [`Capability::Python`](crate::Capability::Python) is missing.
+//! The environment is made once and kept; test processes that start at the same time wait for the one that
+//! makes it. Where it cannot be made (no Python, no network),
+//! [`Capability::Python`](crate::Capability::Python) is missing.
 
 use std::env;
 use std::fs::{self, File};
@@ -11,10 +12,10 @@ use std::sync::OnceLock;
 
 use crate::target::target_tmp;
 
-/// What is installed.
+/// The packages that are installed.
 const PACKAGES: [&str; 2] = ["pyarrow==26.0.1", "duckdb==2.0.0"];
 
-/// A Python interpreter that has what tests need.
+/// A Python interpreter with the packages that tests need.
 #[derive(Debug)]
 pub struct Python {
     program: PathBuf,
@@ -54,7 +55,7 @@ impl Python {
         if python.has_packages() {
             return Ok(python);
         }
-        // A lock of the system: it ends with the process that holds it, whatever ends that.
+        // A lock of the system: it ends with the process that holds it, however that ends.
         let lock = folder.with_extension("lock");
         let lock =
             File::create(&lock).map_err(|cause| format!("cannot create {}: {cause}", lock.display()))?;
@@ -67,7 +68,7 @@ impl Python {
         pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"])
             .args(PACKAGES);
         run(&mut pip)?;
-        // Checked with the eyes of a test, not of pip.
+        // Checked as a test uses it, not as pip sees it.
         python.try_run("import pyarrow.parquet, duckdb", &[])?;
         fs::write(python.marker(), PACKAGES.join("\n")).map_err(|cause| cause.to_string())?;
         Ok(python)
@@ -85,7 +86,7 @@ impl Python {
         self.try_run(script, &PACKAGES).is_ok()
     }
 
-    /// Says that the environment is complete; importing to find out takes half a second.
+    /// The file that says that the environment is complete; importing to find out takes half a second.
     fn marker(&self) -> PathBuf {
         self.program.with_file_name("pgarrow-packages.txt")
     }
@@ -111,7 +112,7 @@ impl Python {
     ///
     /// What a script that failed printed to stderr.
     pub fn try_run(&self, script: &str, args: &[&str]) -> Result<String, String> {
-        // -I: neither the folder of the test nor PYTHONPATH has a say in what is imported.
+        // -I: neither the test's folder nor PYTHONPATH decides what is imported.
         run(Command::new(&self.program).args(["-I", "-c", script]).args(args))
     }
 }

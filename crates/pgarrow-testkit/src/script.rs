@@ -14,8 +14,8 @@
 //! assert_eq!(received.messages(b'Q').len(), 1);
 //! ```
 //!
-//! Nothing is checked that a script does not ask for, and no step waits longer than [`PATIENCE`]: a test that
-//! would hang fails.
+//! Only what a script asks for is checked, and no step waits longer than [`PATIENCE`]: a test that would hang
+//! fails.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -34,21 +34,21 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Step {
-    /// Waits for so many bytes, whatever they are.
+    /// Waits for this many bytes of any kind.
     ExpectBytes(usize),
     /// Waits for a startup request (also a request for TLS, or to cancel): a length and a body.
     ExpectStartup,
     /// Waits for one message with this tag; another tag fails the script.
     ExpectMessage(u8),
-    /// Waits for one message, whatever it is.
+    /// Waits for one message of any kind.
     ExpectAnyMessage,
     /// Waits until the client has closed its side; reads and keeps what comes before.
     ExpectEnd,
     /// Sends bytes.
     Send(Vec<u8>),
-    /// Sends bytes in writes of so many, with a pause after each so that they arrive apart.
+    /// Sends bytes in writes of this size, with a pause after each so that they arrive apart.
     SendSliced(Vec<u8>, usize),
-    /// Closes the connection in an orderly way. Also what happens after the last step.
+    /// Closes the connection in an orderly way. This also happens after the last step.
     Close,
     /// Resets the connection.
     Reset,
@@ -56,7 +56,7 @@ pub enum Step {
     Stall,
 }
 
-/// What one connection gets to see.
+/// The steps for one connection.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Script {
@@ -64,7 +64,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Nothing yet.
+    /// A script without steps.
     pub fn new() -> Self {
         Self::default()
     }
@@ -111,7 +111,7 @@ pub struct Received {
     pub startups: Vec<Vec<u8>>,
     /// Messages: tag and body.
     pub messages: Vec<(u8, Vec<u8>)>,
-    /// What [`Step::ExpectBytes`] and [`Step::ExpectEnd`] read.
+    /// The bytes that [`Step::ExpectBytes`] and [`Step::ExpectEnd`] read.
     pub bytes: Vec<u8>,
     /// Why the script could not be played to its end, if it could not.
     pub failure: Option<String>,
@@ -156,7 +156,7 @@ impl ScriptedServer {
         format!("postgres://someone@{}/somewhere?sslmode=disable", self.address)
     }
 
-    /// Waits until every script that was begun has ended, and says what the client of the first one sent.
+    /// Waits until every script that was begun has ended, and returns what the client of the first one sent.
     ///
     /// # Panics
     ///
@@ -222,7 +222,7 @@ fn play(mut stream: TcpStream, script: Script, is_over: &AtomicBool) -> Received
     let mut received = Received::default();
     let patience =
         stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
-    // Small writes leave as they are made.
+    // Small writes are sent at once.
     let mut result = patience.and_then(|()| stream.set_nodelay(true));
     for (index, step) in script.steps.into_iter().enumerate() {
         if result.is_err() {
@@ -287,14 +287,14 @@ fn play_step(
     Ok(())
 }
 
-/// Says goodbye in a way that cannot destroy what was sent: a socket that is closed with unread bytes resets
-/// the connection, and then the client may lose what it has not read yet.
+/// Closes without destroying what was sent: closing a socket with unread bytes resets the connection, and
+/// then the client may lose what it has not read yet.
 fn close(stream: &mut TcpStream, is_over: &AtomicBool) {
     let _ = stream.shutdown(Shutdown::Write);
     drain(stream, is_over);
 }
 
-/// Reads and forgets until the client leaves, the server is dropped, or patience ends.
+/// Reads and discards until the client leaves, the server is dropped, or the time is over.
 fn drain(stream: &mut TcpStream, is_over: &AtomicBool) {
     let deadline = Instant::now() + PATIENCE;
     let _ = stream.set_read_timeout(Some(Duration::from_millis(20)));

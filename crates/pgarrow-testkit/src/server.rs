@@ -1,7 +1,7 @@
 //! A real PostgreSQL for tests, and an independent client for it.
 //!
-//! One private server for each test process, started when the first test asks; it ends with the process. Or the
-//! server that `PGARROW_TEST_DB_URL` names. Tests share it, so each test works in a database of its own.
+//! One private server for each test process, started when the first test asks; it ends with the process. Or
+//! the server that `PGARROW_TEST_DB_URL` names. Tests share it, so each test works in a database of its own.
 
 use std::env;
 use std::process;
@@ -14,7 +14,8 @@ use postgres::{Client, NoTls};
 
 use crate::target::target_tmp;
 
-/// How a test starts a server beside the shared one: from a cluster that is kept in target/tmp, without an `initdb`.
+/// How a test starts a server beside the shared one: from a cluster that is kept in target/tmp, without an
+/// `initdb`.
 pub fn server_options() -> ServerOptions {
     ServerOptions::new().cluster_cache(target_tmp())
 }
@@ -123,18 +124,18 @@ impl TestServer {
     /// When it cannot be created.
     pub fn fresh_database(&self, hint: &str) -> Database {
         let name = unique_name(hint);
-        // Files are copied in half the time where nothing has to be durable; before 15, that is the only way.
+        // Copying files takes half the time if nothing must be durable; before 15, it is the only way.
         let strategy =
             if self.is_private() && self.version_num >= 150_000 { " STRATEGY file_copy" } else { "" };
-        // template0 is never connected to, so that it can be copied at any time.
+        // No session ever connects to template0, so it can be copied at any time.
         let sql = format!("CREATE DATABASE \"{name}\" TEMPLATE template0{strategy}");
         self.client().batch_execute(&sql).unwrap_or_else(|cause| panic!("{sql}: {cause}"));
         Database { url: self.url_for(&name), admin_url: self.url(), is_kept: self.is_private(), name }
     }
 }
 
-/// A database for one test. Dropping this drops it, with whatever is still connected to it, where the server stays: a
-/// private one ends soon, and takes its databases along.
+/// A database for one test. If the server stays, dropping this drops the database and ends its sessions. A
+/// private server ends soon, and its databases with it.
 #[derive(Debug)]
 pub struct Database {
     name: String,
@@ -172,7 +173,7 @@ impl Database {
         self.client().batch_execute(sql).unwrap_or_else(|cause| panic!("{sql}: {cause:?}"));
     }
 
-    /// What `COPY … TO STDOUT (FORMAT binary)` of a query gives, through the independent client.
+    /// The bytes of `COPY … TO STDOUT (FORMAT binary)` of a query, through the independent client.
     ///
     /// # Panics
     ///

@@ -12,8 +12,8 @@ pub fn target_tmp() -> PathBuf {
     tmp
 }
 
-/// What cargo writes into a target directory: the first whenever it is missing, the other one only into those that cargo
-/// has made itself.
+/// Files that cargo writes into a target directory: the first if it is missing, the second only into
+/// directories that cargo has made itself.
 const MARKS: [&str; 2] = [".rustc_info.json", "CACHEDIR.TAG"];
 
 /// `target` of `target/debug/deps/some_test-0123`, also with a profile or a platform in between.
@@ -33,8 +33,8 @@ mod tests {
         assert!(tmp.ends_with("tmp"));
     }
 
-    /// In a folder that something else had made before cargo came, tests kept their files in the temporary folder, and
-    /// whoever looked for them in target/tmp found none.
+    /// Before, if something else had made the target directory before cargo, tests kept their files in the
+    /// temporary folder, and target/tmp had none.
     #[test]
     fn a_target_directory_that_cargo_did_not_make_is_one() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The demo's two files: made in a hidden folder, and put in their place when they are known to be right.
+//! The demo's two files: made in a hidden folder, and renamed into place when they are checked.
 
 use std::fs;
 use std::io;
@@ -13,19 +13,19 @@ use crate::signals::Signals;
 pub(crate) const PARQUET: &str = "lineitem.parquet";
 pub(crate) const ARROW: &str = "lineitem.arrow";
 
-/// The folder of a demo that was not told where: its files belong to the demo.
+/// The folder of a demo without `--dir`: its files belong to the demo.
 const OWN_FOLDER: &str = "pgarrow-demo";
 
 /// Dropped without [`publish`](Self::publish), it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Files {
-    // First: the folder around it can be removed only when it is empty.
+    // Dropped first: the folder around it can be removed only when it is empty.
     hidden: TempDir,
     folder: Folder,
     replace: Replace,
 }
 
-/// Which files make way for the demo's.
+/// Which existing files the demo replaces.
 #[derive(Clone, Copy, Debug)]
 enum Replace {
     Any,
@@ -42,7 +42,7 @@ struct Folder {
 }
 
 impl Files {
-    /// Makes the folder if there is none, and the hidden one in it. `None`: the demo's own.
+    /// Makes the folder if it is missing, and a hidden one in it. `None` means the demo's own folder.
     pub(crate) fn prepare(dir: Option<&Path>, overwrite: bool, signals: &Signals) -> Result<Self, Failure> {
         let path = dir.unwrap_or(Path::new(OWN_FOLDER)).to_owned();
         let failed =
@@ -72,12 +72,12 @@ impl Files {
         self.hidden.path().join(name)
     }
 
-    /// Where it will be.
+    /// Where a file will be.
     pub(crate) fn published(&self, name: &str) -> PathBuf {
         self.folder.path.join(name)
     }
 
-    /// Gives the files their names. The folder they are in.
+    /// Gives the files their names, and returns their folder.
     pub(crate) fn publish(mut self) -> Result<PathBuf, Failure> {
         self.folder.check(self.replace)?;
         for name in [PARQUET, ARROW] {
@@ -91,7 +91,7 @@ impl Files {
 }
 
 impl Folder {
-    /// Refuses to replace what may be somebody's.
+    /// Refuses to replace a file that may belong to the user.
     fn check(&self, replace: Replace) -> Result<(), Failure> {
         for name in [PARQUET, ARROW] {
             let path = self.path.join(name);
@@ -122,7 +122,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if self.is_new {
-            // Refused when somebody else has put something there, and then it stays.
+            // Fails if the folder is not empty, and then it stays.
             let _ = fs::remove_dir(&self.path);
         }
     }

@@ -14,8 +14,8 @@ use tpchgen::text::TextPool;
 
 /// The text that comments are cut from.
 ///
-/// `dbgen` cuts them from 300 MiB, several times the memory of an export, which is what the demo shows. From
-/// less, they are other ones of the same kind; everything else is `dbgen`'s to the byte.
+/// `dbgen` cuts them from 300 MiB, several times the memory of an export, and the demo shows that memory. Cut
+/// from less text, comments differ, but are of the same kind; everything else is `dbgen`'s to the byte.
 pub(crate) struct Words(TextPool);
 
 impl Words {
@@ -38,7 +38,7 @@ impl Table<'_> {
     }
 }
 
-/// All tables. None of their rows is made yet.
+/// All tables. Rows are made when they are read.
 pub(crate) fn all(scale: f64, words: &Words) -> Vec<Table<'_>> {
     let (lists, pool) = (Distributions::static_default(), &words.0);
     macro_rules! rows {
@@ -67,7 +67,7 @@ pub(crate) fn all(scale: f64, words: &Words) -> Vec<Table<'_>> {
     ]
 }
 
-/// How many rows they have together, nearly: of an order's lineitems there are one to seven.
+/// About how many rows the tables have together: an order has one to seven lineitems.
 pub(crate) fn estimated_rows(scale: f64) -> u64 {
     // Suppliers, customers, parts, their partsupps, orders, lineitems; regions and nations.
     (8_661_215.0 * scale) as u64 + 30
@@ -77,14 +77,14 @@ fn rows<'a, T: Display>(rows: impl Iterator<Item = T> + 'a) -> Box<dyn Read + 'a
     Box::new(Rows { rows, chunk: String::new(), at: 0 })
 }
 
-/// Rows as `dbgen` prints them, less the `|` behind the last value. None holds a backslash.
+/// Rows as `dbgen` prints them, without the `|` behind the last value. None holds a backslash.
 struct Rows<I> {
     rows: I,
     chunk: String,
     at: usize,
 }
 
-/// Text that is made at a time.
+/// Bytes of text made at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 impl<T: Display, I: Iterator<Item = T>> Read for Rows<I> {

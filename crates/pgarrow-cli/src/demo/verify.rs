@@ -16,7 +16,7 @@ use pgarrow::{Source, quote_identifier};
 
 use crate::exit::Failure;
 
-/// What a file comes to, or has to come to.
+/// The totals of a file: found, or expected.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Totals {
     rows: u64,
@@ -87,7 +87,7 @@ fn sum_of(column: &dyn Array) -> i128 {
     }
 }
 
-/// What the server says that a table comes to. `like` is a file of the table, for its columns.
+/// Asks the server for a table's totals. `like` is a file of the table, for its columns.
 pub(crate) fn ask_server(source: &Source, table: &str, like: &Path) -> Result<Totals, Failure> {
     let schema = read(like)?.0;
     let mut totals = Totals::empty(&schema);
@@ -131,7 +131,7 @@ fn scale_of(data_type: &DataType) -> usize {
     }
 }
 
-/// `-12.5` at scale 2 as -1250. `None` for what is no number or has more digits.
+/// `-12.5` at scale 2 as -1250. `None` if the text is not a number or has more digits.
 fn units_of(text: &str, scale: usize) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if fraction.len() > scale {
@@ -140,7 +140,7 @@ fn units_of(text: &str, scale: usize) -> Option<i128> {
     format!("{whole}{fraction:0<scale$}").parse().ok()
 }
 
-/// Reads a file and compares it with what it has to come to.
+/// Reads a file and compares it with the expected totals.
 pub(crate) fn check(expected: &Totals, path: &Path, name: &str) -> Result<(), Failure> {
     let (schema, batches) = read(path)?;
     let mut found = Totals::empty(&schema);

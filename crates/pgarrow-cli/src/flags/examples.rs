@@ -1,4 +1,4 @@
-//! What help shows behind the options, and instead of what other commands say of them.
+//! Texts of `--help`: examples behind the options, and texts of options that differ from other commands.
 
 pub(super) const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -72,11 +72,11 @@ Examples:
   A float64 column into numeric(10,2):
     pgarrow load prices.arrow --target shop --into prices --convert round";
 
-/// An export's locks are weaker.
+/// For a load: an export's locks are weaker.
 pub(super) const LOCK_HELP: &str =
     "How long to wait for locks of others on the table, as in 30s. Default: for ever";
 
-/// No query sorts in a load, but indexes and triggers do their work.
+/// For a load: no query sorts in it, but indexes and triggers take time.
 pub(super) const READ_HELP: &str = "How long the server may say nothing at all, or take no byte, while it is waited for, as in 10m. \
     Default: for ever\n\nChecks, triggers and --mode truncate may take their time, so choose more than that. After that \
     the load fails with exit code 3, and what is not committed is taken back. Waiting for the locks of tables does not count, nor \

@@ -1,4 +1,4 @@
-//! What a load is made of: files, a target, and how far the two may differ.
+//! Flags of a load: files, a target, and how far the two may differ.
 
 use std::path::PathBuf;
 
@@ -9,21 +9,22 @@ use super::SessionFlags;
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("outputs").args(["report", "reject"]).multiple(true)))]
 pub(crate) struct LoadFlags {
-    /// Parquet files, Arrow IPC files and streams; a folder for all the files in it; - for an IPC stream from stdin
+    /// Parquet files, Arrow IPC files and streams; a folder for all its files; - for an IPC stream on stdin
     ///
-    /// Several are loaded one after the other and must have the same columns. Of a folder, names that begin with a dot or an
-    /// underscore are left out.
+    /// Several files are loaded one after the other and must have the same columns. In a folder, files whose
+    /// names begin with a dot or an underscore are left out.
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
     /// Load only these columns of the data, as in a,"B". Default: all
     ///
-    /// Names are as in SQL: folded to lower case unless they are "quoted". The others are left out; columns of the table
-    /// that are not named have their defaults. What a load has added to the rows of --reject is left out by itself.
+    /// Names are as in SQL: folded to lower case unless they are "quoted". Other columns of the data are left
+    /// out; columns of the table that are not named get their defaults. The columns that --reject adds to
+    /// rejected rows are left out without this option.
     #[arg(long, value_name = "LIST", help_heading = "What")]
     pub(crate) columns: Option<String>,
 
-    /// The format. Default: by the ending of FILE (.parquet; .arrow, .feather, .ipc; .arrows), or its first bytes
+    /// The format. Default: by FILE's ending (.parquet; .arrow, .feather, .ipc; .arrows), or its first bytes
     #[arg(long, value_name = "FORMAT", help_heading = "What")]
     pub(crate) format: Option<InputFormatName>,
 
@@ -35,7 +36,8 @@ pub(crate) struct LoadFlags {
 
     /// Write a report of the load to this file, as JSON
     ///
-    /// Also of one that fails: with status, exit_code, error (kind, sqlstate, text) and the server.
+    /// A load that fails writes a report, too: with status, exit_code, error (kind, sqlstate, text) and the
+    /// server.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
 
@@ -43,14 +45,14 @@ pub(crate) struct LoadFlags {
     #[arg(long, requires = "outputs", help_heading = "Output")]
     pub(crate) overwrite: bool,
 
-    /// Print what would be made of what, and load nothing
+    /// Print which field would become which column, and load nothing
     ///
-    /// Everything up to the first row is done, and taken back: locks, --mode truncate, --mode create, --add-columns. Restart
-    /// marks are not looked at.
+    /// The load does everything up to the first row and takes it back: locks, --mode truncate, --mode create,
+    /// --add-columns. It does not look at restart marks.
     #[arg(long, conflicts_with = "report", help_heading = "Output")]
     pub(crate) dry_run: bool,
 
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(long, short = 'Q', help_heading = "Output")]
     pub(crate) quiet: bool,
 
@@ -58,42 +60,45 @@ pub(crate) struct LoadFlags {
     pub(crate) session: SessionFlags,
 }
 
-/// What is loaded when not all of it can be, or not at once.
+/// Loads in parts, and rows that cannot be loaded.
 #[derive(Args, Debug)]
 pub(crate) struct PartFlags {
-    /// Commit after so many rows, and again. Default: all of the load is one transaction
+    /// Commit after every ROWS rows. Default: the whole load is one transaction
     ///
-    /// What is committed stays if the load fails, and the same command goes on behind it: with each part, the number of
-    /// rows that are done is committed to the table pgarrow_load_marks beside the target, which is made if it is missing. No
-    /// row is doubled or lost. Truncating the table, or making it, is part of the first transaction.
+    /// Committed rows stay if the load fails, and the same command continues after them: each part also
+    /// commits the number of rows done to the table pgarrow_load_marks beside the target, which the load
+    /// creates if it is missing. No row is doubled or lost. Truncating or creating the table is part of the
+    /// first transaction.
     #[arg(long, value_name = "ROWS", value_parser = rows, help_heading = "Parts and bad rows")]
     pub(crate) commit_every: Option<u64>,
 
-    /// What is loaded under this key is loaded once. Default with --commit-every: made of the table, the files and the columns
+    /// Load the rows under this key once. Default with --commit-every: made of table, files and columns
     ///
-    /// A second load of the same rows under the same key goes on where the first one has ended, and does nothing if that
-    /// was complete. Files are known by name, size and time of change; stdin needs a key. Without --commit-every, the
-    /// load is one transaction that happens once, also if nobody knows what became of it (exit code 9): start it again.
+    /// A second load of the same rows under the same key continues where the first one ended, and does
+    /// nothing if the first one was complete. The default key knows files by name, size and time of change;
+    /// stdin needs a key. Without --commit-every, the load is one transaction that happens once, even if its
+    /// outcome is unknown (exit code 9): start it again.
     #[arg(long, value_name = "KEY", help_heading = "Parts and bad rows")]
     pub(crate) restart_key: Option<String>,
 
-    /// Leave out the rows that cannot be loaded, and write them to this Arrow IPC file with the reasons. Default: one fails the load
+    /// Leave out bad rows, and write them and the reasons to this Arrow IPC file. Default: one fails the load
     ///
-    /// Bad are values that their columns cannot hold, and rows that the server refuses for their data: constraints, triggers
-    /// that raise, policies. The file has the columns of the data, and pgarrow_row (from 1), pgarrow_sqlstate and
-    /// pgarrow_reason, which may quote values. It appears when the rows are committed, also if none was bad. If a load with
-    /// --commit-every fails, it has the bad rows of the parts that are committed, and the same command adds the others.
-    /// If all rows are bad, or each of the first 1,000, nothing is loaded, and the exit code is 4. When they are mended, the
-    /// file is loaded as it is: the columns behind are left out.
+    /// Bad rows are those with values that their columns cannot hold, and those that the server refuses for
+    /// their data: constraints, triggers that raise, policies. The file has the columns of the data, and
+    /// pgarrow_row (from 1), pgarrow_sqlstate and pgarrow_reason, which may quote values. It appears when the
+    /// rows are committed, even if no row was bad. If a load with --commit-every fails, the file has the bad
+    /// rows of the committed parts, and the same command adds the others. If all rows are bad, or each of the
+    /// first 1,000, nothing is loaded, and the exit code is 4. When the rows are mended, load the file as it
+    /// is: a load leaves out the columns that --reject added.
     #[arg(long, value_name = "FILE", help_heading = "Parts and bad rows")]
     pub(crate) reject: Option<PathBuf>,
 
-    /// Fail if more rows than these are bad. Default: no limit, but for a load whose first 1,000 rows are all bad
+    /// Fail if more rows are bad. Default: no limit, but a load fails if its first 1,000 rows are all bad
     #[arg(long, value_name = "ROWS", requires = "reject", help_heading = "Parts and bad rows")]
     pub(crate) reject_limit: Option<u64>,
 }
 
-/// The same typed at an export, which cannot have them. Whoever looks for them is told why.
+/// The same flags for an export, which refuses them and says why.
 #[derive(Args, Debug)]
 pub(crate) struct NoPartFlags {
     #[arg(long, value_name = "ROWS", hide = true)]
@@ -126,23 +131,23 @@ fn rows(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Which table, and how it is loaded.
+/// The target table, and how it is loaded.
 #[derive(Args, Debug)]
 pub(crate) struct IntoFlags {
-    /// The server that is loaded: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
+    /// The server to load into: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
     ///
-    /// An export that is given a connection for its source has to be given this as well.
+    /// An export with a connection for its source needs this option as well.
     ///
-    /// A URI, key=value pairs or the name of a database, as psql takes them. A password in a command line is visible to
-    /// other users of this machine; ~/.pgpass and PGPASSWORD are not.
+    /// A URI, key=value pairs or the name of a database, as psql takes them. A password in a command line is
+    /// visible to other users of this machine; ~/.pgpass and PGPASSWORD are not.
     #[arg(long, value_name = "CONNECTION", help_heading = "Target")]
     pub(crate) target: Option<String>,
 
-    /// The table that is loaded; a name is folded to lower case unless it is "quoted"
+    /// The table to load; a name is folded to lower case unless it is "quoted"
     #[arg(long, value_name = "[SCHEMA.]TABLE", help_heading = "Target")]
     pub(crate) into: Option<String>,
 
-    /// What becomes of the rows that the table has, and whether it is made. Default: append
+    /// What becomes of the table's rows, and whether the load creates the table. Default: append
     #[arg(long, value_name = "MODE", help_heading = "Target")]
     pub(crate) mode: Option<ModeName>,
 
@@ -152,29 +157,30 @@ pub(crate) struct IntoFlags {
 
     /// Connections that load at once, each by a COPY of its own. Default: 1
     ///
-    /// Still all or nothing: rows are committed to a table beside the target that has a hidden name, which at the end takes the
-    /// target's place (--mode create, replace), or whose rows one INSERT brings on (all other modes, where the
-    /// server writes them twice). It needs the right to CREATE in the target's schema, and one connection more. Rows come in any
-    /// order. What a load that was killed has left there, the next one into the table with --writers or --mode replace removes.
-    /// Not with --commit-every, --restart-key, --reject and --ordered.
+    /// The load is still all or nothing. Rows are committed to a table with a hidden name beside the target.
+    /// At the end, that table takes the target's place (--mode create, replace), or one INSERT copies its
+    /// rows into the target (all other modes; the server writes the rows twice). The role needs the right to
+    /// CREATE in the target's schema, and the load needs one connection more. Rows come in any order. If a
+    /// load is killed, its hidden table stays until the next load of the target with --writers or --mode
+    /// replace removes it. Not with --commit-every, --restart-key, --reject and --ordered.
     #[arg(long, value_name = "N", value_parser = super::at_least_one, help_heading = "Target")]
     pub(crate) writers: Option<usize>,
 
-    /// What becomes of a row whose key the table has already. Default: error; update with --mode upsert
+    /// What becomes of a row whose key is already in the table. Default: error; update with --mode upsert
     ///
     /// With skip and update, rows go through a temporary table and one INSERT … ON CONFLICT.
     #[arg(long, value_name = "WHAT", help_heading = "Target")]
     pub(crate) on_conflict: Option<ConflictName>,
 
-    /// The columns of the unique key that tells rows apart, as in a,"B". Default: the primary key; to skip, any unique key
+    /// The columns of the rows' unique key, as in a,"B". Default: the primary key; to skip, any unique key
     #[arg(long, value_name = "LIST", help_heading = "Target")]
     pub(crate) key: Option<String>,
 
-    /// How far types may differ from the columns'. Default: widen
+    /// How far the data's types may differ from the columns' types. Default: widen
     #[arg(long, value_name = "HOW", help_heading = "Target")]
     pub(crate) convert: Option<ConvertName>,
 
-    /// Where a table that is made, or a column that is added, has its types from. Default: metadata
+    /// Where a new table, or an added column, gets its types from. Default: metadata
     #[arg(long, value_name = "SOURCE", help_heading = "Target")]
     pub(crate) types_from: Option<TypesFromName>,
 
@@ -182,7 +188,7 @@ pub(crate) struct IntoFlags {
     #[arg(long, value_name = "WHICH", help_heading = "Target")]
     pub(crate) identity: Option<IdentityName>,
 
-    /// Add columns that the data have and the table lacks. Default: that is an error
+    /// Add columns that the data have and the table lacks. Default: they are an error
     #[arg(long, help_heading = "Target")]
     pub(crate) add_columns: bool,
 }
@@ -219,15 +225,15 @@ pub(crate) enum InputFormatName {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum ModeName {
-    /// They stay; the table must be there
+    /// The rows stay; the table must exist
     Append,
-    /// They are removed by TRUNCATE, in the same transaction; the table must be there
+    /// TRUNCATE removes the rows, in the same transaction; the table must exist
     Truncate,
-    /// The table is made from the schema of the data; it must not be there
+    /// The load creates the table from the schema of the data; it must not exist
     Create,
-    /// They are gone when all is loaded: rows go into a new table like this one, which takes its place at the end
+    /// The load fills a new table like this one, which takes its place at the end: the old rows are then gone
     Replace,
-    /// They stay, but for those whose key a new row has: these become that row
+    /// The rows stay, except that a new row updates the row with the same key
     Upsert,
 }
 
@@ -243,9 +249,9 @@ pub(crate) enum MethodName {
 pub(crate) enum ConflictName {
     /// The load fails
     Error,
-    /// It is left out, and counted
+    /// The row is left out, and counted
     Skip,
-    /// The row that is there takes its values; the same key twice in one load is an error
+    /// The row in the table takes the new values; the same key twice in one load is an error
     Update,
 }
 
@@ -253,15 +259,15 @@ pub(crate) enum ConflictName {
 pub(crate) enum ConvertName {
     /// Only where no value of the field's type can be lost, as int32 to bigint
     Widen,
-    /// Also where some values do not fit, and each is looked at: one that does not is an error
+    /// Also where some values do not fit: each value is checked, and one that does not fit is an error
     Check,
-    /// Digits that the column does not have are rounded away, too, as the server rounds; all else is an error
+    /// Like check, but digits that the column does not have are rounded away, as the server rounds
     Round,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum TypesFromName {
-    /// From what exports note in the metadata pg.*; from the Arrow types where there are none
+    /// From the metadata pg.* that exports write; from the Arrow types where there is none
     Metadata,
     /// From the Arrow types alone
     Arrow,
@@ -269,8 +275,8 @@ pub(crate) enum TypesFromName {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum IdentityName {
-    /// They are loaded as they are; the column's sequence does not learn of them
+    /// The values are loaded as they are; the column's sequence does not advance
     Keep,
-    /// They are left out, and the server makes new ones
+    /// The values are left out, and the server makes new ones
     Generate,
 }

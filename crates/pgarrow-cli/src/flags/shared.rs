@@ -10,11 +10,11 @@ use crate::units::{parse_duration, parse_memory, parse_size};
 
 #[derive(Args, Debug)]
 pub(crate) struct WhatFlags {
-    /// Where from: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
+    /// The server to read: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
     ///
-    /// A URI, key=value pairs or the name of a database, as psql takes them. What it leaves out comes from PGHOST,
-    /// PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE and the other variables that psql knows, passwords also
-    /// from ~/.pgpass. A password in a command line is visible to other users of this machine.
+    /// A URI, key=value pairs or the name of a database, as psql takes them. What it leaves out comes from
+    /// PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE and the other variables that psql knows,
+    /// passwords also from ~/.pgpass. A password in a command line is visible to other users of this machine.
     pub(crate) connection: Option<String>,
 
     /// What to read: tables or views, as with --table
@@ -37,19 +37,19 @@ pub(crate) struct WhatFlags {
     #[arg(long, value_name = "FILE", help_heading = "What")]
     pub(crate) query_file: Option<PathBuf>,
 
-    /// Only these columns of the table, in this order, as in a,"B". Default: all
+    /// Read only these columns of the table, in this order, as in a,"B". Default: all
     #[arg(long, value_name = "LIST", help_heading = "What")]
     pub(crate) columns: Option<String>,
 
-    /// Of a table only its own rows, not those of the tables that inherit from it
+    /// Read only the table's own rows, not those of the tables that inherit from it
     #[arg(long, help_heading = "What")]
     pub(crate) only: bool,
 
-    /// Only the rows of the table for which this SQL condition holds
+    /// Read only the rows of the table for which this SQL condition holds
     #[arg(long = "where", value_name = "CONDITION", allow_hyphen_values = true, help_heading = "What")]
     pub(crate) filter: Option<String>,
 
-    /// At most so many rows of one table or query: the first ones that come, by one connection
+    /// Read at most this many rows of one table or query: the first ones that come, by one connection
     #[arg(long, value_name = "ROWS", help_heading = "What")]
     pub(crate) limit: Option<u64>,
 
@@ -62,45 +62,46 @@ pub(crate) struct WhatFlags {
 pub(crate) struct ReadingFlags {
     /// Connections that read at once, under one snapshot. Default: one for each core, at most 8
     ///
-    /// One more connection holds the snapshot, unless there is one reader only. There are never more readers than
-    /// slices, nor more than --memory allows, at 8M each; a standby is read by one.
+    /// One more connection holds the snapshot, unless there is only one reader. There are never more readers
+    /// than slices, nor more than --memory allows, at 8M each; one connection reads a standby.
     #[arg(long, value_name = "N", value_parser = super::at_least_one, help_heading = "Reading")]
     pub(crate) readers: Option<usize>,
 
-    /// Memory for buffers, batches and row groups, as in 512M; from 16M. Default: a quarter of the machine's, at most 1G
+    /// Memory for buffers, batches, row groups, as in 512M; from 16M. Default: 1/4 of the machine's, up to 1G
     ///
-    /// A limit that is kept by waiting: readers stop to receive, and the server stops to send. Not counted are the
-    /// program itself and what its allocator keeps.
+    /// At the limit readers wait: they stop receiving, and the server stops sending. The program itself, and
+    /// memory that its allocator keeps, do not count.
     #[arg(long, value_name = "SIZE", value_parser = parse_memory, help_heading = "Reading")]
     pub(crate) memory: Option<usize>,
 
-    /// Keep the order of the table's pages, or of the column that is split on
+    /// Keep the order of the table's pages, or of the --split-on column
     ///
-    /// The same rows then make the same file, whatever the number of readers (but with the same --memory). Costs memory
-    /// and some speed.
+    /// The same rows then make the same file, with any number of readers (but with the same --memory). Costs
+    /// memory and some speed.
     #[arg(long, help_heading = "Reading")]
     pub(crate) ordered: bool,
 
-    /// Cut the rows by this column: for views, foreign tables and queries, which one connection reads otherwise
+    /// Cut the rows by this column: for views, foreign tables, queries, which one connection reads otherwise
     ///
-    /// An integer, date, timestamp, uuid or text, best with an index. The exact name. Rows with NULL there are read, too.
+    /// The column is an integer, date, timestamp, uuid or text, best with an index. The exact name. Rows with
+    /// NULL in it are read, too.
     #[arg(long, value_name = "COLUMN", help_heading = "Reading")]
     pub(crate) split_on: Option<String>,
 
-    /// Bytes of a slice on the server's disk, as in 32M. Default: from 64M down to 4M towards the end; 32M with --ordered
+    /// Bytes of a slice on disk, as in 32M. Default: from 64M down to 4M towards the end; 32M with --ordered
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Reading")]
     pub(crate) slice_bytes: Option<u64>,
 
-    /// How rows are asked for. Default: auto
+    /// How to read rows. Default: auto
     ///
-    /// Pages are for servers that one runs oneself: see pgarrow pages --help. The summary, the report and pgarrow plan say
-    /// what was read by pages, and why the rest was not.
+    /// Pages are for servers that you run yourself: see pgarrow pages --help. The summary, the report and
+    /// pgarrow plan say what was read by pages, and why the rest was not.
     #[arg(long, value_name = "MODE", help_heading = "Reading")]
     pub(crate) read_mode: Option<ReadModeName>,
 
-    /// Let readers have snapshots of their own where the server shares none; otherwise that is an error
+    /// Let each reader take its own snapshot where the server cannot share one; otherwise that is an error
     ///
-    /// Rows that change meanwhile may then be of different moments, missing, or there twice.
+    /// Rows that change meanwhile may then come from different moments, be missing, or appear twice.
     #[arg(long, help_heading = "Reading")]
     pub(crate) inconsistent: bool,
 }
@@ -118,34 +119,35 @@ pub(crate) struct SessionFlags {
     #[command(flatten)]
     pub(crate) connecting: ConnectFlags,
 
-    /// How long the server may say nothing at all while it is waited for, as in 10m. Default: for ever
+    /// How long the server may send nothing while the run waits for it, as in 10m. Default: for ever
     ///
-    /// A query that sorts says nothing for long, so choose more than that takes. After that the server is asked to
-    /// cancel, and the run fails with exit code 3. A network that is gone is noticed without this option, by TCP's
-    /// keepalives. Waiting for the locks of tables does not count; what COPY itself waits for does.
+    /// A query that sorts sends nothing for long, so choose a longer time. After this time, the run asks the
+    /// server to cancel, and fails with exit code 3. TCP's keepalives notice a lost network without this
+    /// option. Waiting for the locks of tables does not count; what COPY itself waits for does.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Session")]
     pub(crate) read_timeout: Option<Duration>,
 
     /// How long to wait for the locks that keep tables as they are, as in 30s. Default: for ever
     ///
-    /// They are the weakest there are, which only who rewrites, truncates or drops a table excludes. After that the run
-    /// fails with exit code 4 and names the processes that have tables locked.
+    /// They are the weakest there are: they exclude only sessions that rewrite, truncate or drop a table.
+    /// After this time, the run fails with exit code 4 and names the processes that hold locks on the tables.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Session")]
     pub(crate) lock_timeout: Option<Duration>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct ConnectFlags {
-    /// How long connecting may take, as in 10s: name, TCP, TLS and login. Default: connect_timeout, PGCONNECT_TIMEOUT, or for ever
+    /// How long connecting may take, as in 10s. Default: connect_timeout, PGCONNECT_TIMEOUT, or for ever
     ///
-    /// Of several hosts and addresses, each has this time. A server that is starting up, or has no connection left, is
-    /// asked again until the time has passed; without a limit that is an error at once.
+    /// Connecting covers the name, TCP, TLS and login. With several hosts and addresses, each has this time.
+    /// If a server is starting up, or has no connection left, the run tries again until the time has passed;
+    /// without a limit that is an error at once.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Session")]
     pub(crate) connect_timeout: Option<Duration>,
 }
 
 impl ConnectFlags {
-    /// A connection with what was typed beside its string.
+    /// The connection, with the flags that were typed beside its string.
     pub(crate) fn applied_to(&self, connection: Config) -> Config {
         match self.connect_timeout {
             Some(time) => connection.with_connect_timeout(Some(time)),
@@ -156,7 +158,7 @@ impl ConnectFlags {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum ReadModeName {
-    /// Pages where the server hands them out and it pays, otherwise COPY; SELECT where the server refuses COPY
+    /// Pages where the server hands them out and they pay, otherwise COPY; SELECT if the server refuses COPY
     Auto,
     /// COPY in binary
     Copy,

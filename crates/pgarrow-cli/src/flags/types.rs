@@ -24,16 +24,18 @@ pub(crate) struct TypeFlags {
     #[arg(long, value_name = "POLICY", value_parser = words(OutOfRangePolicy::ALL, OutOfRangePolicy::as_str), help_heading = "Types")]
     pub(crate) out_of_range: Option<OutOfRangePolicy>,
 
-    /// What becomes of digits behind the last that a chosen decimal, or a timestamp in ms, keeps. Default: error
+    /// What becomes of digits beyond those that a chosen decimal, or a timestamp in ms, keeps. Default: error
     ///
-    /// round: as PostgreSQL rounds, half away from zero. What is out of range then, is out of range.
+    /// round: as PostgreSQL rounds, half away from zero. A value that is out of range then falls under
+    /// --out-of-range.
     #[arg(long, value_name = "POLICY", value_parser = words(LostDigitsPolicy::ALL, LostDigitsPolicy::as_str), help_heading = "Types")]
     pub(crate) lost_digits: Option<LostDigitsPolicy>,
 
-    /// What numeric becomes: exact, text, float64, decimal(P,S) or scan. Default: exact, and text if none is declared
+    /// What numeric becomes: exact, text, float64, decimal(P,S), scan. Default: exact; text without precision
     ///
-    /// decimal(P,S) is for numerics that declare no precision, or one of more than 76 digits. scan asks the server, by a
-    /// query that reads the table, for the smallest decimal that holds every value of such a column.
+    /// decimal(P,S) is for numerics that declare no precision, or one of more than 76 digits. scan asks the
+    /// server, by a query that reads the table, for the smallest decimal that holds every value of such a
+    /// column.
     #[arg(long, value_name = "FORM", value_parser = NumericParser, help_heading = "Types")]
     #[arg(hide_possible_values = true)]
     pub(crate) numeric: Option<NumericForm>,
@@ -44,8 +46,8 @@ pub(crate) struct TypeFlags {
 
     /// What arrays become. Default: list, which stops at a value of more than one dimension
     ///
-    /// nested: lists in lists, as deep as the column is declared. shaped: a struct of values, dimensions and lower bounds,
-    /// which loses nothing.
+    /// nested: lists in lists, as deep as the column is declared. shaped: a struct of values, dimensions and
+    /// lower bounds, which loses nothing.
     #[arg(long, value_name = "FORM", value_parser = words(ArrayForm::ALL, ArrayForm::as_str), help_heading = "Types")]
     pub(crate) arrays: Option<ArrayForm>,
 
@@ -57,41 +59,41 @@ pub(crate) struct TypeFlags {
     #[arg(long, help_heading = "Types")]
     pub(crate) trim: bool,
 
-    /// Which of Arrow's forms strings and bytes have. Default: utf8
+    /// Which Arrow form strings and bytes have. Default: utf8
     #[arg(long, value_name = "FORM", value_parser = words(StringForm::ALL, StringForm::as_str), help_heading = "Types")]
     pub(crate) strings: Option<StringForm>,
 
-    /// The unit of timestamps. Default: us, PostgreSQL's own; a value that another one does not hold stops the export
+    /// The unit of timestamps. Default: us, PostgreSQL's own; a value that another one lacks stops the export
     #[arg(long, value_name = "UNIT", value_parser = words(TimestampUnit::ALL, TimestampUnit::as_str), help_heading = "Types")]
     pub(crate) timestamp_unit: Option<TimestampUnit>,
 
-    /// What becomes of text that is not valid UTF-8, as SQL_ASCII databases have it. Default: error
+    /// What becomes of text that is not valid UTF-8, as in SQL_ASCII databases. Default: error
     ///
-    /// replace: U+FFFD for what is not valid. latin1: such a value is read as Latin-1. binary: columns of text become
-    /// binary, their bytes as they are.
+    /// replace: U+FFFD for invalid bytes. latin1: such a value is read as Latin-1. binary: text columns
+    /// become binary, with their bytes unchanged.
     #[arg(long, value_name = "POLICY", value_parser = words(EncodingPolicy::ALL, EncodingPolicy::as_str), help_heading = "Types")]
     pub(crate) encoding_policy: Option<EncodingPolicy>,
 
-    /// What becomes of types that are not decoded. Default: text, the server's own, with a warning
+    /// What becomes of types that are not decoded. Default: text, as the server writes it, with a warning
     #[arg(long, value_name = "POLICY", value_parser = words(UnknownTypes::ALL, UnknownTypes::as_str), help_heading = "Types")]
     pub(crate) unknown_types: Option<UnknownTypes>,
 
-    /// What PostGIS geometries become: ISO WKB with one SRID a column, or EWKB. Default: wkb
+    /// What PostGIS geometries become: ISO WKB with one SRID per column, or EWKB. Default: wkb
     #[arg(long, value_name = "FORM", value_parser = words(GeometryForm::ALL, GeometryForm::as_str), help_heading = "Types")]
     pub(crate) geometry: Option<GeometryForm>,
 
     /// Choices for one column: text, float64, decimal(P,S), int4[][], or KEY=VALUE as in nan=null. Repeatable
     ///
-    /// They stand above the other options, and several are separated by commas. text is the server's text, for any type.
-    /// int4[][] reads an array as lists in lists of this depth. Keys are the names of the options above, as in
-    /// at:infinity=null,timestamp-unit=ms. A name is folded to lower case unless it is "quoted", as it has to be with a
-    /// colon in it.
+    /// They override the other options; commas separate several. text is the server's text, for any type.
+    /// int4[][] reads an array as lists in lists of this depth. Keys are the names of the options above, as
+    /// in at:infinity=null,timestamp-unit=ms. A name is folded to lower case unless it is "quoted"; quote a
+    /// name with a colon in it.
     #[arg(long = "column", value_name = "NAME:TYPE", value_parser = parse_column, help_heading = "Types")]
     pub(crate) by_column: Vec<(String, ColumnOptions)>,
 }
 
 impl TypeFlags {
-    /// The choices for all columns. `unsaid` is what holds where the flags say nothing.
+    /// The choices for all columns. `unsaid` holds the choices that no flag makes.
     pub(crate) fn options(&self, unsaid: TypeOptions) -> TypeOptions {
         TypeOptions {
             infinity: self.infinity.unwrap_or(unsaid.infinity),
@@ -111,13 +113,13 @@ impl TypeFlags {
         }
     }
 
-    /// Whether it was chosen what intervals in this column become.
+    /// Whether a flag chooses what intervals in this column become.
     pub(crate) fn say_interval(&self, column: &str) -> bool {
         let of_column = self.by_column.iter().find(|(name, _)| name == column);
         self.interval.is_some() || of_column.is_some_and(|(_, options)| options.interval.is_some())
     }
 
-    /// The name of a column that has choices twice.
+    /// The name of a column that has choices in two flags.
     pub(crate) fn repeated_column(&self) -> Option<&str> {
         let names = || self.by_column.iter().map(|(name, _)| name.as_str());
         names()

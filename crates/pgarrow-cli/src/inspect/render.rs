@@ -1,4 +1,4 @@
-//! What was inspected as text: a line for each column, and below it what there is to know of it.
+//! An inspection as text: a line for each column, and its notes below.
 
 use pgarrow::escape_control;
 
@@ -7,7 +7,7 @@ use crate::plan::render::total;
 use crate::table::{Lists, cell, table};
 use crate::units;
 
-/// Characters of a type.
+/// Most characters shown of a type.
 const TYPE_MAX: usize = 48;
 
 pub(crate) fn text(inspection: &Inspection) -> String {
@@ -22,7 +22,7 @@ pub(crate) fn text(inspection: &Inspection) -> String {
     }
 }
 
-/// `readers` of this table alone, in words.
+/// The text for one subject. `readers` names the connections that read it, if it is the only one.
 fn one(subject: &Subject, readers: &str) -> String {
     let name = escape_control(&subject.subject);
     let size = total(subject.estimated_rows, subject.estimated_bytes);
@@ -39,7 +39,7 @@ fn one(subject: &Subject, readers: &str) -> String {
         [
             cell(&column.name),
             cell(&column.pg_type),
-            // What may be null inside of a type is in the JSON.
+            // Only the JSON says what may be null inside a type.
             shortened(&column.arrow_type.replace("non-null ", "")),
             shortened(parquet),
             (if column.nullable { "" } else { "not null" }).to_owned(),
@@ -69,12 +69,12 @@ fn one(subject: &Subject, readers: &str) -> String {
     text
 }
 
-/// A type without the end of what stands inside of it, but with all of its brackets: `Struct("a": Int32, …)`.
+/// A type without the end of its inside, but with all its brackets: `Struct("a": Int32, …)`.
 fn shortened(data_type: &str) -> String {
     let data_type = escape_control(data_type);
     let Some((end, _)) = data_type.char_indices().nth(TYPE_MAX) else { return data_type };
     let kept = data_type.get(..end).unwrap_or_default();
-    // Whole parts only, where there is one.
+    // Only whole parts, if there is one.
     let kept = kept.rsplit_once(", ").map_or(kept, |(whole, _)| whole);
     let mut closing = Vec::new();
     for c in kept.chars() {

@@ -1,4 +1,4 @@
-//! What is possible, as text: a line for each table, and below it why not.
+//! The status of reading by pages as text: a line for each table, and below it why not.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use pgarrow::{PagesStatus, TablePages, escape_control};
 
 use crate::units;
 
-/// Reasons of a table, a line each, at most.
+/// Most reasons shown of a table, a line each.
 const REASONS_NAMED: usize = 8;
 
 pub(crate) fn text(status: &PagesStatus) -> String {
@@ -26,7 +26,7 @@ pub(crate) fn text(status: &PagesStatus) -> String {
     text
 }
 
-/// `is_possible` to read pages at all: otherwise it is said what would be.
+/// `is_possible`: whether pages can be read at all. If not, the text says what could be.
 fn of_table(text: &mut String, table: &TablePages, is_possible: bool) {
     let name = escape_control(&table.table);
     let (can, cannot) = if is_possible { ("can", "cannot") } else { ("could", "could not") };
@@ -53,7 +53,7 @@ fn of_table(text: &mut String, table: &TablePages, is_possible: bool) {
     reasons(text, &shortened(table.why_not_text()));
 }
 
-/// The first ones. A table with many partitions may have one for each.
+/// The first reasons. A table with many partitions may have one for each.
 fn shortened(mut reasons: Vec<String>) -> Vec<String> {
     let n_more = reasons.len().saturating_sub(REASONS_NAMED);
     if n_more > 1 {
@@ -67,7 +67,7 @@ fn reasons<T: ToString>(text: &mut String, why_not: &[T]) {
     why_not.iter().for_each(|reason| text.extend(["  ", &escape_control(&reason.to_string()), "\n"]));
 }
 
-/// Down, so that 100 means all.
+/// Rounded down, so that 100 means all.
 fn percent(part: u64, whole: u64) -> u64 {
     let percent = u128::from(part) * 100 / u128::from(whole.max(1));
     u64::try_from(percent).unwrap_or(100)
@@ -77,7 +77,7 @@ fn percent(part: u64, whole: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// There was no end of them.
+    /// There was no limit before.
     #[test]
     fn of_many_reasons_the_first_ones() {
         let reasons = |n: usize| (0..n).map(|index| index.to_string()).collect::<Vec<_>>();

@@ -5,7 +5,7 @@ use pgarrow::{PlanReport, PlanSlice, SliceRange, escape_control};
 use crate::table::{Lists, cell, table};
 use crate::units;
 
-/// Reasons why tables are not read by pages, a line each, at most.
+/// Most reasons shown why tables are not read by pages, a line each.
 const NOTES_NAMED: usize = 4;
 
 /// One table or query: how it is cut and why, its columns, its slices.
@@ -38,7 +38,7 @@ pub(crate) fn one(report: &PlanReport, n_readers: usize, lists: Lists) -> String
     text
 }
 
-/// Which tables are read by pages, and why others are not; nothing where nobody would want to know.
+/// Which tables are read by pages, and why others are not; empty if the report has neither.
 fn by_pages(report: &PlanReport) -> String {
     let read = match report.pages.as_slice() {
         [] => None,
@@ -83,7 +83,7 @@ pub(crate) fn many(reports: &[PlanReport], n_readers: usize, lists: Lists) -> St
     text
 }
 
-/// What is known of a size, in words.
+/// The known parts of a size, in words.
 pub(crate) fn total(rows: Option<u64>, bytes: u64) -> Option<String> {
     let bytes = (bytes > 0).then(|| format!("{} on the server's disk", units::bytes(bytes)));
     let rows = rows.map(|rows| units::counted(rows, "row"));
@@ -120,7 +120,7 @@ fn range(range: &SliceRange) -> String {
     }
 }
 
-/// Nothing where it is not known.
+/// Empty if the size is not known.
 fn size(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { units::bytes(bytes) }
 }

@@ -1,4 +1,4 @@
-//! What trials run against: a server, a table in it, and what a clean export of that is.
+//! What trials run against: a server, a table in it, and the rows of a clean export of it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,7 +19,7 @@ use pgarrow_testkit::{Database, Fault, Proxy, TestServer};
 
 use crate::trial::{Kind, Trial};
 
-/// In every URL, and never to be seen anywhere else. The server asks for no password.
+/// In every URL, and allowed nowhere else. The server asks for no password.
 pub(crate) const CANARY: &str = "canary-9f3Kx";
 
 /// How soon nothing of a run may be left on the server.
@@ -27,7 +27,7 @@ const GONE_SECONDS: u64 = 5;
 
 /// A server with a table `t`, which is exported.
 pub(crate) struct Arena {
-    /// Dropped with the arena; none on a server of a test's own.
+    /// Dropped with the arena; none on a server of the test's own.
     _database: Option<Database>,
     url: String,
     monitor: Mutex<Client>,
@@ -44,14 +44,14 @@ pub(crate) fn table(n_rows: usize) -> String {
 }
 
 impl Arena {
-    /// A database of its own on the server that all tests share, made by `sql`.
+    /// A database of its own, made by `sql`, on the server that all tests share.
     pub(crate) fn new(hint: &str, sql: &str) -> Self {
         let database = TestServer::shared().fresh_database(hint);
         let url = database.url().to_owned();
         Self::with(Some(database), &url, sql)
     }
 
-    /// On a server of a test's own.
+    /// On a server of the test's own.
     pub(crate) fn on(url: &str, sql: &str) -> Self {
         Self::with(None, url, sql)
     }
@@ -60,7 +60,7 @@ impl Arena {
         let mut monitor = Client::connect(url, NoTls).unwrap();
         monitor.batch_execute(sql).unwrap();
         if database.is_none() {
-            // Commits are asynchronous on these servers, and a crash would take them along.
+            // Commits are asynchronous on these servers, and a crash would lose them.
             monitor.batch_execute("CHECKPOINT").unwrap();
         }
         let mut arena = Self {
@@ -78,7 +78,7 @@ impl Arena {
         arena
     }
 
-    /// The URL with a password, and an `application_name` that no other run has. Each is as long as any other.
+    /// The URL with a password, and an `application_name` that no other run has. All have the same length.
     pub(crate) fn url_and_name(&self) -> (String, String) {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("fault-{:08}-{:06}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -111,7 +111,7 @@ impl Arena {
         Client::connect(&self.url, NoTls).unwrap()
     }
 
-    /// Asks the server with the connection that watches.
+    /// Asks the server over the connection that watches.
     pub(crate) fn ask(&self, sql: &str) -> i64 {
         let mut monitor = self.monitor.lock().unwrap_or_else(PoisonError::into_inner);
         if monitor.is_closed() {
@@ -127,14 +127,14 @@ impl Arena {
         }
     }
 
-    /// Sessions of a run for which a condition on `pg_stat_activity` holds.
+    /// The number of the run's sessions for which a condition on `pg_stat_activity` holds.
     pub(crate) fn sessions(&self, application_name: &str, condition: &str) -> i64 {
         self.ask(&format!(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{application_name}' AND ({condition})"
         ))
     }
 
-    /// The processes of a run's sessions for which a condition holds.
+    /// The processes of the run's sessions for which a condition holds.
     pub(crate) fn pids(&self, application_name: &str, condition: &str) -> Vec<i32> {
         let sql = format!(
             "SELECT pid FROM pg_stat_activity WHERE application_name = '{application_name}' AND ({condition})"
@@ -142,7 +142,7 @@ impl Arena {
         self.client().query(&sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
     }
 
-    /// G-5: no session, and with them no lock, and no prepared transaction.
+    /// G-5: no session, and so no lock, and no prepared transaction.
     pub(crate) fn is_left(&self, application_name: &str) -> Result<(), String> {
         let sql = format!(
             "SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_name = '{application_name}') \
@@ -175,20 +175,21 @@ impl Arena {
     }
 }
 
-/// Holds a run in the middle of its reading: every fiftieth row waits for a lock that this has.
+/// Stops a run in the middle of its reading: every fiftieth row waits for a lock that the gate has.
 pub(crate) struct Gate<'a> {
     arena: &'a Arena,
     holder: Client,
-    /// The run's `application_name`, of which the lock is made.
+    /// The run's `application_name`, from which the lock is made.
     name: String,
 }
 
 impl<'a> Gate<'a> {
-    /// Makes what the filter needs. IMMUTABLE, since one reader has to see to everything else.
+    /// Creates the function that the filter calls. IMMUTABLE, so that several readers may read: otherwise one
+    /// reader reads all.
     pub(crate) const SQL: &'static str = "CREATE FUNCTION gate(i int8) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN \
          IF i % 50 = 49 THEN PERFORM pg_advisory_xact_lock_shared(hashtext(current_setting('application_name'))); END IF; \
          RETURN true; END $$";
-    /// Of the table `t`: all rows pass, but not yet.
+    /// The filter of the table `t`: all rows pass when the gate opens.
     pub(crate) const FILTER: &'static str = "gate(id)";
 
     pub(crate) fn close(arena: &'a Arena, name: &str) -> Self {
@@ -197,7 +198,7 @@ impl<'a> Gate<'a> {
         Self { arena, holder, name: name.to_owned() }
     }
 
-    /// Waits until so many sessions of the run have come to it.
+    /// Waits until this many sessions of the run wait at the gate.
     #[track_caller]
     pub(crate) fn wait(&self, n_sessions: i64) {
         eventually("it is in the middle", || {
@@ -207,12 +208,12 @@ impl<'a> Gate<'a> {
 
     /// Lets all rows pass.
     pub(crate) fn open(mut self) {
-        // Where the server is gone, so is the lock.
+        // If the server is gone, so is the lock.
         let _ = self.holder.batch_execute("SELECT pg_advisory_unlock_all()");
     }
 }
 
-/// All rows of a file or of a folder's files.
+/// All rows of a file, or of a folder's files.
 pub(crate) fn read(path: &Path) -> Result<Vec<RecordBatch>, String> {
     let failed = |cause: &dyn std::fmt::Display| format!("{} cannot be read: {cause}", path.display());
     if path.is_dir() {
@@ -237,7 +238,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<RecordBatch>, String> {
     reader.collect::<Result<_, _>>().map_err(|cause| failed(&cause))
 }
 
-/// The rows, without what formats say about them in metadata.
+/// The rows, without the metadata that formats add.
 fn rows(path: &Path) -> Result<Vec<RecordBatch>, String> {
     let plain = |batch: RecordBatch| {
         let schema = batch.schema();
@@ -251,7 +252,7 @@ fn rows(path: &Path) -> Result<Vec<RecordBatch>, String> {
     Ok(read(path)?.into_iter().map(plain).collect())
 }
 
-/// Waits for something that has to come.
+/// Waits for something that must happen.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! F-1, F-2, F-3, F-12: the connection ends after any byte, or a bit of it is wrong.
+//! F-1, F-2, F-3, F-12: the connection ends after any byte, or one bit is wrong.
 
 use pgarrow_testkit::{Capability, Fault, Proxy, require};
 
@@ -6,16 +6,17 @@ use crate::arena::{Arena, table};
 use crate::table::{Group, is_whole, name};
 use crate::trial::{Expect, Kind, Trial};
 
-/// What is read in these trials: little, by one connection.
+/// What these trials read: little, by one connection.
 const WHAT: [&str; 5] = ["-t", "t", "--readers", "1", "--quiet"];
-/// Of a sample, every so many bytes; no divisor of anything that has to do with the protocol.
+/// The distance of the bytes in a sample; it divides nothing in the protocol.
 const STRIDE: usize = 17;
-/// Bytes at the end of a session of which each is tried. COMMIT's answer is in them.
+/// Bytes at the end of a session that are all tried. COMMIT's answer is among them.
 const END: u64 = 48;
-/// Terminate, the client's last message: COMMIT has been answered when it is sent, and nobody misses it.
+/// Terminate, the client's last message: when it is sent, COMMIT is answered, and it may be lost.
 const TERMINATE: u64 = 5;
 
-/// Bytes that the server and the client send in a session without a fault. In time a number may get a digit more.
+/// Bytes that the server and the client send in a session without a fault. Over time a number may get a digit
+/// more.
 fn session(arena: &Arena) -> (u64, u64) {
     let proxy = Proxy::start(arena.port(), Fault::None);
     let trial = Trial::new(arena, Kind::Ipc).through(proxy.address());
@@ -30,7 +31,7 @@ fn places(n_bytes: u64, first: u64) -> Vec<u64> {
     (first..from_end).step_by(stride).chain(from_end..=n_bytes).collect()
 }
 
-/// One trial through a proxy with this fault. It may succeed only where nothing is missing of what counts.
+/// One trial through a proxy with this fault. It may succeed only if nothing that counts is missing.
 fn cut(arena: &Arena, fault: Fault, is_end: impl FnOnce() -> bool) -> Result<(), String> {
     let proxy = Proxy::start(arena.port(), fault);
     let trial = Trial::new(arena, Kind::Ipc).through(proxy.address());
@@ -38,7 +39,7 @@ fn cut(arena: &Arena, fault: Fault, is_end: impl FnOnce() -> bool) -> Result<(),
     drop(proxy);
     let expect = match ended.status.success() && is_end() {
         true => Expect::success(),
-        // An answer that is cut in its middle may be a broken protocol.
+        // An answer that is cut in its middle may look like a broken protocol.
         false => Expect::failure(&[3, 5]).saying("127.0.0.1:"),
     };
     trial.judge(&ended, &expect)
@@ -92,7 +93,7 @@ fn a_bit_that_turns_over() {
         let proxy = Proxy::start(arena.port(), Fault::FlipServerByte(n));
         let trial = Trial::new(&arena, Kind::Ipc).through(proxy.address());
         let mut command = trial.command(&WHAT);
-        // What a wrong length claims may never come.
+        // The bytes that a wrong length promises may never come.
         let mut running = trial.start(&mut command);
         let ended = match running.ends_within(2) {
             true => running.end(1),
@@ -102,7 +103,7 @@ fn a_bit_that_turns_over() {
             }
         };
         drop(proxy);
-        // In a value, a bit cannot be told from data: TLS is what protects it. All else has to hold.
+        // A wrong bit in a value looks like data: only TLS protects it. All other criteria have to hold.
         let name = name(12, "one bit of the server's turned over", "all");
         let result = trial.judge(&ended, &Expect::anything());
         (name, format!("byte {n}"), result)

@@ -14,8 +14,8 @@ use crate::trial::{Expect, KINDS, Kind, PROGRAM, Trial};
 const ROWS: usize = 4000;
 const WHAT: [&str; 5] = ["-t", "t", "--readers", "1", "--quiet"];
 
-/// The command on a file system of its own, mounted with these options. What was in the trial's folder is there when it
-/// starts, and what is there when it ends is in the trial's folder afterwards.
+/// The command on a file system of its own, mounted with these options. The contents of the trial's folder
+/// are copied there first, and back when the command ends.
 fn mounted(trial: &Trial<'_>, mount_point: &TempDir, options: &str, what: &[&str]) -> Command {
     let script = r#"
         mount -t tmpfs -o "$1" tmpfs "$2" || exit 99
@@ -50,7 +50,7 @@ fn disks_of_every_size() {
     let group = Group::new("disk_sizes");
     for kind in KINDS {
         let needed_pages = output_pages(&arena, kind);
-        // Below, the place where it ends does not matter much; around what is needed, each page does.
+        // Far below the needed pages, where the disk ends does not matter much; near them, each page does.
         let small = (1..needed_pages.saturating_sub(4)).step_by(if crate::table::is_whole() { 1 } else { 5 });
         let trials: Vec<(usize, bool)> = small
             .chain(needed_pages.saturating_sub(4).max(1)..=needed_pages + 4)
@@ -66,7 +66,7 @@ fn disks_of_every_size() {
             let expect = match (is_enough, has_report) {
                 (true, _) => Expect::success(),
                 (false, false) => Expect::failure(&[7]).saying("No space left on device"),
-                // Only the report may be too much.
+                // Only the report may not fit.
                 (false, true) => Expect::failure(&[7]).saying("No space left on device").at_the_end(),
             };
             let phase = if has_report { "P5–P11" } else { "P5–P10" };
@@ -83,7 +83,7 @@ fn disks_without_inodes() {
     let arena = Arena::new("disk_inodes", &table(10));
     let group = Group::new("disk_inodes");
     for kind in KINDS {
-        // One is the file system's own folder; a folder of files has itself and its manifest.
+        // The file system's own folder takes one; a folder of files takes itself and its manifest.
         let needed = if kind == Kind::Folder { 4 } else { 2 };
         for n_inodes in 1..=needed + 1 {
             let mount_point = TempDir::new().unwrap();
@@ -126,7 +126,7 @@ fn a_full_device_and_files_that_may_not_grow() {
         for n_blocks in ["0", "1", "8", "32"] {
             let trial = Trial::new(&arena, kind).replacing();
             let mut command = trial.program("sh");
-            // The messages go to a file, too, so somebody without the limit writes them.
+            // A process without the limit writes the messages: they go to a file, too.
             let script = r#"n=$1; shift
                 code=$({ { (ulimit -f "$n"; exec "$@") 2>&1 >/dev/null; echo $? >&3; } | cat >&2; } 3>&1)
                 exit "$code""#;
@@ -155,7 +155,7 @@ fn few_file_descriptors() {
         let ended = trial.run(&mut command, 60);
         let says_why = ended.status.success()
             || ended.stderr.contains("oo many open files")
-            // The system's own words, when not even the program's libraries can be opened.
+            // The dynamic linker's words, if it cannot even open the program's libraries.
             || ended.stderr.contains("Error 24");
         let result = trial.judge(&ended, &Expect::whatever().or(127)).and(match says_why {
             true => Ok(()),
@@ -193,7 +193,7 @@ fn folders_that_may_not_be_written_to() {
                 fs::set_permissions(trial.folder.path(), permissions).unwrap();
             };
             set_mode(0o555);
-            // Root may write everywhere, unless it is told not to.
+            // Root may write everywhere, unless it drops capabilities.
             let mut command = trial.program("setpriv");
             command.args(["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", PROGRAM]);
             if !nix::unistd::Uid::effective().is_root() {
@@ -240,7 +240,7 @@ fn a_folder_that_goes_away() {
             true => fs::rename(&aside, folder).unwrap(),
             false => fs::create_dir(folder).unwrap(),
         }
-        // What was moved away cannot be found, and so not be removed: the next run does that.
+        // The run cannot find what was moved away, and so cannot remove it: the next run does.
         let expect = Expect::failure(&[7]).saying("No such file");
         let expect = if is_renamed { expect.leaving_temporaries() } else { expect };
         let result = trial.judge(&ended, &expect).and(match is_made_again {

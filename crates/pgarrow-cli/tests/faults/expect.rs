@@ -3,17 +3,17 @@
 /// What a fault may do.
 #[derive(Clone, Debug)]
 pub(crate) struct Expect {
-    /// The exit codes that are right; none: any but 0.
+    /// The right exit codes; if empty, any but 0.
     pub(crate) codes: Vec<i32>,
-    /// What the last line of stderr has to have.
+    /// Texts that the last line of stderr must have.
     pub(crate) says: Vec<String>,
-    /// Whether the new output may be in place although the run failed: it was complete before.
+    /// Whether the new output may be in place although the run failed: it was complete before the failure.
     pub(crate) may_be_published: bool,
-    /// The process was killed, so that it could neither say anything nor clean up.
+    /// The process was killed: it could neither print a message nor clean up.
     pub(crate) is_killed: bool,
-    /// Nothing has to be said.
+    /// No message is needed.
     pub(crate) is_silent: bool,
-    /// Success or not, and whatever the rows: data that is wrong on its way cannot be told from data.
+    /// Success or failure, and any rows: wrong data from the network looks like data.
     pub(crate) is_anything: bool,
     /// The process could not clean up.
     pub(crate) leaves_temporaries: bool,
@@ -43,7 +43,7 @@ impl Expect {
         Self { is_anything: true, ..Self::failure(&[0, 2, 3, 4, 5, 6]) }
     }
 
-    /// The fault may not matter; if it does, the run ends in order, or before it has begun.
+    /// The fault may not matter; if it does, the run ends in order, or before it begins.
     pub(crate) fn whatever() -> Self {
         Self { is_silent: true, ..Self::failure(&[0, 1, 2, 3, 7]) }
     }
@@ -53,13 +53,13 @@ impl Expect {
         Self { may_be_published: true, is_killed: true, leaves_temporaries: true, ..Self::failure(&[]) }
     }
 
-    /// The last line has this.
+    /// The last line has this text.
     pub(crate) fn saying(mut self, text: impl Into<String>) -> Self {
         self.says.push(text.into());
         self
     }
 
-    /// The fault may come when the output is complete.
+    /// The fault may come after the output is complete.
     pub(crate) fn at_the_end(self) -> Self {
         Self { may_be_published: true, ..self }
     }
@@ -75,7 +75,7 @@ impl Expect {
         Self { leaves_temporaries: true, ..self }
     }
 
-    /// Nothing has to be said.
+    /// No message is needed.
     pub(crate) fn silent(self) -> Self {
         Self { is_silent: true, ..self }
     }

@@ -33,7 +33,7 @@ fn links_that_are_slow_or_cut_into_slices() {
     group.finish();
 }
 
-/// After how many bytes of the server a session of one reader is in which phase.
+/// How many bytes the server has sent when a session of one reader is in which phase.
 const PHASES: [(u64, &str); 6] =
     [(0, "P0"), (20, "P2"), (600, "P3"), (2200, "P3–P5"), (9000, "P6"), (15_000, "P6")];
 
@@ -46,7 +46,7 @@ fn links_that_freeze() {
     let freezes: [(&str, Freeze); 3] = [
         ("frozen in both directions", Fault::FreezeAfterServerBytes),
         ("the server is not heard", Fault::MuteServerAfter),
-        // Between 1,400 and 2,300 of its bytes is the LOCK, which waits for others as long as the lock
+        // The LOCK is between 1,400 and 2,300 of its bytes; it waits for other locks as long as the lock
         // timeout says.
         ("the client is not heard", |n| Fault::MuteClientAfter(if n < 10_000 { n / 8 } else { 2500 })),
     ];
@@ -56,7 +56,7 @@ fn links_that_freeze() {
             let is_connecting = n_bytes <= 20;
             let hows = if is_connecting { &["connect_timeout"][..] } else { &["SIGTERM", "--read-timeout"] };
             for how in hows {
-                // The client's first bytes are its login, which connect_timeout is for.
+                // The client's first bytes are its login, and connect_timeout covers that.
                 if *how == "--read-timeout" && fault == "the client is not heard" && n_bytes < 2000 {
                     continue;
                 }
@@ -78,8 +78,7 @@ fn links_that_freeze() {
         let (ended, expect) = match how {
             "connect_timeout" => (running.end(5), Expect::failure(&[3]).saying("127.0.0.1:")),
             "--read-timeout" => (running.end(10), Expect::failure(&[3]).saying("127.0.0.1:")),
-            // No more bytes come, and nobody has said how long that may last: a signal ends it, in bounded
-            // time.
+            // No more bytes come, and there is no timeout: a signal ends the run, in bounded time.
             _ => {
                 wait_until_nothing_moves(&proxy);
                 running.send(Signal::SIGTERM);
@@ -92,7 +91,7 @@ fn links_that_freeze() {
     group.finish();
 }
 
-/// Waits until the counts of a proxy have stayed the same for a while, after its first bytes.
+/// Waits until the counts of a proxy stay the same for a while, after its first bytes.
 pub(crate) fn wait_until_nothing_moves(proxy: &Proxy) {
     let (mut last, mut n_same) = ((0, 0), 0);
     eventually("nothing moves", || {
@@ -141,7 +140,7 @@ fn one_of_several_readers_is_lost() {
         }
     }
     group.each(trials, |&(kind, retries, is_reset)| {
-        // The first connection is the keeper's; the third one, a reader's, is cut while it reads.
+        // The first connection is the keeper's. The third one, a reader's, is cut while it reads.
         let fault = if is_reset { Fault::ResetAfterServerBytes } else { Fault::CloseAfterServerBytes };
         let server = ([127, 0, 0, 1], arena.port()).into();
         let proxy = Proxy::start_with(server, move |number| match number {
@@ -164,8 +163,8 @@ fn one_of_several_readers_is_lost() {
             retries,
         ];
         let running = trial.start(&mut trial.command(&what));
-        // Each has a slice and none of its rows: the loss comes in the middle of one, and before any batch is
-        // full.
+        // Each reader has a slice and none of its rows: the connection is lost in the middle of a slice,
+        // before any batch is full.
         gate.wait(4);
         gate.open();
         let ended = running.end(30);
@@ -173,7 +172,7 @@ fn one_of_several_readers_is_lost() {
         drop(proxy);
         let (expect, is_lost) = match retries {
             "0" => (Expect::failure(&[3]).saying("127.0.0.1:"), true),
-            // The keeper, four readers, and the one again.
+            // The keeper, four readers, and the reader that connects again.
             _ => (Expect::success(), n_connections > 5),
         };
         let result = trial.judge(&ended, &expect);
@@ -205,7 +204,8 @@ fn cancel_requests_that_do_not_arrive() {
             trial.start(&mut trial.command(&["-t", "t", "--readers", "1", "--where", Gate::FILTER]));
         gate.wait(1);
         running.send(Signal::SIGINT);
-        // What the server does not hear of it cannot stop; it finds out when it has something to send.
+        // The server cannot stop at a cancel that does not reach it; it notices when it has something to
+        // send.
         let ended = running.end(5);
         gate.open();
         drop(proxy);
@@ -220,8 +220,8 @@ fn the_whole_network_goes_away() {
     require!(Capability::PrivateServer);
     let arena = Arena::new("network_gone", &format!("{}; {}", table(4000), Gate::SQL));
     let group = Group::new("network_gone");
-    // How many readers, and how many of them surely read by then: the others may still connect, or take over
-    // a snapshot that went with the keeper.
+    // The number of readers, and how many of them certainly read by then: the others may still connect, or
+    // import a snapshot that was lost with the keeper.
     let cases = [("1", 1), ("4", 4), ("4", 1)];
     let trials = KINDS.into_iter().flat_map(|kind| cases.map(|case| (kind, case))).collect();
     group.each(trials, |&(kind, (readers, n_reading))| {

@@ -1,4 +1,5 @@
-//! Faults, and whether the command survives them: no lie on disk, nothing left here or on the server.
+//! Faults, and whether the command survives them: no wrong output on disk, nothing left here or on the
+//! server.
 //!
 //! ```text
 //! Arena    a server, a table, and what a clean export of it is
@@ -6,9 +7,9 @@
 //! Group    the trials of one test, as rows of the table of faults: id | fault | phase | tried | survived
 //! ```
 //!
-//! Every trial is judged by the same criteria ([`Trial::judge`](trial::Trial::judge)), G-1 to G-8. Each test writes its
-//! rows; `faults.txt` in target/tmp is all of them. `PGARROW_TEST_FAULTS=all` makes the sweeps whole, where they are
-//! samples otherwise.
+//! The same criteria, G-1 to G-8, judge every trial ([`Trial::judge`](trial::Trial::judge)). Each test writes
+//! its rows; `faults.txt` in target/tmp is all of them. `PGARROW_TEST_FAULTS=all` makes the sweeps whole;
+//! otherwise they are samples.
 #![expect(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "test code fails by panicking")]
 
 mod arena;

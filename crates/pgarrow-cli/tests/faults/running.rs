@@ -16,7 +16,7 @@ use crate::arena::eventually;
 /// How much later than its deadline a run may end.
 const LATE: Duration = Duration::from_secs(5);
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
@@ -38,7 +38,7 @@ pub(crate) struct Running {
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_pgarrow");
 
-/// A program in a folder, without the connection that this process may have been given.
+/// A program in a folder, without the environment's connection.
 pub(crate) fn program_in(folder: &Path, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -50,7 +50,8 @@ pub(crate) fn program_in(folder: &Path, program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// More rows than anybody waits for. In the SELECT list, since a function in FROM is computed to its end first.
+/// More rows than a test can wait for. In the SELECT list, since the server computes a function in FROM to
+/// its end first.
 pub(crate) const ENDLESS: &str = "select generate_series(1, 1000000000) as g, repeat('x', 100) as x";
 
 impl Running {
@@ -63,20 +64,20 @@ impl Running {
         (Self { child, began: Instant::now(), stdout, stderr, memory_kib: 0 }, pipe)
     }
 
-    /// Looks how much memory it has; where a shell or strace runs it, those and all they run.
+    /// Looks how much memory the run has; if a shell or strace runs it, the maximum over all these processes.
     pub(crate) fn look(&mut self) {
         self.memory_kib = self.memory_kib.max(peak_kib(self.child.id()));
     }
 
-    /// What it has said on stderr so far.
+    /// What the run has written to stderr so far.
     pub(crate) fn says(&self) -> String {
         text_of(&self.stderr)
     }
 
-    /// Sends a signal, and once it is being cancelled another one. Returns when that was.
+    /// Sends a signal, and another one when the run is being cancelled. Returns the time of the second.
     pub(crate) fn send_twice(&mut self, signal: Signal) -> Instant {
         self.send(signal);
-        // Sent back to back, two would be one.
+        // Two signals back to back would become one.
         eventually("it says that it is cancelling", || {
             self.says().contains("cancelling") || self.has_ended()
         });
@@ -92,7 +93,7 @@ impl Running {
     }
 
     pub(crate) fn send(&self, signal: Signal) {
-        // It may have ended already, which its code will tell.
+        // It may have ended already; its exit code tells.
         let _ = kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal);
     }
 
@@ -100,7 +101,7 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits for the end, for at most so many seconds.
+    /// Waits for the end, at most this many seconds.
     pub(crate) fn ends_within(&mut self, seconds: u64) -> bool {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < deadline {
@@ -113,7 +114,7 @@ impl Running {
         false
     }
 
-    /// Waits for the end. It has `seconds`, counted from now, and is killed when it is late.
+    /// Waits for the end. The run has `seconds` from now, and is killed when it is late.
     pub(crate) fn end(mut self, seconds: u64) -> Ended {
         let deadline = Instant::now() + Duration::from_secs(seconds) + LATE;
         let mut is_late = false;
@@ -134,17 +135,17 @@ impl Running {
     }
 }
 
-/// Read by position: a process that still writes shares the file's own.
+/// Reads by position: a process that still writes shares the file's own position.
 fn text_of(file: &fs::File) -> String {
     let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
     let n_read = file.read_at(&mut bytes, 0).unwrap();
     String::from_utf8_lossy(&bytes[..n_read]).into_owned()
 }
 
-/// The most memory that a process or one of its descendants has had, by `VmHWM` of `/proc/PID/status`; 0 when all are
-/// gone.
+/// The peak memory of a process or of one of its descendants, by `VmHWM` of `/proc/PID/status`; 0 when all
+/// are gone.
 fn peak_kib(pid: u32) -> u64 {
-    // Those of its main thread are all that these wrappers have.
+    // These wrappers start children only from their main thread.
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let of_children = children.split_whitespace().filter_map(|child| child.parse().ok()).map(peak_kib).max();
     own_peak_kib(pid).max(of_children.unwrap_or(0))

@@ -1,4 +1,5 @@
-//! F-20, F-21, F-25, F-26, F-28 to F-31, F-34: backends that are ended, servers that stop, and servers that refuse.
+//! F-20, F-21, F-25, F-26, F-28 to F-31, F-34: backends that are ended, servers that stop, and servers that
+//! refuse.
 
 use std::fs;
 
@@ -12,11 +13,12 @@ use crate::links::wait_until_nothing_moves;
 use crate::table::{Group, name};
 use crate::trial::{Expect, KINDS, Kind, Trial};
 
-/// Who is meant by the fault, as conditions on `pg_stat_activity`. Readers wait at the gate, the keeper does not.
+/// The sessions that a fault is for, as conditions on `pg_stat_activity`. Readers wait at the gate, the
+/// keeper does not.
 const WHO: [(&str, &str); 2] =
     [("a reader", "wait_event = 'advisory'"), ("the keeper", "wait_event IS DISTINCT FROM 'advisory'")];
 
-/// Several readers, who wait at the gate.
+/// Several readers, which wait at the gate.
 fn crew(retries: &str) -> Vec<&str> {
     vec![
         "-t",
@@ -63,9 +65,10 @@ fn backends_that_are_terminated_or_cancelled() {
         gate.open();
         let ended = running.end(30);
         let expect = match (id, who) {
-            // Somebody wanted it to stop, whatever the retries.
+            // The cancel was meant to stop the run, whatever the retries.
             (21, "a reader") => Expect::failure(&[4]).saying("57014"),
-            // Idle as it is, a cancel finds nothing to cancel; between two of its questions it finds one.
+            // The keeper is idle, so a cancel finds nothing to cancel, unless it comes while the keeper asks
+            // something.
             (21, _) => Expect::failure(&[0, 4]),
             (20, "a reader") if retries != "0" => Expect::failure(&[0, 3, 4]),
             _ => Expect::failure(&[3, 4]),
@@ -105,7 +108,7 @@ fn a_backend_that_is_stopped_for_a_while() {
     group.finish();
 }
 
-/// A server of a test's own.
+/// A server of the test's own.
 fn server(settings: &[(&str, &str)]) -> Server {
     let options =
         settings.iter().fold(server_options(), |options, (name, value)| options.setting(*name, *value));
@@ -132,7 +135,7 @@ fn backends_that_are_killed() {
             kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
             let ended = running.end(20);
             gate.open();
-            // The server takes all sessions along and starts again by itself.
+            // The server ends all sessions and starts again by itself.
             eventually("the server is back", || is_up(&server));
             let expect = Expect::failure(&[3, 4]).saying("127.0.0.1:");
             let name = name(25, format!("kill -9 of {who}'s backend"), format!("P6, {kind:?}"));
@@ -173,7 +176,7 @@ fn servers_that_stop() {
             ];
             let running = trial.start(&mut trial.command(&what));
             gate.wait(readers.parse().unwrap());
-            // Immediately, and back with the same data: whoever goes on now would mix two snapshots.
+            // Immediate shutdown, and back with the same data: a run that continues would mix two snapshots.
             server.crash_and_restart().unwrap();
             let ended = running.end(30);
             gate.open();
@@ -193,7 +196,7 @@ fn servers_that_stop() {
 fn servers_that_are_shut_down() {
     require!(Capability::PrivateServer);
     let group = Group::new("shut_down");
-    // TERM is a smart shutdown, which lets the run complete; INT a fast one. The server is gone after it.
+    // TERM is a smart shutdown, which lets the run complete; INT is a fast one. The server is gone after it.
     for (signal, mode) in [("TERM", "smart"), ("INT", "fast")] {
         for readers in ["1", "3"] {
             let server = server(&[]);
@@ -217,7 +220,7 @@ fn servers_that_are_shut_down() {
             let running = trial.start(&mut trial.command(&what));
             gate.wait(readers.parse().unwrap());
             server.signal(signal).unwrap();
-            // Otherwise the gate might be opened before the server looks at its signal.
+            // Otherwise the gate might open before the server handles its signal.
             eventually("it refuses new sessions", || !is_up(&server));
             gate.open();
             let ended = running.end(30);
@@ -245,9 +248,9 @@ fn servers_without_a_connection_left() {
     };
     let group = Group::new("connections");
     for kind in KINDS {
-        // One is the arena's, and one the gate's.
+        // One connection is the arena's, and one the gate's.
         for n_left in 0..=6_usize {
-            // Backends of the run before may still be on their way out.
+            // Backends of the run before may still be exiting.
             only_ours();
             let proxy = Proxy::start(arena.port(), Fault::None);
             let trial = Trial::new(&arena, kind).through(proxy.address());
@@ -267,11 +270,12 @@ fn servers_without_a_connection_left() {
             ];
             let running = trial.start(&mut trial.command(&what));
             if n_left > 0 {
-                // Whoever has a connection waits with the slice it took: there are more when the last one connects.
+                // Each reader that has a connection waits with the slice it took: when the last one connects,
+                // slices are left.
                 gate.wait(i64::try_from(n_left.saturating_sub(1).clamp(1, 4)).unwrap());
                 wait_until_nothing_moves(&proxy);
             }
-            // The gate's connection would be one for the run.
+            // Closing the gate's connection would give the run one more.
             let ended = if n_left == 0 {
                 let ended = running.end(30);
                 gate.open();
@@ -346,9 +350,9 @@ fn a_table_with_a_corrupt_page() {
         arena.client().query_one("SELECT pg_relation_filepath('bad')", &[]).unwrap().get::<_, String>(0);
     let path = server.data_dir().join(path);
     let mut bytes = fs::read(&path).unwrap();
-    // Of the third page the header: a page that nobody can have written.
+    // The header of the third page: a page that no server can have written.
     bytes[3 * 8192 + 12..3 * 8192 + 20].fill(0xff);
-    // The server has the page in memory until it starts again, and writes none of it back.
+    // The server has the page in memory until it starts again, and does not write it back.
     fs::write(&path, &bytes).unwrap();
     server.crash_and_restart().unwrap();
     let group = Group::new("corrupt");

@@ -14,17 +14,17 @@ use crate::trial::{ENDLESS, Expect, KINDS, Kind, Running, Trial};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// How soon a second signal is the end. After the first one a run has 4.5 s to end by itself.
+/// How soon a second signal ends the process. After the first one a run has 4.5 s to end by itself.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Where a run is held, so that a signal comes in that phase.
+/// Where a run stops, so that a signal comes in that phase.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// The server has taken the connection and says nothing.
+    /// The server has accepted the connection and sends nothing.
     Connect,
     /// The server was asked for TLS and does not answer.
     Tls,
-    /// The server wants a password, has it, and does not answer.
+    /// The server has asked for a password, has received it, and does not answer.
     Login,
     /// Another session has locked the table.
     Lock,
@@ -32,13 +32,13 @@ enum Phase {
     Planning,
     /// The link of a reader is frozen while it takes over the snapshot.
     Import,
-    /// One reader, who waits for the server.
+    /// One reader, which waits for the server.
     Waiting,
-    /// Four readers, who wait for the server.
+    /// Four readers, which wait for the server.
     Crew,
-    /// One reader, whom rows stream to.
+    /// One reader that receives rows.
     Streaming,
-    /// The link is frozen behind the last row.
+    /// The link is frozen after the last row.
     Ending,
 }
 
@@ -55,7 +55,7 @@ const PHASES: [(Phase, &str); 10] = [
     (Phase::Ending, "P8 behind the last row"),
 ];
 
-/// A server that takes one connection, answers what it is told to after each message, and then waits.
+/// A server that takes one connection, sends one of the `answers` after each message, and then waits.
 fn scripted(answers: Vec<Vec<u8>>) -> (u16, thread::JoinHandle<Option<TcpStream>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -72,7 +72,7 @@ fn scripted(answers: Vec<Vec<u8>>) -> (u16, thread::JoinHandle<Option<TcpStream>
     (port, thread)
 }
 
-/// Brings a run into a phase, sends what is to be sent, and judges what becomes of it.
+/// Brings a run into a phase, sends one or two signals, and judges the result.
 fn interrupt(arena: &Arena, phase: Phase, kind: Kind, signal: Signal, is_twice: bool) -> Result<(), String> {
     let end = |mut running: Running| match is_twice {
         false => {
@@ -89,7 +89,8 @@ fn interrupt(arena: &Arena, phase: Phase, kind: Kind, signal: Signal, is_twice: 
     };
     let code = 128 + signal as i32;
     let expect = Expect::failure(&[code]);
-    // While nothing runs on the server yet, a signal is the end at once, and there is nothing to say. So is a second one.
+    // While nothing runs on the server yet, a signal ends the process at once, without a message. A second
+    // signal does so always.
     let early = expect.clone().silent();
     let one = ["-t", "t", "--readers", "1"];
     let mut trial = Trial::new(arena, kind).replacing();
@@ -106,7 +107,7 @@ fn interrupt(arena: &Arena, phase: Phase, kind: Kind, signal: Signal, is_twice: 
                 trial.url = trial.url.replace("sslmode=disable", "sslmode=require");
             }
             let running = trial.start(&mut trial.command(&one));
-            // It has read what the client sent last.
+            // The server has read the client's last message.
             let stream = server.join().unwrap();
             let (ended, is_prompt) = end(running);
             drop(stream);
@@ -120,7 +121,8 @@ fn interrupt(arena: &Arena, phase: Phase, kind: Kind, signal: Signal, is_twice: 
         }
         Phase::Planning | Phase::Import | Phase::Ending => {
             let server = ([127, 0, 0, 1], arena.port()).into();
-            // Two readers have come; the one behind them is frozen in its first steps.
+            // The keeper's connection freezes while it plans or ends; for the import, each reader's
+            // connection freezes.
             let (first, later) = match phase {
                 Phase::Planning => (Fault::FreezeAfterServerBytes(1500), Fault::None),
                 Phase::Import => (Fault::None, Fault::FreezeAfterServerBytes(500)),
@@ -150,7 +152,7 @@ fn interrupt(arena: &Arena, phase: Phase, kind: Kind, signal: Signal, is_twice: 
             let running = trial.start(&mut trial.command(&what));
             gate.wait(n_waiting);
             let (ended, is_prompt) = end(running);
-            // The gate stays closed: what the backends wait for has to be cancelled.
+            // The gate stays closed: the run has to cancel what the backends wait for.
             trial.judge(&ended, if is_twice { &early } else { &expect }).and(is_prompt)
         }
         Phase::Streaming => {
@@ -176,8 +178,8 @@ fn signals_in_every_phase() {
     let mut trials = Vec::new();
     for (index, (phase, phase_name)) in PHASES.into_iter().enumerate() {
         for (shift, signal) in SIGNALS.into_iter().enumerate() {
-            // A second one comes where nothing can be cancelled, or where the server finds out by itself: elsewhere it may
-            // overtake the request to cancel, and the backend waits on.
+            // A second signal comes only where nothing can be cancelled, or where the server notices by
+            // itself: elsewhere it may overtake the request to cancel, and the backend would wait on.
             let can_be_twice =
                 matches!(phase, Phase::Planning | Phase::Import | Phase::Ending | Phase::Streaming);
             for is_twice in [false, true].into_iter().take(if can_be_twice { 2 } else { 1 }) {
@@ -210,7 +212,7 @@ fn a_client_that_is_stopped_for_a_while() {
         gate.wait(readers.parse().unwrap());
         running.send(Signal::SIGSTOP);
         gate.open();
-        // The server sends what there is to send, to nobody.
+        // The server sends what it can; the stopped client reads nothing.
         eventually("the server has done what it could", || {
             arena.sessions(&trial.name, "state = 'active' AND wait_event = 'advisory'") == 0
         });

@@ -1,4 +1,4 @@
-//! What strace writes: calls, and which is which.
+//! strace's output: calls, and their places.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ impl Call {
         is_name.then(|| Self { pid: pid.parse().unwrap_or(0), name: name.to_owned(), text: text.to_owned() })
     }
 
-    /// The path behind the first file descriptor.
+    /// The path of the first file descriptor.
     pub(crate) fn path(&self) -> &str {
         let first = self.text.split([',', ')']).next().unwrap_or_default();
         first.split_once('<').and_then(|(_, path)| path.strip_suffix('>')).unwrap_or_default()

@@ -1,7 +1,8 @@
 //! F-42, F-46 to F-48, F-69: killed at every system call, an error from every one of them, and their order.
 //!
-//! strace makes the faults, without a hook in the product. A call at which it kills is not executed. It counts calls by
-//! name and thread; in these exports, which one connection reads, all but the waiting for signals is the main thread's.
+//! strace makes the faults, without a hook in the product. It does not execute a call at which it kills. It
+//! counts calls by name and thread; in these exports, which one connection reads, the main thread makes all
+//! calls but the waiting for signals.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +21,7 @@ use crate::trial::{Ended, Expect, KINDS, Kind, PROGRAM, Trial};
 
 const WHAT: [&str; 5] = ["-t", "t", "--readers", "1", "--quiet"];
 
-/// Calls by which files come and go. Each of them is tried; of the others a sample.
+/// Calls that create, write or remove files. Each of them is tried; of the others a sample.
 const FILE_CALLS: [&str; 22] = [
     "openat",
     "write",
@@ -47,10 +48,10 @@ const FILE_CALLS: [&str; 22] = [
 ];
 const STRIDE: usize = 11;
 
-/// The command under strace, which does what `rules` say and writes what it sees to `log`.
+/// The command under strace, which follows `rules` and writes its trace to `log`.
 fn traced(trial: &Trial<'_>, log: &Path, rules: &[&str]) -> Command {
     let mut command = trial.program("strace");
-    // Fast: the program runs on at calls that are not traced. But signals are not injected then (strace 6.1).
+    // Fast: the program does not stop at calls that are not traced. But then strace 6.1 injects no signals.
     if !rules.iter().any(|rule| rule.contains("signal=")) {
         command.arg("--seccomp-bpf");
     }
@@ -58,7 +59,7 @@ fn traced(trial: &Trial<'_>, log: &Path, rules: &[&str]) -> Command {
     command
 }
 
-/// A clean export of this kind, and all calls that it makes, in their order.
+/// A clean export of this kind, and all calls that it makes, in order.
 fn calls(arena: &Arena, kind: Kind, is_replacing: bool) -> (String, Vec<Call>) {
     let trial = make(arena, kind, is_replacing);
     let log = tempfile::NamedTempFile::new().unwrap();
@@ -73,7 +74,7 @@ fn make(arena: &Arena, kind: Kind, is_replacing: bool) -> Trial<'_> {
     if is_replacing { trial.replacing() } else { trial }
 }
 
-/// The places of a call of which some are tried.
+/// The places at which a call is tried.
 fn places(call: &str, n_calls: usize, is_sample: bool) -> Vec<usize> {
     let is_every = is_whole() || FILE_CALLS.contains(&call) && !is_sample;
     (1..=n_calls).step_by(if is_every { 1 } else { STRIDE }).collect()
@@ -83,14 +84,14 @@ fn places(call: &str, n_calls: usize, is_sample: bool) -> Vec<usize> {
 fn a_kill_at_every_system_call() {
     require!(Capability::PrivateServer, Capability::Strace);
     let arena = Arena::new("kills", &table(50));
-    // Of each call, how often a kill was tried and how often it came.
+    // For each call, how often a kill was tried and how often it came.
     let n_killed = Mutex::new(BTreeMap::<String, (usize, usize)>::new());
     let group = Group::new("kills");
     for (kind, is_replacing) in [(Kind::Parquet, false), (Kind::Ipc, true), (Kind::Folder, true)] {
         let (_, calls) = calls(&arena, kind, is_replacing);
         let mut trials: Vec<(&str, usize)> = Vec::new();
         for (call, n_calls) in counts(&calls) {
-            // The first execve is strace's own; what ends the process anyway is no place to be killed at.
+            // The first execve is strace's own; at calls that end the process, a kill shows nothing.
             if call != "execve" {
                 let is_sample =
                     kind == Kind::Ipc && !matches!(call, "write" | "fsync" | "renameat" | "renameat2");
@@ -103,7 +104,7 @@ fn a_kill_at_every_system_call() {
             let rules = [format!("trace={call}"), format!("inject={call}:signal=KILL:when={k}")];
             let command = &mut traced(&trial, log.path(), &["-e", &rules[0], "-e", &rules[1]]);
             let ended = trial.run(command, 60);
-            // Threads and memory are not used in quite the same way every time: there may be no such call.
+            // Threads and memory differ a little from run to run: there may be no such call.
             let is_killed = !ended.status.success();
             let expect = if is_killed { Expect::killed() } else { Expect::success() };
             let mut n_killed = n_killed.lock().unwrap();
@@ -132,13 +133,13 @@ fn kind_of(call: &str) -> &str {
     if FILE_CALLS.contains(&call) { "each call for files" } else { "other calls" }
 }
 
-/// A call that fails: which, with what, and how often in a row it is tried.
+/// A call that fails, and with which errors.
 struct Failing {
     call: &'static str,
     errors: &'static [&'static str],
 }
 
-/// Errors that end the run wherever they come; they are looked at for every place of the call.
+/// Errors that end the run wherever they come; they are tried at every place of the call.
 const FAILING: [Failing; 9] = [
     Failing { call: "write", errors: &["ENOSPC", "EIO", "EDQUOT", "EFBIG"] },
     Failing { call: "fsync", errors: &["EIO", "ENOSPC", "EDQUOT"] },
@@ -151,7 +152,7 @@ const FAILING: [Failing; 9] = [
     Failing { call: "socket", errors: &["EMFILE", "ENOBUFS"] },
 ];
 
-/// Errors after which a run may go on or end, but well.
+/// Errors after which a run may continue or end in order.
 const TOLERATED: [Failing; 9] = [
     Failing { call: "openat", errors: &["EMFILE", "EACCES"] },
     Failing { call: "recvfrom", errors: &["ECONNRESET", "ETIMEDOUT"] },
@@ -164,7 +165,7 @@ const TOLERATED: [Failing; 9] = [
     Failing { call: "getcwd", errors: &["ENOENT"] },
 ];
 
-/// Interruptions that only mean: once more.
+/// Interruptions, after which the call is repeated.
 const INTERRUPTED: [Failing; 4] = [
     Failing { call: "write", errors: &["EINTR"] },
     Failing { call: "sendto", errors: &["EINTR"] },
@@ -172,7 +173,7 @@ const INTERRUPTED: [Failing; 4] = [
     Failing { call: "poll", errors: &["EINTR"] },
 ];
 
-/// Runs one export in which the call fails once, and returns what it came to and what strace saw.
+/// Runs one export in which the call fails once, and returns its result and strace's calls.
 fn fail(trial: &Trial<'_>, call: &str, error: &str, k: usize) -> (Ended, Vec<Call>) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let rules = [format!("trace={call}"), format!("inject={call}:error={error}:when={k}")];
@@ -198,21 +199,24 @@ fn an_error_from_every_system_call() {
             for Failing { call, errors } in rows {
                 for k in 1..=counts.get(call).copied().unwrap_or(0) {
                     let found = nth(&calls, call, k);
-                    // Without its libraries the program does not even begin, and what the system does for them is not ours.
+                    // Without its libraries the program does not begin, so calls of the dynamic linker are
+                    // not ours.
                     let is_ours = match *call {
                         "openat" | "statx" => found.text.contains(&folder) || found.text.contains("/proc"),
-                        // The standard library panics if a folder that was read cannot be closed. A panic unwinds and
-                        // cleans up, and no file system is known to give that error.
+                        // The standard library panics if closing a folder fails that was read. A panic
+                        // unwinds and cleans up, and no known file system gives that error.
                         "close" => {
                             ["/.x.", "/.r.json.", "/part-"].iter().any(|name| found.path().contains(name))
                         }
                         _ => true,
                     };
-                    // The bytes are in their place by then: the folder's sync, and all of the report.
+                    // The bytes are in their place at these calls: at the folder's sync, and at all calls for
+                    // the report.
                     let is_late = found.path() == folder || is_about_report(&calls, call, k);
                     let expect = match (is_late, kind) {
                         (false, _) => expect.clone(),
-                        // The older folder has its name no more; if it cannot be removed, that is said, and the next run does.
+                        // The older folder has lost its name; if it cannot be removed, the run says so, and
+                        // the next run removes it.
                         (true, Kind::Folder) => expect.clone().at_the_end().leaving_temporaries(),
                         (true, _) => expect.clone().at_the_end(),
                     };
@@ -232,12 +236,12 @@ fn an_error_from_every_system_call() {
     group.finish();
 }
 
-/// Terminate is sent when all is done, and nobody minds if it does not arrive.
+/// Terminate is sent at the very end, and may be lost.
 fn is_goodbye(call: &Call) -> bool {
     call.name == "sendto" && call.text.contains(r#""X\0\0\0\4""#)
 }
 
-/// Whether the call comes when the output has its name already.
+/// Whether the call comes after the output has its name.
 fn is_about_report(calls: &[Call], name: &str, k: usize) -> bool {
     let main = calls[0].pid;
     let is_rename = |call: &Call| call.name.starts_with("rename") && !call.text.contains("r.json");
@@ -246,8 +250,8 @@ fn is_about_report(calls: &[Call], name: &str, k: usize) -> bool {
     place.is_some_and(|(place, _)| place > published)
 }
 
-/// A sync that has failed says once that the data is lost; a second one would succeed without it. The report of the failure
-/// has a name of its own, for which the same folder is synced.
+/// After a sync failed once, the data is lost, and a second sync would succeed without it. The report of the
+/// failure has a name of its own, and the same folder is synced for it.
 fn not_synced_again(calls: &[Call]) -> Result<(), String> {
     let failed = calls.iter().position(|call| call.name == "fsync" && call.text.contains("(INJECTED)"));
     let Some(failed) = failed else { return Ok(()) };
@@ -324,7 +328,7 @@ fn a_folder_that_cannot_be_synced_is_told_once() {
     let arena = Arena::new("no_sync", &table(50));
     let group = Group::new("no_sync");
     for kind in KINDS {
-        // The file is synced before; of a folder of files, that and the manifest.
+        // The file is synced before; in a folder of files, the file and the manifest.
         let k = if kind == Kind::Folder { 3 } else { 2 };
         let trial = Trial::new(&arena, kind);
         let log = tempfile::NamedTempFile::new().unwrap();
@@ -345,7 +349,7 @@ fn a_folder_that_cannot_be_synced_is_told_once() {
     group.finish();
 }
 
-/// The call in which a process is, by its number; -1 when it runs.
+/// The number of the call that a process is in; -1 while it runs.
 fn current_call(pid: u32) -> i64 {
     let text = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(-1)
@@ -376,7 +380,7 @@ fn a_signal_in_the_window_of_the_rename() {
         let log = tempfile::NamedTempFile::new().unwrap();
         let inject = format!("inject={call}:{when}=1500000:when=1");
         let mut command = trial.program("strace");
-        // -D: our child is the command itself, and strace its own grandchild.
+        // -D: our child is the command itself, and strace its grandchild.
         command.args(["-D", "-f", "--seccomp-bpf", "-e", &format!("trace={call}"), "-e", &inject, "-o"]);
         command.arg(log.path()).arg(PROGRAM).args(trial.args(&WHAT[..4]));
         let mut running = trial.start(&mut command);
@@ -385,7 +389,8 @@ fn a_signal_in_the_window_of_the_rename() {
             let number = current_call(pid);
             if call == "fsync" { number == libc::SYS_fsync } else { numbers.contains(&number) }
         });
-        // How soon the second one is the end is seen in `signals`: strace keeps the process for all of the delay.
+        // `signals` tests how soon the second one ends the process: here strace holds the process for the
+        // whole delay.
         if is_twice {
             running.send_twice(signal);
         } else {
@@ -398,7 +403,7 @@ fn a_signal_in_the_window_of_the_rename() {
             fault: format!("{signal}{}", if is_twice { " twice" } else { "" }),
             phase: format!("P10, {kind:?}"),
         };
-        // When the name is given and the signal comes too late for anything, that is a success.
+        // If the name is given and the signal comes too late, the run succeeds.
         let expect = Expect::failure(&[0, code]).at_the_end().silent();
         (name, format!("{when} {call}"), trial.judge(&ended, &expect))
     });

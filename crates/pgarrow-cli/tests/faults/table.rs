@@ -9,7 +9,7 @@ use std::thread;
 
 use pgarrow_testkit::target::target_tmp;
 
-/// What a fault is called in the table.
+/// The name of a fault in the table.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Name {
     /// The number behind `F-`.
@@ -43,7 +43,7 @@ impl Group {
         Self { test, counts: Mutex::default() }
     }
 
-    /// Notes what became of one trial. `which` tells it from others of the same name.
+    /// Notes the result of one trial. `which` tells it from others of the same name.
     pub(crate) fn note(&self, name: &Name, which: &str, result: Result<(), String>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.0.entry(name.clone()).or_default();
@@ -56,7 +56,7 @@ impl Group {
         }
     }
 
-    /// Runs trials, two at a time, and notes each.
+    /// Runs trials in several threads, and notes each.
     pub(crate) fn each<T: Send>(
         &self,
         trials: Vec<T>,
@@ -95,7 +95,7 @@ impl Group {
     }
 }
 
-/// A trial mostly waits: for the server, for a deadline, for the disk.
+/// The number of threads: a trial mostly waits, for the server, for a deadline, for the disk.
 const THREADS: usize = 4;
 
 fn rows_folder() -> PathBuf {
@@ -104,7 +104,7 @@ fn rows_folder() -> PathBuf {
     folder
 }
 
-/// Writes `faults.txt` from the rows of all tests. They may be of several processes at once.
+/// Writes `faults.txt` from the rows of all tests. Several processes may do so at once.
 fn assemble() {
     let folder = rows_folder();
     let lock = File::create(folder.with_extension("lock")).unwrap();
@@ -123,7 +123,7 @@ fn assemble() {
     println!("faults so far: {total}");
 }
 
-/// Whether sweeps are to be whole.
+/// Whether to run whole sweeps.
 pub(crate) fn is_whole() -> bool {
     std::env::var_os("PGARROW_TEST_FAULTS").is_some_and(|value| value == "all")
 }

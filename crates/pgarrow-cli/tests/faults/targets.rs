@@ -1,4 +1,4 @@
-//! F-63, F-64, F-65, F-43: what is in the way of an output, who else wants its name, and who reads it slowly.
+//! F-63, F-64, F-65, F-43: obstacles at an output's place, other writers of its name, and slow readers of it.
 
 use std::fs;
 use std::io::Read;
@@ -16,7 +16,7 @@ use crate::trial::{Expect, KINDS, Kind, Trial, older_folder};
 
 const WHAT: [&str; 5] = ["-t", "t", "--readers", "1", "--quiet"];
 
-/// Something that is in the way.
+/// Something at the output's place.
 struct Obstacle {
     what: &'static str,
     make: fn(&Path, &Path),
@@ -24,7 +24,7 @@ struct Obstacle {
     is_replaceable: bool,
 }
 
-/// The first path is the output's, the second one a file elsewhere, which must stay as it is.
+/// The first path is the output's. The second one is a file elsewhere, which must stay unchanged.
 const OBSTACLES: [Obstacle; 9] = [
     Obstacle { what: "a file", make: |at, _| fs::write(at, "old").unwrap(), is_replaceable: true },
     Obstacle { what: "a hard link", make: |at, file| fs::hard_link(file, at).unwrap(), is_replaceable: true },
@@ -172,7 +172,7 @@ fn two_runs_for_one_name() {
         }
         let running = trial.start(&mut trial.command(&what));
         gate.wait(1);
-        // The second one is faster, and must leave alone what the first one is writing.
+        // The second one is faster, and must not touch what the first one writes.
         let second = trial.export_cleanly();
         let is_fine = second.and_then(|()| arena.check(&trial.final_path()));
         gate.open();
@@ -189,7 +189,7 @@ fn two_runs_for_one_name() {
     group.finish();
 }
 
-/// Endless, and of bytes that no codec makes fewer: what is written shows that nobody reads it.
+/// Endless, and of bytes that no codec makes smaller: what is written shows that there is no reader.
 const ENDLESS: &str =
     "select generate_series(1, 1000000000) as g, md5(random()::text) || md5(random()::text) as x";
 
@@ -219,7 +219,7 @@ fn readers_of_stdout_that_are_slow_or_leave() {
             n_read += stdout.read(&mut buffer[..room]).unwrap();
             running.look();
             if n_bytes > 1000 {
-                // A megabyte and a half a second: the server has to wait for us.
+                // A megabyte and a half per second: the server has to wait for us.
                 thread::sleep(Duration::from_millis(20));
             }
         }

@@ -1,4 +1,4 @@
-//! One run of the command, with a fault, and the criteria it is judged by.
+//! One run of the command, with a fault, and the criteria that judge it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,7 @@ pub(crate) use crate::expect::Expect;
 use crate::running::program_in;
 pub(crate) use crate::running::{ENDLESS, Ended, PROGRAM, Running};
 
-/// What is written.
+/// The kind of output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Parquet,
@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 pub(crate) const KINDS: [Kind; 3] = [Kind::Parquet, Kind::Ipc, Kind::Folder];
 
 impl Kind {
-    /// As it is given to `-o`.
+    /// The value of `-o`.
     pub(crate) fn output(self) -> &'static str {
         match self {
             Self::Parquet => "x.parquet",
@@ -40,7 +40,7 @@ impl Kind {
 
 /// No run of these small exports may take more memory.
 const MEMORY_MAX_KIB: u64 = 256 << 10;
-/// What an output that is to be replaced holds.
+/// The contents of an output that is to be replaced.
 const OLD: &str = "old";
 
 /// A folder, an output in it, and a name on the server. One run, then the judgement.
@@ -62,7 +62,7 @@ impl<'a> Trial<'a> {
         Self { arena, kind, folder, url, name, is_replacing: false, has_report: false }
     }
 
-    /// There is an older output, which the run is to replace.
+    /// Adds an older output, which the run has to replace.
     pub(crate) fn replacing(mut self) -> Self {
         self.is_replacing = true;
         match self.kind {
@@ -91,7 +91,7 @@ impl<'a> Trial<'a> {
         self.folder.path().join("r.json")
     }
 
-    /// Through something else than the server itself.
+    /// Connects to another address than the server's own.
     pub(crate) fn through(mut self, address: impl std::fmt::Display) -> Self {
         let (user, rest) = self.url.split_once('@').unwrap();
         let (_, rest) = rest.split_once('/').unwrap();
@@ -103,7 +103,7 @@ impl<'a> Trial<'a> {
         self.folder.path().join(self.kind.name())
     }
 
-    /// What the command is told: what to read, and where to write it.
+    /// The arguments: what to read, and where to write it.
     pub(crate) fn args(&self, what: &[&str]) -> Vec<String> {
         let mut args = vec!["export".to_owned(), self.url.clone()];
         args.extend(what.iter().map(|arg| (*arg).to_owned()));
@@ -172,7 +172,7 @@ impl<'a> Trial<'a> {
         self.judge_words(ended, expect, is_success)?;
         self.arena.is_left(&self.name)?;
         self.judge_files(expect, is_success)?;
-        // G-8, and the second half of G-4: what a killed run left is gone then.
+        // G-8, and the second half of G-4: the next run removes what a killed run left.
         self.export_cleanly().map_err(|reason| format!("G-8: the next run fails: {reason}"))?;
         self.arena.check(&self.final_path()).map_err(|reason| format!("G-8: {reason}"))?;
         if self.has_report {
@@ -184,7 +184,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// The same where the server is gone for good: without a look at it, and without a next run.
+    /// The same if the server is gone for good: without looking at it, and without a next run.
     pub(crate) fn judge_without_server(&self, ended: &Ended, expect: &Expect) -> Result<(), String> {
         if ended.is_late {
             return Err("G-6: it did not end by itself in time".to_owned());
@@ -199,7 +199,8 @@ impl<'a> Trial<'a> {
         if expect.is_killed {
             return match ended.status.signal() {
                 Some(9) => Ok(false),
-                // Killed by what runs it: a shell says 128 + 9, and the kill may have come too late.
+                // A shell that ran the killed process exits with 128 + 9; the kill may also have come too
+                // late.
                 None if matches!(ended.status.code(), Some(137)) => Ok(false),
                 _ => Err("G-1: it was not killed".to_owned()),
             };
@@ -261,8 +262,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// G-3 for the report: that of the failure, or, where it could not be written, none or the old one; that of success where
-    /// the output may be in place.
+    /// G-3 for the report: the report of the failure, or none or the old one if it could not be written; the
+    /// report of success if the output may be in place.
     fn judge_report(&self, expect: &Expect, is_success: bool) -> Result<(), String> {
         let report = match fs::read(self.report_path()) {
             Ok(report) => report,
@@ -286,7 +287,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Whether the output is what it was before the run.
+    /// Whether the output is unchanged.
     fn is_old(&self) -> Result<(), String> {
         let path = self.final_path();
         let file = if self.kind == Kind::Folder { path.join("part-00000.parquet") } else { path.clone() };
@@ -298,7 +299,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// What is in the folder beside the output and a report.
+    /// The names in the folder beside the output and a report.
     fn others(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.folder.path())
             .unwrap()
@@ -310,7 +311,7 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// A folder as an earlier export has left it, with one file.
+/// A folder as an earlier export left it, with one file.
 pub(crate) fn older_folder(folder: &Path, name: &str) {
     fs::create_dir(folder).unwrap();
     fs::write(folder.join(name), OLD).unwrap();

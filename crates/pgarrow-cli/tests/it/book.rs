@@ -1,7 +1,8 @@
 //! The book and the README: every command in them runs, as a reader would run it.
 //!
-//! A page is run in an empty folder, with a server of its own that has the page's database `shop`. Blocks of `sh` are run by
-//! `sh -e`, blocks of `sql` by a superuser. A block that cannot run says so in a comment above it: `<!-- not run: why -->`.
+//! A page runs in an empty folder, with a server of its own that has the page's database `shop`. `sh -e` runs
+//! blocks of `sh`, a superuser runs blocks of `sql`. A block that cannot run says so in a comment above it:
+//! `<!-- not run: why -->`.
 
 mod made;
 
@@ -19,10 +20,10 @@ use tempfile::TempDir;
 use crate::load_parts::rejected;
 use crate::support::{parquet_rows, program};
 
-/// Blocks that are not run, in all pages together, at most.
+/// Most blocks that are not run, in all pages together.
 const NOT_RUN_MAX: usize = 8;
 
-/// How long a block may take. Some wait for a file that is never there if what makes it fails.
+/// How long a block may take. Some wait for a file that never appears if its writer fails.
 const BLOCK_SECONDS: u64 = 120;
 
 /// What a block may be. Only the first two are run.
@@ -64,7 +65,7 @@ pages! {
     report_fields: "docs/src/report.md", Shop::with_orders, |_| {};
 }
 
-/// No page has commands that nobody runs.
+/// No page has commands that no test runs.
 #[test]
 fn every_page_with_commands_is_run() {
     let folder = root().join("docs/src");
@@ -85,7 +86,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }
 
-/// What is run of a page.
+/// The blocks of a page that run.
 struct Page {
     blocks: Vec<Block>,
     n_not_run: usize,
@@ -124,7 +125,7 @@ impl Page {
 struct Shop {
     server: Server,
     folder: TempDir,
-    /// `pgarrow`, `python3` and `duckdb`, and what the blocks have printed.
+    /// `pgarrow`, `python3` and `duckdb`, and the output of the blocks.
     tools: TempDir,
 }
 
@@ -155,7 +156,7 @@ impl Shop {
         symlink(env!("CARGO_BIN_EXE_pgarrow"), shop.tools.path().join("pgarrow")).unwrap();
         let python = Python::shared().program().display();
         shop.tool("python3", &format!("exec '{python}' \"$@\""));
-        // As its own program prints it, roughly.
+        // Prints about what duckdb's own program prints.
         let duckdb = "import sys, duckdb; print(duckdb.sql(sys.argv[2]))";
         shop.tool("duckdb", &format!("exec '{python}' -c '{duckdb}' \"$@\""));
         shop
@@ -196,7 +197,7 @@ impl Shop {
     fn shell(&self, page: &str, text: &str) {
         let said = self.tools.path().join("said");
         let file = File::create(&said).unwrap();
-        // Both servers are this one.
+        // This server stands for both.
         let text = text.replace("@old/shop", "@localhost/shop").replace("@new/shop", "@localhost/new_shop");
         let mut shell = program("sh", self.folder.path());
         let others = std::env::var_os("PATH").unwrap_or_default();
@@ -228,7 +229,7 @@ impl Shop {
     }
 }
 
-/// What the pages need to begin with, and what has to be there at their end.
+/// What the pages need at their beginning, and what must be there at their end.
 impl Shop {
     fn with_orders(&self) {
         self.execute("me", "shop", ORDERS);
@@ -241,7 +242,7 @@ impl Shop {
         assert!(rows.len() > 1 && rows.iter().sum::<usize>() == 20_000, "{rows:?}");
     }
 
-    /// A file, or a folder, with these orders.
+    /// A file, or a folder, with orders of these ids.
     fn file(&self, name: &str, from: i64, to: i64) {
         let query =
             format!("select g::int8 as id, 'order ' || g as note from generate_series({from}, {to}) g");
@@ -263,12 +264,12 @@ impl Shop {
     }
 
     fn is_loaded(&self) {
-        // 50 to 55 of Python, then others of 45 to 60, 500 more, and what was not there of 1 to 100.
+        // 50 to 55 from Python, then others of 45 to 60, 500 more, and those of 1 to 100 that were missing.
         let sum = (1..=100).chain(1001..=1500).sum::<i64>();
         assert_eq!(self.ids("new_shop", "orders"), (600, sum));
         assert_eq!(self.ids("new_shop", "piped"), (600, sum));
         assert_eq!(rejected(&self.folder.path().join("bad.arrow")), (45..=60).collect::<Vec<_>>());
-        // Replaced at the end, and the same rows once more.
+        // Replaced at the end, by the same rows.
         assert_eq!(self.ids("shop", "orders"), (100, 5050));
     }
 

@@ -19,11 +19,11 @@ fn a_demo_and_the_same_again() {
     let (folder, temp) = (TempDir::new().unwrap(), shared_temp());
     let demo = |args: &[&str]| {
         let mut demo = command(folder.path());
-        // What is meant for other servers must not reach the demo's.
+        // Settings for other servers must not reach the demo's.
         demo.env("PGSSLMODE", "verify-full").env("PGPORT", "1").env("TMPDIR", temp.path());
         run(demo.args(SCALE).args(args))
     };
-    // Twice the same command: the second replaces what the first has made.
+    // The same command twice: the second run replaces the files of the first.
     for _ in 0..2 {
         let ran = demo(&[]);
         ran.assert_success();
@@ -41,9 +41,9 @@ fn a_demo_and_the_same_again() {
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
-        // Each export had one, and both were the same process's.
+        // Each export printed one, and both were the same process's.
         assert_eq!(text.matches("peak memory").count(), 1, "{text}");
-        // It said nothing from the start of the server until all was loaded.
+        // Before, nothing was printed from the start of the server until all was loaded.
         let doing = [
             "starting a private server",
             "loading the eight tables of TPC-H at scale 0.001, about ",
@@ -59,13 +59,13 @@ fn a_demo_and_the_same_again() {
         assert!(names(temp.path()).is_empty(), "{:?}", names(temp.path()));
     }
 
-    // Its own folder too may have somebody's files.
+    // Even its own folder may have the user's files.
     let arrow = folder.path().join("pgarrow-demo/lineitem.arrow");
     fs::write(&arrow, "mine").unwrap();
     demo(&[]).assert_refused(7, &["lineitem.arrow\" is no file of an earlier demo", "--dir"]);
     assert_eq!(fs::read_to_string(&arrow).unwrap(), "mine");
 
-    // A folder of somebody else's: what is there stays, unless that is asked for.
+    // A folder of the user: its files stay, unless the user asks to replace them.
     let parquet = folder.path().join("mine/lineitem.parquet");
     fs::create_dir(folder.path().join("mine")).unwrap();
     fs::write(&parquet, "mine").unwrap();
@@ -79,7 +79,7 @@ fn a_demo_and_the_same_again() {
 #[test]
 fn a_demo_that_is_interrupted_leaves_no_server_and_no_folder() {
     require!(Capability::Server);
-    // At its first word, when the server is about to start, and at its second, when the data are loaded.
+    // At its first line, when the server is about to start, and at its second, when the data are loaded.
     for n_lines in [1, 2] {
         let (folder, temp) = (TempDir::new().unwrap(), shared_temp());
         let mut child = start(command(folder.path()).env("TMPDIR", temp.path()).args(SCALE));
@@ -92,7 +92,7 @@ fn a_demo_that_is_interrupted_leaves_no_server_and_no_folder() {
         assert_eq!(ran.code, Some(130), "{ran:?}");
         assert!(ran.stderr.contains("pgarrow: cancelled by SIGINT from process "), "{}", ran.stderr);
         assert!(names(folder.path()).is_empty(), "{:?}", names(folder.path()));
-        // A server has its folder there for as long as it lives.
+        // A server has its folder there while it lives.
         eventually("the server is gone", || names(temp.path()).is_empty());
     }
 }

@@ -71,7 +71,7 @@ fn a_wrong_password_is_said_and_not_repeated() {
 
     export(&server.url(), &[]).assert_success();
     assert!(!export(&server.url(), &[]).stderr.contains("canary"));
-    // A connection where none is expected is not repeated either.
+    // The error for a connection in a wrong place does not repeat it, either.
     for args in
         [vec![wrong.as_str()], vec!["--to", &wrong], vec!["--batch-rows", &wrong], vec!["--set", &wrong]]
     {
@@ -82,7 +82,8 @@ fn a_wrong_password_is_said_and_not_repeated() {
     // No password at all, and one from the environment.
     let without = server.url().replace(":right-canary", "");
     export(&without, &[]).assert_refused(4, &["asks for a password and none is given", "~/.pgpass"]);
-    // A file of passwords that is not used for what others may do with it: that is said also when it would not help.
+    // A password file that is ignored since others can read it: the warning comes even if the file would not
+    // help.
     let passfile = folder.path().join(".pgpass");
     fs::write(&passfile, "*:*:*:*:right-canary\n").unwrap();
     fs::set_permissions(&passfile, fs::Permissions::from_mode(0o640)).unwrap();
@@ -147,7 +148,7 @@ fn export_file(folder: &TempDir, url: &str) {
 #[test]
 fn a_server_that_is_not_there() {
     let folder = TempDir::new().unwrap();
-    // Bound and closed again: a port that nobody listens to.
+    // Bound and closed again: no process listens at this port.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgres://u:canary@127.0.0.1:{port}/d");
     let ran = run(command(folder.path()).args(["export", &url, "-t", "t", "-o", "x.parquet"]));
@@ -170,7 +171,7 @@ fn an_output_that_cannot_be_is_found_out_before_connecting() {
     export(&["-o", "folder.parquet"]).assert_refused(7, &["is a folder"]);
     export(&["-o", "no/x.parquet"]).assert_refused(7, &["does not exist", "create it first"]);
     export(&["-o", "x.parquet", "--report", "there.parquet"]).assert_refused(7, &["exists"]);
-    // The connection comes after that, and the file is still what it was.
+    // Connecting comes after that, and the file is unchanged.
     export(&["-o", "there.parquet", "--overwrite"]).assert_refused(3, &["cannot connect"]);
     assert_eq!(fs::read_to_string(folder.path().join("there.parquet")).unwrap(), "mine");
     assert_eq!(crate::support::names(folder.path()), ["folder.parquet", "there.parquet"]);
@@ -188,7 +189,7 @@ fn a_disk_that_is_full() {
         command.args([place.database.url(), "-q", query, "--to", to, "-o", "-"]);
         run(&mut command).assert_refused(7, &["No space left on device", "free some space"]);
 
-        // A limit on the size of files stands for a disk that fills up; its signal must not be the end.
+        // A limit on the size of files stands for a disk that fills up; its signal must not end the process.
         let mut command = Command::new("sh");
         command.current_dir(place.folder.path());
         command.args(["-c", "ulimit -f 8; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_pgarrow"), "export"]);
@@ -219,7 +220,8 @@ fn statements_that_cannot_be_exported() {
     refused("select 'infinity'::timestamp as t", 6, &["the query", "\"t\"", "row 1", "--infinity null"]);
     let ran = place.export(&["-t", "t", "--where", "b > 1", "-o", "x.parquet"]);
     ran.assert_refused(4, &["the filter cannot be used", "column \"b\" does not exist"]);
-    // A carriage return ends a comment, too: there were two conditions, and row 7 came from every slice.
+    // A carriage return ends a comment, too: before, there were two conditions, and row 7 came from every
+    // slice.
     let ran = place.export(&["-t", "t", "--where", "a < 5 --\r) OR (a = 7", "-o", "x.parquet"]);
     ran.assert_refused(2, &["the filter has a parenthesis"]);
     let ran = place.export(&["-t", "t", "--set", "no_such=1", "-o", "x.parquet"]);
@@ -237,7 +239,7 @@ fn a_query_that_fails_when_most_is_read() {
         ran.assert_refused(4, &["division by zero"]);
         assert!(place.names().is_empty());
     }
-    // What went to stdout cannot be taken back; the code tells.
+    // Bytes that went to stdout cannot be taken back; the exit code tells.
     let ran = place.export(&["-q", query, "--to", "ipc-stream", "-o", "-"]);
     assert_eq!(ran.code, Some(4));
     assert!(!ran.stdout.is_empty());
@@ -254,7 +256,7 @@ fn a_backend_that_is_terminated_in_the_middle() {
     );
     let ran: Ran = end_of(child, 20);
     assert_eq!(ran.code, Some(3), "{ran:?}");
-    // A backend that was waiting to send when it was told to go says no more: it could only wait again
+    // A backend that waits to send when it is terminated sends no message: it could only wait again
     // (`ProcessClientWriteInterrupt` in PostgreSQL's src/backend/tcop/postgres.c).
     let said =
         ["terminating connection", "closed the connection"].iter().any(|text| ran.stderr.contains(text));
@@ -262,7 +264,7 @@ fn a_backend_that_is_terminated_in_the_middle() {
     assert!(place.names().is_empty());
 }
 
-/// Nobody could tell it from a cancel of ours.
+/// Users could not tell it from a cancel of pgarrow.
 #[test]
 fn a_statement_that_somebody_cancels_on_the_server() {
     require!(Capability::Server);
@@ -292,7 +294,7 @@ fn a_statement_that_somebody_cancels_on_the_server() {
     }
 }
 
-/// A script that tries again at 3 tried wrong passwords again, and gave up when the server was restarted.
+/// A script that tries again at 3 repeated wrong passwords, and gave up when the server was restarted.
 #[test]
 fn exit_codes_say_whether_another_attempt_may_help() {
     let folder = TempDir::new().unwrap();
@@ -361,8 +363,8 @@ fn another_server_than_the_one_that_was_named_is_never_used() {
     ran.assert_refused(2, &["gssencmode"]);
 }
 
-/// The first problem of the first table was all that was said, and what a file cannot hold was found out in the middle of the
-/// run, when that table's turn came.
+/// Before, only the first problem of the first table was reported, and what a file cannot hold was found in
+/// the middle of the run, at that table's turn.
 #[test]
 fn what_is_wrong_with_many_tables_is_said_at_once() {
     require!(Capability::Server, Capability::Superuser);
@@ -407,7 +409,7 @@ fn what_is_wrong_with_many_tables_is_said_at_once() {
     }
     assert_eq!((ran.code, place.names().len()), (Some(4), 0), "{:?}", place.names());
 
-    // Names that are not there, or cannot be read, are said with the rest.
+    // Names that do not exist, or cannot be read, are reported with the rest.
     let ran = export(&[
         "-t",
         "s.nowhere",
@@ -432,14 +434,14 @@ fn what_is_wrong_with_many_tables_is_said_at_once() {
     }
     assert_eq!(ran.code, Some(2));
 
-    // One problem is said as ever; and all of one table's columns at once.
+    // A single problem is reported as always; all columns of one table at once.
     let ran = export(&["-t", "s.good", "-t", "s.secret"]);
     ran.assert_refused(4, &["permission denied for table s.secret"]);
     let ran = export(&["-t", "s.odd", "--unknown-types", "error"]);
     assert_eq!((ran.code, ran.said().len()), (Some(2), 3), "{}", ran.stderr);
     assert!(place.names().is_empty(), "{:?}", place.names());
 
-    // A hundred are cut short; and without any, everything is read.
+    // The list of a hundred problems is cut short; without problems, everything is read.
     let tables: Vec<String> =
         (0..100).map(|number| format!("CREATE TABLE s.t{number} (a aclitem);")).collect();
     place.database.execute(&tables.join(" "));

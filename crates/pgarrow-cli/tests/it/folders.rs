@@ -39,7 +39,7 @@ fn a_folder_is_read_by_pyarrow_and_duckdb() {
         let folder = place.path(args[0]);
         let files = parts(&folder);
         assert!(files.len() >= at_least, "{args:?}: {files:?}");
-        // In order there is one sequence of files; otherwise as many at a time as readers.
+        // With `--ordered` there is one sequence of files; otherwise up to as many at a time as readers.
         let is_one = args.contains(&"--ordered") && at_least == 1;
         assert!(!is_one || files.len() == 1, "{args:?}: {files:?}");
         for (number, name) in files.iter().enumerate() {
@@ -60,7 +60,7 @@ fn a_folder_is_read_by_pyarrow_and_duckdb() {
             assert!(ran.stderr.contains(&all), "{all:?} is not in {}", ran.stderr);
         }
     }
-    // In order: the same rows in the same files, by any number of readers.
+    // With `--ordered`: the same rows in the same files, by any number of readers.
     let again = ["-t", "t", "--slice-bytes", "64K", "--readers", "1", "-o", "f/", "--ordered"];
     place
         .export(&[&again[..], &["--file-size", "30K", "--row-group-rows", "1000"]].concat())
@@ -80,11 +80,11 @@ fn a_folder_that_is_there_and_one_that_fails() {
     let place = Place::new("folder_there");
     place.database.execute(NUMBERS);
     fs::create_dir(place.path("out")).unwrap();
-    // An empty folder is as good as none.
+    // An empty folder counts as none.
     place.export(&[&PARTS[..], &["out/"]].concat()).assert_success();
     let before = names(&place.path("out"));
     place.export(&[&PARTS[..], &["out/"]].concat()).assert_refused(7, &["\"out/\"", "--overwrite"]);
-    // A run that fails leaves what was there, and nothing else.
+    // A run that fails leaves the old files, and nothing else.
     let fails =
         ["-q", "select 1 / (90000 - g) from generate_series(1, 100000) g", "-o", "out/", "--overwrite"];
     assert_eq!(place.export(&fails).code, Some(4));
@@ -92,7 +92,7 @@ fn a_folder_that_is_there_and_one_that_fails() {
     let fails = ["-q", "select 1 / (90000 - g) from generate_series(1, 100000) g", "-o", "new/"];
     assert_eq!(place.export(&fails).code, Some(4));
     assert_eq!(place.names(), ["out"]);
-    // One that succeeds replaces all of it.
+    // A run that succeeds replaces all of it.
     assert!(before.len() > 2, "{before:?}");
     place.export(&["-q", "select 1 as a", "-o", "out/", "--overwrite"]).assert_success();
     assert_eq!(parts(&place.path("out")), ["part-00000.parquet"]);
@@ -111,7 +111,8 @@ with pa.ipc.new_stream(sys.argv[1] + '.arrows', table.schema) as stream:
     stream.write_table(table)
 ";
 
-/// Folders were emptied if all names in them ended as an export's do: `--overwrite` took somebody's files for its own.
+/// Before, folders were emptied if all names in them ended like an export's: `--overwrite` removed the user's
+/// own files.
 #[test]
 fn a_folder_of_somebody_elses_files_is_never_replaced() {
     require!(Capability::Server, Capability::Python);
@@ -120,7 +121,7 @@ fn a_folder_of_somebody_elses_files_is_never_replaced() {
     let theirs = place.path("theirs");
     Python::shared().run(OTHERS, &[theirs.to_str().unwrap()]);
     for extension in ["parquet", "arrow", "arrows"] {
-        // Alone; among files of ours, with a manifest and without.
+        // Alone; or among files of exports, with a manifest and without.
         for (n_ours, has_manifest) in [(0, false), (1, false), (1, true)] {
             let out = place.path("out");
             fs::create_dir(&out).unwrap();
@@ -140,7 +141,8 @@ fn a_folder_of_somebody_elses_files_is_never_replaced() {
         }
         let _ = fs::remove_file(theirs.with_extension(extension));
     }
-    // Ours say so themselves, in every format, whatever their names are; an export of an older version has no manifest.
+    // Exports' files say so themselves, in every format and under any name; an export of an older version has
+    // no manifest.
     for to in ["parquet", "ipc", "ipc-stream"] {
         place.export(&["-q", "select 1 as a", "-o", "out/", "--to", to, "--overwrite"]).assert_success();
         let out = place.path("out");
@@ -152,7 +154,7 @@ fn a_folder_of_somebody_elses_files_is_never_replaced() {
     }
     place.export(&export).assert_success();
     assert_eq!(parts(&place.path("out")), ["part-00000.parquet"]);
-    // The current folder, with whatever is in it.
+    // The current folder, empty or not.
     for is_empty in [true, false] {
         let here = place.path("here");
         if is_empty {
@@ -205,7 +207,7 @@ fn tables_come_together() {
     let ran = place.export(&[&args[..], &["--to", "none"]].concat());
     ran.assert_success();
     assert!(ran.stderr.contains("5 tables: 20,021 rows, "), "{}", ran.stderr);
-    // In other files and formats.
+    // With other file sizes and formats.
     let sized = [
         "-t",
         "t",
@@ -224,7 +226,7 @@ fn tables_come_together() {
     assert!(files.len() > 3, "{files:?}");
     assert_eq!((files[0].as_str(), files[1].as_str()), ("S.p-00000.arrows", "public.t-00000.arrows"));
 
-    // One that fails takes all with it.
+    // One table that fails stops all.
     place.database.execute("CREATE TABLE \"S\".z AS SELECT 'infinity'::timestamp AS at");
     let ran = place.export(&[&args[..], &["-o", "none/"]].concat());
     ran.assert_refused(6, &["\"S\".z", "\"at\""]);
@@ -245,7 +247,8 @@ fn a_table_without_columns_is_named() {
     assert_eq!(parts(&place.path("all")), ["public.t.arrow", "public.without.arrow"]);
 }
 
-/// The second one was refused, "upper and lower case count as the same", and nothing was said of a way out.
+/// Before, the second one was refused: "upper and lower case count as the same", and the message named no way
+/// out.
 #[test]
 fn tables_whose_names_differ_in_case_only() {
     require!(Capability::Server);

@@ -17,7 +17,7 @@ impl Place {
         command
     }
 
-    /// Starts to hold, and waits for the tokens. Each is read by `export --slice`.
+    /// Starts to hold, and waits for the tokens. `export --slice` reads each of them.
     fn hold(&self, args: &[&str]) -> (Child, Vec<String>) {
         let child = start(self.hold_command(args).args(["--tokens", "tokens.jsonl"]));
         eventually("the tokens are there", || self.path("tokens.jsonl").exists());
@@ -33,7 +33,7 @@ fn two_processes_at_a_time_read_what_was_there() {
     place.database.execute(NUMBERS);
     let (holder, tokens) = place.hold(&["-t", "t", "--where", "id > 10", "--slice-bytes", "256K"]);
     assert!(tokens.len() > 3, "{}", tokens.len());
-    // What happens from now on is of another moment.
+    // Changes from now on are not in the snapshot.
     place.database.execute("DELETE FROM t WHERE id % 2 = 0; INSERT INTO t VALUES (1000000, 0, 'late')");
     let (evens, odds): (Vec<_>, Vec<_>) = tokens.iter().enumerate().partition(|(index, _)| index % 2 == 0);
     let read_all = |slices: Vec<(usize, &String)>| {
@@ -70,7 +70,7 @@ fn two_processes_at_a_time_read_what_was_there() {
     ran.assert_success();
     assert!(ran.stderr.contains(&format!("; {} slices, a token a line", tokens.len())), "{}", ran.stderr);
     assert!(ran.stderr.contains("let go of the snapshot of public.t after "), "{}", ran.stderr);
-    // Gone with its holder.
+    // The snapshot is gone with its holder.
     let ran = place.export(&["--slice", &tokens[0], "-o", "late.parquet"]);
     assert_ne!(ran.code, Some(0));
     assert!(ran.stderr.contains("snapshot"), "{}", ran.stderr);
@@ -82,7 +82,7 @@ fn a_hold_ends_as_it_was_told() {
     require!(Capability::Server);
     let place = Place::new("hold_ends");
     place.database.execute(NUMBERS);
-    // Tokens on stdout, which ends with them, while the snapshot is held.
+    // Tokens on stdout, which closes after them, while the snapshot is held.
     for signal in [Signal::SIGINT, Signal::SIGHUP] {
         let mut holder = start(&mut place.hold_command(&["-q", "select * from t", "--split-on", "id"]));
         let mut tokens = String::new();
@@ -94,7 +94,7 @@ fn a_hold_ends_as_it_was_told() {
         send(&holder, signal);
         end_of(holder, 5).assert_success();
     }
-    // After a time. /dev/null on stdin is no end of it, unless that is asked for.
+    // After a time. /dev/null on stdin does not end it, unless the user asks for that.
     let ran = end_of(start(&mut place.hold_command(&["-t", "t", "--for", "1s"])), 20);
     ran.assert_success();
     assert!(ran.stderr.contains(" for 1s, ") && ran.stderr.contains("let go of "), "{}", ran.stderr);

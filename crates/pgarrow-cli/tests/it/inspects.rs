@@ -1,4 +1,4 @@
-//! `pgarrow inspect`: what columns become and what to look out for; nothing is read.
+//! `pgarrow inspect`: what columns become and what to look out for; no rows are read.
 
 use pgarrow_testkit::{Capability, require};
 
@@ -52,7 +52,7 @@ fn a_table_for_people() {
     assert!(text.contains("column \"acl\" (aclitem) is read as text"), "{text}");
     eventually("no session is left", || place.database.n_sessions("pgarrow") == 0);
 
-    // With other choices, other things are to be known.
+    // With other choices, the notes differ.
     let ran = place.inspect(&[
         "-t",
         "t",
@@ -128,7 +128,7 @@ fn queries_and_what_parquet_cannot_hold() {
     let subject = &place.inspect_json(&["-t", "nothing"])["subjects"][0];
     assert_eq!(subject["columns"], serde_json::json!([]));
     assert!(subject["parquet_error"].as_str().unwrap().contains("without columns"), "{subject}");
-    // What was never analysed is not known.
+    // A size that was never analysed is unknown.
     place.inspect(&["-t", "nothing"]).assert_success();
     place.inspect(&["-t", "missing"]).assert_refused(2, &["there is no table \"missing\""]);
 }

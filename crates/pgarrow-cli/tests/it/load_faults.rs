@@ -1,4 +1,5 @@
-//! Targets that refuse, fail or are lost in the middle of a load: they stay as they were, and it is said why.
+//! Targets that refuse, fail or are lost in the middle of a load: they stay as they were, and the error says
+//! why.
 
 use std::fs;
 use std::io::Write;
@@ -16,13 +17,13 @@ use tempfile::TempDir;
 use crate::loads::{fingerprint, fingerprint_by};
 use crate::support::{Place, Ran, command, end_of, eventually, start};
 
-/// So many rows that they do not all fit into buffers.
+/// Enough rows that they do not all fit into buffers.
 const ROWS: &str = "select g::int8 as id, repeat(md5(g::text), 4) as note from generate_series(1, 50000) g";
 
-/// What is in a table before a load that fails.
+/// The rows of a table before a load that fails.
 pub(crate) const BEFORE: &str = "INSERT INTO t SELECT -g, 'was' FROM generate_series(1, 1000) g";
 
-/// A database with a table `t (id, note)` and what `sql` makes of it, and a file with 50,000 rows.
+/// A database with a table `t (id, note)`, changed by `sql`, and a file with 50,000 rows.
 fn place(hint: &str, sql: &str) -> Place {
     let place = Place::new(hint);
     place.database.execute("CREATE TABLE t (id int8, note text)");
@@ -32,7 +33,7 @@ fn place(hint: &str, sql: &str) -> Place {
     place
 }
 
-/// Loads in both modes that find rows, each refused with this SQLSTATE and nothing changed.
+/// Loads in both modes that find rows. The server refuses each with this SQLSTATE, and nothing changes.
 #[track_caller]
 fn assert_refused(place: &Place, sqlstate: &str, says: &[&str]) {
     let before = fingerprint(&place.database, "t");
@@ -66,14 +67,14 @@ fn constraints_that_the_last_row_breaks() {
     require!(Capability::Server);
     let raising = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
                    $$ BEGIN IF NEW.id = 50000 THEN RAISE 'never that' USING ERRCODE = 'PA001'; END IF; RETURN NEW; END $$; ";
-    // A load reads what is committed, so that it is somebody else's code, such as a foreign server's, that says this.
+    // A load reads what is committed, so only other code, such as a foreign server's, raises this.
     let serializing = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
                        $$ BEGIN RAISE 'in the way' USING ERRCODE = 'serialization_failure'; END $$; \
                        CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.id = 50000) EXECUTE FUNCTION f()";
     let before = format!("{raising} CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()");
     let after = format!("{raising} CREATE TRIGGER f AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()");
     for (sql, sqlstate, says) in [
-        // Rows 1 and 50000 have the same rest.
+        // Rows 1 and 50000 have the same remainder.
         ("CREATE UNIQUE INDEX ON t ((id % 49999))", "23505", &["row 50000"][..]),
         ("ALTER TABLE t ADD EXCLUDE USING btree ((id % 49999) WITH =)", "23P01", &["row 50000"]),
         ("ALTER TABLE t ADD CHECK (id <> 50000)", "23514", &["row 50000"]),
@@ -146,10 +147,10 @@ impl Waiting {
         Self { child, stdin, rest }
     }
 
-    /// The rest of the rows, and what came of it.
+    /// Sends the rest of the rows, and returns the result.
     fn end(self) -> Ran {
         let Self { child, mut stdin, rest } = self;
-        // Who has failed reads no more.
+        // A load that has failed reads no more.
         let _ = stdin.write_all(&rest);
         drop(stdin);
         end_of(child, 30)
@@ -180,16 +181,16 @@ fn a_backend_that_is_ended_in_the_middle() {
             assert_eq!(fingerprint(&place.database, "t"), before);
         }
     }
-    // Left alone, the same load goes through.
+    // Without a fault, the same load succeeds.
     Waiting::start(&place, &[]).end().assert_success();
     assert_eq!(fingerprint(&place.database, "t").0, 51_000);
 }
 
-/// A killed backend takes the whole server down with it, which then recovers from its log.
+/// A killed backend brings the whole server down, which then recovers from its log.
 #[test]
 fn a_server_that_crashes_in_the_middle() {
     require!(Capability::Server);
-    // Otherwise what is committed just before the crash may not be in the log yet, and is lost with or without a load.
+    // Otherwise a commit just before the crash may not be in the log yet, and is lost with or without a load.
     let options = server_options().setting("synchronous_commit", "on");
     let server = Server::start(options).unwrap();
     let connect = || Client::connect(&server.url(), NoTls);
@@ -219,9 +220,9 @@ fn timeouts_of_the_target() {
     require!(Capability::Server, Capability::Superuser);
     let place = place("load_timeouts", "SELECT");
     let before = fingerprint(&place.database, "t");
-    // Those of role and database are for statements of people.
+    // The timeouts of role and database are for people's statements.
     let name = place.database.name();
-    // Who comes after that has a millisecond, too.
+    // A later session would have a millisecond, too.
     let mut early = place.database.client();
     early.batch_execute(&format!("ALTER DATABASE {name} SET statement_timeout = '1ms'")).unwrap();
     for setting in ["statement_timeout=1ms", "STATEMENT_TIMEOUT=1ms"] {
@@ -231,7 +232,7 @@ fn timeouts_of_the_target() {
     }
     early.batch_execute(&format!("ALTER DATABASE {name} RESET statement_timeout")).unwrap();
     assert_eq!(fingerprint(&place.database, "t"), before);
-    // A lock that somebody else has.
+    // A lock that another session has.
     let mut client = place.database.client();
     let mut transaction = client.transaction().unwrap();
     transaction.batch_execute("LOCK TABLE t IN SHARE MODE").unwrap();
@@ -252,7 +253,7 @@ fn a_deadlock_that_ends_the_load() {
                CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.id = 50000) EXECUTE FUNCTION f()";
     let place = place("load_deadlock", sql);
     let before = fingerprint(&place.database, "t");
-    // Who waits last notices; the other one would look after an hour.
+    // The session that waits last detects the deadlock; the other one would look after an hour.
     let mut other = place.database.client();
     other.batch_execute("SET deadlock_timeout = '1h'; BEGIN; LOCK TABLE u").unwrap();
     let load = Waiting::start(&place, &["--set", "deadlock_timeout=50ms"]);
@@ -274,7 +275,7 @@ fn a_deadlock_that_ends_the_load() {
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// For files of the user who owns the server's; `None` where nobody lets us mount.
+    /// For files of the server's user; `None` where mounting is not allowed.
     fn mount(database: &Database) -> Option<Self> {
         let folder = TempDir::new_in("/tmp").unwrap();
         let data: String = database.client().query_one("SHOW data_directory", &[]).unwrap().get(0);
@@ -308,7 +309,7 @@ fn a_target_whose_disk_is_full() {
     let place = place("load_full", sql);
     let says = ["53100", "make room there"];
     assert_refused(&place, "53100", &says);
-    // And a disk that is: the table's files are on one of 4 MiB, and the rows have 7.
+    // And a disk that is full: the table's files are on one of 4 MiB, and the rows take 7.
     let Some(disk) = SmallDisk::mount(&place.database) else {
         eprintln!("no file system can be mounted here: the disk is full by word of a trigger only");
         return;
@@ -321,13 +322,13 @@ fn a_target_whose_disk_is_full() {
     let refused = std::panic::catch_unwind(|| {
         assert_refused(&place, "53100", &[&says[..], &["No space left on device"]].concat());
     });
-    // A server that has files there cannot forget them.
+    // A tablespace with files cannot be dropped.
     place.database.execute("DROP TABLE t");
     place.database.execute(&format!("DROP TABLESPACE {tablespace}"));
     refused.unwrap();
 }
 
-/// The source is stopped by a cancel request and not waited for to its end: it has none.
+/// The source is stopped by a cancel request; it has no end to wait for.
 #[test]
 fn a_target_that_refuses_stops_its_source() {
     require!(Capability::Server);

@@ -1,4 +1,4 @@
-//! What a user meets who loads: files of rejected rows, keys that are there, and a server that takes its time.
+//! What users of loads meet: files of rejected rows, keys that exist, and a slow server.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -29,7 +29,8 @@ impl Place {
     }
 }
 
-/// "the table has no column "pgarrow_row"": nothing that a load had set aside could be loaded without a query in between.
+/// Before: "the table has no column "pgarrow_row"". Rejected rows could not be loaded without a query in
+/// between.
 #[test]
 fn rejected_rows_are_loaded_as_they_are_when_the_table_was_mended() {
     require!(Capability::Server);
@@ -38,7 +39,7 @@ fn rejected_rows_are_loaded_as_they_are_when_the_table_was_mended() {
     place.rows(ROWS, "rows.parquet");
     place.load(&["rows.parquet", "--into", "t", "--reject", "bad.arrow"]).assert_success();
     assert_eq!(place.count("t"), 2497);
-    // Some are still bad: what is set aside again says why, beside what was said before.
+    // Some rows are still bad: the new file says why, beside the reasons of the old one.
     place.database.execute("ALTER TABLE t DROP CONSTRAINT t_id_check, ADD CHECK (id <> 6)");
     let ran = place.load(&["bad.arrow", "--into", "t", "--reject", "worse.arrow", "--add-columns"]);
     ran.assert_success();
@@ -54,7 +55,7 @@ fn rejected_rows_are_loaded_as_they_are_when_the_table_was_mended() {
     place.database.execute("ALTER TABLE t DROP CONSTRAINT t_id_check");
     place.load(&["worse.arrow", "--into", "t", "--mode", "replace"]).assert_success();
     assert_eq!(place.count("t WHERE id = 6 AND note = 'n6'"), 1);
-    // Whoever makes a table of them wants to read the reasons.
+    // A new table keeps the reasons.
     place.load(&["bad.arrow", "--into", "why", "--mode", "create"]).assert_success();
     assert_eq!(place.count("why WHERE pgarrow_sqlstate = '23514' AND pgarrow_row = id"), 3);
     place.load(&["bad.arrow", "--into", "why"]).assert_success();
@@ -67,7 +68,7 @@ fn columns_of_the_data_that_are_not_wanted() {
     require!(Capability::Server);
     let place = Place::new("columns");
     place.database.execute("CREATE TABLE t (id int8, note text DEFAULT 'none', \"Of It\" int4)");
-    // What an older version has set aside says nothing of its columns.
+    // Rejected rows of an older version do not say which columns were added.
     let query = "select 1::int8 as id, 'x' as note, 2::int8 as pgarrow_row, 3 as \"Of It\"";
     place.rows(query, "old.arrow");
     place
@@ -87,7 +88,7 @@ fn columns_of_the_data_that_are_not_wanted() {
     ran.assert_refused(2, &["the data has no column \"notes\""]);
 }
 
-/// "mend the data, or load it into a table without it" was all that was said.
+/// Before, the message was only "mend the data, or load it into a table without it".
 #[test]
 fn a_key_that_is_there_names_what_can_be_done() {
     require!(Capability::Server);
@@ -103,14 +104,14 @@ fn a_key_that_is_there_names_what_can_be_done() {
             &["23505", "nothing was loaded", "--on-conflict skip", "--mode upsert", "--key"],
         );
     }
-    // What is named does it.
+    // The named options work.
     place.load(&["rows.parquet", "--into", "t", "--on-conflict", "skip"]).assert_success();
     assert_eq!(place.count("t WHERE note = 'was'"), 1);
     place.load(&["rows.parquet", "--into", "t", "--mode", "upsert"]).assert_success();
     assert_eq!((place.count("t"), place.count("t WHERE note = 'was'")), (2500, 0));
 }
 
-/// Each row of a file of the wrong table was tried, by two COPYs each, until the last one had been.
+/// Before, each row of a file for the wrong table was tried, by two COPYs each, until the last one.
 #[test]
 fn rejecting_gives_up_when_the_first_thousand_are_bad() {
     require!(Capability::Server);
@@ -134,11 +135,11 @@ fn rejecting_gives_up_when_the_first_thousand_are_bad() {
     ];
     load(&[]).assert_refused(4, &says);
     assert_eq!((rejected(), place.count("t")), (1000, 1));
-    // Told to, it goes on. Quietly: where it takes long, it would say how far it has come.
+    // With a limit, it goes on. Quietly: if it takes long, it would print its progress.
     let ran = load(&["--reject-limit", "2500", "--quiet"]);
     ran.assert_refused(4, &["none of the 2500 rows could be loaded", "nothing was loaded"]);
     assert_eq!(rejected(), 2500);
-    // One that is good is enough, wherever it is among them.
+    // One good row is enough, at any place among them.
     for good in [1, 1000] {
         let query = format!(
             "select g::int8 as id, case when g = {good} then 'A' else 'n' end as note from generate_series(1, 1500) g"
@@ -149,23 +150,23 @@ fn rejecting_gives_up_when_the_first_thousand_are_bad() {
         ran.assert_success();
         assert!(ran.stderr.contains("1,499 of 1,500 rows (99.9 %) could not be loaded"), "{}", ran.stderr);
     }
-    // The same of values that do not fit, which no server is asked about.
+    // The same for values that do not fit, for which no server is asked.
     place.rows(&ROWS.replace("g::int8", "100000 + g::int8"), "large.parquet");
     let args = ["large.parquet", "--into", "small", "--convert", "check", "--reject", "large.arrow"];
     place
         .load(&args)
         .assert_refused(4, &["(row 1000: column \"id\" (smallint): ", "\"large.arrow\" has them"]);
-    // In parts: what is rejected of those that are committed stays so.
+    // In parts: the rejected rows of committed parts stay rejected.
     let ran = load(&["--commit-every", "300"]);
     ran.assert_refused(4, &["none of the first 1000 rows", "the first 900 rows of the data are loaded"]);
     assert_eq!(rejected(), 900);
-    // The next start looks at the rows behind those.
+    // The next start begins with the rows after those.
     let ran = load(&["--commit-every", "300"]);
     ran.assert_refused(4, &["none of the first 1000 rows behind row 900 could be loaded (row 1900: "]);
 }
 
-/// At 100 %, nothing was seen to happen for as long as the INSERT took; and whoever stopped it was told "cancelled", and
-/// had to look what was in the table.
+/// Before, at 100 %, nothing seemed to happen while the INSERT ran; and a stopped load said only "cancelled",
+/// so the user had to look what was in the table.
 #[test]
 fn an_upsert_shows_that_it_merges_and_a_cancelled_load_says_what_is_loaded() {
     require!(Capability::Server);
@@ -213,7 +214,7 @@ fn an_upsert_shows_that_it_merges_and_a_cancelled_load_says_what_is_loaded() {
         assert_eq!(end_of(child, 10).code, Some(130));
         eventually("its session has ended", || place.database.n_sessions("pgarrow") == 0);
     }
-    // Before there was a row to send, too.
+    // Also before the first row was sent.
     blocker.batch_execute("ROLLBACK; BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").unwrap();
     let child = start(&mut place.load_command(&["rows.parquet", "--into", "t"]));
     eventually("it waits", || place.counts("wait_event_type = 'Lock'") == 1);

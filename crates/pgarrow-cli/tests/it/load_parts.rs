@@ -1,4 +1,4 @@
-//! Loads that are committed in parts, that go on where they have stopped, and that set bad rows aside.
+//! Loads that commit in parts, that continue where they stopped, and that set bad rows aside.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -22,7 +22,7 @@ use crate::support::{Place, command, end_of, eventually, run, start};
 /// 50,000 rows.
 const ROWS: &str = "select g::int8 as id, repeat(md5(g::text), 4) as note from generate_series(1, 50000) g";
 
-/// The marks of all loads: rows, and whether they are complete.
+/// The marks of all loads: rows, and whether the load is complete.
 fn marks(client: &mut Client) -> Vec<(i64, bool)> {
     let sql = "SELECT rows, is_complete FROM pgarrow_load_marks ORDER BY updated";
     let there = "SELECT to_regclass('pgarrow_load_marks') IS NOT NULL";
@@ -32,7 +32,7 @@ fn marks(client: &mut Client) -> Vec<(i64, bool)> {
     client.query(sql, &[]).unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// The numbers of the rows in a file of rejected ones.
+/// The row numbers in a file of rejected rows.
 pub(crate) fn rejected(path: &Path) -> Vec<u64> {
     let batches: Vec<RecordBatch> =
         FileReader::try_new(File::open(path).unwrap(), None).unwrap().map(Result::unwrap).collect();
@@ -72,7 +72,7 @@ fn bad_rows_are_set_aside_with_the_reasons() {
     let report: serde_json::Value = serde_json::from_slice(&fs::read(place.path("r.json")).unwrap()).unwrap();
     let counts = ["rows", "rows_rejected", "rows_before"].map(|name| report[name].as_u64().unwrap());
     assert_eq!(counts, [19_998, 4, 0]);
-    // What was left out is all that is missing.
+    // Only the rejected rows are missing.
     let sql = "SELECT count(*) FROM source s WHERE NOT EXISTS (SELECT FROM t WHERE t.id = s.id AND t.tags = s.tags)";
     assert_eq!(place.database.client().query_one(sql, &[]).unwrap().get::<_, i64>(0), 4);
     let text = Python::shared().run(READ_REJECTS, &[place.path("bad.arrow").to_str().unwrap()]);
@@ -89,7 +89,7 @@ fn bad_rows_are_set_aside_with_the_reasons() {
         assert!(line.starts_with(start), "{text}");
     }
 
-    // A file that is there is not touched, nor is one written for a load that fails.
+    // An existing file stays unchanged, and a load that fails writes none.
     let before = fingerprint(&place.database, "t");
     place.load(&args[..args.len() - 2]).assert_refused(7, &["bad.arrow", "exists"]);
     let args =
@@ -99,7 +99,7 @@ fn bad_rows_are_set_aside_with_the_reasons() {
     assert!(!place.names().contains(&"few.arrow".to_owned()), "{:?}", place.names());
     assert_eq!(fingerprint(&place.database, "t"), before);
     place.load(&[&args[..], &["--reject-limit", "4"]].concat()).assert_success();
-    // None is bad: a file without rows.
+    // No row is bad: the file has no rows.
     place.export(&["-q", "select 100000 as id", "-o", "good.parquet"]).assert_success();
     let ran = place.load(&["good.parquet", "--into", "t", "--reject", "none.arrow"]);
     ran.assert_success();
@@ -107,7 +107,7 @@ fn bad_rows_are_set_aside_with_the_reasons() {
     assert_eq!(rejected(&place.path("none.arrow")), [0_u64; 0]);
 }
 
-/// It was a success with exit code 0 and an empty table.
+/// Before, it was a success with exit code 0 and an empty table.
 #[test]
 fn a_load_of_bad_rows_alone_has_failed() {
     require!(Capability::Server);
@@ -123,7 +123,7 @@ fn a_load_of_bad_rows_alone_has_failed() {
     ran.assert_refused(4, &says);
     assert_eq!(fingerprint(&place.database, "t"), before);
     assert_eq!(rejected(&place.path("bad.arrow")), (1..=500).collect::<Vec<_>>());
-    // In parts, each of them was committed.
+    // In parts, each part was committed.
     let ran = place.load(&[&args[..], &["--overwrite", "--commit-every", "200"]].concat());
     assert_eq!(ran.code, Some(4), "{ran:?}");
     assert!(ran.stderr.contains("none of the 500 rows could be loaded"), "{}", ran.stderr);
@@ -132,14 +132,14 @@ fn a_load_of_bad_rows_alone_has_failed() {
     assert_eq!(rejected(&place.path("bad.arrow")).len(), 500);
 }
 
-/// A load in parts of 7,000 rows that waits at row 30,000 for a transaction of somebody else.
+/// A load in parts of 7,000 rows that waits at row 30,000 for another transaction.
 struct Stuck {
     place: Place,
     child: Child,
     blocker: Client,
 }
 
-/// The rows that are rejected.
+/// The rejected rows.
 const BAD: [u64; 5] = [5007, 15_007, 25_007, 35_007, 45_007];
 
 const PARTS: [&str; 8] =
@@ -147,7 +147,7 @@ const PARTS: [&str; 8] =
 
 const TABLE: &str = "CREATE TABLE t (id int8 PRIMARY KEY CHECK (id % 10000 <> 5007), note text)";
 
-/// What is in the table when all is done.
+/// The table's contents at the end.
 const WANTED: &str = "CREATE TABLE wanted AS SELECT g::int8 AS id, repeat(md5(g::text), 4) AS note \
      FROM generate_series(1, 50000) g WHERE g % 10000 <> 5007";
 
@@ -168,7 +168,7 @@ impl Stuck {
     }
 }
 
-/// What is said of a load that has come so far.
+/// The message of a load that has come this far.
 const GOES_ON: [&str; 2] = ["the first 28000 rows of the data are loaded", "the same command"];
 
 #[test]
@@ -203,13 +203,13 @@ fn a_load_in_parts_that_is_killed_goes_on_and_doubles_nothing() {
             End::Kill => assert_eq!(ran.code, None, "{ran:?}"),
             End::Backend => assert!(matches!(ran.code, Some(3 | 4)), "{ran:?}"),
         }
-        // The backend of a killed process waits for its lock before it sees that nobody is there.
+        // The backend of a killed process waits for its lock before it notices that the client is gone.
         blocker.batch_execute("ROLLBACK").unwrap();
         eventually("its session has ended", || place.database.n_sessions("pgarrow") == 0);
         let sql = "SELECT count(*) FROM t";
         assert_eq!(blocker.query_one(sql, &[]).unwrap().get::<_, i64>(0), 27_997, "{end:?}");
         if end == End::Kill {
-            // There is nobody who could have published it.
+            // The killed process could not publish it.
             assert!(!place.path("bad.arrow").exists());
         } else {
             assert!(!ran.stderr.contains("nothing was loaded"), "{}", ran.stderr);
@@ -244,7 +244,7 @@ fn a_load_in_parts_that_is_killed_goes_on_and_doubles_nothing() {
             assert_eq!(rejected(&place.path("bad.arrow")), BAD);
         }
         assert_eq!(fingerprint(&place.database, "t"), fingerprint(&place.database, "wanted"));
-        // And once more: nothing is done, and the file of rejected rows stays.
+        // Once more: nothing happens, and the file of rejected rows stays.
         let before = fs::read(place.path("bad.arrow")).unwrap();
         let ran = run(load.args(["--overwrite"]));
         ran.assert_success();
@@ -254,7 +254,7 @@ fn a_load_in_parts_that_is_killed_goes_on_and_doubles_nothing() {
     }
 }
 
-/// A killed backend takes the whole server down with it.
+/// A killed backend brings the whole server down.
 #[test]
 fn a_load_in_parts_whose_server_crashes_goes_on() {
     require!(Capability::Server);
@@ -280,7 +280,7 @@ fn a_load_in_parts_whose_server_crashes_goes_on() {
     assert_eq!(rejected(&place.path("bad.arrow")), BAD);
 }
 
-/// "nothing was loaded" was said of whatever could not be read.
+/// Before, every input that could not be read was reported with "nothing was loaded".
 #[test]
 fn a_file_that_cannot_be_read_behind_parts_that_are_committed() {
     require!(Capability::Server);
@@ -298,11 +298,12 @@ fn a_file_that_cannot_be_read_behind_parts_that_are_committed() {
         &["the first 49000 rows of the data are loaded", "the same command goes on behind them"],
     );
     assert!(!ran.stderr.contains("nothing was loaded"));
-    // With the whole file it does. Without the key, it is another file: its rows are there already.
+    // With the whole file, the load continues. Without the key, it is another file, whose rows are in the
+    // table already.
     load("rows.arrows", &["--restart-key", "rows"]).assert_success();
     assert_eq!(fingerprint(&place.database, "t").0, 50_000);
     load("rows.arrows", &[]).assert_refused(4, &["23505", "nothing was loaded"]);
-    // From stdin there is nothing that tells rows from others.
+    // Rows from stdin have nothing that identifies them.
     let mut stdin = place.load_command(&["-", "--into", "t", "--commit-every", "7000"]);
     let ran = run(stdin.stdin(File::open(place.path("rows.arrows")).unwrap()));
     ran.assert_refused(2, &["stdin", "--restart-key"]);
@@ -332,7 +333,7 @@ fn a_key_without_parts_and_a_dry_run() {
     assert_eq!(marks(&mut place.database.client()), [(50_000, true)]);
 }
 
-/// The process was gone with exit code 130 and without a word of what might be in the table.
+/// Before, the process ended with exit code 130 and said nothing about the table.
 #[test]
 fn a_signal_while_the_server_commits() {
     require!(Capability::Server, Capability::Superuser);
@@ -381,12 +382,12 @@ fn a_signal_while_the_server_commits() {
     }
 }
 
-/// "cancelled", with exit code 130, and the rows were there: the signal had come too late for COMMIT, and was taken for the
-/// reason why what is written beside the rows could not be.
+/// Before, the load ended with "cancelled" and exit code 130 although the rows were in the table: the signal
+/// came too late for COMMIT, and was reported as the reason why the report could not be written.
 #[test]
 fn a_signal_that_comes_too_late_is_not_why_a_report_fails() {
     require!(Capability::Server, Capability::Superuser);
-    // A COMMIT that no cancel request stops, and that goes on when the test lets it.
+    // A COMMIT that no cancel request stops, and that continues when the test lets it.
     let sql = "CREATE TABLE t (id int8, note text); \
          CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
              LOOP BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; \
@@ -415,7 +416,7 @@ fn a_signal_that_comes_too_late_is_not_why_a_report_fails() {
         let mut text = String::new();
         stderr.read_line(&mut text).unwrap();
         assert_eq!(text, "pgarrow: cancelling…\n");
-        // No file takes a folder's place.
+        // A file cannot take a folder's place.
         fs::create_dir(place.path("r.json")).unwrap();
         other.batch_execute("COMMIT").unwrap();
         let ran = end_of(child, 15);

@@ -1,4 +1,5 @@
-//! Exports by several readers into a table: whatever the target does, the reason is told, and nothing is left.
+//! Exports by several readers into a table: whatever the target does, the error gives the reason, and nothing
+//! is left.
 
 use std::process::Child;
 
@@ -8,11 +9,12 @@ use crate::load_faults::{BEFORE, assert_ended};
 use crate::loads::fingerprint;
 use crate::support::{Place, Ran, end_of, eventually, start};
 
-/// 60,000 rows of 1.9 kB, far more than all buffers on the way can hold, in as many slices as there are readers and more.
+/// 60,000 rows of 1.9 kB, far more than all buffers on the way can hold, in more slices than there are
+/// readers.
 const LARGE: &str = "CREATE UNLOGGED TABLE large AS \
      SELECT g::int8 AS id, repeat('x', 1900) AS note FROM generate_series(1, 60000) g; ANALYZE large";
 
-/// A source with a table `large`, and a target with a table `t` of the same columns, and what `sql` makes of it.
+/// A source with a table `large`, and a target with a table `t` of the same columns, changed by `sql`.
 fn place(hint: &str, sql: &str) -> (Place, Database) {
     let source = Place::new(&format!("{hint}_source"));
     source.database.execute(LARGE);
@@ -29,7 +31,8 @@ fn start_export(source: &Place, target: &Database, args: &[&str]) -> Child {
     start(&mut source.export_command(&[&into, args].concat()))
 }
 
-/// Nothing is there, nobody is left, and what is said is what the target said, by everybody who could have said it first.
+/// Asserts that no rows and no sessions are left, and that the error is the target's, whichever reader fails
+/// first.
 #[track_caller]
 fn assert_failed(
     ran: &Ran,
@@ -50,8 +53,8 @@ fn assert_failed(
     assert_eq!(fingerprint(target, "t"), *before);
 }
 
-/// It ended as "the load has failed before" with exit code 7, as often as not: the reason was given to one of the readers
-/// only, and the others were as quick to fail.
+/// Before, it often ended with "the load has failed before" and exit code 7: only one reader got the reason,
+/// and the others failed as quickly.
 #[test]
 fn a_constraint_in_the_middle_of_rows_of_several_readers() {
     require!(Capability::Server);
@@ -73,8 +76,8 @@ fn a_constraint_in_the_middle_of_rows_of_several_readers() {
     }
 }
 
-/// A target's lost backend counted as a lost source: readers dropped sound sessions, connected anew and read their slices
-/// once more, to be told that "the load has failed before" (exit code 7).
+/// Before, a lost backend of the target counted as a lost source: readers dropped sound sessions, connected
+/// again and read their slices again, and then got "the load has failed before" (exit code 7).
 #[test]
 fn a_target_that_is_ended_under_several_readers() {
     require!(Capability::Server, Capability::Superuser);
@@ -100,30 +103,30 @@ fn a_target_that_is_ended_under_several_readers() {
         assert_failed(&ran, &[says], &before, &source, &target);
         drop(holder);
     }
-    // Left alone, the same load goes through.
+    // Without a fault, the same load succeeds.
     let ran = end_of(start_export(&source, &target, &[]), 60);
     ran.assert_success();
     assert_eq!(fingerprint(&target, "t").0, 61_000);
 }
 
-/// Readers that waited for the target did not see that another one had failed: source and snapshot were held for as long
-/// as the target waited for somebody else.
+/// Before, readers that waited for the target did not notice that another reader had failed: they held source
+/// and snapshot as long as the target waited for another transaction.
 #[test]
 fn a_source_that_is_lost_while_the_target_waits() {
     require!(Capability::Server, Capability::Superuser);
     let (source, target) = place("readers_waiting", "CREATE UNIQUE INDEX ON t (id)");
     let before = fingerprint(&target, "t");
-    // Slices of more than sockets have room for; in order, they are.
+    // Slices larger than sockets have room for; with `--ordered`, they are.
     let large = ["--slice-bytes", "12M"];
     for args in [&large[..], &["--ordered"], &[&large[..], &["--method", "insert"]].concat()] {
-        // Less than the table.
+        // Less than the table's size.
         let args = &[args, &["--memory", "32M"]].concat();
         let mut holder = target.client();
         holder.batch_execute("BEGIN; INSERT INTO t VALUES (1, 'first')").unwrap();
         let child = start_export(&source, &target, args);
         let blocked = "datname = current_database() AND wait_event_type = 'Lock'";
         eventually("the load waits for the key", || n_backends(&target, blocked) == 1);
-        // Their servers cannot send, since they do not take.
+        // The readers' servers cannot send, since the readers do not receive.
         eventually("readers wait for the load", || source.counts("wait_event = 'ClientWrite'") >= 1);
         let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                      WHERE datname = current_database() AND application_name = 'pgarrow'";
@@ -143,8 +146,8 @@ fn n_backends(database: &Database, condition: &str) -> i64 {
     database.client().query_one(&sql, &[]).unwrap().get(0)
 }
 
-/// What a large row had made of its buffer was kept and counted, so that the next row found no room; and with an order to
-/// keep, what waited for its turn doubled its memory whenever it was full.
+/// Before, the buffer that a large row had grown stayed and counted, so the next row found no room; and with
+/// `--ordered`, a buffer that waited for its turn doubled its memory whenever it was full.
 #[test]
 fn large_rows_and_rows_that_wait_for_their_turn_within_the_memory() {
     require!(Capability::Server);
@@ -173,7 +176,7 @@ fn large_rows_and_rows_that_wait_for_their_turn_within_the_memory() {
     assert_eq!(target.client().query_one(sql, &[]).unwrap().get::<_, i64>(0), 0);
 }
 
-/// It ended with exit code 0: the COPY was begun in a thread, and not waited for.
+/// Before, it ended with exit code 0: the COPY began in a thread, and the load did not wait for it.
 #[test]
 fn a_dry_run_tells_what_the_target_has_against_the_load() {
     require!(Capability::Server);
@@ -192,7 +195,7 @@ fn a_dry_run_tells_what_the_target_has_against_the_load() {
     target.execute(raising);
     let says = ["PA001", "never that", "nothing was loaded"];
     load().assert_refused(4, &says);
-    // One row is for one reader, which is a warning of its own.
+    // One row needs one reader, which gives a warning of its own.
     let ran = end_of(start_export(&source, &target, &["--dry-run"]), 30);
     assert!(ran.code == Some(4) && says.iter().all(|part| ran.stderr.contains(part)), "{ran:?}");
     assert_ended(&target);

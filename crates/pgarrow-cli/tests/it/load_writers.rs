@@ -1,4 +1,4 @@
-//! Loads by several connections: what one connection would have loaded, or nothing and nothing left behind.
+//! Loads by several connections: the same rows as by one connection, or nothing, and nothing left behind.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,7 +19,7 @@ const SOURCE: &str = "CREATE TABLE src (id int8 PRIMARY KEY, note text NOT NULL,
     INSERT INTO src SELECT g, repeat(md5(g::text), 2), g / 7.0, '2000-01-01'::date + g % 9000 \
     FROM generate_series(1, 60000) g; ANALYZE src; CREATE TABLE t (LIKE src INCLUDING ALL); INSERT INTO t VALUES (-1, 'was')";
 
-/// Tables that are beside the target.
+/// The number of tables beside the target.
 fn hidden(database: &Database) -> i64 {
     let sql = "SELECT count(*) FROM pg_class WHERE relname LIKE '%\\_pgarrow\\_%' AND relkind = 'r'";
     database.client().query_one(sql, &[]).unwrap().get(0)
@@ -90,7 +90,7 @@ fn files_and_servers_whatever_the_readers_and_writers() {
         }
     }
     assert_eq!((hidden(&place.database), hidden(&target)), (0, 0));
-    // Nothing is tried that is not taken back.
+    // A dry run takes back all that it tries.
     let before = oid(&place.database);
     let ran = place.load(&["src.parquet", "--into", "t", "--mode", "replace", "--writers", "2", "--dry-run"]);
     ran.assert_success();
@@ -162,7 +162,7 @@ fn a_writer_that_is_killed_and_a_row_that_one_is_refused() {
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
             WHERE datname = current_database() AND query LIKE 'COPY %' AND state = 'active' ORDER BY pid LIMIT 1";
         assert!(place.database.client().query_one(sql, &[]).unwrap().get::<_, bool>(0));
-        // The end of the rows: nothing but the writer is missing.
+        // The end of the rows: only the writer is missing.
         let bytes = fs::read(place.path("src.arrows")).unwrap();
         let _ = stdin.write_all(&bytes[bytes.len() - 8..]);
         drop(stdin);
@@ -183,8 +183,8 @@ fn a_writer_that_is_killed_and_a_row_that_one_is_refused() {
     }
 }
 
-/// The connection was lost at the last COMMIT, and while the load looked for what it might have left, a second Ctrl-C ended
-/// it with exit code 130 and without a word of the rows, which were there.
+/// Before: the connection was lost at the last COMMIT, and while the load looked for leftovers, a second
+/// Ctrl-C ended it with exit code 130 and no word of the rows, which were in the table.
 #[test]
 fn a_signal_after_an_answer_to_commit_was_lost() {
     require!(Capability::PrivateServer);

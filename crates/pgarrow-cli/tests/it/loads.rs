@@ -1,4 +1,5 @@
-//! `pgarrow load`, and exports into tables: rows that come back as they were, and targets that stay as they were.
+//! `pgarrow load`, and exports into tables: rows come back unchanged, and targets stay unchanged after a
+//! failure.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -26,7 +27,7 @@ const SHOP: &str = "CREATE TYPE colour AS ENUM ('red', 'green'); \
     FROM generate_series(1, 20000) g; \
     INSERT INTO orders (id, amount) VALUES (0, -9999999999.99); ANALYZE orders";
 
-/// Rows of the one table that the other one does not have, both ways.
+/// The number of rows that only one of the two tables has.
 fn differences(database: &Database, one: &str, two: &str) -> i64 {
     let sql = format!(
         "SELECT count(*) FROM ((TABLE {one} EXCEPT ALL TABLE {two}) UNION ALL (TABLE {two} EXCEPT ALL TABLE {one})) AS d"
@@ -34,7 +35,7 @@ fn differences(database: &Database, one: &str, two: &str) -> i64 {
     database.client().query_one(&sql, &[]).unwrap().get(0)
 }
 
-/// How many rows, and a hash of them all.
+/// The number of rows, and a hash of them all.
 pub(crate) fn fingerprint(database: &Database, table: &str) -> (i64, Option<String>) {
     fingerprint_by(&mut database.client(), table)
 }
@@ -80,7 +81,7 @@ fn what_was_exported_comes_back_by_every_format() {
         assert!(ran.stdout.is_empty());
         assert_eq!(differences(&place.database, "orders", "back"), 0, "{file}");
     }
-    // What a table that is made looks like.
+    // What a created table looks like.
     let types = |table: &str| {
         let sql = format!(
             "SELECT string_agg(format('%s %s %s', attname, format_type(atttypid, atttypmod), attnotnull), ', ' ORDER BY attnum) \
@@ -123,11 +124,11 @@ fn a_stream_from_stdin_a_folder_and_several_files() {
     assert!(report["wire_bytes"].as_u64().unwrap() > 1_000_000, "{report}");
     assert!(report["phases"]["encode"].as_f64().unwrap() > 0.0, "{report}");
     assert!(report["batch_times"]["p99"].as_f64() >= report["batch_times"]["p50"].as_f64(), "{report}");
-    // A report is no file of rows, and not written over.
+    // A report is not a file of rows, and is not overwritten.
     place.load(&["parts/", "--into", "from_folder", "--report", "r.json"]).assert_refused(7, &["exists"]);
     assert_eq!(fingerprint(&place.database, "from_folder").0, 20_001);
 
-    // From a process to the other, without a file in between.
+    // From one process to another, without a file in between.
     let mut export = place.export_command(&["-t", "orders", "--to", "ipc-stream", "-o", "-", "--quiet"]);
     let mut export = export.stdout(Stdio::piped()).spawn().unwrap();
     let mut load = place.load_command(&["-", "--into", "from_stdin", "--mode", "create"]);
@@ -169,7 +170,7 @@ fn modes_append_truncate_and_create() {
     assert_eq!(fingerprint(&place.database, "empty").0, 0);
     place.load(&["t.parquet", "--into", "u"]).assert_refused(2, &["there is no", "\"u\"", "--mode create"]);
     place.load(&["t.parquet", "--into", "no.u", "--mode", "create"]).assert_refused(4, &["\"no\""]);
-    // The environment speaks where nothing else does.
+    // The environment counts if nothing else is given.
     let mut by_environment = command(place.folder.path());
     let config = place.database.url().parse::<pgarrow_testkit::postgres::Config>().unwrap();
     let [pgarrow_testkit::postgres::config::Host::Tcp(host)] = config.get_hosts() else { panic!("a host") };
@@ -230,7 +231,7 @@ fn all_that_does_not_fit_is_told_before_the_first_row() {
          CREATE TABLE t (a int4, b uuid, c bool, d numeric(10,1), needed int NOT NULL)",
     );
     place.export(&["-t", "source", "-o", "s.parquet"]).assert_success();
-    // It was one line of all of them.
+    // Before, one line had all of them.
     let ran = place.load(&["s.parquet", "--into", "t"]);
     ran.assert_said(2, "cannot be loaded into public.t: 5 columns do not fit");
     for (name, says) in [
@@ -243,12 +244,12 @@ fn all_that_does_not_fit_is_told_before_the_first_row() {
         let is_of = |line: &&str| line.starts_with(&format!("  {name} ")) && line.contains(says);
         assert_eq!(ran.stderr.lines().filter(is_of).count(), 1, "{name}: {}", ran.stderr);
     }
-    // With what the messages propose, it goes.
+    // With what the messages propose, the load works.
     place.database.execute("ALTER TABLE t DROP COLUMN needed, ALTER COLUMN b TYPE text");
     let args = ["s.parquet", "--into", "t", "--convert", "round", "--add-columns"];
     place.load(&args).assert_success();
     assert_eq!(text(&place.database, "SELECT t::text FROM t").as_deref(), Some("(1,x,t,1.5,2)"));
-    // Values that do not fit: row and column, and nothing is loaded.
+    // For values that do not fit, the error names row and column, and nothing is loaded.
     place.database.execute("TRUNCATE t; INSERT INTO source SELECT 1::int8 << 40, 'secret', true, 1, 1");
     place.export(&["-t", "source", "-o", "s.parquet", "--overwrite"]).assert_success();
     let ran = place.load(&args);
@@ -307,7 +308,7 @@ fn what_cannot_be_read_has_a_code_of_its_own() {
     let mut from_file = place.load_command(&["-", "--into", "t"]);
     let ran = run(from_file.stdin(File::open(place.path("half.parquet")).unwrap()));
     ran.assert_refused(2, &["stdin: a Parquet file is read from its end"]);
-    // The stream of an export that failed half way: its rows are not all that were meant.
+    // The stream of an export that failed half way lacks rows.
     let half = "select g::int8 as x, 1 / (1000000 - g) || 'y' as y from generate_series(1, 1000000) g";
     let mut export = place.export_command(&["-q", half, "--to", "ipc-stream", "-o", "-", "--quiet"]);
     let mut export = export.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -334,7 +335,7 @@ fn flags_that_cannot_be() {
             &["--to", "postgres", "--into", "t", "--target", NOWHERE, "--overwrite"],
             "--overwrite is for files",
         ),
-        // Rows went into whatever PGHOST named.
+        // Before, rows went into whatever PGHOST named.
         (&["--to", "postgres", "--into", "t"], "give --target CONNECTION"),
         (&["--to", "postgres", "--into", "t", "--target", " "], "give --target CONNECTION"),
         (&["--to", "postgres", "--into", "t", "--dry-run"], "give --target CONNECTION"),
@@ -387,13 +388,13 @@ fn flags_that_cannot_be() {
         let ran = pgarrow(&[&["load", "x.arrow", "--into", "t"], args].concat());
         assert!(ran.code == Some(2) && ran.stderr.contains(args[0]), "{ran:?}");
     }
-    // The file is looked at before the server.
+    // The file is checked before the server.
     let ran = pgarrow(&["load", "x.parquet", "--into", "t", "--target", NOWHERE]);
     ran.assert_refused(8, &["there is no such file"]);
     pgarrow(&["load", "x.parquet", "--into", "a.b.c"]).assert_refused(8, &["no such file"]);
 }
 
-/// Names were compared as they were written, and a report was written over rows that had just been loaded.
+/// Before, paths were compared as text, and a report overwrote rows that had just been loaded.
 #[test]
 fn outputs_that_are_inputs_by_another_name() {
     require!(Capability::Server);
@@ -416,7 +417,8 @@ fn outputs_that_are_inputs_by_another_name() {
     ran.assert_refused(2, &["--reject would be in a folder that is loaded"]);
     assert_eq!(fs::read(place.path("data/a.parquet")).unwrap(), before);
     assert_eq!(crate::support::names(&place.path("data")), ["a.parquet"]);
-    // Lists whose elements have other names, as formats and writers have it: the second file failed in the middle.
+    // Lists whose elements have other names, as formats and writers differ: before, the second file failed in
+    // the middle.
     place.export(&["-q", "select array[1, 2] as x", "-o", "l.parquet"]).assert_success();
     place.export(&["-q", "select array[3] as x", "-o", "l.arrow"]).assert_success();
     place.load(&["l.parquet", "l.arrow", "--into", "l", "--mode", "create"]).assert_success();
@@ -472,7 +474,7 @@ fn from_server_to_server() {
     assert_eq!(ran.code, Some(4), "{ran:?}");
     assert!(ran.stderr.contains("22012"), "{}", ran.stderr);
     assert_eq!(fingerprint(&target, "odd"), before);
-    // A target that refuses the last row: what is said is what it said.
+    // A target that refuses the last row: the error is the target's.
     target.execute("ALTER TABLE orders ADD CHECK (id <> 20000)  NOT VALID");
     let before = fingerprint(&target, "orders");
     let ran = to("orders", &["--mode", "truncate"]);

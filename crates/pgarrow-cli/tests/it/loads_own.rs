@@ -1,4 +1,5 @@
-//! Exports into the very table that they read: what would wait for itself is told at once, and the rest works.
+//! Exports into the very table that they read: what would wait for itself is refused at once, and the rest
+//! works.
 
 use pgarrow_testkit::{Capability, TestServer, require};
 
@@ -12,7 +13,7 @@ const TREE: &str = "CREATE TABLE t (x int8, y text) PARTITION BY LIST (x); \
     CREATE MATERIALIZED VIEW m AS SELECT 1::int8 AS x, 'm'::text AS y; \
     INSERT INTO t VALUES (1, 'a'), (2, 'b'), (2, 'c'); INSERT INTO plain VALUES (1, 'a'), (2, 'b'), (3, 'c')";
 
-/// `pgarrow export URL … --to postgres --target URL …`. Whatever waits for itself would go on for ever.
+/// `pgarrow export URL … --to postgres --target URL …`. The time limit ends an export that waits for itself.
 fn export(place: &Place, args: &[&str]) -> Ran {
     let mut command = place.export_command(args);
     command.args(["--to", "postgres", "--target", place.database.url()]);
@@ -24,7 +25,7 @@ fn rows(place: &Place, table: &str) -> String {
     place.database.client().query_one(&sql, &[]).unwrap().get(0)
 }
 
-/// All of these hung, and everybody else who wanted to read the table with them.
+/// Before, all of these hung, and so did all other readers of the table.
 #[test]
 fn what_would_wait_for_itself_is_told_at_once() {
     require!(Capability::Server);
@@ -51,7 +52,7 @@ fn what_would_wait_for_itself_is_told_at_once() {
         (&["-q", wide], "plain", &["--add-columns", "--dry-run"], "--add-columns would wait"),
         (&["-q", wide], "plain", &["--add-columns", "--mode", "upsert"], "--add-columns would wait"),
         (&["-t", "plain"], "plain", &["--mode", "truncate", "--writers", "2"], "public.plain is read"),
-        // What is beneath it is emptied with it, and read with it.
+        // Truncating a table empties its partitions, too, and reading it reads them.
         (
             &["-t", "t_2"],
             "t",
@@ -103,12 +104,12 @@ fn what_does_not_wait_for_itself_works() {
     assert_eq!(rows(&place, "plain"), "1a!7 2b!7 3c!7");
     export(&place, &["-t", "t", "--into", "t"]).assert_success();
     assert_eq!(rows(&place, "t"), "1a 1a 2b 2b 2c 2c");
-    // What is not read is emptied; the parent's own rows are none of the child's.
+    // A table that is not read is emptied; the parent's own rows are not the child's.
     export(&place, &["-t", "plain", "--columns", "x,y", "--into", "other", "--mode", "truncate"])
         .assert_success();
     export(&place, &["-t", "t_1", "--into", "t_2", "--mode", "truncate", "--dry-run"]).assert_success();
     assert_eq!(rows(&place, "other"), "1a!7 2b!7 3c!7");
-    // The same table of another database is another one.
+    // A table of another database is not the same one.
     let elsewhere = TestServer::shared().fresh_database("load_own_other");
     elsewhere.execute("CREATE TABLE plain (x int8, y text, z int)");
     let mut command = place.export_command(&["-t", "plain", "--into", "plain", "--mode", "truncate"]);

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::support::{Place, Ran, command, run};
 
-/// Each line of stderr is an object of its own.
+/// Each line of stderr is a JSON object of its own.
 fn lines(ran: &Ran) -> Vec<Value> {
     let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
     let lines: Vec<Value> = ran.stderr.lines().map(parse).collect();
@@ -24,7 +24,7 @@ fn count(lines: &[Value], message: &str) -> usize {
 
 const ROWS: &str = "CREATE TABLE t AS SELECT g AS id, 'text ' || g AS name FROM generate_series(1, 20000) g";
 
-/// Nobody listened to events, whatever RUST_LOG said, and loads had none.
+/// Before, the program ignored RUST_LOG, and loads had no events.
 #[test]
 fn exports_and_loads_say_every_copy_and_commit() {
     require!(Capability::Server);
@@ -40,7 +40,7 @@ fn exports_and_loads_say_every_copy_and_commit() {
     assert!(slices > 1);
     assert_eq!(count(&said, "slice read") as u64, slices, "{}", ran.stderr);
     assert_eq!((count(&said, "transaction ended"), count(&said, "export finished")), (1, 1));
-    // What people read is there, too.
+    // The messages for people are there, too.
     let is_summary = |line: &Value| line["target"] == "pgarrow::console" && line["level"] == "INFO";
     let summary = said.iter().filter(|line| is_summary(line)).map(|line| line["message"].as_str().unwrap());
     assert!(summary.clone().any(|line| line.starts_with("public.t: 20,000 rows")), "{}", ran.stderr);
@@ -58,12 +58,12 @@ fn exports_and_loads_say_every_copy_and_commit() {
     };
     assert_eq!(copies_and_commits(&load(&["--mode", "create"])), (1, 0, 1));
     assert_eq!(copies_and_commits(&load(&["--method", "insert"])), (0, 1, 1));
-    // Four parts, and one commit that makes the table of marks.
+    // Four parts, and one commit that creates the table of marks.
     let (copies, _, commits) = copies_and_commits(&load(&["--commit-every", "6000"]));
     assert!(copies == 4 && commits >= 4, "{copies} and {commits}");
     let (copies, _, commits) = copies_and_commits(&load(&["--writers", "2", "--mode", "replace"]));
     assert!(copies == 2 && commits >= 3, "{copies} and {commits}");
-    // What fails is an object as well, and the only one when quiet.
+    // An error is an object as well, and the only one when quiet.
     let ran = load(&["--mode", "create", "-Q"]);
     assert_eq!(ran.code, Some(4), "{ran:?}");
     let said = lines(&ran);
@@ -87,17 +87,17 @@ fn rust_log_says_which_events_and_text_stays_text() {
         let ran = export(filter, &[]);
         ran.assert_success();
         assert!(ran.stderr.contains("INFO") && ran.stderr.contains("slice read"), "{filter}: {}", ran.stderr);
-        // What is said to people is what it was.
+        // The messages for people stay the same.
         assert!(ran.stderr.contains("\npublic.t: 20,000 rows"), "{filter}: {}", ran.stderr);
     }
     assert!(!export("other=trace", &[]).stderr.contains("slice read"));
-    // Quiet leaves what was asked for by name.
+    // Quiet does not hide events that the user asked for by name.
     let quiet = export("pgarrow=info", &["-Q"]);
     assert!(quiet.stderr.contains("slice read") && !quiet.stderr.contains("public.t: "), "{}", quiet.stderr);
-    // With JSON, the filter is the same, and what is said is always there.
+    // With JSON, the filter is the same, and the messages for people are always there.
     let said = lines(&export("off", &["--log-format=json"]));
     assert!(said.iter().all(|line| line["target"] == "pgarrow::console") && !said.is_empty(), "{said:?}");
-    // A mistake in it is said, and stops nothing.
+    // An invalid filter gives a warning, and stops nothing.
     let ran = export("pgarrow=loud", &[]);
     ran.assert_success();
     assert!(ran.stderr.contains("warning: RUST_LOG is not followed"), "{}", ran.stderr);
@@ -121,7 +121,7 @@ fn every_command_takes_it() {
         ran.assert_success();
         lines(&ran);
     }
-    // Planning is a span, so events within have it; all that fails is JSON, too, mistakes of usage among it.
+    // Planning is a span, so events within have it; every failure is JSON, too, also an error of usage.
     let folder = TempDir::new().unwrap();
     for args in [
         &["--log-format", "json", "plan", "postgres://u@127.0.0.1:1/d", "t"][..],

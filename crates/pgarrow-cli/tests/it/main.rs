@@ -1,4 +1,4 @@
-//! The command as a user meets it: run as a process, judged by its exit code, its messages and what it leaves.
+//! The command as a user meets it: run as a process, judged by its exit code, its messages and its files.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "test code fails by panicking")]
 
 mod book;

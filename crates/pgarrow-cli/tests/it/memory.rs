@@ -1,4 +1,4 @@
-//! What `--memory` says holds for the whole process, however many columns there are and however large a value is.
+//! `--memory` holds for the whole process, with any number of columns and any size of a value.
 //!
 //! These are the corners of a matrix; `just bench-memory` runs all of it.
 
@@ -11,7 +11,7 @@ use crate::support::Place;
 
 const MIB: u64 = 1 << 20;
 
-/// What a process has beside `--memory`: code, stacks, what the allocator keeps.
+/// Memory of a process beside `--memory`: code, stacks, what the allocator keeps.
 const BESIDE: u64 = 64 * MIB;
 
 /// Columns and rows of the tables.
@@ -25,7 +25,8 @@ fn place() -> Place {
         let value = |n: u64| match n % 4 {
             0 => "g".to_owned(),
             1 => format!("g % {}", 7 + n),
-            // Differences of a product would all be the same, and a column of them nearly nothing.
+            // Differences of a product would all be the same, and a column of them would take almost no
+            // bytes.
             _ => format!("hashint4(g + {n})"),
         };
         let values: Vec<String> = (0..n_columns).map(value).collect();
@@ -38,7 +39,8 @@ fn place() -> Place {
     place
 }
 
-/// One export, in which slices are small enough for all readers to have some. Its report; none if it was refused.
+/// One export, with slices small enough that all readers get some. Returns its report; none if it was
+/// refused.
 #[track_caller]
 fn export(place: &Place, n_columns: u64, readers: u64, mib: u64, format: &str) -> Option<Value> {
     let (table, readers, memory) = (format!("w{n_columns}"), readers.to_string(), format!("{mib}M"));
@@ -63,14 +65,14 @@ fn export(place: &Place, n_columns: u64, readers: u64, mib: u64, format: &str) -
     Some(report)
 }
 
-/// 300 integer columns took 1,039 MB of `--memory 64M`, and 1,500 of them 2,025 MB.
+/// Before, 300 integer columns took 1,039 MB with `--memory 64M`, and 1,500 of them 2,025 MB.
 #[test]
 fn resident_memory_is_what_was_allowed() {
     require!(Capability::Server);
     let place = place();
     for (n_columns, _) in TABLES {
         for readers in [1, 8] {
-            // Of the narrow one, what the allocator had kept was too much.
+            // For 16 columns, the memory that the allocator kept was too much.
             for mib in if n_columns == 16 { [32, 64] } else { [32, 1024] } {
                 for format in ["none", "ipc", "parquet"] {
                     export(&place, n_columns, readers, mib, format);
@@ -80,7 +82,8 @@ fn resident_memory_is_what_was_allowed() {
     }
 }
 
-/// Every step of the encoding became a row group: 811 of 240 rows, in a file of 274 MB instead of 1.7.
+/// Before, every step of the encoding became a row group: 811 of 240 rows, in a file of 274 MB instead of
+/// 1.7.
 #[test]
 fn files_of_wide_tables_are_no_larger_for_little_memory() {
     require!(Capability::Server);
@@ -101,12 +104,12 @@ fn files_of_wide_tables_are_no_larger_for_little_memory() {
     assert!(warnings.iter().any(|warning| warning.as_str().unwrap().contains(said)), "{warnings:?}");
 }
 
-/// It took 255 MiB under `--memory 96M`.
+/// Before, it took 255 MiB under `--memory 96M`.
 #[test]
 fn one_value_of_a_hundred_megabytes() {
     require!(Capability::Server);
     let place = Place::new("value");
-    // Kept as it is: compressing would take its time.
+    // Stored without compression, which would take long.
     place.database.execute(
         "CREATE TABLE v (b bytea); ALTER TABLE v ALTER b SET STORAGE EXTERNAL; \
          INSERT INTO v SELECT string_agg(sha512(int4send(g)), '') FROM generate_series(1, 1562500) AS g",

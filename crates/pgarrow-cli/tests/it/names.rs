@@ -1,4 +1,4 @@
-//! Names that are wrong, by a letter or by their place: what is said says what was meant.
+//! Names that are wrong by a letter or by their place: the error says what was meant.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ fn pgarrow(place: &Place, name: &str, args: &[&str]) -> Ran {
     run(command(place.folder.path()).args([name, place.database.url()]).args(args))
 }
 
-/// It said that there is none, and left the rest to whoever had typed it.
+/// Before, the error said only that there is no such name.
 #[test]
 fn names_that_are_near_are_proposed() {
     require!(Capability::Server);
@@ -70,7 +70,7 @@ fn names_that_are_near_are_proposed() {
     load("clients", &[]).assert_refused(2, &["no column \"name\" (did you mean \"nmae\"?)"]);
 }
 
-/// SELECT was advised, which whoever has no USAGE may have already.
+/// Before, the advice was SELECT, which a role without USAGE may have already.
 #[test]
 fn a_schema_that_may_not_be_used() {
     require!(Capability::Server, Capability::Superuser);
@@ -99,7 +99,7 @@ fn a_schema_that_may_not_be_used() {
     place.database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
-/// A second word was an error of usage.
+/// Before, a second word was an error of usage.
 #[test]
 fn a_table_behind_the_connection() {
     require!(Capability::Server);
@@ -119,7 +119,7 @@ fn a_table_behind_the_connection() {
         run(command(place.folder.path()).args(["pages", "status", place.database.url(), "sales.orders"]));
     assert!(status.stdout_text().contains("sales.orders"), "{status:?}");
     place.export(&["customers", "-q", "select 1", "--to", "none"]).assert_refused(2, &["not both"]);
-    // A connection among the names is not repeated, and not asked for as a table.
+    // The error for a connection among the names does not repeat it, and it is not looked up as a table.
     let ran = place.export(&["postgres://u:canary@h/d", "--to", "none"]);
     ran.assert_refused(2, &["a connection where a table's name stands"]);
     assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
@@ -134,7 +134,7 @@ fn one_word_is_a_database_and_that_is_said() {
         2,
         &["\"sales.orders\" was taken for a database", "pgarrow export DATABASE sales.orders"],
     );
-    // What may hold a password is not repeated.
+    // The error does not repeat what may hold a password.
     for connection in ["postgres://u:canary@h/d", "host=h password=canary"] {
         let ran = export(&[connection]);
         ran.assert_refused(2, &["nothing to export"]);
@@ -142,7 +142,8 @@ fn one_word_is_a_database_and_that_is_said() {
     }
 }
 
-/// `s3://bucket/x.parquet` made a file in a folder `s3:`, or said that this folder does not exist.
+/// Before, `s3://bucket/x.parquet` became a file in a folder `s3:`, or the error said that this folder does
+/// not exist.
 #[test]
 fn urls_are_no_outputs() {
     let folder = tempfile::TempDir::new().unwrap();
@@ -163,7 +164,7 @@ fn urls_are_no_outputs() {
     assert!(crate::support::names(&folder.path().join("s3:/bucket")).is_empty());
 }
 
-/// Whoever opened the file by its name was told that it is damaged.
+/// Before, users who opened the file by its name read that it is damaged.
 #[test]
 fn an_ending_that_promises_another_format() {
     require!(Capability::Server);
@@ -182,7 +183,7 @@ fn an_ending_that_promises_another_format() {
     }
 }
 
-/// All of it was one line.
+/// Before, all of it was one line.
 #[test]
 fn many_columns_that_do_not_fit_are_a_table() {
     require!(Capability::Server);

@@ -1,4 +1,4 @@
-//! Rows that stand together in a table stand together in its files, however many readers there are.
+//! Rows that are neighbours in a table are neighbours in its files, with any number of readers.
 
 use std::fs::File;
 use std::path::Path;
@@ -17,7 +17,7 @@ const N_ROWS: i64 = 400_000;
 const DAYS: &str = "CREATE UNLOGGED TABLE t AS SELECT g::int8 AS id, '2020-01-01'::date + g / 500 AS day, \
        repeat(md5(g::text), 3) AS text FROM generate_series(0, 399999) AS g; ANALYZE t";
 
-/// Of each row group of a file the rows, and the smallest and largest value of its first column, an `int8`.
+/// For each row group of a file: its rows, and the smallest and largest value of its first column, an `int8`.
 fn groups(path: &Path) -> Vec<(i64, i64, i64)> {
     let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
     let group = |group: &parquet::file::metadata::RowGroupMetaData| {
@@ -33,8 +33,8 @@ fn median_span(groups: &[(i64, i64, i64)]) -> i64 {
     spans[spans.len() / 2]
 }
 
-/// Every reader took whatever slice was the next of all: each row group had rows from all over the table, so that the
-/// smallest and the largest day of every row group were those of the table, and no reader of the file could skip any.
+/// Before, every reader took the next slice of all: each row group had rows from the whole table, so its
+/// smallest and largest day were the table's, and no reader of the file could skip a row group.
 #[test]
 fn row_groups_keep_the_neighbourhood_of_their_rows() {
     require!(Capability::Server);
@@ -62,14 +62,14 @@ fn row_groups_keep_the_neighbourhood_of_their_rows() {
         }
         found.sort_unstable_by_key(|(_, min, _)| *min);
         assert!(found.windows(2).all(|pair| pair[0].2 + 1 == pair[1].1), "{found:?}");
-        // A row group ends early where a reader's front ends: a few times for each.
+        // A row group ends early where a reader moves elsewhere in the table: a few times for each reader.
         let n_early = found.iter().filter(|(rows, ..)| *rows < 7000).count();
         let is_short = more.contains(&"--memory");
         assert!(is_short || n_early <= 4 * n_readers, "{n_readers} readers {more:?}: {n_early} end early");
     }
 }
 
-/// Batches end where slices do, so there is nothing to be told of a reader that goes elsewhere.
+/// Batches end where slices do, so a reader that moves elsewhere needs no signal.
 #[test]
 fn batches_keep_the_neighbourhood_of_their_rows() {
     require!(Capability::Server);
@@ -87,7 +87,7 @@ fn batches_keep_the_neighbourhood_of_their_rows() {
     assert_eq!(n_rows, 400_000);
 }
 
-/// Partitions were read in the order of their sizes.
+/// Before, partitions were read in the order of their sizes.
 #[test]
 fn row_groups_of_partitions_keep_the_neighbourhood_too() {
     require!(Capability::Server);
@@ -115,7 +115,7 @@ fn row_groups_of_partitions_keep_the_neighbourhood_too() {
     }
 }
 
-/// Of many tables each keeps its own neighbourhood, and its own file.
+/// Of many tables, each keeps its own neighbourhood, and its own file.
 #[test]
 fn row_groups_of_many_tables_keep_the_neighbourhood_too() {
     require!(Capability::Server);

@@ -1,4 +1,4 @@
-//! What comes out, and where.
+//! What the command writes, and where.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -40,7 +40,7 @@ fn stdout_is_data_and_nothing_else() {
     let ran = place.export(&["-q", query, "--to", "ipc-stream", "-o", "-"]);
     ran.assert_success();
     assert_eq!(stream(&ran.stdout)[0].column(0).as_primitive::<Int32Type>().value(0), 7);
-    // The warning and the summary went elsewhere.
+    // The warning and the summary went to stderr.
     assert!(ran.stderr.contains("warning: column \"b\" (aclitem) is read as text"), "{}", ran.stderr);
     assert!(ran.stderr.contains("the query: 1 row, "), "{}", ran.stderr);
 
@@ -70,7 +70,7 @@ fn a_reader_that_leaves() {
     stdout.read_exact(&mut [0; 100]).unwrap();
     drop(stdout);
     let ran = end_of(child, 20);
-    // Nothing to say, but not a success.
+    // No message, but not a success.
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(141), ""));
     crate::support::eventually("the server has stopped", || place.database.n_sessions("pgarrow") == 0);
 }

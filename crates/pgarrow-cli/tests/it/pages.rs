@@ -1,10 +1,10 @@
-//! `pgarrow pages`, and what the other commands say of pages.
+//! `pgarrow pages`, and what the other commands print about pages.
 
 use pgarrow_testkit::{Capability, require};
 
 use crate::support::{NUMBERS, Place, Ran, command, eventually, run};
 
-/// A database with the table `t`, and the role `name`, who may read it and goes with this.
+/// A database with the table `t`, and the role `name`, which may read the table and is dropped with this.
 struct Pages {
     place: Place,
     name: String,
@@ -21,7 +21,7 @@ impl Pages {
              GRANT SELECT ON words TO \"{0}\"",
             pages.name
         ));
-        // Sessions of other databases that are beginning count as if they could see the rows.
+        // Sessions of other databases that are starting count as if they could see the rows.
         eventually("all pages are all-visible", || {
             pages.place.database.execute("VACUUM t");
             let sql = "SELECT relallvisible = relpages FROM pg_class WHERE oid = 't'::regclass";
@@ -92,7 +92,7 @@ fn what_would_be_installed_is_printed_without_a_server() {
     let text = ran.stdout_text();
     assert!(text.starts_with("BEGIN;\n") && text.contains("\nDROP SCHEMA IF EXISTS pgarrow;\n"), "{text}");
     assert_eq!(pages(&["--remove", "--to", "a"]).code, Some(2));
-    // It was granted to everybody.
+    // Before, it was granted to everybody.
     pages(&["--print", "--to", "public"]).assert_refused(2, &["\"public\" is not the name of a role"]);
     pages(&["postgres://u@127.0.0.1:1/d"]).assert_refused(3, &["cannot connect"]);
 }
@@ -102,7 +102,7 @@ fn from_not_possible_to_installed_and_back() {
     require_pages!();
     let pages = Pages::new("pages_install");
     let by_pages = ["-t", "t", "--to", "none", "--read-mode", "pages"];
-    // Nothing yet: asked for, it is an error, and otherwise COPY.
+    // Not installed: --read-mode pages is an error, and otherwise COPY reads.
     let status = pages.status();
     assert_eq!((&status["status_version"], &status["possible"]), (&1.into(), &false.into()));
     assert!(status["why_not"][0].as_str().unwrap().contains("pgarrow pages install"), "{status}");
@@ -115,7 +115,7 @@ fn from_not_possible_to_installed_and_back() {
     assert!(ran.stdout_text().contains("\n  not by pages: "), "{}", ran.stdout_text());
     pages.run(&["pages", "install"], &[]).assert_refused(4, &["only a superuser can install"]);
 
-    // Installed for nobody, and then for the role.
+    // Installed, first for no role, then for this one.
     let ran = pages.install(&[]);
     ran.assert_success();
     assert!(ran.stderr.contains("installed in the database pages_install_"), "{}", ran.stderr);
@@ -137,7 +137,7 @@ fn from_not_possible_to_installed_and_back() {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
 
-    // By pages, and by COPY what has to be.
+    // By pages, and by COPY where that is necessary.
     let ran = pages.run(&["export"], &by_pages);
     ran.assert_success();
     assert!(
@@ -171,7 +171,7 @@ fn from_not_possible_to_installed_and_back() {
     assert_eq!(pages.status()["possible"], false);
 }
 
-/// Each had a line of its own, in the status, the plan, the summary and the report.
+/// Before, each had a line of its own, in the status, the plan, the summary and the report.
 #[test]
 fn a_reason_of_many_partitions_is_said_once() {
     require_pages!();

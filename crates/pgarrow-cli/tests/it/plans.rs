@@ -1,4 +1,4 @@
-//! `pgarrow plan` and `--dry-run`: what would be read, and nothing is.
+//! `pgarrow plan` and `--dry-run`: they print what would be read, and read nothing.
 
 use pgarrow_testkit::{Capability, require};
 
@@ -34,7 +34,7 @@ fn a_plan_for_people() {
     let refused = place.plan(&["--slice", "token.json"]);
     refused.assert_refused(2, &["a slice is planned already", "--dry-run"]);
 
-    // One stream, and why; warnings are not part of it.
+    // One stream, and the reason; warnings go to stderr.
     let ran = place.plan(&["-q", "select 1 as a, null::aclitem as b"]);
     ran.assert_success();
     assert!(ran.stdout_text().contains("one stream: "), "{}", ran.stdout_text());

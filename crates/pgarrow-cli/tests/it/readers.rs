@@ -1,4 +1,4 @@
-//! Several readers: the flags that say how rows are read, and what a run says about it.
+//! Several readers: the flags that say how to read, and what a run prints about it.
 
 use std::fs;
 use std::process::Command;
@@ -99,7 +99,8 @@ fn fewer_readers_than_asked_for_are_said() {
     assert!(ran.stderr.contains("\n1 of 3 readers, "), "{}", ran.stderr);
 }
 
-/// `--readers 4` on a view, or on a partitioned table whose partitions the role may not read, gave one reader without a word.
+/// Before, `--readers 4` on a view, or on a partitioned table whose partitions the role may not read, gave
+/// one reader and no message.
 #[test]
 fn fewer_readers_for_what_cannot_be_cut_are_said_with_the_way_out() {
     require!(Capability::Server, Capability::Superuser);
@@ -175,7 +176,7 @@ fn fewer_readers_for_what_cannot_be_cut_are_said_with_the_way_out() {
                  itself, and name a column to split on (--split-on)",
             ],
         ),
-        // As many as were asked for, or as there was work for when nobody asked.
+        // As many readers as the user asked for, or, without a number, as there is work for.
         (&["-t", "v", "--readers", "4", "--split-on", "id"], &[]),
         (&["-t", "t", "--readers", "4", "--slice-bytes", "64K"], &[]),
         (&["-t", "v"], &[]),
@@ -184,7 +185,7 @@ fn fewer_readers_for_what_cannot_be_cut_are_said_with_the_way_out() {
     ] {
         assert_eq!(warnings(&[args, &none].concat()), says, "{args:?}");
     }
-    // What was said to help helps.
+    // The proposed way out works.
     place.database.execute(&format!("GRANT SELECT ON p1, p2 TO {role}"));
     let granted = warnings(&[
         "-t",
@@ -201,7 +202,7 @@ fn fewer_readers_for_what_cannot_be_cut_are_said_with_the_way_out() {
     place.database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
     assert_eq!(granted, [""; 0]);
     assert_eq!(report(&place)["readers"].as_array().unwrap().len(), 4);
-    // Four slices are for four.
+    // Four slices need four readers.
     let ran = place.export(&[
         "-t",
         "t",
@@ -236,11 +237,11 @@ fn a_run_says_where_its_time_went() {
     for part in [" slices; ", " %", " is the limit: "] {
         assert!(line.contains(part), "{part:?} is not in {line}");
     }
-    // There were two: that of the process, and that of what is counted against --memory.
+    // Before, there were two: the peak of the process, and the peak of what counts against --memory.
     assert_eq!(ran.stderr.matches("iB").count(), 1, "{}", ran.stderr);
     assert_eq!(ran.stderr.matches("peak memory").count(), 1, "{}", ran.stderr);
     let report = report(&place);
-    // Loads said how fast they were, and exports left that to whoever divides.
+    // Before, only loads reported rates.
     let (rows, bytes, seconds) =
         (&report["rows"], &report["wire_bytes"], report["seconds"].as_f64().unwrap());
     for (rate, of) in [("rows_per_second", rows), ("bytes_per_second", bytes)] {
@@ -261,7 +262,7 @@ fn a_run_says_where_its_time_went() {
     assert!((decode - report["phases"]["decode"].as_f64().unwrap()).abs() < 1e-6);
     let limits = ["server", "network", "server_or_network", "pgarrow", "output", "consumer", "memory"];
     assert!(limits.contains(&report["limit"].as_str().unwrap()), "{report}");
-    // One reader and no time: nothing to explain.
+    // One reader and little time: nothing to explain.
     let ran = place.export(&["-q", "select 1", "--to", "none"]);
     assert_eq!(ran.said().len(), 1, "{}", ran.stderr);
 }
@@ -282,7 +283,7 @@ fn an_order_that_is_asked_for_is_kept_and_makes_the_same_file() {
         place.export(&[&slices[..], &["--readers", readers, "--to", "none"]].concat()).assert_success();
     }
     assert!(fs::read(place.path("1.parquet")).unwrap() == fs::read(place.path("3.parquet")).unwrap());
-    // Of the column that is split on, too.
+    // The order of the --split-on column, too.
     let args =
         ["-t", "t", "--ordered", "--split-on", "down", "--readers", "3", "--to", "ipc-stream", "-o", "-"];
     let ran = place.export(&args);
@@ -299,7 +300,7 @@ fn an_order_is_kept_within_little_memory() {
     place.database.execute(
         "CREATE TABLE t AS SELECT g::int8 AS id, repeat(md5(g::text), 4) AS text FROM generate_series(1, 250000) g",
     );
-    // More Arrow data than memory, in more than one slice, whoever reads.
+    // More Arrow data than memory, in more than one slice, with any number of readers.
     let args = ["-t", "t", "--ordered", "--memory", "16M"];
     for readers in ["1", "2"] {
         let name = format!("{readers}.parquet");
@@ -313,7 +314,7 @@ fn a_reader_that_loses_its_connection() {
     require!(Capability::Server, Capability::Superuser);
     let place = Place::new("retries");
     place.database.execute(NUMBERS);
-    // Some seconds: the filter waits at every row.
+    // Takes some seconds: the filter waits at every row.
     let slow = ["-t", "t", "--where", "id > 3000 or pg_sleep(0.001) is not null", "--slice-bytes", "64K"];
     let export = |retries: &[&str]| {
         let args =
@@ -343,7 +344,8 @@ fn rows_of_24_mb_under_a_hard_limit_of_the_process() {
     place.database.execute(
         "CREATE TABLE t AS SELECT g AS id, repeat(md5(g::text), 750000) AS x FROM generate_series(1, 27) g",
     );
-    // Rows of 24 MB, 648 MB in all. The limit is one of address space, in KiB: with what a program needs besides.
+    // Rows of 24 MB, 648 MB in all. The limit is for address space, in KiB, and includes what else a program
+    // needs.
     let export = |memory: &str, args: &[&str]| {
         let mut bash = Command::new("bash");
         bash.current_dir(place.folder.path());
@@ -358,7 +360,7 @@ fn rows_of_24_mb_under_a_hard_limit_of_the_process() {
         assert!(report["memory"]["peak_bytes"].as_u64().unwrap() <= 128 << 20, "{}", report["memory"]);
     }
     assert!(fs::metadata(place.path("x.arrow")).unwrap().len() > 630_000_000);
-    // What does not fit is said, with what would do.
+    // The error for a row that does not fit names the option to change.
     let ran = export("32M", &["-o", "y.parquet"]);
     ran.assert_refused(2, &["of memory at once", "--memory"]);
     assert_eq!(place.names(), ["r.json", "x.arrow", "x.parquet"]);
@@ -382,7 +384,7 @@ fn a_signal_while_several_read() {
     eventually("the server has stopped", || place.database.n_sessions("pgarrow") == 0);
 }
 
-/// A preview: analysts had to write a query for it.
+/// A preview: before, analysts had to write a query for it.
 #[test]
 fn a_limit_is_for_one_table_or_query() {
     require!(Capability::Server);

@@ -1,4 +1,4 @@
-//! Reports of runs that fail: yesterday's must not stay in their place.
+//! Reports of runs that fail: an older report must not stay in their place.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ fn report(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// A run that failed left the report of the run before it.
+/// Before, a run that failed left the report of the run before it.
 #[test]
 fn a_run_that_fails_has_a_report_of_its_own() {
     require!(Capability::Server);
@@ -26,7 +26,7 @@ fn a_run_that_fails_has_a_report_of_its_own() {
         (&["-q", "select 1/0"][..], 4, "server", Some("22012"), "division by zero"),
         (&["-t", "missing"], 2, "options", None, "there is no table"),
         (&["-q", "select 'infinity'::date"], 6, "value", None, "--infinity"),
-        // Found out before anything is connected to.
+        // Found before anything connects.
         (&["-q", "select 1", "--set", "x", "--compression", "zstd"], 2, "options", None, "--compression"),
     ] {
         let args: Vec<&str> = args.iter().map(|arg| if *arg == "x" { "a=b" } else { arg }).collect();
@@ -46,14 +46,14 @@ fn a_run_that_fails_has_a_report_of_its_own() {
         assert!(yesterday["ended"].as_str() < report["started"].as_str(), "{report}");
         assert!(report["started"].as_str() <= report["ended"].as_str(), "{report}");
     }
-    // What is there stays without --overwrite, and is said before anything is done.
+    // Without --overwrite an existing report stays, and the error comes before anything else.
     let before = fs::read(place.path("r.json")).unwrap();
     place
         .export(&["-q", "select 1/0", "--to", "none", "--report", "r.json"])
         .assert_refused(7, &["\"r.json\" exists", "--overwrite"]);
     assert!(fs::read(place.path("r.json")).unwrap() == before);
     assert_eq!(place.names(), ["r.json"]);
-    // Nor does it take the place of what is exported, by whatever name.
+    // The report does not replace the output either, under any name of it.
     place.export(&["-q", "select 1 as a", "-o", "x.parquet"]).assert_success();
     let x = fs::read(place.path("x.parquet")).unwrap();
     std::os::unix::fs::symlink(place.folder.path(), place.path("here")).unwrap();
@@ -82,7 +82,7 @@ fn a_report_says_which_servers_it_was_about() {
     let says = format!("; database {} at {endpoint}", target.name());
     let is_result = |line: &str| line.starts_with("public.t: 20,000 rows, ") && line.ends_with(&says);
     assert!(said.lines().any(is_result), "{says:?} is not in {said}");
-    // It is there already.
+    // The table exists already.
     let (failed, _) = report_of(&[&into(target.url())[..], &["--mode", "create"]].concat(), 4);
     for (side, database) in [("/server", place.database.name()), ("/load/server", target.name())] {
         let of = |report: &serde_json::Value, name| report.pointer(&format!("{side}/{name}")).cloned();
@@ -94,7 +94,7 @@ fn a_report_says_which_servers_it_was_about() {
         (&failed["load"]["target"], &failed["error"]["sqlstate"]),
         (&"public.t".into(), &"42P07".into())
     );
-    // Nobody listens there.
+    // No server listens at this port.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nowhere = format!("postgres://u:canary@127.0.0.1:{port}/elsewhere");
     let (failed, _) = report_of(&into(&nowhere), 3);
@@ -103,7 +103,7 @@ fn a_report_says_which_servers_it_was_about() {
     });
     assert_eq!((&failed["load"], &failed["error"]["kind"]), (&load, &"connection".into()), "{failed}");
     assert!(!failed.to_string().contains("canary"));
-    // A load, and what it was to load.
+    // A load, and its target.
     let folder = TempDir::new().unwrap();
     let load = |args: &[&str]| {
         let load = ["load", "x.arrow", "--into", "public.t", "--report", "r.json"];
@@ -118,7 +118,7 @@ fn a_report_says_which_servers_it_was_about() {
         "{failed}"
     );
     load(&[]).assert_refused(7, &["\"r.json\" exists"]);
-    // A report that is what was to be loaded is not replaced, whatever it is called.
+    // A report does not replace a file to load, under any name of it.
     fs::write(folder.path().join("x.arrow"), "no Arrow").unwrap();
     fs::remove_file(folder.path().join("r.json")).unwrap();
     fs::hard_link(folder.path().join("x.arrow"), folder.path().join("r.json")).unwrap();

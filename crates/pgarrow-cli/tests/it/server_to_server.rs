@@ -1,4 +1,4 @@
-//! `pgarrow export --to postgres`: what need not be decoded is not.
+//! `pgarrow export --to postgres`: values that need no decoding are not decoded.
 
 use std::fs;
 
@@ -38,7 +38,7 @@ fn values_that_arrow_does_not_have_need_no_choice() {
     let query = ["-q", "select * from t where n is not null"];
     assert_eq!(how("truncate", "u", &query), undecoded);
     assert_eq!(fingerprint(&place.database, "u"), fingerprint(&place.database, "t"));
-    // Digits that the target's column does not have, and a choice about values, need them decoded.
+    // Digits that the target's column does not have, and choices about values, need decoding.
     place.database.execute("CREATE TABLE w (at timestamptz, day date, n numeric, m numeric(12, 2))");
     let some = "select null::timestamptz as at, null::date as day, 1.5 as n, 1.25::numeric(12, 4) as m \
                 from generate_series(1, 5000)";

@@ -1,4 +1,4 @@
-//! Signals: the first asks for the end, the second is the end.
+//! Signals: the first asks for an orderly end, the second ends the process.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -91,7 +91,7 @@ fn a_signal_while_the_network_is_dead_and_a_second_one() {
         let ran = end_of(child, 6);
         assert_eq!(ran.code, Some(130), "{ran:?}");
         assert!(!is_sent_twice || started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
-        // Also who leaves at once leaves word.
+        // A run that exits at once writes a report, too.
         assert_eq!(place.names(), ["r.json"]);
         let report = std::fs::read_to_string(place.path("r.json")).unwrap();
         assert!(report.contains("cancelled by SIGINT from process "), "{report}");

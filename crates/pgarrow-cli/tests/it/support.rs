@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pgarrow_testkit::{Database, TestServer};
 use tempfile::TempDir;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -33,7 +33,7 @@ impl Ran {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
-    /// The lines on stderr, but not those that say how far a run is: on a slow machine there are such, and they failed tests.
+    /// The lines on stderr without those of progress, which appear on slow machines and failed tests.
     pub(crate) fn said(&self) -> Vec<&str> {
         let is_progress = |line: &&str| {
             line.starts_with("pgarrow: ") && (line.contains(" rows/s") || line.contains(" sent; the "))
@@ -41,7 +41,8 @@ impl Ran {
         self.stderr.lines().filter(|line| !is_progress(line)).collect()
     }
 
-    /// Failed with this code, one line on stderr that has all of this, and nothing on stdout.
+    /// Asserts a failure with this code, one line on stderr that has all of these parts, and nothing on
+    /// stdout.
     #[track_caller]
     pub(crate) fn assert_refused(&self, code: i32, says: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -53,7 +54,7 @@ impl Ran {
         assert!(self.stdout.is_empty());
     }
 
-    /// Failed with this code, and said this among other things.
+    /// Asserts a failure with this code, and a text among others on stderr.
     #[track_caller]
     pub(crate) fn assert_said(&self, code: i32, says: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -92,12 +93,12 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Hidden files too.
+    /// All names, also of hidden files.
     pub(crate) fn names(&self) -> Vec<String> {
         names(self.folder.path())
     }
 
-    /// Starts an export and waits until the server is sending it.
+    /// Starts an export and waits until the server sends it.
     pub(crate) fn start_copy(&self, args: &[&str]) -> Child {
         let child = start(&mut self.export_command(args));
         eventually("the COPY runs", || self.counts("state = 'active' AND query LIKE 'COPY%'") == 1);
@@ -114,19 +115,20 @@ impl Place {
     }
 }
 
-/// An export that takes longer than any test. In FROM, the server would first write all the numbers to its disk.
+/// An export that takes longer than any test. In FROM, the server would first write all the numbers to its
+/// disk.
 pub(crate) const ENDLESS: &str = "select generate_series(1, 1000000000) as g, repeat('x', 100) as x";
 
 /// A table `t` of several MB: `id` from 1 to 20,000 in the order of its pages, `down` the other way round.
 pub(crate) const NUMBERS: &str = "CREATE TABLE t (id int8 NOT NULL, down int8, text text); \
      INSERT INTO t SELECT g, 20000 - g, repeat(md5(g::text), 4) FROM generate_series(1, 20000) g; ANALYZE t";
 
-/// The command, in a folder, without the connection that this process may have been given.
+/// The command, in a folder, without the environment's connection.
 pub(crate) fn command(folder: &Path) -> Command {
     program(env!("CARGO_BIN_EXE_pgarrow"), folder)
 }
 
-/// The same of any program.
+/// The same for any program.
 pub(crate) fn program(program: &str, folder: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -146,7 +148,7 @@ pub(crate) fn start(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits for the end, which has to come within `seconds`.
+/// Waits for the end, which must come within `seconds`.
 #[track_caller]
 pub(crate) fn end_of(mut child: Child, seconds: u64) -> Ran {
     let deadline = Instant::now() + Duration::from_secs(seconds);
@@ -188,7 +190,7 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The files of a folder that an export has made, which its manifest has, and only those.
+/// The export's files in a folder: those that its manifest has, and no others.
 #[track_caller]
 pub(crate) fn parts(folder: &Path) -> Vec<String> {
     const MANIFEST: &str = "_pgarrow_manifest.json";
@@ -210,12 +212,12 @@ pub(crate) fn parts(folder: &Path) -> Vec<String> {
     files.into_iter().map(|(name, _)| name).collect()
 }
 
-/// What is said when a signal of this process's has stopped a run.
+/// Asserts the message of a run that a signal of this process stopped.
 #[track_caller]
 pub(crate) fn assert_cancelled(ran: &Ran, signal: &str) {
     let (first, last) = ran.stderr.split_once('\n').unwrap();
     assert_eq!(first, "pgarrow: cancelling…");
-    // Its name is that of a thread, or of the test's program.
+    // The process's name is that of a thread, or of the test's program.
     let says = format!("pgarrow: cancelled by {signal} from process {} (", std::process::id());
     assert!(last.starts_with(&says) && last.lines().count() == 1, "{says:?}: {}", ran.stderr);
 }

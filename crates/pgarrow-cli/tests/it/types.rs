@@ -1,4 +1,4 @@
-//! Choices about types: what they make of values, what is said of it, and what is refused.
+//! Choices about types: what they make of values, what is printed about it, and what is refused.
 
 use std::fs;
 
@@ -91,7 +91,7 @@ fn what_types_become_by_choice() {
     assert!(matches!(type_of(&chosen, "a"), DataType::Struct(_)));
     assert_eq!((type_of(&chosen, "n"), type_of(&chosen, "free")), (DataType::Float64, DataType::Float64));
 
-    // Of one column, above those of the run; a name with a colon, and the depth of an array.
+    // Choices for one column override those of the run; a name with a colon, and the depth of an array.
     let chosen = batch(&[
         "--numeric",
         "float64",
@@ -128,7 +128,7 @@ fn what_types_become_by_choice() {
     }
 }
 
-/// Numerics became text without a word, and decimals could not be rounded.
+/// Before, numerics became text without a warning, and decimals could not be rounded.
 #[test]
 fn numerics_that_become_text_are_said_and_digits_can_be_rounded() {
     require!(Capability::Server);
@@ -273,7 +273,7 @@ fn geometries_make_geoparquet() {
     let geo: serde_json::Value = serde_json::from_str(geo).unwrap();
     assert_eq!(geo["columns"]["at"], serde_json::json!({ "encoding": "WKB", "geometry_types": [] }));
     assert_eq!(geo["columns"]["web"]["crs"], serde_json::Value::Null);
-    // EWKB is no WKB for others: no metadata claims it.
+    // Other programs cannot read EWKB as WKB: no metadata claims it.
     place.export(&["-t", "g", "--geometry", "ewkb", "-o", "y.parquet"]).assert_success();
     let bytes = fs::read(place.path("y.parquet")).unwrap();
     assert!(!bytes.windows(16).any(|window| window == b"\"primary_column\""));

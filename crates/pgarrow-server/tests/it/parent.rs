@@ -1,4 +1,4 @@
-//! Parents that end badly: no destructor of theirs runs.
+//! Parents that end without running a destructor.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -57,7 +57,7 @@ fn types_come_back() {
         ("mood", moods(&["sad", "happy"], &[Some(1), None])),
         ("list", Arc::new(list.finish())),
         ("struct", parts),
-        // Arrow addresses columns by position: a repeated name is kept.
+        // Arrow finds columns by position: a repeated name stays.
         ("text", Arc::new(StringArray::from(vec![Some("b"), None]))),
     ];
     let fields = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true));

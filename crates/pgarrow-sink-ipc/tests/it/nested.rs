@@ -1,4 +1,4 @@
-//! Types inside of types: dictionaries above all, which are messages of their own.
+//! Types inside types, above all dictionaries, which are messages of their own.
 
 use std::sync::Arc;
 
@@ -37,7 +37,8 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-/// Three rows: two values, NULL, and something empty. Dictionaries are made anew, as each reader has its own.
+/// Three rows: two values, NULL, and an empty value. Each batch has its own dictionaries, as each reader
+/// does.
 fn batch(labels: &[&str]) -> RecordBatch {
     let schema = schema();
     let keys = [Some(1), None, Some(0)];
@@ -74,7 +75,7 @@ fn enums_inside_of_types_come_back() {
         let batches = [whole.clone(), whole.slice(1, 2), whole.slice(2, 1), batch(&["sad", "happy"])];
         write(&path, whole.schema(), &batches, format).unwrap();
         assert_eq!(read(&path, format), (whole.schema(), batches.to_vec()));
-        // One dictionary for each place, however many batches there are.
+        // One dictionary for each place, with any number of batches.
         let bytes = std::fs::read(&path).unwrap();
         let count = |text: &[u8]| bytes.windows(text.len()).filter(|window| *window == text).count();
         assert_eq!((count(b"sadhappy"), count(b"noyes")), (3, 1), "{format:?}");
@@ -97,7 +98,7 @@ fn a_label_that_was_added_inside_of_a_type() {
     assert!(!path.exists());
 }
 
-/// What has no dictionary, three rows of each.
+/// Types without a dictionary, three rows of each.
 fn plain() -> RecordBatch {
     type Half = <Float16Type as ArrowPrimitiveType>::Native;
     let halves = Float16Array::from_iter_values([0.5, 1.0, 0.0, 0.0, -2.0, 65504.0].map(Half::from_f32));

@@ -1,4 +1,4 @@
-//! Files that are ours, and those of others.
+//! Files of exports, and those of others.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ fn a_schema_says_where_its_rows_are_from() {
             let path = at(&format!("{name} {format:?}"));
             let metadata = keys.iter().map(|key| ((*key).to_owned(), "x".to_owned())).collect();
             let field = Field::new("a", DataType::Int32, true);
-            // That of a field says nothing: it goes with the column into whatever is made of it.
+            // A field's metadata prove nothing: they go with the column into whatever is made of it.
             let field = field.with_metadata([("pg.type".to_owned(), "integer".to_owned())].into());
             let schema = Arc::new(Schema::new_with_metadata(vec![field], metadata));
             write(&path, schema, &[], format).unwrap();
@@ -33,7 +33,7 @@ fn a_schema_says_where_its_rows_are_from() {
             fs::write(at("cut"), &whole[..n_bytes]).unwrap();
             assert!(!is_ours(at("cut")), "{format:?}: {n_bytes}");
         }
-        // A length that cannot be.
+        // An impossible length.
         fs::write(at("claim"), [&[0xff; 8][..], &whole[8..]].concat()).unwrap();
         fs::write(at("footer"), [&whole[..whole.len() - 10], b"\xff\xff\xff\x7fARROW1"].concat()).unwrap();
         let is_stream = whole.starts_with(&[0xff; 4]);

@@ -11,7 +11,7 @@ use pgarrow_testkit::{Capability, Python, require};
 
 use crate::FORMATS;
 
-/// Every batch by its own place in the footer, where there is one.
+/// Reads every batch by its own place in the footer, if there is one.
 const PYARROW: &str = r#"
 import sys, pyarrow as pa
 kind, path = sys.argv[1:]
@@ -40,7 +40,7 @@ fn pyarrow_reads_what_several_parts_wrote() {
     }
 }
 
-/// Two parts in turn, 4 batches of 500 rows each, with dictionaries that are equal and not the same.
+/// Two parts in turn, 4 batches of 500 rows each, with dictionaries that are equal but not the same.
 fn write(path: &Path, format: IpcFormat, compression: IpcCompression) {
     let options = IpcOptions::default().with_format(format).with_compression(compression);
     let output = Output::file(path, false).unwrap();

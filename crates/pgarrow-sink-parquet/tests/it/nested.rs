@@ -1,4 +1,4 @@
-//! Everything that stands inside of lists, structs and maps: its Parquet schema, and what independent readers make of it.
+//! Types inside lists, structs and maps: their Parquet schema, and how independent readers read them.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn item(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("item", data_type, true))
 }
 
-/// Three rows of every form that nesting can have: a value, NULL, and something empty or NULL inside.
+/// Three rows of every form of nesting: a value, NULL, and something empty or NULL inside.
 fn columns() -> Vec<(&'static str, ArrayRef)> {
     let mut moods = ListBuilder::new(StringDictionaryBuilder::<Int32Type>::new());
     moods.append_value([Some("sad"), None, Some("ok"), Some("sad")]);
@@ -128,8 +128,8 @@ fn types_in_words() {
     );
 }
 
-/// What parquet-java and readers like it ask for: no repeated group without a list or a map around it, and the names that
-/// the specification has.
+/// The rules of parquet-java and readers like it: no repeated group without a list or a map around it, and
+/// the specification's names.
 #[test]
 fn groups_are_as_the_specification_wants_them() {
     fn check(parquet: &Type) {
@@ -196,7 +196,7 @@ fn values_come_back() {
     }
 }
 
-/// What the file says that is inside of lists and structs.
+/// The types that the file has inside lists and structs.
 fn without_dictionaries(data_type: &DataType) -> DataType {
     let plain = |field: &FieldRef| {
         Arc::new(field.as_ref().clone().with_data_type(without_dictionaries(field.data_type())))
@@ -209,7 +209,7 @@ fn without_dictionaries(data_type: &DataType) -> DataType {
     }
 }
 
-/// One line a column, in the words of pyarrow and of DuckDB.
+/// One line for each column, as pyarrow and DuckDB print it.
 const SCRIPT: &str = r#"
 import sys, duckdb, pyarrow.parquet as pq
 path = sys.argv[1]
@@ -230,8 +230,9 @@ for name in table.column_names:
 fn independent_readers_agree() {
     require!(Capability::Python);
     let folder = tempfile::tempdir().unwrap();
-    // In row groups of one row, too: of such a file `ParquetFile.read()` said "Nested data conversions not implemented for
-    // chunked array outputs", since the dictionaries of nested enums were in the embedded schema.
+    // In row groups of one row, too: before, `ParquetFile.read()` failed for such a file with "Nested data
+    // conversions not implemented for chunked array outputs", since the dictionaries of nested enums were in
+    // the embedded schema.
     for row_group_rows in [1, 1_000] {
         let path = folder.path().join(format!("{row_group_rows}.parquet"));
         write(&path, &[batch()], ParquetOptions::default().with_row_group_rows(row_group_rows));

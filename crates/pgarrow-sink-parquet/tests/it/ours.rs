@@ -1,4 +1,4 @@
-//! Files that are ours, and those of others.
+//! Files of exports, and those of others.
 
 use std::fs::{self, File};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ fn a_file_says_who_has_written_it() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let batch = RecordBatch::try_from_iter([("a", Arc::new(Int32Array::from(vec![1])) as _)]).unwrap();
-    // Written again by another program, with all the metadata: no longer what was exported.
+    // Another program writes it again, with all the metadata: it does not count as an export's file.
     let mut schema = batch.schema().as_ref().clone();
     schema.metadata.insert("pg.table".to_owned(), "pgarrow version 1".to_owned());
     let batch = batch.with_schema(Arc::new(schema)).unwrap();

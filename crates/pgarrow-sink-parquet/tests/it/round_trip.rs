@@ -1,4 +1,4 @@
-//! Every type an export produces comes back as it went in.
+//! Every type that an export produces comes back unchanged.
 
 use std::sync::Arc;
 
@@ -278,7 +278,7 @@ fn refused_schemas_and_batches() {
     }
 }
 
-/// Writes columns of three rows, whole and in slices, and compares what comes back: types and values.
+/// Writes columns of three rows, whole and in slices, and compares types and values after reading them back.
 #[track_caller]
 fn check(columns: Vec<(&str, ArrayRef)>) {
     let folder = tempfile::tempdir().unwrap();
@@ -292,7 +292,7 @@ fn check(columns: Vec<(&str, ArrayRef)>) {
         assert_eq!(schema, whole.schema());
         assert_eq!(found, std::slice::from_ref(&whole));
     }
-    // The last value of a time that PostgreSQL allows and strict readers do not is written unchanged.
+    // The last value of a time, which PostgreSQL allows and strict readers do not, is written unchanged.
     if let Some(time) = whole.column_by_name("time") {
         assert_eq!(time.as_primitive::<Time64MicrosecondType>().value(2), 86_400_000_000);
     }

@@ -20,7 +20,7 @@ fn rows_end_a_row_group_exactly() {
         (&[1, 1, 1], 2, vec![2, 1]),
         (&[100], 1, vec![1; 100]),
         (&[3, 0, 3], 100, vec![6]),
-        // Zero would be no row group at all.
+        // Zero would mean no row group at all.
         (&[2], 0, vec![1, 1]),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -42,7 +42,8 @@ fn rows_end_a_row_group_exactly() {
     }
 }
 
-/// Rows from anywhere in a table shared a row group, whose smallest and largest values then said nothing.
+/// Before, rows from all places of a table shared a row group, whose smallest and largest values were
+/// useless.
 #[test]
 fn rows_of_another_place_begin_a_row_group() {
     let folder = tempfile::tempdir().unwrap();
@@ -54,7 +55,7 @@ fn rows_of_another_place_begin_a_row_group() {
     );
     let sink = SinkWriter::new(Box::new(sink.unwrap()), Stop::default());
     let mut part = sink.open_part(0).unwrap();
-    // Nothing before, or nothing in between, is no row group.
+    // Without rows before or in between, there is no row group.
     part.jump().unwrap();
     part.write(&ids(500, 20)).unwrap();
     part.write(&ids(520, 10)).unwrap();
@@ -89,7 +90,7 @@ fn bytes_end_a_row_group_and_bound_the_memory() {
         part.write(&batch).unwrap();
         held_max = held_max.max(part.held_bytes());
     }
-    // What a column's writer takes whatever it holds comes on top.
+    // The fixed memory of a column's writer comes on top.
     assert!(0 < held_max && held_max < cap * 3 / 2 + 40 * 1024, "{held_max}");
     assert_eq!(part.finish().unwrap().rows, 6030);
     sink.commit().unwrap();
@@ -134,7 +135,7 @@ fn dictionaries_where_they_pay() {
 fn pages_without_values_in_columns_without_a_dictionary() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("nulls.parquet");
-    // The sample finds no dictionary worth it; later pages of 20,000 rows have no value at all.
+    // The sample finds that a dictionary does not pay; later pages of 20,000 rows have no value at all.
     let value = |i: i64| (!(30_000..90_000).contains(&i)).then_some(i * i);
     let column: ArrayRef = Arc::new((0..100_000).map(value).collect::<Int64Array>());
     let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();

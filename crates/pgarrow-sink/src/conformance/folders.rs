@@ -129,7 +129,7 @@ fn dropped_without_commit_leaves_nothing(make: Make<'_>) {
     assert!(names(parent.path()).is_empty());
 }
 
-/// The files of a published folder beside its manifest, which every one has.
+/// The files of a published folder without its manifest, which every folder has.
 fn data(folder: &Path) -> Vec<String> {
     let (manifests, data): (Vec<_>, Vec<_>) = names(folder).into_iter().partition(|name| name == MANIFEST);
     assert_eq!(manifests.len(), 1);

@@ -1,4 +1,4 @@
-//! Parts that wait for their turn, and what they say of themselves.
+//! Parts that wait for their turn, and the numbers that they report.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(super) fn check(make: Make<'_>, read: Read<'_>) {
     a_part_accounts_for_itself(make);
 }
 
-/// Whichever part is encoded first, the file is the same to the byte.
+/// The file is the same to the byte, whichever part is encoded first.
 fn parts_land_in_the_order_of_their_turns(make: Make<'_>, read: Read<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let orders: [[usize; PARTS]; 3] = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]];

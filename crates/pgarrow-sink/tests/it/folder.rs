@@ -72,7 +72,7 @@ fn what_is_unfinished_is_not_published() {
     let error = folder.publish().unwrap_err();
     assert_eq!(error.kind(), SinkErrorKind::Incomplete);
     assert!(error.to_string().contains("has 1 unfinished files"), "{error}");
-    // Given up instead, its name is free again.
+    // After a drop, its name is free again.
     drop(output);
     write(&folder, "a", b"second").unwrap();
     folder.publish().unwrap();
@@ -83,7 +83,7 @@ fn what_is_unfinished_is_not_published() {
 
 #[test]
 fn what_somebody_else_has_changed_is_not_published() {
-    // As a sweeper does that sees no lock: one that runs on another host, perhaps.
+    // As a sweeper does that sees no lock, for example one on another host.
     type Change = fn(&Path);
     let changes: [Change; 5] = [
         |folder| fs::remove_file(folder.join("a")).unwrap(),
@@ -180,7 +180,7 @@ fn overwriting_replaces_all_of_a_folder_of_exports() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("out");
     publish(&path, false).unwrap();
-    // Markers of those who use the folder, and what is known by itself.
+    // Markers of the folder's users, and a file that says itself that it is an export's.
     fs::write(path.join("_SUCCESS"), "").unwrap();
     fs::write(path.join(".ours.crc"), "1234").unwrap();
     fs::write(path.join("known"), "x").unwrap();
@@ -209,7 +209,7 @@ fn the_manifest_names_the_run_and_its_files() {
     assert_eq!((&manifest["files"], manifest["pgarrow_version"].is_string()), (&files, true));
 }
 
-/// Any folder without folders inside was removed, whosever files these were.
+/// Before, any folder without folders inside was removed, with all files of others.
 #[test]
 fn a_folder_with_anything_else_in_it_is_never_replaced() {
     type Put = fn(&Path);
@@ -233,7 +233,7 @@ fn a_folder_with_anything_else_in_it_is_never_replaced() {
         ),
     ];
     for (put, says) in puts {
-        // There at the beginning, or not before the end.
+        // Present at the beginning, or only at the end.
         for is_late in [false, true] {
             let parent = tempfile::tempdir().unwrap();
             let path = parent.path().join("out");
@@ -271,7 +271,7 @@ fn a_folder_without_a_manifest_is_replaced_if_all_its_files_are_known() {
         write(&folder, "newer", b"newer")?;
         folder.publish().map(drop)
     };
-    // Hidden files alone are none of an export; that nothing is in them is another thing.
+    // Hidden files alone do not make a folder an export's; empty ones may go.
     for (hidden, is_replaced) in [(".bashrc", false), ("_SUCCESS", true), (".gitkeep", true)] {
         fs::create_dir(&path).unwrap();
         fs::write(path.join(hidden), if is_replaced { "" } else { "theirs" }).unwrap();
@@ -298,10 +298,10 @@ fn a_folder_without_a_manifest_is_replaced_if_all_its_files_are_known() {
     assert_eq!(files(&path), ["newer"]);
 }
 
-/// Whoever has said `-o ./` was then in a folder that was no longer there.
+/// Before, a user of `-o ./` was then in a folder that no longer existed.
 #[test]
 fn the_current_folder_is_never_replaced() {
-    // Cargo runs tests in the package's folder. Whatever is in it, it is named otherwise than for that.
+    // Cargo runs tests in the package's folder. Its contents are not the reason for the refusal.
     let here = std::env::current_dir().unwrap();
     for path in [Path::new("./"), Path::new("."), &here] {
         for overwrite in [false, true] {

@@ -18,7 +18,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The same of a folder that was published, without its manifest.
+/// The same for a published folder, without its manifest.
 #[track_caller]
 fn files(folder: &Path) -> Vec<String> {
     let mut names = names(folder);

@@ -1,4 +1,4 @@
-//! Names that are there already, and names that are no files.
+//! Names that exist already, and names that cannot be files.
 
 use std::fs;
 use std::io::Write;

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use crate::project::{packages, rust_files};
 
-/// By nature: what dispatches over types calls what is dispatched to.
+/// By nature: the dispatch over types calls the modules that it dispatches to.
 const ALLOWED: [&str; 2] = ["pgarrow-column", "pgarrow-encode"];
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// What stands in one top-level module: the text of its files, each with how many modules it is below the crate's root.
+/// The files of one top-level module: their text, each with the number of modules that it is below the
+/// crate's root.
 type Texts = Vec<(String, usize)>;
 
 /// Which top-level module of a crate imports which others; one with its children counts as one.
@@ -43,7 +44,7 @@ fn imports(source: &Path) -> Imports {
 }
 
 fn imports_of(roots: &str, modules: &BTreeMap<String, Texts>) -> Imports {
-    // What is named through the crate's root stands in one of the modules all the same.
+    // A name that the crate's root re-exports belongs to one of the modules.
     let mut owners: BTreeMap<String, String> =
         modules.keys().map(|name| (name.clone(), name.clone())).collect();
     for path in roots.split("use ").skip(1).flat_map(paths) {
@@ -62,7 +63,8 @@ fn imports_of(roots: &str, modules: &BTreeMap<String, Texts>) -> Imports {
     modules.iter().map(of).collect()
 }
 
-/// The names that follow the crate's root: behind `crate::`, or behind as many `super::` as the text is modules below it.
+/// The names that follow the crate's root: behind `crate::`, or behind as many `super::` as the text is
+/// modules below it.
 fn names_below_root(text: &str, depth: usize) -> Vec<String> {
     let starts = ["crate::", "super::"].into_iter().flat_map(|start| text.match_indices(start));
     let starts = starts.filter(|(at, _)| {
@@ -84,7 +86,7 @@ fn is_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// All paths that the path or tree of paths names with which a text begins: of `a::{b, c::{d, e}}` four of them.
+/// All paths in the path or tree of paths at the beginning of a text: in `a::{b, c::{d, e}}` there are three.
 fn paths(text: &str) -> Vec<String> {
     let text = text.trim_start();
     if let Some(list) = text.strip_prefix('{') {
@@ -98,7 +100,7 @@ fn paths(text: &str) -> Vec<String> {
     }
 }
 
-/// What stands between the commas of a list, up to the brace that closes it.
+/// The items between the commas of a list, up to its closing brace.
 fn items(list: &str) -> Vec<&str> {
     let (mut items, mut start, mut n_open) = (Vec::new(), 0, 0_usize);
     for (at, c) in list.char_indices() {
@@ -106,7 +108,7 @@ fn items(list: &str) -> Vec<&str> {
             '{' => n_open += 1,
             '}' if n_open > 0 => n_open -= 1,
             ',' | '}' if n_open == 0 => {
-                // Behind the last comma there may be nothing.
+                // After the last comma there may be nothing.
                 items.extend(Some(&list[start..at]).filter(|item| !item.trim().is_empty()));
                 start = at + 1;
                 if c == '}' {
@@ -119,7 +121,7 @@ fn items(list: &str) -> Vec<&str> {
     items
 }
 
-/// The modules that reach themselves.
+/// The modules that reach themselves through imports.
 fn in_circles(imports: &Imports) -> Vec<&str> {
     let reaches_itself = |start: &&String| {
         let (mut seen, mut next) = (BTreeSet::new(), vec![*start]);
@@ -138,7 +140,7 @@ fn in_circles(imports: &Imports) -> Vec<&str> {
     imports.keys().filter(reaches_itself).map(String::as_str).collect()
 }
 
-/// Of the 45 modules that exports had, 25 imported each other in one circle, and 11 of those of loads.
+/// Before, 25 of the 45 modules of exports imported each other in one circle, and 11 of those of loads.
 #[test]
 fn modules_stand_in_an_order() {
     for package in packages() {

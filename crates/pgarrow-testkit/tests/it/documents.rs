@@ -1,4 +1,4 @@
-//! The documents, held against what they describe.
+//! Checks the documents against what they describe.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::project::{named_tests, packages, read, relative, root};
 
-/// Columns of a line of prose at most.
+/// Most columns of a line of prose.
 const WIDTH_MAX: usize = 110;
 
 /// The README's example is a program that the tests compile and run.
@@ -38,7 +38,7 @@ fn the_readme_names_the_rust_version() {
     assert!(read("README.md").contains(&format!("Rust {}", version.trim_matches('"'))));
 }
 
-/// A release had the lines of all functions, for profiles alone: 128 MB instead of 24.
+/// Before, a release had the lines of all functions, only for profiles: 128 MB instead of 24.
 #[test]
 fn what_people_get_has_no_debug_information_and_profiles_have() {
     let manifest = read("Cargo.toml");
@@ -58,7 +58,7 @@ fn what_people_get_has_no_debug_information_and_profiles_have() {
     assert!(recipe.contains("cargo run --profile profiling "), "{recipe}");
 }
 
-/// What is promised is held by tests that exist.
+/// Every promise names tests, and they exist.
 #[test]
 fn the_guarantees_name_tests() {
     let text = read("crates/pgarrow/docs/guarantees.md");
@@ -71,7 +71,7 @@ fn the_guarantees_name_tests() {
     }
 }
 
-/// So do the tests that show what holds an export; what nothing holds is said.
+/// The tests named in the document on what holds an export exist, too; it says what nothing holds.
 #[test]
 fn what_holds_an_export_names_tests() {
     let text = read("crates/pgarrow/docs/what-holds-an-export.md");
@@ -119,7 +119,7 @@ fn documents() -> Vec<String> {
     first.into_iter().chain(others).map(str::to_owned).chain(pages).collect()
 }
 
-/// The lines that are no code and not made by a test, with their numbers.
+/// The lines that are neither code nor made by a test, with their numbers.
 fn prose(text: &str) -> Vec<(usize, &str)> {
     let (mut is_code, mut is_made) = (false, false);
     let lines = text.lines().enumerate().filter(|(_, line)| {
@@ -131,7 +131,7 @@ fn prose(text: &str) -> Vec<(usize, &str)> {
     lines.map(|(number, line)| (number + 1, line)).collect()
 }
 
-/// Tables cannot be broken, and neither can a word, such as a link.
+/// A table's line cannot be broken, and neither can a word, such as a link.
 #[test]
 fn prose_is_at_most_110_columns_wide() {
     let mut wide = Vec::new();
@@ -147,14 +147,14 @@ fn prose_is_at_most_110_columns_wide() {
     assert!(wide.is_empty(), "wider than {WIDTH_MAX} columns: {wide:#?}");
 }
 
-/// What stands behind `](` in a text.
+/// The targets of the links of a text.
 fn links(text: &str) -> Vec<String> {
     let lines = prose(text).into_iter().map(|(_, line)| line);
     let links = lines.flat_map(|line| line.split("](").skip(1).filter_map(|rest| rest.split(')').next()));
     links.map(str::to_owned).collect()
 }
 
-/// The names by which the headings of a text are linked to.
+/// The anchors of the headings of a text.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = prose(text).into_iter().filter(|(_, line)| line.starts_with('#'));
     let anchor = |line: &str| {
@@ -185,7 +185,7 @@ fn links_between_documents_lead_somewhere() {
             if !target.exists() || !has_anchor() {
                 wrong.push(format!("{path}: {link}"));
             }
-            // The book is built of its own folder alone.
+            // The book is built from its own folder alone.
             if path.starts_with("docs/src/") && !(file.is_empty() || pages().contains(file)) {
                 wrong.push(format!("{path}: {link} is not in the book"));
             }
@@ -203,7 +203,7 @@ fn the_summary_of_the_book_has_every_page_once() {
     assert_eq!(distinct.len(), listed.len(), "a page is there twice");
 }
 
-/// A page that includes what is not there is built without it.
+/// A page that includes a missing file is built without it.
 #[test]
 fn what_the_book_includes_is_there() {
     let mut n_included = 0;

@@ -1,4 +1,4 @@
-//! Who imports whom: the table of ARCHITECTURE.md, held against every Cargo.toml.
+//! Which crate imports which: checks the table of ARCHITECTURE.md against every Cargo.toml.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ struct Row {
     /// `None`: any.
     imports: Option<BTreeSet<String>>,
     test_imports: Option<BTreeSet<String>>,
-    /// Names of crates of others; `arrow-*` stands for all that begin so.
+    /// Names of crates of others; `arrow-*` stands for all names that begin with `arrow-`.
     never: BTreeSet<String>,
 }
 
@@ -27,7 +27,7 @@ fn crates_import_of_ours_what_the_table_says() {
         let Some(package) = packages.iter().find(|package| package.name == row.name) else { continue };
         let of_ours = |names: &BTreeSet<String>| names.intersection(&ours).cloned().collect::<BTreeSet<_>>();
         let imports = of_ours(&package.dependencies);
-        // What a crate imports anyway its tests may import too.
+        // A crate's tests may import what the crate itself imports.
         let test_imports = &of_ours(&package.dev_dependencies) - &imports;
         for (what, found, allowed) in
             [("imports", &imports, &row.imports), ("imports in tests", &test_imports, &row.test_imports)]
@@ -56,8 +56,9 @@ fn crates_import_of_ours_what_the_table_says() {
     assert!(wrong.is_empty(), "ARCHITECTURE.md, \"The layering rule\":\n{}", wrong.join("\n"));
 }
 
-/// Only what is made for tests, what is written to, or what carries no code of its own; the way there, to test the way back
-/// with; and what the export engine stands on, whose tests are those of the face.
+/// Tests may import crates made for tests, sinks, and crates without code of their own; the opposite
+/// direction, to test a round trip; and, in the face, the crates below the export engine, whose tests are the
+/// face's.
 #[test]
 fn tests_import_no_layer_that_the_crate_may_not() {
     for row in table() {

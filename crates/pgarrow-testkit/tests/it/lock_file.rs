@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::project::read;
 
-/// What DataFusion, ADBC and pyo3-arrow of the same time share; see the workspace's Cargo.toml.
+/// The version that DataFusion, ADBC and pyo3-arrow share at this time; see the workspace's Cargo.toml.
 const ARROW_MAJOR: &str = "59.";
 
 const REFUSED: [&str; 6] = ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys", "cmake"];

@@ -1,5 +1,5 @@
-//! Rules of the whole project that no compiler checks: who imports whom, where unsafe code may stand, what the lock
-//! file may hold, what texts may say, and that the documents say what is so.
+//! Rules of the whole project that no compiler checks: which crate imports which, where unsafe code may be,
+//! what the lock file may hold, what texts may say, and that the documents are true.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "test code, which fails by panicking")]
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
-    /// Names of what it depends on, not for tests: normal and build dependencies of every platform.
+    /// Names of its normal and build dependencies, of every platform; those for tests are apart.
     pub(crate) dependencies: BTreeSet<String>,
     pub(crate) dev_dependencies: BTreeSet<String>,
     /// The first file of each library and program.
@@ -85,7 +85,8 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Of the tests that a document names as `folder/file.rs::name`, below `crates/`: how many, and those that are not there.
+/// The number of tests that a document names as `folder/file.rs::name`, below `crates/`, and those that are
+/// missing.
 pub(crate) fn named_tests(document: &str) -> (usize, Vec<String>) {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_-./:".contains(c);
     let words = document.split(|c: char| !is_part(c));

@@ -1,7 +1,8 @@
-//! What `pgarrow` shows to embedders, as a text that a change has to change: `crates/pgarrow/public-api.txt`.
+//! The public API of `pgarrow` as a text, which a change of the API has to change:
+//! `crates/pgarrow/public-api.txt`.
 //!
-//! The names are those that `pgarrow` re-exports; what they are is parsed from the sources of the crates that have them.
-//! `PGARROW_BLESS=1` writes the text anew.
+//! The names are those that `pgarrow` re-exports; their declarations are parsed from the sources of their
+//! crates. `PGARROW_BLESS=1` rewrites the text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +15,7 @@ use crate::project::{read, root, rust_files};
 
 const FILE: &str = "crates/pgarrow/public-api.txt";
 
-/// The modules of the face, and the crates whose names stand in them.
+/// The modules of the face, and the crates whose names they re-export.
 const MODULES: [(&str, &str); 5] = [
     ("", "pgarrow-export"),
     ("load", "pgarrow-load"),
@@ -46,7 +47,7 @@ fn index(krate: &str) -> Index {
     index
 }
 
-/// What others see of an item, and whose it is.
+/// The public part of an item, and the name of its type.
 fn shown(mut item: Item) -> Option<(String, Item)> {
     Strip.visit_item_mut(&mut item);
     let is_public = |visibility: &Visibility| matches!(visibility, Visibility::Public(_));
@@ -109,13 +110,13 @@ fn private_fields_aside(fields: &mut Fields) {
         Fields::Named(named) => {
             named.named = named.named.iter().filter(|one| is_public(one)).cloned().collect()
         }
-        // How many there are is nobody's business.
+        // Their number is private.
         Fields::Unnamed(unnamed) if !unnamed.unnamed.iter().all(is_public) => unnamed.unnamed.clear(),
         Fields::Unnamed(_) | Fields::Unit => {}
     }
 }
 
-/// Leaves what others can call, and says whose it is.
+/// Keeps what others can call, and returns the type's name.
 fn public_part(one: &mut ItemImpl) -> Option<String> {
     let Type::Path(path) = one.self_ty.as_ref() else { return None };
     let name = path.path.segments.last()?.ident.to_string();
@@ -131,7 +132,7 @@ fn public_part(one: &mut ItemImpl) -> Option<String> {
     (!one.items.is_empty()).then_some(name)
 }
 
-/// Without documentation, bodies and values; what an attribute says to callers stays.
+/// Removes documentation, bodies and values; attributes that matter to callers stay.
 struct Strip;
 
 impl VisitMut for Strip {
@@ -197,7 +198,7 @@ fn public_api() -> String {
     let mut made = String::from(
         "# What pgarrow shows, made by a test: see crates/pgarrow-testkit/tests/it/public_api.rs.\n",
     );
-    // Its own items: what comes of other crates as a whole stands in `MODULES`.
+    // Its own items: crates that are re-exported as a whole are in `MODULES`.
     let is_own =
         |(_, home, name): &(String, String, String)| home == "pgarrow" && !name.starts_with("pgarrow_");
     let face: BTreeSet<_> = exported("pgarrow").into_iter().filter(is_own).collect();

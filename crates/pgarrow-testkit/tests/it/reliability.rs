@@ -1,5 +1,5 @@
-//! The table of what can go wrong, held against the tests that show it: each row names tests that exist, or says why
-//! there is none.
+//! Checks the table of what can go wrong against the tests that show it: each row names tests that exist, or
+//! says why there is none.
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,7 @@ const UNSAFE_MODULES: [&str; 3] = [
 const PURE: [&str; 3] =
     ["crates/pgarrow-types/src", "crates/pgarrow-column/src", "crates/pgarrow-decode/src"];
 
-/// What such a crate has no use for.
+/// Names that such a crate must not use.
 const IMPURE: [&str; 9] = [
     "std::fs",
     "std::thread",
@@ -70,7 +70,7 @@ fn only_programs_choose_an_allocator() {
     }
 }
 
-/// A type that is added, and forgotten where types are decided about, is not to compile.
+/// A new type that is forgotten where code decides by type must not compile.
 #[test]
 fn types_are_matched_where_wildcards_are_denied() {
     const LINT: &str = "deny(clippy::wildcard_enum_match_arm)";
@@ -99,11 +99,11 @@ fn decoders_do_no_io_spawn_nothing_and_read_no_clock() {
     }
 }
 
-/// rustdoc builds and links a program for each crate it looks for examples in, also where there are none. Those crates say
-/// so, and must not have examples that nobody would run.
+/// rustdoc builds and links a program for each crate in which it looks for examples, even if there are none.
+/// Crates without examples say so, and must not have examples, since these would never run.
 #[test]
 fn a_crate_without_doctests_has_no_examples_to_run() {
-    /// What rustdoc takes for Rust, as does nothing at all.
+    /// Languages that rustdoc takes for Rust, as it does a block without one.
     const RUST: [&str; 5] = ["rust", "no_run", "ignore", "should_panic", "compile_fail"];
     for package in packages() {
         let manifest = read(package.folder.join("Cargo.toml"));

@@ -1,21 +1,21 @@
-//! What the texts of libraries may not say: flags and subcommands, which the command alone has. They name options and
-//! calls as data (`pgarrow_types::Hint`), and whoever shows them finds the words.
+//! Texts of libraries must not name flags and subcommands, which only the command has. They name options and
+//! calls as data (`pgarrow_types::Hint`), and the program that shows them finds the words.
 
 use std::path::Path;
 
 use crate::project::{packages, read, relative, rust_files};
 
-/// Programs, and what is for tests alone.
+/// Programs, and crates for tests only.
 const WITH_FLAGS: [&str; 4] = ["pgarrow-bench", "pgarrow-cli", "pgarrow-server", "pgarrow-testkit"];
 
-/// Where each string literal of a source begins, as its line, and what is in it. Comments have none.
+/// The string literals of a source: the line where each begins, and its contents. Comments have none.
 fn literals(source: &str) -> Vec<(usize, &str)> {
     let bytes = source.as_bytes();
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let (mut found, mut index, mut line) = (Vec::new(), 0, 1);
     while let Some(rest) = source.get(index..) {
         let Some(first) = rest.chars().next() else { break };
-        // Only what begins a word makes a literal a raw one.
+        // A prefix makes a literal raw only where it begins a word.
         let is_new = index == 0 || !is_word(bytes[index - 1]);
         let length = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
@@ -39,7 +39,7 @@ fn literals(source: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// The length of a comment, which may have others in it.
+/// The length of a comment, which may contain others.
 fn comment(rest: &str) -> usize {
     let (mut depth, mut index) = (0, 0);
     while index < rest.len() {
@@ -55,7 +55,7 @@ fn comment(rest: &str) -> usize {
     index
 }
 
-/// A raw literal: the lengths of its begin and its end, and what is between.
+/// A raw literal: the lengths of its beginning and its end, and its contents.
 fn raw(rest: &str) -> Option<(usize, &str, usize)> {
     let prefix = ["r", "br", "cr"].into_iter().find(|prefix| {
         rest.strip_prefix(prefix).is_some_and(|behind| behind.trim_start_matches('#').starts_with('"'))
@@ -68,7 +68,7 @@ fn raw(rest: &str) -> Option<(usize, &str, usize)> {
     Some((before, text.split(&end).next()?, end.len()))
 }
 
-/// What stands before the quote that ends a literal.
+/// The text before the quote that ends a literal.
 fn quoted(text: &str) -> &str {
     let mut is_escaped = false;
     let end = text.find(|c: char| {

@@ -1,6 +1,6 @@
 //! Parts of the book that are made from the code: options, exit codes, the fields of reports.
 //!
-//! They are compared with what the code says, and written anew with `PGARROW_BLESS=1`.
+//! A test compares them with the code, and rewrites them with `PGARROW_BLESS=1`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{Shop, root};
 use crate::support::{command, run};
 
-/// What stands between the marks of a page has to be this.
+/// The text between the marks of a page must be this.
 #[track_caller]
 fn assert_made(page: &str, name: &str, made: &str) {
     let path = root().join("docs/src").join(page);
@@ -33,7 +33,7 @@ fn assert_made(page: &str, name: &str, made: &str) {
 fn help(subcommand: &str) -> (String, Vec<String>) {
     let folder = TempDir::new().unwrap();
     let mut pgarrow = command(folder.path());
-    // As wide as it ever is.
+    // The widest help.
     pgarrow.env("COLUMNS", "100").args(subcommand.split_whitespace()).arg("--help");
     let ran = run(&mut pgarrow);
     ran.assert_success();
@@ -80,7 +80,7 @@ fn the_exit_codes_are_those_of_the_program() {
         let code = line.split_once("  ").and_then(|(code, meaning)| Some((code.parse().ok()?, meaning)));
         match (code, codes.last_mut()) {
             (Some((code, meaning)), _) => codes.push((code, meaning.trim().to_owned())),
-            // A long line goes on in the next one.
+            // A long text continues in the next line.
             (None, Some((_, meaning))) => *meaning = format!("{meaning} {line}"),
             (None, None) => panic!("{line:?} is no exit code"),
         }
@@ -90,13 +90,13 @@ fn the_exit_codes_are_those_of_the_program() {
         writeln!(made, "| {code} | {meaning} |").unwrap();
     }
     assert!(codes.len() > 10 && codes.first().is_some_and(|(code, _)| *code == 0), "{lines:?}");
-    // All commands have the same.
+    // All commands have the same codes.
     assert_eq!(help("load").1, lines);
     made.push('\n');
     assert_made("exit-codes.md", "exit codes", &made);
 }
 
-/// A type that reports are made of, as its source has it.
+/// A type in reports, as its source defines it.
 enum Item {
     Fields(Vec<Field>),
     /// Its values, as JSON has them.
@@ -107,13 +107,13 @@ struct Field {
     name: String,
     kind: String,
     meaning: String,
-    /// Left out where there is nothing to say.
+    /// The field is left out if it is empty.
     may_lack: bool,
 }
 
 type Items = BTreeMap<String, Item>;
 
-/// The public structs and enums of these files, and what their comments say.
+/// The public structs and enums of these files, with their comments.
 fn items(files: &[&str]) -> Items {
     let mut items = Items::new();
     for file in files {
@@ -165,7 +165,7 @@ fn fields(body: &[&str]) -> Vec<Field> {
 }
 
 impl Field {
-    /// The type of the value, or of its items, and what it says that they are several.
+    /// The type of the value, or of its items, and the mark for several items.
     fn of_what(&self) -> (&str, &'static str) {
         let inner = |start: &str| self.kind.strip_prefix(start).and_then(|rest| rest.strip_suffix('>'));
         match (inner("Vec<"), inner("Option<")) {
@@ -198,7 +198,7 @@ impl Field {
     }
 }
 
-/// Every field of a type and of what it consists of, by its path.
+/// Every field of a type, and of the types in it, by its path.
 fn all_fields<'a>(items: &'a Items, name: &str, prefix: &str) -> Vec<(String, &'a Field)> {
     let Some(Item::Fields(fields)) = items.get(name) else { return Vec::new() };
     let with_parts = fields.iter().map(|field| {
@@ -250,7 +250,7 @@ fn the_fields_of_reports_are_those_of_the_sources() {
     assert_made("report.md", "report", &made);
 }
 
-/// The paths of a value's fields, as the page has them. Numbers by name are one field.
+/// The paths of a value's fields, as the page has them. Maps of numbers by name are one field.
 fn paths(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
     let Value::Object(fields) = value else { return };
     for (name, value) in fields {
@@ -269,7 +269,7 @@ fn paths(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// What every report has, and no source of a library.
+/// The fields of every report that the library's source does not have.
 const OF_EVERY_REPORT: [&str; 5] = ["status", "exit_code", "run_id", "started", "ended"];
 
 #[test]
@@ -278,7 +278,7 @@ fn reports_have_the_fields_that_the_page_has() {
     let shop = Shop::new();
     shop.with_orders();
     shop.execute("me", "shop", "CREATE TABLE odd AS SELECT 'infinity'::date AS d FROM generate_series(1, 9)");
-    // A note on pages is about tables that could be read by them.
+    // Notes on pages are about tables that could be read by pages.
     let has_pages = capability::require(Capability::Extension("pageinspect"), "book::made");
     if has_pages {
         shop.execute("postgres", "shop", "CREATE EXTENSION pageinspect");
@@ -324,7 +324,7 @@ fn reports_have_the_fields_that_the_page_has() {
     assert!(unseen.is_empty(), "in no report: {unseen:?}");
 }
 
-/// They are few, so the page has them by hand.
+/// They are few, so they are in the page by hand.
 #[test]
 fn reports_of_failures_have_the_fields_that_the_page_has() {
     require!(Capability::PrivateServer);
