@@ -1,8 +1,9 @@
-//! What a hostile server can make the client hold: memory grows with what was received and kept, never with what was
-//! claimed, and not with what nobody keeps.
+//! What a hostile server can make the client hold: memory grows with what was received and kept, never with
+//! what was claimed, and not with what nobody keeps.
 //!
-//! A program of its own with one test, since it measures its whole process: the kernel's high-water mark of resident
-//! memory (`VmHWM` of proc_pid_status(5)), set back before each case by writing 5 to `/proc/self/clear_refs`.
+//! A program of its own with one test, since it measures its whole process: the kernel's high-water mark of
+//! resident memory (`VmHWM` of proc_pid_status(5)), set back before each case by writing 5 to
+//! `/proc/self/clear_refs`.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which are meant to panic")]
 
@@ -14,7 +15,8 @@ use std::time::Instant;
 
 use pgarrow_protocol::{Config, CopyIn, CopyOutStep, Error, ErrorKind, Interrupter, Session};
 
-/// More than the buffers of both sides and what an allocator may keep, less than anything that is claimed below.
+/// More than the buffers of both sides and what an allocator may keep, less than anything that is claimed
+/// below.
 const ALLOWANCE_KIB: u64 = 12 * 1024;
 
 /// Messages of a flood. `PGARROW_TEST_FLOOD` says another number.

@@ -1,5 +1,5 @@
-//! Any bytes as what a server says, from the startup on or as the answer to a statement: the client takes it or refuses
-//! it, and what it takes does not depend on how the bytes arrive.
+//! Any bytes as what a server says, from the startup on or as the answer to a statement: the client takes it
+//! or refuses it, and what it takes does not depend on how the bytes arrive.
 //!
 //! ```text
 //! input = what is asked (1 byte, modulo 10) bytes of a write (1 byte) what the server says
@@ -34,8 +34,8 @@ fn outcome(question: u8, slice_bytes: usize, said: &[u8]) -> (Vec<u8>, Result<()
             send(stream, &welcome.concat())?;
             read_message(stream)?;
         }
-        // What comes behind the leave to send rows is sent when the client is through with its rows: whether it would
-        // see it before or after their end is a matter of time, and so what it makes of it.
+        // What comes behind the leave to send rows is sent when the client is through with its rows: whether
+        // it would see it before or after their end is a matter of time, and so what it makes of it.
         let n_early = if question == COPY_IN { end_of_leave(&bytes) } else { bytes.len() };
         let (early, late) = bytes.split_at(n_early);
         early.chunks(slice_bytes).try_for_each(|slice| send(stream, slice))?;
@@ -54,7 +54,8 @@ fn outcome(question: u8, slice_bytes: usize, said: &[u8]) -> (Vec<u8>, Result<()
     (read, result.map_err(|error| error.kind()))
 }
 
-/// How many bytes the CopyInResponse has that comes first, its header at the least: all, if another message does.
+/// How many bytes the CopyInResponse has that comes first, its header at the least: all, if another message
+/// does.
 fn end_of_leave(said: &[u8]) -> usize {
     match said.split_first_chunk::<5>() {
         Some(([b'G', length @ ..], _)) => {

@@ -1,5 +1,5 @@
-//! The server of the targets that talk through a socket: one for the process, on a Unix socket, one connection after the
-//! other.
+//! The server of the targets that talk through a socket: one for the process, on a Unix socket, one
+//! connection after the other.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

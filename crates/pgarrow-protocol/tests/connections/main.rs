@@ -5,8 +5,9 @@
 //!                  └────▶ this program again, as a process, in the same         ──▶ Outcome ─┴▶ Table
 //! ```
 //!
-//! A connection that psql makes, we make: as the same user, in the same database, over the same kind of connection.
-//! One that it refuses, we refuse. What differs on purpose stands in `deliberate.rs` with its reason, and has to differ.
+//! A connection that psql makes, we make: as the same user, in the same database, over the same kind of
+//! connection. One that it refuses, we refuse. What differs on purpose stands in `deliberate.rs` with its
+//! reason, and has to differ.
 
 #![expect(
     clippy::unwrap_used,

@@ -110,7 +110,8 @@ impl Table {
         std::fs::write(target_tmp().join("connections.txt"), text).unwrap();
     }
 
-    /// Every cell equal or deliberately different, every deliberate difference a difference, and no secret anywhere.
+    /// Every cell equal or deliberately different, every deliberate difference a difference, and no secret
+    /// anywhere.
     pub(crate) fn check(&self, is_whole: bool) {
         let mut wrong = Vec::new();
         for entry in &self.entries {

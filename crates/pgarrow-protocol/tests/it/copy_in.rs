@@ -1,4 +1,5 @@
-//! COPY FROM STDIN against servers that break it off, say nothing, say too much, or leave: in the clear and through TLS.
+//! COPY FROM STDIN against servers that break it off, say nothing, say too much, or leave: in the clear and
+//! through TLS.
 
 mod real;
 mod stage;
@@ -210,8 +211,8 @@ fn a_flood_of_talk_blocks_nobody() {
     });
 }
 
-/// Talk that comes while data goes is no flood that never ends, however much it comes to: a trigger may say something
-/// of every row. A gigabyte of it would do where nothing moves.
+/// Talk that comes while data goes is no flood that never ends, however much it comes to: a trigger may say
+/// something of every row. A gigabyte of it would do where nothing moves.
 #[test]
 fn talk_beside_data_has_no_limit() {
     let play: Play = Box::new(|stream, _| {

@@ -237,7 +237,8 @@ fn prefer_and_allow_try_the_other_way_after_any_refusal() {
                 .send(*b"N")
                 .then(Step::ExpectStartup)
                 .send(messages::error_response("FATAL", sqlstate, "SSL required"));
-            // prefer: N, refused, and in plaintext once more; allow: refused, and TLS, which is refused as well.
+            // prefer: N, refused, and in plaintext once more; allow: refused, and TLS, which is refused as
+            // well.
             let second = match mode {
                 "prefer" => Script::new().login().then(Step::ExpectEnd),
                 _ => Script::new().then(Step::ExpectBytes(8)).send(*b"N"),

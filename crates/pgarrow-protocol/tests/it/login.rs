@@ -173,7 +173,8 @@ fn a_server_that_cannot_prove_itself_is_not_trusted() {
     }
 }
 
-/// The postmaster's words when it cannot start another process: an error of the protocol before 7.4, without a length.
+/// The postmaster's words when it cannot start another process: an error of the protocol before 7.4, without
+/// a length.
 #[test]
 fn an_error_without_a_length_is_a_server_that_could_not_start_a_session() {
     let text = b"Ecould not fork new process for connection: call +1 555\n\0".to_vec();

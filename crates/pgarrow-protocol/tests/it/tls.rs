@@ -106,7 +106,8 @@ impl TlsServer {
         self
     }
 
-    /// Shakes hands with each client, answering S first unless it is direct, and hands the stream to `connections`.
+    /// Shakes hands with each client, answering S first unless it is direct, and hands the stream to
+    /// `connections`.
     pub(crate) fn start(self, connections: Vec<Connection>) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -123,8 +124,8 @@ impl TlsServer {
                 let session = ServerConnection::new(Arc::clone(&config)).unwrap();
                 let mut stream = StreamOwned::new(session, stream);
                 if connection(&mut stream).is_err() {
-                    // One of the two refuses the other. Closed only when the client has read why: unread bytes would
-                    // make a reset of the close.
+                    // One of the two refuses the other. Closed only when the client has read why: unread
+                    // bytes would make a reset of the close.
                     let _ = stream.sock.shutdown(std::net::Shutdown::Write);
                     let _ = std::io::copy(&mut stream.sock, &mut std::io::sink());
                 }
@@ -208,8 +209,8 @@ fn a_root_file_must_be_there_to_verify() {
     assert!(error.to_string().contains("does not exist"), "{error}");
 }
 
-/// a proxy on the way must not see the secret that cancels (libpq up to 16 sent it in clear). The server
-/// fails on anything but a request for TLS, a handshake and then the secret, on both connections.
+/// a proxy on the way must not see the secret that cancels (libpq up to 16 sent it in clear). The
+/// server fails on anything but a request for TLS, a handshake and then the secret, on both connections.
 #[test]
 fn the_cancel_request_uses_tls_too() {
     let ours = authority();
@@ -365,7 +366,8 @@ fn a_client_certificate_is_shown_where_it_is_asked_for() {
     assert!(error.contains("chmod 600"), "{error}");
 }
 
-/// A large message goes from rustls straight into its place, with what comes before and behind it in one record.
+/// A large message goes from rustls straight into its place, with what comes before and behind it in one
+/// record.
 #[test]
 fn a_large_row_is_received_through_tls() {
     fn copy(stream: &mut Tls) -> std::io::Result<()> {

@@ -18,8 +18,8 @@ fn with_common_name(issuer: &Authority) -> TlsServer {
     TlsServer::showing(certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
 }
 
-/// What used to happen: webpki holds such limits against the other names only, so that an authority for `lab.invalid`
-/// could make a server for any host by its common name.
+/// What used to happen: webpki holds such limits against the other names only, so that an authority for
+/// `lab.invalid` could make a server for any host by its common name.
 #[test]
 fn an_authority_for_some_names_cannot_sign_for_others_by_the_common_name() {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -42,7 +42,8 @@ fn an_authority_for_some_names_cannot_sign_for_others_by_the_common_name() {
     }
 }
 
-/// What used to happen: as long as single bytes of a record came, nobody looked at the clock or at the interrupter.
+/// What used to happen: as long as single bytes of a record came, nobody looked at the clock or at the
+/// interrupter.
 #[test]
 fn a_record_that_comes_byte_by_byte_can_be_interrupted() {
     let ours = authority();

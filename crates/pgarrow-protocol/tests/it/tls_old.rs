@@ -1,5 +1,5 @@
-//! Certificates that webpki does not take and OpenSSL does: of version 1, as `openssl x509 -req` makes them, and with
-//! the rights of an authority.
+//! Certificates that webpki does not take and OpenSSL does: of version 1, as `openssl x509 -req` makes them,
+//! and with the rights of an authority.
 
 use std::process::Command;
 use std::sync::Arc;

@@ -39,7 +39,8 @@ impl<T: Read + Write> Stream for T {}
 /// What a server does once it has begun the COPY; the receiver ends when the client has left.
 pub(super) type Play = Box<dyn FnOnce(&mut dyn Stream, &Receiver<()>) -> std::io::Result<()> + Send>;
 
-/// Runs `client` against a server that begins a COPY and goes on with what `play` makes: in the clear, and through TLS.
+/// Runs `client` against a server that begins a COPY and goes on with what `play` makes: in the clear, and
+/// through TLS.
 pub(super) fn both_ways(play: impl Fn() -> Play, client: impl Fn(&mut Session)) {
     in_the_clear(play(), &client);
     let ours = authority();

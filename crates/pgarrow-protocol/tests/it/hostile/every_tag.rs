@@ -95,8 +95,8 @@ fn bodies_that_lie_in_every_state() {
     }
 }
 
-/// Bodies that nobody needs: of notices, whose form is free, of notifications, of data, which is the decoder's, and of
-/// what only shows that the statement is none of those that were meant.
+/// Bodies that nobody needs: of notices, whose form is free, of notifications, of data, which is the
+/// decoder's, and of what only shows that the statement is none of those that were meant.
 fn is_passed_over(state: &State, tag: u8) -> bool {
     match tag {
         b'N' | b'A' | b'D' | b'd' | b'I' | b'G' => true,

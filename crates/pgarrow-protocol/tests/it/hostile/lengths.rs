@@ -1,4 +1,5 @@
-//! Lengths that cannot be true, in every state. Only the header is sent: whoever believed it would wait for ever.
+//! Lengths that cannot be true, in every state. Only the header is sent: whoever believed it would wait for
+//! ever.
 
 use pgarrow_protocol::ErrorKind;
 

@@ -1,4 +1,5 @@
-//! What a server says in words, before and after it is known: shown without steering a terminal, and not at length.
+//! What a server says in words, before and after it is known: shown without steering a terminal, and not at
+//! length.
 
 use pgarrow_protocol::{Error, ErrorKind, Session};
 
