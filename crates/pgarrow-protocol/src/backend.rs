@@ -173,7 +173,7 @@ pub(crate) fn tagged_rows(tag: &[u8], command: &[u8]) -> Option<u64> {
         || !digits.iter().all(u8::is_ascii_digit)
         || (digits.len() > 1 && digits.starts_with(b"0"))
     {
-        return None; // `parse` would take a sign and zeros in front
+        return None; // `parse` would accept a sign and leading zeros
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
 }

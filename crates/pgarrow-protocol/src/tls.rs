@@ -100,7 +100,7 @@ impl TlsClient {
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)
             .map_err(|cause| refuse(format!("TLS cannot be set up: {cause}")))?
-            .dangerous() // the verifier does what sslmode says
+            .dangerous() // the verifier obeys sslmode
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth(); // set for each connection
         client.alpn_protocols = vec![ALPN.to_vec()];

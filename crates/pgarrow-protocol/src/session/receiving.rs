@@ -99,7 +99,7 @@ impl Session {
                 }
                 Err(cause) => return Err(self.malformed(phase, b'S', cause)),
             },
-            _ => {} // a notification: nothing here listens
+            _ => {} // a notification, which nothing here uses
         }
         self.wire.consume(header.frame_bytes());
         self.talk_bytes = self.talk_bytes.saturating_add(header.frame_bytes() as u64);

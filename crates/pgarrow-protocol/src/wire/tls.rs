@@ -32,7 +32,7 @@ impl Tls {
         let mut has_received = false;
         loop {
             match self.connection.reader().read(free) {
-                Ok(0) => return Ok(n_read), // closed in order, or no room
+                Ok(0) => return Ok(n_read), // closed properly, or no room
                 Ok(n_bytes) => {
                     n_read += n_bytes;
                     free = free.get_mut(n_bytes..).unwrap_or_default();
@@ -92,7 +92,7 @@ impl Tls {
             match self.receive(socket, true) {
                 Err(cause) if is_nothing(&cause) => {}
                 Err(cause) => {
-                    let _ = self.flush(socket); // the alert that says why
+                    let _ = self.flush(socket); // the alert with the reason
                     return Err(cause);
                 }
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
