@@ -20,7 +20,7 @@ pub struct PgColumn {
     pub type_modifier: i32,
     /// The type as `format_type` prints it.
     pub type_name: String,
-    /// False only if the catalog proves that no value is NULL.
+    /// Also true where a policy may write NULL.
     pub nullable: bool,
     /// The column's comment.
     pub comment: Option<String>,
