@@ -170,7 +170,7 @@ fn tuple(page: &[u8], offset: u32, length: u32, number: u16, block: u32) -> Resu
     const UNSOUND: Refusal = Refusal::Unverified("a tuple that does not fit its line pointer");
     let end = offset + length;
     let header = page.get(offset as usize..end as usize).and_then(<[u8]>::first_chunk::<TUPLE_BYTES_MIN>);
-    // `t_xmin`, `t_xmax` │ `t_cid`, block in two halves │ number, `t_infomask2`, `t_infomask`, `t_hoff`, byte.
+    // `t_xmin`, `t_xmax` │ `t_cid`, block (two halves) │ number, `t_infomask2`, `t_infomask`, `t_hoff`, u8.
     let [_, _, _, _, _, _, _, _, _, _, _, _, own_block @ .., c0, c1, c2, c3, c4, c5, c6, c7] =
         header.ok_or(UNSOUND)?;
     let own_block = u32::from_le_bytes(*own_block).rotate_left(16);
