@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Field + EncodeTarget ──make_encoder()──▶ Encoder ──bind(array)──▶ Bound ──write(row)──▶ length and bytes
-//!                                        └────── RowEncoder: all columns ──bind(batch)──▶ rows of binary COPY
+//!                                        └────── RowEncoder: all columns ─bind(batch)─▶ rows of binary COPY
 //! ```
 //!
 //! The mirror image of `pgarrow-column` and `pgarrow-decode`: one file per conversion in `encoder/`, and

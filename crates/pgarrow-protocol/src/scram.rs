@@ -9,7 +9,7 @@
 //!
 //!  gs2   n                          no channel binding: there is no TLS, or it is not wanted
 //!        y                          we could bind, but the server did not offer it: the server notices if
-//!                                   somebody on the way removed its offer
+//!                                   its offer was removed on the way
 //!        p=tls-server-end-point     bound to the server's certificate
 //! ```
 //!

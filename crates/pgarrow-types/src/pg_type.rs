@@ -17,8 +17,8 @@ use crate::oid;
 /// A PostgreSQL type as pgarrow reads it: domains resolved to their base, type modifiers parsed.
 ///
 /// Each variant names the `typsend` function whose output it stands for. Its facts are in its row,
-/// [`descriptor`](Self::descriptor). A match names every type that it decides about, so that nobody forgets a
-/// new one.
+/// [`descriptor`](Self::descriptor). A match names every type that it decides about, so that no new
+/// type is forgotten.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum PgType {

@@ -141,7 +141,7 @@ fn read_key(path: &Path, password: Option<&str>, cert_path: &Path) -> Result<Pri
         }
         (Err(cause), _) | (_, Err(cause)) => return Err(refuse(&format!("cannot be read: {cause}"))),
     };
-    // Metadata of the open file: nobody can replace that file any more.
+    // Metadata of the open file: that file cannot be replaced any more.
     let metadata = file.metadata().map_err(|cause| refuse(&format!("cannot be read: {cause}")))?;
     if !metadata.is_file() {
         return Err(refuse("is no regular file"));

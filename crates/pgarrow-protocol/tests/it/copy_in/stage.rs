@@ -64,7 +64,7 @@ pub(super) fn in_the_clear(play: Play, client: impl Fn(&mut Session)) {
     let (stays, left) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        drop(listener); // nobody is there for a cancel request
+        drop(listener); // a cancel request finds no listener
         welcome_client(&mut stream);
         // If the client leaves early, its own assertions report why.
         let _ = begin(&mut stream).and_then(|()| play(&mut stream, &left));
