@@ -1,7 +1,7 @@
 //! A page of a heap: its header, its line pointers, and the tuples they lead to.
 //!
 //! ```text
-//! header          24 bytes   LSN, checksum, flags, lower, upper, special, size │ version, oldest xid
+//! header          24 bytes   LSN, checksum, flags, lower, upper, special, size │ version, pd_prune_xid
 //! line pointers    4 bytes each, up to `lower`: offset (15 bits), state (2), length (15)
 //! hole             up to `upper`
 //! tuples           each aligned to 8: header of 23 bytes, NULL bitmap, data from `t_hoff` on

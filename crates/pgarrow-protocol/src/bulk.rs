@@ -40,7 +40,6 @@ const SYNC: [u8; HEADER_BYTES] = *b"S\0\0\0\x04";
 /// A statement that is run many times. Borrows its session until [`finish`](Self::finish).
 ///
 /// All executions up to [`sync`](Self::sync) or [`finish`](Self::finish) are one transaction, if none is
-/// All executions up to [`sync`](Self::sync) or [`finish`](Self::finish) are one transaction, if none is
 /// open. If it is dropped before that in an open transaction, the transaction holds what was executed, and
 /// the caller rolls it back. Without an open transaction nothing is committed, and the session cannot be used
 /// any more.

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A parameter of libpq that is not supported here (GSSAPI, OAuth) is an error that names it, in the string
-//! as well as in the environment. Without it, the connection could go to the wrong place, or be less careful
-//! than the user asked for.
+//! as well as in the environment. If it were ignored, the connection could go to the wrong place, or be less
+//! careful than the user asked for.
 //!
 //! What differs from libpq on purpose:
 //!

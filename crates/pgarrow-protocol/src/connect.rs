@@ -1,7 +1,7 @@
 //! From a [`Config`] to a [`Session`] that is logged in.
 //!
 //! ```text
-//!  hosts ─▶ addresses ─▶ TCP or Unix socket ─▶ TLS (encrypt.rs) ─▶ startup ─▶ auth.rs ─▶ a logged-in session
+//!  hosts ─▶ addresses ─▶ TCP or Unix socket ─▶ TLS (encrypt.rs) ─▶ startup ─▶ auth.rs ─▶ the wanted session
 //!    ▲          ▲                 │                   │               │                          │
 //!    │          └─ refused, timed out ┘               │               │                          │
 //!    └───────────── no address left, 57P03, not what target_session_attrs asks for ──────────────┘

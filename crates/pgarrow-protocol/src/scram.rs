@@ -13,8 +13,8 @@
 //!        p=tls-server-end-point     bound to the server's certificate
 //! ```
 //!
-//! The server chooses how much work we have. [`ITERATIONS_MAX`] limits it to well below a second. libpq had
-//! no limit, so a server could keep it busy for an hour (CVE-2026-42198). Small counts are the server's
+//! The server chooses how much work we have. [`ITERATIONS_MAX`] limits it to well below a second. libpq has
+//! no limit, and a server could keep it busy for an hour (CVE-2026-42198). Small counts are the server's
 //! choice and accepted.
 //!
 //! Source: RFC 5802, RFC 7677, RFC 5929 section 4, and

@@ -164,7 +164,7 @@ choice! {
         /// Microseconds, PostgreSQL's own.
         #[default]
         Microsecond = "us",
-        /// Milliseconds; a value with microseconds beyond that stops the export.
+        /// Milliseconds; a value with a fraction of a millisecond stops the export.
         Millisecond = "ms",
         /// Nanoseconds, from 1677 to 2262; others are out of range.
         Nanosecond = "ns",

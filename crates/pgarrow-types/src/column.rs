@@ -20,7 +20,7 @@ pub struct PgColumn {
     pub type_modifier: i32,
     /// The type as `format_type` prints it.
     pub type_name: String,
-    /// Also true where a policy may write NULL.
+    /// False only if the catalog proves that no value is NULL.
     pub nullable: bool,
     /// The column's comment.
     pub comment: Option<String>,
@@ -33,7 +33,7 @@ pub struct PgColumn {
 impl PgColumn {
     /// The column's Arrow field: type, nullability, `pg.*` metadata and extension type.
     ///
-    /// Nullable also where a policy may write NULL.
+    /// The field is also nullable if a policy may write NULL.
     pub fn field(&self) -> Field {
         let nullable = self.nullable || self.pg_type.may_become_null(&self.options);
         let mut field = self.pg_type.item_field(&self.name, nullable, &self.options);

@@ -291,8 +291,8 @@ pub fn built_in_types() -> impl Iterator<Item = &'static BuiltIn> {
 }
 
 impl PgType {
-    /// Whether a choice may decide about values of the type, with some other choices. Types inside it do not
-    /// count.
+    /// Whether a choice may decide about values of the type, depending on the other choices. Types inside it
+    /// do not count.
     pub fn is_decided_by(&self, choice: Choice) -> bool {
         self.descriptor().choices.contains(&choice)
     }
@@ -335,7 +335,7 @@ impl PgType {
         }
     }
 
-    /// Whether it is text in the encoding of the server, the subject of
+    /// Whether it is text as the server stores it, in any encoding: the subject of
     /// [`EncodingPolicy`](crate::EncodingPolicy).
     pub fn is_stored_text(&self) -> bool {
         self.is_decided_by(Choice::Encoding)

@@ -80,8 +80,7 @@ fn shake_hands(session: &mut Session) -> Result<(), Error> {
     }
 }
 
-/// A server before PostgreSQL 17 answers unrequested TLS by closing the connection, or with an error in
-/// plaintext.
+/// A server before PostgreSQL 17 answers unrequested TLS by closing the connection, or with plaintext.
 fn about_direct(cause: Error, tls: &TlsClient) -> Error {
     if !tls.is_direct() || cause.kind() != ErrorKind::Tls {
         return cause;

@@ -34,7 +34,7 @@ impl Certificate {
         CertificateInner::from_der(der).ok().map(Self)
     }
 
-    /// Issuer and subject have the same name: a root, or a self-signed certificate.
+    /// Issuer and subject have the same name: a root, or a certificate on its own.
     pub(super) fn is_self_issued(&self) -> bool {
         self.0.tbs_certificate().issuer() == self.0.tbs_certificate().subject()
     }

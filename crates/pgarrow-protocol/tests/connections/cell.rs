@@ -1,6 +1,6 @@
 //! One connection to try.
 
-/// The only password of every role that has one. It must never show up in our output.
+/// The password of all roles that need one and have no special one. It must never show up in our output.
 pub(crate) const SECRET: &str = "canary-s3same";
 
 /// Facts of a session, as the server sees them. Both programs' own names count as the same name.

@@ -130,7 +130,7 @@ fn a_buffer_that_was_cut_is_not_sent() {
     });
 }
 
-/// Both sides waited for ever if the server reported an error in the middle of a message.
+/// Once, both sides waited for ever if the server reported an error in the middle of a message.
 #[test]
 fn an_early_error_stops_the_sending() {
     both_ways(

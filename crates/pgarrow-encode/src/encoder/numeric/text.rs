@@ -113,8 +113,7 @@ impl<'a> Number<'a> {
     }
 }
 
-/// Removes the digits behind the first `kept` of the fraction: they must be zeros, or are rounded half away
-/// from zero.
+/// Removes the digits beyond the scale `kept`: they must be zeros, or are rounded half away from zero.
 fn round(digits: &mut Vec<u8>, scale: &mut i32, kept: i32, rounds: bool) -> Result<(), ValueError> {
     let Some(n_lost) = scale.checked_sub(kept).and_then(|lost| usize::try_from(lost).ok()) else {
         return Ok(());
