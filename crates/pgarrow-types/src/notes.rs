@@ -260,7 +260,7 @@ impl Notes<'_> {
                         "is text, since no decimal of Arrow has so many digits"
                     }
                 };
-                // A scan is for columns that are numerics themselves, and a finished scan has no more to offer.
+                // A scan is for columns that are numerics themselves. A finished scan has no more to offer.
                 let option = match self.is_numeric && !is_scanned {
                     true => "decimal(P,S)|float64|scan",
                     false => "decimal(P,S)|float64",
