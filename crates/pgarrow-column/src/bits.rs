@@ -1,19 +1,20 @@
-//! Bits as Arrow has them: least significant first, one for each row.
+//! Bits in Arrow's order: least significant first, one for each row.
 
 use arrow_buffer::{BooleanBuffer, Buffer};
 
 /// Bits under construction.
 ///
-/// Columns decode a chunk to `bool`s, which are cheaper to write in a loop; here they are packed, eight at a time.
+/// Columns decode a chunk to `bool`s, which are cheaper to write in a loop. Here they are packed, eight at a
+/// time.
 #[derive(Debug, Default)]
 pub(crate) struct Bits {
-    /// What is behind `len` in the last byte is zero.
+    /// The bits behind `len` in the last byte are zero.
     bytes: Vec<u8>,
     len: usize,
 }
 
 impl Bits {
-    /// In a buffer whose content is forgotten.
+    /// Uses this buffer and drops its content.
     pub(crate) fn in_buffer(mut bytes: Vec<u8>) -> Self {
         bytes.clear();
         Self { bytes, len: 0 }
@@ -42,7 +43,7 @@ impl Bits {
         self.append_packed(std::iter::repeat_n(0xff, n / 8).chain(last), n);
     }
 
-    /// Appends `n` bits; those behind them in the last byte are zero.
+    /// Appends `n` bits. The bits behind them in the last byte are zero.
     fn append_packed(&mut self, packed: impl Iterator<Item = u8>, n: usize) {
         let used = self.len % 8;
         self.len += n;
@@ -54,7 +55,7 @@ impl Bits {
                     last = byte >> (8 - used);
                 }
                 self.bytes.push(last);
-                // The last byte may have had room for all.
+                // The last byte may already have had room for all bits.
                 self.bytes.truncate(self.len.div_ceil(8));
             }
             last => {
@@ -81,9 +82,9 @@ impl Bits {
     }
 }
 
-/// The first is the least significant.
+/// Packs eight bits; the first is the least significant.
 fn pack(eight: [bool; 8]) -> u8 {
-    // The product has bit k × 8 of the first factor at bit 56 + k, and nothing is carried into those.
+    // The product has bit k × 8 of the first factor at bit 56 + k, and nothing carries into those bits.
     let ones = u64::from_le_bytes(eight.map(u8::from));
     ones.wrapping_mul(0x0102_0408_1020_4080).to_be_bytes()[0]
 }

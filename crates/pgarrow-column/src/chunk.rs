@@ -1,29 +1,29 @@
-//! Some rows whose values lie in one slice, and where in it each row's next value starts.
+//! Some rows with their values in one slice, and the start of each row's next value.
 
 use crate::error::ValueError;
 
-/// Rows in a chunk at most. Flat from 64 to 512 in measurements, worse from 1,024.
+/// The most rows of a chunk. Measured: no difference from 64 to 512, worse from 1,024.
 pub const CHUNK_ROWS: usize = 256;
 
 /// The length that stands for NULL.
 pub(crate) const NULL: u32 = u32::MAX;
 
-/// A cursor at no value: that of a row whose value is missing because what it would be a part of is NULL, or has no
-/// such part. It reads as NULL, and stays where it is. No slice is so long, so quick loops find nothing there and leave
-/// it to [`take_value`].
+/// The cursor of a row without a value, since the containing value is NULL or has no such part. It reads as
+/// NULL and does not move. No slice is this long, so quick loops find nothing there and leave it to
+/// [`take_value`].
 pub(crate) const ABSENT: u32 = u32::MAX;
 
-/// What a chunk may always add, in bytes: far above what values of ordinary size come to. So that the last rows of a
-/// batch are not decoded one by one.
+/// Bytes that a chunk may always add: far more than values of ordinary size need. So the last rows of a batch
+/// are not decoded one by one.
 pub(crate) const ROOM_MIN: usize = 16 << 10;
 
-/// What values of a chunk may add at most, in bytes, however few they are: as much as the largest batch.
+/// The most bytes that values of a chunk may add, however few they are: the size of the largest batch.
 pub const ROOM_MAX: usize = 1 << 30;
 
-/// A NULL of more than this, in bytes of Arrow, is counted against the room of the chunk.
+/// A NULL with more bytes of Arrow than this counts against the room of the chunk.
 pub(crate) const NULL_BYTES_SMALL: usize = 64;
 
-/// Some rows of a stream, being decoded column by column.
+/// Some rows of a stream, decoded column by column.
 #[derive(Debug)]
 pub struct Chunk<'a> {
     bytes: &'a [u8],
@@ -32,22 +32,22 @@ pub struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    /// `cursors` has one entry per row, at most [`CHUNK_ROWS`]: the offset in `bytes` of the length
-    /// of the row's next value. Offsets outside `bytes` are found and refused when they are read.
+    /// `cursors` has one entry per row, at most [`CHUNK_ROWS`]: the offset in `bytes` of the length of the
+    /// row's next value. Offsets outside `bytes` are refused when they are read.
     pub fn new(bytes: &'a [u8], cursors: &'a mut [u32]) -> Self {
         debug_assert!(cursors.len() <= CHUNK_ROWS);
         Self { bytes, cursors, room: ROOM_MAX }
     }
 
-    /// Limits what values that are much larger in Arrow than on the wire may add, in bytes. A column whose values
-    /// pass it stops the chunk there, with [`ValueError::ChunkFull`]; so it may with the only row of a chunk. Without
-    /// a limit it is [`ROOM_MAX`].
+    /// Limits the bytes that values much larger in Arrow than on the wire may add. A column whose values
+    /// exceed the limit stops the chunk there with [`ValueError::ChunkFull`], even if the chunk has only one
+    /// row. The default is [`ROOM_MAX`].
     #[must_use]
     pub fn with_room(self, room: usize) -> Self {
         Self { room, ..self }
     }
 
-    /// What is left of [`with_room`](Self::with_room) for the columns that come.
+    /// The rest of [`with_room`](Self::with_room) for later columns.
     pub fn room(&self) -> usize {
         self.room
     }
@@ -72,7 +72,7 @@ impl<'a> Chunk<'a> {
 
 /// The value at `cursor`: `None` if it is NULL. Moves the cursor behind it.
 ///
-/// The careful way, which every fast loop falls back to.
+/// The careful way. Every fast loop falls back to it.
 #[inline]
 pub(crate) fn take_value<'b>(bytes: &'b [u8], cursor: &mut u32) -> Result<Option<&'b [u8]>, ValueError> {
     if *cursor == ABSENT {
@@ -87,7 +87,7 @@ pub(crate) fn take_value<'b>(bytes: &'b [u8], cursor: &mut u32) -> Result<Option
         return Ok(None);
     }
     let value = rest.get(..length as usize).ok_or(ValueError::Length)?;
-    // No overflow: the value lies in `bytes`, whose length fits u32 (checked where chunks are made).
+    // No overflow: the value is in `bytes`, whose length fits u32 (checked where chunks are made).
     *cursor += 4 + length;
     Ok(Some(value))
 }

@@ -1,4 +1,4 @@
-//! What decodes one column, and the one place that chooses it.
+//! The decoder of one column, and the one place that chooses it.
 
 mod array;
 mod bit;
@@ -57,19 +57,19 @@ use crate::strings::Output;
 
 /// Decodes one column's values into the batch under construction.
 ///
-/// A column never looks at another column. One that has nested values owns their columns.
+/// A column never looks at another column. A column with nested values owns their columns.
 pub trait Column: fmt::Debug + Send {
     /// Decodes this column's value of every row of the chunk and moves every cursor behind it.
     ///
     /// # Errors
     ///
-    /// A row of the chunk whose value cannot be decoded, of several usually the first; or, with
-    /// [`ValueError::ChunkFull`], the row with which its room was used up. The rows and cursors of the chunk are then
-    /// unspecified: [`truncate`](Self::truncate) back to where the chunk began.
+    /// A row of the chunk whose value cannot be decoded, usually the first of them; or, with
+    /// [`ValueError::ChunkFull`], the row that used up the room. The rows and cursors of the chunk are then
+    /// unspecified: [`truncate`](Self::truncate) to the rows before the chunk.
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError>;
 
-    /// Decodes the values of these rows from the form in which they are stored. False, and nothing done, by a column that
-    /// only knows the form in which they are sent.
+    /// Decodes the values of these rows from their stored form. A column that knows only the form that COPY
+    /// sends returns false and does nothing.
     ///
     /// # Errors
     ///
@@ -82,9 +82,9 @@ pub trait Column: fmt::Debug + Send {
     /// Forgets all rows behind the first `rows`.
     fn truncate(&mut self, rows: usize);
 
-    /// The batch is likely to become `rows` long: makes room for that at once, judging by the rows that are there.
+    /// Makes room for a batch of probably `rows` rows, judging by the present rows.
     ///
-    /// A hint. Growing step by step copies, and touches fresh memory, several times over.
+    /// A hint. Growth step by step copies, and uses fresh memory, several times.
     fn expect_rows(&mut self, rows: usize) {
         let _ = rows;
     }
@@ -92,68 +92,68 @@ pub trait Column: fmt::Debug + Send {
     /// Bytes of Arrow data in the batch so far.
     fn bytes(&self) -> usize;
 
-    /// Bytes allocated for the batch so far and for what comes: at least [`bytes`](Self::bytes).
+    /// Bytes allocated for the batch so far and for later rows: at least [`bytes`](Self::bytes).
     fn allocated_bytes(&self) -> usize {
         self.bytes()
     }
 
-    /// Bytes of the values of the first `rows` rows of the batch, for types whose values can be much larger in Arrow
-    /// than on the wire; 0 for all others.
+    /// Bytes of the values of the first `rows` rows of the batch, for types whose values can be much larger
+    /// in Arrow than on the wire; 0 for all others.
     fn expanded_bytes(&self, rows: usize) -> usize {
         let _ = rows;
         0
     }
 
-    /// Bytes of Arrow data that one more NULL takes: those of an offset, where the type has offsets.
+    /// Bytes of Arrow data that one more NULL takes: those of an offset, if the type has offsets.
     fn null_bytes(&self) -> usize {
         size_of::<i32>()
     }
 
-    /// Adds what policies did to values of the batches that were handed out since this was last asked.
+    /// Adds what policies did to values of the batches that were handed out since the last call.
     fn take_effects(&mut self, effects: &mut Effects) {
         let _ = effects;
     }
 
     /// Takes back an array that this column has handed out, to build the next batch in its buffers.
     ///
-    /// Buffers that somebody else still holds are left alone, and so is an array of another type.
+    /// Buffers that are still in use elsewhere stay untouched, and so does an array of another type.
     fn recycle(&mut self, array: ArrayRef) {
         drop(array);
     }
 
-    /// How often batches were built in buffers that came back by [`recycle`](Self::recycle). Stays zero for columns
-    /// that do not reuse any.
+    /// How often batches were built in buffers that came back by [`recycle`](Self::recycle). Zero for columns
+    /// that do not reuse buffers.
     fn reuse(&self) -> BufferReuse {
         BufferReuse::default()
     }
 
-    /// Room for the next `length` bytes of the next row's value, as they are on the wire: they are received straight
+    /// Room for the next `length` bytes of the next row's value. The caller receives the wire bytes straight
     /// into it.
     ///
-    /// `None`: values of this type have to be decoded, so the value has to be whole in a chunk. The caller fills all
-    /// of the room, asks for more of it as the value arrives, and then calls [`end_large`](Self::end_large);
-    /// [`truncate`](Self::truncate) gives the value up. No more than that room is allocated, but for what
-    /// [`expect_large`](Self::expect_large) was told.
+    /// `None`: values of this type must be decoded, so the value must be whole in a chunk. The caller fills
+    /// all of the room, asks for more of it as the value arrives, and then calls
+    /// [`end_large`](Self::end_large); [`truncate`](Self::truncate) drops the value. This allocates no more
+    /// than the room, apart from the bytes that [`expect_large`](Self::expect_large) reserved.
     ///
     /// # Errors
     ///
-    /// [`ValueError::BatchTooLarge`](crate::ValueError::BatchTooLarge) if the batch cannot take it any more.
+    /// [`ValueError::BatchTooLarge`](crate::ValueError::BatchTooLarge) if the batch has no more room for it.
     fn begin_large(&mut self, length: usize) -> Result<Option<&mut [u8]>, ValueError> {
         let _ = length;
         Ok(None)
     }
 
-    /// Of the value that is being received, `length` more bytes are to come: reserves them, so that the value is not copied
-    /// any more when it grows. Memory that nothing was written to yet is only reserved.
+    /// Reserves room for `length` more bytes of the current large value, so that the value is not copied when
+    /// it grows. Nothing is written to this memory yet.
     fn expect_large(&mut self, length: usize) {
         let _ = length;
     }
 
-    /// The value that [`begin_large`](Self::begin_large) made room for is there: makes it a row.
+    /// Makes a row of the value that [`begin_large`](Self::begin_large) made room for.
     ///
     /// # Errors
     ///
-    /// What is wrong with the value.
+    /// The error in the value.
     fn end_large(&mut self) -> Result<(), ValueError> {
         Err(ValueError::Malformed("no large value was begun"))
     }
@@ -166,9 +166,9 @@ pub trait Column: fmt::Debug + Send {
     fn finish(&mut self) -> Result<ArrayRef, RowError>;
 }
 
-/// The column for a type. `rows` is how many it should have room for at first.
+/// The column for a type, with room for `rows` rows at first.
 ///
-/// The arrays it hands out have the type [`PgType::data_type`] says.
+/// Its arrays have the type of [`PgType::data_type`].
 #[deny(clippy::wildcard_enum_match_arm)]
 pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<dyn Column> {
     let data_type = pg_type.data_type(options);
@@ -254,7 +254,7 @@ pub fn make_column(pg_type: &PgType, options: &TypeOptions, rows: usize) -> Box<
             Box::new(list::ListColumn::new(list::ListForm::Multirange, &data_type, 1, ranges))
         }
         PgType::Hstore => {
-            // Two keys of which something was replaced could become one.
+            // Two keys with replaced bytes could become one.
             let encoding = match options.encoding {
                 EncodingPolicy::Replace | EncodingPolicy::Latin1 => EncodingPolicy::Error,
                 kept @ (EncodingPolicy::Error | EncodingPolicy::Binary) => kept,

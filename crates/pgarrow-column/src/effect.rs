@@ -2,7 +2,7 @@
 
 use crate::spare::capacity_bytes;
 
-/// What became of a value that Arrow cannot hold as it is, because a policy said so or because it is harmless.
+/// What happened to a value that Arrow cannot hold unchanged, by a policy or because the change is harmless.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -16,15 +16,15 @@ pub enum Effect {
     OutOfRangeNulled,
     /// A value out of range became the largest or smallest value.
     OutOfRangeSaturated,
-    /// Text had bytes that are not UTF-8, in whose place other characters stand.
+    /// Text had bytes that are not UTF-8; other characters replace them.
     TextReplaced,
     /// A `char(n)` lost its padding.
     Trimmed,
-    /// An array that does not count from 1 became a list.
+    /// An array whose lower bound is not 1 became a list.
     LowerBoundDropped,
     /// A time is 24:00:00, which strict readers refuse.
     EndOfDay,
-    /// A numeric or a timestamp lost digits, rounded to those that are kept.
+    /// A numeric or a timestamp was rounded and lost digits.
     Rounded,
 }
 
@@ -48,17 +48,17 @@ impl Effect {
     }
 }
 
-/// How many values each [`Effect`] befell.
+/// The number of values with each [`Effect`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Effects([u64; Effect::ALL.len()]);
 
 impl Effects {
-    /// Values that this befell.
+    /// The number of values with this effect.
     pub fn count(&self, effect: Effect) -> u64 {
         self.0.get(effect.index()).copied().unwrap_or(0)
     }
 
-    /// Those that befell any value, and how many.
+    /// The effects with at least one value, and their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (Effect, u64)> + '_ {
         Effect::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
     }
@@ -77,7 +77,8 @@ impl std::ops::AddAssign for Effects {
     }
 }
 
-/// A column's effects: those of its batch by row, since rows are taken back, and those of finished batches in sum.
+/// A column's effects: those of its batch by row, since rows can be dropped, and the sums of finished
+/// batches.
 #[derive(Debug, Default)]
 pub(crate) struct EffectLog {
     of_batch: Vec<(usize, Effect)>,
@@ -89,7 +90,7 @@ impl EffectLog {
         self.of_batch.push((row, effect));
     }
 
-    /// Forgets those behind the first `rows`.
+    /// Forgets the effects behind the first `rows`.
     pub(crate) fn truncate(&mut self, rows: usize) {
         while self.of_batch.pop_if(|(row, _)| *row >= rows).is_some() {}
     }

@@ -1,4 +1,4 @@
-//! Why a value could not become Arrow. Says what, never where it came from: the caller knows.
+//! Why a value could not become Arrow. Says what is wrong, not where: the caller knows.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use std::fmt;
 pub enum ValueError {
     /// A value has another width than its type's send function writes. Sizes in bytes.
     Width {
-        /// What the type's send function writes.
+        /// The width that the type's send function writes.
         expected: usize,
-        /// What arrived.
+        /// The width that arrived.
         found: usize,
     },
     /// A length below -1, or one that runs past the bytes of its tuple.
     Length,
-    /// The bytes contradict the type's wire format; what about them is said by the text.
+    /// The bytes contradict the type's wire format; the text says how.
     Malformed(&'static str),
     /// `infinity` or `-infinity` where the Arrow type has none.
     Infinite,
@@ -27,9 +27,9 @@ pub enum ValueError {
     LostDigits,
     /// An array of another number of dimensions than its Arrow type has.
     Dimensions {
-        /// What the Arrow type has.
+        /// The number in the Arrow type.
         expected: u8,
-        /// What arrived.
+        /// The number that arrived.
         found: u8,
     },
     /// A geometry of another SRID than its column declares.
@@ -38,8 +38,8 @@ pub enum ValueError {
     Utf8,
     /// More than 2 GiB of text or bytes in one batch: its offsets have 32 bits.
     BatchTooLarge,
-    /// Nothing is wrong with the value, but values up to here are so much larger than on the wire that the rows
-    /// behind it belong into another chunk.
+    /// The value is valid. But values up to here are so much larger than on the wire that the rows behind it
+    /// belong into another chunk.
     ChunkFull,
 }
 

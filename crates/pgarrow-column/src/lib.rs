@@ -9,9 +9,9 @@
 //!  column 0 decodes its value in every row and moves every cursor behind it; then column 1; …
 //! ```
 //!
-//! A *chunk* is a few hundred rows whose values lie in one slice of bytes. The decode crate finds
-//! the rows and sets the cursors; each [`Column`] then runs one loop over the chunk. No value of a
-//! row waits for the one before it, so the processor overlaps them.
+//! A *chunk* is a few hundred rows whose values lie in one slice of bytes. The decode crate finds the rows
+//! and sets the cursors; each [`Column`] then runs one loop over the chunk. No value of a row depends on the
+//! one before it, so the processor overlaps them.
 //!
 //! A value is a length (i32, big-endian; -1 is NULL) and that many bytes. COPY tuples, DataRows,
 //! array elements, composite fields and range bounds all have this form.

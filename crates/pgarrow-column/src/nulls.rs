@@ -8,9 +8,9 @@ use crate::chunk::CHUNK_ROWS;
 /// Which rows of the batch under construction are NULL.
 #[derive(Debug)]
 pub(crate) struct Nulls {
-    /// Rows before the first chunk with a NULL; all there are as long as there is none.
+    /// Rows before the first chunk with a NULL; all rows while there is no NULL.
     n_valid: usize,
-    /// Those of all rows from then on, a one where there is a value.
+    /// Bits of all rows once there is a NULL; a one for each value.
     bits: Bits,
     /// One byte per row of the current chunk: cheaper to write in a loop than bits.
     valid: [bool; CHUNK_ROWS],
@@ -21,7 +21,7 @@ impl Nulls {
         Self { n_valid: 0, bits: Bits::default(), valid: [true; CHUNK_ROWS] }
     }
 
-    /// A chunk without NULLs.
+    /// Appends a chunk without NULLs.
     pub(crate) fn append_valid(&mut self, rows: usize) {
         match self.bits.len() {
             0 => self.n_valid += rows,

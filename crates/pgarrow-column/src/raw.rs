@@ -1,7 +1,7 @@
 //! The crate's one unsafe module.
 //!
-//! Everything else is safe code, measured: checked slices of a constant size cost one comparison
-//! a value, which the processor predicts.
+//! Everything else is safe code, and measured: a checked slice of constant size costs one comparison for each
+//! value, which the processor predicts.
 
 #![expect(unsafe_code, reason = "skips the second UTF-8 validation of a batch, see `utf8_array`")]
 
@@ -33,7 +33,7 @@ pub(crate) fn utf8_array(
     Ok(unsafe { StringArray::new_unchecked(offsets, Buffer::from_vec(values), nulls) })
 }
 
-/// Proves that every value is UTF-8: the whole is, and no value starts inside a character.
+/// Proves that every value is UTF-8: the whole buffer is, and no value starts inside a character.
 fn check_utf8(offsets: &[i32], values: &[u8]) -> Result<(), RowError> {
     if offsets.last().copied().and_then(|end| usize::try_from(end).ok()) != Some(values.len()) {
         return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
@@ -71,7 +71,7 @@ mod tests {
         StringArray::try_new(offsets, Buffer::from_vec(values), nulls).ok()
     }
 
-    /// Pieces of text and of what is none, cut between and inside of characters.
+    /// Pieces of text and of other bytes, cut between and inside characters.
     fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
         let text = "[ -~]{0,40}|[a-zäß日本🦀\u{0}\u{7f}\u{80}\u{7ff}\u{800}\u{ffff}\u{10000}]{0,20}";
         let text = text.prop_map(String::into_bytes);
@@ -131,7 +131,7 @@ mod tests {
         array.to_data().validate_full().unwrap();
     }
 
-    /// Two halves of one character in neighbouring rows are valid UTF-8 together and invalid each.
+    /// The two halves of one character in neighbouring rows are valid UTF-8 together and invalid alone.
     #[test]
     fn a_character_cut_between_rows_is_found() {
         let error = array(&[b"ok", b"caf\xc3", b"\xa9"]).unwrap_err();

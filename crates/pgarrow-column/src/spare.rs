@@ -2,12 +2,12 @@
 
 use arrow_buffer::{ArrowNativeType, Buffer};
 
-/// A spare is kept if it is not more than this many times larger than what recent batches needed.
+/// A spare is kept if it is at most this many times larger than the need of recent batches.
 const LARGER_MAX: usize = 4;
-/// Below this size in bytes it does not matter how much larger a spare is.
+/// Below this size in bytes, a spare may be larger than that.
 const SMALL_BYTES: usize = 4 << 10;
 
-/// Where the value buffers of batches came from, since the column was made.
+/// Where the value buffers of batches came from, since the column was created.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct BufferReuse {
     /// Buffers that were allocated for a batch.
@@ -29,19 +29,18 @@ pub(crate) struct Spare<T> {
     values: Option<Vec<T>>,
     /// Elements that recent batches needed.
     needed: usize,
-    /// Elements that there was room for, since a batch was expected to need so many.
+    /// Elements of the last room that was made for an expected need.
     foreseen: usize,
     reuse: BufferReuse,
 }
 
 impl<T: ArrowNativeType> Spare<T> {
-    /// `needed`: elements that the first batch is expected to need.
+    /// `needed`: the expected number of elements of the first batch.
     pub(crate) fn new(needed: usize) -> Self {
         Self { values: None, needed, foreseen: 0, reuse: BufferReuse::default() }
     }
 
-    /// A buffer for the next batch. One that was used before still has its values, for those who overwrite them
-    /// anyway.
+    /// A buffer for the next batch. A used one still has its values, for callers that overwrite them anyway.
     pub(crate) fn take(&mut self) -> Vec<T> {
         let Some(mut values) = self.values.take() else {
             self.reuse.allocated += 1;
@@ -54,20 +53,20 @@ impl<T: ArrowNativeType> Spare<T> {
         values
     }
 
-    /// A batch has needed `elements`, so the next may need a little more. After a smaller one (the last of a stream)
-    /// less than half is not forgotten.
+    /// A batch has needed `elements`, so the next may need a little more. After a smaller batch (the last of
+    /// a stream), at least half of the earlier need is kept.
     pub(crate) fn learn(&mut self, elements: usize) {
         self.needed = (elements + elements / 32).max(self.needed / 2);
     }
 
-    /// Makes room for as many `elements` as the batch is expected to need.
+    /// Makes room for the expected number of `elements` of the batch.
     pub(crate) fn foresee(&mut self, values: &mut Vec<T>, elements: usize) {
-        // So that streams of less than a batch, one after the other, do not allocate it each time.
+        // Remembered, so that consecutive streams of less than a batch do not allocate it each time.
         self.foreseen = elements;
         make_room_in_all(values, elements);
     }
 
-    /// Keeps the memory of `buffer` if nobody else holds it.
+    /// Keeps the memory of `buffer` if it is not in use elsewhere.
     pub(crate) fn give(&mut self, buffer: Buffer) {
         let Ok(values) = buffer.into_vec::<T>() else { return };
         let is_useful = self.values.as_ref().is_none_or(|spare| spare.capacity() < values.capacity());
@@ -86,7 +85,7 @@ impl<T: ArrowNativeType> Spare<T> {
     }
 }
 
-/// Whether a buffer is worth keeping for batches that need so much.
+/// Whether a buffer is worth keeping for batches with this need.
 pub(crate) fn is_fitting(capacity_bytes: usize, needed_bytes: usize) -> bool {
     capacity_bytes <= needed_bytes.saturating_mul(LARGER_MAX).max(SMALL_BYTES)
 }
@@ -96,7 +95,7 @@ pub(crate) fn capacity_bytes<T>(values: &Vec<T>) -> usize {
     values.capacity() * size_of::<T>()
 }
 
-/// Makes room for `additional` more elements. Grows by an eighth where `Vec` doubles: what is allocated counts
+/// Makes room for `additional` more elements. Grows by an eighth where `Vec` doubles: allocated bytes count
 /// against the memory that the user gave, and after the first batch the size is known anyway.
 #[inline]
 pub(crate) fn make_room<T>(values: &mut Vec<T>, additional: usize) {
@@ -110,7 +109,7 @@ pub(crate) fn make_room_in_all<T>(values: &mut Vec<T>, length: usize) {
     values.reserve_exact(length.saturating_sub(values.len()));
 }
 
-/// How much a batch of `rows` will need of what `n_rows` needed `used` of, and a little more: rows differ.
+/// The need of a batch of `rows`, if `n_rows` needed `used`, and a little more: rows differ.
 pub(crate) fn extrapolate(used: usize, n_rows: usize, rows: usize) -> usize {
     let needed = used as u64 * rows as u64 / n_rows.max(1) as u64;
     usize::try_from(needed + needed / 32).unwrap_or(usize::MAX)

@@ -1,4 +1,4 @@
-//! Offsets and bytes to Arrow's string and binary arrays, in the form that was chosen.
+//! Offsets and bytes to Arrow's string and binary arrays, in the chosen form.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use crate::effect::{Effect, Effects};
 use crate::error::{RowError, ValueError};
 use crate::raw;
 
-/// What strings or bytes become.
+/// The form of strings or bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     form: StringForm,
     is_binary: bool,
-    /// What becomes of a value that is not UTF-8, if it does not stop the export.
+    /// The replacement for a value that is not UTF-8, if it does not stop the export.
     replacement: Option<Replacement>,
 }
 
-/// What becomes of a value that is not UTF-8.
+/// The replacement for a value that is not UTF-8.
 #[derive(Clone, Copy, Debug)]
 enum Replacement {
-    /// U+FFFD for what is not, as `String::from_utf8_lossy` has it.
+    /// U+FFFD for invalid bytes, as in `String::from_utf8_lossy`.
     Lossy,
-    /// All of it is read as ISO 8859-1.
+    /// The whole value is read as ISO 8859-1.
     Latin1,
 }
 
@@ -44,7 +44,7 @@ impl Replacement {
 }
 
 impl Output {
-    /// Text that comes out of the database as it is stored.
+    /// Text that comes from the database as it is stored.
     pub(crate) fn stored_text(options: &TypeOptions) -> Self {
         Self {
             form: options.strings,
@@ -57,7 +57,7 @@ impl Output {
         }
     }
 
-    /// Text that is written here.
+    /// Text that this crate prints.
     pub(crate) fn text(options: &TypeOptions) -> Self {
         Self { form: options.strings, is_binary: false, replacement: None }
     }
@@ -66,7 +66,7 @@ impl Output {
         Self { form: options.strings, is_binary: true, replacement: None }
     }
 
-    /// The array of `values`, cut at `offsets`. What was replaced in it is counted.
+    /// The array of `values`, cut at `offsets`. Replaced values are counted.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Output {
             StringForm::View => Arc::new(StringViewArray::from(&array)),
             StringForm::Large => {
                 let (offsets, values, nulls) = array.into_parts();
-                // Validated a second time, by safe code: who asks for large strings has a reason, and they are rare.
+                // Validated a second time, by safe code: large strings are chosen rarely, and on purpose.
                 let array = GenericStringArray::try_new(large(&offsets), values, nulls);
                 Arc::new(array.map_err(|_| RowError { row: 0, cause: ValueError::Utf8 })?)
             }
@@ -112,7 +112,7 @@ fn large(offsets: &OffsetBuffer<i32>) -> OffsetBuffer<i64> {
     OffsetBuffer::new(offsets.iter().map(|offset| i64::from(*offset)).collect())
 }
 
-/// The same with other text for values that are not UTF-8.
+/// The same, with replacements for values that are not UTF-8.
 fn replaced(
     replacement: Replacement,
     offsets: Vec<i32>,
@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn latin_1_has_every_byte() {
-        // Also those of C1, which Windows-1252 has other characters for; and UTF-8 in what is not UTF-8 as a whole.
+        // Also the bytes of C1, where Windows-1252 has other characters; and valid UTF-8 in a value that is
+        // not UTF-8 as a whole.
         let every: Vec<u8> = (0..=255).collect();
         let options = TypeOptions { encoding: EncodingPolicy::Latin1, ..TypeOptions::default() };
         let (text, effects) = array(Output::stored_text(&options), &[&every, b"\xc3\xa9\xe9"]);
@@ -214,7 +215,7 @@ mod tests {
         };
         let error = with(EncodingPolicy::Error).0.unwrap_err();
         assert_eq!(error, RowError { row: 1, cause: ValueError::Utf8 });
-        // What is UTF-8 stays, with bytes above 0x7f, too.
+        // Valid UTF-8 stays, also with bytes above 0x7f.
         for (encoding, coffee, marks) in [
             (EncodingPolicy::Replace, "caf\u{fffd}", "\u{fffd}\u{fffd}"),
             (EncodingPolicy::Latin1, "café", "ÿþ"),

@@ -7,30 +7,31 @@ use pgarrow_column::{BufferReuse, CHUNK_ROWS, Chunk, Column, Effects, ROOM_MAX, 
 use crate::conform::conform;
 use crate::error::DecodeError;
 
-/// Wire bytes of an exact batch at most, in multiples of its limit of Arrow bytes.
+/// The most wire bytes of an exact batch, in multiples of its limit of Arrow bytes.
 const WIRE_BYTES_FACTOR: usize = 2;
 
-/// What values that are much larger than on the wire may add to the batch in one chunk, unless it has one row only:
-/// sixteen times the wire bytes of a usual chunk. What a chunk in vain has allocated stays allocated.
+/// The most bytes that values much larger in Arrow than on the wire may add to the batch in one chunk of
+/// several rows: sixteen times the wire bytes of a usual chunk. Memory that a failed chunk allocates stays
+/// allocated.
 const EXPANSION_BYTES: usize = 1 << 20;
 
-/// Rows from which on is said how many the batch is likely to have.
+/// From this number of rows on, the columns get an estimate of the batch's rows.
 const FORESEEN_FROM_ROWS: usize = 1024;
 
 /// A tuple's count of values.
 const COUNT_BYTES: usize = 2;
 
-/// When a batch ends. Whichever is reached first; looked at between chunks of at most 256 rows.
+/// When a batch ends: at the first limit that it reaches. Checked between chunks of at most 256 rows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BatchLimits {
     /// Rows at most; at least 1.
     pub rows: usize,
-    /// Bytes of Arrow data from which on the batch is full. A row larger than this still forms a
-    /// batch. At most 1 GiB: text and bytea columns have 32-bit offsets.
+    /// The batch is full at this number of bytes of Arrow data. A larger row still forms a batch. At most 1
+    /// GiB: text and bytea columns have 32-bit offsets.
     pub bytes: usize,
-    /// Batches end at rows that depend on the rows alone, never on how their bytes arrived: Arrow bytes are looked
-    /// at after every 256th row of the batch only, and the batch also ends with the row with which its tuples have
-    /// twice as many bytes on the wire as `bytes`, or values of types that may be much larger than on the wire have
+    /// The end of a batch depends on the rows alone, never on how their bytes arrived. So Arrow bytes are
+    /// checked only after every 256th row of the batch. The batch also ends with the row that brings its
+    /// tuples to twice `bytes` on the wire, or values of types that may be much larger than on the wire to
     /// `bytes`.
     pub exact: bool,
 }
@@ -48,19 +49,19 @@ pub(crate) struct Batch {
     limits: BatchLimits,
     rows: usize,
     bytes: usize,
-    /// Bytes of its tuples on the wire: their count of values and what follows. Counted for exact batches only.
+    /// Wire bytes of its tuples, with their counts of values. Counted for exact batches only.
     wire_bytes: usize,
     /// Bytes of values that are much larger than on the wire. Counted for exact batches only.
     expanded_bytes: usize,
-    /// The columns know how many rows to expect.
+    /// The columns have got the estimate of the batch's rows.
     is_foreseen: bool,
-    /// Rows that a chunk may have, since more had too many of those.
+    /// Most rows of a chunk, after a chunk with more rows had too many of those bytes.
     chunk_rows_max: usize,
-    /// Rows of the batches before.
+    /// Rows of earlier batches.
     rows_before: u64,
 }
 
-/// A chunk's columns did not all end where its rows end.
+/// Why a chunk was not decoded.
 #[derive(Debug)]
 pub(crate) enum ChunkError {
     Value { column_index: usize, error: RowError },
@@ -91,7 +92,7 @@ impl Batch {
         self.limits.bytes = bytes.min(1 << 30);
     }
 
-    /// Forgets the rows that were not handed out, and how many there were before.
+    /// Forgets the rows that were not handed out, and the count of earlier rows.
     pub(crate) fn restart(&mut self) {
         self.columns.iter_mut().for_each(|column| column.truncate(0));
         self.begin();
@@ -130,7 +131,7 @@ impl Batch {
         self.limits.exact
     }
 
-    /// The batch ends with the row with which a chunk's tuples have as many bytes.
+    /// The wire bytes left in an exact batch: it ends with the row that uses them up.
     pub(crate) fn wire_room(&self) -> usize {
         match self.limits.exact {
             true => self.limits.bytes.saturating_mul(WIRE_BYTES_FACTOR).saturating_sub(self.wire_bytes),
@@ -149,9 +150,9 @@ impl Batch {
             || self.expanded_bytes >= self.limits.bytes.max(1)
     }
 
-    /// Whether the batch should rather end than take a row of so many bytes.
+    /// Whether the batch should end before a row of this size.
     pub(crate) fn ends_before(&self, row_bytes: usize) -> bool {
-        // Where an exact batch ends must not depend on which rows are received in place.
+        // The end of an exact batch must not depend on which rows are received in place.
         !self.limits.exact && self.rows > 0 && self.bytes.saturating_add(row_bytes) > self.limits.bytes
     }
 
@@ -165,7 +166,7 @@ impl Batch {
         reuse
     }
 
-    /// What policies did to values of each column, in batches that were handed out since this was last asked.
+    /// What policies did to values of each column, in batches that were handed out since the last call.
     pub(crate) fn take_effects(&mut self) -> Vec<Effects> {
         let of_column = |column: &mut Box<dyn Column>| {
             let mut effects = Effects::default();
@@ -182,10 +183,10 @@ impl Batch {
         }
     }
 
-    /// Decodes the first `n_rows` rows of a chunk. Rows decoded: all, or the first of them if more would be much larger
-    /// in Arrow than on the wire, or than an exact batch has.
+    /// Decodes the first `n_rows` rows of a chunk. Returns the number of decoded rows: fewer than `n_rows` if
+    /// more would be much larger in Arrow than on the wire, or would not belong to an exact batch.
     ///
-    /// After an error the batch is as it was before.
+    /// After an error the batch is unchanged.
     pub(crate) fn decode(
         &mut self,
         n_rows: usize,
@@ -228,7 +229,7 @@ impl Batch {
 
     fn decode_columns(&mut self, n_rows: usize, source: &mut impl ChunkSource) -> Result<(), ChunkError> {
         let mut room = match n_rows {
-            // A row is decoded whole, whatever it takes.
+            // A single row is decoded whole, whatever its size.
             1 => ROOM_MAX,
             _ => self.limits.bytes.saturating_sub(self.bytes).min(EXPANSION_BYTES),
         };
@@ -241,7 +242,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Takes the rows that every column has decoded, or as many of them as an exact batch has. How many.
+    /// Accepts the rows that every column has decoded, or those of them that belong to an exact batch.
+    /// Returns their number.
     fn take(&mut self, n_decoded: usize, source: &impl ChunkSource) -> usize {
         let mut n_rows = n_decoded;
         if self.limits.exact {
@@ -251,7 +253,7 @@ impl Batch {
             }
             self.expanded_bytes = self.expanded_bytes_of(n_rows);
             if self.expanded_bytes >= self.limits.bytes.max(1) {
-                // The row with which the values reach the limit is the last one.
+                // The row that brings the values to the limit is the last one.
                 let is_below = |n: usize| self.expanded_bytes_of(n) < self.limits.bytes.max(1);
                 n_rows = (1..n_rows).find(|n| !is_below(*n)).unwrap_or(n_rows);
                 self.expanded_bytes = self.expanded_bytes_of(n_rows);
@@ -269,7 +271,7 @@ impl Batch {
         n_rows
     }
 
-    /// Tells the columns how many rows the batch will have if it goes on as it began.
+    /// Gives the columns an estimate of the batch's rows, by its rows so far.
     fn foresee(&mut self) {
         self.is_foreseen = true;
         let rows_of_bytes = self.limits.bytes as u64 * self.rows as u64 / self.bytes.max(1) as u64;
@@ -280,7 +282,7 @@ impl Batch {
         }
     }
 
-    /// Of the batch and the next `n_rows` rows.
+    /// Bytes of the batch and the next `n_rows` rows.
     fn expanded_bytes_of(&self, n_rows: usize) -> usize {
         self.columns.iter().map(|column| column.expanded_bytes(self.rows + n_rows)).sum()
     }
@@ -302,7 +304,7 @@ impl Batch {
         self.columns.get_mut(column_index).ok_or(ValueError::Length)
     }
 
-    /// Every column has its value of the next row, whose tuple has `wire_bytes`.
+    /// Every column has its value of the next row. The row's tuple has `wire_bytes`.
     pub(crate) fn end_row(&mut self, wire_bytes: usize) {
         self.rows += 1;
         self.wire_bytes += wire_bytes;
@@ -312,7 +314,7 @@ impl Batch {
         self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
     }
 
-    /// Forgets what columns already have behind the rows of the batch.
+    /// Drops values that columns have behind the rows of the batch.
     pub(crate) fn take_back(&mut self) {
         self.columns.iter_mut().for_each(|column| column.truncate(self.rows));
     }
@@ -344,7 +346,7 @@ impl Batch {
         Ok(Some(batch))
     }
 
-    /// The first NULL of a column whose field allows none.
+    /// The first NULL of a column whose field does not allow it.
     fn forbidden_null(&self, column_index: usize, array: &dyn Array) -> Option<usize> {
         let field = self.schema.fields().get(column_index)?;
         if field.is_nullable() || array.null_count() == 0 {
@@ -382,14 +384,14 @@ fn of_arrow(error: ArrowError) -> DecodeError {
     DecodeError::Arrow(error.to_string())
 }
 
-/// Rows of which a batch decodes one column after the other, wherever their values lie.
+/// Rows whose columns a batch decodes one after the other, wherever their values are.
 pub trait ChunkSource {
-    /// Begins with the first column of the first `n_rows` rows, for the first time or again.
+    /// Starts at the first column of the first `n_rows` rows, for the first time or again.
     fn begin(&mut self, n_rows: usize);
 
-    /// Decodes the column's values of these rows. Columns are asked for in their order.
+    /// Decodes the column's values of these rows. The columns come in their order.
     ///
-    /// `room`: see [`Chunk::with_room`]. Returns what is left of it.
+    /// `room`: see [`Chunk::with_room`]. Returns the rest of it.
     ///
     /// # Errors
     ///
@@ -401,11 +403,11 @@ pub trait ChunkSource {
         room: usize,
     ) -> Result<usize, RowError>;
 
-    /// Whether the last column ended where the rows end.
+    /// Whether the last column ended at the end of the rows.
     fn is_at_end(&self) -> bool;
 
-    /// Bytes of the first `n_rows` rows as tuples of COPY, their counts of values included. Asked of decoded rows,
-    /// where batches are exact.
+    /// Bytes of the first `n_rows` rows as tuples of COPY, with their counts of values. Called for decoded
+    /// rows of exact batches.
     fn wire_bytes(&self, n_rows: usize) -> usize;
 }
 

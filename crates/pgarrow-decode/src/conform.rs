@@ -1,4 +1,4 @@
-//! Fields inside of an array's type, replaced by those that the schema has: what columns know nothing of, such as
+//! Replaces the fields inside an array's type by those of the schema, since columns do not know their
 //! metadata.
 
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, FixedSizeListArray, ListArray, MapArray, StructArray};
 use arrow_schema::{ArrowError, DataType};
 
-/// The array as this type, which is its own but for the metadata of fields inside of it. Nothing is copied.
+/// The array with this type, which differs from its own only in the metadata of inner fields. Copies nothing.
 ///
 /// # Errors
 ///
-/// Arrow's, for a type that is another one.
+/// Arrow's error if the types differ in more.
 pub(crate) fn conform(array: ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
     if array.data_type() == data_type {
         return Ok(array);
@@ -42,7 +42,7 @@ pub(crate) fn conform(array: ArrayRef, data_type: &DataType) -> Result<ArrayRef,
             let of_entries = of_entries.as_struct().clone();
             Arc::new(MapArray::try_new(Arc::clone(entries), offsets, of_entries, nulls, *is_sorted)?)
         }
-        // The batch says what is wrong.
+        // The batch reports the error.
         _ => array,
     })
 }
@@ -54,7 +54,7 @@ mod tests {
     use arrow_array::{Int32Array, StringArray};
     use arrow_schema::{Field, FieldRef, Fields};
 
-    /// With a word in the metadata of every field inside.
+    /// Adds a word to the metadata of every inner field.
     fn marked(data_type: &DataType) -> DataType {
         let mark = |field: &FieldRef| -> FieldRef {
             let metadata = [("id".to_owned(), field.name().clone())].into();

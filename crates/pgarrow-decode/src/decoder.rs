@@ -9,10 +9,10 @@ use crate::error::{ChunkRefused, DecodeError, FramingError};
 use crate::frame::{COPY_DATA, DATA_ROW, Frame, HEADER_BYTES, first_frame};
 use crate::stitch::{Stitch, check_tuple};
 
-/// Wire bytes of a chunk: what fits the second-level cache beside the columns' own buffers.
+/// Wire bytes of a chunk: a size that fits the second-level cache beside the columns' own buffers.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Chunks that may turn out not to be one tuple a message before the framed way is given up.
+/// After more chunks than this whose messages were not one tuple each, the decoder gives up the framed way.
 const MISSES_MAX: u32 = 8;
 
 /// Decodes one COPY stream.
@@ -27,20 +27,20 @@ pub struct CopyDecoder {
     pub(crate) stitch: Stitch,
     /// Messages to stitch before the framed way is tried again.
     n_to_stitch: usize,
-    /// Chunks that were decoded the framed way in vain.
+    /// Chunks for which the framed way failed.
     pub(crate) n_misses: u32,
     /// The tag of the messages that hold the rows.
     pub(crate) tag: u8,
     cursors: Box<[u32; CHUNK_ROWS]>,
     ends: Box<[u32; CHUNK_ROWS]>,
     pub(crate) failed: Option<DecodeError>,
-    /// Values of a large row that have to be decoded.
+    /// Values of a large row that must be decoded.
     pub(crate) scratch: Vec<u8>,
     /// The last call of `decode` stopped for a large row.
     pub(crate) is_large_next: bool,
 }
 
-/// What one call of [`CopyDecoder::decode`] came to.
+/// The result of [`CopyDecoder::decode`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Progress {
     /// Bytes used: whole messages.
@@ -49,19 +49,20 @@ pub struct Progress {
     pub stop: StopReason,
 }
 
-/// Why the decoder stopped before the end of the bytes it was given, or at it.
+/// Why the decoder stopped before the end of the bytes, or at it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StopReason {
     /// The rest is the beginning of a message. Receive more and call again.
     NeedMore,
-    /// The rest begins with another message than those of the stream, which is not the decoder's.
+    /// The rest begins with a message that is not part of the stream, and so not the decoder's.
     OtherMessage,
     /// The batch is full: [`CopyDecoder::flush`], then call again with the rest.
     BatchFull,
-    /// The rest is the beginning of a message larger than [`LARGE_FRAME_BYTES`](crate::LARGE_FRAME_BYTES). Either
-    /// receive all of it and call again, or let [`CopyDecoder::decode_large`] receive it into its columns.
+    /// The rest is the beginning of a message larger than [`LARGE_FRAME_BYTES`](crate::LARGE_FRAME_BYTES).
+    /// Either receive all of it and call again, or let [`CopyDecoder::decode_large`] receive it into its
+    /// columns.
     LargeRow {
-        /// Bytes of the message, its header included, as it claims.
+        /// Bytes of the message with its header, as the header claims.
         bytes: usize,
     },
 }
@@ -72,8 +73,8 @@ impl CopyDecoder {
         Self::with_stitch(Stitch::copy(), COPY_DATA, Batch::new(schema, columns, limits))
     }
 
-    /// For rows that come as DataRow messages (tag `D`), as a SELECT or a cursor sends them: a message is exactly one
-    /// row, and there is neither header nor trailer.
+    /// For rows that come as DataRow messages (tag `D`), as a SELECT or a cursor sends them: a message is
+    /// exactly one row, and there is neither header nor trailer.
     pub fn for_rows(schema: SchemaRef, columns: Vec<Box<dyn Column>>, limits: BatchLimits) -> Self {
         Self::with_stitch(Stitch::rows(), DATA_ROW, Batch::new(schema, columns, limits))
     }
@@ -103,7 +104,8 @@ impl CopyDecoder {
         self.batch.total_rows()
     }
 
-    /// Begins another stream of the same columns, in the buffers and with the sizes they have learnt.
+    /// Begins another stream of the same columns, with the same buffers and the sizes that the columns have
+    /// learnt.
     ///
     /// Rows that were not flushed are dropped, and after an error the decoder can be used again.
     pub fn restart(&mut self) {
@@ -114,14 +116,14 @@ impl CopyDecoder {
         self.is_large_next = false;
     }
 
-    /// Begins another stream whose rows follow those that are there, flushed or not.
+    /// Begins another stream. Its rows follow the present ones, flushed or not.
     pub fn continue_with_stream(&mut self) {
         self.stitch.restart();
         (self.n_to_stitch, self.n_misses) = (0, 0);
         self.is_large_next = false;
     }
 
-    /// Whether the batch is full: to be flushed before anything else is decoded.
+    /// Whether the batch is full. It must be flushed before more is decoded.
     pub fn is_full(&self) -> bool {
         self.batch.is_full()
     }
@@ -136,13 +138,13 @@ impl CopyDecoder {
         if self.batch.is_full() { 0 } else { self.batch.chunk_rows() }
     }
 
-    /// Decodes rows that come from elsewhere than the stream, `n_rows` of them and at most
-    /// [`chunk_rows`](Self::chunk_rows). How many were taken: at least one, fewer than all if the others do not fit the
-    /// batch.
+    /// Decodes rows that do not come from the stream: `n_rows` of them, at most
+    /// [`chunk_rows`](Self::chunk_rows). Returns how many it accepted: at least one, fewer than all if the
+    /// others do not fit the batch.
     ///
     /// # Errors
     ///
-    /// A value was refused. None of the rows was taken, and the decoder can go on.
+    /// A value was refused. None of the rows was accepted, and the decoder can go on.
     pub fn decode_chunk(
         &mut self,
         n_rows: usize,
@@ -154,14 +156,15 @@ impl CopyDecoder {
         self.batch.decode(n_rows, source).map_err(|_| ChunkRefused)
     }
 
-    /// Changes the limit of Arrow bytes from here on, as in [`BatchLimits::bytes`]. The batch under construction may
-    /// be full at once. Where an exact batch ends then also depends on when this was called.
+    /// Changes the limit of Arrow bytes from here on, as in [`BatchLimits::bytes`]. The batch under
+    /// construction may be full at once. The end of an exact batch then also depends on the time of this
+    /// call.
     pub fn set_batch_bytes(&mut self, bytes: usize) {
         self.batch.set_bytes(bytes);
     }
 
-    /// Bytes of memory that the decoder holds: the batch under construction, spare buffers, and what was received
-    /// and not decoded.
+    /// Bytes of memory that the decoder holds: the batch under construction, spare buffers, and received
+    /// bytes that are not decoded.
     pub fn allocated_bytes(&self) -> usize {
         self.batch.allocated_bytes()
             + self.stitch.allocated_bytes()
@@ -169,8 +172,8 @@ impl CopyDecoder {
             + 2 * size_of::<[u32; CHUNK_ROWS]>()
     }
 
-    /// Takes a batch of this decoder back, to build others in its buffers. What somebody else still holds of it is
-    /// left alone.
+    /// Takes a batch of this decoder back, to build others in its buffers. Buffers that are still in use
+    /// elsewhere stay untouched.
     pub fn recycle(&mut self, batch: RecordBatch) {
         self.batch.recycle(batch);
     }
@@ -180,25 +183,24 @@ impl CopyDecoder {
         self.batch.reuse()
     }
 
-    /// What policies did to values of each column, in its order: of batches that were handed out since this was last
-    /// asked.
+    /// What policies did to values of each column, in its order, in batches that were handed out since the
+    /// last call.
     pub fn take_effects(&mut self) -> Vec<Effects> {
         self.batch.take_effects()
     }
 
-    /// Whether the trailer has been decoded. A stream without it was cut off. Without trailers
-    /// ([`for_rows`](Self::for_rows)): whether all that was given is decoded.
+    /// Whether the trailer has been decoded. A stream without it was cut off. For streams without a trailer
+    /// ([`for_rows`](Self::for_rows)): whether all given bytes are decoded.
     pub fn is_complete(&self) -> bool {
         self.stitch.is_complete()
     }
 
-    /// Decodes whole messages of the stream from `bytes` and says how many bytes were used.
+    /// Decodes whole messages of the stream from `bytes`. Returns how many bytes it used.
     ///
-    /// Shape: `bytes` are messages as they came from the socket, less than 4 GiB, starting where the
-    /// last call stopped. A message that is cut off at the end stays with the caller, who passes it
-    /// again with more behind it.
+    /// `bytes` are messages as they came from the socket, less than 4 GiB, starting where the last call
+    /// stopped. The caller keeps an incomplete message at the end, and passes it again with more behind it.
     ///
-    /// Nothing is visible of a tuple until all of it is decoded.
+    /// No part of a tuple is visible until all of it is decoded.
     ///
     /// # Errors
     ///
@@ -216,7 +218,7 @@ impl CopyDecoder {
     ///
     /// # Errors
     ///
-    /// What is checked once per batch: UTF-8, and NULL in columns declared NOT NULL.
+    /// Errors that are found once per batch: invalid UTF-8, and NULL in columns declared NOT NULL.
     pub fn flush(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -227,7 +229,7 @@ impl CopyDecoder {
     fn decode_messages(&mut self, bytes: &[u8]) -> Result<Progress, DecodeError> {
         let mut used_bytes = 0;
         loop {
-            // What is already here comes first: a message may hold more rows than a batch.
+            // Bytes that are already here come first: a message may hold more rows than a batch.
             self.decode_stitched()?;
             if self.batch.is_full() {
                 return Ok(Progress { used_bytes, stop: StopReason::BatchFull });
@@ -251,8 +253,8 @@ impl CopyDecoder {
         }
     }
 
-    /// The fast way: decodes a chunk of messages, each of which is exactly one tuple. Bytes used; 0 if
-    /// there is no such message, or the chunk has to be decoded the stitched way.
+    /// The fast way: decodes a chunk of messages, each of which is exactly one tuple. Returns the used bytes;
+    /// 0 if there is no such message, or if the chunk needs the stitched way.
     fn decode_framed(&mut self, bytes: &[u8]) -> usize {
         let (mut n_rows, mut end) = self.find_rows(bytes);
         if self.batch.is_exact() {
@@ -264,12 +266,12 @@ impl CopyDecoder {
         if n_rows == 0 {
             return 0;
         }
-        // To here, so that no value can be read from what may still change behind it.
+        // Only up to here, so that no value is read from bytes that may still change.
         let chunk = bytes.get(..end).unwrap_or_default();
         match self.batch.decode(n_rows, &mut WireRows::new(chunk, cursors, ends, HEADER_BYTES)) {
             Ok(n_taken) if n_taken < n_rows => ends.get(n_taken - 1).map_or(0, |end| *end as usize),
             Ok(_) => end,
-            // Either not one tuple a message, or a value to be refused. The other way will tell.
+            // Either a message is not one tuple, or a value is refused. The stitched way finds out.
             Err(_) => {
                 self.n_misses += 1;
                 self.n_to_stitch = if self.n_misses > MISSES_MAX { usize::MAX } else { n_rows };
@@ -278,8 +280,8 @@ impl CopyDecoder {
         }
     }
 
-    /// Pass 0: walks messages that may each be one tuple and notes where their values start and end.
-    /// How many there are, and where the last one ends.
+    /// Pass 0: walks messages that may each be one tuple and notes where their values start and end. Returns
+    /// their number, and the end of the last one.
     fn find_rows(&mut self, bytes: &[u8]) -> (usize, usize) {
         let Ok(n_columns) = u16::try_from(self.batch.n_columns()) else {
             return (0, 0);
@@ -295,7 +297,7 @@ impl CopyDecoder {
             };
             let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
             let next = at + 1 + length;
-            // The trailer is a tuple of another count, too.
+            // The trailer also counts as a tuple, with another count.
             if *found != tag
                 || length < 6
                 || next > bytes.len()
@@ -318,7 +320,7 @@ impl CopyDecoder {
         (n_rows, at)
     }
 
-    /// Cuts a chunk behind the row with which an exact batch is full of wire bytes.
+    /// Cuts a chunk behind the row with which an exact batch has its most wire bytes.
     fn cut_exactly(&self, n_rows: usize, end: usize) -> (usize, usize) {
         let wire_room = self.batch.wire_room();
         let ends = self.ends.iter().take(n_rows).map(|end| *end as usize).zip(1..);
@@ -326,8 +328,8 @@ impl CopyDecoder {
         full.next().map_or((n_rows, end), |(end, n_rows)| (n_rows, end))
     }
 
-    /// The careful way, first half: takes payloads until there is a chunk of them. Bytes used, and
-    /// why no more were.
+    /// The careful way, first half: takes payloads until there is a chunk of them. Returns the used bytes,
+    /// and why it stopped.
     fn push_messages(&mut self, bytes: &[u8]) -> Result<(usize, StopReason), DecodeError> {
         let mut used_bytes = 0;
         loop {
@@ -340,7 +342,7 @@ impl CopyDecoder {
             if self.tag == DATA_ROW
                 && let Err(cause) = check_tuple(payload, self.batch.n_columns())
             {
-                // The rows before it are decoded first.
+                // The rows before the large one are decoded first.
                 return if used_bytes > 0 {
                     Ok((used_bytes, StopReason::NeedMore))
                 } else {
@@ -396,11 +398,11 @@ impl CopyDecoder {
                         let row = before + error.row;
                         self.batch.value_error(column_index, RowError { row, ..error })
                     }
-                    // The values were walked: a column that ends elsewhere is a bug of ours.
+                    // The values were walked, so a column that ends elsewhere is a bug of ours.
                     ChunkError::RowEnds => DecodeError::Arrow("a column ended inside a value".to_owned()),
                 })?;
                 if n_taken < n_rows {
-                    // What was found behind these rows is found again.
+                    // The rows behind these are found again.
                     end = ends.get(n_taken - 1).map_or(0, |end| *end as usize);
                     broken = None;
                     self.stitch.go_back();

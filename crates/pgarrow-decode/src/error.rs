@@ -4,13 +4,13 @@ use std::fmt;
 
 use pgarrow_column::ValueError;
 
-/// What stopped the decoder, and where. Holds no data from the table: errors end up in logs.
+/// What stopped the decoder, and where. Holds no data from the table, since errors go into logs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The stream is not a COPY stream of the planned columns.
     Framing {
-        /// The row that was expected there; counts from 1.
+        /// The row at this place of the stream; counts from 1.
         row: u64,
         /// What is broken.
         cause: FramingError,
@@ -26,7 +26,7 @@ pub enum DecodeError {
         /// What is wrong with the value.
         cause: ValueError,
     },
-    /// A NULL in a column that the catalog says has none.
+    /// A NULL in a column that has none according to the catalog.
     UnexpectedNull {
         /// The column's position in the schema.
         column_index: usize,
@@ -35,11 +35,11 @@ pub enum DecodeError {
         /// The row in the stream; counts from 1.
         row: u64,
     },
-    /// Arrow refused the arrays: a bug of ours. Its own words.
+    /// Arrow refused the arrays: a bug of ours. Holds Arrow's text.
     Arrow(String),
 }
 
-/// How a stream breaks the format of COPY.
+/// How a stream violates the format of COPY.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum FramingError {

@@ -15,7 +15,7 @@ pub(crate) const DATA_ROW: u8 = b'D';
 /// Bytes before a payload.
 pub(crate) const HEADER_BYTES: usize = 5;
 
-/// What stands at the head of the received bytes.
+/// What is at the start of the received bytes.
 #[derive(Debug)]
 pub(crate) enum Frame<'a> {
     /// A whole message of the stream.
@@ -26,7 +26,7 @@ pub(crate) enum Frame<'a> {
     Other,
 }
 
-/// Looks at the first message of `bytes`; `data` is the tag of those that hold the stream.
+/// Reads the first message of `bytes`; `data` is the tag of messages that hold the stream.
 pub(crate) fn first_frame(bytes: &[u8], data: u8) -> Result<Frame<'_>, FramingError> {
     let Some((tag, rest)) = bytes.split_first() else {
         return Ok(Frame::Partial);
@@ -42,7 +42,7 @@ pub(crate) fn first_frame(bytes: &[u8], data: u8) -> Result<Frame<'_>, FramingEr
     Ok(rest.get(..payload_bytes as usize).map_or(Frame::Partial, Frame::Payload))
 }
 
-/// Bytes of the message at the head of `bytes`, if it belongs to the stream and is cut off.
+/// Bytes of the message at the start of `bytes`, if it belongs to the stream and is incomplete.
 pub(crate) fn cut_off_frame(bytes: &[u8], data: u8) -> Option<usize> {
     let [tag, length @ ..] = bytes.first_chunk::<HEADER_BYTES>()?;
     let frame_bytes = 1 + u32::from_be_bytes(*length) as usize;

@@ -1,12 +1,12 @@
-//! Large rows: values received once, into the columns they end up in.
+//! Large rows: values received once, straight into their columns.
 //!
 //! ```text
 //!  socket ─▶ frame header, count, lengths ─▶ here
-//!         ├▶ values above 64 KiB whose bytes are taken as they are ─▶ the end of their column
+//!         ├▶ values above 64 KiB that need no decoding ─▶ the end of their column
 //!         └▶ all other values ─▶ scratch ─▶ decoded as a chunk of one row
 //! ```
 //!
-//! What a message claims is allocated as it arrives, and reserved once a part of it is there.
+//! Memory for claimed bytes is allocated as they arrive, and the rest is reserved once a part has arrived.
 
 use pgarrow_column::{RowError, ValueError};
 
@@ -15,23 +15,23 @@ use crate::error::{DecodeError, FramingError};
 use crate::frame::{COPY_DATA, HEADER_BYTES, cut_off_frame};
 use crate::stitch::{COPY_HEADER_BYTES, value_bytes};
 
-/// Bytes of a message, its header included, above which it need not be put together before it is decoded.
+/// A message above this size, with its header, need not be in one buffer before it is decoded.
 pub const LARGE_FRAME_BYTES: usize = 256 << 10;
 
-/// Bytes of a value above which it is received into its column.
+/// A value above this size is received into its column.
 const LARGE_VALUE_BYTES: usize = 64 << 10;
 
-/// Bytes that are allocated before anything has arrived, at most. Later it is half of what has arrived, so that
-/// growing does not copy the value again and again.
+/// The most bytes that are allocated before any byte has arrived. Later it is half of the arrived bytes, so
+/// that growth does not copy the value many times.
 const STEP_BYTES: usize = 1 << 20;
 
-/// Once this part of a value has arrived, what is left of it is believed in and reserved: growing by halves would have held
-/// it nearly twice in the end.
+/// Once this fraction of a value has arrived, the rest is reserved. Growing by halves would need nearly twice
+/// the value's memory at the end.
 const BELIEVED_FROM: usize = 32;
 
 /// Where the bytes of a large row come from.
 pub trait LargeSource {
-    /// Why there are no more.
+    /// Why there are no more bytes.
     type Error;
 
     /// Fills `target` with the next bytes of the stream. The first are those at which
@@ -39,7 +39,7 @@ pub trait LargeSource {
     ///
     /// # Errors
     ///
-    /// When that cannot be done.
+    /// The bytes cannot be received.
     fn receive(&mut self, target: &mut [u8]) -> Result<(), Self::Error>;
 }
 
@@ -52,7 +52,7 @@ pub enum LargeError<E> {
     Source(E),
 }
 
-/// What can go wrong inside a row, before it is known which one it is.
+/// Errors inside a row, before its number is known.
 enum Fault<E> {
     Framing(FramingError),
     Value { column_index: usize, cause: ValueError },
@@ -102,12 +102,12 @@ impl<S: LargeSource> Message<'_, S> {
     }
 }
 
-/// How much to make room for next, of a value of which `arrived` bytes are here.
+/// How much room to make next for a value of which `arrived` bytes are here.
 fn step_bytes(arrived: usize, n_bytes: usize) -> usize {
     (arrived / 2).max(STEP_BYTES).min(n_bytes - arrived)
 }
 
-/// Whether enough of a value is here to reserve what is left.
+/// Whether enough of a value is here to reserve the rest.
 fn is_believed(arrived: usize, n_bytes: usize) -> bool {
     arrived > 0 && arrived >= n_bytes / BELIEVED_FROM
 }
@@ -116,7 +116,7 @@ impl CopyDecoder {
     /// Whether a large row comes next, or the batch should end before it.
     pub(crate) fn large_row(&mut self, bytes: &[u8]) -> Option<StopReason> {
         let frame_bytes = cut_off_frame(bytes, self.tag).filter(|bytes| *bytes > LARGE_FRAME_BYTES)?;
-        // Where messages were found not to be rows, the next one may be no row either.
+        // If earlier messages were not rows, the next one may be no row either.
         if self.n_misses > 0 || !(self.stitch.is_at_tuple() || self.stitch.is_at_header()) {
             return None;
         }
@@ -127,19 +127,19 @@ impl CopyDecoder {
         Some(StopReason::LargeRow { bytes: frame_bytes })
     }
 
-    /// Receives and decodes the message at which [`decode`](Self::decode) stopped with [`StopReason::LargeRow`]. Does
-    /// nothing if the last call of `decode` did not stop there.
+    /// Receives and decodes the message at which [`decode`](Self::decode) stopped with
+    /// [`StopReason::LargeRow`]. Does nothing if the last call of `decode` did not stop there.
     ///
-    /// Takes exactly the message from `source`, whose next bytes are those that `decode` did not use. What arrives is
-    /// kept once; at most 1 MiB, or half of what has arrived, is written to ahead of it, and at most 32 times that much
-    /// reserved. Usually the batch is full then,
-    /// which the next `decode` says.
+    /// Takes exactly the message from `source`, whose next bytes are those that `decode` did not use.
+    /// Arriving bytes are kept once. Memory ahead of them is at most 1 MiB or half of the arrived bytes, and
+    /// at most 32 times the arrived bytes are reserved. Usually the batch is full then; the next `decode`
+    /// reports it.
     ///
     /// # Errors
     ///
-    /// As [`decode`](Self::decode), or what `source` says. After any error the batch is as it was before the row;
-    /// after one of the source the stream has lost its place, so that only [`flush`](Self::flush) and
-    /// [`restart`](Self::restart) make sense.
+    /// As for [`decode`](Self::decode), or the error of `source`. After any error the batch is as it was
+    /// before the row. After an error of the source the stream has lost its place, so only
+    /// [`flush`](Self::flush) and [`restart`](Self::restart) make sense.
     pub fn decode_large<S: LargeSource>(&mut self, source: &mut S) -> Result<(), LargeError<S::Error>> {
         if let Some(error) = &self.failed {
             return Err(LargeError::Decode(error.clone()));
@@ -236,7 +236,7 @@ impl CopyDecoder {
         self.batch.decode_value(column_index, scratch).map_err(in_column)
     }
 
-    /// What follows the first tuple of the message. In a COPY that is legal, and unusual.
+    /// The bytes behind the first tuple of the message. They are legal in a COPY, and unusual.
     fn receive_rest<S: LargeSource>(
         &mut self,
         message: &mut Message<'_, S>,

@@ -15,17 +15,17 @@
 //! PostgreSQL puts one tuple into each, and the header before the first one. That is its habit, not
 //! the protocol's promise, so there are two ways to the same rows:
 //!
-//! - *framed*: as long as every message is exactly one tuple, rows are found by their messages, and
-//!   columns read them where they lie ([`CopyDecoder`]'s fast way);
-//! - *stitched*: payloads are put together in a buffer and rows are found by walking the lengths of
-//!   their values. Nothing about message boundaries matters. Whatever the framed way does not like is
-//!   decoded again this way, which says exactly what is wrong, if anything is.
+//! - *framed*: as long as every message is exactly one tuple, the messages show where rows are, and columns
+//!   read them in place ([`CopyDecoder`]'s fast way);
+//! - *stitched*: payloads are joined in a buffer, and rows are found by walking the lengths of their values.
+//!   Message boundaries do not matter. Chunks that fail in the framed way are decoded again in this way,
+//!   which finds the exact error, if there is one.
 //!
-//! Rows of a SELECT or a cursor come as DataRow messages, tag `D`, whose bodies are tuples of COPY, without header
-//! and trailer. There, a message *is* a row ([`CopyDecoder::for_rows`]).
+//! Rows of a SELECT or a cursor come as DataRow messages, tag `D`, whose bodies are tuples of COPY, without
+//! header and trailer. There, a message *is* a row ([`CopyDecoder::for_rows`]).
 //!
-//! A message too large for the receive buffer need not be put together at all: its values are received into their
-//! columns ([`CopyDecoder::decode_large`]).
+//! A message too large for the receive buffer need not be in one buffer at all: its values are received into
+//! their columns ([`CopyDecoder::decode_large`]).
 //!
 //! The crate does no IO, spawns nothing and reads no clock. Bytes are read with checked slices only.
 //!

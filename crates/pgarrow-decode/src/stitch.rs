@@ -1,4 +1,4 @@
-//! The careful way: payloads put together, rows found by walking the lengths of their values.
+//! The careful way: joins payloads, and finds rows by walking the lengths of their values.
 
 use crate::error::FramingError;
 
@@ -6,20 +6,20 @@ use crate::error::FramingError;
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 /// Signature, flags and the extension's length.
 pub(crate) const COPY_HEADER_BYTES: usize = 19;
-/// Bits 16 to 31 change how the rest is to be read; 0 to 15 may be ignored.
+/// Bits 16 to 31 change how the rest is read; bits 0 to 15 may be ignored.
 const CRITICAL_FLAGS: u32 = 0xffff_0000;
-/// Nobody has ever written one.
+/// No version has ever written an extension.
 const EXTENSION_BYTES_MAX: u32 = 1 << 20;
 
-/// Bytes of the stream that are not decoded yet, and where in them we are.
+/// Bytes of the stream that are not decoded yet, and the position in them.
 ///
-/// Bytes may come one by one: what was walked once is not walked again.
+/// Bytes may come one by one: no value is walked twice.
 #[derive(Debug)]
 pub(crate) struct Stitch {
     bytes: Vec<u8>,
     /// Where the first row that was not handed out starts.
     start: usize,
-    /// Where streams begin.
+    /// The position at the beginning of a stream.
     begins_at: Position,
     position: Position,
 }
@@ -57,7 +57,7 @@ impl Stitch {
         Self { begins_at: Position::Tuple, position: Position::Tuple, ..Self::copy() }
     }
 
-    /// Forgets what it holds: another stream begins.
+    /// Forgets its bytes: another stream begins.
     pub(crate) fn restart(&mut self) {
         self.bytes.clear();
         self.start = 0;
@@ -83,24 +83,24 @@ impl Stitch {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    /// Whether the next payload starts a tuple, with nothing held here.
+    /// Whether the next payload starts a tuple, and no byte is held.
     pub(crate) fn is_at_tuple(&self) -> bool {
         self.position == Position::Tuple && self.start == self.bytes.len()
     }
 
-    /// Whether nothing of a COPY stream has been seen.
+    /// Whether no byte of a COPY stream has been seen.
     pub(crate) fn is_at_header(&self) -> bool {
         self.position == Position::Header && self.start == self.bytes.len()
     }
 
-    /// Takes a COPY stream's header that was received apart; bytes of its extension, which follow it.
+    /// Takes a COPY stream's header that was received apart. Returns the bytes of the extension that follows.
     pub(crate) fn take_header(&mut self, header: [u8; COPY_HEADER_BYTES]) -> Result<usize, FramingError> {
         let extension_bytes = extension_bytes(header)?;
         self.position = Position::Tuple;
         Ok(extension_bytes)
     }
 
-    /// The trailer has been seen, or the last row where there is none.
+    /// The trailer has been seen; without a trailer, the last row.
     pub(crate) fn is_complete(&self) -> bool {
         self.position == Position::Trailer || (self.begins_at == Position::Tuple && self.is_at_tuple())
     }
@@ -121,7 +121,7 @@ impl Stitch {
             match self.position {
                 Position::Header => {
                     let Some(header) = self.bytes().first_chunk::<COPY_HEADER_BYTES>() else {
-                        // A stream that cannot become one is refused at its first wrong byte.
+                        // A stream that cannot become a COPY stream is refused at its first wrong byte.
                         return match self.bytes().iter().zip(SIGNATURE).all(|(a, b)| a == b) {
                             true => Ok(None),
                             false => Err(FramingError::Signature),
@@ -176,7 +176,7 @@ impl Stitch {
         }
     }
 
-    /// Looks for rows from a row's end on that was found before the last one.
+    /// Searches again from the end of an earlier row.
     pub(crate) fn go_back(&mut self) {
         self.position = Position::Tuple;
     }
@@ -190,7 +190,8 @@ impl Stitch {
         if self.position == Position::Trailer {
             self.start = self.bytes.len();
         }
-        // Moving the rest to the front costs what it has, so it waits until that is the smaller part.
+        // Moving the rest to the front costs time in proportion to the rest, so it waits until that is the
+        // smaller part.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -227,7 +228,7 @@ pub(crate) fn value_bytes(length: [u8; 4]) -> Result<Option<usize>, FramingError
     }
 }
 
-/// Checks a header; bytes of its extension.
+/// Checks a header. Returns the bytes of its extension.
 fn extension_bytes(header: [u8; COPY_HEADER_BYTES]) -> Result<usize, FramingError> {
     let (signature, rest) = header.split_at(SIGNATURE.len());
     if signature != SIGNATURE {

@@ -1,4 +1,4 @@
-//! Arrow arrays of several layouts, read alike.
+//! Access to Arrow arrays of several layouts in one way.
 
 use arrow_array::cast::AsArray;
 use arrow_array::{
@@ -31,12 +31,13 @@ impl<'a> Strings<'a> {
         })
     }
 
-    /// Whether a zero byte may be in one of its strings. A look at all of them at once, which finds no boundaries.
+    /// Whether one of its strings may contain a zero byte. Checks all bytes at once, without the boundaries
+    /// of the strings.
     pub(crate) fn may_have_zero(self) -> bool {
         match self {
             Self::Utf8(array) => has_zero(array.value_data(), array.value_offsets()),
             Self::Large(array) => has_zero(array.value_data(), array.value_offsets()),
-            // Strings of a view are wherever they are.
+            // The strings of a view can be anywhere.
             Self::View(_) => true,
         }
     }
@@ -98,11 +99,11 @@ pub(crate) fn primitive<T: ArrowPrimitiveType>(array: &dyn Array) -> Result<&Pri
 
 fn has_zero<O: OffsetSizeTrait>(bytes: &[u8], offsets: &[O]) -> bool {
     let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else { return false };
-    // Of a slice only its own bytes.
+    // Only the slice's own bytes.
     bytes.get(first.as_usize()..last.as_usize()).is_none_or(|bytes| bytes.contains(&0))
 }
 
-/// The column of a struct with this name.
+/// The struct's column with this name.
 pub(crate) fn part<'a, A: ArrowPrimitiveType>(
     array: &'a StructArray,
     name: &str,
@@ -110,7 +111,7 @@ pub(crate) fn part<'a, A: ArrowPrimitiveType>(
     primitive(array.column_by_name(name).ok_or(ValueError::WrongArray)?.as_ref())
 }
 
-/// A value of a part, which has to be there.
+/// A value of a part, which must not be NULL.
 #[inline]
 pub(crate) fn required<A: ArrowPrimitiveType>(
     part: &PrimitiveArray<A>,

@@ -1,4 +1,4 @@
-//! What encodes the values of one type, and the one place that chooses it.
+//! The encoder of one type's values, and the one place that chooses it.
 
 mod array;
 mod bit;
@@ -55,7 +55,7 @@ use crate::write::NULL;
 
 /// Makes values of one target type from arrays of one Arrow type.
 pub trait Encoder: fmt::Debug + Send + Sync {
-    /// Makes the values of an array ready to be written.
+    /// Prepares the values of an array for writing.
     ///
     /// # Errors
     ///
@@ -63,17 +63,17 @@ pub trait Encoder: fmt::Debug + Send + Sync {
     fn bind<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn Values + 'a>, ValueError>;
 }
 
-/// The values of one array, as the receive function of the target's type takes them.
+/// The values of one array, in the form that the receive function of the target's type reads.
 pub trait Values: fmt::Debug {
     /// Appends the value of a row that is not NULL: its length as four bytes, then the value.
     ///
     /// # Errors
     ///
-    /// What is wrong with the value. What was appended then means nothing.
+    /// The error in the value. The appended bytes are then invalid.
     fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), ValueError>;
 }
 
-/// The values of one array, NULL among them.
+/// The values of one array, with NULLs.
 #[derive(Debug)]
 pub struct Bound<'a> {
     nulls: Option<NullBuffer>,
@@ -87,7 +87,7 @@ impl<'a> Bound<'a> {
     ///
     /// As for [`Encoder::bind`].
     pub fn new(encoder: &'a dyn Encoder, array: &'a dyn Array) -> Result<Self, ValueError> {
-        // Of dictionaries, also those values that are NULL behind their key.
+        // In dictionaries, also values that are NULL behind their key.
         Ok(Self {
             nulls: array.logical_nulls().filter(|nulls| nulls.null_count() > 0),
             values: encoder.bind(array)?,
@@ -114,7 +114,7 @@ impl<'a> Bound<'a> {
         Ok(())
     }
 
-    /// Appends the values of these rows, each with its length. Whether any is NULL.
+    /// Appends the values of these rows, each with its length. Returns whether any is NULL.
     #[inline]
     pub(crate) fn write_all(&self, rows: Range<usize>, out: &mut Vec<u8>) -> Result<bool, ValueError> {
         let Some(nulls) = &self.nulls else {
@@ -136,7 +136,7 @@ impl<'a> Bound<'a> {
 ///
 /// # Errors
 ///
-/// Why there is none, and what would help.
+/// The reason if there is none, and what would help.
 pub fn make_encoder(field: &Field, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     match field.data_type() {
         DataType::Dictionary(_, values) => dictionary::make(values, field, target),
@@ -146,7 +146,7 @@ pub fn make_encoder(field: &Field, target: TypeTarget<'_>) -> Result<Box<dyn Enc
     }
 }
 
-/// The encoder for values that stand in the array themselves.
+/// The encoder for arrays that contain their values directly.
 #[deny(clippy::wildcard_enum_match_arm)]
 fn make_encoder_of_type(
     field: &Field,
@@ -206,7 +206,7 @@ fn make_encoder_of_type(
     }
 }
 
-/// Arrow's type is none that the target's has an encoder for: text the server may still be able to read.
+/// The target has no encoder for this Arrow type. If it is text, the server may still be able to read it.
 pub(crate) fn refuse(source: &DataType, target: TypeTarget<'_>) -> Refusal {
     match (Strings::is(source), target.pg_type) {
         (false, _) => mismatch(source),
@@ -220,7 +220,7 @@ pub(crate) fn refuse(source: &DataType, target: TypeTarget<'_>) -> Refusal {
     }
 }
 
-/// Two types that have nothing to do with each other.
+/// Two unrelated types.
 pub(crate) fn mismatch(source: &DataType) -> Refusal {
     Refusal::new(RefusalKind::Mismatch, format!("{source} has no meaning in a column of that type"))
 }

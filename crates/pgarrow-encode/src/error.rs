@@ -1,4 +1,4 @@
-//! Why a value, or all values of a type, cannot become PostgreSQL's.
+//! Why a value, or a whole type, cannot become PostgreSQL's.
 
 use std::fmt;
 
@@ -16,11 +16,11 @@ pub enum ValueError {
     ZeroByte,
     /// Text is not one of the target's labels.
     Label,
-    /// Text is not a value of the target's type; what about it is said by the text.
+    /// Text is not a value of the target's type; the text says why.
     Malformed(&'static str),
-    /// No value of the target's type can be like this; how is said by the text.
+    /// The target's type has no such value; the text says why.
     Invalid(&'static str),
-    /// A key is there twice, and the target's type would keep one of its values.
+    /// A key occurs twice, and the target's type would keep one of its values.
     DuplicateKey,
     /// NULL where the target's type has no room for it, as in a point's coordinate.
     NullPart,
@@ -30,7 +30,7 @@ pub enum ValueError {
     NotJson,
     /// A geometry of another SRID than the column declares.
     Srid,
-    /// More than 1 GiB, which is the most that PostgreSQL takes.
+    /// More than 1 GiB, PostgreSQL's limit.
     TooLarge,
     /// The array has another type than the encoder was made for.
     WrongArray,
@@ -61,12 +61,12 @@ impl fmt::Display for ValueError {
 
 impl std::error::Error for ValueError {}
 
-/// A [`ValueError`], and where it is.
+/// A [`ValueError`], and its place.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct EncodeError {
-    /// In the batch, from 0.
+    /// The row in the batch, from 0.
     pub row: usize,
-    /// In the encoder, from 0.
+    /// The column in the encoder, from 0.
     pub column: usize,
     /// What is wrong with the value.
     pub cause: ValueError,
@@ -80,18 +80,18 @@ impl fmt::Display for EncodeError {
 
 impl std::error::Error for EncodeError {}
 
-/// Why no value of an Arrow type is made a value of the target's type.
+/// Why values of an Arrow type cannot become values of the target's type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
     /// What would help.
     pub kind: RefusalKind,
-    /// Which part of the type it is about, as in `item.start`; empty if it is about the whole.
+    /// The part of the type that it is about, as in `item.start`; empty for the whole type.
     pub path: String,
     /// Why, for people: "Int64 does not always fit".
     pub why: String,
 }
 
-/// What would help against a [`Refusal`].
+/// What would help after a [`Refusal`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RefusalKind {
@@ -101,7 +101,7 @@ pub enum RefusalKind {
     NeedsRound,
     /// The binary form of the target's type is not known: the server has to read text.
     NeedsServer,
-    /// Nothing: the types have nothing to do with each other.
+    /// Nothing: the types are unrelated.
     Mismatch,
 }
 
@@ -120,7 +120,7 @@ impl Refusal {
         Self::new(RefusalKind::NeedsRound, why)
     }
 
-    /// The same, of this part of a type.
+    /// The same, for this part of a type.
     #[must_use]
     pub(crate) fn inside(mut self, part: &str) -> Self {
         self.path = if self.path.is_empty() { part.to_owned() } else { format!("{part}.{}", self.path) };

@@ -1,14 +1,15 @@
-//! Arrow arrays to what PostgreSQL's receive functions take: pure, no IO.
+//! Arrow arrays to the bytes that PostgreSQL's receive functions read: pure, no IO.
 //!
 //! ```text
-//!  Field + EncodeTarget ──make_encoder()──▶ Encoder ──bind(array)──▶ Bound ──write(row)──▶ length and bytes of one value
-//!                                        └────── RowEncoder: all columns ──bind(batch)──▶ rows of COPY … (FORMAT binary)
+//!  Field + EncodeTarget ──make_encoder()──▶ Encoder ──bind(array)──▶ Bound ──write(row)──▶ length and bytes
+//!                                        └────── RowEncoder: all columns ─bind(batch)─▶ rows of binary COPY
 //! ```
 //!
 //! The mirror image of `pgarrow-column` and `pgarrow-decode`: one file per conversion in `encoder/`, and
-//! [`make_encoder`] is the one place that chooses. What is written depends on the *target's* types: a receive function
-//! takes whatever it gets for its own type's bytes, so that eight bytes of an integer are a valid numeric of another value.
-//! What a target cannot hold is refused when the load is planned, or is an error that names row and column.
+//! [`make_encoder`] is the one place that chooses. The written bytes depend on the *target's* types: a
+//! receive function reads any bytes as its own type, so the eight bytes of an integer are a valid numeric
+//! with another value. A value that the target cannot hold is refused when the load is planned, or is an
+//! error that names row and column.
 //!
 //! Source of the forms: the `*_recv` functions in PostgreSQL's `src/backend/utils/adt/`, and
 //! <https://www.postgresql.org/docs/current/sql-copy.html> for the rows.

@@ -14,16 +14,17 @@ use crate::encode_target::TypeTarget;
 use crate::encoder::{Bound, Encoder, make_encoder};
 use crate::error::{EncodeError, Refusal, RefusalKind, ValueError};
 
-/// Signature, flags, and a header extension of no bytes.
+/// Signature, flags, and an empty header extension.
 pub const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// A row of -1 columns.
 pub const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 
-/// What a table may have, and a row of COPY: `MaxHeapAttributeNumber` in `src/include/access/htup_details.h`.
+/// The most columns of a table, and of a row of COPY: `MaxHeapAttributeNumber` in
+/// `src/include/access/htup_details.h`.
 const COLUMNS_MAX: usize = 1600;
 
-/// Makes rows of batches of one schema.
+/// Makes rows from batches of one schema.
 #[derive(Debug)]
 pub struct RowEncoder {
     columns: Vec<Column>,
@@ -32,14 +33,14 @@ pub struct RowEncoder {
 
 #[derive(Debug)]
 struct Column {
-    /// In the batch.
+    /// The column's index in the batch.
     index: usize,
     encoder: Box<dyn Encoder>,
 }
 
 impl RowEncoder {
-    /// Rows of these columns in this order: each from the column of the batch with this index, by the encoder of
-    /// [`make_encoder`].
+    /// Rows of these columns, in this order. Each has the index of its column in the batch, and its encoder
+    /// from [`make_encoder`].
     ///
     /// # Errors
     ///
@@ -56,11 +57,11 @@ impl RowEncoder {
         Ok(Self { columns, n_columns })
     }
 
-    /// For all fields of a schema, in their order.
+    /// An encoder for all fields of a schema, in their order.
     ///
     /// # Errors
     ///
-    /// The index of the first field that its target cannot take, and why.
+    /// The index of the first field that does not fit its target, and the reason.
     pub fn of_fields<'a>(
         pairs: impl IntoIterator<Item = (&'a Field, TypeTarget<'a>)>,
     ) -> Result<Self, (usize, Refusal)> {
@@ -72,12 +73,12 @@ impl RowEncoder {
         Self::new(columns).map_err(|refusal| (last, refusal))
     }
 
-    /// How many values a row has.
+    /// The number of values in a row.
     pub fn columns(&self) -> usize {
         self.columns.len()
     }
 
-    /// Makes the batch's rows ready to be written.
+    /// Prepares the batch's rows for writing.
     ///
     /// # Errors
     ///
@@ -108,8 +109,8 @@ impl BoundBatch<'_> {
         self.rows
     }
 
-    /// Appends rows from `first` on, until there are `bytes` of them in `out` or the batch is at its end. The row after
-    /// the last.
+    /// Appends rows from `first` on, until `out` holds `bytes` bytes or the batch ends. Returns the row after
+    /// the last one.
     ///
     /// # Errors
     ///
@@ -141,7 +142,7 @@ impl BoundBatch<'_> {
         Ok(())
     }
 
-    /// Appends a single value with its length, as a parameter of Bind has it.
+    /// Appends a single value with its length, as in a parameter of Bind.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! Values on their way out: a length, then the bytes.
+//! Appends values: a length, then the bytes.
 
 use crate::error::ValueError;
 
-/// What stands for NULL where a length is.
+/// The length that stands for NULL.
 pub(crate) const NULL: [u8; 4] = (-1_i32).to_be_bytes();
 
 /// PostgreSQL's own limit of a value: `MaxAllocSize` in `src/include/utils/memutils.h`.
@@ -11,7 +11,7 @@ const BYTES_MAX: usize = 0x3fff_ffff;
 /// A value of a fixed width.
 #[inline]
 pub(crate) fn fixed<const N: usize>(out: &mut Vec<u8>, bytes: [u8; N]) {
-    // Once, since each time it is asked whether there is room.
+    // One append instead of two, since each append checks for room.
     let mut framed = [0; 32];
     if let Some((length, rest)) = framed.split_first_chunk_mut::<4>() {
         *length = (N as i32).to_be_bytes();
@@ -23,7 +23,7 @@ pub(crate) fn fixed<const N: usize>(out: &mut Vec<u8>, bytes: [u8; N]) {
     out.extend_from_slice(framed.get(..4 + N).unwrap_or_default());
 }
 
-/// A byte, and what stands behind it.
+/// A byte, and the bytes behind it.
 pub(crate) fn behind(out: &mut Vec<u8>, first: u8, bytes: &[u8]) -> Result<(), ValueError> {
     out.extend_from_slice(&length(bytes.len().saturating_add(1))?);
     out.push(first);
@@ -31,7 +31,7 @@ pub(crate) fn behind(out: &mut Vec<u8>, first: u8, bytes: &[u8]) -> Result<(), V
     Ok(())
 }
 
-/// A value that is there already.
+/// A complete value.
 #[inline]
 pub(crate) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), ValueError> {
     out.extend_from_slice(&length(bytes.len())?);
@@ -39,7 +39,7 @@ pub(crate) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), ValueError> {
     Ok(())
 }
 
-/// A value whose length is known once it is written.
+/// A value whose length is known only after it is written.
 pub(crate) fn measured(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), ValueError>,

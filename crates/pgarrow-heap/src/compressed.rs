@@ -1,4 +1,4 @@
-//! Values that are kept compressed inside of their tuple.
+//! Values that are compressed inside their tuple.
 //!
 //! Source: `va_compressed` in `src/include/varatt.h`; `pglz_decompress` in `src/common/pg_lzcompress.c`;
 //! `lz4_decompress_datum` in `src/backend/access/common/toast_compression.c`.
@@ -7,7 +7,7 @@ use std::fmt;
 
 use lz4_flex::block;
 
-/// A value that is not as PostgreSQL writes it: whoever has it reads its page in another way.
+/// PostgreSQL does not write such a value: the caller reads its page in another way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Corrupt(pub(crate) &'static str);
 
@@ -17,11 +17,11 @@ impl fmt::Display for Corrupt {
     }
 }
 
-/// `VARLENA_EXTSIZE_BITS`: bits of `va_tcinfo` that say the size, below those of the method.
+/// `VARLENA_EXTSIZE_BITS`: the bits of `va_tcinfo` that hold the size, below those of the method.
 const SIZE_BITS: u32 = 30;
-/// A tag of 3 bytes makes at most `PGLZ_MATCH_MAX` bytes; nothing else makes more of a byte.
+/// A tag of 3 bytes makes at most `PGLZ_MATCH_MAX` bytes; no other item makes more per byte.
 const PGLZ_RATIO_MAX: usize = 273 / 3;
-/// By so many at most does a byte of lz4 lengthen a match.
+/// A byte of lz4 lengthens a match by this much at most.
 const LZ4_RATIO_MAX: usize = 255;
 
 /// `ToastCompressionId`.
@@ -31,7 +31,7 @@ enum Method {
     Lz4,
 }
 
-/// What stands in front of the compressed bytes, and these.
+/// The method and the size in front of the compressed bytes, and the compressed bytes.
 fn split(value: &[u8]) -> Result<(Method, usize, &[u8]), Corrupt> {
     let (info, data) = value.split_first_chunk().ok_or(Corrupt("a compressed value without its size"))?;
     let info = u32::from_le_bytes(*info);
@@ -47,15 +47,15 @@ fn split(value: &[u8]) -> Result<(Method, usize, &[u8]), Corrupt> {
     Ok((method, raw, data))
 }
 
-/// Bytes that [`decompress`] makes of a value. It is a claim, but never above 255 times what there is.
+/// Bytes that [`decompress`] makes of a value. A claim, but at most 255 times the compressed bytes.
 #[cfg(test)]
 pub(crate) fn raw_bytes(value: &[u8]) -> Result<usize, Corrupt> {
     split(value).map(|(_, raw, _)| raw)
 }
 
-/// Appends what a value was before it was compressed; nothing, if it is corrupt.
+/// Appends the decompressed value; nothing if it is corrupt.
 ///
-/// `value` is what stands behind the varlena header: `va_tcinfo`, then the compressed bytes.
+/// `value` is the content behind the varlena header: `va_tcinfo`, then the compressed bytes.
 pub(crate) fn decompress(value: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     let (method, raw, data) = split(value)?;
     let start = out.len();
@@ -78,14 +78,14 @@ fn lz4(data: &[u8], raw: usize, out: &mut Vec<u8>) -> Result<(), Corrupt> {
     }
 }
 
-/// PostgreSQL's own method: a byte of flags for each eight items, the lowest bit first. An item is a byte as it is, or a
-/// tag that copies from what there is already:
+/// PostgreSQL's own method: a byte of flags for each eight items, the lowest bit first. An item is a literal
+/// byte, or a tag that copies from the decompressed bytes:
 ///
 /// ```text
 /// 4 bits offset, high │ 4 bits length − 3 │ 8 bits offset, low │ (length 18 only) 8 bits more length
 /// ```
 ///
-/// What a tag copies may overlap what it makes. The last one may reach beyond the end, where it is cut.
+/// A tag's source may overlap its result. The last tag may reach beyond the end and is cut there.
 fn pglz(data: &[u8], raw: usize, out: &mut Vec<u8>) -> Result<(), Corrupt> {
     const SHORT: Corrupt = Corrupt("a value of pglz that ends too early");
     out.reserve(raw);
@@ -118,7 +118,7 @@ fn pglz(data: &[u8], raw: usize, out: &mut Vec<u8>) -> Result<(), Corrupt> {
             }
             let from = out.len() - offset;
             let mut left = length.min(end - out.len());
-            // What was copied repeats what stands before it, so that each round can copy twice as much.
+            // The copied bytes repeat those before them, so each round can copy twice the bytes.
             while left > 0 {
                 let n = left.min(out.len() - from);
                 out.extend_from_within(from..from + n);

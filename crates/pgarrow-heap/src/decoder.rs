@@ -9,14 +9,14 @@ use crate::locate::{PageAt, Places, Tuples, Wanted};
 use crate::page::Refusal;
 use crate::rows::{PageRows, Scratch};
 
-/// What is said of a page of which a value was refused.
+/// The reason for a page with a refused value.
 const VALUE: Refusal = Refusal::Unverified("a value that is not as PostgreSQL stores it, or is refused");
 
 /// Decodes pages of one heap into the batches of a [`CopyDecoder`].
 ///
 /// ```text
-///  pages ─▶ tuples ─▶ places of values, attribute by attribute ─┬─▶ stored: the column reads them where they are ─┬─▶ batch
-///                                                               └─▶ written as they would be sent ─▶ column ─────┘
+///  pages ─▶ tuples ─▶ places of values ─┬─▶ stored: the column reads them in place ─┬─▶ batch
+///                                       └─▶ written as COPY sends them ─▶ column ───┘
 /// ```
 #[derive(Debug)]
 pub struct PageDecoder {
@@ -25,15 +25,15 @@ pub struct PageDecoder {
     tuples: Tuples,
     places: Vec<Places>,
     scratch: Scratch,
-    /// Of the pages that are decoded together, where the rows of each end.
+    /// Where the rows of each page end, for pages that are decoded together.
     ends: Vec<usize>,
-    /// Rows of the next page that are in the batch, or went out with one, already,
+    /// Rows of the next page that a batch already has or had.
     n_taken: usize,
-    /// and the line pointer of the one behind them.
+    /// The line pointer of the row behind them.
     next_number: u16,
 }
 
-/// What a call of [`PageDecoder::decode`] came to.
+/// The result of [`PageDecoder::decode`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Decoded {
     /// Pages that are done.
@@ -49,8 +49,8 @@ pub enum PageStop {
     Done,
     /// The batch is full: flush it, and call again with the pages that are not done.
     BatchFull,
-    /// The next page is not decoded: read its rows in another way, from this line pointer on (0: all of them), and go on
-    /// behind it.
+    /// The next page is not decoded: read its rows from this line pointer on (0: all of them) in another way,
+    /// and go on behind the page.
     Refused {
         /// The line pointer of the first row that was not taken.
         from: u16,
@@ -60,7 +60,7 @@ pub enum PageStop {
 }
 
 impl PageDecoder {
-    /// For the heap that the layout describes; the columns of the decoder are those of the layout.
+    /// For the heap with this layout; the decoder's columns are those of the layout.
     pub fn new(layout: Arc<HeapLayout>) -> Self {
         let wanted = Wanted::of(&layout);
         let places = layout.columns.iter().map(|_| Places::default()).collect();
@@ -82,28 +82,29 @@ impl PageDecoder {
         self.tuples.allocated_bytes() + places + self.scratch.allocated_bytes()
     }
 
-    /// Forgets what it knows of pages that were not done, before it decodes others.
+    /// Forgets pages that were not done, before it decodes others.
     pub fn restart(&mut self) {
         self.n_taken = 0;
     }
 
-    /// Whether a page can be decoded, as far as can be said without its values. Between calls of
-    /// [`decode`](Self::decode) that did not end with [`PageStop::BatchFull`].
+    /// Checks whether a page can be decoded, without looking at its values. May be called unless the last
+    /// [`decode`](Self::decode) ended with [`PageStop::BatchFull`].
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason if not.
     pub fn check(&mut self, bytes: &[u8], page: PageAt) -> Result<(), Refusal> {
         self.gather(bytes, &[page], 1)?;
         self.tuples.locate(bytes, &self.wanted, &mut self.places)
     }
 
-    /// Decodes `pages`, which lie in `bytes`, in their order.
+    /// Decodes `pages` of `bytes`, in their order.
     ///
-    /// After [`PageStop::BatchFull`] the pages that are not done are to be passed again, and no others before them.
+    /// After [`PageStop::BatchFull`] the caller must pass the pages that are not done again, and no others
+    /// before them.
     pub fn decode(&mut self, bytes: &[u8], pages: &[PageAt], decoder: &mut CopyDecoder) -> Decoded {
         let mut done = 0;
-        // Up to there, pages are decoded one by one.
+        // Pages up to this one are decoded one by one.
         let mut one_by_one = 0;
         while let Some(rest) = pages.get(done..)
             && !rest.is_empty()
@@ -145,7 +146,7 @@ impl PageDecoder {
         Decoded { pages: done, stop: PageStop::Done }
     }
 
-    /// Finds the tuples of the first pages: of as many as make a chunk. How many pages.
+    /// Finds the tuples of the first pages, up to a chunk. Returns the number of pages.
     fn gather(&mut self, bytes: &[u8], pages: &[PageAt], n_max: usize) -> Result<usize, Refusal> {
         self.tuples.clear();
         self.ends.clear();
@@ -159,7 +160,7 @@ impl PageDecoder {
         Ok(self.ends.len())
     }
 
-    /// Lets the batch take the rows whose values were found.
+    /// Gives the located rows to the batch.
     fn take(&mut self, bytes: &[u8], decoder: &mut CopyDecoder) -> Taken {
         let n_rows = self.tuples.len();
         let mut first = self.n_taken;
@@ -188,7 +189,8 @@ impl PageDecoder {
         Taken::All
     }
 
-    /// Pages of which all of the first `n_rows` rows are taken; what is taken of the next one is remembered.
+    /// The number of pages whose rows are all among the first `n_rows`. Remembers the taken rows of the next
+    /// page.
     fn pages_of(&mut self, n_rows: usize) -> usize {
         let n_pages = self.ends.iter().take_while(|end| **end <= n_rows).count();
         let before = n_pages.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(0);
@@ -206,8 +208,8 @@ impl PageDecoder {
 
 enum Taken {
     All,
-    /// The batch is full after so many rows.
+    /// The batch is full after this many rows.
     Full(usize),
-    /// A value behind so many rows was refused.
+    /// A value behind this many rows was refused.
     Refused(usize),
 }

@@ -1,14 +1,14 @@
 //! Finds values in PostgreSQL's heap pages and hands them to columns: pages in, batches out.
 //!
-//! A page that is all-visible holds exactly the rows that a snapshot sees which was held since before the page was read.
-//! So its tuples are decoded here as the server would decode them. Whatever is not as it should be is no error: the page
-//! is refused, and its rows are to be read in another way.
+//! An all-visible page holds exactly the rows of any snapshot that is held since before the page was read. So
+//! this crate decodes its tuples as the server would. A page with anything unexpected is no error: it is
+//! refused, and the caller reads its rows in another way.
 //!
 //! ```text
 //!  COPY of one column ─▶ pages            (`stream`)
 //!  page ─▶ line pointers ─▶ tuples        (`page`: as heapgetpage)
-//!  tuples ─▶ where each value is          (`locate`: as heap_deform_tuple)
-//!  values ─▶ columns                      (`rows`: stored values, or what COPY would send of them: `transcode`)
+//!  tuples ─▶ places of their values       (`locate`: as heap_deform_tuple)
+//!  values ─▶ columns                      (`rows`: stored values, or as COPY sends them: `transcode`)
 //! ```
 //!
 //! The crate does no IO, spawns nothing and reads no clock. Bytes are read with checked slices only. Start at

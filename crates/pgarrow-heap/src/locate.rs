@@ -1,21 +1,21 @@
-//! Where the values of some tuples are: one attribute after the other, over all tuples.
+//! Finds the values of some tuples: one attribute after the other, over all tuples.
 //!
-//! As `heap_deform_tuple` in PostgreSQL's `src/backend/access/common/heaptuple.c`: the values of a tuple stand one behind
-//! the other, each aligned, NULLs take no room, and a short varlena is not aligned at all. As long as no tuple has a NULL
-//! and all attributes so far are of fixed width, every value is at the same place in each tuple.
+//! As `heap_deform_tuple` in PostgreSQL's `src/backend/access/common/heaptuple.c`: the values of a tuple
+//! follow each other, each aligned; NULLs take no room, and a short varlena is not aligned. While no tuple
+//! has a NULL and all attributes so far are of fixed width, every value is at the same place in each tuple.
 
 use pgarrow_column::{CHUNK_ROWS, STORED_NULL};
 use pgarrow_types::{HeapLayout, StoredAttribute};
 
 use crate::page::{Refusal, TUPLES_MAX, line_pointers, tuples};
 
-/// The start of a value that its tuple does not have, since it is older than the attribute.
+/// The start of a value that is not in its tuple, since the tuple is older than the attribute.
 pub(crate) const MISSING: u32 = STORED_NULL - 1;
 
-/// Set in the length of a value that is compressed: what is there is `va_tcinfo` and what it was compressed to.
+/// Set in the length of a compressed value: its bytes are `va_tcinfo` and the compressed value.
 pub(crate) const COMPRESSED: u32 = 1 << 31;
 
-/// `VARTAG_ONDISK`, and what stands behind it: the only thing stored out of line that is ever in a page.
+/// `VARTAG_ONDISK`, and the bytes behind it: the only pointer to a value out of line that a page can hold.
 const TAG_ON_DISK: u8 = 18;
 const POINTER_BYTES: u32 = 18;
 
@@ -25,46 +25,47 @@ const HEADER: Refusal = Refusal::Unverified("a value whose length is none");
 /// A page among received bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PageAt {
-    /// Where its bytes start,
+    /// Where its bytes start.
     pub start: usize,
-    /// and how many there are: all, or the header of a page that is not all-visible.
+    /// The number of its bytes: all, or only the header if the page is not all-visible.
     pub length: usize,
     /// Its number in the heap's main fork.
     pub block: u32,
 }
 
-/// The tuples of some pages, as many as make a chunk, or those of one page.
+/// The tuples of some pages, up to a chunk, or those of one page.
 #[derive(Debug)]
 pub(crate) struct Tuples {
     n_tuples: usize,
-    /// Where each one's data starts in the bytes, and where it ends. Longer than there are tuples, as are all of these.
+    /// Where the data of each tuple starts in the bytes, and where it ends. These vectors are longer than the
+    /// number of tuples.
     bases: Vec<u32>,
     ends: Vec<u32>,
     others: Vec<Other>,
-    /// Where each one's next value is looked for.
+    /// Where each tuple's next value is searched.
     cursors: Vec<u32>,
     has_bitmaps: bool,
     attributes_min: u16,
-    /// Of the shortest tuple, bytes of data.
+    /// Bytes of data of the shortest tuple.
     data_min: u32,
 }
 
-/// What is seldom asked of a tuple.
+/// Rarely used facts of a tuple.
 #[derive(Clone, Copy, Debug, Default)]
 struct Other {
-    /// Where its NULL bitmap is; 0: there is none.
+    /// Where its NULL bitmap is; 0 if there is none.
     bitmap: u32,
     attributes: u16,
     /// Its line pointer.
     number: u16,
 }
 
-/// Where one column's values are.
+/// The places of one column's values.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    /// In the bytes; [`STORED_NULL`] or [`MISSING`].
+    /// Positions in the bytes; [`STORED_NULL`] or [`MISSING`].
     pub(crate) starts: Vec<u32>,
-    /// Bytes, [`COMPRESSED`] or not; none for attributes of fixed width.
+    /// Bytes, with [`COMPRESSED`] or not; empty for attributes of fixed width.
     pub(crate) lengths: Vec<u32>,
     pub(crate) has_nulls: bool,
     /// Some are missing or compressed.
@@ -73,7 +74,7 @@ pub(crate) struct Places {
 
 impl Default for Tuples {
     fn default() -> Self {
-        // Pages are added as long as they make a chunk, and one page may have more.
+        // Pages are added while they make at most a chunk; a single page may have more.
         let n_max = CHUNK_ROWS.max(TUPLES_MAX);
         Self {
             n_tuples: 0,
@@ -109,12 +110,12 @@ impl Tuples {
             + self.others.capacity() * size_of::<Other>()
     }
 
-    /// Adds those of a page. False, and nothing done, if with the others they might be more than make a chunk.
+    /// Adds the tuples of a page. Returns false and adds nothing if the page might bring them beyond a chunk.
     pub(crate) fn add(&mut self, bytes: &[u8], at: PageAt, layout: &HeapLayout) -> Result<bool, Refusal> {
         const TOO_FAR: Refusal = Refusal::Unverified("a page behind the bytes");
         let page = bytes.get(at.start..at.start.saturating_add(at.length)).ok_or(TOO_FAR)?;
         let start = u32::try_from(at.start).map_err(|_| TOO_FAR)?;
-        // Below the marks, whatever is added.
+        // Every position in the page is then below the marks.
         if start > u32::MAX / 2 {
             return Err(TOO_FAR);
         }
@@ -128,7 +129,7 @@ impl Tuples {
                 (self.bases.get_mut(n_tuples), self.ends.get_mut(n_tuples), self.others.get_mut(n_tuples));
             let (Some(base), Some(end), Some(other)) = slots else { return };
             (*base, *end) = (start + tuple.start, start + tuple.end);
-            // No bitmap is at the start of a page.
+            // A bitmap is never at the start of a page.
             let bitmap = if tuple.bitmap > 0 { start + tuple.bitmap } else { 0 };
             *other = Other { bitmap, attributes: tuple.attributes, number: tuple.number };
             n_tuples += 1;
@@ -160,7 +161,7 @@ impl Tuples {
             others: self.others.get(..self.n_tuples).unwrap_or_default(),
             cursors: self.cursors.get_mut(..self.n_tuples).unwrap_or_default(),
         };
-        // The offset of the next value in all tuples, as long as it is the same.
+        // The offset of the next value while it is the same in all tuples.
         let mut same = (!self.has_bitmaps).then_some(0_u32);
         if self.has_bitmaps {
             tuples.set_cursors(0);
@@ -237,7 +238,7 @@ impl Located<'_> {
 
     /// An attribute of variable width that every tuple has.
     fn varlena(&mut self, attribute: &WantedAttribute, places: &mut Places) -> Result<(), Refusal> {
-        // Zeroed for nothing, which costs less than to look for room at each value.
+        // The zeros are overwritten, but this costs less than a check for room at each value.
         places.starts.resize(self.bases.len(), 0);
         places.lengths.resize(self.bases.len(), 0);
         let (mut is_over, mut flags) = (false, 0);
@@ -245,7 +246,7 @@ impl Located<'_> {
         let found = places.starts.iter_mut().zip(places.lengths.iter_mut());
         for ((cursor, (base, end)), (start, length)) in tuples.zip(found) {
             let header = self.bytes.get(*cursor as usize).copied().unwrap_or(0);
-            // Almost all: a short header, which is not aligned.
+            // The usual case: a short header, which is not aligned.
             if header & 1 == 1 && header != 1 {
                 *start = *cursor + 1;
                 *length = u32::from(header >> 1) - 1;
@@ -260,7 +261,7 @@ impl Located<'_> {
         if is_over { Err(OVERRUN) } else { Ok(()) }
     }
 
-    /// An attribute that is NULL in some tuples, or missing.
+    /// An attribute that is NULL or missing in some tuples.
     fn careful(
         &mut self,
         index: usize,
@@ -317,7 +318,7 @@ impl Places {
     }
 }
 
-/// A bit of the NULL bitmap that is not set.
+/// Whether this bit of the NULL bitmap is not set.
 fn is_null(bytes: &[u8], bitmap: u32, index: usize) -> bool {
     let byte = bytes.get(bitmap as usize + index / 8).copied().unwrap_or(0);
     byte >> (index % 8) & 1 == 0
@@ -339,7 +340,7 @@ fn one_varlena(
     long(bytes, base, end, cursor, attribute)
 }
 
-/// A varlena whose header is not the short one: where its bytes are, and how many.
+/// A varlena without the short header: where its bytes are, and their number.
 ///
 /// Source: `att_align_pointer` in `src/include/access/tupmacs.h`, `src/include/varatt.h`.
 #[cold]
@@ -362,7 +363,7 @@ fn long(
         *cursor += POINTER_BYTES;
         return Ok((base, 0));
     }
-    // Padding is zero, and so may be the first byte of a header, which then is where it has to be.
+    // Padding is zero. The first byte of a header may also be zero; then the header is at its aligned place.
     let at = base + attribute.aligned(*cursor - base);
     if first != 0 && at != *cursor {
         return Err(HEADER);
@@ -381,27 +382,27 @@ fn long(
     }
 }
 
-/// A layout as far as it has to be walked: to the last attribute that is wanted.
+/// The part of a layout that must be walked: up to the last wanted attribute.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) attributes: Vec<WantedAttribute>,
-    /// An attribute is kept in a way that is not known: C strings, which columns that were dropped may have had once.
+    /// The stored form of an attribute is unknown: a C string, which a dropped column may have held.
     is_unknown: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct WantedAttribute {
     length: i16,
-    /// The alignment less one.
+    /// The alignment minus one.
     mask: u32,
-    /// Of the result; `None`: it is walked over.
+    /// The column of the result; `None`: the attribute is skipped.
     column: Option<usize>,
-    /// Tuples that are older than it have a value all the same.
+    /// Tuples that are older than it still have a value for it.
     has_missing: bool,
 }
 
 impl WantedAttribute {
-    /// Bytes, if they are always as many.
+    /// The number of bytes, if it is fixed.
     #[inline(always)]
     fn fixed(&self) -> Option<u32> {
         u32::try_from(self.length).ok()

@@ -1,24 +1,25 @@
 //! A page of a heap: its header, its line pointers, and the tuples they lead to.
 //!
 //! ```text
-//! header          24 bytes   LSN, checksum, flags, lower, upper, special, size │ version, oldest prunable xid
+//! header          24 bytes   LSN, checksum, flags, lower, upper, special, size │ version, pd_prune_xid
 //! line pointers    4 bytes each, up to `lower`: offset (15 bits), state (2), length (15)
 //! hole             up to `upper`
 //! tuples           each aligned to 8: header of 23 bytes, NULL bitmap, data from `t_hoff` on
 //! ```
 //!
-//! Checksums are not looked at: of a page that was changed since it was last written they are stale. What is looked at
-//! instead is whether everything is where it can be, and whether the tuples say that they are on this page.
+//! Checksums are not checked: they are stale in a page that changed since it was last written. Instead,
+//! everything must be at a possible place, and the tuples must say that they belong to this page.
 //!
-//! Source: `PageHeaderData` in PostgreSQL's `src/include/storage/bufpage.h`, `ItemIdData` in `itemid.h`, `heapgetpage` in
-//! `src/backend/access/heap/heapam.c`, `HeapTupleHeaderData` in `src/include/access/htup_details.h`.
+//! Source: `PageHeaderData` in PostgreSQL's `src/include/storage/bufpage.h`, `ItemIdData` in `itemid.h`,
+//! `heapgetpage` in `src/backend/access/heap/heapam.c`, `HeapTupleHeaderData` in
+//! `src/include/access/htup_details.h`.
 
 use std::fmt;
 
-/// Bytes of a page. Servers that were built with another size are not read by pages.
+/// Bytes of a page. Servers with another page size are not read by pages.
 pub const PAGE_BYTES: usize = 8192;
 
-/// Bytes of a page's header, which is all that is asked for of a page that is not all-visible.
+/// Bytes of a page's header. A run asks for no more of a page that is not all-visible.
 pub const PAGE_HEADER_BYTES: usize = 24;
 
 /// `PD_ALL_VISIBLE`.
@@ -52,15 +53,15 @@ const ATTRIBUTES: u16 = 0x07ff;
 pub(crate) const TUPLES_MAX: usize =
     (PAGE_BYTES - PAGE_HEADER_BYTES) / (TUPLE_BYTES_MIN + LINE_POINTER_BYTES);
 
-/// Why a page is to be read in another way.
+/// Why a page must be read in another way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// It is not all-visible: which of its rows belong to the snapshot only the server can tell.
+    /// It is not all-visible: only the server knows which of its rows belong to the snapshot.
     NotAllVisible,
     /// A wanted value is stored out of line.
     OutOfLine,
-    /// Something is not as it should be on a page of this table: what.
+    /// Something on the page does not fit this table. Holds what.
     Unverified(&'static str),
 }
 
@@ -79,7 +80,7 @@ impl fmt::Display for Refusal {
 pub(crate) struct Tuple {
     /// Its line pointer's number, from 1.
     pub(crate) number: u16,
-    /// How many attributes it has. Those that the table has beyond are missing.
+    /// The number of its attributes. Later attributes of the table are missing.
     pub(crate) attributes: u16,
     /// Where its data starts; a multiple of 8.
     pub(crate) start: u32,
@@ -89,7 +90,7 @@ pub(crate) struct Tuple {
     pub(crate) bitmap: u32,
 }
 
-/// How many line pointers a page says it has. It is not checked yet.
+/// The number of line pointers that a page claims. Not checked yet.
 pub(crate) fn line_pointers(page: &[u8]) -> usize {
     let lower = page.get(12..14).and_then(|lower| lower.try_into().ok()).map_or(0, u16::from_le_bytes);
     usize::from(lower).saturating_sub(PAGE_HEADER_BYTES) / LINE_POINTER_BYTES
@@ -97,11 +98,11 @@ pub(crate) fn line_pointers(page: &[u8]) -> usize {
 
 /// Finds the tuples of a page, in the order of their line pointers: those that a sequential scan returns.
 ///
-/// `block` is the page's number, `attributes_max` how many attributes the table has.
+/// `block` is the page's number, `attributes_max` the table's number of attributes.
 ///
 /// # Errors
 ///
-/// The page is not all-visible, or not as it should be. What was found so far is then of no use.
+/// The page is not all-visible, or not as expected. The tuples found so far are then invalid.
 pub(crate) fn tuples(
     page: &[u8],
     block: u32,
@@ -115,8 +116,8 @@ pub(crate) fn tuples(
         [[f0, f1], [l0, l1], [u0, u1], [s0, s1], [v0, v1]].map(u16::from_le_bytes);
     let (lower, upper) = (usize::from(lower), usize::from(upper));
     if page.len() == PAGE_BYTES && page.iter().all(|byte| *byte == 0) {
-        // A page that was added and never used. No row can have been on it when the snapshot was taken. Of zeros in a
-        // header alone that cannot be said: it may be all that somebody hands out.
+        // A page that was added and never used. No row can have been on it when the snapshot was taken. Zeros
+        // in a header alone do not prove that: the query may have sent only the header.
         return Ok(());
     }
     if flags & ALL_VISIBLE == 0 {
@@ -138,7 +139,7 @@ pub(crate) fn tuples(
         let pointer = u32::from_le_bytes(*pointer);
         match pointer >> 15 & 3 {
             LP_NORMAL => {}
-            // A redirection leads to a tuple of a HOT chain that has a line pointer of its own.
+            // A redirection leads to a tuple of a HOT chain, which has its own line pointer.
             LP_UNUSED | LP_REDIRECT => continue,
             _ => return Err(Refusal::Unverified("a dead line pointer on a page that is all-visible")),
         }
@@ -156,20 +157,20 @@ pub(crate) fn tuples(
         }
         found(tuple);
     }
-    // Those that were updated by a transaction that was rolled back point elsewhere. If all were, COPY reads them.
+    // Tuples that a rolled back transaction updated point elsewhere. If all tuples do, COPY reads them.
     match n_own == 0 && n_tuples > 0 {
         true => Err(Refusal::Unverified("a page whose tuples are of another page")),
         false => Ok(()),
     }
 }
 
-/// The tuple at `offset`, and whether it says that it is the one that its line pointer and page say.
+/// The tuple at `offset`, and whether its own position matches its line pointer and page.
 #[inline(always)]
 fn tuple(page: &[u8], offset: u32, length: u32, number: u16, block: u32) -> Result<(Tuple, bool), Refusal> {
     const UNSOUND: Refusal = Refusal::Unverified("a tuple that does not fit its line pointer");
     let end = offset + length;
     let header = page.get(offset as usize..end as usize).and_then(<[u8]>::first_chunk::<TUPLE_BYTES_MIN>);
-    // `t_xmin`, `t_xmax` │ `t_cid`, block in two halves │ its own number, `t_infomask2`, `t_infomask`, `t_hoff`, a byte.
+    // `t_xmin`, `t_xmax` │ `t_cid`, block (two halves) │ number, `t_infomask2`, `t_infomask`, `t_hoff`, u8.
     let [_, _, _, _, _, _, _, _, _, _, _, _, own_block @ .., c0, c1, c2, c3, c4, c5, c6, c7] =
         header.ok_or(UNSOUND)?;
     let own_block = u32::from_le_bytes(*own_block).rotate_left(16);
@@ -178,8 +179,8 @@ fn tuple(page: &[u8], offset: u32, length: u32, number: u16, block: u32) -> Resu
     let [own_number, attributes, flags] = [fields as u16, (fields >> 16) as u16, (fields >> 32) as u16];
     let data_offset = (fields >> 48 & 0xff) as u32;
     let attributes = attributes & ATTRIBUTES;
-    // On an all-visible page a tuple's inserter has committed, and nobody has deleted it: who waits for that at most
-    // holds a lock.
+    // On an all-visible page, the transaction that inserted a tuple has committed, and none has deleted it:
+    // the transaction in `t_xmax` at most holds a lock.
     let is_visible = flags & XMIN_COMMITTED != 0 && flags & (XMAX_INVALID | XMAX_LOCK_ONLY) != 0;
     if !is_visible || flags & (HAS_OID_OLD | MOVED) != 0 {
         return Err(Refusal::Unverified("a tuple that is not visible to all on a page that is"));

@@ -1,4 +1,4 @@
-//! Rows of pages, as a batch takes them: column by column, stored or as they would be sent.
+//! Rows of pages for a batch: column by column, stored or as COPY sends them.
 
 use pgarrow_column::{CHUNK_ROWS, Chunk, Column, RowError, STORED_NULL, StoredChunk, ValueError};
 use pgarrow_decode::ChunkSource;
@@ -8,16 +8,16 @@ use crate::compressed::decompress;
 use crate::locate::{COMPRESSED, MISSING, Places};
 use crate::transcode::transcode;
 
-/// A chunk's values as they would be sent come to so many bytes at most, unless it has one row only.
+/// Most bytes of a chunk's values as COPY sends them, unless the chunk has only one row.
 const SCRATCH_BYTES: usize = 1 << 20;
 
-/// Beyond this, what was written once is not kept allocated.
+/// Buffers beyond this size are freed.
 const SCRATCH_KEPT_BYTES: usize = 4 * SCRATCH_BYTES;
 
 const UNREADABLE: ValueError = ValueError::Malformed("a value that is not as PostgreSQL stores it");
 const NULL: [u8; 4] = (-1_i32).to_be_bytes();
 
-/// What values are written to as they would be sent.
+/// Buffers for values as COPY sends them.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     bytes: Vec<u8>,
@@ -25,7 +25,7 @@ pub(crate) struct Scratch {
     raw: Vec<u8>,
     cursors: Box<[u32; CHUNK_ROWS]>,
     ends: Box<[u32; CHUNK_ROWS]>,
-    /// Bytes of each row's values, where they are counted.
+    /// Bytes of each row's values, for exact batches.
     wire: Box<[u32; CHUNK_ROWS]>,
 }
 
@@ -42,7 +42,7 @@ impl Scratch {
         self.bytes.capacity() + self.raw.capacity() + 3 * size_of::<[u32; CHUNK_ROWS]>()
     }
 
-    /// Gives back what large values took.
+    /// Frees the memory of large values.
     pub(crate) fn shrink(&mut self) {
         self.bytes.clear();
         self.raw.clear();
@@ -51,25 +51,25 @@ impl Scratch {
     }
 }
 
-/// Rows whose values were found.
+/// Rows with located values.
 #[derive(Debug)]
 pub(crate) struct PageRows<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) layout: &'a HeapLayout,
     pub(crate) places: &'a [Places],
-    /// The first row among those of `places`.
+    /// The index of the first row in `places`.
     pub(crate) first: usize,
     pub(crate) scratch: &'a mut Scratch,
-    /// Bytes on the wire are asked for, so all values are written as they would be sent.
+    /// Exact batches need the bytes on the wire, so all values are written as COPY sends them.
     pub(crate) is_exact: bool,
     pub(crate) n_rows: usize,
 }
 
-/// How a value of one column is had as it would be sent.
+/// Writes the values of one column as COPY sends them.
 struct Sent<'a> {
     bytes: &'a [u8],
     form: &'a StoredForm,
-    /// Bytes of values of fixed width.
+    /// Bytes of a value of fixed width.
     width: usize,
     missing: Option<&'a [u8]>,
 }
@@ -105,7 +105,7 @@ impl ChunkSource for PageRows<'_> {
         let mut chunk = Chunk::new(&self.scratch.bytes, cursors).with_room(room);
         column.decode(&mut chunk)?;
         let room = chunk.room();
-        // What was written is what the type's send function writes: a column that ends elsewhere cannot read it.
+        // The bytes are those of the type's send function: a column that ends elsewhere cannot read it.
         match self.scratch.cursors.get(..self.n_rows) == self.scratch.ends.get(..self.n_rows) {
             true => Ok(room),
             false => Err(RowError { row: 0, cause: UNREADABLE }),
@@ -123,7 +123,7 @@ impl ChunkSource for PageRows<'_> {
 }
 
 impl PageRows<'_> {
-    /// Writes a column's values as they would be sent, each behind its length.
+    /// Writes a column's values as COPY sends them, each behind its length.
     fn write(
         &mut self,
         attribute: &StoredAttribute,
@@ -154,10 +154,10 @@ impl PageRows<'_> {
 }
 
 impl Sent<'_> {
-    /// Writes the value at `start`, behind its length. `None` if there is none that can be read.
+    /// Writes the value at `start`, behind its length. `None` if the value cannot be read.
     fn write(&self, start: u32, length: Option<u32>, raw: &mut Vec<u8>, sent: &mut Vec<u8>) -> Option<()> {
         let at = sent.len();
-        // NULL, until there is a length.
+        // NULL, until the length is known.
         sent.extend_from_slice(&NULL);
         match start {
             STORED_NULL => return Some(()),
@@ -182,8 +182,7 @@ impl Sent<'_> {
     }
 }
 
-/// Forms that columns may know themselves. Where the type of a column has one of these forms and another one in Arrow,
-/// the column says so.
+/// Forms that columns may read themselves. A column refuses if its Arrow type needs another form.
 fn is_stored_form(form: &StoredForm) -> bool {
     matches!(
         form,

@@ -1,7 +1,7 @@
 //! Finds pages in `COPY (SELECT page …) TO STDOUT (FORMAT binary)`: a stream of tuples of one bytea.
 //!
-//! PostgreSQL puts each tuple into a CopyData message of its own, so pages are read where they were received. But that is
-//! a habit and no promise: a tuple that is cut by the end of its message is put together with the next ones.
+//! PostgreSQL puts each tuple into its own CopyData message, so pages are read where they were received. But
+//! that is a habit and no promise: a tuple that spans messages is joined in a buffer.
 
 use crate::locate::PageAt;
 use crate::page::PAGE_BYTES;
@@ -21,9 +21,9 @@ pub struct PageStream {
     block: u32,
     end: u32,
     place: Place,
-    /// Payloads, or what is left of them, that end inside of a tuple.
+    /// Payloads, or the rest of them, that end inside a tuple.
     carried: Vec<u8>,
-    /// Bytes of them that were dealt with.
+    /// Bytes of them that are already used.
     carried_used: usize,
 }
 
@@ -37,14 +37,14 @@ enum Place {
 /// Pages that were found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FoundPages {
-    /// Bytes of whole messages that were dealt with.
+    /// Bytes of whole messages that were used.
     pub used_bytes: usize,
-    /// The pages are not in the bytes that were given, but in [`PageStream::carried`], until the next call.
+    /// The pages are not in the given bytes, but in [`PageStream::carried`], until the next call.
     pub are_carried: bool,
 }
 
 impl PageStream {
-    /// Of the blocks from `from` to before `to`.
+    /// A stream of the blocks from `from` to before `to`.
     pub fn new(from: u32, to: u32) -> Self {
         Self { block: from, end: to, place: Place::Header, carried: Vec::new(), carried_used: 0 }
     }
@@ -59,16 +59,17 @@ impl PageStream {
         self.block
     }
 
-    /// What messages that cut a tuple had of it.
+    /// The bytes of a tuple that spans messages.
     pub fn carried(&self) -> &[u8] {
         &self.carried
     }
 
-    /// Finds the pages of the whole CopyData messages at the head of `bytes`, at most `n_max`, or a few more.
+    /// Finds the pages of the whole CopyData messages at the start of `bytes`: at most `n_max`, or a few
+    /// more.
     ///
     /// # Errors
     ///
-    /// What is wrong with the stream.
+    /// The error in the stream.
     pub fn find(
         &mut self,
         bytes: &[u8],
@@ -109,7 +110,8 @@ impl PageStream {
         Ok(FoundPages { used_bytes, are_carried: false })
     }
 
-    /// Takes all whole parts of the stream from `bytes`, which lie at `at`. Bytes taken.
+    /// Takes all whole parts of the stream from `bytes`, which start at position `at`. Returns the bytes
+    /// taken.
     fn parse(&mut self, bytes: &[u8], at: usize, pages: &mut Vec<PageAt>) -> Result<usize, &'static str> {
         let mut used = 0;
         loop {
@@ -117,7 +119,7 @@ impl PageStream {
             match self.place {
                 Place::Header => {
                     let Some(header) = rest.first_chunk::<STREAM_HEADER_BYTES>() else { return Ok(used) };
-                    // No flags, no extension: there never were any.
+                    // No flags and no extension: PostgreSQL never writes any.
                     if !header.starts_with(SIGNATURE)
                         || header.iter().skip(SIGNATURE.len()).any(|byte| *byte != 0)
                     {
@@ -135,7 +137,7 @@ impl PageStream {
                     let Some([c0, c1, length @ ..]) = rest.first_chunk::<TUPLE_HEADER_BYTES>() else {
                         return Ok(used);
                     };
-                    // A NULL is a page of nothing, which is refused.
+                    // A NULL counts as an empty page, which is refused.
                     let length = i32::from_be_bytes(*length);
                     let length = usize::try_from(length).unwrap_or(0);
                     if [*c0, *c1] != [0, 1] || length > PAGE_BYTES {
@@ -158,7 +160,7 @@ impl PageStream {
     }
 }
 
-/// The payload of the message at the head of `bytes`, if it is a whole CopyData.
+/// The payload of the message at the start of `bytes`, if it is a whole CopyData.
 fn first_payload(bytes: &[u8]) -> Option<&[u8]> {
     let [tag, length @ ..] = bytes.first_chunk::<MESSAGE_HEADER_BYTES>()?;
     let length = u32::from_be_bytes(*length) as usize;

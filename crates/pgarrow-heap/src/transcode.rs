@@ -1,6 +1,6 @@
-//! From the form in which a value is stored to the one in which COPY sends it.
+//! From the stored form of a value to the form that COPY sends.
 //!
-//! Source: the send function of each type in `src/backend/utils/adt`, named where it is done.
+//! Source: the send function of each type in `src/backend/utils/adt`, named at its code.
 
 use pgarrow_types::StoredForm;
 
@@ -11,12 +11,14 @@ mod jsonb;
 mod numeric;
 mod simple;
 
-/// The most that is made of one value: a jsonb can be 10,000 times as large as text. Larger ones are left to the server.
+/// Most bytes that are made of one value: a jsonb can be 10,000 times as large as text. The server sends
+/// larger values.
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
-/// Appends what COPY sends for a value of this form, without its length; nothing, if the value is corrupt.
+/// Appends a value of this form as COPY sends it, without its length; nothing if the value is corrupt.
 ///
-/// `stored` has the bytes in the page: of varlena those behind the header, decompressed; of other types `attlen` bytes.
+/// `stored` has the bytes in the page: for varlena those behind the header, decompressed; for other types
+/// `attlen` bytes.
 pub(crate) fn transcode(form: &StoredForm, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     let start = out.len();
     let done = append(form, stored, out).and_then(|()| check_bytes(start, out));
@@ -26,7 +28,7 @@ pub(crate) fn transcode(form: &StoredForm, stored: &[u8], out: &mut Vec<u8>) -> 
     done
 }
 
-/// As [`transcode`], but leaves what it made of a corrupt value.
+/// As [`transcode`], but leaves the partial result of a corrupt value.
 fn append(form: &StoredForm, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     match form {
         StoredForm::Bytes { length, .. } => simple::bytes(*length, stored, out),
@@ -48,7 +50,7 @@ fn append(form: &StoredForm, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Cor
     }
 }
 
-/// Refuses what has become too large since `start`.
+/// Refuses a result above the limit since `start`.
 fn check_bytes(start: usize, out: &[u8]) -> Result<(), Corrupt> {
     if out.len() - start > VALUE_BYTES_MAX {
         return Err(Corrupt("a value that is too large to be made here"));

@@ -1,4 +1,4 @@
-//! Several statements in one round trip, and answers that were had that way.
+//! Several statements in one round trip, and answers that are fetched ahead.
 //!
 //! ```text
 //!  query_script          Q ──▶ ( T D* C │ C │ I )+ ──▶ Z
@@ -6,8 +6,8 @@
 //!  with_answers          query(sql, parameters) ──▶ rows that are there already
 //! ```
 //!
-//! Over a network, what a catalog is asked costs its round trips. What does not need the answer before is
-//! asked at once; who wants the answers asks for them as ever.
+//! Over a network, the time of questions to a catalog is the time of their round trips. Statements that do
+//! not need an earlier answer are sent together. The code that wants the answers calls `query` as usual.
 
 use crate::answer::{Answer, Row};
 use crate::backend;
@@ -21,9 +21,10 @@ const PHASE: &str = "query";
 const STATEMENTS_MAX: usize = 1000;
 
 impl Session {
-    /// Runs several statements in one round trip: the rows of each, none for one that returns none.
+    /// Runs several statements in one round trip. Returns the rows of each; none for a statement that returns
+    /// none.
     ///
-    /// They are one transaction, unless they say otherwise. The first that fails is the last that is run.
+    /// The statements are one transaction, unless they say otherwise. After one fails, no other runs.
     ///
     /// # Errors
     ///
@@ -47,7 +48,8 @@ impl Session {
                     answers.push(Vec::new());
                 }
                 b'I' => answers.push(Vec::new()),
-                // Ready without a word about the statements is no success: they may not have been run.
+                // ReadyForQuery without a CommandComplete is no success: the server may not have run the
+                // statements.
                 b'Z' if !answers.is_empty() => {
                     self.ready(PHASE, &message)?;
                     return Ok(answers);
@@ -60,12 +62,12 @@ impl Session {
         }
     }
 
-    /// Runs `first`, which may be several statements, as [`execute`](Self::execute) does, and lets the server
-    /// describe `sql` behind it, as [`describe`](Self::describe) does: in one round trip.
+    /// Runs `first`, which may be several statements, as [`execute`](Self::execute) does. In the same round
+    /// trip, the server describes `sql`, as [`describe`](Self::describe) does.
     ///
     /// # Errors
     ///
-    /// As for these two; that of `first`, if it failed.
+    /// As for these two. If `first` failed, its error.
     pub fn execute_and_describe(&mut self, first: &str, sql: &str) -> Result<Description, Error> {
         self.begin()?;
         self.outgoing.query(first)?;
@@ -75,13 +77,13 @@ impl Session {
         if executed.is_err() && self.is_broken() {
             return Err(executed.err().unwrap_or_else(|| self.violation(PHASE, "no answer")));
         }
-        // The server has an answer to this, whatever became of the first.
+        // The server answers this even if the first failed.
         let described = self.receive_description();
         executed.and(described)
     }
 
-    /// Runs `ask`, for which [`query`](Self::query) finds these answers instead of asking the server, each
-    /// once. What is not among them is asked for.
+    /// Runs `ask`. In it, [`query`](Self::query) takes each of these answers once, instead of asking the
+    /// server. It asks the server for all others.
     pub fn with_answers<T>(&mut self, answers: Vec<Answer>, ask: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.answers, answers);
         let result = ask(self);

@@ -1,6 +1,6 @@
-//! What the server answers to statements whose answer is small.
+//! The server's answers to statements whose answer is small.
 
-/// What a row and a value take beside their text: a value of 4 bytes on the wire is one of 24 here.
+/// Memory of a row and of a value beside their text: a value of 4 bytes on the wire takes 24 here.
 pub(crate) const ROW_BYTES: usize = size_of::<Row>() + 16;
 pub(crate) const VALUE_BYTES: usize = size_of::<Option<String>>() + 16;
 
@@ -27,7 +27,7 @@ impl Row {
     }
 }
 
-/// What a statement of [`Session::query`](crate::Session::query) was answered.
+/// A statement of [`Session::query`](crate::Session::query) and the server's answer to it.
 #[derive(Clone, Debug)]
 pub struct Answer {
     sql: String,
@@ -36,13 +36,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// `rows` is what the server says to `sql` with these parameters.
+    /// `rows` is the server's answer to `sql` with these parameters.
     pub fn new(sql: impl Into<String>, parameters: &[Option<&str>], rows: Vec<Row>) -> Self {
         let parameters = parameters.iter().map(|parameter| parameter.map(str::to_owned)).collect();
         Self { sql: sql.into(), parameters, rows }
     }
 
-    /// Whether it is the answer to this.
+    /// Whether this is the answer to `sql` with these parameters.
     pub(crate) fn is_of(&self, sql: &str, parameters: &[Option<&str>]) -> bool {
         self.sql == sql && self.parameters.iter().map(Option::as_deref).eq(parameters.iter().copied())
     }

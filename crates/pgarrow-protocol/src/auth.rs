@@ -8,9 +8,9 @@
 //!                                                                     server signature checked here
 //! ```
 //!
-//! What the server asks for is held against `require_auth`, `channel_binding` and `sslcertmode` before anything is
-//! sent (`allowed.rs`). An Ok in the middle of SASL would mean a server that need not know the password: refused.
-//! GSSAPI, SSPI and OAuth are not spoken here and are named in the error.
+//! The server's request is checked against `require_auth`, `channel_binding` and `sslcertmode` before
+//! anything is sent (`allowed.rs`). An Ok in the middle of SASL is refused: such a server need not know the
+//! password. GSSAPI, SSPI and OAuth are not supported; the error names them.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP> and
 //! <https://www.postgresql.org/docs/current/sasl-authentication.html>.
@@ -98,15 +98,15 @@ impl Session {
         self.expect_authenticated()
     }
 
-    /// The strongest mechanism that both sides have, and what is said about channel binding.
+    /// The strongest mechanism that both sides have, and what we say about channel binding.
     ///
-    /// With TLS, SCRAM-SHA-256-PLUS is taken if it is offered, and nothing less: as in libpq, a certificate that
-    /// has no hash to bind to is an error and no reason to go on without.
+    /// With TLS, SCRAM-SHA-256-PLUS is used if it is offered. As in libpq, a certificate without a hash to
+    /// bind to is then an error, and no reason to go on without channel binding.
     fn choose_mechanism(&mut self, mechanisms: &[String]) -> Result<(&'static str, Binding), Error> {
         let offers = |name: &str| mechanisms.iter().any(|mechanism| mechanism == name);
         let wanted = self.config.auth().channel_binding;
         if offers(SCRAM_SHA_256_PLUS) && !self.is_encrypted() {
-            // It exists with TLS only: the offer was made on another connection than ours.
+            // It exists with TLS only: the offer belongs to another connection than ours.
             let what = "the server offers SCRAM-SHA-256-PLUS on a connection without TLS: an attacker may be in between";
             return Err(self.fail(ErrorKind::Auth, PHASE, what));
         }
@@ -137,7 +137,7 @@ impl Session {
         Ok((SCRAM_SHA_256, if could_bind { Binding::NotOffered } else { Binding::None }))
     }
 
-    /// An empty password is none, as in libpq.
+    /// An empty password counts as none, as in libpq.
     fn password(&mut self) -> Result<String, Error> {
         match self.config.resolved_password() {
             Some(password) if !password.is_empty() => Ok(password),
@@ -154,7 +154,7 @@ impl Session {
         }
     }
 
-    /// What the server asks for, after it has said which version of the protocol it speaks, if it has to.
+    /// The server's request. A NegotiateProtocolVersion may come before it.
     fn first_request(&mut self) -> Result<Authentication, Error> {
         let mut message = self.receive_or_fail(PHASE).map_err(|cause| self.about_version(cause))?;
         if message.tag == b'v' {
@@ -178,7 +178,7 @@ impl Session {
         backend::authentication(body).map_err(|cause| self.malformed(PHASE, b'R', cause))
     }
 
-    /// Takes a lower version of the protocol. We ask for no options, so none can be refused.
+    /// Accepts a lower version of the protocol. We ask for no options, so the server can refuse none.
     ///
     /// Source: `pqGetNegotiateProtocolVersion3` in PostgreSQL 18's `src/interfaces/libpq/fe-protocol3.c`.
     fn negotiate(&mut self, negotiation: &Negotiation) -> Result<(), Error> {
@@ -202,9 +202,9 @@ impl Session {
         Ok(())
     }
 
-    /// A server or pooler that never heard of other versions than 3.0 closes the connection, or complains (W-21).
+    /// A server or pooler that knows no version but 3.0 closes the connection or reports an error (W-21).
     fn about_version(&mut self, cause: Error) -> Error {
-        // 0A000, feature_not_supported, and 08P01, protocol_violation, are what they complain with.
+        // 0A000, feature_not_supported, and 08P01, protocol_violation, are the errors that they report.
         let is_about_it =
             cause.kind() == ErrorKind::Closed || matches!(cause.sqlstate(), Some("0A000" | "08P01"));
         if self.protocol == ProtocolVersion::V3_0 || !is_about_it {
@@ -248,7 +248,7 @@ impl Session {
         }
     }
 
-    /// What has to be true for the bytes of a binary COPY to mean what we take them for.
+    /// Conditions for the bytes of a binary COPY to mean what we take them for.
     fn check_server(&mut self) -> Result<(), Error> {
         if self.parameter("integer_datetimes") == Some("off") {
             let what = "the server stores dates and times as floating point (integer_datetimes=off), which is not \

@@ -1,4 +1,4 @@
-//! The bodies of the messages a server sends, as far as they are needed here.
+//! The bodies of messages from the server, as far as this crate needs them.
 //!
 //! ```text
 //! R  Authentication     i32 method, then what the method needs
@@ -19,7 +19,7 @@
 use crate::config::ProtocolVersion;
 use crate::cursor::{BodyError, Cursor};
 
-/// What the server asks for, or grants.
+/// What the server asks for or grants.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Authentication {
     Ok,
@@ -32,7 +32,7 @@ pub(crate) enum Authentication {
     },
     SaslContinue(Vec<u8>),
     SaslFinal(Vec<u8>),
-    /// By its number.
+    /// Another method, by its number.
     Other(i32),
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn parameter_status(body: &[u8]) -> Result<(String, String), BodyErro
     Ok((name, value))
 }
 
-/// What a cancel request has to show: the process and its secret.
+/// The credentials of a cancel request: the process and its secret.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) struct BackendKey {
     pub(crate) pid: i32,
@@ -103,16 +103,16 @@ pub(crate) fn backend_key(body: &[u8], protocol: ProtocolVersion) -> Result<Back
     }
 }
 
-/// What a NegotiateProtocolVersion says.
+/// The content of a NegotiateProtocolVersion.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Negotiation {
     /// The server speaks protocol 3 with this minor version.
     pub(crate) minor: i32,
-    /// Options of ours that it does not know.
+    /// Options that we asked for and it does not know.
     pub(crate) n_options: usize,
 }
 
-/// The version comes as the full one or, as the documentation of servers up to 17 has it, as the minor version only.
+/// The server sends the full version or, as the documentation up to 17 says, only the minor version.
 pub(crate) fn negotiation(body: &[u8]) -> Result<Negotiation, BodyError> {
     let mut cursor = Cursor::new(body);
     let version = cursor.i32()?;
@@ -130,7 +130,7 @@ pub(crate) fn negotiation(body: &[u8]) -> Result<Negotiation, BodyError> {
     Ok(Negotiation { minor, n_options })
 }
 
-/// Whether the session is in a transaction, as of the last ReadyForQuery.
+/// Whether the session is in a transaction, by the last ReadyForQuery.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum TransactionStatus {
     /// Not in a transaction block.
@@ -153,7 +153,7 @@ pub(crate) fn ready_for_query(body: &[u8]) -> Result<TransactionStatus, BodyErro
     Ok(status)
 }
 
-/// Checks that a CommandComplete is one; its tag.
+/// Checks a CommandComplete. Returns its tag.
 pub(crate) fn command_complete(body: &[u8]) -> Result<&[u8], BodyError> {
     let mut cursor = Cursor::new(body);
     let tag = cursor.cstring()?;
@@ -173,20 +173,20 @@ pub(crate) fn tagged_rows(tag: &[u8], command: &[u8]) -> Option<u64> {
         || !digits.iter().all(u8::is_ascii_digit)
         || (digits.len() > 1 && digits.starts_with(b"0"))
     {
-        return None; // `parse` would take a sign and zeros in front
+        return None; // `parse` would accept a sign and leading zeros
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// The rows that a statement has counted by its tag, 0 if it is one that counts nothing; `None` for a tag of a statement
-/// that counts without a number.
+/// The rows that a statement's tag counts; 0 for a statement that counts nothing; `None` if the statement
+/// counts and its tag has no number.
 ///
 /// Source: "CommandComplete" in <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 pub(crate) fn counted_rows(tag: &[u8]) -> Option<u64> {
     const COUNTING: [&[u8]; 7] = [b"DELETE", b"UPDATE", b"MERGE", b"SELECT", b"MOVE", b"FETCH", b"COPY"];
     let command = tag.split(|byte| *byte == b' ').next().unwrap_or_default();
     match command {
-        // The number in between was an OID once.
+        // The number in between was an OID in old versions.
         b"INSERT" => tagged_rows(tag, b"INSERT 0 "),
         _ if COUNTING.contains(&command) => {
             tag.strip_prefix(command).and_then(|rest| tagged_rows(rest, b" "))
@@ -201,13 +201,13 @@ pub(crate) fn counted_rows(tag: &[u8]) -> Option<u64> {
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ColumnDescription {
-    /// As the server calls it; may repeat, may be empty, and may hold control characters.
+    /// The server's name for it. May repeat, may be empty, and may hold control characters.
     pub name: String,
-    /// The table it comes from straight away; 0 if it is computed.
+    /// The table whose column this is; 0 if it is computed.
     pub table_oid: u32,
     /// Its number in that table, from 1; 0 if it is computed.
     pub attribute_number: i16,
-    /// OID of its type; for a column of a domain type, that of the type below.
+    /// OID of its type. For a column of a domain type, OID of the base type.
     pub type_oid: u32,
     /// `pg_type.typlen`; negative for types of variable width.
     pub type_length: i16,
@@ -216,7 +216,7 @@ pub struct ColumnDescription {
 }
 
 pub(crate) fn row_description(body: &[u8]) -> Result<Vec<ColumnDescription>, BodyError> {
-    // Without the formats: what was asked for, or 0 if nothing was bound yet.
+    // Without the formats: they are those that we asked for, or 0 before a Bind.
     described_row(body).map(|(columns, _)| columns)
 }
 
@@ -280,7 +280,7 @@ pub(crate) fn data_row(body: &[u8]) -> Result<Vec<Option<&[u8]>>, BodyError> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct CopyFormats {
     pub(crate) n_columns: usize,
-    /// The overall format and that of every column is binary.
+    /// The overall format and the format of every column are binary.
     pub(crate) is_binary: bool,
 }
 

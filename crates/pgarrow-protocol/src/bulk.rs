@@ -1,15 +1,16 @@
-//! One statement many times over, with parameters in binary, and no waiting in between.
+//! One statement many times, with parameters in binary, and no waiting in between.
 //!
 //! ```text
 //!  P   B E   B E   B E  …  S ──▶ 1   2 C   2 C   2 C  …  Z
 //!              │ E from the server: it passes over everything up to S, then Z
 //! ```
 //!
-//! Values are made straight in the message that takes them away, and what the server says is received while it takes
-//! nothing, so that its answers cannot block both sides.
+//! The caller writes values straight into the message that carries them. While the server takes nothing, its
+//! answers are received, so that they cannot block both sides.
 //!
-//! Statement and portal are the unnamed ones, which every pooler lets through: a pooler that changes servers between
-//! transactions does not change them before S. Outside a transaction block the statement is parsed again after each S.
+//! Statement and portal are the unnamed ones, which every pooler lets through: a pooler that changes servers
+//! between transactions does not change them before S. Outside a transaction block the statement is parsed
+//! again after each S.
 //!
 //! Source: "Pipelining" and "Extended Query" in <https://www.postgresql.org/docs/current/protocol-flow.html>.
 
@@ -26,9 +27,9 @@ use crate::wire::Fill;
 
 const PHASE: &str = "bulk statement";
 
-/// Whole messages are sent when there are so many bytes of them.
+/// Whole messages are sent when they have this many bytes.
 const SENT_FROM_BYTES: usize = 64 * 1024;
-/// A buffer that large parameters have made larger is not kept.
+/// A buffer that large parameters made larger is not kept.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bind before its values: header, no names, one format for all parameters, their number.
 const BIND_BYTES: usize = HEADER_BYTES + 8;
@@ -38,9 +39,10 @@ const SYNC: [u8; HEADER_BYTES] = *b"S\0\0\0\x04";
 
 /// A statement that is run many times. Borrows its session until [`finish`](Self::finish).
 ///
-/// All executions up to [`sync`](Self::sync) or [`finish`](Self::finish) are one transaction, if none is open. Dropping
-/// it before leaves an open transaction with what was executed, for the caller to roll back; without one, nothing of it is
-/// committed and the session cannot be used any more.
+/// All executions up to [`sync`](Self::sync) or [`finish`](Self::finish) are one transaction, if none is
+/// open. If it is dropped before that in an open transaction, the transaction holds what was executed, and
+/// the caller rolls it back. Without an open transaction nothing is committed, and the session cannot be used
+/// any more.
 #[derive(Debug)]
 pub struct Bulk<'a> {
     session: &'a mut Session,
@@ -61,11 +63,11 @@ pub struct Bulk<'a> {
 /// Whole messages, and the beginning of a Bind.
 struct Messages {
     bytes: Vec<u8>,
-    /// Where that Bind begins.
+    /// Where this Bind begins.
     bind: usize,
 }
 
-/// Without the bytes, which are of tables.
+/// Without the bytes, which are values of tables.
 impl std::fmt::Debug for Messages {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} bytes", self.bytes.len())
@@ -73,8 +75,8 @@ impl std::fmt::Debug for Messages {
 }
 
 impl Session {
-    /// Prepares `sql` to be run many times, with `$1`, `$2`, … of these types (OIDs; 0 lets the server infer one). It
-    /// has to be one statement that returns no rows. Nothing is sent yet.
+    /// Prepares `sql` to run many times, with `$1`, `$2`, … of these types (OIDs; with 0 the server infers
+    /// the type). It has to be one statement that returns no rows. This sends nothing yet.
     ///
     /// # Errors
     ///
@@ -107,24 +109,25 @@ impl Session {
 }
 
 impl Bulk<'_> {
-    /// Where the caller appends the parameters of the next execution: of each its length as `i32` and its bytes, or a
-    /// length of -1 for null.
+    /// Where the caller appends the parameters of the next execution: the length of each as `i32` and its
+    /// bytes, or a length of -1 for null.
     ///
-    /// What is in it already is to be left as it is; what was appended may be taken away again.
+    /// The caller must not change what is in it already; it may remove what it appended.
     #[inline]
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.outgoing.bytes
     }
 
-    /// Runs the statement with the parameters in [`buffer`](Self::buffer), which holds none then. Its outcome is not
-    /// waited for.
+    /// Runs the statement with the parameters in [`buffer`](Self::buffer), which then holds none. Does not
+    /// wait for the outcome.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Server`] as soon as the server has refused this or an earlier execution, which
-    /// [`Error::failed_execution`] tells: all that was executed since the last [`sync`](Self::sync) is undone, or the
-    /// open transaction has failed, and the session can be used again. [`ErrorKind::Config`] if the buffer does not hold as
-    /// many values as there are parameters, or more than a gigabyte of them; they are taken out of it.
+    /// [`ErrorKind::Server`] as soon as the server has refused this or an earlier execution;
+    /// [`Error::failed_execution`] says which. Then everything since the last [`sync`](Self::sync) is undone,
+    /// or the open transaction has failed. The session can be used again. [`ErrorKind::Config`] if the buffer
+    /// does not hold as many values as there are parameters, or more than a gigabyte of them; they are
+    /// removed from the buffer.
     pub fn execute(&mut self) -> Result<(), Error> {
         self.check_open()?;
         self.end_bind()?;
@@ -136,12 +139,13 @@ impl Bulk<'_> {
         Ok(())
     }
 
-    /// Sends what is left and waits until all of it was executed; how many rows the statements have counted since the
-    /// last call.
+    /// Sends what is left and waits until the server has executed all of it. Returns how many rows the
+    /// statements have counted since the last call.
     ///
     /// # Errors
     ///
-    /// As for [`execute`](Self::execute). [`ErrorKind::Config`] if there are parameters that were not executed.
+    /// As for [`execute`](Self::execute). [`ErrorKind::Config`] if there are parameters that were not
+    /// executed.
     pub fn sync(&mut self) -> Result<u64, Error> {
         self.check_open()?;
         if self.outgoing.bytes.len() != self.outgoing.bind + BIND_BYTES {
@@ -155,7 +159,8 @@ impl Bulk<'_> {
         result
     }
 
-    /// As [`sync`](Self::sync), and gives the session back; how many rows the statements have counted in all.
+    /// As [`sync`](Self::sync), and gives the session back. Returns how many rows the statements have counted
+    /// in all.
     ///
     /// # Errors
     ///
@@ -171,7 +176,7 @@ impl Bulk<'_> {
         self.session.bytes_sent().saturating_sub(self.sent_before)
     }
 
-    /// How long sending has waited so far for the server to take what was there to be sent.
+    /// How long sending has waited so far for the server to take bytes.
     pub fn waited(&self) -> Duration {
         self.session.waited_to_send().saturating_sub(self.waited_before)
     }
@@ -230,7 +235,7 @@ impl Bulk<'_> {
         let values_start = *bind + BIND_BYTES;
         let values = bytes.get(values_start..).unwrap_or_default();
         let problem = if holds_values(values, self.n_parameters) {
-            // What belongs to Execute is no part of the length.
+            // Execute, which follows, is no part of Bind's length.
             match frame::sent_header(b'B', BIND_BYTES - HEADER_BYTES + values.len() + 2) {
                 Some(header) => {
                     if let Some(place) = bytes.get_mut(*bind..).and_then(|bind| bind.first_chunk_mut()) {
@@ -250,7 +255,7 @@ impl Bulk<'_> {
         Err(self.misuse(problem))
     }
 
-    /// Sends all there is, which is whole messages, the last one a Sync or not, and takes what has been answered.
+    /// Sends all whole messages, the last one a Sync or not, and takes the answers that have come.
     fn send(&mut self, with_sync: bool) -> Result<(), Error> {
         let result = self.send_unchecked(with_sync);
         let bytes = &mut self.outgoing.bytes;
@@ -273,7 +278,7 @@ impl Bulk<'_> {
             self.session.send_hearing(&self.outgoing.bytes, PHASE, &mut |session| {
                 let filled = session.hear(PHASE)?;
                 answers.take(session, PHASE)?;
-                // What was taken makes room.
+                // Taking answers made room.
                 Ok(if filled == Fill::Full && !answers.are_refused() { Fill::Bytes } else { filled })
             })?;
             self.is_synced = with_sync;
@@ -285,11 +290,11 @@ impl Bulk<'_> {
         Ok(())
     }
 
-    /// The server has refused an execution: Sync, unless it was sent, and what comes of it.
+    /// The server has refused an execution: sends Sync, unless it was sent, and returns the error.
     fn refused(&mut self, report: &[u8]) -> Error {
         self.is_over = true;
         if !self.is_synced {
-            // What the server says of its own accord tells more than what becomes of this.
+            // The server's report says more than an error of this sending would.
             self.session.outgoing.clear();
             let _ = self.session.outgoing.sync().and_then(|()| self.session.send(PHASE));
         }
@@ -297,7 +302,7 @@ impl Bulk<'_> {
     }
 }
 
-/// Whether `bytes` are so many values with their lengths, and nothing else.
+/// Whether `bytes` are exactly this number of values with their lengths.
 fn holds_values(mut bytes: &[u8], n_values: u16) -> bool {
     for _ in 0..n_values {
         let Some((length, rest)) = bytes.split_first_chunk() else { return false };
@@ -320,11 +325,11 @@ impl Drop for Bulk<'_> {
             return;
         }
         if self.began_in == TransactionStatus::Idle {
-            // Sync would commit what was executed, and closing the connection does not.
+            // Sync would commit what was executed; closing the connection does not.
             return self.session.abandon("a bulk statement was left before its end");
         }
         let deadline = self.session.deadline.replace(Instant::now() + DRAIN_TIME);
-        // A refusal is for the caller's ROLLBACK, and after anything else the session says so itself.
+        // The caller sees a refusal at ROLLBACK. After any other error the session reports it itself.
         let _ = self.sync_unchecked();
         self.session.deadline = deadline;
     }

@@ -1,4 +1,4 @@
-//! COMMIT, where three things may come of it: committed, not committed, and nobody knows.
+//! COMMIT, which has three outcomes: committed, not committed, and not known.
 //!
 //! ```text
 //!  Q ──▶ C "COMMIT"   ──▶ Z          committed
@@ -8,8 +8,9 @@
 //!   └─ not sent                       not committed
 //! ```
 //!
-//! Source: "COMMIT" in <https://www.postgresql.org/docs/current/sql-commit.html>; `exec_simple_query` in PostgreSQL's
-//! `src/backend/tcop/postgres.c`, which ends the transaction and says CommandComplete afterwards.
+//! Source: "COMMIT" in <https://www.postgresql.org/docs/current/sql-commit.html>; `exec_simple_query` in
+//! PostgreSQL's `src/backend/tcop/postgres.c`, which ends the transaction and says CommandComplete
+//! afterwards.
 
 use std::sync::atomic::Ordering;
 
@@ -19,8 +20,8 @@ use crate::session::Session;
 
 const PHASE: &str = "COMMIT";
 
-/// States of an error that leave open what became of a statement: statement_completion_unknown, and all of a connection
-/// or a server that went away, as poolers report them too.
+/// SQLSTATEs of errors that leave the outcome of a statement open: statement_completion_unknown, and all
+/// those for a connection or a server that went away, as poolers report them too.
 ///
 /// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 const UNKNOWN: [&str; 3] = ["40003", "08", "57P0"];
@@ -30,14 +31,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::CommitUnknown`] if COMMIT was sent, at least in part, and no answer came that says what became of
-    /// it: the transaction may be committed or not, which only a look at the tables can tell. With every other kind it
-    /// is not committed: [`ErrorKind::RolledBack`] if it had failed before, [`ErrorKind::Server`] if the server refuses,
-    /// [`ErrorKind::Config`] without a transaction, and what else there is if COMMIT could not be sent.
+    /// [`ErrorKind::CommitUnknown`] if COMMIT was sent, at least in part, and no answer came that says its
+    /// outcome. The transaction may be committed or not; only a look at the tables can tell. With every other
+    /// kind it is not committed: [`ErrorKind::RolledBack`] if it had failed before, [`ErrorKind::Server`] if
+    /// the server refuses, [`ErrorKind::Config`] without a transaction, and other kinds if COMMIT could not
+    /// be sent.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.begin()?;
         self.check_time(PHASE)?;
-        // What ended the transaction meanwhile, if it has, leaves no doubt.
+        // If the server has ended the transaction meanwhile, the outcome is certain.
         if self.poll_for_answer(PHASE)? {
             let message = self.receive_or_fail(PHASE)?;
             return Err(self.unexpected(PHASE, message.tag));
@@ -75,7 +77,7 @@ impl Session {
         };
         match tag {
             Ok(b"COMMIT") => {
-                // Committed, whatever comes now: a session that is broken by it says so to the next statement.
+                // Committed, whatever comes now. If the session breaks here, the next statement reports it.
                 if self.expect_ready(PHASE).is_ok() && self.transaction_status() != TransactionStatus::Idle {
                     self.abandon("the server is in a transaction after COMMIT");
                 }
@@ -93,7 +95,7 @@ impl Session {
         }
     }
 
-    /// Without the server's words as a code: whoever looks at that would try again.
+    /// Without the server's SQLSTATE: a caller that looks at it would try again.
     fn commit_unknown(&mut self, cause: &Error) -> Error {
         self.abandon("what became of COMMIT is not known");
         let what =
@@ -105,7 +107,7 @@ impl Session {
     }
 }
 
-/// The server, still there, says that the transaction is not committed.
+/// The server is still there and says that the transaction is not committed.
 fn is_refusal(error: &Error) -> bool {
     error.kind() == ErrorKind::Server
         && error.server_error().is_some_and(|report| {

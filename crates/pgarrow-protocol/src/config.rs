@@ -7,17 +7,18 @@
 //!  defaults: OS user, socket or localhost, 5432, prefer         ─┘
 //!                                 │
 //!                                 ▼
-//!                              Config ──at connect──▶ host by host: password file (passfile.rs), certificates
+//!                              Config ──at connect──▶ each host: password file (passfile.rs), certificates
 //! ```
 //!
-//! A parameter of libpq that is not supported here (GSSAPI, OAuth) is an error that names it, in the string as
-//! well as in the environment: dropping one silently would connect to the wrong place, or less carefully than
-//! asked for.
+//! A parameter of libpq that is not supported here (GSSAPI, OAuth) is an error that names it, in the string
+//! as well as in the environment. If it were ignored, the connection could go to the wrong place, or be less
+//! careful than the user asked for.
 //!
 //! What differs from libpq on purpose:
 //!
 //! - Text always comes as UTF-8, whatever `client_encoding` says; a warning says so.
-//! - Keepalives begin after a minute instead of two hours: a server that is gone is noticed within four minutes.
+//! - Keepalives begin after a minute instead of two hours: a server that is gone is noticed within four
+//!   minutes.
 //! - Without a host, `localhost` is tried where there is no socket.
 //! - A `dbname` within a string is never expanded as a connection string of its own.
 //!
@@ -47,7 +48,7 @@ pub(crate) use self::security::AuthMethod;
 pub(crate) use self::security::{AuthSettings, RootCert, TlsSettings};
 use crate::error::{Error, ErrorKind};
 
-/// Where and how to connect. Made from a connection string and the environment, as psql does it.
+/// Where and how to connect. Read from a connection string and the environment, as psql does it.
 ///
 /// ```no_run
 /// use pgarrow_protocol::{Config, Session};
@@ -61,11 +62,11 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Eq, PartialEq)]
 #[must_use]
 pub struct Config {
-    /// At least one; of a session, the one that answered.
+    /// At least one. In a session's config, the one that answered.
     hosts: Vec<Host>,
     target_session_attrs: TargetSessionAttrs,
     load_balance_hosts: LoadBalanceHosts,
-    /// `None` means: as the user.
+    /// `None`: the same as the user.
     dbname: Option<String>,
     user: String,
     password: Option<String>,
@@ -74,25 +75,25 @@ pub struct Config {
     connect_timeout: Option<Duration>,
     application_name: String,
     options: Option<String>,
-    /// Parameters of the server's session besides, sent at startup.
+    /// Other parameters of the server's session, sent at startup.
     session_parameters: Vec<(&'static str, String)>,
     tls: TlsSettings,
     auth: AuthSettings,
     keepalives: Keepalives,
-    /// What was given and has no effect here, one sentence each.
+    /// Given parameters that have no effect here, one sentence each.
     without_effect: Vec<String>,
 }
 
-/// How a connection over TCP is seen to be dead.
+/// How a dead TCP connection is noticed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Keepalives {
     pub(crate) is_on: bool,
-    /// Of silence, before the first probe.
+    /// The silence before the first probe.
     pub(crate) idle: Duration,
     pub(crate) interval: Duration,
-    /// Probes without an answer.
+    /// Probes without an answer before the connection counts as dead.
     pub(crate) count: u32,
-    /// For which what was sent may stay unacknowledged. `None`: as the system has it.
+    /// How long sent data may stay unacknowledged. `None`: the system's default.
     pub(crate) user_timeout: Option<Duration>,
 }
 
@@ -125,7 +126,7 @@ impl Config {
     ///
     /// Source: <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING>.
     pub fn parse(conninfo: Option<&str>) -> Result<Config, Error> {
-        // Lossy rather than left out: a PGHOST that is not UTF-8 must not lead to another host.
+        // Lossy conversion instead of `None`: a PGHOST that is not UTF-8 must not lead to another host.
         Self::parse_with(conninfo, &|name| {
             std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
         })
@@ -153,7 +154,7 @@ impl Config {
         };
         with_service(&mut values)?;
         parameter::add_environment(&mut values, environment);
-        // The environment's service was looked at above.
+        // The service from the environment is already handled above.
         values.retain(|name, value| {
             !parameter::is_default(name, value) && !matches!(*name, "service" | "servicefile")
         });
@@ -163,7 +164,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What the setters do not check because they cannot fail.
+    /// Checks what the setters do not check because they cannot fail.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.hosts.iter().try_for_each(Host::check)?;
         let fields = [
@@ -207,7 +208,7 @@ impl Config {
         Ok(())
     }
 
-    /// The host name, the address, or the directory of the Unix socket, as given; the first of several.
+    /// The host name, the address, or the directory of the Unix socket, as given. The first of several.
     pub fn host(&self) -> &str {
         self.hosts.first().map_or("", |host| host.name.as_str())
     }
@@ -227,7 +228,7 @@ impl Config {
         &self.user
     }
 
-    /// What `pg_stat_activity` shows. Default: `pgarrow`.
+    /// The name in `pg_stat_activity`. Default: `pgarrow`.
     pub fn application_name(&self) -> &str {
         &self.application_name
     }
@@ -239,13 +240,13 @@ impl Config {
 
     /// How TLS is used, as asked for.
     ///
-    /// `require` turns into `verify-ca` when a root certificate is there, as in libpq.
+    /// `require` turns into `verify-ca` if a root certificate exists, as in libpq.
     pub fn sslmode(&self) -> SslMode {
         self.tls.mode
     }
 
-    /// The time for the TCP connection, TLS and authentication together, for each address that is tried. `None`: as
-    /// long as it takes.
+    /// The time for the TCP connection, TLS and authentication together, for each address that is tried.
+    /// `None`: no limit.
     pub fn connect_timeout(&self) -> Option<Duration> {
         self.connect_timeout
     }
@@ -255,14 +256,14 @@ impl Config {
         self.hosts.first().is_some_and(Host::is_unix_socket)
     }
 
-    /// `host:port`, or the path of the socket; several with commas between. For messages.
+    /// `host:port`, or the path of the socket; several are separated by commas. For messages.
     pub fn endpoint(&self) -> String {
         self.hosts.iter().map(Host::endpoint).collect::<Vec<_>>().join(",")
     }
 
-    /// What is weak about these settings, one sentence each, for a person to read.
+    /// Weaknesses of these settings, one sentence each, for people to read.
     ///
-    /// Reads the password file's permissions if it is going to be used.
+    /// Reads the password file's permissions if the file would be used.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.without_effect.clone();
         if self.is_remote() && self.effective_sslmode() < SslMode::Require {
@@ -276,8 +277,8 @@ impl Config {
         warnings
     }
 
-    /// That the password file, which would be looked at, is not used: others may read it, say. As psql says it, also where no
-    /// password will be asked for. One of [`warnings`](Self::warnings).
+    /// A warning that the password file is not used, for example because others may read it. As in psql, also
+    /// if the server asks for no password. One of [`warnings`](Self::warnings).
     pub fn passfile_warning(&self) -> Option<String> {
         match self.password {
             Some(_) => None,
@@ -285,12 +286,12 @@ impl Config {
         }
     }
 
-    /// Another host, in place of all: a name, an address, or the directory of a Unix socket.
+    /// Replaces all hosts by one: a name, an address, or the directory of a Unix socket.
     pub fn with_host(self, host: impl Into<String>) -> Self {
         Self { hosts: vec![Host::new(host.into(), self.port())], ..self }
     }
 
-    /// Another port, for all hosts. A default host that was found by its socket stays.
+    /// Sets the port of all hosts. A default host that was found by its socket stays.
     pub fn with_port(mut self, port: u16) -> Self {
         for host in &mut self.hosts {
             *host = Host { port, pinned: None, ..host.clone() };
@@ -298,27 +299,27 @@ impl Config {
         self
     }
 
-    /// Another database.
+    /// Sets the database.
     pub fn with_dbname(self, dbname: impl Into<String>) -> Self {
         Self { dbname: Some(dbname.into()), ..self }
     }
 
-    /// Another role. The database follows it unless one was given.
+    /// Sets the role. The database follows it unless one was given.
     pub fn with_user(self, user: impl Into<String>) -> Self {
         Self { user: user.into(), ..self }
     }
 
-    /// The password. The password file is then not looked at.
+    /// Sets the password. The password file is then not read.
     pub fn with_password(self, password: impl Into<String>) -> Self {
         Self { password: Some(password.into()), ..self }
     }
 
-    /// Another password file than `~/.pgpass`.
+    /// Sets the password file, in place of `~/.pgpass`.
     pub fn with_passfile(self, passfile: impl Into<PathBuf>) -> Self {
         Self { passfile: Some(passfile.into()), ..self }
     }
 
-    /// What `pg_stat_activity` shows.
+    /// Sets the name in `pg_stat_activity`.
     pub fn with_application_name(self, application_name: impl Into<String>) -> Self {
         Self { application_name: application_name.into(), ..self }
     }
@@ -341,8 +342,8 @@ impl Config {
         self
     }
 
-    /// The file with trusted certificates, in PEM; the path `system` stands for what the operating
-    /// system trusts and needs [`SslMode::VerifyFull`].
+    /// The file with trusted certificates, in PEM. The path `system` stands for the operating system's
+    /// trusted certificates and needs [`SslMode::VerifyFull`].
     pub fn with_sslrootcert(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         self.tls.root_cert =
@@ -350,18 +351,19 @@ impl Config {
         self
     }
 
-    /// The time for the TCP connection, TLS and authentication together, for each address that is tried. `None`: as
-    /// long as it takes.
+    /// The time for the TCP connection, TLS and authentication together, for each address that is tried.
+    /// `None`: no limit.
     pub fn with_connect_timeout(self, connect_timeout: Option<Duration>) -> Self {
         Self { connect_timeout, ..self }
     }
 
-    /// Each host alone. A password from the file is looked up when it is asked for, so that it goes to no other host.
+    /// One config for each host. A password from the file is looked up when the server asks for it, so that
+    /// it goes to no other host.
     pub(crate) fn each_host(&self) -> Vec<Self> {
         self.hosts.iter().map(|host| Self { hosts: vec![host.clone()], ..self.clone() }).collect()
     }
 
-    /// The first host, at this address from now on.
+    /// The first host, pinned to this address.
     pub(crate) fn with_pinned(mut self, pinned: Option<SocketAddr>) -> Self {
         self.hosts.truncate(1);
         if let Some(host) = self.hosts.first_mut() {
@@ -375,7 +377,7 @@ impl Config {
         self.hosts.first()
     }
 
-    /// The name that was given, which a certificate can be checked for; none if there is only an address.
+    /// The given name, for the check of a certificate; none if only an address was given.
     pub(crate) fn host_name(&self) -> Option<&str> {
         self.hosts.first().filter(|host| host.has_name).map(|host| host.name.as_str())
     }
@@ -418,7 +420,7 @@ impl Config {
         self.hosts.first().map(Host::socket_path).unwrap_or_default()
     }
 
-    /// The password: given, or from the password file.
+    /// The password: the given one, or the one from the password file.
     pub(crate) fn resolved_password(&self) -> Option<String> {
         self.password.clone().or_else(|| self.lookup_passfile().0)
     }
@@ -435,7 +437,7 @@ impl Config {
         }
     }
 
-    /// `sslmode` as it acts: with a root certificate at hand, `require` checks the chain.
+    /// The `sslmode` that applies: if a root certificate exists, `require` checks the chain.
     ///
     /// Source: <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBQ-SSL-CERTIFICATES>.
     pub(crate) fn effective_sslmode(&self) -> SslMode {
@@ -455,8 +457,8 @@ impl Config {
         }
     }
 
-    /// Whether there is a network between here and the server: no Unix socket, `localhost` or loopback address. Of
-    /// several hosts, the first.
+    /// Whether there is a network between here and the server: true unless the host is a Unix socket,
+    /// `localhost` or a loopback address. Looks at the first of several hosts.
     pub fn is_remote(&self) -> bool {
         let Some(host) = self.hosts.first() else { return false };
         if host.is_unix_socket() || (host.name == "localhost" && host.address.is_none()) {

@@ -1,21 +1,23 @@
 //! From a [`Config`] to a [`Session`] that is logged in.
 //!
 //! ```text
-//!  hosts ─▶ addresses ─▶ TCP or Unix socket ─▶ TLS (encrypt.rs) ─▶ startup ─▶ auth.rs ─▶ the session that is wanted
+//!  hosts ─▶ addresses ─▶ TCP or Unix socket ─▶ TLS (encrypt.rs) ─▶ startup ─▶ auth.rs ─▶ the wanted session
 //!    ▲          ▲                 │                   │               │                          │
 //!    │          └─ refused, timed out ┘               │               │                          │
 //!    └───────────── no address left, 57P03, not what target_session_attrs asks for ──────────────┘
 //!
-//!  allow    plaintext; if the server refuses, all over again with TLS
-//!  prefer   TLS; on N go on in plaintext; if the handshake fails or the server refuses, all over again in plaintext
+//!  allow    plaintext; if the server refuses, begins again with TLS
+//!  prefer   TLS; on N goes on in plaintext; if the handshake fails or the server refuses, begins again in
+//!           plaintext
 //!  require… TLS or an error
 //! ```
 //!
-//! `connect_timeout` covers everything from the lookup of the name to the login, and begins anew for each address,
-//! as in libpq. Another host is tried where libpq tries one: not after a wrong password, nor when TLS is not had.
+//! `connect_timeout` covers everything from the lookup of the name to the login, and begins anew for each
+//! address, as in libpq. The next host is tried where libpq tries it: not after a wrong password, and not
+//! after TLS failed.
 //!
-//! Source: <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS>; `PQconnectPoll` in
-//! PostgreSQL's `src/interfaces/libpq/fe-connect.c`.
+//! Source: <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS>; `PQconnectPoll`
+//! in PostgreSQL's `src/interfaces/libpq/fe-connect.c`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ const STARTUP_PHASE: &str = "startup";
 impl Session {
     /// Connects and logs in.
     ///
-    /// All hosts, and all addresses of each, are tried in turn, or in an order of chance if `load_balance_hosts` says
+    /// Tries all hosts, and all addresses of each, in turn, or in random order if `load_balance_hosts` says
     /// so, until one accepts the connection and is what `target_session_attrs` asks for. The session's
     /// [`config`](Self::config) has only that one.
     ///
@@ -45,14 +47,14 @@ impl Session {
         Self::connect_interruptible(config, &Interrupter::default())
     }
 
-    /// How long whoever connects with [`config`](Self::config) from now on may take: one that was given less, because
-    /// others had tried before it, hands on what they were given.
+    /// Sets the `connect_timeout` of later connections with [`config`](Self::config). If this session got
+    /// less time because other attempts came before it, the caller restores the full time here.
     pub fn set_connect_timeout(&mut self, connect_timeout: Option<Duration>) {
         self.config = self.config.clone().with_connect_timeout(connect_timeout);
     }
 
-    /// As [`connect`](Self::connect), and `interrupter`, which is then the session's own, stops it within about
-    /// 100 ms.
+    /// As [`connect`](Self::connect). `interrupter` stops it within about 100 ms, and is then the session's
+    /// own.
     ///
     /// # Errors
     ///
@@ -82,7 +84,7 @@ impl Session {
     }
 }
 
-/// An answer to a question of ours that was no answer: another host may have one, as in libpq.
+/// The check of `target_session_attrs` failed: another host may succeed, as in libpq.
 fn about_this_host(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Interrupted | ErrorKind::Connect | ErrorKind::Timeout => error,
@@ -90,13 +92,13 @@ fn about_this_host(error: Error) -> Error {
     }
 }
 
-/// Whether another host may do better.
+/// Whether another host may succeed.
 fn is_about_this_host(error: &Error) -> bool {
-    // 57P03, cannot_connect_now: it starts up, shuts down or recovers.
+    // 57P03, cannot_connect_now: the server starts up, shuts down or recovers.
     matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) || error.sqlstate() == Some("57P03")
 }
 
-/// One error that tells of all.
+/// One error that reports all failures.
 fn all_of(mut failures: Vec<Error>) -> Error {
     let Some(last) = failures.pop() else {
         return Error::new(ErrorKind::Connect, "there is no host to connect to");
@@ -182,7 +184,7 @@ fn connect_address(
 /// Why an attempt did not lead to a session.
 struct Failed {
     error: Error,
-    /// The server does not let this user in this way, and may in another.
+    /// The server refuses this user without TLS, and may accept it with TLS, or the other way round.
     is_refusal: bool,
 }
 
@@ -192,7 +194,8 @@ impl From<Error> for Failed {
     }
 }
 
-/// A server that has no line for the other way says nothing that helps; anything else it says may.
+/// The error to report: the second, if only that one helps the user. A TLS failure does not help, nor does a
+/// refusal other than 28P01, invalid_password.
 fn first_of(first: Failed, second: Failed) -> Failed {
     let says_nothing = |Failed { error, is_refusal }: &Failed| {
         error.kind() == ErrorKind::Tls || (*is_refusal && error.sqlstate() != Some("28P01"))
@@ -219,7 +222,7 @@ fn attempt(
     match session.authenticate() {
         Ok(()) => Ok(session),
         Err(error) => {
-            // As in libpq: whatever a server or pooler says before it has let somebody in, but that it is not ready yet.
+            // As in libpq: any error from a server or pooler before the login, except "not ready yet".
             let is_refusal = error.kind() == ErrorKind::Server
                 && !session.is_authenticated
                 && error.sqlstate() != Some("57P03");
@@ -230,7 +233,7 @@ fn attempt(
 
 /// Whether the session is what `target_session_attrs` asks for.
 ///
-/// Since PostgreSQL 14 the server says so at login; an older one is asked, as libpq does.
+/// Since PostgreSQL 14 the server reports it at login. An older server is asked, as libpq does.
 fn check_attributes(session: &mut Session, wanted: TargetSessionAttrs) -> Result<(), Error> {
     let (is_wanted, what) = match wanted {
         TargetSessionAttrs::Any | TargetSessionAttrs::PreferStandby => return Ok(()),
@@ -243,7 +246,7 @@ fn check_attributes(session: &mut Session, wanted: TargetSessionAttrs) -> Result
         return Ok(());
     }
     let message = format!("{}: {what}, and target_session_attrs is {wanted}", session.endpoint());
-    // Said before it is dropped, as a courtesy to the server's log.
+    // Terminate before the drop keeps the server's log clean.
     session.say_goodbye();
     Err(Error::new(ErrorKind::Connect, message))
 }
@@ -267,7 +270,8 @@ fn answer(session: &mut Session, sql: &str, yes: &str) -> Result<bool, Error> {
     Ok(rows.first().and_then(|row| row.text(0)) == Some(yes))
 }
 
-/// Fisher and Yates' shuffle. Chance for spreading load, not for secrets: the hasher's keys are random enough.
+/// Fisher and Yates' shuffle. The randomness spreads load and protects no secret: the hasher's keys are
+/// random enough.
 fn shuffle<T>(items: &mut [T]) {
     use std::hash::{BuildHasher as _, RandomState};
     for last in (1..items.len()).rev() {

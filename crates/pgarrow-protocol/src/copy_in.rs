@@ -6,14 +6,14 @@
 //!                 └─ fail, or dropped: f ──▶ E ──▶ Z, nothing was loaded
 //! ```
 //!
-//! Rows are made straight in the message that takes them away:
+//! The caller writes rows straight into the message that carries them:
 //!
 //! ```text
 //!  buffer   ┌ header, 5 bytes, filled in by send ┬ payload: what the caller appends … ┐
 //! ```
 //!
-//! Before each message the socket is looked at, and while it takes nothing it is read: a server that
-//! reports an error, or talks a lot, is heard and cannot block both sides.
+//! Before each message the socket is checked, and read while it takes nothing. So an error from the server is
+//! seen at once, and a server that sends much cannot block both sides.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY>.
 
@@ -26,18 +26,20 @@ use crate::session::{DRAIN_TIME, Session};
 
 const PHASE: &str = "COPY FROM STDIN";
 
-/// The largest single message. What was begun has to be sent to its end, even if the server has refused what came before.
+/// The largest single message. A message that was begun has to be sent to its end, even if the server has
+/// refused earlier ones.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// A buffer that a large row has made larger is not kept.
+/// A buffer that a large row made larger is not kept.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
-/// A server takes CopyFail up to 10,000 bytes: `PQ_SMALL_MESSAGE_LIMIT` in PostgreSQL's `src/include/libpq/libpq.h`.
+/// A server accepts CopyFail up to 10,000 bytes: `PQ_SMALL_MESSAGE_LIMIT` in PostgreSQL's
+/// `src/include/libpq/libpq.h`.
 const REASON_CHARS_MAX: usize = 2000;
 /// CopyDone.
 const DONE: [u8; HEADER_BYTES] = *b"c\0\0\0\x04";
 
 /// A COPY that takes data. Borrows its session until [`finish`](Self::finish).
 ///
-/// Dropping it without `finish` breaks the COPY off: the server loads nothing.
+/// A drop without `finish` ends the COPY: the server loads nothing.
 #[derive(Debug)]
 pub struct CopyIn<'a> {
     session: &'a mut Session,
@@ -51,7 +53,7 @@ pub struct CopyIn<'a> {
     is_over: bool,
 }
 
-/// Without the bytes, which are of tables.
+/// Without the bytes, which are values of tables.
 struct Message(Vec<u8>);
 
 impl std::fmt::Debug for Message {
@@ -61,12 +63,12 @@ impl std::fmt::Debug for Message {
 }
 
 impl Session {
-    /// Starts a `COPY … FROM STDIN`, in whatever format the statement says.
+    /// Starts a `COPY … FROM STDIN`, in the format that the statement names.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Server`] if the server refuses; the session can be used afterwards.
-    /// [`ErrorKind::Config`] if `sql` is something else than a COPY FROM STDIN.
+    /// [`ErrorKind::Config`] if `sql` is anything but a COPY FROM STDIN.
     pub fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>, Error> {
         self.begin()?;
         self.check_encoding(PHASE)?;
@@ -107,12 +109,13 @@ impl Session {
 }
 
 impl CopyIn<'_> {
-    /// How large a message is meant to be, in bytes: an end for whoever fills [`buffer`](Self::buffer).
+    /// The intended size of a message, in bytes: the caller fills [`buffer`](Self::buffer) up to it.
     ///
-    /// A system call for 64 KiB is nothing beside making them, and they still are in the cache when they are sent.
+    /// A system call for 64 KiB costs little beside the encoding of the rows, and the rows are still in the
+    /// cache when they are sent.
     pub const MESSAGE_BYTES: usize = 64 * 1024;
 
-    /// What [`send_rows`](Self::send_rows) needs in front of rows, in bytes.
+    /// The bytes that [`send_rows`](Self::send_rows) needs in front of rows.
     pub const PLACE_BYTES: usize = HEADER_BYTES;
 
     /// How many columns the server expects.
@@ -125,37 +128,39 @@ impl CopyIn<'_> {
         self.formats.is_binary
     }
 
-    /// Bytes sent since the statement, itself included.
+    /// Bytes sent since the statement, including it.
     pub fn bytes_sent(&self) -> u64 {
         self.session.bytes_sent().saturating_sub(self.sent_before)
     }
 
-    /// How long sending has waited so far for the server to take what was there to be sent.
+    /// How long sending has waited so far for the server to take bytes.
     pub fn waited(&self) -> Duration {
         self.session.waited_to_send().saturating_sub(self.waited_before)
     }
 
-    /// Where the caller appends rows, of any size: cut into messages, they are sent by [`send`](Self::send).
+    /// Where the caller appends rows, of any size. [`send`](Self::send) cuts them into messages and sends
+    /// them.
     ///
-    /// What is in it already, the place of a header among it, is to be left as it is; what was appended may be taken
-    /// away again. It has reached the size of a message when its length is [`MESSAGE_BYTES`](Self::MESSAGE_BYTES).
+    /// The caller must not change what is in it already, such as the place of a header; it may remove what it
+    /// appended. The buffer has the size of a message when its length is
+    /// [`MESSAGE_BYTES`](Self::MESSAGE_BYTES).
     #[inline]
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.message.0
     }
 
-    /// Whether there is enough in [`buffer`](Self::buffer) to be sent.
+    /// Whether [`buffer`](Self::buffer) holds enough to be sent.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.message.0.len() >= Self::MESSAGE_BYTES
     }
 
-    /// Sends what is in [`buffer`](Self::buffer), which is empty then. Where the bytes are cut means nothing.
+    /// Sends what is in [`buffer`](Self::buffer), which is empty then. A row may span messages.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Server`] as soon as the server has reported an error; nothing is loaded then, and
-    /// the session can be used again.
+    /// [`ErrorKind::Server`] as soon as the server has reported an error. It then loads nothing, and the
+    /// session can be used again.
     pub fn send(&mut self) -> Result<(), Error> {
         self.check_open()?;
         let result = send_messages(self.session, &mut self.message.0);
@@ -164,9 +169,9 @@ impl CopyIn<'_> {
         result
     }
 
-    /// Sends rows that were made elsewhere, after what is in [`buffer`](Self::buffer), without copying them: the first
-    /// [`PLACE_BYTES`](Self::PLACE_BYTES) of `rows` are no rows, but where a header goes. Afterwards `rows` holds nothing
-    /// else.
+    /// Sends rows from another buffer, after what is in [`buffer`](Self::buffer), without copying them. The
+    /// first [`PLACE_BYTES`](Self::PLACE_BYTES) of `rows` are no rows, but the place of a header. Afterwards
+    /// `rows` holds only this place.
     ///
     /// # Errors
     ///
@@ -179,7 +184,7 @@ impl CopyIn<'_> {
         result
     }
 
-    /// Appends `bytes` to the buffer, and sends whenever it is full.
+    /// Appends `bytes` to the buffer, and sends it whenever it is full.
     ///
     /// # Errors
     ///
@@ -198,8 +203,8 @@ impl CopyIn<'_> {
         Ok(())
     }
 
-    /// Sends what is left and ends the COPY; the number of rows that the server loaded, for the caller to compare with
-    /// the rows that it has sent.
+    /// Sends what is left and ends the COPY. Returns the number of rows that the server loaded; the caller
+    /// compares it with the rows that it sent.
     ///
     /// # Errors
     ///
@@ -211,13 +216,13 @@ impl CopyIn<'_> {
         result
     }
 
-    /// Breaks the COPY off: the server loads nothing, and the session can be used again. `reason` goes into the
-    /// server's log: no data of the table.
+    /// Ends the COPY without loading: the server loads nothing, and the session can be used again. `reason`
+    /// goes into the server's log, so it must hold no data of the table.
     ///
     /// # Errors
     ///
-    /// The server does not say within ten seconds that it has given up, or says something else. The session cannot be
-    /// used any more then, and nothing is loaded once it is closed.
+    /// The server does not confirm the end within ten seconds, or sends something else. The session cannot be
+    /// used any more then, and the server loads nothing once the session is closed.
     pub fn fail(mut self, reason: &str) -> Result<(), Error> {
         self.check_open()?;
         self.is_over = true;
@@ -264,13 +269,13 @@ impl CopyIn<'_> {
             *message = Vec::new();
         }
         if message.capacity() < Self::MESSAGE_BYTES {
-            // The row that fills it goes beyond it.
+            // The row that fills the message goes beyond its size.
             message.reserve_exact(Self::MESSAGE_BYTES + Self::MESSAGE_BYTES / 8);
         }
         message.extend_from_slice(&[0; HEADER_BYTES]);
     }
 
-    /// CopyFail, and what comes of it.
+    /// Sends CopyFail and receives the answer.
     fn break_off(&mut self, reason: &str) -> Result<(), Error> {
         let deadline = self.session.deadline.replace(Instant::now() + DRAIN_TIME);
         let result = self.break_off_unchecked(reason);
@@ -290,14 +295,14 @@ impl CopyIn<'_> {
         if message.tag != b'E' {
             return Err(self.session.unexpected(PHASE, message.tag));
         }
-        // 57014 is what we asked for; any other report is as good as it.
+        // 57014 is what we asked for; any other report has the same effect.
         let error = self.session.fail_with_report(PHASE, &message.body);
         if self.session.is_broken() { Err(error) } else { Ok(()) }
     }
 }
 
-/// Sends what is behind the place of a header as it is, in one message or, if it is too large, in several: the header of
-/// the next one takes the place of bytes that are gone.
+/// Sends what follows the place of the header, in one message or, if it is too large, in several. The header
+/// of the next message overwrites bytes that are already sent.
 fn send_messages(session: &mut Session, mut rest: &mut [u8]) -> Result<(), Error> {
     if rest.len() < HEADER_BYTES {
         let message =
@@ -313,14 +318,15 @@ fn send_messages(session: &mut Session, mut rest: &mut [u8]) -> Result<(), Error
         }
         look(session)?;
         session.send_bytes(rest.get(..end_bytes).unwrap_or_default(), PHASE)?;
-        // Data has moved: what the server says beside it is no flood that never ends.
+        // Data was sent, so notices beside it do not count as an endless flood.
         session.talk_bytes = 0;
         rest = rest.get_mut(end_bytes - HEADER_BYTES..).unwrap_or_default();
     }
     Ok(())
 }
 
-/// Anything that the server says by itself during a COPY ends it, and so do the clock and an interrupter.
+/// An error or any other message from the server during a COPY ends it, and so do the deadline and an
+/// interrupter. Notices, parameters and notifications do not.
 fn look(session: &mut Session) -> Result<(), Error> {
     session.check_time(PHASE)?;
     if session.poll_for_answer(PHASE)? {
@@ -333,7 +339,7 @@ fn look(session: &mut Session) -> Result<(), Error> {
 impl Drop for CopyIn<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            // Nothing is loaded, whatever comes of it: a session that is left in doubt says so itself.
+            // Nothing is loaded, whatever the result. A session in doubt reports it itself.
             let _ = self.break_off("the sender broke the COPY off");
         }
     }

@@ -6,8 +6,8 @@
 //!           └─ nothing whole ─────────────────────▶ read, and look again
 //! ```
 //!
-//! The caller walks the CopyData messages in [`CopyOut::buffered`] itself: between the socket and
-//! the decoder there is this one buffer and no copy.
+//! The caller reads the CopyData messages in [`CopyOut::buffered`] itself: this one buffer lies between the
+//! socket and the decoder, and nothing is copied.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY>.
 
@@ -23,8 +23,8 @@ const PHASE: &str = "COPY TO STDOUT";
 
 /// A COPY that streams. Borrows its session until it is done.
 ///
-/// Dropping it before [`CopyOutStep::Done`] leaves the session unusable, since the rest of the
-/// stream is still to come: cancel the statement and close the session.
+/// A drop before [`CopyOutStep::Done`] leaves the session unusable, since the rest of the stream is still to
+/// come: cancel the statement and close the session.
 #[derive(Debug)]
 pub struct CopyOut<'a> {
     session: &'a mut Session,
@@ -41,7 +41,7 @@ impl Session {
     /// # Errors
     ///
     /// [`ErrorKind::Server`] if the server refuses; the session can be used afterwards.
-    /// [`ErrorKind::Config`] if `sql` is something else than a binary COPY TO STDOUT.
+    /// [`ErrorKind::Config`] if `sql` is anything but a binary COPY TO STDOUT.
     pub fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>, Error> {
         self.begin()?;
         self.check_encoding(PHASE)?;
@@ -83,17 +83,17 @@ impl CopyOut<'_> {
         self.n_columns
     }
 
-    /// What is received and not consumed. Starts at a message boundary: tag, `u32` length, body.
+    /// Bytes that are received and not consumed. They start at a message boundary: tag, `u32` length, body.
     ///
-    /// The caller decodes the whole CopyData messages (`d`) at its head and
-    /// [`consume`](Self::consume)s them; at any other tag, and at a message that is cut off, it
-    /// calls [`advance`](Self::advance). Lengths are not checked yet.
+    /// The caller decodes the whole CopyData messages (`d`) at the start of the buffer and
+    /// [`consume`](Self::consume)s them. At any other tag, and at an incomplete message, it calls
+    /// [`advance`](Self::advance). Lengths are not checked yet.
     pub fn buffered(&self) -> &[u8] {
         self.session.wire.unread()
     }
 
-    /// States that the first `n_bytes` of [`buffered`](Self::buffered) are dealt with: whole
-    /// CopyData messages, with their headers.
+    /// Marks the first `n_bytes` of [`buffered`](Self::buffered) as read: whole CopyData messages, with their
+    /// headers.
     pub fn consume(&mut self, n_bytes: usize) {
         self.session.wire.consume(n_bytes);
     }
@@ -103,18 +103,18 @@ impl CopyOut<'_> {
         self.session.bytes_received().saturating_sub(self.bytes_before)
     }
 
-    /// Goes on: deals with messages other than CopyData, and reads until a whole CopyData is there
-    /// or the COPY is over.
+    /// Continues: handles messages other than CopyData, and reads until a whole CopyData is there or the COPY
+    /// is over.
     ///
-    /// A whole CopyData at the head of the buffer is the caller's to consume: with one there, this
-    /// returns [`CopyOutStep::Data`] at once and does nothing.
+    /// The caller consumes a whole CopyData at the start of the buffer. While one is there, this returns
+    /// [`CopyOutStep::Data`] at once and does nothing.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Server`] if the server breaks the COPY off; the session can be used afterwards
-    /// unless the error is fatal. Anything else than `CopyDone`, `COPY <rows>`, ReadyForQuery in the
-    /// transaction state the COPY began in and with `client_encoding` still UTF8 is no success. After
-    /// an error, and after `Done`, the COPY stays as it is.
+    /// [`ErrorKind::Server`] if the server ends the COPY with an error; the session can be used afterwards
+    /// unless the error is fatal. The only success is `CopyDone`, `COPY <rows>` and ReadyForQuery in the
+    /// transaction state the COPY began in, with `client_encoding` still UTF8. Anything else is an error.
+    /// After an error, and after `Done`, the COPY stays as it is.
     pub fn advance(&mut self) -> Result<CopyOutStep, Error> {
         if let Some(rows) = self.machine.done() {
             return Ok(CopyOutStep::Done { rows });
@@ -137,7 +137,7 @@ impl CopyOut<'_> {
             self.machine.fail();
         }
         if self.machine.is_over() {
-            // Only comfort is lost if this fails, and the next read says so.
+            // A failure here loses only comfort, and the next read reports it.
             let _ = self.session.wire.stop_streaming();
         }
         result
@@ -150,7 +150,7 @@ impl CopyOut<'_> {
         loop {
             let header = match self.session.header(PHASE)? {
                 Some(header) if header.frame_bytes() <= self.session.wire.unread().len() => header,
-                // Nothing is received of a long message that cannot come now.
+                // A long message that cannot come now is refused before its body is received.
                 Some(Header { tag, .. }) if matches!(tag, b'd' | b'D' | b'T') && !self.may_come(tag) => {
                     return Err(self.session.unexpected(PHASE, tag));
                 }
@@ -193,7 +193,7 @@ impl CopyOut<'_> {
         }
     }
 
-    /// ReadyForQuery: the last check of all.
+    /// ReadyForQuery: the last check.
     fn finish(&mut self) -> Result<CopyOutStep, Error> {
         let message = self.session.receive(PHASE)?;
         self.session.ready(PHASE, &message)?;

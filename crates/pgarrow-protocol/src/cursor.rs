@@ -5,12 +5,12 @@
 //!                   take(n) · take_array::<N>() · i16 · i32 · u32 · cstring
 //! ```
 //!
-//! Every method either takes whole bytes from the front or answers [`BodyError`] and takes nothing.
-//! Numbers are big-endian. Nothing is allocated from a number that was read.
+//! Every method either takes whole bytes from the front, or returns [`BodyError`] and takes nothing. Numbers
+//! are big-endian. No number that was read causes an allocation.
 
 use std::borrow::Cow;
 
-/// A message body that is not what its type promises. Says what, never where.
+/// A message body that is not what its type promises. Says what is wrong, not where.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum BodyError {
     /// The body ends before the value does.
@@ -85,8 +85,8 @@ impl<'a> Cursor<'a> {
         self.take_array().map(u32::from_be_bytes)
     }
 
-    /// An `i16` that counts things of at least `item_bytes` bytes each: it cannot be negative and
-    /// the things must still fit into what remains.
+    /// An `i16` that counts items of at least `item_bytes` bytes each. It cannot be negative, and the items
+    /// must fit into what remains.
     pub(crate) fn count(&mut self, item_bytes: usize) -> Result<usize, BodyError> {
         let count = self.i16()?;
         let n = usize::try_from(count).map_err(|_| BodyError::Count(count.into()))?;
@@ -104,12 +104,12 @@ impl<'a> Cursor<'a> {
         Ok(text)
     }
 
-    /// A zero-terminated string as text; what is not UTF-8 becomes U+FFFD.
+    /// A zero-terminated string as text; bytes that are not UTF-8 become U+FFFD.
     pub(crate) fn text_lossy(&mut self) -> Result<Cow<'a, str>, BodyError> {
         self.cstring().map(String::from_utf8_lossy)
     }
 
-    /// States that the body ends here.
+    /// Checks that the body ends here.
     pub(crate) fn finish(&self) -> Result<(), BodyError> {
         match self.rest.len() {
             0 => Ok(()),

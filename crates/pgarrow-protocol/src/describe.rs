@@ -22,7 +22,7 @@ pub struct Description {
 }
 
 impl Session {
-    /// Lets the server parse `sql` and describe its parameters and columns. Nothing is run.
+    /// Lets the server parse `sql` and describe its parameters and columns. The server does not run it.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl Session {
         self.receive_description()
     }
 
-    /// Puts what asks for a description behind what is to be sent.
+    /// Appends the request for a description to the outgoing messages.
     pub(crate) fn ask_to_describe(&mut self, sql: &str) -> Result<(), Error> {
         self.outgoing.parse(sql)?;
         self.outgoing.describe_statement()?;

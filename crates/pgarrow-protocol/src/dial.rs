@@ -21,7 +21,7 @@ use crate::interrupt::Interrupter;
 use crate::socket::Socket;
 use crate::wire::{TICK, Wire};
 
-/// When to give up: at a moment, or when somebody says so.
+/// When to give up: at a deadline, or when the interrupter says so.
 #[derive(Clone, Debug)]
 pub(crate) struct Patience {
     pub(crate) deadline: Option<Instant>,
@@ -48,14 +48,14 @@ impl Patience {
         Ok(())
     }
 
-    /// How long to wait until the next look.
+    /// How long to wait until the next check.
     fn tick(&self) -> Duration {
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         left.map_or(TICK, |left| left.min(TICK))
     }
 }
 
-/// The addresses of the only host of `config`; none for a Unix socket, which has only itself.
+/// The addresses of the only host of `config`; none for a Unix socket.
 pub(crate) fn addresses(config: &Config, patience: &Patience) -> Result<Vec<SocketAddr>, Error> {
     let Some(host) = config.first_host() else { return Ok(Vec::new()) };
     if host.is_unix_socket() {
@@ -74,12 +74,12 @@ pub(crate) fn addresses(config: &Config, patience: &Patience) -> Result<Vec<Sock
     Ok(found)
 }
 
-/// In a thread of its own, which is left behind if the lookup is not waited for.
+/// In its own thread, which stays behind if the caller stops waiting for the lookup.
 fn look_up(host: &Host, patience: &Patience, endpoint: &str) -> Result<io::Result<Vec<SocketAddr>>, Error> {
     let target = (host.name.clone(), host.port);
     let (send, found) = mpsc::channel();
     let lookup = move || {
-        // Nobody may be waiting any more.
+        // The receiver may be gone.
         let _ = send.send(target.to_socket_addrs().map(Iterator::collect));
     };
     if let Err(cause) = thread::Builder::new().name("pgarrow-lookup".to_owned()).spawn(lookup) {
@@ -138,7 +138,7 @@ fn start(socket: &RawSocket, target: &SockAddr) -> io::Result<()> {
     }
 }
 
-/// Waits for the end of a connect that was begun.
+/// Waits until a connect that was begun ends.
 fn is_connected(socket: &RawSocket, timeout: Duration) -> io::Result<bool> {
     let socket = SockRef::from(socket);
     let mut descriptors = [PollFd::new(std::os::fd::AsFd::as_fd(&*socket), PollFlags::POLLOUT)];
@@ -171,7 +171,7 @@ fn unix(socket: RawSocket) -> io::Result<Wire> {
     Wire::new(Socket::Unix(UnixStream::from(socket)))
 }
 
-/// `@name` is a name that is in no file system, with a zero byte in front.
+/// `@name` is an abstract name: it is in no file system, and begins with a zero byte.
 fn unix_address(config: &Config) -> io::Result<SockAddr> {
     let path = config.socket_path();
     match path.to_str().and_then(|path| path.strip_prefix('@')) {
@@ -180,7 +180,7 @@ fn unix_address(config: &Config) -> io::Result<SockAddr> {
     }
 }
 
-/// Refuses a server on a Unix socket that runs as somebody else than `requirepeer` says.
+/// Refuses a server on a Unix socket that runs as another user than `requirepeer` says.
 pub(crate) fn check_peer(wire: &Wire, config: &Config) -> Result<(), Error> {
     let Some(required) = config.auth().require_peer.as_deref() else { return Ok(()) };
     let Some(socket) = wire.unix_socket() else { return Ok(()) };

@@ -25,11 +25,11 @@ pub enum ErrorKind {
     Connect,
     /// TLS could not be set up as asked for.
     Tls,
-    /// The server asked for something else than we can give to prove who we are.
+    /// The server asks for a proof of identity that we cannot give.
     Auth,
-    /// PostgreSQL said no. [`Error::sqlstate`] says why.
+    /// PostgreSQL reported an error. [`Error::sqlstate`] says why.
     Server,
-    /// The server, or something between, broke the protocol; or the session cannot be used any more.
+    /// The server, or something between, violated the protocol; or the session cannot be used any more.
     Protocol,
     /// The server closed the connection. Trying again may help.
     Closed,
@@ -37,10 +37,10 @@ pub enum ErrorKind {
     Timeout,
     /// An [`Interrupter`](crate::Interrupter) of the session was used.
     Interrupted,
-    /// [`Session::commit`](crate::Session::commit) was sent, and no answer came that says what became of it. Trying again
-    /// may do everything twice: look at the tables first.
+    /// [`Session::commit`](crate::Session::commit) was sent, and no answer came that says its outcome. Trying
+    /// again may do everything twice: look at the tables first.
     CommitUnknown,
-    /// The transaction had failed before it was to be committed: nothing of it stays.
+    /// The transaction had failed before the commit: nothing of it stays.
     RolledBack,
     /// The operating system reported an error on the connection, or memory ran out.
     Io,
@@ -51,7 +51,7 @@ impl Error {
         Self(Box::new(Inner { kind, message: message.into(), server: None, execution: None }))
     }
 
-    /// The server's own words. `context` names the server and the phase.
+    /// An error with the server's report. `context` names the server and the phase.
     pub(crate) fn server(context: &str, report: ServerError) -> Self {
         let message = format!("{context}: {report}");
         Self::new(ErrorKind::Server, message).with_server(report)
@@ -67,8 +67,9 @@ impl Error {
         self
     }
 
-    /// Of a statement that is executed many times by a [`Bulk`](crate::Bulk), which execution the server refused, from 0.
-    /// `None` if it refused the statement, or all executions together, as a constraint that is checked at their end does.
+    /// For a statement that a [`Bulk`](crate::Bulk) executes many times: the execution that the server
+    /// refused, from 0. `None` if it refused the statement, or all executions together, for example by a
+    /// constraint that is checked at their end.
     pub fn failed_execution(&self) -> Option<u64> {
         self.0.execution
     }
@@ -78,7 +79,7 @@ impl Error {
         self.0.kind
     }
 
-    /// What the server said, if it said something.
+    /// The server's report, if it sent one.
     ///
     /// Set for [`ErrorKind::Server`], and for [`ErrorKind::Closed`] if the server announced a crash.
     pub fn server_error(&self) -> Option<&ServerError> {
@@ -103,7 +104,7 @@ impl std::fmt::Display for Error {
     }
 }
 
-/// What the server said, if it said something. Its text is part of this one already.
+/// The server's report, if it sent one. This error's message already contains its text.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.server_error().map(|report| report as _)

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// Revocation lists of large authorities have tens of megabytes.
+/// Revocation lists of large authorities can have tens of megabytes.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// Reads a plain file: not a pipe that nobody writes to, nor a device without an end.
+/// Reads a plain file. Refuses pipes, which may have no writer, and devices, which may have no end.
 pub(crate) fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no plain file"));

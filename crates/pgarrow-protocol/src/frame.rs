@@ -6,8 +6,8 @@
 //! body    whatever the tag says                                  length - 4 bytes
 //! ```
 //!
-//! A length that cannot be true means that the two sides have lost each other: nothing after it can
-//! be trusted, so it ends the session. What can be true depends on the tag:
+//! A length that cannot be true means that the two sides are out of step. Nothing after it can be trusted, so
+//! it ends the session. Which lengths can be true depends on the tag:
 //!
 //! | tags | length at most |
 //! |---|---|
@@ -16,7 +16,7 @@
 //! | `E` ErrorResponse, `N` NoticeResponse, `A` NotificationResponse | 1 MiB |
 //! | all others | 30,000, as in libpq |
 //!
-//! Of a server that has not let us in yet, no message is longer than 30,000 bytes, whatever its tag.
+//! Before the login, no message from the server is longer than 30,000 bytes, whatever its tag.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-message-formats.html>;
 //! `VALID_LONG_MESSAGE_TYPE` in PostgreSQL's `src/interfaces/libpq/fe-protocol3.c`.
@@ -32,7 +32,7 @@ const DESCRIPTION_MAX: u32 = 16 * 1024 * 1024;
 const TEXT_MAX: u32 = 1024 * 1024;
 const SHORT_MAX: u32 = 30_000;
 
-/// The first five bytes of a message, believed.
+/// The first five bytes of a message, checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Header {
     pub(crate) tag: u8,
@@ -46,14 +46,14 @@ impl Header {
         HEADER_BYTES + self.body_bytes
     }
 
-    /// A notice, a parameter or a notification: it may come at any time, and answers nothing.
+    /// A notice, a parameter or a notification: it may come at any time and is no answer.
     pub(crate) fn is_talk(self) -> bool {
         matches!(self.tag, b'N' | b'S' | b'A')
     }
 }
 
-/// The header of a message that is sent; `None` if a server would not take a body of this size: `PQ_LARGE_MESSAGE_LIMIT`
-/// in PostgreSQL's `src/include/libpq/libpq.h`.
+/// The header of a message to the server; `None` if a server would refuse a body of this size:
+/// `PQ_LARGE_MESSAGE_LIMIT` in PostgreSQL's `src/include/libpq/libpq.h`.
 pub(crate) fn sent_header(tag: u8, body_bytes: usize) -> Option<[u8; HEADER_BYTES]> {
     let length = u32::try_from(body_bytes).ok()?.checked_add(4).filter(|length| *length < LONG_MAX)?;
     let [a, b, c, d] = length.to_be_bytes();
@@ -65,12 +65,12 @@ pub(crate) fn sent_header(tag: u8, body_bytes: usize) -> Option<[u8; HEADER_BYTE
 pub(crate) struct FrameError {
     pub(crate) tag: u8,
     pub(crate) length: u32,
-    /// What it could have been at most.
+    /// The largest length that this tag allows.
     pub(crate) length_max: u32,
 }
 
 impl FrameError {
-    /// Whether this is no length at all, but letters: an error of the oldest form, `E` and a text.
+    /// Whether the length is in fact letters: an error of the oldest form, `E` and a text.
     pub(crate) fn is_text(self) -> bool {
         self.tag == b'E'
             && self.length.to_be_bytes().iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
@@ -90,7 +90,7 @@ impl std::fmt::Display for FrameError {
     }
 }
 
-/// A message tag as it is shown to people: `'Z'`, or `0x07` if it is no printable letter.
+/// A message tag as people read it: `'Z'`, or `0x07` if it is no printable letter.
 pub(crate) struct Tag(pub(crate) u8);
 
 impl std::fmt::Display for Tag {
@@ -108,7 +108,7 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
     bounded_header(bytes, LONG_MAX)
 }
 
-/// As [`header`], of a server that has not let us in yet: nothing it has to say until then is long.
+/// As [`header`], before the login, when every message is short.
 pub(crate) fn startup_header(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
     bounded_header(bytes, SHORT_MAX)
 }

@@ -4,9 +4,9 @@
 //! Outgoing   message · message · message      one buffer, sent as a whole
 //! ```
 //!
-//! pgwire refuses a message above its type's limit (1 GiB at most), so no length field can wrap
-//! around and smuggle a second message in (CVE-2024-27304). What it does not see, a zero byte inside
-//! a string, which would end the string early, is refused here.
+//! pgwire refuses a message above its type's limit (1 GiB at most), so no length field can wrap around and
+//! smuggle a second message in (CVE-2024-27304). It does not check for a zero byte inside a string, which
+//! would end the string early; this module refuses it.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 
@@ -59,7 +59,7 @@ impl Outgoing {
         })
     }
 
-    /// The newest protocol that may be spoken, and nothing but what the session needs.
+    /// The startup message: the newest protocol that is allowed, and only what the session needs.
     pub(crate) fn startup(&mut self, config: &Config) -> Result<(), Error> {
         let mut startup = Startup::new();
         startup.protocol_number_minor = match config.auth().max_protocol {

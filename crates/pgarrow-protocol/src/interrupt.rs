@@ -1,14 +1,15 @@
-//! Stopping a session here: a flag that every wait looks at, ten times a second.
+//! Interrupting a session from this side: a flag that every wait checks ten times a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Makes a call that waits for the server return, within about 100 ms, with
-/// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted). For good: the session cannot be used afterwards.
+/// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted). The session cannot be used afterwards.
 ///
-/// The server is not told; see [`Canceller`](crate::Canceller).
+/// The server does not learn of it; see [`Canceller`](crate::Canceller).
 ///
-/// A session's own, or made first and given to [`Session::connect_interruptible`](crate::Session::connect_interruptible).
+/// It belongs to a session, or is made first and given to
+/// [`Session::connect_interruptible`](crate::Session::connect_interruptible).
 #[derive(Clone, Debug, Default)]
 pub struct Interrupter {
     interrupted: Arc<AtomicBool>,
@@ -38,8 +39,9 @@ impl Interrupter {
         self.interrupted.load(Ordering::Relaxed)
     }
 
-    /// True from the moment [`Session::commit`](crate::Session::commit) begins to send COMMIT until the server has said what became of it; for good
-    /// if it never does. A process that ends meanwhile leaves it open whether the transaction is committed.
+    /// True from the moment [`Session::commit`](crate::Session::commit) begins to send COMMIT until the
+    /// server has reported its outcome; for ever if it never does. If the process ends meanwhile, it is
+    /// unknown whether the transaction is committed.
     pub fn is_committing(&self) -> bool {
         self.committing.load(Ordering::SeqCst)
     }

@@ -1,24 +1,24 @@
-//! PostgreSQL's wire protocol, as much of it as COPY needs.
+//! The part of PostgreSQL's wire protocol that COPY needs.
 //!
 //! ```text
 //!  Config ──connect──▶ Session ─┬─ execute, query, describe     small answers, whole
 //!                               ├─ copy_out ──▶ CopyOut         rows as bytes, in place: a RowStream
 //!                               ├─ select_out, cursor_out ──▶ RowsOut     the same where COPY is refused
 //!                               ├─ copy_in  ──▶ CopyIn          rows as bytes, on their way out
-//!                               ├─ bulk     ──▶ Bulk            one statement many times, parameters in binary
-//!                               ├─ commit                       with an outcome that is known, or known to be unknown
+//!                               ├─ bulk     ──▶ Bulk            one statement many times, binary parameters
+//!                               ├─ commit                       the outcome is known, or reported as unknown
 //!                               └─ canceller, interrupter       handles for other threads
 //! ```
 //!
-//! Spoken: protocols 3.0 and 3.2 over TCP, Unix sockets and TLS (rustls); trust, password, md5,
-//! SCRAM-SHA-256 and -PLUS, client certificates; the simple and the extended query protocol; COPY in
-//! both directions. Not spoken: GSSAPI, SSPI, OAuth, replication.
+//! Supported: protocols 3.0 and 3.2 over TCP, Unix sockets and TLS (rustls); trust, password, md5,
+//! SCRAM-SHA-256 and -PLUS, client certificates; the simple and the extended query protocol; COPY in both
+//! directions. Not supported: GSSAPI, SSPI, OAuth, replication.
 //!
 //! The crate blocks: one [`Session`] belongs to one thread. It knows nothing of Arrow.
 //!
-//! Nothing a server sends can make it panic or allocate more than the server really sent. Messages
-//! are cut by rules of our own and read through a cursor that cannot overrun; only
-//! what is sent is encoded by `pgwire`.
+//! No message from a server can make it panic, or allocate more than the server really sent. This crate's own
+//! code finds the ends of messages and reads them through a cursor that cannot overrun. `pgwire` only encodes
+//! what is sent.
 //!
 //! Start reading at `session.rs`, then `copy_out.rs`.
 //!

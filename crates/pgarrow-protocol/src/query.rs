@@ -19,7 +19,7 @@ use crate::session::{ANSWER_BYTES_MAX, Message, Session};
 
 const PHASE: &str = "query";
 
-/// How text is sent that nobody has checked.
+/// The `client_encoding` with which the server sends text unchecked.
 const RAW: &str = "SQL_ASCII";
 
 impl Session {
@@ -30,7 +30,7 @@ impl Session {
     /// # Errors
     ///
     /// [`ErrorKind::Server`] if a statement fails; the session can be used afterwards. A COPY is
-    /// refused: it belongs into [`copy_out`](Self::copy_out) or [`copy_in`](Self::copy_in).
+    /// A COPY is refused: use [`copy_out`](Self::copy_out) or [`copy_in`](Self::copy_in).
     pub fn execute(&mut self, sql: &str) -> Result<(), Error> {
         self.begin()?;
         self.outgoing.query(sql)?;
@@ -46,7 +46,7 @@ impl Session {
         loop {
             let message = match self.receive_or_fail(PHASE) {
                 Ok(message) => message,
-                // What the server says about our CopyFail is not news.
+                // The server's error about our CopyFail adds nothing.
                 Err(error) => return Err(refused.unwrap_or(error)),
             };
             match message.tag {
@@ -67,7 +67,8 @@ impl Session {
                     self.abandon("a COPY was started where none was expected");
                     return Err(self.refuse_copy("COPY TO STDOUT", "copy_out"));
                 }
-                // Ready without a word about the statement is no success: it may not have been run.
+                // ReadyForQuery without a CommandComplete is no success: the server may not have run the
+                // statement.
                 b'Z' if !in_rows && (n_complete > 0 || refused.is_some()) => {
                     self.ready(PHASE, &message)?;
                     return refused.map_or(Ok(()), Err);
@@ -78,11 +79,11 @@ impl Session {
         }
     }
 
-    /// Asks the server for nothing, and waits at most `timeout` for its answer. Afterwards, the session is known to work.
+    /// Sends an empty statement, and waits at most `timeout` for the answer. After success the session works.
     ///
     /// # Errors
     ///
-    /// It does not: the session cannot be used.
+    /// The server does not answer in time, or with an error: the session cannot be used.
     pub fn check(&mut self, timeout: Duration) -> Result<(), Error> {
         let deadline = self.deadline;
         self.deadline = Instant::now().checked_add(timeout);
@@ -91,10 +92,11 @@ impl Session {
         answered
     }
 
-    /// From now on the server sends text as it has it, not checked and not converted. For databases of encoding
-    /// SQL_ASCII, whose text may be in any encoding, or in several; of any other it would be in that one.
+    /// From now on the server sends text as it is stored, not checked and not converted. For databases of
+    /// encoding SQL_ASCII, whose text may be in any encoding, or in several. With any other encoding, the
+    /// text would be in that one.
     ///
-    /// For the transaction that the session is in.
+    /// Holds for the current transaction.
     ///
     /// # Errors
     ///
@@ -109,8 +111,8 @@ impl Session {
 
     /// Runs one statement with parameters and returns all of its rows.
     ///
-    /// Shape: `parameters` replace `$1`, `$2`, … as text, `None` is null; PostgreSQL infers their
-    /// types. Meant for catalogs: an answer above 256 MiB is an error.
+    /// `parameters` replace `$1`, `$2`, … as text, `None` is null; PostgreSQL infers their types. Meant for
+    /// catalogs: an answer above 256 MiB is an error.
     ///
     /// # Errors
     ///
@@ -126,9 +128,9 @@ impl Session {
         Ok(rows)
     }
 
-    /// Runs one statement with parameters, as [`query`](Self::query) does; how many rows it says that it has inserted,
-    /// updated, deleted, merged or copied. 0 for a statement that counts nothing, such as CREATE TABLE. Rows that it
-    /// returns are thrown away, and counted.
+    /// Runs one statement with parameters, as [`query`](Self::query) does. Returns how many rows the server
+    /// says were inserted, updated, deleted, merged or copied: 0 for a statement that counts nothing, such as
+    /// CREATE TABLE. Rows that the statement returns are counted and thrown away.
     ///
     /// # Errors
     ///
@@ -158,7 +160,7 @@ impl Session {
         Ok(rows)
     }
 
-    /// Sends a statement, and receives how many columns its rows have; `None` if it returns no rows.
+    /// Sends a statement and receives the number of columns of its rows; `None` if it returns no rows.
     fn ask(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<Option<usize>, Error> {
         self.begin()?;
         self.outgoing.parse(sql)?;
@@ -223,7 +225,8 @@ impl Session {
         }
     }
 
-    /// What can come in the place of a CommandComplete, where there are no rows: a COPY, and nothing else.
+    /// The error for a message in place of a CommandComplete, where there are no rows. Only a COPY can come
+    /// there.
     pub(crate) fn not_an_end(&mut self, tag: u8) -> Error {
         let (statement, instead) = match tag {
             b'G' if !self.takes_rows => ("COPY FROM STDIN", "copy_in"),
@@ -234,7 +237,7 @@ impl Session {
         self.refuse_copy(statement, instead)
     }
 
-    /// A message without a body must come now.
+    /// Receives a message, which must have this tag and no body.
     pub(crate) fn expect_empty(&mut self, phase: &'static str, tag: u8) -> Result<(), Error> {
         let message = self.receive_or_fail(phase)?;
         if message.tag != tag {

@@ -4,19 +4,19 @@
 //!  0          start                 end              capacity
 //!  ├─ consumed ─┼─ received, unread ─┼──── free tail ────┤      read() goes straight into the tail
 //!                                    │
-//!  before a read: what is unread (at most one message that is not complete) moves to the front
+//!  before a read: the unread bytes (at most one incomplete message) move to the front
 //! ```
 //!
-//! It is 256 KiB and doubles only while one message is larger than it and its bytes really arrive:
-//! a length is a claim, and nothing is allocated for a claim. It goes back to 256 KiB once a number
-//! of reads in a row would have done with that.
+//! It has 256 KiB. It doubles only while one message is larger than it and the bytes of the message really
+//! arrive: a length is only a claim, and allocates nothing. It shrinks to 256 KiB after a number of reads in
+//! a row for which 256 KiB would have been enough.
 
 use crate::frame::{FRAME_BYTES_MAX, HEADER_BYTES};
 
-/// Measured: from 8 KiB to 4 MiB made no difference in wall time, so it is what fits the cache.
+/// Measured: 8 KiB to 4 MiB made no difference in wall time, so this size fits the cache.
 pub(crate) const RESTING_BYTES: usize = 256 * 1024;
 
-/// Reads in a row that a large buffer must have been unnecessary for before it is given back.
+/// A large buffer shrinks after this many reads in a row that did not need it.
 const CALM_READS: u32 = 64;
 
 pub(crate) struct ReceiveBuffer {
@@ -26,7 +26,7 @@ pub(crate) struct ReceiveBuffer {
     calm_reads: u32,
 }
 
-/// Without the bytes, which are of tables, or a key.
+/// Without the bytes, which may be values of tables or a key.
 impl std::fmt::Debug for ReceiveBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReceiveBuffer")
@@ -36,7 +36,7 @@ impl std::fmt::Debug for ReceiveBuffer {
     }
 }
 
-/// The buffer cannot grow: it is full of bytes that somebody has to consume first, or memory is out.
+/// The buffer cannot grow: it is full of bytes that must be consumed first, or memory has run out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Full;
 
@@ -53,9 +53,9 @@ impl ReceiveBuffer {
         self.start = self.start.saturating_add(n_bytes).min(self.end);
     }
 
-    /// Moves what is unread to the front and makes sure that there is room behind it.
+    /// Moves unread bytes to the front and makes sure that there is room behind them.
     ///
-    /// Grows only if what is unread is the beginning of one message.
+    /// Grows only if the unread bytes are the beginning of one message.
     pub(crate) fn make_room(&mut self) -> Result<(), Full> {
         let n_unread = self.end - self.start;
         if self.start > 0 {
@@ -90,7 +90,7 @@ impl ReceiveBuffer {
         Ok(())
     }
 
-    /// Back to the resting size, if what is unread fits.
+    /// Shrinks to the resting size, if the unread bytes fit.
     pub(crate) fn shrink(&mut self) {
         if self.bytes.len() > RESTING_BYTES && self.start == 0 && self.end < RESTING_BYTES {
             self.bytes.truncate(RESTING_BYTES);
@@ -104,7 +104,7 @@ impl ReceiveBuffer {
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// States that `n_bytes` were put into the free tail.
+    /// Marks `n_bytes` of the free tail as received.
     pub(crate) fn commit(&mut self, n_bytes: usize) {
         self.end = self.end.saturating_add(n_bytes).min(self.bytes.len());
     }

@@ -1,10 +1,11 @@
-//! What all ways to read rows have in common: data messages in one buffer, and an end that says how many rows.
+//! What all ways to read rows have in common: data messages in one buffer, and an end that reports the number
+//! of rows.
 
 use crate::error::Error;
 use crate::session::Session;
 
-/// Below this a read goes through the receive buffer: reading what is left of a message straight into its place is
-/// worth a system call only for large values.
+/// Below this size a read goes through the receive buffer: a direct read of the rest of a message into its
+/// place is worth a system call only for large values.
 const DIRECT_BYTES: usize = 32 * 1024;
 
 /// Rows on their way in: [`CopyOut`](crate::CopyOut) or [`RowsOut`](crate::RowsOut).
@@ -12,46 +13,48 @@ pub trait RowStream {
     /// How many columns the server announced.
     fn column_count(&self) -> usize;
 
-    /// What is received and not consumed. Starts at a message boundary: tag, `u32` length, body.
+    /// Bytes that are received and not consumed. They start at a message boundary: tag, `u32` length, body.
     ///
-    /// The caller decodes the whole data messages at its head (CopyData `d` of a COPY, DataRow `D` otherwise) and
-    /// [`consume`](Self::consume)s them; at any other tag, and at a message that is cut off, it calls
-    /// [`advance`](Self::advance). Lengths are not checked yet.
+    /// The caller decodes the whole data messages at the start of the buffer (CopyData `d` of a COPY, DataRow
+    /// `D` otherwise) and [`consume`](Self::consume)s them. At any other tag, and at an incomplete message,
+    /// it calls [`advance`](Self::advance). Lengths are not checked yet.
     fn buffered(&self) -> &[u8];
 
-    /// States that the first `n_bytes` of [`buffered`](Self::buffered) are dealt with: whole data messages, with
-    /// their headers.
+    /// Marks the first `n_bytes` of [`buffered`](Self::buffered) as read: whole data messages, with their
+    /// headers.
     fn consume(&mut self, n_bytes: usize);
 
     /// Bytes received since the statement was sent.
     fn bytes_received(&self) -> u64;
 
-    /// Goes on: deals with other messages, and reads until a whole data message is there or the stream is over.
+    /// Continues: handles other messages, and reads until a whole data message is there or the stream is
+    /// over.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Server`](crate::ErrorKind::Server) if the server breaks the stream off. Anything else than the one end that means success
-    /// is an error, too; after it, and after [`CopyOutStep::Done`], the stream stays as it is.
+    /// [`ErrorKind::Server`](crate::ErrorKind::Server) if the server ends the stream with an error. Only one
+    /// end means success; any other message is an error, too. After an error, and after
+    /// [`CopyOutStep::Done`], the stream stays as it is.
     fn advance(&mut self) -> Result<CopyOutStep, Error>;
 
     /// Fills `target` with the next bytes of the stream: what is buffered, then straight from the socket.
     ///
-    /// For data messages that are too large to be held twice. It starts at the head of
-    /// [`buffered`](Self::buffered), which has to be a data message, with the message's header; the caller goes on,
-    /// with targets of any sizes, to the end of that message and not beyond it. In between, no other method but
-    /// [`bytes_received`](Self::bytes_received) is of use.
+    /// For data messages that are too large to be held twice. The first call starts at a data message at the
+    /// start of [`buffered`](Self::buffered), and includes its header. The caller continues, with targets of
+    /// any sizes, to the end of that message and not beyond it. In between, it may call no other method but
+    /// [`bytes_received`](Self::bytes_received).
     ///
     /// # Errors
     ///
-    /// As [`advance`](Self::advance). [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) also if there is no data message at the head, or
-    /// `target` is larger than what is left of it.
+    /// As for [`advance`](Self::advance). [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) also if there
+    /// is no data message at the start, or `target` is larger than the rest of the message.
     fn receive(&mut self, target: &mut [u8]) -> Result<(), Error>;
 }
 
-/// What one call of [`RowStream::advance`] came to.
+/// The result of [`RowStream::advance`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CopyOutStep {
-    /// There is at least one whole data message at the head of [`RowStream::buffered`].
+    /// At least one whole data message is at the start of [`RowStream::buffered`].
     Data,
     /// The COPY is over and the session is ready. `rows` is what the server counted: the caller
     /// compares it with the rows it has decoded.
@@ -62,7 +65,7 @@ pub enum CopyOutStep {
 }
 
 impl Session {
-    /// [`RowStream::receive`] of messages tagged `tag`; `left` counts what is left of the one that was begun.
+    /// [`RowStream::receive`] for messages tagged `tag`; `left` counts the bytes left of the current message.
     pub(crate) fn receive_data(
         &mut self,
         phase: &'static str,

@@ -1,12 +1,13 @@
-//! Rows by SELECT or by cursor: the values of a binary COPY where COPY is refused, as it is by some poolers and forks.
+//! Rows by SELECT or by cursor: the values of a binary COPY for servers that refuse COPY, as some poolers and
+//! forks do.
 //!
 //! ```text
 //!  select_out  P B D E S ──▶ 1 2 T D* C Z
-//!  cursor_out  DECLARE, then again and again  FETCH ──▶ T D* C Z, then  CLOSE
+//!  cursor_out  DECLARE, then repeatedly  FETCH ──▶ T D* C Z, then  CLOSE
 //! ```
 //!
-//! As with COPY, the caller walks the DataRow messages in [`RowsOut::buffered`](RowStream::buffered) itself. The body
-//! of one is a tuple of COPY: a count, then the values.
+//! As with COPY, the caller reads the DataRow messages in [`RowsOut::buffered`](RowStream::buffered) itself.
+//! The body of a DataRow is a tuple of COPY: a count, then the values.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY>;
 //! <https://www.postgresql.org/docs/current/sql-declare.html>.
@@ -23,13 +24,13 @@ use crate::session::Session;
 const SELECT: &str = "SELECT";
 const CURSOR: &str = "cursor";
 
-/// There is one at a time.
+/// Only one exists at a time.
 const CURSOR_NAME: &str = "pgarrow_rows";
 
 /// A statement whose rows stream, in binary format. Borrows its session until it is done.
 ///
-/// Dropping it before [`CopyOutStep::Done`] leaves the session unusable, since the rest of the rows is still to come:
-/// cancel the statement and close the session.
+/// A drop before [`CopyOutStep::Done`] leaves the session unusable, since the rest of the rows is still to
+/// come: cancel the statement and close the session.
 #[derive(Debug)]
 pub struct RowsOut<'a> {
     session: &'a mut Session,
@@ -47,7 +48,7 @@ impl Session {
     /// # Errors
     ///
     /// [`ErrorKind::Server`] if the server refuses; the session can be used afterwards.
-    /// [`ErrorKind::Config`] if the statement returns no rows; it was run then.
+    /// [`ErrorKind::Config`] if the statement returns no rows. The server has run it then.
     pub fn select_out(&mut self, sql: &str) -> Result<RowsOut<'_>, Error> {
         self.begin()?;
         self.check_encoding(SELECT)?;
@@ -59,12 +60,14 @@ impl Session {
         RowsOut::start(self, Mode::Select, SELECT, String::new())
     }
 
-    /// Reads the rows of a SELECT through a cursor in the open transaction, `fetch_rows` (at least 1) at a time.
+    /// Reads the rows of a SELECT through a cursor in the open transaction, `fetch_rows` (at least 1) at a
+    /// time.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] outside a transaction, without which there are no cursors.
-    /// [`ErrorKind::Server`] if the server refuses; the session can be used afterwards, but the transaction has failed.
+    /// [`ErrorKind::Config`] outside a transaction, where cursors do not exist.
+    /// [`ErrorKind::Server`] if the server refuses; the session can be used afterwards, but the transaction
+    /// has failed.
     pub fn cursor_out(&mut self, sql: &str, fetch_rows: u32) -> Result<RowsOut<'_>, Error> {
         self.begin()?;
         self.check_encoding(CURSOR)?;
@@ -80,7 +83,7 @@ impl Session {
 }
 
 impl<'a> RowsOut<'a> {
-    /// Sends what was prepared and waits for the description of the rows.
+    /// Sends the prepared messages and waits for the description of the rows.
     fn start(
         session: &'a mut Session,
         mode: Mode,
@@ -113,7 +116,7 @@ impl<'a> RowsOut<'a> {
         }
     }
 
-    /// NoData: the statement runs to its end, without rows.
+    /// NoData: the server runs the statement to its end, without rows.
     fn not_rows(&mut self) -> Error {
         let message = match self.session.receive_or_fail(self.phase) {
             Ok(message) => message,
@@ -139,7 +142,7 @@ impl<'a> RowsOut<'a> {
         loop {
             let header = match self.session.header(self.phase)? {
                 Some(header) if header.frame_bytes() <= self.session.wire.unread().len() => header,
-                // Nothing is received of a long message that cannot come now.
+                // A long message that cannot come now is refused before its body is received.
                 Some(Header { tag, .. }) if tag == b'd' || (tag == b'D' && !self.machine.is_streaming()) => {
                     return Err(self.session.unexpected(self.phase, tag));
                 }
@@ -175,7 +178,7 @@ impl<'a> RowsOut<'a> {
         }
     }
 
-    /// Sends what comes next, if something does; the last check of all, if not.
+    /// Sends the next message, if there is one; otherwise makes the last check.
     fn on_ready(&mut self) -> Result<Next, Error> {
         let status = self.session.transaction_status();
         let next = self.machine.ready(status).map_err(|violation| self.violation(&violation))?;
@@ -217,7 +220,7 @@ impl<'a> RowsOut<'a> {
             self.machine.fail();
         }
         if self.machine.is_over() {
-            // Only comfort is lost if this fails, and the next read says so.
+            // A failure here loses only comfort, and the next read reports it.
             let _ = self.session.wire.stop_streaming();
         }
         result

@@ -1,4 +1,5 @@
-//! SCRAM-SHA-256, the client's side: the server's bytes in, ours out. No socket, so that chance can drive it.
+//! The client's side of SCRAM-SHA-256: takes the server's bytes, returns ours. It uses no socket, so tests
+//! can feed it random input.
 //!
 //! ```text
 //!  client-first   <gs2>,n=,r=OURS
@@ -7,14 +8,14 @@
 //!  server-final   v=SIGNATURE   or   e=REASON
 //!
 //!  gs2   n                          no channel binding: there is no TLS, or it is not wanted
-//!        y                          we could, but the server did not offer it: it notices if somebody took the
-//!                                   offer away on its way here
+//!        y                          we could bind, but the server did not offer it: the server notices if
+//!                                   its offer was removed on the way
 //!        p=tls-server-end-point     bound to the server's certificate
 //! ```
 //!
-//! The server chooses how much work we have: [`ITERATIONS_MAX`] bounds it, at well below a second. libpq has no
-//! bound, and a server could keep it busy for an hour (CVE-2026-42198). Small counts are a server's own choice
-//! and accepted.
+//! The server chooses how much work we have. [`ITERATIONS_MAX`] limits it to well below a second. libpq has
+//! no limit, and a server could keep it busy for an hour (CVE-2026-42198). Small counts are the server's
+//! choice and accepted.
 //!
 //! Source: RFC 5802, RFC 7677, RFC 5929 section 4, and
 //! <https://www.postgresql.org/docs/current/sasl-authentication.html>.
@@ -26,12 +27,12 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 
 use crate::text::shortened;
 
-/// As many iterations of the hash are done; PostgreSQL's default is 4,096.
+/// The most iterations of the hash that are done; PostgreSQL's default is 4,096.
 ///
 /// The same number as in `postgres-protocol`, which does the hashing.
 pub(crate) const ITERATIONS_MAX: u32 = 100_000;
 
-/// What is said about channel binding, and proven with it.
+/// What we say about channel binding and prove with it.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) enum Binding {
     /// Not possible, or not wanted.
@@ -42,7 +43,7 @@ pub(crate) enum Binding {
     ServerEndPoint(Vec<u8>),
 }
 
-/// One run of SCRAM. After an error nothing but errors comes of it.
+/// One run of SCRAM. After an error, every call returns an error.
 pub(crate) struct Scram {
     inner: ScramSha256,
     /// Our part of the nonce.
@@ -57,20 +58,20 @@ enum State {
     Done,
 }
 
-/// Why the server is not believed.
+/// Why the server is not trusted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum ScramError {
-    /// The message is not one of SCRAM. What is wrong with it.
+    /// The message is not one of SCRAM. Holds what is wrong with it.
     Malformed(String),
-    /// The nonce is not ours, continued.
+    /// The nonce is not a continuation of ours.
     Nonce,
     /// The number of iterations, as the server wrote it: digits only.
     Iterations(String),
-    /// The server knows of an error. Escaped.
+    /// The server reports an error. Escaped.
     Server(String),
-    /// The signature is not one that somebody who knows the password makes.
+    /// The signature does not prove knowledge of the password.
     Signature,
-    /// Called in another order than the messages have.
+    /// The call is out of order.
     Order,
 }
 
@@ -83,7 +84,7 @@ impl Scram {
         };
         let inner = ScramSha256::new(hmac_key(password).as_bytes(), binding);
         let first = inner.message();
-        // The nonce is what comes last, and holds no comma.
+        // The nonce is the last attribute, and holds no comma.
         let start = first.iter().rposition(|&byte| byte == b',').map_or(0, |comma| comma + 1);
         let nonce = first.get(start..).and_then(|last| last.strip_prefix(b"r=")).unwrap_or_default().to_vec();
         Self { inner, nonce, state: State::First }
@@ -100,7 +101,7 @@ impl Scram {
             return Err(ScramError::Order);
         }
         check_challenge(challenge, &self.nonce)?;
-        // It repeats characters of the challenge.
+        // The cause repeats characters of the challenge.
         self.inner.update(challenge).map_err(|cause| malformed(shortened(&cause.to_string())))?;
         self.state = State::Challenged;
         Ok(self.inner.message())
@@ -121,9 +122,9 @@ impl Scram {
     }
 }
 
-/// A password of which SASLprep leaves nothing is used as it is by PostgreSQL, on both sides, and as an empty one by
-/// `postgres-protocol`. A zero byte behind it makes SASLprep refuse it, and then it is used as it is here, too; for
-/// HMAC, which fills keys up to 64 bytes with zeros, it is the same key.
+/// SASLprep leaves nothing of some passwords. PostgreSQL uses such a password as it is, on both sides;
+/// `postgres-protocol` uses an empty one. A zero byte at its end makes SASLprep refuse it, so
+/// `postgres-protocol` also uses it as it is. HMAC pads keys with zeros to 64 bytes, so the key is the same.
 ///
 /// Source: `pg_saslprep` in PostgreSQL's `src/common/saslprep.c`; RFC 3454 table B.1; RFC 2104.
 fn hmac_key(password: &str) -> Cow<'_, str> {
@@ -145,7 +146,8 @@ fn malformed(what: impl Into<String>) -> ScramError {
     ScramError::Malformed(what.into())
 }
 
-/// `r=` nonce `,s=` salt `,i=` count, and nothing else: extensions begin with `m=` and would have to be understood.
+/// `r=` nonce `,s=` salt `,i=` count, and nothing else: extensions begin with `m=`, and a client must
+/// understand them.
 fn check_challenge(challenge: &[u8], our_nonce: &[u8]) -> Result<(), ScramError> {
     let text = std::str::from_utf8(challenge).map_err(|_| malformed("it is not UTF-8"))?;
     let mut attributes = text.split(',');
@@ -239,7 +241,7 @@ mod tests {
         assert!(answer.starts_with(b"c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsaGFzaA==,r="));
     }
 
-    /// A-48: how much work an attacker has is the server's business.
+    /// A-48: the server decides how much work an attacker has.
     #[test]
     fn counts_from_one_to_the_bound_are_accepted() {
         for count in [1, 2, 4095, 4096, ITERATIONS_MAX] {

@@ -1,13 +1,13 @@
-//! What PostgreSQL says in an ErrorResponse or a NoticeResponse.
+//! The content of an ErrorResponse or a NoticeResponse from PostgreSQL.
 //!
 //! ```text
 //! body   field* 00
 //! field  u8 type, then a zero-terminated string
 //! ```
 //!
-//! Read leniently: a report with a missing code, a missing terminator or repeated fields is still a
-//! report, and its text is worth more than the complaint about its form. Only its size is bounded, since 64 notices
-//! are kept, and since an error may come from a server that nobody has authenticated.
+//! The reader is lenient: a report with a missing code, a missing terminator or repeated fields is still a
+//! report, and its text is worth more than an error about its form. Only its size is limited, since 64
+//! notices are kept, and since an error may come from a server that is not authenticated.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-error-fields.html>.
 
@@ -16,13 +16,13 @@ use crate::text::escape_control;
 
 /// An error or a notice from the server, field by field.
 ///
-/// The texts are as the server sent them, in the language of its `lc_messages`, with bytes that are
-/// not UTF-8 replaced and cut after 16 KiB. They may hold control characters; [`Display`](std::fmt::Display)
-/// escapes them and shows 2,000 characters of each, so pass a field through [`escape_control`] before you show it
-/// yourself.
+/// The texts are as the server sent them, in the language of its `lc_messages`. Bytes that are not UTF-8 are
+/// replaced, and each text is cut after 16 KiB. They may hold control characters.
+/// [`Display`](std::fmt::Display) escapes them and shows 2,000 characters of each; pass a field through
+/// [`escape_control`] before you show it yourself.
 ///
-/// `detail` and `where_` can quote values from the table ("Key (id)=(5) already exists"), which is
-/// why `Display` leaves them out.
+/// `detail` and `where_` can quote values from the table ("Key (id)=(5) already exists"). So `Display` leaves
+/// them out.
 ///
 /// Source: <https://www.postgresql.org/docs/current/protocol-error-fields.html>.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -41,7 +41,7 @@ pub struct ServerError {
     pub hint: Option<String>,
     /// Where in the statement, in characters from 1.
     pub position: Option<u32>,
-    /// Where in a statement that the server has made itself, such as that of a function, in characters from 1.
+    /// Where in a statement that the server made itself, such as that of a function, in characters from 1.
     pub internal_position: Option<u32>,
     /// The context the error happened in, such as the call stack. May hold values from the table.
     pub where_: Option<String>,
@@ -55,7 +55,7 @@ pub struct ServerError {
     pub datatype: Option<String>,
     /// Name of the constraint it is about.
     pub constraint: Option<String>,
-    /// Name of the function in the server's source that has reported it; never translated.
+    /// Name of the function in the server's source that reported it; never translated.
     pub routine: Option<String>,
 }
 
@@ -71,7 +71,7 @@ impl ServerError {
         let mut localized_severity = None;
         let mut cursor = Cursor::new(body);
         while let Ok(field_type @ 1..) = cursor.u8() {
-            // Without a terminator the rest of the body is the text.
+            // Without a terminator, the text is the rest of the body.
             let bytes = cursor.cstring().unwrap_or_else(|_| cursor.take_rest());
             let text = String::from_utf8_lossy(bytes.get(..FIELD_BYTES_MAX).unwrap_or(bytes)).into_owned();
             match field_type {
@@ -101,7 +101,7 @@ impl ServerError {
         report
     }
 
-    /// True if it is about the text of a statement, ours or one inside of the server.
+    /// True if it is about the text of a statement: ours, or one inside the server.
     pub fn is_about_statement(&self) -> bool {
         self.position.is_some() || self.internal_position.is_some()
     }
@@ -111,7 +111,7 @@ impl ServerError {
         matches!(self.severity.as_str(), "FATAL" | "PANIC")
     }
 
-    /// True for what a server says to all sessions after one of its processes crashed: it resets
+    /// True for the message to all sessions after one of the server's processes crashed: the server resets
     /// the shared memory and closes every connection, with a WARNING and no error.
     pub(crate) fn is_crash_warning(&self) -> bool {
         self.sqlstate == CRASH_SHUTDOWN
@@ -143,7 +143,7 @@ impl std::fmt::Display for ServerError {
     }
 }
 
-/// For a terminal: without control characters, and no longer than anybody reads.
+/// For a terminal: without control characters, and at most 2,000 characters.
 fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_MAX) {
         Some((end, _)) => escape_control(text.get(..end).unwrap_or_default()) + "…",
@@ -213,7 +213,7 @@ mod tests {
         let body = [b"M", flood.as_bytes(), b"\0C42601\0\0"].concat();
         let report = ServerError::decode(&body);
         assert!(report.message.len() <= FIELD_BYTES_MAX + 3, "{}", report.message.len());
-        // What comes behind a field that is cut is still read.
+        // The fields behind a cut field are still read.
         assert_eq!(report.sqlstate, "42601");
         let shown = report.to_string();
         assert!(shown.chars().count() < 8 * SHOWN_MAX && !shown.contains('\u{1b}'), "{}", shown.len());

@@ -11,9 +11,9 @@
 //!  canceller ──▶ Canceller      a second connection, which asks the server to stop (cancel.rs)
 //! ```
 //!
-//! A session is used from one thread and blocks it. Every wait ends at least ten times a second to
-//! look at the interrupt flag and the deadline. A session that lost its place in the protocol says
-//! so to every later call instead of guessing.
+//! One thread uses a session, and the session blocks it. Every wait checks the interrupt flag and the
+//! deadline at least ten times a second. A session that lost its place in the protocol returns this as an
+//! error from every later call.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html>.
 
@@ -47,52 +47,52 @@ use crate::wire::{TICK, Wire, is_nothing};
 
 /// Notices that are kept for [`Session::take_notices`]; older ones are dropped.
 const NOTICES_MAX: usize = 64;
-/// Distinct parameters that are remembered. PostgreSQL 18 reports 15.
+/// Most parameters that are remembered, by distinct name. PostgreSQL 18 reports 15.
 const PARAMETERS_MAX: usize = 256;
-/// Notices, parameters and notifications between two other messages, in bytes. None of it is kept for long, but a
-/// server that says nothing else would never be done, and is not silent either.
+/// Most bytes of notices, parameters and notifications between two other messages. None of it is kept for
+/// long, but a server that sends nothing else never finishes, and is not silent either.
 const TALK_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of one answer of [`Session::query`] at most. Catalogs are small; tables go through COPY.
 pub(crate) const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// How long a server may take from its error to being ready again.
+/// How long a server may take from its error to ReadyForQuery.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// How text is sent in both directions.
+/// The encoding of text in both directions.
 const UTF8: &str = "UTF8";
 
-/// The phase in which nothing was asked.
+/// The phase in which no statement runs.
 const IDLE: &str = "idle";
 
 /// A connection to PostgreSQL, logged in.
 ///
-/// Blocks the calling thread; [`interrupter`](Self::interrupter) and [`canceller`](Self::canceller)
-/// give handles to stop it from another one. Dropping it closes the socket, [`close`](Self::close)
-/// tells the server first.
+/// Blocks the calling thread; [`interrupter`](Self::interrupter) and [`canceller`](Self::canceller) give
+/// handles that stop it from another thread. A drop closes the socket; [`close`](Self::close) sends Terminate
+/// first.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) wire: Wire,
     pub(crate) outgoing: Outgoing,
     pub(crate) config: Config,
     pub(crate) tls: Option<Arc<TlsClient>>,
-    /// What became of the client certificate, once there is TLS.
+    /// Whether the client certificate was asked for and sent, once there is TLS.
     pub(crate) certificate_use: Option<Arc<CertificateUse>>,
-    /// What is spoken, or asked for until the server has answered.
+    /// The protocol version: the requested one until the server has answered.
     pub(crate) protocol: ProtocolVersion,
     pub(crate) endpoint: String,
     pub(crate) warnings: Vec<String>,
     pub(crate) deadline: Option<Instant>,
-    /// How long the server may say nothing while it is waited for.
+    /// How long the server may stay silent during a wait.
     read_timeout: Option<Duration>,
     waited_to_send: Duration,
     pub(crate) backend_key: Option<BackendKey>,
     pub(crate) interrupted: Arc<AtomicBool>,
-    /// COMMIT is on its way, or what became of it is not known.
+    /// COMMIT is on its way, or its outcome is not known.
     pub(crate) committing: Arc<AtomicBool>,
     parameters: BTreeMap<String, String>,
     transaction_status: TransactionStatus,
     notices: VecDeque<ServerError>,
     notices_dropped: u64,
-    /// What the server said before it closed the connection, if it did.
+    /// The server's last report before it closed the connection, if there was one.
     last_words: Option<ServerError>,
     unusable: Option<String>,
     is_started: bool,
@@ -102,13 +102,13 @@ pub struct Session {
     pub(crate) takes_rows: bool,
     /// Bytes of notices, parameters and notifications since the last other message.
     pub(crate) talk_bytes: u64,
-    /// The `client_encoding` that the server is to have.
+    /// The `client_encoding` that the server should have.
     pub(crate) encoding: &'static str,
-    /// What is not asked for: see [`Session::with_answers`].
+    /// Answers that are already there: see [`Session::with_answers`].
     pub(crate) answers: Vec<Answer>,
 }
 
-/// A whole message, outside the hot path: its body is a copy.
+/// A whole message with its own copy of the body: not for the hot path.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) tag: u8,
@@ -147,8 +147,8 @@ impl Session {
         }
     }
 
-    /// What the session was made with, pinned to the address that answered: another session made
-    /// with it goes to the same server even if the name stands for several.
+    /// The config of this session, pinned to the address that answered: another session made with it goes to
+    /// the same server even if the name has several addresses.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -158,15 +158,15 @@ impl Session {
         &self.endpoint
     }
 
-    /// What the server last reported about `name`, such as `TimeZone` or `server_version`.
+    /// The server's last report of parameter `name`, such as `TimeZone` or `server_version`.
     ///
     /// Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str)
     }
 
-    /// The server's version as `server_version_num` has it: 150018 for 15.18, 90624 for 9.6.24,
-    /// 190000 for 19beta1; 0 if the server reported none.
+    /// The server's version in the form of `server_version_num`: 150018 for 15.18, 90624 for 9.6.24, 190000
+    /// for 19beta1; 0 if the server reported none.
     pub fn server_version_num(&self) -> u32 {
         self.parameter("server_version").map_or(0, version_num)
     }
@@ -193,7 +193,7 @@ impl Session {
         self.notices_dropped
     }
 
-    /// A handle that asks the server to stop what it is doing for this session.
+    /// A handle that asks the server to cancel this session's statement.
     pub fn canceller(&self) -> Canceller {
         Canceller::new(CancelTarget {
             config: self.config.clone(),
@@ -209,27 +209,27 @@ impl Session {
         Interrupter::new(Arc::clone(&self.interrupted), Arc::clone(&self.committing))
     }
 
-    /// How long nothing at all may move while something is waited for: no byte comes, or none of what is to be sent is
-    /// taken. Default: for ever.
+    /// How long a wait may last in which no byte moves: none comes, or the server takes none. Default: no
+    /// limit.
     ///
-    /// After that the call fails with [`ErrorKind::Timeout`], once the server was asked to cancel what it is doing; the
-    /// session cannot be used any more. The time in which nothing was asked does not count.
+    /// After that time the server is asked to cancel the statement, and the call fails with
+    /// [`ErrorKind::Timeout`]. The session cannot be used any more. Time between statements does not count.
     pub fn set_read_timeout(&mut self, read_timeout: Option<Duration>) {
         self.read_timeout = read_timeout;
     }
 
-    /// What [`set_read_timeout`](Self::set_read_timeout) was given last.
+    /// The last value of [`set_read_timeout`](Self::set_read_timeout).
     pub fn read_timeout(&self) -> Option<Duration> {
         self.read_timeout
     }
 
-    /// Whether the session can be used for a new statement, as far as that shows without asking the server: one that
-    /// is shut down says so, and closes.
+    /// Whether the session can be used for a new statement, without asking the server. A server that shuts
+    /// down reports it and closes the connection.
     pub fn is_usable(&mut self) -> bool {
         if self.unusable.is_some() || self.transaction_status != TransactionStatus::Idle {
             return false;
         }
-        // Notices and parameters are kept; an error is the last that a server says.
+        // Notices and parameters are kept; an error is the server's last message.
         matches!(self.poll_for_answer(IDLE), Ok(false)) && matches!(self.header(IDLE), Ok(None))
     }
 
@@ -243,12 +243,12 @@ impl Session {
         self.wire.is_encrypted()
     }
 
-    /// What is weak about this connection, one sentence each, for a person to read.
+    /// Weaknesses of this connection, one sentence each, for people to read.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// The encoding that the server is to have for us; a server that reports none at all is believed.
+    /// Checks that the server has our encoding. A server that reports none is trusted.
     pub(crate) fn check_encoding(&mut self, phase: &'static str) -> Result<(), Error> {
         match self.parameter("client_encoding") {
             None => Ok(()),
@@ -267,13 +267,13 @@ impl Session {
     }
 }
 
-/// What the modules beside this one build on.
+/// What the sibling modules build on.
 impl Session {
     /// As [`close`](Self::close), for a session that is still borrowed.
     pub(crate) fn say_goodbye(&mut self) {
         self.outgoing.clear();
         if self.unusable.is_none() && self.outgoing.terminate().is_ok() {
-            // One attempt: a server that does not read notices the closed socket instead.
+            // One attempt: if the server does not read it, it notices the closed socket.
             let _ = self.wire.write_now(self.outgoing.bytes());
         }
         self.wire.close();
@@ -281,8 +281,7 @@ impl Session {
 
     /// Checks that a new statement may be sent.
     ///
-    /// A message that came while nobody asked is looked at here: the server announces its shutdown
-    /// that way.
+    /// Also checks a message that came between statements: the server announces its shutdown that way.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
         self.outgoing.clear();
         self.takes_rows = false;
@@ -361,7 +360,7 @@ impl Session {
     }
 }
 
-/// True for errors of the operating system that only mean "not yet".
+/// True for errors of the operating system that only mean "try later".
 pub(crate) fn is_not_yet(cause: &io::Error) -> bool {
     is_nothing(cause)
 }

@@ -57,13 +57,14 @@ impl Socket {
         Ok(send(self.as_fd().as_raw_fd(), bytes, flags)?)
     }
 
-    /// As [`write_now`](Self::write_now), of several pieces one after the other.
+    /// As [`write_now`](Self::write_now), for several pieces in order.
     pub(crate) fn write_pieces_now(&self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         SockRef::from(&self.as_fd()).send_vectored_with_flags(pieces, flags.bits())
     }
 
-    /// Waits until something can be read, if `for_read`, or written, if `for_write`, or `timeout` has passed.
+    /// Waits until something can be read, if `for_read`, or written, if `for_write`, or until `timeout` has
+    /// passed.
     pub(crate) fn wait(&self, for_read: bool, for_write: bool, timeout: Duration) -> io::Result<Readiness> {
         let mut interest = PollFlags::empty();
         interest.set(PollFlags::POLLIN, for_read);
@@ -76,7 +77,7 @@ impl Socket {
         }
         let [descriptor] = &descriptors;
         let found = descriptor.revents().unwrap_or(PollFlags::empty());
-        // An error or a hang-up shows itself to whoever reads or writes next.
+        // The next read or write reports the error or the hang-up.
         let broken = found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL);
         Ok(Readiness {
             readable: broken || found.contains(PollFlags::POLLIN),
@@ -96,7 +97,7 @@ impl Socket {
     }
 
     pub(crate) fn shutdown(&self) {
-        // The other side may be gone already, which is what we want.
+        // The other side may be gone already; that is fine.
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
             Self::Unix(stream) => stream.shutdown(Shutdown::Both),

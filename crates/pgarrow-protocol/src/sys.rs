@@ -1,4 +1,4 @@
-//! The one socket option that has no safe wrapper anywhere: `SO_RCVLOWAT`.
+//! `SO_RCVLOWAT`, the one socket option for which no crate has a safe wrapper.
 //!
 //! Source: socket(7) and tcp(7); `tcp_set_rcvlowat` in Linux' `net/ipv4/tcp.c`.
 
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     sockopt_impl!(
-        /// The same option by the code that nix has for options of its own.
+        /// The same option, set by nix's code for custom options.
         LowWater,
         Both,
         libc::SOL_SOCKET,
@@ -44,7 +44,7 @@ mod tests {
         libc::c_int
     );
 
-    /// Ours on one socket, the twin on another: the kernel answers the same for both.
+    /// Our code sets the option on one socket, nix's on another: the kernel reports the same for both.
     #[test]
     fn the_option_is_set_as_by_code_that_is_not_ours() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

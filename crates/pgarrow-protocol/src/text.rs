@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// `text` with everything that could steer a terminal or fake a log line written as an escape.
+/// `text` with escapes in place of everything that could steer a terminal or fake a log line.
 ///
 /// Control characters (C0, DEL, C1, so ESC, CR, LF and tab too), the bidirectional controls and the
 /// line and paragraph separators become `\u{..}`; everything else stays as it is.
@@ -26,7 +26,7 @@ pub fn escape_control(text: &str) -> String {
     escaped
 }
 
-/// As [`escape_control`], and no more than a line of it: for words of a peer that nobody has authenticated.
+/// As [`escape_control`], cut to about a line: for text from a peer that is not authenticated.
 pub(crate) fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 200;
     match text.char_indices().nth(CHARS_MAX) {

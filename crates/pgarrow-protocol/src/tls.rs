@@ -1,4 +1,4 @@
-//! TLS as `sslmode` and its relatives ask for it.
+//! TLS according to `sslmode` and its relatives.
 //!
 //! ```text
 //!                             handshake    chain to a     name in the
@@ -10,24 +10,25 @@
 //!
 //!  tls.rs           the settings, and one connection with them
 //!  ├─ trust.rs        roots, revocation lists, and the check of a chain
-//!  ├─ verifier.rs     rustls asks, the others answer
+//!  ├─ verifier.rs     rustls' verifier, which uses the others
 //!  ├─ direct.rs       certificates that webpki does not take and OpenSSL does
 //!  ├─ names.rs        whether a certificate is for a host
 //!  ├─ identity.rs     the client's certificate and key
 //!  └─ certificate.rs  what is read in certificates; the hash that SCRAM is bound to
 //! ```
 //!
-//! Always through `builder_with_provider`: without it rustls panics in programs that contain two providers. Every
-//! connection shakes hands anew; none is resumed, so that certificates are always shown.
+//! Configurations are always made with `builder_with_provider`: without it rustls panics in programs that
+//! contain two providers. Every connection makes a full handshake and resumes none, so that the server always
+//! shows its certificate.
 //!
-//! What OpenSSL, and so libpq, takes and this does not, on purpose or because rustls does not:
+//! OpenSSL, and so libpq, accepts these; this crate does not, on purpose or because rustls does not:
 //!
-//! - TLS 1.0 and 1.1; RSA keys below 2048 bits; DSA; elliptic curves other than P-256, P-384, X25519 and Ed25519;
-//!   signatures with MD5, SHA-1 or SHA-224 in a chain that is checked.
-//! - Certificates of version 1, or of an authority, as a server's own: only if a root itself has signed them, and not
-//!   together with revocation lists.
-//! - Revocation lists of version 1, delta and indirect ones; a revocation list that exists and cannot be read is an
-//!   error, where libpq goes on without.
+//! - TLS 1.0 and 1.1; RSA keys below 2048 bits; DSA; elliptic curves other than P-256, P-384, X25519 and
+//!   Ed25519; signatures with MD5, SHA-1 or SHA-224 in a chain that is checked.
+//! - Certificates of version 1, or of an authority, as a server's own: only if a root itself has signed them,
+//!   and not together with revocation lists.
+//! - Revocation lists of version 1, delta and indirect ones; a revocation list that exists and cannot be read
+//!   is an error, where libpq goes on without.
 //! - Private keys encrypted in the old way ("Proc-Type: 4,ENCRYPTED"), and keys in hardware.
 //!
 //! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>.
@@ -61,7 +62,7 @@ use crate::error::{Error, ErrorKind};
 /// The protocol of ALPN, from PostgreSQL's `src/include/libpq/pqcomm.h`.
 const ALPN: &[u8] = b"postgresql";
 
-/// Everything that TLS to one host needs, read once; for a session and its cancel requests.
+/// Everything for TLS to one host, read once; for a session and its cancel requests.
 #[derive(Debug)]
 pub(crate) struct TlsClient {
     config: ClientConfig,
@@ -72,12 +73,12 @@ pub(crate) struct TlsClient {
 }
 
 impl TlsClient {
-    /// Reads the files that `config` names. `sslmode` is the one that acts.
+    /// Reads the files that `config` names. `sslmode` is the one that applies.
     pub(crate) fn new(config: &Config, sslmode: SslMode) -> Result<Arc<Self>, Error> {
         let settings = config.tls();
         let provider = Arc::new(ring::default_provider());
         let is_checked = sslmode >= SslMode::VerifyCa;
-        // As in libpq, a root file that is there is used by every sslmode.
+        // As in libpq, every sslmode uses a root file that exists.
         let has_roots = config.root_file().is_some_and(|path| path.exists());
         let (trust, warnings) = if is_checked || has_roots {
             Trust::read(config).map(|(trust, warnings)| (Some(trust), warnings))?
@@ -99,7 +100,7 @@ impl TlsClient {
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)
             .map_err(|cause| refuse(format!("TLS cannot be set up: {cause}")))?
-            .dangerous() // the verifier does what sslmode says
+            .dangerous() // the verifier obeys sslmode
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth(); // set for each connection
         client.alpn_protocols = vec![ALPN.to_vec()];
@@ -109,7 +110,7 @@ impl TlsClient {
         Ok(Arc::new(Self { config: client, identity, name: server_name(config), is_direct, warnings }))
     }
 
-    /// A connection that has not begun, and what will become of our certificate there.
+    /// A connection before its handshake, and a record of whether it uses our certificate.
     pub(crate) fn connection(&self) -> Result<(ClientConnection, Arc<CertificateUse>), rustls::Error> {
         let certificate_use = Arc::new(CertificateUse::default());
         let mut config = self.config.clone();
@@ -118,12 +119,12 @@ impl TlsClient {
         Ok((ClientConnection::new(Arc::new(config), self.name.clone())?, certificate_use))
     }
 
-    /// TLS begins with the first byte; the server must agree to speak PostgreSQL in it.
+    /// TLS begins with the first byte. The server must agree to PostgreSQL's protocol by ALPN.
     pub(crate) fn is_direct(&self) -> bool {
         self.is_direct
     }
 
-    /// What is weak, for a person to read.
+    /// Weaknesses, for people to read.
     pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -133,13 +134,13 @@ fn refuse(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Tls, message)
 }
 
-/// The name to announce. An address is never announced; nor is a name that no certificate can hold.
+/// The name to announce. An address is never announced, and neither is a name that no certificate can hold.
 fn server_name(config: &Config) -> ServerName<'static> {
     let name = config.host_name().and_then(|host| ServerName::try_from(host.to_owned()).ok());
     name.unwrap_or_else(|| ServerName::from(IpAddr::from(Ipv4Addr::UNSPECIFIED)))
 }
 
-/// The versions between the two, which libpq begins at 1.2 if nothing is said.
+/// The versions from `min` to `max`. As in libpq, `min` is 1.2 by default.
 fn versions(
     min: Option<TlsVersion>,
     max: Option<TlsVersion>,
@@ -159,7 +160,7 @@ fn versions(
     Ok(versions)
 }
 
-/// A failed handshake in words; none of them are the other side's.
+/// A failed handshake in our own words, without text from the server.
 pub(crate) fn explain(cause: &io::Error) -> String {
     if cause.kind() == io::ErrorKind::UnexpectedEof {
         return "the server closed the connection".to_owned();
@@ -184,7 +185,7 @@ pub(crate) fn explain(cause: &io::Error) -> String {
     }
 }
 
-/// Whether the server ended TLS because of our certificate. With TLS 1.3 that is learned only after the handshake.
+/// Whether the server ended TLS because of our certificate. With TLS 1.3 this shows only after the handshake.
 pub(crate) fn refused_certificate(cause: &io::Error) -> Option<String> {
     use AlertDescription::{
         BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown,

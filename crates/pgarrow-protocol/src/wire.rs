@@ -1,19 +1,19 @@
-//! The socket, TLS if there is any, and the receive buffer: bytes in, bytes out, no meaning.
+//! The socket, TLS if there is any, and the receive buffer: bytes in, bytes out, without their meaning.
 //!
 //! ```text
 //!  socket ──read──▶ (ciphertext 64 KiB ──rustls──▶) free tail of the receive buffer
 //!
 //!  pace        SO_RCVLOWAT   waits     when
 //!  Idle        1             100 ms    outside a COPY, and on Unix sockets and TLS
-//!  Waiting     1             100 ms    at the beginning of a COPY, and when nothing came for some waits
+//!  Waiting     1             100 ms    at the beginning of a COPY, and after some waits without a byte
 //!  Streaming   128 KiB       1 ms      while a COPY streams over TCP
 //! ```
 //!
-//! A low-water mark of 128 KiB wakes us once for sixteen of the server's 8 KiB writes. The end of
-//! the stream is shorter than the mark, so after a short time what is there is taken; and a mark above
-//! the free tail would wait for bytes that have no place to go. The short wait is a poll, which looks at
-//! the mark too: a receive timeout of the socket lasts up to two of the kernel's ticks of 4 ms or more,
-//! at the end of every slice. Short streams are over before any of this begins.
+//! A low-water mark of 128 KiB wakes us once for sixteen of the server's 8 KiB writes. The end of the stream
+//! is shorter than the mark, so after a short wait the bytes that are there are taken. A mark above the free
+//! tail would wait for bytes that have no place. The short wait is a poll, which respects the mark too: a
+//! receive timeout of the socket lasts up to two of the kernel's ticks of 4 ms or more, at the end of every
+//! slice. Short streams end before any of this begins.
 
 mod tls;
 
@@ -31,10 +31,10 @@ use crate::socket::{Readiness, Socket};
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 const STREAMING_WAIT: Duration = Duration::from_millis(1);
-/// Bytes of a stream that come before it is one.
+/// A COPY counts as a stream from this number of bytes on.
 const STREAMING_FROM: u64 = 256 * 1024;
 const STREAMING_LOW_WATER: usize = 128 * 1024;
-/// Empty waits before a stream is waited for at leisure.
+/// Empty waits in a row after which the pace goes back to Waiting.
 const QUIET_READS: u32 = 25;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,7 +44,7 @@ enum Pace {
     Waiting,
 }
 
-/// What one read came to.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fill {
     /// Bytes were added to the buffer.
@@ -67,7 +67,7 @@ pub(crate) struct Wire {
     pace: Pace,
     low_water: usize,
     quiet_reads: u32,
-    /// `bytes_received` from which on a COPY is a stream.
+    /// The value of `bytes_received` at which a COPY becomes a stream.
     streaming_from: u64,
 }
 
@@ -100,12 +100,12 @@ impl Wire {
         self.bytes_received
     }
 
-    /// What [`write_now`](Self::write_now) has taken.
+    /// Bytes that [`write_now`](Self::write_now) has taken.
     pub(crate) fn bytes_sent(&self) -> u64 {
         self.bytes_sent
     }
 
-    /// What the socket has taken, to see whether anything moves: with TLS, its records.
+    /// Bytes that the socket has taken, to see progress: with TLS, those of its records.
     pub(crate) fn bytes_written(&self) -> u64 {
         self.tls.as_ref().map_or(self.bytes_sent, |tls| tls.written)
     }
@@ -118,17 +118,17 @@ impl Wire {
         self.buffer.consume(n_bytes);
     }
 
-    /// Until there is something to read or, if `for_write`, room to write.
+    /// Waits until there is something to read or, if `for_write`, room to write.
     pub(crate) fn wait(&self, for_write: bool, timeout: Duration) -> io::Result<Readiness> {
         self.socket.wait(true, for_write, timeout)
     }
 
-    /// Until there is room to write or, if `or_read`, something to read.
+    /// Waits until there is room to write or, if `or_read`, something to read.
     pub(crate) fn wait_for_room(&self, or_read: bool, timeout: Duration) -> io::Result<Readiness> {
         self.socket.wait(or_read, true, timeout)
     }
 
-    /// Reads one byte that is not encrypted, and not one more: what follows belongs to TLS.
+    /// Reads exactly one unencrypted byte: the bytes after it belong to TLS.
     pub(crate) fn read_single_byte(&self) -> io::Result<Option<u8>> {
         let mut byte = [0];
         let n_bytes = self.socket.read(&mut byte)?;
@@ -136,7 +136,7 @@ impl Wire {
         Ok((n_bytes == 1).then_some(byte))
     }
 
-    /// Reads once into the free tail, waiting as long as the pace says.
+    /// Reads once into the free tail. The pace decides how long it waits.
     pub(crate) fn fill(&mut self) -> io::Result<Fill> {
         if self.buffer.make_room().is_err() {
             return Ok(Fill::Full);
@@ -158,8 +158,8 @@ impl Wire {
         Ok(filled)
     }
 
-    /// Reads once into `target` instead, as [`fill`](Self::fill) does; the buffer has to be empty. Bytes read, 0 if
-    /// there will be no more; `None` if none came in time.
+    /// As [`fill`](Self::fill), but into `target`; the buffer has to be empty. Returns the number of bytes, 0
+    /// at the end of the stream, `None` if none came in time.
     pub(crate) fn read_into(&mut self, target: &mut [u8]) -> io::Result<Option<usize>> {
         debug_assert!(self.buffer.unread().is_empty());
         self.adjust_low_water(target.len())?;
@@ -208,7 +208,7 @@ impl Wire {
         }
     }
 
-    /// Sets the socket up for a long stream; back with [`stop_streaming`](Self::stop_streaming).
+    /// Prepares the socket for a long stream. [`stop_streaming`](Self::stop_streaming) undoes it.
     pub(crate) fn start_streaming(&mut self) -> io::Result<()> {
         if self.socket.is_tcp() && self.tls.is_none() {
             self.streaming_from = self.bytes_received.saturating_add(STREAMING_FROM);
@@ -248,7 +248,7 @@ impl Wire {
         }
     }
 
-    /// `n_free`: bytes that the next read has room for.
+    /// `n_free`: the room of the next read, in bytes.
     fn adjust_low_water(&mut self, n_free: usize) -> io::Result<()> {
         let low_water = match self.pace {
             // A power of two, so that it rarely changes: each change is a system call.
@@ -264,8 +264,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Writes as much of `bytes` as there is room for and returns how much that was; all of it is on
-    /// its way once `is_flushed`.
+    /// Writes as many bytes as there is room for and returns their number. All of them are sent once
+    /// `is_flushed`.
     pub(crate) fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let result = match &mut self.tls {
             None if bytes.is_empty() => Ok(0),
@@ -298,16 +298,16 @@ impl Wire {
         certificates.first().map(AsRef::as_ref)
     }
 
-    /// The server has chosen the one protocol that was offered by ALPN.
+    /// The server has chosen the one protocol that we offered by ALPN.
     pub(crate) fn has_application_protocol(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.connection.alpn_protocol().is_some())
     }
 
-    /// Sends and receives what the handshake has to; true once it is complete.
+    /// Sends and receives bytes of the handshake; true once it is complete.
     pub(crate) fn handshake_step(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         tls.shake_hands(&self.socket).map_err(|cause| match cause.kind() {
-            // Why it was closed on us may have come before.
+            // The server's reason for closing may have arrived before.
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
                 tls.last_words(&self.socket).unwrap_or(cause)
             }
@@ -316,7 +316,7 @@ impl Wire {
         Ok(!tls.connection.is_handshaking() && !tls.connection.wants_write())
     }
 
-    /// Says goodbye on the TLS level and shuts the socket down.
+    /// Ends TLS and shuts the socket down.
     pub(crate) fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.connection.send_close_notify();

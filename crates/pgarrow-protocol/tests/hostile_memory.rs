@@ -1,8 +1,9 @@
-//! What a hostile server can make the client hold: memory grows with what was received and kept, never with what was
-//! claimed, and not with what nobody keeps.
+//! How much memory a hostile server can make the client hold: memory grows with what was received and kept,
+//! never with claimed lengths, and not with bytes that nothing keeps.
 //!
-//! A program of its own with one test, since it measures its whole process: the kernel's high-water mark of resident
-//! memory (`VmHWM` of proc_pid_status(5)), set back before each case by writing 5 to `/proc/self/clear_refs`.
+//! A program of its own with one test, since it measures its whole process: the kernel's high-water mark of
+//! resident memory (`VmHWM` of proc_pid_status(5)), set back before each case by writing 5 to
+//! `/proc/self/clear_refs`.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which are meant to panic")]
 
@@ -14,10 +15,11 @@ use std::time::Instant;
 
 use pgarrow_protocol::{Config, CopyIn, CopyOutStep, Error, ErrorKind, Interrupter, Session};
 
-/// More than the buffers of both sides and what an allocator may keep, less than anything that is claimed below.
+/// More than the buffers of both sides and what an allocator may keep; less than any length that is claimed
+/// below.
 const ALLOWANCE_KIB: u64 = 12 * 1024;
 
-/// Messages of a flood. `PGARROW_TEST_FLOOD` says another number.
+/// Messages of a flood. `PGARROW_TEST_FLOOD` overrides the number.
 const FLOOD: usize = 200_000;
 
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -35,14 +37,14 @@ fn high_water_kib() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// What one connection gets to see: bytes, and then others again and again.
+/// What the server sends on one connection: bytes, and then a flood.
 struct Attack {
     name: &'static str,
     /// After the startup request.
     first: Vec<u8>,
-    /// After the statement; nothing if it is not waited for.
+    /// After the statement; `None` if the server does not wait for it.
     then: Option<Vec<u8>>,
-    /// Sent so often after that.
+    /// Sent `n_times` after that.
     flood: Vec<u8>,
     n_times: usize,
     /// At the end.
@@ -80,7 +82,7 @@ fn copy(config: &Config) -> Result<(), Error> {
     }
 }
 
-/// Sends more than sockets hold, to a server that takes nothing until it has said all it has to say.
+/// Sends more than sockets hold, to a server that reads nothing until it has sent everything.
 fn copy_in(config: &Config) -> Result<(), Error> {
     let mut session = Session::connect(config)?;
     let mut copy = session.copy_in("copy t from stdin")?;
@@ -90,7 +92,7 @@ fn copy_in(config: &Config) -> Result<(), Error> {
     copy.finish().map(drop)
 }
 
-/// Whose client waits for what does not come; the server uses it when it has sent all it had.
+/// The interrupter of a client that waits for bytes that never come; the server uses it after its last byte.
 static INTERRUPTER: Mutex<Option<Interrupter>> = Mutex::new(None);
 
 fn copy_until_interrupted(config: &Config) -> Result<(), Error> {
@@ -186,7 +188,7 @@ fn attacks() -> Vec<Attack> {
         n_times: 1,
         ..small("parameters of 20,000 names", Vec::new(), execute, Vec::new(), done)
     });
-    // What is claimed, and what comes of it.
+    // Claimed lengths, and their results.
     let claims = |name, first: Vec<u8>, then: Option<Vec<u8>>, run, kind| Attack {
         name,
         first,
@@ -230,7 +232,7 @@ fn attacks() -> Vec<Attack> {
         copy,
         ErrorKind::Protocol,
     ));
-    // The slow reader's case: a gigabyte is claimed, a megabyte comes, and then nothing.
+    // The case of the slow reader: a gigabyte is claimed, a megabyte comes, and then nothing.
     attacks.push(Attack {
         n_times: 16,
         ..claims(
@@ -251,7 +253,7 @@ fn read_untagged(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.read_exact(&mut body)
 }
 
-/// The server's side. A client that leaves in the middle is what some cases are about.
+/// The server's side. In some cases the client leaves in the middle on purpose.
 fn play(stream: &mut TcpStream, attack: &Attack) -> std::io::Result<()> {
     read_untagged(stream)?;
     stream.write_all(&attack.first)?;

@@ -1,11 +1,11 @@
-//! The choices about how types are mapped: for a run, and for one column of it.
+//! The choices about how types are mapped, for a run or for one column of it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use arrow_schema::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION};
 
-/// A word that is not one of a choice.
+/// A word that no choice has.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ChoiceError(pub(crate) String);
 
@@ -24,10 +24,10 @@ macro_rules! choice {
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
-            /// Every choice, in the order in which they are explained.
+            /// Every value of the choice, in the order of the documentation.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The word that stands for it.
+            /// The word for it.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
@@ -53,7 +53,8 @@ macro_rules! choice {
 }
 
 choice! {
-    /// What becomes of `infinity` and `-infinity` in dates, timestamps and intervals, which Arrow does not have.
+    /// What happens to `infinity` and `-infinity` in dates, timestamps and intervals. Arrow has no such
+    /// values.
     InfinityPolicy {
         /// The export stops.
         #[default]
@@ -66,7 +67,7 @@ choice! {
 }
 
 choice! {
-    /// What becomes of `NaN`, `Infinity` and `-Infinity` in a `numeric` that becomes a decimal.
+    /// What happens to `NaN`, `Infinity` and `-Infinity` in a `numeric` that becomes a decimal.
     NanPolicy {
         /// The export stops.
         #[default]
@@ -77,7 +78,7 @@ choice! {
 }
 
 choice! {
-    /// What becomes of finite values outside the range of their Arrow type.
+    /// What happens to finite values outside the range of their Arrow type.
     OutOfRangePolicy {
         /// The export stops.
         #[default]
@@ -90,13 +91,14 @@ choice! {
 }
 
 choice! {
-    /// What becomes of values with more digits than are kept: behind the point of a decimal that was chosen, or behind the
-    /// milliseconds of a timestamp.
+    /// What happens to values with more digits than the Arrow type keeps: behind the point of a chosen
+    /// decimal, or behind the milliseconds of a timestamp.
     LostDigitsPolicy {
         /// The export stops.
         #[default]
         Error = "error",
-        /// Rounded as PostgreSQL rounds, half away from zero, and counted. What is out of range then, is out of range.
+        /// Rounded as PostgreSQL rounds, half away from zero, and counted. A rounded value can be out of
+        /// range.
         Round = "round",
     }
 }
@@ -116,15 +118,18 @@ choice! {
 }
 
 choice! {
-    /// What arrays become. PostgreSQL fixes neither the number of dimensions of a column's arrays nor where they begin
-    /// to count.
+    /// What arrays become. PostgreSQL fixes neither the number of dimensions of a column's arrays nor their
+    /// lower bounds.
     ArrayForm {
-        /// `List<T>`; a value of more than one dimension stops the export, lower bounds are counted and forgotten.
+        /// `List<T>`. A value of more than one dimension stops the export; lower bounds are counted and
+        /// dropped.
         #[default]
         List = "list",
-        /// `List<List<…>>`, as deep as the column is declared; a value of another depth stops the export.
+        /// `List<List<…>>`, with the declared number of dimensions; a value with another number stops the
+        /// export.
         Nested = "nested",
-        /// `Struct{values: List<T>, dimensions: List<Int32>, lower_bounds: List<Int32>}`, which loses nothing.
+        /// `Struct{values: List<T>, dimensions: List<Int32>, lower_bounds: List<Int32>}`, which loses
+        /// nothing.
         Shaped = "shaped",
     }
 }
@@ -141,7 +146,7 @@ choice! {
 }
 
 choice! {
-    /// Which of Arrow's forms strings and bytes have.
+    /// The Arrow form of strings and bytes.
     StringForm {
         /// `Utf8`, `Binary`.
         #[default]
@@ -159,7 +164,7 @@ choice! {
         /// Microseconds, PostgreSQL's own.
         #[default]
         Microsecond = "us",
-        /// Milliseconds; a value with a fraction of one stops the export.
+        /// Milliseconds; a value with a fraction of a millisecond stops the export.
         Millisecond = "ms",
         /// Nanoseconds, from 1677 to 2262; others are out of range.
         Nanosecond = "ns",
@@ -167,14 +172,14 @@ choice! {
 }
 
 choice! {
-    /// What becomes of text that is not valid UTF-8, as databases of encoding SQL_ASCII may have it.
+    /// What happens to text that is not valid UTF-8. Databases of encoding SQL_ASCII may hold such text.
     EncodingPolicy {
         /// The export stops.
         #[default]
         Error = "error",
-        /// What is not valid becomes U+FFFD, and is counted.
+        /// Invalid bytes become U+FFFD, and the value is counted.
         Replace = "replace",
-        /// What is not valid UTF-8 is read as Latin-1 (every byte is a character), and counted.
+        /// An invalid value is read as Latin-1 (every byte is a character), and counted.
         Latin1 = "latin1",
         /// Text columns become `Binary`, their bytes as they are.
         Binary = "binary",
@@ -182,7 +187,7 @@ choice! {
 }
 
 choice! {
-    /// What becomes of types that are not decoded from their binary form.
+    /// What happens to types that are not decoded from their binary form.
     UnknownTypes {
         /// The server's text form, with a warning.
         #[default]
@@ -213,11 +218,12 @@ pub enum NumericForm {
     Text,
     /// `Float64`, correctly rounded.
     Float64,
-    /// Where no decimal holds every value of the declared type: this one. A value that does not fit stops the export, unless
-    /// [`LostDigitsPolicy`] and [`OutOfRangePolicy`] say what becomes of it.
+    /// Where no decimal holds every value of the declared type: this one. A value that does not fit stops the
+    /// export, unless [`LostDigitsPolicy`] and [`OutOfRangePolicy`] allow a change.
     Decimal(Decimal),
-    /// The same, with a precision and scale that hold every value that is there: asked by one aggregate query when the
-    /// export is planned. A column without values becomes `decimal(38,10)`, one with too many digits stays text.
+    /// The same, with a precision and scale that hold every present value. One aggregate query finds them
+    /// when the export is planned. A column without values becomes `decimal(38,10)`; a column with too many
+    /// digits stays text.
     Scan,
 }
 
@@ -245,7 +251,7 @@ impl Decimal {
         self.scale
     }
 
-    /// Whether it has 16 bytes, not 32.
+    /// Whether it has 16 bytes. Otherwise it has 32.
     pub fn is_128(self) -> bool {
         self.precision <= DECIMAL128_MAX_PRECISION
     }
@@ -286,7 +292,8 @@ impl FromStr for NumericForm {
     }
 }
 
-/// Choices about how types are mapped, of a run or of one column. The default suits Arrow in memory and Arrow IPC.
+/// Choices about how types are mapped, for a run or one column. The default suits Arrow in memory and Arrow
+/// IPC.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[must_use]
 pub struct TypeOptions {
@@ -296,7 +303,7 @@ pub struct TypeOptions {
     pub nan: NanPolicy,
     /// Values outside the range of their Arrow type.
     pub out_of_range: OutOfRangePolicy,
-    /// Digits that are not kept.
+    /// Digits that the Arrow type does not keep.
     pub lost_digits: LostDigitsPolicy,
     /// What a numeric becomes.
     pub numeric: NumericForm,
@@ -308,7 +315,7 @@ pub struct TypeOptions {
     pub enums: EnumForm,
     /// Drops the padding of `char(n)`.
     pub trim: bool,
-    /// Which strings and bytes.
+    /// The form of strings and bytes.
     pub strings: StringForm,
     /// The unit of timestamps.
     pub timestamp_unit: TimestampUnit,

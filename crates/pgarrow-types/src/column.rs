@@ -33,7 +33,7 @@ pub struct PgColumn {
 impl PgColumn {
     /// The column's Arrow field: type, nullability, `pg.*` metadata and extension type.
     ///
-    /// Nullable also where a policy may write NULL.
+    /// The field is also nullable if a policy may write NULL.
     pub fn field(&self) -> Field {
         let nullable = self.nullable || self.pg_type.may_become_null(&self.options);
         let mut field = self.pg_type.item_field(&self.name, nullable, &self.options);

@@ -1,4 +1,4 @@
-//! The choices for one column, which stand above those of the run.
+//! The choices for one column, which override those of the run.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use crate::choices::{
     LostDigitsPolicy, NanPolicy, NumericForm, OutOfRangePolicy, TimestampUnit, TypeOptions, UnknownTypes,
 };
 
-/// The choices for one column; those that are `None` are the run's.
+/// The choices for one column. A choice that is `None` is the run's.
 ///
 /// Written as a list: `text`, `decimal(20,4)`, `int4[][]`, `infinity=null,timestamp-unit=ns`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -21,7 +21,7 @@ pub struct ColumnOptions {
     pub nan: Option<NanPolicy>,
     /// Values outside the range of their Arrow type.
     pub out_of_range: Option<OutOfRangePolicy>,
-    /// Digits that are not kept.
+    /// Digits that the Arrow type does not keep.
     pub lost_digits: Option<LostDigitsPolicy>,
     /// What a numeric becomes.
     pub numeric: Option<NumericForm>,
@@ -43,16 +43,16 @@ pub struct ColumnOptions {
     pub geometry: Option<GeometryForm>,
 }
 
-/// What a column is read as, whatever its type.
+/// The form in which a column is read, whatever its type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ColumnForm {
     /// The server's text.
     Text,
-    /// Lists in lists, where neither the declaration nor a query says how many.
+    /// Lists in lists, where neither the declaration nor the query gives their number.
     Array {
         /// The name of the elements' type.
         element: String,
-        /// How many lists stand in one another; at least 1.
+        /// The number of nested lists; at least 1.
         depth: u8,
     },
 }
@@ -60,7 +60,8 @@ pub enum ColumnForm {
 impl ColumnOptions {
     /// The choices that hold for the column, given those of the run.
     pub fn apply(&self, run: TypeOptions) -> TypeOptions {
-        // How deep its own arrays are belongs to its type: those inside of its elements are as deep as they declare.
+        // The depth of its own arrays belongs to its type. Arrays inside its elements are as deep as they
+        // declare.
         let arrays = match &self.form {
             Some(ColumnForm::Array { .. }) => ArrayForm::Nested,
             Some(ColumnForm::Text) | None => self.arrays.unwrap_or(run.arrays),
@@ -84,7 +85,7 @@ impl ColumnOptions {
     }
 
     fn set(&mut self, part: &str) -> Result<(), ChoiceError> {
-        // The quoted name of a type may have one, too.
+        // The quoted name of a type may contain one, too.
         let Some((key, value)) = part.split_once('=').filter(|(key, _)| !key.contains('"')) else {
             return self.set_form(part);
         };
@@ -97,7 +98,7 @@ impl ColumnOptions {
             "numeric" => put(&mut self.numeric, key, value),
             "interval" => put(&mut self.interval, key, value),
             "arrays" => match self.form {
-                // Its brackets have said what the arrays become.
+                // Its brackets already say what the arrays become.
                 Some(ColumnForm::Array { .. }) => Err(twice(key)),
                 _ => put(&mut self.arrays, key, value),
             },
@@ -141,7 +142,7 @@ impl FromStr for ColumnOptions {
     ///
     /// # Errors
     ///
-    /// A word that is no choice, and a choice that is made twice.
+    /// A word that is no choice, or a choice that occurs twice.
     fn from_str(list: &str) -> Result<Self, ChoiceError> {
         let mut options = Self::default();
         for part in parts(list) {
@@ -151,7 +152,7 @@ impl FromStr for ColumnOptions {
     }
 }
 
-/// Cuts at commas, except for those in parentheses and in quotes.
+/// Cuts at commas outside of parentheses and quotes.
 fn parts(list: &str) -> Vec<&str> {
     let (mut depth, mut is_quoted) = (0_usize, false);
     let is_comma = |c: char| {
@@ -250,7 +251,7 @@ mod tests {
             ..TypeOptions::default()
         };
         assert_eq!(applied, expected);
-        // What a column does not choose is the run's.
+        // The run decides what the column does not choose.
         assert_eq!(ColumnOptions::default().apply(expected), expected);
         let back = parsed("trim=false,enum=dictionary").apply(expected);
         assert_eq!(back, TypeOptions { trim: false, enums: EnumForm::Dictionary, ..expected });

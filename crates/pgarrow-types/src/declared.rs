@@ -1,22 +1,22 @@
-//! A type as it was declared: what a receive function is told besides the bytes.
+//! A type as it was declared: the input of a receive function besides the bytes.
 
-/// A type with its modifier, domains followed down to what they stand on, and the same of each of its parts.
+/// A type with its modifier, domains resolved to their base type, and the same for each of its parts.
 ///
-/// Receive functions round and cut by the modifier (`timestamp(3)`, `numeric(10,2)`), without a word.
+/// Receive functions silently round and cut by the modifier (`timestamp(3)`, `numeric(10,2)`).
 ///
-/// Source: `getBaseTypeAndTypmod` in PostgreSQL's `src/backend/utils/cache/lsyscache.c`; the `*_recv` functions in
-/// `src/backend/utils/adt/`.
+/// Source: `getBaseTypeAndTypmod` in PostgreSQL's `src/backend/utils/cache/lsyscache.c`; the `*_recv`
+/// functions in `src/backend/utils/adt/`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DeclaredType {
-    /// `pg_type.oid`; of a domain, what it stands on. 0 if it is not known.
+    /// `pg_type.oid`; for a domain, that of its base type. 0 if it is not known.
     pub base_oid: u32,
     /// `atttypmod`, `typtypmod`; -1 if there is none.
     pub type_modifier: i32,
-    /// An array's element, a composite type's attributes, a range's bounds. Empty where nothing is known of them.
+    /// An array's element, a composite type's attributes, a range's bounds. Empty if they are not known.
     pub parts: Vec<DeclaredType>,
 }
 
-/// What is known of a part that nothing is known of.
+/// A part that is not known.
 static UNKNOWN: DeclaredType = DeclaredType { base_oid: 0, type_modifier: -1, parts: Vec::new() };
 
 impl DeclaredType {
@@ -30,7 +30,8 @@ impl DeclaredType {
         self.parts.get(index).unwrap_or(&UNKNOWN)
     }
 
-    /// Digits of a second that the type keeps: `time(p)`, `timestamp(p)` and their kin. 6 if it declares none.
+    /// Digits of a second that the type keeps: `time(p)`, `timestamp(p)` and their kin. 6 if it declares
+    /// none.
     ///
     /// Source: `anytime_typmod_check` and `anytimestamp_typmod_check` in `src/backend/utils/adt/`.
     pub fn second_digits(&self) -> u8 {

@@ -1,15 +1,15 @@
-//! One row per type: what is known of a PostgreSQL type, whatever is chosen for it.
+//! One row per type: the facts of a PostgreSQL type that hold for every choice.
 //!
 //! ```text
-//!  PgType ──descriptor()──▶ its row: built-in types, whether their bytes are portable, stored form, choices that decide
-//!         ├─ structure()             what stands inside of it
-//!         ├─ data_type(), extension(), may_become_null(), notes()     what depends on what is chosen: functions of both
+//!  PgType ──descriptor()──▶ its row: built-in types, whether bytes are portable, stored form, choices
+//!         ├─ structure()             the types inside it
+//!         ├─ data_type(), extension(), may_become_null(), notes()     functions of the type and the choices
 //!         └─ make_column, make_encoder                                how its values are read and written
 //! ```
 //!
-//! All of these match [`PgType`] without a wildcard: a type that is added and forgotten does not compile. What Parquet makes
-//! of an Arrow type is not said here: it is the same for all that have that Arrow type, and stands in `describe.rs` of
-//! `pgarrow-sink-parquet`, which knows no PostgreSQL.
+//! All of these match [`PgType`] without a wildcard: if a new type is forgotten, the code does not compile.
+//! The Parquet form of an Arrow type is not here: it is the same for all types with that Arrow type.
+//! `describe.rs` of `pgarrow-sink-parquet`, which knows no PostgreSQL, has it.
 
 use crate::choices::{IntervalForm, NumericForm, TimestampUnit, TypeOptions};
 use crate::numeric::DecimalForm;
@@ -17,14 +17,15 @@ use crate::oid;
 use crate::pg_type::{PgType, Structure};
 use crate::stored::{EnumLabels, StoredForm};
 
-/// What is known of a type: its row.
+/// The facts of a type: its row.
 #[derive(Debug)]
 pub struct TypeDescriptor {
-    /// The built-in types whose values are sent so. None of those that are made by extensions and users.
+    /// The built-in types whose values are sent in this form. Types of extensions and users are not among
+    /// them.
     pub built_in: &'static [BuiltIn],
-    /// How the pages of a heap keep its values.
+    /// The form of its values in the pages of a heap.
     pub stored: Stored,
-    /// What could stop an export at one of its values, or change it: the choices that decide.
+    /// The choices that decide about values that could stop an export or change.
     pub choices: &'static [Choice],
 }
 
@@ -39,34 +40,36 @@ pub struct BuiltIn {
     pub oid: u32,
     /// `pg_type.typarray`; 0 if there are no arrays of it.
     pub array_oid: u32,
-    /// The bytes of its send function mean the same to its receive function on every server, and those of its array do.
+    /// On every server, its receive function reads the bytes of its send function in the same way. The same
+    /// holds for its array.
     ///
-    /// Not of `money` (its digits are the locale's), `xml` (its declaration of an encoding is obeyed), `reg…` (they name
-    /// objects), `interval` (infinite ones are numbers to servers before 17), `int2vector` and `oidvector` (their receive
-    /// functions refuse empty ones, which they send), `unknown` (which no column has).
+    /// False for `money` (its digits are the locale's), `xml` (the declaration of an encoding counts), `reg…`
+    /// (they name objects), `interval` (infinite values are numbers to servers before 17), `int2vector` and
+    /// `oidvector` (their receive functions refuse empty values, which they send), `unknown` (no column has
+    /// it).
     ///
     /// Source: the types' receive functions in `src/backend/utils/adt`.
     pub is_portable: bool,
 }
 
-/// How the pages of a heap keep a type's values, as far as the type says it.
+/// The form of a type's values in the pages of a heap, as far as the type decides it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Stored {
-    /// It is not known, or such values are not decoded.
+    /// The form is not known, or such values are not decoded.
     Unknown,
     /// Always in this form.
     As(StoredForm),
-    /// As text is, or as a name.
+    /// As text, or as a name.
     TextOrName,
     /// With the family, which `cidr` sends differently.
     Inet,
     /// As the OID of an enum's label.
     Label,
-    /// As an array of what its elements are kept as.
+    /// As an array of the stored form of its elements.
     Elements,
 }
 
-/// A choice of [`TypeOptions`] that decides what becomes of values.
+/// A choice of [`TypeOptions`] that decides what happens to values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Choice {
     /// [`TypeOptions::infinity`].
@@ -99,7 +102,7 @@ pub enum Choice {
 macro_rules! one_row_per_type {
     ($($pattern:pat => $row:expr,)*) => {
         impl PgType {
-            /// What is known of the type, whatever is chosen for it.
+            /// The facts of the type that hold for every choice.
             pub fn descriptor(&self) -> &'static TypeDescriptor {
                 match self {
                     $($pattern => {
@@ -210,7 +213,7 @@ one_row_per_type! {
     PgType::Halfvec { .. } => row(&[], Stored::Unknown, &[]),
     PgType::Sparsevec => row(&[], Stored::Unknown, &[]),
     PgType::Geometry(_) => row(&[], Stored::Unknown, &[Choice::Geometry]),
-    // Those of other types stand with their elements.
+    // The arrays of other types are in the rows of their elements.
     PgType::Array(_) => row(
         &[bound("int2vector", oid::INT2VECTOR, 1006), bound("oidvector", oid::OIDVECTOR, 1013)],
         Stored::Elements,
@@ -241,7 +244,7 @@ one_row_per_type! {
         Stored::Unknown,
         &[],
     ),
-    // Those of which more is known than that they have a text.
+    // Types with more known facts than a text form.
     PgType::ServerText { .. } => row(
         &[
             bound("xml", oid::XML, 143),
@@ -265,7 +268,7 @@ const fn portable(name: &'static str, oid: u32, array_oid: u32) -> BuiltIn {
     BuiltIn { name, oid, array_oid, is_portable: true }
 }
 
-/// Its bytes mean something on their own server only.
+/// A type whose bytes have a meaning on their own server only.
 const fn bound(name: &'static str, oid: u32, array_oid: u32) -> BuiltIn {
     BuiltIn { name, oid, array_oid, is_portable: false }
 }
@@ -282,23 +285,25 @@ const fn doubles(count: u8) -> Stored {
     Stored::As(StoredForm::Doubles { count })
 }
 
-/// The built-in types that are known, each once.
+/// All known built-in types, each once.
 pub fn built_in_types() -> impl Iterator<Item = &'static BuiltIn> {
     ROWS.iter().flat_map(|row| row.built_in)
 }
 
 impl PgType {
-    /// Whether a choice may decide about values of the type, whatever else is chosen. Not about what stands inside.
+    /// Whether a choice may decide about values of the type, depending on the other choices. Types inside it
+    /// do not count.
     pub fn is_decided_by(&self, choice: Choice) -> bool {
         self.descriptor().choices.contains(&choice)
     }
 
-    /// Whether a choice does something to values of the type, given the other choices. Not to what stands inside.
+    /// Whether a choice has an effect on values of the type, given the other choices. Types inside it do not
+    /// count.
     pub fn heeds(&self, choice: Choice, options: &TypeOptions) -> bool {
         self.is_decided_by(choice) && !self.is_settled(choice, options)
     }
 
-    /// Whether the form that is chosen for the type, or the type itself, leaves such a choice nothing to decide.
+    /// Whether the type, or the form chosen for it, leaves the choice nothing to decide.
     fn is_settled(&self, choice: Choice, options: &TypeOptions) -> bool {
         if let Self::Array(array) = self {
             return array.is_vector;
@@ -324,24 +329,24 @@ impl PgType {
         match (choice, self.is_decided_by(Choice::Interval)) {
             (Choice::Infinity, true) => options.interval == IntervalForm::Text,
             (Choice::OutOfRange, true) => options.interval != IntervalForm::MonthDayNano,
-            // Of what is left, timestamps.
+            // The remaining types are timestamps.
             (Choice::LostDigits, false) => options.timestamp_unit != TimestampUnit::Millisecond,
             _ => false,
         }
     }
 
-    /// Text that is kept as the server sends it, in whatever encoding: what
-    /// [`EncodingPolicy`](crate::EncodingPolicy) is about.
+    /// Whether it is text as the server stores it, in any encoding: the subject of
+    /// [`EncodingPolicy`](crate::EncodingPolicy).
     pub fn is_stored_text(&self) -> bool {
         self.is_decided_by(Choice::Encoding)
     }
 }
 
 impl StoredForm {
-    /// How values of a type are kept; `None` if that is not known or not decoded.
+    /// The stored form of a type's values; `None` if it is not known or not decoded.
     ///
-    /// `base_oid` is the type's, or that of the base type of a domain; of an array, that of the base type of its
-    /// elements. `labels` gives the labels of an enum by the type's OID.
+    /// `base_oid` is the type's OID, or that of a domain's base type; for an array, that of the base type of
+    /// its elements. `labels` returns the labels of an enum by the type's OID.
     pub fn of(pg_type: &PgType, base_oid: u32, labels: &dyn Fn(u32) -> Option<EnumLabels>) -> Option<Self> {
         match &pg_type.descriptor().stored {
             Stored::Unknown => None,
@@ -375,7 +380,7 @@ mod tests {
                 assert!(pg_type.descriptor().built_in.iter().any(|built_in| built_in.oid == *oid), "{name}");
             }
         }
-        // What is read without a question to the catalog has a row, and so all OIDs of it.
+        // Every type that is known without a query to the catalog has a row, and so have all its OIDs.
         for oid in 0..10_000 {
             if let Some(pg_type) = PgType::from_builtin_oid(oid, -1, ServerTypes::default()) {
                 assert!(built_in_types().any(|built_in| built_in.oid == oid), "{pg_type:?} {oid}");

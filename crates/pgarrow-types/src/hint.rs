@@ -1,4 +1,5 @@
-//! What a user could choose instead, as data. Errors, warnings and notes carry it; whoever shows them finds the words.
+//! What a user could choose instead, as data. Errors, warnings and notes carry it; the program that shows
+//! them chooses the words.
 //!
 //! ```text
 //!  Hint::Choice { option: INFINITY, values: [null, saturate] }
@@ -9,7 +10,7 @@
 use std::fmt;
 
 /// An option of an export, a load or an output: the name of its `with_…` method, or of its field in
-/// [`TypeOptions`](crate::TypeOptions). They stand in [`option`].
+/// [`TypeOptions`](crate::TypeOptions). The constants are in [`option`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct OptionName(&'static str);
 
@@ -19,13 +20,14 @@ impl OptionName {
         self.0
     }
 
-    /// That one of these values helps. Several have `|` between them.
+    /// A hint that one of these values helps. Several are separated by `|`.
     pub fn to(self, values: &str) -> Hint {
         Hint::Choice { option: self, values: values.split('|').map(str::to_owned).collect() }
     }
 }
 
-/// A call of this library that messages name: a function, or a method with its type. They stand in [`call`].
+/// A call of this library that messages name: a function, or a method with its type. The constants are in
+/// [`call`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CallName(&'static str);
 
@@ -36,34 +38,34 @@ impl CallName {
     }
 }
 
-/// What helps, or decides. [`Display`](fmt::Display) names options as this library does.
+/// An option or call that helps, or decides. [`Display`](fmt::Display) names options as this library does.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Hint {
-    /// An option of the run, and the values that help. Without values, it depends on what is wanted.
+    /// An option of the run, and the values that help. Without values, the right value depends on the user.
     Choice {
         /// Which option.
         option: OptionName,
-        /// One of them helps. Capitals stand for something: `decimal(P,S)`.
+        /// One of them helps. Capitals are placeholders: `decimal(P,S)`.
         values: Vec<String>,
     },
     /// A choice for one column.
     Column {
         /// The column's name.
         column: String,
-        /// What [`ColumnOptions`](crate::ColumnOptions) reads: `text`, `numeric=text`.
+        /// In the syntax of [`ColumnOptions`](crate::ColumnOptions): `text`, `numeric=text`.
         choice: String,
     },
     /// A parameter of the server's session.
     Setting {
         /// The parameter's name.
         name: String,
-        /// Its value. Capitals and `…` stand for something.
+        /// Its value. Capitals and `…` are placeholders.
         value: String,
     },
     /// More memory.
     Memory {
-        /// So many bytes would do, if that is known.
+        /// The number of bytes that is enough, if it is known.
         needed: Option<u64>,
     },
     /// Another call of the library: it shows or does what is missing.
@@ -84,12 +86,12 @@ impl Hint {
         Self::Setting { name: name.to_owned(), value: value.to_owned() }
     }
 
-    /// So much memory, in bytes.
+    /// This amount of memory, in bytes.
     pub fn memory(needed: usize) -> Self {
         Self::Memory { needed: Some(needed as u64) }
     }
 
-    /// The option that it is about. A call is about none.
+    /// The option that the hint is about. A call has none.
     pub fn option(&self) -> Option<OptionName> {
         match self {
             Self::Choice { option, .. } => Some(*option),
@@ -100,13 +102,14 @@ impl Hint {
         }
     }
 
-    /// What the option should have, as one writes it: `null|saturate`, `total:text`. Empty where it depends.
+    /// The option's value as a user writes it: `null|saturate`, `total:text`. Empty where it depends on the
+    /// user.
     pub fn value(&self) -> String {
         match self {
             Self::Choice { values, .. } => values.join("|"),
             Self::Column { column, choice } => format!("{}:{choice}", typed(column)),
             Self::Setting { name, value } => format!("{name}={value}"),
-            // The sentence around it says how much.
+            // The sentence around it names the amount.
             Self::Memory { .. } | Self::Call { .. } => String::new(),
         }
     }
@@ -130,7 +133,7 @@ impl From<CallName> for Hint {
     }
 }
 
-/// A name as one would type it: quoted only where that is needed.
+/// A name as a user types it: quoted only where necessary.
 fn typed(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let needs_quotes =
@@ -149,7 +152,7 @@ pub mod option {
                 pub const $constant: OptionName = OptionName($name);
             )*
 
-            /// All of them. Whoever has another name for options has to know each.
+            /// All of them. A program with its own names for options must know each.
             pub const ALL: &[OptionName] = &[$($constant),*];
         };
     }
@@ -201,16 +204,16 @@ pub mod option {
 pub mod call {
     use super::CallName;
 
-    /// Gives the right to read pages to roles that are no superusers.
+    /// Allows roles that are no superusers to read pages.
     pub const INSTALL_PAGES: CallName = CallName("install_pages_sql");
-    /// Whether tables can be read by pages, and why not.
+    /// Whether tables can be read by pages, and the reason if not.
     pub const PAGES_STATUS: CallName = CallName("Source::pages_status");
     /// What a run would read.
     pub const PLAN: CallName = CallName("Run::plan");
     /// Writes to standard output.
     pub const STDOUT: CallName = CallName("Output::stdout");
 
-    /// All of them. Whoever has another name for calls has to know each.
+    /// All of them. A program with its own names for calls must know each.
     pub const ALL: &[CallName] = &[INSTALL_PAGES, PAGES_STATUS, PLAN, STDOUT];
 }
 

@@ -9,7 +9,7 @@
 //! Start at [`PgType`] and its row, [`TypeDescriptor`], then [`PgColumn`].
 
 #![forbid(unsafe_code)]
-// A type that is added is to be missed wherever one is decided about.
+// When a type is added, the compiler must report every place that decides about types.
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod choices;

@@ -1,11 +1,11 @@
-//! A text for people that names options as data, so that whoever shows it can name them in its own way.
+//! A text for people that names options as data, so that each program can show them in its own words.
 
 use std::fmt;
 
 use crate::hint::{CallName, Hint, OptionName};
 
-/// A text for people, with [`Hint`]s in it. [`Display`](fmt::Display) names options as this library does, and
-/// [`with_words`](Self::with_words) as somebody else would. [`message!`](crate::message!) makes one.
+/// A text for people, with [`Hint`]s in it. [`Display`](fmt::Display) names options as this library does,
+/// [`with_words`](Self::with_words) in the caller's words. [`message!`](crate::message!) makes one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Message(Vec<Piece>);
 
@@ -17,10 +17,10 @@ enum Piece {
 }
 
 impl Message {
-    /// Adds something behind it.
+    /// Appends something.
     pub fn push(&mut self, behind: impl Into<Self>) {
         for piece in behind.into().0 {
-            // Texts are equal however they were put together.
+            // Equal texts stay equal, whatever pieces they are made of.
             if let Piece::Text(more) = &piece
                 && let Some(Piece::Text(text)) = self.0.last_mut()
             {
@@ -31,7 +31,7 @@ impl Message {
         }
     }
 
-    /// The same, with something in front.
+    /// The same, with something in front of it.
     #[must_use]
     pub fn behind(self, front: impl Into<Self>) -> Self {
         let mut message = front.into();
@@ -39,7 +39,7 @@ impl Message {
         message
     }
 
-    /// Several as one, with `between` between them.
+    /// Joins several, with `between` between them.
     pub fn join(messages: impl IntoIterator<Item = Self>, between: &str) -> Self {
         let mut all = Self::default();
         for (index, message) in messages.into_iter().enumerate() {
@@ -49,7 +49,7 @@ impl Message {
         all
     }
 
-    /// What is behind this text, if it begins with it.
+    /// The rest behind this text, if the message begins with it.
     pub fn strip_prefix(&self, front: &str) -> Option<Self> {
         let (Piece::Text(text), behind) = self.0.split_first()? else { return None };
         let mut message = Self::from(text.strip_prefix(front)?);
@@ -57,7 +57,7 @@ impl Message {
         Some(message)
     }
 
-    /// What helps, in the order of the text.
+    /// The hints, in the order of the text.
     pub fn hints(&self) -> impl Iterator<Item = &Hint> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Text(_) => None,
@@ -65,7 +65,7 @@ impl Message {
         })
     }
 
-    /// The text, with the words that somebody else has for each hint.
+    /// The text, with the caller's words for each hint.
     pub fn with_words(&self, words: &dyn Fn(&Hint) -> String) -> String {
         let pieces = self.0.iter().map(|piece| match piece {
             Piece::Text(text) => text.clone(),
@@ -74,17 +74,17 @@ impl Message {
         pieces.collect()
     }
 
-    /// Whether it has this in it, in this library's words.
+    /// Whether the text, in this library's words, contains this.
     pub fn contains(&self, text: &str) -> bool {
         self.to_string().contains(text)
     }
 
-    /// Whether it begins with this, in this library's words.
+    /// Whether the text, in this library's words, begins with this.
     pub fn starts_with(&self, text: &str) -> bool {
         self.to_string().starts_with(text)
     }
 
-    /// Whether nothing is said.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

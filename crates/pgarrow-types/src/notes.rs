@@ -1,5 +1,5 @@
-//! What there is to know of a column before it is read: which of its values would stop an export or change, and which
-//! option decides it.
+//! Notes on a column before it is read: which of its values would stop an export or change, and which option
+//! decides it.
 
 use std::sync::Arc;
 
@@ -20,41 +20,42 @@ use crate::column::PgColumn;
 use crate::numeric::{DecimalForm, NumericType};
 use crate::pg_type::{ArrayType, GeometryType, PgType};
 
-/// One thing to know of a column.
+/// One fact about a column.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Note {
-    /// What it comes to.
+    /// Its consequence.
     pub kind: NoteKind,
-    /// In words: the end of a sentence about the column, without its full stop.
+    /// The end of a sentence about the column, without its full stop.
     pub what: String,
-    /// What decides it, of which one does: options of the run, which a column alone takes, too, or a choice for the column.
-    /// Without values, it was chosen, and could have been another. None where there is nothing to decide.
+    /// Options that decide it, one of which is enough: options of the run, which also work for a single
+    /// column, or a choice for the column. Without values, it was chosen, and could have been another. `None`
+    /// if there is nothing to decide.
     pub option: Option<Message>,
 }
 
-/// What a [`Note`] comes to.
+/// The consequence of a [`Note`].
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum NoteKind {
     /// Such a value stops the export.
     Stops,
-    /// Such a value is not what it was, or is not there any more; values are counted in the report.
+    /// Such a value changes or is lost; the report counts these values.
     Changes,
-    /// Nothing is lost, but somebody may be surprised.
+    /// No value is lost, but the result may surprise the user.
     Tells,
 }
 
-/// What there is to know of a column, given the choices that hold for it. What stands inside of arrays, composites and
-/// ranges is looked at, too. Each thing once, what stops an export first.
+/// The notes on a column, given the choices that hold for it. They include the types inside arrays,
+/// composites and ranges. Each note comes once, those that stop an export first.
 pub fn notes(column: &PgColumn) -> Vec<Note> {
     let declared = NumericType::from_type_modifier(column.type_modifier);
     let is_numeric = matches!(column.pg_type, PgType::Numeric(_));
     let name = &column.name;
     let mut notes = Notes { name, options: &column.options, declared, is_numeric, notes: Vec::new() };
-    // The names of reg* types are known to the server only.
+    // Only the server knows the names of reg* types.
     if column.pg_type == PgType::Oid && column.type_name.starts_with("reg") {
         let text = notes.as_text();
         notes.tell("is a number; the server prints it as a name", text);
@@ -89,7 +90,7 @@ fn without_metadata(data_type: &DataType) -> DataType {
 }
 
 struct Notes<'a> {
-    /// The column's.
+    /// The column's name.
     name: &'a str,
     options: &'a TypeOptions,
     /// What the column declares, if it is a numeric or an array of it.
@@ -116,7 +117,7 @@ impl Notes<'_> {
         self.add(NoteKind::Changes, what, option);
     }
 
-    /// An empty option where there is nothing to decide.
+    /// `option` is empty if there is nothing to decide.
     fn tell(&mut self, what: impl Into<String>, option: impl Into<Message>) {
         self.add(NoteKind::Tells, what, option);
     }
@@ -259,7 +260,7 @@ impl Notes<'_> {
                         "is text, since no decimal of Arrow has so many digits"
                     }
                 };
-                // A scan is one of columns, and one that has been made has told all that it can.
+                // A scan is for columns that are numerics themselves. A finished scan has no more to offer.
                 let option = match self.is_numeric && !is_scanned {
                     true => "decimal(P,S)|float64|scan",
                     false => "decimal(P,S)|float64",
@@ -283,8 +284,8 @@ impl Notes<'_> {
         }
     }
 
-    /// Whether the decimal holds every finite value: that of a declared type does, and one that was scanned; one that was
-    /// chosen may not.
+    /// Whether the decimal holds every finite value: true for that of a declared type and for a scanned one;
+    /// a chosen one may not.
     fn holds_all(&self, numeric: NumericType) -> bool {
         let NumericForm::Decimal(chosen) = self.options.numeric else { return true };
         let (precision, scale) = (i32::from(chosen.precision()), i32::from(chosen.scale()));
@@ -385,7 +386,7 @@ impl Notes<'_> {
         self.of(&array.element);
     }
 
-    /// Databases that check what is stored have nothing but UTF-8 for us; what the policy is for is said if it was chosen.
+    /// A database that checks its text sends us only UTF-8. A chosen policy gets a note.
     fn of_encoding(&mut self) {
         match self.options.encoding {
             EncodingPolicy::Error => {}

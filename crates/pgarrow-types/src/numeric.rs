@@ -17,12 +17,12 @@ pub enum NumericType {
     Declared {
         /// Significant digits.
         precision: u16,
-        /// Digits after the point; below zero the value is a multiple of 10^-scale.
+        /// Digits after the point. If negative, the value is a multiple of 10^-scale.
         scale: i16,
     },
 }
 
-/// Where a `numeric` column's values go.
+/// The Arrow form of a `numeric` column's values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DecimalForm {
     /// Up to 38 digits, 16 bytes a value.
@@ -46,7 +46,7 @@ pub enum DecimalForm {
 }
 
 impl NumericType {
-    /// Reads a type modifier as `pg_attribute.atttypmod` and `RowDescription` carry it.
+    /// Reads a type modifier as in `pg_attribute.atttypmod` and `RowDescription`.
     pub fn from_type_modifier(type_modifier: i32) -> Self {
         // VARHDRSZ is part of the stored modifier; below it there is none.
         let Some(packed) = type_modifier.checked_sub(4).filter(|packed| *packed >= 0) else {
@@ -58,7 +58,7 @@ impl NumericType {
         Self::Declared { precision, scale: scale as i16 }
     }
 
-    /// Where values of the type go if this is the choice.
+    /// The Arrow form of the type's values with this choice.
     pub fn form(self, choice: NumericForm) -> DecimalForm {
         match (choice, self.decimal_form()) {
             (NumericForm::Text, _) => DecimalForm::Text,
@@ -67,7 +67,7 @@ impl NumericType {
                 Self::Declared { precision: decimal.precision().into(), scale: decimal.scale().into() }
                     .decimal_form()
             }
-            // A scan that found something has become a decimal by now.
+            // If a scan found values, it is a decimal by now.
             (NumericForm::Exact | NumericForm::Scan | NumericForm::Decimal(_), own) => own,
         }
     }

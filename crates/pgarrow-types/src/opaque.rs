@@ -1,8 +1,9 @@
-//! Columns that travel undecoded between two servers, and what makes that safe.
+//! Columns that go undecoded from one server to another, and the conditions for that.
 //!
-//! The bytes of a type's send function are what the same type's receive function of another server takes, if the type is
-//! built in (its OID means the same everywhere), is read the same by every version, and stands for nothing that only
-//! one of the two servers knows: no OIDs of objects, no enum's labels, no attributes of composites, no currency.
+//! The receive function of a type accepts the bytes of the type's send function on another server if three
+//! conditions hold. The type is built in, so its OID means the same everywhere. Every version reads it in the
+//! same way. It refers to nothing that only one of the servers knows: no OIDs of objects, no enum labels, no
+//! attributes of composites, no currency.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +19,11 @@ pub struct ColumnType {
 }
 
 impl ColumnType {
-    /// Whether a column of this other type takes the bytes of this one's values as they are: the type is portable and the
-    /// same, and the other's modifier is the same, or none.
+    /// Whether a column of the target type accepts the bytes of this type's values unchanged: the type is
+    /// portable and the same, and the target's modifier is the same, or none.
     ///
-    /// A receive function applies the modifier without a word (`numeric_recv` rounds), so that another one needs the
-    /// value looked at.
+    /// A receive function applies the modifier silently (`numeric_recv` rounds), so the values must be
+    /// checked if the modifiers differ.
     pub fn goes_into(self, target: Self) -> bool {
         is_portable(self.oid)
             && target.oid == self.oid
@@ -30,16 +31,16 @@ impl ColumnType {
     }
 }
 
-/// Which columns may travel undecoded, by name.
+/// The columns that may go undecoded, by name.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct OpaqueColumns {
     by_name: BTreeMap<String, ColumnType>,
-    /// The table will be made of what arrives, so that it has the same types.
+    /// The table will be created from the data that arrives, so it has the same types.
     all: bool,
 }
 
 impl OpaqueColumns {
-    /// Every column whose type is portable: for a table that is made as the source's columns are.
+    /// Every column whose type is portable: for a table that is created like the source's columns.
     pub fn all() -> Self {
         Self { by_name: BTreeMap::new(), all: true }
     }
@@ -49,12 +50,12 @@ impl OpaqueColumns {
         !self.all && self.by_name.is_empty()
     }
 
-    /// The type of the column of this name, if it is one of them.
+    /// The type of the column of this name, if there is one.
     pub fn get(&self, name: &str) -> Option<ColumnType> {
         self.by_name.get(name).copied()
     }
 
-    /// Whether a column of this name and type may travel undecoded into these.
+    /// Whether a column of this name and type may go undecoded into these.
     pub fn takes(&self, name: &str, source: ColumnType) -> bool {
         source.goes_into(if self.all { source } else { self.get(name).unwrap_or(NO_TYPE) })
     }
@@ -69,8 +70,9 @@ impl FromIterator<(String, ColumnType)> for OpaqueColumns {
     }
 }
 
-/// Whether a type's binary form means the same on every server. What is not known, as all that is not built in, does not; nor
-/// do `aclitem`, which names objects, and `tsquery`, whose receive function refuses empty ones, which it sends.
+/// Whether a type's binary form means the same on every server. False for all types that are not built in,
+/// for `aclitem`, which names objects, and for `tsquery`, whose receive function refuses empty values, which
+/// it sends.
 fn is_portable(type_oid: u32) -> bool {
     type_oid != 0 && built_in_types().any(|of| of.is_portable && [of.oid, of.array_oid].contains(&type_oid))
 }
@@ -87,7 +89,7 @@ mod tests {
         let columns: OpaqueColumns =
             [("same".to_owned(), NUMERIC_10_2), ("any".to_owned(), any)].into_iter().collect();
         assert!(columns.takes("same", NUMERIC_10_2) && columns.takes("any", NUMERIC_10_2));
-        // It would round without a word.
+        // It would round silently.
         assert!(!columns.takes("same", any));
         assert!(!columns.takes("same", ColumnType { oid: 701, modifier: -1 }));
         assert!(!columns.takes("missing", any));
@@ -95,7 +97,8 @@ mod tests {
 
     #[test]
     fn what_means_something_on_one_server_only_is_decoded() {
-        // money, xml, aclitem, regclass, interval, int2vector, oidvector, and what is made on a server.
+        // money, xml, aclitem, regclass, interval, int2vector, oidvector, and a type that is made on a
+        // server.
         for oid in [790, 142, 1033, 2205, 1186, 22, 30, 16_384, 0] {
             assert!(!OpaqueColumns::all().takes("a", ColumnType { oid, modifier: -1 }), "{oid}");
         }

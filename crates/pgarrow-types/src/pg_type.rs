@@ -16,8 +16,9 @@ use crate::oid;
 
 /// A PostgreSQL type as pgarrow reads it: domains resolved to their base, type modifiers parsed.
 ///
-/// Each variant names the `typsend` function whose output it stands for. What is known of each stands in its row,
-/// [`descriptor`](Self::descriptor); a match names every type that it decides about, so that a new one is not forgotten.
+/// Each variant names the `typsend` function whose output it stands for. Its facts are in its row,
+/// [`descriptor`](Self::descriptor). A match names every type that it decides about, so that no new
+/// type is forgotten.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum PgType {
@@ -46,8 +47,8 @@ pub enum PgType {
         /// Digits after the point in that locale.
         fraction_digits: u8,
     },
-    /// `textsend`, `varcharsend`, `namesend`, `unknownsend`, `citextsend`, `xml_send` inside of other types (to a client of
-    /// UTF-8 it sends what `xml_out` prints).
+    /// `textsend`, `varcharsend`, `namesend`, `unknownsend`, `citextsend`, and `xml_send` inside other types
+    /// (for a UTF-8 client it sends the text of `xml_out`).
     Text,
     /// `bpcharsend`: padded with blanks.
     Bpchar,
@@ -57,7 +58,7 @@ pub enum PgType {
     Bytea,
     /// `uuid_send`.
     Uuid,
-    /// `json_send`: the text as it was stored.
+    /// `json_send`: the text as it is stored.
     Json,
     /// `jsonb_send`: a version byte, then text.
     Jsonb,
@@ -73,8 +74,8 @@ pub enum PgType {
     Timestamptz,
     /// `interval_send`.
     Interval {
-        /// All three parts at their minimum or maximum are the infinities: since PostgreSQL 17. Before, they are the smallest
-        /// and the largest interval, finite as any other.
+        /// Since PostgreSQL 17, all three parts at their minimum or maximum are the infinities. Before, these
+        /// values are the smallest and the largest interval, and finite.
         has_infinities: bool,
     },
     /// `bit_send`, `varbit_send`.
@@ -109,12 +110,12 @@ pub enum PgType {
     Ltree,
     /// pgvector's `vector_send`.
     Vector {
-        /// As the column declares them.
+        /// As the column declares it.
         dimensions: Option<u16>,
     },
     /// pgvector's `halfvec_send`.
     Halfvec {
-        /// As the column declares them.
+        /// As the column declares it.
         dimensions: Option<u16>,
     },
     /// pgvector's `sparsevec_send`.
@@ -129,17 +130,17 @@ pub enum PgType {
     Range(Arc<RangeType>),
     /// `multirange_send`.
     Multirange(Arc<RangeType>),
-    /// The server's text form: the SELECT list asks for what the type's output function prints.
+    /// The server's text form: the SELECT list asks for the output of the type's output function.
     ServerText {
-        /// Whether a warning should say so. Not for xml, whose text form *is* its value.
+        /// Whether there should be a warning. False for xml, whose text form *is* its value.
         warn: bool,
     },
 }
 
-/// What stands inside of a type that consists of others.
+/// The types inside a type.
 #[derive(Clone, Copy, Debug)]
 pub enum Structure<'a> {
-    /// Nothing: it is read as one value. So are the keys and values of hstore, which are text always.
+    /// None: it is read as one value. So are the keys and values of hstore, which are always text.
     Plain,
     /// The elements of an array.
     Array(&'a ArrayType),
@@ -151,16 +152,16 @@ pub enum Structure<'a> {
     Multirange(&'a RangeType),
 }
 
-/// What is not the same for the built-in types of every server.
+/// Properties of built-in types that differ between servers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ServerTypes {
     /// Digits behind the point of its `lc_monetary`.
     pub money_fraction_digits: u8,
-    /// It is PostgreSQL 17 or newer.
+    /// The server is PostgreSQL 17 or newer.
     pub has_infinite_intervals: bool,
 }
 
-/// An enum type's labels, in the order in which they sort, read when the run was planned.
+/// An enum type's labels in their sort order, read when the run is planned.
 #[derive(Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct EnumType {
@@ -168,7 +169,7 @@ pub struct EnumType {
     pub labels: Vec<String>,
 }
 
-/// What the catalog says of a column of geometries.
+/// Facts from the catalog about a column of geometries.
 #[derive(Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct GeometryType {
@@ -181,8 +182,8 @@ pub struct GeometryType {
 }
 
 impl PgType {
-    /// The built-in scalar type of this OID that is decoded from its binary form; `None` for any
-    /// other, which the catalog has to be asked about.
+    /// The built-in scalar type of this OID that is decoded from its binary form; `None` for any other, which
+    /// needs a query to the catalog.
     pub fn from_builtin_oid(type_oid: u32, type_modifier: i32, server: ServerTypes) -> Option<Self> {
         Some(match type_oid {
             oid::BOOL => Self::Bool,
@@ -234,13 +235,13 @@ impl PgType {
             oid::PATH => Self::Path,
             oid::POLYGON => Self::Polygon,
             oid::CIRCLE => Self::Circle,
-            // As xml_out prints it: without a declaration of an encoding, which the text no longer has.
+            // As xml_out prints it: without the declaration of an encoding, which no longer applies.
             oid::XML => Self::ServerText { warn: false },
             _ => return None,
         })
     }
 
-    /// What the SELECT list has to cast the column to, so that it arrives as this type says.
+    /// The cast in the SELECT list that makes the column arrive as this type.
     pub fn server_cast(&self) -> Option<&'static str> {
         let is_server_text = |pg_type: &Self| matches!(pg_type, Self::ServerText { .. });
         match self.structure() {
@@ -250,7 +251,7 @@ impl PgType {
         }
     }
 
-    /// What stands inside of it.
+    /// The types inside it.
     pub fn structure(&self) -> Structure<'_> {
         match self {
             Self::Array(array) => Structure::Array(array),
@@ -304,7 +305,7 @@ impl PgType {
         }
     }
 
-    /// The numeric type that it is, if it is one.
+    /// Its numeric type, if it is a numeric.
     pub fn numeric(&self) -> Option<NumericType> {
         if let Self::Numeric(numeric) = self { Some(*numeric) } else { None }
     }
@@ -523,7 +524,7 @@ impl GeometryType {
     /// As JSON.
     fn extension_metadata(&self) -> String {
         let crs = self.crs.as_ref().map(|crs| {
-            // An authority's name is not ours: only what needs no escape is taken over.
+            // The authority's name comes from outside: only characters that need no escape are kept.
             let crs: String =
                 crs.chars().filter(|c| c.is_ascii_alphanumeric() || ":._-".contains(*c)).collect();
             format!(r#""crs":"{crs}","crs_type":"authority_code""#)
@@ -565,7 +566,7 @@ fn timetz_fields() -> Fields {
     ])
 }
 
-/// PostgreSQL's three parts, none of which is normalised into another.
+/// PostgreSQL's three parts; none is normalised into another.
 fn interval_fields() -> Fields {
     Fields::from(vec![
         Field::new("months", DataType::Int32, false),

@@ -1,7 +1,7 @@
-//! How PostgreSQL keeps values in the pages of a heap, as far as that is stable and known.
+//! The form of values in the pages of a heap, as far as it is stable and known.
 //!
-//! Source: `attlen`, `attalign` in `pg_attribute`; `heap_deform_tuple` in `src/backend/access/common/heaptuple.c`;
-//! `src/include/varatt.h`; each type's own header.
+//! Source: `attlen`, `attalign` in `pg_attribute`; `heap_deform_tuple` in
+//! `src/backend/access/common/heaptuple.c`; `src/include/varatt.h`; each type's own header.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// The labels of an enum by `pg_enum.oid`: a heap has the OIDs.
 pub type EnumLabels = Arc<BTreeMap<u32, String>>;
 
-/// The attributes of a heap, and which of them are wanted.
+/// The attributes of a heap, and those that the run reads.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HeapLayout {
     /// All of `pg_attribute` with `attnum > 0`, in that order, dropped ones included.
@@ -25,27 +25,29 @@ pub struct StoredAttribute {
     pub length: i16,
     /// `attalign` in bytes: 1, 2, 4 or 8.
     pub align: u8,
-    /// How its values are kept. `None` for an attribute that is not wanted, or was dropped.
+    /// The form of its values. `None` for an attribute that is not read, or was dropped.
     pub form: Option<StoredForm>,
-    /// The value of tuples that are older than the attribute (`attmissingval`), as COPY sends it, without its length;
-    /// `None` is NULL.
+    /// The value in tuples that are older than the attribute (`attmissingval`), as COPY sends it, without its
+    /// length; `None` is NULL.
     pub missing: Option<Vec<u8>>,
 }
 
-/// How a value is kept; of varlena what stands behind the header. Integers are little-endian.
+/// The form of a stored value; for varlena, of the bytes behind the header. Integers are little-endian.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StoredForm {
-    /// The bytes that COPY sends, too: text, varchar, bpchar, json, bytea; and of fixed width bool, "char", uuid, macaddr.
+    /// The same bytes that COPY sends: text, varchar, bpchar, json, bytea; with fixed width bool, "char",
+    /// uuid, macaddr.
     Bytes {
         /// `typlen`.
         length: i16,
         /// `typalign` in bytes.
         align: u8,
     },
-    /// One integer or floating-point number of 2, 4 or 8 bytes, or what is kept as one: date, time, timestamp, money …
+    /// One integer or floating-point number of 2, 4 or 8 bytes, or a type that is stored as one: date, time,
+    /// timestamp, money …
     Number {
-        /// Its bytes, which are its alignment, too.
+        /// Its bytes, which are also its alignment.
         width: u8,
     },
     /// `NameData`: 64 bytes, up to the first NUL.
@@ -74,22 +76,22 @@ pub enum StoredForm {
         /// How many.
         count: u8,
     },
-    /// `PATH`: i32 points, i32 closed, 4 bytes of nothing, points.
+    /// `PATH`: i32 points, i32 closed, 4 unused bytes, points.
     Path,
     /// `POLYGON`: i32 points, a box, points.
     Polygon,
-    /// `ArrayType`: i32 dimensions, i32 offset of the values (0: no NULL bitmap), OID of elements, lengths, lower bounds,
-    /// bitmap, values.
+    /// `ArrayType`: i32 dimensions, i32 offset of the values (0: no NULL bitmap), OID of elements, lengths,
+    /// lower bounds, bitmap, values.
     Array {
         /// How elements are kept.
         element: Box<StoredForm>,
-        /// `typelem`, which stands in the value.
+        /// `typelem`, which is in the value.
         element_oid: u32,
     },
 }
 
 impl StoredForm {
-    /// `typlen` and `typalign` in bytes, which the catalog must agree with.
+    /// `typlen` and `typalign` in bytes; the catalog must have the same.
     pub fn length_and_align(&self) -> (i16, u8) {
         match self {
             Self::Bytes { length, align } => (*length, *align),

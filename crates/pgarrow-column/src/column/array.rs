@@ -28,7 +28,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Reads the header of the array at `value`. Also where its elements begin.
+    /// Reads the header of the array at `value`. Returns also where its elements begin.
     pub(crate) fn parse(
         bytes: &[u8],
         value: &Range<usize>,
@@ -75,7 +75,7 @@ impl Shape {
         Ok((shape, start))
     }
 
-    /// The same for an array of one dimension, as most are; `None` says nothing of others.
+    /// The same for the usual array of one dimension. `None` for all others, valid or not.
     #[inline]
     pub(crate) fn parse_flat(bytes: &[u8], value: &Range<usize>, element_oid: u32) -> Option<(Self, usize)> {
         let (header, rest) = bytes.get(value.clone())?.split_first_chunk::<20>()?;
@@ -100,12 +100,12 @@ impl Shape {
         self.dimensions.get(..self.n_dimensions).unwrap_or_default()
     }
 
-    /// Whether a list of its elements says where they count from.
+    /// Whether all lower bounds are 1, so that a list of its elements loses nothing.
     pub(crate) fn counts_from_one(&self) -> bool {
         self.n_elements == 0 || self.dimensions().iter().all(|(_, lower)| *lower == 1)
     }
 
-    /// Hands on the elements, which begin at `start` and must end with the value.
+    /// Passes on the elements, which begin at `start` and must end with the value.
     pub(crate) fn push_elements(
         &self,
         elements: &mut Elements,
@@ -113,7 +113,7 @@ impl Shape {
         start: usize,
         end: usize,
     ) -> Result<(), RowError> {
-        // Of an array without elements it is the one that comes next.
+        // For an array without elements, this is the next element.
         let first = elements.len();
         let (behind, any_null) = elements.push_all(chunk, start, end, self.n_elements)?;
         let malformed = |what| Err(RowError { row: first, cause: ValueError::Malformed(what) });

@@ -43,7 +43,8 @@ impl BoolColumn {
         }
     }
 
-    /// As `FixedColumn::decode_all_valid`: one loop without an exit, or everything put back.
+    /// As `FixedColumn::decode_all_valid`: one loop without an exit; if a value is wrong, everything is
+    /// undone.
     fn decode_all_valid(&mut self, bytes: &[u8], cursors: &mut [u32]) -> bool {
         let mut wrong = 0;
         for (cursor, slot) in cursors.iter_mut().zip(&mut self.scratch) {

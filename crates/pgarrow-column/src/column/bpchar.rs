@@ -1,7 +1,7 @@
 //! `char(n)` without its padding.
 //!
-//! Source: `bpcharsend` in PostgreSQL's `src/backend/utils/adt/varchar.c`. The padding has no meaning to PostgreSQL
-//! itself: `bpchareq` leaves it out.
+//! Source: `bpcharsend` in PostgreSQL's `src/backend/utils/adt/varchar.c`. The padding has no meaning to
+//! PostgreSQL itself: `bpchareq` leaves it out.
 
 use crate::column::text_form::TextForm;
 use crate::effect::Effect;

@@ -1,8 +1,9 @@
-//! Values whose bytes are taken as they are: text, json, bytea, labels; and jsonb and ltree behind a version byte.
+//! Values whose bytes are copied unchanged: text, json, bytea, labels; and jsonb and ltree behind a version
+//! byte.
 //!
 //! Source: `textsend`, `varcharsend`, `bpcharsend` (padding included), `namesend`, `json_send`,
-//! `byteasend`, `enum_send`, `jsonb_send` (version 1) in PostgreSQL's `src/backend/utils/adt/`; `ltree_send` (version 1)
-//! in `contrib/ltree/ltree_io.c`.
+//! `byteasend`, `enum_send`, `jsonb_send` (version 1) in PostgreSQL's `src/backend/utils/adt/`; `ltree_send`
+//! (version 1) in `contrib/ltree/ltree_io.c`.
 
 use std::fmt;
 
@@ -19,15 +20,15 @@ use crate::spare::{BufferReuse, Spare, capacity_bytes, extrapolate, make_room};
 use crate::stored::{STORED_NULL, StoredChunk};
 use crate::strings::Output;
 
-/// Bytes behind the values, for the last copy of a constant size.
+/// Extra bytes behind the values, for the last copy of a constant size.
 const SLACK: usize = 64;
 
-/// Values end here at most: offsets have 32 bits.
+/// The end of the last value is at most here: offsets have 32 bits.
 const END_MAX: usize = 0x7fff_ffff;
 
 const UNKNOWN_VERSION: ValueError = ValueError::Malformed("a value of another version than 1");
 
-/// What stands before the bytes.
+/// The bytes before the value proper.
 pub(crate) trait BytesForm: fmt::Debug + Send + 'static {
     /// Bytes before the value proper, each of which must be 1.
     const VERSION_BYTES: u32;
@@ -41,7 +42,7 @@ impl BytesForm for Plain {
     const VERSION_BYTES: u32 = 0;
 }
 
-/// A version byte, as jsonb and ltree have it.
+/// A version byte, as in jsonb and ltree.
 #[derive(Debug)]
 pub(crate) struct Versioned;
 
@@ -49,27 +50,27 @@ impl BytesForm for Versioned {
     const VERSION_BYTES: u32 = 1;
 }
 
-/// A column of variable-width values that are copied as they are.
+/// A column of variable-width values that are copied unchanged.
 ///
-/// Most values are short, and a copy of a constant size is a few instructions where one of the
-/// value's own size is a call. So 16, 32 or 64 bytes are copied whatever the value's length, and the
-/// next value overwrites what was too much. The size follows the longest value of the chunk before.
+/// Most values are short. A copy of a constant size is a few instructions, while one of the value's own size
+/// is a call. So 16, 32 or 64 bytes are copied whatever the value's length, and the next value overwrites the
+/// excess. The size follows the longest value of the chunk before.
 pub(crate) struct BytesColumn<F: BytesForm> {
     form: F,
     output: Output,
     effects: Effects,
-    /// One more than there are rows; starts at 0.
+    /// One more than the number of rows; starts at 0.
     offsets: Vec<i32>,
     /// Longer than the values: room for a chunk, zeroed once. The values end at the last offset.
     values: Vec<u8>,
     nulls: Nulls,
-    /// Of the last chunk; chooses how much is copied at once.
+    /// The longest value of the last chunk; chooses the size of a copy.
     longest: u32,
     spare_offsets: Spare<i32>,
     spare_values: Spare<u8>,
     /// Bytes of the large value that is being received.
     large: Option<usize>,
-    /// Bytes of the batch's large values, from which nothing is to be learnt.
+    /// Bytes of the batch's large values, which say nothing about the next batch.
     large_bytes: usize,
 }
 
@@ -80,7 +81,7 @@ impl<F: BytesForm> fmt::Debug for BytesColumn<F> {
 }
 
 impl<F: BytesForm> BytesColumn<F> {
-    /// The values must be UTF-8 if that is the output, which is proven once per batch.
+    /// If the output is text, the values must be UTF-8; this is checked once per batch.
     pub(crate) fn new(form: F, output: Output) -> Self {
         Self {
             form,
@@ -106,7 +107,7 @@ impl<F: BytesForm> BytesColumn<F> {
         self.offsets = self.spare_offsets.take();
         self.offsets.clear();
         self.offsets.push(0);
-        // What is in it is as good as zeros: it is overwritten before it is read.
+        // Its content is as good as zeros: it is overwritten before it is read.
         self.values = self.spare_values.take();
     }
 
@@ -115,7 +116,7 @@ impl<F: BytesForm> BytesColumn<F> {
     fn grow(&mut self, length: usize) {
         let additional = length.saturating_sub(self.values.len());
         make_room(&mut self.values, additional);
-        // All that is allocated, up to twice what is asked for: zeroed once, not again for every chunk.
+        // Zeroes all that is allocated, up to twice the need: once, not again for every chunk.
         let length = self.values.capacity().min(length.saturating_mul(2)).min(END_MAX).max(length);
         self.values.resize(length, 0);
     }
@@ -130,7 +131,7 @@ impl<F: BytesForm> BytesColumn<F> {
         let mut failed = None;
         let rows = cursors.iter_mut().zip(valid).enumerate().map(|(row, (cursor, valid))| {
             if let Some(length) = copy_quickly::<F, N>(bytes, *cursor, values, end) {
-                // A NULL is a length of -1: as a text it is empty.
+                // A NULL has length -1; as a text it is empty.
                 let is_null = length == NULL;
                 let length = if is_null { 0 } else { length };
                 let value_bytes = length.wrapping_sub(F::VERSION_BYTES * u32::from(!is_null));
@@ -151,7 +152,8 @@ impl<F: BytesForm> BytesColumn<F> {
                     Err(cause) => failed = Some(RowError { row, cause }),
                 }
             }
-            // `decode` made sure that there is room up to the end of the chunk, and `grow` that this fits an i32.
+            // `decode` has checked that there is room up to the end of the chunk, and `grow` that this fits
+            // an i32.
             i32::try_from(end).unwrap_or(i32::MAX)
         });
         self.offsets.extend(rows);
@@ -161,7 +163,7 @@ impl<F: BytesForm> BytesColumn<F> {
 }
 
 impl<F: BytesForm> BytesColumn<F> {
-    /// As `copy_chunk`, of values as they are stored, whose lengths are known.
+    /// As `copy_chunk`, for stored values, whose lengths are known.
     fn copy_stored<const N: usize>(&mut self, chunk: &StoredChunk<'_>) -> Result<(), RowError> {
         let mut end = self.end();
         let mut longest = 0;
@@ -183,7 +185,7 @@ impl<F: BytesForm> BytesColumn<F> {
             }
             end += length as usize;
             longest = longest.max(length);
-            // `decode_stored` made sure that there is room up to the end of the chunk, which fits an i32.
+            // `decode_stored` has checked that there is room up to the end of the chunk, which fits an i32.
             i32::try_from(end).unwrap_or(i32::MAX)
         }));
         self.longest = longest;
@@ -206,8 +208,8 @@ fn copy_stored_carefully(
     Ok(())
 }
 
-/// Copies `N` bytes of a value that has no more (or is NULL) and says its length. `None` if it has more, if there
-/// are not so many bytes behind it, or if its version is unknown.
+/// Copies `N` bytes of a value that has no more (or is NULL) and returns its length. `None` if it has more,
+/// if there are fewer than `N` bytes, or if its version is unknown.
 #[inline(always)]
 fn copy_quickly<F: BytesForm, const N: usize>(
     bytes: &[u8],
@@ -223,7 +225,7 @@ fn copy_quickly<F: BytesForm, const N: usize>(
     };
     let source = value.first_chunk::<N>()?;
     let target = values.get_mut(end..)?.first_chunk_mut::<N>()?;
-    // -1 becomes 0, and so the smallest length of all.
+    // -1 becomes 0, the smallest length.
     let is_short = length.wrapping_add(1) as usize <= N + 1 + F::VERSION_BYTES as usize;
     if !is_short || (F::VERSION_BYTES > 0 && length == 0) {
         return None;
@@ -232,7 +234,7 @@ fn copy_quickly<F: BytesForm, const N: usize>(
     Some(length)
 }
 
-/// A value that is long, NULL, or near the end of the bytes. Its length; `None` for NULL.
+/// Copies a value that is long, NULL, or near the end of the bytes. Returns its length; `None` for NULL.
 #[cold]
 fn copy_carefully<F: BytesForm>(
     bytes: &[u8],
@@ -273,8 +275,8 @@ impl<F: BytesForm> Column for BytesColumn<F> {
             self.begin_batch();
         }
         make_room(&mut self.offsets, cursors.len());
-        // No chunk has more values than bytes, which is all that is asked while there is room for that. Otherwise
-        // this column's are counted: most bytes may belong to others.
+        // A chunk has no more value bytes than bytes. While there is room for all of them, nothing is
+        // counted. Otherwise the bytes of this column are counted: most may belong to other columns.
         if self.values.len() < end + bytes.len() + SLACK {
             let room = end + value_bytes(bytes, cursors) + SLACK;
             if room > END_MAX {
@@ -301,7 +303,7 @@ impl<F: BytesForm> Column for BytesColumn<F> {
             self.begin_batch();
         }
         make_room(&mut self.offsets, chunk.rows());
-        // Those of NULLs are counted, too: they are 0.
+        // The lengths of NULLs are included: they are 0.
         let value_bytes: usize = chunk.lengths.iter().map(|length| *length as usize).sum();
         let room = self.end() + value_bytes + SLACK;
         if room > END_MAX {
@@ -383,7 +385,7 @@ impl<F: BytesForm> Column for BytesColumn<F> {
 
     fn expect_large(&mut self, length: usize) {
         let end = (self.end() + self.large.unwrap_or(0)).saturating_add(length);
-        // What the batch cannot take is refused when it arrives.
+        // A value that does not fit the batch is refused when its bytes arrive.
         if end <= END_MAX - SLACK {
             self.values.reserve_exact(end.saturating_sub(self.values.len()));
         }

@@ -5,8 +5,8 @@
 use crate::column::text_form::TextForm;
 use crate::error::ValueError;
 
-/// Byte 0 is the empty string; 0x80 and above are a backslash and three octal digits, as
-/// PostgreSQL 16 prints them: alone they are no UTF-8.
+/// Byte 0 is the empty string. Bytes from 0x80 on are a backslash and three octal digits, as PostgreSQL 16
+/// prints them: alone they are no UTF-8.
 #[derive(Debug)]
 pub(crate) struct Char;
 

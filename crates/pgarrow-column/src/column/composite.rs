@@ -4,7 +4,7 @@
 //! i32 n_attributes │ n × (u32 type OID │ i32 length │ value)
 //! ```
 //!
-//! Dropped attributes are not there. A NULL composite is not one whose attributes are all NULL.
+//! Dropped attributes are left out. A NULL composite differs from one whose attributes are all NULL.
 //!
 //! Source: `record_send` in PostgreSQL's `src/backend/utils/adt/rowtypes.c`.
 
@@ -22,12 +22,13 @@ use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::BufferReuse;
 
-/// To `Struct`. Each attribute has a column, which decodes its value in all rows of the chunk, as if it were a column
-/// of the table. Of a NULL composite every attribute is NULL: their cursors stand at its own length, which says so.
+/// To `Struct`. Each attribute has a column, which decodes its value in all rows of the chunk, like a column
+/// of the table. If a composite is NULL, so is every attribute: their cursors stand at the composite's own
+/// length, which says NULL.
 #[derive(Debug)]
 pub(crate) struct CompositeColumn {
     fields: Fields,
-    /// The type OID that stands before the attribute's value, and its column.
+    /// The type OID before the attribute's value, and its column.
     attributes: Vec<(u32, Box<dyn Column>)>,
     nulls: Nulls,
     rows: usize,
@@ -35,9 +36,9 @@ pub(crate) struct CompositeColumn {
     next: [u32; CHUNK_ROWS],
     /// Where the row's value ends.
     ends: [u32; CHUNK_ROWS],
-    /// What the attribute's column gets.
+    /// Cursors for the attribute's column.
     cursors: [u32; CHUNK_ROWS],
-    /// Where a row without attributes has a NULL.
+    /// The place of a NULL for a row without attributes.
     null_at: [u32; CHUNK_ROWS],
 }
 
@@ -59,7 +60,8 @@ impl CompositeColumn {
         }
     }
 
-    /// Finds the composites of the chunk's rows, and moves the cursors behind them. How many are NULL.
+    /// Finds the composites of the chunk's rows, and moves the cursors behind them. Returns how many are
+    /// NULL.
     fn find(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<usize, RowError> {
         let n_attributes = self.attributes.len();
         let mut n_nulls = 0;
@@ -88,7 +90,8 @@ impl CompositeColumn {
     }
 }
 
-/// Checks an attribute's OID and that its value ends within the composite. Where its length is, and where it ends.
+/// Checks an attribute's OID and that its value ends within the composite. Returns where its length is, and
+/// where the value ends.
 #[inline]
 fn attribute(bytes: &[u8], at: usize, end: usize, type_oid: u32) -> Result<(u32, u32), ValueError> {
     let oid = bytes.get(at..end).and_then(<[u8]>::first_chunk::<4>).ok_or(ValueError::Length)?;
@@ -109,7 +112,7 @@ impl Column for CompositeColumn {
         let null_bytes = self.null_bytes();
         if null_bytes > NULL_BYTES_SMALL {
             if n_nulls * null_bytes > room.max(ROOM_MIN) {
-                // As if all before were NULL, too: rather one row less than one more.
+                // Counts all rows before as NULL, too: one row too few is better than one too many.
                 let row = (room / null_bytes).min(n_rows - 1);
                 return Err(RowError { row, cause: ValueError::ChunkFull });
             }
@@ -197,5 +200,5 @@ impl Column for CompositeColumn {
     }
 }
 
-/// A NULL's length is all ones, as is the cursor at no value: both read as NULL.
+/// A NULL's length is all ones, like the cursor of a missing value: both read as NULL.
 const _: () = assert!(NULL == ABSENT);

@@ -15,12 +15,13 @@ use crate::stored::{STORED_NULL, StoredChunk};
 fn decode<N: Unscaled>(wire: &[u8], scale: u8, limit: N) -> Result<N, ValueError> {
     match Numeric::parse(wire)? {
         Numeric::Finite(digits) => unscaled(&digits, scale, limit),
-        // The infinities have no policy of their own here: a decimal has as little room for them as for NaN.
+        // Infinities have no own policy here: a decimal can hold them as little as NaN.
         Numeric::NotANumber | Numeric::Infinity { .. } => Err(ValueError::NotANumber),
     }
 }
 
-/// What becomes of a value that was refused: NULL, the largest or smallest of the precision, or what it is rounded to.
+/// The result for a refused value: NULL, the largest or smallest value of the precision, or the rounded
+/// value.
 #[cold]
 fn reconsider<N: Unscaled>(
     wire: &[u8],
@@ -34,7 +35,7 @@ fn reconsider<N: Unscaled>(
     {
         match rounded(&digits, scale, limit) {
             Ok(value) => return Ok((Some(value), Effect::Rounded)),
-            // 9.99 is 10 when rounded, which may have a digit too many.
+            // 9.99 rounds to 10, which may have a digit too many.
             Err(then) => cause = then,
         }
     }
@@ -46,9 +47,9 @@ fn reconsider<N: Unscaled>(
 
 /// The quick way for values of at most four base-10000 digits that fit 64 bits.
 ///
-/// The digits are one 8-byte load. Shifted so that the lowest base-10000 digit the scale needs is
-/// last, they are combined by two multiplications; what the last one has below the scale (always
-/// zeros) goes by an exact division, which is a multiplication with the inverse modulo 2^64.
+/// The digits are one 8-byte load. They are shifted so that the lowest base-10000 digit that the scale needs
+/// is last, and combined by two multiplications. The part of the last digit below the scale (always zeros) is
+/// removed by an exact division, which is a multiplication by the inverse modulo 2^64.
 #[derive(Clone, Copy, Debug)]
 struct Quick {
     /// Base-10000 digits after the point: ⌈scale / 4⌉.
@@ -57,7 +58,7 @@ struct Quick {
     below_scale: u32,
     /// 5^-below_scale modulo 2^64.
     inverse: u64,
-    /// Quotients above it had a remainder, or more digits than the precision.
+    /// A quotient above it had a remainder, or more digits than the precision.
     quotient_max: u64,
 }
 
@@ -75,7 +76,8 @@ impl Quick {
         Self { fraction_digits, below_scale, inverse, quotient_max: (u64::MAX / five_to).min(limit - 1) }
     }
 
-    /// A value as it is stored, in the short form: `n_header` and the first four digits (or what stands behind the value).
+    /// Decodes a stored value in the short form: `n_header` and the first four digits (or the bytes behind
+    /// the value).
     ///
     /// Source: `NumericShort` in PostgreSQL's `src/backend/utils/adt/numeric.c`.
     #[inline(always)]
@@ -83,10 +85,10 @@ impl Quick {
         const EVEN_BYTES: u64 = 0x00ff_00ff_00ff_00ff;
         let [h0, h1, digits @ ..] = *stored;
         let header = u16::from_le_bytes([h0, h1]);
-        // Seven bits with a sign.
+        // A signed number of seven bits.
         let weight = i32::from(header & 0x3f) - i32::from(header & 0x40);
         let n_digits = length.wrapping_sub(2) / 2;
-        // The first digit is to be the highest, its bytes swapped.
+        // Makes the first digit the highest, with its bytes swapped.
         let digits = u64::from_be_bytes(digits);
         let digits = (digits & EVEN_BYTES) << 8 | digits >> 8 & EVEN_BYTES;
         if header & 0xc000 != 0x8000 || length & 1 != 0 || length < 2 {
@@ -96,7 +98,7 @@ impl Quick {
         Some(if header & 0x2000 == 0 { magnitude } else { -magnitude })
     }
 
-    /// `framed` is a value's length, header and first four digits (or what stands behind the value).
+    /// `framed` is a value's length, header and first four digits (or the bytes behind the value).
     #[inline(always)]
     fn decode(self, framed: &[u8; 20]) -> Option<(u32, i128)> {
         let [l0, l1, l2, l3, n0, n1, w0, w1, s0, s1, dscale, _, digits @ ..] = *framed;
@@ -111,8 +113,8 @@ impl Quick {
         Some((4 + length, if sign == 0 { magnitude } else { -magnitude }))
     }
 
-    /// The value of `n_digits` digits, the first in the highest 16 bits of `digits`; what stands behind them is not
-    /// looked at.
+    /// The value of `n_digits` digits, the first in the highest 16 bits of `digits`; the bits behind them are
+    /// ignored.
     #[inline(always)]
     fn combine(self, n_digits: u32, weight: i32, digits: u64) -> Option<i128> {
         const LOW_LANES: u64 = 0x0000_ffff_0000_ffff;
@@ -122,7 +124,7 @@ impl Quick {
         if !fits {
             return None;
         }
-        // Shifts by up to 64 bits, in halves: 64 at once is not a shift.
+        // Shifts by up to 64 bits, in halves: a single shift by 64 is invalid.
         let unused = 8 * (4 - n_digits);
         let digits = digits >> unused >> unused << unused << unused;
         let unneeded = 8 * (4 - n_needed.unsigned_abs());
@@ -141,7 +143,7 @@ impl Quick {
     }
 }
 
-/// To `Decimal128(precision, scale)`: the quick way, and a careful one for what that leaves.
+/// To `Decimal128(precision, scale)`: the quick way, and a careful one for the rest.
 #[derive(Debug)]
 pub(crate) struct Decimal128 {
     scale: u8,
@@ -159,8 +161,8 @@ impl Decimal128 {
     }
 }
 
-/// Decodes values that the quick way leaves, of a chunk in front of which there are `before` rows. In one place, so that
-/// the quick loop has no more to keep in registers than a reference.
+/// Decodes values that the quick way leaves, in a chunk behind `before` rows. It is one struct, so that the
+/// quick loop keeps only a reference in a register.
 struct Careful<'a, N> {
     scale: u8,
     limit: N,
@@ -232,7 +234,7 @@ impl Decode for Decimal128 {
         Ok(())
     }
 
-    /// Only what the quick way takes. For the rest there is the form in which it is sent.
+    /// Only for values that the quick way can decode. The others are decoded from the form that COPY sends.
     fn decode_stored(&mut self, chunk: &StoredChunk<'_>, rows: &mut Rows<i128>) -> Result<bool, RowError> {
         let Rows { values, nulls, .. } = rows;
         let (quick, before) = (self.quick, values.len());

@@ -1,4 +1,4 @@
-//! Values inside of values: elements of arrays, keys of maps.
+//! Values inside values: elements of arrays, keys of maps.
 
 use arrow_array::ArrayRef;
 
@@ -8,9 +8,9 @@ use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::spare::{BufferReuse, extrapolate};
 
-/// The column of the values inside, and those that wait until they are a chunk of it.
+/// The column of the inner values, and the values that wait until they are a chunk.
 ///
-/// Errors name the element: its number in the batch.
+/// Errors name the element by its number in the batch.
 #[derive(Debug)]
 pub(crate) struct Elements {
     column: Box<dyn Column>,
@@ -24,7 +24,7 @@ impl Elements {
         Self { column, waiting: [ABSENT; CHUNK_ROWS], n_waiting: 0, n_decoded: 0 }
     }
 
-    /// Those that were pushed.
+    /// The number of pushed elements.
     pub(crate) fn len(&self) -> usize {
         self.n_decoded + self.n_waiting
     }
@@ -42,8 +42,8 @@ impl Elements {
         Ok(())
     }
 
-    /// Takes `n` elements that follow one another from `at` on and must not go past `end`. Where they end, and whether
-    /// one of them is NULL.
+    /// Takes `n` elements that follow each other from `at` on and must not go past `end`. Returns where they
+    /// end, and whether one of them is NULL.
     #[inline]
     pub(crate) fn push_all(
         &mut self,
@@ -65,7 +65,7 @@ impl Elements {
                 let Some(length) = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) else {
                     return Err(RowError { row: self.len(), cause: ValueError::Length });
                 };
-                // It lies in the chunk, which is shorter than 4 GiB.
+                // The place is in the chunk, which is shorter than 4 GiB.
                 #[expect(clippy::cast_possible_truncation, reason = "an offset in a chunk")]
                 let cursor = at as u32;
                 *slot = cursor;
@@ -84,7 +84,7 @@ impl Elements {
         Ok((at, any_null))
     }
 
-    /// Decodes those that wait.
+    /// Decodes the waiting elements.
     pub(crate) fn flush(&mut self, chunk: &mut Inside<'_>) -> Result<(), RowError> {
         let cursors = self.waiting.get_mut(..self.n_waiting).unwrap_or_default();
         if cursors.is_empty() {
@@ -106,7 +106,7 @@ impl Elements {
         self.n_waiting = 0;
     }
 
-    /// `rows` rows are expected where there are `n_rows`.
+    /// Makes room for the elements of `rows` rows, judging by the `n_rows` present rows.
     pub(crate) fn expect(&mut self, n_rows: usize, rows: usize) {
         self.column.expect_rows(extrapolate(self.n_decoded, n_rows, rows));
     }
@@ -141,15 +141,15 @@ impl Elements {
     }
 }
 
-/// The bytes of a chunk, and what its values may still add.
+/// The bytes of a chunk, and the room that its values still have.
 #[derive(Debug)]
 pub(crate) struct Inside<'b> {
     pub(crate) bytes: &'b [u8],
     pub(crate) room: usize,
 }
 
-/// The value whose length is at `cursor`, which must end at `end` or before: where it is, or `None` for NULL; and
-/// where the next one begins.
+/// The value whose length is at `cursor`, which must end at `end` or before. Returns its place, or `None` for
+/// NULL, and where the next value begins.
 #[inline]
 pub(crate) fn value_within(
     bytes: &[u8],
@@ -169,8 +169,8 @@ pub(crate) fn value_within(
     Ok((Some(start..next), next))
 }
 
-/// The row that has this element, of rows whose elements end at `offsets`: one more than there are rows. Elements of the
-/// row under construction come last.
+/// The row with this element. `offsets` has the end of each row's elements, and one more entry than rows.
+/// Elements of the row under construction come last.
 pub(crate) fn row_of(offsets: &[i32], element: usize) -> usize {
     let is_before = |end: &i32| usize::try_from(*end).is_ok_and(|end| end <= element);
     offsets.partition_point(is_before).saturating_sub(1)

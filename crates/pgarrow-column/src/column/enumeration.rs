@@ -16,21 +16,22 @@ use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 
-/// Bytes of memory of a label beside its text, which is there twice: the string, the map's entry, its key.
+/// Memory of a label beside its text, which exists twice: the string, the map's entry, its key.
 const LABEL_BYTES: usize = 64;
 
-/// Bytes of a label at most: many times what PostgreSQL allows (`NAMEDATALEN`), which can be changed when it is built.
+/// Most bytes of a label: many times the limit of PostgreSQL (`NAMEDATALEN`), which can be changed when
+/// PostgreSQL is built.
 const LABEL_LENGTH_MAX: usize = 1 << 10;
 
-/// Labels that may be added while an export runs, at most. Each is kept for all of it.
+/// Most labels that may be added during an export. Each is kept until its end.
 const LABELS_ADDED_MAX: usize = 10_000;
 
-/// Labels that are found without hashing their bytes: as many as most enums have, several times over.
+/// Labels that are found without a hash of their bytes: several times the labels of most enums.
 const SHORT_LABELS: usize = 64;
 
 /// A label of at most 15 bytes as one number, with its length; different labels have different numbers.
 ///
-/// `framed` is its length and 16 bytes: the label, and what stands behind it.
+/// `framed` is the length and 16 bytes: the label, and the bytes behind it.
 #[inline(always)]
 fn short_label(framed: &[u8; 20]) -> Option<(u128, u32)> {
     let (length, label) = framed.split_first_chunk::<4>()?;
@@ -43,19 +44,19 @@ fn short_label(framed: &[u8; 20]) -> Option<(u128, u32)> {
     Some(((label & mask) | u128::from(length) << 120, length))
 }
 
-/// Where a short label would stand.
+/// The place for a short label.
 #[inline(always)]
 fn place(label: u128) -> usize {
-    // The halves, mixed by the golden ratio; the upper bits are the best mixed.
+    // The two halves, mixed by the golden ratio; the upper bits are mixed best.
     #[expect(clippy::cast_possible_truncation, reason = "takes the halves")]
     let mixed = ((label as u64) ^ (label >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 58) as usize % SHORT_LABELS
 }
 
-/// To `Dictionary(Int32, Utf8)`. Keys are the labels' places in sort order when the run was planned.
+/// To `Dictionary(Int32, Utf8)`. Keys are the labels' places in the sort order of the planned run.
 ///
-/// Every batch has the same values array. A label that was added (or renamed) since is appended to
-/// it, in a new array; a sink whose format allows no other dictionary has to refuse that.
+/// Every batch has the same values array. A label that was added (or renamed) later is appended to it, in a
+/// new array. A sink whose format allows only one dictionary has to refuse that.
 #[derive(Debug)]
 pub(crate) struct EnumColumn {
     keys_by_label: HashMap<Box<[u8]>, i32>,
@@ -65,7 +66,8 @@ pub(crate) struct EnumColumn {
     keys: Vec<i32>,
     nulls: Nulls,
     spare: Spare<i32>,
-    /// Short labels that were met, and their keys. None has the number 0 but the empty label, whose key is looked up.
+    /// Short labels that occurred, and their keys. Only the empty label has the number 0; its key is looked
+    /// up.
     short_labels: [(u128, i32); SHORT_LABELS],
 }
 
@@ -185,7 +187,7 @@ impl Column for EnumColumn {
         }
         let keys = Int32Array::new(std::mem::take(&mut self.keys).into(), self.nulls.finish());
         let dictionary = Arc::clone(&self.dictionary) as ArrayRef;
-        // Every key is a label's place: `try_new` checks it again and cannot fail.
+        // Every key is a label's place. `try_new` checks it again and cannot fail.
         let array = DictionaryArray::<Int32Type>::try_new(keys, dictionary)
             .map_err(|_| RowError { row: 0, cause: ValueError::OutOfRange })?;
         Ok(Arc::new(array))

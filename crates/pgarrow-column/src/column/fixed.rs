@@ -10,22 +10,24 @@ use crate::effect::Effect;
 use crate::error::{RowError, ValueError};
 use crate::stored::{STORED_NULL, StoredChunk};
 
-/// A PostgreSQL type of one fixed width that maps onto one Arrow primitive type.
+/// A PostgreSQL type of one fixed width that becomes one Arrow primitive type.
 pub(crate) trait FixedWidth: Copy + fmt::Debug + Send + 'static {
-    /// `[u8; N]`, where `N` is the width the type's send function always writes.
+    /// `[u8; N]`, where `N` is the width that the type's send function always writes.
     type Wire: Wire;
     type Arrow: ArrowPrimitiveType;
 
     /// Turns one value into its Arrow form.
     fn decode(self, wire: Self::Wire) -> Result<Native<Self>, ValueError>;
 
-    /// What is sent of a value that is stored like this: little-endian, unless it has parts.
+    /// The wire form of a stored value. The stored bytes are one little-endian number, unless the value has
+    /// parts.
     #[inline(always)]
     fn wire(stored: Self::Wire) -> Self::Wire {
         stored.reversed()
     }
 
-    /// What becomes of a value that [`decode`](Self::decode) refused: NULL or another value, and what is told.
+    /// The result for a value that [`decode`](Self::decode) refused: NULL or another value, and the effect to
+    /// count.
     fn reconsider(
         self,
         wire: Self::Wire,
@@ -45,7 +47,7 @@ pub(crate) trait Wire: Copy + Sized + for<'a> TryFrom<&'a [u8]> {
     fn framed(bytes: &[u8], at: usize) -> Option<(u32, Self)>;
     /// The bytes at `at`, as they are stored; `None` past the end.
     fn stored(bytes: &[u8], at: usize) -> Option<Self>;
-    /// The last byte first.
+    /// The bytes in reversed order.
     fn reversed(self) -> Self;
 }
 
@@ -89,11 +91,10 @@ impl<T: FixedWidth> Fixed<T> {
         Self { decoder, expect_nulls: false }
     }
 
-    /// Decodes the chunk if no value is NULL and none needs a second look. Otherwise puts
-    /// everything back and returns false.
+    /// Decodes the chunk if no value is NULL and none needs a second look. Otherwise undoes everything and
+    /// returns false.
     ///
-    /// Without an exit from the loop the processor overlaps its rounds; what is wrong is asked
-    /// once, at the end.
+    /// Without an exit from the loop the processor overlaps its rounds. Errors are checked once, at the end.
     fn decode_all_valid(&self, bytes: &[u8], cursors: &mut [u32], values: &mut Vec<Native<T>>) -> bool {
         let framed = 4 + T::Wire::WIDTH;
         let mut wrong = 0;
@@ -122,7 +123,7 @@ impl<T: FixedWidth> Fixed<T> {
         true
     }
 
-    /// The same of values as they are stored.
+    /// The same for stored values.
     fn decode_all_stored(&self, chunk: &StoredChunk<'_>, values: &mut Vec<Native<T>>) -> bool {
         let mut wrong = false;
         let before = values.len();
@@ -140,7 +141,7 @@ impl<T: FixedWidth> Fixed<T> {
         !wrong
     }
 
-    /// The same where some are NULL, or need a second look.
+    /// The same if some are NULL, or need a second look.
     fn decode_stored_nullable(
         &self,
         chunk: &StoredChunk<'_>,
@@ -169,7 +170,7 @@ impl<T: FixedWidth> Fixed<T> {
         Ok(any_null)
     }
 
-    /// Decodes a chunk in which values may be NULL, without branching on which are.
+    /// Decodes a chunk in which values may be NULL, without a branch for each NULL.
     fn decode_nullable(
         &self,
         bytes: &[u8],
@@ -185,8 +186,8 @@ impl<T: FixedWidth> Fixed<T> {
             if let Some((length, wire)) = T::Wire::framed(bytes, at) {
                 let is_valid = length == T::Wire::WIDTH;
                 if is_valid || length == crate::chunk::NULL {
-                    // Of a NULL these are the bytes behind it, decoded for nothing: cheaper than a
-                    // branch that is mispredicted.
+                    // For a NULL, these are the bytes behind it. Decoding them in vain is cheaper than a
+                    // mispredicted branch.
                     let decoded = decoder.decode(wire);
                     if decoded.is_ok() || !is_valid {
                         let value = if is_valid { decoded.unwrap_or_default() } else { Default::default() };
@@ -198,7 +199,7 @@ impl<T: FixedWidth> Fixed<T> {
                     }
                 }
             }
-            // The end of the bytes, another width, or a value that is refused.
+            // The end of the bytes, another width, or a refused value.
             let (value, effect) =
                 decode_carefully(decoder, bytes, cursor).map_err(|cause| RowError { row, cause })?;
             if let Some(effect) = effect {

@@ -1,6 +1,6 @@
 //! `numeric` to the nearest double, half to even.
 //!
-//! The wire format stands in `numeric.rs`.
+//! The wire format is in `numeric.rs`.
 
 use std::io::Write as _;
 
@@ -13,16 +13,16 @@ use crate::column::primitive::{Decode, Rows};
 use crate::effect::Effect;
 use crate::error::{RowError, ValueError};
 
-/// Every integer up to here is a double.
+/// Every integer up to this one is a double.
 const EXACT_MAX: u64 = 1 << 53;
 
-/// Every power of ten that is a double.
+/// Every power of ten that is an exact double.
 const POWERS_OF_10: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
     1e19, 1e20, 1e21, 1e22,
 ];
 
-/// The magnitude of a value of few digits: of two doubles that are exact, one operation, which rounds correctly.
+/// The magnitude of a value of few digits: one operation on two exact doubles, which rounds correctly.
 fn quickly(digits: &Digits<'_>) -> Option<f64> {
     let integer = u64::try_from(digits.integer(0)?).ok().filter(|integer| *integer <= EXACT_MAX)?;
     #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^53")]
@@ -54,7 +54,7 @@ fn carefully(digits: &Digits<'_>, text: &mut Vec<u8>) -> f64 {
 ///
 /// # Errors
 ///
-/// [`ValueError::OutOfRange`] if a finite value is so large that this is an infinity.
+/// [`ValueError::OutOfRange`] if a finite value is so large that the nearest double is an infinity.
 fn nearest(numeric: &Numeric<'_>, text: &mut Vec<u8>) -> Result<f64, ValueError> {
     let digits = match numeric {
         Numeric::NotANumber => return Ok(f64::NAN),
@@ -70,7 +70,7 @@ fn nearest(numeric: &Numeric<'_>, text: &mut Vec<u8>) -> Result<f64, ValueError>
     Ok(if digits.is_negative { -magnitude } else { magnitude })
 }
 
-/// To `Float64`. NaN and the infinities are what they are.
+/// To `Float64`. NaN and the infinities stay.
 #[derive(Debug)]
 pub(crate) struct Float64 {
     policies: Policies,
@@ -82,7 +82,7 @@ impl Float64 {
         Self { policies, text: Vec::new() }
     }
 
-    /// A value; `None` if a policy makes it NULL. And what the policy did, if it was asked.
+    /// A value and the effect of a policy, if one applied. The value is `None` if a policy makes it NULL.
     fn value(&mut self, wire: &[u8]) -> Result<(Option<f64>, Option<Effect>), ValueError> {
         let numeric = Numeric::parse(wire)?;
         match nearest(&numeric, &mut self.text) {
@@ -140,7 +140,7 @@ mod tests {
         nearest(&Numeric::parse(wire).unwrap(), &mut Vec::new())
     }
 
-    /// The standard library's reading of the text that PostgreSQL prints, all of it.
+    /// All digits of PostgreSQL's text, parsed by the standard library.
     fn expected(wire: &[u8]) -> f64 {
         let mut text = Vec::new();
         NumericText.print(wire, &mut text).unwrap();
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// 2^53 + 1 lies halfway between two doubles; whatever stands behind it, however far, decides.
+    /// 2^53 + 1 is halfway between two doubles; any digit behind it decides, however far.
     #[test]
     fn the_last_digit_of_very_many_decides() {
         for n_zeros in [0, 1, 10, 200, 2000] {
@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn values_too_large_are_refused_and_those_too_small_are_zero() {
-        // 1.7976931348623157…e308 is the largest, and halfway to the next one that there is not 1.797693134862315807937….
+        // 1.7976931348623157…e308 is the largest double. 1.797693134862315807937… is halfway to the next one,
+        // which does not exist.
         let below = [1, 7976, 9313, 4862, 3158, 790];
         let above = [1, 7976, 9313, 4862, 3158, 800];
         assert_eq!(decoded(&wire(&below, 77, 0, 0)), Ok(f64::MAX));
@@ -214,7 +215,7 @@ mod tests {
     }
 
     proptest! {
-        /// All digits of `numeric` are printed if its scale says so: up to the last one that is stored.
+        /// `numeric` prints all digits up to the last stored one if its scale says so.
         #[test]
         fn the_nearest_double_is_what_the_text_reads_as(
             digits in prop::collection::vec(prop_oneof![Just(0), Just(9999), Just(5000), 0..10_000_u16], 0..12),

@@ -1,4 +1,4 @@
-//! Geometric types: doubles, taken bit for bit.
+//! Geometric types: doubles, copied bit for bit.
 //!
 //! ```text
 //! point    x │ y
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Source: `point_send`, `line_send`, `lseg_send`, `box_send`, `circle_send`, `poly_send` and `path_send` in
-//! PostgreSQL's `src/backend/utils/adt/geo_ops.c`; that there is a point at least, `poly_recv` and `path_recv`.
+//! PostgreSQL's `src/backend/utils/adt/geo_ops.c`. `poly_recv` and `path_recv` require at least one point.
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ impl<const N: usize> Parts for Doubles<N> {
     }
 }
 
-/// The array of a struct of structs of doubles, from its leaves.
+/// The array of a struct of structs of doubles, made of its leaves.
 fn assemble(
     data_type: &DataType,
     leaves: &mut dyn Iterator<Item = Vec<f64>>,

@@ -8,13 +8,14 @@
 //! polygon, triangle                         u32 n │ n × (u32 n │ n × coordinates)
 //! multi…, collection, surfaces, curves of curves   u32 n │ n × geometry, without SRID
 //!
-//! coordinates   x │ y │ z, if flagged │ m, if flagged        doubles; of an empty point all NaN
+//! coordinates   x │ y │ z, if flagged │ m, if flagged        doubles; all NaN in an empty point
 //! ```
 //!
-//! EWKB flags what a geometry has in the high bits of its type; ISO WKB adds 1000 for Z and 2000 for M, and has no SRID.
+//! EWKB has flags for Z, M and SRID in the high bits of the type; ISO WKB adds 1000 for Z and 2000 for M, and
+//! has no SRID.
 //!
-//! Source: `LWGEOM_send` and `geography_send` in PostGIS's `postgis/`, `lwgeom_to_wkb_buf`, `lwgeom_wkb_type` and
-//! `empty_to_wkb_buf` in `liblwgeom/lwout_wkb.c`; ISO 13249-3 for the other form.
+//! Source: `LWGEOM_send` and `geography_send` in PostGIS's `postgis/`, `lwgeom_to_wkb_buf`, `lwgeom_wkb_type`
+//! and `empty_to_wkb_buf` in `liblwgeom/lwout_wkb.c`; ISO 13249-3 for the other form.
 
 use pgarrow_types::{DEPTH_MAX, GeometryForm, GeometryType};
 
@@ -28,21 +29,22 @@ const HAS_M: u32 = 0x4000_0000;
 /// `WKBSRIDFLAG`.
 const HAS_SRID: u32 = 0x2000_0000;
 
-/// Of a geometry without one: unknown.
+/// The SRID of a geometry without one: unknown.
 const SRID_UNKNOWN: i32 = 0;
-/// `SRID_DEFAULT`: of a geography that says nothing else, in its values and in its declaration.
+/// `SRID_DEFAULT`: the SRID of a geography without another one in its value or its declaration.
 const SRID_GEOGRAPHY: i32 = 4326;
 
-/// Byte order, type and a count: less than that no geometry has.
+/// Byte order, type and a count: no geometry has fewer bytes.
 const GEOMETRY_BYTES_MIN: usize = 9;
 
 const ENDS_EARLY: ValueError = ValueError::Malformed("a geometry that ends early");
 
-/// Geometries of a column, whose bytes are checked and, for [`GeometryForm::Wkb`], rewritten. Each keeps its byte order.
+/// Geometries of a column. Their bytes are checked and, for [`GeometryForm::Wkb`], rewritten. Each keeps its
+/// byte order.
 #[derive(Debug)]
 pub(crate) struct Geometry {
     form: GeometryForm,
-    /// What the column declares, and what values have that say nothing.
+    /// The SRID that the column declares, and that of values without one.
     srid: i32,
     srid_unsaid: i32,
 }
@@ -110,14 +112,14 @@ impl ByteOrder {
 /// A walk through the bytes of a geometry.
 struct Walk<'a, 'b> {
     rest: &'a [u8],
-    /// The only SRID that is allowed.
+    /// The only allowed SRID.
     srid: Option<i32>,
-    /// Where ISO WKB goes.
+    /// The buffer for ISO WKB.
     iso: Option<&'b mut Vec<u8>>,
 }
 
 impl Walk<'_, '_> {
-    /// A geometry, and all in it. Its SRID, if it says one.
+    /// Reads a geometry, and all inside it. Returns its SRID, if it has one.
     fn geometry(&mut self, depth_left: usize) -> Result<Option<i32>, ValueError> {
         if depth_left == 0 {
             return Err(ValueError::Malformed("geometries too deep in one another"));
@@ -175,7 +177,7 @@ impl Walk<'_, '_> {
         self.copy(n_points * point_bytes)
     }
 
-    /// A count of what has `bytes_min` bytes at least, and so many there are.
+    /// A count of items of at least `bytes_min` bytes; that many bytes must be there.
     fn count(&mut self, order: ByteOrder, bytes_min: usize) -> Result<usize, ValueError> {
         let count = self.rest.first_chunk().map(|count| order.read(*count)).ok_or(ENDS_EARLY)?;
         self.copy(4)?;
@@ -183,7 +185,7 @@ impl Walk<'_, '_> {
         count.ok_or(ENDS_EARLY)
     }
 
-    /// The next bytes are the same in both forms.
+    /// Copies the next bytes, which are the same in both forms.
     fn copy(&mut self, n_bytes: usize) -> Result<(), ValueError> {
         let (copied, rest) = self.rest.split_at_checked(n_bytes).ok_or(ENDS_EARLY)?;
         if let Some(iso) = &mut self.iso {
@@ -211,7 +213,7 @@ const TRIANGLE: u32 = 17;
 mod tests {
     use super::*;
 
-    /// What PostGIS 3.3 sent for a geometry, and what its `ST_AsBinary` made of it: WKT, EWKB, ISO WKB.
+    /// Geometries as PostGIS 3.3 sent them, and the results of its `ST_AsBinary`: WKT, EWKB, ISO WKB.
     const GEOMETRIES: &str = include_str!("tests/geometries.txt");
 
     fn bytes(hex: &str) -> Vec<u8> {
@@ -232,7 +234,7 @@ mod tests {
         Ok(bytes.split_off(6))
     }
 
-    /// SRID as declared, EWKB, ISO WKB.
+    /// The declared SRID, EWKB, ISO WKB.
     fn geometries() -> Vec<(i32, Vec<u8>, Vec<u8>)> {
         let geometry = |line: &str| {
             let [wkt, ewkb, iso] = line.split('|').collect::<Vec<_>>().try_into().unwrap();
@@ -249,7 +251,7 @@ mod tests {
         for (srid, ewkb, iso) in geometries {
             assert_eq!(printed(&column(srid, false, GeometryForm::Wkb), &ewkb).unwrap(), iso);
             assert_eq!(printed(&column(0, false, GeometryForm::Ewkb), &ewkb).unwrap(), ewkb);
-            // Of any other column it is not.
+            // A column of any other SRID refuses it.
             let error = printed(&column(srid + 1, false, GeometryForm::Wkb), &ewkb).unwrap_err();
             assert_eq!(error, ValueError::Srid);
         }
@@ -287,7 +289,7 @@ mod tests {
         let column = column(4326, false, GeometryForm::Wkb);
         assert_eq!(printed(&column, &of_big).unwrap(), [&[0, 0, 0, 3, 0xe9], &coordinates[..]].concat());
         assert_eq!(printed(&column, &of_little).unwrap(), [&[1, 0xe9, 3, 0, 0], &coordinates[..]].concat());
-        // One of each in a collection.
+        // One of each byte order in a collection.
         let points = [&[0, 0, 0, 0, 1], &coordinates[..16], &[1, 1, 0, 0, 0], &coordinates[..16]].concat();
         let mixed = [&[0, 0x20, 0, 0, 7, 0, 0, 0x10, 0xe6, 0, 0, 0, 2], &points[..]].concat();
         assert_eq!(printed(&column, &mixed).unwrap(), [&[0, 0, 0, 0, 7, 0, 0, 0, 2], &points[..]].concat());
@@ -309,7 +311,7 @@ mod tests {
                 }
             }
             let column = column(0, false, form);
-            // Counts that no bytes stand behind, for each kind that has one.
+            // Counts without their bytes, for each kind that has a count.
             for (with_count, count) in [2, 3, 4, 7, 8, 9, 12, 15, 16, 17]
                 .into_iter()
                 .flat_map(|t| [1, 2, 0x1000_0000, u32::MAX].map(|n| (t, n)))

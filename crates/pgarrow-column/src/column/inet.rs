@@ -13,12 +13,12 @@ use std::net::Ipv4Addr;
 use crate::column::text_form::TextForm;
 use crate::error::ValueError;
 
-/// `PGSQL_AF_INET`: `AF_INET` of the system PostgreSQL was first written on.
+/// `PGSQL_AF_INET`: `AF_INET` of the system on which PostgreSQL was first written.
 const FAMILY_IPV4: u8 = 2;
-/// `PGSQL_AF_INET6`: that plus one.
+/// `PGSQL_AF_INET6`: one more than that.
 const FAMILY_IPV6: u8 = 3;
 
-/// Printed with `/bits`, which an inet whose prefix is the whole address leaves out.
+/// Printed with `/bits`, except for an inet whose prefix is the whole address.
 #[derive(Debug)]
 pub(crate) struct Inet;
 
@@ -99,7 +99,7 @@ fn print_ipv6(address: [u8; 16], text: &mut Vec<u8>) {
     }
 }
 
-/// Where the run starts and how long it is; (0, 0) if there is none of two or more.
+/// Returns where the run starts and its length; (0, 0) if none has two or more words.
 fn longest_zero_run(words: &[u16; 8]) -> (usize, usize) {
     let mut best = (0, 0);
     let mut run = (0, 0);

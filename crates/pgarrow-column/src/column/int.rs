@@ -1,4 +1,4 @@
-//! Integers, OIDs, floating point and money: big-endian on the wire, otherwise as they are.
+//! Integers, OIDs, floating point and money: big-endian on the wire, otherwise unchanged.
 //!
 //! Source: `int2send`, `int4send`, `int8send` (`int.c`, `int8.c`), `oidsend` (`oid.c`), `xid8send`
 //! (`xid.c`), `pg_lsn_send` (`pg_lsn.c`), `float4send`, `float8send` (`float.c`), `cash_send`

@@ -4,8 +4,8 @@
 //! i64 microseconds │ i32 days │ i32 months        16 bytes, big-endian
 //! ```
 //!
-//! Since PostgreSQL 17 all three at their minimum or maximum mean ∓infinity. Before, these two were finite; nothing in
-//! the value tells, so the type does.
+//! Since PostgreSQL 17, all three at their minimum or maximum mean ∓infinity. Before, these two values were
+//! finite. The value itself does not tell the difference, so the type does.
 //!
 //! Source: `interval_send` in PostgreSQL's `src/backend/utils/adt/timestamp.c`;
 //! `INTERVAL_NOBEGIN`, `INTERVAL_NOEND` in `src/include/datatype/timestamp.h`.
@@ -26,7 +26,7 @@ use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{capacity_bytes, make_room, make_room_in_all};
 
-/// What the bytes mean.
+/// The meaning of the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IntervalWire {
     pub(crate) has_infinities: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// The smallest or the largest, which PostgreSQL itself takes for the infinities.
+    /// The smallest or the largest interval, which PostgreSQL itself uses for the infinities.
     fn extreme(is_negative: bool) -> Self {
         match is_negative {
             true => Self { months: i32::MIN, days: i32::MIN, micros: i64::MIN },
@@ -66,7 +66,7 @@ impl IntervalWire {
     }
 }
 
-/// To `Interval(MonthDayNano)`: the time part has to fit nanoseconds, ±292 years.
+/// To `Interval(MonthDayNano)`: the time part must fit nanoseconds, ±292 years.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MonthDayNano {
     pub(crate) wire: IntervalWire,

@@ -4,10 +4,11 @@
 //! i64 microseconds │ i32 days │ i32 months        16 bytes, big-endian
 //! ```
 //!
-//! Since PostgreSQL 17 all three at their minimum or maximum mean ∓infinity; before, they are numbers as others are.
+//! Since PostgreSQL 17, all three at their minimum or maximum mean ∓infinity. Before, they are ordinary
+//! numbers.
 //!
-//! Source: `interval_out` and `interval2itm` in PostgreSQL's `src/backend/utils/adt/timestamp.c`; `EncodeInterval`,
-//! `AddPostgresIntPart` and `AppendSeconds` in `datetime.c` beside it.
+//! Source: `interval_out` and `interval2itm` in PostgreSQL's `src/backend/utils/adt/timestamp.c`;
+//! `EncodeInterval`, `AddPostgresIntPart` and `AppendSeconds` in `datetime.c` beside it.
 
 use std::io::Write as _;
 
@@ -17,7 +18,7 @@ use crate::error::ValueError;
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
-/// Printed, with the signs of each part.
+/// The text, with a sign for each part.
 #[derive(Debug)]
 pub(crate) struct IntervalText(pub(crate) IntervalWire);
 
@@ -41,7 +42,7 @@ impl TextForm for IntervalText {
 
 fn print_finite(months: i32, days: i32, micros: i64, text: &mut Vec<u8>) {
     let mut is_first = true;
-    // A plus is printed only where the part before it has a minus.
+    // A plus is printed only behind a part with a minus.
     let mut is_behind_minus = false;
     for (number, unit) in [(months / 12, "year"), (months % 12, "mon"), (days, "day")] {
         if number == 0 {
@@ -96,7 +97,7 @@ mod tests {
     const SECOND: i64 = 1_000_000;
     const HOUR: i64 = 3600 * SECOND;
 
-    /// What PostgreSQL 15 printed for these parts.
+    /// PostgreSQL 15 printed these texts for these parts.
     #[test]
     fn finite_intervals_as_postgres_prints_them() {
         for (months, days, micros, expected) in CASES {
@@ -142,7 +143,7 @@ mod tests {
     fn infinite_intervals() {
         assert_eq!(printed(i32::MAX, i32::MAX, i64::MAX), "infinity");
         assert_eq!(printed(i32::MIN, i32::MIN, i64::MIN), "-infinity");
-        // "infinity" was printed of every server's, and 14 to 16 have no such interval.
+        // "infinity" was once printed for every server, but 14 to 16 have no such interval.
         let finite = |months, days, micros| printed_by(false, months, days, micros);
         assert_eq!(
             finite(i32::MAX, i32::MAX, i64::MAX),

@@ -17,12 +17,12 @@ use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room, make_room_in_all};
 
-/// What a list is made of.
+/// The source of a list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ListForm {
     Array {
         element_oid: u32,
-        /// Lower bounds that are forgotten are counted. Not those of `int2vector`, which always counts from 0.
+        /// Dropped lower bounds are counted. Not for `int2vector`, which always counts from 0.
         counts_lower_bounds: bool,
     },
     /// ```text
@@ -33,13 +33,13 @@ pub(crate) enum ListForm {
     Multirange,
 }
 
-/// To `List<T>`, or as many lists in one another as there are dimensions.
+/// To `List<T>`, or to nested lists, one for each dimension.
 #[derive(Debug)]
 pub(crate) struct ListColumn {
     form: ListForm,
     /// The item of each level, from the outermost.
     items: Vec<FieldRef>,
-    /// One more than there are rows; starts at 0.
+    /// One more than the number of rows; starts at 0.
     offsets: Vec<i32>,
     /// The same for each level below.
     inner: Vec<Vec<i32>>,
@@ -50,7 +50,7 @@ pub(crate) struct ListColumn {
 }
 
 impl ListColumn {
-    /// `data_type` is a list, or `depth` lists in one another; `column` is that of the innermost items.
+    /// `data_type` is a list, or `depth` nested lists; `column` is that of the innermost items.
     pub(crate) fn new(form: ListForm, data_type: &DataType, depth: u8, column: Box<dyn Column>) -> Self {
         let mut items = Vec::new();
         let mut data_type = data_type;
@@ -100,19 +100,19 @@ impl ListColumn {
         }
     }
 
-    /// Makes the lists of the levels below the outermost.
+    /// Appends the lists of the levels below the outermost.
     fn push_shape(&mut self, shape: &Shape) -> Result<(), ValueError> {
         let dimensions = shape.dimensions();
         if dimensions.is_empty() {
             return Ok(());
         }
         if dimensions.len() != self.items.len() {
-            // There are at most six.
+            // At most six.
             let [expected, found] =
                 [self.items.len(), dimensions.len()].map(|n| u8::try_from(n).unwrap_or(u8::MAX));
             return Err(ValueError::Dimensions { expected, found });
         }
-        // Fewer than elements, of which there are as many as fit the bytes.
+        // Fewer than the elements, whose number is limited by the bytes.
         let mut n_lists = 1;
         let lengths = dimensions.iter().map(|(length, _)| *length);
         for (offsets, (n_below, length)) in self.inner.iter_mut().zip(lengths.clone().zip(lengths.skip(1))) {
@@ -151,7 +151,7 @@ impl ListColumn {
         }
     }
 
-    /// Where the outermost list ends: what its offsets count.
+    /// Where the outermost list ends, in the unit of its offsets.
     fn end(&self) -> usize {
         match self.inner.first() {
             Some(lists) => lists.len() - 1,
@@ -159,7 +159,7 @@ impl ListColumn {
         }
     }
 
-    /// The elements that belong to the first `rows`.
+    /// The number of elements in the first `rows` rows.
     fn elements_of(&self, rows: usize) -> usize {
         let mut n = rows;
         for offsets in [&self.offsets].into_iter().chain(&self.inner) {
@@ -168,9 +168,9 @@ impl ListColumn {
         n
     }
 
-    /// The row of the batch that has this element. Those of the row under construction come last.
+    /// The row of the batch with this element. Elements of the row under construction come last.
     fn row_of(&self, element: usize) -> usize {
-        // Lists are few where this is asked: for an error.
+        // A linear search is enough: this runs only for an error, with few lists.
         (0..self.rows()).find(|row| self.elements_of(row + 1) > element).unwrap_or(self.rows())
     }
 }
@@ -181,7 +181,7 @@ impl Column for ListColumn {
         let room = chunk.room();
         let (bytes, cursors) = chunk.parts();
         let mut inside = Inside { bytes, room };
-        // As `finish` leaves them.
+        // This is the state after `finish`.
         if self.offsets.len() == 1 && self.offsets.capacity() == 1 {
             self.offsets = self.spare_offsets.take();
             self.offsets.clear();
@@ -259,7 +259,7 @@ impl Column for ListColumn {
     }
 
     fn recycle(&mut self, array: ArrayRef) {
-        // Levels between are few and small.
+        // The levels between are few and small.
         if self.items.len() > 1 {
             return;
         }
@@ -297,7 +297,7 @@ impl Column for ListColumn {
     }
 }
 
-/// A list array. Its parts fit one another, so it cannot fail.
+/// A list array. Its parts match, so this cannot fail.
 pub(crate) fn list_array(
     item: &FieldRef,
     offsets: Vec<i32>,

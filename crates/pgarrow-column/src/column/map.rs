@@ -4,7 +4,7 @@
 //! i32 n_pairs │ n × (i32 key length │ key │ i32 value length, -1 for NULL │ value)
 //! ```
 //!
-//! Keys are sorted by length and then by bytes, and none is there twice.
+//! Keys are sorted by length and then by bytes, and each occurs once.
 //!
 //! Source: `hstore_send` and `comparePairs` in PostgreSQL's `contrib/hstore/hstore_io.c`.
 

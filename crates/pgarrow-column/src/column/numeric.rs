@@ -4,9 +4,9 @@
 //! u16 n_digits │ i16 weight │ u16 sign │ u16 dscale │ n_digits × u16 digit
 //! ```
 //!
-//! The value is the sum of `digit[i] × 10000^(weight − i)`; `dscale` digits are printed after the
-//! point, and at most that many are there. Sign: 0 plus, 0x4000 minus, 0xC000 NaN, 0xD000 Infinity,
-//! 0xF000 −Infinity (the infinities since PostgreSQL 14, with any dscale).
+//! The value is the sum of `digit[i] × 10000^(weight − i)`. The text has `dscale` digits after the point, and
+//! the value has no more. Sign: 0 plus, 0x4000 minus, 0xC000 NaN, 0xD000 Infinity, 0xF000 −Infinity (the
+//! infinities since PostgreSQL 14, with any dscale).
 //!
 //! Source: `numeric_send`, `get_str_from_var` and the `NUMERIC_*` constants in PostgreSQL's
 //! `src/backend/utils/adt/numeric.c`.
@@ -36,7 +36,7 @@ pub(crate) enum Numeric<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Digits<'a> {
     pub(crate) is_negative: bool,
-    /// Of the first digit, in powers of 10000.
+    /// The weight of the first digit, in powers of 10000.
     pub(crate) weight: i32,
     pub(crate) dscale: u16,
     digits: &'a [[u8; 2]],
@@ -72,7 +72,8 @@ impl<'a> Numeric<'a> {
 }
 
 impl Digits<'_> {
-    /// The digits as one integer, without the last `n_left_out`. `None` if there are so many that they might not fit.
+    /// The digits as one integer, without the last `n_left_out`. `None` if there are so many digits that they
+    /// might not fit.
     pub(crate) fn integer(&self, n_left_out: usize) -> Option<u128> {
         const DIGITS_MAX: usize = 9;
         let digits = self.digits.get(..self.digits.len().checked_sub(n_left_out)?)?;
@@ -82,7 +83,7 @@ impl Digits<'_> {
         let digit = |digit: &[u8; 2]| u64::from(u16::from_be_bytes(*digit));
         let combine =
             |digits: &[[u8; 2]]| digits.iter().fold(0, |all, next| all * u64::from(NBASE) + digit(next));
-        // Four fit 64 bits, whose multiplication is cheaper.
+        // Four digits fit 64 bits, whose multiplication is cheaper.
         let (first, fours) = digits.as_rchunks::<4>();
         let first = u128::from(combine(first));
         Some(fours.iter().fold(first, |all, four| all * 10_000_000_000_000_000 + u128::from(combine(four))))
@@ -93,7 +94,7 @@ impl Digits<'_> {
         self.digits.iter().map(|digit| u16::from_be_bytes(*digit))
     }
 
-    /// The digit of this weight; zero where none is stored.
+    /// The digit of this weight; zero if it is not stored.
     fn at_weight(&self, weight: i32) -> u16 {
         let index = usize::try_from(self.weight - weight).ok();
         index.and_then(|index| self.digits.get(index)).map_or(0, |digit| u16::from_be_bytes(*digit))
@@ -146,7 +147,7 @@ impl TextForm for NumericText {
         let Some([_, _, w0, w1, _, _, d0, d1]) = wire.first_chunk::<8>() else { return 0 };
         let weight = usize::try_from(i16::from_be_bytes([*w0, *w1])).unwrap_or(0);
         let dscale = usize::from(u16::from_be_bytes([*d0, *d1]).min(DSCALE_MAX));
-        // Sign, point, and the digits of a last group that are cut off again.
+        // Sign, point, and the digits of a last group that are removed again.
         4 * (weight + 1) + dscale + 8
     }
 

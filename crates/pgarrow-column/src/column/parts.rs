@@ -1,4 +1,4 @@
-//! Types whose values are taken apart into several buffers: structs and lists of primitives.
+//! Types whose values are split into several buffers: structs and lists of primitives.
 
 use std::fmt;
 
@@ -11,16 +11,16 @@ use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{capacity_bytes, extrapolate, make_room, make_room_in_all};
 
-/// The buffers of a type, and how a value is taken apart into them.
+/// The buffers of a type, and how a value is split into them.
 pub(crate) trait Parts: fmt::Debug + Send + 'static {
-    /// Appends a row; of a NULL what stands where the parent's validity says that nothing does. After an error the
+    /// Appends a row. A NULL gets placeholder values, which the parent's validity hides. After an error the
     /// buffers may hold part of the row, until they are truncated.
     fn append(&mut self, value: Option<&[u8]>) -> Result<(), ValueError>;
 
     /// Forgets all rows behind the first `rows`.
     fn truncate(&mut self, rows: usize);
 
-    /// Makes room for as many rows in all, judging by those that are there.
+    /// Makes room for this number of rows in all, judging by the present ones.
     fn expect_rows(&mut self, rows: usize);
 
     /// Bytes of Arrow data.
@@ -36,7 +36,7 @@ pub(crate) trait Parts: fmt::Debug + Send + 'static {
     fn finish(&mut self, nulls: Option<NullBuffer>) -> ArrayRef;
 }
 
-/// A column of values that are taken apart.
+/// A column of values that are split into parts.
 #[derive(Debug)]
 pub(crate) struct PartsColumn<P: Parts> {
     parts: P,
@@ -48,7 +48,7 @@ impl<P: Parts> PartsColumn<P> {
         Self { parts, nulls: Nulls::new() }
     }
 
-    /// Bytes of a NULL that are much more than it has on the wire, or 0.
+    /// Bytes of a NULL if they are much more than its bytes on the wire, otherwise 0.
     fn expanded_null_bytes(&self) -> usize {
         Some(self.parts.null_bytes()).filter(|n_bytes| *n_bytes > NULL_BYTES_SMALL).unwrap_or(0)
     }
@@ -126,13 +126,14 @@ impl Offsets {
         Ok(())
     }
 
-    /// Forgets the lists behind the first `rows`. Where their items end.
+    /// Forgets the lists behind the first `rows`. Returns where the items of the others end.
     pub(crate) fn truncate(&mut self, rows: usize) -> usize {
         self.0.truncate(rows + 1);
         self.0.last().and_then(|end| usize::try_from(*end).ok()).unwrap_or(0)
     }
 
-    /// Makes room for the lists of `rows` rows. How many items they are likely to have, where `n_items` are there.
+    /// Makes room for the lists of `rows` rows. Returns how many items they probably have, judging by the
+    /// present `n_items`.
     pub(crate) fn expect_rows(&mut self, n_items: usize, rows: usize) -> usize {
         make_room_in_all(&mut self.0, rows + 1);
         extrapolate(n_items, self.0.len() - 1, rows)
@@ -147,7 +148,7 @@ impl Offsets {
     }
 
     pub(crate) fn finish(&mut self) -> OffsetBuffer<i32> {
-        // They start at 0 and never decrease, since items are only appended.
+        // The offsets start at 0 and never decrease, since items are only appended.
         OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(&mut self.0, vec![0])))
     }
 }

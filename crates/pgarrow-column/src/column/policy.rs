@@ -1,4 +1,4 @@
-//! What becomes of values that Arrow cannot hold, as the user chose.
+//! What happens to values that Arrow cannot hold, as the user chose.
 
 use pgarrow_types::{InfinityPolicy, LostDigitsPolicy, NanPolicy, OutOfRangePolicy, TypeOptions};
 
@@ -14,11 +14,11 @@ pub(crate) struct Policies {
     lost_digits: LostDigitsPolicy,
 }
 
-/// What to do instead of an error.
+/// The alternative to an error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Instead {
     Null(Effect),
-    /// The nearest value that there is.
+    /// The nearest value of the Arrow type.
     Saturate(Effect),
 }
 
@@ -30,16 +30,16 @@ impl From<&TypeOptions> for Policies {
 }
 
 impl Policies {
-    /// Whether a value that is refused for this cause is to be rounded.
+    /// Whether a value that is refused for this cause should be rounded.
     pub(crate) fn rounds(self, cause: ValueError) -> bool {
         cause == ValueError::LostDigits && self.lost_digits == LostDigitsPolicy::Round
     }
 
-    /// What the user chose for values that are refused for this cause.
+    /// The user's choice for values that are refused for this cause.
     ///
     /// # Errors
     ///
-    /// The cause, if that is what the user chose, or if it is none that a policy is about.
+    /// The cause, if the user chose an error, or if no policy is about this cause.
     pub(crate) fn instead(self, cause: ValueError) -> Result<Instead, ValueError> {
         match cause {
             ValueError::Infinite => match self.infinity {
@@ -60,7 +60,7 @@ impl Policies {
         }
     }
 
-    /// The same, applied: NULL or `nearest`.
+    /// Applies the choice: NULL or `nearest`.
     pub(crate) fn resolve<T>(
         self,
         cause: ValueError,

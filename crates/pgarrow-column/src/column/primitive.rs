@@ -1,4 +1,4 @@
-//! Columns of one Arrow primitive: what they have in common, however their values are decoded.
+//! The common part of columns of one Arrow primitive, however their values are decoded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ pub(crate) struct Rows<N> {
 pub(crate) trait Decode: fmt::Debug + Send + 'static {
     type Arrow: ArrowPrimitiveType;
 
-    /// Appends the value of every row of the chunk, for which there is room, and moves every cursor behind it.
+    /// Appends the value of every row of the chunk, and moves every cursor behind it. The caller has made
+    /// room.
     ///
     /// # Errors
     ///
@@ -39,7 +40,7 @@ pub(crate) trait Decode: fmt::Debug + Send + 'static {
         rows: &mut Rows<<Self::Arrow as ArrowPrimitiveType>::Native>,
     ) -> Result<(), RowError>;
 
-    /// The same of values as they are stored. False if it does not know that form.
+    /// The same for stored values. False if the type does not know their form.
     fn decode_stored(
         &mut self,
         chunk: &StoredChunk<'_>,
@@ -49,7 +50,7 @@ pub(crate) trait Decode: fmt::Debug + Send + 'static {
         Ok(false)
     }
 
-    /// Bytes that it keeps allocated itself.
+    /// Bytes that the decoder itself keeps allocated.
     fn allocated_bytes(&self) -> usize {
         0
     }

@@ -4,8 +4,8 @@
 //! u8 flags │ lower bound, if it has one: i32 length, value │ upper bound, if it has one: i32 length, value
 //! ```
 //!
-//! A bound that is missing is NULL; one that is infinite (of a range of dates, say) is a value, and so is treated like
-//! any other. Where a policy makes NULL of it, the two look alike in Arrow, and only the count tells that there was one.
+//! A missing bound is NULL. An infinite bound (of a range of dates, for example) is a value like any other.
+//! If a policy makes it NULL, the two look alike in Arrow, and only the count shows that there was one.
 //!
 //! Source: `range_send` in PostgreSQL's `src/backend/utils/adt/rangetypes.c`; the `RANGE_*` flags in
 //! `src/include/utils/rangetypes.h`.
@@ -32,7 +32,7 @@ const NO_LOWER: u8 = 0x08;
 const NO_UPPER: u8 = 0x10;
 const KNOWN: u8 = EMPTY | LOWER_INCLUSIVE | UPPER_INCLUSIVE | NO_LOWER | NO_UPPER;
 
-/// Decodes bounds as columns of the subtype.
+/// Decodes bounds with columns of the subtype.
 #[derive(Debug)]
 pub(crate) struct RangeColumn {
     fields: Fields,

@@ -15,15 +15,15 @@ use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, capacity_bytes, make_room, make_room_in_all};
 
-/// Elements in row-major order, as PostgreSQL keeps them, and each dimension's length and lower bound.
+/// Elements in row-major order, as PostgreSQL stores them, and each dimension's length and lower bound.
 #[derive(Debug)]
 pub(crate) struct ShapedColumn {
     element_oid: u32,
     fields: Fields,
     elements: Elements,
-    /// Of the elements; one more than there are rows.
+    /// Offsets of the elements; one more than the number of rows.
     offsets: Vec<i32>,
-    /// Of lengths and lower bounds.
+    /// Offsets of lengths and lower bounds.
     shape_offsets: Vec<i32>,
     lengths: Vec<i32>,
     lower_bounds: Vec<i32>,

@@ -1,5 +1,5 @@
-//! Every conversion through the same helper, which cuts the rows into awkward chunks and puts NULLs
-//! between them; and malformed values for each.
+//! Every conversion through the same helper, which cuts the rows into awkward chunks and puts NULLs between
+//! them; and malformed values for each conversion.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -49,7 +49,7 @@ fn decode_in_chunks(
         let ends: Vec<u32> = cursors.iter().skip(1).copied().chain([bytes.len() as u32]).collect();
         bytes.extend(std::iter::repeat_n(0xff, padding));
         let before = column.bytes();
-        // A chunk that is decoded, taken back and decoded again leaves the same rows.
+        // A chunk that is decoded, undone and decoded again leaves the same rows.
         let mut first = cursors.clone();
         column
             .decode(&mut Chunk::new(&bytes, &mut first))
@@ -84,7 +84,7 @@ fn decode_with(pg_type: &PgType, options: &TypeOptions, values: &[Wire]) -> Resu
     if let Ok(array) = &whole {
         array.to_data().validate_full().unwrap();
         assert_eq!(array.data_type(), &pg_type.data_type(options));
-        // The same values with NULLs between them: the valid ones stay as they are.
+        // The same values with NULLs between them: the valid ones do not change.
         let with_nulls: Vec<Wire> = values.iter().flat_map(|value| [value.clone(), None]).collect();
         let nullable = decode_in_chunks(pg_type, options, &with_nulls, CHUNK_ROWS, 0).unwrap();
         nullable.to_data().validate_full().unwrap();
@@ -250,7 +250,7 @@ fn a_length_that_runs_past_the_bytes_is_refused_for_every_type() {
     }
 }
 
-/// The parts of a NULL composite, and its elements: no bytes stand for them.
+/// The parts and elements of a NULL composite: they have no bytes.
 #[test]
 fn what_is_absent_is_null_for_every_type() {
     for pg_type in all_types() {
@@ -363,7 +363,7 @@ fn an_interval_as_a_struct_holds_every_finite_one() {
     assert!(array.is_null(1));
 }
 
-/// The wire form of a decimal number in text, made the slow way.
+/// The wire form of a decimal number in text, made in a slow way.
 fn numeric(text: &str) -> Vec<u8> {
     let (is_negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -435,7 +435,7 @@ fn numerics_without_a_type_modifier_are_the_text_postgres_prints() {
     assert_eq!(text_of(&pg_type, &numeric_wire(&[], 0, 0xf000, 0x20)), "-Infinity");
 }
 
-/// The integer that a decimal of this scale stores, or why it does not.
+/// The integer that a decimal of this scale stores, or the reason why it cannot.
 fn unscaled_slowly(number: &str, precision: usize, scale: usize) -> Result<i256, ValueError> {
     let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
     let significant = fraction.trim_end_matches('0');
@@ -458,7 +458,7 @@ fn decimals_are_exact_or_refused_at_every_precision_and_scale() {
                 let wire = numeric(number);
                 let mut bytes = (wire.len() as i32).to_be_bytes().to_vec();
                 bytes.extend(wire);
-                // Once at the very end of the bytes, once with others behind.
+                // Once at the very end of the bytes, once with others behind it.
                 for padding in [0, 16] {
                     bytes.extend(vec![0x11; padding]);
                     column.decode(&mut Chunk::new(&bytes, &mut [0])).ok();
@@ -642,7 +642,7 @@ fn network_addresses_as_postgres_prints_them() {
     assert_eq!(inet(v4([10, 1, 2, 3], 8, 0)), "10.1.2.3/8");
     assert_eq!(inet(v4([10, 1, 2, 3], 32, 1)), "10.1.2.3/32");
     assert_eq!(inet(v4([0; 4], 0, 1)), "0.0.0.0/0");
-    // What PostgreSQL 15 printed for these addresses.
+    // PostgreSQL 15 printed these texts for these addresses.
     for (address, printed) in [
         ("::", "::"),
         ("::1", "::1"),

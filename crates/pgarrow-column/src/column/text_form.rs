@@ -1,4 +1,4 @@
-//! Types that become the text PostgreSQL prints for them, written here from their binary form.
+//! Types that become PostgreSQL's text, printed here from their binary form.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::nulls::Nulls;
 use crate::spare::{capacity_bytes, extrapolate, make_room, make_room_in_all};
 use crate::strings::Output;
 
-/// The least that text grows by, so that short values do not make it grow each time.
+/// The smallest step by which text grows, so that it does not grow for each short value.
 const TEXT_STEP_BYTES: usize = 1 << 10;
 
 fn make_text_room(text: &mut Vec<u8>, additional: usize) {
@@ -21,18 +21,18 @@ fn make_text_room(text: &mut Vec<u8>, additional: usize) {
     }
 }
 
-/// A type and how PostgreSQL prints it.
+/// A type and its text form in PostgreSQL.
 pub(crate) trait TextForm: fmt::Debug + Send + 'static {
     /// Whether values may be much longer than on the wire.
     const EXPANDS: bool = true;
 
-    /// Bytes of the text at most, or somewhat more.
+    /// The most bytes of the text, or a little more.
     fn text_bytes_at_most(&self, wire: &[u8]) -> usize;
 
     /// Appends the text of the value with these bytes.
     fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError>;
 
-    /// What is to be told about the text of this value.
+    /// The effect to count for the text of this value.
     fn effect(&self, wire: &[u8]) -> Option<Effect> {
         let _ = wire;
         None
@@ -48,7 +48,7 @@ pub(crate) struct TextFormColumn<T: TextForm> {
     text: Vec<u8>,
     nulls: Nulls,
     effects: EffectLog,
-    /// Of arrays that were handed out.
+    /// Effects of arrays that were handed out.
     finished: Effects,
 }
 
@@ -79,7 +79,7 @@ impl<T: TextForm> Column for TextFormColumn<T> {
             let value = take_value(bytes, cursor).map_err(at_row)?;
             *valid = value.is_some();
             if let Some(value) = value {
-                // Not by doubling: one numeric may have 131,072 digits.
+                // No doubling: one numeric may have 131,072 digits.
                 make_text_room(&mut self.text, self.form.text_bytes_at_most(value));
                 self.form.print(value, &mut self.text).map_err(at_row)?;
                 if let Some(effect) = self.form.effect(value) {

@@ -1,4 +1,4 @@
-//! `tid`: where a row is in its table.
+//! `tid`: the place of a row in its table.
 //!
 //! ```text
 //! u32 block │ u16 offset        6 bytes, big-endian

@@ -1,4 +1,4 @@
-//! `time`: microseconds since midnight. `timetz`: that, and a zone.
+//! `time`: microseconds since midnight. `timetz`: the same, with a zone.
 //!
 //! Source: `time_send`, `timetz_send` in PostgreSQL's `src/backend/utils/adt/date.c`.
 
@@ -16,7 +16,7 @@ use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{capacity_bytes, make_room, make_room_in_all};
 
-/// 24:00:00 is a legal time of PostgreSQL and kept, although Arrow's own range ends just before it.
+/// 24:00:00 is a legal time of PostgreSQL. It is kept, although Arrow's own range ends just before it.
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// 8 bytes, big-endian: microseconds since midnight, 0 to 86,400,000,000.

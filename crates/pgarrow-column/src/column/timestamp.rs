@@ -53,7 +53,7 @@ impl<U> Timestamp<U> {
 
 /// A unit of Arrow timestamps.
 pub(crate) trait Unit: ArrowTimestampType {
-    /// From PostgreSQL's microseconds since 2000.
+    /// Converts PostgreSQL's microseconds since 2000.
     fn since_1970(micros_since_2000: i64) -> Result<i64, ValueError>;
 }
 
@@ -83,7 +83,8 @@ impl Unit for TimestampNanosecondType {
     }
 }
 
-/// To the nearest millisecond, half of one away from 2000, as a `timestamp(3)` has it. There is room: timestamps end in 294276.
+/// Rounds to the nearest millisecond, halves away from 2000, as a `timestamp(3)` does. No overflow:
+/// timestamps end in 294276.
 ///
 /// Source: `AdjustTimestampForTypmod` in PostgreSQL's `src/backend/utils/adt/timestamp.c`.
 fn rounded_to_millis(micros_since_2000: i64) -> i64 {
@@ -111,7 +112,7 @@ impl<U: Unit> FixedWidth for Timestamp<U> {
         if self.policies.rounds(cause) {
             return Ok((Some(U::since_1970(rounded_to_millis(since_2000))?), Effect::Rounded));
         }
-        // Out of range are times after the largest, and of nanoseconds also those before the smallest.
+        // Times after the largest are out of range; for nanoseconds also times before the smallest.
         let is_before = since_2000 == i64::MIN || since_2000 < -MICROS_1970_TO_2000;
         self.policies.resolve(cause, || if is_before { i64::MIN } else { i64::MAX })
     }

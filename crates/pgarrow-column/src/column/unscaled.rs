@@ -11,8 +11,8 @@ pub(crate) trait Unscaled: Copy + Default + PartialOrd {
     fn negate(self) -> Self;
     fn ten_to(exponent: u8) -> Option<Self>;
 
-    /// The digits, without their sign, × 10^`exponent`, for those that can be had at once. `None` says nothing of the
-    /// others.
+    /// The digits, without their sign, × 10^`exponent`, if this is possible at once. `None` for all others,
+    /// valid or not.
     fn quickly(digits: &Digits<'_>, exponent: i32) -> Option<Self> {
         let _ = (digits, exponent);
         None
@@ -37,7 +37,7 @@ impl Unscaled for i128 {
                 let factor = *POWERS_OF_10.get(usize::try_from(exponent).ok()?)?;
                 digits.integer(0)?.checked_mul(factor.into())?
             }
-            // Of the last digit some decimal digits are below the scale: zeros, as all that is there fits the scale.
+            // The last digit has some decimal digits below the scale: zeros, since the value fits the scale.
             -3..=-1 => {
                 let divisor = u16::try_from(*POWERS_OF_10.get(usize::try_from(-exponent).ok()?)?).ok()?;
                 let factor = *POWERS_OF_10.get(usize::try_from(DEC_DIGITS + exponent).ok()?)?;
@@ -90,8 +90,8 @@ impl Unscaled for i256 {
 ///
 /// # Errors
 ///
-/// [`ValueError::OutOfRange`] if the value is too large, [`ValueError::LostDigits`] if it is not, but has digits behind
-/// the last one that the scale keeps.
+/// [`ValueError::OutOfRange`] if the value is too large; otherwise [`ValueError::LostDigits`] if it has
+/// digits behind the last one that the scale keeps.
 pub(crate) fn unscaled<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> Result<N, ValueError> {
     let n_digits = i32::try_from(digits.iter().len()).unwrap_or(i32::MAX);
     let last_exponent = DEC_DIGITS * (digits.weight - n_digits + 1) + i32::from(scale);
@@ -111,7 +111,7 @@ pub(crate) fn unscaled<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) ->
 ///
 /// # Errors
 ///
-/// [`ValueError::OutOfRange`] if it is too large then.
+/// [`ValueError::OutOfRange`] if the rounded value is too large.
 pub(crate) fn rounded<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> Result<N, ValueError> {
     let mut value = N::default();
     let mut exponent = DEC_DIGITS * digits.weight + i32::from(scale);
@@ -120,13 +120,13 @@ pub(crate) fn rounded<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> 
         let digit = u32::from(digit);
         let (factor, kept) = match exponent {
             0.. => (10_000, digit),
-            // Some decimal digits of this one are kept.
+            // Only the first decimal digits of this one are kept.
             -3..=-1 => {
                 let divisor = 10_u32.pow(exponent.unsigned_abs());
                 rounds_up = 2 * (digit % divisor) >= divisor;
                 (10_000 / divisor, digit / divisor)
             }
-            // None is; the first may be the one behind the last that is kept.
+            // No decimal digit is kept. The first may be the one behind the last kept digit.
             _ => {
                 rounds_up = exponent == -DEC_DIGITS && digit >= 5_000;
                 break;
@@ -138,7 +138,7 @@ pub(crate) fn rounded<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> 
             break;
         }
     }
-    // Digits that were not sent, since they are zeros.
+    // Zeros that were not sent.
     while exponent > -DEC_DIGITS && value > N::default() {
         let power = (exponent + DEC_DIGITS).clamp(0, DEC_DIGITS);
         value = value.checked_mul_add(10_u32.pow(power.unsigned_abs()), 0).ok_or(ValueError::OutOfRange)?;
@@ -153,22 +153,23 @@ pub(crate) fn rounded<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> 
     Ok(if digits.is_negative { value.negate() } else { value })
 }
 
-/// As [`unscaled`], without sign, for all values; the limit only tells one error from the other.
+/// As [`unscaled`], without sign, for all values. The limit only chooses the error.
 fn digit_by_digit<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> Result<N, ValueError> {
-    // What is kept of a value that has more digits is complete when they come: digits are taken from the largest on.
+    // The kept part is complete when a lost digit comes: digits come from the largest on.
     let lost = |kept: N| if kept >= limit { ValueError::OutOfRange } else { ValueError::LostDigits };
     let n_digits = digits.iter().len();
     let trailing_zeros = digits.iter().rev().take_while(|digit| *digit == 0).count();
     let n_significant = n_digits - trailing_zeros;
     let mut value = N::default();
-    // The exponent of 10 that each digit is to be multiplied with. Above zero, the digits that follow
-    // are zeros that were not sent; below, the digit has to be divided, and zeros come out.
+    // The exponent of 10 for each digit. Above zero, the following digits are zeros that were not sent. Below
+    // zero, the digit must be divided, without a remainder.
     let mut exponent = DEC_DIGITS * digits.weight + i32::from(scale);
     for digit in digits.iter().take(n_significant) {
         let digit = u32::from(digit);
         value = match exponent {
             0.. => value.checked_mul_add(10_000, digit),
-            // 10^4 × 10^exponent more digits fit; the others of this base-10000 digit must be zero.
+            // The value takes 4 + exponent more decimal digits; the others of this base-10000 digit must be
+            // zero.
             -3..=-1 => {
                 let divisor = 10_u32.pow(exponent.unsigned_abs());
                 let kept = value.checked_mul_add(10_000 / divisor, digit / divisor);
@@ -183,7 +184,7 @@ fn digit_by_digit<N: Unscaled>(digits: &Digits<'_>, scale: u8, limit: N) -> Resu
         exponent -= DEC_DIGITS;
     }
     if n_significant > 0 {
-        // What the last digit is still to be multiplied with. A value of 0 is done at any exponent.
+        // The factor that the last digit still needs. A value of 0 is complete with any exponent.
         for power in std::iter::repeat_n(4, usize::try_from((exponent + DEC_DIGITS) / 4).unwrap_or(0))
             .chain(std::iter::once(u32::try_from((exponent + DEC_DIGITS).max(0) % 4).unwrap_or(0)))
         {
@@ -200,7 +201,7 @@ mod tests {
     use super::*;
     use crate::column::numeric::Numeric;
 
-    /// Base-10000 digits, the first of this weight.
+    /// Base-10000 digits; `weight` is that of the first.
     fn wire(is_negative: bool, weight: i16, digits: &[u16]) -> Vec<u8> {
         let sign = if is_negative { 0x4000 } else { 0 };
         let header = [digits.len() as u16, weight as u16, sign, 0];
@@ -212,7 +213,7 @@ mod tests {
         digits
     }
 
-    /// As `round(numeric, scale)` of PostgreSQL has it.
+    /// As PostgreSQL's `round(numeric, scale)`.
     #[test]
     fn rounding_is_half_away_from_zero() {
         for (digits, weight, scale, expected) in [
@@ -229,7 +230,7 @@ mod tests {
             (&[1, 49], 0, 2, 100),
             (&[99, 9950], 0, 2, 10_000),
             (&[1, 2345], 0, 3, 1_235),
-            // Zeros that were not sent, before and behind the point.
+            // Zeros that were not sent, before and after the point.
             (&[12], 1, 2, 12_000_000),
             (&[12], 2, 0, 1_200_000_000),
             (&[12], 0, 9, 12_000_000_000),
@@ -249,7 +250,7 @@ mod tests {
                 assert_eq!(wide, Ok(i256::from_i128(expected)), "{digits:?} {weight} {scale}");
             }
         }
-        // 9.99 has a digit more when it is rounded; 10^40 has too many at once.
+        // 9.99 rounded has a digit more; 10^40 has too many from the start.
         let limit = |wire: &[u8]| rounded(&parsed(wire), 1, 100_i128);
         assert_eq!(limit(&wire(false, 0, &[9, 9400])), Ok(99));
         assert_eq!(limit(&wire(false, 0, &[9, 9900])), Err(ValueError::OutOfRange));
@@ -263,7 +264,7 @@ mod tests {
             scale in 0..9_u8,
             is_negative: bool,
         ) {
-            // The last digit is of 10^-8.
+            // The last digit is in units of 10^-8.
             let weight = digits.len() as i16 - 3;
             let all = digits.iter().fold(0_i128, |all, digit| all * 10_000 + i128::from(*digit));
             let divisor = 10_i128.pow(8 - u32::from(scale));
@@ -271,7 +272,7 @@ mod tests {
             let wire = wire(is_negative, weight, &digits);
             let found = rounded(&parsed(&wire), scale, i128::MAX).unwrap();
             prop_assert_eq!(found, if is_negative { -expected } else { expected });
-            // What loses nothing is what it was.
+            // If nothing is lost, the value is unchanged.
             if let Ok(exact) = unscaled(&parsed(&wire), scale, i128::MAX) {
                 prop_assert_eq!(found, exact);
             }

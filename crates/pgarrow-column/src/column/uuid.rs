@@ -1,4 +1,4 @@
-//! `uuid`: sixteen bytes, taken as they are.
+//! `uuid`: sixteen bytes, copied unchanged.
 //!
 //! Source: `uuid_send` in PostgreSQL's `src/backend/utils/adt/uuid.c`.
 
@@ -17,7 +17,7 @@ use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 use crate::stored::{STORED_NULL, StoredChunk};
 
 const WIDTH: usize = 16;
-/// What stands before a value.
+/// The length in front of a value.
 const LENGTH: u32 = 16;
 
 /// To `FixedSizeBinary(16)`.

@@ -27,13 +27,13 @@ use crate::spare::{capacity_bytes, make_room, make_room_in_all};
 const NO_DIMENSIONS: ValueError = ValueError::Malformed("a vector without dimensions");
 const UNUSED: ValueError = ValueError::Malformed("a vector with something in its unused field");
 
-/// What a vector consists of.
+/// The elements of a vector.
 pub(crate) trait Element: fmt::Debug + Send + 'static {
-    /// Bytes of one, in Arrow as on the wire.
+    /// Bytes of one element, in Arrow as on the wire.
     const WIDTH: usize;
     type Arrow: ArrowPrimitiveType;
 
-    /// Appends elements, taken bit for bit.
+    /// Appends elements, copied bit for bit.
     fn append(wire: &[u8], values: &mut Vec<<Self::Arrow as ArrowPrimitiveType>::Native>);
 }
 
@@ -64,7 +64,7 @@ impl Element for Half {
     }
 }
 
-/// The column of vectors of these dimensions, or of any.
+/// The column of vectors with these dimensions, or with any.
 pub(crate) fn column<E: Element>(data_type: &DataType, dimensions: Option<u16>) -> Box<dyn Column> {
     match dimensions {
         Some(dimensions) => Box::new(PartsColumn::new(FixedVectors::<E>::new(data_type, dimensions))),
@@ -154,7 +154,7 @@ impl<E: Element> Parts for Vectors<E> {
     }
 }
 
-/// Vectors of the dimensions that their column declares, to `FixedSizeList`.
+/// Vectors with the declared dimensions of their column, to `FixedSizeList`.
 #[derive(Debug)]
 pub(crate) struct FixedVectors<E: Element> {
     item: FieldRef,
@@ -218,7 +218,7 @@ impl<E: Element> Parts for FixedVectors<E> {
 pub(crate) struct Sparse {
     fields: Fields,
     dimensions: Vec<i32>,
-    /// Of indices and of values.
+    /// Offsets of indices and of values.
     offsets: Offsets,
     indices: Vec<i32>,
     values: Vec<f32>,

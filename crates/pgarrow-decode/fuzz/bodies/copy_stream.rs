@@ -23,10 +23,10 @@ use crate::types;
 
 pub(crate) const HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
-/// Large and odd: the few combinations of choices that there is room for differ in all of them.
+/// Large and odd: even the few combinations of choices that fit differ in all choices.
 const CHOICES_STEP: u32 = 0x9e37_79b9;
 
-/// What became of a stream: the batches before its end or its error, and which of the two it was.
+/// The result of a stream: the batches before its end or its error, and which of the two it was.
 struct Outcome {
     batches: Vec<RecordBatch>,
     end: Result<bool, DecodeError>,
@@ -65,7 +65,7 @@ pub(crate) fn check(data: &[u8]) {
         }
     };
 
-    // An error in a message may be seen before or after the rows in front of it were handed out.
+    // An error in a message may come before or after the rows in front of it are handed out.
     let n_common = whole.batches.len().min(cut.batches.len());
     assert_eq!(whole.batches.get(..n_common), cut.batches.get(..n_common));
     match (whole.end, cut.end) {
@@ -81,7 +81,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// 0 is a table as there are many; the rest are two columns of every type.
+/// 0 is a usual table; the others have two columns of every type.
 pub(crate) fn plan_of(plan: u8, options: TypeOptions) -> Vec<PgColumn> {
     let column = |name: &str, pg_type, nullable| PgColumn {
         name: name.to_owned(),
@@ -125,7 +125,7 @@ fn frame(tag: &[u8], payload: &[u8]) -> Vec<u8> {
 
 type Make = fn(SchemaRef, Vec<Box<dyn Column>>, BatchLimits) -> CopyDecoder;
 
-/// Feeds pieces as a socket does: what was not used comes again with more behind it.
+/// Feeds pieces as a socket does: unused bytes come again with more behind them.
 fn run(make: Make, columns: &[PgColumn], limits: BatchLimits, pieces: &[&[u8]]) -> Outcome {
     let schema = Arc::new(schema(columns, HashMap::new()));
     let columns = columns.iter().map(|column| make_column(&column.pg_type, &column.options, 0)).collect();

@@ -1,4 +1,4 @@
-//! Every type there is, and all that can be chosen about them.
+//! All types, and all choices about them.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use pgarrow_types::{
     NumericType, OutOfRangePolicy, PgType, RangeType, StringForm, TimestampUnit, TypeOptions, oid,
 };
 
-/// Of types that are none of PostgreSQL's own.
+/// The OID of types that are not built in.
 const OTHER_OID: u32 = 16_384;
 
 /// Their order is part of the seeds: add at the end.
@@ -23,7 +23,7 @@ pub(crate) fn all() -> Vec<PgType> {
         |srid, is_geography| PgType::Geometry(Arc::new(GeometryType { srid, crs: None, is_geography }));
     let person =
         || composite([(PgType::Int4, oid::INT4), (PgType::Text, oid::TEXT), (unconstrained(), oid::NUMERIC)]);
-    // A text, in composites in one another: as deep as they may be.
+    // A text in nested composites, as deep as they may be.
     let deep = (1..pgarrow_types::DEPTH_MAX)
         .fold(composite([(PgType::Text, oid::TEXT)]), |inner, _| composite([(inner, OTHER_OID)]));
     vec![

@@ -1,8 +1,8 @@
-//! Values of one type: whatever they are, they are decoded or refused, and what comes out is sound Arrow.
+//! Values of one type: any bytes are decoded or refused, and the result is valid Arrow.
 //!
 //! ```text
 //! input = type (1 byte, modulo the number of types) choices (4 bytes, see `types::options`) value*
-//! value = 255: NULL │ 254, i32: a length that lies │ n < 254, n bytes
+//! value = 255: NULL │ 254, i32: a false length │ n < 254, n bytes
 //! ```
 
 use arrow_array::cast::AsArray;
@@ -13,20 +13,20 @@ use pgarrow_types::{PgType, TypeOptions};
 
 use crate::types;
 
-/// Bytes of memory that a column may allocate for a byte of input: a numeric of no digits, whose length is one byte here
-/// and whose header has eight, can have 147,455 zeros.
+/// The most bytes of memory that a column may allocate for a byte of input. A numeric without digits can have
+/// 147,455 zeros; here its length is one byte and its header eight.
 const EXPANSION_MAX: usize = 20_480;
 
-/// Bytes of memory that a column may always allocate, beside what it has from the beginning.
+/// Bytes of memory that a column may always allocate, beside those it has from the beginning.
 const ALLOCATED_MIN: usize = 64 << 10;
 
-/// The values as they lie in a chunk.
+/// The values as they are in a chunk.
 #[derive(Default)]
 struct Wire {
     bytes: Vec<u8>,
     cursors: Vec<u32>,
     ends: Vec<u32>,
-    /// Some length is not that of its value, so that what follows it depends on where chunks end.
+    /// Some length is not that of its value, so the result behind it depends on where chunks end.
     has_lie: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn check(data: &[u8]) {
         let in_chunks = decode(pg_type, &options, &wire, chunk_rows);
         match (&in_chunks, &whole) {
             _ if wire.has_lie => {}
-            // Which of several values is found wrong first may depend on which of them are together.
+            // If several values are wrong, the first error may depend on which values are in one chunk.
             (Err(_), Err(_)) if is_nested(pg_type) => {}
             _ => assert_eq!(in_chunks, whole, "{pg_type:?}, {chunk_rows} at a time"),
         }
@@ -63,7 +63,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// What is inside of other values is decoded later than they are.
+/// Values inside other values are decoded later than those.
 fn is_nested(pg_type: &PgType) -> bool {
     matches!(
         pg_type,
@@ -103,7 +103,7 @@ fn wire(mut values: &[u8]) -> Wire {
     wire
 }
 
-/// Every chunk is decoded, taken back, and decoded again. The row of an error counts over all of them.
+/// Decodes every chunk, takes it back, and decodes it again. The row of an error counts over all chunks.
 fn decode(
     pg_type: &PgType,
     options: &TypeOptions,
@@ -119,7 +119,7 @@ fn decode(
             let decoded = column.decode(&mut Chunk::new(&wire.bytes, &mut cursors));
             let allocated_bytes = column.allocated_bytes();
             assert!(allocated_bytes <= allocated_max, "{pg_type:?}: {allocated_bytes} bytes allocated");
-            // A length that lies may lead to the bytes of another row: the decoder refuses the chunk then.
+            // A false length may lead to the bytes of another row: the decoder refuses the chunk then.
             if decoded.is_ok() && cursors != ends {
                 let row = cursors.iter().zip(ends).position(|(cursor, end)| cursor != end).unwrap_or(0);
                 return Err(RowError { row: before + row, cause: ValueError::Length });

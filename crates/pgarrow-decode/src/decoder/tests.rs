@@ -194,7 +194,7 @@ fn a_batch_ends_at_its_bytes() {
     assert!(batches.len() >= 5000 / 512, "{} batches", batches.len());
 }
 
-/// A row far larger than any limit is a batch, and its bytes are not reserved by other columns.
+/// A row far larger than any limit is a batch, and other columns do not reserve its bytes.
 #[test]
 fn a_row_larger_than_a_batch() {
     let large = "x".repeat(3 << 20);
@@ -266,7 +266,7 @@ fn values_of_an_impossible_length() {
         let frames = rows(2).raw_tuple(tuple(length)).frames(Packing::PerTuple);
         assert_eq!(framing_error(&frames), FramingError::ValueLength(length));
     }
-    // Longer than all that comes: never a whole tuple, so never a row, and no trailer either.
+    // A length beyond the end of the stream: the tuple is never whole, so it is no row and no trailer.
     let frames = rows(2).raw_tuple(tuple(i32::MAX)).frames(Packing::PerTuple);
     let (_, decoder) = decode(&frames).unwrap();
     assert_eq!((decoder.rows(), decoder.is_complete()), (2, false));
@@ -303,7 +303,7 @@ fn messages_of_an_impossible_length() {
     }
 }
 
-/// The row and column of a bad value are named, wherever chunks and batches end.
+/// An error names the row and column of a bad value, wherever chunks and batches end.
 #[test]
 fn the_row_of_a_bad_value_is_named() {
     for bad_row in [0, 1, 255, 256, 299] {
@@ -345,7 +345,7 @@ fn after_an_error_there_is_nothing_more() {
     assert_eq!(decoder.flush().map(|_| ()).unwrap_err(), error);
 }
 
-/// What the framed way cannot decode costs it a few chunks, not one for every message.
+/// If the framed way cannot decode a stream, it tries a few chunks, not one for every message.
 #[test]
 fn the_framed_way_is_given_up_when_messages_are_not_tuples() {
     let frames = rows(20_000).frames(Packing::Glued(2));
@@ -356,7 +356,7 @@ fn the_framed_way_is_given_up_when_messages_are_not_tuples() {
 }
 
 proptest! {
-    /// No bytes make the decoder panic, and where they are cut changes nothing.
+    /// No bytes make the decoder panic, and the cuts do not change the result.
     #[test]
     fn any_bytes(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6), piece in 1..50_usize) {
         let mut frames = rows(2).without_trailer().frames(Packing::PerTuple);
@@ -367,8 +367,8 @@ proptest! {
         prop_assert_eq!(whole, cut);
     }
 
-    /// One changed byte of a stream: an error or other values, never a panic, never another row count
-    /// with a complete stream.
+    /// One changed byte of a stream gives an error or other values, never a panic, and never another number
+    /// of rows with a complete stream.
     #[test]
     fn one_wrong_byte(at in 0..2000_usize, value in any::<u8>(), piece in 1..200_usize) {
         let mut frames = rows(30).frames(Packing::PerTuple);
@@ -399,7 +399,7 @@ proptest! {
     }
 }
 
-/// A column that writes down how many rows each chunk has.
+/// A column that records the number of rows of each chunk.
 #[derive(Debug)]
 struct ChunkSizes(Arc<std::sync::Mutex<Vec<usize>>>);
 
@@ -417,8 +417,9 @@ impl Column for ChunkSizes {
     }
 }
 
-/// Between the framed chunks, columns used to be given one of no rows. They learn from each chunk how the next
-/// will be (how long its texts are, whether there are NULLs), so they forgot it and took their slowest loop.
+/// Between the framed chunks, columns once got a chunk without rows. Columns learn from each chunk what to
+/// expect of the next (the length of its texts, whether there are NULLs). So they forgot it and took their
+/// slowest loop.
 #[test]
 fn no_column_is_given_a_chunk_without_rows() {
     let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -427,7 +428,7 @@ fn no_column_is_given_a_chunk_without_rows() {
     let schema = Arc::new(schema(&plan, HashMap::new()));
     let mut decoder = CopyDecoder::new(schema, columns, limits(100_000));
     let writer = (0..2000).fold(CopyWriter::new(), |writer, _| writer.tuple([Some(&[0, 0, 0, 1][..])]));
-    // The column moves no cursor, so every chunk is refused: what counts is what it was asked for.
+    // The column moves no cursor, so every chunk is refused; only the recorded numbers of rows count.
     let _ = decoder.decode(&writer.frames(Packing::PerTuple));
     let sizes = sizes.lock().unwrap();
     assert!(!sizes.is_empty());

@@ -1,4 +1,4 @@
-//! Every type against bytes too many, and streams cut at every offset with empty messages in between.
+//! Every type with too many bytes, and streams cut at every offset with empty messages in between.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn decode(pg_type: &PgType, options: &TypeOptions, value: &[u8]) -> bool {
     decoded && cursors == [bytes.len() as u32] && column.finish().is_ok()
 }
 
-/// Types whose values are bytes of any number.
+/// Types whose values can be any number of bytes.
 fn is_any_bytes(pg_type: &PgType) -> bool {
     matches!(
         pg_type,
@@ -60,7 +60,7 @@ fn a_byte_behind_any_value_is_refused() {
                     seed.file_name()
                 );
             }
-            // And one too few.
+            // And one byte too few.
             if let Some((_, shorter)) = value.split_last() {
                 assert!(
                     !decode(pg_type, &options, shorter),
@@ -73,8 +73,8 @@ fn a_byte_behind_any_value_is_refused() {
     assert!(n_tried > 100, "only {n_tried} values were tried");
 }
 
-/// The body of the fuzz target compares the whole stream with the one that is cut: here with every cut there is, and with
-/// one, two and three messages in the same place, of which all but one are empty.
+/// The body of the fuzz target compares the whole stream with the cut one. Here it gets every cut, with one,
+/// two and three messages in the same place; all but one of them are empty.
 #[test]
 fn every_offset_with_empty_messages_in_between() {
     // Mode 1, a batch of three rows: the table of the fuzz target's plan 0, three rows and the trailer.
@@ -95,7 +95,7 @@ fn every_offset_with_empty_messages_in_between() {
     let all: Vec<u8> = (0..stream.len() as u16).flat_map(u16::to_be_bytes).collect();
     let input = [&[0, 3, 1, stream.len() as u8], &all[..], &stream].concat();
     copy_stream::check(&input);
-    // Streams that are refused, cut or not, would show nothing.
+    // Streams that are always refused would test nothing.
     let columns = copy_stream::plan_of(0, TypeOptions::default());
     let made = columns.iter().map(|column| make_column(&column.pg_type, &column.options, 0)).collect();
     let limits = BatchLimits { rows: 10, bytes: 1 << 20, exact: false };

@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets, run on named seeds and on what chance makes of them.
+//! The bodies of the fuzz targets, run on named seeds and on random changes of them.
 
 #![expect(
     clippy::cast_possible_truncation,

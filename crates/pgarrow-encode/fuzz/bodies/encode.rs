@@ -1,8 +1,9 @@
-//! Rows of one type: if they are decoded, they are encoded, and decoded again they are the same.
+//! Rows of one type: if they can be decoded, they can be encoded, and decoding them again gives the same
+//! rows.
 //!
 //! ```text
 //! input = type (1 byte, modulo the number of types) choices (4 bytes, see `types::options`) row*
-//! row   = as a COPY stream has it: 00 01, a length, a value
+//! row   = as in a COPY stream: 00 01, a length, a value
 //! ```
 
 use std::collections::HashMap;
@@ -25,7 +26,7 @@ pub(crate) fn check(data: &[u8]) {
     let Some(([index, choices @ ..], rows)) = data.split_first_chunk::<5>() else { return };
     let types = types::all();
     let Some(pg_type) = types.get(usize::from(*index) % types.len()) else { return };
-    // Without the choices that make other values of some.
+    // Without the choices that change values.
     let options = TypeOptions {
         infinity: InfinityPolicy::Error,
         nan: NanPolicy::Error,
@@ -41,7 +42,7 @@ pub(crate) fn check(data: &[u8]) {
     let target = TypeTarget { pg_type, declared: &declared, conversions: Conversions::Check };
     let encoder = match make_encoder(&field, target) {
         Ok(encoder) => encoder,
-        // Numerics that became floats, and what became text that only the server reads.
+        // Numerics that became floats, and types that became text that only the server reads.
         Err(refusal) => {
             let is_expected = matches!(refusal.kind, RefusalKind::NeedsRound | RefusalKind::NeedsServer);
             assert!(is_expected, "{pg_type:?}: {refusal}");
@@ -52,7 +53,7 @@ pub(crate) fn check(data: &[u8]) {
     let has_numeric = format!("{pg_type:?}").contains("Numeric");
     let stream = match encode(&encoder, &batch) {
         Ok(stream) => stream,
-        // Dates, labels, SRIDs, texts, shapes, keys, and digits of numeric(3,-6) that a server does not send.
+        // Dates, labels, SRIDs, texts, shapes, keys, and digits of numeric(3,-6) that no server sends.
         Err(error) => {
             let is_expected = match error.cause {
                 ValueError::OutOfRange | ValueError::Label | ValueError::Srid | ValueError::ZeroByte => true,
@@ -67,8 +68,8 @@ pub(crate) fn check(data: &[u8]) {
     };
     let again = decode(&columns, &stream).expect("what was encoded is decoded");
     if again != batch {
-        // A numeric with zeros before its first digit, a zero with a minus, a cidr in a column of inet and a geography
-        // without an SRID are none that a server sends: they lose that, once.
+        // No server sends a numeric with zeros before its first digit, a zero with a minus, a cidr in a
+        // column of inet, or a geography without an SRID. Encoding changes them, once.
         let has_other_forms = has_numeric || matches!(pg_type, PgType::Inet | PgType::Geometry(_));
         assert!(has_other_forms, "{pg_type:?}: {again:?} instead of {batch:?}");
         assert_eq!(encode(&encoder, &again).as_ref(), Ok(&stream), "{pg_type:?}");
@@ -99,7 +100,7 @@ fn column(pg_type: PgType, options: TypeOptions) -> PgColumn {
     }
 }
 
-/// All rows of a stream, if it is sound and has some.
+/// All rows of a stream, if it is valid and has some.
 fn decode(columns: &[PgColumn], stream: &[u8]) -> Option<RecordBatch> {
     let schema = Arc::new(schema(columns, HashMap::new()));
     let decoders = columns.iter().map(|column| make_column(&column.pg_type, &column.options, 0)).collect();

@@ -1,14 +1,14 @@
-//! `array_recv`, `int2vectorrecv`, `oidvectorrecv`: arrays, of lists and of lists in lists.
+//! `array_recv`, `int2vectorrecv`, `oidvectorrecv`: arrays, from lists and nested lists.
 //!
 //! ```text
 //! i32 n_dimensions │ i32 has_nulls │ u32 element OID │ n × (i32 length │ i32 lower bound) │ elements
 //! ```
 //!
-//! A list is an array of one dimension that counts from 1; an empty one has no dimensions. Lists in lists are more
-//! dimensions, unless the elements themselves are made of lists.
+//! A list is an array of one dimension with lower bound 1; an empty list has no dimensions. Nested lists are
+//! more dimensions, unless the elements themselves are made of lists.
 //!
-//! Source: `array_send`, `array_recv` in PostgreSQL's `src/backend/utils/adt/arrayfuncs.c`, `int2vectorsend` in `int.c`,
-//! `oidvectorsend` in `oid.c`; `MAXDIM` and `MaxArraySize` in `src/include/utils/array.h`.
+//! Source: `array_send`, `array_recv` in PostgreSQL's `src/backend/utils/adt/arrayfuncs.c`, `int2vectorsend`
+//! in `int.c`, `oidvectorsend` in `oid.c`; `MAXDIM` and `MaxArraySize` in `src/include/utils/array.h`.
 
 use arrow_array::Array;
 use arrow_buffer::NullBuffer;
@@ -25,7 +25,7 @@ use crate::write;
 /// `MAXDIM`.
 pub(super) const DIMENSIONS_MAX: usize = 6;
 
-/// `MaxArraySize`: `MaxAllocSize` by the width of a Datum.
+/// `MaxArraySize`: `MaxAllocSize` divided by the width of a Datum.
 const ELEMENTS_MAX: usize = 0x3fff_ffff / 8;
 
 pub(super) fn make<'a>(
@@ -56,7 +56,8 @@ pub(super) fn make<'a>(
     Err(Refusal::new(RefusalKind::Mismatch, why))
 }
 
-/// Lists of texts are elements of type json in more dimensions, as they are exported, and not arrays within JSON.
+/// Lists of texts are elements of type json in more dimensions, as an export makes them, and not arrays
+/// within JSON.
 fn is_of_json_texts(element: &PgType, list: &DataType) -> bool {
     let mut leaf = list;
     while let Some(item) = Lists::item(leaf) {
@@ -68,7 +69,7 @@ fn is_of_json_texts(element: &PgType, list: &DataType) -> bool {
     matches!(element, PgType::Json | PgType::Jsonb) && (Strings::is(leaf) || Bytes::is(leaf))
 }
 
-/// What every array of a type says of its elements.
+/// The facts about elements that are the same in every array of a type.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ElementsOf {
     element_oid: u32,
@@ -80,8 +81,8 @@ impl ElementsOf {
         Self { element_oid: array.element_oid, is_vector: array.is_vector }
     }
 
-    /// Appends an array with its length: each dimension's length and lower bound, and `write`, which says whether any
-    /// element is NULL.
+    /// Appends an array with its length: each dimension's length and lower bound, then the output of `write`,
+    /// which returns whether any element is NULL.
     #[inline]
     pub(super) fn write(
         self,
@@ -100,7 +101,7 @@ impl ElementsOf {
                 out.extend_from_slice(&lower_bound.to_be_bytes());
             }
             if write(out)? {
-                // The lowest byte of what is big-endian.
+                // The lowest byte of a big-endian number.
                 match out.get_mut(flags_at.saturating_add(3)) {
                     Some(_) if self.is_vector => return Err(ValueError::NullPart),
                     Some(flag) => *flag = 1,
@@ -112,7 +113,7 @@ impl ElementsOf {
     }
 }
 
-/// A dimension of as many elements.
+/// The length of a dimension with this number of elements.
 pub(super) fn length_of(n_elements: usize) -> Result<i32, ValueError> {
     match n_elements <= ELEMENTS_MAX {
         true => i32::try_from(n_elements).map_err(|_| ValueError::TooLarge),
@@ -123,7 +124,7 @@ pub(super) fn length_of(n_elements: usize) -> Result<i32, ValueError> {
 #[derive(Debug)]
 struct Arrays {
     elements: Box<dyn Encoder>,
-    /// Lists in one another, at least 1.
+    /// The number of nested lists, at least 1.
     depth: usize,
     array: ElementsOf,
 }
@@ -146,7 +147,7 @@ impl Encoder for Arrays {
 #[derive(Debug)]
 struct ArrayValues<'a> {
     outer: Lists<'a>,
-    /// Of each level below the outermost.
+    /// One entry for each level below the outermost.
     inner: Vec<(Lists<'a>, Option<NullBuffer>)>,
     elements: Bound<'a>,
     array: ElementsOf,
@@ -174,7 +175,8 @@ impl Values for ArrayValues<'_> {
 }
 
 impl ArrayValues<'_> {
-    /// The lengths of the first list of each level, and how many levels there are. The outermost list is not empty.
+    /// The lengths of the first list of each level, and the number of levels. The outermost list must not be
+    /// empty.
     fn shape(&self, row: usize) -> Result<([i32; DIMENSIONS_MAX], usize), ValueError> {
         let mut lengths = [0; DIMENSIONS_MAX];
         let (mut first, mut n_elements, mut n_dimensions) = (row, 1_usize, 0);
@@ -203,7 +205,7 @@ impl ArrayValues<'_> {
         nulls.is_some_and(|nulls| nulls.is_null(index))
     }
 
-    /// Writes the elements of these lists' items, which all have to be of the same lengths.
+    /// Writes the elements of these lists' items, which must all have the same lengths.
     fn write_lists(
         &self,
         levels: &[(Lists<'_>, Option<NullBuffer>)],

@@ -1,6 +1,6 @@
 //! `bit_recv`, `varbit_recv`: a count of bits, then the bits from the left.
 //!
-//! Whether there are as many as `bit(n)` says, the server looks at itself.
+//! The server itself checks the number of bits for `bit(n)`.
 //!
 //! Source: `varbit.c` in PostgreSQL's `src/backend/utils/adt/`.
 

@@ -1,4 +1,4 @@
-//! `bytearecv`: bytes as they are.
+//! `bytearecv`: unchanged bytes.
 
 use arrow_schema::DataType;
 

@@ -21,7 +21,7 @@ pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn 
     }
 }
 
-/// The empty string is byte 0; 0x80 and above are written as a backslash and three octal digits.
+/// The empty string is byte 0; bytes from 0x80 on are written as a backslash and three octal digits.
 fn byte(text: &[u8]) -> Result<u8, ValueError> {
     match *text {
         [] => Ok(0),

@@ -1,4 +1,4 @@
-//! `record_recv` of a named type: a struct's fields are attributes, found by their names.
+//! `record_recv` of a named type: a struct's fields are attributes, matched by name.
 //!
 //! ```text
 //! i32 n_attributes │ n × (u32 type OID │ i32 length │ value)
@@ -54,9 +54,9 @@ struct Composites {
 
 #[derive(Debug)]
 struct AttributeEncoder {
-    /// In the struct.
+    /// The field's index in the struct.
     field_index: usize,
-    /// Its name there, without which another order of the same types would go unnoticed.
+    /// The field's name. Without it, another order of the same types would go unnoticed.
     name: String,
     type_oid: [u8; 4],
     encoder: Box<dyn Encoder>,

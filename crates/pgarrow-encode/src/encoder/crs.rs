@@ -1,4 +1,4 @@
-//! What a field says of its geometries: `geoarrow.wkb`, whose parameters are JSON.
+//! A field's metadata about its geometries: `geoarrow.wkb`, whose parameters are JSON.
 //!
 //! Source: <https://geoarrow.org/extension-types>.
 
@@ -9,14 +9,14 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(super) struct Wkb {
     pub(super) crs: Crs,
-    /// Edges are great circles, or other lines on a globe.
+    /// Edges are great circles, or other curves on a globe.
     pub(super) is_spherical: bool,
 }
 
 /// A coordinate reference system.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Crs {
-    /// Nothing is said.
+    /// Not given.
     Unsaid,
     /// By authority and code, as in `EPSG:4326`.
     Authority(String),
@@ -24,11 +24,11 @@ pub(super) enum Crs {
     Other,
 }
 
-/// `None` if the field does not say that it is one.
+/// `None` if the field does not name this extension.
 pub(super) fn of(field: &Field) -> Option<Wkb> {
     let metadata = field.metadata();
     let name = metadata.get("ARROW:extension:name")?;
-    // The names under which GeoArrow and its predecessor have it.
+    // The names in GeoArrow and in its predecessor.
     if !matches!(name.as_str(), "geoarrow.wkb" | "ogc.wkb") {
         return None;
     }
@@ -42,7 +42,7 @@ fn crs(said: Option<&Value>) -> Crs {
     match said {
         None | Some(Value::Null) => Crs::Unsaid,
         Some(Value::String(text)) if is_name(text) => Crs::Authority(text.clone()),
-        // PROJJSON, as a string too.
+        // PROJJSON, also inside a string.
         Some(Value::String(text)) => serde_json::from_str(text)
             .ok()
             .filter(Value::is_object)
@@ -72,7 +72,7 @@ fn id(value: &Value) -> Option<String> {
     Some(format!("{authority}:{code}")).filter(|name| is_name(name))
 }
 
-/// The number by which PostGIS knows it. Its 4326 has the longitude first, as `OGC:CRS84` has.
+/// Its number in PostGIS. The 4326 of PostGIS has the longitude first, as `OGC:CRS84` has.
 pub(super) fn epsg(name: &str) -> Option<i32> {
     match name.split_once(':')? {
         (authority, code) if authority.eq_ignore_ascii_case("EPSG") => {

@@ -18,14 +18,14 @@ use crate::error::{Refusal, ValueError};
 use crate::write;
 
 pub(super) const DAYS_1970_TO_2000: i64 = 10_957;
-/// 4714-11-24 BC, and the day after 5874897-12-31. The infinities are outside, and are values of text only.
+/// From 4714-11-24 BC to 5874897-12-31. The infinities are outside, and come from text only.
 const DAYS: std::ops::Range<i64> = -2_451_545..2_145_031_949;
 pub(super) const MILLIS_PER_DAY: i64 = 24 * 60 * 60 * 1_000;
 
 pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     let rounds = target.conversions >= Conversions::Round;
     let day = move |value: i64, per_day: i64| {
-        // The day that a time is in; days before 1970 have numbers below zero.
+        // The day of the time; days before 1970 have negative numbers.
         match rounds || value % per_day == 0 {
             true => date(value.div_euclid(per_day)),
             false => Err(ValueError::LostDigits),
@@ -71,7 +71,7 @@ fn since_2000(days: i64) -> Result<[u8; 4], ValueError> {
     Ok(days.ok_or(ValueError::OutOfRange)?.to_be_bytes())
 }
 
-/// Of a timestamp, the day that it is in, if times may be rounded away.
+/// The day of a timestamp, if its time may be rounded away.
 fn of_text(text: &str, rounds: bool) -> Result<[u8; 4], ValueError> {
     match moment(text, rounds)? {
         Moment::Infinity => Ok(i32::MAX.to_be_bytes()),

@@ -1,4 +1,4 @@
-//! Dates, times and timestamps as text: ISO 8601, RFC 3339, and what PostgreSQL prints in its `DateStyle` `ISO`.
+//! Dates, times and timestamps as text: ISO 8601, RFC 3339, and PostgreSQL's output in `DateStyle` `ISO`.
 //!
 //! ```text
 //! date      = year - month - day                         2024-12-31, 0044-03-15 BC
@@ -7,8 +7,8 @@
 //! timestamp = date [T or blank, time] [zone] [BC] │ infinity │ -infinity
 //! ```
 //!
-//! The server reads more, and rounds, drops the time of a date and the zone of a timestamp, and takes the session's zone
-//! where there is none, all without a word. Here each of these is looked at.
+//! The server accepts more. It silently rounds, drops the time of a date and the zone of a timestamp, and
+//! uses the session's zone if there is none. Here each of these is checked.
 //!
 //! Source: `DecodeDateTime`, `EncodeDateTime` in PostgreSQL's `src/backend/utils/adt/datetime.c`.
 
@@ -21,7 +21,7 @@ const MALFORMED: ValueError =
 const MICROS_PER_SECOND: i64 = 1_000_000;
 pub(super) const MICROS_PER_DAY: i64 = 24 * 60 * 60 * MICROS_PER_SECOND;
 
-/// What text says.
+/// The content of a text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Moment {
     Infinity,
@@ -29,14 +29,14 @@ pub(super) enum Moment {
     Finite {
         /// Since 2000-01-01.
         days: i64,
-        /// Microseconds since midnight: 0 where there is no time of day.
+        /// Microseconds since midnight; 0 if there is no time of day.
         micros: i64,
         /// Seconds east of UTC.
         zone: Option<i32>,
     },
 }
 
-/// A date, or a timestamp. `rounds`: whether digits behind a microsecond are rounded away.
+/// Reads a date or a timestamp. `rounds`: whether digits behind a microsecond are rounded away.
 pub(super) fn moment(text: &str, rounds: bool) -> Result<Moment, ValueError> {
     match text {
         "infinity" => return Ok(Moment::Infinity),
@@ -53,13 +53,13 @@ pub(super) fn moment(text: &str, rounds: bool) -> Result<Moment, ValueError> {
     Ok(Moment::Finite { days, micros, zone: reader.zone_and_end()? })
 }
 
-/// A time of day in microseconds, and the seconds east of UTC where it has a zone.
+/// Reads a time of day in microseconds, and the seconds east of UTC if it has a zone.
 pub(super) fn time_of_day(text: &str, rounds: bool) -> Result<(i64, Option<i32>), ValueError> {
     let mut reader = Reader(text.as_bytes());
     Ok((reader.time(rounds)?, reader.zone_and_end()?))
 }
 
-/// What is left of a text.
+/// The rest of a text.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -87,11 +87,11 @@ impl<'a> Reader<'a> {
     fn date(&mut self, is_bc: bool) -> Option<i64> {
         let digits = self.digits();
         let year = digits.iter().fold(0, |all: i64, digit| all.saturating_mul(10) + i64::from(digit - b'0'));
-        // 5874897 is the last of a date.
+        // 5874897 is the last year of a date.
         if !(4..=7).contains(&digits.len()) || year == 0 {
             return None;
         }
-        // There is no year 0: before 1 comes 1 BC.
+        // There is no year 0: 1 BC comes before 1.
         let year = if is_bc { 1 - year } else { year };
         self.eat(b'-')?;
         let month = self.two()?;
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
         is_of_calendar(year, month, day).then(|| days_since_2000(year, month, day))
     }
 
-    /// Whether what separates a date from a time comes next. It is taken.
+    /// Whether the separator of date and time comes next. Takes it.
     fn is_at_time(&mut self) -> bool {
         let is_next = matches!(self.0, [b'T' | b't', ..] | [b' ', b'0'..=b'9', ..]);
         if is_next {
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
                 micros = micros_of(self.digits(), rounds)?;
             }
         }
-        // A leap second would become the second after it.
+        // The server would turn a leap second into the second after it.
         let all = ((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + micros;
         match minute < 60 && second < 60 && all <= MICROS_PER_DAY {
             true => Ok(all),
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Seconds east of UTC, if anything is left, and then nothing is.
+    /// Seconds east of UTC, if any text is left. The zone must be its end.
     fn zone_and_end(mut self) -> Result<Option<i32>, ValueError> {
         let is_west = match self.0 {
             b"" => return Ok(None),
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Digits behind a second, of which there may be any number.
+/// Reads the digits behind a second; any number is allowed.
 fn micros_of(digits: &[u8], rounds: bool) -> Result<i64, ValueError> {
     let (kept, lost) = digits.split_at(digits.len().min(6));
     let zeros = 6_usize.saturating_sub(kept.len());
@@ -184,7 +184,7 @@ fn is_of_calendar(year: i64, month: i64, day: i64) -> bool {
     (1..=days).contains(&day)
 }
 
-/// In the Gregorian calendar, which is followed backwards for ever, as `date2j` does it.
+/// In the Gregorian calendar, extended backwards without end, as in `date2j`.
 fn days_since_2000(year: i64, month: i64, day: i64) -> i64 {
     const DAYS_PER_ERA: i64 = 146_097;
     /// From the first of March of the year 0.

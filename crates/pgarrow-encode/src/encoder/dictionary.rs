@@ -1,4 +1,4 @@
-//! Arrays that name their values instead of having them: dictionaries, and runs of equal values.
+//! Arrays that refer to their values: dictionaries, and runs of equal values.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::{Encoder, Values, make_encoder};
 use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
 
-/// Of dictionaries with these keys: encodes what the keys name.
+/// For dictionaries: encodes the values that the keys refer to.
 pub(super) fn make(
     values: &DataType,
     field: &Field,
@@ -21,7 +21,7 @@ pub(super) fn make(
     Ok(Box::new(Dictionaries(make_encoder(&of_values, target)?)))
 }
 
-/// Of runs of equal values.
+/// For runs of equal values.
 pub(super) fn make_run_ends(
     values: &DataType,
     field: &Field,

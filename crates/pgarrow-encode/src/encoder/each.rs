@@ -1,4 +1,4 @@
-//! Encoders that are one function over the values of an array.
+//! Encoders that apply one function to each value of an array.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use crate::access::{Bytes, Strings, primitive};
 use crate::error::ValueError;
 use crate::write;
 
-/// Of a primitive array: appends a value with its length.
+/// For a primitive array: appends a value with its length.
 pub(super) fn each<A: ArrowPrimitiveType>(
     source: &DataType,
     write: impl Fn(A::Native, &mut Vec<u8>) -> Result<(), ValueError> + Send + Sync + 'static,
@@ -19,7 +19,7 @@ pub(super) fn each<A: ArrowPrimitiveType>(
     Box::new(Primitives::<A, _> { source: source.clone(), write, array: PhantomData })
 }
 
-/// Of a primitive array: the bytes of a value whose type has one width.
+/// For a primitive array: the bytes of a value whose type has one width.
 pub(super) fn fixed<A: ArrowPrimitiveType, const N: usize>(
     source: &DataType,
     convert: impl Fn(A::Native) -> Result<[u8; N], ValueError> + Send + Sync + 'static,
@@ -30,14 +30,14 @@ pub(super) fn fixed<A: ArrowPrimitiveType, const N: usize>(
     })
 }
 
-/// Of strings in any layout.
+/// For strings in any layout.
 pub(super) fn each_string(
     write: impl Fn(&str, &mut Vec<u8>) -> Result<(), ValueError> + Send + Sync + 'static,
 ) -> Box<dyn Encoder> {
     Box::new(StringsBy(write))
 }
 
-/// Of bytes in any layout.
+/// For bytes in any layout.
 pub(super) fn each_bytes(
     write: impl Fn(&[u8], &mut Vec<u8>) -> Result<(), ValueError> + Send + Sync + 'static,
 ) -> Box<dyn Encoder> {
@@ -45,7 +45,7 @@ pub(super) fn each_bytes(
 }
 
 struct Primitives<A, F> {
-    /// Unit, scale and zone are part of it: another array's numbers mean something else.
+    /// Includes unit, scale and zone: the numbers of another array have another meaning.
     source: DataType,
     write: F,
     array: PhantomData<fn(A)>,

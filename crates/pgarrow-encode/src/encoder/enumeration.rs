@@ -49,7 +49,7 @@ enum Known {
 struct EnumValues<'a> {
     labels: &'a HashSet<String>,
     strings: Strings<'a>,
-    /// Of each value of the array, which is written many times where it is one of a dictionary.
+    /// One entry for each value of the array. A value of a dictionary is written many times.
     known: Vec<Cell<Known>>,
 }
 

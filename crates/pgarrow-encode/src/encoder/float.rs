@@ -1,6 +1,8 @@
-//! `float4recv`, `float8recv`: IEEE 754, big-endian. A float of the target's own width keeps every bit, also a NaN's.
+//! `float4recv`, `float8recv`: IEEE 754, big-endian. A float of the target's own width keeps every bit, also
+//! those of a NaN.
 //!
-//! Source: `float.c` in PostgreSQL's `src/backend/utils/adt/`, where `dtof` is the cast from float8 to float4.
+//! Source: `float.c` in PostgreSQL's `src/backend/utils/adt/`, where `dtof` is the cast from float8 to
+//! float4.
 
 use std::fmt::LowerExp;
 use std::str::FromStr;
@@ -36,7 +38,7 @@ pub(super) fn make_float4(source: &DataType, target: TypeTarget<'_>) -> Result<B
         ($arrow:ty) => {
             fixed::<$arrow, 4>(source, move |value| {
                 let float = value as f32;
-                // Of 24 bits at most it is exact; 2^64 still is a number of 128 bits.
+                // Exact for at most 24 bits; a float up to 2^64 fits a number of 128 bits.
                 match rounds || i128::from(value) == float as i128 {
                     true => Ok(bytes4(float)),
                     false => Err(ValueError::LostDigits),
@@ -90,7 +92,7 @@ fn bytes8(value: f64) -> [u8; 8] {
     value.to_bits().to_be_bytes()
 }
 
-/// As `dtof`, which refuses what would become infinite or zero.
+/// As `dtof`, which refuses a value that would become infinite or zero.
 fn narrowed(value: f64, rounds: bool) -> Result<[u8; 4], ValueError> {
     #[expect(clippy::cast_possible_truncation, reason = "what it loses is looked at below")]
     let narrow = value as f32;
@@ -103,9 +105,9 @@ fn narrowed(value: f64, rounds: bool) -> Result<[u8; 4], ValueError> {
     }
 }
 
-/// A float that decimals become.
+/// A float type that decimals can become.
 trait Float: Copy + FromStr + LowerExp + PartialEq + Default {
-    /// So many decimal digits are always told apart: `FLT_DIG`, `DBL_DIG`.
+    /// This number of decimal digits always survives: `FLT_DIG`, `DBL_DIG`.
     const DIGITS: usize;
     fn write(self, out: &mut Vec<u8>);
     fn is_infinite(self) -> bool;
@@ -140,7 +142,7 @@ impl Float for f64 {
     }
 }
 
-/// The nearest float; unless it may be rounded, its shortest digits have to be the decimal's.
+/// The nearest float. Without rounding, its shortest digits must be those of the decimal.
 fn of_decimal<T: Float>(
     source: &DataType,
     target: TypeTarget<'_>,
@@ -173,7 +175,7 @@ fn is_readable(source: &DataType, target: TypeTarget<'_>) -> bool {
 fn of_text<T: Float>(rounds: bool) -> Box<dyn Encoder> {
     each_string(move |text, out| {
         let float: T = text.parse().map_err(|_| MALFORMED)?;
-        // What is no word has digits.
+        // A text that is no word has digits.
         if let Some(digits) = SignificantDigits::of(text) {
             if float.is_infinite() || (float == T::default() && digits.count > 0) {
                 return Err(ValueError::OutOfRange);
@@ -189,10 +191,10 @@ fn of_text<T: Float>(rounds: bool) -> Box<dyn Encoder> {
 
 const MALFORMED: ValueError = ValueError::Malformed("a float has digits, a point, a sign and an exponent");
 
-/// More than any double has: `2^-1074 × (2^53 − 1)`.
+/// The most digits that any double has: those of `2^-1074 × (2^53 − 1)`.
 const DIGITS_MAX: usize = 767;
 
-/// The decimal digits of a number in text, without zeros before and behind them.
+/// The decimal digits of a number in text, without leading and trailing zeros.
 struct SignificantDigits<'a> {
     whole: &'a str,
     fraction: &'a str,
@@ -200,7 +202,7 @@ struct SignificantDigits<'a> {
 }
 
 impl<'a> SignificantDigits<'a> {
-    /// Of text that is a float; `None` if it is a word.
+    /// Reads text that is a float; `None` if it is a word.
     fn of(text: &'a str) -> Option<Self> {
         let text = text.trim_start_matches(['+', '-']);
         text.starts_with(|first: char| first == '.' || first.is_ascii_digit()).then_some(())?;
@@ -216,8 +218,8 @@ impl<'a> SignificantDigits<'a> {
         Some(Self { whole, fraction, count: whole.len() + fraction.len() })
     }
 
-    /// Whether the float, printed with as many digits, has these: then the text is one that the float was printed as, by
-    /// whoever prints the fewest digits, or more of them than there have to be.
+    /// Whether the float, printed with this number of digits, has these digits. Then the text is an output of
+    /// this float, by a printer of the fewest digits or of more.
     fn are_of<T: Float>(&self, float: T) -> bool {
         match self.count {
             0 => true,
@@ -233,7 +235,7 @@ impl<'a> SignificantDigits<'a> {
     }
 }
 
-/// Of a finite float: the fewest digits that are read as it, and what power of ten they are multiplied with.
+/// The fewest digits that are read as this finite float, and the exponent of their power of ten.
 fn shortest_digits<T: Float>(float: T) -> Option<(i128, i32)> {
     let text = format!("{float:e}");
     let (digits, exponent) = text.split_once('e')?;
@@ -251,7 +253,7 @@ fn shortest_digits<T: Float>(float: T) -> Option<(i128, i32)> {
 mod tests {
     use super::*;
 
-    /// What becomes of a text: the float's bits, or why not.
+    /// The result for a text: the float's bits, or the error.
     fn read<T: Float>(text: &str, rounds: bool) -> Result<Vec<u8>, ValueError> {
         use arrow_array::StringArray;
         let array = StringArray::from(vec![text]);
@@ -277,7 +279,7 @@ mod tests {
         ] {
             assert_eq!(read::<f32>(text, false), Ok(bytes4(text.parse().unwrap()).to_vec()), "{text}");
         }
-        // 0.1 with the digits that a single has, and with all of them.
+        // 0.1 with the digits that a single needs, and with all of its digits.
         for text in ["0.100000001", "0.100000001490116119384765625", "0.1000000000"] {
             assert_eq!(read::<f32>(text, false), Ok(bytes4(0.1).to_vec()), "{text}");
         }

@@ -1,4 +1,4 @@
-//! `point_recv` and its kin: doubles without lengths, of structs of floats and lists of points.
+//! `point_recv` and its kin: doubles without lengths, from structs of floats and lists of points.
 //!
 //! ```text
 //! point    x │ y
@@ -10,8 +10,8 @@
 //! path     u8 is closed │ i32 n │ n × (x │ y)
 //! ```
 //!
-//! The doubles are taken bit for bit. The server refuses lines that are none. It orders a box's corners, which makes other
-//! ones of them: a box whose first corner is not the upper right one is refused here.
+//! The doubles are copied bit for bit. The server refuses invalid lines. It silently reorders a box's
+//! corners, so a box whose first corner is not the upper right one is refused here.
 //!
 //! Source: the `*_recv` functions in PostgreSQL's `src/backend/utils/adt/geo_ops.c`.
 
@@ -30,7 +30,7 @@ use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
 use crate::write;
 
-/// A struct's field of doubles: its path, by names.
+/// The path of a double in a struct, by field names.
 type Leaf = &'static [&'static str];
 
 pub(super) const POINT: &[Leaf] = &[&["x"], &["y"]];
@@ -39,7 +39,7 @@ pub(super) const LSEG: &[Leaf] = &[&["start", "x"], &["start", "y"], &["end", "x
 const BOX: &[Leaf] = &[&["high", "x"], &["high", "y"], &["low", "x"], &["low", "y"]];
 pub(super) const CIRCLE: &[Leaf] = &[&["center", "x"], &["center", "y"], &["radius"]];
 
-/// Of a type that consists of these doubles.
+/// For a type that consists of these doubles.
 pub(super) fn make(
     source: &DataType,
     target: TypeTarget<'_>,
@@ -51,7 +51,7 @@ pub(super) fn make(
     }
 }
 
-/// Of a box, whose corners have their order.
+/// For a box, whose corners must be in order.
 pub(super) fn make_box(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     match has_leaves(source, BOX) {
         true => Ok(Box::new(Doubles { leaves: BOX, look: corners_are_in_order })),
@@ -59,7 +59,7 @@ pub(super) fn make_box(source: &DataType, target: TypeTarget<'_>) -> Result<Box<
     }
 }
 
-/// Whether `box_recv` leaves high x, high y, low x and low y where they are. NaN is more than any other float.
+/// Whether `box_recv` leaves high x, high y, low x and low y in place. NaN is greater than any other float.
 fn corners_are_in_order(wire: &[u8]) -> Result<(), ValueError> {
     let (doubles, _) = wire.as_chunks::<8>();
     let [high_x, high_y, low_x, low_y] = doubles else { return Err(ValueError::WrongArray) };
@@ -73,7 +73,7 @@ fn corners_are_in_order(wire: &[u8]) -> Result<(), ValueError> {
     }
 }
 
-/// Of a list of points.
+/// For a list of points.
 pub(super) fn make_polygon(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     match is_points(source) {
         true => Ok(Box::new(Polygons)),
@@ -81,7 +81,7 @@ pub(super) fn make_polygon(source: &DataType, target: TypeTarget<'_>) -> Result<
     }
 }
 
-/// Of `Struct{closed, points}`.
+/// For `Struct{closed, points}`.
 pub(super) fn make_path(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     let is_path = |fields: &Fields| {
         let part = |name| fields.find(name).map(|(_, field)| field.data_type());
@@ -100,7 +100,7 @@ fn is_points(data_type: &DataType) -> bool {
     Lists::item(data_type).is_some_and(|item| has_leaves(item.data_type(), POINT))
 }
 
-/// Whether it is a struct of just these doubles.
+/// Whether it is a struct of exactly these doubles.
 fn has_leaves(data_type: &DataType, leaves: &[Leaf]) -> bool {
     fn n_doubles(data_type: &DataType) -> Option<usize> {
         match data_type {
@@ -122,7 +122,7 @@ fn has_leaves(data_type: &DataType, leaves: &[Leaf]) -> bool {
         && leaves.iter().all(|path| find(path) == Some(&DataType::Float64))
 }
 
-/// The doubles of a struct, each with whatever may be NULL around it.
+/// The doubles of a struct, each with the nulls of the structs around it.
 struct Columns<'a>(Vec<(Vec<NullBuffer>, &'a Float64Array)>);
 
 impl<'a> Columns<'a> {
@@ -130,7 +130,7 @@ impl<'a> Columns<'a> {
         let column = |path: &Leaf| {
             let (mut nulls, mut array) = (Vec::new(), array);
             for (depth, name) in path.iter().enumerate() {
-                // Of the outermost, whoever asks for a value knows that it is there.
+                // The caller already knows that the outermost value is not NULL.
                 nulls.extend(array.nulls().filter(|_| depth > 0).cloned());
                 let of = array.as_struct_opt().ok_or(ValueError::WrongArray)?;
                 array = of.column_by_name(name).ok_or(ValueError::WrongArray)?.as_ref();
@@ -157,7 +157,7 @@ impl fmt::Debug for Columns<'_> {
     }
 }
 
-/// Whether doubles, as they are written, are a value that the server leaves as it is.
+/// Checks that the server leaves the written doubles unchanged.
 type Look = fn(&[u8]) -> Result<(), ValueError>;
 
 #[derive(Debug)]
@@ -186,7 +186,7 @@ impl Values for DoubleValues<'_> {
     }
 }
 
-/// Points of lists.
+/// Points in lists.
 #[derive(Debug)]
 struct Points<'a> {
     lists: Lists<'a>,
@@ -250,7 +250,7 @@ impl Encoder for Paths {
 #[derive(Debug)]
 struct PathValues<'a> {
     closed: &'a BooleanArray,
-    /// Of the lists of points.
+    /// The nulls of the lists of points.
     nulls: Option<NullBuffer>,
     points: Points<'a>,
 }

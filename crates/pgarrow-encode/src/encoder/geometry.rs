@@ -1,4 +1,4 @@
-//! PostGIS's `LWGEOM_recv`, `geography_recv`: EWKB, of WKB in either of its dialects.
+//! PostGIS's `LWGEOM_recv`, `geography_recv`: EWKB, from WKB in either dialect.
 //!
 //! ```text
 //! geometry    byte order (0 big, 1 little) │ u32 type, with flags │ i32 SRID, if flagged │ body
@@ -9,11 +9,12 @@
 //! multi…, collection, surfaces, curves of curves   u32 n │ n × geometry
 //! ```
 //!
-//! ISO WKB adds 1000 to a type for Z and 2000 for M, and has no SRID: it is the column's. EWKB flags Z, M and an SRID in
-//! the high bits. Each geometry keeps its byte order, and its doubles are taken bit for bit.
+//! ISO WKB adds 1000 to a type for Z and 2000 for M. It has no SRID, so the column's is used. EWKB has flags
+//! for Z, M and an SRID in the high bits. Each geometry keeps its byte order, and its doubles are copied bit
+//! for bit.
 //!
-//! Source: `wkb_parse_state` in PostGIS's `liblwgeom/lwin_wkb.c`, `lwgeom_to_wkb_buf` in `liblwgeom/lwout_wkb.c`; ISO
-//! 13249-3 for the other form.
+//! Source: `wkb_parse_state` in PostGIS's `liblwgeom/lwin_wkb.c`, `lwgeom_to_wkb_buf` in
+//! `liblwgeom/lwout_wkb.c`; ISO 13249-3 for the other form.
 
 use arrow_schema::Field;
 use pgarrow_types::{DEPTH_MAX, GeometryType};
@@ -33,12 +34,12 @@ const HAS_M: u32 = 0x4000_0000;
 /// `WKBSRIDFLAG`.
 const HAS_SRID: u32 = 0x2000_0000;
 
-/// Of a geometry without one: unknown.
+/// The SRID of a geometry without one: unknown.
 const SRID_UNKNOWN: i32 = 0;
-/// `SRID_DEFAULT`: of a geography that says nothing else.
+/// `SRID_DEFAULT`: the SRID of a geography without another one.
 const SRID_GEOGRAPHY: i32 = 4326;
 
-/// Byte order, type and a count: less than that no geometry has.
+/// Byte order, type and a count: no geometry has fewer bytes.
 const GEOMETRY_BYTES_MIN: usize = 9;
 
 const ENDS_EARLY: ValueError = ValueError::Invalid("WKB that ends early");
@@ -66,7 +67,7 @@ pub(super) fn make(
     let declared = declared(geometry);
     let srid = match wkb.crs {
         Crs::Unsaid => None,
-        // What PostGIS calls by another number.
+        // PostGIS has another number for this system.
         Crs::Authority(name) if geometry.crs.as_ref() == Some(&name) => None,
         Crs::Authority(name) => match crs::epsg(&name) {
             Some(srid) if declared == SRID_UNKNOWN || declared == srid => Some(srid),
@@ -87,7 +88,7 @@ pub(super) fn make(
     Ok(encoder(geometry, srid))
 }
 
-/// The SRID that all values of a column have; 0 if each may have its own.
+/// The SRID of all values of a column; 0 if each may have its own.
 fn declared(geometry: &GeometryType) -> i32 {
     match geometry.srid {
         SRID_UNKNOWN if geometry.is_geography => SRID_GEOGRAPHY,
@@ -95,7 +96,7 @@ fn declared(geometry: &GeometryType) -> i32 {
     }
 }
 
-/// `of_field`: what the field says of its values.
+/// `of_field`: the SRID from the field's metadata.
 fn encoder(geometry: &GeometryType, of_field: Option<i32>) -> Box<dyn Encoder> {
     let declared = declared(geometry);
     let expected = of_field.unwrap_or(declared);
@@ -103,9 +104,9 @@ fn encoder(geometry: &GeometryType, of_field: Option<i32>) -> Box<dyn Encoder> {
     each_bytes(move |wkb, out| write::measured(out, |out| write_ewkb(wkb, expected, is_geography, out)))
 }
 
-/// `expected`: the SRID of all values, or 0 if each says its own or none.
+/// `expected`: the SRID of all values, or 0 if each may have its own or none.
 fn write_ewkb(wkb: &[u8], expected: i32, is_geography: bool, out: &mut Vec<u8>) -> Result<(), ValueError> {
-    // What EWKB says stands at its beginning, and holds for all inside.
+    // The SRID of EWKB is at its beginning, and holds for all inner geometries.
     let said = srid_of(wkb)?;
     if said.is_some_and(|said| expected != SRID_UNKNOWN && said != expected) {
         return Err(ValueError::Srid);
@@ -156,7 +157,7 @@ impl ByteOrder {
     }
 }
 
-/// What stands before every geometry.
+/// The part before every geometry.
 struct Header {
     byte_order: u8,
     order: ByteOrder,
@@ -178,14 +179,14 @@ impl Header {
 /// A walk through WKB.
 struct Walk<'a, 'b> {
     rest: &'a [u8],
-    /// Of all of it.
+    /// The SRID of the whole geometry.
     srid: i32,
     is_geography: bool,
     out: &'b mut Vec<u8>,
 }
 
 impl Walk<'_, '_> {
-    /// A geometry, and all in it.
+    /// Copies a geometry, and all inside it.
     fn geometry(&mut self, depth_left: usize, is_outermost: bool) -> Result<(), ValueError> {
         if depth_left == 0 {
             return Err(ValueError::Invalid("geometries too deep in one another"));
@@ -239,8 +240,8 @@ impl Walk<'_, '_> {
         self.coordinates(order, point_bytes, n_points)
     }
 
-    /// The next points, which are the same in both forms. Those of a geography have to be on the globe: others are moved
-    /// there by PostGIS, which only notes it.
+    /// Copies the next points, which are the same in both forms. The points of a geography must be on the
+    /// globe: PostGIS moves others there, and reports this only in a NOTICE.
     ///
     /// Source: `lwgeom_nudge_geodetic`, `lwgeom_force_geodetic` in PostGIS's `liblwgeom/lwgeodetic.c`.
     fn coordinates(
@@ -255,7 +256,7 @@ impl Walk<'_, '_> {
             for point in points {
                 let (coordinates, _) = point.as_chunks::<8>();
                 let [x, y, ..] = coordinates else { return Err(ENDS_EARLY) };
-                // NaN is that of a point that is empty.
+                // NaN is in an empty point.
                 if order.double(*x).abs() > 180.0 || order.double(*y).abs() > 90.0 {
                     return Err(ValueError::Invalid("longitudes beyond ±180 or latitudes beyond ±90"));
                 }
@@ -264,7 +265,7 @@ impl Walk<'_, '_> {
         self.copy(n_bytes)
     }
 
-    /// A count of what has `bytes_min` bytes at least, and so many there are.
+    /// A count of items of at least `bytes_min` bytes; that many bytes must be there.
     fn count(&mut self, order: ByteOrder, bytes_min: usize) -> Result<usize, ValueError> {
         let count = self.rest.first_chunk().map(|count| order.read(*count)).ok_or(ENDS_EARLY)?;
         self.copy(4)?;
@@ -272,7 +273,7 @@ impl Walk<'_, '_> {
         count.ok_or(ENDS_EARLY)
     }
 
-    /// The next bytes are the same in both forms.
+    /// Copies the next bytes, which are the same in both forms.
     fn copy(&mut self, n_bytes: usize) -> Result<(), ValueError> {
         let (copied, rest) = self.rest.split_at_checked(n_bytes).ok_or(ENDS_EARLY)?;
         self.out.extend_from_slice(copied);

@@ -4,9 +4,10 @@
 //! family (2 = IPv4, 3 = IPv6) │ prefix bits │ is cidr │ address bytes (4, 16) │ address
 //! ```
 //!
-//! Bits of a cidr to the right of its prefix the server refuses itself.
+//! The server itself refuses bits of a cidr to the right of its prefix.
 //!
-//! Source: `network.c` in PostgreSQL's `src/backend/utils/adt/`; `PGSQL_AF_INET` in `src/include/utils/inet.h`.
+//! Source: `network.c` in PostgreSQL's `src/backend/utils/adt/`; `PGSQL_AF_INET` in
+//! `src/include/utils/inet.h`.
 
 use std::net::IpAddr;
 
@@ -54,7 +55,7 @@ fn write_address(text: &str, is_cidr: bool, out: &mut Vec<u8>) -> Result<(), Val
     })
 }
 
-/// Digits and nothing else; the standard library also takes a plus.
+/// Only digits; the standard library also accepts a plus.
 fn parse_bits(text: &str) -> Option<u8> {
     text.bytes().all(|digit| digit.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -11,7 +11,7 @@ use super::{Encoder, refuse};
 use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
 
-/// A target of integers.
+/// An integer type of the target.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Int {
     Int2,
@@ -37,7 +37,7 @@ impl Int {
         }
     }
 
-    /// Bits, and whether one of them is a sign.
+    /// The number of bits, and whether one of them is a sign.
     fn bits(self) -> (u8, bool) {
         match self {
             Self::Int2 => (16, true),
@@ -48,7 +48,7 @@ impl Int {
         }
     }
 
-    /// Whether it holds every value of the source.
+    /// Whether every value of the source fits.
     fn holds(self, source: &DataType) -> bool {
         let (bits, is_signed) = self.bits();
         let (source_bits, source_is_signed) = match source {
@@ -70,7 +70,8 @@ impl Int {
     }
 }
 
-/// An integer of at most 128 bits, for [`TryFrom`]; of 256 bits those that are no longer.
+/// Converts an integer of at most 128 bits with [`TryFrom`]; an integer of 256 bits if its value is that
+/// small.
 macro_rules! from_integer {
     ($arrow:ty, $source:ident, $target:ty) => {
         fixed::<$arrow, { size_of::<$target>() }>($source, |value| {

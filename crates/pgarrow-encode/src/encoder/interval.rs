@@ -4,9 +4,9 @@
 //! i64 microseconds │ i32 days │ i32 months        16 bytes, big-endian
 //! ```
 //!
-//! It rounds and cuts by the type's modifier (`AdjustIntervalForTypmod`), so that is looked at here. Since PostgreSQL 17
-//! all three at their minimum or maximum mean ∓infinity, which no Arrow interval means: they are out of range. Before, they
-//! are the smallest and the largest interval.
+//! It rounds and cuts by the type's modifier (`AdjustIntervalForTypmod`), so this is checked here. Since
+//! PostgreSQL 17, all three at their minimum or maximum mean ∓infinity. No Arrow interval means infinity, so
+//! these values are out of range. Before, they are the smallest and the largest interval.
 //!
 //! Source: `interval_recv`, `AdjustIntervalForTypmod` in PostgreSQL's `src/backend/utils/adt/timestamp.c`;
 //! `INTERVAL_NOBEGIN` in `src/include/datatype/timestamp.h`.
@@ -82,7 +82,7 @@ pub(super) fn make(
         }),
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             fixed::<IntervalMonthDayNanoType, 16>(source, move |value| {
-                // What the infinities are saturated to.
+                // The values of saturated infinities.
                 if matches!((value.months, value.days), (i32::MIN, i32::MIN) | (i32::MAX, i32::MAX))
                     && matches!(value.nanoseconds, i64::MIN | i64::MAX)
                 {
@@ -96,7 +96,7 @@ pub(super) fn make(
     })
 }
 
-/// What the target takes.
+/// The form of the target.
 #[derive(Clone, Copy, Debug)]
 struct Wire {
     modifier: Modifier,

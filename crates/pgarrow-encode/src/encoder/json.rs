@@ -1,4 +1,5 @@
-//! `json_recv`: text. `jsonb_recv`: a version byte, then text. The server reads both, and says what is no JSON.
+//! `json_recv`: text. `jsonb_recv`: a version byte, then text. The server parses both, and reports invalid
+//! JSON.
 //!
 //! Source: `json.c`, `jsonb.c` in PostgreSQL's `src/backend/utils/adt/`.
 
@@ -14,7 +15,7 @@ use crate::write;
 
 const VERSION: u8 = 1;
 
-/// For `json`, whose text is kept as it is.
+/// For `json`, which keeps its text.
 pub(super) fn make_json(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     match Strings::is(source) || Bytes::is(source) {
         true => text::make(source, target),
@@ -22,7 +23,7 @@ pub(super) fn make_json(source: &DataType, target: TypeTarget<'_>) -> Result<Box
     }
 }
 
-/// For `jsonb`, which is not the text, but what it says.
+/// For `jsonb`, which keeps the value and not the text.
 pub(super) fn make_jsonb(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     let may_lose = target.conversions >= Conversions::Round;
     let write = move |value: &[u8], out: &mut Vec<u8>| {

@@ -1,16 +1,17 @@
-//! A look through JSON text for what jsonb does not keep: of two keys the first one's value, and the sign of minus zero.
+//! Searches JSON text for content that jsonb does not keep: the first value of a repeated key, and the sign
+//! of minus zero.
 //!
-//! What is no JSON is left to the server, which refuses it.
+//! The server refuses invalid JSON itself.
 //!
-//! Source: `uniqueifyJsonbObject` in PostgreSQL's `src/backend/utils/adt/jsonb_util.c`, `jsonb_in_scalar` in `jsonb.c`
-//! beside it; RFC 8259 for the text.
+//! Source: `uniqueifyJsonbObject` in PostgreSQL's `src/backend/utils/adt/jsonb_util.c`, `jsonb_in_scalar` in
+//! `jsonb.c` beside it; RFC 8259 for the text.
 
 use std::ops::Range;
 
 use super::json_value::MINUS_ZERO;
 use crate::error::ValueError;
 
-/// Whether jsonb keeps all that the text says.
+/// Checks that jsonb keeps the whole content of the text.
 pub(super) fn look(text: &[u8]) -> Result<(), ValueError> {
     let mut scan = Scan { rest: text, keys: Vec::new(), places: Vec::new(), open: Vec::new() };
     while let Some((first, rest)) = scan.rest.split_first() {
@@ -30,17 +31,17 @@ pub(super) fn look(text: &[u8]) -> Result<(), ValueError> {
 
 struct Scan<'a> {
     rest: &'a [u8],
-    /// Of all objects that are open, one behind the other.
+    /// The keys of all open objects, one after the other.
     keys: Vec<u8>,
-    /// Where each key is.
+    /// The place of each key.
     places: Vec<Range<usize>>,
     open: Vec<Open>,
 }
 
-/// What has begun and not ended.
+/// An array or object that has begun and not ended.
 enum Open {
     Array,
-    /// How much of keys and places there was before.
+    /// The lengths of `keys` and `places` before it.
     Object {
         places: usize,
         keys: usize,
@@ -48,7 +49,7 @@ enum Open {
 }
 
 impl Scan<'_> {
-    /// Behind the first quote.
+    /// Reads on behind the first quote.
     fn string(&mut self) {
         let mut is_escaped = false;
         let mut has_escapes = false;
@@ -84,7 +85,7 @@ impl Scan<'_> {
         if is_unique { Ok(()) } else { Err(ValueError::DuplicateKey) }
     }
 
-    /// Behind the sign.
+    /// Reads on behind the sign.
     fn negative_number(&mut self) -> Result<(), ValueError> {
         let end = self.rest.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'.'));
         let (digits, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
@@ -96,7 +97,7 @@ impl Scan<'_> {
     }
 }
 
-/// Appends what a string means; of one that means nothing, its bytes.
+/// Appends the meaning of a string. For an invalid escape, appends its bytes.
 fn unescape(string: &[u8], out: &mut Vec<u8>) {
     let mut rest = string;
     while let Some((first, behind)) = rest.split_first() {
@@ -127,7 +128,7 @@ fn simple(escaped: u8) -> char {
     }
 }
 
-/// Behind `\u`: a character of four digits, or of two times four.
+/// Reads on behind `\u`: a character of four digits, or of two times four.
 fn code_point(text: &[u8]) -> Option<(char, &[u8])> {
     let four = |text: &[u8]| {
         let mut digits = text.iter().map(|digit| char::from(*digit).to_digit(16));

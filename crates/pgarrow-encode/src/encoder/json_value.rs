@@ -1,9 +1,10 @@
 //! JSON of structs, maps and lists, for `json_recv` and `jsonb_recv`.
 //!
-//! Every value is kept, so this is no conversion that has to be allowed: integers and decimals have all of their digits,
-//! floats the shortest that are read as the same (minus zero is none that jsonb has), NULL is `null`, dates and times are printed as ISO 8601 has them, those
-//! with a time zone in UTC, and strings stay strings, also those that are JSON themselves. What JSON does not have is an
-//! error, NaN for one. Binary columns are refused: there are many ways to write bytes.
+//! Every value is kept, so this conversion needs no permission. Integers and decimals keep all of their
+//! digits. Floats have the shortest digits that are read as the same float; jsonb has no minus zero. NULL is
+//! `null`. Dates and times have the form of ISO 8601, those with a time zone in UTC. Strings stay strings,
+//! even if they are JSON themselves. A value that JSON does not have is an error, for example NaN. Binary
+//! columns are refused: there are many ways to write bytes.
 
 use std::fmt;
 use std::io::Write as _;
@@ -31,10 +32,10 @@ use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, RefusalKind, ValueError};
 use crate::write;
 
-/// The version byte that stands before the text of jsonb.
+/// The version byte before the text of jsonb.
 const JSONB_VERSION: u8 = 1;
 
-/// Whether it is a type of values that JSON has besides numbers and strings.
+/// Whether it is a type of JSON values other than numbers and strings.
 pub(super) fn is_nested(source: &DataType) -> bool {
     matches!(source, DataType::Struct(_) | DataType::Map(_, _)) || Lists::item(source).is_some()
 }
@@ -49,16 +50,16 @@ pub(super) fn make(
     Ok(Box::new(JsonValues { source: source.clone(), form: Form { is_jsonb, rounds } }))
 }
 
-/// What the JSON is for.
+/// The purpose of the JSON.
 #[derive(Clone, Copy, Debug)]
 struct Form {
     is_jsonb: bool,
-    /// Whether a value may lose something.
+    /// Whether a value may lose digits or its sign.
     rounds: bool,
 }
 
 impl Form {
-    /// jsonb keeps numbers as numerics, which have no minus zero.
+    /// jsonb stores numbers as numerics, which have no minus zero.
     fn keeps_zero(self, is_minus_zero: bool) -> Result<(), ValueError> {
         match is_minus_zero && self.is_jsonb && !self.rounds {
             true => Err(MINUS_ZERO),
@@ -69,7 +70,7 @@ impl Form {
 
 pub(super) const MINUS_ZERO: ValueError = ValueError::Invalid("minus zero");
 
-/// Why there is no JSON of such values.
+/// Refuses types without a JSON form, with the reason.
 fn check(source: &DataType, depth_left: usize) -> Result<(), Refusal> {
     let mismatch = |why: String| Err(Refusal::new(RefusalKind::Mismatch, why));
     let Some(depth_left) = depth_left.checked_sub(1) else {
@@ -81,7 +82,7 @@ fn check(source: &DataType, depth_left: usize) -> Result<(), Refusal> {
     match source {
         DataType::Struct(fields) => {
             for (index, field) in fields.iter().enumerate() {
-                // Of two, jsonb would keep the last one.
+                // jsonb would keep only the last of the two.
                 if fields.iter().take(index).any(|before| before.name() == field.name()) {
                     return mismatch(format!("there are two fields {:?}", field.name()));
                 }
@@ -154,9 +155,9 @@ impl Values for BoundJson<'_> {
 /// Appends the value of a row.
 type WriteRow<'a> = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), ValueError> + 'a>;
 
-/// An array, and those in it.
+/// An array, and the arrays inside it.
 struct Node<'a> {
-    /// Those behind keys of dictionaries too.
+    /// Also NULLs behind keys of dictionaries.
     nulls: Option<NullBuffer>,
     kind: Kind<'a>,
 }
@@ -168,11 +169,12 @@ enum Kind<'a> {
     Half(&'a Float16Array, Form),
     Single(&'a Float32Array, Form),
     Double(&'a Float64Array, Form),
-    /// An integer, as it is printed.
+    /// An integer, as its formatter prints it.
     Number(ArrayFormatter<'a>),
-    /// The same in quotes. Nothing in it needs an escape.
+    /// The same in quotes. Its text needs no escapes.
     Printed(ArrayFormatter<'a>),
-    /// A timestamp with a time zone, or a decimal, of which a formatter cuts digits beyond its precision.
+    /// A timestamp with a time zone, or a decimal. A formatter would cut a decimal's digits beyond its
+    /// precision.
     Written(WriteRow<'a>),
     Text {
         strings: Strings<'a>,
@@ -184,9 +186,9 @@ enum Kind<'a> {
         keys: Box<Node<'a>>,
         values: Box<Node<'a>>,
     },
-    /// Names as JSON has them, with the colon.
+    /// Names in JSON form, with the colon.
     Struct(Vec<(Vec<u8>, Node<'a>)>),
-    /// Of a dictionary or of runs: where a row's value is.
+    /// A dictionary or runs: where a row's value is.
     Elsewhere(Box<dyn Fn(usize) -> usize + 'a>, Box<Node<'a>>),
 }
 
@@ -220,7 +222,7 @@ impl<'a> Node<'a> {
             DataType::Dictionary(_, _) => {
                 let dictionary = array.as_any_dictionary_opt().ok_or(WRONG)?;
                 if dictionary.values().is_empty() {
-                    // No key can name anything: all are NULL.
+                    // No key can refer to a value: all are NULL.
                     return Ok(Self { nulls: array.logical_nulls(), kind: Kind::Null });
                 }
                 let keys = dictionary.normalized_keys();
@@ -275,7 +277,7 @@ impl<'a> Node<'a> {
 }
 
 impl Kind<'_> {
-    /// A value that is not NULL.
+    /// Appends a value that is not NULL.
     fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), ValueError> {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
@@ -303,7 +305,7 @@ impl Kind<'_> {
             Self::Printed(formatter) => write_string(&printed(formatter, row)?, out),
             Self::Text { strings, is_jsonb } => {
                 let text = strings.value(row);
-                // json keeps its text and so the escape of it; jsonb has no such character.
+                // json keeps its text, with the escape; jsonb has no such character.
                 if *is_jsonb && text.contains('\0') {
                     return Err(ValueError::ZeroByte);
                 }
@@ -366,7 +368,7 @@ fn comma(n_before: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// The shortest digits that are read as the same float, with an exponent where there would be many zeros.
+/// The shortest digits that are read as the same float, with an exponent instead of many zeros.
 fn write_float(is_finite: bool, digits: fmt::Arguments<'_>, out: &mut Vec<u8>) -> Result<(), ValueError> {
     if !is_finite {
         return Err(ValueError::NotJson);
@@ -376,7 +378,7 @@ fn write_float(is_finite: bool, digits: fmt::Arguments<'_>, out: &mut Vec<u8>) -
     Ok(())
 }
 
-/// A timestamp of a year that nobody can print, for one.
+/// Refuses values that cannot be printed, for example a timestamp in a far year.
 fn printed(formatter: &ArrayFormatter<'_>, row: usize) -> Result<String, ValueError> {
     formatter.value(row).try_to_string().map_err(|_| ValueError::OutOfRange)
 }
@@ -384,13 +386,13 @@ fn printed(formatter: &ArrayFormatter<'_>, row: usize) -> Result<String, ValueEr
 fn instants<'a, T: ArrowTimestampType>(array: &'a PrimitiveArray<T>) -> WriteRow<'a> {
     Box::new(|row, out| {
         let instant = as_datetime::<T>(required(array, row)?).ok_or(ValueError::OutOfRange)?;
-        // As ISO 8601 has it, with as many digits of a second as there are.
+        // As in ISO 8601, with all digits of the second.
         let _ = write!(out, "\"{instant:?}Z\"");
         Ok(())
     })
 }
 
-/// All digits that there are, whatever precision is declared.
+/// Appends all digits, whatever the declared precision.
 fn decimals<T: DecimalType>(array: &dyn Array, scale: i8) -> Result<WriteRow<'_>, ValueError>
 where
     T::Native: fmt::Display,

@@ -1,4 +1,4 @@
-//! Lists in any of Arrow's layouts, read alike.
+//! Access to lists in any of Arrow's layouts.
 
 use std::ops::Range;
 
@@ -8,11 +8,11 @@ use arrow_schema::{DataType, FieldRef};
 
 use crate::error::ValueError;
 
-/// Where the lists of an array are in the array of their items.
+/// The places of an array's lists in the array of their items.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lists<'a> {
     places: Places<'a>,
-    /// Of all lists, and maybe of others: a slice of an array of lists still has the items of the whole.
+    /// The items of all lists, and maybe more: a slice of a list array still has the items of the whole.
     pub(super) items: &'a dyn Array,
 }
 
@@ -26,7 +26,7 @@ enum Places<'a> {
 }
 
 impl<'a> Lists<'a> {
-    /// What lists of this type have for items; `None` if it is no list.
+    /// The items' field of this list type; `None` if it is no list.
     pub(super) fn item(data_type: &DataType) -> Option<&FieldRef> {
         match data_type {
             DataType::List(item)
@@ -38,7 +38,7 @@ impl<'a> Lists<'a> {
         }
     }
 
-    /// Of lists, and of maps, whose items are their entries.
+    /// For lists, and for maps, whose items are their entries.
     pub(super) fn new(array: &'a dyn Array) -> Result<Self, ValueError> {
         let wrong = ValueError::WrongArray;
         let (places, items): (_, &dyn Array) = match array.data_type() {

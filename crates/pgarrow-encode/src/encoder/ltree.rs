@@ -1,4 +1,4 @@
-//! `ltree_recv`, `lquery_recv`, `ltxtq_recv`: a version byte, then text, which the server reads.
+//! `ltree_recv`, `lquery_recv`, `ltxtq_recv`: a version byte, then text, which the server parses.
 //!
 //! Source: `contrib/ltree/ltree_io.c` and `ltxtquery_io.c` in PostgreSQL.
 

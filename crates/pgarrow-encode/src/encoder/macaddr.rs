@@ -12,7 +12,7 @@ use crate::encode_target::TypeTarget;
 use crate::error::{Refusal, ValueError};
 use crate::write;
 
-/// Of six bytes or eight.
+/// For addresses of six or eight bytes.
 pub(super) fn make<const BYTES: usize>(
     source: &DataType,
     target: TypeTarget<'_>,
@@ -27,7 +27,7 @@ pub(super) fn make<const BYTES: usize>(
     }
 }
 
-/// As PostgreSQL prints it, `08:00:2b:01:02:03`, in digits of either case.
+/// Reads PostgreSQL's form, `08:00:2b:01:02:03`, with digits of either case.
 fn parse<const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
     let mut address = [0; BYTES];
     let mut rest = text;

@@ -4,7 +4,7 @@
 //! i32 n_pairs │ n × (i32 key length │ key │ i32 value length, -1 for NULL │ value)
 //! ```
 //!
-//! Of a key that is there twice the server keeps one value, without a word; here it is an error.
+//! If a key occurs twice, the server silently keeps one of its values; here it is an error.
 //!
 //! Source: `hstore_recv`, `hstoreUniquePairs` in PostgreSQL's `contrib/hstore/hstore_io.c`.
 
@@ -91,7 +91,7 @@ impl Values for MapValues<'_> {
     }
 }
 
-/// Whether all keys differ, which are at these places. Those that an export made are in their order.
+/// Whether the keys at these places all differ. Keys from an export are already sorted.
 pub(super) fn is_unique(keys: &mut [Range<usize>], bytes: &[u8]) -> bool {
     let key = |range: &Range<usize>| {
         let key = bytes.get(range.clone()).unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
 use crate::write;
 
-/// Decimal digits of the longest value, as the decimal has them that money becomes.
+/// Decimal digits of the longest value, as in the decimal that money becomes.
 const DIGITS: u8 = 19;
 
 pub(super) fn make(
@@ -25,7 +25,7 @@ pub(super) fn make(
     if !fits && target.conversions < Conversions::Check {
         return Err(Refusal::needs_check(format!("{source} may not fit into money")));
     }
-    // Units of any number: what 64 bits hold of them is looked at below.
+    // Any number of units; the range of 64 bits is checked below.
     let lost = (i32::from(scale) - i32::from(fraction_digits)).max(0);
     let zeros = u32::try_from(i32::from(fraction_digits) - i32::from(scale)).unwrap_or(0);
     let rounds = target.conversions >= Conversions::Round;

@@ -1,7 +1,7 @@
-//! `numeric_recv`, and what numerics are made of: decimals, integers, their text, and floats.
+//! `numeric_recv`, and the sources of numerics: decimals, integers, their text, and floats.
 //!
-//! `numeric_recv` rounds to the scale of the type's modifier without a word, so digits are looked at here. A numeric
-//! without a modifier keeps the scale that a value comes with.
+//! `numeric_recv` silently rounds to the scale of the type's modifier, so digits are checked here. A numeric
+//! without a modifier keeps the scale of each value.
 //!
 //! Source: `numeric_recv`, `apply_typmod`, `numeric_int8` and their kin in PostgreSQL's
 //! `src/backend/utils/adt/numeric.c`.
@@ -64,7 +64,7 @@ pub(super) fn make(
     if !rounds {
         return Err(Refusal::needs_round(format!("{source} is a binary fraction and becomes a decimal one")));
     }
-    // The fewest digits that are read as the same float again.
+    // The fewest digits that are read as the same float.
     Ok(match source {
         DataType::Float16 => each::<Float16Type>(source, move |value, out| {
             write_float(f64::from(value.to_f32()), format_args!("{value}"), numeric, out)
@@ -92,7 +92,7 @@ fn write_float(
     }
 }
 
-/// Whether every value of so many digits, so many of them behind the point, fits; unless each is looked at.
+/// Checks that every value with these numbers of digits fits, unless each value is checked later.
 fn check_fits(
     source: &DataType,
     target: TypeTarget<'_>,

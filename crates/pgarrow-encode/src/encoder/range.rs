@@ -1,15 +1,16 @@
-//! `range_recv`, `multirange_recv`: ranges of `Struct{lower, upper, lower_inclusive, upper_inclusive, empty}`, and lists
-//! of them.
+//! `range_recv`, `multirange_recv`: ranges of `Struct{lower, upper, lower_inclusive, upper_inclusive,
+//! empty}`, and lists of them.
 //!
 //! ```text
-//! range       u8 flags │ lower bound, if it has one: i32 length, value │ upper bound, if it has one: i32 length, value
+//! range       u8 flags │ lower bound, if any: i32 length, value │ upper bound, if any: i32 length, value
 //! multirange  i32 n_ranges │ ranges, each behind its length; none is NULL
 //! ```
 //!
-//! A bound that is NULL is missing; an infinite one, of a range of dates say, is a value like any other.
+//! A bound that is NULL is missing. An infinite bound (of a range of dates, for example) is a value like any
+//! other.
 //!
-//! Source: `range_send`, `range_recv` in PostgreSQL's `src/backend/utils/adt/rangetypes.c`, `multirange_recv` in
-//! `multirangetypes.c`; the `RANGE_*` flags in `src/include/utils/rangetypes.h`.
+//! Source: `range_send`, `range_recv` in PostgreSQL's `src/backend/utils/adt/rangetypes.c`, `multirange_recv`
+//! in `multirangetypes.c`; the `RANGE_*` flags in `src/include/utils/rangetypes.h`.
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, BooleanArray};
@@ -114,7 +115,7 @@ impl Values for RangeValues<'_> {
             }
             return write::bytes(out, &[EMPTY]);
         }
-        // A bound that is missing cannot be inclusive: `range_serialize` has it so, whatever was typed.
+        // A missing bound cannot be inclusive: `range_serialize` clears the flag, whatever the user typed.
         let flags = [
             (LOWER_INCLUSIVE, lower_inclusive && !no_lower),
             (UPPER_INCLUSIVE, upper_inclusive && !no_upper),

@@ -1,4 +1,4 @@
-//! Arrow's four decimals, read alike: an integer, and how many of its digits stand behind the point.
+//! Access to Arrow's four decimals in one way: an integer, and its number of digits behind the point.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use super::each::each;
 use super::{Encoder, mismatch};
 use crate::error::{Refusal, ValueError};
 
-/// An integer of a decimal.
+/// The integer of a decimal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Unscaled {
     Small(i128),
-    /// More than 128 bits hold.
+    /// Beyond 128 bits.
     Large(i256),
 }
 
@@ -41,7 +41,7 @@ pub(super) fn digits_of_integer(source: &DataType) -> Option<u8> {
     })
 }
 
-/// Of a decimal array: appends a value with its length.
+/// For a decimal array: appends a value with its length.
 pub(super) fn each_decimal<F>(source: &DataType, write: F) -> Result<Box<dyn Encoder>, Refusal>
 where
     F: Fn(Unscaled, &mut Vec<u8>) -> Result<(), ValueError> + Send + Sync + 'static,
@@ -64,12 +64,12 @@ where
 }
 
 impl Unscaled {
-    /// Of 256 bits, those that 128 hold are small.
+    /// Makes a small value of 256 bits if 128 bits can hold it.
     pub(super) fn of_256(value: i256) -> Self {
         value.to_i128().map_or(Self::Large(value), Self::Small)
     }
-    /// The shortest form: digits without a zero at the end, and what power of ten they are multiplied with.
-    /// `None` if that is still more than 128 bits.
+    /// The shortest form: digits without a trailing zero, and the exponent of their power of ten. `None` if
+    /// they do not fit 128 bits.
     pub(super) fn shortest(self, scale: i8) -> Option<(i128, i32)> {
         const TEN: i256 = i256::from_i128(10);
         let mut exponent = -i32::from(scale);
@@ -96,14 +96,14 @@ impl Unscaled {
         Some((small, exponent))
     }
 
-    /// Without the last digits, which are zeros, or are rounded away: half away from zero, as PostgreSQL does it.
+    /// Removes the last digits: they must be zeros, or are rounded half away from zero, as in PostgreSQL.
     pub(super) fn without_last(self, n_digits: u32, rounds: bool) -> Result<i128, ValueError> {
         let value = match self {
             Self::Small(value) if n_digits == 0 => return Ok(value),
             Self::Small(value) => i256::from_i128(value),
             Self::Large(value) => value,
         };
-        // 10^77 is more than twice as much as any decimal.
+        // 10^77 is more than twice any decimal.
         let Some(divisor) = i256::from_i128(10).checked_pow(n_digits) else {
             return if rounds || value == i256::ZERO { Ok(0) } else { Err(ValueError::LostDigits) };
         };

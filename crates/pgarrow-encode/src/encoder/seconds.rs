@@ -1,4 +1,4 @@
-//! Digits of a second: what a type keeps of them, and what a unit has.
+//! Digits of a second: those that a type keeps, and those of a unit.
 //!
 //! Source: `AdjustTimeForTypmod`, `AdjustTimestampForTypmod` and `AdjustIntervalForTypmod` in PostgreSQL's
 //! `src/backend/utils/adt/`, which all round half away from zero.
@@ -8,21 +8,21 @@ use arrow_schema::{DataType, TimeUnit};
 use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
 
-/// What is kept of microseconds.
+/// The kept part of microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Digits {
-    /// The smallest time that is kept, in microseconds.
+    /// The smallest kept time, in microseconds.
     step: i64,
     rounds: bool,
 }
 
 impl Digits {
-    /// Of a time, a timestamp or their kin, from values of this unit.
+    /// For a time, a timestamp or their kin, from values of this unit.
     pub(super) fn new(source: &DataType, target: TypeTarget<'_>, unit: TimeUnit) -> Result<Self, Refusal> {
         Self::of(target.declared.second_digits(), source, target, unit)
     }
 
-    /// Of a type that keeps so many digits.
+    /// For a type that keeps `kept` digits.
     pub(super) fn of(
         kept: u8,
         source: &DataType,
@@ -49,7 +49,7 @@ impl Digits {
         self.rounds
     }
 
-    /// Microseconds without the digits that are not kept.
+    /// Microseconds without the digits that the type does not keep.
     #[inline]
     pub(super) fn kept(self, micros: i64) -> Result<i64, ValueError> {
         match self.step {

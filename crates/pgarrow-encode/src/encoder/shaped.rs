@@ -1,4 +1,4 @@
-//! `array_recv` of `Struct{values, dimensions, lower_bounds}`, which says all of an array's shape.
+//! `array_recv` from `Struct{values, dimensions, lower_bounds}`, which has an array's whole shape.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
@@ -58,7 +58,7 @@ impl Encoder for ShapedArrays {
     }
 }
 
-/// Lists that have to be there.
+/// Lists that must not be NULL.
 #[derive(Debug)]
 struct Part<'a> {
     lists: Lists<'a>,

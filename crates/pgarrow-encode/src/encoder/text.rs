@@ -1,6 +1,7 @@
-//! `textrecv`, `varcharrecv`, `bpcharrecv`, `namerecv`, `citextrecv`, `xml_recv` inside of other types: text. How long it may
-//! be, the server looks at itself, but for blanks: those that are too many for a `varchar(n)` it cuts without a word. (Those
-//! at the end of a `char(n)` are no part of its value.) XML that names another encoding than UTF-8 it reads in that.
+//! `textrecv`, `varcharrecv`, `bpcharrecv`, `namerecv`, `citextrecv`, `xml_recv` inside other types: text.
+//! The server itself checks the length, except for blanks: it silently cuts excess blanks of a `varchar(n)`.
+//! (Blanks at the end of a `char(n)` are no part of its value.) If XML names another encoding than UTF-8, the
+//! server reads it in that encoding.
 //!
 //! Source: `varlena.c`, `varchar.c`, `name.c`, `xml.c` in PostgreSQL's `src/backend/utils/adt/`.
 
@@ -22,7 +23,7 @@ use crate::write;
 
 pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     let inner = make_any(source, target)?;
-    // What a length of n is in the modifier: `anychar_typmodin`.
+    // The modifier for a length of n: `anychar_typmodin`.
     let chars_max = usize::try_from(target.declared.type_modifier.saturating_sub(4));
     Ok(match (target.declared.base_oid, chars_max) {
         (oid::VARCHAR, Ok(chars_max)) if target.conversions < Conversions::Round => {
@@ -69,7 +70,7 @@ fn make_any(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder
     Ok(downcast_integer! { source => (from_integer), _ => Box::new(Bools) })
 }
 
-/// Of bytes that once were text of an encoding that nobody knows; the server looks whether they are text of its own.
+/// For bytes that once were text of an unknown encoding. The server checks whether they are text in its own.
 pub(super) fn make_of_bytes(
     source: &DataType,
     target: TypeTarget<'_>,
@@ -81,7 +82,7 @@ pub(super) fn make_of_bytes(
     Ok(each_bytes(move |value, out| write(without_zero(value)?, out)))
 }
 
-/// Text as it is, unless PostgreSQL would end it too early.
+/// The text unchanged, unless PostgreSQL would end it too early.
 #[inline]
 pub(super) fn without_zero(text: &[u8]) -> Result<&[u8], ValueError> {
     match text.contains(&0) {
@@ -90,7 +91,8 @@ pub(super) fn without_zero(text: &[u8]) -> Result<&[u8], ValueError> {
     }
 }
 
-/// As PostgreSQL prints a numeric: the point before the last `scale` digits, a zero before a point that comes first.
+/// Prints as PostgreSQL prints a numeric: the point before the last `scale` digits, and a zero in front if
+/// the point comes first.
 pub(super) fn print_decimal(unscaled: &str, scale: i8, out: &mut Vec<u8>) {
     let (sign, digits) = match unscaled.strip_prefix('-') {
         Some(digits) => ("-", digits),
@@ -108,14 +110,14 @@ pub(super) fn print_decimal(unscaled: &str, scale: i8, out: &mut Vec<u8>) {
     let _ = write!(out, "{sign}{whole}{point}{fraction}");
 }
 
-/// Whether blanks would be cut from a text of a `varchar(n)`.
+/// Checks that no blanks would be cut from a text of a `varchar(n)`.
 ///
 /// Source: `varchar_input` in PostgreSQL's `src/backend/utils/adt/varchar.c`.
 fn loses_no_blanks(text: &[u8], chars_max: usize) -> Result<(), ValueError> {
     if text.len() <= chars_max || !text.ends_with(b" ") || n_chars(text) <= chars_max {
         return Ok(());
     }
-    // With more than blanks behind the last character that is kept, it is refused by the server.
+    // If the excess holds more than blanks, the server refuses the text.
     let n_kept = text.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last.saturating_add(1));
     match n_chars(text.get(..n_kept).unwrap_or_default()) <= chars_max {
         true => Err(ValueError::LostBlanks),
@@ -123,16 +125,16 @@ fn loses_no_blanks(text: &[u8], chars_max: usize) -> Result<(), ValueError> {
     }
 }
 
-/// Of UTF-8: bytes that no character goes on with.
+/// The number of characters of UTF-8: bytes that do not continue a character.
 fn n_chars(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
-/// Whether XML does not declare another encoding than it has here: the server would take it for that.
+/// Checks that XML does not declare another encoding than UTF-8: the server would use that one.
 ///
 /// Source: `xml_recv`, `parse_xml_decl` in PostgreSQL's `src/backend/utils/adt/xml.c`.
 fn is_said_to_be_utf8(text: &[u8]) -> Result<(), ValueError> {
-    // With more of a name, it is an instruction: `<?xml-stylesheet … ?>`.
+    // With a longer name, it is an instruction: `<?xml-stylesheet … ?>`.
     let rest = text.strip_prefix(b"<?xml").filter(|rest| rest.first().is_some_and(u8::is_ascii_whitespace));
     let Some(rest) = rest else { return Ok(()) };
     let end = rest.windows(2).position(|pair| pair == b"?>").unwrap_or(rest.len());
@@ -151,7 +153,7 @@ fn is_said_to_be_utf8(text: &[u8]) -> Result<(), ValueError> {
     }
 }
 
-/// Text that is looked at once it is written.
+/// Text that is checked after it is written.
 struct Looked<F> {
     inner: Box<dyn Encoder>,
     look: F,
@@ -197,7 +199,7 @@ struct Texts;
 impl Encoder for Texts {
     fn bind<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn Values + 'a>, ValueError> {
         let strings = Strings::new(array)?;
-        // One look at all bytes is quicker than one at each value.
+        // One check of all bytes is quicker than one of each value.
         Ok(match strings.may_have_zero() {
             true => Box::new(TextValues::<true>(strings)),
             false => Box::new(TextValues::<false>(strings)),
@@ -215,7 +217,7 @@ impl<const LOOKS: bool> Values for TextValues<'_, LOOKS> {
     }
 }
 
-/// `true` and `false`, as the cast of `boolean` to text has them.
+/// `true` and `false`, as in the cast of `boolean` to text.
 #[derive(Debug)]
 struct Bools;
 

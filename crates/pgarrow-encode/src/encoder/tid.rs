@@ -1,4 +1,4 @@
-//! `tidrecv`: where a row is in its table.
+//! `tidrecv`: the place of a row in its table.
 //!
 //! ```text
 //! u32 block │ u16 offset        6 bytes, big-endian

@@ -1,6 +1,6 @@
-//! `time_recv`: microseconds since midnight. `timetz_recv`: that, and a zone.
+//! `time_recv`: microseconds since midnight. `timetz_recv`: the same, with a zone.
 //!
-//! Both round to the digits that the type declares (`AdjustTimeForTypmod`), so they are looked at here.
+//! Both round to the digits that the type declares (`AdjustTimeForTypmod`), so they are checked here.
 //!
 //! Source: `time_recv`, `timetz_recv` in PostgreSQL's `src/backend/utils/adt/date.c`; `TZDISP_LIMIT` in
 //! `src/include/datatype/timestamp.h`.
@@ -21,9 +21,9 @@ use crate::encode_target::{Conversions, TypeTarget};
 use crate::error::{Refusal, ValueError};
 use crate::write;
 
-/// 24:00:00 is a time of PostgreSQL's.
+/// 24:00:00 is a legal time in PostgreSQL.
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
-/// Seconds that a zone may differ from UTC, and one more: 16 hours.
+/// A zone's distance from UTC must be below this number of seconds: 16 hours.
 const ZONE_LIMIT: i32 = 16 * 60 * 60;
 
 pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
@@ -66,7 +66,7 @@ fn time(digits: Digits, value: i64, micros: i64) -> Result<[u8; 8], ValueError> 
     }
 }
 
-/// Of `Struct{time, offset}`, where the offset is of 32 bits, or of text.
+/// From `Struct{time, offset}` with a 32-bit offset, or from text.
 pub(super) fn make_timetz(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     if Strings::is(source) && target.conversions >= Conversions::Check {
         let digits = Digits::new(source, target, TimeUnit::Nanosecond)?;
@@ -124,7 +124,7 @@ impl Values for TimetzValues<'_> {
         write::measured(out, |out| {
             let start = out.len();
             self.time.write(row, out)?;
-            // The time without its own length.
+            // Removes the time's own length.
             out.drain(start..start.saturating_add(4).min(out.len()));
             out.extend_from_slice(&zone);
             Ok(())
@@ -132,7 +132,7 @@ impl Values for TimetzValues<'_> {
     }
 }
 
-/// Seconds west of UTC, of those east of it.
+/// Seconds west of UTC, from seconds east of it.
 fn zone(east: i32) -> Result<[u8; 4], ValueError> {
     match east > -ZONE_LIMIT && east < ZONE_LIMIT {
         true => Ok((-east).to_be_bytes()),

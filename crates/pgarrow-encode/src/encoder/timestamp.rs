@@ -1,7 +1,7 @@
 //! `timestamp_recv`, `timestamptz_recv`: microseconds since 2000.
 //!
-//! Both round to the digits that the type declares (`AdjustTimestampForTypmod`), so they are looked at here. With a
-//! zone a timestamp is an instant, without one it is what a clock shows; which of the instants that was, nobody knows.
+//! Both round to the digits that the type declares (`AdjustTimestampForTypmod`), so they are checked here. A
+//! timestamp with a zone is an instant. Without one it is a clock's reading, and its instant is unknown.
 //!
 //! Source: `timestamp.c` in PostgreSQL's `src/backend/utils/adt/`; `IS_VALID_TIMESTAMP` in
 //! `src/include/datatype/timestamp.h`.
@@ -23,7 +23,7 @@ use crate::error::{Refusal, RefusalKind, ValueError};
 use crate::write;
 
 const MICROS_1970_TO_2000: i64 = DAYS_1970_TO_2000 * MILLIS_PER_DAY * 1_000;
-/// 4714-11-24 BC, and the end of 294276-12-31. The infinities are outside.
+/// From 4714-11-24 BC to the end of 294276-12-31. The infinities are outside.
 const MICROS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 
 /// For `timestamptz`, or for `timestamp`.
@@ -72,7 +72,7 @@ pub(super) fn make(
     })
 }
 
-/// Why an instant and what a clock shows are not made one of the other.
+/// Why an instant and a clock's reading do not convert to each other.
 pub(super) fn crosses_zones(source: &DataType) -> Refusal {
     let why = match source {
         DataType::Timestamp(_, Some(_)) => {
@@ -89,19 +89,20 @@ fn timestamp(digits: Digits, since_1970: i64, micros: i64) -> Result<[u8; 8], Va
     since_2000(digits, since_1970.checked_sub(MICROS_1970_TO_2000))
 }
 
-/// `None` is out of range.
+/// `None` means out of range.
 #[inline]
 fn since_2000(digits: Digits, micros: Option<i64>) -> Result<[u8; 8], ValueError> {
     let micros = micros.filter(|micros| MICROS.contains(micros)).ok_or(ValueError::OutOfRange)?;
     let kept = digits.kept(micros)?;
-    // Rounding may lead out again.
+    // Rounding may lead out of the range again.
     match MICROS.contains(&kept) {
         true => Ok(kept.to_be_bytes()),
         false => Err(ValueError::OutOfRange),
     }
 }
 
-/// An instant has a zone, and what a clock shows has none: the server would take one, and drop one.
+/// An instant must have a zone, and a clock's reading must have none: the server would assume a zone, or drop
+/// it.
 fn of_text(text: &str, digits: Digits, is_instant: bool) -> Result<[u8; 8], ValueError> {
     let (days, micros, east) = match moment(text, digits.rounds())? {
         Moment::Infinity => return Ok(i64::MAX.to_be_bytes()),

@@ -27,7 +27,8 @@ pub(super) fn make(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn 
     }
 }
 
-/// In braces or not, and with a hyphen behind any four digits or none, as `string_to_uuid` takes it.
+/// Reads what `string_to_uuid` accepts: with or without braces, and with a hyphen or none after each four
+/// digits.
 fn parse(text: &[u8]) -> Option<[u8; 16]> {
     let mut rest = match text {
         [b'{', inner @ .., b'}'] => inner,
@@ -63,7 +64,7 @@ mod tests {
     const UUID: [u8; 16] =
         [0xa0, 0xee, 0xbc, 0x99, 0x9c, 0x0b, 0x4e, 0xf8, 0xbb, 0x6d, 0x6b, 0xb9, 0xbd, 0x38, 0x0a, 0x11];
 
-    /// The spellings that PostgreSQL's documentation names, and what is none.
+    /// The spellings in PostgreSQL's documentation, and invalid ones.
     #[test]
     fn spellings() {
         for text in [

@@ -6,7 +6,7 @@
 //! sparsevec  i32 dimensions │ i32 n │ i32 0 │ n × i32 index, from 0, ascending │ n × f32
 //! ```
 //!
-//! The extension itself refuses NaN and infinities, and more dimensions than it has room for.
+//! The extension itself refuses NaN and infinities, and too many dimensions.
 //!
 //! Source: pgvector's `src/vector.c`, `src/halfvec.c`, `src/sparsevec.c`.
 
@@ -27,7 +27,7 @@ use crate::write;
 
 type F16 = <Float16Type as ArrowPrimitiveType>::Native;
 
-/// What the elements of a target are.
+/// The type of a target's elements.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Element {
     Half,
@@ -78,7 +78,7 @@ impl<'a> Floats<'a> {
         })
     }
 
-    /// Appends elements that are of the target's width, and none of them NULL. Whether they were.
+    /// Appends elements if they have the target's width and none is NULL. Returns whether it did.
     fn write_as_they_are(
         self,
         element: Element,
@@ -100,7 +100,7 @@ impl<'a> Floats<'a> {
         Ok(true)
     }
 
-    /// The element, which is bit for bit the array's where both are of a width.
+    /// One element. If the widths are equal, it has the same bits as in the array.
     fn single(self, index: usize, rounds: bool) -> Result<f32, ValueError> {
         match self {
             Self::Half(array) => Ok(required(array, index)?.to_f32()),
@@ -140,7 +140,7 @@ fn write_numbers<T: Copy, const N: usize>(numbers: &[T], bytes: impl Fn(T) -> [u
     }
 }
 
-/// What became of a number in fewer bits.
+/// Checks a number after its conversion to fewer bits.
 fn narrowed(value: f64, narrow: f64, rounds: bool) -> Result<(), ValueError> {
     if narrow.is_infinite() && value.is_finite() {
         return Err(ValueError::OutOfRange);
@@ -203,7 +203,7 @@ impl Values for VectorValues<'_> {
     }
 }
 
-/// For `sparsevec`, of `Struct{dimensions, indices, values}`.
+/// For `sparsevec`, from `Struct{dimensions, indices, values}`.
 pub(super) fn make_sparse(source: &DataType, target: TypeTarget<'_>) -> Result<Box<dyn Encoder>, Refusal> {
     let is_sparse = |fields: &Fields| {
         let part = |name| fields.find(name).map(|(_, field)| field.data_type());
@@ -251,7 +251,7 @@ impl Encoder for SparseVectors {
     }
 }
 
-/// Lists that have to be there.
+/// Lists that must not be NULL.
 type Part<'a> = (Lists<'a>, Option<NullBuffer>);
 
 #[derive(Debug)]

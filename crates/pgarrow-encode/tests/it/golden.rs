@@ -1,6 +1,6 @@
-//! The golden streams backwards: what they decode to is encoded to the same bytes.
+//! The golden streams backwards: their decoded rows are encoded to the same bytes.
 //!
-//! `testdata/copy/<name>.{sql,bin,expect}`; what they are is told in `testdata/README.md`.
+//! `testdata/copy/<name>.{sql,bin,expect}`; `testdata/README.md` describes them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use pgarrow_types::{ColumnOptions, PgColumn, TypeOptions, schema};
 
 use crate::support::{Failure, decode, encode, targets};
 
-/// Their choices, or the default ones, make other values of some.
+/// Streams whose values change by their choices, or by the default ones.
 const LOSSY: [(&str, &str); 4] = [
     ("array_int4", "lower bounds are forgotten; `array_shapes` keeps them"),
     ("array_date_saturate", "infinity becomes the last date of Arrow, which is none of PostgreSQL's"),
@@ -30,7 +30,7 @@ pub(crate) fn names() -> Vec<PathBuf> {
     names
 }
 
-/// The columns of a stream, as `.expect` and the choices in `.sql` have them.
+/// The columns of a stream, from `.expect` and the choices in `.sql`.
 pub(crate) fn columns(name: &Path) -> Vec<PgColumn> {
     let sql = fs::read_to_string(name.with_extension("sql")).unwrap();
     let choices = sql.lines().find_map(|line| line.strip_prefix("-- choices: "));

@@ -1,4 +1,4 @@
-//! Every layout that arrays of the same values have: slices, views, dictionaries, runs.
+//! Every layout of arrays with the same values: slices, views, dictionaries, runs.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ fn dictionary<K: ArrowDictionaryKeyType>(keys: PrimitiveArray<K>, values: ArrayR
 
 #[test]
 fn dictionaries_of_anything() {
-    // A key that is NULL, a value that is NULL, a value that no key names.
+    // A key that is NULL, a value that is NULL, a value that no key refers to.
     let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), None, Some(i64::MAX)]));
     let expected = [bytes(&[0, 7]), Ok(None), Ok(None), bytes(&[0, 7])];
     let to = To::new(PgType::Int2).check();
@@ -99,7 +99,7 @@ fn arrays_without_any_value_fit_everywhere() {
     }
 }
 
-/// An encoder that read another unit's numbers would write other times.
+/// An encoder that read numbers of another unit would write other times.
 #[test]
 fn another_array_than_the_schema_says_is_refused() {
     let seconds: ArrayRef = Arc::new(arrow_array::TimestampSecondArray::from(vec![1]));
@@ -143,7 +143,7 @@ fn errors_name_row_and_column_and_leave_whole_rows() {
     let first = b"\0\x02\0\0\0\x01x\0\0\0\x04\0\0\0\x01";
     let second = b"\0\x02\xff\xff\xff\xff\0\0\0\x04\0\0\0\x02";
     assert_eq!(out, [&first[..], second].concat());
-    // No more than was asked for, but at least a row.
+    // No more than requested, but at least one row.
     let mut out = Vec::new();
     assert_eq!(bound.write_rows(0, 1, &mut out), Ok(1));
     assert_eq!(out, first);

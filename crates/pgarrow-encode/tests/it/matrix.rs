@@ -1,6 +1,7 @@
-//! Every Arrow type into every type of PostgreSQL's: whether it may be, and that the server reads what we mean.
+//! Every Arrow type into every type of PostgreSQL: whether it is allowed, and that the server reads the same
+//! value.
 //!
-//! Receive functions take whatever bytes they get: eight of an integer are a numeric, of another value.
+//! Receive functions accept any bytes: the eight bytes of an integer are a numeric with another value.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use pgarrow_types::{EnumType, NumericType, PgType, oid};
 use crate::support::To;
 use crate::times::interval_modifier;
 
-/// Arrays, and what a server reads as the same values.
+/// Arrays, and texts that a server reads as the same values.
 fn sources() -> Vec<(ArrayRef, Vec<&'static str>)> {
     let mut sources: Vec<(ArrayRef, Vec<&'static str>)> = Vec::new();
     let mut add = |array: ArrayRef, texts: &[&'static str]| {
@@ -94,7 +95,7 @@ fn sources() -> Vec<(ArrayRef, Vec<&'static str>)> {
     sources
 }
 
-/// Name, send function, and how it is loaded.
+/// Name, send function, and the encoder's target.
 fn targets() -> Vec<(&'static str, &'static str, To)> {
     let numeric = |precision, scale| PgType::Numeric(NumericType::Declared { precision, scale });
     let mood = EnumType { labels: ["sad", "x"].map(str::to_owned).to_vec() };
@@ -141,7 +142,8 @@ fn targets() -> Vec<(&'static str, &'static str, To)> {
     ]
 }
 
-/// `=` always, `?` if each value is looked at, `~` if it may be rounded, `S` if the server reads it, `.` never.
+/// `=` always, `?` if each value is checked, `~` if rounding is allowed, `S` if the server reads it, `.`
+/// never.
 fn mark(to: &To, source: &DataType) -> char {
     match to.refusal(source).map(|refusal| refusal.kind) {
         None => '=',
@@ -228,7 +230,7 @@ fn the_server_reads_the_values_that_are_meant() {
         let statement = client.prepare(&format!("SELECT pg_catalog.{send}($1::text::{type_name})")).unwrap();
         for (array, texts) in sources() {
             let source = array.data_type();
-            // Bytes that are taken for text, of whatever encoding, have no text to compare with.
+            // Bytes that are loaded as text, of any encoding, have no text to compare with.
             let is_bytes = matches!(source, DataType::Binary | DataType::FixedSizeBinary(_));
             if to.refusal(source).is_some() || (is_bytes && matches!(to.pg_type, PgType::Text | PgType::Json))
             {
@@ -251,7 +253,7 @@ fn the_server_reads_the_values_that_are_meant() {
                         assert_eq!(found, Some(expected), "{what}");
                         n_same += 1;
                     }
-                    // JSON is read by the server alone.
+                    // Only the server parses JSON.
                     (Ok(_), None) if to.pg_type == PgType::Json => {}
                     (Ok(found), None) => panic!("{what}: {found:02x?}, which the server refuses"),
                     (Err(ValueError::WrongArray), _) => panic!("{what}: no array of its own type"),

@@ -1,4 +1,4 @@
-//! Arrays: of lists in every layout, with every part that can be wrong.
+//! Arrays: from lists in every layout, with an error in every part.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn vector_of_ints() -> To {
     To::new(PgType::Array(Arc::new(ArrayType { element, element_oid, dimensions: 0, is_vector: true })))
 }
 
-/// What `array_send` writes of these dimensions, each a length and a lower bound.
+/// The header of `array_send` for these dimensions, each a length and a lower bound.
 fn header(dimensions: &[(i32, i32)], has_nulls: bool, element_oid: u32) -> Vec<u8> {
     let mut bytes = (dimensions.len() as i32).to_be_bytes().to_vec();
     bytes.extend(i32::from(has_nulls).to_be_bytes());
@@ -74,7 +74,7 @@ fn a_list_is_an_array_of_one_dimension() {
     }
 }
 
-/// The same lists in all layouts, slices of them, and with something behind NULL.
+/// The same lists in all layouts, slices of them, and with items behind NULL.
 #[test]
 fn lists_of_every_layout() {
     let items = Int32Array::from(vec![Some(1), None, Some(3), Some(4), Some(5), Some(6)]);
@@ -125,7 +125,7 @@ fn lists_of_every_layout() {
 #[test]
 fn items_in_dictionaries_and_items_that_are_nothing() {
     let keys = Int32Array::from(vec![Some(1), None, Some(0), Some(2)]);
-    // The last key names a NULL.
+    // The last key refers to a NULL.
     let values: ArrayRef = Arc::new(Int32Array::from(vec![Some(10), Some(20), None]));
     let items: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::new(keys, values));
     let item = Arc::new(Field::new("item", items.data_type().clone(), true));
@@ -187,7 +187,7 @@ fn six_dimensions_and_no_more() {
     let mut data_types = Vec::new();
     for depth in 1..=7 {
         let item = Arc::new(Field::new("item", array.data_type().clone(), true));
-        // The first has both numbers, all others the one list.
+        // The first list has both numbers, each other the one list.
         let n_items = array.len() as i32;
         let offsets = OffsetBuffer::new(ScalarBuffer::from(vec![0, n_items]));
         array = Arc::new(ListArray::new(item, offsets, array, None));
@@ -215,12 +215,12 @@ fn vectors_of_the_catalog() {
         [Ok(Some(of_two)), Ok(Some(header(&[(0, 0)], false, oid::INT2))), Err(ValueError::NullPart)];
     assert_eq!(to.values(&array), expected);
     assert_eq!(to.refusal(nested(&[]).data_type()).unwrap().kind, RefusalKind::Mismatch);
-    // Its items need a check, and the refusal says where.
+    // Its items need a check, and the refusal names them.
     let refusal = vector_of_ints().refusal(array.data_type()).unwrap();
     assert_eq!((refusal.kind, refusal.path.as_str()), (RefusalKind::NeedsCheck, "item"));
 }
 
-/// Elements that are made of lists themselves take the lists that are theirs.
+/// Elements that are made of lists themselves use the inner lists.
 #[test]
 fn elements_that_are_lists() {
     let of_arrays = array_of(
@@ -242,7 +242,7 @@ fn elements_that_are_lists() {
     expected.extend((empty.len() as i32).to_be_bytes());
     expected.extend(empty);
     assert_eq!(of_arrays.values(&array), [Ok(Some(expected))]);
-    // Texts in lists in lists are two dimensions of json, numbers are arrays within it.
+    // Texts in nested lists are two dimensions of json; numbers are arrays within it.
     let to = array_of(PgType::Json, oid::JSON);
     let mut texts = ListBuilder::new(ListBuilder::new(StringBuilder::new()));
     texts.values().append_value([Some("{}")]);
@@ -266,7 +266,7 @@ fn shaped_fields(item: DataType) -> Fields {
 
 type Shaped<'a> = (Option<&'a [Option<i32>]>, Option<&'a [Option<i32>]>, Option<&'a [Option<i32>]>);
 
-/// Values, dimensions, lower bounds; in another order than an export has them.
+/// Values, dimensions, lower bounds; in another order than in an export.
 fn shaped(rows: &[Shaped<'_>]) -> ArrayRef {
     let lists = |part: &dyn Fn(&Shaped<'_>) -> Option<Vec<Option<i32>>>| -> ArrayRef {
         Arc::new(list_of(rows.iter().map(part).collect()))
@@ -287,7 +287,7 @@ fn shapes_are_kept_and_have_to_be_shapes() {
         (Some(&[]), Some(&[]), Some(&[])),
         (Some(&[Some(5)]), Some(&[one]), Some(&[Some(i32::MAX - 1)])),
         (Some(&[one]), Some(&[one; 6]), Some(&[one; 6])),
-        // Wrong from here on.
+        // Invalid from here on.
         (Some(&[one]), Some(&[one; 7]), Some(&[one; 7])),
         (Some(&[one]), Some(&[one]), Some(&[Some(i32::MAX)])),
         (Some(&[one]), Some(&[Some(2)]), Some(&[one])),
@@ -320,14 +320,14 @@ fn shapes_are_kept_and_have_to_be_shapes() {
     assert_eq!((refusal.kind, refusal.path.as_str()), (RefusalKind::NeedsCheck, "values"));
 }
 
-/// Two dimensions became one, and a bound of its own was forgotten.
+/// Once, two dimensions became one, and a lower bound was dropped.
 #[test]
 fn shapes_that_vectors_do_not_have() {
     let (zero, one) = (Some(0), Some(1));
     let array = shaped(&[
         (Some(&[one, one]), Some(&[Some(2)]), Some(&[zero])),
         (Some(&[]), Some(&[]), Some(&[])),
-        // Wrong from here on.
+        // Invalid from here on.
         (Some(&[one, one]), Some(&[one, Some(2)]), Some(&[zero, zero])),
         (Some(&[one]), Some(&[one]), Some(&[one])),
         (Some(&[None]), Some(&[one]), Some(&[zero])),

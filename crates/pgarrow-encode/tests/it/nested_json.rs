@@ -77,7 +77,8 @@ fn numbers_that_json_does_not_have() {
     );
 }
 
-/// 123.45 in a decimal(3, 2), which files may hold, became 1.23; and 0 of a negative scale became 000, which is no JSON.
+/// Once, 123.45 in a decimal(3, 2), which files may hold, became 1.23; and 0 of a negative scale became 000,
+/// which is no JSON.
 #[test]
 fn decimals_have_their_digits_whatever_is_declared() {
     let of = |precision, scale| {
@@ -94,7 +95,7 @@ fn decimals_have_their_digits_whatever_is_declared() {
     );
 }
 
-/// jsonb keeps numbers as numerics: 0.0 was what came back.
+/// jsonb stores numbers as numerics: minus zero once came back as 0.0.
 #[test]
 fn minus_zero_is_none_that_jsonb_has() {
     let minus_zero = Err(ValueError::Invalid("minus zero"));
@@ -127,14 +128,14 @@ fn temporal_values_are_printed() {
     ]);
     let expected = r#"{"d":"1970-01-01","t":"1970-01-01T00:00:01.500Z","n":"1969-12-31T23:59:59.999999"}"#;
     assert_eq!(json(&array), [text(expected)]);
-    // What a zone is called does not matter, and it need not be known.
+    // The zone's name does not matter, and may be unknown.
     let zoned =
         TimestampSecondArray::from(vec![Some(0), None, Some(i64::MAX)]).with_timezone("Nowhere/At_All");
     let array = structs(vec![("t", Arc::new(zoned))]);
     let expected =
         [text(r#"{"t":"1970-01-01T00:00:00Z"}"#), text(r#"{"t":null}"#), Err(ValueError::OutOfRange)];
     assert_eq!(json(&array), expected);
-    // A year that has no name is an error, and no text of one.
+    // A year that cannot be printed is an error, not a text.
     let array = structs(vec![("t", Arc::new(TimestampSecondArray::from(vec![i64::MAX])))]);
     assert_eq!(json(&array), [Err(ValueError::OutOfRange)]);
 }
@@ -150,7 +151,7 @@ fn dictionaries_runs_and_lists() {
     let expected = [r#"{"k":null,"r":"x"}"#, r#"{"k":"x","r":null}"#, r#"{"k":null,"r":null}"#].map(text);
     assert_eq!(json(&array), expected);
     assert_eq!(json(&array.slice(1, 2)), expected[1..]);
-    // Keys of a dictionary that has no words.
+    // Keys of an empty dictionary.
     let none: ArrayRef = Arc::new(StringArray::from(Vec::<&str>::new()));
     let array = DictionaryArray::<Int32Type>::new(Int32Array::from(vec![None, None]), none);
     assert_eq!(json(&structs(vec![("k", Arc::new(array))])), [text(r#"{"k":null}"#), text(r#"{"k":null}"#)]);

@@ -1,4 +1,4 @@
-//! Composites, ranges and maps: in every order of their parts, with every part that can be wrong.
+//! Composites, ranges and maps: in every order of their parts, with an error in every part.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn pair() -> To {
         type_oid,
         type_name: format!("type of {name}"),
     };
-    // A domain on text, whose own OID stands before its values.
+    // A domain on text, whose own OID precedes its values.
     let attributes = vec![attribute("a", PgType::Int4, oid::INT4), attribute("b", PgType::Text, 70_000)];
     To::new(PgType::Composite(Arc::new(CompositeType { attributes })))
 }
@@ -59,14 +59,14 @@ fn attributes_are_found_by_their_names() {
         let array = pairs(order, None);
         assert_eq!(pair().values(&array), expected);
         assert_eq!(pair().values(&array.slice(1, 2)), expected[1..]);
-        // Of a NULL, whatever its fields hold.
+        // The fields of a NULL may hold anything.
         let array = pairs(order, Some(NullBuffer::from(vec![false, true, false])));
         assert_eq!(pair().values(&array), [Ok(None), expected[1].clone(), Ok(None)]);
         assert_eq!(pair().values(&array.slice(1, 1)), [expected[1].clone()]);
     }
 }
 
-/// Of the same types in another order, nothing is written to the wrong attribute.
+/// If the same types come in another order, no value goes to the wrong attribute.
 #[test]
 fn arrays_of_other_structs_than_was_planned() {
     let attribute = |name: &str| Attribute {
@@ -114,7 +114,7 @@ fn structs_that_are_other_composites() {
     assert_eq!((refusal.kind, refusal.path.as_str()), (RefusalKind::NeedsCheck, "a"));
     assert_eq!(pair().check().refusal(&wide), None);
     assert_eq!(pair().refusal(&fields(&[("a", DataType::Null), b.clone()])), None);
-    // An attribute that says it was of just this type.
+    // An attribute whose metadata names exactly this type.
     let said = Field::new("a", DataType::Int64, true)
         .with_metadata([("pg.type".to_owned(), "type of a".to_owned())].into());
     let said = DataType::Struct(vec![said, Field::new("b", DataType::Utf8, true)].into());
@@ -156,7 +156,7 @@ fn ranges_and_their_flags() {
         (Some(1), None, yes, no, no),
         (None, None, no, no, no),
         (None, None, no, no, yes),
-        // As `[,]` is typed: a bound that is missing is not inclusive.
+        // The user may type `[,]`: a missing bound is not inclusive.
         (None, None, yes, yes, no),
         (Some(1), None, no, no, yes),
         (None, None, None, no, no),
@@ -183,7 +183,7 @@ fn ranges_and_their_flags() {
     let found = int_range().values(&array);
     assert_eq!(found[1], expected[1]);
     assert!(found.iter().enumerate().all(|(row, value)| row == 1 || *value == Ok(None)));
-    // Multiranges: lists of them, none NULL.
+    // Multiranges: lists of ranges, none NULL.
     let to = To::new(PgType::Multirange(Arc::new(RangeType { subtype: PgType::Int4 })));
     let nulls: NullBuffer = [true, true, false].into_iter().collect();
     let items = ranges(&rows[..3], Some(nulls));
@@ -272,7 +272,7 @@ fn maps_are_hstores_whose_keys_differ() {
     let array: ArrayRef = Arc::new(ListArray::new(item, offsets, entries, None));
     let one = b"\0\0\0\x01\0\0\0\x01k\xff\xff\xff\xff";
     assert_eq!(to.values(&array), [Ok(Some(one.to_vec())), Err(ValueError::NullPart)]);
-    // Values that are no texts need a check.
+    // Values that are not text need a check.
     let entries =
         Fields::from(vec![Field::new("k", DataType::Utf8, false), Field::new("v", DataType::Int64, true)]);
     let data_type = DataType::Map(Arc::new(Field::new("e", DataType::Struct(entries), false)), false);
@@ -281,7 +281,7 @@ fn maps_are_hstores_whose_keys_differ() {
     assert_eq!(to.check().refusal(&data_type), None);
 }
 
-/// Types in types, with NULL on each level.
+/// Types inside types, with NULL on each level.
 #[test]
 fn composites_of_arrays_of_composites() {
     let attribute = |name: &str, pg_type, type_oid| Attribute {

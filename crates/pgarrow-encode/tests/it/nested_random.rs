@@ -1,4 +1,4 @@
-//! Random values of types that consist of others: encoded, decoded, the same.
+//! Random values of types that consist of others: encoding and decoding gives the same values.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use proptest::prelude::*;
 
 use crate::support::{To, column, decode, encode, targets};
 
-/// Encoded and decoded, all of an array and the second half of it are what they were.
+/// Encodes and decodes an array, and its second half: both stay the same.
 fn check(pg_type: PgType, options: TypeOptions, array: ArrayRef) {
     let columns = [column(pg_type, options)];
     let schema = Arc::new(schema(&columns, Default::default()));
@@ -135,7 +135,7 @@ proptest! {
         let DataType::Struct(fields) = composite.data_type(&options) else { unreachable!() };
         let DataType::Struct(range_fields) = fields[1].data_type().clone() else { unreachable!() };
         let all: Vec<_> = rows.iter().map(|row| row.clone().unwrap_or_default()).collect();
-        // Of a NULL, every part is NULL, as a decoder has it.
+        // All parts of a NULL are NULL, as a decoder makes them.
         let firsts = all.iter().map(|row| row.0.first().cloned().flatten());
         let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(firsts));
         let ranges = rows.iter().zip(&flags).map(|(row, (lower, upper, empty))| {
@@ -165,7 +165,7 @@ proptest! {
         let options = TypeOptions::default();
         let DataType::Map(entries, _) = PgType::Hstore.data_type(&options) else { unreachable!() };
         let DataType::Struct(fields) = entries.data_type().clone() else { unreachable!() };
-        // As the server keeps them: by length, then by bytes.
+        // In the server's order: by length, then by bytes.
         let sorted = rows.iter().map(|row| {
             let mut pairs: Vec<_> = row.iter().flatten().collect();
             pairs.sort_by_key(|(key, _)| (key.len(), key.as_bytes()));
@@ -197,7 +197,7 @@ proptest! {
         check(PgType::Vector { dimensions: None }, TypeOptions::default(), array);
     }
 
-    /// Whatever the bytes are, they are WKB or an error; and what is written is read as what it was.
+    /// Any bytes are WKB or an error. The written bytes are read as the same geometry.
     #[test]
     fn bytes_that_may_be_wkb(index in 0..26_usize, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let (srid, ewkb, iso) = crate::nested_shapes::geometries().swap_remove(index);

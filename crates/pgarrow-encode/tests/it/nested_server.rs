@@ -1,4 +1,4 @@
-//! What a server makes of values of types that consist of others: it prints what was meant.
+//! A server reads values of types that consist of others: it prints the expected text.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use pgarrow_types::{ArrayType, Attribute, CompositeType, GeometryType, PgType, R
 
 use crate::support::To;
 
-/// What the server prints of an array's values in a column of this type; or its error.
+/// The server's text of an array's values in a column of this type; or its error.
 fn printed(
     database: &Database,
     type_name: &str,
@@ -221,8 +221,8 @@ fn vectors() {
     check(&database, "sparsevec", &To::new(PgType::Sparsevec), sparse, &["{1:1,5:2.5}/5"]);
 }
 
-/// A limit of the server: it sends an empty `int2vector` as an array of a dimension without elements, reads that as one
-/// without dimensions, and refuses it.
+/// A limit of the server: it sends an empty `int2vector` as an array with a dimension without elements, reads
+/// that as one without dimensions, and refuses it.
 #[test]
 fn an_empty_vector_of_the_catalog_is_refused_and_not_changed() {
     require!(Capability::Server);

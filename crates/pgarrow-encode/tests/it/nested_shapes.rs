@@ -1,4 +1,4 @@
-//! Geometric types, vectors of pgvector, geometries of PostGIS, and bytes that travel undecoded.
+//! Geometric types, vectors of pgvector, geometries of PostGIS, and bytes that go undecoded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ fn points_and_what_is_made_of_two() {
     let nan = f64::from_bits(0x7ff8_0000_0000_0123);
     let xs = doubles(&[Some(1.5), Some(nan), None, Some(-0.0)]);
     let ys = doubles(&[Some(2.0), Some(f64::INFINITY), Some(1.0), None]);
-    // The order of the fields is nothing.
+    // The order of the fields does not matter.
     let array: ArrayRef = Arc::new(structs(vec![("y", Arc::clone(&ys)), ("x", Arc::clone(&xs))], None));
     let expected = [
         Ok(Some(wire(&[1.5, 2.0]))),
@@ -48,7 +48,7 @@ fn points_and_what_is_made_of_two() {
     let nulls = Some(NullBuffer::from(vec![true, false, false, false]));
     let corner: ArrayRef = Arc::new(structs(vec![("x", xs), ("y", ys)], nulls));
     assert_eq!(point.values(&corner)[2], Ok(None));
-    // A corner that is NULL, whatever is behind it.
+    // A corner that is NULL, whatever values are behind it.
     let boxes: ArrayRef =
         Arc::new(structs(vec![("low", Arc::clone(&corner)), ("high", Arc::clone(&corner))], None));
     let found = To::new(PgType::Box).values(&boxes);
@@ -68,7 +68,7 @@ fn points_and_what_is_made_of_two() {
     assert_eq!(point.refusal(three.data_type()).unwrap().kind, RefusalKind::Mismatch);
 }
 
-/// `box_recv` swaps corners that are not in their order, so that (0, 4), (3, 1) became (3, 4), (0, 1).
+/// `box_recv` swaps corners that are out of order: (0, 4), (3, 1) once became (3, 4), (0, 1).
 #[test]
 fn corners_of_boxes_keep_their_places() {
     let nan = f64::NAN;
@@ -152,7 +152,7 @@ fn vectors_have_the_dimensions_of_their_column() {
     let of_two = To::new(PgType::Vector { dimensions: Some(2) });
     assert_eq!(of_two.values(&array)[0], of_any[0]);
     assert!(matches!(of_two.values(&array)[2], Err(ValueError::Invalid(_))));
-    // Lists of one size say it when the load is planned. What a NULL has behind it is nothing.
+    // Lists of a fixed size are checked when the load is planned. The values behind a NULL do not matter.
     let item = Arc::new(Field::new("item", DataType::Float32, true));
     let fixed = |size| DataType::FixedSizeList(Arc::clone(&item), size);
     assert_eq!(of_two.refusal(&fixed(3)).unwrap().kind, RefusalKind::Mismatch);
@@ -226,12 +226,12 @@ fn sparse_vectors() {
         assert!(matches!(wrong, Err(ValueError::Invalid(_))), "{wrong:?}");
     }
     assert_eq!(found[6..], [const { Err(ValueError::NullPart) }; 3]);
-    // The column declares how many.
+    // The column declares the number of dimensions.
     assert_eq!(To::new(PgType::Sparsevec).modifier(5).values(&array)[0], found[0]);
     assert!(matches!(To::new(PgType::Sparsevec).modifier(6).values(&array)[0], Err(ValueError::Invalid(_))));
 }
 
-/// What PostGIS 3.3 sent for a geometry, and what its `ST_AsBinary` made of it: WKT, EWKB, ISO WKB.
+/// Geometries as PostGIS 3.3 sent them, and the results of its `ST_AsBinary`: WKT, EWKB, ISO WKB.
 const GEOMETRIES: &str = include_str!("../../../pgarrow-column/src/column/tests/geometries.txt");
 
 fn unhex(hex: &str) -> Vec<u8> {
@@ -268,7 +268,7 @@ fn every_kind_of_geometry_in_both_dialects() {
     let geometries = geometries();
     assert_eq!(geometries.len(), 26);
     for (srid, ewkb, iso) in geometries {
-        // PostGIS sends no SRID where it is unknown.
+        // PostGIS sends no SRID if it is unknown.
         assert_eq!(written(&geometry(srid, false), &iso).unwrap(), ewkb);
         assert_eq!(written(&geometry(srid, false), &ewkb).unwrap(), ewkb);
         assert_eq!(written(&geometry(0, false), &ewkb).unwrap(), ewkb);
@@ -286,7 +286,7 @@ fn every_kind_of_geometry_in_both_dialects() {
     }
 }
 
-/// PostGIS moved points that are not on the globe to where they might be meant, with a NOTICE that nobody reads.
+/// PostGIS moves points that are not on the globe, and reports it only in a NOTICE.
 #[test]
 fn points_of_a_geography_are_on_the_globe() {
     let point = |order: u8, x: f64, y: f64| {
@@ -303,7 +303,7 @@ fn points_of_a_geography_are_on_the_globe() {
             let wkb = point(order, x, y);
             assert!(matches!(written(&geography, &wkb), Err(ValueError::Invalid(_))), "{x} {y}");
             assert!(written(&flat, &wkb).is_ok(), "{x} {y}");
-            // In a collection of the other byte order, behind one that is.
+            // In a collection of the other byte order, behind a point that is on the globe.
             let count = if order == 0 { 2_u32.to_le_bytes() } else { 2_u32.to_be_bytes() };
             let collection = if order == 0 { 7_u32.to_le_bytes() } else { 7_u32.to_be_bytes() };
             let all = [&[1 - order][..], &collection, &count, &point(order, 1.0, 2.0), &wkb].concat();
@@ -340,13 +340,13 @@ fn malformed_wkb() {
             (0..good.len()).for_each(|end| invalid(&good[..end]));
             invalid(&[&good[..], &[0]].concat());
             invalid(&[&[2], &good[1..]].concat());
-            // Little-endian, as PostGIS sends it: types that are none, and 4000 above those that are.
+            // Little-endian, as PostGIS sends it: unknown types, and 4000 above known ones.
             for unknown in [[0, 0], [13, 0], [14, 0], [18, 0], [0xa1, 0x0f]] {
                 invalid(&[&good[..1], &unknown, &good[3..]].concat());
             }
         }
     }
-    // Counts that no bytes stand behind, for each kind that has one.
+    // Counts without their bytes, for each kind that has a count.
     for with_count in [2, 3, 4, 7, 8, 9, 12, 15, 16, 17] {
         for count in [1, 2, 0x1000_0000, u32::MAX] {
             let lie = [&[0, 0, 0, 0, with_count], &count.to_be_bytes()[..], &[0; 3]].concat();
@@ -360,7 +360,7 @@ fn malformed_wkb() {
     for depth in [65, 1_000_000] {
         assert!(matches!(written(&geometry(0, false), &collections(depth)), Err(ValueError::Invalid(_))));
     }
-    // An SRID inside that is another than outside.
+    // An inner SRID that differs from the outer one.
     let point = |srid: u32| [&[0, 0x20, 0, 0, 1][..], &srid.to_be_bytes(), &[0; 16]].concat();
     let outer = [&[0, 0x20, 0, 0, 7, 0, 0, 0x10, 0xe6, 0, 0, 0, 1][..]].concat();
     assert_eq!(
@@ -372,7 +372,7 @@ fn malformed_wkb() {
     assert_eq!(same.unwrap(), [outer, bare].concat());
 }
 
-/// What the field says of its coordinates, and what the column declares.
+/// The coordinate system of the field, and that of the column.
 #[test]
 fn reference_systems_that_agree_and_that_do_not() {
     let srid_of = |extension: Option<&str>, to: &To, conversions: Conversions| {
@@ -425,7 +425,7 @@ fn reference_systems_that_agree_and_that_do_not() {
     ] {
         assert_eq!(srid_of(extension, to, conversions), expected, "{extension:?} to {to:?}, {conversions:?}");
     }
-    // A number of PostGIS's own, by the name that it has for it.
+    // A number of PostGIS's own, with its name in PostGIS.
     let own = GeometryType { srid: 900_913, crs: Some("ESRI:102100".to_owned()), is_geography: false };
     let own = To::new(PgType::Geometry(Arc::new(own)));
     assert_eq!(srid_of(Some(r#"{"crs":"ESRI:102100"}"#), &own, widen), Ok(900_913));

@@ -1,4 +1,4 @@
-//! Numbers, at the ends of their types and one beyond.
+//! Numbers at the limits of their types, and one beyond.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::support::{To, text_of};
 
 type Value = Result<Option<Vec<u8>>, ValueError>;
 
-/// Every integer at which some type ends, and its neighbours.
+/// Every integer at the limit of some type, and its neighbours.
 fn edges() -> Vec<i128> {
     let ends = [7, 8, 15, 16, 31, 32, 63, 64].map(|bits| 1_i128 << bits);
     let around = |end: i128| [end - 1, end, end + 1, -end - 1, -end, -end + 1];
@@ -29,7 +29,7 @@ fn edges() -> Vec<i128> {
     edges
 }
 
-/// All edges that the type holds, NULL among them.
+/// All edges that the type holds, and a NULL.
 fn edges_of<A: ArrowPrimitiveType<Native: TryFrom<i128>>>() -> ArrayRef {
     let values = edges().into_iter().filter_map(|value| A::Native::try_from(value).ok());
     Arc::new(PrimitiveArray::<A>::from_iter([None].into_iter().chain(values.map(Some))))
@@ -37,7 +37,7 @@ fn edges_of<A: ArrowPrimitiveType<Native: TryFrom<i128>>>() -> ArrayRef {
 
 #[test]
 fn integers_fit_or_are_out_of_range() {
-    // Bytes on the wire, and what they hold.
+    // Bytes on the wire, and the smallest and largest value.
     let targets = [
         (PgType::Int2, 2, i16::MIN.into(), i16::MAX.into()),
         (PgType::Int4, 4, i32::MIN.into(), i32::MAX.into()),
@@ -105,7 +105,7 @@ fn be8(value: f64) -> Value {
     Ok(Some(value.to_bits().to_be_bytes().to_vec()))
 }
 
-/// A NaN with other bits than usual, and what arithmetic would lose.
+/// NaNs with unusual bits, which arithmetic would lose.
 const NANS: [u32; 3] = [0x7f80_0001, 0xffc0_0123, 0x7fff_ffff];
 
 #[test]
@@ -210,7 +210,7 @@ fn decimals_as_floats_survive_the_way_back() {
     );
 }
 
-/// `numeric(precision, scale)`, or without.
+/// `numeric(precision, scale)`, or `numeric`.
 pub(crate) fn numeric(declared: Option<(u16, i16)>) -> To {
     To::new(PgType::Numeric(match declared {
         None => NumericType::Unconstrained,
@@ -218,7 +218,7 @@ pub(crate) fn numeric(declared: Option<(u16, i16)>) -> To {
     }))
 }
 
-/// What is written is read as this text.
+/// Checks that the written values are read as these texts.
 #[track_caller]
 fn check_numeric(to: &To, array: &ArrayRef, expected: &[Result<&str, ValueError>]) {
     let found: Vec<_> =
@@ -247,7 +247,7 @@ fn decimals_as_numerics() {
     );
     check_numeric(&any, &decimals(vec![max], 38, 0), &[Ok(&"9".repeat(38))]);
 
-    // numeric(5,2): what it holds, one beyond, one digit more.
+    // numeric(5,2): values that fit, one value too large, one digit too many.
     let to = numeric(Some((5, 2)));
     assert!(to.refusal(&DataType::Decimal128(5, 2)).is_none());
     assert!(to.refusal(&DataType::Decimal128(4, 1)).is_none());
@@ -265,7 +265,7 @@ fn decimals_as_numerics() {
     check_numeric(&to.clone().check(), &decimals(vec![12], 2, -1), &[Ok("120.00")]);
     check_numeric(&to.clone().check(), &decimals(vec![12], 2, -2), &[out]);
 
-    // Digits before the point are rounded away, and a point that is left of all digits.
+    // Digits before the point are rounded away, and a point to the left of all digits.
     let to = numeric(Some((3, -6)));
     let array = decimals(vec![1_000_000, 1_499_999, 1_500_000, 999_000_000, 999_500_000], 38, 0);
     check_numeric(&to.clone().check(), &array, &[Ok("1000000"), lost, lost, Ok("999000000"), lost]);
@@ -274,7 +274,7 @@ fn decimals_as_numerics() {
     let array = decimals(vec![999, 1_000, 0], 7, 7);
     check_numeric(&to.clone().check(), &array, &[Ok("0.0000999"), out, Ok("0.0000000")]);
     check_numeric(&to.clone().check(), &decimals(vec![0, 1], 2, 2), &[Ok("0.0000000"), out]);
-    // All digits are behind what is kept.
+    // All digits are behind the kept ones.
     let array = decimals(vec![max, -max, 0], 38, 38);
     let to = numeric(Some((5, -5)));
     check_numeric(&to.clone().check(), &array, &[lost, lost, Ok("0")]);
@@ -347,7 +347,7 @@ fn texts_as_numerics() {
     );
     let rounded = [Ok("1.50"), Ok("1.01"), Ok("99999999.99"), out, Ok("NaN"), out, Ok("1.00"), Ok("1.50")];
     check_numeric(&to.round(), &array, &rounded);
-    // A carry through all of 45 digits.
+    // A carry through all 45 digits.
     let array = texts(&[&format!("{}.5", "9".repeat(45)), &format!("{}.4", "9".repeat(45))]);
     let (one, nines) = (format!("1{}", "0".repeat(45)), "9".repeat(45));
     check_numeric(&numeric(Some((46, 0))).round(), &array, &[Ok(&one), Ok(&nines)]);

@@ -1,4 +1,4 @@
-//! Random values of the Arrow type that a PostgreSQL type becomes: encoded, decoded, the same.
+//! Random values of a PostgreSQL type's Arrow type: encoding and decoding gives the same values.
 
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
@@ -19,12 +19,13 @@ use proptest::prelude::*;
 
 use crate::support::{column, decode, encode, targets};
 
-/// Encoded without any conversion and decoded, an array of the type is what it was.
+/// Encodes an array of the type without any conversion and decodes it: it stays the same.
 fn check(pg_type: PgType, array: ArrayRef) {
     let columns = [column(pg_type.clone(), TypeOptions::default())];
     let schema = Arc::new(schema(&columns, Default::default()));
     let batch = RecordBatch::try_new(schema, vec![array]).unwrap();
-    // Without metadata nobody says that it was of this type once. Only nanoseconds of an interval have to be looked at.
+    // Without metadata, nothing says that the values had this type once. Only the nanoseconds of an interval
+    // need a check.
     let mut field = batch.schema().field(0).clone();
     if !matches!(pg_type, PgType::Interval { .. }) {
         field.set_metadata(HashMap::new());
@@ -34,7 +35,7 @@ fn check(pg_type: PgType, array: ArrayRef) {
         let batch = batch.slice(start, batch.num_rows() - start);
         let stream = encode(&[&field], &targets, std::slice::from_ref(&batch)).unwrap();
         let decoded = decode(&columns, &stream);
-        // No batch comes of no rows.
+        // Without rows there is no batch.
         let expected: Vec<_> = [batch].into_iter().filter(|batch| batch.num_rows() > 0).collect();
         assert_batches_equal(&expected, &decoded);
     }
@@ -60,7 +61,7 @@ fn ipv4(([a, b, c, d], bits): ([u8; 4], u8)) -> String {
     }
 }
 
-/// Some words are zero, but not the first: IPv4 inside of IPv6 looks otherwise as the standard library prints it.
+/// Some words are zero, but not the first: the standard library prints IPv4 inside IPv6 differently.
 fn ipv6((mut words, zeros, bits): ([u16; 8], u8, u8)) -> String {
     for (index, word) in words.iter_mut().enumerate() {
         *word = if index > 0 && zeros >> index & 1 == 1 { 0 } else { *word | 0x1000 };
@@ -73,7 +74,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-/// As PostgreSQL 16 prints a `"char"`.
+/// A `"char"` as PostgreSQL 16 prints it.
 fn char_text(byte: u8) -> String {
     match byte {
         0 => String::new(),
@@ -136,7 +137,7 @@ proptest! {
         let small: PrimitiveArray<Decimal128Type> = small.collect();
         let small = small.with_precision_and_scale(precision, scale).unwrap();
         check(numeric(precision, scale), Arc::new(small));
-        // Up to 76 digits: products of two that have 38.
+        // Up to 76 digits: products of two numbers with 38.
         let limit = 10_i128.pow(38);
         let factor = i256::from_i128(factor % limit);
         let product = |value: i128| i256::from_i128(value % limit).wrapping_mul(factor);
@@ -158,7 +159,7 @@ proptest! {
         chars in rows(any::<u8>()),
     ) {
         check(PgType::Text, Arc::new(StringArray::from(texts.clone())));
-        // A number that is minus zero is refused: once in some thousands of runs there was one.
+        // Minus zero is refused: it occurred once in some thousands of runs.
         let json = |text: &Option<String>| text.as_ref().map(|text| text.replace("-0", "-1"));
         check(PgType::Jsonb, Arc::new(texts.iter().map(json).collect::<StringArray>()));
         check(PgType::Ltree, Arc::new(StringArray::from(texts)));

@@ -1,4 +1,5 @@
-//! What a server makes of the same values: it is the oracle of bytes, and of what it would have rounded silently.
+//! Compares our values with a server's: the server decides which bytes are right, and what it would have
+//! rounded silently.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::numbers::numeric;
 use crate::support::To;
 use crate::times::interval_modifier;
 
-/// What the server's send function makes of texts of a type; `None` where the type does not hold one.
+/// The output of the server's send function for texts of a type; `None` if the type does not hold a text.
 fn sent(database: &Database, type_name: &str, send: &str, texts: &[String]) -> Vec<Option<Vec<u8>>> {
     let mut client = database.client();
     let sql = format!("SELECT pg_catalog.{send}($1::text::{type_name})");
@@ -23,12 +24,12 @@ fn sent(database: &Database, type_name: &str, send: &str, texts: &[String]) -> V
     texts.iter().map(value).collect()
 }
 
-/// What we make of them, in the same form.
+/// Our encoding of the values, in the same form.
 fn encoded(to: &To, array: &ArrayRef) -> Vec<Result<Vec<u8>, ValueError>> {
     to.values(array).into_iter().map(|value| value.map(Option::unwrap)).collect()
 }
 
-/// A text of a number, with more or fewer digits on either side of the point.
+/// A number as text, with more or fewer digits on either side of the point.
 fn number(chance: &mut Chance) -> String {
     let mut digits =
         |n| (0..n).map(|_| char::from(b'0' + chance.one_of(&[&0, &0, &9, &4, &5, &1]))).collect::<String>();
@@ -71,7 +72,8 @@ fn numerics_have_the_bytes_that_the_server_sends() {
             let what = format!("{text} as {type_name}");
             assert_eq!(rounded[index].clone().ok(), expected[index], "{what}");
             match (&checked[index], &expected[index], &any[index]) {
-                // What is not rounded has the value that the text has: compared as text without zeros at the end.
+                // A value that is not rounded equals the text's value: compared as text without trailing
+                // zeros.
                 (Ok(bytes), Some(expected), Some(any)) => {
                     assert_eq!(bytes, expected, "{what}");
                     assert_eq!(digits(bytes), digits(any), "{what}");
@@ -164,7 +166,7 @@ fn digits_of_a_second_are_rounded_as_the_server_rounds_them() {
     require!(Capability::Server);
     let database = TestServer::shared().fresh_database("encode_seconds");
     let mut chance = Chance::new(11);
-    // 2000-01-01, 1969-12-31, and noon.
+    // 2000-01-01, 1970-01-01, 1969-12-31, and noon.
     let epoch = 946_684_800_000_000;
     let instants = [epoch, 0, -1_000_000_000].map(|around| micros(&mut chance, around)).concat();
     let noon: Vec<i64> = micros(&mut chance, 43_200_000_000);
@@ -177,7 +179,7 @@ fn digits_of_a_second_are_rounded_as_the_server_rounds_them() {
                 format!("1970-01-01 00:00:00.{rest:06}|{seconds}")
             })
             .collect();
-        // The server adds whole seconds, which its own texts of old dates are too long to write here.
+        // The server adds the whole seconds: the texts of old dates would be too long to write here.
         let add = |name: &str, zone: &str| {
             let sql = format!(
                 "SELECT pg_catalog.{name}_send(((pg_catalog.split_part(t, '|', 1)::timestamp + \
@@ -235,7 +237,8 @@ fn digits_of_a_second_are_rounded_as_the_server_rounds_them() {
     }
 }
 
-/// Rounded it is what the server makes of it; checked it is that where nothing was to be rounded, and an error elsewhere.
+/// With rounding, our value is the server's. With checks, it is the server's if nothing had to be rounded,
+/// and an error otherwise.
 #[track_caller]
 fn check_rounding(to: &To, array: &ArrayRef, expected: &[Vec<u8>]) {
     let rounded: Vec<_> = encoded(&to.clone().round(), array).into_iter().map(Result::unwrap).collect();
@@ -251,7 +254,7 @@ fn check_rounding(to: &To, array: &ArrayRef, expected: &[Vec<u8>]) {
     }
 }
 
-/// Loads a stream and gives the table's values as text.
+/// Loads a stream and returns the table's values as text.
 fn loaded(database: &Database, type_name: &str, stream: &[u8]) -> Vec<String> {
     let mut client = database.client();
     client.batch_execute(&format!("DROP TABLE IF EXISTS t; CREATE TABLE t (v {type_name})")).unwrap();
@@ -261,12 +264,12 @@ fn loaded(database: &Database, type_name: &str, stream: &[u8]) -> Vec<String> {
     client.query("SELECT v::text FROM t", &[]).unwrap().into_iter().map(|row| row.get(0)).collect()
 }
 
-/// A load that did not look would change these values, and neither the server nor anybody else would say a word.
+/// A load without checks would change these values, and no error or notice would report it.
 #[test]
 fn what_the_server_would_round_silently_is_refused() {
     require!(Capability::Server);
     let database = TestServer::shared().fresh_database("encode_silent");
-    // Half a millisecond, counted from 2000 and away from it.
+    // Half a millisecond, rounded away from 2000.
     let micros: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_500]));
     let time: ArrayRef = Arc::new(Time64MicrosecondArray::from(vec![1_500_000]));
     let decimal: ArrayRef =
@@ -286,7 +289,7 @@ fn what_the_server_would_round_silently_is_refused() {
         ),
     ] {
         assert_eq!(encoded(&to.clone().check(), array), [Err(ValueError::LostDigits)], "{type_name}");
-        // The same value as of a type without a modifier, which is how one would send it who does not look.
+        // The same value for a type without a modifier, as a load without checks sends it.
         let plain = match &to.pg_type {
             PgType::Numeric(_) => PgType::Numeric(NumericType::Unconstrained),
             pg_type => pg_type.clone(),
@@ -294,7 +297,7 @@ fn what_the_server_would_round_silently_is_refused() {
         let unaware = encoded(&To::new(plain), array).remove(0).unwrap();
         let stream = [&HEADER[..], &copy::tuple([Some(&unaware[..])]), &TRAILER].concat();
         assert_eq!(loaded(&database, type_name, &stream), [silently], "{type_name}");
-        // And what we send if it may be rounded is the same.
+        // With rounding allowed, we send the same value.
         let field = Field::new("v", array.data_type().clone(), true);
         let target = TypeTarget { conversions: Conversions::Round, ..to.target() };
         let rows = RowEncoder::new(vec![(0, make_encoder(&field, target).unwrap())]).unwrap();

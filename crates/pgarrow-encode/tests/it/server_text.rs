@@ -1,4 +1,4 @@
-//! Text that is read here and not by the server: what it prints is what we read.
+//! Text that is read here and not by the server: we read what the server prints.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use pgarrow_types::PgType;
 
 use crate::support::To;
 
-/// Each type, and values of it: as SQL that has rows of one column.
+/// Each type, and values of it: as SQL that returns rows of one column.
 const CASES: [(&str, &str, &str); 7] = [
     (
         "date",
@@ -73,7 +73,7 @@ fn what_the_server_prints_is_read_as_what_it_was() {
             _ => PgType::Float8,
         };
         let to = To::new(pg_type).check();
-        // Zones with seconds and with minutes, and the least and the most digits that are printed.
+        // Zones with seconds and with minutes, and the least and the most printed digits.
         for (zone, float_digits) in [("UTC", 3), ("Europe/Amsterdam", 0), ("Asia/Kathmandu", 1)] {
             client
                 .batch_execute(&format!("SET TimeZone = '{zone}'; SET extra_float_digits = {float_digits}"))
@@ -92,7 +92,7 @@ fn what_the_server_prints_is_read_as_what_it_was() {
     }
 }
 
-/// The server reads all of these, and each of them as another value than the text says.
+/// The server accepts all of these, and reads each as another value than the text's.
 #[test]
 fn what_the_server_would_change_silently_is_refused() {
     require!(Capability::Server);
@@ -136,7 +136,7 @@ fn what_the_server_would_change_silently_is_refused() {
                 "{text} as {type_name}: {checked:?}"
             ),
         }
-        // Rounding is for digits: no zone is dropped, and none is made up.
+        // Rounding is for digits only: no zone is dropped, and none is assumed.
         assert_eq!(to.clone().round().values(&array).remove(0).is_ok(), is_rounded, "{text} as {type_name}");
         assert!(to.refusal(&DataType::Utf8).is_some(), "{type_name}: not without an option");
     }

@@ -29,7 +29,7 @@ pub(crate) fn column(pg_type: PgType, options: TypeOptions) -> PgColumn {
     }
 }
 
-/// A type as a column declares it, as far as the type itself tells.
+/// A type as a column declares it, as far as the type itself knows.
 pub(crate) fn declared(pg_type: &PgType, base_oid: u32, type_modifier: i32) -> DeclaredType {
     let parts = match pg_type {
         PgType::Array(array) => vec![declared(&array.element, array.element_oid, type_modifier)],
@@ -42,7 +42,7 @@ pub(crate) fn declared(pg_type: &PgType, base_oid: u32, type_modifier: i32) -> D
     DeclaredType { parts, ..DeclaredType::new(base_oid, type_modifier) }
 }
 
-/// What a load into columns like these has.
+/// The targets of a load into columns like these.
 pub(crate) fn targets(columns: &[PgColumn]) -> Vec<EncodeTarget> {
     let target = |column: &PgColumn| EncodeTarget {
         name: column.name.clone(),
@@ -53,12 +53,12 @@ pub(crate) fn targets(columns: &[PgColumn]) -> Vec<EncodeTarget> {
     columns.iter().map(target).collect()
 }
 
-/// Decodes a stream that is complete.
+/// Decodes a complete stream.
 pub(crate) fn decode(columns: &[PgColumn], stream: &[u8]) -> Vec<RecordBatch> {
     try_decode(columns, stream).expect("a stream that is sound")
 }
 
-/// The batches of a stream; `None` if it is refused or is not complete.
+/// The batches of a stream; `None` if it is refused or incomplete.
 pub(crate) fn try_decode(columns: &[PgColumn], stream: &[u8]) -> Option<Vec<RecordBatch>> {
     let schema = Arc::new(schema(columns, HashMap::new()));
     let decoders = columns.iter().map(|column| make_column(&column.pg_type, &column.options, 0)).collect();
@@ -104,7 +104,7 @@ pub(crate) enum Failure {
     Value(EncodeError),
 }
 
-/// What a column of a load is made of: the type, how it was declared, and how far a value may be from it.
+/// The target of a column: the type, its declaration, and the allowed conversions.
 #[derive(Clone, Debug)]
 pub(crate) struct To {
     pub(crate) pg_type: PgType,
@@ -134,7 +134,7 @@ impl To {
         TypeTarget { pg_type: &self.pg_type, declared: &self.declared, conversions: self.conversions }
     }
 
-    /// Why there is no encoder from arrays of this type.
+    /// The reason why there is no encoder for arrays of this type; `None` if there is one.
     pub(crate) fn refusal(&self, data_type: &arrow_schema::DataType) -> Option<Refusal> {
         make_encoder(&Field::new("v", data_type.clone(), true), self.target()).err()
     }

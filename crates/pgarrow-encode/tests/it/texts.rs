@@ -25,7 +25,7 @@ fn kind(to: &To, data_type: &DataType) -> Option<RefusalKind> {
     to.refusal(data_type).map(|refusal| refusal.kind)
 }
 
-/// Text that is refused by the type, whatever is said of it.
+/// Text that the type refuses, whatever conversions are allowed.
 #[track_caller]
 fn check_malformed(to: &To, malformed: &[&str]) {
     for text in malformed {
@@ -42,7 +42,7 @@ fn text_has_no_zero_byte() {
         let zero = Err(ValueError::ZeroByte);
         let expected = [bytes(b""), bytes("é".as_bytes()), zero.clone(), zero, bytes(b"c")];
         assert_eq!(to.values(&array), expected);
-        // Only the slice's own bytes are looked at, and all of them.
+        // Only the slice's own bytes are checked, and all of them.
         assert_eq!(to.values(&array.slice(0, 2)), expected[..2]);
         assert_eq!(to.values(&array.slice(1, 3)), expected[1..4]);
         assert_eq!(to.values(&array.slice(4, 1)), expected[4..]);
@@ -224,7 +224,7 @@ fn text_that_only_the_server_reads() {
     assert_eq!(kind(&tsvector.round(), &DataType::Int32), Some(RefusalKind::Mismatch));
 }
 
-/// `varchar_input` cuts blanks that are too many without a word, and leaves the rest to an error of its own.
+/// `varchar_input` silently cuts excess blanks, and reports its own error for other excess characters.
 #[test]
 fn blanks_that_a_varchar_would_lose() {
     let texts = ["ab   ", "ab ", "   ", "    ", "äöü ", "äö ", "abcd", "abcd ", "abc\t", ""];
@@ -243,14 +243,14 @@ fn blanks_that_a_varchar_would_lose() {
     assert_eq!(to.clone().round().values(&array), all);
     let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values(texts));
     assert_eq!(to.clone().check().values(&bytes), of_varchar);
-    // Without a length, and as char(n), whose blanks say nothing.
+    // Without a length, and as char(n), whose blanks have no meaning.
     assert_eq!(to.clone().modifier(-1).values(&array), all);
     to.declared.base_oid = oid::BPCHAR;
     to.pg_type = PgType::Bpchar;
     assert_eq!(to.values(&array), all);
 }
 
-/// `xml_recv` believes what is declared: é, which are two bytes, became two characters of ISO 8859-1.
+/// `xml_recv` trusts the declared encoding: the two bytes of é once became two characters of ISO 8859-1.
 #[test]
 fn xml_that_declares_another_encoding() {
     let mut to = To::new(PgType::Text);
@@ -271,7 +271,7 @@ fn xml_that_declares_another_encoding() {
         "<?xml version='1.0' encoding=latin1?><a/>",
         "<?xml version='1.0' encoding",
     ] {
-        // Rounding is for digits.
+        // Rounding is for digits only.
         for to in [to.clone(), to.clone().round()] {
             let found = to.values(&texts(&[wrong])).remove(0);
             assert!(matches!(found, Err(ValueError::Malformed(_))), "{wrong}: {found:?}");
@@ -290,7 +290,7 @@ fn json_that_jsonb_does_not_keep() {
     assert_eq!(to.values(&array), expected);
     let of_bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values([r#"{"a":1,"a":2}"#]));
     assert_eq!(to.clone().check().values(&of_bytes), expected[..1]);
-    // Whoever wants what the server makes of it, and json, which is the text.
+    // With rounding allowed, the user accepts the server's result. json keeps the text.
     assert!(to.round().values(&array).iter().all(Result::is_ok));
     assert!(To::new(PgType::Json).values(&array).iter().all(Result::is_ok));
 }

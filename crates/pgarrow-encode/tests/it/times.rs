@@ -1,4 +1,4 @@
-//! Dates, times and intervals: units, ends, digits that a column does not keep.
+//! Dates, times and intervals: units, limits, digits that a column does not keep.
 
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ fn times_within_a_day_and_its_end() {
     assert_eq!(to.clone().check().values(&array), eight(&[Ok(1), LOST, LOST, LOST, LOST]));
     assert_eq!(to.round().values(&array), eight(&[Ok(1), Ok(1), Ok(2), OUT, Ok(DAY)]));
 
-    // time(2): receive functions round without a word.
+    // time(2): receive functions round silently.
     let to = To::new(PgType::Time).modifier(2);
     assert_eq!(kind(&to, &DataType::Time32(TimeUnit::Second)), None);
     assert_eq!(kind(&to, &DataType::Time32(TimeUnit::Millisecond)), Some(RefusalKind::NeedsCheck));
@@ -226,7 +226,7 @@ fn intervals_in_all_their_forms() {
     let expected = [interval(1, -2, 3), interval(i32::MAX, i32::MAX, i64::MAX - 1), out.clone(), out.clone()];
     assert_eq!(to.values(&array), expected);
     assert_eq!(to.values(&array.slice(1, 2)), expected[1..3]);
-    // Before PostgreSQL 17 these two are finite, and were refused all the same.
+    // Before PostgreSQL 17 these two are finite; they were once refused anyway.
     let before = To::new(PgType::Interval { has_infinities: false });
     let ends = [interval(i32::MIN, i32::MIN, i64::MIN), interval(i32::MAX, i32::MAX, i64::MAX)];
     assert_eq!(before.values(&array.slice(2, 2)), ends);
@@ -267,7 +267,7 @@ pub(crate) fn interval_modifier(fields: i32, digits: i32) -> i32 {
 fn intervals_of_some_fields() {
     let (all, year, month, day, hour, minute, second) = (0x7fff, 4, 2, 8, 1 << 10, 1 << 11, 1 << 12);
     let value = (25, 3, 3_723_500_000 + DAY);
-    // Fields, digits, and what is left of a year, a month, three days, 25:02:03.5.
+    // Fields, digits, and the kept part of a year, a month, three days, 25:02:03.5.
     for (fields, digits, kept) in [
         (all, 0xffff, value),
         (all, 0, (25, 3, 3_724_000_000 + DAY)),

@@ -1,9 +1,10 @@
-//! Pages of any bytes: rows of sound arrays, or a refusal; and the same, however they are handed over.
+//! Pages of any bytes: rows of valid arrays, or a refusal; and the result does not depend on how they are
+//! passed.
 //!
 //! ```text
 //! input  = table (1 byte, modulo the number of tables) batch rows (1 byte) piece (1 byte) pages
 //! pages  = 8,192 bytes each, of blocks 0, 1, …; the last may be shorter
-//! piece  0: pages; else the bytes are a COPY of pages, received in pieces of so many bytes
+//! piece  0: pages; otherwise the bytes are a COPY of pages, received in pieces of this many bytes
 //! ```
 //!
 //! The tables are those of `seeds.sql`, which makes the seeds.
@@ -45,13 +46,13 @@ pub(crate) fn check(data: &[u8]) {
                 assert_eq!(one, other);
             }
         }
-        // Text that is no UTF-8 may be found when the batch is complete, as that of COPY.
+        // Invalid UTF-8 may be found only when the batch is complete, as in COPY.
         (None, None) => {}
         _ => panic!("together: {}, one by one: {}", together.is_some(), one_by_one.is_some()),
     }
     let small = decode(table, bytes, &pages, pages.len().max(1), usize::from(*batch_rows).max(1));
     if let (Some(together), Some(small)) = (together, small) {
-        // Of a page that is refused, the rows of earlier batches went out.
+        // Rows of a refused page that belong to earlier batches are already out.
         let blocks = |read: &Read| read.refused.iter().map(|(block, _)| *block).collect::<Vec<_>>();
         assert_eq!(blocks(&small), blocks(&together));
         let extra = rows(&small.batches) - rows(&together.batches);
@@ -67,7 +68,8 @@ pub(crate) fn pages_of(bytes: &[u8]) -> Vec<PageAt> {
     starts.map(page).collect()
 }
 
-/// What pages came to: batches, and refused blocks with the line pointer of the first row that was not taken.
+/// The result of decoding pages: batches, and refused blocks with the line pointer of the first row that was
+/// not taken.
 pub(crate) struct Read {
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) refused: Vec<(u32, u16)>,
@@ -77,7 +79,7 @@ pub(crate) fn rows(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
 
-/// Decodes so many pages at a time; `None` if a batch is refused as a whole.
+/// Decodes this many pages at a time; `None` if a batch is refused as a whole.
 pub(crate) fn decode(
     table: &Table,
     bytes: &[u8],
@@ -120,15 +122,15 @@ pub(crate) fn decode(
     Some(read)
 }
 
-/// What a stream came to: its pages, and whether it was complete, or an error.
+/// The result of a stream: its pages, and whether it was complete, or an error.
 type Found = (Vec<(u32, Vec<u8>)>, Option<bool>);
 
-/// The pages of a stream do not depend on how it was received.
+/// The pages of a stream do not depend on the cuts.
 fn check_stream(bytes: &[u8], piece_bytes: usize) {
     let whole = find(bytes, bytes.len().max(1));
     let cut = find(bytes, piece_bytes);
     let n_common = whole.0.len().min(cut.0.len());
-    // An error in a message may be seen before or after the pages in front of it were handed out.
+    // An error in a message may come before or after the pages in front of it are handed out.
     assert_eq!(whole.0.get(..n_common), cut.0.get(..n_common));
     assert_eq!(whole.1, cut.1);
     if whole.1.is_some() {
@@ -248,7 +250,7 @@ pub(crate) fn tables() -> Vec<Table> {
         array(PgType::Bool, oid::BOOL),
     ];
     let mut older = Table::new(&texts, &[6, 0, 4]);
-    // As if two columns had been added, of which older rows have the values 7 and NULL.
+    // As if two columns had been added. Older rows have the values 7 and NULL there.
     let mut layout = (*older.layout).clone();
     for missing in [Some(7_i32.to_be_bytes().to_vec()), None] {
         layout.columns.push(layout.attributes.len());

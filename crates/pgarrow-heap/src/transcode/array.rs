@@ -1,11 +1,11 @@
 //! Arrays as they are stored.
 //!
 //! ```text
-//! (4 bytes varlena header) │ i32 dimensions │ i32 offset of the values, 0 without a bitmap │ u32 OID of elements
-//! dimensions × i32 length │ dimensions × i32 lower bound │ bitmap: a bit for each element, 0 is NULL │ values
+//! (4 bytes varlena header) │ i32 dimensions │ i32 offset of values, 0 without a bitmap │ u32 OID of elements
+//! dimensions × i32 length │ dimensions × i32 lower bound │ bitmap: a bit per element, 0 is NULL │ values
 //! ```
 //!
-//! Offsets and alignment count from the varlena header, which is one of 4 bytes as far as they are concerned.
+//! Offsets and alignment count from the varlena header, as if it had 4 bytes.
 //!
 //! Source: `src/include/utils/array.h`; `array_send` in `src/backend/utils/adt/arrayfuncs.c`.
 
@@ -16,15 +16,15 @@ use crate::transcode::{append, check_bytes};
 
 /// `MAXDIM`.
 const DIMENSIONS_MAX: usize = 6;
-/// The varlena header, of which positions count.
+/// The varlena header, which positions include.
 const HEADER_BYTES: usize = 4;
 /// `MAXALIGN`: where values begin.
 const VALUES_ALIGN: usize = 8;
 
 const SHORT: Corrupt = Corrupt("an array that is shorter than it says");
 
-/// `array_send`: i32 dimensions, i32 whether there is a bitmap, u32 OID of elements; for each dimension i32 length, i32
-/// lower bound; for each element i32 length, or -1, and its value.
+/// `array_send`: i32 dimensions, i32 whether there is a bitmap, u32 OID of elements; for each dimension i32
+/// length, i32 lower bound; for each element i32 length, or -1, and its value.
 pub(super) fn send(
     element: &StoredForm,
     element_oid: u32,
@@ -67,7 +67,7 @@ pub(super) fn send(
     values.check_end()
 }
 
-/// What stands in front of the values.
+/// The part in front of the values.
 struct Array<'a> {
     n_dimensions: i32,
     element_oid: u32,
@@ -128,7 +128,7 @@ fn n_elements(lengths: &[[u8; 4]]) -> Result<usize, Corrupt> {
     product.ok_or(Corrupt("an array of too many elements, or of fewer than none"))
 }
 
-/// The values that are left.
+/// The remaining values.
 struct Values<'a> {
     /// The array without its varlena header.
     bytes: &'a [u8],
@@ -155,7 +155,7 @@ impl<'a> Values<'a> {
         Ok(value)
     }
 
-    /// Nothing but what aligns the last value may be left.
+    /// Only the padding of the last value may be left.
     fn check_end(self) -> Result<(), Corrupt> {
         let end = self.bytes.len() + HEADER_BYTES;
         if self.position == end || align_up(self.position, self.align) == end {
@@ -171,9 +171,10 @@ fn align_up(position: usize, align: usize) -> usize {
     (position + (align - 1)) & !(align - 1)
 }
 
-/// The value of an uncompressed varlena at the start of `bytes`, and the bytes of it with its header.
+/// The content of an uncompressed varlena at the start of `bytes`, and its size with its header.
 ///
-/// Source: `VARSIZE_ANY` in `src/include/varatt.h`. Values inside of others have headers of 4 bytes, those of 1 byte are legal.
+/// Source: `VARSIZE_ANY` in `src/include/varatt.h`. Values inside others have headers of 4 bytes; headers of
+/// 1 byte are legal.
 pub(super) fn varlena(bytes: &[u8]) -> Result<(&[u8], usize), Corrupt> {
     const BEYOND: Corrupt = Corrupt("a value that is longer than what it is part of");
     const EXTERNAL: u8 = 1;

@@ -1,12 +1,13 @@
 //! `jsonb` as it is stored.
 //!
 //! ```text
-//! container: u32 flags and count │ count (of an object twice as many) × u32 entry │ values
+//! container: u32 flags and count │ count (in an object twice the count) × u32 entry │ values
 //! entry:     1 bit whether the rest is an offset, 3 bits kind, 28 bits length or offset of the end
 //! ```
 //!
-//! Values follow each other; numbers and containers begin at the next 4 bytes, with what is left out as part of their
-//! length. Of an object, all keys stand in front of all values. A scalar is an array of one that is flagged.
+//! Values follow each other. Numbers and containers begin at the next 4 bytes, with the padding as part of
+//! their length. In an object, all keys come before all values. A scalar is an array of one element with a
+//! flag.
 //!
 //! Source: `src/include/utils/jsonb.h`; `jsonb_send`, `JsonbToCString` in `src/backend/utils/adt/jsonb.c`;
 //! `escape_json` in `json.c`; `fillJsonbValue` in `jsonb_util.c`.
@@ -16,10 +17,10 @@ use crate::transcode::array::varlena;
 use crate::transcode::check_bytes;
 use crate::transcode::numeric::Numeric;
 
-/// Of what `jsonb_send` sends.
+/// The version byte of `jsonb_send`.
 const VERSION: u8 = 1;
 
-/// Levels below the root. Deeper ones are left to the server: each takes a frame of the stack.
+/// Levels below the root. The server sends deeper values: each level takes a frame of the stack.
 const DEPTH_MAX: usize = 500;
 
 const COUNT: u32 = 0x0fff_ffff;
@@ -75,13 +76,13 @@ impl<'a> Container<'a> {
         Ok(Self { flags, count, entries: entries.as_chunks().0, data })
     }
 
-    /// Some of its entries, of which the first begins at `offset`.
+    /// Some of its entries; the first begins at `offset`.
     fn entries(&self, range: std::ops::Range<usize>, offset: usize) -> Entries<'a> {
         Entries { entries: self.entries.get(range).unwrap_or_default(), data: self.data, offset }
     }
 }
 
-/// What is left of a container's entries.
+/// The remaining entries of a container.
 struct Entries<'a> {
     entries: &'a [[u8; 4]],
     data: &'a [u8],
@@ -112,7 +113,7 @@ impl<'a> Entries<'a> {
         Ok(Some(Value { kind, bytes }))
     }
 
-    /// Where the entry behind the last one begins.
+    /// Where the entry behind the last one would begin.
     fn end(mut self) -> Result<usize, Corrupt> {
         while self.next()?.is_some() {}
         Ok(self.offset)
@@ -186,7 +187,8 @@ impl Text<'_> {
     fn string(&mut self, bytes: &[u8]) -> Result<(), Corrupt> {
         let is_special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
         self.out.push(b'"');
-        // Most have nothing to escape, and to know that of all bytes is quicker than to find the first.
+        // Most have nothing to escape. To check all bytes at once is quicker than to find the first special
+        // one.
         if !bytes.iter().fold(false, |any, byte| any | is_special(byte)) {
             self.out.extend_from_slice(bytes);
             self.out.push(b'"');

@@ -12,7 +12,7 @@
 
 use crate::compressed::Corrupt;
 
-/// `NUMERIC_SIGN_MASK`: which of the forms it is, and of the long one the sign.
+/// `NUMERIC_SIGN_MASK`: the form, and for the long form the sign.
 const FORM: u16 = 0xc000;
 const SHORT: u16 = 0x8000;
 const SPECIAL: u16 = 0xc000;
@@ -22,18 +22,18 @@ const MINUS_INFINITY: u16 = 0xf000;
 const SHORT_MINUS: u16 = 0x2000;
 const SHORT_DSCALE: u16 = 0x1f80;
 const SHORT_DSCALE_SHIFT: u32 = 7;
-/// The weight's 7 bits, of which the highest is its sign.
+/// The weight's 7 bits; the highest is its sign.
 const SHORT_WEIGHT_BITS: u32 = 7;
 const LONG_DSCALE: u16 = 0x3fff;
-/// `NBASE`: what a digit stays below.
+/// `NBASE`: every digit is below it.
 const BASE: u16 = 10_000;
 
 /// A stored value.
 #[derive(Debug)]
 pub(super) struct Numeric<'a> {
-    /// 0, [`MINUS`], or the whole of a special value.
+    /// 0, [`MINUS`], or the whole header of a special value.
     sign: u16,
-    /// Of the first digit, in powers of 10000.
+    /// The weight of the first digit, in powers of 10000.
     weight: i16,
     /// Decimal digits behind the point.
     dscale: u16,
@@ -58,11 +58,11 @@ pub(super) fn send(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
 }
 
 impl<'a> Numeric<'a> {
-    /// `stored` is what stands behind the varlena header.
+    /// `stored` is the content behind the varlena header.
     pub(super) fn parse(stored: &'a [u8]) -> Result<Self, Corrupt> {
         let (header, rest) = stored.split_first_chunk().ok_or(Corrupt("a numeric without its header"))?;
         let header = u16::from_le_bytes(*header);
-        // The scale of a special value is what stands at its place: 32, of the infinities.
+        // The scale of a special value is the number in the scale's bits: 32 for the infinities.
         let short_dscale = (header & SHORT_DSCALE) >> SHORT_DSCALE_SHIFT;
         let (sign, weight, dscale, digits) = match header & FORM {
             SHORT => {
@@ -96,7 +96,7 @@ impl<'a> Numeric<'a> {
         self.sign & FORM == SPECIAL
     }
 
-    /// Appends what `numeric_out` prints of a value that is not special.
+    /// Appends a value that is not special as `numeric_out` prints it.
     pub(super) fn print(&self, out: &mut Vec<u8>) {
         if self.sign == MINUS {
             out.push(b'-');
@@ -124,7 +124,7 @@ impl<'a> Numeric<'a> {
         out.push(b'.');
         let dscale = usize::from(self.dscale);
         let start = out.len();
-        // Digits that are not stored, between the point and the first one.
+        // Zeros between the point and the first stored digit.
         let n_zeros = 4 * usize::try_from(-1 - i32::from(self.weight)).unwrap_or_default();
         out.resize(start + n_zeros.min(dscale), b'0');
         for digit in fraction {
@@ -137,7 +137,7 @@ impl<'a> Numeric<'a> {
     }
 }
 
-/// A digit as four decimal ones.
+/// A base-10000 digit as four decimal digits.
 fn four(digit: u16) -> [u8; 4] {
     [1000, 100, 10, 1].map(|unit| b'0' + u8::try_from(digit / unit % 10).unwrap_or_default())
 }

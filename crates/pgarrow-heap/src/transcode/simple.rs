@@ -1,4 +1,4 @@
-//! Values of fixed width, and those of varlena that are little more.
+//! Values of fixed width, and simple values of varlena.
 
 use pgarrow_types::EnumLabels;
 
@@ -6,7 +6,7 @@ use crate::compressed::Corrupt;
 
 const WIDTH: Corrupt = Corrupt("a value of another width than its type has");
 
-/// As it is: `textsend`, `byteasend`, `uuid_send`, `boolsend` …
+/// Unchanged bytes: `textsend`, `byteasend`, `uuid_send`, `boolsend` …
 pub(super) fn bytes(length: i16, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     if length >= 0 && usize::try_from(length) != Ok(stored.len()) {
         return Err(WIDTH);
@@ -32,7 +32,7 @@ fn reversed<const N: usize>(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corr
     Ok(())
 }
 
-/// `namesend`: 64 bytes, of which those in front of the first NUL are sent.
+/// `namesend`: of the 64 bytes, those before the first NUL are sent.
 pub(super) fn name(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     let bytes: &[u8; 64] = stored.try_into().map_err(|_| WIDTH)?;
     let end = bytes.iter().position(|byte| *byte == 0).ok_or(Corrupt("a name without its end"))?;
@@ -56,7 +56,7 @@ pub(super) fn interval(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> 
     reversed::<4>(month, out)
 }
 
-/// `tidsend`: the block, of which the higher half is stored first; the offset.
+/// `tidsend`: the block, whose higher half is stored first; the offset.
 pub(super) fn tid(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     let [h0, h1, l0, l1, p0, p1] = *<&[u8; 6]>::try_from(stored).map_err(|_| WIDTH)?;
     out.extend_from_slice(&[h1, h0, l1, l0, p1, p0]);
@@ -66,7 +66,7 @@ pub(super) fn tid(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
 /// `enum_send`: the label.
 pub(super) fn label(labels: &EnumLabels, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     let oid = u32::from_le_bytes(stored.try_into().map_err(|_| WIDTH)?);
-    // A label that was added since the catalog was read.
+    // The label may be newer than the read catalog.
     let label = labels.get(&oid).ok_or(Corrupt("a label of an enum that is not known"))?;
     out.extend_from_slice(label.as_bytes());
     Ok(())
@@ -74,7 +74,8 @@ pub(super) fn label(labels: &EnumLabels, stored: &[u8], out: &mut Vec<u8>) -> Re
 
 /// `network_send`: family, bits, whether it is a cidr, bytes of the address, address.
 pub(super) fn inet(is_cidr: bool, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
-    // `PGSQL_AF_INET` and `PGSQL_AF_INET6`, which a server may define otherwise, as long as it is not a Unix of today.
+    // `PGSQL_AF_INET` and `PGSQL_AF_INET6`. Only a server on a system that is no modern Unix could define
+    // them otherwise.
     let (length, family, bits, address) = match stored {
         [family @ 2, bits @ 0..=32, address @ ..] if address.len() == 4 => (4, family, bits, address),
         [family @ 3, bits @ 0..=128, address @ ..] if address.len() == 16 => (16, family, bits, address),
@@ -96,7 +97,7 @@ pub(super) fn bits(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     Ok(())
 }
 
-/// `point_send`, `line_send`, `circle_send`, `lseg_send`, `box_send`: doubles in the order in which they are stored.
+/// `point_send`, `line_send`, `circle_send`, `lseg_send`, `box_send`: doubles in their stored order.
 pub(super) fn doubles(count: usize, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     let (doubles, odd) = stored.as_chunks::<8>();
     if doubles.len() != count || !odd.is_empty() {
@@ -106,7 +107,7 @@ pub(super) fn doubles(count: usize, stored: &[u8], out: &mut Vec<u8>) -> Result<
     Ok(())
 }
 
-/// `path_send`: whether it is closed as one byte, i32 points, points. Stored are i32 points, i32 closed, 4 bytes.
+/// `path_send`: one byte whether it is closed, i32 points, points. Stored: i32 points, i32 closed, 4 bytes.
 pub(super) fn path(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     let (n_points, rest) = i32_of(stored)?;
     let (closed, rest) = i32_of(rest)?;
@@ -116,7 +117,7 @@ pub(super) fn path(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     doubles(n_doubles(n_points)?, points, out)
 }
 
-/// `poly_send`: i32 points, points. Stored are i32 points, a box, points.
+/// `poly_send`: i32 points, points. Stored: i32 points, a box, points.
 pub(super) fn polygon(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Corrupt> {
     let (n_points, rest) = i32_of(stored)?;
     let (_, points) = rest.split_at_checked(32).ok_or(WIDTH)?;

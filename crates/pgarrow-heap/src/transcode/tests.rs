@@ -1,4 +1,4 @@
-//! What a server stored, beside what it sent; then what chance, and damage, make of that.
+//! Values as a server stores them, beside those that it sends; then the same with random changes and damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ struct Pair {
 }
 
 impl Pair {
-    /// What stands behind the varlena header, decompressed.
+    /// The content behind the varlena header, decompressed.
     fn stored(&self) -> Vec<u8> {
         if self.form.length_and_align().0 != -1 {
             return self.in_tuple.clone();
@@ -98,7 +98,7 @@ fn form(name: &str, element_oid: u32, labels: &Arc<BTreeMap<u32, String>>) -> St
     }
 }
 
-/// What `transcode` appends to something; that it appends nothing to what it refuses.
+/// The bytes that `transcode` appends. Checks that it appends nothing for a refused value.
 fn transcoded(form: &StoredForm, stored: &[u8]) -> Result<Vec<u8>, Corrupt> {
     let mut out = b"before".to_vec();
     let done = transcode(form, stored, &mut out);
@@ -115,7 +115,7 @@ fn what_a_server_stored_becomes_what_it_sent() {
     }
 }
 
-/// The file may be remade on a server that lacks something: it must not become a smaller proof unnoticed.
+/// If the file is made again on a server that lacks something, the test must not silently prove less.
 #[test]
 fn the_values_of_the_server_are_of_every_kind() {
     let pairs = pairs();
@@ -141,15 +141,16 @@ fn the_values_of_the_server_are_of_every_kind() {
     assert!(varlena().any(|pair| pair.in_tuple[0] & 3 == 0), "headers of 4 bytes");
 }
 
-/// A tuple's end may cut a value anywhere, if the page is damaged.
+/// In a damaged page, the end of a tuple may cut a value anywhere.
 #[test]
 fn a_value_that_was_cut_is_refused_or_shorter() {
     for pair in pairs() {
         let stored = pair.stored();
-        // Of long values at some places, since each costs as much as there is in front of it.
+        // Long values are cut at some places only, since each cut costs time in proportion to the bytes
+        // before it.
         for n in (0..stored.len()).step_by(1 + stored.len() / 300) {
             if let Ok(became) = transcoded(&pair.form, &stored[..n]) {
-                // An array may end with what would align its next value.
+                // An array may end with the padding for another value.
                 let whole = matches!(pair.form, StoredForm::Array { .. }) && became == pair.sent;
                 assert!(whole || became.len() < pair.sent.len(), "{n} bytes of {}", pair.line);
             }
@@ -191,7 +192,7 @@ fn compressed_values_with_any_bit_wrong_are_refused_or_of_the_length_they_say() 
     }
 }
 
-/// What is reserved for a value is bounded by what there is of it.
+/// The bytes reserved for a value are limited by the present bytes of it.
 #[test]
 fn compressed_values_that_claim_more_than_can_be_are_refused() {
     let claim =
@@ -209,7 +210,7 @@ fn refused(form: &StoredForm, stored: &[u8]) -> &'static str {
     transcoded(form, stored).expect_err("refused").0
 }
 
-/// Each would be a value, if one fact were not checked.
+/// Without one of the checks, each of these would pass as a value.
 #[test]
 fn values_that_postgresql_does_not_write_are_refused() {
     let labels = Arc::new(BTreeMap::from([(7, "seven".to_owned())]));
@@ -281,13 +282,14 @@ fn counts_are_held_against_what_there_is() {
     assert_eq!(jsonb(&[0x4000_0001, 0x0000_0001, 0]), "a string of jsonb with a NUL");
 }
 
-/// An exponent is cheaper than its zeros: 600 numbers of 131,072 digits are 78 MB of text.
+/// An exponent is shorter than its zeros: 600 numbers of 131,072 digits are 78 MB of text.
 #[test]
 fn what_becomes_too_large_is_left_to_the_server() {
     let many = |n: u32| {
         let mut stored = (0x4000_0000 | n).to_le_bytes().to_vec();
         stored.extend((0..n).flat_map(|_| 0x1000_000c_u32.to_le_bytes()));
-        // Header, a sign and a scale of 0 in the long form, a weight of 32767, the digit 1, and what aligns the next.
+        // Header, a sign and a scale of 0 in the long form, a weight of 32767, the digit 1; then the padding
+        // for the next number.
         let number = [40_u8, 0, 0, 0, 0, 0, 0xff, 0x7f, 1, 0];
         stored.extend((0..n).flat_map(|_| number.into_iter().chain([0; 2])));
         transcoded(&StoredForm::Jsonb, &stored)
@@ -297,7 +299,7 @@ fn what_becomes_too_large_is_left_to_the_server() {
     assert_eq!(many(600), Err(Corrupt("a value that is too large to be made here")));
 }
 
-/// Neither a thread's stack nor the time ends: 90,000 levels fit a page, compressed.
+/// 90,000 levels fit a page if compressed. They must exhaust neither a thread's stack nor the time.
 #[test]
 fn jsonb_of_too_many_levels_is_refused() {
     let nested = |levels: usize| {
@@ -323,7 +325,7 @@ proptest! {
     }
 }
 
-/// Those of `stored.tsv`.
+/// The forms in `stored.tsv`.
 fn forms() -> &'static [StoredForm] {
     static FORMS: std::sync::OnceLock<Vec<StoredForm>> = std::sync::OnceLock::new();
     FORMS.get_or_init(|| {

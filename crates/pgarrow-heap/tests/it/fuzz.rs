@@ -1,4 +1,4 @@
-//! The body of the fuzz target, run on named seeds and on what chance makes of them.
+//! The body of the fuzz target, run on named seeds and on random changes of them.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "test code, which fails by panicking")]
 

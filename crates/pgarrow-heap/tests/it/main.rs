@@ -1,4 +1,4 @@
-//! Pages that are written by hand: what a server would never write, too.
+//! Hand-written pages, also such as no server writes.
 
 #![expect(clippy::cast_possible_truncation, clippy::unwrap_used, reason = "in tests; pages are small")]
 
@@ -64,7 +64,7 @@ fn a_page_may_have_more_tuples_than_a_chunk() {
 
 #[test]
 fn attributes_are_aligned_null_dropped_missing_and_in_any_order() {
-    // "char", a dropped int8, text, int2, and one that came later, with a value for older tuples.
+    // "char", a dropped int8, text, int2, and a later one with a value for older tuples.
     let mut attributes = vec![
         attribute(1, 1, Some(StoredForm::Bytes { length: 1, align: 1 })),
         attribute(8, 8, None),
@@ -86,9 +86,9 @@ fn attributes_are_aligned_null_dropped_missing_and_in_any_order() {
     );
     // A long text; the last attribute is missing.
     page.tuple(4, None, &[&dropped[..], &long, &6_i16.to_le_bytes()].concat());
-    // The dropped one is NULL, so nothing is between; a long text is padded to 4.
+    // The dropped attribute is NULL, so it takes no room; a long text is padded to 4.
     page.tuple(4, Some(&[0b1101]), &[&b"c"[..], &[0; 3], &long, &8_i16.to_le_bytes()].concat());
-    // Older than most.
+    // Older than most attributes.
     page.tuple(1, None, b"d");
     page.tuple(5, Some(&[0]), &[]);
     let x = "x".repeat(200);
@@ -112,7 +112,7 @@ fn line_pointers_that_are_unused_or_lead_on_have_no_rows() {
     assert_eq!(table().read(&[page], 0).rows, expected(0..2));
 }
 
-/// Each of these made garbage of a page once it was not looked for; the pages around it are read.
+/// Each of these changes gave garbage before there was a check for it. The pages around it are read.
 #[test]
 fn a_page_that_is_not_as_it_should_be_is_refused() {
     type Change = fn(&mut Page, usize);
@@ -158,7 +158,7 @@ fn a_page_that_is_not_as_it_should_be_is_refused() {
         let at = bad.tuple(2, None, &row(1, "a text of some length"));
         change(&mut bad, at);
         if what == "a text that is not aligned" {
-            // Behind one byte of text, a header of four bytes where none can be.
+            // Behind one byte of text, a header of four bytes at an impossible place.
             let table = Table::new(vec![text(), text()], vec![(1, PgType::Text)]);
             let mut bad = Page::new(8);
             bad.tuple(2, None, &[&short("")[..], &[64, 0, 0, 0], &[b'x'; 20]].concat());
@@ -169,20 +169,20 @@ fn a_page_that_is_not_as_it_should_be_is_refused() {
         assert_eq!(read.refused, [(8, 0)], "{what}");
         assert_eq!(read.rows, expected(0..5), "{what}");
     }
-    // All of another page.
+    // All tuples are of another page.
     let read = table().read(&[page(7, 0..3), moved(page(8, 0..3))], 0);
     assert_eq!((read.refused, read.rows), (vec![(9, 0)], expected(0..3)));
 }
 
-/// The same bytes, handed out as another block.
+/// The same bytes, as another block.
 fn moved(page: Page) -> Page {
     let mut other = Page::new(9);
     other.bytes = page.bytes;
     other
 }
 
-/// Columns of type unknown were C strings before PostgreSQL 10. Where one was dropped, it was walked over as a varlena, and
-/// the columns behind it had other values.
+/// Columns of type unknown were C strings before PostgreSQL 10. A dropped one was once skipped as a varlena,
+/// and the columns behind it got other values.
 #[test]
 fn attributes_of_unknown_length_are_not_walked_over() {
     let mut page = Page::new(0);
@@ -202,7 +202,7 @@ fn what_is_not_wanted_may_be_out_of_line() {
     assert_eq!(table.read(&[page], 0).rows, [["5"]]);
 }
 
-/// Rows before the refused value went out; those from it on are to be read in another way.
+/// The batch has the rows before the refused value; the caller must read the others in another way.
 #[test]
 fn a_refused_value_leaves_the_rows_before_it() {
     let bool_or_not = attribute(1, 1, Some(StoredForm::Bytes { length: 1, align: 1 }));
@@ -228,7 +228,8 @@ fn page_of(page: &Page, block: u32) -> Page {
     copy
 }
 
-/// Zeros in a header were once taken for a page that was never used, although they may be all that is handed out.
+/// Zeros in a header once counted as a page that was never used, although the query may have sent only the
+/// header.
 #[test]
 fn a_page_of_zeros_has_no_rows_and_of_a_header_nothing_is_known() {
     let mut zeros = Page::new(1);
@@ -245,7 +246,7 @@ fn a_page_of_zeros_has_no_rows_and_of_a_header_nothing_is_known() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
-    /// Whatever is changed: rows or a refusal, no panic; and never more rows than there are line pointers.
+    /// Any changed page gives rows or a refusal, no panic; and never more rows than it has line pointers.
     #[test]
     fn changed_pages_are_read_or_refused(
         changes in prop::collection::vec((0..8192_usize, any::<u8>()), 1..20),
@@ -261,7 +262,7 @@ proptest! {
         }
         let mut table = table();
         table.limits.exact = exact;
-        // Text that was changed may be no UTF-8, which is found when a batch is complete, as that of COPY.
+        // Changed text may be invalid UTF-8. As in COPY, this is found when a batch is complete.
         if let Some(read) = table.try_read(&[page], 0) {
             prop_assert!(read.rows.len() <= 291);
         }

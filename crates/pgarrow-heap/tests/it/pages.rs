@@ -1,4 +1,4 @@
-//! Pages as tests write them.
+//! Pages that tests write.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl Page {
         u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]])
     }
 
-    /// Adds a line pointer: where it is.
+    /// Adds a line pointer. Returns its position.
     pub(crate) fn pointer(&mut self, offset: u32, state: u32, length: u32) -> usize {
         let at = usize::from(self.u16_at(12));
         self.set(at, &(offset | state << 15 | length << 17).to_le_bytes());
@@ -45,7 +45,8 @@ impl Page {
         at
     }
 
-    /// Adds a tuple: where it is. `nulls` has a bit for each attribute that is not NULL, if any is.
+    /// Adds a tuple. Returns its position. `nulls` has a bit for each attribute that is not NULL, if any is
+    /// NULL.
     pub(crate) fn tuple(&mut self, attributes: u16, nulls: Option<&[u8]>, data: &[u8]) -> usize {
         let bitmap = nulls.unwrap_or_default();
         let data_offset = (23 + bitmap.len()).next_multiple_of(8);
@@ -84,14 +85,15 @@ pub(crate) fn text() -> StoredAttribute {
     attribute(-1, 4, Some(StoredForm::Bytes { length: -1, align: 4 }))
 }
 
-/// What decodes pages of a table.
+/// A table whose pages are decoded.
 pub(crate) struct Table {
     pub(crate) layout: Arc<HeapLayout>,
     pub(crate) types: Vec<PgType>,
     pub(crate) limits: BatchLimits,
 }
 
-/// What pages came to: all rows as text, the rows of each batch, and refused pages with the first row not taken.
+/// The result of decoding pages: all rows as text, the rows of each batch, and refused pages with the first
+/// row that was not taken.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub(crate) struct Read {
     pub(crate) rows: Vec<Vec<String>>,
@@ -114,7 +116,7 @@ impl Table {
         CopyDecoder::new(schema, columns, self.limits)
     }
 
-    /// Decodes pages that lie one behind the other, `gap` bytes apart.
+    /// Decodes pages that follow each other, `gap` bytes apart.
     pub(crate) fn read(&self, pages: &[Page], gap: usize) -> Read {
         self.try_read(pages, gap).unwrap()
     }

@@ -1,11 +1,11 @@
-//! Columns that read values as they are stored, beside the same columns that read what would be sent of them.
+//! Columns that read stored values, beside the same columns that read values as COPY sends them.
 
 use pgarrow_types::{NumericType, PgType, StoredAttribute, StoredForm};
 use proptest::prelude::*;
 
 use crate::pages::{Page, Table, attribute, number, text};
 
-/// A type whose stored values columns read themselves, how it is stored, and some of its values.
+/// A type whose stored values columns read themselves, its stored form, and some values.
 fn types() -> Vec<(PgType, StoredAttribute, BoxedStrategy<Vec<u8>>)> {
     let fixed = |length: i16, align| attribute(length, align, Some(StoredForm::Bytes { length, align }));
     let days = prop_oneof![any::<i32>(), -1_000..1_000, Just(i32::MIN), Just(i32::MAX)];
@@ -74,7 +74,8 @@ fn data(attribute: &StoredAttribute, values: &[Option<Vec<u8>>]) -> (Option<Vec<
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_500))]
-    /// In exact batches all values are read as they would be sent. What is refused there is refused here.
+    /// In exact batches all values are read as COPY sends them. Values that are refused there are refused
+    /// here.
     #[test]
     fn stored_values_are_what_is_sent_of_them(
         (pg_type, attribute, rows) in prop::sample::select((0..types().len()).collect::<Vec<_>>()).prop_flat_map(|index| {

@@ -1,4 +1,5 @@
-//! A connection string and an environment: read or refused, and never repeated where a password may be in them.
+//! A connection string and an environment: read or refused. Nothing of them that may be a password appears in
+//! an error.
 //!
 //! ```text
 //! input = connection string (NAME=value)*        separated by NUL

@@ -1,15 +1,15 @@
-//! Any bytes as what a server says, from the startup on or as the answer to a statement: the client takes it or refuses
-//! it, and what it takes does not depend on how the bytes arrive.
+//! Any bytes from a server, from the startup on or as the answer to a statement. The client accepts or
+//! refuses them, and the result does not depend on how they are cut into writes.
 //!
 //! ```text
-//! input = what is asked (1 byte, modulo 10) bytes of a write (1 byte) what the server says
+//! input = question (1 byte, modulo 10) bytes of a write (1 byte) what the server sends
 //! ```
 
 use pgarrow_protocol::{Config, CopyOutStep, Error, ErrorKind, RowStream, Session};
 
 use super::server::{self, message, read_body, read_message, send};
 
-/// The question that is answered with the leave to send rows.
+/// The question whose answer allows the client to send rows.
 const COPY_IN: u8 = 6;
 
 pub(crate) fn check(data: &[u8]) {
@@ -17,25 +17,25 @@ pub(crate) fn check(data: &[u8]) {
     let question = question % 10;
     let whole = outcome(question, said.len().max(1), said);
     let sliced = outcome(question, usize::from(*slice_bytes).max(1), said);
-    // What came before the end of the connection counts; of an error, its kind.
+    // What was read before the connection ended counts, and the kind of the error.
     assert_eq!(whole, sliced, "in writes of {slice_bytes} bytes");
 }
 
-/// What the client makes of it: what was read, and why it ended.
+/// The client's result: what it read, and why it ended.
 fn outcome(question: u8, slice_bytes: usize, said: &[u8]) -> (Vec<u8>, Result<(), ErrorKind>) {
     let bytes = said.to_vec();
     let play = move |stream: &mut std::os::unix::net::UnixStream| {
         read_body(stream)?;
         if question > 0 {
-            // In a transaction, where there is to be one to commit.
+            // In a transaction, for the question that commits one.
             let status = if question == 9 { b"T" } else { b"I" };
             let welcome =
                 [message(b'R', &[0; 4]), message(b'S', b"client_encoding\0UTF8\0"), message(b'Z', status)];
             send(stream, &welcome.concat())?;
             read_message(stream)?;
         }
-        // What comes behind the leave to send rows is sent when the client is through with its rows: whether it would
-        // see it before or after their end is a matter of time, and so what it makes of it.
+        // The bytes behind the CopyInResponse are sent after the client's rows. Otherwise timing decides
+        // whether the client sees them before or after the end of its rows, and so the result.
         let n_early = if question == COPY_IN { end_of_leave(&bytes) } else { bytes.len() };
         let (early, late) = bytes.split_at(n_early);
         early.chunks(slice_bytes).try_for_each(|slice| send(stream, slice))?;
@@ -54,7 +54,8 @@ fn outcome(question: u8, slice_bytes: usize, said: &[u8]) -> (Vec<u8>, Result<()
     (read, result.map_err(|error| error.kind()))
 }
 
-/// How many bytes the CopyInResponse has that comes first, its header at the least: all, if another message does.
+/// The number of bytes of the CopyInResponse, at least its header; all bytes if the first message is another
+/// one.
 fn end_of_leave(said: &[u8]) -> usize {
     match said.split_first_chunk::<5>() {
         Some(([b'G', length @ ..], _)) => {

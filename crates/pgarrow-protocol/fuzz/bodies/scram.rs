@@ -1,4 +1,4 @@
-//! What a server says in SCRAM: whatever it is, a server that does not know the password is not believed.
+//! A server's messages in SCRAM: no server without the password is trusted, whatever it sends.
 //!
 //! ```text
 //! input = challenge 0x1e outcome          ${nonce} in the challenge is ours
@@ -10,7 +10,7 @@ use pgarrow_protocol::{ErrorKind, Session};
 
 use super::server::{self, message, read_body, read_message, send};
 
-/// Counts above this cost time and show nothing else.
+/// Counts above this cost time and test nothing else.
 const COUNT_MAX: u64 = 4_096;
 
 pub(crate) fn check(data: &[u8]) {
@@ -46,7 +46,7 @@ pub(crate) fn check(data: &[u8]) {
     assert!(!shown.contains("pencil") && !shown.chars().any(char::is_control), "{shown:?}");
 }
 
-/// A count that may be accepted, and is large.
+/// Whether the count may be accepted and is large.
 fn takes_long(challenge: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(challenge) else { return false };
     let counts = text.split(',').filter_map(|field| field.strip_prefix("i="));

@@ -1,5 +1,5 @@
-//! The server of the targets that talk through a socket: one for the process, on a Unix socket, one connection after the
-//! other.
+//! The server of the targets that use a socket: one for each process, on a Unix socket, one connection at a
+//! time.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,10 +13,10 @@ pub(crate) type Play = Box<dyn FnOnce(&mut UnixStream) -> Option<()> + Send>;
 
 static NEXT: Mutex<Option<Play>> = Mutex::new(None);
 
-/// Held while an input is tried: the server is everybody's.
+/// Held during one input: all inputs share the server.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Lets the server play to what `client` connects. It plays to the end, or until the client leaves.
+/// Lets the server run `play` with the client's connection, to its end or until the client leaves.
 pub(crate) fn with<T>(play: Play, client: impl FnOnce(&Config) -> T) -> T {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     *NEXT.lock().unwrap_or_else(PoisonError::into_inner) = Some(play);
@@ -46,7 +46,7 @@ fn config() -> &'static Config {
     })
 }
 
-/// A length, which counts itself, and what follows.
+/// A length, which counts itself, and the bytes after it.
 pub(crate) fn read_body(stream: &mut UnixStream) -> Option<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).ok()?;

@@ -1,13 +1,13 @@
-//! Whether the server may ask what it asks. Nothing is sent before this is answered.
+//! Checks that the server may ask for what it asks for. Nothing is sent before this check.
 //!
 //! | | refuses |
 //! |---|---|
-//! | `require_auth` | ways that are not in its list; `none` in it is a server that asks for nothing |
-//! | `channel_binding=require` | all but SASL, and SASL without TLS; whether SCRAM-SHA-256-PLUS is offered is seen later |
+//! | `require_auth` | methods that are not in its list; `none` in it is a server that asks for nothing |
+//! | `channel_binding=require` | all but SASL with TLS; the offer of SCRAM-SHA-256-PLUS is checked later |
 //! | `sslcertmode=require` | a server that did not ask for a client certificate, or got none |
 //!
-//! Without these a server chooses freely, and one that only pretends to be ours chooses the password in clear text
-//! (CVE-2025-49146 was such a way around channel binding).
+//! Without these parameters the server chooses freely. A server that only pretends to be ours chooses the
+//! password in clear text (CVE-2025-49146 was such a way around channel binding).
 //!
 //! Source: <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-REQUIRE-AUTH>;
 //! `check_expected_areq` in PostgreSQL's `src/interfaces/libpq/fe-auth.c`.
@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::session::Session;
 
 impl Session {
-    /// Looks at the first request, which decides about all that follow.
+    /// Checks the first request, which decides about all later ones.
     pub(super) fn check_allowed(&mut self, request: &Authentication) -> Result<(), Error> {
         self.check_certificate_sent()?;
         if let Some(required) = &self.config.auth().require_auth {
@@ -63,7 +63,7 @@ fn describe_server(request: &Authentication) -> String {
     format!("the server {}", describe(request))
 }
 
-/// The way that `require_auth` knows; `None` for what it has no word for.
+/// The method in the words of `require_auth`; `None` if it has no word for it.
 fn method_of(request: &Authentication) -> Option<AuthMethod> {
     match request {
         Authentication::Ok => Some(AuthMethod::None),
@@ -79,7 +79,7 @@ fn method_of(request: &Authentication) -> Option<AuthMethod> {
         }
         Authentication::Other(7 | 8) => Some(AuthMethod::Gss),
         Authentication::Other(9) => Some(AuthMethod::Sspi),
-        // Out of order; refused as such.
+        // Out of order: the caller refuses them as such.
         Authentication::SaslContinue(_) | Authentication::SaslFinal(_) | Authentication::Other(_) => None,
     }
 }

@@ -1,4 +1,4 @@
-//! What has to come in answer to a pipeline, without the socket.
+//! The expected answers to a pipeline, without the socket.
 
 use crate::backend;
 use crate::error::Error;
@@ -13,18 +13,18 @@ use crate::session::Session;
 ///  ErrorResponse at any place: refused
 /// ```
 ///
-/// `NoticeResponse`, `ParameterStatus` and `NotificationResponse` may come at any time, change nothing and are kept
-/// away by the session. Any other message is a violation, in words.
+/// `NoticeResponse`, `ParameterStatus` and `NotificationResponse` may come at any time and change nothing;
+/// the session handles them. Any other message is a violation, described in words.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// ParseComplete is to come.
     is_parsing: bool,
     was_parsed: bool,
-    /// BindComplete has come, and what the execution came to has not.
+    /// BindComplete has come, and the outcome of the execution has not.
     is_bound: bool,
     n_sent: u64,
     n_done: u64,
-    /// That the executions have counted.
+    /// Counted by the executions.
     rows: u64,
     n_synced: u64,
     rows_synced: u64,
@@ -32,13 +32,13 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// `with_parse`: the statement is parsed first.
+    /// `with_parse`: the server parses the statement first.
     pub(super) fn expect_execution(&mut self, with_parse: bool) {
         self.is_parsing |= with_parse;
         self.n_sent += 1;
     }
 
-    /// All of it was answered.
+    /// All executions were answered.
     pub(super) fn is_complete(&self) -> bool {
         self.n_done == self.n_sent && !self.is_bound
     }
@@ -52,7 +52,7 @@ impl Answers {
         self.was_parsed
     }
 
-    /// An ErrorResponse is at the head of the session's buffer.
+    /// An ErrorResponse is at the start of the session's buffer.
     pub(super) fn are_refused(&self) -> bool {
         self.is_refused
     }
@@ -61,7 +61,7 @@ impl Answers {
         self.rows
     }
 
-    /// All of it was executed and, without a transaction, committed; the rows since the last time.
+    /// Everything was executed and, without a transaction, committed. Returns the rows since the last call.
     pub(super) fn synced(&mut self) -> u64 {
         let rows = self.rows.saturating_sub(self.rows_synced);
         self.rows_synced = self.rows;
@@ -74,7 +74,7 @@ impl Answers {
         (!self.is_parsing && self.n_done < self.n_sent).then_some(self.n_done)
     }
 
-    /// Takes the answers that are in the session's buffer, up to an ErrorResponse, which stays.
+    /// Takes the answers in the session's buffer, up to an ErrorResponse, which stays there.
     pub(super) fn take(&mut self, session: &mut Session, phase: &'static str) -> Result<(), Error> {
         while let Some(header) = session.header(phase)? {
             if header.tag == b'E' {

@@ -20,7 +20,7 @@ macro_rules! choice {
         }
 
         impl $name {
-            /// The name libpq has for it.
+            /// libpq's name for it.
             $vis fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
@@ -59,11 +59,11 @@ choice! {
     pub enum SslMode, "sslmode" {
         /// Never TLS.
         Disable = "disable",
-        /// TLS only if the server refuses without.
+        /// TLS only if the server refuses plaintext.
         Allow = "allow",
-        /// TLS if the server has it; plaintext if it has not or the handshake fails. The default.
+        /// TLS if the server has it; plaintext if it has none or the handshake fails. The default.
         Prefer = "prefer",
-        /// TLS or nothing; the certificate is not checked unless a root certificate is at hand.
+        /// TLS or an error; the certificate is checked only if a root certificate exists.
         Require = "require",
         /// TLS, and the certificate's chain must end at a trusted root.
         VerifyCa = "verify-ca",
@@ -75,7 +75,7 @@ choice! {
 choice! {
     /// How TLS begins: after a request for it, or at once (PostgreSQL 17 and later).
     pub(crate) enum SslNegotiation, "sslnegotiation" {
-        /// After SSLRequest and one byte of the server.
+        /// After SSLRequest and one byte from the server.
         Postgres = "postgres",
         /// With the first byte; the server must agree to the protocol `postgresql` by ALPN.
         Direct = "direct",
@@ -85,9 +85,9 @@ choice! {
 choice! {
     /// Whether a client certificate is sent.
     pub(crate) enum SslCertMode, "sslcertmode" {
-        /// Never, even if there is one.
+        /// Never, even if one exists.
         Disable = "disable",
-        /// If the server asks for one and there is one. The default.
+        /// If the server asks for one and one exists. The default.
         Allow = "allow",
         /// The server must ask for it.
         Require = "require",
@@ -101,7 +101,7 @@ choice! {
         Disable = "disable",
         /// Where the server offers it. The default.
         Prefer = "prefer",
-        /// Always: whatever else the server asks for is refused.
+        /// Always: any other request of the server is refused.
         Require = "require",
     }
 }
@@ -117,13 +117,13 @@ choice! {
 }
 
 choice! {
-    /// What a session must be like to be taken.
+    /// The condition for a session to be used.
     pub(crate) enum TargetSessionAttrs, "target_session_attrs" {
         /// Anything.
         Any = "any",
         /// Transactions may write by default.
         ReadWrite = "read-write",
-        /// They may not.
+        /// Transactions are read-only by default.
         ReadOnly = "read-only",
         /// Not in recovery.
         Primary = "primary",
@@ -139,12 +139,12 @@ choice! {
     pub(crate) enum LoadBalanceHosts, "load_balance_hosts" {
         /// As they are given.
         Disable = "disable",
-        /// By chance.
+        /// In random order.
         Random = "random",
     }
 }
 
-/// Versions of TLS. The first two are too old to be spoken here; a range may still name them.
+/// Versions of TLS. The first two are too old to be supported here; a range may still name them.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum TlsVersion {
     V1_0,
@@ -154,7 +154,7 @@ pub(crate) enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// `parameter` names it in the error. As in libpq, upper and lower case are the same here.
+    /// `parameter` names it in the error. As in libpq, case does not matter.
     pub(crate) fn parse(text: &str, parameter: &str) -> Result<Self, Error> {
         let known = [
             ("TLSv1", Self::V1_0),

@@ -1,4 +1,4 @@
-//! The connection string: three forms of it.
+//! The connection string, in three forms.
 //!
 //! ```text
 //! uri        postgres[ql]://[user[:password]@][host][:port][,…][/dbname][?name=value&…]
@@ -41,7 +41,7 @@ fn read_uri(rest: &str) -> Result<Values, Error> {
     // As in libpq, a user name or password ends at the first @, and may hold anything but a slash.
     let head = rest.split('/').next().unwrap_or_default();
     let rest = match head.split_once('@') {
-        // Not as in libpq, which takes it for a long user name and the rest of the password for the host.
+        // libpq differs: it would read a long user name, and the rest of the password as the host.
         Some((login, _)) if has_parameter(login) => {
             return Err(refuse(
                 "the URI has an @ behind its parameters: in a value, @ must be percent-encoded as %40",
@@ -68,7 +68,7 @@ fn read_uri(rest: &str) -> Result<Values, Error> {
     insert(&mut values, "host", &hosts.join(","))?;
     insert(&mut values, "port", &ports.join(","))?;
     insert(&mut values, "dbname", dbname)?;
-    // As in libpq, one & may stand at the end, and nowhere else without a parameter before it.
+    // As in libpq, one & may stand at the end. Elsewhere an & needs a parameter before it.
     let mut query = query;
     while !query.is_empty() {
         let (pair, more) = query.split_once('&').unwrap_or((query, ""));
@@ -80,7 +80,7 @@ fn read_uri(rest: &str) -> Result<Values, Error> {
             return Err(refuse("a parameter in the URI has a second =: write it as %3D"));
         }
         let (name, value) = (decode(name)?, decode(value)?);
-        // For the sake of URIs made for JDBC, as in libpq.
+        // For URIs made for JDBC, as in libpq.
         let (name, value) = match (name.as_str(), value.as_str()) {
             ("ssl", "true") => ("sslmode", "require"),
             (name, value) => (name, value),
@@ -90,9 +90,9 @@ fn read_uri(rest: &str) -> Result<Values, Error> {
     Ok(values)
 }
 
-/// Stores a parameter by its name; the last one of a name counts.
+/// Stores a parameter by its name. The last value of a name counts.
 fn store(values: &mut Values, name: &str, value: String) -> Result<(), Error> {
-    // Older than sslmode, and still taken by libpq, as this.
+    // Older than sslmode. libpq still accepts it, with this meaning.
     if name == "requiressl" {
         let mode = if value.starts_with('1') { "require" } else { "prefer" };
         values.insert("sslmode", mode.to_owned());
@@ -102,7 +102,7 @@ fn store(values: &mut Values, name: &str, value: String) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether there is something like `?user=` in it.
+/// Whether it contains something like `?user=`.
 fn has_parameter(login: &str) -> bool {
     login
         .split(['?', '&'])
@@ -110,7 +110,7 @@ fn has_parameter(login: &str) -> bool {
         .any(|pair| pair.split_once('=').is_some_and(|(name, _)| from_name(name).is_ok()))
 }
 
-/// Stores a part of a URI; as in libpq, a part that is empty is as good as left out.
+/// Stores a part of a URI. As in libpq, an empty part counts as left out.
 fn insert(values: &mut Values, name: &'static str, encoded: &str) -> Result<(), Error> {
     if !encoded.is_empty() {
         values.insert(name, decode(encoded)?);

@@ -20,12 +20,12 @@ pub(super) const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"]
 /// One place where a server may be.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Host {
-    /// A name, an address, or where Unix sockets are: a directory, or with `@` an abstract name. The address as
-    /// text if nothing else was given.
+    /// A name, an address, or the place of Unix sockets: a directory, or with `@` an abstract name. The
+    /// address as text if only `hostaddr` was given.
     pub(crate) name: String,
     /// False if only `hostaddr` was given.
     pub(crate) has_name: bool,
-    /// `hostaddr`: no name is looked up then.
+    /// `hostaddr`: with it, no name is looked up.
     pub(crate) address: Option<IpAddr>,
     pub(crate) port: u16,
     /// The address that answered, for cancel requests and further sessions.
@@ -76,7 +76,7 @@ impl Host {
     }
 }
 
-/// Puts the three lists together. `None` and the empty text are the same.
+/// Combines the three lists. `None` and the empty text mean the same.
 pub(super) fn read(
     host: Option<&str>,
     hostaddr: Option<&str>,

@@ -1,7 +1,8 @@
-//! libpq's connection parameters and environment variables, and what becomes of each.
+//! libpq's connection parameters and environment variables, and the support for each.
 //!
 //! Source: `PQconninfoOptions` and `EnvironmentOptions` in PostgreSQL's
-//! `src/interfaces/libpq/fe-connect.c`, 9.6 to 18; <https://www.postgresql.org/docs/current/libpq-envars.html>.
+//! `src/interfaces/libpq/fe-connect.c`, 9.6 to 18;
+//! <https://www.postgresql.org/docs/current/libpq-envars.html>.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::error::Error;
 /// Values by libpq's name of the parameter.
 pub(super) type Values = BTreeMap<&'static str, String>;
 
-/// A parameter, and the variable that stands behind it.
+/// A parameter, and the variable that gives it a value if it has none.
 struct Parameter {
     name: &'static str,
     variable: Option<&'static str>,
@@ -20,7 +21,7 @@ struct Parameter {
 
 enum Support {
     Full,
-    /// Only these values, which ask for nothing.
+    /// Only these values, which request nothing.
     Only(&'static [&'static str], Why),
 }
 
@@ -55,7 +56,7 @@ const PARAMETERS: &[Parameter] = &[
     full("connect_timeout", "PGCONNECT_TIMEOUT"),
     full("dbname", "PGDATABASE"),
     named("fallback_application_name"),
-    // Of credentials that there are not, since GSSAPI is not spoken.
+    // For GSSAPI credentials, which do not exist, since GSSAPI is not supported.
     full("gssdelegation", "PGGSSDELEGATION"),
     only("gssencmode", Some("PGGSSENCMODE"), &["disable", "prefer"], GSSAPI),
     only("gsslib", Some("PGGSSLIB"), &["gssapi"], GSSAPI),
@@ -65,7 +66,7 @@ const PARAMETERS: &[Parameter] = &[
     named("keepalives_count"),
     named("keepalives_idle"),
     named("keepalives_interval"),
-    // The name that GSSAPI would use, which is not spoken: nothing depends on it.
+    // The name that GSSAPI would use. GSSAPI is not supported, so nothing depends on it.
     full("krbsrvname", "PGKRBSRVNAME"),
     full("load_balance_hosts", "PGLOADBALANCEHOSTS"),
     full("max_protocol_version", "PGMAXPROTOCOLVERSION"),
@@ -115,8 +116,8 @@ pub(super) const SESSION_VARIABLES: [(&str, &str); 3] =
 
 /// The parameter that libpq calls `name`.
 ///
-/// An unknown name is repeated in the error only if it looks like one: a password with an
-/// unquoted space leaves its second half where a name is expected.
+/// The error repeats an unknown name only if it looks like one: a password with an unquoted space leaves its
+/// second half where a name is expected.
 pub(super) fn from_name(name: &str) -> Result<&'static str, Error> {
     match PARAMETERS.iter().find(|parameter| parameter.name == name) {
         Some(parameter) => Ok(parameter.name),
@@ -132,7 +133,7 @@ fn looks_like_a_name(name: &str) -> bool {
     (1..=40).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// Words, numbers, and a name that may be empty: of these an empty value is a value, and mostly a wrong one.
+/// Words, numbers, and a name that may be empty. For these an empty value is a value, and mostly a wrong one.
 const NOT_BY_DEFAULT: [&str; 16] = [
     "application_name",
     "channel_binding",
@@ -152,12 +153,12 @@ const NOT_BY_DEFAULT: [&str; 16] = [
     "tcp_user_timeout",
 ];
 
-/// Whether this is as good as left out: an empty value is, as in libpq, but for [`NOT_BY_DEFAULT`].
+/// Whether the value counts as left out: as in libpq, an empty value does, except for [`NOT_BY_DEFAULT`].
 pub(super) fn is_default(name: &str, value: &str) -> bool {
     value.is_empty() && !NOT_BY_DEFAULT.contains(&name)
 }
 
-/// Adds what `environment` sets and `values` do not.
+/// Adds values from `environment` for parameters that `values` lacks.
 pub(super) fn add_environment(values: &mut Values, environment: &dyn Fn(&str) -> Option<String>) {
     for parameter in PARAMETERS {
         if let Some(value) = parameter.variable.and_then(environment) {
@@ -170,7 +171,7 @@ pub(super) fn add_environment(values: &mut Values, environment: &dyn Fn(&str) ->
     }
 }
 
-/// Refuses what asks for something that is not done here.
+/// Refuses values that request something that is not supported.
 pub(super) fn check_support(values: &Values) -> Result<(), Error> {
     for parameter in PARAMETERS {
         let Support::Only(harmless, why) = parameter.support else { continue };

@@ -56,14 +56,14 @@ impl Passfile {
                 && is_match(port_field, &port)
                 && is_match(dbname_field, dbname)
                 && is_match(user_field, user);
-            // As in libpq, what follows another colon is not part of it.
+            // As in libpq, the text after another colon is not part of it.
             let password = unescape(field(password).map_or(password, |(password, _)| password));
             (matches && !password.is_empty()).then_some(password)
         })
     }
 }
 
-/// A Unix socket goes by its directory, and by `localhost` where sockets are by default.
+/// The name of a Unix socket is its directory, and `localhost` for the default directories.
 fn host_matches(field: &str, host: &str) -> bool {
     is_match(field, host) || (SOCKET_DIRECTORIES.contains(&host) && is_match(field, "localhost"))
 }
@@ -72,7 +72,7 @@ fn is_match(field: &str, value: &str) -> bool {
     field == "*" || unescape(field) == value
 }
 
-/// What is before the first `:` that is not escaped, and what is after it.
+/// The text before the first `:` that is not escaped, and the text after it.
 fn field(line: &str) -> Option<(&str, &str)> {
     let mut escaped = false;
     for (index, c) in line.char_indices() {

@@ -1,4 +1,4 @@
-//! From values by name to a [`Config`]: defaults, and what each value may be.
+//! From values by name to a [`Config`]: defaults, and the allowed values.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use crate::error::Error;
 
 const APPLICATION_NAME: &str = "pgarrow";
 
-/// `values` holds no empty text where that means the default.
+/// `values` holds no empty text where empty means the default.
 pub(super) fn config(
     mut values: Values,
     home: Option<PathBuf>,
@@ -23,7 +23,7 @@ pub(super) fn config(
 ) -> Result<Config, Error> {
     let mut without_effect = Vec::new();
     if let Some(encoding) = values.remove("client_encoding").filter(|name| !is_utf8(name)) {
-        // Not repeated: it may be a mistyped anything.
+        // The warning does not repeat it: it may be a mistyped password.
         let _ = encoding;
         without_effect.push(
             "client_encoding has no effect: text in Arrow is UTF-8, and the server converts".to_owned(),
@@ -55,7 +55,7 @@ pub(super) fn config(
     let session_parameters = SESSION_VARIABLES
         .iter()
         .filter_map(|(variable, name)| Some((*name, environment(variable)?)))
-        // libpq's way to say that the server's own default is wanted.
+        // libpq's word for the server's own default.
         .filter(|(_, value)| !value.eq_ignore_ascii_case("default"))
         .collect();
     Ok(Config {
@@ -88,7 +88,7 @@ fn tls(take: &mut impl FnMut(&'static str) -> Option<String>) -> Result<TlsSetti
     let mut version = |name| take(name).map(|text| TlsVersion::parse(&text, name)).transpose();
     let (min_version, max_version) =
         (version("ssl_min_protocol_version")?, version("ssl_max_protocol_version")?);
-    // libpq's default for the lower end is TLS 1.2.
+    // libpq's default minimum is TLS 1.2.
     if max_version.is_some_and(|max| max < min_version.unwrap_or(TlsVersion::V1_2)) {
         return Err(refuse(
             "ssl_max_protocol_version is below ssl_min_protocol_version, which is TLSv1.2 by default",
@@ -120,7 +120,7 @@ fn auth(take: &mut impl FnMut(&'static str) -> Option<String>) -> Result<AuthSet
             .map_err(|_| refuse(format!("{name} is unknown, use one of 3.0, 3.2, latest"))),
     };
     let min_protocol = version("min_protocol_version")?.unwrap_or(ProtocolVersion::V3_0);
-    // As in libpq: the oldest, unless a newer one is asked for, and then as new as can be.
+    // As in libpq: the oldest version, unless the user asks for a newer minimum; then the newest.
     let newest = if min_protocol > ProtocolVersion::V3_0 { ProtocolVersion::V3_2 } else { min_protocol };
     let max_protocol = version("max_protocol_version")?.unwrap_or(newest);
     if min_protocol > max_protocol {
@@ -164,7 +164,7 @@ fn choice<T: FromStr<Err = Error>>(text: Option<String>, default: T) -> Result<T
     text.map_or(Ok(default), |text| text.parse())
 }
 
-/// As libpq reads them, with space around.
+/// As libpq reads them, with spaces around.
 fn parse_integer(name: &str, text: &str) -> Result<i32, Error> {
     text.trim().parse().map_err(|_| refuse(format!("{name} is not a whole number")))
 }

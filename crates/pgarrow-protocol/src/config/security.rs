@@ -1,4 +1,4 @@
-//! How TLS is set up, and by what means a server may ask who we are.
+//! TLS settings, and the methods by which a server may ask for a proof of identity.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub(crate) enum RootCert {
     /// `~/.postgresql/root.crt`
     Home,
     File(PathBuf),
-    /// What the operating system trusts.
+    /// The operating system's trusted certificates.
     System,
 }
 
@@ -25,18 +25,18 @@ pub(crate) struct TlsSettings {
     pub(crate) root_cert: RootCert,
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
-    /// Of an encrypted key. Never shown.
+    /// The password of an encrypted key. Never shown.
     pub(crate) key_password: Option<String>,
     pub(crate) cert_mode: SslCertMode,
     pub(crate) crl: Option<PathBuf>,
     pub(crate) crl_dir: Option<PathBuf>,
-    /// The host's name is announced to the server.
+    /// Whether the host's name is announced to the server.
     pub(crate) sni: bool,
     pub(crate) min_version: Option<TlsVersion>,
     pub(crate) max_version: Option<TlsVersion>,
 }
 
-/// How a server may ask who we are, and what else must hold of it.
+/// The methods by which a server may ask for a proof of identity, and other conditions for it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct AuthSettings {
     pub(crate) channel_binding: ChannelBinding,
@@ -47,7 +47,7 @@ pub(crate) struct AuthSettings {
     pub(crate) max_protocol: ProtocolVersion,
 }
 
-/// A way to ask who somebody is, as `require_auth` names it.
+/// A method of authentication, by its name in `require_auth`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum AuthMethod {
     /// The server asks for nothing.

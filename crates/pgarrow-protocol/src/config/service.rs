@@ -3,11 +3,11 @@
 //! ```text
 //! # comment
 //! [name]
-//! host=db.example        up to the first = the parameter, after it the value, as it stands
+//! host=db.example        the text before the first = is the parameter, the text after it the value
 //! ```
 //!
-//! Looked for in `servicefile` or `~/.pg_service.conf`, then in `pg_service.conf` of the system's folder
-//! (`PGSYSCONFDIR`, or where Debian's libpq looks).
+//! The file is `servicefile` or `~/.pg_service.conf`, then `pg_service.conf` in the system's folder
+//! (`PGSYSCONFDIR`, or the folder of Debian's libpq).
 //!
 //! Source: <https://www.postgresql.org/docs/current/libpq-pgservice.html>; `parseServiceInfo` in
 //! PostgreSQL's `src/interfaces/libpq/fe-connect.c`.
@@ -21,7 +21,7 @@ use crate::file::read_plain;
 
 const SYSTEM_DIRECTORY: &str = "/etc/postgresql-common";
 
-/// Adds the parameters of the service that `values` name, if they do, where they are not set yet.
+/// Adds the parameters of the service that `values` name, if they name one, where `values` lack them.
 pub(super) fn add_service(
     values: &mut Values,
     home: Option<&Path>,
@@ -54,7 +54,8 @@ pub(super) fn add_service(
     Err(refuse("the service is defined in no service file: see PGSERVICEFILE, or ~/.pg_service.conf"))
 }
 
-/// The parameters under `[service]`; none if there is no such group. An error has the line's number, from 1.
+/// The parameters under `[service]`; none if there is no such group. An error holds the line's number, the
+/// first being 1.
 fn read_group(text: &str, service: &str) -> Result<Option<Values>, (usize, String)> {
     let mut found: Option<Values> = None;
     for (index, line) in text.lines().enumerate() {
@@ -67,7 +68,7 @@ fn read_group(text: &str, service: &str) -> Result<Option<Values>, (usize, Strin
             if found.is_some() {
                 return Ok(found);
             }
-            // As in libpq, what follows the bracket does not matter.
+            // As in libpq, the text after the bracket does not matter.
             if group.strip_prefix(service).is_some_and(|rest| rest.starts_with(']')) {
                 found = Some(Values::new());
             }
@@ -116,7 +117,7 @@ mod tests {
             let (number, what) = read_group(&format!("[s]\n{line}\n"), "s").expect_err(line);
             assert_eq!(number, 2);
             assert!(what.contains(word) && !what.contains("Zecret"), "{line}: {what}");
-            // Another service's lines are not looked at.
+            // Lines of another service are not checked.
             assert!(read_group(&format!("[s]\n{line}\n[t]\n"), "t").is_ok());
         }
     }

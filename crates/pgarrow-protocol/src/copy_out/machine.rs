@@ -18,9 +18,9 @@ use crate::frame::Tag;
 ///                                                                   Failed
 /// ```
 ///
-/// `NoticeResponse`, `ParameterStatus` and `NotificationResponse` may come at any time, change
-/// nothing and are kept away by the session. Any other message is a [`Violation`], which names the
-/// state and the tag. After a failure the session itself waits for ReadyForQuery.
+/// `NoticeResponse`, `ParameterStatus` and `NotificationResponse` may come at any time and change nothing;
+/// the session handles them. Any other message is a [`Violation`], which names the state and the tag. After a
+/// failure the session itself waits for ReadyForQuery.
 #[derive(Debug)]
 pub(super) struct Machine {
     state: State,
@@ -38,14 +38,14 @@ enum State {
     Failed,
 }
 
-/// What a message meant.
+/// The meaning of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Step {
     Started { n_columns: usize, is_binary: bool },
     GoneOn,
 }
 
-/// A message that cannot come here, or not like this.
+/// A message that cannot come here, or not in this form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Violation {
     Unexpected {
@@ -75,7 +75,7 @@ impl Machine {
         self.state == State::Failed
     }
 
-    /// Nothing of this COPY is to come.
+    /// No message of this COPY is still to come.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, State::Done { .. } | State::Failed)
     }
@@ -113,7 +113,7 @@ impl Machine {
         Ok(Step::GoneOn)
     }
 
-    /// ReadyForQuery has come; the number of rows if that makes the COPY a success.
+    /// ReadyForQuery has come. Returns the number of rows if the COPY is a success.
     pub(super) fn ready(&mut self, status: TransactionStatus) -> Result<u64, Violation> {
         let State::Tagged { rows } = self.state else { return Err(self.unexpected(b'Z')) };
         if status != self.began_in {

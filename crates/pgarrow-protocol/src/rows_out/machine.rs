@@ -14,21 +14,21 @@ use crate::frame::Tag;
 ///  cursor  Declare ──C "DECLARE CURSOR"──▶ Declared ──Z──▶ Fetch ──T──▶ Streaming ──C "FETCH n"──▶ Tagged
 ///                                                            ▲            │  ▲ D                   │
 ///                                                            │            └──┘                     Z
-///                                                            └──────────── all that was asked for ─┤
+///                                                            └──────────── all rows of a FETCH ────┤
 ///                     Done ◀──Z── Closed ◀──C "CLOSE CURSOR"── Close ◀───────────── fewer ─────────┘
 ///
 ///  ErrorResponse at any place before Done ──▶ Failed
 /// ```
 ///
-/// `NoticeResponse`, `ParameterStatus` and `NotificationResponse` may come at any time, change nothing and are kept
-/// away by the session. Any other message is a [`Violation`].
+/// `NoticeResponse`, `ParameterStatus` and `NotificationResponse` may come at any time and change nothing;
+/// the session handles them. Any other message is a [`Violation`].
 #[derive(Debug)]
 pub(super) struct Machine {
     state: State,
     mode: Mode,
-    /// Of the portal, from the first RowDescription.
+    /// Columns of the portal, from the first RowDescription.
     n_columns: Option<usize>,
-    /// Of all FETCHes so far.
+    /// Rows of all FETCHes so far.
     rows: u64,
     /// Neither statement can begin or end a transaction block.
     began_in: TransactionStatus,
@@ -37,7 +37,7 @@ pub(super) struct Machine {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Mode {
     Select,
-    /// Rows of one FETCH; at least 1.
+    /// With the rows of one FETCH; at least 1.
     Cursor {
         fetch_rows: u32,
     },
@@ -59,7 +59,7 @@ enum State {
     Failed,
 }
 
-/// What ReadyForQuery means.
+/// The meaning of ReadyForQuery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
     /// Send a FETCH.
@@ -71,7 +71,7 @@ pub(super) enum Next {
     },
 }
 
-/// A message that cannot come here, or not like this. In words.
+/// A message that cannot come here, or not in this form. In words.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Violation(pub(super) String);
 
@@ -85,7 +85,7 @@ impl Machine {
         self.state == State::Streaming
     }
 
-    /// The server is about to say that the statement returns no rows, if it does not.
+    /// The server is about to describe the rows, or to say that the statement returns none.
     pub(super) fn is_describing(&self) -> bool {
         self.state == State::Describe
     }
@@ -94,7 +94,7 @@ impl Machine {
         self.state == State::Failed
     }
 
-    /// Nothing of this statement is to come.
+    /// No message of this statement is still to come.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, State::Done { .. } | State::Failed)
     }

@@ -4,8 +4,8 @@
 //!  Canceller    a second connection: [SSLRequest, TLS], CancelRequest(pid, secret), wait for its end
 //! ```
 //!
-//! The second connection goes to the address that answered the first one, with the same TLS
-//! settings: the secret in clear would let anyone on the way cancel later statements too.
+//! The second connection goes to the address that answered the first one, with the same TLS settings. In
+//! clear text, the secret would let anyone on the way cancel later statements too.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>.
 
@@ -24,9 +24,9 @@ use crate::tls::TlsClient;
 
 const PHASE: &str = "cancel request";
 
-/// Asks the server to stop what it is doing for a session. From any thread, at any time.
+/// Asks the server to cancel what it does for a session. From any thread, at any time.
 ///
-/// A request that comes too late cancels nothing, or the next statement; the server does not say.
+/// A request that comes too late cancels nothing, or the next statement; the server does not report which.
 #[derive(Clone)]
 pub struct Canceller {
     target: Arc<CancelTarget>,
@@ -41,20 +41,19 @@ pub(super) struct CancelTarget {
 }
 
 impl Canceller {
-    /// A good deadline for [`cancel`](Self::cancel) where nothing speaks for another one.
+    /// A good deadline for [`cancel`](Self::cancel) unless there is a reason for another one.
     pub const DEADLINE: Duration = Duration::from_secs(5);
 
     pub(super) fn new(target: CancelTarget) -> Self {
         Self { target: Arc::new(target) }
     }
 
-    /// Sends the request and waits for the server to take it, `deadline` in all.
+    /// Sends the request and waits until the server has taken it, `deadline` in all.
     ///
     /// # Errors
     ///
-    /// If the session was given no key to cancel with ([`ErrorKind::Protocol`]), if no second
-    /// connection can be made, if TLS is refused there, or if the deadline passes. The statement
-    /// may then still be running.
+    /// If the session was given no key to cancel with ([`ErrorKind::Protocol`]), if no second connection can
+    /// be made, if TLS is refused there, or if the deadline passes. The statement may still be running then.
     pub fn cancel(&self, deadline: Duration) -> Result<(), Error> {
         let target = &*self.target;
         let Some(backend_key) = &target.backend_key else {
@@ -63,7 +62,7 @@ impl Canceller {
             return Err(Error::new(ErrorKind::Protocol, message));
         };
         let patience = Patience::new(Some(deadline), &Interrupter::default());
-        // The session's own address: the name may stand for another server by now.
+        // The session's own address: the name may point to another server by now.
         let wire = dial(&target.config, target.config.pinned(), &patience)?;
         check_peer(&wire, &target.config)?;
         let mut session = Session::new(wire, target.config.clone(), patience.deadline);
@@ -72,7 +71,7 @@ impl Canceller {
         }
         session.outgoing.cancel_request(backend_key)?;
         session.send(PHASE)?;
-        // The server answers by closing, in whatever way.
+        // The server's answer is to close the connection, in any way.
         loop {
             match session.read_more(PHASE) {
                 Ok(()) => session.wire.consume(usize::MAX),

@@ -1,8 +1,8 @@
-//! TLS on a connection that is open: asked for, or begun at once.
+//! TLS on an open connection: requested, or begun at once.
 //!
-//! After the request for TLS exactly one byte is read: whatever a man in the middle appends is fed to the
-//! handshake, which fails on it (CVE-2021-23222), and an error in place of the byte is not from
-//! somebody we know yet, so its text is not shown (CVE-2024-10977).
+//! After the request for TLS exactly one byte is read. Bytes that an attacker on the way appends go into the
+//! handshake, which fails on them (CVE-2021-23222). An error in place of the byte comes from a server that is
+//! not authenticated, so its text is not shown (CVE-2024-10977).
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>.
 
@@ -15,9 +15,9 @@ use crate::wire::TICK;
 
 const TLS_PHASE: &str = "TLS handshake";
 
-/// Asks for TLS, or begins with it, and sets it up. Without `is_required`, a server that has none is taken as it is.
+/// Requests TLS, or begins with it, and sets it up. Without `is_required`, a server without TLS is accepted.
 ///
-/// [`ErrorKind::Tls`] always means that TLS itself did not come about.
+/// [`ErrorKind::Tls`] always means that TLS itself was not set up.
 pub(crate) fn encrypt(session: &mut Session, tls: &Arc<TlsClient>, is_required: bool) -> Result<(), Error> {
     session.warnings.extend_from_slice(tls.warnings());
     if !tls.is_direct() && !ask(session, is_required)? {
@@ -56,7 +56,8 @@ fn ask(session: &mut Session, is_required: bool) -> Result<bool, Error> {
         }
         b'N' => Ok(false),
         b'E' => {
-            // As a server does that cannot start another process. Not of kind Tls: `prefer` must not go on in clear.
+            // A server that cannot start another process answers so. Not of kind Tls: `prefer` must not go on
+            // in plaintext.
             let what = "the server answered the request for TLS with an error; its text cannot be trusted and was \
                         not read";
             Err(session.fail(ErrorKind::Closed, TLS_PHASE, what))
@@ -79,7 +80,7 @@ fn shake_hands(session: &mut Session) -> Result<(), Error> {
     }
 }
 
-/// What a server before PostgreSQL 17 does with TLS that it was not asked for is to close, or to talk.
+/// A server before PostgreSQL 17 answers unrequested TLS by closing the connection, or with plaintext.
 fn about_direct(cause: Error, tls: &TlsClient) -> Error {
     if !tls.is_direct() || cause.kind() != ErrorKind::Tls {
         return cause;

@@ -1,4 +1,4 @@
-//! What the server says, message by message; notices, parameters and notifications are kept aside here.
+//! Messages from the server; notices, parameters and notifications are handled here.
 
 use std::time::Instant;
 
@@ -22,8 +22,8 @@ impl Session {
         }
     }
 
-    /// As [`receive`](Self::receive), with an ErrorResponse turned into an error: the rest of the
-    /// answer is waited for, so that the session can be used again.
+    /// As [`receive`](Self::receive), but returns an ErrorResponse as an error. Waits for the rest of the
+    /// answer first, so that the session can be used again.
     pub(crate) fn receive_or_fail(&mut self, phase: &'static str) -> Result<Message, Error> {
         let message = self.receive(phase)?;
         if message.tag == b'E' { Err(self.fail_with_report(phase, &message.body)) } else { Ok(message) }
@@ -39,7 +39,7 @@ impl Session {
                 }
                 return Ok(None);
             }
-            // Nothing is received of a long message that cannot come now.
+            // A long message that cannot come now is refused before its body is received.
             match header.tag {
                 b'd' => return Err(self.unexpected(phase, b'd')),
                 b'D' if !self.takes_rows => return Err(self.unexpected(phase, b'D')),
@@ -58,12 +58,13 @@ impl Session {
         }
     }
 
-    /// The header at the head of the buffer, if five bytes are there.
+    /// The header at the start of the buffer, if five bytes are there.
     pub(crate) fn header(&mut self, phase: &'static str) -> Result<Option<frame::Header>, Error> {
         let read = if self.is_started { frame::header } else { frame::startup_header };
         match read(self.wire.unread()) {
             Ok(header) => Ok(header),
-            // The oldest form of an error, without a length: the postmaster's when it cannot start another process.
+            // The oldest form of an error, without a length: the postmaster sends it when it cannot start
+            // another process.
             Err(cause) if cause.is_text() && !self.is_started => {
                 let what = "the server could not start a session, and said so in a form that is not read";
                 Err(self.fail(ErrorKind::Closed, phase, what))
@@ -72,7 +73,7 @@ impl Session {
         }
     }
 
-    /// Takes the notice, parameter or notification at the head of the buffer, if all of it is there.
+    /// Takes the notice, parameter or notification at the start of the buffer, if all of it is there.
     pub(crate) fn absorb_head(&mut self, phase: &'static str) -> Result<bool, Error> {
         let Some(header) = self.header(phase)? else { return Ok(false) };
         let Some(body) = self.wire.unread().get(frame::HEADER_BYTES..header.frame_bytes()) else {
@@ -98,7 +99,7 @@ impl Session {
                 }
                 Err(cause) => return Err(self.malformed(phase, b'S', cause)),
             },
-            _ => {} // a notification: nothing here listens
+            _ => {} // a notification, which nothing here uses
         }
         self.wire.consume(header.frame_bytes());
         self.talk_bytes = self.talk_bytes.saturating_add(header.frame_bytes() as u64);
@@ -130,7 +131,8 @@ impl Session {
         }
     }
 
-    /// As [`read_more`](Self::read_more), but straight into `target`, when nothing is buffered. Bytes read.
+    /// As [`read_more`](Self::read_more), but straight into `target`, when nothing is buffered. Returns the
+    /// number of bytes.
     pub(crate) fn read_into(&mut self, target: &mut [u8], phase: &'static str) -> Result<usize, Error> {
         let mut silence = None;
         loop {
@@ -144,7 +146,7 @@ impl Session {
         }
     }
 
-    /// Nothing moved in the last tick; `silence` is since when. The first tick was part of it.
+    /// Nothing moved in the last tick. `silence` is when the silence began, without its first tick.
     fn check_silence(&mut self, silence: &mut Option<Instant>, phase: &'static str) -> Result<(), Error> {
         if self.is_silent(silence) {
             return Err(self.give_up_silence("came", phase));
@@ -172,7 +174,7 @@ impl Session {
         }
     }
 
-    /// Makes an error of an ErrorResponse and waits, within limits, for the session to be ready again.
+    /// Turns an ErrorResponse into an error and waits, within limits, until the session is ready again.
     pub(crate) fn fail_with_report(&mut self, phase: &'static str, body: &[u8]) -> Error {
         let report = ServerError::decode(body);
         let error = Error::server(&format!("{} ({phase})", self.endpoint), report.clone());

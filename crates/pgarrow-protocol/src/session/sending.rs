@@ -1,5 +1,5 @@
-//! Messages on their way out. Nothing is ever waited for with closed eyes: what the server says meanwhile is received, so
-//! that two full sockets cannot block each other.
+//! Outgoing messages. While sending waits, it receives what the server sends, so that two full sockets cannot
+//! block each other.
 //!
 //! ```text
 //!  write what there is room for ──▶ all of it is on its way: done
@@ -22,7 +22,7 @@ impl Session {
         self.wire.bytes_sent()
     }
 
-    /// How long sending has waited so far for the server to take what was there to be sent.
+    /// How long sending has waited so far for the server to take bytes.
     pub fn waited_to_send(&self) -> Duration {
         self.waited_to_send
     }
@@ -36,13 +36,13 @@ impl Session {
         result
     }
 
-    /// Sends whole messages. What was begun is sent to its end even if the server has reported an error by then, for it
-    /// waits for that end.
+    /// Sends whole messages. A message that was begun is sent to its end even if the server has already
+    /// reported an error: the server waits for the end.
     pub(crate) fn send_bytes(&mut self, bytes: &[u8], phase: &'static str) -> Result<(), Error> {
         self.send_hearing(bytes, phase, &mut |session| session.hear(phase))
     }
 
-    /// As [`send_bytes`](Self::send_bytes); `hear` deals with what the server says while it takes nothing.
+    /// As [`send_bytes`](Self::send_bytes); `hear` handles what the server sends while it takes nothing.
     pub(crate) fn send_hearing(
         &mut self,
         mut rest: &[u8],
@@ -75,7 +75,8 @@ impl Session {
                 match hear(self)? {
                     Fill::Bytes => silence = None,
                     Fill::Nothing => {}
-                    // Nothing more can be heard, and looking for it again and again would be all that is done.
+                    // The buffer takes nothing more. Without this the loop would only check the socket again
+                    // and again.
                     Fill::Full => has_more_to_say = false,
                     Fill::Eof => return Err(self.sending_failed(&io::ErrorKind::UnexpectedEof.into(), phase)),
                 }
@@ -83,8 +84,8 @@ impl Session {
         }
     }
 
-    /// True if the server has sent something else than notices, parameters and notifications that is not received
-    /// yet. Looks without waiting.
+    /// True if the server has sent a message that is not received yet and is no notice, parameter or
+    /// notification. Does not wait.
     pub(crate) fn poll_for_answer(&mut self, phase: &'static str) -> Result<bool, Error> {
         let ready = self.wire.wait(false, Duration::ZERO).map_err(|cause| self.io_error(&cause, phase))?;
         if ready.readable || !self.wire.unread().is_empty() {
@@ -93,7 +94,8 @@ impl Session {
         Ok(!self.wire.unread().is_empty() && self.header(phase)?.is_some_and(|header| !header.is_talk()))
     }
 
-    /// Receives what is there, without waiting, and takes the notices, parameters and notifications at its head.
+    /// Receives what is there, without waiting, and takes the notices, parameters and notifications at the
+    /// start of the buffer.
     pub(crate) fn hear(&mut self, phase: &'static str) -> Result<Fill, Error> {
         let filled = self.wire.fill_now();
         let has_answer = loop {
@@ -108,7 +110,7 @@ impl Session {
             }
         };
         match filled {
-            // What the server said before it closed says more than that it closed.
+            // The server's report before it closed says more than the closing.
             Ok(Fill::Eof) if !has_answer => Err(self.closed(phase)),
             Ok(filled) => Ok(filled),
             Err(_) if has_answer => Ok(Fill::Eof),
@@ -116,23 +118,23 @@ impl Session {
         }
     }
 
-    /// Nothing moved in the last tick: whether that has been so for longer than it may. `silence` is since when. The
-    /// first tick was part of it.
+    /// Nothing moved in the last tick: whether the silence has lasted longer than allowed. `silence` is when
+    /// it began, without its first tick.
     pub(super) fn is_silent(&self, silence: &mut Option<Instant>) -> bool {
         self.read_timeout
             .is_some_and(|read_timeout| silence.get_or_insert_with(Instant::now).elapsed() >= read_timeout)
     }
 
-    /// `moved`: what not one byte did.
+    /// `moved`: the verb for the byte that did not move.
     pub(super) fn give_up_silence(&mut self, moved: &str, phase: &'static str) -> Error {
         let read_timeout = self.read_timeout.unwrap_or_default();
-        // A server that is well and works on would do so for nobody. One try: it may not be there at all.
+        // Otherwise a healthy server would go on to work in vain. One attempt: the server may be gone.
         let _ = self.canceller().cancel(Canceller::DEADLINE);
         let what = format!("not one byte {moved} for {read_timeout:?} (read timeout)");
         self.fail(ErrorKind::Timeout, phase, &what)
     }
 
-    /// A server that closes a connection says why first; a broken write hides that.
+    /// A server that closes a connection first reports why; a failed write hides the report.
     fn sending_failed(&mut self, cause: &io::Error, phase: &'static str) -> Error {
         let deadline = self.deadline;
         self.deadline = Some(Instant::now() + TICK);

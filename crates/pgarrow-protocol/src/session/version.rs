@@ -1,4 +1,4 @@
-//! The number in what a server says of its version.
+//! The number in the server's text of its version.
 
 /// `15.18 (Debian 15.18-0+deb12u1)` → 150018.
 pub(super) fn version_num(text: &str) -> u32 {

@@ -1,6 +1,7 @@
-//! What is read in certificates beside what webpki reads.
+//! The parts of certificates that webpki does not read.
 //!
-//! Nothing here decides about trust by itself. Parsed leniently, as old certificates are: webpki is the strict one.
+//! Nothing here decides about trust alone. The parser is lenient, since old certificates need it; webpki is
+//! the strict one.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ const COMMON_NAME: Oid = Oid::new_unwrap("2.5.4.3");
 const SERVER_AUTH: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.3.1");
 const NAME_CONSTRAINTS: Oid = Oid::new_unwrap("2.5.29.30");
 const ANY_USAGE: Oid = Oid::new_unwrap("2.5.29.37.0");
-/// Extensions that are looked at here, in certificates that webpki does not take.
+/// Extensions that are checked here, in certificates that webpki does not accept.
 const KNOWN_EXTENSIONS: [Oid; 4] = [
     Oid::new_unwrap("2.5.29.15"), // keyUsage
     Oid::new_unwrap("2.5.29.17"), // subjectAltName
@@ -33,7 +34,7 @@ impl Certificate {
         CertificateInner::from_der(der).ok().map(Self)
     }
 
-    /// Names issuer and subject the same: a root, or a certificate by itself.
+    /// Issuer and subject have the same name: a root, or a certificate on its own.
     pub(super) fn is_self_issued(&self) -> bool {
         self.0.tbs_certificate().issuer() == self.0.tbs_certificate().subject()
     }
@@ -42,8 +43,8 @@ impl Certificate {
         self.0.tbs_certificate().issuer() == issuer.0.tbs_certificate().subject()
     }
 
-    /// May sign others. One that says nothing about it may if it is of version 1 or its key is for that, as in
-    /// OpenSSL.
+    /// May sign others. Without basic constraints, as in OpenSSL, a certificate of version 1 may, and so may
+    /// one whose key usage allows it.
     pub(super) fn is_authority(&self) -> bool {
         let key_usage = self.extension::<KeyUsage>();
         let may_sign =
@@ -60,7 +61,7 @@ impl Certificate {
         self.0.tbs_certificate().version() == Version::V1
     }
 
-    /// Holds critical extensions, or limits for names, that are not looked at here.
+    /// Holds critical extensions, or limits for names, that are not checked here.
     pub(super) fn has_unknown_limits(&self) -> bool {
         self.has_name_limits()
             || self.0.tbs_certificate().extensions().is_some_and(|extensions| {
@@ -78,7 +79,7 @@ impl Certificate {
         })
     }
 
-    /// May be a server's: nothing is said about what it is for, or that.
+    /// May be a server's: it states no purposes, or this one among them.
     pub(super) fn is_for_servers(&self) -> bool {
         match self.extension::<ExtendedKeyUsage>() {
             None => true,
@@ -128,12 +129,12 @@ impl Certificate {
         Some(AnyRef::from_der(&der).ok()?.value().to_vec())
     }
 
-    /// What is signed, and the signature.
+    /// The signed bytes, and the signature.
     pub(super) fn signed(&self) -> Option<(Vec<u8>, &[u8])> {
         Some((self.0.tbs_certificate().to_der().ok()?, self.0.signature().as_bytes()?))
     }
 
-    /// `Some(None)` is one that is there and cannot be read, or is there twice.
+    /// `Some(None)`: the extension is there and cannot be read, or is there twice.
     fn extension<'a, T: x509_cert::der::Decode<'a> + x509_cert::der::oid::AssociatedOid>(
         &'a self,
     ) -> Option<Option<T>> {
@@ -144,17 +145,17 @@ impl Certificate {
     }
 }
 
-/// A name of the two kinds that hosts have.
+/// A name of one of the two kinds that hosts have.
 pub(super) enum AlternativeName {
     Dns(Vec<u8>),
-    /// 4 or 16 bytes, or something that is no address.
+    /// 4 or 16 bytes, or an invalid address.
     Address(Vec<u8>),
 }
 
 /// The hash of a server's certificate that SCRAM is bound to, `tls-server-end-point`.
 ///
-/// By the hash of the certificate's own signature, and SHA-256 in place of MD5 and SHA-1. Ed25519 has none, and what is
-/// to be done then nobody has written down; PostgreSQL and libpq fail.
+/// The hash is that of the certificate's own signature, with SHA-256 in place of MD5 and SHA-1. Ed25519 has
+/// none, and no standard says what to do then; PostgreSQL and libpq fail.
 ///
 /// Source: RFC 5929, section 4.1.
 pub(crate) fn end_point_hash(certificate: &[u8]) -> Result<Vec<u8>, &'static str> {

@@ -1,13 +1,13 @@
-//! Server certificates that webpki does not take and OpenSSL does: of version 1, with the rights of an authority, or
-//! simply copied into the root file.
+//! Server certificates that OpenSSL accepts and webpki does not: certificates of version 1, certificates with
+//! the rights of an authority, and certificates that are themselves in the root file.
 //!
 //! ```text
 //! openssl req -x509 …                       an authority by default, used as the server's own certificate
-//! openssl x509 -req -CA root.crt …          of version 1 before OpenSSL 3.2, as PostgreSQL's documentation has it
+//! openssl x509 -req -CA root.crt …          version 1 before OpenSSL 3.2, as in PostgreSQL's documentation
 //! ```
 //!
-//! Only where a root has signed the certificate itself, and neither says anything that would have to be understood:
-//! one signature, the dates of both, the usages of both.
+//! Accepted only if a root has signed the certificate directly, and neither has extensions that this module
+//! does not know. It checks one signature, the dates of both and the usages of both.
 
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime};
 use webpki::RawPublicKeyEntity;
@@ -16,7 +16,7 @@ use super::certificate::Certificate;
 use super::trust::Root;
 use super::verifier::Distrust;
 
-/// Whether webpki's complaint is one of those.
+/// Whether webpki's error is about such a certificate.
 pub(super) fn may_help(cause: &webpki::Error) -> bool {
     matches!(
         cause,
@@ -26,7 +26,7 @@ pub(super) fn may_help(cause: &webpki::Error) -> bool {
     )
 }
 
-/// `Err(None)`: nothing is known that webpki has not said.
+/// `Err(None)`: webpki's error says it all.
 pub(super) fn check(
     end_entity: &CertificateDer<'_>,
     roots: &[Root],
@@ -73,7 +73,7 @@ fn is_signed_by(
     };
     let key = SubjectPublicKeyInfoDer::from(key);
     let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return false };
-    // Several go with one identifier, such as one for each curve.
+    // One identifier has several algorithms, such as one for each curve.
     algorithms
         .iter()
         .filter(|known| known.signature_alg_id().as_ref() == algorithm)

@@ -1,12 +1,12 @@
 //! The client's certificate and its key.
 //!
-//! | | given | else, if there |
+//! | | given as | by default, if it exists |
 //! |---|---|---|
 //! | certificate, with those between it and the root | `sslcert` | `~/.postgresql/postgresql.crt` |
-//! | key, for which a password is `sslpassword` | `sslkey` | `~/.postgresql/postgresql.key` |
+//! | key, with `sslpassword` as its password | `sslkey` | `~/.postgresql/postgresql.key` |
 //!
-//! As in libpq, a certificate file that is not there means that there is none, even if it was named: the server says
-//! whether it can do without. A key that others can read is refused.
+//! As in libpq, no certificate is used if the file does not exist, even if it was named: the server decides
+//! whether it needs one. A key that others can read is refused.
 //!
 //! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-CLIENTCERT>.
 
@@ -31,12 +31,12 @@ use crate::config::{Config, SslCertMode};
 use crate::error::Error;
 use crate::file::read_plain;
 
-/// No key is longer.
+/// No key is longer than this.
 const KEY_BYTES_MAX: u64 = 1024 * 1024;
 const ENCRYPTED_BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
-/// What became of the client certificate in one handshake.
+/// Whether the client certificate was asked for and sent in one handshake.
 #[derive(Debug, Default)]
 pub(crate) struct CertificateUse {
     asked_for: AtomicBool,
@@ -44,18 +44,18 @@ pub(crate) struct CertificateUse {
 }
 
 impl CertificateUse {
-    /// The server wanted one.
+    /// The server asked for a certificate.
     pub(crate) fn was_asked_for(&self) -> bool {
         self.asked_for.load(Ordering::Relaxed)
     }
 
-    /// It got one.
+    /// The server got a certificate.
     pub(crate) fn was_sent(&self) -> bool {
         self.sent.load(Ordering::Relaxed)
     }
 }
 
-/// Hands out the certificate, and notes that it was asked for.
+/// Hands out the certificate, and records that the server asked for it.
 #[derive(Debug)]
 pub(super) struct Resolver {
     identity: Option<Arc<CertifiedKey>>,
@@ -69,7 +69,8 @@ impl Resolver {
 }
 
 impl ResolvesClientCert for Resolver {
-    /// The authorities that the server hints at are not looked at, as in libpq: it says itself if it does not know ours.
+    /// As in libpq, the server's hints about authorities are not checked: the server reports itself if it
+    /// does not know ours.
     fn resolve(&self, _hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.certificate_use.asked_for.store(true, Ordering::Relaxed);
         let identity =
@@ -79,12 +80,12 @@ impl ResolvesClientCert for Resolver {
     }
 
     fn has_certs(&self) -> bool {
-        // Also without one, so that we learn whether one is asked for.
+        // True also without a certificate, so that we learn whether the server asks for one.
         true
     }
 }
 
-/// Certificate and key, if there are some and they may be used.
+/// Certificate and key, if they exist and may be used.
 pub(super) fn read(config: &Config, provider: &CryptoProvider) -> Result<Option<Arc<CertifiedKey>>, Error> {
     let settings = config.tls();
     if settings.cert_mode == SslCertMode::Disable {
@@ -140,7 +141,7 @@ fn read_key(path: &Path, password: Option<&str>, cert_path: &Path) -> Result<Pri
         }
         (Err(cause), _) | (_, Err(cause)) => return Err(refuse(&format!("cannot be read: {cause}"))),
     };
-    // Of the file that is open, which no one can exchange any more.
+    // Metadata of the open file: that file cannot be replaced any more.
     let metadata = file.metadata().map_err(|cause| refuse(&format!("cannot be read: {cause}")))?;
     if !metadata.is_file() {
         return Err(refuse("is no regular file"));
@@ -157,16 +158,17 @@ fn read_key(path: &Path, password: Option<&str>, cert_path: &Path) -> Result<Pri
     parse_key(&bytes, password).map_err(|what| refuse(&what))
 }
 
-/// Root's files may be readable by a group, which is how systems share keys among servers.
+/// A group may read root's files: systems share keys among servers that way.
 ///
-/// Source: `pgtls_open_client` and what it calls in PostgreSQL's `src/interfaces/libpq/fe-secure-openssl.c`; whose the
-/// others are does not matter, since they could not be read.
+/// Source: `pgtls_open_client` and the functions it calls in PostgreSQL's
+/// `src/interfaces/libpq/fe-secure-openssl.c`. The owner of other files does not matter, since such files
+/// could not be read.
 fn is_private(mode: u32, owner: u32) -> bool {
     let forbidden = if owner == 0 { 0o037 } else { 0o077 };
     mode & forbidden == 0
 }
 
-/// PKCS#8, PKCS#1 or SEC1, in PEM or DER. Says what is wrong, never what is in it.
+/// PKCS#8, PKCS#1 or SEC1, in PEM or DER. An error says what is wrong and never repeats the content.
 fn parse_key(bytes: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
     const NOT_READ: &str = "holds no key that can be read: PKCS#8, PKCS#1 and SEC1 can, in PEM or DER";
     let text = std::str::from_utf8(bytes).ok().filter(|text| text.contains("-----BEGIN "));

@@ -1,25 +1,25 @@
 //! Whether a certificate is for a host, by libpq's rules.
 //!
-//! | host is | certificate's names of the kind | else |
+//! | host is | certificate's names of this kind | otherwise |
 //! |---|---|---|
-//! | a name | DNS names; `*.` stands for exactly one label at the left | the common name, if there is no DNS name |
+//! | a name | DNS names; `*.` is exactly one label at the left | the common name, if there is no DNS name |
 //! | an address | IP addresses, and DNS names that spell it | the common name, if there is no IP address |
 //!
-//! Names are compared as ASCII without regard to case. A name with a zero byte in it is for nobody: that is how
-//! certificates for one host were made to look like those for another.
+//! Names are compared as ASCII without regard to case. A name with a zero byte matches no host: attackers
+//! used such names to make certificates for one host look like those for another.
 //!
-//! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-CERTIFICATES-VERIFY>, RFC 2818, RFC 6125;
-//! seen with psql 17, which takes the common name for a host's name beside IP addresses, and for an address beside
-//! DNS names.
+//! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-CERTIFICATES-VERIFY>, RFC 2818,
+//! RFC 6125. Observed with psql 17: it uses the common name for a host's name beside IP addresses, and for an
+//! address beside DNS names.
 
 use std::net::IpAddr;
 
 use super::certificate::{AlternativeName, Certificate};
 
-/// Whether `certificate` is for `host`; else what is wrong, without the certificate's own words.
+/// Whether `certificate` is for `host`. The error does not repeat the certificate's text.
 ///
-/// `may_use_common_name`: false where an authority may sign for some names only, since nobody has held the common name
-/// against that.
+/// `may_use_common_name`: false if an authority of the chain may sign for some names only, since nothing has
+/// checked the common name against this limit.
 pub(super) fn check(certificate: &Certificate, host: &str, may_use_common_name: bool) -> Result<(), String> {
     let refused =
         || Err(format!("the server's certificate is not for {host}; sslmode=verify-ca does not ask"));
@@ -60,7 +60,7 @@ fn is_name_for(name: &[u8], host: &str, is_address: bool) -> bool {
     if name.eq_ignore_ascii_case(host.as_bytes()) {
         return true;
     }
-    // A pattern for names has nothing to say about the numbers of an address.
+    // A pattern for names does not apply to the numbers of an address.
     let Some(rest) = name.strip_prefix(b"*.").filter(|rest| !rest.is_empty() && !is_address) else {
         return false;
     };

@@ -1,10 +1,12 @@
-//! Roots and revocation lists, and whether a chain leads to the one and is not in the other.
+//! Roots and revocation lists, and whether a chain leads to a root and no list revokes it.
 //!
-//! As with OpenSSL, a root is a certificate that signs itself: others in the root file only help to find the way
-//! there. Roots count while they are valid, and may sign others only if they say that they are authorities. With
-//! revocation lists, every issuer of the chain must have one that is up to date.
+//! As with OpenSSL, a root is a certificate that signs itself. Other certificates in the root file only help
+//! to find the way to a root. Roots count while they are valid, and may sign others only if they say that
+//! they are authorities. With revocation lists, every issuer of the chain must have a list that is up to
+//! date.
 //!
-//! Source: `initialize_SSL` in PostgreSQL's `src/interfaces/libpq/fe-secure-openssl.c`, and openssl-verification-options(1).
+//! Source: `initialize_SSL` in PostgreSQL's `src/interfaces/libpq/fe-secure-openssl.c`, and
+//! openssl-verification-options(1).
 
 use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::{Path, PathBuf};
@@ -27,13 +29,13 @@ use crate::file::read_plain;
 
 pub(super) struct Trust {
     roots: Vec<Root>,
-    /// What else is in the root file.
+    /// The other certificates of the root file.
     intermediates: Vec<CertificateDer<'static>>,
-    /// `None` if revocation is not looked at.
+    /// `None`: revocation is not checked.
     lists: Option<Vec<CertRevocationList<'static>>>,
 }
 
-/// webpki holds them against the other names of a certificate, and not against its common name.
+/// webpki checks such limits against the other names of a certificate, and not against its common name.
 pub(super) type HasNameLimits = bool;
 
 /// A certificate that is trusted.
@@ -45,7 +47,7 @@ pub(super) struct Root {
 }
 
 impl Trust {
-    /// Reads the files; what is odd about them, for a person to read.
+    /// Reads the files. Returns warnings about them, for people to read.
     pub(super) fn read(config: &Config) -> Result<(Self, Vec<String>), Error> {
         let certificates = if config.tls().root_cert == RootCert::System {
             // The places, and the variables SSL_CERT_FILE and SSL_CERT_DIR, are OpenSSL's.
@@ -56,7 +58,7 @@ impl Trust {
         let mut roots = Vec::new();
         let mut intermediates = Vec::new();
         for der in certificates {
-            // A system's store may hold what cannot be read; the rest is still good.
+            // A system's store may hold certificates that cannot be read; the others are still good.
             let Some(certificate) = Certificate::parse(&der) else { continue };
             if certificate.is_self_issued() {
                 let anchor = if certificate.is_authority() && certificate.is_for_servers() {
@@ -77,8 +79,8 @@ impl Trust {
         Ok((Self { roots, intermediates, lists }, warnings))
     }
 
-    /// Whether the chain leads to a root, now, and nothing in it is revoked; and then whether an authority in it may
-    /// sign for some names only.
+    /// Checks that the chain leads to a root, now, and that nothing in it is revoked. Returns whether an
+    /// authority in it may sign for some names only.
     pub(super) fn check(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -87,13 +89,13 @@ impl Trust {
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Result<HasNameLimits, Distrust> {
         match self.check_chain(end_entity, sent, now, algorithms) {
-            // Of version 1, with an authority's rights, or trusted as it is.
+            // A certificate of version 1, one with an authority's rights, or one that is itself trusted.
             Err(cause) if direct::may_help(&cause) => {
                 let result = direct::check(end_entity, &self.roots, now, algorithms);
                 if result.is_ok() && self.lists.is_some() {
                     return Err(Distrust::NoRevocation);
                 }
-                // One with such limits is not taken that way.
+                // The direct check accepts no authority with such limits.
                 result.map(|()| false).map_err(|second| second.unwrap_or(Distrust::Chain(cause)))
             }
             result => result.map_err(Distrust::Chain),
@@ -169,7 +171,7 @@ fn root_file(config: &Config) -> Result<Vec<CertificateDer<'static>>, Error> {
         .map_err(|cause| refuse(cause.to_string()))
 }
 
-/// The lists of `sslcrl` and `sslcrldir`. As in libpq, there need not be any where they are looked for.
+/// The lists of `sslcrl` and `sslcrldir`. As in libpq, it is no error if they do not exist.
 fn revocation_lists(
     config: &Config,
     warnings: &mut Vec<String>,
@@ -203,7 +205,7 @@ fn revocation_lists(
 }
 
 fn read_lists(path: &Path) -> Result<Vec<CertRevocationList<'static>>, Error> {
-    // No failure of TLS: `prefer` must not go on in clear because a file of ours is broken.
+    // No failure of TLS: `prefer` must not go on in plaintext because a file of ours is broken.
     let refuse =
         |cause: String| Error::new(ErrorKind::Config, format!("revocation list {}: {cause}", path.display()));
     let bytes = read_plain(path).map_err(|cause| refuse(cause.to_string()))?;
@@ -225,7 +227,7 @@ fn read_lists(path: &Path) -> Result<Vec<CertRevocationList<'static>>, Error> {
         .collect()
 }
 
-/// `HASH.rN`, as `openssl rehash` names them; the hash itself is not looked at.
+/// `HASH.rN`, the names that `openssl rehash` gives; the hash itself is not checked.
 fn hashed_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,

@@ -1,4 +1,4 @@
-//! What rustls asks about the server's certificate, and why the answer was no.
+//! Answers rustls' questions about the server's certificate, with the reason for a refusal.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::trust::Trust;
 #[derive(Debug)]
 pub(super) struct Verifier {
     provider: Arc<CryptoProvider>,
-    /// `None` if any certificate will do.
+    /// `None`: any certificate is accepted.
     trust: Option<Trust>,
     /// The host that the certificate has to be for.
     host: Option<String>,
@@ -43,7 +43,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// rustls itself reads only certificates of version 3, also where nothing in them is checked.
+    /// rustls itself reads only certificates of version 3, even if nothing in them is checked.
     fn check_handshake(
         &self,
         message: &[u8],
@@ -62,7 +62,7 @@ impl Verifier {
         let key =
             SubjectPublicKeyInfoDer::from(certificate.public_key().ok_or(CertificateError::BadEncoding)?);
         let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
-        // In TLS 1.3 the scheme names the curve, too, and the first is that one.
+        // In TLS 1.3 the scheme also names the curve; the first algorithm is the one with that curve.
         let n_algorithms = if is_tls13 { 1 } else { algorithms.len() };
         if algorithms
             .iter()
@@ -145,7 +145,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Why a certificate is not trusted. Nothing of what it says is repeated: it may be anybody's.
+/// Why a certificate is not trusted. It repeats nothing from the certificate, which may be anybody's.
 #[derive(Debug)]
 pub(super) enum Distrust {
     Chain(webpki::Error),
@@ -156,7 +156,7 @@ pub(super) enum Distrust {
         is_root: bool,
     },
     Purpose,
-    /// Revocation lists are not looked at for such certificates.
+    /// Revocation lists do not apply to such certificates.
     NoRevocation,
     Unreadable,
     Name(String),
@@ -193,7 +193,8 @@ impl fmt::Display for Distrust {
                 webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::EmptyEkuExtension,
             )
             | Self::Purpose => f.write_str("the server's certificate is not meant for servers"),
-            // The variants' names; those that hold bytes of the certificate are told above, or hold only numbers.
+            // The variants' names. Variants that hold bytes of the certificate are handled above; the others
+            // hold only numbers.
             Self::Chain(cause) => write!(f, "the server's certificate is refused: {cause}"),
             Self::Expired { is_root } => write!(f, "the {} certificate has expired", whose(is_root)),
             Self::NotValidYet { is_root } => {

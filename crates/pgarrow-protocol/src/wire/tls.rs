@@ -1,4 +1,5 @@
-//! TLS between the session's bytes and the socket, in both directions without waiting longer than is asked for.
+//! TLS between the session's bytes and the socket, in both directions. It waits no longer than the caller
+//! allows.
 
 use std::io::{self, Read as _, Write as _};
 
@@ -25,13 +26,13 @@ impl Tls {
         Self { connection, written: 0, ciphertext: vec![0; CIPHERTEXT_BYTES], start: 0, end: 0 }
     }
 
-    /// Decrypted bytes, as many as one read of the socket brings.
+    /// Decrypted bytes of one read of the socket.
     pub(super) fn read(&mut self, socket: &Socket, may_wait: bool, mut free: &mut [u8]) -> io::Result<usize> {
         let mut n_read = 0;
         let mut has_received = false;
         loop {
             match self.connection.reader().read(free) {
-                Ok(0) => return Ok(n_read), // closed in order, or no room
+                Ok(0) => return Ok(n_read), // closed properly, or no room
                 Ok(n_bytes) => {
                     n_read += n_bytes;
                     free = free.get_mut(n_bytes..).unwrap_or_default();
@@ -44,7 +45,8 @@ impl Tls {
                         if n_read > 0 {
                             return Ok(n_read);
                         }
-                        // Once, since whoever sends a byte now and then would keep us from looking at the clock.
+                        // Only once: a server that sends a byte now and then would keep us from the clock
+                        // otherwise.
                         if has_received {
                             return Err(io::ErrorKind::WouldBlock.into());
                         }
@@ -52,14 +54,14 @@ impl Tls {
                     }
                     self.receive(socket, may_wait)?;
                 }
-                // Cut off without a close_notify. Whether that was the end is said by the messages.
+                // The connection ended without close_notify. The messages tell whether it was complete.
                 Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return Ok(n_read),
                 Err(cause) => return Err(cause),
             }
         }
     }
 
-    /// Hands ciphertext to rustls, from the socket if none is at hand; 0 at its end.
+    /// Hands ciphertext to rustls, from the socket if none is buffered; 0 at its end.
     fn receive(&mut self, socket: &Socket, may_wait: bool) -> io::Result<usize> {
         if self.start == self.end {
             let n_bytes = if may_wait {
@@ -77,8 +79,8 @@ impl Tls {
             .process_new_packets()
             .map_err(|cause| io::Error::new(io::ErrorKind::InvalidData, cause))?;
         if self.connection.wants_write() && !self.connection.is_handshaking() {
-            // An answer to a key update, or what is being sent. If it cannot be sent any more, what the other side has said
-            // before is still to be read, and the next write says so.
+            // An answer to a key update, or outgoing bytes. If they cannot be sent any more, the server's
+            // earlier bytes are still to be read, and the next write reports the failure.
             let _ = self.flush(socket);
         }
         Ok(n_bytes)
@@ -90,7 +92,7 @@ impl Tls {
             match self.receive(socket, true) {
                 Err(cause) if is_nothing(&cause) => {}
                 Err(cause) => {
-                    let _ = self.flush(socket); // the alert that says why
+                    let _ = self.flush(socket); // the alert with the reason
                     return Err(cause);
                 }
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -101,7 +103,7 @@ impl Tls {
         Ok(())
     }
 
-    /// The alert with which the other side has ended the handshake, if it is there already.
+    /// The alert by which the server ended the handshake, if it has arrived.
     pub(super) fn last_words(&mut self, socket: &Socket) -> Option<io::Error> {
         loop {
             match self.receive(socket, false) {
@@ -113,7 +115,7 @@ impl Tls {
     }
 
     pub(super) fn write(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
-        // rustls holds 64 KiB at most, so a slow peer is felt here as a short write.
+        // rustls holds 64 KiB at most, so a slow peer shows as a short write.
         let n_bytes = self.connection.writer().write(bytes)?;
         self.flush(socket)?;
         Ok(n_bytes)
@@ -138,7 +140,7 @@ impl io::Write for WriteNow<'_> {
         self.0.write_now(bytes)
     }
 
-    /// Several records, which rustls keeps apart, in one system call.
+    /// Sends several records, which rustls keeps apart, in one system call.
     fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
         self.0.write_pieces_now(pieces)
     }

@@ -1,9 +1,9 @@
-//! One connection that is tried.
+//! One connection to try.
 
-/// The password of every role that has one and no other. It must never show up in what we say.
+/// The password of all roles that need one and have no special one. It must never show up in our output.
 pub(crate) const SECRET: &str = "canary-s3same";
 
-/// What a session is like, as the server sees it. The programs' own names are the same name.
+/// Facts of a session, as the server sees them. Both programs' own names count as the same name.
 pub(crate) const FACTS: &str = "SELECT concat_ws(' ', current_user, 'in', current_database(), 'on', \
     coalesce(inet_server_port()::text, 'a socket'), 'by', \
     coalesce((SELECT version || coalesce(' as ' || client_dn, '') FROM pg_stat_ssl \
@@ -14,7 +14,7 @@ pub(crate) const FACTS: &str = "SELECT concat_ws(' ', current_user, 'in', curren
     current_setting('geqo'), current_setting('statement_timeout'), current_setting('client_encoding'), \
     pg_is_in_recovery(), current_setting('transaction_read_only'))";
 
-/// Which psql a cell is compared with.
+/// The psql that a cell is compared with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Psql {
     /// With TLS.
@@ -31,7 +31,7 @@ pub(crate) struct HomeFile {
     pub(crate) mode: u32,
 }
 
-/// A connection string with all that surrounds it.
+/// A connection string with its whole environment.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) order: usize,
@@ -40,10 +40,10 @@ pub(crate) struct Cell {
     pub(crate) conninfo: String,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) home: Vec<HomeFile>,
-    /// Of the server with TLS: which certificate it shows, and what else was changed.
+    /// For the server with TLS: the certificate it shows, and other changes.
     pub(crate) state: &'static str,
     pub(crate) psql: Psql,
-    /// What must not be in any message of ours.
+    /// Texts that must not be in any message of ours.
     pub(crate) secrets: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ impl Cell {
     }
 }
 
-/// The cells, as they are put together.
+/// The cells, while they are collected.
 #[derive(Debug, Default)]
 pub(crate) struct Cells {
     group: &'static str,
@@ -82,7 +82,7 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// What is added from here on belongs to `group`.
+    /// Later cells belong to `group`.
     pub(crate) fn group(&mut self, group: &'static str) {
         self.group = group;
     }

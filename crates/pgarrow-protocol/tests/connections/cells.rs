@@ -1,4 +1,4 @@
-//! All that is tried.
+//! All cells.
 
 mod certificate;
 mod hosts;

@@ -1,4 +1,4 @@
-//! Certificates for every occasion, made when the test starts.
+//! Certificates for all cells, made when the test starts.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,12 +14,12 @@ type Authority = CertifiedIssuer<'static, KeyPair>;
 /// The password of the encrypted keys.
 pub(crate) const KEY_SECRET: &str = "canary-of-the-key";
 
-/// What was made: files for the server's data folder, and files for clients.
+/// The generated files: for the server's data folder, and for clients.
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
     /// `NAME.crt` and `NAME.key` for each state of the server, and `client_ca.crt`.
     pub(crate) of_server: Vec<(String, String)>,
-    /// Roots, lists of what was revoked, and clients' certificates and keys.
+    /// Roots, revocation lists, and clients' certificates and keys.
     pub(crate) of_clients: Vec<(String, String)>,
 }
 
@@ -205,7 +205,7 @@ impl Certificates {
     }
 }
 
-/// The name that OpenSSL looks for in a folder of revocation lists.
+/// The file name that OpenSSL expects in a folder of revocation lists.
 pub(crate) fn hashed_name(list: &Path) -> String {
     let hash = openssl(&["crl", "-hash", "-noout", "-in", &list.display().to_string()], "");
     format!("{}.r0", hash.trim())

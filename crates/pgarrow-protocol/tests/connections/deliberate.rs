@@ -1,4 +1,4 @@
-//! Where we do not do as psql does, and why. What stands here has to differ, in exactly so many cells.
+//! Where we differ from psql, and why. Each entry has to differ, in exactly its number of cells.
 
 use Way::{Refused, Session};
 
@@ -35,7 +35,7 @@ pub(crate) struct Deliberate {
 }
 
 impl Deliberate {
-    /// Whether it speaks of this cell, which is known to differ.
+    /// Whether it is about this cell, which is known to differ.
     pub(crate) fn covers(&self, group: &str, name: &str, psql: &Outcome, ours: &Outcome) -> bool {
         (self.group.is_empty() || self.group == group)
             && (self.names.is_empty() || self.names.iter().any(|part| name.contains(part)))

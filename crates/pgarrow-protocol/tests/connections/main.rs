@@ -5,8 +5,9 @@
 //!                  └────▶ this program again, as a process, in the same         ──▶ Outcome ─┴▶ Table
 //! ```
 //!
-//! A connection that psql makes, we make: as the same user, in the same database, over the same kind of connection.
-//! One that it refuses, we refuse. What differs on purpose stands in `deliberate.rs` with its reason, and has to differ.
+//! We make every connection that psql makes: as the same user, in the same database, over the same kind of
+//! connection. We refuse every one that it refuses. Deliberate differences are in `deliberate.rs` with their
+//! reasons, and have to differ.
 
 #![expect(
     clippy::unwrap_used,
@@ -87,7 +88,7 @@ fn run(world: &World, cells: &[&Cell]) -> Vec<Entry> {
     entries
 }
 
-/// Our side of one cell: the table starts this program again, and reads what it prints.
+/// Our side of one cell: the table starts this program again, and reads its output.
 #[test]
 #[ignore = "a process for each cell of the table, which starts it"]
 fn connects_as_a_cell_says() {

@@ -1,4 +1,4 @@
-//! What came of a cell, at psql and at us.
+//! The outcome of a cell, with psql and with us.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -12,22 +12,23 @@ pub(crate) const CONNECTED: &str = "cell connected: ";
 pub(crate) const REFUSED: &str = "cell refused: ";
 pub(crate) const END: &str = "cell end";
 
-/// Nothing that is tried here takes longer, unless it hangs.
+/// No cell takes longer, unless it hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What came of one cell.
+/// The outcome of one cell.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// A session, and what the server says of it.
+    /// A session, and the server's facts about it.
     Connected(String),
-    /// No session, and the reason that was given.
+    /// No session, and the reason.
     Refused(String),
     /// Neither: it crashed, or it hung. Never right.
     Broken(String),
 }
 
 impl Outcome {
-    /// Connected or refused, and the facts of the session; why it was refused is each program's own wording.
+    /// The same outcome, and the same facts of the session. The reasons of a refusal may differ: each program
+    /// has its own wording.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Connected(one), Self::Connected(other)) => one == other,
@@ -45,7 +46,7 @@ impl Outcome {
     }
 }
 
-/// What psql makes of it.
+/// The outcome with psql.
 pub(crate) fn of_psql(world: &World, cell: &Cell, home: &Path) -> Outcome {
     let program = match cell.psql {
         Psql::Seventeen => world.psql_seventeen(),
@@ -61,7 +62,7 @@ pub(crate) fn of_psql(world: &World, cell: &Cell, home: &Path) -> Outcome {
     }
 }
 
-/// What we make of it, with all that was said, in which no secret may be.
+/// Our outcome, and our whole output, in which no secret may be.
 pub(crate) fn of_ours(cell: &Cell, home: &Path) -> (Outcome, String) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--ignored", "--exact", "connects_as_a_cell_says", "--nocapture"]);
@@ -81,7 +82,7 @@ pub(crate) fn of_ours(cell: &Cell, home: &Path) -> (Outcome, String) {
 
 type Ended = (Option<i32>, String, String);
 
-/// Runs a program in the cell's environment and nothing else, and ends it when it hangs.
+/// Runs a program in the cell's environment only, and ends it if it hangs.
 fn run(mut command: Command, cell: &Cell, home: &Path) -> Result<Ended, Outcome> {
     let conninfo =
         command.get_envs().find_map(|(name, value)| (name == "CELL_CONNINFO").then_some(value?.to_owned()));
@@ -90,7 +91,7 @@ fn run(mut command: Command, cell: &Cell, home: &Path) -> Result<Ended, Outcome>
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    // Both say a few lines, which their pipes hold; reading them after the end is enough.
+    // Both print a few lines, which fit into their pipes; it is enough to read them after the end.
     let deadline = Instant::now() + DEADLINE;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {

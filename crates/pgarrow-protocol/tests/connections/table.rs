@@ -1,4 +1,4 @@
-//! What came of all cells, side by side.
+//! The outcomes of all cells, side by side.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::cell::Cell;
 use crate::deliberate::{DELIBERATE, Deliberate};
 use crate::outcome::Outcome;
 
-/// One cell and what came of it.
+/// One cell and its outcomes.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) order: usize,
@@ -110,7 +110,8 @@ impl Table {
         std::fs::write(target_tmp().join("connections.txt"), text).unwrap();
     }
 
-    /// Every cell equal or deliberately different, every deliberate difference a difference, and no secret anywhere.
+    /// Checks that every cell is equal or deliberately different, that every deliberate difference exists,
+    /// and that no secret appears.
     pub(crate) fn check(&self, is_whole: bool) {
         let mut wrong = Vec::new();
         for entry in &self.entries {

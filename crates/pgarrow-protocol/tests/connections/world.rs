@@ -41,18 +41,18 @@ pub(crate) const PASSWORDS: &[(&str, &str)] = &[
     ),
 ];
 
-/// All that cells connect to.
+/// Everything that cells connect to.
 #[derive(Debug)]
 pub(crate) struct World {
-    /// With TLS, of the version that tests use: Debian's 15.
+    /// With TLS, of the tests' usual version: Debian's 15.
     pub(crate) tls: Server,
     /// 17, with TLS that may begin at once.
     pub(crate) direct: Server,
     /// 18, without TLS.
     pub(crate) plain: Server,
-    /// A server in recovery, which trusts everybody.
+    /// A server in recovery, which trusts every user.
     pub(crate) standby: Server,
-    /// Nobody listens there.
+    /// A port without a listener.
     pub(crate) closed_port: u16,
     /// The user of this process.
     pub(crate) os_user: String,
@@ -137,12 +137,12 @@ impl World {
         self.eighteen.program("psql")
     }
 
-    /// A file that was made for clients.
+    /// The path of a file that was made for clients.
     pub(crate) fn file(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
 
-    /// What is in such a file.
+    /// The content of such a file.
     pub(crate) fn contents(&self, name: &str) -> String {
         fs::read_to_string(self.folder.join(name)).unwrap()
     }
@@ -173,7 +173,7 @@ impl World {
             ("ssl_key_file", format!("{certificate}.key")),
             ("ssl_max_protocol_version", version.to_owned()),
             ("ssl_min_protocol_version", minimum.to_owned()),
-            // Only so that it can be seen when all of it holds.
+            // Only to show that all settings are in force.
             ("pgarrow.state", state.to_owned()),
         ] {
             client.batch_execute(&format!("ALTER SYSTEM SET {name} = '{value}'")).unwrap();

@@ -1,4 +1,5 @@
-//! What a server may ask for: `require_auth` and `channel_binding` against servers that ask for less.
+//! The server's request for a proof of identity: `require_auth` and `channel_binding` against servers that
+//! ask for less.
 
 use std::io::{Read as _, Write as _};
 
@@ -11,7 +12,7 @@ fn request(method: i32, rest: &[u8]) -> Vec<u8> {
     message(b'R', &[&method.to_be_bytes()[..], rest].concat())
 }
 
-/// Every way a server may ask, and the word of `require_auth` for it.
+/// Every request of a server, and the word of `require_auth` for it.
 fn requests() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("none", welcome()),
@@ -24,7 +25,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// nothing is sent to a server that asks for what is not allowed.
+/// nothing is sent to a server whose request is not allowed.
 #[test]
 fn require_auth_refuses_before_anything_is_sent() {
     for (method, bytes) in requests() {
@@ -38,7 +39,7 @@ fn require_auth_refuses_before_anything_is_sent() {
             if is_allowed {
                 continue;
             }
-            // Whatever comes from us after the startup message would be read here.
+            // The server would read here any message of ours after the startup message.
             let server = Server::start(vec![vec![
                 Step::ExpectUntagged,
                 Step::Send(bytes.clone()),
@@ -76,7 +77,7 @@ fn require_auth_lets_pass_what_it_names() {
     }
 }
 
-/// with `require`, nothing but SCRAM-SHA-256-PLUS will do, and nothing else is answered.
+/// with `require`, only SCRAM-SHA-256-PLUS is accepted; no other request is answered.
 #[test]
 fn channel_binding_cannot_be_left_out() {
     let ours = authority();
@@ -115,7 +116,7 @@ fn channel_binding_needs_tls() {
     server.join();
 }
 
-/// what the first message says, by what the server offers and what is wanted.
+/// the first message, by the server's offer and the wanted channel binding.
 #[test]
 fn the_strongest_mechanism_is_chosen_and_a_missing_offer_is_told() {
     const BOTH: &[u8] = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
@@ -141,7 +142,7 @@ fn the_strongest_mechanism_is_chosen_and_a_missing_offer_is_told() {
             let text = String::from_utf8_lossy(&body);
             let start = format!("{mechanism}\0");
             assert!(text.starts_with(&start) && text[start.len() + 4..].starts_with(header), "{text:?}");
-            // It lets us in without a proof of its own, which is refused.
+            // The server accepts us without a proof of its own; we refuse that.
             stream.write_all(&welcome())?;
             stream.flush()
         })]);

@@ -146,7 +146,7 @@ fn which_execution_was_refused() {
     }
 }
 
-/// As a server does: it reads on, and passes over everything up to Sync.
+/// As a real server does: it reads on, and skips everything up to Sync.
 #[test]
 fn a_refusal_stops_the_sending() {
     fn refuse(stream: &mut std::net::TcpStream) {
@@ -201,7 +201,7 @@ fn what_is_not_sent() {
             let error = bulk.execute().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{values:?}: {error}");
         }
-        // A length that has no room in 32 bits of sign and limit.
+        // A length that does not fit: 32 bits, a sign and a limit.
         put(bulk.buffer(), Some(&vec![0; (1 << 29) - 20]));
         put(bulk.buffer(), Some(&vec![0; 1 << 29]));
         let error = bulk.execute().unwrap_err();
@@ -289,7 +289,7 @@ fn an_error_in_the_middle_of_a_real_pipeline() {
         let error = run(&mut session, sql, &mut values()).unwrap_err();
         assert_eq!((error.sqlstate(), error.failed_execution()), (Some(state), Some(failing as u64)));
         assert_eq!(session.query("SELECT count(*) FROM t", &[]).unwrap()[0].text(0), Some("0"));
-        // In one, it has failed, up to the savepoint.
+        // In a transaction, it has failed, up to the savepoint.
         session.execute("BEGIN; SAVEPOINT s").unwrap();
         let error = run(&mut session, sql, &mut values()).unwrap_err();
         assert_eq!((error.sqlstate(), error.failed_execution()), (Some(state), Some(failing as u64)));
@@ -301,7 +301,7 @@ fn an_error_in_the_middle_of_a_real_pipeline() {
     // The statement itself.
     let error = run(&mut session, "INSERT INTO nowhere VALUES ($1)", &mut (0..10)).unwrap_err();
     assert_eq!((error.sqlstate(), error.failed_execution()), (Some("42P01"), None));
-    // A constraint that is looked at in the end.
+    // A constraint that is checked at the end.
     let error = run(&mut session, "INSERT INTO later VALUES ($1)", &mut [1, 1].into_iter()).unwrap_err();
     assert_eq!((error.sqlstate(), error.failed_execution()), (Some("23505"), None));
     // Bytes that are no value of the type.
@@ -354,7 +354,7 @@ fn what_is_left_is_not_committed() {
         drop(bulk);
         assert_eq!(session.execute("ROLLBACK").is_ok(), is_usable, "{begin:?}");
     }
-    // What was not sent is not there either, and harms nobody.
+    // Parameters that were not sent are not in the table, and harm nothing.
     drop(
         session
             .bulk("INSERT INTO t VALUES ($1)", &[INT4])

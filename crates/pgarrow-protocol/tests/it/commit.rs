@@ -17,7 +17,7 @@ fn began() -> Vec<Step> {
     vec![Step::Expect(b'Q'), Step::Send([complete("BEGIN"), ready(b'T')].concat())]
 }
 
-/// What came of COMMIT, when this follows it, and of a statement after that.
+/// The result of COMMIT when these steps follow it, and of a statement after that.
 fn commit(steps: Vec<Step>) -> (Result<(), Error>, Result<(), Error>) {
     let mut script = began();
     script.push(Step::ExpectBytes(b"Q\0\0\0\x0bCOMMIT\0".to_vec()));
@@ -108,7 +108,7 @@ fn a_silent_server_leaves_the_outcome_open() {
     server.join();
 }
 
-/// Over TLS, too, where what was sent and what the socket took are not the same.
+/// Over TLS, too, where the sent bytes and the bytes that the socket took differ.
 #[test]
 fn an_interrupt_while_commit_is_under_way_leaves_the_outcome_open() {
     let interrupter = Interrupter::default();
@@ -123,7 +123,7 @@ fn an_interrupt_while_commit_is_under_way_leaves_the_outcome_open() {
         stream.write_all(&[complete("BEGIN"), ready(b'T')].concat())?;
         stream.flush()?;
         assert_eq!(read_message(stream)?, (b'Q', b"COMMIT\0".to_vec()));
-        // Whoever ends the process now has to say so.
+        // A program that ends the process now has to report this.
         assert!(handle.is_committing());
         handle.interrupt();
         stream.read_to_end(&mut Vec::new()).map(drop)
@@ -152,7 +152,8 @@ fn what_was_never_sent_is_not_committed() {
         session.interrupter().interrupt();
         assert_eq!(session.commit().unwrap_err().kind(), ErrorKind::Interrupted);
     });
-    // Ended by the server before: seen in what was received already, and in what was not.
+    // The server ended it before. The client sees this in bytes that it has received, and in bytes that it
+    // has not.
     let fatal = error("FATAL", "25P03");
     let at_once = [complete("BEGIN"), ready(b'T'), fatal.clone()].concat();
     let mut later = began();
@@ -161,7 +162,7 @@ fn what_was_never_sent_is_not_committed() {
         let server = Server::start(vec![logged_in(script), logged_in(Vec::new())]);
         let mut session = Session::connect(&server.config()).unwrap();
         session.execute("begin").unwrap();
-        // The server goes on to this when all of the first script was played.
+        // The server accepts this connection after it has played the whole first script.
         drop(Session::connect(&server.config()).unwrap());
         let error = session.commit().unwrap_err();
         assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Server, Some("25P03")));
@@ -183,13 +184,13 @@ fn a_real_commit_whose_answer_is_lost() {
         session.execute(begin).unwrap();
         session.bytes_received()
     };
-    // The same of another connection, and one byte of what is said to COMMIT.
+    // The same over another connection, which ends after one byte of the answer to COMMIT.
     let proxy = Proxy::start(server_port(&database), Fault::CloseAfterServerBytes(answered + 1));
     let mut session = connect(&proxy.url_of(database.url()));
     session.execute(begin).unwrap();
     let error = session.commit().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}");
-    // In this case it was.
+    // In this case it was committed.
     let mut other = connect(database.url());
     assert_eq!(other.query("SELECT count(*) FROM t", &[]).unwrap()[0].text(0), Some("1"));
 }
@@ -207,7 +208,7 @@ fn commits_of_a_real_server() {
     session.execute("BEGIN; INSERT INTO t VALUES (1)").unwrap();
     session.commit().unwrap();
     assert_eq!(session.transaction_status(), TransactionStatus::Idle);
-    // A constraint that is looked at no earlier.
+    // A constraint that is checked at COMMIT.
     session.execute("BEGIN; INSERT INTO t VALUES (1)").unwrap();
     assert_eq!(session.commit().unwrap_err().sqlstate(), Some("23505"));
     // A transaction that has failed.

@@ -1,4 +1,4 @@
-//! COPY against a server that does it right, and against one that does not.
+//! COPY against a correct server, and against an incorrect one.
 
 use pgarrow_protocol::{CopyOut, CopyOutStep, Error, ErrorKind, Session};
 
@@ -30,7 +30,7 @@ fn drain(copy: &mut CopyOut<'_>, payload: &mut Vec<u8>) {
 /// Payload and rows.
 type Copied = Result<(Vec<u8>, u64), Error>;
 
-/// What came of the COPY, and of a statement after it.
+/// The result of the COPY, and of a statement after it.
 fn run(steps: Vec<Step>) -> (Copied, Result<(), Error>) {
     let mut script = vec![Step::Expect(b'Q')];
     script.extend(steps);

@@ -1,4 +1,5 @@
-//! COPY FROM STDIN against servers that break it off, say nothing, say too much, or leave: in the clear and through TLS.
+//! COPY FROM STDIN against servers that break it off, send nothing, send too much, or leave: in plaintext and
+//! through TLS.
 
 mod real;
 mod stage;
@@ -15,7 +16,7 @@ use self::stage::{
 };
 use crate::script::{Server, Step, logged_in, message, ready};
 
-/// Sends more and more, until that fails.
+/// Sends rows until sending fails.
 fn send_until_refused(copy: &mut CopyIn<'_>) -> Error {
     (0..1_000_000)
         .find_map(|_| {
@@ -60,13 +61,13 @@ fn byte_for_byte() {
     let copy = session.copy_in(COPY).unwrap();
     assert_eq!((copy.columns(), copy.is_binary()), (0, false));
     drop(copy);
-    // Not with a zero byte, which would end the message early.
+    // Without the zero byte, which would end the message early.
     session.copy_in(COPY).unwrap().fail("row 7\0: no date").unwrap();
     session.close();
     server.join();
 }
 
-/// One row may be larger than a message: it leaves in several, and nothing of it is moved.
+/// One row may be larger than a message: it leaves in several, and no byte of it is moved.
 #[test]
 fn large_rows_are_cut() {
     fn play() -> Play {
@@ -123,13 +124,13 @@ fn a_buffer_that_was_cut_is_not_sent() {
         let mut copy = session.copy_in(COPY).unwrap();
         copy.buffer().clear();
         assert_eq!(copy.send().unwrap_err().kind(), ErrorKind::Config);
-        // The server waits for data still, and is told that none will come.
+        // The server still waits for data; the drop sends CopyFail.
         drop(copy);
         assert!(session.is_usable());
     });
 }
 
-/// Both sides used to wait if the server reported an error in the middle of a message.
+/// Once, both sides waited for ever if the server reported an error in the middle of a message.
 #[test]
 fn an_early_error_stops_the_sending() {
     both_ways(
@@ -137,7 +138,7 @@ fn an_early_error_stops_the_sending() {
             Box::new(|stream, _| {
                 read(stream)?;
                 say(stream, &[error("ERROR", "22P02"), ready(b'I')].concat())?;
-                // As a server does: data that is on its way is read and dropped.
+                // As a real server does: it reads the data that is on its way and drops it.
                 assert_eq!(read_past_data(stream)?, b'Q');
                 say(stream, &done())
             })
@@ -152,7 +153,7 @@ fn an_early_error_stops_the_sending() {
     );
 }
 
-/// W-17: not one message more. Over a Unix socket, where what was written is there.
+/// W-17: no further message is sent. Over a Unix socket, where written bytes have arrived.
 #[test]
 fn an_error_that_is_there_stops_the_next_message() {
     let folder = std::env::temp_dir().join(format!("pgarrow-copy-in-{}", std::process::id()));
@@ -184,7 +185,7 @@ fn an_error_that_is_there_stops_the_next_message() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// W-17: a server that talks and does not read, while we write and would not read.
+/// W-17: a server that sends and does not read, while we write and would not read.
 #[test]
 fn a_flood_of_talk_blocks_nobody() {
     const N_NOTICES: usize = 2_000;
@@ -203,15 +204,15 @@ fn a_flood_of_talk_blocks_nobody() {
         let row = vec![b'x'; 50_000];
         (0..1_000).for_each(|_| copy.write(&row).unwrap());
         assert!(copy.waited() > Duration::ZERO);
-        // Another number than was sent: the caller knows how many these were.
+        // Another number than was sent: the caller compares the two.
         assert_eq!(copy.finish().unwrap(), 7);
         assert_eq!(session.notices_dropped(), N_NOTICES as u64 - 64);
         assert_eq!(session.parameter("TimeZone"), Some("Mars"));
     });
 }
 
-/// Talk that comes while data goes is no flood that never ends, however much it comes to: a trigger may say something
-/// of every row. A gigabyte of it would do where nothing moves.
+/// Notices that come while data moves do not count as an endless flood, whatever their size: a trigger may
+/// send one for every row. Without data, a gigabyte of them ends the session.
 #[test]
 fn talk_beside_data_has_no_limit() {
     let play: Play = Box::new(|stream, _| {
@@ -233,7 +234,7 @@ fn talk_beside_data_has_no_limit() {
     });
 }
 
-/// Takes nothing until the client has left.
+/// Reads nothing until the client has left.
 fn deaf() -> Play {
     Box::new(|stream, left| {
         say(stream, &notice(1))?;
@@ -296,7 +297,7 @@ fn a_server_that_leaves_is_heard() {
     }
 }
 
-/// What no server says while it takes data: the first of it ends the session.
+/// Messages that no server sends while it takes data: the first of them ends the session.
 #[test]
 fn what_may_not_come_while_data_goes() {
     for says in [
@@ -353,7 +354,7 @@ fn endings_that_are_no_success() {
     }
 }
 
-/// W-19: whatever ends the sender, the server is not told that this was all.
+/// W-19: whatever ends the sender, the server gets no CopyDone.
 #[test]
 fn a_panic_is_no_end_of_the_data() {
     fn play() -> Play {

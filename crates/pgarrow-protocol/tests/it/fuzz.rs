@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets, run on named seeds and on what chance makes of them.
+//! The bodies of the fuzz targets, run on named seeds and on random changes of them.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "bodies of fuzz targets, which fail by panicking")]
 
@@ -22,13 +22,13 @@ fn any_connection_string_is_read_or_refused_and_shows_no_password() {
 
 #[test]
 fn anything_that_a_server_says_is_taken_or_refused_however_it_arrives() {
-    // Two connections an input.
+    // Two connections for each input.
     fuzz::run_part(&seeds("frames"), frames::check, 10);
 }
 
 #[test]
 fn no_server_is_believed_that_does_not_know_the_password() {
-    // A connection and some hashing an input.
+    // A connection and some hashing for each input.
     fuzz::run_part(&seeds("scram"), scram::check, 20);
 }
 

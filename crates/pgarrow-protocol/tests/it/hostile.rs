@@ -1,4 +1,4 @@
-//! A server that breaks the rules, in every state a session can be in.
+//! A server that violates the protocol, in every state of a session.
 
 mod every_tag;
 mod lengths;
@@ -10,13 +10,14 @@ use pgarrow_protocol::{Config, CopyOutStep, Error, RowStream, Session};
 
 use crate::script::{Server, Step, logged_in, message, ready};
 
-/// A state of the protocol: how a server brings the client there, what the client does, and what may come.
+/// A state of the protocol: how a server brings the client there, what the client does, and which messages
+/// are allowed.
 pub(crate) struct State {
     pub(crate) name: &'static str,
     /// From the startup request on.
     script: fn() -> Vec<Step>,
     run: fn(&Config) -> Result<(), Error>,
-    /// Tags after which the client goes on, or says that it is no COPY, or is done.
+    /// Tags after which the client continues, reports that the statement is no COPY, or is done.
     pub(crate) legal: &'static [u8],
 }
 
@@ -26,13 +27,13 @@ impl State {
         (self.script)()
     }
 
-    /// Connects, and does what brings the client to this state.
+    /// Connects, and brings the client to this state.
     pub(crate) fn run(&self, config: &Config) -> Result<(), Error> {
         (self.run)(config)
     }
 }
 
-/// What may come at any time.
+/// Messages that may come at any time.
 pub(crate) const ANY_TIME: &[u8] = b"NSAE";
 
 pub(crate) fn description() -> Vec<u8> {
@@ -109,7 +110,7 @@ fn cursor(config: &Config) -> Result<(), Error> {
     drain(&mut rows, b'D')
 }
 
-/// Reads to the end, as a decoder does that takes every row.
+/// Reads to the end, as a decoder that takes every row.
 pub(crate) fn drain(stream: &mut dyn RowStream, tag: u8) -> Result<(), Error> {
     loop {
         while let Some(([found, length @ ..], rest)) = stream.buffered().split_first_chunk::<5>() {
@@ -260,7 +261,7 @@ pub(crate) fn states() -> Vec<State> {
     states
 }
 
-/// Plays one script after the other to one client each; what became of each.
+/// Plays each script to one client. Returns the result of each.
 pub(crate) fn against(state: &State, endings: Vec<Vec<Step>>) -> Vec<Result<(), Error>> {
     let n_endings = endings.len();
     let scripts = endings.into_iter().map(|ending| state.script().into_iter().chain(ending).collect());
@@ -270,7 +271,7 @@ pub(crate) fn against(state: &State, endings: Vec<Vec<Step>>) -> Vec<Result<(), 
     results
 }
 
-/// Otherwise the tests below would test less than they say.
+/// Otherwise the tests below would test less than their names say.
 #[test]
 fn every_state_is_reached() {
     for state in states() {

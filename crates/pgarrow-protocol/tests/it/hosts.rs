@@ -1,4 +1,4 @@
-//! Several hosts: which is tried, which is taken, and how long each may take.
+//! Several hosts: which are tried, which is chosen, and how long each may take.
 
 use std::collections::HashSet;
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pgarrow_protocol::{Config, ErrorKind, Interrupter, Session};
 use pgarrow_testkit::{Script, ScriptedServer, Step, messages};
 
-/// A login, with what the server says of itself.
+/// A login, with the parameters that the server reports.
 fn server(parameters: &[(&str, &str)]) -> ScriptedServer {
     let said = parameters.iter().flat_map(|(name, value)| messages::parameter_status(name, value));
     let login = [
@@ -27,7 +27,7 @@ fn refusing(sqlstate: &str) -> ScriptedServer {
         .start()
 }
 
-/// A port of this machine that nobody listens on.
+/// A port of this machine without a listener.
 fn nobody() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -73,7 +73,7 @@ fn a_server_that_starts_up_is_passed_over_and_one_that_refuses_is_not() {
     starting.finish();
     good.finish();
 
-    // Whoever gives a wrong password to one host is not to give it to the next.
+    // A wrong password for one host must not go to the next.
     let refusing = refusing("28P01");
     let error = Session::connect(&config(&[refusing.port(), nobody()], "")).unwrap_err();
     assert_eq!(error.sqlstate(), Some("28P01"));
@@ -117,7 +117,7 @@ fn without_a_standby_anything_is_preferred_to_nothing() {
         messages::ready_for_query(),
     ];
     let script = Script::new().then(Step::ExpectStartup).send(login.concat()).then(Step::ExpectEnd);
-    // Two passes: one for a standby, and one for whatever it is.
+    // Two passes: one for a standby, and one for any server.
     let server = ScriptedServer::start(vec![script.clone(), script]);
     let session = Session::connect(&config(&[server.port()], "target_session_attrs=prefer-standby"));
     assert_eq!(session.unwrap().config().port(), server.port());
@@ -164,7 +164,7 @@ fn chance_spreads_sessions_over_hosts() {
 
 #[test]
 fn each_address_has_the_whole_timeout_and_no_more() {
-    // Accepts, and never says a word: the timeout is not only for TCP.
+    // Accepts the connection and sends nothing: the timeout is not only for TCP.
     let silent = Script::new().then(Step::ExpectStartup).then(Step::Stall).start();
     let good = server(&PRIMARY);
     let started = Instant::now();
@@ -222,7 +222,7 @@ fn a_name_that_nobody_has() {
     assert!(error.to_string().contains("no-such-host.invalid"), "{error}");
 }
 
-/// Poolers that want TLS, and servers without a line for a user, have codes of their own for it.
+/// Poolers that require TLS, and servers without a line for a user, report it with their own codes.
 #[test]
 fn prefer_and_allow_try_the_other_way_after_any_refusal() {
     for mode in ["allow", "prefer"] {
@@ -237,7 +237,7 @@ fn prefer_and_allow_try_the_other_way_after_any_refusal() {
                 .send(*b"N")
                 .then(Step::ExpectStartup)
                 .send(messages::error_response("FATAL", sqlstate, "SSL required"));
-            // prefer: N, refused, and in plaintext once more; allow: refused, and TLS, which is refused as well.
+            // prefer: N, refused, then once more in plaintext; allow: refused, then with TLS, also refused.
             let second = match mode {
                 "prefer" => Script::new().login().then(Step::ExpectEnd),
                 _ => Script::new().then(Step::ExpectBytes(8)).send(*b"N"),
@@ -253,7 +253,7 @@ fn prefer_and_allow_try_the_other_way_after_any_refusal() {
             assert_eq!(server.finish_however().len(), 2, "{mode} {sqlstate}");
         }
     }
-    // 57P03: it is not ready, for nobody.
+    // 57P03: the server is not ready, for no user.
     let server = refusing("57P03");
     let config = config(&[server.port()], "").with_sslmode(pgarrow_protocol::SslMode::Allow);
     assert_eq!(Session::connect(&config).unwrap_err().sqlstate(), Some("57P03"));

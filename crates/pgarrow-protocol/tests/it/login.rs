@@ -29,7 +29,7 @@ fn methods_that_are_not_supported_are_named() {
         (authentication(9, b""), "SSPI"),
         (authentication(99, b""), "method 99"),
         (authentication(10, b"SCRAM-SHA-1\0OAUTHBEARER\0\0"), "SCRAM-SHA-1, OAUTHBEARER"),
-        // It can only have been made for another connection, with TLS.
+        // A server can only make this offer on another connection, with TLS.
         (authentication(10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"), "without TLS"),
         (authentication(10, b"\x1b[31m\0\0"), "\\u{1b}"),
     ] {
@@ -173,7 +173,8 @@ fn a_server_that_cannot_prove_itself_is_not_trusted() {
     }
 }
 
-/// The postmaster's words when it cannot start another process: an error of the protocol before 7.4, without a length.
+/// The postmaster's message when it cannot start another process: an error of the protocol before 7.4,
+/// without a length.
 #[test]
 fn an_error_without_a_length_is_a_server_that_could_not_start_a_session() {
     let text = b"Ecould not fork new process for connection: call +1 555\n\0".to_vec();
@@ -188,7 +189,7 @@ fn answers_to_the_request_for_tls() {
     let appended = [b"S".to_vec(), welcome()].concat();
     for (sslmode, answer, kind) in [
         (SslMode::Require, b"N".to_vec(), ErrorKind::Tls),
-        // As of a server that cannot start another process, which later may.
+        // From a server that cannot start another process now, and may later.
         (SslMode::Require, fake_error.clone(), ErrorKind::Closed),
         (SslMode::Prefer, fake_error, ErrorKind::Closed),
         (SslMode::Require, b"x".to_vec(), ErrorKind::Protocol),

@@ -1,4 +1,4 @@
-//! Protocol 3.2: asked for, agreed on, refused, and the longer keys that come with it.
+//! Protocol 3.2: requested, agreed on, refused, and its longer keys.
 
 use pgarrow_protocol::{Canceller, Error, ErrorKind, Session};
 
@@ -26,7 +26,7 @@ const V3_0: u32 = 3 << 16;
 
 #[test]
 fn an_older_server_may_ask_for_3_0() {
-    // The full number, as servers send it, and the minor version, as it was documented.
+    // The full number, as servers send it, and the minor version, as the documentation said.
     for version in [V3_0, 0] {
         let answer = [negotiate(version, &[]), welcome()].concat();
         let session = login("max_protocol_version=3.2", answer).unwrap();
@@ -100,7 +100,7 @@ fn keys_of_3_2_may_be_long() {
     ] {
         assert_eq!(login("", answer(n_bytes)).is_ok(), is_fine_in_3_0, "{n_bytes}");
         assert_eq!(login("max_protocol_version=3.2", answer(n_bytes)).is_ok(), is_fine_in_3_2, "{n_bytes}");
-        // What was agreed on counts, not what was asked for.
+        // The agreed version counts, not the requested one.
         let agreed = [negotiate(V3_0, &[]), answer(n_bytes)].concat();
         assert_eq!(login("max_protocol_version=3.2", agreed).is_ok(), is_fine_in_3_0, "{n_bytes}");
     }

@@ -1,4 +1,4 @@
-//! The protocol against scripted servers: what is legal, and above all what is not.
+//! The protocol against scripted servers: legal messages, and above all illegal ones.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which are meant to panic")]
 

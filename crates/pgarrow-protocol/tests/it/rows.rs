@@ -1,4 +1,4 @@
-//! SELECT and cursor against a server that does it right, and against one that does not.
+//! SELECT and cursor against a correct server, and against an incorrect one.
 
 use pgarrow_protocol::{CopyOutStep, Error, ErrorKind, RowStream, Session};
 
@@ -44,7 +44,7 @@ fn read(stream: &mut dyn RowStream) -> Read {
     }
 }
 
-/// What came of a SELECT, and of a statement after it.
+/// The result of a SELECT, and of a statement after it.
 fn select(steps: Vec<Step>) -> (Read, Result<(), Error>) {
     let expected = b"PBDES".map(Step::Expect);
     with_session(expected.into_iter().chain(steps).collect(), |session| {
@@ -53,7 +53,7 @@ fn select(steps: Vec<Step>) -> (Read, Result<(), Error>) {
     })
 }
 
-/// What came of a cursor with two rows a FETCH, and of a statement after it.
+/// The result of a cursor with two rows for each FETCH, and of a statement after it.
 fn cursor(steps: Vec<Step>) -> (Read, Result<(), Error>) {
     let mut script = vec![Step::Expect(b'Q'), Step::Send([complete("BEGIN"), ready(b'T')].concat())];
     script.push(Step::Expect(b'Q'));

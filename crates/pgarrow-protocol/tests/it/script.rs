@@ -1,4 +1,4 @@
-//! A server that plays a script: one connection after the other, step by step, legal or not.
+//! A server that plays a script: one connection at a time, step by step, legal or not.
 
 use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 use pgarrow_protocol::Config;
 
 pub(crate) enum Step {
-    /// Reads one message with this tag and passes over its body.
+    /// Reads one message with this tag and skips its body.
     Expect(u8),
-    /// Reads the startup message, or another one without a tag, and passes over it.
+    /// Reads the startup message, or another one without a tag, and skips it.
     ExpectUntagged,
     /// Reads exactly these bytes.
     ExpectBytes(Vec<u8>),
@@ -33,13 +33,13 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let thread = std::thread::spawn(move || {
-            // Kept open until the end, so that a client sees a close only where the script says so.
+            // Kept open until the end, so that a client sees a close only where the script has one.
             for script in scripts {
                 let (mut stream, _) = listener.accept().unwrap();
                 stream.set_nodelay(true).unwrap();
                 for step in script {
                     if play(&mut stream, step).is_err() {
-                        break; // the client gave up, which its own assertions tell
+                        break; // the client gave up; its own assertions report it
                     }
                 }
             }
@@ -51,7 +51,7 @@ impl Server {
         self.config_with("sslmode=disable")
     }
 
-    /// With these parameters, too.
+    /// With these parameters added.
     pub(crate) fn config_with(&self, parameters: &str) -> Config {
         let conninfo =
             format!("host=127.0.0.1 port={} user=u dbname=d password=pencil {parameters}", self.port);

@@ -1,4 +1,4 @@
-//! Rows of a real server, by COPY, by SELECT and by cursor: they are the same bytes.
+//! Rows from a real server, by COPY, by SELECT and by cursor: the bytes are the same.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -76,7 +76,7 @@ fn statements_that_are_no_select() {
     assert_eq!((bodies.len(), n_rows), (0, 0));
 }
 
-/// 100 MB in one value, received in its place, over each way there is.
+/// 100 MB in one value, received into its place, in every way of reading rows.
 #[test]
 fn a_large_value_of_a_real_server() {
     require!(Capability::Server);
@@ -99,7 +99,7 @@ fn a_large_value_of_a_real_server() {
     check(&mut session.cursor_out(query, 10).unwrap(), 0);
 }
 
-/// A request that has come to its end has done what it does: whatever is asked next is not cancelled by it.
+/// A finished cancel request has no later effect: it does not cancel the next statement.
 #[test]
 fn a_cancel_request_hits_no_later_statement() {
     require!(Capability::Server);
@@ -116,7 +116,7 @@ fn a_cancel_request_hits_no_later_statement() {
         cancelling.join().unwrap();
         session.query("SELECT sum(g) FROM generate_series(1, 20000) g", &[]).unwrap();
     }
-    // Requests do something: again and again, until one has hit.
+    // Requests have an effect: they are repeated until one has cancelled the statement.
     let (canceller, is_over) = (session.canceller(), Arc::new(AtomicBool::new(false)));
     let of_thread = Arc::clone(&is_over);
     let cancelling = thread::spawn(move || {
@@ -131,7 +131,7 @@ fn a_cancel_request_hits_no_later_statement() {
     session.query("SELECT 1", &[]).unwrap();
 }
 
-/// The server numbers processes anew: what tells one from a later one of the same number is the key.
+/// The server uses process numbers again; only the key tells a process from a later one of the same number.
 #[test]
 fn a_process_id_that_is_used_again_is_not_cancelled() {
     require!(Capability::PrivateServer);
@@ -145,7 +145,7 @@ fn a_process_id_that_is_used_again_is_not_cancelled() {
             let request = [16_u32, 80_877_102, pid, key].map(u32::to_be_bytes).concat();
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             stream.write_all(&request).unwrap();
-            // It has been looked at when the server closes.
+            // When the server closes, it has handled the request.
             let _ = stream.read(&mut [0]);
         });
         session.query("SELECT pg_sleep(0.1)", &[]).unwrap();

@@ -169,7 +169,7 @@ fn a_description_behind_other_statements() {
     let run = |session: &mut Session| session.execute_and_describe("BEGIN", "select 'x'");
     let description = with_session(steps([&begun, &[described, ready(b'T')].concat()]), run).unwrap();
     assert_eq!(description.columns.map(|columns| columns.len()), Some(1));
-    // The session knows of both answers, whichever of them is an error.
+    // The session receives both answers, whichever of them is an error.
     let failed = [error("42501"), ready(b'I')].concat();
     let second = [error("42601"), ready(b'E')].concat();
     for (first, code) in [(&failed, "42501"), (&begun, "42601")] {
@@ -208,7 +208,7 @@ fn answers_that_are_there_are_not_asked_for() {
     let row =
         [row_description(), message(b'D', b"\0\x01\0\0\0\x01y"), message(b'C', b"SELECT 1\0"), ready(b'I')];
     let bytes = [message(b'1', b""), message(b'2', b""), row.concat()].concat();
-    // Another parameter; the answer a second time; and one that was left over.
+    // An answer for another parameter; the same answer a second time; an answer that was left over.
     for (known, n_asked) in [(Some("other"), 1), (Some("x"), 2)] {
         let asked = || b"PBDES".iter().map(|tag| Step::Expect(*tag)).chain([Step::Send(bytes.clone())]);
         with_session((0..n_asked).flat_map(|_| asked()).collect(), |session| {

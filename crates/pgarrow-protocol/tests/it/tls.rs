@@ -1,4 +1,4 @@
-//! TLS against servers of our own: what is checked, how it begins, and what a cancel request does.
+//! TLS against our own servers: what is checked, how it begins, and what a cancel request does.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::script::{Server, Step, message, ready, welcome};
 
-/// A file that goes away with its test.
+/// A file that is removed with its test.
 pub(crate) struct RootFile(pub(crate) PathBuf);
 
 impl RootFile {
@@ -60,7 +60,7 @@ impl TlsServer {
         Self::with_clients(authority, name, None)
     }
 
-    /// That asks for certificates of clients, signed by `clients`.
+    /// Asks for certificates of clients, signed by `clients`.
     fn with_clients(authority: &Authority, name: &str, clients: Option<&Authority>) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate =
@@ -87,7 +87,7 @@ impl TlsServer {
         Self { config, is_direct: false }
     }
 
-    /// With a certificate that is shown whatever it is.
+    /// With this certificate, whatever it is.
     pub(crate) fn showing(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Self {
         let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
         let shown = Arc::new(CertifiedKey::new(vec![certificate], key));
@@ -106,7 +106,8 @@ impl TlsServer {
         self
     }
 
-    /// Shakes hands with each client, answering S first unless it is direct, and hands the stream to `connections`.
+    /// Makes a handshake with each client and hands the stream to `connections`. Answers S first unless TLS
+    /// is direct.
     pub(crate) fn start(self, connections: Vec<Connection>) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -123,8 +124,8 @@ impl TlsServer {
                 let session = ServerConnection::new(Arc::clone(&config)).unwrap();
                 let mut stream = StreamOwned::new(session, stream);
                 if connection(&mut stream).is_err() {
-                    // One of the two refuses the other. Closed only when the client has read why: unread bytes would
-                    // make a reset of the close.
+                    // One side refuses the other. The socket closes only after the client has read why: with
+                    // unread bytes, the close would become a reset.
                     let _ = stream.sock.shutdown(std::net::Shutdown::Write);
                     let _ = std::io::copy(&mut stream.sock, &mut std::io::sink());
                 }
@@ -182,7 +183,7 @@ fn each_sslmode_checks_what_it_says() {
         (SslMode::VerifyCa, &foreign_root, "localhost", false),
         (SslMode::VerifyFull, &our_root, "localhost", true),
         (SslMode::VerifyFull, &our_root, "elsewhere", false),
-        (SslMode::VerifyFull, &our_root, "127.0.0.1", false), // the address is not what was asked for
+        (SslMode::VerifyFull, &our_root, "127.0.0.1", false), // the certificate is for a name
         (SslMode::VerifyFull, &foreign_root, "localhost", false),
     ] {
         let server = TlsServer::new(&ours, name).start(vec![Box::new(log_in)]);
@@ -208,8 +209,8 @@ fn a_root_file_must_be_there_to_verify() {
     assert!(error.to_string().contains("does not exist"), "{error}");
 }
 
-/// a proxy on the way must not see the secret that cancels (libpq up to 16 sent it in clear). The server
-/// fails on anything but a request for TLS, a handshake and then the secret, on both connections.
+/// a proxy on the way must not see the secret that cancels (libpq up to 16 sent it in clear). The
+/// server fails on anything but a request for TLS, a handshake and then the secret, on both connections.
 #[test]
 fn the_cancel_request_uses_tls_too() {
     let ours = authority();
@@ -274,7 +275,7 @@ fn direct_tls_needs_the_protocol_to_be_agreed_on() {
     }
 }
 
-/// what servers before 17 answer, and what a liar may.
+/// the answers of servers before 17, and those of a lying server.
 #[test]
 fn direct_tls_with_a_server_that_has_none() {
     let fake = message(b'E', b"SFATAL\0C08P01\0Mcall +1 555\0\0");
@@ -326,7 +327,7 @@ fn a_client_certificate_is_shown_where_it_is_asked_for() {
         server.join();
     }
 
-    // One of nobody that the server knows; with TLS 1.3 it says so after the handshake.
+    // A certificate of an unknown issuer; with TLS 1.3 the server reports it after the handshake.
     let foreign = CertificateParams::new(vec!["u".to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
     let foreign = RootFile::new("client-foreign", &foreign.pem());
     for version in ["TLSv1.2", "TLSv1.3"] {
@@ -342,7 +343,7 @@ fn a_client_certificate_is_shown_where_it_is_asked_for() {
         server.join();
     }
 
-    // Nothing is sent where these are wrong.
+    // If these are wrong, nothing is sent.
     let refused = |parameters: &str| {
         let conninfo = format!("host=localhost hostaddr=127.0.0.1 user=u sslmode=require {parameters}");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -365,7 +366,8 @@ fn a_client_certificate_is_shown_where_it_is_asked_for() {
     assert!(error.contains("chmod 600"), "{error}");
 }
 
-/// A large message goes from rustls straight into its place, with what comes before and behind it in one record.
+/// A large message goes from rustls straight into its place, also if one record holds bytes before and behind
+/// it.
 #[test]
 fn a_large_row_is_received_through_tls() {
     fn copy(stream: &mut Tls) -> std::io::Result<()> {

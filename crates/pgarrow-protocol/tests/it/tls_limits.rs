@@ -1,4 +1,4 @@
-//! Limits: of what an authority may sign for, and of how long bytes of TLS may be waited for.
+//! Limits on what an authority may sign for, and on the wait for bytes of TLS.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -18,8 +18,8 @@ fn with_common_name(issuer: &Authority) -> TlsServer {
     TlsServer::showing(certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
 }
 
-/// What used to happen: webpki holds such limits against the other names only, so that an authority for `lab.invalid`
-/// could make a server for any host by its common name.
+/// Earlier behaviour: webpki checks such limits against the other names only, so an authority for
+/// `lab.invalid` could make a server for any host by its common name.
 #[test]
 fn an_authority_for_some_names_cannot_sign_for_others_by_the_common_name() {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -42,7 +42,7 @@ fn an_authority_for_some_names_cannot_sign_for_others_by_the_common_name() {
     }
 }
 
-/// What used to happen: as long as single bytes of a record came, nobody looked at the clock or at the interrupter.
+/// Earlier behaviour: while single bytes of a record came, the clock and the interrupter were not checked.
 #[test]
 fn a_record_that_comes_byte_by_byte_can_be_interrupted() {
     let ours = authority();

@@ -1,5 +1,5 @@
-//! Certificates that webpki does not take and OpenSSL does: of version 1, as `openssl x509 -req` makes them, and with
-//! the rights of an authority.
+//! Certificates that OpenSSL accepts and webpki does not: certificates of version 1, as `openssl x509 -req`
+//! makes them, and certificates with the rights of an authority.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ fn openssl(arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// As PostgreSQL's documentation makes certificates, and OpenSSL before 3.2 without being asked.
+/// PostgreSQL's documentation makes such certificates, and OpenSSL before 3.2 does by default.
 #[test]
 fn a_certificate_of_version_1_signed_by_a_root() {
     require!(Capability::Program("openssl"));
@@ -31,7 +31,7 @@ fn a_certificate_of_version_1_signed_by_a_root() {
         let new = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", &key, "-out", &request];
         openssl(&[&new[..], &["-subj", &subject]].concat());
     }
-    // Both of version 1: there is no file of extensions.
+    // Both are of version 1: there is no file of extensions.
     let (root, csr, key) = (file("root.crt"), file("root.csr"), file("root.key"));
     openssl(&["x509", "-req", "-in", &csr, "-signkey", &key, "-out", &root, "-days", "2"]);
     let (certificate, csr) = (file("server.crt"), file("server.csr"));
@@ -80,7 +80,7 @@ fn a_certificate_with_the_rights_of_an_authority() {
         drop(result);
         server.join();
     }
-    // By itself, and in the root file, as a server that was set up by hand has it.
+    // Self-signed, and in the root file, as on a server that was set up by hand.
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let itself = Arc::new(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap());

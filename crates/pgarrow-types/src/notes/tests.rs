@@ -16,7 +16,7 @@ fn column(pg_type: PgType, options: TypeOptions) -> PgColumn {
     }
 }
 
-/// `stops: …` and so on, a line each.
+/// `stops: …` and so on, one line for each note.
 fn said(column: &PgColumn) -> Vec<String> {
     let kind = |note: &Note| format!("{:?}", note.kind).to_lowercase();
     notes(column).iter().map(|note| format!("{}: {}", kind(note), note.what)).collect()
@@ -79,12 +79,12 @@ fn decimals_that_were_chosen() {
         notes.iter().any(|note| note.what.contains("more digits"))
     };
     let decimal = Decimal::new(20, 4).unwrap();
-    // Not declared; fewer digits than declared behind the point, and before it; enough of both.
+    // Not declared; fewer digits than declared behind the point, and before it; enough digits in both places.
     assert!(stops(decimal, (0, 0)) && stops(decimal, (20, 5)) && stops(decimal, (21, 4)));
     assert!(!stops(decimal, (20, 4)) && !stops(decimal, (15, 2)));
 }
 
-/// A scan was recommended where it had been chosen, and for numerics inside of other types, which it does not look at.
+/// A scan was once recommended although it was chosen, and for numerics inside other types, which it ignores.
 #[test]
 fn a_scan_is_recommended_where_it_helps() {
     let numeric = PgType::Numeric(NumericType::Unconstrained);

@@ -7,25 +7,25 @@ use arrow_schema::{DataType, Field, FieldRef, Fields};
 use super::PgType;
 use crate::choices::{ArrayForm, TypeOptions};
 
-/// How deep types may stand in one another: composites in arrays in ranges, and so on.
+/// The greatest depth of types inside types: composites in arrays in ranges, and so on.
 pub const DEPTH_MAX: usize = 64;
 
-/// `array_send`: what an array's elements are.
+/// `array_send`: an array type and its elements.
 #[derive(Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct ArrayType {
     /// How elements arrive and what they become.
     pub element: PgType,
-    /// `pg_type.typelem`, which stands in every value: of a domain's elements the domain's.
+    /// `pg_type.typelem`, which is in every value; for elements of a domain, the domain's OID.
     pub element_oid: u32,
-    /// `attndims` or `typndims`: dimensions as declared, which nothing enforces; or as the user says they are. 0 where
-    /// nobody says it.
+    /// `attndims` or `typndims`: the declared dimensions, which PostgreSQL does not enforce, or the user's
+    /// number. 0 if neither is known.
     pub dimensions: u8,
     /// `int2vector` and `oidvector`: one dimension, counted from 0. Always a list.
     pub is_vector: bool,
 }
 
-/// `record_send`: a composite type's attributes, or a table's columns, dropped ones left out.
+/// `record_send`: a composite type's attributes, or a table's columns without dropped ones.
 #[derive(Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct CompositeType {
@@ -41,13 +41,13 @@ pub struct Attribute {
     pub name: String,
     /// How its values arrive and what they become.
     pub pg_type: PgType,
-    /// `atttypid`, which stands before every value: of a domain the domain's.
+    /// `atttypid`, which precedes every value; for a domain, the domain's OID.
     pub type_oid: u32,
     /// The type as `format_type` prints it.
     pub type_name: String,
 }
 
-/// `range_send`, `multirange_send`: what a range's bounds are.
+/// `range_send`, `multirange_send`: a range type and its bounds.
 #[derive(Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct RangeType {
@@ -56,12 +56,12 @@ pub struct RangeType {
 }
 
 impl ArrayType {
-    /// Lists in lists, in the nested form; at least 1.
+    /// The number of nested lists in the nested form; at least 1.
     pub fn depth(&self) -> u8 {
         if self.is_vector { 1 } else { self.dimensions.max(1) }
     }
 
-    /// What its values become.
+    /// The form of its values.
     pub fn form(&self, options: &TypeOptions) -> ArrayForm {
         if self.is_vector { ArrayForm::List } else { options.arrays }
     }
@@ -105,7 +105,7 @@ impl CompositeType {
 }
 
 impl RangeType {
-    /// The fields of the Arrow struct. A bound is NULL where there is none.
+    /// The fields of the Arrow struct. A missing bound is NULL.
     pub fn fields(&self, options: &TypeOptions) -> Fields {
         Fields::from(vec![
             self.subtype.item_field("lower", true, options),
@@ -170,7 +170,7 @@ pub(crate) fn tid_type() -> DataType {
     ]))
 }
 
-/// A vector of pgvector: of a fixed size where the column declares one.
+/// A vector of pgvector, of a fixed size if the column declares one.
 pub(crate) fn vector_type(element: DataType, dimensions: Option<u16>) -> DataType {
     let item = Arc::new(Field::new("item", element, false));
     match dimensions {

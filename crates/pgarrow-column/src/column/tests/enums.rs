@@ -1,4 +1,4 @@
-//! Enums of many labels, some of which are found quickly and some not.
+//! Enums of many labels. Some are found quickly and some are not.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn labels_of_every_length_are_told_apart() {
         }
     }
     let pg_type = PgType::Enum(Arc::new(EnumType { labels: distinct.clone() }));
-    // Each is asked for often, and between others that stand in the same place.
+    // Each label occurs often, between labels with the same place.
     let values: Vec<Wire> = (0..3000)
         .map(|i| (i % 11 != 0).then(|| distinct[(i * i + i / 7) % distinct.len()].as_bytes().to_vec()))
         .collect();

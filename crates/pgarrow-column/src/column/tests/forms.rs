@@ -35,7 +35,7 @@ fn numerics_that_no_double_reaches() {
     let decode = |out_of_range| {
         let options = TypeOptions { numeric: NumericForm::Float64, out_of_range, ..TypeOptions::default() };
         let array = decode_with(&pg_type, &options, &values)?;
-        // The effects of one column that decodes them once.
+        // The effects of one column that decodes the values once.
         let mut column = make_column(&pg_type, &options, 0);
         for value in values.iter().flatten() {
             let bytes = [&(value.len() as i32).to_be_bytes()[..], value].concat();

@@ -5,7 +5,7 @@ use arrow_array::types::UInt16Type;
 
 use super::*;
 
-/// Doubles whose bits could get lost.
+/// Doubles with bits that could get lost.
 fn doubles() -> [f64; 8] {
     let signalling = f64::from_bits(0x7ff0_0000_0000_0001);
     [1.5, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, signalling, f64::MIN_POSITIVE, 5e-324]

@@ -1,4 +1,4 @@
-//! Arrays, composites, ranges, multiranges and hstore, and any of them in any other.
+//! Arrays, composites, ranges, multiranges and hstore, and any of them inside any other.
 
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ fn ints_of(dimensions: u8) -> PgType {
     array_of(PgType::Int4, INT4, dimensions)
 }
 
-/// A value as Arrow's own display has it.
+/// Values in Arrow's own display form.
 fn display(array: &dyn Array) -> Vec<String> {
     let options = arrow_cast::display::FormatOptions::new().with_null("NULL");
     let formatter = arrow_cast::display::ArrayFormatter::try_new(array, &options).unwrap();
@@ -119,7 +119,7 @@ fn effects_of(pg_type: &PgType, options: &TypeOptions, values: &[Wire]) -> Effec
     effects
 }
 
-/// All values fit, however they are cut; every cut-off or lengthened value is refused.
+/// All values are decoded, whatever the cuts; every shortened or lengthened value is refused.
 #[track_caller]
 fn check(pg_type: &PgType, options: &TypeOptions, values: &[Vec<u8>], expected: &[&str]) {
     let wires: Vec<Wire> = values.iter().cloned().map(Some).collect();
@@ -133,7 +133,7 @@ fn check(pg_type: &PgType, options: &TypeOptions, values: &[Vec<u8>], expected: 
         let longer = decode_with(pg_type, options, &[Some([value, &[0][..]].concat())]);
         assert!(longer.is_err(), "{pg_type:?} with a byte behind it");
     }
-    // More values than a chunk of elements has, in one row and over many.
+    // More values than a chunk of elements has, in one row and over many rows.
     let many: Vec<Wire> = wires.iter().cycle().take(600).cloned().collect();
     for chunk_rows in [256, 100] {
         let array = decode_in_chunks(pg_type, options, &many, chunk_rows, 0).unwrap();
@@ -224,7 +224,7 @@ fn arrays_that_lie_are_refused() {
             assert!(decode_with(&ints_of(2), &options, &[Some(wire.clone())]).is_err(), "{what}");
         }
     }
-    // The last place that a lower bound leaves.
+    // The largest possible lower bound of one element.
     let last = ints_array(&[(1, i32::MAX)], &[Some(5)]);
     assert_eq!(display(&decode(&int_array(), &[Some(last)]).unwrap()), ["[5]"]);
 }
@@ -249,7 +249,7 @@ fn composites_are_structs() {
             wire
         }),
     ] {
-        // The next row's bytes are not the attribute's.
+        // The next row's bytes do not belong to the attribute.
         let rows = [Some(wire), Some(values[0].clone())];
         assert_eq!(decode(&pg_type, &rows).unwrap_err().row, 0, "{what}");
     }
@@ -347,11 +347,11 @@ fn hstore_is_a_map() {
     }
     let latin = hstore(&[(b"\xe9", Some(b"\xff"))]);
     assert_eq!(fails(&PgType::Hstore, &latin), ValueError::Utf8);
-    // Binary was planned and text was made, which no value survived.
+    // Once, binary was planned and text was made, so that no value could be decoded.
     let binary = with(|options| options.encoding = EncodingPolicy::Binary);
     let array = decode_with(&PgType::Hstore, &binary, &[Some(latin.clone())]).unwrap();
     assert_eq!(array.as_map().keys().as_binary::<i32>().value(0), b"\xe9");
-    // Values are replaced and keys are not: two of them could become one.
+    // Values are replaced and keys are not: two keys could become one.
     let latin_value = hstore(&[(b"a", Some(b"\xff"))]);
     for encoding in [EncodingPolicy::Replace, EncodingPolicy::Latin1] {
         let replace = with(|options| options.encoding = encoding);
@@ -362,7 +362,7 @@ fn hstore_is_a_map() {
     }
 }
 
-/// An array of composites of ranges and arrays, among them NULLs on every level.
+/// An array of composites of ranges and arrays, with NULLs on every level.
 #[test]
 fn everything_stands_in_everything() {
     let inner = composite_of(&[
@@ -384,7 +384,7 @@ fn everything_stands_in_everything() {
     let range_text = "{lower: 5, upper: 6, lower_inclusive: true, upper_inclusive: false, empty: false}";
     let first = format!("[{{r: {range_text}, xs: [1, NULL], n: 9}}, NULL, {{r: NULL, xs: [], n: NULL}}]");
     check(&pg_type, &TypeOptions::default(), &values, &[&first, "[]", "[NULL]"]);
-    // Composites in composites, as deep as the catalog allows.
+    // Composites inside composites, as deep as the catalog allows.
     let mut deep = PgType::Int4;
     let mut oid = INT4;
     let mut value = int(7).to_vec();
@@ -405,7 +405,7 @@ fn a_composite_without_attributes_still_has_rows() {
     assert_eq!(array.unwrap().len(), 3);
 }
 
-/// The row that is named is the one whose element is wrong, also where text is only looked at in the end.
+/// An error names the row of the wrong element, also if text is checked only at the end.
 #[test]
 fn errors_name_the_row_of_the_value() {
     let pg_type = array_of(PgType::Text, 25, 1);
@@ -420,7 +420,7 @@ fn errors_name_the_row_of_the_value() {
     assert_eq!(decode(&bools, &rows).unwrap_err().row, 613);
 }
 
-/// One array of a million NULL composites is four megabytes on the wire, and would be gigabytes in Arrow.
+/// One array of a million NULL composites has four megabytes on the wire, and would have gigabytes in Arrow.
 #[test]
 fn nulls_do_not_take_more_than_a_batch_may_have() {
     let wide: Vec<(String, PgType, u32)> = (0..1000)
@@ -434,7 +434,7 @@ fn nulls_do_not_take_more_than_a_batch_may_have() {
     let error = column.decode(&mut Chunk::new(&bytes, &mut [0]).with_room(16 << 20)).unwrap_err();
     assert_eq!(error.cause, ValueError::ChunkFull);
     assert!(column.allocated_bytes() < 64 << 20, "{}", column.allocated_bytes());
-    // In rows of their own, the batch ends before.
+    // In rows of their own, the batch ends earlier.
     let one = framed(Some(&array(90_000, &[(100, 1)], &vec![None; 100])));
     let bytes = one.repeat(200);
     let mut cursors: Vec<u32> = (0..200).map(|row| (row * one.len()) as u32).collect();
@@ -449,7 +449,7 @@ fn nulls_do_not_take_more_than_a_batch_may_have() {
     );
 }
 
-/// NULLs that are not elements themselves, but parts of elements, were not counted: 640 kB became gigabytes.
+/// NULLs in parts of elements were once not counted: 640 kB became gigabytes.
 #[test]
 fn wide_nulls_are_counted_wherever_they_stand() {
     let vector = PgType::Vector { dimensions: Some(16_000) };
@@ -474,7 +474,7 @@ fn wide_nulls_are_counted_wherever_they_stand() {
         assert_eq!(error, RowError { row: 0, cause: ValueError::ChunkFull });
         let allocated = column.allocated_bytes();
         assert!(allocated < 64 << 20, "{pg_type:?}: {allocated}");
-        // It can be used again.
+        // The column can be used again.
         column.truncate(0);
         let bytes = framed(Some(&array(90_000, &[], &[])));
         column.decode(&mut Chunk::new(&bytes, &mut [0])).unwrap();
@@ -482,7 +482,7 @@ fn wide_nulls_are_counted_wherever_they_stand() {
     }
 }
 
-/// A list of a list gave the chunk more room than it had before.
+/// A list of a list once gave the chunk more room than it had before.
 #[test]
 fn room_is_only_used_up() {
     let pg_type = array_of(composite_of(&[("a", int_array(), 1007)]), 90_000, 1);
@@ -511,7 +511,7 @@ fn policies_hold_inside_of_other_types() {
     assert_eq!(effects.count(Effect::NanNulled), 4);
 }
 
-/// What a column gave out comes back into it, whatever it consists of.
+/// Arrays that a column gave out come back into it, whatever they consist of.
 #[test]
 fn nested_buffers_are_used_again() {
     let pg_type = composite_of(&[("a", int_array(), 1007), ("b", range_of(PgType::Int8), 3926)]);

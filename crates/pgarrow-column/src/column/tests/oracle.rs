@@ -1,6 +1,6 @@
-//! What our columns and `postgres-protocol`, which shares no code with them, make of the same bytes.
+//! Compares our columns with `postgres-protocol`, which shares no code with them, on the same bytes.
 //!
-//! Ours are stricter, so what they take the other must take too, and read the same.
+//! Our columns are stricter. Bytes that they accept, the other must accept too, with the same result.
 
 use arrow_array::StructArray;
 use fallible_iterator::FallibleIterator as _;
@@ -14,7 +14,7 @@ use super::*;
 
 const TEXT: u32 = 25;
 
-/// Bytes that are right, and bytes that are almost right.
+/// Valid bytes, and almost valid bytes.
 fn perhaps_broken(right: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let change = prop_oneof![
         4 => Just((0, None, 0)),
@@ -31,7 +31,7 @@ fn perhaps_broken(right: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value 
     })
 }
 
-/// The row that our column makes of the value, if it takes it.
+/// The row that our column makes of the value, if it accepts it.
 fn ours(pg_type: &PgType, options: &TypeOptions, wire: &[u8]) -> Option<ArrayRef> {
     decode_with(pg_type, options, &[Some(wire.to_vec())]).ok()
 }
@@ -53,7 +53,7 @@ fn element() -> impl Strategy<Value = Option<Vec<u8>>> {
     prop::option::weighted(0.8, prop::collection::vec(any::<u8>(), 0..6))
 }
 
-/// Dimensions, and as many elements.
+/// Dimensions, and their number of elements.
 fn arrays() -> impl Strategy<Value = Vec<u8>> {
     let dimension = (1..4_i32, prop_oneof![Just(1), any::<i32>()]);
     prop::collection::vec(dimension, 0..4).prop_flat_map(|dimensions| {
@@ -75,7 +75,7 @@ fn ranges() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Keys in the order that hstore keeps them in.
+/// Keys in hstore's order.
 fn hstores() -> impl Strategy<Value = Vec<u8>> {
     let text = || prop::collection::vec(prop_oneof![Just("a"), Just("b"), Just("é"), Just("\0")], 0..4);
     prop::collection::btree_map(text(), prop::option::of(text()), 0..5).prop_map(|pairs| {
@@ -190,7 +190,7 @@ proptest! {
     }
 }
 
-/// How much of what is right is taken: all of it. Otherwise the tests above would test nothing.
+/// All valid values are accepted. Otherwise the tests above would test nothing.
 #[test]
 fn what_is_right_is_taken() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
@@ -204,7 +204,7 @@ fn what_is_right_is_taken() {
         };
         let (an_array, a_range) = (value(arrays().boxed()), value(ranges().boxed()));
         let (an_hstore, a_path) = (value(hstores().boxed()), value(paths().boxed()));
-        // A lower bound so large that the upper one would overflow is none that PostgreSQL has.
+        // PostgreSQL has no lower bound so large that the upper bound overflows.
         let is_overflowing = oracle::array_from_sql(&an_array)
             .unwrap()
             .dimensions()

@@ -1,4 +1,4 @@
-//! Values that Arrow cannot hold, and what the user chose to do about them.
+//! Values that Arrow cannot hold, and the user's choices for them.
 
 use arrow_array::types::{TimestampMillisecondType, TimestampNanosecondType};
 use pgarrow_types::{
@@ -21,7 +21,7 @@ fn saturate() -> TypeOptions {
     options(InfinityPolicy::Saturate, NanPolicy::Null, OutOfRangePolicy::Saturate)
 }
 
-/// The array, and what was counted: over chunks of one row, each decoded twice.
+/// The array and the counts, over chunks of one row, each decoded twice.
 fn counted(pg_type: &PgType, options: &TypeOptions, values: &[Wire]) -> (ArrayRef, Vec<(Effect, u64)>) {
     let array = decode_with(pg_type, options, values).unwrap();
     let mut column = make_column(pg_type, options, 0);
@@ -78,7 +78,7 @@ fn timestamps_of_other_units() {
         decode_with(&PgType::Timestamp, &options, &values)
     };
     let error = OutOfRangePolicy::Error;
-    // Milliseconds hold what microseconds cannot.
+    // Milliseconds hold times that microseconds cannot.
     let late = i64::MAX / 1_000 * 1_000 - 1_000;
     let array = of(TimestampUnit::Millisecond, &[0, -1_000, late], error).unwrap();
     let expected = [946_684_800_000, 946_684_799_999, late / 1_000 + 946_684_800_000];
@@ -126,14 +126,15 @@ fn infinite_and_long_intervals() {
     let smallest = of(i32::MIN, i32::MIN, i64::MIN);
     assert_eq!(found, [of(1, 2, 3_000), largest, smallest, of(1, -2, i64::MIN)]);
     assert_eq!(effects, [(Effect::InfinitySaturated, 2), (Effect::OutOfRangeSaturated, 1)]);
-    // The struct has room for every finite one.
+    // The struct has room for every finite interval.
     let parts = TypeOptions { interval: IntervalForm::Struct, ..nulls() };
     let (array, effects) = counted(&PgType::Interval { has_infinities: true }, &parts, &values);
     assert_eq!((array.null_count(), effects), (2, vec![(Effect::InfinityNulled, 2)]));
     let parts = TypeOptions { interval: IntervalForm::Struct, ..saturate() };
     let (array, _) = counted(&PgType::Interval { has_infinities: true }, &parts, &values);
     assert_eq!(array.as_struct().column(0).as_primitive::<Int32Type>().values(), &[1, i32::MAX, i32::MIN, 1]);
-    // Before PostgreSQL 17 there are none: the two are the largest and the smallest, which only nanoseconds have no room for.
+    // Before PostgreSQL 17 there are no infinities: the two are the largest and the smallest interval, and
+    // only nanoseconds have no room for them.
     let before = PgType::Interval { has_infinities: false };
     let parts = TypeOptions { interval: IntervalForm::Struct, ..nulls() };
     let (array, effects) = counted(&before, &parts, &values);
@@ -213,14 +214,14 @@ fn strings_and_labels_of_every_form() {
 
 #[test]
 fn lost_digits_are_rounded_and_counted_if_that_was_chosen() {
-    // 1.005, 9.995, NULL, 1.5; and -1.005, whose row is taken back by its error.
+    // 1.005, 9.995, NULL, 1.5; and -1.005, whose row is dropped because of its error.
     let values = [numeric(0, 0, &[1, 50]), numeric(0, 0, &[9, 9950]), None, numeric(0, 0, &[1, 5000])];
     for precision in [3_u16, 50] {
         let pg_type = PgType::Numeric(NumericType::Declared { precision, scale: 2 });
         let round = TypeOptions { lost_digits: LostDigitsPolicy::Round, ..TypeOptions::default() };
         assert_eq!(decode(&pg_type, &values).unwrap_err().cause, ValueError::LostDigits);
         match precision {
-            // 9.995 is 10.00, which has a digit too many: that is another policy's.
+            // 9.995 is 10.00, which has a digit too many: another policy decides about it.
             3 => {
                 assert_eq!(decode_with(&pg_type, &round, &values).unwrap_err().cause, ValueError::OutOfRange);
                 let both = TypeOptions { out_of_range: OutOfRangePolicy::Null, ..round };
@@ -235,7 +236,7 @@ fn lost_digits_are_rounded_and_counted_if_that_was_chosen() {
             }
         }
     }
-    // A timestamp(3), counted from 2000: half a millisecond goes away from there.
+    // A timestamp(3), counted from 2000: half a millisecond rounds away from 2000.
     let options = TypeOptions {
         timestamp_unit: TimestampUnit::Millisecond,
         lost_digits: LostDigitsPolicy::Round,

@@ -1,10 +1,10 @@
-//! pgvector's types. The bytes are laid out as its send functions write them.
+//! pgvector's types, with the bytes of its send functions.
 
 use arrow_array::types::{Float16Type, Float32Type};
 
 use super::*;
 
-/// `[1,-2.5,NaN,-0]`, which pgvector itself would not let in.
+/// `[1,-2.5,NaN,-0]`, which pgvector itself would refuse.
 const VECTOR: [u8; 20] = [
     0, 4, 0, 0, // four dimensions
     0x3f, 0x80, 0, 0, 0xc0, 0x20, 0, 0, 0x7f, 0xa0, 0, 1, 0x80, 0, 0, 0,
@@ -128,7 +128,7 @@ fn malformed_sparse_vectors() {
     }
 }
 
-/// A NULL is four bytes on the wire and takes the room of a whole vector: a chunk of them would be 16 MB.
+/// A NULL has four bytes on the wire and needs the room of a whole vector: a chunk of them would have 16 MB.
 #[test]
 fn nulls_of_wide_vectors_end_the_chunk() {
     let pg_type = vector(Some(16_000));
@@ -143,7 +143,7 @@ fn nulls_of_wide_vectors_end_the_chunk() {
     column.decode(&mut chunk).unwrap();
     assert_eq!(chunk.room(), 8_000);
     assert_eq!((column.expanded_bytes(2), column.bytes()), (128_000, 192_000));
-    // A row by itself is given all the room there can be: whoever makes chunks sees to that.
+    // The caller must give a chunk of one row all the room there is.
     let error = column.decode(&mut Chunk::new(&bytes, &mut [0]).with_room(0)).unwrap_err();
     assert_eq!(error, RowError { row: 0, cause: ValueError::ChunkFull });
     column.truncate(3);

@@ -1,4 +1,4 @@
-//! Where batches end, streams one after the other, and buffers that come back.
+//! Where batches end, consecutive streams, and reused buffers.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn rows_up_to(n_rows: usize, longest: usize) -> CopyWriter {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(30))]
 
-    /// An exact batch ends at the same row however the stream is packed and received.
+    /// An exact batch ends at the same row, whatever the packing and the cuts of the stream.
     #[test]
     fn exact_batches_do_not_depend_on_how_bytes_arrive(
         n_rows in 1..1500_usize,
@@ -79,7 +79,7 @@ fn a_decoder_goes_on_with_the_next_stream() {
     let frames = rows(700).frames(Packing::PerTuple);
     let (expected, _) = decode_in_pieces(decoder_of(&plan(), limits(300)), &frames, 1000).unwrap();
     let mut decoder = decoder_of(&plan(), limits(300));
-    // Left in the middle of a value, after an error, and at the end.
+    // Stopped in the middle of a value, after an error, and at the end.
     for left in [&frames[..frames.len() / 2], &frame(b"no copy"), &frames[..]] {
         let _ = decoder.decode(left);
         decoder.restart();
@@ -136,7 +136,7 @@ fn batches_are_built_in_buffers_that_came_back() {
     };
     let first = run(&mut decoder);
     let expected = first.clone();
-    // Held by somebody: left alone.
+    // The batch is still held elsewhere: its buffers stay untouched.
     decoder.recycle(first);
     let second = run(&mut decoder);
     assert_eq!(decoder.reuse(), BufferReuse { allocated: 8, reused: 0 });
@@ -149,7 +149,7 @@ fn batches_are_built_in_buffers_that_came_back() {
     assert_eq!(buffer_addresses(&again), addresses);
     assert_eq!(decoder.reuse(), BufferReuse { allocated: 12, reused: 4 });
     assert!(decoder.allocated_bytes() < allocated, "what was handed out is not held");
-    // A batch of other columns is of no use, and does no harm.
+    // A batch of other columns gives no buffers, and does no harm.
     let plan = [column("id", PgType::Int8, false), column("name", PgType::Bytea, true)];
     let other = (0..9).fold(CopyWriter::new(), |w, _| w.tuple([Some(&[0_u8; 8][..]), Some(b"a")]));
     let mut other_decoder = decoder_of(&plan, limits(100));
@@ -172,12 +172,12 @@ fn what_is_held_is_counted() {
     let allocated = decoder.allocated_bytes();
     // Room for a full batch is made at once.
     assert!((arrow_bytes..(1 << 20) * 9 / 8 + (64 << 10)).contains(&allocated), "{allocated}");
-    // Of few rows, an eighth is wasted at most, and a chunk.
+    // With few rows, an eighth and one chunk are wasted at most.
     let mut decoder = decoder_of(&plan(), limits(1 << 20));
     decoder.decode(&rows(1000).frames(Packing::PerTuple)).unwrap();
     let allocated = decoder.allocated_bytes();
     assert!((arrow_bytes / 5..arrow_bytes * 3 / 10 + (64 << 10)).contains(&allocated), "{allocated}");
-    // Bytes of a message that is not decoded are held, too.
+    // The bytes of a message that is not decoded count, too.
     let mut decoder = decoder_of(&plan(), limits(1 << 20));
     let half = rows(1).stream()[..21].to_vec();
     decoder.decode(&frame(&half)).unwrap();

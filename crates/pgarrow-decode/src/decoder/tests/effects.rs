@@ -1,10 +1,10 @@
-//! What policies did to values: counted for rows that were handed out, however they arrived.
+//! What policies did to values: counted for rows that were handed out, whatever their cuts.
 
 use pgarrow_column::{Effect, Effects};
 
 use super::*;
 
-/// 24:00:00, which is counted and kept.
+/// 24:00:00, which is counted and unchanged.
 const END_OF_DAY: i64 = 86_400_000_000;
 
 fn times() -> Vec<PgColumn> {
@@ -20,7 +20,7 @@ fn rows_of_times(n_rows: i32) -> CopyWriter {
     })
 }
 
-/// Of column `at`, the other having none.
+/// The count of column `at`; the other column has none.
 fn ends_of_day(decoder: &mut CopyDecoder) -> u64 {
     let [of_id, of_time] = decoder.take_effects()[..] else { panic!("two columns") };
     assert_eq!(of_id, Effects::default());

@@ -15,7 +15,8 @@ fn numerics(n_columns: usize) -> Vec<PgColumn> {
     columns_of(n_columns, &PgType::Numeric(NumericType::Unconstrained))
 }
 
-/// Decodes `frames` as a socket brings them and keeps no batch: rows, and the most that was allocated.
+/// Decodes `frames` as they come from a socket and keeps no batch. Returns the rows, and the largest
+/// allocation.
 fn allocated_at_most(plan: &[PgColumn], limits: BatchLimits, frames: &[u8]) -> (usize, usize) {
     let mut decoder = decoder_of(plan, limits);
     let (mut at, mut n_rows, mut most) = (0, 0, 0);
@@ -71,7 +72,8 @@ fn many_columns_of_nulls() {
     }
 }
 
-/// Four bytes each, and 64,000 in Arrow. A chunk ends before there are too many of them, be it with its only row.
+/// NULLs have four bytes on the wire and 64,000 in Arrow. A chunk ends before it has too many of them, even
+/// after a single row.
 #[test]
 fn nulls_of_wide_vectors() {
     let vector = PgType::Vector { dimensions: Some(16_000) };
@@ -85,7 +87,7 @@ fn nulls_of_wide_vectors() {
     }
 }
 
-/// Large numerics among small ones, so that chunks are cut and grow again.
+/// Large numerics among small ones, so that chunks shrink and grow again.
 fn uneven(n_columns: usize, n_rows: usize) -> CopyWriter {
     let small = [0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
     (0..n_rows).fold(CopyWriter::new(), |writer, row| {
@@ -132,7 +134,7 @@ fn the_values_are_all_there_however_chunks_are_cut() {
     }
 }
 
-/// A value that is refused behind one that ended a chunk is still named by its row.
+/// An error names the row of a refused value also behind a value that ended a chunk.
 #[test]
 fn an_error_behind_a_cut() {
     let infinite_digits = [0, 1, 0, 0, 0, 0, 0, 0, 0xff, 0xff];

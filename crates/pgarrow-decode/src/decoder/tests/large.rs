@@ -1,9 +1,9 @@
-//! Large rows, received into their columns: they are the rows that the ordinary way gives.
+//! Large rows, received into their columns: the same rows as in the ordinary way.
 
 use super::*;
 use crate::large::{LARGE_FRAME_BYTES, LargeError, LargeSource};
 
-/// What a socket has, until it is closed. Counts what is asked for at once.
+/// The bytes of a socket, until it is closed. Records the largest request.
 struct Bytes<'a> {
     rest: &'a [u8],
     longest: usize,
@@ -24,7 +24,8 @@ impl LargeSource for Bytes<'_> {
     }
 }
 
-/// As a reader does it: never more than 100,000 bytes in the receive buffer. Also how many rows were received so.
+/// Reads as a reader does: never more than 100,000 bytes in the receive buffer. Also returns how many rows
+/// were received into their columns.
 fn read(decoder: &mut CopyDecoder, mut rest: &[u8]) -> Result<(Vec<RecordBatch>, usize), LargeError<Closed>> {
     let mut batches = Vec::new();
     let mut n_large = 0;
@@ -41,7 +42,7 @@ fn read(decoder: &mut CopyDecoder, mut rest: &[u8]) -> Result<(Vec<RecordBatch>,
                 (rest, n_large, window) = (source.rest, n_large + 1, 100_000);
             }
             StopReason::NeedMore if progress.used_bytes == 0 && window >= rest.len() => break,
-            // As the receive buffer does, where a large message has to be put together.
+            // As the receive buffer grows to hold a large message.
             StopReason::NeedMore if progress.used_bytes == 0 => window *= 2,
             StopReason::NeedMore => window = 100_000,
             StopReason::OtherMessage => break,
@@ -156,7 +157,7 @@ fn rows_of_a_select() {
     let (batches, n_large) = read(&mut decoder, &messages).unwrap();
     assert_eq!((n_large, decoder.is_complete()), (9, true));
     assert_batches_equal(&expected, &batches);
-    // There, a message with anything behind its row is none.
+    // With DataRow messages, bytes behind the row make the message invalid.
     let mut long = frame(&[&tuples[1][..], &[0]].concat());
     long[0] = b'D';
     let mut decoder = CopyDecoder::for_rows(template.schema().clone(), columns(), limits(1000));
@@ -220,14 +221,15 @@ fn a_message_cut_anywhere() {
     }
 }
 
-/// Lengths of 1 GiB of which nothing comes, in a column that values are received into and in one that decodes them.
+/// Lengths of 1 GiB without their bytes, in a column that receives values directly and in one that decodes
+/// them.
 #[test]
 fn a_claimed_length_allocates_little() {
     for column_index in [1, 2, 3, 4] {
         let mut tuple = vec![0, 6];
         tuple.extend([0xff; 4].repeat(column_index));
         tuple.extend(0x3fff_0000_i32.to_be_bytes());
-        // With less than a thirty-second of it here, what is left is not believed in.
+        // With less than a thirty-second of the value here, the rest is not reserved.
         for arrived in [0, 10, 3 << 20] {
             let message = [&b"d\x3f\xff\xff\xff"[..], &tuple, &vec![1; arrived]].concat();
             let mut decoder = decoder_of(&mixed_plan(), limits(10));
@@ -255,7 +257,7 @@ fn large_rows_that_are_broken() {
         let error = read(&mut decoder, &frames).unwrap_err();
         let LargeError::Decode(decode_error) = error.clone() else { panic!("{error:?}") };
         assert_eq!(decoder.rows(), 1);
-        // An error is the end.
+        // After an error the decoder is finished.
         assert_eq!(decoder.decode(&good), Err(decode_error.clone()));
         assert_eq!(decoder.decode_large(&mut Bytes { rest: &[], longest: 0 }), Err(error.clone()));
         error
@@ -272,7 +274,7 @@ fn large_rows_that_are_broken() {
         let column = column.to_owned();
         LargeError::Decode(DecodeError::Value { column_index, column, row: 2, cause })
     };
-    // Sums that are not the message's: too much in one value, or an end before the last.
+    // Sums that are not the message's: too many bytes in one value, or an end before the last value.
     for length in [0x7fff_ffff_i32, row.len() as i32, 400_000] {
         assert_eq!(error_of(&patched(text_at, &length.to_be_bytes())), framing(2, FramingError::RowMessage));
     }
@@ -284,7 +286,7 @@ fn large_rows_that_are_broken() {
         framing(2, FramingError::ValueCount { expected: 6, found: 7 })
     );
     assert_eq!(error_of(&patched(0, &[0xff, 0xff])), framing(2, FramingError::AfterTrailer));
-    // Values that are refused.
+    // Refused values.
     let version = ValueError::Malformed("a value of another version than 1");
     assert_eq!(error_of(&patched(json_at + 4, &[2])), value(3, "json", version));
     let width = ValueError::Width { expected: 4, found: 100_000 };
@@ -293,7 +295,7 @@ fn large_rows_that_are_broken() {
     assert_eq!(error_of(&wide.payloads(Packing::HeaderAlone)[1]), value(0, "id", width));
 }
 
-/// UTF-8 is looked at once per batch, large values included.
+/// UTF-8 is checked once per batch, also for large values.
 #[test]
 fn a_large_text_that_is_not_utf8() {
     let mut text = vec![b'x'; 300_000];

@@ -8,7 +8,7 @@ fn data_row(body: &[u8]) -> Vec<u8> {
     message
 }
 
-/// The tuples of a stream, each in a message.
+/// The tuples of a stream, each in its own message.
 fn data_rows(writer: &CopyWriter) -> Vec<u8> {
     let payloads = writer.clone().without_trailer().payloads(Packing::HeaderAlone);
     payloads[1..].iter().flat_map(|tuple| data_row(tuple)).collect()
@@ -43,7 +43,7 @@ fn they_are_the_rows_of_the_copy() {
     }
 }
 
-/// A value that needs the careful way sends the messages of its chunk there, and the rest comes back.
+/// If a value needs the careful way, the messages of its chunk go there; later ones use the fast way again.
 #[test]
 fn the_careful_way_gives_the_same_rows() {
     let messages = data_rows(&rows(300));
@@ -110,7 +110,7 @@ fn the_row_of_a_bad_value_is_named() {
 }
 
 proptest! {
-    /// No bytes make the decoder panic, and where they are cut changes nothing.
+    /// No bytes make the decoder panic, and the cuts do not change the result.
     #[test]
     fn any_bytes(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6), piece in 1..50_usize) {
         let mut messages = data_rows(&rows(2));

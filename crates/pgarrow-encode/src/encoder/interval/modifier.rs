@@ -1,11 +1,12 @@
-//! What an interval's type modifier keeps: `interval day to second(3)`.
+//! The parts of an interval that its type modifier keeps: `interval day to second(3)`.
 //!
 //! ```text
 //! bits 16 to 30: the fields │ bits 0 to 15: digits of a second, 0xffff for all
 //! ```
 //!
-//! Source: `AdjustIntervalForTypmod` in PostgreSQL's `src/backend/utils/adt/timestamp.c`; `INTERVAL_FULL_RANGE` and its
-//! kin in `src/include/utils/timestamp.h`; the numbers of the fields in `src/include/utils/datetime.h`.
+//! Source: `AdjustIntervalForTypmod` in PostgreSQL's `src/backend/utils/adt/timestamp.c`;
+//! `INTERVAL_FULL_RANGE` and its kin in `src/include/utils/timestamp.h`; the numbers of the fields in
+//! `src/include/utils/datetime.h`.
 
 use arrow_schema::{DataType, TimeUnit};
 
@@ -30,7 +31,7 @@ pub(super) struct Modifier {
     rounds: bool,
 }
 
-/// The smallest field that is kept.
+/// The smallest field that the modifier keeps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Smallest {
     Year,
@@ -50,7 +51,7 @@ impl Modifier {
                 (modifier >> 16 & ALL, u8::try_from(modifier & 0xffff).map_or(6, |digits| digits.min(6)))
             }
         };
-        // What begins with a larger field ends with the same smallest one.
+        // Ranges with a larger first field have the same smallest field.
         let smallest = match fields {
             YEAR => Smallest::Year,
             _ if fields & !(YEAR | MONTH) == 0 => Smallest::Month,
@@ -67,7 +68,7 @@ impl Modifier {
         Ok(Self { digits, smallest, rounds: target.conversions >= Conversions::Round })
     }
 
-    /// The fields that are kept; smaller ones are cut off, unless they may not be there.
+    /// The kept fields. Smaller fields are cut off; without rounding, they must be zero.
     #[inline]
     pub(super) fn kept(self, interval: Interval) -> Result<Interval, ValueError> {
         let Interval { months, days, micros } = interval;

@@ -4,8 +4,8 @@
 //! u16 n_digits │ i16 weight │ u16 sign │ u16 dscale │ n_digits × u16 digit
 //! ```
 //!
-//! The value is the sum of `digit[i] × 10000^(weight − i)`; `dscale` digits are printed after the point. PostgreSQL
-//! keeps no zeros at either end, and of 0 no digit at all.
+//! The value is the sum of `digit[i] × 10000^(weight − i)`; the text has `dscale` digits after the point.
+//! PostgreSQL stores no zeros at either end, and no digits for 0.
 //!
 //! Source: `numeric_send`, `numeric_recv`, `strip_var` and the `NUMERIC_*` constants in PostgreSQL's
 //! `src/backend/utils/adt/numeric.c`.
@@ -15,13 +15,13 @@ use crate::write;
 
 /// `NUMERIC_DSCALE_MAX`.
 pub(super) const DSCALE_MAX: u16 = 0x3fff;
-/// Decimal digits before the point at most: `NUMERIC_WEIGHT_MAX` base-10000 digits and one.
+/// The most decimal digits before the point: `NUMERIC_WEIGHT_MAX` base-10000 digits and one.
 pub(super) const WHOLE_DIGITS_MAX: i32 = 4 * 0x8000;
 
 const PLUS: u16 = 0;
 const MINUS: u16 = 0x4000;
 
-/// What is no number, and its sign on the wire.
+/// A special value, which has its own sign on the wire.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Special {
     NotANumber,
@@ -31,7 +31,7 @@ pub(super) enum Special {
 
 impl Special {
     pub(super) fn write(self, out: &mut Vec<u8>) {
-        // The scale is what `numeric_send` reads out of the header of such a value.
+        // The scale that `numeric_send` reads from the header of such a value.
         let (sign, dscale): (u16, u16) = match self {
             Self::NotANumber => (0xc000, 0),
             Self::Infinity => (0xd000, 0x20),
@@ -52,12 +52,12 @@ pub(super) fn write_integer(
     dscale: u16,
     out: &mut Vec<u8>,
 ) -> Result<(), ValueError> {
-    // The lowest digit of the wire holds some decimal digits of the integer, and zeros behind them.
+    // The lowest base-10000 digit holds some decimal digits of the integer, and zeros behind them.
     let weight = exponent.div_euclid(4);
-    // 39 decimal digits and three zeros.
+    // Room for 39 decimal digits and three zeros.
     let mut digits = Digits { digits: [[0; 2]; 12], n_digits: 0 };
     if let Ok(magnitude) = u64::try_from(magnitude) {
-        // By constants, which is multiplication.
+        // Divisions by constants, which become multiplications.
         let (last, rest) = match exponent.rem_euclid(4) {
             0 => (magnitude % 10_000, magnitude / 10_000),
             1 => (magnitude % 1_000 * 10, magnitude / 1_000),
@@ -74,7 +74,7 @@ pub(super) fn write_integer(
             _ => (magnitude % 10 * 1_000, magnitude / 10),
         };
         digits.prepend(last as u64);
-        // In sixteens of decimal digits, since division of 64 bits is much cheaper.
+        // In groups of sixteen decimal digits, since 64-bit division is much cheaper.
         while rest > u128::from(u64::MAX) {
             let mut sixteen = (rest % TEN_TO_16) as u64;
             for _ in 0..4 {
@@ -88,7 +88,7 @@ pub(super) fn write_integer(
     digits.write(is_negative, weight, dscale, out)
 }
 
-/// Digits of the wire, at the end of the array.
+/// Base-10000 digits, at the end of the array.
 struct Digits {
     digits: [[u8; 2]; 12],
     n_digits: usize,
@@ -125,7 +125,7 @@ impl Digits {
     }
 }
 
-/// Appends decimal digits, `digits × 10^exponent`, of any number.
+/// Appends `digits × 10^exponent`, with any number of decimal digits.
 pub(super) fn write_decimal_digits(
     is_negative: bool,
     digits: &[u8],
@@ -143,7 +143,7 @@ pub(super) fn write_decimal_digits(
     write_digits(is_negative, &wire, weight, dscale, out)
 }
 
-/// Appends a value whose last digit has this weight.
+/// Appends a value whose last base-10000 digit has this weight.
 #[inline(always)]
 fn write_digits(
     is_negative: bool,
@@ -173,7 +173,7 @@ fn write_digits(
     Ok(())
 }
 
-/// `numeric_send`'s first eight bytes.
+/// The first eight bytes of `numeric_send`.
 fn header(n_digits: u16, weight: i16, sign: u16, dscale: u16) -> [u8; 8] {
     let ([n0, n1], [w0, w1]) = (n_digits.to_be_bytes(), weight.to_be_bytes());
     let ([s0, s1], [d0, d1]) = (sign.to_be_bytes(), dscale.to_be_bytes());

@@ -1,25 +1,25 @@
-//! What a type modifier makes of integers with a scale.
+//! Applies a type modifier to integers with a scale.
 
 use pgarrow_types::NumericType;
 
 use super::digits::write_integer;
 use crate::error::ValueError;
 
-/// From one scale to what a numeric keeps of it: made once for a column, and for each text.
+/// From one scale to the scale that a numeric keeps: made once for a column, and for each text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rescale {
-    /// Takes away the digits that the target does not have. `None` takes away all.
+    /// Removes the digits that the target does not have. `None` removes all digits.
     divisor: Option<u128>,
-    /// What the quotient has to be below. `None` if it always is.
+    /// The quotient must be below this. `None` if it always is.
     limit: Option<u128>,
-    /// The power of ten that the quotient is multiplied with.
+    /// The quotient is multiplied by ten to this power.
     exponent: i32,
     dscale: u16,
     rounds: bool,
 }
 
 impl Rescale {
-    /// Of integers that are multiplied with 10^-scale.
+    /// For integers × 10^-scale.
     pub(super) fn new(numeric: NumericType, scale: i32, rounds: bool) -> Self {
         match numeric {
             NumericType::Unconstrained => Self {
@@ -44,7 +44,8 @@ impl Rescale {
         }
     }
 
-    /// The integer in the target's scale: rounded half away from zero, as `round_var` does, if it may be.
+    /// The integer in the target's scale, rounded half away from zero as in `round_var`, if rounding is
+    /// allowed.
     #[inline]
     pub(super) fn quotient(self, magnitude: u128) -> Result<u128, ValueError> {
         let quotient = match self.divisor {
@@ -58,7 +59,7 @@ impl Rescale {
     }
 
     fn rounded(self, magnitude: u128) -> Result<u128, ValueError> {
-        // 10^39 is more than twice as much as any magnitude.
+        // 10^39 is more than twice any magnitude.
         let (quotient, rest, is_up) = match self.divisor {
             None => (0, magnitude, false),
             Some(divisor) => {
@@ -69,7 +70,7 @@ impl Rescale {
         match (rest, self.rounds) {
             (0, _) => Ok(quotient),
             (_, true) => Ok(quotient + u128::from(is_up)),
-            // Of what does not fit either way, this says more.
+            // If the value also exceeds the range, this error says more.
             (_, false) if self.limit.is_some_and(|limit| quotient >= limit) => Err(ValueError::OutOfRange),
             (_, false) => Err(ValueError::LostDigits),
         }
@@ -87,7 +88,7 @@ impl Rescale {
     }
 }
 
-/// `None` if it is more than 128 bits hold.
+/// `None` if it does not fit 128 bits.
 fn ten_to(exponent: i32) -> Option<u128> {
     10_u128.checked_pow(u32::try_from(exponent).ok()?)
 }

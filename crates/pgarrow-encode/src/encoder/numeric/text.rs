@@ -1,4 +1,4 @@
-//! Numerics as text: what PostgreSQL prints, and exponents.
+//! Numerics as text: PostgreSQL's form, and exponents.
 //!
 //! ```text
 //! text = NaN │ [-]Infinity │ [+-] digits [. digits] [e [+-] digits]
@@ -15,9 +15,9 @@ use crate::error::ValueError;
 
 const MALFORMED: ValueError = ValueError::Malformed("a numeric has digits, a point and a sign");
 
-/// Digits that always fit 128 bits.
+/// A number of digits that always fits 128 bits.
 const SMALL_DIGITS: usize = 38;
-/// Exponents beyond it are of no value but 0: ten times what a numeric may have of digits.
+/// Only the value 0 may have a larger exponent: this is ten times a numeric's number of digits.
 const EXPONENT_MAX: i32 = 1_500_000;
 
 /// Appends the value of the text and its length.
@@ -37,7 +37,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// `whole fraction × 10^-scale`, where the two are one row of digits.
+/// `whole fraction × 10^-scale`, with the digits of `whole` and `fraction` joined.
 struct Number<'a> {
     is_negative: bool,
     whole: &'a [u8],
@@ -85,7 +85,7 @@ impl<'a> Number<'a> {
             let value = |all: u128, digit: &u8| 10 * all + u128::from(digit - b'0');
             let magnitude = whole.iter().chain(self.fraction).fold(0, value);
             return match magnitude {
-                // Of any scale, also of one that no digit could have.
+                // Zero of any scale, even of one that no digit could have.
                 0 => write_decimal_digits(false, &[], 0, dscale, out),
                 _ => Rescale::new(numeric, self.scale, rounds).write(self.is_negative, magnitude, out),
             };
@@ -113,7 +113,7 @@ impl<'a> Number<'a> {
     }
 }
 
-/// Takes away digits behind the `kept`: zeros, or half away from zero.
+/// Removes the digits beyond the scale `kept`: they must be zeros, or are rounded half away from zero.
 fn round(digits: &mut Vec<u8>, scale: &mut i32, kept: i32, rounds: bool) -> Result<(), ValueError> {
     let Some(n_lost) = scale.checked_sub(kept).and_then(|lost| usize::try_from(lost).ok()) else {
         return Ok(());
@@ -122,7 +122,7 @@ fn round(digits: &mut Vec<u8>, scale: &mut i32, kept: i32, rounds: bool) -> Resu
         return Ok(());
     }
     *scale = kept;
-    // Zeros before the first digit are lost as well.
+    // Zeros before the first digit are removed as well.
     let n_kept = digits.len().checked_sub(n_lost);
     let lost = digits.split_off(n_kept.unwrap_or(0));
     if !rounds && lost.iter().any(|digit| *digit != b'0') {
@@ -148,7 +148,7 @@ fn round(digits: &mut Vec<u8>, scale: &mut i32, kept: i32, rounds: bool) -> Resu
     Ok(())
 }
 
-/// The digits that it begins with, and the rest.
+/// The digits at its beginning, and the rest.
 fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len()))
 }

@@ -1,4 +1,5 @@
-//! Values that are written here as PostgreSQL stores them, and what must become of them, made in a slower way.
+//! Values that these tests write as PostgreSQL stores them, and the expected results, computed in a slower
+//! way.
 
 use pgarrow_types::StoredForm;
 use proptest::prelude::*;
@@ -113,7 +114,7 @@ impl Tree {
         }
     }
 
-    /// Whole values: a scalar in an array of its own.
+    /// Whole values; a scalar is in its own array.
     fn stored(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
@@ -123,8 +124,8 @@ impl Tree {
         out
     }
 
-    /// As `convertJsonbValue`: what is written is aligned to what was before, which is the value from its start. Returns
-    /// the kind of its entry.
+    /// As `convertJsonbValue`: aligns by the bytes written before, since the value's start. Returns the kind
+    /// of its entry.
     fn write(&self, out: &mut Vec<u8>) -> u32 {
         let count = |n: usize| u32::try_from(n).unwrap();
         match self {
@@ -186,12 +187,12 @@ fn quoted(string: &str) -> String {
     format!("\"{}\"", string.chars().map(escape).collect::<String>())
 }
 
-/// An array with a bitmap if it has a NULL; each value is written by `write` once it is aligned.
+/// An array, with a bitmap if it has a NULL. `write` writes each value after its alignment.
 fn array(oid: u32, values: &[Option<Vec<u8>>], align: usize) -> Vec<u8> {
     let has_null = values.iter().any(Option::is_none);
     let bitmap = if has_null { values.len().div_ceil(8) } else { 0 };
     let begin = (24 + bitmap).next_multiple_of(8);
-    // With its varlena header, which is cut off at the end.
+    // With a varlena header, which is removed at the end.
     let mut out = vec![0; begin];
     out[4..8].copy_from_slice(&1_i32.to_le_bytes());
     out[8..12].copy_from_slice(&(if has_null { u32::try_from(begin).unwrap() } else { 0 }).to_le_bytes());
@@ -220,7 +221,7 @@ fn array_sent(oid: u32, values: &[Option<Vec<u8>>]) -> Vec<u8> {
     sent
 }
 
-/// The quickest to write, not the smallest: looks for the longest match everywhere.
+/// The simplest to write, not the smallest result: searches the longest match everywhere.
 fn pglz(raw: &[u8]) -> Vec<u8> {
     let mut out = u32::try_from(raw.len()).unwrap().to_le_bytes().to_vec();
     let mut at = 0;
@@ -294,7 +295,7 @@ proptest! {
         prop_assert_eq!(transcoded(&form, &stored), Ok(array_sent(20, &of(i64::to_be_bytes))));
     }
 
-    /// Values in arrays have headers of 4 bytes; those of 1 byte are read, too.
+    /// Values in arrays have headers of 4 bytes; headers of 1 byte are read, too.
     #[test]
     fn arrays_of_text_are_sent(values in prop::collection::vec(prop::option::of((any::<bool>(), "[a-z]{0,9}")), 1..70)) {
         let with_header = |(is_short, text): &(bool, String)| {

@@ -26,7 +26,7 @@ fn machine(mode: Mode, events: &[Event]) -> Machine {
     machine
 }
 
-/// A machine in each state: what it is called, the tags it takes, and whether ReadyForQuery may come.
+/// A machine in each state: its name, the tags it accepts, and whether ReadyForQuery may come.
 fn machines() -> Vec<(Machine, &'static str, &'static [u8], bool)> {
     let select = [
         Message(b'1', b""),
@@ -132,7 +132,7 @@ fn tags_that_are_no_number_of_rows() {
         assert!(machine(Mode::Select, &begun).step(b'C', tag).is_err(), "{tag:?}");
     }
     let begun = [Message(b'C', b"DECLARE CURSOR\0"), Ready, Message(b'T', DESCRIPTION)];
-    // More than was asked for is none, either.
+    // More rows than the FETCH asked for are no success, either.
     for tag in [&b"FETCH\0"[..], b"FETCH 3\0", b"SELECT 1\0", b"CLOSE CURSOR\0"] {
         assert!(machine(CURSOR, &begun).step(b'C', tag).is_err(), "{tag:?}");
     }

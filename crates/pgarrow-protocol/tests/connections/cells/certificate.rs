@@ -1,4 +1,4 @@
-//! Certificates of servers and of clients, and what was revoked.
+//! Certificates of servers and of clients, and revocation.
 
 use super::{SSLMODES, at_tls};
 use crate::cell::{Cells, SECRET};

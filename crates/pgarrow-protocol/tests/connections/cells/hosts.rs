@@ -1,4 +1,4 @@
-//! Which server it is that one comes to: lists, kinds of session, balance.
+//! The choice of the server: lists, kinds of session, balance.
 
 use crate::cell::{Cells, SECRET};
 use crate::world::World;
@@ -63,7 +63,7 @@ fn lists(cells: &mut Cells, world: &World) {
     ] {
         cells.add(text.clone(), format!("{text} {tail}"));
     }
-    // A server that refuses is asked, and no other one after it; a server that is not there is passed over.
+    // A server that refuses ends the search; a server that is not there does not.
     for (role, secret) in
         [("u_scram", SECRET), ("u_scram", "canary-wrong"), ("u_reject", SECRET), ("nobody_here", "x")]
     {

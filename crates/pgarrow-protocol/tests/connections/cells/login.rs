@@ -1,4 +1,4 @@
-//! Who one is, and how that is proved.
+//! Users, and their proofs of identity.
 
 use super::{SSLMODES, at_direct, at_plain, at_tls};
 use crate::cell::{Cells, SECRET, percent, quoted};
@@ -38,7 +38,7 @@ fn methods(cells: &mut Cells, world: &World) {
     }
 }
 
-/// Where a password may stand.
+/// Every place for a password.
 fn sources(cells: &mut Cells, world: &World) {
     cells.group("sources of passwords");
     let port = world.tls.port();
@@ -76,7 +76,7 @@ fn sources(cells: &mut Cells, world: &World) {
     }
 }
 
-/// What `.pgpass` may hold, and which line of it counts.
+/// Contents of `.pgpass`, and which line counts.
 fn passfiles(cells: &mut Cells, world: &World) {
     cells.group("passfile");
     let (port, at) = (world.tls.port(), at_tls(world, "u_scram"));

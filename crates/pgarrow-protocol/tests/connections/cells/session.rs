@@ -1,4 +1,4 @@
-//! The environment, numbers, what a session is told, and versions of the protocol.
+//! The environment, numbers, settings of a session, and versions of the protocol.
 
 use super::{at_direct, at_plain, at_tls};
 use crate::cell::{Cells, SECRET, percent};
@@ -58,7 +58,7 @@ fn environment(cells: &mut Cells, world: &World) {
             cells.add(format!("{name}={value}"), at.clone()).env(name, *value);
         }
     }
-    // The variable counts where the string says nothing.
+    // The variable counts if the string leaves the parameter out.
     for (name, value) in [
         ("PGDATABASE", "with space"),
         ("PGDATABASE", "postgres"),

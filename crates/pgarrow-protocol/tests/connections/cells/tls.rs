@@ -69,7 +69,7 @@ fn modes_and_roots(cells: &mut Cells, world: &World) {
     }
 }
 
-/// Roles that the server takes over TLS only, or only without it.
+/// Roles that the server accepts only with TLS, or only without it.
 fn rules_of_the_server(cells: &mut Cells, world: &World) {
     cells.group("hostssl, hostnossl");
     for mode in SSLMODES {

@@ -45,7 +45,7 @@ fn rows_for_a_real_server() {
         [0, 1].map(|index| rows[0].text(index).unwrap().to_owned())
     };
     assert_eq!(rows(&mut session), ["100000", "4999950000"]);
-    // The last row is there already: W-18, G-9.
+    // The last row exists already: W-18, G-9.
     let again = (100_000..200_000).chain([7]);
     assert_eq!(load(&mut session, again).unwrap_err().sqlstate(), Some("23505"));
     assert_eq!(rows(&mut session), ["100000", "4999950000"]);
@@ -60,7 +60,7 @@ fn rows_for_a_real_server() {
     assert_eq!(load(&mut session, 100_000..100_001).unwrap(), 1);
 }
 
-/// The server would take all of it, and throw it away.
+/// The server would read all of it and throw it away.
 #[test]
 fn a_real_refusal_of_the_first_row_stops_the_sending() {
     require!(Capability::Server);
@@ -76,7 +76,7 @@ fn a_real_refusal_of_the_first_row_stops_the_sending() {
     assert_eq!(load(&mut session, 1..10).unwrap(), 9);
 }
 
-/// A trigger that says much of every row, while rows come: 40 MB in each direction.
+/// A trigger that sends long notices for every row, while rows come: 40 MB in each direction.
 #[test]
 fn notices_of_a_real_server_block_nobody() {
     require!(Capability::Server);

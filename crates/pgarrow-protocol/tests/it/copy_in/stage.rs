@@ -1,4 +1,4 @@
-//! Servers that begin a COPY and then do as they like.
+//! Servers that begin a COPY and then run a test's play.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -32,14 +32,14 @@ pub(super) fn notice(n_bytes: usize) -> Vec<u8> {
 pub(super) const COPY: &str = "copy t from stdin";
 pub(super) const STARTED: &[u8] = b"G\0\0\0\x0b\x01\0\x02\0\x01\0\x01";
 
-/// Both directions of a connection, whatever it goes through.
+/// Both directions of a connection, in plaintext or through TLS.
 pub(super) trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-/// What a server does once it has begun the COPY; the receiver ends when the client has left.
+/// What a server does after it has begun the COPY. The receiver's channel closes when the client has left.
 pub(super) type Play = Box<dyn FnOnce(&mut dyn Stream, &Receiver<()>) -> std::io::Result<()> + Send>;
 
-/// Runs `client` against a server that begins a COPY and goes on with what `play` makes: in the clear, and through TLS.
+/// Runs `client` against a server that begins a COPY and goes on with `play`: in plaintext, and through TLS.
 pub(super) fn both_ways(play: impl Fn() -> Play, client: impl Fn(&mut Session)) {
     in_the_clear(play(), &client);
     let ours = authority();
@@ -64,9 +64,9 @@ pub(super) fn in_the_clear(play: Play, client: impl Fn(&mut Session)) {
     let (stays, left) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        drop(listener); // nobody is there for a cancel request
+        drop(listener); // a cancel request finds no listener
         welcome_client(&mut stream);
-        // A client that leaves says why in its own assertions.
+        // If the client leaves early, its own assertions report why.
         let _ = begin(&mut stream).and_then(|()| play(&mut stream, &left));
     });
     let conninfo = format!("host=127.0.0.1 port={port} user=u sslmode=disable");
@@ -97,7 +97,7 @@ pub(super) fn read(mut stream: &mut dyn Stream) -> std::io::Result<(u8, Vec<u8>)
     read_message(&mut stream)
 }
 
-/// The next message that is no data, as a server looks for it when it has refused a COPY.
+/// The next message that is no data, as a server reads on after it has refused a COPY.
 pub(super) fn read_past_data(stream: &mut dyn Stream) -> std::io::Result<u8> {
     loop {
         match read(stream)?.0 {

@@ -1,11 +1,12 @@
-//! All 256 tags in every state: what may not come ends the session at once, and nothing panics or hangs.
+//! All 256 tags in every state: a tag that is not allowed ends the session at once, and nothing panics or
+//! hangs.
 
 use pgarrow_protocol::ErrorKind;
 
 use super::{ANY_TIME, State, against, description, states};
 use crate::script::{Step, message, ready};
 
-/// A message with this tag, well-formed in itself where that is possible, so that only its place is wrong.
+/// A message with this tag, well-formed where that is possible, so that only its place is wrong.
 fn well_formed(state: &State, tag: u8) -> Vec<u8> {
     let body: &[u8] = match tag {
         b'R' => &[0; 4],
@@ -33,7 +34,7 @@ fn well_formed(state: &State, tag: u8) -> Vec<u8> {
 #[test]
 fn every_tag_in_every_state() {
     for state in states() {
-        // Whether the startup may negotiate depends on what was asked for; `login.rs` has it.
+        // Whether the startup may negotiate depends on the requested version; `login.rs` tests it.
         let tags: Vec<u8> = (0..=u8::MAX)
             .filter(|tag| *tag != b'v' || !matches!(state.name, "startup" | "authenticated"))
             .collect();
@@ -42,7 +43,8 @@ fn every_tag_in_every_state() {
             let name = format!("{:?} in {}: {result:?}", char::from(*tag), state.name);
             let may_come = state.legal.contains(tag) || ANY_TIME.contains(tag);
             match result.map_err(|error| error.kind()) {
-                // It went on, and met the end of the connection; or it is another statement than was meant.
+                // The session continued and met the end of the connection, or the statement is of another
+                // kind.
                 Err(ErrorKind::Closed | ErrorKind::Config) => assert!(may_come, "{name}"),
                 Err(ErrorKind::Server) => assert_eq!(*tag, b'E', "{name}"),
                 Err(ErrorKind::Protocol) => assert!(!may_come, "{name}"),
@@ -53,7 +55,8 @@ fn every_tag_in_every_state() {
     }
 }
 
-/// The same, with nothing behind the first five bytes: what cannot come is refused before it has.
+/// The same, with only the first five bytes: the client refuses a tag that is not allowed before its body
+/// comes.
 #[test]
 fn what_cannot_come_is_not_waited_for() {
     for state in states() {
@@ -69,7 +72,7 @@ fn what_cannot_come_is_not_waited_for() {
     }
 }
 
-/// Everything in every state, with a body that is as wrong as a body can be: too short, and too long.
+/// Every tag in every state, with a wrong body: too short, and too long.
 #[test]
 fn bodies_that_lie_in_every_state() {
     for state in states() {
@@ -86,7 +89,7 @@ fn bodies_that_lie_in_every_state() {
                 match error.kind() {
                     ErrorKind::Protocol => {}
                     ErrorKind::Server => assert_eq!(*tag, b'E', "{name}: {error}"),
-                    // A method of authentication that nobody knows.
+                    // An unknown method of authentication.
                     ErrorKind::Auth => assert_eq!(*tag, b'R', "{name}: {error}"),
                     _ => assert!(is_passed_over(&state, *tag), "{name}: {error}"),
                 }
@@ -95,8 +98,8 @@ fn bodies_that_lie_in_every_state() {
     }
 }
 
-/// Bodies that nobody needs: of notices, whose form is free, of notifications, of data, which is the decoder's, and of
-/// what only shows that the statement is none of those that were meant.
+/// Bodies that the client does not check: notices, whose form is free; notifications; data, which the decoder
+/// checks; and messages that only show that the statement is of another kind.
 fn is_passed_over(state: &State, tag: u8) -> bool {
     match tag {
         b'N' | b'A' | b'D' | b'd' | b'I' | b'G' => true,

@@ -1,4 +1,5 @@
-//! Lengths that cannot be true, in every state. Only the header is sent: whoever believed it would wait for ever.
+//! Lengths that cannot be true, in every state. The server sends only the header: a client that trusts it
+//! would wait for ever.
 
 use pgarrow_protocol::ErrorKind;
 
@@ -8,7 +9,7 @@ use crate::script::Step;
 /// The types of messages that a server may send in any state, and some that it may not.
 const TAGS: &[u8] = b"RSKZCTtDdcHGWENA123nIsvV\0\x1b\xff";
 
-/// The longest length a tag may have, as PostgreSQL's own clients have it.
+/// The largest length of a tag, as in PostgreSQL's own clients.
 fn length_max(tag: u8, is_logged_in: bool) -> u32 {
     match tag {
         _ if !is_logged_in => 30_000,

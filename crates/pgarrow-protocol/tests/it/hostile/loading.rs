@@ -1,5 +1,5 @@
-//! The states of statements that load: COPY FROM STDIN, statements that count rows, and bulk statements. What may come
-//! while data is being sent is in `copy_in.rs`, and what of COMMIT is known in `commit.rs`.
+//! The states of statements that load: COPY FROM STDIN, statements that count rows, and bulk statements.
+//! `copy_in.rs` tests what may come while data is sent, `commit.rs` what is known of COMMIT.
 
 use pgarrow_protocol::{Config, Error, Session};
 

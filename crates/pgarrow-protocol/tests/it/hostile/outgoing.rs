@@ -1,4 +1,4 @@
-//! What we send ourselves: no length wraps around, and no string ends before it ends.
+//! Our own messages: no length wraps around, and no zero byte ends a string early.
 
 use std::net::TcpListener;
 
@@ -6,7 +6,7 @@ use pgarrow_protocol::{Config, ErrorKind, Session};
 
 use crate::script::{Server, Step, logged_in, message, ready};
 
-/// A length that wrapped around used to make several messages of one, in several drivers (CVE-2024-27304).
+/// In several drivers, a length that wrapped around turned one message into several (CVE-2024-27304).
 #[test]
 fn messages_larger_than_their_length_can_say_are_not_sent() {
     let done = [message(b'C', b"SET\0"), ready(b'I')].concat();
@@ -18,7 +18,7 @@ fn messages_larger_than_their_length_can_say_are_not_sent() {
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         assert!(error.to_string().contains("not sent"), "{error}");
     }
-    // The server expects one statement and nothing before it.
+    // The server expects one statement and no message before it.
     session.execute("select 1").unwrap();
     drop(session);
     server.join();
@@ -36,7 +36,7 @@ fn more_parameters_than_a_statement_may_have_are_not_sent() {
     server.join();
 }
 
-/// What stands behind a zero byte would be a parameter of its own: another role, for one.
+/// The text behind a zero byte would be another parameter, for example another role.
 #[test]
 fn a_zero_byte_in_a_parameter_of_the_startup_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

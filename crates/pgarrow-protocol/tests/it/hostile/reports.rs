@@ -1,11 +1,11 @@
-//! What a server says in words, before and after it is known: shown without steering a terminal, and not at length.
+//! Texts from a server, before and after the login: we show them without steering a terminal, and cut them.
 
 use pgarrow_protocol::{Error, ErrorKind, Session};
 
 use super::{against, states};
 use crate::script::{Server, Step, logged_in, message, ready};
 
-/// Control characters of every kind, and characters that turn the order of a line around.
+/// Control characters of every kind, and characters that reverse the order of a line.
 const STEERING: &str =
     "\u{1b}[2J\u{1b}]0;title\u{7}\r\n\t\u{8}\u{9b}31m\u{202e}\u{2066}\u{2028}\u{feff}\u{7f}";
 
@@ -44,7 +44,7 @@ fn no_report_steers_the_terminal_in_any_state() {
     }
 }
 
-/// Everything else that a server may say before it has let us in.
+/// All other texts that a server may send before the login.
 #[test]
 fn nothing_that_is_said_before_the_login_steers_the_terminal() {
     let text = STEERING.repeat(300);
@@ -80,7 +80,7 @@ fn nothing_that_is_said_before_the_login_steers_the_terminal() {
     server.join();
 }
 
-/// Reports without a form; what is wrong in them is their own matter.
+/// Reports without a form: the errors in their form do not matter.
 #[test]
 fn reports_of_any_form_are_reports() {
     let bodies: [&[u8]; 9] = [
@@ -106,7 +106,8 @@ fn reports_of_any_form_are_reports() {
     }
 }
 
-/// A server that ends a session after its error said so already; what is left of the session says why, too.
+/// A server that ends a session after its error has given the reason; later calls on the session report it,
+/// too.
 #[test]
 fn the_reason_is_kept_for_what_comes_later() {
     let server = Server::start(vec![logged_in(vec![
