@@ -229,7 +229,7 @@ pub(crate) fn relation_of(row: &Row) -> Result<Relation, CatalogError> {
 ///
 /// Errors of the server.
 pub fn estimated_rows(session: &mut Session, oid: u32) -> Result<Option<u64>, CatalogError> {
-    // As the planner does it: `estimate_rel_size` in src/backend/access/heap/heapam_handler.c.
+    // As the planner does it: `estimate_rel_size` in src/backend/optimizer/util/plancat.c.
     let sql = "WITH RECURSIVE tree(oid) AS ( \
                  SELECT $1::pg_catalog.oid \
                  UNION \

@@ -240,7 +240,7 @@ impl Choice<'_> {
         }
     }
 
-    /// `public.orders, column "total" (numeric): …`.
+    /// `public.orders, column "total" of type numeric …`.
     fn refused(&self, why: &str) -> Error {
         let type_name = &self.resolved.column.type_name;
         let text = format!("{}, column {:?} of type {type_name} {why}", self.subject, self.name);

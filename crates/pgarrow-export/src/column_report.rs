@@ -20,7 +20,7 @@ pub struct ColumnReport {
     pub nullable: bool,
     /// How many of its values a policy changed, or readers should know about: `infinity_nulled`,
     /// `infinity_saturated`, `nan_nulled`, `out_of_range_nulled`, `out_of_range_saturated`, `text_replaced`,
-    /// `trimmed`, `lower_bound_dropped`, `end_of_day`. Only counts that are not 0.
+    /// `trimmed`, `lower_bound_dropped`, `end_of_day`, `rounded`. Only counts that are not 0.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub effects: BTreeMap<String, u64>,
 }

@@ -42,7 +42,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`] but `Interrupted`; `Server` if the server refused the login.
+    /// Any [`ErrorKind`] of a connection, but not `Interrupted`; `Server` if the server refused the login.
     pub fn connect(config: &Config) -> Result<Session, Error> {
         Self::connect_interruptible(config, &Interrupter::default())
     }

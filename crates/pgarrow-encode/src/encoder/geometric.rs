@@ -105,7 +105,7 @@ fn has_leaves(data_type: &DataType, leaves: &[Leaf]) -> bool {
     fn n_doubles(data_type: &DataType) -> Option<usize> {
         match data_type {
             DataType::Float64 => Some(1),
-            // The deepest has two levels, and a field more than there are doubles.
+            // No geometric type has more fields at one level.
             DataType::Struct(fields) if fields.len() <= 4 => {
                 fields.iter().map(|field| n_doubles(field.data_type())).sum()
             }

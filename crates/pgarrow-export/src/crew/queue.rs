@@ -216,8 +216,7 @@ mod tests {
             if is_ordered {
                 return Ok(());
             }
-            // Each half that is taken is half of what was left, and not less than an eighth of a reader's
-            // share.
+            // Each half that is taken is half of what was left, and has at least `far_weight_min`.
             prop_assert!(n_jumps <= n_readers * 12, "{n_jumps} jumps of {n_readers} readers");
         }
     }

@@ -9,8 +9,8 @@
 //! these one by one, in a look-up transaction that ends with the description.
 
 use pgarrow_catalog::{
-    Asked, CatalogError, RelationName, ResolvedColumn, ServerTraits, ask_about_query, ask_about_relation,
-    estimate, query_columns, server_traits, table_columns,
+    Asked, CatalogError, RelationName, ResolvedColumn, ask_about_query, ask_about_relation, estimate,
+    query_columns, server_traits, table_columns,
 };
 use pgarrow_protocol::{Answer, Session, TransactionStatus};
 use pgarrow_session::{
@@ -27,7 +27,6 @@ use super::{known, plan, refused};
 use crate::choose::{Chosen, all_exist, choose};
 use crate::description::Description;
 use crate::facts::Facts;
-use crate::options::ExportOptions;
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, Slicing, key_slices};
 use crate::scan;

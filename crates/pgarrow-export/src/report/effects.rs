@@ -69,7 +69,7 @@ fn words(effect: Effect) -> Words {
         }
         Effect::EndOfDay => words("end_of_day", "time", "times", "of 24:00:00, which strict readers refuse"),
         Effect::Rounded => words("rounded", "value", "values", "lost digits, rounded to those that are kept"),
-        // Counted under a name of its own in the same change.
+        // A new effect gets a name of its own with the change that adds it.
         _ => words("other", "value", "values", "became another one"),
     }
 }

@@ -129,18 +129,18 @@ pub(super) fn read(config: &Config, provider: &CryptoProvider) -> Result<Option<
 
 fn read_key(path: &Path, password: Option<&str>, cert_path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
     let refuse = |what: &str| refuse(format!("private key {} {what}", path.display()));
-    // It must not be waited for the other end of a pipe.
-    let is_file = std::fs::metadata(path).map(|metadata| metadata.is_file());
-    let file = match (is_file, File::open(path)) {
-        (Ok(false), _) => return Err(refuse("is no regular file")),
-        (Ok(true), Ok(file)) => file,
-        (Err(cause), _) if cause.kind() == NotFound => {
+    // First: opening a pipe would wait for its other end.
+    let file = match std::fs::metadata(path).map(|metadata| metadata.is_file()) {
+        Ok(true) => File::open(path),
+        Ok(false) => return Err(refuse("is no regular file")),
+        Err(cause) if cause.kind() == NotFound => {
             let what =
                 format!("does not exist, and there is a certificate, {}: set sslkey", cert_path.display());
             return Err(refuse(&what));
         }
-        (Err(cause), _) | (_, Err(cause)) => return Err(refuse(&format!("cannot be read: {cause}"))),
+        Err(cause) => Err(cause),
     };
+    let file = file.map_err(|cause| refuse(&format!("cannot be read: {cause}")))?;
     // Metadata of the open file: that file cannot be replaced any more.
     let metadata = file.metadata().map_err(|cause| refuse(&format!("cannot be read: {cause}")))?;
     if !metadata.is_file() {

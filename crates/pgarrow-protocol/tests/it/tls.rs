@@ -359,6 +359,12 @@ fn a_client_certificate_is_shown_where_it_is_asked_for() {
     assert!(error.contains("does not exist"), "{error}");
     let error = refused(&format!("sslcert={cert} sslkey=/dev/null"));
     assert!(error.contains("no regular file"), "{error}");
+    // Formerly it was opened before it was looked at, and a pipe without a writer was waited for.
+    let pipe = cert_file.0.with_extension("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = refused(&format!("sslcert={cert} sslkey={}", pipe.display()));
+    std::fs::remove_file(&pipe).unwrap();
+    assert!(error.contains("no regular file"), "{error}");
     let mut permissions = std::fs::metadata(&key_file.0).unwrap().permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
     std::fs::set_permissions(&key_file.0, permissions).unwrap();
