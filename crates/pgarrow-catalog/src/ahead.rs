@@ -1,5 +1,6 @@
-//! Asks everything about a relation or a query in one round trip: answers for
-//! [`Session::with_answers`](pgarrow_protocol::Session::with_answers).
+//! Asks everything about a relation, a query or a slice in one round trip: answers for
+//! [`Session::with_answers`](pgarrow_protocol::Session::with_answers) and
+//! [`Session::keep_answers`](pgarrow_protocol::Session::keep_answers).
 //!
 //! ```text
 //!  BEGIN; SET …; server; name ▶ OID; columns; leaves; policies; sizes; name ▶ OID; ROLLBACK     one message
@@ -17,7 +18,8 @@ use crate::error::CatalogError;
 use crate::explain::estimate_sql;
 use crate::leaves::{ROW_SECURITY, SIZES, leaves_sql};
 use crate::name::{RelationName, quote_literal, text_array};
-use crate::relation::RESOLVE;
+use crate::opened::{beside_sql, members_sql};
+use crate::relation::{RELATIONS, RESOLVE};
 use crate::server::TRAITS;
 use crate::texts::array_of;
 
@@ -139,26 +141,113 @@ pub fn ask_about_query(
     Ok(Some(Asked { answers, is_all: columns.iter().all(|column| is_plain(column.type_oid)) }))
 }
 
+/// Begins a transaction and asks what [`server_traits`](crate::server_traits) will ask.
+///
+/// Unlike the others, the transaction stays open. `None` if the server refuses a statement: then no transaction
+/// is open.
+///
+/// # Errors
+///
+/// Errors that end the session.
+pub fn begin_and_ask_traits(session: &mut Session, begin: &str) -> Result<Option<Vec<Answer>>, CatalogError> {
+    let answers = run(session, Some(begin), [TRAITS])?;
+    Ok(answers.map(|[traits]| vec![Answer::new(TRAITS, &[], traits)]))
+}
+
+/// What opening a slice executes, and what it asks then.
+#[derive(Clone, Copy, Debug)]
+pub struct SliceQuestions<'a> {
+    /// Ends the transaction that is open and begins the slice's.
+    pub begin: &'a str,
+    /// Asks for the snapshot.
+    pub snapshot: &'a str,
+    /// Locks what is read.
+    pub lock: Option<&'a str>,
+    /// The relations to look at one by one, by [`relation`](crate::relation). The columns of the first are read.
+    pub relations: &'a [u32],
+    /// For [`what_belongs`](crate::what_belongs).
+    pub roots: &'a [u32],
+    /// For [`what_belongs`](crate::what_belongs).
+    pub and_of_views: bool,
+}
+
+/// Executes and asks what opening a slice will: afterwards its transaction is open, under its snapshot and with
+/// its locks. `None` if the server refuses a statement: then no transaction is open.
+///
+/// # Errors
+///
+/// Errors that end the session.
+pub fn ask_about_slice(
+    session: &mut Session,
+    questions: &SliceQuestions<'_>,
+) -> Result<Option<Vec<Answer>>, CatalogError> {
+    let SliceQuestions { begin, snapshot, lock, relations, roots, and_of_views } = *questions;
+    let (members_sql, beside_sql) = (members_sql(and_of_views), beside_sql());
+    let columns_sql = columns_sql(session.server_version_num(), false);
+    // As literals: an array of numbers has no quote in it.
+    let literal = |oids: &[u32]| format!("'{}'", array_of(oids));
+    let members = inlined(&members_sql, &[&literal(roots)]);
+    let planned = format!("ARRAY(SELECT m.oid::pg_catalog.oid FROM ({members}) AS m)");
+    let beside = inlined(&beside_sql, &["NULL", &planned]);
+    // `begin` and `lock` may be several statements, which `execute` sends as one.
+    let mut script = vec![snapshot.to_owned()];
+    script.extend(relations.iter().map(|oid| inlined(RELATIONS, &[&literal(&[*oid])])));
+    script.extend([members, beside]);
+    script.extend(relations.first().map(|oid| inlined(&columns_sql, &[&literal(&[*oid])])));
+    let n_asked = script.len();
+    let locked = lock.map(str::to_owned).into_iter();
+    let first = [begin.to_owned(), script.remove(0)].into_iter().chain(locked);
+    let script: Vec<String> = first.chain(script).collect();
+    let Some(mut rows) = run_all(session, &script)? else { return Ok(None) };
+    // The lock's answer stands behind that of the snapshot.
+    let n_before = rows.len().checked_sub(n_asked + usize::from(lock.is_some()));
+    let fewer = CatalogError::Unexpected("fewer answers than statements");
+    let mut rows = rows.split_off(n_before.ok_or(fewer)?).into_iter();
+    let mut next = || rows.next().unwrap_or_default();
+    let mut answers = vec![Answer::new(begin, &[], Vec::new()), Answer::new(snapshot, &[], next())];
+    if let Some(lock) = lock {
+        answers.push(Answer::new(lock, &[], next()));
+    }
+    for oid in relations {
+        answers.push(Answer::new(RELATIONS, &[Some(&array_of(&[*oid]))], next()));
+    }
+    let members = next();
+    let planned: Vec<u32> = members.iter().filter_map(|row| row.text(0)?.parse().ok()).collect();
+    answers.push(Answer::new(members_sql, &[Some(&array_of(roots))], members));
+    answers.push(Answer::new(beside_sql, &[None, Some(&array_of(&planned))], next()));
+    if let Some(oid) = relations.first() {
+        answers.push(Answer::new(columns_sql, &[Some(&array_of(&[*oid]))], next()));
+    }
+    Ok(Some(answers))
+}
+
 /// Whether no question follows about this type. Money needs one: the server decides how many digits it has.
 fn is_plain(type_oid: u32) -> bool {
     type_oid != oid::MONEY && PgType::from_builtin_oid(type_oid, -1, ServerTypes::default()).is_some()
 }
 
-/// The rows of each of the `N` statements after `begin`. `None` if one was refused. The transaction is over
-/// in any case.
+/// The rows of each of the `N` statements after `begin`. `None` if one was refused: then no transaction is open.
 fn run<const N: usize>(
     session: &mut Session,
     begin: Option<&str>,
     statements: [&str; N],
 ) -> Result<Option<[Vec<Row>; N]>, CatalogError> {
     let script: Vec<&str> = begin.into_iter().chain(statements).collect();
+    let Some(mut answers) = run_all(session, &script)? else { return Ok(None) };
+    let n_before = answers.len().checked_sub(N);
+    let answers = n_before.and_then(|n_before| answers.split_off(n_before).try_into().ok());
+    answers.map(Some).ok_or(CatalogError::Unexpected("fewer answers than statements"))
+}
+
+/// The rows of all statements; an element of `script` may be several. `None` as for [`run`].
+fn run_all<S: AsRef<str>>(
+    session: &mut Session,
+    script: &[S],
+) -> Result<Option<Vec<Vec<Row>>>, CatalogError> {
+    let script: Vec<&str> = script.iter().map(AsRef::as_ref).collect();
     // A statement may end with a comment.
     match session.query_script(&script.join("\n;\n")) {
-        Ok(mut answers) => {
-            let n_before = answers.len().checked_sub(N);
-            let answers = n_before.and_then(|n_before| answers.split_off(n_before).try_into().ok());
-            answers.map(Some).ok_or(CatalogError::Unexpected("fewer answers than statements"))
-        }
+        Ok(answers) => Ok(Some(answers)),
         Err(error) if is_of_statement(&error) => {
             session.execute("ROLLBACK")?;
             Ok(None)

@@ -37,7 +37,9 @@ mod texts;
 mod types;
 mod unique;
 
-pub use ahead::{Asked, ask_about_query, ask_about_relation};
+pub use ahead::{
+    Asked, SliceQuestions, ask_about_query, ask_about_relation, ask_about_slice, begin_and_ask_traits,
+};
 pub use columns::{ResolvedColumn, format_types, query_columns, table_columns, table_columns_of_many};
 pub use error::CatalogError;
 pub use explain::{Estimate, estimate, explained_relations};

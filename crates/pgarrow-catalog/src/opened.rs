@@ -52,17 +52,8 @@ pub struct Member {
     pub is_readable: bool,
 }
 
-/// These relations and their descendants; with `and_of_views`, also the relations that views among them use.
-/// In this snapshot, by OID.
-///
-/// # Errors
-///
-/// Errors of the server.
-pub fn what_belongs(
-    session: &mut Session,
-    roots: &[u32],
-    and_of_views: bool,
-) -> Result<Vec<Member>, CatalogError> {
+/// The query of [`what_belongs`].
+pub(crate) fn members_sql(and_of_views: bool) -> String {
     // A caller that asks only about tables needs no right to read the dependencies of views.
     let of_views = "UNION ALL \
                     SELECT d.refobjid FROM pg_catalog.pg_class v \
@@ -73,7 +64,7 @@ pub fn what_belongs(
                       AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
                     WHERE v.oid OPERATOR(pg_catalog.=) t.oid AND v.relkind OPERATOR(pg_catalog.=) 'v'";
     let of_views = if and_of_views { of_views } else { "" };
-    let sql = format!(
+    format!(
         "WITH RECURSIVE tree(oid) AS ( \
            SELECT r.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) \
            UNION \
@@ -86,7 +77,21 @@ pub fn what_belongs(
          JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid \
          JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
          ORDER BY c.oid"
-    );
+    )
+}
+
+/// These relations and their descendants; with `and_of_views`, also the relations that views among them use.
+/// In this snapshot, by OID.
+///
+/// # Errors
+///
+/// Errors of the server.
+pub fn what_belongs(
+    session: &mut Session,
+    roots: &[u32],
+    and_of_views: bool,
+) -> Result<Vec<Member>, CatalogError> {
+    let sql = members_sql(and_of_views);
     let rows = session.query(&sql, &[Some(&array_of(roots))])?;
     rows.iter()
         .map(|row| {
@@ -147,20 +152,25 @@ pub struct OpenedRelation {
     pub is_of_extension: bool,
 }
 
-/// The user's own relations that this session has opened in its transaction, except `planned`.
-///
-/// # Errors
-///
-/// Errors of the server.
-pub fn opened_beside(session: &mut Session, planned: &[u32]) -> Result<Vec<OpenedRelation>, CatalogError> {
-    let sql = format!(
+/// The query of [`opened_beside`].
+pub(crate) fn beside_sql() -> String {
+    format!(
         "SELECT l.oid::pg_catalog.text, (pg_catalog.pg_identify_object( \
              'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, l.oid, 0)).identity \
          FROM ({}) AS l \
          LEFT JOIN pg_catalog.unnest($2::pg_catalog.oid[]) AS p(oid) ON p.oid OPERATOR(pg_catalog.=) l.oid \
          WHERE p.oid IS NULL ORDER BY l.oid",
         locked_relations()
-    );
+    )
+}
+
+/// The user's own relations that this session has opened in its transaction, except `planned`.
+///
+/// # Errors
+///
+/// Errors of the server.
+pub fn opened_beside(session: &mut Session, planned: &[u32]) -> Result<Vec<OpenedRelation>, CatalogError> {
+    let sql = beside_sql();
     let rows = session.query(&sql, &[None, Some(&array_of(planned))])?;
     let mut opened = Vec::with_capacity(rows.len());
     for row in &rows {

@@ -170,14 +170,16 @@ pub fn relation(session: &mut Session, oid: u32) -> Result<Option<Relation>, Cat
 ///
 /// As for [`relation`].
 pub fn relations(session: &mut Session, oids: &[u32]) -> Result<Vec<Relation>, CatalogError> {
-    let sql = "SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind \
-               FROM pg_catalog.pg_class c \
-               JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-               WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) \
-               ORDER BY c.oid";
-    let rows = session.query(sql, &[Some(&array_of(oids))])?;
+    let rows = session.query(RELATIONS, &[Some(&array_of(oids))])?;
     rows.iter().map(relation_of).collect()
 }
+
+/// The query of [`relations`].
+pub(crate) const RELATIONS: &str = "SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind \
+                                    FROM pg_catalog.pg_class c \
+                                    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+                                    WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) \
+                                    ORDER BY c.oid";
 
 /// The relations of a schema that hold their own rows, by name: tables, partitioned tables, materialized
 /// views.

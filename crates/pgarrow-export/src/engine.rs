@@ -25,7 +25,6 @@ use crate::proof::Proof;
 use crate::reader::{Progress, RunContext, mib};
 use crate::report::{Report, Summary};
 use crate::sink_set::SinkSet;
-use crate::slice::Slice;
 
 /// A snapshot that is held longer than this gets a warning: VACUUM cannot remove what it still sees.
 const LONG_SNAPSHOT: Duration = Duration::from_secs(30 * 60);
@@ -369,48 +368,6 @@ fn long_snapshot(held: Duration) -> Option<String> {
             "the snapshot was held for {minutes} minutes; meanwhile VACUUM could not remove what it still saw"
         )
     })
-}
-
-impl Engine {
-    /// The slices as tokens.
-    pub(crate) fn slices(&mut self) -> Result<Vec<Slice>> {
-        if self.job.in_recovery && !self.job.options.inconsistent {
-            let text = "the server is a standby, whose snapshots are not shared; plan on the primary, or read with one connection";
-            return Err(Error::new(ErrorKind::Options, text));
-        }
-        if self.job.plans.iter().any(|plan| plan.has_limit()) {
-            let text = "what has a limit has no slices for others: it is one statement; leave out the limit";
-            return Err(Error::new(ErrorKind::Options, text));
-        }
-        self.job.share_snapshot(&mut self.keeper)?;
-        let (facts, planned) = (&self.keeper.reader.facts, self.job.proof.planned());
-        let tokens = self.job.plans.iter().flat_map(|plan| plan.tokens(facts, self.job.read_mode, planned));
-        Ok(tokens.collect())
-    }
-
-    /// Keeps the transaction open while `go_on` returns true.
-    pub(crate) fn hold(mut self, mut go_on: impl FnMut() -> bool) -> Result<()> {
-        let cancel = self.job.cancel.clone();
-        let lost = |error: Error| cancel.cancelled_or(error.context("the held snapshot was lost"));
-        let mut looked = Instant::now();
-        while go_on() {
-            if self.job.cancel.is_requested() {
-                return Err(self.job.cancel.error());
-            }
-            if looked.elapsed() >= Duration::from_secs(1) {
-                looked = Instant::now();
-                self.keeper.reader.session.query("SELECT 1", &[]).map_err(|error| lost(error.into()))?;
-                self.keeper.check_holder().map_err(&lost)?;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        self.job
-            .proof
-            .end(&mut self.keeper, &self.job.plans)
-            .map_err(|error| if error.is_transient() { lost(error) } else { cancel.cancelled_or(error) })?;
-        self.keeper.finish(&self.job.pool).map_err(lost)?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod engine;
 mod facts;
 mod fewer;
 mod field_ids;
+mod held;
 mod keeper;
 mod locks;
 mod memory_policy;
@@ -55,6 +56,7 @@ mod token;
 
 pub use column_report::ColumnReport;
 pub use description::Description;
+pub use held::HeldSnapshot;
 pub use options::{ExportOptions, ReadMode};
 pub use pages::{install_pages_sql, remove_pages_sql};
 pub use pages_status::{PagesStatus, TablePages};

@@ -91,7 +91,12 @@ impl Request {
     ) -> Result<Run> {
         let _planning = tracing::info_span!(target: "pgarrow", "plan").entered();
         let attached = cancel.attach(&session);
-        let opening = Opening::new(pool, session, &self.options, connect, cancel);
+        let mut options = self.options.clone();
+        if let What::Slice(_) = self.what {
+            // A slice is one stream: what several readers need is not probed.
+            options.readers.get_or_insert(1);
+        }
+        let opening = Opening::new(pool, session, &options, connect, cancel);
         let engine = opening.and_then(|opening| self.plan(opening));
         drop(attached);
         Run::new(engine.map_err(|error| cancel.cancelled_or(error))?)

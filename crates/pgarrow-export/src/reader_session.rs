@@ -38,14 +38,7 @@ impl ReaderSession {
         cancel: &Cancel,
     ) -> Result<Self> {
         let attached = cancel.attach(&session);
-        let exported = facts.exported.as_deref().unwrap_or_default();
-        // A reader that waits for a lock waits for a session that waits for the keeper: no deadlock detection
-        // would see it.
-        let begin_import = format!(
-            "{begin}; {WAIT_LESS}; SET LOCAL max_parallel_workers_per_gather = 0; \
-             SET TRANSACTION SNAPSHOT {}",
-            literal(exported)?
-        );
+        let begin_import = import_statements(begin, facts)?;
         begin_anew(&mut session, &begin_import).map_err(|error| {
             match (error.kind(), error.sqlstate()) {
                 // No such snapshot; since PostgreSQL 17, an undefined object.
@@ -65,9 +58,8 @@ impl ReaderSession {
                         a pooler or load balancer sends connections to several servers; connect to one of them";
             return Err(Error::new(ErrorKind::Server, text));
         }
-        if !locked.is_empty() {
-            let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", "));
-            reader.session.execute(&sql)?;
+        if let Some(lock) = lock_statement(locked) {
+            reader.session.execute(&lock)?;
         }
         Ok(reader)
     }
@@ -81,25 +73,15 @@ impl ReaderSession {
     ) -> Result<Self> {
         let attached = cancel.attach(&session);
         begin_anew(&mut session, &format!("{begin}; SET LOCAL max_parallel_workers_per_gather = 0"))?;
-        if !locked.is_empty() {
-            session.execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", ")))?;
+        if let Some(lock) = lock_statement(locked) {
+            session.execute(&lock)?;
         }
         Self::under_snapshot(session, attached)
     }
 
     /// Runs the first query of the transaction, which takes the snapshot and returns what it is.
     pub(crate) fn take_snapshot(&mut self) -> Result<()> {
-        let snapshot = if self.session.server_version_num() >= 130_000 {
-            "pg_catalog.pg_current_snapshot()"
-        } else {
-            "pg_catalog.txid_current_snapshot()"
-        };
-        let sql = format!(
-            "SELECT {snapshot}::pg_catalog.text, \
-             pg_catalog.concat(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), '+00'), \
-             pg_catalog.current_setting('server_version'), pg_catalog.pg_backend_pid(), \
-             pg_catalog.current_setting('transaction_isolation')"
-        );
+        let sql = snapshot_query(&self.session);
         let rows = self.session.query(&sql, &[]).map_err(|error| match error.sqlstate() {
             // Nothing replaces a missing function here: the end of a run is only as certain as the snapshot.
             Some("0A000" | "42601" | "42703" | "42704" | "42883") => Error::from(error).context(
@@ -144,4 +126,35 @@ impl ReaderSession {
         pool.put(self.session);
         Ok(self.facts)
     }
+}
+
+/// Begins the transaction under a snapshot that another session has exported. `facts` are the holder's.
+pub(crate) fn import_statements(begin: &str, facts: &Facts) -> Result<String> {
+    let exported = facts.exported.as_deref().unwrap_or_default();
+    // A reader that waits for a lock waits for somebody who waits for the keeper: nobody would ever see it.
+    Ok(format!(
+        "{begin}; {WAIT_LESS}; SET LOCAL max_parallel_workers_per_gather = 0; SET TRANSACTION SNAPSHOT {}",
+        literal(exported)?
+    ))
+}
+
+/// Locks what a reader reads.
+pub(crate) fn lock_statement(locked: &[String]) -> Option<String> {
+    let lock = || format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", "));
+    (!locked.is_empty()).then(lock)
+}
+
+/// Takes the snapshot, and says what it is.
+pub(crate) fn snapshot_query(session: &Session) -> String {
+    let snapshot = if session.server_version_num() >= 130_000 {
+        "pg_catalog.pg_current_snapshot()"
+    } else {
+        "pg_catalog.txid_current_snapshot()"
+    };
+    format!(
+        "SELECT {snapshot}::pg_catalog.text, \
+         pg_catalog.concat(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), '+00'), \
+         pg_catalog.current_setting('server_version'), pg_catalog.pg_backend_pid(), \
+         pg_catalog.current_setting('transaction_isolation')"
+    )
 }

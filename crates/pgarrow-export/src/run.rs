@@ -15,6 +15,7 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Holders, Result};
 use pgarrow_sink::{Sink, SinkError};
 
 use crate::engine::{Engine, Job, stop};
+use crate::held::HeldSnapshot;
 use crate::keeper::Keeper;
 use crate::outlet::{CallOutlet, SinkOutlet};
 use crate::plan::Plan;
@@ -83,7 +84,7 @@ impl Run {
     }
 
     /// The slices as tokens, which [`Source::slice`](crate::Source::slice) reads, in other processes too:
-    /// as long as this run is [held](Self::hold).
+    /// as long as this run is [held](Self::into_held).
     ///
     /// # Errors
     ///
@@ -92,14 +93,21 @@ impl Run {
         self.engine.slices()
     }
 
-    /// Keeps transaction, locks and snapshot as long as `until` returns true, and checks once a second that
-    /// they still exist. `until` is called a few times a second.
+    /// Holds transaction, locks and snapshot, for others who read the [`slices`](Self::slices). Reads nothing.
+    pub fn into_held(self) -> HeldSnapshot {
+        HeldSnapshot::of(self.engine)
+    }
+
+    /// [Holds](Self::into_held) the snapshot as long as `until` returns true, and checks once a second that it
+    /// still exists. `until` is called a few times a second.
     ///
     /// # Errors
     ///
     /// The connection was lost, and with it the snapshot; or the run was cancelled.
     pub fn hold(self, until: impl FnMut() -> bool) -> Result<()> {
-        self.engine.hold(until)
+        let mut held = self.into_held();
+        held.hold_while(until)?;
+        held.release()
     }
 
     /// Reads everything and hands every batch to `consume`, in the calling thread. If `consume` panics, the

@@ -82,6 +82,18 @@ impl Session {
         executed.and(described)
     }
 
+    /// From now on, [`query`](Self::query) and [`execute`](Self::execute) take each of these answers once,
+    /// instead of asking the server, until [`forget_answers`](Self::forget_answers). The statements behind them
+    /// have run in this order, in [`query_script`](Self::query_script).
+    pub fn keep_answers(&mut self, answers: Vec<Answer>) {
+        self.answers = answers;
+    }
+
+    /// Forgets the answers that nobody has taken.
+    pub fn forget_answers(&mut self) {
+        self.answers.clear();
+    }
+
     /// Runs `ask`. In it, [`query`](Self::query) takes each of these answers once, instead of asking the
     /// server. It asks the server for all others.
     pub fn with_answers<T>(&mut self, answers: Vec<Answer>, ask: impl FnOnce(&mut Self) -> T) -> T {

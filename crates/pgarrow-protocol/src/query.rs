@@ -29,9 +29,12 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Server`] if a statement fails; the session can be used afterwards. A COPY is
+    /// [`ErrorKind::Server`] if a statement fails; the session can be used afterwards.
     /// A COPY is refused: use [`copy_out`](Self::copy_out) or [`copy_in`](Self::copy_in).
     pub fn execute(&mut self, sql: &str) -> Result<(), Error> {
+        if self.take_answer(sql, &[]).is_some() {
+            return Ok(());
+        }
         self.begin()?;
         self.outgoing.query(sql)?;
         self.send(PHASE)?;

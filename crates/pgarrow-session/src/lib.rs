@@ -51,6 +51,7 @@ pub use pooler::Pooled;
 pub use savepoint::Savepoint;
 pub use server_report::ServerReport;
 pub use settings::{
-    TransactionSettings, begin_anew, literal, must_be_in_transaction, server_timeout, without_read_timeout,
+    TransactionSettings, begin_anew, literal, must_be_in_transaction, not_begun, server_timeout,
+    without_read_timeout,
 };
 pub use usage::{ProcessUsage, per_second};

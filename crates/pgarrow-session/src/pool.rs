@@ -167,6 +167,7 @@ impl Pool {
         let too_old = self.drain_old(&mut idle);
         if is_clean && idle.len() < idle_max {
             session.set_read_timeout(None);
+            session.forget_answers();
             idle.push(IdleSession::new(session));
         } else {
             drop(idle);

@@ -146,15 +146,20 @@ pub fn begin_anew(session: &mut Session, begin: &str) -> Result<()> {
             session.execute(&format!("ROLLBACK; {begin}"))
         }
     };
-    began.map_err(|error| match error.sqlstate() {
+    began.map_err(|error| not_begun(error.into()))?;
+    must_be_in_transaction(session, "an export")
+}
+
+/// Adds to an error of BEGIN what an export needs.
+pub fn not_begun(error: Error) -> Error {
+    match error.sqlstate() {
         // PgBouncer's code for everything that it refuses, and codes of servers that do not know the
         // statement.
-        Some("08P01" | "0A000" | "42601") => Error::from(error).context("no transaction could be begun").advice(
+        Some("08P01" | "0A000" | "42601") => error.context("no transaction could be begun").advice(
             "an export needs REPEATABLE READ; of a pooler, use session or transaction mode, or connect past it",
         ),
-        _ => error.into(),
-    })?;
-    must_be_in_transaction(session, "an export")
+        _ => error,
+    }
 }
 
 /// Checks that BEGIN has begun a transaction, which `who` needs: a pooler in statement mode accepts BEGIN

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pgarrow_catalog::{CatalogError, ServerTraits, server_traits};
-use pgarrow_protocol::{CopyOutStep, Session};
-use pgarrow_session::{Cancel, Error, ErrorKind, Impatient, Pool, Pooled, Result, ServerFacts};
+use pgarrow_catalog::{CatalogError, ServerTraits, begin_and_ask_traits, server_traits};
+use pgarrow_protocol::{CopyOutStep, Session, TransactionStatus};
+use pgarrow_session::{
+    Cancel, Error, ErrorKind, Impatient, Pool, Pooled, Result, ServerFacts, must_be_in_transaction, not_begun,
+};
 use pgarrow_types::Message;
 
 use crate::engine::{Engine, Job};
@@ -17,7 +19,7 @@ use crate::phases::Phases;
 use crate::plan::Plan;
 use crate::planner::{PageWish, Slicing};
 use crate::proof::Proof;
-use crate::settings::look_up;
+use crate::settings::{look_up, look_up_statements};
 
 /// A session without any lasting work yet, and what is known so far.
 pub(super) struct Opening<'a> {
@@ -54,8 +56,7 @@ impl<'a> Opening<'a> {
         let mut options = options.clone();
         let asked = options.readers;
         session.set_read_timeout(options.read_timeout);
-        look_up(&mut session, &options)?;
-        let traits = server_traits(&mut session)?;
+        let traits = look_up_and_ask_traits(&mut session, &options)?;
         let pooled = Pooled::of(&session, traits.backend_pid);
         if pooled.is_pooled() {
             check_pooler(&mut session, &traits)?;
@@ -213,6 +214,20 @@ fn check_pooler(session: &mut Session, traits: &ServerTraits) -> Result<()> {
 /// src/test/recovery/t/056_standby_snapshot_export.pl, which no version number indicates.
 fn is_alone_on_standby(traits: &ServerTraits, options: &ExportOptions) -> bool {
     traits.in_recovery && options.readers_wanted() > 1 && !options.inconsistent
+}
+
+/// Begins the transaction to look things up in and asks about the server, in one round trip if it can be.
+fn look_up_and_ask_traits(session: &mut Session, options: &ExportOptions) -> Result<ServerTraits> {
+    if session.transaction_status() == TransactionStatus::Idle {
+        let begin = look_up_statements(session, options)?;
+        let answers = begin_and_ask_traits(session, &begin).map_err(|error| not_begun(error.into()))?;
+        if let Some(answers) = answers {
+            must_be_in_transaction(session, "an export")?;
+            return Ok(session.with_answers(answers, server_traits)?);
+        }
+    }
+    look_up(session, options)?;
+    Ok(server_traits(session)?)
 }
 
 /// Reduces the readers to one where no more can read, and returns the reason. `facts` keeps what the server showed.

@@ -1,6 +1,8 @@
 //! From a token to an export of its slice, under a snapshot that another session holds.
 
-use pgarrow_catalog::{CatalogError, Relation, ResolvedColumn, query_columns, table_columns};
+use pgarrow_catalog::{
+    CatalogError, Relation, ResolvedColumn, SliceQuestions, ask_about_slice, query_columns, table_columns,
+};
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::option::SLICE_BYTES;
@@ -17,7 +19,7 @@ use crate::options::ReadMode;
 use crate::plan::add_pages;
 use crate::planner::{PageWish, Slices};
 use crate::proof::Proof;
-use crate::reader_session::ReaderSession;
+use crate::reader_session::{ReaderSession, import_statements, lock_statement, snapshot_query};
 use crate::scan;
 use crate::settings::begin_statements;
 use crate::slice::{Slice, SliceRange, SliceSubject};
@@ -48,7 +50,7 @@ impl Request {
             ReadMode::Pages => PageWish::of_token(&opening.prepared.traits),
             ReadMode::Copy | ReadMode::Select | ReadMode::Cursor => PageWish::default(),
         };
-        let (session, mut prepared) = opening.split();
+        let (mut session, mut prepared) = opening.split();
         match read_mode {
             ReadMode::Auto => {}
             ReadMode::Pages => prepared.read_mode = ReadMode::Copy,
@@ -72,6 +74,9 @@ impl Request {
                     server_start: slice.source.server_started.clone(),
                     ..Facts::default()
                 };
+                if prepared.traits.is_plain_postgres {
+                    ask_ahead(&mut session, slice, &facts, &begin, &locked)?;
+                }
                 ReaderSession::import(session, &facts, &begin, &locked, prepared.cancel)?
             }
             None => {
@@ -157,6 +162,7 @@ impl Request {
             let text = "the slice was planned to be read by pages of the heap, and is read by COPY: ";
             plan.warnings.push(why_not.behind(text));
         }
+        keeper.reader.session.forget_answers();
         Ok(prepared.engine(keeper, vec![plan], proof))
     }
 
@@ -178,4 +184,30 @@ impl Request {
         }
         request.chosen(relation, table_columns(session, relation, true)?)
     }
+}
+
+/// Begins the slice's transaction and asks, in one round trip, what opening it will ask. If the server refuses
+/// any of it, each statement is executed by itself, which shows what is wrong.
+fn ask_ahead(
+    session: &mut Session,
+    slice: &Slice,
+    facts: &Facts,
+    begin: &str,
+    locked: &[String],
+) -> Result<()> {
+    let relations: Vec<u32> = slice.relations().iter().map(|relation| relation.oid).collect();
+    let answers = ask_about_slice(
+        session,
+        &SliceQuestions {
+            // As `begin_anew` does, while the transaction to look things up in is open.
+            begin: &format!("ROLLBACK; {}", import_statements(begin, facts)?),
+            snapshot: &snapshot_query(session),
+            lock: lock_statement(locked).as_deref(),
+            relations: &relations,
+            roots: &slice.may_open(),
+            and_of_views: !slice.opens.is_empty(),
+        },
+    )?;
+    session.keep_answers(answers.unwrap_or_default());
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use futures_util::StreamExt;
 use pgarrow::{
-    ErrorKind, ExportOptions, InfinityPolicy, Plan, PoolOptions, ReadMode, Run, Source, TypeOptions,
+    ErrorKind, ExportOptions, InfinityPolicy, Plan, PoolOptions, ReadMode, Run, Slice, Source, TypeOptions,
 };
 use pgarrow_sink::{Output, Sink, SinkError};
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
@@ -291,6 +291,40 @@ fn a_run_of_many_tables_reads_them_with_their_plans() {
         run.slices().unwrap().into_iter().map(|slice| read(source.slice(slice)).unwrap().n_rows()).collect();
     assert_eq!(rows, [30, 500]);
     run.hold(|| false).unwrap();
+}
+
+/// It ends when it is released or dropped, and says when it was lost.
+#[test]
+fn a_held_snapshot_is_an_object() {
+    require!(Capability::Server);
+    let database = database("held", TWO);
+    let source = source(&database);
+    let held = || source.table("b").open().unwrap().into_held();
+    let n_rows = |slice: Slice| read(source.slice(slice)).map(|export| export.n_rows());
+    let mut first = held();
+    let slices = first.slices().unwrap();
+    database.execute("INSERT INTO b SELECT * FROM b");
+    first.check().unwrap();
+    // The moment of the plan, however much later.
+    assert_eq!(slices.iter().map(|slice| n_rows(slice.clone()).unwrap()).sum::<usize>(), 500);
+    first.release().unwrap();
+    let error = n_rows(slices[0].clone()).unwrap_err();
+    assert!(error.to_string().contains("its holder is gone"), "{error}");
+
+    let mut dropped = held();
+    let slices = dropped.slices().unwrap();
+    drop(dropped);
+    wait_until_no_sessions(&database);
+    assert!(n_rows(slices[0].clone()).is_err());
+
+    let mut lost = held();
+    database.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE 'pgarrow%'");
+    let error = lost.check().unwrap_err();
+    assert!(error.to_string().contains("the held snapshot was lost"), "{error}");
+    let cancelled = held();
+    source.cancel().cancel();
+    let mut cancelled = cancelled;
+    assert_eq!(cancelled.check().unwrap_err().kind(), ErrorKind::Cancelled);
 }
 
 /// Calls for a single schema say what to call instead.

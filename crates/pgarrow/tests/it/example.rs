@@ -62,6 +62,16 @@ fn a_preview_has_ten_rows_and_counts_all() {
     assert!(lines.concat().contains("row_count: 10"), "{lines:?}");
 }
 
+#[test]
+fn slices_of_a_held_snapshot_are_read() {
+    require!(Capability::Server);
+    let lines = printed("held_snapshot");
+    assert!(
+        lines[0].starts_with("70000 rows in ") && lines[0].ends_with(" slices of one moment"),
+        "{lines:?}"
+    );
+}
+
 /// A format of one's own within the promised size: the contract of a sink is small and stays small.
 #[test]
 fn a_sink_of_sixty_lines_writes_csv_in_the_order_of_the_table() {

@@ -108,6 +108,34 @@ fn an_extension_that_came_meanwhile_is_seen() {
     assert!(slicing().contains("timescaledb"), "{}", slicing());
 }
 
+/// One to begin and to ask about the server, and one for everything under the snapshot.
+#[test]
+fn opening_a_slice_takes_two_round_trips() {
+    require!(Capability::PrivateServer);
+    let sql = format!("{TABLE}; CREATE VIEW v AS TABLE e; CREATE INDEX ON e (id); ANALYZE");
+    let database = database("opening slices", &sql);
+    let counted = Counted::new(&database);
+    let tokens = |extract: Extract| {
+        let options = ExportOptions::default().with_readers(2).with_slice_bytes(8192);
+        let mut held = extract.options(options).open().unwrap().into_held();
+        (held.slices().unwrap(), held)
+    };
+    let (of_pages, pages_held) = tokens(counted.source.table("e"));
+    let (of_view, view_held) = tokens(counted.source.table("v"));
+    assert!(of_pages.len() > 2);
+    // The first session of the pool, and what is known of the server.
+    counted.export(&ExportOptions::default().with_readers(1)).0.unwrap();
+    for slice in of_pages.iter().take(3).chain(&of_view) {
+        let (run, trips) = counted.trips(|source| source.slice(slice.clone()).open().unwrap());
+        assert_eq!(trips, 2);
+        assert!(run.for_each(|_| Ok(())).unwrap().rows > 0);
+    }
+    // A snapshot that is gone is an error in the same words as before.
+    drop((pages_held, view_held));
+    let error = counted.source.slice(of_pages[0].clone()).open().unwrap_err();
+    assert!(error.to_string().contains("its holder is gone"), "{error}");
+}
+
 /// One for a table, two for a query, once it is known whether the server exports snapshots.
 #[test]
 fn describing_takes_one_round_trip_for_a_table_and_two_for_a_query() {

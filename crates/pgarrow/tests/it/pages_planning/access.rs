@@ -172,7 +172,7 @@ fn a_superuser_never_calls_the_function() {
     assert!(!source.pages_status::<&str>(&[]).unwrap().possible);
     let options = by(ReadMode::Pages).with_role(&role.name);
     let error = read(source.table("e").options(options)).unwrap_err();
-    assert_error(&error, ErrorKind::Options, None, &["pgarrow.heap_page is not for him"]);
+    assert_error(&error, ErrorKind::Options, None, &["the function pgarrow.heap_page is not for superusers"]);
     // The role with a session of its own may.
     let status = source_as(&database, &role.name).pages_status::<&str>(&[]).unwrap();
     assert_eq!(status.source.as_deref(), Some("function"));
