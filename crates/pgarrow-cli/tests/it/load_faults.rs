@@ -91,7 +91,7 @@ fn constraints_that_the_last_row_breaks() {
         ),
         (&before, "PA001", &["never that"]),
         (&after, "PA001", &["never that"]),
-        (serializing, "40001", &["can be started again"]),
+        (serializing, "40001", &["start the load again"]),
     ] {
         assert_refused(&place("load_last_row", sql), sqlstate, says);
     }
@@ -265,7 +265,7 @@ fn a_deadlock_that_ends_the_load() {
         place.database.client().query_one(waits, &[]).unwrap().get::<_, i64>(0) == 1
     });
     let ran = load.end();
-    ran.assert_refused(4, &["40P01", "can be started again", "nothing was loaded"]);
+    ran.assert_refused(4, &["40P01", "start the load again", "nothing was loaded"]);
     other.join().unwrap();
     assert_ended(&place.database);
     assert_eq!(fingerprint(&place.database, "t"), before);

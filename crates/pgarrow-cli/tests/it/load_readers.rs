@@ -64,7 +64,7 @@ fn a_constraint_in_the_middle_of_rows_of_several_readers() {
     for (sql, says) in [
         ("ALTER TABLE t ADD CHECK (id <> 30000)", &["23514", "breaks a constraint"]),
         ("CREATE UNIQUE INDEX ON t ((abs(id - 30000)))", &["23505", "--on-conflict skip"]),
-        (raising, &["40001", "can be started again"]),
+        (raising, &["40001", "start the load again"]),
     ] {
         let (source, target) = place("readers_constraint", sql);
         let before = fingerprint(&target, "t");

@@ -300,7 +300,7 @@ fn what_cannot_be_read_has_a_code_of_its_own() {
     fs::write(place.path("cut.arrows"), &bytes[..bytes.len() - 8]).unwrap();
     place
         .load(&["cut.arrows", "--into", "t"])
-        .assert_refused(8, &["\"cut.arrows\": it ends without the mark", "nothing was loaded"]);
+        .assert_refused(8, &["\"cut.arrows\": it ends without its end mark", "nothing was loaded"]);
     fs::write(place.path("half.parquet"), "PAR1").unwrap();
     place.load(&["half.parquet", "--into", "t"]).assert_refused(8, &["\"half.parquet\": "]);
     place.load(&["no.parquet", "--into", "t"]).assert_refused(8, &["\"no.parquet\": there is no such file"]);

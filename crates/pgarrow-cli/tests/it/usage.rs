@@ -91,7 +91,7 @@ const SLICE: &str = r#"{"version":2,"source":{"endpoint":"h:5432","database":"d"
 fn plans_and_holds_that_cannot_be() {
     for (args, says) in [
         (&["plan", NOWHERE][..], "nothing to export"),
-        (&["plan", NOWHERE, "-t", "t", "--tokens", "x"], "`pgarrow hold` does"),
+        (&["plan", NOWHERE, "-t", "t", "--tokens", "x"], "`pgarrow hold` writes them"),
         (&["inspect", NOWHERE], "nothing to export"),
         (&["inspect", NOWHERE, "-t", "t", "--column", "a:text", "--column", "a:scan"], "names \"a\" twice"),
         (&["hold", NOWHERE], "nothing to export"),

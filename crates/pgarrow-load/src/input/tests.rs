@@ -277,7 +277,7 @@ fn a_stream_without_its_end_and_two_in_one() {
     let stream = stream_bytes(&[batch(0, 3), batch(3, 3)], ipc_options(None));
     // The end mark has eight bytes: all rows are there without it.
     let cut = folder.write("cut.arrows", &stream[..stream.len() - 8]);
-    assert!(refused(&[cut], None).contains("ends without the mark of its end"));
+    assert!(refused(&[cut], None).contains("ends without its end mark"));
     let twice = folder.write("twice.arrows", &[stream.clone(), stream].concat());
     assert!(refused(&[twice], None).contains("bytes behind the end of the stream"));
 }
@@ -473,7 +473,7 @@ fn claims_without_bytes() {
     assert!(refused(&[path], None).contains("larger than it can be"));
     // Metadata of nearly 4 GiB.
     let path = folder.write("metadata.arrows", &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 1, 2, 3]);
-    assert!(refused(&[path], None).contains("ends without the mark of its end"));
+    assert!(refused(&[path], None).contains("ends without its end mark"));
     // A footer longer than its file.
     let mut bytes = file_bytes(&[batch(0, 4)], ipc_options(None));
     let end = bytes.len();

@@ -230,7 +230,7 @@ fn other_data_another_table_and_a_table_that_changes() {
     // Eight bytes of an integer are a valid numeric of another value.
     database.execute("ALTER TABLE t ALTER x TYPE numeric");
     let error = refusal(loading.write(&batch(10..20)));
-    assert!(error.to_string().contains("was changed"), "{error}");
+    assert!(error.to_string().contains("another session changed"), "{error}");
     assert!(error.to_string().contains("the first 10 rows"), "{error}");
     assert_eq!(refusal(run(load(&database, "u", parts(10)), 30, 10)).kind(), ErrorKind::Options);
     assert_eq!(refusal(run(load(&database, "t", parts(10)), 5, 5)).kind(), ErrorKind::Input);

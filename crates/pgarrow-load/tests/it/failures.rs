@@ -154,11 +154,11 @@ fn what_is_said_when_a_later_part_cannot_begin() {
     for reject in [false, true] {
         let options = || parts().with_reject(reject).with_lock_timeout(Duration::from_millis(500));
         for (sql, sqlstate, says) in [
-            ("BEGIN; LOCK TABLE t", Some("55P03"), "can be started again"),
+            ("BEGIN; LOCK TABLE t", Some("55P03"), "start the load again"),
             ("DROP TABLE t", None, "dropped or renamed"),
             ("ALTER TABLE t RENAME TO u", None, "dropped or renamed"),
-            ("ALTER TABLE t ALTER x TYPE numeric", None, "was changed"),
-            ("ALTER TABLE t RENAME TO u; CREATE TABLE t (x int8)", None, "was changed"),
+            ("ALTER TABLE t ALTER x TYPE numeric", None, "another session changed"),
+            ("ALTER TABLE t RENAME TO u; CREATE TABLE t (x int8)", None, "another session changed"),
             (
                 "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
                  $$ BEGIN RAISE 'no place' USING ERRCODE = '53100'; END $$; \

@@ -31,7 +31,7 @@ fn who_comes_between_the_export_and_its_load_is_waited_for_within_bounds() {
             let error =
                 refusal(load(&database, "t", options).fed_by(run.holders()).open(run.schema().clone()));
             assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Server, Some("55P03")), "{error}");
-            assert!(error.to_string().contains("somebody waits for its end"), "{error}");
+            assert!(error.to_string().contains("another session waits for the export's end"), "{error}");
             drop(run);
             between.join().unwrap().unwrap();
         });
