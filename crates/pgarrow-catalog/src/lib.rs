@@ -30,6 +30,7 @@ mod name;
 mod near;
 mod opened;
 mod pages;
+mod pattern;
 mod relation;
 mod server;
 mod target;
@@ -58,6 +59,7 @@ pub use pages::{
     HeapGroup, HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, PageSource, heap_tables,
     heap_tables_of_many, large_heap_pages, page_access,
 };
+pub use pattern::{NamePattern, matching, relations_of_pattern};
 pub use relation::{
     Relation, RelationKind, estimated_rows, not_readable, relation, relations, relations_of_schema, resolve,
     resolve_many,

@@ -28,6 +28,12 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
+impl NameError {
+    pub(crate) fn of_pattern(text: &str, why: &str) -> Self {
+        Self(format!("the pattern {text:?} cannot be used: {why}"))
+    }
+}
+
 impl RelationName {
     /// Reads `table`, `schema.table`, `"Table"`, `schema."Ta.ble"`.
     ///

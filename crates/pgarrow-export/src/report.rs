@@ -102,6 +102,9 @@ pub struct FileReport {
     pub bytes: u64,
     /// Its row groups, if the format has them.
     pub row_groups: Option<usize>,
+    /// The SHA-256 of its bytes in hexadecimal digits, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// A reader of a [`Report`].
@@ -177,6 +180,7 @@ impl Report {
             rows: file.rows,
             bytes: file.bytes,
             row_groups: file.row_groups,
+            sha256: file.sha256,
         });
         let (subject, slicing, columns, tables) = match plans {
             [plan] => {

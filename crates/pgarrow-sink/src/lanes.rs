@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pgarrow_types::Message;
 
 use crate::error::{SinkError, SinkErrorKind};
-use crate::output::{Output, Published};
+use crate::output::Output;
 use crate::outputs::{Kind, Outputs, Series};
 use crate::sink::{Written, WrittenFile};
 
@@ -127,7 +127,7 @@ impl<F: FileFormat> Lanes<F> {
 
     /// The output these files are: one file, or a folder; none for stdout and for an embedder's writer.
     pub fn path(&self) -> Option<&Path> {
-        let folder = || self.series.as_ref().map(|series| series.folder.path());
+        let folder = || Some(self.series.as_ref()?.folder()?.path());
         self.path.as_deref().or_else(folder)
     }
 
@@ -199,8 +199,9 @@ impl<F: FileFormat> Lanes<F> {
             self.end(self.begin()?)?;
         }
         let mut warnings = std::mem::take(&mut self.files().warnings);
-        if let Some(series) = self.series.as_ref().filter(|series| series.is_owned) {
-            warnings.extend(series.folder.publish()?);
+        let owned = self.series.as_ref().filter(|series| series.is_owned);
+        if let Some(folder) = owned.and_then(Series::folder) {
+            warnings.extend(folder.publish()?);
         }
         let mut files = std::mem::take(&mut self.files().complete);
         files.sort_by_key(|(number, _)| *number);
@@ -224,9 +225,10 @@ impl<F: FileFormat> Lanes<F> {
 
     fn end(&self, file: Numbered<F::Writer>) -> Result<(), SinkError> {
         let FileEnd { output, rows, row_groups } = file.writer.end()?;
-        let Published { path, bytes, warnings } = output.publish()?;
+        let mut published = output.publish()?;
+        let warnings = std::mem::take(&mut published.warnings);
         let mut files = self.files();
-        files.complete.push((file.number, WrittenFile { path, rows, bytes, row_groups }));
+        files.complete.push((file.number, WrittenFile { row_groups, ..WrittenFile::of(published, rows) }));
         files.warnings.extend(warnings);
         Ok(())
     }

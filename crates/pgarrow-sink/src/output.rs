@@ -8,10 +8,12 @@
 //!
 //! Buffering is done here and not by `BufWriter`, which writes on drop and swallows the error.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 use crate::error::SinkError;
 use crate::hidden_file::HiddenFile;
@@ -28,6 +30,7 @@ pub struct Output {
     place: Place,
     buffer: Vec<u8>,
     bytes: u64,
+    digest: Option<Sha256>,
     failed: bool,
 }
 
@@ -35,6 +38,22 @@ enum Place {
     File(File, HiddenFile),
     InFolder(File, Entry),
     Writer(Box<dyn Write + Send>),
+    Upload(Box<dyn Upload>),
+}
+
+/// Bytes on their way to a place that is no file of this machine.
+///
+/// Dropped before [`complete`](Self::complete), it leaves nothing under its name.
+pub trait Upload: Write + Send {
+    /// The name it will have.
+    fn path(&self) -> &Path;
+
+    /// Waits until all bytes are stored, and makes them appear under their name.
+    ///
+    /// # Errors
+    ///
+    /// They could not be stored. Nothing has appeared then.
+    fn complete(self: Box<Self>) -> Result<(), SinkError>;
 }
 
 /// The result of [`Output::publish`].
@@ -44,6 +63,8 @@ pub struct Published {
     pub path: Option<PathBuf>,
     /// Bytes written.
     pub bytes: u64,
+    /// The SHA-256 of the bytes in hexadecimal digits, if [asked for](Output::with_sha256).
+    pub sha256: Option<String>,
     /// Warnings about a complete output: that the folder's file system cannot make names durable.
     pub warnings: Vec<String>,
 }
@@ -86,6 +107,18 @@ impl Output {
         Self::new(Place::Writer(Box::new(writer)))
     }
 
+    /// Sends bytes elsewhere.
+    pub fn upload(upload: impl Upload + 'static) -> Self {
+        Self::new(Place::Upload(Box::new(upload)))
+    }
+
+    /// Also computes the SHA-256 of the bytes, see [`Published::sha256`].
+    #[must_use]
+    pub fn with_sha256(mut self) -> Self {
+        self.digest = Some(Sha256::new());
+        self
+    }
+
     /// A file in a folder that is published as a whole.
     pub(crate) fn in_folder(file: File, entry: Entry) -> Self {
         Self::new(Place::InFolder(file, entry))
@@ -93,7 +126,7 @@ impl Output {
 
     fn new(place: Place) -> Self {
         // The buffer grows with what is written: most of a thousand small files never need all of it.
-        Self { place, buffer: Vec::new(), bytes: 0, failed: false }
+        Self { place, buffer: Vec::new(), bytes: 0, digest: None, failed: false }
     }
 
     /// The name the output will have; none for stdout and for an embedder's writer.
@@ -101,6 +134,7 @@ impl Output {
         match &self.place {
             Place::File(_, target) => Some(target.given()),
             Place::InFolder(_, entry) => Some(entry.given()),
+            Place::Upload(upload) => Some(upload.path()),
             Place::Writer(_) => None,
         }
     }
@@ -113,7 +147,7 @@ impl Output {
     pub fn temporary_path(&self) -> Option<&Path> {
         match &self.place {
             Place::File(_, target) => Some(target.temporary()),
-            Place::InFolder(..) | Place::Writer(_) => None,
+            Place::InFolder(..) | Place::Writer(_) | Place::Upload(_) => None,
         }
     }
 
@@ -139,15 +173,22 @@ impl Output {
                 (Some(path), warning)
             }
             Place::InFolder(_, entry) => (Some(entry.complete(self.bytes)), None),
+            Place::Upload(upload) => {
+                let path = upload.path().to_owned();
+                upload.complete()?;
+                (Some(path), None)
+            }
             Place::Writer(_) => (None, None),
         };
-        Ok(Published { path, bytes: self.bytes, warnings: warning.into_iter().collect() })
+        let sha256 = self.digest.map(|digest| hexadecimal(&digest.finalize()));
+        Ok(Published { path, bytes: self.bytes, sha256, warnings: warning.into_iter().collect() })
     }
 
     fn inner(&mut self) -> &mut dyn Write {
         match &mut self.place {
             Place::File(file, _) | Place::InFolder(file, _) => file,
             Place::Writer(writer) => writer,
+            Place::Upload(upload) => upload,
         }
     }
 
@@ -188,6 +229,9 @@ impl Write for Output {
                 output.buffer.extend_from_slice(bytes);
             }
             output.bytes += bytes.len() as u64;
+            if let Some(digest) = &mut output.digest {
+                digest.update(bytes);
+            }
             Ok(())
         })
     }
@@ -208,6 +252,14 @@ impl fmt::Debug for Output {
             .field("failed", &self.failed)
             .finish_non_exhaustive()
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(unix)]

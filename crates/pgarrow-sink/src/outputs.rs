@@ -1,5 +1,7 @@
 //! What a sink is created with: one output, or a series of files in a folder.
 
+use std::fmt;
+
 use crate::error::SinkError;
 use crate::folder::OutputFolder;
 use crate::output::Output;
@@ -11,6 +13,7 @@ use crate::output::Output;
 /// | [`single`](Self::single) | one file, stdout or a writer | publishes it |
 /// | [`folder`](Self::folder) | `part-00000.parquet`, … | completes them and publishes the folder |
 /// | [`in_folder`](Self::in_folder) | `NAME`, or a series | completes them; the folder's owner publishes |
+/// | [`numbered`](Self::numbered) | what the caller begins | completes them |
 #[derive(Debug)]
 pub struct Outputs {
     pub(crate) kind: Kind,
@@ -49,8 +52,17 @@ impl Outputs {
     /// A folder of its own: files `part-00000` with the format's extension, numbered in the order in which
     /// they are begun. The sink's commit publishes the folder.
     pub fn folder(folder: OutputFolder, options: FolderOptions) -> Self {
-        let series = Series { folder, stem: "part".to_owned(), extension: None, options, is_owned: true };
-        Self { kind: Kind::Series(series) }
+        let files = Files::InFolder { folder, stem: "part".to_owned(), extension: None };
+        Self { kind: Kind::Series(Series { files, options, is_owned: true }) }
+    }
+
+    /// Files that `make` begins, by their numbers from 0. The sink's commit completes them, and whoever made them
+    /// publishes the whole.
+    pub fn numbered(
+        make: impl Fn(usize) -> Result<Output, SinkError> + Send + Sync + 'static,
+        options: FolderOptions,
+    ) -> Self {
+        Self { kind: Kind::Series(Series { files: Files::Made(Box::new(make)), options, is_owned: false }) }
     }
 
     /// A table among others in a folder: the file `name`. If `options` ask for more than one file, the files
@@ -66,8 +78,8 @@ impl Outputs {
         }
         let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
         let (stem, extension) = (stem.to_owned(), Some(extension.to_owned()));
-        let series = Series { folder: folder.clone(), stem, extension, options, is_owned: false };
-        Ok(Self { kind: Kind::Series(series) })
+        let files = Files::InFolder { folder: folder.clone(), stem, extension };
+        Ok(Self { kind: Kind::Series(Series { files, options, is_owned: false }) })
     }
 }
 
@@ -80,22 +92,53 @@ impl From<Output> for Outputs {
 /// Numbered files of one sink.
 #[derive(Debug)]
 pub(crate) struct Series {
-    pub(crate) folder: OutputFolder,
-    stem: String,
-    /// None: the format's extension.
-    extension: Option<String>,
+    files: Files,
     pub(crate) options: FolderOptions,
     /// Whether the sink's commit publishes the folder.
     pub(crate) is_owned: bool,
 }
 
+/// What begins the files of a series.
+enum Files {
+    InFolder {
+        folder: OutputFolder,
+        stem: String,
+        /// None: the format's extension.
+        extension: Option<String>,
+    },
+    Made(Box<MakeFile>),
+}
+
+type MakeFile = dyn Fn(usize) -> Result<Output, SinkError> + Send + Sync;
+
 impl Series {
     /// Begins the file with this number.
-    pub(crate) fn file(&self, number: usize, extension: &str) -> Result<Output, SinkError> {
-        let stem = &self.stem;
-        match self.extension.as_deref().unwrap_or(extension) {
-            "" => self.folder.file(&format!("{stem}-{number:05}")),
-            extension => self.folder.file(&format!("{stem}-{number:05}.{extension}")),
+    pub(crate) fn file(&self, number: usize, format_extension: &str) -> Result<Output, SinkError> {
+        match &self.files {
+            Files::InFolder { folder, stem, extension } => {
+                match extension.as_deref().unwrap_or(format_extension) {
+                    "" => folder.file(&format!("{stem}-{number:05}")),
+                    extension => folder.file(&format!("{stem}-{number:05}.{extension}")),
+                }
+            }
+            Files::Made(make) => make(number),
+        }
+    }
+
+    /// The folder of the files, if it is published as a whole.
+    pub(crate) fn folder(&self) -> Option<&OutputFolder> {
+        match &self.files {
+            Files::InFolder { folder, .. } => Some(folder),
+            Files::Made(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InFolder { folder, .. } => f.debug_tuple("InFolder").field(&folder.path()).finish(),
+            Self::Made(_) => f.write_str("Made"),
         }
     }
 }

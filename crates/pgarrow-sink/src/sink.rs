@@ -11,6 +11,7 @@ use pgarrow_types::Message;
 
 use crate::chunk::{Chunk, Chunks};
 use crate::error::{SinkError, SinkErrorKind};
+use crate::output::Published;
 
 /// As many [lanes](Sink::lanes) as there are parts at work, or nearly: for a sink that has a lock, or a
 /// queue, of its own.
@@ -188,6 +189,16 @@ pub struct WrittenFile {
     pub bytes: u64,
     /// Row groups, for formats that have them.
     pub row_groups: Option<usize>,
+    /// The SHA-256 of its bytes in hexadecimal digits, if its output was to compute it.
+    pub sha256: Option<String>,
+}
+
+impl WrittenFile {
+    /// A published output with this many rows.
+    pub fn of(published: Published, rows: u64) -> Self {
+        let Published { path, bytes, sha256, .. } = published;
+        Self { path, rows, bytes, row_groups: None, sha256 }
+    }
 }
 
 impl From<WrittenFile> for Written {

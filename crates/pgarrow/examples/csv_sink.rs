@@ -45,8 +45,7 @@ impl Sink for CsvSink {
 
     fn commit(self: Box<Self>) -> Result<Written, SinkError> {
         let (output, rows) = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let published = output.publish()?;
-        Ok(WrittenFile { path: published.path, rows, bytes: published.bytes, row_groups: None }.into())
+        Ok(WrittenFile::of(output.publish()?, rows).into())
     }
 }
 

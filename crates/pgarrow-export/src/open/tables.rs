@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use pgarrow_catalog::{
-    Relation, RelationName, RelationSize, near_schema, not_readable, quote_identifier, relation_sizes,
-    relations_of_schema, resolve_many, suggest, table_columns_of_many,
+    NamePattern, Relation, RelationName, RelationSize, matching, near_schema, not_readable, quote_identifier,
+    relation_sizes, relations_of_pattern, relations_of_schema, resolve_many, suggest, table_columns_of_many,
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
@@ -94,15 +94,16 @@ impl<'r> TablesSubject<'r> {
             ErrorKind::Server => error.sqlstate().is_some_and(|state| state.starts_with("42")),
             _ => false,
         };
-        let Named { names, schemas, .. } = self.named;
-        if names.len() + schemas.len() == 1 || !is_of_names(&error) {
+        let Named { names, schemas, patterns, excluded, .. } = self.named;
+        if names.len() + schemas.len() + patterns.len() == 1 || !is_of_names(&error) {
             return Err(error);
         }
         let mut found = Vec::new();
-        let of_names = names.iter().map(|name| (vec![name.clone()], Vec::new()));
-        let of_schemas = schemas.iter().map(|schema| (Vec::new(), vec![schema.clone()]));
-        for (names, schemas) in of_names.chain(of_schemas) {
-            let one = Named { names, schemas, check: None };
+        let none = || Named { excluded: excluded.clone(), ..Named::default() };
+        let of_names = names.iter().map(|name| Named { names: vec![name.clone()], ..none() });
+        let of_schemas = schemas.iter().map(|schema| Named { schemas: vec![schema.clone()], ..none() });
+        let of_patterns = patterns.iter().map(|pattern| Named { patterns: vec![pattern.clone()], ..none() });
+        for one in of_names.chain(of_schemas).chain(of_patterns) {
             match relations(opening.session()?, &one) {
                 Ok(relations) => found.extend(relations),
                 Err(error) if is_of_names(&error) => problems.push(error),
@@ -239,8 +240,20 @@ fn relations(session: &mut Session, named: &Named) -> Result<Vec<Relation>> {
         }
         relations.extend(of_schema);
     }
+    for pattern in &named.patterns {
+        let of_pattern = relations_of_pattern(session, &NamePattern::parse(pattern)?)?;
+        if of_pattern.is_empty() {
+            return Err(refused(&format!("no table matches the pattern {pattern:?}")));
+        }
+        relations.extend(of_pattern);
+    }
     let mut seen = HashSet::new();
     relations.retain(|relation| seen.insert(relation.oid));
+    for pattern in &named.excluded {
+        let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
+        let excluded = matching(session, &NamePattern::parse(pattern)?, &oids)?;
+        relations.retain(|relation| !excluded.contains(&relation.oid));
+    }
     Ok(relations)
 }
 

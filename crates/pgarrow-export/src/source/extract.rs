@@ -46,11 +46,13 @@ pub(crate) enum What {
     Slice(Box<Slice>),
 }
 
-/// Tables by their names, and all tables of schemas.
+/// Tables by their names, all tables of schemas, and those that match a pattern; without the excluded ones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Named {
     pub(crate) names: Vec<String>,
     pub(crate) schemas: Vec<String>,
+    pub(crate) patterns: Vec<String>,
+    pub(crate) excluded: Vec<String>,
     pub(crate) check: Option<Check>,
 }
 
@@ -278,6 +280,20 @@ impl Tables {
     /// name.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.named.schemas.push(name.into());
+        self
+    }
+
+    /// Adds the tables and materialized views whose names match a pattern as psql takes it: `sales.*`, `order_?`.
+    /// Partitioned tables match as a whole; PostgreSQL's own schemas never match. Without a schema, a pattern
+    /// matches what the search path finds by its name alone.
+    pub fn pattern(mut self, pattern: impl Into<String>) -> Self {
+        self.named.patterns.push(pattern.into());
+        self
+    }
+
+    /// Leaves out what matches a pattern, in whichever way it was named.
+    pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
+        self.named.excluded.push(pattern.into());
         self
     }
 

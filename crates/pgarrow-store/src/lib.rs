@@ -1,0 +1,175 @@
+//! Where the files of a job go, and where they are read again.
+//!
+//! ```text
+//!  Store::open("lake/")  ─▶ create ─▶ Output ─▶ publish      a file that appears when it is complete
+//!                           create_new                       a small object that must not be there yet
+//!                           read, reader, list, remove
+//! ```
+//!
+//! Paths in a store are relative, and their parts are separated by `/` everywhere.
+#![forbid(unsafe_code)]
+
+mod local;
+
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+use std::time::SystemTime;
+
+use pgarrow_sink::{Output, SinkError, SinkErrorKind};
+
+use crate::local::Local;
+
+/// A place for files. Clones are the same place.
+#[derive(Clone)]
+pub struct Store {
+    place: Place,
+}
+
+#[derive(Clone)]
+enum Place {
+    Local(Local),
+}
+
+/// What a store has under a path.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// Its path in the store.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last written, by the store's clock.
+    pub modified: SystemTime,
+}
+
+impl Store {
+    /// Opens a folder of this machine; it is made when the first file is.
+    ///
+    /// # Errors
+    ///
+    /// The name is empty, or that of a URL.
+    pub fn open(location: &str) -> Result<Self, SinkError> {
+        let refuse = |text: String| Err(SinkError::new(SinkErrorKind::Unsupported, text));
+        if location.is_empty() {
+            return refuse("the name of the folder is empty".to_owned());
+        }
+        match location.split_once("://") {
+            // The rest of a URL may hold a secret.
+            Some((scheme, _)) => refuse(format!("{scheme}://… is no place that files can go to")),
+            None => Ok(Self { place: Place::Local(Local::new(location.into())) }),
+        }
+    }
+
+    /// The place as people know it, without secrets.
+    pub fn location(&self) -> String {
+        match &self.place {
+            Place::Local(local) => local.root().display().to_string(),
+        }
+    }
+
+    /// Begins a file that appears at `path` when it is published. There must be none.
+    ///
+    /// # Errors
+    ///
+    /// [`Exists`](SinkErrorKind::Exists), a path that leaves the store, or what keeps a file from being made.
+    pub fn create(&self, path: &str) -> Result<Output, SinkError> {
+        check_path(path)?;
+        match &self.place {
+            Place::Local(local) => local.create(path),
+        }
+    }
+
+    /// Stores bytes, if there is nothing at `path` yet: of several that try it, one succeeds. Returns whether it
+    /// was this one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create), but for what exists.
+    pub fn create_new(&self, path: &str, bytes: &[u8]) -> Result<bool, SinkError> {
+        check_path(path)?;
+        match &self.place {
+            Place::Local(local) => local.create_new(path, bytes),
+        }
+    }
+
+    /// Stores bytes in the place of what may be at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create), but for what exists.
+    pub fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), SinkError> {
+        check_path(path)?;
+        match &self.place {
+            Place::Local(local) => local.replace(path, bytes),
+        }
+    }
+
+    /// The bytes at `path`; `None` if there is nothing. For small objects.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, SinkError> {
+        let Some(mut reader) = self.reader(path)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        reader
+            .read_to_end(&mut bytes)
+            .map_err(|error| SinkError::io("read", Some(Path::new(path)), error))?;
+        Ok(Some(bytes))
+    }
+
+    /// Reads what is at `path` as a stream; `None` if there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn reader(&self, path: &str) -> Result<Option<Box<dyn Read + Send>>, SinkError> {
+        check_path(path)?;
+        match &self.place {
+            Place::Local(local) => local.reader(path),
+        }
+    }
+
+    /// All files below `folder`, hidden ones too, by their paths; `""` is the whole store.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be listed.
+    pub fn list(&self, folder: &str) -> Result<Vec<Entry>, SinkError> {
+        if !folder.is_empty() {
+            check_path(folder)?;
+        }
+        match &self.place {
+            Place::Local(local) => local.list(folder),
+        }
+    }
+
+    /// Removes what is at `path`. Returns whether something was there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be removed.
+    pub fn remove(&self, path: &str) -> Result<bool, SinkError> {
+        check_path(path)?;
+        match &self.place {
+            Place::Local(local) => local.remove(path),
+        }
+    }
+}
+
+/// Refuses a path that is not relative, or leaves the store.
+fn check_path(path: &str) -> Result<(), SinkError> {
+    let is_plain =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
+    match path.split('/').all(is_plain) {
+        true => Ok(()),
+        false => Err(SinkError::new(SinkErrorKind::Unsupported, format!("{path:?} is no path in a store"))),
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.location()).finish()
+    }
+}
