@@ -23,7 +23,6 @@ use pgarrow_sink_ipc::IpcOptions;
 use pgarrow_sink_parquet::ParquetOptions;
 
 use crate::console::Console;
-use crate::destination::Format;
 use crate::exit::Failure;
 use crate::export::watch_one;
 use crate::flags::DemoFlags;
@@ -32,6 +31,7 @@ use crate::progress::{Counts, Total, Watch};
 use crate::signals::Signals;
 use crate::{summary, units};
 use files::{ARROW, Files, PARQUET};
+use pgarrow_job::Format;
 use tables::Words;
 
 /// How long a cancelled demo may take to end by itself: it has to stop a server.

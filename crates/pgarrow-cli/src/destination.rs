@@ -4,12 +4,13 @@ use std::io::{self, IsTerminal};
 use std::path::{self, Path, PathBuf};
 
 use clap::ValueEnum;
-use pgarrow::{ArrayForm, Error, IntervalForm, TypeOptions};
+use pgarrow::{ArrayForm, Error, TypeOptions};
+use pgarrow_job::Format;
 use pgarrow_sink_ipc::{IpcFormat, IpcOptions};
 use pgarrow_sink_parquet::ParquetOptions;
 
 use crate::exit::Failure;
-use crate::flags::{ExportFlags, FormatName};
+use crate::flags::{ExportFlags, FileFlags, FormatName, ReadingFlags};
 use crate::into::Into;
 
 /// Where batches go.
@@ -36,13 +37,6 @@ pub(crate) struct Folder {
     pub(crate) file_bytes: Option<u64>,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum Format {
-    Parquet(ParquetOptions),
-    IpcFile(IpcOptions),
-    IpcStream(IpcOptions),
-}
-
 impl Destination {
     pub(crate) fn new(flags: &ExportFlags, is_many: bool) -> Result<Self, Failure> {
         if flags.to == Some(FormatName::Postgres) {
@@ -64,8 +58,8 @@ impl Destination {
         if let Some(name) = flags.into.any().or(of_target) {
             return Err(Failure::options(format!("{name} is for --to postgres")));
         }
-        let place = flags.output.as_deref().map(|path| place(path, flags.file_size)).transpose()?;
-        if flags.file_size.is_some() && !matches!(place, Some(Place::Folder(_))) {
+        let place = flags.output.as_deref().map(|path| place(path, flags.files.file_size)).transpose()?;
+        if flags.files.file_size.is_some() && !matches!(place, Some(Place::Folder(_))) {
             let text = "--file-size is for folders; end the output's path with /, as in -o orders/";
             return Err(Failure::options(text));
         }
@@ -78,17 +72,17 @@ impl Destination {
             }
             (None, None) => return Err(Failure::options("no output; give -o PATH, -o - or --to none")),
         };
-        if format != FormatName::Parquet && flags.row_group_rows.is_some() {
+        if format != FormatName::Parquet && flags.files.row_group_rows.is_some() {
             return Err(Failure::options("--row-group-rows is for --to parquet"));
         }
-        if format != FormatName::Parquet && flags.field_ids {
+        if format != FormatName::Parquet && flags.files.field_ids {
             return Err(Failure::options("--field-ids is for --to parquet"));
         }
         let (place, format) = match (format, place) {
             (FormatName::None, Some(_)) => {
                 return Err(Failure::options("--to none writes nothing; leave out -o, or choose a format"));
             }
-            (FormatName::None, None) if flags.compression.is_some() => {
+            (FormatName::None, None) if flags.files.compression.is_some() => {
                 return Err(Failure::options("--to none writes nothing; leave out --compression"));
             }
             (FormatName::None, None) => return Ok(Self::Nowhere),
@@ -97,10 +91,14 @@ impl Destination {
                 return Err(Failure::options("--to postgres needs --into SCHEMA.TABLE"));
             }
             (_, None) => return Err(Failure::options("no output; give -o PATH, or -o - for stdout")),
-            (FormatName::Parquet, Some(place)) => (place, Format::Parquet(parquet_options(flags)?)),
-            (FormatName::Ipc, Some(place)) => (place, Format::IpcFile(ipc_options(flags, IpcFormat::File)?)),
+            (FormatName::Parquet, Some(place)) => {
+                (place, Format::Parquet(parquet_options(&flags.files, &flags.reading)?))
+            }
+            (FormatName::Ipc, Some(place)) => {
+                (place, Format::IpcFile(ipc_options(&flags.files, IpcFormat::File)?))
+            }
             (FormatName::IpcStream, Some(place)) => {
-                (place, Format::IpcStream(ipc_options(flags, IpcFormat::Stream)?))
+                (place, Format::IpcStream(ipc_options(&flags.files, IpcFormat::Stream)?))
             }
         };
         check_place(&place, flags, is_many)?;
@@ -110,11 +108,10 @@ impl Destination {
     /// The type options that hold without flags. Parquet has no type for Arrow's intervals; a table gets
     /// arrays with their dimensions and lower bounds.
     pub(crate) fn types(&self) -> TypeOptions {
-        let types = TypeOptions::default();
         match self {
-            Self::Output(_, Format::Parquet(_)) => TypeOptions { interval: IntervalForm::Struct, ..types },
-            Self::Table(_) => TypeOptions { arrays: ArrayForm::Shaped, ..types },
-            _ => types,
+            Self::Output(_, format) => format.types(),
+            Self::Table(_) => TypeOptions { arrays: ArrayForm::Shaped, ..TypeOptions::default() },
+            Self::Nowhere => TypeOptions::default(),
         }
     }
 
@@ -124,17 +121,6 @@ impl Destination {
             Self::Output(Place::File(path), _) => Some(path),
             Self::Output(Place::Folder(folder), _) => Some(&folder.path),
             Self::Output(Place::Stdout, _) | Self::Nowhere | Self::Table(_) => None,
-        }
-    }
-}
-
-impl Format {
-    /// The ending of a file's name.
-    pub(crate) fn extension(&self) -> &'static str {
-        match self {
-            Self::Parquet(_) => "parquet",
-            Self::IpcFile(_) => "arrow",
-            Self::IpcStream(_) => "arrows",
         }
     }
 }
@@ -216,10 +202,10 @@ fn check_table(flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
     }
     let for_files = [
         ("-o", flags.output.is_some()),
-        ("--compression", flags.compression.is_some()),
-        ("--row-group-rows", flags.row_group_rows.is_some()),
-        ("--file-size", flags.file_size.is_some()),
-        ("--field-ids", flags.field_ids),
+        ("--compression", flags.files.compression.is_some()),
+        ("--row-group-rows", flags.files.row_group_rows.is_some()),
+        ("--file-size", flags.files.file_size.is_some()),
+        ("--field-ids", flags.files.field_ids),
     ];
     match for_files.into_iter().find(|(_, is_given)| *is_given) {
         Some((name, _)) => {
@@ -249,25 +235,25 @@ const ORDERED_GROUPS: usize = 16;
 /// The limit of a row group's bytes of Arrow data, however much memory there is.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
-fn parquet_options(flags: &ExportFlags) -> Result<ParquetOptions, Failure> {
+pub(crate) fn parquet_options(files: &FileFlags, reading: &ReadingFlags) -> Result<ParquetOptions, Failure> {
     let mut options = ParquetOptions::default();
-    if let Some(text) = &flags.compression {
+    if let Some(text) = &files.compression {
         options = options.with_compression(text.parse().map_err(Error::from)?);
     }
-    if let Some(rows) = flags.row_group_rows {
+    if let Some(rows) = files.row_group_rows {
         options = options.with_row_group_rows(rows);
     }
     // With `--ordered`, a row group does not end early for lack of memory: its end must depend on the rows
     // alone.
-    if let (true, Some(memory)) = (flags.reading.ordered, flags.reading.memory) {
+    if let (true, Some(memory)) = (reading.ordered, reading.memory) {
         options = options.with_row_group_bytes((memory / ORDERED_GROUPS).min(ROW_GROUP_BYTES));
     }
     Ok(options)
 }
 
-fn ipc_options(flags: &ExportFlags, format: IpcFormat) -> Result<IpcOptions, Failure> {
+pub(crate) fn ipc_options(files: &FileFlags, format: IpcFormat) -> Result<IpcOptions, Failure> {
     let mut options = IpcOptions::default().with_format(format);
-    if let Some(text) = &flags.compression {
+    if let Some(text) = &files.compression {
         options = options.with_compression(text.parse().map_err(Error::from)?);
     }
     Ok(options)

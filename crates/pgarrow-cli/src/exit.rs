@@ -10,7 +10,7 @@ use crate::received::Received;
 use crate::words;
 
 /// Code and meaning, as `--help` lists them.
-const CODES: [(u8, &str); 14] = [
+const CODES: [(u8, &str); 15] = [
     (0, "success"),
     (1, "anything that has no code of its own"),
     (2, "options, names or a statement that cannot be used"),
@@ -24,6 +24,7 @@ const CODES: [(u8, &str); 14] = [
         9,
         "a load ended while it was committed, by a lost connection or a signal: its rows may be there or not",
     ),
+    (10, "files are not what their manifest says"),
     (129, "stopped by SIGHUP"),
     (130, "stopped by SIGINT (Ctrl-C)"),
     (141, "the reader of stdout left"),
@@ -37,6 +38,7 @@ const REFUSED: u8 = 4;
 const OUTPUT: u8 = 7;
 /// The load may or may not have committed: its rows may be in the table.
 pub(crate) const OUTCOME_UNKNOWN: u8 = 9;
+const DIFFERS: u8 = 10;
 const BROKEN_PIPE: u8 = 141;
 
 /// What stopped a run.
@@ -48,6 +50,8 @@ pub(crate) enum Failure {
     Server(ServerError),
     /// The demo found a difference between a file and the server.
     Check(String),
+    /// Files are not what their manifest says.
+    Differs(String),
     /// A signal, and a text about what it stopped.
     Signal(Received, Option<String>),
 }
@@ -86,6 +90,7 @@ impl Failure {
             Self::Signal(signal, None) => Self::Signal(signal, Some(advice.to_owned())),
             Self::Signal(signal, Some(text)) => Self::Signal(signal, Some(format!("{text}; {advice}"))),
             Self::Check(text) => Self::Check(format!("{text}; {advice}")),
+            Self::Differs(text) => Self::Differs(format!("{text}; {advice}")),
             Self::Server(_) => self,
         }
     }
@@ -113,6 +118,7 @@ impl Failure {
                 ErrorKind::OutcomeUnknown => "outcome_unknown",
                 _ => "other",
             },
+            Self::Differs(_) => "differs",
             Self::Server(_) | Self::Check(_) => "other",
             Self::Signal(..) => "cancelled",
         }
@@ -143,6 +149,7 @@ impl Failure {
                 ErrorKind::OutcomeUnknown => OUTCOME_UNKNOWN,
                 _ => UNEXPECTED,
             },
+            Self::Differs(_) => DIFFERS,
             Self::Server(_) | Self::Check(_) => UNEXPECTED,
             Self::Signal(signal, _) => code_of_signal(signal.number),
         }
@@ -190,7 +197,7 @@ impl fmt::Display for Failure {
             // One line each. The end of a log has several lines.
             Self::Export(error) => in_lines(&words::error(error), f),
             Self::Server(error) => in_lines(&error.to_string(), f),
-            Self::Check(difference) => f.write_str(&escape_control(difference)),
+            Self::Check(text) | Self::Differs(text) => f.write_str(&escape_control(text)),
             Self::Signal(signal, None) => write!(f, "cancelled by {signal}"),
             Self::Signal(signal, Some(advice)) => {
                 write!(f, "cancelled by {signal}; {}", escape_control(advice))
@@ -239,6 +246,7 @@ mod tests {
         let exports = kinds.map(|kind| Failure::Export(Error::new(kind, "")));
         let others = [
             Failure::Check(String::new()),
+            Failure::Differs(String::new()),
             Failure::Signal(Received::unknown(1), None),
             Failure::Signal(Received::unknown(2), None),
             Failure::Signal(Received::unknown(15), None),

@@ -4,12 +4,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pgarrow::{Cancel, Config, Report, Run, Source};
+use pgarrow_job::Format;
 use pgarrow_load::{Load, LoadProgress, LoadReport};
 use serde::Serialize;
 
 use crate::allocator;
 use crate::console::Console;
-use crate::destination::{Destination, Format};
+use crate::destination::Destination;
 use crate::exit::Failure;
 use crate::flags::ExportFlags;
 use crate::job::{self, ExportJob};

@@ -1,6 +1,7 @@
 //! The command line's flags.
 
 mod examples;
+mod jobs;
 mod load;
 mod pages;
 mod shared;
@@ -14,17 +15,21 @@ use clap_complete::Shell;
 
 use crate::console::LogFormat;
 use crate::exit;
-use crate::units::{parse_batch_bytes, parse_duration, parse_size};
+use crate::units::parse_duration;
 use examples::{
     EXPORT_EXAMPLES, HOLD_EXAMPLES, INSPECT_EXAMPLES, LOAD_EXAMPLES, LOCK_HELP, PLAN_EXAMPLES, READ_HELP,
+    RUN_EXAMPLES,
 };
+pub(crate) use jobs::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags, VerifyFlags};
 pub(crate) use load::{
     ConflictName, ConvertName, IdentityName, InputFormatName, IntoFlags, LoadFlags, MethodName, ModeName,
     NoPartFlags, PartFlags, TypesFromName,
 };
 pub(crate) use pages::{PagesCommand, PagesInstallFlags, PagesStatusFlags};
 use shared::parse_setting;
-pub(crate) use shared::{ConnectFlags, ReadModeName, ReadingFlags, SessionFlags, WhatFlags};
+pub(crate) use shared::{
+    ConnectFlags, FileFlags, ReadModeName, ReadingFlags, RetryFlags, SessionFlags, WhatFlags,
+};
 pub(crate) use types::TypeFlags;
 
 /// Data out of PostgreSQL into Arrow, and back: Parquet files, Arrow IPC files and streams, other servers.
@@ -107,6 +112,31 @@ pub(crate) enum Command {
     /// role. The rest comes by COPY, and so do pages that VACUUM has not marked as all-visible.
     #[command(subcommand, after_help = short_end("pages"), after_long_help = exit::help())]
     Pages(PagesCommand),
+    /// Run a job: many tables into one folder, under one snapshot, committed together
+    ///
+    /// A job file says which tables are read, where their files go, and with which options. The files belong to
+    /// the run, and nothing refers to them until its manifest is there, as the last step: whoever reads the
+    /// files that the newest manifest in _pgarrow/manifests names sees all of a run, or nothing of it. A run
+    /// that fails leaves no manifest.
+    #[command(after_help = short_end("run"), after_long_help = after(RUN_EXAMPLES))]
+    #[command(mut_args(|arg| in_short_help(arg, &RUN_SHORT)))]
+    Run(Box<RunFlags>),
+    /// Write a first job file, with the tables of a server
+    #[command(after_help = short_end("init"), after_long_help = exit::help())]
+    Init(InitFlags),
+    /// Hold a job file against its server: every table, right, type and option, and nothing is written
+    #[command(after_help = short_end("check"), after_long_help = exit::help())]
+    #[command(mut_args(|arg| in_short_help(arg, &RUN_SHORT)))]
+    Check(Box<CheckFlags>),
+    /// Compare the files of a job's folder with their manifest: sizes and checksums
+    #[command(after_help = short_end("verify"), after_long_help = exit::help())]
+    Verify(VerifyFlags),
+    /// List the files that dead or failed runs of a job left behind; with --delete, remove them
+    ///
+    /// These are files whose names have a run's id, that no manifest names, that are older than --older-than,
+    /// and whose run does not have the lock of the folder.
+    #[command(after_help = short_end("gc"), after_long_help = exit::help())]
+    Gc(GcFlags),
     /// Try pgarrow: start a private PostgreSQL, make and load TPC-H data, export it, check the files
     #[command(after_help = short_end("demo"), after_long_help = exit::help())]
     Demo(DemoFlags),
@@ -145,36 +175,8 @@ pub(crate) struct ExportFlags {
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) to: Option<FormatName>,
 
-    /// Give each field its number in PostgreSQL as Parquet field id
-    ///
-    /// For programs that find fields by id. The number is the column's attnum, or its place in a query. A
-    /// field inside a column has the column's number times 100000 plus its own place in the column, from 1.
-    #[arg(long, help_heading = "Output")]
-    pub(crate) field_ids: bool,
-
-    /// Start another file in a folder when one has this size, as in 256M. Default: never
-    ///
-    /// Files are somewhat larger: a file ends where a row group or a batch does.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
-    pub(crate) file_size: Option<u64>,
-
-    /// zstd, snappy, gzip, brotli, lz4, none; with a level as in zstd:3. Default: parquet zstd:1, ipc none
-    ///
-    /// Levels: zstd 1 to 22, gzip 0 to 9, brotli 0 to 11. Arrow IPC has zstd, lz4 and none, without levels.
-    #[arg(long, value_name = "CODEC[:LEVEL]", help_heading = "Output")]
-    pub(crate) compression: Option<String>,
-
-    /// Most rows in a Parquet row group. Default: 1048576; a row group also ends at 64 MiB
-    #[arg(long, value_name = "ROWS", value_parser = at_least_one, help_heading = "Output")]
-    pub(crate) row_group_rows: Option<usize>,
-
-    /// Most rows in a record batch. Default: 65536
-    #[arg(long, value_name = "ROWS", value_parser = at_least_one, help_heading = "Output")]
-    pub(crate) batch_rows: Option<usize>,
-
-    /// Bytes of Arrow data at which a batch is full, as in 512K or 8M. Default: 8M
-    #[arg(long, value_name = "BYTES", value_parser = parse_batch_bytes, help_heading = "Output")]
-    pub(crate) batch_bytes: Option<usize>,
+    #[command(flatten)]
+    pub(crate) files: FileFlags,
 
     /// Replace an existing output, at the end and in one step; the report too
     ///
@@ -219,13 +221,8 @@ pub(crate) struct ExportFlags {
     #[command(flatten)]
     pub(crate) reading: ReadingFlags,
 
-    /// How often a reader that lost its connection reads its slice again. Default: 3
-    ///
-    /// It connects again and reads under the same snapshot. It also tries again when the server has no
-    /// connection for it, or is starting up or shutting down. Other failures end the export at once: what the
-    /// server refuses, values, outputs, timeouts. The pauses grow from 0.1 to 10 seconds.
-    #[arg(long, value_name = "N", help_heading = "Reading")]
-    pub(crate) retries: Option<u32>,
+    #[command(flatten)]
+    pub(crate) retrying: RetryFlags,
 
     #[command(flatten)]
     pub(crate) session: SessionFlags,
@@ -366,6 +363,8 @@ fn parse_scale(text: &str) -> Result<f64, String> {
 
 /// The arguments that `export -h` shows: what to read, where it goes, and the options that users need most.
 /// `--help` shows all.
+const RUN_SHORT: [&str; 6] = ["job", "take_over", "effective", "readers", "memory", "quiet"];
+
 const EXPORT_SHORT: [&str; 13] = [
     "connection",
     "named",

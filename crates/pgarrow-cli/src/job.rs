@@ -7,8 +7,8 @@ use pgarrow::{Config, Error, ExportOptions, ReadMode, TypeOptions};
 use crate::destination::{self, Destination, Place, check_url, ending_warning};
 use crate::exit::Failure;
 use crate::flags::{
-    ExportFlags, HoldFlags, InspectFlags, PlanFlags, ReadModeName, ReadingFlags, SessionFlags, TypeFlags,
-    WhatFlags,
+    ExportFlags, FileFlags, HoldFlags, InspectFlags, JobOptions, PlanFlags, ReadModeName, ReadingFlags,
+    RetryFlags, SessionFlags, TypeFlags, WhatFlags,
 };
 use crate::subject::{Single, Subject};
 
@@ -58,14 +58,7 @@ impl Reading {
 
     /// Adds the choices about types. `unsaid` holds the choices that no flag makes.
     fn with_types(mut self, types: &TypeFlags, unsaid: TypeOptions) -> Result<Self, Failure> {
-        if let Some(name) = types.repeated_column() {
-            let text =
-                format!("--column names {name:?} twice; give its choices together, separated by commas");
-            return Err(Failure::options(text));
-        }
-        let options = self.options.with_types(types.options(unsaid));
-        let columns = types.by_column.iter().cloned();
-        self.options = columns.fold(options, |options, (name, column)| options.with_column(name, column));
+        self.options = with_types(self.options, types, unsaid)?;
         Ok(self)
     }
 }
@@ -160,24 +153,48 @@ impl TryFrom<&ExportFlags> for ExportJob {
 /// All but the types, which depend on the destination, too.
 fn reading_of(flags: &ExportFlags) -> Result<Reading, Failure> {
     let mut reading = Reading::new(&flags.what, flags.slice.as_deref(), &flags.reading, &flags.session)?;
-    reading.options = reading.options.with_field_ids(flags.field_ids);
-    let options = &mut reading.options;
-    if let Some(rows) = flags.batch_rows {
-        *options = options.clone().with_batch_rows(rows);
+    let is_slice = matches!(reading.subject, Subject::One { single: Single::Slice(_), .. });
+    if is_slice && flags.retrying.retries.is_some() {
+        return Err(for_slices("--retries"));
     }
-    if let Some(bytes) = flags.batch_bytes {
-        *options = options.clone().with_batch_bytes(bytes);
+    reading.options = with_batches(reading.options, &flags.files, &flags.retrying);
+    Ok(reading)
+}
+
+/// The options of one of a job's runs.
+pub(crate) fn options_of_job(flags: &JobOptions, unsaid: TypeOptions) -> Result<ExportOptions, Failure> {
+    let options = options(&flags.reading, &flags.session);
+    with_types(with_batches(options, &flags.files, &flags.retrying), &flags.types, unsaid)
+}
+
+/// Adds how batches are cut, and how often a lost connection is made again.
+fn with_batches(options: ExportOptions, files: &FileFlags, retrying: &RetryFlags) -> ExportOptions {
+    let mut options = options.with_field_ids(files.field_ids);
+    if let Some(rows) = files.batch_rows {
+        options = options.with_batch_rows(rows);
     }
-    match flags.retries {
-        Some(_) if matches!(reading.subject, Subject::One { single: Single::Slice(_), .. }) => {
-            Err(for_slices("--retries"))
-        }
-        Some(retries) => {
-            *options = options.clone().with_retries(retries);
-            Ok(reading)
-        }
-        None => Ok(reading),
+    if let Some(bytes) = files.batch_bytes {
+        options = options.with_batch_bytes(bytes);
     }
+    if let Some(retries) = retrying.retries {
+        options = options.with_retries(retries);
+    }
+    options
+}
+
+/// Adds the choices about types. `unsaid` holds the choices that no flag makes.
+fn with_types(
+    options: ExportOptions,
+    types: &TypeFlags,
+    unsaid: TypeOptions,
+) -> Result<ExportOptions, Failure> {
+    if let Some(name) = types.repeated_column() {
+        let text = format!("--column names {name:?} twice; give its choices together, separated by commas");
+        return Err(Failure::options(text));
+    }
+    let options = options.with_types(types.options(unsaid));
+    let columns = types.by_column.iter().cloned();
+    Ok(columns.fold(options, |options, (name, column)| options.with_column(name, column)))
 }
 
 /// Refuses options that do not go with what is read.

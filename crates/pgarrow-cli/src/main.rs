@@ -8,11 +8,13 @@
 //!                           ┌ into                 ├ load  the way back, with rejects beside it
 //!                                                  ├ run_report  the result of an export or load
 //!                                                  ├ pages       reading by pages
+//!                                                  ├ jobs        job files: many tables into one folder
 //!                           │ log  events beside messages, words  the library's messages, with flags
 //!                                  demo ───────────┘
 //! ```
 
 mod allocator;
+mod connecting;
 mod console;
 mod demo;
 mod destination;
@@ -24,6 +26,7 @@ mod hold;
 mod inspect;
 mod into;
 mod job;
+mod jobs;
 mod load;
 mod log;
 mod outputs;
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Export(flags) => flags.quiet,
         Command::Load(flags) => flags.quiet,
         Command::Hold(flags) => flags.quiet,
+        Command::Run(flags) => flags.quiet,
         _ => false,
     };
     let console = Console::new(is_quiet, flags.log_format.unwrap_or_default());
@@ -81,6 +85,11 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Inspect(flags) => inspect::inspect(&flags, console),
         Command::Hold(flags) => hold::hold(&flags, console),
         Command::Pages(command) => pages::run(&command, console),
+        Command::Run(flags) => jobs::run(&flags, console),
+        Command::Init(flags) => jobs::init(&flags, console),
+        Command::Check(flags) => jobs::check(&flags, console),
+        Command::Verify(flags) => jobs::verify(&flags, console),
+        Command::Gc(flags) => jobs::gc(&flags, console),
         Command::Demo(flags) => demo::demo(&flags, console),
         Command::Completions { shell } => help::completions(shell),
         Command::Man { dir } => help::manual(dir.as_deref()),

@@ -1,23 +1,19 @@
 //! Outputs and sinks: opened before anything is read, and filled by a planned export.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_schema::SchemaRef;
-use pgarrow::{Error, ErrorKind, Message, Plan, Report, Run};
-use pgarrow_sink::{
-    FolderOptions, NewFolder, Output, OutputFolder, Outputs, Sink, SinkError, file_name_for, file_names_for,
-};
-use pgarrow_sink_ipc::IpcSink;
-use pgarrow_sink_parquet::ParquetSink;
+use pgarrow::{Error, Message, Plan, Report, Run};
+use pgarrow_job::{Format, numerics_as_text};
+use pgarrow_sink::{FolderOptions, NewFolder, Output, OutputFolder, Outputs, file_name_for, file_names_for};
 
 use crate::console::Console;
-use crate::destination::{Folder, Format, Place};
+use crate::destination::{Folder, Place};
 use crate::exit::Failure;
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
+use crate::words;
 
 /// Where files go, or stdout: begun, and without its name yet.
 #[derive(Debug)]
@@ -93,8 +89,8 @@ pub(crate) fn write_one(
         }
     };
     let notices = Notices::new(console);
-    numerics_as_text(run.plan()).into_iter().for_each(|warning| notices.add(warning));
-    let sink = sink(format, outputs, Arc::clone(run.schema()), |warning| notices.add(warning));
+    say_numerics(run.plan(), |warning| notices.add(warning));
+    let sink = format.sink(outputs, Arc::clone(run.schema()), |warning| notices.add(warning));
     let sink = sink.map_err(Error::from)?;
     let mut report = run.write_to(sink)?;
     report.warnings.extend(notices.take().into_iter().map(Message::from));
@@ -123,38 +119,14 @@ pub(crate) fn write_many(
         let name = known.unwrap_or_else(|| file_name_for(schema, table, format.extension()));
         let outputs = Outputs::in_folder(folder, &name, options)?;
         let notice = |warning: String| notices.add(format!("{}: {warning}", plan.subject()));
-        numerics_as_text(plan).into_iter().for_each(notice);
-        sink(format, outputs, Arc::clone(plan.schema()), notice)
+        say_numerics(plan, notice);
+        format.sink(outputs, Arc::clone(plan.schema()), notice)
     };
     let mut report = run.write_each(make)?;
     signals.check()?;
     let warnings = folder.publish().map_err(Error::from)?;
     report.warnings.extend(notices.take().into_iter().chain(warnings).map(Message::from));
     Ok(report)
-}
-
-/// What the tables have that the format cannot take, found before any table is read.
-pub(crate) fn problems(format: &Format, plans: &[Plan]) -> Vec<Error> {
-    let mut problems = Vec::new();
-    for plan in plans {
-        let subject = plan.subject();
-        if matches!(format, Format::Parquet(_)) && plan.schema().fields().is_empty() {
-            problems.push(Error::new(
-                ErrorKind::Options,
-                format!(
-                    "{subject} has no columns, and Parquet no rows without columns; name the --table to export each, or \
-                     write --to ipc"
-                ),
-            ));
-            continue;
-        }
-        // This output discards its bytes.
-        let outputs = Outputs::single(Output::writer(io::sink()));
-        if let Err(error) = sink(format, outputs, Arc::clone(plan.schema()), drop) {
-            problems.push(Error::from(error).context(subject));
-        }
-    }
-    problems
 }
 
 /// The schema and table that a table's file is named after.
@@ -165,43 +137,11 @@ fn schema_and_table(plan: &Plan) -> (&str, &str) {
     }
 }
 
-/// A warning, in one line, that numerics become text: readers of the file expect numbers. Not for rows that
-/// go to a server, whose columns are numerics again.
-fn numerics_as_text(plan: &Plan) -> Option<String> {
-    const NAMES_MAX: usize = 5;
-    let names: Vec<String> = plan.numerics_as_text().map(|column| format!("{:?}", column.name)).collect();
-    let shown = names.get(..NAMES_MAX).unwrap_or(&names).join(", ");
-    let columns = match names.len() {
-        0 => return None,
-        1 => format!("column {shown} becomes"),
-        2..=NAMES_MAX => format!("columns {shown} become"),
-        n => format!("columns {shown} and {} more become", n.saturating_sub(NAMES_MAX)),
-    };
-    Some(format!(
-        "{columns} text: numeric without a precision that a decimal has; choose --numeric scan or decimal(P,S), or \
-         --column NAME:decimal(P,S), for numbers, or --numeric text"
-    ))
-}
-
-/// Creates the sink. `notice` takes what the format had to change.
-fn sink(
-    format: &Format,
-    outputs: Outputs,
-    schema: SchemaRef,
-    notice: impl FnMut(String),
-) -> Result<Box<dyn Sink>, SinkError> {
-    Ok(match format {
-        Format::Parquet(options) => {
-            let sink = ParquetSink::create(outputs, schema, options.clone())?;
-            sink.warnings().into_iter().for_each(notice);
-            Box::new(sink)
-        }
-        Format::IpcFile(options) | Format::IpcStream(options) => {
-            let sink = IpcSink::create(outputs, schema, *options)?;
-            sink.warnings().into_iter().for_each(notice);
-            Box::new(sink)
-        }
-    })
+/// Warns, in the command's words, that numerics become text.
+fn say_numerics(plan: &Plan, mut notice: impl FnMut(String)) {
+    if let Some(warning) = numerics_as_text(plan) {
+        notice(words::message(&warning));
+    }
 }
 
 /// Warnings of sinks: printed at once, and kept for the report.

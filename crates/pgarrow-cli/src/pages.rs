@@ -2,15 +2,14 @@
 
 mod render;
 
-use pgarrow::{Cancel, Config, Error, PagesStatus, Source, install_pages_sql, remove_pages_sql};
+use pgarrow::{PagesStatus, install_pages_sql, remove_pages_sql};
 use serde::Serialize;
 
+use crate::connecting::{config, on_source};
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::{GRACE, say_config_warnings};
-use crate::flags::{ConnectFlags, PagesCommand, PagesInstallFlags, PagesStatusFlags};
+use crate::flags::{PagesCommand, PagesInstallFlags, PagesStatusFlags};
 use crate::help;
-use crate::signals::Signals;
 use crate::subject::names;
 use crate::words;
 
@@ -34,7 +33,7 @@ pub(crate) fn run(command: &PagesCommand, console: &Console) -> Result<(), Failu
 
 fn status(flags: &PagesStatusFlags, console: &Console) -> Result<(), Failure> {
     let tables = names(&flags.named, &flags.tables)?;
-    let status = on_source(flags.connection.as_deref(), &flags.connecting, console, |source| {
+    let status = on_source(config(flags.connection.as_deref(), &flags.connecting)?, console, |source| {
         Ok(words::pages_status(source.pages_status(&tables)?))
     })?;
     if !flags.json {
@@ -54,7 +53,7 @@ fn install(flags: &PagesInstallFlags, console: &Console) -> Result<(), Failure> 
     if flags.print {
         return help::print(sql.as_bytes());
     }
-    let database = on_source(flags.connection.as_deref(), &flags.connecting, console, |source| {
+    let database = on_source(config(flags.connection.as_deref(), &flags.connecting)?, console, |source| {
         source.execute(&sql)?;
         let rows = source.query_text("SELECT pg_catalog.current_database()")?;
         Ok(rows.into_iter().flatten().flatten().next().unwrap_or_default())
@@ -70,23 +69,4 @@ fn install(flags: &PagesInstallFlags, console: &Console) -> Result<(), Failure> 
         );
     }
     Ok(())
-}
-
-/// Connects, and does work that a signal cancels.
-fn on_source<T>(
-    connection: Option<&str>,
-    connecting: &ConnectFlags,
-    console: &Console,
-    work: impl FnOnce(&Source) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let connection = connection.filter(|text| !text.trim().is_empty());
-    let config = connecting.applied_to(Config::parse(connection).map_err(Error::from)?);
-    let cancel = Cancel::new();
-    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    say_config_warnings(&config, console);
-    let done = Source::connect_blocking_with(config, cancel).map_err(Failure::from).and_then(|source| {
-        signals.be_orderly();
-        work(&source)
-    });
-    done.map_err(|failure| signals.check().err().unwrap_or(failure))
 }

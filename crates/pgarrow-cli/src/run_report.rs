@@ -39,6 +39,7 @@ struct Shared {
 pub(crate) enum Command {
     Export,
     Load,
+    Run,
 }
 
 /// The servers of the run, as far as they are known.
@@ -150,7 +151,7 @@ impl RunReport {
     pub(crate) fn failed(&self, failure: &Failure, console: &Console) {
         let Servers { source, target } = self.servers().clone();
         let (load, target) = match self.0.command {
-            Command::Export => (target, None),
+            Command::Export | Command::Run => (target, None),
             Command::Load => (None, target),
         };
         let failed = Failed {
@@ -195,6 +196,7 @@ impl Command {
         match self {
             Self::Export => "export",
             Self::Load => "load",
+            Self::Run => "run",
         }
     }
 }

@@ -4,11 +4,10 @@ use std::fs;
 use std::io::{self, Read};
 
 use pgarrow::{Error, ExportOptions, Extract, Run, Slice, Source, parse_column_list};
+use pgarrow_job::Format;
 
-use crate::destination::Format;
 use crate::exit::Failure;
 use crate::flags::WhatFlags;
-use crate::outputs;
 
 /// What is read.
 #[derive(Debug)]
@@ -101,7 +100,7 @@ impl Subject {
                 let tables = source.tables(names).only(*only);
                 let tables = schemas.iter().fold(tables, |tables, name| tables.schema(name));
                 let tables = match format.cloned() {
-                    Some(format) => tables.check(move |plans| outputs::problems(&format, plans)),
+                    Some(format) => tables.check(move |plans| format.problems(plans)),
                     None => tables,
                 };
                 tables.options(options).open()?

@@ -37,20 +37,33 @@ pub fn file_names_for(tables: &[(&str, &str)], extension: &str) -> Vec<String> {
         .collect()
 }
 
+/// A name as one part of a path, encoded as in [`file_name_for`], with its dots. Without `capitals`, they are
+/// encoded, too, for names that differ only in them.
+pub fn path_part_for(name: &str, capitals: bool) -> String {
+    let mut part = String::new();
+    encode(name, false, capitals, &mut part);
+    cut(&mut part, NAME_BYTES_MAX);
+    part
+}
+
 fn name_of(schema: &str, table: &str, extension: &str, capitals: bool) -> String {
     let mut name = String::new();
     encode(schema, false, capitals, &mut name);
     name.push('.');
     encode(table, true, capitals, &mut name);
-    let room = NAME_BYTES_MAX.saturating_sub(extension.len() + 1);
-    if name.len() > room {
-        let mark = format!("-{:016x}", hash(&name));
-        name.truncate(room.saturating_sub(mark.len()));
-        name.push_str(&mark);
-    }
+    cut(&mut name, NAME_BYTES_MAX.saturating_sub(extension.len() + 1));
     name.push('.');
     name.push_str(extension);
     name
+}
+
+/// Cuts a name to `room` bytes, with a hash of the whole at its end.
+fn cut(name: &mut String, room: usize) {
+    if name.len() > room {
+        let mark = format!("-{:016x}", hash(name));
+        name.truncate(room.saturating_sub(mark.len()));
+        name.push_str(&mark);
+    }
 }
 
 fn encode(text: &str, dots: bool, capitals: bool, name: &mut String) {

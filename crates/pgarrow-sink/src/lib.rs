@@ -40,7 +40,7 @@ pub mod conformance;
 
 pub use chunk::{Chunk, Chunks};
 pub use error::{SinkError, SinkErrorKind};
-pub use file_name::{file_name_for, file_names_for};
+pub use file_name::{file_name_for, file_names_for, path_part_for};
 pub use folder::{NewFolder, OutputFolder};
 pub use lanes::{FileEnd, FileFormat, FileWriter, Lanes};
 pub use manifest::new_run_id;

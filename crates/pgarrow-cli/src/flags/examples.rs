@@ -92,6 +92,16 @@ Examples:
   The tables of a schema with their sizes:
     pgarrow plan shop --schema public --all";
 
+pub(super) const RUN_EXAMPLES: &str = "\
+Examples:
+  A job file with the tables of a schema, its check, and its first run:
+    pgarrow init postgres://me@localhost/shop -t 'public.*' -o shop.toml
+    pgarrow check shop.toml
+    pgarrow run shop.toml
+
+  Every night, with fewer readers than the file says, and a report:
+    PGARROW_READERS=2 pgarrow run shop.toml --report shop.json";
+
 pub(super) const INSPECT_EXAMPLES: &str = "\
 Examples:
   What a table's columns become, and what to look out for:

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use pgarrow::Config;
 
-use crate::units::{parse_duration, parse_memory, parse_size};
+use crate::units::{parse_batch_bytes, parse_duration, parse_memory, parse_size};
 
 #[derive(Args, Debug)]
 pub(crate) struct WhatFlags {
@@ -104,6 +104,51 @@ pub(crate) struct ReadingFlags {
     /// Rows that change meanwhile may then come from different moments, be missing, or appear twice.
     #[arg(long, help_heading = "Reading")]
     pub(crate) inconsistent: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FileFlags {
+    /// Give each field its number in PostgreSQL as Parquet field id
+    ///
+    /// For programs that find fields by id. The number is the column's attnum, or its place in a query. A
+    /// field inside a column has the column's number times 100000 plus its own place in the column, from 1.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) field_ids: bool,
+
+    /// Start another file in a folder when one has this size, as in 256M. Default: never
+    ///
+    /// Files are somewhat larger: a file ends where a row group or a batch does.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
+    pub(crate) file_size: Option<u64>,
+
+    /// zstd, snappy, gzip, brotli, lz4, none; with a level as in zstd:3. Default: parquet zstd:1, ipc none
+    ///
+    /// Levels: zstd 1 to 22, gzip 0 to 9, brotli 0 to 11. Arrow IPC has zstd, lz4 and none, without levels.
+    #[arg(long, value_name = "CODEC[:LEVEL]", help_heading = "Output")]
+    pub(crate) compression: Option<String>,
+
+    /// Most rows in a Parquet row group. Default: 1048576; a row group also ends at 64 MiB
+    #[arg(long, value_name = "ROWS", value_parser = super::at_least_one, help_heading = "Output")]
+    pub(crate) row_group_rows: Option<usize>,
+
+    /// Most rows in a record batch. Default: 65536
+    #[arg(long, value_name = "ROWS", value_parser = super::at_least_one, help_heading = "Output")]
+    pub(crate) batch_rows: Option<usize>,
+
+    /// Bytes of Arrow data at which a batch is full, as in 512K or 8M. Default: 8M
+    #[arg(long, value_name = "BYTES", value_parser = parse_batch_bytes, help_heading = "Output")]
+    pub(crate) batch_bytes: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RetryFlags {
+    /// How often a reader that lost its connection reads its slice again. Default: 3
+    ///
+    /// It connects again and reads under the same snapshot. It also tries again when the server has no
+    /// connection for it, or is starting up or shutting down. Other failures end the export at once: what the
+    /// server refuses, values, outputs, timeouts. The pauses grow from 0.1 to 10 seconds.
+    #[arg(long, value_name = "N", help_heading = "Reading")]
+    pub(crate) retries: Option<u32>,
 }
 
 #[derive(Args, Debug)]

@@ -7,6 +7,7 @@ mod errors;
 mod folders;
 mod holds;
 mod inspects;
+mod jobs;
 mod load_faults;
 mod load_meets;
 mod load_parts;

@@ -225,7 +225,12 @@ impl Subject for TablesSubject<'_> {
 
 /// The relations that the user named, each once, in that order.
 fn relations(session: &mut Session, named: &Named) -> Result<Vec<Relation>> {
-    let names = named.names.iter().map(|name| RelationName::parse(name));
+    let patterns = named.patterns.iter().map(|pattern| NamePattern::parse(pattern));
+    let patterns = patterns.collect::<std::result::Result<Vec<_>, _>>()?;
+    let typed = named.patterns.iter().zip(&patterns);
+    let (patterns, plain): (Vec<_>, Vec<_>) = typed.partition(|(_, pattern)| pattern.has_wildcard());
+    let plain = plain.into_iter().map(|(name, _)| name);
+    let names = named.names.iter().chain(plain).map(|name| RelationName::parse(name));
     let names = names.collect::<std::result::Result<Vec<_>, _>>()?;
     let mut relations = resolve_many(session, &names).map_err(|error| suggest(session, error))?;
     for schema in &named.schemas {
@@ -240,10 +245,10 @@ fn relations(session: &mut Session, named: &Named) -> Result<Vec<Relation>> {
         }
         relations.extend(of_schema);
     }
-    for pattern in &named.patterns {
-        let of_pattern = relations_of_pattern(session, &NamePattern::parse(pattern)?)?;
+    for (typed, pattern) in patterns {
+        let of_pattern = relations_of_pattern(session, pattern)?;
         if of_pattern.is_empty() {
-            return Err(refused(&format!("no table matches the pattern {pattern:?}")));
+            return Err(refused(&format!("no table matches the pattern {typed:?}")));
         }
         relations.extend(of_pattern);
     }

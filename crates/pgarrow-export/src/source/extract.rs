@@ -285,7 +285,7 @@ impl Tables {
 
     /// Adds the tables and materialized views whose names match a pattern as psql takes it: `sales.*`, `order_?`.
     /// Partitioned tables match as a whole; PostgreSQL's own schemas never match. Without a schema, a pattern
-    /// matches what the search path finds by its name alone.
+    /// matches what the search path finds by its name alone. Without a wildcard, it is a name, also of a view.
     pub fn pattern(mut self, pattern: impl Into<String>) -> Self {
         self.named.patterns.push(pattern.into());
         self

@@ -318,7 +318,7 @@ fn a_held_snapshot_is_an_object() {
     assert!(n_rows(slices[0].clone()).is_err());
 
     let mut lost = held();
-    database.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE 'pgarrow%'");
+    database.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'pgarrow%'");
     let error = lost.check().unwrap_err();
     assert!(error.to_string().contains("the held snapshot was lost"), "{error}");
     let cancelled = held();

@@ -1,0 +1,250 @@
+//! `pgarrow run`, `init`, `check`, `verify` and `gc`: jobs of many tables.
+
+mod options;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pgarrow::{Cancel, Error, Plan, Report, Source};
+use pgarrow_job::{Format, Job, JobFile, JobRun, Layout, Manifest, numerics_as_text, starter};
+use pgarrow_sink::{Output, SinkError};
+use pgarrow_sink_ipc::IpcFormat;
+use pgarrow_store::Store;
+use serde::Serialize;
+
+use self::options::{Loaded, load};
+use crate::allocator;
+use crate::connecting::{config, on_source};
+use crate::console::Console;
+use crate::destination::{ipc_options, parquet_options};
+use crate::exit::Failure;
+use crate::export::{GRACE, say_config_warnings, say_warnings};
+use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags, VerifyFlags};
+use crate::help;
+use crate::job::options_of_job;
+use crate::outputs::{begin_report, open_file};
+use crate::progress::Watch;
+use crate::run_report::{Command, RunReport};
+use crate::signals::Signals;
+use crate::units::{bytes, counted, seconds};
+use crate::words;
+
+/// All tables of all schemas.
+const EVERYTHING: &str = "*.*";
+
+/// The report of a run: the export's, and what it has committed.
+#[derive(Serialize)]
+struct WithManifest<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    manifest: &'a Manifest,
+}
+
+/// Runs a job.
+pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
+    let cancel = Cancel::new();
+    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    // Yesterday's report must not stand for today's run.
+    let report = begin_report(Command::Run, flags.report.as_deref(), true, &signals)?;
+    let done = run_job(flags, &report, console, cancel, &signals);
+    done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
+}
+
+fn run_job(
+    flags: &RunFlags,
+    run_report: &RunReport,
+    console: &Console,
+    cancel: Cancel,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let Loaded { file, options, .. } = load(&flags.job, "run")?;
+    let job = job(&file, &options)?;
+    let store = Store::open(&place(&flags.job, &file)).map_err(Error::from)?;
+    let server = config(file.connection.as_deref(), &options.session.connecting)?;
+    run_report.set_source(&server);
+    say_config_warnings(&server, console);
+    let source = Source::connect_blocking_with(server, cancel)?;
+    signals.be_orderly();
+    allocator::give_back_at_once(job.options.memory_bytes());
+    let run = JobRun::begin(&job, store.clone(), run_report.run_id(), flags.take_over, &source);
+    let run = run.map_err(|error| match flags.take_over {
+        true => Failure::from(error),
+        false => Failure::from(error).advice("--take-over takes the place of a run that is dead"),
+    })?;
+    let planned = run.plan(&source)?;
+    say_warnings(planned.export(), console);
+    let export = planned.export();
+    let watch = Watch::of_export(console, Arc::clone(export.progress()), export.plans());
+    let (committed, mut report) = planned.write(&|warning| console.warn(&words::message(&warning)))?;
+    drop(watch);
+    words::report(&mut report);
+    committed.warnings.iter().for_each(|warning| console.warn(&words::message(warning)));
+    let manifest = &committed.manifest;
+    console.say(&format!(
+        "pgarrow: {}, {} and {} in {} to {} in {}",
+        counted(manifest.tables.len() as u64, "table"),
+        counted(manifest.rows(), "row"),
+        bytes(manifest.bytes()),
+        counted(manifest.n_files() as u64, "file"),
+        store.location(),
+        seconds(report.seconds),
+    ));
+    console.say(&format!("pgarrow: committed as run {}, manifest {}", manifest.run_id, manifest.number));
+    run_report.complete(&WithManifest { report: &report, manifest }, console)
+}
+
+/// Holds a job against its server.
+pub(crate) fn check(flags: &CheckFlags, console: &Console) -> Result<(), Failure> {
+    let Loaded { file, options, effective } = load(&flags.job, "check")?;
+    let job = job(&file, &options)?;
+    if flags.effective {
+        let lines: Vec<String> = effective
+            .iter()
+            .map(|option| format!("{} = {}  # {}\n", option.name, option.value, option.from))
+            .collect();
+        return help::print(lines.concat().as_bytes());
+    }
+    let server = config(file.connection.as_deref(), &options.session.connecting)?;
+    let plans = on_source(server, console, |source| Ok(job.check(source)?))?;
+    let mut text = String::new();
+    for plan in &plans {
+        let rows =
+            plan.estimated_rows().map_or_else(|| "size not known".to_owned(), |rows| counted(rows, "row"));
+        let columns = counted(plan.columns().len() as u64, "column");
+        text.push_str(&format!("{}: {columns}, about {rows}\n", plan.subject()));
+        for warning in plan.warnings().iter().chain(&numerics_as_text(plan)) {
+            text.push_str(&format!("  {}\n", words::message(warning)));
+        }
+    }
+    text.push_str(&format!("{} can be read\n", counted(plans.len() as u64, "table")));
+    help::print(text.as_bytes())
+}
+
+/// Writes a first job file.
+pub(crate) fn init(flags: &InitFlags, console: &Console) -> Result<(), Failure> {
+    let server = config(flags.connection.as_deref(), &flags.connecting)?;
+    let tables = if flags.tables.is_empty() { vec![EVERYTHING.to_owned()] } else { flags.tables.clone() };
+    let text = on_source(server, console, |source| {
+        let none: [&str; 0] = [];
+        let named = tables.iter().fold(source.tables(none), |named, pattern| named.pattern(pattern));
+        let named = flags.exclude_tables.iter().fold(named, |named, pattern| named.exclude(pattern));
+        let run = named.open()?;
+        Ok(starter(source, run.plans().iter().map(AsRef::<Plan>::as_ref), &flags.path))
+    })?;
+    let Some(path) = &flags.output else { return help::print(text.as_bytes()) };
+    let cancel = Cancel::new();
+    let signals = Signals::install(cancel, console.clone(), GRACE)?;
+    let mut output = open_file(path, flags.overwrite, &signals)?;
+    write(&mut output, text.as_bytes(), path)?;
+    output.publish().map_err(Error::from)?;
+    console.say(&format!("pgarrow: wrote {}; next: pgarrow check {0}", path.display()));
+    Ok(())
+}
+
+/// Compares files with their manifest.
+pub(crate) fn verify(flags: &VerifyFlags, console: &Console) -> Result<(), Failure> {
+    let cancel = Cancel::new();
+    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    let store = Store::open(&flags.place).map_err(Error::from)?;
+    let verified =
+        pgarrow_job::verify(&store, &cancel).map_err(|error| signals.explain(Failure::from(error)))?;
+    if flags.json {
+        let mut json = serde_json::to_vec_pretty(&verified)
+            .map_err(|error| Failure::output(format!("the result: {error}")))?;
+        json.push(b'\n');
+        help::print(&json)?;
+    } else {
+        let lines =
+            verified.differences.iter().map(|it| format!("{}: {:?}: {}\n", it.table, it.path, it.what));
+        help::print(lines.collect::<String>().as_bytes())?;
+    }
+    match verified.differences.len() {
+        0 => {
+            console.say(&format!(
+                "pgarrow: {} with {} and {} are what run {} has committed",
+                counted(verified.files as u64, "file"),
+                counted(verified.rows, "row"),
+                bytes(verified.bytes),
+                verified.run_id
+            ));
+            Ok(())
+        }
+        n => Err(Failure::Differs(format!(
+            "{} from what run {} has committed",
+            if n == 1 {
+                "1 file differs".to_owned()
+            } else {
+                format!("{} differ", counted(n as u64, "file"))
+            },
+            verified.run_id
+        ))),
+    }
+}
+
+/// Lists or removes what runs left behind.
+pub(crate) fn gc(flags: &GcFlags, console: &Console) -> Result<(), Failure> {
+    let store = Store::open(&flags.place).map_err(Error::from)?;
+    let garbage = pgarrow_job::garbage(&store, flags.older_than, flags.keep)?;
+    let mut n_bytes = 0_u64;
+    for entry in &garbage {
+        n_bytes = n_bytes.saturating_add(entry.bytes);
+        if flags.delete {
+            store.remove(&entry.path).map_err(Error::from)?;
+        }
+    }
+    help::print(garbage.iter().map(|entry| format!("{}\n", entry.path)).collect::<String>().as_bytes())?;
+    let (files, size) = (counted(garbage.len() as u64, "file"), bytes(n_bytes));
+    console.say(&match (garbage.is_empty(), flags.delete) {
+        (true, _) => "pgarrow: nothing was left behind".to_owned(),
+        (false, true) => format!("pgarrow: removed {files}, {size}"),
+        (false, false) => format!("pgarrow: {files}, {size}; --delete removes them"),
+    });
+    Ok(())
+}
+
+/// The job of a file, with these options.
+fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
+    let files = &options.files;
+    let format = match file.format.as_deref() {
+        None | Some("parquet") => Format::Parquet(parquet_options(files, &options.reading)?),
+        Some("ipc") => Format::IpcFile(ipc_options(files, IpcFormat::File)?),
+        Some("ipc-stream") => Format::IpcStream(ipc_options(files, IpcFormat::Stream)?),
+        Some(other) => {
+            let text = format!("{}: the format {other:?} is not parquet, ipc or ipc-stream", file.name);
+            return Err(Failure::options(text));
+        }
+    };
+    let for_parquet = [("row_group_rows", files.row_group_rows.is_some()), ("field_ids", files.field_ids)];
+    if let (false, Some((name, _))) =
+        (matches!(format, Format::Parquet(_)), for_parquet.into_iter().find(|(_, is_given)| *is_given))
+    {
+        return Err(Failure::options(format!("the option {name} is for the format parquet")));
+    }
+    let layout = match &file.file_name {
+        Some(template) => Layout::parse(template)?,
+        None => Layout::default(),
+    };
+    Ok(Job {
+        tables: file.tables.clone(),
+        exclude_tables: file.exclude_tables.clone(),
+        options: options_of_job(options, format.types())?,
+        format,
+        layout,
+        file_bytes: files.file_size,
+        success_file: file.success_file,
+    })
+}
+
+/// Where the files go: a relative path begins at the folder of the job file, wherever the job was started.
+fn place(job: &Path, file: &JobFile) -> String {
+    if file.path.contains("://") {
+        return file.path.clone();
+    }
+    let folder = job.parent().map_or_else(PathBuf::new, Path::to_owned);
+    folder.join(&file.path).display().to_string()
+}
+
+fn write(output: &mut Output, text: &[u8], path: &Path) -> Result<(), Failure> {
+    use std::io::Write;
+    output.write_all(text).map_err(|error| Error::from(SinkError::io("write", Some(path), error)).into())
+}

@@ -1,0 +1,408 @@
+//! Jobs: many tables into one folder, committed by a manifest or not at all.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use nix::sys::signal::Signal;
+use pgarrow_testkit::{Capability, Python, require};
+use serde_json::Value;
+
+use crate::signals::send;
+use crate::support::{Place, Ran, command, end_of, eventually, parquet_rows, run, start};
+
+/// Tables of every odd kind, and 20 plain ones.
+const TABLES: &str = r#"
+    CREATE SCHEMA sales; CREATE SCHEMA "Odd/..";
+    CREATE TABLE sales.orders AS SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 30000) AS g;
+    CREATE TABLE sales.empty (a int, b text);
+    CREATE TABLE sales.tmp_x AS SELECT 1 AS a;
+    CREATE TABLE "Odd/.."."../etc/""x" AS SELECT 1 AS a;
+    CREATE TABLE "Odd/.."."T" AS SELECT 1 AS a; CREATE TABLE "Odd/..".t AS SELECT 2 AS a;
+    CREATE TABLE sales.parts (id int, at date) PARTITION BY RANGE (id);
+    CREATE TABLE sales.parts_1 PARTITION OF sales.parts FOR VALUES FROM (0) TO (100);
+    CREATE TABLE sales.parts_2 PARTITION OF sales.parts FOR VALUES FROM (100) TO (1000);
+    INSERT INTO sales.parts SELECT g, date '2026-01-01' FROM generate_series(0, 999) AS g;
+    CREATE VIEW sales.view AS SELECT 1 AS a;
+    DO $$ BEGIN FOR i IN 1..20 LOOP
+      EXECUTE format('CREATE TABLE public.t%s AS SELECT g AS id, g::text AS t FROM generate_series(1, %s) AS g', i, i * 500);
+    END LOOP; END $$;
+    ANALYZE;
+"#;
+
+/// What `sales.*`, `"Odd/.."."*"`… and `public.t*` have without `tmp_*`.
+const N_TABLES: usize = 3 + 3 + 20;
+
+impl Place {
+    fn of_job(hint: &str) -> Self {
+        let place = Self::new(hint);
+        place.database.execute(TABLES);
+        place.write_job("");
+        place
+    }
+
+    /// Writes `job.toml`, with these lines at its end.
+    fn write_job(&self, lines: &str) {
+        let url = self.database.url();
+        let job = format!(
+            "[source]\nconnection = \"{url}\"\ntables = ['sales.*', '\"Odd/..\".*', 'public.t*']\n\
+             exclude_tables = ['tmp_*', '*.tmp_*']\n[destination]\npath = \"lake\"\nsuccess_file = true\n{lines}"
+        );
+        fs::write(self.path("job.toml"), job).unwrap();
+    }
+
+    fn job(&self, args: &[&str]) -> Command {
+        let mut command = command(self.folder.path());
+        command.args(args);
+        command
+    }
+
+    fn run_job(&self, args: &[&str]) -> Ran {
+        run(&mut self.job(&[&["run", "job.toml"], args].concat()))
+    }
+
+    fn manifests(&self) -> Vec<PathBuf> {
+        let Ok(files) = fs::read_dir(self.path("lake/_pgarrow/manifests")) else { return Vec::new() };
+        let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        paths.sort();
+        paths
+    }
+
+    fn newest(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.manifests().last().unwrap()).unwrap()).unwrap()
+    }
+
+    /// All files of the folder but those of the job itself.
+    fn data_files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.path("lake")];
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            for entry in entries {
+                let path = entry.unwrap().path();
+                match path.file_name().unwrap().to_str().unwrap() {
+                    "_pgarrow" | "_SUCCESS" => {}
+                    _ if path.is_dir() => folders.push(path),
+                    _ => found.push(path),
+                }
+            }
+        }
+        found
+    }
+
+    /// The newest manifest has all rows of all tables, in files that have them.
+    #[track_caller]
+    fn assert_complete(&self) {
+        let manifest = self.newest();
+        let tables = manifest["tables"].as_array().unwrap();
+        assert_eq!(tables.len(), N_TABLES);
+        let mut client = self.database.client();
+        for table in tables {
+            let (schema, name) = (table["schema"].as_str().unwrap(), table["name"].as_str().unwrap());
+            let sql = format!("SELECT count(*) FROM \"{schema}\".\"{}\"", name.replace('"', "\"\""));
+            let expected: i64 = client.query_one(&sql, &[]).unwrap().get(0);
+            let files = table["files"].as_array().unwrap();
+            let of = |file: &Value| parquet_rows(&self.path("lake").join(file["path"].as_str().unwrap()));
+            let rows: usize = files.iter().map(of).sum();
+            assert_eq!((rows as i64, table["rows"].as_i64()), (expected, Some(expected)), "{schema}.{name}");
+        }
+        let ran = run(&mut self.job(&["verify", "lake"]));
+        ran.assert_said(0, "are what run");
+    }
+}
+
+#[test]
+fn a_run_is_committed_by_its_manifest() {
+    require!(Capability::Server, Capability::Python);
+    let place = Place::of_job("job");
+    let ran = place.run_job(&["--report", "report.json"]);
+    ran.assert_said(0, "26 tables, ");
+    place.assert_complete();
+    let manifest = place.newest();
+    assert_eq!((manifest["number"].as_i64(), manifest["previous_run_id"].as_str()), (Some(1), None));
+    assert!(manifest["snapshot"].as_str().unwrap().contains(':') && manifest["lsn"].is_string());
+    let run_id = manifest["run_id"].as_str().unwrap();
+    assert_eq!(fs::read_to_string(place.path("lake/_SUCCESS")).unwrap(), run_id);
+    let report: Value = serde_json::from_slice(&fs::read(place.path("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["status"], &report["run_id"]), (&"complete".into(), &manifest["run_id"]));
+    assert_eq!(report["manifest"], manifest);
+    // Every file is below the folder, belongs to the run, and no lock is left.
+    let files = place.data_files();
+    assert_eq!(files.len(), N_TABLES);
+    let of_run = |path: &PathBuf| path.to_str().unwrap().ends_with(&format!("-{run_id}.parquet"));
+    assert!(files.iter().all(of_run), "{files:?}");
+    assert_eq!(place.names(), ["job.toml", "lake", "report.json"]);
+    assert!(!place.path("lake/_pgarrow/lock.json").exists());
+    const DUCKDB: &str = "
+import sys, json, duckdb
+lake = sys.argv[1]
+manifest = json.load(open(sys.argv[2]))
+orders = next(t for t in manifest['tables'] if t['name'] == 'orders')
+files = [lake + '/' + f['path'] for f in orders['files']]
+print(*duckdb.sql(f'select count(*), sum(id), count(distinct t) from read_parquet({files})').fetchall()[0])
+";
+    let lake = place.path("lake");
+    let newest = place.manifests();
+    let args = [lake.to_str().unwrap(), newest[0].to_str().unwrap()];
+    assert_eq!(Python::shared().run(DUCKDB, &args).trim(), "30000 450015000 30000");
+
+    // The next run is the next link; what the first has committed stays as it is.
+    place.database.execute("DELETE FROM sales.orders WHERE id > 10");
+    place.run_job(&["--quiet"]).assert_success();
+    place.assert_complete();
+    assert_eq!(place.newest()["previous_run_id"], run_id);
+    assert_eq!(place.data_files().len(), 2 * N_TABLES);
+    // With one run kept, the older one is removed, when it is old enough.
+    let keep = ["gc", "lake", "--keep", "1", "--older-than", "10m", "--delete"];
+    run(&mut place.job(&keep)).assert_said(0, "nothing was left behind");
+    age(&place);
+    run(&mut place.job(&keep)).assert_said(0, "removed 27 files");
+    assert_eq!((place.data_files().len(), place.manifests().len()), (N_TABLES, 1));
+    place.assert_complete();
+}
+
+/// Makes all files an hour old.
+fn age(place: &Place) {
+    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    for path in place.data_files().into_iter().chain(place.manifests()) {
+        File::options().write(true).open(&path).unwrap().set_modified(hour_ago).unwrap();
+    }
+}
+
+#[test]
+fn a_run_that_fails_leaves_nothing() {
+    require!(Capability::Server);
+    let place = Place::of_job("job_fails");
+    place.run_job(&[]).assert_success();
+    let before = (place.newest(), place.data_files().len());
+    // A value that Arrow does not have, in one table of many.
+    place.database.execute("UPDATE sales.parts SET at = 'infinity' WHERE id = 900");
+    let ran = place.run_job(&["--report", "report.json"]);
+    ran.assert_refused(6, &["sales.parts", "infinit"]);
+    assert_eq!((place.newest(), place.data_files().len()), before);
+    assert!(!place.path("lake/_pgarrow/lock.json").exists());
+    let report: Value = serde_json::from_slice(&fs::read(place.path("report.json")).unwrap()).unwrap();
+    assert_eq!(report["status"], "failed");
+    // A choice that the file, the environment or a flag makes.
+    place.write_job("[options]\ninfinity = \"error\"\n");
+    place.run_job(&[]).assert_refused(6, &["sales.parts"]);
+    place.run_job(&["--infinity", "null"]).assert_success();
+    run(place.job(&["run", "job.toml"]).env("PGARROW_INFINITY", "saturate")).assert_success();
+    place.assert_complete();
+    // All problems at once, before anything is read.
+    place.database.execute("CREATE TABLE sales.nothing ()");
+    place.write_job("[options]\nunknown_types = \"error\"\n");
+    place.run_job(&[]).assert_refused(2, &["sales.nothing has no columns"]);
+    run(&mut place.job(&["check", "job.toml"])).assert_refused(2, &["sales.nothing has no columns"]);
+    let job =
+        fs::read_to_string(place.path("job.toml")).unwrap().replace("'public.t*'", "'public.z*', 'nowhere'");
+    fs::write(place.path("job.toml"), job).unwrap();
+    let ran = place.run_job(&[]);
+    ran.assert_said(2, "no table matches the pattern \"public.z*\"");
+    ran.assert_said(2, "relation \"nowhere\" does not exist");
+}
+
+#[test]
+fn killed_at_twenty_moments() {
+    require!(Capability::Server);
+    let place = Place::of_job("job_killed");
+    let mut n_killed = 0;
+    for moment in 0..20 {
+        let child = start(&mut place.job(&["run", "job.toml", "--readers", "2", "--take-over"]));
+        thread::sleep(Duration::from_millis(moment * 15));
+        send(&child, Signal::SIGKILL);
+        if end_of(child, 60).code.is_none() {
+            n_killed += 1;
+        }
+        if !place.manifests().is_empty() {
+            place.assert_complete();
+        }
+    }
+    assert!(n_killed > 5, "{n_killed}");
+    // A run that was killed with its lock is told, and nothing is taken from it silently.
+    let lock = place.path("lake/_pgarrow/lock.json");
+    if lock.exists() {
+        place.run_job(&[]).assert_refused(7, &["another run is on", "--take-over"]);
+    }
+    place.run_job(&["--take-over"]).assert_success();
+    assert!(!lock.exists());
+    place.assert_complete();
+    age(&place);
+    let ran = run(&mut place.job(&["gc", "lake", "--keep", "1", "--delete"]));
+    ran.assert_success();
+    // Young or old: the default is a day.
+    run(&mut place.job(&["gc", "lake", "--keep", "1", "--delete", "--older-than", "30m"])).assert_success();
+    assert_eq!(place.data_files().len(), N_TABLES);
+    place.assert_complete();
+}
+
+#[test]
+fn a_second_run_fails_at_once() {
+    require!(Capability::Server);
+    let place = Place::of_job("job_twice");
+    let mut client = place.database.client();
+    let mut blocking = client.transaction().unwrap();
+    blocking.batch_execute("LOCK TABLE sales.orders").unwrap();
+    let first = start(&mut place.job(&["run", "job.toml"]));
+    eventually("the first has its lock", || place.path("lake/_pgarrow/lock.json").exists());
+    place.run_job(&[]).assert_refused(7, &["another run is on", "--take-over"]);
+    // It lives, so its place is not taken.
+    place.run_job(&["--take-over"]).assert_refused(7, &["another run is on", "it lives"]);
+    blocking.rollback().unwrap();
+    end_of(first, 60).assert_success();
+    place.assert_complete();
+    // Whose lock was taken away does not commit.
+    let mut blocking = client.transaction().unwrap();
+    blocking.batch_execute("LOCK TABLE sales.orders").unwrap();
+    let second = start(&mut place.job(&["run", "job.toml"]));
+    eventually("the second has its lock", || place.path("lake/_pgarrow/lock.json").exists());
+    fs::remove_file(place.path("lake/_pgarrow/lock.json")).unwrap();
+    blocking.rollback().unwrap();
+    end_of(second, 60).assert_refused(7, &["taken over or removed", "nothing was committed"]);
+    assert_eq!((place.manifests().len(), place.data_files().len()), (1, N_TABLES));
+}
+
+#[test]
+fn files_that_changed_are_found() {
+    require!(Capability::Server);
+    let place = Place::of_job("job_verify");
+    run(&mut place.job(&["verify", "lake"])).assert_refused(8, &["no manifest", "no run has committed"]);
+    place.run_job(&[]).assert_success();
+    let files = place.data_files();
+    let verify = |says: &str| {
+        let ran = run(&mut place.job(&["verify", "lake"]));
+        ran.assert_said(10, "from what run");
+        assert!(ran.stdout_text().contains(says), "{says}: {}", ran.stdout_text());
+        let ran = run(&mut place.job(&["verify", "lake", "--json"]));
+        assert_eq!(ran.code, Some(10));
+        let json: Value = serde_json::from_slice(&ran.stdout).unwrap();
+        assert!(!json["differences"].as_array().unwrap().is_empty());
+    };
+    let (one, two) = (&files[0], &files[1]);
+    let bytes = fs::read(one).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    for (changed, says) in [
+        (flipped, "another SHA-256"),
+        (bytes[..bytes.len() - 1].to_vec(), "bytes, and had"),
+        (fs::read(two).unwrap().repeat(2), "bytes, and had"),
+        (Vec::new(), "it has 0 bytes"),
+    ] {
+        fs::write(one, changed).unwrap();
+        verify(says);
+    }
+    fs::remove_file(one).unwrap();
+    verify("it is not there");
+    fs::write(one, bytes).unwrap();
+    place.assert_complete();
+}
+
+#[test]
+fn a_job_file_that_init_writes_runs() {
+    require!(Capability::Server);
+    let place = Place::of_job("job_init");
+    let ran = run(&mut place.job(&["init", place.database.url(), "-o", "made/new.toml"]));
+    assert_ne!(ran.code, Some(0), "there is no folder");
+    fs::create_dir(place.path("made")).unwrap();
+    let init = ["init", place.database.url(), "--exclude-table", "*.tmp_*", "-o", "made/new.toml"];
+    run(&mut place.job(&init)).assert_said(0, "next: pgarrow check");
+    run(&mut place.job(&init)).assert_refused(7, &["exists"]);
+    run(&mut place.job(&["check", "made/new.toml"])).assert_success();
+    run(&mut place.job(&["run", "made/new.toml"])).assert_said(0, "26 tables");
+    // A path of the file begins at the file.
+    assert!(place.path("made/lake/_SUCCESS").exists() && !place.path("lake").exists());
+    let text = fs::read_to_string(place.path("made/new.toml")).unwrap();
+    assert!(
+        text.contains("\"sales.orders\", # about 30000 rows") && text.contains(r#"../etc/\"\"x"#),
+        "{text}"
+    );
+}
+
+#[test]
+fn options_come_from_flags_the_environment_and_the_file() {
+    require!(Capability::Server);
+    let place = Place::of_job("job_options");
+    place.write_job(
+        "[options]\nreaders = 3\nmemory = \"100M\"\nslice_bytes = \"1M\"\nset = { work_mem = \"8MB\" }\n",
+    );
+    let mut check = place.job(&["check", "job.toml", "--effective", "--slice-bytes", "2M"]);
+    let ran = run(check.env("PGARROW_MEMORY", "64M").env("PGARROW_TRIM", "true"));
+    ran.assert_success();
+    let expected = "memory = 64M  # PGARROW_MEMORY\nreaders = 3  # job.toml, line 9\nset = work_mem=8MB  # job.toml, \
+                    line 12\nslice_bytes = 2M  # flag\ntrim = true  # PGARROW_TRIM\n";
+    assert_eq!(ran.stdout_text(), expected);
+    // Readers that cannot be are those of the last word.
+    run(place.job(&["run", "job.toml", "--readers", "1"]).env("PGARROW_READERS", "2")).assert_success();
+    for (lines, variable, args, says) in [
+        ("[options]\nreaders = 0\n", "", &[][..], "job.toml, line 9: invalid value '0'"),
+        (
+            "[options]\nreader = 1\n",
+            "",
+            &[],
+            "job.toml, line 9: \"reader\" is not an option; did you mean \"readers\"?",
+        ),
+        ("[options]\nsplit_on = \"id\"\n", "", &[], "a column to split on belongs to one table"),
+        ("", "many", &[], "PGARROW_READERS: invalid value 'many'"),
+        ("", "", &["--readers", "none"], "invalid value 'none'"),
+        ("format = \"csv\"\n", "", &[], "the format \"csv\" is not parquet, ipc or ipc-stream"),
+        (
+            "format = \"ipc\"\n[options]\nrow_group_rows = 5\n",
+            "",
+            &[],
+            "row_group_rows is for the format parquet",
+        ),
+        ("file_name = \"{schema}\"\n", "", &[], "without {table}"),
+        ("file_name = \"{table}\"\n[options]\nfile_size = \"1M\"\n", "", &[], "no {index}"),
+        ("file_name = \"x/{table}/../y\"\n", "", &[], "cannot be used"),
+    ] {
+        place.write_job(lines);
+        let mut job = place.job(&[&["run", "job.toml"], args].concat());
+        if !variable.is_empty() {
+            job.env("PGARROW_READERS", variable);
+        }
+        let ran = run(&mut job);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+    }
+    place.run_job(&["nothing"]).assert_said(2, "unexpected argument 'nothing'");
+    run(&mut place.job(&["run", "none.toml"])).assert_refused(2, &["none.toml", "cannot be read"]);
+    // URLs of stores, and secrets in them.
+    let job =
+        fs::read_to_string(place.path("job.toml")).unwrap().replace("\"lake\"", "\"ftp://me:canary@h/x\"");
+    fs::write(place.path("job.toml"), job.replace("x/{table}/../y", "{table}")).unwrap();
+    let ran = place.run_job(&[]);
+    assert!(ran.code != Some(0) && !ran.stderr.contains("canary"), "{ran:?}");
+}
+
+#[test]
+fn tables_in_several_files_and_other_formats() {
+    require!(Capability::Server, Capability::Python);
+    let place = Place::of_job("job_files");
+    place.write_job("file_name = \"{date}/{run}/{schema}.{table}-{index:03}\"\n[options]\nfile_size = \"100K\"\nrow_group_rows = 2000\n");
+    place.run_job(&[]).assert_success();
+    place.assert_complete();
+    let manifest = place.newest();
+    let orders =
+        manifest["tables"].as_array().unwrap().iter().find(|table| table["name"] == "orders").unwrap();
+    let files = orders["files"].as_array().unwrap();
+    assert!(files.len() > 2, "{orders}");
+    let path = files[1]["path"].as_str().unwrap();
+    assert!(path.starts_with("2") && path.ends_with("/sales.orders-001.parquet"), "{path}");
+
+    place.write_job("format = \"ipc\"\n");
+    place.run_job(&[]).assert_success();
+    let manifest = place.newest();
+    let paths =
+        manifest["tables"].as_array().unwrap().iter().flat_map(|table| table["files"].as_array().unwrap());
+    let paths: Vec<_> = paths.map(|file| file["path"].as_str().unwrap()).collect();
+    assert!(paths.len() == N_TABLES && paths.iter().all(|path| path.ends_with(".arrow")), "{paths:?}");
+    const PYARROW: &str = "
+import sys, pyarrow.ipc as ipc
+print(ipc.open_file(sys.argv[1]).read_all().num_rows)
+";
+    let orders = paths.iter().find(|path| path.contains("orders")).unwrap();
+    let orders = place.path("lake").join(Path::new(orders));
+    assert_eq!(Python::shared().run(PYARROW, &[orders.to_str().unwrap()]).trim(), "30000");
+}

@@ -1,0 +1,111 @@
+//! The formats of files, and the sinks that write them.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use pgarrow_export::{Error, ErrorKind, IntervalForm, Message, Plan, TypeOptions, message, option};
+use pgarrow_sink::{Output, Outputs, Sink, SinkError};
+use pgarrow_sink_ipc::{IpcOptions, IpcSink};
+use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
+
+/// A format of files, with its options.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// Parquet.
+    Parquet(ParquetOptions),
+    /// Arrow IPC files.
+    IpcFile(IpcOptions),
+    /// Arrow IPC streams.
+    IpcStream(IpcOptions),
+}
+
+impl Format {
+    /// The ending of a file's name.
+    pub fn extension(&self) -> &'static str {
+        match self {
+            Self::Parquet(_) => "parquet",
+            Self::IpcFile(_) => "arrow",
+            Self::IpcStream(_) => "arrows",
+        }
+    }
+
+    /// The type options that hold where nothing else is chosen: Parquet has no type for Arrow's intervals.
+    pub fn types(&self) -> TypeOptions {
+        match self {
+            Self::Parquet(_) => TypeOptions { interval: IntervalForm::Struct, ..TypeOptions::default() },
+            Self::IpcFile(_) | Self::IpcStream(_) => TypeOptions::default(),
+        }
+    }
+
+    /// Creates the sink. `notice` takes what the format had to change.
+    ///
+    /// # Errors
+    ///
+    /// The format does not have a type of the schema, or an output could not be begun.
+    pub fn sink(
+        &self,
+        outputs: Outputs,
+        schema: SchemaRef,
+        notice: impl FnMut(String),
+    ) -> Result<Box<dyn Sink>, SinkError> {
+        Ok(match self {
+            Self::Parquet(options) => {
+                let sink = ParquetSink::create(outputs, schema, options.clone())?;
+                sink.warnings().into_iter().for_each(notice);
+                Box::new(sink)
+            }
+            Self::IpcFile(options) | Self::IpcStream(options) => {
+                let sink = IpcSink::create(outputs, schema, *options)?;
+                sink.warnings().into_iter().for_each(notice);
+                Box::new(sink)
+            }
+        })
+    }
+
+    /// What the tables have that the format cannot take, found before any table is read.
+    pub fn problems(&self, plans: &[Plan]) -> Vec<Error> {
+        let mut problems = Vec::new();
+        for plan in plans {
+            let subject = plan.subject();
+            if matches!(self, Self::Parquet(_)) && plan.schema().fields().is_empty() {
+                problems.push(Error::new(
+                    ErrorKind::Options,
+                    format!(
+                        "{subject} has no columns, and Parquet no rows without columns; leave this table out, or write Arrow \
+                         IPC"
+                    ),
+                ));
+                continue;
+            }
+            // This output discards its bytes.
+            let outputs = Outputs::single(Output::writer(io::sink()));
+            if let Err(error) = self.sink(outputs, Arc::clone(plan.schema()), drop) {
+                problems.push(Error::from(error).context(subject));
+            }
+        }
+        problems
+    }
+}
+
+/// A warning, in one line, that numerics become text: readers of the file expect numbers. Not for rows that go
+/// to a server, whose columns are numerics again.
+pub fn numerics_as_text(plan: &Plan) -> Option<Message> {
+    const NAMES_MAX: usize = 5;
+    let names: Vec<String> = plan.numerics_as_text().map(|column| format!("{:?}", column.name)).collect();
+    let shown = names.get(..NAMES_MAX).unwrap_or(&names).join(", ");
+    let columns = match names.len() {
+        0 => return None,
+        1 => format!("column {shown} becomes"),
+        2..=NAMES_MAX => format!("columns {shown} become"),
+        n => format!("columns {shown} and {} more become", n.saturating_sub(NAMES_MAX)),
+    };
+    Some(message![
+        format_args!("{columns} text: numeric without a precision that a decimal has; choose "),
+        option::NUMERIC.to("scan"),
+        " or decimal(P,S), or ",
+        option::COLUMN.to("NAME:decimal(P,S)"),
+        ", for numbers, or ",
+        option::NUMERIC.to("text")
+    ])
+}

@@ -1,0 +1,267 @@
+//! Where a table's files are: templates of their names.
+//!
+//! | in a template | becomes |
+//! |---|---|
+//! | `{schema}`, `{table}` | the names, encoded so that they are one part of a path |
+//! | `{date}` | the day on which the run began, in UTC: `2026-01-31` |
+//! | `{run}` | the run's id |
+//! | `{index}`, `{index:05}` | the number of the file, from 0; with at least that many digits |
+//!
+//! The run's id stands at the end of every name that does not have it otherwise: files of two runs never have the
+//! same name, and what a dead run left is known by it.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use pgarrow_export::{Error, ErrorKind, Result};
+use pgarrow_sink::path_part_for;
+
+/// The template of a job that names none.
+const DEFAULT: &str = "{schema}/{table}/part-{index:05}";
+
+/// Most digits of an index.
+const DIGITS_MAX: usize = 10;
+
+/// A template of files' names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Layout {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Part {
+    Text(String),
+    Schema,
+    Table,
+    Date,
+    Run,
+    Index { digits: usize },
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self::parse(DEFAULT).unwrap_or(Self { parts: vec![Part::Schema, Part::Table] })
+    }
+}
+
+impl Layout {
+    /// Reads a template. An ending, such as `.parquet`, is the format's and may be left out.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`]: a placeholder that there is not, no `{table}`, or a path that is not below its
+    /// folder.
+    pub fn parse(template: &str) -> Result<Self> {
+        let refuse = |why: &str| {
+            let text = format!("the template {template:?} of file names cannot be used: {why}");
+            Err(Error::new(ErrorKind::Options, text))
+        };
+        let mut parts = Vec::new();
+        let mut rest = template;
+        while let Some((before, behind)) = rest.split_once('{') {
+            push_text(&mut parts, before);
+            let Some((name, behind)) = behind.split_once('}') else { return refuse("a { has no }") };
+            parts.push(match name.split_once(':').unwrap_or((name, "")) {
+                ("schema", "") => Part::Schema,
+                ("table", "") => Part::Table,
+                ("date", "") => Part::Date,
+                ("run", "") => Part::Run,
+                ("index", digits) => match digits.trim_start_matches('0').parse() {
+                    Ok(digits @ 1..=DIGITS_MAX) => Part::Index { digits },
+                    Err(_) if digits.is_empty() => Part::Index { digits: 1 },
+                    _ => return refuse("write the digits of an index as in {index:05}"),
+                },
+                _ => return refuse("it may have {schema}, {table}, {date}, {run}, {index} and {index:05}"),
+            });
+            rest = behind;
+        }
+        push_text(&mut parts, rest);
+        if !parts.contains(&Part::Table) {
+            return refuse("without {table}, tables would have the same files");
+        }
+        let layout = Self { parts };
+        let is_plain = |part: &str| {
+            !part.is_empty() && !part.starts_with(['.', '_', '-']) && !part.contains(['\\', '\0'])
+        };
+        // Names of tables are encoded, so one example is as good as another.
+        match layout.stem("s", "t", "2026-01-31", "run", 0).split('/').all(is_plain) {
+            true => Ok(layout),
+            false => refuse("a part of the path is empty, has a backslash, or begins with . _ or -"),
+        }
+    }
+
+    /// Whether a table may have several files.
+    pub fn has_index(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Index { .. }))
+    }
+
+    /// The path of a file, without its ending. `schema` and `table` are encoded already.
+    fn stem(&self, schema: &str, table: &str, date: &str, run_id: &str, index: usize) -> String {
+        let mut stem = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => stem.push_str(text),
+                Part::Schema => stem.push_str(schema),
+                Part::Table => stem.push_str(table),
+                Part::Date => stem.push_str(date),
+                Part::Run => stem.push_str(run_id),
+                // Writing to a string cannot fail.
+                Part::Index { digits } => drop(write!(stem, "{index:0digits$}")),
+            }
+        }
+        if !self.parts.contains(&Part::Run) {
+            stem.push('-');
+            stem.push_str(run_id);
+        }
+        stem
+    }
+}
+
+fn push_text(parts: &mut Vec<Part>, text: &str) {
+    if !text.is_empty() {
+        parts.push(Part::Text(text.to_owned()));
+    }
+}
+
+/// The files of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct FileNames {
+    layout: Layout,
+    date: String,
+    run_id: String,
+    extension: String,
+    /// By schema and table: their parts of paths.
+    tables: HashMap<(String, String), (String, String)>,
+}
+
+impl FileNames {
+    /// The names for the files of these tables. Names that differ only in upper and lower case differ in more
+    /// than that afterwards: some file systems do not tell them apart.
+    pub(crate) fn new(
+        layout: &Layout,
+        date: &str,
+        run_id: &str,
+        extension: &str,
+        tables: &[(&str, &str)],
+    ) -> Result<Self> {
+        let ending = format!(".{extension}");
+        let mut layout = layout.clone();
+        if let Some(Part::Text(text)) = layout.parts.last_mut()
+            && let Some(stem) = text.strip_suffix(&ending)
+        {
+            *text = stem.to_owned();
+        }
+        let mut names = Self {
+            layout,
+            date: date.to_owned(),
+            run_id: run_id.to_owned(),
+            extension: extension.to_owned(),
+            tables: HashMap::new(),
+        };
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        let parts = |(schema, table): (&str, &str), capitals| {
+            (path_part_for(schema, capitals), path_part_for(table, capitals))
+        };
+        for table in tables {
+            let (schema, table) = parts(*table, true);
+            *seen.entry(format!("{schema}/{table}").to_lowercase()).or_default() += 1;
+        }
+        for table in tables {
+            let (of_schema, of_table) = parts(*table, true);
+            let n_alike = seen.get(&format!("{of_schema}/{of_table}").to_lowercase());
+            let encoded = if n_alike == Some(&1) { (of_schema, of_table) } else { parts(*table, false) };
+            names.tables.insert((table.0.to_owned(), table.1.to_owned()), encoded);
+        }
+        let mut first: HashMap<String, (&str, &str)> = HashMap::new();
+        for table in tables {
+            let path = names.path(table.0, table.1, 0).to_lowercase();
+            if let Some(other) = first.insert(path, *table) {
+                let text = format!(
+                    "{}.{} and {}.{} would have the same files; name them with {{schema}} and {{table}}",
+                    other.0, other.1, table.0, table.1
+                );
+                return Err(Error::new(ErrorKind::Options, text));
+            }
+        }
+        Ok(names)
+    }
+
+    /// The path of a table's file with this number.
+    pub(crate) fn path(&self, schema: &str, table: &str, index: usize) -> String {
+        let parts = self.tables.get(&(schema.to_owned(), table.to_owned())).cloned();
+        let (schema, table) =
+            parts.unwrap_or_else(|| (path_part_for(schema, false), path_part_for(table, false)));
+        let stem = self.layout.stem(&schema, &table, &self.date, &self.run_id, index);
+        format!("{stem}.{}", self.extension)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(template: &str, tables: &[(&str, &str)]) -> Result<Vec<String>> {
+        let names = FileNames::new(&Layout::parse(template)?, "2026-01-31", "RUN", "parquet", tables)?;
+        Ok(tables.iter().map(|(schema, table)| names.path(schema, table, 7)).collect())
+    }
+
+    #[test]
+    fn names_of_tables_in_paths() {
+        for (template, expected) in [
+            (DEFAULT, "sales/orders/part-00007-RUN.parquet"),
+            ("{table}.parquet", "orders-RUN.parquet"),
+            ("{date}/{run}/{schema}.{table}", "2026-01-31/RUN/sales.orders.parquet"),
+            ("x/{table}-{index}", "x/orders-7-RUN.parquet"),
+        ] {
+            assert_eq!(names(template, &[("sales", "orders")]).unwrap(), [expected], "{template}");
+        }
+    }
+
+    #[test]
+    fn hostile_names_stay_in_the_folder_and_apart() {
+        let tables = [
+            ("..", "/etc"),
+            ("a", ".."),
+            ("a", "_x"),
+            ("a.b", "c"),
+            ("a", "T"),
+            ("a", "t"),
+            ("x", "\u{0}\\"),
+        ];
+        let paths = names("{schema}/{table}", &tables).unwrap();
+        for path in &paths {
+            let is_plain = |part: &str| !part.is_empty() && !part.starts_with(['.', '_', '-']);
+            assert!(path.split('/').count() == 2 && path.split('/').all(is_plain), "{path}");
+        }
+        let mut folded: Vec<_> = paths.iter().map(|path| path.to_lowercase()).collect();
+        folded.sort();
+        folded.dedup();
+        assert_eq!(folded.len(), tables.len(), "{paths:?}");
+        let error = names("{table}", &[("a", "t"), ("b", "t")]).unwrap_err().to_string();
+        assert!(error.contains("a.t and b.t would have the same files"), "{error}");
+    }
+
+    #[test]
+    fn templates_that_cannot_be_used() {
+        for template in [
+            "",
+            "{schema}",
+            "{tabel}",
+            "{table",
+            "../{table}",
+            "/{table}",
+            "a//{table}",
+            "{table}/",
+            ".{table}",
+            "_x/{table}",
+            "{table}\\x",
+            "{index:99999999999}{table}",
+            "{index:x}{table}",
+            "{schema:3}{table}",
+        ] {
+            assert!(Layout::parse(template).is_err(), "{template}");
+        }
+        assert!(Layout::parse("{table}-{index:05}").unwrap().has_index());
+        assert!(!Layout::parse("{table}").unwrap().has_index());
+    }
+}

@@ -1,0 +1,32 @@
+//! A night's run: many tables of one database into one place, under one snapshot, committed together.
+//!
+//! ```text
+//!  JobFile ─▶ Job ─▶ JobRun::begin ─▶ plan ─▶ write ─▶ Committed      verify, garbage
+//!             │ layout, format         │ lock          │ manifest
+//!             └ variables              └───────────────┴─ pgarrow-store
+//! ```
+//!
+//! Data files have names of their run, and nothing refers to them until the run's manifest is created, as the last
+//! step. Whoever reads by manifests sees all of a run or nothing.
+#![forbid(unsafe_code)]
+
+mod file;
+mod format;
+mod gc;
+mod layout;
+mod lock;
+mod manifest;
+mod run;
+mod starter;
+pub mod units;
+mod variables;
+mod verify;
+
+pub use file::{FileOption, JobFile, KEYS};
+pub use format::{Format, numerics_as_text};
+pub use gc::garbage;
+pub use layout::Layout;
+pub use manifest::{Committed, Manifest, ManifestColumn, ManifestFile, ManifestServer, ManifestTable};
+pub use run::{Job, JobRun, PlannedRun};
+pub use starter::starter;
+pub use verify::{Difference, Verified, verify};

@@ -1,0 +1,187 @@
+//! One run at a time in a store: `_pgarrow/lock.json`.
+//!
+//! The lock is a courtesy to people: a second run fails at once, and does not read for hours first. What decides
+//! is the manifest, whose number only one run creates.
+//!
+//! A run's lock changes every few seconds. Whether a run is dead is seen by watching its lock for longer than
+//! that, without comparing any clocks; or at once, if its process ran on this machine and is gone.
+
+use std::process;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::{Pid, gethostname};
+use pgarrow_export::{Cancel, Error, ErrorKind, Result};
+use pgarrow_store::Store;
+use serde::{Deserialize, Serialize};
+
+use crate::units::utc_now;
+
+const LOCK: &str = "_pgarrow/lock.json";
+
+/// How often a run shows that it lives.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// A lock that does not change for this long belongs to a dead run.
+const DEAD_AFTER: Duration = Duration::from_secs(15);
+
+/// How often a lock is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Who runs.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct Holder {
+    run_id: String,
+    host: String,
+    process_id: i32,
+    started: String,
+    /// Grows while the run lives.
+    beat: u64,
+}
+
+/// The lock of a run, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    store: Store,
+    run_id: String,
+    /// Dropped first, which ends the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Lock {
+    /// Takes the lock. With `take_over`, that of a dead run, too.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Sink`]: another run is on, or was; the text says which.
+    pub(crate) fn take(store: &Store, run_id: &str, take_over: bool, cancel: &Cancel) -> Result<Self> {
+        let holder = Holder {
+            run_id: run_id.to_owned(),
+            host: host(),
+            process_id: i32::try_from(process::id()).unwrap_or(i32::MAX),
+            started: utc_now(),
+            beat: 0,
+        };
+        if !store.create_new(LOCK, &json(&holder)?)? {
+            let other = read(store)?;
+            match &other {
+                Some(other) if !take_over => return Err(is_on(store, other)),
+                Some(other) => wait_for_death(store, other, cancel)?,
+                // It ended meanwhile, or nobody can read it.
+                None if !take_over => return Err(unreadable(store)),
+                None => {}
+            }
+            store.remove(LOCK)?;
+            if !store.create_new(LOCK, &json(&holder)?)? {
+                return Err(read(store)?.map_or_else(|| unreadable(store), |other| is_on(store, &other)));
+            }
+        }
+        let (stop, stopped) = mpsc::channel();
+        let beat = {
+            let (store, mut holder) = (store.clone(), holder);
+            move || {
+                while stopped.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+                    holder.beat = holder.beat.saturating_add(1);
+                    // Whoever took the lock over keeps it. A store that fails now may work for the next beat.
+                    if read(&store)
+                        .is_ok_and(|there| there.is_some_and(|there| there.run_id == holder.run_id))
+                    {
+                        let _ = json(&holder).and_then(|json| Ok(store.replace(LOCK, &json)?));
+                    }
+                }
+            }
+        };
+        let spawned = thread::Builder::new().name("pgarrow-lock".to_owned()).spawn(beat);
+        let thread = spawned.map_err(|error| {
+            Error::new(ErrorKind::Sink, "no thread can be started for the run's lock").caused_by(error)
+        })?;
+        Ok(Self { store: store.clone(), run_id: run_id.to_owned(), stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Checks that nobody has taken the lock over.
+    pub(crate) fn check(&self) -> Result<()> {
+        match read(&self.store)? {
+            Some(there) if there.run_id == self.run_id => Ok(()),
+            _ => {
+                let text = format!(
+                    "the lock of this run in {} was taken over or removed; nothing was committed",
+                    self.store.location()
+                );
+                Err(Error::new(ErrorKind::Sink, text))
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        // What stays behind is reported by the next run.
+        if self.check().is_ok() {
+            let _ = self.store.remove(LOCK);
+        }
+    }
+}
+
+/// The run that has the lock, dead or alive.
+pub(crate) fn holder_id(store: &Store) -> Result<Option<String>> {
+    Ok(read(store)?.map(|holder| holder.run_id))
+}
+
+fn read(store: &Store) -> Result<Option<Holder>> {
+    Ok(store.read(LOCK)?.and_then(|json| serde_json::from_slice(&json).ok()))
+}
+
+fn json(holder: &Holder) -> Result<Vec<u8>> {
+    serde_json::to_vec(holder)
+        .map_err(|error| Error::new(ErrorKind::Sink, "the lock has no form").caused_by(error))
+}
+
+fn is_on(store: &Store, other: &Holder) -> Error {
+    let Holder { run_id, host, process_id, started, .. } = other;
+    let text = format!(
+        "another run is on in {}: {run_id}, process {process_id} on {host}, since {started}; wait for its end, or, if it \
+         is dead, take its place",
+        store.location()
+    );
+    Error::new(ErrorKind::Sink, text)
+}
+
+fn unreadable(store: &Store) -> Error {
+    let text =
+        format!("the lock {LOCK} in {} cannot be read; take its place if no run is on", store.location());
+    Error::new(ErrorKind::Sink, text)
+}
+
+/// Waits until it is certain that a run is dead.
+fn wait_for_death(store: &Store, other: &Holder, cancel: &Cancel) -> Result<()> {
+    if other.host == host() && kill(Pid::from_raw(other.process_id), None) == Err(Errno::ESRCH) {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < DEAD_AFTER {
+        if !cancel.pause(LOOK) {
+            return Err(cancel.error());
+        }
+        match read(store)? {
+            Some(there) if there != *other => {
+                let text = format!("{}; it lives, so its place was not taken", is_on(store, &there));
+                return Err(Error::new(ErrorKind::Sink, text));
+            }
+            Some(_) => {}
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+fn host() -> String {
+    gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

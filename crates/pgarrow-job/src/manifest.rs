@@ -1,0 +1,238 @@
+//! What a run has committed: one object that is created when all files are complete.
+//!
+//! ```text
+//!  _pgarrow/manifests/00000001.json ◀─ 00000002.json ◀─ 00000003.json      the newest one is the state
+//!                                       previous_run_id
+//! ```
+//!
+//! Each run creates the next number, and only if nobody else has: of two runs that began after the same
+//! manifest, one commits. Whoever reads files that manifests name sees all of a run, or nothing of it.
+
+use std::collections::HashSet;
+
+use pgarrow_export::{ColumnReport, Error, ErrorKind, Message, Result, ServerReport};
+use pgarrow_store::Store;
+use serde::{Deserialize, Serialize};
+
+/// The folder of everything that a store has beside data.
+pub(crate) const FOLDER: &str = "_pgarrow";
+const MANIFESTS: &str = "_pgarrow/manifests";
+
+/// The version of the manifest's form. Fields may be added within a version.
+const VERSION: u32 = 1;
+
+/// What one run has put into a store.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// The version of this form: 1.
+    pub manifest_version: u32,
+    /// The version of the program.
+    pub pgarrow_version: String,
+    /// Its number in the chain, from 1.
+    pub number: u64,
+    /// The run.
+    pub run_id: String,
+    /// The run before it in this store.
+    pub previous_run_id: Option<String>,
+    /// When the run began, in UTC.
+    pub started: String,
+    /// When all files were complete, in UTC.
+    pub ended: String,
+    /// The server.
+    pub server: ManifestServer,
+    /// The snapshot under which all tables were read, as `pg_current_snapshot()` prints it.
+    pub snapshot: String,
+    /// The position of the server's write-ahead log just before the snapshot, for people. Not where a replica
+    /// can go on: a commit may be written before it, and be visible only after the snapshot. `None` if the role
+    /// may not ask.
+    pub lsn: Option<String>,
+    /// The tables, in the order of the job.
+    pub tables: Vec<ManifestTable>,
+}
+
+/// The server of a manifest.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct ManifestServer {
+    /// Host and port, or socket.
+    pub endpoint: String,
+    /// The database.
+    pub database: String,
+    /// PostgreSQL's version.
+    pub version: String,
+}
+
+/// A table of a manifest.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct ManifestTable {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Its rows, in all files together.
+    pub rows: u64,
+    /// How many slices it was read in.
+    pub slices: u64,
+    /// The SHA-256 of its columns' names and types: equal if two runs have the same columns.
+    pub schema_sha256: String,
+    /// Its columns.
+    pub columns: Vec<ManifestColumn>,
+    /// Its files, in the order in which they were begun.
+    pub files: Vec<ManifestFile>,
+}
+
+/// A column of a manifest.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct ManifestColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type in PostgreSQL.
+    pub pg_type: String,
+    /// Its type in Arrow.
+    pub arrow_type: String,
+    /// Whether it may have NULLs.
+    pub nullable: bool,
+}
+
+/// A file of a manifest.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ManifestFile {
+    /// Its path in the store.
+    pub path: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+    /// Its row groups, if the format has them.
+    pub row_groups: Option<usize>,
+}
+
+impl Manifest {
+    pub(crate) const fn version() -> u32 {
+        VERSION
+    }
+
+    /// The newest manifest of a store; `None` if no run has committed there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or a newer version has written it.
+    pub fn newest(store: &Store) -> Result<Option<Self>> {
+        numbers(store)?.into_iter().max().map(|number| Self::read(store, number)).transpose()
+    }
+
+    /// All manifests of a store, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`newest`](Self::newest).
+    pub fn all(store: &Store) -> Result<Vec<Self>> {
+        let mut numbers = numbers(store)?;
+        numbers.sort_unstable();
+        numbers.into_iter().map(|number| Self::read(store, number)).collect()
+    }
+
+    fn read(store: &Store, number: u64) -> Result<Self> {
+        let path = path(number);
+        let unreadable = |why: String| {
+            let text = format!("the manifest {path} of {} cannot be read: {why}", store.location());
+            Err(Error::new(ErrorKind::Input, text))
+        };
+        let Some(json) = store.read(&path)? else { return unreadable("it is gone".to_owned()) };
+        match serde_json::from_slice::<Self>(&json) {
+            Ok(manifest) if manifest.manifest_version > VERSION => unreadable(format!(
+                "it has version {}, and this pgarrow knows {VERSION}; use a newer pgarrow",
+                manifest.manifest_version
+            )),
+            Ok(manifest) => Ok(manifest),
+            // Its text may quote the manifest, which has names of tables.
+            Err(error) => unreadable(format!("it is no manifest, from line {} on", error.line())),
+        }
+    }
+
+    /// Commits: creates the manifest if nobody else has created this number.
+    pub(crate) fn create(&self, store: &Store) -> Result<()> {
+        let failed = |error: serde_json::Error| {
+            Error::new(ErrorKind::Sink, "the manifest has no form").caused_by(error)
+        };
+        let mut json = serde_json::to_vec_pretty(self).map_err(failed)?;
+        json.push(b'\n');
+        if store.create_new(&path(self.number), &json)? {
+            return Ok(());
+        }
+        // An answer may have been lost, and the request sent again.
+        if Self::read(store, self.number).is_ok_and(|there| there.run_id == self.run_id) {
+            return Ok(());
+        }
+        let text = format!(
+            "another run has committed in {} since this one began; nothing of this one was committed; start it again",
+            store.location()
+        );
+        Err(Error::new(ErrorKind::Sink, text))
+    }
+
+    /// Its path in the store.
+    pub(crate) fn path(&self) -> String {
+        path(self.number)
+    }
+
+    /// The paths of all files.
+    pub(crate) fn paths(&self) -> HashSet<&str> {
+        self.tables.iter().flat_map(|table| &table.files).map(|file| file.path.as_str()).collect()
+    }
+
+    /// Rows of all tables.
+    pub fn rows(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows).sum()
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.tables.iter().flat_map(|table| &table.files).map(|file| file.bytes).sum()
+    }
+
+    /// How many files there are.
+    pub fn n_files(&self) -> usize {
+        self.tables.iter().map(|table| table.files.len()).sum()
+    }
+}
+
+impl From<&ServerReport> for ManifestServer {
+    fn from(server: &ServerReport) -> Self {
+        let ServerReport { endpoint, database, version, .. } = server.clone();
+        Self { endpoint, database, version }
+    }
+}
+
+impl From<&ColumnReport> for ManifestColumn {
+    fn from(column: &ColumnReport) -> Self {
+        let ColumnReport { name, pg_type, arrow_type, nullable, .. } = column.clone();
+        Self { name, pg_type, arrow_type, nullable }
+    }
+}
+
+/// A committed run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Committed {
+    /// What it has committed.
+    pub manifest: Manifest,
+    /// What the user should know.
+    pub warnings: Vec<Message>,
+}
+
+fn numbers(store: &Store) -> Result<Vec<u64>> {
+    let number =
+        |path: &str| path.strip_prefix(MANIFESTS)?.strip_prefix('/')?.strip_suffix(".json")?.parse().ok();
+    Ok(store.list(MANIFESTS)?.iter().filter_map(|entry| number(&entry.path)).collect())
+}
+
+fn path(number: u64) -> String {
+    format!("{MANIFESTS}/{number:08}.json")
+}
