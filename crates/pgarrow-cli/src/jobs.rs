@@ -67,18 +67,14 @@ fn run_job(
     signals.be_orderly();
     allocator::give_back_at_once(job.options.memory_bytes());
     let run = JobRun::begin(&job, store.clone(), run_report.run_id(), flags.take_over, &source);
-    let run = run.map_err(|error| match flags.take_over {
-        true => Failure::from(error),
-        false => Failure::from(error).advice("--take-over takes the place of a run that is dead"),
-    })?;
-    let planned = run.plan(&source)?;
+    let planned = run?.plan(&source)?;
     say_warnings(planned.export(), console);
     let export = planned.export();
     let watch = Watch::of_export(console, Arc::clone(export.progress()), export.plans());
-    let (committed, mut report) = planned.write(&|warning| console.warn(&words::message(&warning)))?;
+    let (committed, mut report) = planned.write(&|warning| console.warn(words::message(&warning)))?;
     drop(watch);
     words::report(&mut report);
-    committed.warnings.iter().for_each(|warning| console.warn(&words::message(warning)));
+    committed.warnings.iter().for_each(|warning| console.warn(words::message(warning)));
     let manifest = &committed.manifest;
     console.say(&format!(
         "pgarrow: {}, {} and {} in {} to {} in {}",

@@ -16,10 +16,12 @@ pub(crate) enum Subject {
         single: Single,
         limit: Option<u64>,
     },
-    /// Tables, and all tables of schemas.
+    /// Tables, those that match patterns, and all tables of schemas.
     Many {
         names: Vec<String>,
+        patterns: Vec<String>,
         schemas: Vec<String>,
+        excluded: Vec<String>,
         only: bool,
     },
 }
@@ -48,6 +50,11 @@ impl Subject {
         let sql = query(flags)?;
         let names = names(&flags.named, &flags.tables)?;
         let is_table = !names.is_empty() || !flags.schemas.is_empty();
+        if !flags.excluded.is_empty() && !is_table {
+            return Err(Failure::options(
+                "--exclude-table is for patterns and schemas; give --table or --schema",
+            ));
+        }
         match (slice, sql, is_table) {
             (None, None, false) => Err(nothing(flags)),
             (None, Some(_), true) => Err(Failure::options("give --table or a query, not both")),
@@ -96,9 +103,11 @@ impl Subject {
                 let extract = limit.iter().fold(extract, |extract, rows| extract.limit(*rows));
                 extract.open()?
             }
-            Self::Many { names, schemas, only } => {
+            Self::Many { names, patterns, schemas, excluded, only } => {
                 let tables = source.tables(names).only(*only);
                 let tables = schemas.iter().fold(tables, |tables, name| tables.schema(name));
+                let tables = patterns.iter().fold(tables, |tables, pattern| tables.pattern(pattern));
+                let tables = excluded.iter().fold(tables, |tables, pattern| tables.exclude(pattern));
                 let tables = match format.cloned() {
                     Some(format) => tables.check(move |plans| format.problems(plans)),
                     None => tables,
@@ -178,7 +187,13 @@ fn tables(flags: &WhatFlags, names: Vec<String>) -> Result<Subject, Failure> {
             "--param is for queries and --where: there is no $1 that it is the value of",
         ));
     }
-    if let ([name], []) = (names.as_slice(), flags.schemas.as_slice()) {
+    let (patterns, names): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| is_pattern(name));
+    if let ([name], [], []) = (names.as_slice(), patterns.as_slice(), flags.schemas.as_slice()) {
+        if !flags.excluded.is_empty() {
+            return Err(Failure::options(
+                "--exclude-table is for patterns and schemas, and one table is named",
+            ));
+        }
         let columns = flags.columns.as_deref().map(parse_column_list).transpose();
         let single = Single::Table {
             name: name.clone(),
@@ -190,7 +205,17 @@ fn tables(flags: &WhatFlags, names: Vec<String>) -> Result<Subject, Failure> {
         return Ok(Subject::One { single, limit: flags.limit });
     }
     check_unused(flags, "is for one --table; several are read whole")?;
-    Ok(Subject::Many { names, schemas: flags.schemas.clone(), only: flags.only })
+    let (schemas, excluded) = (flags.schemas.clone(), flags.excluded.clone());
+    Ok(Subject::Many { names, patterns, schemas, excluded, only: flags.only })
+}
+
+/// Whether a name has a wildcard of psql's outside quotes.
+fn is_pattern(name: &str) -> bool {
+    let mut is_quoted = false;
+    name.chars().any(|c| {
+        is_quoted ^= c == '"';
+        !is_quoted && matches!(c, '*' | '?')
+    })
 }
 
 /// Refuses options for one table or query.

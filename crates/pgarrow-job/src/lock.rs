@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, gethostname};
-use pgarrow_export::{Cancel, Error, ErrorKind, Result};
+use pgarrow_export::{Cancel, Error, ErrorKind, Message, Result, message, option};
 use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +69,7 @@ impl Lock {
         if !store.create_new(LOCK, &json(&holder)?)? {
             let other = read(store)?;
             match &other {
-                Some(other) if !take_over => return Err(is_on(store, other)),
+                Some(other) if !take_over => return Err(is_on(store, other).advice(wait_or_take_over())),
                 Some(other) => wait_for_death(store, other, cancel)?,
                 // It ended meanwhile, or nobody can read it.
                 None if !take_over => return Err(unreadable(store)),
@@ -147,17 +147,19 @@ fn json(holder: &Holder) -> Result<Vec<u8>> {
 fn is_on(store: &Store, other: &Holder) -> Error {
     let Holder { run_id, host, process_id, started, .. } = other;
     let text = format!(
-        "another run is on in {}: {run_id}, process {process_id} on {host}, since {started}; wait for its end, or, if it \
-         is dead, take its place",
+        "another run is on in {}: {run_id}, process {process_id} on {host}, since {started}",
         store.location()
     );
     Error::new(ErrorKind::Sink, text)
 }
 
 fn unreadable(store: &Store) -> Error {
-    let text =
-        format!("the lock {LOCK} in {} cannot be read; take its place if no run is on", store.location());
-    Error::new(ErrorKind::Sink, text)
+    let text = format!("the lock {LOCK} in {} cannot be read", store.location());
+    Error::new(ErrorKind::Sink, text).advice(wait_or_take_over())
+}
+
+fn wait_or_take_over() -> Message {
+    message!["wait for its end, or, if it is dead, take its place (", option::TAKE_OVER.to(""), ")"]
 }
 
 /// Waits until it is certain that a run is dead.
@@ -172,8 +174,7 @@ fn wait_for_death(store: &Store, other: &Holder, cancel: &Cancel) -> Result<()> 
         }
         match read(store)? {
             Some(there) if there != *other => {
-                let text = format!("{}; it lives, so its place was not taken", is_on(store, &there));
-                return Err(Error::new(ErrorKind::Sink, text));
+                return Err(is_on(store, &there).advice("it lives, so its place was not taken"));
             }
             Some(_) => {}
             None => return Ok(()),

@@ -32,7 +32,7 @@ pub fn starter<'p>(source: &Source, plans: impl IntoIterator<Item = &'p Plan>, p
         text,
         "]\n# exclude_tables = [\"sales.tmp_*\"]\n\n[destination]\npath = {}\nformat = \"parquet\"\n\
          file_name = \"{{schema}}/{{table}}/part-{{index:05}}\"\nsuccess_file = true\n\n\
-         # The options of `pgarrow export`, with _ between words.\n[options]\n# readers = 4\n# memory = \"1G\"\n",
+         # The options of an export, with _ between words.\n[options]\n# readers = 4\n# memory = \"1G\"\n",
         quoted(path)
     );
     text

@@ -30,7 +30,7 @@ pub struct Output {
     place: Place,
     buffer: Vec<u8>,
     bytes: u64,
-    digest: Option<Sha256>,
+    digest: Option<Box<Sha256>>,
     failed: bool,
 }
 
@@ -115,7 +115,7 @@ impl Output {
     /// Also computes the SHA-256 of the bytes, see [`Published::sha256`].
     #[must_use]
     pub fn with_sha256(mut self) -> Self {
-        self.digest = Some(Sha256::new());
+        self.digest = Some(Box::default());
         self
     }
 
@@ -180,7 +180,7 @@ impl Output {
             }
             Place::Writer(_) => (None, None),
         };
-        let sha256 = self.digest.map(|digest| hexadecimal(&digest.finalize()));
+        let sha256 = self.digest.map(|digest| hexadecimal(&(*digest).finalize()));
         Ok(Published { path, bytes: self.bytes, sha256, warnings: warning.into_iter().collect() })
     }
 

@@ -192,6 +192,7 @@ pub mod option {
         SETTING, "setting", "A parameter of the server's session.";
         SLICE_BYTES, "slice_bytes", "How large slices are.";
         SPLIT_ON, "split_on", "The column whose ranges are the slices.";
+        TAKE_OVER, "take_over", "Of a job: whether it takes the place of a run that is dead.";
         TIMESTAMP_UNIT, "timestamp_unit", "The unit of timestamps.";
         TRIM, "trim", "Whether the blanks that pad a text are cut.";
         TYPES_FROM, "types_from", "Of a load: what says which types columns have.";

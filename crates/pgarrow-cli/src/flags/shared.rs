@@ -22,8 +22,15 @@ pub(crate) struct WhatFlags {
     pub(crate) named: Vec<String>,
 
     /// Export this table or view; a name is folded to lower case unless it is "quoted". Repeatable
+    ///
+    /// With * or ? it is a pattern, as psql takes it: 'sales.*' stands for all tables and materialized views of
+    /// that schema, 'order_?' for those that the search path finds.
     #[arg(long = "table", short, value_name = "[SCHEMA.]TABLE", help_heading = "What")]
     pub(crate) tables: Vec<String>,
+
+    /// Leave out tables that match this pattern, as in 'sales.tmp_*'. Repeatable
+    #[arg(long = "exclude-table", value_name = "PATTERN", help_heading = "What")]
+    pub(crate) excluded: Vec<String>,
 
     /// Export all tables and materialized views of this schema; the exact name. Repeatable
     #[arg(long = "schema", value_name = "NAME", help_heading = "What")]

@@ -54,7 +54,7 @@ pub(super) fn load(path: &Path, command: &str) -> Result<Loaded, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::options(format!("the job file {path:?} cannot be read: {error}")))?;
     let known = known();
-    let names: Vec<String> = known.iter().map(|arg| name(arg)).collect();
+    let names: Vec<String> = known.iter().map(name).collect();
     let variable = |name: &str| env::var(name).ok();
     let file = JobFile::parse(&path.display().to_string(), &text, &names, &variable)?;
     let of_file = file.options.iter().map(|option| Given {

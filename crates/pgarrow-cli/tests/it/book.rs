@@ -62,6 +62,7 @@ pages! {
     loading_parts: "docs/src/loading-parts.md", Shop::with_parts_to_load, Shop::has_parts;
     loading_writers: "docs/src/loading-writers.md", Shop::with_folders_to_load, Shop::has_what_writers_loaded;
     tuning: "docs/src/tuning.md", Shop::with_orders, |_| {};
+    nightly: "docs/src/nightly.md", Shop::with_orders, |_| {};
     report_fields: "docs/src/report.md", Shop::with_orders, |_| {};
 }
 

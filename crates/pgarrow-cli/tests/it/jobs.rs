@@ -201,7 +201,7 @@ fn a_run_that_fails_leaves_nothing() {
     fs::write(place.path("job.toml"), job).unwrap();
     let ran = place.run_job(&[]);
     ran.assert_said(2, "no table matches the pattern \"public.z*\"");
-    ran.assert_said(2, "relation \"nowhere\" does not exist");
+    ran.assert_said(2, "there is no table \"nowhere\"");
 }
 
 #[test]

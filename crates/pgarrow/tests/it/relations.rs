@@ -374,3 +374,45 @@ fn a_user_that_does_not_exist() {
     let error = Source::connect_blocking(&url_as(&database, "nobody")).unwrap_err();
     assert_error(&error, ErrorKind::Server, Some("28000"), &["nobody"]);
 }
+
+#[test]
+fn patterns_of_psql_name_tables() {
+    require!(Capability::Server);
+    let sql = "CREATE SCHEMA s; CREATE TABLE s.order_1 (a int); CREATE TABLE s.order_2 (a int); \
+               CREATE TABLE s.\"Order*\" (a int); CREATE TABLE s.\"a.b\" (a int); CREATE VIEW s.v AS SELECT 1 AS a; \
+               CREATE TABLE s.p (a int) PARTITION BY LIST (a); CREATE TABLE s.p_1 PARTITION OF s.p DEFAULT; \
+               CREATE MATERIALIZED VIEW s.m AS SELECT 1 AS a; CREATE TABLE order_3 (a int)";
+    let source = source(&database("patterns", sql));
+    let found = |patterns: &[&str], excluded: &[&str]| {
+        let tables = patterns.iter().fold(source.tables([""; 0]), |tables, pattern| tables.pattern(*pattern));
+        let tables = excluded.iter().fold(tables, |tables, pattern| tables.exclude(*pattern));
+        let run = tables.open().map_err(|error| error.to_string())?;
+        let subjects: Vec<_> = run.plans().iter().map(|plan| plan.subject().to_owned()).collect();
+        Ok::<String, String>(subjects.join(" "))
+    };
+    for (patterns, excluded, expected) in [
+        (&["s.*"][..], &[][..], r#"s."Order*" s."a.b" s.m s.order_1 s.order_2 s.p"#),
+        (&["S.ORDER_?"], &[], "s.order_1 s.order_2"),
+        (&["order_*"], &[], "public.order_3"),
+        (&["s.*", "order_3"], &["s.*_1", "*.\"a.b\"", "s.m"], r#"public.order_3 s."Order*" s.order_2 s.p"#),
+        (&["s.\"Order*\""], &[], r#"s."Order*""#),
+        (&["s.order_[13]", "s.order_1"], &[], "s.order_1"),
+        // Without a wildcard it is a name, also of a view and of a partition.
+        (&["s.v", "s.p_1"], &[], "s.v s.p_1"),
+        (&["s.*"], &["*.order*", "*.\"O\"*"], r#"s."a.b" s.m s.p"#),
+    ] {
+        assert_eq!(found(patterns, excluded), Ok(expected.to_owned()), "{patterns:?} {excluded:?}");
+    }
+    for (patterns, excluded, why) in [
+        (&["x.*"][..], &[][..], "no table matches the pattern \"x.*\""),
+        (&["s.z*", "x"], &[], "no table matches the pattern \"s.z*\""),
+        (&["pg_catalog.*"], &[], "no table matches"),
+        (&["s.*"], &["*.*"], "there are no tables to export"),
+        (&["s.(*"], &[], "2201B"),
+        (&["a.b.c*"], &[], "the pattern \"a.b.c*\" cannot be used"),
+        (&["s.*"], &["\"x"], "a quote has no end"),
+    ] {
+        let error = found(patterns, excluded).unwrap_err();
+        assert!(error.contains(why), "{patterns:?} {excluded:?}: {error}");
+    }
+}

@@ -73,6 +73,16 @@ fn the_options_are_those_of_the_program() {
 }
 
 #[test]
+fn the_keys_of_job_files_are_those_that_are_read() {
+    let mut made = "\n| section | key | what it is |\n|---|---|---|\n".to_owned();
+    for (section, key, what) in pgarrow_job::KEYS {
+        writeln!(made, "| `{section}` | `{key}` | {what} |").unwrap();
+    }
+    made.push('\n');
+    assert_made("nightly.md", "keys", &made);
+}
+
+#[test]
 fn the_exit_codes_are_those_of_the_program() {
     let (_, lines) = help("");
     let mut codes: Vec<(u8, String)> = Vec::new();
@@ -288,12 +298,17 @@ fn reports_have_the_fields_that_the_page_has() {
         shop.shell("reports", &format!("pgarrow {args} --report r.json --overwrite"));
         read(&shop, "r.json")
     };
+    shop.shell(
+        "reports",
+        "pgarrow init shop -t orders -o shop.toml && pgarrow run shop.toml --report job.json",
+    );
     let admin = "export postgres://postgres@localhost/shop";
     let read_by_pages = if has_pages { "--read-mode pages" } else { "" };
     let exports = [
         report(&format!("{admin} orders -o orders.parquet --readers 2 {read_by_pages}")),
         report(&format!("{admin} odd --infinity null -o odd.parquet")),
         report(&format!("{admin} odd orders --infinity null -o two/")),
+        read(&shop, "job.json"),
         report("export shop orders --to postgres --target new_shop --into public.orders --mode create"),
     ];
     let load =
@@ -313,6 +328,8 @@ fn reports_have_the_fields_that_the_page_has() {
         let mut found = BTreeSet::new();
         paths(&export, "", &mut found);
         found.remove("load");
+        // Its own page has what a manifest has.
+        found.retain(|path| !path.starts_with("manifest"));
         let (inner, outer): (Vec<_>, Vec<_>) = found.into_iter().partition(|path| path.starts_with("load."));
         in_exports.extend(outer);
         in_loads.extend(inner.iter().filter_map(|path| path.strip_prefix("load.")).map(str::to_owned));
