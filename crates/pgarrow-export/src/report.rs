@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pgarrow_decode::Effects;
 use pgarrow_session::{Limit, ProcessUsage, ServerReport, per_second};
-use pgarrow_sink::Written;
+use pgarrow_sink::{ColumnRange, Written};
 use pgarrow_types::Message;
 use serde::Serialize;
 
@@ -105,6 +105,9 @@ pub struct FileReport {
     /// The SHA-256 of its bytes in hexadecimal digits, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// What its columns hold, for formats that know. Not in the JSON.
+    #[serde(skip)]
+    pub ranges: Vec<ColumnRange>,
 }
 
 /// A reader of a [`Report`].
@@ -181,6 +184,7 @@ impl Report {
             bytes: file.bytes,
             row_groups: file.row_groups,
             sha256: file.sha256,
+            ranges: file.ranges,
         });
         let (subject, slicing, columns, tables) = match plans {
             [plan] => {

@@ -11,6 +11,7 @@
 use std::collections::HashSet;
 
 use pgarrow_export::{ColumnReport, Error, ErrorKind, Message, Result, ServerReport};
+use pgarrow_sink::ColumnRange;
 use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +112,9 @@ pub struct ManifestFile {
     pub sha256: String,
     /// Its row groups, if the format has them.
     pub row_groups: Option<usize>,
+    /// NULLs, smallest and largest values of its columns that are not nested; empty for formats that have none.
+    #[serde(default)]
+    pub columns: Vec<ColumnRange>,
 }
 
 impl Manifest {

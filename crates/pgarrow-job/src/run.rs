@@ -238,7 +238,9 @@ fn tables(plans: &[Arc<Plan>], report: &Report, files: &Files) -> Result<Vec<Man
     let begun = files.begun();
     let mut of_tables: HashMap<(&str, &str), Vec<ManifestFile>> = HashMap::new();
     for file in &report.files {
-        let FileReport { path: Some(given), rows, bytes, row_groups, sha256: Some(sha256), .. } = file else {
+        let FileReport { path: Some(given), rows, bytes, row_groups, sha256: Some(sha256), ranges, .. } =
+            file
+        else {
             return Err(unnamed());
         };
         let Begun { path, schema, table } = begun.get(given).ok_or_else(unnamed)?;
@@ -248,6 +250,7 @@ fn tables(plans: &[Arc<Plan>], report: &Report, files: &Files) -> Result<Vec<Man
             bytes: *bytes,
             sha256: sha256.clone(),
             row_groups: *row_groups,
+            columns: ranges.clone(),
         });
     }
     let one = [report.slices];

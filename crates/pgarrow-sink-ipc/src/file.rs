@@ -183,6 +183,6 @@ impl FileWriter for File {
         };
         let ended = end();
         ended.map_err(|e| SinkError::io("write the end of", self.output.path(), e))?;
-        Ok(FileEnd { output: self.output, rows: self.rows, row_groups: None })
+        Ok(FileEnd { output: self.output, rows: self.rows, row_groups: None, ranges: Vec::new() })
     }
 }

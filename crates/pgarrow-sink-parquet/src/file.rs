@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
 use parquet::file::writer::SerializedFileWriter;
 use pgarrow_sink::{FileEnd, FileFormat, FileWriter, Output, SinkError};
 
+use crate::ranges::ranges;
 use crate::row_group::{Encoded, Layout};
 
 /// What all files and row groups of a sink share.
@@ -27,13 +29,14 @@ impl FileFormat for Format {
         let (root, properties) = (self.layout.parquet.root_schema_ptr(), Arc::clone(&self.layout.properties));
         let writer = SerializedFileWriter::new(output, root, properties)
             .map_err(|e| SinkError::encode("begin the parquet file", path.as_deref(), e))?;
-        Ok(File { writer, rows: 0 })
+        Ok(File { writer, schema: Arc::clone(&self.layout.arrow), rows: 0 })
     }
 }
 
 /// A Parquet file in progress.
 pub(crate) struct File {
     writer: SerializedFileWriter<Output>,
+    schema: SchemaRef,
     rows: u64,
 }
 
@@ -66,9 +69,11 @@ impl FileWriter for File {
 
     fn end(self) -> Result<FileEnd, SinkError> {
         let path = self.writer.inner().path().map(ToOwned::to_owned);
-        let row_groups = Some(self.writer.flushed_row_groups().len());
+        let groups = self.writer.flushed_row_groups();
+        let row_groups = Some(groups.len());
+        let ranges = ranges(&self.schema, self.writer.schema_descr(), groups);
         let output = self.writer.into_inner();
         let output = output.map_err(|e| SinkError::encode("write the footer of", path.as_deref(), e))?;
-        Ok(FileEnd { output, rows: self.rows, row_groups })
+        Ok(FileEnd { output, rows: self.rows, row_groups, ranges })
     }
 }

@@ -23,6 +23,7 @@ mod geo;
 mod options;
 mod ours;
 mod part;
+mod ranges;
 mod row_group;
 mod schema;
 mod sink;

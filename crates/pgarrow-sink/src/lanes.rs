@@ -15,7 +15,7 @@ use pgarrow_types::Message;
 use crate::error::{SinkError, SinkErrorKind};
 use crate::output::Output;
 use crate::outputs::{Kind, Outputs, Series};
-use crate::sink::{Written, WrittenFile};
+use crate::sink::{ColumnRange, Written, WrittenFile};
 
 /// A format: how its files begin.
 pub trait FileFormat: Send + Sync {
@@ -58,6 +58,8 @@ pub struct FileEnd {
     pub rows: u64,
     /// Row groups, for formats that have them.
     pub row_groups: Option<usize>,
+    /// What its columns hold, for formats that know.
+    pub ranges: Vec<ColumnRange>,
 }
 
 /// The files of one sink. Shared by the sink and its parts.
@@ -224,11 +226,13 @@ impl<F: FileFormat> Lanes<F> {
     }
 
     fn end(&self, file: Numbered<F::Writer>) -> Result<(), SinkError> {
-        let FileEnd { output, rows, row_groups } = file.writer.end()?;
+        let FileEnd { output, rows, row_groups, ranges } = file.writer.end()?;
         let mut published = output.publish()?;
         let warnings = std::mem::take(&mut published.warnings);
         let mut files = self.files();
-        files.complete.push((file.number, WrittenFile { row_groups, ..WrittenFile::of(published, rows) }));
+        files
+            .complete
+            .push((file.number, WrittenFile { row_groups, ranges, ..WrittenFile::of(published, rows) }));
         files.warnings.extend(warnings);
         Ok(())
     }

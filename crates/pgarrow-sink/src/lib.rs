@@ -48,5 +48,5 @@ pub use output::{Output, Published, Upload};
 pub use outputs::{FolderOptions, Outputs};
 /// The parts of texts for people.
 pub use pgarrow_types::{Hint, Message, message, option};
-pub use sink::{MANY_LANES, Part, Sink, SinkTimes, Stop, Written, WrittenFile, check_batch};
+pub use sink::{ColumnRange, MANY_LANES, Part, Sink, SinkTimes, Stop, Written, WrittenFile, check_batch};
 pub use writer::{PartTotals, PartWriter, SinkWriter};

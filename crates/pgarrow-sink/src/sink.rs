@@ -8,6 +8,7 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use pgarrow_types::Message;
+use serde::{Deserialize, Serialize};
 
 use crate::chunk::{Chunk, Chunks};
 use crate::error::{SinkError, SinkErrorKind};
@@ -191,13 +192,29 @@ pub struct WrittenFile {
     pub row_groups: Option<usize>,
     /// The SHA-256 of its bytes in hexadecimal digits, if its output was to compute it.
     pub sha256: Option<String>,
+    /// What its columns hold, for formats that know.
+    pub ranges: Vec<ColumnRange>,
+}
+
+/// What a column of a file holds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ColumnRange {
+    /// Its name in the file.
+    pub name: String,
+    /// How many NULLs, if that is known.
+    pub nulls: Option<u64>,
+    /// The smallest value as Arrow prints it. `None` if there is none, or if it is not known exactly. NaN does not
+    /// count.
+    pub min: Option<String>,
+    /// The largest value, likewise.
+    pub max: Option<String>,
 }
 
 impl WrittenFile {
     /// A published output with this many rows.
     pub fn of(published: Published, rows: u64) -> Self {
         let Published { path, bytes, sha256, .. } = published;
-        Self { path, rows, bytes, row_groups: None, sha256 }
+        Self { path, rows, bytes, row_groups: None, sha256, ranges: Vec::new() }
     }
 }
 

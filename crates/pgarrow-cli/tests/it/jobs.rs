@@ -135,6 +135,17 @@ fn a_run_is_committed_by_its_manifest() {
     assert!(files.iter().all(of_run), "{files:?}");
     assert_eq!(place.names(), ["job.toml", "lake", "report.json"]);
     assert!(!place.path("lake/_pgarrow/lock.json").exists());
+    let tables = manifest["tables"].as_array().unwrap();
+    let columns = |name: &str| {
+        let table = tables.iter().find(|table| table["name"] == name).unwrap();
+        table["files"][0]["columns"].to_string()
+    };
+    let of_ids = r#"{"max":"30000","min":"1","name":"id","nulls":0}"#;
+    assert!(columns("orders").contains(of_ids), "{}", columns("orders"));
+    let of_dates = r#"{"max":"2026-01-01","min":"2026-01-01","name":"at","nulls":0}"#;
+    assert!(columns("parts").contains(of_dates), "{}", columns("parts"));
+    let of_empty = r#"{"max":null,"min":null,"name":"a","nulls":0}"#;
+    assert!(columns("empty").contains(of_empty), "{}", columns("empty"));
     const DUCKDB: &str = "
 import sys, json, duckdb
 lake = sys.argv[1]
