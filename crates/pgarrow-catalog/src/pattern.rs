@@ -64,12 +64,14 @@ impl NamePattern {
                     part.push('\\');
                     part.push(c);
                 }
+                // The type of an array, in psql: never the beginning of a class.
+                '[' if characters.peek() == Some(&']') => part.push_str("\\["),
                 '|' | '+' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '\\' => {
                     has_wildcard = true;
                     part.push(c);
                 }
                 _ if is_quoted => part.push(c),
-                _ => part.extend(c.to_lowercase()),
+                _ => part.push(c.to_ascii_lowercase()),
             }
         }
         let refuse = |why| Err(NameError::of_pattern(text, why));
@@ -122,7 +124,8 @@ pub fn relations_of_pattern(
     rows.iter().map(relation_of).collect()
 }
 
-/// Which of these relations match: their OIDs. Relations of any kind and schema.
+/// Which of these relations match: their OIDs. Relations of any kind. A pattern without a schema matches in every
+/// schema: what is left out must not depend on a search path.
 ///
 /// # Errors
 ///
@@ -137,8 +140,7 @@ pub fn matching(
                JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
                WHERE c.oid OPERATOR(pg_catalog.=) ANY ($3::pg_catalog.oid[]) \
                  AND c.relname OPERATOR(pg_catalog.~) $1::pg_catalog.text \
-                 AND CASE WHEN $2::pg_catalog.text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) \
-                          ELSE n.nspname OPERATOR(pg_catalog.~) $2::pg_catalog.text END";
+                 AND ($2::pg_catalog.text IS NULL OR n.nspname OPERATOR(pg_catalog.~) $2::pg_catalog.text)";
     let oids = crate::texts::array_of(oids);
     let rows = session.query(sql, &[Some(&pattern.name), pattern.schema.as_deref(), Some(&oids)])?;
     Ok(rows.iter().filter_map(|row| row.text(0)?.parse().ok()).collect())
@@ -159,6 +161,8 @@ mod tests {
             ("a$b", None, r"^(a\$b)$", false),
             ("part_[0-9]+", None, "^(part_[0-9]+)$", true),
             (r#"x"Y"z"#, None, "^(xYz)$", false),
+            ("ÄRZTE*", None, "^(Ärzte.*)$", true),
+            ("a[]", None, r"^(a\[])$", true),
         ] {
             let expected =
                 NamePattern { schema: schema.map(str::to_owned), name: name.to_owned(), has_wildcard };

@@ -22,7 +22,7 @@ const CODES: [(u8, &str); 15] = [
     (8, "what is to be loaded could not be read"),
     (
         9,
-        "a load ended while it was committed, by a lost connection or a signal: its rows may be there or not",
+        "a load or a run ended while it was committed, by a failure or a signal: its rows may be there or not",
     ),
     (10, "files are not what their manifest says"),
     (129, "stopped by SIGHUP"),

@@ -120,6 +120,7 @@ pub(crate) enum Command {
     /// that fails leaves no manifest.
     #[command(after_help = short_end("run"), after_long_help = after(RUN_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &RUN_SHORT)))]
+    #[command(mut_arg("split_on", |split_on| split_on.hide(true)))]
     Run(Box<RunFlags>),
     /// Write a first job file, with the tables of a server
     #[command(after_help = short_end("init"), after_long_help = exit::help())]
@@ -127,6 +128,7 @@ pub(crate) enum Command {
     /// Hold a job file against its server: every table, right, type and option, and nothing is written
     #[command(after_help = short_end("check"), after_long_help = exit::help())]
     #[command(mut_args(|arg| in_short_help(arg, &RUN_SHORT)))]
+    #[command(mut_arg("split_on", |split_on| split_on.hide(true)))]
     Check(Box<CheckFlags>),
     /// Compare the files of a job's folder with their manifest: sizes and checksums
     #[command(after_help = short_end("verify"), after_long_help = exit::help())]
@@ -363,8 +365,6 @@ fn parse_scale(text: &str) -> Result<f64, String> {
 
 /// The arguments that `export -h` shows: what to read, where it goes, and the options that users need most.
 /// `--help` shows all.
-const RUN_SHORT: [&str; 6] = ["job", "take_over", "effective", "readers", "memory", "quiet"];
-
 const EXPORT_SHORT: [&str; 13] = [
     "connection",
     "named",
@@ -380,6 +380,8 @@ const EXPORT_SHORT: [&str; 13] = [
     "memory",
     "quiet",
 ];
+
+const RUN_SHORT: [&str; 6] = ["job", "take_over", "effective", "readers", "memory", "quiet"];
 const LOAD_SHORT: [&str; 10] =
     ["files", "target", "into", "mode", "key", "convert", "commit_every", "reject", "dry_run", "quiet"];
 /// For `plan` and `inspect`.

@@ -248,7 +248,7 @@ pub(crate) fn check_report(flags: &ExportFlags) -> Result<(), Failure> {
 
 /// The absolute path with the links to its folder resolved. If the name itself is a link, the link is what is
 /// replaced.
-fn real(path: &Path) -> PathBuf {
+pub(crate) fn real(path: &Path) -> PathBuf {
     let absolute = path::absolute(path).unwrap_or_default();
     // The innermost folder that exists is resolved.
     let real = absolute.ancestors().skip(1).find_map(|folder| {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pgarrow::{Cancel, Error, Plan, Report, Source};
-use pgarrow_job::{Format, Job, JobFile, JobRun, Layout, Manifest, numerics_as_text, starter};
+use pgarrow_job::{Format, Job, JobFile, JobRun, LOCK, Layout, Manifest, numerics_as_text, starter};
 use pgarrow_sink::{Output, SinkError};
 use pgarrow_sink_ipc::IpcFormat;
 use pgarrow_store::Store;
@@ -21,7 +21,7 @@ use crate::exit::Failure;
 use crate::export::{GRACE, say_config_warnings, say_warnings};
 use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags, VerifyFlags};
 use crate::help;
-use crate::job::options_of_job;
+use crate::job::{options_of_job, real};
 use crate::outputs::{begin_report, open_file};
 use crate::progress::Watch;
 use crate::run_report::{Command, RunReport};
@@ -44,22 +44,27 @@ struct WithManifest<'a> {
 pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    let loaded = load(&flags.job, "run")?;
+    let place = place(&flags.job, &loaded.file)?;
+    check_report(flags, &place)?;
     // Yesterday's report must not stand for today's run.
     let report = begin_report(Command::Run, flags.report.as_deref(), true, &signals)?;
-    let done = run_job(flags, &report, console, cancel, &signals);
+    let done = run_job(flags, &loaded, &place, &report, console, cancel, &signals);
     done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a run is told, and where it says what it does")]
 fn run_job(
     flags: &RunFlags,
+    Loaded { file, options, .. }: &Loaded,
+    place: &str,
     run_report: &RunReport,
     console: &Console,
     cancel: Cancel,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let Loaded { file, options, .. } = load(&flags.job, "run")?;
-    let job = job(&file, &options)?;
-    let store = Store::open(&place(&flags.job, &file)).map_err(Error::from)?;
+    let job = job(file, options)?;
+    let store = Store::open(place).map_err(Error::from)?;
     let server = config(file.connection.as_deref(), &options.session.connecting)?;
     run_report.set_source(&server);
     say_config_warnings(&server, console);
@@ -67,12 +72,17 @@ fn run_job(
     signals.be_orderly();
     allocator::give_back_at_once(job.options.memory_bytes());
     let run = JobRun::begin(&job, store.clone(), run_report.run_id(), flags.take_over, &source);
+    if run.is_ok() && !place.contains("://") {
+        // If there is no time to unwind.
+        signals.remove_at_exit(Path::new(place).join(LOCK));
+    }
     let planned = run?.plan(&source)?;
     say_warnings(planned.export(), console);
     let export = planned.export();
     let watch = Watch::of_export(console, Arc::clone(export.progress()), export.plans());
     let (committed, mut report) = planned.write(&|warning| console.warn(words::message(&warning)))?;
     drop(watch);
+    signals.be_loaded();
     words::report(&mut report);
     committed.warnings.iter().for_each(|warning| console.warn(words::message(warning)));
     let manifest = &committed.manifest;
@@ -94,20 +104,20 @@ pub(crate) fn check(flags: &CheckFlags, console: &Console) -> Result<(), Failure
     let Loaded { file, options, effective } = load(&flags.job, "check")?;
     let job = job(&file, &options)?;
     if flags.effective {
-        let lines: Vec<String> = effective
-            .iter()
-            .map(|option| format!("{} = {}  # {}\n", option.name, option.value, option.from))
-            .collect();
-        return help::print(lines.concat().as_bytes());
+        let lines: String = effective.iter().map(|line| format!("{line}\n")).collect();
+        return help::print(lines.as_bytes());
     }
+    // A place that files cannot go to is refused here, too.
+    Store::open(&place(&flags.job, &file)?).map_err(Error::from)?;
     let server = config(file.connection.as_deref(), &options.session.connecting)?;
     let plans = on_source(server, console, |source| Ok(job.check(source)?))?;
     let mut text = String::new();
     for plan in &plans {
-        let rows =
-            plan.estimated_rows().map_or_else(|| "size not known".to_owned(), |rows| counted(rows, "row"));
+        let rows = plan
+            .estimated_rows()
+            .map_or_else(|| "size not known".to_owned(), |rows| format!("about {}", counted(rows, "row")));
         let columns = counted(plan.columns().len() as u64, "column");
-        text.push_str(&format!("{}: {columns}, about {rows}\n", plan.subject()));
+        text.push_str(&format!("{}: {columns}, {rows}\n", plan.subject()));
         for warning in plan.warnings().iter().chain(&numerics_as_text(plan)) {
             text.push_str(&format!("  {}\n", words::message(warning)));
         }
@@ -142,6 +152,7 @@ pub(crate) fn verify(flags: &VerifyFlags, console: &Console) -> Result<(), Failu
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
     let store = Store::open(&flags.place).map_err(Error::from)?;
+    signals.be_orderly();
     let verified =
         pgarrow_job::verify(&store, &cancel).map_err(|error| signals.explain(Failure::from(error)))?;
     if flags.json {
@@ -223,6 +234,7 @@ fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
     Ok(Job {
         tables: file.tables.clone(),
         exclude_tables: file.exclude_tables.clone(),
+        only: file.only,
         options: options_of_job(options, format.types())?,
         format,
         layout,
@@ -232,12 +244,28 @@ fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
 }
 
 /// Where the files go: a relative path begins at the folder of the job file, wherever the job was started.
-fn place(job: &Path, file: &JobFile) -> String {
+fn place(job: &Path, file: &JobFile) -> Result<String, Failure> {
     if file.path.contains("://") {
-        return file.path.clone();
+        return Ok(file.path.clone());
     }
     let folder = job.parent().map_or_else(PathBuf::new, Path::to_owned);
-    folder.join(&file.path).display().to_string()
+    let path = folder.join(&file.path).into_os_string().into_string();
+    path.map_err(|path| {
+        Failure::options(format!("the folder {path:?} is not named in UTF-8; use a path that is"))
+    })
+}
+
+/// Refuses a report in the place of the job file, or among the files of the job.
+fn check_report(flags: &RunFlags, place: &str) -> Result<(), Failure> {
+    let Some(report) = &flags.report else { return Ok(()) };
+    let report = real(report);
+    if report == real(&flags.job) {
+        return Err(Failure::options("--report and the job file are the same file"));
+    }
+    match !place.contains("://") && report.starts_with(real(Path::new(place))) {
+        true => Err(Failure::options("--report would be in the folder of the job; put it beside")),
+        false => Ok(()),
+    }
 }
 
 fn write(output: &mut Output, text: &[u8], path: &Path) -> Result<(), Failure> {

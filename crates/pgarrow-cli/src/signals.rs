@@ -69,8 +69,7 @@ const COMMITTING: &str = "stopped while COMMIT was under way: the rows may be in
      look at it before you load them again, or, with --commit-every or --restart-key, start the same command again";
 
 /// The message if the process exits when only a report or rejected rows are not written.
-const COMMITTED: &str =
-    "the rows were committed before: they are in the table; what is written beside it is not complete";
+const COMMITTED: &str = "the rows were committed before, and are where they should be; what is written beside them is not complete";
 
 impl Signals {
     /// Installs the handlers. `grace` is how long a cancelled run may take to end.

@@ -30,7 +30,8 @@ pub const KEYS: &[(&str, &str, &str)] = &[
         "the server: a URI, key=value pairs or a database; by default the PG* environment",
     ),
     ("source", "tables", "names and patterns as psql takes them: `sales.*`, `order_?`, `public.\"Odd\"`"),
-    ("source", "exclude_tables", "patterns of tables to leave out"),
+    ("source", "exclude_tables", "patterns of tables to leave out, in any schema if they name none"),
+    ("source", "only", "`true`: each table without those that inherit from it, which are read by themselves"),
     ("destination", "path", "the folder; a relative one begins at the folder of the job file"),
     (
         "destination",
@@ -53,6 +54,8 @@ pub struct JobFile {
     pub tables: Vec<String>,
     /// Patterns of what to leave out.
     pub exclude_tables: Vec<String>,
+    /// Whether tables are read without those that inherit from them.
+    pub only: bool,
     /// Where files go.
     pub path: String,
     /// The template of files' names.
@@ -61,25 +64,44 @@ pub struct JobFile {
     pub format: Option<String>,
     /// Whether there is a `_SUCCESS` at the end.
     pub success_file: bool,
-    /// The options, in the order of the file.
+    /// The options, by name.
     pub options: Vec<FileOption>,
+}
+
+/// An option that a job may have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KnownOption {
+    /// Its name, with `_` between words.
+    pub name: String,
+    /// Whether it is on or off, and has no other value.
+    pub is_switch: bool,
 }
 
 /// An option of a job file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct FileOption {
-    /// Its name as it is known, with `_` between words.
+    /// Its name as it is known.
     pub name: String,
-    /// Its values as text: one, or several for an option that may be repeated; none for a switch that is on.
-    pub values: Vec<String>,
+    /// What it is set to.
+    pub value: OptionValue,
+    /// The values as they stand in the file, with the names of variables and not with their values.
+    pub written: Vec<String>,
     /// The line where it stands, from 1.
     pub line: usize,
 }
 
+/// What an option is set to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum OptionValue {
+    /// On or off.
+    Switch(bool),
+    /// One value as text, or several for an option that may be repeated.
+    Values(Vec<String>),
+}
+
 impl JobFile {
-    /// Reads a job file. `known_options` are the names that options may have, with `_` between words. Variables
-    /// in values, as in `${DB_HOST}`, are replaced by what `environment` has.
+    /// Reads a job file with options from `known_options`. Variables in values, as in `${DB_HOST}`, are replaced by what `environment` has.
     ///
     /// # Errors
     ///
@@ -88,7 +110,7 @@ impl JobFile {
     pub fn parse(
         name: &str,
         text: &str,
-        known_options: &[String],
+        known_options: &[KnownOption],
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self> {
         let reader = Reader { name, text, environment };
@@ -99,8 +121,11 @@ impl JobFile {
         let mut job = Self { name: name.to_owned(), ..Self::default() };
         for (section, content) in file.get_ref() {
             let DeValue::Table(content) = content.get_ref() else {
-                let known = sections().map(str::to_owned).collect::<Vec<_>>();
-                return Err(reader.unknown(section, "a section", &known));
+                let name = section.get_ref();
+                if sections().chain(["options"]).any(|known| known == name.as_ref()) {
+                    return Err(reader.error(section.span(), format!("write [{name}], and its keys below")));
+                }
+                return Err(reader.unknown(section, "a section", sections()));
             };
             match section.get_ref().as_ref() {
                 "options" => job.read_options(&reader, content, known_options)?,
@@ -108,8 +133,7 @@ impl JobFile {
                     job.read_section(&reader, known, content)?;
                 }
                 _ => {
-                    let known = sections().map(str::to_owned).collect::<Vec<_>>();
-                    return Err(reader.unknown(section, "a section", &known));
+                    return Err(reader.unknown(section, "a section", sections()));
                 }
             }
         }
@@ -127,17 +151,18 @@ impl JobFile {
     fn read_section(&mut self, reader: &Reader<'_>, section: &str, content: &DeTable<'_>) -> Result<()> {
         for (key, value) in content {
             match (section, key.get_ref().as_ref()) {
-                ("source", "connection") => self.connection = Some(reader.string(value)?),
+                ("source", "connection") => self.connection = Some(reader.filled(value)?),
                 ("source", "tables") => self.tables = reader.strings(value)?,
                 ("source", "exclude_tables") => self.exclude_tables = reader.strings(value)?,
+                ("source", "only") => self.only = reader.boolean(value)?,
                 ("destination", "path") => self.path = reader.string(value)?,
                 ("destination", "file_name") => self.file_name = Some(reader.string(value)?),
                 ("destination", "format") => self.format = Some(reader.string(value)?),
                 ("destination", "success_file") => self.success_file = reader.boolean(value)?,
                 _ => {
                     let of_section = KEYS.iter().filter(|(known, ..)| *known == section);
-                    let known = of_section.map(|(_, key, _)| (*key).to_owned()).collect::<Vec<_>>();
-                    return Err(reader.unknown(key, &format!("a key of section [{section}]"), &known));
+                    let known = of_section.map(|(_, key, _)| *key);
+                    return Err(reader.unknown(key, &format!("a key of section [{section}]"), known));
                 }
             }
         }
@@ -148,20 +173,30 @@ impl JobFile {
         &mut self,
         reader: &Reader<'_>,
         content: &DeTable<'_>,
-        known_options: &[String],
+        known_options: &[KnownOption],
     ) -> Result<()> {
         for (key, value) in content {
             let name = key.get_ref().replace('-', "_");
-            if !known_options.contains(&name) {
-                return Err(reader.unknown(key, "an option", known_options));
+            let Some(known) = known_options.iter().find(|known| known.name == name) else {
+                let known = known_options.iter().map(|known| known.name.as_str());
+                return Err(reader.unknown(key, "an option", known));
+            };
+            if self.options.iter().any(|earlier| earlier.name == name) {
+                return Err(reader.error(key.span(), format!("the option {name} is there twice")));
             }
-            let values = match value.get_ref() {
-                DeValue::Boolean(false) => continue,
-                DeValue::Boolean(true) => Vec::new(),
+            let line = reader.line(&key.span());
+            if known.is_switch {
+                let value = OptionValue::Switch(reader.boolean(value)?);
+                self.options.push(FileOption { name, value, written: Vec::new(), line });
+                continue;
+            }
+            let pairs: Vec<(String, String)> = match value.get_ref() {
                 // As in `set = { work_mem = "256MB" }`.
                 DeValue::Table(pairs) => {
                     let pair = |(name, value): (&Spanned<_>, &Spanned<_>)| {
-                        reader.text(value).map(|value| format!("{}={value}", name.get_ref()))
+                        let (value, written) = reader.text(value)?;
+                        let name = name.get_ref();
+                        Ok((format!("{name}={value}"), format!("{name}={written}")))
                     };
                     pairs.iter().map(pair).collect::<Result<_>>()?
                 }
@@ -170,14 +205,19 @@ impl JobFile {
                 }
                 _ => vec![reader.text(value)?],
             };
-            self.options.push(FileOption { name, values, line: reader.line(&key.span()) });
+            if pairs.is_empty() {
+                return Err(reader.error(value.span(), "the list is empty; leave the option out"));
+            }
+            let (values, written) = pairs.into_iter().unzip();
+            self.options.push(FileOption { name, value: OptionValue::Values(values), written, line });
         }
         Ok(())
     }
 }
 
+/// The sections of keys.
 fn sections() -> impl Iterator<Item = &'static str> {
-    ["source", "destination", "options"].into_iter()
+    ["source", "destination"].into_iter()
 }
 
 struct Reader<'a> {
@@ -196,7 +236,12 @@ impl Reader<'_> {
         Error::new(ErrorKind::Options, format!("{}, line {}: {text}", self.name, self.line(&span)))
     }
 
-    fn unknown(&self, key: &Spanned<impl AsRef<str>>, what: &str, known: &[String]) -> Error {
+    fn unknown<'k>(
+        &self,
+        key: &Spanned<impl AsRef<str>>,
+        what: &str,
+        known: impl Iterator<Item = &'k str>,
+    ) -> Error {
         let name = key.get_ref().as_ref();
         let near = nearest(name, known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
         self.error(key.span(), format!("{name:?} is not {what}{near}"))
@@ -225,23 +270,39 @@ impl Reader<'_> {
         }
     }
 
-    /// Any single value as text.
-    fn text(&self, value: &Spanned<DeValue<'_>>) -> Result<String> {
-        match value.get_ref() {
-            DeValue::String(_) => self.string(value),
-            DeValue::Integer(number) => Ok(number.as_str().replace('_', "")),
-            DeValue::Float(number) => Ok(number.as_str().to_owned()),
-            DeValue::Boolean(is_so) => Ok(is_so.to_string()),
-            _ => Err(self.error(value.span(), "write one value, or a list of them")),
+    /// A text that is not empty, whatever its variables have.
+    fn filled(&self, value: &Spanned<DeValue<'_>>) -> Result<String> {
+        let text = self.string(value)?;
+        match text.trim().is_empty() {
+            true => Err(self.error(value.span(), "the text is empty; leave the key out")),
+            false => Ok(text),
         }
+    }
+
+    /// Any single value as text, and as it is written, with variables by their names.
+    fn text(&self, value: &Spanned<DeValue<'_>>) -> Result<(String, String)> {
+        let plain = match value.get_ref() {
+            DeValue::String(written) => return Ok((self.string(value)?, written.clone().into_owned())),
+            DeValue::Integer(number) => {
+                let digits = number.as_str().replace('_', "");
+                let number = i64::from_str_radix(&digits, number.radix());
+                number.map_err(|_| self.error(value.span(), "the number is too large"))?.to_string()
+            }
+            DeValue::Float(number) => number.as_str().to_owned(),
+            DeValue::Boolean(_) => {
+                return Err(self.error(value.span(), "write a value, and not true or false"));
+            }
+            _ => return Err(self.error(value.span(), "write one value, or a list of them")),
+        };
+        Ok((plain.clone(), plain))
     }
 }
 
 /// The known name that was probably meant.
-pub(crate) fn nearest<'k>(name: &str, known: &'k [String]) -> Option<&'k str> {
+fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     // As clap has it.
     const ALIKE: f64 = 0.7;
-    let alike = known.iter().map(|known| (strsim::jaro(name, known), known.as_str()));
+    let alike = known.map(|known| (strsim::jaro(name, known), known));
     let nearest = alike.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     (nearest.0 > ALIKE).then_some(nearest.1)
 }
@@ -251,7 +312,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<JobFile> {
-        let known = ["readers", "memory", "set", "trim", "column"].map(str::to_owned);
+        let known = ["readers", "memory", "set", "trim", "column"];
+        let known = known.map(|name| KnownOption { name: name.to_owned(), is_switch: name == "trim" });
         let environment = |name: &str| (name == "DB_HOST").then(|| "db.example".to_owned());
         JobFile::parse("JOB.toml", text, &known, &environment)
     }
@@ -269,17 +331,24 @@ mod tests {
         assert_eq!(job.connection.as_deref(), Some("postgres://db.example/shop"));
         assert_eq!((job.tables.as_slice(), job.path.as_str()), (&["sales.*".to_owned()][..], "lake"));
         assert!(job.success_file);
-        let options: Vec<_> = job
-            .options
-            .iter()
-            .map(|FileOption { name, values, line }| format!("{line} {name} {}", values.join(",")))
-            .collect();
+        let shown = |option: &FileOption| match &option.value {
+            OptionValue::Switch(is_on) => format!("{} {} {is_on}", option.line, option.name),
+            OptionValue::Values(values) => format!("{} {} {}", option.line, option.name, values.join(",")),
+        };
+        let options: Vec<_> = job.options.iter().map(shown).collect();
         let expected =
-            ["8 readers 4", "9 memory 1G", "10 trim ", "11 column a:text,b:text", "12 set work_mem=64MB"];
+            ["8 readers 4", "9 memory 1G", "10 trim true", "11 column a:text,b:text", "12 set work_mem=64MB"];
         let mut sorted = options;
         sorted.sort_by_key(|option| option.split(' ').next().and_then(|line| line.parse::<u32>().ok()));
         assert_eq!(sorted, expected);
-        assert!(parse(&format!("{JOB}[options]\ntrim = false\n")).unwrap().options.is_empty());
+        let option =
+            |line: &str| parse(&format!("{JOB}[options]\n{line}\n")).map(|job| job.options[0].clone());
+        assert_eq!(option("trim = false").unwrap().value, OptionValue::Switch(false));
+        assert_eq!(option("readers = 0x1_0").unwrap().value, OptionValue::Values(vec!["16".to_owned()]));
+        // A variable's value is not shown.
+        let memory = option("memory = \"${DB_HOST}\"").unwrap();
+        assert_eq!(memory.value, OptionValue::Values(vec!["db.example".to_owned()]));
+        assert_eq!(memory.written, ["${DB_HOST}"]);
     }
 
     #[test]
@@ -301,6 +370,12 @@ mod tests {
             ("[source]\ntables = [\"a\"]\n", "path is missing in section [destination]"),
             ("[destination]\npath = \"x\"\n", "tables is missing in section [source]"),
             ("[source\n", "line 1"),
+            ("[[source]]\ntables = [\"a\"]\n", "line 1: write [source], and its keys below"),
+            (&JOB.replace("postgres://${DB_HOST}/shop", " "), "line 2: the text is empty"),
+            (&format!("{JOB}[options]\nreaders = false\n"), "line 7: write a value, and not true or false"),
+            (&format!("{JOB}[options]\ntrim = []\n"), "line 7: write true or false"),
+            (&format!("{JOB}[options]\nset = []\n"), "line 7: the list is empty"),
+            (&format!("{JOB}[options]\nreaders = 1\nreaders = 2\n"), "line 8"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

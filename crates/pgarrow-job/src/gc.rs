@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use pgarrow_export::Result;
+use pgarrow_export::{Error, ErrorKind, Result};
 use pgarrow_store::{Entry, Store};
 
 use crate::lock;
@@ -12,61 +12,75 @@ use crate::manifest::{FOLDER, Manifest};
 /// The characters of a run's id.
 const ID_CHARS: usize = 32;
 
+/// The endings of files that runs make.
+const ENDINGS: [&str; 3] = [".parquet", ".arrow", ".arrows"];
+
+/// What stands between the name of a file and the end of the name that it has until it is complete.
+const TEMPORARY: &str = ".pgarrow-";
+
 /// Files of runs that no manifest names, that are older than `older_than`, and whose run is not on. A lock that a
 /// dead run has left protects its files until another run has taken its place.
 ///
-/// With `keep`, also the manifests and files of the runs before the newest `keep` ones, the manifests first:
-/// removed in this order, no manifest ever names a file that is gone.
+/// With `keep`, also the manifests and files of the runs before the newest `keep` ones, as far as the manifests are
+/// old enough, too. The manifests come first: removed in this order, no manifest ever names a file that is gone.
 ///
 /// # Errors
 ///
-/// The store or a manifest cannot be read: then nothing is known to be garbage.
+/// [`ErrorKind::Input`] if no run has ever been there; or the store, its lock or a manifest cannot be read: then
+/// nothing is known to be garbage.
 pub fn garbage(store: &Store, older_than: Duration, keep: Option<usize>) -> Result<Vec<Entry>> {
     // In this order: a run that commits meanwhile has its files in a manifest, or its lock was there.
     let entries = store.list("")?;
     let on = lock::holder_id(store)?;
     let manifests = Manifest::all(store)?;
+    let of_jobs = format!("{FOLDER}/");
+    if !entries.iter().any(|entry| entry.path.starts_with(&of_jobs)) {
+        let text = format!("{} is no folder of a job: it has no {FOLDER}", store.location());
+        return Err(Error::new(ErrorKind::Input, text));
+    }
+    let now = SystemTime::now();
+    // A file of the future is young.
+    let is_old = |entry: &Entry| now.duration_since(entry.modified).is_ok_and(|age| age >= older_than);
+    let aged: HashSet<&str> =
+        entries.iter().filter(|entry| is_old(entry)).map(|entry| entry.path.as_str()).collect();
     let n_old = keep.map_or(0, |keep| manifests.len().saturating_sub(keep.max(1)));
     let (old, kept) = manifests.split_at_checked(n_old).unwrap_or_default();
-    let named: HashSet<&str> = kept.iter().flat_map(Manifest::paths).collect();
-    let old: HashSet<String> = old.iter().map(Manifest::path).collect();
-    let now = SystemTime::now();
+    let (old, young): (Vec<_>, Vec<_>) =
+        old.iter().partition(|manifest| aged.contains(manifest.path().as_str()));
+    let named: HashSet<&str> = kept.iter().chain(young).flat_map(Manifest::paths).collect();
+    let superseded: HashSet<&str> = old.iter().flat_map(|manifest| manifest.paths()).collect();
+    let old: HashSet<String> = old.iter().map(|manifest| manifest.path()).collect();
     let is_garbage = |entry: &Entry| {
-        // A file of the future is young.
-        if !now.duration_since(entry.modified).is_ok_and(|age| age >= older_than) {
-            return false;
+        let path = entry.path.as_str();
+        match path.starts_with(&of_jobs) {
+            _ if !is_old(entry) => false,
+            true => old.contains(path),
+            false if named.contains(path) => false,
+            false if superseded.contains(path) => true,
+            false => is_of_runs(path) && run_id(path).is_some_and(|run_id| on.as_deref() != Some(run_id)),
         }
-        if entry.path.starts_with(&format!("{FOLDER}/")) {
-            return old.contains(&entry.path);
-        }
-        let name = entry.path.rsplit('/').next().unwrap_or_default();
-        let Some(run_id) = run_id(name).or_else(|| entry.path.split('/').find_map(whole_id)) else {
-            return false;
-        };
-        !named.contains(entry.path.as_str()) && on.as_deref() != Some(run_id)
     };
-    let mut garbage: Vec<Entry> = entries.into_iter().filter(is_garbage).collect();
-    garbage.sort_by_key(|entry| !entry.path.starts_with(FOLDER));
+    let mut garbage: Vec<Entry> = entries.iter().filter(|entry| is_garbage(entry)).cloned().collect();
+    garbage.sort_by_key(|entry| !entry.path.starts_with(&of_jobs));
     Ok(garbage)
 }
 
-/// The id of a run in a file's name: 32 hexadecimal digits behind a `-`.
-fn run_id(name: &str) -> Option<&str> {
-    name.match_indices('-').rev().find_map(|(at, _)| {
-        let behind = name.get(at.saturating_add(1)..)?;
-        let id = behind.get(..ID_CHARS)?;
-        let is_end = behind.get(ID_CHARS..).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        (is_end && is_id(id)).then_some(id)
+/// Whether a file has the form of those that runs make, complete or not.
+fn is_of_runs(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let complete = match name.strip_prefix('.') {
+        Some(hidden) => hidden.rsplit_once(TEMPORARY).map(|(name, _)| name),
+        None => Some(name),
+    };
+    complete.is_some_and(|name| ENDINGS.iter().any(|ending| name.ends_with(ending)))
+}
+
+/// The id of a run in a path: 32 hexadecimal digits with no letter or digit beside them.
+fn run_id(path: &str) -> Option<&str> {
+    let mut words = path.split(|c: char| !c.is_ascii_alphanumeric());
+    words.find(|word| {
+        word.len() == ID_CHARS && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
-}
-
-/// A part of a path that is the id of a run.
-fn whole_id(part: &str) -> Option<&str> {
-    (part.len() == ID_CHARS && is_id(part)).then_some(part)
-}
-
-fn is_id(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -76,19 +90,24 @@ mod tests {
     const ID: &str = "0123456789abcdef0123456789abcdef";
 
     #[test]
-    fn ids_in_names() {
-        for (name, is_one) in [
-            (format!("part-00000-{ID}.parquet"), true),
-            (format!(".part-00000-{ID}.parquet.pgarrow-ab12CD"), true),
-            (format!("a-b-{ID}"), true),
+    fn files_of_runs_are_known_by_ids_and_endings() {
+        for (path, is_one) in [
+            (format!("a/part-00000-{ID}.parquet"), true),
+            (format!("a/.part-00000-{ID}.parquet.pgarrow-ab12CD"), true),
+            (format!("{ID}/a.b.arrow"), true),
+            (format!("a/{ID}_t.arrows"), true),
+            (format!("t.{ID}.parquet"), true),
+            (format!("t-{ID}-00001.parquet"), true),
             (format!("part-{ID}0.parquet"), false),
             (format!("part{ID}.parquet"), false),
             (format!("part-{}.parquet", ID.to_uppercase()), false),
             ("part-00000.parquet".to_owned(), false),
-            ("x-ähnlich-0123456789abcdef0123456789abcdé".to_owned(), false),
+            // Files of others.
+            (format!("{ID}.png"), false),
+            (format!("cache/{ID}/x"), false),
+            (format!(".{ID}.parquet"), false),
         ] {
-            assert_eq!(run_id(&name).is_some(), is_one, "{name}");
+            assert_eq!(is_of_runs(&path) && run_id(&path).is_some(), is_one, "{path}");
         }
-        assert!(whole_id(ID).is_some() && whole_id("2026-01-31").is_none());
     }
 }

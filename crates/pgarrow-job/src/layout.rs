@@ -19,6 +19,9 @@ use pgarrow_sink::path_part_for;
 /// The template of a job that names none.
 const DEFAULT: &str = "{schema}/{table}/part-{index:05}";
 
+/// Most bytes of a part of a path. File systems allow 255, and a file has a longer name until it is complete.
+const PART_BYTES_MAX: usize = 230;
+
 /// Most digits of an index.
 const DIGITS_MAX: usize = 10;
 
@@ -79,6 +82,9 @@ impl Layout {
         if !parts.contains(&Part::Table) {
             return refuse("without {table}, tables would have the same files");
         }
+        if !parts.windows(2).all(|pair| pair.first().zip(pair.get(1)).is_none_or(|(a, b)| is_clear(a, b))) {
+            return refuse("write something that is no digit between an {index} and what stands beside it");
+        }
         let layout = Self { parts };
         let is_plain = |part: &str| {
             !part.is_empty() && !part.starts_with(['.', '_', '-']) && !part.contains(['\\', '\0'])
@@ -114,6 +120,19 @@ impl Layout {
             stem.push_str(run_id);
         }
         stem
+    }
+}
+
+/// Whether it is clear where an index begins and ends: table `t` with file 10 is not `t1` with file 0.
+fn is_clear(a: &Part, b: &Part) -> bool {
+    let is_apart = |beside: &Part, edge: fn(&str) -> Option<char>| match beside {
+        Part::Text(text) => !edge(text).is_some_and(|c| c.is_ascii_digit()),
+        _ => false,
+    };
+    match (a, b) {
+        (before, Part::Index { .. }) => is_apart(before, |text| text.chars().next_back()),
+        (Part::Index { .. }, behind) => is_apart(behind, |text| text.chars().next()),
+        _ => true,
     }
 }
 
@@ -175,6 +194,16 @@ impl FileNames {
         let mut first: HashMap<String, (&str, &str)> = HashMap::new();
         for table in tables {
             let path = names.path(table.0, table.1, 0).to_lowercase();
+            if let Some(part) = path.split('/').find(|part| part.len() > PART_BYTES_MAX) {
+                let text = format!(
+                    "{}.{} would have a file whose name is too long for file systems: {} bytes; use {{schema}} and \
+                     {{table}} as parts of their own",
+                    table.0,
+                    table.1,
+                    part.len()
+                );
+                return Err(Error::new(ErrorKind::Options, text));
+            }
             if let Some(other) = first.insert(path, *table) {
                 let text = format!(
                     "{}.{} and {}.{} would have the same files; name them with {{schema}} and {{table}}",
@@ -210,6 +239,7 @@ mod tests {
         for (template, expected) in [
             (DEFAULT, "sales/orders/part-00007-RUN.parquet"),
             ("{table}.parquet", "orders-RUN.parquet"),
+            ("{table}_{index}.x", "orders_7.x-RUN.parquet"),
             ("{date}/{run}/{schema}.{table}", "2026-01-31/RUN/sales.orders.parquet"),
             ("x/{table}-{index}", "x/orders-7-RUN.parquet"),
         ] {
@@ -237,6 +267,9 @@ mod tests {
         folded.sort();
         folded.dedup();
         assert_eq!(folded.len(), tables.len(), "{paths:?}");
+        let long = "ä".repeat(60);
+        let error = names("{schema}.{table}", &[(&long, &long)]).unwrap_err().to_string();
+        assert!(error.contains("too long"), "{error}");
         let error = names("{table}", &[("a", "t"), ("b", "t")]).unwrap_err().to_string();
         assert!(error.contains("a.t and b.t would have the same files"), "{error}");
     }
@@ -258,6 +291,10 @@ mod tests {
             "{index:99999999999}{table}",
             "{index:x}{table}",
             "{schema:3}{table}",
+            "{table}{index}",
+            "{table}-1{index}",
+            "{index}{table}",
+            "{index}0{table}",
         ] {
             assert!(Layout::parse(template).is_err(), "{template}");
         }

@@ -22,10 +22,11 @@ pub mod units;
 mod variables;
 mod verify;
 
-pub use file::{FileOption, JobFile, KEYS};
+pub use file::{FileOption, JobFile, KEYS, KnownOption, OptionValue};
 pub use format::{Format, numerics_as_text};
 pub use gc::garbage;
 pub use layout::Layout;
+pub use lock::LOCK;
 pub use manifest::{Committed, Manifest, ManifestColumn, ManifestFile, ManifestServer, ManifestTable};
 pub use run::{Job, JobRun, PlannedRun};
 pub use starter::starter;

@@ -6,6 +6,7 @@
 //! A run's lock changes every few seconds. Whether a run is dead is seen by watching its lock for longer than
 //! that, without comparing any clocks; or at once, if its process ran on this machine and is gone.
 
+use std::fs;
 use std::process;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -20,13 +21,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::utc_now;
 
-const LOCK: &str = "_pgarrow/lock.json";
+/// The lock's path in its store.
+pub const LOCK: &str = "_pgarrow/lock.json";
 
 /// How often a run shows that it lives.
 const BEAT: Duration = Duration::from_secs(5);
 
 /// A lock that does not change for this long belongs to a dead run.
-const DEAD_AFTER: Duration = Duration::from_secs(15);
+const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// How often a lock is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -36,6 +38,8 @@ const LOOK: Duration = Duration::from_millis(500);
 struct Holder {
     run_id: String,
     host: String,
+    /// What tells whether a process id means the same here.
+    machine: String,
     process_id: i32,
     started: String,
     /// Grows while the run lives.
@@ -62,22 +66,22 @@ impl Lock {
         let holder = Holder {
             run_id: run_id.to_owned(),
             host: host(),
+            machine: machine(),
             process_id: i32::try_from(process::id()).unwrap_or(i32::MAX),
             started: utc_now(),
             beat: 0,
         };
         if !store.create_new(LOCK, &json(&holder)?)? {
-            let other = read(store)?;
+            let other = store.read(LOCK)?;
             match &other {
                 Some(other) if !take_over => return Err(is_on(store, other).advice(wait_or_take_over())),
                 Some(other) => wait_for_death(store, other, cancel)?,
-                // It ended meanwhile, or nobody can read it.
-                None if !take_over => return Err(unreadable(store)),
+                // It ended meanwhile.
                 None => {}
             }
             store.remove(LOCK)?;
             if !store.create_new(LOCK, &json(&holder)?)? {
-                return Err(read(store)?.map_or_else(|| unreadable(store), |other| is_on(store, &other)));
+                return Err(is_on(store, &store.read(LOCK)?.unwrap_or_default()).advice(wait_or_take_over()));
             }
         }
         let (stop, stopped) = mpsc::channel();
@@ -131,12 +135,22 @@ impl Drop for Lock {
 }
 
 /// The run that has the lock, dead or alive.
+///
+/// # Errors
+///
+/// The lock cannot be read: it is not known whether a run is on.
 pub(crate) fn holder_id(store: &Store) -> Result<Option<String>> {
     Ok(read(store)?.map(|holder| holder.run_id))
 }
 
 fn read(store: &Store) -> Result<Option<Holder>> {
-    Ok(store.read(LOCK)?.and_then(|json| serde_json::from_slice(&json).ok()))
+    let Some(json) = store.read(LOCK)? else { return Ok(None) };
+    match serde_json::from_slice(&json) {
+        Ok(holder) => Ok(Some(holder)),
+        Err(_) => {
+            Err(Error::new(ErrorKind::Sink, format!("the lock {LOCK} in {} is no lock", store.location())))
+        }
+    }
 }
 
 fn json(holder: &Holder) -> Result<Vec<u8>> {
@@ -144,36 +158,41 @@ fn json(holder: &Holder) -> Result<Vec<u8>> {
         .map_err(|error| Error::new(ErrorKind::Sink, "the lock has no form").caused_by(error))
 }
 
-fn is_on(store: &Store, other: &Holder) -> Error {
-    let Holder { run_id, host, process_id, started, .. } = other;
-    let text = format!(
-        "another run is on in {}: {run_id}, process {process_id} on {host}, since {started}",
-        store.location()
-    );
+/// The error about a lock with these bytes.
+fn is_on(store: &Store, lock: &[u8]) -> Error {
+    let location = store.location();
+    let text = match serde_json::from_slice::<Holder>(lock) {
+        Ok(Holder { run_id, host, process_id, started, .. }) if is_gone(lock) => format!(
+            "a run that is dead has left its lock in {location}: {run_id}, process {process_id} on {host}, since {started}"
+        ),
+        Ok(Holder { run_id, host, process_id, started, .. }) => format!(
+            "another run is on in {location}: {run_id}, process {process_id} on {host}, since {started}"
+        ),
+        Err(_) => format!("another run is on in {location}; its lock {LOCK} cannot be read"),
+    };
     Error::new(ErrorKind::Sink, text)
 }
 
-fn unreadable(store: &Store) -> Error {
-    let text = format!("the lock {LOCK} in {} cannot be read", store.location());
-    Error::new(ErrorKind::Sink, text).advice(wait_or_take_over())
+/// Whether the run was a process of this machine that is no more.
+fn is_gone(lock: &[u8]) -> bool {
+    serde_json::from_slice::<Holder>(lock).is_ok_and(|other| {
+        other.machine == machine() && kill(Pid::from_raw(other.process_id), None) == Err(Errno::ESRCH)
+    })
 }
 
 fn wait_or_take_over() -> Message {
     message!["wait for its end, or, if it is dead, take its place (", option::TAKE_OVER.to(""), ")"]
 }
 
-/// Waits until it is certain that a run is dead.
-fn wait_for_death(store: &Store, other: &Holder, cancel: &Cancel) -> Result<()> {
-    if other.host == host() && kill(Pid::from_raw(other.process_id), None) == Err(Errno::ESRCH) {
-        return Ok(());
-    }
+/// Waits until it is certain that the run of this lock is dead.
+fn wait_for_death(store: &Store, lock: &[u8], cancel: &Cancel) -> Result<()> {
     let begun = Instant::now();
-    while begun.elapsed() < DEAD_AFTER {
+    while !is_gone(lock) && begun.elapsed() < DEAD_AFTER {
         if !cancel.pause(LOOK) {
             return Err(cancel.error());
         }
-        match read(store)? {
-            Some(there) if there != *other => {
+        match store.read(LOCK)? {
+            Some(there) if there != lock => {
                 return Err(is_on(store, &there).advice("it lives, so its place was not taken"));
             }
             Some(_) => {}
@@ -185,4 +204,11 @@ fn wait_for_death(store: &Store, other: &Holder, cancel: &Cancel) -> Result<()> 
 
 fn host() -> String {
     gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The start of this machine, and the namespace of its process ids: containers may share a host's name.
+fn machine() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {} {}", host(), boot.trim(), namespace.display())
 }

@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 
 use pgarrow_export::{ColumnReport, Error, ErrorKind, Message, Result, ServerReport};
-use pgarrow_sink::ColumnRange;
+use pgarrow_sink::{ColumnRange, SinkError};
 use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ pub struct Manifest {
     /// can go on: a commit may be written before it, and be visible only after the snapshot. `None` if the role
     /// may not ask.
     pub lsn: Option<String>,
-    /// The tables, in the order of the job.
+    /// The tables: those that the job names first, then those that match its patterns.
     pub tables: Vec<ManifestTable>,
 }
 
@@ -160,25 +160,57 @@ impl Manifest {
         }
     }
 
-    /// Commits: creates the manifest if nobody else has created this number.
-    pub(crate) fn create(&self, store: &Store) -> Result<()> {
+    /// Commits: creates the manifest if nobody else has created this number. Returns a warning if it is there, and
+    /// something beside it failed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::OutcomeUnknown`] if it is not known whether the manifest is there: then its files must stay.
+    /// With any other error it is not.
+    pub(crate) fn create(&self, store: &Store) -> Result<Option<Message>> {
         let failed = |error: serde_json::Error| {
             Error::new(ErrorKind::Sink, "the manifest has no form").caused_by(error)
         };
         let mut json = serde_json::to_vec_pretty(self).map_err(failed)?;
         json.push(b'\n');
-        if store.create_new(&path(self.number), &json)? {
-            return Ok(());
+        let path = self.path();
+        let created = store.create_new(&path, &json);
+        if matches!(created, Ok(true)) {
+            return Ok(None);
         }
-        // An answer may have been lost, and the request sent again.
-        if Self::read(store, self.number).is_ok_and(|there| there.run_id == self.run_id) {
-            return Ok(());
+        // An answer may have been lost and the request sent again; or the name is there, and its folder cannot be
+        // made durable.
+        match (store.read(&path), created) {
+            (Ok(Some(there)), created) if there == json => Ok(created.err().map(|error| {
+                format!("the run is committed, but its manifest may not survive a power failure: {error}")
+                    .into()
+            })),
+            (Ok(Some(_)), Ok(_)) => {
+                let text = format!(
+                    "another run has committed in {} since this one began; nothing of this one was committed; start it \
+                     again",
+                    store.location()
+                );
+                Err(Error::new(ErrorKind::Sink, text))
+            }
+            (Ok(None), Err(error)) => Err(error.into()),
+            (Ok(_), created) => Err(self.unknown(store, created.err())),
+            (Err(error), created) => Err(self.unknown(store, Some(created.err().unwrap_or(error)))),
         }
+    }
+
+    fn unknown(&self, store: &Store, cause: Option<SinkError>) -> Error {
         let text = format!(
-            "another run has committed in {} since this one began; nothing of this one was committed; start it again",
+            "it is not known whether the manifest {} of {} was created; its files were left where they are; look for it, \
+             and start the run again if it is not there",
+            self.path(),
             store.location()
         );
-        Err(Error::new(ErrorKind::Sink, text))
+        let error = Error::new(ErrorKind::OutcomeUnknown, text);
+        match cause {
+            Some(cause) => error.caused_by(cause),
+            None => error,
+        }
     }
 
     /// Its path in the store.

@@ -7,7 +7,7 @@
 //!                           └ any failure: the run's files are removed, and nothing refers to them
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +34,8 @@ pub struct Job {
     pub tables: Vec<String>,
     /// Patterns of what to leave out.
     pub exclude_tables: Vec<String>,
+    /// Whether each table is read without the tables that inherit from it, which are read by themselves.
+    pub only: bool,
     /// How to read.
     pub options: ExportOptions,
     /// What files are.
@@ -84,6 +86,7 @@ impl Job {
         let tables = self.tables.iter().fold(source.tables(none), |tables, pattern| tables.pattern(pattern));
         let tables = self.exclude_tables.iter().fold(tables, |tables, pattern| tables.exclude(pattern));
         let format = self.format.clone();
+        let tables = tables.only(self.only);
         tables.check(move |plans| format.problems(plans)).options(self.options.clone()).open()
     }
 
@@ -184,11 +187,19 @@ impl PlannedRun<'_> {
                 tables,
             };
             lock.check()?;
-            manifest.create(&store)?;
-            Ok(manifest)
+            let warning = manifest.create(&store)?;
+            Ok((manifest, warning))
         };
-        let manifest = commit().inspect_err(|_| files.remove())?;
+        let remove = |error: &Error| {
+            // A manifest that may be there names them.
+            if error.kind() != ErrorKind::OutcomeUnknown {
+                files.remove();
+            }
+        };
+        let (manifest, warning) = commit().inspect_err(remove)?;
         let mut warnings = report.warnings.clone();
+        warnings.extend(warning);
+        warnings.extend(previous.as_ref().and_then(|previous| missing(previous, &manifest)));
         if job.success_file
             && let Err(error) = store.replace(SUCCESS, manifest.run_id.as_bytes())
         {
@@ -258,8 +269,7 @@ fn tables(plans: &[Arc<Plan>], report: &Report, files: &Files) -> Result<Vec<Man
     let mut tables = Vec::with_capacity(plans.len());
     for (plan, slices) in plans.iter().zip(slices) {
         let (schema, name) = schema_and_table(plan);
-        let mut files = of_tables.remove(&(schema, name)).unwrap_or_default();
-        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let files = of_tables.remove(&(schema, name)).unwrap_or_default();
         let rows = files.iter().map(|file| file.rows).sum();
         let columns: Vec<_> = plan.report(None).columns.iter().map(ManifestColumn::from).collect();
         let schema_sha256 = fingerprint(&columns);
@@ -274,6 +284,24 @@ fn tables(plans: &[Arc<Plan>], report: &Report, files: &Files) -> Result<Vec<Man
         return Err(Error::new(ErrorKind::Sink, text));
     }
     Ok(tables)
+}
+
+/// A warning about tables of the run before that are not in this one: whoever reads the newest manifest no longer
+/// sees them. Perhaps two jobs share a folder.
+fn missing(previous: &Manifest, manifest: &Manifest) -> Option<Message> {
+    const NAMES_MAX: usize = 5;
+    let now: HashSet<_> = manifest.tables.iter().map(|table| (&table.schema, &table.name)).collect();
+    let gone = previous.tables.iter().filter(|table| !now.contains(&(&table.schema, &table.name)));
+    let gone: Vec<String> = gone.map(|table| format!("{}.{}", table.schema, table.name)).collect();
+    let shown = gone.get(..NAMES_MAX).unwrap_or(&gone).join(", ");
+    let more = match gone.len().saturating_sub(NAMES_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!gone.is_empty()).then(|| {
+        format!("the run before had tables that this one has not: {shown}{more}; each job needs a folder of its own")
+            .into()
+    })
 }
 
 fn unnamed() -> Error {

@@ -47,8 +47,8 @@ pub struct Verified {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Input`] if there is no manifest, or a file cannot be read. What differs is no error, but in the
-/// result.
+/// [`ErrorKind::Input`] if there is no manifest; [`ErrorKind::Sink`] if the store cannot be read. What differs is no
+/// error, but in the result.
 pub fn verify(store: &Store, cancel: &Cancel) -> Result<Verified> {
     let Some(manifest) = Manifest::newest(store)? else {
         let text = format!("there is no manifest in {}; no run has committed there", store.location());

@@ -94,8 +94,8 @@ impl Session {
         self.answers.clear();
     }
 
-    /// Runs `ask`. In it, [`query`](Self::query) takes each of these answers once, instead of asking the
-    /// server. It asks the server for all others.
+    /// Runs `ask`. In it, [`query`](Self::query) and [`execute`](Self::execute) take each of these answers once,
+    /// instead of asking the server. They ask the server for all others.
     pub fn with_answers<T>(&mut self, answers: Vec<Answer>, ask: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.answers, answers);
         let result = ask(self);

@@ -42,7 +42,7 @@ impl Local {
     fn output(&self, path: &str, overwrite: bool) -> Result<Output, SinkError> {
         let path = self.root.join(path);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|error| SinkError::io("create", Some(folder), error))?;
+            create_folders(folder).map_err(|error| SinkError::io("create", Some(folder), error))?;
         }
         Output::file(path, overwrite)
     }
@@ -93,6 +93,18 @@ impl Local {
         let path = self.root.join(path);
         Ok(found(fs::remove_file(&path), &path)?.is_some())
     }
+}
+
+/// Makes a folder and those that it stands in. Their names are durable, as far as the file system can do that.
+fn create_folders(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(folder)?;
+    for parent in missing.iter().filter_map(|folder| folder.parent()) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        // Some file systems refuse it; publishing a file there warns.
+        let _ = File::open(parent).and_then(|parent| parent.sync_all());
+    }
+    Ok(())
 }
 
 fn store(mut output: Output, bytes: &[u8]) -> Result<(), SinkError> {

@@ -48,7 +48,7 @@ impl Place {
         let url = self.database.url();
         let job = format!(
             "[source]\nconnection = \"{url}\"\ntables = ['sales.*', '\"Odd/..\".*', 'public.t*']\n\
-             exclude_tables = ['tmp_*', '*.tmp_*']\n[destination]\npath = \"lake\"\nsuccess_file = true\n{lines}"
+             exclude_tables = ['tmp_*']\n[destination]\npath = \"lake\"\nsuccess_file = true\n{lines}"
         );
         fs::write(self.path("job.toml"), job).unwrap();
     }
@@ -159,6 +159,12 @@ print(*duckdb.sql(f'select count(*), sum(id), count(distinct t) from read_parque
     let args = [lake.to_str().unwrap(), newest[0].to_str().unwrap()];
     assert_eq!(Python::shared().run(DUCKDB, &args).trim(), "30000 450015000 30000");
 
+    // A folder of two jobs.
+    let job = fs::read_to_string(place.path("job.toml")).unwrap();
+    fs::write(place.path("other.toml"), job.replace("['sales.*', ", "['sales.orders', ")).unwrap();
+    let ran = run(&mut place.job(&["check", "other.toml"]));
+    ran.assert_success();
+
     // The next run is the next link; what the first has committed stays as it is.
     place.database.execute("DELETE FROM sales.orders WHERE id > 10");
     place.run_job(&["--quiet"]).assert_success();
@@ -235,10 +241,15 @@ fn killed_at_twenty_moments() {
     // A run that was killed with its lock is told, and nothing is taken from it silently.
     let lock = place.path("lake/_pgarrow/lock.json");
     if lock.exists() {
-        place.run_job(&[]).assert_refused(7, &["another run is on", "--take-over"]);
+        place.run_job(&[]).assert_refused(7, &["a run that is dead has left its lock", "--take-over"]);
     }
     place.run_job(&["--take-over"]).assert_success();
     assert!(!lock.exists());
+    // A lock that cannot be read may be of a living run.
+    fs::write(&lock, "{").unwrap();
+    place.run_job(&[]).assert_refused(7, &["another run is on", "cannot be read", "--take-over"]);
+    run(&mut place.job(&["gc", "lake"])).assert_refused(7, &["is no lock"]);
+    fs::remove_file(&lock).unwrap();
     place.assert_complete();
     age(&place);
     let ran = run(&mut place.job(&["gc", "lake", "--keep", "1", "--delete"]));
@@ -279,6 +290,7 @@ fn a_second_run_fails_at_once() {
 fn files_that_changed_are_found() {
     require!(Capability::Server);
     let place = Place::of_job("job_verify");
+    run(&mut place.job(&["gc", "."])).assert_refused(8, &["is no folder of a job"]);
     run(&mut place.job(&["verify", "lake"])).assert_refused(8, &["no manifest", "no run has committed"]);
     place.run_job(&[]).assert_success();
     let files = place.data_files();
@@ -354,7 +366,7 @@ fn options_come_from_flags_the_environment_and_the_file() {
             &[],
             "job.toml, line 9: \"reader\" is not an option; did you mean \"readers\"?",
         ),
-        ("[options]\nsplit_on = \"id\"\n", "", &[], "a column to split on belongs to one table"),
+        ("[options]\nsplit_on = \"id\"\n", "", &[], "job.toml, line 9: \"split_on\" is not an option"),
         ("", "many", &[], "PGARROW_READERS: invalid value 'many'"),
         ("", "", &["--readers", "none"], "invalid value 'none'"),
         ("format = \"csv\"\n", "", &[], "the format \"csv\" is not parquet, ipc or ipc-stream"),
@@ -377,9 +389,22 @@ fn options_come_from_flags_the_environment_and_the_file() {
         assert_eq!(ran.code, Some(2), "{ran:?}");
         assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
     }
+    // The last word wins as a whole, and secrets of variables are not shown.
+    place.write_job("[options]\ntrim = true\nset = [\"work_mem=${CANARY}\"]\ncolumn = [\"a:text\"]\n");
+    let mut check = place.job(&["check", "job.toml", "--effective", "--column", "b:text"]);
+    let ran = run(check.env("CANARY", "9MB").env("PGARROW_TRIM", "false"));
+    let expected = "column = b:text  # flag\nset = work_mem=${CANARY}  # job.toml, line 10\ntrim = false  # PGARROW_TRIM\n";
+    assert_eq!(ran.stdout_text(), expected);
+    place.write_job("[options]\nreaders = \"${CANARY}\"\n");
+    let ran = run(place.job(&["run", "job.toml"]).env("CANARY", "canary"));
+    ran.assert_refused(2, &["job.toml, line 9: what its variables have is no value for readers"]);
+    assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
+    place.run_job(&["--report", "job.toml"]).assert_refused(2, &["--report and the job file"]);
+    place.run_job(&["--report", "lake/r.json"]).assert_refused(2, &["in the folder of the job"]);
     place.run_job(&["nothing"]).assert_said(2, "unexpected argument 'nothing'");
     run(&mut place.job(&["run", "none.toml"])).assert_refused(2, &["none.toml", "cannot be read"]);
     // URLs of stores, and secrets in them.
+    place.write_job("file_name = \"x/{table}/../y\"\n");
     let job =
         fs::read_to_string(place.path("job.toml")).unwrap().replace("\"lake\"", "\"ftp://me:canary@h/x\"");
     fs::write(place.path("job.toml"), job.replace("x/{table}/../y", "{table}")).unwrap();

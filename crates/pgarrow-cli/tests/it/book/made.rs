@@ -158,17 +158,21 @@ fn value(line: &str) -> Option<String> {
 }
 
 fn fields(body: &[&str]) -> Vec<Field> {
-    let (mut fields, mut said, mut may_lack) = (Vec::new(), Vec::new(), false);
+    let (mut fields, mut said, mut may_lack, mut is_left_out) = (Vec::new(), Vec::new(), false, false);
     for line in body {
         if let Some(text) = line.strip_prefix("/// ") {
             said.push(text);
+        } else if *line == "#[serde(skip)]" {
+            is_left_out = true;
         } else if line.starts_with("#[serde(skip_serializing_if") {
             may_lack = true;
         } else if let Some((name, kind)) = line.strip_prefix("pub ").and_then(|line| line.split_once(": ")) {
             let meaning = said.join(" ").replace('|', "\\|");
             let kind = kind.trim_end_matches(',').to_owned();
-            fields.push(Field { name: name.to_owned(), kind, meaning, may_lack });
-            (said, may_lack) = (Vec::new(), false);
+            if !is_left_out {
+                fields.push(Field { name: name.to_owned(), kind, meaning, may_lack });
+            }
+            (said, may_lack, is_left_out) = (Vec::new(), false, false);
         }
     }
     fields
