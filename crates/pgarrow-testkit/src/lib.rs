@@ -7,6 +7,7 @@
 //! Script       an in-process server that plays bytes
 //! Proxy        a faulty network between a client and a server
 //! PgBouncer    a connection pooler in front of a server
+//! Moto         a server that behaves as S3
 //! Chance       numbers that depend on nothing but a seed
 //! fuzz         what must hold for any bytes, on seeds and on random changes of them
 //! compare      batches as sequences of rows
@@ -28,6 +29,7 @@
 //! | `PGARROW_TEST_FAULTS`   | `all`: sweeps of faults try every place, and not a sample                   |
 //! | `PGARROW_TEST_SEED`     | any text: other random values of types; a number: the first heap history    |
 //! | `PGARROW_TEST_VENV`     | a Python environment to use or to make; default in target/tmp               |
+//! | `PGARROW_TEST_MOTO`     | the program moto_server; default the one on the PATH                        |
 #![forbid(unsafe_code)]
 #![expect(
     clippy::expect_used,
@@ -42,6 +44,7 @@ pub mod compare;
 pub mod copy;
 pub mod fuzz;
 pub mod messages;
+pub mod moto;
 pub mod pgbouncer;
 pub mod proxy;
 pub mod python;
@@ -53,6 +56,7 @@ pub use capability::Capability;
 pub use chance::Chance;
 pub use compare::assert_batches_equal;
 pub use copy::{CopyWriter, Packing};
+pub use moto::Moto;
 pub use pgbouncer::PgBouncer;
 pub use proxy::{Fault, Proxy};
 pub use python::Python;
