@@ -61,6 +61,10 @@ impl Address {
             return refuse(format!("{scheme}://… has no name of a bucket, a container or a host"));
         }
         let parsed = match kind {
+            // `Path` would leave out the empty name before it.
+            _ if prefix.starts_with('/') => {
+                return refuse(format!("{scheme}://{authority}//… has an empty name"));
+            }
             Kind::Web => Path::from_url_path(prefix),
             // Names of objects, as their stores' own programs take them.
             _ => Path::parse(prefix),
