@@ -73,12 +73,8 @@ fn client(
                 builder = builder.with_config(key, value);
             }
             let endpoint = |key| builder.get_config_value(&key);
-            let is_plain = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint]
-                .into_iter()
-                .find_map(endpoint)
-                .is_some_and(|endpoint| endpoint.starts_with("http://"));
-            if is_plain {
-                // Who wrote this address means it.
+            let endpoints = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
+            if is_plain(endpoints.into_iter().find_map(endpoint)) {
                 builder = builder.with_config(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp), "true");
             }
             let builder = builder
@@ -106,6 +102,9 @@ fn client(
             for (name, value) in options {
                 let key: AzureConfigKey = name.parse().map_err(|_| unknown_option(name))?;
                 builder = builder.with_config(key, value);
+            }
+            if is_plain(builder.get_config_value(&AzureConfigKey::Endpoint)) {
+                builder = builder.with_config(AzureConfigKey::Client(ClientConfigKey::AllowHttp), "true");
             }
             let builder = builder
                 .with_url(address.root())
@@ -136,6 +135,11 @@ fn client(
             format!("cannot open {}: {text}; check the settings of the store", address.place("")),
         )
     })
+}
+
+/// Whether a store is asked without TLS: who writes such an address means it.
+fn is_plain(endpoint: Option<String>) -> bool {
+    endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"))
 }
 
 fn unknown_option(name: &str) -> SinkError {

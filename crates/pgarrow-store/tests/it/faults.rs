@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pgarrow_sink::SinkErrorKind;
 use pgarrow_store::{Store, UPLOAD_MEMORY_BYTES};
-use pgarrow_testkit::Moto;
+use pgarrow_testkit::Emulator;
 
 use crate::front::{Fate, Front, Request, answer};
 use crate::{SECRET, noise, open, paths, read_all};
@@ -40,7 +40,7 @@ fn use_all(store: &Store, path: &str, bytes: &[u8]) {
 /// Every request fails once, in each way, and all goes well all the same.
 #[test]
 fn what_fails_once_is_tried_again() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     moto.make_bucket("faults");
     let bytes = noise(9 * MIB);
     let counting = Front::start(moto.port(), |_| Fate::Pass);
@@ -68,7 +68,7 @@ fn what_fails_once_is_tried_again() {
 }
 
 /// A front where one request fails, the first that is like this.
-fn failing_once(moto: &Moto, method: &'static str, target: &'static str, fate: Fate) -> Front {
+fn failing_once(moto: &Emulator, method: &'static str, target: &'static str, fate: Fate) -> Front {
     let has_failed = AtomicBool::new(false);
     Front::start(moto.port(), move |request: &Request| {
         match request.is(method, target) && !has_failed.swap(true, Ordering::Relaxed) {
@@ -80,7 +80,7 @@ fn failing_once(moto: &Moto, method: &'static str, target: &'static str, fate: F
 
 #[test]
 fn an_object_that_is_ours_after_a_lost_answer_is_found_to_be() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     moto.make_bucket("doubt");
     let direct = open(moto.port(), "s3://doubt", &[]);
     let front = failing_once(moto, "PUT", "/lost", Fate::LoseAnswer);
@@ -102,7 +102,7 @@ fn an_object_that_is_ours_after_a_lost_answer_is_found_to_be() {
 
 #[test]
 fn what_fails_for_good_is_an_error_without_secrets() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     moto.make_bucket("refusals");
     for (status, code, kind) in [
         ("403 Forbidden", "SignatureDoesNotMatch", SinkErrorKind::Permission),
@@ -146,7 +146,7 @@ fn what_fails_for_good_is_an_error_without_secrets() {
 /// No parts are taken: memory is bounded, writing waits, and ends in time.
 #[test]
 fn an_upload_that_stalls_holds_little_and_ends() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     moto.make_bucket("stalls");
     let n_parts = Arc::new(AtomicUsize::new(0));
     let for_front = Arc::clone(&n_parts);
@@ -182,7 +182,7 @@ fn an_upload_that_stalls_holds_little_and_ends() {
 
 #[test]
 fn a_reader_that_stalls_ends() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     moto.make_bucket("slow");
     let front = Front::start(moto.port(), |request| match request.is("GET", "/slow/x") {
         true => Fate::Stall,

@@ -1,6 +1,7 @@
 //! Object stores against servers: moto as an S3, and servers of this process for HTTP and for faults.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod clouds;
 mod faults;
 mod front;
 mod s3;

@@ -6,7 +6,7 @@ use std::thread;
 
 use pgarrow_sink::SinkErrorKind;
 use pgarrow_store::Store;
-use pgarrow_testkit::Moto;
+use pgarrow_testkit::Emulator;
 
 use crate::front::{Fate, Front};
 use crate::{noise, open, paths, read_all};
@@ -15,7 +15,7 @@ const MIB: usize = 1 << 20;
 
 #[test]
 fn objects_of_all_sizes_come_back() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     moto.make_bucket("sizes");
     let store = open(moto.port(), "s3://sizes/lake/", &[]);
     assert_eq!(store.location(), "s3://sizes/lake");
@@ -44,7 +44,7 @@ fn objects_of_all_sizes_come_back() {
 
 #[test]
 fn files_are_made_once_replaced_and_removed() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     moto.make_bucket("names");
     let store = open(moto.port(), "s3://names", &[]);
     let other = open(moto.port(), "s3://names/other", &[]);
@@ -70,7 +70,7 @@ fn files_are_made_once_replaced_and_removed() {
 
 #[test]
 fn of_eight_that_make_an_object_one_wins() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     moto.make_bucket("races");
     let front = Front::start(moto.port(), |_| Fate::Pass);
     let store = open(front.port(), "s3://races", &[]);
@@ -99,7 +99,7 @@ fn of_eight_that_make_an_object_one_wins() {
 
 #[test]
 fn a_dropped_upload_leaves_nothing() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     moto.make_bucket("drops");
     let store = open(moto.port(), "s3://drops", &[]);
     for n_bytes in [100, 8 * MIB + 1, 30 * MIB] {
@@ -116,7 +116,7 @@ fn a_dropped_upload_leaves_nothing() {
 
 #[test]
 fn a_store_works_inside_an_async_runtime() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     moto.make_bucket("inside");
     let store = open(moto.port(), "s3://inside", &[]);
     let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -135,7 +135,7 @@ fn a_store_works_inside_an_async_runtime() {
 
 #[test]
 fn a_bucket_that_is_not_there_is_said() {
-    let Some(moto) = Moto::for_test() else { return };
+    let Some(moto) = Emulator::s3() else { return };
     let store = open(moto.port(), "s3://missing-bucket/x", &[]);
     let error = store.replace("y", b"z").unwrap_err().to_string();
     assert!(error.contains("\"s3://missing-bucket/x/y\"") && error.contains("404 NoSuchBucket"), "{error}");
