@@ -16,10 +16,14 @@ const MIB: usize = 1 << 20;
 
 /// An error as S3 answers it.
 fn error(status: &str, code: &str) -> Fate {
+    Fate::Answer(error_bytes(status, code))
+}
+
+fn error_bytes(status: &str, code: &str) -> Vec<u8> {
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"
     );
-    Fate::Answer(answer(status, "Content-Type: application/xml\r\n", body.as_bytes()))
+    answer(status, "Content-Type: application/xml\r\n", body.as_bytes())
 }
 
 /// One of everything, below `path`.
@@ -98,6 +102,25 @@ fn an_object_that_is_ours_after_a_lost_answer_is_found_to_be() {
     assert!(open(front.port(), "s3://doubt", &[]).create_new("conflict", b"mine").unwrap());
     // The same bytes as another's are no reason to take its object for ours.
     assert!(!direct.create_new("conflict", b"mine").unwrap());
+}
+
+/// The answer to the completion of an upload is lost, and the next try is told that there is no such upload.
+#[test]
+fn an_upload_that_is_gone_was_completed_or_not() {
+    let Some(moto) = Emulator::s3() else { return };
+    moto.make_bucket("gone");
+    let bytes = noise(9 * MIB);
+    let gone = error_bytes("404 Not Found", "NoSuchUpload");
+    for (path, fate, is_complete) in
+        [("there", Fate::AnswerInstead(gone.clone()), true), ("missing", Fate::Answer(gone), false)]
+    {
+        let front = failing_once(moto, "POST", "?uploadId=", fate);
+        let store = open(front.port(), "s3://gone", &[]);
+        let mut output = store.create(path).unwrap();
+        output.write_all(&bytes).unwrap();
+        assert_eq!(output.publish().is_ok(), is_complete);
+        assert_eq!(store.read(path).unwrap().map(|read| read == bytes), is_complete.then_some(true));
+    }
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(crate) enum Fate {
     Pass,
     /// This is the answer.
     Answer(Vec<u8>),
+    /// The request is passed on, and this is the answer all the same.
+    AnswerInstead(Vec<u8>),
     /// The connection is reset before the request is passed on.
     Reset,
     /// The request is passed on, and the connection reset instead of an answer.
@@ -129,6 +131,7 @@ impl Shared {
         let answer = self.pass_on(&request.head, &body)?;
         match fate {
             Fate::LoseAnswer => reset(client),
+            Fate::AnswerInstead(answer) => client.write_all(&answer),
             _ => client.write_all(&answer),
         }
     }
