@@ -92,6 +92,10 @@ impl Bucket {
         Trouble::late(self.address.kind)
     }
 
+    pub(crate) fn odd(&self) -> Trouble {
+        Trouble::odd(self.address.kind)
+    }
+
     pub(crate) fn failed(&self, doing: &str, path: &str, trouble: Trouble) -> SinkError {
         let place = self.address.place(path);
         trouble.into_sink_error(doing, &place).with_path(&PathBuf::from(place))

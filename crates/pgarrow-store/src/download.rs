@@ -32,7 +32,7 @@ pub(crate) fn open(
     let pieces = Pieces { bucket, object, e_tag: meta.e_tag, size: meta.size, next_byte: 0 };
     let mut reader = Pieced { pieces, current: Bytes::new(), next: None };
     reader.next = reader.pieces.fetch()?;
-    Ok(Some(Box::new(reader)))
+    Ok(Some(careful(reader)))
 }
 
 fn open_web(bucket: Bucket, path: &str, object: Path) -> Result<Option<Box<dyn Read + Send>>, SinkError> {
@@ -55,12 +55,12 @@ fn open_web(bucket: Bucket, path: &str, object: Path) -> Result<Option<Box<dyn R
             let pieces = Pieces { bucket, object, e_tag: meta.e_tag, size: meta.size, next_byte };
             let mut reader = Pieced { pieces, current, next: None };
             reader.next = reader.pieces.fetch()?;
-            Some(Box::new(reader))
+            Some(careful(reader))
         }
         Some(First::Whole(result)) => {
             let expected = result.meta.size;
             let stream = Some(result.into_stream());
-            Some(Box::new(Streamed { bucket, stream, current: Bytes::new(), missing: expected }))
+            Some(careful(Streamed { bucket, stream, current: Bytes::new(), missing: expected }))
         }
     })
 }
@@ -97,7 +97,7 @@ impl Pieces {
         let work = async move {
             match fetched.await? {
                 bytes if bytes.len() as u64 == n_bytes => Ok(bytes),
-                _ => Err(bucket.late()),
+                _ => Err(bucket.odd()),
             }
         };
         background::start(work).map(Some)
@@ -152,6 +152,27 @@ impl Read for Streamed {
             }
         }
         Ok(take(&mut self.current, buffer))
+    }
+}
+
+/// Fails for good: after an error, the end of what was read so far would look like the end of the object.
+struct Careful<R> {
+    reader: R,
+    has_failed: bool,
+}
+
+fn careful(reader: impl Read + Send + 'static) -> Box<dyn Read + Send> {
+    Box::new(Careful { reader, has_failed: false })
+}
+
+impl<R: Read> Read for Careful<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.has_failed {
+            return Err(io::Error::other("an earlier read failed"));
+        }
+        let result = self.reader.read(buffer);
+        self.has_failed = result.is_err();
+        result
     }
 }
 

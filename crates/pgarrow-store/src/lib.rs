@@ -62,7 +62,8 @@ impl Store {
     ///
     /// Object stores take credentials and addresses from the environment, by their own names:
     /// `AWS_ACCESS_KEY_ID` and `AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_CREDENTIALS`,
-    /// `AZURE_STORAGE_ACCOUNT_NAME` and so on. Nothing is sent yet.
+    /// `AZURE_STORAGE_ACCOUNT_NAME` and so on. Files of other programs, as those in `~/.aws`, are not read.
+    /// Nothing is sent yet.
     ///
     /// # Errors
     ///

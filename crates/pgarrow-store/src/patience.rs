@@ -13,9 +13,6 @@ use tokio::time::timeout;
 /// What one request carries at most, within [`Patience::request`]. Larger ones have more time.
 pub(crate) const PIECE_BYTES: usize = 8 << 20;
 
-/// Longer answers without a length, or longer than this, are read as they come.
-const WHOLE_BYTES: usize = 2 * PIECE_BYTES;
-
 /// The limits of a store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Patience {
@@ -79,9 +76,10 @@ impl HttpService for Client {
         let limit = self.patience.for_bytes(request.body().content_length());
         let answered = timeout(limit, async {
             let answer = self.client.execute(request).await?;
-            // Read here, an answer that breaks off is a request that failed, and tried again as such.
+            // Read here, an answer that breaks off is a request that failed, and tried again as such. Longer
+            // ones, and those without a length, are read as they come.
             match length(&answer) {
-                Some(bytes) if bytes <= WHOLE_BYTES => {
+                Some(bytes) if bytes <= PIECE_BYTES => {
                     let (head, body) = answer.into_parts();
                     Ok(HttpResponse::from_parts(head, HttpResponseBody::from(body.bytes().await?)))
                 }

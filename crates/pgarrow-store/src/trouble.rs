@@ -15,6 +15,12 @@ use crate::address::Kind;
 /// The longest code of a store that is repeated: `ConditionalRequestConflict` is one.
 const CODE_BYTES: usize = 64;
 
+const NOT_UNDERSTOOD: &str = "the store's answer was not understood";
+
+/// Where clouds hand out credentials to their machines.
+const CREDENTIAL_PLACES: [&str; 3] =
+    ["://169.254.169.254", "://169.254.170.2", "://metadata.google.internal"];
+
 /// Why a request failed.
 #[derive(Debug)]
 pub(crate) struct Trouble {
@@ -45,6 +51,11 @@ impl Trouble {
         Self { what: What::Late, kind }
     }
 
+    /// An answer that says something else than it should.
+    pub(crate) fn odd(kind: Kind) -> Self {
+        Self { what: What::Other(NOT_UNDERSTOOD), kind }
+    }
+
     /// Whether the next try may go well, and the request may have reached the store.
     pub(crate) fn is_passing(&self) -> bool {
         match &self.what {
@@ -66,7 +77,8 @@ impl Trouble {
     fn hint(&self) -> &'static str {
         match (&self.what, self.kind) {
             (What::Status(401 | 403, _) | What::Credentials, Kind::S3) => {
-                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and what they may do"
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and what they may do \
+                 (without s3:ListBucket, S3 answers 403 for what is not there)"
             }
             (What::Status(401 | 403, _) | What::Credentials, Kind::Google) => {
                 "check GOOGLE_APPLICATION_CREDENTIALS, and what its account may do"
@@ -80,6 +92,7 @@ impl Trouble {
             (What::Status(404, _), Kind::S3) => "check the bucket's name, AWS_REGION and AWS_ENDPOINT_URL",
             (What::Status(404, _), _) => "check the name of the bucket or container",
             (What::Status(300..=399, _), Kind::S3) => "AWS_REGION has to be the bucket's",
+            (What::Status(412, _), _) => "the object was replaced meanwhile",
             (What::Status(429 | 503, _), _) => "it is asked for too much at once: try again later",
             (What::Status(408 | 500.., _), _) => "try again later",
             (What::Status(..), _) => "check the name and the settings of the store",
@@ -134,8 +147,7 @@ impl fmt::Display for Trouble {
 
 fn what(error: &object_store::Error) -> What {
     let text = error.to_string();
-    // Where clouds hand out credentials to their machines.
-    if ["169.254.", "metadata.google", "metadata/identity"].iter().any(|place| text.contains(place)) {
+    if CREDENTIAL_PLACES.iter().any(|place| text.contains(place)) {
         return What::Credentials;
     }
     if let Some(status) = status(&text) {
@@ -155,7 +167,7 @@ fn what(error: &object_store::Error) -> What {
         }
         // What `object_store` says of a redirect without a place.
         _ if text.contains("without LOCATION") => What::Status(301, None),
-        _ => What::Other("the store's answer was not understood"),
+        _ => What::Other(NOT_UNDERSTOOD),
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use object_store::path::Path as Object;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayloadMut};
-use pgarrow_sink::{SinkError, Upload};
+use pgarrow_sink::{SinkError, SinkErrorKind, Upload};
 use tokio::time::timeout;
 
 use crate::background::{self, Task};
@@ -86,10 +86,8 @@ impl RemoteUpload {
             self.wait_for_oldest()?;
         }
         if self.n_parts == N_PARTS_MAX {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "an object store takes no file of more than 5 TiB; write several smaller files",
-            ));
+            let text = "an object store takes no file of more than 5 TiB; write several smaller files";
+            return Err(io::Error::other(text));
         }
         let multipart = match &mut self.multipart {
             Some(multipart) => multipart,
@@ -114,26 +112,24 @@ impl RemoteUpload {
         }
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
-        let failed = |error: io::Error, place: &Path| SinkError::io("write", Some(place), error);
+    fn finish(&mut self) -> io::Result<()> {
         if self.multipart.is_none() {
             let payload = mem::take(&mut self.part).freeze();
             let n_bytes = payload.content_length();
             let (store, object) = (self.bucket.store(), self.object.clone());
-            let stored =
-                wait(&self.bucket, n_bytes, async move { store.put(&object, payload).await.map(drop) });
-            return stored.map_err(|error| failed(error, &self.place));
+            return wait(&self.bucket, n_bytes, async move { store.put(&object, payload).await.map(drop) });
         }
         if !self.part.is_empty() {
-            self.send_part().map_err(|error| failed(error, &self.place))?;
+            self.send_part()?;
         }
         while !self.in_flight.is_empty() {
-            self.wait_for_oldest().map_err(|error| failed(error, &self.place))?;
+            self.wait_for_oldest()?;
         }
         let Some(multipart) = self.multipart.take() else { return Ok(()) };
-        let (bucket, object, n_bytes) = (self.bucket.clone(), self.object.clone(), self.bytes);
-        let completed = background::start(complete(bucket, multipart, object, n_bytes))?.wait()?;
-        completed.map_err(|trouble| failed(trouble.into_io(), &self.place))
+        // A store may copy what it puts together: it has as long as for the largest part.
+        let limit = self.bucket.patience().in_all(part_bytes(self.n_parts));
+        let work = complete(self.bucket.clone(), multipart, self.object.clone(), self.bytes, limit);
+        background::start(work).and_then(Task::wait).map_err(io::Error::other)?.map_err(Trouble::into_io)
     }
 }
 
@@ -143,9 +139,8 @@ async fn complete(
     mut multipart: Box<dyn MultipartUpload>,
     object: Object,
     n_bytes: u64,
+    limit: Duration,
 ) -> Result<(), Trouble> {
-    // A store may copy what it puts together: it has as long as for the largest part.
-    let limit = bucket.patience().in_all(part_bytes(N_PARTS_MAX));
     let trouble = match timeout(limit, multipart.complete()).await {
         Ok(Ok(_)) => return Ok(()),
         Ok(Err(error)) => bucket.trouble(&error),
@@ -196,7 +191,13 @@ impl Upload for RemoteUpload {
     }
 
     fn complete(mut self: Box<Self>) -> Result<(), SinkError> {
-        self.finish()
+        self.finish().map_err(|error| {
+            let kind = match error.kind() {
+                io::ErrorKind::PermissionDenied => SinkErrorKind::Permission,
+                _ => SinkErrorKind::Io,
+            };
+            SinkError::new(kind, format!("cannot write {:?}: {error}", self.place)).with_path(&self.place)
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! A network and a store that fail, in front of moto.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -218,4 +218,24 @@ fn a_reader_that_stalls_ends() {
     let error = read_all(store.reader("x").unwrap().unwrap()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_reader_does_not_mix_versions_or_end_early() {
+    let Some(moto) = Emulator::s3() else { return };
+    moto.make_bucket("versions");
+    let store = open(moto.port(), "s3://versions", &[]);
+    store.replace("x", &noise(30 * MIB)).unwrap();
+    let mut reader = store.reader("x").unwrap().unwrap();
+    store.replace("x", &vec![0; 30 * MIB]).unwrap();
+    let mut buffer = vec![0; MIB];
+    let error = loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => panic!("the end of an object that is no longer there"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("was replaced meanwhile"), "{error}");
+    assert!(reader.read(&mut buffer).is_err());
 }
