@@ -13,6 +13,22 @@ pub(crate) enum Kind {
     Web,
 }
 
+impl Kind {
+    /// The next step of whoever has no credentials, or the wrong ones.
+    pub(crate) fn credentials_hint(self) -> &'static str {
+        match self {
+            Self::S3 => {
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and what they may do"
+            }
+            Self::Google => "check GOOGLE_APPLICATION_CREDENTIALS, and what its account may do",
+            Self::Azure => {
+                "check AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, and what they may do"
+            }
+            Self::Web => "only files that everybody may read are read",
+        }
+    }
+}
+
 /// A URL that has been looked through: it holds no secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {

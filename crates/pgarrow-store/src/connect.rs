@@ -130,10 +130,8 @@ fn client(
     built.map_err(|error| {
         let secrets = options.iter().map(|(_, value)| value.clone()).chain(values_of_environment());
         let text = without(&innermost(&error), secrets);
-        SinkError::new(
-            SinkErrorKind::Unsupported,
-            format!("cannot open {}: {text}; check the settings of the store", address.place("")),
-        )
+        let (place, hint) = (address.place(""), address.kind.credentials_hint());
+        SinkError::new(SinkErrorKind::Unsupported, format!("cannot open {place}: {text}; {hint}"))
     })
 }
 

@@ -56,9 +56,9 @@ pub struct Entry {
 }
 
 impl Store {
-    /// Opens a folder of this machine, which is made when the first file is, or an object store: `s3://bucket`,
-    /// `gs://bucket`, `az://container` and `abfss://container@account.dfs.core.windows.net`, each with or
-    /// without a folder. `http://` and `https://` are only read.
+    /// Opens a folder of this machine, which is made when the first file is, or an object store:
+    /// `s3://bucket`, `gs://bucket`, `az://container` and `abfss://container@account.dfs.core.windows.net`,
+    /// each with or without a folder. `http://` and `https://` are only read.
     ///
     /// Object stores take credentials and addresses from the environment, by their own names:
     /// `AWS_ACCESS_KEY_ID` and `AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_CREDENTIALS`,
@@ -67,7 +67,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The name is empty, no such place exists, a URL holds what may be a secret, or settings are not complete.
+    /// The name is empty, no such place exists, a URL holds what may be a secret, or settings are not
+    /// complete.
     pub fn open(location: &str) -> Result<Self, SinkError> {
         Self::open_with(location, &[])
     }
@@ -119,8 +120,8 @@ impl Store {
         }
     }
 
-    /// Stores bytes, if there is nothing at `path` yet: of several that try it, one succeeds. Returns whether it
-    /// was this one.
+    /// Stores bytes, if there is nothing at `path` yet: of several that try it, one succeeds. Returns whether
+    /// it was this one.
     ///
     /// # Errors
     ///

@@ -36,9 +36,9 @@ impl Remote {
         self.bucket.address().place("")
     }
 
-    /// Looks before it writes, and not again: not every store can complete an upload on a condition. Of two that
-    /// begin the same file at once, the last to publish wins. Names that several processes may choose are agreed
-    /// on by `create_new`.
+    /// Looks before it writes, and not again: not every store can complete an upload on a condition. Of two
+    /// that begin the same file at once, the last to publish wins. Names that several processes may choose
+    /// are agreed on by `create_new`.
     pub(crate) fn create(&self, path: &str) -> Result<Output, SinkError> {
         self.check_writable("write", path)?;
         let object = self.bucket.address().object(path)?;
@@ -50,8 +50,8 @@ impl Remote {
         Ok(Output::upload(RemoteUpload::new(self.bucket.clone(), PathBuf::from(place), object)))
     }
 
-    /// Two callers with the same bytes are told apart only if all goes well: after a failure, an object with just
-    /// these bytes counts as ours.
+    /// Two callers with the same bytes are told apart only if all goes well: after a failure, an object with
+    /// just these bytes counts as ours.
     pub(crate) fn create_new(&self, path: &str, bytes: &[u8]) -> Result<bool, SinkError> {
         self.check_writable("write", path)?;
         let object = self.bucket.address().object(path)?;

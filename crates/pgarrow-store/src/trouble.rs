@@ -76,19 +76,7 @@ impl Trouble {
     /// The next step.
     fn hint(&self) -> &'static str {
         match (&self.what, self.kind) {
-            (What::Status(401 | 403, _) | What::Credentials, Kind::S3) => {
-                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and what they may do \
-                 (without s3:ListBucket, S3 answers 403 for what is not there)"
-            }
-            (What::Status(401 | 403, _) | What::Credentials, Kind::Google) => {
-                "check GOOGLE_APPLICATION_CREDENTIALS, and what its account may do"
-            }
-            (What::Status(401 | 403, _) | What::Credentials, Kind::Azure) => {
-                "check AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, and what they may do"
-            }
-            (What::Status(401 | 403, _) | What::Credentials, Kind::Web) => {
-                "only files that everybody may read are read"
-            }
+            (What::Status(401 | 403, _) | What::Credentials, kind) => kind.credentials_hint(),
             (What::Status(404, _), Kind::S3) => "check the bucket's name, AWS_REGION and AWS_ENDPOINT_URL",
             (What::Status(404, _), _) => "check the name of the bucket or container",
             (What::Status(300..=399, _), Kind::S3) => "AWS_REGION has to be the bucket's",
@@ -141,7 +129,13 @@ impl fmt::Display for Trouble {
             What::Credentials => f.write_str("no credentials were found")?,
             What::Other(text) => f.write_str(text)?,
         }
-        write!(f, "; {}", self.hint())
+        write!(f, "; {}", self.hint())?;
+        match (&self.what, self.kind) {
+            (What::Status(403, _), Kind::S3) => {
+                f.write_str(" (without s3:ListBucket, S3 answers 403 for what is not there)")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 //!                                                            └ dropped before: the parts are removed
 //! ```
 //!
-//! Parts grow: a store takes at most 10,000 of them, and 5 TiB. (Cloudflare R2 wants parts of one size, and so
-//! takes files of up to 6.2 GiB from here.)
+//! Parts grow: a store takes at most 10,000 of them, and 5 TiB. (Cloudflare R2 wants parts of one size, and
+//! so takes files of up to 6.2 GiB from here.)
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -45,8 +45,9 @@ const BLOCK_BYTES: usize = 256 << 10;
 /// How long a dropped upload waits for the store to remove its parts.
 const ABORT_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Bytes that an upload to an object store holds at most, for files of up to 6 GiB: two parts on their way and
-/// one that is being filled. For larger ones it is less than a hundredth of their size, and at most 3 GiB.
+/// Bytes that an upload to an object store holds at most, for files of up to 6 GiB: two parts on their way
+/// and one that is being filled. For larger ones it is less than a hundredth of their size, and at most 3
+/// GiB.
 pub const UPLOAD_MEMORY_BYTES: usize = (N_IN_FLIGHT + 1) * PART_BYTES;
 
 /// The size of the part with this number, counted from 0.
@@ -146,8 +147,8 @@ async fn complete(
         Ok(Err(error)) => bucket.trouble(&error),
         Err(_) => bucket.late(),
     };
-    // The answer may have been lost, and a repeated request be told that there is no such upload any more. That
-    // is so if it was completed, or removed.
+    // The answer may have been lost, and a repeated request be told that there is no such upload any more.
+    // That is so if it was completed, or removed.
     let is_gone =
         trouble.is_not_found() || !matches!(timeout(ABORT_PATIENCE, multipart.abort()).await, Ok(Ok(())));
     if is_gone {

@@ -1,5 +1,5 @@
-//! Stores that are not S3: Azure's with Azurite, and Google's with moto, since its requests are nearly those of
-//! S3.
+//! Stores that are not S3: Azure's with Azurite, and Google's with moto, since its requests are nearly those
+//! of S3.
 
 use std::io::Write;
 
@@ -46,8 +46,8 @@ fn google_is_asked_as_s3_is() {
     moto.make_bucket("google");
     let front = Front::start(moto.port(), |_| Fate::Pass);
     let key = format!(
-        "{{\"private_key\": \"-\", \"private_key_id\": \"-\", \"client_email\": \"-\", \"disable_oauth\": true, \
-         \"gcs_base_url\": \"http://127.0.0.1:{}\"}}",
+        r#"{{"private_key": "-", "private_key_id": "-", "client_email": "-", "disable_oauth": true,
+            "gcs_base_url": "http://127.0.0.1:{}"}}"#,
         front.port()
     );
     let options = options(&[("google_service_account_key", &key)]);

@@ -21,7 +21,8 @@ fn error(status: &str, code: &str) -> Fate {
 
 fn error_bytes(status: &str, code: &str) -> Vec<u8> {
     let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"
     );
     answer(status, "Content-Type: application/xml\r\n", body.as_bytes())
 }
