@@ -189,6 +189,9 @@ mod tests {
             open("s3://bucket", &[("timeout", "2s"), ("max_retries", "3"), ("retry_timeout", "1m")]);
         let patience = clients.map(|clients| clients.patience).unwrap();
         assert_eq!((patience.request.as_secs(), patience.n_retries, patience.retrying.as_secs()), (2, 3, 60));
+        let key = [("azure_storage_account_key", "a2V5")];
+        assert!(open("abfss://c@account.dfs.core.windows.net/x", &key).is_ok());
+        assert!(open("az://c/x", &key).is_err() && open("https://host", &[]).is_ok());
         for (url, name) in [
             ("s3://bucket", "timeout"),
             ("s3://bucket", "no_such_option"),

@@ -1,6 +1,9 @@
 //! Web servers: they are read, and nothing else.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
 
 use pgarrow_sink::SinkErrorKind;
 use pgarrow_store::Store;
@@ -74,4 +77,20 @@ fn nothing_is_written_to_a_web_server() {
         assert!(error.to_string().contains(&location), "{error}");
     }
     assert_eq!(front.n_requests(), 0);
+}
+
+/// TLS has a provider of its cryptography, and what is no TLS is an error.
+#[test]
+fn a_server_without_tls_is_said() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            stream.unwrap().write_all(&answer("400 Bad Request", "", b"")).unwrap();
+        }
+    });
+    let options = [("max_retries".to_owned(), "0".to_owned())];
+    let store = Store::open_with(&format!("https://127.0.0.1:{port}"), &options).unwrap();
+    let error = store.read("x").unwrap_err().to_string();
+    assert!(error.contains("cannot be reached: received corrupt message"), "{error}");
 }
