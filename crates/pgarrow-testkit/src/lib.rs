@@ -7,6 +7,7 @@
 //! Script       an in-process server that plays bytes
 //! Proxy        a faulty network between a client and a server
 //! PgBouncer    a connection pooler in front of a server
+//! Emulator     a server that behaves as S3 or as Azure
 //! Chance       numbers that depend on nothing but a seed
 //! fuzz         what must hold for any bytes, on seeds and on random changes of them
 //! compare      batches as sequences of rows
@@ -28,6 +29,8 @@
 //! | `PGARROW_TEST_FAULTS`   | `all`: sweeps of faults try every place, and not a sample                   |
 //! | `PGARROW_TEST_SEED`     | any text: other random values of types; a number: the first heap history    |
 //! | `PGARROW_TEST_VENV`     | a Python environment to use or to make; default in target/tmp               |
+//! | `PGARROW_TEST_MOTO`     | the program moto_server; default the one on the PATH                        |
+//! | `PGARROW_TEST_AZURITE`  | the program azurite-blob; default the one on the PATH                       |
 #![forbid(unsafe_code)]
 #![expect(
     clippy::expect_used,
@@ -40,9 +43,11 @@ pub mod capability;
 pub mod chance;
 pub mod compare;
 pub mod copy;
+pub mod emulator;
 pub mod fuzz;
 pub mod messages;
 pub mod pgbouncer;
+mod program;
 pub mod proxy;
 pub mod python;
 pub mod script;
@@ -53,6 +58,7 @@ pub use capability::Capability;
 pub use chance::Chance;
 pub use compare::assert_batches_equal;
 pub use copy::{CopyWriter, Packing};
+pub use emulator::Emulator;
 pub use pgbouncer::PgBouncer;
 pub use proxy::{Fault, Proxy};
 pub use python::Python;
