@@ -53,7 +53,6 @@ pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a run is told, and where it says what it does")]
 fn run_job(
     flags: &RunFlags,
     Loaded { file, options, .. }: &Loaded,
@@ -108,9 +107,9 @@ pub(crate) fn check(flags: &CheckFlags, console: &Console) -> Result<(), Failure
         return help::print(lines.as_bytes());
     }
     // A place that files cannot go to is refused here, too.
-    Store::open(&place(&flags.job, &file)?).map_err(Error::from)?;
+    let store = Store::open(&place(&flags.job, &file)?).map_err(Error::from)?;
     let server = config(file.connection.as_deref(), &options.session.connecting)?;
-    let plans = on_source(server, console, |source| Ok(job.check(source)?))?;
+    let plans = on_source(server, console, |source| Ok(job.check(source, &store)?))?;
     let mut text = String::new();
     for plan in &plans {
         let rows = plan

@@ -272,7 +272,7 @@ impl ExportOptions {
     }
 
     /// How many readers there may be, before the number of slices is known.
-    pub(crate) fn readers_wanted(&self) -> usize {
+    pub fn readers_wanted(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         memory_policy::readers_before_planning(self.readers, cores, self.memory_bytes())
     }

@@ -32,7 +32,11 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("source", "tables", "names and patterns as psql takes them: `sales.*`, `order_?`, `public.\"Odd\"`"),
     ("source", "exclude_tables", "patterns of tables to leave out, in any schema if they name none"),
     ("source", "only", "`true`: each table without those that inherit from it, which are read by themselves"),
-    ("destination", "path", "the folder; a relative one begins at the folder of the job file"),
+    (
+        "destination",
+        "path",
+        "a folder, from the job file's own on; or `s3://…`, `gs://…`, `az://…`, `abfss://…`",
+    ),
     (
         "destination",
         "file_name",

@@ -12,7 +12,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pgarrow_export::{
-    Error, ErrorKind, ExportOptions, FileReport, Message, Plan, Report, Result, Run, Source,
+    Error, ErrorKind, ExportOptions, FileReport, Hint, Memory, Message, Plan, Report, Result, Run, Source,
+    message, option,
 };
 use pgarrow_sink::{FolderOptions, Output, Outputs};
 use pgarrow_store::Store;
@@ -74,20 +75,50 @@ impl Job {
     /// # Errors
     ///
     /// One error with the problems of all tables.
-    pub fn check(&self, source: &Source) -> Result<Vec<Arc<Plan>>> {
+    pub fn check(&self, source: &Source, store: &Store) -> Result<Vec<Arc<Plan>>> {
         self.check_layout()?;
-        let run = self.open(source)?;
+        let run = self.open(source, store)?;
         self.names(&run, "2000-01-01", "")?;
         Ok(run.plans().to_vec())
     }
 
-    fn open(&self, source: &Source) -> Result<Run> {
+    fn open(&self, source: &Source, store: &Store) -> Result<Run> {
         let none: [&str; 0] = [];
         let tables = self.tables.iter().fold(source.tables(none), |tables, pattern| tables.pattern(pattern));
         let tables = self.exclude_tables.iter().fold(tables, |tables, pattern| tables.exclude(pattern));
         let format = self.format.clone();
         let tables = tables.only(self.only);
-        tables.check(move |plans| format.problems(plans)).options(self.options.clone()).open()
+        tables.check(move |plans| format.problems(plans)).options(self.options_for(store)?).open()
+    }
+
+    /// The options without the memory that files take up on their way to a store.
+    fn options_for(&self, store: &Store) -> Result<ExportOptions> {
+        let (memory, of_file) = (self.options.memory_bytes(), store.file_memory_bytes());
+        // A file for each reader, one whose last slice is read elsewhere, and one of the widest table.
+        let n_files = self.options.readers_wanted().saturating_add(2);
+        let on_their_way = of_file.saturating_mul(n_files);
+        match memory.checked_sub(on_their_way) {
+            Some(memory) if of_file > 0 && memory >= Memory::MIN_BYTES => {
+                Ok(self.options.clone().with_memory(memory))
+            }
+            _ if of_file == 0 => Ok(self.options.clone()),
+            _ => {
+                let needed = on_their_way.saturating_add(Memory::MIN_BYTES);
+                let text = format!(
+                    "{n_files} files at a time take {} MiB on their way to {}, which leaves too little for reading",
+                    on_their_way >> 20,
+                    store.location()
+                );
+                let advice = message![
+                    "allow more (",
+                    Hint::memory(needed),
+                    "), or fewer readers (",
+                    option::READERS,
+                    ")"
+                ];
+                Err(Error::new(ErrorKind::Options, text).advice(advice))
+            }
+        }
     }
 
     fn check_layout(&self) -> Result<()> {
@@ -125,7 +156,7 @@ impl<'a> JobRun<'a> {
     /// One error with the problems of all tables.
     pub fn plan(self, source: &Source) -> Result<PlannedRun<'a>> {
         let lsn = lsn(source);
-        let export = self.job.open(source)?;
+        let export = self.job.open(source, &self.store)?;
         Ok(PlannedRun { of: self, export, lsn })
     }
 }

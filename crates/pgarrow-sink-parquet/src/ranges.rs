@@ -135,7 +135,7 @@ mod tests {
         let one = batch([Some(5), None, Some(-7)], [1.5, f64::NAN, -2.5], ["b", "c", "b"]);
         let two = batch([None; 3], [f64::NAN; 3], ["a", "b", "a"]);
         assert_eq!(
-            ranges_of(&[one.clone()]),
+            ranges_of(std::slice::from_ref(&one)),
             [
                 "number 1 -7 5",
                 "date 1 1969-12-25 1970-01-06",

@@ -107,6 +107,15 @@ impl Store {
         }
     }
 
+    /// Bytes that each file takes up in memory while it is written, and that nothing else counts: those that are on
+    /// their way. More for files of more than 6 GB.
+    pub fn file_memory_bytes(&self) -> usize {
+        match &self.place {
+            Place::Local(_) => 0,
+            Place::Remote(_) => UPLOAD_MEMORY_BYTES,
+        }
+    }
+
     /// Begins a file that appears at `path` when it is published. There must be none.
     ///
     /// # Errors

@@ -13,9 +13,9 @@ use crate::units::parse_duration;
 pub(crate) struct RunFlags {
     /// The job file: what is read, and where it goes
     ///
-    /// Its sections are [source] with connection, tables and exclude_tables; [destination] with path, file_name,
-    /// format and success_file; and [options], whose keys are the options below without the dashes in front, as
-    /// in readers = 4. Each option may also be given by the environment, as in PGARROW_READERS=4. A flag wins
+    /// Section source has connection, tables, exclude_tables and only. Section destination has path, file_name,
+    /// format and success_file. Section options has the options below, without the dashes in front, as in
+    /// readers = 4. Each option may also be given by the environment, as in PGARROW_READERS=4. A flag wins
     /// over the environment, and that over the file. Values of the file may have variables: ${NAME}.
     #[arg(value_name = "JOB.toml")]
     pub(crate) job: PathBuf,

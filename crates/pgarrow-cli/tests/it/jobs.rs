@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
-use pgarrow_testkit::{Capability, Python, require};
+use pgarrow_testkit::{Capability, Emulator, Python, require};
 use serde_json::Value;
 
 use crate::signals::send;
@@ -399,6 +399,7 @@ fn options_come_from_flags_the_environment_and_the_file() {
     let ran = run(place.job(&["run", "job.toml"]).env("CANARY", "canary"));
     ran.assert_refused(2, &["job.toml, line 9: what its variables have is no value for readers"]);
     assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
+    place.write_job("");
     place.run_job(&["--report", "job.toml"]).assert_refused(2, &["--report and the job file"]);
     place.run_job(&["--report", "lake/r.json"]).assert_refused(2, &["in the folder of the job"]);
     place.run_job(&["nothing"]).assert_said(2, "unexpected argument 'nothing'");
@@ -441,4 +442,51 @@ print(ipc.open_file(sys.argv[1]).read_all().num_rows)
     let orders = paths.iter().find(|path| path.contains("orders")).unwrap();
     let orders = place.path("lake").join(Path::new(orders));
     assert_eq!(Python::shared().run(PYARROW, &[orders.to_str().unwrap()]).trim(), "30000");
+}
+
+#[test]
+fn a_job_goes_to_an_object_store() {
+    require!(Capability::Server);
+    let Some(moto) = Emulator::s3() else { return };
+    moto.make_bucket("jobs");
+    let place = Place::of_job("job_s3");
+    let job = fs::read_to_string(place.path("job.toml")).unwrap().replace("\"lake\"", "\"s3://jobs/lake\"");
+    fs::write(place.path("job.toml"), job).unwrap();
+    let with_s3 = |args: &[&str]| {
+        let mut command = place.job(args);
+        command
+            .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", moto.port()))
+            .env("AWS_ALLOW_HTTP", "true");
+        command
+            .env("AWS_ACCESS_KEY_ID", "someone")
+            .env("AWS_SECRET_ACCESS_KEY", "canary")
+            .env("AWS_REGION", "us-east-1");
+        command
+    };
+    run(&mut with_s3(&["verify", "s3://jobs/lake"]))
+        .assert_refused(8, &["s3://jobs/lake", "no run has committed"]);
+    // Files take up memory on their way.
+    let ran = run(&mut with_s3(&["run", "job.toml", "--memory", "64M", "--readers", "8"]));
+    ran.assert_refused(2, &["on their way to s3://jobs/lake", "--memory", "--readers"]);
+    run(&mut with_s3(&["run", "job.toml"])).assert_said(0, "26 tables, ");
+    run(&mut with_s3(&["verify", "s3://jobs/lake"])).assert_said(0, "26 files with ");
+    assert!(!place.path("s3:").exists());
+    // Killed wherever it is: never half a manifest, and the next run takes over.
+    for moment in 0..5 {
+        let child = start(&mut with_s3(&["run", "job.toml", "--take-over"]));
+        thread::sleep(Duration::from_millis(100 + moment * 150));
+        send(&child, Signal::SIGKILL);
+        end_of(child, 60);
+        run(&mut with_s3(&["verify", "s3://jobs/lake"])).assert_said(0, "26 files with ");
+    }
+    // A run that fails removes what it has stored.
+    place.database.execute("UPDATE sales.parts SET at = 'infinity' WHERE id = 900");
+    run(&mut with_s3(&["run", "job.toml", "--take-over"])).assert_refused(6, &["sales.parts"]);
+    run(&mut with_s3(&["run", "job.toml", "--infinity", "null"])).assert_said(0, "26 tables, ");
+    let ran = run(&mut with_s3(&["gc", "s3://jobs/lake", "--keep", "1", "--older-than", "24h", "--delete"]));
+    ran.assert_said(0, "nothing was left behind");
+    run(&mut with_s3(&["verify", "s3://jobs/lake"])).assert_said(0, "26 files with ");
+    let ran = run(&mut with_s3(&["verify", "s3://nowhere/lake"]));
+    assert_eq!(ran.code, Some(7), "{ran:?}");
+    assert!(ran.stderr.contains("s3://nowhere/lake") && !ran.stderr.contains("canary"), "{}", ran.stderr);
 }
