@@ -69,13 +69,13 @@ impl Format {
         for plan in plans {
             let subject = plan.subject();
             if matches!(self, Self::Parquet(_)) && plan.schema().fields().is_empty() {
-                problems.push(Error::new(
-                    ErrorKind::Options,
-                    format!(
-                        "{subject} has no columns, and Parquet no rows without columns; leave this table out, or write Arrow \
-                         IPC"
-                    ),
-                ));
+                let text = format!("{subject} has no columns, and Parquet no rows without columns");
+                let advice = message![
+                    "leave it out (",
+                    option::EXCLUDE_TABLE,
+                    "), or write Arrow IPC in place of Parquet"
+                ];
+                problems.push(Error::new(ErrorKind::Options, text).advice(advice));
                 continue;
             }
             // This output discards its bytes.

@@ -167,6 +167,7 @@ pub mod option {
         CONVERSIONS, "conversions", "Of a load: what may be done to values.";
         ENCODING, "encoding", "What becomes of text that is not UTF-8.";
         ENUMS, "enums", "What enums become.";
+        EXCLUDE_TABLE, "exclude_table", "Tables that are left out.";
         FORMAT, "format", "Of a load: what files are.";
         GEOMETRY, "geometry", "What geometries become.";
         IDENTITY, "identity", "Of a load: who numbers rows.";

@@ -242,7 +242,9 @@ fn a_table_without_columns_is_named() {
     place.database.execute("CREATE TABLE t (a int4); CREATE TABLE without ()");
     place
         .export(&["--schema", "public", "-o", "all/"])
-        .assert_refused(2, &["public.without has no columns", "--table", "--to ipc"]);
+        .assert_refused(2, &["public.without has no columns", "--exclude-table", "Arrow IPC"]);
+    place.export(&["--schema", "public", "--exclude-table", "without", "-o", "some/"]).assert_success();
+    assert_eq!(parts(&place.path("some")), ["public.t.parquet"]);
     place.export(&["--schema", "public", "-o", "all/", "--to", "ipc"]).assert_success();
     assert_eq!(parts(&place.path("all")), ["public.t.arrow", "public.without.arrow"]);
 }
