@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use pgarrow::{Cancel, Config, Error, ExportOptions, IntervalForm, ProcessUsage, Source};
 use pgarrow_server::{Installation, Origin, Server, ServerOptions};
-use pgarrow_sink::Output;
+use pgarrow_sink::{Output, hexadecimal};
 use pgarrow_sink_ipc::IpcOptions;
 use pgarrow_sink_parquet::ParquetOptions;
 
@@ -226,7 +226,7 @@ fn new_password() -> Result<String, Failure> {
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut bytes))
         .map_err(|error| Failure::Check(format!("no random numbers for a password: {error}")))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&bytes))
 }
 
 /// A line of the demo's result.

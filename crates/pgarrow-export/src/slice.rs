@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use pgarrow_catalog::{Relation, RelationKind};
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_sink::hexadecimal;
 use pgarrow_types::{NumericType, PgColumn, PgType, Structure};
 
 use crate::options::ReadMode;
@@ -392,7 +393,7 @@ pub(crate) fn schema_fingerprint<'a>(columns: impl Iterator<Item = &'a PgColumn>
         text(&format!("{} {} {}", column.type_oid, column.type_modifier, column.nullable));
         hash_parts(&column.pg_type, &mut text);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&hash.finalize())
 }
 
 /// What the OID does not say about a type, which may be altered.

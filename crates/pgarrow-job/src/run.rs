@@ -8,14 +8,13 @@
 //! ```
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pgarrow_export::{
     Error, ErrorKind, ExportOptions, FileReport, Hint, Memory, Message, Plan, Report, Result, Run, Source,
     message, option,
 };
-use pgarrow_sink::{FolderOptions, Output, Outputs};
+use pgarrow_sink::{FolderOptions, Output, Outputs, hexadecimal};
 use pgarrow_store::Store;
 use sha2::{Digest, Sha256};
 
@@ -348,11 +347,7 @@ fn fingerprint(columns: &[ManifestColumn]) -> String {
             digest.update(text.as_bytes());
         }
     }
-    digest.finalize().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hexadecimal(&digest.finalize())
 }
 
 fn schema_and_table(plan: &Plan) -> (&str, &str) {

@@ -1,11 +1,10 @@
 //! Files held against their manifest: sizes and checksums.
 
-use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
 
 use pgarrow_export::{Cancel, Error, ErrorKind, Result};
-use pgarrow_sink::SinkError;
+use pgarrow_sink::{SinkError, hexadecimal};
 use pgarrow_store::Store;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -111,10 +110,5 @@ fn read(store: &Store, file: &ManifestFile, cancel: &Cancel) -> Result<Option<Fo
         digest.update(read);
         bytes = bytes.saturating_add(n as u64);
     }
-    let sha256 = digest.finalize().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    Ok(Some(Found { bytes, sha256 }))
+    Ok(Some(Found { bytes, sha256: hexadecimal(&digest.finalize()) }))
 }

@@ -8,7 +8,7 @@
 //!
 //! Buffering is done here and not by `BufWriter`, which writes on drop and swallows the error.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -180,7 +180,7 @@ impl Output {
             }
             Place::Writer(_) => (None, None),
         };
-        let sha256 = self.digest.map(|digest| hexadecimal(&(*digest).finalize()));
+        let sha256 = self.digest.map(|digest| hexadecimal(&digest.finalize()));
         Ok(Published { path, bytes: self.bytes, sha256, warnings: warning.into_iter().collect() })
     }
 
@@ -254,12 +254,9 @@ impl fmt::Debug for Output {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// Bytes in hexadecimal digits, as checksums are written.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(unix)]
