@@ -5,17 +5,16 @@ mod render;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
-use pgarrow::{Cancel, IntervalForm, Message, Note, PgColumn, Plan, Source, arrow_type, notes};
+use pgarrow::{IntervalForm, Message, Note, PgColumn, Plan, arrow_type, notes};
 use pgarrow_sink_parquet::{parquet_types, parquet_warnings};
 use serde::Serialize;
 
+use crate::connecting::on_source;
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::{GRACE, say_config_warnings};
 use crate::flags::{InspectFlags, TypeFlags};
 use crate::help;
 use crate::job::Reading;
-use crate::signals::Signals;
 use crate::words;
 
 /// The version of the JSON's form. Fields may be added within a version.
@@ -67,17 +66,12 @@ struct Column {
 /// Plans, and prints what is planned.
 pub(crate) fn inspect(flags: &InspectFlags, console: &Console) -> Result<(), Failure> {
     let reading = Reading::try_from(flags)?;
-    let cancel = Cancel::new();
-    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    say_config_warnings(&reading.connection, console);
-    let run =
-        Source::connect_blocking_with(reading.connection, cancel).map_err(Failure::from).and_then(|source| {
-            signals.be_orderly();
-            reading.subject.open(&source, reading.options, None)
-        });
-    let run = run.map_err(|failure| signals.check().err().unwrap_or(failure))?;
-    let subjects = run.plans().iter().map(|plan| Subject::new(plan, &flags.types)).collect();
-    let inspection = Inspection { inspect_version: VERSION, connections: run.readers(), subjects };
+    let Reading { connection, subject, options, .. } = reading;
+    let inspection = on_source(connection, console, |source| {
+        let run = subject.open(source, options, None)?;
+        let subjects = run.plans().iter().map(|plan| Subject::new(plan, &flags.types)).collect();
+        Ok(Inspection { inspect_version: VERSION, connections: run.readers(), subjects })
+    })?;
     if !flags.json {
         return help::print(render::text(&inspection).as_bytes());
     }

@@ -16,9 +16,6 @@ use std::fmt::Write;
 use pgarrow_export::{Error, ErrorKind, Result};
 use pgarrow_sink::path_part_for;
 
-/// The template of a job that names none.
-const DEFAULT: &str = "{schema}/{table}/part-{index:05}";
-
 /// Most bytes of a part of a path. File systems allow 255, and a file has a longer name until it is complete.
 const PART_BYTES_MAX: usize = 230;
 
@@ -42,8 +39,11 @@ enum Part {
 }
 
 impl Default for Layout {
+    /// `{schema}/{table}/part-{index:05}`.
     fn default() -> Self {
-        Self::parse(DEFAULT).unwrap_or(Self { parts: vec![Part::Schema, Part::Table] })
+        let text = |text: &str| Part::Text(text.to_owned());
+        let parts = vec![Part::Schema, text("/"), Part::Table, text("/part-"), Part::Index { digits: 5 }];
+        Self { parts }
     }
 }
 
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn names_of_tables_in_paths() {
         for (template, expected) in [
-            (DEFAULT, "sales/orders/part-00007-RUN.parquet"),
+            ("{schema}/{table}/part-{index:05}", "sales/orders/part-00007-RUN.parquet"),
             ("{table}.parquet", "orders-RUN.parquet"),
             ("{table}_{index}.x", "orders_7.x-RUN.parquet"),
             ("{date}/{run}/{schema}.{table}", "2026-01-31/RUN/sales.orders.parquet"),
@@ -298,6 +298,7 @@ mod tests {
         ] {
             assert!(Layout::parse(template).is_err(), "{template}");
         }
+        assert_eq!(Layout::parse("{schema}/{table}/part-{index:05}").unwrap(), Layout::default());
         assert!(Layout::parse("{table}-{index:05}").unwrap().has_index());
         assert!(!Layout::parse("{table}").unwrap().has_index());
     }
