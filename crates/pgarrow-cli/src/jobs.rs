@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pgarrow::{Cancel, Error, Plan, Report, Source};
-use pgarrow_job::{Format, Job, JobFile, JobRun, LOCK, Layout, Manifest, numerics_as_text, starter};
+use pgarrow_job::{
+    Format, Job, JobFile, JobRun, LOCK, Layout, Manifest, RunOptions, numerics_as_text, starter,
+};
 use pgarrow_sink::{Output, SinkError};
 use pgarrow_sink_ipc::IpcFormat;
 use pgarrow_store::Store;
@@ -70,12 +72,19 @@ fn run_job(
     let source = Source::connect_blocking_with(server, cancel)?;
     signals.be_orderly();
     allocator::give_back_at_once(job.options.memory_bytes());
-    let run = JobRun::begin(&job, store.clone(), run_report.run_id(), flags.take_over, &source);
+    let run_options = RunOptions {
+        take_over: flags.take_over,
+        resume: flags.resume,
+        allow_mixed_snapshots: flags.allow_mixed_snapshots,
+        full: flags.full,
+    };
+    let run = JobRun::begin(&job, store.clone(), run_report.run_id(), run_options, &source);
     if run.is_ok() && !place.contains("://") {
         // If there is no time to unwind.
         signals.remove_at_exit(Path::new(place).join(LOCK));
     }
     let planned = run?.plan(&source)?;
+    planned.notes().iter().for_each(|note| console.warn(words::message(note)));
     say_warnings(planned.export(), console);
     let export = planned.export();
     let watch = Watch::of_export(console, Arc::clone(export.progress()), export.plans());
@@ -85,8 +94,12 @@ fn run_job(
     words::report(&mut report);
     committed.warnings.iter().for_each(|warning| console.warn(words::message(warning)));
     let manifest = &committed.manifest;
+    let read = match report.rows == manifest.rows() {
+        true => String::new(),
+        false => format!("; {} read now", counted(report.rows, "row")),
+    };
     console.say(&format!(
-        "pgarrow: {}, {} and {} in {} to {} in {}",
+        "pgarrow: {}, {} and {} in {} to {} in {}{read}",
         counted(manifest.tables.len() as u64, "table"),
         counted(manifest.rows(), "row"),
         bytes(manifest.bytes()),
@@ -233,6 +246,7 @@ fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
     Ok(Job {
         tables: file.tables.clone(),
         exclude_tables: file.exclude_tables.clone(),
+        rules: file.rules.clone(),
         only: file.only,
         options: options_of_job(options, format.types())?,
         format,

@@ -34,7 +34,7 @@ use pgarrow_types::{Message, message};
 use queue::Queue;
 pub(crate) use watch::Watched;
 
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, lost_snapshot};
 use crate::outlet::Outlet;
 use crate::plan::Task;
 use crate::reader::{Attempt, Reader, RunContext, Tally, add_effects};
@@ -298,6 +298,14 @@ impl<'a> Crew<'a> {
                 |outlet: &mut dyn Outlet| reader.read(&mut keeper.reader, &mut Attempt::new(task), outlet);
             if !self.slice(task, outlet, read) {
                 break;
+            }
+            // It has answered after the slice, which follows those of the tables that are complete.
+            let n_complete = self.n_complete();
+            if n_complete > 0 {
+                match keeper.check_holder() {
+                    Ok(()) => self.confirm_complete(n_complete),
+                    Err(error) => self.fail(lost_snapshot(error)),
+                }
             }
         }
         self.finish(reader, outlet);

@@ -11,6 +11,7 @@ use pgarrow_types::{Hint, Message, message};
 
 use crate::budget::Budget;
 use crate::channel::{Channel, SendBatch};
+use crate::complete::Completions;
 use crate::crew::{Crew, Done, Watched};
 use crate::facts::Facts;
 use crate::fewer;
@@ -57,6 +58,8 @@ pub(crate) struct Job {
     pub(crate) snapshot_taken: Instant,
     /// Where sessions come from and go to.
     pub(crate) pool: Pool,
+    /// If a caller wants to know of each table when it is complete.
+    pub(crate) completions: Option<Completions>,
 }
 
 /// What the readers of one run share.
@@ -218,6 +221,7 @@ impl Job {
             cancel: &setup.cancel,
             pooled: self.pooled,
             pool: &self.pool,
+            completions: self.completions.as_ref(),
             is_impatient: self.is_impatient(),
             budget: &setup.budget,
             shares: setup.shares,

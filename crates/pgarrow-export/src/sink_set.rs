@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_sink::{PartWriter, Sink, SinkError, SinkWriter, Stop, Written};
 
+use crate::complete::Completions;
 use crate::plan::Plan;
 
 /// Makes a plan's sink.
@@ -18,6 +19,7 @@ pub(crate) struct SinkSet<'a> {
     plans: &'a [Arc<Plan>],
     /// Stops sinks that wait.
     stop: Stop,
+    completions: Option<&'a Completions>,
 }
 
 #[derive(Default)]
@@ -33,14 +35,19 @@ impl<'a> SinkSet<'a> {
     /// One plan, one sink, which [`commit`](Self::commit) completes.
     pub(crate) fn one(plans: &'a [Arc<Plan>], sink: Box<dyn Sink + 'a>, stop: Stop) -> Self {
         let slot = Slot { sink: Some(SinkWriter::new(sink, stop.clone())), ..Slot::default() };
-        Self { slots: vec![Mutex::new(slot)], make: None, plans, stop }
+        Self { slots: vec![Mutex::new(slot)], make: None, plans, stop, completions: None }
     }
 
     /// Many plans: each sink is made when it is needed, and completed after its last slice.
-    pub(crate) fn many(plans: &'a [Arc<Plan>], make: &'a MakeSink<'a>, stop: Stop) -> Self {
+    pub(crate) fn many(
+        plans: &'a [Arc<Plan>],
+        make: &'a MakeSink<'a>,
+        stop: Stop,
+        completions: Option<&'a Completions>,
+    ) -> Self {
         let slot =
             |plan: &Arc<Plan>| Mutex::new(Slot { n_slices_left: plan.slices().len(), ..Slot::default() });
-        Self { slots: plans.iter().map(slot).collect(), make: Some(make), plans, stop }
+        Self { slots: plans.iter().map(slot).collect(), make: Some(make), plans, stop, completions }
     }
 
     fn slot(&self, plan_index: usize) -> Result<MutexGuard<'_, Slot<'a>>> {
@@ -92,6 +99,9 @@ impl<'a> SinkSet<'a> {
             slot.n_slices_left == 0 && slot.sink.as_ref().is_some_and(|sink| sink.open_parts() == 0);
         if self.make.is_some() && is_complete {
             slot.written = slot.sink.take().map(|sink| sink.commit()).transpose()?;
+            if let (Some(completions), Some(written)) = (self.completions, &slot.written) {
+                completions.add(plan_index, written);
+            }
         }
         Ok(())
     }

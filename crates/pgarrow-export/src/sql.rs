@@ -5,10 +5,15 @@
 
 use std::io::{ErrorKind as IoErrorKind, Read};
 
+use pgarrow_catalog::Relation;
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Error, ErrorKind, Result};
 
+use crate::open::find_tables;
+use crate::options::ExportOptions;
+use crate::settings::look_up;
 use crate::source::Source;
+use crate::source::extract::Named;
 
 /// How many bytes [`Source::copy_in`] reads at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -35,12 +40,19 @@ impl Source {
     ///
     /// As for [`execute`](Self::execute).
     pub fn query_text(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        self.with_session(|session| texts(session, sql))
+    }
+
+    /// Runs one statement as [`query_text`](Self::query_text) does, with the role and the settings that an export
+    /// with these options has, in a transaction that only reads.
+    ///
+    /// # Errors
+    ///
+    /// As for [`execute`](Self::execute).
+    pub fn query_text_with(&self, sql: &str, options: &ExportOptions) -> Result<Vec<Vec<Option<String>>>> {
         self.with_session(|session| {
-            let rows = session.query(sql, &[])?;
-            let texts = |row: &pgarrow_protocol::Row| {
-                (0..row.len()).map(|index| row.text(index).map(str::to_owned)).collect()
-            };
-            Ok(rows.iter().map(texts).collect())
+            look_up(session, options)?;
+            texts(session, sql)
         })
     }
 
@@ -76,6 +88,19 @@ impl Source {
         })
     }
 
+    /// The tables that are named, each with the indexes of the patterns that match it.
+    pub(crate) fn find_tables(
+        &self,
+        named: &Named,
+        patterns: &[String],
+        options: &ExportOptions,
+    ) -> Result<Vec<(Relation, Vec<usize>)>> {
+        self.with_session(|session| {
+            look_up(session, options)?;
+            find_tables(session, named, patterns)
+        })
+    }
+
     /// Runs `work` in a new session that a cancel can reach.
     pub(crate) fn with_session<T>(&self, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         let mut session = Session::connect(self.config())?;
@@ -89,4 +114,12 @@ impl Source {
             result => result,
         }
     }
+}
+
+fn texts(session: &mut Session, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+    let rows = session.query(sql, &[])?;
+    let texts = |row: &pgarrow_protocol::Row| {
+        (0..row.len()).map(|index| row.text(index).map(str::to_owned)).collect()
+    };
+    Ok(rows.iter().map(texts).collect())
 }

@@ -90,6 +90,12 @@ pub fn verify(store: &Store, cancel: &Cancel) -> Result<Verified> {
     Ok(verified)
 }
 
+/// Whether a file is what its manifest says.
+pub(crate) fn is_whole(store: &Store, file: &ManifestFile, cancel: &Cancel) -> Result<bool> {
+    let found = read(store, file, cancel)?;
+    Ok(found.is_some_and(|found| found.bytes == file.bytes && found.sha256 == file.sha256))
+}
+
 struct Found {
     bytes: u64,
     sha256: String,

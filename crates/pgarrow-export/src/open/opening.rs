@@ -191,6 +191,7 @@ impl Prepared<'_> {
             phases,
             snapshot_taken: Instant::now(),
             pool: pool.clone(),
+            completions: None,
         };
         Engine { keeper, job }
     }
