@@ -12,7 +12,7 @@ use crate::words;
 /// Code and meaning, as `--help` lists them.
 const CODES: [(u8, &str); 15] = [
     (0, "success"),
-    (1, "anything that has no code of its own"),
+    (1, "tables of a job failed, and the others were committed; or anything that has no code of its own"),
     (2, "options, names or a statement that cannot be used"),
     (3, "no connection, or it was lost, or the server had none left: another attempt may help"),
     (4, "PostgreSQL refused, as it does wrong and missing passwords"),
@@ -52,6 +52,8 @@ pub(crate) enum Failure {
     Check(String),
     /// Files are not what their manifest says.
     Differs(String),
+    /// Tables failed, and the others were committed.
+    Incomplete(String),
     /// A signal, and a text about what it stopped.
     Signal(Received, Option<String>),
 }
@@ -91,6 +93,7 @@ impl Failure {
             Self::Signal(signal, Some(text)) => Self::Signal(signal, Some(format!("{text}; {advice}"))),
             Self::Check(text) => Self::Check(format!("{text}; {advice}")),
             Self::Differs(text) => Self::Differs(format!("{text}; {advice}")),
+            Self::Incomplete(text) => Self::Incomplete(format!("{text}; {advice}")),
             Self::Server(_) => self,
         }
     }
@@ -119,6 +122,7 @@ impl Failure {
                 _ => "other",
             },
             Self::Differs(_) => "differs",
+            Self::Incomplete(_) => "incomplete",
             Self::Server(_) | Self::Check(_) => "other",
             Self::Signal(..) => "cancelled",
         }
@@ -150,6 +154,7 @@ impl Failure {
                 _ => UNEXPECTED,
             },
             Self::Differs(_) => DIFFERS,
+            Self::Incomplete(_) => UNEXPECTED,
             Self::Server(_) | Self::Check(_) => UNEXPECTED,
             Self::Signal(signal, _) => code_of_signal(signal.number),
         }
@@ -197,7 +202,9 @@ impl fmt::Display for Failure {
             // One line each. The end of a log has several lines.
             Self::Export(error) => in_lines(&words::error(error), f),
             Self::Server(error) => in_lines(&error.to_string(), f),
-            Self::Check(text) | Self::Differs(text) => f.write_str(&escape_control(text)),
+            Self::Check(text) | Self::Differs(text) | Self::Incomplete(text) => {
+                f.write_str(&escape_control(text))
+            }
             Self::Signal(signal, None) => write!(f, "cancelled by {signal}"),
             Self::Signal(signal, Some(advice)) => {
                 write!(f, "cancelled by {signal}; {}", escape_control(advice))

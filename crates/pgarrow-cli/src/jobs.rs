@@ -42,7 +42,7 @@ struct WithManifest<'a> {
     manifest: &'a Manifest,
 }
 
-/// Runs a job.
+/// Runs a job. Tables that failed while the others were committed end it with a code of their own.
 pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
@@ -52,7 +52,11 @@ pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     // Yesterday's report must not stand for today's run.
     let report = begin_report(Command::Run, flags.report.as_deref(), true, &signals)?;
     let done = run_job(flags, &loaded, &place, &report, console, cancel, &signals);
-    done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
+    let done = done.map_err(|failure| signals.explain(failure));
+    match done.inspect_err(|failure| report.failed(failure, console))? {
+        None => Ok(()),
+        Some(incomplete) => Err(incomplete),
+    }
 }
 
 fn run_job(
@@ -63,7 +67,7 @@ fn run_job(
     console: &Console,
     cancel: Cancel,
     signals: &Signals,
-) -> Result<(), Failure> {
+) -> Result<Option<Failure>, Failure> {
     let job = job(file, options)?;
     let store = Store::open(place).map_err(Error::from)?;
     let server = config(file.connection.as_deref(), &options.session.connecting)?;
@@ -77,6 +81,7 @@ fn run_job(
         resume: flags.resume,
         allow_mixed_snapshots: flags.allow_mixed_snapshots,
         full: flags.full,
+        keep_going: flags.keep_going,
     };
     let run = JobRun::begin(&job, store.clone(), run_report.run_id(), run_options, &source);
     if run.is_ok() && !place.contains("://") {
@@ -108,7 +113,13 @@ fn run_job(
         seconds(report.seconds),
     ));
     console.say(&format!("pgarrow: committed as run {}, manifest {}", manifest.run_id, manifest.number));
-    run_report.complete(&WithManifest { report: &report, manifest }, console)
+    run_report.complete(&WithManifest { report: &report, manifest }, console)?;
+    let n_failed = manifest.failed.len();
+    manifest.failed.iter().for_each(|failed| console.warn(format!("failed: {}", failed.error)));
+    Ok((n_failed > 0).then(|| {
+        let n_tables = n_failed.saturating_add(manifest.tables.len());
+        Failure::Incomplete(format!("{n_failed} of {n_tables} tables failed; the others are committed"))
+    }))
 }
 
 /// Holds a job against its server.

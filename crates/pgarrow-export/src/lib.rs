@@ -79,7 +79,7 @@ pub use pgarrow_types::{
 pub use phases::Phases;
 pub use plan::{Plan, PlanReport, PlanSlice};
 pub use reader::Progress;
-pub use report::{MemoryReport, ReaderReport, Report, TableReport};
+pub use report::{FailedTable, MemoryReport, ReaderReport, Report, TableReport};
 pub use run::Run;
 pub use slice::{
     KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,

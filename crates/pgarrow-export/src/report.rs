@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgarrow_decode::Effects;
-use pgarrow_session::{Limit, ProcessUsage, ServerReport, per_second};
+use pgarrow_session::{Error, Limit, ProcessUsage, ServerReport, per_second};
 use pgarrow_sink::Written;
 use pgarrow_types::Message;
 use serde::Serialize;
@@ -87,8 +87,21 @@ pub struct Report {
     /// The tables, if there are many.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<TableReport>,
+    /// The tables that failed, if the run was to go on without them ([`Run::keep_going`](crate::Run::keep_going)).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedTable>,
     /// What the user should know.
     pub warnings: Vec<Message>,
+}
+
+/// A table that failed.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct FailedTable {
+    /// The table: `public.orders`.
+    pub table: String,
+    /// Why.
+    pub error: Message,
 }
 
 /// A reader of a [`Report`].
@@ -219,6 +232,11 @@ impl Report {
             files: files.collect(),
             columns,
             tables,
+            failed: done
+                .failed
+                .iter()
+                .filter_map(|(index, error)| failed(plans.get(*index)?, error))
+                .collect(),
             warnings: Vec::new(),
         };
         for warning in warnings {
@@ -239,6 +257,10 @@ fn table(plan: &Plan, rows: u64, effects: &[Effects]) -> TableReport {
     let mut columns = columns_read(plan, effects);
     columns.retain(|column| !column.effects.is_empty());
     TableReport { table: plan.subject().to_owned(), rows, slices: plan.slices.len(), columns }
+}
+
+fn failed(plan: &Plan, error: &Error) -> Option<FailedTable> {
+    Some(FailedTable { table: plan.subject().to_owned(), error: error.message().clone() })
 }
 
 /// The share of time in which backends waited for the client. Without a network in between, it is 0.

@@ -290,6 +290,17 @@ impl Run {
         self
     }
 
+    /// Lets [`write_each`](Self::write_each) go on when a table cannot be read, since a value does not fit or the
+    /// server refuses it. Such a table has no output; [`Report::failed`] names it. What breaks connections, or is
+    /// about the outputs, still ends the run.
+    ///
+    /// There is one connection more: the one that holds the snapshot does not read.
+    #[must_use]
+    pub fn keep_going(mut self) -> Self {
+        self.engine.job.keeps_going = true;
+        self
+    }
+
     /// Refuses calls for a single plan if there are several, and says why and what to call.
     fn check_single(&self, instead: &str) -> Result<()> {
         match self.plans() {

@@ -29,6 +29,8 @@ struct Slot<'a> {
     n_slices_left: usize,
     rows: u64,
     written: Option<Written>,
+    /// Its plan has failed: it is never completed.
+    is_abandoned: bool,
 }
 
 impl<'a> SinkSet<'a> {
@@ -95,8 +97,9 @@ impl<'a> SinkSet<'a> {
     pub(crate) fn part_finished(&self, plan_index: usize, rows: u64) -> Result<()> {
         let mut slot = self.slot(plan_index)?;
         slot.rows += rows;
-        let is_complete =
-            slot.n_slices_left == 0 && slot.sink.as_ref().is_some_and(|sink| sink.open_parts() == 0);
+        let is_complete = slot.n_slices_left == 0
+            && !slot.is_abandoned
+            && slot.sink.as_ref().is_some_and(|sink| sink.open_parts() == 0);
         if self.make.is_some() && is_complete {
             slot.written = slot.sink.take().map(|sink| sink.commit()).transpose()?;
             if let (Some(completions), Some(written)) = (self.completions, &slot.written) {
@@ -106,6 +109,13 @@ impl<'a> SinkSet<'a> {
         Ok(())
     }
 
+    /// The plan has failed: its output is dropped in the end, and not completed.
+    pub(crate) fn abandon(&self, plan_index: usize) {
+        if let Ok(mut slot) = self.slot(plan_index) {
+            slot.is_abandoned = true;
+        }
+    }
+
     /// Whether each plan has a sink of its own, made when it is needed.
     pub(crate) fn is_of_many(&self) -> bool {
         self.make.is_some()
@@ -113,7 +123,9 @@ impl<'a> SinkSet<'a> {
 
     /// Rows that the parts have written, by plan.
     pub(crate) fn rows(&self) -> Result<Vec<u64>> {
-        (0..self.slots.len()).map(|plan_index| Ok(self.slot(plan_index)?.rows)).collect()
+        (0..self.slots.len())
+            .map(|plan_index| self.slot(plan_index).map(|slot| if slot.is_abandoned { 0 } else { slot.rows }))
+            .collect()
     }
 
     /// Completes the remaining sinks. Returns what was written, by plan.
@@ -121,6 +133,10 @@ impl<'a> SinkSet<'a> {
         let slots =
             self.slots.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
         let commit = |slot: Slot<'_>| match (slot.sink, slot.written) {
+            (sink, _) if slot.is_abandoned => {
+                drop(sink);
+                Ok(Written::default())
+            }
             (Some(sink), _) => Ok(sink.commit()?),
             (None, Some(written)) => Ok(written),
             (None, None) => Err(Error::new(ErrorKind::Sink, "an output was never begun; please report it")),

@@ -69,9 +69,19 @@ pub(crate) struct Task {
     pub(crate) expected: Option<Vec<ManifestColumn>>,
 }
 
+/// A table that cannot be read, and why.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) relation: Relation,
+    pub(crate) error: Error,
+}
+
 /// What is known of all tables of a run.
 pub(crate) struct Known<'a> {
+    /// The newest manifest.
     pub(crate) previous: Option<&'a Manifest>,
+    /// Those before it, the newest first, as far as they have tables that failed since.
+    pub(crate) earlier: &'a [Manifest],
     pub(crate) identity: &'a Identity,
     /// The columns that each table would have, by OID; only if some table has state.
     pub(crate) columns: &'a HashMap<u32, Vec<ManifestColumn>>,
@@ -116,6 +126,22 @@ impl TableState {
     }
 }
 
+impl<'a> Known<'a> {
+    /// The newest manifest that has a table, unless a run after it had the table no more.
+    fn manifest_of(&self, relation: &Relation) -> Option<(&'a Manifest, &'a ManifestTable)> {
+        for manifest in self.previous.into_iter().chain(self.earlier) {
+            let is_this = |table: &&ManifestTable| table.is(&relation.schema, &relation.name);
+            if let Some(table) = manifest.tables.iter().find(is_this) {
+                return Some((manifest, table));
+            }
+            if !manifest.has_failed(&relation.schema, &relation.name) {
+                return None;
+            }
+        }
+        None
+    }
+}
+
 impl Identity {
     pub(crate) fn of(source: &Source, options: &ExportOptions) -> Result<Self> {
         let one = |sql: &str| -> Result<Vec<Option<String>>> {
@@ -152,19 +178,19 @@ impl Identity {
     }
 }
 
-/// The tasks for these tables, and warnings.
+/// The tasks for these tables, and warnings; and what is wrong with the others: changes that their rules do not
+/// allow, and states that do not belong to this server.
 ///
 /// # Errors
 ///
-/// One error with the problems of all tables: changes that their rules do not allow, and states that do not belong to
-/// this server.
+/// The server cannot be asked.
 pub(crate) fn tasks(
     source: &Source,
     options: &ExportOptions,
     tables: Vec<(Relation, TableRule)>,
     known: &Known<'_>,
     only: bool,
-) -> Result<(Vec<Task>, Vec<Message>)> {
+) -> Result<(Vec<Task>, Vec<Message>, Vec<Failed>)> {
     let finding = |rule: &TableRule| rule.incremental.unwrap_or_default();
     let growing: Vec<_> = tables.iter().filter(|(_, rule)| finding(rule) != Finding::No).collect();
     let oids: Vec<u32> = growing.iter().map(|(relation, _)| relation.oid).collect();
@@ -174,7 +200,7 @@ pub(crate) fn tasks(
         _ => None,
     });
     let mut largest = largest(source, options, &columns.collect::<Vec<_>>())?;
-    let (mut tasks, mut warnings, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tasks, mut warnings, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (relation, rule) in tables {
         let now = Now {
             parts: parts.remove(&relation.oid).unwrap_or_default(),
@@ -182,10 +208,13 @@ pub(crate) fn tasks(
         };
         match task(&relation, &rule, now, known, &mut warnings) {
             Ok(task) => tasks.push(task),
-            Err(error) => problems.push(error.context(&relation)),
+            Err(error) => {
+                let error = error.context(&relation);
+                failed.push(Failed { relation, error });
+            }
         }
     }
-    Error::all(problems).map_or(Ok((tasks, warnings)), Err)
+    Ok((tasks, warnings, failed))
 }
 
 /// A table as it is now.
@@ -228,8 +257,8 @@ fn task(
         largest: column.as_ref().and_then(|column| column.largest.clone()),
         ..TableState::of(relation, rule)
     };
-    let is_this = |table: &&ManifestTable| table.schema == relation.schema && table.name == relation.name;
-    let before = known.previous.and_then(|previous| previous.tables.iter().find(is_this));
+    let of = known.manifest_of(relation);
+    let before = of.map(|(_, table)| table);
     let version = before.map_or(1, |before| before.version);
     let full = |version| Task { state: Some(state.clone()), ..Task::all(relation, rule, version) };
     let Some(before) = before else { return Ok(full(1)) };
@@ -277,7 +306,7 @@ fn task(
     task.expected = Some(task.chosen(now_columns));
     let condition = match &column {
         Some(column) => column.condition(rule, then.largest.as_deref())?,
-        None => since(&last.snapshot, then, &state, known)?,
+        None => since(&last.snapshot, of.map(|(manifest, _)| manifest), then, &state, known)?,
     };
     if let Some(column) = &column
         && let Some(largest) = then.largest.as_deref()
@@ -373,8 +402,14 @@ fn added(before: &[ManifestColumn], now: &[ManifestColumn]) -> Result<Vec<String
 }
 
 /// The condition for rows that a snapshot may not have seen.
-fn since(snapshot: &str, then: &TableState, now: &TableState, known: &Known<'_>) -> Result<String> {
-    let server = known.previous.map(|previous| &previous.server);
+fn since(
+    snapshot: &str,
+    of: Option<&Manifest>,
+    then: &TableState,
+    now: &TableState,
+    known: &Known<'_>,
+) -> Result<String> {
+    let server = of.map(|manifest| &manifest.server);
     let was = |get: fn(&crate::ManifestServer) -> Option<&String>| server.and_then(get);
     let system = was(|server| server.system_identifier.as_ref());
     if system != known.identity.system.as_ref() {
@@ -706,13 +741,14 @@ mod tests {
         let identity = Identity { next, ..Identity::default() };
         let known = Known {
             previous: Some(&manifest),
+            earlier: &[],
             identity: &identity,
             columns: &HashMap::new(),
             is_full: false,
             extension: "parquet",
         };
         let parts = |parts: &[u32]| TableState { parts: parts.to_vec(), ..TableState::default() };
-        since(snapshot, &parts(&[1, 2]), &parts(&[2, 3]), &known)
+        since(snapshot, Some(&manifest), &parts(&[1, 2]), &parts(&[2, 3]), &known)
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct RunOptions {
     pub allow_mixed_snapshots: bool,
     /// All rows of all tables are read, also where only new ones would be.
     pub full: bool,
+    /// A table that cannot be read does not end the run: the others are committed without it.
+    pub keep_going: bool,
 }
 
 impl Job {

@@ -35,7 +35,8 @@ pub use job::{Job, RunOptions};
 pub use layout::Layout;
 pub use lock::LOCK;
 pub use manifest::{
-    Committed, Increment, Manifest, ManifestColumn, ManifestFile, ManifestServer, ManifestTable, TableState,
+    Committed, Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestServer,
+    ManifestTable, TableState,
 };
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 pub use run::{JobRun, PlannedRun};

@@ -51,6 +51,21 @@ pub struct Manifest {
     pub lsn: Option<String>,
     /// The tables: those that the job names first, then those that match its patterns.
     pub tables: Vec<ManifestTable>,
+    /// The tables that failed, if the run was to go on without them. Nothing of them is here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<ManifestFailure>,
+}
+
+/// A table that failed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct ManifestFailure {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub error: String,
 }
 
 /// The server of a manifest.
@@ -99,6 +114,12 @@ pub struct ManifestTable {
     /// Grows with each new version of the columns, if the job asks for that.
     #[serde(default = "first")]
     pub version: u32,
+}
+
+impl ManifestTable {
+    pub(crate) fn is(&self, schema: &str, name: &str) -> bool {
+        self.schema == schema && self.name == name
+    }
 }
 
 const fn first() -> u32 {
@@ -267,6 +288,26 @@ impl Manifest {
             Some(cause) => error.caused_by(cause),
             None => error,
         }
+    }
+
+    /// The manifests before the newest one that have tables which have failed since, the newest first.
+    pub(crate) fn before_failures(store: &Store, newest: &Self) -> Result<Vec<Self>> {
+        let mut left: HashSet<(String, String)> =
+            newest.failed.iter().map(|failed| (failed.schema.clone(), failed.name.clone())).collect();
+        let mut earlier = Vec::new();
+        let mut numbers = if left.is_empty() { Vec::new() } else { numbers(store)? };
+        numbers.retain(|number| *number < newest.number);
+        numbers.sort_unstable();
+        while let (Some(number), false) = (numbers.pop(), left.is_empty()) {
+            let manifest = Self::read(store, number)?;
+            left.retain(|(schema, name)| manifest.has_failed(schema, name));
+            earlier.push(manifest);
+        }
+        Ok(earlier)
+    }
+
+    pub(crate) fn has_failed(&self, schema: &str, name: &str) -> bool {
+        self.failed.iter().any(|failed| failed.schema == schema && failed.name == name)
     }
 
     /// Its path in the store.

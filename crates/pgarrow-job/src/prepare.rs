@@ -14,7 +14,7 @@ use pgarrow_export::{
 };
 use pgarrow_store::Store;
 
-use crate::incremental::{Identity, Known, Task, tasks};
+use crate::incremental::{Failed, Identity, Known, Task, tasks};
 use crate::job::{Job, RunOptions};
 use crate::journal::Journal;
 use crate::layout::FileNames;
@@ -35,6 +35,8 @@ pub(crate) struct Prepared {
     /// Their places in the manifest: all tables, in the job's order.
     pub(crate) order: Vec<(String, String)>,
     pub(crate) identity: Identity,
+    /// The tables that cannot be read.
+    pub(crate) failed: Vec<Failed>,
     /// What the user should know.
     pub(crate) notes: Vec<Message>,
 }
@@ -83,7 +85,7 @@ impl Job {
         previous: Option<&Manifest>,
         options: &RunOptions,
     ) -> Result<Prepared> {
-        let tables = self.ruled(source)?;
+        let mut tables = self.ruled(source)?;
         let order = tables.iter().map(|(table, _)| (table.schema.clone(), table.name.clone())).collect();
         let is_growing = tables.iter().any(|(_, rule)| rule.incremental.unwrap_or_default() != Finding::No);
         let identity = if is_growing { Identity::of(source, &self.options)? } else { Identity::default() };
@@ -92,9 +94,15 @@ impl Job {
             true => Journal::newest(store, previous_run_id)?,
             false => None,
         };
-        let mut columns = HashMap::new();
+        let (mut columns, mut failed) = (HashMap::new(), Vec::new());
+        let earlier = match previous {
+            Some(previous) if is_growing => Manifest::before_failures(store, previous)?,
+            _ => Vec::new(),
+        };
         if journal.is_some() || (is_growing && previous.is_some()) {
-            let look = self.open(source, store, &plain(&tables))?;
+            let (look, _, cannot) = self.open_with(source, store, plain(&tables), options)?;
+            tables.retain(|(table, _)| cannot.iter().all(|failed| failed.relation.oid != table.oid));
+            failed = cannot;
             for plan in look.plans() {
                 let oid = plan.relation().map_or(0, |relation| relation.oid);
                 columns.insert(oid, columns_of(plan));
@@ -102,12 +110,20 @@ impl Job {
         }
         let known = Known {
             previous,
+            earlier: &earlier,
             identity: &identity,
             columns: &columns,
             is_full: options.full,
             extension: self.format.extension(),
         };
-        let (mut tasks, mut notes) = tasks(source, &self.options, tables, &known, self.only)?;
+        let (mut tasks, mut notes, cannot) = tasks(source, &self.options, tables, &known, self.only)?;
+        if !options.keep_going
+            && let Some(error) =
+                Error::all(cannot.iter().map(|failed| failed.error.duplicate()).collect::<Vec<_>>())
+        {
+            return Err(error);
+        }
+        failed.extend(cannot);
         let mut kept = Vec::new();
         if let Some(journal) = journal {
             let complete = complete(&journal, &tasks, &columns);
@@ -133,7 +149,7 @@ impl Job {
                 .into(),
             );
         }
-        Ok(Prepared { tasks, kept, order, identity, notes })
+        Ok(Prepared { tasks, kept, order, identity, failed, notes })
     }
 
     /// The tables of the job, each with what the rules say of it.
@@ -160,6 +176,39 @@ impl Job {
         let tables = self.tables.iter().fold(source.tables(none), |tables, pattern| tables.pattern(pattern));
         let tables = self.exclude_tables.iter().fold(tables, |tables, pattern| tables.exclude(pattern));
         tables.only(self.only).options(self.options.clone())
+    }
+
+    /// Plans these tables under one snapshot; those that can be read, if the run goes on without the others.
+    pub(crate) fn open_with(
+        &self,
+        source: &Source,
+        store: &Store,
+        mut tasks: Vec<Task>,
+        options: &RunOptions,
+    ) -> Result<(Run, Vec<Task>, Vec<Failed>)> {
+        let ends_run = |error: &Error| {
+            error.is_transient()
+                || !matches!(error.kind(), ErrorKind::Options | ErrorKind::Server | ErrorKind::Sink)
+        };
+        let error = match self.open(source, store, &tasks) {
+            Ok(run) => return Ok((run, tasks, Vec::new())),
+            Err(error) if !options.keep_going || ends_run(&error) => return Err(error),
+            Err(error) => error,
+        };
+        let (mut failed, mut left) = (Vec::new(), Vec::new());
+        for task in tasks.drain(..) {
+            match self.open(source, store, std::slice::from_ref(&task)) {
+                Ok(_) => left.push(task),
+                Err(error) if ends_run(&error) => return Err(error),
+                Err(error) => failed.push(Failed { relation: task.relation, error }),
+            }
+        }
+        // Nothing can be read, or what is wrong is about all of them together.
+        if left.is_empty() || failed.is_empty() {
+            return Err(error);
+        }
+        let run = self.open(source, store, &left)?;
+        Ok((run, left, failed))
     }
 
     /// Plans these tables under one snapshot.
@@ -217,7 +266,7 @@ fn plain(tables: &[(Relation, TableRule)]) -> Vec<Task> {
 }
 
 fn is_of(table: &ManifestTable, relation: &Relation) -> bool {
-    table.schema == relation.schema && table.name == relation.name
+    table.is(&relation.schema, &relation.name)
 }
 
 /// The tables of a journal that this run would read in the same way.

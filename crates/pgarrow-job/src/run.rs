@@ -17,10 +17,11 @@ use pgarrow_sink::{FolderOptions, Outputs};
 use pgarrow_store::Store;
 
 use crate::format::numerics_as_text;
+use crate::incremental::Failed;
 use crate::job::{Job, RunOptions};
 use crate::journal::{Journal, Writer};
 use crate::lock::Lock;
-use crate::manifest::{Committed, Manifest, ManifestServer, ManifestTable};
+use crate::manifest::{Committed, Manifest, ManifestFailure, ManifestServer, ManifestTable};
 use crate::prepare::{Prepared, schema_and_table};
 use crate::units::utc_now;
 use crate::written::{Files, RunTables};
@@ -74,9 +75,12 @@ impl<'a> JobRun<'a> {
     ///
     /// One error with the problems of all tables.
     pub fn plan(self, source: &Source) -> Result<PlannedRun<'a>> {
-        let prepared = self.job.prepare(source, &self.store, self.previous.as_ref(), &self.options)?;
+        let mut prepared = self.job.prepare(source, &self.store, self.previous.as_ref(), &self.options)?;
         let lsn = lsn(source);
-        let export = self.job.open(source, &self.store, &prepared.tasks)?;
+        let tasks = std::mem::take(&mut prepared.tasks);
+        let (export, tasks, failed) = self.job.open_with(source, &self.store, tasks, &self.options)?;
+        prepared.tasks = tasks;
+        prepared.failed.extend(failed);
         prepared.check(&export)?;
         Ok(PlannedRun { of: self, export, lsn, prepared })
     }
@@ -112,7 +116,7 @@ impl PlannedRun<'_> {
         let plans = export.plans().to_vec();
         let cancel = export.cancel().clone();
         let files = Arc::new(Files::new(store.clone()));
-        let Prepared { tasks, kept, order, identity, .. } = prepared;
+        let Prepared { tasks, kept, order, identity, failed, .. } = prepared;
         let tables = Arc::new(RunTables {
             run_id: run_id.clone(),
             snapshot: export.snapshot().to_owned(),
@@ -163,7 +167,9 @@ impl PlannedRun<'_> {
             numerics_as_text(plan).into_iter().for_each(say);
             job.format.sink(outputs, Arc::clone(plan.schema()), |warning| say(warning.into()))
         };
-        let written = export.on_complete(note).write_each(make);
+        let export = export.on_complete(note);
+        let export = if options.keep_going { export.keep_going() } else { export };
+        let written = export.write_each(make);
         let noted = journal.end();
         // What a run after this one could go on from, or nothing.
         let give_up = |error: Error| {
@@ -196,8 +202,14 @@ impl PlannedRun<'_> {
             if cancel.is_requested() {
                 return Err(cancel.error());
             }
+            let failed = failures(&failed, &plans, &report);
             let mut all = tables.all(&plans, &report)?;
+            all.retain(|table| !failed.iter().any(|failed| table.is(&failed.schema, &failed.name)));
             all.extend(kept.iter().cloned());
+            if all.is_empty() {
+                let first = failed.first().map(|failed| failed.error.clone()).unwrap_or_default();
+                return Err(Error::new(ErrorKind::Server, format!("no table could be read: {first}")));
+            }
             let place = |table: &ManifestTable| {
                 order.iter().position(|(schema, name)| *schema == table.schema && *name == table.name)
             };
@@ -214,6 +226,7 @@ impl PlannedRun<'_> {
                 snapshot: report.snapshot.clone(),
                 lsn: lsn.clone(),
                 tables: all,
+                failed,
             };
             lock.check()?;
             let warning = manifest.create(&store)?;
@@ -226,7 +239,12 @@ impl PlannedRun<'_> {
         let mut warnings = report.warnings.clone();
         warnings.extend(warning);
         warnings.extend(previous.as_ref().and_then(|previous| missing(previous, &manifest)));
-        if job.success_file
+        if job.success_file && !manifest.failed.is_empty() {
+            // It would stand for the run before.
+            if let Err(error) = store.remove(SUCCESS) {
+                warnings.push(format!("{SUCCESS} of the run before could not be removed: {error}").into());
+            }
+        } else if job.success_file
             && let Err(error) = store.replace(SUCCESS, manifest.run_id.as_bytes())
         {
             // The run is committed, whatever becomes of this.
@@ -237,11 +255,30 @@ impl PlannedRun<'_> {
     }
 }
 
+/// The tables that failed: while they were planned, and while they were read.
+fn failures(planned: &[Failed], plans: &[Arc<Plan>], report: &Report) -> Vec<ManifestFailure> {
+    let mut failures = Vec::new();
+    for Failed { relation, error } in planned {
+        let (schema, name, error) = (relation.schema.clone(), relation.name.clone(), error.to_string());
+        failures.push(ManifestFailure { schema, name, error });
+    }
+    for failed in &report.failed {
+        if let Some(plan) = plans.iter().find(|plan| plan.subject() == failed.table) {
+            let (schema, name) = schema_and_table(plan);
+            let error = failed.error.to_string();
+            failures.push(ManifestFailure { schema: schema.to_owned(), name: name.to_owned(), error });
+        }
+    }
+    failures
+}
+
 /// A warning about tables of the run before that are not in this one: whoever reads the newest manifest no longer
 /// sees them. Perhaps two jobs share a folder.
 fn missing(previous: &Manifest, manifest: &Manifest) -> Option<Message> {
     const NAMES_MAX: usize = 5;
-    let now: HashSet<_> = manifest.tables.iter().map(|table| (&table.schema, &table.name)).collect();
+    let failed = manifest.failed.iter().map(|failed| (&failed.schema, &failed.name));
+    let now: HashSet<_> =
+        manifest.tables.iter().map(|table| (&table.schema, &table.name)).chain(failed).collect();
     let gone = previous.tables.iter().filter(|table| !now.contains(&(&table.schema, &table.name)));
     let gone: Vec<String> = gone.map(|table| format!("{}.{}", table.schema, table.name)).collect();
     let shown = gone.get(..NAMES_MAX).unwrap_or(&gone).join(", ");

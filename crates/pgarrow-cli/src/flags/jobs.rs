@@ -42,6 +42,12 @@ pub(crate) struct RunFlags {
     #[arg(long, help_heading = "Job")]
     pub(crate) full: bool,
 
+    /// Go on when a table cannot be read, and commit the others without it: exit code 1, and no _SUCCESS
+    ///
+    /// The manifest and the report have its error. What is about the server or the outputs still ends the run.
+    #[arg(long, help_heading = "Job")]
+    pub(crate) keep_going: bool,
+
     /// Write a report of the run to this file, as JSON, and replace the one before
     #[arg(long, value_name = "FILE", help_heading = "Job")]
     pub(crate) report: Option<PathBuf>,

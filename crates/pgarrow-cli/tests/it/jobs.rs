@@ -1,6 +1,7 @@
 //! Jobs: many tables into one folder, committed by a manifest or not at all.
 
 mod incremental;
+mod keep_going;
 mod resume;
 
 use std::fs::{self, File};

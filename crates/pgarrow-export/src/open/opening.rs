@@ -192,6 +192,7 @@ impl Prepared<'_> {
             snapshot_taken: Instant::now(),
             pool: pool.clone(),
             completions: None,
+            keeps_going: false,
         };
         Engine { keeper, job }
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{Place, batches_of, run};
 
 /// A job for these tables, with these lines at its end.
-fn job(place: &Place, tables: &str, lines: &str) {
+pub(super) fn job(place: &Place, tables: &str, lines: &str) {
     let url = place.database.url();
     let job = format!(
         "[source]\nconnection = \"{url}\"\ntables = [{tables}]\n[destination]\npath = \"lake\"\n{lines}"
@@ -19,13 +19,13 @@ fn job(place: &Place, tables: &str, lines: &str) {
     fs::write(place.path("job.toml"), job).unwrap();
 }
 
-fn table(place: &Place, name: &str) -> Value {
+pub(super) fn table(place: &Place, name: &str) -> Value {
     let manifest = place.newest();
     manifest["tables"].as_array().unwrap().iter().find(|table| table["name"] == name).unwrap().clone()
 }
 
 /// Mode and rows of each increment.
-fn increments(place: &Place, name: &str) -> Vec<(String, i64)> {
+pub(super) fn increments(place: &Place, name: &str) -> Vec<(String, i64)> {
     let table = table(place, name);
     let increments = table["increments"].as_array().unwrap().iter();
     increments.map(|it| (it["mode"].as_str().unwrap().to_owned(), it["rows"].as_i64().unwrap())).collect()
