@@ -86,4 +86,5 @@ pub use slice::{
     SliceSubject,
 };
 pub use source::{Extract, Source, TableSelection, Tables};
+pub use sql::TextRows;
 pub use stream::{BatchReader, BatchStream};

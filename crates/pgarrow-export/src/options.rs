@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pgarrow_decode::BatchLimits;
 use pgarrow_session::{Memory, TransactionSettings};
-use pgarrow_types::{ColumnOptions, IntervalForm, OpaqueColumns, TypeOptions};
+use pgarrow_types::{ColumnOptions, IntervalForm, NumericForm, OpaqueColumns, TypeOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::memory_policy;
@@ -86,6 +86,19 @@ impl Default for ExportOptions {
 }
 
 impl ExportOptions {
+    /// What decides which values are read, as a text to compare: types, role, settings. Not how fast, or in which
+    /// batches.
+    pub fn meaning(&self) -> String {
+        let Self { types, columns, opaque, field_ids, inconsistent, role, settings, .. } = self;
+        format!("{types:?} {columns:?} {opaque:?} {field_ids} {inconsistent} {role:?} {settings:?}")
+    }
+
+    /// Whether the precision of some numerics is found by reading them.
+    pub fn scans_numerics(&self) -> bool {
+        self.types.numeric == NumericForm::Scan
+            || self.columns.values().any(|column| column.numeric == Some(NumericForm::Scan))
+    }
+
     /// Rows per batch at most. Default: 65,536.
     ///
     /// [`with_batch_bytes`](Self::with_batch_bytes) may end a batch sooner. At least 1.

@@ -25,6 +25,7 @@ use crate::reader::{Progress, Queued};
 use crate::report::Report;
 use crate::sink_set::SinkSet;
 use crate::slice::Slice;
+use crate::sql::{TextRows, texts};
 use crate::stream::{BatchReader, BatchStream};
 
 /// A planned export: its transaction is open, its snapshot taken, nothing read yet. It has one plan; for
@@ -77,6 +78,17 @@ impl Run {
     /// How many connections will read at once.
     pub fn readers(&self) -> usize {
         self.engine.job.n_readers()
+    }
+
+    /// Runs one statement under the snapshot, in the session that holds it, and returns its rows as
+    /// [`Source::query_text`](crate::Source::query_text) does. The statement must not change anything.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses it, or the connection is lost. Then the run is over: its transaction has failed.
+    pub fn query_text(&mut self, sql: &str) -> Result<TextRows> {
+        let Engine { keeper, job } = &mut self.engine;
+        texts(&mut keeper.reader.session, sql).map_err(|error| job.cancel.cancelled_or(error))
     }
 
     /// The snapshot that is read, as `pg_current_snapshot()` prints it.

@@ -18,6 +18,9 @@ use crate::source::extract::Named;
 /// How many bytes [`Source::copy_in`] reads at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// Rows as text: every value as PostgreSQL prints it, `None` for NULL.
+pub type TextRows = Vec<Vec<Option<String>>>;
+
 impl Source {
     /// Runs one or several statements and discards their rows. Blocks.
     ///
@@ -39,20 +42,32 @@ impl Source {
     /// # Errors
     ///
     /// As for [`execute`](Self::execute).
-    pub fn query_text(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+    pub fn query_text(&self, sql: &str) -> Result<TextRows> {
         self.with_session(|session| texts(session, sql))
     }
 
-    /// Runs one statement as [`query_text`](Self::query_text) does, with the role and the settings that an export
-    /// with these options has, in a transaction that only reads.
+    /// Runs each of these statements as [`query_text`](Self::query_text) does, one after another in one session,
+    /// with the role and the settings that an export with these options has, in transactions that only read. What
+    /// the server refuses is an error of its statement only.
     ///
     /// # Errors
     ///
-    /// As for [`execute`](Self::execute).
-    pub fn query_text_with(&self, sql: &str, options: &ExportOptions) -> Result<Vec<Vec<Option<String>>>> {
+    /// As for [`execute`](Self::execute), as far as the others have no answer either.
+    pub fn query_texts_with<'q>(
+        &self,
+        statements: impl IntoIterator<Item = &'q str>,
+        options: &ExportOptions,
+    ) -> Result<Vec<Result<TextRows>>> {
         self.with_session(|session| {
-            look_up(session, options)?;
-            texts(session, sql)
+            let mut answers = Vec::new();
+            for sql in statements {
+                look_up(session, options)?;
+                match texts(session, sql) {
+                    Err(error) if error.is_transient() || error.sqlstate().is_none() => return Err(error),
+                    answer => answers.push(answer),
+                }
+            }
+            Ok(answers)
         })
     }
 
@@ -116,7 +131,8 @@ impl Source {
     }
 }
 
-fn texts(session: &mut Session, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+/// Runs one statement and returns its rows as text.
+pub(crate) fn texts(session: &mut Session, sql: &str) -> Result<TextRows> {
     let rows = session.query(sql, &[])?;
     let texts = |row: &pgarrow_protocol::Row| {
         (0..row.len()).map(|index| row.text(index).map(str::to_owned)).collect()

@@ -49,16 +49,19 @@ pub fn garbage(store: &Store, older_than: Duration, keep: Option<usize>) -> Resu
     let (old, young): (Vec<_>, Vec<_>) =
         old.iter().partition(|manifest| aged.contains(manifest.path().as_str()));
     let mut named: HashSet<&str> = kept.iter().chain(young).flat_map(Manifest::paths).collect();
-    // A run that was resumed goes on with files of another one.
-    let resumed = on.as_deref().map(|run_id| Journal::of_run(store, run_id)).transpose()?.flatten();
-    named.extend(resumed.iter().flat_map(Journal::files));
+    // A run that is on may go on with the files of a dead one, whose journal it has not read yet. Without one, a
+    // young journal may be waiting for that.
+    let journals = Journal::all(store)?;
+    let is_needed = |path: &str| on.is_some() || !aged.contains(path);
+    let needed = journals.iter().filter(|(path, _)| is_needed(path));
+    named.extend(needed.flat_map(|(_, journal)| journal.files()));
     let superseded: HashSet<&str> = old.iter().flat_map(|manifest| manifest.paths()).collect();
     let old: HashSet<String> = old.iter().map(|manifest| manifest.path()).collect();
     let is_garbage = |entry: &Entry| {
         let path = entry.path.as_str();
         match path.starts_with(&of_jobs) {
             _ if !is_old(entry) => false,
-            true if is_journal(path) => on.as_deref().is_none_or(|on| !path.contains(on)),
+            true if is_journal(path) => on.is_none(),
             true => old.contains(path),
             false if named.contains(path) => false,
             false if superseded.contains(path) => true,

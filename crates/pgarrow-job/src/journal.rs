@@ -25,27 +25,30 @@ pub(crate) struct Journal {
     pub(crate) started: String,
     pub(crate) server: ManifestServer,
     pub(crate) snapshot: String,
+    /// The SHA-256 of what decides which values its tables have.
+    pub(crate) options_sha256: String,
     pub(crate) tables: Vec<ManifestTable>,
 }
 
 impl Journal {
     /// The newest journal that goes on from `previous_run_id`; `None` if there is none with tables.
     pub(crate) fn newest(store: &Store, previous_run_id: Option<&str>) -> Result<Option<Self>> {
-        let mut journals = Vec::new();
-        for path in paths(store)? {
-            // One that cannot be read is as good as none: it was never needed for what is committed.
-            let Some(json) = store.read(&path)? else { continue };
-            let Ok(journal) = serde_json::from_slice::<Self>(&json) else { continue };
-            if journal.previous_run_id.as_deref() == previous_run_id && !journal.tables.is_empty() {
-                journals.push(journal);
-            }
-        }
-        Ok(journals.into_iter().max_by(|a, b| a.started.cmp(&b.started)))
+        // One that cannot be read is as good as none: it was never needed for what is committed.
+        let journals = Self::all(store)?.into_iter().map(|(_, journal)| journal);
+        let of_this = journals.filter(|journal| {
+            journal.previous_run_id.as_deref() == previous_run_id && !journal.tables.is_empty()
+        });
+        Ok(of_this.max_by(|a, b| a.started.cmp(&b.started)))
     }
 
-    /// The journal of a run, if it has one.
-    pub(crate) fn of_run(store: &Store, run_id: &str) -> Result<Option<Self>> {
-        Ok(store.read(&path(run_id))?.and_then(|json| serde_json::from_slice(&json).ok()))
+    /// All journals that can be read, with their paths.
+    pub(crate) fn all(store: &Store) -> Result<Vec<(String, Self)>> {
+        let mut journals = Vec::new();
+        for path in paths(store)? {
+            let json = store.read(&path)?;
+            journals.extend(json.and_then(|json| Some((path, serde_json::from_slice(&json).ok()?))));
+        }
+        Ok(journals)
     }
 
     /// Removes the journal of a run that has failed. What cannot be removed, `gc` finds.
@@ -80,7 +83,14 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Begins with the tables that the journal has already, which may be those of an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written to.
     pub(crate) fn start(store: Store, journal: Journal) -> Result<Self> {
+        if !journal.tables.is_empty() {
+            store.replace(&path(&journal.run_id), &json_of(&journal)?)?;
+        }
         let (sender, receiver) = mpsc::channel();
         let write = move || keep(&store, journal, &receiver);
         let spawned = thread::Builder::new().name("pgarrow-journal".to_owned()).spawn(write);
@@ -108,17 +118,18 @@ impl Writer {
 }
 
 fn keep(store: &Store, mut journal: Journal, tables: &Receiver<ManifestTable>) -> Journal {
-    loop {
-        if !journal.tables.is_empty()
-            && let Ok(json) = serde_json::to_vec_pretty(&journal)
-        {
-            // A store that fails now may work for the next table; the run itself will say what is wrong with it.
-            let _ = store.replace(&path(&journal.run_id), &json);
-        }
-        let Ok(table) = tables.recv() else { return journal };
+    while let Ok(table) = tables.recv() {
         journal.tables.push(table);
         journal.tables.extend(tables.try_iter());
+        // A store that fails now may work for the next table; the run itself will say what is wrong with it.
+        let _ = json_of(&journal).and_then(|json| Ok(store.replace(&path(&journal.run_id), &json)?));
     }
+    journal
+}
+
+fn json_of(journal: &Journal) -> Result<Vec<u8>> {
+    serde_json::to_vec(journal)
+        .map_err(|error| Error::new(ErrorKind::Sink, "the journal has no form").caused_by(error))
 }
 
 fn paths(store: &Store) -> Result<Vec<String>> {

@@ -13,6 +13,8 @@
 mod file;
 mod format;
 mod gc;
+mod growing;
+mod identity;
 mod incremental;
 mod job;
 mod journal;

@@ -94,6 +94,9 @@ pub struct ManifestTable {
     pub schema: String,
     /// Its name.
     pub name: String,
+    /// `pg_class.oid`, which tells it from another table of the name; 0 if it is not known.
+    #[serde(default)]
+    pub oid: u32,
     /// Its rows, in all files together.
     pub rows: u64,
     /// How many slices it was read in.
@@ -152,6 +155,9 @@ pub struct TableState {
     pub parts: Vec<u32>,
     /// The SHA-256 of the condition that the job has for its rows.
     pub filter_sha256: Option<String>,
+    /// Columns of the table are in no file, since its rule left them out.
+    #[serde(default)]
+    pub left_out_columns: bool,
     /// The column that grows.
     pub column: Option<String>,
     /// The largest value of that column before the snapshot was taken.
@@ -170,6 +176,9 @@ pub struct ManifestColumn {
     pub arrow_type: String,
     /// Whether it may have NULLs.
     pub nullable: bool,
+    /// `pg_attribute.attnum`, which no other column of the table ever has; 0 if it is not known.
+    #[serde(default)]
+    pub attnum: u16,
 }
 
 /// A file of a manifest.
@@ -346,7 +355,7 @@ impl From<&ServerReport> for ManifestServer {
 impl From<&ColumnReport> for ManifestColumn {
     fn from(column: &ColumnReport) -> Self {
         let ColumnReport { name, pg_type, arrow_type, nullable, .. } = column.clone();
-        Self { name, pg_type, arrow_type, nullable }
+        Self { name, pg_type, arrow_type, nullable, attnum: 0 }
     }
 }
 

@@ -12,9 +12,12 @@ use pgarrow_export::{
     Cancel, Error, ErrorKind, Message, Plan, Relation, Result, Run, Source, TableSelection, Tables, message,
     option,
 };
+use pgarrow_sink::hexadecimal;
 use pgarrow_store::Store;
+use sha2::{Digest, Sha256};
 
-use crate::incremental::{Failed, Identity, Known, Task, tasks};
+use crate::identity::Identity;
+use crate::incremental::{Failed, Known, Task, check, tasks};
 use crate::job::{Job, RunOptions};
 use crate::journal::Journal;
 use crate::layout::FileNames;
@@ -35,6 +38,8 @@ pub(crate) struct Prepared {
     /// Their places in the manifest: all tables, in the job's order.
     pub(crate) order: Vec<(String, String)>,
     pub(crate) identity: Identity,
+    /// The SHA-256 of what decides which values tables have.
+    pub(crate) options_sha256: String,
     /// The tables that cannot be read.
     pub(crate) failed: Vec<Failed>,
     /// What the user should know.
@@ -88,12 +93,22 @@ impl Job {
         let mut tables = self.ruled(source)?;
         let order = tables.iter().map(|(table, _)| (table.schema.clone(), table.name.clone())).collect();
         let is_growing = tables.iter().any(|(_, rule)| rule.incremental.unwrap_or_default() != Finding::No);
-        let identity = if is_growing { Identity::of(source, &self.options)? } else { Identity::default() };
+        let (identity, transactions) = Identity::of(source, &self.options)?;
+        let options_sha256 = self.options_sha256();
+        let mut notes = Vec::new();
         let previous_run_id = previous.map(|previous| previous.run_id.as_str());
         let journal = match options.resume {
             true => Journal::newest(store, previous_run_id)?,
             false => None,
         };
+        let journal =
+            journal.filter(|journal| {
+                let why = why_not(journal, &identity, &options_sha256);
+                notes.extend(why.map(|why| {
+                    Message::from(format!("nothing of run {} is kept, since {why}", journal.run_id))
+                }));
+                why.is_none()
+            });
         let (mut columns, mut failed) = (HashMap::new(), Vec::new());
         let earlier = match previous {
             Some(previous) if is_growing => Manifest::before_failures(store, previous)?,
@@ -112,11 +127,14 @@ impl Job {
             previous,
             earlier: &earlier,
             identity: &identity,
+            transactions: transactions.as_ref(),
             columns: &columns,
             is_full: options.full,
             extension: self.format.extension(),
+            only: self.only,
         };
-        let (mut tasks, mut notes, cannot) = tasks(source, &self.options, tables, &known, self.only)?;
+        let (mut tasks, said, cannot) = tasks(source, &self.options, tables, &known)?;
+        notes.extend(said);
         if !options.keep_going
             && let Some(error) =
                 Error::all(cannot.iter().map(|failed| failed.error.duplicate()).collect::<Vec<_>>())
@@ -127,7 +145,7 @@ impl Job {
         let mut kept = Vec::new();
         if let Some(journal) = journal {
             let complete = complete(&journal, &tasks, &columns);
-            if !options.allow_mixed_snapshots {
+            if !complete.is_empty() && !options.allow_mixed_snapshots {
                 return Err(mixed(&journal, &complete));
             }
             kept = whole(complete, store, source.cancel(), &mut notes)?;
@@ -149,7 +167,13 @@ impl Job {
                 .into(),
             );
         }
-        Ok(Prepared { tasks, kept, order, identity, failed, notes })
+        Ok(Prepared { tasks, kept, order, identity, options_sha256, failed, notes })
+    }
+
+    /// The SHA-256 of what decides which values the job's tables have.
+    fn options_sha256(&self) -> String {
+        let text = format!("{} {} {}", self.only, self.format.extension(), self.options.meaning());
+        hexadecimal(&Sha256::digest(text.as_bytes()))
     }
 
     /// The tables of the job, each with what the rules say of it.
@@ -231,7 +255,13 @@ impl Job {
 
 impl Prepared {
     /// Checks that the tables still have the columns that the tasks were made for.
-    pub(crate) fn check(&self, run: &Run) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// They were changed, or another server has answered: what was asked before the snapshot is asked again.
+    pub(crate) fn check(&self, run: &mut Run, only: bool) -> Result<()> {
+        self.identity.check(run)?;
+        check(run, &self.tasks, only)?;
         for plan in run.plans() {
             let oid = plan.relation().map_or(0, |relation| relation.oid);
             let task = self.tasks.iter().find(|task| task.relation.oid == oid);
@@ -257,7 +287,21 @@ pub(crate) fn schema_and_table(plan: &Plan) -> (&str, &str) {
 }
 
 pub(crate) fn columns_of(plan: &Plan) -> Vec<ManifestColumn> {
-    plan.report(None).columns.iter().map(ManifestColumn::from).collect()
+    let report = plan.report(None);
+    let columns = report.columns.iter().zip(plan.columns());
+    columns
+        .map(|(reported, column)| ManifestColumn { attnum: column.number, ..ManifestColumn::from(reported) })
+        .collect()
+}
+
+/// Why nothing of a journal can be kept.
+fn why_not(journal: &Journal, now: &Identity, options_sha256: &str) -> Option<&'static str> {
+    let Journal { server: then, options_sha256: of_journal, .. } = journal;
+    let is_other_database = now.database.as_ref().is_some_and(|database| *database != then.database);
+    if then.system_identifier != now.system || then.timeline != now.timeline || is_other_database {
+        return Some("it has read another server or database, or the server was promoted since");
+    }
+    (of_journal != options_sha256).then_some("the job's options or types are others")
 }
 
 /// The tasks of tables whose rows are all read.
@@ -281,7 +325,8 @@ fn complete(
             let now = columns.get(&task.relation.oid).map(Vec::as_slice).unwrap_or_default();
             let filter =
                 |state: Option<&crate::TableState>| state.and_then(|state| state.filter_sha256.clone());
-            task.chosen(now) == table.columns
+            table.oid == task.relation.oid
+                && task.chosen(now) == table.columns
                 && table.increments.last().is_some_and(|increment| increment.mode == task.mode)
                 && table.version == task.version
                 && filter(table.state.as_ref()) == filter(task.state.as_ref())

@@ -7,7 +7,7 @@
 //!                           └ any failure: the run's files are removed, and nothing refers to them
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pgarrow_export::{
@@ -78,10 +78,10 @@ impl<'a> JobRun<'a> {
         let mut prepared = self.job.prepare(source, &self.store, self.previous.as_ref(), &self.options)?;
         let lsn = lsn(source);
         let tasks = std::mem::take(&mut prepared.tasks);
-        let (export, tasks, failed) = self.job.open_with(source, &self.store, tasks, &self.options)?;
+        let (mut export, tasks, failed) = self.job.open_with(source, &self.store, tasks, &self.options)?;
         prepared.tasks = tasks;
         prepared.failed.extend(failed);
-        prepared.check(&export)?;
+        prepared.check(&mut export, self.job.only)?;
         Ok(PlannedRun { of: self, export, lsn, prepared })
     }
 }
@@ -116,7 +116,7 @@ impl PlannedRun<'_> {
         let plans = export.plans().to_vec();
         let cancel = export.cancel().clone();
         let files = Arc::new(Files::new(store.clone()));
-        let Prepared { tasks, kept, order, identity, failed, .. } = prepared;
+        let Prepared { tasks, kept, order, identity, options_sha256, failed, .. } = prepared;
         let tables = Arc::new(RunTables {
             run_id: run_id.clone(),
             snapshot: export.snapshot().to_owned(),
@@ -137,6 +137,7 @@ impl PlannedRun<'_> {
                 started: started.clone(),
                 server: server.clone(),
                 snapshot: export.snapshot().to_owned(),
+                options_sha256,
                 tables: kept.clone(),
             },
         )?);
@@ -172,13 +173,13 @@ impl PlannedRun<'_> {
         let written = export.write_each(make);
         let noted = journal.end();
         // What a run after this one could go on from, or nothing.
-        let give_up = |error: Error| {
-            // A manifest that may be there names them.
-            if error.kind() == ErrorKind::OutcomeUnknown {
+        let give_up = |error: Error, can_resume: bool| {
+            // A manifest that may be there names them; or a run that has taken this one's place may have kept them.
+            if error.kind() == ErrorKind::OutcomeUnknown || lock.check().is_err() {
                 return error;
             }
             match &noted {
-                Some(journal) if options.resume && !journal.tables.is_empty() => {
+                Some(journal) if can_resume && !journal.tables.is_empty() => {
                     files.remove_but(&journal.files());
                     let n_complete = journal.tables.len();
                     error.advice(message![
@@ -197,7 +198,12 @@ impl PlannedRun<'_> {
                 }
             }
         };
-        let report = written.map_err(give_up)?;
+        let report = written.map_err(|error| {
+            // What else fails a run may be about the rows that have come.
+            let is_outside = error.is_transient()
+                || matches!(error.kind(), ErrorKind::Connection | ErrorKind::Cancelled | ErrorKind::Sink);
+            give_up(error, options.resume && is_outside)
+        })?;
         let commit = || {
             if cancel.is_requested() {
                 return Err(cancel.error());
@@ -213,7 +219,7 @@ impl PlannedRun<'_> {
             let place = |table: &ManifestTable| {
                 order.iter().position(|(schema, name)| *schema == table.schema && *name == table.name)
             };
-            all.sort_by_key(place);
+            all.sort_by_cached_key(place);
             let manifest = Manifest {
                 manifest_version: Manifest::version(),
                 pgarrow_version: report.pgarrow_version.to_owned(),
@@ -228,11 +234,12 @@ impl PlannedRun<'_> {
                 tables: all,
                 failed,
             };
+            check_files(&store, &kept)?;
             lock.check()?;
             let warning = manifest.create(&store)?;
             Ok((manifest, warning))
         };
-        let (manifest, warning) = commit().map_err(give_up)?;
+        let (manifest, warning) = commit().map_err(|error| give_up(error, false))?;
         Journal::remove_all(&store);
         // Increments without rows have no file in the manifest.
         files.remove_but(&manifest.paths());
@@ -252,6 +259,24 @@ impl PlannedRun<'_> {
                 .push(format!("the run is committed, but {SUCCESS} could not be written: {error}").into());
         }
         Ok((Committed { manifest, warnings }, report))
+    }
+}
+
+/// Checks that the files of kept tables are still there.
+fn check_files(store: &Store, kept: &[ManifestTable]) -> Result<()> {
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let there: HashMap<String, u64> =
+        store.list("")?.into_iter().map(|entry| (entry.path, entry.bytes)).collect();
+    let mut files = kept.iter().flat_map(|table| &table.files);
+    match files.find(|file| there.get(&file.path) != Some(&file.bytes)) {
+        None => Ok(()),
+        Some(file) => {
+            let text =
+                format!("{} was removed while the run went on with it; nothing was committed", file.path);
+            Err(Error::new(ErrorKind::Sink, text))
+        }
     }
 }
 

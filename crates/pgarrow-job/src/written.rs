@@ -126,6 +126,7 @@ impl RunTables {
         Ok(ManifestTable {
             schema: schema.to_owned(),
             name: name.to_owned(),
+            oid,
             rows: files.iter().map(|file| file.rows).sum(),
             slices: plan.n_slices() as u64,
             schema_sha256: fingerprint(&columns),
@@ -144,7 +145,7 @@ fn unnamed() -> Error {
 
 fn fingerprint(columns: &[ManifestColumn]) -> String {
     let mut digest = Sha256::new();
-    for ManifestColumn { name, pg_type, arrow_type, nullable } in columns {
+    for ManifestColumn { name, pg_type, arrow_type, nullable, .. } in columns {
         let nullable = if *nullable { "null" } else { "not null" };
         for text in [name, pg_type, arrow_type, nullable] {
             digest.update((text.len() as u64).to_be_bytes());

@@ -67,7 +67,10 @@ impl<'r> TablesSubject<'r> {
         let mut selected = HashMap::new();
         let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
         for (pattern, TableSelection { columns, filter, parameters }) in &self.named.selections {
-            let matching = matching(session, &NamePattern::parse(pattern)?, &oids)?;
+            let matching = match NamePattern::parse(pattern)? {
+                parsed if parsed.has_wildcard() => matching(session, &parsed, &oids)?,
+                _ => named_so(relations, &RelationName::parse(pattern)?),
+            };
             if matching.is_empty() {
                 let text = format!(
                     "columns or rows are chosen for {pattern:?}, and no table of the export matches it"
@@ -215,6 +218,14 @@ impl Subject for TablesSubject<'_> {
         }
         Error::all(problems).map_or(Ok(Some((plans, proof))), Err)
     }
+}
+
+/// Those of the relations that have a name; without a schema, in any.
+fn named_so(relations: &[Relation], name: &RelationName) -> Vec<u32> {
+    let is_so = |relation: &&Relation| {
+        relation.name == name.name && name.schema.as_ref().is_none_or(|schema| relation.schema == *schema)
+    };
+    relations.iter().filter(is_so).map(|relation| relation.oid).collect()
 }
 
 /// The relations that can be found, if not all can. Errors about the rest go to `problems`.
