@@ -72,11 +72,8 @@ impl Destination {
             }
             (None, None) => return Err(Failure::options("no output; give -o PATH, -o - or --to none")),
         };
-        if format != FormatName::Parquet && flags.files.row_group_rows.is_some() {
-            return Err(Failure::options("--row-group-rows is for --to parquet"));
-        }
-        if format != FormatName::Parquet && flags.files.field_ids {
-            return Err(Failure::options("--field-ids is for --to parquet"));
+        if let (true, Some(name)) = (format != FormatName::Parquet, flags.files.of_parquet()) {
+            return Err(Failure::options(format!("--{name} is for --to parquet")));
         }
         let (place, format) = match (format, place) {
             (FormatName::None, Some(_)) => {
@@ -206,6 +203,7 @@ fn check_table(flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
         ("--row-group-rows", flags.files.row_group_rows.is_some()),
         ("--file-size", flags.files.file_size.is_some()),
         ("--field-ids", flags.files.field_ids),
+        ("--parquet-column", !flags.files.parquet_columns.is_empty()),
     ];
     match for_files.into_iter().find(|(_, is_given)| *is_given) {
         Some((name, _)) => {
@@ -242,6 +240,15 @@ pub(crate) fn parquet_options(files: &FileFlags, reading: &ReadingFlags) -> Resu
     }
     if let Some(rows) = files.row_group_rows {
         options = options.with_row_group_rows(rows);
+    }
+    if let Some(column) = files.repeated_column() {
+        let text = format!(
+            "--parquet-column names {column:?} twice; give its choices together, separated by commas"
+        );
+        return Err(Failure::options(text));
+    }
+    for (path, column) in &files.parquet_columns {
+        options = options.with_column(path, *column);
     }
     // With `--ordered`, a row group does not end early for lack of memory: its end must depend on the rows
     // alone.

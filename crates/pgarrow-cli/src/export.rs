@@ -55,7 +55,7 @@ fn run(
         Destination::Nowhere => Goal::Nowhere,
         Destination::Table(into) => Goal::Table(Box::new(into.load(cancel.clone())?)),
         Destination::Output(place, format) => {
-            Goal::Output(Opened::open(&place, overwrite, run_report.run_id(), signals)?, format)
+            Goal::Output(Opened::open(&place, overwrite, run_report.run_id(), signals)?, Box::new(format))
         }
     };
 
@@ -69,7 +69,7 @@ fn run(
         Goal::Nowhere | Goal::Output(..) => reading.options,
     };
     let format = match &output {
-        Goal::Output(_, format) => Some(format),
+        Goal::Output(_, format) => Some(format.as_ref()),
         Goal::Nowhere | Goal::Table(_) => None,
     };
     let run = reading.subject.open(&source, options, format)?;
@@ -114,7 +114,7 @@ fn run(
 /// Where batches go, begun as far as possible before connecting.
 enum Goal {
     Nowhere,
-    Output(Opened, Format),
+    Output(Opened, Box<Format>),
     Table(Box<Load>),
 }
 

@@ -90,7 +90,7 @@ impl Subject {
 
     /// Plans the export.
     ///
-    /// Several tables are checked against the format of the output.
+    /// Several tables are checked against the format of the output, and of one the choices for columns.
     pub(crate) fn open(
         &self,
         source: &Source,
@@ -101,7 +101,9 @@ impl Subject {
             Self::One { single, limit } => {
                 let extract = single.extract(source).options(options);
                 let extract = limit.iter().fold(extract, |extract, rows| extract.limit(*rows));
-                extract.open()?
+                let run = extract.open()?;
+                format.iter().try_for_each(|it| it.unknown_column(run.plans().iter().map(AsRef::as_ref)))?;
+                run
             }
             Self::Many { names, patterns, schemas, excluded, only } => {
                 let tables = source.tables(names).only(*only);

@@ -10,10 +10,12 @@
 //! are complete.
 //!
 //! Start at [`ParquetSink`], then `row_group` for the encoding and `dictionary` for how a column's data
-//! choose its encoding; `cost` adds up the memory. `describe` has the types, `schema` and `geo` what Parquet
-//! needs beyond Arrow.
+//! choose its encoding; `chosen` has what the caller chose for it. `cost` adds up the memory. `describe` has
+//! the types, `schema` and `geo` what Parquet needs beyond Arrow.
 #![forbid(unsafe_code)]
 
+mod chosen;
+mod column_options;
 mod compression;
 mod cost;
 mod describe;
@@ -29,6 +31,7 @@ mod schema;
 mod sink;
 mod size;
 
+pub use column_options::{BloomFilter, Encoding, ParquetColumnOptions, Statistics};
 pub use compression::Compression;
 pub use describe::{parquet_types, parquet_warnings};
 pub use options::ParquetOptions;

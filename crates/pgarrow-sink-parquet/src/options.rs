@@ -1,6 +1,12 @@
 //! What callers may choose about a Parquet file.
 
+use arrow_schema::SchemaRef;
+use pgarrow_sink::SinkError;
+
+use crate::chosen::{self, ByColumn};
+use crate::column_options::ParquetColumnOptions;
 use crate::compression::Compression;
+use crate::{describe, schema};
 
 /// How a Parquet file is cut and compressed. Every option has a default that suits large exports.
 #[derive(Clone, Debug)]
@@ -10,6 +16,7 @@ pub struct ParquetOptions {
     pub(crate) row_group_rows: usize,
     pub(crate) row_group_bytes: usize,
     pub(crate) data_page_bytes: usize,
+    pub(crate) columns: ByColumn,
 }
 
 impl Default for ParquetOptions {
@@ -19,6 +26,7 @@ impl Default for ParquetOptions {
             row_group_rows: 1024 * 1024,
             row_group_bytes: 64 * 1024 * 1024,
             data_page_bytes: 1024 * 1024,
+            columns: ByColumn::new(),
         }
     }
 }
@@ -52,5 +60,37 @@ impl ParquetOptions {
     /// except if there are so many columns that a row group has less than 512 KiB for each.
     pub fn with_data_page_bytes(self, data_page_bytes: usize) -> Self {
         Self { data_page_bytes, ..self }
+    }
+
+    /// Chooses for one column. A column of the file has one name; inside of structs, lists and maps it is the
+    /// path as Parquet has it, for example `["address", "city"]` or `["tags", "list", "element"]`. Choices
+    /// for a column that has some already take their place.
+    pub fn with_column<S: Into<String>>(
+        mut self,
+        path: impl IntoIterator<Item = S>,
+        options: ParquetColumnOptions,
+    ) -> Self {
+        self.columns.insert(path.into_iter().map(Into::into).collect(), options);
+        self
+    }
+
+    /// The columns that have choices and are not in a file of this schema. It can be written with
+    /// [`without_columns`](Self::without_columns) of them.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkErrorKind::Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported) for what Parquet cannot hold.
+    pub fn missing_columns(&self, schema: &SchemaRef) -> Result<Vec<Vec<String>>, SinkError> {
+        if self.columns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let adapted = schema::adapt(schema)?;
+        Ok(chosen::missing(&self.columns, &describe::convert(&adapted.schema)?))
+    }
+
+    /// The same without the choices for these columns.
+    pub fn without_columns(mut self, paths: &[Vec<String>]) -> Self {
+        self.columns.retain(|path, _| !paths.contains(path));
+        self
     }
 }

@@ -57,7 +57,9 @@ impl ParquetPart {
 
     fn limits(&self) -> Limits {
         let format = self.lanes.format();
-        Limits::new(format.row_group_bytes.min(self.share), self.n_columns(), format.data_page_bytes)
+        // What bloom filters take of a part's share is not there for values.
+        let share = self.share.saturating_sub(format.layout.filter_bytes());
+        Limits::new(format.row_group_bytes.min(share), self.n_columns(), format.data_page_bytes)
     }
 }
 
@@ -85,9 +87,16 @@ impl Part for ParquetPart {
     }
 
     /// The batch once as encoded values and once compressed, if its values are large. (Of small values, it is
-    /// one page of a column at a time.) The writers of a row group that is not begun come on top.
+    /// one page of a column at a time.) The writers of a row group that is not begun, and their bloom filters,
+    /// come on top.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
-        let writers = if self.group.is_none() { self.n_columns().saturating_mul(COLUMN_BYTES) } else { 0 };
+        let writers = match self.group {
+            Some(_) => 0,
+            None => {
+                let filters = self.lanes.format().layout.filter_bytes();
+                self.n_columns().saturating_mul(COLUMN_BYTES).saturating_add(filters)
+            }
+        };
         batch_bytes.saturating_mul(2).saturating_add(batch_bytes / 8).saturating_add(writers)
     }
 

@@ -17,7 +17,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 use pgarrow_sink::SinkError;
 
-use crate::cost::{CHUNK_BYTES, Cost, Limits};
+use crate::chosen::{Chosen, chosen};
+use crate::cost::{CHUNK_BYTES, Cost, FILTER_BLOCK_BYTES, Limits};
 use crate::describe;
 use crate::dictionary;
 use crate::geo;
@@ -32,19 +33,22 @@ pub(crate) struct Layout {
     pub(crate) arrow: SchemaRef,
     pub(crate) parquet: SchemaDescriptor,
     pub(crate) properties: WriterPropertiesPtr,
+    /// What the caller chose for single columns.
+    chosen: Vec<Chosen>,
 }
 
 impl Layout {
     /// # Errors
     ///
     /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported) for a type or a compression level that
-    /// Parquet does not have.
+    /// Parquet does not have, and for choices for a column that it cannot have.
     pub(crate) fn new(
         arrow: SchemaRef,
         geo: Option<String>,
         options: &ParquetOptions,
     ) -> Result<Self, SinkError> {
         let parquet = describe::convert(&arrow)?;
+        let chosen = chosen(&options.columns, &parquet, options.row_group_rows)?;
         // Sorted: the order of a hash map differs from run to run, and so would the file.
         let mut metadata: Vec<_> = arrow.metadata().iter().collect();
         metadata.sort();
@@ -71,10 +75,11 @@ impl Layout {
             };
             properties = properties.set_column_encoding(column.path().clone(), encoding);
         }
-        let mut properties = properties.build();
+        let mut properties =
+            chosen.iter().fold(properties, |properties, column| column.apply(properties)).build();
         // Lets readers restore uuid, enum, time zone and extension types.
         add_encoded_arrow_schema_to_metadata(&schema::for_readers(&arrow), &mut properties);
-        Ok(Self { arrow, parquet, properties: Arc::new(properties) })
+        Ok(Self { arrow, parquet, properties: Arc::new(properties), chosen })
     }
 
     /// The properties for a row group that begins with `batch`.
@@ -110,7 +115,12 @@ impl Layout {
                 }
             }
         }
-        properties.build()
+        self.chosen.iter().fold(properties, |properties, column| column.apply(properties)).build()
+    }
+
+    /// Bytes of all bloom filters while a row group is written. They are there from its first row on.
+    pub(crate) fn filter_bytes(&self) -> usize {
+        self.chosen.iter().map(|column| column.filter_bytes).fold(0, usize::saturating_add)
     }
 }
 
@@ -193,7 +203,13 @@ impl RowGroup {
         let chunks: Vec<ArrowColumnChunk> =
             self.columns.into_iter().map(|column| column.writer.close()).collect::<Result<_, _>>()?;
         let bytes = chunks.iter().map(|chunk| {
-            usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX).saturating_add(CHUNK_BYTES)
+            let filter = chunk
+                .close()
+                .bloom_filter
+                .as_ref()
+                .map_or(0, |filter| filter.num_blocks() * FILTER_BLOCK_BYTES);
+            let written = usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX);
+            written.saturating_add(filter).saturating_add(CHUNK_BYTES)
         });
         Ok(Encoded { bytes: bytes.fold(0, usize::saturating_add), chunks })
     }
@@ -202,6 +218,6 @@ impl RowGroup {
 /// An encoded row group that is not yet appended to a file.
 pub(crate) struct Encoded {
     pub(crate) chunks: Vec<ArrowColumnChunk>,
-    /// Bytes of all its pages, and of their metadata.
+    /// Bytes of all its pages and bloom filters, and of their metadata.
     pub(crate) bytes: usize,
 }

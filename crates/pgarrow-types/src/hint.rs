@@ -186,6 +186,7 @@ pub mod option {
         ONLY, "only", "A table without its children.";
         OUT_OF_RANGE, "out_of_range", "What becomes of values out of range.";
         OVERWRITE, "overwrite", "Of an output: whether it may take the place of another one.";
+        PARQUET_COLUMN, "parquet_column", "Of an output: how one column is written to Parquet.";
         READ_MODE, "read_mode", "How rows are asked for.";
         READERS, "readers", "How many connections read.";
         REJECT_LIMIT, "reject_limit", "Of a load: how many rows may be bad.";

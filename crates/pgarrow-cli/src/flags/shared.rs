@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use pgarrow::Config;
+use pgarrow::{Config, parse_column_path};
+use pgarrow_sink::SinkError;
+use pgarrow_sink_parquet::ParquetColumnOptions;
 
+use super::types::{name_and_choices, repeated};
 use crate::units::{parse_batch_bytes, parse_duration, parse_memory, parse_size};
 
 #[derive(Args, Debug)]
@@ -138,6 +141,17 @@ pub(crate) struct FileFlags {
     #[arg(long, value_name = "ROWS", value_parser = super::at_least_one, help_heading = "Output")]
     pub(crate) row_group_rows: Option<usize>,
 
+    /// How a column is written to Parquet: encoding=plain,compression=zstd:9,bloom=0.01. Repeatable
+    ///
+    /// encoding: plain, dictionary, delta-binary-packed, delta-length-byte-array, delta-byte-array or
+    /// byte-stream-split. dictionary: true or false. compression: as above. statistics: none, chunk or page.
+    /// bloom: a bloom filter with this share of false positives; bloom-values: the most different values of a
+    /// row group, by default its rows. A name is folded to lower case unless it is "quoted"; dots lead into
+    /// structs, lists and maps, as in address.city or tags.list.element. With several tables, it holds for
+    /// each that has the column.
+    #[arg(long = "parquet-column", value_name = "NAME:KEY=VALUE", value_parser = parse_parquet_column, help_heading = "Output")]
+    pub(crate) parquet_columns: Vec<(Vec<String>, ParquetColumnOptions)>,
+
     /// Most rows in a record batch. Default: 65536
     #[arg(long, value_name = "ROWS", value_parser = super::at_least_one, help_heading = "Output")]
     pub(crate) batch_rows: Option<usize>,
@@ -145,6 +159,32 @@ pub(crate) struct FileFlags {
     /// Bytes of Arrow data at which a batch is full, as in 512K or 8M. Default: 8M
     #[arg(long, value_name = "BYTES", value_parser = parse_batch_bytes, help_heading = "Output")]
     pub(crate) batch_bytes: Option<usize>,
+}
+
+impl FileFlags {
+    /// The name of a flag that is for Parquet alone, if one is given.
+    pub(crate) fn of_parquet(&self) -> Option<&'static str> {
+        let given = [
+            ("row-group-rows", self.row_group_rows.is_some()),
+            ("field-ids", self.field_ids),
+            ("parquet-column", !self.parquet_columns.is_empty()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+
+    /// The path of a column that has choices in two flags.
+    pub(crate) fn repeated_column(&self) -> Option<String> {
+        repeated(&self.parquet_columns).map(|path| path.join("."))
+    }
+}
+
+/// `NAME:KEY=VALUE,…`.
+fn parse_parquet_column(text: &str) -> Result<(Vec<String>, ParquetColumnOptions), String> {
+    let form = "write NAME:KEY=VALUE, as in url:encoding=delta-byte-array";
+    let (name, options) = name_and_choices(text).ok_or(form)?;
+    let path = parse_column_path(name).map_err(|error| error.to_string())?;
+    let options = options.parse().map_err(|error: SinkError| error.to_string())?;
+    Ok((path, options))
 }
 
 #[derive(Args, Debug)]
@@ -226,5 +266,36 @@ pub(super) fn parse_setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE, as in work_mem=256MB".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_parquet_and_their_choices() {
+        for (text, path) in [
+            ("Url:encoding=plain", vec!["url"]),
+            ("address . City : encoding=plain", vec!["address", "city"]),
+            (r#""a:b.c".d:encoding=plain"#, vec!["a:b.c", "d"]),
+            ("tags.list.element:encoding=plain", vec!["tags", "list", "element"]),
+        ] {
+            let (found, options) = parse_parquet_column(text).unwrap();
+            assert_eq!(found, path);
+            assert_eq!(options, "encoding=plain".parse().unwrap());
+        }
+        for (text, why) in [
+            ("url", "write NAME:KEY=VALUE"),
+            ("", "write NAME:KEY=VALUE"),
+            (":encoding=plain", "empty"),
+            ("a..b:encoding=plain", "empty"),
+            ("\"a:encoding=plain", "NAME:KEY=VALUE"),
+            ("a:plain", "write KEY=VALUE"),
+            ("a:bloom=2", "between 0 and 1"),
+        ] {
+            let error = parse_parquet_column(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the Parquet sink, read back with the parquet crate's reader.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod columns;
 mod geo;
 mod nested;
 mod ours;

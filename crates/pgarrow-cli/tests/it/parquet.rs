@@ -1,0 +1,212 @@
+//! Options of Parquet files: what they change in the file, what other readers find in it, what is refused.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use parquet::basic::{Compression, Encoding};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
+use pgarrow_testkit::{Capability, Python, require};
+use serde_json::Value;
+
+use crate::support::{Place, Ran, command, names, run};
+
+const TABLES: &str = r#"
+    CREATE TYPE address AS (city text, zip int);
+    CREATE TABLE a (id int8 NOT NULL, "Url" text, at timestamptz, flag bool, home address, tags text[], u uuid);
+    INSERT INTO a SELECT g, 'https://example.com/of/' || g, 'epoch'::timestamptz + g * '1 s'::interval, g % 2 = 0,
+        ROW('city ' || g % 10, g)::address, ARRAY[g::text, 'x'], md5(g::text)::uuid FROM generate_series(1, 5000) AS g;
+    CREATE TABLE b (id int8, note text);
+    INSERT INTO b SELECT g, md5(g::text) FROM generate_series(1, 1000) AS g;
+"#;
+
+fn place(hint: &str) -> Place {
+    let place = Place::new(hint);
+    place.database.execute(TABLES);
+    place
+}
+
+fn metadata(path: &Path) -> ParquetMetaData {
+    ParquetMetaDataReader::new().parse_and_finish(&File::open(path).unwrap()).unwrap()
+}
+
+fn chunk(path: &Path, column: &str) -> ColumnChunkMetaData {
+    let metadata = metadata(path);
+    let columns = metadata.row_group(0).columns();
+    columns.iter().find(|it| it.column_path().string() == column).unwrap().clone()
+}
+
+fn job(place: &Place, options: &str, args: &[&str]) -> Ran {
+    let url = place.database.url();
+    let text = format!(
+        "[source]\nconnection = \"{url}\"\ntables = ['public.*']\n[destination]\npath = \"lake\"\n[options]\n{options}\n"
+    );
+    fs::write(place.path("job.toml"), text).unwrap();
+    run(command(place.folder.path()).args(args))
+}
+
+#[test]
+fn options_of_columns_are_in_the_file_and_others_read_it() {
+    require!(Capability::Server, Capability::Python);
+    let place = place("parquet_columns");
+    let args = ["-t", "a", "-o", "a.parquet"];
+    let columns = [
+        "id:encoding=delta-binary-packed,bloom=0.01,bloom-values=10000",
+        "\"Url\":encoding=delta-byte-array,compression=zstd:9,bloom=0.01",
+        "AT:encoding=byte-stream-split,statistics=none",
+        "flag:compression=none",
+        "home.city:dictionary=true",
+        "home.zip:encoding=plain,statistics=chunk",
+        "tags.list.element:encoding=delta-length-byte-array,compression=gzip:9",
+        "u:encoding=delta-byte-array",
+    ];
+    let flags: Vec<&str> = columns.iter().flat_map(|column| ["--parquet-column", column]).collect();
+    place.export(&[&args[..], &flags].concat()).assert_success();
+    let path = place.path("a.parquet");
+    let chunk = |column: &str| chunk(&path, column);
+    let has = |column: &str, encoding| chunk(column).encodings_mask().is_set(encoding);
+    assert!(has("id", Encoding::DELTA_BINARY_PACKED) && has("Url", Encoding::DELTA_BYTE_ARRAY));
+    assert!(has("at", Encoding::BYTE_STREAM_SPLIT) && has("u", Encoding::DELTA_BYTE_ARRAY));
+    assert!(has("home.city", Encoding::RLE_DICTIONARY) && has("home.zip", Encoding::PLAIN));
+    assert!(has("tags.list.element", Encoding::DELTA_LENGTH_BYTE_ARRAY));
+    assert!(chunk("id").bloom_filter_offset().is_some() && chunk("Url").bloom_filter_offset().is_some());
+    assert!(chunk("flag").bloom_filter_offset().is_none());
+    assert!(chunk("at").statistics().is_none() && chunk("home.zip").statistics().is_some());
+    assert_eq!(chunk("flag").compression(), Compression::UNCOMPRESSED);
+    assert!(matches!(chunk("tags.list.element").compression(), Compression::GZIP(_)));
+
+    const READERS: &str = "
+import sys, duckdb, pyarrow.parquet as pq
+table = pq.read_table(sys.argv[1])
+print(table.num_rows, sum(table['id'].to_pylist()), table['Url'][4999], table['home'][6], table['tags'][2])
+sql = 'SELECT count(*), sum(id), sum(home.zip), max(\"Url\"), count(DISTINCT u) FROM read_parquet(?) WHERE id > 10'
+print(duckdb.execute(sql, [sys.argv[1]]).fetchone())
+print(duckdb.execute('SELECT epoch(\"at\"), u FROM read_parquet(?) WHERE id = 77', [sys.argv[1]]).fetchone())
+print(duckdb.execute('SELECT count(*) FROM read_parquet(?) WHERE id = 777777', [sys.argv[1]]).fetchone())
+";
+    let found = Python::shared().run(READERS, &[path.to_str().unwrap()]);
+    assert_eq!(
+        found.trim().lines().collect::<Vec<_>>(),
+        [
+            "5000 12502500 https://example.com/of/5000 [('city', 'city 7'), ('zip', 7)] ['3', 'x']",
+            "(4990, 12502445, 12502445, 'https://example.com/of/999', 4990)",
+            "(77.0, UUID('28dd2c79-55ce-9264-5624-0b2ff0100bde'))",
+            "(0,)"
+        ],
+        "{found}"
+    );
+}
+
+/// With `--ordered`, the same rows and options make the same bytes.
+#[test]
+fn options_of_columns_keep_files_the_same() {
+    require!(Capability::Server);
+    let place = place("parquet_same");
+    let export = |name: &str, readers: &str| {
+        let column =
+            ["--parquet-column", "id:bloom=0.01", "--parquet-column", "tags.list.element:dictionary=true"];
+        let args = ["-t", "a", "--ordered", "--slice-bytes", "64K", "--readers", readers, "-o", name];
+        place.export(&[&args[..], &column].concat()).assert_success();
+        fs::read(place.path(name)).unwrap()
+    };
+    assert!(export("1.parquet", "1") == export("2.parquet", "3"));
+}
+
+#[test]
+fn what_columns_cannot_have_is_refused_before_rows_are_read() {
+    require!(Capability::Server);
+    let place = place("parquet_refused");
+    for (column, says) in [
+        ("nothing:encoding=plain", &["column \"nothing\"", "--parquet-column"][..]),
+        ("url:encoding=plain", &["column \"url\"", "--parquet-column"]),
+        ("id:encoding=delta-byte-array", &["\"id\"", "choose plain, dictionary, delta-binary-packed"]),
+        ("flag:bloom=0.01", &["\"flag\"", "a boolean has no bloom filter"]),
+        ("tags.list.element:bloom=0.01", &["\"tags.list.element\"", "leave it out"]),
+        ("tags:compression=none", &["\"tags\" is made of others", "tags.list.element"]),
+        ("home:bloom=0.01", &["\"home\" is made of others", "home.city, home.zip"]),
+        ("u:dictionary=true", &["\"u\"", "has no dictionary"]),
+    ] {
+        place.export(&["-t", "a", "-o", "x.parquet", "--parquet-column", column]).assert_refused(2, says);
+        // Of a query that would fail with its first row, only the option is an error.
+        let query = "select *, 1 / (id - id) as fails from a";
+        place.export(&["-q", query, "-o", "x.parquet", "--parquet-column", column]).assert_refused(2, says);
+    }
+    assert_eq!(place.names(), Vec::<String>::new());
+    for (args, says) in [
+        (
+            &["-o", "x.arrow", "--parquet-column", "id:encoding=plain"][..],
+            "--parquet-column is for --to parquet",
+        ),
+        (&["--to", "none", "--parquet-column", "id:encoding=plain"], "--parquet-column is for --to parquet"),
+        (&["-o", "x.parquet", "--parquet-column", "id"], "write NAME:KEY=VALUE"),
+        (&["-o", "x.parquet", "--parquet-column", "id:encoding=lzo"], "write one of plain, dictionary"),
+        (
+            &[
+                "-o",
+                "x.parquet",
+                "--parquet-column",
+                "a.b:bloom=0.1",
+                "--parquet-column",
+                "A.b:encoding=plain",
+            ],
+            "names \"a.b\" twice",
+        ),
+    ] {
+        place.export(&[&["-t", "a"], args].concat()).assert_said(2, says);
+    }
+}
+
+/// Of several tables, an option is for those that have the column. Jobs have it in their file.
+#[test]
+fn options_of_columns_hold_for_each_table_that_has_them() {
+    require!(Capability::Server);
+    let place = place("parquet_tables");
+    let column = |column: &'static str| ["--parquet-column", column];
+    let args = ["-t", "a", "-t", "b", "-o", "out/"];
+    let of_both = column("id:encoding=plain");
+    let of_b = column("note:compression=none");
+    place.export(&[&args[..], &of_both, &of_b].concat()).assert_success();
+    for table in ["a", "b"] {
+        let id = chunk(&place.path(&format!("out/public.{table}.parquet")), "id");
+        assert!(id.encodings_mask().is_set(Encoding::PLAIN) && id.dictionary_page_offset().is_none());
+    }
+    assert_eq!(chunk(&place.path("out/public.b.parquet"), "note").compression(), Compression::UNCOMPRESSED);
+    let args = ["-t", "a", "-t", "b", "-o", "no/"];
+    let ran = place.export(&[&args[..], &column("nothing:compression=none")].concat());
+    ran.assert_refused(2, &["\"nothing\"", "nothing that is read has such a column", "--parquet-column"]);
+    let ran = place.export(&[&args[..], &column("note:encoding=byte-stream-split")].concat());
+    ran.assert_refused(2, &["public.b", "\"note\"", "has no encoding byte-stream-split"]);
+    assert_eq!(place.names(), ["out"]);
+
+    let options = "parquet_column = ['id:bloom=0.01', '\"Url\":compression=gzip:9']";
+    job(&place, options, &["check", "job.toml"]).assert_success();
+    let ran = job(&place, options, &["check", "job.toml", "--effective"]);
+    assert!(
+        ran.stdout_text()
+            .starts_with("parquet_column = id:bloom=0.01, \"Url\":compression=gzip:9  # job.toml"),
+        "{ran:?}"
+    );
+    job(&place, options, &["run", "job.toml"]).assert_success();
+    let manifest = names(&place.path("lake/_pgarrow/manifests")).remove(0);
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(place.path("lake/_pgarrow/manifests").join(manifest)).unwrap())
+            .unwrap();
+    let tables = manifest["tables"].as_array().unwrap();
+    assert_eq!(tables.len(), 2);
+    for table in tables {
+        let path = place.path("lake").join(table["files"][0]["path"].as_str().unwrap());
+        assert!(chunk(&path, "id").bloom_filter_offset().is_some(), "{table}");
+        if table["name"] == "a" {
+            assert!(matches!(chunk(&path, "Url").compression(), Compression::GZIP(_)));
+        }
+    }
+    for (options, says) in [
+        ("parquet_column = ['nothing:bloom=0.01']", "nothing that is read has such a column"),
+        ("parquet_column = ['note:encoding=byte-stream-split']", "public.b: column \"note\""),
+        ("parquet_column = ['id:bloom=2']", "job.toml, line 7: invalid value 'id:bloom=2'"),
+        ("parquet_column = true", "job.toml, line 7"),
+    ] {
+        for command in ["check", "run"] {
+            job(&place, options, &[command, "job.toml"]).assert_said(2, says);
+        }
+    }
+}
