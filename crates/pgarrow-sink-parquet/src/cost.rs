@@ -52,6 +52,10 @@ pub(crate) const FILTER_BLOCK_BYTES: usize = 32;
 /// however many values are expected.
 pub(crate) const FILTER_BYTES_MAX: usize = 128 << 20;
 
+/// A part should have this many times the bytes of its bloom filters. They stay as they are, however little
+/// there is for values, so with less a row group would end as soon as it begins.
+pub(crate) const FILTERS_WANTED: usize = 4;
+
 /// Bytes of a bloom filter while a row group is written; `None` if they cannot be counted. The parquet crate
 /// rounds them up to a power of two.
 ///

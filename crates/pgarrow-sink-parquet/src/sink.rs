@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use pgarrow_sink::{Chunk, Lanes, Outputs, Part, Sink, SinkError, Stop, Written};
 
-use crate::cost::COLUMN_BYTES_WANTED;
+use crate::cost::{COLUMN_BYTES_WANTED, FILTERS_WANTED};
 use crate::file::Format;
 use crate::options::ParquetOptions;
 use crate::part::ParquetPart;
@@ -75,7 +75,8 @@ impl Sink for ParquetSink {
 
     fn part_bytes(&self) -> usize {
         let layout = &self.lanes.format().layout;
-        layout.parquet.num_columns().saturating_mul(COLUMN_BYTES_WANTED).saturating_add(layout.filter_bytes())
+        let columns = layout.parquet.num_columns().saturating_mul(COLUMN_BYTES_WANTED);
+        columns.saturating_add(layout.filter_bytes().saturating_mul(FILTERS_WANTED))
     }
 }
 
