@@ -204,6 +204,7 @@ fn check_table(flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
         ("--file-size", flags.files.file_size.is_some()),
         ("--field-ids", flags.files.field_ids),
         ("--parquet-column", !flags.files.parquet_columns.is_empty()),
+        ("--parquet-compat", flags.files.parquet_compat),
     ];
     match for_files.into_iter().find(|(_, is_given)| *is_given) {
         Some((name, _)) => {
@@ -234,7 +235,7 @@ const ORDERED_GROUPS: usize = 16;
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
 pub(crate) fn parquet_options(files: &FileFlags, reading: &ReadingFlags) -> Result<ParquetOptions, Failure> {
-    let mut options = ParquetOptions::default();
+    let mut options = ParquetOptions::default().with_compat(files.parquet_compat);
     if let Some(text) = &files.compression {
         options = options.with_compression(text.parse().map_err(Error::from)?);
     }

@@ -1,17 +1,14 @@
 //! The choices for single columns, held against the columns that a file has.
 
-use std::collections::BTreeMap;
-
 use parquet::basic::Compression as Codec;
 use parquet::file::properties::{BloomFilterProperties, EnabledStatistics, WriterPropertiesBuilder};
 use parquet::schema::types::{ColumnDescriptor, ColumnPath, SchemaDescriptor};
 use pgarrow_sink::{SinkError, SinkErrorKind};
 
 use crate::column_options::{BloomFilter, Encoding, ParquetColumnOptions, is_share};
+use crate::compat;
 use crate::cost::{FILTER_BYTES_MAX, filter_bytes};
-
-/// The choices by the path of a leaf.
-pub(crate) type ByColumn = BTreeMap<Vec<String>, ParquetColumnOptions>;
+use crate::options::ParquetOptions;
 
 /// Names of columns in a message. More would hide what it says.
 const NAMES_MAX: usize = 12;
@@ -29,32 +26,29 @@ pub(crate) struct Chosen {
     pub(crate) filter_bytes: usize,
 }
 
-/// The choices for all columns that have some. A row group has at most `row_group_rows` rows.
+/// The choices for all columns that have some.
 ///
 /// # Errors
 ///
 /// [`SinkErrorKind::Unsupported`] for a column that does not exist or has no values of its own, and for what
 /// its type cannot have.
-pub(crate) fn chosen(
-    by_column: &ByColumn,
-    parquet: &SchemaDescriptor,
-    row_group_rows: usize,
-) -> Result<Vec<Chosen>, SinkError> {
-    by_column
-        .iter()
-        .map(|(path, options)| {
-            let column = column(path, parquet)?;
-            let wrong = |text: String| unsupported(format!("column {:?}: {text}", shown(path)));
-            Chosen::new(column, options, row_group_rows).map_err(wrong)
-        })
-        .collect()
+pub(crate) fn chosen(options: &ParquetOptions, parquet: &SchemaDescriptor) -> Result<Vec<Chosen>, SinkError> {
+    let choose = |(path, of_column): (&Vec<String>, &ParquetColumnOptions)| {
+        let column = column(path, parquet)?;
+        let wrong = |text: String| unsupported(format!("column {:?}: {text}", shown(path)));
+        if options.compat {
+            check_compat(of_column).map_err(wrong)?;
+        }
+        Chosen::new(column, of_column, options.row_group_rows).map_err(wrong)
+    };
+    options.columns.iter().map(choose).collect()
 }
 
-/// The paths of which a file has nothing: neither a column nor one that is made of others.
-pub(crate) fn missing(by_column: &ByColumn, parquet: &SchemaDescriptor) -> Vec<Vec<String>> {
-    let is_there =
-        |path: &&Vec<String>| !parquet.columns().iter().any(|c| c.path().parts().starts_with(path));
-    by_column.keys().filter(is_there).cloned().collect()
+/// Refuses what readers that know version 1 only cannot read.
+fn check_compat(options: &ParquetColumnOptions) -> Result<(), String> {
+    let dictionary = options.dictionary.filter(|is_on| *is_on).map(|_| Encoding::Dictionary);
+    options.encoding.into_iter().chain(dictionary).try_for_each(compat::knows_encoding)?;
+    options.compression.map_or(Ok(()), compat::knows_codec)
 }
 
 fn column<'a>(path: &[String], parquet: &'a SchemaDescriptor) -> Result<&'a ColumnDescriptor, SinkError> {

@@ -1,6 +1,7 @@
 //! What callers may choose about one column of a Parquet file, and its form as text:
 //! `encoding=delta-byte-array,compression=zstd:9,bloom=0.01`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -198,6 +199,9 @@ impl BloomFilter {
         Self { values: Some(values), ..self }
     }
 }
+
+/// The choices by the path of a leaf.
+pub(crate) type ByColumn = BTreeMap<Vec<String>, ParquetColumnOptions>;
 
 const KEYS: &str = "encoding, dictionary, compression, statistics, bloom and bloom-values";
 

@@ -16,6 +16,7 @@
 
 mod chosen;
 mod column_options;
+mod compat;
 mod compression;
 mod cost;
 mod describe;

@@ -3,8 +3,7 @@
 use arrow_schema::SchemaRef;
 use pgarrow_sink::SinkError;
 
-use crate::chosen::{self, ByColumn};
-use crate::column_options::ParquetColumnOptions;
+use crate::column_options::{ByColumn, ParquetColumnOptions};
 use crate::compression::Compression;
 use crate::{describe, schema};
 
@@ -12,29 +11,42 @@ use crate::{describe, schema};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ParquetOptions {
-    pub(crate) compression: Compression,
+    pub(crate) compression: Option<Compression>,
     pub(crate) row_group_rows: usize,
     pub(crate) row_group_bytes: usize,
     pub(crate) data_page_bytes: usize,
     pub(crate) columns: ByColumn,
+    pub(crate) compat: bool,
 }
 
 impl Default for ParquetOptions {
     fn default() -> Self {
         Self {
-            compression: Compression::default(),
+            compression: None,
             row_group_rows: 1024 * 1024,
             row_group_bytes: 64 * 1024 * 1024,
             data_page_bytes: 1024 * 1024,
             columns: ByColumn::new(),
+            compat: false,
         }
     }
 }
 
 impl ParquetOptions {
-    /// How pages are compressed. Default: zstd at level 1.
+    /// How pages are compressed. Default: zstd at level 1, and snappy with
+    /// [`with_compat`](Self::with_compat).
     pub fn with_compression(self, compression: Compression) -> Self {
-        Self { compression, ..self }
+        Self { compression: Some(compression), ..self }
+    }
+
+    /// Whether files are for readers that know version 1 of the format only. Default: no.
+    ///
+    /// Such files have plain values in data pages V1, and no dictionaries; compression is snappy unless it is
+    /// chosen, and may be gzip or none. Every type but uuid has its converted type. What such readers would
+    /// take for something else is refused: timestamps in nanoseconds, unsigned integers of 32 and 64 bits,
+    /// half floats.
+    pub fn with_compat(self, compat: bool) -> Self {
+        Self { compat, ..self }
     }
 
     /// Rows per row group. Default: 1,048,576.
@@ -85,7 +97,12 @@ impl ParquetOptions {
             return Ok(Vec::new());
         }
         let adapted = schema::adapt(schema)?;
-        Ok(chosen::missing(&self.columns, &describe::convert(&adapted.schema)?))
+        let parquet = describe::convert(&adapted.schema)?;
+        // A path may name something that is made of columns, which is refused with a text of its own.
+        let is_missing = |path: &&Vec<String>| {
+            !parquet.columns().iter().any(|column| column.path().parts().starts_with(path))
+        };
+        Ok(self.columns.keys().filter(is_missing).cloned().collect())
     }
 
     /// The same without the choices for these columns.

@@ -97,7 +97,9 @@ impl Part for ParquetPart {
                 self.n_columns().saturating_mul(COLUMN_BYTES).saturating_add(filters)
             }
         };
-        batch_bytes.saturating_mul(2).saturating_add(batch_bytes / 8).saturating_add(writers)
+        // In pages of version 1, values are joined with their levels before they are compressed.
+        let copies = if self.lanes.format().layout.compat { 3 } else { 2 };
+        batch_bytes.saturating_mul(copies).saturating_add(batch_bytes / 8).saturating_add(writers)
     }
 
     fn set_share(&mut self, bytes: usize) {

@@ -9,15 +9,17 @@ use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
-use parquet::basic::{Encoding, Type as PhysicalType};
+use parquet::basic::{Compression as Codec, Encoding, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
-use pgarrow_sink::SinkError;
+use pgarrow_sink::{SinkError, SinkErrorKind};
 
 use crate::chosen::{Chosen, chosen};
+use crate::compat;
+use crate::compression::Compression;
 use crate::cost::{CHUNK_BYTES, Cost, FILTER_BLOCK_BYTES, Limits};
 use crate::describe;
 use crate::dictionary;
@@ -35,6 +37,8 @@ pub(crate) struct Layout {
     pub(crate) properties: WriterPropertiesPtr,
     /// What the caller chose for single columns.
     chosen: Vec<Chosen>,
+    /// For readers that know version 1 only.
+    pub(crate) compat: bool,
 }
 
 impl Layout {
@@ -48,7 +52,10 @@ impl Layout {
         options: &ParquetOptions,
     ) -> Result<Self, SinkError> {
         let parquet = describe::convert(&arrow)?;
-        let chosen = chosen(&options.columns, &parquet, options.row_group_rows)?;
+        let chosen = chosen(options, &parquet)?;
+        if options.compat {
+            compat::check(&parquet)?;
+        }
         // Sorted: the order of a hash map differs from run to run, and so would the file.
         let mut metadata: Vec<_> = arrow.metadata().iter().collect();
         metadata.sort();
@@ -56,7 +63,8 @@ impl Layout {
         let metadata = geo.map(|geo| KeyValue::new(geo::KEY.to_owned(), geo)).into_iter().chain(metadata);
         let mut properties = WriterProperties::builder()
             .set_created_by(ours::created_by())
-            .set_compression(options.compression.codec()?)
+            .set_compression(codec(options)?)
+            .set_dictionary_enabled(!options.compat)
             .set_data_page_size_limit(options.data_page_bytes)
             // Parts cut row groups: these limits are for `ArrowWriter`.
             .set_max_row_group_row_count(None)
@@ -67,7 +75,7 @@ impl Layout {
         // `lineitem` became 4 % smaller and took 13 % less time to encode; random values, the worst case,
         // grow by 1 %. Text and bytes: lengths apart from the bytes, which then compress better. The comments
         // of `lineitem` became 12 % smaller and took 11 % less time.
-        for column in parquet.columns() {
+        for column in parquet.columns().iter().filter(|_| !options.compat) {
             let encoding = match column.physical_type() {
                 PhysicalType::INT32 | PhysicalType::INT64 => Encoding::DELTA_BINARY_PACKED,
                 PhysicalType::BYTE_ARRAY => Encoding::DELTA_LENGTH_BYTE_ARRAY,
@@ -79,7 +87,7 @@ impl Layout {
             chosen.iter().fold(properties, |properties, column| column.apply(properties)).build();
         // Lets readers restore uuid, enum, time zone and extension types.
         add_encoded_arrow_schema_to_metadata(&schema::for_readers(&arrow), &mut properties);
-        Ok(Self { arrow, parquet, properties: Arc::new(properties), chosen })
+        Ok(Self { arrow, parquet, properties: Arc::new(properties), chosen, compat: options.compat })
     }
 
     /// The properties for a row group that begins with `batch`.
@@ -94,7 +102,7 @@ impl Layout {
             .set_data_page_row_count_limit(limits.page_rows)
             .set_data_page_size_limit(limits.page_bytes)
             .set_dictionary_page_size_limit(limits.dictionary_bytes());
-        if dictionary::has_large_values(batch) {
+        if dictionary::has_large_values(batch) && !self.compat {
             // In these pages, values are compressed without being joined with their levels first, which would
             // be one more copy of a value that is a page by itself. The version also changes encodings; they
             // stay as they are.
@@ -104,7 +112,8 @@ impl Layout {
         if choices.len() == columns.len() {
             for (column, choice) in columns.iter().zip(choices) {
                 let path = column.path().clone();
-                let dictionary = choice.dictionary && limits.affords_dictionary(column.physical_type());
+                let dictionary =
+                    choice.dictionary && !self.compat && limits.affords_dictionary(column.physical_type());
                 properties = properties.set_column_dictionary_enabled(path.clone(), dictionary);
                 if !choice.statistics {
                     // Plain values need no copy; encoded with their lengths in front, they would be copied
@@ -122,6 +131,16 @@ impl Layout {
     pub(crate) fn filter_bytes(&self) -> usize {
         self.chosen.iter().map(|column| column.filter_bytes).fold(0, usize::saturating_add)
     }
+}
+
+/// How the file's pages are compressed.
+fn codec(options: &ParquetOptions) -> Result<Codec, SinkError> {
+    let default = if options.compat { compat::COMPRESSION } else { Compression::default() };
+    let compression = options.compression.unwrap_or(default);
+    if options.compat {
+        compat::knows_codec(compression).map_err(|text| SinkError::new(SinkErrorKind::Unsupported, text))?;
+    }
+    compression.codec()
 }
 
 /// A column of a row group in progress.

@@ -152,6 +152,14 @@ pub(crate) struct FileFlags {
     #[arg(long = "parquet-column", value_name = "NAME:KEY=VALUE", value_parser = parse_parquet_column, help_heading = "Output")]
     pub(crate) parquet_columns: Vec<(Vec<String>, ParquetColumnOptions)>,
 
+    /// Write Parquet for readers that know version 1 of the format only
+    ///
+    /// Plain values in data pages V1, without dictionaries, in snappy unless --compression says gzip or none.
+    /// Every type but uuid has its converted type. What such readers would take for something else is an
+    /// error: timestamps in nanoseconds, unsigned integers of 32 and 64 bits (oid, xid8), half floats.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) parquet_compat: bool,
+
     /// Most rows in a record batch. Default: 65536
     #[arg(long, value_name = "ROWS", value_parser = super::at_least_one, help_heading = "Output")]
     pub(crate) batch_rows: Option<usize>,
@@ -168,6 +176,7 @@ impl FileFlags {
             ("row-group-rows", self.row_group_rows.is_some()),
             ("field-ids", self.field_ids),
             ("parquet-column", !self.parquet_columns.is_empty()),
+            ("parquet-compat", self.parquet_compat),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }

@@ -210,3 +210,62 @@ fn options_of_columns_hold_for_each_table_that_has_them() {
         }
     }
 }
+
+/// What others find in a file for readers of version 1 is what they find in any other.
+#[test]
+fn files_for_old_readers_have_the_same_values() {
+    require!(Capability::Server, Capability::Python);
+    let place = place("parquet_compat");
+    place.database.execute(
+        "CREATE TABLE types AS SELECT 1.5::numeric(9,2) AS n, -12345678901234567890.5::numeric(30,3) AS big,
+            '2026-11-23'::date AS d, '24:00'::time AS t, '{\"a\": 1}'::jsonb AS j, 'infinity'::float8 AS f,
+            '1969-12-31 23:59:59.999999'::timestamp AS ts, 7::int2 AS i2, '\\x00ff'::bytea AS b",
+    );
+    for table in ["a", "types"] {
+        for (name, flag) in [("usual", None), ("compat", Some("--parquet-compat"))] {
+            let output = format!("{table}-{name}.parquet");
+            let args = ["-t", table, "--readers", "1", "-o", &output];
+            place.export(&[&args[..], flag.as_slice()].concat()).assert_success();
+        }
+        const PYARROW: &str = "
+import sys, pyarrow.parquet as pq, duckdb
+usual, compat = (pq.ParquetFile(path) for path in sys.argv[1:])
+assert usual.read().equals(compat.read())
+sql = 'SELECT count(*) FROM (FROM read_parquet(?) EXCEPT ALL FROM read_parquet(?))'
+assert duckdb.execute(sql, sys.argv[1:]).fetchone() == duckdb.execute(sql, sys.argv[:0:-1]).fetchone() == (0,)
+columns = [compat.metadata.row_group(0).column(i) for i in range(compat.metadata.num_columns)]
+encodings = {encoding for column in columns for encoding in column.encodings}
+print(compat.metadata.format_version, sorted(encodings - {'RLE', 'BIT_PACKED'}), {c.compression for c in columns})
+";
+        let paths = ["usual", "compat"].map(|name| place.path(&format!("{table}-{name}.parquet")));
+        let found = Python::shared().run(PYARROW, &paths.each_ref().map(|path| path.to_str().unwrap()));
+        assert_eq!(found.trim(), "1.0 ['PLAIN'] {'SNAPPY'}", "{table}");
+    }
+    for (args, says) in [
+        (&["-q", "select now() as at", "--timestamp-unit", "ns"][..], "--timestamp-unit us"),
+        (&["-q", "select 1::oid as o"], "--column o:text"),
+        (&["-t", "a", "--compression", "zstd"], "choose snappy, gzip or none"),
+        (&["-t", "a", "--parquet-column", "id:encoding=delta-binary-packed"], "choose plain"),
+        (&["-t", "a", "--to", "ipc"], "--parquet-compat is for --to parquet"),
+    ] {
+        let args = [args, &["-o", "x.parquet", "--parquet-compat"]].concat();
+        place.export(&args).assert_refused(2, &[says]);
+    }
+    place
+        .export(&[
+            "-q",
+            "select 4294967295::oid as o",
+            "--column",
+            "o:text",
+            "-o",
+            "x.parquet",
+            "--parquet-compat",
+        ])
+        .assert_success();
+    job(&place, "parquet_compat = true", &["run", "job.toml"]).assert_success();
+    let manifest = names(&place.path("lake/_pgarrow/manifests")).remove(0);
+    let manifest = fs::read(place.path("lake/_pgarrow/manifests").join(manifest)).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let path = place.path("lake").join(manifest["tables"][0]["files"][0]["path"].as_str().unwrap());
+    assert_eq!(metadata(&path).row_group(0).column(0).compression(), Compression::SNAPPY);
+}

@@ -24,7 +24,7 @@ use pgarrow_sink_parquet::{
 use crate::{metadata, read, write};
 
 /// Each physical type, a struct and a list; every seventh value is NULL.
-fn batch(start: i32, rows: i32) -> RecordBatch {
+pub(crate) fn batch(start: i32, rows: i32) -> RecordBatch {
     let numbers = || (start..start + rows).map(|i| (i % 7 != 0).then_some(i));
     let text = |number: Option<i32>| number.map(|i| format!("https://example.com/of/{}", i % 1000));
     let bytes = numbers().map(|number| number.map(|i| i128::from(i).to_be_bytes()));
