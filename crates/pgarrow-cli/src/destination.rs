@@ -82,6 +82,9 @@ impl Destination {
             (FormatName::None, None) if flags.files.compression.is_some() => {
                 return Err(Failure::options("--to none writes nothing; leave out --compression"));
             }
+            (FormatName::None, None) if flags.files.origin => {
+                return Err(Failure::options("--to none writes nothing; leave out --origin"));
+            }
             (FormatName::None, None) => return Ok(Self::Nowhere),
             // Handled above.
             (FormatName::Postgres, _) => {
@@ -205,6 +208,7 @@ fn check_table(flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
         ("--field-ids", flags.files.field_ids),
         ("--parquet-column", !flags.files.parquet_columns.is_empty()),
         ("--parquet-compat", flags.files.parquet_compat),
+        ("--origin", flags.files.origin),
     ];
     match for_files.into_iter().find(|(_, is_given)| *is_given) {
         Some((name, _)) => {

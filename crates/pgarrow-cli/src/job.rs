@@ -34,6 +34,8 @@ pub(crate) struct ExportJob {
     pub(crate) destination: Destination,
     pub(crate) overwrite: bool,
     pub(crate) is_ordered: bool,
+    /// Whether files say where their rows come from.
+    pub(crate) has_origin: bool,
     /// A warning about the options themselves.
     pub(crate) warning: Option<String>,
 }
@@ -146,7 +148,8 @@ impl TryFrom<&ExportFlags> for ExportJob {
             check_target(flags)?;
         }
         let warning = ending_warning(flags);
-        Ok(Self { warning, reading, destination, overwrite: flags.overwrite, is_ordered })
+        let has_origin = flags.files.origin;
+        Ok(Self { warning, reading, destination, overwrite: flags.overwrite, is_ordered, has_origin })
     }
 }
 

@@ -237,6 +237,7 @@ fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
         layout,
         file_bytes: files.file_size,
         success_file: file.success_file,
+        origin: files.origin,
     })
 }
 

@@ -67,6 +67,16 @@ impl Run {
         &self.engine.job.progress
     }
 
+    /// The name of the database that is read.
+    pub fn database(&self) -> &str {
+        &self.engine.keeper.reader.facts.database
+    }
+
+    /// The snapshot that is read, as `pg_current_snapshot()` prints it.
+    pub fn snapshot(&self) -> &str {
+        &self.engine.keeper.reader.facts.snapshot
+    }
+
     /// The cancel that stops it.
     pub fn cancel(&self) -> &Cancel {
         &self.engine.job.cancel

@@ -22,6 +22,7 @@ use crate::format::{Format, numerics_as_text};
 use crate::layout::{FileNames, Layout};
 use crate::lock::Lock;
 use crate::manifest::{Committed, Manifest, ManifestColumn, ManifestFile, ManifestServer, ManifestTable};
+use crate::origin::{Origin, schema_with};
 use crate::units::utc_now;
 
 /// What readers of folders look for.
@@ -46,6 +47,8 @@ pub struct Job {
     pub file_bytes: Option<u64>,
     /// Whether there is a `_SUCCESS` at the end.
     pub success_file: bool,
+    /// Whether the metadata of files say where rows come from, see [`Origin`].
+    pub origin: bool,
 }
 
 /// A run that has its store to itself.
@@ -178,6 +181,7 @@ impl PlannedRun<'_> {
         let names = job.names(&export, date, &run_id)?;
         let plans = export.plans().to_vec();
         let cancel = export.cancel().clone();
+        let origin = job.origin.then(|| Origin::new(&export, &run_id, &started));
         let files = Arc::new(Files { store: store.clone(), begun: Mutex::default() });
         let make = |plan: &Plan| {
             let (schema, table) = schema_and_table(plan);
@@ -195,7 +199,7 @@ impl PlannedRun<'_> {
             };
             let say = |message: Message| warn(message.behind(format!("{}: ", plan.subject())));
             numerics_as_text(plan).into_iter().for_each(say);
-            job.format.sink(outputs, Arc::clone(plan.schema()), |warning| say(warning.into()))
+            job.format.sink(outputs, schema_with(origin.as_ref(), plan), |warning| say(warning.into()))
         };
         let report = export.write_each(make).inspect_err(|_| files.remove())?;
         let commit = || {

@@ -160,6 +160,14 @@ pub(crate) struct FileFlags {
     #[arg(long, help_heading = "Output")]
     pub(crate) parquet_compat: bool,
 
+    /// Put into the metadata of files where their rows come from, and when
+    ///
+    /// The database, the snapshot, the version of pgarrow, the id of the run, its start, and whether it was a
+    /// table or a query; never a query's text. The table and the server's version are there anyway. Such files
+    /// differ from run to run, also with --ordered.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) origin: bool,
+
     /// Most rows in a record batch. Default: 65536
     #[arg(long, value_name = "ROWS", value_parser = super::at_least_one, help_heading = "Output")]
     pub(crate) batch_rows: Option<usize>,

@@ -1,5 +1,6 @@
 //! Options of Parquet files: what they change in the file, what other readers find in it, what is refused.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -268,4 +269,82 @@ print(compat.metadata.format_version, sorted(encodings - {'RLE', 'BIT_PACKED'}),
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     let path = place.path("lake").join(manifest["tables"][0]["files"][0]["path"].as_str().unwrap());
     assert_eq!(metadata(&path).row_group(0).column(0).compression(), Compression::SNAPPY);
+}
+
+/// What a file says about itself: the metadata of a Parquet file, and of an Arrow file's schema.
+fn said_by(path: &Path) -> BTreeMap<String, String> {
+    if path.extension().is_some_and(|it| it == "arrow") {
+        let reader = arrow_ipc::reader::FileReader::try_new(File::open(path).unwrap(), None).unwrap();
+        return reader.schema().metadata().clone().into_iter().collect();
+    }
+    let metadata = metadata(path);
+    let pairs = metadata.file_metadata().key_value_metadata().unwrap().iter();
+    pairs
+        .filter(|it| it.key != "ARROW:schema")
+        .map(|it| (it.key.clone(), it.value.clone().unwrap()))
+        .collect()
+}
+
+#[test]
+fn files_say_where_rows_come_from_if_asked() {
+    require!(Capability::Server);
+    let place = place("origin");
+    let database: String =
+        place.database.client().query_one("SELECT current_database()::text", &[]).unwrap().get(0);
+    let secret = "select 'canary' as secret";
+    for name in ["x.parquet", "x.arrow"] {
+        for (what, table, source) in
+            [(["-t", "a"], Some("public.a"), "table"), (["-q", secret], None, "query")]
+        {
+            let args = ["-o", name, "--report", "r.json", "--overwrite"];
+            place.export(&[&what[..], &args].concat()).assert_success();
+            let plain = said_by(&place.path(name));
+            let known = ["pg.server_version", "pg.table"];
+            assert!(plain.keys().all(|key| known.contains(&key.as_str())), "{plain:?}");
+
+            place.export(&[&what[..], &args, &["--origin"]].concat()).assert_success();
+            let report: Value = serde_json::from_slice(&fs::read(place.path("r.json")).unwrap()).unwrap();
+            let mut said = said_by(&place.path(name));
+            for (key, of_report) in [
+                ("pg.snapshot", &report["snapshot"]),
+                ("pg.server_version", &report["server"]["version"]),
+                ("pgarrow.version", &report["pgarrow_version"]),
+                ("pgarrow.run_id", &report["run_id"]),
+                ("pgarrow.started", &report["started"]),
+            ] {
+                assert_eq!(said.remove(key).as_deref(), of_report.as_str(), "{key}");
+            }
+            assert_eq!(said.remove("pg.database").as_deref(), Some(database.as_str()));
+            assert_eq!(said.remove("pg.table").as_deref(), table);
+            assert_eq!(said.remove("pgarrow.source").as_deref(), Some(source));
+            assert_eq!(said, BTreeMap::new());
+            let bytes = fs::read(place.path(name)).unwrap();
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+        }
+    }
+    place.export(&["-t", "a", "-t", "b", "-o", "out/", "--origin"]).assert_success();
+    let [a, b] = ["a", "b"].map(|table| said_by(&place.path(&format!("out/public.{table}.parquet"))));
+    assert_eq!(a["pgarrow.run_id"], b["pgarrow.run_id"]);
+    assert_eq!([&a["pg.table"], &b["pg.table"]], ["public.a", "public.b"]);
+
+    for (options, is_said) in [("origin = true", true), ("origin = false", false), ("", false)] {
+        job(&place, options, &["run", "job.toml"]).assert_success();
+        let folder = place.path("lake/_pgarrow/manifests");
+        let mut manifests = names(&folder);
+        manifests.sort();
+        let manifest = fs::read(folder.join(manifests.last().unwrap())).unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        for table in manifest["tables"].as_array().unwrap() {
+            let said = said_by(&place.path("lake").join(table["files"][0]["path"].as_str().unwrap()));
+            let value = |key: &str| said.get(key).map(String::as_str);
+            for (key, of_manifest) in [
+                ("pgarrow.run_id", &manifest["run_id"]),
+                ("pgarrow.started", &manifest["started"]),
+                ("pg.snapshot", &manifest["snapshot"]),
+            ] {
+                assert_eq!(value(key), of_manifest.as_str().filter(|_| is_said), "{options} {key}");
+            }
+        }
+    }
+    place.export(&["-t", "a", "--to", "none", "--origin"]).assert_refused(2, &["leave out --origin"]);
 }
