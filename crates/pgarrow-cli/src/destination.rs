@@ -10,7 +10,7 @@ use pgarrow_sink_ipc::{IpcFormat, IpcOptions};
 use pgarrow_sink_parquet::ParquetOptions;
 
 use crate::exit::Failure;
-use crate::flags::{ExportFlags, FileFlags, FormatName, ReadingFlags};
+use crate::flags::{ExportFlags, FileFlags, FormatName, ReadingFlags, SortedBy};
 use crate::into::Into;
 
 /// Where batches go.
@@ -209,6 +209,7 @@ fn check_table(flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
         ("--parquet-column", !flags.files.parquet_columns.is_empty()),
         ("--parquet-compat", flags.files.parquet_compat),
         ("--origin", flags.files.origin),
+        ("--sorted-by", flags.files.sorted_by.is_some()),
     ];
     match for_files.into_iter().find(|(_, is_given)| *is_given) {
         Some((name, _)) => {
@@ -251,6 +252,9 @@ pub(crate) fn parquet_options(files: &FileFlags, reading: &ReadingFlags) -> Resu
             "--parquet-column names {column:?} twice; give its choices together, separated by commas"
         );
         return Err(Failure::options(text));
+    }
+    if let Some(SortedBy(columns)) = &files.sorted_by {
+        options = options.with_sorted_by(columns.iter().cloned());
     }
     for (path, column) in &files.parquet_columns {
         options = options.with_column(path, *column);

@@ -24,6 +24,7 @@ mod dictionary;
 mod file;
 mod geo;
 mod options;
+mod order;
 mod ours;
 mod part;
 mod ranges;
@@ -36,5 +37,6 @@ pub use column_options::{BloomFilter, Encoding, ParquetColumnOptions, Statistics
 pub use compression::Compression;
 pub use describe::{parquet_types, parquet_warnings};
 pub use options::ParquetOptions;
+pub use order::SortColumn;
 pub use ours::is_ours;
 pub use sink::ParquetSink;

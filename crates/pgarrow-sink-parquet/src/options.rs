@@ -5,6 +5,7 @@ use pgarrow_sink::SinkError;
 
 use crate::column_options::{ByColumn, ParquetColumnOptions};
 use crate::compression::Compression;
+use crate::order::SortColumn;
 use crate::{describe, schema};
 
 /// How a Parquet file is cut and compressed. Every option has a default that suits large exports.
@@ -17,6 +18,7 @@ pub struct ParquetOptions {
     pub(crate) data_page_bytes: usize,
     pub(crate) columns: ByColumn,
     pub(crate) compat: bool,
+    pub(crate) sorted_by: Vec<SortColumn>,
 }
 
 impl Default for ParquetOptions {
@@ -28,6 +30,7 @@ impl Default for ParquetOptions {
             data_page_bytes: 1024 * 1024,
             columns: ByColumn::new(),
             compat: false,
+            sorted_by: Vec::new(),
         }
     }
 }
@@ -72,6 +75,16 @@ impl ParquetOptions {
     /// except if there are so many columns that a row group has less than 512 KiB for each.
     pub fn with_data_page_bytes(self, data_page_bytes: usize) -> Self {
         Self { data_page_bytes, ..self }
+    }
+
+    /// Declares that rows come in this order, most important column first. Default: in none.
+    ///
+    /// It is written for each row group (`sorting_columns`), and checked while rows are written: the rows of a
+    /// row group that are in another order fail the part. Nothing is sorted. Numbers and moments go by size,
+    /// text and bytes by their bytes (for text: `COLLATE "C"`), labels of enums as text. Floats, geometries and
+    /// nested columns are refused.
+    pub fn with_sorted_by(self, columns: impl IntoIterator<Item = SortColumn>) -> Self {
+        Self { sorted_by: columns.into_iter().collect(), ..self }
     }
 
     /// Chooses for one column. A column of the file has one name; inside of structs, lists and maps it is the

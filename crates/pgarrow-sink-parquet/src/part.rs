@@ -15,11 +15,13 @@ pub(crate) struct ParquetPart {
     group: Option<RowGroup>,
     /// Bytes that this part may hold.
     share: usize,
+    /// Rows that it was given, of all row groups.
+    rows: u64,
 }
 
 impl ParquetPart {
     pub(crate) fn open(lanes: Arc<Lanes<Format>>) -> Self {
-        Self { lanes, group: None, share: usize::MAX }
+        Self { lanes, group: None, share: usize::MAX, rows: 0 }
     }
 
     fn encode(&mut self, batch: &RecordBatch, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
@@ -42,8 +44,14 @@ impl ParquetPart {
                 }
             };
             let rows = rest.min(step_rows).min(format.row_group_rows - group.rows());
-            group.write(&format.layout, &batch.slice(start, rows)).map_err(failed)?;
+            let next = batch.slice(start, rows);
+            let rows_before = self.rows;
+            group
+                .check_order(&format.layout, &next)
+                .map_err(|disorder| format.layout.order.error(disorder, lanes.path(), rows_before))?;
+            group.write(&format.layout, &next).map_err(failed)?;
             start += rows;
+            self.rows += rows as u64;
             if group.rows() >= format.row_group_rows || group.estimated_bytes() >= format.row_group_bytes {
                 self.flush(chunks)?;
             }

@@ -25,6 +25,7 @@ use crate::describe;
 use crate::dictionary;
 use crate::geo;
 use crate::options::ParquetOptions;
+use crate::order::{Disorder, LastRow, Order};
 use crate::ours;
 use crate::schema;
 use crate::size;
@@ -39,13 +40,15 @@ pub(crate) struct Layout {
     chosen: Vec<Chosen>,
     /// For readers that know version 1 only.
     pub(crate) compat: bool,
+    /// The order in which rows are declared to be.
+    pub(crate) order: Order,
 }
 
 impl Layout {
     /// # Errors
     ///
     /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported) for a type or a compression level that
-    /// Parquet does not have, and for choices for a column that it cannot have.
+    /// Parquet does not have, and for choices for a column that it cannot have, or an order of it.
     pub(crate) fn new(
         arrow: SchemaRef,
         geo: Option<String>,
@@ -56,6 +59,7 @@ impl Layout {
         if options.compat {
             compat::check(&parquet)?;
         }
+        let order = Order::new(&options.sorted_by, &arrow, &parquet)?;
         // Sorted: the order of a hash map differs from run to run, and so would the file.
         let mut metadata: Vec<_> = arrow.metadata().iter().collect();
         metadata.sort();
@@ -69,6 +73,7 @@ impl Layout {
             // Parts cut row groups: these limits are for `ArrowWriter`.
             .set_max_row_group_row_count(None)
             .set_statistics_enabled(EnabledStatistics::Page)
+            .set_sorting_columns(order.columns())
             .set_key_value_metadata(Some(metadata.collect()));
         // Integers, dates, times and decimals up to 18 digits, without a dictionary or after it grew too
         // large: the differences of neighbours, in as few bits as they need. Against plain values and zstd,
@@ -87,7 +92,7 @@ impl Layout {
             chosen.iter().fold(properties, |properties, column| column.apply(properties)).build();
         // Lets readers restore uuid, enum, time zone and extension types.
         add_encoded_arrow_schema_to_metadata(&schema::for_readers(&arrow), &mut properties);
-        Ok(Self { arrow, parquet, properties: Arc::new(properties), chosen, compat: options.compat })
+        Ok(Self { arrow, parquet, properties: Arc::new(properties), chosen, compat: options.compat, order })
     }
 
     /// The properties for a row group that begins with `batch`.
@@ -157,6 +162,8 @@ pub(crate) struct RowGroup {
     rows: usize,
     /// Whether it was begun for large values.
     is_large: bool,
+    /// The keys of its last row, if it is to be in order.
+    last: LastRow,
 }
 
 impl RowGroup {
@@ -172,7 +179,7 @@ impl RowGroup {
         let is_large = dictionary::has_large_values(batch);
         let writers = factory.create_column_writers(0)?.into_iter().zip(costs);
         let columns = writers.map(|(writer, cost)| GroupColumn { writer, cost, raw_bytes: 0 }).collect();
-        Ok(Self { columns, rows: 0, is_large })
+        Ok(Self { columns, rows: 0, is_large, last: LastRow::default() })
     }
 
     pub(crate) fn write(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), ParquetError> {
@@ -188,6 +195,11 @@ impl RowGroup {
         }
         self.rows += batch.num_rows();
         Ok(())
+    }
+
+    /// Checks that the rows of a batch are in the declared order, and come after those that are written.
+    pub(crate) fn check_order(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), Disorder> {
+        layout.order.check(&mut self.last, batch)
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -214,7 +226,7 @@ impl RowGroup {
         let held = |column: &GroupColumn| {
             column.cost.value_bytes(&column.writer) + column.cost.fixed_bytes(column.raw_bytes)
         };
-        self.columns.iter().map(held).sum()
+        self.columns.iter().map(held).sum::<usize>().saturating_add(self.last.held_bytes())
     }
 
     /// Encodes the rest, column by column.

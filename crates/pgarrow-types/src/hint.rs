@@ -193,6 +193,7 @@ pub mod option {
         RESTART_KEY, "restart_key", "Of a load: by what it is known when it is started again.";
         SETTING, "setting", "A parameter of the server's session.";
         SLICE_BYTES, "slice_bytes", "How large slices are.";
+        SORTED_BY, "sorted_by", "Of an output: the order in which rows come.";
         SPLIT_ON, "split_on", "The column whose ranges are the slices.";
         TAKE_OVER, "take_over", "Of a job: whether it takes the place of a run that is dead.";
         TIMESTAMP_UNIT, "timestamp_unit", "The unit of timestamps.";

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use pgarrow::{Config, parse_column_path};
+use pgarrow::{Config, parse_column_list, parse_column_path};
 use pgarrow_sink::SinkError;
-use pgarrow_sink_parquet::ParquetColumnOptions;
+use pgarrow_sink_parquet::{ParquetColumnOptions, SortColumn};
 
 use super::types::{name_and_choices, repeated};
 use crate::units::{parse_batch_bytes, parse_duration, parse_memory, parse_size};
@@ -168,6 +168,16 @@ pub(crate) struct FileFlags {
     #[arg(long, help_heading = "Output")]
     pub(crate) origin: bool,
 
+    /// Declare the order in which rows come, as in 'day desc, id', and check it: for Parquet's metadata
+    ///
+    /// Nothing is sorted: use ORDER BY in a query, or --ordered with --split-on. Rows of a row group that are
+    /// in another order fail the run. Each column may have asc or desc, and nulls first or nulls last, as in
+    /// ORDER BY. Text goes by its bytes, as in COLLATE "C", labels of enums as text. Floats, geometries and
+    /// columns that are made of others are refused. A name is folded to lower case unless it is "quoted". Of
+    /// several tables, each must have the columns.
+    #[arg(long, value_name = "LIST", value_parser = parse_order, help_heading = "Output")]
+    pub(crate) sorted_by: Option<SortedBy>,
+
     /// Most rows in a record batch. Default: 65536
     #[arg(long, value_name = "ROWS", value_parser = super::at_least_one, help_heading = "Output")]
     pub(crate) batch_rows: Option<usize>,
@@ -185,6 +195,7 @@ impl FileFlags {
             ("field-ids", self.field_ids),
             ("parquet-column", !self.parquet_columns.is_empty()),
             ("parquet-compat", self.parquet_compat),
+            ("sorted-by", self.sorted_by.is_some()),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
@@ -202,6 +213,45 @@ fn parse_parquet_column(text: &str) -> Result<(Vec<String>, ParquetColumnOptions
     let path = parse_column_path(name).map_err(|error| error.to_string())?;
     let options = options.parse().map_err(|error: SinkError| error.to_string())?;
     Ok((path, options))
+}
+
+/// The columns of an order.
+#[derive(Clone, Debug)]
+pub(crate) struct SortedBy(pub(crate) Vec<SortColumn>);
+
+/// `a, "B" desc nulls first`, as in ORDER BY.
+fn parse_order(text: &str) -> Result<SortedBy, String> {
+    let mut is_quoted = false;
+    let columns = text.split(|c| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    });
+    columns.map(parse_sort_column).collect::<Result<_, _>>().map(SortedBy)
+}
+
+fn parse_sort_column(text: &str) -> Result<SortColumn, String> {
+    let mut is_quoted = false;
+    let end = text.trim_start().find(|c: char| {
+        is_quoted ^= c == '"';
+        c.is_whitespace() && !is_quoted
+    });
+    let (name, words) = text.trim_start().split_at(end.unwrap_or(text.trim_start().len()));
+    let names = parse_column_list(name).map_err(|error| error.to_string())?;
+    let [name] = <[String; 1]>::try_from(names).map_err(|_| format!("{name:?} is not one column"))?;
+    let words: Vec<String> = words.split_whitespace().map(str::to_ascii_lowercase).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (descending, nulls) = match words.as_slice() {
+        ["desc", nulls @ ..] => (true, nulls),
+        ["asc", nulls @ ..] | nulls => (false, nulls),
+    };
+    let nulls_first = match nulls {
+        // As PostgreSQL has it: NULLs are larger than any value.
+        [] => descending,
+        ["nulls", "first"] => true,
+        ["nulls", "last"] => false,
+        _ => return Err(format!("{text:?}: write NAME, and asc or desc, and nulls first or nulls last")),
+    };
+    Ok(SortColumn::new(name).with_descending(descending).with_nulls_first(nulls_first))
 }
 
 #[derive(Args, Debug)]
@@ -312,6 +362,34 @@ mod tests {
             ("a:bloom=2", "between 0 and 1"),
         ] {
             let error = parse_parquet_column(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn orders() {
+        let order = |text: &str| parse_order(text).unwrap().0;
+        let a = || SortColumn::new("a");
+        assert_eq!(order("A"), [a()]);
+        assert_eq!(order(" a  ASC "), [a()]);
+        assert_eq!(order("a nulls first"), [a().with_nulls_first(true)]);
+        assert_eq!(order("a desc"), [a().with_descending(true).with_nulls_first(true)]);
+        assert_eq!(order("a desc Nulls Last"), [a().with_descending(true)]);
+        assert_eq!(
+            order(r#"a asc nulls last,"B, ""desc"  DESC"#),
+            [a(), SortColumn::new("B, \"desc").with_descending(true).with_nulls_first(true)]
+        );
+        for (text, why) in [
+            ("", "empty"),
+            ("a,", "empty"),
+            (",a", "empty"),
+            ("a down", "write NAME, and asc or desc"),
+            ("a desc asc", "write NAME"),
+            ("a nulls", "write NAME"),
+            ("a nulls first desc", "write NAME"),
+            ("\"a", "quote"),
+        ] {
+            let error = parse_order(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
     }

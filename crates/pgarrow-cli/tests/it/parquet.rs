@@ -348,3 +348,90 @@ fn files_say_where_rows_come_from_if_asked() {
     }
     place.export(&["-t", "a", "--to", "none", "--origin"]).assert_refused(2, &["leave out --origin"]);
 }
+
+/// Rows that come in the declared order, whatever it is read by; and rows that do not.
+#[test]
+fn a_declared_order_is_checked_and_written_down() {
+    require!(Capability::Server, Capability::Python);
+    let place = place("sorted");
+    place.database.execute(
+        "CREATE TYPE size AS ENUM ('small', 'large');
+         CREATE TABLE s AS SELECT g % 7 AS a, nullif(g % 5, 0) AS b, md5(g::text) AS t,
+            (ARRAY['small', 'large'])[g % 2 + 1]::size AS e, g / 2.0::float8 AS f FROM generate_series(1, 3000) AS g;",
+    );
+    const PYARROW: &str = "
+import sys, pyarrow.parquet as pq
+file = pq.ParquetFile(sys.argv[1])
+for i in range(file.metadata.num_row_groups):
+    order = [(s.column_index, s.descending, s.nulls_first) for s in file.metadata.row_group(i).sorting_columns]
+    print(file.metadata.row_group(i).num_rows, order)
+";
+    // Batches of one, two and three rows are cut everywhere.
+    for batch_rows in ["1", "2", "3", "1000"] {
+        let export = |query: &str, order: &str| {
+            let args = ["-o", "s.parquet", "--overwrite", "--row-group-rows", "2000"];
+            let more = ["-q", query, "--sorted-by", order, "--batch-rows", batch_rows];
+            place.export(&[&args[..], &more].concat())
+        };
+        export("select * from s order by a, b desc, t collate \"C\"", "A, b desc,t").assert_success();
+        let found = Python::shared().run(PYARROW, &[place.path("s.parquet").to_str().unwrap()]);
+        let order = "[(0, False, False), (1, True, True), (2, False, False)]";
+        assert_eq!(found.trim(), format!("2000 {order}\n1000 {order}"));
+        export("select * from s order by b nulls first, a", "b nulls first, a").assert_success();
+        export("select * from s order by e::text collate \"C\"", "e").assert_success();
+        fs::remove_file(place.path("s.parquet")).unwrap();
+        let others: Vec<String> = place.names();
+        for (query, order, says) in [
+            (
+                "values ('a'), ('b'), ('canary'), ('b'), ('x')",
+                "column1",
+                &["\"s.parquet\"", "column \"column1\", row 4 of", "COLLATE \"C\"", "(--sorted-by)"][..],
+            ),
+            // As most languages have it, and bytes do not.
+            ("values ('a'), ('B')", "column1", &["row 2 of"]),
+            ("select * from s order by b, a", "b nulls first", &["column \"b\"", "row 2401 of"]),
+            // The server orders labels as they were declared.
+            ("select * from s order by e", "e", &["column \"e\"", "row 1501 of"]),
+            ("select * from s order by a desc", "a", &["column \"a\""]),
+        ] {
+            let ran = export(query, order);
+            ran.assert_refused(7, says);
+            assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
+            assert_eq!(place.names(), others, "nothing is left");
+        }
+    }
+    for (order, says) in [
+        ("f", "floats have no order that all readers agree on"),
+        ("nothing", "column \"nothing\", and no such column is written"),
+        ("a, b, a", "named twice"),
+    ] {
+        place.export(&["-t", "s", "-o", "x.parquet", "--sorted-by", order]).assert_refused(2, &[says]);
+    }
+    place.export(&["-t", "s", "-o", "x.parquet", "--sorted-by", "a up"]).assert_said(2, "asc or desc");
+    place
+        .export(&["-t", "s", "-o", "x.arrow", "--sorted-by", "a"])
+        .assert_refused(2, &["--sorted-by is for --to parquet"]);
+}
+
+/// Several readers keep an order that slices have; tables of a job have their own.
+#[test]
+fn slices_and_jobs_have_a_declared_order() {
+    require!(Capability::Server);
+    let place = place("sorted_slices");
+    let args = ["-t", "a", "--ordered", "--split-on", "id", "--readers", "3", "--slice-bytes", "64K"];
+    place.export(&[&args[..], &["-o", "a.parquet", "--sorted-by", "id"]].concat()).assert_success();
+    assert_eq!(metadata(&place.path("a.parquet")).row_group(0).sorting_columns().unwrap().len(), 1);
+    place.export(&["-t", "a", "-t", "b", "-o", "out/", "--sorted-by", "id"]).assert_success();
+    let ran = place.export(&["-t", "a", "-t", "b", "-o", "no/", "--sorted-by", "note"]);
+    ran.assert_refused(2, &["public.a: ", "column \"note\", and no such column is written"]);
+
+    job(&place, "sorted_by = 'id nulls last'", &["run", "job.toml"]).assert_success();
+    place.database.execute("INSERT INTO b VALUES (1, 'late')");
+    let before = names(&place.path("lake/_pgarrow/manifests"));
+    let ran = job(&place, "sorted_by = 'id'", &["run", "job.toml"]);
+    ran.assert_said(7, " of public.b is not sorted: by column \"id\", row 1001 of");
+    let ran = job(&place, "sorted_by = 'id'\nfile_size = '1M'", &["run", "job.toml"]);
+    ran.assert_said(7, "the output of public.b is not sorted: by column \"id\", row 1001 of");
+    assert_eq!(names(&place.path("lake/_pgarrow/manifests")), before, "nothing was committed");
+    job(&place, "sorted_by = 'id up'", &["check", "job.toml"]).assert_said(2, "job.toml, line 7");
+}

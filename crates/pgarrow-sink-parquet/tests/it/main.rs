@@ -5,6 +5,7 @@ mod columns;
 mod compat;
 mod geo;
 mod nested;
+mod order;
 mod ours;
 mod readers;
 mod round_trip;
