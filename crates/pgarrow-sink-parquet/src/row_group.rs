@@ -231,18 +231,19 @@ impl RowGroup {
 
     /// Encodes the rest, column by column.
     pub(crate) fn close(self) -> Result<Encoded, ParquetError> {
-        let chunks: Vec<ArrowColumnChunk> =
+        let mut chunks: Vec<ArrowColumnChunk> =
             self.columns.into_iter().map(|column| column.writer.close()).collect::<Result<_, _>>()?;
-        let bytes = chunks.iter().map(|chunk| {
-            let filter = chunk
-                .close()
-                .bloom_filter
-                .as_ref()
-                .map_or(0, |filter| filter.num_blocks() * FILTER_BLOCK_BYTES);
+        let bytes = chunks.iter_mut().map(|chunk| {
+            // A filter that was cut to its values keeps all of its memory; its copy does not.
+            let filter = chunk.close_mut().bloom_filter.as_mut().map_or(0, |filter| {
+                *filter = filter.clone();
+                filter.num_blocks() * FILTER_BLOCK_BYTES
+            });
             let written = usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX);
             written.saturating_add(filter).saturating_add(CHUNK_BYTES)
         });
-        Ok(Encoded { bytes: bytes.fold(0, usize::saturating_add), chunks })
+        let bytes = bytes.fold(0, usize::saturating_add);
+        Ok(Encoded { bytes, chunks })
     }
 }
 
