@@ -38,8 +38,8 @@ impl Format {
         }
     }
 
-    /// Creates the sink. `notice` takes what the format had to change. Choices for columns that the schema does
-    /// not have are for other tables, see [`unknown_column`](Self::unknown_column).
+    /// Creates the sink. `notice` takes what the format had to change. Choices for columns that the schema
+    /// does not have are for other tables, see [`unknown_column`](Self::unknown_column).
     ///
     /// # Errors
     ///

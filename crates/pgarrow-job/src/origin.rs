@@ -1,7 +1,7 @@
 //! Where the rows of a file come from, as metadata of its schema.
 //!
-//! Files have only what is the same in every run, so that the same rows make the same bytes. This is the rest,
-//! for those who ask for it: who wrote the file, in which run, when, and under which snapshot.
+//! Files have only what is the same in every run, so that the same rows make the same bytes. This is the
+//! rest, for those who ask for it: who wrote the file, in which run, when, and under which snapshot.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ impl Origin {
         Self(pairs.map(|(key, value)| (key.to_owned(), value)).into())
     }
 
-    /// The schema of a plan with its origin in the metadata. A table's name is there anyway (`pg.table`); of a
-    /// query it only says that there is one: its text may have secrets.
+    /// The schema of a plan with its origin in the metadata. A table's name is there anyway (`pg.table`); of
+    /// a query it only says that there is one: its text may have secrets.
     pub fn in_schema(&self, plan: &Plan) -> SchemaRef {
         let schema = plan.schema();
         let mut metadata = schema.metadata().clone();

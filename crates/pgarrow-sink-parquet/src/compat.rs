@@ -7,8 +7,8 @@
 //! | codecs | none, snappy, gzip | brotli, lz4, zstd |
 //! | types | what converted types say | what only logical types say |
 //!
-//! Version 1 has a dictionary, too, under another name (`PLAIN_DICTIONARY`). The parquet crate writes only the
-//! newer one, so these files have none. A uuid has no converted type: such readers get its sixteen bytes.
+//! Version 1 has a dictionary, too, under another name (`PLAIN_DICTIONARY`). The parquet crate writes only
+//! the newer one, so these files have none. A uuid has no converted type: such readers get its sixteen bytes.
 //!
 //! Source: <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>.
 

@@ -10,8 +10,9 @@
 //! are complete.
 //!
 //! Start at [`ParquetSink`], then `row_group` for the encoding and `dictionary` for how a column's data
-//! choose its encoding; `chosen` has what the caller chose for it. `cost` adds up the memory. `describe` has
-//! the types, `schema` and `geo` what Parquet needs beyond Arrow.
+//! choose its encoding; `chosen` has what the caller chose for it. `order` checks that rows come as they
+//! were declared, `compat` what old readers would take for something else. `cost` adds up the memory.
+//! `describe` has the types, `schema` and `geo` what Parquet needs beyond Arrow.
 #![forbid(unsafe_code)]
 
 mod chosen;

@@ -79,10 +79,10 @@ impl ParquetOptions {
 
     /// Declares that rows come in this order, most important column first. Default: in none.
     ///
-    /// It is written for each row group (`sorting_columns`), and checked while rows are written: the rows of a
-    /// row group that are in another order fail the part. Nothing is sorted. Numbers and moments go by size,
-    /// text and bytes by their bytes (for text: `COLLATE "C"`), labels of enums as text. Floats, geometries and
-    /// nested columns are refused.
+    /// It is written for each row group (`sorting_columns`), and checked while rows are written: the rows of
+    /// a row group that are in another order fail the part. Nothing is sorted. Numbers and moments go by
+    /// size, text and bytes by their bytes (for text: `COLLATE "C"`), labels of enums as text. Floats,
+    /// geometries and nested columns are refused.
     pub fn with_sorted_by(self, columns: impl IntoIterator<Item = SortColumn>) -> Self {
         Self { sorted_by: columns.into_iter().collect(), ..self }
     }

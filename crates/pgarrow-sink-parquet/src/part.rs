@@ -95,8 +95,8 @@ impl Part for ParquetPart {
     }
 
     /// The batch once as encoded values and once compressed, if its values are large. (Of small values, it is
-    /// one page of a column at a time.) The writers of a row group that is not begun, and their bloom filters,
-    /// come on top.
+    /// one page of a column at a time.) The writers of a row group that is not begun, and their bloom
+    /// filters, come on top.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
         let writers = match self.group {
             Some(_) => 0,

@@ -163,8 +163,8 @@ pub(crate) struct FileFlags {
     /// Put into the metadata of files where their rows come from, and when
     ///
     /// The database, the snapshot, the version of pgarrow, the id of the run, its start, and whether it was a
-    /// table or a query; never a query's text. The table and the server's version are there anyway. Such files
-    /// differ from run to run, also with --ordered.
+    /// table or a query; never a query's text. The table and the server's version are there anyway. Such
+    /// files differ from run to run, also with --ordered.
     #[arg(long, help_heading = "Output")]
     pub(crate) origin: bool,
 

@@ -83,6 +83,9 @@ sql = 'SELECT count(*), sum(id), sum(home.zip), max(\"Url\"), count(DISTINCT u) 
 print(duckdb.execute(sql, [sys.argv[1]]).fetchone())
 print(duckdb.execute('SELECT epoch(\"at\"), u FROM read_parquet(?) WHERE id = 77', [sys.argv[1]]).fetchone())
 print(duckdb.execute('SELECT count(*) FROM read_parquet(?) WHERE id = 777777', [sys.argv[1]]).fetchone())
+probe = 'SELECT bloom_filter_excludes FROM parquet_bloom_probe(?, ?, ?)'
+for column, value in [('id', 77), ('id', 777777), ('Url', 'https://example.com/of/1'), ('Url', 'nothing')]:
+    print(duckdb.execute(probe, [sys.argv[1], column, value]).fetchone())
 ";
     let found = Python::shared().run(READERS, &[path.to_str().unwrap()]);
     assert_eq!(
@@ -91,7 +94,11 @@ print(duckdb.execute('SELECT count(*) FROM read_parquet(?) WHERE id = 777777', [
             "5000 12502500 https://example.com/of/5000 [('city', 'city 7'), ('zip', 7)] ['3', 'x']",
             "(4990, 12502445, 12502445, 'https://example.com/of/999', 4990)",
             "(77.0, UUID('28dd2c79-55ce-9264-5624-0b2ff0100bde'))",
-            "(0,)"
+            "(0,)",
+            "(False,)",
+            "(True,)",
+            "(False,)",
+            "(True,)"
         ],
         "{found}"
     );
