@@ -90,7 +90,7 @@ impl Subject {
 
     /// Plans the export.
     ///
-    /// Several tables are checked against the format of the output, and of one the choices for columns.
+    /// What is read is checked against the format of the output.
     pub(crate) fn open(
         &self,
         source: &Source,
@@ -102,7 +102,10 @@ impl Subject {
                 let extract = single.extract(source).options(options);
                 let extract = limit.iter().fold(extract, |extract, rows| extract.limit(*rows));
                 let run = extract.open()?;
-                format.iter().try_for_each(|it| it.unknown_column(run.plans().iter().map(AsRef::as_ref)))?;
+                if let Some(format) = format {
+                    format.unknown_column([run.plan().as_ref()])?;
+                    format.check(run.plan()).map_err(Error::from)?;
+                }
                 run
             }
             Self::Many { names, patterns, schemas, excluded, only } => {

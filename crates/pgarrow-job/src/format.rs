@@ -94,6 +94,17 @@ impl Format {
         }
     }
 
+    /// Whether the format takes what a plan reads.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sink`](Self::sink).
+    pub fn check(&self, plan: &Plan) -> Result<(), SinkError> {
+        // This output discards its bytes.
+        let outputs = Outputs::single(Output::writer(io::sink()));
+        self.sink(outputs, Arc::clone(plan.schema()), drop).map(drop)
+    }
+
     /// What the tables have that the format cannot take, found before any table is read.
     pub fn problems(&self, plans: &[Plan]) -> Vec<Error> {
         let mut problems = Vec::new();
@@ -110,9 +121,7 @@ impl Format {
                 problems.push(Error::new(ErrorKind::Options, text).advice(advice));
                 continue;
             }
-            // This output discards its bytes.
-            let outputs = Outputs::single(Output::writer(io::sink()));
-            if let Err(error) = self.sink(outputs, Arc::clone(plan.schema()), drop) {
+            if let Err(error) = self.check(plan) {
                 problems.push(Error::from(error).context(subject));
             }
         }

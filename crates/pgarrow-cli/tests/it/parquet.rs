@@ -134,6 +134,8 @@ fn what_columns_cannot_have_is_refused_before_rows_are_read() {
         ("u:dictionary=true", &["\"u\"", "has no dictionary"]),
     ] {
         place.export(&["-t", "a", "-o", "x.parquet", "--parquet-column", column]).assert_refused(2, says);
+        let ran = place.export(&["-t", "a", "-o", "x.parquet", "--parquet-column", column, "--dry-run"]);
+        ran.assert_refused(2, says);
         // Of a query that would fail with its first row, only the option is an error.
         let query = "select *, 1 / (id - id) as fails from a";
         place.export(&["-q", query, "-o", "x.parquet", "--parquet-column", column]).assert_refused(2, says);
