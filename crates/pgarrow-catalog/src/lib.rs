@@ -49,7 +49,9 @@ pub use functions::{
 };
 pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
 pub use leaves::{Leaf, RelationSize, leaves, relation_sizes, row_security_applies};
-pub use name::{NameError, RelationName, parse_column_list, quote_identifier, quote_literal};
+pub use name::{
+    NameError, RelationName, parse_column_list, parse_column_path, quote_identifier, quote_literal,
+};
 pub use near::{meant, near_schema, suggest};
 pub use opened::{
     FIRST_NORMAL_OID, Member, OpenedRelation, locked, opened_beside, renamed_labels, renamed_schemas,

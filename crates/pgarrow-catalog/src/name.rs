@@ -70,6 +70,16 @@ pub fn parse_column_list(text: &str) -> Result<Vec<String>, NameError> {
     Parser::new(text).parts(',')
 }
 
+/// Parses the name of a column, or of a field inside it: `a`, `address.city`, `"A.b".c`, folded like a
+/// relation's name.
+///
+/// # Errors
+///
+/// An empty part or an unfinished quote.
+pub fn parse_column_path(text: &str) -> Result<Vec<String>, NameError> {
+    Parser::new(text).parts('.')
+}
+
 /// An identifier in SQL, always quoted.
 pub fn quote_identifier(name: &str) -> String {
     escape_identifier(name)
@@ -183,6 +193,8 @@ mod tests {
         assert_eq!(parse_column_list("A, \"B,c\" ,d").unwrap(), ["a", "B,c", "d"]);
         parse_column_list("a,,b").unwrap_err();
         parse_column_list("a,").unwrap_err();
+        assert_eq!(parse_column_path("Address . \"City.\"").unwrap(), ["address", "City."]);
+        parse_column_path("a..b").unwrap_err();
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Demo<'_> {
         let output = Opened::File(Output::file(files.temporary(name), false).map_err(Error::from)?);
         self.console.say(&format!("exporting public.lineitem to {name}"));
         let watch = watch_one(&run, self.console);
-        let report = write_one(run, &format, output, false, self.console)?;
+        let report = write_one(run, &format, output, None, false, self.console)?;
         drop(watch);
         tell(&format!("exported {}: {}", report.subject, summary::reading(&report)));
         for mut file in report.files {

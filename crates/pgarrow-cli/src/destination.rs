@@ -10,7 +10,7 @@ use pgarrow_sink_ipc::{IpcFormat, IpcOptions};
 use pgarrow_sink_parquet::ParquetOptions;
 
 use crate::exit::Failure;
-use crate::flags::{ExportFlags, FileFlags, FormatName, ReadingFlags};
+use crate::flags::{ExportFlags, FileFlags, FormatName, ReadingFlags, SortedBy};
 use crate::into::Into;
 
 /// Where batches go.
@@ -72,11 +72,8 @@ impl Destination {
             }
             (None, None) => return Err(Failure::options("no output; give -o PATH, -o - or --to none")),
         };
-        if format != FormatName::Parquet && flags.files.row_group_rows.is_some() {
-            return Err(Failure::options("--row-group-rows is for --to parquet"));
-        }
-        if format != FormatName::Parquet && flags.files.field_ids {
-            return Err(Failure::options("--field-ids is for --to parquet"));
+        if let (true, Some(name)) = (format != FormatName::Parquet, flags.files.of_parquet()) {
+            return Err(Failure::options(format!("--{name} is for --to parquet")));
         }
         let (place, format) = match (format, place) {
             (FormatName::None, Some(_)) => {
@@ -84,6 +81,9 @@ impl Destination {
             }
             (FormatName::None, None) if flags.files.compression.is_some() => {
                 return Err(Failure::options("--to none writes nothing; leave out --compression"));
+            }
+            (FormatName::None, None) if flags.files.origin => {
+                return Err(Failure::options("--to none writes nothing; leave out --origin"));
             }
             (FormatName::None, None) => return Ok(Self::Nowhere),
             // Handled above.
@@ -206,6 +206,10 @@ fn check_table(flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
         ("--row-group-rows", flags.files.row_group_rows.is_some()),
         ("--file-size", flags.files.file_size.is_some()),
         ("--field-ids", flags.files.field_ids),
+        ("--parquet-column", !flags.files.parquet_columns.is_empty()),
+        ("--parquet-compat", flags.files.parquet_compat),
+        ("--origin", flags.files.origin),
+        ("--sorted-by", flags.files.sorted_by.is_some()),
     ];
     match for_files.into_iter().find(|(_, is_given)| *is_given) {
         Some((name, _)) => {
@@ -236,12 +240,24 @@ const ORDERED_GROUPS: usize = 16;
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
 pub(crate) fn parquet_options(files: &FileFlags, reading: &ReadingFlags) -> Result<ParquetOptions, Failure> {
-    let mut options = ParquetOptions::default();
+    let mut options = ParquetOptions::default().with_compat(files.parquet_compat);
     if let Some(text) = &files.compression {
         options = options.with_compression(text.parse().map_err(Error::from)?);
     }
     if let Some(rows) = files.row_group_rows {
         options = options.with_row_group_rows(rows);
+    }
+    if let Some(column) = files.repeated_column() {
+        let text = format!(
+            "--parquet-column names {column:?} twice; give its choices together, separated by commas"
+        );
+        return Err(Failure::options(text));
+    }
+    if let Some(SortedBy(columns)) = &files.sorted_by {
+        options = options.with_sorted_by(columns.iter().cloned());
+    }
+    for (path, column) in &files.parquet_columns {
+        options = options.with_column(path, *column);
     }
     // With `--ordered`, a row group does not end early for lack of memory: its end must depend on the rows
     // alone.

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pgarrow::{Cancel, Config, Report, Run, Source};
-use pgarrow_job::Format;
+use pgarrow_job::{Format, Origin};
 use pgarrow_load::{Load, LoadProgress, LoadReport};
 use serde::Serialize;
 
@@ -41,7 +41,7 @@ fn run(
     cancel: Cancel,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let ExportJob { reading, destination, overwrite, is_ordered, warning } = job;
+    let ExportJob { reading, destination, overwrite, is_ordered, has_origin, warning } = job;
     warning.iter().for_each(|warning| console.warn(warning));
     run_report.set_source(&reading.connection);
     if let Destination::Table(into) = &destination {
@@ -55,7 +55,7 @@ fn run(
         Destination::Nowhere => Goal::Nowhere,
         Destination::Table(into) => Goal::Table(Box::new(into.load(cancel.clone())?)),
         Destination::Output(place, format) => {
-            Goal::Output(Opened::open(&place, overwrite, run_report.run_id(), signals)?, format)
+            Goal::Output(Opened::open(&place, overwrite, run_report.run_id(), signals)?, Box::new(format))
         }
     };
 
@@ -69,25 +69,28 @@ fn run(
         Goal::Nowhere | Goal::Output(..) => reading.options,
     };
     let format = match &output {
-        Goal::Output(_, format) => Some(format),
+        Goal::Output(_, format) => Some(format.as_ref()),
         Goal::Nowhere | Goal::Table(_) => None,
     };
     let run = reading.subject.open(&source, options, format)?;
     say_warnings(&run, console);
+    let origin = has_origin.then(|| Origin::new(&run, run_report.run_id(), &run_report.started()));
     let n_readers = run.readers();
     let asked = reading.asked;
     let loading = Arc::default();
     let watch = watch(&run, &loading, console);
     let mut load = None;
     let mut report = match (reading.subject.is_many(), output) {
-        (false, Goal::Output(output, format)) => write_one(run, &format, output, is_ordered, console)?,
+        (false, Goal::Output(output, format)) => {
+            write_one(run, &format, output, origin.as_ref(), is_ordered, console)?
+        }
         (false, Goal::Table(load_into)) => {
             let (report, loaded) = load_one(run, *load_into, &loading, console, signals)?;
             load = loaded;
             report
         }
         (true, Goal::Output(Opened::Folder { folder, file_bytes }, format)) => {
-            write_many(run, &format, &folder, file_bytes, console, signals)?
+            write_many(run, &format, &folder, origin.as_ref(), file_bytes, console, signals)?
         }
         // `Destination` refuses such a job.
         (true, Goal::Output(..) | Goal::Table(_)) => {
@@ -114,7 +117,7 @@ fn run(
 /// Where batches go, begun as far as possible before connecting.
 enum Goal {
     Nowhere,
-    Output(Opened, Format),
+    Output(Opened, Box<Format>),
     Table(Box<Load>),
 }
 

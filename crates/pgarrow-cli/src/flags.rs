@@ -28,7 +28,7 @@ pub(crate) use load::{
 pub(crate) use pages::{PagesCommand, PagesInstallFlags, PagesStatusFlags};
 use shared::parse_setting;
 pub(crate) use shared::{
-    ConnectFlags, FileFlags, ReadModeName, ReadingFlags, RetryFlags, SessionFlags, WhatFlags,
+    ConnectFlags, FileFlags, ReadModeName, ReadingFlags, RetryFlags, SessionFlags, SortedBy, WhatFlags,
 };
 pub(crate) use types::TypeFlags;
 

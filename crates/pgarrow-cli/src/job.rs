@@ -3,6 +3,7 @@
 use std::path::{self, Path, PathBuf};
 
 use pgarrow::{Config, Error, ExportOptions, ReadMode, TypeOptions};
+use pgarrow_job::Format;
 
 use crate::destination::{self, Destination, Place, check_url, ending_warning};
 use crate::exit::Failure;
@@ -19,6 +20,8 @@ pub(crate) struct Reading {
     pub(crate) subject: Subject,
     pub(crate) options: ExportOptions,
     pub(crate) asked: Asked,
+    /// The format of the output of a plan, if one is given: what it refuses is refused.
+    pub(crate) format: Option<Format>,
 }
 
 /// What the user asked for, and may not get.
@@ -34,6 +37,8 @@ pub(crate) struct ExportJob {
     pub(crate) destination: Destination,
     pub(crate) overwrite: bool,
     pub(crate) is_ordered: bool,
+    /// Whether files say where their rows come from.
+    pub(crate) has_origin: bool,
     /// A warning about the options themselves.
     pub(crate) warning: Option<String>,
 }
@@ -53,6 +58,7 @@ impl Reading {
             subject,
             options: options(reading, session),
             asked: Asked { pages: reading.read_mode == Some(ReadModeName::Pages) },
+            format: None,
         })
     }
 
@@ -120,7 +126,12 @@ impl TryFrom<&ExportFlags> for Reading {
             return Err(Failure::options("--dry-run writes nothing; leave out --report"));
         }
         if flags.output.is_some() || flags.to.is_some() {
-            return Ok(ExportJob::try_from(flags)?.reading);
+            let ExportJob { reading, destination, .. } = ExportJob::try_from(flags)?;
+            let format = match destination {
+                Destination::Output(_, format) => Some(format),
+                Destination::Nowhere | Destination::Table(_) => None,
+            };
+            return Ok(Self { format, ..reading });
         }
         reading_of(flags)?.with_types(&flags.types, TypeOptions::default())
     }
@@ -146,7 +157,8 @@ impl TryFrom<&ExportFlags> for ExportJob {
             check_target(flags)?;
         }
         let warning = ending_warning(flags);
-        Ok(Self { warning, reading, destination, overwrite: flags.overwrite, is_ordered })
+        let has_origin = flags.files.origin;
+        Ok(Self { warning, reading, destination, overwrite: flags.overwrite, is_ordered, has_origin })
     }
 }
 

@@ -244,10 +244,8 @@ fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
             return Err(Failure::options(text));
         }
     };
-    let for_parquet = [("row_group_rows", files.row_group_rows.is_some()), ("field_ids", files.field_ids)];
-    if let (false, Some((name, _))) =
-        (matches!(format, Format::Parquet(_)), for_parquet.into_iter().find(|(_, is_given)| *is_given))
-    {
+    if let (false, Some(name)) = (matches!(format, Format::Parquet(_)), files.of_parquet()) {
+        let name = name.replace('-', "_");
         return Err(Failure::options(format!("the option {name} is for the format parquet")));
     }
     let layout = match &file.file_name {
@@ -264,6 +262,7 @@ fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
         layout,
         file_bytes: files.file_size,
         success_file: file.success_file,
+        origin: files.origin,
     })
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use pgarrow::{Error, Message, Plan, Report, Run};
-use pgarrow_job::{Format, numerics_as_text};
+use pgarrow_job::{Format, Origin, numerics_as_text, schema_with};
 use pgarrow_sink::{FolderOptions, NewFolder, Output, OutputFolder, Outputs, file_name_for, file_names_for};
 
 use crate::console::Console;
@@ -78,6 +78,7 @@ pub(crate) fn write_one(
     run: Run,
     format: &Format,
     output: Opened,
+    origin: Option<&Origin>,
     is_ordered: bool,
     console: &Console,
 ) -> Result<Report, Failure> {
@@ -90,7 +91,7 @@ pub(crate) fn write_one(
     };
     let notices = Notices::new(console);
     say_numerics(run.plan(), |warning| notices.add(warning));
-    let sink = format.sink(outputs, Arc::clone(run.schema()), |warning| notices.add(warning));
+    let sink = format.sink(outputs, schema_with(origin, run.plan()), |warning| notices.add(warning));
     let sink = sink.map_err(Error::from)?;
     let mut report = run.write_to(sink)?;
     report.warnings.extend(notices.take().into_iter().map(Message::from));
@@ -102,6 +103,7 @@ pub(crate) fn write_many(
     run: Run,
     format: &Format,
     folder: &OutputFolder,
+    origin: Option<&Origin>,
     file_bytes: Option<u64>,
     console: &Console,
     signals: &Signals,
@@ -120,7 +122,7 @@ pub(crate) fn write_many(
         let outputs = Outputs::in_folder(folder, &name, options)?;
         let notice = |warning: String| notices.add(format!("{}: {warning}", plan.subject()));
         say_numerics(plan, notice);
-        format.sink(outputs, Arc::clone(plan.schema()), notice)
+        format.sink(outputs, schema_with(origin, plan), notice)
     };
     let mut report = run.write_each(make)?;
     signals.check()?;

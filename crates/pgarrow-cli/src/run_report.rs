@@ -127,6 +127,11 @@ impl RunReport {
         &self.0.run_id
     }
 
+    /// When this run began, as reports have it.
+    pub(crate) fn started(&self) -> String {
+        utc(self.0.started)
+    }
+
     /// Sets where rows come from. Once connected, the server that answered.
     pub(crate) fn set_source(&self, config: &Config) {
         self.servers().source = Some(config.into());

@@ -90,7 +90,7 @@ impl Subject {
 
     /// Plans the export.
     ///
-    /// Several tables are checked against the format of the output.
+    /// What is read is checked against the format of the output.
     pub(crate) fn open(
         &self,
         source: &Source,
@@ -101,7 +101,12 @@ impl Subject {
             Self::One { single, limit } => {
                 let extract = single.extract(source).options(options);
                 let extract = limit.iter().fold(extract, |extract, rows| extract.limit(*rows));
-                extract.open()?
+                let run = extract.open()?;
+                if let Some(format) = format {
+                    format.unknown_column([run.plan().as_ref()])?;
+                    format.check(run.plan()).map_err(Error::from)?;
+                }
+                run
             }
             Self::Many { names, patterns, schemas, excluded, only } => {
                 let tables = source.tables(names).only(*only);

@@ -64,7 +64,7 @@ pub use options::{ExportOptions, ReadMode};
 pub use pages::{install_pages_sql, remove_pages_sql};
 pub use pages_status::{PagesStatus, TablePages};
 pub use pages_tally::PagesReport;
-pub use pgarrow_catalog::{Relation, RelationKind, parse_column_list, quote_identifier};
+pub use pgarrow_catalog::{Relation, RelationKind, parse_column_list, parse_column_path, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_session::{
     Cancel, Error, ErrorKind, Holders, Limit, Memory, Place, PoolOptions, ProcessUsage, Result, ServerReport,

@@ -70,6 +70,11 @@ impl Run {
         &self.engine.job.progress
     }
 
+    /// The snapshot that is read, as `pg_current_snapshot()` prints it.
+    pub fn snapshot(&self) -> &str {
+        &self.engine.keeper.reader.facts.snapshot
+    }
+
     /// The cancel that stops it.
     pub fn cancel(&self) -> &Cancel {
         &self.engine.job.cancel
@@ -89,11 +94,6 @@ impl Run {
     pub fn query_text(&mut self, sql: &str) -> Result<TextRows> {
         let Engine { keeper, job } = &mut self.engine;
         texts(&mut keeper.reader.session, sql).map_err(|error| job.cancel.cancelled_or(error))
-    }
-
-    /// The snapshot that is read, as `pg_current_snapshot()` prints it.
-    pub fn snapshot(&self) -> &str {
-        &self.engine.keeper.reader.facts.snapshot
     }
 
     /// The server.

@@ -38,7 +38,8 @@ impl Format {
         }
     }
 
-    /// Creates the sink. `notice` takes what the format had to change.
+    /// Creates the sink. `notice` takes what the format had to change. Choices for columns that the schema
+    /// does not have are for other tables, see [`unknown_column`](Self::unknown_column).
     ///
     /// # Errors
     ///
@@ -51,7 +52,8 @@ impl Format {
     ) -> Result<Box<dyn Sink>, SinkError> {
         Ok(match self {
             Self::Parquet(options) => {
-                let sink = ParquetSink::create(outputs, schema, options.clone())?;
+                let of_others = options.missing_columns(&schema)?;
+                let sink = ParquetSink::create(outputs, schema, options.clone().without_columns(&of_others))?;
                 sink.warnings().into_iter().for_each(notice);
                 Box::new(sink)
             }
@@ -63,9 +65,50 @@ impl Format {
         })
     }
 
+    /// A choice for a column that is in none of what is read.
+    ///
+    /// # Errors
+    ///
+    /// There is one.
+    pub fn unknown_column<'a>(&self, plans: impl IntoIterator<Item = &'a Plan>) -> Result<(), Error> {
+        let Self::Parquet(options) = self else { return Ok(()) };
+        let mut of_none: Option<Vec<Vec<String>>> = None;
+        for plan in plans {
+            // What Parquet does not take at all, another error says.
+            let Ok(missing) = options.missing_columns(plan.schema()) else { return Ok(()) };
+            match &mut of_none {
+                Some(of_none) => of_none.retain(|path| missing.contains(path)),
+                None => of_none = Some(missing),
+            }
+        }
+        match of_none.and_then(|paths| paths.into_iter().next()) {
+            Some(path) => {
+                let text = format!(
+                    "there is a choice for how column {:?} is written, and nothing that is read has such a column",
+                    path.join(".")
+                );
+                let advice = message!["give its name as it is in the file (", option::PARQUET_COLUMN, ")"];
+                Err(Error::new(ErrorKind::Options, text).advice(advice))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the format takes what a plan reads.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sink`](Self::sink).
+    pub fn check(&self, plan: &Plan) -> Result<(), SinkError> {
+        // This output discards its bytes.
+        let outputs = Outputs::single(Output::writer(io::sink()));
+        self.sink(outputs, Arc::clone(plan.schema()), drop).map(drop)
+    }
+
     /// What the tables have that the format cannot take, found before any table is read.
     pub fn problems(&self, plans: &[Plan]) -> Vec<Error> {
         let mut problems = Vec::new();
+        problems.extend(self.unknown_column(plans).err());
         for plan in plans {
             let subject = plan.subject();
             if matches!(self, Self::Parquet(_)) && plan.schema().fields().is_empty() {
@@ -78,9 +121,7 @@ impl Format {
                 problems.push(Error::new(ErrorKind::Options, text).advice(advice));
                 continue;
             }
-            // This output discards its bytes.
-            let outputs = Outputs::single(Output::writer(io::sink()));
-            if let Err(error) = self.sink(outputs, Arc::clone(plan.schema()), drop) {
+            if let Err(error) = self.check(plan) {
                 problems.push(Error::from(error).context(subject));
             }
         }

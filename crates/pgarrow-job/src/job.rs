@@ -28,6 +28,8 @@ pub struct Job {
     pub file_bytes: Option<u64>,
     /// Whether there is a `_SUCCESS` at the end.
     pub success_file: bool,
+    /// Whether the metadata of files say where rows come from, see [`Origin`](crate::Origin).
+    pub origin: bool,
 }
 
 /// How a run treats what earlier ones have left.

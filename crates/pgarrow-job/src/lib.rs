@@ -21,6 +21,7 @@ mod journal;
 mod layout;
 mod lock;
 mod manifest;
+mod origin;
 mod prepare;
 mod rules;
 mod run;
@@ -40,6 +41,7 @@ pub use manifest::{
     Committed, Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestServer,
     ManifestTable, TableState,
 };
+pub use origin::{Origin, schema_with};
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 pub use run::{JobRun, PlannedRun};
 pub use starter::starter;

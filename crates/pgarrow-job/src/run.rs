@@ -22,6 +22,7 @@ use crate::job::{Job, RunOptions};
 use crate::journal::{Journal, Writer};
 use crate::lock::Lock;
 use crate::manifest::{Committed, Manifest, ManifestFailure, ManifestServer, ManifestTable};
+use crate::origin::{Origin, schema_with};
 use crate::prepare::{Prepared, schema_and_table};
 use crate::units::utc_now;
 use crate::written::{Files, RunTables};
@@ -115,6 +116,7 @@ impl PlannedRun<'_> {
         let names = job.names(&export, date, &run_id, &prepared)?;
         let plans = export.plans().to_vec();
         let cancel = export.cancel().clone();
+        let origin = job.origin.then(|| Origin::new(&export, &run_id, &started));
         let files = Arc::new(Files::new(store.clone()));
         let Prepared { tasks, kept, order, identity, options_sha256, failed, .. } = prepared;
         let tables = Arc::new(RunTables {
@@ -166,7 +168,7 @@ impl PlannedRun<'_> {
             };
             let say = |message: Message| warn(message.behind(format!("{}: ", plan.subject())));
             numerics_as_text(plan).into_iter().for_each(say);
-            job.format.sink(outputs, Arc::clone(plan.schema()), |warning| say(warning.into()))
+            job.format.sink(outputs, schema_with(origin.as_ref(), plan), |warning| say(warning.into()))
         };
         let export = export.on_complete(note);
         let export = if options.keep_going { export.keep_going() } else { export };

@@ -45,6 +45,32 @@ const COLUMN_BYTES_FOR_DICTIONARY: usize = 32 << 10;
 /// The rows that a row group may have by default.
 const ROWS_OF_ONE_PAGE: usize = 1 << 20;
 
+/// Bytes of a block, which a bloom filter is made of.
+pub(crate) const FILTER_BLOCK_BYTES: usize = 32;
+
+/// Most bytes of a bloom filter: `BITSET_MAX_LENGTH` of the parquet crate, which makes none that is larger,
+/// however many values are expected.
+pub(crate) const FILTER_BYTES_MAX: usize = 128 << 20;
+
+/// A part should have this many times the bytes of its bloom filters. They stay as they are, however little
+/// there is for values, so with less a row group would end as soon as it begins.
+pub(crate) const FILTERS_WANTED: usize = 4;
+
+/// Bytes of a bloom filter while a row group is written; `None` if they cannot be counted. The parquet crate
+/// rounds them up to a power of two.
+///
+/// Source: `num_of_bits_from_ndv_fpp` of the parquet crate, which is private. A test compares.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "saturates, and only its magnitude matters"
+)]
+pub(crate) fn filter_bytes(values: u64, false_positives: f64) -> Option<usize> {
+    let bits = -8.0 * values as f64 / (1.0 - false_positives.powf(1.0 / 8.0)).ln();
+    (bits as usize / 8).max(FILTER_BLOCK_BYTES).checked_next_power_of_two()
+}
+
 /// The limits for the columns of a row group.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Limits {
@@ -140,7 +166,25 @@ impl Cost {
 
 #[cfg(test)]
 mod tests {
+    use parquet::bloom_filter::Sbbf;
+
     use super::*;
+
+    #[test]
+    fn filters_are_as_large_as_those_of_the_parquet_crate() {
+        for values in [1, 2, 31, 1000, 65_536, 1 << 20, 3 << 20] {
+            for false_positives in [0.5, 0.05, 0.01, 0.000_1] {
+                let filter = Sbbf::new_with_ndv_fpp(values, false_positives).unwrap();
+                let expected = filter.num_blocks() * FILTER_BLOCK_BYTES;
+                assert_eq!(
+                    filter_bytes(values, false_positives),
+                    Some(expected),
+                    "{values}, {false_positives}"
+                );
+            }
+        }
+        assert!(filter_bytes(u64::MAX, 1e-9).is_none_or(|bytes| bytes > FILTER_BYTES_MAX));
+    }
 
     #[test]
     fn few_columns_get_what_they_always_got() {

@@ -57,6 +57,11 @@ pub(crate) fn metadata(schema: &Schema) -> Geo {
     Geo { json: Some(json.to_string()), warning }
 }
 
+/// Whether a column has geometries as `geoarrow.wkb`.
+pub(crate) fn is_geometry(field: &Field) -> bool {
+    wkb_parameters(field).is_some()
+}
+
 /// The parameters of the extension type, if it is `geoarrow.wkb`.
 fn wkb_parameters(field: &Field) -> Option<Map<String, Value>> {
     (field.extension_type_name()? == "geoarrow.wkb").then(|| {

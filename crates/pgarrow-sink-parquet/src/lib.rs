@@ -10,10 +10,14 @@
 //! are complete.
 //!
 //! Start at [`ParquetSink`], then `row_group` for the encoding and `dictionary` for how a column's data
-//! choose its encoding; `cost` adds up the memory. `describe` has the types, `schema` and `geo` what Parquet
-//! needs beyond Arrow.
+//! choose its encoding; `chosen` has what the caller chose for it. `order` checks that rows come as they
+//! were declared, `compat` what old readers would take for something else. `cost` adds up the memory.
+//! `describe` has the types, `schema` and `geo` what Parquet needs beyond Arrow.
 #![forbid(unsafe_code)]
 
+mod chosen;
+mod column_options;
+mod compat;
 mod compression;
 mod cost;
 mod describe;
@@ -21,6 +25,7 @@ mod dictionary;
 mod file;
 mod geo;
 mod options;
+mod order;
 mod ours;
 mod part;
 mod ranges;
@@ -29,8 +34,10 @@ mod schema;
 mod sink;
 mod size;
 
+pub use column_options::{BloomFilter, Encoding, ParquetColumnOptions, Statistics};
 pub use compression::Compression;
 pub use describe::{parquet_types, parquet_warnings};
 pub use options::ParquetOptions;
+pub use order::SortColumn;
 pub use ours::is_ours;
 pub use sink::ParquetSink;

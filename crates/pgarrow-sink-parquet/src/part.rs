@@ -15,11 +15,13 @@ pub(crate) struct ParquetPart {
     group: Option<RowGroup>,
     /// Bytes that this part may hold.
     share: usize,
+    /// Rows that it was given, of all row groups.
+    rows: u64,
 }
 
 impl ParquetPart {
     pub(crate) fn open(lanes: Arc<Lanes<Format>>) -> Self {
-        Self { lanes, group: None, share: usize::MAX }
+        Self { lanes, group: None, share: usize::MAX, rows: 0 }
     }
 
     fn encode(&mut self, batch: &RecordBatch, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
@@ -42,8 +44,14 @@ impl ParquetPart {
                 }
             };
             let rows = rest.min(step_rows).min(format.row_group_rows - group.rows());
-            group.write(&format.layout, &batch.slice(start, rows)).map_err(failed)?;
+            let next = batch.slice(start, rows);
+            let rows_before = self.rows;
+            group
+                .check_order(&format.layout, &next)
+                .map_err(|disorder| format.layout.order.error(disorder, lanes.path(), rows_before))?;
+            group.write(&format.layout, &next).map_err(failed)?;
             start += rows;
+            self.rows += rows as u64;
             if group.rows() >= format.row_group_rows || group.estimated_bytes() >= format.row_group_bytes {
                 self.flush(chunks)?;
             }
@@ -57,7 +65,9 @@ impl ParquetPart {
 
     fn limits(&self) -> Limits {
         let format = self.lanes.format();
-        Limits::new(format.row_group_bytes.min(self.share), self.n_columns(), format.data_page_bytes)
+        // What bloom filters take of a part's share is not there for values.
+        let share = self.share.saturating_sub(format.layout.filter_bytes());
+        Limits::new(format.row_group_bytes.min(share), self.n_columns(), format.data_page_bytes)
     }
 }
 
@@ -85,10 +95,19 @@ impl Part for ParquetPart {
     }
 
     /// The batch once as encoded values and once compressed, if its values are large. (Of small values, it is
-    /// one page of a column at a time.) The writers of a row group that is not begun come on top.
+    /// one page of a column at a time.) The writers of a row group that is not begun, and their bloom
+    /// filters, come on top.
     fn working_bytes(&self, batch_bytes: usize) -> usize {
-        let writers = if self.group.is_none() { self.n_columns().saturating_mul(COLUMN_BYTES) } else { 0 };
-        batch_bytes.saturating_mul(2).saturating_add(batch_bytes / 8).saturating_add(writers)
+        let writers = match self.group {
+            Some(_) => 0,
+            None => {
+                let filters = self.lanes.format().layout.filter_bytes();
+                self.n_columns().saturating_mul(COLUMN_BYTES).saturating_add(filters)
+            }
+        };
+        // In pages of version 1, values are joined with their levels before they are compressed.
+        let copies = if self.lanes.format().layout.compat { 3 } else { 2 };
+        batch_bytes.saturating_mul(copies).saturating_add(batch_bytes / 8).saturating_add(writers)
     }
 
     fn set_share(&mut self, bytes: usize) {

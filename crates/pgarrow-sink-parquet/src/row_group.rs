@@ -9,19 +9,23 @@ use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
-use parquet::basic::{Encoding, Type as PhysicalType};
+use parquet::basic::{Compression as Codec, Encoding, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
-use pgarrow_sink::SinkError;
+use pgarrow_sink::{SinkError, SinkErrorKind};
 
-use crate::cost::{CHUNK_BYTES, Cost, Limits};
+use crate::chosen::{Chosen, chosen};
+use crate::compat;
+use crate::compression::Compression;
+use crate::cost::{CHUNK_BYTES, Cost, FILTER_BLOCK_BYTES, Limits};
 use crate::describe;
 use crate::dictionary;
 use crate::geo;
 use crate::options::ParquetOptions;
+use crate::order::{Disorder, LastRow, Order};
 use crate::ours;
 use crate::schema;
 use crate::size;
@@ -32,19 +36,30 @@ pub(crate) struct Layout {
     pub(crate) arrow: SchemaRef,
     pub(crate) parquet: SchemaDescriptor,
     pub(crate) properties: WriterPropertiesPtr,
+    /// What the caller chose for single columns.
+    chosen: Vec<Chosen>,
+    /// For readers that know version 1 only.
+    pub(crate) compat: bool,
+    /// The order in which rows are declared to be.
+    pub(crate) order: Order,
 }
 
 impl Layout {
     /// # Errors
     ///
     /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported) for a type or a compression level that
-    /// Parquet does not have.
+    /// Parquet does not have, and for choices for a column that it cannot have, or an order of it.
     pub(crate) fn new(
         arrow: SchemaRef,
         geo: Option<String>,
         options: &ParquetOptions,
     ) -> Result<Self, SinkError> {
         let parquet = describe::convert(&arrow)?;
+        let chosen = chosen(options, &parquet)?;
+        if options.compat {
+            compat::check(&parquet)?;
+        }
+        let order = Order::new(&options.sorted_by, &arrow, &parquet)?;
         // Sorted: the order of a hash map differs from run to run, and so would the file.
         let mut metadata: Vec<_> = arrow.metadata().iter().collect();
         metadata.sort();
@@ -52,18 +67,20 @@ impl Layout {
         let metadata = geo.map(|geo| KeyValue::new(geo::KEY.to_owned(), geo)).into_iter().chain(metadata);
         let mut properties = WriterProperties::builder()
             .set_created_by(ours::created_by())
-            .set_compression(options.compression.codec()?)
+            .set_compression(codec(options)?)
+            .set_dictionary_enabled(!options.compat)
             .set_data_page_size_limit(options.data_page_bytes)
             // Parts cut row groups: these limits are for `ArrowWriter`.
             .set_max_row_group_row_count(None)
             .set_statistics_enabled(EnabledStatistics::Page)
+            .set_sorting_columns(order.columns())
             .set_key_value_metadata(Some(metadata.collect()));
         // Integers, dates, times and decimals up to 18 digits, without a dictionary or after it grew too
         // large: the differences of neighbours, in as few bits as they need. Against plain values and zstd,
         // `lineitem` became 4 % smaller and took 13 % less time to encode; random values, the worst case,
         // grow by 1 %. Text and bytes: lengths apart from the bytes, which then compress better. The comments
         // of `lineitem` became 12 % smaller and took 11 % less time.
-        for column in parquet.columns() {
+        for column in parquet.columns().iter().filter(|_| !options.compat) {
             let encoding = match column.physical_type() {
                 PhysicalType::INT32 | PhysicalType::INT64 => Encoding::DELTA_BINARY_PACKED,
                 PhysicalType::BYTE_ARRAY => Encoding::DELTA_LENGTH_BYTE_ARRAY,
@@ -71,10 +88,11 @@ impl Layout {
             };
             properties = properties.set_column_encoding(column.path().clone(), encoding);
         }
-        let mut properties = properties.build();
+        let mut properties =
+            chosen.iter().fold(properties, |properties, column| column.apply(properties)).build();
         // Lets readers restore uuid, enum, time zone and extension types.
         add_encoded_arrow_schema_to_metadata(&schema::for_readers(&arrow), &mut properties);
-        Ok(Self { arrow, parquet, properties: Arc::new(properties) })
+        Ok(Self { arrow, parquet, properties: Arc::new(properties), chosen, compat: options.compat, order })
     }
 
     /// The properties for a row group that begins with `batch`.
@@ -89,7 +107,7 @@ impl Layout {
             .set_data_page_row_count_limit(limits.page_rows)
             .set_data_page_size_limit(limits.page_bytes)
             .set_dictionary_page_size_limit(limits.dictionary_bytes());
-        if dictionary::has_large_values(batch) {
+        if dictionary::has_large_values(batch) && !self.compat {
             // In these pages, values are compressed without being joined with their levels first, which would
             // be one more copy of a value that is a page by itself. The version also changes encodings; they
             // stay as they are.
@@ -99,7 +117,8 @@ impl Layout {
         if choices.len() == columns.len() {
             for (column, choice) in columns.iter().zip(choices) {
                 let path = column.path().clone();
-                let dictionary = choice.dictionary && limits.affords_dictionary(column.physical_type());
+                let dictionary =
+                    choice.dictionary && !self.compat && limits.affords_dictionary(column.physical_type());
                 properties = properties.set_column_dictionary_enabled(path.clone(), dictionary);
                 if !choice.statistics {
                     // Plain values need no copy; encoded with their lengths in front, they would be copied
@@ -110,8 +129,23 @@ impl Layout {
                 }
             }
         }
-        properties.build()
+        self.chosen.iter().fold(properties, |properties, column| column.apply(properties)).build()
     }
+
+    /// Bytes of all bloom filters while a row group is written. They are there from its first row on.
+    pub(crate) fn filter_bytes(&self) -> usize {
+        self.chosen.iter().map(|column| column.filter_bytes).fold(0, usize::saturating_add)
+    }
+}
+
+/// How the file's pages are compressed.
+fn codec(options: &ParquetOptions) -> Result<Codec, SinkError> {
+    let default = if options.compat { compat::COMPRESSION } else { Compression::default() };
+    let compression = options.compression.unwrap_or(default);
+    if options.compat {
+        compat::knows_codec(compression).map_err(|text| SinkError::new(SinkErrorKind::Unsupported, text))?;
+    }
+    compression.codec()
 }
 
 /// A column of a row group in progress.
@@ -128,6 +162,8 @@ pub(crate) struct RowGroup {
     rows: usize,
     /// Whether it was begun for large values.
     is_large: bool,
+    /// The keys of its last row, if it is to be in order.
+    last: LastRow,
 }
 
 impl RowGroup {
@@ -143,7 +179,7 @@ impl RowGroup {
         let is_large = dictionary::has_large_values(batch);
         let writers = factory.create_column_writers(0)?.into_iter().zip(costs);
         let columns = writers.map(|(writer, cost)| GroupColumn { writer, cost, raw_bytes: 0 }).collect();
-        Ok(Self { columns, rows: 0, is_large })
+        Ok(Self { columns, rows: 0, is_large, last: LastRow::default() })
     }
 
     pub(crate) fn write(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), ParquetError> {
@@ -159,6 +195,11 @@ impl RowGroup {
         }
         self.rows += batch.num_rows();
         Ok(())
+    }
+
+    /// Checks that the rows of a batch are in the declared order, and come after those that are written.
+    pub(crate) fn check_order(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), Disorder> {
+        layout.order.check(&mut self.last, batch)
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -185,23 +226,30 @@ impl RowGroup {
         let held = |column: &GroupColumn| {
             column.cost.value_bytes(&column.writer) + column.cost.fixed_bytes(column.raw_bytes)
         };
-        self.columns.iter().map(held).sum()
+        self.columns.iter().map(held).sum::<usize>().saturating_add(self.last.held_bytes())
     }
 
     /// Encodes the rest, column by column.
     pub(crate) fn close(self) -> Result<Encoded, ParquetError> {
-        let chunks: Vec<ArrowColumnChunk> =
+        let mut chunks: Vec<ArrowColumnChunk> =
             self.columns.into_iter().map(|column| column.writer.close()).collect::<Result<_, _>>()?;
-        let bytes = chunks.iter().map(|chunk| {
-            usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX).saturating_add(CHUNK_BYTES)
+        let bytes = chunks.iter_mut().map(|chunk| {
+            // A filter that was cut to its values keeps all of its memory; its copy does not.
+            let filter = chunk.close_mut().bloom_filter.as_mut().map_or(0, |filter| {
+                *filter = filter.clone();
+                filter.num_blocks() * FILTER_BLOCK_BYTES
+            });
+            let written = usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX);
+            written.saturating_add(filter).saturating_add(CHUNK_BYTES)
         });
-        Ok(Encoded { bytes: bytes.fold(0, usize::saturating_add), chunks })
+        let bytes = bytes.fold(0, usize::saturating_add);
+        Ok(Encoded { bytes, chunks })
     }
 }
 
 /// An encoded row group that is not yet appended to a file.
 pub(crate) struct Encoded {
     pub(crate) chunks: Vec<ArrowColumnChunk>,
-    /// Bytes of all its pages, and of their metadata.
+    /// Bytes of all its pages and bloom filters, and of their metadata.
     pub(crate) bytes: usize,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use pgarrow_sink::{Chunk, Lanes, Outputs, Part, Sink, SinkError, Stop, Written};
 
-use crate::cost::COLUMN_BYTES_WANTED;
+use crate::cost::{COLUMN_BYTES_WANTED, FILTERS_WANTED};
 use crate::file::Format;
 use crate::options::ParquetOptions;
 use crate::part::ParquetPart;
@@ -30,7 +30,8 @@ impl ParquetSink {
     /// # Errors
     ///
     /// [`Unsupported`](pgarrow_sink::SinkErrorKind::Unsupported) for a schema without columns, an interval,
-    /// another type that Parquet does not have, or a compression level that does not exist.
+    /// another type that Parquet does not have, a compression level that does not exist, or choices for a
+    /// column that does not exist or cannot have them.
     pub fn create(
         outputs: impl Into<Outputs>,
         schema: SchemaRef,
@@ -73,7 +74,9 @@ impl Sink for ParquetSink {
     }
 
     fn part_bytes(&self) -> usize {
-        self.lanes.format().layout.parquet.num_columns().saturating_mul(COLUMN_BYTES_WANTED)
+        let layout = &self.lanes.format().layout;
+        let columns = layout.parquet.num_columns().saturating_mul(COLUMN_BYTES_WANTED);
+        columns.saturating_add(layout.filter_bytes().saturating_mul(FILTERS_WANTED))
     }
 }
 

@@ -188,6 +188,7 @@ pub mod option {
         ON_CONFLICT, "on_conflict", "Of a load: what becomes of rows whose key is there.";
         OUT_OF_RANGE, "out_of_range", "What becomes of values out of range.";
         OVERWRITE, "overwrite", "Of an output: whether it may take the place of another one.";
+        PARQUET_COLUMN, "parquet_column", "Of an output: how one column is written to Parquet.";
         READERS, "readers", "How many connections read.";
         READ_MODE, "read_mode", "How rows are asked for.";
         REJECT_LIMIT, "reject_limit", "Of a load: how many rows may be bad.";
@@ -195,6 +196,7 @@ pub mod option {
         RESUME, "resume", "Of a job: whether it goes on where a run that is dead has ended.";
         SETTING, "setting", "A parameter of the server's session.";
         SLICE_BYTES, "slice_bytes", "How large slices are.";
+        SORTED_BY, "sorted_by", "Of an output: the order in which rows come.";
         SPLIT_ON, "split_on", "The column whose ranges are the slices.";
         TAKE_OVER, "take_over", "Of a job: whether it takes the place of a run that is dead.";
         TIMESTAMP_UNIT, "timestamp_unit", "The unit of timestamps.";

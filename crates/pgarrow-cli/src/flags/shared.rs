@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use pgarrow::Config;
+use pgarrow::{Config, parse_column_list, parse_column_path};
+use pgarrow_sink::SinkError;
+use pgarrow_sink_parquet::{ParquetColumnOptions, SortColumn};
 
+use super::types::{name_and_choices, repeated};
 use crate::units::{parse_batch_bytes, parse_duration, parse_memory, parse_size};
 
 #[derive(Args, Debug)]
@@ -138,6 +141,43 @@ pub(crate) struct FileFlags {
     #[arg(long, value_name = "ROWS", value_parser = super::at_least_one, help_heading = "Output")]
     pub(crate) row_group_rows: Option<usize>,
 
+    /// How a column is written to Parquet: encoding=plain,compression=zstd:9,bloom=0.01. Repeatable
+    ///
+    /// encoding: plain, dictionary, delta-binary-packed, delta-length-byte-array, delta-byte-array or
+    /// byte-stream-split. dictionary: true or false. compression: as above. statistics: none, chunk or page.
+    /// bloom: a bloom filter with this share of false positives; bloom-values: the most different values of a
+    /// row group, by default its rows. A name is folded to lower case unless it is "quoted"; dots lead into
+    /// structs, lists and maps, as in address.city or tags.list.element. With several tables, it holds for
+    /// each that has the column.
+    #[arg(long = "parquet-column", value_name = "NAME:KEY=VALUE", value_parser = parse_parquet_column, help_heading = "Output")]
+    pub(crate) parquet_columns: Vec<(Vec<String>, ParquetColumnOptions)>,
+
+    /// Write Parquet for readers that know version 1 of the format only
+    ///
+    /// Plain values in data pages V1, without dictionaries, in snappy unless --compression says gzip or none.
+    /// Every type but uuid has its converted type. What such readers would take for something else is an
+    /// error: timestamps in nanoseconds, unsigned integers of 32 and 64 bits (oid, xid8), half floats.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) parquet_compat: bool,
+
+    /// Put into the metadata of files where their rows come from, and when
+    ///
+    /// The database, the snapshot, the version of pgarrow, the id of the run, its start, and whether it was a
+    /// table or a query; never a query's text. The table and the server's version are there anyway. Such
+    /// files differ from run to run, also with --ordered.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) origin: bool,
+
+    /// Declare the order in which rows come, as in 'day desc, id', and check it: for Parquet's metadata
+    ///
+    /// Nothing is sorted: use ORDER BY in a query, or --ordered with --split-on. Rows of a row group that are
+    /// in another order fail the run. Each column may have asc or desc, and nulls first or nulls last, as in
+    /// ORDER BY. Text goes by its bytes, as in COLLATE "C", labels of enums as text. Floats, geometries and
+    /// columns that are made of others are refused. A name is folded to lower case unless it is "quoted". Of
+    /// several tables, each must have the columns.
+    #[arg(long, value_name = "LIST", value_parser = parse_order, help_heading = "Output")]
+    pub(crate) sorted_by: Option<SortedBy>,
+
     /// Most rows in a record batch. Default: 65536
     #[arg(long, value_name = "ROWS", value_parser = super::at_least_one, help_heading = "Output")]
     pub(crate) batch_rows: Option<usize>,
@@ -145,6 +185,73 @@ pub(crate) struct FileFlags {
     /// Bytes of Arrow data at which a batch is full, as in 512K or 8M. Default: 8M
     #[arg(long, value_name = "BYTES", value_parser = parse_batch_bytes, help_heading = "Output")]
     pub(crate) batch_bytes: Option<usize>,
+}
+
+impl FileFlags {
+    /// The name of a flag that is for Parquet alone, if one is given.
+    pub(crate) fn of_parquet(&self) -> Option<&'static str> {
+        let given = [
+            ("row-group-rows", self.row_group_rows.is_some()),
+            ("field-ids", self.field_ids),
+            ("parquet-column", !self.parquet_columns.is_empty()),
+            ("parquet-compat", self.parquet_compat),
+            ("sorted-by", self.sorted_by.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+
+    /// The path of a column that has choices in two flags.
+    pub(crate) fn repeated_column(&self) -> Option<String> {
+        repeated(&self.parquet_columns).map(|path| path.join("."))
+    }
+}
+
+/// `NAME:KEY=VALUE,…`.
+fn parse_parquet_column(text: &str) -> Result<(Vec<String>, ParquetColumnOptions), String> {
+    let form = "write NAME:KEY=VALUE, as in url:encoding=delta-byte-array";
+    let (name, options) = name_and_choices(text).ok_or(form)?;
+    let path = parse_column_path(name).map_err(|error| error.to_string())?;
+    let options = options.parse().map_err(|error: SinkError| error.to_string())?;
+    Ok((path, options))
+}
+
+/// The columns of an order.
+#[derive(Clone, Debug)]
+pub(crate) struct SortedBy(pub(crate) Vec<SortColumn>);
+
+/// `a, "B" desc nulls first`, as in ORDER BY.
+fn parse_order(text: &str) -> Result<SortedBy, String> {
+    let mut is_quoted = false;
+    let columns = text.split(|c| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    });
+    columns.map(parse_sort_column).collect::<Result<_, _>>().map(SortedBy)
+}
+
+fn parse_sort_column(text: &str) -> Result<SortColumn, String> {
+    let mut is_quoted = false;
+    let end = text.trim_start().find(|c: char| {
+        is_quoted ^= c == '"';
+        c.is_whitespace() && !is_quoted
+    });
+    let (name, words) = text.trim_start().split_at(end.unwrap_or(text.trim_start().len()));
+    let names = parse_column_list(name).map_err(|error| error.to_string())?;
+    let [name] = <[String; 1]>::try_from(names).map_err(|_| format!("{name:?} is not one column"))?;
+    let words: Vec<String> = words.split_whitespace().map(str::to_ascii_lowercase).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (descending, nulls) = match words.as_slice() {
+        ["desc", nulls @ ..] => (true, nulls),
+        ["asc", nulls @ ..] | nulls => (false, nulls),
+    };
+    let nulls_first = match nulls {
+        // As PostgreSQL has it: NULLs are larger than any value.
+        [] => descending,
+        ["nulls", "first"] => true,
+        ["nulls", "last"] => false,
+        _ => return Err(format!("{text:?}: write NAME, and asc or desc, and nulls first or nulls last")),
+    };
+    Ok(SortColumn::new(name).with_descending(descending).with_nulls_first(nulls_first))
 }
 
 #[derive(Args, Debug)]
@@ -226,5 +333,64 @@ pub(super) fn parse_setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE, as in work_mem=256MB".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_parquet_and_their_choices() {
+        for (text, path) in [
+            ("Url:encoding=plain", vec!["url"]),
+            ("address . City : encoding=plain", vec!["address", "city"]),
+            (r#""a:b.c".d:encoding=plain"#, vec!["a:b.c", "d"]),
+            ("tags.list.element:encoding=plain", vec!["tags", "list", "element"]),
+        ] {
+            let (found, options) = parse_parquet_column(text).unwrap();
+            assert_eq!(found, path);
+            assert_eq!(options, "encoding=plain".parse().unwrap());
+        }
+        for (text, why) in [
+            ("url", "write NAME:KEY=VALUE"),
+            ("", "write NAME:KEY=VALUE"),
+            (":encoding=plain", "empty"),
+            ("a..b:encoding=plain", "empty"),
+            ("\"a:encoding=plain", "NAME:KEY=VALUE"),
+            ("a:plain", "write KEY=VALUE"),
+            ("a:bloom=2", "between 0 and 1"),
+        ] {
+            let error = parse_parquet_column(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn orders() {
+        let order = |text: &str| parse_order(text).unwrap().0;
+        let a = || SortColumn::new("a");
+        assert_eq!(order("A"), [a()]);
+        assert_eq!(order(" a  ASC "), [a()]);
+        assert_eq!(order("a nulls first"), [a().with_nulls_first(true)]);
+        assert_eq!(order("a desc"), [a().with_descending(true).with_nulls_first(true)]);
+        assert_eq!(order("a desc Nulls Last"), [a().with_descending(true)]);
+        assert_eq!(
+            order(r#"a asc nulls last,"B, ""desc"  DESC"#),
+            [a(), SortColumn::new("B, \"desc").with_descending(true).with_nulls_first(true)]
+        );
+        for (text, why) in [
+            ("", "empty"),
+            ("a,", "empty"),
+            (",a", "empty"),
+            ("a down", "write NAME, and asc or desc"),
+            ("a desc asc", "write NAME"),
+            ("a nulls", "write NAME"),
+            ("a nulls first desc", "write NAME"),
+            ("\"a", "quote"),
+        ] {
+            let error = parse_order(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
     }
 }

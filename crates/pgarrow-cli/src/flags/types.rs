@@ -121,12 +121,17 @@ impl TypeFlags {
 
     /// The name of a column that has choices in two flags.
     pub(crate) fn repeated_column(&self) -> Option<&str> {
-        let names = || self.by_column.iter().map(|(name, _)| name.as_str());
-        names()
-            .enumerate()
-            .find(|(index, name)| names().take(*index).any(|earlier| earlier == *name))
-            .map(|(_, name)| name)
+        repeated(&self.by_column).map(String::as_str)
     }
+}
+
+/// The first name that was there before.
+pub(super) fn repeated<N: PartialEq, T>(choices: &[(N, T)]) -> Option<&N> {
+    let names = || choices.iter().map(|(name, _)| name);
+    names()
+        .enumerate()
+        .find(|(index, name)| names().take(*index).any(|earlier| earlier == *name))
+        .map(|(_, name)| name)
 }
 
 /// The words of a choice, as help and completions show them.
@@ -162,20 +167,22 @@ impl TypedValueParser for NumericParser {
 /// `NAME:TYPE`, up to the first colon that is not quoted.
 fn parse_column(text: &str) -> Result<(String, ColumnOptions), String> {
     let form = "write NAME:TYPE, as in total:decimal(20,4)";
+    let (name, options) = name_and_choices(text).ok_or(form)?;
+    let names = parse_column_list(name).map_err(|error| error.to_string())?;
+    let [name] = <[String; 1]>::try_from(names).map_err(|_| format!("{name:?} is not one column; {form}"))?;
+    let options = options.parse::<ColumnOptions>().map_err(|error| error.to_string())?;
+    Ok((name, options))
+}
+
+/// Cuts at the first colon that is not quoted.
+pub(super) fn name_and_choices(text: &str) -> Option<(&str, &str)> {
     let mut is_quoted = false;
     let colon = text.char_indices().find(|(_, c)| {
         is_quoted ^= *c == '"';
         *c == ':' && !is_quoted
     });
-    let (name, options) = colon.and_then(|(colon, _)| text.split_at_checked(colon)).ok_or(form)?;
-    let names = parse_column_list(name).map_err(|error| error.to_string())?;
-    let [name] = <[String; 1]>::try_from(names).map_err(|_| format!("{name:?} is not one column; {form}"))?;
-    let options = options
-        .strip_prefix(':')
-        .unwrap_or_default()
-        .parse::<ColumnOptions>()
-        .map_err(|error| error.to_string())?;
-    Ok((name, options))
+    let (name, choices) = colon.and_then(|(colon, _)| text.split_at_checked(colon))?;
+    Some((name, choices.strip_prefix(':').unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod names;
 mod neighbours;
 mod output;
 mod pages;
+mod parquet;
 mod plans;
 mod readers;
 mod reports;

@@ -82,6 +82,33 @@ fn resident_memory_is_what_was_allowed() {
     }
 }
 
+/// Bloom filters are there from the first row of a row group on: fewer readers read, or none.
+#[test]
+fn bloom_filters_are_part_of_the_memory() {
+    require!(Capability::Server);
+    let place = place();
+    let columns: Vec<String> = (0..8).map(|n| format!("c{n}:bloom=0.01")).collect();
+    let flags: Vec<&str> = columns.iter().flat_map(|column| ["--parquet-column", column]).collect();
+    let run = |memory: &str| {
+        let args = ["-t", "w16", "--readers", "4", "--memory", memory, "--slice-bytes", "1M", "-o", "out"];
+        let more = ["--to", "parquet", "--report", "r.json", "--overwrite"];
+        place.export(&[&args[..], &more, &flags].concat())
+    };
+    // Eight filters for a million values each take 16 MiB.
+    for (memory, mib, n_readers) in [("64M", 64, 1), ("192M", 192, 2)] {
+        run(memory).assert_success();
+        let report: Value = serde_json::from_slice(&fs::read(place.path("r.json")).unwrap()).unwrap();
+        assert_eq!(report["rows"], 800_000);
+        assert_eq!(report["readers"].as_array().unwrap().len(), n_readers, "{memory}");
+        let resident = report["peak_memory_bytes"].as_u64().unwrap();
+        assert!(resident <= mib * MIB + BESIDE, "{memory}: {} MiB are resident", resident / MIB);
+        let groups = report["files"][0]["row_groups"].as_u64().unwrap();
+        assert!(groups <= 12, "{memory}: {groups} row groups");
+    }
+    run("32M")
+        .assert_refused(2, &["columns need 3", "MiB of memory in this format, and the limit is 32 MiB"]);
+}
+
 /// Before, every step of the encoding became a row group: 811 of 240 rows, in a file of 274 MB instead of
 /// 1.7.
 #[test]

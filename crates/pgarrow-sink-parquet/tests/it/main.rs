@@ -1,8 +1,11 @@
 //! Tests of the Parquet sink, read back with the parquet crate's reader.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod columns;
+mod compat;
 mod geo;
 mod nested;
+mod order;
 mod ours;
 mod readers;
 mod round_trip;
