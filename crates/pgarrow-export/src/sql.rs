@@ -8,6 +8,7 @@ use std::io::{ErrorKind as IoErrorKind, Read};
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Error, ErrorKind, Result};
 
+use crate::answer::texts;
 use crate::source::Source;
 
 /// How many bytes [`Source::copy_in`] reads at a time.
@@ -37,9 +38,6 @@ impl Source {
     pub fn query_text(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
         self.with_session(|session| {
             let rows = session.query(sql, &[])?;
-            let texts = |row: &pgarrow_protocol::Row| {
-                (0..row.len()).map(|index| row.text(index).map(str::to_owned)).collect()
-            };
             Ok(rows.iter().map(texts).collect())
         })
     }

@@ -30,4 +30,6 @@ pub use lock::LOCK;
 pub use manifest::{Committed, Manifest, ManifestColumn, ManifestFile, ManifestServer, ManifestTable};
 pub use run::{Job, JobRun, PlannedRun};
 pub use starter::starter;
-pub use verify::{Difference, Verified, verify};
+pub use verify::{
+    AgainstServer, Difference, FileRow, NotCompared, ServerDifference, ServerVerified, Verified, verify,
+};

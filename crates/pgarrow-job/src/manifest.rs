@@ -8,7 +8,7 @@
 //! Each run creates the next number, and only if nobody else has: of two runs that began after the same
 //! manifest, one commits. Whoever reads files that manifests name sees all of a run, or nothing of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use pgarrow_export::{ColumnReport, Error, ErrorKind, Message, Result, ServerReport};
 use pgarrow_sink::{ColumnRange, SinkError};
@@ -72,6 +72,9 @@ pub struct ManifestTable {
     pub schema: String,
     /// Its name.
     pub name: String,
+    /// Whether it was read without the tables that inherit from it. Not known of manifests of earlier versions.
+    #[serde(default)]
+    pub only: bool,
     /// Its rows, in all files together.
     pub rows: u64,
     /// How many slices it was read in.
@@ -96,6 +99,9 @@ pub struct ManifestColumn {
     pub arrow_type: String,
     /// Whether it may have NULLs.
     pub nullable: bool,
+    /// How many of its values a choice about types changed, as in a report. Only counts that are not 0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub effects: BTreeMap<String, u64>,
 }
 
 /// A file of a manifest.
@@ -248,8 +254,8 @@ impl From<&ServerReport> for ManifestServer {
 
 impl From<&ColumnReport> for ManifestColumn {
     fn from(column: &ColumnReport) -> Self {
-        let ColumnReport { name, pg_type, arrow_type, nullable, .. } = column.clone();
-        Self { name, pg_type, arrow_type, nullable }
+        let ColumnReport { name, pg_type, arrow_type, nullable, effects, .. } = column.clone();
+        Self { name, pg_type, arrow_type, nullable, effects }
     }
 }
 

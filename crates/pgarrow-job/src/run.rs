@@ -202,7 +202,7 @@ impl PlannedRun<'_> {
             if cancel.is_requested() {
                 return Err(cancel.error());
             }
-            let tables = tables(&plans, &report, &files)?;
+            let tables = tables(&plans, &report, &files, job.only)?;
             let manifest = Manifest {
                 manifest_version: Manifest::version(),
                 pgarrow_version: report.pgarrow_version.to_owned(),
@@ -275,7 +275,7 @@ impl Files {
 }
 
 /// The tables of a manifest: what was read of each, and its files.
-fn tables(plans: &[Arc<Plan>], report: &Report, files: &Files) -> Result<Vec<ManifestTable>> {
+fn tables(plans: &[Arc<Plan>], report: &Report, files: &Files, only: bool) -> Result<Vec<ManifestTable>> {
     let begun = files.begun();
     let mut of_tables: HashMap<(&str, &str), Vec<ManifestFile>> = HashMap::new();
     for file in &report.files {
@@ -297,14 +297,22 @@ fn tables(plans: &[Arc<Plan>], report: &Report, files: &Files) -> Result<Vec<Man
     let one = [report.slices];
     let slices = report.tables.iter().map(|table| table.slices as u64).chain(one);
     let mut tables = Vec::with_capacity(plans.len());
+    // Of one table, the report itself has the columns.
+    let mut changed = report.tables.iter().map(|table| &table.columns);
     for (plan, slices) in plans.iter().zip(slices) {
+        let changed = changed.next().unwrap_or(&report.columns);
         let (schema, name) = schema_and_table(plan);
         let files = of_tables.remove(&(schema, name)).unwrap_or_default();
         let rows = files.iter().map(|file| file.rows).sum();
-        let columns: Vec<_> = plan.report(None).columns.iter().map(ManifestColumn::from).collect();
+        let mut columns: Vec<_> = plan.report(None).columns.iter().map(ManifestColumn::from).collect();
+        for column in &mut columns {
+            if let Some(changed) = changed.iter().find(|changed| changed.name == column.name) {
+                column.effects.clone_from(&changed.effects);
+            }
+        }
         let schema_sha256 = fingerprint(&columns);
         let (schema, name) = (schema.to_owned(), name.to_owned());
-        tables.push(ManifestTable { schema, name, rows, slices, schema_sha256, columns, files });
+        tables.push(ManifestTable { schema, name, only, rows, slices, schema_sha256, columns, files });
     }
     // Every row that was read is in a file that the manifest names.
     let rows: u64 = tables.iter().map(|table| table.rows).sum();
@@ -340,7 +348,7 @@ fn unnamed() -> Error {
 
 fn fingerprint(columns: &[ManifestColumn]) -> String {
     let mut digest = Sha256::new();
-    for ManifestColumn { name, pg_type, arrow_type, nullable } in columns {
+    for ManifestColumn { name, pg_type, arrow_type, nullable, .. } in columns {
         let nullable = if *nullable { "null" } else { "not null" };
         for text in [name, pg_type, arrow_type, nullable] {
             digest.update((text.len() as u64).to_be_bytes());

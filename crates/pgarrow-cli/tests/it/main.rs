@@ -29,3 +29,4 @@ mod signals;
 mod support;
 mod types;
 mod usage;
+mod verifies;
