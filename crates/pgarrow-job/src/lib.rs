@@ -21,6 +21,7 @@ mod starter;
 pub mod units;
 mod variables;
 mod verify;
+mod web;
 
 pub use file::{FileOption, JobFile, KEYS, KnownOption, OptionValue};
 pub use format::{Format, numerics_as_text};

@@ -15,6 +15,8 @@ use pgarrow_sink::{ColumnRange, SinkError};
 use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
 
+use crate::web::newest_number;
+
 /// The folder of everything that a store has beside data.
 pub(crate) const FOLDER: &str = "_pgarrow";
 const MANIFESTS: &str = "_pgarrow/manifests";
@@ -128,13 +130,18 @@ impl Manifest {
         VERSION
     }
 
-    /// The newest manifest of a store; `None` if no run has committed there.
+    /// The newest manifest of a store; `None` if no run has committed there. On a web server, which lists no
+    /// files, it is looked for by its number; there must not be more than 1000 runs that `gc` has removed.
     ///
     /// # Errors
     ///
     /// It cannot be read, or a newer version has written it.
     pub fn newest(store: &Store) -> Result<Option<Self>> {
-        numbers(store)?.into_iter().max().map(|number| Self::read(store, number)).transpose()
+        let newest = match store.is_web() {
+            true => newest_number(|number| Ok(store.reader(&path(number))?.is_some()))?,
+            false => numbers(store)?.into_iter().max(),
+        };
+        newest.map(|number| Self::read(store, number)).transpose()
     }
 
     /// All manifests of a store, the oldest first.

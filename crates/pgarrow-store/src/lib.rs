@@ -183,6 +183,14 @@ impl Store {
         }
     }
 
+    /// Whether it is a web server: its files can be read, and neither written nor listed.
+    pub fn is_web(&self) -> bool {
+        match &self.place {
+            Place::Local(_) => false,
+            Place::Remote(remote) => remote.is_web(),
+        }
+    }
+
     /// Where the file at `path` is on this machine, whether or not there is one; `None` for a store elsewhere.
     ///
     /// # Errors
