@@ -102,7 +102,7 @@ pub(crate) struct InitFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyFlags {
-    /// The folder of a job
+    /// The folder of a job, or its URL: s3://, gs://, az://, abfss://, https://
     #[arg(value_name = "PATH")]
     pub(crate) place: String,
 
@@ -124,6 +124,10 @@ pub(crate) struct VerifyFlags {
     pub(crate) memory: Option<usize>,
 
     /// Print JSON
+    ///
+    /// An object with run_id, started, files, bytes, rows and differences (table, path, what). With a connection
+    /// also server: tables, rows, full, differences (table, column, what, file_rows, server_rows) and
+    /// not_compared (table, column, why). Fields may be added.
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 

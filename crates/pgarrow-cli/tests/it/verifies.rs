@@ -124,6 +124,8 @@ fn tables_of_every_kind_are_the_same() {
         place.run_job_of(NAMES, format, "");
         // The tables that inherit are read with their parents, and by themselves.
         place.assert_same("8 tables with 6,019 rows are what the server has\n");
+        place.run_job_of("'shop.lists'", format, "[options]\narrays = \"shaped\"\n");
+        place.assert_same("1 table with 3 rows are what the server has\n");
         place.run_job_of(NAMES, format, "[options]\ntrim = true\nfile_size = \"20K\"\nbatch_rows = 500\n");
         place.assert_same("8 tables with 6,019 rows are what the server has\n");
     }
@@ -132,6 +134,37 @@ fn tables_of_every_kind_are_the_same() {
     fs::write(place.path("verify.toml"), job.replace("[destination]", "only = true\n[destination]")).unwrap();
     run(command(place.folder.path()).args(["run", "verify.toml"])).assert_success();
     place.assert_same("8 tables with 6,017 rows are what the server has\n");
+}
+
+/// As many columns as a table can have, and none.
+#[test]
+fn the_most_columns_and_none() {
+    require!(Capability::Server);
+    let place = Place::new("verify_wide");
+    place.database.execute(
+        "DO $$ BEGIN
+           EXECUTE (SELECT 'CREATE TABLE wide (' || string_agg(format('c%s int4', g), ', ' ORDER BY g) || ')'
+             FROM generate_series(0, 1599) AS g);
+           EXECUTE (SELECT 'INSERT INTO wide VALUES (' || string_agg(g::text, ', ' ORDER BY g) || ')'
+             FROM generate_series(0, 1599) AS g);
+         END $$;
+         INSERT INTO wide VALUES (1); INSERT INTO wide VALUES (NULL);
+         CREATE TABLE nothing (); INSERT INTO nothing SELECT; INSERT INTO nothing SELECT",
+    );
+    for format in ["ipc", "ipc-stream"] {
+        place.run_job_of("'wide', 'nothing'", format, "");
+        place.assert_same("2 tables with 5 rows are what the server has\n");
+    }
+    place.database.execute("UPDATE wide SET c1599 = 0 WHERE c1599 = 1599; DELETE FROM nothing");
+    let text = place.verify(&["--full"]).stdout_text().to_owned();
+    for line in [
+        "public.wide, column \"c1599\": other values",
+        "public.wide: 1 row is only in the files, 1 row is only on the server",
+        "public.nothing: rows: 2 in the files, 0 on the server",
+        "public.nothing: 2 rows are only in the files",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
 }
 
 #[test]
@@ -260,7 +293,7 @@ fn what_the_server_has_changed_is_found() {
             "shop.orders, column \"price\": NULLs: 0 in the files, 1 on the server; other values; another smallest \
              value; another sum",
             "shop.orders, column \"list\": other values",
-            "shop.parts, column \"at\": other values",
+            "shop.parts, column \"at\": other values; another largest value",
             &place.on_server("shop.parts_2", "id = 500"),
             "Odd/...../etc/\"x, column \"r\": NULLs: 1 in the files, 0 on the server; other values",
             "Odd/...../etc/\"x, column \"place\": other values",

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
-use arrow_schema::{DataType, Field, FieldRef};
+use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use pgarrow_encode::{Bound, Conversions, Encoder, TypeTarget, make_encoder};
 use pgarrow_export::{ArrayForm, IntervalForm, PgColumn, TypeOptions, quote_identifier};
 use pgarrow_types::{ArrayType, DeclaredType, PgType, Structure, oid};
 
 use super::digest::{Digest, Hash};
+use super::numbers::NumberForm;
 use crate::manifest::ManifestColumn;
 
 /// A column of a table, in the files and on the server.
@@ -28,8 +29,8 @@ pub(super) struct ComparedColumn {
     pub(super) form: Result<Form, String>,
     /// Values that a choice about types made NULL, at most.
     pub(super) n_nulled: u64,
-    /// Whether smallest, largest and sum are compared.
-    pub(super) has_numbers: bool,
+    /// How smallest, largest and sum are compared, if they are.
+    pub(super) numbers: Option<NumberForm>,
 }
 
 /// Which bytes of a value are hashed.
@@ -44,8 +45,8 @@ pub(super) struct Form {
 enum BytesOf {
     /// The text, without the blanks at its end for `char(n)`, where they mean nothing and may be left out.
     Text { trim: bool },
-    /// What the send function makes.
-    Sent(Box<dyn Encoder>),
+    /// What the send function makes; of an array, without its mark of NULLs.
+    Sent { encoder: Box<dyn Encoder>, is_array: bool },
 }
 
 impl ComparedColumn {
@@ -62,12 +63,15 @@ impl ComparedColumn {
             Some(why) => Err(why.clone()),
             None => Form::new(column, send, field),
         };
-        let has_numbers = changed.is_none() && has_numbers(&column.pg_type, field.data_type());
+        let numbers = match changed {
+            Some(_) => None,
+            None => number_form(&column.pg_type, field.data_type()),
+        };
         let nulled = |known: &ManifestColumn| {
             let nulled = known.effects.iter().filter(|(effect, _)| effect.ends_with("_nulled"));
             nulled.map(|(_, count)| *count).sum()
         };
-        Self { name, index, form, n_nulled: known.map_or(0, nulled), has_numbers }
+        Self { name, index, form, n_nulled: known.map_or(0, nulled), numbers }
     }
 
     /// The column in SQL.
@@ -111,14 +115,14 @@ impl Form {
             }
             _ => (pg_type.clone(), name, send.ok_or("its type has no binary form")?),
         };
-        let expression = match is_plain_list(&sent, &in_arrow) {
-            true => as_list(&expression),
-            false => expression,
-        };
+        let (is_array, is_list) = (is_array(&sent), is_plain_list(&sent, &in_arrow));
+        let bytes = format!("{send}({expression})");
+        let sql = if is_array { without_mark(&bytes) } else { bytes };
+        let sql = if is_list { from_one(&expression, &sql) } else { sql };
         let declared = DeclaredType::new(0, -1);
         let target = TypeTarget { pg_type: &sent, declared: &declared, conversions: Conversions::Check };
         let encoder = make_encoder(field, target).map_err(|refusal| refusal.to_string())?;
-        Ok(Self { bytes: BytesOf::Sent(encoder), sql: format!("{send}({expression})") })
+        Ok(Self { bytes: BytesOf::Sent { encoder, is_array }, sql })
     }
 
     /// Prepares the hashes of an array's values.
@@ -129,9 +133,10 @@ impl Form {
     pub(super) fn bind<'a>(&'a self, array: &'a dyn Array) -> Result<Values<'a>, String> {
         match &self.bytes {
             BytesOf::Text { trim } => Texts::new(array).map(|texts| Values::Texts(texts, *trim)),
-            BytesOf::Sent(encoder) => {
-                Bound::new(encoder.as_ref(), array).map(Values::Sent).map_err(|error| error.to_string())
-            }
+            BytesOf::Sent { encoder, is_array } => match Bound::new(encoder.as_ref(), array) {
+                Ok(bound) => Ok(Values::Sent(bound, *is_array)),
+                Err(error) => Err(error.to_string()),
+            },
         }
     }
 }
@@ -140,7 +145,7 @@ impl Form {
 #[derive(Debug)]
 pub(super) enum Values<'a> {
     Texts(Texts<'a>, bool),
-    Sent(Bound<'a>),
+    Sent(Bound<'a>, bool),
 }
 
 impl Values<'_> {
@@ -160,10 +165,13 @@ impl Values<'_> {
                 let text = if *trim { text.trim_end_matches(' ') } else { text };
                 digest.of(text.as_bytes())
             })),
-            Self::Sent(bound) if bound.is_null(row) => Ok(None),
-            Self::Sent(bound) => {
+            Self::Sent(bound, _) if bound.is_null(row) => Ok(None),
+            Self::Sent(bound, is_array) => {
                 scratch.clear();
                 bound.write(row, scratch).map_err(|error| error.to_string())?;
+                if let (true, Some(mark)) = (is_array, scratch.get_mut(8..12)) {
+                    mark.fill(0);
+                }
                 // Before the value stands its length.
                 Ok(Some(digest.of(scratch.get(4..).unwrap_or_default())))
             }
@@ -253,14 +261,28 @@ fn is_plain_list(pg_type: &PgType, data_type: &DataType) -> bool {
     !array.is_vector && arrow_types(&array.element, &TypeOptions::default()).contains(item.data_type())
 }
 
-/// An array as the list that a file has: from 1 on, and with a bitmap of NULLs only if there are any, which
-/// is not so for every array of a table. Arrays of several dimensions, which no list has, stay as they are.
+/// Whether its values are sent by `array_send`, with a mark of NULLs.
+fn is_array(pg_type: &PgType) -> bool {
+    matches!(pg_type.structure(), Structure::Array(array) if !array.is_vector)
+}
+
+/// What `array_send` makes, without its second field. It says whether the array has a bitmap of NULLs, which
+/// stays when the last NULL has gone.
+///
+/// ```text
+/// dimensions  mark  OID of the elements  (length  lower bound) of each dimension   4 bytes each
+/// ```
 ///
 /// Source: `array_send` in PostgreSQL's `src/backend/utils/adt/arrayfuncs.c`.
-fn as_list(array: &str) -> String {
+fn without_mark(bytes: &str) -> String {
+    format!("pg_catalog.overlay({bytes}, '\\x00000000'::pg_catalog.bytea, 5, 4)")
+}
+
+/// The same of an array that became a list: counted from 1, if it has one dimension. No list has more.
+fn from_one(array: &str, bytes: &str) -> String {
     format!(
-        "CASE WHEN {array} IS NULL OR pg_catalog.array_ndims({array}) OPERATOR(pg_catalog.>) 1 THEN {array} \
-         ELSE ARRAY(SELECT pg_catalog.unnest({array})) END"
+        "CASE WHEN pg_catalog.array_ndims({array}) OPERATOR(pg_catalog.=) 1 \
+         THEN pg_catalog.overlay({bytes}, '\\x00000001'::pg_catalog.bytea, 17, 4) ELSE {bytes} END"
     )
 }
 
@@ -275,13 +297,20 @@ fn as_texts(array: &ArrayType) -> PgType {
     }))
 }
 
-/// Whether smallest, largest and sum are compared: integers and decimals.
-fn has_numbers(pg_type: &PgType, data_type: &DataType) -> bool {
-    match data_type {
+/// How the numbers of a column are compared, if it has any.
+fn number_form(pg_type: &PgType, data_type: &DataType) -> Option<NumberForm> {
+    let is_plain = match data_type {
         DataType::Int16 => *pg_type == PgType::Int2,
         DataType::Int32 => *pg_type == PgType::Int4,
         DataType::Int64 => *pg_type == PgType::Int8,
         DataType::Decimal128(..) | DataType::Decimal256(..) => pg_type.numeric().is_some(),
         _ => false,
+    };
+    match (pg_type, data_type) {
+        _ if is_plain => Some(NumberForm::Exact),
+        (PgType::Date, DataType::Date32) => Some(NumberForm::Date),
+        (PgType::Timestamp, DataType::Timestamp(TimeUnit::Microsecond, _)) => Some(NumberForm::Timestamp),
+        (PgType::Timestamptz, DataType::Timestamp(TimeUnit::Microsecond, _)) => Some(NumberForm::Timestamptz),
+        _ => None,
     }
 }

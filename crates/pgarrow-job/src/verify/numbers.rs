@@ -1,10 +1,59 @@
-//! Smallest, largest and sum of numbers, exactly.
+//! Smallest, largest and sum of numbers, exactly; smallest and largest of dates and timestamps.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Decimal128Type, Decimal256Type, Int16Type, Int32Type, Int64Type};
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Decimal256Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
 use arrow_array::{Array, ArrowPrimitiveType};
 use arrow_buffer::i256;
 use arrow_schema::DataType;
+use pgarrow_sink::hexadecimal;
+
+/// How numbers are compared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NumberForm {
+    /// Integers and decimals, as decimal texts.
+    Exact,
+    /// As what `date_send` makes: days since 2000 in 32 bits, in hexadecimal digits. Infinities are the extremes.
+    Date,
+    /// The same of `timestamp_send`: microseconds in 64 bits.
+    Timestamp,
+    /// The same of `timestamptz_send`.
+    Timestamptz,
+}
+
+/// From 1970, where Arrow counts from, to 2000, where PostgreSQL does.
+const DAYS: i32 = 10_957;
+const MICROSECONDS: i64 = 946_684_800_000_000;
+const _: () = assert!(MICROSECONDS == DAYS as i64 * 24 * 60 * 60 * 1_000_000);
+
+impl NumberForm {
+    /// SQL of smallest, largest and sum of an expression, as texts.
+    pub(super) fn sql(self, number: &str) -> [String; 3] {
+        let sent = |send: &str| {
+            let of = |aggregate: &str| {
+                format!("pg_catalog.encode(pg_catalog.{send}(pg_catalog.{aggregate}({number})), 'hex')")
+            };
+            [of("min"), of("max"), "NULL::pg_catalog.text".to_owned()]
+        };
+        match self {
+            Self::Exact => {
+                ["min", "max", "sum"].map(|of| format!("pg_catalog.{of}({number})::pg_catalog.text"))
+            }
+            Self::Date => sent("date_send"),
+            Self::Timestamp => sent("timestamp_send"),
+            Self::Timestamptz => sent("timestamptz_send"),
+        }
+    }
+
+    /// A text of the server in the form that [`Numbers::texts`] has.
+    pub(super) fn canonical(self, text: &str) -> String {
+        match self {
+            Self::Exact => canonical(text),
+            Self::Date | Self::Timestamp | Self::Timestamptz => text.to_owned(),
+        }
+    }
+}
 
 /// What a column's numbers come to.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +90,8 @@ impl Numbers {
         self.add_of::<Int64Type>(array, |value| i256::from_i128(value.into()));
         self.add_of::<Decimal128Type>(array, i256::from_i128);
         self.add_of::<Decimal256Type>(array, |value| value);
+        self.add_of::<Date32Type>(array, |value| i256::from_i128(value.into()));
+        self.add_of::<TimestampMicrosecondType>(array, |value| i256::from_i128(value.into()));
     }
 
     fn add_of<T: ArrowPrimitiveType>(&mut self, array: &dyn Array, wide: impl Fn(T::Native) -> i256) {
@@ -53,13 +104,23 @@ impl Numbers {
     }
 
     /// As texts.
-    pub(super) fn texts(&self) -> NumberTexts {
-        let text = |value: Option<i256>| value.map(|value| decimal(&value.to_string(), self.scale));
-        let has_values = self.smallest.is_some();
+    pub(super) fn texts(&self, form: NumberForm) -> NumberTexts {
+        let text = |value: i256| match form {
+            NumberForm::Exact => Some(decimal(&value.to_string(), self.scale)),
+            NumberForm::Date => {
+                let days = i32::try_from(value.to_i128()?).ok()?.checked_sub(DAYS)?;
+                Some(hexadecimal(&days.to_be_bytes()))
+            }
+            NumberForm::Timestamp | NumberForm::Timestamptz => {
+                let microseconds = i64::try_from(value.to_i128()?).ok()?.checked_sub(MICROSECONDS)?;
+                Some(hexadecimal(&microseconds.to_be_bytes()))
+            }
+        };
+        let sum = self.sum.filter(|_| self.smallest.is_some() && form == NumberForm::Exact);
         NumberTexts {
-            smallest: text(self.smallest),
-            largest: text(self.largest),
-            sum: text(self.sum.filter(|_| has_values)),
+            smallest: self.smallest.and_then(text),
+            largest: self.largest.and_then(text),
+            sum: sum.and_then(text),
         }
     }
 }
@@ -73,7 +134,7 @@ fn decimal(digits: &str, scale: usize) -> String {
 }
 
 /// A decimal as PostgreSQL prints it, without zeros at the end of its fraction.
-pub(super) fn canonical(text: &str) -> String {
+fn canonical(text: &str) -> String {
     let text = match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.'),
         false => text,
@@ -83,7 +144,7 @@ pub(super) fn canonical(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Decimal128Array, Int64Array};
+    use arrow_array::{Date32Array, Decimal128Array, Int64Array};
 
     use super::*;
 
@@ -105,15 +166,21 @@ mod tests {
     #[test]
     fn sums_are_wider_than_their_values() {
         let mut numbers = Numbers::new();
-        assert_eq!(numbers.texts(), NumberTexts::default());
+        assert_eq!(numbers.texts(NumberForm::Exact), NumberTexts::default());
         let most = Int64Array::from(vec![Some(i64::MAX), None, Some(i64::MAX), Some(-1)]);
         numbers.add(&most);
-        let texts = numbers.texts();
+        let texts = numbers.texts(NumberForm::Exact);
         let text = |text: &str| Some(text.to_owned());
         assert_eq!((texts.smallest, texts.largest), (text("-1"), text("9223372036854775807")));
         assert_eq!(texts.sum, text("18446744073709551613"));
         let mut numbers = Numbers::new();
         numbers.add(&Decimal128Array::from(vec![150, -25]).with_precision_and_scale(10, 2).unwrap());
-        assert_eq!(numbers.texts().sum, text("1.25"));
+        assert_eq!(numbers.texts(NumberForm::Exact).sum, text("1.25"));
+        // As `date_send` has 2000-01-01 and the day before.
+        let mut days = Numbers::new();
+        days.add(&Date32Array::from(vec![DAYS, DAYS - 1]));
+        let texts = days.texts(NumberForm::Date);
+        assert_eq!((texts.smallest, texts.largest), (text("ffffffff"), text("00000000")));
+        assert_eq!(texts.sum, None);
     }
 }

@@ -116,6 +116,8 @@ impl<'a> Opened<'a> {
         options: &ExportOptions,
         full: bool,
     ) -> Result<Self> {
+        // One session asks all.
+        let options = &options.clone().with_readers(1);
         let digest = Digest::of_server(source, options)?;
         let there = relations(source)?;
         let is_there = |table: &&ManifestTable| there.contains(&(table.schema.clone(), table.name.clone()));

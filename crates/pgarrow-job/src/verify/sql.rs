@@ -29,7 +29,7 @@ pub(super) const RELATIONS_SQL: &str = "SELECT n.nspname, c.relname FROM pg_cata
 
 /// Whether smallest, largest and sum of numbers fit into the statement.
 pub(super) fn has_room_for_numbers(columns: &[ComparedColumn]) -> bool {
-    let n_numbers = columns.iter().filter(|column| column.has_numbers).count();
+    let n_numbers = columns.iter().filter(|column| column.numbers.is_some()).count();
     columns.len().saturating_add(n_numbers) < COLUMNS_MAX
 }
 
@@ -48,9 +48,8 @@ pub(super) fn sums_sql(from: &str, columns: &[ComparedColumn], digest: Digest, w
             let summand = summand_sql(&format!("h{index}"));
             items.push(format!("pg_catalog.sum({summand})::pg_catalog.text"));
         }
-        if with_numbers && column.has_numbers {
-            let aggregates = ["min", "max", "sum"];
-            numbers.extend(aggregates.map(|of| format!("pg_catalog.{of}(n{index})::pg_catalog.text")));
+        if let Some(form) = column.numbers.filter(|_| with_numbers) {
+            numbers.extend(form.sql(&format!("n{index}")));
         }
     }
     items.extend(numbers);
@@ -84,7 +83,7 @@ fn rows_sql(
             }
             Err(_) => list.push(format!("CASE WHEN {quoted} IS DISTINCT FROM NULL THEN '' END AS h{index}")),
         }
-        if with_numbers && column.has_numbers {
+        if with_numbers && column.numbers.is_some() {
             list.push(format!("{quoted} AS n{index}"));
             names.push(format!("n{index}"));
         }

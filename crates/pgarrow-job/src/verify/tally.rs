@@ -12,7 +12,7 @@ use pgarrow_export::{Error, ErrorKind, Result};
 
 use super::digest::{Digest, Hash, summand};
 use super::form::{ComparedColumn, Values};
-use super::numbers::{NumberTexts, Numbers, canonical};
+use super::numbers::{NumberForm, NumberTexts, Numbers};
 
 /// What the rows of a table come to, in its files.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Tally {
             // In dictionaries, also values that are NULL behind their key.
             let n_values = array.len().saturating_sub(array.logical_null_count());
             tally.n_values = tally.n_values.saturating_add(n_values as u64);
-            if column.has_numbers {
+            if column.numbers.is_some() {
                 tally.numbers.add(array);
             }
         }
@@ -87,7 +87,7 @@ impl Tally {
         let column = |(tally, column): (&ColumnTally, &ComparedColumn)| ColumnSums {
             n_values: tally.n_values.to_string(),
             sum: if column.form.is_ok() { tally.sum.to_string() } else { String::new() },
-            numbers: if column.has_numbers { tally.numbers.texts() } else { NumberTexts::default() },
+            numbers: column.numbers.map(|form| tally.numbers.texts(form)).unwrap_or_default(),
         };
         Sums {
             rows: self.rows.to_string(),
@@ -115,18 +115,14 @@ impl Sums {
         for column in columns {
             counts.push((sum(true)?, sum(column.form.is_ok())?));
         }
-        let mut number = |is_there: bool| match is_there {
-            true => items.next().map(|number| number.as_deref().map(canonical)),
-            false => Some(None),
+        let mut number = |form: Option<NumberForm>| match form {
+            Some(form) => items.next().map(|number| number.map(|number| form.canonical(&number))),
+            None => Some(None),
         };
         let mut found = Vec::with_capacity(columns.len());
         for (column, (n_values, sum)) in columns.iter().zip(counts) {
-            let is_there = with_numbers && column.has_numbers;
-            let numbers = NumberTexts {
-                smallest: number(is_there)?,
-                largest: number(is_there)?,
-                sum: number(is_there)?,
-            };
+            let form = column.numbers.filter(|_| with_numbers);
+            let numbers = NumberTexts { smallest: number(form)?, largest: number(form)?, sum: number(form)? };
             found.push(ColumnSums { n_values, sum, numbers });
         }
         items.next().is_none().then_some(Self { rows, row_sum, columns: found })
