@@ -3,6 +3,7 @@
 mod digest;
 mod files;
 mod form;
+mod found;
 mod full;
 mod numbers;
 mod server;
@@ -14,7 +15,7 @@ use pgarrow_store::Store;
 use serde::Serialize;
 
 use self::files::CheckedFile;
-pub use self::server::{FileRow, NotCompared, ServerDifference, ServerVerified};
+pub use self::found::{FileRow, NotCompared, ServerDifference, ServerVerified};
 use self::server::{Opened, name_of};
 use crate::manifest::Manifest;
 

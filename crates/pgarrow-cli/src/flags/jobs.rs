@@ -119,7 +119,7 @@ pub(crate) struct VerifyFlags {
     #[arg(long, requires = "connection", help_heading = "Compare")]
     pub(crate) full: bool,
 
-    /// Memory for --full, as in 512M; from 16M. Default: 1/4 of the machine's, up to 1G
+    /// Memory for --full, as in 512M; from 32M. Default: 1/4 of the machine's, up to 1G
     #[arg(long, value_name = "SIZE", value_parser = parse_memory, requires = "full", help_heading = "Compare")]
     pub(crate) memory: Option<usize>,
 

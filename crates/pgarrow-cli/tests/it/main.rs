@@ -30,3 +30,4 @@ mod support;
 mod types;
 mod usage;
 mod verifies;
+mod verifies_elsewhere;

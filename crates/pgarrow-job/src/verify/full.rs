@@ -17,7 +17,7 @@ use pgarrow_export::{Cancel, Error, ErrorKind, Result, Run};
 use super::digest::{Digest, Hash};
 use super::files::CheckedFile;
 use super::form::ComparedColumn;
-use super::server::FileRow;
+use super::found::FileRow;
 use super::tally::hash_rows;
 
 /// Rows that are named at most, for each side.

@@ -11,76 +11,21 @@ use std::sync::Arc;
 
 use arrow_schema::Schema;
 use pgarrow_export::{
-    Error, ErrorKind, ExportOptions, HeldSnapshot, Memory, Plan, Result, Slice, SliceRelation,
-    SliceRelationKind as Kind, SliceSnapshot, Source, quote_identifier,
+    Error, ErrorKind, ExportOptions, HeldSnapshot, Hint, Memory, Plan, Result, Slice, SliceRelation,
+    SliceRelationKind as Kind, SliceSnapshot, Source, message, quote_identifier,
 };
-use serde::Serialize;
 
 use super::digest::Digest;
 use super::files::CheckedFile;
 use super::form::ComparedColumn;
+use super::found::{NotCompared, ServerDifference, ServerVerified};
 use super::full::{Full, Rows};
 use super::sql::{RELATIONS_SQL, has_room_for_numbers, places_sql, send_functions_sql, sums_sql};
 use super::tally::{ColumnSums, Sums, Tally};
 use crate::manifest::{Manifest, ManifestTable};
 
-/// A difference between the files and the server.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct ServerDifference {
-    /// The table.
-    pub table: String,
-    /// The column, if it is about one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub column: Option<String>,
-    /// What is different.
-    pub what: String,
-    /// Rows that are only in the files: the first ones, by path and number from 1.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub file_rows: Vec<FileRow>,
-    /// Rows that are only on the server: the first ones, by table and `ctid`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub server_rows: Vec<String>,
-}
-
-/// A row of a file.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct FileRow {
-    /// The file's path in the store.
-    pub path: String,
-    /// The row's number, from 1.
-    pub row: u64,
-}
-
-/// What was not compared.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct NotCompared {
-    /// The table.
-    pub table: String,
-    /// The column, whose NULLs were counted nevertheless; `None`: the whole table.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub column: Option<String>,
-    /// Why not.
-    pub why: String,
-}
-
-/// What came of the comparison with a server.
-#[derive(Clone, Debug, Default, Serialize)]
-#[non_exhaustive]
-pub struct ServerVerified {
-    /// Tables that were compared.
-    pub tables: usize,
-    /// Rows of these tables, in the files.
-    pub rows: u64,
-    /// Whether each row was looked for.
-    pub full: bool,
-    /// All that is different.
-    pub differences: Vec<ServerDifference>,
-    /// What was not compared.
-    pub not_compared: Vec<NotCompared>,
-}
+/// What looking for every row takes at least: half of it is for the rows that come from the server.
+const FULL_MEMORY_BYTES_MIN: usize = 2 * Memory::MIN_BYTES;
 
 /// The tables on the server, held under one snapshot.
 #[derive(Debug)]
@@ -116,6 +61,11 @@ impl<'a> Opened<'a> {
         options: &ExportOptions,
         full: bool,
     ) -> Result<Self> {
+        if full && options.memory_bytes() < FULL_MEMORY_BYTES_MIN {
+            let text = format!("looking for every row takes {} MiB of memory", FULL_MEMORY_BYTES_MIN >> 20);
+            let advice = message!["allow more (", Hint::memory(FULL_MEMORY_BYTES_MIN), ")"];
+            return Err(Error::new(ErrorKind::Options, text).advice(advice));
+        }
         // One session asks all.
         let options = &options.clone().with_readers(1);
         let digest = Digest::of_server(source, options)?;
@@ -124,7 +74,11 @@ impl<'a> Opened<'a> {
         let (there, gone): (Vec<_>, Vec<_>) = manifest.tables.iter().partition(is_there);
         let mut found = ServerVerified { full, ..ServerVerified::default() };
         for table in gone {
-            found.differences.push(difference(&name_of(table), None, "it is not on the server".to_owned()));
+            found.differences.push(ServerDifference::new(
+                &name_of(table),
+                None,
+                "it is not on the server".to_owned(),
+            ));
         }
         let names = there
             .iter()
@@ -248,12 +202,12 @@ impl<'a> Opened<'a> {
             let known = table.columns.iter().find(|known| known.name == column.name);
             let Some(field) = schema.column_with_name(&column.name) else {
                 let what = "it is on the server, and not in the files".to_owned();
-                self.found.differences.push(difference(&name, Some(&column.name), what));
+                self.found.differences.push(ServerDifference::new(&name, Some(&column.name), what));
                 continue;
             };
             if let Some(known) = known.filter(|known| known.pg_type != column.type_name) {
                 let what = format!("it is {} now, and was {}", column.type_name, known.pg_type);
-                self.found.differences.push(difference(&name, Some(&column.name), what));
+                self.found.differences.push(ServerDifference::new(&name, Some(&column.name), what));
             }
             let send = sends.get(&column.name).map(String::as_str);
             let compared = ComparedColumn::new(column, send, field, known);
@@ -266,7 +220,7 @@ impl<'a> Opened<'a> {
         for field in schema.fields() {
             if plan.columns().iter().all(|column| column.name != *field.name()) {
                 let what = "it is in the files, and not on the server".to_owned();
-                self.found.differences.push(difference(&name, Some(field.name()), what));
+                self.found.differences.push(ServerDifference::new(&name, Some(field.name()), what));
             }
         }
         let kind = SliceRelation::from(relation).kind;
@@ -291,7 +245,7 @@ impl<'a> Opened<'a> {
         let before = self.found.differences.len();
         if here.rows != there.rows {
             let what = format!("rows: {} in the files, {} on the server", here.rows, there.rows);
-            self.found.differences.push(difference(&sides.name, None, what));
+            self.found.differences.push(ServerDifference::new(&sides.name, None, what));
         }
         let nulls = |rows: &str, sums: &ColumnSums| {
             let (rows, values) = (rows.parse::<u64>().ok()?, sums.n_values.parse::<u64>().ok()?);
@@ -323,12 +277,16 @@ impl<'a> Opened<'a> {
                 }
             }
             if !what.is_empty() {
-                self.found.differences.push(difference(&sides.name, Some(&column.name), what.join("; ")));
+                self.found.differences.push(ServerDifference::new(
+                    &sides.name,
+                    Some(&column.name),
+                    what.join("; "),
+                ));
             }
         }
         if self.found.differences.len() == before && here.row_sum != there.row_sum {
             let what = "the columns have the same values, but in other rows".to_owned();
-            self.found.differences.push(difference(&sides.name, None, what));
+            self.found.differences.push(ServerDifference::new(&sides.name, None, what));
         }
         Ok(())
     }
@@ -336,9 +294,8 @@ impl<'a> Opened<'a> {
     /// Every row, by its hash.
     fn compare_rows(&mut self, sides: &Sides<'_>, rows: u64) -> Result<()> {
         let cancel = self.source.cancel().clone();
-        // The other half is for the rows that come from the server.
         let memory_bytes = self.options.memory_bytes() / 2;
-        let options = self.options.clone().with_memory(memory_bytes.max(Memory::MIN_BYTES));
+        let options = self.options.clone().with_memory(memory_bytes);
         let sql = places_sql(&sides.from, &sides.columns, self.digest, sides.place);
         let rows_of = Rows {
             files: sides.files,
@@ -367,7 +324,7 @@ impl<'a> Opened<'a> {
             self.found.differences.push(ServerDifference {
                 file_rows: full.in_files,
                 server_rows: full.on_server,
-                ..difference(&sides.name, None, what.join(", "))
+                ..ServerDifference::new(&sides.name, None, what.join(", "))
             });
         }
         Ok(())
@@ -387,16 +344,6 @@ fn relations(source: &Source) -> Result<HashSet<(String, String)>> {
         _ => None,
     });
     Ok(names.collect())
-}
-
-fn difference(table: &str, column: Option<&str>, what: String) -> ServerDifference {
-    ServerDifference {
-        table: table.to_owned(),
-        column: column.map(str::to_owned),
-        what,
-        file_rows: Vec::new(),
-        server_rows: Vec::new(),
-    }
 }
 
 pub(super) fn name_of(table: &ManifestTable) -> String {
