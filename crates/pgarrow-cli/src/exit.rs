@@ -12,7 +12,7 @@ use crate::words;
 /// Code and meaning, as `--help` lists them.
 const CODES: [(u8, &str); 16] = [
     (0, "success"),
-    (1, "anything that has no code of its own"),
+    (1, "tables of a job failed, and the others were committed; or anything that has no code of its own"),
     (2, "options, names or a statement that cannot be used"),
     (3, "no connection, or it was lost, or the server had none left: another attempt may help"),
     (4, "PostgreSQL refused, as it does wrong and missing passwords"),
@@ -56,6 +56,8 @@ pub(crate) enum Failure {
     Differs(String),
     /// Tables on the server are not what the files have.
     ServerDiffers(String),
+    /// Tables failed, and the others were committed.
+    Incomplete(String),
     /// A signal, and a text about what it stopped.
     Signal(Received, Option<String>),
 }
@@ -96,6 +98,7 @@ impl Failure {
             Self::Check(text) => Self::Check(format!("{text}; {advice}")),
             Self::Differs(text) => Self::Differs(format!("{text}; {advice}")),
             Self::ServerDiffers(text) => Self::ServerDiffers(format!("{text}; {advice}")),
+            Self::Incomplete(text) => Self::Incomplete(format!("{text}; {advice}")),
             Self::Server(_) => self,
         }
     }
@@ -125,6 +128,7 @@ impl Failure {
             },
             Self::Differs(_) => "differs",
             Self::ServerDiffers(_) => "server_differs",
+            Self::Incomplete(_) => "incomplete",
             Self::Server(_) | Self::Check(_) => "other",
             Self::Signal(..) => "cancelled",
         }
@@ -157,6 +161,7 @@ impl Failure {
             },
             Self::Differs(_) => DIFFERS,
             Self::ServerDiffers(_) => SERVER_DIFFERS,
+            Self::Incomplete(_) => UNEXPECTED,
             Self::Server(_) | Self::Check(_) => UNEXPECTED,
             Self::Signal(signal, _) => code_of_signal(signal.number),
         }
@@ -204,7 +209,7 @@ impl fmt::Display for Failure {
             // One line each. The end of a log has several lines.
             Self::Export(error) => in_lines(&words::error(error), f),
             Self::Server(error) => in_lines(&error.to_string(), f),
-            Self::Check(text) | Self::Differs(text) | Self::ServerDiffers(text) => {
+            Self::Check(text) | Self::Differs(text) | Self::ServerDiffers(text) | Self::Incomplete(text) => {
                 f.write_str(&escape_control(text))
             }
             Self::Signal(signal, None) => write!(f, "cancelled by {signal}"),

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pgarrow::{Cancel, Error, Plan, Report, Source};
-use pgarrow_job::{Format, Job, JobFile, JobRun, LOCK, Layout, Manifest, numerics_as_text, starter};
+use pgarrow_job::{
+    Format, Job, JobFile, JobRun, LOCK, Layout, Manifest, RunOptions, numerics_as_text, starter,
+};
 use pgarrow_sink::{Output, SinkError};
 use pgarrow_sink_ipc::IpcFormat;
 use pgarrow_store::Store;
@@ -40,7 +42,7 @@ struct WithManifest<'a> {
     manifest: &'a Manifest,
 }
 
-/// Runs a job.
+/// Runs a job. Tables that failed while the others were committed end it with a code of their own.
 pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
@@ -50,7 +52,11 @@ pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     // Yesterday's report must not stand for today's run.
     let report = begin_report(Command::Run, flags.report.as_deref(), true, &signals)?;
     let done = run_job(flags, &loaded, &place, &report, console, cancel, &signals);
-    done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
+    let done = done.map_err(|failure| signals.explain(failure));
+    match done.inspect_err(|failure| report.failed(failure, console))? {
+        None => Ok(()),
+        Some(incomplete) => Err(incomplete),
+    }
 }
 
 fn run_job(
@@ -61,7 +67,7 @@ fn run_job(
     console: &Console,
     cancel: Cancel,
     signals: &Signals,
-) -> Result<(), Failure> {
+) -> Result<Option<Failure>, Failure> {
     let job = job(file, options)?;
     let store = Store::open(place).map_err(Error::from)?;
     let server = config(file.connection.as_deref(), &options.session.connecting)?;
@@ -70,12 +76,20 @@ fn run_job(
     let source = Source::connect_blocking_with(server, cancel)?;
     signals.be_orderly();
     allocator::give_back_at_once(job.options.memory_bytes());
-    let run = JobRun::begin(&job, store.clone(), run_report.run_id(), flags.take_over, &source);
+    let run_options = RunOptions {
+        take_over: flags.take_over,
+        resume: flags.resume,
+        allow_mixed_snapshots: flags.allow_mixed_snapshots,
+        full: flags.full,
+        keep_going: flags.keep_going,
+    };
+    let run = JobRun::begin(&job, store.clone(), run_report.run_id(), run_options, &source);
     if run.is_ok() && !place.contains("://") {
         // If there is no time to unwind.
         signals.remove_at_exit(Path::new(place).join(LOCK));
     }
     let planned = run?.plan(&source)?;
+    planned.notes().iter().for_each(|note| console.warn(words::message(note)));
     say_warnings(planned.export(), console);
     let export = planned.export();
     let watch = Watch::of_export(console, Arc::clone(export.progress()), export.plans());
@@ -85,8 +99,12 @@ fn run_job(
     words::report(&mut report);
     committed.warnings.iter().for_each(|warning| console.warn(words::message(warning)));
     let manifest = &committed.manifest;
+    let read = match report.rows == manifest.rows() {
+        true => String::new(),
+        false => format!("; {} read now", counted(report.rows, "row")),
+    };
     console.say(&format!(
-        "pgarrow: {}, {} and {} in {} to {} in {}",
+        "pgarrow: {}, {} and {} in {} to {} in {}{read}",
         counted(manifest.tables.len() as u64, "table"),
         counted(manifest.rows(), "row"),
         bytes(manifest.bytes()),
@@ -95,7 +113,13 @@ fn run_job(
         seconds(report.seconds),
     ));
     console.say(&format!("pgarrow: committed as run {}, manifest {}", manifest.run_id, manifest.number));
-    run_report.complete(&WithManifest { report: &report, manifest }, console)
+    run_report.complete(&WithManifest { report: &report, manifest }, console)?;
+    let n_failed = manifest.failed.len();
+    manifest.failed.iter().for_each(|failed| console.warn(format!("failed: {}", failed.error)));
+    Ok((n_failed > 0).then(|| {
+        let n_tables = n_failed.saturating_add(manifest.tables.len());
+        Failure::Incomplete(format!("{n_failed} of {n_tables} tables failed; the others are committed"))
+    }))
 }
 
 /// Holds a job against its server.
@@ -192,6 +216,7 @@ fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
     Ok(Job {
         tables: file.tables.clone(),
         exclude_tables: file.exclude_tables.clone(),
+        rules: file.rules.clone(),
         only: file.only,
         options: options_of_job(options, format.types())?,
         format,

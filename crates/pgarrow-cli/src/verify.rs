@@ -116,6 +116,10 @@ fn outcome_on_server(server: &ServerVerified, verified: &Verified, console: &Con
         0 => String::new(),
         n => format!(", but for the values of {}", counted(n as u64, "column")),
     };
+    let n_tables = server.not_compared.len().saturating_sub(n_columns);
+    if n_tables > 0 {
+        console.warn(format!("{} could not be compared", counted(n_tables as u64, "table")));
+    }
     match server.differences.len() {
         0 => {
             console.say(&format!(

@@ -1,8 +1,11 @@
 //! Small answers of the server, as text.
 
-use pgarrow_protocol::Row;
+use pgarrow_protocol::{Row, Session};
+use pgarrow_session::Result;
 
-/// The values of a row as PostgreSQL prints them; `None` for NULL.
-pub(crate) fn texts(row: &Row) -> Vec<Option<String>> {
-    (0..row.len()).map(|index| row.text(index).map(str::to_owned)).collect()
+/// Runs a statement and returns its rows: values as PostgreSQL prints them, `None` for NULL.
+pub(crate) fn texts(session: &mut Session, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+    let rows = session.query(sql, &[])?;
+    let texts = |row: &Row| (0..row.len()).map(|index| row.text(index).map(str::to_owned)).collect();
+    Ok(rows.iter().map(texts).collect())
 }

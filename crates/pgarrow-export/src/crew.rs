@@ -18,6 +18,7 @@ mod queue;
 mod watch;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +35,7 @@ use pgarrow_types::{Message, message};
 use queue::Queue;
 pub(crate) use watch::Watched;
 
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, lost_snapshot};
 use crate::outlet::Outlet;
 use crate::plan::Task;
 use crate::reader::{Attempt, Reader, RunContext, Tally, add_effects};
@@ -49,6 +50,8 @@ pub(crate) struct Crew<'a> {
     /// Stops readers that still connect when no slice is left.
     joining: Cancel,
     failure: Mutex<Option<Error>>,
+    /// The plans that failed while the others go on, and why.
+    failed: Mutex<BTreeMap<usize, Error>>,
     panic: Mutex<Option<Payload>>,
     warnings: Mutex<Vec<Message>>,
     /// Rows read, by plan.
@@ -69,11 +72,24 @@ pub(crate) struct Done {
     pub(crate) rows: Vec<u64>,
     /// By reader.
     pub(crate) tallies: Vec<Tally>,
+    /// The plans that failed while the others went on, and why.
+    pub(crate) failed: BTreeMap<usize, Error>,
     /// What policies did to values, by plan, then by column.
     pub(crate) effects: Vec<Vec<Effects>>,
     pub(crate) warnings: Vec<Message>,
     /// The share of the keeper's looks at a backend that found it waiting to send.
     pub(crate) server_waits_for_us: Option<f64>,
+}
+
+/// How the reading of a slice ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum SliceEnd {
+    /// Well.
+    Read,
+    /// Its table failed, and the others go on.
+    LeftOut,
+    /// The run failed.
+    Failed,
 }
 
 /// What a thread panicked with.
@@ -96,6 +112,7 @@ impl<'a> Crew<'a> {
             queue: Queue::new(tasks, n_readers, shared.options.ordered),
             joining: shared.cancel.child(),
             failure: Mutex::default(),
+            failed: Mutex::default(),
             panic: Mutex::default(),
             warnings: Mutex::default(),
             rows: shared.plans.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -215,8 +232,12 @@ impl<'a> Crew<'a> {
         if self.shared.cancel.is_requested() {
             return Err(self.shared.cancel.error());
         }
+        let failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let rows = self.rows.into_iter().map(AtomicU64::into_inner).enumerate();
         Ok(Done {
-            rows: self.rows.into_iter().map(AtomicU64::into_inner).collect(),
+            // What was read of a plan that failed is not to be used.
+            rows: rows.map(|(plan, rows)| if failed.contains_key(&plan) { 0 } else { rows }).collect(),
+            failed,
             tallies: self.tallies.into_inner().unwrap_or_else(PoisonError::into_inner),
             effects: self.effects.into_inner().unwrap_or_else(PoisonError::into_inner),
             warnings: self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner),
@@ -228,7 +249,31 @@ impl<'a> Crew<'a> {
         if self.shared.cancel.is_requested() {
             return None;
         }
-        self.queue.next(reader_index)
+        let is_left = |task: &Task| !lock(&self.failed).contains_key(&task.plan_index);
+        std::iter::from_fn(|| self.queue.next(reader_index)).find(is_left)
+    }
+
+    /// Notes that a plan failed, if the others can go on without it. Otherwise, gives the error back.
+    fn leave_out(&self, task: Task, error: Error, outlet: &mut dyn Outlet) -> Option<Error> {
+        let is_of_table = match error.kind() {
+            ErrorKind::Value => true,
+            // Without a code, it is about the run: what was opened besides what was planned.
+            ErrorKind::Server => error.sqlstate().is_some_and(|state| !state.starts_with("53")),
+            _ => false,
+        };
+        let mut failed = lock(&self.failed);
+        // Another slice of a plan that has failed fails for its sake.
+        let is_of_failed = failed.contains_key(&task.plan_index) && !error.is_transient();
+        let can_go_on = self.shared.keeps_going
+            && !self.shared.cancel.is_requested()
+            && ((is_of_table && !error.is_transient()) || is_of_failed);
+        if !can_go_on {
+            return Some(error);
+        }
+        failed.entry(task.plan_index).or_insert(error);
+        drop(failed);
+        outlet.abandon();
+        None
     }
 
     fn warn(&self, warning: impl Into<Message>) {
@@ -239,13 +284,13 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Reads one slice into the outlet. Returns whether that went well: a failure stops all readers.
+    /// Reads one slice into the outlet. A failure stops all readers, unless only its table fails.
     fn slice(
         &self,
         task: Task,
         outlet: &mut dyn Outlet,
         read: impl FnOnce(&mut dyn Outlet) -> Result<u64>,
-    ) -> bool {
+    ) -> SliceEnd {
         let (span, started) = (slice_span(task), Instant::now());
         let rows = span.in_scope(|| {
             outlet.begin(task)?;
@@ -261,12 +306,15 @@ impl<'a> Crew<'a> {
                     sum.fetch_add(rows, Ordering::Relaxed);
                 }
                 self.shared.progress.slice_ended();
-                true
+                SliceEnd::Read
             }
-            Err(error) => {
-                self.fail(error);
-                false
-            }
+            Err(error) => match self.leave_out(task, error, outlet) {
+                None => SliceEnd::LeftOut,
+                Some(error) => {
+                    self.fail(error);
+                    SliceEnd::Failed
+                }
+            },
         }
     }
 
@@ -296,8 +344,17 @@ impl<'a> Crew<'a> {
         while let Some(task) = self.next(reader_index) {
             let read =
                 |outlet: &mut dyn Outlet| reader.read(&mut keeper.reader, &mut Attempt::new(task), outlet);
-            if !self.slice(task, outlet, read) {
+            // Whoever goes on without a table has readers besides the keeper.
+            if self.slice(task, outlet, read) != SliceEnd::Read {
                 break;
+            }
+            // It has answered after the slice, which follows those of the tables that are complete.
+            let n_complete = self.n_complete();
+            if n_complete > 0 {
+                match keeper.check_holder() {
+                    Ok(()) => self.confirm_complete(n_complete),
+                    Err(error) => self.fail(lost_snapshot(error)),
+                }
             }
         }
         self.finish(reader, outlet);
@@ -345,7 +402,9 @@ impl<'a> Crew<'a> {
         // Only now: a reader that still connects must not hold memory that others wait for.
         let mut reader = Reader::new(self.shared);
         reader.tally = tally;
-        while session.is_some() {
+        // Without a first session, the reader is not needed.
+        let mut goes_on = session.is_some();
+        while goes_on {
             let Some(task) = self.next(reader_index) else {
                 self.joining.cancel_for("the end of the last slice");
                 break;
@@ -353,8 +412,16 @@ impl<'a> Crew<'a> {
             let read = |outlet: &mut dyn Outlet| {
                 self.read_again_and_again(&mut session, opening, task, &mut reader, outlet)
             };
-            if !self.slice(task, outlet, read) {
-                break;
+            match self.slice(task, outlet, read) {
+                SliceEnd::Read => {}
+                SliceEnd::Failed => goes_on = false,
+                // Its transaction has failed, or its COPY has not ended.
+                SliceEnd::LeftOut => {
+                    if let Some(failed) = session.take() {
+                        self.shared.proof.lose(&failed.opened, false);
+                        failed.session.close();
+                    }
+                }
             }
         }
         if let Some(session) = &mut session {

@@ -11,6 +11,7 @@ use pgarrow_types::{Hint, Message, message};
 
 use crate::budget::Budget;
 use crate::channel::{Channel, SendBatch};
+use crate::complete::Completions;
 use crate::crew::{Crew, Done, Watched};
 use crate::facts::Facts;
 use crate::fewer;
@@ -57,6 +58,10 @@ pub(crate) struct Job {
     pub(crate) snapshot_taken: Instant,
     /// Where sessions come from and go to.
     pub(crate) pool: Pool,
+    /// If a caller wants to know of each table when it is complete.
+    pub(crate) completions: Option<Completions>,
+    /// A table that cannot be read does not end the run.
+    pub(crate) keeps_going: bool,
 }
 
 /// What the readers of one run share.
@@ -218,6 +223,8 @@ impl Job {
             cancel: &setup.cancel,
             pooled: self.pooled,
             pool: &self.pool,
+            completions: self.completions.as_ref(),
+            keeps_going: self.keeps_going,
             is_impatient: self.is_impatient(),
             budget: &setup.budget,
             shares: setup.shares,
@@ -232,7 +239,8 @@ impl Job {
         setup: &Setup,
         make_outlet: &(impl Fn(usize) -> O + Sync),
     ) -> Result<Finished> {
-        if setup.n_readers() == 1 {
+        // The keeper's own transaction would end with the first table that fails.
+        if setup.n_readers() == 1 && !self.keeps_going {
             return self.read_alone(keeper, setup, &mut make_outlet(0));
         }
         self.share_snapshot(&mut keeper)?;

@@ -1,6 +1,6 @@
 //! `Facts`: what is known about the server and the snapshot of an export.
 
-use pgarrow_session::Pooled;
+use pgarrow_session::{Pooled, ServerReport};
 
 /// What is known once the snapshot is taken.
 #[derive(Clone, Debug, Default)]
@@ -23,4 +23,12 @@ pub(crate) struct Facts {
     pub(crate) backend_pid: Option<i32>,
     /// Whether a pooler is in between.
     pub(crate) pooled: Pooled,
+}
+
+impl Facts {
+    /// The server, for reports.
+    pub(crate) fn server(&self) -> ServerReport {
+        let Self { endpoint, database, server_version, server_start, pooled, .. } = self.clone();
+        ServerReport::new(endpoint, database, server_version, server_start, pooled.is_pooled())
+    }
 }

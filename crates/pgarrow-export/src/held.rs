@@ -52,9 +52,7 @@ impl HeldSnapshot {
         if job.cancel.is_requested() {
             return Err(job.cancel.error());
         }
-        let rows = keeper.reader.session.query(sql, &[]);
-        let rows = rows.map_err(|error| job.cancel.cancelled_or(Error::from(error)))?;
-        Ok(rows.iter().map(texts).collect())
+        texts(&mut keeper.reader.session, sql).map_err(|error| job.cancel.cancelled_or(error))
     }
 
     /// The slices as tokens, for [`Source::slice`](crate::Source::slice), in other processes too.

@@ -18,12 +18,14 @@ mod budget;
 mod channel;
 mod choose;
 mod column_report;
+mod complete;
 mod crew;
 mod description;
 mod engine;
 mod facts;
 mod fewer;
 mod field_ids;
+mod file_report;
 mod held;
 mod keeper;
 mod locks;
@@ -57,12 +59,13 @@ mod token;
 
 pub use column_report::ColumnReport;
 pub use description::Description;
+pub use file_report::FileReport;
 pub use held::HeldSnapshot;
 pub use options::{ExportOptions, ReadMode};
 pub use pages::{install_pages_sql, remove_pages_sql};
 pub use pages_status::{PagesStatus, TablePages};
 pub use pages_tally::PagesReport;
-pub use pgarrow_catalog::{parse_column_list, quote_identifier};
+pub use pgarrow_catalog::{Relation, RelationKind, parse_column_list, quote_identifier};
 pub use pgarrow_protocol::{Config, SslMode, escape_control};
 pub use pgarrow_session::{
     Cancel, Error, ErrorKind, Holders, Limit, Memory, Place, PoolOptions, ProcessUsage, Result, ServerReport,
@@ -77,11 +80,11 @@ pub use pgarrow_types::{
 pub use phases::Phases;
 pub use plan::{Plan, PlanReport, PlanSlice};
 pub use reader::Progress;
-pub use report::{FileReport, MemoryReport, ReaderReport, Report, TableReport};
+pub use report::{FailedTable, MemoryReport, ReaderReport, Report, TableReport};
 pub use run::Run;
 pub use slice::{
     KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,
     SliceSubject,
 };
-pub use source::{Extract, Source, Tables};
+pub use source::{Extract, Source, TableSelection, Tables};
 pub use stream::{BatchReader, BatchStream};

@@ -40,6 +40,7 @@ use crate::source::extract::{Named, Request, What};
 use opening::Opening;
 use query::QuerySubject;
 use tables::TablesSubject;
+pub(crate) use tables::find_tables;
 
 /// How often planning is tried when tables are attached or replaced meanwhile.
 const PLANNINGS_MAX: u32 = 5;

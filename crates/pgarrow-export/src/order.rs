@@ -15,13 +15,22 @@ pub(crate) struct Turns {
     changed: Condvar,
 }
 
+/// Nobody waits any more: what is written is not used.
+const GIVEN_UP: usize = usize::MAX;
+
 impl Turns {
     fn is_turn(&self, slice_index: usize) -> bool {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) == slice_index
+        may_go(*self.next.lock().unwrap_or_else(PoisonError::into_inner), slice_index)
     }
 
     fn advance(&self) {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        *next = next.saturating_add(1);
+        self.changed.notify_all();
+    }
+
+    fn give_up(&self) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = GIVEN_UP;
         self.changed.notify_all();
     }
 
@@ -31,7 +40,7 @@ impl Turns {
         }
         let _waiting = budget.waiting();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        while *next != slice_index {
+        while !may_go(*next, slice_index) {
             if cancel.is_requested() {
                 return Err(cancel.error());
             }
@@ -40,6 +49,10 @@ impl Turns {
         }
         Ok(())
     }
+}
+
+fn may_go(next: usize, slice_index: usize) -> bool {
+    next == slice_index || next == GIVEN_UP
 }
 
 /// What outlets that keep the order share.
@@ -65,6 +78,13 @@ impl Order<'_> {
     pub(crate) fn advance(&self, task: Task) {
         if let Some(turns) = self.turns.get(task.plan_index) {
             turns.advance();
+        }
+    }
+
+    /// The plan has failed: its slices wait for nobody.
+    pub(crate) fn give_up(&self, task: Task) {
+        if let Some(turns) = self.turns.get(task.plan_index) {
+            turns.give_up();
         }
     }
 }

@@ -23,6 +23,9 @@ pub(crate) trait Outlet {
     /// The slice is complete, and the server's count of rows matches.
     fn end(&mut self) -> Result<()>;
 
+    /// The table of the slice has failed: what was written of it is not to be used, and the others go on.
+    fn abandon(&mut self) {}
+
     /// There are no more slices for this reader.
     fn finish(&mut self) -> Result<()> {
         Ok(())

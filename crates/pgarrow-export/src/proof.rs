@@ -48,6 +48,8 @@ pub(crate) struct Proof {
     beside: Vec<Mutex<Option<BTreeSet<u32>>>>,
     /// A session was lost, with the locks on what it had read.
     is_lost: AtomicBool,
+    /// Each slice is proven by itself, as its table may count before the run has ended.
+    is_of_each_slice: bool,
 }
 
 impl Proof {
@@ -123,7 +125,13 @@ impl Proof {
             is_part: false,
             beside: (0..n_plans).map(|_| Mutex::default()).collect(),
             is_lost: AtomicBool::new(false),
+            is_of_each_slice: false,
         }
+    }
+
+    /// From here on, each slice is proven by itself before its last rows are handed out.
+    pub(crate) fn prove_each_slice(&mut self) {
+        self.is_of_each_slice = true;
     }
 
     /// The OIDs that other processes need to prove the same. Empty if nothing is proven.
@@ -179,12 +187,13 @@ impl Proof {
         plan: &Plan,
     ) -> Result<()> {
         match plan.reads {
-            Reads::Tables => {
-                opened.is_unproven = true;
-                Ok(())
-            }
-            Reads::Trees => self.session(session, opened),
-            Reads::Statements => self.statement(session, opened, plan_index, plan),
+            Reads::Tables if !self.is_of_each_slice => opened.is_unproven = true,
+            Reads::Tables | Reads::Trees => self.session(session, opened)?,
+            Reads::Statements => self.statement(session, opened, plan_index, plan)?,
+        }
+        match &self.planned {
+            Some(planned) if self.is_of_each_slice => self.meanings(session, planned, &[plan]),
+            _ => Ok(()),
         }
     }
 
@@ -248,6 +257,13 @@ impl Proof {
         };
         let ReaderSession { session, opened, .. } = &mut keeper.reader;
         self.session(session, opened)?;
+        let plans: Vec<&Plan> = plans.iter().map(Arc::as_ref).collect();
+        self.meanings(session, planned, &plans)
+    }
+
+    /// What locks cannot tell: that the names of planned relations meant the same all the time, and the labels of
+    /// enums. Any session that has the snapshot can ask.
+    fn meanings(&self, session: &mut Session, planned: &[u32], plans: &[&Plan]) -> Result<()> {
         let is_by_name = plans.iter().any(|plan| plan.pages.are_by_name());
         if self.has_namesakes || is_by_name || self.is_lost.load(Ordering::Acquire) {
             let renamed = renamed_schemas(session, planned)?;
@@ -264,8 +280,7 @@ impl Proof {
         let types: BTreeSet<u32> = types.collect();
         let types: Vec<u32> = types.into_iter().collect();
         // Statements may turn labels into text.
-        let of_relations =
-            if has_statements(plans.iter().map(Arc::as_ref)) { planned.as_slice() } else { &[] };
+        let of_relations = if has_statements(plans.iter().copied()) { planned } else { &[] };
         let renamed = renamed_labels(session, &types, of_relations)?;
         if !renamed.is_empty() {
             let text = format!(

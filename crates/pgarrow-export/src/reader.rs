@@ -23,6 +23,7 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, is_of_text
 use pgarrow_types::{EncodingPolicy, Hint, message};
 
 use crate::budget::{Budget, Lease, NoRoom};
+use crate::complete::Completions;
 use crate::memory_policy::{Level, Shares};
 use crate::opened::Opened;
 use crate::options::{ExportOptions, ReadMode};
@@ -89,6 +90,9 @@ pub(crate) struct RunContext<'a> {
     pub(crate) cancel: &'a Cancel,
     pub(crate) pooled: Pooled,
     pub(crate) pool: &'a Pool,
+    pub(crate) completions: Option<&'a Completions>,
+    /// A table that cannot be read does not end the run.
+    pub(crate) keeps_going: bool,
     /// A reader gives a lock up after a while, since the consumer of the rows may hold it.
     pub(crate) is_impatient: bool,
     pub(crate) budget: &'a Arc<Budget>,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgarrow_decode::Effects;
-use pgarrow_session::{Limit, ProcessUsage, ServerReport, per_second};
-use pgarrow_sink::{ColumnRange, Written};
+use pgarrow_session::{Error, Limit, ProcessUsage, ServerReport, per_second};
+use pgarrow_sink::Written;
 use pgarrow_types::Message;
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use crate::budget::Budget;
 use crate::column_report::ColumnReport;
 use crate::crew::Done;
 use crate::facts::Facts;
+use crate::file_report::FileReport;
 use crate::options::ReadMode;
 use crate::pages_tally::{PagesReport, PagesTally};
 use crate::phases::Phases;
@@ -86,28 +87,21 @@ pub struct Report {
     /// The tables, if there are many.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<TableReport>,
+    /// The tables that failed, if the run was to go on without them ([`Run::keep_going`](crate::Run::keep_going)).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedTable>,
     /// What the user should know.
     pub warnings: Vec<Message>,
 }
 
-/// A file of a [`Report`].
+/// A table that failed.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct FileReport {
-    /// The file's name as given; `None` for stdout.
-    pub path: Option<String>,
-    /// Its rows.
-    pub rows: u64,
-    /// Its size.
-    pub bytes: u64,
-    /// Its row groups, if the format has them.
-    pub row_groups: Option<usize>,
-    /// The SHA-256 of its bytes in hexadecimal digits, if it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-    /// What its columns hold, for formats that know. Not in the JSON.
-    #[serde(skip)]
-    pub ranges: Vec<ColumnRange>,
+pub struct FailedTable {
+    /// The table: `public.orders`.
+    pub table: String,
+    /// Why.
+    pub error: Message,
 }
 
 /// A reader of a [`Report`].
@@ -178,14 +172,7 @@ impl Report {
     pub(crate) fn new(summary: Summary<'_>) -> Self {
         let Summary { facts, plans, progress, elapsed, done, phases, budget, read_mode, written } = summary;
         let ProcessUsage { cpu_seconds, peak_memory_bytes } = ProcessUsage::now();
-        let files = written.into_iter().flat_map(|written| written.files).map(|file| FileReport {
-            path: file.path.map(|path| path.display().to_string()),
-            rows: file.rows,
-            bytes: file.bytes,
-            row_groups: file.row_groups,
-            sha256: file.sha256,
-            ranges: file.ranges,
-        });
+        let files = written.into_iter().flat_map(|written| written.files).map(FileReport::from);
         let (subject, slicing, columns, tables) = match plans {
             [plan] => {
                 let effects = done.effects.first().map_or(&[][..], Vec::as_slice);
@@ -213,13 +200,7 @@ impl Report {
             report_version: 2,
             pgarrow_version: env!("CARGO_PKG_VERSION"),
             subject,
-            server: ServerReport::new(
-                facts.endpoint.clone(),
-                facts.database.clone(),
-                facts.server_version.clone(),
-                facts.server_start.clone(),
-                facts.pooled.is_pooled(),
-            ),
+            server: facts.server(),
             snapshot: facts.snapshot.clone(),
             rows,
             wire_bytes,
@@ -251,6 +232,11 @@ impl Report {
             files: files.collect(),
             columns,
             tables,
+            failed: done
+                .failed
+                .iter()
+                .filter_map(|(index, error)| failed(plans.get(*index)?, error))
+                .collect(),
             warnings: Vec::new(),
         };
         for warning in warnings {
@@ -271,6 +257,10 @@ fn table(plan: &Plan, rows: u64, effects: &[Effects]) -> TableReport {
     let mut columns = columns_read(plan, effects);
     columns.retain(|column| !column.effects.is_empty());
     TableReport { table: plan.subject().to_owned(), rows, slices: plan.slices.len(), columns }
+}
+
+fn failed(plan: &Plan, error: &Error) -> Option<FailedTable> {
+    Some(FailedTable { table: plan.subject().to_owned(), error: error.message().clone() })
 }
 
 /// The share of time in which backends waited for the client. Without a network in between, it is 0.

@@ -11,10 +11,12 @@ use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use pgarrow_session::{Cancel, Error, ErrorKind, Holders, Result};
+use pgarrow_session::{Cancel, Error, ErrorKind, Holders, Result, ServerReport};
 use pgarrow_sink::{Sink, SinkError};
 
+use crate::complete::Completions;
 use crate::engine::{Engine, Job, stop};
+use crate::file_report::FileReport;
 use crate::held::HeldSnapshot;
 use crate::keeper::Keeper;
 use crate::outlet::{CallOutlet, SinkOutlet};
@@ -75,6 +77,16 @@ impl Run {
     /// How many connections will read at once.
     pub fn readers(&self) -> usize {
         self.engine.job.n_readers()
+    }
+
+    /// The snapshot that is read, as `pg_current_snapshot()` prints it.
+    pub fn snapshot(&self) -> &str {
+        &self.engine.keeper.reader.facts.snapshot
+    }
+
+    /// The server.
+    pub fn server(&self) -> ServerReport {
+        self.engine.keeper.reader.facts.server()
     }
 
     /// The sessions that hold what is read.
@@ -261,8 +273,32 @@ impl Run {
     ) -> Result<Report> {
         let Engine { keeper, job } = self.engine;
         let cancel = job.cancel.child();
-        let set = SinkSet::many(&job.plans, &make, stop(&cancel));
+        let set = SinkSet::many(&job.plans, &make, stop(&cancel), job.completions.as_ref());
         write(&job, keeper, set, cancel)
+    }
+
+    /// Calls `note` for each table of [`write_each`](Self::write_each) that is complete while others are still read:
+    /// its sink is committed, and its rows are the snapshot's, also if the run fails afterwards. Tables that end
+    /// together with the run are not noted.
+    ///
+    /// Each slice is proven by itself then, with one more question to the server, or up to three. `note` runs in
+    /// the thread that holds the snapshot, and must not wait.
+    #[must_use]
+    pub fn on_complete(mut self, note: impl Fn(&Plan, &[FileReport]) + Send + Sync + 'static) -> Self {
+        self.engine.job.completions = Some(Completions::new(note));
+        self.engine.job.proof.prove_each_slice();
+        self
+    }
+
+    /// Lets [`write_each`](Self::write_each) go on when a table cannot be read, since a value does not fit or the
+    /// server refuses it. Such a table has no output; [`Report::failed`] names it. What breaks connections, or is
+    /// about the outputs, still ends the run.
+    ///
+    /// There is one connection more: the one that holds the snapshot does not read.
+    #[must_use]
+    pub fn keep_going(mut self) -> Self {
+        self.engine.job.keeps_going = true;
+        self
     }
 
     /// Refuses calls for a single plan if there are several, and says why and what to call.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_sink::{PartWriter, Sink, SinkError, SinkWriter, Stop, Written};
 
+use crate::complete::Completions;
 use crate::plan::Plan;
 
 /// Makes a plan's sink.
@@ -18,6 +19,7 @@ pub(crate) struct SinkSet<'a> {
     plans: &'a [Arc<Plan>],
     /// Stops sinks that wait.
     stop: Stop,
+    completions: Option<&'a Completions>,
 }
 
 #[derive(Default)]
@@ -27,20 +29,27 @@ struct Slot<'a> {
     n_slices_left: usize,
     rows: u64,
     written: Option<Written>,
+    /// Its plan has failed: it is never completed.
+    is_abandoned: bool,
 }
 
 impl<'a> SinkSet<'a> {
     /// One plan, one sink, which [`commit`](Self::commit) completes.
     pub(crate) fn one(plans: &'a [Arc<Plan>], sink: Box<dyn Sink + 'a>, stop: Stop) -> Self {
         let slot = Slot { sink: Some(SinkWriter::new(sink, stop.clone())), ..Slot::default() };
-        Self { slots: vec![Mutex::new(slot)], make: None, plans, stop }
+        Self { slots: vec![Mutex::new(slot)], make: None, plans, stop, completions: None }
     }
 
     /// Many plans: each sink is made when it is needed, and completed after its last slice.
-    pub(crate) fn many(plans: &'a [Arc<Plan>], make: &'a MakeSink<'a>, stop: Stop) -> Self {
+    pub(crate) fn many(
+        plans: &'a [Arc<Plan>],
+        make: &'a MakeSink<'a>,
+        stop: Stop,
+        completions: Option<&'a Completions>,
+    ) -> Self {
         let slot =
             |plan: &Arc<Plan>| Mutex::new(Slot { n_slices_left: plan.slices().len(), ..Slot::default() });
-        Self { slots: plans.iter().map(slot).collect(), make: Some(make), plans, stop }
+        Self { slots: plans.iter().map(slot).collect(), make: Some(make), plans, stop, completions }
     }
 
     fn slot(&self, plan_index: usize) -> Result<MutexGuard<'_, Slot<'a>>> {
@@ -88,12 +97,23 @@ impl<'a> SinkSet<'a> {
     pub(crate) fn part_finished(&self, plan_index: usize, rows: u64) -> Result<()> {
         let mut slot = self.slot(plan_index)?;
         slot.rows += rows;
-        let is_complete =
-            slot.n_slices_left == 0 && slot.sink.as_ref().is_some_and(|sink| sink.open_parts() == 0);
+        let is_complete = slot.n_slices_left == 0
+            && !slot.is_abandoned
+            && slot.sink.as_ref().is_some_and(|sink| sink.open_parts() == 0);
         if self.make.is_some() && is_complete {
             slot.written = slot.sink.take().map(|sink| sink.commit()).transpose()?;
+            if let (Some(completions), Some(written)) = (self.completions, &slot.written) {
+                completions.add(plan_index, written);
+            }
         }
         Ok(())
+    }
+
+    /// The plan has failed: its output is dropped in the end, and not completed.
+    pub(crate) fn abandon(&self, plan_index: usize) {
+        if let Ok(mut slot) = self.slot(plan_index) {
+            slot.is_abandoned = true;
+        }
     }
 
     /// Whether each plan has a sink of its own, made when it is needed.
@@ -103,7 +123,9 @@ impl<'a> SinkSet<'a> {
 
     /// Rows that the parts have written, by plan.
     pub(crate) fn rows(&self) -> Result<Vec<u64>> {
-        (0..self.slots.len()).map(|plan_index| Ok(self.slot(plan_index)?.rows)).collect()
+        (0..self.slots.len())
+            .map(|plan_index| self.slot(plan_index).map(|slot| if slot.is_abandoned { 0 } else { slot.rows }))
+            .collect()
     }
 
     /// Completes the remaining sinks. Returns what was written, by plan.
@@ -111,6 +133,10 @@ impl<'a> SinkSet<'a> {
         let slots =
             self.slots.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
         let commit = |slot: Slot<'_>| match (slot.sink, slot.written) {
+            (sink, _) if slot.is_abandoned => {
+                drop(sink);
+                Ok(Written::default())
+            }
             (Some(sink), _) => Ok(sink.commit()?),
             (None, Some(written)) => Ok(written),
             (None, None) => Err(Error::new(ErrorKind::Sink, "an output was never begun; please report it")),

@@ -5,11 +5,16 @@
 
 use std::io::{ErrorKind as IoErrorKind, Read};
 
+use pgarrow_catalog::Relation;
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Error, ErrorKind, Result};
 
 use crate::answer::texts;
+use crate::open::find_tables;
+use crate::options::ExportOptions;
+use crate::settings::look_up;
 use crate::source::Source;
+use crate::source::extract::Named;
 
 /// How many bytes [`Source::copy_in`] reads at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -36,9 +41,19 @@ impl Source {
     ///
     /// As for [`execute`](Self::execute).
     pub fn query_text(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        self.with_session(|session| texts(session, sql))
+    }
+
+    /// Runs one statement as [`query_text`](Self::query_text) does, with the role and the settings that an export
+    /// with these options has, in a transaction that only reads.
+    ///
+    /// # Errors
+    ///
+    /// As for [`execute`](Self::execute).
+    pub fn query_text_with(&self, sql: &str, options: &ExportOptions) -> Result<Vec<Vec<Option<String>>>> {
         self.with_session(|session| {
-            let rows = session.query(sql, &[])?;
-            Ok(rows.iter().map(texts).collect())
+            look_up(session, options)?;
+            texts(session, sql)
         })
     }
 
@@ -71,6 +86,19 @@ impl Source {
                 };
                 copy.write(chunk.get(..n_bytes).unwrap_or_default())?;
             }
+        })
+    }
+
+    /// The tables that are named, each with the indexes of the patterns that match it.
+    pub(crate) fn find_tables(
+        &self,
+        named: &Named,
+        patterns: &[String],
+        options: &ExportOptions,
+    ) -> Result<Vec<(Relation, Vec<usize>)>> {
+        self.with_session(|session| {
+            look_up(session, options)?;
+            find_tables(session, named, patterns)
         })
     }
 

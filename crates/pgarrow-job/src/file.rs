@@ -15,11 +15,13 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use pgarrow_export::{Error, ErrorKind, Result};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::rules::{Overlap, TableRule};
 use crate::variables::expand;
 
 /// The sections and keys of a job file, with what each is. Options are beside these: they are the caller's.
@@ -44,6 +46,31 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ),
     ("destination", "format", "`parquet`, `ipc` or `ipc-stream`; by default `parquet`"),
     ("destination", "success_file", "whether to write `_SUCCESS` at the end; by default no"),
+    (
+        "table",
+        "name",
+        "a name or pattern: what follows is about the tables that match it; later sections win",
+    ),
+    ("table", "columns", "only these columns, in this order"),
+    ("table", "filter", "only the rows for which this SQL condition holds"),
+    (
+        "table",
+        "incremental",
+        "`xmin` or `column`: after the first run, only new and changed rows; by default `no`",
+    ),
+    ("table", "column", "the column that grows: integers, moments, UUIDs of version 7"),
+    (
+        "table",
+        "overlap",
+        "how far below the run before the next one begins: `1000` for integers, `\"10m\"` for moments",
+    ),
+    ("table", "nulls", "the rows without a value in that column: `always` (default) or `never`"),
+    ("table", "full_every", "how old the last full read may be: `\"7d\"`; by default any age"),
+    (
+        "table",
+        "on_schema_change",
+        "columns that were added: `fail` (default), `add`, `ignore`, `new_version`",
+    ),
 ];
 
 /// A job file, read and checked for its form. No server was asked.
@@ -68,6 +95,8 @@ pub struct JobFile {
     pub format: Option<String>,
     /// Whether there is a `_SUCCESS` at the end.
     pub success_file: bool,
+    /// What is said of single tables, in its order.
+    pub rules: Vec<TableRule>,
     /// The options, by name.
     pub options: Vec<FileOption>,
 }
@@ -124,6 +153,10 @@ impl JobFile {
         })?;
         let mut job = Self { name: name.to_owned(), ..Self::default() };
         for (section, content) in file.get_ref() {
+            if section.get_ref() == "table" {
+                job.rules = reader.rules(content)?;
+                continue;
+            }
             let DeValue::Table(content) = content.get_ref() else {
                 let name = section.get_ref();
                 if sections().chain(["options"]).any(|known| known == name.as_ref()) {
@@ -221,7 +254,7 @@ impl JobFile {
 
 /// The sections of keys.
 fn sections() -> impl Iterator<Item = &'static str> {
-    ["source", "destination"].into_iter()
+    ["source", "destination", "table"].into_iter()
 }
 
 struct Reader<'a> {
@@ -265,6 +298,66 @@ impl Reader<'_> {
             DeValue::Array(values) => values.iter().map(|value| self.string(value)).collect(),
             _ => Err(self.error(value.span(), "write a list of texts, as in [\"a\", \"b\"]")),
         }
+    }
+
+    fn rules(&self, content: &Spanned<DeValue<'_>>) -> Result<Vec<TableRule>> {
+        let refused = || self.error(content.span(), "write [[table]], in two brackets, and its keys below");
+        let DeValue::Array(sections) = content.get_ref() else { return Err(refused()) };
+        let rule = |section: &Spanned<DeValue<'_>>| match section.get_ref() {
+            DeValue::Table(keys) => self.rule(section, keys),
+            _ => Err(refused()),
+        };
+        sections.iter().map(rule).collect()
+    }
+
+    fn rule(&self, section: &Spanned<DeValue<'_>>, keys: &DeTable<'_>) -> Result<TableRule> {
+        let mut rule = TableRule::default();
+        for (key, value) in keys {
+            match key.get_ref().as_ref() {
+                "name" => rule.pattern = self.filled(value)?,
+                "columns" => rule.columns = Some(self.strings(value)?),
+                "filter" => rule.filter = Some(self.filled(value)?),
+                "incremental" => rule.incremental = Some(self.word(value, TableRule::FINDINGS)?),
+                "column" => rule.column = Some(self.filled(value)?),
+                "overlap" => {
+                    rule.overlap = Some(match value.get_ref() {
+                        DeValue::Integer(_) => {
+                            let number = self.text(value)?.0.parse();
+                            Overlap::Number(number.map_err(|_| self.error(value.span(), "write 0 or more"))?)
+                        }
+                        _ => Overlap::Time(self.duration(value)?),
+                    });
+                }
+                "nulls" => rule.nulls = Some(self.word(value, TableRule::NULLS)?),
+                "full_every" => rule.full_every = Some(self.duration(value)?),
+                "on_schema_change" => rule.on_schema_change = Some(self.word(value, TableRule::CHANGES)?),
+                _ => {
+                    let known = KEYS.iter().filter(|(of, ..)| *of == "table").map(|(_, key, _)| *key);
+                    return Err(self.unknown(key, "a key of section [[table]]", known));
+                }
+            }
+        }
+        match rule.pattern.is_empty() {
+            true => Err(self.error(section.span(), "name is missing in this section [[table]]")),
+            false => Ok(rule),
+        }
+    }
+
+    fn word<T: Copy>(&self, value: &Spanned<DeValue<'_>>, known: &[(&str, T)]) -> Result<T> {
+        let word = self.string(value)?;
+        match known.iter().find(|(known, _)| *known == word) {
+            Some((_, meaning)) => Ok(*meaning),
+            None => {
+                let known: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
+                Err(self.error(value.span(), format!("write one of {}", known.join(", "))))
+            }
+        }
+    }
+
+    fn duration(&self, value: &Spanned<DeValue<'_>>) -> Result<Duration> {
+        let text = self.string(value)?;
+        humantime::parse_duration(&text)
+            .map_err(|_| self.error(value.span(), "write a time with its unit, as in \"10m\" or \"7d\""))
     }
 
     fn boolean(&self, value: &Spanned<DeValue<'_>>) -> Result<bool> {
@@ -314,6 +407,7 @@ fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::{Finding, NullRows, SchemaChange};
 
     fn parse(text: &str) -> Result<JobFile> {
         let known = ["readers", "memory", "set", "trim", "column"];
@@ -356,6 +450,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_single_tables() {
+        let text = format!(
+            "{JOB}[[table]]\nname = \"*.*\"\nincremental = \"xmin\"\nfull_every = \"7d\"\n\
+             [[table]]\nname = \"sales.orders\"\nincremental = \"column\"\ncolumn = \"id\"\noverlap = 100\n\
+             nulls = \"never\"\non_schema_change = \"add\"\ncolumns = [\"id\"]\nfilter = \"id > 0\"\n"
+        );
+        let rules = parse(&text).unwrap().rules;
+        let all = TableRule {
+            incremental: Some(Finding::Xmin),
+            full_every: Some(Duration::from_secs(7 * 24 * 3600)),
+            ..TableRule::new("*.*")
+        };
+        let orders = TableRule {
+            columns: Some(vec!["id".to_owned()]),
+            filter: Some("id > 0".to_owned()),
+            incremental: Some(Finding::Column),
+            column: Some("id".to_owned()),
+            overlap: Some(Overlap::Number(100)),
+            nulls: Some(NullRows::Never),
+            on_schema_change: Some(SchemaChange::Add),
+            ..TableRule::new("sales.orders")
+        };
+        assert_eq!(rules, [all, orders]);
+    }
+
+    #[test]
     fn errors_name_the_line_and_the_nearest_key() {
         for (text, why) in [
             (
@@ -374,6 +494,18 @@ mod tests {
             ("[source]\ntables = [\"a\"]\n", "path is missing in section [destination]"),
             ("[destination]\npath = \"x\"\n", "tables is missing in section [source]"),
             ("[source\n", "line 1"),
+            ("[table]\nname = \"t\"\n", "line 1: write [[table]], in two brackets"),
+            (&format!("{JOB}[[table]]\ncolumns = [\"a\"]\n"), "name is missing in this section"),
+            (
+                &format!("{JOB}[[table]]\nname = \"t\"\nfilters = \"a\"\n"),
+                "line 8: \"filters\" is not a key of section [[table]]; did you mean \"filter\"?",
+            ),
+            (
+                &format!("{JOB}[[table]]\nname = \"t\"\nincremental = \"yes\"\n"),
+                "line 8: write one of no, xmin, column",
+            ),
+            (&format!("{JOB}[[table]]\nname = \"t\"\noverlap = \"x\"\n"), "line 8: write a time"),
+            (&format!("{JOB}[[table]]\nname = \"t\"\noverlap = -1\n"), "line 8: write 0 or more"),
             ("[[source]]\ntables = [\"a\"]\n", "line 1: write [source], and its keys below"),
             (&JOB.replace("postgres://${DB_HOST}/shop", " "), "line 2: the text is empty"),
             (&format!("{JOB}[options]\nreaders = false\n"), "line 7: write a value, and not true or false"),

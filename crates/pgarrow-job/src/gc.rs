@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use pgarrow_export::{Error, ErrorKind, Result};
 use pgarrow_store::{Entry, Store};
 
+use crate::journal::{Journal, is_journal};
 use crate::lock;
 use crate::manifest::{FOLDER, Manifest};
 
@@ -47,13 +48,17 @@ pub fn garbage(store: &Store, older_than: Duration, keep: Option<usize>) -> Resu
     let (old, kept) = manifests.split_at_checked(n_old).unwrap_or_default();
     let (old, young): (Vec<_>, Vec<_>) =
         old.iter().partition(|manifest| aged.contains(manifest.path().as_str()));
-    let named: HashSet<&str> = kept.iter().chain(young).flat_map(Manifest::paths).collect();
+    let mut named: HashSet<&str> = kept.iter().chain(young).flat_map(Manifest::paths).collect();
+    // A run that was resumed goes on with files of another one.
+    let resumed = on.as_deref().map(|run_id| Journal::of_run(store, run_id)).transpose()?.flatten();
+    named.extend(resumed.iter().flat_map(Journal::files));
     let superseded: HashSet<&str> = old.iter().flat_map(|manifest| manifest.paths()).collect();
     let old: HashSet<String> = old.iter().map(|manifest| manifest.path()).collect();
     let is_garbage = |entry: &Entry| {
         let path = entry.path.as_str();
         match path.starts_with(&of_jobs) {
             _ if !is_old(entry) => false,
+            true if is_journal(path) => on.as_deref().is_none_or(|on| !path.contains(on)),
             true => old.contains(path),
             false if named.contains(path) => false,
             false if superseded.contains(path) => true,

@@ -151,6 +151,8 @@ pub(crate) struct FileNames {
     extension: String,
     /// By schema and table: their parts of paths.
     tables: HashMap<(String, String), (String, String)>,
+    /// The tables whose columns have a version of their own, and which.
+    versions: HashMap<(String, String), u32>,
 }
 
 impl FileNames {
@@ -176,6 +178,7 @@ impl FileNames {
             run_id: run_id.to_owned(),
             extension: extension.to_owned(),
             tables: HashMap::new(),
+            versions: HashMap::new(),
         };
         let mut seen: HashMap<String, usize> = HashMap::new();
         let parts = |(schema, table): (&str, &str), capitals| {
@@ -215,11 +218,23 @@ impl FileNames {
         Ok(names)
     }
 
+    /// The files of a table go into a folder for this version of its columns. No name of a table has a `=`.
+    pub(crate) fn set_version(&mut self, schema: &str, table: &str, version: u32) {
+        if version > 1 {
+            self.versions.insert((schema.to_owned(), table.to_owned()), version);
+        }
+    }
+
     /// The path of a table's file with this number.
     pub(crate) fn path(&self, schema: &str, table: &str, index: usize) -> String {
-        let parts = self.tables.get(&(schema.to_owned(), table.to_owned())).cloned();
-        let (schema, table) =
+        let key = (schema.to_owned(), table.to_owned());
+        let parts = self.tables.get(&key).cloned();
+        let (schema, mut table) =
             parts.unwrap_or_else(|| (path_part_for(schema, false), path_part_for(table, false)));
+        if let Some(version) = self.versions.get(&key) {
+            // Writing to a string cannot fail.
+            let _ = write!(table, "/version={version}");
+        }
         let stem = self.layout.stem(&schema, &table, &self.date, &self.run_id, index);
         format!("{stem}.{}", self.extension)
     }

@@ -13,23 +13,34 @@
 mod file;
 mod format;
 mod gc;
+mod incremental;
+mod job;
+mod journal;
 mod layout;
 mod lock;
 mod manifest;
+mod prepare;
+mod rules;
 mod run;
 mod starter;
 pub mod units;
 mod variables;
 mod verify;
 mod web;
+mod written;
 
 pub use file::{FileOption, JobFile, KEYS, KnownOption, OptionValue};
 pub use format::{Format, numerics_as_text};
 pub use gc::garbage;
+pub use job::{Job, RunOptions};
 pub use layout::Layout;
 pub use lock::LOCK;
-pub use manifest::{Committed, Manifest, ManifestColumn, ManifestFile, ManifestServer, ManifestTable};
-pub use run::{Job, JobRun, PlannedRun};
+pub use manifest::{
+    Committed, Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestServer,
+    ManifestTable, TableState,
+};
+pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
+pub use run::{JobRun, PlannedRun};
 pub use starter::starter;
 pub use verify::{
     AgainstServer, Difference, FileRow, NotCompared, ServerDifference, ServerVerified, Verified, verify,

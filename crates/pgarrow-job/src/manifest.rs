@@ -44,7 +44,8 @@ pub struct Manifest {
     pub ended: String,
     /// The server.
     pub server: ManifestServer,
-    /// The snapshot under which all tables were read, as `pg_current_snapshot()` prints it.
+    /// The snapshot under which this run has read, as `pg_current_snapshot()` prints it. Rows of earlier runs, and
+    /// of one that was resumed, have those of their tables' increments.
     pub snapshot: String,
     /// The position of the server's write-ahead log just before the snapshot, for people. Not where a replica
     /// can go on: a commit may be written before it, and be visible only after the snapshot. `None` if the role
@@ -52,6 +53,21 @@ pub struct Manifest {
     pub lsn: Option<String>,
     /// The tables: those that the job names first, then those that match its patterns.
     pub tables: Vec<ManifestTable>,
+    /// The tables that failed, if the run was to go on without them. Nothing of them is here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<ManifestFailure>,
+}
+
+/// A table that failed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct ManifestFailure {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub error: String,
 }
 
 /// The server of a manifest.
@@ -64,6 +80,12 @@ pub struct ManifestServer {
     pub database: String,
     /// PostgreSQL's version.
     pub version: String,
+    /// What tells the cluster from all others; `None` if the role may not ask.
+    #[serde(default)]
+    pub system_identifier: Option<String>,
+    /// Its timeline: another one after each promotion and recovery.
+    #[serde(default)]
+    pub timeline: Option<String>,
 }
 
 /// A table of a manifest.
@@ -77,6 +99,12 @@ pub struct ManifestTable {
     /// Whether it was read without the tables that inherit from it. Not known of manifests of earlier versions.
     #[serde(default)]
     pub only: bool,
+    /// Whether only rows were read for which a condition of the job holds.
+    #[serde(default)]
+    pub filtered: bool,
+    /// Whether the job says which columns are read.
+    #[serde(default)]
+    pub columns_chosen: bool,
     /// Its rows, in all files together.
     pub rows: u64,
     /// How many slices it was read in.
@@ -87,10 +115,62 @@ pub struct ManifestTable {
     pub columns: Vec<ManifestColumn>,
     /// Its files, in the order in which they were begun.
     pub files: Vec<ManifestFile>,
+    /// The runs that its rows come from, the oldest first. With more than one, a row may be there in several
+    /// forms: the one of the latest increment counts.
+    #[serde(default)]
+    pub increments: Vec<Increment>,
+    /// What the next run must know to read only new rows; `None` if it reads all.
+    #[serde(default)]
+    pub state: Option<TableState>,
+    /// Grows with each new version of the columns, if the job asks for that.
+    #[serde(default = "first")]
+    pub version: u32,
+}
+
+impl ManifestTable {
+    pub(crate) fn is(&self, schema: &str, name: &str) -> bool {
+        self.schema == schema && self.name == name
+    }
+}
+
+const fn first() -> u32 {
+    1
+}
+
+/// How a run got the rows of a table.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Increment {
+    /// The run.
+    pub run_id: String,
+    /// The snapshot under which it read the table, as `pg_current_snapshot()` prints it.
+    pub snapshot: String,
+    /// When that run began, in UTC.
+    pub started: String,
+    /// `full`: all rows. `xmin`, `column`: rows that are new since the increment before, and some of its own.
+    pub mode: String,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// What the next run must know of a table.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TableState {
+    /// Its `pg_class.oid`.
+    pub relation_oid: u32,
+    /// The tables that it consisted of.
+    pub parts: Vec<u32>,
+    /// The SHA-256 of the condition that the job has for its rows.
+    pub filter_sha256: Option<String>,
+    /// The column that grows.
+    pub column: Option<String>,
+    /// The largest value of that column before the snapshot was taken.
+    pub largest: Option<String>,
 }
 
 /// A column of a manifest.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ManifestColumn {
     /// Its name.
@@ -120,6 +200,9 @@ pub struct ManifestFile {
     pub sha256: String,
     /// Its row groups, if the format has them.
     pub row_groups: Option<usize>,
+    /// The index of its increment in the table's.
+    #[serde(default)]
+    pub increment: usize,
     /// NULLs, smallest and largest values of its columns that are not nested; empty for formats that have none.
     #[serde(default)]
     pub columns: Vec<ColumnRange>,
@@ -226,6 +309,26 @@ impl Manifest {
         }
     }
 
+    /// The manifests before the newest one that have tables which have failed since, the newest first.
+    pub(crate) fn before_failures(store: &Store, newest: &Self) -> Result<Vec<Self>> {
+        let mut left: HashSet<(String, String)> =
+            newest.failed.iter().map(|failed| (failed.schema.clone(), failed.name.clone())).collect();
+        let mut earlier = Vec::new();
+        let mut numbers = if left.is_empty() { Vec::new() } else { numbers(store)? };
+        numbers.retain(|number| *number < newest.number);
+        numbers.sort_unstable();
+        while let (Some(number), false) = (numbers.pop(), left.is_empty()) {
+            let manifest = Self::read(store, number)?;
+            left.retain(|(schema, name)| manifest.has_failed(schema, name));
+            earlier.push(manifest);
+        }
+        Ok(earlier)
+    }
+
+    pub(crate) fn has_failed(&self, schema: &str, name: &str) -> bool {
+        self.failed.iter().any(|failed| failed.schema == schema && failed.name == name)
+    }
+
     /// Its path in the store.
     pub(crate) fn path(&self) -> String {
         path(self.number)
@@ -255,7 +358,7 @@ impl Manifest {
 impl From<&ServerReport> for ManifestServer {
     fn from(server: &ServerReport) -> Self {
         let ServerReport { endpoint, database, version, .. } = server.clone();
-        Self { endpoint, database, version }
+        Self { endpoint, database, version, system_identifier: None, timeline: None }
     }
 }
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 use self::files::CheckedFile;
 pub use self::found::{FileRow, NotCompared, ServerDifference, ServerVerified};
 use self::server::{Opened, name_of};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ManifestFile};
 
 /// A file that is not what its manifest says.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -50,6 +50,11 @@ pub struct Verified {
     /// What came of the comparison with the server, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerVerified>,
+}
+
+/// Whether a file is what its manifest says.
+pub(crate) fn is_whole(store: &Store, file: &ManifestFile, cancel: &Cancel) -> Result<bool> {
+    Ok(CheckedFile::read(store, file, false, cancel)?.is_some_and(|file| file.difference().is_none()))
 }
 
 /// How files are compared with a server.

@@ -159,6 +159,7 @@ pub mod option {
 
     options! {
         ADD_COLUMNS, "add_columns", "Of a load: columns that the table does not have.";
+        ALLOW_MIXED_SNAPSHOTS, "allow_mixed_snapshots", "Of a job: whether tables may be of several moments.";
         ARRAYS, "arrays", "What arrays become.";
         BATCH_BYTES, "batch_bytes", "How large batches are.";
         COLUMN, "column", "Choices for one column.";
@@ -169,6 +170,7 @@ pub mod option {
         ENUMS, "enums", "What enums become.";
         EXCLUDE_TABLE, "exclude_table", "Tables that are left out.";
         FORMAT, "format", "Of a load: what files are.";
+        FULL, "full", "Of a job: whether all rows are read, also where only new ones would be.";
         GEOMETRY, "geometry", "What geometries become.";
         IDENTITY, "identity", "Of a load: who numbers rows.";
         INCONSISTENT, "inconsistent", "Readers with snapshots of their own.";
@@ -182,14 +184,15 @@ pub mod option {
         MODE, "mode", "Of a load: what becomes of rows that are there.";
         NAN, "nan", "What becomes of NaN.";
         NUMERIC, "numeric", "What numerics become.";
-        ON_CONFLICT, "on_conflict", "Of a load: what becomes of rows whose key is there.";
         ONLY, "only", "A table without its children.";
+        ON_CONFLICT, "on_conflict", "Of a load: what becomes of rows whose key is there.";
         OUT_OF_RANGE, "out_of_range", "What becomes of values out of range.";
         OVERWRITE, "overwrite", "Of an output: whether it may take the place of another one.";
-        READ_MODE, "read_mode", "How rows are asked for.";
         READERS, "readers", "How many connections read.";
+        READ_MODE, "read_mode", "How rows are asked for.";
         REJECT_LIMIT, "reject_limit", "Of a load: how many rows may be bad.";
         RESTART_KEY, "restart_key", "Of a load: by what it is known when it is started again.";
+        RESUME, "resume", "Of a job: whether it goes on where a run that is dead has ended.";
         SETTING, "setting", "A parameter of the server's session.";
         SLICE_BYTES, "slice_bytes", "How large slices are.";
         SPLIT_ON, "split_on", "The column whose ranges are the slices.";

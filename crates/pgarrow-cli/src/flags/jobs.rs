@@ -14,7 +14,8 @@ pub(crate) struct RunFlags {
     /// The job file: what is read, and where it goes
     ///
     /// Section source has connection, tables, exclude_tables and only. Section destination has path, file_name,
-    /// format and success_file. Section options has the options below, without the dashes in front, as in
+    /// format and success_file. Sections [[table]] say what is read of single tables, and whether only new rows
+    /// are. Section options has the options below, without the dashes in front, as in
     /// readers = 4. Each option may also be given by the environment, as in PGARROW_READERS=4. A flag wins
     /// over the environment, and that over the file. Values of the file may have variables: ${NAME}.
     #[arg(value_name = "JOB.toml")]
@@ -25,6 +26,27 @@ pub(crate) struct RunFlags {
     /// A run that lives shows it every few seconds, and keeps its place.
     #[arg(long, help_heading = "Job")]
     pub(crate) take_over: bool,
+
+    /// Go on where a run that was killed has ended: what it has complete is not read again
+    ///
+    /// As --take-over, too. What is complete is of the moment that the dead run has read, so it is kept only
+    /// with --allow-mixed-snapshots. If this run fails, its own complete tables stay for the next one.
+    #[arg(long, help_heading = "Job")]
+    pub(crate) resume: bool,
+
+    /// With --resume: tables may be of different moments. The manifest says which
+    #[arg(long, requires = "resume", help_heading = "Job")]
+    pub(crate) allow_mixed_snapshots: bool,
+
+    /// Read all rows of all tables, also where the job file asks for new ones only
+    #[arg(long, help_heading = "Job")]
+    pub(crate) full: bool,
+
+    /// Go on when a table cannot be read, and commit the others without it: exit code 1, and no _SUCCESS
+    ///
+    /// The manifest and the report have its error. What is about the server or the outputs still ends the run.
+    #[arg(long, help_heading = "Job")]
+    pub(crate) keep_going: bool,
 
     /// Write a report of the run to this file, as JSON, and replace the one before
     #[arg(long, value_name = "FILE", help_heading = "Job")]

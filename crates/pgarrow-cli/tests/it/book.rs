@@ -64,6 +64,7 @@ pages! {
     tuning: "docs/src/tuning.md", Shop::with_orders, |_| {};
     nightly: "docs/src/nightly.md", Shop::with_orders, |_| {};
     verifying: "docs/src/verify.md", Shop::with_orders, |_| {};
+    incremental: "docs/src/incremental.md", Shop::with_orders, |_| {};
     report_fields: "docs/src/report.md", Shop::with_orders, |_| {};
 }
 

@@ -1,5 +1,9 @@
 //! Jobs: many tables into one folder, committed by a manifest or not at all.
 
+mod incremental;
+mod keep_going;
+mod resume;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -227,7 +231,11 @@ fn killed_at_twenty_moments() {
     let place = Place::of_job("job_killed");
     let mut n_killed = 0;
     for moment in 0..20 {
-        let child = start(&mut place.job(&["run", "job.toml", "--readers", "2", "--take-over"]));
+        let again: &[&str] = match moment % 2 {
+            0 => &["--take-over"],
+            _ => &["--resume", "--allow-mixed-snapshots"],
+        };
+        let child = start(&mut place.job(&[&["run", "job.toml", "--readers", "2"], again].concat()));
         thread::sleep(Duration::from_millis(moment * 15));
         send(&child, Signal::SIGKILL);
         if end_of(child, 60).code.is_none() {

@@ -172,9 +172,14 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 pub(crate) fn parquet_rows(path: &Path) -> usize {
+    batches_of(path).iter().map(RecordBatch::num_rows).sum()
+}
+
+/// The batches of a Parquet file.
+pub(crate) fn batches_of(path: &Path) -> Vec<RecordBatch> {
     let reader =
         ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
-    reader.map(|batch| batch.unwrap().num_rows()).sum()
+    reader.map(Result::unwrap).collect()
 }
 
 /// The batches of an IPC stream.

@@ -133,6 +133,30 @@ fn tables_of_every_kind_are_the_same() {
     place.assert_same("8 tables with 6,017 rows are what the server has\n");
 }
 
+/// Of a table that a job reads in part, what can be compared is; files of several runs are not a table's rows.
+#[test]
+fn tables_that_are_read_in_part() {
+    require!(Capability::Server);
+    let place = Place::new("verify_part");
+    place.database.execute(
+        "CREATE TABLE t AS SELECT g AS a, g AS b FROM generate_series(1, 10) AS g; CREATE TABLE u AS TABLE t;
+         CREATE TABLE v AS TABLE t",
+    );
+    let rules = "[[table]]\nname = \"t\"\ncolumns = [\"a\"]\n[[table]]\nname = \"u\"\nfilter = \"a > 5\"\n\
+                 [[table]]\nname = \"v\"\nincremental = \"xmin\"\n";
+    place.run_job_of("'t', 'u', 'v'", "parquet", rules);
+    place.assert_same("2 tables with 20 rows are what the server has\n");
+    place.database.execute("UPDATE v SET b = 0 WHERE a = 1; UPDATE t SET b = 0 WHERE a = 1");
+    run(command(place.folder.path()).args(["run", "verify.toml"])).assert_success();
+    place.assert_same("1 table with 10 rows are what the server has\n");
+    let json = place.verify_json(&[]);
+    let not_compared = json["server"]["not_compared"].as_array().unwrap();
+    let tables: Vec<_> = not_compared.iter().map(|it| it["table"].as_str().unwrap()).collect();
+    assert_eq!(tables, ["public.u", "public.v"]);
+    place.database.execute("UPDATE t SET a = 0 WHERE a = 1");
+    place.assert_said_of("a", "other values; another smallest value; another sum");
+}
+
 /// As many columns as a table can have, and none.
 #[test]
 fn the_most_columns_and_none() {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Crew, lock};
 use pgarrow_session::{Cancel, Result};
 
+use crate::complete::Completions;
 use crate::keeper::{Keeper, lost_snapshot};
 
 /// The fewest looks at working backends for a statement about their waits.
@@ -64,11 +65,25 @@ impl Crew<'_> {
                 Err(RecvTimeoutError::Disconnected) => return (Some(keeper), watched),
             };
             interval = Duration::from_secs(1);
+            let n_complete = self.n_complete();
             if let Err(error) = self.look(&mut keeper, &mut can_look, &mut watched) {
                 self.fail(lost_snapshot(error));
                 return (None, watched);
             }
             drop(ask);
+            self.confirm_complete(n_complete);
+        }
+    }
+
+    /// How many tables wait for the keeper's next answer.
+    pub(super) fn n_complete(&self) -> usize {
+        self.shared.completions.map_or(0, Completions::so_far)
+    }
+
+    /// The keeper has answered: these tables are complete.
+    pub(super) fn confirm_complete(&self, n_complete: usize) {
+        if let Some(completions) = self.shared.completions {
+            completions.confirm(n_complete, self.shared.plans);
         }
     }
 

@@ -70,7 +70,7 @@ impl Request {
         name: &str,
     ) -> Result<(Session, Description)> {
         let named = Named { names: vec![name.to_owned()], ..Named::default() };
-        let subject = TablesSubject::of_one(self, &named)?;
+        TablesSubject::of_one(self, &named)?;
         let name = RelationName::parse(name)?;
         let mut answers = None;
         let mut condition = None;
@@ -79,7 +79,7 @@ impl Request {
             let traits = server_traits(&mut session)?;
             let relation = known(&mut session, &name)?;
             let mut opening = Opening::of_description(pool, session, &self.options, traits, cancel);
-            condition = subject.condition(&mut opening, &relation)?;
+            condition = self.condition(&mut opening, &relation)?;
             session = opening.split().0;
         } else if self.options.split_on.is_none() {
             let begin = look_up_statements(&session, &self.options)?;

@@ -191,6 +191,8 @@ impl Prepared<'_> {
             phases,
             snapshot_taken: Instant::now(),
             pool: pool.clone(),
+            completions: None,
+            keeps_going: false,
         };
         Engine { keeper, job }
     }

@@ -11,6 +11,8 @@ use pgarrow_types::option::ONLY;
 use pgarrow_types::{PgColumn, message};
 
 use super::fixed::{Fixed, Parts};
+use super::opening::Opening;
+use super::parameters::{bind, check_number};
 use super::{ONE_LIMIT, Planner, plan, refused};
 use crate::choose::Chosen;
 use crate::facts::Facts;
@@ -23,6 +25,7 @@ use crate::planner::{
 };
 use crate::scan::scan;
 use crate::source::extract::Request;
+use crate::statement::Statement;
 
 /// A table smaller than this is one slice, without a look at its leaves.
 const SMALL_BYTES: u64 = 8 << 20;
@@ -86,6 +89,42 @@ pub(super) fn leaves_of(
 }
 
 impl Request {
+    /// The filter, with as many parameters as it has values.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) if it is no condition, or their numbers differ.
+    pub(super) fn parsed_filter(&self) -> Result<Option<Statement>> {
+        let filter = self.filter.as_deref().map(Statement::parse_condition).transpose()?;
+        match &filter {
+            Some(filter) => check_number(filter, &self.parameters, "the filter")?,
+            None if self.parameters.is_empty() => {}
+            None => {
+                return Err(refused("parameters are for queries and filters, and the table has no filter"));
+            }
+        }
+        Ok(filter)
+    }
+
+    /// The filter with its bound values, tried out on the table.
+    pub(super) fn condition(&self, opening: &mut Opening<'_>, relation: &Relation) -> Result<Option<Fixed>> {
+        let Some(filter) = self.parsed_filter()? else {
+            return Ok(None);
+        };
+        let described = condition_as_query("", relation, filter.text());
+        let filter = bind(opening, &filter, &self.parameters, &described, "the filter")
+            .map_err(|error| error.context("the filter cannot be used"))?;
+        Fixed::of_filter(opening, filter.text(), relation).map(Some)
+    }
+
+    /// The columns that the user asked for, quoted; or `*`.
+    pub(super) fn select_list(&self) -> String {
+        match &self.columns {
+            Some(names) => names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", "),
+            None => "*".to_owned(),
+        }
+    }
+
     /// Plans a table. `None` if a part of it is not locked.
     pub(super) fn plan_table(
         &self,

@@ -12,23 +12,19 @@ use pgarrow_session::{Error, ErrorKind, Result};
 
 use super::fixed::Fixed;
 use super::opening::Opening;
-use super::parameters::{bind, check_number};
-use super::table::{TableToPlan, condition_as_query, is_table, readers_of, refuse_of_others, refuse_only};
+use super::table::{TableToPlan, is_table, readers_of, refuse_of_others, refuse_only};
 use super::{Planner, Subject, ToPlan, refused};
 use crate::choose::{choose_and_say, not_there};
 use crate::locks::Held;
 use crate::plan::Plan;
 use crate::planner::Slicing;
 use crate::proof::Proof;
-use crate::source::extract::{Check, Named, Request};
-use crate::statement::Statement;
+use crate::source::extract::{Check, Named, Request, TableSelection};
 
 /// One table, or many.
 pub(super) struct TablesSubject<'r> {
     pub(super) request: &'r Request,
     named: &'r Named,
-    /// Only for one table.
-    filter: Option<Statement>,
     /// The user asked for many tables, even if there is only one.
     is_many: bool,
 }
@@ -36,8 +32,10 @@ pub(super) struct TablesSubject<'r> {
 /// What is known about tables before their transaction.
 pub(super) struct FoundTables {
     relations: Vec<Relation>,
-    /// The filter of the one table, with its values bound.
-    condition: Option<Fixed>,
+    /// What is read of those of which not all is read, by OID.
+    selected: HashMap<u32, Request>,
+    /// The filters of those that have one, with their values bound, by OID.
+    conditions: HashMap<u32, Fixed>,
 }
 
 impl<'r> TablesSubject<'r> {
@@ -47,16 +45,9 @@ impl<'r> TablesSubject<'r> {
     ///
     /// [`ErrorKind::Options`] for options that cannot be combined.
     pub(super) fn of_one(request: &'r Request, named: &'r Named) -> Result<Self> {
-        let filter = request.filter.as_deref().map(Statement::parse_condition).transpose()?;
-        match &filter {
-            Some(filter) => check_number(filter, &request.parameters, "the filter")?,
-            None if request.parameters.is_empty() => {}
-            None => {
-                return Err(refused("parameters are for queries and filters, and the table has no filter"));
-            }
-        }
+        request.parsed_filter()?;
         request.check_limit()?;
-        Ok(Self { request, named, filter, is_many: false })
+        Ok(Self { request, named, is_many: false })
     }
 
     /// Many tables.
@@ -67,52 +58,39 @@ impl<'r> TablesSubject<'r> {
     pub(super) fn of_many(request: &'r Request, named: &'r Named) -> Result<Self> {
         match request.options.split_on.is_some() {
             true => Err(refused("a column to split on belongs to one table")),
-            false => Ok(Self { request, named, filter: None, is_many: true }),
+            false => Ok(Self { request, named, is_many: true }),
         }
     }
 
-    /// The filter with its bound values, tried out on the table.
-    pub(super) fn condition(&self, opening: &mut Opening<'_>, relation: &Relation) -> Result<Option<Fixed>> {
-        let Some(filter) = &self.filter else {
-            return Ok(None);
-        };
-        let described = condition_as_query("", relation, filter.text());
-        let filter = bind(opening, filter, &self.request.parameters, &described, "the filter")
-            .map_err(|error| error.context("the filter cannot be used"))?;
-        Fixed::of_filter(opening, filter.text(), relation).map(Some)
-    }
-
-    /// The relations that can be found, if not all can. Errors about the rest go to `problems`.
-    fn one_by_one(
-        &self,
-        opening: &mut Opening<'_>,
-        error: Error,
-        problems: &mut Vec<Error>,
-    ) -> Result<Vec<Relation>> {
-        let is_of_names = |error: &Error| match error.kind() {
-            ErrorKind::Options => true,
-            ErrorKind::Server => error.sqlstate().is_some_and(|state| state.starts_with("42")),
-            _ => false,
-        };
-        let Named { names, schemas, patterns, excluded, .. } = self.named;
-        if names.len() + schemas.len() + patterns.len() == 1 || !is_of_names(&error) {
-            return Err(error);
-        }
-        let mut found = Vec::new();
-        let none = || Named { excluded: excluded.clone(), ..Named::default() };
-        let of_names = names.iter().map(|name| Named { names: vec![name.clone()], ..none() });
-        let of_schemas = schemas.iter().map(|schema| Named { schemas: vec![schema.clone()], ..none() });
-        let of_patterns = patterns.iter().map(|pattern| Named { patterns: vec![pattern.clone()], ..none() });
-        for one in of_names.chain(of_schemas).chain(of_patterns) {
-            match relations(opening.session()?, &one) {
-                Ok(relations) => found.extend(relations),
-                Err(error) if is_of_names(&error) => problems.push(error),
-                Err(error) => return Err(error),
+    /// What is read of the tables that the caller's patterns choose, by OID.
+    fn selected(&self, session: &mut Session, relations: &[Relation]) -> Result<HashMap<u32, Request>> {
+        let mut selected = HashMap::new();
+        let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
+        for (pattern, TableSelection { columns, filter, parameters }) in &self.named.selections {
+            let matching = matching(session, &NamePattern::parse(pattern)?, &oids)?;
+            if matching.is_empty() {
+                let text = format!(
+                    "columns or rows are chosen for {pattern:?}, and no table of the export matches it"
+                );
+                return Err(refused(&text));
+            }
+            for oid in matching {
+                let request = Request {
+                    columns: columns.clone(),
+                    filter: filter.clone(),
+                    parameters: parameters.clone(),
+                    ..self.request.clone()
+                };
+                if selected.insert(oid, request).is_some() {
+                    let relation = relations.iter().find(|relation| relation.oid == oid);
+                    let name = relation.map(Relation::to_string).unwrap_or_default();
+                    let text =
+                        format!("two patterns choose columns or rows of {name}, the second is {pattern:?}");
+                    return Err(refused(&text));
+                }
             }
         }
-        let mut seen = HashSet::new();
-        found.retain(|relation| seen.insert(relation.oid));
-        Ok(found)
+        Ok(selected)
     }
 }
 
@@ -123,7 +101,7 @@ impl Subject for TablesSubject<'_> {
         let mut problems = Vec::new();
         let mut relations = match relations(opening.session()?, self.named) {
             Ok(relations) => relations,
-            Err(error) => self.one_by_one(opening, error, &mut problems)?,
+            Err(error) => one_by_one(self.named, opening.session()?, error, &mut problems)?,
         };
         if relations.is_empty() && problems.is_empty() {
             return Err(refused("there are no tables to export"));
@@ -140,20 +118,29 @@ impl Subject for TablesSubject<'_> {
         let readers = opening.prepared.options.readers;
         opening.prepared.options.readers =
             relations.iter().fold(readers, |wanted, relation| readers_of(relation, wanted));
-        let condition = self.condition(opening, first)?;
-        let select_list = match &self.request.columns {
-            Some(names) => names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", "),
-            None => "*".to_owned(),
-        };
+        let selected = self.selected(opening.session()?, &relations)?;
+        let request_of = |relation: &Relation| selected.get(&relation.oid).unwrap_or(self.request);
+        let mut conditions = HashMap::new();
+        for relation in &relations {
+            match request_of(relation).condition(opening, relation) {
+                Ok(condition) => conditions.extend(condition.map(|condition| (relation.oid, condition))),
+                Err(error) if self.is_many && error.kind() == ErrorKind::Options => {
+                    problems.push(error.context(relation));
+                }
+                Err(error) if self.is_many => return Err(error.context(relation)),
+                Err(error) => return Err(error),
+            }
+        }
+        let held = |relation: &Relation| Held::relation(relation, &request_of(relation).select_list());
         Ok(ToPlan {
-            held: relations.iter().map(|relation| Held::relation(relation, &select_list)).collect(),
+            held: relations.iter().map(held).collect(),
             no_views: opening.prepared.traits.restricts_relation_kinds
-                && condition.is_none()
+                && conditions.is_empty()
                 && relations.iter().all(|relation| is_table(relation.kind)),
             slicing: Slicing { is_of_many: self.is_many, ..opening.slicing() },
             problems,
             subject_was: if self.is_many { "tables were".to_owned() } else { format!("{first} was") },
-            found: FoundTables { relations, condition },
+            found: FoundTables { relations, selected, conditions },
         })
     }
 
@@ -162,7 +149,8 @@ impl Subject for TablesSubject<'_> {
     /// Reports all problems at once. After the first one, plans have only a schema and one slice, for the
     /// caller's check.
     fn plan(&self, planner: &mut Planner<'_>, found: FoundTables) -> Result<Option<(Vec<Plan>, Proof)>> {
-        let FoundTables { relations: planned, mut condition } = found;
+        let FoundTables { relations: planned, selected, mut conditions } = found;
+        let request_of = |relation: &Relation| selected.get(&relation.oid).unwrap_or(self.request);
         let mut problems = std::mem::take(&mut planner.problems);
         let session = &mut planner.keeper.reader.session;
         // Other relations may have taken their names between resolving and locking.
@@ -170,7 +158,8 @@ impl Subject for TablesSubject<'_> {
             return Ok(None);
         }
         let columns = table_columns_of_many(session, &planned, self.request.only)?;
-        let columns = planned.iter().zip(columns).map(|(relation, all)| self.request.chosen(relation, all));
+        let columns =
+            planned.iter().zip(columns).map(|(relation, all)| request_of(relation).chosen(relation, all));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let names = columns.iter().flatten().map(|column| column.column.name.as_str());
         let subject = planned.first().filter(|_| !self.is_many).map(Relation::to_string);
@@ -193,10 +182,15 @@ impl Subject for TablesSubject<'_> {
                 relation,
                 chosen,
                 size: sizes.get(&relation.oid),
-                condition: condition.take(),
+                condition: conditions.remove(&relation.oid),
                 is_for_check: !problems.is_empty(),
             };
-            match self.request.plan_table(planner, table)? {
+            let request = request_of(relation);
+            let planned = request.plan_table(planner, table).map_err(|error| match request.filter {
+                Some(_) if self.is_many => error.context(relation),
+                _ => error,
+            });
+            match planned? {
                 Some(plan) => plans.push(plan),
                 None => return Ok(None),
             }
@@ -221,6 +215,67 @@ impl Subject for TablesSubject<'_> {
         }
         Error::all(problems).map_or(Ok(Some((plans, proof))), Err)
     }
+}
+
+/// The relations that can be found, if not all can. Errors about the rest go to `problems`.
+fn one_by_one(
+    named: &Named,
+    session: &mut Session,
+    error: Error,
+    problems: &mut Vec<Error>,
+) -> Result<Vec<Relation>> {
+    let is_of_names = |error: &Error| match error.kind() {
+        ErrorKind::Options => true,
+        ErrorKind::Server => error.sqlstate().is_some_and(|state| state.starts_with("42")),
+        _ => false,
+    };
+    let Named { names, schemas, patterns, excluded, .. } = named;
+    if names.len() + schemas.len() + patterns.len() == 1 || !is_of_names(&error) {
+        return Err(error);
+    }
+    let mut found = Vec::new();
+    let none = || Named { excluded: excluded.clone(), ..Named::default() };
+    let of_names = names.iter().map(|name| Named { names: vec![name.clone()], ..none() });
+    let of_schemas = schemas.iter().map(|schema| Named { schemas: vec![schema.clone()], ..none() });
+    let of_patterns = patterns.iter().map(|pattern| Named { patterns: vec![pattern.clone()], ..none() });
+    for one in of_names.chain(of_schemas).chain(of_patterns) {
+        match relations(session, &one) {
+            Ok(relations) => found.extend(relations),
+            Err(error) if is_of_names(&error) => problems.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut seen = HashSet::new();
+    found.retain(|relation| seen.insert(relation.oid));
+    Ok(found)
+}
+
+/// The tables that a request names, each with the indexes of the patterns that match it.
+///
+/// # Errors
+///
+/// One error with the problems of all names.
+pub(crate) fn find_tables(
+    session: &mut Session,
+    named: &Named,
+    patterns: &[String],
+) -> Result<Vec<(Relation, Vec<usize>)>> {
+    let mut problems = Vec::new();
+    let found = match relations(session, named) {
+        Ok(relations) => relations,
+        Err(error) => one_by_one(named, session, error, &mut problems)?,
+    };
+    if let Some(error) = Error::all(problems) {
+        return Err(error);
+    }
+    let oids: Vec<u32> = found.iter().map(|relation| relation.oid).collect();
+    let mut tables: Vec<_> = found.into_iter().map(|relation| (relation, Vec::new())).collect();
+    for (index, pattern) in patterns.iter().enumerate() {
+        let matching = matching(session, &NamePattern::parse(pattern)?, &oids)?;
+        let is_matching = |relation: &Relation| matching.contains(&relation.oid);
+        tables.iter_mut().filter(|(relation, _)| is_matching(relation)).for_each(|(_, of)| of.push(index));
+    }
+    Ok(tables)
 }
 
 /// The relations that the user named, each once, in that order.

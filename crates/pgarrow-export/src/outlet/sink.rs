@@ -132,6 +132,17 @@ impl Outlet for SinkOutlet<'_, '_> {
         self.set.slice_ended(task.plan_index)
     }
 
+    fn abandon(&mut self) {
+        self.part = None;
+        if let Some(task) = self.task.take() {
+            self.set.abandon(task.plan_index);
+            if let Some(order) = self.order {
+                order.give_up(task);
+            }
+        }
+        self.has_failed = false;
+    }
+
     fn finish(&mut self) -> Result<()> {
         self.finish_part()
     }

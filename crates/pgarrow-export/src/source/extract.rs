@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use pgarrow_catalog::Relation;
 use pgarrow_session::{Error, Result, background};
 use pgarrow_types::OpaqueColumns;
 
@@ -53,7 +54,43 @@ pub(crate) struct Named {
     pub(crate) schemas: Vec<String>,
     pub(crate) patterns: Vec<String>,
     pub(crate) excluded: Vec<String>,
+    /// What is read of the tables that match a pattern.
+    pub(crate) selections: Vec<(String, TableSelection)>,
     pub(crate) check: Option<Check>,
+}
+
+/// What is read of one of many tables: which columns, and which rows. See [`Tables::select`].
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct TableSelection {
+    pub(crate) columns: Option<Vec<String>>,
+    pub(crate) filter: Option<String>,
+    pub(crate) parameters: Vec<Option<String>>,
+}
+
+impl TableSelection {
+    /// All columns and all rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only these columns: [`Extract::columns`].
+    pub fn columns<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.columns = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Only the rows for which this condition holds: [`Extract::filter`].
+    pub fn filter(mut self, condition: impl Into<String>) -> Self {
+        self.filter = Some(condition.into());
+        self
+    }
+
+    /// Binds the next parameter of the filter: [`Extract::bind`].
+    pub fn bind(mut self, value: Option<impl ToString>) -> Self {
+        self.parameters.push(value.map(|value| value.to_string()));
+        self
+    }
 }
 
 impl Request {
@@ -297,6 +334,15 @@ impl Tables {
         self
     }
 
+    /// Says what is read of the tables that match a pattern, among those that the export has. For each table, one
+    /// pattern may do so.
+    ///
+    /// The filters of all tables share the export's one moment: `now()` is the same in all of them.
+    pub fn select(mut self, pattern: impl Into<String>, selection: TableSelection) -> Self {
+        self.named.selections.push((pattern.into(), selection));
+        self
+    }
+
     /// Reads only each table's own rows, not those of the tables that inherit from it (`ONLY`), so that every
     /// row of a schema is read once. Partitioned tables are still read as a whole. Default: no.
     pub fn only(mut self, only: bool) -> Self {
@@ -316,6 +362,16 @@ impl Tables {
     pub fn check(mut self, check: impl Fn(&[Plan]) -> Vec<Error> + Send + Sync + 'static) -> Self {
         self.named.check = Some(Check(Arc::new(check)));
         self
+    }
+
+    /// The tables that the export has, as they are now, each with the indexes of those of `patterns` that match
+    /// it. Locks nothing. Waits for the server.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open), as far as they are about names.
+    pub fn find(&self, patterns: &[String]) -> Result<Vec<(Relation, Vec<usize>)>> {
+        self.source.find_tables(&self.named, patterns, &self.options)
     }
 
     /// Plans the export of all tables: one transaction, one snapshot. Blocks.

@@ -117,10 +117,21 @@ impl<'a> Opened<'a> {
         let key = (table.schema.clone(), table.name.clone());
         let Some(plan) = self.plans.get(&key).map(Arc::clone) else { return Ok(Vec::new()) };
         let cancel = self.source.cancel().clone();
-        let Some(first) = files.first() else {
-            let why = "there is no file of it".to_owned();
-            self.found.not_compared.push(NotCompared { table: name_of(table), column: None, why });
-            return Ok(Vec::new());
+        let why = match files.first() {
+            _ if table.increments.len() > 1 => {
+                Err("its files are of several runs, so a row may be there in several forms")
+            }
+            _ if table.filtered => Err("the job reads only the rows for which a condition holds"),
+            None => Err("there is no file of it"),
+            Some(first) => Ok(first),
+        };
+        let first = match why {
+            Ok(first) => first,
+            Err(why) => {
+                let (table, why) = (name_of(table), why.to_owned());
+                self.found.not_compared.push(NotCompared { table, column: None, why });
+                return Ok(Vec::new());
+            }
         };
         let schema = match first.schema(&cancel) {
             Ok(schema) => schema,
@@ -201,6 +212,9 @@ impl<'a> Opened<'a> {
         for column in plan.columns() {
             let known = table.columns.iter().find(|known| known.name == column.name);
             let Some(field) = schema.column_with_name(&column.name) else {
+                if table.columns_chosen {
+                    continue;
+                }
                 let what = "it is on the server, and not in the files".to_owned();
                 self.found.differences.push(ServerDifference::new(&name, Some(&column.name), what));
                 continue;

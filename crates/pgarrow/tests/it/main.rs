@@ -21,6 +21,7 @@
 
 mod advice;
 mod choices;
+mod complete;
 mod copy;
 mod counts;
 mod describing;

@@ -240,6 +240,7 @@ fn export_items() -> Items {
         "pgarrow-export/src/pages_tally.rs",
         "pgarrow-export/src/phases.rs",
         "pgarrow-export/src/column_report.rs",
+        "pgarrow-export/src/file_report.rs",
         "pgarrow-export/src/options.rs",
     ])
 }

@@ -1,0 +1,343 @@
+//! What a run reads: the tables of a job, what its rules say of each, and what earlier runs have left.
+//!
+//! ```text
+//!  patterns ─▶ tables ─▶ rules of each ─▶ tasks: all rows, or those that are new
+//!                                          └ journal of a dead run ─▶ tables that are kept
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pgarrow_export::{
+    Cancel, Error, ErrorKind, Message, Plan, Relation, Result, Run, Source, TableSelection, Tables, message,
+    option,
+};
+use pgarrow_store::Store;
+
+use crate::incremental::{Failed, Identity, Known, Task, tasks};
+use crate::job::{Job, RunOptions};
+use crate::journal::Journal;
+use crate::layout::FileNames;
+use crate::manifest::{Manifest, ManifestColumn, ManifestTable};
+use crate::rules::{Finding, TableRule};
+use crate::verify::is_whole;
+
+/// Most names of tables in a message.
+const NAMES_MAX: usize = 5;
+
+/// What a run does with all tables of its job.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The tables to read.
+    pub(crate) tasks: Vec<Task>,
+    /// The tables that a dead run has read.
+    pub(crate) kept: Vec<ManifestTable>,
+    /// Their places in the manifest: all tables, in the job's order.
+    pub(crate) order: Vec<(String, String)>,
+    pub(crate) identity: Identity,
+    /// The tables that cannot be read.
+    pub(crate) failed: Vec<Failed>,
+    /// What the user should know.
+    pub(crate) notes: Vec<Message>,
+}
+
+impl Job {
+    /// Plans all tables of the job under one snapshot, and drops what it holds: shows what a run would read, and
+    /// what would be refused.
+    ///
+    /// # Errors
+    ///
+    /// One error with the problems of all tables.
+    pub fn check(&self, source: &Source, store: &Store) -> Result<Vec<Arc<Plan>>> {
+        self.check_layout()?;
+        let previous = Manifest::newest(store)?;
+        let prepared = self.prepare(source, store, previous.as_ref(), &RunOptions::default())?;
+        let run = self.open(source, store, &prepared.tasks)?;
+        self.names(&run, "2000-01-01", "", &prepared)?;
+        Ok(run.plans().to_vec())
+    }
+
+    /// The names of all files of a run.
+    pub(crate) fn names(
+        &self,
+        run: &Run,
+        date: &str,
+        run_id: &str,
+        prepared: &Prepared,
+    ) -> Result<FileNames> {
+        let tables: Vec<_> = run.plans().iter().map(|plan| schema_and_table(plan)).collect();
+        let mut names = FileNames::new(&self.layout, date, run_id, self.format.extension(), &tables)?;
+        for Task { relation, version, .. } in &prepared.tasks {
+            names.set_version(&relation.schema, &relation.name, *version);
+        }
+        Ok(names)
+    }
+
+    /// Finds out what to read, and what need not be read again. Waits for the server.
+    ///
+    /// # Errors
+    ///
+    /// One error with the problems of all tables.
+    pub(crate) fn prepare(
+        &self,
+        source: &Source,
+        store: &Store,
+        previous: Option<&Manifest>,
+        options: &RunOptions,
+    ) -> Result<Prepared> {
+        let mut tables = self.ruled(source)?;
+        let order = tables.iter().map(|(table, _)| (table.schema.clone(), table.name.clone())).collect();
+        let is_growing = tables.iter().any(|(_, rule)| rule.incremental.unwrap_or_default() != Finding::No);
+        let identity = if is_growing { Identity::of(source, &self.options)? } else { Identity::default() };
+        let previous_run_id = previous.map(|previous| previous.run_id.as_str());
+        let journal = match options.resume {
+            true => Journal::newest(store, previous_run_id)?,
+            false => None,
+        };
+        let (mut columns, mut failed) = (HashMap::new(), Vec::new());
+        let earlier = match previous {
+            Some(previous) if is_growing => Manifest::before_failures(store, previous)?,
+            _ => Vec::new(),
+        };
+        if journal.is_some() || (is_growing && previous.is_some()) {
+            let (look, _, cannot) = self.open_with(source, store, plain(&tables), options)?;
+            tables.retain(|(table, _)| cannot.iter().all(|failed| failed.relation.oid != table.oid));
+            failed = cannot;
+            for plan in look.plans() {
+                let oid = plan.relation().map_or(0, |relation| relation.oid);
+                columns.insert(oid, columns_of(plan));
+            }
+        }
+        let known = Known {
+            previous,
+            earlier: &earlier,
+            identity: &identity,
+            columns: &columns,
+            is_full: options.full,
+            extension: self.format.extension(),
+        };
+        let (mut tasks, mut notes, cannot) = tasks(source, &self.options, tables, &known, self.only)?;
+        if !options.keep_going
+            && let Some(error) =
+                Error::all(cannot.iter().map(|failed| failed.error.duplicate()).collect::<Vec<_>>())
+        {
+            return Err(error);
+        }
+        failed.extend(cannot);
+        let mut kept = Vec::new();
+        if let Some(journal) = journal {
+            let complete = complete(&journal, &tasks, &columns);
+            if !options.allow_mixed_snapshots {
+                return Err(mixed(&journal, &complete));
+            }
+            kept = whole(complete, store, source.cancel(), &mut notes)?;
+            // The run needs a table to read: its snapshot stands for it.
+            if kept.len() == tasks.len() {
+                let smallest = kept.iter().enumerate().min_by_key(|(_, table)| table.rows);
+                if let Some((index, _)) = smallest {
+                    kept.swap_remove(index);
+                }
+            }
+            let is_kept = |task: &Task| kept.iter().any(|table| is_of(table, &task.relation));
+            tasks.retain(|task| !is_kept(task));
+            notes.push(
+                format!(
+                    "{} tables of run {} are kept, and are of the moment that it has read",
+                    kept.len(),
+                    journal.run_id
+                )
+                .into(),
+            );
+        }
+        Ok(Prepared { tasks, kept, order, identity, failed, notes })
+    }
+
+    /// The tables of the job, each with what the rules say of it.
+    fn ruled(&self, source: &Source) -> Result<Vec<(Relation, TableRule)>> {
+        let patterns: Vec<String> = self.rules.iter().map(|rule| rule.pattern.clone()).collect();
+        let found = self.tables(source).find(&patterns)?;
+        let unused = |index: &usize| found.iter().all(|(_, matching)| !matching.contains(index));
+        if let Some(index) = (0..patterns.len()).find(unused) {
+            let pattern = patterns.get(index).map(String::as_str).unwrap_or_default();
+            let text =
+                format!("a section [[table]] is about {pattern:?}, and no table of the job matches it");
+            return Err(Error::new(ErrorKind::Options, text));
+        }
+        let rule = |(relation, matching): (Relation, Vec<usize>)| {
+            let rules = matching.iter().filter_map(|index| self.rules.get(*index));
+            let rule = TableRule::together(&relation.to_string(), rules)?;
+            Ok((relation, rule))
+        };
+        found.into_iter().map(rule).collect()
+    }
+
+    fn tables(&self, source: &Source) -> Tables {
+        let none: [&str; 0] = [];
+        let tables = self.tables.iter().fold(source.tables(none), |tables, pattern| tables.pattern(pattern));
+        let tables = self.exclude_tables.iter().fold(tables, |tables, pattern| tables.exclude(pattern));
+        tables.only(self.only).options(self.options.clone())
+    }
+
+    /// Plans these tables under one snapshot; those that can be read, if the run goes on without the others.
+    pub(crate) fn open_with(
+        &self,
+        source: &Source,
+        store: &Store,
+        mut tasks: Vec<Task>,
+        options: &RunOptions,
+    ) -> Result<(Run, Vec<Task>, Vec<Failed>)> {
+        let ends_run = |error: &Error| {
+            error.is_transient()
+                || !matches!(error.kind(), ErrorKind::Options | ErrorKind::Server | ErrorKind::Sink)
+        };
+        let error = match self.open(source, store, &tasks) {
+            Ok(run) => return Ok((run, tasks, Vec::new())),
+            Err(error) if !options.keep_going || ends_run(&error) => return Err(error),
+            Err(error) => error,
+        };
+        let (mut failed, mut left) = (Vec::new(), Vec::new());
+        for task in tasks.drain(..) {
+            match self.open(source, store, std::slice::from_ref(&task)) {
+                Ok(_) => left.push(task),
+                Err(error) if ends_run(&error) => return Err(error),
+                Err(error) => failed.push(Failed { relation: task.relation, error }),
+            }
+        }
+        // Nothing can be read, or what is wrong is about all of them together.
+        if left.is_empty() || failed.is_empty() {
+            return Err(error);
+        }
+        let run = self.open(source, store, &left)?;
+        Ok((run, left, failed))
+    }
+
+    /// Plans these tables under one snapshot.
+    pub(crate) fn open(&self, source: &Source, store: &Store, tasks: &[Task]) -> Result<Run> {
+        let mut tables = source.tables(tasks.iter().map(|task| task.relation.quoted()));
+        for Task { relation, columns, filter, .. } in tasks {
+            if columns.is_none() && filter.is_none() {
+                continue;
+            }
+            let selection = TableSelection::new();
+            let selection = columns.iter().fold(selection, |selection, columns| selection.columns(columns));
+            let selection = filter.iter().fold(selection, |selection, filter| selection.filter(filter));
+            tables = tables.select(relation.quoted(), selection);
+        }
+        let format = self.format.clone();
+        let tables = tables.only(self.only).check(move |plans| format.problems(plans));
+        tables.options(self.options_for(store)?).open()
+    }
+}
+
+impl Prepared {
+    /// Checks that the tables still have the columns that the tasks were made for.
+    pub(crate) fn check(&self, run: &Run) -> Result<()> {
+        for plan in run.plans() {
+            let oid = plan.relation().map_or(0, |relation| relation.oid);
+            let task = self.tasks.iter().find(|task| task.relation.oid == oid);
+            let is_as_expected = task.is_some_and(|task| {
+                task.expected.as_ref().is_none_or(|columns| *columns == columns_of(plan))
+            });
+            if !is_as_expected {
+                let text =
+                    format!("{} was changed while the run was planned; start it again", plan.subject());
+                return Err(Error::new(ErrorKind::Server, text));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Schema and name of what a plan reads.
+pub(crate) fn schema_and_table(plan: &Plan) -> (&str, &str) {
+    match plan.relation() {
+        Some(relation) => (&relation.schema, &relation.name),
+        None => ("", plan.subject()),
+    }
+}
+
+pub(crate) fn columns_of(plan: &Plan) -> Vec<ManifestColumn> {
+    plan.report(None).columns.iter().map(ManifestColumn::from).collect()
+}
+
+/// The tasks of tables whose rows are all read.
+fn plain(tables: &[(Relation, TableRule)]) -> Vec<Task> {
+    tables.iter().map(|(relation, rule)| Task::all(relation, rule, 1)).collect()
+}
+
+fn is_of(table: &ManifestTable, relation: &Relation) -> bool {
+    table.is(&relation.schema, &relation.name)
+}
+
+/// The tables of a journal that this run would read in the same way.
+fn complete(
+    journal: &Journal,
+    tasks: &[Task],
+    columns: &HashMap<u32, Vec<ManifestColumn>>,
+) -> Vec<ManifestTable> {
+    let is_wanted = |table: &&ManifestTable| {
+        let task = tasks.iter().find(|task| is_of(table, &task.relation));
+        task.is_some_and(|task| {
+            let now = columns.get(&task.relation.oid).map(Vec::as_slice).unwrap_or_default();
+            let filter =
+                |state: Option<&crate::TableState>| state.and_then(|state| state.filter_sha256.clone());
+            task.chosen(now) == table.columns
+                && table.increments.last().is_some_and(|increment| increment.mode == task.mode)
+                && table.version == task.version
+                && filter(table.state.as_ref()) == filter(task.state.as_ref())
+        })
+    };
+    journal.tables.iter().filter(is_wanted).cloned().collect()
+}
+
+/// Those of them whose files are all there.
+fn whole(
+    tables: Vec<ManifestTable>,
+    store: &Store,
+    cancel: &Cancel,
+    notes: &mut Vec<Message>,
+) -> Result<Vec<ManifestTable>> {
+    let mut whole = Vec::with_capacity(tables.len());
+    for table in tables {
+        let last = table.increments.len().saturating_sub(1);
+        let mut files = table.files.iter().filter(|file| file.increment == last);
+        let is_there =
+            files.try_fold(true, |so_far, file| Ok::<_, Error>(so_far && is_whole(store, file, cancel)?))?;
+        match is_there {
+            true => whole.push(table),
+            false => notes.push(
+                format!(
+                    "{}.{}: its files are not what the dead run has written; it is read again",
+                    table.schema, table.name
+                )
+                .into(),
+            ),
+        }
+    }
+    Ok(whole)
+}
+
+/// The error that a dead run's tables are of another moment.
+fn mixed(journal: &Journal, complete: &[ManifestTable]) -> Error {
+    let names: Vec<String> =
+        complete.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect();
+    let shown = names.get(..NAMES_MAX).unwrap_or(&names).join(", ");
+    let more = if names.len() > NAMES_MAX { ", …" } else { "" };
+    let (rows, bytes): (u64, u64) = complete.iter().fold((0, 0), |(rows, bytes), table| {
+        let of_files: u64 = table.files.iter().map(|file| file.bytes).sum();
+        (rows.saturating_add(table.rows), bytes.saturating_add(of_files))
+    });
+    let text = format!(
+        "run {} ended before it had committed, and its snapshot is gone; {} of its tables are complete ({shown}{more}: \
+         {rows} rows, {} MiB), but they are of another moment than what would be read now",
+        journal.run_id,
+        names.len(),
+        bytes >> 20
+    );
+    Error::new(ErrorKind::Options, text).advice(message![
+        "keep them (",
+        option::ALLOW_MIXED_SNAPSHOTS,
+        "), or read all tables again, without ",
+        option::RESUME
+    ])
+}
