@@ -10,7 +10,7 @@ use crate::received::Received;
 use crate::words;
 
 /// Code and meaning, as `--help` lists them.
-const CODES: [(u8, &str); 15] = [
+const CODES: [(u8, &str); 16] = [
     (0, "success"),
     (1, "tables of a job failed, and the others were committed; or anything that has no code of its own"),
     (2, "options, names or a statement that cannot be used"),
@@ -25,6 +25,7 @@ const CODES: [(u8, &str); 15] = [
         "a load or a run ended while it was committed, by a failure or a signal: its rows may be there or not",
     ),
     (10, "files are not what their manifest says"),
+    (11, "tables on the server are not what the files have"),
     (129, "stopped by SIGHUP"),
     (130, "stopped by SIGINT (Ctrl-C)"),
     (141, "the reader of stdout left"),
@@ -39,6 +40,7 @@ const OUTPUT: u8 = 7;
 /// The load may or may not have committed: its rows may be in the table.
 pub(crate) const OUTCOME_UNKNOWN: u8 = 9;
 const DIFFERS: u8 = 10;
+const SERVER_DIFFERS: u8 = 11;
 const BROKEN_PIPE: u8 = 141;
 
 /// What stopped a run.
@@ -52,6 +54,8 @@ pub(crate) enum Failure {
     Check(String),
     /// Files are not what their manifest says.
     Differs(String),
+    /// Tables on the server are not what the files have.
+    ServerDiffers(String),
     /// Tables failed, and the others were committed.
     Incomplete(String),
     /// A signal, and a text about what it stopped.
@@ -93,6 +97,7 @@ impl Failure {
             Self::Signal(signal, Some(text)) => Self::Signal(signal, Some(format!("{text}; {advice}"))),
             Self::Check(text) => Self::Check(format!("{text}; {advice}")),
             Self::Differs(text) => Self::Differs(format!("{text}; {advice}")),
+            Self::ServerDiffers(text) => Self::ServerDiffers(format!("{text}; {advice}")),
             Self::Incomplete(text) => Self::Incomplete(format!("{text}; {advice}")),
             Self::Server(_) => self,
         }
@@ -122,6 +127,7 @@ impl Failure {
                 _ => "other",
             },
             Self::Differs(_) => "differs",
+            Self::ServerDiffers(_) => "server_differs",
             Self::Incomplete(_) => "incomplete",
             Self::Server(_) | Self::Check(_) => "other",
             Self::Signal(..) => "cancelled",
@@ -154,6 +160,7 @@ impl Failure {
                 _ => UNEXPECTED,
             },
             Self::Differs(_) => DIFFERS,
+            Self::ServerDiffers(_) => SERVER_DIFFERS,
             Self::Incomplete(_) => UNEXPECTED,
             Self::Server(_) | Self::Check(_) => UNEXPECTED,
             Self::Signal(signal, _) => code_of_signal(signal.number),
@@ -202,7 +209,7 @@ impl fmt::Display for Failure {
             // One line each. The end of a log has several lines.
             Self::Export(error) => in_lines(&words::error(error), f),
             Self::Server(error) => in_lines(&error.to_string(), f),
-            Self::Check(text) | Self::Differs(text) | Self::Incomplete(text) => {
+            Self::Check(text) | Self::Differs(text) | Self::ServerDiffers(text) | Self::Incomplete(text) => {
                 f.write_str(&escape_control(text))
             }
             Self::Signal(signal, None) => write!(f, "cancelled by {signal}"),
@@ -254,6 +261,7 @@ mod tests {
         let others = [
             Failure::Check(String::new()),
             Failure::Differs(String::new()),
+            Failure::ServerDiffers(String::new()),
             Failure::Signal(Received::unknown(1), None),
             Failure::Signal(Received::unknown(2), None),
             Failure::Signal(Received::unknown(15), None),

@@ -130,9 +130,13 @@ pub(crate) enum Command {
     #[command(mut_args(|arg| in_short_help(arg, &RUN_SHORT)))]
     #[command(mut_arg("split_on", |split_on| split_on.hide(true)))]
     Check(Box<CheckFlags>),
-    /// Compare the files of a job's folder with their manifest: sizes and checksums
+    /// Compare the files of a job's folder with their manifest, and with the server that they came from
+    ///
+    /// Without a connection, sizes and checksums of all files are compared with the newest manifest. With one,
+    /// rows are compared with the tables, too: see the book's page "Verifying".
     #[command(after_help = short_end("verify"), after_long_help = exit::help())]
-    Verify(VerifyFlags),
+    #[command(mut_args(of_connection))]
+    Verify(Box<VerifyFlags>),
     /// List the files that dead or failed runs of a job left behind; with --delete, remove them
     ///
     /// These are files whose names have a run's id, that no manifest names, that are older than --older-than,
@@ -410,6 +414,14 @@ const HOLD_SHORT: [&str; 10] = [
     "at_most",
     "until_eof",
 ];
+
+/// Flags of a session are for commands that have a connection.
+fn of_connection(arg: Arg) -> Arg {
+    match arg.get_help_heading() {
+        Some("Session") => arg.requires("connection"),
+        _ => arg,
+    }
+}
 
 /// Keeps `-h` to one screen: hides all other arguments from it. `--help` shows them.
 fn in_short_help(arg: Arg, ids: &[&str]) -> Arg {

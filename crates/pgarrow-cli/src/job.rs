@@ -309,6 +309,11 @@ fn options(reading: &ReadingFlags, session: &SessionFlags) -> ExportOptions {
             ReadModeName::Pages => ReadMode::Pages,
         });
     }
+    with_session(options, session)
+}
+
+/// Adds the role, the timeouts and the settings of the session.
+pub(crate) fn with_session(mut options: ExportOptions, session: &SessionFlags) -> ExportOptions {
     if let Some(time) = session.read_timeout {
         options = options.with_read_timeout(time);
     }

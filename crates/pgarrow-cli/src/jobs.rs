@@ -1,4 +1,4 @@
-//! `pgarrow run`, `init`, `check`, `verify` and `gc`: jobs of many tables.
+//! `pgarrow run`, `init`, `check` and `gc`: jobs of many tables.
 
 mod options;
 
@@ -21,7 +21,7 @@ use crate::console::Console;
 use crate::destination::{ipc_options, parquet_options};
 use crate::exit::Failure;
 use crate::export::{GRACE, say_config_warnings, say_warnings};
-use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags, VerifyFlags};
+use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags};
 use crate::help;
 use crate::job::{options_of_job, real};
 use crate::outputs::{begin_report, open_file};
@@ -168,47 +168,6 @@ pub(crate) fn init(flags: &InitFlags, console: &Console) -> Result<(), Failure> 
     output.publish().map_err(Error::from)?;
     console.say(&format!("pgarrow: wrote {}; next: pgarrow check {0}", path.display()));
     Ok(())
-}
-
-/// Compares files with their manifest.
-pub(crate) fn verify(flags: &VerifyFlags, console: &Console) -> Result<(), Failure> {
-    let cancel = Cancel::new();
-    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    let store = Store::open(&flags.place).map_err(Error::from)?;
-    signals.be_orderly();
-    let verified =
-        pgarrow_job::verify(&store, &cancel).map_err(|error| signals.explain(Failure::from(error)))?;
-    if flags.json {
-        let mut json = serde_json::to_vec_pretty(&verified)
-            .map_err(|error| Failure::output(format!("the result: {error}")))?;
-        json.push(b'\n');
-        help::print(&json)?;
-    } else {
-        let lines =
-            verified.differences.iter().map(|it| format!("{}: {:?}: {}\n", it.table, it.path, it.what));
-        help::print(lines.collect::<String>().as_bytes())?;
-    }
-    match verified.differences.len() {
-        0 => {
-            console.say(&format!(
-                "pgarrow: {} with {} and {} are what run {} has committed",
-                counted(verified.files as u64, "file"),
-                counted(verified.rows, "row"),
-                bytes(verified.bytes),
-                verified.run_id
-            ));
-            Ok(())
-        }
-        n => Err(Failure::Differs(format!(
-            "{} from what run {} has committed",
-            if n == 1 {
-                "1 file differs".to_owned()
-            } else {
-                format!("{} differ", counted(n as u64, "file"))
-            },
-            verified.run_id
-        ))),
-    }
 }
 
 /// Lists or removes what runs left behind.

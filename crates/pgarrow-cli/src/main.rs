@@ -41,6 +41,7 @@ mod subject;
 mod summary;
 mod table;
 mod units;
+mod verify;
 mod words;
 
 use std::process::ExitCode;
@@ -88,7 +89,7 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Run(flags) => jobs::run(&flags, console),
         Command::Init(flags) => jobs::init(&flags, console),
         Command::Check(flags) => jobs::check(&flags, console),
-        Command::Verify(flags) => jobs::verify(&flags, console),
+        Command::Verify(flags) => verify::verify(&flags, console),
         Command::Gc(flags) => jobs::gc(&flags, console),
         Command::Demo(flags) => demo::demo(&flags, console),
         Command::Completions { shell } => help::completions(shell),

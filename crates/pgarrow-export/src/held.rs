@@ -1,11 +1,14 @@
 //! `HeldSnapshot`: a planned export whose snapshot is held while others read its slices.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 
+use crate::answer::{TextRows, texts};
 use crate::engine::Engine;
+use crate::plan::Plan;
 use crate::slice::Slice;
 
 /// How often a waiting [`HeldSnapshot`] checks its sessions.
@@ -28,6 +31,28 @@ pub struct HeldSnapshot {
 impl HeldSnapshot {
     pub(crate) fn of(engine: Engine) -> Self {
         Self { engine }
+    }
+
+    /// What was planned: a plan for each table, or one.
+    pub fn plans(&self) -> &[Arc<Plan>] {
+        &self.engine.job.plans
+    }
+
+    /// Runs one statement under the snapshot, with the settings that rows are read with, and returns its rows:
+    /// every value as the text that PostgreSQL prints, `None` for NULL.
+    ///
+    /// For small answers; one above 256 MiB is an error. After a statement that fails, the transaction is of
+    /// no use any more, and the snapshot is lost.
+    ///
+    /// # Errors
+    ///
+    /// What the server refuses, [`ErrorKind::Cancelled`] after a cancel, or what breaks the connection.
+    pub fn query_text(&mut self, sql: &str) -> Result<TextRows> {
+        let Engine { keeper, job } = &mut self.engine;
+        if job.cancel.is_requested() {
+            return Err(job.cancel.error());
+        }
+        texts(&mut keeper.reader.session, sql).map_err(|error| job.cancel.cancelled_or(error))
     }
 
     /// The slices as tokens, for [`Source::slice`](crate::Source::slice), in other processes too.

@@ -13,6 +13,7 @@
 //! stops the export with an error that names table, column and row.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod budget;
 mod channel;
 mod choose;
@@ -56,6 +57,7 @@ mod statement;
 mod stream;
 mod token;
 
+pub use answer::TextRows;
 pub use column_report::ColumnReport;
 pub use description::Description;
 pub use file_report::FileReport;
@@ -86,5 +88,4 @@ pub use slice::{
     SliceSubject,
 };
 pub use source::{Extract, Source, TableSelection, Tables};
-pub use sql::TextRows;
 pub use stream::{BatchReader, BatchStream};

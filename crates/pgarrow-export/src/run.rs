@@ -14,6 +14,7 @@ use arrow_schema::SchemaRef;
 use pgarrow_session::{Cancel, Error, ErrorKind, Holders, Result, ServerReport};
 use pgarrow_sink::{Sink, SinkError};
 
+use crate::answer::{TextRows, texts};
 use crate::complete::Completions;
 use crate::engine::{Engine, Job, stop};
 use crate::file_report::FileReport;
@@ -25,7 +26,6 @@ use crate::reader::{Progress, Queued};
 use crate::report::Report;
 use crate::sink_set::SinkSet;
 use crate::slice::Slice;
-use crate::sql::{TextRows, texts};
 use crate::stream::{BatchReader, BatchStream};
 
 /// A planned export: its transaction is open, its snapshot taken, nothing read yet. It has one plan; for

@@ -9,6 +9,7 @@ use pgarrow_catalog::Relation;
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Error, ErrorKind, Result};
 
+use crate::answer::{TextRows, texts};
 use crate::open::find_tables;
 use crate::options::ExportOptions;
 use crate::settings::look_up;
@@ -17,9 +18,6 @@ use crate::source::extract::Named;
 
 /// How many bytes [`Source::copy_in`] reads at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
-
-/// Rows as text: every value as PostgreSQL prints it, `None` for NULL.
-pub type TextRows = Vec<Vec<Option<String>>>;
 
 impl Source {
     /// Runs one or several statements and discards their rows. Blocks.
@@ -129,13 +127,4 @@ impl Source {
             result => result,
         }
     }
-}
-
-/// Runs one statement and returns its rows as text.
-pub(crate) fn texts(session: &mut Session, sql: &str) -> Result<TextRows> {
-    let rows = session.query(sql, &[])?;
-    let texts = |row: &pgarrow_protocol::Row| {
-        (0..row.len()).map(|index| row.text(index).map(str::to_owned)).collect()
-    };
-    Ok(rows.iter().map(texts).collect())
 }

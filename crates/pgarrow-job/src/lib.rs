@@ -29,6 +29,7 @@ mod starter;
 pub mod units;
 mod variables;
 mod verify;
+mod web;
 mod written;
 
 pub use file::{FileOption, JobFile, KEYS, KnownOption, OptionValue};
@@ -45,4 +46,6 @@ pub use origin::{Origin, schema_with};
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 pub use run::{JobRun, PlannedRun};
 pub use starter::starter;
-pub use verify::{Difference, Verified, verify};
+pub use verify::{
+    AgainstServer, Difference, FileRow, NotCompared, ServerDifference, ServerVerified, Verified, verify,
+};

@@ -8,12 +8,14 @@
 //! Each run creates the next number, and only if nobody else has: of two runs that began after the same
 //! manifest, one commits. Whoever reads files that manifests name sees all of a run, or nothing of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use pgarrow_export::{ColumnReport, Error, ErrorKind, Message, Result, ServerReport};
 use pgarrow_sink::{ColumnRange, SinkError};
 use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
+
+use crate::web::newest_number;
 
 /// The folder of everything that a store has beside data.
 pub(crate) const FOLDER: &str = "_pgarrow";
@@ -97,6 +99,15 @@ pub struct ManifestTable {
     /// `pg_class.oid`, which tells it from another table of the name; 0 if it is not known.
     #[serde(default)]
     pub oid: u32,
+    /// Whether it was read without the tables that inherit from it. Not known of manifests of earlier versions.
+    #[serde(default)]
+    pub only: bool,
+    /// Whether only rows were read for which a condition of the job holds.
+    #[serde(default)]
+    pub filtered: bool,
+    /// Whether the job says which columns are read.
+    #[serde(default)]
+    pub columns_chosen: bool,
     /// Its rows, in all files together.
     pub rows: u64,
     /// How many slices it was read in.
@@ -164,8 +175,8 @@ pub struct TableState {
     pub largest: Option<String>,
 }
 
-/// A column of a manifest.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// A column of a manifest. Columns are equal if they are declared so, whatever became of their values.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct ManifestColumn {
     /// Its name.
@@ -179,6 +190,9 @@ pub struct ManifestColumn {
     /// `pg_attribute.attnum`, which no other column of the table ever has; 0 if it is not known.
     #[serde(default)]
     pub attnum: u16,
+    /// How many of its values a choice about types changed, as in a report. Only counts that are not 0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub effects: BTreeMap<String, u64>,
 }
 
 /// A file of a manifest.
@@ -208,13 +222,18 @@ impl Manifest {
         VERSION
     }
 
-    /// The newest manifest of a store; `None` if no run has committed there.
+    /// The newest manifest of a store; `None` if no run has committed there. On a web server, which lists no
+    /// files, it is looked for by its number; there must not be more than 1000 runs that `gc` has removed.
     ///
     /// # Errors
     ///
     /// It cannot be read, or a newer version has written it.
     pub fn newest(store: &Store) -> Result<Option<Self>> {
-        numbers(store)?.into_iter().max().map(|number| Self::read(store, number)).transpose()
+        let newest = match store.is_web() {
+            true => newest_number(|number| Ok(store.reader(&path(number))?.is_some()))?,
+            false => numbers(store)?.into_iter().max(),
+        };
+        newest.map(|number| Self::read(store, number)).transpose()
     }
 
     /// All manifests of a store, the oldest first.
@@ -352,10 +371,18 @@ impl From<&ServerReport> for ManifestServer {
     }
 }
 
+impl PartialEq for ManifestColumn {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { name, pg_type, arrow_type, nullable, attnum, effects: _ } = self;
+        (name, pg_type, arrow_type, nullable, attnum)
+            == (&other.name, &other.pg_type, &other.arrow_type, &other.nullable, &other.attnum)
+    }
+}
+
 impl From<&ColumnReport> for ManifestColumn {
     fn from(column: &ColumnReport) -> Self {
-        let ColumnReport { name, pg_type, arrow_type, nullable, .. } = column.clone();
-        Self { name, pg_type, arrow_type, nullable, attnum: 0 }
+        let ColumnReport { name, pg_type, arrow_type, nullable, effects, .. } = column.clone();
+        Self { name, pg_type, arrow_type, nullable, attnum: 0, effects }
     }
 }
 

@@ -123,6 +123,7 @@ impl PlannedRun<'_> {
             run_id: run_id.clone(),
             snapshot: export.snapshot().to_owned(),
             started: started.clone(),
+            only: job.only,
             tasks,
             files: Arc::clone(&files),
         });

@@ -1,18 +1,23 @@
-//! Files held against their manifest: sizes and checksums.
+//! Files held against their manifest, by sizes and checksums, and against the server, by their values.
 
-use std::io::Read;
-use std::path::Path;
+mod digest;
+mod files;
+mod form;
+mod found;
+mod full;
+mod numbers;
+mod server;
+mod sql;
+mod tally;
 
-use pgarrow_export::{Cancel, Error, ErrorKind, Result};
-use pgarrow_sink::{SinkError, hexadecimal};
+use pgarrow_export::{Cancel, Error, ErrorKind, ExportOptions, Result, Source};
 use pgarrow_store::Store;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
+use self::files::CheckedFile;
+pub use self::found::{FileRow, NotCompared, ServerDifference, ServerVerified};
+use self::server::{Opened, name_of};
 use crate::manifest::{Manifest, ManifestFile};
-
-/// Bytes read at once.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// A file that is not what its manifest says.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -32,6 +37,8 @@ pub struct Difference {
 pub struct Verified {
     /// The run whose manifest it was.
     pub run_id: String,
+    /// When that run began, in UTC.
+    pub started: String,
     /// Files that were read.
     pub files: usize,
     /// Bytes that were read.
@@ -40,28 +47,55 @@ pub struct Verified {
     pub rows: u64,
     /// All that is different.
     pub differences: Vec<Difference>,
+    /// What came of the comparison with the server, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerVerified>,
 }
 
-/// Reads all files that the newest manifest of a store names, and compares sizes and checksums.
+/// Whether a file is what its manifest says.
+pub(crate) fn is_whole(store: &Store, file: &ManifestFile, cancel: &Cancel) -> Result<bool> {
+    Ok(CheckedFile::read(store, file, false, cancel)?.is_some_and(|file| file.difference().is_none()))
+}
+
+/// How files are compared with a server.
+#[derive(Clone, Debug)]
+pub struct AgainstServer<'a> {
+    /// The server.
+    pub source: &'a Source,
+    /// How its rows are read: memory, role, timeouts, settings.
+    pub options: ExportOptions,
+    /// Whether every row is looked for on the other side, and named if it is not there.
+    pub full: bool,
+}
+
+/// Reads all files that the newest manifest of a store names, and compares sizes and checksums. With a
+/// server, it compares the files' rows with those of the tables, too, under one snapshot: how many there are,
+/// NULLs, sums of numbers, and sums of hashes for each column and for whole rows, which the server computes
+/// of its own values.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Input`] if there is no manifest; [`ErrorKind::Sink`] if the store cannot be read. What differs is no
-/// error, but in the result.
-pub fn verify(store: &Store, cancel: &Cancel) -> Result<Verified> {
+/// [`ErrorKind::Input`] if there is no manifest; [`ErrorKind::Sink`] if the store cannot be read; what the
+/// server refuses. What differs is no error, but in the result.
+pub fn verify(store: &Store, server: Option<&AgainstServer<'_>>, cancel: &Cancel) -> Result<Verified> {
     let Some(manifest) = Manifest::newest(store)? else {
         let text = format!("there is no manifest in {}; no run has committed there", store.location());
         return Err(Error::new(ErrorKind::Input, text));
     };
     let mut verified = Verified {
         run_id: manifest.run_id.clone(),
+        started: manifest.started.clone(),
         files: 0,
         bytes: 0,
         rows: manifest.rows(),
         differences: Vec::new(),
+        server: None,
     };
+    let opened =
+        server.map(|AgainstServer { source, options, full }| Opened::new(source, &manifest, options, *full));
+    let mut opened = opened.transpose()?;
     for table in &manifest.tables {
-        let name = format!("{}.{}", table.schema, table.name);
+        let name = name_of(table);
         let in_files: u64 = table.files.iter().map(|file| file.rows).sum();
         let mut differs = |path: &str, what: String| {
             let (table, path) = (name.clone(), path.to_owned());
@@ -73,48 +107,27 @@ pub fn verify(store: &Store, cancel: &Cancel) -> Result<Verified> {
                 format!("the manifest has {} rows of the table, and {in_files} in its files", table.rows),
             );
         }
+        let mut checked = Vec::new();
         for file in &table.files {
-            let Some(found) = read(store, file, cancel)? else {
+            let Some(file) = CheckedFile::read(store, file, opened.is_some(), cancel)? else {
                 differs(&file.path, "it is not there".to_owned());
                 continue;
             };
             verified.files = verified.files.saturating_add(1);
-            verified.bytes = verified.bytes.saturating_add(found.bytes);
-            if found.bytes != file.bytes {
-                differs(&file.path, format!("it has {} bytes, and had {}", found.bytes, file.bytes));
-            } else if found.sha256 != file.sha256 {
-                differs(&file.path, "its bytes are not those that were written: another SHA-256".to_owned());
+            verified.bytes = verified.bytes.saturating_add(file.bytes);
+            if let Some(what) = file.difference() {
+                differs(&file.known.path, what);
+            }
+            if opened.is_some() {
+                checked.push(file);
+            }
+        }
+        if let Some(opened) = &mut opened {
+            for (path, what) in opened.compare(table, &checked)? {
+                differs(&path, what);
             }
         }
     }
+    verified.server = opened.map(Opened::end).transpose()?;
     Ok(verified)
-}
-
-/// Whether a file is what its manifest says.
-pub(crate) fn is_whole(store: &Store, file: &ManifestFile, cancel: &Cancel) -> Result<bool> {
-    let found = read(store, file, cancel)?;
-    Ok(found.is_some_and(|found| found.bytes == file.bytes && found.sha256 == file.sha256))
-}
-
-struct Found {
-    bytes: u64,
-    sha256: String,
-}
-
-fn read(store: &Store, file: &ManifestFile, cancel: &Cancel) -> Result<Option<Found>> {
-    let Some(mut reader) = store.reader(&file.path)? else { return Ok(None) };
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; BUFFER_BYTES];
-    let mut bytes = 0_u64;
-    loop {
-        if cancel.is_requested() {
-            return Err(cancel.error());
-        }
-        let failed = |error| SinkError::io("read", Some(Path::new(&file.path)), error);
-        let n = reader.read(&mut buffer).map_err(failed)?;
-        let Some(read @ [_, ..]) = buffer.get(..n) else { break };
-        digest.update(read);
-        bytes = bytes.saturating_add(n as u64);
-    }
-    Ok(Some(Found { bytes, sha256: hexadecimal(&digest.finalize()) }))
 }

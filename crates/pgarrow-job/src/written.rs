@@ -55,6 +55,8 @@ pub(crate) struct RunTables {
     pub(crate) run_id: String,
     pub(crate) snapshot: String,
     pub(crate) started: String,
+    /// Whether tables are read without those that inherit from them.
+    pub(crate) only: bool,
     pub(crate) tasks: Vec<Task>,
     pub(crate) files: Arc<Files>,
 }
@@ -76,7 +78,17 @@ impl RunTables {
         let table = |plan: &Arc<Plan>| {
             self.of(plan, of_tables.get(&schema_and_table(plan)).map(Vec::as_slice).unwrap_or_default())
         };
-        let tables = plans.iter().map(table).collect::<Result<Vec<_>>>()?;
+        let mut tables = plans.iter().map(table).collect::<Result<Vec<_>>>()?;
+        for (plan, table) in plans.iter().zip(&mut tables) {
+            // Of one table, the report itself has the columns.
+            let of_table = report.tables.iter().find(|table| table.table == plan.subject());
+            let changed = of_table.map_or(&report.columns, |table| &table.columns);
+            for column in &mut table.columns {
+                if let Some(changed) = changed.iter().find(|changed| changed.name == column.name) {
+                    column.effects.clone_from(&changed.effects);
+                }
+            }
+        }
         // Every row that was read is in a file that the manifest names.
         let last = |table: &ManifestTable| table.increments.last().map_or(0, |increment| increment.rows);
         let rows: u64 = tables.iter().map(last).sum();
@@ -127,6 +139,9 @@ impl RunTables {
             schema: schema.to_owned(),
             name: name.to_owned(),
             oid,
+            only: self.only,
+            filtered: task.filter.is_some(),
+            columns_chosen: task.columns.is_some(),
             rows: files.iter().map(|file| file.rows).sum(),
             slices: plan.n_slices() as u64,
             schema_sha256: fingerprint(&columns),

@@ -22,7 +22,7 @@ mod upload;
 
 use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use pgarrow_sink::{Output, SinkError, SinkErrorKind};
@@ -180,6 +180,27 @@ impl Store {
         match &self.place {
             Place::Local(local) => local.reader(path),
             Place::Remote(remote) => remote.reader(path),
+        }
+    }
+
+    /// Whether it is a web server: its files can be read, and neither written nor listed.
+    pub fn is_web(&self) -> bool {
+        match &self.place {
+            Place::Local(_) => false,
+            Place::Remote(remote) => remote.is_web(),
+        }
+    }
+
+    /// Where the file at `path` is on this machine, whether or not there is one; `None` for a store elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// A path that leaves the store.
+    pub fn local_path(&self, path: &str) -> Result<Option<PathBuf>, SinkError> {
+        check_path(path)?;
+        match &self.place {
+            Place::Local(local) => Ok(Some(local.root().join(path))),
+            Place::Remote(_) => Ok(None),
         }
     }
 

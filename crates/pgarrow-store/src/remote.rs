@@ -36,6 +36,10 @@ impl Remote {
         self.bucket.address().place("")
     }
 
+    pub(crate) fn is_web(&self) -> bool {
+        self.bucket.is_web()
+    }
+
     /// Looks before it writes, and not again: not every store can complete an upload on a condition. Of two
     /// that begin the same file at once, the last to publish wins. Names that several processes may choose
     /// are agreed on by `create_new`.

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::shared::{ConnectFlags, FileFlags, ReadingFlags, RetryFlags, SessionFlags};
 use super::types::TypeFlags;
-use crate::units::parse_duration;
+use crate::units::{parse_duration, parse_memory};
 
 #[derive(Args, Debug)]
 pub(crate) struct RunFlags {
@@ -124,13 +124,37 @@ pub(crate) struct InitFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyFlags {
-    /// The folder of a job
+    /// The folder of a job, or its URL: s3://, gs://, az://, abfss://, https://
     #[arg(value_name = "PATH")]
     pub(crate) place: String,
 
+    /// Compare the rows with the tables of this server, too: as for `pgarrow export`; '' is the PG* environment
+    ///
+    /// Rows are counted, and hashed on both sides: the values of each column, and whole rows. The server hashes
+    /// its own values, so no rows cross the network. All tables are read under one snapshot.
+    pub(crate) connection: Option<String>,
+
+    /// Look for every row on the other side, and name the first ten that are not there: file and row, or ctid
+    ///
+    /// The hash of each of the server's rows crosses the network. If the rows of a table do not fit --memory, at
+    /// 112 bytes each in half of it, both sides are read several times.
+    #[arg(long, requires = "connection", help_heading = "Compare")]
+    pub(crate) full: bool,
+
+    /// Memory for --full, as in 512M; from 32M. Default: 1/4 of the machine's, up to 1G
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory, requires = "full", help_heading = "Compare")]
+    pub(crate) memory: Option<usize>,
+
     /// Print JSON
+    ///
+    /// An object with run_id, started, files, bytes, rows and differences (table, path, what). With a connection
+    /// also server: tables, rows, full, differences (table, column, what, file_rows, server_rows) and
+    /// not_compared (table, column, why). Fields may be added.
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) session: SessionFlags,
 }
 
 #[derive(Args, Debug)]

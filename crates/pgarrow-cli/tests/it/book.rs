@@ -63,6 +63,7 @@ pages! {
     loading_writers: "docs/src/loading-writers.md", Shop::with_folders_to_load, Shop::has_what_writers_loaded;
     tuning: "docs/src/tuning.md", Shop::with_orders, |_| {};
     nightly: "docs/src/nightly.md", Shop::with_orders, |_| {};
+    verifying: "docs/src/verify.md", Shop::with_orders, |_| {};
     incremental: "docs/src/incremental.md", Shop::with_orders, |_| {};
     report_fields: "docs/src/report.md", Shop::with_orders, |_| {};
 }

@@ -30,3 +30,5 @@ mod signals;
 mod support;
 mod types;
 mod usage;
+mod verifies;
+mod verifies_elsewhere;

@@ -190,7 +190,7 @@ fn help_lists_every_exit_code_and_gives_examples() {
         let codes = ran.stdout_text().split("Exit codes:").nth(1).unwrap();
         let listed: Vec<u8> =
             codes.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
-        assert_eq!(listed, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 129, 130, 141, 143], "{args:?}");
+        assert_eq!(listed, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 129, 130, 141, 143], "{args:?}");
     }
     let help = pgarrow(&["export", "--help"]);
     for part in ["Examples:", "postgres://", "PGHOST", "~/.pgpass", "--row-group-rows", "[SCHEMA.]TABLE"] {

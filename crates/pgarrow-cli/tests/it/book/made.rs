@@ -307,6 +307,12 @@ fn reports_have_the_fields_that_the_page_has() {
         "reports",
         "pgarrow init shop -t orders -o shop.toml && pgarrow run shop.toml --report job.json",
     );
+    // An infinite date is no date of Arrow's.
+    shop.shell(
+        "reports",
+        "pgarrow init postgres://postgres@localhost/shop -t orders -t odd --path half -o half.toml\n\
+         pgarrow run half.toml --keep-going --report half.json || test $? -eq 1",
+    );
     let admin = "export postgres://postgres@localhost/shop";
     let read_by_pages = if has_pages { "--read-mode pages" } else { "" };
     let exports = [
@@ -314,6 +320,7 @@ fn reports_have_the_fields_that_the_page_has() {
         report(&format!("{admin} odd --infinity null -o odd.parquet")),
         report(&format!("{admin} odd orders --infinity null -o two/")),
         read(&shop, "job.json"),
+        read(&shop, "half.json"),
         report("export shop orders --to postgres --target new_shop --into public.orders --mode create"),
     ];
     let load =
