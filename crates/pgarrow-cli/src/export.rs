@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::flags::ExportFlags;
 use crate::job::{self, ExportJob};
 use crate::outputs::{Opened, begin_report, write_many, write_one};
-use crate::progress::Watch;
+use crate::progress::{Watch, Work};
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 use crate::summary::{self, Peak};
@@ -162,10 +162,10 @@ pub(crate) fn say_warnings(run: &Run, console: &Console) {
 
 /// Shows the progress of an export, until it is dropped.
 fn watch(run: &Run, loading: &Arc<OnceLock<Arc<LoadProgress>>>, console: &Console) -> Watch {
-    Watch::of_load_from(console, Arc::clone(run.progress()), run.plans(), loading)
+    Watch::start(console, Work::export(run.progress(), run.plans(), loading))
 }
 
-/// The same for one table.
-pub(crate) fn watch_one(run: &Run, console: &Console) -> Watch {
-    Watch::of_export(console, Arc::clone(run.progress()), std::slice::from_ref(run.plan()))
+/// The same for rows that go into files.
+pub(crate) fn watch_files(run: &Run, console: &Console) -> Watch {
+    watch(run, &Arc::default(), console)
 }

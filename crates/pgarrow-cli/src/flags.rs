@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::console::LogFormat;
+use crate::console::{LogFormat, ProgressForm};
 use crate::exit;
 use crate::units::parse_duration;
 use examples::{
@@ -202,6 +202,16 @@ pub(crate) struct ExportFlags {
     /// Print only errors
     #[arg(long, short = 'Q', help_heading = "Output")]
     pub(crate) quiet: bool,
+
+    /// How to show the progress, on stderr
+    #[arg(
+        long,
+        value_name = "FORM",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Output"
+    )]
+    pub(crate) progress: ProgressForm,
 
     #[command(flatten)]
     pub(crate) into: IntoFlags,

@@ -3,7 +3,6 @@
 mod options;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use pgarrow::{Cancel, Error, Plan, Report, Source};
 use pgarrow_job::{Format, Job, JobFile, JobRun, LOCK, Layout, Manifest, numerics_as_text, starter};
@@ -18,12 +17,11 @@ use crate::connecting::{config, on_source};
 use crate::console::Console;
 use crate::destination::{ipc_options, parquet_options};
 use crate::exit::Failure;
-use crate::export::{GRACE, say_config_warnings, say_warnings};
+use crate::export::{GRACE, say_config_warnings, say_warnings, watch_files};
 use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags, VerifyFlags};
 use crate::help;
 use crate::job::{options_of_job, real};
 use crate::outputs::{begin_report, open_file};
-use crate::progress::Watch;
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 use crate::units::{bytes, counted, seconds};
@@ -77,8 +75,7 @@ fn run_job(
     }
     let planned = run?.plan(&source)?;
     say_warnings(planned.export(), console);
-    let export = planned.export();
-    let watch = Watch::of_export(console, Arc::clone(export.progress()), export.plans());
+    let watch = watch_files(planned.export(), console);
     let (committed, mut report) = planned.write(&|warning| console.warn(words::message(&warning)))?;
     drop(watch);
     signals.be_loaded();

@@ -47,7 +47,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::console::Console;
+use crate::console::{Console, ProgressForm};
 use crate::exit::Failure;
 use crate::flags::{Command, Flags};
 
@@ -56,14 +56,14 @@ fn main() -> ExitCode {
         Ok(flags) => flags,
         Err(error) => return help::usage(&error),
     };
-    let is_quiet = match &flags.command {
-        Command::Export(flags) => flags.quiet,
-        Command::Load(flags) => flags.quiet,
-        Command::Hold(flags) => flags.quiet,
-        Command::Run(flags) => flags.quiet,
-        _ => false,
+    let (is_quiet, progress) = match &flags.command {
+        Command::Export(flags) => (flags.quiet, flags.progress),
+        Command::Load(flags) => (flags.quiet, flags.progress),
+        Command::Hold(flags) => (flags.quiet, ProgressForm::Auto),
+        Command::Run(flags) => (flags.quiet, flags.progress),
+        _ => (false, ProgressForm::Auto),
     };
-    let console = Console::new(is_quiet, flags.log_format.unwrap_or_default());
+    let console = Console::new(is_quiet, flags.log_format.unwrap_or_default(), progress);
     log::install(&console);
     match run(flags.command, &console) {
         Ok(()) => ExitCode::SUCCESS,

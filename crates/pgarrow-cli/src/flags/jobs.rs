@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::shared::{ConnectFlags, FileFlags, ReadingFlags, RetryFlags, SessionFlags};
 use super::types::TypeFlags;
+use crate::console::ProgressForm;
 use crate::units::parse_duration;
 
 #[derive(Args, Debug)]
@@ -33,6 +34,16 @@ pub(crate) struct RunFlags {
     /// Print only errors
     #[arg(long, short = 'Q', help_heading = "Job")]
     pub(crate) quiet: bool,
+
+    /// How to show the progress, on stderr
+    #[arg(
+        long,
+        value_name = "FORM",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Job"
+    )]
+    pub(crate) progress: ProgressForm,
 
     #[command(flatten)]
     pub(crate) options: JobOptions,

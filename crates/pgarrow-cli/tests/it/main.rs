@@ -22,6 +22,7 @@ mod neighbours;
 mod output;
 mod pages;
 mod plans;
+mod progress;
 mod readers;
 mod reports;
 mod server_to_server;
