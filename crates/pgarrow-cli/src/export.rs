@@ -26,10 +26,16 @@ pub(crate) const GRACE: Duration = Duration::from_millis(4500);
 
 /// Exports what the flags name, with messages and progress.
 pub(crate) fn export(flags: &ExportFlags, console: &Console) -> Result<(), Failure> {
-    job::check_report(flags)?;
+    job::check_reports(flags)?;
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    let report = begin_report(Command::Export, flags.report.as_deref(), flags.overwrite, &signals)?;
+    let report = begin_report(
+        Command::Export,
+        flags.report.as_deref(),
+        flags.overwrite,
+        flags.metrics.as_deref(),
+        &signals,
+    )?;
     let done = ExportJob::try_from(flags).and_then(|job| run(job, &report, console, cancel, &signals));
     done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
 }
@@ -106,8 +112,10 @@ fn run(
     summary::lines(&report, n_readers, asked.for_pages(), peak).iter().for_each(|line| console.say(line));
     load.iter().flat_map(summary::load_lines).for_each(|line| console.say(&line));
     match load {
-        Some(load) => run_report.complete(&WithLoad { report: &report, load: &load }, console),
-        None => run_report.complete(&report, console),
+        Some(load) => {
+            run_report.complete_export(&report, &WithLoad { report: &report, load: &load }, console)
+        }
+        None => run_report.complete_export(&report, &report, console),
     }
 }
 

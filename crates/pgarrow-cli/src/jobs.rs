@@ -20,7 +20,7 @@ use crate::exit::Failure;
 use crate::export::{GRACE, say_config_warnings, say_warnings, watch_files};
 use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags, VerifyFlags};
 use crate::help;
-use crate::job::{options_of_job, real};
+use crate::job::{check_beside, options_of_job, real};
 use crate::outputs::{begin_report, open_file};
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
@@ -42,12 +42,13 @@ struct WithManifest<'a> {
 pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    let loaded = load(&flags.job, "run")?;
-    let place = place(&flags.job, &loaded.file)?;
-    check_report(flags, &place)?;
-    // Yesterday's report must not stand for today's run.
-    let report = begin_report(Command::Run, flags.report.as_deref(), true, &signals)?;
-    let done = run_job(flags, &loaded, &place, &report, console, cancel, &signals);
+    let loaded = load(&flags.job, "run").and_then(|loaded| Ok((place(&flags.job, &loaded.file)?, loaded)));
+    check_reports(flags, loaded.as_ref().map_or("", |(place, _)| place))?;
+    // Yesterday's report must not stand for today's run, also if that has no job file that can be read.
+    let metrics = flags.metrics.as_deref();
+    let report = begin_report(Command::Run, flags.report.as_deref(), true, metrics, &signals)?;
+    let done = loaded
+        .and_then(|(place, loaded)| run_job(flags, &loaded, &place, &report, console, cancel, &signals));
     done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
 }
 
@@ -92,7 +93,7 @@ fn run_job(
         seconds(report.seconds),
     ));
     console.say(&format!("pgarrow: committed as run {}, manifest {}", manifest.run_id, manifest.number));
-    run_report.complete(&WithManifest { report: &report, manifest }, console)
+    run_report.complete_export(&report, &WithManifest { report: &report, manifest }, console)
 }
 
 /// Holds a job against its server.
@@ -251,17 +252,23 @@ fn place(job: &Path, file: &JobFile) -> Result<String, Failure> {
     })
 }
 
-/// Refuses a report in the place of the job file, or among the files of the job.
-fn check_report(flags: &RunFlags, place: &str) -> Result<(), Failure> {
-    let Some(report) = &flags.report else { return Ok(()) };
-    let report = real(report);
-    if report == real(&flags.job) {
-        return Err(Failure::options("--report and the job file are the same file"));
+/// Refuses a report or metrics in the place of the job file, or among the files of the job. `place` is empty if
+/// it is not known.
+fn check_reports(flags: &RunFlags, place: &str) -> Result<(), Failure> {
+    check_beside("--report and --metrics", flags.report.as_deref(), flags.metrics.as_deref())?;
+    for (option, path) in [("--report", &flags.report), ("--metrics", &flags.metrics)] {
+        let Some(path) = path else { continue };
+        let path = real(path);
+        if path == real(&flags.job) {
+            return Err(Failure::options(format!("{option} and the job file are the same file")));
+        }
+        if !place.is_empty() && !place.contains("://") && path.starts_with(real(Path::new(place))) {
+            return Err(Failure::options(format!(
+                "{option} would be in the folder of the job; put it beside"
+            )));
+        }
     }
-    match !place.contains("://") && report.starts_with(real(Path::new(place))) {
-        true => Err(Failure::options("--report would be in the folder of the job; put it beside")),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 fn write(output: &mut Output, text: &[u8], path: &Path) -> Result<(), Failure> {

@@ -33,7 +33,7 @@ pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> 
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
     // Files that cannot be read or written fail before anything connects.
-    let report = begin_report(Command::Load, flags.report.as_deref(), flags.overwrite, &signals)?;
+    let report = begin_report(Command::Load, flags.report.as_deref(), flags.overwrite, None, &signals)?;
     let done = Into::try_from(flags).and_then(|into| run(flags, into, &report, console, cancel, &signals));
     // A load that is stopped before its first row says so, too.
     done.map_err(|failure| signals.explain(failure).nothing_loaded())

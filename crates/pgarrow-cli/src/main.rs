@@ -6,7 +6,8 @@
 //!                           │ destination          ├ plan, inspect  show it
 //!                                                  ├ hold  for other processes
 //!                           ┌ into                 ├ load  the way back, with rejects beside it
-//!                                                  ├ run_report  the result of an export or load
+//!                                                  ├ run_report  the result of an export or load, metrics
+//!                                                  ├ html        a run as a page
 //!                                                  ├ pages       reading by pages
 //!                                                  ├ jobs        job files: many tables into one folder
 //!                           │ log  events beside messages, words  the library's messages, with flags
@@ -23,12 +24,14 @@ mod export;
 mod flags;
 mod help;
 mod hold;
+mod html;
 mod inspect;
 mod into;
 mod job;
 mod jobs;
 mod load;
 mod log;
+mod metrics;
 mod outputs;
 mod pages;
 mod plan;
@@ -90,6 +93,7 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Check(flags) => jobs::check(&flags, console),
         Command::Verify(flags) => jobs::verify(&flags, console),
         Command::Gc(flags) => jobs::gc(&flags, console),
+        Command::Report(flags) => html::report(&flags, console),
         Command::Demo(flags) => demo::demo(&flags, console),
         Command::Completions { shell } => help::completions(shell),
         Command::Man { dir } => help::manual(dir.as_deref()),

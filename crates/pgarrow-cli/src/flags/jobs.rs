@@ -31,6 +31,13 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "FILE", help_heading = "Job")]
     pub(crate) report: Option<PathBuf>,
 
+    /// Write metrics of the run to this file, in the text form of Prometheus
+    ///
+    /// For the textfile collector of node_exporter: a name that ends in .prom, in its folder. The file is replaced in
+    /// one step when the run ends, also when it fails. Only a file with metrics of pgarrow is replaced.
+    #[arg(long, value_name = "FILE", help_heading = "Job")]
+    pub(crate) metrics: Option<PathBuf>,
+
     /// Print only errors
     #[arg(long, short = 'Q', help_heading = "Job")]
     pub(crate) quiet: bool,
