@@ -136,3 +136,21 @@ impl Console {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_leaves_only_the_progress_that_programs_read() {
+        let shown = |is_quiet, form| Console::new(is_quiet, LogFormat::Json, form).progress();
+        for is_quiet in [false, true] {
+            assert_eq!(shown(is_quiet, ProgressForm::Json), Shown::Json);
+            assert_eq!(shown(is_quiet, ProgressForm::None), Shown::Nothing);
+        }
+        for form in [ProgressForm::Auto, ProgressForm::Plain] {
+            // No bar between lines of JSON, also on a terminal.
+            assert_eq!((shown(false, form), shown(true, form)), (Shown::Plain, Shown::Nothing));
+        }
+    }
+}

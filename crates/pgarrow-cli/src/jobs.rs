@@ -3,6 +3,7 @@
 mod options;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use pgarrow::{Cancel, Error, Plan, Report, Source};
 use pgarrow_job::{Format, Job, JobFile, JobRun, LOCK, Layout, Manifest, numerics_as_text, starter};
@@ -77,9 +78,15 @@ fn run_job(
     let planned = run?.plan(&source)?;
     say_warnings(planned.export(), console);
     let watch = watch_files(planned.export(), console);
-    let (committed, mut report) = planned.write(&|warning| console.warn(words::message(&warning)))?;
+    let said = Mutex::new(Vec::new());
+    let (committed, mut report) = planned.write(&|warning| {
+        console.warn(words::message(&warning));
+        said.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    })?;
     drop(watch);
     signals.be_loaded();
+    let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.warnings.extend(said.into_iter().chain(committed.warnings.iter().cloned()));
     words::report(&mut report);
     committed.warnings.iter().for_each(|warning| console.warn(words::message(warning)));
     let manifest = &committed.manifest;

@@ -13,7 +13,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{Read, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +24,8 @@ use crate::exit::Failure;
 
 /// What the first line of every such file begins with.
 const OURS: &str = "# HELP pgarrow_";
+/// Metrics of a hundred thousand tables take less.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 const LAST_SUCCESS: &str = "pgarrow_run_last_success_timestamp_seconds";
 
 /// The metrics of a run, which appear at its end.
@@ -56,7 +58,7 @@ impl Metrics {
         open: impl FnOnce(&Path) -> Result<Output, Failure>,
     ) -> Result<Self, Failure> {
         let last_success = match File::open(path) {
-            Ok(file) => last_success(BufReader::new(file)).ok_or_else(|| {
+            Ok(file) => last_success(file).ok_or_else(|| {
                 Failure::output(format!("{path:?} exists, and has no metrics of pgarrow; name another file"))
             })?,
             // What is in the way of reading is in the way of writing, which says so.
@@ -76,13 +78,17 @@ impl Metrics {
     }
 }
 
-/// When a run last succeeded, as a file of metrics says it, if it does. `None` if it is no such file.
-fn last_success(file: impl BufRead) -> Option<Option<String>> {
-    let mut lines = file.lines().map_while(Result::ok).peekable();
-    if !lines.peek()?.starts_with(OURS) {
+/// When a run last succeeded, as a file of metrics says it, if it does. `None` if it is no such file. An empty one
+/// is nobody's.
+fn last_success(file: impl Read) -> Option<Option<String>> {
+    let mut bytes = Vec::new();
+    // What cannot be read to its end has no more to say than what was read.
+    let _ = file.take(FILE_BYTES_MAX).read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    if !text.is_empty() && !text.starts_with(OURS) {
         return None;
     }
-    let value = lines.find_map(|line| {
+    let value = text.lines().find_map(|line| {
         let (_, value) = line.strip_prefix(LAST_SUCCESS)?.rsplit_once("} ")?;
         value.parse::<f64>().is_ok().then(|| value.to_owned())
     });
@@ -237,7 +243,8 @@ mod tests {
         assert!(bad.contains("pgarrow_run_success{name=\"a\"} 0\n"), "{bad}");
         // No run has succeeded yet.
         assert_eq!(last_success(text("a", ended(4), None).as_bytes()), Some(None));
-        for other in ["", "# HELP node_load1 1m load average.\n", "PAR1\u{0}"] {
+        assert_eq!(last_success("".as_bytes()), Some(None));
+        for other in ["\n", "# HELP node_load1 1m load average.\n", "PAR1\u{0}"] {
             assert_eq!(last_success(other.as_bytes()), None, "{other}");
         }
     }

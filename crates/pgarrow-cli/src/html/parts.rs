@@ -76,7 +76,8 @@ pub(super) fn phases(run: &Record) -> Markup {
             }
         }
         p.key { "The sum over all readers." i.work {} "work" i.wait {} "waiting" }
-        @for text in run.slicing.iter().chain(&run.page_notes) { p.soft { (lines(text)) } }
+        @if let Some(slicing) = &run.slicing { p.soft { (lines(slicing)) } }
+        @for note in &run.page_notes { p.soft { "not by pages: " (lines(note)) } }
         @if let Some(mode) = &run.read_mode { p.soft { "read mode: " (escape_control(mode)) } }
         @if run.slices_redone > 0 {
             p.soft { (units::counted(run.slices_redone, "slice")) " read again after a connection was lost" }
@@ -155,7 +156,7 @@ pub(super) fn memory(run: &Record) -> Markup {
         h2 { "Memory" }
         p {
             (units::memory(memory.peak_bytes)) " of " (units::memory(memory.limit_bytes)) " were used at most; "
-            "readers waited for memory " (times(memory.waits)) ", and "
+            (waits(memory.waits)) ", and "
             (units::counted(memory.row_groups_ended_early, "row group")) " ended early for it. "
             "Of " (units::counted(memory.buffers_allocated + memory.buffers_reused, "buffer"))
             ", " (units::count(memory.buffers_reused)) " had been used before."
@@ -163,10 +164,10 @@ pub(super) fn memory(run: &Record) -> Markup {
     }
 }
 
-fn times(number: u64) -> String {
+fn waits(number: u64) -> String {
     match number {
-        0 => "never".to_owned(),
-        number => units::counted(number, "time"),
+        0 => "no reader waited for memory".to_owned(),
+        number => format!("readers waited for memory {}", units::counted(number, "time")),
     }
 }
 
@@ -192,12 +193,8 @@ pub(super) fn tables(run: &Record) -> Markup {
                     @if has_time { th.n { "seconds" } th {} }
                 }
                 @for table in tables {
-                    tr {
-                        td.name {
-                            (escape_control(&table.table))
-                            @for warning in &table.warnings { p.soft { (lines(warning)) } }
-                            (columns(&table.columns))
-                        }
+                    tr.of {
+                        td.name { (escape_control(&table.table)) }
                         td.n { (units::count(table.rows)) }
                         @if has_time { td.n { (units::bytes(table.wire_bytes)) } }
                         td.n { (units::count(table.slices)) }
@@ -206,6 +203,12 @@ pub(super) fn tables(run: &Record) -> Markup {
                         @if has_time {
                             td.n { (format!("{:.3}", seconds(table))) }
                             td.bars { (bar(seconds(table), longest, "work")) }
+                        }
+                    }
+                    tr.more {
+                        td colspan=(if has_time { 8 } else { 5 }) {
+                            @for warning in &table.warnings { p.soft { (lines(warning)) } }
+                            (columns(&table.columns, false))
                         }
                     }
                 }
@@ -217,14 +220,15 @@ pub(super) fn tables(run: &Record) -> Markup {
 
 pub(super) fn columns_of_one(run: &Record) -> Markup {
     html! {
-        @if !run.columns.is_empty() { h2 { "Columns" } (columns(&run.columns)) }
+        @if !run.columns.is_empty() { h2 { "Columns" } (columns(&run.columns, true)) }
     }
 }
 
-fn columns(columns: &[Column]) -> Markup {
+/// The columns, to be opened by who wants to see them, or open already.
+fn columns(columns: &[Column], is_open: bool) -> Markup {
     html! {
         @if !columns.is_empty() {
-            details {
+            details open[is_open] {
                 summary { (units::counted(columns.len() as u64, "column")) }
                 table {
                     tr { th { "column" } th { "type" } th { "in Arrow" } th { "NULL" } th { "changed values" } }

@@ -148,7 +148,7 @@ fn numbers_of_every_table_and_after_a_failure_when_it_last_went_well() {
 fn a_job_has_them_too_also_if_its_file_cannot_be_read() {
     require!(Capability::Server);
     let place = Place::new("metrics_job");
-    place.database.execute(NUMBERS);
+    place.database.execute(&format!("{NUMBERS}; ALTER TABLE t ADD wide numeric"));
     let job = format!(
         "[source]\nconnection = \"{}\"\ntables = ['t']\n[destination]\npath = \"lake\"\n",
         place.database.url()
@@ -161,6 +161,8 @@ fn a_job_has_them_too_also_if_its_file_cannot_be_read() {
     let of_job = |metric: &str| of(&samples(&place.path("m.prom")), metric, &[("name", "m")]);
     job_run(&["--metrics", "m.prom"]).assert_success();
     assert_eq!([of_job("pgarrow_run_success"), of_job("pgarrow_run_rows")], [1.0, 20_000.0]);
+    // Warnings about the format, which come while it reads, are in the report too.
+    assert_eq!(of_job("pgarrow_run_warnings"), 1.0);
     let at = of_job("pgarrow_run_last_success_timestamp_seconds");
     fs::write(place.path("job.toml"), "[source]\nno = 1\n").unwrap();
     let ran = job_run(&["--metrics", "m.prom", "--report", "r.json"]);
