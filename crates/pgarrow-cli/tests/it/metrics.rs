@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use nix::sys::signal::Signal;
 use pgarrow_testkit::{Capability, require};
 use serde_json::Value;
 
-use crate::support::{NUMBERS, Place, run};
+use crate::signals::send;
+use crate::support::{ENDLESS, NUMBERS, Place, end_of, run};
 
 /// Samples by metric and labels.
 type Samples = BTreeMap<(String, Vec<(String, String)>), f64>;
@@ -185,4 +187,22 @@ fn a_job_has_them_too_also_if_its_file_cannot_be_read() {
     place
         .export(&["t", "-o", "m.prom", "--to", "ipc", "--metrics", "m.prom"])
         .assert_refused(2, &["the same file"]);
+}
+
+#[test]
+fn a_run_that_is_stopped_says_so() {
+    require!(Capability::Server);
+    let place = Place::new("metrics_stopped");
+    let child =
+        place.start_copy(&["-q", ENDLESS, "--to", "none", "--metrics", "m.prom", "--progress", "json"]);
+    send(&child, Signal::SIGTERM);
+    let ran = end_of(child, 30);
+    assert_eq!(ran.code, Some(143), "{ran:?}");
+    let samples = samples(&place.path("m.prom"));
+    assert_eq!(of(&samples, "pgarrow_run_exit_code", &[("name", "m")]), 143.0);
+    assert!(!samples.keys().any(|(metric, _)| metric.contains("last_success")), "{samples:?}");
+    let mut objects = ran.stderr.lines().filter(|line| line.starts_with('{'));
+    let last: Value = serde_json::from_str(objects.next_back().unwrap()).unwrap();
+    assert_eq!(last["is_last"], true);
+    assert_eq!(place.names(), ["m.prom"]);
 }
