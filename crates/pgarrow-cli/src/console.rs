@@ -1,6 +1,6 @@
 //! Messages for the user: on stderr, beside the progress bar; when quiet, only errors.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ValueEnum;
@@ -22,6 +22,29 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What the user wants to see of the progress.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum ProgressForm {
+    /// A live view on a terminal, otherwise plain lines; nothing with --quiet
+    #[default]
+    Auto,
+    /// A line every ten seconds
+    Plain,
+    /// An object on a line every second, and one at the end; with --quiet, too
+    Json,
+    /// Nothing
+    None,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shown {
+    Nothing,
+    Live,
+    Plain,
+    Json,
+}
+
 /// The one writer to stderr. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Console(Arc<Shared>);
@@ -30,6 +53,7 @@ pub(crate) struct Console(Arc<Shared>);
 struct Shared {
     is_quiet: bool,
     form: LogFormat,
+    progress: ProgressForm,
     /// The bar is drawn on the same lines, so each message suspends it.
     bar: Mutex<Option<ProgressBar>>,
     /// The warnings so far: planning, reading and the report may have the same one.
@@ -37,8 +61,8 @@ struct Shared {
 }
 
 impl Console {
-    pub(crate) fn new(is_quiet: bool, form: LogFormat) -> Self {
-        Self(Arc::new(Shared { is_quiet, form, bar: Mutex::default(), warned: Mutex::default() }))
+    pub(crate) fn new(is_quiet: bool, form: LogFormat, progress: ProgressForm) -> Self {
+        Self(Arc::new(Shared { is_quiet, form, progress, bar: Mutex::default(), warned: Mutex::default() }))
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
@@ -47,6 +71,17 @@ impl Console {
 
     pub(crate) fn form(&self) -> LogFormat {
         self.0.form
+    }
+
+    /// How progress is shown.
+    pub(crate) fn progress(&self) -> Shown {
+        match self.0.progress {
+            ProgressForm::Json => Shown::Json,
+            ProgressForm::None => Shown::Nothing,
+            ProgressForm::Auto | ProgressForm::Plain if self.is_quiet() => Shown::Nothing,
+            ProgressForm::Auto if io::stderr().is_terminal() && self.form() == LogFormat::Text => Shown::Live,
+            ProgressForm::Auto | ProgressForm::Plain => Shown::Plain,
+        }
     }
 
     /// Writes one line, unless quiet. Text from outside in it is escaped.
@@ -98,6 +133,24 @@ impl Console {
         match bar.as_ref() {
             Some(bar) => bar.suspend(write),
             None => write(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_leaves_only_the_progress_that_programs_read() {
+        let shown = |is_quiet, form| Console::new(is_quiet, LogFormat::Json, form).progress();
+        for is_quiet in [false, true] {
+            assert_eq!(shown(is_quiet, ProgressForm::Json), Shown::Json);
+            assert_eq!(shown(is_quiet, ProgressForm::None), Shown::Nothing);
+        }
+        for form in [ProgressForm::Auto, ProgressForm::Plain] {
+            // No bar between lines of JSON, also on a terminal.
+            assert_eq!((shown(false, form), shown(true, form)), (Shown::Plain, Shown::Nothing));
         }
     }
 }

@@ -24,10 +24,10 @@ use pgarrow_sink_parquet::ParquetOptions;
 
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::watch_one;
+use crate::export::watch_files;
 use crate::flags::DemoFlags;
 use crate::outputs::{Opened, write_one};
-use crate::progress::{Counts, Total, Watch};
+use crate::progress::{Counts, Total, Watch, Work};
 use crate::signals::Signals;
 use crate::{summary, units};
 use files::{ARROW, Files, PARQUET};
@@ -132,7 +132,8 @@ impl Demo<'_> {
         ));
         let words = Words::new();
         let made = Made::default();
-        let watch = Watch::start(self.console, made.counts(), Total::Estimated(expected));
+        let counts = Box::new(made.counts());
+        let watch = Watch::start(self.console, Work::Made { counts, total: Total::Estimated(expected) });
         for table in tables::all(self.flags.scale, &words) {
             source.execute(table.create)?;
             rows += source.copy_in(&table.copy_statement(), made.counting(table.rows))?;
@@ -161,7 +162,7 @@ impl Demo<'_> {
         let run = source.table("public.lineitem").options(options).open()?;
         let output = Opened::File(Output::file(files.temporary(name), false).map_err(Error::from)?);
         self.console.say(&format!("exporting public.lineitem to {name}"));
-        let watch = watch_one(&run, self.console);
+        let watch = watch_files(&run, self.console);
         let report = write_one(run, &format, output, None, false, self.console)?;
         drop(watch);
         tell(&format!("exported {}: {}", report.subject, summary::reading(&report)));

@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::flags::ExportFlags;
 use crate::job::{self, ExportJob};
 use crate::outputs::{Opened, begin_report, write_many, write_one};
-use crate::progress::Watch;
+use crate::progress::{Watch, Work};
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 use crate::summary::{self, Peak};
@@ -26,10 +26,16 @@ pub(crate) const GRACE: Duration = Duration::from_millis(4500);
 
 /// Exports what the flags name, with messages and progress.
 pub(crate) fn export(flags: &ExportFlags, console: &Console) -> Result<(), Failure> {
-    job::check_report(flags)?;
+    job::check_reports(flags)?;
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    let report = begin_report(Command::Export, flags.report.as_deref(), flags.overwrite, &signals)?;
+    let report = begin_report(
+        Command::Export,
+        flags.report.as_deref(),
+        flags.overwrite,
+        flags.metrics.as_deref(),
+        &signals,
+    )?;
     let done = ExportJob::try_from(flags).and_then(|job| run(job, &report, console, cancel, &signals));
     done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
 }
@@ -109,8 +115,10 @@ fn run(
     summary::lines(&report, n_readers, asked.for_pages(), peak).iter().for_each(|line| console.say(line));
     load.iter().flat_map(summary::load_lines).for_each(|line| console.say(&line));
     match load {
-        Some(load) => run_report.complete(&WithLoad { report: &report, load: &load }, console),
-        None => run_report.complete(&report, console),
+        Some(load) => {
+            run_report.complete_export(&report, &WithLoad { report: &report, load: &load }, console)
+        }
+        None => run_report.complete_export(&report, &report, console),
     }
 }
 
@@ -165,10 +173,10 @@ pub(crate) fn say_warnings(run: &Run, console: &Console) {
 
 /// Shows the progress of an export, until it is dropped.
 fn watch(run: &Run, loading: &Arc<OnceLock<Arc<LoadProgress>>>, console: &Console) -> Watch {
-    Watch::of_load_from(console, Arc::clone(run.progress()), run.plans(), loading)
+    Watch::start(console, Work::export(run.progress(), run.plans(), loading))
 }
 
-/// The same for one table.
-pub(crate) fn watch_one(run: &Run, console: &Console) -> Watch {
-    Watch::of_export(console, Arc::clone(run.progress()), std::slice::from_ref(run.plan()))
+/// The same for rows that go into files.
+pub(crate) fn watch_files(run: &Run, console: &Console) -> Watch {
+    watch(run, &Arc::default(), console)
 }

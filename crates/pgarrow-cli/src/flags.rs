@@ -4,6 +4,7 @@ mod examples;
 mod jobs;
 mod load;
 mod pages;
+mod report;
 mod shared;
 mod types;
 
@@ -13,12 +14,12 @@ use std::time::Duration;
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::console::LogFormat;
+use crate::console::{LogFormat, ProgressForm};
 use crate::exit;
 use crate::units::parse_duration;
 use examples::{
     EXPORT_EXAMPLES, HOLD_EXAMPLES, INSPECT_EXAMPLES, LOAD_EXAMPLES, LOCK_HELP, PLAN_EXAMPLES, READ_HELP,
-    RUN_EXAMPLES,
+    REPORT_EXAMPLES, RUN_EXAMPLES,
 };
 pub(crate) use jobs::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags, VerifyFlags};
 pub(crate) use load::{
@@ -26,6 +27,7 @@ pub(crate) use load::{
     NoPartFlags, PartFlags, TypesFromName,
 };
 pub(crate) use pages::{PagesCommand, PagesInstallFlags, PagesStatusFlags};
+pub(crate) use report::ReportFlags;
 use shared::parse_setting;
 pub(crate) use shared::{
     ConnectFlags, FileFlags, ReadModeName, ReadingFlags, RetryFlags, SessionFlags, SortedBy, WhatFlags,
@@ -143,6 +145,12 @@ pub(crate) enum Command {
     /// and whose run does not have the lock of the folder.
     #[command(after_help = short_end("gc"), after_long_help = exit::help())]
     Gc(GcFlags),
+    /// Make one page of HTML of a run: its time, throughput, tables, warnings and files
+    ///
+    /// The page has no scripts and loads nothing, so it may be sent and kept as it is. It is light or dark as the
+    /// browser is, and can be printed.
+    #[command(after_help = short_end("report"), after_long_help = after(REPORT_EXAMPLES))]
+    Report(ReportFlags),
     /// Try pgarrow: start a private PostgreSQL, make and load TPC-H data, export it, check the files
     #[command(after_help = short_end("demo"), after_long_help = exit::help())]
     Demo(DemoFlags),
@@ -199,6 +207,13 @@ pub(crate) struct ExportFlags {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
 
+    /// Write metrics of the run to this file, in the text form of Prometheus
+    ///
+    /// For the textfile collector of node_exporter: a name that ends in .prom, in its folder. The file is replaced in
+    /// one step when the run ends, also when it fails. Only a file with metrics of pgarrow is replaced.
+    #[arg(long, conflicts_with = "dry_run", value_name = "FILE", help_heading = "Output")]
+    pub(crate) metrics: Option<PathBuf>,
+
     /// Print the plan, as `pgarrow plan` does, and write nothing
     #[arg(long, help_heading = "Output")]
     pub(crate) dry_run: bool,
@@ -206,6 +221,16 @@ pub(crate) struct ExportFlags {
     /// Print only errors
     #[arg(long, short = 'Q', help_heading = "Output")]
     pub(crate) quiet: bool,
+
+    /// How to show the progress, on stderr
+    #[arg(
+        long,
+        value_name = "FORM",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Output"
+    )]
+    pub(crate) progress: ProgressForm,
 
     #[command(flatten)]
     pub(crate) into: IntoFlags,

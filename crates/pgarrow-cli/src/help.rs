@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use pgarrow::{Error, escape_control};
 use pgarrow_sink::{Output, SinkError};
 
-use crate::console::{Console, LogFormat};
+use crate::console::{Console, LogFormat, ProgressForm};
 use crate::exit::Failure;
 use crate::flags::Flags;
 use crate::log;
@@ -21,7 +21,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     if error.use_stderr() && log::form_of(&arguments) == LogFormat::Json {
         let text = without_secrets(&error.render().to_string(), &arguments);
-        let console = Console::new(false, LogFormat::Json);
+        let console = Console::new(false, LogFormat::Json, ProgressForm::None);
         log::install(&console);
         console.error(text.trim_end());
         return exit_code(error);

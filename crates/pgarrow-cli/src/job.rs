@@ -239,21 +239,35 @@ fn for_slices(name: &str) -> Failure {
     Failure::options(format!("a slice is read as it was planned, by one connection; leave out {name}"))
 }
 
-/// Refuses a report that has the output's path, or is in the output folder.
-pub(crate) fn check_report(flags: &ExportFlags) -> Result<(), Failure> {
-    if let Some(report) = &flags.report {
-        check_url("--report", report)?;
-    }
-    let (Some(report), Some(output)) = (&flags.report, &flags.output) else { return Ok(()) };
-    if output.as_os_str() == "-" {
-        return Ok(());
-    }
-    let (report, output_place) = (real(report), real(output));
-    match destination::place(output, None)? {
-        Place::Folder(_) if report.starts_with(&output_place) => {
-            Err(Failure::options("--report would be in the folder of --output; put it beside"))
+/// Refuses a report or metrics that have the output's path, or are in the output folder.
+pub(crate) fn check_reports(flags: &ExportFlags) -> Result<(), Failure> {
+    check_beside("--report and --metrics", flags.report.as_deref(), flags.metrics.as_deref())?;
+    for (option, path) in [("--report", &flags.report), ("--metrics", &flags.metrics)] {
+        let Some(path) = path else { continue };
+        check_url(option, path)?;
+        let Some(output) = flags.output.as_ref().filter(|output| output.as_os_str() != "-") else { continue };
+        let (path, output_place) = (real(path), real(output));
+        match destination::place(output, None)? {
+            Place::Folder(_) if path.starts_with(&output_place) => {
+                return Err(Failure::options(format!(
+                    "{option} would be in the folder of --output; put it beside"
+                )));
+            }
+            _ if path == output_place => {
+                return Err(Failure::options(format!("{option} and --output name the same file")));
+            }
+            _ => {}
         }
-        _ if report == output_place => Err(Failure::options("--report and --output name the same file")),
+    }
+    Ok(())
+}
+
+/// Refuses two outputs that are the same file.
+pub(crate) fn check_beside(options: &str, one: Option<&Path>, two: Option<&Path>) -> Result<(), Failure> {
+    match (one.map(real), two.map(real)) {
+        (Some(one), Some(two)) if one == two => {
+            Err(Failure::options(format!("{options} name the same file")))
+        }
         _ => Ok(()),
     }
 }

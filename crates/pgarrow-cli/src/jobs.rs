@@ -3,7 +3,7 @@
 mod options;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use pgarrow::{Cancel, Error, Plan, Report, Source};
 use pgarrow_job::{
@@ -20,12 +20,11 @@ use crate::connecting::{config, on_source};
 use crate::console::Console;
 use crate::destination::{ipc_options, parquet_options};
 use crate::exit::Failure;
-use crate::export::{GRACE, say_config_warnings, say_warnings};
+use crate::export::{GRACE, say_config_warnings, say_warnings, watch_files};
 use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags};
 use crate::help;
-use crate::job::{options_of_job, real};
+use crate::job::{check_beside, options_of_job, real};
 use crate::outputs::{begin_report, open_file};
-use crate::progress::Watch;
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 use crate::units::{bytes, counted, seconds};
@@ -46,12 +45,13 @@ struct WithManifest<'a> {
 pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    let loaded = load(&flags.job, "run")?;
-    let place = place(&flags.job, &loaded.file)?;
-    check_report(flags, &place)?;
-    // Yesterday's report must not stand for today's run.
-    let report = begin_report(Command::Run, flags.report.as_deref(), true, &signals)?;
-    let done = run_job(flags, &loaded, &place, &report, console, cancel, &signals);
+    let loaded = load(&flags.job, "run").and_then(|loaded| Ok((place(&flags.job, &loaded.file)?, loaded)));
+    check_reports(flags, loaded.as_ref().map_or("", |(place, _)| place))?;
+    // Yesterday's report must not stand for today's run, also if that has no job file that can be read.
+    let metrics = flags.metrics.as_deref();
+    let report = begin_report(Command::Run, flags.report.as_deref(), true, metrics, &signals)?;
+    let done = loaded
+        .and_then(|(place, loaded)| run_job(flags, &loaded, &place, &report, console, cancel, &signals));
     let done = done.map_err(|failure| signals.explain(failure));
     match done.inspect_err(|failure| report.failed(failure, console))? {
         None => Ok(()),
@@ -91,11 +91,16 @@ fn run_job(
     let planned = run?.plan(&source)?;
     planned.notes().iter().for_each(|note| console.warn(words::message(note)));
     say_warnings(planned.export(), console);
-    let export = planned.export();
-    let watch = Watch::of_export(console, Arc::clone(export.progress()), export.plans());
-    let (committed, mut report) = planned.write(&|warning| console.warn(words::message(&warning)))?;
+    let watch = watch_files(planned.export(), console);
+    let said = Mutex::new(Vec::new());
+    let (committed, mut report) = planned.write(&|warning| {
+        console.warn(words::message(&warning));
+        said.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    })?;
     drop(watch);
     signals.be_loaded();
+    let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.warnings.extend(said.into_iter().chain(committed.warnings.iter().cloned()));
     words::report(&mut report);
     committed.warnings.iter().for_each(|warning| console.warn(words::message(warning)));
     let manifest = &committed.manifest;
@@ -113,7 +118,7 @@ fn run_job(
         seconds(report.seconds),
     ));
     console.say(&format!("pgarrow: committed as run {}, manifest {}", manifest.run_id, manifest.number));
-    run_report.complete(&WithManifest { report: &report, manifest }, console)?;
+    run_report.complete_export(&report, &WithManifest { report: &report, manifest }, console)?;
     let n_failed = manifest.failed.len();
     manifest.failed.iter().for_each(|failed| console.warn(format!("failed: {}", failed.error)));
     Ok((n_failed > 0).then(|| {
@@ -237,17 +242,23 @@ fn place(job: &Path, file: &JobFile) -> Result<String, Failure> {
     })
 }
 
-/// Refuses a report in the place of the job file, or among the files of the job.
-fn check_report(flags: &RunFlags, place: &str) -> Result<(), Failure> {
-    let Some(report) = &flags.report else { return Ok(()) };
-    let report = real(report);
-    if report == real(&flags.job) {
-        return Err(Failure::options("--report and the job file are the same file"));
+/// Refuses a report or metrics in the place of the job file, or among the files of the job. `place` is empty if
+/// it is not known.
+fn check_reports(flags: &RunFlags, place: &str) -> Result<(), Failure> {
+    check_beside("--report and --metrics", flags.report.as_deref(), flags.metrics.as_deref())?;
+    for (option, path) in [("--report", &flags.report), ("--metrics", &flags.metrics)] {
+        let Some(path) = path else { continue };
+        let path = real(path);
+        if path == real(&flags.job) {
+            return Err(Failure::options(format!("{option} and the job file are the same file")));
+        }
+        if !place.is_empty() && !place.contains("://") && path.starts_with(real(Path::new(place))) {
+            return Err(Failure::options(format!(
+                "{option} would be in the folder of the job; put it beside"
+            )));
+        }
     }
-    match !place.contains("://") && report.starts_with(real(Path::new(place))) {
-        true => Err(Failure::options("--report would be in the folder of the job; put it beside")),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 fn write(output: &mut Output, text: &[u8], path: &Path) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pgarrow::{Cancel, Error, ErrorKind, escape_control};
 use pgarrow_load::input::{Input, InputFormat};
-use pgarrow_load::{Load, LoadProgress, LoadReport, Loading};
+use pgarrow_load::{Load, LoadReport, Loading};
 
 use crate::console::Console;
 use crate::destination::check_url;
@@ -17,7 +17,7 @@ use crate::flags::{InputFormatName, LoadFlags};
 use crate::help;
 use crate::into::Into;
 use crate::outputs::begin_report;
-use crate::progress::{Counts, Total, Watch};
+use crate::progress::{Total, Watch, Work};
 use crate::rejects::{Receiving, Rejects};
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
@@ -33,7 +33,7 @@ pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> 
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
     // Files that cannot be read or written fail before anything connects.
-    let report = begin_report(Command::Load, flags.report.as_deref(), flags.overwrite, &signals)?;
+    let report = begin_report(Command::Load, flags.report.as_deref(), flags.overwrite, None, &signals)?;
     let done = Into::try_from(flags).and_then(|into| run(flags, into, &report, console, cancel, &signals));
     // A load that is stopped before its first row says so, too.
     done.map_err(|failure| signals.explain(failure).nothing_loaded())
@@ -161,7 +161,8 @@ fn fill(
     signals: &Signals,
 ) -> Result<LoadReport, Failure> {
     let total = input.rows().map_or(Total::Unknown, Total::Exact);
-    let watch = Watch::start(console, counts(loading.progress()), total);
+    let work = Work::Load { progress: Arc::clone(loading.progress()), total };
+    let watch = Watch::start(console, work);
     let before = loading.rows_to_skip();
     let written = write_all(&mut loading, input);
     let (given, committed) = (loading.rows(), loading.rows_committed());
@@ -198,18 +199,6 @@ fn write_all(loading: &mut Loading, input: Input) -> Result<(), Failure> {
         loading.write(&batch?)?;
     }
     Ok(())
-}
-
-/// What the progress of a load shows.
-fn counts(progress: &Arc<LoadProgress>) -> impl Fn() -> Counts + Send + 'static {
-    let progress = Arc::clone(progress);
-    move || Counts {
-        rows: progress.rows(),
-        bytes: progress.wire_bytes(),
-        rejected: progress.rows_rejected(),
-        stage: Some(progress.stage()),
-        ..Counts::default()
-    }
 }
 
 /// Publishes the rejected rows of a committed load. If all rows were rejected, that is an error.

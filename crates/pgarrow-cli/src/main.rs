@@ -6,7 +6,8 @@
 //!                           │ destination          ├ plan, inspect  show it
 //!                                                  ├ hold  for other processes
 //!                           ┌ into                 ├ load  the way back, with rejects beside it
-//!                                                  ├ run_report  the result of an export or load
+//!                                                  ├ run_report  the result of an export or load, metrics
+//!                                                  ├ html        a run as a page
 //!                                                  ├ pages       reading by pages
 //!                                                  ├ jobs        job files: many tables into one folder
 //!                           │ log  events beside messages, words  the library's messages, with flags
@@ -23,12 +24,14 @@ mod export;
 mod flags;
 mod help;
 mod hold;
+mod html;
 mod inspect;
 mod into;
 mod job;
 mod jobs;
 mod load;
 mod log;
+mod metrics;
 mod outputs;
 mod pages;
 mod plan;
@@ -48,7 +51,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::console::Console;
+use crate::console::{Console, ProgressForm};
 use crate::exit::Failure;
 use crate::flags::{Command, Flags};
 
@@ -57,14 +60,14 @@ fn main() -> ExitCode {
         Ok(flags) => flags,
         Err(error) => return help::usage(&error),
     };
-    let is_quiet = match &flags.command {
-        Command::Export(flags) => flags.quiet,
-        Command::Load(flags) => flags.quiet,
-        Command::Hold(flags) => flags.quiet,
-        Command::Run(flags) => flags.quiet,
-        _ => false,
+    let (is_quiet, progress) = match &flags.command {
+        Command::Export(flags) => (flags.quiet, flags.progress),
+        Command::Load(flags) => (flags.quiet, flags.progress),
+        Command::Hold(flags) => (flags.quiet, ProgressForm::Auto),
+        Command::Run(flags) => (flags.quiet, flags.progress),
+        _ => (false, ProgressForm::Auto),
     };
-    let console = Console::new(is_quiet, flags.log_format.unwrap_or_default());
+    let console = Console::new(is_quiet, flags.log_format.unwrap_or_default(), progress);
     log::install(&console);
     match run(flags.command, &console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,6 +94,7 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Check(flags) => jobs::check(&flags, console),
         Command::Verify(flags) => verify::verify(&flags, console),
         Command::Gc(flags) => jobs::gc(&flags, console),
+        Command::Report(flags) => html::report(&flags, console),
         Command::Demo(flags) => demo::demo(&flags, console),
         Command::Completions { shell } => help::completions(shell),
         Command::Man { dir } => help::manual(dir.as_deref()),

@@ -11,6 +11,7 @@ use pgarrow_sink::{FolderOptions, NewFolder, Output, OutputFolder, Outputs, file
 use crate::console::Console;
 use crate::destination::{Folder, Place};
 use crate::exit::Failure;
+use crate::metrics::Metrics;
 use crate::run_report::{Command, RunReport};
 use crate::signals::Signals;
 use crate::words;
@@ -58,16 +59,20 @@ pub(crate) fn open_file(path: &Path, overwrite: bool, signals: &Signals) -> Resu
     Ok(output)
 }
 
-/// Begins the report of a run, which `signals` may write, too. A file that may not be replaced is refused
-/// before anything else.
+/// Begins the report of a run, which `signals` may write, too, and its metrics. A file that may not be replaced is
+/// refused before anything else.
 pub(crate) fn begin_report(
     command: Command,
     path: Option<&Path>,
     overwrite: bool,
+    metrics: Option<&Path>,
     signals: &Signals,
 ) -> Result<RunReport, Failure> {
+    // Metrics are always those of the last run.
+    let begin = |path| Metrics::begin(path, |path| open_file(path, true, signals));
+    let metrics = metrics.map(begin).transpose()?;
     let output = path.map(|path| open_file(path, overwrite, signals)).transpose()?;
-    let report = RunReport::begin(command, output);
+    let report = RunReport::begin(command, output, metrics);
     signals.report_at_exit(report.clone());
     Ok(report)
 }

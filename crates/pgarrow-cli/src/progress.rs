@@ -1,22 +1,34 @@
-//! The progress of an export or load: a bar on a terminal, elsewhere a line now and then.
+//! The progress of an export or load: bars on a terminal, elsewhere a line now and then, or lines of JSON.
+//!
+//! ```text
+//!  Work ── counts, tables being read ─┬─ live:  a line for each table, and a bar for the whole
+//!                                     ├─ plain: a line every ten seconds
+//!                                     └─ json:  an object every second, and one at the end
+//! ```
 
-use std::io::{self, IsTerminal};
+mod json;
+mod tables;
+mod work;
+
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ::console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
-use pgarrow::{Plan, Progress};
-use pgarrow_load::{LoadProgress, LoadStage};
+use pgarrow_load::LoadStage;
 
-use crate::console::{Console, LogFormat};
+pub(crate) use self::work::{Counts, Total, Work};
+use crate::console::{Console, Shown};
 use crate::units;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
+const JSON_INTERVAL: Duration = Duration::from_secs(1);
 /// How often to look whether a load reached a stage that is printed at once.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Lines of the terminal that tables leave free: for the bar, and for what stands above.
+const LINES_LEFT: usize = 2;
 
 /// Shows the progress until it is dropped.
 #[derive(Debug)]
@@ -27,41 +39,10 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts to show the progress of an export of the `plans`.
-    pub(crate) fn of_export(console: &Console, progress: Arc<Progress>, plans: &[Arc<Plan>]) -> Self {
-        Self::of_load_from(console, progress, plans, &Arc::default())
-    }
-
-    /// The same for rows that go into a table: `loading` is set once the load is open.
-    pub(crate) fn of_load_from(
-        console: &Console,
-        progress: Arc<Progress>,
-        plans: &[Arc<Plan>],
-        loading: &Arc<OnceLock<Arc<LoadProgress>>>,
-    ) -> Self {
-        // If one table was never analysed, there is no total.
-        let estimated_rows: Option<u64> = plans.iter().map(|plan| plan.estimated_rows()).sum();
-        let total = estimated_rows.filter(|rows| *rows > 0).map_or(Total::Unknown, Total::Estimated);
-        let n_slices = plans.iter().map(|plan| plan.n_slices() as u64).sum();
-        let loading = Arc::clone(loading);
-        let counts = move || Counts {
-            stage: loading.get().map(|load| load.stage()),
-            rejected: 0,
-            rows: progress.rows(),
-            bytes: progress.wire_bytes(),
-            slices: progress.slices(),
-            n_slices,
-        };
-        Self::start(console, counts, total)
-    }
-
-    /// Starts to show the counts; nothing at all when quiet.
-    pub(crate) fn start(
-        console: &Console,
-        counts: impl Fn() -> Counts + Send + 'static,
-        total: Total,
-    ) -> Self {
-        if console.is_quiet() {
+    /// Starts to show how far the work is, as the user chose.
+    pub(crate) fn start(console: &Console, work: Work) -> Self {
+        let shown = console.progress();
+        if shown == Shown::Nothing {
             return Self { stop: None, thread: None };
         }
         let (stop, stopped) = mpsc::channel();
@@ -69,26 +50,11 @@ impl Watch {
         let started = Instant::now();
         let watch = move || {
             let tick = |interval| stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout);
-            if io::stderr().is_terminal() && console.form() == LogFormat::Text {
-                show_bar(&console, counts, total, started, tick);
-            } else {
-                let (mut said, mut was_doing) = (started, None);
-                while tick(LOOK_INTERVAL) {
-                    let counts = counts();
-                    let doing = doing(counts);
-                    let is_new = doing.is_some() && counts.stage != was_doing;
-                    was_doing = counts.stage;
-                    if !is_new && said.elapsed() + LOOK_INTERVAL / 2 < LINE_INTERVAL {
-                        continue;
-                    }
-                    said = Instant::now();
-                    let line = doing.unwrap_or_else(|| {
-                        let seconds = started.elapsed().as_secs_f64();
-                        let line = line(counts.rows, counts.bytes, seconds, total);
-                        format!("{line}{}{}", slices(counts), rejected(counts))
-                    });
-                    console.say(&format!("pgarrow: {line}"));
-                }
+            match shown {
+                Shown::Nothing => {}
+                Shown::Live => show_bar(&console, &work, started, tick),
+                Shown::Plain => say_lines(&console, &work, started, tick),
+                Shown::Json => write_json(&console, &work, started, tick),
             }
         };
         // Without a thread, the run goes on without progress.
@@ -107,53 +73,43 @@ impl Drop for Watch {
     }
 }
 
-/// The progress of a run.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) rows: u64,
-    pub(crate) bytes: u64,
-    /// Slices that are done.
-    pub(crate) slices: u64,
-    /// All slices; 0 if nothing is cut.
-    pub(crate) n_slices: u64,
-    /// Rows that a load leaves out.
-    pub(crate) rejected: u64,
-    /// The stage of a load.
-    pub(crate) stage: Option<LoadStage>,
-}
-
-/// How many rows there will be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Total {
-    Unknown,
-    /// The server's estimate. Rows may pass it: then it grows.
-    Estimated(u64),
-    Exact(u64),
-}
-
-impl Total {
-    /// The denominator at this number of rows: never less than `rows`. An estimate that is reached gets some
-    /// room.
-    fn at(self, rows: u64) -> Option<u64> {
-        match self {
-            Self::Unknown => None,
-            Self::Estimated(estimate) if rows >= estimate => Some(rows + rows / 50 + 1),
-            Self::Estimated(total) | Self::Exact(total) => Some(total),
+fn say_lines(console: &Console, work: &Work, started: Instant, tick: impl Fn(Duration) -> bool) {
+    let (mut said, mut was_doing) = (started, None);
+    while tick(LOOK_INTERVAL) {
+        let counts = work.counts();
+        let doing = doing(counts);
+        let is_new = doing.is_some() && counts.stage != was_doing;
+        was_doing = counts.stage;
+        if !is_new && said.elapsed() + LOOK_INTERVAL / 2 < LINE_INTERVAL {
+            continue;
         }
+        said = Instant::now();
+        let line = doing.unwrap_or_else(|| {
+            let seconds = started.elapsed().as_secs_f64();
+            let line = line(counts.rows, counts.bytes, seconds, work.total());
+            format!("{line}{}{}{}", slices(counts), tables(work), rejected(counts))
+        });
+        console.say(&format!("pgarrow: {line}"));
     }
 }
 
-fn show_bar(
-    console: &Console,
-    counts: impl Fn() -> Counts,
-    total: Total,
-    started: Instant,
-    tick: impl Fn(Duration) -> bool,
-) {
+fn write_json(console: &Console, work: &Work, started: Instant, tick: impl Fn(Duration) -> bool) {
+    let write = |is_last| {
+        let line = json::line(work, started.elapsed().as_secs_f64(), is_last);
+        line.iter().for_each(|line| console.write(line));
+    };
+    while tick(JSON_INTERVAL) {
+        write(false);
+    }
+    write(true);
+}
+
+fn show_bar(console: &Console, work: &Work, started: Instant, tick: impl Fn(Duration) -> bool) {
+    let total = work.total();
     let bar = ProgressBar::new(total.at(0).unwrap_or(0));
     let template = match total.at(0) {
-        Some(_) => "{bar:20} {percent:>3}%  {msg}, {eta} left",
-        None => "{spinner} {msg}",
+        Some(_) => "{prefix}{bar:20} {percent:>3}%  {msg}, {eta} left",
+        None => "{prefix}{spinner} {msg}",
     };
     // An invalid template would be our mistake; then indicatif's own bar does.
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -161,7 +117,7 @@ fn show_bar(
     }
     console.set_bar(Some(bar.clone()));
     while tick(BAR_INTERVAL) {
-        let counts = counts();
+        let counts = work.counts();
         let rows = counts.rows;
         if let Some(total) = total.at(rows) {
             bar.set_length(total);
@@ -171,13 +127,19 @@ fn show_bar(
         let rate = units::count(units::per_second(rows, seconds));
         bar.set_message(doing(counts).unwrap_or_else(|| {
             format!(
-                "{}, {}, {rate} rows/s{}{}",
+                "{}, {}, {rate} rows/s{}{}{}",
                 units::counted(rows, "row"),
                 units::bytes(counts.bytes),
                 slices(counts),
+                tables(work),
                 rejected(counts)
             )
         }));
+        // The terminal may be another size by now.
+        let (height, width) = Term::stderr().size();
+        let height = usize::from(height).saturating_sub(LINES_LEFT);
+        let lines = tables::lines(&work.tables(), height, usize::from(width));
+        bar.set_prefix(lines.iter().map(|line| format!("{line}\n")).collect::<String>());
         bar.tick();
     }
     console.set_bar(None);
@@ -208,6 +170,14 @@ fn slices(counts: Counts) -> String {
     }
 }
 
+/// `, 3 of 26 tables`; empty if there is only one.
+fn tables(work: &Work) -> String {
+    let n_tables = work.n_tables();
+    n_tables
+        .map(|(read, all)| format!(", {} of {} tables", units::count(read), units::count(all)))
+        .unwrap_or_default()
+}
+
 /// `, 12 rejected (0.04 %)`; empty if none was.
 fn rejected(counts: Counts) -> String {
     match counts.rejected {
@@ -236,15 +206,6 @@ fn percent(rows: u64, total: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_estimate_that_is_passed_grows() {
-        for rows in [0, 1, 99, 100, 101, 150, 1_000_000] {
-            let total = Total::Estimated(100).at(rows).unwrap();
-            assert!(total > rows && percent(rows, total) < 100, "{rows} of {total}");
-        }
-        assert_eq!((Total::Unknown.at(5), Total::Exact(5).at(5)), (None, Some(5)));
-    }
 
     #[test]
     fn a_line_with_and_without_a_denominator() {

@@ -1,4 +1,4 @@
-//! `--report`: the result of a run, as JSON, whether it succeeded or failed.
+//! `--report` and `--metrics`: the result of a run, whether it succeeded or failed.
 //!
 //! ```text
 //!  begin ─▶ … ─▶ complete   status "complete", and all of the export's or load's own report
@@ -12,12 +12,13 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use pgarrow::Config;
+use pgarrow::{Config, Report};
 use pgarrow_sink::{Output, new_run_id};
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::exit::Failure;
+use crate::metrics::{Ended, Metrics};
 use crate::units::utc;
 
 /// The report of one run, if the user asked for one. Clones share it.
@@ -31,6 +32,7 @@ struct Shared {
     started: SystemTime,
     /// Taken out by the thread that writes it.
     output: Mutex<Option<Output>>,
+    metrics: Mutex<Option<Metrics>>,
     servers: Mutex<Servers>,
 }
 
@@ -111,13 +113,14 @@ struct Why<'a> {
 }
 
 impl RunReport {
-    /// Begins the report, with the file to write it to, if the user asked for one.
-    pub(crate) fn begin(command: Command, output: Option<Output>) -> Self {
+    /// Begins the report, with the files to write it and its metrics to, if the user asked for them.
+    pub(crate) fn begin(command: Command, output: Option<Output>, metrics: Option<Metrics>) -> Self {
         Self(Arc::new(Shared {
             command,
             run_id: new_run_id(),
             started: SystemTime::now(),
             output: Mutex::new(output),
+            metrics: Mutex::new(metrics),
             servers: Mutex::default(),
         }))
     }
@@ -145,10 +148,22 @@ impl RunReport {
     /// Writes that the run is complete, with its report.
     pub(crate) fn complete(&self, report: &impl Serialize, console: &Console) -> Result<(), Failure> {
         let run = self.run("complete", 0);
-        self.write(&Complete { run, report }, console).map_err(|error| {
-            let what = self.0.command.name();
-            Failure::output(format!("the {what} is complete, but its report is not: {error}"))
-        })
+        self.write(&Complete { run, report }, console).map_err(|error| self.incomplete("report is", &error))
+    }
+
+    /// The same for an export, whose numbers also become metrics.
+    pub(crate) fn complete_export(
+        &self,
+        export: &Report,
+        report: &impl Serialize,
+        console: &Console,
+    ) -> Result<(), Failure> {
+        self.complete(report, console)?;
+        self.write_metrics(0, Some(export), console).map_err(|error| self.incomplete("metrics are", &error))
+    }
+
+    fn incomplete(&self, what: &str, error: &str) -> Failure {
+        Failure::output(format!("the {} is complete, but its {what} not: {error}", self.0.command.name()))
     }
 
     /// Writes that the run failed, and why. If this fails too, an earlier report may stay, and a warning says
@@ -170,6 +185,9 @@ impl RunReport {
         if let Err(error) = self.write(&failed, console) {
             console.warn(format!("the report of this failure could not be written: {error}"));
         }
+        if let Err(error) = self.write_metrics(failure.code(), None, console) {
+            console.warn(format!("the metrics of this failure could not be written: {error}"));
+        }
     }
 
     fn run(&self, status: &'static str, exit_code: u8) -> Run<'_> {
@@ -184,6 +202,14 @@ impl RunReport {
         file.write_all(&json).map_err(|error| error.to_string())?;
         let published = file.publish().map_err(|error| error.to_string())?;
         published.warnings.iter().for_each(|warning| console.warn(warning));
+        Ok(())
+    }
+
+    fn write_metrics(&self, exit_code: u8, report: Option<&Report>, console: &Console) -> Result<(), String> {
+        let metrics = self.0.metrics.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(metrics) = metrics else { return Ok(()) };
+        let ended = Ended { started: self.0.started, ended: SystemTime::now(), exit_code, report };
+        metrics.write(ended)?.into_iter().for_each(|warning| console.warn(warning));
         Ok(())
     }
 

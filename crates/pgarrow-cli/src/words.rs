@@ -57,8 +57,9 @@ fn shell_quoted(text: &str) -> String {
 
 /// Puts an export's report into the command's words, for people and for JSON.
 pub(crate) fn report(report: &mut Report) {
-    let Report { slicing, page_notes, warnings, .. } = report;
-    put([slicing].into_iter().chain(page_notes).chain(warnings));
+    let Report { slicing, page_notes, tables, warnings, .. } = report;
+    let of_tables = tables.iter_mut().flat_map(|table| &mut table.warnings);
+    put([slicing].into_iter().chain(page_notes).chain(of_tables).chain(warnings));
 }
 
 /// Puts a load's report into the command's words.

@@ -36,12 +36,36 @@ pub(crate) struct Budget {
     limit_max: usize,
     /// and the most it has been.
     limit_peak: AtomicUsize,
-    used: AtomicUsize,
-    peak: AtomicUsize,
+    /// What others may look at when the budget is gone.
+    in_use: Arc<MemoryUse>,
     n_level_changes: AtomicU64,
-    n_waits: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// The memory in use. It holds none, so it may outlive its [`Budget`].
+#[derive(Debug, Default)]
+pub(crate) struct MemoryUse {
+    used: AtomicUsize,
+    peak: AtomicUsize,
+    n_waits: AtomicU64,
+}
+
+impl MemoryUse {
+    /// Bytes in use now.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The most that was used at once.
+    pub(crate) fn peak(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// How often a reader had to wait for memory.
+    pub(crate) fn waits(&self) -> u64 {
+        self.n_waits.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -74,10 +98,8 @@ impl Budget {
             limit,
             limit_max: limit_max.max(limit),
             limit_peak: AtomicUsize::new(limit),
-            used: AtomicUsize::new(0),
-            peak: AtomicUsize::new(0),
+            in_use: Arc::default(),
             n_level_changes: AtomicU64::new(0),
-            n_waits: AtomicU64::new(0),
             state: Mutex::default(),
             changed: Condvar::new(),
         })
@@ -100,7 +122,12 @@ impl Budget {
 
     /// The most that was used at once.
     pub(crate) fn peak(&self) -> usize {
-        self.peak.load(Ordering::Relaxed)
+        self.in_use.peak()
+    }
+
+    /// The counters, to look at from elsewhere.
+    pub(crate) fn memory_use(&self) -> Arc<MemoryUse> {
+        Arc::clone(&self.in_use)
     }
 
     /// How often the level went up or down.
@@ -110,16 +137,16 @@ impl Budget {
 
     /// How often a reader had to wait for memory.
     pub(crate) fn waits(&self) -> u64 {
-        self.n_waits.load(Ordering::Relaxed)
+        self.in_use.waits()
     }
 
     pub(crate) fn level(&self) -> Level {
-        self.level_of(self.used.load(Ordering::Relaxed))
+        self.level_of(self.in_use.used())
     }
 
     /// Whether `bytes` bytes are free.
     pub(crate) fn has(&self, bytes: usize) -> bool {
-        self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit()
+        self.in_use.used().saturating_add(bytes) <= self.limit()
     }
 
     fn level_of(&self, used: usize) -> Level {
@@ -163,13 +190,13 @@ impl Budget {
 
     fn count(&self, before: usize, after: usize) {
         let used_before = if after >= before {
-            self.used.fetch_add(after - before, Ordering::Relaxed)
+            self.in_use.used.fetch_add(after - before, Ordering::Relaxed)
         } else {
-            self.used.fetch_sub(before - after, Ordering::Relaxed)
+            self.in_use.used.fetch_sub(before - after, Ordering::Relaxed)
         };
         self.reservation.note(before, after);
         let used = (used_before + after).saturating_sub(before);
-        self.peak.fetch_max(used, Ordering::Relaxed);
+        self.in_use.peak.fetch_max(used, Ordering::Relaxed);
         if self.level_of(used_before) != self.level_of(used) {
             self.n_level_changes.fetch_add(1, Ordering::Relaxed);
         }
@@ -186,7 +213,7 @@ impl Budget {
 
     /// Gives back what a large row no longer uses. The caller holds the lock of [`State`].
     fn give_back(&self) {
-        let needed = self.used.load(Ordering::Relaxed).max(self.limit);
+        let needed = self.in_use.used().max(self.limit);
         if needed < self.limit() {
             self.reservation.resize(needed);
         }
@@ -228,7 +255,7 @@ impl Lease {
 
     /// Whether there is room to have `bytes` in all.
     pub(crate) fn fits(&self, bytes: usize) -> bool {
-        let others = self.budget.used.load(Ordering::Relaxed).saturating_sub(self.bytes);
+        let others = self.budget.in_use.used().saturating_sub(self.bytes);
         others.saturating_add(bytes) <= self.budget.limit()
     }
 
@@ -236,7 +263,7 @@ impl Lease {
     /// of [`State`], so that two readers do not take the same room and nobody gives it back meanwhile.
     fn try_grow(&mut self, bytes: usize) -> bool {
         let budget = &self.budget;
-        let others = budget.used.load(Ordering::Relaxed).saturating_sub(self.bytes);
+        let others = budget.in_use.used().saturating_sub(self.bytes);
         if !self.fits(bytes) && !budget.extend(others.saturating_add(bytes)) {
             return false;
         }
@@ -255,7 +282,7 @@ impl Lease {
         if self.try_grow(bytes) {
             return Ok(());
         }
-        budget.n_waits.fetch_add(1, Ordering::Relaxed);
+        budget.in_use.n_waits.fetch_add(1, Ordering::Relaxed);
         state.n_waiting += 1;
         budget.changed.notify_all();
         let result = loop {
@@ -284,7 +311,7 @@ impl Lease {
         if budget.level() < Level::Stop {
             return false;
         }
-        budget.n_waits.fetch_add(1, Ordering::Relaxed);
+        budget.in_use.n_waits.fetch_add(1, Ordering::Relaxed);
         let mut state = budget.state();
         state.n_patient += 1;
         budget.changed.notify_all();

@@ -292,6 +292,7 @@ impl<'a> Crew<'a> {
         read: impl FnOnce(&mut dyn Outlet) -> Result<u64>,
     ) -> SliceEnd {
         let (span, started) = (slice_span(task), Instant::now());
+        self.shared.progress.slice_began(task.plan_index);
         let rows = span.in_scope(|| {
             outlet.begin(task)?;
             let rows = read(outlet)?;
@@ -305,7 +306,7 @@ impl<'a> Crew<'a> {
                 if let Some(sum) = self.rows.get(task.plan_index) {
                     sum.fetch_add(rows, Ordering::Relaxed);
                 }
-                self.shared.progress.slice_ended();
+                self.shared.progress.slice_ended(task.plan_index);
                 SliceEnd::Read
             }
             Err(error) => match self.leave_out(task, error, outlet) {
@@ -368,6 +369,7 @@ impl<'a> Crew<'a> {
             }
             reader.tally.phases.add_sink(started.elapsed(), before, outlet.times());
         }
+        reader.tell_last();
         let Tally { phases, rows, slices, .. } = reader.tally;
         tracing::info!(
             target: "pgarrow",

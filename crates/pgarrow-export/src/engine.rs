@@ -22,8 +22,9 @@ use crate::order::{Order, Turns};
 use crate::outlet::Outlet;
 use crate::phases::Phases;
 use crate::plan::Plan;
+use crate::progress::Progress;
 use crate::proof::Proof;
-use crate::reader::{Progress, RunContext, mib};
+use crate::reader::{RunContext, mib};
 use crate::report::{Report, Summary};
 use crate::sink_set::SinkSet;
 
@@ -213,6 +214,7 @@ impl Job {
     }
 
     pub(crate) fn crew<'a>(&'a self, setup: &'a Setup) -> Crew<'a> {
+        self.progress.begin(setup.started, setup.budget.memory_use());
         let shared = RunContext {
             plans: &self.plans,
             proof: &self.proof,

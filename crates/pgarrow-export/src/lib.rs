@@ -41,6 +41,7 @@ mod pages_tally;
 mod phases;
 mod plan;
 mod planner;
+mod progress;
 mod proof;
 mod reader;
 mod reader_session;
@@ -80,7 +81,7 @@ pub use pgarrow_types::{
 };
 pub use phases::Phases;
 pub use plan::{Plan, PlanReport, PlanSlice};
-pub use reader::Progress;
+pub use progress::{Progress, Sample, TableProgress, Waits};
 pub use report::{FailedTable, MemoryReport, ReaderReport, Report, TableReport};
 pub use run::Run;
 pub use slice::{

@@ -12,7 +12,6 @@ mod pages;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
@@ -33,6 +32,7 @@ use crate::phases::{Moment, Phases};
 use crate::plan::{Plan, Task};
 use crate::planner::PlannedSlice;
 use crate::planner::select::find::Part;
+use crate::progress::{Progress, Told};
 use crate::proof::Proof;
 use crate::reader_session::ReaderSession;
 use crate::refusal::{decode_error, is_of_damage, stream_error};
@@ -42,41 +42,6 @@ const RECEIVE_BYTES: usize = 256 << 10;
 
 /// Rows that a cursor fetches at a time.
 const FETCH_ROWS: u32 = 10_000;
-
-/// How far an export is. Read it from any thread.
-#[derive(Debug, Default)]
-pub struct Progress {
-    rows: AtomicU64,
-    wire_bytes: AtomicU64,
-    batches: AtomicU64,
-    slices: AtomicU64,
-}
-
-impl Progress {
-    /// Rows decoded.
-    pub fn rows(&self) -> u64 {
-        self.rows.load(Ordering::Relaxed)
-    }
-
-    /// Bytes received for rows, message headers included.
-    pub fn wire_bytes(&self) -> u64 {
-        self.wire_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Batches handed out.
-    pub fn batches(&self) -> u64 {
-        self.batches.load(Ordering::Relaxed)
-    }
-
-    /// Slices completed.
-    pub fn slices(&self) -> u64 {
-        self.slices.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn slice_ended(&self) {
-        self.slices.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// What the readers of a run have in common.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +94,10 @@ pub(crate) struct Reader<'a> {
     /// and the memory that this takes.
     page_bytes: usize,
     pub(crate) tally: Tally,
+    /// Buffers of the decoders before this one: allocated, and reused.
+    buffers_before: (u64, u64),
+    /// What the run's progress knows of this reader.
+    told: Told,
     /// What policies did to values in slices that were read whole: by plan, then by column.
     pub(crate) effects: BTreeMap<usize, Vec<Effects>>,
     /// What the user should know.
@@ -176,6 +145,8 @@ impl<'a> Reader<'a> {
             pages: None,
             page_bytes: 0,
             tally: Tally::default(),
+            buffers_before: (0, 0),
+            told: Told::default(),
             effects: BTreeMap::new(),
             warnings: Vec::new(),
         }
@@ -201,8 +172,7 @@ impl<'a> Reader<'a> {
         let ReaderSession { session, opened, .. } = reader;
         self.shared.proof.before_slice(session, opened, plan.reads)?;
         // A failed attempt's counts are taken back.
-        self.shared.progress.rows.fetch_sub(attempt.rows, Ordering::Relaxed);
-        self.shared.progress.wire_bytes.fetch_sub(attempt.wire_bytes, Ordering::Relaxed);
+        self.shared.progress.take_back(attempt.task.plan_index, attempt.rows, attempt.wire_bytes);
         (attempt.rows, attempt.wire_bytes, attempt.skip_rows) = (0, 0, attempt.delivered_rows);
 
         let mut decoder = self.take_decoder(plan, attempt.task.plan_index);
@@ -234,8 +204,7 @@ impl<'a> Reader<'a> {
         self.tally.rows += n_rows;
         self.tally.wire_bytes += attempt.wire_bytes;
         self.tally.slices += 1;
-        let reuse = decoder.reuse();
-        (self.tally.buffers_allocated, self.tally.buffers_reused) = (reuse.allocated, reuse.reused);
+        self.tell(&decoder);
         let of_plan = self.effects.entry(attempt.task.plan_index).or_default();
         add_effects(of_plan, decoder.take_effects());
         self.decoder = Some((attempt.task.plan_index, decoder));
@@ -250,6 +219,7 @@ impl<'a> Reader<'a> {
                 decoder
             }
             _ => {
+                self.buffers_before = (self.tally.buffers_allocated, self.tally.buffers_reused);
                 let columns =
                     plan.columns.iter().map(|column| make_column(&column.pg_type, &column.options, 0));
                 let new = match self.shared.read_mode {
@@ -376,10 +346,23 @@ impl<'a> Reader<'a> {
     /// Updates the run's progress. `stream_bytes`: bytes received of the current stream.
     fn note(&self, decoder: &CopyDecoder, stream_bytes: u64, attempt: &mut Attempt) {
         let (rows, wire_bytes) = (decoder.rows(), stream_bytes - attempt.stream_bytes);
-        self.shared.progress.rows.fetch_add(rows - attempt.rows, Ordering::Relaxed);
-        self.shared.progress.wire_bytes.fetch_add(wire_bytes, Ordering::Relaxed);
+        self.shared.progress.add(attempt.task.plan_index, rows - attempt.rows, wire_bytes);
         attempt.wire_bytes += wire_bytes;
         (attempt.rows, attempt.stream_bytes) = (rows, stream_bytes);
+    }
+
+    /// Counts the decoder's buffers, and tells the run's progress of them and of what the reader waited for.
+    fn tell(&mut self, decoder: &CopyDecoder) {
+        let (reuse, (allocated, reused)) = (decoder.reuse(), self.buffers_before);
+        self.tally.buffers_allocated = allocated + reuse.allocated;
+        self.tally.buffers_reused = reused + reuse.reused;
+        self.tell_last();
+    }
+
+    /// The same when there is no decoder any more.
+    pub(crate) fn tell_last(&mut self) {
+        let Tally { phases, buffers_allocated, buffers_reused, .. } = &self.tally;
+        self.shared.progress.tell(&mut self.told, phases, (*buffers_allocated, *buffers_reused));
     }
 
     /// The memory besides batches that were handed out.
@@ -418,7 +401,7 @@ impl<'a> Reader<'a> {
         let base = self.base_bytes(decoder) + batch_bytes;
         self.make_room(plan, base + outlet.working_bytes(batch_bytes), base, outlet)?;
         let (started, before) = (Instant::now(), outlet.times());
-        self.shared.progress.batches.fetch_add(1, Ordering::Relaxed);
+        self.shared.progress.batch_handed_out();
         let returned = outlet.write(batch)?;
         self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
         if let Some(batch) = returned {
@@ -426,7 +409,9 @@ impl<'a> Reader<'a> {
         }
         self.held_bytes = outlet.held_bytes();
         self.lease.set(self.base_bytes(decoder) + self.held_bytes);
-        self.relieve(decoder, outlet)
+        self.relieve(decoder, outlet)?;
+        self.tell(decoder);
+        Ok(())
     }
 
     /// Reacts to short memory: smaller batches, row groups that end early, waiting.

@@ -21,7 +21,8 @@ use crate::options::ReadMode;
 use crate::pages_tally::{PagesReport, PagesTally};
 use crate::phases::Phases;
 use crate::plan::Plan;
-use crate::reader::{Progress, Tally};
+use crate::progress::{Progress, Sample, TableProgress};
+use crate::reader::Tally;
 
 /// The result of an export. Serialises to the JSON that `pgarrow export --report` writes.
 #[derive(Clone, Debug, Serialize)]
@@ -79,6 +80,8 @@ pub struct Report {
     pub readers: Vec<ReaderReport>,
     /// Memory within the limit.
     pub memory: MemoryReport,
+    /// How far the run was over time: some hundred samples at most, the last one at its end.
+    pub samples: Vec<Sample>,
     /// What was written.
     pub files: Vec<FileReport>,
     /// The columns, their types, and what policies did to values. Empty for many tables, which have their
@@ -147,11 +150,21 @@ pub struct TableReport {
     pub table: String,
     /// Its rows.
     pub rows: u64,
+    /// Bytes received for them.
+    pub wire_bytes: u64,
     /// Its slices.
     pub slices: usize,
-    /// Its columns with values that a policy changed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// From the start of its first slice to the end of its last one, in seconds. Tables are read at the same
+    /// time, so the sum may be more than the run took.
+    pub seconds: f64,
+    /// Its files; 0 if there are none.
+    pub files: usize,
+    /// The size of its files.
+    pub file_bytes: u64,
+    /// Its columns, their types, and what policies did to values.
     pub columns: Vec<ColumnReport>,
+    /// What the user should know about it. The warnings of the report have these, too.
+    pub warnings: Vec<Message>,
 }
 
 /// What a report is made of.
@@ -172,7 +185,8 @@ impl Report {
     pub(crate) fn new(summary: Summary<'_>) -> Self {
         let Summary { facts, plans, progress, elapsed, done, phases, budget, read_mode, written } = summary;
         let ProcessUsage { cpu_seconds, peak_memory_bytes } = ProcessUsage::now();
-        let files = written.into_iter().flat_map(|written| written.files).map(FileReport::from);
+        // Outputs are written by plan, if each plan has its own.
+        let of_plan = |index: usize| written.get(index).filter(|_| written.len() == plans.len());
         let (subject, slicing, columns, tables) = match plans {
             [plan] => {
                 let effects = done.effects.first().map_or(&[][..], Vec::as_slice);
@@ -180,9 +194,11 @@ impl Report {
                 (plan.subject().to_owned(), plan.slicing().clone(), columns, Vec::new())
             }
             plans => {
-                let read = plans.iter().zip(&done.rows).zip(&done.effects);
-                let tables: Vec<TableReport> =
-                    read.map(|((plan, rows), effects)| table(plan, *rows, effects)).collect();
+                let read = plans.iter().zip(&done.rows).zip(&done.effects).zip(progress.tables());
+                let tables = read.enumerate().map(|(index, (((plan, rows), effects), progress))| {
+                    table(plan, *rows, effects, progress, of_plan(index))
+                });
+                let tables: Vec<TableReport> = tables.collect();
                 let n_slices: usize = tables.iter().map(|table| table.slices).sum();
                 let slicing = format!("{n_slices} slices of {} tables", plans.len());
                 (format!("{} tables", plans.len()), slicing.into(), Vec::new(), tables)
@@ -197,7 +213,7 @@ impl Report {
         let (rows, wire_bytes, seconds) =
             (done.rows.iter().sum(), progress.wire_bytes(), elapsed.as_secs_f64());
         let mut report = Self {
-            report_version: 2,
+            report_version: 3,
             pgarrow_version: env!("CARGO_PKG_VERSION"),
             subject,
             server: facts.server(),
@@ -229,7 +245,8 @@ impl Report {
                 buffers_allocated: sum(|tally| tally.buffers_allocated),
                 buffers_reused: sum(|tally| tally.buffers_reused),
             },
-            files: files.collect(),
+            files: written.into_iter().flat_map(|written| written.files).map(FileReport::from).collect(),
+            samples: progress.samples(elapsed),
             columns,
             tables,
             failed: done
@@ -253,10 +270,25 @@ fn reader(tally: &Tally) -> ReaderReport {
     ReaderReport { slices, rows, wire_bytes, phases }
 }
 
-fn table(plan: &Plan, rows: u64, effects: &[Effects]) -> TableReport {
-    let mut columns = columns_read(plan, effects);
-    columns.retain(|column| !column.effects.is_empty());
-    TableReport { table: plan.subject().to_owned(), rows, slices: plan.slices.len(), columns }
+fn table(
+    plan: &Plan,
+    rows: u64,
+    effects: &[Effects],
+    progress: &TableProgress,
+    written: Option<&Written>,
+) -> TableReport {
+    let files = written.map_or(&[][..], |written| &written.files);
+    TableReport {
+        table: plan.subject().to_owned(),
+        rows,
+        wire_bytes: progress.wire_bytes(),
+        slices: plan.slices.len(),
+        seconds: progress.seconds(),
+        files: files.len(),
+        file_bytes: files.iter().map(|file| file.bytes).sum(),
+        columns: columns_read(plan, effects),
+        warnings: plan.warnings().to_vec(),
+    }
 }
 
 fn failed(plan: &Plan, error: &Error) -> Option<FailedTable> {

@@ -18,7 +18,8 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Result, background};
 
 use crate::channel::SendBatch;
 use crate::plan::Plan;
-use crate::reader::{Progress, Queued};
+use crate::progress::Progress;
+use crate::reader::Queued;
 use crate::report::Report;
 
 /// Batches of each reader that wait for the caller. With the one being built, two for each reader are in

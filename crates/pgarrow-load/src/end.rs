@@ -154,6 +154,8 @@ impl End {
         warnings: Vec<Message>,
     ) -> LoadReport {
         drop(self.attached.take());
+        // The last buffer went after the last batch.
+        self.progress.set_wire_bytes(tally.bytes);
         let usage = ProcessUsage::now();
         let seconds = self.started.elapsed().as_secs_f64();
         let phases = LoadPhases {

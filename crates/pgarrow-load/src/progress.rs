@@ -75,6 +75,10 @@ impl LoadProgress {
         self.wire_bytes.store(wire_bytes, Ordering::Relaxed);
     }
 
+    pub(crate) fn set_wire_bytes(&self, wire_bytes: u64) {
+        self.wire_bytes.store(wire_bytes, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_rejected(&self, rows: u64) {
         self.rows_rejected.store(rows, Ordering::Relaxed);
     }

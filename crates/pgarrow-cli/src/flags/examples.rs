@@ -102,6 +102,15 @@ Examples:
   Every night, with fewer readers than the file says, and a report:
     PGARROW_READERS=2 pgarrow run shop.toml --report shop.json";
 
+pub(super) const REPORT_EXAMPLES: &str = "\
+Examples:
+  A page of an export:
+    pgarrow export postgres://me@localhost/shop orders -o orders.parquet --report r.json
+    pgarrow report r.json -o r.html
+
+  A page of what a job has committed last:
+    pgarrow report lake -o lake.html";
+
 pub(super) const INSPECT_EXAMPLES: &str = "\
 Examples:
   What a table's columns become, and what to look out for:

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::shared::{ConnectFlags, FileFlags, ReadingFlags, RetryFlags, SessionFlags};
 use super::types::TypeFlags;
+use crate::console::ProgressForm;
 use crate::units::{parse_duration, parse_memory};
 
 #[derive(Args, Debug)]
@@ -52,9 +53,26 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "FILE", help_heading = "Job")]
     pub(crate) report: Option<PathBuf>,
 
+    /// Write metrics of the run to this file, in the text form of Prometheus
+    ///
+    /// For the textfile collector of node_exporter: a name that ends in .prom, in its folder. The file is replaced in
+    /// one step when the run ends, also when it fails. Only a file with metrics of pgarrow is replaced.
+    #[arg(long, value_name = "FILE", help_heading = "Job")]
+    pub(crate) metrics: Option<PathBuf>,
+
     /// Print only errors
     #[arg(long, short = 'Q', help_heading = "Job")]
     pub(crate) quiet: bool,
+
+    /// How to show the progress, on stderr
+    #[arg(
+        long,
+        value_name = "FORM",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Job"
+    )]
+    pub(crate) progress: ProgressForm,
 
     #[command(flatten)]
     pub(crate) options: JobOptions,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::SessionFlags;
+use crate::console::ProgressForm;
 
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("outputs").args(["report", "reject"]).multiple(true)))]
@@ -55,6 +56,16 @@ pub(crate) struct LoadFlags {
     /// Print only errors
     #[arg(long, short = 'Q', help_heading = "Output")]
     pub(crate) quiet: bool,
+
+    /// How to show the progress, on stderr
+    #[arg(
+        long,
+        value_name = "FORM",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Output"
+    )]
+    pub(crate) progress: ProgressForm,
 
     #[command(flatten)]
     pub(crate) session: SessionFlags,

@@ -95,7 +95,7 @@ fn the_report() {
         .execute("CREATE TABLE t AS SELECT g::int8 AS a, g::text AS b FROM generate_series(1, 1000) g");
     place.export(&["-t", "t", "-o", "x.parquet", "--report", "r.json"]).assert_success();
     let report: serde_json::Value = serde_json::from_slice(&fs::read(place.path("r.json")).unwrap()).unwrap();
-    assert_eq!(report["report_version"], 2);
+    assert_eq!(report["report_version"], 3);
     assert_eq!(report["subject"], "public.t");
     assert_eq!(report["server"]["database"], place.database.name());
     assert_eq!(report["rows"], 1000);

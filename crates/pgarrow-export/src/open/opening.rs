@@ -18,6 +18,7 @@ use crate::options::{ExportOptions, ReadMode};
 use crate::phases::Phases;
 use crate::plan::Plan;
 use crate::planner::{PageWish, Slicing};
+use crate::progress::Progress;
 use crate::proof::Proof;
 use crate::settings::{look_up, look_up_statements};
 
@@ -177,8 +178,9 @@ impl Prepared<'_> {
             plan: planning.elapsed().as_secs_f64(),
             ..Phases::default()
         };
-        let plans = plans.into_iter().map(Arc::new).collect();
+        let plans: Vec<_> = plans.into_iter().map(Arc::new).collect();
         let job = Job {
+            progress: Arc::new(Progress::new(&plans)),
             plans,
             proof,
             options,
@@ -186,7 +188,6 @@ impl Prepared<'_> {
             in_recovery: traits.in_recovery,
             pooled,
             cancel: cancel.clone(),
-            progress: Arc::default(),
             impatient: Impatient::default(),
             phases,
             snapshot_taken: Instant::now(),

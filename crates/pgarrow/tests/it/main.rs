@@ -49,6 +49,7 @@ mod pages_security;
 mod params;
 mod planning;
 mod pooler;
+mod progress;
 mod readers;
 mod refused;
 mod relations;

@@ -235,6 +235,7 @@ fn table(items: &Items, fields: &[(String, &Field)]) -> String {
 fn export_items() -> Items {
     items(&[
         "pgarrow-export/src/report.rs",
+        "pgarrow-export/src/progress/samples.rs",
         "pgarrow-session/src/limit.rs",
         "pgarrow-session/src/server_report.rs",
         "pgarrow-export/src/pages_tally.rs",
