@@ -15,7 +15,7 @@ pub(crate) struct RunFlags {
     /// The job file: what is read, and where it goes
     ///
     /// Section source has connection, tables, exclude_tables and only. Section destination has path, file_name,
-    /// format and success_file. Sections [[table]] say what is read of single tables, and whether only new rows
+    /// format and success_file. Sections named table say what is read of single tables, and whether only new rows
     /// are. Section options has the options below, without the dashes in front, as in
     /// readers = 4. Each option may also be given by the environment, as in PGARROW_READERS=4. A flag wins
     /// over the environment, and that over the file. Values of the file may have variables: ${NAME}.
