@@ -108,10 +108,7 @@ impl Source {
         patterns: &[String],
         options: &ExportOptions,
     ) -> Result<Vec<(Relation, Vec<usize>)>> {
-        self.with_session(|session| {
-            look_up(session, options)?;
-            find_tables(session, named, patterns)
-        })
+        self.with_session(|session| find_tables(session, named, patterns, options))
     }
 
     /// Runs `work` in a new session that a cancel can reach.

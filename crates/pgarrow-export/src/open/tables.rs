@@ -16,9 +16,11 @@ use super::table::{TableToPlan, is_table, readers_of, refuse_of_others, refuse_o
 use super::{Planner, Subject, ToPlan, refused};
 use crate::choose::{choose_and_say, not_there};
 use crate::locks::Held;
+use crate::options::ExportOptions;
 use crate::plan::Plan;
 use crate::planner::Slicing;
 use crate::proof::Proof;
+use crate::settings::look_up;
 use crate::source::extract::{Check, Named, Request, TableSelection};
 
 /// One table, or many.
@@ -104,7 +106,10 @@ impl Subject for TablesSubject<'_> {
         let mut problems = Vec::new();
         let mut relations = match relations(opening.session()?, self.named) {
             Ok(relations) => relations,
-            Err(error) => one_by_one(self.named, opening.session()?, error, &mut problems)?,
+            Err(error) => {
+                let (options, named) = (opening.prepared.options.clone(), self.named);
+                one_by_one(named, opening.session()?, &options, error, &mut problems)?
+            }
         };
         if relations.is_empty() && problems.is_empty() {
             return Err(refused("there are no tables to export"));
@@ -232,6 +237,7 @@ fn named_so(relations: &[Relation], name: &RelationName) -> Vec<u32> {
 fn one_by_one(
     named: &Named,
     session: &mut Session,
+    options: &ExportOptions,
     error: Error,
     problems: &mut Vec<Error>,
 ) -> Result<Vec<Relation>> {
@@ -250,6 +256,8 @@ fn one_by_one(
     let of_schemas = schemas.iter().map(|schema| Named { schemas: vec![schema.clone()], ..none() });
     let of_patterns = patterns.iter().map(|pattern| Named { patterns: vec![pattern.clone()], ..none() });
     for one in of_names.chain(of_schemas).chain(of_patterns) {
+        // What was refused has ended the transaction.
+        look_up(session, options)?;
         match relations(session, &one) {
             Ok(relations) => found.extend(relations),
             Err(error) if is_of_names(&error) => problems.push(error),
@@ -270,11 +278,13 @@ pub(crate) fn find_tables(
     session: &mut Session,
     named: &Named,
     patterns: &[String],
+    options: &ExportOptions,
 ) -> Result<Vec<(Relation, Vec<usize>)>> {
     let mut problems = Vec::new();
+    look_up(session, options)?;
     let found = match relations(session, named) {
         Ok(relations) => relations,
-        Err(error) => one_by_one(named, session, error, &mut problems)?,
+        Err(error) => one_by_one(named, session, options, error, &mut problems)?,
     };
     if let Some(error) = Error::all(problems) {
         return Err(error);

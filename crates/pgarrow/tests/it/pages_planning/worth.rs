@@ -73,7 +73,7 @@ fn many_tables_are_asked_about_together() {
     let proxy = Proxy::start_with(server, |_| Fault::None);
     let source = Source::connect_blocking(&proxy.url_of(&url(&database))).unwrap();
     // The bytes sent to plan an export of `n_tables` tables.
-    let planning = |n_tables: usize, read_mode| {
+    let planning_once = |n_tables: usize, read_mode| {
         let before = proxy.from_client_bytes();
         let run = source.tables(&tables[..n_tables]).options(by(read_mode)).open().unwrap();
         let bytes = proxy.from_client_bytes() - before;
@@ -81,6 +81,8 @@ fn many_tables_are_asked_about_together() {
         drop(run);
         bytes
     };
+    // A planning may have to begin again, or to ask who has a lock, which tests beside this one bring about.
+    let planning = |n_tables, read_mode| (0..3).map(|_| planning_once(n_tables, read_mode)).min().unwrap();
     // The bytes that pages add.
     let of_pages = |n_tables, read_mode| planning(n_tables, read_mode) - planning(n_tables, ReadMode::Copy);
     let (of_one, of_many) = (of_pages(1, ReadMode::Pages), of_pages(20, ReadMode::Pages));
