@@ -240,7 +240,14 @@ fn timeouts_of_the_target() {
     let ran = place.load(&["rows.arrows", "--into", "t", "--lock-timeout", "1s"]);
     ran.assert_refused(4, &["55P03", "public.t"]);
     transaction.rollback().unwrap();
-    early.batch_execute(&format!("ALTER DATABASE {name} SET statement_timeout = '1ms'")).unwrap();
+    // Long enough for the statement that says otherwise, and not for the rows.
+    early
+        .batch_execute(&format!(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$; \
+             CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION slow(); \
+             ALTER DATABASE {name} SET statement_timeout = '500ms'"
+        ))
+        .unwrap();
     place.load(&["rows.arrows", "--into", "t"]).assert_success();
     early.batch_execute(&format!("ALTER DATABASE {name} RESET statement_timeout")).unwrap();
     assert_eq!(fingerprint(&place.database, "t").0, 51_000);
