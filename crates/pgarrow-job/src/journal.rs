@@ -44,7 +44,8 @@ impl Journal {
     /// All journals that can be read, with their paths.
     pub(crate) fn all(store: &Store) -> Result<Vec<(String, Self)>> {
         let mut journals = Vec::new();
-        for path in paths(store)? {
+        // What a dead run was about to write has another ending.
+        for path in paths(store)?.into_iter().filter(|path| path.ends_with(".json")) {
             let json = store.read(&path)?;
             journals.extend(json.and_then(|json| Some((path, serde_json::from_slice(&json).ok()?))));
         }

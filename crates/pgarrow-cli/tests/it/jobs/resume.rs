@@ -28,7 +28,9 @@ impl Place {
 
     fn journal(&self) -> Option<(PathBuf, Value)> {
         let files = fs::read_dir(self.path("lake/_pgarrow/journals")).ok()?;
-        let path = files.map(|file| file.unwrap().path()).find(|path| path.extension().is_some())?;
+        // Not one that has no name yet: it would be gone with its writer.
+        let is_journal = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+        let path = files.map(|file| file.unwrap().path()).find(is_journal)?;
         Some((path.clone(), serde_json::from_slice(&fs::read(path).ok()?).ok()?))
     }
 
