@@ -252,11 +252,15 @@ fn literal(text: &str) -> String {
 }
 
 fn unreadable() -> Error {
-    let error = refused("the largest value of the run before cannot be read");
-    error.advice(message!["read all rows again (", option::FULL, ")"])
+    all_again("the largest value of the run before cannot be read")
 }
 
-fn refused(why: &str) -> Error {
+/// What the run before has left is of no use.
+pub(crate) fn all_again(why: &str) -> Error {
+    refused(why).advice(message!["read all rows again (", option::FULL, ")"])
+}
+
+pub(crate) fn refused(why: &str) -> Error {
     Error::new(ErrorKind::Options, why)
 }
 

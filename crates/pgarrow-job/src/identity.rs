@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use pgarrow_export::{Error, ErrorKind, ExportOptions, Result, Run, Source};
 
+use crate::manifest::ManifestServer;
+
 /// What is asked, each as one value: system, timeline, database, snapshot, seconds of the oldest transaction.
 const QUESTIONS: [&str; 5] = [
     "SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()",
@@ -45,7 +47,25 @@ pub(crate) struct Transactions {
     pub(crate) open_for: Option<Duration>,
 }
 
+/// In what a server is another one than that of an earlier run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Other {
+    /// The cluster or the database.
+    Database,
+    /// It was promoted or recovered since.
+    Timeline,
+}
+
 impl Identity {
+    /// In what the server that a run has met is another one; `None` if it is this one.
+    pub(crate) fn differs_from(&self, then: &ManifestServer) -> Option<Other> {
+        let is_other_database = self.database.as_ref().is_some_and(|database| *database != then.database);
+        if then.system_identifier != self.system || is_other_database {
+            return Some(Other::Database);
+        }
+        (then.timeline != self.timeline).then_some(Other::Timeline)
+    }
+
     /// Asks the server. What the role may not ask stays unknown.
     pub(crate) fn of(source: &Source, options: &ExportOptions) -> Result<(Self, Option<Transactions>)> {
         let mut answers = Vec::new();

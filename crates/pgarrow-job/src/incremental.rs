@@ -32,8 +32,8 @@ use pgarrow_export::{
 use pgarrow_sink::hexadecimal;
 use sha2::{Digest, Sha256};
 
-use crate::growing::{Growing, Question, ask};
-use crate::identity::{Identity, Transactions, oldest_and_next};
+use crate::growing::{Growing, Question, all_again, ask, refused};
+use crate::identity::{Identity, Other, Transactions, oldest_and_next};
 use crate::manifest::{Manifest, ManifestColumn, ManifestServer, ManifestTable, TableState};
 use crate::rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 
@@ -451,18 +451,16 @@ fn added<'c>(before: &[ManifestColumn], now: &'c [ManifestColumn]) -> Result<Vec
 
 /// Whether transactions and values of the run before are those of this server.
 fn is_same_server(then: &ManifestServer, now: &Identity) -> Result<()> {
-    let is_other_database = now.database.as_ref().is_some_and(|database| *database != then.database);
-    if then.system_identifier != now.system || is_other_database {
-        return Err(all_again(
-            "this is another server or database than in the run before, and its transactions have other numbers",
-        ));
-    }
-    if then.timeline != now.timeline {
-        return Err(all_again(
-            "the server was promoted or recovered since the run before, so that two transactions may have had one number",
-        ));
-    }
-    Ok(())
+    Err(all_again(match now.differs_from(then) {
+        None => return Ok(()),
+        Some(Other::Database) => {
+            "this is another server or database than in the run before, and its transactions have other numbers"
+        }
+        Some(Other::Timeline) => {
+            "the server was promoted or recovered since the run before, so that two transactions may have had one \
+             number"
+        }
+    }))
 }
 
 /// The condition for rows that a snapshot may not have seen.
@@ -575,21 +573,12 @@ fn parts_of(rows: TextRows) -> HashMap<u32, Parts> {
     parts
 }
 
-fn sha256(text: &str) -> String {
+pub(crate) fn sha256(text: &str) -> String {
     hexadecimal(&Sha256::digest(text.as_bytes()))
 }
 
 fn no_transactions() -> Error {
     refused("the server does not say which transactions are open; find its new rows by a column")
-}
-
-/// What the run before has left is of no use.
-fn all_again(why: &str) -> Error {
-    refused(why).advice(message!["read all rows again (", option::FULL, ")"])
-}
-
-fn refused(why: &str) -> Error {
-    Error::new(ErrorKind::Options, why)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! manifest, one commits. Whoever reads files that manifests name sees all of a run, or nothing of it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
 use pgarrow_export::{ColumnReport, Error, ErrorKind, Message, Result, ServerReport};
 use pgarrow_sink::{ColumnRange, SinkError};
@@ -128,6 +129,13 @@ pub struct ManifestTable {
     /// Grows with each new version of the columns, if the job asks for that.
     #[serde(default = "first")]
     pub version: u32,
+}
+
+/// Schema and name, not quoted.
+impl fmt::Display for ManifestTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
 }
 
 impl ManifestTable {

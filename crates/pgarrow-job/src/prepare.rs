@@ -12,12 +12,10 @@ use pgarrow_export::{
     Cancel, Error, ErrorKind, Message, Plan, Relation, Result, Run, Source, TableSelection, Tables, message,
     option,
 };
-use pgarrow_sink::hexadecimal;
 use pgarrow_store::Store;
-use sha2::{Digest, Sha256};
 
 use crate::identity::Identity;
-use crate::incremental::{Failed, Known, Task, check, tasks};
+use crate::incremental::{Failed, Known, Task, check, sha256, tasks};
 use crate::job::{Job, RunOptions};
 use crate::journal::Journal;
 use crate::layout::FileNames;
@@ -173,7 +171,7 @@ impl Job {
     /// The SHA-256 of what decides which values the job's tables have.
     fn options_sha256(&self) -> String {
         let text = format!("{} {} {}", self.only, self.format.extension(), self.options.meaning());
-        hexadecimal(&Sha256::digest(text.as_bytes()))
+        sha256(&text)
     }
 
     /// The tables of the job, each with what the rules say of it.
@@ -297,8 +295,7 @@ pub(crate) fn columns_of(plan: &Plan) -> Vec<ManifestColumn> {
 /// Why nothing of a journal can be kept.
 fn why_not(journal: &Journal, now: &Identity, options_sha256: &str) -> Option<&'static str> {
     let Journal { server: then, options_sha256: of_journal, .. } = journal;
-    let is_other_database = now.database.as_ref().is_some_and(|database| *database != then.database);
-    if then.system_identifier != now.system || then.timeline != now.timeline || is_other_database {
+    if now.differs_from(then).is_some() {
         return Some("it has read another server or database, or the server was promoted since");
     }
     (of_journal != options_sha256).then_some("the job's options or types are others")
@@ -351,11 +348,7 @@ fn whole(
         match is_there {
             true => whole.push(table),
             false => notes.push(
-                format!(
-                    "{}.{}: its files are not what the dead run has written; it is read again",
-                    table.schema, table.name
-                )
-                .into(),
+                format!("{table}: its files are not what the dead run has written; it is read again").into(),
             ),
         }
     }
@@ -364,8 +357,7 @@ fn whole(
 
 /// The error that a dead run's tables are of another moment.
 fn mixed(journal: &Journal, complete: &[ManifestTable]) -> Error {
-    let names: Vec<String> =
-        complete.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect();
+    let names: Vec<String> = complete.iter().map(ManifestTable::to_string).collect();
     let shown = names.get(..NAMES_MAX).unwrap_or(&names).join(", ");
     let more = if names.len() > NAMES_MAX { ", …" } else { "" };
     let (rows, bytes): (u64, u64) = complete.iter().fold((0, 0), |(rows, bytes), table| {

@@ -308,7 +308,7 @@ fn missing(previous: &Manifest, manifest: &Manifest) -> Option<Message> {
     let now: HashSet<_> =
         manifest.tables.iter().map(|table| (&table.schema, &table.name)).chain(failed).collect();
     let gone = previous.tables.iter().filter(|table| !now.contains(&(&table.schema, &table.name)));
-    let gone: Vec<String> = gone.map(|table| format!("{}.{}", table.schema, table.name)).collect();
+    let gone: Vec<String> = gone.map(ManifestTable::to_string).collect();
     let shown = gone.get(..NAMES_MAX).unwrap_or(&gone).join(", ");
     let more = match gone.len().saturating_sub(NAMES_MAX) {
         0 => String::new(),

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use self::files::CheckedFile;
 pub use self::found::{FileRow, NotCompared, ServerDifference, ServerVerified};
-use self::server::{Opened, name_of};
+use self::server::Opened;
 use crate::manifest::{Manifest, ManifestFile};
 
 /// A file that is not what its manifest says.
@@ -95,7 +95,7 @@ pub fn verify(store: &Store, server: Option<&AgainstServer<'_>>, cancel: &Cancel
         server.map(|AgainstServer { source, options, full }| Opened::new(source, &manifest, options, *full));
     let mut opened = opened.transpose()?;
     for table in &manifest.tables {
-        let name = name_of(table);
+        let name = table.to_string();
         let in_files: u64 = table.files.iter().map(|file| file.rows).sum();
         let mut differs = |path: &str, what: String| {
             let (table, path) = (name.clone(), path.to_owned());

@@ -75,7 +75,7 @@ impl<'a> Opened<'a> {
         let mut found = ServerVerified { full, ..ServerVerified::default() };
         for table in gone {
             found.differences.push(ServerDifference::new(
-                &name_of(table),
+                &table.to_string(),
                 None,
                 "it is not on the server".to_owned(),
             ));
@@ -128,7 +128,7 @@ impl<'a> Opened<'a> {
         let first = match why {
             Ok(first) => first,
             Err(why) => {
-                let (table, why) = (name_of(table), why.to_owned());
+                let (table, why) = (table.to_string(), why.to_owned());
                 self.found.not_compared.push(NotCompared { table, column: None, why });
                 return Ok(Vec::new());
             }
@@ -186,7 +186,7 @@ impl<'a> Opened<'a> {
             return Err(error);
         }
         let why = "a file of it cannot be read".to_owned();
-        self.found.not_compared.push(NotCompared { table: name_of(table), column: None, why });
+        self.found.not_compared.push(NotCompared { table: table.to_string(), column: None, why });
         Ok(vec![(file.known.path.clone(), format!("its rows cannot be read: {error}"))])
     }
 
@@ -198,7 +198,7 @@ impl<'a> Opened<'a> {
         files: &'f [CheckedFile<'f>],
         schema: Arc<Schema>,
     ) -> Result<Sides<'f>> {
-        let name = name_of(table);
+        let name = table.to_string();
         let relation = plan.relation().ok_or_else(|| odd(&name))?;
         let sends: HashMap<String, String> = self
             .ask(&name, &send_functions_sql(relation.oid))?
@@ -359,11 +359,6 @@ fn relations(source: &Source) -> Result<HashSet<(String, String)>> {
     });
     Ok(names.collect())
 }
-
-pub(super) fn name_of(table: &ManifestTable) -> String {
-    format!("{}.{}", table.schema, table.name)
-}
-
 fn odd(table: &str) -> Error {
     Error::new(
         ErrorKind::Protocol,
