@@ -9,6 +9,7 @@ use pgarrow_sink::{Stop, Written};
 use pgarrow_types::option::{COLUMNS, INCONSISTENT, READERS};
 use pgarrow_types::{Hint, Message, message};
 
+use crate::answer::{TextRows, texts};
 use crate::budget::Budget;
 use crate::channel::{Channel, SendBatch};
 use crate::complete::Completions;
@@ -36,6 +37,17 @@ const LONG_SNAPSHOT: Duration = Duration::from_secs(30 * 60);
 pub(crate) struct Engine {
     pub(crate) keeper: Keeper,
     pub(crate) job: Job,
+}
+
+impl Engine {
+    /// Runs one statement under the snapshot, in the session that holds it.
+    pub(crate) fn query_text(&mut self, sql: &str) -> Result<TextRows> {
+        let Self { keeper, job } = self;
+        if job.cancel.is_requested() {
+            return Err(job.cancel.error());
+        }
+        texts(&mut keeper.reader.session, sql).map_err(|error| job.cancel.cancelled_or(error))
+    }
 }
 
 /// What is to be done.

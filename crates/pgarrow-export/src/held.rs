@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 
-use crate::answer::{TextRows, texts};
+use crate::answer::TextRows;
 use crate::engine::Engine;
 use crate::plan::Plan;
 use crate::slice::Slice;
@@ -48,11 +48,7 @@ impl HeldSnapshot {
     ///
     /// What the server refuses, [`ErrorKind::Cancelled`] after a cancel, or what breaks the connection.
     pub fn query_text(&mut self, sql: &str) -> Result<TextRows> {
-        let Engine { keeper, job } = &mut self.engine;
-        if job.cancel.is_requested() {
-            return Err(job.cancel.error());
-        }
-        texts(&mut keeper.reader.session, sql).map_err(|error| job.cancel.cancelled_or(error))
+        self.engine.query_text(sql)
     }
 
     /// The slices as tokens, for [`Source::slice`](crate::Source::slice), in other processes too.

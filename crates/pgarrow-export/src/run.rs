@@ -14,7 +14,7 @@ use arrow_schema::SchemaRef;
 use pgarrow_session::{Cancel, Error, ErrorKind, Holders, Result, ServerReport};
 use pgarrow_sink::{Sink, SinkError};
 
-use crate::answer::{TextRows, texts};
+use crate::answer::TextRows;
 use crate::complete::Completions;
 use crate::engine::{Engine, Job, stop};
 use crate::file_report::FileReport;
@@ -93,8 +93,7 @@ impl Run {
     ///
     /// The server refuses it, or the connection is lost. Then the run is over: its transaction has failed.
     pub fn query_text(&mut self, sql: &str) -> Result<TextRows> {
-        let Engine { keeper, job } = &mut self.engine;
-        texts(&mut keeper.reader.session, sql).map_err(|error| job.cancel.cancelled_or(error))
+        self.engine.query_text(sql)
     }
 
     /// The server.

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  JobFile ─▶ Job ─▶ JobRun::begin ─▶ plan ─▶ write ─▶ Committed      verify, garbage
-//!             │ layout, format         │ lock          │ manifest
-//!             └ variables              └───────────────┴─ pgarrow-store
+//!             │ layout, format  │ lock   │       │ journal, manifest
+//!             │ rules           │        └ prepare: which tables; all rows, or new ones (incremental, growing)
+//!             └ variables       └─ pgarrow-store
 //! ```
 //!
 //! Data files have names of their run, and nothing refers to them until the run's manifest is created, as the last
