@@ -185,8 +185,10 @@ pub(crate) struct Gate<'a> {
 
 impl<'a> Gate<'a> {
     /// Creates the function that the filter calls. IMMUTABLE, so that several readers may read: otherwise one
-    /// reader reads all.
-    pub(crate) const SQL: &'static str = "CREATE FUNCTION gate(i int8) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN \
+    /// reader reads all. It waits as long as it takes: readers themselves give up a lock after 10 s, which a
+    /// machine with much to do needs to get to where the gate is opened.
+    pub(crate) const SQL: &'static str = "CREATE FUNCTION gate(i int8) RETURNS bool LANGUAGE plpgsql IMMUTABLE \
+         SET lock_timeout = 0 AS $$ BEGIN \
          IF i % 50 = 49 THEN PERFORM pg_advisory_xact_lock_shared(hashtext(current_setting('application_name'))); END IF; \
          RETURN true; END $$";
     /// The filter of the table `t`: all rows pass when the gate opens.
