@@ -1,4 +1,4 @@
-//! Python with pyarrow and duckdb: independent readers of the files and streams we write.
+//! Python with pyarrow, duckdb, pyiceberg and deltalake: independent readers of the files and streams we write.
 //!
 //! The environment is made once and kept; test processes that start at the same time wait for the one that
 //! makes it. Where it cannot be made (no Python, no network),
@@ -13,7 +13,11 @@ use std::sync::OnceLock;
 use crate::target::target_tmp;
 
 /// The packages that are installed.
-const PACKAGES: [&str; 2] = ["pyarrow==26.0.1", "duckdb==2.0.0"];
+const PACKAGES: [&str; 5] =
+    ["pyarrow==26.0.1", "duckdb==2.0.0", "pyiceberg==0.12.0", "sqlalchemy==2.1.9", "deltalake==1.6.6"];
+
+/// What says that they can be used.
+const IMPORTS: &str = "import pyarrow.parquet, duckdb, pyiceberg.catalog.sql, deltalake";
 
 /// A Python interpreter with the packages that tests need.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ impl Python {
             .args(PACKAGES);
         run(&mut pip)?;
         // Checked as a test uses it, not as pip sees it.
-        python.try_run("import pyarrow.parquet, duckdb", &[])?;
+        python.try_run(IMPORTS, &[])?;
         fs::write(python.marker(), PACKAGES.join("\n")).map_err(|cause| cause.to_string())?;
         Ok(python)
     }
@@ -81,9 +85,12 @@ impl Python {
     }
 
     fn imports_packages(&self) -> bool {
-        let script = "import sys, importlib.metadata as m, pyarrow.parquet, duckdb\n\
-                      assert [p + '==' + m.version(p) for p in ('pyarrow', 'duckdb')] == sys.argv[1:]";
-        self.try_run(script, &PACKAGES).is_ok()
+        let script = format!(
+            "{IMPORTS}\nimport sys, importlib.metadata as m\n\
+             for package in sys.argv[1:]:\n    \
+             name, version = package.split('==')\n    assert m.version(name) == version"
+        );
+        self.try_run(&script, &PACKAGES).is_ok()
     }
 
     /// The file that says that the environment is complete; importing to find out takes half a second.

@@ -26,8 +26,9 @@ const NOT_RUN_MAX: usize = 8;
 /// How long a block may take. Some wait for a file that never appears if its writer fails.
 const BLOCK_SECONDS: u64 = 120;
 
-/// What a block may be. Only the first two are run.
-const LANGUAGES: [&str; 5] = ["sh", "sql", "text", "rust", "rust,ignore"];
+/// What a block may be. The first two are run, and the third becomes the file that the comment above it names:
+/// `<!-- file: NAME -->`.
+const LANGUAGES: [&str; 6] = ["sh", "sql", "python", "text", "rust", "rust,ignore"];
 
 /// A test for each page that has commands.
 macro_rules! pages {
@@ -63,6 +64,7 @@ pages! {
     loading_writers: "docs/src/loading-writers.md", Shop::with_folders_to_load, Shop::has_what_writers_loaded;
     tuning: "docs/src/tuning.md", Shop::with_orders, |_| {};
     nightly: "docs/src/nightly.md", Shop::with_orders, |_| {};
+    table_formats: "docs/src/table-formats.md", Shop::with_orders, Shop::has_table_formats;
     verifying: "docs/src/verify.md", Shop::with_orders, |_| {};
     incremental: "docs/src/incremental.md", Shop::with_orders, |_| {};
     report_fields: "docs/src/report.md", Shop::with_orders, |_| {};
@@ -98,6 +100,7 @@ struct Page {
 enum Block {
     Shell(String),
     Sql(String),
+    File { name: String, text: String },
 }
 
 impl Page {
@@ -117,6 +120,12 @@ impl Page {
                 "sh" | "sql" if is_left_out => page.n_not_run += 1,
                 "sh" => page.blocks.push(Block::Shell(block.join("\n"))),
                 "sql" => page.blocks.push(Block::Sql(block.join("\n"))),
+                "python" => {
+                    let name = above.strip_prefix("<!-- file: ").and_then(|name| name.strip_suffix(" -->"));
+                    let name =
+                        name.unwrap_or_else(|| panic!("{path}: which file is this?\n{}", block.join("\n")));
+                    page.blocks.push(Block::File { name: name.to_owned(), text: block.join("\n") });
+                }
                 _ => {}
             }
         }
@@ -193,6 +202,7 @@ impl Shop {
             match block {
                 Block::Shell(text) => self.shell(path, &text),
                 Block::Sql(sql) => self.execute("postgres", "shop", &sql),
+                Block::File { name, text } => fs::write(self.folder.path().join(name), text).unwrap(),
             }
         }
     }
@@ -274,6 +284,36 @@ impl Shop {
         assert_eq!(rejected(&self.folder.path().join("bad.arrow")), (45..=60).collect::<Vec<_>>());
         // Replaced at the end, by the same rows.
         assert_eq!(self.ids("shop", "orders"), (100, 5050));
+    }
+
+    /// Both table formats have what the server has, also after another run that reads new rows only.
+    fn has_table_formats(&self) {
+        assert_eq!(self.ids("shop", "orders"), (20_000, (1..=20_001).sum::<i64>() - 20_000));
+        self.are_in_table_formats();
+        self.execute("me", "shop", "UPDATE orders SET note = 'new' WHERE id BETWEEN 100 AND 200");
+        let rows = "INSERT INTO orders SELECT id + 30000, placed, total, due, tags, weight, note, now() FROM orders \
+             WHERE id <= 150";
+        self.execute("me", "shop", rows);
+        let again = "pgarrow run shop.toml\npython3 iceberg.py\npython3 delta.py";
+        self.shell("docs/src/table-formats.md", again);
+        self.are_in_table_formats();
+    }
+
+    #[track_caller]
+    fn are_in_table_formats(&self) {
+        let count = "import os, sys\n\
+             from deltalake import DeltaTable\n\
+             from pyiceberg.catalog.sql import SqlCatalog\n\
+             os.chdir(sys.argv[1])\n\
+             iceberg = SqlCatalog('lake', uri='sqlite:///catalog.db').load_table(('public', 'orders'))\n\
+             for rows in iceberg.scan().to_arrow(), DeltaTable('lake/public/orders').to_pyarrow_table():\n    \
+             print(len(rows), sum(rows['id'].to_pylist()), rows['note'].to_pylist().count('new'))";
+        let counted = Python::shared().run(count, &[self.folder.path().to_str().unwrap()]);
+        let sql = "SELECT count(*), sum(id)::int8, count(*) FILTER (WHERE note = 'new') FROM orders";
+        let row = self.client("me", "shop").query_one(sql, &[]).unwrap();
+        let (rows, sum, new) = (row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, i64>(2));
+        let expected = format!("{rows} {sum} {new}");
+        assert_eq!(counted.lines().collect::<Vec<_>>(), [&expected, &expected]);
     }
 
     fn with_parts_to_load(&self) {
