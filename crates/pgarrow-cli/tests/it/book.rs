@@ -6,6 +6,7 @@
 
 mod made;
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -14,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use pgarrow_server::Server;
 use pgarrow_testkit::postgres::{Client, NoTls};
-use pgarrow_testkit::{Capability, Python, require, server_options};
+use pgarrow_testkit::{Capability, Emulator, Python, require, server_options};
 use tempfile::TempDir;
 
 use crate::load_parts::rejected;
 use crate::support::{parquet_rows, program};
 
 /// Most blocks that are not run, in all pages together.
-const NOT_RUN_MAX: usize = 8;
+const NOT_RUN_MAX: usize = 7;
 
 /// How long a block may take. Some wait for a file that never appears if its writer fails.
 const BLOCK_SECONDS: u64 = 120;
@@ -40,6 +41,10 @@ macro_rules! pages {
             #[test]
             fn $test() {
                 require!(Capability::PrivateServer, Capability::Python, Capability::Extension("pageinspect"));
+                // Only one page needs a store.
+                if $path == "docs/src/stores.md" && Emulator::s3().is_none() {
+                    return;
+                }
                 let shop = Shop::new();
                 let prepare: fn(&Shop) = $prepare;
                 let check: fn(&Shop) = $check;
@@ -65,6 +70,9 @@ pages! {
     tuning: "docs/src/tuning.md", Shop::with_orders, |_| {};
     nightly: "docs/src/nightly.md", Shop::with_orders, |_| {};
     table_formats: "docs/src/table-formats.md", Shop::with_orders, Shop::has_table_formats;
+    object_stores: "docs/src/stores.md", Shop::with_a_bucket, |_| {};
+    schedulers: "docs/src/schedulers.md", Shop::with_orders, |_| {};
+    coming_from: "docs/src/coming-from.md", Shop::with_orders, |_| {};
     verifying: "docs/src/verify.md", Shop::with_orders, |_| {};
     incremental: "docs/src/incremental.md", Shop::with_orders, |_| {};
     report_fields: "docs/src/report.md", Shop::with_orders, |_| {};
@@ -139,6 +147,8 @@ struct Shop {
     folder: TempDir,
     /// `pgarrow`, `python3` and `duckdb`, and the output of the blocks.
     tools: TempDir,
+    /// The store that has the page's bucket, if it needs one.
+    store: Cell<Option<&'static Emulator>>,
 }
 
 /// What the pages export.
@@ -159,6 +169,7 @@ impl Shop {
             server: Server::start(server_options()).unwrap(),
             folder: TempDir::new().unwrap(),
             tools: TempDir::new().unwrap(),
+            store: Cell::new(None),
         };
         for sql in
             ["CREATE ROLE me LOGIN", "CREATE DATABASE shop OWNER me", "CREATE DATABASE new_shop OWNER me"]
@@ -224,6 +235,12 @@ impl Shop {
             .env("PGDATABASE", "shop")
             .stdout(file.try_clone().unwrap())
             .stderr(file);
+        if let Some(store) = self.store.get() {
+            shell
+                .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", store.port()))
+                .envs([("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "eu-central-1")])
+                .envs([("AWS_ACCESS_KEY_ID", "someone"), ("AWS_SECRET_ACCESS_KEY", "canary")]);
+        }
         let mut child = shell.spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(BLOCK_SECONDS);
         let status = loop {
@@ -246,6 +263,13 @@ impl Shop {
 impl Shop {
     fn with_orders(&self) {
         self.execute("me", "shop", ORDERS);
+    }
+
+    fn with_a_bucket(&self) {
+        self.with_orders();
+        let store = Emulator::s3().expect("looked at before the page");
+        store.make_bucket("bucket");
+        self.store.set(Some(store));
     }
 
     fn has_all_slices(&self) {
