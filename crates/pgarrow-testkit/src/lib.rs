@@ -53,6 +53,7 @@ pub mod python;
 pub mod script;
 pub mod server;
 pub mod target;
+pub mod wait;
 
 pub use capability::Capability;
 pub use chance::Chance;
@@ -64,6 +65,7 @@ pub use proxy::{Fault, Proxy};
 pub use python::Python;
 pub use script::{Script, ScriptedServer, Step};
 pub use server::{Database, TestServer, server_options};
+pub use wait::{eventually, until_restarted};
 
 /// Servers beside the shared one, for tests that need several.
 pub use pgarrow_server;

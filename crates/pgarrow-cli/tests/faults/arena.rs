@@ -14,6 +14,7 @@ use arrow_ipc::reader::FileReader;
 use arrow_schema::Schema;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pgarrow_testkit::compare::first_difference_in_any_order;
+pub(crate) use pgarrow_testkit::eventually;
 use pgarrow_testkit::postgres::{Client, NoTls};
 use pgarrow_testkit::{Database, Fault, Proxy, TestServer};
 
@@ -252,14 +253,4 @@ fn rows(path: &Path) -> Result<Vec<RecordBatch>, String> {
         RecordBatch::try_new(Arc::new(Schema::new(fields)), batch.columns().to_vec()).unwrap()
     };
     Ok(read(path)?.into_iter().map(plain).collect())
-}
-
-/// Waits for something that must happen.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not within 60 s: {what}");
-        thread::sleep(Duration::from_millis(3));
-    }
 }

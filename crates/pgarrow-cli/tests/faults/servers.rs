@@ -6,7 +6,7 @@ use std::fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgarrow_server::Server;
-use pgarrow_testkit::{Capability, Fault, Proxy, require, server_options};
+use pgarrow_testkit::{Capability, Fault, Proxy, require, server_options, until_restarted};
 
 use crate::arena::{Arena, Gate, eventually, table};
 use crate::links::wait_until_nothing_moves;
@@ -132,11 +132,12 @@ fn backends_that_are_killed() {
                 "" => other.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0),
                 condition => arena.pids(&trial.name, condition)[0],
             };
+            let witness = arena.client();
             kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
             let ended = running.end(20);
             gate.open();
             // The server ends all sessions and starts again by itself.
-            eventually("the server is back", || is_up(&server));
+            until_restarted(witness, &server.url());
             let expect = Expect::failure(&[3, 4]).saying("127.0.0.1:");
             let name = name(25, format!("kill -9 of {who}'s backend"), format!("P6, {kind:?}"));
             group.note(&name, "", trial.judge(&ended, &expect));

@@ -2,6 +2,7 @@
 
 mod incremental;
 mod keep_going;
+mod night;
 mod resume;
 
 use std::fs::{self, File};

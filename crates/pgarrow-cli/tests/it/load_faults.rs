@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgarrow_server::Server;
 use pgarrow_testkit::postgres::{Client, NoTls};
-use pgarrow_testkit::{Capability, Database, require, server_options};
+use pgarrow_testkit::{Capability, Database, require, server_options, until_restarted};
 use tempfile::TempDir;
 
 use crate::loads::{fingerprint, fingerprint_by};
@@ -210,7 +210,7 @@ fn a_server_that_crashes_in_the_middle() {
         let ran = load.end();
         assert!(matches!(ran.code, Some(3 | 4)), "{ran:?}");
         assert!(ran.stderr.contains("nothing was loaded"), "{}", ran.stderr);
-        eventually("the server is back", || connect().is_ok());
+        until_restarted(client, &server.url());
         assert_eq!(fingerprint_by(&mut connect().unwrap(), "t"), before);
     }
 }

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgarrow_server::Server;
 use pgarrow_testkit::postgres::{Client, NoTls};
-use pgarrow_testkit::{Capability, Python, require, server_options};
+use pgarrow_testkit::{Capability, Python, require, server_options, until_restarted};
 
 use crate::loads::{fingerprint, fingerprint_by};
 use crate::signals::send;
@@ -267,12 +267,13 @@ fn a_load_in_parts_whose_server_crashes_goes_on() {
     let Stuck { place, child, blocker } = Stuck::start(place, &server.url());
     let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgarrow'";
     let pid: i32 = connect().unwrap().query_one(sql, &[]).unwrap().get(0);
+    let witness = connect().unwrap();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     let ran = end_of(child, 30);
     assert!(matches!(ran.code, Some(3 | 4)), "{ran:?}");
     assert!(GOES_ON.iter().all(|says| ran.stderr.contains(says)), "{}", ran.stderr);
     drop(blocker);
-    eventually("the server is back", || connect().is_ok());
+    until_restarted(witness, &server.url());
     let mut load = command(place.folder.path());
     run(load.arg("load").args(PARTS).args(["--target", &server.url()])).assert_success();
     let mut client = connect().unwrap();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+pub(crate) use pgarrow_testkit::eventually;
 use pgarrow_testkit::{Database, TestServer};
 use tempfile::TempDir;
 
@@ -160,15 +161,6 @@ pub(crate) fn end_of(mut child: Child, seconds: u64) -> Ran {
         thread::sleep(Duration::from_millis(5));
     }
     child.wait_with_output().unwrap().into()
-}
-
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 pub(crate) fn parquet_rows(path: &Path) -> usize {

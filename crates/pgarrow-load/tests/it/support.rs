@@ -1,12 +1,11 @@
 //! Shared by the tests: databases, and the contents of their tables.
 
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use pgarrow_export::{Error, Result};
 use pgarrow_load::{Load, LoadMode, LoadOptions, LoadReport};
+pub(crate) use pgarrow_testkit::eventually;
 use pgarrow_testkit::postgres::SimpleQueryMessage;
 use pgarrow_testkit::{Database, TestServer};
 
@@ -38,16 +37,6 @@ pub(crate) fn rows(database: &Database, sql: &str) -> Vec<Vec<Option<String>>> {
 /// The only value of a query.
 pub(crate) fn value(database: &Database, sql: &str) -> String {
     rows(database, sql).swap_remove(0).swap_remove(0).unwrap()
-}
-
-/// Waits until the condition holds.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not within 60 s: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// A load into this table, with these options.
