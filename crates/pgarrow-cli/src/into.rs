@@ -177,7 +177,9 @@ fn target(
         if makes_tables(into) {
             options = options.with_primary_key(PrimaryKey::new(key.clone()));
         }
-        options = options.with_key(key);
+        if !makes_tables(into) || into.on_conflict.is_some() {
+            options = options.with_key(key);
+        }
     }
     if let Some(writers) = into.writers {
         options = options.with_writers(writers);

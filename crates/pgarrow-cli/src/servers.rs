@@ -24,6 +24,9 @@ use crate::summary::{self, Peak};
 use crate::units::counted;
 use crate::words;
 
+/// Most tables without a key that a warning names.
+const KEYLESS_NAMED: usize = 5;
+
 /// Schema and name of a table on the source.
 type Name = (String, String);
 
@@ -52,7 +55,8 @@ pub(crate) fn copy_tables(
     signals: &Signals,
 ) -> Result<(), Failure> {
     run_report.set_source(&reading.connection);
-    run_report.set_target(into.schema.as_deref().unwrap_or("*"), &into.connection);
+    let all = into.schema.as_deref().map_or_else(|| "*".to_owned(), quote_identifier);
+    run_report.set_target(&format!("{all}.*"), &into.connection);
     say_config_warnings(&into.connection, console);
     say_config_warnings(&reading.connection, console);
     let source = Source::connect_blocking_with(reading.connection.clone(), cancel.clone())?;
@@ -192,7 +196,7 @@ fn defined(
     console: &Console,
 ) -> Result<HashMap<Name, Target>, Failure> {
     let plans = run.plans().to_vec();
-    let mut targets = HashMap::new();
+    let (mut targets, mut without_key) = (HashMap::new(), Vec::new());
     for plan in &plans {
         let Some(relation) = plan.relation() else { continue };
         let is_it = |other: &Relation| other.schema == relation.schema && other.name == relation.name;
@@ -200,9 +204,17 @@ fn defined(
         let Some(name) = index.and_then(|index| names.get(index)).cloned() else { continue };
         let (types, key) = into.takes.read(run, relation, into.schema.as_deref())?;
         if into.takes.key && key.is_none() {
-            console.warn(format!("{relation} has no primary key that its target could have"));
+            without_key.push(relation.to_string());
         }
         targets.insert(name_of(plan), Target { name, types, key });
+    }
+    if !without_key.is_empty() {
+        let shown = without_key.get(..KEYLESS_NAMED).unwrap_or(&without_key).join(", ");
+        let more = match without_key.len().saturating_sub(KEYLESS_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        console.warn(format!("no primary key, which the target could have, too: {shown}{more}"));
     }
     Ok(targets)
 }

@@ -10,6 +10,7 @@
 //! is part of one statement, and can begin no other.
 
 mod compare;
+mod expression;
 mod read;
 
 use arrow_schema::FieldRef;
@@ -19,6 +20,7 @@ use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
 
 use crate::transaction::server_error;
 use compare::difference;
+use expression::with_casts_to;
 
 /// Runs a query on the source, and returns its rows as text.
 pub type Ask<'a> = dyn FnMut(&str) -> Result<Vec<Vec<Option<String>>>> + 'a;
@@ -149,12 +151,13 @@ impl NeededTypes {
             Kind::Domain { base, not_null, default, checks } => {
                 let mut sql = format!("CREATE DOMAIN {here} AS {}", self.used(session, base, here)?);
                 if let Some(default) = default {
-                    sql.push_str(&format!(" DEFAULT {default}"));
+                    sql.push_str(&format!(" DEFAULT {}", self.expression_here(session, default)?));
                 }
                 if *not_null {
                     sql.push_str(" NOT NULL");
                 }
                 for Check { name, definition } in checks {
+                    let definition = self.expression_here(session, definition)?;
                     sql.push_str(&format!(" CONSTRAINT {} {definition}", quote_identifier(name)));
                 }
                 sql
@@ -187,6 +190,32 @@ impl NeededTypes {
         }
     }
 
+    /// An expression of the source, with the target's names of the types that are made.
+    fn expression_here(&self, session: &mut Session, expression: &str) -> Result<String> {
+        let mut names = Vec::with_capacity(self.types.len());
+        for made in &self.types {
+            // A type that comes later is none of its.
+            if let Some((_, printed)) = type_by_name(session, &self.quoted(made), -1)? {
+                names.push((made.printed.as_str(), printed));
+            }
+        }
+        Ok(with_casts_to(expression, &names))
+    }
+
+    /// The same for all expressions of a kind.
+    fn kind_here(&self, session: &mut Session, kind: &Kind) -> Result<Kind> {
+        let mut kind = kind.clone();
+        if let Kind::Domain { default, checks, .. } = &mut kind {
+            if let Some(default) = default {
+                *default = self.expression_here(session, default)?;
+            }
+            for check in checks {
+                check.definition = self.expression_here(session, &check.definition)?;
+            }
+        }
+        Ok(kind)
+    }
+
     /// Compares a type that is there with the wanted one.
     fn compare(&self, session: &mut Session, wanted: &TypeDefinition, here: &str, oid: u32) -> Result<()> {
         let roots = format!("SELECT {oid}::pg_catalog.oid");
@@ -202,10 +231,10 @@ impl NeededTypes {
         let difference = match found {
             None => Some("it is another kind of type".to_owned()),
             Some(found) => {
-                let moved = self.schema.as_deref().map(|schema| (wanted.schema.as_str(), schema));
-                let wanted = form(&wanted.kind, &mut |of| self.type_here(session, of, here))?;
+                let wanted = self.kind_here(session, &wanted.kind)?;
+                let wanted = form(&wanted, &mut |of| self.type_here(session, of, here))?;
                 let found = form(&found.kind, &mut |of| there.type_here(session, of, here))?;
-                difference(&wanted, &found, moved)
+                difference(&wanted, &found)
             }
         };
         match difference {
