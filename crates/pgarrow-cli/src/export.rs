@@ -1,14 +1,14 @@
 //! `pgarrow export`: runs a job.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use pgarrow::{Cancel, Config, Report, Run, Source};
+use pgarrow::{Cancel, Report, Run, Source};
 use pgarrow_job::{Format, Origin};
 use pgarrow_load::{Load, LoadProgress, LoadReport};
 use serde::Serialize;
 
 use crate::allocator;
+use crate::connecting::{say_config_warnings, say_warnings};
 use crate::console::Console;
 use crate::destination::Destination;
 use crate::exit::Failure;
@@ -19,12 +19,9 @@ use crate::outputs::{Opened, begin_report, write_many, write_one};
 use crate::progress::{Watch, Work};
 use crate::run_report::{Command, RunReport};
 use crate::servers;
-use crate::signals::Signals;
+use crate::signals::{GRACE, Signals};
 use crate::summary::{self, Peak};
 use crate::words;
-
-/// How long a cancelled export may take to end by itself.
-pub(crate) const GRACE: Duration = Duration::from_millis(4500);
 
 /// Exports what the flags name, with messages and progress.
 pub(crate) fn export(flags: &ExportFlags, console: &Console) -> Result<(), Failure> {
@@ -192,20 +189,8 @@ struct WithLoad<'a> {
     load: &'a LoadReport,
 }
 
-/// Prints warnings about the configuration before connecting: they may be why a login fails.
-pub(crate) fn say_config_warnings(config: &Config, console: &Console) {
-    config.passfile_warning().iter().for_each(|warning| console.warn(warning));
-}
-
-/// Prints the warnings of planning.
-pub(crate) fn say_warnings(run: &Run, console: &Console) {
-    for plan in run.plans() {
-        plan.warnings().iter().for_each(|warning| console.warn(warning));
-    }
-}
-
 /// Shows the progress of an export, until it is dropped.
-pub(crate) fn watch(run: &Run, loading: &Arc<OnceLock<Arc<LoadProgress>>>, console: &Console) -> Watch {
+fn watch(run: &Run, loading: &Arc<OnceLock<Arc<LoadProgress>>>, console: &Console) -> Watch {
     Watch::start(console, Work::export(run.progress(), run.plans(), loading))
 }
 

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use pgarrow::{Cancel, PlanReport, Source};
 
+use crate::connecting::{say_config_warnings, say_warnings};
 use crate::console::Console;
 use crate::destination::ending_warning;
 use crate::exit::Failure;
-use crate::export::{GRACE, defined_by, say_config_warnings, say_warnings};
+use crate::export::defined_by;
 use crate::flags::{ExportFlags, FormatName, PlanFlags};
 use crate::help;
 use crate::into::Into;
 use crate::job::Reading;
 use crate::load;
-use crate::signals::Signals;
+use crate::signals::{GRACE, Signals};
 use crate::table::Lists;
 use crate::words;
 

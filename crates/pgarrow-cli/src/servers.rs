@@ -13,11 +13,12 @@ use pgarrow_sink::{Sink, SinkError, SinkErrorKind};
 use serde::Serialize;
 
 use crate::allocator;
+use crate::connecting::{say_config_warnings, say_warnings};
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::{say_config_warnings, say_warnings, watch};
 use crate::into::IntoMany;
 use crate::job::Reading;
+use crate::progress::{Watch, Work};
 use crate::run_report::RunReport;
 use crate::signals::{Loads, Signals, loaded_tables};
 use crate::summary::{self, Peak};
@@ -80,7 +81,7 @@ pub(crate) fn copy_tables(
 
     let n_readers = run.readers();
     let loading: Arc<OnceLock<Arc<LoadProgress>>> = Arc::default();
-    let watch = watch(&run, &loading, console);
+    let watch = Watch::start(console, Work::export(run.progress(), run.plans(), &loading));
     let loads = Loads::default();
     if into.keep_going {
         signals.be_loading_tables(&loads);

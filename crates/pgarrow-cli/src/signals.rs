@@ -29,6 +29,9 @@ use crate::exit::Failure;
 use crate::received::Received;
 use crate::run_report::RunReport;
 
+/// How long a cancelled export may take to end by itself.
+pub(crate) const GRACE: Duration = Duration::from_millis(4500);
+
 /// Nothing is running yet: the signal ends the process.
 const AT_ONCE: u8 = 0;
 /// The run listens to its cancel.

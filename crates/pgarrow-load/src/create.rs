@@ -7,7 +7,7 @@ use pgarrow_catalog::{
     Relation, RelationName, quote_identifier, quote_literal, relation, resolve, type_by_name,
 };
 use pgarrow_protocol::Session;
-use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
 use pgarrow_types::option::{CREATE_TYPES, TYPES_FROM};
 use pgarrow_types::{Hint, message};
 
@@ -75,6 +75,21 @@ pub(crate) fn add_columns(
     let sql = format!("ALTER TABLE {table} {}", actions.join(", "));
     session.execute(&sql).map_err(|error| server_error(error, &target.to_string()))?;
     comment(session, &table, fields)
+}
+
+/// Runs the statement of a key, which takes as long as sorting all rows.
+pub(crate) fn add_key(session: &mut Session, statement: &str, target: &str) -> Result<()> {
+    without_read_timeout(session, |session| session.execute(statement)).map_err(|error| {
+        match error.sqlstate() {
+            // Advice about the table's own name would mislead.
+            Some("42P07") => {
+                let advice =
+                    "the target's schema has a relation of that name: rename it, or load into another schema";
+                Error::without_advice(error).context(target).advice("nothing was loaded").advice(advice)
+            }
+            _ => server_error(error, target),
+        }
+    })
 }
 
 /// `"name" type NOT NULL`.

@@ -16,9 +16,8 @@ mod read;
 use arrow_schema::FieldRef;
 use pgarrow_catalog::{RelationName, quote_identifier, quote_literal, type_by_name};
 use pgarrow_protocol::Session;
-use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
+use pgarrow_session::{Error, ErrorKind, Result};
 
-use crate::transaction::server_error;
 use compare::difference;
 use expression::with_casts_to;
 
@@ -351,18 +350,6 @@ impl PrimaryKey {
         let columns: Vec<String> = self.columns.iter().map(|column| quote_identifier(column)).collect();
         format!("ALTER TABLE {table} ADD {name}PRIMARY KEY ({})", columns.join(", "))
     }
-}
-
-/// Runs the statement of a key, which takes as long as sorting all rows.
-pub(crate) fn add_key(session: &mut Session, statement: &str, target: &str) -> Result<()> {
-    without_read_timeout(session, |session| session.execute(statement)).map_err(|error| {
-        match error.sqlstate() {
-            // The text for another table of that name would mislead.
-            Some("42P07") => server_error(error, "the primary key's index")
-                .advice("a relation of that name is in the target's schema already: rename it, or load into another schema"),
-            _ => server_error(error, target),
-        }
-    })
 }
 
 #[cfg(test)]

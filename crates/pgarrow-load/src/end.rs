@@ -14,7 +14,7 @@ use pgarrow_types::Message;
 use crate::arrival::{insert_from_staging, left_out};
 use crate::batchwise::Batchwise;
 use crate::copied::Copied;
-use crate::definition::add_key;
+use crate::create::add_key;
 use crate::lane::{LaneContext, LaneTally};
 use crate::names::Proof;
 use crate::options::{LoadMethod, LoadMode};

@@ -427,7 +427,7 @@ fn keys_of_one_table() {
     assert_eq!(key("b"), "its key PRIMARY KEY (\"Y\", x)");
     // Names of indexes are those of the schema.
     create(&["-t", "a", "--into", "c", "--key"])
-        .assert_said(4, "a relation of that name is in the target's schema");
+        .assert_said(4, "the target's schema has a relation of that name");
     create(&["-t", "a", "--into", "c", "--key", "z"]).assert_success();
     assert_eq!(key("c"), "c_pkey PRIMARY KEY (z)");
     create(&["-t", "a", "--into", "d", "--key", "x,\"Y\"", "--writers", "2"]).assert_success();

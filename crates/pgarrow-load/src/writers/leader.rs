@@ -7,7 +7,7 @@ use pgarrow_catalog::quote_identifier;
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Error, ErrorKind, Result};
 
-use crate::definition::add_key;
+use crate::create::add_key;
 use crate::names::{Names, Proof};
 use crate::options::LoadOptions;
 use crate::replace::Replacement;
