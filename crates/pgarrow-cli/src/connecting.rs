@@ -1,12 +1,11 @@
-//! Connecting to the server of a command that asks, and reads no rows.
+//! Connecting to a server, and what is said of that.
 
-use pgarrow::{Cancel, Config, Error, Source};
+use pgarrow::{Cancel, Config, Error, Run, Source};
 
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::{GRACE, say_config_warnings};
 use crate::flags::ConnectFlags;
-use crate::signals::Signals;
+use crate::signals::{GRACE, Signals};
 
 /// The server of a connection string, or of the environment.
 pub(crate) fn config(connection: Option<&str>, connecting: &ConnectFlags) -> Result<Config, Failure> {
@@ -28,4 +27,16 @@ pub(crate) fn on_source<T>(
         ask(&source)
     });
     asked.map_err(|failure| signals.check().err().unwrap_or(failure))
+}
+
+/// Prints warnings about the configuration before connecting: they may be why a login fails.
+pub(crate) fn say_config_warnings(config: &Config, console: &Console) {
+    config.passfile_warning().iter().for_each(|warning| console.warn(warning));
+}
+
+/// Prints the warnings of planning.
+pub(crate) fn say_warnings(run: &Run, console: &Console) {
+    for plan in run.plans() {
+        plan.warnings().iter().for_each(|warning| console.warn(warning));
+    }
 }

@@ -11,7 +11,7 @@ use pgarrow_sink_parquet::ParquetOptions;
 
 use crate::exit::Failure;
 use crate::flags::{ExportFlags, FileFlags, FormatName, ReadingFlags, SortedBy};
-use crate::into::Into;
+use crate::into::{Into, IntoMany};
 
 /// Where batches go.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) enum Destination {
     Output(Place, Format),
     /// A table of another server, or of the same one.
     Table(Box<Into>),
+    /// A table there for each that is read.
+    Tables(Box<IntoMany>),
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,12 +42,15 @@ pub(crate) struct Folder {
 impl Destination {
     pub(crate) fn new(flags: &ExportFlags, is_many: bool) -> Result<Self, Failure> {
         if flags.to == Some(FormatName::Postgres) {
-            check_table(flags, is_many)?;
+            check_table(flags)?;
             if flags.reading.ordered && flags.into.writers.is_some_and(|writers| writers > 1) {
                 let text = "several --writers load rows in any order; leave out --ordered, or --writers";
                 return Err(Failure::options(text));
             }
-            return Ok(Self::Table(Box::new(Into::try_from(flags)?)));
+            return Ok(match is_many {
+                true => Self::Tables(Box::new(IntoMany::try_from(flags)?)),
+                false => Self::Table(Box::new(Into::try_from(flags)?)),
+            });
         }
         if let Some(name) = flags.parts.any() {
             return Err(Failure::options(format!("{name} is for `pgarrow load`")));
@@ -53,6 +58,9 @@ impl Destination {
         let of_target = [
             ("--target-role", flags.target_role.is_some()),
             ("--target-set", !flags.target_settings.is_empty()),
+            ("--into-schema", flags.into_schema.is_some()),
+            ("--keep-going", flags.keep_going),
+            ("--create-types", flags.create_types),
         ];
         let of_target = of_target.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name);
         if let Some(name) = flags.into.any().or(of_target) {
@@ -110,7 +118,9 @@ impl Destination {
     pub(crate) fn types(&self) -> TypeOptions {
         match self {
             Self::Output(_, format) => format.types(),
-            Self::Table(_) => TypeOptions { arrays: ArrayForm::Shaped, ..TypeOptions::default() },
+            Self::Table(_) | Self::Tables(_) => {
+                TypeOptions { arrays: ArrayForm::Shaped, ..TypeOptions::default() }
+            }
             Self::Nowhere => TypeOptions::default(),
         }
     }
@@ -120,7 +130,7 @@ impl Destination {
         match self {
             Self::Output(Place::File(path), _) => Some(path),
             Self::Output(Place::Folder(folder), _) => Some(&folder.path),
-            Self::Output(Place::Stdout, _) | Self::Nowhere | Self::Table(_) => None,
+            Self::Output(Place::Stdout, _) | Self::Nowhere | Self::Table(_) | Self::Tables(_) => None,
         }
     }
 }
@@ -188,11 +198,7 @@ fn check_place(place: &Place, flags: &ExportFlags, is_many: bool) -> Result<(), 
 }
 
 /// Refuses options that do not go with a table as the output.
-fn check_table(flags: &ExportFlags, is_many: bool) -> Result<(), Failure> {
-    if is_many {
-        let text = "--to postgres takes one --table or query; load several tables one after the other";
-        return Err(Failure::options(text));
-    }
+fn check_table(flags: &ExportFlags) -> Result<(), Failure> {
     if let Some(name) = flags.parts.any() {
         let text = format!(
             "{name} is for `pgarrow load`: an export that is started again reads other rows in another order, and nothing \

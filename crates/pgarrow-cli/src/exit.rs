@@ -12,7 +12,10 @@ use crate::words;
 /// Code and meaning, as `--help` lists them.
 const CODES: [(u8, &str); 16] = [
     (0, "success"),
-    (1, "tables of a job failed, and the others were committed; or anything that has no code of its own"),
+    (
+        1,
+        "some of several tables failed, and the others were committed; or anything that has no code of its own",
+    ),
     (2, "options, names or a statement that cannot be used"),
     (3, "no connection, or it was lost, or the server had none left: another attempt may help"),
     (4, "PostgreSQL refused, as it does wrong and missing passwords"),

@@ -1,28 +1,27 @@
 //! `pgarrow export`: runs a job.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use pgarrow::{Cancel, Config, Report, Run, Source};
+use pgarrow::{Cancel, Report, Run, Source};
 use pgarrow_job::{Format, Origin};
 use pgarrow_load::{Load, LoadProgress, LoadReport};
 use serde::Serialize;
 
 use crate::allocator;
+use crate::connecting::{say_config_warnings, say_warnings};
 use crate::console::Console;
 use crate::destination::Destination;
 use crate::exit::Failure;
 use crate::flags::ExportFlags;
+use crate::into::Takes;
 use crate::job::{self, ExportJob};
 use crate::outputs::{Opened, begin_report, write_many, write_one};
 use crate::progress::{Watch, Work};
 use crate::run_report::{Command, RunReport};
-use crate::signals::Signals;
+use crate::servers;
+use crate::signals::{GRACE, Signals};
 use crate::summary::{self, Peak};
 use crate::words;
-
-/// How long a cancelled export may take to end by itself.
-pub(crate) const GRACE: Duration = Duration::from_millis(4500);
 
 /// Exports what the flags name, with messages and progress.
 pub(crate) fn export(flags: &ExportFlags, console: &Console) -> Result<(), Failure> {
@@ -49,6 +48,12 @@ fn run(
 ) -> Result<(), Failure> {
     let ExportJob { reading, destination, overwrite, is_ordered, has_origin, warning } = job;
     warning.iter().for_each(|warning| console.warn(warning));
+    let destination = match destination {
+        Destination::Tables(into) => {
+            return servers::copy_tables(reading, *into, run_report, console, cancel, signals);
+        }
+        other => other,
+    };
     run_report.set_source(&reading.connection);
     if let Destination::Table(into) = &destination {
         let (table, config) = into.place();
@@ -59,7 +64,12 @@ fn run(
     // An output that cannot be written fails before anything is read.
     let output = match destination {
         Destination::Nowhere => Goal::Nowhere,
-        Destination::Table(into) => Goal::Table(Box::new(into.load(cancel.clone())?)),
+        Destination::Table(into) => {
+            let (takes, schema) = (into.takes(), into.schema());
+            Goal::Table(Box::new(into.load(cancel.clone())?), takes, schema)
+        }
+        // Done above.
+        Destination::Tables(_) => Goal::Nowhere,
         Destination::Output(place, format) => {
             Goal::Output(Opened::open(&place, overwrite, run_report.run_id(), signals)?, Box::new(format))
         }
@@ -71,14 +81,14 @@ fn run(
     allocator::give_back_at_once(reading.options.memory_bytes());
     let options = match &output {
         // Values that the target takes as the source sends them are not decoded.
-        Goal::Table(load) => reading.options.with_opaque(load.opaque_columns()?),
+        Goal::Table(load, ..) => reading.options.with_opaque(load.opaque_columns()?),
         Goal::Nowhere | Goal::Output(..) => reading.options,
     };
     let format = match &output {
         Goal::Output(_, format) => Some(format.as_ref()),
-        Goal::Nowhere | Goal::Table(_) => None,
+        Goal::Nowhere | Goal::Table(..) => None,
     };
-    let run = reading.subject.open(&source, options, format)?;
+    let mut run = reading.subject.open(&source, options, format)?;
     say_warnings(&run, console);
     let origin = has_origin.then(|| Origin::new(&run, run_report.run_id(), &run_report.started()));
     let n_readers = run.readers();
@@ -90,8 +100,9 @@ fn run(
         (false, Goal::Output(output, format)) => {
             write_one(run, &format, output, origin.as_ref(), is_ordered, console)?
         }
-        (false, Goal::Table(load_into)) => {
-            let (report, loaded) = load_one(run, *load_into, &loading, console, signals)?;
+        (false, Goal::Table(load_into, takes, schema)) => {
+            let load_into = defined_by(*load_into, takes, schema.as_deref(), &mut run)?;
+            let (report, loaded) = load_one(run, load_into, &loading, console, signals)?;
             load = loaded;
             report
         }
@@ -99,7 +110,7 @@ fn run(
             write_many(run, &format, &folder, origin.as_ref(), file_bytes, console, signals)?
         }
         // `Destination` refuses such a job.
-        (true, Goal::Output(..) | Goal::Table(_)) => {
+        (true, Goal::Output(..) | Goal::Table(..)) => {
             return Err(Failure::options("several tables need a folder, as in -o shop/"));
         }
         (false, Goal::Nowhere) if is_ordered => run.for_each(|_| Ok(()))?,
@@ -126,7 +137,26 @@ fn run(
 enum Goal {
     Nowhere,
     Output(Opened, Box<Format>),
-    Table(Box<Load>),
+    /// With what a new table takes over, and the schema that its types are made in.
+    Table(Box<Load>, Takes, Option<String>),
+}
+
+/// Adds what a new table takes over from the table that is read.
+pub(crate) fn defined_by(
+    load: Load,
+    takes: Takes,
+    schema: Option<&str>,
+    run: &mut Run,
+) -> Result<Load, Failure> {
+    if !takes.any() {
+        return Ok(load);
+    }
+    let Some(relation) = run.plan().relation().cloned() else {
+        let text = "a query has no types and no key of its own: leave out --create-types, and give --key its columns";
+        return Err(Failure::options(text));
+    };
+    let (types, key) = takes.read(run, &relation, schema)?;
+    Ok(load.defined_by(types, key))
 }
 
 /// Reads one table, query or slice into a table.
@@ -157,18 +187,6 @@ struct WithLoad<'a> {
     #[serde(flatten)]
     report: &'a Report,
     load: &'a LoadReport,
-}
-
-/// Prints warnings about the configuration before connecting: they may be why a login fails.
-pub(crate) fn say_config_warnings(config: &Config, console: &Console) {
-    config.passfile_warning().iter().for_each(|warning| console.warn(warning));
-}
-
-/// Prints the warnings of planning.
-pub(crate) fn say_warnings(run: &Run, console: &Console) {
-    for plan in run.plans() {
-        plan.warnings().iter().for_each(|warning| console.warn(warning));
-    }
 }
 
 /// Shows the progress of an export, until it is dropped.

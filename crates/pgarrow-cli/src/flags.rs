@@ -76,6 +76,7 @@ pub(crate) enum Command {
     #[command(after_help = short_end("load"), after_long_help = after(LOAD_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &LOAD_SHORT)))]
     #[command(mut_arg("into", |into| into.required(true)))]
+    #[command(mut_arg("key", |key| key.num_args(1)))]
     #[command(mut_arg("lock_timeout", |lock| lock.help(LOCK_HELP).long_help(LOCK_HELP)))]
     #[command(mut_arg("read_timeout", |read| read.long_help(READ_HELP)))]
     Load(Box<LoadFlags>),
@@ -234,6 +235,28 @@ pub(crate) struct ExportFlags {
 
     #[command(flatten)]
     pub(crate) into: IntoFlags,
+
+    /// The schema of the tables to load, with --to postgres. Default for several tables: that of each table
+    ///
+    /// The exact name. Each table goes to the table of its own name there. Two tables of one name, of different
+    /// schemas, are refused.
+    #[arg(long, conflicts_with = "into", value_name = "NAME", help_heading = "Target")]
+    pub(crate) into_schema: Option<String>,
+
+    /// Commit each of several tables by itself, and go on when one fails: exit code 1. Default: all or nothing
+    ///
+    /// Without it, all tables are one transaction of the target. The report has the errors of tables that failed. What
+    /// is about the servers still ends the run; the tables that are loaded by then stay.
+    #[arg(long, help_heading = "Target")]
+    pub(crate) keep_going: bool,
+
+    /// Make the enums, domains and composites that a new table needs, if the target lacks them
+    ///
+    /// With --mode create, and with --mode replace where there is no table yet. They are made in the schema of the new
+    /// table if that is named by --into-schema or --into, and otherwise in one of the same name as on the source. A type
+    /// that is there and differs is an error. Checks and defaults of domains are taken over as the source prints them.
+    #[arg(long, help_heading = "Target")]
+    pub(crate) create_types: bool,
 
     /// Load as this role (SET ROLE); the exact name. With --to postgres
     #[arg(long, value_name = "NAME", help_heading = "Target")]

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use pgarrow::{Cancel, Error, Run, Slice, Source};
 use pgarrow_sink::{Output, SinkError};
 
+use crate::connecting::{say_config_warnings, say_warnings};
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::{GRACE, say_config_warnings, say_warnings};
 use crate::flags::HoldFlags;
 use crate::job::Reading;
 use crate::outputs::open_file;
-use crate::signals::Signals;
+use crate::signals::{GRACE, Signals};
 use crate::units;
 
 /// After this time, and each time it passes again, the user is reminded of the held snapshot.

@@ -19,11 +19,10 @@ use pgarrow_sink::SinkError;
 use self::input::Record;
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::GRACE;
 use crate::flags::ReportFlags;
 use crate::help;
 use crate::outputs::open_file;
-use crate::signals::Signals;
+use crate::signals::{GRACE, Signals};
 use crate::units;
 
 const STYLE: &str = include_str!("html/style.css");

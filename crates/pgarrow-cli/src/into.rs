@@ -1,9 +1,10 @@
 //! Where a load goes, and how: the flags, checked. No connection is open yet.
 
-use pgarrow::{Cancel, Config, Error, parse_column_list};
+use pgarrow::{Cancel, Config, Error, Relation, Run, parse_column_list};
 use pgarrow_load::input::Input;
 use pgarrow_load::{
-    Conversions, IdentityValues, Load, LoadMethod, LoadMode, LoadOptions, OnConflict, TypesFrom,
+    Conversions, IdentityValues, Load, LoadMethod, LoadMode, LoadOptions, NeededTypes, OnConflict,
+    PrimaryKey, RelationName, TypesFrom,
 };
 
 use crate::exit::Failure;
@@ -20,6 +21,7 @@ pub(crate) struct Into {
     options: LoadOptions,
     /// The same without parts, marks and rejected rows.
     plain: LoadOptions,
+    takes: Takes,
 }
 
 impl TryFrom<&LoadFlags> for Into {
@@ -42,8 +44,159 @@ impl TryFrom<&ExportFlags> for Into {
     type Error = Failure;
 
     fn try_from(flags: &ExportFlags) -> Result<Self, Failure> {
-        Self::new(&flags.into, &flags.session, flags.target_role.as_deref(), &flags.target_settings)
+        if flags.keep_going {
+            return Err(Failure::options("--keep-going is for several tables, and one is read"));
+        }
+        let into = match (&flags.into_schema, flags.what.tables.iter().chain(&flags.what.named).next()) {
+            (None, _) => flags.into.clone(),
+            (Some(schema), Some(table)) => {
+                let name = RelationName::parse(table).map_err(Error::from)?.name;
+                let name = RelationName { schema: Some(schema.clone()), name };
+                IntoFlags { into: Some(name.quoted()), ..flags.into.clone() }
+            }
+            (Some(_), None) => {
+                return Err(Failure::options("--into-schema is for tables; give --into SCHEMA.TABLE"));
+            }
+        };
+        let into = Self::new(&into, &flags.session, flags.target_role.as_deref(), &flags.target_settings)?;
+        Ok(Self { takes: Takes::new(flags)?, ..into })
     }
+}
+
+/// Many tables, and how they are loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct IntoMany {
+    pub(crate) connection: Config,
+    pub(crate) options: LoadOptions,
+    /// The schema of all tables; `None`: each has that of its source.
+    pub(crate) schema: Option<String>,
+    /// Each is committed by itself, and others go on if it fails.
+    pub(crate) keep_going: bool,
+    pub(crate) takes: Takes,
+}
+
+/// What a new table takes over from the table that is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Takes {
+    pub(crate) types: bool,
+    pub(crate) key: bool,
+}
+
+impl TryFrom<&ExportFlags> for IntoMany {
+    type Error = Failure;
+
+    fn try_from(flags: &ExportFlags) -> Result<Self, Failure> {
+        if flags.into.into.is_some() {
+            let text = "--into names one table, and several are read; --into-schema names their schema";
+            return Err(Failure::options(text));
+        }
+        if flags.into.writers.is_some_and(|writers| writers > 1) && !flags.keep_going {
+            let text =
+                "several --writers commit each table by itself; add --keep-going, or leave out --writers";
+            return Err(Failure::options(text));
+        }
+        if matches!(&flags.into.key, Some(Some(_))) {
+            let text =
+                "--key with columns is for one table; without them, it takes each table's own primary key";
+            return Err(Failure::options(text));
+        }
+        let takes = Takes::new(flags)?;
+        let role = flags.target_role.as_deref();
+        let (connection, options) = target(&flags.into, &flags.session, role, &flags.target_settings)?;
+        let (schema, keep_going) = (flags.into_schema.clone(), flags.keep_going);
+        Ok(Self { connection, options, schema, keep_going, takes })
+    }
+}
+
+impl Takes {
+    fn new(flags: &ExportFlags) -> Result<Self, Failure> {
+        let takes = Self { types: flags.create_types, key: matches!(&flags.into.key, Some(None)) };
+        if takes.types && !makes_tables(&flags.into) {
+            let text = "--create-types is for tables that are made: with --mode create or replace";
+            return Err(Failure::options(text));
+        }
+        if takes.key && !makes_tables(&flags.into) {
+            let text =
+                "--key without columns is the key of a table that is made: with --mode create or replace";
+            return Err(Failure::options(text));
+        }
+        if takes.types && flags.into.writers.is_some_and(|writers| writers > 1) {
+            let text = "--create-types is for one writer; leave out --writers, or make the types first";
+            return Err(Failure::options(text));
+        }
+        Ok(takes)
+    }
+
+    /// Asks the source of a run about a table. `schema`: where types are made.
+    pub(crate) fn read(
+        self,
+        run: &mut Run,
+        table: &Relation,
+        schema: Option<&str>,
+    ) -> Result<(Option<NeededTypes>, Option<PrimaryKey>), Failure> {
+        let types = match self.types {
+            true => {
+                let types = NeededTypes::read(table.oid, &mut |sql| run.query_text(sql))?;
+                Some(types.in_schema(schema.map(str::to_owned)))
+            }
+            false => None,
+        };
+        let key = match self.key {
+            true => PrimaryKey::read(table.oid, &mut |sql| run.query_text(sql))?,
+            false => None,
+        };
+        Ok((types, key))
+    }
+
+    pub(crate) fn any(self) -> bool {
+        self.types || self.key
+    }
+}
+
+fn makes_tables(into: &IntoFlags) -> bool {
+    matches!(into.mode, Some(ModeName::Create | ModeName::Replace))
+}
+
+/// The server, and how its tables are loaded.
+fn target(
+    into: &IntoFlags,
+    session: &SessionFlags,
+    role: Option<&str>,
+    settings: &[(String, String)],
+) -> Result<(Config, LoadOptions), Failure> {
+    if into.types_from.is_some() && !into.add_columns && !makes_tables(into) {
+        let text =
+            "--types-from is for columns that are made: with --mode create or replace, or --add-columns";
+        return Err(Failure::options(text));
+    }
+    let connection = into.target.as_deref().filter(|text| !text.trim().is_empty());
+    let connection = Config::parse(connection).map_err(Error::from)?;
+    let mut options = options(into);
+    if let Some(Some(key)) = &into.key {
+        let key = parse_column_list(key).map_err(Error::from)?;
+        if makes_tables(into) {
+            options = options.with_primary_key(PrimaryKey::new(key.clone()));
+        }
+        if !makes_tables(into) || into.on_conflict.is_some() {
+            options = options.with_key(key);
+        }
+    }
+    if let Some(writers) = into.writers {
+        options = options.with_writers(writers);
+    }
+    if let Some(time) = session.read_timeout {
+        options = options.with_read_timeout(time);
+    }
+    if let Some(time) = session.lock_timeout {
+        options = options.with_lock_timeout(time);
+    }
+    if let Some(role) = role {
+        options = options.with_role(role);
+    }
+    for (name, value) in settings {
+        options = options.with_setting(name, value);
+    }
+    Ok((session.connecting.applied_to(connection), options))
 }
 
 impl Into {
@@ -56,36 +209,19 @@ impl Into {
         let Some(table) = &into.into else {
             return Err(Failure::options("no table to load; give --into SCHEMA.TABLE"));
         };
-        let makes_columns =
-            into.add_columns || matches!(into.mode, Some(ModeName::Create | ModeName::Replace));
-        if into.types_from.is_some() && !makes_columns {
-            let text =
-                "--types-from is for columns that are made: with --mode create or replace, or --add-columns";
-            return Err(Failure::options(text));
-        }
-        let connection = into.target.as_deref().filter(|text| !text.trim().is_empty());
-        let connection = Config::parse(connection).map_err(Error::from)?;
-        let mut options = options(into);
-        if let Some(key) = &into.key {
-            options = options.with_key(parse_column_list(key).map_err(Error::from)?);
-        }
-        if let Some(writers) = into.writers {
-            options = options.with_writers(writers);
-        }
-        if let Some(time) = session.read_timeout {
-            options = options.with_read_timeout(time);
-        }
-        if let Some(time) = session.lock_timeout {
-            options = options.with_lock_timeout(time);
-        }
-        if let Some(role) = role {
-            options = options.with_role(role);
-        }
-        for (name, value) in settings {
-            options = options.with_setting(name, value);
-        }
-        let connection = session.connecting.applied_to(connection);
-        Ok(Self { connection, table: table.clone(), plain: options.clone(), options })
+        let (connection, options) = target(into, session, role, settings)?;
+        let (table, takes) = (table.clone(), Takes::default());
+        Ok(Self { connection, table, plain: options.clone(), options, takes })
+    }
+
+    /// What the table takes over from the one that is read.
+    pub(crate) fn takes(&self) -> Takes {
+        self.takes
+    }
+
+    /// The schema of the table, if it is named.
+    pub(crate) fn schema(&self) -> Option<String> {
+        RelationName::parse(&self.table).ok()?.schema
     }
 
     /// Adds how the load commits, and what becomes of bad rows. Refuses contradictions.

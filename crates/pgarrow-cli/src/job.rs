@@ -129,7 +129,7 @@ impl TryFrom<&ExportFlags> for Reading {
             let ExportJob { reading, destination, .. } = ExportJob::try_from(flags)?;
             let format = match destination {
                 Destination::Output(_, format) => Some(format),
-                Destination::Nowhere | Destination::Table(_) => None,
+                Destination::Nowhere | Destination::Table(_) | Destination::Tables(_) => None,
             };
             return Ok(Self { format, ..reading });
         }
@@ -153,7 +153,7 @@ impl TryFrom<&ExportFlags> for ExportJob {
         if flags.overwrite && destination.path().is_none() && flags.report.is_none() {
             return Err(Failure::options("--overwrite is for files, and none is written"));
         }
-        if matches!(destination, Destination::Table(_)) {
+        if matches!(destination, Destination::Table(_) | Destination::Tables(_)) {
             check_target(flags)?;
         }
         let warning = ending_warning(flags);

@@ -16,17 +16,17 @@ use serde::Serialize;
 
 use self::options::{Loaded, load};
 use crate::allocator;
-use crate::connecting::{config, on_source};
+use crate::connecting::{config, on_source, say_config_warnings, say_warnings};
 use crate::console::Console;
 use crate::destination::{ipc_options, parquet_options};
 use crate::exit::Failure;
-use crate::export::{GRACE, say_config_warnings, say_warnings, watch_files};
+use crate::export::watch_files;
 use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags};
 use crate::help;
 use crate::job::{check_beside, options_of_job, real};
 use crate::outputs::{begin_report, open_file};
 use crate::run_report::{Command, RunReport};
-use crate::signals::Signals;
+use crate::signals::{GRACE, Signals};
 use crate::units::{bytes, counted, seconds};
 use crate::words;
 

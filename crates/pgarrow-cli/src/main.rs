@@ -6,6 +6,7 @@
 //!                           │ destination          ├ plan, inspect  show it
 //!                                                  ├ hold  for other processes
 //!                           ┌ into                 ├ load  the way back, with rejects beside it
+//!                                                  ├ servers  many tables of one server into another
 //!                                                  ├ run_report  the result of an export or load, metrics
 //!                                                  ├ html        a run as a page
 //!                                                  ├ pages       reading by pages
@@ -39,6 +40,7 @@ mod progress;
 mod received;
 mod rejects;
 mod run_report;
+mod servers;
 mod signals;
 mod subject;
 mod summary;

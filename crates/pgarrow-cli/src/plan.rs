@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use pgarrow::{Cancel, PlanReport, Source};
 
+use crate::connecting::{say_config_warnings, say_warnings};
 use crate::console::Console;
 use crate::destination::ending_warning;
 use crate::exit::Failure;
-use crate::export::{GRACE, say_config_warnings, say_warnings};
+use crate::export::defined_by;
 use crate::flags::{ExportFlags, FormatName, PlanFlags};
 use crate::help;
 use crate::into::Into;
 use crate::job::Reading;
 use crate::load;
-use crate::signals::Signals;
+use crate::signals::{GRACE, Signals};
 use crate::table::Lists;
 use crate::words;
 
@@ -31,11 +32,16 @@ pub(crate) fn plan(flags: &PlanFlags, console: &Console) -> Result<(), Failure> 
 
 /// Plans an export and its output, and prints that.
 pub(crate) fn dry_run(flags: &ExportFlags, console: &Console) -> Result<(), Failure> {
+    let reading = Reading::try_from(flags)?;
     let into = match flags.to {
+        Some(FormatName::Postgres) if reading.subject.is_many() => {
+            let text =
+                "--dry-run shows the load of one table; with several, leave out --to and what is for it";
+            return Err(Failure::options(text));
+        }
         Some(FormatName::Postgres) => Some(Into::try_from(flags)?),
         _ => None,
     };
-    let reading = Reading::try_from(flags)?;
     ending_warning(flags).iter().for_each(|warning| console.warn(warning));
     let planned = open(reading, into, console)?;
     help::print(planned.text(Lists::Shortened).as_bytes())
@@ -81,15 +87,20 @@ fn plan_all(
     say_config_warnings(&reading.connection, console);
     let source = Source::connect_blocking_with(reading.connection, cancel.clone())?;
     signals.be_orderly();
+    let defined = into.as_ref().map(|into| (into.takes(), into.schema()));
     let load = into.map(|into| into.load(cancel)).transpose()?;
     let options = match &load {
         Some(load) => reading.options.with_opaque(load.opaque_columns()?),
         None => reading.options,
     };
-    let run = reading.subject.open(&source, options, reading.format.as_ref())?;
+    let mut run = reading.subject.open(&source, options, reading.format.as_ref())?;
     say_warnings(&run, console);
     let load = match load {
         Some(load) => {
+            let load = match defined {
+                Some((takes, schema)) => defined_by(load, takes, schema.as_deref(), &mut run)?,
+                None => load,
+            };
             let plan = run.plan();
             let load = load.with_opaque(plan.opaque().clone()).fed_by(run.holders());
             let loading = load.open(Arc::clone(plan.schema()))?;

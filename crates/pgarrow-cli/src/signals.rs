@@ -29,6 +29,9 @@ use crate::exit::Failure;
 use crate::received::Received;
 use crate::run_report::RunReport;
 
+/// How long a cancelled export may take to end by itself.
+pub(crate) const GRACE: Duration = Duration::from_millis(4500);
+
 /// Nothing is running yet: the signal ends the process.
 const AT_ONCE: u8 = 0;
 /// The run listens to its cancel.
@@ -57,6 +60,8 @@ struct Shared {
     rows: AtomicU8,
     /// The progress of the load that is under way.
     load: OnceLock<Arc<LoadProgress>>,
+    /// Those of several tables that are committed one by one.
+    loads: OnceLock<Loads>,
     leftovers: Mutex<Vec<PathBuf>>,
     report: OnceLock<RunReport>,
 }
@@ -82,6 +87,7 @@ impl Signals {
             manner: AtomicU8::new(AT_ONCE),
             rows: AtomicU8::new(NO_ROWS),
             load: OnceLock::new(),
+            loads: OnceLock::new(),
             leftovers: Mutex::default(),
             report: OnceLock::new(),
         });
@@ -112,6 +118,12 @@ impl Signals {
     /// From now on a COMMIT may bring rows: an exit in the middle of one has to say so.
     pub(crate) fn be_loading(&self, progress: &Arc<LoadProgress>) {
         let _ = self.0.load.set(Arc::clone(progress));
+        self.0.rows.store(LOADING, Ordering::SeqCst);
+    }
+
+    /// The same for loads that are committed one by one: of those that have begun.
+    pub(crate) fn be_loading_tables(&self, loads: &Loads) {
+        let _ = self.0.loads.set(Arc::clone(loads));
         self.0.rows.store(LOADING, Ordering::SeqCst);
     }
 
@@ -188,6 +200,10 @@ impl Shared {
 
     /// The stage of the load.
     fn stage(&self) -> Option<LoadStage> {
+        if let Some(loads) = self.loads.get() {
+            let loads = loads.lock().unwrap_or_else(PoisonError::into_inner);
+            return loads.iter().map(|load| load.stage()).find(|stage| *stage == LoadStage::Committing);
+        }
         self.load.get().map(|load| load.stage())
     }
 
@@ -219,7 +235,8 @@ impl Shared {
             }
             LOADING => {
                 let committed = self.load.get().map_or(0, |load| load.rows_committed());
-                Failure::Signal(signal, Some(stopped(committed)))
+                let text = self.loads.get().map_or_else(|| stopped(committed), loaded_tables);
+                Failure::Signal(signal, Some(text))
             }
             LOADED => Failure::Signal(signal, Some(COMMITTED.to_owned())),
             _ => Failure::Signal(signal, None),
@@ -250,6 +267,19 @@ fn stopped(committed: u64) -> String {
         _ => format!(
             "the first {committed} rows of the data are loaded, and the same command goes on behind them"
         ),
+    }
+}
+
+/// The progress of several loads, from when each begins.
+pub(crate) type Loads = Arc<Mutex<Vec<Arc<LoadProgress>>>>;
+
+/// What is loaded of tables that are committed one by one.
+pub(crate) fn loaded_tables(loads: &Loads) -> String {
+    let loads = loads.lock().unwrap_or_else(PoisonError::into_inner);
+    match loads.iter().filter(|load| load.stage() == LoadStage::Committed).count() {
+        0 => "nothing was loaded".to_owned(),
+        1 => "one table is loaded as a whole, and the others are as they were".to_owned(),
+        n_loaded => format!("{n_loaded} tables are loaded as a whole, and the others are as they were"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 
-use pgarrow::{Error, ExportOptions, Extract, Run, Slice, Source, parse_column_list};
+use pgarrow::{Error, ExportOptions, Extract, Run, Slice, Source, Tables, parse_column_list};
 use pgarrow_job::Format;
 
 use crate::exit::Failure;
@@ -88,6 +88,22 @@ impl Subject {
         matches!(self, Self::Many { .. })
     }
 
+    /// The tables, if there may be several.
+    pub(crate) fn tables(&self, source: &Source) -> Tables {
+        let Self::Many { names, patterns, schemas, excluded, only } = self else {
+            return source.tables::<String>([]);
+        };
+        let tables = source.tables(names).only(*only);
+        let tables = schemas.iter().fold(tables, |tables, name| tables.schema(name));
+        let tables = patterns.iter().fold(tables, |tables, pattern| tables.pattern(pattern));
+        excluded.iter().fold(tables, |tables, pattern| tables.exclude(pattern))
+    }
+
+    /// Whether each of several tables is read without those that inherit from it.
+    pub(crate) fn is_only(&self) -> bool {
+        matches!(self, Self::Many { only: true, .. })
+    }
+
     /// Plans the export.
     ///
     /// What is read is checked against the format of the output.
@@ -108,11 +124,8 @@ impl Subject {
                 }
                 run
             }
-            Self::Many { names, patterns, schemas, excluded, only } => {
-                let tables = source.tables(names).only(*only);
-                let tables = schemas.iter().fold(tables, |tables, name| tables.schema(name));
-                let tables = patterns.iter().fold(tables, |tables, pattern| tables.pattern(pattern));
-                let tables = excluded.iter().fold(tables, |tables, pattern| tables.exclude(pattern));
+            Self::Many { .. } => {
+                let tables = self.tables(source);
                 let tables = match format.cloned() {
                     Some(format) => tables.check(move |plans| format.problems(plans)),
                     None => tables,

@@ -163,6 +163,16 @@ fn of_total<const N: usize>(mut phases: [(&'static str, f64); N]) -> Option<Stri
     (!named.is_empty()).then(|| named.join(", "))
 }
 
+/// One of many tables that were loaded.
+pub(crate) fn table_line(report: &LoadReport) -> String {
+    format!(
+        "{}: {}, {} to the server",
+        report.target,
+        units::counted(report.rows, "row"),
+        units::bytes(report.wire_bytes)
+    )
+}
+
 /// What was loaded, where the time went, and how long batches took: a line each.
 pub(crate) fn load_lines(report: &LoadReport) -> Vec<String> {
     let mut lines = vec![format!(

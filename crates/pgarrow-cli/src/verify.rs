@@ -6,14 +6,13 @@ use pgarrow::{Cancel, Error, ExportOptions, Source, escape_control};
 use pgarrow_job::{AgainstServer, ServerDifference, ServerVerified, Verified};
 use pgarrow_store::Store;
 
-use crate::connecting::config;
+use crate::connecting::{config, say_config_warnings};
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::export::{GRACE, say_config_warnings};
 use crate::flags::VerifyFlags;
 use crate::help;
 use crate::job::with_session;
-use crate::signals::Signals;
+use crate::signals::{GRACE, Signals};
 use crate::units::{bytes, counted};
 
 /// Compares, and prints what differs.

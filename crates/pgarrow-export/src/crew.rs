@@ -109,7 +109,7 @@ impl<'a> Crew<'a> {
             plan.slices.iter().enumerate().map(move |(index, slice)| (task(index), slice.estimated_bytes))
         });
         Self {
-            queue: Queue::new(tasks, n_readers, shared.options.ordered),
+            queue: Queue::new(tasks, n_readers, shared.options.ordered || shared.in_turn),
             joining: shared.cancel.child(),
             failure: Mutex::default(),
             failed: Mutex::default(),
@@ -256,7 +256,8 @@ impl<'a> Crew<'a> {
     /// Notes that a plan failed, if the others can go on without it. Otherwise, gives the error back.
     fn leave_out(&self, task: Task, error: Error, outlet: &mut dyn Outlet) -> Option<Error> {
         let is_of_table = match error.kind() {
-            ErrorKind::Value => true,
+            // Options are about this table if its sink asks for others.
+            ErrorKind::Value | ErrorKind::Options => true,
             // Without a code, it is about the run: what was opened besides what was planned.
             ErrorKind::Server => error.sqlstate().is_some_and(|state| !state.starts_with("53")),
             _ => false,
@@ -292,6 +293,13 @@ impl<'a> Crew<'a> {
         read: impl FnOnce(&mut dyn Outlet) -> Result<u64>,
     ) -> SliceEnd {
         let (span, started) = (slice_span(task), Instant::now());
+        // The table before may fail only now, which is not for the sake of this one.
+        if let Err((before, error)) = outlet.complete_before(Some(task))
+            && let Some(error) = self.leave_out(before, error, outlet)
+        {
+            self.fail(error);
+            return SliceEnd::Failed;
+        }
         self.shared.progress.slice_began(task.plan_index);
         let rows = span.in_scope(|| {
             outlet.begin(task)?;
@@ -364,7 +372,9 @@ impl<'a> Crew<'a> {
     fn finish(&self, mut reader: Reader<'_>, outlet: &mut dyn Outlet) {
         if !self.shared.cancel.is_requested() {
             let (started, before) = (Instant::now(), outlet.times());
-            if let Err(error) = outlet.finish() {
+            if let Err((task, error)) = outlet.complete_before(None)
+                && let Some(error) = self.leave_out(task, error, outlet)
+            {
                 self.fail(error);
             }
             reader.tally.phases.add_sink(started.elapsed(), before, outlet.times());

@@ -19,7 +19,7 @@ use crate::fewer;
 use crate::keeper::{Keeper, lost_snapshot};
 use crate::memory_policy::{Shares, Wish, share_of_free};
 use crate::options::{ExportOptions, ReadMode};
-use crate::order::{Order, Turns};
+use crate::order::{Line, LineOfPlans, Order, Turns};
 use crate::outlet::Outlet;
 use crate::phases::Phases;
 use crate::plan::Plan;
@@ -75,6 +75,8 @@ pub(crate) struct Job {
     pub(crate) completions: Option<Completions>,
     /// A table that cannot be read does not end the run.
     pub(crate) keeps_going: bool,
+    /// Tables are read one after another.
+    pub(crate) in_turn: bool,
 }
 
 /// What the readers of one run share.
@@ -84,7 +86,9 @@ pub(crate) struct Setup {
     shares: Shares,
     limits: BatchLimits,
     turns: Vec<Turns>,
+    line: LineOfPlans,
     is_ordered: bool,
+    in_turn: bool,
     /// Stops the readers; the run's own cancel stops it too.
     cancel: Cancel,
     started: Instant,
@@ -102,6 +106,11 @@ impl Setup {
     /// readers.
     pub(crate) fn part_share(&self) -> Option<usize> {
         (!self.is_ordered).then_some(self.shares.part_bytes)
+    }
+
+    /// The line of plans, if each waits for the one before.
+    pub(crate) fn line(&self) -> Option<Line<'_>> {
+        self.in_turn.then_some(Line { plans: &self.line, budget: &self.budget, cancel: &self.cancel })
     }
 
     /// The order of slices, if the output keeps it.
@@ -187,7 +196,9 @@ impl Job {
             },
             shares,
             turns: self.plans.iter().map(|_| Turns::default()).collect(),
+            line: LineOfPlans::default(),
             is_ordered: self.options.ordered,
+            in_turn: self.in_turn,
             cancel,
             started: Instant::now(),
             warnings,
@@ -239,6 +250,7 @@ impl Job {
             pool: &self.pool,
             completions: self.completions.as_ref(),
             keeps_going: self.keeps_going,
+            in_turn: self.in_turn,
             is_impatient: self.is_impatient(),
             budget: &setup.budget,
             shares: setup.shares,

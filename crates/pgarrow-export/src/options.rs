@@ -43,6 +43,8 @@ pub struct ExportOptions {
     /// By column.
     pub(crate) columns: BTreeMap<String, ColumnOptions>,
     pub(crate) opaque: OpaqueColumns,
+    /// Single tables have such columns, too.
+    pub(crate) has_opaque_tables: bool,
     pub(crate) field_ids: bool,
     pub(crate) readers: Option<usize>,
     pub(crate) memory: Option<usize>,
@@ -67,6 +69,7 @@ impl Default for ExportOptions {
             types: TypeOptions::default(),
             columns: BTreeMap::new(),
             opaque: OpaqueColumns::default(),
+            has_opaque_tables: false,
             field_ids: false,
             readers: None,
             memory: None,

@@ -51,6 +51,49 @@ impl Turns {
     }
 }
 
+/// How far the plans of a run are, where the sink of one is made when that of the plan before is complete.
+#[derive(Debug, Default)]
+pub(crate) struct LineOfPlans {
+    n_done: Mutex<usize>,
+    changed: Condvar,
+}
+
+/// What outlets share whose plans come one after another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a> {
+    pub(crate) plans: &'a LineOfPlans,
+    pub(crate) budget: &'a Budget,
+    pub(crate) cancel: &'a Cancel,
+}
+
+impl Line<'_> {
+    /// Waits until all plans before are done.
+    pub(crate) fn wait(&self, task: Task) -> Result<()> {
+        let mut n_done = self.plans.n_done.lock().unwrap_or_else(PoisonError::into_inner);
+        if *n_done >= task.plan_index {
+            return Ok(());
+        }
+        drop(n_done);
+        let _waiting = self.budget.waiting();
+        n_done = self.plans.n_done.lock().unwrap_or_else(PoisonError::into_inner);
+        while *n_done < task.plan_index {
+            if self.cancel.is_requested() {
+                return Err(self.cancel.error());
+            }
+            let waited = self.plans.changed.wait_timeout(n_done, Duration::from_millis(100));
+            n_done = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(n_done, _)| n_done);
+        }
+        Ok(())
+    }
+
+    /// The plan's sink is complete, or given up.
+    pub(crate) fn done(&self, task: Task) {
+        let mut n_done = self.plans.n_done.lock().unwrap_or_else(PoisonError::into_inner);
+        *n_done = (*n_done).max(task.plan_index.saturating_add(1));
+        self.plans.changed.notify_all();
+    }
+}
+
 fn may_go(next: usize, slice_index: usize) -> bool {
     next == slice_index || next == GIVEN_UP
 }

@@ -4,7 +4,7 @@ mod call;
 mod sink;
 
 use arrow_array::RecordBatch;
-use pgarrow_session::Result;
+use pgarrow_session::{Error, Result};
 use pgarrow_sink::SinkTimes;
 
 pub(crate) use call::CallOutlet;
@@ -26,8 +26,10 @@ pub(crate) trait Outlet {
     /// The table of the slice has failed: what was written of it is not to be used, and the others go on.
     fn abandon(&mut self) {}
 
-    /// There are no more slices for this reader.
-    fn finish(&mut self) -> Result<()> {
+    /// Completes what is begun, unless it is of the table of `next`, the reader's next slice. An error is that of
+    /// the table of the slice before, which is part of it.
+    fn complete_before(&mut self, next: Option<Task>) -> Result<(), (Task, Error)> {
+        let _ = next;
         Ok(())
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct RunContext<'a> {
     pub(crate) completions: Option<&'a Completions>,
     /// A table that cannot be read does not end the run.
     pub(crate) keeps_going: bool,
+    /// Tables are read one after another.
+    pub(crate) in_turn: bool,
     /// A reader gives a lock up after a while, since the consumer of the rows may hold it.
     pub(crate) is_impatient: bool,
     pub(crate) budget: &'a Arc<Budget>,

@@ -107,6 +107,13 @@ pub struct FailedTable {
     pub error: Message,
 }
 
+impl FailedTable {
+    /// A table that failed, and why.
+    pub fn new(table: impl Into<String>, error: impl Into<Message>) -> Self {
+        Self { table: table.into(), error: error.into() }
+    }
+}
+
 /// A reader of a [`Report`].
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]

@@ -286,6 +286,7 @@ impl Run {
         let Engine { keeper, job } = self.engine;
         let cancel = job.cancel.child();
         let set = SinkSet::many(&job.plans, &make, stop(&cancel), job.completions.as_ref());
+        let set = set.in_turn(job.in_turn);
         write(&job, keeper, set, cancel)
     }
 
@@ -313,6 +314,16 @@ impl Run {
         self
     }
 
+    /// Lets [`write_each`](Self::write_each) make each table's sink only when that of the table before is
+    /// complete, in the order of [`plans`](Self::plans): for outputs that take one table after another, such as a
+    /// transaction of another server. All readers read one table, then the next. The sinks hold little memory
+    /// themselves ([`Sink::part_bytes`] is not asked).
+    #[must_use]
+    pub fn in_turn(mut self) -> Self {
+        self.engine.job.in_turn = true;
+        self
+    }
+
     /// Refuses calls for a single plan if there are several, and says why and what to call.
     fn check_single(&self, instead: &str) -> Result<()> {
         match self.plans() {
@@ -333,8 +344,10 @@ fn refused(why: &str) -> Error {
 /// `cancel` stops the readers, and the sinks of the set.
 fn write(job: &Job, keeper: Keeper, set: SinkSet<'_>, cancel: Cancel) -> Result<Report> {
     let setup = job.setup(set.part_bytes()?, cancel)?;
-    let make =
-        |reader_index| SinkOutlet::new(&set, setup.order(), reader_index).with_share(setup.part_share());
+    let make = |reader_index| {
+        let outlet = SinkOutlet::new(&set, setup.order(), reader_index).in_line(setup.line());
+        outlet.with_share(setup.part_share())
+    };
     let mut finished = job.read(keeper, &setup, &make)?;
     if job.cancel.is_requested() {
         return Err(job.cancel.error());

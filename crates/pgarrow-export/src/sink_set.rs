@@ -20,6 +20,8 @@ pub(crate) struct SinkSet<'a> {
     /// Stops sinks that wait.
     stop: Stop,
     completions: Option<&'a Completions>,
+    /// Sinks are made one after another.
+    in_turn: bool,
 }
 
 #[derive(Default)]
@@ -37,7 +39,7 @@ impl<'a> SinkSet<'a> {
     /// One plan, one sink, which [`commit`](Self::commit) completes.
     pub(crate) fn one(plans: &'a [Arc<Plan>], sink: Box<dyn Sink + 'a>, stop: Stop) -> Self {
         let slot = Slot { sink: Some(SinkWriter::new(sink, stop.clone())), ..Slot::default() };
-        Self { slots: vec![Mutex::new(slot)], make: None, plans, stop, completions: None }
+        Self { slots: vec![Mutex::new(slot)], make: None, plans, stop, completions: None, in_turn: false }
     }
 
     /// Many plans: each sink is made when it is needed, and completed after its last slice.
@@ -49,7 +51,13 @@ impl<'a> SinkSet<'a> {
     ) -> Self {
         let slot =
             |plan: &Arc<Plan>| Mutex::new(Slot { n_slices_left: plan.slices().len(), ..Slot::default() });
-        Self { slots: plans.iter().map(slot).collect(), make: Some(make), plans, stop, completions }
+        let slots = plans.iter().map(slot).collect();
+        Self { slots, make: Some(make), plans, stop, completions, in_turn: false }
+    }
+
+    /// Each sink is made only when the one before is complete.
+    pub(crate) fn in_turn(self, in_turn: bool) -> Self {
+        Self { in_turn, ..self }
     }
 
     fn slot(&self, plan_index: usize) -> Result<MutexGuard<'_, Slot<'a>>> {
@@ -60,7 +68,7 @@ impl<'a> SinkSet<'a> {
     /// The slot of a plan. Makes its sink if it does not exist yet.
     fn begun(&self, plan_index: usize, plan: &Plan) -> Result<MutexGuard<'_, Slot<'a>>> {
         let mut slot = self.slot(plan_index)?;
-        if let (None, Some(make)) = (&slot.sink, self.make) {
+        if let (None, Some(make), false) = (&slot.sink, self.make, slot.is_abandoned) {
             slot.sink = Some(SinkWriter::new(make(plan)?, self.stop.clone()));
         }
         Ok(slot)
@@ -68,6 +76,9 @@ impl<'a> SinkSet<'a> {
 
     /// The bytes that each part of the widest plan should have. Makes its sink if it does not exist yet.
     pub(crate) fn part_bytes(&self) -> Result<usize> {
+        if self.in_turn {
+            return Ok(0);
+        }
         let widest = self.plans.iter().enumerate().max_by_key(|(_, plan)| plan.columns.len());
         let Some((plan_index, plan)) = widest else { return Ok(0) };
         let slot = self.begun(plan_index, plan)?;
@@ -94,25 +105,28 @@ impl<'a> SinkSet<'a> {
         Ok(())
     }
 
-    pub(crate) fn part_finished(&self, plan_index: usize, rows: u64) -> Result<()> {
+    /// Returns whether the plan's sink is complete now.
+    pub(crate) fn part_finished(&self, plan_index: usize, rows: u64) -> Result<bool> {
         let mut slot = self.slot(plan_index)?;
         slot.rows += rows;
         let is_complete = slot.n_slices_left == 0
             && !slot.is_abandoned
             && slot.sink.as_ref().is_some_and(|sink| sink.open_parts() == 0);
-        if self.make.is_some() && is_complete {
+        let completes = self.make.is_some() && is_complete;
+        if completes {
             slot.written = slot.sink.take().map(|sink| sink.commit()).transpose()?;
             if let (Some(completions), Some(written)) = (self.completions, &slot.written) {
                 completions.add(plan_index, written);
             }
         }
-        Ok(())
+        Ok(completes)
     }
 
-    /// The plan has failed: its output is dropped in the end, and not completed.
+    /// The plan has failed: its output is dropped with the last of its parts, and not completed.
     pub(crate) fn abandon(&self, plan_index: usize) {
         if let Ok(mut slot) = self.slot(plan_index) {
             slot.is_abandoned = true;
+            slot.sink = None;
         }
     }
 

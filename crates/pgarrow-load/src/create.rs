@@ -7,10 +7,11 @@ use pgarrow_catalog::{
     Relation, RelationName, quote_identifier, quote_literal, relation, resolve, type_by_name,
 };
 use pgarrow_protocol::Session;
-use pgarrow_session::{Error, ErrorKind, Result};
-use pgarrow_types::option::TYPES_FROM;
+use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
+use pgarrow_types::option::{CREATE_TYPES, TYPES_FROM};
 use pgarrow_types::{Hint, message};
 
+use crate::definition::NeededTypes;
 use crate::names::{is_alone_held, opened, replaced};
 use crate::options::{LoadOptions, TypesFrom};
 use crate::transaction::server_error;
@@ -27,11 +28,17 @@ pub(crate) fn create(
     warnings: &mut Vec<String>,
 ) -> Result<Relation> {
     check_name(&name.name)?;
+    if let Some(types) = &options.types {
+        types.make(session)?;
+    }
     let mut columns = Vec::new();
     let fields: Vec<FieldRef> =
         schema.fields().iter().filter(|field| options.takes(field)).cloned().collect();
     for field in &fields {
-        columns.push(definition(session, field, options.types_from, true, warnings)?);
+        columns.push(definition(session, field, options, true, warnings)?);
+    }
+    if let Some(key) = &options.primary_key {
+        key.check(&fields, name)?;
     }
     let table = name.quoted();
     // A transaction of the caller may already have opened tables of this name in other schemas.
@@ -57,12 +64,12 @@ pub(crate) fn add_columns(
     session: &mut Session,
     target: &Relation,
     fields: &[FieldRef],
-    types_from: TypesFrom,
+    options: &LoadOptions,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
     let mut actions = Vec::new();
     for field in fields {
-        actions.push(format!("ADD COLUMN {}", definition(session, field, types_from, false, warnings)?));
+        actions.push(format!("ADD COLUMN {}", definition(session, field, options, false, warnings)?));
     }
     let table = target.quoted();
     let sql = format!("ALTER TABLE {table} {}", actions.join(", "));
@@ -70,18 +77,33 @@ pub(crate) fn add_columns(
     comment(session, &table, fields)
 }
 
+/// Runs the statement of a key, which takes as long as sorting all rows.
+pub(crate) fn add_key(session: &mut Session, statement: &str, target: &str) -> Result<()> {
+    without_read_timeout(session, |session| session.execute(statement)).map_err(|error| {
+        match error.sqlstate() {
+            // Advice about the table's own name would mislead.
+            Some("42P07") => {
+                let advice =
+                    "the target's schema has a relation of that name: rename it, or load into another schema";
+                Error::without_advice(error).context(target).advice("nothing was loaded").advice(advice)
+            }
+            _ => server_error(error, target),
+        }
+    })
+}
+
 /// `"name" type NOT NULL`.
 fn definition(
     session: &mut Session,
     field: &Field,
-    types_from: TypesFrom,
+    options: &LoadOptions,
     may_refuse_null: bool,
     warnings: &mut Vec<String>,
 ) -> Result<String> {
     check_name(field.name())?;
     let name = quote_identifier(field.name());
-    let named = match types_from {
-        TypesFrom::Metadata => of_metadata(session, field)?,
+    let named = match options.types_from {
+        TypesFrom::Metadata => of_metadata(session, field, options.types.as_ref())?,
         TypesFrom::Arrow => None,
     };
     let type_name = match named {
@@ -108,11 +130,12 @@ fn definition(
 }
 
 /// The type that the field's metadata names, as this server prints it: text from a file never becomes SQL.
-fn of_metadata(session: &mut Session, field: &Field) -> Result<Option<String>> {
+fn of_metadata(session: &mut Session, field: &Field, types: Option<&NeededTypes>) -> Result<Option<String>> {
     let metadata = field.metadata();
     let Some(name) = metadata.get("pg.type") else { return Ok(None) };
     let type_modifier = metadata.get("pg.typmod").and_then(|text| text.parse().ok()).unwrap_or(-1);
-    match type_by_name(session, name, type_modifier)? {
+    let made = types.and_then(|types| types.name_here(name));
+    match type_by_name(session, made.as_deref().unwrap_or(name), type_modifier)? {
         Some((_, printed)) => Ok(Some(printed)),
         None => {
             let text = format!(
@@ -120,7 +143,10 @@ fn of_metadata(session: &mut Session, field: &Field) -> Result<Option<String>> {
                 field.name()
             );
             let advice = message![
-                "make the type there first (an extension may have it), put its schema on the search path (",
+                "make the type there first (an extension may have it), let a load from a server make enums, domains and \
+                 composites (",
+                CREATE_TYPES,
+                "), put its schema on the search path (",
                 Hint::setting("search_path", "…"),
                 "), or let Arrow's types decide (",
                 TYPES_FROM.to("arrow"),

@@ -14,6 +14,7 @@ use pgarrow_types::Message;
 use crate::arrival::{insert_from_staging, left_out};
 use crate::batchwise::Batchwise;
 use crate::copied::Copied;
+use crate::create::add_key;
 use crate::lane::{LaneContext, LaneTally};
 use crate::names::Proof;
 use crate::options::{LoadMethod, LoadMode};
@@ -230,6 +231,10 @@ impl End {
         warnings.extend(left_out(&shared.plan, sent, rows).map(Message::from));
         let proven = shared.plan.tables.prove(session, Proof::Locks, &shared.target, &[]);
         proven.map_err(|error| with_outcome(error, shared.committed))?;
+        if let Some(key) = &shared.plan.key {
+            self.progress.enter(LoadStage::Merging);
+            add_key(session, key, &shared.target)?;
+        }
         if let Some(replacement) = &shared.plan.replacement {
             self.progress.enter(LoadStage::Replacing);
             replacement.finish(session)?;

@@ -7,7 +7,8 @@ use pgarrow_protocol::{Config, Session};
 use pgarrow_session::{Cancel, Connection, Holders, IdleSession, Result};
 use pgarrow_types::OpaqueColumns;
 
-use crate::options::{LoadMode, LoadOptions, TypesFrom};
+use crate::definition::{NeededTypes, PrimaryKey};
+use crate::options::{LoadMode, LoadOptions};
 use crate::owner::Owner;
 use crate::target;
 use crate::transaction::{begin, roll_back, take_back};
@@ -109,10 +110,7 @@ impl Load {
             LoadMode::Create => true,
             LoadMode::Append | LoadMode::Truncate | LoadMode::Upsert | LoadMode::Replace => false,
         };
-        let of_made = || match options.types_from {
-            TypesFrom::Metadata => OpaqueColumns::all(),
-            TypesFrom::Arrow => OpaqueColumns::default(),
-        };
+        let of_made = || options.opaque_of_made();
         if options.reject {
             return Ok(OpaqueColumns::default());
         }
@@ -157,6 +155,14 @@ impl Load {
     /// schema alone never marks a column this way.
     pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
         self.options.opaque = columns;
+        self
+    }
+
+    /// What a table that the load creates takes over from the table that the rows come from:
+    /// [`LoadOptions::with_types`] and [`LoadOptions::with_primary_key`].
+    pub fn defined_by(mut self, types: Option<NeededTypes>, key: Option<PrimaryKey>) -> Self {
+        self.options.types = types.or(self.options.types);
+        self.options.primary_key = key.or(self.options.primary_key);
         self
     }
 

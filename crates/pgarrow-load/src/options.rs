@@ -7,6 +7,8 @@ use pgarrow_session::Holders;
 use pgarrow_types::OpaqueColumns;
 use serde::Serialize;
 
+use crate::definition::{NeededTypes, PrimaryKey};
+
 /// What happens to the target's existing rows, and whether the load creates the table.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -115,6 +117,14 @@ pub struct LoadOptions {
     pub(crate) settings: Vec<(String, String)>,
     /// The sessions of the export that the rows come from.
     pub(crate) holders: Option<Holders>,
+    /// The load is one of several, which an export feeds one after another.
+    pub(crate) is_of_set: bool,
+    /// The table is truncated already.
+    pub(crate) is_emptied: bool,
+    /// The types that a new table needs, and that may have to be made.
+    pub(crate) types: Option<NeededTypes>,
+    /// The primary key of a new table.
+    pub(crate) primary_key: Option<PrimaryKey>,
 }
 
 impl LoadOptions {
@@ -265,6 +275,28 @@ impl LoadOptions {
     pub fn with_lock_timeout(mut self, time: Duration) -> Self {
         self.lock_timeout = Some(time);
         self
+    }
+
+    /// Makes types that a new table needs and the target lacks, as they are on the server that the rows come from.
+    /// Default: a missing type is an error.
+    pub fn with_types(mut self, types: NeededTypes) -> Self {
+        self.types = Some(types);
+        self
+    }
+
+    /// Gives a table that the load creates a primary key, when all rows are there. Default: none. Not for loads in
+    /// parts.
+    pub fn with_primary_key(mut self, key: PrimaryKey) -> Self {
+        self.primary_key = Some(key);
+        self
+    }
+
+    /// The columns that an export into a table that is made need not decode.
+    pub(crate) fn opaque_of_made(&self) -> OpaqueColumns {
+        match self.types_from {
+            TypesFrom::Metadata => OpaqueColumns::all(),
+            TypesFrom::Arrow => OpaqueColumns::default(),
+        }
     }
 
     /// The role that loads, set by SET LOCAL ROLE.

@@ -43,7 +43,7 @@ fn held(session: &mut Session, relation: &Relation, options: &LoadOptions) -> Re
 }
 
 /// Whether the export reads from this database.
-fn is_of_here(session: &mut Session, holders: &Holders) -> Result<bool> {
+pub(crate) fn is_of_here(session: &mut Session, holders: &Holders) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a \
                  WHERE a.pid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[]) \
                    AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
@@ -90,6 +90,26 @@ pub(crate) fn refuse_exclusive(
         MODE.to("append|upsert"),
         " goes beside what is read; or export to a file, and load that"
     ]))
+}
+
+/// Refuses to replace a table that the export reads, if others are read afterwards: the new table takes its place
+/// while the export goes on, and would wait for its end.
+pub(crate) fn refuse_to_replace(
+    session: &mut Session,
+    relation: &Relation,
+    options: &LoadOptions,
+) -> Result<()> {
+    if !options.is_of_set {
+        return Ok(());
+    }
+    let Some(held) = held(session, relation, options)? else { return Ok(()) };
+    let of_it = if held.oid == relation.oid { String::new() } else { format!(" (of it, {held})") };
+    let text = format!(
+        "{relation} is read by this very export{of_it}, until the rows of all tables are loaded: it cannot be replaced \
+         before"
+    );
+    Err(Error::new(ErrorKind::Options, text)
+        .advice("replace it by an export of this table alone, or load into another schema"))
 }
 
 /// For a load in a transaction of the caller, which may already hold locks. The export has locked the tables

@@ -148,7 +148,7 @@ impl Guest {
 
 impl LoadOptions {
     /// Refuses options that a load in a transaction of the caller cannot have.
-    fn check_within_transaction(&self) -> Result<()> {
+    pub(crate) fn check_within_transaction(&self) -> Result<()> {
         let refuse = |what: &str, option: Message| {
             let text = format!("a load in a transaction of the caller cannot {what}");
             let advice: Message =

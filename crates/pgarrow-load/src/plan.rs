@@ -38,6 +38,8 @@ pub(crate) struct LoadPlan {
     pub(crate) staging: Option<Staging>,
     /// The new table takes another table's place at the end.
     pub(crate) replacement: Option<Replacement>,
+    /// The statement that gives a new table its primary key.
+    pub(crate) key: Option<String>,
     /// The tables that its statements name.
     pub(crate) tables: Names,
     pub(crate) columns: Vec<LoadColumnReport>,
@@ -226,10 +228,16 @@ pub(crate) fn plan(
         inserts,
         staging,
         replacement: target.replacement.clone(),
+        key: key_of_made(target, options),
         tables: target.names.clone(),
         columns,
         warnings,
     })
+}
+
+fn key_of_made(target: &TargetTable, options: &LoadOptions) -> Option<String> {
+    let key = options.primary_key.as_ref().filter(|_| target.is_made)?;
+    Some(key.statement(&target.relation.quoted()))
 }
 
 /// A warning about fields of rejected rows that are not loaded.

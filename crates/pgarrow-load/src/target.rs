@@ -14,7 +14,7 @@ use crate::choice::is_of_rejects;
 use crate::create::{add_columns, create};
 use crate::names::{Names, replaced};
 use crate::options::{LoadMethod, LoadMode, LoadOptions, OnConflict};
-use crate::own_locks::{refuse_exclusive, within_bounds};
+use crate::own_locks::{refuse_exclusive, refuse_to_replace, within_bounds};
 use crate::replace::Replacement;
 use crate::transaction::{server_error, server_error_after, with_outcome};
 
@@ -34,6 +34,8 @@ pub(crate) struct TargetTable {
     /// A trigger or ON CONFLICT may leave rows out.
     pub(crate) may_leave_out: bool,
     pub(crate) warnings: Vec<String>,
+    /// The load has created it under its name.
+    pub(crate) is_made: bool,
 }
 
 /// Finds or creates the table, and locks it: its columns cannot change until the transaction ends.
@@ -68,6 +70,7 @@ pub(crate) fn open(
         names: Names::default(),
         may_leave_out: false,
         warnings,
+        is_made: mode == LoadMode::Create,
     };
     target.with_columns(session, name, schema, options)
 }
@@ -82,10 +85,12 @@ fn take(
 ) -> Result<Option<Replacement>> {
     let failed = |error| server_error(error, &relation.to_string());
     if mode == LoadMode::Replace {
+        refuse_to_replace(session, relation, options)?;
         return Replacement::begin(session, relation.clone()).map(Some);
     }
     check_access(relation, write_access(session, relation)?, options.method)?;
     match mode {
+        LoadMode::Truncate if options.is_emptied => lock(session, relation).map_err(failed)?,
         LoadMode::Truncate => {
             refuse_exclusive(session, relation, options, MODE.to("truncate"))?;
             let sql = format!("TRUNCATE TABLE {}", relation.quoted());
@@ -161,6 +166,7 @@ fn look_again(
         names: Names::default(),
         may_leave_out: false,
         warnings: Vec::new(),
+        is_made: false,
     };
     target.with_columns(session, name, schema, options)
 }
@@ -196,7 +202,7 @@ impl TargetTable {
                 refuse_exclusive(session, relation, options, adding)?;
                 let warnings = &mut self.warnings;
                 without_read_timeout(session, |session| {
-                    add_columns(session, relation, &missing, options.types_from, warnings)
+                    add_columns(session, relation, &missing, options, warnings)
                 })?;
                 self.columns = target_columns(session, relation)?;
             }

@@ -166,6 +166,7 @@ pub mod option {
         COLUMNS, "columns", "Which columns.";
         COMMIT_EVERY, "commit_every", "Of a load: how many rows are committed together.";
         CONVERSIONS, "conversions", "Of a load: what may be done to values.";
+        CREATE_TYPES, "create_types", "Of a load: whether it makes the types of a new table.";
         ENCODING, "encoding", "What becomes of text that is not UTF-8.";
         ENUMS, "enums", "What enums become.";
         EXCLUDE_TABLE, "exclude_table", "Tables that are left out.";

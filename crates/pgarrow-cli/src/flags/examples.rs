@@ -36,6 +36,10 @@ Examples:
     pgarrow export postgres://me@old/shop orders --to postgres \\
         --target postgres://me@new/shop --into public.orders --mode create
 
+  All tables of a schema, with their types and primary keys, all or nothing:
+    pgarrow export postgres://me@old/shop --schema sales --to postgres \\
+        --target postgres://me@new/shop --mode create --create-types --key
+
   How fast is it without an output:
     pgarrow export mydb orders --to none";
 

@@ -143,7 +143,7 @@ fn rows(text: &str) -> Result<u64, String> {
 }
 
 /// The target table, and how it is loaded.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct IntoFlags {
     /// The server to load into: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
     ///
@@ -184,8 +184,12 @@ pub(crate) struct IntoFlags {
     pub(crate) on_conflict: Option<ConflictName>,
 
     /// The columns of the rows' unique key, as in a,"B". Default: the primary key; to skip, any unique key
+    ///
+    /// With --mode create, and with --mode replace where there is no table yet: the primary key of the new table,
+    /// which is made when all rows are there. An export may leave the list out: then it is the primary key of the
+    /// table that is read, with its name.
     #[arg(long, value_name = "LIST", help_heading = "Target")]
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<Option<String>>,
 
     /// How far the data's types may differ from the columns' types. Default: widen
     #[arg(long, value_name = "HOW", help_heading = "Target")]

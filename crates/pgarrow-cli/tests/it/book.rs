@@ -299,6 +299,7 @@ impl Shop {
             rows = rows.cast(pa.schema([('id', pa.int64()), ('note', pa.string())]))\n\
             with pa.ipc.new_stream(sys.stdout.buffer, rows.schema) as stream:\n    stream.write_table(rows)\n";
         fs::write(self.folder.path().join("make_rows.py"), make_rows).unwrap();
+        self.execute("me", "new_shop", "CREATE SCHEMA copied");
     }
 
     fn is_loaded(&self) {
@@ -306,6 +307,7 @@ impl Shop {
         let sum = (1..=100).chain(1001..=1500).sum::<i64>();
         assert_eq!(self.ids("new_shop", "orders"), (600, sum));
         assert_eq!(self.ids("new_shop", "piped"), (600, sum));
+        assert_eq!(self.ids("new_shop", "copied.orders"), (600, sum));
         assert_eq!(rejected(&self.folder.path().join("bad.arrow")), (45..=60).collect::<Vec<_>>());
         // Replaced at the end, by the same rows.
         assert_eq!(self.ids("shop", "orders"), (100, 5050));

@@ -330,7 +330,7 @@ fn flags_that_cannot_be() {
         (&["--to", "postgres", "--into", "t", "-o", "x.parquet"], "-o is for files"),
         (&["--to", "postgres", "--into", "t", "--compression", "zstd"], "--compression is for files"),
         (&["--to", "postgres", "--into", "t", "--file-size", "1M"], "--file-size is for files"),
-        (&["--to", "postgres", "--into", "t", "-t", "u"], "takes one --table or query"),
+        (&["--to", "postgres", "--into", "t", "-t", "u"], "--into names one table"),
         (
             &["--to", "postgres", "--into", "t", "--target", NOWHERE, "--overwrite"],
             "--overwrite is for files",

@@ -29,6 +29,7 @@ mod progress;
 mod readers;
 mod reports;
 mod server_to_server;
+mod servers;
 mod signals;
 mod support;
 mod types;

@@ -128,7 +128,7 @@ impl<'a> Opening<'a> {
         let read_mode = match (options.read_mode, self.prepared.read_mode) {
             (ReadMode::Auto, ReadMode::Select) => ReadMode::Select,
             // Undecoded values must be the bytes of the type's send function.
-            (ReadMode::Auto, _) if !options.opaque.is_empty() => ReadMode::Copy,
+            (ReadMode::Auto, _) if !options.opaque.is_empty() || options.has_opaque_tables => ReadMode::Copy,
             (asked_for, _) => asked_for,
         };
         look_up(&mut self.session, options)?;
@@ -194,6 +194,7 @@ impl Prepared<'_> {
             pool: pool.clone(),
             completions: None,
             keeps_going: false,
+            in_turn: false,
         };
         Engine { keeper, job }
     }

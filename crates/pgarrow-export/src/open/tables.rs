@@ -181,7 +181,10 @@ impl Subject for TablesSubject<'_> {
         for (relation, columns) in planned.iter().zip(columns) {
             let n_before = problems.len();
             let (session, subject) = (&mut planner.keeper.reader.session, relation.to_string());
-            let chosen = choose_and_say(session, &subject, columns, planner.options, &mut problems)?;
+            let opaque = self.named.opaque.get(&(relation.schema.clone(), relation.name.clone()));
+            let options = opaque.map(|columns| planner.options.clone().with_opaque(columns.clone()));
+            let options = options.as_ref().unwrap_or(planner.options);
+            let chosen = choose_and_say(session, &subject, columns, options, &mut problems)?;
             // Without a caller's check, no plans are needed after a problem.
             if problems.len() > n_before || (!problems.is_empty() && self.named.check.is_none()) {
                 continue;

@@ -7,7 +7,7 @@ use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_sink::{PartWriter, SinkError, SinkTimes};
 
 use super::Outlet;
-use crate::order::Order;
+use crate::order::{Line, Order};
 use crate::plan::Task;
 use crate::sink_set::SinkSet;
 
@@ -16,6 +16,8 @@ use crate::sink_set::SinkSet;
 pub(crate) struct SinkOutlet<'r, 'a> {
     set: &'r SinkSet<'a>,
     order: Option<Order<'r>>,
+    /// Plans wait for the sinks of those before.
+    line: Option<Line<'r>>,
     reader_index: usize,
     /// The bytes that a part may hold.
     share: Option<usize>,
@@ -34,6 +36,7 @@ impl<'r, 'a> SinkOutlet<'r, 'a> {
         Self {
             set,
             order,
+            line: None,
             reader_index,
             share: None,
             task: None,
@@ -50,11 +53,20 @@ impl<'r, 'a> SinkOutlet<'r, 'a> {
         Self { share, ..self }
     }
 
+    /// Opens the parts of a plan when the plans before are done.
+    pub(crate) fn in_line(self, line: Option<Line<'r>>) -> Self {
+        Self { line, ..self }
+    }
+
     fn finish_part(&mut self) -> Result<()> {
         let (Some(part), Some(task)) = (self.part.take(), self.task) else { return Ok(()) };
         let totals = part.finish()?;
         self.times = add(self.times, totals.times);
-        self.set.part_finished(task.plan_index, totals.rows)
+        let is_done = self.set.part_finished(task.plan_index, totals.rows)?;
+        if let (Some(line), true) = (self.line, is_done) {
+            line.done(task);
+        }
+        Ok(())
     }
 
     /// Asks the part. After it has failed, reading the slice again would restore nothing.
@@ -77,6 +89,11 @@ impl Outlet for SinkOutlet<'_, '_> {
         let is_same = self.task.is_some_and(|before| before.plan_index == task.plan_index);
         if self.part.is_none() || !is_same || self.order.is_some() {
             self.finish_part()?;
+            // A failure from here on is one of this plan.
+            self.task = Some(task);
+            if let Some(line) = self.line {
+                line.wait(task)?;
+            }
             let index = match self.order {
                 Some(_) => Some(task.slice_index),
                 None => (!self.set.is_of_many()).then_some(self.reader_index),
@@ -136,6 +153,9 @@ impl Outlet for SinkOutlet<'_, '_> {
         self.part = None;
         if let Some(task) = self.task.take() {
             self.set.abandon(task.plan_index);
+            if let Some(line) = self.line {
+                line.done(task);
+            }
             if let Some(order) = self.order {
                 order.give_up(task);
             }
@@ -143,8 +163,12 @@ impl Outlet for SinkOutlet<'_, '_> {
         self.has_failed = false;
     }
 
-    fn finish(&mut self) -> Result<()> {
-        self.finish_part()
+    fn complete_before(&mut self, next: Option<Task>) -> Result<(), (Task, Error)> {
+        let Some(before) = self.task else { return Ok(()) };
+        match next.is_some_and(|next| next.plan_index == before.plan_index) {
+            true => Ok(()),
+            false => self.finish_part().map_err(|error| (before, error)),
+        }
     }
 
     fn has_failed(&self) -> bool {

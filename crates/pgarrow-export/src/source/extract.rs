@@ -1,5 +1,6 @@
 //! `Extract`: one export, described and then planned.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,6 +58,8 @@ pub(crate) struct Named {
     /// What is read of the tables that match a pattern.
     pub(crate) selections: Vec<(String, TableSelection)>,
     pub(crate) check: Option<Check>,
+    /// The columns of single tables that are left undecoded, by schema and name.
+    pub(crate) opaque: HashMap<(String, String), OpaqueColumns>,
 }
 
 /// What is read of one of many tables: which columns, and which rows. See [`Tables::select`].
@@ -356,6 +359,17 @@ impl Tables {
         self
     }
 
+    /// Leaves columns of one table undecoded, as [`ExportOptions::with_opaque`] does for all of them. Exact names.
+    pub fn opaque_of(
+        mut self,
+        schema: impl Into<String>,
+        table: impl Into<String>,
+        columns: OpaqueColumns,
+    ) -> Self {
+        self.named.opaque.insert((schema.into(), table.into()), columns);
+        self
+    }
+
     /// Adds a check of the planned tables, for example for types that the output does not have.
     /// [`open`](Self::open) reports the errors it returns together with its own. The check may get fewer
     /// tables than were asked for, if something is wrong with the others.
@@ -395,7 +409,8 @@ impl Tables {
     }
 
     fn into_request(self) -> (Source, Request) {
-        let Self { source, named, only, options } = self;
+        let Self { source, named, only, mut options } = self;
+        options.has_opaque_tables = named.opaque.values().any(|columns| !columns.is_empty());
         (source, Request { only, options, ..Request::new(What::Tables(named)) })
     }
 }

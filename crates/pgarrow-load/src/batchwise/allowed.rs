@@ -36,6 +36,18 @@ impl LoadOptions {
         if self.reject_limit.is_some() && !self.reject {
             return refuse("a limit of rejected rows is for loads that reject rows");
         }
+        if self.primary_key.is_some()
+            && (self.commit_every.is_some() || self.restart_key.is_some() || self.reject)
+        {
+            return refuse(
+                "a primary key is made when all rows are there: not by a load in parts, or with rejected rows",
+            );
+        }
+        if self.types.is_some() && self.has_writers() {
+            return refuse(
+                "types are made in the transaction of one writer; load by one, or make the types first",
+            );
+        }
         self.check_writers()
     }
 }

@@ -7,6 +7,7 @@ use pgarrow_catalog::quote_identifier;
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Error, ErrorKind, Result};
 
+use crate::create::add_key;
 use crate::names::{Names, Proof};
 use crate::options::LoadOptions;
 use crate::replace::Replacement;
@@ -52,6 +53,11 @@ impl Leader {
                 rename_not_nulls(session, hidden, name).map_err(failed)?;
                 let rename = format!("ALTER TABLE {table} RENAME TO {}", quote_identifier(name));
                 session.execute(&rename).map_err(failed)?;
+                if let Some(key) = &self.options.primary_key {
+                    let schema = quote_identifier(&hidden.relation.schema);
+                    let statement = key.statement(&format!("{schema}.{}", quote_identifier(name)));
+                    add_key(session, &statement, &self.target)?;
+                }
                 names.prove(session, Proof::Schemas, &self.target, &[])
             }
             Goal::Replace(replacement) => {

@@ -35,6 +35,7 @@ mod example;
 mod faults;
 mod golden;
 mod hostile;
+mod in_turn;
 mod liar;
 mod loads;
 mod memory;

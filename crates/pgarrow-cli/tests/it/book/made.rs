@@ -261,7 +261,8 @@ fn the_fields_of_reports_are_those_of_the_sources() {
     let (of_export, of_load) = (all_fields(&export, "Report", ""), all_fields(&load, "LoadReport", ""));
     assert!(of_export.len() > 60 && of_load.len() > 50, "{} and {}", of_export.len(), of_load.len());
     let mut made = format!("\n## Of an export\n\n{}\n", table(&export, &of_export));
-    made += "With `--to postgres` there is `load`, an object with all the fields of a load.\n\n";
+    made += "With `--to postgres` there is `load`, an object with all the fields of a load. With many tables, it is \
+             `loads`, a list of\nsuch objects, one for each table that was loaded.\n\n";
     writeln!(made, "## Of a load\n\n{}", table(&load, &of_load)).unwrap();
     assert_made("report.md", "report", &made);
 }
