@@ -57,6 +57,7 @@ mod sql;
 mod statement;
 mod stream;
 mod token;
+mod under;
 
 pub use answer::TextRows;
 pub use column_report::ColumnReport;
@@ -88,5 +89,6 @@ pub use slice::{
     KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,
     SliceSubject,
 };
-pub use source::{Extract, Source, TableSelection, Tables};
+pub use source::{Extract, NamedQuery, Source, TableSelection, Tables};
 pub use stream::{BatchReader, BatchStream};
+pub use under::SharedSnapshot;

@@ -9,6 +9,7 @@ use pgarrow_types::{ColumnOptions, IntervalForm, NumericForm, OpaqueColumns, Typ
 use serde::{Deserialize, Serialize};
 
 use crate::memory_policy;
+use crate::under::SharedSnapshot;
 
 /// How the run asks the server for rows.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -48,6 +49,8 @@ pub struct ExportOptions {
     pub(crate) memory: Option<usize>,
     /// The memory of the source.
     pub(crate) shared_memory: Option<Memory>,
+    /// The snapshot of another session, if tables are read under it.
+    pub(crate) under: Option<SharedSnapshot>,
     pub(crate) ordered: bool,
     pub(crate) slice_bytes: Option<u64>,
     pub(crate) split_on: Option<String>,
@@ -71,6 +74,7 @@ impl Default for ExportOptions {
             readers: None,
             memory: None,
             shared_memory: None,
+            under: None,
             ordered: false,
             slice_bytes: None,
             split_on: None,

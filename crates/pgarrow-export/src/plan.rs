@@ -52,6 +52,8 @@ pub(crate) struct Task {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(crate) subject: String,
+    /// The name of a query beside tables.
+    pub(crate) query_name: Option<String>,
     pub(crate) relation: Option<Relation>,
     pub(crate) columns: Vec<PgColumn>,
     /// For each column that is an array, the name of its element type in SQL.
@@ -96,6 +98,7 @@ impl Plan {
         let reads = Reads::of(relation.as_ref(), &selection, &slices);
         Self {
             subject,
+            query_name: None,
             relation,
             columns,
             element_names,
@@ -115,7 +118,7 @@ impl Plan {
         }
     }
 
-    /// What is read, in words: `public.orders`, or `the query`.
+    /// What is read, in words: `public.orders`, `the query`, or `query daily_totals`.
     pub fn subject(&self) -> &str {
         &self.subject
     }
@@ -123,6 +126,11 @@ impl Plan {
     /// The table, if one is read.
     pub fn relation(&self) -> Option<&Relation> {
         self.relation.as_ref()
+    }
+
+    /// The name of a query that is read beside tables ([`Tables::query`](crate::Tables::query)).
+    pub fn query_name(&self) -> Option<&str> {
+        self.query_name.as_deref()
     }
 
     /// The columns in their order.

@@ -21,6 +21,7 @@ use pgarrow_export::{Error, ErrorKind, Result};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::file_query::QuerySection;
 use crate::rules::{Overlap, TableRule};
 use crate::variables::expand;
 
@@ -71,6 +72,15 @@ pub const KEYS: &[(&str, &str, &str)] = &[
         "on_schema_change",
         "columns that were added: `fail` (default), `add`, `ignore`, `new_version`",
     ),
+    (
+        "query",
+        "name",
+        "what it is called: letters, digits, `_` and `-`. In templates of file names, `{table}` is its name, and \
+         `{schema}` is `query`",
+    ),
+    ("query", "sql", "one SELECT, VALUES, TABLE or WITH, without parameters"),
+    ("query", "file", "instead of `sql`: the file that has it, from the job file's own folder on; without variables"),
+    ("query", "split_on", "a column of its result: several connections read ranges of it"),
 ];
 
 /// A job file, read and checked for its form. No server was asked.
@@ -97,6 +107,8 @@ pub struct JobFile {
     pub success_file: bool,
     /// What is said of single tables, in its order.
     pub rules: Vec<TableRule>,
+    /// The queries beside the tables.
+    pub queries: Vec<QuerySection>,
     /// The options, by name.
     pub options: Vec<FileOption>,
 }
@@ -157,6 +169,10 @@ impl JobFile {
                 job.rules = reader.rules(content)?;
                 continue;
             }
+            if section.get_ref() == "query" {
+                job.queries = reader.queries(content)?;
+                continue;
+            }
             let DeValue::Table(content) = content.get_ref() else {
                 let name = section.get_ref();
                 if sections().chain(["options"]).any(|known| known == name.as_ref()) {
@@ -174,8 +190,10 @@ impl JobFile {
                 }
             }
         }
-        let missing =
-            [("source", "tables", job.tables.is_empty()), ("destination", "path", job.path.is_empty())];
+        let missing = [
+                ("source", "tables", job.tables.is_empty() && job.queries.is_empty()),
+                ("destination", "path", job.path.is_empty()),
+            ];
         match missing.into_iter().find(|(.., is_missing)| *is_missing) {
             Some((section, key, _)) => {
                 let text = format!("{name}: {key} is missing in section [{section}]");
@@ -254,26 +272,26 @@ impl JobFile {
 
 /// The sections of keys.
 fn sections() -> impl Iterator<Item = &'static str> {
-    ["source", "destination", "table"].into_iter()
+    ["source", "destination", "table", "query"].into_iter()
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     name: &'a str,
     text: &'a str,
     environment: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Reader<'_> {
-    fn line(&self, span: &Range<usize>) -> usize {
+    pub(crate) fn line(&self, span: &Range<usize>) -> usize {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         before.matches('\n').count().saturating_add(1)
     }
 
-    fn error(&self, span: Range<usize>, text: impl fmt::Display) -> Error {
+    pub(crate) fn error(&self, span: Range<usize>, text: impl fmt::Display) -> Error {
         Error::new(ErrorKind::Options, format!("{}, line {}: {text}", self.name, self.line(&span)))
     }
 
-    fn unknown<'k>(
+    pub(crate) fn unknown<'k>(
         &self,
         key: &Spanned<impl AsRef<str>>,
         what: &str,
@@ -301,13 +319,25 @@ impl Reader<'_> {
     }
 
     fn rules(&self, content: &Spanned<DeValue<'_>>) -> Result<Vec<TableRule>> {
-        let refused = || self.error(content.span(), "write [[table]], in two brackets, and its keys below");
+        self.sections("table", content, |section, keys| self.rule(section, keys))
+    }
+
+    /// Sections that may be there several times, in two brackets.
+    pub(crate) fn sections<T>(
+        &self,
+        name: &str,
+        content: &Spanned<DeValue<'_>>,
+        read: impl Fn(&Spanned<DeValue<'_>>, &DeTable<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let refused = || {
+            self.error(content.span(), format!("write [[{name}]], in two brackets, and its keys below"))
+        };
         let DeValue::Array(sections) = content.get_ref() else { return Err(refused()) };
-        let rule = |section: &Spanned<DeValue<'_>>| match section.get_ref() {
-            DeValue::Table(keys) => self.rule(section, keys),
+        let section = |section: &Spanned<DeValue<'_>>| match section.get_ref() {
+            DeValue::Table(keys) => read(section, keys),
             _ => Err(refused()),
         };
-        sections.iter().map(rule).collect()
+        sections.iter().map(section).collect()
     }
 
     fn rule(&self, section: &Spanned<DeValue<'_>>, keys: &DeTable<'_>) -> Result<TableRule> {
@@ -368,7 +398,7 @@ impl Reader<'_> {
     }
 
     /// A text that is not empty, whatever its variables have.
-    fn filled(&self, value: &Spanned<DeValue<'_>>) -> Result<String> {
+    pub(crate) fn filled(&self, value: &Spanned<DeValue<'_>>) -> Result<String> {
         let text = self.string(value)?;
         match text.trim().is_empty() {
             true => Err(self.error(value.span(), "the text is empty; leave the key out")),

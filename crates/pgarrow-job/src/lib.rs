@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod file;
+mod file_query;
 mod format;
 mod gc;
 mod growing;
@@ -27,6 +28,7 @@ mod prepare;
 mod rules;
 mod run;
 mod starter;
+mod subject;
 pub mod units;
 mod variables;
 mod verify;
@@ -34,6 +36,7 @@ mod web;
 mod written;
 
 pub use file::{FileOption, JobFile, KEYS, KnownOption, OptionValue};
+pub use file_query::{QuerySection, QueryText};
 pub use format::{Format, numerics_as_text};
 pub use gc::garbage;
 pub use job::{Job, RunOptions};
@@ -47,6 +50,7 @@ pub use origin::{Origin, schema_with};
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 pub use run::{JobRun, PlannedRun};
 pub use starter::starter;
+pub use subject::JobQuery;
 pub use verify::{
     AgainstServer, Difference, FileRow, NotCompared, ServerDifference, ServerVerified, Verified, verify,
 };

@@ -93,13 +93,17 @@ pub struct ManifestServer {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct ManifestTable {
-    /// Its schema.
+    /// Its schema; `query` for a query of the job.
     pub schema: String,
     /// Its name.
     pub name: String,
-    /// `pg_class.oid`, which tells it from another table of the name; 0 if it is not known.
+    /// `pg_class.oid`, which tells it from another table of the name; 0 if it is not known, and for a query.
     #[serde(default)]
     pub oid: u32,
+    /// Of a query: the SHA-256 of its text. Its schema is `query`, its name that of the job. The text itself may
+    /// have secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_sha256: Option<String>,
     /// Whether it was read without the tables that inherit from it. Not known of manifests of earlier versions.
     #[serde(default)]
     pub only: bool,

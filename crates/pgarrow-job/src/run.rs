@@ -23,7 +23,8 @@ use crate::journal::{Journal, Writer};
 use crate::lock::Lock;
 use crate::manifest::{Committed, Manifest, ManifestFailure, ManifestServer, ManifestTable};
 use crate::origin::{Origin, schema_with};
-use crate::prepare::{Prepared, schema_and_table};
+use crate::prepare::Prepared;
+use crate::subject::schema_and_table;
 use crate::units::utc_now;
 use crate::written::{Files, RunTables};
 
@@ -77,7 +78,8 @@ impl<'a> JobRun<'a> {
     /// One error with the problems of all tables.
     pub fn plan(self, source: &Source) -> Result<PlannedRun<'a>> {
         let mut prepared = self.job.prepare(source, &self.store, self.previous.as_ref(), &self.options)?;
-        let lsn = lsn(source);
+        // A held snapshot is older than where the server is now.
+        let lsn = if self.options.snapshot.is_none() { lsn(source) } else { None };
         let tasks = std::mem::take(&mut prepared.tasks);
         let (mut export, tasks, failed) = self.job.open_with(source, &self.store, tasks, &self.options)?;
         prepared.tasks = tasks;
@@ -140,6 +142,7 @@ impl PlannedRun<'_> {
                 started: started.clone(),
                 server: server.clone(),
                 snapshot: export.snapshot().to_owned(),
+                held: options.snapshot.clone(),
                 options_sha256,
                 tables: kept.clone(),
             },
@@ -286,8 +289,8 @@ fn check_files(store: &Store, kept: &[ManifestTable]) -> Result<()> {
 /// The tables that failed: while they were planned, and while they were read.
 fn failures(planned: &[Failed], plans: &[Arc<Plan>], report: &Report) -> Vec<ManifestFailure> {
     let mut failures = Vec::new();
-    for Failed { relation, error } in planned {
-        let (schema, name, error) = (relation.schema.clone(), relation.name.clone(), error.to_string());
+    for Failed { subject, error } in planned {
+        let ((schema, name), error) = (subject.key(), error.to_string());
         failures.push(ManifestFailure { schema, name, error });
     }
     for failed in &report.failed {

@@ -1,7 +1,9 @@
 //! Jobs: many tables into one folder, committed by a manifest or not at all.
 
+mod held;
 mod incremental;
 mod keep_going;
+mod queries;
 mod resume;
 
 use std::fs::{self, File};

@@ -95,8 +95,6 @@ fn plans_and_holds_that_cannot_be() {
         (&["inspect", NOWHERE], "nothing to export"),
         (&["inspect", NOWHERE, "-t", "t", "--column", "a:text", "--column", "a:scan"], "names \"a\" twice"),
         (&["hold", NOWHERE], "nothing to export"),
-        (&["hold", NOWHERE, "-t", "t", "-t", "u"], "hold takes one --table or query"),
-        (&["hold", NOWHERE, "--schema", "s"], "hold takes one --table or query"),
     ] {
         pgarrow(args).assert_refused(2, &[says]);
     }
