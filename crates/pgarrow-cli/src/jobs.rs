@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use pgarrow::{Cancel, Error, Plan, Report, Source};
 use pgarrow_job::{
     Format, Job, JobFile, JobQuery, JobRun, LOCK, Layout, Manifest, QuerySection, QueryText, RunOptions,
-    numerics_as_text, starter,
+    ServerVerified, numerics_as_text, starter,
 };
 use pgarrow_sink::{Output, SinkError};
 use pgarrow_sink_ipc::IpcFormat;
@@ -36,12 +36,14 @@ use crate::words;
 /// All tables of all schemas.
 const EVERYTHING: &str = "*.*";
 
-/// The report of a run: the export's, and what it has committed.
+/// The report of a run: the export's, what it has committed, and what was compared before.
 #[derive(Serialize)]
 struct WithManifest<'a> {
     #[serde(flatten)]
     report: &'a Report,
     manifest: &'a Manifest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<&'a ServerVerified>,
 }
 
 /// Runs a job. Tables that failed while the others were committed end it with a code of their own.
@@ -71,7 +73,8 @@ fn run_job(
     cancel: Cancel,
     signals: &Signals,
 ) -> Result<Option<Failure>, Failure> {
-    let job = job(&flags.job, file, options)?;
+    let mut job = job(&flags.job, file, options)?;
+    job.verify |= flags.verify;
     let store = Store::open(place).map_err(Error::from)?;
     let server = config(file.connection.as_deref(), &options.session.connecting)?;
     run_report.set_source(&server);
@@ -125,7 +128,19 @@ fn run_job(
         seconds(report.seconds),
     ));
     console.say(&format!("pgarrow: committed as run {}, manifest {}", manifest.run_id, manifest.number));
-    run_report.complete_export(&report, &WithManifest { report: &report, manifest }, console)?;
+    let verified = committed.verified.as_ref();
+    if let Some(verified) = verified {
+        console.say(&format!(
+            "pgarrow: {} with {} are what the server has under the same snapshot",
+            counted(verified.tables as u64, "table"),
+            counted(verified.rows, "row")
+        ));
+        if !verified.not_compared.is_empty() {
+            let n = counted(verified.not_compared.len() as u64, "table or column");
+            console.warn(format!("not compared before the commit: {n}; the report says which"));
+        }
+    }
+    run_report.complete_export(&report, &WithManifest { report: &report, manifest, verified }, console)?;
     let n_failed = manifest.failed.len();
     manifest.failed.iter().for_each(|failed| console.warn(format!("failed: {}", failed.error)));
     Ok((n_failed > 0).then(|| {
@@ -246,6 +261,7 @@ fn job(path: &Path, file: &JobFile, options: &JobOptions) -> Result<Job, Failure
         layout,
         file_bytes: files.file_size,
         success_file: file.success_file,
+        verify: file.verify,
         origin: files.origin,
     })
 }

@@ -267,9 +267,7 @@ pub(crate) fn held_snapshot(text: &str) -> Result<SharedSnapshot, Failure> {
             _ => held = Some(snapshot),
         }
     }
-    held.ok_or_else(|| {
-        Failure::options(format!("{place} is empty; it should have tokens of `pgarrow hold`"))
-    })
+    held.ok_or_else(|| Failure::options(format!("{place} is empty; it should have tokens of `pgarrow hold`")))
 }
 
 /// A text with tokens, and where it was.

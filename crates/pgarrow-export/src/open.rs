@@ -113,7 +113,9 @@ impl Request {
             }
             What::Tables(named) => {
                 if self.options.under.is_some() && self.options.inconsistent {
-                    return Err(refused("the snapshot is held by another session, so readers have none of their own"));
+                    return Err(refused(
+                        "the snapshot is held by another session, so readers have none of their own",
+                    ));
                 }
                 let subject = TablesSubject::of_many(self, named)?;
                 let pages = opening.pages(false)?;

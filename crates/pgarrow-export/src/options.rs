@@ -288,6 +288,12 @@ impl ExportOptions {
         self.shared_memory.as_ref().map_or(of_run, |shared| of_run.min(shared.limit()))
     }
 
+    /// Only what sets up sessions: role, timeouts, settings, and memory. Types and how to read are the defaults.
+    pub fn of_sessions(&self) -> Self {
+        let Self { memory, shared_memory, read_timeout, lock_timeout, role, settings, .. } = self.clone();
+        Self { memory, shared_memory, read_timeout, lock_timeout, role, settings, ..Self::default() }
+    }
+
     /// How many readers there may be, before the number of slices is known.
     pub fn readers_wanted(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

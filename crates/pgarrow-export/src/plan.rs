@@ -17,7 +17,7 @@ use crate::options::ReadMode;
 use crate::planner::select::Selection;
 use crate::planner::select::find::{Mark, Part};
 use crate::planner::{PageWish, PlanPages, PlannedSlice, Slices, WantedPages};
-use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource};
+use crate::slice::{Slice, SliceRange, SliceSnapshot};
 
 /// What the statements of a plan's slices read. It decides what they may open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -227,11 +227,7 @@ impl Plan {
     /// Every slice as a token for other processes, with the snapshot if it was exported. `planned`: the OIDs
     /// of all relations that may be opened.
     pub(crate) fn tokens(&self, facts: &Facts, read_mode: ReadMode, planned: &[u32]) -> Vec<Slice> {
-        let source = SliceSource {
-            endpoint: facts.endpoint.clone(),
-            database: facts.database.clone(),
-            server_started: facts.server_start.clone(),
-        };
+        let source = facts.slice_source();
         let snapshot = facts
             .exported
             .as_ref()

@@ -43,6 +43,12 @@ impl SharedSnapshot {
             && self.source.server_started == other.source.server_started
     }
 
+    /// That of a transaction that has exported its own.
+    pub(crate) fn of(facts: &Facts) -> Option<Self> {
+        let snapshot = SliceSnapshot { exported: facts.exported.clone()?, current: facts.snapshot.clone() };
+        Some(Self { source: facts.slice_source(), snapshot })
+    }
+
     /// What its transaction must turn out to see.
     pub(crate) fn facts(&self) -> Facts {
         Facts {
@@ -68,7 +74,10 @@ impl SharedSnapshot {
     /// [`ErrorKind::Options`]: it has not, so they may have been changed since.
     pub(crate) fn check(&self, session: &mut Session, roots: &[u32]) -> Result<()> {
         let holder = self.holder().ok_or_else(|| {
-            Error::new(ErrorKind::Options, "the name of the held snapshot does not say which session holds it")
+            Error::new(
+                ErrorKind::Options,
+                "the name of the held snapshot does not say which session holds it",
+            )
         })?;
         let roots: Vec<String> = roots.iter().map(u32::to_string).collect();
         // LOCK takes neither materialized views nor foreign tables. The catalog is as the snapshot sees it, and the

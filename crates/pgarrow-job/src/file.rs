@@ -22,66 +22,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::file_query::QuerySection;
+use crate::keys::KEYS;
 use crate::rules::{Overlap, TableRule};
 use crate::variables::expand;
-
-/// The sections and keys of a job file, with what each is. Options are beside these: they are the caller's.
-pub const KEYS: &[(&str, &str, &str)] = &[
-    (
-        "source",
-        "connection",
-        "the server: a URI, key=value pairs or a database; by default the PG* environment",
-    ),
-    ("source", "tables", "names and patterns as psql takes them: `sales.*`, `order_?`, `public.\"Odd\"`"),
-    ("source", "exclude_tables", "patterns of tables to leave out, in any schema if they name none"),
-    ("source", "only", "`true`: each table without those that inherit from it, which are read by themselves"),
-    (
-        "destination",
-        "path",
-        "a folder, from the job file's own on; or `s3://…`, `gs://…`, `az://…`, `abfss://…`",
-    ),
-    (
-        "destination",
-        "file_name",
-        "the files' names below it: a template, by default `{schema}/{table}/part-{index:05}`",
-    ),
-    ("destination", "format", "`parquet`, `ipc` or `ipc-stream`; by default `parquet`"),
-    ("destination", "success_file", "whether to write `_SUCCESS` at the end; by default no"),
-    (
-        "table",
-        "name",
-        "a name or pattern: what follows is about the tables that match it; later sections win",
-    ),
-    ("table", "columns", "only these columns, in this order"),
-    ("table", "filter", "only the rows for which this SQL condition holds"),
-    (
-        "table",
-        "incremental",
-        "`xmin` or `column`: after the first run, only new and changed rows; by default `no`",
-    ),
-    ("table", "column", "the column that grows: integers, moments, UUIDs of version 7"),
-    (
-        "table",
-        "overlap",
-        "how far below the run before the next one begins: `1000` for integers, `\"10m\"` for moments",
-    ),
-    ("table", "nulls", "the rows without a value in that column: `always` (default) or `never`"),
-    ("table", "full_every", "how old the last full read may be: `\"7d\"`; by default any age"),
-    (
-        "table",
-        "on_schema_change",
-        "columns that were added: `fail` (default), `add`, `ignore`, `new_version`",
-    ),
-    (
-        "query",
-        "name",
-        "what it is called: letters, digits, `_` and `-`. In templates of file names, `{table}` is its name, and \
-         `{schema}` is `query`",
-    ),
-    ("query", "sql", "one SELECT, VALUES, TABLE or WITH, without parameters"),
-    ("query", "file", "instead of `sql`: the file that has it, from the job file's own folder on; without variables"),
-    ("query", "split_on", "a column of its result: several connections read ranges of it"),
-];
 
 /// A job file, read and checked for its form. No server was asked.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +48,8 @@ pub struct JobFile {
     pub format: Option<String>,
     /// Whether there is a `_SUCCESS` at the end.
     pub success_file: bool,
+    /// Whether files are compared with the server before they are committed.
+    pub verify: bool,
     /// What is said of single tables, in its order.
     pub rules: Vec<TableRule>,
     /// The queries beside the tables.
@@ -191,9 +136,9 @@ impl JobFile {
             }
         }
         let missing = [
-                ("source", "tables", job.tables.is_empty() && job.queries.is_empty()),
-                ("destination", "path", job.path.is_empty()),
-            ];
+            ("source", "tables", job.tables.is_empty() && job.queries.is_empty()),
+            ("destination", "path", job.path.is_empty()),
+        ];
         match missing.into_iter().find(|(.., is_missing)| *is_missing) {
             Some((section, key, _)) => {
                 let text = format!("{name}: {key} is missing in section [{section}]");
@@ -213,6 +158,7 @@ impl JobFile {
                 ("destination", "path") => self.path = reader.string(value)?,
                 ("destination", "file_name") => self.file_name = Some(reader.string(value)?),
                 ("destination", "format") => self.format = Some(reader.string(value)?),
+                ("destination", "verify") => self.verify = reader.boolean(value)?,
                 ("destination", "success_file") => self.success_file = reader.boolean(value)?,
                 _ => {
                     let of_section = KEYS.iter().filter(|(known, ..)| *known == section);
@@ -329,9 +275,8 @@ impl Reader<'_> {
         content: &Spanned<DeValue<'_>>,
         read: impl Fn(&Spanned<DeValue<'_>>, &DeTable<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
-        let refused = || {
-            self.error(content.span(), format!("write [[{name}]], in two brackets, and its keys below"))
-        };
+        let refused =
+            || self.error(content.span(), format!("write [[{name}]], in two brackets, and its keys below"));
         let DeValue::Array(sections) = content.get_ref() else { return Err(refused()) };
         let section = |section: &Spanned<DeValue<'_>>| match section.get_ref() {
             DeValue::Table(keys) => read(section, keys),

@@ -4,7 +4,8 @@ use pgarrow_export::Result;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::file::{KEYS, Reader};
+use crate::file::Reader;
+use crate::keys::KEYS;
 
 /// A query, as a job file has it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -304,7 +304,8 @@ fn task(
     if known.is_full {
         return Ok(full(version));
     }
-    let now_columns = known.columns.get(&Subject::Table(relation.clone()).key()).map(Vec::as_slice).unwrap_or_default();
+    let now_columns =
+        known.columns.get(&Subject::Table(relation.clone()).key()).map(Vec::as_slice).unwrap_or_default();
     let is_smaller = column.as_ref().is_some_and(|column| column.is_smaller);
     let why = match why_full(relation, rule, before, &state, known.extension) {
         None if is_smaller => Some(Some("the largest value is smaller than in the run before".to_owned())),

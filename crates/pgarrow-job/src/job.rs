@@ -33,6 +33,8 @@ pub struct Job {
     pub file_bytes: Option<u64>,
     /// Whether there is a `_SUCCESS` at the end.
     pub success_file: bool,
+    /// Whether what was written is compared with the server before it is committed, under the run's snapshot.
+    pub verify: bool,
     /// Whether the metadata of files say where rows come from, see [`Origin`](crate::Origin).
     pub origin: bool,
 }

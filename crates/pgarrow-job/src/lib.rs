@@ -20,6 +20,7 @@ mod identity;
 mod incremental;
 mod job;
 mod journal;
+mod keys;
 mod layout;
 mod lock;
 mod manifest;
@@ -35,11 +36,12 @@ mod verify;
 mod web;
 mod written;
 
-pub use file::{FileOption, JobFile, KEYS, KnownOption, OptionValue};
+pub use file::{FileOption, JobFile, KnownOption, OptionValue};
 pub use file_query::{QuerySection, QueryText};
 pub use format::{Format, numerics_as_text};
 pub use gc::garbage;
 pub use job::{Job, RunOptions};
+pub use keys::KEYS;
 pub use layout::Layout;
 pub use lock::LOCK;
 pub use manifest::{

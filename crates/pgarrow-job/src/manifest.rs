@@ -16,6 +16,7 @@ use pgarrow_sink::{ColumnRange, SinkError};
 use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
 
+use crate::verify::ServerVerified;
 use crate::web::newest_number;
 
 /// The folder of everything that a store has beside data.
@@ -404,6 +405,8 @@ impl From<&ColumnReport> for ManifestColumn {
 pub struct Committed {
     /// What it has committed.
     pub manifest: Manifest,
+    /// What was compared with the server before it was committed, if that was asked for.
+    pub verified: Option<ServerVerified>,
     /// What the user should know.
     pub warnings: Vec<Message>,
 }

@@ -175,7 +175,8 @@ impl Job {
             tasks.retain(|task| !is_kept(task));
             let when = if is_one { "snapshot that this run reads, too" } else { "moment that it has read" };
             notes.push(
-                format!("{} tables of run {} are kept, and are of the {when}", kept.len(), journal.run_id).into(),
+                format!("{} tables of run {} are kept, and are of the {when}", kept.len(), journal.run_id)
+                    .into(),
             );
         }
         Ok(Prepared { tasks, kept, order, identity, options_sha256, failed, notes })
@@ -312,7 +313,8 @@ impl Prepared {
             let (schema, name) = schema_and_table(plan);
             let task = self.tasks.iter().find(|task| task.subject.is(schema, name));
             let is_as_expected = task.is_some_and(|task| {
-                task.subject.oid() == oid && task.expected.as_ref().is_none_or(|columns| *columns == columns_of(plan))
+                task.subject.oid() == oid
+                    && task.expected.as_ref().is_none_or(|columns| *columns == columns_of(plan))
             });
             if !is_as_expected {
                 let text =

@@ -26,6 +26,7 @@ use crate::origin::{Origin, schema_with};
 use crate::prepare::Prepared;
 use crate::subject::schema_and_table;
 use crate::units::utc_now;
+use crate::verify::{Opened, compare_run};
 use crate::written::{Files, RunTables};
 
 /// What readers of folders look for.
@@ -50,6 +51,8 @@ pub struct PlannedRun<'a> {
     export: Run,
     lsn: Option<String>,
     prepared: Prepared,
+    /// The same tables under the same snapshot, to compare them with what was written.
+    opened: Option<Opened>,
 }
 
 impl<'a> JobRun<'a> {
@@ -85,7 +88,11 @@ impl<'a> JobRun<'a> {
         prepared.tasks = tasks;
         prepared.failed.extend(failed);
         prepared.check(&mut export, self.job.only)?;
-        Ok(PlannedRun { of: self, export, lsn, prepared })
+        let opened = match self.job.verify {
+            true => Some(Opened::of_run(source, &mut export, self.job.only, &self.job.options)?),
+            false => None,
+        };
+        Ok(PlannedRun { of: self, export, lsn, prepared, opened })
     }
 }
 
@@ -113,6 +120,7 @@ impl PlannedRun<'_> {
             export,
             lsn,
             prepared,
+            opened,
         } = self;
         let date = started.get(..10).unwrap_or_default();
         let names = job.names(&export, date, &run_id, &prepared)?;
@@ -240,12 +248,17 @@ impl PlannedRun<'_> {
                 tables: all,
                 failed,
             };
+            let compare = |opened| compare_run(opened, &store, &run_id, &manifest.tables, &cancel);
+            let verified = opened.map(compare).transpose().map_err(|error| cancel.cancelled_or(error))?;
             check_files(&store, &kept)?;
+            if cancel.is_requested() {
+                return Err(cancel.error());
+            }
             lock.check()?;
             let warning = manifest.create(&store)?;
-            Ok((manifest, warning))
+            Ok((manifest, verified, warning))
         };
-        let (manifest, warning) = commit().map_err(|error| give_up(error, false))?;
+        let (manifest, verified, warning) = commit().map_err(|error| give_up(error, false))?;
         Journal::remove_all(&store);
         // Increments without rows have no file in the manifest.
         files.remove_but(&manifest.paths());
@@ -264,7 +277,7 @@ impl PlannedRun<'_> {
             warnings
                 .push(format!("the run is committed, but {SUCCESS} could not be written: {error}").into());
         }
-        Ok((Committed { manifest, warnings }, report))
+        Ok((Committed { manifest, verified, warnings }, report))
     }
 }
 

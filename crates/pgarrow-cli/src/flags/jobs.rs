@@ -50,6 +50,13 @@ pub(crate) struct RunFlags {
     #[arg(long, help_heading = "Job")]
     pub(crate) full: bool,
 
+    /// Compare what was written with the server before it is committed, under the run's own snapshot
+    ///
+    /// As `pgarrow verify` does. A difference ends the run with exit code 11, and nothing is committed. The report says
+    /// what was not compared, such as queries and tables of which only some rows are read. Takes one more connection.
+    #[arg(long, help_heading = "Job")]
+    pub(crate) verify: bool,
+
     /// Go on when a table cannot be read, and commit the others without it: exit code 1, and no _SUCCESS
     ///
     /// The manifest and the report have its error. What is about the server or the outputs still ends the run.

@@ -1,5 +1,6 @@
 //! Jobs: many tables into one folder, committed by a manifest or not at all.
 
+mod checked;
 mod held;
 mod incremental;
 mod keep_going;

@@ -294,7 +294,7 @@ fn completions_offer_what_commands_take() {
         ("plan", "tokens", false),
         ("plan", "slice", false),
         ("plan", "schema", true),
-        ("hold", "schema", false),
+        ("hold", "schema", true),
         ("hold", "tokens", true),
     ] {
         let says = fish.stdout_text();
@@ -307,7 +307,7 @@ fn completions_offer_what_commands_take() {
         .nth(1)
         .or_else(|| bash.stdout_text().split("pgarrow__subcmd__hold)\n").nth(1));
     let hold = hold.unwrap().lines().next().unwrap();
-    assert!(hold.contains("--tokens") && !hold.contains("--schema"), "{hold}");
+    assert!(hold.contains("--tokens") && !hold.contains("--output"), "{hold}");
 }
 
 #[test]

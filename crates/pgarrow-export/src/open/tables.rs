@@ -81,11 +81,7 @@ impl<'r> TablesSubject<'r> {
     }
 
     /// What the queries read. Those that the server does not take go to `problems`.
-    fn find_queries(
-        &self,
-        opening: &mut Opening<'_>,
-        problems: &mut Vec<Error>,
-    ) -> Result<Vec<FoundQuery>> {
+    fn find_queries(&self, opening: &mut Opening<'_>, problems: &mut Vec<Error>) -> Result<Vec<FoundQuery>> {
         let mut found = Vec::with_capacity(self.queries.len());
         for query in &self.queries {
             let of_query = match query.try_out(opening) {

@@ -41,6 +41,23 @@ impl Place {
         self.start_hold(&["-t", "public.t*", "-t", "public.m"], tokens)
     }
 
+    /// Starts a run, kills it when all is complete but the query that waits, and returns its journal.
+    fn kill_waiting_run(&self, args: &[&str]) -> Value {
+        let child = start(&mut self.job(&[&["run", "job.toml", "--readers", "2"], args].concat()));
+        let n_complete = || {
+            let journals = self.all_journals();
+            journals.first().map_or(0, |journal| journal["tables"].as_array().unwrap().len())
+        };
+        eventually("the others are complete", || n_complete() == N_FAST);
+        send(&child, Signal::SIGKILL);
+        assert_eq!(end_of(child, 60).code, None);
+        self.database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory' \
+             AND datname = current_database()",
+        );
+        self.all_journals().remove(0)
+    }
+
     fn all_journals(&self) -> Vec<Value> {
         let Ok(files) = fs::read_dir(self.path("lake/_pgarrow/journals")) else { return Vec::new() };
         let paths = files.map(|file| file.unwrap().path());
@@ -55,24 +72,12 @@ fn a_run_goes_on_under_the_snapshot_that_is_still_held() {
     let place = Place::of_held_job("job_held");
     let holder = place.hold_all("tokens.jsonl");
     let mut client = place.database.client();
-    client.batch_execute("INSERT INTO t1 VALUES (0, 'after the snapshot'); SELECT pg_advisory_lock(42)").unwrap();
-
-    let child =
-        start(&mut place.job(&["run", "job.toml", "--readers", "2", "--snapshot", "tokens.jsonl"]));
-    let n_complete = || {
-        let journals = place.all_journals();
-        journals.first().map_or(0, |journal| journal["tables"].as_array().unwrap().len())
-    };
-    eventually("the others are complete", || n_complete() == N_FAST);
-    send(&child, Signal::SIGKILL);
-    assert_eq!(end_of(child, 60).code, None);
     client
-        .batch_execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory' \
-             AND datname = current_database(); SELECT pg_advisory_unlock(42)",
-        )
+        .batch_execute("INSERT INTO t1 VALUES (0, 'after the snapshot'); SELECT pg_advisory_lock(42)")
         .unwrap();
-    let dead = place.all_journals().remove(0);
+
+    let dead = place.kill_waiting_run(&["--snapshot", "tokens.jsonl"]);
+    client.batch_execute("SELECT pg_advisory_unlock(42)").unwrap();
 
     // Nothing but this snapshot will do.
     place.run_job(&["--resume"]).assert_refused(
@@ -125,6 +130,29 @@ fn a_run_goes_on_under_the_snapshot_that_is_still_held() {
     assert_eq!(place.manifests().len(), n_manifests);
 }
 
+#[test]
+fn a_query_whose_text_has_changed_is_read_again() {
+    require!(Capability::Server);
+    let place = Place::of_held_job("job_query_changed");
+    let mut client = place.database.client();
+    client.batch_execute("SELECT pg_advisory_lock(42)").unwrap();
+    let dead = place.kill_waiting_run(&[]);
+    client.batch_execute("SELECT pg_advisory_unlock(42)").unwrap();
+    // The text itself is nowhere.
+    assert!(!dead.to_string().contains("count(*)"), "{dead}");
+    place.write_queries("'public.t*', 'public.m'", &WAITS.replace("count(*)", "count(id)"));
+    place.run_job(&["--resume"]).assert_refused(2, &["6 of its tables are complete"]);
+    let ran = place.run_job(&["--resume", "--allow-mixed-snapshots"]);
+    ran.assert_said(0, "6 tables of run");
+    ran.assert_said(0, "are of the moment that it has read");
+    let manifest = place.newest();
+    for table in manifest["tables"].as_array().unwrap() {
+        let is_new = ["waits", "count"].contains(&table["name"].as_str().unwrap());
+        let expected = if is_new { &manifest["run_id"] } else { &dead["run_id"] };
+        assert_eq!(&table["increments"][0]["run_id"], expected, "{table}");
+    }
+}
+
 /// Formerly, nothing read under a held snapshot but slices of tables that its holder has locked. Between the snapshot
 /// and the lock of a run, a table may be truncated, and be empty without an error.
 #[test]
@@ -154,7 +182,8 @@ fn tables_that_are_not_held_are_refused() {
     // What is no token, and tokens of two snapshots.
     place.write_queries("'public.t1'", "");
     let other = place.start_hold(&["-t", "public.t1"], "other.jsonl");
-    let both = ["one.jsonl", "other.jsonl"].map(|name| fs::read_to_string(place.path(name)).unwrap()).concat();
+    let both =
+        ["one.jsonl", "other.jsonl"].map(|name| fs::read_to_string(place.path(name)).unwrap()).concat();
     fs::write(place.path("both.jsonl"), both).unwrap();
     fs::write(place.path("empty.jsonl"), "\n").unwrap();
     for (tokens, says) in [
