@@ -2,8 +2,6 @@
 
 use pgarrow_session::{Pooled, ServerReport};
 
-use crate::slice::SliceSource;
-
 /// What is known once the snapshot is taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
@@ -28,15 +26,6 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// The server, for tokens.
-    pub(crate) fn slice_source(&self) -> SliceSource {
-        SliceSource {
-            endpoint: self.endpoint.clone(),
-            database: self.database.clone(),
-            server_started: self.server_start.clone(),
-        }
-    }
-
     /// The server, for reports.
     pub(crate) fn server(&self) -> ServerReport {
         let Self { endpoint, database, server_version, server_start, pooled, .. } = self.clone();

@@ -85,10 +85,7 @@ pub use plan::{Plan, PlanReport, PlanSlice};
 pub use progress::{Progress, Sample, TableProgress, Waits};
 pub use report::{FailedTable, MemoryReport, ReaderReport, Report, TableReport};
 pub use run::Run;
-pub use slice::{
-    KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,
-    SliceSubject,
-};
+pub use slice::{KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSubject};
 pub use source::{Extract, NamedQuery, Source, TableSelection, Tables};
 pub use stream::{BatchReader, BatchStream};
-pub use under::SharedSnapshot;
+pub use under::{SharedSnapshot, SliceSnapshot, SliceSource};

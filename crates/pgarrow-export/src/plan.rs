@@ -17,7 +17,8 @@ use crate::options::ReadMode;
 use crate::planner::select::Selection;
 use crate::planner::select::find::{Mark, Part};
 use crate::planner::{PageWish, PlanPages, PlannedSlice, Slices, WantedPages};
-use crate::slice::{Slice, SliceRange, SliceSnapshot};
+use crate::slice::{Slice, SliceRange};
+use crate::under::{SliceSnapshot, SliceSource};
 
 /// What the statements of a plan's slices read. It decides what they may open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -227,7 +228,7 @@ impl Plan {
     /// Every slice as a token for other processes, with the snapshot if it was exported. `planned`: the OIDs
     /// of all relations that may be opened.
     pub(crate) fn tokens(&self, facts: &Facts, read_mode: ReadMode, planned: &[u32]) -> Vec<Slice> {
-        let source = facts.slice_source();
+        let source = SliceSource::of(facts);
         let snapshot = facts
             .exported
             .as_ref()

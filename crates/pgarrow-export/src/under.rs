@@ -14,7 +14,6 @@ use pgarrow_session::{Error, ErrorKind, Result, literal};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Facts;
-use crate::slice::{Slice, SliceSnapshot, SliceSource};
 
 /// The most names that an error lists.
 const NAMED_MAX: usize = 4;
@@ -26,15 +25,43 @@ pub struct SharedSnapshot {
     snapshot: SliceSnapshot,
 }
 
-impl Slice {
-    /// The snapshot that the slice is read under; `None` if each slice has its own.
-    pub fn shared_snapshot(&self) -> Option<SharedSnapshot> {
-        let snapshot = self.snapshot.clone()?;
-        Some(SharedSnapshot { source: self.source.clone(), snapshot })
+/// The server that a slice was planned on.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SliceSource {
+    /// `host:port`, or the socket's path.
+    pub endpoint: String,
+    /// The database's name.
+    pub database: String,
+    /// `pg_postmaster_start_time()`: a restarted server does not have the snapshot.
+    pub server_started: String,
+}
+
+/// A snapshot that a session holds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SliceSnapshot {
+    /// What `pg_export_snapshot()` returned.
+    pub exported: String,
+    /// `pg_current_snapshot()`: a session that imports the snapshot compares it with its own.
+    pub current: String,
+}
+
+impl SliceSource {
+    pub(crate) fn of(facts: &Facts) -> Self {
+        Self {
+            endpoint: facts.endpoint.clone(),
+            database: facts.database.clone(),
+            server_started: facts.server_start.clone(),
+        }
     }
 }
 
 impl SharedSnapshot {
+    pub(crate) fn new(source: SliceSource, snapshot: SliceSnapshot) -> Self {
+        Self { source, snapshot }
+    }
+
     /// Whether two are one: the same database of a server that was not started anew, the same name, which the
     /// server gives again only after that, and the same transactions. Not how the server is reached.
     pub fn is_same(&self, other: &Self) -> bool {
@@ -46,7 +73,7 @@ impl SharedSnapshot {
     /// That of a transaction that has exported its own.
     pub(crate) fn of(facts: &Facts) -> Option<Self> {
         let snapshot = SliceSnapshot { exported: facts.exported.clone()?, current: facts.snapshot.clone() };
-        Some(Self { source: facts.slice_source(), snapshot })
+        Some(Self::new(SliceSource::of(facts), snapshot))
     }
 
     /// What its transaction must turn out to see.

@@ -55,7 +55,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     (
         "query",
         "name",
-        "what it is called: letters, digits, `_` and `-`. In templates of file names, `{table}` is its name, and \
+        "what it is called: letters, digits, hyphens and underscores. In templates of file names, `{table}` is its name, and \
          `{schema}` is `query`",
     ),
     ("query", "sql", "one SELECT, VALUES, TABLE or WITH, without parameters"),
