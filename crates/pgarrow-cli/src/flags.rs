@@ -98,14 +98,14 @@ pub(crate) enum Command {
     Inspect(Box<InspectFlags>),
     /// Hold a snapshot and hand out slices of it, for exports in other processes
     ///
-    /// Plans a table or a query, writes a token for each slice, and holds the snapshot until Ctrl-C, SIGTERM,
+    /// Plans tables or a query, writes a token for each slice, and holds the snapshot until Ctrl-C, SIGTERM,
     /// --for or --until-eof ends it. Meanwhile each `pgarrow export --slice` reads one slice: in any number
-    /// of processes, on any machine that reaches the server, and all of the same moment. `--readers` sets the
+    /// of processes, on any machine that reaches the server, and all of the same moment. `pgarrow run --snapshot`
+    /// reads all tables of a job under it, if they are among those that are held. `--readers` sets the
     /// number of readers that the slices are for, `--slice-bytes` the size of a slice. A held snapshot keeps
     /// VACUUM from removing rows, so release it soon.
     #[command(after_help = short_end("hold"), after_long_help = after(HOLD_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &HOLD_SHORT)))]
-    #[command(mut_arg("schemas", |schemas| schemas.hide(true)))]
     Hold(Box<HoldFlags>),
     /// Read tables by their pages: check if that is possible, install the function for other roles
     ///

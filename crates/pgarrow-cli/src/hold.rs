@@ -70,7 +70,10 @@ impl Holder<'_> {
         let Held { run, tokens, output } = held;
         self.signals.be_awaited();
         let started = Instant::now();
-        let subject = run.plan().subject().to_owned();
+        let subject = match run.plans() {
+            [plan] => plan.subject().to_owned(),
+            plans => units::counted(plans.len() as u64, "table"),
+        };
         self.publish(&tokens, output)?;
         self.say_how(&subject, tokens.len());
         let stdin = self.flags.until_eof.then(watch_stdin).transpose()?;

@@ -107,13 +107,7 @@ impl TryFrom<&HoldFlags> for Reading {
 
     fn try_from(flags: &HoldFlags) -> Result<Self, Failure> {
         let reading = Self::new(&flags.what, None, &flags.reading, &flags.session)?;
-        match reading.subject.is_many() {
-            true => Err(Failure::options("hold takes one --table or query, not several tables")),
-            false if flags.tokens.is_some() => {
-                flags.tokens.iter().try_for_each(|path| check_url("--tokens", path)).map(|()| reading)
-            }
-            false => Ok(reading),
-        }
+        flags.tokens.iter().try_for_each(|path| check_url("--tokens", path)).map(|()| reading)
     }
 }
 

@@ -2,12 +2,14 @@
 
 mod options;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use pgarrow::{Cancel, Error, Plan, Report, Source};
 use pgarrow_job::{
-    Format, Job, JobFile, JobRun, LOCK, Layout, Manifest, RunOptions, numerics_as_text, starter,
+    Format, Job, JobFile, JobQuery, JobRun, LOCK, Layout, Manifest, QuerySection, QueryText, RunOptions,
+    ServerVerified, numerics_as_text, starter,
 };
 use pgarrow_sink::{Output, SinkError};
 use pgarrow_sink_ipc::IpcFormat;
@@ -27,18 +29,21 @@ use crate::job::{check_beside, options_of_job, real};
 use crate::outputs::{begin_report, open_file};
 use crate::run_report::{Command, RunReport};
 use crate::signals::{GRACE, Signals};
+use crate::subject::held_snapshot;
 use crate::units::{bytes, counted, seconds};
 use crate::words;
 
 /// All tables of all schemas.
 const EVERYTHING: &str = "*.*";
 
-/// The report of a run: the export's, and what it has committed.
+/// The report of a run: the export's, what it has committed, and what was compared before.
 #[derive(Serialize)]
 struct WithManifest<'a> {
     #[serde(flatten)]
     report: &'a Report,
     manifest: &'a Manifest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<&'a ServerVerified>,
 }
 
 /// Runs a job. Tables that failed while the others were committed end it with a code of their own.
@@ -68,7 +73,8 @@ fn run_job(
     cancel: Cancel,
     signals: &Signals,
 ) -> Result<Option<Failure>, Failure> {
-    let job = job(file, options)?;
+    let mut job = job(&flags.job, file, options)?;
+    job.verify |= flags.verify;
     let store = Store::open(place).map_err(Error::from)?;
     let server = config(file.connection.as_deref(), &options.session.connecting)?;
     run_report.set_source(&server);
@@ -79,6 +85,7 @@ fn run_job(
     let run_options = RunOptions {
         take_over: flags.take_over,
         resume: flags.resume,
+        snapshot: flags.snapshot.as_deref().map(held_snapshot).transpose()?,
         allow_mixed_snapshots: flags.allow_mixed_snapshots,
         full: flags.full,
         keep_going: flags.keep_going,
@@ -110,7 +117,10 @@ fn run_job(
     };
     console.say(&format!(
         "pgarrow: {}, {} and {} in {} to {} in {}{read}",
-        counted(manifest.tables.len() as u64, "table"),
+        tables_and_queries(
+            manifest.tables.len(),
+            manifest.tables.iter().filter(|table| table.query_sha256.is_some()).count()
+        ),
         counted(manifest.rows(), "row"),
         bytes(manifest.bytes()),
         counted(manifest.n_files() as u64, "file"),
@@ -118,7 +128,19 @@ fn run_job(
         seconds(report.seconds),
     ));
     console.say(&format!("pgarrow: committed as run {}, manifest {}", manifest.run_id, manifest.number));
-    run_report.complete_export(&report, &WithManifest { report: &report, manifest }, console)?;
+    let verified = committed.verified.as_ref();
+    if let Some(verified) = verified {
+        console.say(&format!(
+            "pgarrow: {} with {} are what the server has under the same snapshot",
+            counted(verified.tables as u64, "table"),
+            counted(verified.rows, "row")
+        ));
+        if !verified.not_compared.is_empty() {
+            let n = counted(verified.not_compared.len() as u64, "table or column");
+            console.warn(format!("not compared before the commit: {n}; the report says which"));
+        }
+    }
+    run_report.complete_export(&report, &WithManifest { report: &report, manifest, verified }, console)?;
     let n_failed = manifest.failed.len();
     manifest.failed.iter().for_each(|failed| console.warn(format!("failed: {}", failed.error)));
     Ok((n_failed > 0).then(|| {
@@ -130,7 +152,7 @@ fn run_job(
 /// Holds a job against its server.
 pub(crate) fn check(flags: &CheckFlags, console: &Console) -> Result<(), Failure> {
     let Loaded { file, options, effective } = load(&flags.job, "check")?;
-    let job = job(&file, &options)?;
+    let job = job(&flags.job, &file, &options)?;
     if flags.effective {
         let lines: String = effective.iter().map(|line| format!("{line}\n")).collect();
         return help::print(lines.as_bytes());
@@ -150,8 +172,20 @@ pub(crate) fn check(flags: &CheckFlags, console: &Console) -> Result<(), Failure
             text.push_str(&format!("  {}\n", words::message(warning)));
         }
     }
-    text.push_str(&format!("{} can be read\n", counted(plans.len() as u64, "table")));
+    let n_queries = plans.iter().filter(|plan| plan.query_name().is_some()).count();
+    text.push_str(&format!("{} can be read\n", tables_and_queries(plans.len(), n_queries)));
     help::print(text.as_bytes())
+}
+
+/// How many of each there are.
+fn tables_and_queries(n_all: usize, n_queries: usize) -> String {
+    let n_tables = n_all.saturating_sub(n_queries);
+    let queries = if n_queries == 1 { "1 query".to_owned() } else { format!("{n_queries} queries") };
+    match (n_tables, n_queries) {
+        (_, 0) => counted(n_tables as u64, "table"),
+        (0, _) => queries,
+        _ => format!("{}, {queries}", counted(n_tables as u64, "table")),
+    }
 }
 
 /// Writes a first job file.
@@ -196,8 +230,8 @@ pub(crate) fn gc(flags: &GcFlags, console: &Console) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The job of a file, with these options.
-fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
+/// The job of the file at `path`, with these options.
+fn job(path: &Path, file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
     let files = &options.files;
     let format = match file.format.as_deref() {
         None | Some("parquet") => Format::Parquet(parquet_options(files, &options.reading)?),
@@ -220,23 +254,41 @@ fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
         tables: file.tables.clone(),
         exclude_tables: file.exclude_tables.clone(),
         rules: file.rules.clone(),
+        queries: file.queries.iter().map(|query| query_of(path, file, query)).collect::<Result<_, _>>()?,
         only: file.only,
         options: options_of_job(options, format.types())?,
         format,
         layout,
         file_bytes: files.file_size,
         success_file: file.success_file,
+        verify: file.verify,
         origin: files.origin,
     })
 }
 
-/// Where the files go: a relative path begins at the folder of the job file, wherever the job was started.
+/// A query with its text, which may be in a file beside the job file.
+fn query_of(job: &Path, file: &JobFile, query: &QuerySection) -> Result<JobQuery, Failure> {
+    let QuerySection { name, text, split_on, line, .. } = query.clone();
+    let sql = match text {
+        QueryText::Sql(sql) => sql,
+        QueryText::File(path) => fs::read_to_string(beside(job, &path)).map_err(|error| {
+            Failure::options(format!("{}, line {line}: the file {path:?} cannot be read: {error}", file.name))
+        })?,
+    };
+    Ok(JobQuery { name, sql, split_on })
+}
+
+/// A path of a job file: a relative one begins at its folder, wherever the job was started.
+fn beside(job: &Path, path: &str) -> PathBuf {
+    job.parent().map_or_else(PathBuf::new, Path::to_owned).join(path)
+}
+
+/// Where the files go.
 fn place(job: &Path, file: &JobFile) -> Result<String, Failure> {
     if file.path.contains("://") {
         return Ok(file.path.clone());
     }
-    let folder = job.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let path = folder.join(&file.path).into_os_string().into_string();
+    let path = beside(job, &file.path).into_os_string().into_string();
     path.map_err(|path| {
         Failure::options(format!("the folder {path:?} is not named in UTF-8; use a path that is"))
     })

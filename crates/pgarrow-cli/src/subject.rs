@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 
-use pgarrow::{Error, ExportOptions, Extract, Run, Slice, Source, Tables, parse_column_list};
+use pgarrow::{Error, ExportOptions, Extract, Run, SharedSnapshot, Slice, Source, Tables, parse_column_list};
 use pgarrow_job::Format;
 
 use crate::exit::Failure;
@@ -252,19 +252,54 @@ fn check_unused(flags: &WhatFlags, why: &str) -> Result<(), Failure> {
 
 /// The token itself, or where it is: `-` is stdin, anything else a file.
 fn read_slice(text: &str) -> Result<Slice, Failure> {
-    if text.trim_start().starts_with('{') {
-        return parse_slice(text, "--slice");
+    let (token, place) = read_tokens(text, "--slice")?;
+    parse_slice(&token, &place)
+}
+
+/// The snapshot that tokens of `pgarrow hold` are of: given as for a slice, but there may be several.
+pub(crate) fn held_snapshot(text: &str) -> Result<SharedSnapshot, Failure> {
+    let (tokens, place) = read_tokens(text, "--snapshot")?;
+    let mut held: Option<SharedSnapshot> = None;
+    // A token may have any layout, if it is alone.
+    let slices = match Slice::from_json(tokens.trim()) {
+        Ok(slice) => vec![slice],
+        Err(_) => {
+            let lines = tokens.lines().filter(|line| !line.trim().is_empty());
+            lines.map(Slice::from_json).collect::<Result<_, _>>()?
+        }
+    };
+    for slice in slices {
+        let snapshot = slice
+            .shared_snapshot()
+            .ok_or_else(|| Failure::options(format!("{place}: the token has no snapshot that is held")))?;
+        match &held {
+            Some(held) if !held.is_same(&snapshot) => {
+                let text = format!("{place} has tokens of several snapshots; give those of one");
+                return Err(Failure::options(text));
+            }
+            _ => held = Some(snapshot),
+        }
     }
+    held.ok_or_else(|| Failure::options(format!("{place} is empty; it should have tokens of `pgarrow hold`")))
+}
+
+/// A text with tokens, and where it was.
+fn read_tokens(text: &str, flag: &str) -> Result<(String, String), Failure> {
+    if text.trim_start().starts_with('{') {
+        return Ok((text.to_owned(), flag.to_owned()));
+    }
+    let refused = |error: io::Error, from: &str| {
+        Failure::options(format!("{flag}: the token cannot be read from {from}: {error}"))
+    };
     if text == "-" {
         let mut token = String::new();
         let read = io::stdin().lock().take(TOKENS_BYTES_MAX).read_to_string(&mut token);
-        read.map_err(|error| Failure::options(format!("the slice cannot be read from stdin: {error}")))?;
-        return parse_slice(&token, "stdin");
+        read.map_err(|error| refused(error, "stdin"))?;
+        return Ok((token, "stdin".to_owned()));
     }
+    let place = format!("{text:?}");
     let token = fs::File::open(text).and_then(|file| io::read_to_string(file.take(TOKENS_BYTES_MAX)));
-    let token = token
-        .map_err(|error| Failure::options(format!("the slice cannot be read from {text:?}: {error}")))?;
-    parse_slice(&token, &format!("{text:?}"))
+    Ok((token.map_err(|error| refused(error, &place))?, place))
 }
 
 /// More than any token; a file of several tokens is recognised by its first lines.

@@ -5,11 +5,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pgarrow_session::{Cancel, Error, ErrorKind, Result};
+use pgarrow_types::message;
+use pgarrow_types::option::INCONSISTENT;
 
 use crate::answer::TextRows;
 use crate::engine::Engine;
 use crate::plan::Plan;
 use crate::slice::Slice;
+use crate::under::SharedSnapshot;
 
 /// How often a waiting [`HeldSnapshot`] checks its sessions.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -120,12 +123,35 @@ fn lost(cancel: &Cancel, error: Error) -> Error {
 }
 
 impl Engine {
-    /// The slices as tokens.
-    pub(crate) fn slices(&mut self) -> Result<Vec<Slice>> {
-        if self.job.in_recovery && !self.job.options.inconsistent {
-            let text = "the server is a standby, whose snapshots are not shared; plan on the primary, or read with one connection";
+    /// The snapshot, for others who read under it.
+    pub(crate) fn shared_snapshot(&mut self) -> Result<SharedSnapshot> {
+        if self.job.options.inconsistent {
+            let text = message![
+                "readers have snapshots of their own (",
+                INCONSISTENT,
+                "), so there is none to share"
+            ];
             return Err(Error::new(ErrorKind::Options, text));
         }
+        self.refuse_on_standby()?;
+        self.job.share_snapshot(&mut self.keeper)?;
+        SharedSnapshot::of(&self.keeper.reader.facts)
+            .ok_or_else(|| Error::new(ErrorKind::Protocol, "the server has exported no snapshot"))
+    }
+
+    fn refuse_on_standby(&self) -> Result<()> {
+        match self.job.in_recovery && !self.job.options.inconsistent {
+            true => {
+                let text = "the server is a standby, whose snapshots are not shared; plan on the primary, or read with one connection";
+                Err(Error::new(ErrorKind::Options, text))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// The slices as tokens.
+    pub(crate) fn slices(&mut self) -> Result<Vec<Slice>> {
+        self.refuse_on_standby()?;
         if self.job.plans.iter().any(|plan| plan.has_limit()) {
             let text = "what has a limit has no slices for others: it is one statement; leave out the limit";
             return Err(Error::new(ErrorKind::Options, text));

@@ -20,8 +20,9 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, begin_anew
 use crate::facts::Facts;
 use crate::locks::{Held, Holder, Locked, hold, lock};
 use crate::options::ExportOptions;
-use crate::reader_session::ReaderSession;
+use crate::reader_session::{ReaderSession, import_statements, not_taken_over};
 use crate::settings::{WAIT_LESS, begin_statements};
+use crate::under::SharedSnapshot;
 
 /// For ranges of a key in tables that are named one by one: see [`exclude_by_constraints`].
 pub(crate) const EXCLUDE: &str = "SET LOCAL constraint_exclusion = 'on'";
@@ -39,6 +40,8 @@ pub(crate) struct Keeper {
     pub(crate) locked_by_readers: Vec<String>,
     /// The server knows no LOCK TABLE: the tables are held by a second session instead.
     pub(crate) is_lock_unknown: bool,
+    /// The snapshot is that of another session, which holds it, too.
+    pub(crate) under: Option<SharedSnapshot>,
     holder: Option<Holder>,
 }
 
@@ -66,18 +69,30 @@ impl Keeper {
     ) -> Result<Self> {
         let attached = cancel.attach_last(&session);
         let begin = begin_statements(&session, options, no_views)?;
-        begin_anew(&mut session, &begin)?;
-        let Locked { names, statements, is_unknown } = lock(&mut session, &begin, held)?;
+        let under = options.under.clone();
+        let of_other = under.as_ref().map(SharedSnapshot::facts);
+        let begin_first = match &of_other {
+            Some(facts) => import_statements(&begin, facts)?,
+            None => begin.clone(),
+        };
+        begin_anew(&mut session, &begin_first).map_err(|error| match under {
+            Some(_) => not_taken_over(error, "the held snapshot cannot be taken over"),
+            None => error,
+        })?;
+        let Locked { names, statements, is_unknown } = lock(&mut session, &begin_first, held)?;
         let holder = match statements.is_empty() {
             true => None,
             false => Some(hold(&session, &statements, options, pooled, cancel)?),
         };
+        let reader = ReaderSession::under_snapshot(session, attached)?;
+        of_other.map_or(Ok(()), |facts| reader.check_same(&facts))?;
         Ok(Self {
-            reader: ReaderSession::under_snapshot(session, attached)?,
+            reader,
             begin,
             locked_by_readers: names.clone(),
             locked: names,
             is_lock_unknown: is_unknown,
+            under,
             holder,
         })
     }
@@ -90,6 +105,7 @@ impl Keeper {
             locked: Vec::new(),
             locked_by_readers: Vec::new(),
             is_lock_unknown: false,
+            under: None,
             holder: None,
         }
     }

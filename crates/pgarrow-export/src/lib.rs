@@ -57,6 +57,7 @@ mod sql;
 mod statement;
 mod stream;
 mod token;
+mod under;
 
 pub use answer::TextRows;
 pub use column_report::ColumnReport;
@@ -84,9 +85,7 @@ pub use plan::{Plan, PlanReport, PlanSlice};
 pub use progress::{Progress, Sample, TableProgress, Waits};
 pub use report::{FailedTable, MemoryReport, ReaderReport, Report, TableReport};
 pub use run::Run;
-pub use slice::{
-    KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSnapshot, SliceSource,
-    SliceSubject,
-};
-pub use source::{Extract, Source, TableSelection, Tables};
+pub use slice::{KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSubject};
+pub use source::{Extract, NamedQuery, Source, TableSelection, Tables};
 pub use stream::{BatchReader, BatchStream};
+pub use under::{SharedSnapshot, SliceSnapshot, SliceSource};

@@ -112,6 +112,11 @@ impl Request {
                 plan_held(&subject, opening, &pages)
             }
             What::Tables(named) => {
+                if self.options.under.is_some() && self.options.inconsistent {
+                    return Err(refused(
+                        "the snapshot is held by another session, so readers have none of their own",
+                    ));
+                }
                 let subject = TablesSubject::of_many(self, named)?;
                 let pages = opening.pages(false)?;
                 plan_held(&subject, opening, &pages)
@@ -154,6 +159,11 @@ fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish
             Some((mut plans, proof)) => {
                 add_pages(&mut keeper.reader.session, pages, &mut plans)?;
                 return Ok(prepared.engine(keeper, plans, proof));
+            }
+            // Names of now do not mean what they meant then, and never will.
+            None if prepared.options.under.is_some() => {
+                let text = format!("{subject_was} changed since the held snapshot was taken; hold a new one");
+                return Err(Error::new(ErrorKind::Options, text));
             }
             None if n_plannings < PLANNINGS_MAX => {
                 opening = Opening::reopen(keeper.give_up()?, prepared);

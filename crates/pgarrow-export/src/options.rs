@@ -9,6 +9,7 @@ use pgarrow_types::{ColumnOptions, IntervalForm, NumericForm, OpaqueColumns, Typ
 use serde::{Deserialize, Serialize};
 
 use crate::memory_policy;
+use crate::under::SharedSnapshot;
 
 /// How the run asks the server for rows.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -50,6 +51,8 @@ pub struct ExportOptions {
     pub(crate) memory: Option<usize>,
     /// The memory of the source.
     pub(crate) shared_memory: Option<Memory>,
+    /// The snapshot of another session, if tables are read under it.
+    pub(crate) under: Option<SharedSnapshot>,
     pub(crate) ordered: bool,
     pub(crate) slice_bytes: Option<u64>,
     pub(crate) split_on: Option<String>,
@@ -74,6 +77,7 @@ impl Default for ExportOptions {
             readers: None,
             memory: None,
             shared_memory: None,
+            under: None,
             ordered: false,
             slice_bytes: None,
             split_on: None,
@@ -285,6 +289,12 @@ impl ExportOptions {
     pub fn memory_bytes(&self) -> usize {
         let of_run = self.memory.unwrap_or_else(|| memory_policy::default_limit(machine_memory()));
         self.shared_memory.as_ref().map_or(of_run, |shared| of_run.min(shared.limit()))
+    }
+
+    /// Only what sets up sessions: role, timeouts, settings, and memory. Types and how to read are the defaults.
+    pub fn of_sessions(&self) -> Self {
+        let Self { memory, shared_memory, read_timeout, lock_timeout, role, settings, .. } = self.clone();
+        Self { memory, shared_memory, read_timeout, lock_timeout, role, settings, ..Self::default() }
     }
 
     /// How many readers there may be, before the number of slices is known.

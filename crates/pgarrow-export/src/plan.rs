@@ -17,7 +17,8 @@ use crate::options::ReadMode;
 use crate::planner::select::Selection;
 use crate::planner::select::find::{Mark, Part};
 use crate::planner::{PageWish, PlanPages, PlannedSlice, Slices, WantedPages};
-use crate::slice::{Slice, SliceRange, SliceSnapshot, SliceSource};
+use crate::slice::{Slice, SliceRange};
+use crate::under::{SliceSnapshot, SliceSource};
 
 /// What the statements of a plan's slices read. It decides what they may open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,6 +53,8 @@ pub(crate) struct Task {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(crate) subject: String,
+    /// The name of a query beside tables.
+    pub(crate) query_name: Option<String>,
     pub(crate) relation: Option<Relation>,
     pub(crate) columns: Vec<PgColumn>,
     /// For each column that is an array, the name of its element type in SQL.
@@ -96,6 +99,7 @@ impl Plan {
         let reads = Reads::of(relation.as_ref(), &selection, &slices);
         Self {
             subject,
+            query_name: None,
             relation,
             columns,
             element_names,
@@ -115,7 +119,7 @@ impl Plan {
         }
     }
 
-    /// What is read, in words: `public.orders`, or `the query`.
+    /// What is read, in words: `public.orders`, `the query`, or `query daily_totals`.
     pub fn subject(&self) -> &str {
         &self.subject
     }
@@ -123,6 +127,11 @@ impl Plan {
     /// The table, if one is read.
     pub fn relation(&self) -> Option<&Relation> {
         self.relation.as_ref()
+    }
+
+    /// The name of a query that is read beside tables ([`Tables::query`](crate::Tables::query)).
+    pub fn query_name(&self) -> Option<&str> {
+        self.query_name.as_deref()
     }
 
     /// The columns in their order.
@@ -219,11 +228,7 @@ impl Plan {
     /// Every slice as a token for other processes, with the snapshot if it was exported. `planned`: the OIDs
     /// of all relations that may be opened.
     pub(crate) fn tokens(&self, facts: &Facts, read_mode: ReadMode, planned: &[u32]) -> Vec<Slice> {
-        let source = SliceSource {
-            endpoint: facts.endpoint.clone(),
-            database: facts.database.clone(),
-            server_started: facts.server_start.clone(),
-        };
+        let source = SliceSource::of(facts);
         let snapshot = facts
             .exported
             .as_ref()

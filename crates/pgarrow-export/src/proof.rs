@@ -64,6 +64,9 @@ impl Proof {
         roots: &[u32],
         traits: &ServerTraits,
     ) -> Result<Option<Self>> {
+        if let Some(under) = keeper.under.clone() {
+            under.check(&mut keeper.reader.session, roots)?;
+        }
         if !traits.is_plain_postgres || keeper.is_lock_unknown {
             return Ok(Some(Self::default()));
         }

@@ -39,29 +39,25 @@ impl ReaderSession {
     ) -> Result<Self> {
         let attached = cancel.attach(&session);
         let begin_import = import_statements(begin, facts)?;
-        begin_anew(&mut session, &begin_import).map_err(|error| {
-            match (error.kind(), error.sqlstate()) {
-                // No such snapshot; since PostgreSQL 17, an undefined object.
-                (ErrorKind::Server, Some("22023" | "42704")) => error.context(
-                    "a reader cannot take over the snapshot: its holder is gone, or this is another server",
-                ),
-                (ErrorKind::Server, _) => error.context(
-                    "a reader cannot take over the snapshot, which this server or pooler does not share",
-                ),
-                _ => error,
-            }
-        })?;
+        begin_anew(&mut session, &begin_import)
+            .map_err(|error| not_taken_over(error, "a reader cannot take over the snapshot"))?;
         let mut reader = Self::under_snapshot(session, attached)?;
-        let same = reader.facts.snapshot == facts.snapshot && reader.facts.server_start == facts.server_start;
-        if !same {
-            let text = "a reader has another snapshot than the export, or is on another server: \
-                        a pooler or load balancer sends connections to several servers; connect to one of them";
-            return Err(Error::new(ErrorKind::Server, text));
-        }
+        reader.check_same(facts)?;
         if let Some(lock) = lock_statement(locked) {
             reader.session.execute(&lock)?;
         }
         Ok(reader)
+    }
+
+    /// Checks that the snapshot is that of its holder.
+    pub(crate) fn check_same(&self, holder: &Facts) -> Result<()> {
+        let Facts { snapshot, server_start, .. } = &self.facts;
+        if *snapshot == holder.snapshot && *server_start == holder.server_start {
+            return Ok(());
+        }
+        let text = "a reader has another snapshot than the export, or is on another server: \
+                    a pooler or load balancer sends connections to several servers; connect to one of them";
+        Err(Error::new(ErrorKind::Server, text))
     }
 
     /// Begins a transaction with a snapshot of its own. Its rows may be of another moment.
@@ -136,6 +132,20 @@ pub(crate) fn import_statements(begin: &str, facts: &Facts) -> Result<String> {
         "{begin}; {WAIT_LESS}; SET LOCAL max_parallel_workers_per_gather = 0; SET TRANSACTION SNAPSHOT {}",
         literal(exported)?
     ))
+}
+
+/// The error of a session that could not take over a snapshot. `what`: who could not, in a sentence.
+pub(crate) fn not_taken_over(error: Error, what: &str) -> Error {
+    match (error.kind(), error.sqlstate()) {
+        // No such snapshot; since PostgreSQL 17, an undefined object.
+        (ErrorKind::Server, Some("22023" | "42704")) => {
+            error.context(format!("{what}: its holder is gone, or this is another server"))
+        }
+        (ErrorKind::Server, _) => {
+            error.context(format!("{what}, which this server or pooler does not share"))
+        }
+        _ => error,
+    }
 }
 
 /// Locks what a reader reads.

@@ -28,6 +28,7 @@ use crate::report::Report;
 use crate::sink_set::SinkSet;
 use crate::slice::Slice;
 use crate::stream::{BatchReader, BatchStream};
+use crate::under::SharedSnapshot;
 
 /// A planned export: its transaction is open, its snapshot taken, nothing read yet. It has one plan; for
 /// [`Tables`](crate::Tables), one for each table.
@@ -115,6 +116,16 @@ impl Run {
     /// The server exports no snapshot.
     pub fn slices(&mut self) -> Result<Vec<Slice>> {
         self.engine.slices()
+    }
+
+    /// The snapshot for others who read the same tables ([`Tables::under`](crate::Tables::under)), as long as this run
+    /// is not over.
+    ///
+    /// # Errors
+    ///
+    /// The server exports no snapshot; or each reader has one of its own.
+    pub fn shared_snapshot(&mut self) -> Result<SharedSnapshot> {
+        self.engine.shared_snapshot()
     }
 
     /// Holds transaction, locks and snapshot, for others who read the [`slices`](Self::slices). Reads nothing.

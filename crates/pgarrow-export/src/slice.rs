@@ -18,6 +18,7 @@ use pgarrow_sink::hexadecimal;
 use pgarrow_types::{NumericType, PgColumn, PgType, Structure};
 
 use crate::options::ReadMode;
+use crate::under::{SharedSnapshot, SliceSnapshot, SliceSource};
 
 /// Bytes of a token at most. Queries may be long.
 const TOKEN_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -55,28 +56,6 @@ pub struct Slice {
     pub index: u32,
     /// How many slices the plan has.
     pub of: u32,
-}
-
-/// The server that a slice was planned on.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct SliceSource {
-    /// `host:port`, or the socket's path.
-    pub endpoint: String,
-    /// The database's name.
-    pub database: String,
-    /// `pg_postmaster_start_time()`: a restarted server does not have the snapshot.
-    pub server_started: String,
-}
-
-/// A snapshot that a session holds.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct SliceSnapshot {
-    /// What `pg_export_snapshot()` returned.
-    pub exported: String,
-    /// `pg_current_snapshot()`: a session that imports the snapshot compares it with its own.
-    pub current: String,
 }
 
 /// What a slice is a part of.
@@ -289,6 +268,12 @@ impl From<&SliceRelation> for Relation {
 }
 
 impl Slice {
+    /// The snapshot that the slice is read under; `None` if each slice has its own.
+    pub fn shared_snapshot(&self) -> Option<SharedSnapshot> {
+        let snapshot = self.snapshot.clone()?;
+        Some(SharedSnapshot::new(self.source.clone(), snapshot))
+    }
+
     /// The version of the token's form. Another one is refused.
     pub const VERSION: u32 = 2;
 

@@ -8,7 +8,7 @@ use pgarrow_session::{Cancel, Memory, Pool, PoolOptions, Result, background};
 use crate::options::ExportOptions;
 use crate::slice::Slice;
 
-pub use extract::{Extract, TableSelection, Tables};
+pub use extract::{Extract, NamedQuery, TableSelection, Tables};
 
 /// A PostgreSQL database. Clones are the same source, for any thread.
 ///

@@ -21,57 +21,10 @@ use pgarrow_export::{Error, ErrorKind, Result};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::file_query::QuerySection;
+use crate::keys::KEYS;
 use crate::rules::{Overlap, TableRule};
 use crate::variables::expand;
-
-/// The sections and keys of a job file, with what each is. Options are beside these: they are the caller's.
-pub const KEYS: &[(&str, &str, &str)] = &[
-    (
-        "source",
-        "connection",
-        "the server: a URI, key=value pairs or a database; by default the PG* environment",
-    ),
-    ("source", "tables", "names and patterns as psql takes them: `sales.*`, `order_?`, `public.\"Odd\"`"),
-    ("source", "exclude_tables", "patterns of tables to leave out, in any schema if they name none"),
-    ("source", "only", "`true`: each table without those that inherit from it, which are read by themselves"),
-    (
-        "destination",
-        "path",
-        "a folder, from the job file's own on; or `s3://…`, `gs://…`, `az://…`, `abfss://…`",
-    ),
-    (
-        "destination",
-        "file_name",
-        "the files' names below it: a template, by default `{schema}/{table}/part-{index:05}`",
-    ),
-    ("destination", "format", "`parquet`, `ipc` or `ipc-stream`; by default `parquet`"),
-    ("destination", "success_file", "whether to write `_SUCCESS` at the end; by default no"),
-    (
-        "table",
-        "name",
-        "a name or pattern: what follows is about the tables that match it; later sections win",
-    ),
-    ("table", "columns", "only these columns, in this order"),
-    ("table", "filter", "only the rows for which this SQL condition holds"),
-    (
-        "table",
-        "incremental",
-        "`xmin` or `column`: after the first run, only new and changed rows; by default `no`",
-    ),
-    ("table", "column", "the column that grows: integers, moments, UUIDs of version 7"),
-    (
-        "table",
-        "overlap",
-        "how far below the run before the next one begins: `1000` for integers, `\"10m\"` for moments",
-    ),
-    ("table", "nulls", "the rows without a value in that column: `always` (default) or `never`"),
-    ("table", "full_every", "how old the last full read may be: `\"7d\"`; by default any age"),
-    (
-        "table",
-        "on_schema_change",
-        "columns that were added: `fail` (default), `add`, `ignore`, `new_version`",
-    ),
-];
 
 /// A job file, read and checked for its form. No server was asked.
 #[derive(Clone, Debug, Default)]
@@ -95,8 +48,12 @@ pub struct JobFile {
     pub format: Option<String>,
     /// Whether there is a `_SUCCESS` at the end.
     pub success_file: bool,
+    /// Whether files are compared with the server before they are committed.
+    pub verify: bool,
     /// What is said of single tables, in its order.
     pub rules: Vec<TableRule>,
+    /// The queries beside the tables.
+    pub queries: Vec<QuerySection>,
     /// The options, by name.
     pub options: Vec<FileOption>,
 }
@@ -157,6 +114,10 @@ impl JobFile {
                 job.rules = reader.rules(content)?;
                 continue;
             }
+            if section.get_ref() == "query" {
+                job.queries = reader.queries(content)?;
+                continue;
+            }
             let DeValue::Table(content) = content.get_ref() else {
                 let name = section.get_ref();
                 if sections().chain(["options"]).any(|known| known == name.as_ref()) {
@@ -174,8 +135,10 @@ impl JobFile {
                 }
             }
         }
-        let missing =
-            [("source", "tables", job.tables.is_empty()), ("destination", "path", job.path.is_empty())];
+        let missing = [
+            ("source", "tables", job.tables.is_empty() && job.queries.is_empty()),
+            ("destination", "path", job.path.is_empty()),
+        ];
         match missing.into_iter().find(|(.., is_missing)| *is_missing) {
             Some((section, key, _)) => {
                 let text = format!("{name}: {key} is missing in section [{section}]");
@@ -195,6 +158,7 @@ impl JobFile {
                 ("destination", "path") => self.path = reader.string(value)?,
                 ("destination", "file_name") => self.file_name = Some(reader.string(value)?),
                 ("destination", "format") => self.format = Some(reader.string(value)?),
+                ("destination", "verify") => self.verify = reader.boolean(value)?,
                 ("destination", "success_file") => self.success_file = reader.boolean(value)?,
                 _ => {
                     let of_section = KEYS.iter().filter(|(known, ..)| *known == section);
@@ -254,26 +218,26 @@ impl JobFile {
 
 /// The sections of keys.
 fn sections() -> impl Iterator<Item = &'static str> {
-    ["source", "destination", "table"].into_iter()
+    ["source", "destination", "table", "query"].into_iter()
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     name: &'a str,
     text: &'a str,
     environment: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Reader<'_> {
-    fn line(&self, span: &Range<usize>) -> usize {
+    pub(crate) fn line(&self, span: &Range<usize>) -> usize {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         before.matches('\n').count().saturating_add(1)
     }
 
-    fn error(&self, span: Range<usize>, text: impl fmt::Display) -> Error {
+    pub(crate) fn error(&self, span: Range<usize>, text: impl fmt::Display) -> Error {
         Error::new(ErrorKind::Options, format!("{}, line {}: {text}", self.name, self.line(&span)))
     }
 
-    fn unknown<'k>(
+    pub(crate) fn unknown<'k>(
         &self,
         key: &Spanned<impl AsRef<str>>,
         what: &str,
@@ -301,13 +265,24 @@ impl Reader<'_> {
     }
 
     fn rules(&self, content: &Spanned<DeValue<'_>>) -> Result<Vec<TableRule>> {
-        let refused = || self.error(content.span(), "write [[table]], in two brackets, and its keys below");
+        self.sections("table", content, |section, keys| self.rule(section, keys))
+    }
+
+    /// Sections that may be there several times, in two brackets.
+    pub(crate) fn sections<T>(
+        &self,
+        name: &str,
+        content: &Spanned<DeValue<'_>>,
+        read: impl Fn(&Spanned<DeValue<'_>>, &DeTable<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let refused =
+            || self.error(content.span(), format!("write [[{name}]], in two brackets, and its keys below"));
         let DeValue::Array(sections) = content.get_ref() else { return Err(refused()) };
-        let rule = |section: &Spanned<DeValue<'_>>| match section.get_ref() {
-            DeValue::Table(keys) => self.rule(section, keys),
+        let section = |section: &Spanned<DeValue<'_>>| match section.get_ref() {
+            DeValue::Table(keys) => read(section, keys),
             _ => Err(refused()),
         };
-        sections.iter().map(rule).collect()
+        sections.iter().map(section).collect()
     }
 
     fn rule(&self, section: &Spanned<DeValue<'_>>, keys: &DeTable<'_>) -> Result<TableRule> {
@@ -368,7 +343,7 @@ impl Reader<'_> {
     }
 
     /// A text that is not empty, whatever its variables have.
-    fn filled(&self, value: &Spanned<DeValue<'_>>) -> Result<String> {
+    pub(crate) fn filled(&self, value: &Spanned<DeValue<'_>>) -> Result<String> {
         let text = self.string(value)?;
         match text.trim().is_empty() {
             true => Err(self.error(value.span(), "the text is empty; leave the key out")),

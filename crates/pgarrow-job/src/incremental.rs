@@ -36,6 +36,7 @@ use crate::growing::{Growing, Question, all_again, ask, refused};
 use crate::identity::{Identity, Other, Transactions, oldest_and_next};
 use crate::manifest::{Manifest, ManifestColumn, ManifestServer, ManifestTable, TableState};
 use crate::rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
+use crate::subject::{JobQuery, Key, Subject};
 
 /// Half of the numbers that transactions have. A larger gap between two runs cannot be told from the past.
 const GAP_MAX: u64 = (1 << 31) - (1 << 20);
@@ -43,7 +44,7 @@ const GAP_MAX: u64 = (1 << 31) - (1 << 20);
 /// What a run does with a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
-    pub(crate) relation: Relation,
+    pub(crate) subject: Subject,
     pub(crate) columns: Option<Vec<String>>,
     pub(crate) filter: Option<String>,
     /// `full`, `xmin` or `column`.
@@ -57,10 +58,10 @@ pub(crate) struct Task {
     pub(crate) expected: Option<Vec<ManifestColumn>>,
 }
 
-/// A table that cannot be read, and why.
+/// A table or query that cannot be read, and why.
 #[derive(Debug)]
 pub(crate) struct Failed {
-    pub(crate) relation: Relation,
+    pub(crate) subject: Subject,
     pub(crate) error: Error,
 }
 
@@ -73,8 +74,8 @@ pub(crate) struct Known<'a> {
     pub(crate) identity: &'a Identity,
     /// `None` if the server does not say.
     pub(crate) transactions: Option<&'a Transactions>,
-    /// The columns that each table would have, by OID; only if some table has state.
-    pub(crate) columns: &'a HashMap<u32, Vec<ManifestColumn>>,
+    /// The columns that each table would have; only if some table has state.
+    pub(crate) columns: &'a HashMap<Key, Vec<ManifestColumn>>,
     pub(crate) is_full: bool,
     pub(crate) extension: &'a str,
     /// Tables are read without those that inherit from them.
@@ -111,14 +112,36 @@ impl Task {
     /// All rows of a table that the rule leaves.
     pub(crate) fn all(relation: &Relation, rule: &TableRule, version: u32) -> Self {
         Self {
-            relation: relation.clone(),
             columns: rule.columns.clone(),
             filter: rule.filter.clone(),
+            version,
+            ..Self::whole(Subject::Table(relation.clone()))
+        }
+    }
+
+    /// All rows of a query.
+    pub(crate) fn query(query: &JobQuery) -> Self {
+        Self::whole(Subject::Query(query.clone()))
+    }
+
+    fn whole(subject: Subject) -> Self {
+        Self {
+            subject,
+            columns: None,
+            filter: None,
             mode: "full",
             before: None,
             state: None,
-            version,
+            version: 1,
             expected: None,
+        }
+    }
+
+    /// The SHA-256 of a query's text.
+    pub(crate) fn query_sha256(&self) -> Option<String> {
+        match &self.subject {
+            Subject::Query(query) => Some(sha256(&query.sql)),
+            Subject::Table(_) => None,
         }
     }
 
@@ -188,7 +211,8 @@ pub(crate) fn tasks(
         match column.and_then(|column| task(relation, rule, parts, column, known, &mut warnings)) {
             Ok(task) => tasks.push(task),
             Err(error) => {
-                failed.push(Failed { relation: relation.clone(), error: error.context(relation) });
+                let error = error.context(relation);
+                failed.push(Failed { subject: Subject::Table(relation.clone()), error });
             }
         }
     }
@@ -210,16 +234,16 @@ pub(crate) fn tasks(
 pub(crate) fn check(run: &mut Run, tasks: &[Task], only: bool) -> Result<()> {
     let growing: Vec<(&Task, &TableState)> =
         tasks.iter().filter_map(|task| Some((task, task.state.as_ref()?))).collect();
-    let oids: Vec<u32> = growing.iter().map(|(task, _)| task.relation.oid).collect();
+    let oids: Vec<u32> = growing.iter().map(|(task, _)| task.subject.oid()).collect();
     if oids.is_empty() {
         return Ok(());
     }
     let mut now = parts_of(run.query_text(&parts_question(&oids, only))?);
     for (task, state) in &growing {
-        let parts = now.remove(&task.relation.oid).unwrap_or_default();
+        let parts = now.remove(&task.subject.oid()).unwrap_or_default();
         // A table that is always read as a whole has noted no parts.
         if !state.parts.is_empty() && parts.all != state.parts {
-            let text = format!("{} was changed while the run was planned; start it again", task.relation);
+            let text = format!("{} was changed while the run was planned; start it again", task.subject);
             return Err(Error::new(ErrorKind::Server, text));
         }
     }
@@ -230,7 +254,7 @@ pub(crate) fn check(run: &mut Run, tasks: &[Task], only: bool) -> Result<()> {
             let text = format!(
                 "{}: the snapshot is older than that of the run before, so older rows would take the place of newer ones; \
                  read from the same server each time",
-                task.relation
+                task.subject
             );
             return Err(Error::new(ErrorKind::Server, text));
         }
@@ -280,7 +304,8 @@ fn task(
     if known.is_full {
         return Ok(full(version));
     }
-    let now_columns = known.columns.get(&relation.oid).map(Vec::as_slice).unwrap_or_default();
+    let now_columns =
+        known.columns.get(&Subject::Table(relation.clone()).key()).map(Vec::as_slice).unwrap_or_default();
     let is_smaller = column.as_ref().is_some_and(|column| column.is_smaller);
     let why = match why_full(relation, rule, before, &state, known.extension) {
         None if is_smaller => Some(Some("the largest value is smaller than in the run before".to_owned())),

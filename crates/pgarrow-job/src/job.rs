@@ -1,11 +1,14 @@
 //! `Job`: which tables, how, and into what files.
 
-use pgarrow_export::{Error, ErrorKind, ExportOptions, Hint, Memory, Result, message, option};
+use pgarrow_export::{
+    Error, ErrorKind, ExportOptions, Hint, Memory, Result, SharedSnapshot, message, option,
+};
 use pgarrow_store::Store;
 
 use crate::format::Format;
 use crate::layout::Layout;
 use crate::rules::TableRule;
+use crate::subject::JobQuery;
 
 /// What a run does: which tables, how, and into what files.
 #[derive(Clone, Debug)]
@@ -16,6 +19,8 @@ pub struct Job {
     pub exclude_tables: Vec<String>,
     /// What is said of single tables. Where two rules say something about the same, the later one wins.
     pub rules: Vec<TableRule>,
+    /// Queries beside the tables, under the same snapshot.
+    pub queries: Vec<JobQuery>,
     /// Whether each table is read without the tables that inherit from it, which are read by themselves.
     pub only: bool,
     /// How to read.
@@ -28,18 +33,22 @@ pub struct Job {
     pub file_bytes: Option<u64>,
     /// Whether there is a `_SUCCESS` at the end.
     pub success_file: bool,
+    /// Whether what was written is compared with the server before it is committed, under the run's snapshot.
+    pub verify: bool,
     /// Whether the metadata of files say where rows come from, see [`Origin`](crate::Origin).
     pub origin: bool,
 }
 
 /// How a run treats what earlier ones have left.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// The place of a dead run is taken, whose lock is still there.
     pub take_over: bool,
     /// As before; and the tables that the dead run has complete are kept, if that is possible. If this run fails,
     /// its own complete tables stay for the next one.
     pub resume: bool,
+    /// All tables are read under this snapshot, which another session holds.
+    pub snapshot: Option<SharedSnapshot>,
     /// Kept tables may be of another moment than those that are read now.
     pub allow_mixed_snapshots: bool,
     /// All rows of all tables are read, also where only new ones would be.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use pgarrow_export::{Error, ErrorKind, Result};
+use pgarrow_export::{Error, ErrorKind, Result, SharedSnapshot};
 use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,9 @@ pub(crate) struct Journal {
     pub(crate) started: String,
     pub(crate) server: ManifestServer,
     pub(crate) snapshot: String,
+    /// Whose snapshot it is, if another session holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held: Option<SharedSnapshot>,
     /// The SHA-256 of what decides which values its tables have.
     pub(crate) options_sha256: String,
     pub(crate) tables: Vec<ManifestTable>,
@@ -63,6 +66,13 @@ impl Journal {
         for path in paths(store).unwrap_or_default() {
             let _ = store.remove(&path);
         }
+    }
+
+    /// Whether a table of it was read under this snapshot. The text of a snapshot alone does not say so: a server
+    /// that was started anew, or another one, may come to the same.
+    pub(crate) fn is_under(&self, held: Option<&SharedSnapshot>, table: &ManifestTable) -> bool {
+        let is_same = self.held.as_ref().zip(held).is_some_and(|(then, now)| then.is_same(now));
+        is_same && table.increments.last().is_some_and(|increment| increment.snapshot == self.snapshot)
     }
 
     /// The files of the complete tables.

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod file;
+mod file_query;
 mod format;
 mod gc;
 mod growing;
@@ -19,6 +20,7 @@ mod identity;
 mod incremental;
 mod job;
 mod journal;
+mod keys;
 mod layout;
 mod lock;
 mod manifest;
@@ -27,16 +29,19 @@ mod prepare;
 mod rules;
 mod run;
 mod starter;
+mod subject;
 pub mod units;
 mod variables;
 mod verify;
 mod web;
 mod written;
 
-pub use file::{FileOption, JobFile, KEYS, KnownOption, OptionValue};
+pub use file::{FileOption, JobFile, KnownOption, OptionValue};
+pub use file_query::{QuerySection, QueryText};
 pub use format::{Format, numerics_as_text};
 pub use gc::garbage;
 pub use job::{Job, RunOptions};
+pub use keys::KEYS;
 pub use layout::Layout;
 pub use lock::LOCK;
 pub use manifest::{
@@ -47,6 +52,7 @@ pub use origin::{Origin, schema_with};
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 pub use run::{JobRun, PlannedRun};
 pub use starter::starter;
+pub use subject::JobQuery;
 pub use verify::{
     AgainstServer, Difference, FileRow, NotCompared, ServerDifference, ServerVerified, Verified, verify,
 };

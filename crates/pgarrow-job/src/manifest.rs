@@ -16,6 +16,7 @@ use pgarrow_sink::{ColumnRange, SinkError};
 use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
 
+use crate::verify::ServerVerified;
 use crate::web::newest_number;
 
 /// The folder of everything that a store has beside data.
@@ -93,13 +94,17 @@ pub struct ManifestServer {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct ManifestTable {
-    /// Its schema.
+    /// Its schema; `query` for a query of the job.
     pub schema: String,
     /// Its name.
     pub name: String,
-    /// `pg_class.oid`, which tells it from another table of the name; 0 if it is not known.
+    /// `pg_class.oid`, which tells it from another table of the name; 0 if it is not known, and for a query.
     #[serde(default)]
     pub oid: u32,
+    /// Of a query: the SHA-256 of its text. Its schema is `query`, its name that of the job. The text itself may
+    /// have secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_sha256: Option<String>,
     /// Whether it was read without the tables that inherit from it. Not known of manifests of earlier versions.
     #[serde(default)]
     pub only: bool,
@@ -400,6 +405,8 @@ impl From<&ColumnReport> for ManifestColumn {
 pub struct Committed {
     /// What it has committed.
     pub manifest: Manifest,
+    /// What was compared with the server before it was committed, if that was asked for.
+    pub verified: Option<ServerVerified>,
     /// What the user should know.
     pub warnings: Vec<Message>,
 }

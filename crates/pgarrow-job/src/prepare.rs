@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pgarrow_export::{
-    Cancel, Error, ErrorKind, Message, Plan, Relation, Result, Run, Source, TableSelection, Tables, message,
-    option,
+    Cancel, Error, ErrorKind, Message, NamedQuery, Plan, Relation, Result, Run, SharedSnapshot, Source,
+    TableSelection, Tables, message, option,
 };
 use pgarrow_store::Store;
 
@@ -21,6 +21,7 @@ use crate::journal::Journal;
 use crate::layout::FileNames;
 use crate::manifest::{Manifest, ManifestColumn, ManifestTable};
 use crate::rules::{Finding, TableRule};
+use crate::subject::{JobQuery, Key, QUERIES, Subject, schema_and_table};
 use crate::verify::is_whole;
 
 /// Most names of tables in a message.
@@ -55,7 +56,7 @@ impl Job {
         self.check_layout()?;
         let previous = Manifest::newest(store)?;
         let prepared = self.prepare(source, store, previous.as_ref(), &RunOptions::default())?;
-        let run = self.open(source, store, &prepared.tasks)?;
+        let run = self.open(source, store, &prepared.tasks, None)?;
         self.names(&run, "2000-01-01", "", &prepared)?;
         Ok(run.plans().to_vec())
     }
@@ -70,8 +71,8 @@ impl Job {
     ) -> Result<FileNames> {
         let tables: Vec<_> = run.plans().iter().map(|plan| schema_and_table(plan)).collect();
         let mut names = FileNames::new(&self.layout, date, run_id, self.format.extension(), &tables)?;
-        for Task { relation, version, .. } in &prepared.tasks {
-            names.set_version(&relation.schema, &relation.name, *version);
+        for Task { subject, version, .. } in &prepared.tasks {
+            names.set_version(subject.schema(), subject.name(), *version);
         }
         Ok(names)
     }
@@ -89,8 +90,17 @@ impl Job {
         options: &RunOptions,
     ) -> Result<Prepared> {
         let mut tables = self.ruled(source)?;
-        let order = tables.iter().map(|(table, _)| (table.schema.clone(), table.name.clone())).collect();
+        self.check_queries(&tables)?;
+        let mut queries: Vec<Task> = self.queries.iter().map(Task::query).collect();
+        let of_tables = tables.iter().map(|(table, _)| (table.schema.clone(), table.name.clone()));
+        let order = of_tables.chain(queries.iter().map(|query| query.subject.key())).collect();
         let is_growing = tables.iter().any(|(_, rule)| rule.incremental.unwrap_or_default() != Finding::No);
+        if is_growing && options.snapshot.is_some() {
+            let text = "tables of which only new rows are read cannot be read under a held snapshot: what the next run must \
+                        know is asked of the server as it is now";
+            let advice = message!["leave them out of this job, or leave out ", option::SNAPSHOT];
+            return Err(Error::new(ErrorKind::Options, text).advice(advice));
+        }
         let (identity, transactions) = Identity::of(source, &self.options)?;
         let options_sha256 = self.options_sha256();
         let mut notes = Vec::new();
@@ -113,12 +123,15 @@ impl Job {
             _ => Vec::new(),
         };
         if journal.is_some() || (is_growing && previous.is_some()) {
-            let (look, _, cannot) = self.open_with(source, store, plain(&tables), options)?;
-            tables.retain(|(table, _)| cannot.iter().all(|failed| failed.relation.oid != table.oid));
+            let all = plain(&tables).into_iter().chain(queries.iter().cloned()).collect();
+            let (look, _, cannot) = self.open_with(source, store, all, options)?;
+            let can = |subject: &Subject| cannot.iter().all(|failed| failed.subject.key() != subject.key());
+            tables.retain(|(table, _)| can(&Subject::Table(table.clone())));
+            queries.retain(|query| can(&query.subject));
             failed = cannot;
             for plan in look.plans() {
-                let oid = plan.relation().map_or(0, |relation| relation.oid);
-                columns.insert(oid, columns_of(plan));
+                let (schema, name) = schema_and_table(plan);
+                columns.insert((schema.to_owned(), name.to_owned()), columns_of(plan));
             }
         }
         let known = Known {
@@ -140,12 +153,16 @@ impl Job {
             return Err(error);
         }
         failed.extend(cannot);
+        tasks.extend(queries);
         let mut kept = Vec::new();
         if let Some(journal) = journal {
             let complete = complete(&journal, &tasks, &columns);
-            if !complete.is_empty() && !options.allow_mixed_snapshots {
-                return Err(mixed(&journal, &complete));
+            let others: Vec<&ManifestTable> =
+                complete.iter().filter(|table| !journal.is_under(options.snapshot.as_ref(), table)).collect();
+            if !others.is_empty() && !options.allow_mixed_snapshots {
+                return Err(mixed(&journal, &others, options.snapshot.is_some()));
             }
+            let is_one = others.is_empty();
             kept = whole(complete, store, source.cancel(), &mut notes)?;
             // The run needs a table to read: its snapshot stands for it.
             if kept.len() == tasks.len() {
@@ -154,15 +171,12 @@ impl Job {
                     kept.swap_remove(index);
                 }
             }
-            let is_kept = |task: &Task| kept.iter().any(|table| is_of(table, &task.relation));
+            let is_kept = |task: &Task| kept.iter().any(|table| task.subject.is_of(table));
             tasks.retain(|task| !is_kept(task));
+            let when = if is_one { "snapshot that this run reads, too" } else { "moment that it has read" };
             notes.push(
-                format!(
-                    "{} tables of run {} are kept, and are of the moment that it has read",
-                    kept.len(),
-                    journal.run_id
-                )
-                .into(),
+                format!("{} tables of run {} are kept, and are of the {when}", kept.len(), journal.run_id)
+                    .into(),
             );
         }
         Ok(Prepared { tasks, kept, order, identity, options_sha256, failed, notes })
@@ -193,6 +207,23 @@ impl Job {
         found.into_iter().map(rule).collect()
     }
 
+    /// Refuses queries with the name of a table: their files and their tables of the manifest would be the same.
+    fn check_queries(&self, tables: &[(Relation, TableRule)]) -> Result<()> {
+        let has_name = |query: &&JobQuery| {
+            tables.iter().any(|(table, _)| table.schema == QUERIES && table.name == query.name)
+        };
+        match self.queries.iter().find(has_name) {
+            Some(JobQuery { name, .. }) => {
+                let text = format!(
+                    "the query {name:?} and the table {QUERIES}.{name} would have the same files; give the query another \
+                     name"
+                );
+                Err(Error::new(ErrorKind::Options, text))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn tables(&self, source: &Source) -> Tables {
         let none: [&str; 0] = [];
         let tables = self.tables.iter().fold(source.tables(none), |tables, pattern| tables.pattern(pattern));
@@ -212,31 +243,48 @@ impl Job {
             error.is_transient()
                 || !matches!(error.kind(), ErrorKind::Options | ErrorKind::Server | ErrorKind::Sink)
         };
-        let error = match self.open(source, store, &tasks) {
+        let under = options.snapshot.as_ref();
+        let error = match self.open(source, store, &tasks, under) {
             Ok(run) => return Ok((run, tasks, Vec::new())),
             Err(error) if !options.keep_going || ends_run(&error) => return Err(error),
             Err(error) => error,
         };
         let (mut failed, mut left) = (Vec::new(), Vec::new());
         for task in tasks.drain(..) {
-            match self.open(source, store, std::slice::from_ref(&task)) {
+            match self.open(source, store, std::slice::from_ref(&task), under) {
                 Ok(_) => left.push(task),
                 Err(error) if ends_run(&error) => return Err(error),
-                Err(error) => failed.push(Failed { relation: task.relation, error }),
+                Err(error) => failed.push(Failed { subject: task.subject, error }),
             }
         }
         // Nothing can be read, or what is wrong is about all of them together.
         if left.is_empty() || failed.is_empty() {
             return Err(error);
         }
-        let run = self.open(source, store, &left)?;
+        let run = self.open(source, store, &left, under)?;
         Ok((run, left, failed))
     }
 
-    /// Plans these tables under one snapshot.
-    pub(crate) fn open(&self, source: &Source, store: &Store, tasks: &[Task]) -> Result<Run> {
-        let mut tables = source.tables(tasks.iter().map(|task| task.relation.quoted()));
-        for Task { relation, columns, filter, .. } in tasks {
+    /// Plans these tables under one snapshot: a held one, or a new one.
+    pub(crate) fn open(
+        &self,
+        source: &Source,
+        store: &Store,
+        tasks: &[Task],
+        under: Option<&SharedSnapshot>,
+    ) -> Result<Run> {
+        let none: [&str; 0] = [];
+        let mut tables = under.cloned().into_iter().fold(source.tables(none), Tables::under);
+        for Task { subject, columns, filter, .. } in tasks {
+            let relation = match subject {
+                Subject::Table(relation) => relation,
+                Subject::Query(JobQuery { name, sql, split_on }) => {
+                    let query = NamedQuery::new(name, sql);
+                    tables = tables.query(split_on.iter().fold(query, NamedQuery::split_on));
+                    continue;
+                }
+            };
+            tables = tables.name(relation.quoted());
             if columns.is_none() && filter.is_none() {
                 continue;
             }
@@ -262,9 +310,11 @@ impl Prepared {
         check(run, &self.tasks, only)?;
         for plan in run.plans() {
             let oid = plan.relation().map_or(0, |relation| relation.oid);
-            let task = self.tasks.iter().find(|task| task.relation.oid == oid);
+            let (schema, name) = schema_and_table(plan);
+            let task = self.tasks.iter().find(|task| task.subject.is(schema, name));
             let is_as_expected = task.is_some_and(|task| {
-                task.expected.as_ref().is_none_or(|columns| *columns == columns_of(plan))
+                task.subject.oid() == oid
+                    && task.expected.as_ref().is_none_or(|columns| *columns == columns_of(plan))
             });
             if !is_as_expected {
                 let text =
@@ -273,14 +323,6 @@ impl Prepared {
             }
         }
         Ok(())
-    }
-}
-
-/// Schema and name of what a plan reads.
-pub(crate) fn schema_and_table(plan: &Plan) -> (&str, &str) {
-    match plan.relation() {
-        Some(relation) => (&relation.schema, &relation.name),
-        None => ("", plan.subject()),
     }
 }
 
@@ -306,23 +348,20 @@ fn plain(tables: &[(Relation, TableRule)]) -> Vec<Task> {
     tables.iter().map(|(relation, rule)| Task::all(relation, rule, 1)).collect()
 }
 
-fn is_of(table: &ManifestTable, relation: &Relation) -> bool {
-    table.is(&relation.schema, &relation.name)
-}
-
 /// The tables of a journal that this run would read in the same way.
 fn complete(
     journal: &Journal,
     tasks: &[Task],
-    columns: &HashMap<u32, Vec<ManifestColumn>>,
+    columns: &HashMap<Key, Vec<ManifestColumn>>,
 ) -> Vec<ManifestTable> {
     let is_wanted = |table: &&ManifestTable| {
-        let task = tasks.iter().find(|task| is_of(table, &task.relation));
+        let task = tasks.iter().find(|task| task.subject.is_of(table));
         task.is_some_and(|task| {
-            let now = columns.get(&task.relation.oid).map(Vec::as_slice).unwrap_or_default();
+            let now = columns.get(&task.subject.key()).map(Vec::as_slice).unwrap_or_default();
             let filter =
                 |state: Option<&crate::TableState>| state.and_then(|state| state.filter_sha256.clone());
-            table.oid == task.relation.oid
+            table.oid == task.subject.oid()
+                && table.query_sha256 == task.query_sha256()
                 && task.chosen(now) == table.columns
                 && table.increments.last().is_some_and(|increment| increment.mode == task.mode)
                 && table.version == task.version
@@ -356,16 +395,17 @@ fn whole(
 }
 
 /// The error that a dead run's tables are of another moment.
-fn mixed(journal: &Journal, complete: &[ManifestTable]) -> Error {
-    let names: Vec<String> = complete.iter().map(ManifestTable::to_string).collect();
+fn mixed(journal: &Journal, complete: &[&ManifestTable], is_under_held: bool) -> Error {
+    let names: Vec<String> = complete.iter().map(ToString::to_string).collect();
     let shown = names.get(..NAMES_MAX).unwrap_or(&names).join(", ");
     let more = if names.len() > NAMES_MAX { ", …" } else { "" };
     let (rows, bytes): (u64, u64) = complete.iter().fold((0, 0), |(rows, bytes), table| {
         let of_files: u64 = table.files.iter().map(|file| file.bytes).sum();
         (rows.saturating_add(table.rows), bytes.saturating_add(of_files))
     });
+    let gone = if is_under_held { "its snapshot is not the held one" } else { "its snapshot is gone" };
     let text = format!(
-        "run {} ended before it had committed, and its snapshot is gone; {} of its tables are complete ({shown}{more}: \
+        "run {} ended before it had committed, and {gone}; {} of its tables are complete ({shown}{more}: \
          {rows} rows, {} MiB), but they are of another moment than what would be read now",
         journal.run_id,
         names.len(),

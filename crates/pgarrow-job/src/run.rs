@@ -23,8 +23,10 @@ use crate::journal::{Journal, Writer};
 use crate::lock::Lock;
 use crate::manifest::{Committed, Manifest, ManifestFailure, ManifestServer, ManifestTable};
 use crate::origin::{Origin, schema_with};
-use crate::prepare::{Prepared, schema_and_table};
+use crate::prepare::Prepared;
+use crate::subject::schema_and_table;
 use crate::units::utc_now;
+use crate::verify::{Opened, compare_run};
 use crate::written::{Files, RunTables};
 
 /// What readers of folders look for.
@@ -49,6 +51,8 @@ pub struct PlannedRun<'a> {
     export: Run,
     lsn: Option<String>,
     prepared: Prepared,
+    /// The same tables under the same snapshot, to compare them with what was written.
+    opened: Option<Opened>,
 }
 
 impl<'a> JobRun<'a> {
@@ -77,13 +81,18 @@ impl<'a> JobRun<'a> {
     /// One error with the problems of all tables.
     pub fn plan(self, source: &Source) -> Result<PlannedRun<'a>> {
         let mut prepared = self.job.prepare(source, &self.store, self.previous.as_ref(), &self.options)?;
-        let lsn = lsn(source);
+        // A held snapshot is older than where the server is now.
+        let lsn = if self.options.snapshot.is_none() { lsn(source) } else { None };
         let tasks = std::mem::take(&mut prepared.tasks);
         let (mut export, tasks, failed) = self.job.open_with(source, &self.store, tasks, &self.options)?;
         prepared.tasks = tasks;
         prepared.failed.extend(failed);
         prepared.check(&mut export, self.job.only)?;
-        Ok(PlannedRun { of: self, export, lsn, prepared })
+        let opened = match self.job.verify {
+            true => Some(Opened::of_run(source, &mut export, self.job.only, &self.job.options)?),
+            false => None,
+        };
+        Ok(PlannedRun { of: self, export, lsn, prepared, opened })
     }
 }
 
@@ -111,6 +120,7 @@ impl PlannedRun<'_> {
             export,
             lsn,
             prepared,
+            opened,
         } = self;
         let date = started.get(..10).unwrap_or_default();
         let names = job.names(&export, date, &run_id, &prepared)?;
@@ -140,6 +150,7 @@ impl PlannedRun<'_> {
                 started: started.clone(),
                 server: server.clone(),
                 snapshot: export.snapshot().to_owned(),
+                held: options.snapshot.clone(),
                 options_sha256,
                 tables: kept.clone(),
             },
@@ -237,12 +248,17 @@ impl PlannedRun<'_> {
                 tables: all,
                 failed,
             };
+            let compare = |opened| compare_run(opened, &store, &run_id, &manifest.tables, &cancel);
+            let verified = opened.map(compare).transpose().map_err(|error| cancel.cancelled_or(error))?;
             check_files(&store, &kept)?;
+            if cancel.is_requested() {
+                return Err(cancel.error());
+            }
             lock.check()?;
             let warning = manifest.create(&store)?;
-            Ok((manifest, warning))
+            Ok((manifest, verified, warning))
         };
-        let (manifest, warning) = commit().map_err(|error| give_up(error, false))?;
+        let (manifest, verified, warning) = commit().map_err(|error| give_up(error, false))?;
         Journal::remove_all(&store);
         // Increments without rows have no file in the manifest.
         files.remove_but(&manifest.paths());
@@ -261,7 +277,7 @@ impl PlannedRun<'_> {
             warnings
                 .push(format!("the run is committed, but {SUCCESS} could not be written: {error}").into());
         }
-        Ok((Committed { manifest, warnings }, report))
+        Ok((Committed { manifest, verified, warnings }, report))
     }
 }
 
@@ -286,8 +302,8 @@ fn check_files(store: &Store, kept: &[ManifestTable]) -> Result<()> {
 /// The tables that failed: while they were planned, and while they were read.
 fn failures(planned: &[Failed], plans: &[Arc<Plan>], report: &Report) -> Vec<ManifestFailure> {
     let mut failures = Vec::new();
-    for Failed { relation, error } in planned {
-        let (schema, name, error) = (relation.schema.clone(), relation.name.clone(), error.to_string());
+    for Failed { subject, error } in planned {
+        let ((schema, name), error) = (subject.key(), error.to_string());
         failures.push(ManifestFailure { schema, name, error });
     }
     for failed in &report.failed {

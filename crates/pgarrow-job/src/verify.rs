@@ -6,6 +6,7 @@ mod form;
 mod found;
 mod full;
 mod numbers;
+mod run;
 mod server;
 mod sql;
 mod tally;
@@ -16,7 +17,8 @@ use serde::Serialize;
 
 use self::files::CheckedFile;
 pub use self::found::{FileRow, NotCompared, ServerDifference, ServerVerified};
-use self::server::Opened;
+pub(crate) use self::run::compare_run;
+pub(crate) use self::server::Opened;
 use crate::manifest::{Manifest, ManifestFile};
 
 /// A file that is not what its manifest says.

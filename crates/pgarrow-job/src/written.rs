@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::incremental::Task;
 use crate::manifest::{Increment, ManifestColumn, ManifestFile, ManifestTable};
-use crate::prepare::{columns_of, schema_and_table};
+use crate::prepare::columns_of;
+use crate::subject::schema_and_table;
 
 /// The files that a run has begun, and their tables.
 pub(crate) struct Files {
@@ -108,7 +109,7 @@ impl RunTables {
     pub(crate) fn of(&self, plan: &Plan, files: &[FileReport]) -> Result<ManifestTable> {
         let (schema, name) = schema_and_table(plan);
         let oid = plan.relation().map_or(0, |relation| relation.oid);
-        let task = self.tasks.iter().find(|task| task.relation.oid == oid).ok_or_else(unnamed)?;
+        let task = self.tasks.iter().find(|task| task.subject.is(schema, name)).ok_or_else(unnamed)?;
         let before = task.before.as_ref();
         let mut increments = before.map(|before| before.increments.clone()).unwrap_or_default();
         // An increment without rows is a later look at the same rows.
@@ -139,7 +140,8 @@ impl RunTables {
             schema: schema.to_owned(),
             name: name.to_owned(),
             oid,
-            only: self.only,
+            query_sha256: task.query_sha256(),
+            only: self.only && plan.relation().is_some(),
             filtered: task.filter.is_some(),
             columns_chosen: task.columns.is_some(),
             rows: files.iter().map(|file| file.rows).sum(),

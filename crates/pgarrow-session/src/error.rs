@@ -95,6 +95,8 @@ pub enum ErrorKind {
     /// The connection broke while a load was being committed: its rows may be there or not. Check before you
     /// load again.
     OutcomeUnknown,
+    /// What was written is not what the server has under the same snapshot. Nothing of it was committed.
+    Differs,
 }
 
 /// Errors after which a retry may help: `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`,

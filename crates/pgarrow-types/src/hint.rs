@@ -197,6 +197,7 @@ pub mod option {
         RESUME, "resume", "Of a job: whether it goes on where a run that is dead has ended.";
         SETTING, "setting", "A parameter of the server's session.";
         SLICE_BYTES, "slice_bytes", "How large slices are.";
+        SNAPSHOT, "snapshot", "Of a job: the held snapshot that its tables are read under.";
         SORTED_BY, "sorted_by", "Of an output: the order in which rows come.";
         SPLIT_ON, "split_on", "The column whose ranges are the slices.";
         TAKE_OVER, "take_over", "Of a job: whether it takes the place of a run that is dead.";

@@ -31,9 +31,16 @@ pub(crate) struct RunFlags {
     /// Go on where a run that was killed has ended: what it has complete is not read again
     ///
     /// As --take-over, too. What is complete is of the moment that the dead run has read, so it is kept only
-    /// with --allow-mixed-snapshots. If this run fails, its own complete tables stay for the next one.
+    /// with --allow-mixed-snapshots; or if both runs read the same held snapshot (--snapshot). If this run fails,
+    /// its own complete tables stay for the next one.
     #[arg(long, help_heading = "Job")]
     pub(crate) resume: bool,
+
+    /// Read all tables under a snapshot that `pgarrow hold` holds: one of its tokens, a file with them, or - for stdin
+    ///
+    /// The holder must hold all tables that the job reads. Not for tables of which only new rows are read.
+    #[arg(long, value_name = "TOKEN", help_heading = "Job")]
+    pub(crate) snapshot: Option<String>,
 
     /// With --resume: tables may be of different moments. The manifest says which
     #[arg(long, requires = "resume", help_heading = "Job")]
@@ -42,6 +49,13 @@ pub(crate) struct RunFlags {
     /// Read all rows of all tables, also where the job file asks for new ones only
     #[arg(long, help_heading = "Job")]
     pub(crate) full: bool,
+
+    /// Compare what was written with the server before it is committed, under the run's own snapshot
+    ///
+    /// As `pgarrow verify` does. A difference ends the run with exit code 11, and nothing is committed. The report says
+    /// what was not compared, such as queries and tables of which only some rows are read. Takes one more connection.
+    #[arg(long, help_heading = "Job")]
+    pub(crate) verify: bool,
 
     /// Go on when a table cannot be read, and commit the others without it: exit code 1, and no _SUCCESS
     ///

@@ -1,8 +1,11 @@
 //! Jobs: many tables into one folder, committed by a manifest or not at all.
 
+mod checked;
+mod held;
 mod incremental;
 mod keep_going;
 mod night;
+mod queries;
 mod resume;
 
 use std::fs::{self, File};

@@ -95,8 +95,6 @@ fn plans_and_holds_that_cannot_be() {
         (&["inspect", NOWHERE], "nothing to export"),
         (&["inspect", NOWHERE, "-t", "t", "--column", "a:text", "--column", "a:scan"], "names \"a\" twice"),
         (&["hold", NOWHERE], "nothing to export"),
-        (&["hold", NOWHERE, "-t", "t", "-t", "u"], "hold takes one --table or query"),
-        (&["hold", NOWHERE, "--schema", "s"], "hold takes one --table or query"),
     ] {
         pgarrow(args).assert_refused(2, &[says]);
     }
@@ -296,7 +294,7 @@ fn completions_offer_what_commands_take() {
         ("plan", "tokens", false),
         ("plan", "slice", false),
         ("plan", "schema", true),
-        ("hold", "schema", false),
+        ("hold", "schema", true),
         ("hold", "tokens", true),
     ] {
         let says = fish.stdout_text();
@@ -309,7 +307,7 @@ fn completions_offer_what_commands_take() {
         .nth(1)
         .or_else(|| bash.stdout_text().split("pgarrow__subcmd__hold)\n").nth(1));
     let hold = hold.unwrap().lines().next().unwrap();
-    assert!(hold.contains("--tokens") && !hold.contains("--schema"), "{hold}");
+    assert!(hold.contains("--tokens") && !hold.contains("--output"), "{hold}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From a query to its plan.
 
-use pgarrow_catalog::{CatalogError, Relation, explained_relations, query_columns};
+use pgarrow_catalog::{CatalogError, Relation, ResolvedColumn, explained_relations, query_columns};
+use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
 use pgarrow_types::option::{ONLY, READ_MODE, SPLIT_ON};
 use pgarrow_types::{PgColumn, message};
@@ -9,29 +10,45 @@ use super::fixed::{Fixed, Parts};
 use super::opening::Opening;
 use super::parameters::{bind, check_number};
 use super::{ONE_LIMIT, Planner, Subject, ToPlan, plan, refused};
-use crate::choose::{all_exist, choose};
+use crate::choose::{Chosen, all_exist, choose};
 use crate::locks::Held;
 use crate::options::ReadMode;
 use crate::plan::Plan;
 use crate::planner::select::Selection;
-use crate::planner::{KeySource, Slices, key_slices};
+use crate::planner::{KeySource, Slices, Slicing, key_slices};
 use crate::proof::Proof;
 use crate::scan::scan;
-use crate::source::extract::Request;
+use crate::source::extract::{NamedQuery, Request};
 use crate::statement::Statement;
 
 /// A query with its values bound.
-pub(super) struct QuerySubject<'r> {
+pub(super) struct QueryToPlan<'r> {
     request: &'r Request,
     statement: Statement,
+    /// `the query`, or `query daily_totals`.
+    pub(super) subject: String,
+    /// Its name, beside tables.
+    name: Option<&'r str>,
+    split_on: Option<&'r str>,
 }
 
+/// A query as all that is read.
+pub(super) struct QuerySubject<'r>(QueryToPlan<'r>);
+
 /// What is known about a query before its transaction.
+#[derive(Default)]
 pub(super) struct FoundQuery {
     /// The relations it reads, if the server names them.
     relations: Option<Vec<Relation>>,
     /// What may differ in its parts, if it is split.
     fixed: Option<Fixed>,
+}
+
+impl FoundQuery {
+    /// The OIDs of the relations it reads.
+    pub(super) fn roots(&self) -> Vec<u32> {
+        self.relations.iter().flatten().map(|relation| relation.oid).collect()
+    }
 }
 
 impl<'r> QuerySubject<'r> {
@@ -44,7 +61,124 @@ impl<'r> QuerySubject<'r> {
         let statement = Statement::parse(sql)?;
         check_number(&statement, &request.parameters, "the query")?;
         let statement = bind(opening, &statement, &request.parameters, statement.text(), "the query")?;
-        Ok(Self { request, statement })
+        let (subject, split_on) = ("the query".to_owned(), request.options.split_on.as_deref());
+        Ok(Self(QueryToPlan { request, statement, subject, name: None, split_on }))
+    }
+}
+
+impl<'r> QueryToPlan<'r> {
+    /// A query beside tables.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for a name that cannot be used, and for what is no query,
+    /// or has parameters.
+    pub(super) fn named(request: &'r Request, query: &'r NamedQuery) -> Result<Self> {
+        let is_plain = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        if query.name.is_empty() || !query.name.chars().all(is_plain) {
+            let text = format!("the name {:?} of a query: write letters, digits, _ and -", query.name);
+            return Err(refused(&text));
+        }
+        let subject = query.subject();
+        let parsed = Statement::parse(&query.sql).and_then(|statement| {
+            check_number(&statement, &[], "the query")?;
+            Ok(statement)
+        });
+        let statement = parsed.map_err(|error| error.context(&subject))?;
+        let (name, split_on) = (Some(query.name.as_str()), query.split_on.as_deref());
+        Ok(Self { request, statement, subject, name, split_on })
+    }
+
+    fn slicing(&self, slicing: &Slicing) -> Slicing {
+        Slicing { split_on: self.split_on.map(str::to_owned), ..slicing.clone() }
+    }
+
+    /// Whether the server takes the statement; an error says where in the text. Runs outside of the export's
+    /// transaction.
+    pub(super) fn try_out(&self, opening: &mut Opening<'_>) -> Result<()> {
+        let sql = self.statement.text();
+        match without_read_timeout(opening.session()?, |session| session.describe(sql)) {
+            Ok(description) if description.columns.is_none() => {
+                Err(Error::from(CatalogError::ReturnsNothing).context(&self.subject))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let place = error.server_error().and_then(|report| report.position);
+                let place = place.map(|position| line_and_column(sql, position)).unwrap_or_default();
+                Err(opening.not_waited(error.into()).context(format!("{}{place}", self.subject)))
+            }
+        }
+    }
+
+    /// What it reads. Runs outside of the export's transaction.
+    pub(super) fn find(&self, opening: &mut Opening<'_>) -> Result<FoundQuery> {
+        let sql = self.statement.text();
+        // The relations it reads are locked before the snapshot, if the server names them.
+        let explained = without_read_timeout(opening.session()?, |session| explained_relations(session, sql));
+        let relations = match explained {
+            Ok(relations) => Some(relations),
+            // The later description reports the error in better words.
+            Err(error) if is_of_statement(&error) => None,
+            Err(error) => return Err(opening.not_waited(error)),
+        };
+        let fixed = self.split_on.map(|_| Fixed::of_query(opening, sql)).transpose()?;
+        Ok(FoundQuery { relations, fixed })
+    }
+
+    /// What has to be locked.
+    pub(super) fn held(&self, found: &FoundQuery) -> Vec<Held> {
+        let sql = self.statement.text();
+        found.relations.iter().flatten().map(|relation| Held::of_query(relation, sql)).collect()
+    }
+
+    /// Its columns, as they are in this transaction.
+    pub(super) fn columns(&self, session: &mut Session) -> Result<Vec<ResolvedColumn>> {
+        let description = session.describe(self.statement.text())?;
+        let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
+        Ok(query_columns(session, &described)?)
+    }
+
+    /// Plans the query, whose known relations are locked. `None` if it no longer reads these.
+    ///
+    /// `keys`: its columns as they are; `chosen`: as what they are read. `is_for_check`: nothing will be read.
+    pub(super) fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        found: FoundQuery,
+        keys: &[PgColumn],
+        mut chosen: Chosen,
+        is_for_check: bool,
+    ) -> Result<Option<Plan>> {
+        let Self { request, statement, .. } = self;
+        let FoundQuery { relations, fixed } = found;
+        let Planner { keeper, slicing, traits, options, .. } = planner;
+        let (slices, parts) = match fixed.filter(|_| !is_for_check) {
+            Some(fixed) => {
+                let parts = fixed.fix(&mut keeper.reader.session, None, traits)?;
+                let source = KeySource::Query { sql: &parts.text, columns: keys };
+                let slices = key_slices(&mut keeper.reader.session, source, &self.slicing(slicing))?;
+                (parts.hold(slices, options, &mut chosen.warnings), parts)
+            }
+            None => (request.query_in_one(), Parts::default()),
+        };
+        // A single statement has one time anyway, so it stays as written.
+        let text = if slices.slices.len() > 1 { &parts.text } else { statement.text() };
+        let selection = Selection::of_query(text, &chosen.columns).limited(request.limit);
+        let selection = if request.parameters.is_empty() { selection.shown() } else { selection };
+        if !is_for_check {
+            scan(&mut keeper.reader.session, &mut chosen, &selection, false)?;
+        }
+        let facts = &keeper.reader.facts;
+        let mut plan = plan(self.subject.clone(), None, chosen, selection, slices, options, facts);
+        plan.query_name = self.name.map(str::to_owned);
+        // Names may belong to other relations since the server named what to lock.
+        if let Some(relations) = &relations
+            && traits.is_plain_postgres
+            && explained_relations(&mut keeper.reader.session, statement.text())? != *relations
+        {
+            return Ok(None);
+        }
+        Ok(Some(plan))
     }
 }
 
@@ -82,23 +216,12 @@ impl Subject for QuerySubject<'_> {
     type Found = FoundQuery;
 
     fn find(&self, opening: &mut Opening<'_>) -> Result<ToPlan<FoundQuery>> {
-        let sql = self.statement.text();
-        // The relations it reads are locked before the snapshot, if the server names them.
-        let explained = without_read_timeout(opening.session()?, |session| explained_relations(session, sql));
-        let relations = match explained {
-            Ok(relations) => Some(relations),
-            // The later description reports the error in better words.
-            Err(error) if is_of_statement(&error) => None,
-            Err(error) => return Err(opening.not_waited(error)),
-        };
-        let held = relations.iter().flatten().map(|relation| Held::of_query(relation, sql)).collect();
-        let slicing = opening.slicing();
-        let fixed = slicing.split_on.as_ref().map(|_| Fixed::of_query(opening, sql)).transpose()?;
+        let found = self.0.find(opening)?;
         Ok(ToPlan {
-            found: FoundQuery { relations, fixed },
-            held,
+            held: self.0.held(&found),
+            found,
             no_views: false,
-            slicing,
+            slicing: opening.slicing(),
             problems: Vec::new(),
             subject_was: "the tables of the query were".to_owned(),
         })
@@ -106,44 +229,26 @@ impl Subject for QuerySubject<'_> {
 
     /// Plans a query whose known relations are locked. `None` if it no longer reads these.
     fn plan(&self, planner: &mut Planner<'_>, found: FoundQuery) -> Result<Option<(Vec<Plan>, Proof)>> {
-        let Self { request, statement } = self;
-        let FoundQuery { relations, fixed } = found;
-        let Planner { keeper, slicing, traits, options, .. } = planner;
-        let description = keeper.reader.session.describe(statement.text())?;
-        let described = description.columns.ok_or(CatalogError::ReturnsNothing)?;
-        let columns = query_columns(&mut keeper.reader.session, &described)?;
-        let subject = "the query".to_owned();
-        all_exist(options, &subject, columns.iter().map(|column| column.column.name.as_str()))?;
+        let (query, options) = (&self.0, planner.options);
+        let columns = query.columns(&mut planner.keeper.reader.session)?;
+        all_exist(options, &query.subject, columns.iter().map(|column| column.column.name.as_str()))?;
         // A key is compared in its own type, whatever type it is read as.
         let keys: Vec<PgColumn> = columns.iter().map(|column| column.column.clone()).collect();
-        let mut chosen = choose(&mut keeper.reader.session, &subject, columns, options)?;
-        let (slices, parts) = match fixed {
-            Some(fixed) => {
-                let parts = fixed.fix(&mut keeper.reader.session, None, traits)?;
-                let source = KeySource::Query { sql: &parts.text, columns: &keys };
-                let slices = key_slices(&mut keeper.reader.session, source, slicing)?;
-                (parts.hold(slices, options, &mut chosen.warnings), parts)
-            }
-            None => (request.query_in_one(), Parts::default()),
-        };
-        // A single statement has one time anyway, so it stays as written.
-        let text = if slices.slices.len() > 1 { &parts.text } else { statement.text() };
-        let selection = Selection::of_query(text, &chosen.columns).limited(request.limit);
-        let selection = if request.parameters.is_empty() { selection.shown() } else { selection };
-        scan(&mut keeper.reader.session, &mut chosen, &selection, false)?;
-        let plan = plan(subject, None, chosen, selection, slices, options, &keeper.reader.facts);
-        // Names may belong to other relations since the server named what to lock.
-        if let Some(relations) = &relations
-            && traits.is_plain_postgres
-            && explained_relations(&mut keeper.reader.session, statement.text())? != *relations
-        {
-            return Ok(None);
-        }
-        let roots: Vec<u32> = relations.iter().flatten().map(|relation| relation.oid).collect();
+        let chosen = choose(&mut planner.keeper.reader.session, &query.subject, columns, options)?;
+        let roots = found.roots();
+        let Some(plan) = query.plan(planner, found, &keys, chosen, false)? else { return Ok(None) };
         let plans = vec![plan];
-        let proof = Proof::plan(keeper, &plans, &roots, traits)?;
+        let proof = Proof::plan(planner.keeper, &plans, &roots, planner.traits)?;
         Ok(proof.map(|proof| (plans, proof)))
     }
+}
+
+/// Where a character of a text is, counted from 1.
+fn line_and_column(text: &str, position: u32) -> String {
+    let before: String = text.chars().take(position.saturating_sub(1) as usize).collect();
+    let line = before.matches('\n').count().saturating_add(1);
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count().saturating_add(1);
+    format!(", line {line}, column {column}")
 }
 
 /// Whether the statement is wrong or the server explains nothing: another attempt changes neither.

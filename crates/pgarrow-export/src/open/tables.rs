@@ -1,5 +1,6 @@
-//! Tables under one snapshot: found, locked and planned together, with a few queries for all of them. One
-//! table is planned in the same way as many, and may have columns, a filter, a limit and a key.
+//! Tables under one snapshot: found, locked and planned together, with a few questions for all of them. One
+//! table is planned in the same way as many, and may have columns, a filter, a limit and a key. Beside many, there
+//! may be queries.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,9 +10,11 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
+use pgarrow_types::PgColumn;
 
 use super::fixed::Fixed;
 use super::opening::Opening;
+use super::query::{FoundQuery, QueryToPlan};
 use super::table::{TableToPlan, is_table, readers_of, refuse_of_others, refuse_only};
 use super::{Planner, Subject, ToPlan, refused};
 use crate::choose::{choose_and_say, not_there};
@@ -29,6 +32,7 @@ pub(super) struct TablesSubject<'r> {
     named: &'r Named,
     /// The user asked for many tables, even if there is only one.
     is_many: bool,
+    queries: Vec<QueryToPlan<'r>>,
 }
 
 /// What is known about tables before their transaction.
@@ -38,6 +42,8 @@ pub(super) struct FoundTables {
     selected: HashMap<u32, Request>,
     /// The filters of those that have one, with their values bound, by OID.
     conditions: HashMap<u32, Fixed>,
+    /// Of each query.
+    queries: Vec<FoundQuery>,
 }
 
 impl<'r> TablesSubject<'r> {
@@ -49,7 +55,7 @@ impl<'r> TablesSubject<'r> {
     pub(super) fn of_one(request: &'r Request, named: &'r Named) -> Result<Self> {
         request.parsed_filter()?;
         request.check_limit()?;
-        Ok(Self { request, named, is_many: false })
+        Ok(Self { request, named, is_many: false, queries: Vec::new() })
     }
 
     /// Many tables.
@@ -58,10 +64,37 @@ impl<'r> TablesSubject<'r> {
     ///
     /// As for [`of_one`](Self::of_one).
     pub(super) fn of_many(request: &'r Request, named: &'r Named) -> Result<Self> {
-        match request.options.split_on.is_some() {
-            true => Err(refused("a column to split on belongs to one table")),
-            false => Ok(Self { request, named, is_many: true }),
+        if request.options.split_on.is_some() {
+            return Err(refused("a column to split on belongs to one table"));
         }
+        let (mut queries, mut problems, mut names) = (Vec::new(), Vec::new(), HashSet::new());
+        for query in &named.queries {
+            if !names.insert(query.name.as_str()) {
+                problems.push(refused(&format!("two queries have the name {:?}", query.name)));
+            }
+            match QueryToPlan::named(request, query) {
+                Ok(query) => queries.push(query),
+                Err(error) => problems.push(error),
+            }
+        }
+        Error::all(problems).map_or(Ok(Self { request, named, is_many: true, queries }), Err)
+    }
+
+    /// What the queries read. Those that the server does not take go to `problems`.
+    fn find_queries(&self, opening: &mut Opening<'_>, problems: &mut Vec<Error>) -> Result<Vec<FoundQuery>> {
+        let mut found = Vec::with_capacity(self.queries.len());
+        for query in &self.queries {
+            let of_query = match query.try_out(opening) {
+                Ok(()) => query.find(opening).map_err(|error| error.context(&query.subject)),
+                Err(error) => Err(error),
+            };
+            match of_query {
+                Ok(of_query) => found.push(of_query),
+                Err(error) if is_of_text(&error) => problems.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     /// What is read of the tables that the caller's patterns choose, by OID.
@@ -111,7 +144,7 @@ impl Subject for TablesSubject<'_> {
                 one_by_one(named, opening.session()?, &options, error, &mut problems)?
             }
         };
-        if relations.is_empty() && problems.is_empty() {
+        if relations.is_empty() && problems.is_empty() && self.queries.is_empty() {
             return Err(refused("there are no tables to export"));
         }
         // For one table, the server reports that itself.
@@ -119,10 +152,14 @@ impl Subject for TablesSubject<'_> {
             leave_out_hidden(opening.session()?, &mut relations, &mut problems)?;
         }
         leave_out_of_others(opening.session()?, &mut relations, &mut problems)?;
-        let Some(first) = relations.first() else {
-            return Err(Error::all(problems).unwrap_or_else(nothing_wrong));
-        };
-        refuse_only(first, self.request.only && !self.is_many)?;
+        let queries = self.find_queries(opening, &mut problems)?;
+        match relations.first() {
+            Some(first) => refuse_only(first, self.request.only && !self.is_many)?,
+            None if queries.is_empty() => {
+                return Err(Error::all(problems).unwrap_or_else(nothing_wrong));
+            }
+            None => {}
+        }
         let readers = opening.prepared.options.readers;
         opening.prepared.options.readers =
             relations.iter().fold(readers, |wanted, relation| readers_of(relation, wanted));
@@ -140,15 +177,22 @@ impl Subject for TablesSubject<'_> {
             }
         }
         let held = |relation: &Relation| Held::relation(relation, &request_of(relation).select_list());
+        let mut held: Vec<Held> = relations.iter().map(held).collect();
+        let mut seen: HashSet<String> = held.iter().map(|held| held.quoted.clone()).collect();
+        for (query, found) in self.queries.iter().zip(&queries) {
+            held.extend(query.held(found).into_iter().filter(|held| seen.insert(held.quoted.clone())));
+        }
+        let first = relations.first().filter(|_| !self.is_many);
         Ok(ToPlan {
-            held: relations.iter().map(held).collect(),
+            held,
             no_views: opening.prepared.traits.restricts_relation_kinds
                 && conditions.is_empty()
+                && queries.is_empty()
                 && relations.iter().all(|relation| is_table(relation.kind)),
             slicing: Slicing { is_of_many: self.is_many, ..opening.slicing() },
             problems,
-            subject_was: if self.is_many { "tables were".to_owned() } else { format!("{first} was") },
-            found: FoundTables { relations, selected, conditions },
+            subject_was: first.map_or("tables were".to_owned(), |first| format!("{first} was")),
+            found: FoundTables { relations, selected, conditions, queries },
         })
     }
 
@@ -157,7 +201,7 @@ impl Subject for TablesSubject<'_> {
     /// Reports all problems at once. After the first one, plans have only a schema and one slice, for the
     /// caller's check.
     fn plan(&self, planner: &mut Planner<'_>, found: FoundTables) -> Result<Option<(Vec<Plan>, Proof)>> {
-        let FoundTables { relations: planned, selected, mut conditions } = found;
+        let FoundTables { relations: planned, selected, mut conditions, queries } = found;
         let request_of = |relation: &Relation| selected.get(&relation.oid).unwrap_or(self.request);
         let mut problems = std::mem::take(&mut planner.problems);
         let session = &mut planner.keeper.reader.session;
@@ -169,10 +213,22 @@ impl Subject for TablesSubject<'_> {
         let columns =
             planned.iter().zip(columns).map(|(relation, all)| request_of(relation).chosen(relation, all));
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        let names = columns.iter().flatten().map(|column| column.column.name.as_str());
+        // Those that the server does not take are among the problems.
+        let mut of_queries = Vec::new();
+        let has_all_queries = queries.len() == self.queries.len();
+        if has_all_queries {
+            for (query, found) in self.queries.iter().zip(queries) {
+                let columns = query.columns(session).map_err(|error| error.context(&query.subject))?;
+                of_queries.push((query, found, columns));
+            }
+        }
+        let all = columns.iter().chain(of_queries.iter().map(|(_, _, columns)| columns));
+        let names = all.flatten().map(|column| column.column.name.as_str());
         let subject = planned.first().filter(|_| !self.is_many).map(Relation::to_string);
         let subject = subject.as_deref().unwrap_or("these tables");
-        problems.extend(not_there(planner.options, subject, names));
+        if has_all_queries {
+            problems.extend(not_there(planner.options, subject, names));
+        }
         let oids: Vec<u32> = planned.iter().map(|relation| relation.oid).collect();
         // Of many tables, most are small. For one table, its leaves say how large it is.
         let sizes = if self.is_many { relation_sizes(session, &oids)? } else { Vec::new() };
@@ -206,7 +262,23 @@ impl Subject for TablesSubject<'_> {
                 None => return Ok(None),
             }
         }
-        if let [_, _, ..] = planned.as_slice() {
+        let mut roots = oids;
+        for (query, found, columns) in of_queries {
+            let n_before = problems.len();
+            let keys: Vec<PgColumn> = columns.iter().map(|column| column.column.clone()).collect();
+            let (session, subject) = (&mut planner.keeper.reader.session, &query.subject);
+            let chosen = choose_and_say(session, subject, columns, planner.options, &mut problems)?;
+            if problems.len() > n_before || (!problems.is_empty() && self.named.check.is_none()) {
+                continue;
+            }
+            roots.extend(found.roots());
+            let planned = query.plan(planner, found, &keys, chosen, !problems.is_empty());
+            match planned.map_err(|error| error.context(subject))? {
+                Some(plan) => plans.push(plan),
+                None => return Ok(None),
+            }
+        }
+        if planned.len().saturating_add(self.queries.len()) > 1 {
             for plan in &mut plans {
                 let subject = plan.subject.clone();
                 plan.warnings.iter_mut().for_each(|warning| {
@@ -215,7 +287,7 @@ impl Subject for TablesSubject<'_> {
             }
         }
         let proof = match problems.is_empty() {
-            true => match Proof::plan(planner.keeper, &plans, &oids, planner.traits)? {
+            true => match Proof::plan(planner.keeper, &plans, &roots, planner.traits)? {
                 Some(proof) => proof,
                 None => return Ok(None),
             },
@@ -225,6 +297,16 @@ impl Subject for TablesSubject<'_> {
             problems.extend(check(&plans));
         }
         Error::all(problems).map_or(Ok(Some((plans, proof))), Err)
+    }
+}
+
+/// Whether an error is about the text of a query, or what it names, so that others may be planned nevertheless.
+fn is_of_text(error: &Error) -> bool {
+    let is_so = |state: &str| ["42", "0A", "22"].iter().any(|class| state.starts_with(class));
+    match error.kind() {
+        ErrorKind::Options => true,
+        ErrorKind::Server => error.sqlstate().is_some_and(is_so),
+        _ => false,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::run::Run;
 use crate::slice::Slice;
 use crate::source::Source;
 use crate::stream::{BatchReader, BatchStream};
+use crate::under::SharedSnapshot;
 
 /// An export of one table or query, not started yet.
 ///
@@ -57,9 +58,40 @@ pub(crate) struct Named {
     pub(crate) excluded: Vec<String>,
     /// What is read of the tables that match a pattern.
     pub(crate) selections: Vec<(String, TableSelection)>,
+    /// Queries beside them.
+    pub(crate) queries: Vec<NamedQuery>,
     pub(crate) check: Option<Check>,
     /// The columns of single tables that are left undecoded, by schema and name.
     pub(crate) opaque: HashMap<(String, String), OpaqueColumns>,
+}
+
+/// A query that is read beside tables, under their snapshot. See [`Tables::query`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct NamedQuery {
+    pub(crate) name: String,
+    pub(crate) sql: String,
+    pub(crate) split_on: Option<String>,
+}
+
+impl NamedQuery {
+    /// One SELECT, VALUES, TABLE or WITH. `name` tells it from tables and other queries: letters, digits, `_`
+    /// and `-`.
+    pub fn new(name: impl Into<String>, sql: impl Into<String>) -> Self {
+        Self { name: name.into(), sql: sql.into(), split_on: None }
+    }
+
+    /// Cuts its rows into ranges of this column of its result: [`ExportOptions::with_split_on`].
+    pub fn split_on(mut self, column: impl Into<String>) -> Self {
+        self.split_on = Some(column.into());
+        self
+    }
+
+    /// What it is called in messages and reports: `query daily_totals`. No table has such a name, since theirs have
+    /// a dot.
+    pub(crate) fn subject(&self) -> String {
+        format!("query {}", self.name)
+    }
 }
 
 /// What is read of one of many tables: which columns, and which rows. See [`Tables::select`].
@@ -295,6 +327,7 @@ pub struct Tables {
     source: Source,
     named: Named,
     only: bool,
+    under: Option<SharedSnapshot>,
     options: ExportOptions,
 }
 
@@ -313,7 +346,13 @@ impl fmt::Debug for Check {
 impl Tables {
     pub(crate) fn new(source: Source, names: Vec<String>) -> Self {
         let named = Named { names, ..Named::default() };
-        Self { source, named, only: false, options: ExportOptions::default() }
+        Self { source, named, only: false, under: None, options: ExportOptions::default() }
+    }
+
+    /// Adds a table by its name: [`Source::table`].
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.named.names.push(name.into());
+        self
     }
 
     /// Adds all tables and materialized views of a schema, partitioned tables as a whole. `name` is the exact
@@ -346,10 +385,27 @@ impl Tables {
         self
     }
 
+    /// Adds a query, which is read under the snapshot of the tables. There may be queries alone. Its plan has its
+    /// name: [`Plan::query_name`]. Choices that are only for tables, such as [`only`](Self::only), do not concern it.
+    pub fn query(mut self, query: NamedQuery) -> Self {
+        self.named.queries.push(query);
+        self
+    }
+
     /// Reads only each table's own rows, not those of the tables that inherit from it (`ONLY`), so that every
     /// row of a schema is read once. Partitioned tables are still read as a whole. Default: no.
     pub fn only(mut self, only: bool) -> Self {
         self.only = only;
+        self
+    }
+
+    /// Reads under a snapshot that another session holds ([`Slice::shared_snapshot`]), and takes none of its own. The
+    /// session that holds it must have locked all tables that are read, as a [`HeldSnapshot`] of them has. Once the
+    /// run is open, it holds the snapshot itself.
+    ///
+    /// [`HeldSnapshot`]: crate::HeldSnapshot
+    pub fn under(mut self, snapshot: SharedSnapshot) -> Self {
+        self.under = Some(snapshot);
         self
     }
 
@@ -409,8 +465,9 @@ impl Tables {
     }
 
     fn into_request(self) -> (Source, Request) {
-        let Self { source, named, only, mut options } = self;
+        let Self { source, named, only, under, mut options } = self;
         options.has_opaque_tables = named.opaque.values().any(|columns| !columns.is_empty());
+        options.under = under;
         (source, Request { only, options, ..Request::new(What::Tables(named)) })
     }
 }

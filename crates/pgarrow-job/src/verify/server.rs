@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use arrow_schema::Schema;
 use pgarrow_export::{
-    Error, ErrorKind, ExportOptions, HeldSnapshot, Hint, Memory, Plan, Result, Slice, SliceRelation,
-    SliceRelationKind as Kind, SliceSnapshot, Source, message, quote_identifier,
+    Error, ErrorKind, ExportOptions, HeldSnapshot, Hint, Memory, Plan, Relation, Result, Run, Slice,
+    SliceRelation, SliceRelationKind as Kind, SliceSnapshot, Source, Tables, message, quote_identifier,
 };
 
 use super::digest::Digest;
@@ -29,8 +29,8 @@ const FULL_MEMORY_BYTES_MIN: usize = 2 * Memory::MIN_BYTES;
 
 /// The tables on the server, held under one snapshot.
 #[derive(Debug)]
-pub(super) struct Opened<'a> {
-    source: &'a Source,
+pub(crate) struct Opened {
+    source: Source,
     options: ExportOptions,
     /// `None`: none of the tables is there.
     held: Option<HeldSnapshot>,
@@ -39,7 +39,7 @@ pub(super) struct Opened<'a> {
     plans: HashMap<(String, String), Arc<Plan>>,
     digest: Digest,
     full: bool,
-    pub(super) found: ServerVerified,
+    found: ServerVerified,
 }
 
 /// A table in its files and on the server.
@@ -52,11 +52,11 @@ struct Sides<'a> {
     place: &'static str,
 }
 
-impl<'a> Opened<'a> {
-    /// Plans all tables of the manifest that the server has, and takes the snapshot. Tables that it has not
+impl Opened {
+    /// Plans all tables of a manifest that the server has, and takes the snapshot. Tables that it has not
     /// are differences.
     pub(super) fn new(
-        source: &'a Source,
+        source: &Source,
         manifest: &Manifest,
         options: &ExportOptions,
         full: bool,
@@ -71,7 +71,8 @@ impl<'a> Opened<'a> {
         let digest = Digest::of_server(source, options)?;
         let there = relations(source)?;
         let is_there = |table: &&ManifestTable| there.contains(&(table.schema.clone(), table.name.clone()));
-        let (there, gone): (Vec<_>, Vec<_>) = manifest.tables.iter().partition(is_there);
+        let tables = manifest.tables.iter().filter(|table| table.query_sha256.is_none());
+        let (there, gone): (Vec<_>, Vec<_>) = tables.partition(is_there);
         let mut found = ServerVerified { full, ..ServerVerified::default() };
         for table in gone {
             found.differences.push(ServerDifference::new(
@@ -84,10 +85,37 @@ impl<'a> Opened<'a> {
             .iter()
             .map(|table| format!("{}.{}", quote_identifier(&table.schema), quote_identifier(&table.name)));
         let only = there.iter().any(|table| table.only);
-        let mut held = match there.is_empty() {
-            true => None,
-            false => Some(source.tables(names).only(only).options(options.clone()).open()?.into_held()),
-        };
+        let tables = (!there.is_empty()).then(|| source.tables(names).only(only));
+        Self::open(source, tables, options, digest, found)
+    }
+
+    /// The tables of a run, under its own snapshot.
+    pub(crate) fn of_run(
+        source: &Source,
+        run: &mut Run,
+        only: bool,
+        options: &ExportOptions,
+    ) -> Result<Self> {
+        let options = options.of_sessions().with_readers(1);
+        let digest = Digest::of_server(source, &options)?;
+        let snapshot = run.shared_snapshot()?;
+        let names: Vec<String> =
+            run.plans().iter().filter_map(|plan| plan.relation()).map(Relation::quoted).collect();
+        let tables = (!names.is_empty()).then(|| source.tables(names).only(only).under(snapshot));
+        Self::open(source, tables, &options, digest, ServerVerified::default())
+    }
+
+    /// Plans these tables, and takes the snapshot.
+    fn open(
+        source: &Source,
+        tables: Option<Tables>,
+        options: &ExportOptions,
+        digest: Digest,
+        found: ServerVerified,
+    ) -> Result<Self> {
+        let full = found.full;
+        let open = |tables: Tables| Ok::<_, Error>(tables.options(options.clone()).open()?.into_held());
+        let mut held = tables.map(open).transpose()?;
         let snapshot = match &mut held {
             Some(held) if full => match held.slices() {
                 Ok(slices) => slices.into_iter().next().and_then(|slice| slice.snapshot),
@@ -103,7 +131,7 @@ impl<'a> Opened<'a> {
                 plans.insert((relation.schema.clone(), relation.name.clone()), Arc::clone(plan));
             }
         }
-        let options = options.clone();
+        let (source, options) = (source.clone(), options.clone());
         Ok(Self { source, options, held, snapshot, plans, digest, full, found })
     }
 
@@ -114,6 +142,10 @@ impl<'a> Opened<'a> {
         table: &ManifestTable,
         files: &[CheckedFile<'_>],
     ) -> Result<Vec<(String, String)>> {
+        if table.query_sha256.is_some() {
+            self.leave_out(table, "it is a query");
+            return Ok(Vec::new());
+        }
         let key = (table.schema.clone(), table.name.clone());
         let Some(plan) = self.plans.get(&key).map(Arc::clone) else { return Ok(Vec::new()) };
         let cancel = self.source.cancel().clone();
@@ -128,8 +160,7 @@ impl<'a> Opened<'a> {
         let first = match why {
             Ok(first) => first,
             Err(why) => {
-                let (table, why) = (table.to_string(), why.to_owned());
-                self.found.not_compared.push(NotCompared { table, column: None, why });
+                self.leave_out(table, why);
                 return Ok(Vec::new());
             }
         };
@@ -175,6 +206,12 @@ impl<'a> Opened<'a> {
         Ok(self.found)
     }
 
+    /// Notes that a table is not compared.
+    pub(super) fn leave_out(&mut self, table: &ManifestTable, why: &str) {
+        let (table, why) = (table.to_string(), why.to_owned());
+        self.found.not_compared.push(NotCompared { table, column: None, why });
+    }
+
     /// A file whose rows cannot be read.
     fn unreadable(
         &mut self,
@@ -185,8 +222,7 @@ impl<'a> Opened<'a> {
         if error.kind() != ErrorKind::Input {
             return Err(error);
         }
-        let why = "a file of it cannot be read".to_owned();
-        self.found.not_compared.push(NotCompared { table: table.to_string(), column: None, why });
+        self.leave_out(table, "a file of it cannot be read");
         Ok(vec![(file.known.path.clone(), format!("its rows cannot be read: {error}"))])
     }
 

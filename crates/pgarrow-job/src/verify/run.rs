@@ -1,0 +1,67 @@
+//! What a run has written, held against the server before it is committed.
+
+use pgarrow_export::{Cancel, Error, ErrorKind, Result};
+use pgarrow_store::Store;
+
+use super::files::CheckedFile;
+use super::found::{ServerDifference, ServerVerified};
+use super::server::Opened;
+use crate::manifest::ManifestTable;
+
+/// The most differences that an error names.
+const NAMED_MAX: usize = 5;
+
+/// Compares the files of a run's tables with the tables, under the run's snapshot.
+///
+/// # Errors
+///
+/// [`ErrorKind::Differs`], if they are not the same; what stops the reading of either side.
+pub(crate) fn compare_run(
+    mut opened: Opened,
+    store: &Store,
+    run_id: &str,
+    tables: &[ManifestTable],
+    cancel: &Cancel,
+) -> Result<ServerVerified> {
+    let mut differences = Vec::new();
+    for table in tables {
+        let is_of_run = table.increments.last().is_some_and(|increment| increment.run_id == run_id);
+        if !is_of_run {
+            opened.leave_out(table, "an earlier run has read it");
+            continue;
+        }
+        let mut files = Vec::new();
+        for known in &table.files {
+            let file = CheckedFile::read(store, known, true, cancel)?;
+            match file.as_ref().map(CheckedFile::difference) {
+                Some(None) => files.extend(file),
+                Some(Some(what)) => differences.push(format!("{:?}: {what}", known.path)),
+                None => differences.push(format!("{:?} is not there", known.path)),
+            }
+        }
+        if files.len() == table.files.len() {
+            let wrong = opened.compare(table, &files)?;
+            differences.extend(wrong.into_iter().map(|(path, what)| format!("{path:?}: {what}")));
+        }
+    }
+    let verified = opened.end()?;
+    differences.extend(verified.differences.iter().map(said));
+    if differences.is_empty() {
+        return Ok(verified);
+    }
+    let more = match differences.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let named = differences.get(..NAMED_MAX).unwrap_or(&differences).join("; ");
+    let text = format!("what was written is not what the server has under the same snapshot: {named}{more}");
+    Err(Error::new(ErrorKind::Differs, text).advice("nothing was committed"))
+}
+
+fn said(difference: &ServerDifference) -> String {
+    let ServerDifference { table, column, what, .. } = difference;
+    match column {
+        Some(column) => format!("{table}, column {column:?}: {what}"),
+        None => format!("{table}: {what}"),
+    }
+}
