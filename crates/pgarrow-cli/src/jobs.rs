@@ -224,6 +224,7 @@ fn job(file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
         options: options_of_job(options, format.types())?,
         format,
         layout,
+        partition_by: files.partitions(),
         file_bytes: files.file_size,
         success_file: file.success_file,
         origin: files.origin,

@@ -19,7 +19,8 @@ use crate::incremental::{Failed, Known, Task, check, sha256, tasks};
 use crate::job::{Job, RunOptions};
 use crate::journal::Journal;
 use crate::layout::FileNames;
-use crate::manifest::{Manifest, ManifestColumn, ManifestTable};
+use crate::manifest::{Manifest, ManifestColumn, ManifestPartition, ManifestTable};
+use crate::partition::PartitionBy;
 use crate::rules::{Finding, TableRule};
 use crate::verify::is_whole;
 
@@ -117,8 +118,7 @@ impl Job {
             tables.retain(|(table, _)| cannot.iter().all(|failed| failed.relation.oid != table.oid));
             failed = cannot;
             for plan in look.plans() {
-                let oid = plan.relation().map_or(0, |relation| relation.oid);
-                columns.insert(oid, columns_of(plan));
+                columns.insert(oid_of(plan), columns_of(plan));
             }
         }
         let known = Known {
@@ -187,7 +187,9 @@ impl Job {
         }
         let rule = |(relation, matching): (Relation, Vec<usize>)| {
             let rules = matching.iter().filter_map(|index| self.rules.get(*index));
-            let rule = TableRule::together(&relation.to_string(), rules)?;
+            let mut rule = TableRule::together(&relation.to_string(), rules)?;
+            rule.partition_by.get_or_insert_with(|| self.partition_by.keys.clone());
+            rule.keep_partition_columns.get_or_insert(self.partition_by.keep_columns);
             Ok((relation, rule))
         };
         found.into_iter().map(rule).collect()
@@ -246,7 +248,10 @@ impl Job {
             tables = tables.select(relation.quoted(), selection);
         }
         let format = self.format.clone();
-        let tables = tables.only(self.only).check(move |plans| format.problems(plans));
+        let by: HashMap<u32, PartitionBy> =
+            tasks.iter().map(|task| (task.relation.oid, task.partition_by.clone())).collect();
+        let by = move |plan: &Plan| by.get(&oid_of(plan)).cloned().unwrap_or_default();
+        let tables = tables.only(self.only).check(move |plans| format.problems(plans, &by));
         tables.options(self.options_for(store)?).open()
     }
 }
@@ -261,7 +266,7 @@ impl Prepared {
         self.identity.check(run)?;
         check(run, &self.tasks, only)?;
         for plan in run.plans() {
-            let oid = plan.relation().map_or(0, |relation| relation.oid);
+            let oid = oid_of(plan);
             let task = self.tasks.iter().find(|task| task.relation.oid == oid);
             let is_as_expected = task.is_some_and(|task| {
                 task.expected.as_ref().is_none_or(|columns| *columns == columns_of(plan))
@@ -274,6 +279,11 @@ impl Prepared {
         }
         Ok(())
     }
+}
+
+/// The `pg_class.oid` of what a plan reads; 0 if it is not known.
+pub(crate) fn oid_of(plan: &Plan) -> u32 {
+    plan.relation().map_or(0, |relation| relation.oid)
 }
 
 /// Schema and name of what a plan reads.
@@ -326,6 +336,7 @@ fn complete(
                 && task.chosen(now) == table.columns
                 && table.increments.last().is_some_and(|increment| increment.mode == task.mode)
                 && table.version == task.version
+                && table.partition_by == ManifestPartition::all_of(&task.partition_by)
                 && filter(table.state.as_ref()) == filter(task.state.as_ref())
         })
     };

@@ -4,13 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pgarrow_export::{Error, ErrorKind, FileReport, Plan, Report, Result};
-use pgarrow_sink::{Output, hexadecimal};
+use pgarrow_sink::{Output, SinkError, hexadecimal};
 use pgarrow_store::Store;
 use sha2::{Digest, Sha256};
 
 use crate::incremental::Task;
-use crate::manifest::{Increment, ManifestColumn, ManifestFile, ManifestTable};
-use crate::prepare::{columns_of, schema_and_table};
+use crate::manifest::{
+    Increment, ManifestColumn, ManifestFile, ManifestPartition, ManifestTable, PartitionValues,
+};
+use crate::partition::PartitionBy;
+use crate::prepare::{columns_of, oid_of, schema_and_table};
 
 /// The files that a run has begun, and their tables.
 pub(crate) struct Files {
@@ -24,6 +27,7 @@ struct Begun {
     path: String,
     schema: String,
     table: String,
+    partition: PartitionValues,
 }
 
 impl Files {
@@ -36,10 +40,18 @@ impl Files {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, output: &Output, path: String, schema: &str, table: &str) {
+    /// Begins a file of a table, and of this partition of it.
+    pub(crate) fn begin(
+        &self,
+        path: String,
+        (schema, table): (&str, &str),
+        partition: &PartitionValues,
+    ) -> Result<Output, SinkError> {
+        let output = self.store.create(&path)?.with_sha256();
         let given = output.path().map(|given| given.display().to_string()).unwrap_or_default();
-        let (schema, table) = (schema.to_owned(), table.to_owned());
-        self.begun().insert(given, Begun { path, schema, table });
+        let (schema, table, partition) = (schema.to_owned(), table.to_owned(), partition.clone());
+        self.begun().insert(given, Begun { path, schema, table, partition });
+        Ok(output)
     }
 
     /// Removes what was published, but for these. The rest has no name yet; what cannot be removed, `gc` finds.
@@ -62,6 +74,13 @@ pub(crate) struct RunTables {
 }
 
 impl RunTables {
+    /// By what the files of a table are partitioned, if they are.
+    pub(crate) fn partitions_of(&self, plan: &Plan) -> Option<&PartitionBy> {
+        let oid = oid_of(plan);
+        let task = self.tasks.iter().find(|task| task.relation.oid == oid)?;
+        Some(&task.partition_by).filter(|by| by.is_some())
+    }
+
     /// All tables that were read.
     ///
     /// # Errors
@@ -107,7 +126,7 @@ impl RunTables {
     /// A file has no name or no checksum.
     pub(crate) fn of(&self, plan: &Plan, files: &[FileReport]) -> Result<ManifestTable> {
         let (schema, name) = schema_and_table(plan);
-        let oid = plan.relation().map_or(0, |relation| relation.oid);
+        let oid = oid_of(plan);
         let task = self.tasks.iter().find(|task| task.relation.oid == oid).ok_or_else(unnamed)?;
         let before = task.before.as_ref();
         let mut increments = before.map(|before| before.increments.clone()).unwrap_or_default();
@@ -119,9 +138,10 @@ impl RunTables {
         let begun = self.files.begun();
         let file = |file: &FileReport| {
             let FileReport { path, rows, bytes, row_groups, sha256, ranges, .. } = file.clone();
-            let path = path.and_then(|given| begun.get(&given)).ok_or_else(unnamed)?.path.clone();
+            let Begun { path, partition, .. } =
+                path.and_then(|given| begun.get(&given)).ok_or_else(unnamed)?.clone();
             let sha256 = sha256.ok_or_else(unnamed)?;
-            Ok(ManifestFile { path, rows, bytes, sha256, row_groups, increment, columns: ranges })
+            Ok(ManifestFile { path, rows, bytes, sha256, row_groups, increment, partition, columns: ranges })
         };
         let new = files.iter().map(file).collect::<Result<Vec<_>>>()?;
         let rows = new.iter().map(|file| file.rows).sum();
@@ -147,6 +167,7 @@ impl RunTables {
             schema_sha256: fingerprint(&columns),
             columns,
             files,
+            partition_by: ManifestPartition::all_of(&task.partition_by),
             increments,
             state: task.state.clone(),
             version: task.version,
