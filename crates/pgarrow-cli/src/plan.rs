@@ -86,7 +86,8 @@ fn plan_all(
         Some(load) => reading.options.with_opaque(load.opaque_columns()?),
         None => reading.options,
     };
-    let run = reading.subject.open(&source, options, reading.format.as_ref().map(|(format, by)| (format, by)))?;
+    let run =
+        reading.subject.open(&source, options, reading.format.as_ref().map(|(format, by)| (format, by)))?;
     say_warnings(&run, console);
     let load = match load {
         Some(load) => {

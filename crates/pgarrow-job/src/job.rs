@@ -90,7 +90,8 @@ impl Job {
         let of_rules = |rule: &TableRule| rule.partition_by.as_ref().is_some_and(|keys| !keys.is_empty());
         let has_partitions = self.partition_by.is_some() || self.rules.iter().any(of_rules);
         if has_partitions && self.options.is_ordered() {
-            let text = "the order of all rows is kept, and partitions put them into other files; leave one out";
+            let text =
+                "the order of all rows is kept, and partitions put them into other files; leave one out";
             return Err(Error::new(ErrorKind::Options, text));
         }
         if has_partitions && !(self.layout.has_index() && self.layout.has_folder_of_table()) {

@@ -6,8 +6,9 @@
 //!                                             is completed, and continued in a new file
 //! ```
 //!
-//! Each reader has files of its own. [`PartitionBy`] is what a user says, `Keys` the same for the columns of one
-//! table, `folder` the names, `sink` and `part` do the work, and `constant` puts a column back that is in paths only.
+//! Each reader has files of its own. [`PartitionBy`] is what a user says, `Keys` the same for the columns of
+//! one table, `folder` the names, `sink` and `part` do the work, and `constant` puts a column back that is in
+//! paths only.
 
 mod constant;
 mod date;
@@ -82,7 +83,8 @@ impl PartitionKey {
         }
     }
 
-    /// Reads a list, as in `region, year(created_at)`. Names are folded to lower case unless they are "quoted".
+    /// Reads a list, as in `region, year(created_at)`. Names are folded to lower case unless they are
+    /// "quoted".
     ///
     /// # Errors
     ///
@@ -144,7 +146,8 @@ impl PartitionBy {
 
 /// An error about what to partition by.
 fn refused(subject: &str, why: impl fmt::Display) -> Error {
-    let text: Message = message![format!("{subject} cannot be partitioned so: {why} ("), option::PARTITION_BY, ")"];
+    let text: Message =
+        message![format!("{subject} cannot be partitioned so: {why} ("), option::PARTITION_BY, ")"];
     Error::new(ErrorKind::Options, text)
 }
 
@@ -154,7 +157,8 @@ mod tests {
 
     #[test]
     fn what_to_partition_by_as_it_is_written() {
-        let keys = PartitionKey::parse_list("Region, YEAR(created_at) ,\"A,b\",month( \"C(d)\" ),\"x(y)\"").unwrap();
+        let keys =
+            PartitionKey::parse_list("Region, YEAR(created_at) ,\"A,b\",month( \"C(d)\" ),\"x(y)\"").unwrap();
         let key = |column: &str, part| PartitionKey { column: column.to_owned(), part };
         let expected = [
             key("region", None),

@@ -21,9 +21,7 @@ use crate::incremental::Failed;
 use crate::job::{Job, RunOptions};
 use crate::journal::{Journal, Writer};
 use crate::lock::Lock;
-use crate::manifest::{
-    Committed, Manifest, ManifestFailure, ManifestServer, ManifestTable, PartitionValues,
-};
+use crate::manifest::{Committed, Manifest, ManifestFailure, ManifestServer, ManifestTable, PartitionValues};
 use crate::origin::{Origin, schema_with};
 use crate::partition::PartitionFiles;
 use crate::prepare::{Prepared, schema_and_table};

@@ -181,17 +181,16 @@ impl OutputFolder {
         self.file_in("", name)
     }
 
-    /// Starts a file in a folder inside of this one, as [`file`](Self::file) does: `below` has its path, with `/`
-    /// between the names. The folder is made if it is not there; an empty path is this folder itself.
+    /// Starts a file in a folder inside of this one, as [`file`](Self::file) does: `below` has its path, with
+    /// `/` between the names. The folder is made if it is not there; an empty path is this folder itself.
     ///
     /// # Errors
     ///
     /// As for [`file`](Self::file), also for the names of folders.
     pub fn file_in(&self, below: &str, name: &str) -> Result<Output, SinkError> {
         let shared = &self.shared;
-        let is_plain = |name: &str| {
-            !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
-        };
+        let is_plain =
+            |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
         let is_below = !below.is_empty();
         let file = if is_below { format!("{below}/{name}") } else { name.to_owned() };
         let has_plain_folders = !is_below || below.split('/').all(is_plain);

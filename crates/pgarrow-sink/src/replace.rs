@@ -93,7 +93,8 @@ fn check_contents(given: &Path, folder: &Path, is_ours: &IsOurs) -> Result<(), S
                 // A user of `-o /home/me/ --overwrite` means something else.
                 return Err(other("a folder in it"));
             }
-            entries.extend(entries_of(&entry.path(), &format!("{path}/")).map_err(|e| cannot_read(given, e))?);
+            entries
+                .extend(entries_of(&entry.path(), &format!("{path}/")).map_err(|e| cannot_read(given, e))?);
             continue;
         }
         if !metadata.is_file() {

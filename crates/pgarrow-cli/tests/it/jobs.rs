@@ -2,6 +2,7 @@
 
 mod incremental;
 mod keep_going;
+mod partitions;
 mod resume;
 
 use std::fs::{self, File};

@@ -29,9 +29,9 @@ impl Constant {
         let constant = |by: &ManifestPartition| {
             let column = table.columns.iter().find(|column| column.name == by.column);
             let value = file.partition.get(&by.name);
-            column.zip(value).and_then(|(column, value)| Self::new(column, value.as_deref())).ok_or_else(|| {
-                format!("the manifest does not say which value of column {:?} it has", by.column)
-            })
+            column.zip(value).and_then(|(column, value)| Self::new(column, value.as_deref())).ok_or_else(
+                || format!("the manifest does not say which value of column {:?} it has", by.column),
+            )
         };
         table.partition_by.iter().filter(is_left_out).map(constant).collect()
     }

@@ -1,7 +1,8 @@
 //! The names of partitions' folders: `region=eu`, as readers of Hive's layout take them.
 //!
-//! Readers decode `%` and two hexadecimal digits in values, each as a byte or as a character; so what is not ASCII stays
-//! as it is, but for names that would differ in nothing else than case. Not all of them decode names of columns.
+//! Readers decode `%` and two hexadecimal digits in values, each as a byte or as a character; so what is not
+//! ASCII stays as it is, but for names that would differ in nothing else than case. Not all of them decode
+//! names of columns.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -73,8 +74,8 @@ fn encode(text: &str, how: Encode, encoded: &mut String) {
 /// The folders of one table's partitions.
 #[derive(Debug)]
 pub(super) struct Folders {
-    /// Hashes of the names that were given, by hashes of the same in lower case: some file systems do not tell `A`
-    /// from `a`. `None`: the place does.
+    /// Hashes of the names that were given, by hashes of the same in lower case: some file systems do not
+    /// tell `A` from `a`. `None`: the place does.
     given: Option<Mutex<HashMap<u64, u64>>>,
     hashes: RandomState,
 }

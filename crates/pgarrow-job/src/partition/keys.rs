@@ -43,12 +43,13 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`]: a column that is not there, or whose values are no names; or nothing would be left for the
-    /// files.
+    /// [`ErrorKind::Options`]: a column that is not there, or whose values are no names; or nothing would be
+    /// left for the files.
     pub(crate) fn new(by: &PartitionBy, subject: &str, schema: &Schema) -> Result<Self> {
         let (mut keys, mut names) = (Vec::with_capacity(by.keys.len()), HashSet::new());
         for said in &by.keys {
-            let mut found = schema.fields().iter().enumerate().filter(|(_, field)| *field.name() == said.column);
+            let mut found =
+                schema.fields().iter().enumerate().filter(|(_, field)| *field.name() == said.column);
             let (index, field) = match (found.next(), found.next()) {
                 (Some(found), None) => found,
                 (None, _) => return Err(refused(subject, format!("there is no column {:?}", said.column))),
@@ -83,7 +84,8 @@ impl Keys {
             ];
             return Err(Error::new(ErrorKind::Options, text));
         }
-        let in_files = schema.project(&kept).map_err(|error| Error::new(ErrorKind::Sink, error.to_string()))?;
+        let in_files =
+            schema.project(&kept).map_err(|error| Error::new(ErrorKind::Sink, error.to_string()))?;
         Ok(Self { subject: subject.to_owned(), keys, kept, in_files: Arc::new(in_files) })
     }
 
@@ -105,7 +107,10 @@ impl Keys {
     fn bind<'b>(&self, batch: &'b RecordBatch) -> Result<Vec<Values<'b>>, SinkError> {
         let values = self.keys.iter().map(|key| key.form.bind(batch.columns().get(key.index)?.as_ref()));
         values.collect::<Option<_>>().ok_or_else(|| {
-            SinkError::new(SinkErrorKind::Encode, "a column of a partition has another type; please report it")
+            SinkError::new(
+                SinkErrorKind::Encode,
+                "a column of a partition has another type; please report it",
+            )
         })
     }
 

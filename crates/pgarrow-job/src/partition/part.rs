@@ -1,7 +1,7 @@
 //! [`PartitionPart`]: one reader's rows by their partitions, within its share of the memory.
 //!
-//! A file costs memory before its first row: its columns' writers. So the rows of a partition are gathered until they
-//! are worth a file, or until their memory is needed.
+//! A file costs memory before its first row: its columns' writers. So the rows of a partition are gathered
+//! until they are worth a file, or until their memory is needed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use super::sink::{OpenFile, Shared, broken, chunk_of};
 /// From so many bytes on, rows are worth a file.
 const GATHERED_BYTES: usize = 256 << 10;
 
-/// Rows that have gathered in a file, such as a row group, are written by themselves if they are at least so many
-/// bytes; otherwise the file is completed.
+/// Rows that have gathered in a file, such as a row group, are written by themselves if they are at least so
+/// many bytes; otherwise the file is completed.
 const ROW_GROUP_BYTES: usize = 4 << 20;
 
 /// Pieces of a partition's rows that are joined when there are so many.
@@ -50,7 +50,8 @@ struct Partition {
 }
 
 impl Partition {
-    /// Joins what has gathered in many pieces: of a few rows, most would be the memory of the pieces themselves.
+    /// Joins what has gathered in many pieces: of a few rows, most would be the memory of the pieces
+    /// themselves.
     fn join_small(&mut self, schema: &SchemaRef) -> Result<(), SinkError> {
         if self.gathered.len() < PIECES_MAX {
             return Ok(());
@@ -77,7 +78,9 @@ fn joined(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, Si
 
 impl PartitionPart {
     pub(super) fn open(shared: Arc<Shared>) -> Self {
-        let of_columns = shared.working_bytes(0);
+        // What is worth a file is no more than what fills one.
+        let file_bytes = shared.files.file_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        let of_columns = shared.working_bytes(0).max(GATHERED_BYTES).min(file_bytes.unwrap_or(usize::MAX));
         Self {
             shared,
             open: HashMap::new(),
@@ -85,7 +88,7 @@ impl PartitionPart {
             held: 0,
             n_files: 0,
             uses: 0,
-            gathered_max: of_columns.max(GATHERED_BYTES),
+            gathered_max: of_columns,
         }
     }
 
@@ -233,7 +236,9 @@ impl Part for PartitionPart {
         }
         // What files have in their buffers.
         while self.held > self.limit / 8 {
-            let Some((id, _)) = self.open.iter().max_by_key(|(_, partition)| partition.counted) else { break };
+            let Some((id, _)) = self.open.iter().max_by_key(|(_, partition)| partition.counted) else {
+                break;
+            };
             let id = id.clone();
             self.complete(&id, chunks)?;
         }
@@ -244,7 +249,8 @@ impl Part for PartitionPart {
         self.ids().iter().try_for_each(|id| self.complete(id, chunks))
     }
 
-    /// Rows of a partition are no neighbours anyway. But where an order is declared, rows of another place begin anew.
+    /// Rows of a partition are no neighbours anyway. But where an order is declared, rows of another place
+    /// begin anew.
     fn jump(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
         if !self.shared.format.is_sorted() {
             return Ok(());

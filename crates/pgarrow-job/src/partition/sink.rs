@@ -1,4 +1,5 @@
-//! [`PartitionSink`]: the files of a table by their partitions. Its parts do the work; it completes their files.
+//! [`PartitionSink`]: the files of a table by their partitions. Its parts do the work; it completes their
+//! files.
 
 use std::fmt;
 use std::io;
@@ -42,8 +43,8 @@ pub struct PartitionFiles {
 }
 
 impl PartitionFiles {
-    /// Files in a folder that is published as a whole, below the path `below` in it: by the sink's commit if it `owns`
-    /// the folder. `n_parts` is the number of readers.
+    /// Files in a folder that is published as a whole, below the path `below` in it: by the sink's commit if
+    /// it `owns` the folder. `n_parts` is the number of readers.
     pub fn in_folder(
         folder: &OutputFolder,
         below: &str,
@@ -67,8 +68,9 @@ impl PartitionFiles {
         }
     }
 
-    /// Files that `begin` begins: by the path of their partition, their number in the table, and the partition's values.
-    /// Each takes so many bytes of memory that nothing else counts; 0 stands for a folder of this machine.
+    /// Files that `begin` begins: by the path of their partition, their number in the table, and the
+    /// partition's values. Each takes so many bytes of memory that nothing else counts; 0 stands for a folder
+    /// of this machine.
     pub(crate) fn begun_by(
         begin: impl Fn(&str, usize, &PartitionValues) -> Result<Output, SinkError> + Send + Sync + 'static,
         file_bytes: Option<u64>,
@@ -249,7 +251,8 @@ impl Sink for PartitionSink {
     fn commit(self: Box<Self>) -> Result<Written, SinkError> {
         let shared = &self.shared;
         if shared.complete().files.is_empty() {
-            // A result without rows still has a schema. Beside folders of partitions, readers would stumble over it.
+            // A result without rows still has a schema. Beside folders of partitions, readers would stumble
+            // over it.
             let folder: Vec<String> =
                 shared.keys.names().map(|name| format!("{}={NULL}", key_name(&name))).collect();
             let (sink, _) = shared.begin_sink(&folder.join("/"), &shared.keys.of_nulls())?;
@@ -269,7 +272,8 @@ impl Sink for PartitionSink {
         MANY_LANES
     }
 
-    /// Twice what a part of one file has: with less, most of it would be the fixed memory of the columns of two files.
+    /// Twice what a part of one file has: with less, most of it would be the fixed memory of the columns of
+    /// two files.
     fn part_bytes(&self) -> usize {
         self.shared.part_bytes.saturating_mul(2)
     }

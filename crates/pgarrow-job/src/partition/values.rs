@@ -285,7 +285,8 @@ mod tests {
         let decimals = Decimal128Array::from(vec![150, -5, 0]).with_precision_and_scale(5, 2).unwrap();
         assert_eq!(texts(Arc::new(decimals), None), [text("1.50"), text("-0.05"), text("0.00")]);
         let days = Date32Array::from(vec![Some(0), None, Some(-719_162), Some(-719_163), Some(i32::MAX)]);
-        let dates = [text("1970-01-01"), Ok(None), text("0001-01-01"), Err(Unnamed::Year), Err(Unnamed::Year)];
+        let dates =
+            [text("1970-01-01"), Ok(None), text("0001-01-01"), Err(Unnamed::Year), Err(Unnamed::Year)];
         assert_eq!(texts(Arc::new(days.clone()), None), dates);
         let months = [text("1"), Ok(None), text("1"), text("12"), text("7")];
         assert_eq!(texts(Arc::new(days), Some(DatePart::Month)), months);

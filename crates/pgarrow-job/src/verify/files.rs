@@ -73,7 +73,14 @@ impl<'a> CheckedFile<'a> {
             }
         }
         let sha256 = hexadecimal(&digest.finalize());
-        Ok(Some(Self { known, bytes, sha256, place, _copy: copy.map(|(folder, _)| folder), constants: Vec::new() }))
+        Ok(Some(Self {
+            known,
+            bytes,
+            sha256,
+            place,
+            _copy: copy.map(|(folder, _)| folder),
+            constants: Vec::new(),
+        }))
     }
 
     /// Has its rows come with the columns that are in its path only.
@@ -149,7 +156,8 @@ impl<'a> CheckedFile<'a> {
                 let constants = self.constants.iter().map(|constant| constant.rows(batch.num_rows()));
                 let columns = batch.columns().iter().cloned().map(Some).chain(constants);
                 let columns = columns.collect::<Option<Vec<_>>>();
-                let whole = columns.and_then(|columns| RecordBatch::try_new(Arc::clone(&whole), columns).ok());
+                let whole =
+                    columns.and_then(|columns| RecordBatch::try_new(Arc::clone(&whole), columns).ok());
                 batch = whole.ok_or_else(|| {
                     Error::new(ErrorKind::Input, "the columns of its path do not go with its rows")
                 })?;
