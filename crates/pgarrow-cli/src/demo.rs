@@ -31,7 +31,7 @@ use crate::progress::{Counts, Total, Watch, Work};
 use crate::signals::Signals;
 use crate::{summary, units};
 use files::{ARROW, Files, PARQUET};
-use pgarrow_job::Format;
+use pgarrow_job::{Format, PartitionBy};
 use tables::Words;
 
 /// How long a cancelled demo may take to end by itself: it has to stop a server.
@@ -163,7 +163,7 @@ impl Demo<'_> {
         let output = Opened::File(Output::file(files.temporary(name), false).map_err(Error::from)?);
         self.console.say(&format!("exporting public.lineitem to {name}"));
         let watch = watch_files(&run, self.console);
-        let report = write_one(run, &format, output, None, false, self.console)?;
+        let report = write_one(run, &format, output, &PartitionBy::default(), None, false, self.console)?;
         drop(watch);
         tell(&format!("exported {}: {}", report.subject, summary::reading(&report)));
         for mut file in report.files {

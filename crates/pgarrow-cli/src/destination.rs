@@ -5,7 +5,7 @@ use std::path::{self, Path, PathBuf};
 
 use clap::ValueEnum;
 use pgarrow::{ArrayForm, Error, TypeOptions};
-use pgarrow_job::Format;
+use pgarrow_job::{Format, PartitionBy};
 use pgarrow_sink_ipc::{IpcFormat, IpcOptions};
 use pgarrow_sink_parquet::ParquetOptions;
 
@@ -37,6 +37,8 @@ pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     /// The bytes at which a file is full.
     pub(crate) file_bytes: Option<u64>,
+    /// By what the files are partitioned.
+    pub(crate) partition_by: PartitionBy,
 }
 
 impl Destination {
@@ -66,7 +68,8 @@ impl Destination {
         if let Some(name) = flags.into.any().or(of_target) {
             return Err(Failure::options(format!("{name} is for --to postgres")));
         }
-        let place = flags.output.as_deref().map(|path| place(path, flags.files.file_size)).transpose()?;
+        let place = flags.output.as_deref().map(|path| place(path, Some(&flags.files))).transpose()?;
+        check_partitions(flags, place.as_ref())?;
         if flags.files.file_size.is_some() && !matches!(place, Some(Place::Folder(_))) {
             let text = "--file-size is for folders; end the output's path with /, as in -o orders/";
             return Err(Failure::options(text));
@@ -125,6 +128,17 @@ impl Destination {
         }
     }
 
+    /// By what the files are partitioned.
+    pub(crate) fn partitions(&self) -> PartitionBy {
+        match self {
+            Self::Output(Place::Folder(folder), _) => folder.partition_by.clone(),
+            Self::Output(Place::File(_) | Place::Stdout, _)
+            | Self::Nowhere
+            | Self::Table(_)
+            | Self::Tables(_) => PartitionBy::default(),
+        }
+    }
+
     /// The path of the output, if it has one.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
@@ -135,13 +149,17 @@ impl Destination {
     }
 }
 
-pub(crate) fn place(path: &Path, file_bytes: Option<u64>) -> Result<Place, Failure> {
+pub(crate) fn place(path: &Path, files: Option<&FileFlags>) -> Result<Place, Failure> {
     if path.as_os_str() == "-" {
         return Ok(Place::Stdout);
     }
     check_url("-o", path)?;
     Ok(match path.to_string_lossy().ends_with(path::is_separator) {
-        true => Place::Folder(Folder { path: path.to_owned(), file_bytes }),
+        true => Place::Folder(Folder {
+            path: path.to_owned(),
+            file_bytes: files.and_then(|files| files.file_size),
+            partition_by: files.map(FileFlags::partitions).unwrap_or_default(),
+        }),
         false => Place::File(path.to_owned()),
     })
 }
@@ -197,6 +215,23 @@ fn check_place(place: &Place, flags: &ExportFlags, is_many: bool) -> Result<(), 
     }
 }
 
+/// Refuses partitions that do not go with the output.
+fn check_partitions(flags: &ExportFlags, place: Option<&Place>) -> Result<(), Failure> {
+    if flags.files.keep_partition_columns && flags.files.partition_by.is_empty() {
+        return Err(Failure::options("--keep-partition-columns is for --partition-by; leave it out"));
+    }
+    if !flags.files.partition_by.is_empty() && !matches!(place, Some(Place::Folder(_))) {
+        let text = "--partition-by is for folders; end the output's path with /, as in -o orders/";
+        return Err(Failure::options(text));
+    }
+    match flags.reading.ordered && !flags.files.partition_by.is_empty() {
+        true => Err(Failure::options(
+            "--ordered keeps the order of all rows, and --partition-by puts them into other files; leave one out",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Refuses options that do not go with a table as the output.
 fn check_table(flags: &ExportFlags) -> Result<(), Failure> {
     if let Some(name) = flags.parts.any() {
@@ -211,6 +246,8 @@ fn check_table(flags: &ExportFlags) -> Result<(), Failure> {
         ("--compression", flags.files.compression.is_some()),
         ("--row-group-rows", flags.files.row_group_rows.is_some()),
         ("--file-size", flags.files.file_size.is_some()),
+        ("--partition-by", !flags.files.partition_by.is_empty()),
+        ("--keep-partition-columns", flags.files.keep_partition_columns),
         ("--field-ids", flags.files.field_ids),
         ("--parquet-column", !flags.files.parquet_columns.is_empty()),
         ("--parquet-compat", flags.files.parquet_compat),
@@ -287,8 +324,11 @@ mod tests {
 
     #[test]
     fn a_path_that_ends_in_a_separator_is_a_folder() {
-        let folder = |path: &str| Place::Folder(Folder { path: path.into(), file_bytes: None });
-        let place = |path: &Path, file_bytes| super::place(path, file_bytes).unwrap();
+        let folder = |path: &str| {
+            let partition_by = PartitionBy::default();
+            Place::Folder(Folder { path: path.into(), file_bytes: None, partition_by })
+        };
+        let place = |path: &Path, files| super::place(path, files).unwrap();
         assert_eq!(place(Path::new("out/"), None), folder("out/"));
         assert_eq!(place(Path::new("a/b.arrow/"), None), folder("a/b.arrow/"));
         assert_eq!(place(Path::new("a/b.arrow"), None), Place::File("a/b.arrow".into()));

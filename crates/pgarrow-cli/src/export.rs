@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::flags::ExportFlags;
 use crate::into::Takes;
 use crate::job::{self, ExportJob};
-use crate::outputs::{Opened, begin_report, write_many, write_one};
+use crate::outputs::{Cut, Opened, begin_report, write_many, write_one};
 use crate::progress::{Watch, Work};
 use crate::run_report::{Command, RunReport};
 use crate::servers;
@@ -61,6 +61,7 @@ fn run(
         say_config_warnings(config, console);
     }
     say_config_warnings(&reading.connection, console);
+    let partition_by = destination.partitions();
     // An output that cannot be written fails before anything is read.
     let output = match destination {
         Destination::Nowhere => Goal::Nowhere,
@@ -85,7 +86,7 @@ fn run(
         Goal::Nowhere | Goal::Output(..) => reading.options,
     };
     let format = match &output {
-        Goal::Output(_, format) => Some(format.as_ref()),
+        Goal::Output(_, format) => Some((format.as_ref(), &partition_by)),
         Goal::Nowhere | Goal::Table(..) => None,
     };
     let mut run = reading.subject.open(&source, options, format)?;
@@ -98,7 +99,7 @@ fn run(
     let mut load = None;
     let mut report = match (reading.subject.is_many(), output) {
         (false, Goal::Output(output, format)) => {
-            write_one(run, &format, output, origin.as_ref(), is_ordered, console)?
+            write_one(run, &format, output, &partition_by, origin.as_ref(), is_ordered, console)?
         }
         (false, Goal::Table(load_into, takes, schema)) => {
             let load_into = defined_by(*load_into, takes, schema.as_deref(), &mut run)?;
@@ -107,7 +108,8 @@ fn run(
             report
         }
         (true, Goal::Output(Opened::Folder { folder, file_bytes }, format)) => {
-            write_many(run, &format, &folder, origin.as_ref(), file_bytes, console, signals)?
+            let cut = Cut { file_bytes, partition_by: &partition_by };
+            write_many(run, &format, &folder, origin.as_ref(), cut, console, signals)?
         }
         // `Destination` refuses such a job.
         (true, Goal::Output(..) | Goal::Table(..)) => {

@@ -3,7 +3,7 @@
 use std::path::{self, Path, PathBuf};
 
 use pgarrow::{Config, Error, ExportOptions, ReadMode, TypeOptions};
-use pgarrow_job::Format;
+use pgarrow_job::{Format, PartitionBy};
 
 use crate::destination::{self, Destination, Place, check_url, ending_warning};
 use crate::exit::Failure;
@@ -21,7 +21,7 @@ pub(crate) struct Reading {
     pub(crate) options: ExportOptions,
     pub(crate) asked: Asked,
     /// The format of the output of a plan, if one is given: what it refuses is refused.
-    pub(crate) format: Option<Format>,
+    pub(crate) format: Option<(Format, PartitionBy)>,
 }
 
 /// What the user asked for, and may not get.
@@ -121,8 +121,9 @@ impl TryFrom<&ExportFlags> for Reading {
         }
         if flags.output.is_some() || flags.to.is_some() {
             let ExportJob { reading, destination, .. } = ExportJob::try_from(flags)?;
+            let by = destination.partitions();
             let format = match destination {
-                Destination::Output(_, format) => Some(format),
+                Destination::Output(_, format) => Some((format, by)),
                 Destination::Nowhere | Destination::Table(_) | Destination::Tables(_) => None,
             };
             return Ok(Self { format, ..reading });

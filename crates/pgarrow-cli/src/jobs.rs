@@ -259,6 +259,7 @@ fn job(path: &Path, file: &JobFile, options: &JobOptions) -> Result<Job, Failure
         options: options_of_job(options, format.types())?,
         format,
         layout,
+        partition_by: files.partitions(),
         file_bytes: files.file_size,
         success_file: file.success_file,
         verify: file.verify,

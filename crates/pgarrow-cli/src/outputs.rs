@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use pgarrow::{Error, Message, Plan, Report, Run};
-use pgarrow_job::{Format, Origin, numerics_as_text, schema_with};
+use pgarrow_job::{Format, Origin, PartitionBy, PartitionFiles, numerics_as_text, schema_with};
 use pgarrow_sink::{FolderOptions, NewFolder, Output, OutputFolder, Outputs, file_name_for, file_names_for};
 
 use crate::console::Console;
@@ -35,7 +35,7 @@ impl Opened {
         Ok(match place {
             Place::Stdout => Self::File(Output::stdout().map_err(Error::from)?),
             Place::File(path) => Self::File(open_file(path, overwrite, signals)?),
-            Place::Folder(Folder { path, file_bytes }) => {
+            Place::Folder(Folder { path, file_bytes, .. }) => {
                 let folder = NewFolder::default().with_overwrite(overwrite).with_is_ours(is_ours);
                 let folder = folder.with_run_id(run_id).create(path).map_err(Error::from)?;
                 signals.remove_at_exit(folder.temporary_path());
@@ -83,39 +83,54 @@ pub(crate) fn write_one(
     run: Run,
     format: &Format,
     output: Opened,
+    partition_by: &PartitionBy,
     origin: Option<&Origin>,
     is_ordered: bool,
     console: &Console,
 ) -> Result<Report, Failure> {
-    let outputs = match output {
-        Opened::File(output) => Outputs::single(output),
-        Opened::Folder { folder, file_bytes } => {
-            let lanes = if is_ordered { 1 } else { run.readers() };
-            Outputs::folder(folder, FolderOptions { file_bytes, lanes })
-        }
-    };
     let notices = Notices::new(console);
     say_numerics(run.plan(), |warning| notices.add(warning));
-    let sink = format.sink(outputs, schema_with(origin, run.plan()), |warning| notices.add(warning));
+    let (plan, schema, readers) = (run.plan(), schema_with(origin, run.plan()), run.readers());
+    let notice = |warning| notices.add(warning);
+    let sink = match output {
+        Opened::File(output) => format.sink(Outputs::single(output), schema, notice),
+        Opened::Folder { folder, file_bytes } if partition_by.is_some() => {
+            let extension = format.extension();
+            let files = PartitionFiles::in_folder(&folder, "", extension, file_bytes, readers, true);
+            format.sink_of_partitions(partition_by, plan.subject(), schema, files, notice)
+        }
+        Opened::Folder { folder, file_bytes } => {
+            let lanes = if is_ordered { 1 } else { readers };
+            format.sink(Outputs::folder(folder, FolderOptions { file_bytes, lanes }), schema, notice)
+        }
+    };
     let sink = sink.map_err(Error::from)?;
     let mut report = run.write_to(sink)?;
     report.warnings.extend(notices.take().into_iter().map(Message::from));
     Ok(report)
 }
 
-/// Reads tables into a folder: a file for each, or a sequence of files. They appear together.
+/// How a table's rows are cut into files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut<'a> {
+    /// The bytes at which a file is full.
+    pub(crate) file_bytes: Option<u64>,
+    pub(crate) partition_by: &'a PartitionBy,
+}
+
+/// Reads tables into a folder: a file for each, a sequence of files, or a folder of partitions. They appear together.
 pub(crate) fn write_many(
     run: Run,
     format: &Format,
     folder: &OutputFolder,
     origin: Option<&Origin>,
-    file_bytes: Option<u64>,
+    Cut { file_bytes, partition_by }: Cut<'_>,
     console: &Console,
     signals: &Signals,
 ) -> Result<Report, Failure> {
     let notices = Notices::new(console);
     let options = FolderOptions { file_bytes, lanes: 1 };
-    let plans = run.plans();
+    let (plans, readers) = (run.plans(), run.readers());
     let tables: Vec<_> = plans.iter().map(|plan| schema_and_table(plan)).collect();
     let names = file_names_for(&tables, format.extension());
     let names: HashMap<(String, String), String> =
@@ -124,9 +139,16 @@ pub(crate) fn write_many(
         let (schema, table) = schema_and_table(plan);
         let known = names.get(&(schema.to_owned(), table.to_owned())).cloned();
         let name = known.unwrap_or_else(|| file_name_for(schema, table, format.extension()));
-        let outputs = Outputs::in_folder(folder, &name, options)?;
         let notice = |warning: String| notices.add(format!("{}: {warning}", plan.subject()));
         say_numerics(plan, notice);
+        if partition_by.is_some() {
+            let extension = format.extension();
+            let place = name.strip_suffix(&format!(".{extension}")).unwrap_or(&name);
+            let files = PartitionFiles::in_folder(folder, place, extension, file_bytes, readers, false);
+            let (subject, schema) = (plan.subject(), schema_with(origin, plan));
+            return format.sink_of_partitions(partition_by, subject, schema, files, notice);
+        }
+        let outputs = Outputs::in_folder(folder, &name, options)?;
         format.sink(outputs, schema_with(origin, plan), notice)
     };
     let mut report = run.write_each(make)?;

@@ -93,7 +93,8 @@ fn plan_all(
         Some(load) => reading.options.with_opaque(load.opaque_columns()?),
         None => reading.options,
     };
-    let mut run = reading.subject.open(&source, options, reading.format.as_ref())?;
+    let format = reading.format.as_ref().map(|(format, by)| (format, by));
+    let mut run = reading.subject.open(&source, options, format)?;
     say_warnings(&run, console);
     let load = match load {
         Some(load) => {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 
 use pgarrow::{Error, ExportOptions, Extract, Run, SharedSnapshot, Slice, Source, Tables, parse_column_list};
-use pgarrow_job::Format;
+use pgarrow_job::{Format, PartitionBy};
 
 use crate::exit::Failure;
 use crate::flags::WhatFlags;
@@ -106,28 +106,31 @@ impl Subject {
 
     /// Plans the export.
     ///
-    /// What is read is checked against the format of the output.
+    /// What is read is checked against the format of the output, and its partitions.
     pub(crate) fn open(
         &self,
         source: &Source,
         options: ExportOptions,
-        format: Option<&Format>,
+        format: Option<(&Format, &PartitionBy)>,
     ) -> Result<Run, Failure> {
         Ok(match self {
             Self::One { single, limit } => {
                 let extract = single.extract(source).options(options);
                 let extract = limit.iter().fold(extract, |extract, rows| extract.limit(*rows));
                 let run = extract.open()?;
-                if let Some(format) = format {
+                if let Some((format, by)) = format {
                     format.unknown_column([run.plan().as_ref()])?;
-                    format.check(run.plan()).map_err(Error::from)?;
+                    format.check(run.plan(), by).map_err(Error::from)?;
                 }
                 run
             }
             Self::Many { .. } => {
                 let tables = self.tables(source);
-                let tables = match format.cloned() {
-                    Some(format) => tables.check(move |plans| format.problems(plans)),
+                let tables = match format {
+                    Some((format, by)) => {
+                        let (format, by) = (format.clone(), by.clone());
+                        tables.check(move |plans| format.problems(plans, &|_| by.clone()))
+                    }
                     None => tables,
                 };
                 tables.options(options).open()?

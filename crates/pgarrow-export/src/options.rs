@@ -202,6 +202,11 @@ impl ExportOptions {
         self
     }
 
+    /// Whether the order of rows is kept.
+    pub fn is_ordered(&self) -> bool {
+        self.ordered
+    }
+
     /// Bytes of a slice, as the table has them on disk. Default: from 64 MiB down to 4 MiB towards the end;
     /// 32 MiB in order.
     pub fn with_slice_bytes(mut self, slice_bytes: u64) -> Self {

@@ -23,6 +23,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::file_query::QuerySection;
 use crate::keys::KEYS;
+use crate::partition::PartitionKey;
 use crate::rules::{Overlap, TableRule};
 use crate::variables::expand;
 
@@ -306,6 +307,8 @@ impl Reader<'_> {
                 "nulls" => rule.nulls = Some(self.word(value, TableRule::NULLS)?),
                 "full_every" => rule.full_every = Some(self.duration(value)?),
                 "on_schema_change" => rule.on_schema_change = Some(self.word(value, TableRule::CHANGES)?),
+                "partition_by" => rule.partition_by = Some(self.partition_keys(value)?),
+                "keep_partition_columns" => rule.keep_partition_columns = Some(self.boolean(value)?),
                 _ => {
                     let known = KEYS.iter().filter(|(of, ..)| *of == "table").map(|(_, key, _)| *key);
                     return Err(self.unknown(key, "a key of section [[table]]", known));
@@ -316,6 +319,11 @@ impl Reader<'_> {
             true => Err(self.error(section.span(), "name is missing in this section [[table]]")),
             false => Ok(rule),
         }
+    }
+
+    fn partition_keys(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<PartitionKey>> {
+        let key = |text: &String| text.parse().map_err(|error: Error| self.error(value.span(), error));
+        self.strings(value)?.iter().map(key).collect()
     }
 
     fn word<T: Copy>(&self, value: &Spanned<DeValue<'_>>, known: &[(&str, T)]) -> Result<T> {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use pgarrow_export::{Error, ErrorKind, IntervalForm, Message, Plan, TypeOptions, message, option};
-use pgarrow_sink::{Output, Outputs, Sink, SinkError};
+use pgarrow_sink::{Output, Outputs, Sink, SinkError, SinkErrorKind};
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
 use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
+
+use crate::partition::{Keys, PartitionBy, PartitionFiles, PartitionSink};
 
 /// A format of files, with its options.
 #[derive(Clone, Debug)]
@@ -65,6 +67,32 @@ impl Format {
         })
     }
 
+    /// The same for files by partitions.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sink`](Self::sink); or the table cannot be partitioned so.
+    pub fn sink_of_partitions(
+        &self,
+        by: &PartitionBy,
+        subject: &str,
+        schema: SchemaRef,
+        files: PartitionFiles,
+        notice: impl FnMut(String),
+    ) -> Result<Box<dyn Sink>, SinkError> {
+        let keys = self.keys(by, subject, &schema)?;
+        Ok(Box::new(PartitionSink::create(self, keys, schema, files, notice)?))
+    }
+
+    fn keys(&self, by: &PartitionBy, subject: &str, schema: &SchemaRef) -> Result<Keys, SinkError> {
+        Keys::new(by, subject, schema).map_err(|error| SinkError::of(SinkErrorKind::Unsupported, error))
+    }
+
+    /// Whether an order of rows is declared, which is checked.
+    pub(crate) fn is_sorted(&self) -> bool {
+        matches!(self, Self::Parquet(options) if options.is_sorted())
+    }
+
     /// A choice for a column that is in none of what is read.
     ///
     /// # Errors
@@ -94,19 +122,24 @@ impl Format {
         }
     }
 
-    /// Whether the format takes what a plan reads.
+    /// Whether the format takes what a plan reads, in partitions if there are any.
     ///
     /// # Errors
     ///
-    /// As for [`sink`](Self::sink).
-    pub fn check(&self, plan: &Plan) -> Result<(), SinkError> {
+    /// As for [`sink`](Self::sink) and [`sink_of_partitions`](Self::sink_of_partitions).
+    pub fn check(&self, plan: &Plan, by: &PartitionBy) -> Result<(), SinkError> {
         // This output discards its bytes.
         let outputs = Outputs::single(Output::writer(io::sink()));
-        self.sink(outputs, Arc::clone(plan.schema()), drop).map(drop)
+        let schema = match by.is_some() {
+            true => Arc::clone(self.keys(by, plan.subject(), plan.schema())?.in_files()),
+            false => Arc::clone(plan.schema()),
+        };
+        self.sink(outputs, schema, drop).map(drop)
     }
 
-    /// What the tables have that the format cannot take, found before any table is read.
-    pub fn problems(&self, plans: &[Plan]) -> Vec<Error> {
+    /// What the tables have that the format cannot take, found before any table is read; `by` says how each is
+    /// partitioned.
+    pub fn problems(&self, plans: &[Plan], by: &dyn Fn(&Plan) -> PartitionBy) -> Vec<Error> {
         let mut problems = Vec::new();
         problems.extend(self.unknown_column(plans).err());
         for plan in plans {
@@ -121,7 +154,7 @@ impl Format {
                 problems.push(Error::new(ErrorKind::Options, text).advice(advice));
                 continue;
             }
-            if let Err(error) = self.check(plan) {
+            if let Err(error) = self.check(plan, &by(plan)) {
                 problems.push(Error::from(error).context(subject));
             }
         }

@@ -65,7 +65,7 @@ pub fn garbage(store: &Store, older_than: Duration, keep: Option<usize>) -> Resu
             true => old.contains(path),
             false if named.contains(path) => false,
             false if superseded.contains(path) => true,
-            false => is_of_runs(path) && run_id(path).is_some_and(|run_id| on.as_deref() != Some(run_id)),
+            false => is_of_runs(path) && is_of_dead_run(path, on.as_deref()),
         }
     };
     let mut garbage: Vec<Entry> = entries.iter().filter(|entry| is_garbage(entry)).cloned().collect();
@@ -83,10 +83,17 @@ fn is_of_runs(path: &str) -> bool {
     complete.is_some_and(|name| ENDINGS.iter().any(|ending| name.ends_with(ending)))
 }
 
-/// The id of a run in a path: 32 hexadecimal digits with no letter or digit beside them.
-fn run_id(path: &str) -> Option<&str> {
-    let mut words = path.split(|c: char| !c.is_ascii_alphanumeric());
-    words.find(|word| {
+/// Whether a run has made a file, and not the one that is on.
+fn is_of_dead_run(path: &str, on: Option<&str>) -> bool {
+    let mut ids = run_ids(path).peekable();
+    ids.peek().is_some() && ids.all(|id| Some(id) != on)
+}
+
+/// What may be the id of a run in a path: 32 hexadecimal digits with no letter or digit beside them. The values of
+/// partitions may have that form, too.
+fn run_ids(path: &str) -> impl Iterator<Item = &str> {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric());
+    words.filter(|word| {
         word.len() == ID_CHARS && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
@@ -115,7 +122,10 @@ mod tests {
             (format!("cache/{ID}/x"), false),
             (format!(".{ID}.parquet"), false),
         ] {
-            assert_eq!(is_of_runs(&path) && run_id(&path).is_some(), is_one, "{path}");
+            assert_eq!(is_of_runs(&path) && is_of_dead_run(&path, None), is_one, "{path}");
         }
+        // A value of a partition is no run that is dead.
+        let path = format!("t/md5=d41d8cd98f00b204e9800998ecf8427e/part-00000-{ID}.parquet");
+        assert!(is_of_dead_run(&path, None) && !is_of_dead_run(&path, Some(ID)));
     }
 }

@@ -34,7 +34,10 @@ use sha2::{Digest, Sha256};
 
 use crate::growing::{Growing, Question, all_again, ask, refused};
 use crate::identity::{Identity, Other, Transactions, oldest_and_next};
-use crate::manifest::{Manifest, ManifestColumn, ManifestServer, ManifestTable, TableState};
+use crate::manifest::{
+    Manifest, ManifestColumn, ManifestPartition, ManifestServer, ManifestTable, TableState,
+};
+use crate::partition::PartitionBy;
 use crate::rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 use crate::subject::{JobQuery, Key, Subject};
 
@@ -54,6 +57,7 @@ pub(crate) struct Task {
     pub(crate) state: Option<TableState>,
     /// Grows with each new version of the table's columns.
     pub(crate) version: u32,
+    pub(crate) partition_by: PartitionBy,
     /// The columns have to be these when the table is planned.
     pub(crate) expected: Option<Vec<ManifestColumn>>,
 }
@@ -115,13 +119,14 @@ impl Task {
             columns: rule.columns.clone(),
             filter: rule.filter.clone(),
             version,
+            partition_by: rule.partitions(),
             ..Self::whole(Subject::Table(relation.clone()))
         }
     }
 
     /// All rows of a query.
-    pub(crate) fn query(query: &JobQuery) -> Self {
-        Self::whole(Subject::Query(query.clone()))
+    pub(crate) fn query(query: &JobQuery, partition_by: &PartitionBy) -> Self {
+        Self { partition_by: partition_by.clone(), ..Self::whole(Subject::Query(query.clone())) }
     }
 
     fn whole(subject: Subject) -> Self {
@@ -133,6 +138,7 @@ impl Task {
             before: None,
             state: None,
             version: 1,
+            partition_by: PartitionBy::default(),
             expected: None,
         }
     }
@@ -433,6 +439,9 @@ fn why_full(
     let ending = format!(".{extension}");
     if before.files.iter().any(|file| !file.path.ends_with(&ending)) {
         return Some(Some("its files have another format".to_owned()));
+    }
+    if before.partition_by != ManifestPartition::all_of(&rule.partitions()) {
+        return Some(Some("its files are partitioned in another way".to_owned()));
     }
     let full = before.increments.iter().rev().find(|increment| increment.mode == "full");
     let Some(full) = full else { return Some(Some("nothing says when all were read".to_owned())) };

@@ -7,6 +7,7 @@ use pgarrow_store::Store;
 
 use crate::format::Format;
 use crate::layout::Layout;
+use crate::partition::PartitionBy;
 use crate::rules::TableRule;
 use crate::subject::JobQuery;
 
@@ -29,6 +30,8 @@ pub struct Job {
     pub format: Format,
     /// Their names.
     pub layout: Layout,
+    /// By what files are partitioned, unless a rule says something else of their table.
+    pub partition_by: PartitionBy,
     /// The bytes at which a file is complete and the table's next one begins; `None`: a file for each table.
     pub file_bytes: Option<u64>,
     /// Whether there is a `_SUCCESS` at the end.
@@ -91,6 +94,18 @@ impl Job {
     pub(crate) fn check_layout(&self) -> Result<()> {
         if self.file_bytes.is_some() && !self.layout.has_index() {
             let text = "a table may have several files, and their names no {index}; add it to the template";
+            return Err(Error::new(ErrorKind::Options, text));
+        }
+        let of_rules = |rule: &TableRule| rule.partition_by.as_ref().is_some_and(|keys| !keys.is_empty());
+        let has_partitions = self.partition_by.is_some() || self.rules.iter().any(of_rules);
+        if has_partitions && self.options.is_ordered() {
+            let text =
+                "the order of all rows is kept, and partitions put them into other files; leave one out";
+            return Err(Error::new(ErrorKind::Options, text));
+        }
+        if has_partitions && !(self.layout.has_index() && self.layout.has_folder_of_table()) {
+            let text = "partitions are folders in a table's own folder, and have numbered files; write a template with \
+                        {table} before a / and {index} behind it";
             return Err(Error::new(ErrorKind::Options, text));
         }
         Ok(())

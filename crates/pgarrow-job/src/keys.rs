@@ -53,6 +53,12 @@ pub const KEYS: &[(&str, &str, &str)] = &[
         "columns that were added: `fail` (default), `add`, `ignore`, `new_version`",
     ),
     (
+        "table",
+        "partition_by",
+        "as the option of that name: `[\"region\", \"year(created_at)\"]`; `[]` for no partitions",
+    ),
+    ("table", "keep_partition_columns", "as the option of that name: `true` or `false`"),
+    (
         "query",
         "name",
         "what it is called: letters, digits, hyphens and underscores. In templates of file names, `{table}` is its name, and \

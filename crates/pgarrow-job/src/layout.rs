@@ -101,6 +101,16 @@ impl Layout {
         self.parts.iter().any(|part| matches!(part, Part::Index { .. }))
     }
 
+    /// Whether each table has a folder that is named after it, and numbered files in there.
+    pub(crate) fn has_folder_of_table(&self) -> bool {
+        let place = |is_it: fn(&Part) -> bool| self.parts.iter().position(is_it);
+        let last_slash =
+            self.parts.iter().rposition(|part| matches!(part, Part::Text(text) if text.contains('/')));
+        let table = place(|part| *part == Part::Table);
+        let index = place(|part| matches!(part, Part::Index { .. }));
+        matches!((table, last_slash, index), (Some(table), Some(slash), Some(index)) if table < slash && slash < index)
+    }
+
     /// The path of a file, without its ending. `schema` and `table` are encoded already.
     fn stem(&self, schema: &str, table: &str, date: &str, run_id: &str, index: usize) -> String {
         let mut stem = String::new();
@@ -222,6 +232,15 @@ impl FileNames {
     pub(crate) fn set_version(&mut self, schema: &str, table: &str, version: u32) {
         if version > 1 {
             self.versions.insert((schema.to_owned(), table.to_owned()), version);
+        }
+    }
+
+    /// The same for a file of a partition, which has this path in the table's folder.
+    pub(crate) fn path_in(&self, schema: &str, table: &str, partition: &str, index: usize) -> String {
+        let path = self.path(schema, table, index);
+        match path.rsplit_once('/') {
+            Some((folder, name)) => format!("{folder}/{partition}/{name}"),
+            None => format!("{partition}/{path}"),
         }
     }
 

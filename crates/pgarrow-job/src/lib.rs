@@ -4,7 +4,8 @@
 //!  JobFile ─▶ Job ─▶ JobRun::begin ─▶ plan ─▶ write ─▶ Committed      verify, garbage
 //!             │ layout, format  │ lock   │       │ journal, manifest
 //!             │ rules           │        └ prepare: which tables; all rows, or new ones (incremental, growing)
-//!             └ variables       └─ pgarrow-store
+//!             │ partition       └─ pgarrow-store
+//!             └ variables
 //! ```
 //!
 //! Data files have names of their run, and nothing refers to them until the run's manifest is created, as the last
@@ -25,6 +26,7 @@ mod layout;
 mod lock;
 mod manifest;
 mod origin;
+mod partition;
 mod prepare;
 mod rules;
 mod run;
@@ -45,10 +47,11 @@ pub use keys::KEYS;
 pub use layout::Layout;
 pub use lock::LOCK;
 pub use manifest::{
-    Committed, Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestServer,
-    ManifestTable, TableState,
+    Committed, Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestPartition,
+    ManifestServer, ManifestTable, PartitionValues, TableState,
 };
 pub use origin::{Origin, schema_with};
+pub use partition::{DatePart, PartitionBy, PartitionFiles, PartitionKey};
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 pub use run::{JobRun, PlannedRun};
 pub use starter::starter;

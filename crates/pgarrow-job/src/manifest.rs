@@ -16,6 +16,7 @@ use pgarrow_sink::{ColumnRange, SinkError};
 use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
 
+use crate::partition::{DatePart, PartitionBy, PartitionKey};
 use crate::verify::ServerVerified;
 use crate::web::newest_number;
 
@@ -124,6 +125,9 @@ pub struct ManifestTable {
     pub columns: Vec<ManifestColumn>,
     /// Its files, in the order in which they were begun.
     pub files: Vec<ManifestFile>,
+    /// By what its files are partitioned, the outermost folder first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition_by: Vec<ManifestPartition>,
     /// The runs that its rows come from, the oldest first. With more than one, a row may be there in several
     /// forms: the one of the latest increment counts.
     #[serde(default)]
@@ -152,6 +156,24 @@ impl ManifestTable {
 const fn first() -> u32 {
     1
 }
+
+/// What the folders of one level stand for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ManifestPartition {
+    /// The name in paths, before it is encoded.
+    pub name: String,
+    /// The column.
+    pub column: String,
+    /// The part of its dates; `None`: the whole value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<DatePart>,
+    /// Whether the column is in the files, too. Otherwise its values are those of the files' partitions.
+    pub in_files: bool,
+}
+
+/// The values of a partition by their names in paths; `None` for NULL.
+pub type PartitionValues = BTreeMap<String, Option<String>>;
 
 /// How a run got the rows of a table.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -225,6 +247,9 @@ pub struct ManifestFile {
     /// The index of its increment in the table's.
     #[serde(default)]
     pub increment: usize,
+    /// The values of its partition, as texts; empty without partitions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub partition: PartitionValues,
     /// NULLs, smallest and largest values of its columns that are not nested; empty for formats that have none.
     #[serde(default)]
     pub columns: Vec<ColumnRange>,
@@ -374,6 +399,24 @@ impl Manifest {
     /// How many files there are.
     pub fn n_files(&self) -> usize {
         self.tables.iter().map(|table| table.files.len()).sum()
+    }
+}
+
+impl ManifestPartition {
+    /// What a table is partitioned by, as its manifest has it.
+    pub(crate) fn all_of(by: &PartitionBy) -> Vec<Self> {
+        let of_key = |key: &PartitionKey| Self {
+            name: key.name(),
+            column: key.column.clone(),
+            part: key.part,
+            in_files: by.keep_columns || key.part.is_some(),
+        };
+        let mut all: Vec<Self> = by.keys.iter().map(of_key).collect();
+        // A column is left out for all keys that have it.
+        let left_out: HashSet<String> =
+            all.iter().filter(|one| !one.in_files).map(|one| one.column.clone()).collect();
+        all.iter_mut().for_each(|one| one.in_files &= !left_out.contains(&one.column));
+        all
     }
 }
 

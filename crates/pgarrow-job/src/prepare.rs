@@ -19,9 +19,10 @@ use crate::incremental::{Failed, Known, Task, check, sha256, tasks};
 use crate::job::{Job, RunOptions};
 use crate::journal::Journal;
 use crate::layout::FileNames;
-use crate::manifest::{Manifest, ManifestColumn, ManifestTable};
+use crate::manifest::{Manifest, ManifestColumn, ManifestPartition, ManifestTable};
+use crate::partition::PartitionBy;
 use crate::rules::{Finding, TableRule};
-use crate::subject::{JobQuery, Key, QUERIES, Subject, schema_and_table};
+use crate::subject::{JobQuery, Key, QUERIES, Subject, key_of, schema_and_table};
 use crate::verify::is_whole;
 
 /// Most names of tables in a message.
@@ -91,7 +92,8 @@ impl Job {
     ) -> Result<Prepared> {
         let mut tables = self.ruled(source)?;
         self.check_queries(&tables)?;
-        let mut queries: Vec<Task> = self.queries.iter().map(Task::query).collect();
+        let mut queries: Vec<Task> =
+            self.queries.iter().map(|query| Task::query(query, &self.partition_by)).collect();
         let of_tables = tables.iter().map(|(table, _)| (table.schema.clone(), table.name.clone()));
         let order = of_tables.chain(queries.iter().map(|query| query.subject.key())).collect();
         let is_growing = tables.iter().any(|(_, rule)| rule.incremental.unwrap_or_default() != Finding::No);
@@ -130,8 +132,7 @@ impl Job {
             queries.retain(|query| can(&query.subject));
             failed = cannot;
             for plan in look.plans() {
-                let (schema, name) = schema_and_table(plan);
-                columns.insert((schema.to_owned(), name.to_owned()), columns_of(plan));
+                columns.insert(key_of(plan), columns_of(plan));
             }
         }
         let known = Known {
@@ -201,7 +202,9 @@ impl Job {
         }
         let rule = |(relation, matching): (Relation, Vec<usize>)| {
             let rules = matching.iter().filter_map(|index| self.rules.get(*index));
-            let rule = TableRule::together(&relation.to_string(), rules)?;
+            let mut rule = TableRule::together(&relation.to_string(), rules)?;
+            rule.partition_by.get_or_insert_with(|| self.partition_by.keys.clone());
+            rule.keep_partition_columns.get_or_insert(self.partition_by.keep_columns);
             Ok((relation, rule))
         };
         found.into_iter().map(rule).collect()
@@ -294,7 +297,10 @@ impl Job {
             tables = tables.select(relation.quoted(), selection);
         }
         let format = self.format.clone();
-        let tables = tables.only(self.only).check(move |plans| format.problems(plans));
+        let by: HashMap<Key, PartitionBy> =
+            tasks.iter().map(|task| (task.subject.key(), task.partition_by.clone())).collect();
+        let by = move |plan: &Plan| by.get(&key_of(plan)).cloned().unwrap_or_default();
+        let tables = tables.only(self.only).check(move |plans| format.problems(plans, &by));
         tables.options(self.options_for(store)?).open()
     }
 }
@@ -310,8 +316,8 @@ impl Prepared {
         check(run, &self.tasks, only)?;
         for plan in run.plans() {
             let oid = plan.relation().map_or(0, |relation| relation.oid);
-            let (schema, name) = schema_and_table(plan);
-            let task = self.tasks.iter().find(|task| task.subject.is(schema, name));
+            let key = key_of(plan);
+            let task = self.tasks.iter().find(|task| task.subject.key() == key);
             let is_as_expected = task.is_some_and(|task| {
                 task.subject.oid() == oid
                     && task.expected.as_ref().is_none_or(|columns| *columns == columns_of(plan))
@@ -365,6 +371,7 @@ fn complete(
                 && task.chosen(now) == table.columns
                 && table.increments.last().is_some_and(|increment| increment.mode == task.mode)
                 && table.version == task.version
+                && table.partition_by == ManifestPartition::all_of(&task.partition_by)
                 && filter(table.state.as_ref()) == filter(task.state.as_ref())
         })
     };

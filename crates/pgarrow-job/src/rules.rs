@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use pgarrow_export::{Error, ErrorKind, Result};
 
+use crate::partition::{PartitionBy, PartitionKey};
+
 /// What a job says of the tables that match a pattern. What is not said is as in the rules before.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -26,6 +28,10 @@ pub struct TableRule {
     pub full_every: Option<Duration>,
     /// What becomes of columns that were added.
     pub on_schema_change: Option<SchemaChange>,
+    /// By what its files are partitioned; empty: they are not.
+    pub partition_by: Option<Vec<PartitionKey>>,
+    /// Whether columns that stand in the paths of partitions are in the files, too.
+    pub keep_partition_columns: Option<bool>,
 }
 
 /// How new rows are found.
@@ -95,6 +101,14 @@ impl TableRule {
         Self { pattern: pattern.into(), ..Self::default() }
     }
 
+    /// By what the files are partitioned.
+    pub(crate) fn partitions(&self) -> PartitionBy {
+        PartitionBy {
+            keys: self.partition_by.clone().unwrap_or_default(),
+            keep_columns: self.keep_partition_columns.unwrap_or_default(),
+        }
+    }
+
     /// What these rules say together: of two that say something about the same, the later one.
     pub(crate) fn together<'r>(name: &str, rules: impl Iterator<Item = &'r Self>) -> Result<Self> {
         let mut all = Self::new(name);
@@ -109,6 +123,8 @@ impl TableRule {
                 nulls: rule.nulls.or(all.nulls),
                 full_every: rule.full_every.or(all.full_every),
                 on_schema_change: rule.on_schema_change.or(all.on_schema_change),
+                partition_by: rule.partition_by.or(all.partition_by),
+                keep_partition_columns: rule.keep_partition_columns.or(all.keep_partition_columns),
             };
         }
         if all.incremental == Some(Finding::Column) && all.column.is_none() {

@@ -21,8 +21,9 @@ use crate::incremental::Failed;
 use crate::job::{Job, RunOptions};
 use crate::journal::{Journal, Writer};
 use crate::lock::Lock;
-use crate::manifest::{Committed, Manifest, ManifestFailure, ManifestServer, ManifestTable};
+use crate::manifest::{Committed, Manifest, ManifestFailure, ManifestServer, ManifestTable, PartitionValues};
 use crate::origin::{Origin, schema_with};
+use crate::partition::PartitionFiles;
 use crate::prepare::Prepared;
 use crate::subject::schema_and_table;
 use crate::units::utc_now;
@@ -168,19 +169,29 @@ impl PlannedRun<'_> {
             let (schema, table) = schema_and_table(plan);
             let (schema, table) = (schema.to_owned(), table.to_owned());
             let (names, files) = (names.clone(), Arc::clone(&files));
+            let say = |message: Message| warn(message.behind(format!("{}: ", plan.subject())));
+            numerics_as_text(plan).into_iter().for_each(say);
+            let of_files = schema_with(origin.as_ref(), plan);
+            let notice = |warning: String| say(warning.into());
+            if let Some(by) = tables.partitions_of(plan) {
+                let begin = move |folder: &str, number, values: &PartitionValues| {
+                    let path = names.path_in(&schema, &table, folder, number);
+                    files.begin(path, (&schema, &table), values)
+                };
+                let n_parts = job.options.readers_wanted();
+                let files =
+                    PartitionFiles::begun_by(begin, job.file_bytes, store.file_memory_bytes(), n_parts);
+                return job.format.sink_of_partitions(by, plan.subject(), of_files, files, notice);
+            }
             let file = move |index| {
                 let path = names.path(&schema, &table, index);
-                let output = files.store.create(&path)?.with_sha256();
-                files.add(&output, path, &schema, &table);
-                Ok(output)
+                files.begin(path, (&schema, &table), &PartitionValues::new())
             };
             let outputs = match job.file_bytes {
                 None => Outputs::single(file(0)?),
                 file_bytes => Outputs::numbered(file, FolderOptions { file_bytes, lanes: 1 }),
             };
-            let say = |message: Message| warn(message.behind(format!("{}: ", plan.subject())));
-            numerics_as_text(plan).into_iter().for_each(say);
-            job.format.sink(outputs, schema_with(origin.as_ref(), plan), |warning| say(warning.into()))
+            job.format.sink(outputs, of_files, notice)
         };
         let export = export.on_complete(note);
         let export = if options.keep_going { export.keep_going() } else { export };

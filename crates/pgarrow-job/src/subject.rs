@@ -86,3 +86,9 @@ pub(crate) fn schema_and_table(plan: &Plan) -> (&str, &str) {
         None => (QUERIES, plan.query_name().unwrap_or_else(|| plan.subject())),
     }
 }
+
+/// [`schema_and_table`] as a key.
+pub(crate) fn key_of(plan: &Plan) -> Key {
+    let (schema, name) = schema_and_table(plan);
+    (schema.to_owned(), name.to_owned())
+}

@@ -16,6 +16,7 @@ use pgarrow_store::Store;
 use serde::Serialize;
 
 use self::files::CheckedFile;
+pub(crate) use self::form::Texts;
 pub use self::found::{FileRow, NotCompared, ServerDifference, ServerVerified};
 pub(crate) use self::run::compare_run;
 pub(crate) use self::server::Opened;
@@ -111,7 +112,7 @@ pub fn verify(store: &Store, server: Option<&AgainstServer<'_>>, cancel: &Cancel
         }
         let mut checked = Vec::new();
         for file in &table.files {
-            let Some(file) = CheckedFile::read(store, file, opened.is_some(), cancel)? else {
+            let Some(mut file) = CheckedFile::read(store, file, opened.is_some(), cancel)? else {
                 differs(&file.path, "it is not there".to_owned());
                 continue;
             };
@@ -121,7 +122,10 @@ pub fn verify(store: &Store, server: Option<&AgainstServer<'_>>, cancel: &Cancel
                 differs(&file.known.path, what);
             }
             if opened.is_some() {
-                checked.push(file);
+                match file.put_back(table) {
+                    Ok(()) => checked.push(file),
+                    Err(what) => differs(&file.known.path, what),
+                }
             }
         }
         if let Some(opened) = &mut opened {

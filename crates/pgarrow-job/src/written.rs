@@ -4,14 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pgarrow_export::{Error, ErrorKind, FileReport, Plan, Report, Result};
-use pgarrow_sink::{Output, hexadecimal};
+use pgarrow_sink::{Output, SinkError, hexadecimal};
 use pgarrow_store::Store;
 use sha2::{Digest, Sha256};
 
 use crate::incremental::Task;
-use crate::manifest::{Increment, ManifestColumn, ManifestFile, ManifestTable};
+use crate::manifest::{
+    Increment, ManifestColumn, ManifestFile, ManifestPartition, ManifestTable, PartitionValues,
+};
+use crate::partition::PartitionBy;
 use crate::prepare::columns_of;
-use crate::subject::schema_and_table;
+use crate::subject::{key_of, schema_and_table};
 
 /// The files that a run has begun, and their tables.
 pub(crate) struct Files {
@@ -25,6 +28,7 @@ struct Begun {
     path: String,
     schema: String,
     table: String,
+    partition: PartitionValues,
 }
 
 impl Files {
@@ -37,10 +41,18 @@ impl Files {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, output: &Output, path: String, schema: &str, table: &str) {
+    /// Begins a file of a table, and of this partition of it.
+    pub(crate) fn begin(
+        &self,
+        path: String,
+        (schema, table): (&str, &str),
+        partition: &PartitionValues,
+    ) -> Result<Output, SinkError> {
+        let output = self.store.create(&path)?.with_sha256();
         let given = output.path().map(|given| given.display().to_string()).unwrap_or_default();
-        let (schema, table) = (schema.to_owned(), table.to_owned());
-        self.begun().insert(given, Begun { path, schema, table });
+        let (schema, table, partition) = (schema.to_owned(), table.to_owned(), partition.clone());
+        self.begun().insert(given, Begun { path, schema, table, partition });
+        Ok(output)
     }
 
     /// Removes what was published, but for these. The rest has no name yet; what cannot be removed, `gc` finds.
@@ -63,6 +75,13 @@ pub(crate) struct RunTables {
 }
 
 impl RunTables {
+    /// By what the files of a table are partitioned, if they are.
+    pub(crate) fn partitions_of(&self, plan: &Plan) -> Option<&PartitionBy> {
+        let key = key_of(plan);
+        let task = self.tasks.iter().find(|task| task.subject.key() == key)?;
+        Some(&task.partition_by).filter(|by| by.is_some())
+    }
+
     /// All tables that were read.
     ///
     /// # Errors
@@ -120,9 +139,10 @@ impl RunTables {
         let begun = self.files.begun();
         let file = |file: &FileReport| {
             let FileReport { path, rows, bytes, row_groups, sha256, ranges, .. } = file.clone();
-            let path = path.and_then(|given| begun.get(&given)).ok_or_else(unnamed)?.path.clone();
+            let Begun { path, partition, .. } =
+                path.and_then(|given| begun.get(&given)).ok_or_else(unnamed)?.clone();
             let sha256 = sha256.ok_or_else(unnamed)?;
-            Ok(ManifestFile { path, rows, bytes, sha256, row_groups, increment, columns: ranges })
+            Ok(ManifestFile { path, rows, bytes, sha256, row_groups, increment, partition, columns: ranges })
         };
         let new = files.iter().map(file).collect::<Result<Vec<_>>>()?;
         let rows = new.iter().map(|file| file.rows).sum();
@@ -149,6 +169,7 @@ impl RunTables {
             schema_sha256: fingerprint(&columns),
             columns,
             files,
+            partition_by: ManifestPartition::all_of(&task.partition_by),
             increments,
             state: task.state.clone(),
             version: task.version,

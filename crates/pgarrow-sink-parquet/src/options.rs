@@ -87,6 +87,11 @@ impl ParquetOptions {
         Self { sorted_by: columns.into_iter().collect(), ..self }
     }
 
+    /// Whether an order of rows is declared.
+    pub fn is_sorted(&self) -> bool {
+        !self.sorted_by.is_empty()
+    }
+
     /// Chooses for one column. A column of the file has one name; inside of structs, lists and maps it is the
     /// path as Parquet has it, for example `["address", "city"]` or `["tags", "list", "element"]`. Choices
     /// for a column that has some already take their place.

@@ -178,13 +178,30 @@ impl OutputFolder {
     /// [`Unsupported`](SinkErrorKind::Unsupported) for a name that is not a plain file name;
     /// [`Incomplete`](SinkErrorKind::Incomplete) if the folder was published; or the system's error.
     pub fn file(&self, name: &str) -> Result<Output, SinkError> {
+        self.file_in("", name)
+    }
+
+    /// Starts a file in a folder inside of this one, as [`file`](Self::file) does: `below` has its path, with
+    /// `/` between the names. The folder is made if it is not there; an empty path is this folder itself.
+    ///
+    /// # Errors
+    ///
+    /// As for [`file`](Self::file), also for the names of folders.
+    pub fn file_in(&self, below: &str, name: &str) -> Result<Output, SinkError> {
         let shared = &self.shared;
+        let is_plain =
+            |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+        let is_below = !below.is_empty();
+        let file = if is_below { format!("{below}/{name}") } else { name.to_owned() };
+        let has_plain_folders = !is_below || below.split('/').all(is_plain);
+        let is_plain = is_plain(name) && has_plain_folders;
+        let name = file.as_str();
         let path = shared.given.join(name);
         let error = |kind, text: &str| {
             let text = format!("output folder {:?}: a file named {name:?} {text}", shared.given);
             Err(SinkError::new(kind, text).with_path(&path))
         };
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+        if !is_plain {
             return error(SinkErrorKind::Unsupported, "cannot be made; choose a name without separators");
         }
         if name.eq_ignore_ascii_case(MANIFEST) {
@@ -199,7 +216,12 @@ impl OutputFolder {
             return error(SinkErrorKind::Exists, text);
         }
         let temporary = shared.temporary.join(name);
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(|e| {
+        let made = match temporary.parent() {
+            Some(folder) if is_below => fs::create_dir_all(folder),
+            _ => Ok(()),
+        };
+        let file = made.and_then(|()| OpenOptions::new().write(true).create_new(true).open(&temporary));
+        let file = file.map_err(|e| {
             state.names.remove(&name.to_lowercase());
             SinkError::io("create", Some(&path), e)
         })?;
@@ -323,10 +345,18 @@ fn claimed(builder: &tempfile::Builder<'_, '_>, parent: &Path) -> io::Result<(Te
 /// error of writing back reports it, through any handle (Linux 4.13; for `syncfs` 5.8).
 fn sync_files(folder: &Path) -> io::Result<()> {
     let handle = hidden_file::open_folder(folder)?;
-    let files =
-        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    let mut n_listed = 0;
+    while let Some(listed) = folders.get(n_listed) {
+        n_listed += 1;
+        for entry in fs::read_dir(listed)? {
+            let entry = entry?;
+            let list = if entry.file_type()?.is_dir() { &mut folders } else { &mut files };
+            list.push(entry.path());
+        }
+    }
     #[cfg(target_os = "linux")]
-    if let (Some(handle), true) = (&handle, files.len() > FILES_SYNCED_SINGLY_MAX) {
+    if let (Some(handle), true) = (&handle, files.len() + folders.len() > FILES_SYNCED_SINGLY_MAX) {
         return Ok(nix::unistd::syncfs(handle)?);
     }
     for file in files {
@@ -335,7 +365,10 @@ fn sync_files(folder: &Path) -> io::Result<()> {
     }
     // If the file system cannot do this, the parent's sync gives the warning: the parent is on the same file
     // system.
-    hidden_file::sync_folder(handle.as_ref()).map(drop)
+    for folder in folders {
+        hidden_file::sync_folder(hidden_file::open_folder(&folder)?.as_ref())?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for OutputFolder {

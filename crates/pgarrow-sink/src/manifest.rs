@@ -74,6 +74,13 @@ impl Manifest {
         found.is_ok_and(|index| self.files.get(index).is_some_and(|file| file.bytes == bytes))
     }
 
+    /// Whether the export has made a folder of this name: whether any of its files is in there.
+    pub(crate) fn has_folder(&self, name: &str) -> bool {
+        let prefix = format!("{name}/");
+        let first = self.files.partition_point(|file| file.name < prefix);
+        self.files.get(first).is_some_and(|file| file.name.starts_with(&prefix))
+    }
+
     /// The manifest as JSON.
     pub(crate) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
         let mut json = serde_json::to_vec_pretty(self)?;

@@ -77,21 +77,25 @@ fn is_working_folder(place: &Path) -> bool {
 /// A visible file must be in the folder's manifest with its size, or say itself that it is an export's. Names
 /// that begin with a dot or an underscore hide from readers of whole folders, and belong to the folder's
 /// users (`_SUCCESS`, `.gitkeep`): they go with it. But in a folder with nothing else, only empty ones do.
+///
+/// A folder inside is replaced only if the manifest has files in it: those of partitions.
 fn check_contents(given: &Path, folder: &Path, is_ours: &IsOurs) -> Result<(), SinkError> {
     let manifest = Manifest::read(folder);
-    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut entries = entries.map_err(|e| cannot_read(given, e))?;
-    // Sorted, so that the error names the same file each time.
-    entries.sort_unstable_by_key(fs::DirEntry::file_name);
+    let mut entries = entries_of(folder, "").map_err(|e| cannot_read(given, e))?;
     let mut is_export = manifest.is_some();
     let mut hidden = None;
-    for entry in entries {
+    while let Some((path, entry)) = entries.pop() {
         let name = entry.file_name();
-        let other = |what: &str| refused(given, &format!("has {what}, {name:?}, and is never replaced"));
+        let other = |what: &str| refused(given, &format!("has {what}, {path:?}, and is never replaced"));
         let metadata = entry.metadata().map_err(|e| cannot_read(given, e))?;
         if metadata.is_dir() {
-            // A user of `-o /home/me/ --overwrite` means something else.
-            return Err(other("a folder in it"));
+            if !manifest.as_ref().is_some_and(|manifest| manifest.has_folder(&path)) {
+                // A user of `-o /home/me/ --overwrite` means something else.
+                return Err(other("a folder in it"));
+            }
+            entries
+                .extend(entries_of(&entry.path(), &format!("{path}/")).map_err(|e| cannot_read(given, e))?);
+            continue;
         }
         if !metadata.is_file() {
             return Err(other("a link, pipe, device or socket in it"));
@@ -102,7 +106,7 @@ fn check_contents(given: &Path, folder: &Path, is_ours: &IsOurs) -> Result<(), S
             }
             continue;
         }
-        let is_listed = |manifest: &Manifest| manifest.has(&name.to_string_lossy(), metadata.len());
+        let is_listed = |manifest: &Manifest| manifest.has(&path, metadata.len());
         if !manifest.as_ref().is_some_and(is_listed) && !is_ours(&entry.path()) {
             return Err(other("a file in it that no export has made"));
         }
@@ -115,6 +119,15 @@ fn check_contents(given: &Path, folder: &Path, is_ours: &IsOurs) -> Result<(), S
         }
         _ => Ok(()),
     }
+}
+
+/// What is in a folder, with its path: the names behind `prefix`. The first name is at the end, so that an error
+/// names the same file each time.
+fn entries_of(folder: &Path, prefix: &str) -> io::Result<Vec<(String, fs::DirEntry)>> {
+    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.file_name()));
+    let path = |entry: &fs::DirEntry| format!("{prefix}{}", entry.file_name().to_string_lossy());
+    Ok(entries.into_iter().map(|entry| (path(&entry), entry)).collect())
 }
 
 fn refused(given: &Path, what: &str) -> SinkError {

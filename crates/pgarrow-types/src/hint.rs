@@ -177,6 +177,7 @@ pub mod option {
         INCONSISTENT, "inconsistent", "Readers with snapshots of their own.";
         INFINITY, "infinity", "What becomes of infinities.";
         INTERVAL, "interval", "What intervals become.";
+        KEEP_PARTITION_COLUMNS, "keep_partition_columns", "Of an output: columns of partitions, in files, too.";
         KEY, "key", "Of a load: what tells rows apart.";
         LOCK_TIMEOUT, "lock_timeout", "How long to wait for locks.";
         LOST_DIGITS, "lost_digits", "What becomes of digits that are not kept.";
@@ -190,6 +191,7 @@ pub mod option {
         OUT_OF_RANGE, "out_of_range", "What becomes of values out of range.";
         OVERWRITE, "overwrite", "Of an output: whether it may take the place of another one.";
         PARQUET_COLUMN, "parquet_column", "Of an output: how one column is written to Parquet.";
+        PARTITION_BY, "partition_by", "Of an output: by what its files are partitioned.";
         READERS, "readers", "How many connections read.";
         READ_MODE, "read_mode", "How rows are asked for.";
         REJECT_LIMIT, "reject_limit", "Of a load: how many rows may be bad.";

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pgarrow::{Config, parse_column_list, parse_column_path};
+use pgarrow_job::{PartitionBy, PartitionKey};
 use pgarrow_sink::SinkError;
 use pgarrow_sink_parquet::{ParquetColumnOptions, SortColumn};
 
@@ -131,6 +132,23 @@ pub(crate) struct FileFlags {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
     pub(crate) file_size: Option<u64>,
 
+    /// Files in a folder for each value, as in region,'year(at)': region=eu/at_year=2026/. Repeatable
+    ///
+    /// As Hive has it, for readers of such folders. Columns of booleans, integers, decimals, text, dates and
+    /// uuid; or year, month, day and hour of dates and timestamps, in UTC for timestamps with time zone. A
+    /// name is folded to lower case unless it is "quoted". NULL is __HIVE_DEFAULT_PARTITION__. Each reader
+    /// writes files of its own; if memory is short, a partition goes on in another file. Of several tables,
+    /// each must have the columns.
+    #[arg(long, value_name = "LIST", value_parser = parse_partitions, help_heading = "Output")]
+    pub(crate) partition_by: Vec<PartitionList>,
+
+    /// Also write the columns that --partition-by puts into paths. Default: files have all but those
+    ///
+    /// Readers take their values and types from the path then: text that looks like a number becomes one. In
+    /// the file they are exact. Columns of which paths have only parts are always there.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) keep_partition_columns: bool,
+
     /// zstd, snappy, gzip, brotli, lz4, none; with a level as in zstd:3. Default: parquet zstd:1, ipc none
     ///
     /// Levels: zstd 1 to 22, gzip 0 to 9, brotli 0 to 11. Arrow IPC has zstd, lz4 and none, without levels.
@@ -200,6 +218,12 @@ impl FileFlags {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
 
+    /// By what files are partitioned.
+    pub(crate) fn partitions(&self) -> PartitionBy {
+        let keys = self.partition_by.iter().flat_map(|PartitionList(keys)| keys.iter().cloned()).collect();
+        PartitionBy { keys, keep_columns: self.keep_partition_columns }
+    }
+
     /// The path of a column that has choices in two flags.
     pub(crate) fn repeated_column(&self) -> Option<String> {
         repeated(&self.parquet_columns).map(|path| path.join("."))
@@ -213,6 +237,15 @@ fn parse_parquet_column(text: &str) -> Result<(Vec<String>, ParquetColumnOptions
     let path = parse_column_path(name).map_err(|error| error.to_string())?;
     let options = options.parse().map_err(|error: SinkError| error.to_string())?;
     Ok((path, options))
+}
+
+/// A list of what to partition by.
+#[derive(Clone, Debug)]
+pub(crate) struct PartitionList(pub(crate) Vec<PartitionKey>);
+
+/// `region,year(at)`.
+fn parse_partitions(text: &str) -> Result<PartitionList, String> {
+    PartitionKey::parse_list(text).map(PartitionList).map_err(|error| error.to_string())
 }
 
 /// The columns of an order.

@@ -5,6 +5,7 @@ mod held;
 mod incremental;
 mod keep_going;
 mod night;
+mod partitions;
 mod queries;
 mod resume;
 

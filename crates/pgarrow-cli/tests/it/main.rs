@@ -24,6 +24,7 @@ mod neighbours;
 mod output;
 mod pages;
 mod parquet;
+mod partitions;
 mod plans;
 mod progress;
 mod readers;

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{Fields, Schema, SchemaRef};
 use pgarrow_export::{Cancel, Error, ErrorKind, Result};
 use pgarrow_load::input::{Input, InputFormat};
 use pgarrow_sink::{SinkError, hexadecimal};
@@ -14,7 +15,8 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::form::plain;
-use crate::manifest::ManifestFile;
+use crate::manifest::{ManifestFile, ManifestTable};
+use crate::partition::Constant;
 
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -29,6 +31,8 @@ pub(super) struct CheckedFile<'a> {
     place: Option<PathBuf>,
     /// Holds what came from elsewhere.
     _copy: Option<TempDir>,
+    /// The columns that are in its path only.
+    constants: Vec<Constant>,
 }
 
 impl<'a> CheckedFile<'a> {
@@ -69,7 +73,24 @@ impl<'a> CheckedFile<'a> {
             }
         }
         let sha256 = hexadecimal(&digest.finalize());
-        Ok(Some(Self { known, bytes, sha256, place, _copy: copy.map(|(folder, _)| folder) }))
+        Ok(Some(Self {
+            known,
+            bytes,
+            sha256,
+            place,
+            _copy: copy.map(|(folder, _)| folder),
+            constants: Vec::new(),
+        }))
+    }
+
+    /// Has its rows come with the columns that are in its path only.
+    ///
+    /// # Errors
+    ///
+    /// The manifest does not say their values; why.
+    pub(super) fn put_back(&mut self, table: &ManifestTable) -> Result<(), String> {
+        self.constants = Constant::all_of(table, self.known)?;
+        Ok(())
     }
 
     /// How its bytes differ from those that were written.
@@ -100,7 +121,15 @@ impl<'a> CheckedFile<'a> {
     ///
     /// As for [`open`](Self::open).
     pub(super) fn schema(&self, cancel: &Cancel) -> Result<SchemaRef> {
-        Ok(self.open(cancel)?.schema().clone())
+        Ok(self.with_constants(self.open(cancel)?.schema()))
+    }
+
+    fn with_constants(&self, in_file: &SchemaRef) -> SchemaRef {
+        if self.constants.is_empty() {
+            return Arc::clone(in_file);
+        }
+        let constants = self.constants.iter().map(|constant| &constant.field);
+        Arc::new(Schema::new(in_file.fields().iter().chain(constants).cloned().collect::<Fields>()))
     }
 
     /// Hands all batches to `take`. Returns the number of rows.
@@ -116,12 +145,23 @@ impl<'a> CheckedFile<'a> {
         mut take: impl FnMut(&RecordBatch) -> Result<()>,
     ) -> Result<u64> {
         let input = self.open(cancel)?;
-        if !is_alike(input.schema(), schema) {
+        let whole = self.with_constants(input.schema());
+        if !is_alike(&whole, schema) {
             return Err(Error::new(ErrorKind::Input, "it has other columns than the table's first file"));
         }
         let mut rows = 0_u64;
         for batch in input {
-            let batch = batch?;
+            let mut batch = batch?;
+            if !self.constants.is_empty() {
+                let constants = self.constants.iter().map(|constant| constant.rows(batch.num_rows()));
+                let columns = batch.columns().iter().cloned().map(Some).chain(constants);
+                let columns = columns.collect::<Option<Vec<_>>>();
+                let whole =
+                    columns.and_then(|columns| RecordBatch::try_new(Arc::clone(&whole), columns).ok());
+                batch = whole.ok_or_else(|| {
+                    Error::new(ErrorKind::Input, "the columns of its path do not go with its rows")
+                })?;
+            }
             take(&batch)?;
             rows = rows.saturating_add(batch.num_rows() as u64);
         }

@@ -181,7 +181,7 @@ impl Values<'_> {
 
 /// Strings in any of Arrow's layouts.
 #[derive(Debug)]
-pub(super) enum Texts<'a> {
+pub(crate) enum Texts<'a> {
     Utf8(&'a arrow_array::StringArray),
     Large(&'a arrow_array::LargeStringArray),
     View(&'a arrow_array::StringViewArray),
@@ -189,7 +189,7 @@ pub(super) enum Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    fn new(array: &'a dyn Array) -> Result<Self, String> {
+    pub(crate) fn new(array: &'a dyn Array) -> Result<Self, String> {
         let texts = array.as_string_opt().map(Self::Utf8);
         let texts = texts.or_else(|| array.as_string_opt().map(Self::Large));
         let texts = texts.or_else(|| array.as_string_view_opt().map(Self::View));
@@ -201,7 +201,7 @@ impl<'a> Texts<'a> {
         texts.ok_or_else(|| format!("{} is not read as text", array.data_type()))
     }
 
-    fn value(&self, row: usize) -> Option<&'a str> {
+    pub(crate) fn value(&self, row: usize) -> Option<&'a str> {
         match self {
             Self::Utf8(array) => array.is_valid(row).then(|| array.value(row)),
             Self::Large(array) => array.is_valid(row).then(|| array.value(row)),

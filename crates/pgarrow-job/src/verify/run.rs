@@ -32,11 +32,13 @@ pub(crate) fn compare_run(
         }
         let mut files = Vec::new();
         for known in &table.files {
-            let file = CheckedFile::read(store, known, true, cancel)?;
-            match file.as_ref().map(CheckedFile::difference) {
-                Some(None) => files.extend(file),
-                Some(Some(what)) => differences.push(format!("{:?}: {what}", known.path)),
-                None => differences.push(format!("{:?} is not there", known.path)),
+            let Some(mut file) = CheckedFile::read(store, known, true, cancel)? else {
+                differences.push(format!("{:?} is not there", known.path));
+                continue;
+            };
+            match file.difference().map_or_else(|| file.put_back(table), Err) {
+                Ok(()) => files.push(file),
+                Err(what) => differences.push(format!("{:?}: {what}", known.path)),
             }
         }
         if files.len() == table.files.len() {

@@ -230,3 +230,32 @@ fn what_was_read_in_another_way_is_not_kept() {
         assert!(tables.iter().all(|table| table["increments"][0]["run_id"] == manifest["run_id"]));
     }
 }
+
+/// A table that the dead run has written into other folders would not fit the rest.
+#[test]
+fn complete_tables_in_partitions_are_kept_unless_these_are_others() {
+    require!(Capability::Server);
+    let place = Place::of_slow_job("job_resumed_partitions");
+    let write = |column: &str| {
+        let job = fs::read_to_string(place.path("job.toml")).unwrap();
+        let (head, _) = job.split_once("[[table]]").unwrap_or((&job, ""));
+        let rule = format!("[[table]]\nname = 'sales.parts'\npartition_by = ['{column}']\n");
+        fs::write(place.path("job.toml"), format!("{head}{rule}")).unwrap();
+    };
+    write("at");
+    let child = place.start_slow_job(&[]);
+    place.kill(child);
+    let (_, journal) = place.journal().unwrap();
+    let dead_run = journal["run_id"].as_str().unwrap().to_owned();
+    let of = |table: &str| {
+        let manifest = place.newest();
+        let tables = manifest["tables"].as_array().unwrap().clone();
+        tables.into_iter().find(|found| found["name"] == table).unwrap()
+    };
+    write("month(at)");
+    place.run_job(&["--resume", "--allow-mixed-snapshots"]).assert_success();
+    assert_eq!(of("orders")["increments"][0]["run_id"], dead_run.as_str());
+    assert_ne!(of("parts")["increments"][0]["run_id"], dead_run.as_str());
+    assert_eq!((place.rows_of("parts"), place.rows_of("orders")), (1000, 30_000));
+    run(&mut place.job(&["verify", "lake"])).assert_success();
+}
