@@ -26,6 +26,7 @@ mod lock;
 mod manifest;
 mod origin;
 mod prepare;
+mod reader;
 mod rules;
 mod run;
 mod starter;
@@ -45,12 +46,12 @@ pub use keys::KEYS;
 pub use layout::Layout;
 pub use lock::LOCK;
 pub use manifest::{
-    Committed, Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestServer,
-    ManifestTable, TableState,
+    Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestServer, ManifestTable,
+    TableState,
 };
 pub use origin::{Origin, schema_with};
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
-pub use run::{JobRun, PlannedRun};
+pub use run::{Committed, JobRun, PlannedRun};
 pub use starter::starter;
 pub use subject::JobQuery;
 pub use verify::{
