@@ -4,8 +4,8 @@ use pgarrow_export::Result;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::file::Reader;
 use crate::keys::KEYS;
+use crate::reader::Reader;
 
 /// A query, as a job file has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -77,7 +77,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::JobFile;
+    use crate::JobFile;
 
     fn parse(queries: &str) -> Result<Vec<QuerySection>> {
         let job = format!("[destination]\npath = \"lake\"\n{queries}");

@@ -28,6 +28,7 @@ mod manifest;
 mod origin;
 mod partition;
 mod prepare;
+mod reader;
 mod rules;
 mod run;
 mod starter;
@@ -47,13 +48,13 @@ pub use keys::KEYS;
 pub use layout::Layout;
 pub use lock::LOCK;
 pub use manifest::{
-    Committed, Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestPartition,
-    ManifestServer, ManifestTable, PartitionValues, TableState,
+    Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestPartition, ManifestServer,
+    ManifestTable, PartitionValues, TableState,
 };
 pub use origin::{Origin, schema_with};
 pub use partition::{DatePart, PartitionBy, PartitionFiles, PartitionKey};
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
-pub use run::{JobRun, PlannedRun};
+pub use run::{Committed, JobRun, PlannedRun};
 pub use starter::starter;
 pub use subject::JobQuery;
 pub use verify::{

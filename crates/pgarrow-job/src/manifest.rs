@@ -17,7 +17,6 @@ use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
 
 use crate::partition::{DatePart, PartitionBy, PartitionKey};
-use crate::verify::ServerVerified;
 use crate::web::newest_number;
 
 /// The folder of everything that a store has beside data.
@@ -440,18 +439,6 @@ impl From<&ColumnReport> for ManifestColumn {
         let ColumnReport { name, pg_type, arrow_type, nullable, effects, .. } = column.clone();
         Self { name, pg_type, arrow_type, nullable, attnum: 0, effects }
     }
-}
-
-/// A committed run.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Committed {
-    /// What it has committed.
-    pub manifest: Manifest,
-    /// What was compared with the server before it was committed, if that was asked for.
-    pub verified: Option<ServerVerified>,
-    /// What the user should know.
-    pub warnings: Vec<Message>,
 }
 
 fn numbers(store: &Store) -> Result<Vec<u64>> {

@@ -21,13 +21,13 @@ use crate::incremental::Failed;
 use crate::job::{Job, RunOptions};
 use crate::journal::{Journal, Writer};
 use crate::lock::Lock;
-use crate::manifest::{Committed, Manifest, ManifestFailure, ManifestServer, ManifestTable, PartitionValues};
+use crate::manifest::{Manifest, ManifestFailure, ManifestServer, ManifestTable, PartitionValues};
 use crate::origin::{Origin, schema_with};
 use crate::partition::PartitionFiles;
 use crate::prepare::Prepared;
 use crate::subject::schema_and_table;
 use crate::units::utc_now;
-use crate::verify::{Opened, compare_run};
+use crate::verify::{Opened, ServerVerified, compare_run};
 use crate::written::{Files, RunTables};
 
 /// What readers of folders look for.
@@ -54,6 +54,18 @@ pub struct PlannedRun<'a> {
     prepared: Prepared,
     /// The same tables under the same snapshot, to compare them with what was written.
     opened: Option<Opened>,
+}
+
+/// A committed run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Committed {
+    /// What it has committed.
+    pub manifest: Manifest,
+    /// What was compared with the server before it was committed, if that was asked for.
+    pub verified: Option<ServerVerified>,
+    /// What the user should know.
+    pub warnings: Vec<Message>,
 }
 
 impl<'a> JobRun<'a> {
