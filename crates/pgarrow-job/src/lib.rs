@@ -29,6 +29,7 @@ mod prepare;
 mod rules;
 mod run;
 mod starter;
+mod texts;
 pub mod units;
 mod variables;
 mod verify;
@@ -43,10 +44,10 @@ pub use layout::Layout;
 pub use lock::LOCK;
 pub use manifest::{
     Committed, Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestPartition,
-    ManifestServer, ManifestTable, PartitionValues, TableState,
+    ManifestServer, ManifestTable, TableState,
 };
 pub use origin::{Origin, schema_with};
-pub use partition::{DatePart, PartitionBy, PartitionFiles, PartitionKey};
+pub use partition::{DatePart, PartitionBy, PartitionFiles, PartitionKey, PartitionValues};
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 pub use run::{JobRun, PlannedRun};
 pub use starter::starter;

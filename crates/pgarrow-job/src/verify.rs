@@ -1,5 +1,6 @@
 //! Files held against their manifest, by sizes and checksums, and against the server, by their values.
 
+mod constant;
 mod digest;
 mod files;
 mod form;
@@ -15,7 +16,6 @@ use pgarrow_store::Store;
 use serde::Serialize;
 
 use self::files::CheckedFile;
-pub(crate) use self::form::Texts;
 pub use self::found::{FileRow, NotCompared, ServerDifference, ServerVerified};
 use self::server::Opened;
 use crate::manifest::{Manifest, ManifestFile};
