@@ -78,10 +78,15 @@ impl Format {
         subject: &str,
         schema: SchemaRef,
         files: PartitionFiles,
-        notice: impl FnMut(String),
+        mut notice: impl FnMut(String),
     ) -> Result<Box<dyn Sink>, SinkError> {
         let keys = self.keys(by, subject, &schema)?;
-        Ok(Box::new(PartitionSink::create(self, keys, schema, files, notice)?))
+        let (format, in_files) = (self.clone(), Arc::clone(keys.in_files()));
+        let make = move |output, notice: &mut dyn FnMut(String)| {
+            format.sink(Outputs::single(output), Arc::clone(&in_files), notice)
+        };
+        let (make, is_sorted) = (Box::new(make), self.is_sorted());
+        Ok(Box::new(PartitionSink::create(make, is_sorted, keys, schema, files, &mut notice)?))
     }
 
     fn keys(&self, by: &PartitionBy, subject: &str, schema: &SchemaRef) -> Result<Keys, SinkError> {
@@ -89,7 +94,7 @@ impl Format {
     }
 
     /// Whether an order of rows is declared, which is checked.
-    pub(crate) fn is_sorted(&self) -> bool {
+    fn is_sorted(&self) -> bool {
         matches!(self, Self::Parquet(options) if options.is_sorted())
     }
 

@@ -33,6 +33,7 @@ mod rules;
 mod run;
 mod starter;
 mod subject;
+mod texts;
 pub mod units;
 mod variables;
 mod verify;
@@ -49,10 +50,10 @@ pub use layout::Layout;
 pub use lock::LOCK;
 pub use manifest::{
     Increment, Manifest, ManifestColumn, ManifestFailure, ManifestFile, ManifestPartition, ManifestServer,
-    ManifestTable, PartitionValues, TableState,
+    ManifestTable, TableState,
 };
 pub use origin::{Origin, schema_with};
-pub use partition::{DatePart, PartitionBy, PartitionFiles, PartitionKey};
+pub use partition::{DatePart, PartitionBy, PartitionFiles, PartitionKey, PartitionValues};
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 pub use run::{Committed, JobRun, PlannedRun};
 pub use starter::starter;

@@ -16,7 +16,7 @@ use pgarrow_sink::{ColumnRange, SinkError};
 use pgarrow_store::Store;
 use serde::{Deserialize, Serialize};
 
-use crate::partition::{DatePart, PartitionBy, PartitionKey};
+use crate::partition::{DatePart, PartitionBy, PartitionKey, PartitionValues};
 use crate::web::newest_number;
 
 /// The folder of everything that a store has beside data.
@@ -170,9 +170,6 @@ pub struct ManifestPartition {
     /// Whether the column is in the files, too. Otherwise its values are those of the files' partitions.
     pub in_files: bool,
 }
-
-/// The values of a partition by their names in paths; `None` for NULL.
-pub type PartitionValues = BTreeMap<String, Option<String>>;
 
 /// How a run got the rows of a table.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

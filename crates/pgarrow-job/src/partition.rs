@@ -7,10 +7,8 @@
 //! ```
 //!
 //! Each reader has files of its own. [`PartitionBy`] is what a user says, `Keys` the same for the columns of
-//! one table, `folder` the names, `sink` and `part` do the work, and `constant` puts a column back that is in
-//! paths only.
+//! one table, `folder` has the names, and `sink` and `part` do the work.
 
-mod constant;
 mod date;
 mod folder;
 mod keys;
@@ -18,13 +16,13 @@ mod part;
 mod sink;
 mod values;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use pgarrow_export::{Error, ErrorKind, Message, Result, message, option, parse_column_list};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::constant::Constant;
 pub(crate) use self::keys::Keys;
 pub use self::sink::PartitionFiles;
 pub(crate) use self::sink::PartitionSink;
@@ -46,6 +44,9 @@ pub struct PartitionKey {
     /// The part; `None`: the whole value.
     pub part: Option<DatePart>,
 }
+
+/// The values of a partition by their names in paths; `None` for NULL.
+pub type PartitionValues = BTreeMap<String, Option<String>>;
 
 /// A part of a date.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -1,5 +1,6 @@
 //! Files held against their manifest, by sizes and checksums, and against the server, by their values.
 
+mod constant;
 mod digest;
 mod files;
 mod form;
@@ -16,7 +17,6 @@ use pgarrow_store::Store;
 use serde::Serialize;
 
 use self::files::CheckedFile;
-pub(crate) use self::form::Texts;
 pub use self::found::{FileRow, NotCompared, ServerDifference, ServerVerified};
 pub(crate) use self::run::compare_run;
 pub(crate) use self::server::Opened;

@@ -9,10 +9,8 @@ use pgarrow_store::Store;
 use sha2::{Digest, Sha256};
 
 use crate::incremental::Task;
-use crate::manifest::{
-    Increment, ManifestColumn, ManifestFile, ManifestPartition, ManifestTable, PartitionValues,
-};
-use crate::partition::PartitionBy;
+use crate::manifest::{Increment, ManifestColumn, ManifestFile, ManifestPartition, ManifestTable};
+use crate::partition::{PartitionBy, PartitionValues};
 use crate::prepare::columns_of;
 use crate::subject::{key_of, schema_and_table};
 

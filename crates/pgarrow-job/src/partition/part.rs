@@ -252,7 +252,7 @@ impl Part for PartitionPart {
     /// Rows of a partition are no neighbours anyway. But where an order is declared, rows of another place
     /// begin anew.
     fn jump(&mut self, chunks: &mut Chunks<'_>) -> Result<(), SinkError> {
-        if !self.shared.format.is_sorted() {
+        if !self.shared.is_sorted {
             return Ok(());
         }
         for id in self.ids() {

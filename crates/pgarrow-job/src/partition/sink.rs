@@ -9,21 +9,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use pgarrow_sink::{
-    Chunk, MANY_LANES, Message, Output, OutputFolder, Outputs, Part, PartWriter, Sink, SinkError,
-    SinkErrorKind, SinkWriter, Stop, Written, WrittenFile,
+    Chunk, MANY_LANES, Message, Output, OutputFolder, Part, PartWriter, Sink, SinkError, SinkErrorKind,
+    SinkWriter, Stop, Written, WrittenFile,
 };
 
+use super::PartitionValues;
 use super::folder::{Folders, NULL, key_name};
 use super::keys::Keys;
 use super::part::PartitionPart;
-use crate::format::Format;
-use crate::manifest::PartitionValues;
 
 /// What a file takes in memory while it is written to a folder of this machine: its buffer.
 const BUFFER_BYTES: usize = 128 << 10;
 
 /// Files that all parts together write at a time, at most. Systems allow a process 1024, or 256.
 const OPEN_FILES: usize = 192;
+
+/// Makes the sink of one file; takes what the format has to change.
+pub(super) type MakeSink =
+    dyn Fn(Output, &mut dyn FnMut(String)) -> Result<Box<dyn Sink>, SinkError> + Send + Sync;
 
 type BeginFile = dyn Fn(&str, usize, &PartitionValues) -> Result<Output, SinkError> + Send + Sync;
 
@@ -101,7 +104,9 @@ pub(crate) struct PartitionSink {
 
 /// What the sink and its parts share.
 pub(super) struct Shared {
-    pub(super) format: Format,
+    make: Box<MakeSink>,
+    /// Whether an order of rows is declared, which is checked.
+    pub(super) is_sorted: bool,
     pub(super) keys: Keys,
     pub(super) schema: SchemaRef,
     pub(super) folders: Folders,
@@ -130,22 +135,24 @@ pub(super) struct OpenFile {
 }
 
 impl PartitionSink {
-    /// Begins no file yet. `schema` is that of the batches; `notice` takes what the format has to change.
+    /// Begins no file yet. `make` makes the sink of one file, `schema` is that of the batches; `notice` takes
+    /// what the format has to change.
     ///
     /// # Errors
     ///
     /// What the format refuses.
     pub(crate) fn create(
-        format: &Format,
+        make: Box<MakeSink>,
+        is_sorted: bool,
         keys: Keys,
         schema: SchemaRef,
         files: PartitionFiles,
-        notice: impl FnMut(String),
+        notice: &mut dyn FnMut(String),
     ) -> Result<Self, SinkError> {
-        let discarded = Outputs::single(Output::writer(io::sink()));
-        let sink = format.sink(discarded, Arc::clone(keys.in_files()), notice)?;
+        let sink = make(Output::writer(io::sink()), notice)?;
         let shared = Shared {
-            format: format.clone(),
+            make,
+            is_sorted,
             keys,
             schema,
             folders: Folders::new(files.tells_case),
@@ -194,7 +201,7 @@ impl Shared {
         let number = self.n_begun.fetch_add(1, Ordering::Relaxed);
         let values = self.keys.names().zip(values.iter().cloned()).collect();
         let output = (self.files.begin)(folder, number, &values)?;
-        let sink = self.format.sink(Outputs::single(output), Arc::clone(self.keys.in_files()), drop)?;
+        let sink = (self.make)(output, &mut drop)?;
         let written = Arc::default();
         Ok((Box::new(Counted { sink, written: Arc::clone(&written) }), written))
     }

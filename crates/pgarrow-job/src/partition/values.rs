@@ -14,7 +14,7 @@ use pgarrow_sink::hexadecimal;
 use super::date::{DAY_SECONDS, civil};
 use super::folder::NULL;
 use super::{DatePart, PartitionKey};
-use crate::verify::Texts;
+use crate::texts::Texts;
 
 /// Years that readers of paths take, and that have four digits.
 const YEARS: std::ops::RangeInclusive<i64> = 1..=9999;

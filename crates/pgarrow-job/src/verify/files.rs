@@ -14,9 +14,9 @@ use pgarrow_store::Store;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::constant::Constant;
 use super::form::plain;
 use crate::manifest::{ManifestFile, ManifestTable};
-use crate::partition::Constant;
 
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 1 << 20;

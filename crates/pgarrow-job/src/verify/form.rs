@@ -8,8 +8,6 @@
 use std::sync::Arc;
 
 use arrow_array::Array;
-use arrow_array::cast::AsArray;
-use arrow_array::types::Int32Type;
 use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use pgarrow_encode::{Bound, Conversions, Encoder, TypeTarget, make_encoder};
 use pgarrow_export::{ArrayForm, IntervalForm, PgColumn, TypeOptions, quote_identifier};
@@ -18,6 +16,7 @@ use pgarrow_types::{ArrayType, DeclaredType, PgType, Structure, oid};
 use super::digest::{Digest, Hash};
 use super::numbers::NumberForm;
 use crate::manifest::ManifestColumn;
+use crate::texts::Texts;
 
 /// A column of a table, in the files and on the server.
 #[derive(Debug)]
@@ -174,41 +173,6 @@ impl Values<'_> {
                 }
                 // Before the value stands its length.
                 Ok(Some(digest.of(scratch.get(4..).unwrap_or_default())))
-            }
-        }
-    }
-}
-
-/// Strings in any of Arrow's layouts.
-#[derive(Debug)]
-pub(crate) enum Texts<'a> {
-    Utf8(&'a arrow_array::StringArray),
-    Large(&'a arrow_array::LargeStringArray),
-    View(&'a arrow_array::StringViewArray),
-    Dictionary(&'a arrow_array::DictionaryArray<Int32Type>, &'a arrow_array::StringArray),
-}
-
-impl<'a> Texts<'a> {
-    pub(crate) fn new(array: &'a dyn Array) -> Result<Self, String> {
-        let texts = array.as_string_opt().map(Self::Utf8);
-        let texts = texts.or_else(|| array.as_string_opt().map(Self::Large));
-        let texts = texts.or_else(|| array.as_string_view_opt().map(Self::View));
-        let of_dictionary = || {
-            let dictionary = array.as_dictionary_opt::<Int32Type>()?;
-            Some(Self::Dictionary(dictionary, dictionary.values().as_string_opt()?))
-        };
-        let texts = texts.or_else(of_dictionary);
-        texts.ok_or_else(|| format!("{} is not read as text", array.data_type()))
-    }
-
-    pub(crate) fn value(&self, row: usize) -> Option<&'a str> {
-        match self {
-            Self::Utf8(array) => array.is_valid(row).then(|| array.value(row)),
-            Self::Large(array) => array.is_valid(row).then(|| array.value(row)),
-            Self::View(array) => array.is_valid(row).then(|| array.value(row)),
-            Self::Dictionary(dictionary, values) => {
-                let key = dictionary.key(row)?;
-                values.is_valid(key).then(|| values.value(key))
             }
         }
     }

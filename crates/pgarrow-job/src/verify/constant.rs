@@ -12,8 +12,8 @@ use crate::manifest::{ManifestColumn, ManifestFile, ManifestPartition, ManifestT
 
 /// The value that all rows of a file have in a column.
 #[derive(Clone, Debug)]
-pub(crate) struct Constant {
-    pub(crate) field: Arc<Field>,
+pub(super) struct Constant {
+    pub(super) field: Arc<Field>,
     /// An array of it alone.
     value: ArrayRef,
 }
@@ -24,7 +24,7 @@ impl Constant {
     /// # Errors
     ///
     /// The manifest has no value for one, or none of its type; why.
-    pub(crate) fn all_of(table: &ManifestTable, file: &ManifestFile) -> Result<Vec<Self>, String> {
+    pub(super) fn all_of(table: &ManifestTable, file: &ManifestFile) -> Result<Vec<Self>, String> {
         let is_left_out = |by: &&ManifestPartition| by.part.is_none() && !by.in_files;
         let constant = |by: &ManifestPartition| {
             let column = table.columns.iter().find(|column| column.name == by.column);
@@ -61,7 +61,7 @@ impl Constant {
     }
 
     /// The value, so many times.
-    pub(crate) fn rows(&self, n_rows: usize) -> Option<ArrayRef> {
+    pub(super) fn rows(&self, n_rows: usize) -> Option<ArrayRef> {
         take(&self.value, &UInt32Array::from(vec![0; n_rows]), None).ok()
     }
 }
