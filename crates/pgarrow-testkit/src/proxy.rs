@@ -127,6 +127,13 @@ impl Proxy {
         self.shared.n_connections.load(Ordering::Acquire)
     }
 
+    /// How many connections have not ended yet. One that its client has closed ends when the server has
+    /// closed it, too, and all its bytes are counted.
+    pub fn n_open(&self) -> usize {
+        let connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.iter().filter(|connection| connection.strong_count() > 0).count()
+    }
+
     /// Bytes passed on from the server, all connections together.
     pub fn from_server_bytes(&self) -> u64 {
         self.shared.from_server_bytes.load(Ordering::Acquire)
@@ -293,24 +300,33 @@ impl Pump {
                 return Ok(());
             }
             self.flip(n_passed, &mut buffer[..n_read]);
+            // Counted before they are passed on, or the answer to them could come before the count.
+            total.fetch_add(n_read as u64, Ordering::AcqRel);
             let mut rest = &buffer[..n_read];
-            while !rest.is_empty() {
-                match to.write(rest) {
-                    Ok(n_written) => {
-                        rest = &rest[n_written..];
-                        total.fetch_add(n_written as u64, Ordering::AcqRel);
-                    }
-                    Err(cause) if is_timeout(&cause) => {
-                        if self.must_stop() {
-                            return Ok(());
-                        }
-                    }
-                    Err(cause) => return Err(cause),
-                }
+            let written = self.write_all(&mut to, &mut rest);
+            total.fetch_sub(rest.len() as u64, Ordering::AcqRel);
+            if !written? {
+                return Ok(());
             }
             n_passed += n_read as u64;
             self.pace(began, n_passed);
         }
+    }
+
+    /// Writes `rest` until nothing is left of it. Returns false when the thread must stop before.
+    fn write_all(&self, to: &mut impl Write, rest: &mut &[u8]) -> io::Result<bool> {
+        while !rest.is_empty() {
+            match to.write(rest) {
+                Ok(n_written) => *rest = &rest[n_written..],
+                Err(cause) if is_timeout(&cause) => {
+                    if self.must_stop() {
+                        return Ok(false);
+                    }
+                }
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(true)
     }
 
     /// Counts before the bytes are passed on, so that no answer comes before the count.
