@@ -15,7 +15,7 @@ use crate::trial::{ENDLESS, Expect, KINDS, Kind, Running, Trial};
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// How soon a second signal ends the process. After the first one a run has 4.5 s to end by itself.
-const AT_ONCE: Duration = Duration::from_secs(3);
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// Where a run stops, so that a signal comes in that phase.
 #[derive(Clone, Copy, Debug)]

@@ -24,7 +24,7 @@ fn a_signal_in_the_middle_leaves_nothing_here_or_there() {
         let child = place.start_copy(&["-q", ENDLESS, "-o", "x.parquet", "--report", "r.json"]);
         assert_eq!(place.names().len(), 2, "two temporary files: {:?}", place.names());
         send(&child, signal);
-        let ran = end_of(child, 5);
+        let ran = end_of(child, 30);
         assert_eq!(ran.code, Some(code), "{ran:?}");
         assert_cancelled(&ran, signal.as_str());
         assert_eq!(place.names(), ["r.json"]);
@@ -48,7 +48,7 @@ fn a_signal_while_a_lock_is_waited_for() {
     let child = start(&mut place.export_command(&["-t", "t", "-o", "x.parquet"]));
     eventually("it waits", || place.counts("wait_event_type = 'Lock'") == 1);
     send(&child, Signal::SIGINT);
-    let ran = end_of(child, 5);
+    let ran = end_of(child, 30);
     assert_eq!(ran.code, Some(130), "{ran:?}");
     assert!(place.names().is_empty(), "{:?}", place.names());
     transaction.rollback().unwrap();
@@ -64,7 +64,7 @@ fn a_signal_while_a_server_takes_its_time_to_let_us_in() {
     let _connection = listener.accept().unwrap();
     assert_eq!(names(folder.path()).len(), 1);
     send(&child, Signal::SIGINT);
-    assert_eq!(end_of(child, 3).code, Some(130));
+    assert_eq!(end_of(child, 30).code, Some(130));
     assert!(names(folder.path()).is_empty());
 }
 
@@ -88,9 +88,10 @@ fn a_signal_while_the_network_is_dead_and_a_second_one() {
         if is_sent_twice {
             send(&child, Signal::SIGINT);
         }
-        let ran = end_of(child, 6);
+        let ran = end_of(child, 30);
         assert_eq!(ran.code, Some(130), "{ran:?}");
-        assert!(!is_sent_twice || started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
+        // After the first signal alone, it waits for five seconds.
+        assert!(!is_sent_twice || started.elapsed().as_secs() < 4, "{:?}", started.elapsed());
         // A run that exits at once writes a report, too.
         assert_eq!(place.names(), ["r.json"]);
         let report = std::fs::read_to_string(place.path("r.json")).unwrap();

