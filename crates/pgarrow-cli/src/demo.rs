@@ -26,7 +26,7 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::export::watch_files;
 use crate::flags::DemoFlags;
-use crate::outputs::{Opened, write_one};
+use crate::outputs::{Opened, Writing, write_one};
 use crate::progress::{Counts, Total, Watch, Work};
 use crate::signals::Signals;
 use crate::{summary, units};
@@ -163,7 +163,18 @@ impl Demo<'_> {
         let output = Opened::File(Output::file(files.temporary(name), false).map_err(Error::from)?);
         self.console.say(&format!("exporting public.lineitem to {name}"));
         let watch = watch_files(&run, self.console);
-        let report = write_one(run, &format, output, &PartitionBy::default(), None, false, self.console)?;
+        let partition_by = &PartitionBy::default();
+        let (console, signals) = (self.console, self.signals);
+        let writing = Writing {
+            format: &format,
+            partition_by,
+            origin: None,
+            is_ordered: false,
+            check: None,
+            console,
+            signals,
+        };
+        let (report, _) = write_one(run, output, writing)?;
         drop(watch);
         tell(&format!("exported {}: {}", report.subject, summary::reading(&report)));
         for mut file in report.files {

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use pgarrow::{Cancel, Report, Run, Source};
-use pgarrow_job::{Format, Origin};
+use pgarrow::{Cancel, ExportOptions, Report, Run, Source};
+use pgarrow_job::{ExportCheck, Format, Origin, ServerVerified};
 use pgarrow_load::{Load, LoadProgress, LoadReport};
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::flags::ExportFlags;
 use crate::into::Takes;
 use crate::job::{self, ExportJob};
-use crate::outputs::{Cut, Opened, begin_report, write_many, write_one};
+use crate::outputs::{Opened, Writing, begin_report, write_many, write_one};
 use crate::progress::{Watch, Work};
 use crate::run_report::{Command, RunReport};
 use crate::servers;
@@ -46,7 +46,7 @@ fn run(
     cancel: Cancel,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let ExportJob { reading, destination, overwrite, is_ordered, has_origin, warning } = job;
+    let ExportJob { reading, destination, overwrite, is_ordered, has_origin, verify, warning } = job;
     warning.iter().for_each(|warning| console.warn(warning));
     let destination = match destination {
         Destination::Tables(into) => {
@@ -89,17 +89,33 @@ fn run(
         Goal::Output(_, format) => Some((format.as_ref(), &partition_by)),
         Goal::Nowhere | Goal::Table(..) => None,
     };
+    let for_check = verify.map(|what| (what, options.clone()));
     let mut run = reading.subject.open(&source, options, format)?;
     say_warnings(&run, console);
+    let check = |(what, options): (_, ExportOptions)| ExportCheck::open(&source, &mut run, what, &options);
+    let check = for_check.map(check).transpose()?;
     let origin = has_origin.then(|| Origin::new(&run, run_report.run_id(), &run_report.started()));
     let n_readers = run.readers();
     let asked = reading.asked;
     let loading = Arc::default();
     let watch = watch(&run, &loading, console);
-    let mut load = None;
+    let (mut load, mut verified) = (None, None);
     let mut report = match (reading.subject.is_many(), output) {
-        (false, Goal::Output(output, format)) => {
-            write_one(run, &format, output, &partition_by, origin.as_ref(), is_ordered, console)?
+        (is_many, Goal::Output(output, format)) => {
+            let (format, partition_by, origin) = (&*format, &partition_by, origin.as_ref());
+            let writing = Writing { format, partition_by, origin, is_ordered, check, console, signals };
+            let (report, compared) = match output {
+                Opened::Folder { folder, file_bytes } if is_many => {
+                    write_many(run, folder, file_bytes, writing)?
+                }
+                // `Destination` refuses such a job.
+                Opened::File(_) if is_many => {
+                    return Err(Failure::options("several tables need a folder, as in -o shop/"));
+                }
+                output => write_one(run, output, writing)?,
+            };
+            verified = compared;
+            report
         }
         (false, Goal::Table(load_into, takes, schema)) => {
             let load_into = defined_by(*load_into, takes, schema.as_deref(), &mut run)?;
@@ -107,12 +123,8 @@ fn run(
             load = loaded;
             report
         }
-        (true, Goal::Output(Opened::Folder { folder, file_bytes }, format)) => {
-            let cut = Cut { file_bytes, partition_by: &partition_by };
-            write_many(run, &format, &folder, origin.as_ref(), cut, console, signals)?
-        }
         // `Destination` refuses such a job.
-        (true, Goal::Output(..) | Goal::Table(..)) => {
+        (true, Goal::Table(..)) => {
             return Err(Failure::options("several tables need a folder, as in -o shop/"));
         }
         (false, Goal::Nowhere) if is_ordered => run.for_each(|_| Ok(()))?,
@@ -127,12 +139,9 @@ fn run(
     let peak = if load.is_some() { Peak::Left } else { Peak::Said };
     summary::lines(&report, n_readers, asked.for_pages(), peak).iter().for_each(|line| console.say(line));
     load.iter().flat_map(summary::load_lines).for_each(|line| console.say(&line));
-    match load {
-        Some(load) => {
-            run_report.complete_export(&report, &WithLoad { report: &report, load: &load }, console)
-        }
-        None => run_report.complete_export(&report, &report, console),
-    }
+    verified.iter().for_each(|verified| summary::verified(verified, console));
+    let whole = Whole { report: &report, load: load.as_ref(), verified: verified.as_ref() };
+    run_report.complete_export(&report, &whole, console)
 }
 
 /// Where batches go, begun as far as possible before connecting.
@@ -183,12 +192,15 @@ fn load_one(
     Ok((report, loaded.take()))
 }
 
-/// The reports of an export into a table: of the export, and of the load.
+/// The report of an export, with that of the load into a table, and what came of a comparison.
 #[derive(Serialize)]
-struct WithLoad<'a> {
+struct Whole<'a> {
     #[serde(flatten)]
     report: &'a Report,
-    load: &'a LoadReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<&'a LoadReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<&'a ServerVerified>,
 }
 
 /// Shows the progress of an export, until it is dropped.

@@ -201,6 +201,14 @@ pub(crate) struct ExportFlags {
     #[arg(long, help_heading = "Output")]
     pub(crate) overwrite: bool,
 
+    /// Compare what was written with the server before it appears, under the export's own snapshot
+    ///
+    /// Reads the files once more, and has the server compute counts and sums of hashes of the same tables. A
+    /// difference ends the export with exit code 11, and there is no output. The report says what was not compared.
+    /// For whole tables; takes one more connection.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) verify: bool,
+
     /// Write a report of the run to this file, as JSON
     ///
     /// A run that fails writes a report, too: with status, exit_code, error (kind, sqlstate, text) and the

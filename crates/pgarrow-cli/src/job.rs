@@ -39,6 +39,9 @@ pub(crate) struct ExportJob {
     pub(crate) is_ordered: bool,
     /// Whether files say where their rows come from.
     pub(crate) has_origin: bool,
+    /// Whether files are compared with the server before they are published; then, whether the tables are read
+    /// without their children, and whether columns are left out.
+    pub(crate) verify: Option<(bool, bool)>,
     /// A warning about the options themselves.
     pub(crate) warning: Option<String>,
 }
@@ -153,7 +156,31 @@ impl TryFrom<&ExportFlags> for ExportJob {
         }
         let warning = ending_warning(flags);
         let has_origin = flags.files.origin;
-        Ok(Self { warning, reading, destination, overwrite: flags.overwrite, is_ordered, has_origin })
+        let verify = flags.verify.then(|| compared(flags, &reading.subject, &destination)).transpose()?;
+        let overwrite = flags.overwrite;
+        Ok(Self { warning, reading, destination, overwrite, is_ordered, has_origin, verify })
+    }
+}
+
+/// What a comparison with the server must know.
+fn compared(
+    flags: &ExportFlags,
+    subject: &Subject,
+    destination: &Destination,
+) -> Result<(bool, bool), Failure> {
+    let refused = |why: &str| Err(Failure::options(format!("--verify {why}")));
+    match destination {
+        Destination::Output(Place::File(_) | Place::Folder(_), _) if destination.partitions().is_some() => {
+            refused("is not for folders by values; a job compares those: `pgarrow run --verify`")
+        }
+        Destination::Output(Place::File(_) | Place::Folder(_), _) => match subject.compared() {
+            Ok(_) if flags.reading.inconsistent => {
+                refused("needs one snapshot; leave it out, or --inconsistent")
+            }
+            Ok(what) => Ok(what),
+            Err(what) => refused(&format!("compares whole tables; leave it out, or {what}")),
+        },
+        _ => refused("reads files before they appear; leave it out, or write to a file or folder"),
     }
 }
 

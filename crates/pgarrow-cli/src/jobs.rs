@@ -30,6 +30,7 @@ use crate::outputs::{begin_report, open_file};
 use crate::run_report::{Command, RunReport};
 use crate::signals::{GRACE, Signals};
 use crate::subject::held_snapshot;
+use crate::summary;
 use crate::units::{bytes, counted, seconds};
 use crate::words;
 
@@ -129,17 +130,7 @@ fn run_job(
     ));
     console.say(&format!("pgarrow: committed as run {}, manifest {}", manifest.run_id, manifest.number));
     let verified = committed.verified.as_ref();
-    if let Some(verified) = verified {
-        console.say(&format!(
-            "pgarrow: {} with {} are what the server has under the same snapshot",
-            counted(verified.tables as u64, "table"),
-            counted(verified.rows, "row")
-        ));
-        if !verified.not_compared.is_empty() {
-            let n = counted(verified.not_compared.len() as u64, "table or column");
-            console.warn(format!("not compared before the commit: {n}; the report says which"));
-        }
-    }
+    verified.into_iter().for_each(|verified| summary::verified(verified, console));
     run_report.complete_export(&report, &WithManifest { report: &report, manifest, verified }, console)?;
     let n_failed = manifest.failed.len();
     manifest.failed.iter().for_each(|failed| console.warn(format!("failed: {}", failed.error)));

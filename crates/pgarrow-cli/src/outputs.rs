@@ -1,12 +1,16 @@
 //! Outputs and sinks: opened before anything is read, and filled by a planned export.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use pgarrow::{Error, Message, Plan, Report, Run};
-use pgarrow_job::{Format, Origin, PartitionBy, PartitionFiles, numerics_as_text, schema_with};
-use pgarrow_sink::{FolderOptions, NewFolder, Output, OutputFolder, Outputs, file_name_for, file_names_for};
+use pgarrow_job::{
+    ExportCheck, Format, Origin, PartitionBy, PartitionFiles, ServerVerified, numerics_as_text, schema_with,
+};
+use pgarrow_sink::{
+    FolderOptions, NewFolder, Output, OutputFolder, Outputs, Withheld, file_name_for, file_names_for,
+};
 
 use crate::console::Console;
 use crate::destination::{Folder, Place};
@@ -77,22 +81,39 @@ pub(crate) fn begin_report(
     Ok(report)
 }
 
-/// Reads one table, query or slice into an output. With `--ordered`, a folder is one sequence of files;
-/// otherwise each reader has files of its own.
-pub(crate) fn write_one(
-    run: Run,
-    format: &Format,
-    output: Opened,
-    partition_by: &PartitionBy,
-    origin: Option<&Origin>,
-    is_ordered: bool,
-    console: &Console,
-) -> Result<Report, Failure> {
+/// How rows become files.
+#[derive(Debug)]
+pub(crate) struct Writing<'a> {
+    pub(crate) format: &'a Format,
+    pub(crate) partition_by: &'a PartitionBy,
+    /// What files say of where their rows come from.
+    pub(crate) origin: Option<&'a Origin>,
+    /// Whether a folder of one table is one sequence of files. Otherwise each reader has files of its own.
+    pub(crate) is_ordered: bool,
+    /// What they are compared with before they are published.
+    pub(crate) check: Option<ExportCheck>,
+    pub(crate) console: &'a Console,
+    pub(crate) signals: &'a Signals,
+}
+
+/// What was written, and what came of the comparison.
+pub(crate) type Written = (Report, Option<ServerVerified>);
+
+/// Reads one table, query or slice into an output.
+pub(crate) fn write_one(run: Run, output: Opened, writing: Writing<'_>) -> Result<Written, Failure> {
+    let Writing { format, partition_by, origin, is_ordered, check, console, signals } = writing;
     let notices = Notices::new(console);
     say_numerics(run.plan(), |warning| notices.add(warning));
     let (plan, schema, readers) = (run.plan(), schema_with(origin, run.plan()), run.readers());
     let notice = |warning| notices.add(warning);
+    let mut withheld = None;
     let sink = match output {
+        Opened::File(output) if check.is_some() => {
+            let temporary = output.temporary_path().map(Path::to_owned).unwrap_or_default();
+            let (output, file) = output.withheld();
+            withheld = Some(Unpublished::File(temporary, file));
+            format.sink(Outputs::single(output), schema, notice)
+        }
         Opened::File(output) => format.sink(Outputs::single(output), schema, notice),
         Opened::Folder { folder, file_bytes } if partition_by.is_some() => {
             let extension = format.extension();
@@ -100,37 +121,72 @@ pub(crate) fn write_one(
             format.sink_of_partitions(partition_by, plan.subject(), schema, files, notice)
         }
         Opened::Folder { folder, file_bytes } => {
-            let lanes = if is_ordered { 1 } else { readers };
-            format.sink(Outputs::folder(folder, FolderOptions { file_bytes, lanes }), schema, notice)
+            let options = FolderOptions { file_bytes, lanes: if is_ordered { 1 } else { readers } };
+            let outputs = match check {
+                Some(_) => {
+                    withheld = Some(Unpublished::Folder(folder.clone()));
+                    Outputs::withheld_folder(folder, options)
+                }
+                None => Outputs::folder(folder, options),
+            };
+            format.sink(outputs, schema, notice)
         }
     };
     let sink = sink.map_err(Error::from)?;
+    let plans = run.plans().to_vec();
     let mut report = run.write_to(sink)?;
+    let mut verified = None;
+    if let (Some(check), Some(files)) = (check, withheld) {
+        verified = Some(check.compare(&plans, &report, |path| files.place(path))?);
+        signals.check()?;
+        report.warnings.extend(files.publish()?.into_iter().map(Message::from));
+    }
     report.warnings.extend(notices.take().into_iter().map(Message::from));
-    Ok(report)
+    Ok((report, verified))
 }
 
-/// How a table's rows are cut into files.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cut<'a> {
-    /// The bytes at which a file is full.
-    pub(crate) file_bytes: Option<u64>,
-    pub(crate) partition_by: &'a PartitionBy,
+/// Complete files that have not got their names yet.
+enum Unpublished {
+    /// Where it is, and how it gets its name.
+    File(PathBuf, Withheld),
+    Folder(OutputFolder),
 }
 
-/// Reads tables into a folder: a file for each, a sequence of files, or a folder of partitions. They appear together.
+impl Unpublished {
+    /// Where the file with this name is now.
+    fn place(&self, path: &Path) -> PathBuf {
+        match self {
+            Self::File(temporary, _) => temporary.clone(),
+            Self::Folder(folder) => {
+                // As the report has it.
+                let shown = folder.path().display().to_string();
+                folder.temporary_path().join(path.strip_prefix(shown).unwrap_or(path))
+            }
+        }
+    }
+
+    /// Returns warnings.
+    fn publish(self) -> Result<Vec<String>, Failure> {
+        let warnings = match self {
+            Self::File(_, file) => file.publish().map(|warning| warning.into_iter().collect()),
+            Self::Folder(folder) => folder.publish(),
+        };
+        Ok(warnings.map_err(Error::from)?)
+    }
+}
+
+/// Reads tables into a folder: a file for each, a sequence of files of at least `file_bytes`, or a folder of
+/// partitions. They appear together.
 pub(crate) fn write_many(
     run: Run,
-    format: &Format,
-    folder: &OutputFolder,
-    origin: Option<&Origin>,
-    Cut { file_bytes, partition_by }: Cut<'_>,
-    console: &Console,
-    signals: &Signals,
-) -> Result<Report, Failure> {
+    folder: OutputFolder,
+    file_bytes: Option<u64>,
+    writing: Writing<'_>,
+) -> Result<Written, Failure> {
+    let Writing { format, partition_by, origin, check, console, signals, .. } = writing;
     let notices = Notices::new(console);
     let options = FolderOptions { file_bytes, lanes: 1 };
-    let (plans, readers) = (run.plans(), run.readers());
+    let (plans, readers) = (run.plans().to_vec(), run.readers());
     let tables: Vec<_> = plans.iter().map(|plan| schema_and_table(plan)).collect();
     let names = file_names_for(&tables, format.extension());
     let names: HashMap<(String, String), String> =
@@ -144,18 +200,21 @@ pub(crate) fn write_many(
         if partition_by.is_some() {
             let extension = format.extension();
             let place = name.strip_suffix(&format!(".{extension}")).unwrap_or(&name);
-            let files = PartitionFiles::in_folder(folder, place, extension, file_bytes, readers, false);
+            let files = PartitionFiles::in_folder(&folder, place, extension, file_bytes, readers, false);
             let (subject, schema) = (plan.subject(), schema_with(origin, plan));
             return format.sink_of_partitions(partition_by, subject, schema, files, notice);
         }
-        let outputs = Outputs::in_folder(folder, &name, options)?;
+        let outputs = Outputs::in_folder(&folder, &name, options)?;
         format.sink(outputs, schema_with(origin, plan), notice)
     };
     let mut report = run.write_each(make)?;
+    let files = Unpublished::Folder(folder.clone());
+    let compare = |check: ExportCheck| check.compare(&plans, &report, |path| files.place(path));
+    let verified = check.map(compare).transpose()?;
     signals.check()?;
-    let warnings = folder.publish().map_err(Error::from)?;
+    let warnings = files.publish()?;
     report.warnings.extend(notices.take().into_iter().chain(warnings).map(Message::from));
-    Ok(report)
+    Ok((report, verified))
 }
 
 /// The schema and table that a table's file is named after.

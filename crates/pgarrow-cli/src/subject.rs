@@ -99,6 +99,19 @@ impl Subject {
         excluded.iter().fold(tables, |tables, pattern| tables.exclude(pattern))
     }
 
+    /// Whether tables are read without their children, and whether columns are left out. The error is what keeps
+    /// them from being read whole.
+    pub(crate) fn compared(&self) -> Result<(bool, bool), &'static str> {
+        match self {
+            Self::Many { only, .. } => Ok((*only, false)),
+            Self::One { limit: Some(_), .. } => Err("--limit"),
+            Self::One { single: Single::Table { filter: Some(_), .. }, .. } => Err("--where"),
+            Self::One { single: Single::Table { only, columns, .. }, .. } => Ok((*only, columns.is_some())),
+            Self::One { single: Single::Query { .. }, .. } => Err("the query"),
+            Self::One { single: Single::Slice(_), .. } => Err("--slice"),
+        }
+    }
+
     /// Whether each of several tables is read without those that inherit from it.
     pub(crate) fn is_only(&self) -> bool {
         matches!(self, Self::Many { only: true, .. })

@@ -1,8 +1,10 @@
 //! The lines at the end of an export or load.
 
 use pgarrow::{FileReport, Limit, Message, PagesReport, Phases, Report};
+use pgarrow_job::ServerVerified;
 use pgarrow_load::{LoadPhases, LoadReport, WriterReport};
 
+use crate::console::Console;
 use crate::units;
 use crate::words;
 
@@ -39,6 +41,20 @@ pub(crate) fn lines(report: &Report, n_readers: usize, wants_pages: bool, peak: 
         .chain(effects(report.effects_text()))
         .chain(files(&report.files))
         .collect()
+}
+
+/// Says what came of a comparison before the commit.
+pub(crate) fn verified(verified: &ServerVerified, console: &Console) {
+    let are = if verified.tables == 1 { "is" } else { "are" };
+    console.say(&format!(
+        "pgarrow: {} with {} {are} what the server has under the same snapshot",
+        units::counted(verified.tables as u64, "table"),
+        units::counted(verified.rows, "row")
+    ));
+    if !verified.not_compared.is_empty() {
+        let n = units::counted(verified.not_compared.len() as u64, "table or column");
+        console.warn(format!("not compared before the commit: {n}; the report says which"));
+    }
 }
 
 /// What policies did to values; of very many columns, only the first ones.

@@ -27,6 +27,7 @@ mod lock;
 mod manifest;
 mod origin;
 mod partition;
+mod planned_table;
 mod prepare;
 mod reader;
 mod rules;
@@ -59,5 +60,6 @@ pub use run::{Committed, JobRun, PlannedRun};
 pub use starter::starter;
 pub use subject::JobQuery;
 pub use verify::{
-    AgainstServer, Difference, FileRow, NotCompared, ServerDifference, ServerVerified, Verified, verify,
+    AgainstServer, Difference, ExportCheck, FileRow, NotCompared, ServerDifference, ServerVerified, Verified,
+    verify,
 };

@@ -21,6 +21,7 @@ use crate::journal::Journal;
 use crate::layout::FileNames;
 use crate::manifest::{Manifest, ManifestColumn, ManifestPartition, ManifestTable};
 use crate::partition::PartitionBy;
+use crate::planned_table::columns_of;
 use crate::rules::{Finding, TableRule};
 use crate::subject::{JobQuery, Key, QUERIES, Subject, key_of, schema_and_table};
 use crate::verify::is_whole;
@@ -330,14 +331,6 @@ impl Prepared {
         }
         Ok(())
     }
-}
-
-pub(crate) fn columns_of(plan: &Plan) -> Vec<ManifestColumn> {
-    let report = plan.report(None);
-    let columns = report.columns.iter().zip(plan.columns());
-    columns
-        .map(|(reported, column)| ManifestColumn { attnum: column.number, ..ManifestColumn::from(reported) })
-        .collect()
 }
 
 /// Why nothing of a journal can be kept.

@@ -2,6 +2,7 @@
 
 mod constant;
 mod digest;
+mod export;
 mod files;
 mod form;
 mod found;
@@ -16,6 +17,7 @@ use pgarrow_export::{Cancel, Error, ErrorKind, ExportOptions, Result, Source};
 use pgarrow_store::Store;
 use serde::Serialize;
 
+pub use self::export::ExportCheck;
 use self::files::CheckedFile;
 pub use self::found::{FileRow, NotCompared, ServerDifference, ServerVerified};
 pub(crate) use self::run::compare_run;

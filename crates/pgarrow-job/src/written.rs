@@ -4,14 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pgarrow_export::{Error, ErrorKind, FileReport, Plan, Report, Result};
-use pgarrow_sink::{Output, SinkError, hexadecimal};
+use pgarrow_sink::{Output, SinkError};
 use pgarrow_store::Store;
-use sha2::{Digest, Sha256};
 
 use crate::incremental::Task;
-use crate::manifest::{Increment, ManifestColumn, ManifestFile, ManifestPartition, ManifestTable};
+use crate::manifest::{Increment, ManifestFile, ManifestPartition, ManifestTable};
 use crate::partition::{PartitionBy, PartitionValues};
-use crate::prepare::columns_of;
 use crate::subject::{key_of, schema_and_table};
 
 /// The files that a run has begun, and their tables.
@@ -98,14 +96,7 @@ impl RunTables {
         };
         let mut tables = plans.iter().map(table).collect::<Result<Vec<_>>>()?;
         for (plan, table) in plans.iter().zip(&mut tables) {
-            // Of one table, the report itself has the columns.
-            let of_table = report.tables.iter().find(|table| table.table == plan.subject());
-            let changed = of_table.map_or(&report.columns, |table| &table.columns);
-            for column in &mut table.columns {
-                if let Some(changed) = changed.iter().find(|changed| changed.name == column.name) {
-                    column.effects.clone_from(&changed.effects);
-                }
-            }
+            table.add_effects(plan, report);
         }
         // Every row that was read is in a file that the manifest names.
         let last = |table: &ManifestTable| table.increments.last().map_or(0, |increment| increment.rows);
@@ -125,7 +116,6 @@ impl RunTables {
     /// A file has no name or no checksum.
     pub(crate) fn of(&self, plan: &Plan, files: &[FileReport]) -> Result<ManifestTable> {
         let (schema, name) = schema_and_table(plan);
-        let oid = plan.relation().map_or(0, |relation| relation.oid);
         let task = self.tasks.iter().find(|task| task.subject.is(schema, name)).ok_or_else(unnamed)?;
         let before = task.before.as_ref();
         let mut increments = before.map(|before| before.increments.clone()).unwrap_or_default();
@@ -153,40 +143,22 @@ impl RunTables {
             mode: task.mode.to_owned(),
             rows,
         });
-        let columns = columns_of(plan);
         Ok(ManifestTable {
-            schema: schema.to_owned(),
-            name: name.to_owned(),
-            oid,
             query_sha256: task.query_sha256(),
             only: self.only && plan.relation().is_some(),
             filtered: task.filter.is_some(),
             columns_chosen: task.columns.is_some(),
             rows: files.iter().map(|file| file.rows).sum(),
-            slices: plan.n_slices() as u64,
-            schema_sha256: fingerprint(&columns),
-            columns,
             files,
             partition_by: ManifestPartition::all_of(&task.partition_by),
             increments,
             state: task.state.clone(),
             version: task.version,
+            ..ManifestTable::of_plan(plan)
         })
     }
 }
 
 fn unnamed() -> Error {
     Error::new(ErrorKind::Sink, "a file of the run has no name or no checksum; nothing was committed")
-}
-
-fn fingerprint(columns: &[ManifestColumn]) -> String {
-    let mut digest = Sha256::new();
-    for ManifestColumn { name, pg_type, arrow_type, nullable, .. } in columns {
-        let nullable = if *nullable { "null" } else { "not null" };
-        for text in [name, pg_type, arrow_type, nullable] {
-            digest.update((text.len() as u64).to_be_bytes());
-            digest.update(text.as_bytes());
-        }
-    }
-    hexadecimal(&digest.finalize())
 }

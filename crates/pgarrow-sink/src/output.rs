@@ -12,10 +12,11 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use crate::error::SinkError;
+use crate::error::{SinkError, SinkErrorKind};
 use crate::hidden_file::HiddenFile;
 use crate::hidden_folder::Entry;
 
@@ -36,6 +37,8 @@ pub struct Output {
 
 enum Place {
     File(File, HiddenFile),
+    /// The caller gives it its name.
+    Withheld(File, HiddenFile, Withheld),
     InFolder(File, Entry),
     Writer(Box<dyn Write + Send>),
     Upload(Box<dyn Upload>),
@@ -54,6 +57,31 @@ pub trait Upload: Write + Send {
     ///
     /// They could not be stored. Nothing has appeared then.
     fn complete(self: Box<Self>) -> Result<(), SinkError>;
+}
+
+/// A complete file that has not got its name yet, see [`Output::withheld`]. Dropping it removes the file.
+#[derive(Clone, Debug, Default)]
+pub struct Withheld {
+    file: Arc<Mutex<Option<(File, HiddenFile)>>>,
+}
+
+impl Withheld {
+    /// Makes the file durable and gives it its name. Returns a warning if its folder cannot be synced.
+    ///
+    /// # Errors
+    ///
+    /// [`Incomplete`](crate::SinkErrorKind::Incomplete) before the output was [completed](Output::publish), and for
+    /// a second call; otherwise as for [`Output::publish`].
+    pub fn publish(&self) -> Result<Option<String>, SinkError> {
+        let taken = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (file, target) =
+            taken.ok_or_else(|| SinkError::new(SinkErrorKind::Incomplete, "the output is not complete"))?;
+        Ok(target.publish(&file)?.1)
+    }
+
+    fn keep(&self, file: File, target: HiddenFile) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some((file, target));
+    }
 }
 
 /// The result of [`Output::publish`].
@@ -119,6 +147,18 @@ impl Output {
         self
     }
 
+    /// Leaves it to the caller to give the file its name: [`publish`](Self::publish) only completes it then, under
+    /// its [temporary name](Self::temporary_path). An output that is not a [`file`](Self::file) is returned as it is.
+    #[must_use]
+    pub fn withheld(mut self) -> (Self, Withheld) {
+        let withheld = Withheld::default();
+        self.place = match self.place {
+            Place::File(file, target) => Place::Withheld(file, target, withheld.clone()),
+            other => other,
+        };
+        (self, withheld)
+    }
+
     /// A file in a folder that is published as a whole.
     pub(crate) fn in_folder(file: File, entry: Entry) -> Self {
         Self::new(Place::InFolder(file, entry))
@@ -132,7 +172,7 @@ impl Output {
     /// The name the output will have; none for stdout and for an embedder's writer.
     pub fn path(&self) -> Option<&Path> {
         match &self.place {
-            Place::File(_, target) => Some(target.given()),
+            Place::File(_, target) | Place::Withheld(_, target, _) => Some(target.given()),
             Place::InFolder(_, entry) => Some(entry.given()),
             Place::Upload(upload) => Some(upload.path()),
             Place::Writer(_) => None,
@@ -146,7 +186,7 @@ impl Output {
     /// file.
     pub fn temporary_path(&self) -> Option<&Path> {
         match &self.place {
-            Place::File(_, target) => Some(target.temporary()),
+            Place::File(_, target) | Place::Withheld(_, target, _) => Some(target.temporary()),
             Place::InFolder(..) | Place::Writer(_) | Place::Upload(_) => None,
         }
     }
@@ -172,6 +212,11 @@ impl Output {
                 let (path, warning) = target.publish(&file)?;
                 (Some(path), warning)
             }
+            Place::Withheld(file, target, withheld) => {
+                let path = target.given().to_owned();
+                withheld.keep(file, target);
+                (Some(path), None)
+            }
             Place::InFolder(_, entry) => (Some(entry.complete(self.bytes)), None),
             Place::Upload(upload) => {
                 let path = upload.path().to_owned();
@@ -186,7 +231,7 @@ impl Output {
 
     fn inner(&mut self) -> &mut dyn Write {
         match &mut self.place {
-            Place::File(file, _) | Place::InFolder(file, _) => file,
+            Place::File(file, _) | Place::Withheld(file, ..) | Place::InFolder(file, _) => file,
             Place::Writer(writer) => writer,
             Place::Upload(upload) => upload,
         }

@@ -12,6 +12,7 @@ use crate::output::Output;
 /// |---|---|---|
 /// | [`single`](Self::single) | one file, stdout or a writer | publishes it |
 /// | [`folder`](Self::folder) | `part-00000.parquet`, … | completes them and publishes the folder |
+/// | [`withheld_folder`](Self::withheld_folder) | the same | completes them; the folder's owner publishes |
 /// | [`in_folder`](Self::in_folder) | `NAME`, or a series | completes them; the folder's owner publishes |
 /// | [`numbered`](Self::numbered) | what the caller begins | completes them |
 #[derive(Debug)]
@@ -52,8 +53,17 @@ impl Outputs {
     /// A folder of its own: files `part-00000` with the format's extension, numbered in the order in which
     /// they are begun. The sink's commit publishes the folder.
     pub fn folder(folder: OutputFolder, options: FolderOptions) -> Self {
+        Self::parts(folder, options, true)
+    }
+
+    /// The same, but the folder's owner publishes it: the sink's commit completes the files.
+    pub fn withheld_folder(folder: OutputFolder, options: FolderOptions) -> Self {
+        Self::parts(folder, options, false)
+    }
+
+    fn parts(folder: OutputFolder, options: FolderOptions, is_owned: bool) -> Self {
         let files = Files::InFolder { folder, stem: "part".to_owned(), extension: None };
-        Self { kind: Kind::Series(Series { files, options, is_owned: true }) }
+        Self { kind: Kind::Series(Series { files, options, is_owned }) }
     }
 
     /// Files that `make` begins, by their numbers from 0. The sink's commit completes them, and whoever made them

@@ -4,6 +4,7 @@
 mod book;
 mod demo;
 mod errors;
+mod exports_checked;
 mod folders;
 mod holds;
 mod html;

@@ -83,6 +83,12 @@ impl<'a> CheckedFile<'a> {
         }))
     }
 
+    /// A file of this machine whose rows are read, and its bytes not by themselves.
+    pub(super) fn at(known: &'a ManifestFile, place: PathBuf) -> Self {
+        let (bytes, sha256) = (known.bytes, known.sha256.clone());
+        Self { known, bytes, sha256, place: Some(place), _copy: None, constants: Vec::new() }
+    }
+
     /// Has its rows come with the columns that are in its path only.
     ///
     /// # Errors

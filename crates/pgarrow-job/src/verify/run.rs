@@ -46,6 +46,16 @@ pub(crate) fn compare_run(
             differences.extend(wrong.into_iter().map(|(path, what)| format!("{path:?}: {what}")));
         }
     }
+    concluded(opened, differences, "nothing was committed")
+}
+
+/// Ends the comparison. It is an error if anything differs: the files' own `differences`, or what was found on the
+/// server. `outcome` says what that means.
+pub(super) fn concluded(
+    opened: Opened,
+    mut differences: Vec<String>,
+    outcome: &'static str,
+) -> Result<ServerVerified> {
     let verified = opened.end()?;
     differences.extend(verified.differences.iter().map(said));
     if differences.is_empty() {
@@ -57,7 +67,7 @@ pub(crate) fn compare_run(
     };
     let named = differences.get(..NAMED_MAX).unwrap_or(&differences).join("; ");
     let text = format!("what was written is not what the server has under the same snapshot: {named}{more}");
-    Err(Error::new(ErrorKind::Differs, text).advice("nothing was committed"))
+    Err(Error::new(ErrorKind::Differs, text).advice(outcome))
 }
 
 fn said(difference: &ServerDifference) -> String {
