@@ -84,7 +84,7 @@ fn hostile_values_are_read_back_by_pyarrow_and_duckdb() {
     for (args, form) in [
         (&["-o", "a/"][..], "parquet"),
         (&["-o", "b/", "--to", "ipc", "--batch-rows", "1000"], "ipc"),
-        (&["-o", "c/", "--file-size", "10K", "--row-group-rows", "100", "--batch-rows", "3000"], "parquet"),
+        (&["-o", "c/", "--file-size", "1K", "--row-group-rows", "100", "--batch-rows", "3000"], "parquet"),
         (&["-o", "d/", "--memory", "16M", "--keep-partition-columns"], "parquet"),
     ] {
         place.export(&[&parts[..], args].concat()).assert_success();
@@ -108,7 +108,8 @@ fn hostile_values_are_read_back_by_pyarrow_and_duckdb() {
             assert_eq!(has_column, args.contains(&"--keep-partition-columns"), "{args:?}");
         }
     }
-    assert!(files_below(&place.path("c")).len() > 60, "files end at their size");
+    // Three readers have 57 files at most if none ends before its reader does; what fills a file is read by any.
+    assert!(files_below(&place.path("c")).len() > 100, "files end at their size");
     // An export takes the place of its own folder, and of no other.
     let again =
         ["-q", "select 1 as id, 'x' as region", "--partition-by", "region", "-o", "a/", "--overwrite"];
