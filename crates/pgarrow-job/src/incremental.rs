@@ -65,7 +65,7 @@ pub(crate) struct Task {
 /// A table or query that cannot be read, and why.
 #[derive(Debug)]
 pub(crate) struct Failed {
-    pub(crate) subject: Subject,
+    pub(crate) key: Key,
     pub(crate) error: Error,
 }
 
@@ -218,7 +218,7 @@ pub(crate) fn tasks(
             Ok(task) => tasks.push(task),
             Err(error) => {
                 let error = error.context(relation);
-                failed.push(Failed { subject: Subject::Table(relation.clone()), error });
+                failed.push(Failed { key: (relation.schema.clone(), relation.name.clone()), error });
             }
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use pgarrow_export::{
     Cancel, Error, ErrorKind, Message, NamedQuery, Plan, Relation, Result, Run, SharedSnapshot, Source,
-    TableSelection, Tables, message, option,
+    TableSelection, Tables, message, option, parse_column_path,
 };
 use pgarrow_store::Store;
 
@@ -91,7 +91,7 @@ impl Job {
         previous: Option<&Manifest>,
         options: &RunOptions,
     ) -> Result<Prepared> {
-        let mut tables = self.ruled(source)?;
+        let (mut tables, missing) = self.ruled(source, options.keep_going)?;
         self.check_queries(&tables)?;
         let mut queries: Vec<Task> =
             self.queries.iter().map(|query| Task::query(query, &self.partition_by)).collect();
@@ -128,7 +128,7 @@ impl Job {
         if journal.is_some() || (is_growing && previous.is_some()) {
             let all = plain(&tables).into_iter().chain(queries.iter().cloned()).collect();
             let (look, _, cannot) = self.open_with(source, store, all, options)?;
-            let can = |subject: &Subject| cannot.iter().all(|failed| failed.subject.key() != subject.key());
+            let can = |subject: &Subject| cannot.iter().all(|failed| failed.key != subject.key());
             tables.retain(|(table, _)| can(&Subject::Table(table.clone())));
             queries.retain(|query| can(&query.subject));
             failed = cannot;
@@ -155,6 +155,7 @@ impl Job {
             return Err(error);
         }
         failed.extend(cannot);
+        failed.extend(missing);
         tasks.extend(queries);
         let mut kept = Vec::new();
         if let Some(journal) = journal {
@@ -190,12 +191,30 @@ impl Job {
         sha256(&text)
     }
 
-    /// The tables of the job, each with what the rules say of it.
-    fn ruled(&self, source: &Source) -> Result<Vec<(Relation, TableRule)>> {
+    /// The tables of the job, each with what the rules say of it; and what is not there, if the run goes on without.
+    fn ruled(&self, source: &Source, keep_going: bool) -> Result<(Vec<Ruled>, Vec<Failed>)> {
         let patterns: Vec<String> = self.rules.iter().map(|rule| rule.pattern.clone()).collect();
-        let found = self.tables(source).find(&patterns)?;
+        let mut missing = Vec::new();
+        let found = match self.tables(source, &self.tables).find(&patterns) {
+            Err(error) if keep_going && !ends_run(&error) => {
+                let mut there = Vec::new();
+                for table in &self.tables {
+                    match self.tables(source, std::slice::from_ref(table)).find(&[]) {
+                        Ok(_) => there.push(table.clone()),
+                        Err(error) if ends_run(&error) => return Err(error),
+                        Err(error) => missing.push(Failed { key: typed_key(table), error }),
+                    }
+                }
+                if there.is_empty() && self.queries.is_empty() {
+                    return Err(error);
+                }
+                self.tables(source, &there).find(&patterns)?
+            }
+            found => found?,
+        };
+        // What is not there may be what a rule is about.
         let unused = |index: &usize| found.iter().all(|(_, matching)| !matching.contains(index));
-        if let Some(index) = (0..patterns.len()).find(unused) {
+        if let Some(index) = (0..patterns.len()).find(unused).filter(|_| missing.is_empty()) {
             let pattern = patterns.get(index).map(String::as_str).unwrap_or_default();
             let text =
                 format!("a section [[table]] is about {pattern:?}, and no table of the job matches it");
@@ -208,7 +227,7 @@ impl Job {
             rule.keep_partition_columns.get_or_insert(self.partition_by.keep_columns);
             Ok((relation, rule))
         };
-        found.into_iter().map(rule).collect()
+        Ok((found.into_iter().map(rule).collect::<Result<_>>()?, missing))
     }
 
     /// Refuses queries with the name of a table: their files and their tables of the manifest would be the same.
@@ -228,9 +247,10 @@ impl Job {
         }
     }
 
-    fn tables(&self, source: &Source) -> Tables {
+    /// These of the job's names and patterns.
+    fn tables(&self, source: &Source, patterns: &[String]) -> Tables {
         let none: [&str; 0] = [];
-        let tables = self.tables.iter().fold(source.tables(none), |tables, pattern| tables.pattern(pattern));
+        let tables = patterns.iter().fold(source.tables(none), |tables, pattern| tables.pattern(pattern));
         let tables = self.exclude_tables.iter().fold(tables, |tables, pattern| tables.exclude(pattern));
         tables.only(self.only).options(self.options.clone())
     }
@@ -243,10 +263,6 @@ impl Job {
         mut tasks: Vec<Task>,
         options: &RunOptions,
     ) -> Result<(Run, Vec<Task>, Vec<Failed>)> {
-        let ends_run = |error: &Error| {
-            error.is_transient()
-                || !matches!(error.kind(), ErrorKind::Options | ErrorKind::Server | ErrorKind::Sink)
-        };
         let under = options.snapshot.as_ref();
         let error = match self.open(source, store, &tasks, under) {
             Ok(run) => return Ok((run, tasks, Vec::new())),
@@ -258,7 +274,7 @@ impl Job {
             match self.open(source, store, std::slice::from_ref(&task), under) {
                 Ok(_) => left.push(task),
                 Err(error) if ends_run(&error) => return Err(error),
-                Err(error) => failed.push(Failed { subject: task.subject, error }),
+                Err(error) => failed.push(Failed { key: task.subject.key(), error }),
             }
         }
         // Nothing can be read, or what is wrong is about all of them together.
@@ -345,6 +361,23 @@ fn why_not(journal: &Journal, now: &Identity, options_sha256: &str) -> Option<&'
 /// The tasks of tables whose rows are all read.
 fn plain(tables: &[(Relation, TableRule)]) -> Vec<Task> {
     tables.iter().map(|(relation, rule)| Task::all(relation, rule, 1)).collect()
+}
+
+/// A table, and what the rules say of it.
+type Ruled = (Relation, TableRule);
+
+/// Whether an error is not about one table, so that the others cannot be read either.
+fn ends_run(error: &Error) -> bool {
+    error.is_transient() || !matches!(error.kind(), ErrorKind::Options | ErrorKind::Server | ErrorKind::Sink)
+}
+
+/// Schema and name of a table as it was typed; of a pattern, the pattern is the name.
+fn typed_key(typed: &str) -> Key {
+    match parse_column_path(typed).as_deref() {
+        Ok([schema, name]) => (schema.clone(), name.clone()),
+        Ok([name]) => (String::new(), name.clone()),
+        _ => (String::new(), typed.to_owned()),
+    }
 }
 
 /// The tables of a journal that this run would read in the same way.

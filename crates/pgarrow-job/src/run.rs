@@ -325,8 +325,8 @@ fn check_files(store: &Store, kept: &[ManifestTable]) -> Result<()> {
 /// The tables that failed: while they were planned, and while they were read.
 fn failures(planned: &[Failed], plans: &[Arc<Plan>], report: &Report) -> Vec<ManifestFailure> {
     let mut failures = Vec::new();
-    for Failed { subject, error } in planned {
-        let ((schema, name), error) = (subject.key(), error.to_string());
+    for Failed { key: (schema, name), error } in planned {
+        let (schema, name, error) = (schema.clone(), name.clone(), error.to_string());
         failures.push(ManifestFailure { schema, name, error });
     }
     for failed in &report.failed {

@@ -107,7 +107,9 @@ fn a_sink_that_fails_is_that_of_its_own_table() {
     let database = database("in_turn_failed", TABLES);
     for readers in [1, 4] {
         for bad in [["b", "c"], ["a", "d"], ["e", "a"], ["d", "e"]] {
-            let (made, ran) = run(open(&database, readers).keep_going(), bad);
+            let (mut made, ran) = run(open(&database, readers).keep_going(), bad);
+            // A reader that has begun another slice of the table by then tries once more.
+            made.dedup();
             let report = ran.unwrap();
             let failed: Vec<&str> = report.failed.iter().map(|failed| failed.table.as_str()).collect();
             let mut expected = bad.map(|table| format!("public.{table}"));

@@ -75,6 +75,15 @@ fn the_others_are_committed() {
         assert_eq!((report["status"].as_str(), report["rows"].as_i64()), (Some("complete"), Some(100_001)));
         assert!(!place.path("lake/_SUCCESS").exists());
     }
+    // So does a table that is not there any more, whatever a section says of it.
+    place.database.execute("DROP TABLE z");
+    let gone = format!("{NAMES}, 'nowhere', 'public.none*x'");
+    job(&place, &gone, "[[table]]\nname = 'z'\nfilter = 'id > 0'\n");
+    place.run_job(&[]).assert_said(2, "there is no table \"public\".\"z\"");
+    place.run_job(&["--keep-going"]).assert_said(1, "6 of 8 tables failed");
+    let (_, mut failed) = names(&place);
+    failed.sort();
+    assert_eq!(failed, ["broken", "infinite", "none", "nowhere", "public.none*x", "z"]);
     // What is about the server ends the run.
     place
         .run_job(&["--keep-going", "--lock-timeout", "1s", "--role", "nobody_here"])
