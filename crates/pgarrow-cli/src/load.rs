@@ -1,4 +1,7 @@
-//! `pgarrow load`: files into a table.
+//! `pgarrow load`: files into a table, or a folder of tables (`folder` finds them) into those of a schema (`tables`).
+
+mod folder;
+mod tables;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,6 +12,7 @@ use pgarrow::{Cancel, Error, ErrorKind, escape_control};
 use pgarrow_load::input::{Input, InputFormat};
 use pgarrow_load::{Load, LoadReport, Loading};
 
+use self::tables::load_tables;
 use crate::connecting::say_config_warnings;
 use crate::console::Console;
 use crate::destination::check_url;
@@ -17,7 +21,6 @@ use crate::flags::{InputFormatName, LoadFlags};
 use crate::help;
 use crate::into::Into;
 use crate::job::real;
-use crate::load_tables::load_tables;
 use crate::outputs::begin_report;
 use crate::progress::{Total, Watch, Work};
 use crate::rejects::{Receiving, Rejects};
@@ -162,7 +165,7 @@ fn run(
 }
 
 /// The format of the files, if it is given.
-pub(crate) fn format(flags: &LoadFlags) -> Option<InputFormat> {
+fn format(flags: &LoadFlags) -> Option<InputFormat> {
     flags.format.map(|format| match format {
         InputFormatName::Parquet => InputFormat::Parquet,
         InputFormatName::Ipc => InputFormat::IpcFile,
@@ -220,7 +223,7 @@ fn fill(
     }
 }
 
-pub(crate) fn write_all(loading: &mut Loading, input: Input) -> Result<(), Failure> {
+fn write_all(loading: &mut Loading, input: Input) -> Result<(), Failure> {
     for batch in input {
         loading.write(&batch?)?;
     }

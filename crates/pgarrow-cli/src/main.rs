@@ -6,7 +6,6 @@
 //!                           │ destination          ├ plan, inspect  show it
 //!                                                  ├ hold  for other processes
 //!                           ┌ into                 ├ load  the way back, with rejects beside it
-//!                                                  ├ load_tables  a folder of tables, which folder finds
 //!                                                  ├ servers  many tables of one server into another
 //!                                                  ├ run_report  the result of an export or load, metrics
 //!                                                  ├ html        a run as a page
@@ -24,7 +23,6 @@ mod destination;
 mod exit;
 mod export;
 mod flags;
-mod folder;
 mod help;
 mod hold;
 mod html;
@@ -33,7 +31,6 @@ mod into;
 mod job;
 mod jobs;
 mod load;
-mod load_tables;
 mod log;
 mod metrics;
 mod outputs;

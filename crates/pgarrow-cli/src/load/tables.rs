@@ -14,14 +14,14 @@ use pgarrow_load::input::InputFormat;
 use pgarrow_load::{LoadReport, LoadSet, RelationName};
 use serde::Serialize;
 
+use super::folder::{FolderTable, Found, find};
+use super::{format, planned, write_all};
 use crate::connecting::say_config_warnings;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::LoadFlags;
-use crate::folder::{FolderTable, Found, find};
 use crate::help;
 use crate::into::IntoMany;
-use crate::load::{format, planned, write_all};
 use crate::progress::{Total, Watch, Work};
 use crate::run_report::RunReport;
 use crate::servers::{distinct, outcome, tell_loads};
