@@ -66,7 +66,7 @@ pub(crate) enum Command {
     #[command(after_help = short_end("export"), after_long_help = after(EXPORT_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &EXPORT_SHORT)))]
     Export(Box<ExportFlags>),
-    /// Load files, or a stream from stdin, into a table
+    /// Load files, or a stream from stdin, into a table; or a folder of tables into a schema
     ///
     /// pgarrow reads the table's columns from its catalog, and decides how to make each from Arrow before it
     /// sends the first row: a field that does not fit is an error, unless --convert allows it. Fields and
@@ -75,7 +75,7 @@ pub(crate) enum Command {
     /// --commit-every makes it several transactions; the same command then continues after the last one.
     #[command(after_help = short_end("load"), after_long_help = after(LOAD_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &LOAD_SHORT)))]
-    #[command(mut_arg("into", |into| into.required(true)))]
+    #[command(mut_arg("into", |into| into.required_unless_present("into_schema")))]
     #[command(mut_arg("key", |key| key.num_args(1)))]
     #[command(mut_arg("lock_timeout", |lock| lock.help(LOCK_HELP).long_help(LOCK_HELP)))]
     #[command(mut_arg("read_timeout", |read| read.long_help(READ_HELP)))]

@@ -90,11 +90,7 @@ impl TryFrom<&ExportFlags> for IntoMany {
             let text = "--into names one table, and several are read; --into-schema names their schema";
             return Err(Failure::options(text));
         }
-        if flags.into.writers.is_some_and(|writers| writers > 1) && !flags.keep_going {
-            let text =
-                "several --writers commit each table by itself; add --keep-going, or leave out --writers";
-            return Err(Failure::options(text));
-        }
+        check_writers(&flags.into, flags.keep_going)?;
         if matches!(&flags.into.key, Some(Some(_))) {
             let text =
                 "--key with columns is for one table; without them, it takes each table's own primary key";
@@ -105,6 +101,38 @@ impl TryFrom<&ExportFlags> for IntoMany {
         let (connection, options) = target(&flags.into, &flags.session, role, &flags.target_settings)?;
         let (schema, keep_going) = (flags.into_schema.clone(), flags.keep_going);
         Ok(Self { connection, options, schema, keep_going, takes })
+    }
+}
+
+/// Those of a folder. Files say nothing of keys, nor what types consist of.
+impl TryFrom<&LoadFlags> for IntoMany {
+    type Error = Failure;
+
+    fn try_from(flags: &LoadFlags) -> Result<Self, Failure> {
+        check_writers(&flags.into, flags.keep_going)?;
+        if flags.into.key.is_some() {
+            let text = "--key is for one table: files do not say which key a table has; make the tables with their keys \
+                        before, and load by another mode";
+            return Err(Failure::options(text));
+        }
+        let of_one = flags.columns.as_ref().map(|_| "--columns").or(flags.parts.any());
+        if let Some(name) = of_one {
+            return Err(Failure::options(format!("{name} is for one table, and --into-schema loads many")));
+        }
+        let role = flags.session.role.as_deref();
+        let (connection, options) = target(&flags.into, &flags.session, role, &flags.session.settings)?;
+        let (schema, keep_going) = (flags.into_schema.clone(), flags.keep_going);
+        Ok(Self { connection, options, schema, keep_going, takes: Takes::default() })
+    }
+}
+
+/// Refuses several writers for tables of one transaction.
+fn check_writers(into: &IntoFlags, keep_going: bool) -> Result<(), Failure> {
+    match into.writers.is_some_and(|writers| writers > 1) && !keep_going {
+        true => Err(Failure::options(
+            "several --writers commit each table by itself; add --keep-going, or leave out --writers",
+        )),
+        false => Ok(()),
     }
 }
 

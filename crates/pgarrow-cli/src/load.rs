@@ -1,4 +1,7 @@
-//! `pgarrow load`: files into a table.
+//! `pgarrow load`: files into a table, or a folder of tables (`folder` finds them) into those of a schema (`tables`).
+
+mod folder;
+mod tables;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,6 +12,7 @@ use pgarrow::{Cancel, Error, ErrorKind, escape_control};
 use pgarrow_load::input::{Input, InputFormat};
 use pgarrow_load::{Load, LoadReport, Loading};
 
+use self::tables::load_tables;
 use crate::connecting::say_config_warnings;
 use crate::console::Console;
 use crate::destination::check_url;
@@ -16,6 +20,7 @@ use crate::exit::Failure;
 use crate::flags::{InputFormatName, LoadFlags};
 use crate::help;
 use crate::into::Into;
+use crate::job::real;
 use crate::outputs::begin_report;
 use crate::progress::{Total, Watch, Work};
 use crate::rejects::{Receiving, Rejects};
@@ -28,13 +33,25 @@ use crate::words;
 
 /// Loads what the flags name, with messages and progress.
 pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> {
+    if flags.create_types {
+        let text = "--create-types is for exports from server to server: files have the names of types, and not what they \
+                    consist of; make the types first";
+        return Err(Failure::options(text));
+    }
+    // The parser asks for nothing that --into would be in conflict with.
+    if flags.keep_going && flags.into_schema.is_none() {
+        return Err(Failure::options("--keep-going is for --into-schema, and one table is loaded"));
+    }
     check_files(flags)?;
     check_outputs(flags)?;
     let cancel = Cancel::new();
     let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
     // Files that cannot be read or written fail before anything connects.
     let report = begin_report(Command::Load, flags.report.as_deref(), flags.overwrite, None, &signals)?;
-    let done = Into::try_from(flags).and_then(|into| run(flags, into, &report, console, cancel, &signals));
+    let done = match &flags.into_schema {
+        None => Into::try_from(flags).and_then(|into| run(flags, into, &report, console, cancel, &signals)),
+        Some(schema) => load_tables(flags, schema, &report, console, &cancel, &signals),
+    };
     // A load that is stopped before its first row says so, too.
     done.map_err(|failure| signals.explain(failure).nothing_loaded())
         .inspect_err(|failure| report.failed(failure, console))
@@ -75,6 +92,14 @@ fn check_outputs(flags: &LoadFlags) -> Result<(), Failure> {
             return Err(Failure::options(format!("{option} names a file that is loaded")));
         }
     }
+    let is_in = |folder: &PathBuf, file: &Path| {
+        folder.canonicalize().is_ok_and(|folder| real(file).starts_with(folder))
+    };
+    if let (Some(_), Some(report)) = (&flags.into_schema, &flags.report)
+        && flags.files.iter().any(|folder| is_in(folder, report))
+    {
+        return Err(Failure::options("--report would be in the folder that is loaded; put it beside"));
+    }
     let folder = flags.parts.reject.as_deref().and_then(Path::parent);
     // A file's own name has an empty parent.
     let folder = folder.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
@@ -106,12 +131,7 @@ fn run(
     let (table, config) = into.place();
     run_report.set_target(table, config);
     say_config_warnings(config, console);
-    let format = flags.format.map(|format| match format {
-        InputFormatName::Parquet => InputFormat::Parquet,
-        InputFormatName::Ipc => InputFormat::IpcFile,
-        InputFormatName::IpcStream => InputFormat::IpcStream,
-    });
-    let input = Input::open(&flags.files, format)?.with_cancel(cancel.clone());
+    let input = Input::open(&flags.files, format(flags))?.with_cancel(cancel.clone());
     let (into, key) = into.with_key_of(&input, &flags.parts)?;
     if flags.dry_run {
         signals.be_orderly();
@@ -142,6 +162,15 @@ fn run(
     report.warnings.iter().for_each(|warning| console.warn(warning));
     summary::load_lines(&report).iter().for_each(|line| console.say(line));
     run_report.complete(&report, console)
+}
+
+/// The format of the files, if it is given.
+fn format(flags: &LoadFlags) -> Option<InputFormat> {
+    flags.format.map(|format| match format {
+        InputFormatName::Parquet => InputFormat::Parquet,
+        InputFormatName::Ipc => InputFormat::IpcFile,
+        InputFormatName::IpcStream => InputFormat::IpcStream,
+    })
 }
 
 fn open(load: Load, input: &Input, console: &Console) -> Result<Loading, Failure> {

@@ -77,7 +77,7 @@ pub(crate) fn copy_tables(
     let chosen = defined(&mut run, &into, &relations, &names, console)?;
     let order: Vec<RelationName> =
         run.plans().iter().filter_map(|plan| Some(chosen.get(&name_of(plan))?.name.clone())).collect();
-    set.begin(&order, run.holders())?;
+    set.begin(&order, Some(run.holders()))?;
 
     let n_readers = run.readers();
     let loading: Arc<OnceLock<Arc<LoadProgress>>> = Arc::default();
@@ -115,29 +115,44 @@ pub(crate) fn copy_tables(
     report.warnings.iter().for_each(|warning| console.warn(warning));
     tell(&report, &loads, n_readers, reading.asked.for_pages(), into.keep_going, console);
     run_report.complete_export(&report, &WithLoads { report: &report, loads: &loads }, console)?;
-    report.failed.iter().for_each(|failed| {
+    outcome(&report.failed, loads.len(), console)
+}
+
+/// How loads of many tables end: with an error if some failed.
+pub(crate) fn outcome(failed: &[FailedTable], n_loaded: usize, console: &Console) -> Result<(), Failure> {
+    failed.iter().for_each(|failed| {
         console.warn(format!("failed: {}: {}", failed.table, words::message(&failed.error)));
     });
-    match report.failed.len() {
+    match failed.len() {
         0 => Ok(()),
         n_failed => Err(Failure::Incomplete(format!(
             "{n_failed} of {} tables failed; the others are loaded",
-            n_failed.saturating_add(loads.len())
+            n_failed.saturating_add(n_loaded)
         ))),
     }
 }
 
 /// The tables that the rows of the relations go to.
 fn targets(relations: &[Relation], schema: Option<&str>) -> Result<Vec<RelationName>, Failure> {
-    let mut seen: HashMap<(String, String), &Relation> = HashMap::new();
-    let mut names = Vec::with_capacity(relations.len());
-    for relation in relations {
+    let target = |relation: &Relation| {
         let schema = schema.unwrap_or(&relation.schema).to_owned();
-        let name = RelationName { schema: Some(schema.clone()), name: relation.name.clone() };
-        if let Some(other) = seen.insert((schema, relation.name.clone()), relation) {
+        (RelationName { schema: Some(schema), name: relation.name.clone() }, relation.to_string())
+    };
+    let advice = "leave one out (--exclude-table), or load them by two commands into two schemas";
+    distinct(relations.iter().map(target).collect(), advice)
+}
+
+/// The targets, each with what goes there. Refuses two that are the same.
+pub(crate) fn distinct(
+    targets: Vec<(RelationName, String)>,
+    advice: &str,
+) -> Result<Vec<RelationName>, Failure> {
+    let mut seen: HashMap<String, String> = HashMap::new();
+    let mut names = Vec::with_capacity(targets.len());
+    for (name, from) in targets {
+        if let Some(other) = seen.insert(name.quoted(), from.clone()) {
             return Err(Failure::options(format!(
-                "{other} and {relation} would both go to {}; nothing was read: leave one out (--exclude-table), or load \
-                 them by two commands into two schemas",
+                "{other} and {from} would both go to {}; nothing was read: {advice}",
                 name.quoted()
             )));
         }
@@ -263,6 +278,11 @@ fn tell(
 ) {
     let lines = summary::lines(report, n_readers, wants_pages, Peak::Said);
     lines.iter().for_each(|line| console.say(line));
+    tell_loads(loads, keep_going, console);
+}
+
+/// The lines about what was loaded.
+pub(crate) fn tell_loads(loads: &[LoadReport], keep_going: bool, console: &Console) {
     loads.iter().for_each(|load| console.say(&summary::table_line(load)));
     let Some(first) = loads.first() else { return };
     console.say(&format!(

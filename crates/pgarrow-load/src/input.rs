@@ -114,6 +114,16 @@ impl Input {
         }
     }
 
+    /// The schema that the batches of these paths will have, and how many rows there will be, if all files state it.
+    /// Reads no batches, and fails where [`open`](Self::open) does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn look(paths: &[impl AsRef<Path>], format: Option<InputFormat>) -> Result<(SchemaRef, Option<u64>)> {
+        open_all(place::places(paths)?, format).map(|(_, schema, rows)| (schema, rows))
+    }
+
     /// Stops waiting for a batch once the load is cancelled: a pipe may stay silent for ever.
     #[must_use]
     pub fn with_cancel(mut self, cancel: Cancel) -> Self {

@@ -122,13 +122,14 @@ impl LoadSet {
     }
 
     /// Begins. Tables of one transaction that are to be truncated are truncated here, all at once: so they may refer
-    /// to one another. `holders`: the sessions of the export that the rows come from (`Run::holders`).
+    /// to one another. `holders`: the sessions of the export that the rows come from (`Run::holders`); `None` if they
+    /// come from elsewhere.
     ///
     /// # Errors
     ///
     /// Errors of the server. [`ErrorKind::Options`] for tables to truncate that the export itself reads.
-    pub fn begin(&mut self, tables: &[RelationName], holders: Holders) -> Result<()> {
-        self.options.holders = Some(holders);
+    pub fn begin(&mut self, tables: &[RelationName], holders: Option<Holders>) -> Result<()> {
+        self.options.holders = holders;
         self.with_session(|session| {
             begin(session, &self.options)?;
             must_be_in_transaction(session, "a load of several tables")?;

@@ -10,10 +10,12 @@
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::{SinkError, SinkErrorKind};
 
 /// The manifest's name in its folder.
 pub(crate) const MANIFEST: &str = "_pgarrow_manifest.json";
@@ -89,6 +91,33 @@ impl Manifest {
     }
 }
 
+/// The names and sizes of the files that an export has put into a folder, as the folder's manifest has them. Names
+/// of files in folders below have `/` in them. They are untrusted text. `None` if there is no manifest.
+///
+/// # Errors
+///
+/// The manifest cannot be read, or a newer version has written it.
+pub fn manifest_files(folder: &Path) -> Result<Option<Vec<(String, u64)>>, SinkError> {
+    let path = folder.join(MANIFEST);
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(SinkError::io("read", Some(&path), error)),
+        Ok(_) => {}
+    }
+    let why = match Manifest::read(folder) {
+        None => "cannot be read, or is none of an export".to_owned(),
+        Some(manifest) if manifest.manifest_version > VERSION => format!(
+            "has version {}, and this pgarrow knows {VERSION}; use a newer pgarrow",
+            manifest.manifest_version
+        ),
+        Some(manifest) => {
+            return Ok(Some(manifest.files.into_iter().map(|file| (file.name, file.bytes)).collect()));
+        }
+    };
+    let error = SinkError::new(SinkErrorKind::Unsupported, format!("the manifest {path:?} {why}"));
+    Err(error.with_path(&path))
+}
+
 /// A random name for one run, which no other run has: 32 hexadecimal digits.
 pub fn new_run_id() -> String {
     // Every `RandomState` has other keys: randomness without a dependency.
@@ -121,6 +150,28 @@ mod tests {
             fs::write(folder.path().join(MANIFEST), &json).unwrap();
             assert_eq!(Manifest::read(folder.path()).is_some(), is_one, "{json}");
         }
+    }
+
+    #[test]
+    fn files_of_a_manifest_or_why_it_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(manifest_files(folder.path()).unwrap(), None);
+        let files = vec![("a".to_owned(), 1), ("b/c".to_owned(), 2)];
+        let json = String::from_utf8(Manifest::new("run", &files).to_json().unwrap()).unwrap();
+        let path = folder.path().join(MANIFEST);
+        fs::write(&path, &json).unwrap();
+        assert_eq!(manifest_files(folder.path()).unwrap(), Some(files));
+        for (json, why) in [
+            (json.replace("\"manifest_version\": 1", "\"manifest_version\": 2"), "has version 2"),
+            ("{}".to_owned(), "is none of an export"),
+        ] {
+            fs::write(&path, json).unwrap();
+            let error = manifest_files(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(manifest_files(folder.path()).is_err());
     }
 
     #[test]

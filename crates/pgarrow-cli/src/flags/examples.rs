@@ -59,6 +59,9 @@ Examples:
         --query 'select * from orders where total > 100' |
         pgarrow load - --into large_orders --mode create
 
+  All tables of an export's or a job's folder, all or nothing:
+    pgarrow load shop/ --target shop --into-schema public --mode truncate
+
   New rows instead of the old ones, at once for everybody who reads:
     pgarrow load orders.parquet --target shop --into orders --mode truncate
 

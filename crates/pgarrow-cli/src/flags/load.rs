@@ -32,6 +32,25 @@ pub(crate) struct LoadFlags {
     #[command(flatten)]
     pub(crate) into: IntoFlags,
 
+    /// Load a folder of tables, each into the table of its name in this schema; the exact name
+    ///
+    /// A folder of an export or a job: what its manifest names is loaded, and nothing else. Or a plain folder with
+    /// TABLE.parquet, TABLE.arrow and so on, and folders TABLE/ with files of one table: what stands before the ending
+    /// is the exact name. All tables are one transaction of the target, or with --keep-going each is one.
+    #[arg(long, conflicts_with = "into", value_name = "NAME", help_heading = "Target")]
+    pub(crate) into_schema: Option<String>,
+
+    /// With --into-schema: commit each table by itself, and go on when one fails: exit code 1. Default: all or nothing
+    ///
+    /// The report has the errors of tables that failed. What is about the server still ends the load; the tables that
+    /// are loaded by then stay.
+    #[arg(long, requires = "into_schema", help_heading = "Target")]
+    pub(crate) keep_going: bool,
+
+    /// Accepted only to explain its refusal: files have the names of types, and not what they consist of.
+    #[arg(long, hide = true)]
+    pub(crate) create_types: bool,
+
     #[command(flatten)]
     pub(crate) parts: PartFlags,
 
@@ -123,6 +142,19 @@ pub(crate) struct NoPartFlags {
 }
 
 impl NoPartFlags {
+    /// The name of an option that was given.
+    pub(crate) fn any(&self) -> Option<&'static str> {
+        let given = [
+            ("--commit-every", self.commit_every.is_some()),
+            ("--restart-key", self.restart_key.is_some()),
+            ("--reject", self.reject.is_some()),
+            ("--reject-limit", self.reject_limit.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+}
+
+impl PartFlags {
     /// The name of an option that was given.
     pub(crate) fn any(&self) -> Option<&'static str> {
         let given = [

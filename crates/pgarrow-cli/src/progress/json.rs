@@ -98,6 +98,11 @@ pub(super) fn line(work: &Work, seconds: f64, is_last: bool) -> Option<String> {
             rows_rejected: progress.rows_rejected(),
             rows_committed: progress.rows_committed(),
         }),
+        Work::Loads { .. } => serde_json::to_string(&OfLoad {
+            common,
+            rows_rejected: counts.rejected,
+            rows_committed: counts.committed,
+        }),
         Work::Made { .. } => serde_json::to_string(&common),
     };
     line.ok()

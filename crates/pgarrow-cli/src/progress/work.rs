@@ -1,11 +1,12 @@
 //! What a watch looks at: an export, a load, or rows that are made.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use pgarrow::{Plan, Progress};
 use pgarrow_load::{LoadProgress, LoadStage};
 
 use super::tables::{TableLine, being_read};
+use crate::signals::Loads;
 
 /// What is watched.
 pub(crate) enum Work {
@@ -13,6 +14,9 @@ pub(crate) enum Work {
     Export { progress: Arc<Progress>, total: Total, loading: Arc<OnceLock<Arc<LoadProgress>>> },
     /// A load of files.
     Load { progress: Arc<LoadProgress>, total: Total },
+    /// Loads of files into several tables, one after another. `whole` is that of the transaction that all are part
+    /// of, if they are.
+    Loads { loads: Loads, whole: Option<Arc<LoadProgress>>, total: Total },
     /// Rows that this process makes.
     Made { counts: Box<dyn Fn() -> Counts + Send>, total: Total },
 }
@@ -32,7 +36,10 @@ impl Work {
 
     pub(super) fn total(&self) -> Total {
         match self {
-            Self::Export { total, .. } | Self::Load { total, .. } | Self::Made { total, .. } => *total,
+            Self::Export { total, .. }
+            | Self::Load { total, .. }
+            | Self::Loads { total, .. }
+            | Self::Made { total, .. } => *total,
         }
     }
 
@@ -44,6 +51,7 @@ impl Work {
                 slices: progress.slices(),
                 n_slices: progress.slices_total(),
                 rejected: 0,
+                committed: 0,
                 stage: loading.get().map(|load| load.stage()),
             },
             Self::Load { progress, .. } => Counts {
@@ -53,6 +61,23 @@ impl Work {
                 stage: Some(progress.stage()),
                 ..Counts::default()
             },
+            Self::Loads { loads, whole, .. } => {
+                let loads = loads.lock().unwrap_or_else(PoisonError::into_inner);
+                let stage = match whole.as_ref().map(|whole| whole.stage()) {
+                    None | Some(LoadStage::Sending) => loads.last().map(|load| load.stage()),
+                    of_whole => of_whole,
+                };
+                let is_committed =
+                    |load: &Arc<LoadProgress>| whole.as_ref().unwrap_or(load).stage() == LoadStage::Committed;
+                Counts {
+                    rows: loads.iter().map(|load| load.rows()).sum(),
+                    committed: loads.iter().filter(|load| is_committed(load)).map(|load| load.rows()).sum(),
+                    bytes: loads.iter().map(|load| load.wire_bytes()).sum(),
+                    // Between two tables, the next one is about to begin.
+                    stage: stage.filter(|stage| whole.is_some() || *stage != LoadStage::Committed),
+                    ..Counts::default()
+                }
+            }
             Self::Made { counts, .. } => counts(),
         }
     }
@@ -61,7 +86,7 @@ impl Work {
     pub(super) fn tables(&self) -> Vec<TableLine> {
         match self {
             Self::Export { progress, .. } if progress.tables().len() > 1 => being_read(progress),
-            Self::Export { .. } | Self::Load { .. } | Self::Made { .. } => Vec::new(),
+            Self::Export { .. } | Self::Load { .. } | Self::Loads { .. } | Self::Made { .. } => Vec::new(),
         }
     }
 
@@ -85,6 +110,8 @@ pub(crate) struct Counts {
     pub(crate) n_slices: u64,
     /// Rows that a load leaves out.
     pub(crate) rejected: u64,
+    /// Rows of several loads that are committed.
+    pub(crate) committed: u64,
     /// The stage of a load.
     pub(crate) stage: Option<LoadStage>,
 }

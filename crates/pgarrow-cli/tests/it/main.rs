@@ -11,6 +11,7 @@ mod html;
 mod inspects;
 mod jobs;
 mod load_faults;
+mod load_folders;
 mod load_meets;
 mod load_parts;
 mod load_readers;
