@@ -110,7 +110,7 @@ fn small_table() -> Database {
          CREATE TABLE t (id int8 PRIMARY KEY, d date, ts timestamptz, n numeric(10,2), a int[], r daterange, \
                          m mood, dd days, p pair, t text, b bytea, f float8); \
          INSERT INTO t SELECT g, date '2020-01-01' + g::int, timestamptz '2020-01-01 10:00:00.5+02' + g * interval '1 s', g / 4.0, ARRAY[g], \
-                daterange('2020-01-01', '2021-01-01'), 'good', '2000-01-01', ('2020-01-01', 'x'), \
+                daterange('2020-01-01', '2021-01-01'), 'good', '2000-01-01', ROW(date '2020-01-01', 'x'::text)::pair, \
                 CASE WHEN g % 3 = 0 THEN NULL ELSE repeat('text ', (g % 9)::int) END, '\\x0001ff', g / 3.0 \
                 FROM generate_series(1, 1536) g; \
          UPDATE t SET d = 'infinity' WHERE id IN (1, 256, 1100); UPDATE t SET n = 'NaN' WHERE id IN (2, 257, 1100); \
