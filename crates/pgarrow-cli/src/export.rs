@@ -1,8 +1,9 @@
 //! `pgarrow export`: runs a job.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use pgarrow::{Cancel, Report, Run, Source};
+use pgarrow::{Cancel, ErrorKind, Progress, Report, Run, Source};
 use pgarrow_job::{Format, Origin};
 use pgarrow_load::{Load, LoadProgress, LoadReport};
 use serde::Serialize;
@@ -17,6 +18,7 @@ use crate::into::Takes;
 use crate::job::{self, ExportJob};
 use crate::outputs::{Cut, Opened, begin_report, write_many, write_one};
 use crate::progress::{Watch, Work};
+use crate::rejects::{Receiving, Rejects};
 use crate::run_report::{Command, RunReport};
 use crate::servers;
 use crate::signals::{GRACE, Signals};
@@ -46,7 +48,7 @@ fn run(
     cancel: Cancel,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let ExportJob { reading, destination, overwrite, is_ordered, has_origin, warning } = job;
+    let ExportJob { reading, destination, overwrite, reject, is_ordered, has_origin, warning } = job;
     warning.iter().for_each(|warning| console.warn(warning));
     let destination = match destination {
         Destination::Tables(into) => {
@@ -76,6 +78,9 @@ fn run(
         }
     };
 
+    let begin = |path: PathBuf| Rejects::begin(&path, None, overwrite, signals);
+    let rejects = reject.map(begin).transpose()?;
+
     let source = Source::connect_blocking_with(reading.connection, cancel.clone())?;
     run_report.set_source(source.config());
     signals.be_orderly();
@@ -92,33 +97,53 @@ fn run(
     let mut run = reading.subject.open(&source, options, format)?;
     say_warnings(&run, console);
     let origin = has_origin.then(|| Origin::new(&run, run_report.run_id(), &run_report.started()));
+    let receiving = match rejects {
+        Some(rejects) => {
+            let (of_run, receiving) = rejects.receive_of(run, console)?;
+            run = of_run;
+            Some(receiving)
+        }
+        None => None,
+    };
     let n_readers = run.readers();
+    let progress = Arc::clone(run.progress());
     let asked = reading.asked;
     let loading = Arc::default();
     let watch = watch(&run, &loading, console);
     let mut load = None;
-    let mut report = match (reading.subject.is_many(), output) {
-        (false, Goal::Output(output, format)) => {
-            write_one(run, &format, output, &partition_by, origin.as_ref(), is_ordered, console)?
-        }
-        (false, Goal::Table(load_into, takes, schema)) => {
-            let load_into = defined_by(*load_into, takes, schema.as_deref(), &mut run)?;
-            let (report, loaded) = load_one(run, load_into, &loading, console, signals)?;
-            load = loaded;
+    let fill = || -> Result<Report, Failure> {
+        Ok(match (reading.subject.is_many(), output) {
+            (false, Goal::Output(output, format)) => {
+                write_one(run, &format, output, &partition_by, origin.as_ref(), is_ordered, console)?
+            }
+            (false, Goal::Table(load_into, takes, schema)) => {
+                let load_into = defined_by(*load_into, takes, schema.as_deref(), &mut run)?;
+                let (report, loaded) = load_one(run, load_into, &loading, console, signals)?;
+                load = loaded;
+                report
+            }
+            (true, Goal::Output(Opened::Folder { folder, file_bytes }, format)) => {
+                let cut = Cut { file_bytes, partition_by: &partition_by };
+                write_many(run, &format, &folder, origin.as_ref(), cut, console, signals)?
+            }
+            // `Destination` refuses such a job.
+            (true, Goal::Output(..) | Goal::Table(..)) => {
+                return Err(Failure::options("several tables need a folder, as in -o shop/"));
+            }
+            (false, Goal::Nowhere) if is_ordered => run.for_each(|_| Ok(()))?,
+            (_, Goal::Nowhere) => run.for_each_with_plan(|_, _| Ok(()))?,
+        })
+    };
+    let filled = fill();
+    drop(watch);
+    let mut report = match (filled, receiving) {
+        (Ok(report), None) => report,
+        (Ok(report), Some(receiving)) => {
+            publish_rejected(&report, receiving, console)?;
             report
         }
-        (true, Goal::Output(Opened::Folder { folder, file_bytes }, format)) => {
-            let cut = Cut { file_bytes, partition_by: &partition_by };
-            write_many(run, &format, &folder, origin.as_ref(), cut, console, signals)?
-        }
-        // `Destination` refuses such a job.
-        (true, Goal::Output(..) | Goal::Table(..)) => {
-            return Err(Failure::options("several tables need a folder, as in -o shop/"));
-        }
-        (false, Goal::Nowhere) if is_ordered => run.for_each(|_| Ok(()))?,
-        (_, Goal::Nowhere) => run.for_each_with_plan(|_, _| Ok(()))?,
+        (Err(failure), receiving) => return Err(none_left(failure, receiving, &progress, console)),
     };
-    drop(watch);
     words::report(&mut report);
     load.iter_mut().for_each(words::load_report);
     // For example about connections that the run did not get.
@@ -132,6 +157,39 @@ fn run(
             run_report.complete_export(&report, &WithLoad { report: &report, load: &load }, console)
         }
         None => run_report.complete_export(&report, &report, console),
+    }
+}
+
+/// Publishes the rejected rows of an export whose output is there.
+fn publish_rejected(report: &Report, receiving: Receiving, console: &Console) -> Result<(), Failure> {
+    let (name, rejected) = (receiving.name(), report.rows_rejected);
+    receiving.publish(console).map_err(|failure| {
+        Failure::output(format!(
+            "the export is complete, but the file of its {rejected} rejected rows is not: {failure}"
+        ))
+    })?;
+    summary::not_exported(report, &name).iter().for_each(|warning| console.warn(warning));
+    Ok(())
+}
+
+/// Publishes the rejected rows of an export that failed because no row was left. Otherwise, there is no file.
+fn none_left(
+    failure: Failure,
+    receiving: Option<Receiving>,
+    progress: &Progress,
+    console: &Console,
+) -> Failure {
+    let is_of_values = matches!(&failure, Failure::Export(error) if error.kind() == ErrorKind::Value);
+    let has_all = |rows| rows > 0 && rows == progress.rows_rejected() && progress.rows() == 0;
+    match receiving.filter(|receiving| is_of_values && has_all(receiving.rows())) {
+        None => failure,
+        Some(receiving) => {
+            let name = receiving.name();
+            match receiving.publish(console) {
+                Ok(()) => failure.advice(&format!("{name} has them, with the reasons")),
+                Err(other) => failure.advice(&format!("and they could not be written: {other}")),
+            }
+        }
     }
 }
 

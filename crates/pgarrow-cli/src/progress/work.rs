@@ -43,13 +43,15 @@ impl Work {
                 bytes: progress.wire_bytes(),
                 slices: progress.slices(),
                 n_slices: progress.slices_total(),
-                rejected: 0,
+                rejected: progress.rows_rejected(),
+                given: progress.rows() + progress.rows_rejected(),
                 stage: loading.get().map(|load| load.stage()),
             },
             Self::Load { progress, .. } => Counts {
                 rows: progress.rows(),
                 bytes: progress.wire_bytes(),
                 rejected: progress.rows_rejected(),
+                given: progress.rows(),
                 stage: Some(progress.stage()),
                 ..Counts::default()
             },
@@ -83,8 +85,10 @@ pub(crate) struct Counts {
     pub(crate) slices: u64,
     /// All slices; 0 if nothing is cut.
     pub(crate) n_slices: u64,
-    /// Rows that a load leaves out.
+    /// Rows that are left out,
     pub(crate) rejected: u64,
+    /// of so many.
+    pub(crate) given: u64,
     /// The stage of a load.
     pub(crate) stage: Option<LoadStage>,
 }
