@@ -11,7 +11,7 @@ use arrow_array::{Array, RecordBatch};
 use pgarrow::{Error, ErrorKind, ExportOptions, Extract, ReadMode, Report, Source, reject_schema};
 use pgarrow_testkit::{Capability, Chance, Database, Fault, Proxy, TestServer, require};
 
-use crate::pages_planning::vacuum;
+use crate::pages_planning::{inspected, require_pages, vacuum};
 use crate::support::{
     Export, assert_error, database, oracle, read, refusal, server_text, source, url, with_parameter,
 };
@@ -346,6 +346,31 @@ fn values_that_the_server_does_not_print() {
     assert_eq!(rows, [Some(1), None, Some(4)]);
     assert_eq!(sifted.rejected[1].place, "row 2");
     assert_eq!(sifted.kept.lines(), ["3|2020-01-01|-1"]);
+}
+
+/// A page with a bad row comes by COPY, in its place; the others as they are stored.
+#[test]
+fn rows_among_pages() {
+    require_pages!();
+    let database = inspected(
+        "rejected_pages",
+        "CREATE TABLE w AS SELECT g::int8 AS id, CASE WHEN g % 3000 IN (0, 1) THEN date 'infinity' ELSE date '2020-01-01' END AS d, \
+             repeat('x', 100) AS b FROM generate_series(1, 30000) AS g",
+    );
+    vacuum(&database, "w");
+    let bad = "SELECT id, ctid FROM w WHERE NOT isfinite(d) ORDER BY id";
+    let bad = server_text(&mut oracle(&database), bad);
+    let good = server_text(&mut oracle(&database), "SELECT * FROM w WHERE isfinite(d) ORDER BY id");
+    for (readers, slice_bytes) in [(1, 1 << 30), (3, 256 << 10)] {
+        let options = rejects().with_read_mode(ReadMode::Pages).with_readers(readers).with_order(true);
+        let options = options.with_slice_bytes(slice_bytes).with_batch_rows(700);
+        let sifted = sift(source(&database).table("w").options(options)).unwrap();
+        sifted.kept.assert_is(&good);
+        let of = |row: &Rejected| vec![Some(row.id().to_string()), row.ctid.clone()];
+        assert_eq!(sifted.rejected.iter().map(of).collect::<Vec<_>>(), bad);
+        let pages = sifted.report.pages.unwrap();
+        assert!(pages.read > 0 && pages.copied > 0, "{pages:?}");
+    }
 }
 
 /// Each row comes once, kept or rejected, however often connections break.
