@@ -223,17 +223,16 @@ impl Progress {
     /// Takes back what a failed attempt has added.
     pub(crate) fn take_back(&self, plan_index: usize, rows: u64, rejected: u64, wire_bytes: u64) {
         if let Some(table) = self.tables.get(plan_index) {
-            table.rows_rejected.fetch_sub(rejected, Ordering::Relaxed);
+            table.rows_rejected.fetch_sub(rejected, Ordering::SeqCst);
             table.rows.fetch_sub(rows, Ordering::Relaxed);
             table.wire_bytes.fetch_sub(wire_bytes, Ordering::Relaxed);
         }
     }
 
-    /// A reader has left rows out.
-    pub(crate) fn add_rejected(&self, plan_index: usize, rows: u64) {
-        if let Some(table) = self.tables.get(plan_index) {
-            table.rows_rejected.fetch_add(rows, Ordering::Relaxed);
-        }
+    /// A reader has left a row out. Returns how many that are, of this table.
+    pub(crate) fn add_rejected(&self, plan_index: usize) -> u64 {
+        // In one order for all readers: the limit is one of all tables.
+        self.tables.get(plan_index).map_or(0, |table| table.rows_rejected.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
     pub(crate) fn batch_handed_out(&self) {
@@ -291,7 +290,7 @@ impl TableProgress {
 
     /// Rows that were left out.
     pub fn rows_rejected(&self) -> u64 {
-        self.rows_rejected.load(Ordering::Relaxed)
+        self.rows_rejected.load(Ordering::SeqCst)
     }
 
     /// Bytes received for rows, message headers included.

@@ -288,7 +288,7 @@ impl<'a> Reader<'a> {
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
         self.read_rows(session, plan, select, decoder, attempt, outlet)?;
-        self.print_set_aside(session, plan, attempt.part.as_ref())
+        self.print_set_aside(session, plan, decoder, attempt, outlet)
     }
 
     fn read_rows(

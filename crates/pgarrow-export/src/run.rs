@@ -318,7 +318,8 @@ impl Run {
     /// `receive`, as batches of [`reject_schema`](crate::reject_schema), in the thread of the reader that read them:
     /// one call at a time, when their slice is complete. Without it, they are only counted.
     ///
-    /// They are final when the run has succeeded. An error of `receive` ends the run.
+    /// They are final when the run has succeeded; until then, they may be of a table that fails. An error of
+    /// `receive` ends the run.
     ///
     /// # Errors
     ///

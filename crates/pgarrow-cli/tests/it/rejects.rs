@@ -87,6 +87,14 @@ fn bad_rows_of_a_table_are_beside_its_file() {
     ran.assert_success();
     assert!(!ran.stderr.contains("could not"), "{}", ran.stderr);
     assert_eq!((parquet_rows(&place.path("kept.parquet")), place.rejected("0.arrow").len()), (5000, 0));
+    // A table of the server can take the lines.
+    if Capability::Extension("hstore").probe().is_ok() {
+        place.database.execute("CREATE EXTENSION hstore; CREATE TABLE lines (place text, row hstore)");
+        place.load(&["bad.arrow", "--into", "lines", "--columns", "place,row"]).assert_success();
+        let sql = "SELECT string_agg(row -> 't', ' ' ORDER BY (row -> 'id')::int) FROM lines";
+        let texts: String = place.database.client().query_one(sql, &[]).unwrap().get(0);
+        assert_eq!(texts, "2020-01-01 00:00:00 infinity");
+    }
     // To stdout.
     let args = ["-t", "s.two", "--to", "ipc-stream", "-o", "-", "--reject", "out.arrow"];
     let ran = place.export(&args);

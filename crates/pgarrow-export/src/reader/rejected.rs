@@ -20,6 +20,7 @@ use pgarrow_session::{Error, ErrorKind, Result};
 use crate::outlet::Outlet;
 use crate::plan::Plan;
 use crate::planner::select::find::Part;
+use crate::progress::TableProgress;
 use crate::reader::{Attempt, Reader};
 use crate::refusal::{decode_error, row_of};
 use crate::reject::{Counts, Found, Line};
@@ -73,14 +74,14 @@ impl Reader<'_> {
     ) -> Result<()> {
         let Some(rejects) = self.shared.rejects else { return Ok(()) };
         let (progress, plan_index) = (self.shared.progress, attempt.task.plan_index);
-        let of_table = |index: usize| progress.tables().get(index);
+        let rows_of_table = || progress.tables().get(plan_index).map_or(0, TableProgress::rows);
         for row in decoder.take_rejected() {
-            progress.add_rejected(plan_index, 1);
+            let rejected_of_table = progress.add_rejected(plan_index);
             attempt.rejected += 1;
-            let of_others = of_table(plan_index).map_or(0, |table| table.rows().saturating_sub(attempt.rows));
+            let of_others = rows_of_table().saturating_sub(attempt.rows);
             let counts = Counts {
                 rejected: progress.rows_rejected(),
-                rejected_of_table: of_table(plan_index).map_or(0, |table| table.rows_rejected()),
+                rejected_of_table,
                 kept_of_table: of_others + row.row.saturating_sub(attempt.rejected),
             };
             rejects.check(plan.subject(), counts, || {
@@ -103,8 +104,11 @@ impl Reader<'_> {
         &mut self,
         session: &mut Session,
         plan: &Plan,
-        part: Option<&Part>,
+        decoder: &CopyDecoder,
+        attempt: &Attempt,
+        outlet: &mut dyn Outlet,
     ) -> Result<()> {
+        let part = attempt.part.as_ref();
         if self.aside.waiting.is_empty() {
             return Ok(());
         }
@@ -128,6 +132,8 @@ impl Reader<'_> {
                 self.aside.bytes += line.allocated_bytes();
                 self.aside.lines.push(line);
             }
+            let base = self.base_bytes(decoder);
+            self.make_room(plan, base, base, outlet)?;
         }
         self.aside.largest = 0;
         self.aside.bytes -= waiting.iter().map(RejectedRow::allocated_bytes).sum::<usize>();
@@ -236,7 +242,9 @@ impl Reader<'_> {
         if error.kind() != ErrorKind::Server || error.sqlstate().is_none_or(is_of_run) {
             return Err(error.context("rows that were set aside"));
         }
-        tracing::debug!(target: "pgarrow", "rows that were set aside: {error}");
+        // Its text may have values.
+        let sqlstate = error.sqlstate().unwrap_or_default();
+        tracing::debug!(target: "pgarrow", sqlstate, "the server refuses a question about rows that were set aside");
         session.execute(ROLLBACK)?;
         Ok(None)
     }
