@@ -241,6 +241,10 @@ fn check_table(flags: &ExportFlags) -> Result<(), Failure> {
         );
         return Err(Failure::options(text));
     }
+    if flags.rejects.reject.is_some() {
+        let text = "--reject is for exports to files, and --to postgres writes none: export to a file, and load that";
+        return Err(Failure::options(text));
+    }
     let for_files = [
         ("-o", flags.output.is_some()),
         ("--compression", flags.files.compression.is_some()),

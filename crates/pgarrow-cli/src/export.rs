@@ -1,8 +1,9 @@
 //! `pgarrow export`: runs a job.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use pgarrow::{Cancel, ExportOptions, Report, Run, Source};
+use pgarrow::{Cancel, ErrorKind, ExportOptions, Progress, Report, Run, Source};
 use pgarrow_job::{ExportCheck, Format, Origin, ServerVerified};
 use pgarrow_load::{Load, LoadProgress, LoadReport};
 use serde::Serialize;
@@ -17,6 +18,7 @@ use crate::into::Takes;
 use crate::job::{self, ExportJob};
 use crate::outputs::{Opened, Writing, begin_report, write_many, write_one};
 use crate::progress::{Watch, Work};
+use crate::rejects::{Receiving, Rejects};
 use crate::run_report::{Command, RunReport};
 use crate::servers;
 use crate::signals::{GRACE, Signals};
@@ -46,7 +48,7 @@ fn run(
     cancel: Cancel,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let ExportJob { reading, destination, overwrite, is_ordered, has_origin, verify, warning } = job;
+    let ExportJob { reading, destination, overwrite, reject, is_ordered, has_origin, verify, warning } = job;
     warning.iter().for_each(|warning| console.warn(warning));
     let destination = match destination {
         Destination::Tables(into) => {
@@ -76,6 +78,9 @@ fn run(
         }
     };
 
+    let begin = |path: PathBuf| Rejects::begin(&path, None, overwrite, signals);
+    let rejects = reject.map(begin).transpose()?;
+
     let source = Source::connect_blocking_with(reading.connection, cancel.clone())?;
     run_report.set_source(source.config());
     signals.be_orderly();
@@ -95,42 +100,62 @@ fn run(
     let check = |(what, options): (_, ExportOptions)| ExportCheck::open(&source, &mut run, what, &options);
     let check = for_check.map(check).transpose()?;
     let origin = has_origin.then(|| Origin::new(&run, run_report.run_id(), &run_report.started()));
+    let receiving = match rejects {
+        Some(rejects) => {
+            let (of_run, receiving) = rejects.receive_of(run, console)?;
+            run = of_run;
+            Some(receiving)
+        }
+        None => None,
+    };
     let n_readers = run.readers();
+    let progress = Arc::clone(run.progress());
     let asked = reading.asked;
     let loading = Arc::default();
     let watch = watch(&run, &loading, console);
     let (mut load, mut verified) = (None, None);
-    let mut report = match (reading.subject.is_many(), output) {
-        (is_many, Goal::Output(output, format)) => {
-            let (format, partition_by, origin) = (&*format, &partition_by, origin.as_ref());
-            let writing = Writing { format, partition_by, origin, is_ordered, check, console, signals };
-            let (report, compared) = match output {
-                Opened::Folder { folder, file_bytes } if is_many => {
-                    write_many(run, folder, file_bytes, writing)?
-                }
-                // `Destination` refuses such a job.
-                Opened::File(_) if is_many => {
-                    return Err(Failure::options("several tables need a folder, as in -o shop/"));
-                }
-                output => write_one(run, output, writing)?,
-            };
-            verified = compared;
-            report
-        }
-        (false, Goal::Table(load_into, takes, schema)) => {
-            let load_into = defined_by(*load_into, takes, schema.as_deref(), &mut run)?;
-            let (report, loaded) = load_one(run, load_into, &loading, console, signals)?;
-            load = loaded;
-            report
-        }
-        // `Destination` refuses such a job.
-        (true, Goal::Table(..)) => {
-            return Err(Failure::options("several tables need a folder, as in -o shop/"));
-        }
-        (false, Goal::Nowhere) if is_ordered => run.for_each(|_| Ok(()))?,
-        (_, Goal::Nowhere) => run.for_each_with_plan(|_, _| Ok(()))?,
+    let fill = || -> Result<Report, Failure> {
+        Ok(match (reading.subject.is_many(), output) {
+            (is_many, Goal::Output(output, format)) => {
+                let (format, partition_by, origin) = (&*format, &partition_by, origin.as_ref());
+                let writing = Writing { format, partition_by, origin, is_ordered, check, console, signals };
+                let (report, compared) = match output {
+                    Opened::Folder { folder, file_bytes } if is_many => {
+                        write_many(run, folder, file_bytes, writing)?
+                    }
+                    // `Destination` refuses such a job.
+                    Opened::File(_) if is_many => {
+                        return Err(Failure::options("several tables need a folder, as in -o shop/"));
+                    }
+                    output => write_one(run, output, writing)?,
+                };
+                verified = compared;
+                report
+            }
+            (false, Goal::Table(load_into, takes, schema)) => {
+                let load_into = defined_by(*load_into, takes, schema.as_deref(), &mut run)?;
+                let (report, loaded) = load_one(run, load_into, &loading, console, signals)?;
+                load = loaded;
+                report
+            }
+            // `Destination` refuses such a job.
+            (true, Goal::Table(..)) => {
+                return Err(Failure::options("several tables need a folder, as in -o shop/"));
+            }
+            (false, Goal::Nowhere) if is_ordered => run.for_each(|_| Ok(()))?,
+            (_, Goal::Nowhere) => run.for_each_with_plan(|_, _| Ok(()))?,
+        })
     };
+    let filled = fill();
     drop(watch);
+    let mut report = match (filled, receiving) {
+        (Ok(report), None) => report,
+        (Ok(report), Some(receiving)) => {
+            publish_rejected(&report, receiving, console)?;
+            report
+        }
+        (Err(failure), receiving) => return Err(none_left(failure, receiving, &progress, console)),
+    };
     words::report(&mut report);
     load.iter_mut().for_each(words::load_report);
     // For example about connections that the run did not get.
@@ -142,6 +167,39 @@ fn run(
     verified.iter().for_each(|verified| summary::verified(verified, console));
     let whole = Whole { report: &report, load: load.as_ref(), verified: verified.as_ref() };
     run_report.complete_export(&report, &whole, console)
+}
+
+/// Publishes the rejected rows of an export whose output is there.
+fn publish_rejected(report: &Report, receiving: Receiving, console: &Console) -> Result<(), Failure> {
+    let (name, rejected) = (receiving.name(), report.rows_rejected);
+    receiving.publish(console).map_err(|failure| {
+        Failure::output(format!(
+            "the export is complete, but the file of its {rejected} rejected rows is not: {failure}"
+        ))
+    })?;
+    summary::not_exported(report, &name).iter().for_each(|warning| console.warn(warning));
+    Ok(())
+}
+
+/// Publishes the rejected rows of an export that failed because no row was left. Otherwise, there is no file.
+fn none_left(
+    failure: Failure,
+    receiving: Option<Receiving>,
+    progress: &Progress,
+    console: &Console,
+) -> Failure {
+    let is_of_values = matches!(&failure, Failure::Export(error) if error.kind() == ErrorKind::Value);
+    let has_all = |rows| rows > 0 && rows == progress.rows_rejected() && progress.rows() == 0;
+    match receiving.filter(|receiving| is_of_values && has_all(receiving.rows())) {
+        None => failure,
+        Some(receiving) => {
+            let name = receiving.name();
+            match receiving.publish(console) {
+                Ok(()) => failure.advice(&format!("{name} has them, with the reasons")),
+                Err(other) => failure.advice(&format!("and they could not be written: {other}")),
+            }
+        }
+    }
 }
 
 /// Where batches go, begun as far as possible before connecting.

@@ -4,6 +4,7 @@ mod examples;
 mod jobs;
 mod load;
 mod pages;
+mod rejects;
 mod report;
 mod shared;
 mod types;
@@ -27,6 +28,7 @@ pub(crate) use load::{
     NoPartFlags, PartFlags, TypesFromName,
 };
 pub(crate) use pages::{PagesCommand, PagesInstallFlags, PagesStatusFlags};
+pub(crate) use rejects::RejectFlags;
 pub(crate) use report::ReportFlags;
 use shared::parse_setting;
 pub(crate) use shared::{
@@ -193,7 +195,7 @@ pub(crate) struct ExportFlags {
     #[command(flatten)]
     pub(crate) files: FileFlags,
 
-    /// Replace an existing output, at the end and in one step; the report too
+    /// Replace an existing output, at the end and in one step; the report and rejected rows too
     ///
     /// A folder is replaced only if exports wrote all its files, as its manifest or the files themselves say;
     /// files whose names begin with . or _ go with it. A folder with anything else in it is not replaced, and
@@ -276,6 +278,9 @@ pub(crate) struct ExportFlags {
 
     #[command(flatten)]
     pub(crate) parts: NoPartFlags,
+
+    #[command(flatten)]
+    pub(crate) rejects: RejectFlags,
 
     #[command(flatten)]
     pub(crate) types: TypeFlags,

@@ -36,6 +36,8 @@ pub(crate) struct ExportJob {
     pub(crate) reading: Reading,
     pub(crate) destination: Destination,
     pub(crate) overwrite: bool,
+    /// Where rejected rows go, if they are left out.
+    pub(crate) reject: Option<PathBuf>,
     pub(crate) is_ordered: bool,
     /// Whether files say where their rows come from.
     pub(crate) has_origin: bool,
@@ -148,17 +150,22 @@ impl TryFrom<&ExportFlags> for ExportJob {
                 "--ordered is for outputs; leave it out with several tables --to none",
             ));
         }
-        if flags.overwrite && destination.path().is_none() && flags.report.is_none() {
+        let rejects = &flags.rejects;
+        if flags.overwrite
+            && destination.path().is_none()
+            && flags.report.is_none()
+            && rejects.reject.is_none()
+        {
             return Err(Failure::options("--overwrite is for files, and none is written"));
         }
         if matches!(destination, Destination::Table(_) | Destination::Tables(_)) {
             check_target(flags)?;
         }
         let warning = ending_warning(flags);
-        let has_origin = flags.files.origin;
+        let (has_origin, reject) = (flags.files.origin, rejects.reject.clone());
         let verify = flags.verify.then(|| compared(flags, &reading.subject, &destination)).transpose()?;
         let overwrite = flags.overwrite;
-        Ok(Self { warning, reading, destination, overwrite, is_ordered, has_origin, verify })
+        Ok(Self { warning, reading, destination, overwrite, reject, is_ordered, has_origin, verify })
     }
 }
 
@@ -177,6 +184,9 @@ fn compared(
             Ok(_) if flags.reading.inconsistent => {
                 refused("needs one snapshot; leave it out, or --inconsistent")
             }
+            Ok(_) if flags.rejects.reject.is_some() => {
+                refused("finds rows that are not in the files; leave it out, or --reject")
+            }
             Ok(what) => Ok(what),
             Err(what) => refused(&format!("compares whole tables; leave it out, or {what}")),
         },
@@ -192,6 +202,10 @@ fn reading_of(flags: &ExportFlags) -> Result<Reading, Failure> {
         return Err(for_slices("--retries"));
     }
     reading.options = with_batches(reading.options, &flags.files, &flags.retrying);
+    reading.options = reading.options.with_reject(flags.rejects.reject.is_some());
+    if let Some(rows) = flags.rejects.reject_limit {
+        reading.options = reading.options.with_reject_limit(rows);
+    }
     Ok(reading)
 }
 
@@ -261,10 +275,13 @@ fn for_slices(name: &str) -> Failure {
     Failure::options(format!("a slice is read as it was planned, by one connection; leave out {name}"))
 }
 
-/// Refuses a report or metrics that have the output's path, or are in the output folder.
+/// Refuses a report, metrics or rejected rows that have the output's path, or are in the output folder.
 pub(crate) fn check_reports(flags: &ExportFlags) -> Result<(), Failure> {
-    check_beside("--report and --metrics", flags.report.as_deref(), flags.metrics.as_deref())?;
-    for (option, path) in [("--report", &flags.report), ("--metrics", &flags.metrics)] {
+    let (report, metrics, reject) = (&flags.report, &flags.metrics, &flags.rejects.reject);
+    check_beside("--report and --metrics", report.as_deref(), metrics.as_deref())?;
+    check_beside("--report and --reject", report.as_deref(), reject.as_deref())?;
+    check_beside("--metrics and --reject", metrics.as_deref(), reject.as_deref())?;
+    for (option, path) in [("--report", report), ("--metrics", metrics), ("--reject", reject)] {
         let Some(path) = path else { continue };
         check_url(option, path)?;
         let Some(output) = flags.output.as_ref().filter(|output| output.as_os_str() != "-") else { continue };

@@ -117,6 +117,7 @@ fn text(name: &str, ended: Ended<'_>, last_success: Option<&str>) -> String {
 fn of_report(text: &mut Text<'_>, report: &Report) {
     let file_bytes: u64 = report.files.iter().map(|file| file.bytes).sum();
     text.one("pgarrow_run_rows", "Rows that the run read.", report.rows);
+    text.one("pgarrow_run_rows_rejected", "Rows that the run left out.", report.rows_rejected);
     text.one("pgarrow_run_received_bytes", "Bytes that the server sent for them.", report.wire_bytes);
     text.one("pgarrow_run_files", "Files that the run wrote.", report.files.len());
     text.one("pgarrow_run_file_bytes", "The size of these files.", file_bytes);

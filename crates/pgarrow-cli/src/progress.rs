@@ -183,7 +183,7 @@ fn rejected(counts: Counts) -> String {
     match counts.rejected {
         0 => String::new(),
         rejected => {
-            format!(", {} rejected ({})", units::count(rejected), units::share(rejected, counts.rows))
+            format!(", {} rejected ({})", units::count(rejected), units::share(rejected, counts.given))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Rows that a load left out: an Arrow IPC file that appears when the other rows are committed.
+//! Rows that a load or an export left out: an Arrow IPC file that appears when the other rows are committed.
 //!
 //! ```text
 //!  Rejects ──receive──▶ Receiving ──publish──────▶ all is committed
@@ -17,7 +17,7 @@ use arrow_array::types::UInt64Type;
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
-use pgarrow::{Error, ErrorKind};
+use pgarrow::{Error, ErrorKind, Run, reject_schema};
 use pgarrow_load::Loading;
 use pgarrow_load::input::{Input, InputFormat};
 use pgarrow_sink::{Output, PartWriter, SinkWriter, Stop};
@@ -76,16 +76,17 @@ impl Rejects {
             }
         };
         writing.rows = 0;
-        let writing = Arc::new(Mutex::new(Some(writing)));
-        let receiver = Arc::clone(&writing);
-        loading.on_reject(move |rows| {
-            let mut writing = receiver.lock().unwrap_or_else(PoisonError::into_inner);
-            match writing.as_mut() {
-                Some(writing) => writing.write(rows),
-                None => Err(Error::new(ErrorKind::Sink, "the file of rejected rows is closed")),
-            }
-        })?;
-        Ok(Receiving { path: self.path, earlier, writing })
+        let receiving = Receiving::new(self.path, earlier, writing);
+        loading.on_reject(receiving.receiver())?;
+        Ok(receiving)
+    }
+
+    /// Has an export hand its rejected rows to the file.
+    pub(crate) fn receive_of(self, run: Run, console: &Console) -> Result<(Run, Receiving), Failure> {
+        let writing = Writing::begin(self.output, reject_schema())?;
+        writing.warnings.iter().for_each(|warning| console.warn(warning));
+        let receiving = Receiving::new(self.path, 0, writing);
+        Ok((run.on_reject(receiving.receiver())?, receiving))
     }
 }
 
@@ -104,6 +105,22 @@ pub(crate) struct Receiving {
 }
 
 impl Receiving {
+    fn new(path: PathBuf, earlier: u64, writing: Writing) -> Self {
+        Self { path, earlier, writing: Arc::new(Mutex::new(Some(writing))) }
+    }
+
+    /// What takes rows.
+    fn receiver(&self) -> impl FnMut(&RecordBatch) -> Result<(), Error> + Send + 'static {
+        let receiver = Arc::clone(&self.writing);
+        move |rows| {
+            let mut writing = receiver.lock().unwrap_or_else(PoisonError::into_inner);
+            match writing.as_mut() {
+                Some(writing) => writing.write(rows),
+                None => Err(Error::new(ErrorKind::Sink, "the file of rejected rows is closed")),
+            }
+        }
+    }
+
     /// The number of rows rejected so far, without those of earlier starts.
     pub(crate) fn rows(&self) -> u64 {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |writing| writing.rows)

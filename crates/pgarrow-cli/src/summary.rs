@@ -255,21 +255,36 @@ pub(crate) fn nothing_to_do(report: &LoadReport) -> String {
     )
 }
 
-/// The line for rejected rows: `rows` of the `given` ones now, and `earlier` ones by earlier starts.
+/// The line for rows that a load rejected: `rows` of the `given` ones now, and `earlier` ones by earlier starts.
 pub(crate) fn rejected(rows: u64, given: u64, earlier: u64, file: &str) -> Option<String> {
-    let were = |rows| if rows == 1 { "was" } else { "were" };
-    let share = if rows == 0 { String::new() } else { format!(" ({})", units::share(rows, given)) };
-    let now = format!("{} of {}{share}", units::count(rows), units::counted(given, "row"));
     match (rows, earlier) {
-        (0, 0) => None,
-        (_, 0) => {
-            Some(format!("{now} could not be loaded, and {} written to {file} with the reasons", were(rows)))
-        }
+        (_, 0) => rejected_by(rows, given, "loaded", file),
         _ => Some(format!(
-            "{now} could not be loaded, besides {} of earlier starts; {file} has them all, with the reasons",
+            "{} could not be loaded, besides {} of earlier starts; {file} has them all, with the reasons",
+            of_given(rows, given),
             units::count(earlier)
         )),
     }
+}
+
+/// The line for rows that an export rejected.
+pub(crate) fn not_exported(report: &Report, file: &str) -> Option<String> {
+    rejected_by(report.rows_rejected, report.rows + report.rows_rejected, "exported", file)
+}
+
+fn rejected_by(rows: u64, given: u64, what: &str, file: &str) -> Option<String> {
+    let were = if rows == 1 { "was" } else { "were" };
+    let text = || {
+        let now = of_given(rows, given);
+        format!("{now} could not be {what}, and {were} written to {file} with the reasons")
+    };
+    (rows > 0).then(text)
+}
+
+/// `12 of 30,000 rows (0.04 %)`.
+fn of_given(rows: u64, given: u64) -> String {
+    let share = if rows == 0 { String::new() } else { format!(" ({})", units::share(rows, given)) };
+    format!("{} of {}{share}", units::count(rows), units::counted(given, "row"))
 }
 
 /// Rows are sent while others are encoded, so sending has no share of the whole time.

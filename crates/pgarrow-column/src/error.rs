@@ -43,6 +43,27 @@ pub enum ValueError {
     ChunkFull,
 }
 
+impl ValueError {
+    /// Whether the value is a legal one of its type that has no place in Arrow. All else means that bytes are
+    /// broken, or that a batch is too large.
+    pub fn is_of_legal_value(self) -> bool {
+        match self {
+            Self::Infinite
+            | Self::NotANumber
+            | Self::OutOfRange
+            | Self::LostDigits
+            | Self::Dimensions { .. }
+            | Self::Srid
+            | Self::Utf8 => true,
+            Self::Width { .. }
+            | Self::Length
+            | Self::Malformed(_)
+            | Self::BatchTooLarge
+            | Self::ChunkFull => false,
+        }
+    }
+}
+
 impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -19,7 +19,7 @@ const EXPANSION_BYTES: usize = 1 << 20;
 const FORESEEN_FROM_ROWS: usize = 1024;
 
 /// A tuple's count of values.
-const COUNT_BYTES: usize = 2;
+pub(crate) const COUNT_BYTES: u32 = 2;
 
 /// When a batch ends: at the first limit that it reaches. Checked between chunks of at most 256 rows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +59,10 @@ pub(crate) struct Batch {
     chunk_rows_max: usize,
     /// Rows of earlier batches.
     rows_before: u64,
+    /// Rows that were left out, of this batch and all before it,
+    left_out: u64,
+    /// and of this batch by themselves: before which of its rows, and how many.
+    gaps: Vec<(usize, u64)>,
 }
 
 /// Why a chunk was not decoded.
@@ -66,6 +70,13 @@ pub(crate) struct Batch {
 pub(crate) enum ChunkError {
     Value { column_index: usize, error: RowError },
     RowEnds,
+}
+
+impl ChunkError {
+    /// Whether a legal value has no place in Arrow.
+    pub(crate) fn is_of_legal_value(&self) -> bool {
+        matches!(self, Self::Value { error, .. } if error.cause.is_of_legal_value())
+    }
 }
 
 impl Batch {
@@ -82,6 +93,8 @@ impl Batch {
             is_foreseen: false,
             chunk_rows_max: CHUNK_ROWS,
             rows_before: 0,
+            left_out: 0,
+            gaps: Vec::new(),
         };
         batch.set_bytes(limits.bytes);
         batch
@@ -96,12 +109,13 @@ impl Batch {
     pub(crate) fn restart(&mut self) {
         self.columns.iter_mut().for_each(|column| column.truncate(0));
         self.begin();
-        self.rows_before = 0;
+        (self.rows_before, self.left_out) = (0, 0);
     }
 
     fn begin(&mut self) {
         (self.rows, self.bytes, self.wire_bytes, self.expanded_bytes) = (0, 0, 0, 0);
         self.is_foreseen = false;
+        self.gaps.clear();
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -115,6 +129,22 @@ impl Batch {
     /// Rows decoded, of this batch and all before it.
     pub(crate) fn total_rows(&self) -> u64 {
         self.rows_before + self.rows as u64
+    }
+
+    /// Rows that were left out, of this batch and all before it.
+    pub(crate) fn rows_left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Leaves out the next row. Returns its number in the stream.
+    pub(crate) fn leave_out_row(&mut self) -> u64 {
+        let number = self.next_row_number();
+        self.left_out += 1;
+        match self.gaps.last_mut() {
+            Some((before, n_rows)) if *before == self.rows => *n_rows += 1,
+            _ => self.gaps.push((self.rows, 1)),
+        }
+        number
     }
 
     /// Rows that the next chunk may have.
@@ -365,9 +395,28 @@ impl Batch {
         }
     }
 
+    /// The error for a chunk that begins behind the rows of the batch.
+    pub(crate) fn chunk_error(&self, error: ChunkError) -> DecodeError {
+        match error {
+            ChunkError::Value { column_index, error } => {
+                let row = self.rows + error.row;
+                self.value_error(column_index, RowError { row, ..error })
+            }
+            // The values were walked, so a column that ends elsewhere is a bug of ours.
+            ChunkError::RowEnds => DecodeError::Arrow("a column ended inside a value".to_owned()),
+        }
+    }
+
+    /// The number in the stream of the row that comes next, from 1.
+    pub(crate) fn next_row_number(&self) -> u64 {
+        self.row_number(self.rows)
+    }
+
     /// A row of the batch as a row of the stream, counted from 1.
     fn row_number(&self, row: usize) -> u64 {
-        self.rows_before + row as u64 + 1
+        let is_behind = |gap: &&(usize, u64)| gap.0 > row;
+        let left_out_behind: u64 = self.gaps.iter().filter(is_behind).map(|(_, n_rows)| n_rows).sum();
+        self.rows_before + row as u64 + 1 + self.left_out - left_out_behind
     }
 
     /// Rows of the batch so far.
@@ -437,7 +486,7 @@ impl ChunkSource for WireRows<'_> {
         if !std::mem::replace(&mut self.has_begun, true) {
             return;
         }
-        let to_first_value = u32::try_from(self.header_bytes + COUNT_BYTES).unwrap_or(0);
+        let to_first_value = u32::try_from(self.header_bytes).unwrap_or(0) + COUNT_BYTES;
         let starts = [0].into_iter().chain(self.ends.iter().copied());
         for (cursor, start) in self.cursors.iter_mut().zip(starts).take(n_rows) {
             *cursor = start + to_first_value;

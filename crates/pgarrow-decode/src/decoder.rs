@@ -2,11 +2,12 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use pgarrow_column::{BufferReuse, CHUNK_ROWS, Column, Effects, RowError};
+use pgarrow_column::{BufferReuse, CHUNK_ROWS, Column, Effects};
 
-use crate::batch::{Batch, BatchLimits, ChunkError, ChunkSource, WireRows};
+use crate::batch::{Batch, BatchLimits, ChunkSource, WireRows};
 use crate::error::{ChunkRefused, DecodeError, FramingError};
 use crate::frame::{COPY_DATA, DATA_ROW, Frame, HEADER_BYTES, first_frame};
+use crate::sift::{RejectedRow, Sift, decode_one_by_one};
 use crate::stitch::{Stitch, check_tuple};
 
 /// Wire bytes of a chunk: a size that fits the second-level cache beside the columns' own buffers.
@@ -38,6 +39,8 @@ pub struct CopyDecoder {
     pub(crate) scratch: Vec<u8>,
     /// The last call of `decode` stopped for a large row.
     pub(crate) is_large_next: bool,
+    /// Rows with refused values, if they are left out.
+    pub(crate) sift: Option<Sift>,
 }
 
 /// The result of [`CopyDecoder::decode`].
@@ -91,7 +94,30 @@ impl CopyDecoder {
             failed: None,
             scratch: Vec::new(),
             is_large_next: false,
+            sift: None,
         }
+    }
+
+    /// Leaves out rows with a legal value that Arrow cannot hold
+    /// ([`ValueError::is_of_legal_value`](pgarrow_column::ValueError::is_of_legal_value)) instead of stopping at
+    /// them: [`take_rejected`](Self::take_rejected) has them. Take them after each call of
+    /// [`decode`](Self::decode), since they count as memory.
+    ///
+    /// Text that is not UTF-8 still stops the decoder, because it is found when the batch is complete.
+    #[must_use]
+    pub fn rejecting(mut self) -> Self {
+        self.sift = Some(Sift::default());
+        self
+    }
+
+    /// Whether rows were left out that were not taken yet.
+    pub fn has_rejected(&self) -> bool {
+        self.sift.as_ref().is_some_and(|sift| !sift.is_empty())
+    }
+
+    /// The rows that were left out since the last call, in their order.
+    pub fn take_rejected(&mut self) -> Vec<RejectedRow> {
+        self.sift.as_mut().map(Sift::take).unwrap_or_default()
     }
 
     /// The schema of the batches.
@@ -99,9 +125,15 @@ impl CopyDecoder {
         self.batch.schema()
     }
 
-    /// Rows decoded so far, flushed or not. Compare it with the server's `COPY n`.
+    /// Rows decoded so far, flushed or not. With [`rows_rejected`](Self::rows_rejected), compare it with the
+    /// server's `COPY n`.
     pub fn rows(&self) -> u64 {
         self.batch.total_rows()
+    }
+
+    /// Rows that were left out so far; see [`rejecting`](Self::rejecting).
+    pub fn rows_rejected(&self) -> u64 {
+        self.batch.rows_left_out()
     }
 
     /// Begins another stream of the same columns, with the same buffers and the sizes that the columns have
@@ -114,6 +146,7 @@ impl CopyDecoder {
         (self.n_to_stitch, self.n_misses) = (0, 0);
         self.failed = None;
         self.is_large_next = false;
+        self.take_rejected();
     }
 
     /// Begins another stream. Its rows follow the present ones, flushed or not.
@@ -169,6 +202,7 @@ impl CopyDecoder {
         self.batch.allocated_bytes()
             + self.stitch.allocated_bytes()
             + self.scratch.capacity()
+            + self.sift.as_ref().map_or(0, Sift::allocated_bytes)
             + 2 * size_of::<[u32; CHUNK_ROWS]>()
     }
 
@@ -272,8 +306,9 @@ impl CopyDecoder {
             Ok(n_taken) if n_taken < n_rows => ends.get(n_taken - 1).map_or(0, |end| *end as usize),
             Ok(_) => end,
             // Either a message is not one tuple, or a value is refused. The stitched way finds out.
-            Err(_) => {
-                self.n_misses += 1;
+            Err(error) => {
+                // A chunk with a row that is left out says nothing about the messages.
+                self.n_misses += u32::from(self.sift.is_none() || !error.is_of_legal_value());
                 self.n_to_stitch = if self.n_misses > MISSES_MAX { usize::MAX } else { n_rows };
                 0
             }
@@ -391,16 +426,13 @@ impl CopyDecoder {
                 (self.cursors.get_mut(..n_rows), self.ends.get(..n_rows), n_rows)
             {
                 let chunk = self.stitch.bytes().get(..end).unwrap_or_default();
-                let before = self.batch.rows();
-                let mut rows = WireRows::new(chunk, cursors, ends, 0);
-                let n_taken = self.batch.decode(n_rows, &mut rows).map_err(|error| match error {
-                    ChunkError::Value { column_index, error } => {
-                        let row = before + error.row;
-                        self.batch.value_error(column_index, RowError { row, ..error })
+                let decoded = self.batch.decode(n_rows, &mut WireRows::new(chunk, cursors, ends, 0));
+                let n_taken = match (decoded, &mut self.sift) {
+                    (Err(error), Some(sift)) if error.is_of_legal_value() => {
+                        decode_one_by_one(&mut self.batch, chunk, ends, sift)?
                     }
-                    // The values were walked, so a column that ends elsewhere is a bug of ours.
-                    ChunkError::RowEnds => DecodeError::Arrow("a column ended inside a value".to_owned()),
-                })?;
+                    (decoded, _) => decoded.map_err(|error| self.batch.chunk_error(error))?,
+                };
                 if n_taken < n_rows {
                     // The rows behind these are found again.
                     end = ends.get(n_taken - 1).map_or(0, |end| *end as usize);
@@ -420,7 +452,7 @@ impl CopyDecoder {
     }
 
     pub(crate) fn framing_error(&self, cause: FramingError) -> DecodeError {
-        DecodeError::Framing { row: self.rows() + 1, cause }
+        DecodeError::Framing { row: self.batch.next_row_number(), cause }
     }
 }
 

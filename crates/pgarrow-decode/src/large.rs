@@ -13,7 +13,7 @@ use pgarrow_column::{RowError, ValueError};
 use crate::decoder::{CopyDecoder, StopReason};
 use crate::error::{DecodeError, FramingError};
 use crate::frame::{COPY_DATA, HEADER_BYTES, cut_off_frame};
-use crate::stitch::{COPY_HEADER_BYTES, value_bytes};
+use crate::stitch::{COPY_HEADER_BYTES, check_tuple, value_bytes};
 
 /// A message above this size, with its header, need not be in one buffer before it is decoded.
 pub const LARGE_FRAME_BYTES: usize = 256 << 10;
@@ -179,6 +179,9 @@ impl CopyDecoder {
             return Err(FramingError::RowMessage.into());
         }
         message.left = length.checked_sub(4).ok_or(FramingError::MessageLength(length))? as usize;
+        if self.sift.is_some() {
+            return self.receive_whole(&mut message);
+        }
         if self.stitch.is_at_header() {
             let extension_bytes = self.stitch.take_header(message.receive_array::<COPY_HEADER_BYTES>()?)?;
             scratch.clear();
@@ -199,6 +202,17 @@ impl CopyDecoder {
         let tuple_bytes = before - message.left;
         self.receive_rest(&mut message, scratch)?;
         self.batch.end_row(tuple_bytes);
+        Ok(())
+    }
+
+    /// Receives a message for the stitched way: a row that is left out has to be there as a whole.
+    fn receive_whole<S: LargeSource>(&mut self, message: &mut Message<'_, S>) -> Result<(), Fault<S::Error>> {
+        let bytes = self.stitch.receiving();
+        let before = bytes.len();
+        message.receive_onto(bytes, message.left)?;
+        if self.tag != COPY_DATA {
+            check_tuple(bytes.get(before..).unwrap_or_default(), self.batch.n_columns())?;
+        }
         Ok(())
     }
 

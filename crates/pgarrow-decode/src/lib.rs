@@ -49,6 +49,7 @@ mod decoder;
 mod error;
 mod frame;
 mod large;
+mod sift;
 mod stitch;
 
 pub use batch::{BatchLimits, ChunkSource};
@@ -56,3 +57,4 @@ pub use decoder::{CopyDecoder, Progress, StopReason};
 pub use error::{ChunkRefused, DecodeError, FramingError};
 pub use large::{LARGE_FRAME_BYTES, LargeError, LargeSource};
 pub use pgarrow_column::{BufferReuse, Effect, Effects};
+pub use sift::RejectedRow;

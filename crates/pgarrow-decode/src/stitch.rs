@@ -78,6 +78,11 @@ impl Stitch {
         Ok(())
     }
 
+    /// Where the bytes of a payload go as they arrive. No trailer has been seen.
+    pub(crate) fn receiving(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
     /// The bytes that are not decoded.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()

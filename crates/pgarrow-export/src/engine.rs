@@ -26,6 +26,7 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::proof::Proof;
 use crate::reader::{RunContext, mib};
+use crate::reject::Rejects;
 use crate::report::{Report, Summary};
 use crate::sink_set::SinkSet;
 
@@ -71,6 +72,8 @@ pub(crate) struct Job {
     pub(crate) snapshot_taken: Instant,
     /// Where sessions come from and go to.
     pub(crate) pool: Pool,
+    /// If rows with refused values are left out.
+    pub(crate) rejects: Option<Rejects>,
     /// If a caller wants to know of each table when it is complete.
     pub(crate) completions: Option<Completions>,
     /// A table that cannot be read does not end the run.
@@ -249,6 +252,7 @@ impl Job {
             pooled: self.pooled,
             pool: &self.pool,
             completions: self.completions.as_ref(),
+            rejects: self.rejects.as_ref(),
             keeps_going: self.keeps_going,
             in_turn: self.in_turn,
             is_impatient: self.is_impatient(),
@@ -316,6 +320,23 @@ impl Job {
         })
     }
 
+    /// Refuses to complete an output of which no row is left.
+    fn check_rows_left(&self, done: &Done) -> Result<()> {
+        let tables = self.progress.tables().iter().enumerate();
+        let read = tables.filter(|(index, _)| !done.failed.contains_key(index));
+        let rejected: u64 = read.map(|(_, table)| table.rows_rejected()).sum();
+        match (done.rows.iter().sum::<u64>(), rejected) {
+            (0, rejected @ 1..) => {
+                let text = match rejected {
+                    1 => "the only row was rejected".to_owned(),
+                    _ => format!("all {rejected} rows were rejected"),
+                };
+                Err(Error::new(ErrorKind::Value, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn prepare(&self, keeper: &mut Keeper) -> Result<()> {
         match self.is_impatient() {
             true => keeper.wait_less().map_err(|error| self.cancel.cancelled_or(error)),
@@ -345,6 +366,7 @@ impl Job {
         })?;
         let facts =
             keeper.finish(&self.pool).map_err(|error| self.cancel.cancelled_or(lost_snapshot(error)))?;
+        self.check_rows_left(&done)?;
         done.warnings.extend(long_snapshot(self.snapshot_taken.elapsed()).map(Message::from));
         done.warnings.splice(0..0, setup.warnings.iter().cloned());
         if self.options.ordered && done.tallies.iter().any(|tally| tally.ended_early > 0) {

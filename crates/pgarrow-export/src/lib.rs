@@ -46,6 +46,7 @@ mod proof;
 mod reader;
 mod reader_session;
 mod refusal;
+mod reject;
 mod report;
 mod run;
 mod scan;
@@ -83,6 +84,7 @@ pub use pgarrow_types::{
 pub use phases::Phases;
 pub use plan::{Plan, PlanReport, PlanSlice};
 pub use progress::{Progress, Sample, TableProgress, Waits};
+pub use reject::reject_schema;
 pub use report::{FailedTable, MemoryReport, ReaderReport, Report, TableReport};
 pub use run::Run;
 pub use slice::{KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSubject};

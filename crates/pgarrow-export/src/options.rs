@@ -58,6 +58,8 @@ pub struct ExportOptions {
     pub(crate) split_on: Option<String>,
     pub(crate) read_mode: ReadMode,
     pub(crate) inconsistent: bool,
+    pub(crate) reject: bool,
+    pub(crate) reject_limit: Option<u64>,
     pub(crate) retries: u32,
     pub(crate) read_timeout: Option<Duration>,
     pub(crate) lock_timeout: Option<Duration>,
@@ -83,6 +85,8 @@ impl Default for ExportOptions {
             split_on: None,
             read_mode: ReadMode::default(),
             inconsistent: false,
+            reject: false,
+            reject_limit: None,
             retries: 3,
             read_timeout: None,
             lock_timeout: None,
@@ -96,8 +100,9 @@ impl ExportOptions {
     /// What decides which values are read, as a text to compare: types, role, settings. Not how fast, or in which
     /// batches.
     pub fn meaning(&self) -> String {
-        let Self { types, columns, opaque, field_ids, inconsistent, role, settings, .. } = self;
-        format!("{types:?} {columns:?} {opaque:?} {field_ids} {inconsistent} {role:?} {settings:?}")
+        let Self { types, columns, opaque, field_ids, inconsistent, reject, role, settings, .. } = self;
+        let rows = if *reject { " reject" } else { "" };
+        format!("{types:?} {columns:?} {opaque:?} {field_ids} {inconsistent} {role:?} {settings:?}{rows}")
     }
 
     /// Whether the precision of some numerics is found by reading them.
@@ -232,6 +237,28 @@ impl ExportOptions {
     /// Rows that change meanwhile may then be of different moments, missing, or read twice.
     pub fn with_inconsistent(mut self, inconsistent: bool) -> Self {
         self.inconsistent = inconsistent;
+        self
+    }
+
+    /// Leaves out rows with a value that Arrow cannot hold, where the export would stop: infinite dates, NaN in a
+    /// decimal, timestamps out of range, and so on. Default: no.
+    ///
+    /// A row is there with all its values or not at all. [`Run::on_reject`](crate::Run::on_reject) receives the
+    /// rows that were left out as the server prints them; [`Report::rows_rejected`](crate::Report) counts them. An
+    /// export of which no row is left fails, and so does one that finds each of the first 1,000 rows of a table to
+    /// be bad, unless it has a [limit](Self::with_reject_limit).
+    ///
+    /// Rows that were left out wait in memory until their slice is read, and count against
+    /// [`with_memory`](Self::with_memory). The server uses no parallel workers, so that rows have an order by which
+    /// they are found. Text that is not in the encoding of its database still stops the export.
+    pub fn with_reject(mut self, reject: bool) -> Self {
+        self.reject = reject;
+        self
+    }
+
+    /// The export fails if more rows than this are left out, of all its tables. Default: no limit.
+    pub fn with_reject_limit(mut self, rows: u64) -> Self {
+        self.reject_limit = Some(rows);
         self
     }
 

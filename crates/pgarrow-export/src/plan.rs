@@ -219,6 +219,27 @@ impl Plan {
         self.selection.show(part, mark, place_alone)
     }
 
+    /// A SELECT that finds rows by their numbers in a part; see [`Selection::locate`].
+    pub(crate) fn locate(&self, part: &Part, numbers: &[u64], columns: &[usize]) -> Option<String> {
+        self.selection.locate(part, numbers, columns)
+    }
+
+    /// The OIDs of the types in which values arrive, by column.
+    pub(crate) fn value_types(&self) -> Vec<u32> {
+        self.selection.value_types(&self.columns)
+    }
+
+    /// The name of the table with this OID, which has a row of the part; `None` if it is the one that was named.
+    /// `name`: what the server calls it.
+    pub(crate) fn partition(&self, part: &Part, oid: &str, name: Option<&str>) -> Option<String> {
+        let oid: Option<u32> = oid.parse().ok();
+        if self.relation.as_ref().map(|relation| relation.oid) == oid {
+            return None;
+        }
+        let known = part.slice.relations.iter().find(|(relation, _)| Some(relation.oid) == oid);
+        known.map(|(relation, _)| relation.to_string()).or_else(|| name.map(str::to_owned))
+    }
+
     /// The SELECT of a relation's own rows from a line pointer of a page up to another page, without a COPY
     /// around it.
     pub(crate) fn select_tids(&self, relation: &Relation, from: (u64, u16), to: u64) -> String {

@@ -48,6 +48,7 @@ pub struct TableProgress {
     slices_total: u64,
     clock: Arc<OnceLock<Instant>>,
     rows: AtomicU64,
+    rows_rejected: AtomicU64,
     wire_bytes: AtomicU64,
     slices: AtomicU64,
     /// When its first slice began, in nanoseconds after the beginning; [`NEVER`] if none has,
@@ -89,6 +90,7 @@ impl Progress {
             slices_total: plan.n_slices() as u64,
             clock: Arc::clone(&clock),
             rows: AtomicU64::new(0),
+            rows_rejected: AtomicU64::new(0),
             wire_bytes: AtomicU64::new(0),
             slices: AtomicU64::new(0),
             begun: AtomicU64::new(NEVER),
@@ -117,6 +119,11 @@ impl Progress {
     /// Rows decoded.
     pub fn rows(&self) -> u64 {
         self.tables.iter().map(TableProgress::rows).sum()
+    }
+
+    /// Rows that were left out ([`ExportOptions::with_reject`](crate::ExportOptions::with_reject)).
+    pub fn rows_rejected(&self) -> u64 {
+        self.tables.iter().map(TableProgress::rows_rejected).sum()
     }
 
     /// Bytes received for rows, message headers included.
@@ -214,11 +221,18 @@ impl Progress {
     }
 
     /// Takes back what a failed attempt has added.
-    pub(crate) fn take_back(&self, plan_index: usize, rows: u64, wire_bytes: u64) {
+    pub(crate) fn take_back(&self, plan_index: usize, rows: u64, rejected: u64, wire_bytes: u64) {
         if let Some(table) = self.tables.get(plan_index) {
+            table.rows_rejected.fetch_sub(rejected, Ordering::SeqCst);
             table.rows.fetch_sub(rows, Ordering::Relaxed);
             table.wire_bytes.fetch_sub(wire_bytes, Ordering::Relaxed);
         }
+    }
+
+    /// A reader has left a row out. Returns how many that are, of this table.
+    pub(crate) fn add_rejected(&self, plan_index: usize) -> u64 {
+        // In one order for all readers: the limit is one of all tables.
+        self.tables.get(plan_index).map_or(0, |table| table.rows_rejected.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
     pub(crate) fn batch_handed_out(&self) {
@@ -272,6 +286,11 @@ impl TableProgress {
     /// Rows decoded.
     pub fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Rows that were left out.
+    pub fn rows_rejected(&self) -> u64 {
+        self.rows_rejected.load(Ordering::SeqCst)
     }
 
     /// Bytes received for rows, message headers included.

@@ -9,6 +9,8 @@
 //! A slice that is read by pages of a heap consists of several such streams: see [`pages`].
 
 mod pages;
+mod rejected;
+mod room;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +21,11 @@ use pgarrow_column::make_column;
 use pgarrow_decode::{BatchLimits, CopyDecoder, Effects, LargeError, LargeSource, StopReason};
 use pgarrow_protocol::{CopyOutStep, RowStream, Session};
 use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, is_of_text};
-use pgarrow_types::{EncodingPolicy, Hint, message};
+use pgarrow_types::EncodingPolicy;
 
-use crate::budget::{Budget, Lease, NoRoom};
+use crate::budget::{Budget, Lease};
 use crate::complete::Completions;
-use crate::memory_policy::{Level, Shares};
+use crate::memory_policy::Shares;
 use crate::opened::Opened;
 use crate::options::{ExportOptions, ReadMode};
 use crate::outlet::Outlet;
@@ -36,6 +38,8 @@ use crate::progress::{Progress, Told};
 use crate::proof::Proof;
 use crate::reader_session::ReaderSession;
 use crate::refusal::{decode_error, is_of_damage, stream_error};
+use crate::reject::Rejects;
+use rejected::SetAside;
 
 /// The receive buffer of one session, which exists all the time.
 const RECEIVE_BYTES: usize = 256 << 10;
@@ -56,6 +60,7 @@ pub(crate) struct RunContext<'a> {
     pub(crate) pooled: Pooled,
     pub(crate) pool: &'a Pool,
     pub(crate) completions: Option<&'a Completions>,
+    pub(crate) rejects: Option<&'a Rejects>,
     /// A table that cannot be read does not end the run.
     pub(crate) keeps_going: bool,
     /// Tables are read one after another.
@@ -91,6 +96,7 @@ pub(crate) struct Reader<'a> {
     /// The decoder of the last plan, with the plan's index.
     decoder: Option<(usize, CopyDecoder)>,
     held_bytes: usize,
+    aside: SetAside,
     /// How pages of the last table are read,
     pages: Option<pages::PageReading>,
     /// and the memory that this takes.
@@ -116,6 +122,7 @@ pub(crate) struct Attempt {
     pub(crate) delivered_rows: u64,
     /// What this attempt added to the run's progress.
     rows: u64,
+    rejected: u64,
     wire_bytes: u64,
     /// The bytes received of the current stream.
     stream_bytes: u64,
@@ -125,14 +132,23 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     pub(crate) fn new(task: Task) -> Self {
-        Self { task, skip_rows: 0, delivered_rows: 0, rows: 0, wire_bytes: 0, stream_bytes: 0, part: None }
+        Self {
+            task,
+            skip_rows: 0,
+            delivered_rows: 0,
+            rows: 0,
+            rejected: 0,
+            wire_bytes: 0,
+            stream_bytes: 0,
+            part: None,
+        }
     }
 }
 
 impl Attempt {
     /// Notes what the next statement reads, for errors about its rows.
     fn reads(&mut self, slice: &PlannedSlice, tids: Option<((u64, u16), u64)>, decoder: &CopyDecoder) {
-        self.part = Some(Part { slice: slice.clone(), tids, rows_before: decoder.rows() });
+        self.part = Some(Part { slice: slice.clone(), tids, rows_before: rows_seen(decoder) });
     }
 }
 
@@ -144,6 +160,7 @@ impl<'a> Reader<'a> {
             lease,
             decoder: None,
             held_bytes: 0,
+            aside: SetAside::default(),
             pages: None,
             page_bytes: 0,
             tally: Tally::default(),
@@ -174,8 +191,11 @@ impl<'a> Reader<'a> {
         let ReaderSession { session, opened, .. } = reader;
         self.shared.proof.before_slice(session, opened, plan.reads)?;
         // A failed attempt's counts are taken back.
-        self.shared.progress.take_back(attempt.task.plan_index, attempt.rows, attempt.wire_bytes);
-        (attempt.rows, attempt.wire_bytes, attempt.skip_rows) = (0, 0, attempt.delivered_rows);
+        let Attempt { task, rows, rejected, wire_bytes, .. } = *attempt;
+        self.shared.progress.take_back(task.plan_index, rows, rejected, wire_bytes);
+        (attempt.rows, attempt.rejected, attempt.wire_bytes) = (0, 0, 0);
+        attempt.skip_rows = attempt.delivered_rows;
+        self.aside = SetAside::default();
 
         let mut decoder = self.take_decoder(plan, attempt.task.plan_index);
         let pages_before = self.tally.pages;
@@ -203,6 +223,7 @@ impl<'a> Reader<'a> {
         if attempt.skip_rows > 0 {
             return Err(broken(plan, "a slice that was read again has fewer rows than before"));
         }
+        self.hand_out_set_aside(plan, outlet)?;
         self.tally.rows += n_rows;
         self.tally.wire_bytes += attempt.wire_bytes;
         self.tally.slices += 1;
@@ -228,7 +249,8 @@ impl<'a> Reader<'a> {
                     ReadMode::Select | ReadMode::Cursor => CopyDecoder::for_rows,
                     ReadMode::Auto | ReadMode::Copy | ReadMode::Pages => CopyDecoder::new,
                 };
-                new(plan.schema.clone(), columns.collect(), self.shared.limits)
+                let decoder = new(plan.schema.clone(), columns.collect(), self.shared.limits);
+                if self.shared.rejects.is_some() { decoder.rejecting() } else { decoder }
             }
         }
     }
@@ -266,8 +288,21 @@ impl<'a> Reader<'a> {
         attempt: &mut Attempt,
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
+        self.read_rows(session, plan, select, decoder, attempt, outlet)?;
+        self.print_set_aside(session, plan, decoder, attempt, outlet)
+    }
+
+    fn read_rows(
+        &mut self,
+        session: &mut Session,
+        plan: &Plan,
+        select: &str,
+        decoder: &mut CopyDecoder,
+        attempt: &mut Attempt,
+        outlet: &mut dyn Outlet,
+    ) -> Result<()> {
         decoder.continue_with_stream();
-        let n_rows_before = decoder.rows();
+        let n_rows_before = rows_seen(decoder);
         attempt.stream_bytes = 0;
         let started = Moment::now();
         let opened: Result<Box<dyn RowStream + '_>, pgarrow_protocol::Error> = match self.shared.read_mode {
@@ -298,6 +333,9 @@ impl<'a> Reader<'a> {
             let decoded = decoded.map_err(|error| decode_error(plan, attempt.part.as_ref(), error))?;
             self.tally.phases.decode += started.elapsed().as_secs_f64();
             stream.consume(decoded.used_bytes);
+            if decoder.has_rejected() {
+                self.set_aside(plan, decoder, attempt, outlet)?;
+            }
             match decoded.stop {
                 StopReason::BatchFull => {
                     // Before the batch goes out, so that its consumer finds it counted.
@@ -316,14 +354,14 @@ impl<'a> Reader<'a> {
             let started = Moment::now();
             let step = stream.advance();
             let step =
-                step.map_err(|error| stream_error(plan, attempt.part.as_ref(), decoder.rows(), error))?;
+                step.map_err(|error| stream_error(plan, attempt.part.as_ref(), rows_seen(decoder), error))?;
             started.add_receiving(&mut self.tally.phases);
             if let CopyOutStep::Done { rows } = step {
                 self.note(decoder, stream.bytes_received(), attempt);
                 if !decoder.is_complete() {
                     return Err(broken(plan, "the COPY stream ended without its trailer"));
                 }
-                let n_rows = decoder.rows() - n_rows_before;
+                let n_rows = rows_seen(decoder) - n_rows_before;
                 if n_rows != rows {
                     let what = format!("{n_rows} rows were decoded, but the server sent {rows}");
                     return Err(broken(plan, &what));
@@ -369,7 +407,7 @@ impl<'a> Reader<'a> {
 
     /// The memory besides batches that were handed out.
     fn base_bytes(&self, decoder: &CopyDecoder) -> usize {
-        RECEIVE_BYTES + decoder.allocated_bytes() + self.page_bytes
+        RECEIVE_BYTES + decoder.allocated_bytes() + self.page_bytes + self.aside.allocated_bytes()
     }
 
     fn hand_out(
@@ -416,82 +454,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reacts to short memory: smaller batches, row groups that end early, waiting.
-    fn relieve(&mut self, decoder: &mut CopyDecoder, outlet: &mut dyn Outlet) -> Result<()> {
-        let level = self.shared.budget.level();
-        if !self.shared.limits.exact {
-            decoder.set_batch_bytes(self.shared.shares.batch_bytes_at(level));
-        }
-        let is_turn = outlet.is_turn();
-        if level == Level::Calm && (is_turn || self.shared.budget.has(self.shared.shares.turn_reserve)) {
-            return Ok(());
-        }
-        if !is_turn {
-            // The slices before this one get the rest of the memory.
-            let (started, before) = (Instant::now(), outlet.times());
-            outlet.wait_for_turn()?;
-            self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
-        } else if self.shared.shares.ends_early(self.held_bytes, level) {
-            self.end_early(outlet, false)?;
-        }
-        self.held_bytes = outlet.held_bytes();
-        self.lease.set(self.base_bytes(decoder) + self.held_bytes);
-        let started = Instant::now();
-        if self.lease.wait_for_calm(self.shared.cancel) {
-            self.tally.phases.wait_for_memory += started.elapsed().as_secs_f64();
-        }
-        Ok(())
-    }
-
-    /// Makes the outlet pass on what it holds.
-    fn end_early(&mut self, outlet: &mut dyn Outlet, is_needed: bool) -> Result<()> {
-        let (started, before) = (Instant::now(), outlet.times());
-        outlet.flush(is_needed)?;
-        self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
-        self.tally.ended_early += u64::from(outlet.held_bytes() < self.held_bytes);
-        self.held_bytes = outlet.held_bytes();
-        Ok(())
-    }
-
-    /// Reserves `needed` bytes besides what the outlet holds; the outlet passes that on first if memory is
-    /// short.
-    fn make_room(&mut self, plan: &Plan, needed: usize, base: usize, outlet: &mut dyn Outlet) -> Result<()> {
-        if !self.lease.fits(needed + self.held_bytes) {
-            if !outlet.is_turn() {
-                let (started, before) = (Instant::now(), outlet.times());
-                outlet.wait_for_turn()?;
-                self.tally.phases.add_sink(started.elapsed(), before, outlet.times());
-            }
-            self.end_early(outlet, true)?;
-            // While the reader waits, its lease covers what it has, not what it asks for.
-            self.lease.set(base + self.held_bytes);
-        }
-        let started = Instant::now();
-        let grown = self.lease.grow(needed + self.held_bytes, self.shared.cancel);
-        self.tally.phases.wait_for_memory += started.elapsed().as_secs_f64();
-        grown.map_err(|why| match why {
-            NoRoom::Cancelled => self.shared.cancel.error(),
-            NoRoom::TooLarge => {
-                let (needed, budget) = (needed + self.held_bytes, self.shared.budget);
-                let text = format!(
-                    "{}: the next rows need {} MiB of memory at once, and {} {} MiB",
-                    plan.subject,
-                    mib(needed),
-                    match needed > budget.limit_max() {
-                        true => "the limit is",
-                        false => "of the memory that runs share this one has",
-                    },
-                    mib(budget.limit())
-                );
-                Error::new(ErrorKind::Options, text).advice(message![
-                    "allow more memory (",
-                    Hint::memory(needed),
-                    "), or leave out the largest columns"
-                ])
-            }
-        })
-    }
-
     fn receive_large(
         &mut self,
         plan: &Plan,
@@ -504,6 +466,8 @@ impl<'a> Reader<'a> {
         let base = self.base_bytes(decoder);
         // The first thirty-second of it is copied as it grows.
         let received = bytes.saturating_add(bytes / 8);
+        // It is received as a whole before it is decoded if it may be left out.
+        let received = received + if self.shared.rejects.is_some() { bytes } else { 0 };
         self.make_room(plan, base + received + outlet.working_bytes(bytes), base, outlet)?;
         let mut source = ValueSource { stream, phases: &mut self.tally.phases };
         decoder.decode_large(&mut source).map_err(|error| match error {
@@ -511,6 +475,11 @@ impl<'a> Reader<'a> {
             LargeError::Source(error) => error.into(),
         })
     }
+}
+
+/// Rows that the decoder has dealt with: decoded, or left out.
+fn rows_seen(decoder: &CopyDecoder) -> u64 {
+    decoder.rows() + decoder.rows_rejected()
 }
 
 /// Adds the effects of columns to the sums of the same columns.

@@ -84,7 +84,7 @@ pub(crate) fn is_of_damage(sqlstate: Option<&str>) -> bool {
 }
 
 /// A row, counted from 1 in its slice, in words: its number in the part, and the part.
-fn row_of(plan: &Plan, part: Option<&Part>, row: u64) -> String {
+pub(crate) fn row_of(plan: &Plan, part: Option<&Part>, row: u64) -> String {
     let is_all = plan.slices.len() <= 1;
     match part {
         Some(part) => {

@@ -40,6 +40,8 @@ pub struct Report {
     pub snapshot: String,
     /// Rows, as decoded, as the server counted them, and as written.
     pub rows: u64,
+    /// Rows that were left out, since Arrow cannot hold one of their values. They are not in `rows`.
+    pub rows_rejected: u64,
     /// Bytes of the COPY stream, message headers included.
     pub wire_bytes: u64,
     /// Record batches.
@@ -157,6 +159,8 @@ pub struct TableReport {
     pub table: String,
     /// Its rows.
     pub rows: u64,
+    /// Its rows that were left out.
+    pub rows_rejected: u64,
     /// Bytes received for them.
     pub wire_bytes: u64,
     /// Its slices.
@@ -226,6 +230,7 @@ impl Report {
             server: facts.server(),
             snapshot: facts.snapshot.clone(),
             rows,
+            rows_rejected: progress.rows_rejected(),
             wire_bytes,
             batches: progress.batches(),
             seconds,
@@ -288,6 +293,7 @@ fn table(
     TableReport {
         table: plan.subject().to_owned(),
         rows,
+        rows_rejected: progress.rows_rejected(),
         wire_bytes: progress.wire_bytes(),
         slices: plan.slices.len(),
         seconds: progress.seconds(),

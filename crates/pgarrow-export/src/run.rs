@@ -314,6 +314,24 @@ impl Run {
         self
     }
 
+    /// Hands rows that are left out ([`ExportOptions::with_reject`](crate::ExportOptions::with_reject)) to
+    /// `receive`, as batches of [`reject_schema`](crate::reject_schema), in the thread of the reader that read them:
+    /// one call at a time, when their slice is complete. Without it, they are only counted.
+    ///
+    /// They are final when the run has succeeded; until then, they may be of a table that fails. An error of
+    /// `receive` ends the run.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`] if the run leaves out no rows.
+    pub fn on_reject(self, receive: impl FnMut(&RecordBatch) -> Result<()> + Send + 'static) -> Result<Self> {
+        match &self.engine.job.rejects {
+            Some(rejects) => rejects.set_receiver(Box::new(receive)),
+            None => return Err(refused("this export rejects no rows")),
+        }
+        Ok(self)
+    }
+
     /// Lets [`write_each`](Self::write_each) go on when a table cannot be read, since a value does not fit or the
     /// server refuses it. Such a table has no output; [`Report::failed`] names it. What breaks connections, or is
     /// about the outputs, still ends the run.

@@ -123,7 +123,7 @@ impl Outgoing {
     /// Bind to the unnamed portal: text in, text out.
     pub(crate) fn bind(&mut self, parameters: &[Option<&str>]) -> Result<(), Error> {
         if u16::try_from(parameters.len()).is_err() {
-            return Err(Error::new(ErrorKind::Config, "a statement takes at most 65,535 parameters"));
+            return Err(too_many_parameters());
         }
         let parameters =
             parameters.iter().map(|value| value.map(|text| Bytes::copy_from_slice(text.as_bytes())));
@@ -133,6 +133,15 @@ impl Outgoing {
     /// Bind to the unnamed portal: no parameters in, all columns out in binary.
     pub(crate) fn bind_binary(&mut self) -> Result<(), Error> {
         self.push(&Bind::new(None, None, Vec::new(), Vec::new(), vec![1]))
+    }
+
+    /// Bind to the unnamed portal: binary in, text out.
+    pub(crate) fn bind_values(&mut self, values: &[Option<&[u8]>]) -> Result<(), Error> {
+        if u16::try_from(values.len()).is_err() {
+            return Err(too_many_parameters());
+        }
+        let values = values.iter().map(|value| value.map(Bytes::copy_from_slice));
+        self.push(&Bind::new(None, None, vec![1], values.collect(), Vec::new()))
     }
 
     pub(crate) fn describe_statement(&mut self) -> Result<(), Error> {
@@ -160,6 +169,10 @@ impl Outgoing {
     pub(crate) fn terminate(&mut self) -> Result<(), Error> {
         self.push(&Terminate::new())
     }
+}
+
+fn too_many_parameters() -> Error {
+    Error::new(ErrorKind::Config, "a statement takes at most 65,535 parameters")
 }
 
 fn no_zero_byte(what: &str, text: &str) -> Result<(), Error> {
@@ -218,6 +231,10 @@ mod tests {
         assert_eq!(
             sent(|outgoing| outgoing.bind(&[Some("a"), None])),
             b"B\0\0\0\x15\0\0\0\0\0\x02\0\0\0\x01a\xff\xff\xff\xff\0\0"
+        );
+        assert_eq!(
+            sent(|outgoing| outgoing.bind_values(&[Some(b"a"), None])),
+            b"B\0\0\0\x17\0\0\0\x01\0\x01\0\x02\0\0\0\x01a\xff\xff\xff\xff\0\0"
         );
         assert_eq!(sent(Outgoing::bind_binary), b"B\0\0\0\x0e\0\0\0\0\0\0\0\x01\0\x01");
     }

@@ -9,6 +9,7 @@
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html>, "Simple Query" and
 //! "Extended Query".
 
+use std::str::Utf8Error;
 use std::time::{Duration, Instant};
 
 use crate::answer::{ROW_BYTES, Row, VALUE_BYTES};
@@ -131,6 +132,30 @@ impl Session {
         Ok(rows)
     }
 
+    /// As [`query`](Self::query), with parameters in the binary form of their types, whose OIDs are `types`:
+    /// what the server has sent in this form, it prints.
+    ///
+    /// Bytes of the answer that are not UTF-8 are replaced.
+    ///
+    /// # Errors
+    ///
+    /// As for [`query`](Self::query). [`ErrorKind::Config`] for more than 65,535 parameters.
+    pub fn query_values(
+        &mut self,
+        sql: &str,
+        types: &[u32],
+        values: &[Option<&[u8]>],
+    ) -> Result<Vec<Row>, Error> {
+        self.begin()?;
+        self.outgoing.parse_typed(sql, types)?;
+        self.outgoing.bind_values(values)?;
+        let n_columns = self.ask_parsed()?;
+        let rows =
+            self.receive_rows_as(n_columns, |bytes| Ok(String::from_utf8_lossy(bytes).into_owned()))?;
+        self.expect_ready(PHASE)?;
+        Ok(rows)
+    }
+
     /// Runs one statement with parameters, as [`query`](Self::query) does. Returns how many rows the server
     /// says were inserted, updated, deleted, merged or copied: 0 for a statement that counts nothing, such as
     /// CREATE TABLE. Rows that the statement returns are counted and thrown away.
@@ -168,6 +193,11 @@ impl Session {
         self.begin()?;
         self.outgoing.parse(sql)?;
         self.outgoing.bind(parameters)?;
+        self.ask_parsed()
+    }
+
+    /// The same for a statement and parameters that are on their way out.
+    fn ask_parsed(&mut self) -> Result<Option<usize>, Error> {
         self.outgoing.describe_portal()?;
         self.outgoing.execute()?;
         self.outgoing.sync()?;
@@ -186,6 +216,15 @@ impl Session {
     }
 
     pub(crate) fn receive_rows(&mut self, n_columns: Option<usize>) -> Result<Vec<Row>, Error> {
+        self.receive_rows_as(n_columns, utf8)
+    }
+
+    /// `text` makes a text of a value.
+    fn receive_rows_as(
+        &mut self,
+        n_columns: Option<usize>,
+        text: fn(&[u8]) -> Result<String, Utf8Error>,
+    ) -> Result<Vec<Row>, Error> {
         self.takes_rows = n_columns.is_some();
         let mut rows = Vec::new();
         let mut answer_bytes = 0_usize;
@@ -205,7 +244,7 @@ impl Session {
                     if answer_bytes > ANSWER_BYTES_MAX {
                         return Err(self.violation(PHASE, "the answer is larger than 256 MiB, use COPY"));
                     }
-                    let texts = values.into_iter().map(|value| value.map(utf8).transpose());
+                    let texts = values.into_iter().map(|value| value.map(text).transpose());
                     let Ok(values) = texts.collect::<Result<Vec<_>, _>>() else {
                         return Err(self.violation(PHASE, "a value is not UTF-8"));
                     };
@@ -263,6 +302,6 @@ impl Session {
     }
 }
 
-fn utf8(bytes: &[u8]) -> Result<String, std::str::Utf8Error> {
+fn utf8(bytes: &[u8]) -> Result<String, Utf8Error> {
     std::str::from_utf8(bytes).map(str::to_owned)
 }

@@ -194,7 +194,7 @@ pub mod option {
         PARTITION_BY, "partition_by", "Of an output: by what its files are partitioned.";
         READERS, "readers", "How many connections read.";
         READ_MODE, "read_mode", "How rows are asked for.";
-        REJECT_LIMIT, "reject_limit", "Of a load: how many rows may be bad.";
+        REJECT_LIMIT, "reject_limit", "How many rows may be bad.";
         RESTART_KEY, "restart_key", "Of a load: by what it is known when it is started again.";
         RESUME, "resume", "Of a job: whether it goes on where a run that is dead has ended.";
         SETTING, "setting", "A parameter of the server's session.";

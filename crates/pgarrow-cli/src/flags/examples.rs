@@ -20,6 +20,10 @@ Examples:
     pgarrow export shop orders --infinity null --nan null --column note:text \\
         --column 'total:decimal(20,4)' -o orders.parquet
 
+  Rows with such values go into a file of their own:
+    pgarrow export shop orders -o good.parquet --reject bad.arrow \\
+        --reject-limit 1000
+
   All tables of a schema, of one moment:
     pgarrow export shop --schema public -o shop/
 

@@ -135,21 +135,13 @@ pub(crate) struct NoPartFlags {
     commit_every: Option<String>,
     #[arg(long, value_name = "KEY", hide = true)]
     restart_key: Option<String>,
-    #[arg(long, value_name = "FILE", hide = true)]
-    reject: Option<String>,
-    #[arg(long, value_name = "ROWS", hide = true)]
-    reject_limit: Option<String>,
 }
 
 impl NoPartFlags {
     /// The name of an option that was given.
     pub(crate) fn any(&self) -> Option<&'static str> {
-        let given = [
-            ("--commit-every", self.commit_every.is_some()),
-            ("--restart-key", self.restart_key.is_some()),
-            ("--reject", self.reject.is_some()),
-            ("--reject-limit", self.reject_limit.is_some()),
-        ];
+        let given =
+            [("--commit-every", self.commit_every.is_some()), ("--restart-key", self.restart_key.is_some())];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
 }

@@ -28,6 +28,7 @@ struct Common {
 struct OfExport {
     #[serde(flatten)]
     common: Common,
+    rows_rejected: u64,
     batches: u64,
     slices: u64,
     slices_total: u64,
@@ -79,6 +80,7 @@ pub(super) fn line(work: &Work, seconds: f64, is_last: bool) -> Option<String> {
             reading.truncate(TABLES_MAX);
             serde_json::to_string(&OfExport {
                 common,
+                rows_rejected: progress.rows_rejected(),
                 batches: progress.batches(),
                 slices: counts.slices,
                 slices_total: counts.n_slices,

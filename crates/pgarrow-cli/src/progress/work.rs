@@ -50,7 +50,8 @@ impl Work {
                 bytes: progress.wire_bytes(),
                 slices: progress.slices(),
                 n_slices: progress.slices_total(),
-                rejected: 0,
+                rejected: progress.rows_rejected(),
+                given: progress.rows() + progress.rows_rejected(),
                 committed: 0,
                 stage: loading.get().map(|load| load.stage()),
             },
@@ -58,6 +59,7 @@ impl Work {
                 rows: progress.rows(),
                 bytes: progress.wire_bytes(),
                 rejected: progress.rows_rejected(),
+                given: progress.rows(),
                 stage: Some(progress.stage()),
                 ..Counts::default()
             },
@@ -108,8 +110,10 @@ pub(crate) struct Counts {
     pub(crate) slices: u64,
     /// All slices; 0 if nothing is cut.
     pub(crate) n_slices: u64,
-    /// Rows that a load leaves out.
+    /// Rows that are left out,
     pub(crate) rejected: u64,
+    /// of so many.
+    pub(crate) given: u64,
     /// Rows of several loads that are committed.
     pub(crate) committed: u64,
     /// The stage of a load.

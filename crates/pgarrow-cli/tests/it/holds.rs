@@ -18,7 +18,7 @@ impl Place {
     }
 
     /// Starts to hold, and waits for the tokens. `export --slice` reads each of them.
-    fn hold(&self, args: &[&str]) -> (Child, Vec<String>) {
+    pub(crate) fn hold(&self, args: &[&str]) -> (Child, Vec<String>) {
         let child = start(self.hold_command(args).args(["--tokens", "tokens.jsonl"]));
         eventually("the tokens are there", || self.path("tokens.jsonl").exists());
         let tokens = fs::read_to_string(self.path("tokens.jsonl")).unwrap();

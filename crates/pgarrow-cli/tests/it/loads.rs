@@ -346,14 +346,12 @@ fn flags_that_cannot_be() {
         (&["-o", "x.parquet", "--target-set", "a=b"], "--target-set is for --to postgres"),
         (&["-o", "x.parquet", "--add-columns"], "--add-columns is for --to postgres"),
         (&["-o", "x.parquet", "--convert", "check"], "--convert is for --to postgres"),
-        (&["-o", "x.parquet", "--reject", "r.arrow"], "--reject is for `pgarrow load`"),
         (
             &["--to", "postgres", "--into", "t", "--commit-every", "5"],
             "--commit-every is for `pgarrow load`: an export that",
         ),
         (&["--to", "postgres", "--into", "t", "--restart-key", "k"], "export to a file, and load that"),
-        (&["--to", "postgres", "--into", "t", "--reject", "r.arrow"], "--reject is for `pgarrow load`"),
-        (&["--to", "postgres", "--into", "t", "--reject-limit", "5"], "--reject-limit is for"),
+        (&["--to", "postgres", "--into", "t", "--reject", "r.arrow"], "--reject is for exports to files"),
         (
             &["--to", "postgres", "--into", "t", "--types-from", "arrow"],
             "--types-from is for columns that are made",

@@ -30,6 +30,7 @@ mod partitions;
 mod plans;
 mod progress;
 mod readers;
+mod rejects;
 mod reports;
 mod server_to_server;
 mod servers;

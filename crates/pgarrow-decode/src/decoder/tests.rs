@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{Array, RecordBatch};
-use pgarrow_column::{ValueError, make_column};
+use pgarrow_column::{RowError, ValueError, make_column};
 use pgarrow_testkit::compare::assert_batches_equal;
 use pgarrow_testkit::copy::{CopyWriter, Packing, frame};
 use pgarrow_types::{NumericType, PgColumn, PgType, TypeOptions, schema};
@@ -18,6 +18,7 @@ mod batches;
 mod effects;
 mod expansion;
 mod large;
+mod rejected;
 mod rows;
 
 fn column(name: &str, pg_type: PgType, nullable: bool) -> PgColumn {

@@ -20,6 +20,7 @@ use crate::plan::Plan;
 use crate::planner::{PageWish, Slicing};
 use crate::progress::Progress;
 use crate::proof::Proof;
+use crate::reject::Rejects;
 use crate::settings::{look_up, look_up_statements};
 
 /// A session without any lasting work yet, and what is known so far.
@@ -179,7 +180,9 @@ impl Prepared<'_> {
             ..Phases::default()
         };
         let plans: Vec<_> = plans.into_iter().map(Arc::new).collect();
+        let rejects = options.reject.then(|| Rejects::new(options.reject_limit));
         let job = Job {
+            rejects,
             progress: Arc::new(Progress::new(&plans)),
             plans,
             proof,

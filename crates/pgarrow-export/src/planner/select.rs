@@ -12,6 +12,7 @@
 //! query have lines of their own, since they may end in a comment.
 
 pub(crate) mod find;
+mod locate;
 
 use pgarrow_catalog::{Relation, quote_identifier, quote_literal};
 use pgarrow_types::{PgColumn, PgType};

@@ -58,6 +58,22 @@ fn answers_to_a_query() {
     }
 }
 
+/// Values go back to the server as they came; what it prints of them need not be UTF-8.
+#[test]
+fn values_that_the_server_prints() {
+    let rows = [message(b'D', b"\0\x01\0\0\0\x02\xffx"), message(b'D', b"\0\x01\xff\xff\xff\xff")].concat();
+    let complete = message(b'C', b"SELECT 2\0");
+    let answer = [message(b'1', b""), message(b'2', b""), row_description(), rows, complete, ready(b'T')];
+    let steps = b"PBDES".iter().map(|tag| Step::Expect(*tag)).chain([Step::Send(answer.concat())]);
+    with_session(steps.collect(), |session| {
+        let rows = session.query_values("VALUES ($1), ($2)", &[17, 17], &[Some(b"\xff"), None]).unwrap();
+        let texts: Vec<_> = rows.iter().map(|row| row.text(0)).collect();
+        assert_eq!(texts, [Some("\u{fffd}x"), None]);
+        let many = vec![None; 65_536];
+        assert_eq!(session.query_values("", &[], &many).unwrap_err().kind(), ErrorKind::Config);
+    });
+}
+
 #[test]
 fn an_error_leaves_the_session_usable() {
     let error = [message(b'E', b"SERROR\0VERROR\0C42601\0Msyntax \x1b error\0\0"), ready(b'I')].concat();

@@ -53,6 +53,7 @@ mod pooler;
 mod progress;
 mod readers;
 mod refused;
+mod rejected;
 mod relations;
 mod relatives;
 mod render;
