@@ -116,6 +116,7 @@ fn what_is_not_compared_is_refused() {
         (&["-t", "t", "--to", "none"], "--verify reads files before they appear"),
         (&["-t", "t", "-o", "x.parquet", "--inconsistent"], "leave it out, or --inconsistent"),
         (&["-t", "t", "-o", "x/", "--partition-by", "id"], "pgarrow run --verify"),
+        (&["-t", "t", "-o", "x.parquet", "--reject", "r.arrow"], "leave it out, or --reject"),
     ] {
         let ran =
             run(command(folder.path()).args(["export", "postgresql://localhost/x", "--verify"]).args(args));
