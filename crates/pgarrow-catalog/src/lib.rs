@@ -50,7 +50,8 @@ pub use functions::{
 pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
 pub use leaves::{Leaf, RelationSize, leaves, relation_sizes, row_security_applies};
 pub use name::{
-    NameError, RelationName, parse_column_list, parse_column_path, quote_identifier, quote_literal,
+    NAME_BYTES_MAX, NameError, RelationName, parse_column_list, parse_column_path, quote_identifier,
+    quote_literal,
 };
 pub use near::{meant, near_schema, suggest};
 pub use opened::{

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
 use pgarrow_catalog::{
-    Relation, RelationName, quote_identifier, quote_literal, relation, resolve, type_by_name,
+    NAME_BYTES_MAX, Relation, RelationName, quote_identifier, quote_literal, relation, resolve, type_by_name,
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
@@ -15,9 +15,6 @@ use crate::definition::NeededTypes;
 use crate::names::{is_alone_held, opened, replaced};
 use crate::options::{LoadOptions, TypesFrom};
 use crate::transaction::server_error;
-
-/// The longest name PostgreSQL keeps: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
-const NAME_BYTES_MAX: usize = 63;
 
 /// Creates the table: each field becomes a column with the field's type, NOT NULL and comment.
 pub(crate) fn create(

@@ -5,7 +5,7 @@
 //! CHECK fails during COPY, so the error has the row's number. Money and intervals can be written in more
 //! ways, so they have their own checks.
 
-use pgarrow_catalog::quote_identifier;
+use pgarrow_catalog::{NAME_BYTES_MAX, quote_identifier};
 use pgarrow_protocol::Session;
 use pgarrow_session::Result;
 use pgarrow_types::option::CONVERSIONS;
@@ -13,8 +13,6 @@ use pgarrow_types::{DeclaredType, Hint, Message, NumericType, PgType, message};
 
 /// The CHECKs' names begin with this.
 const NAME: &str = "text that would change";
-/// The longest name PostgreSQL keeps: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
-const NAME_BYTES_MAX: usize = 63;
 
 /// How a text value is checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

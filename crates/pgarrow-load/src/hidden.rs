@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 
 use pgarrow_catalog::{
-    CatalogError, Relation, RelationKind, RelationName, quote_identifier, quote_literal,
+    CatalogError, NAME_BYTES_MAX, Relation, RelationKind, RelationName, quote_identifier, quote_literal,
     relation as relation_of, resolve,
 };
 use pgarrow_protocol::Session;
@@ -23,9 +23,6 @@ const INFIX: &str = "_pgarrow_";
 
 /// Hexadecimal digits of the random number.
 const DIGITS: usize = 16;
-
-/// The longest name PostgreSQL keeps: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte.
-pub(crate) const NAME_BYTES_MAX: usize = 63;
 
 /// The first half of the advisory lock's key: `pgar`, as a number. The second half is the table's OID.
 const LOCK_CLASS: i32 = 0x7067_6172;

@@ -61,7 +61,7 @@ pub use definition::{Ask, NeededTypes, PrimaryKey};
 pub use load::Load;
 pub use loading::Loading;
 pub use options::{IdentityValues, LoadMethod, LoadMode, LoadOptions, OnConflict, TypesFrom};
-pub use pgarrow_catalog::RelationName;
+pub use pgarrow_catalog::{NAME_BYTES_MAX, RelationName};
 pub use pgarrow_encode::Conversions;
 pub use pgarrow_session::{Connection, Limit, ServerReport};
 pub use progress::{LoadProgress, LoadStage};

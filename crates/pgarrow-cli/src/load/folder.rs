@@ -14,17 +14,12 @@ use std::path::{Path, PathBuf};
 use arrow_schema::SchemaRef;
 use pgarrow::{Error, ErrorKind};
 use pgarrow_job::{LOCK, Manifest, ManifestTable};
-use pgarrow_load::RelationName;
 use pgarrow_load::input::{Input, InputFormat};
+use pgarrow_load::{NAME_BYTES_MAX, RelationName};
 use pgarrow_sink::manifest_files;
 use pgarrow_store::Store;
 
 use crate::exit::Failure;
-
-/// The server cuts longer names, and would take them for others.
-///
-/// Source: <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>, "Identifiers and Key Words".
-const NAME_BYTES_MAX: usize = 63;
 
 /// What was found in a folder.
 #[derive(Debug, Default)]

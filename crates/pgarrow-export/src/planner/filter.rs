@@ -3,9 +3,7 @@
 //! A leaf is read under its parent's name, so `orders.id` is the same column. A whole row is not:
 //! `orders::text` has the leaf's columns in the leaf's order, and `public.orders.id` is not there at all.
 
-/// Bytes of an identifier: servers cut longer ones (`NAMEDATALEN` of `src/include/pg_config_manual.h`, less
-/// one).
-const NAME_BYTES: usize = 63;
+use pgarrow_catalog::NAME_BYTES_MAX;
 
 /// Whether a filter may name a table other than in `table.column`.
 ///
@@ -35,7 +33,7 @@ fn is_harmless(before: &str, after: &str, name: &str) -> bool {
     let is_inside = before.ends_with(is_part) || after.starts_with(is_part);
     // A name of full length may be the beginning of a longer one that the server cuts.
     if is_inside {
-        return name.len() < NAME_BYTES - 3;
+        return name.len() < NAME_BYTES_MAX - 3;
     }
     let before = before.strip_suffix('"').unwrap_or(before).trim_end();
     let after = after.strip_prefix('"').unwrap_or(after).trim_start();
@@ -79,7 +77,7 @@ mod tests {
             assert!(may_name_whole_row(filter, "orders"), "{filter}");
         }
         assert!(may_name_whole_row("\"it\"\"s\" IS NULL", "it\"s"));
-        let longest = "o".repeat(NAME_BYTES);
+        let longest = "o".repeat(NAME_BYTES_MAX);
         assert!(may_name_whole_row(&format!("{longest}xyz IS NULL"), &longest));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use pgarrow_catalog::quote_identifier;
+use pgarrow_catalog::{NAME_BYTES_MAX, quote_identifier};
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Error, ErrorKind, Result};
 
@@ -13,7 +13,7 @@ use crate::options::LoadOptions;
 use crate::replace::Replacement;
 use crate::transaction::{ROLLBACK_TIME, roll_back, server_error};
 
-use crate::hidden::{Hidden, NAME_BYTES_MAX};
+use crate::hidden::Hidden;
 
 #[derive(Debug)]
 pub(crate) struct Leader {
