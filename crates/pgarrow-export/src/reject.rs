@@ -116,20 +116,30 @@ impl Rejects {
     pub(crate) fn hand_out(&self, plan: &Plan, lines: &[Line]) -> Result<()> {
         let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(receiver) = receiver.as_mut() else { return Ok(()) };
-        let mut rest = lines;
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = |line: &&Line| {
-                bytes += line.allocated_bytes();
-                bytes <= BATCH_BYTES
-            };
-            let n_lines = rest.iter().take(BATCH_ROWS).take_while(fits).count().max(1);
-            let (now, later) = rest.split_at(n_lines);
-            receiver(&batch(plan, now)?)?;
-            rest = later;
-        }
-        Ok(())
+        let mut batches = groups(lines, Line::allocated_bytes, BATCH_ROWS, BATCH_BYTES);
+        batches.try_for_each(|lines| receiver(&batch(plan, lines)?))
     }
+}
+
+/// Cuts rows into runs of at most `n_rows`, which end at `n_bytes`.
+pub(crate) fn groups<T>(
+    rows: &[T],
+    bytes_of: impl Fn(&T) -> usize,
+    n_rows: usize,
+    n_bytes: usize,
+) -> impl Iterator<Item = &[T]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |row: &&T| {
+            bytes += bytes_of(row);
+            bytes <= n_bytes
+        };
+        let n_taken = rest.iter().take(n_rows).take_while(fits).count().max(1);
+        let (now, later) = rest.split_at_checked(n_taken)?;
+        rest = later;
+        Some(now)
+    })
 }
 
 /// The columns of rejected rows.

@@ -23,7 +23,7 @@ use crate::planner::select::find::Part;
 use crate::progress::TableProgress;
 use crate::reader::{Attempt, Reader};
 use crate::refusal::{decode_error, row_of};
-use crate::reject::{Counts, Found, Line};
+use crate::reject::{Counts, Found, Line, groups};
 
 const SAVEPOINT: &str = "SAVEPOINT pgarrow_rejected";
 const RELEASE: &str = "RELEASE SAVEPOINT pgarrow_rejected";
@@ -114,10 +114,10 @@ impl Reader<'_> {
         }
         let waiting = std::mem::take(&mut self.aside.waiting);
         session.execute(SAVEPOINT)?;
-        for rows in groups(&waiting, LOCATED_ROWS, LOCATED_BYTES) {
+        for rows in groups(&waiting, RejectedRow::allocated_bytes, LOCATED_ROWS, LOCATED_BYTES) {
             let mut texts = Vec::with_capacity(rows.len());
             let n_rows = (PRINTED_VALUES / plan.columns.len().max(1)).max(1);
-            for rows in groups(rows, n_rows, PRINTED_BYTES) {
+            for rows in groups(rows, RejectedRow::allocated_bytes, n_rows, PRINTED_BYTES) {
                 self.print(session, plan, rows, &mut texts)?;
             }
             let mut places = self.locate(session, plan, part, rows, &texts)?;
@@ -248,20 +248,4 @@ impl Reader<'_> {
         session.execute(ROLLBACK)?;
         Ok(None)
     }
-}
-
-/// Cuts rows into runs of at most `n_rows`, which end at `n_bytes`.
-fn groups(rows: &[RejectedRow], n_rows: usize, n_bytes: usize) -> impl Iterator<Item = &[RejectedRow]> {
-    let mut rest = rows;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = |row: &&RejectedRow| {
-            bytes += row.allocated_bytes();
-            bytes <= n_bytes
-        };
-        let n_taken = rest.iter().take(n_rows).take_while(fits).count().max(1);
-        let (now, later) = rest.split_at_checked(n_taken)?;
-        rest = later;
-        Some(now)
-    })
 }
