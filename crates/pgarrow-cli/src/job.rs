@@ -3,7 +3,7 @@
 use std::path::{self, Path, PathBuf};
 
 use pgarrow::{Config, Error, ExportOptions, ReadMode, TypeOptions};
-use pgarrow_job::{Format, PartitionBy};
+use pgarrow_job::{Compared, Format, PartitionBy};
 
 use crate::destination::{self, Destination, Place, check_url, ending_warning};
 use crate::exit::Failure;
@@ -41,9 +41,8 @@ pub(crate) struct ExportJob {
     pub(crate) is_ordered: bool,
     /// Whether files say where their rows come from.
     pub(crate) has_origin: bool,
-    /// Whether files are compared with the server before they are published; then, whether the tables are read
-    /// without their children, and whether columns are left out.
-    pub(crate) verify: Option<(bool, bool)>,
+    /// What is compared with the server before files are published, if that is asked for.
+    pub(crate) verify: Option<Compared>,
     /// A warning about the options themselves.
     pub(crate) warning: Option<String>,
 }
@@ -170,11 +169,7 @@ impl TryFrom<&ExportFlags> for ExportJob {
 }
 
 /// What a comparison with the server must know.
-fn compared(
-    flags: &ExportFlags,
-    subject: &Subject,
-    destination: &Destination,
-) -> Result<(bool, bool), Failure> {
+fn compared(flags: &ExportFlags, subject: &Subject, destination: &Destination) -> Result<Compared, Failure> {
     let refused = |why: &str| Err(Failure::options(format!("--verify {why}")));
     match destination {
         Destination::Output(Place::File(_) | Place::Folder(_), _) if destination.partitions().is_some() => {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 
 use pgarrow::{Error, ExportOptions, Extract, Run, SharedSnapshot, Slice, Source, Tables, parse_column_list};
-use pgarrow_job::{Format, PartitionBy};
+use pgarrow_job::{Compared, Format, PartitionBy};
 
 use crate::exit::Failure;
 use crate::flags::WhatFlags;
@@ -99,14 +99,15 @@ impl Subject {
         excluded.iter().fold(tables, |tables, pattern| tables.exclude(pattern))
     }
 
-    /// Whether tables are read without their children, and whether columns are left out. The error is what keeps
-    /// them from being read whole.
-    pub(crate) fn compared(&self) -> Result<(bool, bool), &'static str> {
+    /// What a comparison with the server must know. The error is what keeps tables from being read whole.
+    pub(crate) fn compared(&self) -> Result<Compared, &'static str> {
         match self {
-            Self::Many { only, .. } => Ok((*only, false)),
+            Self::Many { only, .. } => Ok(Compared { only: *only, columns_chosen: false }),
             Self::One { limit: Some(_), .. } => Err("--limit"),
             Self::One { single: Single::Table { filter: Some(_), .. }, .. } => Err("--where"),
-            Self::One { single: Single::Table { only, columns, .. }, .. } => Ok((*only, columns.is_some())),
+            Self::One { single: Single::Table { only, columns, .. }, .. } => {
+                Ok(Compared { only: *only, columns_chosen: columns.is_some() })
+            }
             Self::One { single: Single::Query { .. }, .. } => Err("the query"),
             Self::One { single: Single::Slice(_), .. } => Err("--slice"),
         }

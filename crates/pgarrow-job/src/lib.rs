@@ -60,6 +60,6 @@ pub use run::{Committed, JobRun, PlannedRun};
 pub use starter::starter;
 pub use subject::JobQuery;
 pub use verify::{
-    AgainstServer, Difference, ExportCheck, FileRow, NotCompared, ServerDifference, ServerVerified, Verified,
-    verify,
+    AgainstServer, Compared, Difference, ExportCheck, FileRow, NotCompared, ServerDifference, ServerVerified,
+    Verified, verify,
 };

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use pgarrow_export::{
     Cancel, Error, ErrorKind, Message, NamedQuery, Plan, Relation, Result, Run, SharedSnapshot, Source,
-    TableSelection, Tables, message, option, parse_column_path,
+    TableSelection, Tables, message, option,
 };
+use pgarrow_load::RelationName;
 use pgarrow_store::Store;
 
 use crate::identity::Identity;
@@ -373,10 +374,9 @@ fn ends_run(error: &Error) -> bool {
 
 /// Schema and name of a table as it was typed; of a pattern, the pattern is the name.
 fn typed_key(typed: &str) -> Key {
-    match parse_column_path(typed).as_deref() {
-        Ok([schema, name]) => (schema.clone(), name.clone()),
-        Ok([name]) => (String::new(), name.clone()),
-        _ => (String::new(), typed.to_owned()),
+    match RelationName::parse(typed) {
+        Ok(RelationName { schema, name }) => (schema.unwrap_or_default(), name),
+        Err(_) => (String::new(), typed.to_owned()),
     }
 }
 

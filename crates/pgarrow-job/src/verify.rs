@@ -17,7 +17,7 @@ use pgarrow_export::{Cancel, Error, ErrorKind, ExportOptions, Result, Source};
 use pgarrow_store::Store;
 use serde::Serialize;
 
-pub use self::export::ExportCheck;
+pub use self::export::{Compared, ExportCheck};
 use self::files::CheckedFile;
 pub use self::found::{FileRow, NotCompared, ServerDifference, ServerVerified};
 pub(crate) use self::run::compare_run;

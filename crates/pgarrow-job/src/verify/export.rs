@@ -12,31 +12,33 @@ use super::server::Opened;
 use crate::manifest::{ManifestFile, ManifestTable};
 use crate::partition::PartitionValues;
 
+/// What is read of the tables of an export.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared {
+    /// Tables are read without those that inherit from them.
+    pub only: bool,
+    /// Columns are left out.
+    pub columns_chosen: bool,
+}
+
 /// The tables of an export, held under its snapshot, to be compared with what it writes.
 #[derive(Debug)]
 pub struct ExportCheck {
     opened: Opened,
-    only: bool,
-    columns_chosen: bool,
+    what: Compared,
     cancel: Cancel,
 }
 
 impl ExportCheck {
     /// Plans the tables of an export once more, in a connection of its own, under the snapshot of `run`. Whole
-    /// tables are compared: not queries, and not rows for which a condition holds. `only` and `columns_chosen` say
-    /// whether the export leaves out children, and columns.
+    /// tables are compared: not queries, and not rows for which a condition holds.
     ///
     /// # Errors
     ///
     /// The server exports no snapshot; or what stops a plan.
-    pub fn open(
-        source: &Source,
-        run: &mut Run,
-        (only, columns_chosen): (bool, bool),
-        options: &ExportOptions,
-    ) -> Result<Self> {
-        let opened = Opened::of_run(source, run, only, options)?;
-        Ok(Self { opened, only, columns_chosen, cancel: run.cancel().clone() })
+    pub fn open(source: &Source, run: &mut Run, what: Compared, options: &ExportOptions) -> Result<Self> {
+        let opened = Opened::of_run(source, run, what.only, options)?;
+        Ok(Self { opened, what, cancel: run.cancel().clone() })
     }
 
     /// Compares what the export has written, but not published. `place` says where a file of the report is now.
@@ -51,7 +53,7 @@ impl ExportCheck {
         report: &Report,
         place: impl Fn(&Path) -> PathBuf,
     ) -> Result<ServerVerified> {
-        let Self { mut opened, only, columns_chosen, cancel } = self;
+        let Self { mut opened, what: Compared { only, columns_chosen }, cancel } = self;
         let mut files = report.files.iter();
         let mut differences = Vec::new();
         for plan in plans {
