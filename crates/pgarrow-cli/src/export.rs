@@ -166,7 +166,7 @@ fn run(
     load.iter().flat_map(summary::load_lines).for_each(|line| console.say(&line));
     verified.iter().for_each(|verified| summary::verified(verified, console));
     let whole = Whole { report: &report, load: load.as_ref(), verified: verified.as_ref() };
-    run_report.complete_export(&report, &whole, console)
+    run_report.complete_export(&report, &whole, Ok(()), console)
 }
 
 /// Publishes the rejected rows of an export whose output is there.

@@ -66,12 +66,14 @@ fn page(run: &Record) -> Markup {
                     (origin(run))
                     (tiles(run))
                     (parts::trouble(run))
+                    (parts::failed(run))
                     (parts::warnings(run))
                     (parts::phases(run))
                     (parts::over_time(run))
                     (parts::readers(run))
                     (parts::memory(run))
                     (parts::tables(run))
+                    (parts::loads(run))
                     (parts::columns_of_one(run))
                     (parts::files(run))
                     (ending(run))
@@ -83,7 +85,10 @@ fn page(run: &Record) -> Markup {
 
 fn status(run: &Record) -> Markup {
     match run.status.as_deref() {
-        Some("failed") => html! { span.badge.bad { "failed, exit code " (run.exit_code) } },
+        Some(status @ ("failed" | "incomplete")) => {
+            html! { span.badge.bad { (status) ", exit code " (run.exit_code) } }
+        }
+        Some(status) if !run.failed.is_empty() => html! { span.badge.bad { (status) ", incomplete" } },
         Some(status) => html! { span.badge.good { (status) } },
         None => html! {},
     }

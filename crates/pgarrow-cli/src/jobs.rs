@@ -59,10 +59,8 @@ pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     let done = loaded
         .and_then(|(place, loaded)| run_job(flags, &loaded, &place, &report, console, cancel, &signals));
     let done = done.map_err(|failure| signals.explain(failure));
-    match done.inspect_err(|failure| report.failed(failure, console))? {
-        None => Ok(()),
-        Some(incomplete) => Err(incomplete),
-    }
+    // Of a run that is incomplete, the report is there.
+    done.inspect_err(|failure| report.failed(failure, console))
 }
 
 fn run_job(
@@ -73,7 +71,7 @@ fn run_job(
     console: &Console,
     cancel: Cancel,
     signals: &Signals,
-) -> Result<Option<Failure>, Failure> {
+) -> Result<(), Failure> {
     let mut job = job(&flags.job, file, options)?;
     job.verify |= flags.verify;
     let store = Store::open(place).map_err(Error::from)?;
@@ -131,13 +129,21 @@ fn run_job(
     console.say(&format!("pgarrow: committed as run {}, manifest {}", manifest.run_id, manifest.number));
     let verified = committed.verified.as_ref();
     verified.into_iter().for_each(|verified| summary::verified(verified, console));
-    run_report.complete_export(&report, &WithManifest { report: &report, manifest, verified }, console)?;
     let n_failed = manifest.failed.len();
     manifest.failed.iter().for_each(|failed| console.warn(format!("failed: {}", failed.error)));
-    Ok((n_failed > 0).then(|| {
-        let n_tables = n_failed.saturating_add(manifest.tables.len());
-        Failure::Incomplete(format!("{n_failed} of {n_tables} tables failed; the others are committed"))
-    }))
+    let n_tables = n_failed.saturating_add(manifest.tables.len());
+    let outcome = match n_failed {
+        0 => Ok(()),
+        _ => Err(Failure::Incomplete(format!(
+            "{n_failed} of {n_tables} tables failed; the others are committed"
+        ))),
+    };
+    run_report.complete_export(
+        &report,
+        &WithManifest { report: &report, manifest, verified },
+        outcome,
+        console,
+    )
 }
 
 /// Holds a job against its server.

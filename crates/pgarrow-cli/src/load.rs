@@ -149,7 +149,7 @@ fn run(
         words::load_report(&mut report);
         signals.be_loaded();
         console.say(&summary::nothing_to_do(&report));
-        return run_report.complete(&report, console);
+        return run_report.complete(&report, Ok(()), console);
     }
     signals.be_loading(loading.progress());
     let receiving = rejects.map(|rejects| rejects.receive(&mut loading, console)).transpose()?;
@@ -161,7 +161,7 @@ fn run(
     words::load_report(&mut report);
     report.warnings.iter().for_each(|warning| console.warn(warning));
     summary::load_lines(&report).iter().for_each(|line| console.say(line));
-    run_report.complete(&report, console)
+    run_report.complete(&report, Ok(()), console)
 }
 
 /// The format of the files, if it is given.

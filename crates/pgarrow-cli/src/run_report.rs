@@ -1,7 +1,8 @@
 //! `--report` and `--metrics`: the result of a run, whether it succeeded or failed.
 //!
 //! ```text
-//!  begin ─▶ … ─▶ complete   status "complete", and all of the export's or load's own report
+//!  begin ─▶ … ─▶ complete   status "complete", and all of the export's or load's own report; "incomplete", and
+//!             │             the same, if some of its tables failed and the others are there
 //!             └▶ failed     status "failed", and why: also where there is no time to unwind (signals)
 //! ```
 //!
@@ -145,10 +146,17 @@ impl RunReport {
         self.servers().target = Some(TargetName { target: table.to_owned(), server: config.into() });
     }
 
-    /// Writes that the run is complete, with its report.
-    pub(crate) fn complete(&self, report: &impl Serialize, console: &Console) -> Result<(), Failure> {
-        let run = self.run("complete", 0);
-        self.write(&Complete { run, report }, console).map_err(|error| self.incomplete("report is", &error))
+    /// Writes how the run ended, with its report: complete, or, with an error as its `outcome`, without some of its
+    /// tables. Returns that outcome, or why the report is not there.
+    pub(crate) fn complete(
+        &self,
+        report: &impl Serialize,
+        outcome: Result<(), Failure>,
+        console: &Console,
+    ) -> Result<(), Failure> {
+        let run = self.ended(&outcome);
+        let written = self.write(&Complete { run, report }, console);
+        self.and_written(outcome, "report is", written, console)
     }
 
     /// The same for an export, whose numbers also become metrics.
@@ -156,10 +164,38 @@ impl RunReport {
         &self,
         export: &Report,
         report: &impl Serialize,
+        outcome: Result<(), Failure>,
         console: &Console,
     ) -> Result<(), Failure> {
-        self.complete(report, console)?;
-        self.write_metrics(0, Some(export), console).map_err(|error| self.incomplete("metrics are", &error))
+        let exit_code = self.ended(&outcome).exit_code;
+        let outcome = self.complete(report, outcome, console);
+        let written = self.write_metrics(exit_code, Some(export), console);
+        self.and_written(outcome, "metrics are", written, console)
+    }
+
+    fn ended(&self, outcome: &Result<(), Failure>) -> Run<'_> {
+        match outcome {
+            Ok(()) => self.run("complete", 0),
+            Err(failure) => self.run("incomplete", failure.code()),
+        }
+    }
+
+    /// The outcome of the run. Only if it has none of its own, that what it writes about itself is not there.
+    fn and_written(
+        &self,
+        outcome: Result<(), Failure>,
+        what: &str,
+        written: Result<(), String>,
+        console: &Console,
+    ) -> Result<(), Failure> {
+        match (outcome, written) {
+            (outcome, Ok(())) => outcome,
+            (Ok(()), Err(error)) => Err(self.incomplete(what, &error)),
+            (Err(failure), Err(error)) => {
+                console.warn(self.incomplete(what, &error).to_string());
+                Err(failure)
+            }
+        }
     }
 
     fn incomplete(&self, what: &str, error: &str) -> Failure {

@@ -114,8 +114,8 @@ pub(crate) fn copy_tables(
     loads.iter_mut().for_each(words::load_report);
     report.warnings.iter().for_each(|warning| console.warn(warning));
     tell(&report, &loads, n_readers, reading.asked.for_pages(), into.keep_going, console);
-    run_report.complete_export(&report, &WithLoads { report: &report, loads: &loads }, console)?;
-    outcome(&report.failed, loads.len(), console)
+    let outcome = outcome(&report.failed, loads.len(), console);
+    run_report.complete_export(&report, &WithLoads { report: &report, loads: &loads }, outcome, console)
 }
 
 /// How loads of many tables end: with an error if some failed.

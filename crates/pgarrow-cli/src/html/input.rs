@@ -10,7 +10,7 @@ use pgarrow::{Error, ErrorKind};
 use pgarrow_job::Manifest;
 use pgarrow_store::Store;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::exit::Failure;
 
@@ -48,6 +48,8 @@ pub(super) struct Record {
     pub(super) tables: Vec<TableOf>,
     pub(super) warnings: Vec<String>,
     pub(super) load: Option<Load>,
+    pub(super) loads: Vec<Load>,
+    pub(super) failed: Vec<FailedTable>,
     pub(super) manifest: Option<Manifest>,
 }
 
@@ -135,6 +137,18 @@ pub(super) struct Load {
     pub(super) target: String,
     pub(super) server: Server,
     pub(super) rows: Option<u64>,
+    pub(super) mode: String,
+    pub(super) wire_bytes: u64,
+    pub(super) seconds: f64,
+    pub(super) warnings: Vec<String>,
+}
+
+/// A table that the run went on without.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FailedTable {
+    pub(super) table: String,
+    pub(super) error: String,
 }
 
 /// What tells the files apart.
@@ -143,8 +157,12 @@ struct Kind {
     manifest_version: Option<u32>,
     report_version: Option<u32>,
     status: Option<String>,
-    /// Only loads have one.
+    /// Only a load has one.
     method: Option<String>,
+    /// Of many loads.
+    loads: Option<IgnoredAny>,
+    /// Of all but many loads from files.
+    server: Option<IgnoredAny>,
 }
 
 impl Record {
@@ -168,16 +186,34 @@ impl Record {
         let kind: Kind = parse(place, &json)?;
         match kind {
             Kind { manifest_version: Some(_), .. } => Ok(parse::<Manifest>(place, &json)?.into()),
-            Kind { method: Some(_), .. } => {
+            Kind { method: Some(_), .. } | Kind { loads: Some(_), server: None, .. } => {
                 Err(input(format!("{place:?} is the report of a load; pages are made of exports and runs")))
             }
             // A report of a failure has no version.
             Kind { report_version: None, status: None, .. } => Err(input(format!(
                 "{place:?} is no report: `pgarrow export` and `pgarrow run` write one with --report"
             ))),
-            _ => parse(place, &json),
+            _ => parse(place, &json).map(Self::with_failures),
         }
     }
+}
+
+impl Record {
+    /// A job's tables that failed stand in its manifest, those that could not be planned among them.
+    fn with_failures(mut self) -> Self {
+        if let Some(manifest) = &self.manifest {
+            self.failed = failures(manifest);
+        }
+        self
+    }
+}
+
+fn failures(manifest: &Manifest) -> Vec<FailedTable> {
+    let failed = |failed: &pgarrow_job::ManifestFailure| FailedTable {
+        table: format!("{}.{}", failed.schema, failed.name),
+        error: failed.error.clone(),
+    };
+    manifest.failed.iter().map(failed).collect()
 }
 
 fn parse<T: DeserializeOwned>(place: &str, json: &[u8]) -> Result<T, Failure> {
@@ -230,6 +266,7 @@ impl From<Manifest> for Record {
             rows: manifest.rows(),
             tables: manifest.tables.iter().map(table).collect(),
             files: manifest.tables.iter().flat_map(|table| &table.files).map(file).collect(),
+            failed: failures(&manifest),
             manifest: Some(manifest),
             ..Self::default()
         }

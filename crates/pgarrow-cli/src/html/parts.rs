@@ -40,6 +40,55 @@ pub(super) fn trouble(run: &Record) -> Markup {
     }
 }
 
+/// The tables that the run went on without.
+pub(super) fn failed(run: &Record) -> Markup {
+    html! {
+        @if !run.failed.is_empty() {
+            h2 { (units::counted(run.failed.len() as u64, "table")) " failed" }
+            div.notes.bad {
+                ul {
+                    @for failed in &run.failed {
+                        li { b { (escape_control(&failed.table)) } ": " (lines(&failed.error)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The tables of another server that the rows went to.
+pub(super) fn loads(run: &Record) -> Markup {
+    let longest = run.loads.iter().map(|load| load.seconds).fold(0.0, f64::max);
+    html! {
+        @if let Some(first) = run.loads.first() {
+            h2 {
+                (units::counted(run.loads.len() as u64, "table")) " loaded into database "
+                (escape_control(&first.server.database)) " at " (escape_control(&first.server.endpoint))
+            }
+            div.wide {
+                table {
+                    tr {
+                        th { "table" } th { "mode" } th.n { "rows" } th.n { "to the server" } th.n { "seconds" } th {}
+                    }
+                    @for load in &run.loads {
+                        tr {
+                            td.name {
+                                (escape_control(&load.target))
+                                @for warning in &load.warnings { p.soft { (lines(warning)) } }
+                            }
+                            td { (escape_control(&load.mode)) }
+                            td.n { (units::count(load.rows.unwrap_or_default())) }
+                            td.n { (units::bytes(load.wire_bytes)) }
+                            td.n { (format!("{:.3}", load.seconds)) }
+                            td.bars { (bar(load.seconds, longest, "work")) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Messages of several lines stay so; other control characters are escaped.
 fn lines(text: &str) -> String {
     text.lines().map(escape_control).collect::<Vec<_>>().join("\n")

@@ -139,8 +139,7 @@ pub(crate) fn load_tables(
         failed: &failed,
         warnings: &warnings,
     };
-    run_report.complete(&report, console)?;
-    outcome(&failed, reports.len(), console)
+    run_report.complete(&report, outcome(&failed, reports.len(), console), console)
 }
 
 const NOTHING_LOADED: &str = "nothing was loaded";

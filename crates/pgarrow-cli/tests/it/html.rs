@@ -130,6 +130,41 @@ fn a_folder_of_a_job_has_a_page_of_its_newest_manifest() {
         }
         assert_eq!(text.contains("Where the time went"), of == "r.json", "{of}");
     }
+    // The page of a run without some of its tables said "complete", in green.
+    place.database.execute("CREATE VIEW v AS SELECT 1 / (n - 3) AS m FROM generate_series(1, 9) AS n");
+    let with_failure = fs::read_to_string(place.path("job.toml")).unwrap().replace("['t']", "['t', 'v']");
+    fs::write(place.path("job.toml"), with_failure).unwrap();
+    pgarrow(&place, &["run", "job.toml", "--keep-going", "--report", "r.json"])
+        .assert_said(1, "1 of 2 tables failed");
+    for (of, badge) in
+        [("lake", "committed, incomplete</span>"), ("r.json", "incomplete, exit code 1</span>")]
+    {
+        let text = page(&place, of);
+        for part in ["1 table failed", "public.v", "division by zero", badge] {
+            assert!(text.contains(part), "{part:?} of {of} is not in {text}");
+        }
+    }
+}
+
+#[test]
+fn tables_that_went_into_a_server_have_a_list() {
+    require!(Capability::Server);
+    let place = Place::new("page_servers");
+    place.database.execute(NUMBERS);
+    place.database.execute(
+        "CREATE TABLE v AS SELECT 1 AS n; CREATE SCHEMA copy; \
+         CREATE TABLE copy.t (LIKE public.t); CREATE TABLE copy.v (n int CHECK (n > 5))",
+    );
+    let url = place.database.url();
+    let args = ["export", url, "-t", "public.*", "--to", "postgres", "--target", url];
+    let args = [&args[..], &["--into-schema", "copy", "--keep-going", "--report", "r.json"]].concat();
+    pgarrow(&place, &args).assert_said(1, "1 of 2 tables failed");
+    let text = page(&place, "r.json");
+    for part in
+        ["1 table loaded into database", "copy.t", "20,000", "1 table failed", "incomplete, exit code 1"]
+    {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
 }
 
 #[test]
@@ -141,10 +176,15 @@ fn what_is_no_report_is_refused_without_a_word_of_it() {
     let target = ["--target", place.database.url(), "--into", "public.u", "--mode", "create"];
     let load = [&["load", "t.parquet", "--report", "load.json"], &target[..]].concat();
     pgarrow(&place, &load).assert_success();
+    place.export(&["-t", "public.*", "-o", "out/"]).assert_success();
+    place.database.execute("CREATE SCHEMA copy");
+    let target = ["--target", place.database.url(), "--into-schema", "copy", "--mode", "create"];
+    pgarrow(&place, &[&["load", "out/", "--report", "loads.json"], &target[..]].concat()).assert_success();
     fs::write(place.path("other.json"), r#"{"secret": "canary"}"#).unwrap();
     fs::write(place.path("broken.json"), r#"{"report_version": 3, "rows": "canary"}"#).unwrap();
     for (file, says) in [
         ("load.json", "the report of a load"),
+        ("loads.json", "the report of a load"),
         ("other.json", "is no report"),
         ("broken.json", "from line 1 on"),
         ("t.parquet", "is no report"),

@@ -274,6 +274,7 @@ fn an_error_in_the_middle_leaves_nothing_or_the_others() {
     let report = place.take_report();
     let n_loads = report["loads"].as_array().unwrap().len();
     assert_eq!((report["failed"][0]["table"].as_str(), n_loads), (Some("s.orders"), 4));
+    assert_eq!((&report["status"], &report["exit_code"]), (&"incomplete".into(), &1.into()));
     // A table that the target lacks; and a file that is gone, whose table nothing says.
     place.execute("DROP TABLE t.\"a.b\"; TRUNCATE t.\"A.b\", t.empty");
     place.load_all("f", &["--keep-going"]).assert_said(1, "2 of 5 tables failed");
