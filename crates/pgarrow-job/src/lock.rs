@@ -1,7 +1,8 @@
 //! One run at a time in a store: `_pgarrow/lock.json`.
 //!
 //! The lock is a courtesy to people: a second run fails at once, and does not read for hours first. What decides
-//! is the manifest, whose number only one run creates.
+//! is the manifest, whose number only one run creates. A store that replaces what must not be there would let two
+//! runs create it, so each run sees first whether its own lock withstands that.
 //!
 //! A run's lock changes every few seconds. Whether a run is dead is seen by watching its lock for longer than
 //! that, without comparing any clocks; or at once, if its process ran on this machine and is gone.
@@ -63,7 +64,7 @@ impl Lock {
     ///
     /// [`ErrorKind::Sink`]: another run is on, or was; the text says which.
     pub(crate) fn take(store: &Store, run_id: &str, take_over: bool, cancel: &Cancel) -> Result<Self> {
-        let holder = Holder {
+        let mut holder = Holder {
             run_id: run_id.to_owned(),
             host: host(),
             machine: machine(),
@@ -84,6 +85,7 @@ impl Lock {
                 return Err(is_on(store, &store.read(LOCK)?.unwrap_or_default()).advice(wait_or_take_over()));
             }
         }
+        check_conditions(store, &mut holder)?;
         let (stop, stopped) = mpsc::channel();
         let beat = {
             let (store, mut holder) = (store.clone(), holder);
@@ -132,6 +134,31 @@ impl Drop for Lock {
             let _ = self.store.remove(LOCK);
         }
     }
+}
+
+/// Checks that the store makes no object in the place of another, by trying that with the lock of this run.
+///
+/// Each try has other bytes: the same ones would count as ours. If the first try makes a lock, a run that took over
+/// the same place may have removed ours just then; a second one that makes another shows the store.
+///
+/// # Errors
+///
+/// [`ErrorKind::Sink`]: it does. The lock is removed.
+fn check_conditions(store: &Store, holder: &mut Holder) -> Result<()> {
+    for _ in 0..2 {
+        holder.beat = holder.beat.saturating_add(1);
+        if !store.create_new(LOCK, &json(holder)?)? {
+            return Ok(());
+        }
+    }
+    let text = format!(
+        "{} ignores conditional writes: asked to make {LOCK} only if it is not there, it replaced the one that \
+         was; two runs could commit at once, so nothing was written",
+        store.location()
+    );
+    let _ = store.remove(LOCK);
+    Err(Error::new(ErrorKind::Sink, text)
+        .advice("use a store, or a version of it, that knows `If-None-Match`"))
 }
 
 /// The run that has the lock, dead or alive.

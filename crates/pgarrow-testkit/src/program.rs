@@ -22,6 +22,11 @@ pub(crate) fn moto() -> Result<PathBuf, String> {
     find("PGARROW_TEST_MOTO", "moto_server")
 }
 
+/// rclone, which can serve an S3 of its own.
+pub(crate) fn rclone() -> Result<PathBuf, String> {
+    find("PGARROW_TEST_RCLONE", "rclone")
+}
+
 /// Azurite: Azure's blobs.
 pub(crate) fn azurite() -> Result<PathBuf, String> {
     find("PGARROW_TEST_AZURITE", "azurite-blob")

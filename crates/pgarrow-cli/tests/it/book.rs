@@ -237,10 +237,7 @@ impl Shop {
             .stdout(file.try_clone().unwrap())
             .stderr(file);
         if let Some(store) = self.store.get() {
-            shell
-                .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", store.port()))
-                .envs([("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "eu-central-1")])
-                .envs([("AWS_ACCESS_KEY_ID", "someone"), ("AWS_SECRET_ACCESS_KEY", "canary")]);
+            shell.envs(store.environment());
         }
         let mut child = shell.spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(BLOCK_SECONDS);

@@ -12,10 +12,14 @@ mod resume;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
+use pgarrow_testkit::emulator::s3_environment;
+use pgarrow_testkit::front::{Fate, Front, s3_error};
 use pgarrow_testkit::{Capability, Emulator, Python, require};
 use serde_json::Value;
 
@@ -469,6 +473,59 @@ print(ipc.open_file(sys.argv[1]).read_all().num_rows)
     assert_eq!(Python::shared().run(PYARROW, &[orders.to_str().unwrap()]).trim(), "30000");
 }
 
+/// Formerly two runs could have committed there at once: each of them would have made its lock and its manifest.
+#[test]
+fn a_store_that_ignores_conditions_is_refused() {
+    require!(Capability::Server);
+    let Some(rclone) = Emulator::s3_without_conditions() else { return };
+    rclone.make_bucket("jobs");
+    let place = Place::of_job("job_rclone");
+    let job = fs::read_to_string(place.path("job.toml")).unwrap().replace("\"lake\"", "\"s3://jobs/lake\"");
+    fs::write(place.path("job.toml"), job).unwrap();
+    for args in [&["run", "job.toml"][..], &["run", "job.toml", "--take-over"]] {
+        let ran = run(place.job(args).envs(rclone.environment()));
+        ran.assert_refused(7, &["s3://jobs/lake", "ignores conditional writes", "nothing was written"]);
+        // Neither a lock nor a file.
+        let gc = run(place.job(&["gc", "s3://jobs/lake"]).envs(rclone.environment()));
+        assert!(!gc.stderr.contains("another run"), "{gc:?}");
+        assert!(rclone.names("jobs").is_empty(), "{:?}", rclone.names("jobs"));
+    }
+}
+
+/// S3 answers 400 then, which said "check the name and the settings of the store".
+#[test]
+fn credentials_that_expire_end_the_run_and_it_is_resumed() {
+    require!(Capability::Server);
+    let Some(moto) = Emulator::s3() else { return };
+    moto.make_bucket("expiring");
+    let is_expired = Arc::new(AtomicBool::new(false));
+    let n_stored = AtomicUsize::new(0);
+    let for_front = Arc::clone(&is_expired);
+    let front = Front::start(moto.port(), move |request| {
+        // The lock comes first, and is tried twice more.
+        if request.is("PUT", ".parquet") && n_stored.fetch_add(1, Ordering::Relaxed) == 9 {
+            for_front.store(true, Ordering::Relaxed);
+        }
+        match for_front.load(Ordering::Relaxed) {
+            true => Fate::Answer(s3_error("400 Bad Request", "ExpiredToken", "canary")),
+            false => Fate::Pass,
+        }
+    });
+    let place = Place::of_job("job_expiring");
+    let job = fs::read_to_string(place.path("job.toml")).unwrap();
+    fs::write(place.path("job.toml"), job.replace("\"lake\"", "\"s3://expiring/lake\"")).unwrap();
+    let with_s3 = |args: &[&str]| run(place.job(args).envs(s3_environment(front.port())));
+    let ran = with_s3(&["run", "job.toml", "--readers", "1"]);
+    ran.assert_refused(7, &["s3://expiring/lake/", "400 ExpiredToken", "renew them, and start again"]);
+    assert!(!ran.stderr.contains("canary"), "{ran:?}");
+    // Its lock is there, as nothing can be removed, and so are its complete tables.
+    is_expired.store(false, Ordering::Relaxed);
+    with_s3(&["run", "job.toml"]).assert_refused(7, &["a run that is dead has left its lock"]);
+    let ran = with_s3(&["run", "job.toml", "--resume", "--allow-mixed-snapshots"]);
+    ran.assert_said(0, "26 tables, ");
+    with_s3(&["verify", "s3://expiring/lake"]).assert_said(0, "26 files with ");
+}
+
 #[test]
 fn a_job_goes_to_an_object_store() {
     require!(Capability::Server);
@@ -479,13 +536,7 @@ fn a_job_goes_to_an_object_store() {
     fs::write(place.path("job.toml"), job).unwrap();
     let with_s3 = |args: &[&str]| {
         let mut command = place.job(args);
-        command
-            .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", moto.port()))
-            .env("AWS_ALLOW_HTTP", "true");
-        command
-            .env("AWS_ACCESS_KEY_ID", "someone")
-            .env("AWS_SECRET_ACCESS_KEY", "canary")
-            .env("AWS_REGION", "us-east-1");
+        command.envs(moto.environment());
         command
     };
     run(&mut with_s3(&["verify", "s3://jobs/lake"]))

@@ -27,12 +27,7 @@ fn files_of_an_object_store() {
         );
         let with_s3 = |args: &[&str]| {
             let mut command = command(place.folder.path());
-            command
-                .args(args)
-                .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", moto.port()))
-                .envs([("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
-                .envs([("AWS_ACCESS_KEY_ID", "someone"), ("AWS_SECRET_ACCESS_KEY", "canary")])
-                .env("TMPDIR", place.folder.path());
+            command.args(args).envs(moto.environment()).env("TMPDIR", place.folder.path());
             run(&mut command)
         };
         let url = format!("s3://verify/{format}");

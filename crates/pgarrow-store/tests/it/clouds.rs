@@ -7,8 +7,8 @@ use pgarrow_sink::SinkErrorKind;
 use pgarrow_store::Store;
 use pgarrow_testkit::Emulator;
 use pgarrow_testkit::emulator::AZURE_ACCOUNT;
+use pgarrow_testkit::front::{Fate, Front};
 
-use crate::front::{Fate, Front};
 use crate::{noise, paths, read_all};
 
 const MIB: usize = 1 << 20;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use pgarrow_sink::SinkErrorKind;
 use pgarrow_store::{Store, UPLOAD_MEMORY_BYTES};
 use pgarrow_testkit::Emulator;
+use pgarrow_testkit::front::{Fate, Front, Request, s3_error};
 
-use crate::front::{Fate, Front, Request, answer};
 use crate::{SECRET, noise, open, paths, read_all};
 
 const MIB: usize = 1 << 20;
@@ -19,11 +19,7 @@ fn error(status: &str, code: &str) -> Fate {
 }
 
 fn error_bytes(status: &str, code: &str) -> Vec<u8> {
-    let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"
-    );
-    answer(status, "Content-Type: application/xml\r\n", body.as_bytes())
+    s3_error(status, code, SECRET)
 }
 
 /// One of everything, below `path`.
@@ -131,6 +127,8 @@ fn what_fails_for_good_is_an_error_without_secrets() {
         ("403 Forbidden", "SignatureDoesNotMatch", SinkErrorKind::Permission),
         ("503 Slow Down", "SlowDown", SinkErrorKind::Io),
         ("400 Bad Request", "InvalidArgument", SinkErrorKind::Io),
+        ("400 Bad Request", "ExpiredToken", SinkErrorKind::Permission),
+        ("501 Not Implemented", "NotImplemented", SinkErrorKind::Io),
     ] {
         let is_failing = Arc::new(AtomicBool::new(false));
         let for_front = Arc::clone(&is_failing);

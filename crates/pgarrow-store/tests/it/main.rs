@@ -3,7 +3,6 @@
 
 mod clouds;
 mod faults;
-mod front;
 mod s3;
 mod web;
 

@@ -7,8 +7,8 @@ use std::thread;
 use pgarrow_sink::SinkErrorKind;
 use pgarrow_store::Store;
 use pgarrow_testkit::Emulator;
+use pgarrow_testkit::front::{Fate, Front};
 
-use crate::front::{Fate, Front};
 use crate::{noise, open, paths, read_all};
 
 const MIB: usize = 1 << 20;

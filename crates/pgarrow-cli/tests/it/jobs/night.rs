@@ -108,10 +108,7 @@ impl Night<'_> {
         let mut command = command(self.place.folder.path());
         command.args(args);
         if let Some(store) = self.store {
-            command
-                .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", store.port()))
-                .envs([("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
-                .envs([("AWS_ACCESS_KEY_ID", "someone"), ("AWS_SECRET_ACCESS_KEY", "canary")]);
+            command.envs(store.environment());
         }
         command
     }

@@ -175,12 +175,7 @@ fn partitions_go_to_an_object_store() {
     fs::write(place.path("job.toml"), job).unwrap();
     let with_s3 = |args: &[&str]| {
         let mut command = place.job(args);
-        command
-            .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", moto.port()))
-            .env("AWS_ALLOW_HTTP", "true")
-            .env("AWS_ACCESS_KEY_ID", "someone")
-            .env("AWS_SECRET_ACCESS_KEY", "canary")
-            .env("AWS_REGION", "us-east-1");
+        command.envs(moto.environment());
         command
     };
     run(&mut with_s3(&["run", "job.toml"])).assert_said(0, "3 tables, ");

@@ -1,5 +1,6 @@
-//! An HTTP server of this process: it answers itself, passes on to another, or fails.
+//! An HTTP server of this process, in front of an object store: it answers itself, passes on, or fails.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use socket2::SockRef;
 
 /// What becomes of a request.
 #[derive(Clone, Debug)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// Passed on.
     Pass,
     /// This is the answer.
@@ -28,15 +29,16 @@ pub(crate) enum Fate {
 
 /// A request, without its body.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub struct Request {
     /// How many came before.
-    pub(crate) number: usize,
+    pub number: usize,
     /// The request line and the headers.
-    pub(crate) head: String,
+    pub head: String,
 }
 
 impl Request {
-    pub(crate) fn is(&self, method: &str, part_of_target: &str) -> bool {
+    /// Whether it has this method, and this in its target.
+    pub fn is(&self, method: &str, part_of_target: &str) -> bool {
         let mut words = self.head.split(' ');
         words.next() == Some(method) && words.next().is_some_and(|target| target.contains(part_of_target))
     }
@@ -54,7 +56,9 @@ struct Shared {
     is_over: AtomicBool,
 }
 
-pub(crate) struct Front {
+/// A running server. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Front {
     port: u16,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -62,9 +66,9 @@ pub(crate) struct Front {
 
 impl Front {
     /// Starts one in front of the server at port `backend`.
-    pub(crate) fn start(backend: u16, judge: impl Fn(&Request) -> Fate + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+    pub fn start(backend: u16, judge: impl Fn(&Request) -> Fate + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
         let shared = Arc::new(Shared {
             judge: Box::new(judge),
             backend,
@@ -86,12 +90,20 @@ impl Front {
         Self { port, shared, thread: Some(thread) }
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
-    pub(crate) fn n_requests(&self) -> usize {
+    /// How many requests have come.
+    pub fn n_requests(&self) -> usize {
         self.shared.n_requests.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("backend", &self.backend).finish_non_exhaustive()
     }
 }
 
@@ -185,7 +197,7 @@ fn body_bytes(head: &str) -> usize {
 }
 
 /// The value of a header.
-pub(crate) fn header(head: &str, name: &str) -> Option<String> {
+pub fn header(head: &str, name: &str) -> Option<String> {
     head.lines().find_map(|line| {
         let (found, value) = line.split_once(':')?;
         found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
@@ -197,8 +209,17 @@ fn reset(client: TcpStream) -> io::Result<()> {
 }
 
 /// An answer with a body.
-pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head =
         format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
+}
+
+/// An error as S3 answers it. Its message has `message` in it.
+pub fn s3_error(status: &str, code: &str, message: &str) -> Vec<u8> {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    answer(status, "Content-Type: application/xml\r\n", body.as_bytes())
 }
