@@ -110,9 +110,9 @@ impl Lock {
 
     /// Checks that nobody has taken the lock over.
     pub(crate) fn check(&self) -> Result<()> {
-        match read(&self.store)? {
-            Some(there) if there.run_id == self.run_id => Ok(()),
-            _ => {
+        match self.is_ours()? {
+            true => Ok(()),
+            false => {
                 let text = format!(
                     "the lock of this run in {} was taken over or removed; nothing was committed",
                     self.store.location()
@@ -120,6 +120,15 @@ impl Lock {
                 Err(Error::new(ErrorKind::Sink, text))
             }
         }
+    }
+
+    /// Whether nobody has taken the lock over.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be asked.
+    pub(crate) fn is_ours(&self) -> Result<bool> {
+        Ok(read(&self.store)?.is_some_and(|there| there.run_id == self.run_id))
     }
 }
 

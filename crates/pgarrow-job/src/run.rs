@@ -211,9 +211,23 @@ impl PlannedRun<'_> {
         let noted = journal.end();
         // What a run after this one could go on from, or nothing.
         let give_up = |error: Error, can_resume: bool| {
-            // A manifest that may be there names them; or a run that has taken this one's place may have kept them.
-            if error.kind() == ErrorKind::OutcomeUnknown || lock.check().is_err() {
+            // A manifest that may be there names them.
+            if error.kind() == ErrorKind::OutcomeUnknown {
                 return error;
+            }
+            match lock.is_ours() {
+                Ok(true) => {}
+                // A run that has taken this one's place may have kept them.
+                Ok(false) => return error,
+                // As after the end of credentials: nothing can be removed either.
+                Err(_) => {
+                    return error.advice(message![
+                        "the store cannot be asked now, so what the run has written stays; tables that are \
+                         complete are there for a run that goes on (",
+                        option::RESUME,
+                        ")"
+                    ]);
+                }
             }
             match &noted {
                 Some(journal) if can_resume && !journal.tables.is_empty() => {

@@ -59,7 +59,9 @@ pub struct Verified {
 
 /// Whether a file is what its manifest says.
 pub(crate) fn is_whole(store: &Store, file: &ManifestFile, cancel: &Cancel) -> Result<bool> {
-    Ok(CheckedFile::read(store, file, false, cancel)?.is_some_and(|file| file.difference().is_none()))
+    let read = CheckedFile::read(&stopped_by(store, cancel), file, false, cancel);
+    let read = read.map_err(|error| cancel.cancelled_or(error))?;
+    Ok(read.is_some_and(|file| file.difference().is_none()))
 }
 
 /// How files are compared with a server.
@@ -83,6 +85,17 @@ pub struct AgainstServer<'a> {
 /// [`ErrorKind::Input`] if there is no manifest; [`ErrorKind::Sink`] if the store cannot be read; what the
 /// server refuses. What differs is no error, but in the result.
 pub fn verify(store: &Store, server: Option<&AgainstServer<'_>>, cancel: &Cancel) -> Result<Verified> {
+    let result = verify_newest(&stopped_by(store, cancel), server, cancel);
+    result.map_err(|error| cancel.cancelled_or(error))
+}
+
+/// The store, for which nothing waits any more after a cancel.
+fn stopped_by(store: &Store, cancel: &Cancel) -> Store {
+    let cancel = cancel.clone();
+    store.stopped_when(move || cancel.is_requested())
+}
+
+fn verify_newest(store: &Store, server: Option<&AgainstServer<'_>>, cancel: &Cancel) -> Result<Verified> {
     let Some(manifest) = Manifest::newest(store)? else {
         let text = format!("there is no manifest in {}; no run has committed there", store.location());
         return Err(Error::new(ErrorKind::Input, text));

@@ -63,7 +63,8 @@ impl SinkError {
         };
         let next = match kind {
             SinkErrorKind::DiskFull => "; free some space or choose another place",
-            SinkErrorKind::Permission => "; check the rights of the folder",
+            // Whoever made an error with a text of its own has said what to do.
+            SinkErrorKind::Permission if source.get_ref().is_none() => "; check the rights of the folder",
             SinkErrorKind::BrokenPipe => "; its reader stopped before the end",
             _ => "",
         };
@@ -209,5 +210,13 @@ mod tests {
             "cannot write output \"/tmp/x.parquet\": broken pipe; its reader stopped before the end"
         );
         assert_eq!(error.path(), Some(Path::new("/tmp/x.parquet")));
+        // Formerly, an object store that refused was said to be a folder.
+        let denied = io::ErrorKind::PermissionDenied;
+        let of = |source| SinkError::io("write", None, source).to_string();
+        assert_eq!(
+            of(io::Error::new(denied, "the store answered 403; do this")),
+            "cannot write the output stream: the store answered 403; do this"
+        );
+        assert!(of(denied.into()).ends_with("check the rights of the folder"));
     }
 }

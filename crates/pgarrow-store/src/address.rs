@@ -18,11 +18,15 @@ impl Kind {
     pub(crate) fn credentials_hint(self) -> &'static str {
         match self {
             Self::S3 => {
-                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and what they may do"
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, what they may do, and whether \
+                 they have expired"
             }
-            Self::Google => "check GOOGLE_APPLICATION_CREDENTIALS, and what its account may do",
+            Self::Google => {
+                "check GOOGLE_APPLICATION_CREDENTIALS, what its account may do, and whether they have expired"
+            }
             Self::Azure => {
-                "check AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, and what they may do"
+                "check AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, what they may do, and whether they \
+                 have expired"
             }
             Self::Web => "only files that everybody may read are read",
         }

@@ -1,8 +1,9 @@
 //! The threads that talk to object stores. Callers wait for them on a channel, which also works in an async
 //! runtime of theirs.
 
-use std::sync::OnceLock;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use pgarrow_sink::{SinkError, SinkErrorKind};
 use tokio::runtime::{Builder, Runtime};
@@ -10,6 +11,12 @@ use tokio::task::AbortHandle;
 
 /// Enough for requests: what they carry is encoded elsewhere.
 const N_WORKERS: usize = 2;
+
+/// How often a wait looks whether it shall end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Whether those who wait for a store shall wait no longer.
+pub(crate) type IsStopped = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Work that goes on elsewhere. Dropping it stops the work.
 pub(crate) struct Task<T> {
@@ -32,11 +39,27 @@ pub(crate) fn start<T: Send + 'static>(
 impl<T> Task<T> {
     /// Waits for the end of the work.
     pub(crate) fn wait(self) -> Result<T, SinkError> {
-        self.receiver.recv().map_err(|_| {
-            let text = "a request to a store ended without a result; please report it";
-            SinkError::new(SinkErrorKind::Io, text)
-        })
+        self.receiver.recv().map_err(|_| without_result())
     }
+
+    /// Waits for the end of the work, or until nobody shall wait any more.
+    pub(crate) fn wait_unless(self, is_stopped: Option<&IsStopped>) -> Result<T, SinkError> {
+        let Some(is_stopped) = is_stopped else { return self.wait() };
+        loop {
+            match self.receiver.recv_timeout(LOOK) {
+                Ok(result) => return Ok(result),
+                Err(RecvTimeoutError::Disconnected) => return Err(without_result()),
+                Err(RecvTimeoutError::Timeout) if is_stopped() => {
+                    return Err(SinkError::new(SinkErrorKind::Io, "the wait for the store was stopped"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
+fn without_result() -> SinkError {
+    SinkError::new(SinkErrorKind::Io, "a request to a store ended without a result; please report it")
 }
 
 impl<T> Drop for Task<T> {

@@ -8,7 +8,7 @@ use pgarrow_sink::SinkError;
 use tokio::time::timeout;
 
 use crate::address::{Address, Kind};
-use crate::background;
+use crate::background::{self, IsStopped, Task};
 use crate::connect::Clients;
 use crate::patience::Patience;
 use crate::trouble::Trouble;
@@ -18,6 +18,7 @@ use crate::trouble::Trouble;
 pub(crate) struct Bucket {
     address: Arc<Address>,
     clients: Clients,
+    is_stopped: Option<IsStopped>,
 }
 
 impl Bucket {
@@ -25,7 +26,16 @@ impl Bucket {
     pub(crate) fn open(scheme: &str, rest: &str, options: &[(String, String)]) -> Result<Self, SinkError> {
         let address = Address::parse(scheme, rest)?;
         let clients = Clients::open(&address, options)?;
-        Ok(Self { address: Arc::new(address), clients })
+        Ok(Self { address: Arc::new(address), clients, is_stopped: None })
+    }
+
+    pub(crate) fn stopped_when(self, is_stopped: IsStopped) -> Self {
+        Self { is_stopped: Some(is_stopped), ..self }
+    }
+
+    /// Waits for work that was started with the store.
+    pub(crate) fn wait<T>(&self, task: Task<T>) -> Result<T, SinkError> {
+        task.wait_unless(self.is_stopped.as_ref())
     }
 
     /// The size and the version of what is there; `None` for nothing.
@@ -43,7 +53,7 @@ impl Bucket {
         n_bytes: usize,
         work: impl Future<Output = object_store::Result<T>> + Send + 'static,
     ) -> Result<T, SinkError> {
-        let result = background::start(self.in_time(n_bytes, work))?.wait()?;
+        let result = self.wait(background::start(self.in_time(n_bytes, work))?)?;
         result.map_err(|trouble| self.failed(doing, path, trouble))
     }
 

@@ -114,7 +114,8 @@ impl Read for Pieced {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.current.is_empty() && !buffer.is_empty() {
             let Some(next) = self.next.take() else { return Ok(0) };
-            self.current = next.wait().map_err(io::Error::other)?.map_err(Trouble::into_io)?;
+            let fetched = self.pieces.bucket.wait(next).map_err(io::Error::other)?;
+            self.current = fetched.map_err(Trouble::into_io)?;
             self.next = self.pieces.fetch().map_err(io::Error::other)?;
         }
         Ok(take(&mut self.current, buffer))
@@ -138,7 +139,8 @@ impl Read for Streamed {
                 let next = timeout(limit, stream.next()).await;
                 (stream, next)
             };
-            let (stream, next) = background::start(step).and_then(Task::wait).map_err(io::Error::other)?;
+            let stepped = background::start(step).and_then(|task| self.bucket.wait(task));
+            let (stream, next) = stepped.map_err(io::Error::other)?;
             match next {
                 Ok(Some(Ok(bytes))) => {
                     self.missing = self.missing.saturating_sub(bytes.len() as u64);

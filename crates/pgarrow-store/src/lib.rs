@@ -23,6 +23,7 @@ mod upload;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use pgarrow_sink::{Output, SinkError, SinkErrorKind};
@@ -97,6 +98,17 @@ impl Store {
             None if !options.is_empty() => refuse("a folder of this machine has no options".to_owned()),
             None => Ok(Self { place: Place::Local(Local::new(location.into())) }),
         }
+    }
+
+    /// The same place, whose requests are waited for no longer once `is_stopped` says so: what waits then ends with an
+    /// error soon after. A folder of this machine is not waited for.
+    #[must_use]
+    pub fn stopped_when(&self, is_stopped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        let place = match &self.place {
+            Place::Local(local) => Place::Local(local.clone()),
+            Place::Remote(remote) => Place::Remote(remote.stopped_when(Arc::new(is_stopped))),
+        };
+        Self { place }
     }
 
     /// The place as people know it, without secrets.

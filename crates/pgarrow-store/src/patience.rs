@@ -13,6 +13,9 @@ use tokio::time::timeout;
 /// What one request carries at most, within [`Patience::request`]. Larger ones have more time.
 pub(crate) const PIECE_BYTES: usize = 8 << 20;
 
+/// The status of an answer that has a part of an object.
+const PARTIAL_CONTENT: u16 = 206;
+
 /// The limits of a store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Patience {
@@ -74,8 +77,13 @@ struct Client {
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let limit = self.patience.for_bytes(request.body().content_length());
+        let is_for_part = request.headers().contains_key("range");
         let answered = timeout(limit, async {
-            let answer = self.client.execute(request).await?;
+            let mut answer = self.client.execute(request).await?;
+            // rclone says of a part which one it is, and not that it is one.
+            if is_for_part && answer.status() == 200 && answer.headers().contains_key("content-range") {
+                *answer.status_mut() = PARTIAL_CONTENT.try_into().unwrap_or(answer.status());
+            }
             // Read here, an answer that breaks off is a request that failed, and tried again as such. Longer
             // ones, and those without a length, are read as they come.
             match length(&answer) {

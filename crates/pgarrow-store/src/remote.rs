@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Entry;
 use crate::address::Kind;
-use crate::background;
+use crate::background::{self, IsStopped};
 use crate::bucket::{Bucket, found};
 use crate::connect::Clients;
 use crate::download;
@@ -30,6 +30,10 @@ impl Remote {
     /// Opens the store at `scheme://rest`. Nothing is sent yet.
     pub(crate) fn open(scheme: &str, rest: &str, options: &[(String, String)]) -> Result<Self, SinkError> {
         Bucket::open(scheme, rest, options).map(|bucket| Self { bucket })
+    }
+
+    pub(crate) fn stopped_when(&self, is_stopped: IsStopped) -> Self {
+        Self { bucket: self.bucket.clone().stopped_when(is_stopped) }
     }
 
     pub(crate) fn location(&self) -> String {
@@ -97,7 +101,8 @@ impl Remote {
                 }
             }
         });
-        let found = listed?.wait()?.map_err(|trouble| self.bucket.failed("list", folder, trouble))?;
+        let found =
+            self.bucket.wait(listed?)?.map_err(|trouble| self.bucket.failed("list", folder, trouble))?;
         let entry = |meta: object_store::ObjectMeta| {
             let path = self.bucket.address().path_of(&meta.location)?;
             Some(Entry { path, bytes: meta.size, modified: SystemTime::from(meta.last_modified) })

@@ -15,12 +15,13 @@ use crate::address::Kind;
 /// The longest code of a store that is repeated: `ConditionalRequestConflict` is one.
 const CODE_BYTES: usize = 64;
 
-/// What S3 calls temporary credentials after their time.
-///
-/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
-const EXPIRED: [&str; 2] = ["ExpiredToken", "TokenRefreshRequired"];
-
 const NOT_UNDERSTOOD: &str = "the store's answer was not understood";
+
+/// What stores say when credentials were good and are no more. S3 says so with a status of 400, others with 403.
+///
+/// Sources: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>,
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>.
+const EXPIRED: [&str; 3] = ["ExpiredToken", "TokenRefreshRequired", "ExpiredTokenException"];
 
 /// Where clouds hand out credentials to their machines.
 const CREDENTIAL_PLACES: [&str; 3] =
@@ -146,7 +147,7 @@ impl fmt::Display for Trouble {
         }
         write!(f, "; {}", self.hint())?;
         match (&self.what, self.kind) {
-            (What::Status(403, _), Kind::S3) => {
+            (What::Status(403, _), Kind::S3) if !self.is_expired() => {
                 f.write_str(" (without s3:ListBucket, S3 answers 403 for what is not there)")
             }
             _ => Ok(()),
@@ -232,6 +233,22 @@ mod tests {
         assert_eq!(code("<Code>a canary</Code>"), None);
         let found = Trouble::of(Kind::S3, &error("canary")).to_string();
         assert!(!found.contains("canary"), "{found}");
+    }
+
+    #[test]
+    fn credentials_that_have_expired_are_told_from_wrong_ones() {
+        for (kind, text, expected) in [
+            (Kind::S3, "status code: 403 Forbidden: <Code>ExpiredToken</Code>", "renew them"),
+            (Kind::S3, "status code: 400 Bad Request: <Code>ExpiredToken</Code>", "renew them"),
+            (Kind::S3, "status code: 403 Forbidden", "whether they have expired (without s3:ListBucket"),
+            (Kind::S3, "status code: 403 Forbidden: <Code>AccessDenied</Code>", "what they may do"),
+            (Kind::Google, "status code: 401 Unauthorized", "whether they have expired"),
+            (Kind::Azure, "status code: 401 Unauthorized", "whether they have expired"),
+        ] {
+            let found = Trouble::of(kind, &error(text));
+            assert!(found.is_refusal() && !found.is_passing(), "{text}");
+            assert!(found.to_string().contains(expected), "{found}");
+        }
     }
 
     #[test]

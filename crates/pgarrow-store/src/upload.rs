@@ -108,7 +108,7 @@ impl RemoteUpload {
 
     fn wait_for_oldest(&mut self) -> io::Result<()> {
         match self.in_flight.pop_front() {
-            Some(task) => task.wait().map_err(io::Error::other)?.map_err(Trouble::into_io),
+            Some(task) => self.bucket.wait(task).map_err(io::Error::other)?.map_err(Trouble::into_io),
             None => Ok(()),
         }
     }
@@ -130,7 +130,8 @@ impl RemoteUpload {
         // A store may copy what it puts together: it has as long as for the largest part.
         let limit = self.bucket.patience().in_all(part_bytes(self.n_parts));
         let work = complete(self.bucket.clone(), multipart, self.object.clone(), self.bytes, limit);
-        background::start(work).and_then(Task::wait).map_err(io::Error::other)?.map_err(Trouble::into_io)
+        let completed = background::start(work).and_then(|task| self.bucket.wait(task));
+        completed.map_err(io::Error::other)?.map_err(Trouble::into_io)
     }
 }
 
@@ -229,7 +230,7 @@ fn wait<T: Send + 'static>(
     n_bytes: usize,
     work: impl Future<Output = object_store::Result<T>> + Send + 'static,
 ) -> io::Result<T> {
-    let result = background::start(bucket.in_time(n_bytes, work)).and_then(Task::wait);
+    let result = background::start(bucket.in_time(n_bytes, work)).and_then(|task| bucket.wait(task));
     result.map_err(io::Error::other)?.map_err(Trouble::into_io)
 }
 

@@ -35,6 +35,7 @@ mod reports;
 mod server_to_server;
 mod servers;
 mod signals;
+mod stores;
 mod support;
 mod types;
 mod usage;

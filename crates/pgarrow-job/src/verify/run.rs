@@ -6,6 +6,7 @@ use pgarrow_store::Store;
 use super::files::CheckedFile;
 use super::found::{ServerDifference, ServerVerified};
 use super::server::Opened;
+use super::stopped_by;
 use crate::manifest::ManifestTable;
 
 /// The most differences that an error names.
@@ -23,6 +24,7 @@ pub(crate) fn compare_run(
     tables: &[ManifestTable],
     cancel: &Cancel,
 ) -> Result<ServerVerified> {
+    let store = &stopped_by(store, cancel);
     let mut differences = Vec::new();
     for table in tables {
         let is_of_run = table.increments.last().is_some_and(|increment| increment.run_id == run_id);
