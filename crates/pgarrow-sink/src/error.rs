@@ -63,8 +63,8 @@ impl SinkError {
         };
         let next = match kind {
             SinkErrorKind::DiskFull => "; free some space or choose another place",
-            // Whoever made an error with a text of its own has said what to do.
-            SinkErrorKind::Permission if source.get_ref().is_none() => "; check the rights of the folder",
+            // A store that refuses is no folder, and its text says what to do.
+            SinkErrorKind::Permission if !is_said(&source) => "; check the rights of the folder",
             SinkErrorKind::BrokenPipe => "; its reader stopped before the end",
             _ => "",
         };
@@ -162,6 +162,11 @@ fn kind_of(error: &io::Error) -> SinkErrorKind {
     }
 }
 
+/// Whether the text of an I/O error is one of ours, with its next step.
+fn is_said(source: &io::Error) -> bool {
+    source.get_ref().is_some_and(|error| error.is::<SinkError>())
+}
+
 /// The I/O error behind an error of a format's writer, if there is one.
 fn io_cause<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a io::Error> {
     let mut error: &'a (dyn Error + 'static) = error;
@@ -213,10 +218,14 @@ mod tests {
         // Formerly, an object store that refused was said to be a folder.
         let denied = io::ErrorKind::PermissionDenied;
         let of = |source| SinkError::io("write", None, source).to_string();
+        let of_store = SinkError::new(SinkErrorKind::Permission, "the store answered 403; do this");
         assert_eq!(
-            of(io::Error::new(denied, "the store answered 403; do this")),
+            of(io::Error::new(denied, of_store)),
             "cannot write the output stream: the store answered 403; do this"
         );
-        assert!(of(denied.into()).ends_with("check the rights of the folder"));
+        // What makes files adds their names to the system's errors.
+        for of_folder in [denied.into(), io::Error::new(denied, "Permission denied at path x")] {
+            assert!(of(of_folder).ends_with("check the rights of the folder"));
+        }
     }
 }

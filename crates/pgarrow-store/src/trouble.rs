@@ -121,12 +121,14 @@ impl Trouble {
 
     /// As an error of a write; who writes adds the place.
     pub(crate) fn into_io(self) -> io::Error {
-        let kind = match &self.what {
-            _ if self.is_refusal() => io::ErrorKind::PermissionDenied,
-            What::Late | What::Transport(HttpErrorKind::Timeout, _) => io::ErrorKind::TimedOut,
-            _ => io::ErrorKind::Other,
+        let (kind, of_sink) = match &self.what {
+            _ if self.is_refusal() => (io::ErrorKind::PermissionDenied, SinkErrorKind::Permission),
+            What::Late | What::Transport(HttpErrorKind::Timeout, _) => {
+                (io::ErrorKind::TimedOut, SinkErrorKind::Io)
+            }
+            _ => (io::ErrorKind::Other, SinkErrorKind::Io),
         };
-        io::Error::new(kind, self.to_string())
+        io::Error::new(kind, SinkError::new(of_sink, self.to_string()))
     }
 }
 
