@@ -1,6 +1,8 @@
 //! `pgarrow load`: files into a table, or a folder of tables (`folder` finds them) into those of a schema (`tables`).
 
 mod folder;
+mod folder_files;
+mod places;
 mod tables;
 
 use std::fs;
@@ -12,6 +14,7 @@ use pgarrow::{Cancel, Error, ErrorKind, escape_control};
 use pgarrow_load::input::{Input, InputFormat};
 use pgarrow_load::{Load, LoadReport, Loading};
 
+use self::places::{input_files, is_url};
 use self::tables::load_tables;
 use crate::connecting::say_config_warnings;
 use crate::console::Console;
@@ -73,14 +76,7 @@ fn check_files(flags: &LoadFlags) -> Result<(), Failure> {
     for (option, output) in [("--report", &flags.report), ("--reject", &flags.parts.reject)] {
         output.iter().try_for_each(|path| check_url(option, path))?;
     }
-    let is_connection = |path: &PathBuf| path.to_string_lossy().contains("://");
-    match flags.files.iter().any(is_connection) {
-        true => Err(Failure::options(
-            "there is a connection, or another URL, among the files; give a connection as --target CONNECTION, and files by \
-                 their paths",
-        )),
-        false => Ok(()),
-    }
+    flags.files.iter().try_for_each(|path| is_url(path).map(drop))
 }
 
 /// The same for input files that have other paths, or are in a folder.
@@ -131,7 +127,8 @@ fn run(
     let (table, config) = into.place();
     run_report.set_target(table, config);
     say_config_warnings(config, console);
-    let input = Input::open(&flags.files, format(flags))?.with_cancel(cancel.clone());
+    let files = input_files(&flags.files, &cancel)?;
+    let input = Input::open(files, format(flags))?.with_cancel(cancel.clone());
     let (into, key) = into.with_key_of(&input, &flags.parts)?;
     if flags.dry_run {
         signals.be_orderly();

@@ -92,7 +92,7 @@ impl Rejects {
 
 /// The restart key of the load that a file's rows are of.
 fn key_of(path: &Path) -> Option<String> {
-    let input = Input::open(&[path], Some(InputFormat::IpcFile)).ok()?;
+    let input = Input::open([path], Some(InputFormat::IpcFile)).ok()?;
     input.schema().metadata().get(KEY).cloned()
 }
 
@@ -190,7 +190,7 @@ impl Writing {
     /// Copies a file's rows that are among the first `until` rows of the data, and returns their number.
     fn take_over(&mut self, path: &Path, until: u64) -> Result<u64, Failure> {
         let mut n_rows = 0;
-        for rows in Input::open(&[path], Some(InputFormat::IpcFile))? {
+        for rows in Input::open([path], Some(InputFormat::IpcFile))? {
             let rows = rows?;
             if rows.schema_ref().fields() != self.schema.fields() {
                 let text = format!("{path:?} has rejected rows of other columns; give --reject another file");

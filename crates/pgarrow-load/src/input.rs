@@ -13,6 +13,7 @@ mod ipc_file;
 mod ipc_stream;
 mod parquet;
 mod place;
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -31,8 +32,9 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Result};
 use pgarrow_types::message;
 use pgarrow_types::option::RESTART_KEY;
 
-pub use place::InputFormat;
 use place::Place;
+pub use place::{InputFile, InputFormat};
+pub use remote::{PART_BYTES_MAX, RemoteFile, RemotePart};
 
 use crate::marks::{Stamp, restart_key};
 
@@ -74,8 +76,9 @@ struct OpenFile {
 }
 
 impl Input {
-    /// Opens all paths and reads their schemas, but no batches yet. `-` is stdin. A folder stands for its
-    /// files in the order of their names. Without a format, the ending of a name decides, otherwise the
+    /// Opens all files and reads their schemas, but no batches yet. `-` is stdin. A folder stands for its
+    /// files in the order of their names. Files that are elsewhere ([`RemoteFile`]) are read ahead, in up to 64 MiB of
+    /// memory; the rows of their IPC files are not counted beforehand. Without a format, the ending of a name decides, otherwise the
     /// first bytes.
     ///
     /// Several files must have the same columns: names, types and order. A column that is nullable in one
@@ -85,8 +88,11 @@ impl Input {
     ///
     /// [`ErrorKind::Input`] for a path that does not exist, is damaged, or does not match the earlier files;
     /// [`ErrorKind::Options`] if the paths or the format are ambiguous.
-    pub fn open(paths: &[impl AsRef<Path>], format: Option<InputFormat>) -> Result<Self> {
-        let places = place::places(paths)?;
+    pub fn open(
+        files: impl IntoIterator<Item = impl Into<InputFile>>,
+        format: Option<InputFormat>,
+    ) -> Result<Self> {
+        let places = place::places(files)?;
         let name = match places.as_slice() {
             [place] => place.name(),
             places => format!("{} files", places.len()),
@@ -120,8 +126,11 @@ impl Input {
     /// # Errors
     ///
     /// As for [`open`](Self::open).
-    pub fn look(paths: &[impl AsRef<Path>], format: Option<InputFormat>) -> Result<(SchemaRef, Option<u64>)> {
-        open_all(place::places(paths)?, format).map(|(_, schema, rows)| (schema, rows))
+    pub fn look(
+        files: impl IntoIterator<Item = impl Into<InputFile>>,
+        format: Option<InputFormat>,
+    ) -> Result<(SchemaRef, Option<u64>)> {
+        open_all(place::places(files)?, format).map(|(_, schema, rows)| (schema, rows))
     }
 
     /// Stops waiting for a batch once the load is cancelled: a pipe may stay silent for ever.
@@ -146,36 +155,41 @@ impl Input {
         &self.name
     }
 
-    /// All files, including those in folders; stdin is not among them.
+    /// All files of this machine, including those in folders; stdin is not among them.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.places.iter().filter_map(|place| match place {
             Place::Path(path) => Some(path.as_path()),
-            Place::Stdin => None,
+            Place::Stdin | Place::Remote(_) => None,
         })
     }
 
     /// A [restart key](crate::LoadOptions::with_restart_key) for a load of these files into the table of
     /// this name. A second start gets the same key, and a file that was written again gets another. Relative
-    /// and absolute paths give the same key. With the key, a load fails if it would append the rows of a file
+    /// and absolute paths give the same key. Files that are elsewhere are known by their names and versions. With the key, a load fails if it would append the rows of a file
     /// after an incomplete load from a file of the same name.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for stdin and other pipes, which have no identity to make a key from, and for
-    /// a table name that cannot be used; [`ErrorKind::Input`] if a file no longer exists.
+    /// [`ErrorKind::Options`] for stdin and other pipes, which have no identity to make a key from, for files
+    /// whose server does not say their version, and for a table name that cannot be used; [`ErrorKind::Input`] if a file no longer exists.
     pub fn restart_key(&self, table: &str) -> Result<String> {
         let table = RelationName::parse(table)?.quoted();
         let files = self.places.iter().map(|place| match place {
             Place::Path(path) if place.is_file() => stamp(path),
-            _ => {
-                let text =
-                    format!("{}: nothing tells what comes out of a pipe from what came before", place.name());
-                Err(Error::new(ErrorKind::Options, text).advice(message![
-                    "give it a restart key of its own (",
-                    RESTART_KEY,
-                    ")"
-                ]))
-            }
+            Place::Remote(file) => match file.version() {
+                Some(version) => {
+                    let (name, changed) = (file.name().to_owned(), version.to_owned());
+                    Ok(Stamp { name, changed, bytes: file.bytes() })
+                }
+                None => Err(without_identity(format!(
+                    "{}: its server does not say which version it is",
+                    place.name()
+                ))),
+            },
+            _ => Err(without_identity(format!(
+                "{}: nothing tells what comes out of a pipe from what came before",
+                place.name()
+            ))),
         });
         Ok(restart_key(&table, &files.collect::<Result<Vec<_>>>()?, &self.schema))
     }
@@ -214,6 +228,11 @@ impl Iterator for Input {
     }
 }
 
+fn without_identity(text: String) -> Error {
+    let advice = message!["give it a restart key of its own (", RESTART_KEY, ")"];
+    Error::new(ErrorKind::Options, text).advice(advice)
+}
+
 fn stamp(path: &Path) -> Result<Stamp> {
     let failed = |error: std::io::Error| input_error(&format!("{path:?}"), error);
     let metadata = path.metadata().map_err(failed)?;
@@ -221,8 +240,8 @@ fn stamp(path: &Path) -> Result<Stamp> {
     let changed = metadata.modified().map_err(failed)?;
     // Times before 1970 are negative.
     let changed = match changed.duration_since(UNIX_EPOCH) {
-        Ok(since) => i128::try_from(since.as_nanos()).unwrap_or(i128::MAX),
-        Err(error) => i128::try_from(error.duration().as_nanos()).map_or(i128::MIN, |nanos| -nanos),
+        Ok(since) => since.as_nanos().to_string(),
+        Err(error) => format!("-{}", error.duration().as_nanos()),
     };
     Ok(Stamp { name: name.display().to_string(), changed, bytes: metadata.len() })
 }
@@ -364,7 +383,7 @@ fn plain(error: &ArrowError) -> String {
         | ArrowError::SchemaError(text)
         | ArrowError::InvalidArgumentError(text)
         | ArrowError::ParquetError(text)
-        | ArrowError::IoError(text, _) => text.clone(),
+        | ArrowError::IoError(text, _) => text.strip_prefix("Parquet error: ").unwrap_or(text).to_owned(),
         error => error.to_string(),
     }
 }

@@ -43,7 +43,7 @@ pub use error::{SinkError, SinkErrorKind};
 pub use file_name::{file_name_for, file_names_for, path_part_for};
 pub use folder::{NewFolder, OutputFolder};
 pub use lanes::{FileEnd, FileFormat, FileWriter, Lanes};
-pub use manifest::{manifest_files, new_run_id};
+pub use manifest::{MANIFEST, files_of_manifest, manifest_files, new_run_id};
 pub use output::{Output, Published, Upload, Withheld, hexadecimal};
 pub use outputs::{FolderOptions, Outputs};
 /// The parts of texts for people.

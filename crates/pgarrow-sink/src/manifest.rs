@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{SinkError, SinkErrorKind};
 
 /// The manifest's name in its folder.
-pub(crate) const MANIFEST: &str = "_pgarrow_manifest.json";
+pub const MANIFEST: &str = "_pgarrow_manifest.json";
 
 /// The version of the manifest's form.
 const VERSION: u32 = 1;
@@ -65,9 +65,29 @@ impl Manifest {
         }
         let mut json = Vec::new();
         File::open(path).ok()?.take(BYTES_MAX).read_to_end(&mut json).ok()?;
-        let mut manifest: Self = serde_json::from_slice(&json).ok()?;
+        Self::parse(&json)
+    }
+
+    fn parse(json: &[u8]) -> Option<Self> {
+        let mut manifest: Self = serde_json::from_slice(json).ok()?;
         manifest.files.sort_unstable();
         Some(manifest)
+    }
+
+    /// The names and sizes of its files. `place` is where it is, for messages.
+    fn into_files(read: Option<Self>, place: &Path) -> Result<Vec<(String, u64)>, SinkError> {
+        let why = match read {
+            None => "cannot be read, or is none of an export".to_owned(),
+            Some(manifest) if manifest.manifest_version > VERSION => format!(
+                "has version {}, and this pgarrow knows {VERSION}; use a newer pgarrow",
+                manifest.manifest_version
+            ),
+            Some(manifest) => {
+                return Ok(manifest.files.into_iter().map(|file| (file.name, file.bytes)).collect());
+            }
+        };
+        let error = SinkError::new(SinkErrorKind::Unsupported, format!("the manifest {place:?} {why}"));
+        Err(error.with_path(place))
     }
 
     /// Whether the export has made a file of this name and size.
@@ -104,18 +124,16 @@ pub fn manifest_files(folder: &Path) -> Result<Option<Vec<(String, u64)>>, SinkE
         Err(error) => return Err(SinkError::io("read", Some(&path), error)),
         Ok(_) => {}
     }
-    let why = match Manifest::read(folder) {
-        None => "cannot be read, or is none of an export".to_owned(),
-        Some(manifest) if manifest.manifest_version > VERSION => format!(
-            "has version {}, and this pgarrow knows {VERSION}; use a newer pgarrow",
-            manifest.manifest_version
-        ),
-        Some(manifest) => {
-            return Ok(Some(manifest.files.into_iter().map(|file| (file.name, file.bytes)).collect()));
-        }
-    };
-    let error = SinkError::new(SinkErrorKind::Unsupported, format!("the manifest {path:?} {why}"));
-    Err(error.with_path(&path))
+    Manifest::into_files(Manifest::read(folder), &path).map(Some)
+}
+
+/// The same of the bytes of a manifest that is elsewhere: `place` is its name for messages.
+///
+/// # Errors
+///
+/// It is no manifest, or a newer version has written it.
+pub fn files_of_manifest(json: &[u8], place: &str) -> Result<Vec<(String, u64)>, SinkError> {
+    Manifest::into_files(Manifest::parse(json), Path::new(place))
 }
 
 /// A random name for one run, which no other run has: 32 hexadecimal digits.

@@ -1,6 +1,7 @@
 //! Reading an object: in pieces where a store can, the next one on its way while one is read.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
@@ -15,7 +16,7 @@ use crate::bucket::{Bucket, found};
 use crate::patience::PIECE_BYTES;
 use crate::trouble::Trouble;
 
-type Fetched = Result<Bytes, Trouble>;
+pub(crate) type Fetched = Result<Bytes, Trouble>;
 type Stream = BoxStream<'static, object_store::Result<Bytes>>;
 
 /// What is at `path`; `None` for nothing.
@@ -29,13 +30,27 @@ pub(crate) fn open(
         return open_web(bucket, path, object);
     }
     let Some(meta) = bucket.head("read", path)? else { return Ok(None) };
-    let pieces = Pieces { bucket, object, e_tag: meta.e_tag, size: meta.size, next_byte: 0 };
+    let of = Version { bucket, object, e_tag: meta.e_tag, size: meta.size };
+    let pieces = Pieces { of, next_byte: 0 };
     let mut reader = Pieced { pieces, current: Bytes::new(), next: None };
     reader.next = reader.pieces.fetch()?;
     Ok(Some(careful(reader)))
 }
 
 fn open_web(bucket: Bucket, path: &str, object: Path) -> Result<Option<Box<dyn Read + Send>>, SinkError> {
+    Ok(match first_of_web(bucket, path, object)? {
+        None => None,
+        Some(First::Piece(of, next_byte, current)) => {
+            let mut reader = Pieced { pieces: Pieces { of, next_byte }, current, next: None };
+            reader.next = reader.pieces.fetch()?;
+            Some(careful(reader))
+        }
+        Some(First::Whole(whole)) => Some(careful(whole)),
+    })
+}
+
+/// What a web server sends first: a piece of a known version, or the whole. `None` for nothing.
+pub(crate) fn first_of_web(bucket: Bucket, path: &str, object: Path) -> Result<Option<First>, SinkError> {
     let (store, wanted) = (bucket.store(), object.clone());
     let first = bucket.run("read", path, PIECE_BYTES, async move {
         let range = GetRange::Bounded(0..PIECE_BYTES as u64);
@@ -43,64 +58,87 @@ fn open_web(bucket: Bucket, path: &str, object: Path) -> Result<Option<Box<dyn R
             // Without a mark of its version, pieces could be of several.
             Ok(result) if result.meta.e_tag.as_ref().is_some_and(|mark| !mark.starts_with("W/")) => {
                 let (meta, range) = (result.meta.clone(), result.range.clone());
-                Ok(Some(First::Piece(meta, range.end, result.bytes().await?)))
+                Ok(Some(Answer::Piece(meta, range.end, result.bytes().await?)))
             }
             // An empty file has no first piece, and a server without pieces sends the whole.
-            _ => Ok(found(store.get(&wanted).await)?.map(First::Whole)),
+            _ => Ok(found(store.get(&wanted).await)?.map(Answer::Whole)),
         }
     })?;
-    Ok(match first {
-        None => None,
-        Some(First::Piece(meta, next_byte, current)) => {
-            let pieces = Pieces { bucket, object, e_tag: meta.e_tag, size: meta.size, next_byte };
-            let mut reader = Pieced { pieces, current, next: None };
-            reader.next = reader.pieces.fetch()?;
-            Some(careful(reader))
+    Ok(first.map(|first| match first {
+        Answer::Piece(meta, next_byte, bytes) => {
+            First::Piece(Version { bucket, object, e_tag: meta.e_tag, size: meta.size }, next_byte, bytes)
         }
-        Some(First::Whole(result)) => {
-            let expected = result.meta.size;
+        Answer::Whole(result) => {
+            let missing = result.meta.size;
             let stream = Some(result.into_stream());
-            Some(careful(Streamed { bucket, stream, current: Bytes::new(), missing: expected }))
+            First::Whole(Streamed { bucket, stream, current: Bytes::new(), missing })
         }
-    })
+    }))
 }
 
-enum First {
+enum Answer {
     Piece(object_store::ObjectMeta, u64, Bytes),
     Whole(GetResult),
 }
 
-/// An object of one version, and how far it was asked for.
-struct Pieces {
-    bucket: Bucket,
-    object: Path,
-    e_tag: Option<String>,
-    size: u64,
-    next_byte: u64,
+pub(crate) enum First {
+    /// The first bytes, and where the next ones begin.
+    Piece(Version, u64, Bytes),
+    Whole(Streamed),
 }
 
-impl Pieces {
-    /// Asks for the next piece; `None` after the last.
-    fn fetch(&mut self) -> Result<Option<Task<Fetched>>, SinkError> {
-        let end = self.size.min(self.next_byte + PIECE_BYTES as u64);
-        if self.next_byte == end {
-            return Ok(None);
-        }
-        let range = self.next_byte..end;
-        self.next_byte = end;
+/// An object of one version.
+#[derive(Clone)]
+pub(crate) struct Version {
+    pub(crate) bucket: Bucket,
+    pub(crate) object: Path,
+    pub(crate) e_tag: Option<String>,
+    pub(crate) size: u64,
+}
+
+impl Version {
+    /// Asks for a part of it, of at most [`PIECE_BYTES`]. If there is another version by then, that fails.
+    pub(crate) fn fetch(&self, range: Range<u64>) -> Result<Task<Fetched>, SinkError> {
         let n_bytes = range.end - range.start;
         let options =
             GetOptions::new().with_range(Some(GetRange::Bounded(range))).with_if_match(self.e_tag.clone());
         let (bucket, store, object) = (self.bucket.clone(), self.bucket.store(), self.object.clone());
-        let fetched =
-            bucket.in_time(PIECE_BYTES, async move { store.get_opts(&object, options).await?.bytes().await });
+        let e_tag = self.e_tag.clone();
+        let fetched = bucket.in_time(PIECE_BYTES, async move {
+            let result = store.get_opts(&object, options).await?;
+            // Not every server knows the condition.
+            if e_tag.is_some() && result.meta.e_tag != e_tag {
+                let (path, source) = (object.to_string(), "another version".into());
+                return Err(object_store::Error::Precondition { path, source });
+            }
+            result.bytes().await
+        });
         let work = async move {
             match fetched.await? {
                 bytes if bytes.len() as u64 == n_bytes => Ok(bytes),
                 _ => Err(bucket.odd()),
             }
         };
-        background::start(work).map(Some)
+        background::start(work)
+    }
+}
+
+/// An object, and how far it was asked for.
+struct Pieces {
+    of: Version,
+    next_byte: u64,
+}
+
+impl Pieces {
+    /// Asks for the next piece; `None` after the last.
+    fn fetch(&mut self) -> Result<Option<Task<Fetched>>, SinkError> {
+        let end = self.of.size.min(self.next_byte + PIECE_BYTES as u64);
+        if self.next_byte == end {
+            return Ok(None);
+        }
+        let task = self.of.fetch(self.next_byte..end)?;
+        self.next_byte = end;
+        Ok(Some(task))
     }
 }
 
@@ -114,7 +152,7 @@ impl Read for Pieced {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.current.is_empty() && !buffer.is_empty() {
             let Some(next) = self.next.take() else { return Ok(0) };
-            let fetched = self.pieces.bucket.wait(next).map_err(io::Error::other)?;
+            let fetched = self.pieces.of.bucket.wait(next).map_err(io::Error::other)?;
             self.current = fetched.map_err(Trouble::into_io)?;
             self.next = self.pieces.fetch().map_err(io::Error::other)?;
         }
@@ -123,7 +161,7 @@ impl Read for Pieced {
 }
 
 /// An answer as it comes.
-struct Streamed {
+pub(crate) struct Streamed {
     bucket: Bucket,
     stream: Option<Stream>,
     current: Bytes,

@@ -4,6 +4,7 @@
 //!  Store::open("lake/")      ─▶ create ─▶ Output ─▶ publish      a file that appears when it is complete
 //!  Store::open("s3://lake")     create_new                       a small object that must not be there yet
 //!                               read, reader, list, remove
+//!                               StoredFile                       parts of a file, in any order
 //! ```
 //!
 //! Paths in a store are relative, and their parts are separated by `/` everywhere.
@@ -17,6 +18,7 @@ mod download;
 mod local;
 mod patience;
 mod remote;
+mod stored_file;
 mod trouble;
 mod upload;
 
@@ -30,6 +32,7 @@ use pgarrow_sink::{Output, SinkError, SinkErrorKind};
 
 use crate::local::Local;
 use crate::remote::Remote;
+pub use crate::stored_file::{StoredFile, StoredPart};
 pub use crate::upload::UPLOAD_MEMORY_BYTES;
 
 /// A place for files. Clones are the same place.

@@ -36,6 +36,10 @@ impl Remote {
         Self { bucket: self.bucket.clone().stopped_when(is_stopped) }
     }
 
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
     pub(crate) fn location(&self) -> String {
         self.bucket.address().place("")
     }

@@ -13,7 +13,9 @@ pub(crate) struct LoadFlags {
     /// Parquet files, Arrow IPC files and streams; a folder for all its files; - for an IPC stream on stdin
     ///
     /// Several files are loaded one after the other and must have the same columns. In a folder, files whose
-    /// names begin with a dot or an underscore are left out.
+    /// names begin with a dot or an underscore are left out. Files and folders of object stores are named by URLs:
+    /// s3://BUCKET/…, gs://BUCKET/…, az://CONTAINER/…, with credentials from the environment. So are files of web
+    /// servers that everybody may read: https://HOST/….
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
@@ -36,7 +38,8 @@ pub(crate) struct LoadFlags {
     ///
     /// A folder of an export or a job: what its manifest names is loaded, and nothing else. Or a plain folder with
     /// TABLE.parquet, TABLE.arrow and so on, and folders TABLE/ with files of one table: what stands before the ending
-    /// is the exact name. All tables are one transaction of the target, or with --keep-going each is one.
+    /// is the exact name. The folder may be in an object store. All tables are one transaction of the target, or with
+    /// --keep-going each is one.
     #[arg(long, conflicts_with = "into", value_name = "NAME", help_heading = "Target")]
     pub(crate) into_schema: Option<String>,
 

@@ -7,18 +7,15 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow_schema::SchemaRef;
-use pgarrow::{Error, ErrorKind};
-use pgarrow_job::{LOCK, Manifest, ManifestTable};
-use pgarrow_load::input::{Input, InputFormat};
+use pgarrow::{Cancel, Error, ErrorKind};
+use pgarrow_job::{Manifest, ManifestTable};
+use pgarrow_load::input::{Input, InputFile, InputFormat};
 use pgarrow_load::{NAME_BYTES_MAX, RelationName};
-use pgarrow_sink::manifest_files;
-use pgarrow_store::Store;
 
+use super::folder_files::{Folder, TableFile};
 use crate::exit::Failure;
 
 /// What was found in a folder.
@@ -40,13 +37,6 @@ pub(crate) struct FolderTable {
     files: Vec<TableFile>,
 }
 
-#[derive(Debug)]
-struct TableFile {
-    path: PathBuf,
-    /// Its size, if a manifest has it.
-    bytes: Option<u64>,
-}
-
 impl FolderTable {
     /// What is different about its files.
     pub(crate) fn problems(&self) -> Vec<Error> {
@@ -55,13 +45,13 @@ impl FolderTable {
 
     /// The schema of its rows, and how many there are, if its files state it.
     pub(crate) fn look(&self, format: Option<InputFormat>) -> Result<(SchemaRef, Option<u64>), Error> {
-        Input::look(&self.paths(), format)
+        Input::look(self.inputs()?, format)
     }
 
     /// Its rows. `schema` is what [`look`](Self::look) has found: what has changed since is an error.
     pub(crate) fn open(&self, format: Option<InputFormat>, schema: &SchemaRef) -> Result<Input, Error> {
         Error::all(self.problems()).map_or(Ok(()), Err)?;
-        let input = Input::open(&self.paths(), format)?;
+        let input = Input::open(self.inputs()?, format)?;
         match input.schema() == schema {
             true => Ok(input),
             false => Err(input_error(format!("{}: its files were changed since the load began", self.of))),
@@ -72,69 +62,41 @@ impl FolderTable {
         self.files.len()
     }
 
-    fn paths(&self) -> Vec<&Path> {
-        self.files.iter().map(|file| file.path.as_path()).collect()
+    fn inputs(&self) -> Result<Vec<InputFile>, Error> {
+        self.files.iter().map(TableFile::input).collect()
     }
 }
 
-impl TableFile {
-    fn problem(&self) -> Option<Error> {
-        let path = &self.path;
-        let metadata = match path.metadata() {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.bytes.is_some() => {
-                return Some(input_error(format!("{path:?} is in the manifest, and is not there")));
-            }
-            Err(error) => return Some(unreadable(path, &error)),
-        };
-        match self.bytes {
-            _ if !metadata.is_file() => Some(input_error(format!("{path:?} is no file"))),
-            Some(bytes) if bytes != metadata.len() => {
-                Some(input_error(format!("{path:?} has {} bytes, and had {bytes}", metadata.len())))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Finds the tables of a folder.
-pub(crate) fn find(folder: &Path, format: Option<InputFormat>) -> Result<Found, Failure> {
-    if !folder.is_dir() {
-        return Err(Failure::options(format!(
-            "--into-schema loads a folder of tables, and {folder:?} is none"
-        )));
-    }
-    let Some(place) = folder.to_str() else {
-        return Err(Failure::options(format!("{folder:?} is not named in UTF-8; use a path that is")));
-    };
-    let store = Store::open(place).map_err(Error::from)?;
-    let of_export = manifest_files(folder).map_err(input_error)?;
-    let of_job = Manifest::newest(&store)?;
-    let has_runs = LOCK.split('/').next().is_some_and(|name| folder.join(name).exists());
+/// Finds the tables of a folder of this machine, or of a store.
+pub(crate) fn find(place: &Path, format: Option<InputFormat>, cancel: &Cancel) -> Result<Found, Failure> {
+    let folder = Folder::open(place, cancel)?;
+    let of_export = folder.manifest_files("")?;
+    let of_job = Manifest::newest(folder.store())?;
+    let shown = folder.shown("");
     match (of_job, of_export) {
         (Some(_), Some(_)) => Err(input_error(format!(
-            "{folder:?} has the manifests of a job and that of an export, and nothing says which of them counts"
+            "{shown} has the manifests of a job and that of an export, and nothing says which of them counts"
         ))
         .into()),
-        (Some(manifest), None) => Ok(of_manifest(&manifest, &store)),
+        (Some(manifest), None) => Ok(of_manifest(&manifest, &folder)),
         // Files that are there belong to a run that is on, or has failed.
-        (None, _) if has_runs => {
-            Err(input_error(format!("{folder:?} is the place of a job, and no run has committed there")).into())
+        (None, _) if folder.has_runs()? => {
+            Err(input_error(format!("{shown} is the place of a job, and no run has committed there")).into())
         }
-        (None, Some(files)) => Ok(of_files(folder, &store, files, format)),
-        (None, None) => of_names(folder, &store),
+        (None, Some(files)) => Ok(of_files(&folder, files, format)),
+        (None, None) => of_names(&folder),
     }
 }
 
 /// The tables of a job's newest run.
-fn of_manifest(manifest: &Manifest, store: &Store) -> Found {
+fn of_manifest(manifest: &Manifest, folder: &Folder) -> Found {
     let mut found = Found::default();
     for table in &manifest.tables {
         found.problems.extend(why_not(table));
         let mut files = Vec::with_capacity(table.files.len());
         for file in &table.files {
-            match local(store, &file.path) {
-                Ok(path) => files.push(TableFile { path, bytes: Some(file.bytes) }),
+            match folder.named(&file.path, file.bytes) {
+                Ok(file) => files.push(file),
                 Err(error) => found.problems.push(error),
             }
         }
@@ -167,17 +129,17 @@ fn why_not(table: &ManifestTable) -> Option<Error> {
 }
 
 /// The tables of an export's folder, which its files tell.
-fn of_files(folder: &Path, store: &Store, files: Vec<(String, u64)>, format: Option<InputFormat>) -> Found {
+fn of_files(folder: &Folder, files: Vec<(String, u64)>, format: Option<InputFormat>) -> Found {
     let mut found = Found::default();
     if files.is_empty() {
-        found.problems.push(input_error(format!("the manifest of {folder:?} has no files")));
+        let problem = format!("the manifest of {} has no files", folder.shown(""));
+        found.problems.push(input_error(problem));
     }
     let mut tables: BTreeMap<String, FolderTable> = BTreeMap::new();
     for (name, bytes) in files {
-        let file = local(store, &name).map(|path| TableFile { path, bytes: Some(bytes) });
-        let of = file.and_then(|file| match file.problem() {
+        let of = folder.named(&name, bytes).and_then(|file| match file.problem() {
             Some(problem) => Err(problem),
-            None => Ok((table_of(&file.path, &name, format)?, file)),
+            None => Ok((table_of(&file, &name, format)?, file)),
         });
         match of {
             Ok(((of, table), file)) => {
@@ -192,40 +154,46 @@ fn of_files(folder: &Path, store: &Store, files: Vec<(String, u64)>, format: Opt
 }
 
 /// The table whose rows a file of an export has, as the file says it, and parsed.
-fn table_of(path: &Path, name: &str, format: Option<InputFormat>) -> Result<(String, RelationName), Error> {
-    let (schema, _) = Input::look(&[path], format)?;
+fn table_of(
+    file: &TableFile,
+    name: &str,
+    format: Option<InputFormat>,
+) -> Result<(String, RelationName), Error> {
+    let (schema, _) = Input::look([file.input()?], format)?;
+    let shown = file.shown();
     let folders = name.split('/').rev().skip(1);
     let keys = folders.filter_map(|folder| folder.split_once('=').map(|(key, _)| key));
     let mut missing = keys.filter(|key| schema.field_with_name(key).is_err());
     if let Some(key) = missing.next() {
         let text = format!(
-            "{path:?}: partitions have {key:?} in their paths, and files do not say what that is of a table"
+            "{shown}: partitions have {key:?} in their paths, and files do not say what that is of a table"
         );
         let advice = "a job's manifest says it: use `pgarrow run` with keep_partition_columns = true";
         return Err(Error::new(ErrorKind::Options, text).advice(advice));
     }
     let Some(of) = schema.metadata().get("pg.table") else {
-        let text = format!("{path:?} does not say which table its rows are of, as files of queries do not");
+        let text = format!("{shown} does not say which table its rows are of, as files of queries do not");
         return Err(Error::new(ErrorKind::Options, text).advice("load it by itself, with --into"));
     };
     match RelationName::parse(of) {
         Ok(table) => Ok((of.clone(), table)),
-        Err(error) => Err(input_error(format!("{path:?}: what it says of its table is no name: {error}"))),
+        Err(error) => Err(input_error(format!("{shown}: what it says of its table is no name: {error}"))),
     }
 }
 
 /// The tables of a plain folder, by the names of files and folders.
-fn of_names(folder: &Path, store: &Store) -> Result<Found, Failure> {
+fn of_names(folder: &Folder) -> Result<Found, Failure> {
     let mut found = Found::default();
     let mut tables: BTreeMap<String, FolderTable> = BTreeMap::new();
-    for (path, name) in entries(folder)? {
-        let Some(name) = name else {
-            found.problems.push(input_error(format!("{path:?} is not named in UTF-8")));
+    for entry in folder.entries("")? {
+        let of = entry.shown;
+        let Some(name) = entry.name else {
+            found.problems.push(input_error(format!("{of} is not named in UTF-8")));
             continue;
         };
-        let (table, files) = match path.is_dir() {
-            true => (name.clone(), files_below(&path, &name, store)),
-            false => (without_ending(&path, &name), Ok(vec![TableFile { path, bytes: None }])),
+        let (table, files) = match entry.is_folder {
+            true => (name.clone(), files_below(folder, &name)),
+            false => (without_ending(&name), Ok(vec![folder.found(&name)])),
         };
         let files = match files {
             Ok(files) => files,
@@ -234,7 +202,6 @@ fn of_names(folder: &Path, store: &Store) -> Result<Found, Failure> {
                 continue;
             }
         };
-        let of = format!("{:?}", folder.join(&name));
         if table.len() > NAME_BYTES_MAX {
             let text = format!("{of}: a name of PostgreSQL has at most {NAME_BYTES_MAX} bytes");
             found.problems.push(Error::new(ErrorKind::Options, text));
@@ -245,78 +212,55 @@ fn of_names(folder: &Path, store: &Store) -> Result<Found, Failure> {
             let problem = Error::new(ErrorKind::Options, text);
             found
                 .problems
-                .push(problem.advice(format!("put them into one folder, {:?}", folder.join(&table))));
+                .push(problem.advice(format!("put them into one folder, {}", folder.shown(&table))));
             continue;
         }
         tables.insert(table.clone(), FolderTable { name: table, of, files });
     }
     if tables.is_empty() && found.problems.is_empty() {
-        found.problems.push(input_error(format!("{folder:?} has no files of tables")));
+        found.problems.push(input_error(format!("{} has no files of tables", folder.shown(""))));
     }
     found.tables = tables.into_values().collect();
     Ok(found)
 }
 
 /// The files of one table's folder: those of its manifest, if it has one.
-fn files_below(folder: &Path, name: &str, store: &Store) -> Result<Vec<TableFile>, Error> {
+fn files_below(folder: &Folder, name: &str) -> Result<Vec<TableFile>, Error> {
+    let shown = folder.shown(name);
     let mut files = Vec::new();
-    if let Some(known) = manifest_files(folder).map_err(input_error)? {
+    if let Some(known) = folder.manifest_files(name)? {
         for (file, bytes) in known {
             if file.contains('/') {
-                let text = format!(
-                    "{folder:?} has partitions, which a folder of tables does not say the columns of"
-                );
+                let text =
+                    format!("{shown} has partitions, which a folder of tables does not say the columns of");
                 return Err(Error::new(ErrorKind::Options, text));
             }
-            files.push(TableFile { path: local(store, &format!("{name}/{file}"))?, bytes: Some(bytes) });
+            files.push(folder.named(&format!("{name}/{file}"), bytes)?);
         }
     } else {
-        for (path, _) in entries(folder)? {
-            if path.is_dir() {
-                let text = format!("{folder:?} is the folder of one table, and has a folder in it: {path:?}");
+        for entry in folder.entries(name)? {
+            if entry.is_folder {
+                let text =
+                    format!("{shown} is the folder of one table, and has a folder in it: {}", entry.shown);
                 return Err(input_error(text));
             }
-            files.push(TableFile { path, bytes: None });
+            match entry.name {
+                Some(file) => files.push(folder.found(&format!("{name}/{file}"))),
+                None => return Err(input_error(format!("{} is not named in UTF-8", entry.shown))),
+            }
         }
     }
     match files.is_empty() {
-        true => Err(input_error(format!("the folder {folder:?} has no files"))),
+        true => Err(input_error(format!("the folder {shown} has no files"))),
         false => Ok(files),
     }
 }
 
-/// What is in a folder, in the order of names, with names in UTF-8. By convention, names that begin with a dot or
-/// an underscore hold no rows.
-fn entries(folder: &Path) -> Result<Vec<(PathBuf, Option<String>)>, Error> {
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
-        let entry = entry.map_err(|error| unreadable(folder, &error))?;
-        let name = entry.file_name();
-        if !matches!(name.as_encoded_bytes().first(), Some(b'.' | b'_')) {
-            entries.push((entry.path(), name.into_string().ok()));
-        }
-    }
-    entries.sort_unstable();
-    Ok(entries)
-}
-
 /// A file's name without an ending that says its format.
-fn without_ending(path: &Path, name: &str) -> String {
+fn without_ending(name: &str) -> String {
+    let path = Path::new(name);
     let stem = InputFormat::of_name(path).and_then(|_| path.file_stem()?.to_str());
     stem.unwrap_or(name).to_owned()
-}
-
-/// The place of a file that a manifest names: it cannot be outside of the folder.
-fn local(store: &Store, path: &str) -> Result<PathBuf, Error> {
-    match store.local_path(path) {
-        Ok(Some(path)) => Ok(path),
-        Ok(None) => Err(input_error(format!("{path:?} is not on this machine"))),
-        Err(error) => Err(input_error(format!("the manifest of {} is damaged: {error}", store.location()))),
-    }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Error {
-    input_error(format!("{path:?} cannot be read: {error}"))
 }
 
 fn input_error(text: impl ToString) -> Error {

@@ -78,7 +78,7 @@ pub(crate) fn load_tables(
         return Err(Failure::options("--into-schema loads one folder of tables; name one"));
     };
     let started = Instant::now();
-    let found = find(folder, format(flags))?;
+    let found = find(folder, format(flags), cancel)?;
     let warnings = found.warnings.clone();
     warnings.iter().for_each(|warning| console.warn(warning));
     let keep_going = into.keep_going && !flags.dry_run;

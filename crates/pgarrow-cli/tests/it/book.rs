@@ -68,7 +68,7 @@ pages! {
     tuning: "docs/src/tuning.md", Shop::with_orders, |_| {};
     nightly: "docs/src/nightly.md", Shop::with_orders, |_| {};
     table_formats: "docs/src/table-formats.md", Shop::with_orders, Shop::has_table_formats;
-    object_stores: "docs/src/stores.md", Shop::with_a_bucket, |_| {};
+    object_stores: "docs/src/stores.md", Shop::with_a_bucket, Shop::has_a_copy;
     schedulers: "docs/src/schedulers.md", Shop::with_orders, |_| {};
     coming_from: "docs/src/coming-from.md", Shop::with_orders, |_| {};
     verifying: "docs/src/verify.md", Shop::with_orders, |_| {};
@@ -266,8 +266,13 @@ impl Shop {
     fn with_a_bucket(&self) {
         let Some(store) = Emulator::s3() else { return self.is_left_out.set(true) };
         self.with_orders();
+        self.execute("me", "shop", "CREATE SCHEMA copied");
         store.make_bucket("bucket");
         self.store.set(Some(store));
+    }
+
+    fn has_a_copy(&self) {
+        assert_eq!(self.ids("shop", "copied.orders"), self.ids("shop", "orders"));
     }
 
     fn has_all_slices(&self) {

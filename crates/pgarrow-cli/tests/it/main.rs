@@ -15,6 +15,7 @@ mod load_folders;
 mod load_meets;
 mod load_parts;
 mod load_readers;
+mod load_stores;
 mod load_writers;
 mod loads;
 mod loads_own;

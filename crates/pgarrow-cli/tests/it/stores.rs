@@ -37,7 +37,7 @@ impl Place {
 }
 
 /// The store at this port, for the test itself.
-fn open(port: u16, url: &str) -> Store {
+pub(crate) fn open(port: u16, url: &str) -> Store {
     let options = s3_environment(port).map(|(name, value)| (name.to_ascii_lowercase(), value));
     Store::open_with(url, &options).unwrap()
 }

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::thread;
 
+use percent_encoding::percent_decode_str;
 use pgarrow_testkit::{Capability, Emulator, require};
 use serde_json::Value;
 
@@ -52,7 +53,7 @@ fn files_of_an_object_store() {
 }
 
 /// Serves the files of a folder, whole, until the test ends.
-fn serve(folder: PathBuf) -> u16 {
+pub(crate) fn serve(folder: PathBuf) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -66,7 +67,8 @@ fn serve(folder: PathBuf) -> u16 {
                 header.clear();
             }
             let path = request.split(' ').nth(1).unwrap_or("/").trim_start_matches('/');
-            let (status, body) = match fs::read(folder.join(path)) {
+            let path = percent_decode_str(path).decode_utf8().unwrap();
+            let (status, body) = match fs::read(folder.join(path.as_ref())) {
                 Ok(body) => ("200 OK", body),
                 Err(_) => ("404 Not Found", Vec::new()),
             };

@@ -6,7 +6,6 @@
 //!
 //! Source: <https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format>.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
@@ -22,8 +21,12 @@ use super::ipc::{CONTINUATION, Decoder, body_bytes, damaged, message, rows, sche
 /// Length of the footer and magic.
 const TRAILER_BYTES: u64 = 10;
 
-pub(super) fn open(mut file: File) -> Result<OpenFile, ArrowError> {
-    let file_bytes = file.metadata()?.len();
+/// Opens a file of so many bytes. Its rows are counted beforehand if that is cheap: each batch states its own.
+pub(super) fn open(
+    mut file: impl Read + Seek + 'static,
+    file_bytes: u64,
+    is_cheap: bool,
+) -> Result<OpenFile, ArrowError> {
     let truncated = || damaged("it does not end as Arrow IPC files do; it may not be complete");
     let trailer_start = file_bytes.checked_sub(TRAILER_BYTES).ok_or_else(truncated)?;
     let mut trailer = [0; TRAILER_BYTES as usize];
@@ -44,17 +47,22 @@ pub(super) fn open(mut file: File) -> Result<OpenFile, ArrowError> {
             return Err(damaged("a message is a batch where a dictionary should be"));
         }
     }
-    let mut n_rows = 0_u64;
-    for block in &blocks {
-        let metadata = block.metadata(&mut file)?;
-        let batch_rows = rows(&message(flatbuffer(&metadata)?)?)?;
-        n_rows = n_rows.checked_add(batch_rows).ok_or_else(|| damaged("it has too many rows"))?;
-    }
+    let n_rows = is_cheap.then(|| count(&mut file, &blocks)).transpose()?;
     let batches = blocks.into_iter().map(move |block| {
         let batch = block.read(&mut file, &mut decoder)?;
         batch.ok_or_else(|| damaged("a message is a dictionary where a batch should be"))
     });
-    Ok(OpenFile { schema, rows: Some(n_rows), batches: Box::new(batches) })
+    Ok(OpenFile { schema, rows: n_rows, batches: Box::new(batches) })
+}
+
+fn count(file: &mut (impl Read + Seek), blocks: &[Place]) -> Result<u64, ArrowError> {
+    let mut n_rows = 0_u64;
+    for block in blocks {
+        let metadata = block.metadata(file)?;
+        let batch_rows = rows(&message(flatbuffer(&metadata)?)?)?;
+        n_rows = n_rows.checked_add(batch_rows).ok_or_else(|| damaged("it has too many rows"))?;
+    }
+    Ok(n_rows)
 }
 
 /// The position of a message in the file.
@@ -77,11 +85,15 @@ impl Place {
         place().ok_or_else(|| damaged("its footer names places outside of the file"))
     }
 
-    fn metadata(&self, file: &mut File) -> Result<Vec<u8>, ArrowError> {
+    fn metadata(&self, file: &mut (impl Read + Seek)) -> Result<Vec<u8>, ArrowError> {
         read_at(file, self.start, self.metadata_bytes)
     }
 
-    fn read(&self, file: &mut File, decoder: &mut Decoder) -> Result<Option<RecordBatch>, ArrowError> {
+    fn read(
+        &self,
+        file: &mut (impl Read + Seek),
+        decoder: &mut Decoder,
+    ) -> Result<Option<RecordBatch>, ArrowError> {
         let metadata = self.metadata(file)?;
         let message = message(flatbuffer(&metadata)?)?;
         if body_bytes(&message)? > self.body_bytes as u64 {
@@ -102,7 +114,7 @@ fn flatbuffer(metadata: &[u8]) -> Result<&[u8], ArrowError> {
 }
 
 /// Reads bytes whose position was checked against the file's length.
-fn read_at(file: &mut File, start: u64, n_bytes: usize) -> Result<Vec<u8>, ArrowError> {
+fn read_at(file: &mut (impl Read + Seek), start: u64, n_bytes: usize) -> Result<Vec<u8>, ArrowError> {
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::with_capacity(n_bytes);
     file.take(n_bytes as u64).read_to_end(&mut bytes)?;

@@ -1,6 +1,7 @@
 //! Reads Parquet files, one row group after the other.
 
 use std::fs::File;
+use std::io;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::ByteViewType;
@@ -11,8 +12,10 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::{Encoding, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use parquet::file::reader::ChunkReader;
 
 use super::OpenFile;
+use super::remote::RemoteReader;
 
 /// The most rows of a batch.
 const BATCH_ROWS: usize = 8192;
@@ -27,7 +30,37 @@ const UNKNOWN_FIRST_ROWS: usize = 64;
 /// Target size of a batch in bytes. A batch may be twice as large.
 const BATCH_BYTES: usize = 8 << 20;
 
-pub(super) fn open(file: File) -> Result<OpenFile, ArrowError> {
+/// A file whose row groups are read one after the other.
+pub(super) trait GroupFile: ChunkReader + Sized + 'static {
+    /// The same file for another reader.
+    fn reopen(&self) -> io::Result<Self>;
+
+    /// Says which row group is read next.
+    fn expect(&self, group: &RowGroupMetaData);
+}
+
+impl GroupFile for File {
+    fn reopen(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+
+    fn expect(&self, _: &RowGroupMetaData) {}
+}
+
+impl GroupFile for RemoteReader {
+    fn reopen(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+
+    fn expect(&self, group: &RowGroupMetaData) {
+        self.expect(group.columns().iter().map(|column| {
+            let (start, n_bytes) = column.byte_range();
+            start..start.saturating_add(n_bytes)
+        }));
+    }
+}
+
+pub(super) fn open(file: impl GroupFile) -> Result<OpenFile, ArrowError> {
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
     let groups = metadata.metadata().row_groups();
     let mut rows = groups.iter().map(|group| u64::try_from(group.num_rows()).ok());
@@ -39,8 +72,8 @@ pub(super) fn open(file: File) -> Result<OpenFile, ArrowError> {
     Ok(OpenFile { schema, rows: Some(rows), batches: Box::new(batches) })
 }
 
-struct Batches {
-    file: File,
+struct Batches<F> {
+    file: F,
     metadata: ArrowReaderMetadata,
     next_group: usize,
     group: Option<Group>,
@@ -60,7 +93,7 @@ struct Group {
     batch_rows_max: usize,
 }
 
-impl Batches {
+impl<F: GroupFile> Batches<F> {
     fn read(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         loop {
             let mut group = match self.group.take() {
@@ -96,6 +129,7 @@ impl Batches {
         let index = self.next_group;
         let Some(group) = self.metadata.metadata().row_groups().get(index) else { return Ok(None) };
         let rows = u64::try_from(group.num_rows()).unwrap_or_default();
+        self.file.expect(group);
         let (batch_rows, batch_rows_max) = batch_rows(group, rows);
         let reader = self.reader(index, 0, batch_rows)?;
         self.next_group += 1;
@@ -118,7 +152,7 @@ impl Batches {
         done: usize,
         batch_rows: usize,
     ) -> Result<ParquetRecordBatchReader, ArrowError> {
-        let file = self.file.try_clone()?;
+        let file = self.file.reopen()?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let builder = builder.with_row_groups(vec![group]).with_batch_size(batch_rows);
         Ok(if done > 0 { builder.with_offset(done).build()? } else { builder.build()? })
@@ -167,7 +201,7 @@ fn view_bytes<T: ByteViewType>(array: &GenericByteViewArray<T>) -> usize {
     array.len().saturating_mul(size_of::<u128>()).saturating_add(values.min(pages))
 }
 
-impl Iterator for Batches {
+impl<F: GroupFile> Iterator for Batches<F> {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {

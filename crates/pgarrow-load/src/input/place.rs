@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::message;
 use pgarrow_types::option::FORMAT;
 
+use super::remote::{RemoteCursor, RemoteFile, RemoteReader};
 use super::{OpenFile, input_error, ipc_file, ipc_stream, parquet, plain};
 
 /// The format of a file or stream.
@@ -66,26 +68,60 @@ impl InputFormat {
     }
 }
 
+/// A file, a folder of this machine, stdin, or a file that is elsewhere.
+#[derive(Clone, Debug)]
+pub struct InputFile(Named);
+
+#[derive(Clone, Debug)]
+enum Named {
+    Path(PathBuf),
+    Remote(Arc<dyn RemoteFile>),
+}
+
+/// A path; `-` is stdin.
+impl<P: AsRef<Path> + ?Sized> From<&P> for InputFile {
+    fn from(path: &P) -> Self {
+        Self(Named::Path(path.as_ref().to_owned()))
+    }
+}
+
+/// A path; `-` is stdin.
+impl From<PathBuf> for InputFile {
+    fn from(path: PathBuf) -> Self {
+        Self(Named::Path(path))
+    }
+}
+
+impl From<Arc<dyn RemoteFile>> for InputFile {
+    fn from(file: Arc<dyn RemoteFile>) -> Self {
+        Self(Named::Remote(file))
+    }
+}
+
 /// Where an input is.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Place {
     Stdin,
     Path(PathBuf),
+    Remote(Arc<dyn RemoteFile>),
 }
 
-/// Expands the paths into single places.
-pub(super) fn places(paths: &[impl AsRef<Path>]) -> Result<Vec<Place>> {
+/// Expands what was named into single places.
+pub(super) fn places(files: impl IntoIterator<Item = impl Into<InputFile>>) -> Result<Vec<Place>> {
     let mut places = Vec::new();
-    for path in paths.iter().map(AsRef::as_ref) {
-        if path.as_os_str() == "-" {
-            if places.contains(&Place::Stdin) {
-                return Err(Error::new(ErrorKind::Options, "stdin (-) is read once; name it once"));
+    for InputFile(named) in files.into_iter().map(Into::into) {
+        match named {
+            Named::Remote(file) => places.push(Place::Remote(file)),
+            Named::Path(path) if path.as_os_str() == "-" => {
+                if places.iter().any(|place| matches!(place, Place::Stdin)) {
+                    return Err(Error::new(ErrorKind::Options, "stdin (-) is read once; name it once"));
+                }
+                places.push(Place::Stdin);
             }
-            places.push(Place::Stdin);
-        } else if path.is_dir() {
-            places.extend(files_of(path)?.into_iter().map(Place::Path));
-        } else {
-            places.push(Place::Path(path.to_owned()));
+            Named::Path(path) if path.is_dir() => {
+                places.extend(files_of(&path)?.into_iter().map(Place::Path));
+            }
+            Named::Path(path) => places.push(Place::Path(path)),
         }
     }
     Ok(places)
@@ -121,12 +157,17 @@ impl Place {
         match self {
             Self::Stdin => "stdin".to_owned(),
             Self::Path(path) => format!("{path:?}"),
+            Self::Remote(file) => format!("{:?}", file.name()),
         }
     }
 
     /// Whether it can be opened more than once.
     pub(super) fn is_file(&self) -> bool {
-        matches!(self, Self::Path(path) if path.is_file())
+        match self {
+            Self::Stdin => false,
+            Self::Path(path) => path.is_file(),
+            Self::Remote(_) => true,
+        }
     }
 
     /// Opens it, and reads its beginning.
@@ -135,38 +176,53 @@ impl Place {
         let failed = |error: io::Error| input_error(&name, reason(&error));
         let path = match self {
             Self::Stdin => return stream(io::stdin(), &name, format),
+            Self::Remote(file) => {
+                let reader = RemoteReader::new(Arc::clone(file));
+                let head = reader.head(file.bytes().min(HEAD_BYTES)).map_err(failed)?;
+                let opened = match format_of(&name, Path::new(file.name()), &head, format)? {
+                    InputFormat::Parquet => parquet::open(reader),
+                    InputFormat::IpcFile => ipc_file::open(RemoteCursor::new(reader), file.bytes(), false),
+                    InputFormat::IpcStream => ipc_stream::open(RemoteCursor::new(reader)),
+                };
+                return opened.map_err(|error| input_error(&name, plain(&error)));
+            }
             Self::Path(path) => path,
         };
         let mut file = File::open(path).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
             return stream(file, &name, format.or_else(|| InputFormat::of_name(path)));
         }
         let head = head(&mut file).map_err(failed)?;
-        let found = InputFormat::of_bytes(&head);
-        if head.is_empty() {
-            return Err(input_error(&name, "the file is empty"));
-        }
-        let format = format.or_else(|| InputFormat::of_name(path)).or(found);
-        match (format, found) {
-            (Some(format), Some(found)) if format != found => {
-                let (wanted, there, option) = (format.described(), found.described(), found.option());
-                let text = format!("it should be {wanted}, and is {there} by its first bytes");
-                return Err(input_error(&name, text).advice(message!["give ", FORMAT.to(option)]));
-            }
-            _ => {}
-        }
+        let format = format_of(&name, path, &head, format)?;
         file.rewind().map_err(failed)?;
         let opened = match format {
-            Some(InputFormat::Parquet) => parquet::open(file),
-            Some(InputFormat::IpcFile) => ipc_file::open(file),
-            Some(InputFormat::IpcStream) => ipc_stream::open(file),
-            None => {
-                let text = format!("{name}: neither its name nor its first bytes say what it is");
-                let formats = message!["give ", FORMAT.to("parquet|ipc|ipc-stream")];
-                return Err(Error::new(ErrorKind::Options, text).advice(formats));
-            }
+            InputFormat::Parquet => parquet::open(file),
+            InputFormat::IpcFile => ipc_file::open(file, metadata.len(), true),
+            InputFormat::IpcStream => ipc_stream::open(file),
         };
         opened.map_err(|error| input_error(&name, plain(&error)))
+    }
+}
+
+/// The format that was chosen, or that the ending of a file's path says, or its first bytes.
+fn format_of(name: &str, path: &Path, head: &[u8], format: Option<InputFormat>) -> Result<InputFormat> {
+    if head.is_empty() {
+        return Err(input_error(name, "the file is empty"));
+    }
+    let found = InputFormat::of_bytes(head);
+    match (format.or_else(|| InputFormat::of_name(path)).or(found), found) {
+        (Some(format), Some(found)) if format != found => {
+            let (wanted, there, option) = (format.described(), found.described(), found.option());
+            let text = format!("it should be {wanted}, and is {there} by its first bytes");
+            Err(input_error(name, text).advice(message!["give ", FORMAT.to(option)]))
+        }
+        (Some(format), _) => Ok(format),
+        (None, _) => {
+            let text = format!("{name}: neither its name nor its first bytes say what it is");
+            let formats = message!["give ", FORMAT.to("parquet|ipc|ipc-stream")];
+            Err(Error::new(ErrorKind::Options, text).advice(formats))
+        }
     }
 }
 
@@ -187,10 +243,13 @@ fn stream(mut reader: impl Read + 'static, name: &str, format: Option<InputForma
     ipc_stream::open(Cursor::new(head).chain(reader)).map_err(|error| input_error(name, plain(&error)))
 }
 
-/// The first 8 bytes, or fewer if there are no more.
+/// How many of the first bytes tell the format.
+const HEAD_BYTES: u64 = 8;
+
+/// The first bytes, or fewer if there are no more.
 fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut head = Vec::with_capacity(8);
-    reader.by_ref().take(8).read_to_end(&mut head)?;
+    let mut head = Vec::new();
+    reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
     Ok(head)
 }
 

@@ -158,7 +158,7 @@ fn dictionaries_that_grow_and_are_replaced() {
         (folder.write("delta.arrow", &file_bytes(&growing, delta())), &growing[..]),
         (folder.write("replaced.arrows", &stream_bytes(&others, ipc_options(None))), &others[..]),
     ] {
-        let found = rows(Input::open(&[&path], None).unwrap());
+        let found = rows(Input::open([&path], None).unwrap());
         assert_eq!(texts(&found), texts(batches), "{path:?}");
     }
 }
@@ -225,7 +225,7 @@ fn files_of_different_columns_are_refused_before_the_first_batch() {
         (other, "column \"a\" is Int64 here, and Int32 in"),
     ] {
         let second = write("second.parquet", second);
-        let error = Input::open(&[&first, &second], None).unwrap_err();
+        let error = Input::open([&first, &second], None).unwrap_err();
         let text = error.to_string();
         assert_eq!(error.kind(), ErrorKind::Input);
         assert!(text.starts_with(&format!("{second:?}: ")) && text.contains(says), "{text}");
@@ -233,7 +233,7 @@ fn files_of_different_columns_are_refused_before_the_first_batch() {
     }
     // Nullable in one file: nullable in the common schema.
     let nulls = write("nulls.parquet", ints(&["a", "b"], true));
-    let input = Input::open(&[&first, &nulls], None).unwrap();
+    let input = Input::open([&first, &nulls], None).unwrap();
     assert!(input.schema().fields().iter().all(|field| field.is_nullable()));
     assert_eq!(whole(input).column(0).null_count(), 1);
 }
@@ -243,7 +243,7 @@ fn a_file_that_changes_between_looking_and_reading() {
     let folder = Folder::new();
     let first = folder.write("first.parquet", &parquet_bytes(&[batch(0, 10)], 2));
     let second = folder.write("second.parquet", &parquet_bytes(&[batch(10, 10)], 2));
-    let input = Input::open(&[&first, &second], None).unwrap();
+    let input = Input::open([&first, &second], None).unwrap();
     let other =
         RecordBatch::try_from_iter([("id", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]).unwrap();
     // The reading thread stays in the first file until its batches are taken: it has five, and the queue
@@ -261,7 +261,7 @@ fn names_and_contents_that_disagree() {
     let says =
         "it should be a Parquet file, and is an Arrow IPC stream by its first bytes; give format=ipc-stream";
     assert!(refused(std::slice::from_ref(&path), None).ends_with(says));
-    assert_eq!(whole(Input::open(&[&path], Some(InputFormat::IpcStream)).unwrap()), batch(0, 3));
+    assert_eq!(whole(Input::open([&path], Some(InputFormat::IpcStream)).unwrap()), batch(0, 3));
     let csv = folder.write("x.csv", b"id,text\n1,one\n");
     assert!(refused(std::slice::from_ref(&csv), None).contains("give format=parquet|ipc|ipc-stream"));
     for format in [InputFormat::Parquet, InputFormat::IpcFile, InputFormat::IpcStream] {
@@ -318,7 +318,7 @@ fn flipped_bits() {
             let mut bytes = bytes.clone();
             bytes[position] ^= 1 << (position % 8);
             let path = folder.write(name, &bytes);
-            let errors = match Input::open(&[&path], None) {
+            let errors = match Input::open([&path], None) {
                 Ok(input) => input.filter_map(Result::err).collect::<Vec<_>>(),
                 Err(error) => vec![error],
             };
@@ -364,7 +364,7 @@ fn lists_whose_elements_have_other_names() {
     let folder = Folder::new();
     let one = folder.write("a.arrow", &file_bytes(&[nested("element")], ipc_options(None)));
     let two = folder.write("b.arrow", &file_bytes(&[nested("item")], ipc_options(None)));
-    let both = Input::open(&[&one, &two], None).unwrap();
+    let both = Input::open([&one, &two], None).unwrap();
     let schema = Arc::clone(both.schema());
     let batches: Vec<RecordBatch> = both.map(Result::unwrap).collect();
     assert_eq!(batches.len(), 2);
@@ -446,7 +446,7 @@ fn restart_keys_of_files() {
     File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
     assert_ne!(key(&[&path], "t").unwrap(), first);
     let (pipe, writer) = pipe(&folder, stream_bytes(&[batch(0, 3)], ipc_options(None)));
-    let input = Input::open(&[&pipe], None).unwrap();
+    let input = Input::open([&pipe], None).unwrap();
     assert_eq!(input.restart_key("t").unwrap_err().kind(), ErrorKind::Options);
     drop(input);
     writer.join().unwrap();
@@ -536,4 +536,66 @@ fn a_cancel_while_a_pipe_is_silent() {
     cancel.cancel();
     assert_eq!(input.next().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
     assert!(input.next().is_none());
+}
+
+/// A file that is elsewhere.
+#[derive(Debug)]
+struct Elsewhere(&'static str, Vec<u8>);
+
+impl RemoteFile for Elsewhere {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn bytes(&self) -> u64 {
+        self.1.len() as u64
+    }
+
+    fn version(&self) -> Option<&str> {
+        Some("\"one\"").filter(|_| self.0.starts_with("s3://"))
+    }
+
+    fn fetch(&self, range: std::ops::Range<u64>) -> RemotePart {
+        let bytes = self.1[range.start as usize..range.end as usize].to_vec();
+        Box::new(|| Ok(bytes.into()))
+    }
+}
+
+fn elsewhere(name: &'static str, bytes: &[u8]) -> InputFile {
+    InputFile::from(Arc::new(Elsewhere(name, bytes.to_vec())) as Arc<dyn RemoteFile>)
+}
+
+#[test]
+fn files_that_are_elsewhere_are_read_as_those_that_are_here() {
+    let batches = [batch(0, 500), batch(500, 500)];
+    let parquet = parquet_bytes(&batches, 100);
+    let ipc = file_bytes(&[batch(0, 1000)], ipc_options(None));
+    let stream = stream_bytes(&batches, ipc_options(Some(CompressionType::ZSTD)));
+    for (name, bytes) in [
+        ("s3://b/x.parquet", &parquet),
+        ("s3://b/x", &parquet),
+        ("https://h/x.arrow", &ipc),
+        ("s3://b/x.arrows", &stream),
+    ] {
+        let input = Input::open([elsewhere(name, bytes)], None).unwrap();
+        assert_eq!(input.name(), format!("{name:?}"));
+        assert_eq!(input.rows(), (bytes == &parquet).then_some(1000), "{name}");
+        let key = input.restart_key("t");
+        match name.starts_with("s3://") {
+            true => assert!(key.unwrap().starts_with(name)),
+            false => assert!(key.unwrap_err().to_string().contains("does not say which version")),
+        }
+        assert_eq!(whole(input).columns(), batch(0, 1000).columns(), "{name}");
+        for cut in [bytes.len() - 1, bytes.len() / 2, 9, 1, 0] {
+            let cut = match Input::open([elsewhere(name, &bytes[..cut])], None) {
+                Ok(input) => input.collect::<Result<Vec<_>>>().map(drop),
+                Err(error) => Err(error),
+            };
+            assert!(cut.is_err(), "{name}");
+        }
+    }
+    let mixed = [elsewhere("s3://b/x.parquet", &parquet), elsewhere("s3://b/y.arrow", &ipc)];
+    assert_eq!(Input::open(mixed, None).unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 2000);
+    let error = Input::open([elsewhere("s3://b/x.arrow", &parquet)], None).unwrap_err();
+    assert!(error.to_string().contains("it should be an Arrow IPC file, and is a Parquet file"), "{error}");
 }

@@ -21,10 +21,10 @@ const DIGITS: usize = 32;
 /// What identifies a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
-    /// The absolute path.
+    /// The absolute path, or the URL.
     pub(crate) name: String,
-    /// The time of the last write, in nanoseconds since 1970.
-    pub(crate) changed: i128,
+    /// The time of the last write, in nanoseconds since 1970; or the version that a server names.
+    pub(crate) changed: String,
     pub(crate) bytes: u64,
 }
 
@@ -116,7 +116,12 @@ mod tests {
     }
 
     fn files(files: &[(&str, i128, u64)]) -> Vec<Stamp> {
-        files.iter().map(|&(name, changed, bytes)| Stamp { name: name.to_owned(), changed, bytes }).collect()
+        let stamp = |&(name, changed, bytes): &(&str, i128, u64)| Stamp {
+            name: name.to_owned(),
+            changed: changed.to_string(),
+            bytes,
+        };
+        files.iter().map(stamp).collect()
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod clouds;
 mod faults;
 mod s3;
+mod stored_files;
 mod web;
 
 use std::io::Read;
