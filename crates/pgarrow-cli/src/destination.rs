@@ -45,7 +45,7 @@ impl Destination {
     pub(crate) fn new(flags: &ExportFlags, is_many: bool) -> Result<Self, Failure> {
         if flags.to == Some(FormatName::Postgres) {
             check_table(flags)?;
-            if flags.reading.ordered && flags.into.writers.is_some_and(|writers| writers > 1) {
+            if flags.reading.ordered && flags.into.how.writers.is_some_and(|writers| writers > 1) {
                 let text = "several --writers load rows in any order; leave out --ordered, or --writers";
                 return Err(Failure::options(text));
             }
@@ -57,15 +57,9 @@ impl Destination {
         if let Some(name) = flags.parts.any() {
             return Err(Failure::options(format!("{name} is for `pgarrow load`")));
         }
-        let of_target = [
-            ("--target-role", flags.target_role.is_some()),
-            ("--target-set", !flags.target_settings.is_empty()),
-            ("--into-schema", flags.into_schema.is_some()),
-            ("--keep-going", flags.keep_going),
-            ("--create-types", flags.create_types),
-        ];
+        let of_target = [("--into-schema", flags.into_schema.is_some()), ("--keep-going", flags.keep_going)];
         let of_target = of_target.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name);
-        if let Some(name) = flags.into.any().or(of_target) {
+        if let Some(name) = flags.into.any().or_else(|| flags.copying.any()).or(of_target) {
             return Err(Failure::options(format!("{name} is for --to postgres")));
         }
         let place = flags.output.as_deref().map(|path| place(path, Some(&flags.files))).transpose()?;
@@ -121,9 +115,7 @@ impl Destination {
     pub(crate) fn types(&self) -> TypeOptions {
         match self {
             Self::Output(_, format) => format.types(),
-            Self::Table(_) | Self::Tables(_) => {
-                TypeOptions { arrays: ArrayForm::Shaped, ..TypeOptions::default() }
-            }
+            Self::Table(_) | Self::Tables(_) => types_of_tables(),
             Self::Nowhere => TypeOptions::default(),
         }
     }
@@ -147,6 +139,11 @@ impl Destination {
             Self::Output(Place::Stdout, _) | Self::Nowhere | Self::Table(_) | Self::Tables(_) => None,
         }
     }
+}
+
+/// The type options of rows that go into tables: arrays come with their dimensions and lower bounds.
+pub(crate) fn types_of_tables() -> TypeOptions {
+    TypeOptions { arrays: ArrayForm::Shaped, ..TypeOptions::default() }
 }
 
 pub(crate) fn place(path: &Path, files: Option<&FileFlags>) -> Result<Place, Failure> {
@@ -245,23 +242,8 @@ fn check_table(flags: &ExportFlags) -> Result<(), Failure> {
         let text = "--reject is for exports to files, and --to postgres writes none: export to a file, and load that";
         return Err(Failure::options(text));
     }
-    let for_files = [
-        ("-o", flags.output.is_some()),
-        ("--compression", flags.files.compression.is_some()),
-        ("--row-group-rows", flags.files.row_group_rows.is_some()),
-        ("--file-size", flags.files.file_size.is_some()),
-        ("--partition-by", !flags.files.partition_by.is_empty()),
-        ("--keep-partition-columns", flags.files.keep_partition_columns),
-        ("--field-ids", flags.files.field_ids),
-        ("--parquet-column", !flags.files.parquet_columns.is_empty()),
-        ("--parquet-compat", flags.files.parquet_compat),
-        ("--origin", flags.files.origin),
-        ("--sorted-by", flags.files.sorted_by.is_some()),
-    ];
-    match for_files.into_iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => {
-            Err(Failure::options(format!("{name} is for files, and --to postgres writes none")))
-        }
+    match flags.output.as_ref().map(|_| "-o").or_else(|| flags.files.of_files()) {
+        Some(name) => Err(Failure::options(format!("{name} is for files, and --to postgres writes none"))),
         None => Ok(()),
     }
 }

@@ -20,7 +20,7 @@ use crate::outputs::{Opened, Writing, begin_report, write_many, write_one};
 use crate::progress::{Watch, Work};
 use crate::rejects::{Receiving, Rejects};
 use crate::run_report::{Command, RunReport};
-use crate::servers;
+use crate::servers::{self, OfJob};
 use crate::signals::{GRACE, Signals};
 use crate::summary::{self, Peak};
 use crate::words;
@@ -52,7 +52,15 @@ fn run(
     warning.iter().for_each(|warning| console.warn(warning));
     let destination = match destination {
         Destination::Tables(into) => {
-            return servers::copy_tables(reading, *into, run_report, console, cancel, signals);
+            return servers::copy_tables(
+                reading,
+                &OfJob::default(),
+                *into,
+                run_report,
+                console,
+                cancel,
+                signals,
+            );
         }
         other => other,
     };

@@ -22,15 +22,14 @@ use examples::{
     EXPORT_EXAMPLES, HOLD_EXAMPLES, INSPECT_EXAMPLES, LOAD_EXAMPLES, LOCK_HELP, PLAN_EXAMPLES, READ_HELP,
     REPORT_EXAMPLES, RUN_EXAMPLES,
 };
-pub(crate) use jobs::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags, VerifyFlags};
+pub(crate) use jobs::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags, VerifyFlags, in_job};
 pub(crate) use load::{
-    ConflictName, ConvertName, IdentityName, InputFormatName, IntoFlags, LoadFlags, MethodName, ModeName,
-    NoPartFlags, PartFlags, TypesFromName,
+    ConflictName, ConvertName, CopyFlags, HowFlags, IdentityName, InputFormatName, IntoFlags, LoadFlags,
+    MethodName, ModeName, NoPartFlags, PartFlags, TypesFromName,
 };
 pub(crate) use pages::{PagesCommand, PagesInstallFlags, PagesStatusFlags};
 pub(crate) use rejects::RejectFlags;
 pub(crate) use report::ReportFlags;
-use shared::parse_setting;
 pub(crate) use shared::{
     ConnectFlags, FileFlags, ReadModeName, ReadingFlags, RetryFlags, SessionFlags, SortedBy, WhatFlags,
 };
@@ -117,14 +116,15 @@ pub(crate) enum Command {
     /// role. The rest comes by COPY, and so do pages that VACUUM has not marked as all-visible.
     #[command(subcommand, after_help = short_end("pages"), after_long_help = exit::help())]
     Pages(PagesCommand),
-    /// Run a job: many tables into one folder, under one snapshot, committed together
+    /// Run a job: many tables into one folder or server, under one snapshot, committed together
     ///
     /// A job file says which tables are read, where their files go, and with which options. The files belong to
     /// the run, and nothing refers to them until its manifest is there, as the last step: whoever reads the
     /// files that the newest manifest in _pgarrow/manifests names sees all of a run, or nothing of it. A run
-    /// that fails leaves no manifest.
+    /// that fails leaves no manifest. The destination may also be another PostgreSQL: then all tables are one
+    /// transaction there, or with --keep-going each is one.
     #[command(after_help = short_end("run"), after_long_help = after(RUN_EXAMPLES))]
-    #[command(mut_args(|arg| in_short_help(arg, &RUN_SHORT)))]
+    #[command(mut_args(|arg| in_short_help(of_server(arg), &RUN_SHORT)))]
     #[command(mut_arg("split_on", |split_on| split_on.hide(true)))]
     Run(Box<RunFlags>),
     /// Write a first job file, with the tables of a server
@@ -132,7 +132,7 @@ pub(crate) enum Command {
     Init(InitFlags),
     /// Hold a job file against its server: every table, right, type and option, and nothing is written
     #[command(after_help = short_end("check"), after_long_help = exit::help())]
-    #[command(mut_args(|arg| in_short_help(arg, &RUN_SHORT)))]
+    #[command(mut_args(|arg| in_short_help(of_server(arg), &RUN_SHORT)))]
     #[command(mut_arg("split_on", |split_on| split_on.hide(true)))]
     Check(Box<CheckFlags>),
     /// Compare the files of a job's folder with their manifest, and with the server that they came from
@@ -260,21 +260,8 @@ pub(crate) struct ExportFlags {
     #[arg(long, help_heading = "Target")]
     pub(crate) keep_going: bool,
 
-    /// Make the enums, domains and composites that a new table needs, if the target lacks them
-    ///
-    /// With --mode create, and with --mode replace where there is no table yet. They are made in the schema of the new
-    /// table if that is named by --into-schema or --into, and otherwise in one of the same name as on the source. A type
-    /// that is there and differs is an error. Checks and defaults of domains are taken over as the source prints them.
-    #[arg(long, help_heading = "Target")]
-    pub(crate) create_types: bool,
-
-    /// Load as this role (SET ROLE); the exact name. With --to postgres
-    #[arg(long, value_name = "NAME", help_heading = "Target")]
-    pub(crate) target_role: Option<String>,
-
-    /// Set a parameter of the target's session. With --to postgres. Repeatable
-    #[arg(long = "target-set", value_name = "NAME=VALUE", value_parser = parse_setting, help_heading = "Target")]
-    pub(crate) target_settings: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) copying: CopyFlags,
 
     #[command(flatten)]
     pub(crate) parts: NoPartFlags,
@@ -480,6 +467,14 @@ const HOLD_SHORT: [&str; 10] = [
 fn of_connection(arg: Arg) -> Arg {
     match arg.get_help_heading() {
         Some("Session") => arg.requires("connection"),
+        _ => arg,
+    }
+}
+
+/// A job's destination is a server only if its file says so.
+fn of_server(arg: Arg) -> Arg {
+    match arg.get_help_heading() {
+        Some("Target") => arg.help_heading("Target, if the destination is a server"),
         _ => arg,
     }
 }

@@ -7,10 +7,13 @@ use pgarrow_load::{
     PrimaryKey, RelationName, TypesFrom,
 };
 
+use pgarrow_job::JobFile;
+
+use crate::connecting::config;
 use crate::exit::Failure;
 use crate::flags::{
-    ConflictName, ConvertName, ExportFlags, IdentityName, IntoFlags, LoadFlags, MethodName, ModeName,
-    PartFlags, SessionFlags, TypesFromName,
+    ConflictName, ConvertName, ExportFlags, HowFlags, IdentityName, IntoFlags, JobOptions, LoadFlags,
+    MethodName, ModeName, PartFlags, SessionFlags, TypesFromName, in_job,
 };
 
 /// A table, and how it is loaded.
@@ -58,8 +61,9 @@ impl TryFrom<&ExportFlags> for Into {
                 return Err(Failure::options("--into-schema is for tables; give --into SCHEMA.TABLE"));
             }
         };
-        let into = Self::new(&into, &flags.session, flags.target_role.as_deref(), &flags.target_settings)?;
-        Ok(Self { takes: Takes::new(flags)?, ..into })
+        let (role, settings) = (flags.copying.target_role.as_deref(), &flags.copying.target_settings);
+        let into = Self::new(&into, &flags.session, role, settings)?;
+        Ok(Self { takes: Takes::of(flags)?, ..into })
     }
 }
 
@@ -72,6 +76,8 @@ pub(crate) struct IntoMany {
     pub(crate) schema: Option<String>,
     /// Each is committed by itself, and others go on if it fails.
     pub(crate) keep_going: bool,
+    /// What becomes of rows that are there, where nothing else is said of a table.
+    pub(crate) mode: LoadMode,
     pub(crate) takes: Takes,
 }
 
@@ -90,17 +96,18 @@ impl TryFrom<&ExportFlags> for IntoMany {
             let text = "--into names one table, and several are read; --into-schema names their schema";
             return Err(Failure::options(text));
         }
-        check_writers(&flags.into, flags.keep_going)?;
+        check_writers(&flags.into.how, flags.keep_going)?;
         if matches!(&flags.into.key, Some(Some(_))) {
             let text =
                 "--key with columns is for one table; without them, it takes each table's own primary key";
             return Err(Failure::options(text));
         }
-        let takes = Takes::new(flags)?;
-        let role = flags.target_role.as_deref();
-        let (connection, options) = target(&flags.into, &flags.session, role, &flags.target_settings)?;
+        let takes = Takes::of(flags)?;
+        let role = flags.copying.target_role.as_deref();
+        let (connection, options) =
+            target(&flags.into, &flags.session, role, &flags.copying.target_settings)?;
         let (schema, keep_going) = (flags.into_schema.clone(), flags.keep_going);
-        Ok(Self { connection, options, schema, keep_going, takes })
+        Ok(Self { connection, options, schema, keep_going, mode: mode(&flags.into.how), takes })
     }
 }
 
@@ -109,7 +116,7 @@ impl TryFrom<&LoadFlags> for IntoMany {
     type Error = Failure;
 
     fn try_from(flags: &LoadFlags) -> Result<Self, Failure> {
-        check_writers(&flags.into, flags.keep_going)?;
+        check_writers(&flags.into.how, flags.keep_going)?;
         if flags.into.key.is_some() {
             let text = "--key is for one table: files do not say which key a table has; make the tables with their keys \
                         before, and load by another mode";
@@ -122,13 +129,44 @@ impl TryFrom<&LoadFlags> for IntoMany {
         let role = flags.session.role.as_deref();
         let (connection, options) = target(&flags.into, &flags.session, role, &flags.session.settings)?;
         let (schema, keep_going) = (flags.into_schema.clone(), flags.keep_going);
-        Ok(Self { connection, options, schema, keep_going, takes: Takes::default() })
+        let mode = mode(&flags.into.how);
+        Ok(Self { connection, options, schema, keep_going, mode, takes: Takes::default() })
+    }
+}
+
+/// Those of a job whose destination is a server.
+impl IntoMany {
+    pub(crate) fn of_job(
+        target: &str,
+        file: &JobFile,
+        flags: &JobOptions,
+        keep_going: bool,
+    ) -> Result<Self, Failure> {
+        let refused = |name: &str, why: &str| {
+            Err(Failure::options(format!("{}: the option {} {why}", file.name, in_job(name))))
+        };
+        if let Some(name) = flags.files.of_files() {
+            return refused(name, "is for files, and the destination is a server");
+        }
+        check_writers(&flags.how, keep_going)?;
+        let of_rules = file.rules.iter().filter_map(|rule| rule.mode);
+        let makes_tables = [mode(&flags.how)].into_iter().chain(of_rules).any(LoadMode::makes_tables);
+        if flags.how.types_from.is_some() && !flags.how.add_columns && !makes_tables {
+            return refused("--types-from", "is for columns that are made: by the mode create or replace");
+        }
+        let takes = Takes { types: flags.copying.create_types, key: flags.key };
+        let takes = takes.check(&flags.how, makes_tables)?;
+        let (role, settings) = (flags.copying.target_role.as_deref(), &flags.copying.target_settings);
+        let options = with_session(options(&flags.how), &flags.session, role, settings);
+        let connection = config(Some(target), &flags.session.connecting)?;
+        let (schema, mode) = (file.into_schema.clone(), mode(&flags.how));
+        Ok(Self { connection, options, schema, keep_going, mode, takes })
     }
 }
 
 /// Refuses several writers for tables of one transaction.
-fn check_writers(into: &IntoFlags, keep_going: bool) -> Result<(), Failure> {
-    match into.writers.is_some_and(|writers| writers > 1) && !keep_going {
+fn check_writers(how: &HowFlags, keep_going: bool) -> Result<(), Failure> {
+    match how.writers.is_some_and(|writers| writers > 1) && !keep_going {
         true => Err(Failure::options(
             "several --writers commit each table by itself; add --keep-going, or leave out --writers",
         )),
@@ -137,22 +175,26 @@ fn check_writers(into: &IntoFlags, keep_going: bool) -> Result<(), Failure> {
 }
 
 impl Takes {
-    fn new(flags: &ExportFlags) -> Result<Self, Failure> {
-        let takes = Self { types: flags.create_types, key: matches!(&flags.into.key, Some(None)) };
-        if takes.types && !makes_tables(&flags.into) {
+    fn of(flags: &ExportFlags) -> Result<Self, Failure> {
+        let takes = Self { types: flags.copying.create_types, key: matches!(&flags.into.key, Some(None)) };
+        takes.check(&flags.into.how, mode(&flags.into.how).makes_tables())
+    }
+
+    fn check(self, how: &HowFlags, makes_tables: bool) -> Result<Self, Failure> {
+        if self.types && !makes_tables {
             let text = "--create-types is for tables that are made: with --mode create or replace";
             return Err(Failure::options(text));
         }
-        if takes.key && !makes_tables(&flags.into) {
+        if self.key && !makes_tables {
             let text =
                 "--key without columns is the key of a table that is made: with --mode create or replace";
             return Err(Failure::options(text));
         }
-        if takes.types && flags.into.writers.is_some_and(|writers| writers > 1) {
+        if self.types && how.writers.is_some_and(|writers| writers > 1) {
             let text = "--create-types is for one writer; leave out --writers, or make the types first";
             return Err(Failure::options(text));
         }
-        Ok(takes)
+        Ok(self)
     }
 
     /// Asks the source of a run about a table. `schema`: where types are made.
@@ -181,10 +223,6 @@ impl Takes {
     }
 }
 
-fn makes_tables(into: &IntoFlags) -> bool {
-    matches!(into.mode, Some(ModeName::Create | ModeName::Replace))
-}
-
 /// The server, and how its tables are loaded.
 fn target(
     into: &IntoFlags,
@@ -192,26 +230,33 @@ fn target(
     role: Option<&str>,
     settings: &[(String, String)],
 ) -> Result<(Config, LoadOptions), Failure> {
-    if into.types_from.is_some() && !into.add_columns && !makes_tables(into) {
+    let makes_tables = mode(&into.how).makes_tables();
+    if into.how.types_from.is_some() && !into.how.add_columns && !makes_tables {
         let text =
             "--types-from is for columns that are made: with --mode create or replace, or --add-columns";
         return Err(Failure::options(text));
     }
-    let connection = into.target.as_deref().filter(|text| !text.trim().is_empty());
-    let connection = Config::parse(connection).map_err(Error::from)?;
-    let mut options = options(into);
+    let connection = config(into.target.as_deref(), &session.connecting)?;
+    let mut options = options(&into.how);
     if let Some(Some(key)) = &into.key {
         let key = parse_column_list(key).map_err(Error::from)?;
-        if makes_tables(into) {
+        if makes_tables {
             options = options.with_primary_key(PrimaryKey::new(key.clone()));
         }
-        if !makes_tables(into) || into.on_conflict.is_some() {
+        if !makes_tables || into.how.on_conflict.is_some() {
             options = options.with_key(key);
         }
     }
-    if let Some(writers) = into.writers {
-        options = options.with_writers(writers);
-    }
+    Ok((connection, with_session(options, session, role, settings)))
+}
+
+/// Adds what is said of the sessions of the target, and how many there are.
+fn with_session(
+    mut options: LoadOptions,
+    session: &SessionFlags,
+    role: Option<&str>,
+    settings: &[(String, String)],
+) -> LoadOptions {
     if let Some(time) = session.read_timeout {
         options = options.with_read_timeout(time);
     }
@@ -221,10 +266,7 @@ fn target(
     if let Some(role) = role {
         options = options.with_role(role);
     }
-    for (name, value) in settings {
-        options = options.with_setting(name, value);
-    }
-    Ok((session.connecting.applied_to(connection), options))
+    settings.iter().fold(options, |options, (name, value)| options.with_setting(name, value))
 }
 
 impl Into {
@@ -306,14 +348,17 @@ impl Into {
     }
 }
 
-fn options(flags: &IntoFlags) -> LoadOptions {
-    let mode = flags.mode.map(|mode| match mode {
+fn mode(flags: &HowFlags) -> LoadMode {
+    flags.mode.map_or_else(LoadMode::default, |mode| match mode {
         ModeName::Append => LoadMode::Append,
         ModeName::Truncate => LoadMode::Truncate,
         ModeName::Create => LoadMode::Create,
         ModeName::Replace => LoadMode::Replace,
         ModeName::Upsert => LoadMode::Upsert,
-    });
+    })
+}
+
+fn options(flags: &HowFlags) -> LoadOptions {
     let method = flags.method.map(|method| match method {
         MethodName::Copy => LoadMethod::Copy,
         MethodName::Insert => LoadMethod::Insert,
@@ -337,14 +382,12 @@ fn options(flags: &IntoFlags) -> LoadOptions {
         ConflictName::Update => OnConflict::Update,
     });
     let options = LoadOptions::default()
-        .with_mode(mode.unwrap_or_default())
+        .with_mode(mode(flags))
         .with_method(method.unwrap_or_default())
         .with_conversions(convert.unwrap_or_default())
         .with_types_from(types_from.unwrap_or_default())
         .with_identity(identity.unwrap_or_default())
         .with_add_columns(flags.add_columns);
-    match on_conflict {
-        Some(on_conflict) => options.with_on_conflict(on_conflict),
-        None => options,
-    }
+    let options = flags.writers.into_iter().fold(options, LoadOptions::with_writers);
+    on_conflict.into_iter().fold(options, LoadOptions::with_on_conflict)
 }

@@ -2,10 +2,11 @@
 
 use std::path::{self, Path, PathBuf};
 
-use pgarrow::{Config, Error, ExportOptions, ReadMode, TypeOptions};
-use pgarrow_job::{Compared, Format, PartitionBy};
+use pgarrow::{Config, ExportOptions, ReadMode, TypeOptions};
+use pgarrow_job::{Compared, Format, JobFile, PartitionBy};
 
-use crate::destination::{self, Destination, Place, check_url, ending_warning};
+use crate::connecting::config;
+use crate::destination::{self, Destination, Place, check_url, ending_warning, types_of_tables};
 use crate::exit::Failure;
 use crate::flags::{
     ExportFlags, FileFlags, HoldFlags, InspectFlags, JobOptions, PlanFlags, ReadModeName, ReadingFlags,
@@ -56,9 +57,8 @@ impl Reading {
     ) -> Result<Self, Failure> {
         let subject = Subject::new(what, slice)?;
         check_reading(&subject, reading, session)?;
-        let connection = what.connection.as_deref().filter(|text| !text.trim().is_empty());
         Ok(Self {
-            connection: session.connecting.applied_to(Config::parse(connection).map_err(Error::from)?),
+            connection: config(what.connection.as_deref(), &session.connecting)?,
             subject,
             options: options(reading, session),
             asked: Asked { pages: reading.read_mode == Some(ReadModeName::Pages) },
@@ -70,6 +70,25 @@ impl Reading {
     fn with_types(mut self, types: &TypeFlags, unsaid: TypeOptions) -> Result<Self, Failure> {
         self.options = with_types(self.options, types, unsaid)?;
         Ok(self)
+    }
+}
+
+impl Reading {
+    /// What a job reads for a server.
+    pub(crate) fn of_job(file: &JobFile, flags: &JobOptions) -> Result<Self, Failure> {
+        Ok(Self {
+            connection: config(file.connection.as_deref(), &flags.session.connecting)?,
+            subject: Subject::Many {
+                names: Vec::new(),
+                patterns: file.tables.clone(),
+                schemas: Vec::new(),
+                excluded: file.exclude_tables.clone(),
+                only: file.only,
+            },
+            options: options_of_job(flags, types_of_tables())?,
+            asked: Asked { pages: flags.reading.read_mode == Some(ReadModeName::Pages) },
+            format: None,
+        })
     }
 }
 

@@ -25,9 +25,11 @@ use crate::exit::Failure;
 use crate::export::watch_files;
 use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags};
 use crate::help;
-use crate::job::{check_beside, options_of_job, real};
+use crate::into::IntoMany;
+use crate::job::{Reading, check_beside, options_of_job, real};
 use crate::outputs::{begin_report, open_file};
 use crate::run_report::{Command, RunReport};
+use crate::servers::{OfJob, check_copy, copy_tables};
 use crate::signals::{GRACE, Signals};
 use crate::subject::held_snapshot;
 use crate::summary;
@@ -56,11 +58,46 @@ pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     // Yesterday's report must not stand for today's run, also if that has no job file that can be read.
     let metrics = flags.metrics.as_deref();
     let report = begin_report(Command::Run, flags.report.as_deref(), true, metrics, &signals)?;
-    let done = loaded
-        .and_then(|(place, loaded)| run_job(flags, &loaded, &place, &report, console, cancel, &signals));
+    let done = loaded.and_then(|(place, loaded)| match &loaded.file.target {
+        None => run_job(flags, &loaded, &place, &report, console, cancel, &signals),
+        Some(target) => run_copy(flags, &loaded, target, &report, console, cancel, &signals),
+    });
     let done = done.map_err(|failure| signals.explain(failure));
     // Of a run that is incomplete, the report is there.
     done.inspect_err(|failure| report.failed(failure, console))
+}
+
+/// Runs a job whose destination is a server.
+fn run_copy(
+    flags: &RunFlags,
+    Loaded { file, options, .. }: &Loaded,
+    target: &str,
+    run_report: &RunReport,
+    console: &Console,
+    cancel: Cancel,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let of_files = [
+        ("--take-over", flags.take_over),
+        ("--resume", flags.resume),
+        ("--full", flags.full),
+        ("--verify", flags.verify),
+    ];
+    if let Some((name, _)) = of_files.into_iter().find(|(_, is_given)| *is_given) {
+        return Err(Failure::options(format!(
+            "{name} is for jobs that write files, and this one loads a server"
+        )));
+    }
+    let under = flags.snapshot.as_deref().map(held_snapshot).transpose()?;
+    let of_job = OfJob { under, ..of_job(&flags.job, file)? };
+    let into = IntoMany::of_job(target, file, options, flags.keep_going)?;
+    let reading = Reading::of_job(file, options)?;
+    copy_tables(reading, &of_job, into, run_report, console, cancel, signals)
+}
+
+/// What a job file says of tables and queries that go to a server.
+fn of_job(path: &Path, file: &JobFile) -> Result<OfJob, Failure> {
+    Ok(OfJob { rules: file.rules.clone(), queries: queries(path, file)?, under: None })
 }
 
 fn run_job(
@@ -149,10 +186,28 @@ fn run_job(
 /// Holds a job against its server.
 pub(crate) fn check(flags: &CheckFlags, console: &Console) -> Result<(), Failure> {
     let Loaded { file, options, effective } = load(&flags.job, "check")?;
+    let show_effective = || {
+        let lines: String = effective.iter().map(|line| format!("{line}\n")).collect();
+        help::print(lines.as_bytes())
+    };
+    if let Some(target) = &file.target {
+        let (of_job, reading) = (of_job(&flags.job, &file)?, Reading::of_job(&file, &options)?);
+        let into = IntoMany::of_job(target, &file, &options, true)?;
+        if flags.effective {
+            return show_effective();
+        }
+        say_config_warnings(&into.connection, console);
+        let server = reading.connection.clone();
+        let lines = on_source(server, console, |source| {
+            check_copy(&reading, &of_job, into, source, console, source.cancel().clone())
+        })?;
+        let (n_all, n_queries) = (lines.lines().count(), file.queries.len());
+        let text = format!("{lines}{} can be read and loaded\n", tables_and_queries(n_all, n_queries));
+        return help::print(text.as_bytes());
+    }
     let job = job(&flags.job, &file, &options)?;
     if flags.effective {
-        let lines: String = effective.iter().map(|line| format!("{line}\n")).collect();
-        return help::print(lines.as_bytes());
+        return show_effective();
     }
     // A place that files cannot go to is refused here, too.
     let store = Store::open(&place(&flags.job, &file)?).map_err(Error::from)?;
@@ -160,9 +215,7 @@ pub(crate) fn check(flags: &CheckFlags, console: &Console) -> Result<(), Failure
     let plans = on_source(server, console, |source| Ok(job.check(source, &store)?))?;
     let mut text = String::new();
     for plan in &plans {
-        let rows = plan
-            .estimated_rows()
-            .map_or_else(|| "size not known".to_owned(), |rows| format!("about {}", counted(rows, "row")));
+        let rows = summary::estimated_rows(plan);
         let columns = counted(plan.columns().len() as u64, "column");
         text.push_str(&format!("{}: {columns}, {rows}\n", plan.subject()));
         for warning in plan.warnings().iter().chain(&numerics_as_text(plan)) {
@@ -229,6 +282,10 @@ pub(crate) fn gc(flags: &GcFlags, console: &Console) -> Result<(), Failure> {
 
 /// The job of the file at `path`, with these options.
 fn job(path: &Path, file: &JobFile, options: &JobOptions) -> Result<Job, Failure> {
+    if let Some(name) = options.of_server() {
+        let text = format!("{}: the option {name} is for a destination with a connection", file.name);
+        return Err(Failure::options(text));
+    }
     let files = &options.files;
     let format = match file.format.as_deref() {
         None | Some("parquet") => Format::Parquet(parquet_options(files, &options.reading)?),
@@ -251,7 +308,7 @@ fn job(path: &Path, file: &JobFile, options: &JobOptions) -> Result<Job, Failure
         tables: file.tables.clone(),
         exclude_tables: file.exclude_tables.clone(),
         rules: file.rules.clone(),
-        queries: file.queries.iter().map(|query| query_of(path, file, query)).collect::<Result<_, _>>()?,
+        queries: queries(path, file)?,
         only: file.only,
         options: options_of_job(options, format.types())?,
         format,
@@ -262,6 +319,10 @@ fn job(path: &Path, file: &JobFile, options: &JobOptions) -> Result<Job, Failure
         verify: file.verify,
         origin: files.origin,
     })
+}
+
+fn queries(path: &Path, file: &JobFile) -> Result<Vec<JobQuery>, Failure> {
+    file.queries.iter().map(|query| query_of(path, file, query)).collect()
 }
 
 /// A query with its text, which may be in a file beside the job file.
@@ -281,9 +342,9 @@ fn beside(job: &Path, path: &str) -> PathBuf {
     job.parent().map_or_else(PathBuf::new, Path::to_owned).join(path)
 }
 
-/// Where the files go.
+/// Where the files go; empty if there are none.
 fn place(job: &Path, file: &JobFile) -> Result<String, Failure> {
-    if file.path.contains("://") {
+    if file.path.contains("://") || file.path.is_empty() {
         return Ok(file.path.clone());
     }
     let path = beside(job, &file.path).into_os_string().into_string();

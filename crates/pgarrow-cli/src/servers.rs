@@ -1,4 +1,5 @@
-//! `pgarrow export --to postgres` of many tables: from server to server, under one snapshot.
+//! Many tables from server to server, under one snapshot: `pgarrow export --to postgres`, and jobs whose destination is
+//! a server.
 //!
 //! ```text
 //!  find the tables ─▶ their targets ─▶ look at them ─▶ one snapshot ─▶ one table after another ─▶ commit
@@ -7,8 +8,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use pgarrow::{Cancel, Error, ErrorKind, FailedTable, Plan, Relation, Report, Run, Source, quote_identifier};
-use pgarrow_load::{LoadProgress, LoadReport, LoadSet, LoadedReport, NeededTypes, PrimaryKey, RelationName};
+use pgarrow::{
+    Cancel, Error, ErrorKind, FailedTable, NamedQuery, OpaqueColumns, Plan, Relation, Report, Run,
+    SharedSnapshot, Source, TableSelection, Tables, quote_identifier,
+};
+use pgarrow_job::{ChosenTables, JobQuery, Opened, TableChoice, TableRule, open_those_that_can};
+use pgarrow_load::{
+    LoadMode, LoadProgress, LoadReport, LoadSet, LoadedReport, Loading, NeededTypes, PrimaryKey, RelationName,
+};
 use pgarrow_sink::{Sink, SinkError, SinkErrorKind};
 use serde::Serialize;
 
@@ -21,6 +28,7 @@ use crate::job::Reading;
 use crate::progress::{Watch, Work};
 use crate::run_report::RunReport;
 use crate::signals::{Loads, Signals, loaded_tables};
+use crate::subject::Subject;
 use crate::summary::{self, Peak};
 use crate::units::counted;
 use crate::words;
@@ -28,14 +36,70 @@ use crate::words;
 /// Most tables without a key that a warning names.
 const KEYLESS_NAMED: usize = 5;
 
-/// Schema and name of a table on the source.
-type Name = (String, String);
+/// What plans and targets are found by: a table's schema and name, or a query's name without a schema.
+type Key = (Option<String>, String);
+
+/// What a job says beside the options of an export.
+#[derive(Debug, Default)]
+pub(crate) struct OfJob {
+    pub(crate) rules: Vec<TableRule>,
+    pub(crate) queries: Vec<JobQuery>,
+    /// The snapshot of another session under which all is read.
+    pub(crate) under: Option<SharedSnapshot>,
+}
+
+/// A table or query, and where its rows go.
+struct Item {
+    what: What,
+    target: RelationName,
+    mode: LoadMode,
+    /// Columns of it that the target takes as they come.
+    opaque: OpaqueColumns,
+}
+
+enum What {
+    Table(Relation, Box<TableRule>),
+    Query(JobQuery),
+}
+
+impl What {
+    fn key(&self) -> Key {
+        match self {
+            Self::Table(relation, _) => (Some(relation.schema.clone()), relation.name.clone()),
+            Self::Query(query) => (None, query.name.clone()),
+        }
+    }
+
+    /// As messages about plans name it.
+    fn shown(&self) -> String {
+        match self {
+            Self::Table(relation, _) => relation.to_string(),
+            Self::Query(query) => format!("query {}", query.name),
+        }
+    }
+}
+
+fn key_of(plan: &Plan) -> Key {
+    match plan.relation() {
+        Some(relation) => (Some(relation.schema.clone()), relation.name.clone()),
+        None => (None, plan.query_name().unwrap_or_else(|| plan.subject()).to_owned()),
+    }
+}
 
 /// Where a table goes.
 struct Target {
     name: RelationName,
     types: Option<NeededTypes>,
     key: Option<PrimaryKey>,
+}
+
+/// Tables and queries that are planned, and their targets.
+struct Copying {
+    set: LoadSet,
+    run: Run,
+    targets: HashMap<Key, Target>,
+    /// Those that cannot be read or loaded, if the others go on.
+    failed: Vec<FailedTable>,
 }
 
 /// The report of an export into many tables.
@@ -49,6 +113,7 @@ struct WithLoads<'a> {
 /// Reads tables, and loads each into the table of its name on the target.
 pub(crate) fn copy_tables(
     reading: Reading,
+    of_job: &OfJob,
     into: IntoMany,
     run_report: &RunReport,
     console: &Console,
@@ -65,20 +130,8 @@ pub(crate) fn copy_tables(
     signals.be_orderly();
     allocator::give_back_at_once(reading.options.memory_bytes());
 
-    let found = reading.subject.tables(&source).options(reading.options.clone()).find(&[])?;
-    let relations: Vec<Relation> = found.into_iter().map(|(relation, _)| relation).collect();
-    if relations.is_empty() {
-        return Err(Failure::options("there are no tables to export"));
-    }
-    let names = targets(&relations, into.schema.as_deref())?;
-    let mut set = LoadSet::connect(&into.connection, into.options.clone(), !into.keep_going, cancel.clone())?;
-    let (mut run, mut failed) = open(&reading, &source, &relations, &names, &set, into.keep_going)?;
-    say_warnings(&run, console);
-    let chosen = defined(&mut run, &into, &relations, &names, console)?;
-    let order: Vec<RelationName> =
-        run.plans().iter().filter_map(|plan| Some(chosen.get(&name_of(plan))?.name.clone())).collect();
-    set.begin(&order, Some(run.holders()))?;
-
+    let copying = Copying::plan(&reading, of_job, &into, &source, console, cancel)?;
+    let Copying { set, run, targets, mut failed } = copying;
     let n_readers = run.readers();
     let loading: Arc<OnceLock<Arc<LoadProgress>>> = Arc::default();
     let watch = Watch::start(console, Work::export(run.progress(), run.plans(), &loading));
@@ -90,7 +143,7 @@ pub(crate) fn copy_tables(
         signals.be_loading(set.progress());
     }
     let loaded: Mutex<Vec<LoadedReport>> = Mutex::default();
-    let make = |plan: &Plan| open_load(&set, plan, &chosen, &loads, &loaded, console);
+    let make = |plan: &Plan| open_load(&set, plan, &targets, &loads, &loaded, console);
     let run = match into.keep_going {
         // A table is committed while others are read: its slices have to be proven by then.
         true => run.keep_going().on_complete(|_, _| ()),
@@ -118,6 +171,84 @@ pub(crate) fn copy_tables(
     run_report.complete_export(&report, &WithLoads { report: &report, loads: &loads }, outcome, console)
 }
 
+/// What would go where: one line for each table, and nothing is loaded.
+///
+/// # Errors
+///
+/// One error with the problems of all tables.
+pub(crate) fn check_copy(
+    reading: &Reading,
+    of_job: &OfJob,
+    into: IntoMany,
+    source: &Source,
+    console: &Console,
+    cancel: Cancel,
+) -> Result<String, Failure> {
+    // What is wrong is the same for several writers.
+    let into = IntoMany { keep_going: false, options: into.options.with_writers(1), ..into };
+    let Copying { run, targets, .. } = Copying::plan(reading, of_job, &into, source, console, cancel)?;
+    let line = |plan: &Arc<Plan>| {
+        let columns = counted(plan.columns().len() as u64, "column");
+        let target = targets.get(&key_of(plan)).map(|target| target.name.quoted()).unwrap_or_default();
+        let rows = summary::estimated_rows(plan);
+        format!("{} to {target}: {columns}, {rows}\n", plan.subject())
+    };
+    Ok(run.plans().iter().map(line).collect())
+}
+
+impl Copying {
+    /// Finds all tables and their targets, and plans what is read. All that is wrong is said at once, before the first
+    /// row.
+    fn plan(
+        reading: &Reading,
+        of_job: &OfJob,
+        into: &IntoMany,
+        source: &Source,
+        console: &Console,
+        cancel: Cancel,
+    ) -> Result<Self, Failure> {
+        let (items, mut failed) = find(reading, of_job, into, source)?;
+        let set = LoadSet::connect(&into.connection, into.options.clone(), !into.keep_going, cancel)?;
+        let of_rules = items.iter().filter(|item| item.mode != into.mode);
+        let mut set = of_rules
+            .map(|item| (&item.target, item.mode))
+            .try_fold(set, |set, (name, mode)| set.with_mode(name, mode))?;
+        let (items, mut not_loaded) = look(items, &set, into.keep_going)?;
+        failed.append(&mut not_loaded);
+        let open = |items: &[Item]| open(reading, of_job, source, items);
+        let Opened { mut run, planned: items, failed: not_read } =
+            open_those_that_can(items, into.keep_going, open)?;
+        failed.extend(
+            not_read
+                .into_iter()
+                .map(|(item, error)| FailedTable::new(item.what.shown(), error.message().clone())),
+        );
+        say_warnings(&run, console);
+        let targets = defined(&mut run, into, &items, console)?;
+        let of_plans = run.plans().iter().filter_map(|plan| Some(targets.get(&key_of(plan))?.name.clone()));
+        set.begin(&of_plans.collect::<Vec<_>>(), Some(run.holders()))?;
+        let copying = Self { set, run, targets, failed };
+        if !into.keep_going {
+            copying.rehearse()?;
+        }
+        Ok(copying)
+    }
+
+    /// Opens each load within the transaction, and takes it back.
+    fn rehearse(&self) -> Result<(), Error> {
+        let mut problems = Vec::new();
+        for plan in self.run.plans() {
+            let Some(target) = self.targets.get(&key_of(plan)) else { continue };
+            match load_of(&self.set, plan, target).and_then(|loading| loading.abandon()) {
+                Ok(()) => {}
+                Err(error) if is_of_table(&error) => problems.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Error::all(problems).map_or(Ok(()), Err)
+    }
+}
+
 /// How loads of many tables end: with an error if some failed.
 pub(crate) fn outcome(failed: &[FailedTable], n_loaded: usize, console: &Console) -> Result<(), Failure> {
     failed.iter().for_each(|failed| {
@@ -132,14 +263,63 @@ pub(crate) fn outcome(failed: &[FailedTable], n_loaded: usize, console: &Console
     }
 }
 
-/// The tables that the rows of the relations go to.
-fn targets(relations: &[Relation], schema: Option<&str>) -> Result<Vec<RelationName>, Failure> {
-    let target = |relation: &Relation| {
-        let schema = schema.unwrap_or(&relation.schema).to_owned();
-        (RelationName { schema: Some(schema), name: relation.name.clone() }, relation.to_string())
+/// The tables and queries, with their targets; and names that stand for no table.
+fn find(
+    reading: &Reading,
+    of_job: &OfJob,
+    into: &IntoMany,
+    source: &Source,
+) -> Result<(Vec<Item>, Vec<FailedTable>), Failure> {
+    let ChosenTables { tables, missing } = match &reading.subject {
+        Subject::Many { names, patterns, schemas, excluded, only }
+            if names.is_empty() && schemas.is_empty() =>
+        {
+            let choice =
+                TableChoice { tables: patterns, exclude_tables: excluded, rules: &of_job.rules, only: *only };
+            choice.find(source, &reading.options, into.keep_going)?
+        }
+        subject => {
+            let found = subject.tables(source).options(reading.options.clone()).find(&[])?;
+            let tables = found.into_iter().map(|(relation, _)| (relation, TableRule::default()));
+            ChosenTables { tables: tables.collect(), missing: Vec::new() }
+        }
     };
+    let mut items = Vec::with_capacity(tables.len());
+    for (relation, rule) in tables {
+        let schema = into.schema.clone().unwrap_or_else(|| relation.schema.clone());
+        let target = RelationName { schema: Some(schema), name: relation.name.clone() };
+        let mode = rule.mode.unwrap_or(into.mode);
+        items.push(Item {
+            what: What::Table(relation, Box::new(rule)),
+            target,
+            mode,
+            opaque: OpaqueColumns::default(),
+        });
+    }
+    for query in &of_job.queries {
+        let Some(schema) = into.schema.clone() else {
+            return Err(Failure::options(format!(
+                "the query {:?} has no schema to go to; add into_schema to section [destination]",
+                query.name
+            )));
+        };
+        let target = RelationName { schema: Some(schema), name: query.name.clone() };
+        items.push(Item {
+            what: What::Query(query.clone()),
+            target,
+            mode: into.mode,
+            opaque: OpaqueColumns::default(),
+        });
+    }
+    if items.is_empty() {
+        let missing = missing.into_iter().map(|(_, error)| error).collect::<Vec<_>>();
+        return Err(Error::all(missing)
+            .map_or_else(|| Failure::options("there are no tables to export"), Failure::from));
+    }
     let advice = "leave one out (--exclude-table), or load them by two commands into two schemas";
-    distinct(relations.iter().map(target).collect(), advice)
+    distinct(items.iter().map(|item| (item.target.clone(), item.what.shown())).collect(), advice)?;
+    let missing = missing.into_iter().map(|(name, error)| FailedTable::new(name, error.message().clone()));
+    Ok((items, missing.collect()))
 }
 
 /// The targets, each with what goes there. Refuses two that are the same.
@@ -161,28 +341,19 @@ pub(crate) fn distinct(
     Ok(names)
 }
 
-/// Looks at the targets, and plans the export of those tables that can be loaded, in an order in which they can.
-/// Returns those that cannot, if the others go on.
-fn open(
-    reading: &Reading,
-    source: &Source,
-    relations: &[Relation],
-    names: &[RelationName],
-    set: &LoadSet,
-    keep_going: bool,
-) -> Result<(Run, Vec<FailedTable>), Failure> {
-    let looked = set.look(names)?;
-    let mut opaque: Vec<Option<_>> = Vec::with_capacity(names.len());
+/// Looks at the targets. Returns what can be loaded, in an order in which it can; and what cannot, if the others go on.
+fn look(items: Vec<Item>, set: &LoadSet, keep_going: bool) -> Result<(Vec<Item>, Vec<FailedTable>), Failure> {
+    let names: Vec<RelationName> = items.iter().map(|item| item.target.clone()).collect();
+    let looked = set.look(&names)?;
+    let mut left: Vec<Option<Item>> = Vec::with_capacity(names.len());
     let (mut problems, mut failed) = (Vec::new(), Vec::new());
-    for (relation, columns) in relations.iter().zip(looked.tables) {
+    for (item, columns) in items.into_iter().zip(looked.tables) {
         match columns {
-            Ok(columns) => opaque.push(Some(columns)),
+            Ok(opaque) => left.push(Some(Item { opaque, ..item })),
+            Err(error) if !is_of_table(&error) => return Err(error.into()),
             Err(error) => {
-                if error.kind() == ErrorKind::Connection || error.kind() == ErrorKind::Cancelled {
-                    return Err(error.into());
-                }
-                opaque.push(None);
-                failed.push(FailedTable::new(relation.to_string(), error.message().clone()));
+                left.push(None);
+                failed.push(FailedTable::new(item.what.shown(), error.message().clone()));
                 problems.push(error);
             }
         }
@@ -190,39 +361,53 @@ fn open(
     if problems.len() == names.len() || !keep_going {
         Error::all(problems).map_or(Ok(()), Err)?;
     }
-    let order = looked
-        .order
-        .iter()
-        .filter_map(|index| Some((relations.get(*index)?, opaque.get_mut(*index)?.take()?)));
-    let order: Vec<_> = order.collect();
-    let quoted = order.iter().map(|(relation, _)| relation.quoted());
-    let tables = source.tables(quoted).only(reading.subject.is_only());
-    let tables = order.into_iter().fold(tables, |tables, (relation, columns)| {
-        tables.opaque_of(relation.schema.clone(), relation.name.clone(), columns)
-    });
-    Ok((tables.options(reading.options.clone()).open()?, failed))
+    Ok((looked.order.iter().filter_map(|index| left.get_mut(*index)?.take()).collect(), failed))
 }
 
-/// The targets by the names of their sources, with what new tables take over.
+/// Plans what is read, in this order; queries come after the tables.
+fn open(reading: &Reading, of_job: &OfJob, source: &Source, items: &[Item]) -> Result<Run, Error> {
+    let none: [&str; 0] = [];
+    let tables = source.tables(none).only(reading.subject.is_only()).options(reading.options.clone());
+    let tables = of_job.under.iter().cloned().fold(tables, Tables::under);
+    let tables = items.iter().fold(tables, |tables, item| match &item.what {
+        What::Query(JobQuery { name, sql, split_on }) => {
+            let query = NamedQuery::new(name, sql).with_opaque(item.opaque.clone());
+            tables.query(split_on.iter().fold(query, NamedQuery::split_on))
+        }
+        What::Table(relation, rule) => {
+            let tables = tables.name(relation.quoted());
+            let tables =
+                tables.opaque_of(relation.schema.clone(), relation.name.clone(), item.opaque.clone());
+            if rule.columns.is_none() && rule.filter.is_none() {
+                return tables;
+            }
+            let selection = rule.columns.iter().fold(TableSelection::new(), TableSelection::columns);
+            tables.select(relation.quoted(), rule.filter.iter().fold(selection, TableSelection::filter))
+        }
+    });
+    tables.open()
+}
+
+/// The targets by what goes there, with what new tables take over.
 fn defined(
     run: &mut Run,
     into: &IntoMany,
-    relations: &[Relation],
-    names: &[RelationName],
+    items: &[Item],
     console: &Console,
-) -> Result<HashMap<Name, Target>, Failure> {
-    let plans = run.plans().to_vec();
+) -> Result<HashMap<Key, Target>, Failure> {
     let (mut targets, mut without_key) = (HashMap::new(), Vec::new());
-    for plan in &plans {
-        let Some(relation) = plan.relation() else { continue };
-        let is_it = |other: &Relation| other.schema == relation.schema && other.name == relation.name;
-        let index = relations.iter().position(is_it);
-        let Some(name) = index.and_then(|index| names.get(index)).cloned() else { continue };
-        let (types, key) = into.takes.read(run, relation, into.schema.as_deref())?;
-        if into.takes.key && key.is_none() {
-            without_key.push(relation.to_string());
-        }
-        targets.insert(name_of(plan), Target { name, types, key });
+    for item in items {
+        let (types, key) = match &item.what {
+            What::Table(relation, _) if item.mode.makes_tables() => {
+                let (types, key) = into.takes.read(run, relation, into.schema.as_deref())?;
+                if into.takes.key && key.is_none() {
+                    without_key.push(relation.to_string());
+                }
+                (types, key)
+            }
+            What::Table(..) | What::Query(_) => (None, None),
+        };
+        targets.insert(item.what.key(), Target { name: item.target.clone(), types, key });
     }
     if !without_key.is_empty() {
         let shown = without_key.get(..KEYLESS_NAMED).unwrap_or(&without_key).join(", ");
@@ -235,28 +420,22 @@ fn defined(
     Ok(targets)
 }
 
-fn name_of(plan: &Plan) -> Name {
-    plan.relation().map(|relation| (relation.schema.clone(), relation.name.clone())).unwrap_or_default()
-}
-
 /// Opens the load of a table, when its turn has come.
 fn open_load(
     set: &LoadSet,
     plan: &Plan,
-    targets: &HashMap<Name, Target>,
+    targets: &HashMap<Key, Target>,
     loads: &Loads,
     loaded: &Mutex<Vec<LoadedReport>>,
     console: &Console,
 ) -> Result<Box<dyn Sink>, SinkError> {
     let failed = |error: Error| SinkError::of(SinkErrorKind::Io, error);
-    let target = targets.get(&name_of(plan));
+    let target = targets.get(&key_of(plan));
     let target = target.ok_or_else(|| {
         let text = format!("{} has no target; please report it", plan.subject());
         failed(Error::new(ErrorKind::Protocol, text))
     })?;
-    let load = set.load(&target.name).defined_by(target.types.clone(), target.key.clone());
-    let load = load.with_opaque(plan.opaque().clone());
-    let loading = load.open(Arc::clone(plan.schema())).map_err(failed)?;
+    let loading = load_of(set, plan, target).map_err(failed)?;
     let shown = loading.target().to_owned();
     loading.warnings().iter().for_each(|warning| {
         console.warn(format!("{shown}: {}", words::message(warning)));
@@ -265,6 +444,22 @@ fn open_load(
     let sink = loading.into_sink().map_err(failed)?;
     loaded.lock().unwrap_or_else(PoisonError::into_inner).push(sink.report());
     Ok(Box::new(sink))
+}
+
+/// The load of what a plan reads.
+fn load_of(set: &LoadSet, plan: &Plan, target: &Target) -> Result<Loading, Error> {
+    let load = set.load(&target.name).defined_by(target.types.clone(), target.key.clone());
+    load.with_opaque(plan.opaque().clone()).open(Arc::clone(plan.schema()))
+}
+
+/// Whether an error is about one table, so that others can go on.
+pub(crate) fn is_of_table(error: &Error) -> bool {
+    let is_of_server = error.is_transient()
+        || matches!(
+            error.kind(),
+            ErrorKind::Connection | ErrorKind::Cancelled | ErrorKind::OutcomeUnknown | ErrorKind::Protocol
+        );
+    !is_of_server
 }
 
 /// The lines at the end.

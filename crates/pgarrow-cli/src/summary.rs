@@ -1,6 +1,6 @@
 //! The lines at the end of an export or load.
 
-use pgarrow::{FileReport, Limit, Message, PagesReport, Phases, Report};
+use pgarrow::{FileReport, Limit, Message, PagesReport, Phases, Plan, Report};
 use pgarrow_job::ServerVerified;
 use pgarrow_load::{LoadPhases, LoadReport, WriterReport};
 
@@ -21,6 +21,12 @@ const POOLER: &str =
     "read through a connection pooler: its limits of time and connections hold for exports, too";
 /// A phase with a smaller share of the time is not named.
 const SHARE_TO_NAME: f64 = 0.03;
+
+/// How many rows a plan expects.
+pub(crate) fn estimated_rows(plan: &Plan) -> String {
+    plan.estimated_rows()
+        .map_or_else(|| "size not known".to_owned(), |rows| format!("about {}", units::counted(rows, "row")))
+}
 
 /// The lines for an export: what was read, by pages or not, where the time went, whether through a pooler,
 /// what policies did to values, and what was written. `n_readers` is the planned number of readers;

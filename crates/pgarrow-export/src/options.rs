@@ -44,7 +44,7 @@ pub struct ExportOptions {
     /// By column.
     pub(crate) columns: BTreeMap<String, ColumnOptions>,
     pub(crate) opaque: OpaqueColumns,
-    /// Single tables have such columns, too.
+    /// Single tables or queries have such columns, too.
     pub(crate) has_opaque_tables: bool,
     pub(crate) field_ids: bool,
     pub(crate) readers: Option<usize>,

@@ -18,7 +18,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::file_query::QuerySection;
-use crate::keys::KEYS;
+use crate::keys::{KEYS, OF_FILES, OF_SERVERS};
 use crate::reader::Reader;
 use crate::rules::TableRule;
 
@@ -36,8 +36,12 @@ pub struct JobFile {
     pub exclude_tables: Vec<String>,
     /// Whether tables are read without those that inherit from them.
     pub only: bool,
-    /// Where files go.
+    /// Where files go; empty if the job loads a server.
     pub path: String,
+    /// The server that the tables are loaded into, instead of a path.
+    pub target: Option<String>,
+    /// The schema of all tables there; `None`: each has that of its source.
+    pub into_schema: Option<String>,
     /// The template of files' names.
     pub file_name: Option<String>,
     /// The format's name.
@@ -133,8 +137,17 @@ impl JobFile {
         }
         let missing = [
             ("source", "tables", job.tables.is_empty() && job.queries.is_empty()),
-            ("destination", "path", job.path.is_empty()),
+            ("destination", "path, or connection,", job.path.is_empty() && job.target.is_none()),
         ];
+        let refused = match (job.path.is_empty(), &job.target) {
+            (_, None) => reader.refuse(file.get_ref(), OF_SERVERS, "is for a destination with a connection"),
+            (true, Some(_)) => reader.refuse(file.get_ref(), OF_FILES, "is for a destination with a path"),
+            (false, Some(_)) => {
+                let path = &[("destination", "path")];
+                reader.refuse(file.get_ref(), path, "and connection are two destinations; leave one out")
+            }
+        };
+        refused?;
         match missing.into_iter().find(|(.., is_missing)| *is_missing) {
             Some((section, key, _)) => {
                 let text = format!("{name}: {key} is missing in section [{section}]");
@@ -151,7 +164,9 @@ impl JobFile {
                 ("source", "tables") => self.tables = reader.strings(value)?,
                 ("source", "exclude_tables") => self.exclude_tables = reader.strings(value)?,
                 ("source", "only") => self.only = reader.boolean(value)?,
-                ("destination", "path") => self.path = reader.string(value)?,
+                ("destination", "path") => self.path = reader.filled(value)?,
+                ("destination", "connection") => self.target = Some(reader.filled(value)?),
+                ("destination", "into_schema") => self.into_schema = Some(reader.filled(value)?),
                 ("destination", "file_name") => self.file_name = Some(reader.string(value)?),
                 ("destination", "format") => self.format = Some(reader.string(value)?),
                 ("destination", "verify") => self.verify = reader.boolean(value)?,
@@ -222,6 +237,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    use pgarrow_load::LoadMode;
+
     use crate::rules::{Finding, NullRows, Overlap, SchemaChange};
 
     fn parse(text: &str) -> Result<JobFile> {
@@ -291,6 +308,18 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_loads_a_server() {
+        let text = format!(
+            "{}into_schema = \"Copied\"\n[[table]]\nname = \"a\"\nmode = \"upsert\"\n",
+            JOB.replace("path = \"lake\"", "connection = \"host=${DB_HOST} dbname=new\"")
+        );
+        let job = parse(&text).unwrap();
+        assert_eq!(job.target.as_deref(), Some("host=db.example dbname=new"));
+        assert_eq!((job.path.as_str(), job.into_schema.as_deref()), ("", Some("Copied")));
+        assert_eq!(job.rules[0].mode, Some(LoadMode::Upsert));
+    }
+
+    #[test]
     fn errors_name_the_line_and_the_nearest_key() {
         for (text, why) in [
             (
@@ -306,7 +335,35 @@ mod tests {
             (&JOB.replace("[\"sales.*\"]", "\"sales.*\""), "line 3: write a list of texts"),
             (&JOB.replace("\"lake\"", "1"), "line 5: write a text in quotes"),
             (&JOB.replace("DB_HOST", "DB_PORT"), "line 2: the variable DB_PORT is not set"),
-            ("[source]\ntables = [\"a\"]\n", "path is missing in section [destination]"),
+            ("[source]\ntables = [\"a\"]\n", "path, or connection, is missing in section [destination]"),
+            (&JOB.replace("\"lake\"", "\"\""), "line 5: the text is empty"),
+            (
+                &format!("{JOB}connection = \"host=new\"\n"),
+                "line 5: path and connection are two destinations; leave one out",
+            ),
+            (
+                &format!("{JOB}into_schema = \"s\"\n"),
+                "line 6: into_schema is for a destination with a connection",
+            ),
+            (
+                &format!("{JOB}[[table]]\nname = \"*\"\nmode = \"truncate\"\n"),
+                "line 8: mode is for a destination with a connection",
+            ),
+            (
+                &format!("{}verify = true\n", JOB.replace("path", "connection")),
+                "line 6: verify is for a destination with a path",
+            ),
+            (
+                &format!(
+                    "{}[[table]]\nname = \"*\"\n[[table]]\nname = \"b\"\nnulls = \"never\"\n",
+                    JOB.replace("path", "connection")
+                ),
+                "line 10: nulls is for a destination with a path",
+            ),
+            (
+                &format!("{}[[table]]\nname = \"*\"\nmode = \"drop\"\n", JOB.replace("path", "connection")),
+                "line 8: write one of append, truncate, create, replace, upsert",
+            ),
             ("[destination]\npath = \"x\"\n", "tables is missing in section [source]"),
             ("[source\n", "line 1"),
             ("[table]\nname = \"t\"\n", "line 1: write [[table]], in two brackets"),

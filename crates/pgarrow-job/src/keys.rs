@@ -17,6 +17,16 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ),
     (
         "destination",
+        "connection",
+        "instead of `path`: the PostgreSQL that the tables are loaded into, as `connection` of the source",
+    ),
+    (
+        "destination",
+        "into_schema",
+        "with `connection`: the schema of all tables there; by default that of each table",
+    ),
+    (
+        "destination",
         "file_name",
         "the files' names below it: a template, by default `{schema}/{table}/part-{index:05}`",
     ),
@@ -34,6 +44,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ),
     ("table", "columns", "only these columns, in this order"),
     ("table", "filter", "only the rows for which this SQL condition holds"),
+    ("table", "mode", "with a `connection` as the destination: as the option of that name, for these tables"),
     (
         "table",
         "incremental",
@@ -72,3 +83,22 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ),
     ("query", "split_on", "a column of its result: several connections read ranges of it"),
 ];
+
+/// The keys for jobs that write files, and no others.
+pub(crate) const OF_FILES: &[(&str, &str)] = &[
+    ("destination", "file_name"),
+    ("destination", "format"),
+    ("destination", "verify"),
+    ("destination", "success_file"),
+    ("table", "incremental"),
+    ("table", "column"),
+    ("table", "overlap"),
+    ("table", "nulls"),
+    ("table", "full_every"),
+    ("table", "on_schema_change"),
+    ("table", "partition_by"),
+    ("table", "keep_partition_columns"),
+];
+
+/// The keys for jobs that load a server, and no others.
+pub(crate) const OF_SERVERS: &[(&str, &str)] = &[("destination", "into_schema"), ("table", "mode")];

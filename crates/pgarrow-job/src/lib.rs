@@ -12,6 +12,7 @@
 //! step. Whoever reads by manifests sees all of a run or nothing.
 #![forbid(unsafe_code)]
 
+mod choice;
 mod file;
 mod file_query;
 mod format;
@@ -41,6 +42,7 @@ mod verify;
 mod web;
 mod written;
 
+pub use choice::{ChosenTables, Opened, TableChoice, open_those_that_can};
 pub use file::{FileOption, JobFile, KnownOption, OptionValue};
 pub use file_query::{QuerySection, QueryText};
 pub use format::{Format, numerics_as_text};

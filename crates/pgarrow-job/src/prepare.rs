@@ -15,6 +15,7 @@ use pgarrow_export::{
 use pgarrow_load::RelationName;
 use pgarrow_store::Store;
 
+use crate::choice::{ChosenTables, Opened, TableChoice, open_those_that_can};
 use crate::identity::Identity;
 use crate::incremental::{Failed, Known, Task, check, sha256, tasks};
 use crate::job::{Job, RunOptions};
@@ -194,41 +195,24 @@ impl Job {
 
     /// The tables of the job, each with what the rules say of it; and what is not there, if the run goes on without.
     fn ruled(&self, source: &Source, keep_going: bool) -> Result<(Vec<Ruled>, Vec<Failed>)> {
-        let patterns: Vec<String> = self.rules.iter().map(|rule| rule.pattern.clone()).collect();
-        let mut missing = Vec::new();
-        let found = match self.tables(source, &self.tables).find(&patterns) {
-            Err(error) if keep_going && !ends_run(&error) => {
-                let mut there = Vec::new();
-                for table in &self.tables {
-                    match self.tables(source, std::slice::from_ref(table)).find(&[]) {
-                        Ok(_) => there.push(table.clone()),
-                        Err(error) if ends_run(&error) => return Err(error),
-                        Err(error) => missing.push(Failed { key: typed_key(table), error }),
-                    }
-                }
-                if there.is_empty() && self.queries.is_empty() {
-                    return Err(error);
-                }
-                self.tables(source, &there).find(&patterns)?
-            }
-            found => found?,
+        let choice = TableChoice {
+            tables: &self.tables,
+            exclude_tables: &self.exclude_tables,
+            rules: &self.rules,
+            only: self.only,
         };
-        // What is not there may be what a rule is about.
-        let unused = |index: &usize| found.iter().all(|(_, matching)| !matching.contains(index));
-        if let Some(index) = (0..patterns.len()).find(unused).filter(|_| missing.is_empty()) {
-            let pattern = patterns.get(index).map(String::as_str).unwrap_or_default();
-            let text =
-                format!("a section [[table]] is about {pattern:?}, and no table of the job matches it");
-            return Err(Error::new(ErrorKind::Options, text));
-        }
-        let rule = |(relation, matching): (Relation, Vec<usize>)| {
-            let rules = matching.iter().filter_map(|index| self.rules.get(*index));
-            let mut rule = TableRule::together(&relation.to_string(), rules)?;
+        let ChosenTables { mut tables, missing } = choice.find(source, &self.options, keep_going)?;
+        for (_, rule) in &mut tables {
             rule.partition_by.get_or_insert_with(|| self.partition_by.keys.clone());
             rule.keep_partition_columns.get_or_insert(self.partition_by.keep_columns);
-            Ok((relation, rule))
-        };
-        Ok((found.into_iter().map(rule).collect::<Result<_>>()?, missing))
+        }
+        if tables.is_empty() && self.queries.is_empty() && !missing.is_empty() {
+            // Nothing is left to read.
+            let errors = missing.into_iter().map(|(_, error)| error).collect::<Vec<_>>();
+            return Error::all(errors).map_or_else(|| Ok((tables, Vec::new())), Err);
+        }
+        let missing = missing.into_iter().map(|(typed, error)| Failed { key: typed_key(&typed), error });
+        Ok((tables, missing.collect()))
     }
 
     /// Refuses queries with the name of a table: their files and their tables of the manifest would be the same.
@@ -248,42 +232,18 @@ impl Job {
         }
     }
 
-    /// These of the job's names and patterns.
-    fn tables(&self, source: &Source, patterns: &[String]) -> Tables {
-        let none: [&str; 0] = [];
-        let tables = patterns.iter().fold(source.tables(none), |tables, pattern| tables.pattern(pattern));
-        let tables = self.exclude_tables.iter().fold(tables, |tables, pattern| tables.exclude(pattern));
-        tables.only(self.only).options(self.options.clone())
-    }
-
     /// Plans these tables under one snapshot; those that can be read, if the run goes on without the others.
     pub(crate) fn open_with(
         &self,
         source: &Source,
         store: &Store,
-        mut tasks: Vec<Task>,
+        tasks: Vec<Task>,
         options: &RunOptions,
     ) -> Result<(Run, Vec<Task>, Vec<Failed>)> {
-        let under = options.snapshot.as_ref();
-        let error = match self.open(source, store, &tasks, under) {
-            Ok(run) => return Ok((run, tasks, Vec::new())),
-            Err(error) if !options.keep_going || ends_run(&error) => return Err(error),
-            Err(error) => error,
-        };
-        let (mut failed, mut left) = (Vec::new(), Vec::new());
-        for task in tasks.drain(..) {
-            match self.open(source, store, std::slice::from_ref(&task), under) {
-                Ok(_) => left.push(task),
-                Err(error) if ends_run(&error) => return Err(error),
-                Err(error) => failed.push(Failed { key: task.subject.key(), error }),
-            }
-        }
-        // Nothing can be read, or what is wrong is about all of them together.
-        if left.is_empty() || failed.is_empty() {
-            return Err(error);
-        }
-        let run = self.open(source, store, &left, under)?;
-        Ok((run, left, failed))
+        let open = |tasks: &[Task]| self.open(source, store, tasks, options.snapshot.as_ref());
+        let Opened { run, planned, failed } = open_those_that_can(tasks, options.keep_going, open)?;
+        let failed = failed.into_iter().map(|(task, error)| Failed { key: task.subject.key(), error });
+        Ok((run, planned, failed.collect()))
     }
 
     /// Plans these tables under one snapshot: a held one, or a new one.
@@ -366,11 +326,6 @@ fn plain(tables: &[(Relation, TableRule)]) -> Vec<Task> {
 
 /// A table, and what the rules say of it.
 type Ruled = (Relation, TableRule);
-
-/// Whether an error is not about one table, so that the others cannot be read either.
-fn ends_run(error: &Error) -> bool {
-    error.is_transient() || !matches!(error.kind(), ErrorKind::Options | ErrorKind::Server | ErrorKind::Sink)
-}
 
 /// Schema and name of a table as it was typed; of a pattern, the pattern is the name.
 fn typed_key(typed: &str) -> Key {

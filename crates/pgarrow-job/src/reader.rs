@@ -84,6 +84,7 @@ impl Reader<'_> {
                 "name" => rule.pattern = self.filled(value)?,
                 "columns" => rule.columns = Some(self.strings(value)?),
                 "filter" => rule.filter = Some(self.filled(value)?),
+                "mode" => rule.mode = Some(self.word(value, TableRule::MODES)?),
                 "incremental" => rule.incremental = Some(self.word(value, TableRule::FINDINGS)?),
                 "column" => rule.column = Some(self.filled(value)?),
                 "overlap" => {
@@ -110,6 +111,27 @@ impl Reader<'_> {
             true => Err(self.error(section.span(), "name is missing in this section [[table]]")),
             false => Ok(rule),
         }
+    }
+
+    /// Refuses keys of these sections, which do not go with the destination.
+    pub(crate) fn refuse(&self, file: &DeTable<'_>, refused: &[(&str, &str)], why: &str) -> Result<()> {
+        for (section, content) in file {
+            let sections = match content.get_ref() {
+                DeValue::Array(sections) => sections.iter().map(Spanned::get_ref).collect(),
+                section => vec![section],
+            };
+            let keys = sections.into_iter().filter_map(|section| match section {
+                DeValue::Table(keys) => Some(keys.keys()),
+                _ => None,
+            });
+            let is_refused = |key: &&Spanned<_>| {
+                refused.contains(&(section.get_ref().as_ref(), AsRef::as_ref(key.get_ref())))
+            };
+            if let Some(key) = keys.flatten().find(is_refused) {
+                return Err(self.error(key.span(), format!("{} {why}", key.get_ref())));
+            }
+        }
+        Ok(())
     }
 
     fn partition_keys(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<PartitionKey>> {

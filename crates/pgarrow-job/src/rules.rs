@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pgarrow_export::{Error, ErrorKind, Result};
+use pgarrow_load::LoadMode;
 
 use crate::partition::{PartitionBy, PartitionKey};
 
@@ -16,6 +17,8 @@ pub struct TableRule {
     pub columns: Option<Vec<String>>,
     /// Only the rows for which this condition holds.
     pub filter: Option<String>,
+    /// What becomes of the rows of its target, if the job loads a server.
+    pub mode: Option<LoadMode>,
     /// Whether only new rows are read, and how they are found.
     pub incremental: Option<Finding>,
     /// The column that grows, for [`Finding::Column`].
@@ -86,6 +89,14 @@ impl TableRule {
     /// The words for [`incremental`](Self::incremental).
     pub(crate) const FINDINGS: &[(&str, Finding)] =
         &[("no", Finding::No), ("xmin", Finding::Xmin), ("column", Finding::Column)];
+    /// The words for [`mode`](Self::mode).
+    pub(crate) const MODES: &[(&str, LoadMode)] = &[
+        ("append", LoadMode::Append),
+        ("truncate", LoadMode::Truncate),
+        ("create", LoadMode::Create),
+        ("replace", LoadMode::Replace),
+        ("upsert", LoadMode::Upsert),
+    ];
     /// The words for [`nulls`](Self::nulls).
     pub(crate) const NULLS: &[(&str, NullRows)] = &[("always", NullRows::Always), ("never", NullRows::Never)];
     /// The words for [`on_schema_change`](Self::on_schema_change).
@@ -117,6 +128,7 @@ impl TableRule {
                 pattern: all.pattern,
                 columns: rule.columns.or(all.columns),
                 filter: rule.filter.or(all.filter),
+                mode: rule.mode.or(all.mode),
                 incremental: rule.incremental.or(all.incremental),
                 column: rule.column.or(all.column),
                 overlap: rule.overlap.or(all.overlap),

@@ -33,7 +33,7 @@ pub enum LoadMode {
 
 impl LoadMode {
     /// Whether the load makes the table that its rows go into.
-    pub(crate) fn makes_tables(self) -> bool {
+    pub fn makes_tables(self) -> bool {
         match self {
             Self::Create | Self::Replace => true,
             Self::Append | Self::Truncate | Self::Upsert => false,

@@ -4,6 +4,7 @@
 //!  connect ─▶ look (what is there, in which order) ─▶ begin ─▶ load(table) … one after another ─▶ commit
 //! ```
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pgarrow_catalog::{Relation, RelationName, resolve};
@@ -34,6 +35,8 @@ pub struct LoadSet {
     connection: Connection,
     cancel: Cancel,
     options: LoadOptions,
+    /// The modes of tables that have their own, by their quoted names.
+    modes: HashMap<String, LoadMode>,
     is_together: bool,
     progress: Arc<LoadProgress>,
 }
@@ -67,9 +70,31 @@ impl LoadSet {
             connection,
             cancel,
             options,
+            modes: HashMap::new(),
             is_together,
             progress: Arc::default(),
         })
+    }
+
+    /// Loads a table by another mode than that of the options.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`] for a mode that contradicts the options.
+    pub fn with_mode(mut self, table: &RelationName, mode: LoadMode) -> Result<Self> {
+        let options = self.options.clone().with_mode(mode);
+        options.check()?;
+        if self.is_together {
+            options.check_within_transaction()?;
+        }
+        self.modes.insert(table.quoted(), mode);
+        Ok(self)
+    }
+
+    /// How a table is loaded.
+    fn options_of(&self, table: &RelationName) -> LoadOptions {
+        let options = self.options.clone();
+        self.modes.get(&table.quoted()).into_iter().fold(options, |options, mode| options.with_mode(*mode))
     }
 
     /// The progress of the transaction that all loads are part of: its last stages are those of its COMMIT.
@@ -104,21 +129,21 @@ impl LoadSet {
     }
 
     fn look_at(&self, session: &mut Session, name: &RelationName) -> Result<OpaqueColumns> {
-        let is_made = match self.options.mode {
+        let options = self.options_of(name);
+        let is_made = match options.mode {
             LoadMode::Create | LoadMode::Replace => target::is_missing(session, name)?,
             LoadMode::Append | LoadMode::Truncate | LoadMode::Upsert => false,
         };
         if is_made {
             check_schema(session, name)?;
-            return Ok(self.options.opaque_of_made());
+            return Ok(options.opaque_of_made());
         }
-        if self.options.mode == LoadMode::Create {
+        if options.mode == LoadMode::Create {
             let text = format!("{} is there already", shown(name));
             return Err(Error::new(ErrorKind::Options, text)
                 .advice(message!["drop it, or choose another mode: ", MODE.to("append|truncate|replace")]));
         }
-        Ok(target::column_types(session, name, &self.options)?
-            .unwrap_or_else(|| self.options.opaque_of_made()))
+        Ok(target::column_types(session, name, &options)?.unwrap_or_else(|| options.opaque_of_made()))
     }
 
     /// Begins. Tables of one transaction that are to be truncated are truncated here, all at once: so they may refer
@@ -144,19 +169,24 @@ impl LoadSet {
             }
             // Those that can be deferred are checked by COMMIT.
             session.execute("SET CONSTRAINTS ALL DEFERRED").map_err(Error::without_advice)?;
-            match self.options.mode {
-                LoadMode::Truncate => self.truncate(session, tables),
-                LoadMode::Append | LoadMode::Create | LoadMode::Replace | LoadMode::Upsert => Ok(()),
-            }
+            self.truncate(session, tables)
         })
     }
 
+    /// Truncates those of the tables that are to be emptied.
     fn truncate(&self, session: &mut Session, tables: &[RelationName]) -> Result<()> {
         let mut relations: Vec<Relation> = Vec::with_capacity(tables.len());
         for name in tables {
+            let options = self.options_of(name);
+            if options.mode != LoadMode::Truncate {
+                continue;
+            }
             let relation = resolve(session, name)?;
-            refuse_exclusive(session, &relation, &self.options, MODE.to("truncate"))?;
+            refuse_exclusive(session, &relation, &options, MODE.to("truncate"))?;
             relations.push(relation);
+        }
+        if relations.is_empty() {
+            return Ok(());
         }
         let names: Vec<String> = relations.iter().map(Relation::quoted).collect();
         let sql = format!("TRUNCATE TABLE {}", names.join(", "));
@@ -177,8 +207,9 @@ impl LoadSet {
                 (Place::Server { config, idle: Arc::default() }, self.cancel.child())
             }
         };
-        let is_emptied = self.is_together && self.options.mode == LoadMode::Truncate;
-        let options = LoadOptions { is_emptied, ..self.options.clone() };
+        let options = self.options_of(table);
+        let is_emptied = self.is_together && options.mode == LoadMode::Truncate;
+        let options = LoadOptions { is_emptied, ..options };
         Load { place, cancel, name: table.clone(), options }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::load::{CopyFlags, HowFlags};
 use super::shared::{ConnectFlags, FileFlags, ReadingFlags, RetryFlags, SessionFlags};
 use super::types::TypeFlags;
 use crate::console::ProgressForm;
@@ -108,7 +109,33 @@ pub(crate) struct JobOptions {
     pub(crate) retrying: RetryFlags,
 
     #[command(flatten)]
+    pub(crate) how: HowFlags,
+
+    /// Give new tables the primary keys of the tables that are read, when all rows are there
+    ///
+    /// With the names of the keys. With --mode create, and with --mode replace where there is no table yet. Other modes
+    /// need no key to be named: rows are told apart by the primary key of their table.
+    #[arg(long, help_heading = "Target")]
+    pub(crate) key: bool,
+
+    #[command(flatten)]
+    pub(crate) copying: CopyFlags,
+
+    #[command(flatten)]
     pub(crate) session: SessionFlags,
+}
+
+impl JobOptions {
+    /// The name of an option that is for a destination that is a server, as a job file has it.
+    pub(crate) fn of_server(&self) -> Option<String> {
+        let given = self.how.any().or_else(|| self.copying.any()).or(self.key.then_some("--key"));
+        given.map(in_job)
+    }
+}
+
+/// The name of an option as a job file has it.
+pub(crate) fn in_job(flag: &str) -> String {
+    flag.trim_start_matches('-').replace('-', "_")
 }
 
 #[derive(Args, Debug)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::SessionFlags;
+use super::shared::parse_setting;
 use crate::console::ProgressForm;
 
 #[derive(Args, Debug)]
@@ -185,6 +186,21 @@ pub(crate) struct IntoFlags {
     #[arg(long, value_name = "[SCHEMA.]TABLE", help_heading = "Target")]
     pub(crate) into: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) how: HowFlags,
+
+    /// The columns of the rows' unique key, as in a,"B". Default: the primary key; to skip, any unique key
+    ///
+    /// With --mode create, and with --mode replace where there is no table yet: the primary key of the new table,
+    /// which is made when all rows are there. An export may leave the list out: then it is the primary key of the
+    /// table that is read, with its name.
+    #[arg(long, value_name = "LIST", help_heading = "Target")]
+    pub(crate) key: Option<Option<String>>,
+}
+
+/// How tables are loaded, whatever they are.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct HowFlags {
     /// What becomes of the table's rows, and whether the load creates the table. Default: append
     #[arg(long, value_name = "MODE", help_heading = "Target")]
     pub(crate) mode: Option<ModeName>,
@@ -210,14 +226,6 @@ pub(crate) struct IntoFlags {
     #[arg(long, value_name = "WHAT", help_heading = "Target")]
     pub(crate) on_conflict: Option<ConflictName>,
 
-    /// The columns of the rows' unique key, as in a,"B". Default: the primary key; to skip, any unique key
-    ///
-    /// With --mode create, and with --mode replace where there is no table yet: the primary key of the new table,
-    /// which is made when all rows are there. An export may leave the list out: then it is the primary key of the
-    /// table that is read, with its name.
-    #[arg(long, value_name = "LIST", help_heading = "Target")]
-    pub(crate) key: Option<Option<String>>,
-
     /// How far the data's types may differ from the columns' types. Default: widen
     #[arg(long, value_name = "HOW", help_heading = "Target")]
     pub(crate) convert: Option<ConvertName>,
@@ -241,11 +249,52 @@ impl IntoFlags {
         let given = [
             ("--target", self.target.is_some()),
             ("--into", self.into.is_some()),
+            ("--key", self.key.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name).or_else(|| self.how.any())
+    }
+}
+
+/// What is said only of rows that come from a server.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CopyFlags {
+    /// Make the enums, domains and composites that a new table needs, if the target lacks them
+    ///
+    /// With --mode create, and with --mode replace where there is no table yet. They are made in the schema of the new
+    /// table if that is named by --into-schema, --into or into_schema, and otherwise in one of the same name as on the source. A type
+    /// that is there and differs is an error. Checks and defaults of domains are taken over as the source prints them.
+    #[arg(long, help_heading = "Target")]
+    pub(crate) create_types: bool,
+
+    /// Load as this role (SET ROLE); the exact name. From server to server
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub(crate) target_role: Option<String>,
+
+    /// Set a parameter of the target's session. From server to server. Repeatable
+    #[arg(long = "target-set", value_name = "NAME=VALUE", value_parser = parse_setting, help_heading = "Target")]
+    pub(crate) target_settings: Vec<(String, String)>,
+}
+
+impl CopyFlags {
+    /// The name of an option that was given.
+    pub(crate) fn any(&self) -> Option<&'static str> {
+        let given = [
+            ("--create-types", self.create_types),
+            ("--target-role", self.target_role.is_some()),
+            ("--target-set", !self.target_settings.is_empty()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+}
+
+impl HowFlags {
+    /// The name of an option that was given.
+    pub(crate) fn any(&self) -> Option<&'static str> {
+        let given = [
             ("--mode", self.mode.is_some()),
             ("--method", self.method.is_some()),
             ("--writers", self.writers.is_some()),
             ("--on-conflict", self.on_conflict.is_some()),
-            ("--key", self.key.is_some()),
             ("--convert", self.convert.is_some()),
             ("--types-from", self.types_from.is_some()),
             ("--identity", self.identity.is_some()),

@@ -218,6 +218,23 @@ impl FileFlags {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
 
+    /// The name of a flag that is for files, and not for batches as such, if one is given.
+    pub(crate) fn of_files(&self) -> Option<&'static str> {
+        let given = [
+            ("--compression", self.compression.is_some()),
+            ("--row-group-rows", self.row_group_rows.is_some()),
+            ("--file-size", self.file_size.is_some()),
+            ("--partition-by", !self.partition_by.is_empty()),
+            ("--keep-partition-columns", self.keep_partition_columns),
+            ("--field-ids", self.field_ids),
+            ("--parquet-column", !self.parquet_columns.is_empty()),
+            ("--parquet-compat", self.parquet_compat),
+            ("--origin", self.origin),
+            ("--sorted-by", self.sorted_by.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+
     /// By what files are partitioned.
     pub(crate) fn partitions(&self) -> PartitionBy {
         let keys = self.partition_by.iter().flat_map(|PartitionList(keys)| keys.iter().cloned()).collect();

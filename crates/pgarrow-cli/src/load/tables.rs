@@ -24,7 +24,7 @@ use crate::help;
 use crate::into::IntoMany;
 use crate::progress::{Total, Watch, Work};
 use crate::run_report::RunReport;
-use crate::servers::{distinct, outcome, tell_loads};
+use crate::servers::{distinct, is_of_table, outcome, tell_loads};
 use crate::signals::{Loads, Signals, loaded_tables};
 use crate::words;
 
@@ -265,14 +265,4 @@ impl Loader<'_> {
             }),
         }
     }
-}
-
-/// Whether an error is about one table, so that others can go on.
-fn is_of_table(error: &Error) -> bool {
-    let is_of_server = error.is_transient()
-        || matches!(
-            error.kind(),
-            ErrorKind::Connection | ErrorKind::Cancelled | ErrorKind::OutcomeUnknown | ErrorKind::Protocol
-        );
-    !is_of_server
 }

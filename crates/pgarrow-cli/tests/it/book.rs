@@ -66,7 +66,7 @@ pages! {
     loading_parts: "docs/src/loading-parts.md", Shop::with_parts_to_load, Shop::has_parts;
     loading_writers: "docs/src/loading-writers.md", Shop::with_folders_to_load, Shop::has_what_writers_loaded;
     tuning: "docs/src/tuning.md", Shop::with_orders, |_| {};
-    nightly: "docs/src/nightly.md", Shop::with_orders, |_| {};
+    nightly: "docs/src/nightly.md", Shop::with_orders, Shop::is_in_new_shop;
     table_formats: "docs/src/table-formats.md", Shop::with_orders, Shop::has_table_formats;
     object_stores: "docs/src/stores.md", Shop::with_a_bucket, Shop::has_a_copy;
     schedulers: "docs/src/schedulers.md", Shop::with_orders, |_| {};
@@ -273,6 +273,10 @@ impl Shop {
 
     fn has_a_copy(&self) {
         assert_eq!(self.ids("shop", "copied.orders"), self.ids("shop", "orders"));
+    }
+
+    fn is_in_new_shop(&self) {
+        assert_eq!(self.ids("new_shop", "orders"), self.ids("shop", "orders"));
     }
 
     fn has_all_slices(&self) {

@@ -3,6 +3,7 @@
 mod checked;
 mod held;
 mod incremental;
+mod into_servers;
 mod keep_going;
 mod night;
 mod partitions;

@@ -290,6 +290,12 @@ fn one_moment_and_one_transaction() {
 fn a_signal_or_a_kill_between_two_tables() {
     require!(Capability::Server);
     let two = Two::new("servers_signal", THREE, THREE_EMPTY);
+    // The COPY into it waits, and nothing that looks at the table before.
+    two.target.execute(
+        "CREATE FUNCTION s.waits() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$; \
+         CREATE TRIGGER waits BEFORE INSERT ON s.b EXECUTE FUNCTION s.waits()",
+    );
     for (more, signal, code, says, left) in [
         (&[][..], Signal::SIGINT, Some(130), "nothing was loaded", 0),
         (&["--keep-going"], Signal::SIGINT, Some(130), "one table is loaded as a whole", 3000),
@@ -298,7 +304,7 @@ fn a_signal_or_a_kill_between_two_tables() {
     ] {
         let mut client = two.target.client();
         let mut transaction = client.transaction().unwrap();
-        transaction.batch_execute("LOCK TABLE s.b IN ACCESS EXCLUSIVE MODE").unwrap();
+        transaction.batch_execute("SELECT pg_advisory_xact_lock(42)").unwrap();
         let child = two.start(&[&["--schema", "s", "--readers", "2"], more].concat());
         two.wait_for_lock();
         send(&child, signal);

@@ -10,7 +10,7 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
-use pgarrow_types::PgColumn;
+use pgarrow_types::{OpaqueColumns, PgColumn};
 
 use super::fixed::Fixed;
 use super::opening::Opening;
@@ -238,7 +238,7 @@ impl Subject for TablesSubject<'_> {
             let n_before = problems.len();
             let (session, subject) = (&mut planner.keeper.reader.session, relation.to_string());
             let opaque = self.named.opaque.get(&(relation.schema.clone(), relation.name.clone()));
-            let options = opaque.map(|columns| planner.options.clone().with_opaque(columns.clone()));
+            let options = with_opaque(planner.options, opaque);
             let options = options.as_ref().unwrap_or(planner.options);
             let chosen = choose_and_say(session, &subject, columns, options, &mut problems)?;
             // Without a caller's check, no plans are needed after a problem.
@@ -267,7 +267,11 @@ impl Subject for TablesSubject<'_> {
             let n_before = problems.len();
             let keys: Vec<PgColumn> = columns.iter().map(|column| column.column.clone()).collect();
             let (session, subject) = (&mut planner.keeper.reader.session, &query.subject);
-            let chosen = choose_and_say(session, subject, columns, planner.options, &mut problems)?;
+            let named = self.named.queries.iter().find(|named| named.subject() == *subject);
+            let opaque = named.map(|named| &named.opaque).filter(|columns| !columns.is_empty());
+            let options = with_opaque(planner.options, opaque);
+            let options = options.as_ref().unwrap_or(planner.options);
+            let chosen = choose_and_say(session, subject, columns, options, &mut problems)?;
             if problems.len() > n_before || (!problems.is_empty() && self.named.check.is_none()) {
                 continue;
             }
@@ -298,6 +302,11 @@ impl Subject for TablesSubject<'_> {
         }
         Error::all(problems).map_or(Ok(Some((plans, proof))), Err)
     }
+}
+
+/// The options for a table or query that has columns of its own to be left undecoded.
+fn with_opaque(options: &ExportOptions, of_one: Option<&OpaqueColumns>) -> Option<ExportOptions> {
+    of_one.map(|columns| options.clone().with_opaque(columns.clone()))
 }
 
 /// Whether an error is about the text of a query, or what it names, so that others may be planned nevertheless.

@@ -72,18 +72,25 @@ pub struct NamedQuery {
     pub(crate) name: String,
     pub(crate) sql: String,
     pub(crate) split_on: Option<String>,
+    pub(crate) opaque: OpaqueColumns,
 }
 
 impl NamedQuery {
     /// One SELECT, VALUES, TABLE or WITH. `name` tells it from tables and other queries: letters, digits, `_`
     /// and `-`.
     pub fn new(name: impl Into<String>, sql: impl Into<String>) -> Self {
-        Self { name: name.into(), sql: sql.into(), split_on: None }
+        Self { name: name.into(), sql: sql.into(), split_on: None, opaque: OpaqueColumns::default() }
     }
 
     /// Cuts its rows into ranges of this column of its result: [`ExportOptions::with_split_on`].
     pub fn split_on(mut self, column: impl Into<String>) -> Self {
         self.split_on = Some(column.into());
+        self
+    }
+
+    /// Leaves these columns of its result undecoded, as [`ExportOptions::with_opaque`] does for all queries and tables.
+    pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
+        self.opaque = columns;
         self
     }
 
@@ -466,7 +473,9 @@ impl Tables {
 
     fn into_request(self) -> (Source, Request) {
         let Self { source, named, only, under, mut options } = self;
-        options.has_opaque_tables = named.opaque.values().any(|columns| !columns.is_empty());
+        let of_queries = named.queries.iter().map(|query| &query.opaque);
+        options.has_opaque_tables =
+            named.opaque.values().chain(of_queries).any(|columns| !columns.is_empty());
         options.under = under;
         (source, Request { only, options, ..Request::new(What::Tables(named)) })
     }

@@ -30,7 +30,7 @@ impl Place {
         place
     }
 
-    fn start_hold(&self, args: &[&str], tokens: &str) -> Child {
+    pub(super) fn start_hold(&self, args: &[&str], tokens: &str) -> Child {
         let mut hold = self.job(&["hold", self.database.url(), "--tokens", tokens]);
         let child = start(hold.args(args));
         eventually("the tokens are there", || self.path(tokens).exists());
