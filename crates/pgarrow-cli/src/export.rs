@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use pgarrow::{Cancel, ErrorKind, ExportOptions, Progress, Report, Run, Source};
+use pgarrow::{Cancel, ExportOptions, Report, Run, Source};
 use pgarrow_job::{ExportCheck, Format, Origin, ServerVerified};
 use pgarrow_load::{Load, LoadProgress, LoadReport};
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::into::Takes;
 use crate::job::{self, ExportJob};
 use crate::outputs::{Opened, Writing, begin_report, write_many, write_one};
 use crate::progress::{Watch, Work};
-use crate::rejects::{Receiving, Rejects};
+use crate::rejects::Rejects;
 use crate::run_report::{Command, RunReport};
 use crate::servers::{self, OfJob};
 use crate::signals::{GRACE, Signals};
@@ -110,8 +110,8 @@ fn run(
     let origin = has_origin.then(|| Origin::new(&run, run_report.run_id(), &run_report.started()));
     let receiving = match rejects {
         Some(rejects) => {
-            let (of_run, receiving) = rejects.receive_of(run, console)?;
-            run = of_run;
+            let receiving = rejects.receive_of_export(console)?;
+            run = run.on_reject(receiving.receiver())?;
             Some(receiving)
         }
         None => None,
@@ -159,10 +159,11 @@ fn run(
     let mut report = match (filled, receiving) {
         (Ok(report), None) => report,
         (Ok(report), Some(receiving)) => {
-            publish_rejected(&report, receiving, console)?;
+            receiving.publish_of(&report, "the export", console)?;
             report
         }
-        (Err(failure), receiving) => return Err(none_left(failure, receiving, &progress, console)),
+        (Err(failure), None) => return Err(failure),
+        (Err(failure), Some(receiving)) => return Err(receiving.none_left(failure, &progress, console)),
     };
     words::report(&mut report);
     load.iter_mut().for_each(words::load_report);
@@ -175,39 +176,6 @@ fn run(
     verified.iter().for_each(|verified| summary::verified(verified, console));
     let whole = Whole { report: &report, load: load.as_ref(), verified: verified.as_ref() };
     run_report.complete_export(&report, &whole, Ok(()), console)
-}
-
-/// Publishes the rejected rows of an export whose output is there.
-fn publish_rejected(report: &Report, receiving: Receiving, console: &Console) -> Result<(), Failure> {
-    let (name, rejected) = (receiving.name(), report.rows_rejected);
-    receiving.publish(console).map_err(|failure| {
-        Failure::output(format!(
-            "the export is complete, but the file of its {rejected} rejected rows is not: {failure}"
-        ))
-    })?;
-    summary::not_exported(report, &name).iter().for_each(|warning| console.warn(warning));
-    Ok(())
-}
-
-/// Publishes the rejected rows of an export that failed because no row was left. Otherwise, there is no file.
-fn none_left(
-    failure: Failure,
-    receiving: Option<Receiving>,
-    progress: &Progress,
-    console: &Console,
-) -> Failure {
-    let is_of_values = matches!(&failure, Failure::Export(error) if error.kind() == ErrorKind::Value);
-    let has_all = |rows| rows > 0 && rows == progress.rows_rejected() && progress.rows() == 0;
-    match receiving.filter(|receiving| is_of_values && has_all(receiving.rows())) {
-        None => failure,
-        Some(receiving) => {
-            let name = receiving.name();
-            match receiving.publish(console) {
-                Ok(()) => failure.advice(&format!("{name} has them, with the reasons")),
-                Err(other) => failure.advice(&format!("and they could not be written: {other}")),
-            }
-        }
-    }
 }
 
 /// Where batches go, begun as far as possible before connecting.

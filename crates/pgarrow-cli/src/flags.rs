@@ -66,6 +66,7 @@ pub(crate) enum Command {
     /// Export tables or a query
     #[command(after_help = short_end("export"), after_long_help = after(EXPORT_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &EXPORT_SHORT)))]
+    #[command(mut_arg("reject", |reject| reject.conflicts_with("dry_run")))]
     Export(Box<ExportFlags>),
     /// Load files, or a stream from stdin, into a table; or a folder of tables into a schema
     ///

@@ -362,6 +362,7 @@ fn options(flags: &HowFlags) -> LoadOptions {
     let method = flags.method.map(|method| match method {
         MethodName::Copy => LoadMethod::Copy,
         MethodName::Insert => LoadMethod::Insert,
+        MethodName::Auto => LoadMethod::Auto,
     });
     let convert = flags.convert.map(|convert| match convert {
         ConvertName::Widen => Conversions::Widen,

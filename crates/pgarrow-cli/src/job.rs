@@ -216,10 +216,7 @@ fn reading_of(flags: &ExportFlags) -> Result<Reading, Failure> {
         return Err(for_slices("--retries"));
     }
     reading.options = with_batches(reading.options, &flags.files, &flags.retrying);
-    reading.options = reading.options.with_reject(flags.rejects.reject.is_some());
-    if let Some(rows) = flags.rejects.reject_limit {
-        reading.options = reading.options.with_reject_limit(rows);
-    }
+    reading.options = flags.rejects.applied_to(reading.options);
     Ok(reading)
 }
 
@@ -291,11 +288,10 @@ fn for_slices(name: &str) -> Failure {
 
 /// Refuses a report, metrics or rejected rows that have the output's path, or are in the output folder.
 pub(crate) fn check_reports(flags: &ExportFlags) -> Result<(), Failure> {
-    let (report, metrics, reject) = (&flags.report, &flags.metrics, &flags.rejects.reject);
-    check_beside("--report and --metrics", report.as_deref(), metrics.as_deref())?;
-    check_beside("--report and --reject", report.as_deref(), reject.as_deref())?;
-    check_beside("--metrics and --reject", metrics.as_deref(), reject.as_deref())?;
-    for (option, path) in [("--report", report), ("--metrics", metrics), ("--reject", reject)] {
+    let outputs =
+        [("--report", &flags.report), ("--metrics", &flags.metrics), ("--reject", &flags.rejects.reject)];
+    check_apart(outputs)?;
+    for (option, path) in outputs {
         let Some(path) = path else { continue };
         check_url(option, path)?;
         let Some(output) = flags.output.as_ref().filter(|output| output.as_os_str() != "-") else { continue };
@@ -311,6 +307,15 @@ pub(crate) fn check_reports(flags: &ExportFlags) -> Result<(), Failure> {
             }
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// Refuses outputs of which two are the same file.
+pub(crate) fn check_apart(outputs: [(&str, &Option<PathBuf>); 3]) -> Result<(), Failure> {
+    let [one, two, three] = outputs;
+    for ((option, path), (other, other_path)) in [(one, two), (one, three), (two, three)] {
+        check_beside(&format!("{option} and {other}"), path.as_deref(), other_path.as_deref())?;
     }
     Ok(())
 }

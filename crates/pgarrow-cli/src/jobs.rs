@@ -4,7 +4,7 @@ mod options;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pgarrow::{Cancel, Error, Plan, Report, Source};
 use pgarrow_job::{
@@ -26,8 +26,9 @@ use crate::export::watch_files;
 use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags};
 use crate::help;
 use crate::into::IntoMany;
-use crate::job::{Reading, check_beside, options_of_job, real};
+use crate::job::{Reading, check_apart, options_of_job, real};
 use crate::outputs::{begin_report, open_file};
+use crate::rejects::Rejects;
 use crate::run_report::{Command, RunReport};
 use crate::servers::{OfJob, check_copy, copy_tables};
 use crate::signals::{GRACE, Signals};
@@ -82,6 +83,7 @@ fn run_copy(
         ("--resume", flags.resume),
         ("--full", flags.full),
         ("--verify", flags.verify),
+        ("--reject", flags.rejects.reject.is_some()),
     ];
     if let Some((name, _)) = of_files.into_iter().find(|(_, is_given)| *is_given) {
         return Err(Failure::options(format!(
@@ -111,7 +113,20 @@ fn run_job(
 ) -> Result<(), Failure> {
     let mut job = job(&flags.job, file, options)?;
     job.verify |= flags.verify;
+    job.options = flags.rejects.applied_to(job.options);
+    if flags.rejects.reject.is_some() {
+        let why = match (job.verify, flags.resume) {
+            (true, _) => Some("finds rows that are not in the files (--verify)"),
+            (_, true) => Some("keeps tables whose rejected rows are in no file (--resume)"),
+            (false, false) => None,
+        };
+        if let Some(why) = why {
+            return Err(Failure::options(format!("the run {why}; leave that out, or --reject")));
+        }
+    }
     let store = Store::open(place).map_err(Error::from)?;
+    let begin = |path: &PathBuf| Rejects::begin(path, None, true, signals);
+    let rejects = flags.rejects.reject.as_ref().map(begin).transpose()?;
     let server = config(file.connection.as_deref(), &options.session.connecting)?;
     run_report.set_source(&server);
     say_config_warnings(&server, console);
@@ -131,17 +146,37 @@ fn run_job(
         // If there is no time to unwind.
         signals.remove_at_exit(Path::new(place).join(LOCK));
     }
-    let planned = run?.plan(&source)?;
+    let mut planned = run?.plan(&source)?;
     planned.notes().iter().for_each(|note| console.warn(words::message(note)));
     say_warnings(planned.export(), console);
+    let receiving = match rejects {
+        Some(rejects) => {
+            let receiving = rejects.receive_of_export(console)?;
+            planned = planned.on_reject(receiving.receiver())?;
+            Some(receiving)
+        }
+        None => None,
+    };
+    let progress = Arc::clone(planned.export().progress());
     let watch = watch_files(planned.export(), console);
     let said = Mutex::new(Vec::new());
-    let (committed, mut report) = planned.write(&|warning| {
+    let written = planned.write(&|warning| {
         console.warn(words::message(&warning));
         said.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
-    })?;
+    });
     drop(watch);
-    signals.be_loaded();
+    if written.is_ok() {
+        signals.be_loaded();
+    }
+    let (committed, mut report) = match (written, receiving) {
+        (Ok(written), None) => written,
+        (Ok((committed, report)), Some(receiving)) => {
+            receiving.publish_of(&report, "the run", console)?;
+            (committed, report)
+        }
+        (Err(error), None) => return Err(error.into()),
+        (Err(error), Some(receiving)) => return Err(receiving.none_left(error.into(), &progress, console)),
+    };
     let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.warnings.extend(said.into_iter().chain(committed.warnings.iter().cloned()));
     words::report(&mut report);
@@ -353,11 +388,13 @@ fn place(job: &Path, file: &JobFile) -> Result<String, Failure> {
     })
 }
 
-/// Refuses a report or metrics in the place of the job file, or among the files of the job. `place` is empty if
+/// Refuses a report, metrics or rejected rows in the place of the job file, or among the files of the job. `place` is empty if
 /// it is not known.
 fn check_reports(flags: &RunFlags, place: &str) -> Result<(), Failure> {
-    check_beside("--report and --metrics", flags.report.as_deref(), flags.metrics.as_deref())?;
-    for (option, path) in [("--report", &flags.report), ("--metrics", &flags.metrics)] {
+    let outputs =
+        [("--report", &flags.report), ("--metrics", &flags.metrics), ("--reject", &flags.rejects.reject)];
+    check_apart(outputs)?;
+    for (option, path) in outputs {
         let Some(path) = path else { continue };
         let path = real(path);
         if path == real(&flags.job) {

@@ -17,7 +17,7 @@ use arrow_array::types::UInt64Type;
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
-use pgarrow::{Error, ErrorKind, Run, reject_schema};
+use pgarrow::{Error, ErrorKind, Progress, Report, reject_schema};
 use pgarrow_load::Loading;
 use pgarrow_load::input::{Input, InputFormat};
 use pgarrow_sink::{Output, PartWriter, SinkWriter, Stop};
@@ -27,6 +27,7 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::outputs::open_file;
 use crate::signals::Signals;
+use crate::summary;
 
 /// The metadata that names the load of the rows.
 const KEY: &str = "pgarrow.restart_key";
@@ -81,12 +82,11 @@ impl Rejects {
         Ok(receiving)
     }
 
-    /// Has an export hand its rejected rows to the file.
-    pub(crate) fn receive_of(self, run: Run, console: &Console) -> Result<(Run, Receiving), Failure> {
+    /// Begins to take rows that an export rejects: hand it the [`receiver`](Receiving::receiver).
+    pub(crate) fn receive_of_export(self, console: &Console) -> Result<Receiving, Failure> {
         let writing = Writing::begin(self.output, reject_schema())?;
         writing.warnings.iter().for_each(|warning| console.warn(warning));
-        let receiving = Receiving::new(self.path, 0, writing);
-        Ok((run.on_reject(receiving.receiver())?, receiving))
+        Ok(Receiving::new(self.path, 0, writing))
     }
 }
 
@@ -110,7 +110,7 @@ impl Receiving {
     }
 
     /// What takes rows.
-    fn receiver(&self) -> impl FnMut(&RecordBatch) -> Result<(), Error> + Send + 'static {
+    pub(crate) fn receiver(&self) -> impl FnMut(&RecordBatch) -> Result<(), Error> + Send + 'static {
         let receiver = Arc::clone(&self.writing);
         move |rows| {
             let mut writing = receiver.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,6 +129,32 @@ impl Receiving {
     /// The file's name in messages.
     pub(crate) fn name(&self) -> String {
         format!("{:?}", self.path)
+    }
+
+    /// Publishes the rejected rows of an export whose output is there: `what` is complete.
+    pub(crate) fn publish_of(self, report: &Report, what: &str, console: &Console) -> Result<(), Failure> {
+        let (name, rejected) = (self.name(), report.rows_rejected);
+        self.publish(console).map_err(|failure| {
+            Failure::output(format!(
+                "{what} is complete, but the file of its {rejected} rejected rows is not: {failure}"
+            ))
+        })?;
+        summary::not_exported(report, &name).iter().for_each(|warning| console.warn(warning));
+        Ok(())
+    }
+
+    /// Publishes the rejected rows of an export that failed because no row was left. Otherwise, there is no file.
+    pub(crate) fn none_left(self, failure: Failure, progress: &Progress, console: &Console) -> Failure {
+        let is_of_values = matches!(&failure, Failure::Export(error) if error.kind() == ErrorKind::Value);
+        let rows = self.rows();
+        if !is_of_values || rows == 0 || rows != progress.rows_rejected() || progress.rows() > 0 {
+            return failure;
+        }
+        let name = self.name();
+        match self.publish(console) {
+            Ok(()) => failure.advice(&format!("{name} has them, with the reasons")),
+            Err(other) => failure.advice(&format!("and they could not be written: {other}")),
+        }
     }
 
     /// Publishes all rejected rows.

@@ -147,6 +147,11 @@ impl fmt::Display for ManifestTable {
 }
 
 impl ManifestTable {
+    /// Its rows that are in no file, since they had values that Arrow cannot hold.
+    pub fn rows_rejected(&self) -> u64 {
+        self.increments.iter().map(|increment| increment.rows_rejected).sum()
+    }
+
     pub(crate) fn is(&self, schema: &str, name: &str) -> bool {
         self.schema == schema && self.name == name
     }
@@ -185,6 +190,14 @@ pub struct Increment {
     pub mode: String,
     /// Its rows.
     pub rows: u64,
+    /// Rows that were left out, since they had values that Arrow cannot hold.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_rejected: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
 }
 
 /// What the next run must know of a table.

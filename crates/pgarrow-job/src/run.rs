@@ -10,6 +10,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use pgarrow_export::{
     Error, ErrorKind, FileReport, Message, Plan, Report, Result, Run, Source, message, option,
 };
@@ -118,6 +119,15 @@ impl PlannedRun<'_> {
     /// What the user should know of the tables and of earlier runs, before anything is read.
     pub fn notes(&self) -> &[Message] {
         &self.prepared.notes
+    }
+
+    /// Hands rows that are left out to `receive`: [`Run::on_reject`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Run::on_reject`].
+    pub fn on_reject(self, receive: impl FnMut(&RecordBatch) -> Result<()> + Send + 'static) -> Result<Self> {
+        Ok(Self { export: self.export.on_reject(receive)?, ..self })
     }
 
     /// Reads all tables and commits them together. `warn` takes warnings about formats as they come; the report

@@ -97,6 +97,10 @@ impl RunTables {
         let mut tables = plans.iter().map(table).collect::<Result<Vec<_>>>()?;
         for (plan, table) in plans.iter().zip(&mut tables) {
             table.add_effects(plan, report);
+            let of_table = report.tables.iter().find(|table| table.table == plan.subject());
+            if let Some(increment) = table.increments.last_mut() {
+                increment.rows_rejected = of_table.map_or(report.rows_rejected, |table| table.rows_rejected);
+            }
         }
         // Every row that was read is in a file that the manifest names.
         let last = |table: &ManifestTable| table.increments.last().map_or(0, |increment| increment.rows);
@@ -120,7 +124,10 @@ impl RunTables {
         let before = task.before.as_ref();
         let mut increments = before.map(|before| before.increments.clone()).unwrap_or_default();
         // An increment without rows is a later look at the same rows.
-        if increments.last().is_some_and(|last| last.rows == 0 && last.mode != "full") {
+        if increments
+            .last()
+            .is_some_and(|last| last.rows == 0 && last.rows_rejected == 0 && last.mode != "full")
+        {
             increments.pop();
         }
         let increment = increments.len();
@@ -142,6 +149,7 @@ impl RunTables {
             started: self.started.clone(),
             mode: task.mode.to_owned(),
             rows,
+            rows_rejected: 0,
         });
         Ok(ManifestTable {
             query_sha256: task.query_sha256(),

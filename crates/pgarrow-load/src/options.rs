@@ -52,6 +52,19 @@ pub enum LoadMethod {
     /// By INSERT of many rows at once, with bound parameters: for tables whose row security applies, for
     /// views that are updatable automatically or by rules, and for servers without COPY FROM.
     Insert,
+    /// By COPY, and where PostgreSQL refuses that, by INSERT: where row security applies, and for views. Few rows are no
+    /// reason for INSERT: even one takes no less time.
+    Auto,
+}
+
+impl LoadMethod {
+    /// COPY, where nothing speaks for INSERT.
+    pub(crate) fn or_copy(self) -> Self {
+        match self {
+            Self::Auto => Self::Copy,
+            Self::Copy | Self::Insert => self,
+        }
+    }
 }
 
 /// What happens to a row whose key is already in the table.

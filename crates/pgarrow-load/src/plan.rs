@@ -212,8 +212,8 @@ pub(crate) fn plan(
         let text = format!("the data has no column of {}", target.shown);
         return Err(Error::new(ErrorKind::Options, text));
     }
-    let inserts = match options.method {
-        LoadMethod::Copy => None,
+    let inserts = match target.method {
+        LoadMethod::Copy | LoadMethod::Auto => None,
         LoadMethod::Insert => Some(inserts(session, &copied, &sent, staging.is_some())?),
     };
     let names = sent.iter().map(|sent| (sent.name.clone(), sent.type_name.clone())).collect();
@@ -381,9 +381,9 @@ fn staging(
 ) -> Result<Option<Staging>> {
     let needs_zone = sent.iter().any(|sent| sent.needs_zone);
     // INSERT can cast without a staging table, unless the text is checked or parsed in a set zone.
-    let is_direct = match options.method {
+    let is_direct = match target.method {
         LoadMethod::Insert => !needs_zone && sent.iter().all(|sent| sent.look.is_none()),
-        LoadMethod::Copy => sent.iter().all(|sent| sent.staged_form.is_none()),
+        LoadMethod::Copy | LoadMethod::Auto => sent.iter().all(|sent| sent.staged_form.is_none()),
     };
     if is_direct && on_conflict.is_empty() && target.stage.is_none() {
         return Ok(None);

@@ -36,6 +36,8 @@ pub(crate) struct TargetTable {
     pub(crate) warnings: Vec<String>,
     /// The load has created it under its name.
     pub(crate) is_made: bool,
+    /// How rows reach it: never [`LoadMethod::Auto`].
+    pub(crate) method: LoadMethod,
 }
 
 /// Finds or creates the table, and locks it: its columns cannot change until the transaction ends.
@@ -57,7 +59,7 @@ pub(crate) fn open(
     };
     let shown = relation.to_string();
     // If the export does not read the table, the wait for its locks lasts as long as the user allows.
-    let replacement = within_bounds(session, &relation, options, |session| {
+    let (replacement, method) = within_bounds(session, &relation, options, |session| {
         without_read_timeout(session, |session| take(session, &relation, mode, options))
     })?;
     let relation = replacement.as_ref().map_or(relation, |replacement| replacement.table().clone());
@@ -71,6 +73,7 @@ pub(crate) fn open(
         may_leave_out: false,
         warnings,
         is_made: mode == LoadMode::Create,
+        method,
     };
     target.with_columns(session, name, schema, options)
 }
@@ -82,13 +85,14 @@ fn take(
     relation: &Relation,
     mode: LoadMode,
     options: &LoadOptions,
-) -> Result<Option<Replacement>> {
+) -> Result<(Option<Replacement>, LoadMethod)> {
     let failed = |error| server_error(error, &relation.to_string());
     if mode == LoadMode::Replace {
         refuse_to_replace(session, relation, options)?;
-        return Replacement::begin(session, relation.clone()).map(Some);
+        let method = options.method.or_copy();
+        return Replacement::begin(session, relation.clone()).map(|replacement| (Some(replacement), method));
     }
-    check_access(relation, write_access(session, relation)?, options.method)?;
+    let method = method_for(relation, write_access(session, relation)?, options)?;
     match mode {
         LoadMode::Truncate if options.is_emptied => lock(session, relation).map_err(failed)?,
         LoadMode::Truncate => {
@@ -105,7 +109,7 @@ fn take(
         }
         LoadMode::Append | LoadMode::Upsert | LoadMode::Create | LoadMode::Replace => {}
     }
-    Ok(None)
+    Ok((None, method))
 }
 
 /// The types of the table's columns, by name; `None` if the load will create it. Expects an open
@@ -152,7 +156,7 @@ fn look_again(
         _ => error.into(),
     })?;
     let shown = relation.to_string();
-    check_access(&relation, write_access(session, &relation)?, options.method)?;
+    let method = method_for(&relation, write_access(session, &relation)?, options)?;
     if relation.kind != RelationKind::ForeignTable {
         let locked = without_read_timeout(session, |session| lock(session, &relation));
         locked.map_err(|error| server_error_after(error, &shown, None, committed))?;
@@ -167,6 +171,7 @@ fn look_again(
         may_leave_out: false,
         warnings: Vec::new(),
         is_made: false,
+        method,
     };
     target.with_columns(session, name, schema, options)
 }
@@ -209,7 +214,7 @@ impl TargetTable {
         }
         self.may_leave_out =
             has_row_triggers(session, relation)? || options.on_conflict()? != OnConflict::Error;
-        if options.method == LoadMethod::Insert {
+        if self.method == LoadMethod::Insert {
             // The table behind a view may have triggers.
             self.may_leave_out |= relation.kind == RelationKind::View || has_insert_rules(session, relation)?;
         }
@@ -246,6 +251,18 @@ fn lock(session: &mut Session, relation: &Relation) -> std::result::Result<(), p
         // runs nothing.
         false => session.query(&format!("EXPLAIN INSERT INTO {table} DEFAULT VALUES"), &[]).map(drop),
     }
+}
+
+/// How rows reach a relation that can be written to. COPY ignores rules, and INSERT does not, so INSERT is chosen only
+/// where COPY is refused.
+fn method_for(relation: &Relation, access: WriteAccess, options: &LoadOptions) -> Result<LoadMethod> {
+    let WriteAccess { copy, insert, row_security, .. } = access;
+    let method = match options.method {
+        // What several writers bring comes by COPY first, in any case.
+        LoadMethod::Auto if insert && (row_security || !copy) && !options.has_writers() => LoadMethod::Insert,
+        other => other.or_copy(),
+    };
+    check_access(relation, access, method).map(|()| method)
 }
 
 fn check_access(relation: &Relation, access: WriteAccess, method: LoadMethod) -> Result<()> {

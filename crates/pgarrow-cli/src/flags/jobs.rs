@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::load::{CopyFlags, HowFlags};
+use super::rejects::RejectFlags;
 use super::shared::{ConnectFlags, FileFlags, ReadingFlags, RetryFlags, SessionFlags};
 use super::types::TypeFlags;
 use crate::console::ProgressForm;
@@ -63,6 +64,9 @@ pub(crate) struct RunFlags {
     /// The manifest and the report have its error. What is about the server or the outputs still ends the run.
     #[arg(long, help_heading = "Job")]
     pub(crate) keep_going: bool,
+
+    #[command(flatten)]
+    pub(crate) rejects: RejectFlags,
 
     /// Write a report of the run to this file, as JSON, and replace the one before
     #[arg(long, value_name = "FILE", help_heading = "Job")]

@@ -334,6 +334,8 @@ pub(crate) enum MethodName {
     Copy,
     /// By INSERT of many rows at once: for row security, for views, and for servers without COPY … FROM
     Insert,
+    /// By COPY, and by INSERT where row security applies, or into a view
+    Auto,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use pgarrow::ExportOptions;
 
 /// Rows with values that Arrow cannot hold.
 #[derive(Args, Debug)]
@@ -14,13 +15,21 @@ pub(crate) struct RejectFlags {
     /// --infinity null keep the row instead. The file has a line for each row: schema, table, partition, ctid,
     /// place (the number of the row, and in what), column (the first bad one), reason, and row, which has all
     /// exported columns as the server prints them. Of queries, views, tables with --where and ranges of --split-on, ctid
-    /// is NULL. The file appears behind the output, even if no row was bad; an existing one is replaced only with
-    /// --overwrite. If all rows are bad, or each of a table's first 1,000, the export fails with exit code 6.
-    #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = "Bad rows")]
+    /// is NULL. The file appears behind the output, even if no row was bad. An existing one is replaced by a job, and by an
+    /// export only with --overwrite. If all rows are bad, or each of a table's first 1,000, the export fails with exit code 6.
+    #[arg(long, value_name = "FILE", help_heading = "Bad rows")]
     pub(crate) reject: Option<PathBuf>,
 
     /// Fail if more rows are bad, of all tables. Default: no limit, but an export fails if each of a table's
     /// first 1,000 rows is bad
     #[arg(long, value_name = "ROWS", requires = "reject", help_heading = "Bad rows")]
     pub(crate) reject_limit: Option<u64>,
+}
+
+impl RejectFlags {
+    /// Adds them to how rows are read.
+    pub(crate) fn applied_to(&self, options: ExportOptions) -> ExportOptions {
+        let options = options.with_reject(self.reject.is_some());
+        self.reject_limit.into_iter().fold(options, ExportOptions::with_reject_limit)
+    }
 }

@@ -8,6 +8,7 @@ mod keep_going;
 mod night;
 mod partitions;
 mod queries;
+mod rejects;
 mod resume;
 
 use std::fs::{self, File};

@@ -220,6 +220,8 @@ fn what_copy_cannot_load_is_inserted() {
     assert_eq!(sum, "500 125250");
     let report = std::fs::read_to_string(place.folder.path().join("r.json")).unwrap();
     assert!(report.contains("\"method\": \"insert\""), "{report}");
+    place.load(&["v.parquet", "--into", "v", "--method", "auto"]).assert_success();
+    assert_eq!(text(&place.database, "SELECT count(*)::text FROM t").unwrap(), "1000");
 }
 
 #[test]

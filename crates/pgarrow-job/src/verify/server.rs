@@ -149,18 +149,20 @@ impl Opened {
         let key = (table.schema.clone(), table.name.clone());
         let Some(plan) = self.plans.get(&key).map(Arc::clone) else { return Ok(Vec::new()) };
         let cancel = self.source.cancel().clone();
+        let rejected = table.rows_rejected();
         let why = match files.first() {
+            _ if rejected > 0 => Err(format!("{rejected} of its rows were rejected, and are in no file")),
             _ if table.increments.len() > 1 => {
-                Err("its files are of several runs, so a row may be there in several forms")
+                Err("its files are of several runs, so a row may be there in several forms".to_owned())
             }
-            _ if table.filtered => Err("the job reads only the rows for which a condition holds"),
-            None => Err("there is no file of it"),
+            _ if table.filtered => Err("the job reads only the rows for which a condition holds".to_owned()),
+            None => Err("there is no file of it".to_owned()),
             Some(first) => Ok(first),
         };
         let first = match why {
             Ok(first) => first,
             Err(why) => {
-                self.leave_out(table, why);
+                self.leave_out(table, &why);
                 return Ok(Vec::new());
             }
         };

@@ -188,7 +188,7 @@ fn check_insert(session: &mut Session, relation: &Relation, options: &LoadOption
     if relation.is_temporary() {
         return refuse("it is temporary, and so of one session");
     }
-    if options.method == LoadMethod::Copy && has_insert_rules(session, relation)? {
+    if options.method != LoadMethod::Insert && has_insert_rules(session, relation)? {
         return refuse(
             "their rows are brought on by INSERT, for which it has rules that COPY does not look at",
         );

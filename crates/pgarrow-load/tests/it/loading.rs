@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use pgarrow_export::{Cancel, Config, ErrorKind};
-use pgarrow_load::{Conversions, IdentityValues, Load, LoadMode, LoadOptions};
+use pgarrow_load::{Conversions, IdentityValues, Load, LoadMethod, LoadMode, LoadOptions};
 
 use crate::support::{database, fingerprint, load, load_batches, refusal, rows, value};
 
@@ -274,10 +274,48 @@ fn rights_and_row_security() {
     assert!(error.to_string().contains("may not INSERT into column \"y\""), "{error}");
     let error = refusal(load_batches(&database, "r", as_role(), &[numbers(0..1)]));
     assert!(error.to_string().contains("row security"), "{error}");
+    // Where COPY is refused, INSERT is taken if the load may choose; and COPY elsewhere.
+    let auto = || as_role().with_method(LoadMethod::Auto);
+    let methods =
+        ["r", "t"].map(|table| load_batches(&database, table, auto(), &[numbers(0..3)]).unwrap().method);
+    let in_parts = auto().with_commit_every(1).with_restart_key("key");
+    let error = refusal(load_batches(&database, "r", in_parts.clone().with_writers(2), &[numbers(0..3)]));
+    assert!(error.to_string().contains("writers"), "{error}");
     let loaded = load_batches(&database, "t", as_role(), &[numbers(0..1)]);
     database.execute(&format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""));
     // Rights on one column do not suffice for LOCK, so the load does not use LOCK here.
     assert_eq!(loaded.unwrap().rows, 1);
+    assert_eq!(methods, [LoadMethod::Insert, LoadMethod::Copy]);
+    assert_eq!(value(&database, "SELECT (SELECT count(*) FROM r) || ' ' || (SELECT count(*) FROM t)"), "3 4");
+}
+
+/// COPY does not look at rules, so INSERT would do something else.
+#[test]
+fn a_load_that_may_choose_takes_copy_where_it_can() {
+    let sql = "CREATE TABLE t (x int8); CREATE TABLE other (x int8); \
+               CREATE RULE away AS ON INSERT TO t DO INSTEAD INSERT INTO other VALUES (new.x); \
+               CREATE VIEW v AS SELECT x FROM other; CREATE TABLE kept (x int8 PRIMARY KEY)";
+    let database = database("load_auto", sql);
+    let load = |table: &str, options: LoadOptions| {
+        load_batches(&database, table, options.with_method(LoadMethod::Auto), &[numbers(0..5)]).unwrap()
+    };
+    for (table, mode, method) in [
+        ("t", LoadMode::Append, LoadMethod::Copy),
+        ("v", LoadMode::Append, LoadMethod::Insert),
+        ("made", LoadMode::Create, LoadMethod::Copy),
+        ("made", LoadMode::Replace, LoadMethod::Copy),
+        ("kept", LoadMode::Upsert, LoadMethod::Copy),
+    ] {
+        let report = load(table, LoadOptions::default().with_mode(mode));
+        assert_eq!((report.rows, report.method), (5, method), "{table}, {mode:?}");
+    }
+    assert_eq!(
+        load("kept", LoadOptions::default().with_mode(LoadMode::Truncate).with_writers(2)).method,
+        LoadMethod::Copy
+    );
+    let counts = "SELECT concat_ws(' ', (SELECT count(*) FROM t), (SELECT count(*) FROM other), (SELECT count(*) FROM made), \
+                  (SELECT count(*) FROM kept))";
+    assert_eq!(value(&database, counts), "5 5 5 5");
 }
 
 #[test]
