@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use pgarrow::{Cancel, PlanReport, Source};
 
-use crate::connecting::{say_config_warnings, say_warnings};
+use crate::connecting::{on_source, say_config_warnings, say_warnings};
 use crate::console::Console;
 use crate::destination::ending_warning;
 use crate::exit::Failure;
 use crate::export::defined_by;
 use crate::flags::{ExportFlags, FormatName, PlanFlags};
 use crate::help;
-use crate::into::Into;
+use crate::into::{Into, IntoMany};
 use crate::job::Reading;
 use crate::load;
+use crate::servers::{OfJob, check_copy};
 use crate::signals::{GRACE, Signals};
 use crate::table::Lists;
 use crate::words;
@@ -35,9 +36,12 @@ pub(crate) fn dry_run(flags: &ExportFlags, console: &Console) -> Result<(), Fail
     let reading = Reading::try_from(flags)?;
     let into = match flags.to {
         Some(FormatName::Postgres) if reading.subject.is_many() => {
-            let text =
-                "--dry-run shows the load of one table; with several, leave out --to and what is for it";
-            return Err(Failure::options(text));
+            let into = IntoMany::try_from(flags)?;
+            say_config_warnings(&into.connection, console);
+            let lines = on_source(reading.connection.clone(), console, |source| {
+                check_copy(&reading, &OfJob::default(), into, source, console, source.cancel().clone())
+            })?;
+            return help::print(lines.as_bytes());
         }
         Some(FormatName::Postgres) => Some(Into::try_from(flags)?),
         _ => None,

@@ -380,8 +380,12 @@ fn what_cannot_be_is_refused_before_anything_is_read() {
         "--key with columns is for one table",
     );
     refused(&["--schema", "s", "--create-types"], "--create-types is for tables that are made");
-    refused(&["--schema", "s", "--dry-run"], "--dry-run shows the load of one table");
     refused(&["-t", "s.a", "--into", "t.a", "--keep-going"], "--keep-going is for several tables");
+    let dry = two.copy(&["--schema", "s", "--into-schema", "t", "--mode", "create", "--dry-run"]);
+    dry.assert_success();
+    assert!(dry.stdout_text().starts_with("s.a to \"t\".\"a\": 1 column, "), "{}", dry.stdout_text());
+    let missing = ["--schema", "s", "--into-schema", "x", "--mode", "create", "--dry-run"];
+    refused(&missing, "the target has no schema \"x\"");
     assert_eq!(tables(&two.target, "t"), ["b"]);
     // Both, by their own schemas; and one table by its schema alone.
     two.target.execute("CREATE SCHEMA s; CREATE SCHEMA u");
