@@ -295,7 +295,10 @@ impl PlannedRun<'_> {
                 tables: all,
                 failed,
             };
-            let compare = |opened| compare_run(opened, &store, &run_id, &manifest.tables, &cancel);
+            let compare = |opened| {
+                let condition_of = |table: &ManifestTable| tables.condition_of(table);
+                compare_run(opened, &store, &run_id, &manifest.tables, condition_of, &cancel)
+            };
             let verified = opened.map(compare).transpose().map_err(|error| cancel.cancelled_or(error))?;
             check_files(&store, &kept)?;
             if cancel.is_requested() {

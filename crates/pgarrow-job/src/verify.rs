@@ -144,7 +144,7 @@ fn verify_newest(store: &Store, server: Option<&AgainstServer<'_>>, cancel: &Can
             }
         }
         if let Some(opened) = &mut opened {
-            for (path, what) in opened.compare(table, &checked)? {
+            for (path, what) in opened.compare(table, &checked, None)? {
                 differs(&path, what);
             }
         }

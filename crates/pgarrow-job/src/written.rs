@@ -78,6 +78,14 @@ impl RunTables {
         Some(&task.partition_by).filter(|by| by.is_some())
     }
 
+    /// For which rows of the server the new files of a table stand, if only its new rows were read. `None` if the job has
+    /// a condition of its own for its rows: that may depend on the moment.
+    pub(crate) fn condition_of(&self, table: &ManifestTable) -> Option<String> {
+        let task = self.tasks.iter().find(|task| task.subject.is_of(table))?;
+        let is_ours = task.state.as_ref()?.filter_sha256.is_none() && task.mode != "full";
+        task.filter.clone().filter(|_| is_ours)
+    }
+
     /// All tables that were read.
     ///
     /// # Errors

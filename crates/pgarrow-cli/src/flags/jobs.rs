@@ -55,7 +55,7 @@ pub(crate) struct RunFlags {
     /// Compare what was written with the server before it is committed, under the run's own snapshot
     ///
     /// As `pgarrow verify` does. A difference ends the run with exit code 11, and nothing is committed. The report says
-    /// what was not compared, such as queries and tables of which only some rows are read. Takes one more connection.
+    /// what was not compared, such as queries and tables with a filter. Takes one more connection.
     #[arg(long, help_heading = "Job")]
     pub(crate) verify: bool,
 

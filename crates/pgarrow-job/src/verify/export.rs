@@ -66,7 +66,7 @@ impl ExportCheck {
             let files = table.files.iter();
             let files: Vec<_> =
                 files.map(|known| CheckedFile::at(known, place(Path::new(&known.path)))).collect();
-            let wrong = opened.compare(&table, &files)?;
+            let wrong = opened.compare(&table, &files, None)?;
             differences.extend(wrong.into_iter().map(|(path, what)| format!("{path:?}: {what}")));
             if cancel.is_requested() {
                 return Err(cancel.error());

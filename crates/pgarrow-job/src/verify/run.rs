@@ -7,12 +7,13 @@ use super::files::CheckedFile;
 use super::found::{ServerDifference, ServerVerified};
 use super::server::Opened;
 use super::stopped_by;
-use crate::manifest::ManifestTable;
+use crate::manifest::{ManifestFile, ManifestTable};
 
 /// The most differences that an error names.
 const NAMED_MAX: usize = 5;
 
-/// Compares the files of a run's tables with the tables, under the run's snapshot.
+/// Compares the files of a run's tables with the tables, under the run's snapshot. `condition_of` says of a table of which
+/// only new rows were read, for which rows of the server its new files stand.
 ///
 /// # Errors
 ///
@@ -22,6 +23,7 @@ pub(crate) fn compare_run(
     store: &Store,
     run_id: &str,
     tables: &[ManifestTable],
+    condition_of: impl Fn(&ManifestTable) -> Option<String>,
     cancel: &Cancel,
 ) -> Result<ServerVerified> {
     let store = &stopped_by(store, cancel);
@@ -32,8 +34,12 @@ pub(crate) fn compare_run(
             opened.leave_out(table, "an earlier run has read it");
             continue;
         }
-        let mut files = Vec::new();
-        for known in &table.files {
+        let condition = condition_of(table);
+        let last = table.increments.len().saturating_sub(1);
+        let of_run = |file: &&ManifestFile| condition.is_none() || file.increment == last;
+        let n_files = table.files.iter().filter(of_run).count();
+        let mut files = Vec::with_capacity(n_files);
+        for known in table.files.iter().filter(of_run) {
             let Some(mut file) = CheckedFile::read(store, known, true, cancel)? else {
                 differences.push(format!("{:?} is not there", known.path));
                 continue;
@@ -43,8 +49,8 @@ pub(crate) fn compare_run(
                 Err(what) => differences.push(format!("{:?}: {what}", known.path)),
             }
         }
-        if files.len() == table.files.len() {
-            let wrong = opened.compare(table, &files)?;
+        if files.len() == n_files {
+            let wrong = opened.compare(table, &files, condition.as_deref())?;
             differences.extend(wrong.into_iter().map(|(path, what)| format!("{path:?}: {what}")));
         }
     }

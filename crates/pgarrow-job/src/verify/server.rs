@@ -135,12 +135,13 @@ impl Opened {
         Ok(Self { source, options, held, snapshot, plans, digest, full, found })
     }
 
-    /// Compares the rows of a table's files with those of the server. Returns what is wrong with the files
-    /// themselves, by their paths; then the table is not compared.
+    /// Compares the rows of a table's files with those of the server: all of them, or those for which a condition holds.
+    /// Returns what is wrong with the files themselves, by their paths; then the table is not compared.
     pub(super) fn compare(
         &mut self,
         table: &ManifestTable,
         files: &[CheckedFile<'_>],
+        condition: Option<&str>,
     ) -> Result<Vec<(String, String)>> {
         if table.query_sha256.is_some() {
             self.leave_out(table, "it is a query");
@@ -149,13 +150,17 @@ impl Opened {
         let key = (table.schema.clone(), table.name.clone());
         let Some(plan) = self.plans.get(&key).map(Arc::clone) else { return Ok(Vec::new()) };
         let cancel = self.source.cancel().clone();
-        let rejected = table.rows_rejected();
+        let of_last = |table: &ManifestTable| table.increments.last().map_or(0, |last| last.rows_rejected);
+        let rejected = condition.map_or_else(|| table.rows_rejected(), |_| of_last(table));
         let why = match files.first() {
             _ if rejected > 0 => Err(format!("{rejected} of its rows were rejected, and are in no file")),
-            _ if table.increments.len() > 1 => {
+            None if condition.is_some() => return self.compare_none(table, &plan, condition),
+            _ if condition.is_none() && table.increments.len() > 1 => {
                 Err("its files are of several runs, so a row may be there in several forms".to_owned())
             }
-            _ if table.filtered => Err("the job reads only the rows for which a condition holds".to_owned()),
+            _ if condition.is_none() && table.filtered => {
+                Err("the job reads only the rows for which a condition holds".to_owned())
+            }
             None => Err("there is no file of it".to_owned()),
             Some(first) => Ok(first),
         };
@@ -170,7 +175,7 @@ impl Opened {
             Ok(schema) => schema,
             Err(error) => return self.unreadable(table, first, error),
         };
-        let sides = self.sides(table, &plan, files, schema)?;
+        let sides = self.sides(table, &plan, files, schema, condition)?;
         let mut tally = Tally::new(&sides.columns);
         let mut wrong = Vec::new();
         for file in files {
@@ -194,6 +199,26 @@ impl Opened {
         self.found.tables = self.found.tables.saturating_add(1);
         self.found.rows = self.found.rows.saturating_add(tally.rows);
         Ok(wrong)
+    }
+
+    /// Compares a table of which no row is new.
+    fn compare_none(
+        &mut self,
+        table: &ManifestTable,
+        plan: &Plan,
+        condition: Option<&str>,
+    ) -> Result<Vec<(String, String)>> {
+        let name = table.to_string();
+        let relation = plan.relation().ok_or_else(|| odd(&name))?;
+        let from = from(table, relation, condition);
+        let answer = self.ask(&name, &format!("SELECT pg_catalog.count(*)::pg_catalog.text FROM {from}"))?;
+        let rows = answer.into_iter().flatten().flatten().next().ok_or_else(|| odd(&name))?;
+        if rows != "0" {
+            let what = format!("rows: 0 in the files, {rows} on the server");
+            self.found.differences.push(ServerDifference::new(&name, None, what));
+        }
+        self.found.tables = self.found.tables.saturating_add(1);
+        Ok(Vec::new())
     }
 
     /// Ends the transaction.
@@ -235,6 +260,7 @@ impl Opened {
         plan: &Plan,
         files: &'f [CheckedFile<'f>],
         schema: Arc<Schema>,
+        condition: Option<&str>,
     ) -> Result<Sides<'f>> {
         let name = table.to_string();
         let relation = plan.relation().ok_or_else(|| odd(&name))?;
@@ -276,8 +302,7 @@ impl Opened {
             }
         }
         let kind = SliceRelation::from(relation).kind;
-        let only = table.only && kind == Kind::Table;
-        let from = format!("{}{}", if only { "ONLY " } else { "" }, relation.quoted());
+        let from = from(table, relation, condition);
         let place = match kind {
             Kind::Table | Kind::PartitionedTable | Kind::MaterializedView => {
                 "pg_catalog.concat(tableoid::pg_catalog.regclass, ' ', ctid)"
@@ -388,6 +413,13 @@ impl Opened {
     }
 }
 
+/// The rows of a table that are compared, as SQL has it behind FROM.
+fn from(table: &ManifestTable, relation: &Relation, condition: Option<&str>) -> String {
+    let only = table.only && SliceRelation::from(relation).kind == Kind::Table;
+    let from = format!("{}{}", if only { "ONLY " } else { "" }, relation.quoted());
+    condition.map_or(from.clone(), |condition| format!("{from} WHERE ({condition})"))
+}
+
 /// Everything of the database that has rows.
 fn relations(source: &Source) -> Result<HashSet<(String, String)>> {
     let rows = source.query_text(RELATIONS_SQL)?;
@@ -397,6 +429,7 @@ fn relations(source: &Source) -> Result<HashSet<(String, String)>> {
     });
     Ok(names.collect())
 }
+
 fn odd(table: &str) -> Error {
     Error::new(
         ErrorKind::Protocol,
