@@ -317,18 +317,17 @@ fn find(
             .map_or_else(|| Failure::options("there are no tables to export"), Failure::from));
     }
     let advice = "leave one out (--exclude-table), or load them by two commands into two schemas";
-    distinct(items.iter().map(|item| (item.target.clone(), item.what.shown())).collect(), advice)?;
+    distinct(items.iter().map(|item| (item.target.clone(), item.what.shown())), advice)?;
     let missing = missing.into_iter().map(|(name, error)| FailedTable::new(name, error.message().clone()));
     Ok((items, missing.collect()))
 }
 
-/// The targets, each with what goes there. Refuses two that are the same.
+/// Refuses two targets that are the same. Each comes with what goes there.
 pub(crate) fn distinct(
-    targets: Vec<(RelationName, String)>,
+    targets: impl Iterator<Item = (RelationName, String)>,
     advice: &str,
-) -> Result<Vec<RelationName>, Failure> {
+) -> Result<(), Failure> {
     let mut seen: HashMap<String, String> = HashMap::new();
-    let mut names = Vec::with_capacity(targets.len());
     for (name, from) in targets {
         if let Some(other) = seen.insert(name.quoted(), from.clone()) {
             return Err(Failure::options(format!(
@@ -336,9 +335,8 @@ pub(crate) fn distinct(
                 name.quoted()
             )));
         }
-        names.push(name);
     }
-    Ok(names)
+    Ok(())
 }
 
 /// Looks at the targets. Returns what can be loaded, in an order in which it can; and what cannot, if the others go on.

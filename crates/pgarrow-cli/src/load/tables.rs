@@ -154,7 +154,7 @@ fn look_at_files(
     let Found { tables, mut problems, .. } = found;
     let target =
         |table: &FolderTable| RelationName { schema: Some(schema.to_owned()), name: table.name.clone() };
-    let targets = tables.iter().map(|table| (target(table), table.of.clone())).collect();
+    let targets = tables.iter().map(|table| (target(table), table.of.clone()));
     distinct(targets, "load them by two commands, into two schemas")?;
     // What is wrong with the folder is wrong with all of it.
     let (mut looked, mut failed, n_of_folder) =
