@@ -143,8 +143,8 @@ pub fn ask_about_query(
 
 /// Begins a transaction and asks what [`server_traits`](crate::server_traits) will ask.
 ///
-/// Unlike the others, the transaction stays open. `None` if the server refuses a statement: then no transaction
-/// is open.
+/// Unlike the others, the transaction stays open. `None` if the server refuses a statement: then no
+/// transaction is open.
 ///
 /// # Errors
 ///
@@ -163,7 +163,8 @@ pub struct SliceQuestions<'a> {
     pub snapshot: &'a str,
     /// Locks what is read.
     pub lock: Option<&'a str>,
-    /// The relations to look at one by one, by [`relation`](crate::relation). The columns of the first are read.
+    /// The relations to look at one by one, by [`relation`](crate::relation). The columns of the first are
+    /// read.
     pub relations: &'a [u32],
     /// For [`what_belongs`](crate::what_belongs).
     pub roots: &'a [u32],
@@ -171,8 +172,8 @@ pub struct SliceQuestions<'a> {
     pub and_of_views: bool,
 }
 
-/// Executes and asks what opening a slice will: afterwards its transaction is open, under its snapshot and with
-/// its locks. `None` if the server refuses a statement: then no transaction is open.
+/// Executes and asks what opening a slice will: afterwards its transaction is open, under its snapshot and
+/// with its locks. `None` if the server refuses a statement: then no transaction is open.
 ///
 /// # Errors
 ///
@@ -226,7 +227,8 @@ fn is_plain(type_oid: u32) -> bool {
     type_oid != oid::MONEY && PgType::from_builtin_oid(type_oid, -1, ServerTypes::default()).is_some()
 }
 
-/// The rows of each of the `N` statements after `begin`. `None` if one was refused: then no transaction is open.
+/// The rows of each of the `N` statements after `begin`. `None` if one was refused: then no transaction is
+/// open.
 fn run<const N: usize>(
     session: &mut Session,
     begin: Option<&str>,

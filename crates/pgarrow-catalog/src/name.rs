@@ -7,8 +7,8 @@ use std::fmt;
 
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
-/// The most bytes of a name: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte. A server cuts
-/// longer ones, and takes them for others. Whoever builds a server may choose another number.
+/// The most bytes of a name: `NAMEDATALEN` in `src/include/pg_config_manual.h`, less the zero byte. A server
+/// cuts longer ones, and takes them for others. Whoever builds a server may choose another number.
 pub const NAME_BYTES_MAX: usize = 63;
 
 /// A relation's name, folded to lower case unless it was quoted.

@@ -8,8 +8,8 @@
 //! | `"…"` | these characters as they are; `""` is a quote |
 //! | another character | itself, folded to lower case; brackets and the like as in a regular expression |
 //!
-//! Source: `processSQLNamePattern` of PostgreSQL's `src/fe_utils/string_utils.c`, and the section "Patterns" of
-//! psql's manual.
+//! Source: `processSQLNamePattern` of PostgreSQL's `src/fe_utils/string_utils.c`, and the section "Patterns"
+//! of psql's manual.
 
 use pgarrow_protocol::Session;
 
@@ -99,9 +99,10 @@ fn whole(expression: &str) -> String {
     format!("^({expression})$")
 }
 
-/// The relations that hold their own rows and whose names match, by schema and name: tables, partitioned tables,
-/// materialized views, as [`relations_of_schema`](crate::relations_of_schema) has them. A pattern without a
-/// schema matches what the search path finds by its name alone. PostgreSQL's own schemas never match.
+/// The relations that hold their own rows and whose names match, by schema and name: tables, partitioned
+/// tables, materialized views, as [`relations_of_schema`](crate::relations_of_schema) has them. A pattern
+/// without a schema matches what the search path finds by its name alone. PostgreSQL's own schemas never
+/// match.
 ///
 /// # Errors
 ///
@@ -124,8 +125,8 @@ pub fn relations_of_pattern(
     rows.iter().map(relation_of).collect()
 }
 
-/// Which of these relations match: their OIDs. Relations of any kind. A pattern without a schema matches in every
-/// schema: what is left out must not depend on a search path.
+/// Which of these relations match: their OIDs. Relations of any kind. A pattern without a schema matches in
+/// every schema: what is left out must not depend on a search path.
 ///
 /// # Errors
 ///

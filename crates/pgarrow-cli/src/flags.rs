@@ -102,10 +102,10 @@ pub(crate) enum Command {
     ///
     /// Plans tables or a query, writes a token for each slice, and holds the snapshot until Ctrl-C, SIGTERM,
     /// --for or --until-eof ends it. Meanwhile each `pgarrow export --slice` reads one slice: in any number
-    /// of processes, on any machine that reaches the server, and all of the same moment. `pgarrow run --snapshot`
-    /// reads all tables of a job under it, if they are among those that are held. `--readers` sets the
-    /// number of readers that the slices are for, `--slice-bytes` the size of a slice. A held snapshot keeps
-    /// VACUUM from removing rows, so release it soon.
+    /// of processes, on any machine that reaches the server, and all of the same moment. `pgarrow run
+    /// --snapshot` reads all tables of a job under it, if they are among those that are held. `--readers`
+    /// sets the number of readers that the slices are for, `--slice-bytes` the size of a slice. A held
+    /// snapshot keeps VACUUM from removing rows, so release it soon.
     #[command(after_help = short_end("hold"), after_long_help = after(HOLD_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(arg, &HOLD_SHORT)))]
     Hold(Box<HoldFlags>),
@@ -119,11 +119,11 @@ pub(crate) enum Command {
     Pages(PagesCommand),
     /// Run a job: many tables into one folder or server, under one snapshot, committed together
     ///
-    /// A job file says which tables are read, where their files go, and with which options. The files belong to
-    /// the run, and nothing refers to them until its manifest is there, as the last step: whoever reads the
-    /// files that the newest manifest in _pgarrow/manifests names sees all of a run, or nothing of it. A run
-    /// that fails leaves no manifest. The destination may also be another PostgreSQL: then all tables are one
-    /// transaction there, or with --keep-going each is one.
+    /// A job file says which tables are read, where their files go, and with which options. The files belong
+    /// to the run, and nothing refers to them until its manifest is there, as the last step: whoever reads
+    /// the files that the newest manifest in _pgarrow/manifests names sees all of a run, or nothing of it. A
+    /// run that fails leaves no manifest. The destination may also be another PostgreSQL: then all tables are
+    /// one transaction there, or with --keep-going each is one.
     #[command(after_help = short_end("run"), after_long_help = after(RUN_EXAMPLES))]
     #[command(mut_args(|arg| in_short_help(of_server(arg), &RUN_SHORT)))]
     #[command(mut_arg("split_on", |split_on| split_on.hide(true)))]
@@ -138,8 +138,8 @@ pub(crate) enum Command {
     Check(Box<CheckFlags>),
     /// Compare the files of a job's folder with their manifest, and with the server that they came from
     ///
-    /// Without a connection, sizes and checksums of all files are compared with the newest manifest. With one,
-    /// rows are compared with the tables, too: see the book's page "Verifying".
+    /// Without a connection, sizes and checksums of all files are compared with the newest manifest. With
+    /// one, rows are compared with the tables, too: see the book's page "Verifying".
     #[command(after_help = short_end("verify"), after_long_help = exit::help())]
     #[command(mut_args(of_connection))]
     Verify(Box<VerifyFlags>),
@@ -151,8 +151,8 @@ pub(crate) enum Command {
     Gc(GcFlags),
     /// Make one page of HTML of a run: its time, throughput, tables, warnings and files
     ///
-    /// The page has no scripts and loads nothing, so it may be sent and kept as it is. It is light or dark as the
-    /// browser is, and can be printed.
+    /// The page has no scripts and loads nothing, so it may be sent and kept as it is. It is light or dark as
+    /// the browser is, and can be printed.
     #[command(after_help = short_end("report"), after_long_help = after(REPORT_EXAMPLES))]
     Report(ReportFlags),
     /// Try pgarrow: start a private PostgreSQL, make and load TPC-H data, export it, check the files
@@ -207,8 +207,8 @@ pub(crate) struct ExportFlags {
     /// Compare what was written with the server before it appears, under the export's own snapshot
     ///
     /// Reads the files once more, and has the server compute counts and sums of hashes of the same tables. A
-    /// difference ends the export with exit code 11, and there is no output. The report says what was not compared.
-    /// For whole tables; takes one more connection.
+    /// difference ends the export with exit code 11, and there is no output. The report says what was not
+    /// compared. For whole tables; takes one more connection.
     #[arg(long, help_heading = "Output")]
     pub(crate) verify: bool,
 
@@ -221,8 +221,9 @@ pub(crate) struct ExportFlags {
 
     /// Write metrics of the run to this file, in the text form of Prometheus
     ///
-    /// For the textfile collector of node_exporter: a name that ends in .prom, in its folder. The file is replaced in
-    /// one step when the run ends, also when it fails. Only a file with metrics of pgarrow is replaced.
+    /// For the textfile collector of node_exporter: a name that ends in .prom, in its folder. The file is
+    /// replaced in one step when the run ends, also when it fails. Only a file with metrics of pgarrow is
+    /// replaced.
     #[arg(long, conflicts_with = "dry_run", value_name = "FILE", help_heading = "Output")]
     pub(crate) metrics: Option<PathBuf>,
 
@@ -249,15 +250,16 @@ pub(crate) struct ExportFlags {
 
     /// The schema of the tables to load, with --to postgres. Default for several tables: that of each table
     ///
-    /// The exact name. Each table goes to the table of its own name there. Two tables of one name, of different
-    /// schemas, are refused.
+    /// The exact name. Each table goes to the table of its own name there. Two tables of one name, of
+    /// different schemas, are refused.
     #[arg(long, conflicts_with = "into", value_name = "NAME", help_heading = "Target")]
     pub(crate) into_schema: Option<String>,
 
-    /// Commit each of several tables by itself, and go on when one fails: exit code 1. Default: all or nothing
+    /// Commit each of several tables by itself, and go on when one fails: exit code 1. Default: all or
+    /// nothing
     ///
-    /// Without it, all tables are one transaction of the target. The report has the errors of tables that failed. What
-    /// is about the servers still ends the run; the tables that are loaded by then stay.
+    /// Without it, all tables are one transaction of the target. The report has the errors of tables that
+    /// failed. What is about the servers still ends the run; the tables that are loaded by then stay.
     #[arg(long, help_heading = "Target")]
     pub(crate) keep_going: bool,
 

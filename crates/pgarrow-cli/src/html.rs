@@ -5,8 +5,8 @@
 //!  newest manifest of a folder ──┴─▶ Record ─▶ page: tiles, phases, curves, tables, files ─▶ -o FILE, or stdout
 //! ```
 //!
-//! Text goes through `maud`, which escapes it: names of tables and columns may be anything. The page also tells
-//! browsers to run no script and to load nothing.
+//! Text goes through `maud`, which escapes it: names of tables and columns may be anything. The page also
+//! tells browsers to run no script and to load nothing.
 
 mod chart;
 mod input;

@@ -388,8 +388,8 @@ fn place(job: &Path, file: &JobFile) -> Result<String, Failure> {
     })
 }
 
-/// Refuses a report, metrics or rejected rows in the place of the job file, or among the files of the job. `place` is empty if
-/// it is not known.
+/// Refuses a report, metrics or rejected rows in the place of the job file, or among the files of the job.
+/// `place` is empty if it is not known.
 fn check_reports(flags: &RunFlags, place: &str) -> Result<(), Failure> {
     let outputs =
         [("--report", &flags.report), ("--metrics", &flags.metrics), ("--reject", &flags.rejects.reject)];

@@ -1,4 +1,5 @@
-//! `pgarrow load`: files into a table, or a folder of tables (`folder` finds them) into those of a schema (`tables`).
+//! `pgarrow load`: files into a table, or a folder of tables (`folder` finds them) into those of a schema
+//! (`tables`).
 
 mod folder;
 mod folder_files;

@@ -6,8 +6,8 @@
 //!  pgarrow_run_rows{name="shop"} 600572
 //! ```
 //!
-//! All are gauges: they tell of one run, and the next one sets them anew. The label `name` is the file's own name
-//! without its ending, so that the files of one folder never have the same metric twice.
+//! All are gauges: they tell of one run, and the next one sets them anew. The label `name` is the file's own
+//! name without its ending, so that the files of one folder never have the same metric twice.
 //!
 //! Source: <https://prometheus.io/docs/instrumenting/exposition_formats/>, "Text-based format".
 
@@ -78,8 +78,8 @@ impl Metrics {
     }
 }
 
-/// When a run last succeeded, as a file of metrics says it, if it does. `None` if it is no such file. An empty one
-/// is nobody's.
+/// When a run last succeeded, as a file of metrics says it, if it does. `None` if it is no such file. An
+/// empty one is nobody's.
 fn last_success(file: impl Read) -> Option<Option<String>> {
     let mut bytes = Vec::new();
     // What cannot be read to its end has no more to say than what was read.

@@ -63,8 +63,8 @@ pub(crate) fn open_file(path: &Path, overwrite: bool, signals: &Signals) -> Resu
     Ok(output)
 }
 
-/// Begins the report of a run, which `signals` may write, too, and its metrics. A file that may not be replaced is
-/// refused before anything else.
+/// Begins the report of a run, which `signals` may write, too, and its metrics. A file that may not be
+/// replaced is refused before anything else.
 pub(crate) fn begin_report(
     command: Command,
     path: Option<&Path>,

@@ -143,7 +143,8 @@ impl Receiving {
         Ok(())
     }
 
-    /// Publishes the rejected rows of an export that failed because no row was left. Otherwise, there is no file.
+    /// Publishes the rejected rows of an export that failed because no row was left. Otherwise, there is no
+    /// file.
     pub(crate) fn none_left(self, failure: Failure, progress: &Progress, console: &Console) -> Failure {
         let is_of_values = matches!(&failure, Failure::Export(error) if error.kind() == ErrorKind::Value);
         let rows = self.rows();

@@ -146,8 +146,8 @@ impl RunReport {
         self.servers().target = Some(TargetName { target: table.to_owned(), server: config.into() });
     }
 
-    /// Writes how the run ended, with its report: complete, or, with an error as its `outcome`, without some of its
-    /// tables. Returns that outcome, or why the report is not there.
+    /// Writes how the run ended, with its report: complete, or, with an error as its `outcome`, without some
+    /// of its tables. Returns that outcome, or why the report is not there.
     pub(crate) fn complete(
         &self,
         report: &impl Serialize,

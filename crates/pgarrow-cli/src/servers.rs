@@ -1,5 +1,5 @@
-//! Many tables from server to server, under one snapshot: `pgarrow export --to postgres`, and jobs whose destination is
-//! a server.
+//! Many tables from server to server, under one snapshot: `pgarrow export --to postgres`, and jobs whose
+//! destination is a server.
 //!
 //! ```text
 //!  find the tables ─▶ their targets ─▶ look at them ─▶ one snapshot ─▶ one table after another ─▶ commit
@@ -197,8 +197,8 @@ pub(crate) fn check_copy(
 }
 
 impl Copying {
-    /// Finds all tables and their targets, and plans what is read. All that is wrong is said at once, before the first
-    /// row.
+    /// Finds all tables and their targets, and plans what is read. All that is wrong is said at once, before
+    /// the first row.
     fn plan(
         reading: &Reading,
         of_job: &OfJob,
@@ -339,7 +339,8 @@ pub(crate) fn distinct(
     Ok(())
 }
 
-/// Looks at the targets. Returns what can be loaded, in an order in which it can; and what cannot, if the others go on.
+/// Looks at the targets. Returns what can be loaded, in an order in which it can; and what cannot, if the
+/// others go on.
 fn look(items: Vec<Item>, set: &LoadSet, keep_going: bool) -> Result<(Vec<Item>, Vec<FailedTable>), Failure> {
     let names: Vec<RelationName> = items.iter().map(|item| item.target.clone()).collect();
     let looked = set.look(&names)?;

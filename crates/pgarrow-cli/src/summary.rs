@@ -261,7 +261,8 @@ pub(crate) fn nothing_to_do(report: &LoadReport) -> String {
     )
 }
 
-/// The line for rows that a load rejected: `rows` of the `given` ones now, and `earlier` ones by earlier starts.
+/// The line for rows that a load rejected: `rows` of the `given` ones now, and `earlier` ones by earlier
+/// starts.
 pub(crate) fn rejected(rows: u64, given: u64, earlier: u64, file: &str) -> Option<String> {
     match (rows, earlier) {
         (_, 0) => rejected_by(rows, given, "loaded", file),

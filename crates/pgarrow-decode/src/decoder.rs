@@ -99,8 +99,8 @@ impl CopyDecoder {
     }
 
     /// Leaves out rows with a legal value that Arrow cannot hold
-    /// ([`ValueError::is_of_legal_value`](pgarrow_column::ValueError::is_of_legal_value)) instead of stopping at
-    /// them: [`take_rejected`](Self::take_rejected) has them. Take them after each call of
+    /// ([`ValueError::is_of_legal_value`](pgarrow_column::ValueError::is_of_legal_value)) instead of stopping
+    /// at them: [`take_rejected`](Self::take_rejected) has them. Take them after each call of
     /// [`decode`](Self::decode), since they count as memory.
     ///
     /// Text that is not UTF-8 still stops the decoder, because it is found when the batch is complete.

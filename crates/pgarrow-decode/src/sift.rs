@@ -1,7 +1,7 @@
 //! Rows with a value that has no place in Arrow: left out, and kept as they came.
 //!
-//! Only the stitched way leaves rows out, because there the ends of rows are certain. A chunk with such a row is
-//! decoded again, row by row, so that a row is there with all its values or not at all.
+//! Only the stitched way leaves rows out, because there the ends of rows are certain. A chunk with such a row
+//! is decoded again, row by row, so that a row is there with all its values or not at all.
 
 use pgarrow_column::ValueError;
 
@@ -79,8 +79,8 @@ impl Sift {
     }
 }
 
-/// Decodes rows that end at `ends`, until the batch is full, and leaves out those with a refused value. Returns
-/// how many rows it dealt with.
+/// Decodes rows that end at `ends`, until the batch is full, and leaves out those with a refused value.
+/// Returns how many rows it dealt with.
 pub(crate) fn decode_one_by_one(
     batch: &mut Batch,
     bytes: &[u8],

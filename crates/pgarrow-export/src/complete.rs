@@ -1,12 +1,12 @@
-//! Tables that are complete before the run is: for a caller that notes them, so that another run need not read
-//! them again.
+//! Tables that are complete before the run is: for a caller that notes them, so that another run need not
+//! read them again.
 //!
 //! ```text
 //!  last part of a table ─▶ sink committed ─▶ waits here ─▶ the keeper has answered since ─▶ the caller's note
 //! ```
 //!
-//! A table's rows are the snapshot's only if the keeper's locks were held while they were read. That the keeper
-//! answers after the last of them shows it.
+//! A table's rows are the snapshot's only if the keeper's locks were held while they were read. That the
+//! keeper answers after the last of them shows it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -41,8 +41,8 @@ impl HeldSnapshot {
         &self.engine.job.plans
     }
 
-    /// Runs one statement under the snapshot, with the settings that rows are read with, and returns its rows:
-    /// every value as the text that PostgreSQL prints, `None` for NULL.
+    /// Runs one statement under the snapshot, with the settings that rows are read with, and returns its
+    /// rows: every value as the text that PostgreSQL prints, `None` for NULL.
     ///
     /// For small answers; one above 256 MiB is an error. After a statement that fails, the transaction is of
     /// no use any more, and the snapshot is lost.
@@ -78,7 +78,8 @@ impl HeldSnapshot {
         answered.and_then(|()| keeper.check_holder()).map_err(|error| self.lost(error))
     }
 
-    /// Holds it while `go_on` returns true, which is called a few times a second, and checks it once a second.
+    /// Holds it while `go_on` returns true, which is called a few times a second, and checks it once a
+    /// second.
     ///
     /// # Errors
     ///
@@ -102,8 +103,8 @@ impl HeldSnapshot {
     ///
     /// # Errors
     ///
-    /// The connection was lost before, or the names of the plan may have meant other relations meanwhile: what
-    /// others have read since may be something else than what was planned.
+    /// The connection was lost before, or the names of the plan may have meant other relations meanwhile:
+    /// what others have read since may be something else than what was planned.
     pub fn release(mut self) -> Result<()> {
         let Engine { keeper, job } = &mut self.engine;
         if let Err(error) = job.proof.end(keeper, &job.plans) {

@@ -97,8 +97,8 @@ impl Default for ExportOptions {
 }
 
 impl ExportOptions {
-    /// What decides which values are read, as a text to compare: types, role, settings. Not how fast, or in which
-    /// batches.
+    /// What decides which values are read, as a text to compare: types, role, settings. Not how fast, or in
+    /// which batches.
     pub fn meaning(&self) -> String {
         let Self { types, columns, opaque, field_ids, inconsistent, reject, role, settings, .. } = self;
         let rows = if *reject { " reject" } else { "" };
@@ -240,17 +240,17 @@ impl ExportOptions {
         self
     }
 
-    /// Leaves out rows with a value that Arrow cannot hold, where the export would stop: infinite dates, NaN in a
-    /// decimal, timestamps out of range, and so on. Default: no.
+    /// Leaves out rows with a value that Arrow cannot hold, where the export would stop: infinite dates, NaN
+    /// in a decimal, timestamps out of range, and so on. Default: no.
     ///
-    /// A row is there with all its values or not at all. [`Run::on_reject`](crate::Run::on_reject) receives the
-    /// rows that were left out as the server prints them; [`Report::rows_rejected`](crate::Report) counts them. An
-    /// export of which no row is left fails, and so does one that finds each of the first 1,000 rows of a table to
-    /// be bad, unless it has a [limit](Self::with_reject_limit).
+    /// A row is there with all its values or not at all. [`Run::on_reject`](crate::Run::on_reject) receives
+    /// the rows that were left out as the server prints them; [`Report::rows_rejected`](crate::Report) counts
+    /// them. An export of which no row is left fails, and so does one that finds each of the first 1,000 rows
+    /// of a table to be bad, unless it has a [limit](Self::with_reject_limit).
     ///
     /// Rows that were left out wait in memory until their slice is read, and count against
-    /// [`with_memory`](Self::with_memory). The server uses no parallel workers, so that rows have an order by which
-    /// they are found. Text that is not in the encoding of its database still stops the export.
+    /// [`with_memory`](Self::with_memory). The server uses no parallel workers, so that rows have an order by
+    /// which they are found. Text that is not in the encoding of its database still stops the export.
     pub fn with_reject(mut self, reject: bool) -> Self {
         self.reject = reject;
         self
@@ -323,7 +323,8 @@ impl ExportOptions {
         self.shared_memory.as_ref().map_or(of_run, |shared| of_run.min(shared.limit()))
     }
 
-    /// Only what sets up sessions: role, timeouts, settings, and memory. Types and how to read are the defaults.
+    /// Only what sets up sessions: role, timeouts, settings, and memory. Types and how to read are the
+    /// defaults.
     pub fn of_sessions(&self) -> Self {
         let Self { memory, shared_memory, read_timeout, lock_timeout, role, settings, .. } = self.clone();
         Self { memory, shared_memory, read_timeout, lock_timeout, role, settings, ..Self::default() }

@@ -26,8 +26,8 @@ pub(crate) trait Outlet {
     /// The table of the slice has failed: what was written of it is not to be used, and the others go on.
     fn abandon(&mut self) {}
 
-    /// Completes what is begun, unless it is of the table of `next`, the reader's next slice. An error is that of
-    /// the table of the slice before, which is part of it.
+    /// Completes what is begun, unless it is of the table of `next`, the reader's next slice. An error is
+    /// that of the table of the slice before, which is part of it.
     fn complete_before(&mut self, next: Option<Task>) -> Result<(), (Task, Error)> {
         let _ = next;
         Ok(())

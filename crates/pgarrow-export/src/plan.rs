@@ -229,8 +229,8 @@ impl Plan {
         self.selection.value_types(&self.columns)
     }
 
-    /// The name of the table with this OID, which has a row of the part; `None` if it is the one that was named.
-    /// `name`: what the server calls it.
+    /// The name of the table with this OID, which has a row of the part; `None` if it is the one that was
+    /// named. `name`: what the server calls it.
     pub(crate) fn partition(&self, part: &Part, oid: &str, name: Option<&str>) -> Option<String> {
         let oid: Option<u32> = oid.parse().ok();
         if self.relation.as_ref().map(|relation| relation.oid) == oid {

@@ -264,8 +264,8 @@ impl Proof {
         self.meanings(session, planned, &plans)
     }
 
-    /// What locks cannot tell: that the names of planned relations meant the same all the time, and the labels of
-    /// enums. Any session that has the snapshot can ask.
+    /// What locks cannot tell: that the names of planned relations meant the same all the time, and the
+    /// labels of enums. Any session that has the snapshot can ask.
     fn meanings(&self, session: &mut Session, planned: &[u32], plans: &[&Plan]) -> Result<()> {
         let is_by_name = plans.iter().any(|plan| plan.pages.are_by_name());
         if self.has_namesakes || is_by_name || self.is_lost.load(Ordering::Acquire) {

@@ -1,5 +1,5 @@
-//! Rows with values that Arrow cannot hold, set aside: their counts and limit, and the form in which a receiver
-//! gets them.
+//! Rows with values that Arrow cannot hold, set aside: their counts and limit, and the form in which a
+//! receiver gets them.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -92,7 +92,8 @@ pub struct Report {
     /// The tables, if there are many.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<TableReport>,
-    /// The tables that failed, if the run was to go on without them ([`Run::keep_going`](crate::Run::keep_going)).
+    /// The tables that failed, if the run was to go on without them
+    /// ([`Run::keep_going`](crate::Run::keep_going)).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedTable>,
     /// What the user should know.

@@ -118,8 +118,8 @@ impl Run {
         self.engine.slices()
     }
 
-    /// The snapshot for others who read the same tables ([`Tables::under`](crate::Tables::under)), as long as this run
-    /// is not over.
+    /// The snapshot for others who read the same tables ([`Tables::under`](crate::Tables::under)), as long as
+    /// this run is not over.
     ///
     /// # Errors
     ///
@@ -128,13 +128,14 @@ impl Run {
         self.engine.shared_snapshot()
     }
 
-    /// Holds transaction, locks and snapshot, for others who read the [`slices`](Self::slices). Reads nothing.
+    /// Holds transaction, locks and snapshot, for others who read the [`slices`](Self::slices). Reads
+    /// nothing.
     pub fn into_held(self) -> HeldSnapshot {
         HeldSnapshot::of(self.engine)
     }
 
-    /// [Holds](Self::into_held) the snapshot as long as `until` returns true, and checks once a second that it
-    /// still exists. `until` is called a few times a second.
+    /// [Holds](Self::into_held) the snapshot as long as `until` returns true, and checks once a second that
+    /// it still exists. `until` is called a few times a second.
     ///
     /// # Errors
     ///
@@ -301,12 +302,12 @@ impl Run {
         write(&job, keeper, set, cancel)
     }
 
-    /// Calls `note` for each table of [`write_each`](Self::write_each) that is complete while others are still read:
-    /// its sink is committed, and its rows are the snapshot's, also if the run fails afterwards. Tables that end
-    /// together with the run are not noted.
+    /// Calls `note` for each table of [`write_each`](Self::write_each) that is complete while others are
+    /// still read: its sink is committed, and its rows are the snapshot's, also if the run fails afterwards.
+    /// Tables that end together with the run are not noted.
     ///
-    /// Each slice is proven by itself then, with one more question to the server, or up to three. `note` runs in
-    /// the thread that holds the snapshot, and must not wait.
+    /// Each slice is proven by itself then, with one more question to the server, or up to three. `note` runs
+    /// in the thread that holds the snapshot, and must not wait.
     #[must_use]
     pub fn on_complete(mut self, note: impl Fn(&Plan, &[FileReport]) + Send + Sync + 'static) -> Self {
         self.engine.job.completions = Some(Completions::new(note));
@@ -315,8 +316,8 @@ impl Run {
     }
 
     /// Hands rows that are left out ([`ExportOptions::with_reject`](crate::ExportOptions::with_reject)) to
-    /// `receive`, as batches of [`reject_schema`](crate::reject_schema), in the thread of the reader that read them:
-    /// one call at a time, when their slice is complete. Without it, they are only counted.
+    /// `receive`, as batches of [`reject_schema`](crate::reject_schema), in the thread of the reader that
+    /// read them: one call at a time, when their slice is complete. Without it, they are only counted.
     ///
     /// They are final when the run has succeeded; until then, they may be of a table that fails. An error of
     /// `receive` ends the run.
@@ -332,9 +333,9 @@ impl Run {
         Ok(self)
     }
 
-    /// Lets [`write_each`](Self::write_each) go on when a table cannot be read, since a value does not fit or the
-    /// server refuses it. Such a table has no output; [`Report::failed`] names it. What breaks connections, or is
-    /// about the outputs, still ends the run.
+    /// Lets [`write_each`](Self::write_each) go on when a table cannot be read, since a value does not fit or
+    /// the server refuses it. Such a table has no output; [`Report::failed`] names it. What breaks
+    /// connections, or is about the outputs, still ends the run.
     ///
     /// There is one connection more: the one that holds the snapshot does not read.
     #[must_use]
@@ -344,9 +345,9 @@ impl Run {
     }
 
     /// Lets [`write_each`](Self::write_each) make each table's sink only when that of the table before is
-    /// complete, in the order of [`plans`](Self::plans): for outputs that take one table after another, such as a
-    /// transaction of another server. All readers read one table, then the next. The sinks hold little memory
-    /// themselves ([`Sink::part_bytes`] is not asked).
+    /// complete, in the order of [`plans`](Self::plans): for outputs that take one table after another, such
+    /// as a transaction of another server. All readers read one table, then the next. The sinks hold little
+    /// memory themselves ([`Sink::part_bytes`] is not asked).
     #[must_use]
     pub fn in_turn(mut self) -> Self {
         self.engine.job.in_turn = true;

@@ -49,7 +49,8 @@ pub(crate) fn begin_statements(session: &Session, options: &ExportOptions, no_vi
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     let mut statements = options.transaction_settings().begin(session, begin, &beside)?;
     if options.ordered || options.reject {
-        // Rows of several parallel workers have no order. Those that are set aside are found by their numbers.
+        // Rows of several parallel workers have no order. Those that are set aside are found by their
+        // numbers.
         statements.push_str("; SET LOCAL max_parallel_workers_per_gather = 0");
     }
     Ok(statements)

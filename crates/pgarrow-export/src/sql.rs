@@ -44,9 +44,9 @@ impl Source {
         self.with_session(|session| texts(session, sql))
     }
 
-    /// Runs each of these statements as [`query_text`](Self::query_text) does, one after another in one session,
-    /// with the role and the settings that an export with these options has, in transactions that only read. What
-    /// the server refuses is an error of its statement only.
+    /// Runs each of these statements as [`query_text`](Self::query_text) does, one after another in one
+    /// session, with the role and the settings that an export with these options has, in transactions that
+    /// only read. What the server refuses is an error of its statement only.
     ///
     /// # Errors
     ///

@@ -5,9 +5,9 @@
 //!  keeper             └▶ takes it over ─▶ locks ─▶ has the holder locked the same? ─▶ exports it for its readers
 //! ```
 //!
-//! Locks that the keeper takes are later than the snapshot. Between the two, a TRUNCATE would make a table empty, and
-//! columns could change their names. So the transaction that has exported the snapshot must have locked all that is
-//! read: it has done so before, and holds the locks as long as the snapshot.
+//! Locks that the keeper takes are later than the snapshot. Between the two, a TRUNCATE would make a table
+//! empty, and columns could change their names. So the transaction that has exported the snapshot must have
+//! locked all that is read: it has done so before, and holds the locks as long as the snapshot.
 
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result, literal};
@@ -107,8 +107,8 @@ impl SharedSnapshot {
             )
         })?;
         let roots: Vec<String> = roots.iter().map(u32::to_string).collect();
-        // LOCK takes neither materialized views nor foreign tables. The catalog is as the snapshot sees it, and the
-        // function sees it as it is. System tables are never replaced.
+        // LOCK takes neither materialized views nor foreign tables. The catalog is as the snapshot sees it,
+        // and the function sees it as it is. System tables are never replaced.
         let sql = format!(
             "SELECT c.oid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_class AS c \
              WHERE c.oid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.oid[]) \

@@ -27,7 +27,8 @@ pub struct ChosenTables {
 }
 
 impl TableChoice<'_> {
-    /// Asks the server for the tables. With `keep_going`, names that stand for no table are among what was found.
+    /// Asks the server for the tables. With `keep_going`, names that stand for no table are among what was
+    /// found.
     ///
     /// # Errors
     ///

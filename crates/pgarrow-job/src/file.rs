@@ -91,7 +91,8 @@ pub enum OptionValue {
 }
 
 impl JobFile {
-    /// Reads a job file with options from `known_options`. Variables in values, as in `${DB_HOST}`, are replaced by what `environment` has.
+    /// Reads a job file with options from `known_options`. Variables in values, as in `${DB_HOST}`, are
+    /// replaced by what `environment` has.
     ///
     /// # Errors
     ///

@@ -142,8 +142,8 @@ impl Format {
         self.sink(outputs, schema, drop).map(drop)
     }
 
-    /// What the tables have that the format cannot take, found before any table is read; `by` says how each is
-    /// partitioned.
+    /// What the tables have that the format cannot take, found before any table is read; `by` says how each
+    /// is partitioned.
     pub fn problems(&self, plans: &[Plan], by: &dyn Fn(&Plan) -> PartitionBy) -> Vec<Error> {
         let mut problems = Vec::new();
         problems.extend(self.unknown_column(plans).err());
@@ -167,8 +167,8 @@ impl Format {
     }
 }
 
-/// A warning, in one line, that numerics become text: readers of the file expect numbers. Not for rows that go
-/// to a server, whose columns are numerics again.
+/// A warning, in one line, that numerics become text: readers of the file expect numbers. Not for rows that
+/// go to a server, whose columns are numerics again.
 pub fn numerics_as_text(plan: &Plan) -> Option<Message> {
     const NAMES_MAX: usize = 5;
     let names: Vec<String> = plan.numerics_as_text().map(|column| format!("{:?}", column.name)).collect();

@@ -19,16 +19,17 @@ const ENDINGS: [&str; 3] = [".parquet", ".arrow", ".arrows"];
 /// What stands between the name of a file and the end of the name that it has until it is complete.
 const TEMPORARY: &str = ".pgarrow-";
 
-/// Files of runs that no manifest names, that are older than `older_than`, and whose run is not on. A lock that a
-/// dead run has left protects its files until another run has taken its place.
+/// Files of runs that no manifest names, that are older than `older_than`, and whose run is not on. A lock
+/// that a dead run has left protects its files until another run has taken its place.
 ///
-/// With `keep`, also the manifests and files of the runs before the newest `keep` ones, as far as the manifests are
-/// old enough, too. The manifests come first: removed in this order, no manifest ever names a file that is gone.
+/// With `keep`, also the manifests and files of the runs before the newest `keep` ones, as far as the
+/// manifests are old enough, too. The manifests come first: removed in this order, no manifest ever names a
+/// file that is gone.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Input`] if no run has ever been there; or the store, its lock or a manifest cannot be read: then
-/// nothing is known to be garbage.
+/// [`ErrorKind::Input`] if no run has ever been there; or the store, its lock or a manifest cannot be read:
+/// then nothing is known to be garbage.
 pub fn garbage(store: &Store, older_than: Duration, keep: Option<usize>) -> Result<Vec<Entry>> {
     // In this order: a run that commits meanwhile has its files in a manifest, or its lock was there.
     let entries = store.list("")?;
@@ -49,8 +50,8 @@ pub fn garbage(store: &Store, older_than: Duration, keep: Option<usize>) -> Resu
     let (old, young): (Vec<_>, Vec<_>) =
         old.iter().partition(|manifest| aged.contains(manifest.path().as_str()));
     let mut named: HashSet<&str> = kept.iter().chain(young).flat_map(Manifest::paths).collect();
-    // A run that is on may go on with the files of a dead one, whose journal it has not read yet. Without one, a
-    // young journal may be waiting for that.
+    // A run that is on may go on with the files of a dead one, whose journal it has not read yet. Without
+    // one, a young journal may be waiting for that.
     let journals = Journal::all(store)?;
     let is_needed = |path: &str| on.is_some() || !aged.contains(path);
     let needed = journals.iter().filter(|(path, _)| is_needed(path));
@@ -89,8 +90,8 @@ fn is_of_dead_run(path: &str, on: Option<&str>) -> bool {
     ids.peek().is_some() && ids.all(|id| Some(id) != on)
 }
 
-/// What may be the id of a run in a path: 32 hexadecimal digits with no letter or digit beside them. The values of
-/// partitions may have that form, too.
+/// What may be the id of a run in a path: 32 hexadecimal digits with no letter or digit beside them. The
+/// values of partitions may have that form, too.
 fn run_ids(path: &str) -> impl Iterator<Item = &str> {
     let words = path.split(|c: char| !c.is_ascii_alphanumeric());
     words.filter(|word| {

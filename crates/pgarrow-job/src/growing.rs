@@ -1,8 +1,9 @@
 //! A column that grows: its largest value, and the condition for rows since.
 //!
-//! The largest value is asked for before the snapshot is taken, so rows that come in between are read twice rather
-//! than not at all. Values of the future are not asked for: whoever wrote them had a wrong clock, or a plan, and all
-//! rows before them would be missed. They come with every run until their time has passed, as infinite ones do.
+//! The largest value is asked for before the snapshot is taken, so rows that come in between are read twice
+//! rather than not at all. Values of the future are not asked for: whoever wrote them had a wrong clock, or a
+//! plan, and all rows before them would be missed. They come with every run until their time has passed, as
+//! infinite ones do.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -149,8 +150,8 @@ fn type_question(Question { relation, rule, .. }: &Question<'_>) -> String {
     )
 }
 
-/// The largest value as JSON has it, which is ISO 8601 for moments, whatever the session's settings are; and whether
-/// it is smaller than before.
+/// The largest value as JSON has it, which is ISO 8601 for moments, whatever the session's settings are; and
+/// whether it is smaller than before.
 fn value_question(
     Question { relation, rule, before }: &Question<'_>,
     kind: Kind,

@@ -6,12 +6,13 @@
 //!  rule ────────────────────────────────────────────────────┘
 //! ```
 //!
-//! **By transaction.** A row carries the transaction that wrote it (`xmin`, 32 bits). All that the last snapshot did
-//! not see was written by transactions from the snapshot's own `xmin` on, which is its oldest open one:
-//! subtransactions have higher numbers than their own, and are in no list that SQL can ask for. So rows from that
-//! number on are read. Rows that the last snapshot did see may be among them. Numbers go round: what is less than 2³¹
-//! ahead of the last snapshot is new, and a larger gap is refused. Rows that are older than 2³¹ transactions may come
-//! again. Parts that are no heaps, such as foreign tables, have no such numbers and are read as a whole.
+//! **By transaction.** A row carries the transaction that wrote it (`xmin`, 32 bits). All that the last
+//! snapshot did not see was written by transactions from the snapshot's own `xmin` on, which is its oldest
+//! open one: subtransactions have higher numbers than their own, and are in no list that SQL can ask for. So
+//! rows from that number on are read. Rows that the last snapshot did see may be among them. Numbers go
+//! round: what is less than 2³¹ ahead of the last snapshot is new, and a larger gap is refused. Rows that are
+//! older than 2³¹ transactions may come again. Parts that are no heaps, such as foreign tables, have no such
+//! numbers and are read as a whole.
 //!
 //! **By column.** All rows from the largest value of the run before on, less the overlap.
 //!
@@ -173,8 +174,8 @@ impl TableState {
     }
 }
 
-/// The tasks for these tables, and warnings; and what is wrong with the others: changes that their rules do not
-/// allow, and states that do not belong to this server.
+/// The tasks for these tables, and warnings; and what is wrong with the others: changes that their rules do
+/// not allow, and states that do not belong to this server.
 ///
 /// # Errors
 ///
@@ -235,8 +236,8 @@ pub(crate) fn tasks(
 ///
 /// # Errors
 ///
-/// It is something else: a part was attached or detached in between, or the snapshot is older than that of the run
-/// before.
+/// It is something else: a part was attached or detached in between, or the snapshot is older than that of
+/// the run before.
 pub(crate) fn check(run: &mut Run, tasks: &[Task], only: bool) -> Result<()> {
     let growing: Vec<(&Task, &TableState)> =
         tasks.iter().filter_map(|task| Some((task, task.state.as_ref()?))).collect();
@@ -397,7 +398,8 @@ fn task(
     Ok(task)
 }
 
-/// The rule with a filter that leaves out rows without a value, if it asks for that: in every run, also the first.
+/// The rule with a filter that leaves out rows without a value, if it asks for that: in every run, also the
+/// first.
 fn without_nulls(mut rule: TableRule) -> TableRule {
     if let (Some(Finding::Column), Some(NullRows::Never), Some(column)) =
         (rule.incremental, rule.nulls, &rule.column)
@@ -513,8 +515,8 @@ fn since(snapshot: &str, now: &Transactions) -> Result<String> {
         ));
     }
     let oldest = oldest & u64::from(u32::MAX);
-    // A row's own number, less the oldest one that may be new, in 32 bits. 1 and 2 are for rows that are older than
-    // all numbers.
+    // A row's own number, less the oldest one that may be new, in 32 bits. 1 and 2 are for rows that are
+    // older than all numbers.
     let number = "xmin::pg_catalog.text::pg_catalog.int8";
     Ok(format!(
         "{number} OPERATOR(pg_catalog.>) 2 AND (({number} OPERATOR(pg_catalog.-) {oldest}) OPERATOR(pg_catalog.&) \
@@ -535,7 +537,8 @@ fn may_be_missed(relation: &Relation, rule: &TableRule, known: &Known<'_>) -> Op
         let started = humantime::parse_rfc3339(&previous.started).ok()?;
         Some((next, SystemTime::now().duration_since(started).ok()?))
     });
-    // It was open in the run before, and is still: as far as the role may not see since when, and on a standby.
+    // It was open in the run before, and is still: as far as the role may not see since when, and on a
+    // standby.
     let since_then = then.filter(|(next, _)| oldest < next).map(|(_, age)| age);
     let age = (*open_for).max(since_then)?;
     if overlap.is_some_and(|overlap| age <= overlap) || (overlap.is_none() && since_then.is_none()) {

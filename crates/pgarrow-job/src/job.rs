@@ -47,8 +47,8 @@ pub struct Job {
 pub struct RunOptions {
     /// The place of a dead run is taken, whose lock is still there.
     pub take_over: bool,
-    /// As before; and the tables that the dead run has complete are kept, if that is possible. If this run fails,
-    /// its own complete tables stay for the next one.
+    /// As before; and the tables that the dead run has complete are kept, if that is possible. If this run
+    /// fails, its own complete tables stay for the next one.
     pub resume: bool,
     /// All tables are read under this snapshot, which another session holds.
     pub snapshot: Option<SharedSnapshot>,

@@ -1,7 +1,8 @@
-//! What a run has complete before it has ended: `_pgarrow/journals/RUN.json`. After a crash, `--resume` begins there.
+//! What a run has complete before it has ended: `_pgarrow/journals/RUN.json`. After a crash, `--resume`
+//! begins there.
 //!
-//! A journal is written anew with each table that is complete, by a thread of its own. Tables that are complete while
-//! it writes come with the next writing. Readers of data never look at it.
+//! A journal is written anew with each table that is complete, by a thread of its own. Tables that are
+//! complete while it writes come with the next writing. Readers of data never look at it.
 
 use std::collections::HashSet;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -60,16 +61,16 @@ impl Journal {
         let _ = store.remove(&path(run_id));
     }
 
-    /// Removes the journals of all runs: a run has committed, so nothing goes on from where they began. What cannot
-    /// be removed, `gc` finds.
+    /// Removes the journals of all runs: a run has committed, so nothing goes on from where they began. What
+    /// cannot be removed, `gc` finds.
     pub(crate) fn remove_all(store: &Store) {
         for path in paths(store).unwrap_or_default() {
             let _ = store.remove(&path);
         }
     }
 
-    /// Whether a table of it was read under this snapshot. The text of a snapshot alone does not say so: a server
-    /// that was started anew, or another one, may come to the same.
+    /// Whether a table of it was read under this snapshot. The text of a snapshot alone does not say so: a
+    /// server that was started anew, or another one, may come to the same.
     pub(crate) fn is_under(&self, held: Option<&SharedSnapshot>, table: &ManifestTable) -> bool {
         let is_same = self.held.as_ref().zip(held).is_some_and(|(then, now)| then.is_same(now));
         is_same && table.increments.last().is_some_and(|increment| increment.snapshot == self.snapshot)
@@ -120,7 +121,8 @@ impl Writer {
         }
     }
 
-    /// Waits until all is written. Returns what was noted; `None` if the thread has panicked, or was ended before.
+    /// Waits until all is written. Returns what was noted; `None` if the thread has panicked, or was ended
+    /// before.
     pub(crate) fn end(&self) -> Option<Journal> {
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -7,8 +7,8 @@
 //! | `{run}` | the run's id |
 //! | `{index}`, `{index:05}` | the number of the file, from 0; with at least that many digits |
 //!
-//! The run's id stands at the end of every name that does not have it otherwise: files of two runs never have the
-//! same name, and what a dead run left is known by it.
+//! The run's id stands at the end of every name that does not have it otherwise: files of two runs never have
+//! the same name, and what a dead run left is known by it.
 
 use std::collections::HashMap;
 use std::fmt::Write;

@@ -8,8 +8,8 @@
 //!             └ variables
 //! ```
 //!
-//! Data files have names of their run, and nothing refers to them until the run's manifest is created, as the last
-//! step. Whoever reads by manifests sees all of a run or nothing.
+//! Data files have names of their run, and nothing refers to them until the run's manifest is created, as the
+//! last step. Whoever reads by manifests sees all of a run or nothing.
 #![forbid(unsafe_code)]
 
 mod choice;

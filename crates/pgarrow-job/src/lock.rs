@@ -1,8 +1,8 @@
 //! One run at a time in a store: `_pgarrow/lock.json`.
 //!
-//! The lock is a courtesy to people: a second run fails at once, and does not read for hours first. What decides
-//! is the manifest, whose number only one run creates. A store that replaces what must not be there would let two
-//! runs create it, so each run sees first whether its own lock withstands that.
+//! The lock is a courtesy to people: a second run fails at once, and does not read for hours first. What
+//! decides is the manifest, whose number only one run creates. A store that replaces what must not be there
+//! would let two runs create it, so each run sees first whether its own lock withstands that.
 //!
 //! A run's lock changes every few seconds. Whether a run is dead is seen by watching its lock for longer than
 //! that, without comparing any clocks; or at once, if its process ran on this machine and is gone.
@@ -147,8 +147,8 @@ impl Drop for Lock {
 
 /// Checks that the store makes no object in the place of another, by trying that with the lock of this run.
 ///
-/// Each try has other bytes: the same ones would count as ours. If the first try makes a lock, a run that took over
-/// the same place may have removed ours just then; a second one that makes another shows the store.
+/// Each try has other bytes: the same ones would count as ours. If the first try makes a lock, a run that
+/// took over the same place may have removed ours just then; a second one that makes another shows the store.
 ///
 /// # Errors
 ///

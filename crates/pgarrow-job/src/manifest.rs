@@ -46,12 +46,12 @@ pub struct Manifest {
     pub ended: String,
     /// The server.
     pub server: ManifestServer,
-    /// The snapshot under which this run has read, as `pg_current_snapshot()` prints it. Rows of earlier runs, and
-    /// of one that was resumed, have those of their tables' increments.
+    /// The snapshot under which this run has read, as `pg_current_snapshot()` prints it. Rows of earlier
+    /// runs, and of one that was resumed, have those of their tables' increments.
     pub snapshot: String,
     /// The position of the server's write-ahead log just before the snapshot, for people. Not where a replica
-    /// can go on: a commit may be written before it, and be visible only after the snapshot. `None` if the role
-    /// may not ask.
+    /// can go on: a commit may be written before it, and be visible only after the snapshot. `None` if the
+    /// role may not ask.
     pub lsn: Option<String>,
     /// The tables: those that the job names first, then those that match its patterns.
     pub tables: Vec<ManifestTable>,
@@ -101,11 +101,12 @@ pub struct ManifestTable {
     /// `pg_class.oid`, which tells it from another table of the name; 0 if it is not known, and for a query.
     #[serde(default)]
     pub oid: u32,
-    /// Of a query: the SHA-256 of its text. Its schema is `query`, its name that of the job. The text itself may
-    /// have secrets.
+    /// Of a query: the SHA-256 of its text. Its schema is `query`, its name that of the job. The text itself
+    /// may have secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_sha256: Option<String>,
-    /// Whether it was read without the tables that inherit from it. Not known of manifests of earlier versions.
+    /// Whether it was read without the tables that inherit from it. Not known of manifests of earlier
+    /// versions.
     #[serde(default)]
     pub only: bool,
     /// Whether only rows were read for which a condition of the job holds.
@@ -259,7 +260,8 @@ pub struct ManifestFile {
     /// The values of its partition, as texts; empty without partitions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub partition: PartitionValues,
-    /// NULLs, smallest and largest values of its columns that are not nested; empty for formats that have none.
+    /// NULLs, smallest and largest values of its columns that are not nested; empty for formats that have
+    /// none.
     #[serde(default)]
     pub columns: Vec<ColumnRange>,
 }
@@ -312,13 +314,13 @@ impl Manifest {
         }
     }
 
-    /// Commits: creates the manifest if nobody else has created this number. Returns a warning if it is there, and
-    /// something beside it failed.
+    /// Commits: creates the manifest if nobody else has created this number. Returns a warning if it is
+    /// there, and something beside it failed.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutcomeUnknown`] if it is not known whether the manifest is there: then its files must stay.
-    /// With any other error it is not.
+    /// [`ErrorKind::OutcomeUnknown`] if it is not known whether the manifest is there: then its files must
+    /// stay. With any other error it is not.
     pub(crate) fn create(&self, store: &Store) -> Result<Option<Message>> {
         let failed = |error: serde_json::Error| {
             Error::new(ErrorKind::Sink, "the manifest has no form").caused_by(error)
@@ -330,8 +332,8 @@ impl Manifest {
         if matches!(created, Ok(true)) {
             return Ok(None);
         }
-        // An answer may have been lost and the request sent again; or the name is there, and its folder cannot be
-        // made durable.
+        // An answer may have been lost and the request sent again; or the name is there, and its folder
+        // cannot be made durable.
         match (store.read(&path), created) {
             (Ok(Some(there)), created) if there == json => Ok(created.err().map(|error| {
                 format!("the run is committed, but its manifest may not survive a power failure: {error}")

@@ -50,8 +50,8 @@ pub(crate) struct Prepared {
 }
 
 impl Job {
-    /// Plans all tables of the job under one snapshot, and drops what it holds: shows what a run would read, and
-    /// what would be refused.
+    /// Plans all tables of the job under one snapshot, and drops what it holds: shows what a run would read,
+    /// and what would be refused.
     ///
     /// # Errors
     ///
@@ -193,7 +193,8 @@ impl Job {
         sha256(&text)
     }
 
-    /// The tables of the job, each with what the rules say of it; and what is not there, if the run goes on without.
+    /// The tables of the job, each with what the rules say of it; and what is not there, if the run goes on
+    /// without.
     fn ruled(&self, source: &Source, keep_going: bool) -> Result<(Vec<Ruled>, Vec<Failed>)> {
         let choice = TableChoice {
             tables: &self.tables,
@@ -215,7 +216,8 @@ impl Job {
         Ok((tables, missing.collect()))
     }
 
-    /// Refuses queries with the name of a table: their files and their tables of the manifest would be the same.
+    /// Refuses queries with the name of a table: their files and their tables of the manifest would be the
+    /// same.
     fn check_queries(&self, tables: &[(Relation, TableRule)]) -> Result<()> {
         let has_name = |query: &&JobQuery| {
             tables.iter().any(|(table, _)| table.schema == QUERIES && table.name == query.name)

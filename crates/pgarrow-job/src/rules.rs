@@ -1,4 +1,5 @@
-//! What is read of single tables, and whether again or only what is new: the sections `[[table]]` of a job file.
+//! What is read of single tables, and whether again or only what is new: the sections `[[table]]` of a job
+//! file.
 
 use std::time::Duration;
 

@@ -70,7 +70,8 @@ pub struct Committed {
 }
 
 impl<'a> JobRun<'a> {
-    /// Begins a run: nobody else may be at work in the store. `run_id` is new: `pgarrow_sink::new_run_id` makes one.
+    /// Begins a run: nobody else may be at work in the store. `run_id` is new: `pgarrow_sink::new_run_id`
+    /// makes one.
     ///
     /// # Errors
     ///
@@ -130,13 +131,13 @@ impl PlannedRun<'_> {
         Ok(Self { export: self.export.on_reject(receive)?, ..self })
     }
 
-    /// Reads all tables and commits them together. `warn` takes warnings about formats as they come; the report
-    /// has the others.
+    /// Reads all tables and commits them together. `warn` takes warnings about formats as they come; the
+    /// report has the others.
     ///
     /// # Errors
     ///
-    /// What stopped it: nothing was committed then, and the run's files are removed as far as possible; if it was to
-    /// be resumable, not those of tables that are complete.
+    /// What stopped it: nothing was committed then, and the run's files are removed as far as possible; if it
+    /// was to be resumable, not those of tables that are complete.
     pub fn write(self, warn: &(dyn Fn(Message) + Sync)) -> Result<(Committed, Report)> {
         let Self {
             of: JobRun { job, store, lock, run_id, started, previous, options },
@@ -366,8 +367,8 @@ fn failures(planned: &[Failed], plans: &[Arc<Plan>], report: &Report) -> Vec<Man
     failures
 }
 
-/// A warning about tables of the run before that are not in this one: whoever reads the newest manifest no longer
-/// sees them. Perhaps two jobs share a folder.
+/// A warning about tables of the run before that are not in this one: whoever reads the newest manifest no
+/// longer sees them. Perhaps two jobs share a folder.
 fn missing(previous: &Manifest, manifest: &Manifest) -> Option<Message> {
     const NAMES_MAX: usize = 5;
     let failed = manifest.failed.iter().map(|failed| (&failed.schema, &failed.name));

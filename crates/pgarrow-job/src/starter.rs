@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use pgarrow_export::{Plan, Source};
 
-/// A job file for these tables, with their estimated sizes as comments. The password, if there is one, is left out.
+/// A job file for these tables, with their estimated sizes as comments. The password, if there is one, is
+/// left out.
 pub fn starter<'p>(source: &Source, plans: impl IntoIterator<Item = &'p Plan>, path: &str) -> String {
     let config = source.config();
     let connection = format!(

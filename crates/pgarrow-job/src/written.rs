@@ -51,7 +51,8 @@ impl Files {
         Ok(output)
     }
 
-    /// Removes what was published, but for these. The rest has no name yet; what cannot be removed, `gc` finds.
+    /// Removes what was published, but for these. The rest has no name yet; what cannot be removed, `gc`
+    /// finds.
     pub(crate) fn remove_but(&self, stay: &HashSet<&str>) {
         for file in self.begun().values().filter(|file| !stay.contains(file.path.as_str())) {
             let _ = self.store.remove(&file.path);
@@ -78,8 +79,8 @@ impl RunTables {
         Some(&task.partition_by).filter(|by| by.is_some())
     }
 
-    /// For which rows of the server the new files of a table stand, if only its new rows were read. `None` if the job has
-    /// a condition of its own for its rows: that may depend on the moment.
+    /// For which rows of the server the new files of a table stand, if only its new rows were read. `None` if
+    /// the job has a condition of its own for its rows: that may depend on the moment.
     pub(crate) fn condition_of(&self, table: &ManifestTable) -> Option<String> {
         let task = self.tasks.iter().find(|task| task.subject.is_of(table))?;
         let is_ours = task.state.as_ref()?.filter_sha256.is_none() && task.mode != "full";

@@ -1,13 +1,13 @@
-//! What a new table takes over from the table of another server besides its columns: types that are made there,
-//! and the primary key.
+//! What a new table takes over from the table of another server besides its columns: types that are made
+//! there, and the primary key.
 //!
 //! ```text
 //!  the source's catalog ─▶ NeededTypes, in the order of their dependencies ─▶ make: there and the same? or CREATE
 //! ```
 //!
-//! The source is not trusted with names: they are quoted. Types that are not made are looked up on the target, and
-//! only its own text for them becomes SQL. Checks and defaults of domains are expressions of the source; each
-//! is part of one statement, and can begin no other.
+//! The source is not trusted with names: they are quoted. Types that are not made are looked up on the
+//! target, and only its own text for them becomes SQL. Checks and defaults of domains are expressions of the
+//! source; each is part of one statement, and can begin no other.
 
 mod compare;
 mod expression;
@@ -97,8 +97,8 @@ impl NeededTypes {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for a type that is there and differs, and for one that needs another type that is not
-    /// there; errors of the server.
+    /// [`ErrorKind::Options`] for a type that is there and differs, and for one that needs another type that
+    /// is not there; errors of the server.
     pub(crate) fn make(&self, session: &mut Session) -> Result<()> {
         for wanted in &self.types {
             let here = self.quoted(wanted);
@@ -286,7 +286,8 @@ fn in_order(types: Vec<TypeDefinition>) -> Vec<TypeDefinition> {
         let is_ready = |of: &TypeDefinition| {
             of.uses().all(|used| used == of.oid || left.iter().all(|other| other.oid != used))
         };
-        // Types cannot be made of one another in a circle; if a server says so, it gets to see what it does with it.
+        // Types cannot be made of one another in a circle; if a server says so, it gets to see what it does
+        // with it.
         let next = left.iter().position(is_ready).unwrap_or(0);
         order.push(left.remove(next));
     }

@@ -77,9 +77,9 @@ struct OpenFile {
 
 impl Input {
     /// Opens all files and reads their schemas, but no batches yet. `-` is stdin. A folder stands for its
-    /// files in the order of their names. Files that are elsewhere ([`RemoteFile`]) are read ahead, in up to 64 MiB of
-    /// memory; the rows of their IPC files are not counted beforehand. Without a format, the ending of a name decides, otherwise the
-    /// first bytes.
+    /// files in the order of their names. Files that are elsewhere ([`RemoteFile`]) are read ahead, in up to
+    /// 64 MiB of memory; the rows of their IPC files are not counted beforehand. Without a format, the ending
+    /// of a name decides, otherwise the first bytes.
     ///
     /// Several files must have the same columns: names, types and order. A column that is nullable in one
     /// file is nullable in the common schema. The metadata are those of the first file.
@@ -120,8 +120,8 @@ impl Input {
         }
     }
 
-    /// The schema that the batches of these paths will have, and how many rows there will be, if all files state it.
-    /// Reads no batches, and fails where [`open`](Self::open) does.
+    /// The schema that the batches of these paths will have, and how many rows there will be, if all files
+    /// state it. Reads no batches, and fails where [`open`](Self::open) does.
     ///
     /// # Errors
     ///
@@ -163,15 +163,17 @@ impl Input {
         })
     }
 
-    /// A [restart key](crate::LoadOptions::with_restart_key) for a load of these files into the table of
-    /// this name. A second start gets the same key, and a file that was written again gets another. Relative
-    /// and absolute paths give the same key. Files that are elsewhere are known by their names and versions. With the key, a load fails if it would append the rows of a file
-    /// after an incomplete load from a file of the same name.
+    /// A [restart key](crate::LoadOptions::with_restart_key) for a load of these files into the table of this
+    /// name. A second start gets the same key, and a file that was written again gets another. Relative and
+    /// absolute paths give the same key. Files that are elsewhere are known by their names and versions. With
+    /// the key, a load fails if it would append the rows of a file after an incomplete load from a file of
+    /// the same name.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Options`] for stdin and other pipes, which have no identity to make a key from, for files
-    /// whose server does not say their version, and for a table name that cannot be used; [`ErrorKind::Input`] if a file no longer exists.
+    /// whose server does not say their version, and for a table name that cannot be used;
+    /// [`ErrorKind::Input`] if a file no longer exists.
     pub fn restart_key(&self, table: &str) -> Result<String> {
         let table = RelationName::parse(table)?.quoted();
         let files = self.places.iter().map(|place| match place {

@@ -52,8 +52,8 @@ pub enum LoadMethod {
     /// By INSERT of many rows at once, with bound parameters: for tables whose row security applies, for
     /// views that are updatable automatically or by rules, and for servers without COPY FROM.
     Insert,
-    /// By COPY, and where PostgreSQL refuses that, by INSERT: where row security applies, and for views. Few rows are no
-    /// reason for INSERT: even one takes no less time.
+    /// By COPY, and where PostgreSQL refuses that, by INSERT: where row security applies, and for views. Few
+    /// rows are no reason for INSERT: even one takes no less time.
     Auto,
 }
 
@@ -290,15 +290,15 @@ impl LoadOptions {
         self
     }
 
-    /// Makes types that a new table needs and the target lacks, as they are on the server that the rows come from.
-    /// Default: a missing type is an error.
+    /// Makes types that a new table needs and the target lacks, as they are on the server that the rows come
+    /// from. Default: a missing type is an error.
     pub fn with_types(mut self, types: NeededTypes) -> Self {
         self.types = Some(types);
         self
     }
 
-    /// Gives a table that the load creates a primary key, when all rows are there. Default: none. Not for loads in
-    /// parts.
+    /// Gives a table that the load creates a primary key, when all rows are there. Default: none. Not for
+    /// loads in parts.
     pub fn with_primary_key(mut self, key: PrimaryKey) -> Self {
         self.primary_key = Some(key);
         self

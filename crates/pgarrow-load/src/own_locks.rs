@@ -92,8 +92,8 @@ pub(crate) fn refuse_exclusive(
     ]))
 }
 
-/// Refuses to replace a table that the export reads, if others are read afterwards: the new table takes its place
-/// while the export goes on, and would wait for its end.
+/// Refuses to replace a table that the export reads, if others are read afterwards: the new table takes its
+/// place while the export goes on, and would wait for its end.
 pub(crate) fn refuse_to_replace(
     session: &mut Session,
     relation: &Relation,

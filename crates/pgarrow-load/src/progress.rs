@@ -20,8 +20,8 @@ pub struct LoadProgress {
 pub enum LoadStage {
     /// Rows are being sent.
     Sending,
-    /// One statement inserts all rows from the staging table into the target, for example in an upsert; or makes the
-    /// primary key of a new table.
+    /// One statement inserts all rows from the staging table into the target, for example in an upsert; or
+    /// makes the primary key of a new table.
     Merging,
     /// The new table takes the old one's place: the server checks foreign keys, and the load waits for
     /// locks.

@@ -27,8 +27,8 @@ mod order;
 
 /// Loads of many tables of one server.
 ///
-/// Either all are one transaction, over one connection: all tables are loaded, or none. Or each is a transaction of
-/// its own. One is loaded after another, in the order that [`look`](Self::look) gives.
+/// Either all are one transaction, over one connection: all tables are loaded, or none. Or each is a
+/// transaction of its own. One is loaded after another, in the order that [`look`](Self::look) gives.
 #[derive(Debug)]
 pub struct LoadSet {
     config: Config,
@@ -45,19 +45,22 @@ pub struct LoadSet {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LookedAt {
-    /// The indexes of the tables, in the order in which they can be loaded: those that foreign keys refer to first.
+    /// The indexes of the tables, in the order in which they can be loaded: those that foreign keys refer to
+    /// first.
     pub order: Vec<usize>,
-    /// By table: the columns that an export need not decode ([`Load::opaque_columns`]), or why it cannot be loaded.
+    /// By table: the columns that an export need not decode ([`Load::opaque_columns`]), or why it cannot be
+    /// loaded.
     pub tables: Vec<Result<OpaqueColumns>>,
 }
 
 impl LoadSet {
-    /// Connects. `options` are those of all loads; `cancel` stops all of them. `is_together`: they are one transaction.
+    /// Connects. `options` are those of all loads; `cancel` stops all of them. `is_together`: they are one
+    /// transaction.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`] for options that contradict one another, or that loads in one transaction cannot
-    /// have; no connection.
+    /// [`ErrorKind::Options`] for options that contradict one another, or that loads in one transaction
+    /// cannot have; no connection.
     pub fn connect(config: &Config, options: LoadOptions, is_together: bool, cancel: Cancel) -> Result<Self> {
         options.check()?;
         if is_together {
@@ -106,8 +109,8 @@ impl LoadSet {
     ///
     /// # Errors
     ///
-    /// Errors of the server. [`ErrorKind::Options`] for tables of one transaction whose foreign keys form a circle and
-    /// cannot be deferred.
+    /// Errors of the server. [`ErrorKind::Options`] for tables of one transaction whose foreign keys form a
+    /// circle and cannot be deferred.
     pub fn look(&self, tables: &[RelationName]) -> Result<LookedAt> {
         let mut looked = Vec::with_capacity(tables.len());
         let mut keys = Vec::new();
@@ -146,9 +149,9 @@ impl LoadSet {
         Ok(target::column_types(session, name, &options)?.unwrap_or_else(|| options.opaque_of_made()))
     }
 
-    /// Begins. Tables of one transaction that are to be truncated are truncated here, all at once: so they may refer
-    /// to one another. `holders`: the sessions of the export that the rows come from (`Run::holders`); `None` if they
-    /// come from elsewhere.
+    /// Begins. Tables of one transaction that are to be truncated are truncated here, all at once: so they
+    /// may refer to one another. `holders`: the sessions of the export that the rows come from
+    /// (`Run::holders`); `None` if they come from elsewhere.
     ///
     /// # Errors
     ///

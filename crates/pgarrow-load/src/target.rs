@@ -253,8 +253,8 @@ fn lock(session: &mut Session, relation: &Relation) -> std::result::Result<(), p
     }
 }
 
-/// How rows reach a relation that can be written to. COPY ignores rules, and INSERT does not, so INSERT is chosen only
-/// where COPY is refused.
+/// How rows reach a relation that can be written to. COPY ignores rules, and INSERT does not, so INSERT is
+/// chosen only where COPY is refused.
 fn method_for(relation: &Relation, access: WriteAccess, options: &LoadOptions) -> Result<LoadMethod> {
     let WriteAccess { copy, insert, row_security, .. } = access;
     let method = match options.method {

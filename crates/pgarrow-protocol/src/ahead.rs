@@ -83,8 +83,8 @@ impl Session {
     }
 
     /// From now on, [`query`](Self::query) and [`execute`](Self::execute) take each of these answers once,
-    /// instead of asking the server, until [`forget_answers`](Self::forget_answers). The statements behind them
-    /// have run in this order, in [`query_script`](Self::query_script).
+    /// instead of asking the server, until [`forget_answers`](Self::forget_answers). The statements behind
+    /// them have run in this order, in [`query_script`](Self::query_script).
     pub fn keep_answers(&mut self, answers: Vec<Answer>) {
         self.answers = answers;
     }
@@ -94,8 +94,8 @@ impl Session {
         self.answers.clear();
     }
 
-    /// Runs `ask`. In it, [`query`](Self::query) and [`execute`](Self::execute) take each of these answers once,
-    /// instead of asking the server. They ask the server for all others.
+    /// Runs `ask`. In it, [`query`](Self::query) and [`execute`](Self::execute) take each of these answers
+    /// once, instead of asking the server. They ask the server for all others.
     pub fn with_answers<T>(&mut self, answers: Vec<Answer>, ask: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.answers, answers);
         let result = ask(self);

@@ -11,7 +11,8 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::schema::types::SchemaDescriptor;
 use pgarrow_sink::ColumnRange;
 
-/// The ranges of the columns that are not nested. What is not known, or was cut because it was long, is left out.
+/// The ranges of the columns that are not nested. What is not known, or was cut because it was long, is left
+/// out.
 pub(crate) fn ranges(
     schema: &Schema,
     parquet: &SchemaDescriptor,

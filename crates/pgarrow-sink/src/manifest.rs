@@ -111,8 +111,8 @@ impl Manifest {
     }
 }
 
-/// The names and sizes of the files that an export has put into a folder, as the folder's manifest has them. Names
-/// of files in folders below have `/` in them. They are untrusted text. `None` if there is no manifest.
+/// The names and sizes of the files that an export has put into a folder, as the folder's manifest has them.
+/// Names of files in folders below have `/` in them. They are untrusted text. `None` if there is no manifest.
 ///
 /// # Errors
 ///

@@ -70,8 +70,8 @@ impl Withheld {
     ///
     /// # Errors
     ///
-    /// [`Incomplete`](crate::SinkErrorKind::Incomplete) before the output was [completed](Output::publish), and for
-    /// a second call; otherwise as for [`Output::publish`].
+    /// [`Incomplete`](crate::SinkErrorKind::Incomplete) before the output was [completed](Output::publish),
+    /// and for a second call; otherwise as for [`Output::publish`].
     pub fn publish(&self) -> Result<Option<String>, SinkError> {
         let taken = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (file, target) =
@@ -147,8 +147,9 @@ impl Output {
         self
     }
 
-    /// Leaves it to the caller to give the file its name: [`publish`](Self::publish) only completes it then, under
-    /// its [temporary name](Self::temporary_path). An output that is not a [`file`](Self::file) is returned as it is.
+    /// Leaves it to the caller to give the file its name: [`publish`](Self::publish) only completes it then,
+    /// under its [temporary name](Self::temporary_path). An output that is not a [`file`](Self::file) is
+    /// returned as it is.
     #[must_use]
     pub fn withheld(mut self) -> (Self, Withheld) {
         let withheld = Withheld::default();

@@ -66,8 +66,8 @@ impl Outputs {
         Self { kind: Kind::Series(Series { files, options, is_owned }) }
     }
 
-    /// Files that `make` begins, by their numbers from 0. The sink's commit completes them, and whoever made them
-    /// publishes the whole.
+    /// Files that `make` begins, by their numbers from 0. The sink's commit completes them, and whoever made
+    /// them publishes the whole.
     pub fn numbered(
         make: impl Fn(usize) -> Result<Output, SinkError> + Send + Sync + 'static,
         options: FolderOptions,

@@ -121,8 +121,8 @@ fn check_contents(given: &Path, folder: &Path, is_ours: &IsOurs) -> Result<(), S
     }
 }
 
-/// What is in a folder, with its path: the names behind `prefix`. The first name is at the end, so that an error
-/// names the same file each time.
+/// What is in a folder, with its path: the names behind `prefix`. The first name is at the end, so that an
+/// error names the same file each time.
 fn entries_of(folder: &Path, prefix: &str) -> io::Result<Vec<(String, fs::DirEntry)>> {
     let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.file_name()));

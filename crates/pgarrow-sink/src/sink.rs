@@ -203,8 +203,8 @@ pub struct ColumnRange {
     pub name: String,
     /// How many NULLs, if that is known.
     pub nulls: Option<u64>,
-    /// The smallest value as Arrow prints it. `None` if there is none, or if it is not known exactly. NaN does not
-    /// count.
+    /// The smallest value as Arrow prints it. `None` if there is none, or if it is not known exactly. NaN
+    /// does not count.
     pub min: Option<String>,
     /// The largest value, likewise.
     pub max: Option<String>,

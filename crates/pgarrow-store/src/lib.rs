@@ -103,8 +103,8 @@ impl Store {
         }
     }
 
-    /// The same place, whose requests are waited for no longer once `is_stopped` says so: what waits then ends with an
-    /// error soon after. A folder of this machine is not waited for.
+    /// The same place, whose requests are waited for no longer once `is_stopped` says so: what waits then
+    /// ends with an error soon after. A folder of this machine is not waited for.
     #[must_use]
     pub fn stopped_when(&self, is_stopped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         let place = match &self.place {
@@ -122,8 +122,8 @@ impl Store {
         }
     }
 
-    /// Bytes that each file takes up in memory while it is written, and that nothing else counts: those that are on
-    /// their way. More for files of more than 6 GB.
+    /// Bytes that each file takes up in memory while it is written, and that nothing else counts: those that
+    /// are on their way. More for files of more than 6 GB.
     pub fn file_memory_bytes(&self) -> usize {
         match &self.place {
             Place::Local(_) => 0,
@@ -206,7 +206,8 @@ impl Store {
         }
     }
 
-    /// Where the file at `path` is on this machine, whether or not there is one; `None` for a store elsewhere.
+    /// Where the file at `path` is on this machine, whether or not there is one; `None` for a store
+    /// elsewhere.
     ///
     /// # Errors
     ///

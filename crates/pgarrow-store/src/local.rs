@@ -95,7 +95,8 @@ impl Local {
     }
 }
 
-/// Makes a folder and those that it stands in. Their names are durable, as far as the file system can do that.
+/// Makes a folder and those that it stands in. Their names are durable, as far as the file system can do
+/// that.
 fn create_folders(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::create_dir_all(folder)?;

@@ -20,8 +20,9 @@ use crate::{Place, Store, check_path};
 
 /// One version of a file of an object store or a web server. Clones are the same file.
 ///
-/// If the file is replaced while it is read, reading fails. Of web servers that cannot send parts of a file, or do not
-/// say which version they send, a copy is made: a temporary file without a name, in the folder that `TMPDIR` says.
+/// If the file is replaced while it is read, reading fails. Of web servers that cannot send parts of a file,
+/// or do not say which version they send, a copy is made: a temporary file without a name, in the folder that
+/// `TMPDIR` says.
 #[derive(Clone)]
 pub struct StoredFile {
     url: String,
@@ -48,8 +49,8 @@ impl StoredFile {
     /// The longest part that is asked for at once, in bytes.
     pub const PART_BYTES_MAX: usize = PIECE_BYTES;
 
-    /// Opens the file at `path`, or with `""` the file that the store's own location names. `None` if there is nothing,
-    /// and for a folder of this machine.
+    /// Opens the file at `path`, or with `""` the file that the store's own location names. `None` if there
+    /// is nothing, and for a folder of this machine.
     ///
     /// # Errors
     ///

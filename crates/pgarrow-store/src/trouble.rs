@@ -17,7 +17,8 @@ const CODE_BYTES: usize = 64;
 
 const NOT_UNDERSTOOD: &str = "the store's answer was not understood";
 
-/// What stores say when credentials were good and are no more. S3 says so with a status of 400, others with 403.
+/// What stores say when credentials were good and are no more. S3 says so with a status of 400, others with
+/// 403.
 ///
 /// Sources: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>,
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>.

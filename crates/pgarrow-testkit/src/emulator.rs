@@ -1,4 +1,5 @@
-//! Servers that behave as object stores: moto and rclone as S3, Azurite as Azure's. They keep objects in memory.
+//! Servers that behave as object stores: moto and rclone as S3, Azurite as Azure's. They keep objects in
+//! memory.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -47,8 +48,8 @@ impl Emulator {
         is_wanted(Capability::Moto).then(|| SHARED.get_or_init(start))
     }
 
-    /// As [`s3`](Self::s3), rclone's, which ignores conditions: a request to make an object that must not be there
-    /// replaces the one that is.
+    /// As [`s3`](Self::s3), rclone's, which ignores conditions: a request to make an object that must not be
+    /// there replaces the one that is.
     pub fn s3_without_conditions() -> Option<&'static Self> {
         static SHARED: OnceLock<Emulator> = OnceLock::new();
         let address = format!("127.0.0.1:{PORT}");

@@ -1,4 +1,5 @@
-//! Python with pyarrow, duckdb, pyiceberg and deltalake: independent readers of the files and streams we write.
+//! Python with pyarrow, duckdb, pyiceberg and deltalake: independent readers of the files and streams we
+//! write.
 //!
 //! The environment is made once and kept; test processes that start at the same time wait for the one that
 //! makes it. Where it cannot be made (no Python, no network),

@@ -16,9 +16,9 @@ use crate::units::{parse_duration, parse_memory};
 pub(crate) struct RunFlags {
     /// The job file: what is read, and where it goes
     ///
-    /// Section source has connection, tables, exclude_tables and only. Section destination has path, file_name,
-    /// format and success_file. Sections named table say what is read of single tables, and whether only new rows
-    /// are. Section options has the options below, without the dashes in front, as in
+    /// Section source has connection, tables, exclude_tables and only. Section destination has path,
+    /// file_name, format and success_file. Sections named table say what is read of single tables, and
+    /// whether only new rows are. Section options has the options below, without the dashes in front, as in
     /// readers = 4. Each option may also be given by the environment, as in PGARROW_READERS=4. A flag wins
     /// over the environment, and that over the file. Values of the file may have variables: ${NAME}.
     #[arg(value_name = "JOB.toml")]
@@ -33,12 +33,13 @@ pub(crate) struct RunFlags {
     /// Go on where a run that was killed has ended: what it has complete is not read again
     ///
     /// As --take-over, too. What is complete is of the moment that the dead run has read, so it is kept only
-    /// with --allow-mixed-snapshots; or if both runs read the same held snapshot (--snapshot). If this run fails,
-    /// its own complete tables stay for the next one.
+    /// with --allow-mixed-snapshots; or if both runs read the same held snapshot (--snapshot). If this run
+    /// fails, its own complete tables stay for the next one.
     #[arg(long, help_heading = "Job")]
     pub(crate) resume: bool,
 
-    /// Read all tables under a snapshot that `pgarrow hold` holds: one of its tokens, a file with them, or - for stdin
+    /// Read all tables under a snapshot that `pgarrow hold` holds: one of its tokens, a file with them, or -
+    /// for stdin
     ///
     /// The holder must hold all tables that the job reads. Not for tables of which only new rows are read.
     #[arg(long, value_name = "TOKEN", help_heading = "Job")]
@@ -54,14 +55,16 @@ pub(crate) struct RunFlags {
 
     /// Compare what was written with the server before it is committed, under the run's own snapshot
     ///
-    /// As `pgarrow verify` does. A difference ends the run with exit code 11, and nothing is committed. The report says
-    /// what was not compared, such as queries and tables with a filter. Takes one more connection.
+    /// As `pgarrow verify` does. A difference ends the run with exit code 11, and nothing is committed. The
+    /// report says what was not compared, such as queries and tables with a filter. Takes one more
+    /// connection.
     #[arg(long, help_heading = "Job")]
     pub(crate) verify: bool,
 
     /// Go on when a table cannot be read, and commit the others without it: exit code 1, and no _SUCCESS
     ///
-    /// The manifest and the report have its error. What is about the server or the outputs still ends the run.
+    /// The manifest and the report have its error. What is about the server or the outputs still ends the
+    /// run.
     #[arg(long, help_heading = "Job")]
     pub(crate) keep_going: bool,
 
@@ -74,8 +77,9 @@ pub(crate) struct RunFlags {
 
     /// Write metrics of the run to this file, in the text form of Prometheus
     ///
-    /// For the textfile collector of node_exporter: a name that ends in .prom, in its folder. The file is replaced in
-    /// one step when the run ends, also when it fails. Only a file with metrics of pgarrow is replaced.
+    /// For the textfile collector of node_exporter: a name that ends in .prom, in its folder. The file is
+    /// replaced in one step when the run ends, also when it fails. Only a file with metrics of pgarrow is
+    /// replaced.
     #[arg(long, value_name = "FILE", help_heading = "Job")]
     pub(crate) metrics: Option<PathBuf>,
 
@@ -117,8 +121,8 @@ pub(crate) struct JobOptions {
 
     /// Give new tables the primary keys of the tables that are read, when all rows are there
     ///
-    /// With the names of the keys. With --mode create, and with --mode replace where there is no table yet. Other modes
-    /// need no key to be named: rows are told apart by the primary key of their table.
+    /// With the names of the keys. With --mode create, and with --mode replace where there is no table yet.
+    /// Other modes need no key to be named: rows are told apart by the primary key of their table.
     #[arg(long, help_heading = "Target")]
     pub(crate) key: bool,
 
@@ -161,7 +165,8 @@ pub(crate) struct InitFlags {
     /// The server, as for `pgarrow export`. Default: the PG* environment
     pub(crate) connection: Option<String>,
 
-    /// Tables and patterns as psql takes them, as in 'sales.*'. Repeatable. Default: all tables of all schemas
+    /// Tables and patterns as psql takes them, as in 'sales.*'. Repeatable. Default: all tables of all
+    /// schemas
     #[arg(long = "table", short, value_name = "PATTERN", help_heading = "Job")]
     pub(crate) tables: Vec<String>,
 
@@ -191,16 +196,17 @@ pub(crate) struct VerifyFlags {
     #[arg(value_name = "PATH")]
     pub(crate) place: String,
 
-    /// Compare the rows with the tables of this server, too: as for `pgarrow export`; '' is the PG* environment
+    /// Compare the rows with the tables of this server, too: as for `pgarrow export`; '' is the PG*
+    /// environment
     ///
-    /// Rows are counted, and hashed on both sides: the values of each column, and whole rows. The server hashes
-    /// its own values, so no rows cross the network. All tables are read under one snapshot.
+    /// Rows are counted, and hashed on both sides: the values of each column, and whole rows. The server
+    /// hashes its own values, so no rows cross the network. All tables are read under one snapshot.
     pub(crate) connection: Option<String>,
 
     /// Look for every row on the other side, and name the first ten that are not there: file and row, or ctid
     ///
-    /// The hash of each of the server's rows crosses the network. If the rows of a table do not fit --memory, at
-    /// 112 bytes each in half of it, both sides are read several times.
+    /// The hash of each of the server's rows crosses the network. If the rows of a table do not fit --memory,
+    /// at 112 bytes each in half of it, both sides are read several times.
     #[arg(long, requires = "connection", help_heading = "Compare")]
     pub(crate) full: bool,
 
@@ -210,9 +216,9 @@ pub(crate) struct VerifyFlags {
 
     /// Print JSON
     ///
-    /// An object with run_id, started, files, bytes, rows and differences (table, path, what). With a connection
-    /// also server: tables, rows, full, differences (table, column, what, file_rows, server_rows) and
-    /// not_compared (table, column, why). Fields may be added.
+    /// An object with run_id, started, files, bytes, rows and differences (table, path, what). With a
+    /// connection also server: tables, rows, full, differences (table, column, what, file_rows, server_rows)
+    /// and not_compared (table, column, why). Fields may be added.
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 

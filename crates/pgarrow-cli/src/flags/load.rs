@@ -14,9 +14,9 @@ pub(crate) struct LoadFlags {
     /// Parquet files, Arrow IPC files and streams; a folder for all its files; - for an IPC stream on stdin
     ///
     /// Several files are loaded one after the other and must have the same columns. In a folder, files whose
-    /// names begin with a dot or an underscore are left out. Files and folders of object stores are named by URLs:
-    /// s3://BUCKET/…, gs://BUCKET/…, az://CONTAINER/…, with credentials from the environment. So are files of web
-    /// servers that everybody may read: https://HOST/….
+    /// names begin with a dot or an underscore are left out. Files and folders of object stores are named by
+    /// URLs: s3://BUCKET/…, gs://BUCKET/…, az://CONTAINER/…, with credentials from the environment. So are
+    /// files of web servers that everybody may read: https://HOST/….
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
@@ -37,17 +37,18 @@ pub(crate) struct LoadFlags {
 
     /// Load a folder of tables, each into the table of its name in this schema; the exact name
     ///
-    /// A folder of an export or a job: what its manifest names is loaded, and nothing else. Or a plain folder with
-    /// TABLE.parquet, TABLE.arrow and so on, and folders TABLE/ with files of one table: what stands before the ending
-    /// is the exact name. The folder may be in an object store. All tables are one transaction of the target, or with
-    /// --keep-going each is one.
+    /// A folder of an export or a job: what its manifest names is loaded, and nothing else. Or a plain folder
+    /// with TABLE.parquet, TABLE.arrow and so on, and folders TABLE/ with files of one table: what stands
+    /// before the ending is the exact name. The folder may be in an object store. All tables are one
+    /// transaction of the target, or with --keep-going each is one.
     #[arg(long, conflicts_with = "into", value_name = "NAME", help_heading = "Target")]
     pub(crate) into_schema: Option<String>,
 
-    /// With --into-schema: commit each table by itself, and go on when one fails: exit code 1. Default: all or nothing
+    /// With --into-schema: commit each table by itself, and go on when one fails: exit code 1. Default: all
+    /// or nothing
     ///
-    /// The report has the errors of tables that failed. What is about the server still ends the load; the tables that
-    /// are loaded by then stay.
+    /// The report has the errors of tables that failed. What is about the server still ends the load; the
+    /// tables that are loaded by then stay.
     #[arg(long, requires = "into_schema", help_heading = "Target")]
     pub(crate) keep_going: bool,
 
@@ -191,9 +192,9 @@ pub(crate) struct IntoFlags {
 
     /// The columns of the rows' unique key, as in a,"B". Default: the primary key; to skip, any unique key
     ///
-    /// With --mode create, and with --mode replace where there is no table yet: the primary key of the new table,
-    /// which is made when all rows are there. An export may leave the list out: then it is the primary key of the
-    /// table that is read, with its name.
+    /// With --mode create, and with --mode replace where there is no table yet: the primary key of the new
+    /// table, which is made when all rows are there. An export may leave the list out: then it is the primary
+    /// key of the table that is read, with its name.
     #[arg(long, value_name = "LIST", help_heading = "Target")]
     pub(crate) key: Option<Option<String>>,
 }
@@ -260,9 +261,10 @@ impl IntoFlags {
 pub(crate) struct CopyFlags {
     /// Make the enums, domains and composites that a new table needs, if the target lacks them
     ///
-    /// With --mode create, and with --mode replace where there is no table yet. They are made in the schema of the new
-    /// table if that is named by --into-schema, --into or into_schema, and otherwise in one of the same name as on the source. A type
-    /// that is there and differs is an error. Checks and defaults of domains are taken over as the source prints them.
+    /// With --mode create, and with --mode replace where there is no table yet. They are made in the schema
+    /// of the new table if that is named by --into-schema, --into or into_schema, and otherwise in one of the
+    /// same name as on the source. A type that is there and differs is an error. Checks and defaults of
+    /// domains are taken over as the source prints them.
     #[arg(long, help_heading = "Target")]
     pub(crate) create_types: bool,
 

@@ -12,11 +12,12 @@ pub(crate) struct RejectFlags {
     /// stops the export
     ///
     /// Such values are infinite dates, NaN in a decimal, timestamps out of range, and so on; choices as
-    /// --infinity null keep the row instead. The file has a line for each row: schema, table, partition, ctid,
-    /// place (the number of the row, and in what), column (the first bad one), reason, and row, which has all
-    /// exported columns as the server prints them. Of queries, views, tables with --where and ranges of --split-on, ctid
-    /// is NULL. The file appears behind the output, even if no row was bad. An existing one is replaced by a job, and by an
-    /// export only with --overwrite. If all rows are bad, or each of a table's first 1,000, the export fails with exit code 6.
+    /// --infinity null keep the row instead. The file has a line for each row: schema, table, partition,
+    /// ctid, place (the number of the row, and in what), column (the first bad one), reason, and row, which
+    /// has all exported columns as the server prints them. Of queries, views, tables with --where and ranges
+    /// of --split-on, ctid is NULL. The file appears behind the output, even if no row was bad. An existing
+    /// one is replaced by a job, and by an export only with --overwrite. If all rows are bad, or each of a
+    /// table's first 1,000, the export fails with exit code 6.
     #[arg(long, value_name = "FILE", help_heading = "Bad rows")]
     pub(crate) reject: Option<PathBuf>,
 

@@ -27,8 +27,8 @@ pub(crate) struct WhatFlags {
 
     /// Export this table or view; a name is folded to lower case unless it is "quoted". Repeatable
     ///
-    /// With * or ? it is a pattern, as psql takes it: 'sales.*' stands for all tables and materialized views of
-    /// that schema, 'order_?' for those that the search path finds.
+    /// With * or ? it is a pattern, as psql takes it: 'sales.*' stands for all tables and materialized views
+    /// of that schema, 'order_?' for those that the search path finds.
     #[arg(long = "table", short, value_name = "[SCHEMA.]TABLE", help_heading = "What")]
     pub(crate) tables: Vec<String>,
 

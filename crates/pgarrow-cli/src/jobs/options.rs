@@ -1,8 +1,8 @@
 //! The options of a job: flags before the environment before the file.
 //!
 //! Each is given to the parser of flags, so that it means the same everywhere: `readers = 4` in the file and
-//! `PGARROW_READERS=4` become `--readers=4`, in front of what the user has typed. The last word about an option wins
-//! as a whole, also for one that may be repeated.
+//! `PGARROW_READERS=4` become `--readers=4`, in front of what the user has typed. The last word about an
+//! option wins as a whole, also for one that may be repeated.
 
 use std::env;
 use std::ffi::OsString;
@@ -63,8 +63,8 @@ impl Given {
     }
 }
 
-/// Reads a job file for `command`, `run` or `check`, and puts its options together with those of the environment
-/// and of the command line.
+/// Reads a job file for `command`, `run` or `check`, and puts its options together with those of the
+/// environment and of the command line.
 pub(super) fn load(path: &Path, command: &str) -> Result<Loaded, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::options(format!("the job file {path:?} cannot be read: {error}")))?;

@@ -92,7 +92,8 @@ impl Folder {
         }
     }
 
-    /// The files that the manifest of an export has, in the folder at `path`, or here; `None` if there is no manifest.
+    /// The files that the manifest of an export has, in the folder at `path`, or here; `None` if there is no
+    /// manifest.
     pub(super) fn manifest_files(&self, path: &str) -> Result<Option<Vec<(String, u64)>>, Error> {
         let of = |error| Error::new(ErrorKind::Input, format!("{error}"));
         if let Some(folder) = &self.local {

@@ -186,8 +186,8 @@ fn look_at_files(
 }
 
 impl Loader<'_> {
-    /// Looks at the targets, and begins. Returns the tables that can be loaded, in an order in which they can. With
-    /// `is_dry`, prints what would become what.
+    /// Looks at the targets, and begins. Returns the tables that can be loaded, in an order in which they
+    /// can. With `is_dry`, prints what would become what.
     fn prepare(
         &mut self,
         tables: Vec<Looked>,

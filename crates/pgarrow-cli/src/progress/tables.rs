@@ -40,7 +40,8 @@ pub(super) fn being_read(progress: &Progress) -> Vec<TableLine> {
     tables.map(line).collect()
 }
 
-/// At most `height` lines of at most `width` columns: one for each table, and one for those that have no room.
+/// At most `height` lines of at most `width` columns: one for each table, and one for those that have no
+/// room.
 pub(super) fn lines(tables: &[TableLine], height: usize, width: usize) -> Vec<String> {
     let n_shown = match tables.len() > height {
         true => height.saturating_sub(1),

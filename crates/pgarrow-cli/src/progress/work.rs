@@ -14,8 +14,8 @@ pub(crate) enum Work {
     Export { progress: Arc<Progress>, total: Total, loading: Arc<OnceLock<Arc<LoadProgress>>> },
     /// A load of files.
     Load { progress: Arc<LoadProgress>, total: Total },
-    /// Loads of files into several tables, one after another. `whole` is that of the transaction that all are part
-    /// of, if they are.
+    /// Loads of files into several tables, one after another. `whole` is that of the transaction that all are
+    /// part of, if they are.
     Loads { loads: Loads, whole: Option<Arc<LoadProgress>>, total: Total },
     /// Rows that this process makes.
     Made { counts: Box<dyn Fn() -> Counts + Send>, total: Total },

@@ -14,8 +14,9 @@ const STRIDE: usize = 17;
 const END: u64 = 48;
 /// Terminate, the client's last message: when it is sent, COMMIT is answered, and it may be lost.
 const TERMINATE: u64 = 5;
-/// Digits that the numbers of processes in statements may have more or fewer than in the session that was counted:
-/// such numbers begin anew. Fewer than COMMIT has bytes, so most cuts within it are still told from an end.
+/// Digits that the numbers of processes in statements may have more or fewer than in the session that was
+/// counted: such numbers begin anew. Fewer than COMMIT has bytes, so most cuts within it are still told from
+/// an end.
 const DIGITS: u64 = 6;
 
 /// Bytes that the server and the client send in a session without a fault. Over time a number may get a digit

@@ -27,8 +27,8 @@ const NOT_RUN_MAX: usize = 7;
 /// How long a block may take. Some wait for a file that never appears if its writer fails.
 const BLOCK_SECONDS: u64 = 120;
 
-/// What a block may be. The first two are run, and the third becomes the file that the comment above it names:
-/// `<!-- file: NAME -->`.
+/// What a block may be. The first two are run, and the third becomes the file that the comment above it
+/// names: `<!-- file: NAME -->`.
 const LANGUAGES: [&str; 6] = ["sh", "sql", "python", "text", "rust", "rust,ignore"];
 
 /// A test for each page that has commands.

@@ -476,7 +476,8 @@ print(ipc.open_file(sys.argv[1]).read_all().num_rows)
     assert_eq!(Python::shared().run(PYARROW, &[orders.to_str().unwrap()]).trim(), "30000");
 }
 
-/// Formerly two runs could have committed there at once: each of them would have made its lock and its manifest.
+/// Formerly two runs could have committed there at once: each of them would have made its lock and its
+/// manifest.
 #[test]
 fn a_store_that_ignores_conditions_is_refused() {
     require!(Capability::Server);

@@ -126,8 +126,8 @@ fn a_source_that_is_lost_while_the_target_waits() {
         let child = start_export(&source, &target, args);
         let blocked = "datname = current_database() AND wait_event_type = 'Lock'";
         eventually("the load waits for the key", || n_backends(&target, blocked) == 1);
-        // A reader's server cannot send, since the reader does not receive. Or it has sent all of a slice, as far
-        // as into the sockets' buffers, which may grow to more than a slice, and is asked for no other.
+        // A reader's server cannot send, since the reader does not receive. Or it has sent all of a slice, as
+        // far as into the sockets' buffers, which may grow to more than a slice, and is asked for no other.
         let waiting = "wait_event = 'ClientWrite' OR state = 'idle in transaction' AND query LIKE 'COPY%'";
         eventually("readers wait for the load", || source.counts(waiting) >= 1);
         let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \

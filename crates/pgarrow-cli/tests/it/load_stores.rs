@@ -222,8 +222,8 @@ fn a_load_from_a_store_that_stalls_ends_when_it_is_told_to() {
     }
 }
 
-/// A mark names the object by its URL, version and size: what was loaded is not loaded twice, and another version is
-/// not taken for it.
+/// A mark names the object by its URL, version and size: what was loaded is not loaded twice, and another
+/// version is not taken for it.
 #[test]
 fn a_load_in_parts_knows_the_version_of_an_object() {
     require!(Capability::Server);

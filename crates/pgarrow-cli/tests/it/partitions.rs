@@ -108,7 +108,8 @@ fn hostile_values_are_read_back_by_pyarrow_and_duckdb() {
             assert_eq!(has_column, args.contains(&"--keep-partition-columns"), "{args:?}");
         }
     }
-    // Three readers have 57 files at most if none ends before its reader does; what fills a file is read by any.
+    // Three readers have 57 files at most if none ends before its reader does; what fills a file is read by
+    // any.
     assert!(files_below(&place.path("c")).len() > 100, "files end at their size");
     // An export takes the place of its own folder, and of no other.
     let again =

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::support::{Place, command, end_of, eventually, run, start};
 
-/// A table, and a view that cannot be read as long as somebody else has the lock. A reader gives up a lock after
-/// 10 s, but not this one: a machine with much to do may need longer.
+/// A table, and a view that cannot be read as long as somebody else has the lock. A reader gives up a lock
+/// after 10 s, but not this one: a machine with much to do may need longer.
 const TABLES: &str = "CREATE TABLE a AS SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 5000) AS g; \
      CREATE FUNCTION wait() RETURNS bool LANGUAGE sql VOLATILE SET lock_timeout = 0 AS \
          'SELECT pg_advisory_lock_shared(7) IS NULL'; \

@@ -42,8 +42,8 @@ pub(crate) fn open(port: u16, url: &str) -> Store {
     Store::open_with(url, &options).unwrap()
 }
 
-/// A program that is no S3 of Amazon's, and none that was made for tests. It answers 200 for parts of objects, which
-/// was taken for an error.
+/// A program that is no S3 of Amazon's, and none that was made for tests. It answers 200 for parts of
+/// objects, which was taken for an error.
 #[test]
 fn a_lake_that_rclone_serves_is_compared() {
     require!(Capability::Server);
@@ -68,7 +68,8 @@ fn a_lake_that_rclone_serves_is_compared() {
     verify().assert_said(10, "1 file differs");
 }
 
-/// Formerly, the process was ended when a grace was over, in the middle of what it did: the copy of a file stayed.
+/// Formerly, the process was ended when a grace was over, in the middle of what it did: the copy of a file
+/// stayed.
 #[test]
 fn a_comparison_with_a_store_that_stalls_ends_when_it_is_told_to() {
     require!(Capability::Server);

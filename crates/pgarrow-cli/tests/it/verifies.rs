@@ -133,7 +133,8 @@ fn tables_of_every_kind_are_the_same() {
     place.assert_same("8 tables with 6,017 rows are what the server has\n");
 }
 
-/// Of a table that a job reads in part, what can be compared is; files of several runs are not a table's rows.
+/// Of a table that a job reads in part, what can be compared is; files of several runs are not a table's
+/// rows.
 #[test]
 fn tables_that_are_read_in_part() {
     require!(Capability::Server);
@@ -392,7 +393,8 @@ fn files_that_are_damaged_are_said_by_their_names() {
     }
 }
 
-/// Whoever could write the files could write their checksums, too: rows still are what the server has, or not.
+/// Whoever could write the files could write their checksums, too: rows still are what the server has, or
+/// not.
 #[test]
 fn rows_are_counted_whatever_the_manifest_says() {
     require!(Capability::Server);

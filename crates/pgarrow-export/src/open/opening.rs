@@ -237,9 +237,11 @@ fn look_up_and_ask_traits(session: &mut Session, options: &ExportOptions) -> Res
     Ok(server_traits(session)?)
 }
 
-/// Reduces the readers to one where no more can read, and returns the reason. `facts` keeps what the server showed.
+/// Reduces the readers to one where no more can read, and returns the reason. `facts` keeps what the server
+/// showed.
 ///
-/// The user may have asked for several readers: then nothing is restricted, and sharing the snapshot fails later.
+/// The user may have asked for several readers: then nothing is restricted, and sharing the snapshot fails
+/// later.
 pub(super) fn restrict_readers(
     session: &mut Session,
     traits: &ServerTraits,

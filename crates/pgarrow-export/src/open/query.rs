@@ -71,8 +71,8 @@ impl<'r> QueryToPlan<'r> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for a name that cannot be used, and for what is no query,
-    /// or has parameters.
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for a name that cannot be used, and for what is no
+    /// query, or has parameters.
     pub(super) fn named(request: &'r Request, query: &'r NamedQuery) -> Result<Self> {
         let is_plain = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
         if query.name.is_empty() || !query.name.chars().all(is_plain) {
@@ -140,7 +140,8 @@ impl<'r> QueryToPlan<'r> {
 
     /// Plans the query, whose known relations are locked. `None` if it no longer reads these.
     ///
-    /// `keys`: its columns as they are; `chosen`: as what they are read. `is_for_check`: nothing will be read.
+    /// `keys`: its columns as they are; `chosen`: as what they are read. `is_for_check`: nothing will be
+    /// read.
     pub(super) fn plan(
         &self,
         planner: &mut Planner<'_>,

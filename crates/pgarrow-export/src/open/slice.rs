@@ -186,8 +186,8 @@ impl Request {
     }
 }
 
-/// Begins the slice's transaction and asks, in one round trip, what opening it will ask. If the server refuses
-/// any of it, each statement is executed by itself, which shows what is wrong.
+/// Begins the slice's transaction and asks, in one round trip, what opening it will ask. If the server
+/// refuses any of it, each statement is executed by itself, which shows what is wrong.
 fn ask_ahead(
     session: &mut Session,
     slice: &Slice,

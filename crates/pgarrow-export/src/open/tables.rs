@@ -1,6 +1,6 @@
 //! Tables under one snapshot: found, locked and planned together, with a few questions for all of them. One
-//! table is planned in the same way as many, and may have columns, a filter, a limit and a key. Beside many, there
-//! may be queries.
+//! table is planned in the same way as many, and may have columns, a filter, a limit and a key. Beside many,
+//! there may be queries.
 
 use std::collections::{HashMap, HashSet};
 
@@ -309,7 +309,8 @@ fn with_opaque(options: &ExportOptions, of_one: Option<&OpaqueColumns>) -> Optio
     of_one.map(|columns| options.clone().with_opaque(columns.clone()))
 }
 
-/// Whether an error is about the text of a query, or what it names, so that others may be planned nevertheless.
+/// Whether an error is about the text of a query, or what it names, so that others may be planned
+/// nevertheless.
 fn is_of_text(error: &Error) -> bool {
     let is_so = |state: &str| ["42", "0A", "22"].iter().any(|class| state.starts_with(class));
     match error.kind() {

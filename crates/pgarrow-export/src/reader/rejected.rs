@@ -7,9 +7,9 @@
 //!                                                                                    receiver
 //! ```
 //!
-//! The session is busy with its stream as long as that lasts, so rows wait until its end; they count as memory.
-//! The server gets the very bytes back that it has sent, so the text is that of this row, whatever a second
-//! query would find.
+//! The session is busy with its stream as long as that lasts, so rows wait until its end; they count as
+//! memory. The server gets the very bytes back that it has sent, so the text is that of this row, whatever a
+//! second query would find.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -192,8 +192,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Where the server has rows, by their numbers in the slice. A row is found only if the value that was refused
-    /// is the same there.
+    /// Where the server has rows, by their numbers in the slice. A row is found only if the value that was
+    /// refused is the same there.
     fn locate(
         &self,
         session: &mut Session,

@@ -88,14 +88,15 @@ impl NamedQuery {
         self
     }
 
-    /// Leaves these columns of its result undecoded, as [`ExportOptions::with_opaque`] does for all queries and tables.
+    /// Leaves these columns of its result undecoded, as [`ExportOptions::with_opaque`] does for all queries
+    /// and tables.
     pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
         self.opaque = columns;
         self
     }
 
-    /// What it is called in messages and reports: `query daily_totals`. No table has such a name, since theirs have
-    /// a dot.
+    /// What it is called in messages and reports: `query daily_totals`. No table has such a name, since
+    /// theirs have a dot.
     pub(crate) fn subject(&self) -> String {
         format!("query {}", self.name)
     }
@@ -369,9 +370,10 @@ impl Tables {
         self
     }
 
-    /// Adds the tables and materialized views whose names match a pattern as psql takes it: `sales.*`, `order_?`.
-    /// Partitioned tables match as a whole; PostgreSQL's own schemas never match. Without a schema, a pattern
-    /// matches what the search path finds by its name alone. Without a wildcard, it is a name, also of a view.
+    /// Adds the tables and materialized views whose names match a pattern as psql takes it: `sales.*`,
+    /// `order_?`. Partitioned tables match as a whole; PostgreSQL's own schemas never match. Without a
+    /// schema, a pattern matches what the search path finds by its name alone. Without a wildcard, it is a
+    /// name, also of a view.
     pub fn pattern(mut self, pattern: impl Into<String>) -> Self {
         self.named.patterns.push(pattern.into());
         self
@@ -383,8 +385,8 @@ impl Tables {
         self
     }
 
-    /// Says what is read of the tables that match a pattern, among those that the export has. For each table, one
-    /// pattern may do so.
+    /// Says what is read of the tables that match a pattern, among those that the export has. For each table,
+    /// one pattern may do so.
     ///
     /// The filters of all tables share the export's one moment: `now()` is the same in all of them.
     pub fn select(mut self, pattern: impl Into<String>, selection: TableSelection) -> Self {
@@ -392,8 +394,9 @@ impl Tables {
         self
     }
 
-    /// Adds a query, which is read under the snapshot of the tables. There may be queries alone. Its plan has its
-    /// name: [`Plan::query_name`]. Choices that are only for tables, such as [`only`](Self::only), do not concern it.
+    /// Adds a query, which is read under the snapshot of the tables. There may be queries alone. Its plan has
+    /// its name: [`Plan::query_name`]. Choices that are only for tables, such as [`only`](Self::only), do not
+    /// concern it.
     pub fn query(mut self, query: NamedQuery) -> Self {
         self.named.queries.push(query);
         self
@@ -406,9 +409,9 @@ impl Tables {
         self
     }
 
-    /// Reads under a snapshot that another session holds ([`Slice::shared_snapshot`]), and takes none of its own. The
-    /// session that holds it must have locked all tables that are read, as a [`HeldSnapshot`] of them has. Once the
-    /// run is open, it holds the snapshot itself.
+    /// Reads under a snapshot that another session holds ([`Slice::shared_snapshot`]), and takes none of its
+    /// own. The session that holds it must have locked all tables that are read, as a [`HeldSnapshot`] of
+    /// them has. Once the run is open, it holds the snapshot itself.
     ///
     /// [`HeldSnapshot`]: crate::HeldSnapshot
     pub fn under(mut self, snapshot: SharedSnapshot) -> Self {
@@ -422,7 +425,8 @@ impl Tables {
         self
     }
 
-    /// Leaves columns of one table undecoded, as [`ExportOptions::with_opaque`] does for all of them. Exact names.
+    /// Leaves columns of one table undecoded, as [`ExportOptions::with_opaque`] does for all of them. Exact
+    /// names.
     pub fn opaque_of(
         mut self,
         schema: impl Into<String>,
@@ -441,8 +445,8 @@ impl Tables {
         self
     }
 
-    /// The tables that the export has, as they are now, each with the indexes of those of `patterns` that match
-    /// it. Locks nothing. Waits for the server.
+    /// The tables that the export has, as they are now, each with the indexes of those of `patterns` that
+    /// match it. Locks nothing. Waits for the server.
     ///
     /// # Errors
     ///

@@ -30,8 +30,8 @@ pub struct ExportCheck {
 }
 
 impl ExportCheck {
-    /// Plans the tables of an export once more, in a connection of its own, under the snapshot of `run`. Whole
-    /// tables are compared: not queries, and not rows for which a condition holds.
+    /// Plans the tables of an export once more, in a connection of its own, under the snapshot of `run`.
+    /// Whole tables are compared: not queries, and not rows for which a condition holds.
     ///
     /// # Errors
     ///
@@ -41,12 +41,13 @@ impl ExportCheck {
         Ok(Self { opened, what, cancel: run.cancel().clone() })
     }
 
-    /// Compares what the export has written, but not published. `place` says where a file of the report is now.
+    /// Compares what the export has written, but not published. `place` says where a file of the report is
+    /// now.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Differs`](pgarrow_export::ErrorKind::Differs), if it is not what the server has; what stops the
-    /// reading of either side.
+    /// [`ErrorKind::Differs`](pgarrow_export::ErrorKind::Differs), if it is not what the server has; what
+    /// stops the reading of either side.
     pub fn compare(
         self,
         plans: &[Arc<Plan>],

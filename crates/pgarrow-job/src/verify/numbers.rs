@@ -14,7 +14,8 @@ use pgarrow_sink::hexadecimal;
 pub(super) enum NumberForm {
     /// Integers and decimals, as decimal texts.
     Exact,
-    /// As what `date_send` makes: days since 2000 in 32 bits, in hexadecimal digits. Infinities are the extremes.
+    /// As what `date_send` makes: days since 2000 in 32 bits, in hexadecimal digits. Infinities are the
+    /// extremes.
     Date,
     /// The same of `timestamp_send`: microseconds in 64 bits.
     Timestamp,

@@ -12,8 +12,8 @@ use crate::manifest::{ManifestFile, ManifestTable};
 /// The most differences that an error names.
 const NAMED_MAX: usize = 5;
 
-/// Compares the files of a run's tables with the tables, under the run's snapshot. `condition_of` says of a table of which
-/// only new rows were read, for which rows of the server its new files stand.
+/// Compares the files of a run's tables with the tables, under the run's snapshot. `condition_of` says of a
+/// table of which only new rows were read, for which rows of the server its new files stand.
 ///
 /// # Errors
 ///
@@ -57,8 +57,8 @@ pub(crate) fn compare_run(
     concluded(opened, differences, "nothing was committed")
 }
 
-/// Ends the comparison. It is an error if anything differs: the files' own `differences`, or what was found on the
-/// server. `outcome` says what that means.
+/// Ends the comparison. It is an error if anything differs: the files' own `differences`, or what was found
+/// on the server. `outcome` says what that means.
 pub(super) fn concluded(
     opened: Opened,
     mut differences: Vec<String>,

@@ -135,8 +135,9 @@ impl Opened {
         Ok(Self { source, options, held, snapshot, plans, digest, full, found })
     }
 
-    /// Compares the rows of a table's files with those of the server: all of them, or those for which a condition holds.
-    /// Returns what is wrong with the files themselves, by their paths; then the table is not compared.
+    /// Compares the rows of a table's files with those of the server: all of them, or those for which a
+    /// condition holds. Returns what is wrong with the files themselves, by their paths; then the table is
+    /// not compared.
     pub(super) fn compare(
         &mut self,
         table: &ManifestTable,

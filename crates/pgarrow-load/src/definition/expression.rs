@@ -1,7 +1,7 @@
 //! Expressions that move to another server: what they cast to has another name there.
 
-/// The expression with other names of types. A server prints a cast as `::` and the type's name; `names` are pairs of
-/// what it prints and what takes its place. What stands in quotes stays.
+/// The expression with other names of types. A server prints a cast as `::` and the type's name; `names` are
+/// pairs of what it prints and what takes its place. What stands in quotes stays.
 pub(super) fn with_casts_to(expression: &str, names: &[(&str, String)]) -> String {
     let mut moved = String::with_capacity(expression.len());
     let mut rest = expression;

@@ -21,7 +21,8 @@ use super::ipc::{CONTINUATION, Decoder, body_bytes, damaged, message, rows, sche
 /// Length of the footer and magic.
 const TRAILER_BYTES: u64 = 10;
 
-/// Opens a file of so many bytes. Its rows are counted beforehand if that is cheap: each batch states its own.
+/// Opens a file of so many bytes. Its rows are counted beforehand if that is cheap: each batch states its
+/// own.
 pub(super) fn open(
     mut file: impl Read + Seek + 'static,
     file_bytes: u64,

@@ -18,8 +18,8 @@ use parquet::file::reader::{ChunkReader, Length};
 /// The longest part that is asked for at once.
 pub const PART_BYTES_MAX: usize = 8 << 20;
 
-/// How many of the longest parts the windows of all columns have together at most, twice: for what is there, and for
-/// what is on its way.
+/// How many of the longest parts the windows of all columns have together at most, twice: for what is there,
+/// and for what is on its way.
 const AHEAD_PARTS: usize = 4;
 
 /// Columns beyond some 500 have at least this much each.
@@ -28,8 +28,8 @@ const WINDOW_BYTES_MIN: usize = 64 << 10;
 /// Waits for a part of a file. Dropping it instead stops the part.
 pub type RemotePart = Box<dyn FnOnce() -> io::Result<Bytes> + Send>;
 
-/// A file of a store or a server, which can be read in any order. It is one version of the file: when the file is
-/// replaced meanwhile, reading fails.
+/// A file of a store or a server, which can be read in any order. It is one version of the file: when the
+/// file is replaced meanwhile, reading fails.
 pub trait RemoteFile: fmt::Debug + Send + Sync {
     /// A name for messages and restart keys: a URL without secrets.
     fn name(&self) -> &str;
@@ -40,8 +40,8 @@ pub trait RemoteFile: fmt::Debug + Send + Sync {
     /// What tells this version from others, such as an `ETag`. `None` if nothing does.
     fn version(&self) -> Option<&str>;
 
-    /// Asks for a part of at most [`PART_BYTES_MAX`], and does not wait for it: all its bytes, or an error with a
-    /// text for people.
+    /// Asks for a part of at most [`PART_BYTES_MAX`], and does not wait for it: all its bytes, or an error
+    /// with a text for people.
     fn fetch(&self, range: Range<u64>) -> RemotePart;
 }
 
@@ -124,7 +124,8 @@ impl RemoteReader {
         self.file.bytes() <= self.part_bytes as u64
     }
 
-    /// Names the parts that are read next, in turns, each from its beginning to its end. What is there of others goes.
+    /// Names the parts that are read next, in turns, each from its beginning to its end. What is there of
+    /// others goes.
     pub(super) fn expect(&self, parts: impl ExactSizeIterator<Item = Range<u64>>) {
         let step = (AHEAD_PARTS * self.part_bytes / parts.len().max(1)).max(WINDOW_BYTES_MIN);
         let step = step.min(self.part_bytes);

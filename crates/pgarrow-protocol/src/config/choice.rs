@@ -61,8 +61,8 @@ choice! {
         Disable = "disable",
         /// TLS only if the server refuses plaintext.
         Allow = "allow",
-        /// TLS if the server has it; plaintext if it has none, or if the handshake or the login over TLS fails.
-        /// The default.
+        /// TLS if the server has it; plaintext if it has none, or if the handshake or the login over TLS
+        /// fails. The default.
         Prefer = "prefer",
         /// TLS or an error; the certificate is checked only if a root certificate exists.
         Require = "require",

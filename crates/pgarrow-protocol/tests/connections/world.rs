@@ -159,7 +159,8 @@ impl World {
         home
     }
 
-    /// Makes the server with TLS show another certificate; or `tls12`, `tls13`: the good one, and only that version.
+    /// Makes the server with TLS show another certificate; or `tls12`, `tls13`: the good one, and only that
+    /// version.
     pub(crate) fn set_state(&mut self, state: &str) {
         let (certificate, version) = match state {
             "tls12" => ("good", "TLSv1.2"),

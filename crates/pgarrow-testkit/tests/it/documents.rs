@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::project::{named_tests, packages, read, relative, root};
+use crate::project::{named_tests, packages, read, relative, root, rust_files};
 
 /// Most columns of a line of prose.
 const WIDTH_MAX: usize = 110;
@@ -141,6 +141,25 @@ fn prose_is_at_most_110_columns_wide() {
             let is_one_word = !line.trim().trim_start_matches("- ").contains(' ');
             if line.chars().count() > WIDTH_MAX && !line.starts_with('|') && !is_one_word {
                 wide.push(format!("{path}:{number}"));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "wider than {WIDTH_MAX} columns: {wide:#?}");
+}
+
+/// rustfmt leaves comments as they are. Diagrams and tables cannot be broken.
+#[test]
+fn comments_are_at_most_110_columns_wide() {
+    let mut wide = Vec::new();
+    for path in packages().iter().flat_map(|package| rust_files(&package.folder)) {
+        let (text, mut is_diagram) = (read(&path), false);
+        for (number, line) in text.lines().enumerate() {
+            let comment = line.trim_start();
+            let is_fence = comment.contains("```");
+            is_diagram = comment.starts_with("//") && (is_diagram ^ is_fence);
+            let is_comment = comment.starts_with("//") && !is_diagram && !comment.contains("| ");
+            if is_comment && line.chars().count() > WIDTH_MAX {
+                wide.push(format!("{}:{}", relative(&path), number + 1));
             }
         }
     }

@@ -68,8 +68,8 @@ fn each_complete_table_is_noted_once() {
     assert_eq!(together.len(), n_noted);
 }
 
-/// Each of these fails the run at its end. By then, a table whose rows were of two relations, or of two labels, or
-/// whose lock was gone, would have been noted.
+/// Each of these fails the run at its end. By then, a table whose rows were of two relations, or of two
+/// labels, or whose lock was gone, would have been noted.
 #[test]
 fn a_table_is_not_noted_if_its_rows_may_be_others() {
     require!(Capability::Server);

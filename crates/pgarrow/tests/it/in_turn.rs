@@ -70,7 +70,8 @@ impl Sink for Alone {
     }
 }
 
-/// The tables in the order in which their sinks were made. Those of `bad` fail: at the beginning, and at the commit.
+/// The tables in the order in which their sinks were made. Those of `bad` fail: at the beginning, and at the
+/// commit.
 fn run(run: Run, bad: [&str; 2]) -> (Vec<String>, pgarrow::Result<pgarrow::Report>) {
     let (n_alive, made) = (Arc::new(AtomicUsize::new(0)), Mutex::new(Vec::new()));
     let make = |plan: &Plan| -> Result<Box<dyn Sink>, SinkError> {

@@ -12,8 +12,8 @@ use pgarrow_testkit::{Capability, Database, require};
 use crate::render;
 use crate::support::{database, oracle, query_lines, read, server_text, source};
 
-/// Rows from half a minute ago to some minutes ahead, some 600 microseconds apart, in no order: wherever a reader
-/// reads, the time at which it begins is between two rows.
+/// Rows from half a minute ago to some minutes ahead, some 600 microseconds apart, in no order: wherever a
+/// reader reads, the time at which it begins is between two rows.
 const TABLE: &str = "CREATE TABLE e AS SELECT g AS id, now() - interval '30 s' + g * interval '200 us' AS at, g % 3 AS b \
     FROM (SELECT i * 7919::int8 % 1000003 AS g FROM generate_series(1, 1000002, 3) AS i) AS s; ANALYZE e";
 

@@ -99,7 +99,8 @@ fn sift(extract: Extract) -> Result<Sifted, Error> {
     Ok(Sifted { kept, rejected, report })
 }
 
-/// Bad rows at the beginning and the end of chunks and batches, next to each other, and with several bad values.
+/// Bad rows at the beginning and the end of chunks and batches, next to each other, and with several bad
+/// values.
 const BAD: [i64; 12] = [1, 2, 3, 7, 256, 257, 512, 513, 769, 1100, 1535, 1536];
 
 fn small_table() -> Database {

@@ -130,8 +130,8 @@ fn opening_a_slice_takes_two_round_trips() {
         assert_eq!(trips, 2);
         assert!(run.for_each(|_| Ok(())).unwrap().rows > 0);
     }
-    // A snapshot that is gone is an error in the same words as before. Dropped only, a holder's session ends when
-    // the server comes to it, and until then its snapshot can be imported.
+    // A snapshot that is gone is an error in the same words as before. Dropped only, a holder's session ends
+    // when the server comes to it, and until then its snapshot can be imported.
     pages_held.release().unwrap();
     view_held.release().unwrap();
     let error = counted.source.slice(of_pages[0].clone()).open().unwrap_err();

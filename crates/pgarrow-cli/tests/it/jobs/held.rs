@@ -153,8 +153,8 @@ fn a_query_whose_text_has_changed_is_read_again() {
     }
 }
 
-/// Formerly, nothing read under a held snapshot but slices of tables that its holder has locked. Between the snapshot
-/// and the lock of a run, a table may be truncated, and be empty without an error.
+/// Formerly, nothing read under a held snapshot but slices of tables that its holder has locked. Between the
+/// snapshot and the lock of a run, a table may be truncated, and be empty without an error.
 #[test]
 fn tables_that_are_not_held_are_refused() {
     require!(Capability::Server);

@@ -49,7 +49,8 @@ fn selected(place: &Place, name: &str) -> BTreeMap<i64, String> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Writers whose transactions stay open across runs, also in subtransactions, whose numbers no snapshot lists.
+/// Writers whose transactions stay open across runs, also in subtransactions, whose numbers no snapshot
+/// lists.
 #[test]
 fn by_transaction_no_commit_is_lost() {
     require!(Capability::Server);
@@ -91,8 +92,8 @@ fn by_transaction_no_commit_is_lost() {
     }
     let of_orders = increments(&place, "o");
     assert_eq!(of_orders.len(), 3);
-    // Rows that the first run had seen come again, as they are newer than the open transaction. Transactions of other
-    // databases count, too, so how many there are is not known here.
+    // Rows that the first run had seen come again, as they are newer than the open transaction. Transactions
+    // of other databases count, too, so how many there are is not known here.
     assert!(of_orders[1].0 == "xmin" && of_orders[1].1 >= 12, "{of_orders:?}");
     assert_eq!(increments(&place, "p")[1].0, "xmin");
     // It was read by several connections.
@@ -298,9 +299,9 @@ fn columns_and_rows_of_single_tables() {
     }
 }
 
-/// Formerly, in this order: the largest value was that of other rows than those that are read; a table that was
-/// emptied, or had a row of the future, was never read again; and parts that were attached by somebody who had the
-/// values already were missed.
+/// Formerly, in this order: the largest value was that of other rows than those that are read; a table that
+/// was emptied, or had a row of the future, was never read again; and parts that were attached by somebody
+/// who had the values already were missed.
 #[test]
 fn a_column_whose_values_do_not_grow_as_expected() {
     require!(Capability::Server);

@@ -100,8 +100,8 @@ fn the_others_are_committed() {
     assert_eq!(place.manifests().len(), n_manifests);
 }
 
-/// Formerly the state would have been lost with the run that failed; or have been taken for that of the server that
-/// the failed run had met.
+/// Formerly the state would have been lost with the run that failed; or have been taken for that of the
+/// server that the failed run had met.
 #[test]
 fn a_table_that_failed_goes_on_from_where_it_was_read_last() {
     require!(Capability::Server);

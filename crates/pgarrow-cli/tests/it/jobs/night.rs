@@ -1,5 +1,5 @@
-//! A database in nights: killed and resumed, then only new rows, with writers all the time. Whatever the newest
-//! manifest says is what SELECT gave under the snapshot that it names.
+//! A database in nights: killed and resumed, then only new rows, with writers all the time. Whatever the
+//! newest manifest says is what SELECT gave under the snapshot that it names.
 //!
 //! Rows carry the transaction that wrote them, and nothing is changed or deleted. So what a snapshot saw can
 //! still be asked for: `pg_visible_in_snapshot`.
@@ -129,8 +129,8 @@ impl Night<'_> {
         fs::write(self.place.path("night.toml"), job).unwrap();
     }
 
-    /// The newest manifest, if there is one, has each table as its snapshot saw it, and `is_once`: each row once.
-    /// Returns how the tables' newest increments were read, by the tables' names.
+    /// The newest manifest, if there is one, has each table as its snapshot saw it, and `is_once`: each row
+    /// once. Returns how the tables' newest increments were read, by the tables' names.
     #[track_caller]
     fn assert_as_seen(&self, is_once: bool) -> BTreeMap<String, String> {
         let port = self.store.map_or(String::new(), |store| store.port().to_string());

@@ -182,8 +182,8 @@ fn partitions_go_to_an_object_store() {
     run(&mut with_s3(&["verify", "s3://partitions/lake", place.database.url()])).assert_success();
 }
 
-/// Queries are partitioned as tables are, and what is held against the server before the commit has the columns
-/// that are in paths only.
+/// Queries are partitioned as tables are, and what is held against the server before the commit has the
+/// columns that are in paths only.
 #[test]
 fn partitions_of_queries_and_a_look_before_the_commit() {
     require!(Capability::Server);

@@ -169,8 +169,8 @@ fn a_resumed_run_that_fails_leaves_what_is_complete() {
     assert!(!left.exists());
 }
 
-/// Formerly, a run that came to itself after another one had taken its place removed its files, which the other one
-/// had kept and committed.
+/// Formerly, a run that came to itself after another one had taken its place removed its files, which the
+/// other one had kept and committed.
 #[test]
 fn a_run_whose_place_was_taken_leaves_its_files() {
     require!(Capability::Server);
