@@ -10,7 +10,7 @@ use pgarrow_sink_ipc::{IpcFormat, IpcOptions};
 use pgarrow_sink_parquet::ParquetOptions;
 
 use crate::exit::Failure;
-use crate::flags::{ExportFlags, FileFlags, FormatName, ReadingFlags, SortedBy};
+use crate::flags::{ExportFlags, FileFlags, FormatName, HowFlags, ReadingFlags, SortedBy};
 use crate::into::{Into, IntoMany};
 
 /// Where batches go.
@@ -45,10 +45,7 @@ impl Destination {
     pub(crate) fn new(flags: &ExportFlags, is_many: bool) -> Result<Self, Failure> {
         if flags.to == Some(FormatName::Postgres) {
             check_table(flags)?;
-            if flags.reading.ordered && flags.into.how.writers.is_some_and(|writers| writers > 1) {
-                let text = "several --writers load rows in any order; leave out --ordered, or --writers";
-                return Err(Failure::options(text));
-            }
+            check_order(&flags.reading, &flags.into.how)?;
             return Ok(match is_many {
                 true => Self::Tables(Box::new(IntoMany::try_from(flags)?)),
                 false => Self::Table(Box::new(Into::try_from(flags)?)),
@@ -224,6 +221,16 @@ fn check_partitions(flags: &ExportFlags, place: Option<&Place>) -> Result<(), Fa
     match flags.reading.ordered && !flags.files.partition_by.is_empty() {
         true => Err(Failure::options(
             "--ordered keeps the order of all rows, and --partition-by puts them into other files; leave one out",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Refuses several writers for rows in order.
+pub(crate) fn check_order(reading: &ReadingFlags, how: &HowFlags) -> Result<(), Failure> {
+    match reading.ordered && how.writers.is_some_and(|writers| writers > 1) {
+        true => Err(Failure::options(
+            "several --writers load rows in any order; leave out --ordered, or --writers",
         )),
         false => Ok(()),
     }

@@ -6,7 +6,7 @@ use pgarrow::{Config, ExportOptions, ReadMode, TypeOptions};
 use pgarrow_job::{Compared, Format, JobFile, PartitionBy};
 
 use crate::connecting::config;
-use crate::destination::{self, Destination, Place, check_url, ending_warning, types_of_tables};
+use crate::destination::{self, Destination, Place, check_order, check_url, ending_warning, types_of_tables};
 use crate::exit::Failure;
 use crate::flags::{
     ExportFlags, FileFlags, HoldFlags, InspectFlags, JobOptions, PlanFlags, ReadModeName, ReadingFlags,
@@ -76,6 +76,7 @@ impl Reading {
 impl Reading {
     /// What a job reads for a server.
     pub(crate) fn of_job(file: &JobFile, flags: &JobOptions) -> Result<Self, Failure> {
+        check_order(&flags.reading, &flags.how)?;
         Ok(Self {
             connection: config(file.connection.as_deref(), &flags.session.connecting)?,
             subject: Subject::Many {

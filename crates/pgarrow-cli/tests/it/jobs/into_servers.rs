@@ -202,6 +202,12 @@ fn options_and_keys_that_do_not_go_with_the_destination() {
         ("", "[options]\ncompression = \"zstd\"\n", &[], "the option compression is for files"),
         ("", "", &["--file-size", "1M"], "the option file_size is for files"),
         ("", "", &["--writers", "2"], "--writers commit each table by itself; add --keep-going"),
+        (
+            "",
+            "",
+            &["--keep-going", "--ordered", "--writers", "2"],
+            "several --writers load rows in any order",
+        ),
         ("", "", &["--create-types"], "--create-types is for tables that are made"),
         ("", "", &["--types-from", "arrow"], "the option types_from is for columns that are made"),
         ("", "", &["--verify"], "--verify is for jobs that write files"),
