@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pgarrow::{
-    Cancel, Error, ErrorKind, FailedTable, NamedQuery, OpaqueColumns, Plan, Relation, Report, Run,
-    SharedSnapshot, Source, TableSelection, Tables, quote_identifier,
+    Cancel, Error, ErrorKind, FailedTable, OpaqueColumns, Plan, Report, Run, SharedSnapshot, Source, Tables,
+    quote_identifier,
 };
-use pgarrow_job::{ChosenTables, JobQuery, Opened, TableChoice, TableRule, open_those_that_can};
+use pgarrow_job::{ChosenTables, JobQuery, JobSubject, Opened, TableChoice, TableRule, open_those_that_can};
 use pgarrow_load::{
     LoadMode, LoadProgress, LoadReport, LoadSet, LoadedReport, Loading, NeededTypes, PrimaryKey, RelationName,
 };
@@ -36,8 +36,8 @@ use crate::words;
 /// Most tables without a key that a warning names.
 const KEYLESS_NAMED: usize = 5;
 
-/// What plans and targets are found by: a table's schema and name, or a query's name without a schema.
-type Key = (Option<String>, String);
+/// What plans and targets are found by: schema and name.
+type Key = (String, String);
 
 /// What a job says beside the options of an export.
 #[derive(Debug, Default)]
@@ -48,41 +48,26 @@ pub(crate) struct OfJob {
     pub(crate) under: Option<SharedSnapshot>,
 }
 
-/// A table or query, and where its rows go.
+/// A table or query, what is read of it, and where its rows go.
 struct Item {
-    what: What,
+    subject: JobSubject,
+    columns: Option<Vec<String>>,
+    filter: Option<String>,
     target: RelationName,
     mode: LoadMode,
     /// Columns of it that the target takes as they come.
     opaque: OpaqueColumns,
 }
 
-enum What {
-    Table(Relation, Box<TableRule>),
-    Query(JobQuery),
-}
-
-impl What {
-    fn key(&self) -> Key {
-        match self {
-            Self::Table(relation, _) => (Some(relation.schema.clone()), relation.name.clone()),
-            Self::Query(query) => (None, query.name.clone()),
-        }
+impl Item {
+    /// All of it.
+    fn new(subject: JobSubject, target: RelationName, mode: LoadMode) -> Self {
+        Self { subject, columns: None, filter: None, target, mode, opaque: OpaqueColumns::default() }
     }
 
-    /// As messages about plans name it.
-    fn shown(&self) -> String {
-        match self {
-            Self::Table(relation, _) => relation.to_string(),
-            Self::Query(query) => format!("query {}", query.name),
-        }
-    }
-}
-
-fn key_of(plan: &Plan) -> Key {
-    match plan.relation() {
-        Some(relation) => (Some(relation.schema.clone()), relation.name.clone()),
-        None => (None, plan.query_name().unwrap_or_else(|| plan.subject()).to_owned()),
+    /// Why it cannot be read or loaded.
+    fn failed(&self, error: &Error) -> FailedTable {
+        FailedTable::new(self.subject.to_string(), error.message().clone())
     }
 }
 
@@ -189,7 +174,8 @@ pub(crate) fn check_copy(
     let Copying { run, targets, .. } = Copying::plan(reading, of_job, &into, source, console, cancel)?;
     let line = |plan: &Arc<Plan>| {
         let columns = counted(plan.columns().len() as u64, "column");
-        let target = targets.get(&key_of(plan)).map(|target| target.name.quoted()).unwrap_or_default();
+        let target =
+            targets.get(&JobSubject::key_of(plan)).map(|target| target.name.quoted()).unwrap_or_default();
         let rows = summary::estimated_rows(plan);
         format!("{} to {target}: {columns}, {rows}\n", plan.subject())
     };
@@ -218,14 +204,11 @@ impl Copying {
         let open = |items: &[Item]| open(reading, of_job, source, items);
         let Opened { mut run, planned: items, failed: not_read } =
             open_those_that_can(items, into.keep_going, open)?;
-        failed.extend(
-            not_read
-                .into_iter()
-                .map(|(item, error)| FailedTable::new(item.what.shown(), error.message().clone())),
-        );
+        failed.extend(not_read.into_iter().map(|(item, error)| item.failed(&error)));
         say_warnings(&run, console);
         let targets = defined(&mut run, into, &items, console)?;
-        let of_plans = run.plans().iter().filter_map(|plan| Some(targets.get(&key_of(plan))?.name.clone()));
+        let of_plans =
+            run.plans().iter().filter_map(|plan| Some(targets.get(&JobSubject::key_of(plan))?.name.clone()));
         set.begin(&of_plans.collect::<Vec<_>>(), Some(run.holders()))?;
         let copying = Self { set, run, targets, failed };
         if !into.keep_going {
@@ -238,7 +221,7 @@ impl Copying {
     fn rehearse(&self) -> Result<(), Error> {
         let mut problems = Vec::new();
         for plan in self.run.plans() {
-            let Some(target) = self.targets.get(&key_of(plan)) else { continue };
+            let Some(target) = self.targets.get(&JobSubject::key_of(plan)) else { continue };
             match load_of(&self.set, plan, target).and_then(|loading| loading.abandon()) {
                 Ok(()) => {}
                 Err(error) if is_of_table(&error) => problems.push(error),
@@ -288,13 +271,9 @@ fn find(
     for (relation, rule) in tables {
         let schema = into.schema.clone().unwrap_or_else(|| relation.schema.clone());
         let target = RelationName { schema: Some(schema), name: relation.name.clone() };
-        let mode = rule.mode.unwrap_or(into.mode);
-        items.push(Item {
-            what: What::Table(relation, Box::new(rule)),
-            target,
-            mode,
-            opaque: OpaqueColumns::default(),
-        });
+        let TableRule { columns, filter, mode, .. } = rule;
+        let item = Item::new(JobSubject::Table(relation), target, mode.unwrap_or(into.mode));
+        items.push(Item { columns, filter, ..item });
     }
     for query in &of_job.queries {
         let Some(schema) = into.schema.clone() else {
@@ -304,12 +283,7 @@ fn find(
             )));
         };
         let target = RelationName { schema: Some(schema), name: query.name.clone() };
-        items.push(Item {
-            what: What::Query(query.clone()),
-            target,
-            mode: into.mode,
-            opaque: OpaqueColumns::default(),
-        });
+        items.push(Item::new(JobSubject::Query(query.clone()), target, into.mode));
     }
     if items.is_empty() {
         let missing = missing.into_iter().map(|(_, error)| error).collect::<Vec<_>>();
@@ -317,7 +291,7 @@ fn find(
             .map_or_else(|| Failure::options("there are no tables to export"), Failure::from));
     }
     let advice = "leave one out (--exclude-table), or load them by two commands into two schemas";
-    distinct(items.iter().map(|item| (item.target.clone(), item.what.shown())), advice)?;
+    distinct(items.iter().map(|item| (item.target.clone(), item.subject.to_string())), advice)?;
     let missing = missing.into_iter().map(|(name, error)| FailedTable::new(name, error.message().clone()));
     Ok((items, missing.collect()))
 }
@@ -352,7 +326,7 @@ fn look(items: Vec<Item>, set: &LoadSet, keep_going: bool) -> Result<(Vec<Item>,
             Err(error) if !is_of_table(&error) => return Err(error.into()),
             Err(error) => {
                 left.push(None);
-                failed.push(FailedTable::new(item.what.shown(), error.message().clone()));
+                failed.push(item.failed(&error));
                 problems.push(error);
             }
         }
@@ -368,21 +342,9 @@ fn open(reading: &Reading, of_job: &OfJob, source: &Source, items: &[Item]) -> R
     let none: [&str; 0] = [];
     let tables = source.tables(none).only(reading.subject.is_only()).options(reading.options.clone());
     let tables = of_job.under.iter().cloned().fold(tables, Tables::under);
-    let tables = items.iter().fold(tables, |tables, item| match &item.what {
-        What::Query(JobQuery { name, sql, split_on }) => {
-            let query = NamedQuery::new(name, sql).with_opaque(item.opaque.clone());
-            tables.query(split_on.iter().fold(query, NamedQuery::split_on))
-        }
-        What::Table(relation, rule) => {
-            let tables = tables.name(relation.quoted());
-            let tables =
-                tables.opaque_of(relation.schema.clone(), relation.name.clone(), item.opaque.clone());
-            if rule.columns.is_none() && rule.filter.is_none() {
-                return tables;
-            }
-            let selection = rule.columns.iter().fold(TableSelection::new(), TableSelection::columns);
-            tables.select(relation.quoted(), rule.filter.iter().fold(selection, TableSelection::filter))
-        }
+    let tables = items.iter().fold(tables, |tables, item| {
+        let (columns, filter) = (item.columns.as_deref(), item.filter.as_deref());
+        item.subject.add_to(tables, columns, filter, Some(&item.opaque))
     });
     tables.open()
 }
@@ -396,17 +358,17 @@ fn defined(
 ) -> Result<HashMap<Key, Target>, Failure> {
     let (mut targets, mut without_key) = (HashMap::new(), Vec::new());
     for item in items {
-        let (types, key) = match &item.what {
-            What::Table(relation, _) if item.mode.makes_tables() => {
+        let (types, key) = match &item.subject {
+            JobSubject::Table(relation) if item.mode.makes_tables() => {
                 let (types, key) = into.takes.read(run, relation, into.schema.as_deref())?;
                 if into.takes.key && key.is_none() {
                     without_key.push(relation.to_string());
                 }
                 (types, key)
             }
-            What::Table(..) | What::Query(_) => (None, None),
+            JobSubject::Table(_) | JobSubject::Query(_) => (None, None),
         };
-        targets.insert(item.what.key(), Target { name: item.target.clone(), types, key });
+        targets.insert(item.subject.key(), Target { name: item.target.clone(), types, key });
     }
     if !without_key.is_empty() {
         let shown = without_key.get(..KEYLESS_NAMED).unwrap_or(&without_key).join(", ");
@@ -429,7 +391,7 @@ fn open_load(
     console: &Console,
 ) -> Result<Box<dyn Sink>, SinkError> {
     let failed = |error: Error| SinkError::of(SinkErrorKind::Io, error);
-    let target = targets.get(&key_of(plan));
+    let target = targets.get(&JobSubject::key_of(plan));
     let target = target.ok_or_else(|| {
         let text = format!("{} has no target; please report it", plan.subject());
         failed(Error::new(ErrorKind::Protocol, text))

@@ -40,7 +40,7 @@ use crate::manifest::{
 };
 use crate::partition::PartitionBy;
 use crate::rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
-use crate::subject::{JobQuery, Key, Subject};
+use crate::subject::{JobQuery, JobSubject, Key};
 
 /// Half of the numbers that transactions have. A larger gap between two runs cannot be told from the past.
 const GAP_MAX: u64 = (1 << 31) - (1 << 20);
@@ -48,7 +48,7 @@ const GAP_MAX: u64 = (1 << 31) - (1 << 20);
 /// What a run does with a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
-    pub(crate) subject: Subject,
+    pub(crate) subject: JobSubject,
     pub(crate) columns: Option<Vec<String>>,
     pub(crate) filter: Option<String>,
     /// `full`, `xmin` or `column`.
@@ -121,16 +121,16 @@ impl Task {
             filter: rule.filter.clone(),
             version,
             partition_by: rule.partitions(),
-            ..Self::whole(Subject::Table(relation.clone()))
+            ..Self::whole(JobSubject::Table(relation.clone()))
         }
     }
 
     /// All rows of a query.
     pub(crate) fn query(query: &JobQuery, partition_by: &PartitionBy) -> Self {
-        Self { partition_by: partition_by.clone(), ..Self::whole(Subject::Query(query.clone())) }
+        Self { partition_by: partition_by.clone(), ..Self::whole(JobSubject::Query(query.clone())) }
     }
 
-    fn whole(subject: Subject) -> Self {
+    fn whole(subject: JobSubject) -> Self {
         Self {
             subject,
             columns: None,
@@ -147,8 +147,8 @@ impl Task {
     /// The SHA-256 of a query's text.
     pub(crate) fn query_sha256(&self) -> Option<String> {
         match &self.subject {
-            Subject::Query(query) => Some(sha256(&query.sql)),
-            Subject::Table(_) => None,
+            JobSubject::Query(query) => Some(sha256(&query.sql)),
+            JobSubject::Table(_) => None,
         }
     }
 
@@ -312,7 +312,7 @@ fn task(
         return Ok(full(version));
     }
     let now_columns =
-        known.columns.get(&Subject::Table(relation.clone()).key()).map(Vec::as_slice).unwrap_or_default();
+        known.columns.get(&JobSubject::Table(relation.clone()).key()).map(Vec::as_slice).unwrap_or_default();
     let is_smaller = column.as_ref().is_some_and(|column| column.is_smaller);
     let why = match why_full(relation, rule, before, &state, known.extension) {
         None if is_smaller => Some(Some("the largest value is smaller than in the run before".to_owned())),

@@ -60,7 +60,7 @@ pub use partition::{DatePart, PartitionBy, PartitionFiles, PartitionKey, Partiti
 pub use rules::{Finding, NullRows, Overlap, SchemaChange, TableRule};
 pub use run::{Committed, JobRun, PlannedRun};
 pub use starter::starter;
-pub use subject::JobQuery;
+pub use subject::{JobQuery, JobSubject};
 pub use verify::{
     AgainstServer, Compared, Difference, ExportCheck, FileRow, NotCompared, ServerDifference, ServerVerified,
     Verified, verify,

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pgarrow_export::{
-    Cancel, Error, ErrorKind, Message, NamedQuery, Plan, Relation, Result, Run, SharedSnapshot, Source,
-    TableSelection, Tables, message, option,
+    Cancel, Error, ErrorKind, Message, Plan, Relation, Result, Run, SharedSnapshot, Source, Tables, message,
+    option,
 };
 use pgarrow_load::RelationName;
 use pgarrow_store::Store;
@@ -25,7 +25,7 @@ use crate::manifest::{Manifest, ManifestColumn, ManifestPartition, ManifestTable
 use crate::partition::PartitionBy;
 use crate::planned_table::columns_of;
 use crate::rules::{Finding, TableRule};
-use crate::subject::{JobQuery, Key, QUERIES, Subject, key_of, schema_and_table};
+use crate::subject::{JobQuery, JobSubject, Key, QUERIES, key_of, schema_and_table};
 use crate::verify::is_whole;
 
 /// Most names of tables in a message.
@@ -130,8 +130,8 @@ impl Job {
         if journal.is_some() || (is_growing && previous.is_some()) {
             let all = plain(&tables).into_iter().chain(queries.iter().cloned()).collect();
             let (look, _, cannot) = self.open_with(source, store, all, options)?;
-            let can = |subject: &Subject| cannot.iter().all(|failed| failed.key != subject.key());
-            tables.retain(|(table, _)| can(&Subject::Table(table.clone())));
+            let can = |subject: &JobSubject| cannot.iter().all(|failed| failed.key != subject.key());
+            tables.retain(|(table, _)| can(&JobSubject::Table(table.clone())));
             queries.retain(|query| can(&query.subject));
             failed = cannot;
             for plan in look.plans() {
@@ -259,22 +259,7 @@ impl Job {
         let none: [&str; 0] = [];
         let mut tables = under.cloned().into_iter().fold(source.tables(none), Tables::under);
         for Task { subject, columns, filter, .. } in tasks {
-            let relation = match subject {
-                Subject::Table(relation) => relation,
-                Subject::Query(JobQuery { name, sql, split_on }) => {
-                    let query = NamedQuery::new(name, sql);
-                    tables = tables.query(split_on.iter().fold(query, NamedQuery::split_on));
-                    continue;
-                }
-            };
-            tables = tables.name(relation.quoted());
-            if columns.is_none() && filter.is_none() {
-                continue;
-            }
-            let selection = TableSelection::new();
-            let selection = columns.iter().fold(selection, |selection, columns| selection.columns(columns));
-            let selection = filter.iter().fold(selection, |selection, filter| selection.filter(filter));
-            tables = tables.select(relation.quoted(), selection);
+            tables = subject.add_to(tables, columns.as_deref(), filter.as_deref(), None);
         }
         let format = self.format.clone();
         let by: HashMap<Key, PartitionBy> =

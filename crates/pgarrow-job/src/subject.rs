@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use pgarrow_export::{Plan, Relation};
+use pgarrow_export::{NamedQuery, OpaqueColumns, Plan, Relation, TableSelection, Tables};
 
 use crate::manifest::ManifestTable;
 
@@ -24,15 +24,17 @@ pub struct JobQuery {
 
 /// What is read.
 #[derive(Clone, Debug)]
-pub(crate) enum Subject {
+pub enum JobSubject {
+    /// A table, or what else has rows and a name.
     Table(Relation),
+    /// A query.
     Query(JobQuery),
 }
 
 /// Schema and name.
 pub(crate) type Key = (String, String);
 
-impl Subject {
+impl JobSubject {
     pub(crate) fn schema(&self) -> &str {
         match self {
             Self::Table(relation) => &relation.schema,
@@ -47,8 +49,43 @@ impl Subject {
         }
     }
 
-    pub(crate) fn key(&self) -> Key {
+    /// Its schema and name: what [`key_of`](Self::key_of) says of its plan.
+    pub fn key(&self) -> (String, String) {
         (self.schema().to_owned(), self.name().to_owned())
+    }
+
+    /// Schema and name of what a plan reads. Queries have the schema `query`.
+    pub fn key_of(plan: &Plan) -> (String, String) {
+        key_of(plan)
+    }
+
+    /// Adds it to what is read: of a table these columns, and the rows for which a condition holds; of both,
+    /// the columns in `opaque` undecoded.
+    pub fn add_to(
+        &self,
+        tables: Tables,
+        columns: Option<&[String]>,
+        filter: Option<&str>,
+        opaque: Option<&OpaqueColumns>,
+    ) -> Tables {
+        let relation = match self {
+            Self::Table(relation) => relation,
+            Self::Query(JobQuery { name, sql, split_on }) => {
+                let query =
+                    opaque.cloned().into_iter().fold(NamedQuery::new(name, sql), NamedQuery::with_opaque);
+                return tables.query(split_on.iter().fold(query, NamedQuery::split_on));
+            }
+        };
+        let tables = tables.name(relation.quoted());
+        let tables = opaque.into_iter().fold(tables, |tables, columns| {
+            tables.opaque_of(&relation.schema, &relation.name, columns.clone())
+        });
+        if columns.is_none() && filter.is_none() {
+            return tables;
+        }
+        let selection =
+            columns.into_iter().fold(TableSelection::new(), |selection, columns| selection.columns(columns));
+        tables.select(relation.quoted(), filter.into_iter().fold(selection, TableSelection::filter))
     }
 
     /// `pg_class.oid`; 0 for a query.
@@ -70,7 +107,7 @@ impl Subject {
 }
 
 /// As in messages about plans.
-impl fmt::Display for Subject {
+impl fmt::Display for JobSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Table(relation) => relation.fmt(f),

@@ -151,8 +151,10 @@ impl Opened {
         let key = (table.schema.clone(), table.name.clone());
         let Some(plan) = self.plans.get(&key).map(Arc::clone) else { return Ok(Vec::new()) };
         let cancel = self.source.cancel().clone();
-        let of_last = |table: &ManifestTable| table.increments.last().map_or(0, |last| last.rows_rejected);
-        let rejected = condition.map_or_else(|| table.rows_rejected(), |_| of_last(table));
+        let rejected = match condition {
+            Some(_) => table.increments.last().map_or(0, |last| last.rows_rejected),
+            None => table.rows_rejected(),
+        };
         let why = match files.first() {
             _ if rejected > 0 => Err(format!("{rejected} of its rows were rejected, and are in no file")),
             None if condition.is_some() => return self.compare_none(table, &plan, condition),
@@ -418,7 +420,10 @@ impl Opened {
 fn from(table: &ManifestTable, relation: &Relation, condition: Option<&str>) -> String {
     let only = table.only && SliceRelation::from(relation).kind == Kind::Table;
     let from = format!("{}{}", if only { "ONLY " } else { "" }, relation.quoted());
-    condition.map_or(from.clone(), |condition| format!("{from} WHERE ({condition})"))
+    match condition {
+        Some(condition) => format!("{from} WHERE ({condition})"),
+        None => from,
+    }
 }
 
 /// Everything of the database that has rows.
