@@ -1,13 +1,9 @@
-//! The command's allocator, and how long it keeps freed memory.
+//! How long the allocator keeps freed memory. Programs choose mimalloc; where another one is chosen, nothing
+//! here has an effect.
 
 #![allow(unsafe_code)]
 
 use std::ffi::c_long;
-
-/// Batches are large buffers that come and go; the system's allocator returns each to the kernel and gets it
-/// back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// `mi_option_purge_delay` in mimalloc's `include/mimalloc.h`, of versions 2 and 3.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;

@@ -1,5 +1,7 @@
-//! Messages for the user: on stderr, beside the progress bar; when quiet, only errors.
+//! Messages for the user: on stderr, beside the progress bar; when quiet, only errors. Where another program
+//! runs the command, they are kept for it.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,6 +45,17 @@ pub(crate) enum Shown {
     Live,
     Plain,
     Json,
+    /// To whoever asks.
+    Asked,
+}
+
+/// Tells how far a run is, as an object of JSON.
+pub(crate) struct Tell(pub(crate) Box<dyn Fn() -> Option<String> + Send>);
+
+impl fmt::Debug for Tell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tell")
+    }
 }
 
 /// The one writer to stderr. Clones share it.
@@ -58,11 +71,57 @@ struct Shared {
     bar: Mutex<Option<ProgressBar>>,
     /// The warnings so far: planning, reading and the report may have the same one.
     warned: Mutex<Vec<String>>,
+    /// Another program runs the command, and stderr is not its place.
+    is_embedded: bool,
+    /// How far the run is, for that program.
+    tell: Mutex<Option<Tell>>,
 }
 
 impl Console {
     pub(crate) fn new(is_quiet: bool, form: LogFormat, progress: ProgressForm) -> Self {
-        Self(Arc::new(Shared { is_quiet, form, progress, bar: Mutex::default(), warned: Mutex::default() }))
+        Self(Arc::new(Shared {
+            is_quiet,
+            form,
+            progress,
+            bar: Mutex::default(),
+            warned: Mutex::default(),
+            is_embedded: false,
+            tell: Mutex::default(),
+        }))
+    }
+
+    /// Writes nothing: [`warnings`](Self::warnings) has what a user would read.
+    pub(crate) fn embedded() -> Self {
+        Self(Arc::new(Shared {
+            is_quiet: true,
+            form: LogFormat::Text,
+            progress: ProgressForm::None,
+            bar: Mutex::default(),
+            warned: Mutex::default(),
+            is_embedded: true,
+            tell: Mutex::default(),
+        }))
+    }
+
+    /// Whether another program runs the command.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.0.is_embedded
+    }
+
+    /// The warnings so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.0.warned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets who tells how far the run is, or nobody.
+    pub(crate) fn set_tell(&self, tell: Option<Tell>) {
+        *self.0.tell.lock().unwrap_or_else(PoisonError::into_inner) = tell;
+    }
+
+    /// How far the run is: the object of `--progress json`. `None` if nothing is read yet, or no more.
+    pub(crate) fn progress_json(&self) -> Option<String> {
+        let tell = self.0.tell.lock().unwrap_or_else(PoisonError::into_inner);
+        tell.as_ref().and_then(|Tell(tell)| tell())
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
@@ -76,6 +135,7 @@ impl Console {
     /// How progress is shown.
     pub(crate) fn progress(&self) -> Shown {
         match self.0.progress {
+            _ if self.0.is_embedded => Shown::Asked,
             ProgressForm::Json => Shown::Json,
             ProgressForm::None => Shown::Nothing,
             ProgressForm::Auto | ProgressForm::Plain if self.is_quiet() => Shown::Nothing,
@@ -127,6 +187,9 @@ impl Console {
 
     /// Writes the text unchanged, as a line.
     pub(crate) fn write(&self, text: &str) {
+        if self.0.is_embedded {
+            return;
+        }
         let bar = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner);
         // If stderr is gone, there is no place for a message.
         let write = || drop(writeln!(io::stderr(), "{text}"));

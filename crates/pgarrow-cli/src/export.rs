@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use pgarrow::{Cancel, ExportOptions, Report, Run, Source};
+use pgarrow::{ExportOptions, Report, Run};
 use pgarrow_job::{ExportCheck, Format, Origin, ServerVerified};
 use pgarrow_load::{Load, LoadProgress, LoadReport};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::console::Console;
 use crate::destination::Destination;
 use crate::exit::Failure;
 use crate::flags::ExportFlags;
+use crate::host::Host;
 use crate::into::Takes;
 use crate::job::{self, ExportJob};
 use crate::outputs::{Opened, Writing, begin_report, write_many, write_one};
@@ -21,46 +22,42 @@ use crate::progress::{Watch, Work};
 use crate::rejects::Rejects;
 use crate::run_report::{Command, RunReport};
 use crate::servers::{self, OfJob};
-use crate::signals::{GRACE, Signals};
+use crate::signals::Signals;
 use crate::summary::{self, Peak};
 use crate::words;
 
 /// Exports what the flags name, with messages and progress.
 pub(crate) fn export(flags: &ExportFlags, console: &Console) -> Result<(), Failure> {
     job::check_reports(flags)?;
-    let cancel = Cancel::new();
-    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    export_by(&Host::process(console)?, flags, Ok).map(drop)
+}
+
+/// The same for whoever runs it, who may `change` the job. Returns the report.
+pub(crate) fn export_by(
+    host: &Host,
+    flags: &ExportFlags,
+    change: impl FnOnce(ExportJob) -> Result<ExportJob, Failure>,
+) -> Result<RunReport, Failure> {
     let report = begin_report(
         Command::Export,
         flags.report.as_deref(),
         flags.overwrite,
         flags.metrics.as_deref(),
-        &signals,
+        &host.signals,
     )?;
-    let done = ExportJob::try_from(flags).and_then(|job| run(job, &report, console, cancel, &signals));
-    done.map_err(|failure| signals.explain(failure)).inspect_err(|failure| report.failed(failure, console))
+    let done = ExportJob::try_from(flags).and_then(change).and_then(|job| run(job, &report, host));
+    let done = done.map_err(|failure| host.signals.explain(failure));
+    done.inspect_err(|failure| report.failed(failure, &host.console))?;
+    Ok(report)
 }
 
-fn run(
-    job: ExportJob,
-    run_report: &RunReport,
-    console: &Console,
-    cancel: Cancel,
-    signals: &Signals,
-) -> Result<(), Failure> {
+fn run(job: ExportJob, run_report: &RunReport, host: &Host) -> Result<(), Failure> {
+    let (console, signals) = (&host.console, &host.signals);
     let ExportJob { reading, destination, overwrite, reject, is_ordered, has_origin, verify, warning } = job;
     warning.iter().for_each(|warning| console.warn(warning));
     let destination = match destination {
         Destination::Tables(into) => {
-            return servers::copy_tables(
-                reading,
-                &OfJob::default(),
-                *into,
-                run_report,
-                console,
-                cancel,
-                signals,
-            );
+            return servers::copy_tables(reading, &OfJob::default(), *into, run_report, host);
         }
         other => other,
     };
@@ -77,7 +74,7 @@ fn run(
         Destination::Nowhere => Goal::Nowhere,
         Destination::Table(into) => {
             let (takes, schema) = (into.takes(), into.schema());
-            Goal::Table(Box::new(into.load(cancel.clone())?), takes, schema)
+            Goal::Table(Box::new(into.load(host.cancel.clone())?), takes, schema)
         }
         // Done above.
         Destination::Tables(_) => Goal::Nowhere,
@@ -89,7 +86,7 @@ fn run(
     let begin = |path: PathBuf| Rejects::begin(&path, None, overwrite, signals);
     let rejects = reject.map(begin).transpose()?;
 
-    let source = Source::connect_blocking_with(reading.connection, cancel.clone())?;
+    let source = host.connect(reading.connection)?;
     run_report.set_source(source.config());
     signals.be_orderly();
     allocator::give_back_at_once(reading.options.memory_bytes());

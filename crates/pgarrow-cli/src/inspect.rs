@@ -5,7 +5,7 @@ mod render;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
-use pgarrow::{IntervalForm, Message, Note, PgColumn, Plan, arrow_type, notes};
+use pgarrow::{IntervalForm, Message, Note, PgColumn, Plan, Source, arrow_type, notes};
 use pgarrow_sink_parquet::{parquet_types, parquet_warnings};
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 
 /// What is printed, and what `--json` writes.
 #[derive(Debug, Serialize)]
-struct Inspection {
+pub(crate) struct Inspection {
     inspect_version: u32,
     /// Connections that would read.
     connections: usize,
@@ -66,12 +66,8 @@ struct Column {
 /// Plans, and prints what is planned.
 pub(crate) fn inspect(flags: &InspectFlags, console: &Console) -> Result<(), Failure> {
     let reading = Reading::try_from(flags)?;
-    let Reading { connection, subject, options, .. } = reading;
-    let inspection = on_source(connection, console, |source| {
-        let run = subject.open(source, options, None)?;
-        let subjects = run.plans().iter().map(|plan| Subject::new(plan, &flags.types)).collect();
-        Ok(Inspection { inspect_version: VERSION, connections: run.readers(), subjects })
-    })?;
+    let inspection =
+        on_source(reading.connection.clone(), console, |source| inspection(reading, &flags.types, source))?;
     if !flags.json {
         return help::print(render::text(&inspection).as_bytes());
     }
@@ -79,6 +75,17 @@ pub(crate) fn inspect(flags: &InspectFlags, console: &Console) -> Result<(), Fai
     let mut json = json.map_err(|error| Failure::output(format!("what was inspected: {error}")))?;
     json.push(b'\n');
     help::print(&json)
+}
+
+/// Plans, and says what is planned.
+pub(crate) fn inspection(
+    reading: Reading,
+    types: &TypeFlags,
+    source: &Source,
+) -> Result<Inspection, Failure> {
+    let run = reading.subject.open(source, reading.options, None)?;
+    let subjects = run.plans().iter().map(|plan| Subject::new(plan, types)).collect();
+    Ok(Inspection { inspect_version: VERSION, connections: run.readers(), subjects })
 }
 
 impl Subject {

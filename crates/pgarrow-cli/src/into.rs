@@ -3,8 +3,8 @@
 use pgarrow::{Cancel, Config, Error, Relation, Run, parse_column_list};
 use pgarrow_load::input::Input;
 use pgarrow_load::{
-    Conversions, IdentityValues, Load, LoadMethod, LoadMode, LoadOptions, NeededTypes, OnConflict,
-    PrimaryKey, RelationName, TypesFrom,
+    Connection, Conversions, IdentityValues, Load, LoadMethod, LoadMode, LoadOptions, NeededTypes,
+    OnConflict, PrimaryKey, RelationName, TypesFrom,
 };
 
 use pgarrow_job::JobFile;
@@ -332,6 +332,19 @@ impl Into {
         Ok((self, key))
     }
 
+    /// The same for rows that no key can be made of.
+    pub(crate) fn with_given_key(self, flags: &PartFlags) -> Result<(Self, Option<String>), Failure> {
+        match (&flags.restart_key, flags.commit_every) {
+            (None, Some(_)) => Err(Failure::options(
+                "--commit-every needs a --restart-key for batches, which have no name that a key could be made of",
+            )),
+            (key, _) => {
+                let key = key.clone();
+                Ok((self, key))
+            }
+        }
+    }
+
     /// Only plans the load: it does not look at marks, since that would create their table.
     pub(crate) fn plan_only(self) -> Self {
         Self { options: self.plain.clone(), ..self }
@@ -340,6 +353,11 @@ impl Into {
     /// Where it goes: the table, and the server.
     pub(crate) fn place(&self) -> (&str, &Config) {
         (&self.table, &self.connection)
+    }
+
+    /// The load as a part of a transaction of the caller.
+    pub(crate) fn load_in(self, transaction: &Connection) -> Result<Load, Failure> {
+        Ok(Load::in_transaction(transaction, &self.table)?.options(self.options))
     }
 
     /// The load as the library takes it.

@@ -152,6 +152,13 @@ impl TryFrom<&ExportFlags> for Reading {
             };
             return Ok(Self { format, ..reading });
         }
+        Self::batches_of(flags)
+    }
+}
+
+impl Reading {
+    /// What an export hands out as batches, without an output.
+    pub(crate) fn batches_of(flags: &ExportFlags) -> Result<Self, Failure> {
         reading_of(flags)?.with_types(&flags.types, TypeOptions::default())
     }
 }

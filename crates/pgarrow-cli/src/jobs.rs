@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pgarrow::{Cancel, Error, Plan, Report, Source};
+use pgarrow::{Cancel, Error, Plan, Report};
 use pgarrow_job::{
     Format, Job, JobFile, JobQuery, JobRun, LOCK, Layout, Manifest, QuerySection, QueryText, RunOptions,
     ServerVerified, numerics_as_text, starter,
@@ -25,6 +25,7 @@ use crate::exit::Failure;
 use crate::export::watch_files;
 use crate::flags::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags};
 use crate::help;
+use crate::host::Host;
 use crate::into::IntoMany;
 use crate::job::{Reading, check_apart, options_of_job, real};
 use crate::outputs::{begin_report, open_file};
@@ -52,20 +53,26 @@ struct WithManifest<'a> {
 
 /// Runs a job. Tables that failed while the others were committed end it with a code of their own.
 pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
-    let cancel = Cancel::new();
-    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    let (_, outcome) = run_by(&Host::process(console)?, flags)?;
+    outcome
+}
+
+/// The same for whoever runs it. Returns the report, also of a run without some of its tables, and how it
+/// ended.
+pub(crate) fn run_by(host: &Host, flags: &RunFlags) -> Result<(RunReport, Result<(), Failure>), Failure> {
     let loaded = load(&flags.job, "run").and_then(|loaded| Ok((place(&flags.job, &loaded.file)?, loaded)));
     check_reports(flags, loaded.as_ref().map_or("", |(place, _)| place))?;
     // Yesterday's report must not stand for today's run, also if that has no job file that can be read.
     let metrics = flags.metrics.as_deref();
-    let report = begin_report(Command::Run, flags.report.as_deref(), true, metrics, &signals)?;
+    let report = begin_report(Command::Run, flags.report.as_deref(), true, metrics, &host.signals)?;
     let done = loaded.and_then(|(place, loaded)| match &loaded.file.target {
-        None => run_job(flags, &loaded, &place, &report, console, cancel, &signals),
-        Some(target) => run_copy(flags, &loaded, target, &report, console, cancel, &signals),
+        None => run_job(flags, &loaded, &place, &report, host),
+        Some(target) => run_copy(flags, &loaded, target, &report, host),
     });
-    let done = done.map_err(|failure| signals.explain(failure));
+    let done = done.map_err(|failure| host.signals.explain(failure));
     // Of a run that is incomplete, the report is there.
-    done.inspect_err(|failure| report.failed(failure, console))
+    let done = done.inspect_err(|failure| report.failed(failure, &host.console));
+    Ok((report, done))
 }
 
 /// Runs a job whose destination is a server.
@@ -74,9 +81,7 @@ fn run_copy(
     Loaded { file, options, .. }: &Loaded,
     target: &str,
     run_report: &RunReport,
-    console: &Console,
-    cancel: Cancel,
-    signals: &Signals,
+    host: &Host,
 ) -> Result<(), Failure> {
     let of_files = [
         ("--take-over", flags.take_over),
@@ -94,7 +99,7 @@ fn run_copy(
     let of_job = OfJob { under, ..of_job(&flags.job, file)? };
     let into = IntoMany::of_job(target, file, options, flags.keep_going)?;
     let reading = Reading::of_job(file, options)?;
-    copy_tables(reading, &of_job, into, run_report, console, cancel, signals)
+    copy_tables(reading, &of_job, into, run_report, host)
 }
 
 /// What a job file says of tables and queries that go to a server.
@@ -107,10 +112,9 @@ fn run_job(
     Loaded { file, options, .. }: &Loaded,
     place: &str,
     run_report: &RunReport,
-    console: &Console,
-    cancel: Cancel,
-    signals: &Signals,
+    host: &Host,
 ) -> Result<(), Failure> {
+    let (console, signals) = (&host.console, &host.signals);
     let mut job = job(&flags.job, file, options)?;
     job.verify |= flags.verify;
     job.options = flags.rejects.applied_to(job.options);
@@ -130,7 +134,7 @@ fn run_job(
     let server = config(file.connection.as_deref(), &options.session.connecting)?;
     run_report.set_source(&server);
     say_config_warnings(&server, console);
-    let source = Source::connect_blocking_with(server, cancel)?;
+    let source = host.connect(server)?;
     signals.be_orderly();
     allocator::give_back_at_once(job.options.memory_bytes());
     let run_options = RunOptions {

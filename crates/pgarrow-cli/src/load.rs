@@ -4,6 +4,7 @@
 mod folder;
 mod folder_files;
 mod places;
+mod rows;
 mod tables;
 
 use std::fs;
@@ -11,11 +12,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
-use pgarrow::{Cancel, Error, ErrorKind, escape_control};
+use pgarrow::{Error, ErrorKind, escape_control};
 use pgarrow_load::input::{Input, InputFormat};
 use pgarrow_load::{Load, LoadReport, Loading};
 
 use self::places::{input_files, is_url};
+pub(crate) use self::rows::Rows;
 use self::tables::load_tables;
 use crate::connecting::say_config_warnings;
 use crate::console::Console;
@@ -23,13 +25,14 @@ use crate::destination::check_url;
 use crate::exit::Failure;
 use crate::flags::{InputFormatName, LoadFlags};
 use crate::help;
+use crate::host::Host;
 use crate::into::Into;
 use crate::job::real;
 use crate::outputs::begin_report;
 use crate::progress::{Total, Watch, Work};
 use crate::rejects::{Receiving, Rejects};
 use crate::run_report::{Command, RunReport};
-use crate::signals::{GRACE, Signals};
+use crate::signals::Signals;
 use crate::summary;
 use crate::table::{Lists, cell, table};
 use crate::units;
@@ -37,6 +40,12 @@ use crate::words;
 
 /// Loads what the flags name, with messages and progress.
 pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> {
+    check(flags)?;
+    load_by(&Host::process(console)?, flags, None).map(drop)
+}
+
+/// Refuses options that contradict each other.
+pub(crate) fn check(flags: &LoadFlags) -> Result<(), Failure> {
     if flags.create_types {
         let text = "--create-types is for exports from server to server: files have the names of types, and not what they \
                     consist of; make the types first";
@@ -47,18 +56,22 @@ pub(crate) fn load(flags: &LoadFlags, console: &Console) -> Result<(), Failure> 
         return Err(Failure::options("--keep-going is for --into-schema, and one table is loaded"));
     }
     check_files(flags)?;
-    check_outputs(flags)?;
-    let cancel = Cancel::new();
-    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
+    check_outputs(flags)
+}
+
+/// The same for whoever runs it, who may bring `batches` in place of the flags' files. Returns the report.
+pub(crate) fn load_by(host: &Host, flags: &LoadFlags, batches: Option<Rows>) -> Result<RunReport, Failure> {
+    let Host { console, cancel, signals, .. } = host;
     // Files that cannot be read or written fail before anything connects.
-    let report = begin_report(Command::Load, flags.report.as_deref(), flags.overwrite, None, &signals)?;
+    let report = begin_report(Command::Load, flags.report.as_deref(), flags.overwrite, None, signals)?;
     let done = match &flags.into_schema {
-        None => Into::try_from(flags).and_then(|into| run(flags, into, &report, console, cancel, &signals)),
-        Some(schema) => load_tables(flags, schema, &report, console, &cancel, &signals),
+        None => Into::try_from(flags).and_then(|into| run(flags, into, batches, &report, host)),
+        Some(schema) => load_tables(flags, schema, &report, console, cancel, signals),
     };
     // A load that is stopped before its first row says so, too.
     done.map_err(|failure| signals.explain(failure).nothing_loaded())
-        .inspect_err(|failure| report.failed(failure, console))
+        .inspect_err(|failure| report.failed(failure, console))?;
+    Ok(report)
 }
 
 /// Refuses a connection among the files, which an error would repeat with its password, and outputs that are
@@ -120,20 +133,28 @@ fn files_of(path: &PathBuf) -> Vec<PathBuf> {
 fn run(
     flags: &LoadFlags,
     into: Into,
+    batches: Option<Rows>,
     run_report: &RunReport,
-    console: &Console,
-    cancel: Cancel,
-    signals: &Signals,
+    host: &Host,
 ) -> Result<(), Failure> {
+    let Host { console, cancel, signals, .. } = host;
     let (table, config) = into.place();
     run_report.set_target(table, config);
     say_config_warnings(config, console);
-    let files = input_files(&flags.files, &cancel)?;
-    let input = Input::open(files, format(flags))?.with_cancel(cancel.clone());
-    let (into, key) = into.with_key_of(&input, &flags.parts)?;
+    let input = match batches {
+        Some(batches) => batches,
+        None => {
+            let files = input_files(&flags.files, cancel)?;
+            Rows::Files(Box::new(Input::open(files, format(flags))?.with_cancel(cancel.clone())))
+        }
+    };
+    let (into, key) = match &input {
+        Rows::Files(input) => into.with_key_of(input, &flags.parts)?,
+        Rows::Batches(_) => into.with_given_key(&flags.parts)?,
+    };
     if flags.dry_run {
         signals.be_orderly();
-        let loading = open(into.plan_only().load(cancel)?, &input, console)?;
+        let loading = open(host.load(into.plan_only())?, &input, console)?;
         let text = planned(&loading, input.name(), input.rows());
         loading.rehearse()?;
         return help::print(text.as_bytes());
@@ -141,7 +162,7 @@ fn run(
     let rejects = flags.parts.reject.as_deref();
     let rejects = rejects.map(|path| Rejects::begin(path, key, flags.overwrite, signals)).transpose()?;
     signals.be_orderly();
-    let mut loading = open(into.load(cancel)?, &input, console)?;
+    let mut loading = open(host.load(into)?, &input, console)?;
     if loading.is_complete() {
         let mut report = loading.finish()?;
         words::load_report(&mut report);
@@ -171,8 +192,8 @@ fn format(flags: &LoadFlags) -> Option<InputFormat> {
     })
 }
 
-fn open(load: Load, input: &Input, console: &Console) -> Result<Loading, Failure> {
-    let loading = load.open(Arc::clone(input.schema()))?;
+fn open(load: Load, input: &Rows, console: &Console) -> Result<Loading, Failure> {
+    let loading = load.open(input.schema())?;
     loading.warnings().iter().for_each(|warning| console.warn(warning));
     Ok(loading)
 }
@@ -181,7 +202,7 @@ fn open(load: Load, input: &Input, console: &Console) -> Result<Loading, Failure
 /// that continues.
 fn fill(
     mut loading: Loading,
-    input: Input,
+    input: Rows,
     receiving: Option<Receiving>,
     again: &str,
     console: &Console,
@@ -221,7 +242,7 @@ fn fill(
     }
 }
 
-fn write_all(loading: &mut Loading, input: Input) -> Result<(), Failure> {
+fn write_all(loading: &mut Loading, input: Rows) -> Result<(), Failure> {
     for batch in input {
         loading.write(&batch?)?;
     }

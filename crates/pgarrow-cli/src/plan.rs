@@ -4,7 +4,7 @@ pub(crate) mod render;
 
 use std::sync::Arc;
 
-use pgarrow::{Cancel, PlanReport, Source};
+use pgarrow::{Cancel, PlanReport, Run, Source};
 
 use crate::connecting::{on_source, say_config_warnings, say_warnings};
 use crate::console::Console;
@@ -116,9 +116,17 @@ fn plan_all(
         }
         None => None,
     };
+    Ok(Shown { reports: reports_of(&run), n_readers: run.readers(), load })
+}
+
+/// What is planned, as `--json` prints it.
+pub(crate) fn json_of(run: &Run) -> Result<Vec<u8>, Failure> {
+    json(&reports_of(run))
+}
+
+fn reports_of(run: &Run) -> Vec<PlanReport> {
     // The snapshot ends here, so the report names none.
-    let reports = run.plans().iter().map(|plan| words::plan(plan.report(None))).collect();
-    Ok(Shown { reports, n_readers: run.readers(), load })
+    run.plans().iter().map(|plan| words::plan(plan.report(None))).collect()
 }
 
 fn json(reports: &[PlanReport]) -> Result<Vec<u8>, Failure> {

@@ -3,7 +3,8 @@
 //! ```text
 //!  Work ── counts, tables being read ─┬─ live:  a line for each table, and a bar for the whole
 //!                                     ├─ plain: a line every ten seconds
-//!                                     └─ json:  an object every second, and one at the end
+//!                                     ├─ json:  an object every second, and one at the end
+//!                                     └─ asked: the same object, for the program that runs the command
 //! ```
 
 mod json;
@@ -19,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pgarrow_load::LoadStage;
 
 pub(crate) use self::work::{Counts, Total, Work};
-use crate::console::{Console, Shown};
+use crate::console::{Console, Shown, Tell};
 use crate::units;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
@@ -36,22 +37,29 @@ pub(crate) struct Watch {
     /// Dropped first, which ends the thread.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// Whoever asks it is told how far the run is.
+    asked: Option<Console>,
 }
 
 impl Watch {
     /// Starts to show how far the work is, as the user chose.
     pub(crate) fn start(console: &Console, work: Work) -> Self {
         let shown = console.progress();
+        let started = Instant::now();
         if shown == Shown::Nothing {
-            return Self { stop: None, thread: None };
+            return Self { stop: None, thread: None, asked: None };
+        }
+        if shown == Shown::Asked {
+            let tell = move || json::line(&work, started.elapsed().as_secs_f64(), false);
+            console.set_tell(Some(Tell(Box::new(tell))));
+            return Self { stop: None, thread: None, asked: Some(console.clone()) };
         }
         let (stop, stopped) = mpsc::channel();
         let console = console.clone();
-        let started = Instant::now();
         let watch = move || {
             let tick = |interval| stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout);
             match shown {
-                Shown::Nothing => {}
+                Shown::Nothing | Shown::Asked => {}
                 Shown::Live => show_bar(&console, &work, started, tick),
                 Shown::Plain => say_lines(&console, &work, started, tick),
                 Shown::Json => write_json(&console, &work, started, tick),
@@ -59,13 +67,16 @@ impl Watch {
         };
         // Without a thread, the run goes on without progress.
         let thread = thread::Builder::new().name("pgarrow-progress".to_owned()).spawn(watch).ok();
-        Self { stop: Some(stop), thread }
+        Self { stop: Some(stop), thread, asked: None }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         drop(self.stop.take());
+        if let Some(console) = self.asked.take() {
+            console.set_tell(None);
+        }
         if let Some(thread) = self.thread.take() {
             // A panic of the thread is printed already, and does not concern the export.
             let _ = thread.join();

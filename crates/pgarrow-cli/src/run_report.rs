@@ -35,6 +35,8 @@ struct Shared {
     output: Mutex<Option<Output>>,
     metrics: Mutex<Option<Metrics>>,
     servers: Mutex<Servers>,
+    /// The report, once it is written, for a program that runs the command.
+    text: Mutex<Option<String>>,
 }
 
 /// The command that is reported on.
@@ -123,6 +125,7 @@ impl RunReport {
             output: Mutex::new(output),
             metrics: Mutex::new(metrics),
             servers: Mutex::default(),
+            text: Mutex::default(),
         }))
     }
 
@@ -231,11 +234,23 @@ impl RunReport {
         Run { status, exit_code, run_id: &self.0.run_id, started, ended }
     }
 
+    /// The report as JSON, once the run has ended, if a program runs the command.
+    pub(crate) fn text(&self) -> Option<String> {
+        self.0.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn write(&self, report: &impl Serialize, console: &Console) -> Result<(), String> {
-        let Some(mut file) = self.take() else { return Ok(()) };
-        let mut json = serde_json::to_vec_pretty(report).map_err(|error| error.to_string())?;
-        json.push(b'\n');
-        file.write_all(&json).map_err(|error| error.to_string())?;
+        let file = self.take();
+        if file.is_none() && !console.is_embedded() {
+            return Ok(());
+        }
+        let mut json = serde_json::to_string_pretty(report).map_err(|error| error.to_string())?;
+        json.push('\n');
+        if console.is_embedded() {
+            *self.0.text.lock().unwrap_or_else(PoisonError::into_inner) = Some(json.clone());
+        }
+        let Some(mut file) = file else { return Ok(()) };
+        file.write_all(json.as_bytes()).map_err(|error| error.to_string())?;
         let published = file.publish().map_err(|error| error.to_string())?;
         published.warnings.iter().for_each(|warning| console.warn(warning));
         Ok(())

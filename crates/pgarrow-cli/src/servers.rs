@@ -23,11 +23,12 @@ use crate::allocator;
 use crate::connecting::{say_config_warnings, say_warnings};
 use crate::console::Console;
 use crate::exit::Failure;
+use crate::host::Host;
 use crate::into::IntoMany;
 use crate::job::Reading;
 use crate::progress::{Watch, Work};
 use crate::run_report::RunReport;
-use crate::signals::{Loads, Signals, loaded_tables};
+use crate::signals::{Loads, loaded_tables};
 use crate::subject::Subject;
 use crate::summary::{self, Peak};
 use crate::units::counted;
@@ -101,21 +102,20 @@ pub(crate) fn copy_tables(
     of_job: &OfJob,
     into: IntoMany,
     run_report: &RunReport,
-    console: &Console,
-    cancel: Cancel,
-    signals: &Signals,
+    host: &Host,
 ) -> Result<(), Failure> {
+    let (console, signals) = (&host.console, &host.signals);
     run_report.set_source(&reading.connection);
     let all = into.schema.as_deref().map_or_else(|| "*".to_owned(), quote_identifier);
     run_report.set_target(&format!("{all}.*"), &into.connection);
     say_config_warnings(&into.connection, console);
     say_config_warnings(&reading.connection, console);
-    let source = Source::connect_blocking_with(reading.connection.clone(), cancel.clone())?;
+    let source = host.connect(reading.connection.clone())?;
     run_report.set_source(source.config());
     signals.be_orderly();
     allocator::give_back_at_once(reading.options.memory_bytes());
 
-    let copying = Copying::plan(&reading, of_job, &into, &source, console, cancel)?;
+    let copying = Copying::plan(&reading, of_job, &into, &source, console, host.cancel.clone())?;
     let Copying { set, run, targets, mut failed } = copying;
     let n_readers = run.readers();
     let loading: Arc<OnceLock<Arc<LoadProgress>>> = Arc::default();

@@ -77,20 +77,14 @@ const COMMITTING: &str = "stopped while COMMIT was under way: the rows may be in
 const COMMITTED: &str = "the rows were committed before, and are where they should be; what is written beside them is not complete";
 
 impl Signals {
+    /// Installs no handlers: for a program that runs the command, and has handlers of its own.
+    pub(crate) fn none(cancel: Cancel, console: Console) -> Self {
+        Self(Shared::new(cancel, console, GRACE))
+    }
+
     /// Installs the handlers. `grace` is how long a cancelled run may take to end.
     pub(crate) fn install(cancel: Cancel, console: Console, grace: Duration) -> Result<Self, Failure> {
-        let shared = Arc::new(Shared {
-            cancel,
-            console,
-            grace,
-            received: OnceLock::new(),
-            manner: AtomicU8::new(AT_ONCE),
-            rows: AtomicU8::new(NO_ROWS),
-            load: OnceLock::new(),
-            loads: OnceLock::new(),
-            leftovers: Mutex::default(),
-            report: OnceLock::new(),
-        });
+        let shared = Shared::new(cancel, console, grace);
         let signals: Vec<i32> =
             [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
         let installed = SignalsInfo::<WithOrigin>::new(signals).and_then(|mut incoming| {
@@ -177,6 +171,21 @@ impl Signals {
 }
 
 impl Shared {
+    fn new(cancel: Cancel, console: Console, grace: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            cancel,
+            console,
+            grace,
+            received: OnceLock::new(),
+            manner: AtomicU8::new(AT_ONCE),
+            rows: AtomicU8::new(NO_ROWS),
+            load: OnceLock::new(),
+            loads: OnceLock::new(),
+            leftovers: Mutex::default(),
+            report: OnceLock::new(),
+        })
+    }
+
     fn receive(self: &Arc<Self>, signal: Received) {
         let by = signal.to_string();
         let is_first = self.received.set(signal).is_ok();

@@ -33,13 +33,13 @@ pub(crate) enum Single {
         columns: Option<Vec<String>>,
         filter: Option<String>,
         /// The values of the filter's parameters.
-        params: Vec<String>,
+        params: Vec<Option<String>>,
         /// Its own rows, without those of its children.
         only: bool,
     },
     Query {
         sql: String,
-        params: Vec<String>,
+        params: Vec<Option<String>>,
     },
     Slice(Box<Slice>),
 }
@@ -77,11 +77,32 @@ impl Subject {
                 if let Some((name, _)) = for_tables.into_iter().find(|(_, is_given)| *is_given) {
                     return Err(Failure::options(format!("{name} is for --table; write it into the query")));
                 }
-                let single = Single::Query { sql, params: flags.params.clone() };
+                let single = Single::Query { sql, params: values(flags) };
                 Ok(Self::One { single, limit: flags.limit })
             }
             (None, None, true) => tables(flags, names),
         }
+    }
+
+    /// The same with these columns, by their exact names.
+    pub(crate) fn with_columns(mut self, names: Vec<String>) -> Result<Self, Failure> {
+        match &mut self {
+            Self::One { single: Single::Table { columns, .. }, .. } => {
+                *columns = Some(names);
+                Ok(self)
+            }
+            _ => Err(Failure::options("--columns is for one --table; write them into the query")),
+        }
+    }
+
+    /// The same with other values of its parameters, some of which may be NULL.
+    pub(crate) fn with_params(mut self, values: Vec<Option<String>>) -> Self {
+        if let Self::One { single: Single::Table { params, .. } | Single::Query { params, .. }, .. } =
+            &mut self
+        {
+            *params = values;
+        }
+        self
     }
 
     pub(crate) fn is_many(&self) -> bool {
@@ -174,8 +195,13 @@ impl Single {
 }
 
 /// Binds the values of its parameters.
-fn bind(extract: Extract, params: &[String]) -> Extract {
-    params.iter().fold(extract, |extract, value| extract.bind(Some(value)))
+fn bind(extract: Extract, params: &[Option<String>]) -> Extract {
+    params.iter().fold(extract, |extract, value| extract.bind(value.as_ref()))
+}
+
+/// A command line has no NULL.
+fn values(flags: &WhatFlags) -> Vec<Option<String>> {
+    flags.params.iter().cloned().map(Some).collect()
 }
 
 fn query(flags: &WhatFlags) -> Result<Option<String>, Failure> {
@@ -234,7 +260,7 @@ fn tables(flags: &WhatFlags, names: Vec<String>) -> Result<Subject, Failure> {
             name: name.clone(),
             columns: columns.map_err(|error| Failure::from(Error::from(error)))?,
             filter: flags.filter.clone(),
-            params: flags.params.clone(),
+            params: values(flags),
             only: flags.only,
         };
         return Ok(Subject::One { single, limit: flags.limit });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pgarrow::{Cancel, Error, ExportOptions, Source, escape_control};
+use pgarrow::{Error, ExportOptions, escape_control};
 use pgarrow_job::{AgainstServer, ServerDifference, ServerVerified, Verified};
 use pgarrow_store::Store;
 
@@ -11,15 +11,13 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::VerifyFlags;
 use crate::help;
+use crate::host::Host;
 use crate::job::with_session;
-use crate::signals::{GRACE, Signals};
 use crate::units::{bytes, counted};
 
 /// Compares, and prints what differs.
 pub(crate) fn verify(flags: &VerifyFlags, console: &Console) -> Result<(), Failure> {
-    let cancel = Cancel::new();
-    let signals = Signals::install(cancel.clone(), console.clone(), GRACE)?;
-    let verified = compare(flags, console, &cancel, &signals).map_err(|error| signals.explain(error))?;
+    let verified = verify_by(&Host::process(console)?, flags)?;
     if flags.json {
         let mut json = serde_json::to_vec_pretty(&verified)
             .map_err(|error| Failure::output(format!("the result: {error}")))?;
@@ -31,12 +29,13 @@ pub(crate) fn verify(flags: &VerifyFlags, console: &Console) -> Result<(), Failu
     outcome(&verified, console)
 }
 
-fn compare(
-    flags: &VerifyFlags,
-    console: &Console,
-    cancel: &Cancel,
-    signals: &Signals,
-) -> Result<Verified, Failure> {
+/// Compares, for whoever runs it.
+pub(crate) fn verify_by(host: &Host, flags: &VerifyFlags) -> Result<Verified, Failure> {
+    compare(flags, host).map_err(|error| host.signals.explain(error))
+}
+
+fn compare(flags: &VerifyFlags, host: &Host) -> Result<Verified, Failure> {
+    let Host { console, cancel, signals, .. } = host;
     let store = Store::open(&flags.place).map_err(Error::from)?;
     let Some(connection) = &flags.connection else {
         signals.be_orderly();
@@ -44,7 +43,7 @@ fn compare(
     };
     let server = config(Some(connection), &flags.session.connecting)?;
     say_config_warnings(&server, console);
-    let source = Source::connect_blocking_with(server, cancel.clone())?;
+    let source = host.connect(server)?;
     signals.be_orderly();
     let options = with_session(ExportOptions::default(), &flags.session);
     let options = match flags.memory {

@@ -1,20 +1,38 @@
-//! The library's messages in the command's words: options become flags.
+//! The library's messages in the command's words: options become flags, or arguments where a program that
+//! embeds the command has named itself.
+
+use std::sync::OnceLock;
 
 use pgarrow::{
     CallName, Error, Hint, Message, Note, OptionName, PagesStatus, PlanReport, Report, call, option,
 };
 use pgarrow_load::LoadReport;
 
+/// Set where the words are not those of a command line.
+static TRANSLATION: OnceLock<Translation> = OnceLock::new();
+
+/// Makes another text of a hint.
+type Translation = fn(&Hint, &str) -> String;
+
+/// From now on, the library's hints are said as `translation` says them, which gets the hint and the name of
+/// its flag without dashes. For the whole process; the first call counts.
+pub(crate) fn translate(translation: Translation) {
+    let _ = TRANSLATION.set(translation);
+}
+
 /// The flag of an option.
 pub(crate) fn flag(option: OptionName) -> String {
-    let name = match option {
-        option::CONVERSIONS => "convert",
-        option::ENCODING => "encoding-policy",
-        option::ENUMS => "enum",
-        option::SETTING => "set",
-        same => return format!("--{}", same.as_str().replace('_', "-")),
-    };
-    format!("--{name}")
+    format!("--{}", flag_name(option))
+}
+
+fn flag_name(option: OptionName) -> String {
+    match option {
+        option::CONVERSIONS => "convert".to_owned(),
+        option::ENCODING => "encoding-policy".to_owned(),
+        option::ENUMS => "enum".to_owned(),
+        option::SETTING => "set".to_owned(),
+        same => same.as_str().replace('_', "-"),
+    }
 }
 
 /// The command that does the same as a call of the library.
@@ -41,6 +59,9 @@ pub(crate) fn error(error: &Error) -> String {
 /// A hint as a user types it.
 fn words(hint: &Hint) -> String {
     let (option, value) = (hint.option(), hint.value());
+    if let Some(translate) = TRANSLATION.get() {
+        return translate(hint, &option.map(flag_name).unwrap_or_default());
+    }
     match (hint, option.map(flag).unwrap_or_default()) {
         (Hint::Call { call }, _) => format!("`{}`", command(*call)),
         (_, flag) if value.is_empty() => flag,

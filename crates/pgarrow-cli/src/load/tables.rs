@@ -15,7 +15,7 @@ use pgarrow_load::{LoadReport, LoadSet, RelationName};
 use serde::Serialize;
 
 use super::folder::{FolderTable, Found, find};
-use super::{format, planned, write_all};
+use super::{Rows, format, planned, write_all};
 use crate::connecting::say_config_warnings;
 use crate::console::Console;
 use crate::exit::Failure;
@@ -256,7 +256,7 @@ impl Loader<'_> {
             self.console.warn(format!("{}: {}", target.quoted(), words::message(warning)));
         });
         self.loads.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(loading.progress()));
-        let written = write_all(&mut loading, input);
+        let written = write_all(&mut loading, Rows::Files(Box::new(input)));
         match written {
             Ok(()) => Ok(loading.finish()?),
             Err(failure) => Err(match loading.abandon() {
