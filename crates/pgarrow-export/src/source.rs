@@ -120,6 +120,13 @@ impl Source {
         &self.cancel
     }
 
+    /// The same source for calls that `cancel` stops, and nothing else does: a
+    /// [child](Cancel::child) of [`cancel`](Self::cancel) is what most callers want.
+    #[must_use]
+    pub fn stopped_by(&self, cancel: Cancel) -> Self {
+        Self { cancel, ..self.clone() }
+    }
+
     /// How it connects, pinned to the address that answered.
     pub fn config(&self) -> &Config {
         self.pool.config()

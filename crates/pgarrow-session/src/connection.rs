@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pgarrow_protocol::{Config, Session, TransactionStatus};
+use pgarrow_protocol::{Config, Row, Session, TransactionStatus};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
@@ -81,6 +81,26 @@ impl Connection {
     /// to a savepoint. A COPY from or to the client is refused.
     pub fn execute(&self, sql: &str) -> Result<()> {
         self.with(|session| session.execute(sql).map_err(Error::without_advice))
+    }
+
+    /// Runs one statement and returns its rows: every value as the text that PostgreSQL prints, `None` for
+    /// NULL. `parameters` are the values of `$1`, `$2`, … in the same form.
+    ///
+    /// For small answers; one above 256 MiB is an error.
+    ///
+    /// # Errors
+    ///
+    /// As for [`execute`](Self::execute).
+    pub fn query_text(
+        &self,
+        sql: &str,
+        parameters: &[Option<&str>],
+    ) -> Result<Vec<Vec<Option<String>>>> {
+        let texts = |row: &Row| (0..row.len()).map(|index| row.text(index).map(str::to_owned)).collect();
+        self.with(|session| {
+            let rows = session.query(sql, parameters).map_err(Error::without_advice)?;
+            Ok(rows.iter().map(texts).collect())
+        })
     }
 
     /// Commits the open transaction.
