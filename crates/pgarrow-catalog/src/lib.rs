@@ -25,6 +25,7 @@ mod error;
 mod explain;
 mod functions;
 mod key;
+mod known;
 mod leaves;
 mod name;
 mod near;
@@ -48,6 +49,7 @@ pub use functions::{
     DIFFER, INDIFFERENT, NamesOfText, UsedView, differing_functions, shadowed_functions, used_views,
 };
 pub use key::{KeyBounds, quantile_bounds, statistic_bounds};
+pub use known::KnownTypes;
 pub use leaves::{Leaf, RelationSize, leaves, relation_sizes, row_security_applies};
 pub use name::{
     NAME_BYTES_MAX, NameError, RelationName, parse_column_list, parse_column_path, quote_identifier,

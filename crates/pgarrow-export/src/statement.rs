@@ -10,7 +10,7 @@ pub(crate) mod uses;
 
 use std::ops::Range;
 
-use scanner::{Scanner, TokenKind};
+pub(crate) use scanner::{Scanner, Token, TokenKind};
 
 use pgarrow_session::{Error, ErrorKind, Result};
 

@@ -183,15 +183,20 @@ pub(crate) fn tagged_rows(tag: &[u8], command: &[u8]) -> Option<u64> {
 ///
 /// Source: "CommandComplete" in <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 pub(crate) fn counted_rows(tag: &[u8]) -> Option<u64> {
+    counted(tag).map(|rows| rows.unwrap_or(0))
+}
+
+/// The same, with `Some(None)` for a statement that counts nothing.
+pub(crate) fn counted(tag: &[u8]) -> Option<Option<u64>> {
     const COUNTING: [&[u8]; 7] = [b"DELETE", b"UPDATE", b"MERGE", b"SELECT", b"MOVE", b"FETCH", b"COPY"];
     let command = tag.split(|byte| *byte == b' ').next().unwrap_or_default();
     match command {
         // The number in between was an OID in old versions.
-        b"INSERT" => tagged_rows(tag, b"INSERT 0 "),
+        b"INSERT" => tagged_rows(tag, b"INSERT 0 ").map(Some),
         _ if COUNTING.contains(&command) => {
-            tag.strip_prefix(command).and_then(|rest| tagged_rows(rest, b" "))
+            tag.strip_prefix(command).and_then(|rest| tagged_rows(rest, b" ")).map(Some)
         }
-        _ => Some(0),
+        _ => Some(None),
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use pgwire::messages::Message;
 use pgwire::messages::cancel::CancelRequest;
 use pgwire::messages::copy::CopyFail;
-use pgwire::messages::extendedquery::{Bind, Describe, Execute, Parse, Sync};
+use pgwire::messages::extendedquery::{Bind, Close, Describe, Execute, Parse, Sync};
 use pgwire::messages::simplequery::Query;
 use pgwire::messages::startup::{
     Password, SASLInitialResponse, SASLResponse, SecretKey, SslRequest, Startup,
@@ -24,6 +24,7 @@ use pgwire::messages::terminate::Terminate;
 use crate::backend::BackendKey;
 use crate::config::{Config, ProtocolVersion};
 use crate::error::{Error, ErrorKind};
+use crate::execution::Execution;
 
 /// Messages on their way out.
 #[derive(Default)]
@@ -116,8 +117,32 @@ impl Outgoing {
 
     /// As [`parse`](Self::parse), with the OIDs of the parameters' types, at most 65,535 of them.
     pub(crate) fn parse_typed(&mut self, sql: &str, types: &[u32]) -> Result<(), Error> {
+        self.parse_named("", sql, types)
+    }
+
+    /// As [`parse_typed`](Self::parse_typed), of a statement with this name; an empty one is the unnamed.
+    pub(crate) fn parse_named(&mut self, name: &str, sql: &str, types: &[u32]) -> Result<(), Error> {
         no_zero_byte("statement", sql)?;
-        self.push(&Parse::new(None, sql.to_owned(), types.to_vec()))
+        if u16::try_from(types.len()).is_err() {
+            return Err(too_many_parameters());
+        }
+        self.push(&Parse::new(named(name), sql.to_owned(), types.to_vec()))
+    }
+
+    /// Bind to the unnamed portal, each value and column in the format that it has.
+    pub(crate) fn bind_execution(&mut self, execution: &Execution<'_>) -> Result<(), Error> {
+        let Execution { statement, parameters, text_columns, .. } = execution;
+        if u16::try_from(parameters.len()).is_err() {
+            return Err(too_many_parameters());
+        }
+        let formats = parameters.iter().map(|parameter| i16::from(parameter.is_binary)).collect();
+        let values = parameters.iter().map(|parameter| parameter.value.map(Bytes::copy_from_slice)).collect();
+        // One format holds for all columns.
+        let columns = match text_columns.contains(&true) {
+            true => text_columns.iter().map(|is_text| i16::from(!is_text)).collect(),
+            false => vec![1],
+        };
+        self.push(&Bind::new(None, named(statement), formats, values, columns))
     }
 
     /// Bind to the unnamed portal: text in, text out.
@@ -152,6 +177,24 @@ impl Outgoing {
         self.push(&Describe::new(b'P', None))
     }
 
+    pub(crate) fn describe_named(&mut self, statement: &str) -> Result<(), Error> {
+        self.push(&Describe::new(b'S', named(statement)))
+    }
+
+    pub(crate) fn close_statement(&mut self, statement: &str) -> Result<(), Error> {
+        self.push(&Close::new(b'S', named(statement)))
+    }
+
+    pub(crate) fn close_portal(&mut self) -> Result<(), Error> {
+        self.push(&Close::new(b'P', None))
+    }
+
+    /// So many rows of the unnamed portal; `None` for all of them.
+    pub(crate) fn execute_part(&mut self, rows: Option<u32>) -> Result<(), Error> {
+        let rows = rows.map_or(0, |rows| i32::try_from(rows).unwrap_or(i32::MAX));
+        self.push(&Execute::new(None, rows))
+    }
+
     /// All rows of the unnamed portal.
     pub(crate) fn execute(&mut self) -> Result<(), Error> {
         self.push(&Execute::new(None, 0))
@@ -169,6 +212,10 @@ impl Outgoing {
     pub(crate) fn terminate(&mut self) -> Result<(), Error> {
         self.push(&Terminate::new())
     }
+}
+
+fn named(name: &str) -> Option<String> {
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 fn too_many_parameters() -> Error {

@@ -6,6 +6,7 @@
 //!                               ├─ select_out, cursor_out ──▶ RowsOut     the same where COPY is refused
 //!                               ├─ copy_in  ──▶ CopyIn          rows as bytes, on their way out
 //!                               ├─ bulk     ──▶ Bulk            one statement many times, binary parameters
+//!                               ├─ prepare, run ──▶ Portal      a caller's statement, its rows a part at a time
 //!                               ├─ commit                       the outcome is known, or reported as unknown
 //!                               └─ canceller, interrupter       handles for other threads
 //! ```
@@ -48,10 +49,12 @@ mod cursor;
 mod describe;
 mod dial;
 mod error;
+mod execution;
 mod file;
 mod frame;
 mod frontend;
 mod interrupt;
+mod portal;
 mod query;
 mod receive;
 mod row_stream;
@@ -73,7 +76,9 @@ pub use copy_in::CopyIn;
 pub use copy_out::CopyOut;
 pub use describe::Description;
 pub use error::{Error, ErrorKind};
+pub use execution::{Execution, Parameter};
 pub use interrupt::Interrupter;
+pub use portal::{Portal, PortalRows};
 pub use row_stream::{CopyOutStep, RowStream};
 pub use rows_out::RowsOut;
 pub use server_error::ServerError;
