@@ -1,0 +1,65 @@
+"""Types for engines that take Arrow as it is, but know neither PostgreSQL's extension types nor dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+import pgarrow_engine as pg
+
+from ._dist_held import HeldPlan
+from ._dist_options import TYPES, WHAT, check_what, split
+
+
+class PlainHeld(HeldPlan):
+    """A held plan whose columns have plain Arrow types."""
+
+    def __init__(self, conninfo: str | None, arguments: Mapping[str, Any], **how: Any) -> None:
+        check_what(arguments)
+        choices = {"enum": "text", **arguments}
+        described, _ = split(choices, (*WHAT, *TYPES, "enum", "interval", "role", "set"))
+        schema = pa.schema(pg.connect(conninfo).describe(**described)["schema"])
+        columns = {**_uuids(schema), **(arguments.get("column") or {})}
+        if columns:
+            choices["column"] = columns
+        super().__init__(conninfo, choices, **how)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the rows that workers get. uuid is text, json the server's text, enums are
+        strings."""
+        return plain(self.arrow_schema)
+
+
+def _uuids(schema: pa.Schema) -> dict[str, str]:
+    names = [field.name for field in schema if _extension(field.type) == "arrow.uuid"]
+    return dict.fromkeys(names, "text")
+
+
+def _extension(of: pa.DataType) -> str | None:
+    return of.extension_name if isinstance(of, pa.BaseExtensionType) else None
+
+
+def plain(schema: pa.Schema) -> pa.Schema:
+    """The schema without extension types, dictionaries and metadata."""
+    return pa.schema([_plain_field(field) for field in schema])
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    return pa.field(field.name, _plain_type(field.type), field.nullable)
+
+
+def _plain_type(of: pa.DataType) -> pa.DataType:
+    if isinstance(of, pa.BaseExtensionType):
+        return _plain_type(of.storage_type)
+    if pa.types.is_dictionary(of):
+        return _plain_type(of.value_type)
+    if pa.types.is_map(of):
+        return pa.map_(_plain_field(of.key_field), _plain_field(of.item_field))
+    if pa.types.is_list(of) or pa.types.is_fixed_size_list(of):
+        return pa.list_(_plain_field(of.value_field))
+    if pa.types.is_struct(of):
+        return pa.struct([_plain_field(of.field(index)) for index in range(of.num_fields)])
+    return of

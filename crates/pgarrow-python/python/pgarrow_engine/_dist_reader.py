@@ -1,0 +1,167 @@
+"""Reading for Spark: the schema, the filters, a partition for each slice."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from pyspark import TaskContext
+from pyspark.sql.datasource import DataSourceReader, Filter, InputPartition
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+
+import pgarrow_engine as pg
+
+from ._dist_cast import fitted
+from ._dist_errors import options_error, state_error
+from ._dist_filters import comparable, condition
+from ._dist_held import WORKER_MEMORY, read_slice
+from ._dist_options import READING, TYPES, WHAT, check_what, split
+from ._dist_profile import spark_schema, text_choices
+
+#: The call that holds snapshots, in errors.
+HOW = "pgarrow_engine.spark.hold"
+
+
+@dataclass
+class ReadPlan:
+    """What the planner knows and executors need. It is pickled, and has no password."""
+
+    conninfo: str
+    #: The Spark schema, as JSON.
+    schema: str
+    #: The kinds of the columns that filters may be pushed for.
+    kinds: dict[str, str]
+    #: What `Connection.read` takes, if nothing is held.
+    arguments: dict[str, Any]
+    #: The slices of a held plan.
+    tokens: list[str] = field(default_factory=list)
+
+    @property
+    def struct(self) -> StructType:
+        return StructType.fromJson(json.loads(self.schema))
+
+    def packed(self) -> str:
+        """The plan as the text of an option."""
+        return base64.b85encode(zlib.compress(json.dumps(self.__dict__).encode())).decode()
+
+    @classmethod
+    def unpacked(cls, text: str) -> ReadPlan:
+        try:
+            return cls(**json.loads(zlib.decompress(base64.b85decode(text))))
+        except (ValueError, TypeError, zlib.error) as error:
+            raise options_error(f"option 'held' is not what hold() made: {error}") from None
+
+
+def described(db: Any, arguments: dict[str, Any]) -> pa.Schema:
+    """The Arrow schema of what would be read, without reading rows or taking a snapshot."""
+    what, _ = split(arguments, (*WHAT, *TYPES, "enum", "interval", "role", "set"))
+    return pa.schema(db.describe(**what)["schema"])
+
+
+def profiled(db: Any, arguments: dict[str, Any]) -> tuple[dict[str, Any], pa.Schema]:
+    """The arguments with the choices that Spark's types need, and the schema that follows."""
+    check_what(arguments)
+    choices = text_choices(described(db, arguments), arguments)
+    return choices, described(db, choices)
+
+
+def kinds_of(db: Any, schema: pa.Schema, arguments: dict[str, Any]) -> dict[str, str]:
+    """The columns that filters may be pushed for: none of a query."""
+    if "table" not in arguments:
+        return {}
+    with db.transaction() as transaction:
+        rows = transaction.query_text("SELECT pg_catalog.getdatabaseencoding()")
+    return comparable(schema, arguments, is_utf8=rows[0][0] == "UTF8")
+
+
+def planned(conninfo: str, arguments: dict[str, Any]) -> ReadPlan:
+    """The plan of a read that nobody holds: one partition."""
+    db = pg.connect(conninfo)
+    choices, schema = profiled(db, arguments)
+    kinds = kinds_of(db, schema, choices)
+    reading, _ = split(choices, (*WHAT, *READING, *TYPES, "enum", "interval"))
+    return ReadPlan(conninfo, spark_schema(schema, arguments).json(), kinds, reading)
+
+
+class Slice(InputPartition):
+    """One slice of a held plan, or all that is read."""
+
+    def __init__(self, token: str | None) -> None:
+        super().__init__(None)
+        self.token = token
+
+    def __repr__(self) -> str:
+        return "Slice()"
+
+
+class Reader(DataSourceReader):
+    """Reads under a plan. Spark pickles it for its executors."""
+
+    def __init__(self, plan: ReadPlan, schema: StructType, *, is_pushing: bool) -> None:
+        struct = plan.struct
+        if schema != struct:
+            raise options_error("the schema of .schema(…) is not the table's; leave it out: values keep their types")
+        self._plan = plan
+        self._where: str | None = None
+        self._is_pushing = is_pushing
+        # Spark refuses a reader that has a pushFilters of its own where pushdown is off, and looks at
+        # __func__ to see that. So one and the same reader works with pushdown on and off.
+        self.pushFilters = PushFilters(self)  # type: ignore[method-assign, assignment]
+
+    def push(self, filters: list[Filter]) -> Iterable[Filter]:
+        """Takes the filters that PostgreSQL applies exactly as Spark would; returns the others."""
+        if not self._is_pushing:
+            return filters
+        conditions = [condition(filter, self._plan.kinds) for filter in filters]
+        taken = [text for text in conditions if text is not None]
+        self._where = " AND ".join(taken) or None
+        return [filter for filter, text in zip(filters, conditions, strict=True) if text is None]
+
+    def partitions(self) -> list[InputPartition]:
+        if self._plan.tokens:
+            return [Slice(token) for token in self._plan.tokens]
+        return [Slice(None)]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        assert isinstance(partition, Slice)
+        schema = to_arrow_schema(self._plan.struct, timezone="UTC")
+        for batch in self._batches(partition.token):
+            yield fitted(batch, schema)
+
+    def _batches(self, token: str | None) -> Iterator[pa.RecordBatch]:
+        plan = self._plan
+        if token is not None:
+            return read_slice(plan.conninfo, token.encode(), plan.arguments, how=HOW, where=self._where)
+        return self._batches_of_one_read()
+
+    def _batches_of_one_read(self) -> Iterator[pa.RecordBatch]:
+        context = TaskContext.get()
+        if context is not None and context.stageAttemptNumber() > 0:
+            raise state_error(
+                "Spark lost rows that it had read before, and reads again, of another moment: the result would mix "
+                f"both. Hold a snapshot for such jobs: {HOW}(…)"
+            )
+        arguments = {"memory": WORKER_MEMORY, **self._plan.arguments, "readers": 1}
+        where = arguments.get("where")
+        if self._where is not None:
+            arguments["where"] = f"({where}\n) AND {self._where}" if where else self._where
+        with pg.connect(self._plan.conninfo).read(**arguments) as stream:
+            yield from pa.RecordBatchReader.from_stream(stream)
+
+
+class PushFilters:
+    """`Reader.pushFilters`, which Spark takes for the base class's."""
+
+    __func__: Callable[..., Any] = DataSourceReader.pushFilters
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __call__(self, filters: list[Filter]) -> Iterable[Filter]:
+        return self._reader.push(filters)
