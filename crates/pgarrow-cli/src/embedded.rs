@@ -16,7 +16,7 @@ use std::time::Duration;
 use arrow_array::RecordBatchReader;
 use clap::Parser;
 use clap::error::ErrorKind as Usage;
-use pgarrow::{Cancel, Config, Error, ErrorKind, Extract, Hint, Run, Slice, Source};
+use pgarrow::{Cancel, Config, Error, ErrorKind, Extract, Hint, Message, Report, Run, Slice, Source};
 use pgarrow_load::Connection;
 
 use crate::console::Console;
@@ -68,7 +68,8 @@ impl From<Error> for Problem {
 }
 
 impl Problem {
-    fn options(text: impl Into<String>) -> Self {
+    /// Options that cannot be used.
+    pub fn options(text: impl Into<String>) -> Self {
         Self { text: text.into(), kind: "options", error: None, report: None }
     }
 }
@@ -91,6 +92,18 @@ pub fn translate_hints(translation: fn(&Hint, &str) -> String) {
 /// An error's text in the command's words, or translated.
 pub fn text_of(error: &Error) -> String {
     words::error(error)
+}
+
+/// A message in the command's words, or translated.
+pub fn message_text(message: &Message) -> String {
+    words::message(message)
+}
+
+/// The report of an export as JSON, in the command's words, or translated.
+pub fn report_json(mut report: Report) -> String {
+    words::report(&mut report);
+    // Only maps with keys that are no text cannot be written.
+    serde_json::to_string(&report).unwrap_or_default()
 }
 
 /// The connection that a string of psql's form names, or the environment.
@@ -198,9 +211,9 @@ impl Caller {
     ///
     /// Options that are not for slices.
     pub fn extract_slice(&self, slice: Slice, options: &[OsString]) -> Result<Extract> {
-        let mut all = options.to_vec();
-        all.push("--slice".into());
-        all.push(slice.to_json()?.into());
+        // In front: behind dashes there may be a connection.
+        let all: Vec<OsString> =
+            ["--slice".into(), slice.to_json()?.into()].into_iter().chain(options.iter().cloned()).collect();
         self.extract(&all, Given::default())
     }
 
@@ -339,9 +352,30 @@ fn parse(command: &str, options: &[OsString]) -> Result<Command> {
             // Behind it come advice about command lines, and the usage.
             let text = text.split("\n\n").next().unwrap_or_default();
             let text = text.strip_prefix("error: ").unwrap_or(text);
-            Err(Problem::options(text.split_whitespace().collect::<Vec<_>>().join(" ")))
+            Err(Problem::options(without_values(&text.split_whitespace().collect::<Vec<_>>().join(" "))))
         }
     }
+}
+
+/// The text without the names of values: `--readers` in place of `'--readers <N>'`.
+fn without_values(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once(" <") {
+        let Some((_, after)) = behind.split_once('>') else { break };
+        match (before.rsplit_once('\''), after.strip_prefix('\'')) {
+            (Some((head, flag)), Some(tail)) if flag.starts_with("--") => {
+                shown.push_str(head);
+                shown.push_str(flag);
+                rest = tail;
+            }
+            _ => {
+                shown.push_str(before);
+                rest = after;
+            }
+        }
+    }
+    shown + rest
 }
 
 fn unknown() -> Problem {
@@ -355,4 +389,42 @@ fn report(text: Option<String>) -> Result<String> {
 fn json(value: &impl serde::Serialize) -> Result<String> {
     let text = serde_json::to_string(value);
     text.map_err(|error| Error::new(ErrorKind::Protocol, format!("the result: {error}")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_options_are_one_line_without_usage() {
+        let said = |options: &[&str]| {
+            let options: Vec<OsString> = options.iter().map(OsString::from).collect();
+            parse("export", &options).unwrap_err().text
+        };
+        let expected = "invalid value '0' for --readers: write a whole number from 1 on";
+        assert_eq!(said(&["--readers", "0"]), expected);
+        assert!(said(&["--nothing"]).starts_with("unexpected argument '--nothing' found"));
+        assert_eq!(
+            without_values("a < b, 'x <Y>' and <Z>"),
+            "a < b, 'x <Y>' and <Z>".replace(" <Y>", "").replace(" <Z>", "")
+        );
+    }
+
+    #[test]
+    fn a_call_needs_nothing_of_a_terminal() {
+        let caller = Caller::new(Cancel::new(), None);
+        let error = caller.export(&["--to".into(), "parquet".into()], Given::default()).unwrap_err();
+        assert_eq!((error.kind, error.report), ("options", None));
+        assert_eq!((caller.watch().progress(), caller.watch().warnings()), (None, Vec::new()));
+    }
+
+    #[test]
+    fn hidden_options_are_not_offered() {
+        let export = options_of("export");
+        assert!(
+            export.iter().any(|name| name == "batch-rows")
+                && !export.iter().any(|name| name == "commit-every")
+        );
+        assert!(options_of("no such command").is_empty());
+    }
 }

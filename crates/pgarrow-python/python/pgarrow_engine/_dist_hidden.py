@@ -15,6 +15,7 @@ from typing import Any
 
 import pgarrow_engine as pg
 
+from ._dist_access import Access
 from ._dist_errors import options_error
 from ._dist_filters import quoted_text
 
@@ -77,7 +78,7 @@ def text(value: str) -> str:
     return f"{quoted(value)}::pg_catalog.text"
 
 
-def resolved(transaction: Any, table: str) -> Target:
+def resolved(transaction: pg.Transaction, table: str) -> Target:
     """The table of this name, as the search path finds it."""
     sql = (
         "SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind, c.relpersistence "
@@ -100,7 +101,7 @@ def name_beside(name: str) -> str:
     return name.encode()[:room].decode(errors="ignore") + end
 
 
-def create(transaction: Any, target: Target, columns: list[str], note: dict[str, Any]) -> tuple[str, int]:
+def create(transaction: pg.Transaction, target: Target, columns: list[str], note: dict[str, Any]) -> tuple[str, int]:
     """Makes a hidden table with these columns of the target; returns its quoted name and its OID.
 
     Nobody but its owner has rights on it, whatever default privileges say.
@@ -128,7 +129,7 @@ def note(target: Target, job: str, key: str, started: float) -> dict[str, Any]:
     return {"into": target.quoted, "job": job, "key": key, "started": started, "if": "the write has ended, drop it"}
 
 
-def hidden_of(transaction: Any, target: Target) -> list[Leftover]:
+def hidden_of(transaction: pg.Transaction, target: Target) -> list[Leftover]:
     """The hidden tables beside a target that this role may drop."""
     sql = (
         "SELECT c.oid::pg_catalog.text, c.relname, pg_catalog.obj_description(c.oid, 'pg_class') "
@@ -152,13 +153,13 @@ def hidden_of(transaction: Any, target: Target) -> list[Leftover]:
     return found
 
 
-def drop(db: Any, tables: list[Leftover]) -> list[Leftover]:
+def drop(access: Access, tables: list[Leftover]) -> list[Leftover]:
     """Drops the tables that are still what they were, each in a transaction of its own; returns those that
     are gone. One that another session uses stays."""
     dropped = []
     for table in tables:
         try:
-            with db.transaction() as transaction:
+            with access.transaction() as transaction:
                 transaction.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
                 if is_same(transaction, table.table, table.oid):
                     transaction.execute(f"DROP TABLE {table.table}")
@@ -168,7 +169,7 @@ def drop(db: Any, tables: list[Leftover]) -> list[Leftover]:
     return dropped
 
 
-def is_same(transaction: Any, table: str, oid: int) -> bool:
+def is_same(transaction: pg.Transaction, table: str, oid: int) -> bool:
     """Whether the name still means the table of this OID."""
     sql = f"SELECT pg_catalog.to_regclass({text(table)})::pg_catalog.oid::pg_catalog.text"
     return bool(transaction.query_text(sql)[0][0] == str(oid))
@@ -176,7 +177,7 @@ def is_same(transaction: Any, table: str, oid: int) -> bool:
 
 def found_leftovers(conninfo: str | None, table: str) -> list[Leftover]:
     """The hidden tables of writes by Spark into a table."""
-    with pg.connect(conninfo).transaction() as transaction:
+    with Access(conninfo).transaction() as transaction:
         return hidden_of(transaction, resolved(transaction, table))
 
 
@@ -184,4 +185,4 @@ def dropped_leftovers(conninfo: str | None, table: str, older_than: float) -> li
     """Drops those whose write began more than this many seconds ago."""
     before = time.time() - older_than
     found = [leftover for leftover in found_leftovers(conninfo, table) if leftover.started < before]
-    return drop(pg.connect(conninfo), found)
+    return drop(Access(conninfo), found)

@@ -6,10 +6,9 @@ loads nothing.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pgarrow_engine as pg
 
+from ._dist_access import Access
 from ._dist_errors import options_error
 from ._dist_hidden import Target, identifier, text
 
@@ -26,14 +25,14 @@ def table_of(target: Target) -> str:
     return f"{identifier(target.schema)}.{_TABLE}"
 
 
-def ensure(db: Any, target: Target) -> None:
+def ensure(access: Access, target: Target) -> None:
     """Makes the table of marks if it is missing, and checks that it may be trusted."""
     table = table_of(target)
-    with db.transaction() as transaction:
+    with access.transaction() as transaction:
         is_there = transaction.query_text(f"SELECT pg_catalog.to_regclass({text(table)}) IS NOT NULL")[0][0]
     if is_there != "t":
         try:
-            with db.transaction() as transaction:
+            with access.transaction() as transaction:
                 transaction.execute(
                     f"CREATE TABLE {table} (load pg_catalog.text PRIMARY KEY, target pg_catalog.text NOT NULL, "
                     "rows pg_catalog.int8 NOT NULL, is_complete pg_catalog.bool NOT NULL, "
@@ -44,11 +43,11 @@ def ensure(db: Any, target: Target) -> None:
             # Another session has made it at the same time.
             if getattr(error, "sqlstate", None) not in ("23505", "42P07"):
                 raise
-    with db.transaction() as transaction:
+    with access.transaction() as transaction:
         _check(transaction, target)
 
 
-def is_complete(transaction: Any, target: Target, key: str) -> bool:
+def is_complete(transaction: pg.Transaction, target: Target, key: str) -> bool:
     """Whether the rows of this key are loaded.
 
     Raises if the key is that of a load into another table, or of one that is only partly done.
@@ -67,7 +66,7 @@ def is_complete(transaction: Any, target: Target, key: str) -> bool:
     return True
 
 
-def completed(transaction: Any, target: Target, keys: list[str]) -> set[str]:
+def completed(transaction: pg.Transaction, target: Target, keys: list[str]) -> set[str]:
     """Those of these keys whose rows are loaded."""
     if not keys:
         return set()
@@ -78,7 +77,7 @@ def completed(transaction: Any, target: Target, keys: list[str]) -> set[str]:
     return {row[0] for row in rows}
 
 
-def set_mark(transaction: Any, target: Target, key: str, rows: int) -> bool:
+def set_mark(transaction: pg.Transaction, target: Target, key: str, rows: int) -> bool:
     """Marks the rows of a key as loaded, in the transaction that loads them. False: they are loaded already.
 
     Waits for another transaction that does the same, and for loads of this key by others.
@@ -106,7 +105,7 @@ def _shown(target: Target) -> str:
     return f"{target.schema}.{target.name}"
 
 
-def _check(transaction: Any, target: Target) -> None:
+def _check(transaction: pg.Transaction, target: Target) -> None:
     """Refuses a table of marks that another role, or somebody with other intentions, has made."""
     rows = transaction.query_text(_CHECK.format(table=text(table_of(target)), target=target.oid))
     owner, is_trusted, is_plain = rows[0] if rows else ("nobody", "f", "f")

@@ -13,18 +13,16 @@ from ._dist_errors import options_error
 WHAT = ("table", "query", "columns", "where", "params", "only")
 
 #: How a plan is cut and held.
-PLANNING = ("readers", "slice_bytes", "split_on", "hold_for", "inconsistent")
+PLANNING = ("readers", "slice_bytes", "split_on", "hold_for", "inconsistent", "ordered")
 
 #: How rows are asked for.
 READING = (
     "batch_rows",
     "batch_bytes",
     "memory",
-    "retries",
     "read_mode",
     "role",
     "set",
-    "connect_timeout",
     "read_timeout",
     "lock_timeout",
 )
@@ -45,10 +43,13 @@ TYPES = (
 )
 
 #: What read_token takes: a token carries the rest.
-OF_TOKENS = ("batch_rows", "batch_bytes", "memory", "retries", "connect_timeout", "read_timeout", "lock_timeout")
+OF_TOKENS = ("batch_rows", "batch_bytes", "memory", "role", "set", "read_timeout", "lock_timeout")
+
+#: Options of tokens alone: planning reads no batches.
+OF_BATCHES = ("batch_rows", "batch_bytes")
 
 #: How rows are loaded.
-LOADING = ("convert", "on_conflict", "role", "set", "connect_timeout", "read_timeout", "lock_timeout", "memory")
+LOADING = ("convert",)
 
 _OF_JSON = ("columns", "params", "column", "set")
 _OF_BOOL = ("only", "trim", "inconsistent")
@@ -84,7 +85,7 @@ def _value(name: str, text: str) -> Any:
             return json.loads(text)
         except ValueError as error:
             raise options_error(f"option {name!r}: not JSON: {error}") from None
-    if name in ("readers", "batch_rows", "retries") and text.isascii() and text.isdigit():
+    if name in ("readers", "batch_rows") and text.isascii() and text.isdigit():
         return int(text)
     return text
 
@@ -93,6 +94,15 @@ def split(arguments: Mapping[str, Any], names: tuple[str, ...]) -> tuple[dict[st
     """The arguments that are named, and the others."""
     taken = {name: value for name, value in arguments.items() if name in names}
     return taken, {name: value for name, value in arguments.items() if name not in names}
+
+
+def check_names(call: str, arguments: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Refuses arguments that a call does not have, as Python does."""
+    for name in arguments:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            advice = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{call}() got an unexpected keyword argument {name!r}{advice}")
 
 
 def check_what(arguments: Mapping[str, Any]) -> None:

@@ -7,30 +7,41 @@ from typing import Any
 
 import pyarrow as pa
 
-import pgarrow_engine as pg
-
 from ._dist_held import HeldPlan
-from ._dist_options import TYPES, WHAT, check_what, split
 
 
 class PlainHeld(HeldPlan):
     """A held plan whose columns have plain Arrow types."""
 
-    def __init__(self, conninfo: str | None, arguments: Mapping[str, Any], **how: Any) -> None:
-        check_what(arguments)
-        choices = {"enum": "text", **arguments}
-        described, _ = split(choices, (*WHAT, *TYPES, "enum", "interval", "role", "set"))
-        schema = pa.schema(pg.connect(conninfo).describe(**described)["schema"])
-        columns = {**_uuids(schema), **(arguments.get("column") or {})}
-        if columns:
-            choices["column"] = columns
-        super().__init__(conninfo, choices, **how)
+    def __init__(
+        self,
+        conninfo: str | None,
+        arguments: Mapping[str, Any],
+        *,
+        worker_conninfo: str | None,
+        allow_password: bool,
+        call: str,
+    ) -> None:
+        arguments = {"enum": "text", **arguments}
+        super().__init__(
+            conninfo,
+            arguments,
+            _choose,
+            worker_conninfo=worker_conninfo,
+            allow_password=allow_password,
+            call=call,
+        )
 
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows that workers get. uuid is text, json the server's text, enums are
         strings."""
-        return plain(self.arrow_schema)
+        return plain(self._schema)
+
+
+def _choose(schema: pa.Schema, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    columns = {**_uuids(schema), **(arguments.get("column") or {})}
+    return {**arguments, "column": columns} if columns else arguments
 
 
 def _uuids(schema: pa.Schema) -> dict[str, str]:

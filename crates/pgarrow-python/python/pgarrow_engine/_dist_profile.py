@@ -97,6 +97,9 @@ def text_choices(schema: pa.Schema, arguments: Mapping[str, Any]) -> dict[str, A
             )
         choices[field.name] = "text"
     kept = {name: value for name, value in arguments.items() if name not in ("time", "column")}
+    for name, value in FIXED.items():
+        if kept.get(name, value) != value:
+            raise options_error(f"{name}: Spark holds these as text only")
     return {**kept, **FIXED, **({"column": choices} if choices else {})}
 
 

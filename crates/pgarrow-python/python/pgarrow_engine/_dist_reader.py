@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-from pyspark import TaskContext
 from pyspark.sql.datasource import DataSourceReader, Filter, InputPartition
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
@@ -18,10 +17,10 @@ from pyspark.sql.types import StructType
 import pgarrow_engine as pg
 
 from ._dist_cast import fitted
-from ._dist_errors import options_error, state_error
+from ._dist_errors import options_error
 from ._dist_filters import comparable, condition
-from ._dist_held import WORKER_MEMORY, read_slice
-from ._dist_options import READING, TYPES, WHAT, check_what, split
+from ._dist_held import WORKER_MEMORY, Choose, batches, planned, read_slice
+from ._dist_options import OF_BATCHES, check_what, split
 from ._dist_profile import spark_schema, text_choices
 
 #: The call that holds snapshots, in errors.
@@ -58,35 +57,31 @@ class ReadPlan:
             raise options_error(f"option 'held' is not what hold() made: {error}") from None
 
 
-def described(db: Any, arguments: dict[str, Any]) -> pa.Schema:
-    """The Arrow schema of what would be read, without reading rows or taking a snapshot."""
-    what, _ = split(arguments, (*WHAT, *TYPES, "enum", "interval", "role", "set"))
-    return pa.schema(db.describe(**what)["schema"])
+def chooser(time: str) -> Choose:
+    """Decides about types for Spark. `time`: what becomes of `time`, "text" or "time"."""
+    return lambda schema, arguments: text_choices(schema, {**arguments, "time": time})
 
 
-def profiled(db: Any, arguments: dict[str, Any]) -> tuple[dict[str, Any], pa.Schema]:
-    """The arguments with the choices that Spark's types need, and the schema that follows."""
-    check_what(arguments)
-    choices = text_choices(described(db, arguments), arguments)
-    return choices, described(db, choices)
-
-
-def kinds_of(db: Any, schema: pa.Schema, arguments: dict[str, Any]) -> dict[str, str]:
+def kinds_of(plan: pg.Plan, schema: pa.Schema, arguments: Mapping[str, Any]) -> dict[str, str]:
     """The columns that filters may be pushed for: none of a query."""
     if "table" not in arguments:
         return {}
-    with db.transaction() as transaction:
-        rows = transaction.query_text("SELECT pg_catalog.getdatabaseencoding()")
-    return comparable(schema, arguments, is_utf8=rows[0][0] == "UTF8")
+    encoding = plan.query_text("SELECT pg_catalog.getdatabaseencoding()")[0][0]
+    return comparable(schema, arguments, is_utf8=encoding == "UTF8")
 
 
-def planned(conninfo: str, arguments: dict[str, Any]) -> ReadPlan:
+def unheld(conninfo: str, arguments: Mapping[str, Any]) -> ReadPlan:
     """The plan of a read that nobody holds: one partition."""
-    db = pg.connect(conninfo)
-    choices, schema = profiled(db, arguments)
-    kinds = kinds_of(db, schema, choices)
-    reading, _ = split(choices, (*WHAT, *READING, *TYPES, "enum", "interval"))
-    return ReadPlan(conninfo, spark_schema(schema, arguments).json(), kinds, reading)
+    check_what(arguments)
+    time = str(arguments.get("time", "text"))
+    asked = {name: value for name, value in arguments.items() if name != "time"}
+    with pg.connect(conninfo) as db:
+        plan, chosen = planned(db, {**asked, "readers": 1}, chooser(time))
+        with plan:
+            schema = pa.schema(plan.schema)
+            kinds = kinds_of(plan, schema, chosen)
+    batches, _ = split(asked, OF_BATCHES)
+    return ReadPlan(conninfo, spark_schema(schema, {"time": time}).json(), kinds, {**chosen, **batches})
 
 
 class Slice(InputPartition):
@@ -141,24 +136,18 @@ class Reader(DataSourceReader):
         return self._batches_of_one_read()
 
     def _batches_of_one_read(self) -> Iterator[pa.RecordBatch]:
-        context = TaskContext.get()
-        if context is not None and context.stageAttemptNumber() > 0:
-            raise state_error(
-                "Spark lost rows that it had read before, and reads again, of another moment: the result would mix "
-                f"both. Hold a snapshot for such jobs: {HOW}(…)"
-            )
-        arguments = {"memory": WORKER_MEMORY, **self._plan.arguments, "readers": 1}
+        arguments = {"memory": WORKER_MEMORY, **self._plan.arguments}
         where = arguments.get("where")
         if self._where is not None:
             arguments["where"] = f"({where}\n) AND {self._where}" if where else self._where
-        with pg.connect(self._plan.conninfo).read(**arguments) as stream:
-            yield from pa.RecordBatchReader.from_stream(stream)
+        with pg.connect(self._plan.conninfo) as db, db.read(**arguments) as stream:
+            yield from batches(stream)
 
 
 class PushFilters:
     """`Reader.pushFilters`, which Spark takes for the base class's."""
 
-    __func__: Callable[..., Any] = DataSourceReader.pushFilters
+    __func__ = staticmethod(DataSourceReader.pushFilters)
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

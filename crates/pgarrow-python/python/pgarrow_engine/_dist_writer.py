@@ -21,8 +21,8 @@ from pyspark.sql.types import StructType
 
 import pgarrow_engine as pg
 
+from ._dist_access import Access
 from ._dist_errors import options_error, state_error
-from ._dist_held import WORKER_MEMORY
 from ._dist_hidden import Leftover, Target, create, drop, hidden_of, identifier, is_same, note, resolved
 from ._dist_marks import OWN, completed, ensure, is_complete, set_mark
 
@@ -31,7 +31,7 @@ from ._dist_marks import OWN, completed, ensure, is_complete, set_mark
 class WritePlan:
     """What executors and the commit need. It is pickled, and has no password."""
 
-    conninfo: str
+    access: Access
     target: Target
     columns: list[str]
     #: What `pgarrow_engine.load` takes.
@@ -59,7 +59,7 @@ class Loaded(WriterCommitMessage):
 
 
 def prepared(
-    conninfo: str,
+    access: Access,
     table: str,
     schema: StructType,
     arguments: dict[str, Any],
@@ -68,23 +68,22 @@ def prepared(
     is_overwriting: bool,
 ) -> WritePlan:
     """Checks target and columns, makes the table of marks, and removes what writes that committed have left."""
-    db = pg.connect(conninfo)
     job = uuid.uuid4().hex
     started = time.time()
-    with db.transaction() as transaction:
+    with access.transaction() as transaction:
         target = resolved(transaction, table)
         columns = _checked_columns(transaction, target, schema)
-    ensure(db, target)
+    ensure(access, target)
     key = key or f"{OWN}{job}"
-    with db.transaction() as transaction:
+    with access.transaction() as transaction:
         is_done = is_complete(transaction, target, key)
         found = hidden_of(transaction, target)
         done = completed(transaction, target, sorted({leftover.key for leftover in found}))
-    drop(db, [leftover for leftover in found if leftover.key in done])
-    return WritePlan(conninfo, target, columns, arguments, key, job, started, is_overwriting, is_done)
+    drop(access, [leftover for leftover in found if leftover.key in done])
+    return WritePlan(access, target, columns, arguments, key, job, started, is_overwriting, is_done)
 
 
-def _checked_columns(transaction: Any, target: Target, schema: StructType) -> list[str]:
+def _checked_columns(transaction: pg.Transaction, target: Target, schema: StructType) -> list[str]:
     rows = transaction.query_text(
         "SELECT attname, attgenerated FROM pg_catalog.pg_attribute "
         f"WHERE attrelid OPERATOR(pg_catalog.=) '{target.oid}'::pg_catalog.oid "
@@ -119,11 +118,10 @@ class Writer(DataSourceArrowWriter):
             return Loaded(None, 0, 0)
         schema = _loadable(first.schema)
         batches = (_cast(batch, schema) for batch in chain([first], iterator))
-        with pg.connect(plan.conninfo).transaction() as transaction:
+        with plan.access.transaction() as transaction:
             table, oid = create(transaction, plan.target, plan.columns, plan.note)
-            arguments = {"memory": WORKER_MEMORY, **plan.arguments}
             reader = pa.RecordBatchReader.from_batches(schema, batches)
-            report = pg.load(reader, into=table, target=transaction, mode="append", **arguments)
+            report = pg.load(reader, into=table, target=transaction, mode="append", **plan.arguments)
             rows = int(report["rows"])
         return Loaded(table, oid, rows)
 
@@ -132,16 +130,15 @@ class Writer(DataSourceArrowWriter):
         loaded = [message for message in messages if isinstance(message, Loaded)]
         if len(loaded) != len(messages):
             raise state_error("Spark commits a write of which a task has failed; nothing was loaded")
-        db = pg.connect(plan.conninfo)
-        with db.transaction() as transaction:
+        with plan.access.transaction() as transaction:
             if set_mark(transaction, plan.target, plan.key, sum(message.rows for message in loaded)):
                 self._move(transaction, loaded)
-        self._clean(db)
+        self._clean()
 
     def abort(self, messages: list[WriterCommitMessage | None]) -> None:
-        self._clean(pg.connect(self._plan.conninfo))
+        self._clean()
 
-    def _move(self, transaction: Any, loaded: list[Loaded]) -> None:
+    def _move(self, transaction: pg.Transaction, loaded: list[Loaded]) -> None:
         plan = self._plan
         if not is_same(transaction, plan.target.quoted, plan.target.oid):
             raise state_error(f"{plan.target.quoted} was replaced by another table while Spark wrote; nothing was loaded")
@@ -157,18 +154,18 @@ class Writer(DataSourceArrowWriter):
                 f"SELECT {names} FROM {message.table}; DROP TABLE {message.table}"
             )
 
-    def _clean(self, db: Any) -> None:
+    def _clean(self) -> None:
         """Drops the hidden tables of this write. A failure leaves them for the next write, or for
         `drop_leftovers`."""
         try:
-            with db.transaction() as transaction:
+            with self._plan.access.transaction() as transaction:
                 found = hidden_of(transaction, self._plan.target)
-            drop(db, [leftover for leftover in found if leftover.job == self._plan.job])
+            drop(self._plan.access, [leftover for leftover in found if leftover.job == self._plan.job])
         except pg.Error:
             pass
 
 
-def _check_rows(transaction: Any, message: Loaded) -> None:
+def _check_rows(transaction: pg.Transaction, message: Loaded) -> None:
     table = message.table or ""
     if not is_same(transaction, table, message.oid):
         raise state_error(f"{table}, with rows of this write, is gone; nothing was loaded: write again")

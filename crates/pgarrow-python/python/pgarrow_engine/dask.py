@@ -9,6 +9,7 @@ Dask reads when something is computed, so keep the DataFrame until then, or use 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ from ._dist_plain import PlainHeld
 
 __all__ = ["Held", "hold", "read"]
 
-_HOW = "pgarrow_engine.dask"
+_HOW = "pgarrow_engine.dask.hold or .read"
 
 
 class Held(PlainHeld):
@@ -38,7 +39,7 @@ class Held(PlainHeld):
         Columns have Arrow's types in pandas (`pd.ArrowDtype`), so integers with NULLs stay integers, and
         decimals decimals.
         """
-        function = _ReadSlice(self)
+        function = _ReadSlice(self._conninfo, self._for_tokens, self.schema)
         meta = _pandas(self.schema.empty_table())
         return dd.from_map(function, self.tokens, meta=meta, label="pgarrow", enforce_metadata=False)
 
@@ -57,7 +58,7 @@ def hold(
     `what`: `table` or `query`, `columns`, `where`, `params`, `slice_bytes`, `readers`, choices of types, as
     `Connection.plan` takes them.
     """
-    return Held(conninfo, what, worker_conninfo=worker_conninfo, allow_password=allow_password, how=_HOW)
+    return Held(conninfo, what, worker_conninfo=worker_conninfo, allow_password=allow_password, call="hold")
 
 
 def read(
@@ -69,20 +70,21 @@ def read(
 ) -> dd.DataFrame:
     """A DataFrame of a table or a query, which owns its snapshot: it is let go when nobody has the DataFrame,
     or one made of it, any more. Arguments as for `hold`."""
-    return hold(conninfo, worker_conninfo=worker_conninfo, allow_password=allow_password, **what).read()
+    held = hold(conninfo, worker_conninfo=worker_conninfo, allow_password=allow_password, **what)
+    frame = held.read()
+    # Every DataFrame that is made of this one refers to its expression. Tasks do not, which the scheduler may
+    # keep for longer.
+    weakref.finalize(frame.expr, held.release)
+    return frame
 
 
 class _ReadSlice:
-    """Reads one slice as a pandas DataFrame. In the client it also keeps the plan alive."""
+    """Reads one slice as a pandas DataFrame."""
 
-    def __init__(self, held: Held) -> None:
-        self._held: Held | None = held
-        self._conninfo = held._conninfo
-        self._options: Mapping[str, Any] = held._for_tokens
-        self._schema = held.schema
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_held": None}
+    def __init__(self, conninfo: str, options: Mapping[str, Any], schema: pa.Schema) -> None:
+        self._conninfo = conninfo
+        self._options = options
+        self._schema = schema
 
     def __dask_tokenize__(self) -> Any:
         return ("pgarrow", self._conninfo, sorted(self._options.items()), str(self._schema))

@@ -28,7 +28,7 @@ from ._dist_plain import PlainHeld
 
 __all__ = ["Held", "hold", "read"]
 
-_HOW = "pgarrow_engine.ray"
+_HOW = "pgarrow_engine.ray.hold or .read"
 
 
 class Held(PlainHeld):
@@ -56,7 +56,7 @@ def hold(
     `what`: `table` or `query`, `columns`, `where`, `params`, `slice_bytes`, `readers`, choices of types, as
     `Connection.plan` takes them.
     """
-    return Held(conninfo, what, worker_conninfo=worker_conninfo, allow_password=allow_password, how=_HOW)
+    return Held(conninfo, what, worker_conninfo=worker_conninfo, allow_password=allow_password, call="hold")
 
 
 def read(

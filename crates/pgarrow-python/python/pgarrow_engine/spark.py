@@ -21,15 +21,14 @@ try:
 except ImportError as _error:
     raise ImportError("pgarrow_engine.spark needs PySpark 4: pip install pyspark pyarrow") from _error
 
-import pgarrow_engine as pg
-
 from ._dist_conninfo import for_workers, has_password
 from ._dist_errors import options_error
 from ._dist_held import HeldPlan
+from ._dist_access import Access
 from ._dist_hidden import Leftover, dropped_leftovers, found_leftovers
-from ._dist_options import LOADING, OF_TOKENS, PLANNING, READING, TYPES, WHAT, parsed, split
+from ._dist_options import LOADING, OF_TOKENS, READING, TYPES, WHAT, parsed
 from ._dist_profile import spark_schema
-from ._dist_reader import HOW, Reader, ReadPlan, kinds_of, planned, profiled
+from ._dist_reader import Reader, ReadPlan, chooser, kinds_of, unheld
 from ._dist_writer import Writer, prepared
 
 __all__ = ["Held", "Leftover", "PgarrowDataSource", "drop_leftovers", "hold", "leftovers", "register"]
@@ -38,7 +37,7 @@ _NAME = "pgarrow"
 
 #: Options of the adapter itself.
 _OF_ADAPTER = ("conninfo", "allow_password", "held", "pushdown", "time")
-_OF_WRITER = ("conninfo", "allow_password", "table", "restart_key")
+_OF_WRITER = ("conninfo", "allow_password", "table", "restart_key", "role")
 
 
 class PgarrowDataSource(DataSource):
@@ -69,11 +68,9 @@ class PgarrowDataSource(DataSource):
         table = self.options.get("table")
         if not table:
             raise options_error("option 'table': name the table to load")
+        access = Access(_conninfo(self.options), self.options.get("role"))
         key = self.options.get("restart_key", self.options.get("restart-key"))
-        return cast(
-            DataSourceArrowWriter,
-            Writer(prepared(_conninfo(self.options), table, schema, arguments, key=key, is_overwriting=overwrite)),
-        )
+        return Writer(prepared(access, table, schema, arguments, key=key, is_overwriting=overwrite))
 
     def _planned(self) -> ReadPlan:
         # Spark pickles the data source after schema(), so the catalog is asked once.
@@ -86,7 +83,7 @@ class PgarrowDataSource(DataSource):
         held = self.options.get("held")
         if held is None:
             arguments = parsed(self.options, (*WHAT, *READING, *TYPES, "time"), also=_OF_ADAPTER)
-            return planned(conninfo, arguments)
+            return unheld(conninfo, arguments)
         plan = ReadPlan.unpacked(held)
         plan.arguments = {**plan.arguments, **parsed(self.options, OF_TOKENS, also=_OF_ADAPTER)}
         if "conninfo" in self.options:
@@ -108,13 +105,25 @@ def register(spark: SparkSession) -> None:
 class Held(HeldPlan):
     """A held snapshot, to be read by Spark. `hold` makes it."""
 
-    def __init__(self, conninfo: str | None, arguments: Mapping[str, Any], **how: Any) -> None:
-        asked = dict(arguments)
-        db = pg.connect(conninfo)
-        choices, schema = profiled(db, asked)
-        self._kinds = kinds_of(db, schema, choices)
-        super().__init__(conninfo, choices, how=HOW, **how)
-        self._struct = spark_schema(self.arrow_schema, asked)
+    def __init__(
+        self,
+        conninfo: str | None,
+        arguments: Mapping[str, Any],
+        *,
+        time: str,
+        worker_conninfo: str | None,
+        allow_password: bool,
+    ) -> None:
+        super().__init__(
+            conninfo,
+            arguments,
+            chooser(time),
+            worker_conninfo=worker_conninfo,
+            allow_password=allow_password,
+            call="hold",
+        )
+        self._struct = spark_schema(self._schema, {"time": time})
+        self._kinds = kinds_of(self._plan, self._schema, self._arguments)
 
     @property
     def schema(self) -> StructType:
@@ -147,6 +156,7 @@ def hold(
     *,
     worker_conninfo: str | None = None,
     allow_password: bool = False,
+    time: str = "text",
     **what: Any,
 ) -> Held:
     """Plans a table or a query, and holds the snapshot of its slices: use it by `with`.
@@ -155,10 +165,13 @@ def hold(
     `worker_conninfo`: what executors connect with; default: `conninfo` without its password, which executors
     take from their environment. `allow_password`: executors may get a password with Spark's options, which
     Spark may show.
+    `time`: `"time"` reads `time` as Spark's TIME, where the default is text.
     `what`: `table` or `query`, `columns`, `where`, `params`, `slice_bytes`, `readers`, choices of types, as
-    `Connection.plan` takes them; and `time`: `"time"` for Spark's TIME, by default `"text"`.
+    `Connection.plan` takes them.
     """
-    return Held(conninfo, what, worker_conninfo=worker_conninfo, allow_password=allow_password)
+    return Held(
+        conninfo, what, time=time, worker_conninfo=worker_conninfo, allow_password=allow_password
+    )
 
 
 def leftovers(conninfo: str | None = None, *, table: str) -> list[Leftover]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,14 @@ def execute(dsn: str, *statements: str) -> None:
             connection.execute(statement)  # type: ignore[call-overload]
 
 
+def plain(row: Iterable[Any]) -> tuple[Any, ...]:
+    """A row with values that can be counted."""
+    return tuple(
+        bytes(value) if isinstance(value, bytearray) else tuple(value) if isinstance(value, list) else value
+        for value in row
+    )
+
+
 def rows(dsn: str, sql: str, *, snapshot: str | None = None) -> Counter[tuple[Any, ...]]:
     """The rows of a query as a multiset, by a client that is not ours, under a snapshot if one is given."""
     import psycopg
@@ -44,7 +52,7 @@ def rows(dsn: str, sql: str, *, snapshot: str | None = None) -> Counter[tuple[An
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         if snapshot is not None:
             connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")  # type: ignore[call-overload]
-        return Counter(tuple(row) for row in connection.execute(sql))  # type: ignore[call-overload]
+        return Counter(plain(row) for row in connection.execute(sql))  # type: ignore[call-overload]
 
 
 @contextmanager

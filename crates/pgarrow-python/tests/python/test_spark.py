@@ -1,0 +1,500 @@
+"""Spark, by a local cluster of two executor processes, and a real server."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from _dist_support import changing, execute, need, plain, rows
+
+need("pyspark", "pyarrow", "psycopg", programs=("java",))
+
+import pyspark
+from pyspark import TaskContext, cloudpickle
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+
+import pgarrow_engine as pg
+import pgarrow_engine.spark
+from pgarrow_engine._dist_reader import Slice
+from pgarrow_engine._dist_writer import Loaded, Writer, prepared
+from pgarrow_engine.spark import PgarrowDataSource
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
+UTC = datetime.timezone.utc
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkSession]:
+    """Two executor processes with one core each."""
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["SPARK_HOME"] = os.path.dirname(pyspark.__file__)
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.executorEnv.TZ": "UTC",
+        "spark.sql.python.filterPushdown.enabled": "true",
+        # Cached rows are pruned by statistics that have no NaN: `f = double('NaN')` finds none.
+        "spark.sql.inMemoryColumnarStorage.partitionPruning": "false",
+    }
+    builder = SparkSession.builder.master("local-cluster[2,1,1024]").appName("pgarrow")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("FATAL")
+    pgarrow_engine.spark.register(session)
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="module")
+def steady(dsn: str) -> str:
+    """A table of some hundred pages."""
+    execute(
+        dsn,
+        "CREATE TABLE steady (id int8, note text, day date, at timestamptz, price numeric(12,2), key uuid, "
+        "tags int4[], doc jsonb, span interval, ok bool, ratio float8, raw bytea)",
+        "INSERT INTO steady SELECT g, repeat('ä', (g % 50)::int), date '2020-01-01' + g % 1000, "
+        "timestamptz '2020-01-01 UTC' + g * interval '1 second 1 microsecond', g / 8.0, "
+        "md5(g::text)::uuid, ARRAY[g, NULL], jsonb_build_object('g', g), g * interval '1 day 1 microsecond', "
+        "g % 3 = 0, g / 3.0::float8, decode(md5(g::text), 'hex') FROM generate_series(1, 20000) g",
+        "UPDATE steady SET day = NULL, at = NULL, price = NULL, tags = NULL, doc = NULL WHERE id % 7 = 0",
+    )
+    return "steady"
+
+
+#: The columns of `steady`, so that Spark and the other client give the same values.
+COMPARED = "id, note, day, at AT TIME ZONE 'UTC', price, key::text, tags, doc::text, span::text, ok, ratio, raw"
+
+
+def counted(frame: DataFrame) -> Counter[tuple[Any, ...]]:
+    return Counter(plain(row) for row in frame.collect())
+
+
+# Reading
+
+
+def test_two_executors_read_one_moment_while_others_write(spark: SparkSession, dsn: str, steady: str) -> None:
+    changed = "changed"
+    execute(dsn, f"CREATE TABLE changed AS TABLE {steady}")
+    with changing(dsn, changed), pgarrow_engine.spark.hold(dsn, table=changed, slice_bytes="128K") as held:
+        time.sleep(0.5)
+        frame = held.read(spark)
+        assert frame.rdd.getNumPartitions() == len(held.tokens) > 3
+        found = counted(frame)
+        expected = rows(dsn, f"SELECT {COMPARED} FROM {changed}", snapshot=held.snapshot)
+        now = rows(dsn, f"SELECT {COMPARED} FROM {changed}")
+        assert found == expected
+        assert now != expected
+        # A second action reads the same moment.
+        assert frame.count() == expected.total()
+        assert len(executors(spark, frame)) == 2
+
+
+def executors(spark: SparkSession, frame: DataFrame) -> set[str]:
+    """Which executors read a frame's partitions: by the parents of the Python workers."""
+    parents = frame.rdd.mapPartitions(lambda part: [(len(list(part)), os.getppid())][:1]).collect()
+    return {str(parent) for _, parent in parents}
+
+
+def test_the_schema_needs_no_rows_and_columns_can_be_chosen(
+    spark: SparkSession, dsn: str, steady: str
+) -> None:
+    def reader() -> DataFrameReader:
+        return spark.read.format("pgarrow").option("conninfo", dsn).option("table", steady)
+
+    frame = reader().option("columns", "key,id").load()
+    assert [(field.name, field.dataType.simpleString()) for field in frame.schema] == [
+        ("key", "string"),
+        ("id", "bigint"),
+    ]
+    types = {field.name: field.dataType.simpleString() for field in reader().load().schema}
+    assert types["price"] == "decimal(12,2)"
+    assert types["at"] == "timestamp"
+    assert types["tags"] == "array<int>"
+
+
+def test_without_hold_a_read_is_one_partition(spark: SparkSession, dsn: str, steady: str) -> None:
+    reader = spark.read.format("pgarrow").option("conninfo", dsn)
+    frame = reader.option("query", f"SELECT id, note FROM {steady} WHERE id <= 10").load()
+    assert frame.rdd.getNumPartitions() == 1
+    assert counted(frame) == rows(dsn, f"SELECT id, note FROM {steady} WHERE id <= 10")
+    table = spark.read.format("pgarrow").option("conninfo", dsn).option("table", steady)
+    where = table.option("where", "id <= $1").option("params", "[10]").load()
+    assert where.count() == rows(dsn, f"SELECT id FROM {steady} WHERE id <= 10").total()
+
+
+def test_filter_pushdown_may_be_off(spark: SparkSession, dsn: str, steady: str) -> None:
+    name = "spark.sql.python.filterPushdown.enabled"
+    spark.conf.set(name, "false")
+    try:
+        with pgarrow_engine.spark.hold(dsn, table=steady, columns=["id"]) as held:
+            assert held.read(spark, pushdown=True).filter("id = 3").count() == 1
+    finally:
+        spark.conf.set(name, "true")
+
+
+NASTY = [
+    "CREATE TABLE nasty (id int4, i int8, f float8, r float4, t text, v varchar(20), c char(5), d date, "
+    "at timestamp, atz timestamptz, n numeric(10,3), b bool, u uuid)",
+    "INSERT INTO nasty SELECT row_number() OVER (), i, f, r, t, t, left(t, 5), d, d + time '01:02:03.000001', "
+    "(d + time '01:02:03.000001') AT TIME ZONE 'UTC', n, b, md5(t)::uuid FROM "
+    "(VALUES (0::int8), (-1), (9223372036854775807), (NULL)) i(i), "
+    "(VALUES (0::float8, 0::float4), ('-0', '-0'), ('NaN', 'NaN'), ('Infinity', '-Infinity'), (0.1, 0.1), (NULL, NULL)) f(f, r), "
+    "(VALUES ('a'), ('a '), ('A'), ('ä'), (''), (E'it''s \\\\ %_'), ('z😀'), ('😀'), (NULL)) t(t), "
+    "(VALUES (date '0001-01-01', 0::numeric, true), ('2020-02-29', -0.001, false), ('9999-12-31', 9999999.999, NULL), "
+    "(NULL, NULL, NULL)) d(d, n, b)",
+]
+
+#: Conditions, and whether all of them can be pushed.
+FILTERS = [
+    ("i = 0", True),
+    ("i <> 0", True),
+    ("i <=> NULL", True),
+    ("i in (0, -1)", True),
+    ("i not in (0, 9223372036854775807)", True),
+    ("not (i > 0)", True),
+    ("f > 0.05D", True),
+    ("f < 0.05D", True),
+    ("f = 0.1D", True),
+    ("f = double('NaN')", False),
+    ("f >= 0D", False),
+    ("f = -0.0D", False),
+    ("r = float(0.1)", True),
+    ("r <= float(0.1)", True),
+    ("t = 'a'", True),
+    ("t <> 'a '", True),
+    ("t > 'a'", True),
+    ("t >= 'z' and t < '😁'", True),
+    ("t in ('', 'ä')", True),
+    ("t like 'a%'", True),
+    ("t like '%😀'", True),
+    ("contains(t, ' \\\\ ')", True),
+    ("startswith(t, '')", True),
+    ("v = 'a '", True),
+    ("c = 'a'", False),
+    ("d >= date'2020-02-29'", True),
+    ("d = date'0001-01-01'", True),
+    ("at > timestamp_ntz'2020-02-29 01:02:03'", True),
+    ("at = timestamp_ntz'2020-02-29 01:02:03.000001'", True),
+    ("atz <= timestamp'2020-02-29 01:02:03.000001'", True),
+    ("n = -0.001", True),
+    ("n > 0", True),
+    ("b", True),
+    ("not b", True),
+    ("b is null and t is not null", True),
+    ("u = '0CC175B9-C0F1-B6A8-31C3-99E269772661'", False),
+    ("i = 0 or t = 'a'", False),
+]
+
+
+def test_pushed_filters_keep_exactly_the_rows_that_spark_keeps(spark: SparkSession, dsn: str) -> None:
+    execute(dsn, *NASTY)
+    with pgarrow_engine.spark.hold(dsn, table="nasty", slice_bytes="16K") as held:
+        whole = held.read(spark, pushdown=False).cache()
+        assert whole.count() == rows(dsn, "SELECT id FROM nasty").total()
+        not_pushed = []
+        for text, is_pushed in FILTERS:
+            frame = held.read(spark, pushdown=True).filter(text).select("id")
+            plan = str(frame._jdf.queryExecution().optimizedPlan().toString())
+            left = "Filter " in plan
+            if left == is_pushed:
+                not_pushed.append((text, plan))
+            found = sorted(row.id for row in frame.collect())
+            expected = sorted(row.id for row in whole.filter(text).select("id").collect())
+            assert found == expected, text
+        whole.unpersist()
+    assert not not_pushed
+
+
+def test_one_frame_filtered_in_two_ways_is_right_by_default(spark: SparkSession, dsn: str, steady: str) -> None:
+    """Spark 4.1 to 4.3 read the plan of the last pushdown for every scan of one DataFrame. So nothing is
+    pushed there unless the caller asks for it."""
+    with pgarrow_engine.spark.hold(dsn, table=steady, columns=["id"]) as held:
+        frame = held.read(spark)
+        whole = rows(dsn, f"SELECT id FROM {steady}", snapshot=held.snapshot).total()
+        both = frame.filter("id = 1").union(frame.filter("id = 2"))
+        assert sorted(row.id for row in both.collect()) == [1, 2]
+        assert frame.filter("id = 3").count() == 1
+        assert frame.count() == whole
+
+
+def test_policies_that_change_values_keep_filters_in_spark(spark: SparkSession, dsn: str) -> None:
+    execute(
+        dsn,
+        "CREATE TABLE policies (id int4, n numeric(6,2), d date)",
+        "INSERT INTO policies VALUES (1, 'NaN', 'infinity'), (2, 5, '2020-01-01'), (3, NULL, NULL)",
+    )
+    with pgarrow_engine.spark.hold(dsn, table="policies", nan="null", infinity="null") as held:
+        for text, ids in (("n > 1", [2]), ("d > date'2000-01-01'", [2]), ("n is null", [1, 3])):
+            frame = held.read(spark, pushdown=True).filter(text)
+            assert [row.id for row in frame.orderBy("id").collect()] == ids, text
+    with pgarrow_engine.spark.hold(dsn, table="policies") as held:
+        with pytest.raises(PySparkException, match="policies"):
+            held.read(spark).collect()
+
+
+def test_a_snapshot_that_is_gone_is_a_clear_error(spark: SparkSession, dsn: str, steady: str) -> None:
+    held = pgarrow_engine.spark.hold(dsn, table=steady, slice_bytes="128K")
+    frame = held.read(spark)
+    assert frame.filter("id = 1").count() == 1
+    held.check()
+    execute(
+        dsn,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid() AND state = 'idle in transaction' AND datname = current_database()",
+    )
+    with pytest.raises(PySparkException, match="snapshot of this read is gone.*pgarrow_engine.spark.hold"):
+        frame.count()
+    with pytest.raises(pg.Error):
+        held.check()
+    held.release()
+    held.release()
+
+
+def test_passwords_do_not_reach_spark(spark: SparkSession, dsn: str, steady: str) -> None:
+    with_password = f"{pgarrow_engine._dist_conninfo.for_workers(dsn)} password=hidden-word"
+    with pytest.raises(PySparkException, match="conninfo.*password"):
+        spark.read.format("pgarrow").option("conninfo", with_password).option("table", steady).load()
+    with pgarrow_engine.spark.hold(with_password, table=steady, columns=["id"]) as held:
+        assert "hidden-word" not in repr(held.options())
+        frame = held.read(spark)
+        assert frame.count() > 0
+        assert "hidden-word" not in frame._jdf.queryExecution().toString()
+    with pytest.raises(pg.OptionsError, match="worker_conninfo"):
+        pgarrow_engine.spark.hold(dsn, worker_conninfo=with_password, table=steady)
+
+
+def test_wrong_options_are_told(spark: SparkSession, dsn: str, steady: str) -> None:
+    def load(**options: str) -> DataFrame:
+        return spark.read.format("pgarrow").option("conninfo", dsn).options(**options).load()
+
+    with pytest.raises(PySparkException, match="name one of them"):
+        load()
+    with pytest.raises(PySparkException, match="no such option"):
+        load(table=steady, tabel="x")
+    with pytest.raises(PySparkException, match="absent"):
+        load(table="absent")
+    with pytest.raises(PySparkException, match="held"):
+        load(held="nonsense")
+    with pytest.raises(PySparkException, match="schema"):
+        spark.read.format("pgarrow").option("conninfo", dsn).option("table", steady).schema("id int").load().count()
+    with pytest.raises(pg.OptionsError, match="name one of them"):
+        pgarrow_engine.spark.hold(dsn)
+    with pytest.raises(pg.OptionsError, match="tabel"):
+        pgarrow_engine.spark.hold(dsn, table=steady, tabel="x")
+
+
+# Writing
+
+
+def hidden(dsn: str) -> int:
+    return rows(dsn, "SELECT relname FROM pg_class WHERE relname LIKE '%\\_pgarrow\\_%' AND relkind = 'r'").total()
+
+
+def target(dsn: str, name: str) -> str:
+    execute(
+        dsn,
+        f"CREATE TABLE {name} (id int8 NOT NULL, note text, day date, at timestamptz, price numeric(12,2), "
+        "ok bool, ratio float8, raw bytea, extra text DEFAULT 'made', pos int8 GENERATED ALWAYS AS IDENTITY)",
+    )
+    return name
+
+
+def source(spark: SparkSession, n: int, partitions: int = 4) -> DataFrame:
+    return spark.range(0, n, 1, partitions).selectExpr(
+        "id",
+        "if(id % 5 = 0, null, concat('ä', id)) note",
+        "date_add(date'2020-01-01', cast(id % 100 as int)) day",
+        "timestamp_micros(id * 1000001) at",
+        "cast(id / 4 as decimal(12,2)) price",
+        "id % 2 = 0 ok",
+        "id / 3D ratio",
+        "encode(concat('x', id), 'utf-8') raw",
+    )
+
+
+def write(frame: DataFrame, dsn: str, table: str, mode: str = "append", **options: str) -> None:
+    frame.write.format(options.pop("format", "pgarrow")).option("conninfo", dsn).option("table", table).options(
+        **options
+    ).mode(mode).save()
+
+
+WRITTEN = "id, note, day, at AT TIME ZONE 'UTC', price, ok, ratio, raw"
+
+
+def test_rows_are_written_and_hidden_tables_are_gone(spark: SparkSession, dsn: str) -> None:
+    table = target(dsn, "written")
+    frame = source(spark, 1000)
+    write(frame, dsn, table)
+    assert rows(dsn, f"SELECT {WRITTEN} FROM {table}") == counted(frame)
+    assert rows(dsn, f"SELECT DISTINCT extra FROM {table}") == Counter([("made",)])
+    write(frame, dsn, table)
+    assert rows(dsn, f"SELECT id FROM {table}").total() == 2000
+    write(source(spark, 10), dsn, table, "overwrite")
+    assert rows(dsn, f"SELECT {WRITTEN} FROM {table}") == counted(source(spark, 10))
+    write(source(spark, 0), dsn, table, "overwrite")
+    assert rows(dsn, f"SELECT id FROM {table}").total() == 0
+    assert hidden(dsn) == 0
+
+
+def test_what_spark_reads_it_writes_back(spark: SparkSession, dsn: str, steady: str) -> None:
+    execute(dsn, f"CREATE TABLE back (LIKE {steady})")
+    with pgarrow_engine.spark.hold(dsn, table=steady, where="id <= 500") as held:
+        write(held.read(spark), dsn, "back")
+        expected = rows(dsn, f"SELECT c::text FROM {steady} c WHERE id <= 500", snapshot=held.snapshot)
+    assert rows(dsn, "SELECT c::text FROM back c") == expected
+
+
+class FailingWriter(Writer):
+    """The first attempt of each task fails after it has loaded: by an error, or by the end of its process."""
+
+    def write(self, iterator: Any) -> Loaded:
+        message = super().write(iterator)
+        context = TaskContext.get()
+        assert context is not None
+        if context.attemptNumber() == 0:
+            if context.partitionId() % 2:
+                os._exit(1)
+            raise RuntimeError("after the load")
+        return message
+
+
+class FailingDataSource(PgarrowDataSource):
+    @classmethod
+    def name(cls) -> str:
+        return "failing"
+
+    def writer(self, schema: StructType, overwrite: bool) -> Any:
+        return FailingWriter(super().writer(schema, overwrite)._plan)  # type: ignore[attr-defined]
+
+
+def test_tasks_that_fail_after_loading_are_loaded_once(spark: SparkSession, dsn: str) -> None:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    spark.dataSource.register(FailingDataSource)
+    table = target(dsn, "retried")
+    frame = source(spark, 400)
+    write(frame, dsn, table, format="failing")
+    assert rows(dsn, f"SELECT {WRITTEN} FROM {table}") == counted(frame)
+    assert hidden(dsn) == 0
+
+
+def test_a_write_that_fails_leaves_the_table_as_it_was(spark: SparkSession, dsn: str) -> None:
+    table = target(dsn, "refused")
+    write(source(spark, 10), dsn, table)
+    broken = source(spark, 100).selectExpr("if(id = 77, null, id) id", "note")
+    with pytest.raises(PySparkException, match="null value in column"):
+        write(broken, dsn, table, "overwrite")
+    assert rows(dsn, f"SELECT id FROM {table}").total() == 10
+    assert hidden(dsn) == 0
+
+
+def attempts(dsn: str, table: str, schema: StructType, key: str | None = None, **how: Any) -> Writer:
+    return Writer(prepared(dsn, table, schema, {}, key=key, is_overwriting=False, **how))
+
+
+def batches(frame: DataFrame) -> Iterator[Any]:
+    return iter(frame.toArrow().to_batches())
+
+
+def test_speculative_duplicates_and_second_commits_load_once(spark: SparkSession, dsn: str) -> None:
+    """Spark starts no second copy of a task on one host, so this runs what it would run."""
+    table = target(dsn, "speculative")
+    frame = source(spark, 100, 1)
+    writer = attempts(dsn, table, frame.schema)
+    first, second = writer.write(batches(frame)), writer.write(batches(frame))
+    assert first.rows == second.rows == 100
+    assert hidden(dsn) == 2
+    writer.commit([second])
+    assert rows(dsn, f"SELECT {WRITTEN} FROM {table}") == counted(frame)
+    assert hidden(dsn) == 0
+    writer.commit([second])
+    assert rows(dsn, f"SELECT id FROM {table}").total() == 100
+
+
+def test_an_attempt_that_ends_after_the_commit_is_removed_by_the_next_write(
+    spark: SparkSession, dsn: str
+) -> None:
+    table = target(dsn, "late")
+    frame = source(spark, 20, 1)
+    writer = attempts(dsn, table, frame.schema)
+    message = writer.write(batches(frame))
+    writer.commit([message])
+    writer.write(batches(frame))
+    assert len(pgarrow_engine.spark.leftovers(dsn, table=table)) == 1
+    write(frame, dsn, table)
+    assert pgarrow_engine.spark.leftovers(dsn, table=table) == []
+    assert rows(dsn, f"SELECT id FROM {table}").total() == 40
+
+
+def test_a_restart_key_loads_once(spark: SparkSession, dsn: str) -> None:
+    table = target(dsn, "keyed")
+    for _ in range(2):
+        write(source(spark, 50), dsn, table, restart_key="night 1")
+    assert rows(dsn, f"SELECT id FROM {table}").total() == 50
+    write(source(spark, 50), dsn, table, restart_key="night 2")
+    assert rows(dsn, f"SELECT id FROM {table}").total() == 100
+    other = target(dsn, "keyed_other")
+    with pytest.raises(PySparkException, match="restart_key.*keyed"):
+        write(source(spark, 50), dsn, other, restart_key="night 1")
+
+
+def test_rows_lost_by_a_crash_of_the_server_are_noticed(spark: SparkSession, dsn: str) -> None:
+    table = target(dsn, "crashed")
+    frame = source(spark, 30, 1)
+    writer = attempts(dsn, table, frame.schema)
+    message = writer.write(batches(frame))
+    execute(dsn, f"TRUNCATE {message.table}")
+    with pytest.raises(pg.StateError, match="0 rows instead of 30"):
+        writer.commit([message])
+    assert rows(dsn, f"SELECT id FROM {table}").total() == 0
+    execute(dsn, f"DROP TABLE {message.table}")
+    with pytest.raises(pg.StateError, match="is gone"):
+        writer.commit([message])
+    writer.abort([message, None])
+    assert hidden(dsn) == 0
+
+
+def test_what_dead_jobs_left_can_be_found_and_dropped(spark: SparkSession, dsn: str) -> None:
+    table = target(dsn, "remains")
+    frame = source(spark, 30, 1)
+    attempts(dsn, table, frame.schema, key="dead").write(batches(frame))
+    (leftover,) = pgarrow_engine.spark.leftovers(dsn, table=table)
+    assert leftover.key == "dead"
+    assert pgarrow_engine.spark.drop_leftovers(dsn, table=table, older_than=3600) == []
+    assert pgarrow_engine.spark.drop_leftovers(dsn, table=table, older_than=0) == [leftover]
+    assert pgarrow_engine.spark.leftovers(dsn, table=table) == []
+
+
+def test_wrong_targets_are_told(spark: SparkSession, dsn: str) -> None:
+    table = target(dsn, "told")
+    with pytest.raises(PySparkException, match="absent"):
+        write(source(spark, 1), dsn, "absent")
+    with pytest.raises(PySparkException, match="'ID'.*no column"):
+        write(source(spark, 1).withColumnRenamed("id", "ID"), dsn, table)
+    with pytest.raises(PySparkException, match="name the table"):
+        source(spark, 1).write.format("pgarrow").option("conninfo", dsn).mode("append").save()
+    assert repr(Slice("a token")) == "Slice()"
+
+
+def test_decimals_keep_every_digit(spark: SparkSession, dsn: str) -> None:
+    query = "SELECT 12345678901234567890.123456789012345678::numeric(38,18) AS n, 1.10::numeric AS free"
+    row = spark.read.format("pgarrow").option("conninfo", dsn).option("query", query).load().collect()[0]
+    assert row.n == decimal.Decimal("12345678901234567890.123456789012345678")
+    assert row.free == "1.10"
