@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import threading
@@ -53,6 +54,12 @@ def rows(dsn: str, sql: str, *, snapshot: str | None = None) -> Counter[tuple[An
         if snapshot is not None:
             connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")  # type: ignore[call-overload]
         return Counter(plain(row) for row in connection.execute(sql))  # type: ignore[call-overload]
+
+
+def exported(token: bytes) -> str:
+    """The name of a token's snapshot, as `SET TRANSACTION SNAPSHOT` takes it."""
+    said = json.loads(token)
+    return str(said.get("slice", said)["snapshot"]["exported"])
 
 
 @contextmanager
