@@ -31,8 +31,6 @@ const PHASE: &str = "bulk statement";
 const SENT_FROM_BYTES: usize = 64 * 1024;
 /// A buffer that large parameters made larger is not kept.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bind before its values: header, no names, one format for all parameters, their number.
-const BIND_BYTES: usize = HEADER_BYTES + 8;
 /// The end of Bind, no formats of results, and Execute of the unnamed portal without a limit.
 const EXECUTE: [u8; 12] = *b"\0\0E\0\0\0\x09\0\0\0\0\0";
 const SYNC: [u8; HEADER_BYTES] = *b"S\0\0\0\x04";
@@ -49,6 +47,8 @@ pub struct Bulk<'a> {
     outgoing: Messages,
     parse: Vec<u8>,
     n_parameters: u16,
+    /// Bind before its values: header, no names, formats, and the number of parameters.
+    bind_head: Vec<u8>,
     answers: Answers,
     began_in: TransactionStatus,
     /// Parse is in front of the first Bind in the buffer.
@@ -82,6 +82,21 @@ impl Session {
     ///
     /// [`ErrorKind::Config`] for more than 65,535 parameters or a statement with a zero byte.
     pub fn bulk(&mut self, sql: &str, parameter_types: &[u32]) -> Result<Bulk<'_>, Error> {
+        self.bulk_as(sql, parameter_types, &[])
+    }
+
+    /// The same with parameters of which some are texts, as psql has them in quotes: those that are true in
+    /// `are_texts`, which has one for each, or none if there are no texts.
+    ///
+    /// # Errors
+    ///
+    /// As for [`bulk`](Self::bulk).
+    pub fn bulk_as(
+        &mut self,
+        sql: &str,
+        parameter_types: &[u32],
+        are_texts: &[bool],
+    ) -> Result<Bulk<'_>, Error> {
         self.begin()?;
         self.check_encoding(PHASE)?;
         let Ok(n_parameters) = u16::try_from(parameter_types.len()) else {
@@ -94,6 +109,7 @@ impl Session {
             outgoing: Messages { bytes: Vec::with_capacity(SENT_FROM_BYTES + SENT_FROM_BYTES / 8), bind: 0 },
             parse,
             n_parameters,
+            bind_head: bind_head(n_parameters, are_texts),
             answers: Answers::default(),
             began_in: self.transaction_status(),
             has_parse: false,
@@ -148,7 +164,7 @@ impl Bulk<'_> {
     /// executed.
     pub fn sync(&mut self) -> Result<u64, Error> {
         self.check_open()?;
-        if self.outgoing.bytes.len() != self.outgoing.bind + BIND_BYTES {
+        if self.outgoing.bytes.len() != self.outgoing.bind + self.bind_head.len() {
             return Err(self.misuse("there are parameters in the buffer that were not executed"));
         }
         if self.answers.are_synced() {
@@ -225,18 +241,18 @@ impl Bulk<'_> {
     }
 
     fn begin_bind(&mut self) {
-        let [high, low] = self.n_parameters.to_be_bytes();
         self.outgoing.bind = self.outgoing.bytes.len();
-        self.outgoing.bytes.extend_from_slice(&[b'B', 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, high, low]);
+        self.outgoing.bytes.extend_from_slice(&self.bind_head);
     }
 
     fn end_bind(&mut self) -> Result<(), Error> {
         let Messages { bytes, bind } = &mut self.outgoing;
-        let values_start = *bind + BIND_BYTES;
+        let head_bytes = self.bind_head.len();
+        let values_start = *bind + head_bytes;
         let values = bytes.get(values_start..).unwrap_or_default();
         let problem = if holds_values(values, self.n_parameters) {
             // Execute, which follows, is no part of Bind's length.
-            match frame::sent_header(b'B', BIND_BYTES - HEADER_BYTES + values.len() + 2) {
+            match frame::sent_header(b'B', head_bytes - HEADER_BYTES + values.len() + 2) {
                 Some(header) => {
                     if let Some(place) = bytes.get_mut(*bind..).and_then(|bind| bind.first_chunk_mut()) {
                         *place = header;
@@ -300,6 +316,21 @@ impl Bulk<'_> {
         }
         self.session.fail_with_report(PHASE, report).with_execution(self.answers.failed_execution())
     }
+}
+
+/// Bind before its values, its length not known yet. One format, binary, holds for all parameters.
+fn bind_head(n_parameters: u16, are_texts: &[bool]) -> Vec<u8> {
+    let mut head = vec![b'B', 0, 0, 0, 0, 0, 0];
+    match are_texts.contains(&true) {
+        false => head.extend_from_slice(&[0, 1, 0, 1]),
+        true => {
+            head.extend_from_slice(&n_parameters.to_be_bytes());
+            let format = |index| u8::from(are_texts.get(index) != Some(&true));
+            (0..usize::from(n_parameters)).for_each(|index| head.extend_from_slice(&[0, format(index)]));
+        }
+    }
+    head.extend_from_slice(&n_parameters.to_be_bytes());
+    head
 }
 
 /// Whether `bytes` are exactly this number of values with their lengths.

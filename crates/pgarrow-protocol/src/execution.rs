@@ -11,9 +11,12 @@ pub struct Execution<'a> {
     pub parse: Option<(&'a str, &'a [u32])>,
     /// The columns that its rows must have; `None` if it returns none.
     pub columns: Option<&'a [ColumnDescription]>,
+    /// Nobody will look at its rows, so that any columns will do.
+    pub any_columns: bool,
     /// The values of `$1`, `$2`, …
     pub parameters: &'a [Parameter<'a>],
-    /// Which columns come as text; the others come in binary. Empty if all come in binary.
+    /// Which columns come as text; the others come in binary. Empty if all come in binary; a single one is
+    /// for all.
     pub text_columns: &'a [bool],
     /// Rows of the first part; `None` for all of them. Only in a transaction block: the end of any other
     /// transaction is the end of the portal.

@@ -133,7 +133,7 @@ impl Session {
                     columns.iter().map(|column| column.type_oid).collect()
                 };
                 portal.n_columns = columns.len();
-                if execution.columns.map(types) != Some(types(&columns)) {
+                if !execution.any_columns && execution.columns.map(types) != Some(types(&columns)) {
                     portal.drain(self)?;
                     let what = "the columns of the statement are not those that were described; run it again";
                     return Err(Error::new(
@@ -176,6 +176,10 @@ impl Portal {
     /// for a command that counts none.
     pub fn counted(&self) -> Option<u64> {
         self.end.as_ref().and_then(|(_, counted)| *counted)
+    }
+
+    fn fail(&mut self) {
+        self.state = State::Failed;
     }
 
     /// NoData has come: the statement runs to its end.

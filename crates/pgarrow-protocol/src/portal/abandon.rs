@@ -58,6 +58,21 @@ impl Portal {
         Ok(())
     }
 
+    /// Receives the rest of the present part, which is all of it unless rows come in parts, and throws it
+    /// away.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the statement; the connection is lost.
+    pub fn discard(&mut self, session: &mut Session) -> Result<(), Error> {
+        if self.is_over() {
+            return Ok(());
+        }
+        let drained = self.drain(session).inspect_err(|_| self.fail());
+        let _ = session.wire.stop_streaming();
+        drained
+    }
+
     /// Receives the rest of the present part.
     pub(super) fn drain(&mut self, session: &mut Session) -> Result<(), Error> {
         self.drain_while(session, |_| {})
