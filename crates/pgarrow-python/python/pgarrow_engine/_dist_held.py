@@ -75,7 +75,11 @@ class HeldPlan:
 
     def release(self) -> None:
         """Lets go of the snapshot. A second call does nothing."""
-        self._plan.release()
+        try:
+            self._plan.release()
+        except pg.Error:
+            # Its session was lost, and the snapshot with it. Whoever needed it has an error of their own.
+            pass
         self._db.close()
 
     def __enter__(self: _Self) -> _Self:

@@ -64,7 +64,8 @@ class PgarrowDataSource(DataSource):
         return Reader(self._planned(), schema, is_pushing=is_pushing)
 
     def writer(self, schema: StructType, overwrite: bool) -> DataSourceArrowWriter:
-        arguments = parsed(self.options, LOADING, also=_OF_WRITER)
+        # Spark has fewer types than PostgreSQL: a uuid is a string there. Each value is checked.
+        arguments = {"convert": "check", **parsed(self.options, LOADING, also=_OF_WRITER)}
         table = self.options.get("table")
         if not table:
             raise options_error("option 'table': name the table to load")

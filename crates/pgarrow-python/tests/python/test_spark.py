@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import json
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -94,7 +96,7 @@ def counted(frame: DataFrame) -> Counter[tuple[Any, ...]]:
 def test_two_executors_read_one_moment_while_others_write(spark: SparkSession, dsn: str, steady: str) -> None:
     changed = "changed"
     execute(dsn, f"CREATE TABLE changed AS TABLE {steady}")
-    with changing(dsn, changed), pgarrow_engine.spark.hold(dsn, table=changed, slice_bytes="128K") as held:
+    with changing(dsn, changed), pgarrow_engine.spark.hold(dsn, table=changed, slice_bytes="512K") as held:
         time.sleep(0.5)
         frame = held.read(spark)
         assert frame.rdd.getNumPartitions() == len(held.tokens) > 3
@@ -139,6 +141,8 @@ def test_without_hold_a_read_is_one_partition(spark: SparkSession, dsn: str, ste
     table = spark.read.format("pgarrow").option("conninfo", dsn).option("table", steady)
     where = table.option("where", "id <= $1").option("params", "[10]").load()
     assert where.count() == rows(dsn, f"SELECT id FROM {steady} WHERE id <= 10").total()
+    pushed = table.option("pushdown", "true").load().filter("id > 5")
+    assert sorted(row.id for row in pushed.collect()) == [6, 7, 8, 9, 10]
 
 
 def test_filter_pushdown_may_be_off(spark: SparkSession, dsn: str, steady: str) -> None:
@@ -207,7 +211,7 @@ FILTERS = [
 
 def test_pushed_filters_keep_exactly_the_rows_that_spark_keeps(spark: SparkSession, dsn: str) -> None:
     execute(dsn, *NASTY)
-    with pgarrow_engine.spark.hold(dsn, table="nasty", slice_bytes="16K") as held:
+    with pgarrow_engine.spark.hold(dsn, table="nasty", slice_bytes="64K") as held:
         whole = held.read(spark, pushdown=False).cache()
         assert whole.count() == rows(dsn, "SELECT id FROM nasty").total()
         not_pushed = []
@@ -267,6 +271,84 @@ def test_a_snapshot_that_is_gone_is_a_clear_error(spark: SparkSession, dsn: str,
         held.check()
     held.release()
     held.release()
+
+
+HOLDER = """
+import json, sys, time
+import pgarrow_engine.spark
+held = pgarrow_engine.spark.hold(sys.argv[1], table=sys.argv[2])
+print(json.dumps(held.options()), flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_holder_that_was_killed_is_a_clear_error(spark: SparkSession, dsn: str, steady: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, dsn, steady], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        options = json.loads(holder.stdout.readline())
+        frame = spark.read.format("pgarrow").options(**options).load()
+        assert frame.count() == rows(dsn, f"SELECT id FROM {steady}").total()
+        holder.kill()
+    with pytest.raises(PySparkException, match="snapshot of this read is gone.*pgarrow_engine.spark.hold"):
+        frame.count()
+
+
+ZOO = {
+    "small": ("int2", "smallint"),
+    "number": ("oid", "bigint"),
+    "wide": ("numeric(50,2)", "string"),
+    "free": ("numeric", "string"),
+    "cash": ("money", "decimal(19,2)"),
+    "clock": ("time", "string"),
+    "zoned": ("timetz", None),
+    "span": ("interval", "string"),
+    "key": ("uuid", "string"),
+    "doc": ("jsonb", "string"),
+    "mood": ("mood", "string"),
+    "address": ("inet", "string"),
+    "flags": ("bit(5)", "string"),
+    "place": ("point", "struct<x:double,y:double>"),
+    "reach": ("int4range", None),
+    "pair": ("pair", "struct<n:int,t:string>"),
+    "keys": ("uuid[]", "string"),
+    "moods": ("mood[]", "array<string>"),
+    "times": ("timestamptz[]", "array<timestamp>"),
+    "pairs": ("pair[]", "array<struct<n:int,t:string>>"),
+    "words": ("tsvector", "string"),
+    "padded": ("char(4)", "string"),
+    "positive": ("positive", "int"),
+}
+
+ZOO_VALUES = (
+    "-1, 4294967295, 123456789012345678901234567890123456789012345678.12, 'NaN', '-1.50', '24:00:00', "
+    "'01:02:03.5+05:30', '1 mon -2 days 03:00:00.000001', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{\"a\": 1.10}', "
+    "'happy', '10.0.0.1/8', B'01010', '(1.5,-0)', '[1,5)', '(1,x)', '{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,NULL}', "
+    "'{happy,NULL}', '{2020-01-01 00:00:00+00,NULL}', '{\"(1,x)\",NULL}', 'a b', 'ab', 5"
+)
+
+
+def test_every_type_is_held_or_read_as_the_servers_text(spark: SparkSession, dsn: str) -> None:
+    columns = ", ".join(f"{name} {of}" for name, (of, _) in ZOO.items())
+    execute(
+        dsn,
+        "CREATE TYPE mood AS ENUM ('sad', 'happy')",
+        "CREATE TYPE pair AS (n int4, t text)",
+        "CREATE DOMAIN positive AS int4 CHECK (VALUE > 0)",
+        f"CREATE TABLE zoo ({columns})",
+        f"INSERT INTO zoo VALUES ({ZOO_VALUES}), ({', '.join(['NULL'] * len(ZOO))})",
+    )
+    with pgarrow_engine.spark.hold(dsn, table="zoo") as held:
+        frame = held.read(spark)
+        types = {field.name: field.dataType.simpleString() for field in frame.schema}
+        assert {name: types[name] for name, (_, of) in ZOO.items() if of} == {n: of for n, (_, of) in ZOO.items() if of}
+        strings = [name for name, of in types.items() if of == "string"]
+        texts = ", ".join(f"{name}::text" if name != "padded" else "padded" for name in strings)
+        assert counted(frame.select(*strings)) == rows(dsn, f"SELECT {texts} FROM zoo")
+        row = frame.filter("small = -1").collect()[0]
+    assert row.number == 2**32 - 1 and row.cash == decimal.Decimal("-1.50") and row.padded == "ab  "
+    assert row.pair.asDict() == {"n": 1, "t": "x"} and row.moods == ["happy", None] and row.positive == 5
+    assert row.times == [datetime.datetime(2020, 1, 1), None] and row.pairs[0].t == "x" and row.pairs[1] is None
+    assert row.place.x == 1.5
 
 
 def test_passwords_do_not_reach_spark(spark: SparkSession, dsn: str, steady: str) -> None:
