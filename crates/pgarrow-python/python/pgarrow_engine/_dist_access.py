@@ -25,3 +25,8 @@ class Access:
                 name = self.role.replace('"', '""')
                 transaction.execute(f'SET LOCAL ROLE "{name}"')
             yield transaction
+
+
+def texts(transaction: pg.Transaction, sql: str) -> list[tuple[str, ...]]:
+    """The rows of a statement as PostgreSQL prints them; NULL is an empty text."""
+    return [tuple(value or "" for value in row) for row in transaction.query_text(sql)]

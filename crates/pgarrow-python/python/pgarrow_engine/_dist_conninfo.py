@@ -93,7 +93,9 @@ def _pairs(conninfo: str) -> list[tuple[str, str]]:
     if conninfo[end:].strip():
         from ._dist_errors import options_error
 
-        raise options_error("conninfo: this text is neither a URI, nor key=value pairs, nor a database's name")
+        raise options_error(
+            "conninfo: this text is neither a URI, nor key=value pairs, nor a database's name"
+        )
     return pairs
 
 

@@ -13,7 +13,17 @@ import pgarrow_engine as pg
 
 from ._dist_conninfo import for_workers, has_password
 from ._dist_errors import is_snapshot_gone, options_error, snapshot_gone, state_error
-from ._dist_options import OF_BATCHES, OF_TOKENS, PLANNING, READING, TYPES, WHAT, check_names, check_what, split
+from ._dist_options import (
+    OF_BATCHES,
+    OF_TOKENS,
+    PLANNING,
+    READING,
+    TYPES,
+    WHAT,
+    check_names,
+    check_what,
+    split,
+)
 
 #: Memory of one slice's buffers and batches, in a worker that reads several slices at once beside others.
 WORKER_MEMORY = "128M"
@@ -122,7 +132,8 @@ def conninfo_of_workers(conninfo: str | None, worker_conninfo: str | None, *, al
         return worker_conninfo or conninfo or for_workers(None)
     if has_password(worker_conninfo):
         raise options_error(
-            "worker_conninfo has a password, which would be sent around and may be shown: let workers take it from "
+            "worker_conninfo has a password, which would be sent around and may be shown: let workers take "
+            "it from "
             "PGPASSWORD, ~/.pgpass or a service file, or say allow_password=True"
         )
     return for_workers(worker_conninfo if worker_conninfo is not None else conninfo)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pgarrow_engine as pg
 
-from ._dist_access import Access
+from ._dist_access import Access, texts
 from ._dist_errors import options_error
 from ._dist_filters import quoted_text
 
@@ -82,10 +82,11 @@ def resolved(transaction: pg.Transaction, table: str) -> Target:
     """The table of this name, as the search path finds it."""
     sql = (
         "SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind, c.relpersistence "
-        "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+        "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) "
+        "c.relnamespace "
         f"WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({text(table)})"
     )
-    rows = transaction.query_text(sql)
+    rows = texts(transaction, sql)
     if not rows:
         raise options_error(f"table {table!r}: there is no such table; Spark writes into one that exists")
     oid, schema, name, kind, persistence = rows[0]
@@ -101,7 +102,9 @@ def name_beside(name: str) -> str:
     return name.encode()[:room].decode(errors="ignore") + end
 
 
-def create(transaction: pg.Transaction, target: Target, columns: list[str], note: dict[str, Any]) -> tuple[str, int]:
+def create(
+    transaction: pg.Transaction, target: Target, columns: list[str], note: dict[str, Any]
+) -> tuple[str, int]:
     """Makes a hidden table with these columns of the target; returns its quoted name and its OID.
 
     Nobody but its owner has rights on it, whatever default privileges say.
@@ -112,12 +115,13 @@ def create(transaction: pg.Transaction, target: Target, columns: list[str], note
         f"CREATE UNLOGGED TABLE {table} AS SELECT {names} FROM {target.quoted} WITH NO DATA; "
         f"COMMENT ON TABLE {table} IS {quoted(_COMMENT + json.dumps(note))}"
     )
-    rows = transaction.query_text(
+    rows = texts(
+        transaction,
         "SELECT c.oid::pg_catalog.text, CASE WHEN a.grantee OPERATOR(pg_catalog.<>) 0::pg_catalog.oid "
         "THEN pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) ELSE 'PUBLIC' END, "
         "a.grantee OPERATOR(pg_catalog.<>) c.relowner "
         "FROM pg_catalog.pg_class c LEFT JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a ON true "
-        f"WHERE c.oid OPERATOR(pg_catalog.=) {text(table)}::pg_catalog.regclass"
+        f"WHERE c.oid OPERATOR(pg_catalog.=) {text(table)}::pg_catalog.regclass",
     )
     for grantee in sorted({row[1] for row in rows if row[2] == "t"}):
         transaction.execute(f"REVOKE ALL ON {table} FROM {grantee} CASCADE")
@@ -126,22 +130,30 @@ def create(transaction: pg.Transaction, target: Target, columns: list[str], note
 
 def note(target: Target, job: str, key: str, started: float) -> dict[str, Any]:
     """What the comment of a hidden table says."""
-    return {"into": target.quoted, "job": job, "key": key, "started": started, "if": "the write has ended, drop it"}
+    return {
+        "into": target.quoted,
+        "job": job,
+        "key": key,
+        "started": started,
+        "if": "the write has ended, drop it",
+    }
 
 
 def hidden_of(transaction: pg.Transaction, target: Target) -> list[Leftover]:
     """The hidden tables beside a target that this role may drop."""
     sql = (
         "SELECT c.oid::pg_catalog.text, c.relname, pg_catalog.obj_description(c.oid, 'pg_class') "
-        "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-        f"WHERE n.nspname OPERATOR(pg_catalog.=) {text(target.schema)} AND c.relkind OPERATOR(pg_catalog.=) 'r' "
+        "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) "
+        "c.relnamespace "
+        f"WHERE n.nspname OPERATOR(pg_catalog.=) {text(target.schema)} AND c.relkind "
+        "OPERATOR(pg_catalog.=) 'r' "
         f"AND pg_catalog.strpos(c.relname::pg_catalog.text, {text(_INFIX)}) OPERATOR(pg_catalog.>) 0 "
         "AND pg_catalog.pg_has_role(c.relowner, 'USAGE') "
         f"AND pg_catalog.starts_with(pg_catalog.obj_description(c.oid, 'pg_class'), {text(_COMMENT)}) "
         "ORDER BY c.oid"
     )
     found = []
-    for oid, name, comment in transaction.query_text(sql):
+    for oid, name, comment in texts(transaction, sql):
         try:
             said = json.loads(comment[len(_COMMENT) :])
             table = f"{identifier(target.schema)}.{identifier(name)}"
@@ -172,7 +184,7 @@ def drop(access: Access, tables: list[Leftover]) -> list[Leftover]:
 def is_same(transaction: pg.Transaction, table: str, oid: int) -> bool:
     """Whether the name still means the table of this OID."""
     sql = f"SELECT pg_catalog.to_regclass({text(table)})::pg_catalog.oid::pg_catalog.text"
-    return bool(transaction.query_text(sql)[0][0] == str(oid))
+    return bool(texts(transaction, sql)[0][0] == str(oid))
 
 
 def found_leftovers(conninfo: str | None, table: str) -> list[Leftover]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pgarrow_engine as pg
 
-from ._dist_access import Access
+from ._dist_access import Access, texts
 from ._dist_errors import options_error
 from ._dist_hidden import Target, identifier, text
 
@@ -29,12 +29,13 @@ def ensure(access: Access, target: Target) -> None:
     """Makes the table of marks if it is missing, and checks that it may be trusted."""
     table = table_of(target)
     with access.transaction() as transaction:
-        is_there = transaction.query_text(f"SELECT pg_catalog.to_regclass({text(table)}) IS NOT NULL")[0][0]
+        is_there = texts(transaction, f"SELECT pg_catalog.to_regclass({text(table)}) IS NOT NULL")[0][0]
     if is_there != "t":
         try:
             with access.transaction() as transaction:
                 transaction.execute(
-                    f"CREATE TABLE {table} (load pg_catalog.text PRIMARY KEY, target pg_catalog.text NOT NULL, "
+                    f"CREATE TABLE {table} (load pg_catalog.text PRIMARY KEY, target pg_catalog.text NOT "
+                    "NULL, "
                     "rows pg_catalog.int8 NOT NULL, is_complete pg_catalog.bool NOT NULL, "
                     f"updated pg_catalog.timestamptz NOT NULL); COMMENT ON TABLE {table} IS "
                     "'How far loads by pgarrow have come. Without its row, a load starts anew.'"
@@ -52,9 +53,10 @@ def is_complete(transaction: pg.Transaction, target: Target, key: str) -> bool:
 
     Raises if the key is that of a load into another table, or of one that is only partly done.
     """
-    rows = transaction.query_text(
+    rows = texts(
+        transaction,
         f"SELECT target, is_complete::pg_catalog.text FROM {table_of(target)} "
-        f"WHERE load OPERATOR(pg_catalog.=) {text(key)}"
+        f"WHERE load OPERATOR(pg_catalog.=) {text(key)}",
     )
     if not rows:
         return False
@@ -62,7 +64,9 @@ def is_complete(transaction: pg.Transaction, target: Target, key: str) -> bool:
     if into != _shown(target):
         raise options_error(f"restart_key: this is the key of a load into {into}; choose another one")
     if complete != "true":
-        raise options_error("restart_key: this is the key of a load by parts that was not completed; choose another one")
+        raise options_error(
+            "restart_key: this is the key of a load by parts that was not completed; choose another one"
+        )
     return True
 
 
@@ -71,8 +75,10 @@ def completed(transaction: pg.Transaction, target: Target, keys: list[str]) -> s
     if not keys:
         return set()
     values = ", ".join(text(key) for key in keys)
-    rows = transaction.query_text(
-        f"SELECT load FROM {table_of(target)} WHERE is_complete AND load OPERATOR(pg_catalog.=) ANY (ARRAY[{values}])"
+    rows = texts(
+        transaction,
+        f"SELECT load FROM {table_of(target)} WHERE is_complete AND load OPERATOR(pg_catalog.=) ANY "
+        f"(ARRAY[{values}])",
     )
     return {row[0] for row in rows}
 
@@ -87,9 +93,11 @@ def set_mark(transaction: pg.Transaction, target: Target, key: str, rows: int) -
     transaction.execute(f"SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({lock}, 0))")
     if is_complete(transaction, target, key):
         return False
-    made = transaction.query_text(
-        f"INSERT INTO {table} (load, target, rows, is_complete, updated) VALUES ({text(key)}, {text(_shown(target))}, "
-        f"{rows}, true, pg_catalog.clock_timestamp()) ON CONFLICT (load) DO NOTHING RETURNING 'made'"
+    made = texts(
+        transaction,
+        f"INSERT INTO {table} (load, target, rows, is_complete, updated) VALUES ({text(key)}, "
+        f"{text(_shown(target))}, "
+        f"{rows}, true, pg_catalog.clock_timestamp()) ON CONFLICT (load) DO NOTHING RETURNING 'made'",
     )
     if key.startswith(OWN):
         transaction.execute(
@@ -107,11 +115,12 @@ def _shown(target: Target) -> str:
 
 def _check(transaction: pg.Transaction, target: Target) -> None:
     """Refuses a table of marks that another role, or somebody with other intentions, has made."""
-    rows = transaction.query_text(_CHECK.format(table=text(table_of(target)), target=target.oid))
+    rows = texts(transaction, _CHECK.format(table=text(table_of(target)), target=target.oid))
     owner, is_trusted, is_plain = rows[0] if rows else ("nobody", "f", "f")
     if is_trusted != "t" or is_plain != "t":
         raise options_error(
-            f"the restart marks in {table_of(target)} are not trusted: the table belongs to {owner}, or has another form "
+            f"the restart marks in {table_of(target)} are not trusted: the table belongs to {owner}, or "
+            "has another form "
             "than the one that is made. Drop it, or give it to the schema's owner"
         )
 
@@ -121,7 +130,8 @@ _CHECK = (
     "c.relowner OPERATOR(pg_catalog.=) me.oid OR pg_catalog.pg_has_role(c.relowner, n.nspowner, 'USAGE') "
     "OR COALESCE(pg_catalog.pg_has_role(c.relowner, t.relowner, 'USAGE'), false) "
     "OR NOT me.rolsuper AND pg_catalog.pg_has_role(me.oid, c.relowner, 'USAGE'), "
-    "c.relkind OPERATOR(pg_catalog.=) 'r' AND c.relpersistence OPERATOR(pg_catalog.=) 'p' AND NOT c.relrowsecurity "
+    "c.relkind OPERATOR(pg_catalog.=) 'r' AND c.relpersistence OPERATOR(pg_catalog.=) 'p' AND NOT "
+    "c.relrowsecurity "
     "AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid "
     "AND NOT g.tgisinternal) "
     "AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid) "
@@ -129,7 +139,8 @@ _CHECK = (
     "OR h.inhparent OPERATOR(pg_catalog.=) c.oid) "
     "AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid "
     "AND NOT i.indisprimary) "
-    "AND (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attname, a.atttypid, a.attnotnull, a.atthasdef), "
+    "AND (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attname, a.atttypid, a.attnotnull, "
+    "a.atthasdef), "
     "', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid "
     "AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2) OPERATOR(pg_catalog.=) "
     "'load 25 t f, target 25 t f, rows 20 t f, is_complete 16 t f, updated 1184 t f' "

@@ -1,4 +1,4 @@
-"""Types for engines that take Arrow as it is, but know neither PostgreSQL's extension types nor dictionaries."""
+"""Types for engines that take Arrow as it is, but know neither extension types nor dictionaries."""
 
 from __future__ import annotations
 

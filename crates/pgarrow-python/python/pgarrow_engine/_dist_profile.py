@@ -32,8 +32,10 @@ def spark_type(arrow: pa.DataType, *, is_time_held: bool) -> spark.DataType | No
     """
     types = pa.types
     if isinstance(arrow, pa.ExtensionType | pa.BaseExtensionType):
-        return None if arrow.extension_name == "arrow.uuid" else spark_type(
-            arrow.storage_type, is_time_held=is_time_held
+        return (
+            None
+            if arrow.extension_name == "arrow.uuid"
+            else spark_type(arrow.storage_type, is_time_held=is_time_held)
         )
     simple = _SIMPLE.get(arrow)
     if simple is not None:
@@ -92,7 +94,8 @@ def text_choices(schema: pa.Schema, arguments: Mapping[str, Any]) -> dict[str, A
             continue
         if field.name in choices:
             raise options_error(
-                f"column {field.name!r}: by its choice {choices[field.name]!r} it becomes {field.type}, which "
+                f"column {field.name!r}: by its choice {choices[field.name]!r} it becomes {field.type}, "
+                "which "
                 "Spark does not hold; choose text"
             )
         choices[field.name] = "text"
@@ -112,7 +115,8 @@ def spark_schema(schema: pa.Schema, arguments: Mapping[str, Any]) -> spark.Struc
         name = field.name
         if name.lower() in seen:
             raise options_error(
-                f"columns {seen[name.lower()]!r} and {name!r}: Spark takes them for one; give one another name in query"
+                f"columns {seen[name.lower()]!r} and {name!r}: Spark takes them for one; give one another "
+                "name in query"
             )
         seen[name.lower()] = name
         of = spark_type(field.type, is_time_held=is_time_held)
@@ -134,7 +138,7 @@ def _is_time_held(arguments: Mapping[str, Any]) -> bool:
 def _column_choices(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     choices = arguments.get("column") or {}
     if not isinstance(choices, Mapping):
-        raise options_error("column: a mapping of names to choices, as in {\"weight\": \"decimal(20,4)\"}")
+        raise options_error('column: a mapping of names to choices, as in {"weight": "decimal(20,4)"}')
     return choices
 
 

@@ -101,13 +101,15 @@ class Reader(DataSourceReader):
     def __init__(self, plan: ReadPlan, schema: StructType, *, is_pushing: bool) -> None:
         struct = plan.struct
         if schema != struct:
-            raise options_error("the schema of .schema(…) is not the table's; leave it out: values keep their types")
+            raise options_error(
+                "the schema of .schema(…) is not the table's; leave it out: values keep their types"
+            )
         self._plan = plan
         self._where: str | None = None
         self._is_pushing = is_pushing
         # Spark refuses a reader that has a pushFilters of its own where pushdown is off, and looks at
         # __func__ to see that. So one and the same reader works with pushdown on and off.
-        self.pushFilters = PushFilters(self)  # type: ignore[method-assign, assignment]
+        self.pushFilters = PushFilters(self)  # type: ignore[method-assign]
 
     def push(self, filters: list[Filter]) -> Iterable[Filter]:
         """Takes the filters that PostgreSQL applies exactly as Spark would; returns the others."""

@@ -21,7 +21,7 @@ from pyspark.sql.types import StructType
 
 import pgarrow_engine as pg
 
-from ._dist_access import Access
+from ._dist_access import Access, texts
 from ._dist_errors import options_error, state_error
 from ._dist_hidden import Leftover, Target, create, drop, hidden_of, identifier, is_same, note, resolved
 from ._dist_marks import OWN, completed, ensure, is_complete, set_mark
@@ -67,7 +67,7 @@ def prepared(
     key: str | None,
     is_overwriting: bool,
 ) -> WritePlan:
-    """Checks target and columns, makes the table of marks, and removes what writes that committed have left."""
+    """Checks target and columns, makes the table of marks, and removes what committed writes have left."""
     job = uuid.uuid4().hex
     started = time.time()
     with access.transaction() as transaction:
@@ -84,10 +84,11 @@ def prepared(
 
 
 def _checked_columns(transaction: pg.Transaction, target: Target, schema: StructType) -> list[str]:
-    rows = transaction.query_text(
+    rows = texts(
+        transaction,
         "SELECT attname, attgenerated FROM pg_catalog.pg_attribute "
         f"WHERE attrelid OPERATOR(pg_catalog.=) '{target.oid}'::pg_catalog.oid "
-        "AND attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT attisdropped"
+        "AND attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT attisdropped",
     )
     generated = {name: bool(kind) for name, kind in rows}
     names = schema.fieldNames()
@@ -141,7 +142,9 @@ class Writer(DataSourceArrowWriter):
     def _move(self, transaction: pg.Transaction, loaded: list[Loaded]) -> None:
         plan = self._plan
         if not is_same(transaction, plan.target.quoted, plan.target.oid):
-            raise state_error(f"{plan.target.quoted} was replaced by another table while Spark wrote; nothing was loaded")
+            raise state_error(
+                f"{plan.target.quoted} was replaced by another table while Spark wrote; nothing was loaded"
+            )
         if plan.is_overwriting:
             transaction.execute(f"TRUNCATE {plan.target.quoted}")
         names = ", ".join(identifier(name) for name in plan.columns)
@@ -169,10 +172,11 @@ def _check_rows(transaction: pg.Transaction, message: Loaded) -> None:
     table = message.table or ""
     if not is_same(transaction, table, message.oid):
         raise state_error(f"{table}, with rows of this write, is gone; nothing was loaded: write again")
-    rows = transaction.query_text(f"SELECT pg_catalog.count(*)::pg_catalog.text FROM {table}")[0][0]
+    rows = texts(transaction, f"SELECT pg_catalog.count(*)::pg_catalog.text FROM {table}")[0][0]
     if rows != str(message.rows):
         raise state_error(
-            f"{table} has {rows} rows instead of {message.rows}: the server has crashed while Spark wrote; nothing was "
+            f"{table} has {rows} rows instead of {message.rows}: the server has crashed while Spark wrote; "
+            "nothing was "
             "loaded: write again"
         )
 
@@ -194,7 +198,9 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     if batch.schema == schema:
         return batch
     pairs = zip(batch.columns, schema, strict=True)
-    return pa.RecordBatch.from_arrays([array.cast(field.type, safe=True) for array, field in pairs], schema=schema)
+    return pa.RecordBatch.from_arrays(
+        [array.cast(field.type, safe=True) for array, field in pairs], schema=schema
+    )
 
 
 __all__ = ["Leftover", "Loaded", "WritePlan", "Writer", "prepared"]

@@ -41,7 +41,10 @@ class Held(PlainHeld):
         """
         function = _ReadSlice(self._conninfo, self._for_tokens, self.schema)
         meta = _pandas(self.schema.empty_table())
-        return dd.from_map(function, self.tokens, meta=meta, label="pgarrow", enforce_metadata=False)
+        frame: dd.DataFrame = dd.from_map(  # type: ignore[no-untyped-call]
+            function, self.tokens, meta=meta, label="pgarrow", enforce_metadata=False
+        )
+        return frame
 
 
 def hold(
@@ -96,4 +99,5 @@ class _ReadSlice:
 
 
 def _pandas(table: pa.Table) -> pd.DataFrame:
-    return table.to_pandas(types_mapper=pd.ArrowDtype)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame

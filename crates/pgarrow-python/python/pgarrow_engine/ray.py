@@ -39,7 +39,11 @@ class Held(PlainHeld):
 
         `how`: what `ray.data.read_datasource` takes, such as `concurrency` and `ray_remote_args`.
         """
-        return ray.data.read_datasource(_Slices(self), override_num_blocks=len(self.tokens), **how)
+        slices = _Slices(self)
+        dataset: ray.data.Dataset = ray.data.read_datasource(
+            slices, override_num_blocks=len(self.tokens), **how
+        )
+        return dataset
 
 
 def hold(
@@ -80,7 +84,7 @@ class _Slices(Datasource):
     """The slices of a held plan as read tasks. In the driver it also keeps the plan alive."""
 
     def __init__(self, held: Held) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._held: Held | None = held
         self._conninfo = held._conninfo
         self._options = held._for_tokens
@@ -111,9 +115,7 @@ class _Slices(Datasource):
         ]
 
 
-def _read(
-    conninfo: str, token: bytes, options: Mapping[str, Any], schema: pa.Schema
-) -> Iterator[pa.Table]:
+def _read(conninfo: str, token: bytes, options: Mapping[str, Any], schema: pa.Schema) -> Iterator[pa.Table]:
     is_empty = True
     for batch in read_slice(conninfo, token, options, how=_HOW):
         is_empty = False

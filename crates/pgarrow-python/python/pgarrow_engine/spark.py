@@ -170,13 +170,11 @@ def hold(
     `what`: `table` or `query`, `columns`, `where`, `params`, `slice_bytes`, `readers`, choices of types, as
     `Connection.plan` takes them.
     """
-    return Held(
-        conninfo, what, time=time, worker_conninfo=worker_conninfo, allow_password=allow_password
-    )
+    return Held(conninfo, what, time=time, worker_conninfo=worker_conninfo, allow_password=allow_password)
 
 
 def leftovers(conninfo: str | None = None, *, table: str) -> list[Leftover]:
-    """Hidden tables that Spark writes into `table` have made and not removed, of writes that go on as well."""
+    """The hidden tables of Spark's writes into `table`, also of those that go on."""
     return found_leftovers(conninfo, table)
 
 
@@ -194,7 +192,8 @@ def _conninfo(options: Mapping[str, str]) -> str:
     is_allowed = options.get("allow_password", "false").lower() == "true"
     if has_password(conninfo) and not is_allowed:
         raise options_error(
-            "option 'conninfo' has a password, which Spark may show in plans, logs and its UI: let executors take it "
+            "option 'conninfo' has a password, which Spark may show in plans, logs and its UI: let "
+            "executors take it "
             "from PGPASSWORD, ~/.pgpass or a service file, or set option 'allow_password' to true"
         )
     return conninfo if is_allowed and conninfo else for_workers(conninfo)

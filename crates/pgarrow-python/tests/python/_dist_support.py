@@ -34,7 +34,7 @@ def execute(dsn: str, *statements: str) -> None:
 
     with psycopg.connect(dsn, autocommit=True) as connection:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
 
 def plain(row: Iterable[Any]) -> tuple[Any, ...]:
@@ -52,8 +52,8 @@ def rows(dsn: str, sql: str, *, snapshot: str | None = None) -> Counter[tuple[An
     with psycopg.connect(dsn) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         if snapshot is not None:
-            connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")  # type: ignore[call-overload]
-        return Counter(plain(row) for row in connection.execute(sql))  # type: ignore[call-overload]
+            connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        return Counter(plain(row) for row in connection.execute(sql))
 
 
 def exported(token: bytes) -> str:
@@ -76,14 +76,10 @@ def changing(dsn: str, table: str) -> Iterator[None]:
                 number = 0
                 while not stop.is_set():
                     number += 1
+                    connection.execute(f"UPDATE {table} SET note = note || '!' WHERE id % 97 = {number % 97}")
+                    connection.execute(f"DELETE FROM {table} WHERE id % 101 = {number % 101}")
                     connection.execute(
-                        f"UPDATE {table} SET note = note || '!' WHERE id % 97 = {number % 97}"  # type: ignore[arg-type]
-                    )
-                    connection.execute(
-                        f"DELETE FROM {table} WHERE id % 101 = {number % 101}"  # type: ignore[arg-type]
-                    )
-                    connection.execute(
-                        f"INSERT INTO {table} (id, note) SELECT max(id) + 1, 'new' FROM {table}"  # type: ignore[arg-type]
+                        f"INSERT INTO {table} (id, note) SELECT max(id) + 1, 'new' FROM {table}"
                     )
         except BaseException as error:
             failures.append(error)

@@ -24,9 +24,12 @@ import pgarrow_engine.dask
 @pytest.fixture(scope="module", autouse=True)
 def client() -> Iterator[Client]:
     """Two worker processes."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-    ) as cluster, Client(cluster) as client:
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
         yield client
 
 
@@ -35,7 +38,8 @@ def steady(dsn: str) -> str:
     execute(
         dsn,
         "CREATE TYPE mood AS ENUM ('sad', 'happy')",
-        "CREATE TABLE steady AS SELECT g::int8 AS id, repeat('ä', g % 50) AS note, (g / 8.0)::numeric(12,2) AS price, "
+        "CREATE TABLE steady AS SELECT g::int8 AS id, repeat('ä', g % 50) AS note, (g / "
+        "8.0)::numeric(12,2) AS price, "
         "nullif(g % 7, 0)::int4 AS few, md5(g::text)::uuid AS key, 'happy'::mood AS mood, "
         "jsonb_build_object('g', g) AS doc FROM generate_series(1, 20000) g",
     )
@@ -78,8 +82,9 @@ def test_types_are_arrows_and_columns_are_chosen(dsn: str, steady: str) -> None:
 
 def holders(dsn: str) -> int:
     return rows(
-        dsn, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL "
-        "AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
+        dsn,
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL "
+        "AND pid <> pg_backend_pid() AND state = 'idle in transaction'",
     ).total()
 
 

@@ -36,7 +36,8 @@ def steady(dsn: str) -> str:
     execute(
         dsn,
         "CREATE TYPE mood AS ENUM ('sad', 'happy')",
-        "CREATE TABLE steady AS SELECT g::int8 AS id, repeat('ä', g % 50) AS note, (g / 8.0)::numeric(12,2) AS price, "
+        "CREATE TABLE steady AS SELECT g::int8 AS id, repeat('ä', g % 50) AS note, (g / "
+        "8.0)::numeric(12,2) AS price, "
         "nullif(g % 7, 0)::int4 AS few, md5(g::text)::uuid AS key, 'happy'::mood AS mood, "
         "jsonb_build_object('g', g) AS doc FROM generate_series(1, 20000) g",
     )
@@ -53,7 +54,9 @@ def test_workers_read_one_moment_while_others_write(dsn: str, steady: str) -> No
         assert len(held.tokens) > 3
         dataset = held.read()
         found = [
-            plain(str(value) if name == "price" and value is not None else value for name, value in row.items())
+            plain(
+                str(value) if name == "price" and value is not None else value for name, value in row.items()
+            )
             for row in dataset.iter_rows()
         ]
         assert sorted(found, key=repr) == sorted(expected.elements(), key=repr)
@@ -75,8 +78,9 @@ def test_the_schema_needs_no_rows(dsn: str, steady: str) -> None:
 
 def holders(dsn: str) -> int:
     return rows(
-        dsn, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL "
-        "AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
+        dsn,
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL "
+        "AND pid <> pg_backend_pid() AND state = 'idle in transaction'",
     ).total()
 
 

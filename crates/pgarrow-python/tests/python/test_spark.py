@@ -83,7 +83,9 @@ def steady(dsn: str) -> str:
 
 
 #: The columns of `steady`, so that Spark and the other client give the same values.
-COMPARED = "id, note, day, at AT TIME ZONE 'UTC', price, key::text, tags, doc::text, span::text, ok, ratio, raw"
+COMPARED = (
+    "id, note, day, at AT TIME ZONE 'UTC', price, key::text, tags, doc::text, span::text, ok, ratio, raw"
+)
 
 
 def counted(frame: DataFrame) -> Counter[tuple[Any, ...]]:
@@ -158,12 +160,15 @@ def test_filter_pushdown_may_be_off(spark: SparkSession, dsn: str, steady: str) 
 NASTY = [
     "CREATE TABLE nasty (id int4, i int8, f float8, r float4, t text, v varchar(20), c char(5), d date, "
     "at timestamp, atz timestamptz, n numeric(10,3), b bool, u uuid)",
-    "INSERT INTO nasty SELECT row_number() OVER (), i, f, r, t, t, left(t, 5), d, d + time '01:02:03.000001', "
+    "INSERT INTO nasty SELECT row_number() OVER (), i, f, r, t, t, left(t, 5), d, d + time "
+    "'01:02:03.000001', "
     "(d + time '01:02:03.000001') AT TIME ZONE 'UTC', n, b, md5(t)::uuid FROM "
     "(VALUES (0::int8), (-1), (9223372036854775807), (NULL)) i(i), "
-    "(VALUES (0::float8, 0::float4), ('-0', '-0'), ('NaN', 'NaN'), ('Infinity', '-Infinity'), (0.1, 0.1), (NULL, NULL)) f(f, r), "
+    "(VALUES (0::float8, 0::float4), ('-0', '-0'), ('NaN', 'NaN'), ('Infinity', '-Infinity'), (0.1, 0.1), "
+    "(NULL, NULL)) f(f, r), "
     "(VALUES ('a'), ('a '), ('A'), ('ä'), (''), (E'it''s \\\\ %_'), ('z😀'), ('😀'), (NULL)) t(t), "
-    "(VALUES (date '0001-01-01', 0::numeric, true), ('2020-02-29', -0.001, false), ('9999-12-31', 9999999.999, NULL), "
+    "(VALUES (date '0001-01-01', 0::numeric, true), ('2020-02-29', -0.001, false), ('9999-12-31', "
+    "9999999.999, NULL), "
     "(NULL, NULL, NULL)) d(d, n, b)",
 ]
 
@@ -228,7 +233,9 @@ def test_pushed_filters_keep_exactly_the_rows_that_spark_keeps(spark: SparkSessi
     assert not not_pushed
 
 
-def test_one_frame_filtered_in_two_ways_is_right_by_default(spark: SparkSession, dsn: str, steady: str) -> None:
+def test_one_frame_filtered_in_two_ways_is_right_by_default(
+    spark: SparkSession, dsn: str, steady: str
+) -> None:
     """Spark 4.1 to 4.3 read the plan of the last pushdown for every scan of one DataFrame. So nothing is
     pushed there unless the caller asks for it."""
     with pgarrow_engine.spark.hold(dsn, table=steady, columns=["id"]) as held:
@@ -283,7 +290,9 @@ time.sleep(600)
 
 
 def test_a_holder_that_was_killed_is_a_clear_error(spark: SparkSession, dsn: str, steady: str) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, dsn, steady], stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, dsn, steady], stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout is not None
         options = json.loads(holder.stdout.readline())
         frame = spark.read.format("pgarrow").options(**options).load()
@@ -321,8 +330,10 @@ ZOO = {
 
 ZOO_VALUES = (
     "-1, 4294967295, 123456789012345678901234567890123456789012345678.12, 'NaN', '-1.50', '24:00:00', "
-    "'01:02:03.5+05:30', '1 mon -2 days 03:00:00.000001', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{\"a\": 1.10}', "
-    "'happy', '10.0.0.1/8', B'01010', '(1.5,-0)', '[1,5)', '(1,x)', '{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,NULL}', "
+    "'01:02:03.5+05:30', '1 mon -2 days 03:00:00.000001', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', "
+    "'{\"a\": 1.10}', "
+    "'happy', '10.0.0.1/8', B'01010', '(1.5,-0)', '[1,5)', '(1,x)', "
+    "'{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,NULL}', "
     "'{happy,NULL}', '{2020-01-01 00:00:00+00,NULL}', '{\"(1,x)\",NULL}', 'a b', 'ab', 5"
 )
 
@@ -340,14 +351,18 @@ def test_every_type_is_held_or_read_as_the_servers_text(spark: SparkSession, dsn
     with pgarrow_engine.spark.hold(dsn, table="zoo") as held:
         frame = held.read(spark)
         types = {field.name: field.dataType.simpleString() for field in frame.schema}
-        assert {name: types[name] for name, (_, of) in ZOO.items() if of} == {n: of for n, (_, of) in ZOO.items() if of}
+        assert {name: types[name] for name, (_, of) in ZOO.items() if of} == {
+            n: of for n, (_, of) in ZOO.items() if of
+        }
         strings = [name for name, of in types.items() if of == "string"]
         texts = ", ".join(f"{name}::text" if name != "padded" else "padded" for name in strings)
         assert counted(frame.select(*strings)) == rows(dsn, f"SELECT {texts} FROM zoo")
         row = frame.filter("small = -1").collect()[0]
     assert row.number == 2**32 - 1 and row.cash == decimal.Decimal("-1.50") and row.padded == "ab  "
     assert row.pair.asDict() == {"n": 1, "t": "x"} and row.moods == ["happy", None] and row.positive == 5
-    assert row.times == [datetime.datetime(2020, 1, 1), None] and row.pairs[0].t == "x" and row.pairs[1] is None
+    assert (
+        row.times == [datetime.datetime(2020, 1, 1), None] and row.pairs[0].t == "x" and row.pairs[1] is None
+    )
     assert row.place.x == 1.5
 
 
@@ -377,7 +392,9 @@ def test_wrong_options_are_told(spark: SparkSession, dsn: str, steady: str) -> N
     with pytest.raises(PySparkException, match="held"):
         load(held="nonsense")
     with pytest.raises(PySparkException, match="schema"):
-        spark.read.format("pgarrow").option("conninfo", dsn).option("table", steady).schema("id int").load().count()
+        spark.read.format("pgarrow").option("conninfo", dsn).option("table", steady).schema(
+            "id int"
+        ).load().count()
     with pytest.raises(pg.OptionsError, match="name one of them"):
         pgarrow_engine.spark.hold(dsn)
     with pytest.raises(TypeError, match="tabel"):
@@ -388,7 +405,9 @@ def test_wrong_options_are_told(spark: SparkSession, dsn: str, steady: str) -> N
 
 
 def hidden(dsn: str) -> int:
-    return rows(dsn, "SELECT relname FROM pg_class WHERE relname LIKE '%\\_pgarrow\\_%' AND relkind = 'r'").total()
+    return rows(
+        dsn, "SELECT relname FROM pg_class WHERE relname LIKE '%\\_pgarrow\\_%' AND relkind = 'r'"
+    ).total()
 
 
 def target(dsn: str, name: str) -> str:
@@ -414,9 +433,9 @@ def source(spark: SparkSession, n: int, partitions: int = 4) -> DataFrame:
 
 
 def write(frame: DataFrame, dsn: str, table: str, mode: str = "append", **options: str) -> None:
-    frame.write.format(options.pop("format", "pgarrow")).option("conninfo", dsn).option("table", table).options(
-        **options
-    ).mode(mode).save()
+    frame.write.format(options.pop("format", "pgarrow")).option("conninfo", dsn).option(
+        "table", table
+    ).options(**options).mode(mode).save()
 
 
 WRITTEN = "id, note, day, at AT TIME ZONE 'UTC', price, ok, ratio, raw"
@@ -441,7 +460,9 @@ def test_what_spark_reads_it_writes_back(spark: SparkSession, dsn: str, steady: 
     execute(dsn, f"CREATE TABLE back (LIKE {steady})")
     with pgarrow_engine.spark.hold(dsn, table=steady, where="id <= 500") as held:
         write(held.read(spark), dsn, "back")
-        expected = rows(dsn, f"SELECT c::text FROM {steady} c WHERE id <= 500", snapshot=exported(held.tokens[0]))
+        expected = rows(
+            dsn, f"SELECT c::text FROM {steady} c WHERE id <= 500", snapshot=exported(held.tokens[0])
+        )
     assert rows(dsn, "SELECT c::text FROM back c") == expected
 
 

@@ -132,7 +132,7 @@ def sql(filter: ds.Filter) -> str | None:
 
 def test_filters_that_are_pushed() -> None:
     assert sql(ds.EqualTo(("i",), 5)) == "(\"i\" OPERATOR(pg_catalog.=) '5'::pg_catalog.int8)"
-    assert sql(ds.GreaterThan(('q"x',), -1)) == "(\"q\"\"x\" OPERATOR(pg_catalog.>) '-1'::pg_catalog.int8)"
+    assert sql(ds.GreaterThan(('q"x',), -1)) == '("q""x" OPERATOR(pg_catalog.>) \'-1\'::pg_catalog.int8)'
     assert sql(ds.Not(ds.EqualTo(("b",), True))) == '(NOT ("b" OPERATOR(pg_catalog.=) true))'
     assert sql(ds.IsNotNull(("t",))) == '("t" IS NOT NULL)'
     assert sql(ds.EqualNullSafe(("i",), None)) == '("i" IS NULL)'
@@ -142,7 +142,7 @@ def test_filters_that_are_pushed() -> None:
         ds.GreaterThanOrEqual(("at",), datetime.datetime(2020, 1, 1)),
         ds.EqualTo(("atz",), datetime.datetime(2020, 1, 1, tzinfo=UTC)),
         ds.EqualTo(("n",), decimal.Decimal("1E+3")),
-        ds.In(("t",), ["a", "b'\\"]),
+        ds.In(("t",), ("a", "b'\\")),
         ds.StringStartsWith(("t",), "ä%_"),
         ds.StringEndsWith(("t",), " "),
         ds.StringContains(("t",), ""),
@@ -161,10 +161,10 @@ def test_filters_with_a_doubt_are_left_to_spark() -> None:
         ds.EqualTo(("f",), float("nan")),
         ds.GreaterThan(("f",), float("inf")),
         ds.EqualTo(("f",), -0.0),
-        ds.In(("f",), [1.5]),
-        ds.In(("i",), [1, None]),
-        ds.In(("i",), []),
-        ds.In(("i",), list(range(1001))),
+        ds.In(("f",), (1.5,)),
+        ds.In(("i",), (1, None)),
+        ds.In(("i",), ()),
+        ds.In(("i",), tuple(range(1001))),
         ds.EqualTo(("t",), "a\0b"),
         ds.EqualTo(("t",), "\ud800"),
         ds.EqualTo(("at",), datetime.datetime(2020, 1, 1, tzinfo=UTC)),
@@ -210,7 +210,10 @@ def test_texts_are_quoted_for_every_setting() -> None:
     ("text", "left"),
     [
         ("postgres://me:secret@host/shop", "postgres://me@host/shop"),
-        ("postgresql://me:s%2Fe@h1:1,h2:2/shop?password=x&sslmode=require", "postgresql://me@h1:1,h2:2/shop?sslmode=require"),
+        (
+            "postgresql://me:s%2Fe@h1:1,h2:2/shop?password=x&sslmode=require",
+            "postgresql://me@h1:1,h2:2/shop?sslmode=require",
+        ),
         ("host=h password=secret user=me", "host=h user=me"),
         (r"host=h password='a b\'c' user=me", "host=h user=me"),
         ("host = h  Password = 'x'", "host=h"),
@@ -223,7 +226,16 @@ def test_passwords_are_taken_out(text: str, left: str) -> None:
 
 
 def test_what_workers_connect_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGHOSTADDR", "PGSSLMODE", "PGSSLROOTCERT"):
+    for name in (
+        "PGHOST",
+        "PGPORT",
+        "PGUSER",
+        "PGDATABASE",
+        "PGSERVICE",
+        "PGHOSTADDR",
+        "PGSSLMODE",
+        "PGSSLROOTCERT",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PGHOST", "it's")
     monkeypatch.setenv("PGPASSWORD", "secret")
