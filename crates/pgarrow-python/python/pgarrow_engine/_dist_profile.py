@@ -126,6 +126,25 @@ def spark_schema(schema: pa.Schema, arguments: Mapping[str, Any]) -> spark.Struc
     return spark.StructType(fields)
 
 
+def arrow_schema(struct: spark.StructType) -> pa.Schema:
+    """The Arrow schema that Spark demands of batches with this schema: its own mapping, exactly."""
+    return pa.schema([pa.field(field.name, arrow_type(field.dataType), field.nullable) for field in struct])
+
+
+def arrow_type(of: spark.DataType) -> pa.DataType:
+    """The Arrow type of a Spark type, as `pyspark.sql.pandas.types.to_arrow_type` has it for UTC."""
+    if isinstance(of, spark.DecimalType):
+        return pa.decimal128(of.precision, of.scale)
+    if isinstance(of, spark.ArrayType):
+        return pa.list_(pa.field("element", arrow_type(of.elementType), of.containsNull))
+    if isinstance(of, spark.MapType):
+        key = pa.field("key", arrow_type(of.keyType), False)
+        return pa.map_(key, pa.field("value", arrow_type(of.valueType), of.valueContainsNull))
+    if isinstance(of, spark.StructType):
+        return pa.struct(arrow_schema(of))
+    return _ARROW[type(of).__name__]
+
+
 def _is_time_held(arguments: Mapping[str, Any]) -> bool:
     choice = arguments.get("time", "text")
     if choice not in ("text", "time"):
@@ -141,6 +160,22 @@ def _column_choices(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         raise options_error('column: a mapping of names to choices, as in {"weight": "decimal(20,4)"}')
     return choices
 
+
+_ARROW: dict[str, pa.DataType] = {
+    "BooleanType": pa.bool_(),
+    "ByteType": pa.int8(),
+    "ShortType": pa.int16(),
+    "IntegerType": pa.int32(),
+    "LongType": pa.int64(),
+    "FloatType": pa.float32(),
+    "DoubleType": pa.float64(),
+    "StringType": pa.string(),
+    "BinaryType": pa.binary(),
+    "DateType": pa.date32(),
+    "TimestampType": pa.timestamp("us", tz="UTC"),
+    "TimestampNTZType": pa.timestamp("us"),
+    "TimeType": pa.time64("ns"),
+}
 
 _SIMPLE: dict[pa.DataType, spark.DataType] = {
     pa.bool_(): spark.BooleanType(),

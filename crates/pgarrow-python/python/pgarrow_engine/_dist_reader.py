@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql.datasource import DataSourceReader, Filter, InputPartition
-from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 import pgarrow_engine as pg
@@ -21,7 +20,7 @@ from ._dist_errors import options_error
 from ._dist_filters import comparable, condition
 from ._dist_held import WORKER_MEMORY, Choose, batches, planned, read_slice
 from ._dist_options import OF_BATCHES, check_what, split
-from ._dist_profile import spark_schema, text_choices
+from ._dist_profile import arrow_schema, spark_schema, text_choices
 
 #: The call that holds snapshots, in errors.
 HOW = "pgarrow_engine.spark.hold"
@@ -40,6 +39,8 @@ class ReadPlan:
     arguments: dict[str, Any]
     #: The slices of a held plan.
     tokens: list[str] = field(default_factory=list)
+    #: A further condition for a held table, in SQL.
+    where: str | None = None
 
     @property
     def struct(self) -> StructType:
@@ -105,7 +106,7 @@ class Reader(DataSourceReader):
                 "the schema of .schema(…) is not the table's; leave it out: values keep their types"
             )
         self._plan = plan
-        self._where: str | None = None
+        self._where = f"({plan.where}\n)" if plan.where is not None else None
         self._is_pushing = is_pushing
         # Spark refuses a reader that has a pushFilters of its own where pushdown is off, and looks at
         # __func__ to see that. So one and the same reader works with pushdown on and off.
@@ -116,7 +117,7 @@ class Reader(DataSourceReader):
         if not self._is_pushing:
             return filters
         conditions = [condition(filter, self._plan.kinds) for filter in filters]
-        taken = [text for text in conditions if text is not None]
+        taken = [text for text in (self._where, *conditions) if text is not None]
         self._where = " AND ".join(taken) or None
         return [filter for filter, text in zip(filters, conditions, strict=True) if text is None]
 
@@ -127,7 +128,7 @@ class Reader(DataSourceReader):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         assert isinstance(partition, Slice)
-        schema = to_arrow_schema(self._plan.struct, timezone="UTC")
+        schema = arrow_schema(self._plan.struct)
         for batch in self._batches(partition.token):
             yield fitted(batch, schema)
 

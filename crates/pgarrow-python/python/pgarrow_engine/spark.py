@@ -15,11 +15,14 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 try:
+    import pyarrow  # noqa: F401
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.datasource import DataSource, DataSourceArrowWriter
+    from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, Filter  # noqa: F401
     from pyspark.sql.types import StructType
 except ImportError as _error:
-    raise ImportError("pgarrow_engine.spark needs PySpark 4: pip install pyspark pyarrow") from _error
+    raise ImportError(
+        "pgarrow_engine.spark needs PySpark 4.1 or later: pip install 'pyspark>=4.1' pyarrow"
+    ) from _error
 
 from ._dist_conninfo import for_workers, has_password
 from ._dist_errors import options_error
@@ -86,7 +89,9 @@ class PgarrowDataSource(DataSource):
             arguments = parsed(self.options, (*WHAT, *READING, *TYPES, "time"), also=_OF_ADAPTER)
             return unheld(conninfo, arguments)
         plan = ReadPlan.unpacked(held)
-        plan.arguments = {**plan.arguments, **parsed(self.options, OF_TOKENS, also=_OF_ADAPTER)}
+        given = parsed(self.options, (*OF_TOKENS, "where"), also=_OF_ADAPTER)
+        plan.where = given.pop("where", None)
+        plan.arguments = {**plan.arguments, **given}
         if "conninfo" in self.options:
             plan.conninfo = conninfo
         return plan
@@ -139,14 +144,21 @@ class Held(HeldPlan):
         allowed = {"allow_password": "true"} if has_password(self._conninfo) else {}
         return {"held": plan.packed(), "conninfo": self._conninfo, **allowed}
 
-    def read(self, spark: SparkSession, *, pushdown: bool | None = None) -> DataFrame:
+    def read(
+        self, spark: SparkSession, *, where: str | None = None, pushdown: bool | None = None
+    ) -> DataFrame:
         """A new DataFrame of the held rows, one partition for each slice.
 
-        `pushdown`: whether filters are pushed to PostgreSQL; None: where Spark keeps scans apart. With True,
-        a DataFrame may be filtered in one way only: see the page about Spark.
+        `where`: a condition in SQL, by which PostgreSQL chooses among the rows of a table. `pushdown`:
+        whether Spark's filters are pushed to PostgreSQL; None: where Spark keeps scans apart. With True, a
+        DataFrame may be filtered in one way only: see the page about Spark.
         """
         register(spark)
         reader = spark.read.format(_NAME).options(**self.options())
+        if where is not None:
+            if "table" not in self._arguments:
+                raise options_error("where: of a table only; write the condition into the query")
+            reader = reader.option("where", where)
         if pushdown is not None:
             reader = reader.option("pushdown", "true" if pushdown else "false")
         return reader.load()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
+import pathlib
+import re
 import shutil
 import threading
 from collections import Counter
@@ -60,6 +64,47 @@ def exported(token: bytes) -> str:
     """The name of a token's snapshot, as `SET TRANSACTION SNAPSHOT` takes it."""
     said = json.loads(token)
     return str(said.get("slice", said)["snapshot"]["exported"])
+
+
+def environment(dsn: str) -> dict[str, str]:
+    """A connection as the PG* environment."""
+    import psycopg
+
+    names = {
+        "host": "PGHOST",
+        "port": "PGPORT",
+        "user": "PGUSER",
+        "password": "PGPASSWORD",
+        "dbname": "PGDATABASE",
+    }
+    said = psycopg.conninfo.conninfo_to_dict(dsn)
+    return {variable: str(said[name]) for name, variable in names.items() if name in said}
+
+
+#: What the book's pages read, as in the tests of the command.
+ORDERS = (
+    "CREATE TABLE orders (id int8 PRIMARY KEY, placed date NOT NULL, total numeric(15,2), due date, tags "
+    "text[], "
+    'weight numeric, note text, updated timestamptz NOT NULL, "dueAt" timestamp)',
+    "INSERT INTO orders SELECT g, date '2025-06-01' + g % 365, g % 500 + 0.5, date '2026-06-01', "
+    "ARRAY['a', g::text], g * 0.25, repeat('note ', 10), now() - g * interval '1 minute', "
+    "timestamp '2026-06-01 12:00' FROM generate_series(1, 20000) g",
+    "ANALYZE orders",
+)
+
+
+def run_page(name: str, *, where: str = "") -> str:
+    """Runs the blocks of a page of the book that contain a text, as one program. Returns what they print."""
+    page = pathlib.Path(__file__).parents[4] / "docs" / "src" / name
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    chosen = [block for block in blocks if where in block]
+    assert chosen, f"{name} has no blocks"
+    printed = io.StringIO()
+    names: dict[str, object] = {"__name__": "__page__"}
+    with contextlib.redirect_stdout(printed):
+        for block in chosen:
+            exec(compile(block, name, "exec"), names)
+    return printed.getvalue()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from _dist_support import changing, execute, exported, need, plain, rows
+from _dist_support import ORDERS, changing, environment, execute, exported, need, plain, rows, run_page
 
 need("dask", "distributed", "pandas", "pyarrow", "psycopg")
 
@@ -101,6 +101,14 @@ def test_an_empty_table_has_columns(dsn: str) -> None:
     execute(dsn, "CREATE TABLE nothing (id int8, note text)")
     frame = pgarrow_engine.dask.read(dsn, table="nothing").compute()
     assert len(frame) == 0 and list(frame.columns) == ["id", "note"]
+
+
+def test_the_page_runs_as_it_is_written(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute(dsn, *ORDERS)
+    for name, value in environment(dsn).items():
+        monkeypatch.setenv(name, value)
+    printed = run_page("ray-dask.md", where="pgarrow_engine.dask")
+    assert "20000" in printed and "placed" in printed
 
 
 def test_a_snapshot_that_is_gone_is_a_clear_error(dsn: str, steady: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from _dist_support import changing, execute, exported, need, plain, rows
+from _dist_support import ORDERS, changing, environment, execute, exported, need, plain, rows, run_page
 
 need("ray", "pyarrow", "psycopg")
 
@@ -99,6 +99,14 @@ def test_an_empty_table_has_a_schema(dsn: str) -> None:
     assert dataset.count() == 0
     schema = dataset.schema()
     assert schema is not None and schema.names == ["id", "note"]
+
+
+def test_the_page_runs_as_it_is_written(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute(dsn, *ORDERS)
+    for name, value in environment(dsn).items():
+        monkeypatch.setenv(name, value)
+    printed = run_page("ray-dask.md", where="pgarrow_engine.ray")
+    assert "20000" in printed and "placed" in printed
 
 
 def test_a_snapshot_that_is_gone_is_a_clear_error(dsn: str, steady: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _dist_support import changing, execute, exported, need, plain, rows
+from _dist_support import ORDERS, changing, environment, execute, exported, need, plain, rows, run_page
 
 need("pyspark", "pyarrow", "psycopg", programs=("java",))
 
@@ -38,8 +38,10 @@ UTC = datetime.timezone.utc
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[SparkSession]:
+def spark(dsn: str) -> Iterator[SparkSession]:
     """Two executor processes with one core each."""
+    # Spark's JVM, and the planner's processes that it starts, have the environment of this moment.
+    os.environ.update(environment(dsn))
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ["SPARK_HOME"] = os.path.dirname(pyspark.__file__)
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
@@ -238,9 +240,13 @@ def test_one_frame_filtered_in_two_ways_is_right_by_default(
 ) -> None:
     """Spark 4.1 to 4.3 read the plan of the last pushdown for every scan of one DataFrame. So nothing is
     pushed there unless the caller asks for it."""
-    with pgarrow_engine.spark.hold(dsn, table=steady, columns=["id"]) as held:
+    with pgarrow_engine.spark.hold(dsn, table=steady, columns=["id"], where="id <> 4") as held:
         frame = held.read(spark)
-        whole = rows(dsn, f"SELECT id FROM {steady}", snapshot=exported(held.tokens[0])).total()
+        small = held.read(spark, where="id <= 5 OR id = 7 -- of few")
+        assert sorted(row.id for row in small.collect()) == [1, 2, 3, 5, 7]
+        one = held.read(spark, where="id <= 5", pushdown=True).filter("id > 3")
+        assert [row.id for row in one.collect()] == [5]
+        whole = rows(dsn, f"SELECT id FROM {steady} WHERE id <> 4", snapshot=exported(held.tokens[0])).total()
         both = frame.filter("id = 1").union(frame.filter("id = 2"))
         assert sorted(row.id for row in both.collect()) == [1, 2]
         assert frame.filter("id = 3").count() == 1
@@ -595,6 +601,19 @@ def test_wrong_targets_are_told(spark: SparkSession, dsn: str) -> None:
     with pytest.raises(PySparkException, match="name the table"):
         source(spark, 1).write.format("pgarrow").option("conninfo", dsn).mode("append").save()
     assert repr(Slice("a token")) == "Slice()"
+
+
+def test_the_page_runs_as_it_is_written(spark: SparkSession, dsn: str) -> None:
+    execute(dsn, *ORDERS, "CREATE TABLE totals (id int8 PRIMARY KEY, total numeric(15,2))")
+    printed = run_page("spark.md")
+    assert "|    placed|count|" in printed and "[]" in printed
+    count = rows(dsn, "SELECT count(*) FROM orders WHERE total > 100").popitem()[0][0]
+    assert printed.split().count(str(count)) == 2
+    assert rows(dsn, "SELECT count(*), max(total) FROM totals") == Counter(
+        [(1000, decimal.Decimal("499.50"))]
+    )
+    run_page("spark.md", where="spark")
+    assert rows(dsn, "SELECT count(*) FROM totals") == Counter([(1000,)])
 
 
 def test_decimals_keep_every_digit(spark: SparkSession, dsn: str) -> None:

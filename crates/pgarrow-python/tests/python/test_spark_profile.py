@@ -21,13 +21,22 @@ from pgarrow_engine._dist_cast import fitted
 from pgarrow_engine._dist_conninfo import for_workers, has_password, without_password
 from pgarrow_engine._dist_filters import comparable, condition, quoted_text
 from pgarrow_engine._dist_options import READING, TYPES, WHAT, parsed
-from pgarrow_engine._dist_profile import spark_schema, text_choices
+from pgarrow_engine._dist_profile import arrow_schema, spark_schema, text_choices
 
 UTC = datetime.timezone.utc
 
 
 def schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema(list(columns.items()))
+
+
+def sparks_own(of: spark.StructType) -> pa.Schema:
+    """The mapping that Spark compares batches with."""
+    try:
+        return to_arrow_schema(of, timezone="UTC")
+    except TypeError:
+        # Spark 4.1 has it without the argument.
+        return to_arrow_schema(of)
 
 
 # Types
@@ -83,7 +92,7 @@ def test_every_type_that_is_held_fits_what_spark_demands() -> None:
     arrays = [pa.array(values, of) for of, values in columns]
     names = [f"c{index}" for index in range(len(arrays))]
     batch = pa.RecordBatch.from_arrays(arrays, names=names)
-    wanted = to_arrow_schema(spark_schema(batch.schema, {}), timezone="UTC")
+    wanted = sparks_own(spark_schema(batch.schema, {}))
     for part in (batch, batch.slice(1), batch.slice(0, 1), batch.slice(0, 0)):
         found = fitted(part, wanted)
         assert wanted.equals(found.schema)
@@ -91,10 +100,27 @@ def test_every_type_that_is_held_fits_what_spark_demands() -> None:
         assert found.to_pylist() == part.to_pylist()
 
 
+def test_the_mapping_is_sparks_own() -> None:
+    inner = spark.StructType([spark.StructField("n", spark.LongType(), False)])
+    fields: list[spark.DataType] = [
+        spark.DecimalType(38, 10),
+        spark.TimestampType(),
+        spark.TimestampNTZType(),
+    ]
+    fields += [
+        spark.ArrayType(inner, False),
+        spark.MapType(spark.StringType(), inner, True),
+        spark.ShortType(),
+    ]
+    fields += [spark.BinaryType(), spark.DateType(), spark.TimeType(6), spark.FloatType(), spark.ByteType()]
+    of = spark.StructType([spark.StructField(f"c{n}", field, n % 2 == 0) for n, field in enumerate(fields)])
+    assert arrow_schema(of).equals(sparks_own(of))
+
+
 def test_extension_types_become_their_storage() -> None:
     keys = pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a": 1}', None]))
     batch = pa.RecordBatch.from_arrays([keys], names=["doc"])
-    wanted = to_arrow_schema(spark_schema(batch.schema, {}), timezone="UTC")
+    wanted = sparks_own(spark_schema(batch.schema, {}))
     assert fitted(batch, wanted).to_pylist() == [{"doc": '{"a": 1}'}, {"doc": None}]
     nested = pa.schema([("keys", pa.list_(pa.uuid()))])
     assert text_choices(nested, {})["column"] == {"keys": "text"}
@@ -103,7 +129,7 @@ def test_extension_types_become_their_storage() -> None:
 def test_time_is_times_only_below_a_day() -> None:
     columns = schema(at=pa.time64("us"))
     assert spark_schema(columns, {"time": "time"})[0].dataType == spark.TimeType(6)
-    wanted = to_arrow_schema(spark_schema(columns, {"time": "time"}), timezone="UTC")
+    wanted = sparks_own(spark_schema(columns, {"time": "time"}))
     late = pa.array([86_399_999_999], pa.int64()).cast(pa.time64("us"))
     assert fitted(pa.RecordBatch.from_arrays([late], names=["at"]), wanted).column(0).type == pa.time64("ns")
     over = pa.array([86_400_000_000], pa.int64()).cast(pa.time64("us"))
