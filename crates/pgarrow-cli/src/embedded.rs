@@ -289,7 +289,7 @@ impl Caller {
     /// As for the command.
     pub fn run(&self, options: &[OsString]) -> Result<String> {
         let Command::Run(flags) = parse("run", options)? else { return Err(unknown()) };
-        let (written, outcome) = jobs::run_by(&self.host, &flags)?;
+        let (written, outcome) = jobs::run_by(&self.host, &flags, &words_of("run", options))?;
         match outcome {
             Ok(()) => report(written.text()),
             Err(failure) => Err(Problem { report: written.text(), ..failure.into() }),
@@ -343,8 +343,7 @@ fn export_flags(options: &[OsString]) -> Result<Box<ExportFlags>> {
 
 /// The options as flags. The error is the first line of what the command line would say.
 fn parse(command: &str, options: &[OsString]) -> Result<Command> {
-    let words = ["pgarrow".into(), command.into()].into_iter().chain(options.iter().cloned());
-    match Flags::try_parse_from(words) {
+    match Flags::try_parse_from(words_of(command, options)) {
         Ok(flags) => Ok(flags.command),
         Err(error) if matches!(error.kind(), Usage::DisplayHelp | Usage::DisplayVersion) => Err(unknown()),
         Err(error) => {
@@ -376,6 +375,11 @@ fn without_values(text: &str) -> String {
         }
     }
     shown + rest
+}
+
+/// What would be typed.
+fn words_of(command: &str, options: &[OsString]) -> Vec<OsString> {
+    ["pgarrow".into(), command.into()].into_iter().chain(options.iter().cloned()).collect()
 }
 
 fn unknown() -> Problem {

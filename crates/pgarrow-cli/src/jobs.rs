@@ -2,6 +2,8 @@
 
 mod options;
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,14 +55,20 @@ struct WithManifest<'a> {
 
 /// Runs a job. Tables that failed while the others were committed end it with a code of their own.
 pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
-    let (_, outcome) = run_by(&Host::process(console)?, flags)?;
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let (_, outcome) = run_by(&Host::process(console)?, flags, &arguments)?;
     outcome
 }
 
-/// The same for whoever runs it. Returns the report, also of a run without some of its tables, and how it
-/// ended.
-pub(crate) fn run_by(host: &Host, flags: &RunFlags) -> Result<(RunReport, Result<(), Failure>), Failure> {
-    let loaded = load(&flags.job, "run").and_then(|loaded| Ok((place(&flags.job, &loaded.file)?, loaded)));
+/// The same for whoever runs it, with the `arguments` that the flags were made of. Returns the report, also of
+/// a run without some of its tables, and how it ended.
+pub(crate) fn run_by(
+    host: &Host,
+    flags: &RunFlags,
+    arguments: &[OsString],
+) -> Result<(RunReport, Result<(), Failure>), Failure> {
+    let loaded =
+        load(&flags.job, "run", arguments).and_then(|loaded| Ok((place(&flags.job, &loaded.file)?, loaded)));
     check_reports(flags, loaded.as_ref().map_or("", |(place, _)| place))?;
     // Yesterday's report must not stand for today's run, also if that has no job file that can be read.
     let metrics = flags.metrics.as_deref();
@@ -224,7 +232,7 @@ fn run_job(
 
 /// Holds a job against its server.
 pub(crate) fn check(flags: &CheckFlags, console: &Console) -> Result<(), Failure> {
-    let Loaded { file, options, effective } = load(&flags.job, "check")?;
+    let Loaded { file, options, effective } = load(&flags.job, "check", &env::args_os().collect::<Vec<_>>())?;
     let show_effective = || {
         let lines: String = effective.iter().map(|line| format!("{line}\n")).collect();
         help::print(lines.as_bytes())

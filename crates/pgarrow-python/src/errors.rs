@@ -2,7 +2,7 @@
 
 use pgarrow::{Error, Hint};
 use pgarrow_cli::embedded::{self, Problem};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 
 use crate::words::{argument, arguments};
@@ -62,6 +62,8 @@ impl Parts {
         });
         match made {
             Ok(exception) => PyErr::from_value(exception),
+            // Ctrl-C came right now: it is the reason, whatever failed.
+            Err(interrupt) if interrupt.is_instance_of::<PyKeyboardInterrupt>(py) => interrupt,
             // The package is broken: at least the text arrives.
             Err(_) => PyRuntimeError::new_err(text),
         }

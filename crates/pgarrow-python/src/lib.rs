@@ -31,6 +31,9 @@ mod words;
 
 use pyo3::prelude::*;
 
+// ADBC's entry points are exported from this library, too.
+use pgarrow_adbc as _;
+
 /// Batches are large buffers that come and go; the system's allocator returns each to the kernel and gets it
 /// back.
 #[global_allocator]

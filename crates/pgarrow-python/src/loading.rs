@@ -95,6 +95,8 @@ pub(crate) fn load_batches(
         Ok(Fedded::Failed(text)) => {
             // The load ends with an error that says the same.
             let ended = watched(py, Ok(task), &watch, None);
+            // Data of ours have sent the signal a second time, since they cannot raise.
+            py.check_signals()?;
             if is_interrupt(&text) { Err(PyKeyboardInterrupt::new_err(())) } else { ended }
         }
         Err(raised) => {

@@ -69,6 +69,8 @@ const GIVEN: &str = "the stream was given to another reader by __arrow_c_stream_
                      read again for another";
 const CLOSED: &str = "the stream is closed; read again for another";
 const FAILED: &str = "the stream has failed before; read again for another";
+/// What a reader of the C stream interface is told after Ctrl-C.
+const INTERRUPTED: &str = "interrupted by a signal";
 const BUSY: &str = "another thread is reading the stream";
 
 impl Stream {
@@ -366,7 +368,7 @@ impl Iterator for Exported {
                 self.shared.cancel.cancel_for("an interrupt");
                 deliver(&raised);
                 *self.shared.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = Some(raised);
-                failed("interrupted".to_owned())
+                failed(INTERRUPTED.to_owned())
             }
         }
     }
@@ -390,5 +392,5 @@ fn deliver(raised: &PyErr) {
 
 /// The text of a batch reader's failure, for readers that take batches from Python.
 pub(crate) fn is_interrupt(text: &str) -> bool {
-    text.contains("KeyboardInterrupt") || text == "interrupted"
+    text.contains("KeyboardInterrupt") || text.ends_with(INTERRUPTED)
 }

@@ -64,8 +64,8 @@ impl Given {
 }
 
 /// Reads a job file for `command`, `run` or `check`, and puts its options together with those of the
-/// environment and of the command line.
-pub(super) fn load(path: &Path, command: &str) -> Result<Loaded, Failure> {
+/// environment and of the command line, whose words are `arguments`.
+pub(super) fn load(path: &Path, command: &str, arguments: &[OsString]) -> Result<Loaded, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::options(format!("the job file {path:?} cannot be read: {error}")))?;
     let known = known();
@@ -90,14 +90,13 @@ pub(super) fn load(path: &Path, command: &str) -> Result<Loaded, Failure> {
     }
     given.iter().try_for_each(check)?;
 
-    let arguments: Vec<OsString> = env::args_os().collect();
     let matches = |arguments: Vec<OsString>| -> Result<ArgMatches, Failure> {
         // What the user has typed was parsed before, and each of the others alone.
         let parsed = Flags::command().try_get_matches_from(arguments);
         let parsed = parsed.map_err(|error| Failure::options(first_line(&error)))?;
         Ok(parsed.subcommand_matches(command).cloned().unwrap_or_default())
     };
-    let typed = matches(arguments.clone())?;
+    let typed = matches(arguments.to_vec())?;
     let is_typed = |arg: &&Arg| typed.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
     for arg in known.iter().filter(is_typed) {
         given.retain(|earlier| earlier.name != name(arg));

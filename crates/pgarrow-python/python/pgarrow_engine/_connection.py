@@ -343,10 +343,14 @@ def reported(
     show = shown(progress)
     try:
         text, warnings = call(None if show is None else show.look)
+        report = Report.of_json(text)
+        if show is not None:
+            fields = ("rows", "wire_bytes", "seconds")
+            last = {name: report[name] for name in fields if name in report}
+            show.tell({"event": "progress", "is_last": True, **last})
     finally:
         if show is not None:
             show.close()
-    report = Report.of_json(text)
     said = list(report.get("warnings") or [])
     report["warnings"] = said + [warning for warning in warnings if warning not in said]
     return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class Error(Exception):
@@ -24,7 +24,7 @@ class Error(Exception):
     column: str | None = None
     row: int | None = None
     hints: tuple[str, ...] = ()
-    report: dict[str, object] | None = None
+    report: Mapping[str, object] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions travel between processes, with what they know.
@@ -103,23 +103,21 @@ class StateError(Error):
     kind = "state"
 
 
-_CLASSES: dict[str, type[Error]] = {
-    cls.kind: cls
-    for cls in (
-        OptionsError,
-        ConnectionError,
-        ServerError,
-        ProtocolError,
-        ValueRefused,
-        OutputError,
-        InputError,
-        Cancelled,
-        OutcomeUnknown,
-        Differs,
-        Incomplete,
-        StateError,
-    )
-} | {"server_differs": Differs}
+_ALL: tuple[type[Error], ...] = (
+    OptionsError,
+    ConnectionError,
+    ServerError,
+    ProtocolError,
+    ValueRefused,
+    OutputError,
+    InputError,
+    Cancelled,
+    OutcomeUnknown,
+    Differs,
+    Incomplete,
+    StateError,
+)
+_CLASSES: dict[str, type[Error]] = {"server_differs": Differs, **{cls.kind: cls for cls in _ALL}}
 
 
 def make(
