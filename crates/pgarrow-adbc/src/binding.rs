@@ -218,7 +218,8 @@ impl Rows {
             };
             written.map_err(|why| {
                 let row = self.rows_before + self.row as u64 + 1;
-                let text = format!("the value that is bound to ${} in row {row} does not fit: {why}", index + 1);
+                let text =
+                    format!("the value that is bound to ${} in row {row} does not fit: {why}", index + 1);
                 Error::with_message_and_status(text, Status::InvalidData)
             })?;
         }

@@ -75,12 +75,16 @@ pub(crate) fn set_isolation(session: &mut Session, level: &str) -> Result<()> {
         return session.execute("RESET default_transaction_isolation").map_err(of_wire);
     }
     if level == constants::ADBC_OPTION_ISOLATION_LEVEL_LINEARIZABLE {
-        return Err(not_implemented("PostgreSQL has no linearizable transactions: serializable is its strictest"));
+        return Err(not_implemented(
+            "PostgreSQL has no linearizable transactions: serializable is its strictest",
+        ));
     }
     let Some((_, name)) = LEVELS.iter().find(|(known, _)| *known == level) else {
         return Err(invalid_argument(format!("there is no isolation level {level:?}")));
     };
-    session.execute(&format!("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {name}")).map_err(of_wire)
+    session
+        .execute(&format!("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {name}"))
+        .map_err(of_wire)
 }
 
 /// A rollback would take the setting back, and the open transaction keeps what it has.

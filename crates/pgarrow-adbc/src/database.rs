@@ -1,5 +1,7 @@
 //! `PgarrowDatabase`: how to connect, and the options that its connections begin with.
 
+use std::fmt;
+
 use adbc_core::options::{OptionConnection, OptionDatabase, OptionValue};
 use adbc_core::{Database, Optionable};
 use pgarrow_protocol::Config;
@@ -10,13 +12,20 @@ use crate::settings::Settings;
 use crate::value::{double, int, text, unset};
 
 /// A PostgreSQL database that connections are made to. Nothing is connected yet.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct PgarrowDatabase {
     /// A connection string as psql takes it. What it leaves out comes from the `PG*` environment variables.
     uri: Option<String>,
     username: Option<String>,
     password: Option<String>,
     settings: Settings,
+}
+
+/// Without URI and password.
+impl fmt::Debug for PgarrowDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgarrowDatabase").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 impl PgarrowDatabase {

@@ -29,8 +29,14 @@ pub(crate) fn not_found(text: impl Into<String>) -> Error {
 /// ADBC's form of an error of the engine.
 pub(crate) fn of_engine(error: pgarrow_session::Error) -> Error {
     let mut converted = Error::with_message_and_status(error.with_words(&words), status(&error));
-    if let Some(state) = error.sqlstate() {
+    // What the server calls a statement that was cancelled, also if it had no time to.
+    let state = error.sqlstate().or((error.kind() == ErrorKind::Cancelled).then_some("57014"));
+    if let Some(state) = state {
         converted.sqlstate = sqlstate(state);
+    }
+    if names_no_relation(&error) {
+        converted.status = Status::NotFound;
+        converted.sqlstate = sqlstate("42P01");
     }
     let place = error.place();
     let row = place.row.map(|row| row.to_string());
@@ -40,11 +46,17 @@ pub(crate) fn of_engine(error: pgarrow_session::Error) -> Error {
         ("pgarrow.column", &place.column),
         ("pgarrow.row", &row),
     ];
-    let details = parts.into_iter().filter_map(|(key, value)| {
-        value.as_ref().map(|value| (key.to_owned(), value.clone().into_bytes()))
-    });
+    let details = parts
+        .into_iter()
+        .filter_map(|(key, value)| value.as_ref().map(|value| (key.to_owned(), value.clone().into_bytes())));
     converted.details = Some(details.collect()).filter(|details: &Vec<_>| !details.is_empty());
     converted
+}
+
+/// Whether a relation does not exist, which was found out before the server was asked to read it.
+fn names_no_relation(error: &pgarrow_session::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<CatalogError>());
+    matches!(cause, Some(CatalogError::UnknownRelation { .. }))
 }
 
 /// The same for an error of the protocol, without the advice for exports.
@@ -67,7 +79,7 @@ pub(crate) fn for_reader(error: Error) -> ArrowError {
 pub(crate) fn sqlstate(text: &str) -> [c_char; 5] {
     let mut state: [c_char; 5] = [0; 5];
     for (place, byte) in state.iter_mut().zip(text.bytes()) {
-        *place = c_char::from_ne_bytes([byte]);
+        *place = byte as c_char;
     }
     state
 }
@@ -166,7 +178,7 @@ mod tests {
         let place = pgarrow_session::Place::default().with_table("s", "t").with_row(3);
         let error = pgarrow_session::Error::as_server("42501", "no".to_owned()).at(place);
         let converted = of_engine(error);
-        assert_eq!(converted.sqlstate.map(|c| c.to_ne_bytes()[0]), *b"42501");
+        assert_eq!(converted.sqlstate.map(|c| c as u8), *b"42501");
         assert_eq!(converted.status, Status::Unauthorized);
         let details = converted.details.unwrap();
         assert_eq!(details.last(), Some(&("pgarrow.row".to_owned(), b"3".to_vec())));

@@ -48,15 +48,28 @@ impl std::fmt::Debug for State {
 
 /// Commands that leave types and tables as they are.
 const HARMLESS: [&str; 16] = [
-    "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "BEGIN", "START TRANSACTION", "COMMIT", "SHOW", "EXPLAIN",
-    "FETCH", "MOVE", "SAVEPOINT", "RELEASE", "DECLARE CURSOR", "CLOSE CURSOR",
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "MERGE",
+    "BEGIN",
+    "START TRANSACTION",
+    "COMMIT",
+    "SHOW",
+    "EXPLAIN",
+    "FETCH",
+    "MOVE",
+    "SAVEPOINT",
+    "RELEASE",
+    "DECLARE CURSOR",
+    "CLOSE CURSOR",
 ];
 
 impl Link {
     pub(crate) fn connect(config: &Config) -> Result<Self> {
         let connection = Connection::connect_with(config, Cancel::new()).map_err(of_engine)?;
-        let state =
-            State { autocommit: true, closed: Vec::new(), next_name: 0, epoch: 0, open: None };
+        let state = State { autocommit: true, closed: Vec::new(), next_name: 0, epoch: 0, open: None };
         Ok(Self {
             connection,
             config: config.clone(),
@@ -188,11 +201,7 @@ impl Link {
 
 /// After a cancel, every error is that of the cancel.
 pub(crate) fn cancelled_or(cancel: &Cancel, error: Error) -> Error {
-    if !cancel.is_requested() {
-        return error;
-    }
-    let sqlstate = error.sqlstate;
-    Error { sqlstate, ..of_engine(cancel.error()) }
+    if cancel.is_requested() { of_engine(cancel.error()) } else { error }
 }
 
 fn busy() -> Error {

@@ -19,7 +19,9 @@ use pgarrow_protocol::{Session, TransactionStatus};
 use pgarrow_session::Cancel;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, for_reader, invalid_argument, invalid_state, not_implemented, of_engine, of_wire};
+use crate::error::{
+    Result, for_reader, invalid_argument, invalid_state, not_implemented, of_engine, of_wire,
+};
 use crate::link::Link;
 use crate::operation::Operation;
 use crate::settings::Settings;
@@ -69,7 +71,8 @@ impl Parallel<'_> {
         for slice in snapshot.slices().map_err(of_engine)? {
             let slice = slice.to_json().map_err(of_engine)?;
             let partition = Partition { pgarrow_partition: VERSION, options: options.clone(), slice };
-            partitions.push(serde_json::to_vec(&partition).map_err(|error| invalid_argument(error.to_string()))?);
+            partitions
+                .push(serde_json::to_vec(&partition).map_err(|error| invalid_argument(error.to_string()))?);
         }
         Ok((Partitions { _snapshot: snapshot }, PartitionedResult { partitions, schema, rows_affected: -1 }))
     }
@@ -83,7 +86,8 @@ impl Parallel<'_> {
         operation: &Operation,
     ) -> Result<Box<dyn RecordBatchReader + Send + 'static>> {
         operation.begins(cancel);
-        let reader = self.extract(sql, has_values, cancel).and_then(|extract| extract.reader().map_err(of_engine));
+        let reader =
+            self.extract(sql, has_values, cancel).and_then(|extract| extract.reader().map_err(of_engine));
         match reader {
             Ok(reader) => Ok(Box::new(PartitionReader { reader, operation: operation.clone() })),
             Err(error) => {
@@ -95,7 +99,9 @@ impl Parallel<'_> {
 
     fn extract(&self, sql: &str, has_values: bool, cancel: &Cancel) -> Result<Extract> {
         if has_values || self.outline.parameters > 0 {
-            return Err(not_implemented("several sessions read no statement with bound values: write them into it"));
+            return Err(not_implemented(
+                "several sessions read no statement with bound values: write them into it",
+            ));
         }
         if self.outline.may_write {
             return Err(not_implemented(format!(

@@ -87,8 +87,8 @@ impl Prepared {
         {
             return Ok(Some(columns.clone()));
         }
-        let options =
-            settings.options(|name| described.iter().any(|column: &ColumnDescription| column.name == name))?;
+        let options = settings
+            .options(|name| described.iter().any(|column: &ColumnDescription| column.name == name))?;
         let columns = ResultColumns::of(session, described, &mut self.link.types(), &options);
         let columns = columns.map_err(of_engine)?;
         self.is_parsed &= !columns.has_asked();
@@ -98,9 +98,9 @@ impl Prepared {
 
     /// Its parameters, as the catalog knows their types.
     pub(crate) fn parameters(&mut self, session: &mut Session) -> Result<Vec<ResolvedColumn>> {
-        let parameters: Vec<ColumnDescription> = (1..).zip(&self.description.parameters).map(parameter).collect();
-        let (resolved, has_asked) =
-            self.link.types().columns(session, &parameters).map_err(of_catalog)?;
+        let parameters: Vec<ColumnDescription> =
+            (1..).zip(&self.description.parameters).map(parameter).collect();
+        let (resolved, has_asked) = self.link.types().columns(session, &parameters).map_err(of_catalog)?;
         self.is_parsed &= !has_asked;
         Ok(resolved)
     }
@@ -152,6 +152,11 @@ impl Prepared {
     ) -> Result<Portal> {
         let texts = [true];
         self.run(session, parameters, &texts, None)
+    }
+
+    /// A simple query was run, which ends the unnamed statement.
+    pub(crate) fn is_no_longer_parsed(&mut self) {
+        self.is_parsed = false;
     }
 
     /// Types for a statement with parameters that is executed many times at once.

@@ -171,8 +171,7 @@ impl Live {
         let Some((prepared, values)) = &mut self.more else { return Ok(false) };
         let mut bytes = Vec::new();
         let Some(parameters) = values.next(&mut bytes)? else { return Ok(false) };
-        self.portal =
-            of(prepared).run(&mut self.session, &parameters, &self.text_columns, self.part_rows)?;
+        self.portal = of(prepared).run(&mut self.session, &parameters, &self.text_columns, self.part_rows)?;
         self.rows.continue_with_execution();
         Ok(true)
     }

@@ -60,8 +60,7 @@ impl Settings {
     /// The value of an option, as it was written.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         let name = key.strip_prefix(PREFIX)?;
-        let name =
-            if name.starts_with(COLUMN) { name.to_owned() } else { name.replace('-', "_") };
+        let name = if name.starts_with(COLUMN) { name.to_owned() } else { name.replace('-', "_") };
         self.set.get(&name).or_else(|| self.inherited.get(&name)).map(String::as_str)
     }
 
@@ -97,8 +96,9 @@ impl Settings {
     /// As for [`set`](Self::set).
     pub(crate) fn options(&self, has_column: impl Fn(&str) -> bool) -> Result<ExportOptions> {
         let (mut options, mut types) = (ExportOptions::default(), TypeOptions::default());
-        let other = |name: &&String| !name.strip_prefix(COLUMN).is_some_and(|column| !has_column(column));
-        let inherited = self.inherited.iter().filter(|(name, _)| !self.set.contains_key(*name) && other(name));
+        let other = |name: &&String| name.strip_prefix(COLUMN).is_none_or(&has_column);
+        let inherited =
+            self.inherited.iter().filter(|(name, _)| !self.set.contains_key(*name) && other(name));
         for (name, value) in inherited.chain(&self.set) {
             options = apply(options, &mut types, name, &format!("{PREFIX}{name}"), value)?;
         }
@@ -214,10 +214,7 @@ mod tests {
         assert_eq!(settings.get("pgarrow.lost_digits"), Some("round"));
         assert_eq!(settings.readers(), Some(2));
         let back = Settings::of_partition(&settings.all()).unwrap();
-        assert_eq!(
-            back.options(|_| true).unwrap().meaning(),
-            settings.options(|_| true).unwrap().meaning()
-        );
+        assert_eq!(back.options(|_| true).unwrap().meaning(), settings.options(|_| true).unwrap().meaning());
     }
 
     #[test]

@@ -258,6 +258,7 @@ impl PgarrowStatement {
         let is_own = session.transaction_status() == TransactionStatus::Idle;
         if is_own {
             session.execute("BEGIN").map_err(of_wire)?;
+            of(&prepared).is_no_longer_parsed();
         }
         let counted = self.run_one_by_one(session, &prepared, &mut values);
         if is_own {

@@ -9,7 +9,8 @@ use adbc_core::schemas::{
     STATISTICS_SCHEMA,
 };
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int16Array, Int64Array, RecordBatch, UInt64Array, UnionArray,
+    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int16Array, Int64Array, RecordBatch, UInt64Array,
+    UnionArray,
 };
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::{ArrowError, DataType};
@@ -44,7 +45,9 @@ pub(crate) fn statistics(
     table: Option<&str>,
 ) -> Result<RecordBatch> {
     let like = |name: &str, number: usize| {
-        format!("(${number}::pg_catalog.text IS NULL OR {name} OPERATOR(pg_catalog.~~) ${number}::pg_catalog.text)")
+        format!(
+            "(${number}::pg_catalog.text IS NULL OR {name} OPERATOR(pg_catalog.~~) ${number}::pg_catalog.text)"
+        )
     };
     // pg_stats shows nobody more than the columns that the role may read. A negative number of distinct
     // values is a part of the rows.

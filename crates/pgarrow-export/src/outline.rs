@@ -41,8 +41,26 @@ const WRITING: [&str; 8] = ["INSERT", "UPDATE", "DELETE", "MERGE", "CALL", "EXEC
 
 /// Words after which a SELECT is more than some rows of one table.
 const MORE: [&str; 20] = [
-    "GROUP", "HAVING", "WINDOW", "UNION", "INTERSECT", "EXCEPT", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR",
-    "JOIN", "NATURAL", "CROSS", "LEFT", "RIGHT", "INNER", "FULL", "TABLESAMPLE", "AS",
+    "GROUP",
+    "HAVING",
+    "WINDOW",
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+    "ORDER",
+    "LIMIT",
+    "OFFSET",
+    "FETCH",
+    "FOR",
+    "JOIN",
+    "NATURAL",
+    "CROSS",
+    "LEFT",
+    "RIGHT",
+    "INNER",
+    "FULL",
+    "TABLESAMPLE",
+    "AS",
 ];
 
 impl Outline {
@@ -125,9 +143,8 @@ fn table_read(sql: &str, tokens: &[Token]) -> Option<TableRead> {
     let filter = match filter.get(1..) {
         None => None,
         Some(filter) => {
-            let is_more = |token: &Token| {
-                token.kind == TokenKind::Word && MORE.contains(&word(sql, token).as_str())
-            };
+            let is_more =
+                |token: &Token| token.kind == TokenKind::Word && MORE.contains(&word(sql, token).as_str());
             if filter.iter().any(is_more) {
                 return None;
             }
@@ -140,9 +157,8 @@ fn table_read(sql: &str, tokens: &[Token]) -> Option<TableRead> {
 /// `a, "B", c`.
 fn plain_list(sql: &str, list: &[Token]) -> bool {
     let is_comma = |token: &Token| word(sql, token) == ",";
-    let is_column = |item: &[Token]| {
-        matches!(item, [one] if matches!(one.kind, TokenKind::Word | TokenKind::QuotedName))
-    };
+    let is_column =
+        |item: &[Token]| matches!(item, [one] if matches!(one.kind, TokenKind::Word | TokenKind::QuotedName));
     list.split(is_comma).all(is_column)
 }
 

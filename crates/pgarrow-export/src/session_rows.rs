@@ -181,8 +181,8 @@ impl SessionRows {
     pub fn receive(&mut self, session: &mut Session, portal: &mut Portal) -> Result<bool> {
         let Self { columns, decoder, rows_before, .. } = self;
         let average = self.bytes / (decoder.rows() - *rows_before).max(1);
-        if average > 0 {
-            let rows = (PART_BYTES / average).clamp(PART_ROWS.0, PART_ROWS.1);
+        if let Some(rows) = PART_BYTES.checked_div(average) {
+            let rows = rows.clamp(PART_ROWS.0, PART_ROWS.1);
             portal.set_part_rows(u32::try_from(rows).unwrap_or(FIRST_PART_ROWS));
         }
         let mut stream = portal.rows(session);

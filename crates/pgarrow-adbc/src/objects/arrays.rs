@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use adbc_core::schemas::{
-    COLUMN_SCHEMA, CONSTRAINT_SCHEMA, GET_OBJECTS_SCHEMA, OBJECTS_DB_SCHEMA_SCHEMA, TABLE_SCHEMA, USAGE_SCHEMA,
+    COLUMN_SCHEMA, CONSTRAINT_SCHEMA, GET_OBJECTS_SCHEMA, OBJECTS_DB_SCHEMA_SCHEMA, TABLE_SCHEMA,
+    USAGE_SCHEMA,
 };
 use arrow_array::{ArrayRef, BooleanArray, Int16Array, Int32Array, RecordBatch, new_null_array};
 use arrow_schema::ArrowError;
@@ -15,9 +16,9 @@ type Result<T> = std::result::Result<T, ArrowError>;
 
 /// `current`: the catalog of all columns that keys refer to.
 pub(super) fn batch(current: &str, catalogs: &[Catalog]) -> Result<RecordBatch> {
-    let schemas: Vec<&Schema> = catalogs.iter().flat_map(|catalog| catalog.schemas.iter().flatten()).collect();
-    let lengths: Vec<_> =
-        catalogs.iter().map(|catalog| catalog.schemas.as_ref().map(Vec::len)).collect();
+    let schemas: Vec<&Schema> =
+        catalogs.iter().flat_map(|catalog| catalog.schemas.iter().flatten()).collect();
+    let lengths: Vec<_> = catalogs.iter().map(|catalog| catalog.schemas.as_ref().map(Vec::len)).collect();
     let schema = GET_OBJECTS_SCHEMA.clone();
     let names = texts(catalogs.iter().map(|catalog| Some(catalog.name.as_str())));
     let schemas = lists(schema.field(1).data_type(), &lengths, of_schemas(current, &schemas)?)?;
@@ -38,7 +39,8 @@ fn of_tables(current: &str, tables: &[&Table]) -> Result<ArrayRef> {
     let columns: Vec<&Column> = inside().flatten().flat_map(|inside| &inside.columns).collect();
     let constraints: Vec<&Constraint> = inside().flatten().flat_map(|inside| &inside.constraints).collect();
     let n_columns: Vec<_> = inside().map(|inside| inside.map(|inside| inside.columns.len())).collect();
-    let n_constraints: Vec<_> = inside().map(|inside| inside.map(|inside| inside.constraints.len())).collect();
+    let n_constraints: Vec<_> =
+        inside().map(|inside| inside.map(|inside| inside.constraints.len())).collect();
     let of = &TABLE_SCHEMA;
     let columns = lists(field(of, "table_columns")?, &n_columns, of_columns(&columns)?)?;
     let constraints =
@@ -84,7 +86,8 @@ fn of_columns(columns: &[&Column]) -> Result<ArrayRef> {
 fn of_constraints(current: &str, constraints: &[&Constraint]) -> Result<ArrayRef> {
     let of = &CONSTRAINT_SCHEMA;
     let lengths: Vec<_> = constraints.iter().map(|constraint| Some(constraint.columns.len())).collect();
-    let columns = texts(constraints.iter().flat_map(|constraint| &constraint.columns).map(|name| Some(name.as_str())));
+    let columns =
+        texts(constraints.iter().flat_map(|constraint| &constraint.columns).map(|name| Some(name.as_str())));
     let columns = lists(field(of, "constraint_column_names")?, &lengths, columns)?;
     let uses: Vec<_> = constraints.iter().flat_map(|constraint| constraint.uses.iter().flatten()).collect();
     let usage = structs(
@@ -96,7 +99,8 @@ fn of_constraints(current: &str, constraints: &[&Constraint]) -> Result<ArrayRef
             texts(uses.iter().map(|(_, _, column)| Some(column.as_str()))),
         ],
     )?;
-    let lengths: Vec<_> = constraints.iter().map(|constraint| constraint.uses.as_ref().map(Vec::len)).collect();
+    let lengths: Vec<_> =
+        constraints.iter().map(|constraint| constraint.uses.as_ref().map(Vec::len)).collect();
     let usage = lists(field(of, "constraint_column_usage")?, &lengths, usage)?;
     let names = texts(constraints.iter().map(|constraint| Some(constraint.name.as_str())));
     let kinds = texts(constraints.iter().map(|constraint| Some(constraint.kind)));

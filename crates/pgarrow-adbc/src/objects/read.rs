@@ -11,7 +11,9 @@ use crate::tables::KINDS;
 
 /// Whether a name is like the pattern `$n`, if there is one.
 fn like(name: &str, number: usize) -> String {
-    format!("(${number}::pg_catalog.text IS NULL OR {name} OPERATOR(pg_catalog.~~) ${number}::pg_catalog.text)")
+    format!(
+        "(${number}::pg_catalog.text IS NULL OR {name} OPERATOR(pg_catalog.~~) ${number}::pg_catalog.text)"
+    )
 }
 
 fn query(session: &mut Session, sql: &str, parameters: &[Option<&str>]) -> Result<Vec<Row>> {
@@ -193,7 +195,8 @@ fn constraints(session: &mut Session, oids: &str) -> Result<Vec<(String, Constra
                 _ => "CHECK",
             };
             let uses = (kind == "FOREIGN KEY").then(Vec::new);
-            constraints.push((owned(row, 0), Constraint { name: owned(row, 2), kind, columns: Vec::new(), uses }));
+            constraints
+                .push((owned(row, 0), Constraint { name: owned(row, 2), kind, columns: Vec::new(), uses }));
         }
         let Some((_, constraint)) = constraints.last_mut() else { continue };
         constraint.columns.extend(row.text(4).map(str::to_owned));

@@ -47,10 +47,12 @@ fn a_driver_manager_loads_it_and_runs_a_statement() {
 #[test]
 fn the_fallback_name_works_too() {
     require!(Capability::Server);
-    let driver = ManagedDriver::load_dynamic_from_filename(library(), Some(b"AdbcDriverInit"), AdbcVersion::V110);
+    let driver =
+        ManagedDriver::load_dynamic_from_filename(library(), Some(b"AdbcDriverInit"), AdbcVersion::V110);
     driver.unwrap();
     // It speaks 1.1 only.
-    let old = ManagedDriver::load_dynamic_from_filename(library(), Some(b"PgarrowDriverInit"), AdbcVersion::V100);
+    let old =
+        ManagedDriver::load_dynamic_from_filename(library(), Some(b"PgarrowDriverInit"), AdbcVersion::V100);
     assert!(old.is_err());
 }
 

@@ -13,7 +13,8 @@ use pgarrow_testkit::{Database, TestServer};
 /// A fresh database, and the driver's handle to it.
 pub(crate) fn database(hint: &str) -> (Database, PgarrowDatabase) {
     let server = TestServer::shared().fresh_database(hint);
-    let database = PgarrowDriver.new_database_with_opts([(OptionDatabase::Uri, server.url().into())]).unwrap();
+    let database =
+        PgarrowDriver.new_database_with_opts([(OptionDatabase::Uri, server.url().into())]).unwrap();
     (server, database)
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn text(connection: &mut PgarrowConnection, sql: &str) -> String {
 
 /// The SQLSTATE of an error.
 pub(crate) fn state(error: &Error) -> String {
-    error.sqlstate.iter().map(|c| char::from(c.to_ne_bytes()[0])).collect()
+    error.sqlstate.iter().map(|c| char::from(*c as u8)).collect()
 }
 
 /// Sets one of the driver's own options.
