@@ -20,7 +20,7 @@ from ._dist_errors import options_error
 from ._dist_filters import comparable, condition
 from ._dist_held import WORKER_MEMORY, Choose, batches, planned, read_slice
 from ._dist_options import OF_BATCHES, check_what, split
-from ._dist_profile import arrow_schema, spark_schema, text_choices
+from ._dist_profile import FIXED, arrow_schema, spark_schema, text_choices
 
 #: The call that holds snapshots, in errors.
 HOW = "pgarrow_engine.spark.hold"
@@ -77,7 +77,7 @@ def unheld(conninfo: str, arguments: Mapping[str, Any]) -> ReadPlan:
     time = str(arguments.get("time", "text"))
     asked = {name: value for name, value in arguments.items() if name != "time"}
     with pg.connect(conninfo) as db:
-        plan, chosen = planned(db, {**asked, "readers": 1}, chooser(time))
+        plan, chosen = planned(db, {**FIXED, **asked, "readers": 1}, chooser(time))
         with plan:
             schema = pa.schema(plan.schema)
             kinds = kinds_of(plan, schema, chosen)

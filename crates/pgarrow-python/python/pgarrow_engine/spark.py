@@ -30,7 +30,7 @@ from ._dist_held import HeldPlan
 from ._dist_access import Access
 from ._dist_hidden import Leftover, dropped_leftovers, found_leftovers
 from ._dist_options import LOADING, OF_TOKENS, READING, TYPES, WHAT, parsed
-from ._dist_profile import spark_schema
+from ._dist_profile import FIXED, spark_schema
 from ._dist_reader import Reader, ReadPlan, chooser, kinds_of, unheld
 from ._dist_writer import Writer, prepared
 
@@ -122,7 +122,7 @@ class Held(HeldPlan):
     ) -> None:
         super().__init__(
             conninfo,
-            arguments,
+            {**FIXED, **arguments},
             chooser(time),
             worker_conninfo=worker_conninfo,
             allow_password=allow_password,

@@ -49,14 +49,13 @@ def spark(dsn: str) -> Iterator[SparkSession]:
     time.tzset()
     settings = {
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": "2",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.executorEnv.TZ": "UTC",
         "spark.sql.python.filterPushdown.enabled": "true",
-        # Cached rows are pruned by statistics that have no NaN: `f = double('NaN')` finds none.
-        "spark.sql.inMemoryColumnarStorage.partitionPruning": "false",
     }
     builder = SparkSession.builder.master("local-cluster[2,1,1024]").appName("pgarrow")
     for name, value in settings.items():
@@ -100,7 +99,7 @@ def counted(frame: DataFrame) -> Counter[tuple[Any, ...]]:
 def test_two_executors_read_one_moment_while_others_write(spark: SparkSession, dsn: str, steady: str) -> None:
     changed = "changed"
     execute(dsn, f"CREATE TABLE changed AS TABLE {steady}")
-    with changing(dsn, changed), pgarrow_engine.spark.hold(dsn, table=changed, slice_bytes="512K") as held:
+    with changing(dsn, changed), pgarrow_engine.spark.hold(dsn, table=changed, slice_bytes="1M") as held:
         time.sleep(0.5)
         frame = held.read(spark)
         assert frame.rdd.getNumPartitions() == len(held.tokens) > 3
@@ -219,19 +218,20 @@ FILTERS = [
 def test_pushed_filters_keep_exactly_the_rows_that_spark_keeps(spark: SparkSession, dsn: str) -> None:
     execute(dsn, *NASTY)
     with pgarrow_engine.spark.hold(dsn, table="nasty", slice_bytes="64K") as held:
-        whole = held.read(spark, pushdown=False).cache()
-        assert whole.count() == rows(dsn, "SELECT id FROM nasty").total()
+        # What Spark itself says about each row.
+        said = [f"({text}) AS c{number}" for number, (text, _) in enumerate(FILTERS)]
+        whole = held.read(spark, pushdown=False).selectExpr("id", *said).collect()
+        assert len(whole) == rows(dsn, "SELECT id FROM nasty").total()
         not_pushed = []
-        for text, is_pushed in FILTERS:
+        for number, (text, is_pushed) in enumerate(FILTERS):
             frame = held.read(spark, pushdown=True).filter(text).select("id")
             plan = str(frame._jdf.queryExecution().optimizedPlan().toString())
             left = "Filter " in plan
             if left == is_pushed:
                 not_pushed.append((text, plan))
             found = sorted(row.id for row in frame.collect())
-            expected = sorted(row.id for row in whole.filter(text).select("id").collect())
+            expected = sorted(row.id for row in whole if row[f"c{number}"])
             assert found == expected, text
-        whole.unpersist()
     assert not not_pushed
 
 
@@ -251,6 +251,13 @@ def test_one_frame_filtered_in_two_ways_is_right_by_default(
         assert sorted(row.id for row in both.collect()) == [1, 2]
         assert frame.filter("id = 3").count() == 1
         assert frame.count() == whole
+
+
+def test_whether_spark_keeps_scans_apart_is_known(spark: SparkSession, dsn: str, steady: str) -> None:
+    with pgarrow_engine.spark.hold(dsn, table=steady, columns=["id"], where="id <= 100") as held:
+        frame = held.read(spark, pushdown=True)
+        assert frame.filter("id = 3").count() == 1
+        assert (frame.count() == 100) == pgarrow_engine.spark._keeps_scans_apart(spark)
 
 
 def test_policies_that_change_values_keep_filters_in_spark(spark: SparkSession, dsn: str) -> None:
@@ -560,6 +567,13 @@ def test_a_restart_key_loads_once(spark: SparkSession, dsn: str) -> None:
     assert rows(dsn, f"SELECT id FROM {table}").total() == 50
     write(source(spark, 50), dsn, table, restart_key="night 2")
     assert rows(dsn, f"SELECT id FROM {table}").total() == 100
+    frame = source(spark, 50, 1)
+    two = [attempts(dsn, table, frame.schema, "night 3") for _ in range(2)]
+    messages = [writer.write(batches(frame)) for writer in two]
+    for writer, message in zip(two, messages, strict=True):
+        writer.commit([message])
+    assert rows(dsn, f"SELECT id FROM {table}").total() == 150
+    assert hidden(dsn) == 0
     other = target(dsn, "keyed_other")
     with pytest.raises(PySparkException, match="restart_key.*keyed"):
         write(source(spark, 50), dsn, other, restart_key="night 1")
