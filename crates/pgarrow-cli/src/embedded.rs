@@ -7,8 +7,8 @@
 //!                              └─ watch ──▶ Watcher   progress and warnings, from another thread
 //! ```
 //!
-//! Nothing is written to stdout or stderr, no handler of a signal is installed, and only the [`Cancel`] ends a
-//! call early. Options are given as the command line has them, `--batch-rows`, `1000`, without the command.
+//! Nothing is written to stdout or stderr, no handler of a signal is installed, and only the [`Cancel`] ends
+//! a call early. Options are given as the command line has them, `--batch-rows`, `1000`, without the command.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -161,8 +161,8 @@ impl Watcher {
 }
 
 impl Caller {
-    /// Calls that `cancel` stops. Those that read have `source` as their server, if it is given, and otherwise
-    /// connect themselves.
+    /// Calls that `cancel` stops. Those that read have `source` as their server, if it is given, and
+    /// otherwise connect themselves.
     pub fn new(cancel: Cancel, source: Option<Source>) -> Self {
         Self { host: Host::embedded(cancel, source) }
     }

@@ -60,8 +60,8 @@ pub(crate) fn run(flags: &RunFlags, console: &Console) -> Result<(), Failure> {
     outcome
 }
 
-/// The same for whoever runs it, with the `arguments` that the flags were made of. Returns the report, also of
-/// a run without some of its tables, and how it ended.
+/// The same for whoever runs it, with the `arguments` that the flags were made of. Returns the report, also
+/// of a run without some of its tables, and how it ended.
 pub(crate) fn run_by(
     host: &Host,
     flags: &RunFlags,

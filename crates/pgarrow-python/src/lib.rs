@@ -1,5 +1,5 @@
-//! pgarrow as a module of Python: what the package `pgarrow_engine` is built on. Its public face is written in
-//! Python, in `python/pgarrow_engine`.
+//! pgarrow as a module of Python: what the package `pgarrow_engine` is built on. Its public face is written
+//! in Python, in `python/pgarrow_engine`.
 //!
 //! ```text
 //!  source  a server: reads, exports, plans ──┐
@@ -11,9 +11,9 @@
 //!  errors, words  exceptions, whose texts name arguments
 //! ```
 //!
-//! Three rules. No thread of ours enters the interpreter: what Python has to know, it asks for, while it waits.
-//! Every wait looks for signals ten times a second. Nothing that was made in one process is used, or ended, in
-//! a fork of it.
+//! Three rules. No thread of ours enters the interpreter: what Python has to know, it asks for, while it
+//! waits. Every wait looks for signals ten times a second. Nothing that was made in one process is used, or
+//! ended, in a fork of it.
 
 mod errors;
 mod held;

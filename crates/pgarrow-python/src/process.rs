@@ -73,8 +73,8 @@ pub(crate) fn outside<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) 
     result
 }
 
-/// Something that belongs to the process that made it. In a fork it can neither be used nor ended: its sockets
-/// are the parent's as well.
+/// Something that belongs to the process that made it. In a fork it can neither be used nor ended: its
+/// sockets are the parent's as well.
 #[derive(Debug)]
 pub(crate) struct Own<T> {
     pid: u32,

@@ -133,8 +133,8 @@ impl Source {
         Ok(Opening { task: Own::new(Mutex::new(Some(task))), on_progress: Mutex::new(on_progress) })
     }
 
-    /// Returns the report as JSON, and the warnings. `on_look` is called ten times a second, with an object of
-    /// JSON, or None before there is progress.
+    /// Returns the report as JSON, and the warnings. `on_look` is called ten times a second, with an object
+    /// of JSON, or None before there is progress.
     #[pyo3(signature = (options, on_look = None))]
     fn export(
         &self,

@@ -1,4 +1,5 @@
-//! How a thread waits: ten times a second it looks for signals, and for whatever else its caller wants to see.
+//! How a thread waits: ten times a second it looks for signals, and for whatever else its caller wants to
+//! see.
 
 use std::future::Future;
 use std::pin::pin;

@@ -81,6 +81,11 @@ pub enum Capability {
     Rclone,
     /// The program azurite-blob, Azure's store of objects.
     Azurite,
+    /// A Python environment with pgarrow's wheel and the packages that read what it hands out: `just
+    /// test-wheel` makes one.
+    Wheel,
+    /// The same, for tests that start clusters of Spark, Ray and Dask, which take minutes.
+    Clusters,
 }
 
 impl fmt::Display for Capability {
@@ -109,6 +114,8 @@ impl fmt::Display for Capability {
             Self::Moto => f.write_str("moto"),
             Self::Rclone => f.write_str("rclone"),
             Self::Azurite => f.write_str("Azurite"),
+            Self::Wheel => f.write_str("the wheel"),
+            Self::Clusters => f.write_str("the wheel, and time for clusters"),
         }
     }
 }
@@ -184,6 +191,11 @@ impl Capability {
             Self::Moto => crate::program::moto().map(|_| ()),
             Self::Rclone => crate::program::rclone().map(|_| ()),
             Self::Azurite => crate::program::azurite().map(|_| ()),
+            Self::Wheel => crate::program::wheel_python().map(|_| ()),
+            Self::Clusters => match env::var_os("PGARROW_TEST_CLUSTERS").is_some_and(|value| value == "none") {
+                true => Err("PGARROW_TEST_CLUSTERS=none".to_owned()),
+                false => crate::program::wheel_python().map(|_| ()),
+            },
         }
     }
 }

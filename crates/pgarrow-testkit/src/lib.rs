@@ -32,6 +32,8 @@
 //! | `PGARROW_TEST_MOTO`     | the program moto_server; default the one on the PATH                        |
 //! | `PGARROW_TEST_RCLONE`   | the program rclone; default the one on the PATH                             |
 //! | `PGARROW_TEST_AZURITE`  | the program azurite-blob; default the one on the PATH                       |
+//! | `PGARROW_TEST_WHEEL`    | the Python of an environment with the wheel: see `just test-wheel`          |
+//! | `PGARROW_TEST_CLUSTERS` | `none`: tests with clusters of Spark, Ray and Dask are left out             |
 #![forbid(unsafe_code)]
 #![expect(
     clippy::expect_used,
@@ -49,7 +51,7 @@ pub mod front;
 pub mod fuzz;
 pub mod messages;
 pub mod pgbouncer;
-mod program;
+pub mod program;
 pub mod proxy;
 pub mod python;
 pub mod script;

@@ -17,7 +17,6 @@ pub(crate) struct Package {
     pub(crate) dev_dependencies: BTreeSet<String>,
     /// The first file of each library and program.
     pub(crate) roots: Vec<PathBuf>,
-    pub(crate) has_library: bool,
 }
 
 /// The project's folder.
@@ -65,7 +64,6 @@ fn package(json: &Value) -> Package {
         dependencies: dependencies(false),
         dev_dependencies: dependencies(true),
         roots: products.iter().map(|target| PathBuf::from(text(&target["src_path"]))).collect(),
-        has_library: products.iter().any(|target| target["kind"] != Value::from(vec!["bin"])),
     }
 }
 

@@ -45,7 +45,9 @@ fn unsafe_code_stands_in_three_modules() {
         let may_opt_out = UNSAFE_MODULES.iter().any(|path| root().join(path).starts_with(&package.folder));
         for path in &package.roots {
             let is_forbidden = read(path).lines().any(|line| line == "#![forbid(unsafe_code)]");
-            assert!(is_forbidden || may_opt_out, "{} says #![forbid(unsafe_code)]", relative(path));
+            // What the macros of pyo3 write is unsafe; what we write there is denied as everywhere.
+            let is_of_python = package.name == "pgarrow-python";
+            assert!(is_forbidden || may_opt_out || is_of_python, "{} says #![forbid(unsafe_code)]", relative(path));
         }
         for path in rust_files(&package.folder.join("src")) {
             let name = relative(&path);
@@ -64,7 +66,8 @@ fn only_programs_choose_an_allocator() {
     for package in packages() {
         for path in rust_files(&package.folder.join("src")) {
             let chooses = read(&path).lines().any(|line| line.trim() == "#[global_allocator]");
-            let is_program = !package.has_library;
+            // Nobody links Python's module: it is loaded, as a program is.
+            let is_program = path.ends_with("main.rs") || package.name == "pgarrow-python";
             assert!(!chooses || is_program, "{} chooses an allocator for whoever uses it", relative(&path));
         }
     }
