@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 
 from ._dist_errors import options_error
 
-#: Microseconds of a day: `time '24:00:00'`, which PostgreSQL has and Spark has not.
-_DAY = 86_400_000_000
+#: A day in units of time64: `time '24:00:00'`, which PostgreSQL has and Spark has not.
+_DAY = {"us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -58,5 +58,5 @@ def _with_children(array: pa.Array, to: pa.DataType, children: list[pa.Array]) -
 
 def _check_times(array: pa.Array, name: str) -> None:
     latest = pc.max(array.cast(pa.int64())).as_py()
-    if latest is not None and latest >= _DAY:
+    if latest is not None and latest >= _DAY[array.type.unit]:
         raise options_error(f"column {name!r}: 24:00:00 is no time of Spark; option 'time' may be text")

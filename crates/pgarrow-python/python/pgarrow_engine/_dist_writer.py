@@ -22,6 +22,7 @@ from pyspark.sql.types import StructType
 import pgarrow_engine as pg
 
 from ._dist_access import Access, texts
+from ._dist_cast import fitted_array
 from ._dist_errors import options_error, state_error
 from ._dist_hidden import Leftover, Target, create, drop, hidden_of, identifier, is_same, note, resolved
 from ._dist_marks import OWN, completed, ensure, is_complete, set_mark
@@ -183,7 +184,11 @@ def _check_rows(transaction: pg.Transaction, message: Loaded) -> None:
 
 def _loadable(schema: pa.Schema) -> pa.Schema:
     """Spark's Arrow types as a load takes them: instants in UTC, times in microseconds."""
-    return pa.schema([field.with_type(_loadable_type(field.type)) for field in schema])
+    return pa.schema([_loadable_field(field) for field in schema])
+
+
+def _loadable_field(field: pa.Field) -> pa.Field:
+    return field.with_type(_loadable_type(field.type))
 
 
 def _loadable_type(of: pa.DataType) -> pa.DataType:
@@ -191,16 +196,19 @@ def _loadable_type(of: pa.DataType) -> pa.DataType:
         return pa.timestamp(of.unit, tz="UTC")
     if pa.types.is_time64(of):
         return pa.time64("us")
+    if pa.types.is_list(of):
+        return pa.list_(_loadable_field(of.value_field))
+    if pa.types.is_map(of):
+        return pa.map_(_loadable_field(of.key_field), _loadable_field(of.item_field))
+    if pa.types.is_struct(of):
+        return pa.struct([_loadable_field(of.field(index)) for index in range(of.num_fields)])
     return of
 
 
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    if batch.schema == schema:
-        return batch
     pairs = zip(batch.columns, schema, strict=True)
-    return pa.RecordBatch.from_arrays(
-        [array.cast(field.type, safe=True) for array, field in pairs], schema=schema
-    )
+    arrays = [array if array.type == field.type else fitted_array(array, field) for array, field in pairs]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 __all__ = ["Leftover", "Loaded", "WritePlan", "Writer", "prepared"]

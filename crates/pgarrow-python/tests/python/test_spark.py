@@ -479,6 +479,35 @@ def test_what_spark_reads_it_writes_back(spark: SparkSession, dsn: str, steady: 
     assert rows(dsn, "SELECT c::text FROM back c") == expected
 
 
+def test_instants_and_nested_values_are_written_as_they_are(spark: SparkSession, dsn: str) -> None:
+    execute(
+        dsn,
+        "CREATE TYPE point3 AS (x int4, name text)",
+        "CREATE TABLE nested (at timestamptz, local timestamp, tags int4[], p point3, ps point3[], tiny "
+        "int2, "
+        "doc jsonb, key uuid, times timestamptz[])",
+    )
+    spark.conf.set("spark.sql.session.timeZone", "America/New_York")
+    try:
+        frame = spark.sql(
+            "SELECT timestamp_micros(1) at, timestamp_ntz'1969-12-31 00:00:00.000001' local, array(1, "
+            "null) tags, "
+            "named_struct('x', 1, 'name', 'a') p, array(named_struct('x', 1, 'name', 'a'), null) ps, "
+            "cast(7 AS tinyint) tiny, '{\"a\": [1]}' doc, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11' key, "
+            "array(timestamp_micros(1), null) times"
+        )
+        write(frame, dsn, "nested")
+        found = rows(dsn, "SELECT n::text, extract(epoch FROM at)::text FROM nested n")
+        with pgarrow_engine.spark.hold(dsn, table="nested") as held:
+            again = held.read(spark)
+            assert again.withColumn("tiny", again.tiny.cast("tinyint")).subtract(frame).count() == 0
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
+    ((text, epoch), n) = found.popitem()
+    assert n == 1 and epoch == "0.000001"
+    assert '"1969-12-31 00:00:00.000001","{1,NULL}","(1,a)"' in text
+
+
 class FailingWriter(Writer):
     """The first attempt of each task fails after it has loaded: by an error, or by the end of its process."""
 

@@ -17,7 +17,7 @@ from pyspark.sql import types as spark
 from pyspark.sql.pandas.types import to_arrow_schema
 
 import pgarrow_engine as pg
-from pgarrow_engine._dist_cast import fitted
+from pgarrow_engine._dist_cast import fitted, fitted_array
 from pgarrow_engine._dist_conninfo import for_workers, has_password, without_password
 from pgarrow_engine._dist_filters import comparable, condition, quoted_text
 from pgarrow_engine._dist_options import READING, TYPES, WHAT, parsed
@@ -132,6 +132,8 @@ def test_time_is_times_only_below_a_day() -> None:
     wanted = sparks_own(spark_schema(columns, {"time": "time"}))
     late = pa.array([86_399_999_999], pa.int64()).cast(pa.time64("us"))
     assert fitted(pa.RecordBatch.from_arrays([late], names=["at"]), wanted).column(0).type == pa.time64("ns")
+    back = fitted_array(late.cast(pa.time64("ns")), pa.field("at", pa.time64("us")))
+    assert back.equals(late)
     over = pa.array([86_400_000_000], pa.int64()).cast(pa.time64("us"))
     with pytest.raises(pg.OptionsError, match="24:00:00"):
         fitted(pa.RecordBatch.from_arrays([over], names=["at"]), wanted)
