@@ -20,8 +20,8 @@ use crate::error::{Result, invalid_argument, invalid_state};
 pub(crate) enum Values {
     #[default]
     None,
-    /// Stays bound.
-    Batch(RecordBatch),
+    /// Stays bound, for this statement: whether an execution has had it.
+    Batch(RecordBatch, bool),
     /// Is used up by one execution.
     Stream(Box<dyn RecordBatchReader + Send>),
 }
@@ -31,12 +31,19 @@ impl Values {
     pub(crate) fn take(&mut self) -> Option<Box<dyn RecordBatchReader + Send>> {
         match std::mem::take(self) {
             Self::None => None,
-            Self::Batch(batch) => {
-                *self = Self::Batch(batch.clone());
+            Self::Batch(batch, _) => {
+                *self = Self::Batch(batch.clone(), true);
                 let schema = batch.schema();
                 Some(Box::new(RecordBatchIterator::new([Ok(batch)], schema)))
             }
             Self::Stream(reader) => Some(reader),
+        }
+    }
+
+    /// Another statement follows: what the one before was executed with is not for it.
+    pub(crate) fn forget_used(&mut self) {
+        if matches!(self, Self::Batch(_, true)) {
+            *self = Self::None;
         }
     }
 
@@ -48,7 +55,7 @@ impl Values {
     pub(crate) fn schema(&self) -> Option<SchemaRef> {
         match self {
             Self::None => None,
-            Self::Batch(batch) => Some(batch.schema()),
+            Self::Batch(batch, _) => Some(batch.schema()),
             Self::Stream(reader) => Some(reader.schema()),
         }
     }

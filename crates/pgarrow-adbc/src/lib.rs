@@ -17,6 +17,8 @@
 //!
 //! Source: <https://arrow.apache.org/adbc/current/format/specification.html>, and `adbc.h`.
 
+#![forbid(unsafe_code)]
+
 mod binding;
 mod connection;
 mod current;

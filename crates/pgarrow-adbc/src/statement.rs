@@ -347,7 +347,7 @@ fn of_execution(error: pgarrow_protocol::Error) -> Error {
 
 impl Statement for PgarrowStatement {
     fn bind(&mut self, batch: RecordBatch) -> Result<()> {
-        self.values = Values::Batch(batch);
+        self.values = Values::Batch(batch, false);
         Ok(())
     }
 
@@ -448,6 +448,7 @@ impl Statement for PgarrowStatement {
 
     fn set_sql_query(&mut self, query: impl AsRef<str>) -> Result<()> {
         self.sql = Some(query.as_ref().to_owned());
+        self.values.forget_used();
         self.ingest.clear_target();
         self.is_to_be_prepared = false;
         Ok(())
@@ -475,6 +476,7 @@ impl Optionable for PgarrowStatement {
             | OptionStatement::Temporary => {
                 self.ingest.set(&key, &value)?;
                 if self.ingest.has_target() {
+                    self.values.forget_used();
                     self.sql = None;
                     self.is_to_be_prepared = false;
                 }

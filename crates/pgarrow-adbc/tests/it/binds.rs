@@ -126,6 +126,12 @@ fn every_bound_row_is_an_execution() {
     assert_eq!(found.column(0).as_primitive::<Int64Type>().values(), &[3, 1, 2, 3]);
     // A batch stays bound.
     assert_eq!(collect(select.execute().unwrap()).unwrap().num_rows(), 4);
+    // Another text is another statement, to which nothing is bound.
+    let text = "SELECT a, b FROM t WHERE a >= $1 ORDER BY a";
+    select.set_sql_query("SELECT 1").unwrap();
+    assert_eq!(collect(select.execute().unwrap()).unwrap().num_rows(), 1);
+    select.set_sql_query(text).unwrap();
+    assert_eq!(select.execute().err().unwrap().status, Status::InvalidState);
     // No row at all: no execution, and still a schema.
     select.bind(batch(vec![ints(vec![])])).unwrap();
     let found = collect(select.execute().unwrap()).unwrap();
