@@ -84,12 +84,21 @@ def tables(psql: Psql) -> None:
     psql("CREATE TABLE loaded (i int)")
 
 
+@pytest.fixture(autouse=True)
+def nothing_of_others(psql: Psql) -> None:
+    """What a test that failed has left sleeping is not the next one's."""
+    psql(
+        """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+    )
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_ctrl_c_ends_the_wait_and_the_backend(way: str, dsn: str, psql: Psql) -> None:
     script = f"""
 db = pg.connect(DSN)
-ready()
 try:
+    ready()
 {textwrap.indent(WAYS[way], "    ")}
     print("went on")
 except KeyboardInterrupt:
@@ -154,8 +163,8 @@ def test_other_threads_are_left_alone_and_can_be_cancelled(dsn: str, psql: Psql)
             print("thread:", error)
     thread = threading.Thread(target=read)
     thread.start()
-    ready()
     try:
+        ready()
         while True: time.sleep(0.05)
     except KeyboardInterrupt:
         print("main: interrupted")

@@ -122,6 +122,8 @@ def test_extension_types_become_their_storage() -> None:
     batch = pa.RecordBatch.from_arrays([keys], names=["doc"])
     wanted = sparks_own(spark_schema(batch.schema, {}))
     assert fitted(batch, wanted).to_pylist() == [{"doc": '{"a": 1}'}, {"doc": None}]
+    old = pa.field("key", pa.binary(16), True, {"ARROW:extension:name": "arrow.uuid"})
+    assert text_choices(pa.schema([old]), {})["column"] == {"key": "text"}
     nested = pa.schema([("keys", pa.list_(pa.uuid()))])
     assert text_choices(nested, {})["column"] == {"keys": "text"}
 
