@@ -72,7 +72,8 @@ class Stream:
     def __next__(self) -> RecordBatch:
         try:
             return next(self._native)
-        except StopIteration:
+        except BaseException:
+            # The end, too.
             self._end_progress()
             raise
 
