@@ -11,6 +11,13 @@ from ._dist_errors import options_error
 _DAY = {"us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
+def is_uuid(field: pa.Field) -> bool:
+    """Whether it is a uuid: to pyarrow up to 17, the type is a number of bytes."""
+    if isinstance(field.type, pa.BaseExtensionType):
+        return bool(field.type.extension_name == "arrow.uuid")
+    return (field.metadata or {}).get(b"ARROW:extension:name") == b"arrow.uuid"
+
+
 def fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The batch with the types of `schema`, column by column, in the same order."""
     if batch.schema.names != schema.names:

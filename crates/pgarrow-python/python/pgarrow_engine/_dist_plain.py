@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ._dist_cast import is_uuid
 from ._dist_held import HeldPlan
 
 
@@ -45,12 +46,7 @@ def _choose(schema: pa.Schema, arguments: Mapping[str, Any]) -> Mapping[str, Any
 
 
 def _uuids(schema: pa.Schema) -> dict[str, str]:
-    names = [field.name for field in schema if _extension(field.type) == "arrow.uuid"]
-    return dict.fromkeys(names, "text")
-
-
-def _extension(of: pa.DataType) -> str | None:
-    return of.extension_name if isinstance(of, pa.BaseExtensionType) else None
+    return dict.fromkeys((field.name for field in schema if is_uuid(field)), "text")
 
 
 def plain(schema: pa.Schema) -> pa.Schema:

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import types as spark
 
+from ._dist_cast import is_uuid
 from ._dist_errors import options_error
 
 #: Choices that hold for every column. Spark has no dictionaries and no interval of months, days and time.
@@ -90,7 +91,7 @@ def text_choices(schema: pa.Schema, arguments: Mapping[str, Any]) -> dict[str, A
     is_time_held = _is_time_held(arguments)
     choices = dict(_column_choices(arguments))
     for field in schema:
-        if spark_type(field.type, is_time_held=is_time_held) is not None:
+        if not is_uuid(field) and spark_type(field.type, is_time_held=is_time_held) is not None:
             continue
         if field.name in choices:
             raise options_error(
