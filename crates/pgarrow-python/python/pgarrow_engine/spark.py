@@ -24,10 +24,10 @@ except ImportError as _error:
         "pgarrow_engine.spark needs PySpark 4.1 or later: pip install 'pyspark>=4.1' pyarrow"
     ) from _error
 
+from ._dist_access import Access
 from ._dist_conninfo import for_workers, has_password
 from ._dist_errors import options_error
 from ._dist_held import HeldPlan
-from ._dist_access import Access
 from ._dist_hidden import Leftover, dropped_leftovers, found_leftovers
 from ._dist_options import LOADING, OF_TOKENS, READING, TYPES, WHAT, parsed
 from ._dist_profile import FIXED, spark_schema
@@ -60,7 +60,7 @@ class PgarrowDataSource(DataSource):
         return self._planned().struct
 
     def reader(self, schema: StructType) -> Reader:
-        pushdown = self.options.get("pushdown", "auto").lower()
+        pushdown = _option(self.options, "pushdown", "auto").lower()
         if pushdown not in ("auto", "true", "false"):
             raise options_error("option 'pushdown': auto, true or false")
         is_pushing = self.keeps_scans_apart if pushdown == "auto" else pushdown == "true"
@@ -69,11 +69,11 @@ class PgarrowDataSource(DataSource):
     def writer(self, schema: StructType, overwrite: bool) -> DataSourceArrowWriter:
         # Spark has fewer types than PostgreSQL: a uuid is a string there. Each value is checked.
         arguments = {"convert": "check", **parsed(self.options, LOADING, also=_OF_WRITER)}
-        table = self.options.get("table")
+        table = _option(self.options, "table")
         if not table:
             raise options_error("option 'table': name the table to load")
-        access = Access(_conninfo(self.options), self.options.get("role"))
-        key = self.options.get("restart_key", self.options.get("restart-key"))
+        access = Access(_conninfo(self.options), _option(self.options, "role") or None)
+        key = _option(self.options, "restart_key") or None
         return Writer(prepared(access, table, schema, arguments, key=key, is_overwriting=overwrite))
 
     def _planned(self) -> ReadPlan:
@@ -84,8 +84,8 @@ class PgarrowDataSource(DataSource):
 
     def _new_plan(self) -> ReadPlan:
         conninfo = _conninfo(self.options)
-        held = self.options.get("held")
-        if held is None:
+        held = _option(self.options, "held")
+        if not held:
             arguments = parsed(self.options, (*WHAT, *READING, *TYPES, "time"), also=_OF_ADAPTER)
             return unheld(conninfo, arguments)
         plan = ReadPlan.unpacked(held)
@@ -198,10 +198,15 @@ def drop_leftovers(conninfo: str | None = None, *, table: str, older_than: float
     return dropped_leftovers(conninfo, table, older_than)
 
 
+def _option(options: Mapping[str, str], name: str, default: str = "") -> str:
+    """An option of the adapter itself. Names may have hyphens, as all others."""
+    return options.get(name) or options.get(name.replace("_", "-")) or default
+
+
 def _conninfo(options: Mapping[str, str]) -> str:
     """What to connect with, for the planner and executors. Checked, since Spark shows options."""
     conninfo = options.get("conninfo")
-    is_allowed = options.get("allow_password", "false").lower() == "true"
+    is_allowed = _option(options, "allow_password").lower() == "true"
     if has_password(conninfo) and not is_allowed:
         raise options_error(
             "option 'conninfo' has a password, which Spark may show in plans, logs and its UI: let "

@@ -592,7 +592,7 @@ def test_an_attempt_that_ends_after_the_commit_is_removed_by_the_next_write(
 def test_a_restart_key_loads_once(spark: SparkSession, dsn: str) -> None:
     table = target(dsn, "keyed")
     for _ in range(2):
-        write(source(spark, 50), dsn, table, restart_key="night 1")
+        write(source(spark, 50), dsn, table, **{"restart-key": "night 1"})
     assert rows(dsn, f"SELECT id FROM {table}").total() == 50
     write(source(spark, 50), dsn, table, restart_key="night 2")
     assert rows(dsn, f"SELECT id FROM {table}").total() == 100
