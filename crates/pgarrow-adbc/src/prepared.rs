@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use pgarrow_catalog::ResolvedColumn;
-use pgarrow_export::ResultColumns;
+use pgarrow_export::driver::ResultColumns;
 use pgarrow_protocol::{ColumnDescription, Description, Execution, Parameter, Portal, Session};
 
 use crate::error::{Result, of_catalog, of_engine, of_wire};

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
-use pgarrow_export::SessionRows;
+use pgarrow_export::driver::SessionRows;
 use pgarrow_protocol::{Portal, Session};
 use pgarrow_session::{Cancel, Lent};
 

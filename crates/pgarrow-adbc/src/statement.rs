@@ -7,7 +7,7 @@ use adbc_core::options::{OptionStatement, OptionValue};
 use adbc_core::{CancelHandle, Optionable, PartitionedResult, Statement};
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{Schema, SchemaRef};
-use pgarrow_export::{Outline, ResultColumns, SessionRows};
+use pgarrow_export::driver::{Outline, ResultColumns, SessionRows};
 use pgarrow_protocol::{Execution, Portal, Session, TransactionStatus};
 use pgarrow_session::Cancel;
 

@@ -6,7 +6,7 @@ use adbc_core::schemas::GET_TABLE_TYPES_SCHEMA;
 use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::Schema;
 use pgarrow_catalog::RelationName;
-use pgarrow_export::relation_schema;
+use pgarrow_export::driver::relation_schema;
 use pgarrow_protocol::Session;
 
 use crate::error::{Result, of_engine};

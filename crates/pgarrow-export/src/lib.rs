@@ -68,7 +68,6 @@ pub use description::Description;
 pub use file_report::FileReport;
 pub use held::HeldSnapshot;
 pub use options::{ExportOptions, ReadMode};
-pub use outline::{Outline, TableRead};
 pub use pages::{install_pages_sql, remove_pages_sql};
 pub use pages_status::{PagesStatus, TablePages};
 pub use pages_tally::PagesReport;
@@ -90,8 +89,14 @@ pub use progress::{Progress, Sample, TableProgress, Waits};
 pub use reject::reject_schema;
 pub use report::{FailedTable, MemoryReport, ReaderReport, Report, TableReport};
 pub use run::Run;
-pub use session_rows::{ResultColumns, SessionRows, relation_schema};
 pub use slice::{KeyType, Slice, SliceRange, SliceRead, SliceRelation, SliceRelationKind, SliceSubject};
 pub use source::{Extract, NamedQuery, Source, TableSelection, Tables};
 pub use stream::{BatchReader, BatchStream};
 pub use under::{SharedSnapshot, SliceSnapshot, SliceSource};
+
+/// For drivers, which run a caller's own statements: they know the protocol's sessions, as embedders do not.
+#[doc(hidden)]
+pub mod driver {
+    pub use crate::outline::{Outline, TableRead};
+    pub use crate::session_rows::{ResultColumns, SessionRows, relation_schema};
+}

@@ -5,7 +5,8 @@ use crate::backend::ColumnDescription;
 /// One execution of a statement.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Execution<'a> {
-    /// The name with which [`Session::prepare`](crate::Session::prepare) was called; empty for the unnamed statement.
+    /// The name with which [`Session::prepare`](crate::Session::prepare) was called; empty for the unnamed
+    /// statement.
     pub statement: &'a str,
     /// Text and parameter types, if the statement has to be parsed first.
     pub parse: Option<(&'a str, &'a [u32])>,

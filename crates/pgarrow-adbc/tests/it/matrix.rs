@@ -1,5 +1,6 @@
-//! The matrix: what the specification of ADBC 1.1 asks of a driver, function by function, option by option and
-//! status by status, and what this driver answers. Each row names the test that shows it, or is shown here.
+//! The matrix: what the specification of ADBC 1.1 asks of a driver, function by function, option by option
+//! and status by status, and what this driver answers. Each row names the test that shows it, or is shown
+//! here.
 
 use adbc_core::error::{Error, Status};
 use adbc_core::options::{OptionConnection, OptionDatabase, OptionStatement};
