@@ -55,7 +55,7 @@ macro_rules! files {
 
 files! {
     Wheel: test_read, test_write, test_interrupts, test_types, test_book, test_adbc;
-    Clusters: test_spark, test_spark_profile, test_ray, test_dask;
+    Clusters: test_spark, test_spark_profile, test_spark_writer, test_ray, test_dask;
 }
 
 /// A file that nobody runs tests nothing.
