@@ -192,7 +192,8 @@ impl Capability {
             Self::Rclone => crate::program::rclone().map(|_| ()),
             Self::Azurite => crate::program::azurite().map(|_| ()),
             Self::Wheel => crate::program::wheel_python().map(|_| ()),
-            Self::Clusters => match env::var_os("PGARROW_TEST_CLUSTERS").is_some_and(|value| value == "none") {
+            Self::Clusters => match env::var_os("PGARROW_TEST_CLUSTERS").is_some_and(|value| value == "none")
+            {
                 true => Err("PGARROW_TEST_CLUSTERS=none".to_owned()),
                 false => crate::program::wheel_python().map(|_| ()),
             },

@@ -5,8 +5,8 @@
 >>> stream = db.read(table="orders")      # anything that speaks Arrow takes it: polars, pyarrow, DuckDB, …
 
 `connect` gives a `Connection`, which reads (`read`, `aread`), writes files (`export`), looks (`inspect`,
-`describe`) and holds snapshots (`plan`). `load` is the way back. `run` runs a job file, `verify` compares what it
-wrote. Options have the names of the `pgarrow` command: `--batch-rows` is `batch_rows`.
+`describe`) and holds snapshots (`plan`). `load` is the way back. `run` runs a job file, `verify` compares
+what it wrote. Options have the names of the `pgarrow` command: `--batch-rows` is `batch_rows`.
 """
 
 from __future__ import annotations

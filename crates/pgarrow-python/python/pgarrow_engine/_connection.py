@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _native, _options
+from ._errors import StateError
 from ._memory import Memory
 from ._options import Given
 from ._plan import Plan, slice_of
@@ -37,12 +38,14 @@ def connect(
     """Connects to a PostgreSQL database.
 
     Args:
-        conninfo: What psql takes: a URI (`postgresql://me@localhost/shop`), `key=value` pairs, or the name of a
-            database. What it leaves out comes from `PGHOST` and so on, and from `~/.pgpass`; with None, all of it.
+        conninfo: What psql takes: a URI (`postgresql://me@localhost/shop`), `key=value` pairs, or the name
+            of a database. What it leaves out comes from `PGHOST` and so on, and from `~/.pgpass`; with None,
+            all of it.
         memory: Bytes that all reads and exports of the connection share; a `Memory` may also be that of other
             connections. Default: each has a limit of its own (its argument `memory`).
-        connect_timeout: How long connecting may take, in seconds or as in `"10s"`. A server that is starting up is
-            tried again until then. Default: `connect_timeout` of the conninfo, `PGCONNECT_TIMEOUT`, or for ever.
+        connect_timeout: How long connecting may take, in seconds or as in `"10s"`. A server that is starting
+            up is tried again until then. Default: `connect_timeout` of the conninfo, `PGCONNECT_TIMEOUT`, or
+            for ever.
         pool: Idle sessions to keep for the next read. Reads at the same time open more.
 
     Raises:
@@ -62,8 +65,8 @@ def connect(
 class Connection:
     """A PostgreSQL database. Made by `connect`. Any thread may use it, several at once.
 
-    It holds idle sessions only; each read opens the sessions that it needs. With `with`, it is closed at the end of
-    the block, and what is still read then is stopped.
+    It holds idle sessions only; each read opens the sessions that it needs. With `with`, it is closed at the
+    end of the block, and what is still read then is stopped.
     """
 
     def __init__(self, native: _native.Source) -> None:
@@ -90,8 +93,8 @@ class Connection:
             query: One SELECT, VALUES, TABLE or WITH, in place of a table.
             columns: The exact names of the table's columns to read, in this order. Default: all.
             where: A condition in SQL for the table's rows.
-            params: The values of `$1`, `$2`, … in the query or condition. None is NULL; other values are given as
-                PostgreSQL reads their text, and the server decides their types.
+            params: The values of `$1`, `$2`, … in the query or condition. None is NULL; other values are
+                given as PostgreSQL reads their text, and the server decides their types.
             only: Only the table's own rows, not those of tables that inherit from it.
             limit: At most this many rows, by one connection.
             query_file: A file with the query.
@@ -124,7 +127,8 @@ class Connection:
         query_file: _options.Path | None = None,
         **options: Unpack[ReadOptions],
     ) -> Stream:
-        """`read` for asyncio: planning does not hold up the event loop, and `async for batch in stream` neither."""
+        """`read` for asyncio: planning does not hold up the event loop, and `async for batch in stream`
+        neither."""
         _options.check("aread", options, _options.ReadOptions)
         given = _what(table, query, columns, where, params, only, limit, query_file, options)
         opening = self._native.start_read(given, None)
@@ -156,16 +160,16 @@ class Connection:
         An output appears only when it is complete.
 
         Args:
-            to: A file, by whose ending the format is known (`.parquet`, `.arrow`, `.arrows`); or a folder, if it ends
-                in `/`, which several tables need.
+            to: A file, by whose ending the format is known (`.parquet`, `.arrow`, `.arrows`); or a folder,
+                if it ends in `/`, which several tables need.
             format: The format, where the ending does not say it. `"postgres"`: into the server `target`.
             table: One or several tables, or patterns as in `"sales.*"`.
             schema: All tables of schemas, by their exact names.
             exclude_table: Patterns of tables to leave out.
             slice: A token of a plan, in place of a table: only that slice.
             progress: True draws a bar; a function gets a dict about five times a second.
-            **options: As the command's options: `readers`, `memory`, `compression`, `partition_by`, `overwrite`, …
-                See `ExportOptions`.
+            **options: As the command's options: `readers`, `memory`, `compression`, `partition_by`,
+                `overwrite`, … See `ExportOptions`.
 
         The other arguments are those of `read`.
 
@@ -207,9 +211,11 @@ class Connection:
         query_file: _options.Path | None = None,
         **options: Unpack[PlanOptions],
     ) -> dict[str, Any]:
-        """Says what columns become in Arrow and Parquet, what could stop an export, and which argument decides it.
+        """Says what columns become in Arrow and Parquet, what could stop an export, and which argument
+        decides it.
 
-        Reads no rows. Returns the object of `pgarrow inspect --json`: `subjects`, each with `columns`, `warnings`, …
+        Reads no rows. Returns the object of `pgarrow inspect --json`: `subjects`, each with `columns`,
+        `warnings`, …
         """
         _options.check("inspect", options, _options.PlanOptions)
         more = {"schema": schema, "exclude_table": exclude_table, **options}
@@ -257,15 +263,16 @@ class Connection:
         """Plans a read, and holds its snapshot while others read the slices.
 
         Args:
-            hold_for: Let go of the snapshot after this time, in seconds or as in `"2h"`. Default: when the plan is
-                released.
-            **options: `readers` and `slice_bytes` decide how many slices there are; choices about types are part of
-                the tokens.
+            hold_for: Let go of the snapshot after this time, in seconds or as in `"2h"`. Default: when the
+                plan is released.
+            **options: `readers` and `slice_bytes` decide how many slices there are; choices about types are
+                part of the tokens.
 
         The other arguments are those of `read`.
 
         Returns:
-            The plan, for `with`: its `tokens` are what `read_token` reads, in any process that reaches the server.
+            The plan, for `with`: its `tokens` are what `read_token` reads, in any process that reaches the
+            server.
         """
         _options.check("plan", options, _options.PlanOptions)
         given = _what(table, query, columns, where, params, only, None, query_file, options)
@@ -359,11 +366,11 @@ def reported(
 def target_of(target: object) -> str | None:
     """The conninfo of what a load goes to."""
     if isinstance(target, Connection):
-        target._native.is_closed  # refuses a connection of another process
+        if target.closed:
+            raise StateError("the connection is closed; connect again")
         return target._native.conninfo
     if target is None or isinstance(target, str):
         return target
     raise TypeError(
         f"target: write a connection, a conninfo, a transaction or None, not {type(target).__name__}"
     )
-

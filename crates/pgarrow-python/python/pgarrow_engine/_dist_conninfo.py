@@ -87,7 +87,7 @@ def _pairs(conninfo: str) -> list[tuple[str, str]]:
     """The pairs of a key=value text; values as they are written, with their quotes."""
     pairs: list[tuple[str, str]] = []
     end = 0
-    for found in iter(lambda: _PAIR.match(conninfo, end), None):
+    while found := _PAIR.match(conninfo, end):
         pairs.append((found["key"], found["value"] or "''"))
         end = found.end()
     if conninfo[end:].strip():

@@ -57,7 +57,8 @@ def verify(
         full: Compare every row, and not only counts and hashes.
 
     Returns:
-        What was compared: `differences` is empty if files are what the manifest says, `server.differences` if they
+        What was compared: `differences` is empty if files are what the manifest says, `server.differences`
+            if they
         are what the server has.
     """
     options: dict[str, object] = {

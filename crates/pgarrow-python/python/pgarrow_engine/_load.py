@@ -34,14 +34,15 @@ def load(
     """Loads batches or files into a table, as one transaction.
 
     Args:
-        data: Anything with `__arrow_c_stream__` or `__arrow_c_array__`: a table or data frame of pyarrow, polars,
-            pandas or DuckDB, a `Stream`. Or a path, or a list of paths: Parquet and Arrow files, folders of them,
-            and what object stores have (`s3://…`).
+        data: Anything with `__arrow_c_stream__` or `__arrow_c_array__`: a table or data frame of pyarrow,
+            polars, pandas or DuckDB, a `Stream`. Or a path, or a list of paths: Parquet and Arrow files,
+            folders of them, and what object stores have (`s3://…`).
         into: The table, as psql takes its name: folded to lower case unless it is `"quoted"`.
-        target: The server: a connection, a conninfo, or None for the environment. Or a transaction, which the load
-            becomes part of.
+        target: The server: a connection, a conninfo, or None for the environment. Or a transaction, which
+            the load becomes part of.
         progress: True draws a bar; a function gets a dict about five times a second.
-        **options: As the command's options: `mode="create"`, `convert`, `key`, `commit_every`, … See `LoadOptions`.
+        **options: As the command's options: `mode="create"`, `convert`, `key`, `commit_every`, … See
+            `LoadOptions`.
 
     Returns:
         The report: `rows`, `seconds`, `warnings`, …

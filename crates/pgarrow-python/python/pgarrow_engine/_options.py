@@ -22,7 +22,8 @@ ColumnChoices: TypeAlias = "Mapping[str, str | Mapping[str, str | bool]]"
 
 
 class TypeChoices(TypedDict, total=False):
-    """What types become in Arrow, and what becomes of values that do not fit. See the book's page of policies."""
+    """What types become in Arrow, and what becomes of values that do not fit. See the book's page of
+    policies."""
 
     infinity: Literal["error", "null", "saturate"]
     nan: Literal["error", "null"]
@@ -164,7 +165,9 @@ def quoted(name: str) -> str:
 def size(name: str, value: object) -> str:
     """A number of bytes, or a text as in `256M`."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise TypeError(f"{name}: write a number of bytes, or a text as in \"256M\", not {type(value).__name__}")
+        raise TypeError(
+            f'{name}: write a number of bytes, or a text as in "256M", not {type(value).__name__}'
+        )
     return str(value)
 
 
@@ -175,7 +178,7 @@ def seconds(name: str, value: object) -> float:
     units = {"s": 1, "m": 60, "h": 3600}
     if isinstance(value, str) and value[:-1].isdigit() and value[-1:] in units:
         return float(int(value[:-1]) * units[value[-1]])
-    raise TypeError(f"{name}: write a number of seconds, or a text as in \"10s\", \"5m\", \"2h\"")
+    raise TypeError(f'{name}: write a number of seconds, or a text as in "10s", "5m", "2h"')
 
 
 def _text(name: str, value: object) -> list[str]:
@@ -199,7 +202,7 @@ def _duration(name: str, value: object) -> list[str]:
         return [value]
     whole = seconds(name, value)
     if whole != int(whole) or whole < 1:
-        raise TypeError(f"{name}: write whole seconds, or a text as in \"10s\", \"5m\", \"2h\"")
+        raise TypeError(f'{name}: write whole seconds, or a text as in "10s", "5m", "2h"')
     return [f"{int(whole)}s"]
 
 
@@ -404,7 +407,8 @@ def parameter(value: object) -> str | None:
     if isinstance(value, (list, tuple)):
         return "{" + ",".join(_element(part) for part in value) + "}"
     raise TypeError(
-        f"params: a value of the type {type(value).__name__} has no form that PostgreSQL reads; write its text"
+        f"params: a value of the type {type(value).__name__} has no form that PostgreSQL reads; "
+        "write its text"
     )
 
 
@@ -441,5 +445,5 @@ class Given:
 
 def _column_names(columns: object) -> list[str]:
     if isinstance(columns, str):
-        raise TypeError("columns: write a list of exact names, as in [\"id\", \"Total\"]")
+        raise TypeError('columns: write a list of exact names, as in ["id", "Total"]')
     return _texts("columns", columns)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Plan:
     """A planned read whose snapshot is held. Made by `Connection.plan`, for `with`.
 
-    All slices are of the same moment, whoever reads them and when, as long as the plan is held. A held snapshot
-    keeps VACUUM from removing rows: let go soon.
+    All slices are of the same moment, whoever reads them and when, as long as the plan is held. A held
+    snapshot keeps VACUUM from removing rows: let go soon.
     """
 
     def __init__(self, native: _native.Held, choices: Sequence[str]) -> None:
@@ -39,8 +39,8 @@ class Plan:
 
     @property
     def tokens(self) -> list[bytes]:
-        """A token for each slice, for `read_token`. No password is in them, but what is read is: a query's values,
-        a condition."""
+        """A token for each slice, for `read_token`. No password is in them, but what is read is: a query's
+        values, a condition."""
         return [_token(text, self._choices) for text in self._native.slices]
 
     @property

@@ -9,7 +9,8 @@ from typing import Any
 class Report(dict[str, Any]):
     """The fields of the command's `--report`, as a dict whose keys are attributes, too.
 
-    `report.rows`, `report["warnings"]`, `report.files[0]["path"]`. The book's page "Report fields" lists them.
+    `report.rows`, `report["warnings"]`, `report.files[0]["path"]`. The book's page "Report fields" lists
+    them.
     """
 
     @classmethod

@@ -22,12 +22,14 @@ class Stream:
     """The batches of one table, query or slice, which are read once.
 
     Anything that takes `__arrow_c_stream__` reads it as a whole: `pyarrow.table(s)`, `polars.DataFrame(s)`,
-    `pandas.DataFrame.from_arrow(s)` (pandas from 3 on), `nanoarrow.ArrayStream(s)`, `duckdb.sql("from s")`. Or
+    `pandas.DataFrame.from_arrow(s)` (pandas from 3 on), `nanoarrow.ArrayStream(s)`, `duckdb.sql("from s")`.
+    Or
     iterate: each batch has `__arrow_c_array__`, `num_rows` and `schema`. `async for` works as well.
 
-    Reading goes on in threads of its own, at most two batches ahead for each reader: who does not read stops the
-    server from sending. A stream that is closed, or dropped, before its end cancels the COPY on the server. The
-    table was read as a whole only if the end was reached without an exception.
+    Reading goes on in threads of its own, at most two batches ahead for each reader: who does not read stops
+        the
+    server from sending. A stream that is closed, or dropped, before its end cancels the COPY on the server.
+    The table was read as a whole only if the end was reached without an exception.
     """
 
     def __init__(self, native: _native.Stream, shown: Shown | None = None) -> None:
@@ -59,7 +61,8 @@ class Stream:
         return self._report
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Gives the stream to another reader, once. A schema that is asked for is only a wish: it is not met."""
+        """Gives the stream to another reader, once. A schema that is asked for is only a wish: it is not
+        met."""
         return self._native.__arrow_c_stream__(requested_schema)
 
     def __arrow_c_schema__(self) -> object:
@@ -135,7 +138,8 @@ def opened(make: Callable[[Callable[[], None] | None], _native.Stream], shown: S
 
 
 async def polled(poll: Callable[[_native.Wake], T], is_answer: Callable[[T], bool]) -> T:
-    """Waits for an answer without a thread: a file descriptor becomes readable when it is time to ask again."""
+    """Waits for an answer without a thread: a file descriptor becomes readable when it is time to ask
+    again."""
     loop = asyncio.get_running_loop()
     wake = _native.Wake()
     while not is_answer(answer := poll(wake)):
@@ -152,4 +156,3 @@ async def polled(poll: Callable[[_native.Wake], T], is_answer: Callable[[T], boo
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-

@@ -16,7 +16,9 @@ from typing import Any
 try:
     from adbc_driver_manager import dbapi as _dbapi
 except ImportError as _error:
-    raise ImportError("pgarrow_engine.dbapi needs the driver manager: pip install adbc-driver-manager") from _error
+    raise ImportError(
+        "pgarrow_engine.dbapi needs the driver manager: pip install adbc-driver-manager"
+    ) from _error
 
 from . import _native
 
@@ -31,13 +33,13 @@ _PLAIN = ("username", "password")
 def connect(uri: str | None = None, *, autocommit: bool = False, **options: Any) -> _dbapi.Connection:
     """Connects to a database by the ADBC driver.
 
-    `uri` is a connection string as psql takes it: a URI, or `key=value` pairs. What it leaves out comes from the
-    `PG*` environment variables. With `autocommit`, each statement commits itself; otherwise `commit` and
+    `uri` is a connection string as psql takes it: a URI, or `key=value` pairs. What it leaves out comes from
+    the `PG*` environment variables. With `autocommit`, each statement commits itself; otherwise `commit` and
     `rollback` of the connection end transactions.
 
-    `options` are `username`, `password`, and the driver's own, without `pgarrow.` in front: `numeric="float64"`,
-    `batch_rows=10_000`, `memory="64M"`, `column={"total": "decimal(20,4)"}`. They hold for all statements;
-    `cursor.adbc_statement.set_options` sets them for one, with `pgarrow.` in front.
+    `options` are `username`, `password`, and the driver's own, without `pgarrow.` in front:
+    `numeric="float64"`, `batch_rows=10_000`, `memory="64M"`, `column={"total": "decimal(20,4)"}`. They hold
+    for all statements; `cursor.adbc_statement.set_options` sets them for one, with `pgarrow.` in front.
     """
     kwargs: dict[str, Any] = {} if uri is None else {"uri": uri}
     for name, value in options.items():

@@ -1,6 +1,7 @@
 """What the tests share: databases of a real server, and a second client for it.
 
-`PGARROW_TEST_DSN` is the conninfo of a superuser of that server. `tests/it` sets it: `cargo test -p pgarrow-python`.
+`PGARROW_TEST_DSN` is the conninfo of a superuser of that server. `tests/it` sets it: `cargo test -p
+pgarrow-python`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pgarrow_engine as pg
 import psycopg
 import pytest
-
-import pgarrow_engine as pg
 
 Psql = Callable[..., "list[tuple[Any, ...]]"]
 
@@ -25,7 +25,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             for mark in item.iter_markers("skipif"):
                 if any(mark.args):
-                    pytest.fail(f"PGARROW_TEST_REQUIRE=all, but {item.nodeid} needs: {mark.kwargs.get('reason')}")
+                    pytest.fail(
+                        f"PGARROW_TEST_REQUIRE=all, but {item.nodeid} needs: {mark.kwargs.get('reason')}"
+                    )
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,11 @@ def uri(dsn: str) -> str:
 
     parts = psycopg.conninfo.conninfo_to_dict(dsn)
     user, host = quote(str(parts.pop("user", "postgres"))), str(parts.pop("host", "localhost"))
-    password, port, dbname = parts.pop("password", None), parts.pop("port", 5432), quote(str(parts.pop("dbname", "")))
+    password, port, dbname = (
+        parts.pop("password", None),
+        parts.pop("port", 5432),
+        quote(str(parts.pop("dbname", ""))),
+    )
     login = user if password is None else f"{user}:{quote(str(password))}"
     return f"postgresql://{login}@{quote(host, safe='')}:{port}/{dbname}"
 
@@ -130,7 +134,10 @@ def test_cancel(conn: Any) -> None:
 
 def test_the_thin_module(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     thin = pytest.importorskip("pgarrow_engine.dbapi")
-    with thin.connect(dsn, numeric="text", column={"a": "text"}, autocommit=True) as conn, conn.cursor() as cursor:
+    with (
+        thin.connect(dsn, numeric="text", column={"a": "text"}, autocommit=True) as conn,
+        conn.cursor() as cursor,
+    ):
         cursor.execute("SELECT 1 AS a, 1.50 AS b")
         assert cursor.fetchall() == [("1", "1.50")]
     with pytest.raises(TypeError):
@@ -267,15 +274,17 @@ def test_what_differs_from_theirs(pair: tuple[Any, Any], sql: str, ours: Any, th
 
 
 def test_the_same_tables_after_ingestion(pair: tuple[Any, Any], psql: Psql) -> None:
-    table = pa.table({
-        "i": pa.array([1, None, 3], pa.int64()),
-        "s": ["a", "é", None],
-        "d": pa.array([datetime.date(2026, 1, 31), None, None], pa.date32()),
-        "t": pa.array([0, 1, None], pa.timestamp("us", "UTC")),
-        "b": [b"\x00", None, b"\xff"],
-        "f": [1.5, float("inf"), None],
-        "l": [[1, 2], [], None],
-    })
+    table = pa.table(
+        {
+            "i": pa.array([1, None, 3], pa.int64()),
+            "s": ["a", "é", None],
+            "d": pa.array([datetime.date(2026, 1, 31), None, None], pa.date32()),
+            "t": pa.array([0, 1, None], pa.timestamp("us", "UTC")),
+            "b": [b"\x00", None, b"\xff"],
+            "f": [1.5, float("inf"), None],
+            "l": [[1, 2], [], None],
+        }
+    )
     for connection, name in zip(pair, ("ours", "theirs"), strict=True):
         with connection.cursor() as cursor:
             assert cursor.adbc_ingest(name, table, mode="create") == 3

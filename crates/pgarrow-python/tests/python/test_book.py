@@ -8,7 +8,6 @@ import re
 from contextlib import redirect_stdout
 
 import pytest
-
 from _dist_support import ORDERS, environment
 from conftest import Psql
 

@@ -9,16 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-
 from _dist_support import ORDERS, changing, environment, execute, exported, need, plain, rows, run_page
 
 need("dask", "distributed", "pandas", "pyarrow", "psycopg")
 
 import pandas as pd
-from distributed import Client, LocalCluster
-
 import pgarrow_engine as pg
 import pgarrow_engine.dask
+from distributed import Client, LocalCluster
 
 
 @pytest.fixture(scope="module", autouse=True)

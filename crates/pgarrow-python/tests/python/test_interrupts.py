@@ -10,7 +10,6 @@ import textwrap
 from collections.abc import Callable
 
 import pytest
-
 from conftest import Psql, eventually
 
 # Far below the sleeps of the queries, and far above what a busy machine needs.
@@ -22,7 +21,8 @@ class Script:
     """A Python program that says `ready` and then does something for a long time."""
 
     def __init__(self, dsn: str, text: str) -> None:
-        begin = f"import sys, os, threading, signal, time\nimport pgarrow_engine as pg\nDSN = {dsn!r}\nSLEEP = {SLEEP!r}\n"
+        begin = "import sys, os, threading, signal, time\nimport pgarrow_engine as pg\n"
+        begin += f"DSN = {dsn!r}\nSLEEP = {SLEEP!r}\n"
         begin += "def ready():\n    print('ready', flush=True)\n"
         self.process = subprocess.Popen(
             [sys.executable, "-c", begin + textwrap.dedent(text)],
@@ -283,7 +283,8 @@ def test_processes_read_tokens(method: str, dsn: str, tmp_path: os.PathLike[str]
                     return sum(batch.num_rows for batch in pg.read_token(DSN, token))
                 if __name__ == "__main__":
                     db = pg.connect(DSN)
-                    db.execute("CREATE TABLE IF NOT EXISTS sliced AS SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i")
+                    db.execute("CREATE TABLE IF NOT EXISTS sliced AS SELECT i, repeat('x', 500) "
+                               "FROM generate_series(1, 20000) i")
                     with db.plan(table="sliced", slice_bytes="1M", readers=4) as plan:
                         context = multiprocessing.get_context({method!r})
                         with context.Pool(2) as pool:

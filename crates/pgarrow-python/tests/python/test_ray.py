@@ -8,15 +8,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-
 from _dist_support import ORDERS, changing, environment, execute, exported, need, plain, rows, run_page
 
 need("ray", "pyarrow", "psycopg")
 
+import pgarrow_engine.ray
 import pyarrow as pa
 import ray
-
-import pgarrow_engine.ray
 
 # Workers have no test modules.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])

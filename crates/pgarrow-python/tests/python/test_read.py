@@ -16,11 +16,10 @@ import arro3.core
 import duckdb
 import nanoarrow
 import pandas
+import pgarrow_engine as pg
 import polars
 import pyarrow as pa
 import pytest
-
-import pgarrow_engine as pg
 from conftest import Psql, eventually
 
 ROWS = 20_000
@@ -60,8 +59,9 @@ READERS: dict[str, Callable[[pg.Stream], pa.Table]] = {
     "pyarrow": pa.table,
     "record batch reader": lambda s: pa.RecordBatchReader.from_stream(s).read_all(),
     "polars": lambda s: polars.DataFrame(s).to_arrow(),
-    "pandas": lambda s: pa.table(pandas.DataFrame.from_arrow(s)) if hasattr(pandas.DataFrame, "from_arrow")
-    else pa.table(s),
+    "pandas": lambda s: (
+        pa.table(pandas.DataFrame.from_arrow(s)) if hasattr(pandas.DataFrame, "from_arrow") else pa.table(s)
+    ),
     "nanoarrow": lambda s: pa.table(nanoarrow.ArrayStream(s)),
     "arro3": lambda s: pa.table(arro3.core.Table.from_arrow(s)),
     "duckdb": lambda s: pa.table(duckdb.sql("SELECT * FROM s")),
@@ -87,7 +87,9 @@ def test_batches_have_the_size_that_was_asked_for(rows: int, db: pg.Connection) 
 
 def test_columns_conditions_and_parameters(db: pg.Connection) -> None:
     columns = ["Odd name", "id"]
-    stream = db.read(table="orders", columns=columns, where="id BETWEEN $1 AND $2", params=[5, 7], ordered=True)
+    stream = db.read(
+        table="orders", columns=columns, where="id BETWEEN $1 AND $2", params=[5, 7], ordered=True
+    )
     assert pa.table(stream).to_pydict() == {"Odd name": [0, 1, 2], "id": [5, 6, 7]}
     assert pa.table(db.read(table="orders", limit=10)).num_rows == 10
     assert pa.table(db.read(table="orders", columns=[])).num_columns == 0
@@ -169,7 +171,9 @@ def test_a_schema_that_is_asked_for_changes_no_value(db: pg.Connection) -> None:
     assert reader.schema.field("a").type == pa.int32() and reader.read_all()["a"].to_pylist() == [300]
     with pytest.raises((pa.ArrowInvalid, ValueError, TypeError)):
         small = pa.schema([pa.field("a", pa.int8())])
-        pa.RecordBatchReader.from_stream(db.read(query="SELECT 300 AS a"), schema=small).read_all().cast(small)
+        pa.RecordBatchReader.from_stream(db.read(query="SELECT 300 AS a"), schema=small).read_all().cast(
+            small
+        )
 
 
 def test_closing_ends_the_backend(db: pg.Connection, backends: Callable[[], int]) -> None:
@@ -206,7 +210,11 @@ def test_a_stream_ends_with_its_connection(dsn: str, backends: Callable[[], int]
     with pytest.raises(pg.Cancelled, match="the close of its connection"):
         for _ in stream:
             pass
-    for use in (lambda: db.read(table="orders"), lambda: db.inspect(table="orders"), lambda: db.plan(table="orders")):
+    for use in (
+        lambda: db.read(table="orders"),
+        lambda: db.inspect(table="orders"),
+        lambda: db.plan(table="orders"),
+    ):
         with pytest.raises(pg.StateError, match="the connection is closed"):
             use()
     assert db.closed and "closed" in repr(db)
@@ -320,6 +328,7 @@ def test_progress(db: pg.Connection, capsys: pytest.CaptureFixture[str]) -> None
     assert "rows" in capsys.readouterr().err
     with pytest.raises(TypeError, match="progress: write True, False or a function"):
         db.read(table="orders", progress=3)  # type: ignore[arg-type]
+
     # What the callback raises ends the read.
     def fails(sample: object) -> None:
         raise RuntimeError("enough")

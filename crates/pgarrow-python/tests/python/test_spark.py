@@ -14,22 +14,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from _dist_support import ORDERS, changing, environment, execute, exported, need, plain, rows, run_page
 
 need("pyspark", "pyarrow", "psycopg", programs=("java",))
 
-import pyspark
-from pyspark import TaskContext, cloudpickle
-from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, DataFrameReader, SparkSession
-
 import pgarrow_engine as pg
 import pgarrow_engine.spark
+import pyspark
 from pgarrow_engine._dist_access import Access
 from pgarrow_engine._dist_reader import Slice
 from pgarrow_engine._dist_writer import Loaded, Writer, prepared
 from pgarrow_engine.spark import PgarrowDataSource
+from pyspark import TaskContext, cloudpickle
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType

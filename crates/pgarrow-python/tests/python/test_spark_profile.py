@@ -6,22 +6,20 @@ import datetime
 import decimal
 
 import pytest
-
 from _dist_support import need
 
 need("pyspark", "pyarrow")
 
-import pyarrow as pa
-from pyspark.sql import datasource as ds
-from pyspark.sql import types as spark
-from pyspark.sql.pandas.types import to_arrow_schema
-
 import pgarrow_engine as pg
+import pyarrow as pa
 from pgarrow_engine._dist_cast import fitted, fitted_array
 from pgarrow_engine._dist_conninfo import for_workers, has_password, without_password
 from pgarrow_engine._dist_filters import comparable, condition, quoted_text
 from pgarrow_engine._dist_options import READING, TYPES, WHAT, parsed
 from pgarrow_engine._dist_profile import arrow_schema, spark_schema, text_choices
+from pyspark.sql import datasource as ds
+from pyspark.sql import types as spark
+from pyspark.sql.pandas.types import to_arrow_schema
 
 UTC = datetime.timezone.utc
 

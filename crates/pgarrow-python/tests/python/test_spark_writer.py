@@ -7,19 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from _dist_support import execute, need, rows
 
 need("pyspark", "pyarrow", "psycopg")
 
+import pgarrow_engine as pg
 import psycopg
 import pyarrow as pa
-from pyspark.sql import types as spark
-
-import pgarrow_engine as pg
 from pgarrow_engine._dist_access import Access
 from pgarrow_engine._dist_hidden import dropped_leftovers, found_leftovers
 from pgarrow_engine._dist_writer import Loaded, Writer, prepared
+from pyspark.sql import types as spark
 
 
 def struct(*names: str) -> spark.StructType:

@@ -7,9 +7,8 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
-
 import pgarrow_engine as pg
+import pytest
 from pgarrow_engine import _native
 
 HERE = pathlib.Path(__file__).parent
@@ -55,7 +54,9 @@ def test_the_native_module_is_as_its_stub_says() -> None:
     for name in ("Source", "Stream", "Held", "Transaction", "Memory", "Wake", "Opening"):
         there = {member for member in vars(getattr(_native, name)) if not member.startswith("__")}
         (body,) = [part for part in stub.split("\n\n") if part.startswith(f"@final\nclass {name}:")]
-        declared = {line.split("(")[0].removeprefix("    def ") for line in body.splitlines() if "    def " in line}
+        declared = {
+            line.split("(")[0].removeprefix("    def ") for line in body.splitlines() if "    def " in line
+        }
         assert there == {member for member in declared if not member.startswith("__")}, name
 
 

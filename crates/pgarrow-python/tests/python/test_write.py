@@ -12,12 +12,11 @@ from typing import Any
 import duckdb
 import nanoarrow
 import pandas
+import pgarrow_engine as pg
 import polars
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-
-import pgarrow_engine as pg
 from conftest import Psql, eventually
 
 ROWS = 30_000
@@ -58,35 +57,45 @@ def test_an_export_and_its_report(db: pg.Connection, tmp_path: pathlib.Path) -> 
     assert report.files[0]["rows"] == ROWS and os.path.getsize(path) == report.files[0]["bytes"]
     assert "rows=30000" in repr(report) and isinstance(report, dict)
     with pytest.raises(AttributeError, match="the report has no field 'row'; it has"):
-        report.row
+        print(report.row)
     assert samples[-1]["event"] == "progress" and samples[-1]["is_last"] and samples[-1]["rows"] == ROWS
     table = pyarrow.parquet.read_table(path)
     assert table.num_rows == ROWS
     sums = duckdb.sql(f"SELECT count(*), sum(id), count(note) FROM '{path}'").fetchall()
     assert sums == [(ROWS, ROWS * (ROWS + 1) // 2, ROWS - ROWS // 3)]
-    with pytest.raises(pg.OutputError, match=r"exists; choose another name or allow overwriting \(overwrite\)"):
+    with pytest.raises(
+        pg.OutputError, match=r"exists; choose another name or allow overwriting \(overwrite\)"
+    ):
         db.export(table="orders", to=path)
     assert db.export(table="orders", to=path, overwrite=True, limit=5).rows == 5
 
 
 def test_folders_partitions_formats_and_several_tables(db: pg.Connection, tmp_path: pathlib.Path) -> None:
     report = db.export(
-        query="SELECT *, id % 3 AS part FROM orders", to=f"{tmp_path}/parts/", partition_by=["part"],
-        compression="zstd:3", row_group_rows=1000, parquet_column={"body": "dictionary=false"},
+        query="SELECT *, id % 3 AS part FROM orders",
+        to=f"{tmp_path}/parts/",
+        partition_by=["part"],
+        compression="zstd:3",
+        row_group_rows=1000,
+        parquet_column={"body": "dictionary=false"},
     )
     assert len({os.path.dirname(file["path"]) for file in report.files}) == 3
     report = db.export(schema="sales", to=f"{tmp_path}/sales/", exclude_table="sales.b", format="ipc")
     assert [os.path.basename(file["path"]) for file in report.files] == ["sales.a.arrow"]
     report = db.export(table=["sales.a", "orders"], to=f"{tmp_path}/both/", verify=True, keep_going=None)
     assert len(report.files) == 2 and report.verified["tables"] == 2
-    report = db.export(table="orders", to=f"{tmp_path}/o.arrows", columns=["id"], where="id <= $1", params=[7])
+    report = db.export(
+        table="orders", to=f"{tmp_path}/o.arrows", columns=["id"], where="id <= $1", params=[7]
+    )
     assert pa.ipc.open_stream(f"{tmp_path}/o.arrows").read_all()["id"].to_pylist() == list(range(1, 8))
     assert db.export(table="orders", format="none").rows == ROWS
 
 
 def test_an_export_that_fails_leaves_nothing(db: pg.Connection, psql: Psql, tmp_path: pathlib.Path) -> None:
-    psql("CREATE TABLE IF NOT EXISTS badly AS SELECT i, CASE i WHEN 5000 THEN 'infinity'::date ELSE 'epoch' END AS d "
-         "FROM generate_series(1, 5000) i")
+    psql(
+        "CREATE TABLE IF NOT EXISTS badly AS SELECT i, "
+        "CASE i WHEN 5000 THEN 'infinity'::date ELSE 'epoch' END AS d FROM generate_series(1, 5000) i"
+    )
     with pytest.raises(pg.ValueRefused) as refused:
         db.export(table="badly", to=tmp_path / "bad.parquet", report=tmp_path / "report.json")
     assert refused.value.column == "d"
@@ -103,13 +112,23 @@ def test_what_raises_in_a_callback_ends_the_export(db: pg.Connection, tmp_path: 
         raise LookupError("enough")
 
     with pytest.raises(LookupError, match="enough"):
-        db.export(query="SELECT i, pg_sleep(30) FROM generate_series(1, 2) i", to=tmp_path / "x.parquet", progress=fails)
+        db.export(
+            query="SELECT i, pg_sleep(30) FROM generate_series(1, 2) i",
+            to=tmp_path / "x.parquet",
+            progress=fails,
+        )
     assert os.listdir(tmp_path) == []
 
 
 def test_an_export_into_another_database(db: pg.Connection, server: str, psql: Psql) -> None:
-    report = db.export(table="orders", format="postgres", target=db._native.conninfo, into="copied", mode="create",
-                       key=["id"])
+    report = db.export(
+        table="orders",
+        format="postgres",
+        target=db._native.conninfo,
+        into="copied",
+        mode="create",
+        key=["id"],
+    )
     assert report.load["rows"] == ROWS
     assert psql("SELECT count(*), sum(id) FROM copied") == psql("SELECT count(*), sum(id) FROM orders")
     psql("DROP TABLE copied")
@@ -139,11 +158,15 @@ def test_whatever_has_batches_can_be_loaded(name: str, db: pg.Connection, target
 def test_a_stream_can_be_loaded(db: pg.Connection, psql: Psql) -> None:
     report = pg.load(db.read(table="orders", readers=2), into="copy_of_orders", target=db, mode="create")
     assert report.rows == ROWS
-    same = "SELECT count(*), sum(id), sum(total), md5(string_agg(coalesce(note, '-'), ',' ORDER BY id)) FROM {}"
+    same = (
+        "SELECT count(*), sum(id), sum(total), md5(string_agg(coalesce(note, '-'), ',' ORDER BY id)) FROM {}"
+    )
     assert psql(same.format("copy_of_orders")) == psql(same.format("orders"))
     # Types came along.
-    assert psql("SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'copy_of_orders'::regclass "
-                "AND attname = 'total'") == [("numeric(12,2)",)]
+    assert psql(
+        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute "
+        "WHERE attrelid = 'copy_of_orders'::regclass AND attname = 'total'"
+    ) == [("numeric(12,2)",)]
 
 
 def test_files_can_be_loaded(db: pg.Connection, target: str, psql: Psql, tmp_path: pathlib.Path) -> None:
@@ -167,6 +190,7 @@ def test_data_that_fail_in_the_middle_load_nothing(db: pg.Connection, target: st
     with pytest.raises(pg.InputError, match="the canary of a source"):
         pg.load(reader, into=target, target=db)
     assert psql("SELECT count(*) FROM target") == [(0,)]
+
     # The server refuses: the producer is not asked for ever.
     def endless() -> Iterator[pa.RecordBatch]:
         while True:
@@ -222,7 +246,9 @@ def test_a_load_in_a_transaction(db: pg.Connection, target: str, psql: Psql) -> 
     with db.transaction() as transaction:
         transaction.execute("INSERT INTO target VALUES (1000, 'mine')")
         assert pg.load(frame(10), into=target, target=transaction).rows == 10
-        assert transaction.query_text("SELECT count(*), $1::int + 1, NULL FROM target", [5]) == [("11", "6", None)]
+        assert transaction.query_text("SELECT count(*), $1::int + 1, NULL FROM target", [5]) == [
+            ("11", "6", None)
+        ]
         assert psql("SELECT count(*) FROM target") == [(0,)]
         with pytest.raises(pg.ServerError) as refused:
             pg.load(frame(5), into=target, target=transaction)
@@ -230,8 +256,11 @@ def test_a_load_in_a_transaction(db: pg.Connection, target: str, psql: Psql) -> 
         # The transaction goes on.
         assert transaction.query_text("SELECT count(*) FROM target") == [("11",)]
     assert psql("SELECT count(*) FROM target") == [(11,)]
-    for use in (transaction.commit, lambda: transaction.execute("SELECT 1"),
-                lambda: pg.load(frame(), into=target, target=transaction)):
+    for use in (
+        transaction.commit,
+        lambda: transaction.execute("SELECT 1"),
+        lambda: pg.load(frame(), into=target, target=transaction),
+    ):
         with pytest.raises(pg.StateError, match="the transaction is over"):
             use()
     transaction.rollback()
@@ -245,7 +274,9 @@ def test_a_block_that_fails_takes_back(db: pg.Connection, target: str, psql: Psq
     assert psql("SELECT count(*) FROM target") == [(0,)]
     with pytest.raises(pg.ServerError) as refused:
         with db.transaction() as transaction:
-            transaction.execute("ALTER TABLE target ADD CONSTRAINT later UNIQUE (note) DEFERRABLE INITIALLY DEFERRED")
+            transaction.execute(
+                "ALTER TABLE target ADD CONSTRAINT later UNIQUE (note) DEFERRABLE INITIALLY DEFERRED"
+            )
             pg.load(pa.table({"id": [1, 2], "note": ["a", "a"]}), into=target, target=transaction)
     assert refused.value.sqlstate == "23505" and psql("SELECT count(*) FROM target") == [(0,)]
 
@@ -265,10 +296,16 @@ def test_a_killed_session(db: pg.Connection, psql: Psql) -> None:
 
 def test_slices_of_one_moment(db: pg.Connection, dsn: str, psql: Psql) -> None:
     with db.plan(table="orders", slice_bytes="512K", readers=3, numeric="text") as plan:
-        assert len(plan.tokens) > 4 and plan.subject == "public.orders" and ROWS / 2 < (plan.estimated_rows or 0) < ROWS * 2
+        assert (
+            len(plan.tokens) > 4
+            and plan.subject == "public.orders"
+            and ROWS / 2 < (plan.estimated_rows or 0) < ROWS * 2
+        )
         assert all(isinstance(token, bytes) for token in plan.tokens) and plan.estimated_bytes > 0
         psql("UPDATE orders SET total = 0 WHERE id % 2 = 0; DELETE FROM orders WHERE id = 1")
-        tables = [pa.table(pg.read_token(db if index else dsn, token)) for index, token in enumerate(plan.tokens)]
+        tables = [
+            pa.table(pg.read_token(db if index else dsn, token)) for index, token in enumerate(plan.tokens)
+        ]
         ids = sorted(id for table in tables for id in table["id"].to_pylist())
         assert ids == list(range(1, ROWS + 1))
         # What types become is part of the tokens.
@@ -286,7 +323,7 @@ def test_slices_of_one_moment(db: pg.Connection, dsn: str, psql: Psql) -> None:
         pg.read_token(db, plan.tokens[0])
     assert gone.value.sqlstate == "22023"
     plan.release()
-    psql(f"INSERT INTO orders SELECT 1, 1.25, 'note 1', repeat(md5('1'), 5)")
+    psql("INSERT INTO orders SELECT 1, 1.25, 'note 1', repeat(md5('1'), 5)")
 
 
 def test_a_plan_lets_go_in_time(db: pg.Connection, backends: Callable[[], int]) -> None:
@@ -319,7 +356,15 @@ def test_a_killed_holder(db: pg.Connection, psql: Psql) -> None:
 
 @pytest.mark.parametrize(
     "token",
-    [b"", b"{}", b"[]", b"5", b"\xff", b'{"slice": {}, "choices": []}', b'{"slice": {}, "choices": ["--query=x"]}'],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"5",
+        b"\xff",
+        b'{"slice": {}, "choices": []}',
+        b'{"slice": {}, "choices": ["--query=x"]}',
+    ],
 )
 def test_what_is_no_token(token: bytes, db: pg.Connection) -> None:
     with pytest.raises(pg.OptionsError):
@@ -341,7 +386,11 @@ def test_inspect_and_describe(db: pg.Connection) -> None:
     assert columns[0]["notes"][0]["option"].startswith("numeric=")
     assert len(db.inspect(schema="sales")["subjects"]) == 2
     described = db.describe(table="orders", slice_bytes="1M")
-    assert isinstance(described, dict) and described["subject"] == "public.orders" and len(described["slices"]) > 1
+    assert (
+        isinstance(described, dict)
+        and described["subject"] == "public.orders"
+        and len(described["slices"]) > 1
+    )
     assert isinstance(db.describe(table=["orders", "sales.a"]), list)
 
 

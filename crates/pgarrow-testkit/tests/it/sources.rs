@@ -47,7 +47,11 @@ fn unsafe_code_stands_in_three_modules() {
             let is_forbidden = read(path).lines().any(|line| line == "#![forbid(unsafe_code)]");
             // What the macros of pyo3 write is unsafe; what we write there is denied as everywhere.
             let is_of_python = package.name == "pgarrow-python";
-            assert!(is_forbidden || may_opt_out || is_of_python, "{} says #![forbid(unsafe_code)]", relative(path));
+            assert!(
+                is_forbidden || may_opt_out || is_of_python,
+                "{} says #![forbid(unsafe_code)]",
+                relative(path)
+            );
         }
         for path in rust_files(&package.folder.join("src")) {
             let name = relative(&path);
