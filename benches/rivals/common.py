@@ -14,10 +14,19 @@ CONNECTIONS, PAGES = int(sys.argv[3]), int(sys.argv[4])
 KINDS = json.loads(sys.argv[5]) if len(sys.argv) > 5 else None
 
 
+def _status_bytes(name):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(name))
+
+
 def peak_bytes():
     """The process's own: ru_maxrss starts with that of the program which started it."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+    return _status_bytes("VmHWM:")
+
+
+def resident_bytes():
+    """What the process has now."""
+    return _status_bytes("VmRSS:")
 
 
 def ranges(n):

@@ -40,6 +40,7 @@ ADD = {
     "length": length,
     "day": lambda array: integers(array.cast(pa.date32()).cast(pa.int32())),
     "micros": micros,
+    "items": lambda array: pc.sum(pc.list_value_length(array)).as_py(),
 }
 
 

@@ -167,12 +167,11 @@ impl Answer {
         Ok(Self { rows: rows.parse()?, select: items.collect::<Vec<_>>().join(", "), columns })
     }
 
-    /// What rivals add up, as a JSON object of kinds by column.
-    pub(crate) fn kinds(&self) -> Result<String> {
-        let kinds = self
-            .columns
-            .iter()
-            .map(|column| Ok((column.name.clone(), serde_json::to_value(column.rivals_kind)?)));
+    /// What a script adds up, as a JSON object of kinds by column.
+    pub(crate) fn kinds(&self, is_ours: bool) -> Result<String> {
+        let kind = |column: &Expected| if is_ours { column.kind } else { column.rivals_kind };
+        let kinds =
+            self.columns.iter().map(|column| Ok((column.name.clone(), serde_json::to_value(kind(column))?)));
         let kinds: serde_json::Map<_, _> = kinds.collect::<Result<_>>()?;
         Ok(serde_json::to_string(&kinds)?)
     }

@@ -216,6 +216,7 @@ impl Clock {
             bytes,
             start_seconds: 0.0,
             encode_seconds: None,
+            beyond_bytes: None,
             sums: None,
         }
     }

@@ -1,15 +1,12 @@
 //! Two revisions of the command, in turn, on the same tables.
 
 use std::path::Path;
-use std::process::Command;
-
-use serde_json::Value;
 
 use crate::revision::Revision;
 use crate::rounds::RoundFlags;
 use crate::server::{Database, ServerFlags};
 use crate::verdict::{Change, TOTAL, Times, Verdict, changes, times};
-use crate::{Result, folders};
+use crate::{Result, command};
 
 /// What to compare.
 #[derive(Clone, Debug, clap::Args)]
@@ -102,20 +99,8 @@ pub(crate) fn measure(
 
 /// One run of the command; the times are from its report.
 fn export(side: Side<'_>, url: &str, table: &str, to: &str, rows: u64) -> Result<Times> {
-    let folder = tempfile::tempdir()?;
-    let report = folder.path().join("report.json");
-    let mut command = Command::new(side.program);
-    command.args(["export", url, "--quiet", "--table", table, "--to", to, "--report"]).arg(&report);
-    if to != "none" {
-        command.arg("--output").arg(folder.path().join("out"));
-    }
-    folders::output(command.args(side.flags))?;
-    let report: Value = serde_json::from_str(&std::fs::read_to_string(report)?)?;
-    let found = report.get("rows").and_then(Value::as_u64);
-    if found != Some(rows) {
-        return Err(format!("{}: {found:?} rows of {rows} in {table}", side.program.display()).into());
-    }
-    times(&report).ok_or_else(|| "a report without seconds".into())
+    times(&command::export(side.program, url, table, to, side.flags, rows)?)
+        .ok_or_else(|| "a report without seconds".into())
 }
 
 fn print(title: &str, changes: &[Change]) {

@@ -1,14 +1,16 @@
 //! The contenders: each runs in a process of its own, so that CPU time and memory are its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use pgarrow::ReadMode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::Result;
 use crate::answer::{Answer, ColumnSum};
 use crate::workloads::Prepared;
+use crate::{Result, command, folders};
 
 /// The outcome of one run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -26,6 +28,9 @@ pub(crate) struct Outcome {
     /// CPU time of encoding alone, if a thread does nothing else.
     #[serde(default)]
     pub(crate) encode_seconds: Option<f64>,
+    /// Of the peak memory, what is neither the interpreter's nor the table's, where both are known.
+    #[serde(default)]
+    pub(crate) beyond_bytes: Option<u64>,
     /// The sums of all columns, if asked for.
     #[serde(default)]
     pub(crate) sums: Option<Vec<ColumnSum>>,
@@ -109,7 +114,24 @@ pub(crate) struct Contender {
 #[derive(Clone, Debug)]
 enum Program {
     Ours(Ours),
-    Script { python: PathBuf, script: PathBuf },
+    /// `pgarrow export --to none` in this read mode.
+    Command {
+        program: PathBuf,
+        read_mode: &'static str,
+    },
+    Script(Script),
+}
+
+/// A script of `benches/rivals/`.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) python: PathBuf,
+    /// Its name, without a suffix.
+    pub(crate) name: &'static str,
+    /// Its own arguments, before those that every script has.
+    pub(crate) arguments: Vec<String>,
+    /// Whether it measures pgarrow, so that it must not fail.
+    pub(crate) is_ours: bool,
 }
 
 /// One round, or the first one, whose answer is checked.
@@ -130,60 +152,100 @@ impl Contender {
         Self { name: ours.name().to_owned(), connections, program: Program::Ours(ours) }
     }
 
-    /// A script of `benches/rivals/`.
-    pub(crate) fn script(name: String, connections: usize, python: PathBuf, script: PathBuf) -> Self {
-        Self { name, connections, program: Program::Script { python, script } }
+    /// `pgarrow export --to none`.
+    pub(crate) fn command(name: &str, connections: usize, program: PathBuf, read_mode: &'static str) -> Self {
+        Self { name: name.to_owned(), connections, program: Program::Command { program, read_mode } }
+    }
+
+    pub(crate) fn script(name: String, connections: usize, script: Script) -> Self {
+        Self { name, connections, program: Program::Script(script) }
     }
 
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self.program, Program::Ours(_))
+        match &self.program {
+            Program::Ours(_) | Program::Command { .. } => true,
+            Program::Script(script) => script.is_ours,
+        }
+    }
+
+    /// Whether the values are not looked at, so that only rows can be counted.
+    fn is_blind(&self) -> bool {
+        match &self.program {
+            Program::Ours(ours) => ours.is_drain(),
+            Program::Command { .. } => true,
+            Program::Script(script) => !script.is_ours,
+        }
     }
 
     /// One run. In the first round, compares its sums with the server's. Returns how many columns agreed.
     pub(crate) fn run(&self, round: &Round<'_>) -> Result<(Outcome, usize)> {
-        let outcome = outcome(&mut self.command(round)?)?;
+        let outcome = match &self.program {
+            Program::Ours(ours) => outcome(&mut self.child(*ours, round)?)?,
+            Program::Command { program, read_mode } => self.export(program, read_mode, round)?,
+            Program::Script(script) => outcome(&mut self.python(script, round)?)?,
+        };
         if outcome.rows != round.answer.rows {
             return Err(format!("{} rows of {}", outcome.rows, round.answer.rows).into());
         }
         let n_checked = match &outcome.sums {
             Some(sums) if round.is_checked => round.answer.check(sums, self.is_ours())?,
-            None if round.is_checked && matches!(self.program, Program::Ours(ours) if !ours.is_drain()) => {
-                return Err("the sums are missing".into());
-            }
+            None if round.is_checked && !self.is_blind() => return Err("the sums are missing".into()),
             _ => 0,
         };
         Ok((outcome, n_checked))
     }
 
-    fn command(&self, round: &Round<'_>) -> Result<Command> {
-        let tables = &round.prepared.tables;
-        match &self.program {
-            Program::Ours(ours) => {
-                let value = clap::ValueEnum::to_possible_value(ours).ok_or("a contender without a name")?;
-                let mut command = Command::new(std::env::current_exe()?);
-                let url = match ours {
-                    Ours::PagesSocket => round.socket_url.ok_or("the server's socket is not known")?,
-                    _ => round.url,
-                };
-                command.args(["child", value.get_name(), "--url", url, "--table", &tables.join(",")]);
-                command.args(["--select", &round.answer.select]);
-                command.args(["--connections", &self.connections.to_string()]);
-                if round.is_checked && !ours.is_drain() {
-                    command.arg("--check");
-                }
-                Ok(command)
-            }
-            Program::Script { python, script } => {
-                let [table] = tables.as_slice() else { return Err("rivals read one table".into()) };
-                let mut command = Command::new(python);
-                command.arg(script).args([round.url, table, &self.connections.to_string()]);
-                command.arg(round.pages.to_string());
-                if round.is_checked {
-                    command.arg(round.answer.kinds()?);
-                }
-                Ok(command)
-            }
+    fn child(&self, ours: Ours, round: &Round<'_>) -> Result<Command> {
+        let value = clap::ValueEnum::to_possible_value(&ours).ok_or("a contender without a name")?;
+        let mut command = Command::new(std::env::current_exe()?);
+        let url = match ours {
+            Ours::PagesSocket => round.socket_url.ok_or("the server's socket is not known")?,
+            _ => round.url,
+        };
+        command.args(["child", value.get_name(), "--url", url, "--table", &round.prepared.tables.join(",")]);
+        command.args(["--select", &round.answer.select]);
+        command.args(["--connections", &self.connections.to_string()]);
+        if round.is_checked && !ours.is_drain() {
+            command.arg("--check");
         }
+        Ok(command)
+    }
+
+    /// The whole run of the command, from its start to its end.
+    fn export(&self, program: &Path, read_mode: &str, round: &Round<'_>) -> Result<Outcome> {
+        let flags = [format!("--readers={}", self.connections), format!("--read-mode={read_mode}")];
+        let started = Instant::now();
+        let rows = round.answer.rows;
+        let report = command::export(program, round.url, round.prepared.table()?, "none", &flags, rows)?;
+        let wall_seconds = started.elapsed().as_secs_f64();
+        let number =
+            |path: &str| report.pointer(path).and_then(Value::as_f64).ok_or("a report without times");
+        let whole = |path: &str| report.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        if read_mode == "pages" && whole("/pages/read") < (9 * whole("/pages/copied")).max(1) {
+            return Err(format!("the table was not read by pages: {:?}", report.get("pages")).into());
+        }
+        Ok(Outcome {
+            rows,
+            wall_seconds,
+            cpu_seconds: number("/cpu_seconds")?,
+            peak_bytes: whole("/peak_memory_bytes"),
+            bytes: whole("/wire_bytes"),
+            start_seconds: wall_seconds - number("/seconds")?,
+            encode_seconds: None,
+            beyond_bytes: None,
+            sums: None,
+        })
+    }
+
+    fn python(&self, script: &Script, round: &Round<'_>) -> Result<Command> {
+        let mut command = Command::new(&script.python);
+        command.arg(folders::source().join(format!("rivals/{}.py", script.name))).args(&script.arguments);
+        command.args([round.url, round.prepared.table()?, &self.connections.to_string()]);
+        command.arg(round.pages.to_string());
+        if round.is_checked {
+            command.arg(round.answer.kinds(script.is_ours)?);
+        }
+        Ok(command)
     }
 }
 

@@ -6,6 +6,7 @@
 //!  pages      heap pages beside COPY, the drains and DuckDB
 //!  load       rows into a table: pgarrow beside psql's \copy, ADBC, DuckDB, pgpq, INSERT; server to server
 //!  decode     COPY bytes in memory → batches, nanoseconds a row; with valgrind, instructions a row
+//!  python     tables of pyarrow, polars and pandas, and small queries, beside what Python has for them
 //!  memory     resident memory of the command: columns × readers × --memory × format
 //!  compare    two git revisions of the command in turn, in total and by phases
 //!  profile    a flame graph of one export
@@ -20,6 +21,7 @@
 mod answer;
 mod chart;
 mod child;
+mod command;
 mod compare;
 mod contender;
 mod decode;
@@ -36,6 +38,8 @@ mod loaders;
 mod memory;
 mod pages;
 mod profile;
+mod python;
+mod python_report;
 mod record;
 mod report;
 mod revision;
@@ -77,6 +81,9 @@ enum Command {
     Load(load::LoadFlags),
     /// In-memory decoding, by workload and by type
     Decode(decode::DecodeFlags),
+    /// Tables of pyarrow, polars and pandas by the wheel, beside other packages and `export --to none`; and small
+    /// queries by ADBC
+    Python(python::PythonFlags),
     /// Resident memory of the command over a matrix; fails if a cell is above its limit
     Memory(memory::MemoryFlags),
     /// Two revisions of the command in turn; fails if the second is worse
@@ -108,6 +115,7 @@ fn main() -> ExitCode {
         Command::Load(flags) => load::run(&flags),
         Command::LoadChild(flags) => load_child::run(&flags),
         Command::Decode(flags) => decode::run(&flags),
+        Command::Python(flags) => python::run(&flags),
         Command::Memory(flags) => match memory::run(&flags) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::FAILURE,

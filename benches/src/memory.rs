@@ -1,13 +1,12 @@
 //! Resident memory of the command over a matrix: columns × readers × `--memory` × format.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::server::{Database, ServerFlags};
-use crate::{Result, folders, record};
+use crate::{Result, command, record};
 
 const MIB: u64 = 1 << 20;
 
@@ -145,15 +144,9 @@ fn measure(
     [columns, readers, memory_mib, rows]: [u64; 4],
     to: &str,
 ) -> Result<Cell> {
-    let folder = tempfile::tempdir()?;
-    let report = folder.path().join("report.json");
-    let mut command = Command::new(&flags.program);
-    command.args(["export", url, "--quiet", "--slice-bytes", "2M", "--table"]);
-    command.arg(format!("bench_memory_{columns}")).args(["--readers", &readers.to_string(), "--memory"]);
-    command.arg(format!("{memory_mib}M")).args(["--to", to, "--report"]).arg(&report);
-    if to != "none" {
-        command.arg("--output").arg(folder.path().join("out"));
-    }
+    let options =
+        [format!("--readers={readers}"), format!("--memory={memory_mib}M"), "--slice-bytes=2M".into()];
+    let table = format!("bench_memory_{columns}");
     let mut cell = Cell {
         columns,
         readers,
@@ -165,15 +158,11 @@ fn measure(
         row_groups: None,
         row_groups_ended_early: None,
     };
-    match folders::output(&mut command) {
-        Ok(_) => {}
+    let report = match command::export(&flags.program, url, &table, to, &options, rows) {
+        Ok(report) => report,
         Err(error) if error.to_string().contains("MiB of memory in this format") => return Ok(cell),
         Err(error) => return Err(error),
-    }
-    let report: Value = serde_json::from_str(&std::fs::read_to_string(report)?)?;
-    if report.get("rows").and_then(Value::as_u64) != Some(rows) {
-        return Err(format!("not all of {rows} rows: {report}").into());
-    }
+    };
     let number = |path: &str| report.pointer(path).and_then(Value::as_u64);
     cell.resident_mib = number("/peak_memory_bytes").map(|bytes| bytes.div_ceil(MIB));
     cell.readers_at_work = report.get("readers").and_then(Value::as_array).map(Vec::len);

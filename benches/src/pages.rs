@@ -85,7 +85,7 @@ pub(crate) fn run(flags: &PagesFlags) -> Result<()> {
 }
 
 /// Vacuums until all pages are all-visible: a session that was just starting may have prevented that.
-fn make_visible(database: &mut Database, prepared: &Prepared) -> Result<()> {
+pub(crate) fn make_visible(database: &mut Database, prepared: &Prepared) -> Result<()> {
     let table = prepared.tables.first().ok_or("a workload without tables")?;
     let sql = format!(
         "SELECT (sum(relpages) - sum(relallvisible))::text FROM pg_class \
@@ -113,7 +113,7 @@ fn bare(database: &mut Database, prepared: &Prepared) -> Result<Prepared> {
     database.execute(&format!("SELECT count(*) FROM {table}"))?;
     let visible = format!("SELECT relallvisible::text FROM pg_class WHERE oid = '{table}'::regclass");
     match database.value(&visible)?.as_deref() {
-        Some("0") => Ok(Prepared { workload: "bare", tables: vec![table] }),
+        Some("0") => Ok(Prepared { workload: "bare".to_owned(), tables: vec![table] }),
         found => Err(format!("{table} has {found:?} all-visible pages").into()),
     }
 }

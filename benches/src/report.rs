@@ -9,10 +9,11 @@ use serde_json::Value;
 use crate::chart::{Bar, Chart, seconds};
 use crate::contender::FAIR_DRAIN;
 use crate::decode::Decoded;
+use crate::python::EXPORT;
 use crate::record::{RECORD_VERSION, Record};
 use crate::rounds::{Group, Measured};
 use crate::stats::{median, range};
-use crate::{Result, folders, load_report};
+use crate::{Result, folders, load_report, python_report};
 
 /// The folder of the records, and the folder to write to.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,6 +28,8 @@ pub(crate) struct ReportFlags {
 
 /// The kind of record that has groups of several numbers of rows.
 const LOAD: &str = "load";
+/// The kind of record whose ratios are those to an export by the command.
+const PYTHON: &str = "python";
 
 /// Kind, workload, and the number of connections or, for loads, of rows.
 type Question = (String, String, u64);
@@ -104,7 +107,10 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
             load_report::table(&mut text, record, group, &chart)?;
         } else {
             files.push((chart.clone(), chart_of(latest).svg()?));
-            table(&mut text, latest, &chart)?;
+            match kind == PYTHON {
+                true => python_report::table(&mut text, record, group, &chart)?,
+                false => table(&mut text, latest, &chart)?,
+            }
         }
     }
     if let Some((record, results)) = decoded {
@@ -119,7 +125,7 @@ fn without_results(record: &Record<Value>) -> Record<()> {
     Record { record_version, kind, date, revision, versions, machine, results: () }
 }
 
-fn plural(n: usize, word: &str) -> String {
+pub(crate) fn plural(n: usize, word: &str) -> String {
     if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
 }
 
@@ -130,7 +136,12 @@ pub(crate) fn bar(measured: &Measured, is_ours: bool) -> Bar {
 }
 
 fn chart_of(Latest { record, group }: &Latest) -> Chart {
-    let bars = group.contenders.iter().filter(|measured| measured.contender != FAIR_DRAIN);
+    let limit = match group.contenders.iter().find(|measured| measured.contender == EXPORT) {
+        Some(export) => Some(("pgarrow export --to none".to_owned(), median(&export.wall_seconds))),
+        None => group.limit_seconds().map(|limit| ("the wire's limit (fair drain)".to_owned(), limit)),
+    };
+    let is_bar = |measured: &&Measured| ![FAIR_DRAIN, EXPORT].contains(&measured.contender.as_str());
+    let bars = group.contenders.iter().filter(is_bar);
     let bars = bars.map(|measured| bar(measured, measured.contender.starts_with("pgarrow")));
     let rounds = group.contenders.first().map_or(0, |measured| measured.wall_seconds.len());
     let rows = thousands(group.rows);
@@ -141,7 +152,7 @@ fn chart_of(Latest { record, group }: &Latest) -> Chart {
             record.machine.processor, record.machine.cores
         ),
         bars: bars.collect(),
-        limit: group.limit_seconds().map(|limit| ("the wire's limit (fair drain)".to_owned(), limit)),
+        limit,
     }
 }
 

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::contender::Contender;
+use crate::contender::{Contender, Script};
 use crate::export::{Target, contenders};
 use crate::rounds::{RoundFlags, measure};
 use crate::server::Database;
@@ -94,12 +94,17 @@ fn rivals(python: &Path, connections: usize) -> Vec<Contender> {
         })
     };
     let rivals = RIVALS.iter().filter(is_there).map(|rival| {
-        let script = folders::source().join(format!("rivals/{}.py", rival.script));
         let connections = if rival.is_parallel { connections } else { 1 };
-        Contender::script(rival.name.to_owned(), connections, python.to_owned(), script)
+        let python = python.to_owned();
+        let script = Script { python, name: rival.script, arguments: Vec::new(), is_ours: false };
+        Contender::script(rival.name.to_owned(), connections, script)
     });
     rivals.collect()
 }
+
+/// Python's arguments that install packages.
+pub(crate) const PIP_INSTALL: [&str; 6] =
+    ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"];
 
 /// The interpreter of a virtual environment with the pinned packages, made again when they change.
 pub(crate) fn venv() -> Result<PathBuf> {
@@ -114,27 +119,21 @@ pub(crate) fn venv() -> Result<PathBuf> {
     println!("installing the rivals' packages in {} …", venv.display());
     folders::succeed(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     let mut pip = Command::new(&python);
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--requirement",
-    ]);
+    pip.args(PIP_INSTALL).arg("--requirement");
     folders::succeed(pip.arg(&requirements))?;
     std::fs::write(installed, wanted)?;
     Ok(python)
 }
 
-/// Names and versions of the pinned packages, as installed.
+/// Names and versions of the pinned packages that are installed.
 pub(crate) fn packages(python: &Path) -> Result<Vec<(String, String)>> {
     const SCRIPT: &str = "import importlib.metadata as m, platform, re, sys\n\
         print('python', platform.python_version())\n\
         for line in open(sys.argv[1]):\n    \
             name = re.match(r'[A-Za-z][\\w.-]*', line)\n    \
-            if name: print(name[0], m.version(name[0]))\n";
+            try:\n        \
+                if name: print(name[0], m.version(name[0]))\n    \
+            except m.PackageNotFoundError: pass\n";
     let requirements = folders::source().join("rivals/requirements.txt");
     let output = Command::new(python).args(["-c", SCRIPT]).arg(requirements).output()?;
     if !output.status.success() {

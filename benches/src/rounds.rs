@@ -87,7 +87,10 @@ pub(crate) struct Measured {
     pub(crate) server_cpu_seconds: Vec<f64>,
     /// The largest of all rounds.
     pub(crate) peak_bytes: u64,
-    /// Bytes on the wire, or of the files that were written.
+    /// What was neither the interpreter's nor the table's, in the round with the most; for tables in Python only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) beyond_bytes: Option<u64>,
+    /// Bytes on the wire, of the files that were written, or of a table in memory.
     pub(crate) bytes: u64,
     /// Columns whose sum was compared with the server's. Rows always are.
     pub(crate) columns_checked: usize,
@@ -163,7 +166,7 @@ pub(crate) fn measure(
         }
     }
     let group = Group {
-        workload: prepared.workload.to_owned(),
+        workload: prepared.workload.clone(),
         scale,
         rows: answer.rows,
         tables: prepared.tables.len(),
@@ -200,6 +203,7 @@ impl Measured {
             encode_seconds: Vec::new(),
             server_cpu_seconds: Vec::new(),
             peak_bytes: 0,
+            beyond_bytes: None,
             bytes: 0,
             columns_checked,
         }
@@ -213,6 +217,7 @@ impl Measured {
         }
         self.encode_seconds.extend(outcome.encode_seconds);
         self.peak_bytes = self.peak_bytes.max(outcome.peak_bytes);
+        self.beyond_bytes = self.beyond_bytes.max(outcome.beyond_bytes);
         self.bytes = outcome.bytes;
     }
 }

@@ -8,6 +8,7 @@ use crate::export::{self, ExportFlags, Target};
 use crate::load::{self, LoadFlags};
 use crate::memory::{self, MemoryFlags};
 use crate::pages::{self, PagesFlags};
+use crate::python::{self, PythonFlags};
 use crate::report::{self, ReportFlags};
 use crate::rivals::{self, RivalsFlags};
 use crate::rounds::RoundFlags;
@@ -22,7 +23,10 @@ pub(crate) struct SmokeFlags {
     /// A Python with the rivals' packages; without it they are not tried
     #[arg(long)]
     python: Option<PathBuf>,
-    /// A pgarrow command to compare with itself; without it nothing is compared
+    /// A Python with the wheel; without it, tables in Python are not tried
+    #[arg(long, env = "PGARROW_TEST_WHEEL")]
+    wheel: Option<PathBuf>,
+    /// A pgarrow command to compare with itself, and the wheel with; without it nothing is compared
     #[arg(long)]
     program: Option<PathBuf>,
 }
@@ -42,8 +46,17 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
     load::run(&LoadFlags::smoke(&url, &database.psql(), records.path(), flags.python.as_deref()))?;
     if let Some(python) = &flags.python {
         let all = workloads::WORKLOADS.iter().filter(|workload| !workload.is_many());
-        rounds.only = all.map(|workload| workload.name.to_owned()).collect();
+        let rounds =
+            RoundFlags { only: all.map(|workload| workload.name.to_owned()).collect(), ..rounds.clone() };
         rivals::run(&RivalsFlags { rounds, n_rounds: 1, python: Some(python.clone()) })?;
+    }
+    // As in all tests, an empty name is none.
+    let wheel = flags.wheel.as_ref().filter(|python| !python.as_os_str().is_empty());
+    match (wheel, &flags.program) {
+        (Some(python), Some(program)) => python::run(&PythonFlags::smoke(rounds, python, program))?,
+        _ => println!(
+            "without a Python with the wheel (PGARROW_TEST_WHEEL) and --program, bench-python is left out"
+        ),
     }
     if let Some(program) = &flags.program {
         if !memory::run(&MemoryFlags::smoke(&url, program))? {

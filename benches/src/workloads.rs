@@ -108,9 +108,19 @@ pub(crate) const WORKLOADS: [Workload; 10] = [
 /// A workload whose tables exist, at one scale.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
-    pub(crate) workload: &'static str,
+    pub(crate) workload: String,
     /// One, except for the workload of many tables.
     pub(crate) tables: Vec<String>,
+}
+
+impl Prepared {
+    /// The table, where there has to be one alone.
+    pub(crate) fn table(&self) -> Result<&str> {
+        match self.tables.as_slice() {
+            [table] => Ok(table),
+            _ => Err(format!("{} is several tables", self.workload).into()),
+        }
+    }
 }
 
 impl Workload {
@@ -143,7 +153,7 @@ impl Workload {
             Make::Tables => (0..rows(1000.0, scale)).map(|index| format!("{table}_{index}")).collect(),
             _ => vec![table.clone()],
         };
-        let prepared = Prepared { workload: self.name, tables };
+        let prepared = Prepared { workload: self.name.to_owned(), tables };
         let last = prepared.tables.last().ok_or("a workload without tables")?;
         if database.value(&format!("SELECT to_regclass('{last}')::text"))?.is_some() {
             return Ok(prepared);
