@@ -91,11 +91,7 @@ impl Connection {
     /// # Errors
     ///
     /// As for [`execute`](Self::execute).
-    pub fn query_text(
-        &self,
-        sql: &str,
-        parameters: &[Option<&str>],
-    ) -> Result<Vec<Vec<Option<String>>>> {
+    pub fn query_text(&self, sql: &str, parameters: &[Option<&str>]) -> Result<Vec<Vec<Option<String>>>> {
         let texts = |row: &Row| (0..row.len()).map(|index| row.text(index).map(str::to_owned)).collect();
         self.with(|session| {
             let rows = session.query(sql, parameters).map_err(Error::without_advice)?;
