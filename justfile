@@ -87,6 +87,11 @@ bench-pages *args:
 bench-load *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench load --record benches/record {{ args }}
 
+# Tables of pyarrow, polars and pandas by the wheel, beside other packages: just bench-python --wheel FILE --connections 2
+bench-python *args:
+    cargo build --release --locked -p pgarrow-cli
+    {{ just_executable() }} --justfile {{ justfile() }} _bench python --record benches/record {{ args }}
+
 # Resident memory over columns × readers × --memory × format, as a table; fails above the limit: just bench-memory --columns 300
 bench-memory *args:
     cargo build --release --locked -p pgarrow-cli
