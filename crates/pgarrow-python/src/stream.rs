@@ -191,6 +191,11 @@ impl Shared {
     /// On the main thread: runs handlers of signals, and shows progress.
     fn look(&self) -> PyResult<()> {
         check_if_main()?;
+        self.show()
+    }
+
+    /// On the main thread: shows progress.
+    fn show(&self) -> PyResult<()> {
         match &self.on_progress {
             Some(on_progress) if is_main_thread() => {
                 Python::try_attach(|py| on_progress.call0(py).map(drop)).unwrap_or(Ok(()))
@@ -219,7 +224,7 @@ impl Stream {
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Bound::new(py, self.schema())?.call_method0("__arrow_c_schema__").map_err(Into::into)
+        Bound::new(py, self.schema())?.call_method0("__arrow_c_schema__")
     }
 
     #[pyo3(signature = (requested_schema = None))]
@@ -357,13 +362,15 @@ impl Iterator for Exported {
         let Some(stream) = self.own.get_mut() else {
             return failed("the stream was opened in another process; read again in this one".to_owned());
         };
-        match wait(|context| Pin::new(&mut **stream).poll_next(context), || self.shared.look()) {
+        let mut item = wait(|context| Pin::new(&mut **stream).poll_next(context), || self.shared.look());
+        if let Ok(None) = &item {
+            self.shared.keep_report(stream);
+            item = self.shared.show().map(|()| None);
+        }
+        match item {
             Ok(Some(Ok(batch))) => Some(Ok(batch)),
             Ok(Some(Err(error))) => failed(text_of(&error)),
-            Ok(None) => {
-                self.shared.keep_report(stream);
-                None
-            }
+            Ok(None) => None,
             Err(raised) => {
                 self.shared.cancel.cancel_for("an interrupt");
                 deliver(&raised);

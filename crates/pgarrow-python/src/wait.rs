@@ -1,6 +1,7 @@
 //! How a thread waits: ten times a second it looks for signals, and for whatever else its caller wants to
 //! see.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,7 +30,19 @@ impl Wake for Unpark {
     }
 }
 
-/// Polls until it is ready. `look` is called ten times a second; its error ends the wait.
+thread_local! {
+    /// When this thread has looked last. A consumer that gets batch after batch never waits for long, and has
+    /// to look as often.
+    static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// How long until this thread should look again; 0 if it should now.
+fn until_look() -> Duration {
+    LOOKED.get().map_or(Duration::ZERO, |looked| LOOK_INTERVAL.saturating_sub(looked.elapsed()))
+}
+
+/// Polls until it is ready. `look` is called ten times a second, over all waits of the thread; its error ends
+/// the wait.
 ///
 /// Without the interpreter; `look` may attach to it.
 pub(crate) fn wait<T, E>(
@@ -38,16 +51,15 @@ pub(crate) fn wait<T, E>(
 ) -> std::result::Result<T, E> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
-    let mut looked = Instant::now();
     loop {
+        if until_look().is_zero() {
+            LOOKED.set(Some(Instant::now()));
+            look()?;
+        }
         if let Poll::Ready(value) = poll(&mut context) {
             return Ok(value);
         }
-        thread::park_timeout(LOOK_INTERVAL.saturating_sub(looked.elapsed()));
-        if looked.elapsed() >= LOOK_INTERVAL {
-            looked = Instant::now();
-            look()?;
-        }
+        thread::park_timeout(until_look());
     }
 }
 

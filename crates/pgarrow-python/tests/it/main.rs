@@ -1,6 +1,8 @@
 //! The module's tests are in Python: `tests/python/test_*.py`, one Rust test for each file. They run in the
 //! environment that `PGARROW_TEST_WHEEL` names, against a server of the testkit.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are not in tests themselves")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
