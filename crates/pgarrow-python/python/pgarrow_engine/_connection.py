@@ -347,7 +347,7 @@ def reported(
     call: Callable[[Callable[[str | None], None] | None], tuple[str, list[str]]], progress: Progress
 ) -> Report:
     """Makes a call that shows how far it is. The report has all warnings, also of planning."""
-    show = shown(progress)
+    show, is_complete = shown(progress), False
     try:
         text, warnings = call(None if show is None else show.look)
         report = Report.of_json(text)
@@ -355,9 +355,10 @@ def reported(
             fields = ("rows", "wire_bytes", "seconds")
             last = {name: report[name] for name in fields if name in report}
             show.tell({"event": "progress", "is_last": True, **last})
+        is_complete = True
     finally:
         if show is not None:
-            show.close()
+            show.close(complete=is_complete)
     said = list(report.get("warnings") or [])
     report["warnings"] = said + [warning for warning in warnings if warning not in said]
     return report

@@ -42,12 +42,12 @@ class Shown:
         if self._bar is not None:
             self._bar.show(sample)
 
-    def close(self) -> None:
-        """Shows the last sample, and ends the bar."""
+    def close(self, *, complete: bool = False) -> None:
+        """Shows the last sample, and ends the bar. If it is complete, the estimate was wrong, not the bar."""
         if self._last is not None:
             self.tell(self._last, always=True)
         if self._bar is not None:
-            self._bar.close()
+            self._bar.close(complete=complete)
 
 
 def shown(progress: Progress) -> Shown | None:
@@ -76,8 +76,12 @@ class Bar:
         """Draws a sample."""
         rows, expected = int(sample.get("rows") or 0), sample.get("rows_expected")
         if self._bar is not None:
-            # An estimate that is passed grows.
-            self._bar.total = None if expected is None else max(int(expected), rows)
+            if expected is not None and self._bar.total is None:
+                # Notebooks draw a bar with an end only after this.
+                self._bar.reset(total=max(int(expected), rows))
+            elif expected is not None:
+                # An estimate that is passed grows.
+                self._bar.total = max(int(expected), rows)
             self._bar.update(rows - self._bar.n)
             return
         if not sys.stderr.isatty():
@@ -86,9 +90,11 @@ class Bar:
         sys.stderr.write(f"\r{rows:,} rows{share}, {int(sample.get('wire_bytes') or 0) / 1e6:,.1f} MB\x1b[K")
         sys.stderr.flush()
 
-    def close(self) -> None:
+    def close(self, *, complete: bool) -> None:
         """Ends it."""
         if self._bar is not None:
+            if complete:
+                self._bar.total = self._bar.n
             self._bar.close()
         elif sys.stderr.isatty():
             sys.stderr.write("\n")

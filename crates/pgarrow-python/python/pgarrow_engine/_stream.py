@@ -117,7 +117,7 @@ class Stream:
         shown, self._shown = self._shown, None
         if shown is not None:
             shown.tell(self.progress)
-            shown.close()
+            shown.close(complete=self._native.report_json is not None)
 
 
 def opened(make: Callable[[Callable[[], None] | None], _native.Stream], shown: Shown | None) -> Stream:
@@ -129,8 +129,12 @@ def opened(make: Callable[[Callable[[], None] | None], _native.Stream], shown: S
     def tell() -> None:
         # The stream holds this function, so the function must not hold the stream.
         stream = streams[0]() if streams else None
-        if stream is not None:
+        if stream is None:
+            return
+        if stream._native.report_json is None:
             shown.tell(stream.progress)
+        else:
+            stream._end_progress()
 
     stream = Stream(make(tell), shown)
     streams.append(weakref.ref(stream))
