@@ -34,13 +34,15 @@ const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The end of Bind, no formats of results, and Execute of the unnamed portal without a limit.
 const EXECUTE: [u8; 12] = *b"\0\0E\0\0\0\x09\0\0\0\0\0";
 const SYNC: [u8; HEADER_BYTES] = *b"S\0\0\0\x04";
+/// Describe of a portal that nobody has. The server refuses it, and so undoes what it has executed since the
+/// last Sync. Its log shows the name.
+const REFUSED: [u8; 30] = *b"D\0\0\0\x1dPbulk statement was left\0";
 
 /// A statement that is run many times. Borrows its session until [`finish`](Self::finish).
 ///
 /// All executions up to [`sync`](Self::sync) or [`finish`](Self::finish) are one transaction, if none is
 /// open. If it is dropped before that in an open transaction, the transaction holds what was executed, and
-/// the caller rolls it back. Without an open transaction nothing is committed, and the session cannot be used
-/// any more.
+/// the caller rolls it back. Without an open transaction nothing is committed. The session can be used again.
 #[derive(Debug)]
 pub struct Bulk<'a> {
     session: &'a mut Session,
@@ -355,13 +357,19 @@ impl Drop for Bulk<'_> {
         if self.is_over || self.is_synced {
             return;
         }
-        if self.began_in == TransactionStatus::Idle {
-            // Sync would commit what was executed; closing the connection does not.
-            return self.session.abandon("a bulk statement was left before its end");
-        }
         let deadline = self.session.deadline.replace(Instant::now() + DRAIN_TIME);
+        let is_alone = self.began_in == TransactionStatus::Idle;
+        if is_alone {
+            // Sync would commit what was executed.
+            self.outgoing.bytes.clear();
+            self.outgoing.bytes.extend_from_slice(&REFUSED);
+            self.outgoing.bind = REFUSED.len();
+        }
         // The caller sees a refusal at ROLLBACK. After any other error the session reports it itself.
-        let _ = self.sync_unchecked();
+        let ended = self.sync_unchecked();
         self.session.deadline = deadline;
+        if is_alone && ended.is_ok() {
+            self.session.abandon("the server did not refuse what had to undo a bulk statement");
+        }
     }
 }

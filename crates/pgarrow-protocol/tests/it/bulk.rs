@@ -343,7 +343,8 @@ fn what_is_left_is_not_committed() {
     let database = TestServer::shared().fresh_database("bulk_left");
     let mut session = connect(database.url());
     session.execute("CREATE TABLE t (a int4)").unwrap();
-    for (begin, is_usable) in [("", false), ("BEGIN", true)] {
+    // Without a transaction, too: a value that could not be written used to cost the connection.
+    for begin in ["", "BEGIN"] {
         let mut session = connect(database.url());
         session.execute(begin).unwrap();
         let mut bulk = session.bulk("INSERT INTO t VALUES ($1)", &[INT4]).unwrap();
@@ -352,7 +353,8 @@ fn what_is_left_is_not_committed() {
             execute_int4(&mut bulk, i).unwrap();
         }
         drop(bulk);
-        assert_eq!(session.execute("ROLLBACK").is_ok(), is_usable, "{begin:?}");
+        session.execute("ROLLBACK").unwrap();
+        assert_eq!(session.query("SELECT count(*) FROM t", &[]).unwrap()[0].text(0), Some("0"), "{begin:?}");
     }
     // Parameters that were not sent are not in the table, and harm nothing.
     drop(
