@@ -129,11 +129,8 @@ impl Session {
             b'T' => {
                 let columns = backend::row_description(&message.body)
                     .map_err(|cause| self.malformed(PHASE, b'T', cause))?;
-                let types = |columns: &[ColumnDescription]| -> Vec<u32> {
-                    columns.iter().map(|column| column.type_oid).collect()
-                };
                 portal.n_columns = columns.len();
-                if !execution.any_columns && execution.columns.map(types) != Some(types(&columns)) {
+                if !execution.any_columns && !are_same(execution.columns, &columns) {
                     portal.drain(self)?;
                     let what = "the columns of the statement are not those that were described; run it again";
                     return Err(Error::new(
@@ -148,6 +145,19 @@ impl Session {
         }
         Ok(portal)
     }
+}
+
+/// Whether the columns of a portal are those of its statement. Planning may find a modifier, or lose one, as
+/// when the body of a function takes the place of its call; it never finds another one.
+fn are_same(described: Option<&[ColumnDescription]>, found: &[ColumnDescription]) -> bool {
+    let is_same = |(one, other): (&ColumnDescription, &ColumnDescription)| {
+        let modifiers = [one.type_modifier, other.type_modifier];
+        one.name == other.name
+            && one.type_oid == other.type_oid
+            && (modifiers.contains(&-1) || one.type_modifier == other.type_modifier)
+    };
+    described
+        .is_some_and(|described| described.len() == found.len() && described.iter().zip(found).all(is_same))
 }
 
 impl Portal {
