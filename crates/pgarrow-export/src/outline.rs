@@ -12,7 +12,7 @@ pub struct Outline {
     pub statements: usize,
     /// The first word, in capitals.
     pub command: String,
-    /// The first statement is a COPY between the server and its client.
+    /// One of the statements is a COPY between the server and its client.
     pub is_client_copy: bool,
     /// A word in it changes data, or may: INSERT, UPDATE, DELETE, MERGE, CALL, EXECUTE, DO, COPY.
     pub may_write: bool,
@@ -73,7 +73,7 @@ impl Outline {
         let mut outline = Self::default();
         let mut scanner = Scanner::new(sql);
         let mut first: Vec<Token> = Vec::new();
-        let mut is_begun = false;
+        let (mut is_begun, mut is_copy) = (false, false);
         while let Some(token) = scanner.next_token()? {
             match token.kind {
                 TokenKind::Blank => continue,
@@ -87,6 +87,13 @@ impl Outline {
                 }
                 _ => {}
             }
+            if token.kind == TokenKind::Word {
+                let word = word(sql, &token);
+                is_copy = if is_begun { is_copy } else { word == "COPY" };
+                outline.is_client_copy |= is_copy && matches!(word.as_str(), "STDIN" | "STDOUT");
+            } else if !is_begun {
+                is_copy = false;
+            }
             outline.statements += usize::from(!is_begun);
             is_begun = true;
             if outline.statements == 1 {
@@ -97,10 +104,6 @@ impl Outline {
         // A query may begin with parentheses.
         if let Some(token) = first.iter().find(|token| token.kind != TokenKind::Open).filter(|t| is_word(t)) {
             outline.command = word(sql, token);
-        }
-        if outline.command == "COPY" {
-            let of_client = |token: &&Token| matches!(word(sql, token).as_str(), "STDIN" | "STDOUT");
-            outline.is_client_copy = first.iter().filter(|token| is_word(token)).any(|t| of_client(&t));
         }
         if outline.statements == 1 && outline.parameters == 0 {
             outline.table = table_read(sql, &first);
@@ -193,6 +196,8 @@ mod tests {
             ("copy t from stdin", 1, "COPY", true, true),
             ("copy t to '/tmp/x'", 1, "COPY", false, true),
             ("copy (select 1) to STDOUT (format binary)", 1, "COPY", true, true),
+            ("select 1; copy t from stdin", 2, "SELECT", true, true),
+            ("copy t to '/tmp/x'; select stdin", 2, "COPY", false, true),
         ] {
             let outline = Outline::of(sql).unwrap();
             let found =
