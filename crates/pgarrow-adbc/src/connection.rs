@@ -7,9 +7,9 @@ use adbc_core::options::{InfoCode, ObjectDepth, OptionConnection, OptionValue};
 use adbc_core::{CancelHandle, Connection, Optionable};
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow_schema::Schema;
-use pgarrow_protocol::{Config, TransactionStatus};
+use pgarrow_protocol::{Config, Session, TransactionStatus};
 
-use crate::error::{Result, invalid_argument, invalid_state, of_wire};
+use crate::error::{Result, invalid_argument, invalid_state, of_wire, with_state};
 use crate::link::Link;
 use crate::objects::{Wanted, objects};
 use crate::settings::Settings;
@@ -43,12 +43,7 @@ impl PgarrowConnection {
     fn set_autocommit(&mut self, autocommit: bool) -> Result<()> {
         if autocommit && !self.link.autocommit() {
             // What was done so far stays, as if it had committed itself.
-            self.link.with(|session| match session.transaction_status() {
-                TransactionStatus::Idle => Ok(()),
-                TransactionStatus::InTransaction | TransactionStatus::Failed => {
-                    session.commit().map_err(of_wire)
-                }
-            })?;
+            self.link.with(commit)?;
         }
         self.link.set_autocommit(autocommit);
         Ok(())
@@ -60,6 +55,19 @@ impl PgarrowConnection {
             true => Err(invalid_state(
                 "statements commit themselves: turn autocommit off, or run COMMIT and ROLLBACK as statements",
             )),
+        }
+    }
+}
+
+/// Commits the open transaction, if there is one. One that has failed is rolled back, which is an error.
+fn commit(session: &mut Session) -> Result<()> {
+    match session.transaction_status() {
+        TransactionStatus::Idle => Ok(()),
+        TransactionStatus::InTransaction => session.commit().map_err(of_wire),
+        TransactionStatus::Failed => {
+            session.execute("ROLLBACK").map_err(of_wire)?;
+            let text = "a statement of the transaction has failed, so it is rolled back and not committed";
+            Err(with_state(invalid_state(text), "25P02"))
         }
     }
 }
@@ -146,10 +154,7 @@ impl Connection for PgarrowConnection {
 
     fn commit(&mut self) -> Result<()> {
         self.check_transactions()?;
-        self.link.with(|session| match session.transaction_status() {
-            TransactionStatus::Idle => Ok(()),
-            TransactionStatus::InTransaction | TransactionStatus::Failed => session.commit().map_err(of_wire),
-        })
+        self.link.with(commit)
     }
 
     /// A result that is still open ends with it.

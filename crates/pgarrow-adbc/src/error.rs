@@ -75,8 +75,13 @@ pub(crate) fn for_reader(error: Error) -> ArrowError {
     ArrowError::ExternalError(Box::new(error))
 }
 
+/// The error with an SQLSTATE.
+pub(crate) fn with_state(error: Error, state: &str) -> Error {
+    Error { sqlstate: sqlstate(state), ..error }
+}
+
 /// The five characters.
-pub(crate) fn sqlstate(text: &str) -> [c_char; 5] {
+fn sqlstate(text: &str) -> [c_char; 5] {
     let mut state: [c_char; 5] = [0; 5];
     for (place, byte) in state.iter_mut().zip(text.bytes()) {
         *place = byte as c_char;

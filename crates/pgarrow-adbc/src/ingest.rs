@@ -9,7 +9,9 @@ use pgarrow_load::{Load, LoadMethod, LoadMode, LoadOptions};
 use pgarrow_protocol::{Session, TransactionStatus};
 use pgarrow_session::{Connection, ErrorKind};
 
-use crate::error::{Result, invalid_argument, invalid_state, not_implemented, of_engine, of_wire};
+use crate::error::{
+    Result, invalid_argument, invalid_state, not_implemented, of_engine, of_wire, with_state,
+};
 use crate::link::{Link, cancelled_or};
 use crate::operation::Operation;
 use crate::results::Progress;
@@ -23,6 +25,9 @@ pub(crate) struct Ingest {
     catalog: Option<String>,
     schema: Option<String>,
     temporary: bool,
+    /// An ingestion has run since schema or `temporary` was set, so that the next one may replace either by
+    /// the other. Statements are used again, and not every caller takes back what the one before had.
+    is_used: bool,
 }
 
 /// A savepoint of our own, beside that of the load.
@@ -44,14 +49,25 @@ impl Ingest {
             OptionStatement::IngestMode => self.mode = Some(IngestMode::try_from(value)?),
             OptionStatement::TargetTable => self.table = of_name()?,
             OptionStatement::TargetCatalog => self.catalog = of_name()?,
-            OptionStatement::TargetDbSchema => self.schema = of_name()?,
-            OptionStatement::Temporary => self.temporary = flag(name, value)?,
+            OptionStatement::TargetDbSchema => {
+                let schema = of_name()?;
+                if schema.is_some() {
+                    self.temporary &= !self.is_used;
+                    check_schema(schema.is_some(), self.temporary)?;
+                    self.is_used = false;
+                }
+                self.schema = schema;
+            }
+            OptionStatement::Temporary => {
+                let temporary = flag(name, value)?;
+                if temporary {
+                    self.schema = self.schema.take().filter(|_| !self.is_used);
+                    check_schema(self.schema.is_some(), temporary)?;
+                    self.is_used = false;
+                }
+                self.temporary = temporary;
+            }
             _ => return Err(not_implemented(format!("there is no option {name}"))),
-        }
-        if self.temporary && self.schema.is_some() {
-            return Err(invalid_argument(
-                "a temporary table has a schema of its own: leave out the target's schema",
-            ));
         }
         Ok(())
     }
@@ -74,12 +90,13 @@ impl Ingest {
     /// A target that is not there, or is there, or has other columns; errors of the load, of the server and
     /// of the reader. The transaction is then as it was before.
     pub(crate) fn run(
-        &self,
+        &mut self,
         link: &Link,
         values: Box<dyn RecordBatchReader + Send>,
         operations: &[&Operation],
         progress: &Progress,
     ) -> Result<u64> {
+        self.is_used = true;
         let begun = link.with(|session| self.begin(link, session))?;
         let loaded = self.load(link.connection(), &begun, values, operations, progress);
         link.forget();
@@ -247,6 +264,15 @@ impl Begun {
     }
 }
 
+fn check_schema(has_schema: bool, temporary: bool) -> Result<()> {
+    match has_schema && temporary {
+        true => {
+            Err(invalid_argument("a temporary table has a schema of its own: leave out the target's schema"))
+        }
+        false => Ok(()),
+    }
+}
+
 /// A load reads the catalog when it has locked the table, so it needs a new snapshot for each statement.
 fn check_isolation(session: &mut Session) -> Result<()> {
     let rows = session.query("SELECT pg_catalog.current_setting('transaction_isolation')", &[]);
@@ -258,9 +284,4 @@ fn check_isolation(session: &mut Session) -> Result<()> {
             level.unwrap_or("of an unknown kind").to_uppercase()
         ))),
     }
-}
-
-fn with_state(mut error: Error, state: &str) -> Error {
-    error.sqlstate = crate::error::sqlstate(state);
-    error
 }

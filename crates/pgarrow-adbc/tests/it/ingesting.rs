@@ -153,3 +153,30 @@ fn what_a_select_gives_goes_in_again_with_its_types() {
     );
     assert_eq!(types, "mood numeric(10,3) jsonb interval");
 }
+
+#[test]
+fn a_statement_that_is_used_again_goes_where_it_is_told() {
+    require!(Capability::Server);
+    let (_server, mut connection) = connection("used_again");
+    // As cursors of Python have it, which do not take back the schema of the ingestion before.
+    let mut statement = connection.new_statement().unwrap();
+    let mut ingest = |table: &str, schema: Option<&str>, temporary: bool| -> Result<Option<i64>, Error> {
+        statement.set_option(OptionStatement::TargetTable, table.into())?;
+        if let Some(schema) = schema {
+            statement.set_option(OptionStatement::TargetDbSchema, schema.into())?;
+        }
+        statement.set_option(OptionStatement::Temporary, temporary.to_string().as_str().into())?;
+        statement.bind(batch(1))?;
+        statement.execute_update()
+    };
+    ingest("a", Some("public"), false).unwrap();
+    ingest("b", None, true).unwrap();
+    ingest("c", Some("public"), false).unwrap();
+    ingest("d", None, false).unwrap();
+    let error = ingest("e", Some("public"), true).unwrap_err();
+    assert_eq!(error.status, Status::InvalidArguments);
+    ingest("e", None, false).unwrap();
+    let sql = "SELECT string_agg(relname, '' ORDER BY relname) FROM pg_class \
+               WHERE relname IN ('a', 'b', 'c', 'd', 'e') AND relpersistence = 'p'";
+    assert_eq!(text(&mut connection, sql), "acde");
+}
