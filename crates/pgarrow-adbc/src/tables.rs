@@ -34,7 +34,7 @@ pub(crate) fn schema(
     settings: &Settings,
 ) -> Result<Schema> {
     let name = RelationName { schema: schema.map(str::to_owned), name: table.to_owned() };
-    // A choice for a column means those tables that have it.
-    let options = settings.options(|_| false)?;
+    // A choice for a column that the table does not have changes nothing.
+    let options = settings.options(|_| true)?;
     relation_schema(session, &name, &options).map_err(of_engine)
 }

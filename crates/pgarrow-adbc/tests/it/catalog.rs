@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 
-use adbc_core::Connection as _;
 use adbc_core::error::Status;
-use adbc_core::options::{InfoCode, ObjectDepth};
+use adbc_core::options::{InfoCode, ObjectDepth, OptionDatabase};
 use adbc_core::schemas::{
     GET_INFO_SCHEMA, GET_OBJECTS_SCHEMA, GET_STATISTIC_NAMES_SCHEMA, GET_STATISTICS_SCHEMA,
     GET_TABLE_TYPES_SCHEMA,
 };
+use adbc_core::{Connection as _, Database as _, Driver as _};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int16Type, Int32Type, UInt32Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow_schema::DataType;
-use pgarrow_adbc::PgarrowConnection;
+use pgarrow_adbc::{PgarrowConnection, PgarrowDriver};
 use pgarrow_testkit::{Capability, require};
 
 use crate::support::{collect, connection, state};
@@ -157,6 +157,14 @@ fn schemas_of_tables() {
     server.execute(TABLES);
     let schema = connection.get_table_schema(Some(server.name()), Some("shop"), "orders").unwrap();
     assert_eq!(schema.metadata()["pg.table"], "shop.orders");
+    // The choices of a database are for all tables that have the column.
+    let choice = (OptionDatabase::Other("pgarrow.column.total".to_owned()), "text".into());
+    let uri = (OptionDatabase::Uri, server.url().into());
+    let database = PgarrowDriver.new_database_with_opts([uri, choice]).unwrap();
+    let chosen = database.new_connection().unwrap();
+    let with_choice = chosen.get_table_schema(None, Some("shop"), "orders").unwrap();
+    assert_eq!(*with_choice.field(2).data_type(), DataType::Utf8);
+    chosen.get_table_schema(None, Some("shop"), "customers").unwrap();
     assert_eq!(*schema.field(2).data_type(), DataType::Decimal128(12, 2));
     assert!(!schema.field(0).is_nullable() && schema.field(1).is_nullable());
     assert_eq!(connection.get_table_schema(None, Some(""), "pg_class").unwrap().field(0).name(), "oid");
