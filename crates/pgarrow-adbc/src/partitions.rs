@@ -150,7 +150,9 @@ impl Parallel<'_> {
                    'default_transaction_read_only', 'transaction_isolation', 'transaction_read_only', \
                    'transaction_deferrable']))), \
              current_user OPERATOR(pg_catalog.<>) session_user \
-               OR pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none', \
+               OR pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' \
+               OR session_user OPERATOR(pg_catalog.<>) (SELECT pg_catalog.pg_get_userbyid(a.usesysid) \
+                 FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a), \
              (SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path' \
                AND s.source OPERATOR(pg_catalog.=) 'session')";
         let rows = session.query(sql, &[]).map_err(of_wire)?;

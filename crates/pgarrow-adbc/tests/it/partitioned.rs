@@ -114,7 +114,9 @@ fn what_other_sessions_would_not_see_is_refused() {
     assert_eq!(refused(&mut connection, "TABLE t"), Status::InvalidState);
     run(&mut connection, "DROP TABLE mine; SET ROLE pg_read_all_data").unwrap();
     assert_eq!(refused(&mut connection, "TABLE t"), Status::InvalidState);
-    run(&mut connection, "RESET ROLE").unwrap();
+    run(&mut connection, "RESET ROLE; SET SESSION AUTHORIZATION pg_read_all_data").unwrap();
+    assert_eq!(refused(&mut connection, "TABLE t"), Status::InvalidState);
+    run(&mut connection, "RESET SESSION AUTHORIZATION").unwrap();
     connection.set_option(OptionConnection::AutoCommit, "false".into()).unwrap();
     assert_eq!(refused(&mut connection, "TABLE t"), Status::InvalidState);
     connection.set_option(OptionConnection::AutoCommit, "true".into()).unwrap();
