@@ -85,14 +85,14 @@ impl std::fmt::Debug for Rows {
 }
 
 /// The types that must be asked for where the server has inferred text, by the bound values' Arrow types; 0
-/// where it decides.
-pub(crate) fn wanted_types(inferred: &[u32], schema: &SchemaRef) -> Option<Vec<u32>> {
+/// where it decides. Empty if it decides all.
+pub(crate) fn wanted_types(inferred: &[u32], schema: &SchemaRef) -> Vec<u32> {
     let wanted = |(oid, field): (&u32, &arrow_schema::FieldRef)| match *oid {
         oid::TEXT => natural_oid(field.data_type()),
         _ => 0,
     };
     let wanted: Vec<u32> = inferred.iter().zip(schema.fields()).map(wanted).collect();
-    wanted.iter().any(|oid| *oid != 0).then_some(wanted)
+    if wanted.iter().any(|oid| *oid != 0) { wanted } else { Vec::new() }
 }
 
 /// The built-in type that holds an Arrow type's values; 0 for texts, and where there is none.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use adbc_core::error::Error;
 use pgarrow_catalog::KnownTypes;
 use pgarrow_protocol::{Config, Session, TransactionStatus};
-use pgarrow_session::{Cancel, Connection, Lent};
+use pgarrow_session::{Cancel, Connection, ErrorKind, Lent};
 
 use crate::error::{Result, invalid_state, of_engine, of_wire};
 use crate::operation::Operation;
@@ -46,8 +46,9 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// Commands that leave types and tables as they are.
-const HARMLESS: [&str; 16] = [
+/// Commands that leave types and tables as they are, by the server's words or a statement's first one.
+const HARMLESS: [&str; 17] = [
+    "WITH",
     "SELECT",
     "INSERT",
     "UPDATE",
@@ -163,13 +164,16 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// A result has it; the connection is lost.
+    /// A result has it, or another call; the connection is lost.
     pub(crate) fn take(&self) -> Result<(Lent, Session)> {
         let open = self.state().open.as_ref().and_then(Weak::upgrade);
         if open.is_some_and(|open| open.is_open()) {
             return Err(busy());
         }
-        Lent::of(&self.connection).map_err(of_engine)
+        Lent::of(&self.connection).map_err(|error| match error.kind() {
+            ErrorKind::Options => in_use(),
+            _ => of_engine(error),
+        })
     }
 
     /// Does something with the session, which is stopped by a cancel of the connection.
@@ -202,6 +206,13 @@ impl Link {
 /// After a cancel, every error is that of the cancel.
 pub(crate) fn cancelled_or(cancel: &Cancel, error: Error) -> Error {
     if cancel.is_requested() { of_engine(cancel.error()) } else { error }
+}
+
+fn in_use() -> Error {
+    invalid_state(
+        "the connection is in use: another thread has called it, or what is being ingested reads from it; wait, or use \
+         another connection",
+    )
 }
 
 fn busy() -> Error {

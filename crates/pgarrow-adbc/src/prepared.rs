@@ -34,6 +34,8 @@ pub(crate) struct Prepared {
     sql: String,
     /// The types that were asked for; the server has inferred the others.
     types: Vec<u32>,
+    /// The types of the parameters when none was asked for.
+    inferred: Vec<u32>,
     pub(crate) description: Description,
     epoch: u64,
     /// The unnamed statement is still this one.
@@ -59,11 +61,29 @@ impl Prepared {
             name,
             sql: sql.to_owned(),
             types: types.to_vec(),
+            inferred: description.parameters.clone(),
             description,
             epoch,
             is_parsed: true,
             columns: None,
         })
+    }
+
+    /// The same statement with other types of its parameters; those that are left out are inferred.
+    pub(crate) fn with_types(&self, session: &mut Session, types: &[u32]) -> Result<Self> {
+        let mut other = Self::new(&self.link, session, &self.sql, self.is_named(), types)?;
+        other.inferred.clone_from(&self.inferred);
+        Ok(other)
+    }
+
+    /// The types that its parameters have when none is asked for.
+    pub(crate) fn inferred(&self) -> &[u32] {
+        &self.inferred
+    }
+
+    /// The types that were asked for.
+    pub(crate) fn types(&self) -> &[u32] {
+        &self.types
     }
 
     pub(crate) fn is_named(&self) -> bool {
@@ -136,8 +156,9 @@ impl Prepared {
             ..Execution::default()
         });
         portal.map_err(|error| {
-            // "cached plan must not change result type", and what we say about the same.
-            if matches!(error.sqlstate(), Some("0A000") | None) {
+            // "cached plan must not change result type", and what we say about the same; a function, or a
+            // pooler, has deallocated it.
+            if matches!(error.sqlstate(), Some("0A000" | "26000") | None) {
                 self.link.forget();
             }
             of_wire(error)
@@ -154,7 +175,7 @@ impl Prepared {
         self.run(session, parameters, &texts, None)
     }
 
-    /// A simple query was run, which ends the unnamed statement.
+    /// Something else was run, or may have been, which ends the unnamed statement.
     pub(crate) fn is_no_longer_parsed(&mut self) {
         self.is_parsed = false;
     }

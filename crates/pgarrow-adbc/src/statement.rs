@@ -116,14 +116,19 @@ impl PgarrowStatement {
         let kept = self.prepared.as_ref().filter(|prepared| of(prepared).is_of(sql)).cloned();
         let is_named = self.is_to_be_prepared;
         let mut ready = match kept.filter(|prepared| of(prepared).is_named() || !is_named) {
-            Some(prepared) => prepared,
+            Some(prepared) => {
+                // Others have had the session since.
+                of(&prepared).is_no_longer_parsed();
+                prepared
+            }
             None => Arc::new(Mutex::new(Prepared::new(&self.link, session, sql, is_named, &[])?)),
         };
         // A parameter of which nothing is known is a text for the server. The bound values know better.
         if let Some(schema) = self.values.schema() {
-            let types = wanted_types(of(&ready).parameter_oids(), &schema);
-            if let Some(types) = types {
-                ready = Arc::new(Mutex::new(Prepared::new(&self.link, session, sql, is_named, &types)?));
+            let types = wanted_types(of(&ready).inferred(), &schema);
+            if types != of(&ready).types() {
+                let other = of(&ready).with_types(session, &types)?;
+                ready = Arc::new(Mutex::new(other));
             }
         }
         self.prepared = Some(Arc::clone(&ready));
@@ -147,7 +152,10 @@ impl PgarrowStatement {
         let columns = of(&prepared).columns(session, &self.settings)?;
         let mut values = self.bound(session, &prepared)?;
         let is_in_block = session.transaction_status() != TransactionStatus::Idle;
-        let in_parts = is_in_block && columns.is_some() && !self.settings.has_whole_results();
+        // In a transaction that has failed, the server says so.
+        let in_parts = session.transaction_status() == TransactionStatus::InTransaction
+            && columns.is_some()
+            && !self.settings.has_whole_results();
         let part_rows = in_parts.then(SessionRows::first_part_rows);
         let text_columns = columns.as_ref().map(|columns| columns.text_columns().to_vec());
         let text_columns = text_columns.unwrap_or_default();
@@ -242,7 +250,7 @@ impl PgarrowStatement {
     }
 
     /// Runs a statement with each of the bound values, all in one transaction.
-    fn run_with_values(&mut self, session: &mut Session) -> Result<Option<u64>> {
+    fn run_with_values(&mut self, session: &mut Session, outline: &Outline) -> Result<Option<u64>> {
         self.link.begin_if_needed(session)?;
         let prepared = self.ready(session)?;
         let Some(mut values) = self.bound(session, &prepared)? else {
@@ -253,7 +261,9 @@ impl PgarrowStatement {
         };
         let returns_rows = of(&prepared).description.columns.is_some();
         if !returns_rows {
-            return self.run_in_bulk(session, &prepared, &mut values).map(Some);
+            let counted = self.run_in_bulk(session, &prepared, &mut values);
+            self.link.has_run(Some(&outline.command));
+            return counted.map(Some);
         }
         let is_own = session.transaction_status() == TransactionStatus::Idle;
         if is_own {
@@ -261,6 +271,7 @@ impl PgarrowStatement {
             of(&prepared).is_no_longer_parsed();
         }
         let counted = self.run_one_by_one(session, &prepared, &mut values);
+        self.link.has_run(Some(&outline.command));
         if is_own {
             let ended = match &counted {
                 Ok(_) => session.commit(),
@@ -383,7 +394,7 @@ impl Statement for PgarrowStatement {
                     let (lent, mut session) = self.link.take()?;
                     let cancel = self.begins();
                     let attached = cancel.attach(&session);
-                    let run = self.run_with_values(&mut session);
+                    let run = self.run_with_values(&mut session, &outline);
                     drop(attached);
                     self.ends();
                     lent.give_back(session);

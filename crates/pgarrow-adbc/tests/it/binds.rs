@@ -220,3 +220,38 @@ fn in_a_transaction_bound_statements_are_part_of_it() {
     connection.rollback().unwrap();
     assert_eq!(number(&mut connection, "SELECT count(*) FROM t"), 0);
 }
+
+#[test]
+fn another_type_of_value_is_another_type_of_parameter() {
+    require!(Capability::Server);
+    let (_server, mut connection) = connection("rebound");
+    // The type that the first value asked for used to stay, so that a text was read as a bigint.
+    for is_prepared in [true, false] {
+        let mut statement = statement(&mut connection, "SELECT $1 AS value");
+        if is_prepared {
+            statement.prepare().unwrap();
+        }
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["abc"]));
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![1.5]));
+        for value in [ints(vec![Some(5)]), texts, floats, ints(vec![None])] {
+            statement.bind(batch(vec![Arc::clone(&value)])).unwrap();
+            let found = collect(statement.execute().unwrap()).unwrap();
+            assert_eq!(found.column(0), &value, "{is_prepared}");
+        }
+    }
+}
+
+#[test]
+fn a_late_value_that_does_not_fit_leaves_the_connection() {
+    require!(Capability::Server);
+    let (_server, mut connection) = connection("late_value");
+    run(&mut connection, "CREATE TABLE t (a int2)").unwrap();
+    let mut insert = statement(&mut connection, "INSERT INTO t VALUES ($1)");
+    // Much has been sent by then, and without a transaction the connection used to be given up.
+    let mut values = vec![Some(1); 50_000];
+    values.push(Some(100_000));
+    insert.bind(batch(vec![ints(values)])).unwrap();
+    let error = insert.execute_update().unwrap_err();
+    assert_eq!(error.status, Status::InvalidData, "{error}");
+    assert_eq!(number(&mut connection, "SELECT count(*) FROM t"), 0);
+}

@@ -89,7 +89,12 @@ fn copy_has_no_place_here() {
     require!(Capability::Server);
     let (_server, mut connection) = connection("copy");
     run(&mut connection, "CREATE TABLE t (a int)").unwrap();
-    for sql in ["COPY t FROM STDIN", "COPY t TO STDOUT", "copy (select 1) to stdout (format binary)"] {
+    for sql in [
+        "COPY t FROM STDIN",
+        "COPY t TO STDOUT",
+        "copy (select 1) to stdout (format binary)",
+        "SELECT 1; COPY t FROM STDIN",
+    ] {
         assert_eq!(run(&mut connection, sql).unwrap_err().status, Status::NotImplemented, "{sql}");
         assert_eq!(rows(&mut connection, sql).unwrap_err().status, Status::NotImplemented, "{sql}");
     }
@@ -265,4 +270,81 @@ fn progress_is_rows_and_known_at_the_end() {
     reader.for_each(drop);
     assert_eq!(progress(&rows, OptionStatement::Progress), 200_000.0);
     assert_eq!(progress(&rows, OptionStatement::MaxProgress), 200_000.0);
+}
+
+#[test]
+fn an_unnamed_statement_is_not_taken_for_another() {
+    require!(Capability::Server);
+    let (_server, mut connection) = connection("unnamed");
+    // What another statement had left in its place used to be run instead.
+    let mut one = statement(&mut connection, "SELECT 1::int8 AS a");
+    one.execute_schema().unwrap();
+    assert_eq!(number(&mut connection, "2"), 2);
+    let mut same_name = statement(&mut connection, "SELECT 2::int8 AS a");
+    collect(same_name.execute().unwrap()).unwrap();
+    let batch = collect(one.execute().unwrap()).unwrap();
+    assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(0), 1);
+}
+
+#[test]
+fn columns_that_others_rename_are_never_mixed_up() {
+    require!(Capability::Server);
+    let (server, mut connection) = connection("renamed");
+    server.execute("CREATE TABLE t (a int8, b int8); INSERT INTO t VALUES (1, 2)");
+    let mut read = statement(&mut connection, "SELECT * FROM t");
+    collect(read.execute().unwrap()).unwrap();
+    server.execute("ALTER TABLE t RENAME a TO c; ALTER TABLE t RENAME b TO a");
+    // Once it may be an error, but values under the names of before are none of the outcomes.
+    let batch = match read.execute() {
+        Ok(reader) => collect(reader).unwrap(),
+        Err(_) => collect(read.execute().unwrap()).unwrap(),
+    };
+    let a = batch.column_by_name("a").unwrap();
+    assert_eq!(a.as_primitive::<Int64Type>().value(0), 2);
+}
+
+#[test]
+fn a_statement_that_was_deallocated_is_prepared_again() {
+    require!(Capability::Server);
+    let (_server, mut connection) = connection("deallocated");
+    run(
+        &mut connection,
+        "CREATE FUNCTION f() RETURNS int8 LANGUAGE plpgsql AS \
+           $$BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN 1; END$$",
+    )
+    .unwrap();
+    let mut prepared = statement(&mut connection, "SELECT 7::int8");
+    prepared.prepare().unwrap();
+    assert_eq!(number(&mut connection, "f()"), 1);
+    assert_eq!(state(&prepared.execute().err().unwrap()), "26000");
+    assert_eq!(collect(prepared.execute().unwrap()).unwrap().num_rows(), 1);
+}
+
+#[test]
+fn a_transaction_that_has_failed_is_said_to_have_failed() {
+    require!(Capability::Server);
+    let (_server, mut connection) = connection("has_failed");
+    autocommit(&mut connection, false);
+    let mut again = statement(&mut connection, "SELECT 1");
+    again.prepare().unwrap();
+    collect(again.execute().unwrap()).unwrap();
+    run(&mut connection, "SELECT 1/0").unwrap_err();
+    assert_eq!(state(&again.execute().err().unwrap()), "25P02");
+    let error = connection.commit().unwrap_err();
+    assert_eq!((error.status, state(&error).as_str()), (Status::InvalidState, "25P02"));
+    assert_eq!(number(&mut connection, "1"), 1);
+}
+
+#[test]
+fn a_connection_in_use_by_another_thread_says_so() {
+    require!(Capability::Server);
+    let (_server, mut connection) = connection("in_use");
+    let mut slow = statement(&mut connection, "SELECT pg_sleep(2)");
+    let mut other = statement(&mut connection, "SELECT 1");
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(move || while slow.execute_update().is_err() {});
+        let refused = || other.execute().err().is_some_and(|error| error.message.contains("another thread"));
+        eventually("the connection is in use", refused);
+        slow.join().unwrap();
+    });
 }
