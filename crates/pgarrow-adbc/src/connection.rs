@@ -43,10 +43,15 @@ impl PgarrowConnection {
     fn set_autocommit(&mut self, autocommit: bool) -> Result<()> {
         if autocommit && !self.link.autocommit() {
             // What was done so far stays, as if it had committed itself.
-            self.link.with(commit)?;
+            self.commit_open()?;
         }
         self.link.set_autocommit(autocommit);
         Ok(())
+    }
+
+    fn commit_open(&self) -> Result<()> {
+        // What is not committed is rolled back, types included.
+        self.link.with(commit).inspect_err(|_| self.link.forget())
     }
 
     fn check_transactions(&self) -> Result<()> {
@@ -154,7 +159,7 @@ impl Connection for PgarrowConnection {
 
     fn commit(&mut self) -> Result<()> {
         self.check_transactions()?;
-        self.link.with(commit)
+        self.commit_open()
     }
 
     /// A result that is still open ends with it.

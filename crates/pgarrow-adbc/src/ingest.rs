@@ -200,9 +200,9 @@ impl Ingest {
             .with_conversions(Conversions::Check);
         let load = load.options(options);
         let cancel = load.cancel().clone();
-        operations.iter().for_each(|operation| operation.begins(&cancel));
+        let running: Vec<_> = operations.iter().map(|operation| operation.begins(&cancel)).collect();
         let loaded = self.fill(load, begun, values, progress);
-        operations.iter().for_each(|operation| operation.ends());
+        drop(running);
         loaded.map_err(|error| cancelled_or(&cancel, error))
     }
 

@@ -180,11 +180,11 @@ impl Link {
     pub(crate) fn with<T>(&self, run: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         let (lent, mut session) = self.take()?;
         let cancel = self.cancel();
-        self.operation.begins(&cancel);
+        let running = self.operation.begins(&cancel);
         let attached = cancel.attach(&session);
         let result = run(&mut session);
         drop(attached);
-        self.operation.ends();
+        drop(running);
         lent.give_back(session);
         result.map_err(|error| cancelled_or(&cancel, error))
     }

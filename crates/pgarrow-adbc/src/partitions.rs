@@ -24,7 +24,7 @@ use crate::error::{
     Result, for_reader, invalid_argument, invalid_state, not_implemented, of_engine, of_wire,
 };
 use crate::link::Link;
-use crate::operation::Operation;
+use crate::operation::Running;
 use crate::settings::Settings;
 
 /// The snapshot that partitions are read under. Dropping it ends it.
@@ -84,18 +84,10 @@ impl Parallel<'_> {
         sql: &str,
         has_values: bool,
         cancel: &Cancel,
-        operation: &Operation,
+        running: [Running; 2],
     ) -> Result<Box<dyn RecordBatchReader + Send + 'static>> {
-        operation.begins(cancel);
-        let reader =
-            self.extract(sql, has_values, cancel).and_then(|extract| extract.reader().map_err(of_engine));
-        match reader {
-            Ok(reader) => Ok(Box::new(PartitionReader { reader, operation: operation.clone() })),
-            Err(error) => {
-                operation.ends();
-                Err(error)
-            }
-        }
+        let reader = self.extract(sql, has_values, cancel)?.reader().map_err(of_engine)?;
+        Ok(Box::new(PartitionReader { reader, _running: running.into() }))
     }
 
     fn extract(&self, sql: &str, has_values: bool, cancel: &Cancel) -> Result<Extract> {
@@ -183,23 +175,18 @@ pub(crate) fn read(
     }
     let slice = Slice::from_json(&partition.slice).map_err(of_engine)?;
     let options = Settings::of_partition(&partition.options)?.options(|_| true)?;
-    let operation = link.operation().clone();
-    operation.begins(cancel);
+    let running = link.operation().begins(cancel);
     let read = Source::connect_blocking_with(link.config().clone(), cancel.clone())
         .and_then(|source| source.slice(slice).options(options).reader());
-    match read {
-        Ok(reader) => Ok(Box::new(PartitionReader { reader, operation })),
-        Err(error) => {
-            operation.ends();
-            Err(of_engine(error))
-        }
-    }
+    let reader = read.map_err(of_engine)?;
+    Ok(Box::new(PartitionReader { reader, _running: vec![running] }))
 }
 
 /// Batches of an export, with errors of this driver.
 struct PartitionReader {
     reader: BatchReader,
-    operation: Operation,
+    /// It can be stopped as long as it is there.
+    _running: Vec<Running>,
 }
 
 impl Iterator for PartitionReader {
@@ -220,11 +207,5 @@ impl Iterator for PartitionReader {
 impl RecordBatchReader for PartitionReader {
     fn schema(&self) -> SchemaRef {
         self.reader.schema()
-    }
-}
-
-impl Drop for PartitionReader {
-    fn drop(&mut self) {
-        self.operation.ends();
     }
 }

@@ -24,7 +24,7 @@ use pgarrow_session::{Cancel, Lent};
 use crate::binding::Rows;
 use crate::error::{Result, for_reader, invalid_state, of_engine, of_wire};
 use crate::link::{Held, Link, cancelled_or};
-use crate::operation::Operation;
+use crate::operation::Running;
 use crate::prepared::{SharedPrepared, of};
 
 /// How far the execution of a statement is, for other threads.
@@ -69,7 +69,7 @@ pub(crate) struct Live {
     pub(crate) may_cancel: bool,
     pub(crate) cancel: Cancel,
     /// Of the connection and of the statement.
-    pub(crate) operations: [Operation; 2],
+    pub(crate) running: [Running; 2],
     pub(crate) progress: Arc<Progress>,
 }
 
@@ -182,12 +182,12 @@ impl Live {
         let portal = self.portal;
         // If it fails, the session reports it at its next use.
         let _ = portal.abandon(&mut self.session, may_cancel);
-        self.operations.iter().for_each(Operation::ends);
+        drop(self.running);
         self.lent.give_back(self.session);
     }
 
     fn give_back(self) {
-        self.operations.iter().for_each(Operation::ends);
+        drop(self.running);
         self.lent.give_back(self.session);
     }
 }

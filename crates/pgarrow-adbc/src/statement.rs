@@ -15,7 +15,7 @@ use crate::binding::{Rows, Values, nothing_bound, wanted_types};
 use crate::error::{Result, invalid_argument, invalid_state, not_implemented, of_engine, of_wire};
 use crate::ingest::Ingest;
 use crate::link::{Held, Link, cancelled_or};
-use crate::operation::Operation;
+use crate::operation::{Operation, Running};
 use crate::partitions::{Parallel, Partitions};
 use crate::prepared::{Prepared, SharedPrepared, of};
 use crate::results::{self, Live, Progress, ResultReader, Shared};
@@ -89,25 +89,20 @@ impl PgarrowStatement {
     /// Does something with the session, under a cancel of this statement.
     fn with<T>(&self, run: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         let (lent, mut session) = self.link.take()?;
-        let cancel = self.begins();
+        let (cancel, running) = self.begins();
         let attached = cancel.attach(&session);
         let result = run(&mut session);
         drop(attached);
-        self.ends();
+        drop(running);
         lent.give_back(session);
         result.map_err(|error| cancelled_or(&cancel, error))
     }
 
-    fn begins(&self) -> Cancel {
+    /// A cancel for what is done now, and that it can be stopped by it.
+    fn begins(&self) -> (Cancel, [Running; 2]) {
         let cancel = self.link.cancel();
-        self.link.operation().begins(&cancel);
-        self.operation.begins(&cancel);
-        cancel
-    }
-
-    fn ends(&self) {
-        self.link.operation().ends();
-        self.operation.ends();
+        let running = [self.link.operation().begins(&cancel), self.operation.begins(&cancel)];
+        (cancel, running)
     }
 
     /// The statement as the server has parsed it; parsed now, if it was not, or means something else by now.
@@ -190,14 +185,14 @@ impl PgarrowStatement {
     /// The rows of the SQL, on the connection's session.
     fn rows(&mut self, outline: &Outline) -> Result<ResultReader> {
         let (lent, mut session) = self.link.take()?;
-        let cancel = self.begins();
+        let (cancel, running) = self.begins();
         let attached = cancel.attach(&session);
         let begun = self.begin_rows(&mut session, outline);
         drop(attached);
         let ToRead { portal, columns, more, text_columns, part_rows, may_cancel } = match begun {
             Ok(Begun::Rows(rows)) => *rows,
             other => {
-                self.ends();
+                drop(running);
                 lent.give_back(session);
                 return match other {
                     Ok(Begun::Over(schema)) => Ok(ResultReader::empty(schema)),
@@ -217,7 +212,7 @@ impl PgarrowStatement {
             part_rows,
             may_cancel,
             cancel,
-            operations: [self.link.operation().clone(), self.operation.clone()],
+            running,
             progress: Arc::clone(&self.progress),
         };
         let (reader, shared) = results::begin(live, Arc::clone(columns.schema()))?;
@@ -376,8 +371,8 @@ impl Statement for PgarrowStatement {
         let outline = self.outline()?;
         if self.settings.readers().is_some_and(|readers| readers > 1) {
             let read = Parallel { link: &self.link, settings: &self.settings, outline: &outline };
-            let cancel = self.link.cancel();
-            return read.reader(self.sql()?, self.values.is_some(), &cancel, &self.operation);
+            let (cancel, running) = self.begins();
+            return read.reader(self.sql()?, self.values.is_some(), &cancel, running);
         }
         Ok(Box::new(self.rows(&outline)?))
     }
@@ -392,11 +387,11 @@ impl Statement for PgarrowStatement {
                 false => self.run_plainly(&outline)?,
                 true => {
                     let (lent, mut session) = self.link.take()?;
-                    let cancel = self.begins();
+                    let (cancel, running) = self.begins();
                     let attached = cancel.attach(&session);
                     let run = self.run_with_values(&mut session, &outline);
                     drop(attached);
-                    self.ends();
+                    drop(running);
                     lent.give_back(session);
                     run.map_err(|error| cancelled_or(&cancel, error))?
                 }
@@ -428,9 +423,9 @@ impl Statement for PgarrowStatement {
         }
         let outline = self.outline()?;
         let read = Parallel { link: &self.link, settings: &self.settings, outline: &outline };
-        let cancel = self.begins();
+        let (cancel, running) = self.begins();
         let planned = read.partitions(self.sql()?, self.values.is_some(), &cancel);
-        self.ends();
+        drop(running);
         let (partitions, result) = planned.map_err(|error| cancelled_or(&cancel, error))?;
         self.partitions = Some(partitions);
         Ok(result)
@@ -448,11 +443,11 @@ impl Statement for PgarrowStatement {
         self.outline()?;
         self.is_to_be_prepared = true;
         let (lent, mut session) = self.link.take()?;
-        let cancel = self.begins();
+        let (cancel, running) = self.begins();
         let attached = cancel.attach(&session);
         let ready = self.link.begin_if_needed(&mut session).and_then(|()| self.ready(&mut session));
         drop(attached);
-        self.ends();
+        drop(running);
         lent.give_back(session);
         ready.map(drop).map_err(|error| cancelled_or(&cancel, error))
     }

@@ -139,3 +139,20 @@ fn what_is_no_partition_is_refused() {
         assert_eq!(connection.read_partition(bytes).err().unwrap().status, Status::InvalidArguments);
     }
 }
+
+#[test]
+fn a_partition_can_be_cancelled_after_its_connection_has_done_something_else() {
+    require!(Capability::Server);
+    let (server, database) = database("partition_cancel");
+    server.execute(TABLE);
+    let mut connection = database.new_connection().unwrap();
+    let (_holder, result) = planned(&mut connection, "SELECT a, b FROM t");
+    let reader = connection.read_partition(&result.partitions[0]).unwrap();
+    // The end of this statement used to be taken for the end of the partition.
+    rows(&mut connection, "SELECT 1").unwrap();
+    let handle = connection.get_cancel_handle();
+    handle.try_cancel().unwrap();
+    drop(reader);
+    assert_eq!(handle.try_cancel().unwrap_err().status, Status::InvalidState);
+    assert_eq!(rows(&mut connection, "SELECT 1").unwrap().num_rows(), 1);
+}
