@@ -55,7 +55,7 @@ def connect(
     """
     if conninfo is not None and not isinstance(conninfo, str):
         raise TypeError(f"conninfo: write a text or None, not {type(conninfo).__name__}")
-    if isinstance(pool, bool) or not isinstance(pool, int) or pool < 0:
+    if isinstance(pool, bool) or not isinstance(pool, int) or not 0 <= pool <= 100_000:
         raise TypeError("pool: write a number of sessions, from 0 on")
     shared = memory if memory is None or isinstance(memory, Memory) else Memory(memory)
     seconds = None if connect_timeout is None else _options.seconds("connect_timeout", connect_timeout)
@@ -285,6 +285,8 @@ class Connection:
 
         `load(…, target=transaction)` makes a load part of it.
         """
+        if self.closed:
+            raise StateError("the connection is closed; connect again")
         return Transaction(_native.Transaction(self._native.conninfo))
 
     def execute(self, sql: str) -> None:

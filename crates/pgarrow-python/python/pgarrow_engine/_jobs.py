@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _native, _options
 from ._connection import Connection, reported, target_of
+from ._errors import OptionsError
 from ._progress import Progress
 from ._report import Report
 
@@ -68,6 +69,10 @@ def verify(
         "read_timeout": read_timeout,
         "lock_timeout": lock_timeout,
     }
+    if not isinstance(full, bool):
+        raise TypeError(f"full: write True or False, not {type(full).__name__}")
+    if full and source is None:
+        raise OptionsError("full compares rows with the server's; give source, too")
     flags = _options.flags(options)
     flags.extend(["--full"] if full else [])
     flags.extend(["--", *_options._path("place", place)])

@@ -10,6 +10,8 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
+from ._errors import OptionsError
+
 if TYPE_CHECKING:
     from ._native import Options
 
@@ -157,6 +159,10 @@ class JobOptions(TypedDict, total=False):
     allow_mixed_snapshots: bool
 
 
+#: A hundred years.
+_SECONDS_MAX = 3_155_760_000
+
+
 def quoted(name: str) -> str:
     """An exact name, as SQL has it."""
     return '"' + name.replace('"', '""') + '"'
@@ -174,17 +180,29 @@ def size(name: str, value: object) -> str:
 def seconds(name: str, value: object) -> float:
     """A number of seconds, or a text as in `10m`."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        # Neither negative, nor infinite, nor NaN.
+        if 0 <= value <= _SECONDS_MAX:
+            return float(value)
+        raise OptionsError(f"{name}: {value!r} is no time; write seconds from 0 to {_SECONDS_MAX}")
     units = {"s": 1, "m": 60, "h": 3600}
-    if isinstance(value, str) and value[:-1].isdigit() and value[-1:] in units:
-        return float(int(value[:-1]) * units[value[-1]])
+    if isinstance(value, str) and value.isascii() and value[:-1].isdecimal() and value[-1:] in units:
+        return seconds(name, int(value[:-1]) * units[value[-1]])
     raise TypeError(f'{name}: write a number of seconds, or a text as in "10s", "5m", "2h"')
 
 
 def _text(name: str, value: object) -> list[str]:
     if not isinstance(value, str):
         raise TypeError(f"{name}: write a text, not {type(value).__name__}")
-    return [value]
+    return [_encodable(name, value)]
+
+
+def _encodable(name: str, text: str) -> str:
+    """Refuses halves of surrogate pairs, which are no text for anyone but Python."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise OptionsError(f"{name}: UTF-8 cannot hold this text: it has half of a surrogate pair") from None
+    return text
 
 
 def _number(name: str, value: object) -> list[str]:
@@ -216,16 +234,16 @@ def _path(name: str, value: object) -> list[str]:
 def _names(name: str, value: object) -> list[str]:
     """A list of exact names, or a text as the command has it."""
     if isinstance(value, str):
-        return [value]
+        return _text(name, value)
     return [",".join(quoted(part) for part in _texts(name, value))]
 
 
 def _several(name: str, value: object) -> list[str]:
-    return [value] if isinstance(value, str) else _texts(name, value)
+    return _text(name, value) if isinstance(value, str) else _texts(name, value)
 
 
 def _joined(name: str, value: object) -> list[str]:
-    return [value] if isinstance(value, str) else [",".join(_texts(name, value))]
+    return _text(name, value) if isinstance(value, str) else [",".join(_texts(name, value))]
 
 
 def _texts(name: str, value: object) -> list[str]:
@@ -354,6 +372,9 @@ KINDS: dict[str, _Kind | None] = {
     "key": _names,
 }
 
+#: Options whose arguments have other names.
+_ARGUMENTS = {"output": "to", "to": "format"}
+
 #: The options that a token carries.
 TYPE_CHOICES: frozenset[str] = frozenset(TypeChoices.__annotations__)
 
@@ -372,7 +393,7 @@ def flags(options: Mapping[str, object]) -> list[str]:
             made.extend([flag] if value else [])
             continue
         # In one word: a value may begin with a dash.
-        made.extend(f"{flag}={part}" for part in kind(name, value))
+        made.extend(f"{flag}={part}" for part in kind(_ARGUMENTS.get(name, name), value))
     return made
 
 
@@ -392,8 +413,10 @@ def check(call: str, options: Mapping[str, object], *known: type) -> None:
 
 def parameter(value: object) -> str | None:
     """The value of a parameter as PostgreSQL reads it. `None` is NULL."""
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _encodable("params", value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -421,6 +444,13 @@ def _element(value: object) -> str:
     return '"' + str(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def parameters(params: Sequence[object] | None) -> list[str | None]:
+    """The values of `$1`, `$2`, …"""
+    if isinstance(params, (str, bytes)) or (params is not None and not isinstance(params, Sequence)):
+        raise TypeError("params: write a list of values")
+    return [parameter(value) for value in params or ()]
+
+
 class Given:
     """What a call gives to the native module."""
 
@@ -430,10 +460,8 @@ class Given:
         params: Sequence[object] | None = None,
         columns: Sequence[str] | None = None,
     ) -> None:
-        if isinstance(params, (str, bytes)) or (params is not None and not isinstance(params, Sequence)):
-            raise TypeError("params: write a list of values")
         self.flags = flags(options)
-        self.params = [parameter(value) for value in params or ()]
+        self.params = parameters(params)
         # The command counts them; their values follow behind.
         self.flags.extend("--param=" for _ in self.params)
         self.columns = None if columns is None else _column_names(columns)
