@@ -5,6 +5,7 @@ use pgarrow_cli::embedded::{self, Problem};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 
+use crate::process::Inside;
 use crate::words::{argument, arguments};
 
 /// What an exception is made of.
@@ -56,6 +57,7 @@ impl Parts {
     /// The exception.
     pub(crate) fn raise(self, py: Python<'_>) -> PyErr {
         let Self { kind, text, sqlstate, place: (schema, table, column, row), hints, report } = self;
+        let _inside = Inside::enter(py);
         let made = py.import("pgarrow_engine._errors").and_then(|errors| {
             let arguments = (kind, text.as_str(), sqlstate, schema, table, column, row, hints, report);
             errors.call_method1("make", arguments)

@@ -56,6 +56,29 @@ pub(crate) fn leave(py: Python<'_>) {
 #[pyfunction]
 pub(crate) fn forked() {
     INSIDE.store(0, Ordering::SeqCst);
+    // The thread that forked is the main one of the fork, whatever it was.
+    crate::signals::this_is_the_main_thread();
+}
+
+/// As long as it is there, the end of the interpreter waits, as it does for [`outside`]: for code of Python
+/// that is called from here. A thread that the interpreter ends in the midst of that takes the process with
+/// it.
+pub(crate) struct Inside;
+
+impl Inside {
+    pub(crate) fn enter(py: Python<'_>) -> Self {
+        if IS_ENDING.load(Ordering::SeqCst) {
+            py.detach(stay_if_ending);
+        }
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Runs `work` without the interpreter. If that ends meanwhile, the thread stays here for ever: there is
@@ -64,13 +87,18 @@ pub(crate) fn outside<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) 
     INSIDE.fetch_add(1, Ordering::SeqCst);
     let result = py.detach(|| {
         let result = work();
-        while IS_ENDING.load(Ordering::SeqCst) && !crate::signals::is_main_thread() {
-            thread::park();
-        }
+        stay_if_ending();
         result
     });
     INSIDE.fetch_sub(1, Ordering::SeqCst);
     result
+}
+
+/// Keeps any thread but the main one, for ever, when the interpreter ends.
+fn stay_if_ending() {
+    while IS_ENDING.load(Ordering::SeqCst) && !crate::signals::is_main_thread() {
+        thread::park();
+    }
 }
 
 /// Something that belongs to the process that made it. In a fork it can neither be used nor ended: its

@@ -18,6 +18,12 @@ pub(crate) fn remember_main_thread(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// The calling thread is the main one from now on: after a fork.
+pub(crate) fn this_is_the_main_thread() {
+    let this = nix::sys::pthread::pthread_self();
+    MAIN_THREAD.store(usize::try_from(this).unwrap_or(usize::MAX), Ordering::SeqCst);
+}
+
 /// Whether the calling thread is the main one. Needs no interpreter.
 pub(crate) fn is_main_thread() -> bool {
     let this = nix::sys::pthread::pthread_self();
