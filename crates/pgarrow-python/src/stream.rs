@@ -9,6 +9,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
+use std::thread::{self, ThreadId};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -21,10 +22,10 @@ use pyo3::types::{PyCapsule, PyDict};
 use pyo3_arrow::{PyRecordBatch, PyRecordBatchReader, PySchema};
 
 use crate::errors::{raise_error, state, text_of};
-use crate::process::{Own, outside};
+use crate::process::{Inside, Own, outside};
 use crate::signals::{check_if_main, is_main_thread};
 use crate::wait::{LOOK_INTERVAL, wait};
-use crate::wake::Wake;
+use crate::wake::{Sleepers, Wake};
 
 /// The batches of a read. Threads may share it; each batch goes to one of them.
 #[pyclass(frozen, module = "pgarrow_engine._native")]
@@ -37,6 +38,8 @@ struct Shared {
     seat: Mutex<Seat>,
     /// Somebody has left the seat.
     left: Condvar,
+    /// The same for event loops.
+    sleepers: Mutex<Sleepers>,
     cancel: Cancel,
     progress: Arc<Progress>,
     estimated_rows: Option<u64>,
@@ -51,7 +54,7 @@ struct Shared {
 
 enum Seat {
     Free(Box<BatchStream>),
-    Taken { is_closing: bool },
+    Taken { by: ThreadId, is_closing: bool },
     Given,
     Ended,
     Failed,
@@ -72,12 +75,15 @@ const FAILED: &str = "the stream has failed before; read again for another";
 /// What a reader of the C stream interface is told after Ctrl-C.
 const INTERRUPTED: &str = "interrupted by a signal";
 const BUSY: &str = "another thread is reading the stream";
+const INNER: &str = "this thread is reading the stream already: what it calls meanwhile, to show progress or \
+                     for a signal, cannot read it";
 
 impl Stream {
     pub(crate) fn new(stream: BatchStream, on_progress: Option<Py<PyAny>>) -> Self {
         let schema = stream.schema();
         let shared = Shared {
             left: Condvar::new(),
+            sleepers: Mutex::default(),
             cancel: stream.cancel().clone(),
             progress: Arc::clone(stream.progress()),
             estimated_rows: stream.plan().estimated_rows(),
@@ -100,11 +106,15 @@ impl Shared {
     /// `waits`.
     fn take(&self, waits: bool) -> Result<Option<Box<BatchStream>>, Refused> {
         let mut seat = self.seat();
+        let this = thread::current().id();
         loop {
-            match std::mem::replace(&mut *seat, Seat::Taken { is_closing: false }) {
+            match std::mem::replace(&mut *seat, Seat::Taken { by: this, is_closing: false }) {
                 Seat::Free(stream) => return Ok(Some(stream)),
-                Seat::Taken { is_closing } => {
-                    *seat = Seat::Taken { is_closing };
+                Seat::Taken { by, is_closing } => {
+                    *seat = Seat::Taken { by, is_closing };
+                    if by == this {
+                        return Err(Refused::State(INNER));
+                    }
                     if !waits {
                         return Err(Refused::State(BUSY));
                     }
@@ -134,13 +144,50 @@ impl Shared {
         }
     }
 
-    /// Puts back what was taken, as it is now.
+    /// Puts back what was taken, as it is now. Others go on.
     fn leave(&self, now: Seat) {
+        self.put_back(now);
+        self.wake();
+    }
+
+    /// The same, but event loops sleep on, unless it was closed: nothing has come.
+    fn put_back(&self, now: Seat) {
         let mut seat = self.seat();
-        let is_closing = matches!(*seat, Seat::Taken { is_closing: true });
+        let is_closing = matches!(*seat, Seat::Taken { is_closing: true, .. });
         *seat = if is_closing { Seat::Closed } else { now };
         drop(seat);
         self.left.notify_all();
+        if is_closing {
+            self.wake();
+        }
+    }
+
+    fn sleepers(&self) -> MutexGuard<'_, Sleepers> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        self.sleepers().wake();
+    }
+
+    /// Stops the reading, if it has not ended. Whoever has the stream ends it.
+    fn close(&self, why: &str) {
+        let mut seat = self.seat();
+        let was = match &mut *seat {
+            Seat::Taken { is_closing, .. } => {
+                *is_closing = true;
+                self.cancel.cancel_for(why);
+                None
+            }
+            Seat::Free(_) => {
+                self.cancel.cancel_for(why);
+                Some(std::mem::replace(&mut *seat, Seat::Closed))
+            }
+            Seat::Given | Seat::Ended | Seat::Failed | Seat::Closed => None,
+        };
+        drop(seat);
+        drop(was);
+        self.wake();
     }
 
     /// What came of a poll: the batch, or the end.
@@ -253,22 +300,37 @@ impl Stream {
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyRecordBatch>> {
         let shared = Arc::clone(self.own.get()?);
         let next = outside(py, || shared.next());
+        let batch = next.map_err(|refused| refused.raise(py))?;
         if let Some(on_progress) = &shared.on_progress {
-            on_progress.call0(py)?;
+            let told = {
+                let _inside = Inside::enter(py);
+                on_progress.call0(py)
+            };
+            if let Err(raised) = told {
+                // The batch is lost, so there is nothing to go on with.
+                outside(py, || shared.close("an exception of its progress function"));
+                return Err(raised);
+            }
         }
-        Ok(next.map_err(|refused| refused.raise(py))?.map(PyRecordBatch::new))
+        Ok(batch.map(PyRecordBatch::new))
     }
 
     /// For event loops: whether there is an answer, and the batch; no batch is the end. Without an answer,
     /// `wake` becomes readable when it is time to ask again.
     fn poll_next(&self, py: Python<'_>, wake: &Wake) -> PyResult<(bool, Option<PyRecordBatch>)> {
         let shared = self.own.get()?;
-        let taken = shared.take(false).map_err(|refused| refused.raise(py))?;
-        let Some(mut stream) = taken else { return Ok((true, None)) };
+        // A poll forgets who has polled before; so whoever gets something wakes all the others.
+        shared.sleepers().add(wake.writer());
+        let mut stream = match shared.take(false) {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return Ok((true, None)),
+            Err(Refused::State(BUSY)) => return Ok((false, None)),
+            Err(refused) => return Err(refused.raise(py)),
+        };
         let waker = wake.waker();
         match Pin::new(&mut *stream).poll_next(&mut Context::from_waker(&waker)) {
             Poll::Pending => {
-                shared.leave(Seat::Free(stream));
+                shared.put_back(Seat::Free(stream));
                 Ok((false, None))
             }
             Poll::Ready(item) => {
@@ -287,22 +349,7 @@ impl Stream {
     /// Stops the reading, if it has not ended, and lets go of the stream.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let shared = self.own.get()?;
-        let mut seat = shared.seat();
-        let was = match &mut *seat {
-            Seat::Taken { is_closing } => {
-                *is_closing = true;
-                shared.cancel.cancel_for("a call of close()");
-                None
-            }
-            Seat::Free(_) => {
-                shared.cancel.cancel_for("a call of close()");
-                Some(std::mem::replace(&mut *seat, Seat::Closed))
-            }
-            // Whoever has it ends it.
-            Seat::Given | Seat::Ended | Seat::Failed | Seat::Closed => None,
-        };
-        drop(seat);
-        outside(py, || drop(was));
+        outside(py, || shared.close("a call of close()"));
         Ok(())
     }
 

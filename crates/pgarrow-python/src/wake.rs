@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{self, Waker};
 
 use pyo3::prelude::*;
@@ -18,7 +18,8 @@ pub(crate) struct Wake {
     writer: Arc<Writer>,
 }
 
-struct Writer(UnixStream);
+/// The writing end. Who keeps it beyond a poll has it weakly: it is a file descriptor.
+pub(crate) struct Writer(UnixStream);
 
 impl task::Wake for Writer {
     fn wake(self: Arc<Self>) {
@@ -59,5 +60,27 @@ impl Wake {
 impl Wake {
     pub(crate) fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.writer))
+    }
+
+    pub(crate) fn writer(&self) -> Weak<Writer> {
+        Arc::downgrade(&self.writer)
+    }
+}
+
+/// Event loops that wait for the same thing, each with a `Wake` of its own.
+#[derive(Default)]
+pub(crate) struct Sleepers(Vec<Weak<Writer>>);
+
+impl Sleepers {
+    pub(crate) fn add(&mut self, writer: Weak<Writer>) {
+        // Those of tasks that were cancelled are gone.
+        self.0.retain(|kept| kept.strong_count() > 0 && !kept.ptr_eq(&writer));
+        self.0.push(writer);
+    }
+
+    pub(crate) fn wake(&mut self) {
+        for writer in self.0.drain(..).filter_map(|writer| writer.upgrade()) {
+            Waker::from(writer).wake();
+        }
     }
 }

@@ -49,6 +49,11 @@ class Shown:
         if self._bar is not None:
             self._bar.close(complete=complete)
 
+    def drop(self) -> None:
+        """Ends the bar, and shows nothing any more: the call has failed."""
+        if self._bar is not None:
+            self._bar.close(complete=False)
+
 
 def shown(progress: Progress) -> Shown | None:
     """What a call's argument `progress` asks for."""

@@ -75,9 +75,12 @@ class Stream:
     def __next__(self) -> RecordBatch:
         try:
             return next(self._native)
-        except BaseException:
-            # The end, too.
+        except StopIteration:
             self._end_progress()
+            raise
+        except BaseException:
+            # That is the reason: nothing else may fail in its place.
+            self._drop_progress()
             raise
 
     def __aiter__(self) -> AsyncIterator[RecordBatch]:
@@ -119,6 +122,17 @@ class Stream:
             shown.tell(self.progress)
             shown.close(complete=self._native.report_json is not None)
 
+    def _drop_progress(self) -> None:
+        shown, self._shown = self._shown, None
+        if shown is not None:
+            shown.drop()
+
+    def _tell(self) -> None:
+        if self._native.report_json is not None:
+            self._end_progress()
+        elif self._shown is not None:
+            self._shown.tell(self.progress)
+
 
 def opened(make: Callable[[Callable[[], None] | None], _native.Stream], shown: Shown | None) -> Stream:
     """A stream that shows how far it is."""
@@ -127,14 +141,11 @@ def opened(make: Callable[[Callable[[], None] | None], _native.Stream], shown: S
     streams: list[weakref.ref[Stream]] = []
 
     def tell() -> None:
-        # The stream holds this function, so the function must not hold the stream.
+        # The native stream holds this function, which the garbage collector does not see. So it must hold
+        # neither the stream nor the callback, which may hold the stream.
         stream = streams[0]() if streams else None
-        if stream is None:
-            return
-        if stream._native.report_json is None:
-            shown.tell(stream.progress)
-        else:
-            stream._end_progress()
+        if stream is not None:
+            stream._tell()
 
     stream = Stream(make(tell), shown)
     streams.append(weakref.ref(stream))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import decimal
 import gc
+import os
 import pickle
 import threading
 import uuid
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -214,6 +217,7 @@ def test_a_stream_ends_with_its_connection(dsn: str, backends: Callable[[], int]
         lambda: db.read(table="orders"),
         lambda: db.inspect(table="orders"),
         lambda: db.plan(table="orders"),
+        lambda: db.transaction(),
     ):
         with pytest.raises(pg.StateError, match="the connection is closed"):
             use()
@@ -317,6 +321,69 @@ def test_a_cancelled_task_ends_the_backend(db: pg.Connection, backends: Callable
         asyncio.run(db.aread(table="nothing_there"))
 
 
+def test_tasks_share_one_stream(db: pg.Connection) -> None:
+    """And threads: whoever waits learns what others got."""
+    sql = "SELECT i, pg_sleep(0.1) FROM generate_series(1, 6) i"
+
+    async def main(stream: pg.Stream) -> list[int]:
+        async def count() -> int:
+            return sum([batch.num_rows async for batch in stream])
+
+        return list(await asyncio.wait_for(asyncio.gather(count(), count(), count()), 20))
+
+    assert sum(asyncio.run(main(db.read(query=sql, batch_rows=1)))) == 6
+    stream = db.read(query=sql, batch_rows=1)
+    rows: list[int] = []
+    thread = threading.Thread(target=lambda: rows.extend(batch.num_rows for batch in stream))
+    thread.start()
+    counts = asyncio.run(main(stream))
+    thread.join(20)
+    assert sum(counts) + sum(rows) == 6
+
+
+def test_a_task_that_waits_learns_of_a_close(db: pg.Connection) -> None:
+    async def main() -> None:
+        stream = await db.aread(query="SELECT pg_sleep(60)")
+        waiting = asyncio.ensure_future(anext(aiter(stream)))
+        await asyncio.sleep(0.2)
+        stream.close()
+        with pytest.raises(pg.StateError, match="the stream is closed"):
+            await asyncio.wait_for(waiting, 20)
+
+    asyncio.run(main())
+
+
+def test_tasks_that_give_up_leave_no_descriptors(db: pg.Connection) -> None:
+    async def main() -> int:
+        stream = await db.aread(query="SELECT pg_sleep(60)")
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(50):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(anext(aiter(stream)), 0.002)
+        gc.collect()
+        more = len(os.listdir("/proc/self/fd")) - before
+        stream.close()
+        return more
+
+    assert asyncio.run(main()) <= 4
+
+
+def test_reads_that_are_cancelled_while_they_are_planned(
+    db: pg.Connection, backends: Callable[[], int]
+) -> None:
+    async def main(seconds: float) -> None:
+        task = asyncio.create_task(db.aread(table="wide"))
+        await asyncio.sleep(seconds)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            (await task).close()
+
+    before = backends()
+    for n in range(20):
+        asyncio.run(main(n * 0.001))
+    eventually(lambda: backends() <= before)
+
+
 def test_progress(db: pg.Connection, capsys: pytest.CaptureFixture[str]) -> None:
     samples: list[dict[str, Any]] = []
     assert pa.table(db.read(table="orders", progress=samples.append, batch_rows=100)).num_rows == ROWS
@@ -336,6 +403,85 @@ def test_progress(db: pg.Connection, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(RuntimeError, match="enough"):
         for _ in db.read(table="orders", progress=fails):
             pass
+
+
+def test_a_callback_that_has_the_stream_does_not_keep_it(
+    db: pg.Connection, backends: Callable[[], int]
+) -> None:
+    class Reader:
+        def __init__(self) -> None:
+            self.stream = db.read(query="SELECT pg_sleep(60)", progress=self.show)
+
+        def show(self, sample: object) -> None:
+            pass
+
+    before = backends()
+    reader = weakref.ref(Reader())
+    gc.collect()
+    assert reader() is None
+    eventually(lambda: backends() <= before)
+
+
+def test_callbacks_that_read(db: pg.Connection) -> None:
+    sql = "SELECT i, pg_sleep(0.15) FROM generate_series(1, 4) i"
+    inner: list[int] = []
+    others = db.read(
+        query=sql, batch_rows=1, progress=lambda _: inner.append(len(list(db.read(query="VALUES (1)"))))
+    )
+    assert len(list(others)) == 4 and set(inner) == {1}
+    same: pg.Stream
+    same = db.read(query=sql, batch_rows=1, progress=lambda _: next(same))
+    with pytest.raises(pg.StateError, match="this thread is reading the stream already"):
+        list(same)
+    closed: pg.Stream
+    closed = db.read(query=sql, batch_rows=1, progress=lambda _: closed.close())
+    with pytest.raises((pg.Cancelled, pg.StateError)):
+        list(closed)
+
+
+def test_what_a_callback_raises_neither_hides_a_failure_nor_loses_a_batch(db: pg.Connection) -> None:
+    def fails(sample: object) -> None:
+        raise RuntimeError("enough")
+
+    stream = db.read(table="orders", batch_rows=100, progress=fails)
+    with pytest.raises(RuntimeError, match="enough"):
+        next(stream)
+    # A batch is gone, so there are no others.
+    with pytest.raises(pg.StateError, match="the stream is closed"):
+        next(stream)
+    told: list[object] = []
+
+    def fails_later(sample: object) -> None:
+        told.append(sample)
+        if len(told) > 1:
+            raise RuntimeError("enough")
+
+    with pytest.raises(pg.ServerError, match="division by zero"):
+        list(db.read(query="SELECT 1 / (2 - i) FROM generate_series(1, 2) i", progress=fails_later))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 1e19, 10**400])
+def test_what_is_no_time(value: float, db: pg.Connection, dsn: str) -> None:
+    for use in (
+        lambda: db.read(table="orders", lock_timeout=value),
+        lambda: db.plan(table="orders", hold_for=value),
+        lambda: pg.connect(dsn, connect_timeout=value),
+    ):
+        with pytest.raises(pg.OptionsError, match="is no time"):
+            use()
+
+
+def test_what_is_no_text(db: pg.Connection) -> None:
+    for arguments in (
+        {"table": "\ud800"},
+        {"query": "SELECT '\ud800'"},
+        {"table": "orders", "columns": ["\ud800"]},
+        {"query": "SELECT $1::text", "params": ["\ud800"]},
+    ):
+        with pytest.raises(pg.OptionsError, match="UTF-8 cannot hold this text"):
+            db.read(**arguments)
+    with pytest.raises(TypeError, match="to: write a path"):
+        db.export(table="orders", to=5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
