@@ -36,6 +36,8 @@ enum State {
     Held(Box<HeldSnapshot>),
     /// A thread asks it.
     Asked,
+    /// The same, and it is let go of afterwards.
+    AskedLast,
     Released,
     /// Its time was over.
     Expired,
@@ -79,12 +81,13 @@ impl Held {
         let shared = Arc::clone(self.own.get()?);
         let mut held = shared.take()?;
         let back = Arc::clone(&shared);
+        // A statement that is interrupted takes the snapshot with it: its transaction is of no use any more.
         let work = move || {
             let asked = ask(&mut held);
-            back.put(State::Held(held));
+            back.give_back(held);
             Ok(asked?)
         };
-        wait_plainly(py, Task::start(&self.cancel.child(), work))
+        wait_plainly(py, Task::start(&self.cancel, work))
     }
 }
 
@@ -103,7 +106,7 @@ impl Shared {
                         "the plan's time is over (hold_for), and its snapshot is gone; plan again"
                     }
                     State::Asked => "another thread asks the plan",
-                    State::Held(_) | State::Released => {
+                    State::Held(_) | State::AskedLast | State::Released => {
                         "the plan was released, and its snapshot is gone; plan again"
                     }
                 };
@@ -113,19 +116,24 @@ impl Shared {
         }
     }
 
-    fn put(&self, state: State) {
-        *self.state() = state;
+    /// Behind an answer. What was released meanwhile is dropped, which ends its sessions.
+    fn give_back(&self, held: Box<HeldSnapshot>) {
+        let mut state = self.state();
+        let is_last = matches!(*state, State::AskedLast);
+        let kept = if is_last { State::Released } else { State::Held(held) };
+        *state = kept;
+        drop(state);
         self.released.notify_all();
     }
 
     /// Lets go after this time.
     fn expire_after(&self, time: Duration) {
-        let until = Instant::now() + time;
+        let Some(until) = Instant::now().checked_add(time) else { return };
         let mut state = self.state();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match &*state {
-                State::Released | State::Expired => return,
+                State::Released | State::AskedLast | State::Expired => return,
                 State::Held(_) if left.is_zero() => break,
                 State::Held(_) | State::Asked => {}
             }
@@ -183,11 +191,24 @@ impl Held {
     /// Lets go. Does nothing the second time.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         let shared = self.own.get()?;
-        if matches!(*shared.state(), State::Released | State::Expired) {
-            return Ok(());
-        }
-        let held = shared.take()?;
-        shared.put(State::Released);
+        let held = {
+            let mut state = shared.state();
+            match std::mem::replace(&mut *state, State::Released) {
+                State::Held(held) => held,
+                // Another thread asks, or a statement that was interrupted has not ended yet.
+                State::Asked | State::AskedLast => {
+                    *state = State::AskedLast;
+                    drop(state);
+                    self.cancel.cancel_for("the release of its plan");
+                    return Ok(());
+                }
+                gone @ (State::Released | State::Expired) => {
+                    *state = gone;
+                    return Ok(());
+                }
+            }
+        };
+        shared.released.notify_all();
         let released = Task::start(&self.cancel.child(), move || Ok(held.release()?));
         wait_plainly(py, released.map_err(|problem| raise(py, problem)).map(Ok)?)
     }

@@ -54,12 +54,9 @@ def load(
         OutcomeUnknown: The connection was lost in the middle of COMMIT.
     """
     _options.check("load", options, _options.LoadOptions)
-    transaction = target if isinstance(target, Transaction) else None
-    if transaction is not None:
-        transaction._check()
+    native = target._open() if isinstance(target, Transaction) else None
     conninfo = None if isinstance(target, Transaction) else target_of(target)
     flags = _options.flags({"into": into, "target": conninfo, **options})
-    native = None if transaction is None else transaction._native
     paths = _paths(data)
     if paths is None:
         return reported(lambda look: _native.load_batches(data, flags, native, look), progress)

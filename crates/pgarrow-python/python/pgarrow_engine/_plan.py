@@ -69,7 +69,12 @@ class Plan:
         return self._native.estimated[1]
 
     def query_text(self, sql: str) -> list[tuple[str | None, ...]]:
-        """Runs a statement under the snapshot, and returns its rows as PostgreSQL prints them."""
+        """Runs a statement under the snapshot, and returns its rows as PostgreSQL prints them.
+
+        A statement that fails, or is interrupted, takes the snapshot with it: plan again.
+        """
+        if not isinstance(sql, str):
+            raise TypeError(f"sql: write a text, not {type(sql).__name__}")
         return [tuple(row) for row in self._native.query_text(sql)]
 
     def check(self) -> None:
@@ -82,7 +87,8 @@ class Plan:
         self._native.check()
 
     def release(self) -> None:
-        """Lets go of the snapshot. Does nothing the second time."""
+        """Lets go of the snapshot. Does nothing the second time. A statement that runs under it is
+        cancelled."""
         self._native.release()
 
     def __enter__(self) -> Plan:
@@ -91,7 +97,14 @@ class Plan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        try:
+            self.release()
+        except Exception as also:
+            # What left the block is the reason.
+            if error is None:
+                raise
+            if hasattr(error, "add_note"):
+                error.add_note(f"the plan could not be released either: {also}")
 
     def __repr__(self) -> str:
         return f"<pgarrow_engine.Plan of {self.subject}, {len(self._native.slices)} slices>"
@@ -137,19 +150,19 @@ def _token(text: str, choices: list[str]) -> bytes:
 
 def slice_of(token: object) -> tuple[str, list[str]]:
     """The slice of a token, and its choices about types."""
-    if isinstance(token, str):
-        token = token.encode()
-    if not isinstance(token, (bytes, bytearray, memoryview)):
+    if not isinstance(token, (str, bytes, bytearray, memoryview)):
         raise TypeError(f"token: write bytes, not {type(token).__name__}")
     refused = OptionsError("this is no token of a plan")
     try:
-        parsed = json.loads(bytes(token))
-    except ValueError:
+        text = token if isinstance(token, str) else bytes(token).decode()
+        text.encode()
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
         raise refused from None
     if not isinstance(parsed, dict):
         raise refused
     if "choices" not in parsed:
-        return bytes(token).decode(), []
+        return text, []
     choices = parsed["choices"]
     # A token comes from elsewhere: nothing but choices about types may be in it.
     known = {"--" + name.replace("_", "-") for name in _options.TYPE_CHOICES}

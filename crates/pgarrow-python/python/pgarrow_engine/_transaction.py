@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _native
 from ._errors import StateError
-from ._options import parameter
+from ._options import parameters
 
 
 class Transaction:
@@ -18,21 +18,23 @@ class Transaction:
     """
 
     def __init__(self, native: _native.Transaction) -> None:
-        self._native = native
-        self._is_over = False
+        # None when it is over: its session ends with it.
+        self._native: _native.Transaction | None = native
         native.begin()
 
     def execute(self, sql: str) -> None:
         """Runs one or several statements, and discards their rows."""
-        self._check()
+        native = self._open()
         if not isinstance(sql, str):
             raise TypeError(f"sql: write a text, not {type(sql).__name__}")
-        self._native.execute(sql)
+        native.execute(sql)
 
     def query_text(self, sql: str, params: Sequence[object] = ()) -> list[tuple[str | None, ...]]:
         """Runs one statement, and returns its rows as PostgreSQL prints them; None is NULL."""
-        self._check()
-        rows = self._native.query_text(sql, [parameter(value) for value in params])
+        native = self._open()
+        if not isinstance(sql, str):
+            raise TypeError(f"sql: write a text, not {type(sql).__name__}")
+        rows = native.query_text(sql, parameters(params))
         return [tuple(row) for row in rows]
 
     def commit(self) -> None:
@@ -42,19 +44,19 @@ class Transaction:
             ServerError: A deferred constraint failed, and nothing is committed.
             OutcomeUnknown: The connection was lost meanwhile.
         """
-        self._check()
-        self._is_over = True
-        self._native.commit()
+        native, self._native = self._open(), None
+        native.commit()
 
     def rollback(self) -> None:
         """Takes everything back. Does nothing if the transaction is over."""
-        if not self._is_over:
-            self._is_over = True
-            self._native.rollback()
+        native, self._native = self._native, None
+        if native is not None:
+            native.rollback()
 
-    def _check(self) -> None:
-        if self._is_over:
+    def _open(self) -> _native.Transaction:
+        if self._native is None:
             raise StateError("the transaction is over; begin another")
+        return self._native
 
     def __enter__(self) -> Transaction:
         return self
@@ -62,7 +64,7 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_over:
+        if self._native is None:
             return
         if kind is None:
             self.commit()
@@ -75,4 +77,4 @@ class Transaction:
                 error.add_note(f"the transaction could not be rolled back either: {also}")
 
     def __reduce__(self) -> Any:
-        return self._native.__reduce__()
+        raise TypeError("a transaction cannot be pickled: it is a session of this process")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from conftest import Psql, eventually
@@ -20,7 +21,7 @@ SLEEP = "SELECT i, pg_sleep(120) FROM generate_series(1, 3) i"
 class Script:
     """A Python program that says `ready` and then does something for a long time."""
 
-    def __init__(self, dsn: str, text: str) -> None:
+    def __init__(self, dsn: str, text: str, **how: Any) -> None:
         begin = "import sys, os, threading, signal, time\nimport pgarrow_engine as pg\n"
         begin += f"DSN = {dsn!r}\nSLEEP = {SLEEP!r}\n"
         begin += "def ready():\n    print('ready', flush=True)\n"
@@ -31,6 +32,7 @@ class Script:
             text=True,
             # As a shell starts it: not every runner leaves SIGINT alone.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            **how,
         )
         assert self.process.stdout is not None
         if self.process.stdout.readline() != "ready\n":
@@ -119,6 +121,81 @@ except Exception as error:
     assert (code, out) == (0, "interrupted\n"), (code, out, err)
     eventually(lambda: count() == 0)
     assert psql("SELECT count(*) FROM loaded") == [(0,)]
+
+
+# The plan has the session of connecting; behind a transaction, that one is left.
+@pytest.mark.parametrize(("held", "left"), [("plan(query='SELECT 1 AS a')", 0), ("transaction()", 1)])
+def test_ctrl_c_leaves_a_block_as_itself(
+    held: str, left: int, dsn: str, psql: Psql, backends: Callable[[], int]
+) -> None:
+    """What the block held is let go of meanwhile, and no other exception comes in its place."""
+    script = f"""
+    db = pg.connect(DSN, pool=0)
+    ready()
+    try:
+        with db.{held} as held:
+            held.query_text("SELECT pg_sleep(120)")
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    del held
+    sys.stdin.read()
+    """
+    count = sleeping(psql)
+    program = Script(dsn, script, stdin=subprocess.PIPE)
+    eventually(lambda: count() > 0)
+    program.interrupt()
+    assert program.process.stdout is not None and program.process.stdout.readline() == "interrupted\n"
+    # The program is still there.
+    eventually(lambda: count() == 0 and backends() == left)
+    assert program.end() == (0, "", "")
+
+
+def test_a_fork_by_a_thread_has_a_main_thread(dsn: str, psql: Psql) -> None:
+    """Ctrl-C works there, and it ends."""
+    script = """
+    pg.connect(DSN)
+    def work():
+        if os.fork() > 0:
+            return
+        try:
+            next(pg.connect(DSN).read(query=SLEEP))
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        # The cancel request is on its way.
+        time.sleep(1)
+        os._exit(0)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ready()
+    os.wait()
+    """
+    program = Script(dsn, script, start_new_session=True)
+    count = sleeping(psql)
+    eventually(lambda: count() > 0)
+    os.killpg(program.process.pid, signal.SIGINT)
+    assert program.end() == (0, "interrupted\n", "")
+    eventually(lambda: count() == 0)
+
+
+def test_an_interpreter_that_exits_in_a_callback(dsn: str) -> None:
+    """Of a daemon thread, at many moments: the thread may not be ended in code that Rust has called."""
+    script = """
+    def read():
+        db = pg.connect(DSN)
+        while True:
+            for batch in db.read(query="SELECT i FROM generate_series(1, 30000) i", batch_rows=200,
+                                 progress=lambda sample: [str(i) for i in range(20000)]):
+                pass
+    for _ in range(3):
+        threading.Thread(target=read, daemon=True).start()
+    ready()
+    time.sleep({seconds})
+    """
+    for n in range(10):
+        code, out, err = Script(dsn, script.replace("{seconds}", str(0.05 + n * 0.013))).end()
+        assert (code, out) == (0, ""), err
 
 
 def test_ctrl_c_while_connecting(dsn: str) -> None:

@@ -6,6 +6,8 @@ import glob
 import json
 import os
 import pathlib
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -324,6 +326,42 @@ def test_slices_of_one_moment(db: pg.Connection, dsn: str, psql: Psql) -> None:
     assert gone.value.sqlstate == "22023"
     plan.release()
     psql("INSERT INTO orders SELECT 1, 1.25, 'note 1', repeat(md5('1'), 5)")
+
+
+def test_a_plan_is_released_while_a_thread_asks_it(db: pg.Connection, backends: Callable[[], int]) -> None:
+    before = backends()
+    said: list[str] = []
+
+    def ask(plan: pg.Plan) -> None:
+        try:
+            plan.query_text("SELECT pg_sleep(60)")
+        except pg.Error as error:
+            said.append(f"{error.kind}: {error}")
+
+    with db.plan(table="orders") as plan:
+        thread = threading.Thread(target=ask, args=(plan,))
+        thread.start()
+        time.sleep(0.3)
+    thread.join(20)
+    assert said == ["cancelled: cancelled by the release of its plan"]
+    eventually(lambda: backends() <= before)
+    with pytest.raises(pg.StateError, match="the plan was released"):
+        plan.check()
+
+
+def test_a_session_ends_with_its_transaction(db: pg.Connection, backends: Callable[[], int]) -> None:
+    before = backends()
+    with db.transaction() as transaction:
+        with pytest.raises(TypeError, match="sql: write a text"):
+            transaction.query_text(None)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="params: write a list"):
+            transaction.query_text("SELECT $1", "abc")
+    other = db.transaction()
+    other.rollback()
+    eventually(lambda: backends() <= before)
+    for over in (transaction, other):
+        with pytest.raises(pg.StateError, match="the transaction is over"):
+            over.execute("SELECT 1")
 
 
 def test_a_plan_lets_go_in_time(db: pg.Connection, backends: Callable[[], int]) -> None:
