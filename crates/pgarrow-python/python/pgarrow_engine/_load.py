@@ -52,6 +52,8 @@ def load(
         ServerError: The server refuses a row. Then the table is as it was.
         InputError: The data could not be read.
         OutcomeUnknown: The connection was lost in the middle of COMMIT.
+        KeyboardInterrupt: Nothing is loaded, unless Ctrl-C came in the last tenth of a second before
+            the end: then all rows may be there.
     """
     _options.check("load", options, _options.LoadOptions)
     native = target._open() if isinstance(target, Transaction) else None
