@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-const LABEL_WIDTH: f64 = 170.0;
+const LABEL_WIDTH: f64 = 200.0;
 const BAR_WIDTH: f64 = 470.0;
 const VALUE_WIDTH: f64 = 130.0;
 const ROW_HEIGHT: f64 = 28.0;

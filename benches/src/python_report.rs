@@ -77,8 +77,8 @@ pub(crate) fn table(
     chart: &str,
 ) -> Result<(), std::fmt::Error> {
     let Group { workload, rows, connections, contenders, left_out, .. } = group;
-    let title = format!("{workload}, {}", plural(*connections, "connection"));
-    writeln!(text, "\n## python: {title}\n\n{} rows. {}\n", thousands(*rows), facts(record))?;
+    let title = format!("{workload}, {} rows, {}", thousands(*rows), plural(*connections, "connection"));
+    writeln!(text, "\n## python: {title}\n\n{}\n", facts(record))?;
     writeln!(text, "![{title}]({chart})\n")?;
     writeln!(
         text,

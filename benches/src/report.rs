@@ -90,7 +90,12 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
         for group in groups {
             // Loads have several sizes; an export at another scale is a newer answer to the same question.
             let size = if record.kind == LOAD { group.rows } else { group.connections as u64 };
-            let key = (record.kind.clone(), group.workload.clone(), size);
+            // Tables in Python have several sizes, too, and connections.
+            let workload = match record.kind == PYTHON {
+                true => format!("{}-{}", group.workload, group.rows),
+                false => group.workload.clone(),
+            };
+            let key = (record.kind.clone(), workload, size);
             loops.insert(key, Latest { record: without_results(record), group });
         }
     }

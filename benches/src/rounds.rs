@@ -227,7 +227,7 @@ fn print(group: &Group) {
     let unit = if group.tables > 1 { "ms/table" } else { "µs/row" };
     println!("\n{}: {} rows, connections: {}", group.workload, group.rows, group.connections);
     println!(
-        "{:<22} {:>5} {:>9} {:>15} {:>8} {:>9} {:>10} {:>9} {:>9}",
+        "{:<26} {:>5} {:>9} {:>15} {:>8} {:>9} {:>10} {:>9} {:>9}",
         "", "conn.", "wall s", "min … max", "÷ fair", "cpu s", unit, "peak MiB", "MB"
     );
     for measured in &group.contenders {
@@ -235,12 +235,12 @@ fn print(group: &Group) {
         let wall = median(&measured.wall_seconds);
         let cpu = median(&measured.cpu_seconds);
         println!(
-            "{:<22} {:>5} {:>9.3} {:>15} {:>8.3} {:>9.3} {:>10.3} {:>9.1} {:>9.1}",
+            "{:<26} {:>5} {:>9.3} {:>15} {:>8} {:>9.3} {:>10.3} {:>9.1} {:>9.1}",
             measured.contender,
             measured.connections,
             wall,
             format!("{low:.2} … {high:.2}"),
-            limit.map_or(f64::NAN, |limit| wall / limit),
+            limit.map_or_else(String::new, |limit| format!("{:.3}", wall / limit)),
             cpu,
             match group.tables {
                 // The time beyond what the server itself needs.
