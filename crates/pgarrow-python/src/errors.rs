@@ -5,7 +5,7 @@ use pgarrow_cli::embedded::{self, Problem};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 
-use crate::process::Inside;
+use crate::inside::Inside;
 use crate::words::{argument, arguments};
 
 /// What an exception is made of.

@@ -7,7 +7,7 @@
 //!  held  a snapshot, and its tokens          │   └─ wait   how a thread of Python waits for it
 //!  transaction  a session of the caller    ──┘        └─ signals, wake   Ctrl-C; asyncio
 //!  stream  batches, by the C stream interface
-//!  process  forks, and the end of the interpreter
+//!  process, inside  forks, and the end of the interpreter
 //!  errors, words  exceptions, whose texts name arguments
 //! ```
 //!
@@ -17,6 +17,7 @@
 
 mod errors;
 mod held;
+mod inside;
 mod loading;
 mod memory;
 mod process;

@@ -21,7 +21,8 @@ use pyo3_arrow::{PyRecordBatch, PyRecordBatchReader};
 use tokio::sync::mpsc;
 
 use crate::errors::raise;
-use crate::process::{cancel_of_all, outside};
+use crate::inside::outside;
+use crate::process::cancel_of_all;
 use crate::signals::check_if_main;
 use crate::source::watched;
 use crate::stream::is_interrupt;

@@ -1,25 +1,14 @@
 //! The process: what a fork of it may not touch, and how it ends.
 
 use std::process;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use pgarrow::Cancel;
 use pyo3::prelude::*;
 
 use crate::errors::state;
+use crate::inside;
 
-/// How long threads that are inside of a call may take to leave it when the interpreter ends.
-const LEAVE_TIME: Duration = Duration::from_secs(2);
-/// How often the end looks whether they have.
-const TICK: Duration = Duration::from_millis(10);
-
-/// Threads of Python that are inside of a call.
-static INSIDE: AtomicUsize = AtomicUsize::new(0);
-/// The interpreter ends: who is still inside must not enter it.
-static IS_ENDING: AtomicBool = AtomicBool::new(false);
 /// Stops whatever this process does. With the process that it is of.
 static ALL: Mutex<Option<(u32, Cancel)>> = Mutex::new(None);
 
@@ -42,63 +31,15 @@ pub(crate) fn cancel_of_all() -> Cancel {
 pub(crate) fn leave(py: Python<'_>) {
     cancel_of_all().cancel_for("the end of the interpreter");
     // Those inside return to Python meanwhile, with an exception.
-    py.detach(|| {
-        let started = Instant::now();
-        while INSIDE.load(Ordering::SeqCst) > 0 && started.elapsed() < LEAVE_TIME {
-            thread::sleep(TICK);
-        }
-        IS_ENDING.store(true, Ordering::SeqCst);
-    });
-    // `leave` itself is called by a thread that has every right to go on: it never waits in `outside`.
+    py.detach(inside::end);
 }
 
 /// Forgets the threads of the parent, which a fork does not have. Python calls it in each fork.
 #[pyfunction]
 pub(crate) fn forked() {
-    INSIDE.store(0, Ordering::SeqCst);
+    inside::forget();
     // The thread that forked is the main one of the fork, whatever it was.
     crate::signals::this_is_the_main_thread();
-}
-
-/// As long as it is there, the end of the interpreter waits, as it does for [`outside`]: for code of Python
-/// that is called from here. A thread that the interpreter ends in the midst of that takes the process with
-/// it.
-pub(crate) struct Inside;
-
-impl Inside {
-    pub(crate) fn enter(py: Python<'_>) -> Self {
-        if IS_ENDING.load(Ordering::SeqCst) {
-            py.detach(stay_if_ending);
-        }
-        INSIDE.fetch_add(1, Ordering::SeqCst);
-        Self
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        INSIDE.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Runs `work` without the interpreter. If that ends meanwhile, the thread stays here for ever: there is
-/// nothing left that it could return to.
-pub(crate) fn outside<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
-    INSIDE.fetch_add(1, Ordering::SeqCst);
-    let result = py.detach(|| {
-        let result = work();
-        stay_if_ending();
-        result
-    });
-    INSIDE.fetch_sub(1, Ordering::SeqCst);
-    result
-}
-
-/// Keeps any thread but the main one, for ever, when the interpreter ends.
-fn stay_if_ending() {
-    while IS_ENDING.load(Ordering::SeqCst) && !crate::signals::is_main_thread() {
-        thread::park();
-    }
 }
 
 /// Something that belongs to the process that made it. In a fork it can neither be used nor ended: its

@@ -22,7 +22,8 @@ use pyo3::types::{PyCapsule, PyDict};
 use pyo3_arrow::{PyRecordBatch, PyRecordBatchReader, PySchema};
 
 use crate::errors::{raise_error, state, text_of};
-use crate::process::{Inside, Own, outside};
+use crate::inside::{Inside, outside};
+use crate::process::Own;
 use crate::signals::{check_if_main, is_main_thread};
 use crate::wait::{LOOK_INTERVAL, wait};
 use crate::wake::{Sleepers, Wake};

@@ -13,7 +13,7 @@ use pgarrow_cli::embedded::Result;
 use pyo3::prelude::*;
 
 use crate::errors;
-use crate::process::outside;
+use crate::inside::outside;
 use crate::signals::check_if_main;
 use crate::task::Task;
 
