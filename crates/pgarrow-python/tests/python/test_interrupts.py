@@ -99,25 +99,34 @@ def nothing_of_others(psql: Psql) -> None:
 def test_ctrl_c_ends_the_wait_and_the_backend(way: str, dsn: str, psql: Psql) -> None:
     script = f"""
 db = pg.connect(DSN)
+def settle():
+    for _ in range(100000): pass
 try:
-    ready()
-{textwrap.indent(WAYS[way], "    ")}
-    print("went on")
-except KeyboardInterrupt:
-    print("interrupted")
-except Exception as error:
-    # Readers of the C stream interface raise their own exception; the signal comes behind it.
     try:
-        for _ in range(100000): pass
-        print("only", type(error))
+        ready()
+{textwrap.indent(WAYS[way], "        ")}
+        print("went on")
     except KeyboardInterrupt:
         print("interrupted")
+    except Exception as error:
+        # Readers of the C stream interface raise their own exception; the signal comes behind it.
+        try:
+            settle()
+            print("only", type(error))
+        except KeyboardInterrupt:
+            print("interrupted")
+    settle()
+except KeyboardInterrupt:
+    print("again")
 """
     count = sleeping(psql)
     program = Script(dsn, script)
     eventually(lambda: count() > 0)
     program.interrupt()
     code, out, err = program.end()
+    # Such readers are told by the signal itself, a second time: a consumer may see both.
+    if way in ("pyarrow", "polars", "duckdb", "nanoarrow", "load of a stream"):
+        out = out.removesuffix("again\n")
     assert (code, out) == (0, "interrupted\n"), (code, out, err)
     eventually(lambda: count() == 0)
     assert psql("SELECT count(*) FROM loaded") == [(0,)]
