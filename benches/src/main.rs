@@ -81,8 +81,8 @@ enum Command {
     Load(load::LoadFlags),
     /// In-memory decoding, by workload and by type
     Decode(decode::DecodeFlags),
-    /// Tables of pyarrow, polars and pandas by the wheel, beside other packages and `export --to none`; and small
-    /// queries by ADBC
+    /// Tables of pyarrow, polars and pandas by the wheel, beside other packages and `export --to none`; and
+    /// small queries by ADBC
     Python(python::PythonFlags),
     /// Resident memory of the command over a matrix; fails if a cell is above its limit
     Memory(memory::MemoryFlags),

@@ -31,8 +31,8 @@ pub(crate) struct PythonFlags {
     /// The wheel to measure. Default: one is built
     #[arg(long, conflicts_with = "python")]
     wheel: Option<PathBuf>,
-    /// A Python with the wheel and the packages of benches/rivals/requirements.txt. Default: one is made under
-    /// the target folder
+    /// A Python with the wheel and the packages of benches/rivals/requirements.txt. Default: one is made
+    /// under the target folder
     #[arg(long)]
     python: Option<PathBuf>,
     /// The command that the wheel is compared with

@@ -87,7 +87,8 @@ pub(crate) struct Measured {
     pub(crate) server_cpu_seconds: Vec<f64>,
     /// The largest of all rounds.
     pub(crate) peak_bytes: u64,
-    /// What was neither the interpreter's nor the table's, in the round with the most; for tables in Python only.
+    /// What was neither the interpreter's nor the table's, in the round with the most; for tables in Python
+    /// only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) beyond_bytes: Option<u64>,
     /// Bytes on the wire, of the files that were written, or of a table in memory.
