@@ -323,7 +323,8 @@ def test_slices_of_one_moment(db: pg.Connection, dsn: str, psql: Psql) -> None:
         plan.check()
     with pytest.raises(pg.ServerError) as gone:
         pg.read_token(db, plan.tokens[0])
-    assert gone.value.sqlstate == "22023"
+    # PostgreSQL 18 has a code of its own for it.
+    assert gone.value.sqlstate in ("22023", "42704")
     plan.release()
     psql("INSERT INTO orders SELECT 1, 1.25, 'note 1', repeat(md5('1'), 5)")
 
