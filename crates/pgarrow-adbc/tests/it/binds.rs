@@ -28,7 +28,7 @@ fn ints(values: Vec<Option<i64>>) -> ArrayRef {
 
 #[test]
 fn values_of_every_arrow_type_reach_the_server() {
-    require!(Capability::Server);
+    require!(Capability::Server, Capability::Xml);
     let (_server, mut connection) = connection("every_bind");
     let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None])]);
     let cases: Vec<(ArrayRef, &str, &str)> = vec![

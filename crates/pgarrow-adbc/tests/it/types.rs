@@ -80,7 +80,7 @@ fn every_type_is_what_an_export_makes_of_it() {
 
 #[test]
 fn unknown_types_are_the_servers_text() {
-    require!(Capability::Server);
+    require!(Capability::Server, Capability::Xml);
     let (_server, mut connection) = connection("unknown_types");
     let sql = "SELECT 'a b'::tsvector AS a, '=r/x'::text::\"char\" AS b, row(1, 'x') AS c, \
                '<a>é</a>'::xml AS d, '{a,b}'::tsvector[] AS e, '$.a'::jsonpath AS f, 1 AS g";
