@@ -79,26 +79,22 @@ struct Shared {
 
 impl Console {
     pub(crate) fn new(is_quiet: bool, form: LogFormat, progress: ProgressForm) -> Self {
+        Self::make(is_quiet, form, progress, false)
+    }
+
+    /// Writes nothing: [`warnings`](Self::warnings) has what a user would read.
+    pub(crate) fn embedded() -> Self {
+        Self::make(true, LogFormat::Text, ProgressForm::None, true)
+    }
+
+    fn make(is_quiet: bool, form: LogFormat, progress: ProgressForm, is_embedded: bool) -> Self {
         Self(Arc::new(Shared {
             is_quiet,
             form,
             progress,
             bar: Mutex::default(),
             warned: Mutex::default(),
-            is_embedded: false,
-            tell: Mutex::default(),
-        }))
-    }
-
-    /// Writes nothing: [`warnings`](Self::warnings) has what a user would read.
-    pub(crate) fn embedded() -> Self {
-        Self(Arc::new(Shared {
-            is_quiet: true,
-            form: LogFormat::Text,
-            progress: ProgressForm::None,
-            bar: Mutex::default(),
-            warned: Mutex::default(),
-            is_embedded: true,
+            is_embedded,
             tell: Mutex::default(),
         }))
     }

@@ -8,12 +8,9 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from ._errors import OptionsError
-
-if TYPE_CHECKING:
-    from ._native import Options
 
 Path: TypeAlias = "str | os.PathLike[str]"
 #: Bytes as a number, or a text as in `"256M"`.
@@ -465,10 +462,6 @@ class Given:
         # The command counts them; their values follow behind.
         self.flags.extend("--param=" for _ in self.params)
         self.columns = None if columns is None else _column_names(columns)
-
-    def native(self) -> Options:
-        """The same for the native module."""
-        return self
 
 
 def _column_names(columns: object) -> list[str]:
