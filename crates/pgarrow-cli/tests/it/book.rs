@@ -85,7 +85,9 @@ pages! {
 fn every_page_with_commands_is_run() {
     let folder = root().join("docs/src");
     let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut paths: Vec<String> = names.map(|name| format!("docs/src/{name}")).collect();
+    // Beside the pages lie their pictures, which are no text: one of them used to end this test.
+    let pages = names.filter(|name| name.ends_with(".md"));
+    let mut paths: Vec<String> = pages.map(|name| format!("docs/src/{name}")).collect();
     paths.push("README.md".to_owned());
     let mut n_not_run = 0;
     for path in paths.iter().filter(|path| !OF_PYTHON.contains(&path.as_str())) {
