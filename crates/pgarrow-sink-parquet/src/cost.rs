@@ -1,10 +1,11 @@
 //! The memory that the writers of a row group's columns take.
 //!
-//! The parquet crate says how many bytes it has buffered ([`ArrowColumnWriter::memory_size`]), but a column
-//! costs more or less: a writer of differences reserves 1 MiB and counts it although it is empty, a page's
-//! buffers stay for the next page, and contexts of the compressor are not counted at all. For a few columns
-//! that is little; for 300 it is more than their values. So this module adds it all up. With many columns for
-//! the memory, pages are smaller and dictionaries fewer.
+//! Columns that are encoded here (`leaf`) know what their buffers hold. The parquet crate says how many bytes
+//! it has buffered ([`ArrowColumnWriter::memory_size`]), but a column costs more or less: a writer of
+//! differences reserves 1 MiB and counts it although it is empty, a page's buffers stay for the next page,
+//! and contexts of the compressor are not counted at all. For a few columns that is little; for 300 it is
+//! more than their values. So this module adds it all up. With many columns for the memory, pages are smaller
+//! and dictionaries fewer.
 
 use parquet::arrow::arrow_writer::ArrowColumnWriter;
 use parquet::basic::{Compression, Encoding, Type as PhysicalType};
@@ -109,7 +110,12 @@ impl Limits {
     }
 }
 
-/// What decides how much memory the writer of a column holds.
+/// Bytes that a compressor of zstd keeps from its first page on, if pages have up to so many.
+pub(crate) fn compressor_bytes(page_bytes: usize) -> usize {
+    CONTEXT_BYTES + CONTEXT_FACTOR * page_bytes.min(COMPRESSED_AT_ONCE)
+}
+
+/// What decides how much memory the parquet crate's writer of a column holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     /// Bytes that the parquet crate counts although they are not in use.
@@ -140,11 +146,7 @@ impl Cost {
             reserved: if is_delta { DELTA_RESERVED_BYTES } else { 0 },
             page_bytes,
             is_bytes: column.physical_type() == PhysicalType::BYTE_ARRAY,
-            compressor_bytes: if keeps_context {
-                CONTEXT_BYTES + CONTEXT_FACTOR * page_bytes.min(COMPRESSED_AT_ONCE)
-            } else {
-                0
-            },
+            compressor_bytes: if keeps_context { compressor_bytes(page_bytes) } else { 0 },
         }
     }
 

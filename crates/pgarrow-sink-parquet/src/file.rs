@@ -46,7 +46,7 @@ impl File {
         let append = || {
             let mut writer = self.writer.next_row_group()?;
             for chunk in group.chunks {
-                chunk.append_to_row_group(&mut writer)?;
+                chunk.append(&mut writer)?;
             }
             writer.close()
         };

@@ -10,9 +10,10 @@
 //! are complete.
 //!
 //! Start at [`ParquetSink`], then `row_group` for the encoding and `dictionary` for how a column's data
-//! choose its encoding; `chosen` has what the caller chose for it. `order` checks that rows come as they
-//! were declared, `compat` what old readers would take for something else. `cost` adds up the memory.
-//! `describe` has the types, `schema` and `geo` what Parquet needs beyond Arrow.
+//! choose its encoding; `leaf` encodes columns that are not nested, and the parquet crate all others;
+//! `chosen` has what the caller chose for it. `order` checks that rows come as they were declared, `compat`
+//! what old readers would take for something else. `cost` adds up the memory. `describe` has the types,
+//! `schema` and `geo` what Parquet needs beyond Arrow.
 #![forbid(unsafe_code)]
 
 mod chosen;
@@ -24,6 +25,7 @@ mod describe;
 mod dictionary;
 mod file;
 mod geo;
+mod leaf;
 mod options;
 mod order;
 mod ours;

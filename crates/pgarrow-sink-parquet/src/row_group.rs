@@ -10,10 +10,11 @@ use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
 use parquet::basic::{Compression as Codec, Encoding, Type as PhysicalType};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr, WriterVersion};
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::SchemaDescriptor;
 use pgarrow_sink::{SinkError, SinkErrorKind};
 
@@ -24,6 +25,7 @@ use crate::cost::{CHUNK_BYTES, Cost, FILTER_BLOCK_BYTES, Limits};
 use crate::describe;
 use crate::dictionary;
 use crate::geo;
+use crate::leaf::{self, Leaf, Scratch};
 use crate::options::ParquetOptions;
 use crate::order::{Disorder, LastRow, Order};
 use crate::ours;
@@ -149,7 +151,13 @@ fn codec(options: &ParquetOptions) -> Result<Codec, SinkError> {
 }
 
 /// A column of a row group in progress.
-struct GroupColumn {
+enum GroupColumn {
+    Leaf(Box<Leaf>),
+    Crate(Box<CrateColumn>),
+}
+
+/// A column that the parquet crate encodes.
+struct CrateColumn {
     writer: ArrowColumnWriter,
     cost: Cost,
     /// Bytes of the values that the writer was given.
@@ -159,6 +167,7 @@ struct GroupColumn {
 /// A row group in progress.
 pub(crate) struct RowGroup {
     columns: Vec<GroupColumn>,
+    scratch: Scratch,
     rows: usize,
     /// Whether it was begun for large values.
     is_large: bool,
@@ -170,27 +179,40 @@ impl RowGroup {
     /// Begins a row group whose first rows are those of `batch`, which is not yet written.
     pub(crate) fn begin(layout: &Layout, batch: &RecordBatch, limits: &Limits) -> Result<Self, ParquetError> {
         let properties = Arc::new(layout.properties_for(batch, limits));
-        let costs: Vec<Cost> =
-            layout.parquet.columns().iter().map(|column| Cost::new(column, &properties, limits)).collect();
-        // Column writers take their properties from a file writer. The file's own writer was made before the
-        // first row, so each row group makes another one that discards its bytes.
-        let nowhere = SerializedFileWriter::new(io::sink(), layout.parquet.root_schema_ptr(), properties)?;
-        let factory = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&layout.arrow));
+        let mut leaves = Vec::new();
+        for (index, column) in layout.parquet.columns().iter().enumerate() {
+            let field = layout.arrow.field(layout.parquet.get_column_root_idx(index));
+            leaves.push(Leaf::begin(field.data_type(), column, &properties, limits)?);
+        }
+        let columns = if leaves.iter().all(Option::is_some) {
+            leaves.into_iter().flatten().map(|leaf| GroupColumn::Leaf(Box::new(leaf))).collect()
+        } else {
+            let writers = crate_columns(layout, &properties, limits)?.into_iter().zip(leaves);
+            let column = |(column, leaf): (CrateColumn, Option<Leaf>)| {
+                leaf.map(Box::new).map_or_else(|| GroupColumn::Crate(Box::new(column)), GroupColumn::Leaf)
+            };
+            writers.map(column).collect()
+        };
         let is_large = dictionary::has_large_values(batch);
-        let writers = factory.create_column_writers(0)?.into_iter().zip(costs);
-        let columns = writers.map(|(writer, cost)| GroupColumn { writer, cost, raw_bytes: 0 }).collect();
-        Ok(Self { columns, rows: 0, is_large, last: LastRow::default() })
+        Ok(Self { columns, scratch: Scratch::default(), rows: 0, is_large, last: LastRow::default() })
     }
 
     pub(crate) fn write(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<(), ParquetError> {
-        let mut columns = self.columns.iter_mut();
+        let mut next = 0;
         for (field, array) in layout.arrow.fields().iter().zip(batch.columns()) {
+            if let Some(GroupColumn::Leaf(leaf)) = self.columns.get_mut(next) {
+                leaf.write(array, &mut self.scratch)?;
+                next += 1;
+                continue;
+            }
             let values = dictionary::leaves(array);
             for (leaf, values) in compute_leaves(field, array)?.into_iter().zip(&values) {
-                let missing = || ParquetError::General("fewer column writers than leaf columns".to_owned());
-                let column = columns.next().ok_or_else(missing)?;
+                let Some(GroupColumn::Crate(column)) = self.columns.get_mut(next) else {
+                    return Err(ParquetError::General("fewer column writers than leaf columns".to_owned()));
+                };
                 column.writer.write(&leaf)?;
                 column.raw_bytes = column.raw_bytes.saturating_add(size::bytes(values));
+                next += 1;
             }
         }
         self.rows += batch.num_rows();
@@ -214,32 +236,41 @@ impl RowGroup {
     /// About how many bytes its values will take in the file, which measures a row group's size. Large values
     /// count uncompressed, since the memory reserved for them before compression stays.
     pub(crate) fn estimated_bytes(&self) -> usize {
-        let bytes = |column: &GroupColumn| match self.is_large {
-            true => column.raw_bytes,
-            false => column.writer.get_estimated_total_bytes(),
+        let bytes = |column: &GroupColumn| match column {
+            GroupColumn::Leaf(leaf) => leaf.estimated_bytes(),
+            GroupColumn::Crate(column) if self.is_large => column.raw_bytes,
+            GroupColumn::Crate(column) => column.writer.get_estimated_total_bytes(),
         };
         self.columns.iter().map(bytes).sum()
     }
 
     /// Bytes held in memory: values, encoded or buffered, and the other memory of their writers.
     pub(crate) fn held_bytes(&self) -> usize {
-        let held = |column: &GroupColumn| {
-            column.cost.value_bytes(&column.writer) + column.cost.fixed_bytes(column.raw_bytes)
+        let held = |column: &GroupColumn| match column {
+            GroupColumn::Leaf(leaf) => leaf.held_bytes(),
+            GroupColumn::Crate(column) => {
+                column.cost.value_bytes(&column.writer) + column.cost.fixed_bytes(column.raw_bytes)
+            }
         };
-        self.columns.iter().map(held).sum::<usize>().saturating_add(self.last.held_bytes())
+        let columns = self.columns.iter().map(held).sum::<usize>();
+        columns.saturating_add(self.scratch.held_bytes()).saturating_add(self.last.held_bytes())
     }
 
     /// Encodes the rest, column by column.
-    pub(crate) fn close(self) -> Result<Encoded, ParquetError> {
-        let mut chunks: Vec<ArrowColumnChunk> =
-            self.columns.into_iter().map(|column| column.writer.close()).collect::<Result<_, _>>()?;
+    pub(crate) fn close(mut self) -> Result<Encoded, ParquetError> {
+        let close = |column: GroupColumn| match column {
+            GroupColumn::Leaf(leaf) => leaf.close(&mut self.scratch).map(EncodedColumn::Leaf),
+            GroupColumn::Crate(column) => column.writer.close().map(EncodedColumn::Crate),
+        };
+        let mut chunks: Vec<EncodedColumn> =
+            std::mem::take(&mut self.columns).into_iter().map(close).collect::<Result<_, _>>()?;
         let bytes = chunks.iter_mut().map(|chunk| {
             // A filter that was cut to its values keeps all of its memory; its copy does not.
             let filter = chunk.close_mut().bloom_filter.as_mut().map_or(0, |filter| {
                 *filter = filter.clone();
                 filter.num_blocks() * FILTER_BLOCK_BYTES
             });
-            let written = usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX);
+            let written = usize::try_from(chunk.close_mut().bytes_written).unwrap_or(usize::MAX);
             written.saturating_add(filter).saturating_add(CHUNK_BYTES)
         });
         let bytes = bytes.fold(0, usize::saturating_add);
@@ -247,9 +278,53 @@ impl RowGroup {
     }
 }
 
+/// A writer of the parquet crate for every column.
+fn crate_columns(
+    layout: &Layout,
+    properties: &WriterPropertiesPtr,
+    limits: &Limits,
+) -> Result<Vec<CrateColumn>, ParquetError> {
+    // Column writers take their properties from a file writer. The file's own writer was made before the
+    // first row, so each row group makes another one that discards its bytes.
+    let root = layout.parquet.root_schema_ptr();
+    let nowhere = SerializedFileWriter::new(io::sink(), root, Arc::clone(properties))?;
+    let factory = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&layout.arrow));
+    let writers = factory.create_column_writers(0)?.into_iter().zip(layout.parquet.columns());
+    let columns = writers.map(|(writer, column)| {
+        let cost = Cost::new(column, properties, limits);
+        CrateColumn { writer, cost, raw_bytes: 0 }
+    });
+    Ok(columns.collect())
+}
+
+/// An encoded column.
+pub(crate) enum EncodedColumn {
+    Leaf(leaf::Chunk),
+    Crate(ArrowColumnChunk),
+}
+
+impl EncodedColumn {
+    fn close_mut(&mut self) -> &mut ColumnCloseResult {
+        match self {
+            Self::Leaf(chunk) => &mut chunk.close,
+            Self::Crate(chunk) => chunk.close_mut(),
+        }
+    }
+
+    pub(crate) fn append<W: io::Write + Send>(
+        self,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> Result<(), ParquetError> {
+        match self {
+            Self::Leaf(chunk) => group.append_column(&chunk.pages, chunk.close),
+            Self::Crate(chunk) => chunk.append_to_row_group(group),
+        }
+    }
+}
+
 /// An encoded row group that is not yet appended to a file.
 pub(crate) struct Encoded {
-    pub(crate) chunks: Vec<ArrowColumnChunk>,
+    pub(crate) chunks: Vec<EncodedColumn>,
     /// Bytes of all its pages and bloom filters, and of their metadata.
     pub(crate) bytes: usize,
 }

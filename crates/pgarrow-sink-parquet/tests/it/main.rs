@@ -4,6 +4,7 @@
 mod columns;
 mod compat;
 mod geo;
+mod leaf;
 mod nested;
 mod order;
 mod ours;

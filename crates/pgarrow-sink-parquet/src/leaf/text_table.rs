@@ -1,0 +1,256 @@
+//! The dictionary of a column of text or bytes: each value once, and where it is.
+
+/// No value: the place is free.
+const FREE: u32 = u32::MAX;
+
+/// Places of the first table.
+const PLACES_MIN: usize = 64;
+
+const WORD: usize = size_of::<u64>();
+
+/// What tells a short value from all others of its length, and most long ones: its first and its last bytes.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Ends {
+    first: u64,
+    last: u64,
+    length: usize,
+}
+
+impl Ends {
+    fn of(value: &[u8]) -> Self {
+        let length = value.len();
+        let (first, last) = match (value.first_chunk::<WORD>(), value.last_chunk::<WORD>()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => (short(value), 0),
+        };
+        Self { first, last, length }
+    }
+
+    /// Bytes that have, in words, all of a value that is in neither end.
+    #[inline]
+    fn middle(self, value: &[u8]) -> &[[u8; WORD]] {
+        let n = self.length.saturating_sub(WORD + 1) / WORD;
+        value.get(WORD..).unwrap_or_default().as_chunks().0.get(..n).unwrap_or_default()
+    }
+}
+
+/// Fewer than eight bytes as a number; different ones of the same length have different ones.
+fn short(value: &[u8]) -> u64 {
+    match (value.first_chunk::<4>(), value.last_chunk::<4>(), value) {
+        (Some(first), Some(last), _) => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+        }
+        (_, _, [first, .., last]) => {
+            let middle = value[value.len() / 2];
+            u64::from(*first) | u64::from(middle) << 8 | u64::from(*last) << 16
+        }
+        (_, _, [only]) => u64::from(*only),
+        _ => 0,
+    }
+}
+
+/// A value of the dictionary.
+#[derive(Clone, Copy)]
+struct Entry {
+    ends: Ends,
+    start: usize,
+    /// The last page that has it.
+    page: u32,
+}
+
+/// The different values of a column, in the order in which they came.
+pub(crate) struct TextTable {
+    entries: Vec<Entry>,
+    /// The dictionary's page: each value behind its length.
+    page: Vec<u8>,
+    /// Places by the highest bits of a hash, each followed by the next one if it has another value.
+    places: Vec<u32>,
+    shift: u32,
+    /// Most bytes of the page.
+    bytes_max: usize,
+    /// The number of the page in progress.
+    page_number: u32,
+    /// Smallest and largest value of the page in progress.
+    range: Option<(u32, u32)>,
+}
+
+impl TextTable {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            entries: Vec::new(),
+            page: Vec::new(),
+            places: vec![FREE; PLACES_MIN],
+            shift: u64::BITS - PLACES_MIN.trailing_zeros(),
+            bytes_max,
+            page_number: 1,
+            range: None,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn page_bytes(&self) -> usize {
+        self.page.len()
+    }
+
+    /// Whether there is no room for another value.
+    pub(crate) fn is_full(&self) -> bool {
+        self.page.len() >= self.bytes_max
+    }
+
+    pub(crate) fn value(&self, index: u32) -> &[u8] {
+        let value = self.entries.get(index as usize);
+        value
+            .and_then(|entry| self.page.get(entry.start..entry.start + entry.ends.length))
+            .unwrap_or_default()
+    }
+
+    /// The index of a value, which is added if it is new.
+    #[inline]
+    pub(crate) fn intern(&mut self, value: &[u8]) -> u32 {
+        let ends = Ends::of(value);
+        let mut place = (hash(ends, value) >> self.shift) as usize;
+        let index = loop {
+            let index = self.places[place];
+            let Some(entry) = self.entries.get(index as usize) else { break self.add(value, ends, place) };
+            if entry.ends == ends && (ends.length <= 2 * WORD || self.has_middle(entry, value)) {
+                break index;
+            }
+            place = (place + 1) & (self.places.len() - 1);
+        };
+        if self.entries[index as usize].page != self.page_number {
+            self.meet(index);
+        }
+        index
+    }
+
+    fn has_middle(&self, entry: &Entry, value: &[u8]) -> bool {
+        let own = &self.page[entry.start..entry.start + entry.ends.length];
+        let words = entry.ends.middle(own).iter().zip(entry.ends.middle(value));
+        words.fold(true, |is_same, (one, two)| {
+            is_same & (u64::from_le_bytes(*one) == u64::from_le_bytes(*two))
+        })
+    }
+
+    #[cold]
+    fn add(&mut self, value: &[u8], ends: Ends, place: usize) -> u32 {
+        let index = self.entries.len() as u32;
+        self.page.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.entries.push(Entry { ends, start: self.page.len(), page: 0 });
+        self.page.extend_from_slice(value);
+        self.places[place] = index;
+        // At most half of the places are taken.
+        if self.entries.len() * 2 > self.places.len() {
+            let n = self.places.len() * 4;
+            self.shift = u64::BITS - n.trailing_zeros();
+            self.places.clear();
+            self.places.resize(n, FREE);
+            for index in 0..self.entries.len() as u32 {
+                let value = self.value(index);
+                let mut place = (hash(Ends::of(value), value) >> self.shift) as usize;
+                while self.places[place] != FREE {
+                    place = (place + 1) & (n - 1);
+                }
+                self.places[place] = index;
+            }
+        }
+        index
+    }
+
+    /// Takes note of a value that the page in progress has not had yet.
+    #[cold]
+    fn meet(&mut self, index: u32) {
+        self.entries[index as usize].page = self.page_number;
+        let (min, max) = self.range.unwrap_or((index, index));
+        let value = self.value(index);
+        let min = if value < self.value(min) { index } else { min };
+        let max = if value > self.value(max) { index } else { max };
+        self.range = Some((min, max));
+    }
+
+    /// Smallest and largest value of the page, which ends.
+    pub(crate) fn end_page(&mut self) -> Option<(&[u8], &[u8])> {
+        self.page_number += 1;
+        let (min, max) = self.range.take()?;
+        Some((self.value(min), self.value(max)))
+    }
+
+    /// The page of all values.
+    pub(crate) fn into_page(self) -> Vec<u8> {
+        self.page
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+            + self.page.capacity()
+            + self.places.capacity() * size_of::<u32>()
+    }
+}
+
+#[inline]
+fn hash(ends: Ends, value: &[u8]) -> u64 {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(SPREAD).rotate_left(29);
+    let mut hash = mix(mix(ends.length as u64, ends.first), ends.last);
+    if ends.length > 2 * WORD {
+        hash = ends.middle(value).iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    }
+    hash.wrapping_mul(SPREAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn every_value_has_one_index() {
+        // Values of every length that differ in one place from one another, whichever that is.
+        let mut values = vec![vec![]];
+        for length in 1..70 {
+            for at in 0..length {
+                for other in [b'a', b'b', 0] {
+                    let mut value = vec![b'x'; length];
+                    value[at] = other;
+                    values.push(value);
+                }
+            }
+        }
+        let all: Vec<_> = values.iter().chain(values.iter().rev()).collect();
+        let mut table = TextTable::new(1 << 20);
+        let mut known: HashMap<&[u8], u32> = HashMap::new();
+        for value in &all {
+            let next = known.len() as u32;
+            let expected = *known.entry(value).or_insert(next);
+            assert_eq!(table.intern(value), expected, "{value:?}");
+            assert_eq!(table.value(expected), **value);
+        }
+        assert_eq!(table.len(), known.len());
+        let page = table.into_page();
+        let expected: Vec<u8> = values
+            .iter()
+            .flat_map(|value| [&(value.len() as u32).to_le_bytes()[..], value].concat())
+            .collect();
+        assert_eq!(page, expected);
+    }
+
+    #[test]
+    fn range_of_a_page() {
+        let mut table = TextTable::new(1 << 20);
+        assert_eq!(table.end_page(), None);
+        for (values, range) in [
+            (&["b", "a", "c", "b"][..], Some(("a", "c"))),
+            (&["b"], Some(("b", "b"))),
+            (&[], None),
+            (&["c", "", "ab"], Some(("", "c"))),
+        ] {
+            for value in values {
+                table.intern(value.as_bytes());
+            }
+            assert_eq!(table.end_page(), range.map(|(min, max)| (min.as_bytes(), max.as_bytes())));
+        }
+    }
+}
